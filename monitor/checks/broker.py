@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from forecasting.message import Duration, Figure, Message, NameList, Template, error_text
 from monitor.broker.access import find_access, open_access
-from monitor.broker.audit import Limit
-from monitor.broker.intruder import Intruder, try_anonymous, try_foreign
+from monitor.broker.audit import OutageLimit
+from monitor.broker.intruder import BrokerProbeResult, try_anonymous, try_foreign
 from monitor.broker.logins import LoginBook
 from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
 from monitor.checks.check import BAD, OK, WARN, Check, Found, found
@@ -107,7 +107,7 @@ class Dropping(NamedTuple):
 class Bridging(NamedTuple):
     """How long an outage may last."""
 
-    limit: Limit
+    limit: OutageLimit
     rate_hz: float | None
     is_bound: bool  # its own settings may say more than messages showed
 
@@ -189,7 +189,7 @@ def _logins(broker: RunningBroker) -> Iterator[Found]:
         yield found(level=WARN, text=_UNKNOWN_LOGIN, todo=_LET_KNOW)
 
 
-def _judge(who: Message, one: Intruder, client_id: str, todo: str) -> Iterator[Found]:
+def _judge(who: Message, one: BrokerProbeResult, client_id: str, todo: str) -> Iterator[Found]:
     what = [
         *([_PUBLISH(names=NameList(tuple(one.spoke_for)))] if one.spoke_for else []),
         *([_PUBLISH_OWN(names=NameList(tuple(one.spoke_as_service)))] if one.spoke_as_service else []),

@@ -35,10 +35,7 @@ class Stored(NamedTuple):
 
 
 def _journal(seen: Stored) -> Iterator[Found]:
-    mode = "wal"
-    if seen.db.is_sqlite:
-        with seen.db.read() as c:
-            mode = str(c.exec_driver_sql("PRAGMA journal_mode").scalar())
+    mode = seen.db.find_journal_mode()
     yield found(is_wrong=mode != "wal", mode=mode, backend=seen.db.url.get_backend_name())
 
 

@@ -8,9 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
 
 from forecasting.message import Duration, Figure, Template, Term, Timestamp
 from monitor.checks.check import BAD, OK, WARN, Check, Found, found
@@ -142,11 +140,9 @@ def _log(footing: Footing) -> Iterator[Found]:
             size = 0
         todo = _END_READER
     else:
-        try:
-            with db.read() as c:
-                size = int(c.execute(text("SELECT coalesce(sum(size), 0) FROM pg_ls_waldir()")).scalar_one())
-        except DBAPIError:
+        if (measured := db.measure_log()) is None:
             return  # for administrators and members of pg_monitor alone
+        size = measured
         todo = _LOOK_AT_SLOTS
     level, figure = BAD if size >= LOG_BAD else WARN, (round(size / MIB), "MiB")
     yield found(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)

@@ -90,7 +90,7 @@ def spell_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous:
     )
 
 
-class _Child(ABC):
+class _BrokerProcess(ABC):
     """A broker as a child process."""
 
     durable = False
@@ -210,7 +210,7 @@ class _Child(ABC):
         self.log.close()
 
 
-class ManagedBroker(_Child):
+class ManagedBroker(_BrokerProcess):
     """Mosquitto with a durable configuration, in a folder that holds configuration, logins, sessions, messages and log.
 
     Args:
@@ -267,7 +267,7 @@ class ManagedBroker(_Child):
         return str((self.folder / logins.CONFIG).resolve())
 
 
-class DemoBroker(_Child):
+class DemoBroker(_BrokerProcess):
     """amqtt in a process of its own: it forgets sessions and messages when it ends, so it is never durable."""
 
     def command(self) -> list[str]:

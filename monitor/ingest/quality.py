@@ -45,7 +45,7 @@ _TOO_LARGE: Final = Template("value.large", "{quantity}: {value} {unit} is too l
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class StationField:
     """A named value of a station: its quantity, the canonical unit and what is usual."""
 
     quantity: str
@@ -71,9 +71,9 @@ class Vocabulary:
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self.sites = sites
         self.births = Births()  # what aliases stand for
-        self._known: dict[tuple[str, str, str, str | None], Field] = {}
+        self._known: dict[tuple[str, str, str, str | None], StationField] = {}
 
-    def field(self, site: Site, station: str, name: str, unit: str | None = None) -> Field:
+    def field(self, site: Site, station: str, name: str, unit: str | None = None) -> StationField:
         """Find what a name means: `rain_mm`, or `rain` with its unit apart.
 
         Raises:
@@ -88,7 +88,7 @@ class Vocabulary:
         return found
 
 
-def _describe(site: Site, station: str, name: str, unit: str | None) -> Field:
+def _describe(site: Site, station: str, name: str, unit: str | None) -> StationField:
     own = dict(site.quantities)
     if unit is None:
         parts = split_suffix(name)
@@ -107,7 +107,7 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> Field:
     except ValueError as error:
         raise PayloadError("unit_mismatch", _ODD_UNIT(name=name, problem=str(error))) from None
     coarse = _find_coarse(site, station, quantity)
-    return Field(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
+    return StationField(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
 
 
 def _find_coarse(site: Site, station: str, quantity: str) -> float:
@@ -124,7 +124,7 @@ def _find_coarse(site: Site, station: str, quantity: str) -> float:
 
 
 def flag(
-    field: Field, value: float, observed_at: datetime, received_at: datetime, given: float
+    field: StationField, value: float, observed_at: datetime, received_at: datetime, given: float
 ) -> tuple[str, ...]:  # fmt: skip
     """Flags of a value in its canonical unit: out_of_range, future, undeclared.
 
@@ -139,7 +139,7 @@ def flag(
 
 
 def observe(
-    site: str, station: str, field: Field, value: float, observed_at: datetime, received_at: datetime,
+    site: str, station: str, field: StationField, value: float, observed_at: datetime, received_at: datetime,
     sigma: float | None = None, solution: str | None = None, extra: str | None = None, digit: float | None = None,
 ) -> Observation:  # fmt: skip
     """Make the record of one value given in the field's unit.

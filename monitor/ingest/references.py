@@ -127,7 +127,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReferenceQuestion:
     """A station whose messages count otherwise than what is kept of it."""
 
     site: str
@@ -186,7 +186,7 @@ class References:
         self.revert()
         return True
 
-    def save(self, connection: Connection, now: datetime) -> tuple[Question, ...]:
+    def save(self, connection: Connection, now: datetime) -> tuple[ReferenceQuestion, ...]:
         """Write what is new, in the transaction that stores the readings; returns the questions that opened."""
         for key in sorted(k for k, known in self._known.items() if self._stored.get(k) != known):
             row = find_stamp(connection, _name(*key))  # another process may have heard of it meanwhile: that holds
@@ -202,7 +202,7 @@ class References:
             if row is None or "asked" in row[1] or told.spell() in row[1].get("refused", ()):
                 continue  # one question at a time, and none that was answered
             stamp(connection, _name(site, station), {**row[1], "asked": told.spell()}, now)
-            opened.append(Question(site, station, Reference.read(row[1]), told))
+            opened.append(ReferenceQuestion(site, station, Reference.read(row[1]), told))
         return tuple(opened)
 
     def revert(self) -> None:
@@ -217,7 +217,7 @@ class References:
 
 
 def ask_references(
-    connection: Connection, questions: Sequence[Question], recipients: Sequence[Recipient], now: datetime
+    connection: Connection, questions: Sequence[ReferenceQuestion], recipients: Sequence[Recipient], now: datetime
 ) -> None:
     """Put urgent questions to people, in the transaction that notes them; each stands until somebody answers."""
     if questions:
@@ -227,7 +227,7 @@ def ask_references(
         )  # fmt: skip
 
 
-def _ask(question: Question) -> AlertChange:
+def _ask(question: ReferenceQuestion) -> AlertChange:
     place = f"{question.site}/{question.station}"
     reason = _VERIFY(
         station=question.station, site=question.site, place=place, given=question.asked.describe(),
@@ -296,14 +296,14 @@ def share_answer(connection: Connection, place: str, *, accept: bool) -> SharedA
     return SharedAct(_ACTS[accept], place, {"asked": _find_asked(connection, place)["asked"]})
 
 
-def find_question(connection: Connection, alert_key: str) -> Question | None:
+def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion | None:
     """What an alarm asks about a reference and still waits; None where it asks about something else."""
     place = alert_key.removeprefix(alarm_key(""))
     row = find_stamp(connection, f"{_PREFIX}{place}") if alert_key.startswith(alarm_key("")) else None
     if row is None or "asked" not in row[1]:
         return None
     site, _, station = place.partition("/")
-    return Question(site, station, Reference.read(row[1]), Reference.read(row[1]["asked"]))
+    return ReferenceQuestion(site, station, Reference.read(row[1]), Reference.read(row[1]["asked"]))
 
 
 def _find_asked(connection: Connection, place: str) -> dict[str, Any]:

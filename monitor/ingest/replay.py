@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.ingest.message import POINTS_TOPIC, Message
+from monitor.ingest.message import POINTS_TOPIC, BrokerMessage
 from monitor.ingest.pipeline import Clock, Pipeline
 from monitor.store.readings.messages import Rejected, load_rejected, mark_replayed
 
@@ -47,7 +47,7 @@ def _replay_one(rejected: Rejected, pipeline: Pipeline, clock: Clock, result: Re
         result.waiting += 1
         result.reasons[rejected.code] = result.reasons.get(rejected.code, 0) + 1
         return
-    message = Message(
+    message = BrokerMessage(
         rejected.topic, rejected.payload, clock(), rejected.client, first_at=rejected.received_at,
         retained=rejected.retained,
     )  # fmt: skip

@@ -17,11 +17,11 @@ from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.ingest.decoders.table import is_known_value
-from monitor.ingest.division import BACKFILL, LIVE, REST, Listening, Share
+from monitor.ingest.division import BACKFILL, LIVE, REST, BrokerSession, Share
 from monitor.ingest.inbox import BATCH_MESSAGES, BATCH_MOST, Inbox
-from monitor.ingest.message import LIVE_FILTER, ROOT, Message, locate, matches
-from monitor.ingest.mqtt import Connected, Session
-from monitor.ingest.pipeline import PORTION_BYTES, Clock, Heard, Outcome, Pipeline, Refusals
+from monitor.ingest.message import LIVE_FILTER, ROOT, BrokerMessage, locate, matches
+from monitor.ingest.mqtt import Connected, MqttSession
+from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReading, Pipeline, Refusals
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import (
     SequenceGap,
@@ -60,11 +60,11 @@ _UNSETTLED_BYTES: Final = 8 << 20  # of refused payloads: then the quarantine co
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class _StoredBatch:
     """A batch whose readings are there; it is acknowledged when the quarantine has the rest of it."""
 
-    batch: list[Message]
-    outcome: Outcome
+    batch: list[BrokerMessage]
+    outcome: BatchResult
     refusals: Refusals
 
     @property
@@ -104,8 +104,10 @@ class Ingest:
         self._untold: list[AlertChange] = []
         self._note_at = 0.0
         self._asked: dict[str, float] = {}  # topic on which a device was asked -> when
-        self._in_hand: list[Message] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
-        self._stored: deque[_Stored] = deque()  # not acknowledged yet, in order of reception
+        self._in_hand: list[
+            BrokerMessage
+        ] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
+        self._stored: deque[_StoredBatch] = deque()  # not acknowledged yet, in order of reception
         self._stumbles = 0  # running
         access = find_access(service_config.broker)
         self._sessions = {one.name: self._make_session(one, access) for one in self._listen()}
@@ -119,19 +121,19 @@ class Ingest:
         counted = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
         self._counts = Counter(dict.fromkeys(counted, 0))
 
-    def _listen(self) -> tuple[Listening, ...]:
+    def _listen(self) -> tuple[BrokerSession, ...]:
         return self._share.listen(self._pipeline.sites)
 
-    def _make_session(self, one: Listening, access: Access) -> Session:
-        return Session(
+    def _make_session(self, one: BrokerSession, access: Access) -> MqttSession:
+        return MqttSession(
             one, access, self._receive_rest if one.name == REST else self._receive, self._connected, self._clock,
             self._keeps, self._db.holds, () if one.is_kept else tuple(self._pipeline.sites),
         )  # fmt: skip
 
-    def _receive(self, message: Message) -> None:
+    def _receive(self, message: BrokerMessage) -> None:
         self._inbox.put(message)
 
-    def _receive_rest(self, message: Message) -> None:
+    def _receive_rest(self, message: BrokerMessage) -> None:
         """Take what belongs to no site that is configured: of the others each process gets its own copy."""
         place = locate(message.topic)
         if place is None or place.site not in self._pipeline.sites:
@@ -187,11 +189,11 @@ class Ingest:
             **self._counts,
         }
 
-    def heard_of(self) -> dict[tuple[str, str], Heard]:
+    def list_last_readings(self) -> dict[tuple[str, str], LastReading]:
         """By site and station, since our clock was set: how far its newest reading lies before its reception."""
         return dict(self._pipeline.heard)
 
-    def forget_heard(self) -> None:
+    def forget_last_readings(self) -> None:
         """Our clock was set: what was heard by the old one says nothing."""
         self._pipeline.heard.clear()
 
@@ -263,17 +265,17 @@ class Ingest:
                     break
                 queue.pop(0)
 
-    def _work(self, batch: list[Message]) -> None:
+    def _work(self, batch: list[BrokerMessage]) -> None:
         waited_s = (self._clock() - batch[0].received_at).total_seconds()
         if len(batch) >= BATCH_MESSAGES or waited_s > _WAITED_S:
             self._full_at = time.monotonic()
-        outcome: Outcome = self._retry(self._store, batch)
+        outcome: BatchResult = self._retry(self._store, batch)
         if outcome.brings_history:  # a new site that is filled is not silent since the first reading of it
             self._full_at = time.monotonic()
         if outcome.sites:
             self._on_stored(outcome.sites)
         refusals = Refusals(list(outcome.waiting), outcome.unkept, list(outcome.lost))
-        self._stored.append(_Stored(batch, outcome, refusals))
+        self._stored.append(_StoredBatch(batch, outcome, refusals))
         self._in_hand = []
         if outcome.gaps:
             self._ask_at = min(self._ask_at, time.monotonic() + _ASK_AFTER_S)
@@ -291,7 +293,7 @@ class Ingest:
         if self._stored:
             self._stop.wait(_OTHERS_S)
 
-    def _acknowledge(self, stored: _Stored) -> None:
+    def _acknowledge(self, stored: _StoredBatch) -> None:
         batch, outcome, refusals = stored.batch, stored.outcome, stored.refusals
         lost = refusals.lost
         done = batch if not lost else [m for m in batch if all(m is not one for one in lost)]
@@ -312,7 +314,7 @@ class Ingest:
             self._asked[topic] = now_s
             self._live.publish(topic, payload, qos=0)
 
-    def _store(self, batch: list[Message]) -> Outcome:
+    def _store(self, batch: list[BrokerMessage]) -> BatchResult:
         self._check_hold()
         return self._pipeline.store(batch, readings_first=True)
 

@@ -22,8 +22,16 @@ from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
 from monitor.jobs.anomaly_budget import correct
-from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, Wanted, find_groups, forget, forget_others, score_new
-from monitor.jobs.samples import Samples, load_watched
+from monitor.jobs.anomaly_state import (
+    HISTORY_STEPS,
+    DetectionRequest,
+    DetectionResult,
+    find_groups,
+    forget,
+    forget_others,
+    score_new,
+)
+from monitor.jobs.samples import SeriesSamples, load_watched
 from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_scored_at
@@ -33,9 +41,9 @@ from monitor.store.models.registry import ModelRow, find_active
 from monitor.store.readings.gaps import HOLES_AT_ONCE, Hole, add_gaps, fill_gaps, find_filled
 from monitor.store.readings.observations import in_chunks, load_ids
 from monitor.store.readings.reading_stamps import load_later_entries
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
-SCORE: Final = Task("detection.anomaly.jobs:score", ScoringRequest, Scores)
+SCORE: Final = WorkerTask("detection.anomaly.jobs:score", ScoringRequest, Scores)
 # faults that are certain, not scored: they are kept under the name of their check
 CHECK_OF = {kind: check for check, kind in CERTAIN.items()}
 SERIES_AT_ONCE: Final = 2000  # of several groups: what one statement takes
@@ -65,7 +73,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         return "no readings"
     if LEFT_OUT in done:
         parts.append(f"{LEFT_OUT}: {done[LEFT_OUT]}")
-    samples: list[Samples] = []
+    samples: list[SeriesSamples] = []
     for detector in plan.detectors:
         checkpoint = active[detector]
         if step is None and detector not in done:
@@ -163,10 +171,10 @@ def _divide(groups: Sequence[Group]) -> Iterator[list[Group]]:
 
 def _ask(
     site: Site, group: Group, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float], now: datetime
-) -> Wanted:
+) -> DetectionRequest:
     chosen = _choose_thresholds(group, serving)
     shown_above = {d: None if site.anomalies_vote else factors.get(d, 1.0) for d in chosen}
-    return Wanted(group, chosen, shown_above, partial(_find_first, group, now))
+    return DetectionRequest(group, chosen, shown_above, partial(_find_first, group, now))
 
 
 def _choose_thresholds(group: Group, serving: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
@@ -183,7 +191,11 @@ def _choose_thresholds(group: Group, serving: Mapping[str, ModelRow | None]) -> 
 
 
 def _make_rows(
-    site: Site, group: Group, found: Found, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float]
+    site: Site,
+    group: Group,
+    found: DetectionResult,
+    serving: Mapping[str, ModelRow | None],
+    factors: Mapping[str, float],
 ) -> dict[str, list[AnomalyRow]]:
     """What is stored of a group: scores by detector, then faults by check."""
     ids, budget = found.series_ids, budget_of_each(site.anomaly)
@@ -225,7 +237,7 @@ def _find_first(group: Group, now: datetime, scored: Sequence[Mapping[int, datet
 
 def _score_in_worker(
     db: Database, config: ServiceConfig, site: Site, detector: str, checkpoint: ModelRow | None,
-    factors: Mapping[str, float], samples: Sequence[Samples], now: datetime,
+    factors: Mapping[str, float], samples: Sequence[SeriesSamples], now: datetime,
 ) -> list[AnomalyRow]:  # fmt: skip
     step_s = site.watched_step_s
     assert step_s is not None

@@ -34,10 +34,10 @@ from monitor.store.models.point_looks import (
     save_forecasts,
 )
 from monitor.store.readings.points import AskedSet, list_point_ids
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
-CHOOSE: Final = Task("forecasting.serving.points:choose_rule", points.Choosing, points.Chosen)
-FORECAST: Final = Task("forecasting.serving.points:forecast_points", points.Forecasting, points.PointForecasts)
+CHOOSE: Final = WorkerTask("forecasting.serving.points:choose_rule", points.Choosing, points.Chosen)
+FORECAST: Final = WorkerTask("forecasting.serving.points:forecast_points", points.Forecasting, points.PointForecasts)
 Piece = tuple[list[int], tuple[points.PointForecast, ...]]
 
 
@@ -55,7 +55,7 @@ def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
     """Whether every number of an issue that ended comes again from the rows that it was made from."""
     asked, digest = db.ask(load_asked, issue_id)
     ids, rules, chosen = _prepare(db, plan, asked)
-    tally = _Tally(rules)
+    tally = _IssueTotals(rules)
     for mine, answers in _forecast(db, plan, asked, ids, rules, chosen):
         tally.add(mine, answers)
     return tally.end().digest == digest
@@ -64,7 +64,7 @@ def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
 def _issue(db: Database, plan: ComputeSection, asked: AskedSet, now: datetime) -> str:
     ids, rules, chosen = _prepare(db, plan, asked)
     issue_id = db.do(open_issue, asked, rules, now)
-    tally = _Tally(rules)
+    tally = _IssueTotals(rules)
     for mine, answers in _forecast(db, plan, asked, ids, rules, chosen):
         tally.add(mine, answers)
         with db.write() as c:
@@ -136,7 +136,7 @@ def _forecast(
             yield share, answer.points
 
 
-class _Tally:
+class _IssueTotals:
     """What an issue adds up to."""
 
     def __init__(self, rules: PointIssue) -> None:

@@ -38,14 +38,14 @@ from monitor.store.readings.point_tables import load_point_table
 from monitor.store.readings.points import AskedSet, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
 from monitor.worker.compute import is_stopping
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 _TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
 _NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()
 Asked = TypeVar("Asked", bound=AskedSet)
 Question = TypeVar("Question")
-COUNT: Final = Task("detection.anomaly.points.alarms:count_thresholds", PointThresholdRequest, PointThresholds)
-LOOK: Final = Task("detection.anomaly.points.alarms:find_point_alarms", PointAlarmRequest, PointAlarmResult)
+COUNT: Final = WorkerTask("detection.anomaly.points.alarms:count_thresholds", PointThresholdRequest, PointThresholds)
+LOOK: Final = WorkerTask("detection.anomaly.points.alarms:find_point_alarms", PointAlarmRequest, PointAlarmResult)
 LEARN_FROM: Final = 1000  # points that thresholds are counted on, as in the bench
 AT_ONCE: Final = 4000  # points of one table
 TABLES: Final = 8  # that are in memory while a cluster works on them
@@ -131,7 +131,7 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks
         return _sign(asked, replace(empty, reason=counted.reason))
     blocks = ceil(len(ids) / AT_ONCE)
     shares = [ids[k::blocks] for k in range(blocks)]  # each is spread over the whole set, so that all have one middle
-    found, dates_of = _Found(), dict[int, list[str]]()
+    found, dates_of = _TableTotals(), dict[int, list[str]]()
 
     def make(share: list[int], dates: list[str], values: Array) -> PointAlarmRequest:
         dates_of[share[0]] = dates
@@ -186,7 +186,7 @@ class Tables(Sequence[Question]):
         return self._make(share, *read_table(self._db, self._asked.unit, self._asked.known_at, share))
 
 
-class _Found:
+class _TableTotals:
     """What the answers of workers add up to."""
 
     def __init__(self) -> None:
@@ -209,7 +209,7 @@ class _Found:
 
 
 def _name(
-    db: Database, site: Site, asked: point_looks.AskedLook, found: _Found, after: str, step_s: float
+    db: Database, site: Site, asked: point_looks.AskedLook, found: _TableTotals, after: str, step_s: float
 ) -> tuple[tuple[point_looks.PointHappening, ...], int]:  # fmt: skip
     """The happenings of a look, and how many alarms are not stored."""
     dates = sorted(found.dates)

@@ -14,7 +14,7 @@ _AND: Final = " and "
 _MORE: Final = "text.and_more"  # a template's id
 
 
-class Part(NamedTuple):
+class TextPart(NamedTuple):
     """A piece of a text as it is read; of a time, its instant as well."""
 
     text: str
@@ -35,7 +35,7 @@ def translate(text: Any, language: str | None = None) -> Any:
 
 def render(
     message: Message, language: str | None = None, zone: str | None = None, *, today: date | None = None
-) -> list[Part]:
+) -> list[TextPart]:
     """A message in parts as they are read, its times by the clock of a zone; the last of them names the zone.
 
     Args:
@@ -48,7 +48,7 @@ def render(
     where = zone_in_use() if zone is None else zone
     pieces = [*_list_pieces(message, chosen)]
     times = [k for k, piece in enumerate(pieces) if isinstance(piece, Timestamp)]
-    found = [Part(piece) if isinstance(piece, str) else Part(piece.english(), piece.at) for piece in pieces]
+    found = [TextPart(piece) if isinstance(piece, str) else TextPart(piece.english(), piece.at) for piece in pieces]
     if where == UNCHANGED:
         return found
     after = ""
@@ -57,7 +57,7 @@ def render(
         shown, name = spell_local(at, where, today=today), name_zone(at, where)
         if name != after and not is_twice(at.astimezone(open_zone(where))):  # an offset says more than a zone's name
             shown = f"{shown} {name}"
-        found[k], after = Part(shown, at), name
+        found[k], after = TextPart(shown, at), name
     return found
 
 

@@ -8,7 +8,7 @@ from monitor.domain.alert import DeliveryState, Ledger
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.site import Recipient
 from monitor.language.subjects import NOBODY_ELSE, mark_open
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.outbox import OpenAlert
 
 
@@ -22,7 +22,7 @@ class Escalation:
 
 
 def apply(
-    alert: OpenAlert, chain: Sequence[Sequence[Recipient]], now: datetime, limits: Limits
+    alert: OpenAlert, chain: Sequence[Sequence[Recipient]], now: datetime, limits: DeliveryLimits
 ) -> list[Escalation]:  # fmt: skip
     """Whom to tell now of an alert that nobody acknowledged.
 
@@ -93,7 +93,7 @@ def find_next_step(alert: OpenAlert, chain: Sequence[Sequence[Recipient]]) -> li
     return next((step for step in left if step), [])
 
 
-def list_clocks(alert: OpenAlert, chain: Sequence[Sequence[Recipient]], limits: Limits) -> list[float]:
+def list_clocks(alert: OpenAlert, chain: Sequence[Sequence[Recipient]], limits: DeliveryLimits) -> list[float]:
     """After how many seconds each of those told wants somebody else to be told, or to be told again."""
     if alert.insists:
         return [limits.unconfirmed_again_s]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from monitor.broker.probe import TRIED
-from monitor.broker.signing import Key, is_signed
+from monitor.broker.signing import SigningKey, is_signed
 
 _LOG = logging.getLogger(__name__)
 _AWAITED: Final = 2000  # of ours that were not heard yet
@@ -27,7 +27,7 @@ class OwnTopics:
         find_keys: the keys that sign now.
     """
 
-    def __init__(self, status: str, find_keys: Callable[[], Sequence[Key]]) -> None:
+    def __init__(self, status: str, find_keys: Callable[[], Sequence[SigningKey]]) -> None:
         self._status, self._find_keys = status, find_keys
         self._newest: dict[str, bytes] = {}
         self._awaited: OrderedDict[bytes, None] = OrderedDict()

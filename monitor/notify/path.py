@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Template
 from monitor.domain.alert import AlertState, Ledger
-from monitor.notify.verdict import Postponed, Stage, Superseded, Verdict, View
+from monitor.notify.verdict import DeliveryContext, Postponed, Stage, Superseded, Verdict
 from monitor.store.alerting.outbox import LONGEST_WAIT, Waiting, count_told, load_waiting, mark_superseded, postpone
 
 ASIDE: Final = {
@@ -31,7 +31,7 @@ _GROUPED: Final = Template("delivery.grouped", "waits a moment for messages of t
 _THROTTLED: Final = Template("delivery.throttled", "throttled: the channel took {n} messages within the hour")
 
 
-def shelved(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def shelved(waiting: Sequence[Waiting], view: DeliveryContext) -> list[Verdict]:
     """Postpone what is shelved; the two highest levels and the top route of health pass."""
     until = view.now + timedelta(seconds=view.limits.shelved_look_s)
     return [
@@ -41,7 +41,7 @@ def shelved(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     ]
 
 
-def superseded(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def superseded(waiting: Sequence[Waiting], view: DeliveryContext) -> list[Verdict]:
     """Set older messages aside in favour of the newest of the same alert, recipient and channel.
 
     An urgent message (the raise to a high level) is set aside only for one at least as high: nothing lower may hide
@@ -63,7 +63,7 @@ def superseded(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     return verdicts
 
 
-def chattering(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def chattering(waiting: Sequence[Waiting], view: DeliveryContext) -> list[Verdict]:
     """Of an alarm of health that was told six times within a day, the newest message alone, after an hour.
 
     An instrument with a loose plug would else send two messages each time that it moves. Nothing urgent waits; the
@@ -84,7 +84,7 @@ def chattering(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     return verdicts
 
 
-def quiet(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def quiet(waiting: Sequence[Waiting], view: DeliveryContext) -> list[Verdict]:
     """Postpone what is not urgent; each hazard is a message of its own afterwards, the others are grouped as always.
 
     The two highest levels, "cannot see" and the top route of health are urgent: they pass at once.
@@ -98,7 +98,7 @@ def quiet(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     return verdicts
 
 
-def grouped(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def grouped(waiting: Sequence[Waiting], view: DeliveryContext) -> list[Verdict]:
     """Join first attempts of health and advice of one site to one recipient into the highest and newest of them.
 
     Such messages wait a few seconds for company. Hazard messages and the top route of health are never grouped and
@@ -120,7 +120,7 @@ def grouped(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     return verdicts
 
 
-def throttled(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def throttled(waiting: Sequence[Waiting], view: DeliveryContext) -> list[Verdict]:
     """Postpone what is above the hourly bound of the channel, hazards last; nothing is dropped."""
     left = view.limits.sends_per_hour - view.sent_last_hour
     due = [w for w in waiting if w.is_due(view.now) or w.is_old(view.now)]
@@ -143,7 +143,7 @@ STAGES: Final[dict[str, Stage]] = {
 }
 
 
-def run_stages(c: Connection, channel: str, view: View) -> list[Waiting]:
+def run_stages(c: Connection, channel: str, view: DeliveryContext) -> list[Waiting]:
     """Apply all stages to the unsent messages of one channel and write their verdicts down.
 
     Returns:

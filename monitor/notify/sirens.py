@@ -10,7 +10,7 @@ from typing import Final
 
 from forecasting.message import Template, Timestamp
 from monitor.broker.access import Access
-from monitor.broker.signing import Key, is_signed, sign
+from monitor.broker.signing import SigningKey, is_signed, sign
 from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.site import Site
 from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
@@ -50,7 +50,7 @@ class Sirens:
 
     def __init__(
         self, db: Database, access: Access, clock: Callable[[], datetime], topics: Sequence[str],
-        find_keys: Callable[[], Sequence[Key]], confirm_within_s: float, valid_for_s: float,
+        find_keys: Callable[[], Sequence[SigningKey]], confirm_within_s: float, valid_for_s: float,
         sound_s: float = SOUND_FOR_S,
     ) -> None:  # fmt: skip
         self._db, self._clock, self.topics, self._find_keys = db, clock, tuple(topics), find_keys

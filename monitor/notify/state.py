@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row
-
 from monitor.broker.access import Access
-from monitor.broker.signing import Key, sign
+from monitor.broker.signing import SigningKey, sign
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, spell
 from monitor.domain.topics import ROOT
@@ -48,10 +46,10 @@ class StatePublisher:
         valid_s: float = VALID_S,
         find_action: Callable[[str, str], str] = lambda _site, _stage: "",
         find_trouble: Callable[[], str] = lambda: "",
-        find_keys: Callable[[], Sequence[Key]] = lambda: (),
+        find_keys: Callable[[], Sequence[SigningKey]] = lambda: (),
     ) -> None:
         offline = canonical_json({"status": "offline", "version": version})
-        self._find_keys, self._keys, self._key_trouble = find_keys, tuple[Key, ...](), ""
+        self._find_keys, self._keys, self._key_trouble = find_keys, tuple[SigningKey, ...](), ""
         self.own = OwnTopics(f"{ROOT}/status", self._load_keys)
         self._publisher = MqttPublisher(
             access, will=(f"{ROOT}/status", sign(f"{ROOT}/status", offline, self._load_keys(), clock())), name="state",
@@ -151,7 +149,7 @@ class StatePublisher:
         """What it sees of others on its topics, and why it cannot sign; as plain values."""
         return {**self.own.status(), "unsigned": self._key_trouble}
 
-    def _load_keys(self) -> Sequence[Key]:
+    def _load_keys(self) -> Sequence[SigningKey]:
         """The keys as they are now; where they cannot be read, the last ones that could."""
         try:
             self._keys, trouble = tuple(self._find_keys()), ""
@@ -213,7 +211,7 @@ def site_payload(
     }
 
 
-def event_payload(event: Row[Any], page_url: str) -> dict[str, Any]:
+def event_payload(event: Any, page_url: str) -> dict[str, Any]:
     """One change of one alert."""
     return {
         "event_id": event.id, "sequence": event.sequence, "alert_id": event.alert_id, "site": event.site,

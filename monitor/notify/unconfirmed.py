@@ -10,7 +10,7 @@ from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.site import Recipient
 from monitor.notify.escalated import find_next_step, list_clocks
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.outbox import OpenAlert
 
 Alarm = tuple[str, str]  # site and key
@@ -33,7 +33,7 @@ _CONFIRMED: Final = Template("unconfirmed.confirmed", "alert {n} is confirmed")
 
 def find_unconfirmed(
     alerts: Sequence[OpenAlert], chains: Mapping[str, Sequence[Sequence[Recipient]]], names: Mapping[str, str],
-    confirmed: Collection[int], now: datetime, limits: Limits,
+    confirmed: Collection[int], now: datetime, limits: DeliveryLimits,
 ) -> dict[Alarm, AlertChange]:  # fmt: skip
     """The alarm of each urgent alert that all were notified of so long ago, and nobody confirmed.
 
@@ -71,7 +71,7 @@ def find_unconfirmed(
 
 def find_unreached(
     alerts: Sequence[OpenAlert], chains: Mapping[str, Sequence[Sequence[Recipient]]], names: Mapping[str, str],
-    confirmed: Collection[int], now: datetime, limits: Limits,
+    confirmed: Collection[int], now: datetime, limits: DeliveryLimits,
 ) -> dict[Alarm, AlertChange]:  # fmt: skip
     """The alarm of each urgent alert of whose newest message no channel to a person took anything.
 
@@ -116,7 +116,7 @@ def _open_alarm(alert: OpenAlert, reason: Message) -> dict[Alarm, AlertChange]:
 
 def end_unconfirmed(
     standing: Collection[Alarm], states: Mapping[int, tuple[AlertState, datetime]], confirmed: Collection[int],
-    now: datetime, limits: Limits,
+    now: datetime, limits: DeliveryLimits,
 ) -> dict[Alarm, AlertChange]:  # fmt: skip
     """The end of each such alarm that is answered or has lost its cause, and which of these it was.
 

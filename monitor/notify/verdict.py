@@ -29,7 +29,7 @@ Verdict = Superseded | Postponed
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DeliveryLimits:
     """Bounds of the path; none of them touches an urgent message."""
 
     group_wait_s: float = 5.0  # health and advice wait so long for company
@@ -42,15 +42,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class DeliveryContext:
     """All a stage knows besides the messages."""
 
     now: datetime
     sent_last_hour: int
-    limits: Limits = Limits()
+    limits: DeliveryLimits = DeliveryLimits()
     find_quiet: Callable[[str, str], Quiet | None] = lambda _site, _recipient: None
     # messages within a day of alarms of health that are not urgent, by site, key and recipient
     told: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
 
 
-Stage = Callable[[Sequence[Waiting], View], list[Verdict]]
+Stage = Callable[[Sequence[Waiting], DeliveryContext], list[Verdict]]

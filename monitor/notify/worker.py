@@ -22,7 +22,7 @@ from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.message import deliver_in, find_language
 from monitor.notify.notifier import Notifier, open_notifier, read_number
 from monitor.notify.path import run_stages
-from monitor.notify.verdict import Limits, View
+from monitor.notify.verdict import DeliveryContext, DeliveryLimits
 from monitor.store.alerting import outbox
 from monitor.store.database.engine import Database
 from monitor.store.delivery.replies import GOOD_FOR_S, make_code
@@ -59,7 +59,7 @@ class Delivery:
     sites: Mapping[str, Site]
     clock: Callable[[], datetime]
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
-    limits: Limits = Limits()  # noqa: RUF009  frozen
+    limits: DeliveryLimits = DeliveryLimits()  # noqa: RUF009  frozen
     jitter: Callable[[], float] = random.random
     lease_s: float = LEASE_S
     language: str = ENGLISH
@@ -148,7 +148,7 @@ class ChannelWorker:
             return False
         with self._db.write() as c:
             sent = outbox.count_sent_between(c, self.channel, now - timedelta(hours=1), now)
-            view = View(now, sent, self._how.limits, self._find_quiet)
+            view = DeliveryContext(now, sent, self._how.limits, self._find_quiet)
             if (
                 now - self._since > outbox.LONGEST_LEASE + outbox.CLOCK_MARGIN
             ):  # a worker before this one holds none any more

@@ -23,7 +23,7 @@ from monitor.domain.decision import seconds
 from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.tables import list_files
@@ -243,7 +243,7 @@ class FilePast:
 @contextmanager
 def open_files(
     path: Path, site: Site, mapping: Path | None = None, *, accept_units: bool = False, accept_times: bool = False,
-    known: tuple[str, Said] | None = None,
+    known: tuple[str, ImportOptions] | None = None,
 ) -> Iterator[FilePast]:  # fmt: skip
     """Read files through the gate of ingest into a temporary SQLite database.
 
@@ -259,7 +259,7 @@ def open_files(
         UnitDoubtError: the units or the times of a file are doubtful.
         RefusedError: nothing in the files could be read as observations of this site.
     """
-    form, said = known or (None, Said(None if mapping is None else load_mapping(mapping)))
+    form, said = known or (None, ImportOptions(None if mapping is None else load_mapping(mapping)))
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
         results = tuple(

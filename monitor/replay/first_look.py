@@ -19,7 +19,7 @@ from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.guess.values import list_values
 from monitor.replay.backtest import Progress, Terms, open_files, run_backtest
@@ -40,7 +40,7 @@ SPANS_MOST: Final = 2000  # of a history of levels
 
 
 def look_back(
-    path: Path, known: tuple[str, Said], site: Site, *, accept_units: bool,
+    path: Path, known: tuple[str, ImportOptions], site: Site, *, accept_units: bool,
     on_read: Callable[[tuple[FileResult, ...]], None] = lambda _: None, on_progress: Progress | None = None,
 ) -> Scorecard:  # fmt: skip
     """The levels of a table as a site file would have decided them.
@@ -72,7 +72,7 @@ def list_motion(quantities: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def lay_out_motion(path: Path, known: tuple[str, Said], quantity: str) -> Iterator[Path]:
+def lay_out_motion(path: Path, known: tuple[str, ImportOptions], quantity: str) -> Iterator[Path]:
     """One quantity of motion in mm, in the form that the trials of forecasts read; the file goes when they are done."""
     with TemporaryDirectory(prefix="slopeward-guess-") as folder:
         long = Path(folder) / f"{quantity}.csv"
@@ -97,7 +97,7 @@ class AskedPast:
 
     table: str
     form: str
-    said: Said
+    said: ImportOptions
     quantities: tuple[str, ...]  # that it holds
     site: str  # text of the site file
 
@@ -191,7 +191,7 @@ def find_forecasts(asked: AskedPast) -> AllForecasts:
     return AllForecasts(tuple(_try_forecasts(Path(asked.table), known, q) for q in list_motion(asked.quantities)))
 
 
-def _try_forecasts(path: Path, known: tuple[str, Said], quantity: str) -> PastForecasts:
+def _try_forecasts(path: Path, known: tuple[str, ImportOptions], quantity: str) -> PastForecasts:
     from forecasting.data.cadence import choose_horizons
     from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError

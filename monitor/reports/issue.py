@@ -44,7 +44,7 @@ LONGEST_S: Final = 6 * 3600.0  # between two tries
 
 
 @dataclass(slots=True)
-class Due:
+class DueReport:
     """A report that is due, and who gets it."""
 
     site: SiteSummary
@@ -79,9 +79,9 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     return f"{made} reports made, {sent} mailed"
 
 
-def list_due(db: Database, config: ServiceConfig, now: datetime) -> list[Due]:
+def list_due(db: Database, config: ServiceConfig, now: datetime) -> list[DueReport]:
     """The newest period of each planned report, of each site; each report once, with all who get it."""
-    found: dict[tuple[str, str, str, datetime], Due] = {}
+    found: dict[tuple[str, str, str, datetime], DueReport] = {}
     with db.read() as c:
         sites = load_sites_summary(c)
     for plan in config.report:
@@ -93,14 +93,14 @@ def list_due(db: Database, config: ServiceConfig, now: datetime) -> list[Due]:
             if period.to_at < now - LATE:
                 continue
             language = plan.language or config.language.default
-            due = found.setdefault((site.id, plan.kind, language, period.to_at), Due(site, period, language))
+            due = found.setdefault((site.id, plan.kind, language, period.to_at), DueReport(site, period, language))
             for channel in plan.to:
                 text = f"{site.id}\n{plan.kind}\n{language}\n{period.to_at}\n{channel}\n{plan.form}"
                 due.mails[channel, plan.form] = hashlib.sha256(text.encode()).hexdigest()
     return list(found.values())
 
 
-def _issue(db: Database, due: Due, now: datetime, troubles: list[str]) -> bool:
+def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> bool:
     """Make a report that is not there yet; True where it was made."""
     period = due.period
     try:
@@ -155,7 +155,7 @@ def _is_whole(issue: Issue) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ReissueCheck:
     """What a report that is made again says of the one that was issued."""
 
     facts_sha256: str  # of the one made now
@@ -165,13 +165,13 @@ class Proof:
     changed: tuple[str, ...] = ()  # parts of the facts
 
 
-def prove(c: Connection, issue: Issue) -> Proof:
+def prove(c: Connection, issue: Issue) -> ReissueCheck:
     """Make the facts of a report again from its rows, and compare them with what is stored of it."""
     facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
     whole, digest = _is_whole(issue), digest_of(facts)
     changed = find_changed(gather(json.loads(issue.facts or "")), facts) if whole else []
     same, older = whole and digest == issue.facts_sha256, issue.code_version != code_version()
-    return Proof(digest, same, whole, older, tuple(changed))
+    return ReissueCheck(digest, same, whole, older, tuple(changed))
 
 
 def _send(

@@ -8,7 +8,7 @@ LONG_GAP: Final = 6.0  # usual steps without a value: the line breaks
 Points = Sequence[tuple[float, float | None]]
 
 
-class Scale:
+class PlotScale:
     """Drawing units of instants and values, within a picture with an edge above and below."""
 
     def __init__(
@@ -54,4 +54,4 @@ def draw_line(values: Sequence[float | None], width: float, height: float) -> st
     """
     if len(values) - values.count(None) < 2:
         return ""
-    return Scale(range(len(values)), values, width, height, 2.0).draw([*enumerate(values)])
+    return PlotScale(range(len(values)), values, width, height, 2.0).draw([*enumerate(values)])

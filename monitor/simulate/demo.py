@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import func, select
 
 from monitor.broker.logins import lend_login
 from monitor.config.service import load_service, parse_site
@@ -43,8 +42,8 @@ from monitor.store.alerting.events import add_event
 from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models
+from monitor.store.models.totals import count_issues, count_notifications, count_rows, find_peak_level
 from monitor.store.people.users import add_user
-from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
 from monitor.worker import compute
 
@@ -245,35 +244,23 @@ def free_port(wish: int = 0) -> int:
 def count(stage: Stage) -> dict[str, Any]:
     """Count what is in the database."""
     with Database(stage.db_url) as db, db.read() as c:
-        forecasts = c.execute(
-            select(t.forecast.c.model, func.count(t.forecast.c.issued_at.distinct()))
-            .where(~t.forecast.c.hindcast)
-            .group_by(t.forecast.c.model)
-        )
-        states = c.execute(select(t.notification.c.state, func.count()).group_by(t.notification.c.state))
-        sent = {str(row[0]): int(row[1]) for row in states}
+        rows, sent = count_rows(c), count_notifications(c)
         stamp = find_stamp(c, "broker")
-
-        def rows(table: Any) -> int:
-            return int(c.execute(select(func.count()).select_from(table)).scalar_one())
-
         return {
-            "observations": rows(t.observation),
-            "forecasts": {str(row[0]): int(row[1]) for row in forecasts},
-            "footprints": rows(t.scene_footprint),
-            "scenes": rows(t.scene),
+            "observations": rows["observation"],
+            "forecasts": count_issues(c),
+            "footprints": rows["scene_footprint"],
+            "scenes": rows["scene"],
             "forecasters": judge_forecasters(c),
-            "anomaly_scores": rows(t.anomaly),
+            "anomaly_scores": rows["anomaly"],
             "anomalies": judge_detectors(c),
-            "alerts": rows(t.alert),
-            "top_level": int(
-                c.execute(select(func.max(t.alert.c.peak_level)).where(t.alert.c.ledger == "hazard")).scalar() or 0
-            ),
+            "alerts": rows["alert"],
+            "top_level": find_peak_level(c),
             "notifications": {
                 "delivered": sent.get("delivered", 0) + sent.get("confirmed", 0),
                 "failed": sent.get("failed_final", 0) + sent.get("failed_retry", 0),
             },
-            "rejected": rows(t.rejected_message),
+            "rejected": rows["rejected_message"],
             "degraded": bool(stamp and not stamp[1].get("durable", True)),
             "trouble": stage.trouble,
             "missing": stage.missing,

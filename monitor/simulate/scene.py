@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +38,4 @@ def write(asked: Drawing) -> Drawn:
     return Drawn(str(asked.folder))
 
 
-DRAW: Final = Task("monitor.simulate.scene:write", Drawing, Drawn)
+DRAW: Final = WorkerTask("monitor.simulate.scene:write", Drawing, Drawn)

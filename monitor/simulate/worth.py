@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, distinct, func, select
+from sqlalchemy import Connection
 
 from monitor.domain.instants import spell, spell_duration
-from monitor.store.schema import tables as t
+from monitor.store.models.totals import load_hindcast_errors, load_newest_issues, summarize_anomalies
 
 NETWORKS: Final = ("gru", "lstm", "graph-gru")
 LINE: Final = "drift"
@@ -27,20 +27,7 @@ def judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
     Beside it `own`, what it says of the series that moves most (mm from the newest reading on), and `past`, what it
     erred where the past was forecast afterwards, on the same targets as a straight line and `auto`.
     """
-    f = t.forecast.c
-    newest = (
-        select(f.model.label("model"), func.max(f.issued_at).label("at"))
-        .where(~f.hindcast)
-        .group_by(f.model)
-        .subquery()
-    )
-    rows = c.execute(
-        select(t.forecast, t.series.c.station, t.series.c.quantity, t.series.c.unit)
-        .join(newest, (newest.c.model == f.model) & (newest.c.at == f.issued_at))
-        .join(t.series, t.series.c.id == f.series_id)
-        .where(~f.hindcast)
-        .order_by(f.model, f.series_id, f.horizon_s)
-    ).all()
+    rows = load_newest_issues(c)
     found: dict[str, dict[str, Any]] = {}
     fastest = max(
         (r for r in rows if r.model == AUTO and r.unit == "mm"), key=lambda r: abs(r.q50 - r.data_value), default=None
@@ -63,15 +50,8 @@ def judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
 
 def _score_past(c: Connection) -> dict[str, dict[str, Any]]:
     """Mean absolute errors of the past by model, mm, in all and by horizon; skills against what stands beside it."""
-    f, k = t.forecast.c, t.forecast_score.c
-    query = (
-        select(f.model, f.series_id, f.issued_at, f.horizon_s, k.error)
-        .join(t.forecast_score, k.forecast_id == f.id)
-        .join(t.series, t.series.c.id == f.series_id)
-        .where(f.hindcast, t.series.c.unit == "mm")
-    )
     errors: dict[str, Errors] = defaultdict(dict)
-    for r in c.execute(query):
+    for r in load_hindcast_errors(c):
         errors[r.model][r.horizon_s, r.series_id, r.issued_at] = abs(r.error)
     others = [errors[name] for name in BESIDE if name in errors]
     return {model: _compare_past(mine, others) for model, mine in errors.items() if len(others) == len(BESIDE)}
@@ -93,19 +73,12 @@ def _compare_past(mine: Errors, others: Sequence[Errors]) -> dict[str, Any]:
 
 def judge_detectors(c: Connection) -> dict[str, dict[str, Any]]:
     """Of each detector: its scores, what lay over its threshold, where and since when, and what it may spend."""
-    a = t.anomaly.c
-    rows = c.execute(
-        select(
-            a.detector, func.count(), func.sum(case((a.alerted, 1), else_=0)), func.count(distinct(a.series_id)),
-            func.count(distinct(case((a.alerted, a.series_id)))), func.min(case((a.alerted, a.at))), func.max(a.budget),
-        ).group_by(a.detector).order_by(a.detector)
-    )  # fmt: skip
     return {
         str(name): {
             "scores": int(scores), "over_threshold": int(over or 0), "series": int(series), "series_over": int(where),
             "first_over_at": None if first is None else spell(first), "budget_per_sensor_month": float(budget),
         }
-        for name, scores, over, series, where, first, budget in rows
+        for name, scores, over, series, where, first, budget in summarize_anomalies(c)
     }  # fmt: skip
 
 

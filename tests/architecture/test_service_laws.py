@@ -146,3 +146,34 @@ def test_no_folder_holds_more_than_twenty_modules():
     )
     assert len(folders) > 100
     assert not {folder: count for folder, count in folders.items() if count > 20}
+
+
+ENGINE_ONLY = {
+    "sqlalchemy.Connection", "sqlalchemy.engine.make_url", "sqlalchemy.exc.IntegrityError",
+    "sqlalchemy.exc.SQLAlchemyError",
+}  # fmt: skip
+
+
+def find_sql(source):
+    """What belongs into `monitor.store`: parts of SQLAlchemy that make statements, the tables, calls that execute."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+        names += [f"{node.module}.{one.name}" for one in node.names] if isinstance(node, ast.ImportFrom) else []
+        made = [n for n in names if n.startswith("sqlalchemy") and n not in ENGINE_ONLY]
+        found += made + [n for n in names if n.endswith("schema.tables")]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            found += [node.func.attr] if node.func.attr in {"execute", "exec_driver_sql"} else []
+    return found
+
+
+def test_sql_stands_in_the_store_alone():
+    """Also in the `store.py` of an extension."""
+    files = [path.relative_to(ROOT) for path in (ROOT / "monitor").rglob("*.py")]
+    outside = [path for path in files if path.parts[1] != "store" and path.name != "store.py"]
+    found = {str(path): sql for path in outside if (sql := find_sql((ROOT / path).read_text(encoding="utf-8")))}
+    assert not found
+    assert len(outside) > 100
+    assert find_sql("from sqlalchemy import select\nfrom monitor.store.schema import tables as t\nc.execute(x)") == [
+        "sqlalchemy.select", "monitor.store.schema.tables", "execute",
+    ]  # fmt: skip

@@ -26,7 +26,7 @@ from detection.imagery.raster.reading.values import BACKSCATTER, COHERENCES, FAC
 from detection.imagery.raster.terrain import open_terrain
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.tiles.relief import draw_relief
-from monitor.ingest.files.reader import Said, StationPlace
+from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.grids.read import open_grid, open_pixels
 
 ROOT = Path(__file__).parents[2]
@@ -207,14 +207,14 @@ def by_prior(path, _):
 def by_pixels(path, _):
     from datetime import UTC, datetime
 
-    said = Said(point_set="a", direction="up", unit="mm")
+    said = ImportOptions(point_set="a", direction="up", unit="mm")
     with open_pixels(path, said, datetime(2030, 1, 1, tzinfo=UTC)) as (_, pieces):
         found = {piece.point.pid: piece.values[0].value for piece in pieces}
     return np.array([v for _, v in sorted(found.items())])
 
 
 def by_station(path, _):
-    said = Said(quantity="rain", unit="mm", places=(StationPlace("S", 46.0507, 9.0020),), window_m=300.0)
+    said = ImportOptions(quantity="rain", unit="mm", places=(StationPlace("S", 46.0507, 9.0020),), window_m=300.0)
     with open_grid(path, said) as lines:
         return np.array([row["value"] for line in lines for row, _ in line.rows])
 

@@ -23,7 +23,7 @@ from monitor.errors import RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifiers.webhook import payload
 from monitor.notify.path import grouped, throttled
-from monitor.notify.verdict import Superseded, View
+from monitor.notify.verdict import DeliveryContext, Superseded
 from monitor.replay.drill import DrillTerms, hold_drill, rehearse
 from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alert_events, load_alerts
 from monitor.store.alerting.audit_pack import load_citations
@@ -293,11 +293,11 @@ def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
         )  # fmt: skip
 
     # the drill's is the higher and newer one of the group: it still does not stand for the real one
-    assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], View(NOW, 0)) == []
-    two = grouped([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], View(NOW, 0))
+    assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0)) == []
+    two = grouped([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0))
     assert [(v.id, v.by) for v in two if isinstance(v, Superseded)] == [(1, 2)]
     # one place left in the hour: a real advice takes it before a hazard of a drill
-    full = View(NOW, 59)
+    full = DeliveryContext(NOW, 59)
     held = throttled(
         [waiting(2, 1, exercise=True, ledger="hazard"), waiting(1, 1, exercise=False, ledger="advice")], full
     )

@@ -23,7 +23,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.message import GROWN
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import Terms, run_backtest
 from monitor.replay.history import Known
@@ -138,7 +138,7 @@ class Live:
 
     def _store(self, burst: list[tuple[datetime, str, dict[str, Any]]]) -> None:
         messages = [
-            Message(f"slopeward/v1/{SITE_ID}/{topic}", json.dumps(body).encode(), at, "live")
+            BrokerMessage(f"slopeward/v1/{SITE_ID}/{topic}", json.dumps(body).encode(), at, "live")
             for at, topic, body in burst
         ]
         outcome = self.pipeline.store(messages)

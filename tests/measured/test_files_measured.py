@@ -11,7 +11,7 @@ import pytest
 from monitor.errors import ConfigError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.tables import Layout, open_rows
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.look import look_at
@@ -80,7 +80,7 @@ def test_array_id_of_a_logger_without_leading_zeros(tmp_path, measured):
     )
     with path.open() as file:
         plain = next(row for row in csv.reader(file) if len(row) == 7 and 0 < int(row[3]) < 60)
-    with open_wide(path, Said(load_mapping(mapping))) as lines:
+    with open_wide(path, ImportOptions(load_mapping(mapping))) as lines:
         times = [row["time"] for line in lines for row, error in line.rows if error is None]
     assert len(times) > 50_000
     assert any((at.timetuple().tm_yday, at.hour, at.minute) == (int(plain[2]), 0, int(plain[3])) for at in times)
@@ -141,7 +141,7 @@ def test_extensometers_in_feet_with_the_month_first(tmp_path, measured):
     found = guess(look_at(path), answers)
     assert not found.questions
     assert found.mapping.time.format == "%m/%d/%Y"
-    with open_wide(path, Said(found.mapping)) as lines:
+    with open_wide(path, ImportOptions(found.mapping)) as lines:
         values = [float(row["value"]) for line in lines for row, error in line.rows if error is None]
     assert (values[0], values[3]) == (0.0, 0.016)
 

@@ -15,10 +15,10 @@ from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_nam
 from monitor.domain.observation import Report
 from monitor.domain.site import Level, Recipient, Site
 from monitor.errors import PayloadError, RefusedError
-from monitor.ingest.decoders.decoder import Received
+from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.observer import decode_event, decode_report
 from monitor.ingest.decoders.strict_json import read_person
-from monitor.ingest.message import Message, Place
+from monitor.ingest.message import BrokerMessage, TopicTarget
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
 from monitor.store.alerting import alerts, maintenance, offsets
@@ -95,9 +95,9 @@ def test_an_account_is_not_opened_twice_under_another_spelling(database):
 
 
 def say(body):
-    message = Message("slopeward/v1/north-bench/report", json.dumps(body).encode(), NOW, "live")
+    message = BrokerMessage("slopeward/v1/north-bench/report", json.dumps(body).encode(), NOW, "live")
     site = Site("north-bench", "North bench", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
-    return Received(message, Place("report", site.id, ""), site, Vocabulary({}), References())
+    return ReceivedMessage(message, TopicTarget("report", site.id, ""), site, Vocabulary({}), References())
 
 
 def test_words_of_an_observer_begin_no_line_of_a_message():

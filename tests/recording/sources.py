@@ -25,7 +25,7 @@ from monitor.config.service import parse_site
 from monitor.domain.decision import Decision, seconds
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.movement.update import update_movement
 from monitor.replay.backtest import open_empty
@@ -282,7 +282,7 @@ def demo() -> Iterator[Row]:
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: START)
         pipeline.store([
-            Message(f"slopeward/v1/{site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "demo")
+            BrokerMessage(f"slopeward/v1/{site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "demo")
             for s in model.samples(START - 4 * DAY, START + MINUTE)
         ])  # fmt: skip
         yield from played(db, site, Pace(60.0, 3600.0))

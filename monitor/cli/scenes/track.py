@@ -13,7 +13,7 @@ from monitor.cli.scenes.local import placing_by
 from monitor.errors import SlopewardError
 from monitor.export.tables import write_csv
 from monitor.ingest.files.reading import FileResult, record_file
-from monitor.ingest.files.vectors import Moved, list_image_places, store_vectors
+from monitor.ingest.files.vectors import StationDisplacement, list_image_places, store_vectors
 from monitor.ingest.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def track(
         now = datetime.now(UTC)
         pipeline = Pipeline(db, {target.id: target}, lambda: datetime.now(UTC), service.limits)
         moved = [
-            Moved(v.name, (v.east_m * 1e3, v.north_m * 1e3), (v.east_error_m * 1e3, v.north_error_m * 1e3))
+            StationDisplacement(
+                v.name, (v.east_m * 1e3, v.north_m * 1e3), (v.east_error_m * 1e3, v.north_error_m * 1e3)
+            )
             for v in found.vectors
             if v.name
         ]

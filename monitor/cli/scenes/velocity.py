@@ -19,7 +19,7 @@ from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site, Station
 from monitor.errors import SlopewardError
 from monitor.ingest.files.reading import record_file
-from monitor.ingest.files.velocity import Velocity, list_mapped_ground, store_velocities
+from monitor.ingest.files.velocity import MappedVelocity, list_mapped_ground, store_velocities
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database
 
@@ -157,7 +157,7 @@ def _store(
     now = datetime.now(UTC)
     pipeline = Pipeline(db, {site.id: site}, lambda: datetime.now(UTC), service.limits)
     rows = [
-        Velocity(
+        MappedVelocity(
             one.name, one.speed / DAYS_PER_YEAR, one.speed_sigma / DAYS_PER_YEAR, one.p95 / DAYS_PER_YEAR,
             one.moving_share, one.pixels,
         )

@@ -11,14 +11,14 @@ from detection.susceptibility.records import PictureRequest, PictureResult
 from monitor.cli.session import Commands, pick_site, read_service, show
 from monitor.errors import NotFoundError, RefusedError
 from monitor.jobs.worker import run_in_worker
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 app = Commands(no_args_is_help=True, help=__doc__)
-TAKE: Task[TilesRequest, Tiles] = Task("detection.imagery.tiles.packing:take_tiles", TilesRequest, Tiles)
-PICTURE: Task[PictureRequest, PictureResult] = Task(
+TAKE: WorkerTask[TilesRequest, Tiles] = WorkerTask("detection.imagery.tiles.packing:take_tiles", TilesRequest, Tiles)
+PICTURE: WorkerTask[PictureRequest, PictureResult] = WorkerTask(
     "detection.susceptibility.picture:show", PictureRequest, PictureResult
 )
-DRAW: Task[ReliefRequest, Tiles] = Task("detection.imagery.tiles.relief:make_relief", ReliefRequest, Tiles)
+DRAW: WorkerTask[ReliefRequest, Tiles] = WorkerTask("detection.imagery.tiles.relief:make_relief", ReliefRequest, Tiles)
 
 
 @app.command("relief")

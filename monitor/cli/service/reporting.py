@@ -15,7 +15,7 @@ from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
-    from monitor.reports.issue import Proof
+    from monitor.reports.issue import ReissueCheck
 
 app = session.Commands()
 Site = Annotated[str, typer.Argument(help="Site id")]
@@ -192,7 +192,7 @@ def prove_issue(
         raise typer.Exit(3 if found.older and found.stored else 1)
 
 
-def _say_proof(found: "Proof", made_by: str) -> str:
+def _say_proof(found: "ReissueCheck", made_by: str) -> str:
     if found.same:
         return "the same"
     if not found.stored:

@@ -13,7 +13,7 @@ from monitor.domain.instants import spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.poll import poll_source
-from monitor.ingest.sources.take import Place
+from monitor.ingest.sources.take import SourceTarget
 from monitor.store.readings.sources import PollState, load_files, load_polls
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -66,7 +66,7 @@ def poll(
             raise NotFoundError(f"no source {name!r}; there are: {', '.join(sorted(tables)) or 'none'}")
         source = tables[name]
         site = pick_site(service, source.site)
-        place = Place(db, service, site, lambda: datetime.now(UTC), f"source {name}", source.accept_units)
+        place = SourceTarget(db, service, site, lambda: datetime.now(UTC), f"source {name}", source.accept_units)
         found = poll_source(source, place, os.environ, may_shrink=shorter)
     facts = {
         "name": name, "site": site.id, "new": found.new, "same": found.same, "stored": found.rows,

@@ -20,17 +20,17 @@ from monitor.domain.instants import spell, spell_duration
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
-from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.guess import site_file
-from monitor.ingest.guess.guess import ZONE, Guess, Sensor, guess
+from monitor.ingest.guess.guess import ZONE, SensorGuess, TableGuess, guess
 from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.look import SHEET, look_at
-from monitor.ingest.guess.questions import Interview, Question
+from monitor.ingest.guess.questions import FileQuestion, Interview
 from monitor.ingest.guess.recognise import find_form
-from monitor.ingest.guess.record import Record
+from monitor.ingest.guess.record import MotionRecord
 from monitor.ingest.guess.sharing import ask_files
 from monitor.ingest.guess.spell import spell_mapping
 from monitor.ingest.guess.values import list_values
@@ -86,7 +86,7 @@ def guess_file(
             written.append(_write(here / f"{one.stem}.mapping.toml", spell_mapping(told.mapping, one.name)))
             readings[-1] = one, f"--mapping {_quote(written[-1])}"
     before = []
-    added: Sequence[Sensor] = ()
+    added: Sequence[SensorGuess] = ()
     folder = _sites_folder()
     name = site_id or site_file.name_site(path.resolve().stem)
     is_renewed = bool(set_bounds) and _is_own(folder, name, found, answers)
@@ -141,11 +141,11 @@ def guess_file(
 
 def _understand_all(
     path: Path, site: Site | None, answers: dict[str, str], *, is_new: bool
-) -> list[tuple[Path, Guess]]:  # fmt: skip
+) -> list[tuple[Path, TableGuess]]:  # fmt: skip
     """What each file says; the questions of all files of a folder are listed before it ends where nobody answers."""
     suffixes = {s for reader in READERS.values() if reader.content is Content.READINGS for s in reader.suffixes}
     files = list_files(path, tuple(sorted(suffixes)))
-    each: list[tuple[Path, Guess]] = []
+    each: list[tuple[Path, TableGuess]] = []
     is_open = False
     for one in files:
         if path.is_dir() and not options().as_json:
@@ -173,11 +173,11 @@ def _understand_all(
     return each
 
 
-def _merge(each: Sequence[tuple[Path, Guess]], answers: dict[str, str]) -> Guess:
+def _merge(each: Sequence[tuple[Path, TableGuess]], answers: dict[str, str]) -> TableGuess:
     """What the files of a folder say together, with the series that stand in several of them once."""
     if len(each) == 1:
         return each[0][1]
-    series: dict[tuple[str, str], Sensor] = {}
+    series: dict[tuple[str, str], SensorGuess] = {}
     where: dict[tuple[str, str], list[str]] = {}
     for path, found in each:
         for sensor in found.sensors:
@@ -188,7 +188,7 @@ def _merge(each: Sequence[tuple[Path, Guess]], answers: dict[str, str]) -> Guess
         _ask_until_known(lambda: replace(each[0][1], facts=(), questions=_compare(each, shared, answers)), answers)
     for (station, quantity), names in shared.items():
         say(f"{station}.{quantity} stands in {', '.join(names)}: they are read as one record")
-    known = Said(
+    known = ImportOptions(
         places=tuple({p.station: p for _, found in each for p in found.known.places}.values()),
         origins=tuple({name: o for _, found in each for name, o in found.known.origins}.items()),
     )
@@ -197,8 +197,8 @@ def _merge(each: Sequence[tuple[Path, Guess]], answers: dict[str, str]) -> Guess
 
 
 def _compare(
-    each: Sequence[tuple[Path, Guess]], shared: Mapping[tuple[str, str], Sequence[str]], answers: Mapping[str, str]
-) -> tuple[Question, ...]:
+    each: Sequence[tuple[Path, TableGuess]], shared: Mapping[tuple[str, str], Sequence[str]], answers: Mapping[str, str]
+) -> tuple[FileQuestion, ...]:
     """The questions about series whose files claim the same instants with other values."""
     values: dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]] = {key: {} for key in shared}
     for path, found in each:
@@ -214,15 +214,15 @@ def _compare(
     return tuple(talk.questions)
 
 
-def _follow(path: Path, found: Guess) -> tuple[Sensor, ...]:
+def _follow(path: Path, found: TableGuess) -> tuple[SensorGuess, ...]:
     """The sensors with how their records move."""
-    record = Record()
+    record = MotionRecord()
     for value in list_values(path, found.form, found.said):
         record.add(value)
     return record.tell(found.sensors)
 
 
-def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:
+def _explain_unjudged(site: Site, added: Sequence[SensorGuess], file: Path) -> bool:
     """Say what no criterion judges and how one would; whether `check` refuses the site until one does."""
     top = site.levels[-1].name
     for _, _, lost in describe_barriers(site, list_barriers(site)):
@@ -264,7 +264,7 @@ def _quote(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _is_own(folder: Path | None, name: str, found: Guess, answers: Mapping[str, str]) -> bool:
+def _is_own(folder: Path | None, name: str, found: TableGuess, answers: Mapping[str, str]) -> bool:
     """Whether a site file is as this command wrote it without bounds: then nobody's words are lost with it."""
     if folder is None or (site_file.PLACE not in answers and not found.known.places):
         return False
@@ -275,14 +275,14 @@ def _is_own(folder: Path | None, name: str, found: Guess, answers: Mapping[str, 
     return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
-def _join(bounds: Mapping[str, tuple[site_file.Bounds, ...]]) -> list[site_file.Bounds]:
+def _join(bounds: Mapping[str, tuple[site_file.LevelBounds, ...]]) -> list[site_file.LevelBounds]:
     return [one for several in bounds.values() for one in several]
 
 
 def _ask_bounds(
-    unjudged: site_file.Unjudged | None,
-    bounds: dict[str, tuple[site_file.Bounds, ...]],
-    read: Callable[[str, str], tuple[site_file.Bounds, ...]],
+    unjudged: site_file.UnusedQuantities | None,
+    bounds: dict[str, tuple[site_file.LevelBounds, ...]],
+    read: Callable[[str, str], tuple[site_file.LevelBounds, ...]],
 ) -> bool:
     """Ask the person at the keyboard for what nothing judges; an empty answer leaves it so."""
     before = len(bounds)
@@ -309,7 +309,7 @@ def _read_answers(option: str, example: str, given: Sequence[str]) -> dict[str, 
     return answers
 
 
-def _ask_until_known(understand: Callable[[], Guess], answers: dict[str, str]) -> Guess:
+def _ask_until_known(understand: Callable[[], TableGuess], answers: dict[str, str]) -> TableGuess:
     """Understand, ask a person at the keyboard what is open, and again, until nothing is."""
     shown = False
     while True:
@@ -329,7 +329,7 @@ def _ask_until_known(understand: Callable[[], Guess], answers: dict[str, str]) -
             answers[question.key] = _ask(question)
 
 
-def _ask(question: Question) -> str:
+def _ask(question: FileQuestion) -> str:
     choices = f" [{', '.join(question.choices)}]" if question.choices else ""
     while True:
         said = str(typer.prompt(f"{question.text}{choices}", default=question.default, err=True)).strip()
@@ -341,22 +341,22 @@ def _ask(question: Question) -> str:
         say(f"one of: {', '.join(question.choices)}")
 
 
-def _explain(question: Question) -> str:
+def _explain(question: FileQuestion) -> str:
     """What is open, and the option that answers it."""
     choices = f" One of: {', '.join(question.choices)}." if question.choices else ""
     return f"{question.text}{choices} Answer: --answer '{question.key}=...'"
 
 
-def _open(path: Path, site: Site | None) -> Callable[[Mapping[str, str]], Guess]:
+def _open(path: Path, site: Site | None) -> Callable[[Mapping[str, str]], TableGuess]:
     """What understands a file: by its form where its content says one, else as a table."""
     form = find_form(path)
     if form != WIDE and READERS[form].content is Content.READINGS:
-        return lambda answers: understand_known(path, form, answers, place_said(Said(), site))
+        return lambda answers: understand_known(path, form, answers, place_said(ImportOptions(), site))
     look = cache(partial(look_at, path))
     return lambda answers: guess(look(answers.get(SHEET, "")), answers)
 
 
-def _spell_options(found: Guess) -> str:
+def _spell_options(found: TableGuess) -> str:
     """How a file of a known form is read again."""
     said = found.known
     given = {"--format": found.form if said.station else None, "--station": said.station, "--time": said.time}
@@ -364,8 +364,8 @@ def _spell_options(found: Guess) -> str:
 
 
 def _understand(
-    understand: Callable[[Mapping[str, str]], Guess], answers: Mapping[str, str], *, is_new: bool
-) -> Guess:  # fmt: skip
+    understand: Callable[[Mapping[str, str]], TableGuess], answers: Mapping[str, str], *, is_new: bool
+) -> TableGuess:  # fmt: skip
     found = understand(answers)
     return site_file.ask_place(found, answers) if is_new else found
 
@@ -400,7 +400,7 @@ def _write(path: Path, text: str) -> Path:
 # ---- what it makes of the record ---------------------------------------------------------------------------------
 
 
-def _show_past(path: Path, known: tuple[str, Said], site: Site, *, accepts: bool) -> None:
+def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, accepts: bool) -> None:
     """The levels of the record as the site file would have decided them."""
     from monitor.cli.site.backtest import answer, progress_bar
     from monitor.replay.first_look import look_back
@@ -432,7 +432,7 @@ def _say_read(results: Sequence[FileResult]) -> None:
             say(f"  first reason: {result.first_reason}")
 
 
-def _score_forecasts(path: Path, found: Guess) -> None:
+def _score_forecasts(path: Path, found: TableGuess) -> None:
     """How well each quantity of motion could have been forecast; a record that is too short is said to be."""
     from forecasting.data.cadence import choose_horizons
     from forecasting.data.series import read_long_panels

@@ -25,11 +25,11 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said
+from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileResult, read_file, record_file, record_units, renew_known_flags
 from monitor.ingest.files.tables import list_files
-from monitor.ingest.files.walled import Opened, open_walled
+from monitor.ingest.files.walled import ConvertedFile, open_walled
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
 from monitor.ingest.replay import replay_rejected
@@ -152,7 +152,9 @@ def ingest(
     else:
         assert path is not None
         known = None if mapping is None else load_mapping(mapping)
-        said = Said(known, point_set, direction, unit, station, quantity, variable, window, within, time, stamp=stamp)
+        said = ImportOptions(
+            known, point_set, direction, unit, station, quantity, variable, window, within, time, stamp=stamp
+        )
         accepted = AcceptedDoubts(accept_units, accept_times)
         _read(path, site, form, given, said, accepted=accepted, by=by, dry_run=dry_run)
 
@@ -162,7 +164,7 @@ def _now() -> datetime:
 
 
 def _read(
-    path: Path, site_id: str | None, asked: str | None, given: Mapping[str, object], said: Said, *,
+    path: Path, site_id: str | None, asked: str | None, given: Mapping[str, object], said: ImportOptions, *,
     accepted: AcceptedDoubts, by: str | None, dry_run: bool,
 ) -> None:  # fmt: skip
     results: list[FileResult] = []
@@ -214,8 +216,8 @@ def _read(
 
 
 def _read_grids(
-    files: Sequence[Path], asked: str | None, given: Mapping[str, object], said: Said, stack: ExitStack
-) -> dict[Path, Opened]:
+    files: Sequence[Path], asked: str | None, given: Mapping[str, object], said: ImportOptions, stack: ExitStack
+) -> dict[Path, ConvertedFile]:
     """The grids of a folder, read before anything of them is stored; what a worker refuses is left to its turn.
 
     Raises:
@@ -223,7 +225,7 @@ def _read_grids(
     """
     from monitor.ingest.grids.sums import check_stamp, judge_sums
 
-    found: dict[Path, Opened] = {}
+    found: dict[Path, ConvertedFile] = {}
     claims: dict[tuple[str, str], Path] = {}
     rain: dict[str, list[tuple[float, float]]] = {}
     for file in files:
@@ -253,7 +255,7 @@ def _read_grids(
 
 
 @contextmanager
-def _behind_walls(file: Path, form: str, said: Said) -> Iterator[Opened | None]:
+def _behind_walls(file: Path, form: str, said: ImportOptions) -> Iterator[ConvertedFile | None]:
     """What a worker read of a file whose form needs that; None: it is read here."""
     if not READERS[form].walled:
         yield None
@@ -269,7 +271,12 @@ def _behind_walls(file: Path, form: str, said: Said) -> Iterator[Opened | None]:
 
 
 def _read_points(
-    file: Path, site: Site | None, form: str, said: Said, database: Database | None, walled: Opened | None
+    file: Path,
+    site: Site | None,
+    form: str,
+    said: ImportOptions,
+    database: Database | None,
+    walled: ConvertedFile | None,
 ) -> FileResult:
     """One file of points into a site; raises what `read_points` raises."""
     if site is None:
@@ -279,8 +286,8 @@ def _read_points(
 
 
 def _read_table(
-    file: Path, pipeline: Pipeline, place: Site | None, form: str, said: Said, database: Database | None,
-    who: Actor | None, walled: Opened | None, *, accepted: AcceptedDoubts, by: str | None,
+    file: Path, pipeline: Pipeline, place: Site | None, form: str, said: ImportOptions, database: Database | None,
+    who: Actor | None, walled: ConvertedFile | None, *, accepted: AcceptedDoubts, by: str | None,
 ) -> FileResult:  # fmt: skip
     """One table; where its units or times are doubtful a person at the keyboard must confirm, and a program is refused.
 

@@ -18,7 +18,7 @@ from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import SeriesSpec
 from monitor.errors import RefusedError
-from monitor.ingest.files.selecting import Selected, read_selected
+from monitor.ingest.files.selecting import SelectedSeries, read_selected
 
 app = Commands(no_args_is_help=True, help=__doc__)
 DataOption = Annotated[Path, typer.Option("--data", help="Neutral long CSV or Parquet: time, station, quantity, value")]
@@ -141,7 +141,7 @@ def write_criterion(found: threshold_learning.Learned, facts: dict[str, Any], ra
 
 
 def _facts(
-    found: threshold_learning.Learned, fell: Selected, moved: Selected, limit: float, grounds: str
+    found: threshold_learning.Learned, fell: SelectedSeries, moved: SelectedSeries, limit: float, grounds: str
 ) -> dict[str, Any]:
     return {
         "rain": fell.name, "movement": moved.name, "unit": fell.unit,
@@ -201,7 +201,7 @@ def _durations(text: str, option: str) -> list[float]:
     return found
 
 
-def _count_rain(fell: Selected, stamp: str | None) -> tuple[Selected, float, dict[str, int]]:
+def _count_rain(fell: SelectedSeries, stamp: str | None) -> tuple[SelectedSeries, float, dict[str, int]]:
     """What fell in each interval, as criteria count it; its length in seconds, and what was left out, with its count.
 
     Raises:
@@ -242,7 +242,7 @@ def _count_rain(fell: Selected, stamp: str | None) -> tuple[Selected, float, dic
     return replace(fell, times_s=gauge.times_s, values=gauge.amounts_mm), interval_s, dict(left_out)
 
 
-def _rates(moved: Selected, window_s: float) -> tuple[list[float], list[float], float]:
+def _rates(moved: SelectedSeries, window_s: float) -> tuple[list[float], list[float], float]:
     """Instants, the rate (mm/day) of the window that begins at each, and the standard deviation of its noise."""
     times, values = moved.times_s, moved.values
     starts, rates = [], []
@@ -275,7 +275,7 @@ def _fast(rates: list[float], noise: float, given: float | None) -> tuple[float,
     return share, "95 % quantile of the rates"
 
 
-def _complete_years(fell: Selected, interval_s: float, share: float) -> list[int]:
+def _complete_years(fell: SelectedSeries, interval_s: float, share: float) -> list[int]:
     counts: dict[int, int] = {}
     for at_s in fell.times_s:
         counts[_year(at_s - interval_s)] = counts.get(_year(at_s - interval_s), 0) + 1

@@ -15,9 +15,9 @@ from monitor.domain.instruments.no_value import is_fill_number, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received, gather
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather
 from monitor.ingest.decoders.strict_json import read_cell, read_object
-from monitor.ingest.message import Decoded, Fault, is_station
+from monitor.ingest.message import DecodedMessage, MessageFault, is_station
 
 METRIC: Final = "ecowitt-metric"
 INCHES_MOST: Final = 40.0  # of mercury: no place on earth has more
@@ -40,7 +40,7 @@ def open_ecowitt(binding: Binding) -> Decoder:
     return partial(_decode, counters, binding.name == METRIC)
 
 
-def _decode(counters: Sequence[str], is_metric: bool, received: Received) -> Decoded:
+def _decode(counters: Sequence[str], is_metric: bool, received: ReceivedMessage) -> DecodedMessage:
     body = read_object(received.message.payload)
     station = received.place.station or received.message.topic.rsplit("/", 1)[-1]
     if not is_station(station):
@@ -72,8 +72,8 @@ def _decode(counters: Sequence[str], is_metric: bool, received: Received) -> Dec
     if not found:
         raise bad[0][1] if bad else PayloadError("empty", "no temperature, air pressure or counter of rain in the post")
     first = bad[0][1] if bad else None
-    faults = () if first is None else (Fault(first.code, first.message, received.message.payload),)
-    return Decoded(tuple(found), faults)
+    faults = () if first is None else (MessageFault(first.code, first.message, received.message.payload),)
+    return DecodedMessage(tuple(found), faults)
 
 
 def read_known(body: Mapping[str, object], key: str) -> float | None:

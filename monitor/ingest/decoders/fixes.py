@@ -9,7 +9,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.site import GEOID, Origin, Site
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Received
+from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.message import is_station
 from monitor.ingest.positions import Vector, find_enu_mm
@@ -111,7 +111,7 @@ def state_error(fix: Fix, origin: Origin) -> tuple[Covariance | None, Vector | N
     return (ee, nn, uu, *cov[3:]), steps_mm if is_coarse else None
 
 
-def observe_fix(fix: Fix, received: Received) -> list[Observation]:
+def observe_fix(fix: Fix, received: ReceivedMessage) -> list[Observation]:
     """East, north and up of a position; raises PayloadError."""
     received.check_clock(fix.at)
     site, station = received.site, received.place.station

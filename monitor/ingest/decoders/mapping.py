@@ -22,9 +22,9 @@ from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received, gather
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather
 from monitor.ingest.decoders.strict_json import read_object
-from monitor.ingest.message import Decoded, Fault, is_station
+from monitor.ingest.message import DecodedMessage, MessageFault, is_station
 from monitor.language.local_time import read_zone
 
 _ABSENT: Final = object()
@@ -55,7 +55,7 @@ def open_mapping(path: str) -> Decoder:
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: time.zone: {error}") from None
 
-    def decode(received: Received) -> Decoded:
+    def decode(received: ReceivedMessage) -> DecodedMessage:
         received = received if zone is None else replace(received, zone=zone)
         body = read_object(received.message.payload)
         name = station["name"] if "name" in station else _look(body, station["path"])
@@ -74,7 +74,9 @@ def open_mapping(path: str) -> Decoder:
         first = bad[0][1] if bad else PayloadError("empty", "none of the mapped values is there")
         if not found:
             raise first
-        return Decoded(tuple(found), (Fault(first.code, str(first), received.message.payload),) if bad else ())
+        return DecodedMessage(
+            tuple(found), (MessageFault(first.code, str(first), received.message.payload),) if bad else ()
+        )
 
     return decode
 

@@ -6,9 +6,9 @@ from typing import Final
 from monitor.domain.quantities import UNITS, convert, split_suffix
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Received
+from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.message import is_station
-from monitor.ingest.quality import Field
+from monitor.ingest.quality import StationField
 
 SYMBOLS: Final = {"°C": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d": "mm/day"}  # units as others write them
 
@@ -27,7 +27,7 @@ class Target:
         parts = None if self.unit is not None else split_suffix(self.name)
         return self.name if parts is None else parts[0]
 
-    def find(self, received: Received, station: str) -> tuple[str, Field]:
+    def find(self, received: ReceivedMessage, station: str) -> tuple[str, StationField]:
         """Station and field, of the station of the message where this names none; raises PayloadError."""
         where = self.station or station
         if not is_station(where):

@@ -13,7 +13,7 @@ from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.quantities import OF_VELOCITY_MAPS, read_trace
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Received, gather
+from monitor.ingest.decoders.decoder import ReceivedMessage, gather
 from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
 from monitor.ingest.decoders.strict_json import (
     LATE,
@@ -24,7 +24,7 @@ from monitor.ingest.decoders.strict_json import (
     read_sigma,
     read_time,
 )
-from monitor.ingest.message import Decoded, Fault, is_station
+from monitor.ingest.message import DecodedMessage, MessageFault, is_station
 from monitor.ingest.quality import Vocabulary, observe, read_digit
 
 FRAME, EPOCH0 = "frame", "epoch0"  # what a position counts from: the file as a whole is held to it
@@ -43,7 +43,7 @@ _NO_PIXELS: Final = Template("row.pixels", "pixels: expected a whole number abov
 _ROWS: Final = Template("row.first", "{n} rows, the first: {reason}")
 
 
-def decode(received: Received) -> Decoded:
+def decode(received: ReceivedMessage) -> DecodedMessage:
     """Read `{"rows": [{time, station, quantity, value, ...}]}`; bad rows stay in the quarantine."""
     rows = read_object(received.message.payload).get("rows")
     if not isinstance(rows, list) or not rows:
@@ -59,7 +59,7 @@ def decode(received: Received) -> Decoded:
     found, bad = gather(rows, read)
     if not found and not bad:
         raise PayloadError("empty", _NO_VALUE())
-    return Decoded(tuple(found), join_bad_rows(bad))
+    return DecodedMessage(tuple(found), join_bad_rows(bad))
 
 
 def read_row(
@@ -117,13 +117,15 @@ def _read_more(row: Mapping[str, Any], quantity: str) -> str | None:
     return canonical_json(told) if told else None
 
 
-def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[Fault, ...]:
+def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[MessageFault, ...]:
     """One fault per cause, whose payload holds the rows as they came."""
     by_code: dict[str, list[tuple[Any, PayloadError]]] = {}
     for row, error in bad:
         by_code.setdefault(error.code, []).append((row, error))
     kept = {code: json.dumps({"rows": [row for row, _ in rows]}, default=spell_value) for code, rows in by_code.items()}
-    return tuple(Fault(code, tell_first(len(by_code[code]), by_code[code][0][1]), kept[code].encode()) for code in kept)
+    return tuple(
+        MessageFault(code, tell_first(len(by_code[code]), by_code[code][0][1]), kept[code].encode()) for code in kept
+    )
 
 
 def tell_first(count: int, first: PayloadError) -> str:

@@ -45,7 +45,7 @@ _BY: Final = Template("frame.by", "{quantity} {size}")
 
 
 @dataclass(slots=True)
-class Ties:
+class ReferenceOffsets:
     """What is added to values so that they count from what their station counts from, by series."""
 
     shifts: dict[Key, float] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Ties:
 
 
 @dataclass(slots=True)
-class FramesSeen:
+class FileFrames:
     """What a file says of the frames of its stations, with the positions."""
 
     file: str
@@ -100,13 +100,13 @@ class FramesSeen:
         self.told[place] = joined
         self.values.setdefault((*place, item.quantity), {})[item.observed_at] = item.value
 
-    def tie(self, c: Connection | None, now: datetime) -> Ties:
+    def tie(self, c: Connection | None, now: datetime) -> ReferenceOffsets:
         """How the file counts from what its stations count from.
 
         Raises:
             ConfigError: a station counts from something else, and no dates of both say by how much.
         """
-        ties = Ties()
+        ties = ReferenceOffsets()
         for (site, station), told in self.told.items():
             row = None if c is None else find_stamp(c, f"epoch0:{site}/{station}")
             kept = None if row is None else Reference.read(row[1])

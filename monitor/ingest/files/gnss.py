@@ -21,7 +21,7 @@ from monitor.ingest.decoders.native import SOLUTIONS
 from monitor.ingest.decoders.rows import FRAME
 from monitor.ingest.decoders.strict_json import read_sigma
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.reader import Judged, Line, Said
+from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.references import PART, UNNAMED
 from monitor.ingest.text.clocks import J2000
@@ -62,7 +62,7 @@ class Position:
 
 
 @contextmanager
-def open_gnss(path: Path, said: Said) -> Iterator[Iterator[Line]]:
+def open_gnss(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open a file of positions.
 
     Raises:
@@ -263,13 +263,13 @@ def _place(at: datetime, station: str, parts: list[str], unit: str, solution: st
     return Position(at, station, (east, north, up), (se, sn, su), unit, known)
 
 
-def _to_line(found: _Found) -> Line:
+def _to_line(found: _Found) -> ReadingLine:
     if not isinstance(found, Position):
-        return Line((({"line": found[0].strip()[:500]}, found[1]),))
+        return ReadingLine((({"line": found[0].strip()[:500]}, found[1]),))
     rows: list[Judged] = []
     for part, value, sigma in zip(PARTS, found.values, found.sigmas, strict=True):
         row = {"time": found.at, "station": found.station, "quantity": f"displacement_{part}", "unit": found.unit,
                "value": value, "sigma": sigma}  # fmt: skip
         told = {"solution": found.solution, FRAME: found.frame or None}
         rows.append((row | {key: text for key, text in told.items() if text is not None}, None))
-    return Line(tuple(rows))
+    return ReadingLine(tuple(rows))

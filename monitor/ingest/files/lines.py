@@ -9,7 +9,7 @@ from typing import Final
 
 from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import EXCEL, TableMapping, check_columns, is_missing, widen
-from monitor.ingest.files.reader import Line, Said
+from monitor.ingest.files.reader import ImportOptions, ReadingLine
 from monitor.ingest.files.tables import Row, find_day_zero, find_fault, open_rows, require_columns, spell_fault
 from monitor.ingest.text.cells import spell_number
 
@@ -32,7 +32,7 @@ def is_long(names: Collection[str]) -> bool:
 
 
 @contextmanager
-def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
+def open_long(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open the neutral form `time,station,quantity,value[,sigma][,site][,solution][,unit]`, CSV or Parquet.
 
     An export of observations is of this form too: its raw values come in, revision by revision.
@@ -51,17 +51,17 @@ def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
         yield (_read_long(row) for row in rows)
 
 
-def _read_long(row: Row) -> Line:
+def _read_long(row: Row) -> ReadingLine:
     if error := find_fault(row):
-        return Line(((spell_fault(row), error),))
+        return ReadingLine(((spell_fault(row), error),))
     if is_missing(row.get("value")):
-        return Line(missing=1)
+        return ReadingLine(missing=1)
     told = {k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}
-    return Line(((told | {k: spell_number(told[k]) for k in _NUMBERS if k in told}, None),))
+    return ReadingLine(((told | {k: spell_number(told[k]) for k in _NUMBERS if k in told}, None),))
 
 
 @contextmanager
-def open_wide(path: Path, said: Said) -> Iterator[Iterator[Line]]:
+def open_wide(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open a table whose columns `said.mapping` explains.
 
     Raises:
@@ -77,8 +77,8 @@ def open_wide(path: Path, said: Said) -> Iterator[Iterator[Line]]:
         yield (_read_wide(row, mapping) for row in rows)
 
 
-def _read_wide(row: Row, mapping: TableMapping) -> Line:
+def _read_wide(row: Row, mapping: TableMapping) -> ReadingLine:
     if error := find_fault(row):
-        return Line(((spell_fault(row), error),))
+        return ReadingLine(((spell_fault(row), error),))
     found = widen(row, mapping)
-    return Line(tuple(found), sum(rule.reads(row) for rule in mapping.columns) - len(found))
+    return ReadingLine(tuple(found), sum(rule.reads(row) for rule in mapping.columns) - len(found))

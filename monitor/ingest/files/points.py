@@ -18,7 +18,7 @@ from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, RefusedError, StoreBusyError
 from monitor.ingest.decoders.rows import tell_first
-from monitor.ingest.files.reader import BadRow, Declared, Piece
+from monitor.ingest.files.reader import BadRow, PointLine, ValueMeaning
 from monitor.ingest.files.reading import FileResult, insist
 from monitor.ingest.message import POINTS_TOPIC
 from monitor.ingest.pipeline import Clock
@@ -53,7 +53,7 @@ _UNTIED: Final = Template(
     "the file counts from {day}, on which point {point} has no value here: read the file of that day first, or give "
     "another --set",
 )
-Opened = AbstractContextManager[tuple[Declared, Iterator[Piece]]]
+Opened = AbstractContextManager[tuple[ValueMeaning, Iterator[PointLine]]]
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ def read_points(
 
 
 def _gather(
-    pieces: Iterator[Piece], declared: Declared, result: FileResult, now: datetime
+    pieces: Iterator[PointLine], declared: ValueMeaning, result: FileResult, now: datetime
 ) -> Iterator[_Chunk]:  # fmt: skip
     chunk = _Chunk()
     for piece in pieces:
@@ -142,8 +142,13 @@ def _leave_fills(chunk: _Chunk, result: FileResult) -> None:
 
 
 def _take(
-    chunk: _Chunk, point: Point, values: tuple[PointValue, ...], declared: Declared, result: FileResult, now: datetime
-) -> None:  # fmt: skip
+    chunk: _Chunk,
+    point: Point,
+    values: tuple[PointValue, ...],
+    declared: ValueMeaning,
+    result: FileResult,
+    now: datetime,
+) -> None:
     first = chunk.points.setdefault(point.pid, point)
     if _apart_m(first.latitude, first.longitude, point) > MOVED_M:
         chunk.bad += [_moved(v) for v in values]
@@ -160,7 +165,9 @@ def _take(
             result.valid += 1
 
 
-def _store(file: PointsFile, database: Database, declared: Declared, chunk: _Chunk, began_at: datetime) -> PointsAdded:
+def _store(
+    file: PointsFile, database: Database, declared: ValueMeaning, chunk: _Chunk, began_at: datetime
+) -> PointsAdded:
     def store() -> PointsAdded:
         began_s = time.monotonic()
         added = database.do(_add, file, declared, chunk, began_at)
@@ -170,7 +177,7 @@ def _store(file: PointsFile, database: Database, declared: Declared, chunk: _Chu
     return insist(store, (StoreBusyError, IntegrityError))  # the latter: another process stored the same keys meanwhile
 
 
-def _open_set(c: Connection, file: PointsFile, declared: Declared) -> int:
+def _open_set(c: Connection, file: PointsFile, declared: ValueMeaning) -> int:
     told = {
         "wavelength_mm": declared.wavelength_mm, "reference_point": declared.reference_point,
         "reference_at": None if declared.reference_at is None else declared.reference_at.isoformat(),
@@ -179,7 +186,7 @@ def _open_set(c: Connection, file: PointsFile, declared: Declared) -> int:
     return open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit, meta or None)
 
 
-def _add(c: Connection, file: PointsFile, declared: Declared, chunk: _Chunk, began_at: datetime) -> PointsAdded:
+def _add(c: Connection, file: PointsFile, declared: ValueMeaning, chunk: _Chunk, began_at: datetime) -> PointsAdded:
     received_at = file.clock()
     set_id = _open_set(c, file, declared)
     placed = place_points(c, set_id, list(chunk.points.values()))
@@ -199,7 +206,7 @@ def _add(c: Connection, file: PointsFile, declared: Declared, chunk: _Chunk, beg
 
 
 def _tie(
-    c: Connection, set_id: int, placed: Mapping[str, Placed], values: list[PointValue], declared: Declared
+    c: Connection, set_id: int, placed: Mapping[str, Placed], values: list[PointValue], declared: ValueMeaning
 ) -> tuple[list[PointValue], list[BadRow]]:
     """Values as they count from the reference of their set, tied at the new reference; and those that cannot be tied.
 
@@ -243,7 +250,9 @@ def _count(result: FileResult, chunk: _Chunk) -> None:
         result.reach(at)
 
 
-def _sign(file: PointsFile, database: Database, declared: Declared, result: FileResult, newest_at: datetime) -> None:
+def _sign(
+    file: PointsFile, database: Database, declared: ValueMeaning, result: FileResult, newest_at: datetime
+) -> None:
     with database.write() as c:
         set_id = _open_set(c, file, declared)
         added = PointsAdded(result.stored, result.duplicates, result.revisions)

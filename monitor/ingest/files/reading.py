@@ -16,12 +16,12 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import join_bad_rows, read_row
-from monitor.ingest.files.frames import FramesSeen, Ties, has_frames, read_frame
+from monitor.ingest.files.frames import FileFrames, ReferenceOffsets, has_frames, read_frame
 from monitor.ingest.files.mapping import TableMapping
-from monitor.ingest.files.reader import Judged, Line, Said
+from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
 from monitor.ingest.files.tables import Row
-from monitor.ingest.files.units import Scales, find_header_doubts
+from monitor.ingest.files.units import ScaleCheck, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
 from monitor.ingest.text.clocks import CENTURY_MOST, COUNTS, doubt_century, doubt_count, doubt_span
@@ -47,7 +47,7 @@ _DOUBTED_TIMES: Final = Template(
 )
 _NO_SITE: Final = Template("file.site", "the row names no site; give --site")
 Added = TypeVar("Added")
-OpenLines = Callable[[], AbstractContextManager[Iterator[Line]]]
+OpenLines = Callable[[], AbstractContextManager[Iterator[ReadingLine]]]
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ def read_file(
     """
     result = FileResult(name or str(path))
     if open_lines is None:
-        open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, Said(mapping))
+        open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, ImportOptions(mapping))
     who = None if by is None else f"{by} ({name or path.name})"
     if not (accept_units and accept_times):
         accepted = {"units": accept_units, "times": accept_times}
@@ -157,7 +157,7 @@ def store_given(
     rows: Iterable[Row], pipeline: Pipeline, site: Site, now: datetime, by: str, name: str
 ) -> FileResult:  # fmt: skip
     """Store rows that are no file: a person typed them, or a map gave them; raises StoreBusyError."""
-    lines = [Line(((row, None),)) for row in rows]
+    lines = [ReadingLine(((row, None),)) for row in rows]
     return read_file(
         Path(name), pipeline, site, lambda: now, accept_units=True, accept_times=True, by=by, name=name,
         open_lines=lambda: nullcontext(iter(lines)),
@@ -166,12 +166,12 @@ def store_given(
 
 def _tie(
     name: str, pipeline: Pipeline, site: Site | None, clock: Clock, open_lines: OpenLines, *, dry_run: bool
-) -> Ties:  # fmt: skip
+) -> ReferenceOffsets:  # fmt: skip
     """How the positions of a file count from what their stations count from; raises ConfigError where they do not."""
     with open_lines() as lines:
         if not has_frames(_judge(lines, FileResult(name))):
-            return Ties()
-    seen = FramesSeen(name)
+            return ReferenceOffsets()
+    seen = FileFrames(name)
     with open_lines() as lines:
         for row, error in _judge(lines, FileResult(name)):
             if error is None and (said := read_frame(row))[0]:
@@ -184,7 +184,7 @@ def _tie(
         return seen.tie(c, clock())
 
 
-def _keep_frames(pipeline: Pipeline, ties: Ties, now: datetime) -> None:
+def _keep_frames(pipeline: Pipeline, ties: ReferenceOffsets, now: datetime) -> None:
     with pipeline.database.write() as c:
         ties.save(c, now)
 
@@ -199,7 +199,7 @@ def _check(
         UnitDoubtError: what is doubtful of its units and times, all of it.
     """
     database = None if dry_run else pipeline.database
-    scales, looked = Scales(), FileResult(name)
+    scales, looked = ScaleCheck(), FileResult(name)
     with open_lines() as lines:
         judged = _judge(lines, looked)
         while chunk := list(islice(judged, CHUNK)):
@@ -230,7 +230,7 @@ def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime
     return [one for one in found if one is not None]
 
 
-def _judge(lines: Iterable[Line], result: FileResult) -> Iterator[Judged]:
+def _judge(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[Judged]:
     for line in lines:
         result.rows += 1
         result.missing += line.missing

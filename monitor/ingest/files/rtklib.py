@@ -16,8 +16,8 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.fixes import GOOD, NO_FIX, add_parts, check_height, find_displacement, state_error
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.decoders.rows import EPOCH0, FRAME
-from monitor.ingest.decoders.rtklib import Head, read_frame, read_head, read_height, read_solution
-from monitor.ingest.files.reader import Line, Said, find_by_name
+from monitor.ingest.decoders.rtklib import SolutionHeader, read_frame, read_head, read_height, read_solution
+from monitor.ingest.files.reader import ImportOptions, ReadingLine, find_by_name
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.references import PART, UNNAMED, join_frames
 from monitor.ingest.text.heads import refuse_part
@@ -26,7 +26,7 @@ HEAD_LINES: Final = 200
 
 
 @contextmanager
-def open_rtklib(path: Path, said: Said) -> Iterator[Iterator[Line]]:
+def open_rtklib(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open a file of solutions; one that is good to metres alone waits in the quarantine (`no_fix`).
 
     Raises:
@@ -65,7 +65,7 @@ def open_rtklib(path: Path, said: Said) -> Iterator[Iterator[Line]]:
 
 
 def _skip_heads(
-    path: Path, lines: Iterable[tuple[int, str]], known: Head
+    path: Path, lines: Iterable[tuple[int, str]], known: SolutionHeader
 ) -> Iterator[str]:  # fmt: skip
     """The lines of solutions; a head among them says the same as the first, or is refused."""
     for number, line in lines:
@@ -104,7 +104,7 @@ def find_origin(path: Path, time: str | None) -> Origin:
     raise ConfigError(f"{path}: no fixed, float or PPP solution: nothing to count from")
 
 
-def _find_station(path: Path, said: Said) -> tuple[str, Origin]:
+def _find_station(path: Path, said: ImportOptions) -> tuple[str, Origin]:
     """Whose solutions they are: as said, or the station that the name of the file begins with."""
     origins = dict(said.origins)
     station = said.station or find_by_name(said.call(path).name, origins)
@@ -116,13 +116,13 @@ def _find_station(path: Path, said: Said) -> tuple[str, Origin]:
     return station, origins[station]
 
 
-def _read_line(line: str, station: str, origin: Origin, head: Head, told: Mapping[str, str]) -> Line:
+def _read_line(line: str, station: str, origin: Origin, head: SolutionHeader, told: Mapping[str, str]) -> ReadingLine:
     try:
         fix = read_solution(line, head)
         if fix.kind not in GOOD:
             raise PayloadError(NO_FIX, f"a {fix.kind} solution is good to metres: no displacement")
     except PayloadError as error:
-        return Line((({"line": line.strip()[:500]}, error),))
+        return ReadingLine((({"line": line.strip()[:500]}, error),))
     cov, steps_mm = state_error(fix, origin)
     rows = (
         {"time": fix.at, "station": station, "quantity": axis, "unit": "mm", "value": value, **told}
@@ -130,4 +130,4 @@ def _read_line(line: str, station: str, origin: Origin, head: Head, told: Mappin
         | ({} if steps_mm is None else {DIGIT: " ".join(map(str, steps_mm))})
         for k, (axis, value) in enumerate(zip(AXES, find_displacement(fix, origin), strict=True))
     )
-    return Line(tuple((row, None) for row in rows))
+    return ReadingLine(tuple((row, None) for row in rows))

@@ -107,7 +107,7 @@ _TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad"
 
 
 @dataclass(slots=True)
-class Scale:
+class SeriesScale:
     """What a file says of one series, in the canonical unit, and how large it is."""
 
     times_s: "array[float]" = field(default_factory=lambda: array("d"))
@@ -209,17 +209,17 @@ def _factor(unit: str) -> tuple[str, float] | str:
     return unit if known is None else known[:2]
 
 
-class Scales:
+class ScaleCheck:
     """Gathers a file and says what is doubtful about the scale of its series."""
 
     def __init__(self) -> None:
-        self.series: dict[Series, Scale] = {}
+        self.series: dict[Series, SeriesScale] = {}
 
     def add(self, observations: Iterable[Observation]) -> None:
         """Take readings, of motion and levels only: rain and states have no scale that neighbours share."""
         for o in observations:
             if o.quantity.startswith((*MOTION, *LEVELS)):
-                scale = self.series.setdefault((o.site, o.station, o.quantity), Scale(unit=o.unit))
+                scale = self.series.setdefault((o.site, o.station, o.quantity), SeriesScale(unit=o.unit))
                 scale.times_s.append(o.observed_at.timestamp())
                 scale.values.append(o.value)
 
@@ -237,7 +237,7 @@ class Scales:
             yield from (TEXT_OF(name=name, text=why) for why in self._judge(key, scale, sites, database))
 
     def _judge(
-        self, key: Series, scale: Scale, sites: Mapping[str, Site], database: Database | None
+        self, key: Series, scale: SeriesScale, sites: Mapping[str, Site], database: Database | None
     ) -> Iterator[Message]:  # fmt: skip
         if (change := _find_change(scale)) is not None:
             at_s, factor = change
@@ -271,7 +271,7 @@ def _noise_floor(key: Series, sites: Mapping[str, Site]) -> float:
     return 0.0 if spec is None else spec.noise_floor
 
 
-def _find_change(scale: Scale) -> tuple[float, float] | None:
+def _find_change(scale: SeriesScale) -> tuple[float, float] | None:
     """When the values of a series begin to be a unit's factor larger or smaller, and by which factor."""
     values = scale.values
     for k in range(AROUND, len(values) - AROUND + 1):
@@ -306,7 +306,7 @@ def _ratio(before: float, after: float) -> float | None:
     return None
 
 
-def _compare_stored(key: Series, scale: Scale, database: Database | None) -> Message | None:
+def _compare_stored(key: Series, scale: SeriesScale, database: Database | None) -> Message | None:
     """A unit's factor between the file and what is stored of the same epochs, or of those just before."""
     if database is None or not scale.times_s:
         return None

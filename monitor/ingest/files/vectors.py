@@ -17,7 +17,7 @@ from monitor.store.readings.observations import find_series_id, latest_reading, 
 QUANTITIES: Final = ("displacement_east", "displacement_north")
 
 
-class Moved(NamedTuple):
+class StationDisplacement(NamedTuple):
     """What two images say of one station: millimetres and their errors, one sigma; in the order of `QUANTITIES`."""
 
     station: str
@@ -45,9 +45,14 @@ def list_image_places(site: Site) -> dict[str, tuple[float, float]]:
 
 
 def store_vectors(
-    pipeline: Pipeline, site: Site, moved: Iterable[Moved], older_at: datetime, newer_at: datetime, name: str,
+    pipeline: Pipeline,
+    site: Site,
+    moved: Iterable[StationDisplacement],
+    older_at: datetime,
+    newer_at: datetime,
+    name: str,
     now: datetime,
-) -> FileResult:  # fmt: skip
+) -> FileResult:
     """Store displacement since the first image of each series: what was known at the older image, and what came to it.
 
     A series that has no reading yet begins with 0 at the older image. Errors of a chain of images add up in squares.
@@ -65,7 +70,7 @@ def store_vectors(
 
 
 def _list_rows(
-    c: Connection, site: Site, moved: Moved, older_at: datetime, newer_at: datetime, now: datetime
+    c: Connection, site: Site, moved: StationDisplacement, older_at: datetime, newer_at: datetime, now: datetime
 ) -> Iterator[dict[str, Any]]:
     for quantity, mm, sigma in zip(QUANTITIES, moved.mm, moved.sigma_mm, strict=True):
         told: dict[str, Any] = {"station": moved.station, "quantity": quantity, "unit": "mm"}

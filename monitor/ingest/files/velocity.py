@@ -12,7 +12,7 @@ from monitor.ingest.files.reading import FileResult, store_given
 from monitor.ingest.pipeline import Pipeline
 
 
-class Velocity(NamedTuple):
+class MappedVelocity(NamedTuple):
     """What a map says of the ground of a station; mm/day.
 
     Attributes:
@@ -63,7 +63,13 @@ def list_mapped_ground(site: Site) -> list[MappedGround]:
 
 
 def store_velocities(
-    pipeline: Pipeline, site: Site, found: Iterable[Velocity], until: datetime, component: str, name: str, now: datetime
+    pipeline: Pipeline,
+    site: Site,
+    found: Iterable[MappedVelocity],
+    until: datetime,
+    component: str,
+    name: str,
+    now: datetime,
 ) -> FileResult:
     """Store what a map says of stations at the end of the time that it shows; the same map again adds nothing.
 
@@ -83,7 +89,7 @@ def store_velocities(
     return store_given(rows, pipeline, site, now, VELOCITY_MAP, name)
 
 
-def _spell(one: Velocity) -> dict[str, dict[str, object]]:
+def _spell(one: MappedVelocity) -> dict[str, dict[str, object]]:
     """What each quantity says; nobody knows the error of a share."""
     of_velocity = {"sigma": round(one.sigma_mm_per_day, 6), "unit": "mm/day", "pixels": one.pixels}
     return {

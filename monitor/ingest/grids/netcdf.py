@@ -15,7 +15,7 @@ from pyproj.exceptions import CRSError
 
 from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import read_times
-from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, Stack, leave_fills
+from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, GridStack, leave_fills
 from monitor.ingest.grids.sums import may_add_up
 
 CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
@@ -43,7 +43,7 @@ class Variable:
 
 
 @contextmanager
-def open_netcdf(path: Path, variable: str | None, *, ends: bool) -> Iterator[Stack]:
+def open_netcdf(path: Path, variable: str | None, *, ends: bool) -> Iterator[GridStack]:
     """Open one variable of a file.
 
     Args:
@@ -92,7 +92,7 @@ def _open(path: Path) -> Iterator[dict[str, Variable]]:
         }
 
 
-def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None, *, ends: bool) -> Stack:
+def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None, *, ends: bool) -> GridStack:
     values = _choose(name, variables, wanted)
     x_dim, y_dim = (_find_axis(name, variables, values, which) for which in ("x", "y"))
     others = [d for d, n in zip(values.dims, values.shape, strict=True) if d not in {x_dim, y_dim} and n > 1]
@@ -105,7 +105,7 @@ def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None
     kept = values.chunks[values.dims.index(y_dim)] if values.chunks else 1
     called = next((n for n, v in variables.items() if v is values), "")
     texts = [values.text(n) for n in ("long_name", "standard_name", "description", "comment")]
-    return Stack(
+    return GridStack(
         name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim), kept,
         _say_sums(variables, time), may_add_up(called, texts), _find_reference(name, variables),
     )  # fmt: skip

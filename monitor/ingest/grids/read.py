@@ -10,9 +10,9 @@ import numpy as np
 
 from monitor.domain.quantities import QUANTITIES, UNITS
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.files.reader import DIRECTIONS, BadRow, Declared, Line, Piece, Said
+from monitor.ingest.files.reader import DIRECTIONS, BadRow, ImportOptions, PointLine, ReadingLine, ValueMeaning
 from monitor.ingest.grids.cf import choose_unit
-from monitor.ingest.grids.stack import Array, Stack, find_near, leave_fills
+from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills
 from monitor.ingest.grids.sums import check_stamp, judge_sums
 from monitor.store.readings.points import Point, PointValue
 
@@ -24,7 +24,7 @@ MOTION: Final = "displacement"
 TOWARDS: Final = "los-towards"
 
 
-def _open_stack(path: Path, said: Said, *, ends: bool) -> AbstractContextManager[Stack]:
+def _open_stack(path: Path, said: ImportOptions, *, ends: bool) -> AbstractContextManager[GridStack]:
     with path.open("rb") as file:
         head = file.read(8)
     if head.startswith(b"CDF") or head == b"\x89HDF\r\n\x1a\n":
@@ -42,7 +42,7 @@ def _open_stack(path: Path, said: Said, *, ends: bool) -> AbstractContextManager
 
 
 @contextmanager
-def open_grid(path: Path, said: Said) -> Iterator[Iterator[Line]]:
+def open_grid(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """What a grid says at the stations: the nearest cell, or the mean of the cells within `said.window_m`.
 
     A mean counts where half of the cells have a value. Rain is a sum of its interval and counts at the end of it.
@@ -66,7 +66,7 @@ def open_grid(path: Path, said: Said) -> Iterator[Iterator[Line]]:
         yield _walk_times(stack, cells, quantity, unit)
 
 
-def _check_sums(stack: Stack, cells: dict[str, Any], said: Said) -> None:
+def _check_sums(stack: GridStack, cells: dict[str, Any], said: ImportOptions) -> None:
     """Refuse rain that adds up where the site file does not say so, by what it is at the stations."""
     rows: dict[str, list[tuple[float, float]]] = {station: [] for station in cells}
     for line in _walk_times(stack, cells, RAIN, ""):
@@ -78,7 +78,7 @@ def _check_sums(stack: Stack, cells: dict[str, Any], said: Said) -> None:
     check_stamp(stack.name, places, said.stamp, adds=adds, is_doubtful=is_doubtful)
 
 
-def _walk_times(stack: Stack, cells: dict[str, Any], quantity: str, unit: str) -> Iterator[Line]:
+def _walk_times(stack: GridStack, cells: dict[str, Any], quantity: str, unit: str) -> Iterator[ReadingLine]:
     for first in range(0, len(stack.times), LAYERS_AT_ONCE):
         layers = slice(first, min(first + LAYERS_AT_ONCE, len(stack.times)))
         found = {
@@ -90,7 +90,7 @@ def _walk_times(stack: Stack, cells: dict[str, Any], quantity: str, unit: str) -
                 ({"time": at, "station": s, "quantity": quantity, "unit": unit, "value": float(v[k])}, None)
                 for s, v in found.items() if np.isfinite(v[k])
             ]  # fmt: skip
-            yield Line(tuple(rows), len(found) - len(rows))
+            yield ReadingLine(tuple(rows), len(found) - len(rows))
 
 
 def _average(values: Array, counts: Any) -> Array:
@@ -107,7 +107,7 @@ def _average(values: Array, counts: Any) -> Array:
 
 
 @contextmanager
-def open_pixels(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+def open_pixels(path: Path, said: ImportOptions, now: datetime) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
     """Pixels of a stack of displacement as points, `said.within_m` of the stations alone where that is given.
 
     Raises:
@@ -123,7 +123,9 @@ def open_pixels(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declare
 
 
 @contextmanager
-def open_mintpy_points(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+def open_mintpy_points(
+    path: Path, said: ImportOptions, now: datetime
+) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
     """Pixels of a MintPy time series as points; raises ConfigError."""
     from monitor.ingest.grids.mintpy import open_mintpy
 
@@ -134,16 +136,16 @@ def open_mintpy_points(path: Path, said: Said, now: datetime) -> Iterator[tuple[
         yield _declare(stack, said, TOWARDS, unit), _walk(stack, said, now)
 
 
-def _declare(stack: Stack, said: Said, direction: str, unit: str) -> Declared:
+def _declare(stack: GridStack, said: ImportOptions, direction: str, unit: str) -> ValueMeaning:
     if unit not in {"mm", "cm", "m"}:
         raise ConfigError(f"{stack.name}: displacement in {unit!r}; expected mm, cm or m (rates are no displacement)")
     if len(set(stack.times)) < len(stack.times):
         raise ConfigError(f"{stack.name}: two layers have the same time")
     name = said.point_set or (Path(said.name or stack.name).stem[:64])
-    return Declared(name, direction, unit, None, stack.reference_at, stack.reference_point)
+    return ValueMeaning(name, direction, unit, None, stack.reference_at, stack.reference_point)
 
 
-def _walk(stack: Stack, said: Said, now: datetime) -> Iterator[Piece]:
+def _walk(stack: GridStack, said: ImportOptions, now: datetime) -> Iterator[PointLine]:
     count, whole = 0, slice(0, len(stack.x))
     future = [at for at in stack.times if at > now]
     if future:
@@ -165,11 +167,11 @@ def _walk(stack: Stack, said: Said, now: datetime) -> Iterator[Piece]:
                               values[:, row, column], valid[:, row, column])  # fmt: skip
 
 
-def _make_piece(stack: Stack, latitude: float, longitude: float, values: Array, valid: Any) -> Piece:
+def _make_piece(stack: GridStack, latitude: float, longitude: float, values: Array, valid: Any) -> PointLine:
     """A pixel is called by its place, so that a cut of the same grid has the same points."""
     pid = f"{latitude:.5f} {longitude:.5f}"
     if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
         error = PayloadError("bad_place", f"pixel {pid} is no latitude and longitude")
-        return Piece(None, bad=(BadRow({"point": pid}, error, int(valid.sum())),))
+        return PointLine(None, bad=(BadRow({"point": pid}, error, int(valid.sum())),))
     found = tuple(PointValue(pid, at, float(v)) for at, v, ok in zip(stack.times, values, valid, strict=True) if ok)
-    return Piece(Point(pid, latitude, longitude), found, int((~valid).sum()))
+    return PointLine(Point(pid, latitude, longitude), found, int((~valid).sum()))

@@ -25,7 +25,7 @@ MOST_SIDE: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class GridStack:
     """Values on a grid.
 
     Args:

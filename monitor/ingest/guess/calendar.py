@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from forecasting.message import Message, Template
 from monitor.domain.instants import EPOCH
-from monitor.ingest.guess.look import Look
+from monitor.ingest.guess.look import RawTable
 from monitor.ingest.guess.questions import Interview
 from monitor.ingest.guess.times import Times, reread
 from monitor.ingest.text.clocks import (
@@ -42,7 +42,7 @@ _NO_DAYS: Final = Template(
 )
 
 
-def settle_instants(look: Look, times: Times, talk: Interview, now: datetime) -> Times:
+def settle_instants(look: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
     """The times as they count, where they end after now or begin before 1950: that is for a person to say."""
     if times.rule.era and not find_era((look.title(times.rule.columns[0]), *look.notes.values(), *look.above)):
         names = tuple(name for name, changes in _ERAS.items() if changes["era"] == times.rule.era)
@@ -73,7 +73,7 @@ def ask_instants(
     return talk.ask(INSTANTS, _RIGHT(doubt=doubt), (*choices, AS_THEY_ARE), next(iter(choices), None))
 
 
-def _list_fitting(look: Look, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:
+def _list_fitting(look: RawTable, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:
     """What the times may count, so that all of them lie between 1950 and now."""
     for name, changes in (_COUNTS if times.rule.format in COUNTS else _ERAS).items():
         if all(getattr(times.rule, key) == value for key, value in changes.items()):

@@ -16,16 +16,16 @@ from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Te
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units, read_trace
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
 from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess import together
 from monitor.ingest.guess.calendar import INSTANTS, settle_instants
-from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
+from monitor.ingest.guess.look import ALL_SHEETS, SHEET, RawTable
 from monitor.ingest.guess.names import (
     COMPONENTS,
-    Name,
+    ColumnMeaning,
     is_no_measurement,
     is_station_column,
     is_word_of_field,
@@ -33,7 +33,7 @@ from monitor.ingest.guess.names import (
     read_name,
 )
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Interview, Question, name_own, require
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, FileQuestion, Interview, name_own, require
 from monitor.ingest.guess.sharing import ROWS, find_owner
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
 from monitor.ingest.guess.unfold import fold, unfold
@@ -127,7 +127,7 @@ Facts = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class MotionGuess:
     """How a station moved over its record, or one line of it."""
 
     moved_mm: float  # to the side, or along the line, in the end
@@ -139,7 +139,7 @@ class Motion:
 
 
 @dataclass(frozen=True, slots=True)
-class Sensor:
+class SensorGuess:
     """A series of the table as the site file would declare it."""
 
     station: str
@@ -147,22 +147,22 @@ class Sensor:
     unit: str
     interval_s: float | None
     is_counter: bool = False  # rain that only rises: a counter, not sums
-    motion: Motion | None = None
+    motion: MotionGuess | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class TableGuess:
     """What a table says."""
 
     mapping: TableMapping | None  # None while a question is open, or where the form of the file is known
     facts: tuple[tuple[str, str], ...]  # as `Facts`
-    questions: tuple[Question, ...]
-    sensors: tuple[Sensor, ...] = ()
+    questions: tuple[FileQuestion, ...]
+    sensors: tuple[SensorGuess, ...] = ()
     form: str = WIDE  # the reader of the file
-    known: Said = Said()  # noqa: RUF009 - frozen; what a person or the file itself says beside its columns
+    known: ImportOptions = ImportOptions()  # noqa: RUF009 - frozen; what a person or the file itself says beside its columns
 
     @property
-    def said(self) -> Said:
+    def said(self) -> ImportOptions:
         """How the file is read, once no question is open."""
         return replace(self.known, mapping=self.mapping)
 
@@ -173,7 +173,7 @@ class Guess:
         return "UTC" if zone is None else zone.key
 
 
-def guess(look: Look, answers: Mapping[str, str], now: datetime | None = None) -> Guess:
+def guess(look: RawTable, answers: Mapping[str, str], now: datetime | None = None) -> TableGuess:
     """Understand a table.
 
     Args:
@@ -230,12 +230,12 @@ def guess(look: Look, answers: Mapping[str, str], now: datetime | None = None) -
     facts += _tell_seldom(times, look, rules, sensors) if station is None else []
     if not rules and not open_columns:
         raise _refuse(look, _ALL_LEFT())
-    return Guess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
+    return TableGuess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
 
 
 def _settle_rows(
-    look: Look, times: Times, talk: Interview
-) -> tuple[Look, list[str], str | None, str | None, Facts]:  # fmt: skip
+    look: RawTable, times: Times, talk: Interview
+) -> tuple[RawTable, list[str], str | None, str | None, Facts]:  # fmt: skip
     """The table with a column for each kind of row, its columns of numbers, and those of stations and kinds."""
     station = _find_station(look, times, talk)
     named = station
@@ -258,7 +258,7 @@ def _settle_rows(
 
 
 def _find_repeated(
-    look: Look, numbers: Sequence[str], totals: Mapping[str, str], steps: Mapping[str, timedelta | None],
+    look: RawTable, numbers: Sequence[str], totals: Mapping[str, str], steps: Mapping[str, timedelta | None],
     tell: together.Numbers,
 ) -> dict[str, Message]:  # fmt: skip
     """Columns that say what another says, and why each is left out: one sensor is no two witnesses."""
@@ -270,7 +270,7 @@ def _find_repeated(
     return less | {n: _OTHER_UNIT(column=look.title(first)) for n, first in repeats.items()}
 
 
-def _tell_left(look: Look, left: Sequence[str], less: Mapping[str, Message]) -> Facts:
+def _tell_left(look: RawTable, left: Sequence[str], less: Mapping[str, Message]) -> Facts:
     """What of a table is left out, rows and columns."""
     told: list[Value] = [_EARLY(n=Figure(look.early, ","))] if look.early else []
     told += [join(map(look.title, left), ", ")] if left else []
@@ -279,11 +279,11 @@ def _tell_left(look: Look, left: Sequence[str], less: Mapping[str, Message]) -> 
     return [*facts, *((look.title(n), why) for n, why in less.items())]
 
 
-def _refuse(look: Look, why: str) -> ConfigError:
+def _refuse(look: RawTable, why: str) -> ConfigError:
     return ConfigError(TEXT_OF(name=str(look.path), text=why))
 
 
-def _tell_column(look: Look, rule: ColumnRule, station: str | None) -> Message:
+def _tell_column(look: RawTable, rule: ColumnRule, station: str | None) -> Message:
     """What a column is; `station`: the column that names whose row it is."""
     what: dict[str, Value] = {"quantity": Term(rule.quantity), "unit": rule.unit}
     if rule.sigma:
@@ -293,7 +293,7 @@ def _tell_column(look: Look, rule: ColumnRule, station: str | None) -> Message:
     return (_NAMED_ERROR if rule.sigma else _NAMED)(name=str(station), **what)
 
 
-def _tell_layout(look: Look) -> Facts:
+def _tell_layout(look: RawTable) -> Facts:
     layout, names = look.layout, {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", "whitespace": "blanks"}
     is_text = look.path.suffix.lower() not in {".parquet", ".pq", ".xlsx", ".xlsm"}
     tell = _ROWS if look.is_whole else _ROWS_MORE
@@ -346,7 +346,7 @@ def spell_form(form: str) -> str:
     return re.sub("%(.)", lambda sign: _SIGNS.get(sign[1], sign[0]), form)
 
 
-def _tell_sampling(times: Times, look: Look, station: str | None) -> Facts:
+def _tell_sampling(times: Times, look: RawTable, station: str | None) -> Facts:
     if station is not None or look.kinds:
         steps = [s for kind in look.kinds or (None,) for s in _list_steps(look, station, times, kind).values()]
         own = sorted(step for step in steps if step is not None)
@@ -362,7 +362,7 @@ def _tell_sampling(times: Times, look: Look, station: str | None) -> Facts:
     return [("sampling", join(told))]
 
 
-def _tell_seldom(times: Times, look: Look, rules: Sequence[ColumnRule], sensors: Sequence[Sensor]) -> Facts:
+def _tell_seldom(times: Times, look: RawTable, rules: Sequence[ColumnRule], sensors: Sequence[SensorGuess]) -> Facts:
     """Columns that have a value at a few of the times alone."""
     usual = describe_gaps(times.parsed)[0]
     if usual is None or look.kinds or len(rules) != len(sensors):
@@ -388,7 +388,7 @@ def _spell(step: timedelta) -> Figure:
 # ---- what a person may have to say -----------------------------------------------------------------------------
 
 
-def _settle_times(look: Look, times: Times, talk: Interview, now: datetime) -> Times:
+def _settle_times(look: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
     """Era and beginning, day and month, and the zone; a zone may tell that a record ends after now."""
     times = _settle_dates(settle_instants(look, times, talk, now), talk)
     placed = _settle_zone(times, talk)
@@ -431,7 +431,7 @@ def _settle_zone(times: Times, talk: Interview) -> Times:
         return times
     said = talk.answers.get(ZONE) or times.zone
     if said is None:
-        talk.questions.append(Question(ZONE, _WHICH_ZONE()))
+        talk.questions.append(FileQuestion(ZONE, _WHICH_ZONE()))
         return times
     try:
         zone = ZoneInfo(said)
@@ -451,7 +451,7 @@ def _shifts(clocks: Sequence[datetime], one: ZoneInfo, other: ZoneInfo) -> bool:
 
 
 def _settle_columns(
-    look: Look, numbers: Sequence[str], tell: together.Numbers, station: str | None, talk: Interview
+    look: RawTable, numbers: Sequence[str], tell: together.Numbers, station: str | None, talk: Interview
 ) -> tuple[list[ColumnRule], set[str]]:
     """Quantity, unit and station of each column, and those in question; several alike are asked about once."""
     names = {n: _read_name(look, n) for n in numbers if not is_no_measurement(look.title(n))}
@@ -459,7 +459,7 @@ def _settle_columns(
     names, open_columns = together.settle_components(names, talk)
     errors = together.pair_errors(names, tell, talk)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
-    asked: dict[str, _Asked] = {}
+    asked: dict[str, _SharedQuestion] = {}
     found: dict[str, tuple[str, str]] = {}
     said = _find_unit(look)
     for column, name in values.items():
@@ -488,7 +488,7 @@ def _settle_columns(
     for key, one in asked.items():
         more = (EACH,) if key.startswith(QUANTITY) and len(one.columns) > 1 else ()
         text = one.tell(together.name_some([look.title(c) for c in one.columns]))
-        talk.questions.append(Question(key, text, (*one.choices, LEAVE_OUT, *more), one.default))
+        talk.questions.append(FileQuestion(key, text, (*one.choices, LEAVE_OUT, *more), one.default))
     if station is not None:
         found = _settle_twins(found, talk)
     stations = _name_stations(look, {c: values[c] for c in found}, found, station)
@@ -514,17 +514,17 @@ def _counts_downward(title: str, quantity: str, values: Sequence[float], talk: I
     if (said := talk.find(DOWNWARD, title, quantity)) is None:
         key = f"{DOWNWARD}:{quantity}"
         if all(question.key != key for question in talk.questions):
-            talk.questions.append(Question(key, _DOWNWARD(column=title), (YES, NO)))
+            talk.questions.append(FileQuestion(key, _DOWNWARD(column=title), (YES, NO)))
         return False
     require(f"{DOWNWARD}:{title}", said, (YES, NO))
     return said == YES
 
 
-def _read_name(look: Look, column: str) -> Name:
+def _read_name(look: RawTable, column: str) -> ColumnMeaning:
     return read_name(look.title(column), look.units.get(column))
 
 
-def _find_units(look: Look) -> dict[str, str]:
+def _find_units(look: RawTable) -> dict[str, str]:
     """The units that lines above the names give column by column: its name, and `UNIT: m` below it."""
     columns = {look.title(name).casefold(): name for name in look.names}
     return {
@@ -534,7 +534,7 @@ def _find_units(look: Look) -> dict[str, str]:
     }
 
 
-def _find_unit(look: Look) -> str:
+def _find_unit(look: RawTable) -> str:
     """The unit that a line above the names gives all columns; "" where none does."""
     found = [spell_unit(match[1].strip()) for line in look.above if (match := _ALL_IN.search(line))]
     return found[0] or "" if len(found) == 1 else ""
@@ -559,7 +559,7 @@ def _asks_each(answers: Mapping[str, str], key: str, *groups: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _SharedQuestion:
     """What is asked once about columns that are alike; `tell` says it with their names."""
 
     tell: Callable[[NameList], Message]
@@ -573,24 +573,26 @@ def _require_quantity(said: str) -> None:
         raise ConfigError(ONE_OF(key=QUANTITY, names=NameList(tuple(sorted(QUANTITIES))), answer=said))
 
 
-def _ask_unit(asked: dict[str, _Asked], column: str, quantity: str, foreign: str) -> None:
+def _ask_unit(asked: dict[str, _SharedQuestion], column: str, quantity: str, foreign: str) -> None:
     """Which unit columns of a quantity have: the nearest first where they say one that is not known."""
     fitting, whole = list_units(quantity, foreign), COMPONENT.sub("", quantity)
     name = f"{UNIT}:{whole} [{foreign}]" if foreign else f"{UNIT}:{whole}"
     said = [_FOREIGN(unit=foreign)] if foreign else []
     tell = lambda names: join([*said, _WHICH_UNIT(quantity=Term(whole), names=names)])  # noqa: E731
-    asked.setdefault(name, _Asked(tell, fitting)).columns.append(column)
+    asked.setdefault(name, _SharedQuestion(tell, fitting)).columns.append(column)
 
 
-def _ask(asked: dict[str, _Asked], own: str, column: str, unit: str, choices: Sequence[str], *, each: bool) -> None:
+def _ask(
+    asked: dict[str, _SharedQuestion], own: str, column: str, unit: str, choices: Sequence[str], *, each: bool
+) -> None:
     """What columns of one unit, or of none, measure; one by one, by their own key, where somebody wants that."""
     name = own if each else f"{QUANTITY}:{unit}" if unit else QUANTITY
     tell = lambda names: _WHAT_IN(unit=unit, names=names) if unit else _WHAT(names=names)  # noqa: E731
-    asked.setdefault(name, _Asked(tell, choices, LEAVE_OUT if each else None)).columns.append(column)
+    asked.setdefault(name, _SharedQuestion(tell, choices, LEAVE_OUT if each else None)).columns.append(column)
 
 
 def _name_stations(
-    look: Look, names: Mapping[str, Name], found: Mapping[str, tuple[str, str]], station: str | None
+    look: RawTable, names: Mapping[str, ColumnMeaning], found: Mapping[str, tuple[str, str]], station: str | None
 ) -> dict[str, str | None]:
     """A station for each column, never the same one twice for one quantity."""
     if station is not None:
@@ -623,7 +625,7 @@ def _name_stations(
 # ---- what the cells say ----------------------------------------------------------------------------------------
 
 
-def _find_station(look: Look, times: Times, talk: Interview) -> str | None:
+def _find_station(look: RawTable, times: Times, talk: Interview) -> str | None:
     """The column whose texts or numbers say whose row it is: a few names that come again and again."""
     for name in look.names:
         if name in times.rule.columns or not is_station_column(look.title(name)):
@@ -644,7 +646,7 @@ def _find_station(look: Look, times: Times, talk: Interview) -> str | None:
     return None
 
 
-def _find_numbers(look: Look, times: Times, station: str | None) -> list[str]:
+def _find_numbers(look: RawTable, times: Times, station: str | None) -> list[str]:
     found = []
     for name in look.names:
         cells = [c for c in look.columns[name] if not is_empty(c)]
@@ -655,7 +657,9 @@ def _find_numbers(look: Look, times: Times, station: str | None) -> list[str]:
     return found
 
 
-def _list_sensors(look: Look, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times) -> tuple[Sensor, ...]:
+def _list_sensors(
+    look: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times
+) -> tuple[SensorGuess, ...]:
     """Series as a site file declares them, with their usual step."""
     usual = describe_gaps(times.parsed)[0]
     found = []
@@ -665,11 +669,11 @@ def _list_sensors(look: Look, rules: Sequence[ColumnRule], mapping: TableMapping
         for place, own in steps.items():
             step = own or usual
             every = None if step is None else step.total_seconds()
-            found.append(Sensor(rule.station or place, rule.quantity, rule.unit, every, is_counter))
+            found.append(SensorGuess(rule.station or place, rule.quantity, rule.unit, every, is_counter))
     return tuple(found)
 
 
-def _list_steps(look: Look, station: str | None, times: Times, kind: str | None) -> dict[str, timedelta | None]:
+def _list_steps(look: RawTable, station: str | None, times: Times, kind: str | None) -> dict[str, timedelta | None]:
     """The usual step of each station that a column names, or of the one of a kind of rows."""
     counts = [True] * look.rows if kind is None else [not is_empty(c) for c in look.columns[kind]]
     cells = [""] * look.rows if station is None else look.columns[station]
@@ -684,7 +688,7 @@ def _list_steps(look: Look, station: str | None, times: Times, kind: str | None)
     return {p: describe_gaps(at)[0] for p, at in own.items()}
 
 
-def _is_counter(look: Look, rule: ColumnRule, mapping: TableMapping, times: Times) -> bool:
+def _is_counter(look: RawTable, rule: ColumnRule, mapping: TableMapping, times: Times) -> bool:
     """Whether a column of rain only rises, as a sum since the beginning does, or since the last midnight."""
     if rule.quantity != "rain":
         return False

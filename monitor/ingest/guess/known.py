@@ -13,15 +13,15 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.gnss import find_place
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said, StationPlace, find_by_name
+from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, StationPlace, find_by_name
 from monitor.ingest.files.readers import READERS, open_points
 from monitor.ingest.files.rtklib import find_origin
 from monitor.ingest.guess.calendar import ask_instants
-from monitor.ingest.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, Guess, Sensor
-from monitor.ingest.guess.questions import Interview, Question
+from monitor.ingest.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, SensorGuess, TableGuess
+from monitor.ingest.guess.questions import FileQuestion, Interview
 from monitor.ingest.guess.times import describe_gaps
 from monitor.ingest.guess.together import name_some
-from monitor.ingest.guess.values import Value, list_values
+from monitor.ingest.guess.values import CheckedValue, list_values
 
 LOOK_VALUES: Final = 300_000
 LOOK_POINTS: Final = 4000
@@ -48,7 +48,7 @@ _Key = tuple[str, str, str]  # station, quantity, unit
 _Sampling = tuple[timedelta | None, int, timedelta | None]  # as `describe_gaps` has it
 
 
-def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Said) -> Guess:
+def understand_known(path: Path, form: str, answers: Mapping[str, str], said: ImportOptions) -> TableGuess:
     """Understand a file of a known form.
 
     Args:
@@ -64,11 +64,11 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
     if READERS[form].content is Content.POINTS:
         said = _settle_points(said.call(path), form, said, talk)
         facts = [("layout", form)] if talk.questions else _tell_points(path, form, said)
-        return Guess(None, tuple(facts), tuple(talk.questions), (), form, said)
+        return TableGuess(None, tuple(facts), tuple(talk.questions), (), form, said)
     if form == "rtklib":
         said = _settle_solutions(path, said, talk)
     if talk.questions:
-        return Guess(None, (("layout", form),), tuple(talk.questions), (), form, said)
+        return TableGuess(None, (("layout", form),), tuple(talk.questions), (), form, said)
     series, count, refused = _gather(list_values(path, form, said))
     if form == "gnss" and (place := find_place(path)) is not None:
         stations = dict.fromkeys(station for station, _, _ in series)
@@ -76,7 +76,7 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
     ask_instants(sorted(at for times in series.values() for at in times), talk, datetime.now(UTC))
     sampled = {key: describe_gaps(times) for key, times in series.items()}
     sensors = tuple(
-        Sensor(*key, None if step is None else step.total_seconds())
+        SensorGuess(*key, None if step is None else step.total_seconds())
         for key, (step, _, _) in sampled.items() if key[1] in QUANTITIES
     )  # fmt: skip
     facts = _tell(form, said, series, sampled, count, refused)
@@ -84,10 +84,10 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
     if foreign and not sensors:
         raise ConfigError(TEXT_OF(name=str(path), text=_FOREIGN(names=name_some(foreign))))
     facts += [("left out", _FOREIGN(names=name_some(foreign)))] if foreign else []
-    return Guess(None, tuple(facts), tuple(talk.questions), sensors, form, said)
+    return TableGuess(None, tuple(facts), tuple(talk.questions), sensors, form, said)
 
 
-def _gather(values: Iterable[Value]) -> tuple[dict[_Key, list[datetime]], int, list[str]]:
+def _gather(values: Iterable[CheckedValue]) -> tuple[dict[_Key, list[datetime]], int, list[str]]:
     """Instants of the series of a file, how many values were looked at, and why some are refused."""
     series: dict[_Key, list[datetime]] = {}
     refused: list[str] = []
@@ -103,9 +103,13 @@ def _gather(values: Iterable[Value]) -> tuple[dict[_Key, list[datetime]], int, l
 
 
 def _tell(
-    form: str, said: Said, series: Mapping[_Key, list[datetime]], sampled: Mapping[_Key, _Sampling], count: int,
+    form: str,
+    said: ImportOptions,
+    series: Mapping[_Key, list[datetime]],
+    sampled: Mapping[_Key, _Sampling],
+    count: int,
     refused: list[str],
-) -> Facts:  # fmt: skip
+) -> Facts:
     stations = list(dict.fromkeys(station for station, _, _ in series))
     tell = _VALUES if count < LOOK_VALUES else _VALUES_MORE
     facts: Facts = [
@@ -149,20 +153,20 @@ def _spell(step: timedelta) -> Duration:
 # ---- solutions of a receiver ------------------------------------------------------------------------------------
 
 
-def _settle_solutions(path: Path, said: Said, talk: Interview) -> Said:
+def _settle_solutions(path: Path, said: ImportOptions, talk: Interview) -> ImportOptions:
     """Whose positions they are, and where they begin if the station is new."""
     name = said.call(path).name
     station = talk.answers.get(STATION) or said.station or find_by_name(name, dict(said.origins))
     if station is None:
         likely = name_station(re.split(r"[_.]", name)[0])
-        talk.questions.append(Question(STATION, _WHOSE(), (), likely or None))
+        talk.questions.append(FileQuestion(STATION, _WHOSE(), (), likely or None))
     time = talk.answers.get(TIME) or said.time
     try:
         origin = find_origin(path, time)
     except PayloadError as error:
         if error.code != "no_zone":
             raise ConfigError(TEXT_OF(name=str(path), text=error.message)) from None
-        talk.questions.append(Question(TIME, _WHICH_TIME(), TIMES))
+        talk.questions.append(FileQuestion(TIME, _WHICH_TIME(), TIMES))
         return said
     said = replace(said, station=None if station is None else name_station(station), time=time)
     if said.station is None or said.station in dict(said.origins):
@@ -174,19 +178,19 @@ def _settle_solutions(path: Path, said: Said, talk: Interview) -> Said:
 # ---- points of satellite radar -----------------------------------------------------------------------------------
 
 
-def _settle_points(path: Path, form: str, said: Said, talk: Interview) -> Said:
+def _settle_points(path: Path, form: str, said: ImportOptions, talk: Interview) -> ImportOptions:
     """What the values of a set mean: neither unit nor sign is guessed."""
     asked = {
-        "--set": Question(SET, _WHICH_SET(), (), path.stem[:64]),
-        "--direction": Question(DIRECTION, _WHICH_SIGN(), DIRECTIONS),
-        "--unit": Question(UNIT, _WHICH_UNIT(), UNITS),
+        "--set": FileQuestion(SET, _WHICH_SET(), (), path.stem[:64]),
+        "--direction": FileQuestion(DIRECTION, _WHICH_SIGN(), DIRECTIONS),
+        "--unit": FileQuestion(UNIT, _WHICH_UNIT(), UNITS),
     }
     known, needs = talk.answers, READERS[form].needs
     talk.questions.extend(one for option, one in asked.items() if option in needs and one.key not in known)
     return replace(said, point_set=known.get(SET), direction=known.get(DIRECTION), unit=known.get(UNIT))
 
 
-def _tell_points(path: Path, form: str, said: Said) -> Facts:
+def _tell_points(path: Path, form: str, said: ImportOptions) -> Facts:
     with open_points(form)(path, said, datetime.now(UTC)) as (declared, pieces):
         some = list(islice(pieces, LOOK_POINTS))
         tell = _POINTS if next(pieces, None) is None else _POINTS_MORE

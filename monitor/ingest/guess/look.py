@@ -56,7 +56,7 @@ _TAILED: Final = re.compile(DIGITS + r"([^\W\d]{1,12}|[%°‰][A-Z]?)")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RawTable:
     """An unknown table as cells."""
 
     path: Path
@@ -86,7 +86,7 @@ class Look:
         return [c for c in self.columns[column] if c is not None and not is_no_value(str(c))]
 
 
-def look_at(path: Path, sheet: str = "") -> Look:
+def look_at(path: Path, sheet: str = "") -> RawTable:
     """Find out how a file is laid out.
 
     Args:
@@ -125,7 +125,7 @@ def look_at(path: Path, sheet: str = "") -> Look:
 LEAST_SCORE: Final = 0.5
 
 
-def _look_at_workbook(path: Path, sheet: str) -> Look:
+def _look_at_workbook(path: Path, sheet: str) -> RawTable:
     heads = {
         name: [[_text(cell) for cell in row] for row in rows]
         for name, rows in read_workbook(path, head=LOOK_LINES).items()
@@ -329,7 +329,7 @@ def _find_starts(lines: Sequence[str]) -> tuple[int, ...]:
     return tuple(k for k in range(longest) if not blank[k] and (k == 0 or blank[k - 1]))
 
 
-def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
+def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
     """The layout with header and first row."""
     first = _first_row(cells)
     if first is None:
@@ -400,7 +400,7 @@ def _above(cells: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 def _read(
     path: Path, layout: Layout, above: tuple[str, ...], units: dict[str, str], titles: dict[str, str] | None = None
-) -> Look:
+) -> RawTable:
     titles = titles or {}
     with open_rows(path, layout) as (names, rows):
         columns: dict[str, list[Any]] = {name: [] for name in names}
@@ -422,7 +422,7 @@ def _read(
                 continue
             tails[name], units[name] = tail, unit
             columns[name] = [c.removesuffix(tail).rstrip() if isinstance(c, str) else c for c in columns[name]]
-    return Look(path, layout, tuple(names), units, above, columns, count, is_whole, titles, tails, early=early)
+    return RawTable(path, layout, tuple(names), units, above, columns, count, is_whole, titles, tails, early=early)
 
 
 def _find_tail(cells: Sequence[Any]) -> str:

@@ -136,7 +136,7 @@ _FILLER: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class ColumnMeaning:
     """What a column's name says; None where it says nothing.
 
     Attributes:
@@ -159,12 +159,12 @@ class Name:
     sign: str = field(default="", repr=False)
     base: str = field(default="", repr=False)
     is_side: bool = field(default=False, repr=False)
-    error_of: "tuple[Name, ...]" = field(default=(), repr=False)
+    error_of: "tuple[ColumnMeaning, ...]" = field(default=(), repr=False)
     is_error: bool = field(default=False, repr=False)
     is_part: bool = field(default=False, repr=False)
 
 
-def read_name(header: str, unit: str | None = None) -> Name:
+def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
     """Quantity, unit and station of a column, and whose error it may be.
 
     >>> read_name("Crack 3 [mm]")
@@ -189,7 +189,7 @@ def read_name(header: str, unit: str | None = None) -> Name:
     return replace(plain, error_of=tuple(_read_plain(maybe.sub(" ", bare, count=1), plain.unit) for maybe in fitting))
 
 
-def _read_plain(header: str, unit: str | None) -> Name:
+def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     """What a name says, whatever of it may be a word for errors."""
     # `displacement_east_mm` and the like are names of our own: taken as they are
     suffixed = split_suffix(header)
@@ -197,7 +197,7 @@ def _read_plain(header: str, unit: str | None) -> Name:
         for own in sorted(QUANTITIES, key=len, reverse=True):
             if suffixed[0] == own or suffixed[0].endswith("_" + own):
                 rest = _FILLER.sub(" ", suffixed[0].removesuffix(own)).strip(" _-")
-                return Name(own, suffixed[1], name_station(rest))
+                return ColumnMeaning(own, suffixed[1], name_station(rest))
     header = join_depths(header)
     raw = unit if unit is not None and is_raw(unit) else ""
     said = None if raw else unit or unit_of_header(header)
@@ -232,7 +232,7 @@ def _read_plain(header: str, unit: str | None) -> Name:
     sign, base, is_side = _find_sign(tokens)
     if quantity == "displacement" and is_side and sign in COMPONENTS:  # "displacement North" is one whatever is beside
         quantity, tokens = COMPONENTS[sign], base
-    return Name(
+    return ColumnMeaning(
         quantity, said, _name(tokens, bare), raw or (foreign if said is None else ""), sign, _name(base, ""), is_side,
         is_part=is_part,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from forecasting.message import Template
 from monitor.domain.instruments.no_value import find_fills, is_no_value
-from monitor.ingest.guess.look import Look
+from monitor.ingest.guess.look import RawTable
 from monitor.ingest.guess.questions import Interview
 from monitor.ingest.text.cells import is_number, spell_number
 
@@ -47,7 +47,7 @@ def is_numeric(cells: Sequence[Any]) -> bool:
     return numbers + below >= (0.5 if few else NUMBERS_LEAST) * len(told)
 
 
-def settle_decimal(look: Look, numbers: Sequence[str], talk: Interview) -> tuple[str, str]:
+def settle_decimal(look: RawTable, numbers: Sequence[str], talk: Interview) -> tuple[str, str]:
     """The decimal mark and that of thousands, by what most numbers say."""
     texts = [c for name in numbers for c in look.columns[name] if isinstance(c, str) and is_number(c)]
     thousands = next((mark for mark in _BLANKS if any(mark in text.strip() for text in texts)), "")
@@ -102,13 +102,13 @@ def read_number(cell: Any, decimal: str, thousands: str) -> float | None:
         return None
 
 
-def list_numbers(look: Look, column: str, decimal: str, thousands: str, missing: Container[str]) -> list[float]:
+def list_numbers(look: RawTable, column: str, decimal: str, thousands: str, missing: Container[str]) -> list[float]:
     """The measurements of a column."""
     cells = (c for c in look.columns[column] if not is_empty(c) and str(c) not in missing)
     return [n for c in cells if (n := read_number(c, decimal, thousands)) is not None]
 
 
-def find_missing(look: Look, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, int]:
+def find_missing(look: RawTable, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, int]:
     """Words and far-off numbers that stand for "no measurement", as they are written, with their count."""
     words: Counter[str] = Counter()
     for name in numbers:

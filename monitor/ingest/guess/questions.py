@@ -16,7 +16,7 @@ ONE_OF: Final = Template("guess.answer.one_of", "{key}: expected one of {names},
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class FileQuestion:
     """What the file does not say; `key` is what an answer is given under, `text` a message."""
 
     key: str
@@ -30,13 +30,13 @@ class Interview:
     """What a person said of a table, by the key of the question, and what is still open."""
 
     answers: Mapping[str, str]
-    questions: list[Question] = field(default_factory=list)
+    questions: list[FileQuestion] = field(default_factory=list)
 
     def ask(self, key: str, text: str, choices: tuple[str, ...] = (), default: str | None = None) -> str | None:
         """What was said; None where it is open from now on, ConfigError where it is none of the choices."""
         said = self.answers.get(key)
         if said is None:
-            self.questions.append(Question(key, text, choices, default))
+            self.questions.append(FileQuestion(key, text, choices, default))
         elif choices:
             require(key, said, choices)
         return said

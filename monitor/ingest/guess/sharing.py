@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from forecasting.message import Figure, Template
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.guess.look import Look
+from monitor.ingest.guess.look import RawTable
 from monitor.ingest.guess.numerals import is_empty
 from monitor.ingest.guess.questions import Interview
 from monitor.ingest.guess.times import Times
@@ -32,7 +32,7 @@ _TWO_FILES: Final = Template(
 )
 
 
-def find_owner(look: Look, times: Times, numbers: Sequence[str], talk: Interview) -> str | None:
+def find_owner(look: RawTable, times: Times, numbers: Sequence[str], talk: Interview) -> str | None:
     """The column that tells rows of one instant apart, as a person says; None where rows need none."""
     if len(times.parsed) != look.rows:
         return None
@@ -43,7 +43,7 @@ def find_owner(look: Look, times: Times, numbers: Sequence[str], talk: Interview
     return columns.get(talk.ask(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
 
 
-def count_conflicts(look: Look, times: Times, numbers: Sequence[str]) -> int:
+def count_conflicts(look: RawTable, times: Times, numbers: Sequence[str]) -> int:
     """How many rows have another value than an earlier row of their instant in the same column."""
     rows = set()
     for name in numbers:
@@ -77,7 +77,7 @@ def ask_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, f
         before |= {at: (value, name) for at, value in own.items()}
 
 
-def _tells_apart(look: Look, times: Times, column: str) -> bool:
+def _tells_apart(look: RawTable, times: Times, column: str) -> bool:
     """Whether a column has few words that come again, and each at most once at an instant."""
     cells = ["" if is_empty(cell) else str(cell) for cell in look.columns[column]]
     kinds = set(cells)

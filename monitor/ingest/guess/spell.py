@@ -8,8 +8,8 @@ from typing import Any, Final
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import ELLIPSOID, Origin
 from monitor.ingest.files.mapping import TableMapping
-from monitor.ingest.files.reader import Said
-from monitor.ingest.guess.guess import Sensor
+from monitor.ingest.files.reader import ImportOptions
+from monitor.ingest.guess.guess import SensorGuess
 from monitor.ingest.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
 
 DRIFT_MM_PER_DAY: Final = 0.4  # of the fastest plates, 150 mm a year
@@ -46,7 +46,7 @@ def _spell_keys(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def spell_stations(
-    sensors: Sequence[Sensor], known: Said = Said(), bases: Collection[str] = ()  # noqa: B008 - frozen
+    sensors: Sequence[SensorGuess], known: ImportOptions = ImportOptions(), bases: Collection[str] = ()  # noqa: B008 - frozen
 ) -> str:  # fmt: skip
     """The stations as tables of a site file, with their places where the file says them; `bases`: on stable ground."""
     blocks = []
@@ -81,7 +81,7 @@ def spell_stations(
     return "\n".join(blocks)
 
 
-def _spell_direction(own: Mapping[str, Sensor], *, in_frame: bool) -> Iterator[str]:
+def _spell_direction(own: Mapping[str, SensorGuess], *, in_frame: bool) -> Iterator[str]:
     """Azimuth and plunge as the record shows them, with their errors; a comment in place of what it does not tell."""
     motion = next(iter(own.values())).motion
     why = "its record is too short"
@@ -108,9 +108,9 @@ def _spell_origin(origin: Origin) -> str:
     return f"origin = {{{keys}{above}, since = {spell(origin.since)}}}"
 
 
-def _join_components(sensors: Iterable[Sensor], *, is_in_space: bool) -> list[Sensor]:
+def _join_components(sensors: Iterable[SensorGuess], *, is_in_space: bool) -> list[SensorGuess]:
     """East, north and up are one series of the site file; one or two that are no direction stay what they are."""
-    found: dict[str, Sensor] = {}
+    found: dict[str, SensorGuess] = {}
     for s in sensors:
         name = "displacement" if is_in_space and s.quantity in PARTS else s.quantity
         found.setdefault(name, replace(s, quantity=name))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
-from monitor.ingest.guess.look import Look
+from monitor.ingest.guess.look import RawTable
 from monitor.ingest.months import drop_weekday, name_zone, spell_months
 from monitor.ingest.text.clocks import COUNTS, ERAS, FIRST_AT, GPS, NAMED, find_count, find_era, is_gps, tidy_time
 
@@ -107,7 +107,7 @@ def _know(rule: TimeRule, rivals: Sequence[str], parsed: Sequence[datetime]) -> 
     return Times(rule, tuple(rivals), has_zone, None, tuple(clocks))
 
 
-def find_times(look: Look, how: TimeRule | None = None) -> Times | None:
+def find_times(look: RawTable, how: TimeRule | None = None) -> Times | None:
     """The column of the time, or those of date and clock; None where no column is one.
 
     Args:
@@ -139,7 +139,7 @@ def find_times(look: Look, how: TimeRule | None = None) -> Times | None:
     return replace(best, zone=best.zone or _find_zone(texts))
 
 
-def _prefer_end(look: Look, best: Times, found: Sequence[Times]) -> Times:
+def _prefer_end(look: RawTable, best: Times, found: Sequence[Times]) -> Times:
     """The end of each interval, where begin and end stand there: what is summed up over it counts from its end."""
     if not _BEGIN.search(look.title(best.rule.column)):
         return best
@@ -151,7 +151,7 @@ def _prefer_end(look: Look, best: Times, found: Sequence[Times]) -> Times:
     return ends[0] if len(ends) == 1 else best
 
 
-def describe_untimed(look: Look) -> Message:
+def describe_untimed(look: RawTable) -> Message:
     """That there is no time, and what the column that is called a time looks like."""
     for name in look.names:
         cells = [str(c) for c in look.tell(name)]
@@ -165,11 +165,11 @@ def describe_untimed(look: Look) -> Message:
     return _NO_TIME(names=NameList(look.names))
 
 
-def _is_named(look: Look, column: str) -> bool:
+def _is_named(look: RawTable, column: str) -> bool:
     return NAMED.search(look.title(column)) is not None
 
 
-def _read_column(look: Look, name: str, how: TimeRule | None) -> Times | None:
+def _read_column(look: RawTable, name: str, how: TimeRule | None) -> Times | None:
     cells = look.tell(name)
     if not cells:
         return None
@@ -190,7 +190,7 @@ def _read_column(look: Look, name: str, how: TimeRule | None) -> Times | None:
     )
 
 
-def _believe(look: Look, name: str) -> TimeRule:
+def _believe(look: RawTable, name: str) -> TimeRule:
     """What the words beside a column of times say of them, and a workbook of its day numbers."""
     title = look.title(name)
     said = [title, look.notes.get(name, "")]
@@ -198,7 +198,7 @@ def _believe(look: Look, name: str) -> TimeRule:
     return TimeRule((name,), since=look.day_zero, clock=clock, era=find_era((*said, *look.above)))
 
 
-def reread(look: Look, times: Times, **changes: Any) -> Times | None:
+def reread(look: RawTable, times: Times, **changes: Any) -> Times | None:
     """The same columns where their times count something else, such as another era; None where they cannot."""
     how = replace(times.rule, zone=None, **changes)
     found = _read_column(look, how.columns[0], how)
@@ -264,7 +264,7 @@ def _is_most(count: int, texts: Sequence[str]) -> bool:
     return count >= min(FITS * len(texts), max(len(texts) - STRAY, 0.8 * len(texts)))
 
 
-def _join_clock(look: Look, day: Times) -> Times | None:
+def _join_clock(look: RawTable, day: Times) -> Times | None:
     """Date and clock in two columns."""
     date = day.rule.columns[0]
     for name in look.names:
@@ -291,7 +291,7 @@ def _join_clock(look: Look, day: Times) -> Times | None:
     return None
 
 
-def _find_clock(look: Look, day: Times) -> str | None:
+def _find_clock(look: RawTable, day: Times) -> str | None:
     """A column of clock times beside dates that did not go with them: without it all times of a day would be one."""
     for name in look.names:
         cells = [str(c) for c in look.tell(name)]
@@ -300,7 +300,7 @@ def _find_clock(look: Look, day: Times) -> str | None:
     return None
 
 
-def _join_parts(look: Look) -> Times | None:
+def _join_parts(look: RawTable) -> Times | None:
     """Year, month, day and clock in columns of their own, or year, day of the year and hhmm as loggers write it."""
     numbers = {name: _read_whole(look, name) for name in look.names}
     for at, name in enumerate(look.names):
@@ -330,7 +330,7 @@ def _join_parts(look: Look) -> Times | None:
     return None
 
 
-def _read_whole(look: Look, name: str) -> list[int]:
+def _read_whole(look: RawTable, name: str) -> list[int]:
     """The whole numbers of a column; none where a cell is anything else."""
     try:
         return [int(str(cell)) for cell in look.columns[name]]
@@ -338,11 +338,11 @@ def _read_whole(look: Look, name: str) -> list[int]:
         return []
 
 
-def _spell_parts(look: Look, columns: Sequence[str]) -> list[str]:
+def _spell_parts(look: RawTable, columns: Sequence[str]) -> list[str]:
     return [" ".join(str(c).strip() for c in row) for row in zip(*(look.columns[n] for n in columns), strict=True)]
 
 
-def _read_rule(look: Look, rule: TimeRule) -> tuple[datetime, ...]:
+def _read_rule(look: RawTable, rule: TimeRule) -> tuple[datetime, ...]:
     found = []
     for row in zip(*(look.columns[n] for n in rule.columns), strict=True):
         try:
@@ -357,7 +357,7 @@ def _runs(times: Sequence[datetime]) -> bool:
     return sum(b < a for a, b in pairwise(times)) <= 0.02 * len(times)
 
 
-def _read_numbers(how: TimeRule, texts: Sequence[str], look: Look) -> Times | None:
+def _read_numbers(how: TimeRule, texts: Sequence[str], look: RawTable) -> Times | None:
     """Decimal years, seconds since 1970, day numbers, digits of a date, or what the words beside them say."""
     title = look.title(how.column)
     is_named = NAMED.search(title) is not None
@@ -383,7 +383,7 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], look: Look) -> Times | No
     return _choose(replace(how, since=how.since if forms == [EXCEL] else None, clock=""), texts, forms)
 
 
-def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | None:
+def _read_counts(how: TimeRule, texts: Sequence[str], look: RawTable) -> Times | None:
     """Numbers whose words name what they count from: `s since 2000-01-01`, `gps_seconds`, `sec_j2000`."""
     title = look.title(how.column)
     count = find_count(title) or find_count(look.notes.get(how.column, ""))

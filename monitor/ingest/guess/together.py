@@ -10,10 +10,10 @@ from typing import Final
 
 from forecasting.message import NameList, Template
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
-from monitor.ingest.guess.look import Look
-from monitor.ingest.guess.names import COMPONENTS, EXTREME, Name, read_name
+from monitor.ingest.guess.look import RawTable
+from monitor.ingest.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
 from monitor.ingest.guess.numerals import read_number
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, Interview, Question, require
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
 
 AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"
@@ -51,7 +51,9 @@ Numbers = Callable[[str], Sequence[float]]
 # ---- components ------------------------------------------------------------------------------------------------
 
 
-def settle_components(names: Mapping[str, Name], talk: Interview) -> tuple[dict[str, Name], list[str]]:
+def settle_components(
+    names: Mapping[str, ColumnMeaning], talk: Interview
+) -> tuple[dict[str, ColumnMeaning], list[str]]:
     """Letters and sides of the compass as components, where a station has them all; else they are its name.
 
     The columns in question come beside.
@@ -83,7 +85,7 @@ def settle_components(names: Mapping[str, Name], talk: Interview) -> tuple[dict[
     return found, [*asked, *_settle_letters(found, talk)]
 
 
-def _settle_letters(found: dict[str, Name], talk: Interview) -> list[str]:
+def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[str]:
     """A and B alone: the axes of one tiltmeter or two instruments; with C beside them they are instruments."""
     lettered = {
         name.station.upper(): c
@@ -101,20 +103,20 @@ def _settle_letters(found: dict[str, Name], talk: Interview) -> list[str]:
     return []
 
 
-def _are(columns: Iterable[str], names: Mapping[str, Name], quantity: str) -> bool:
+def _are(columns: Iterable[str], names: Mapping[str, ColumnMeaning], quantity: str) -> bool:
     """Whether columns have units of a quantity; a length may have none, an angle says it."""
     units = [names[column].unit for column in columns]
     return all((unit is None and quantity != "tilt") or (unit and is_unit_of(unit, quantity)) for unit in units)
 
 
-def _is_set(columns: Mapping[str, str], names: Mapping[str, Name]) -> bool:
+def _is_set(columns: Mapping[str, str], names: Mapping[str, ColumnMeaning]) -> bool:
     """Two suffice where they are words, or letters behind the name of a station; E1 and N1 may be two instruments."""
     base = names[columns["e"]].base
     words = names[columns["e"]].is_side and names[columns["n"]].is_side
     return words or "u" in columns or (base != "" and not base.isdigit())
 
 
-def _place(name: Name, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> Name:
+def _place(name: ColumnMeaning, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> ColumnMeaning:
     """A name with the component that it has, also as the error of one."""
     errors = tuple(
         replace(e, quantity=all_of[e.sign], station=_spell_base(base))
@@ -133,7 +135,7 @@ def _spell_base(base: str) -> str:
 # ---- errors ----------------------------------------------------------------------------------------------------
 
 
-def pair_errors(names: Mapping[str, Name], numbers: Numbers, talk: Interview) -> dict[str, str | None]:
+def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, talk: Interview) -> dict[str, str | None]:
     """The columns that hold the standard deviation of another: error -> value; None: it is left out.
 
     A column is one where it says so and its partner is there, or where its name might say so beside that of its
@@ -159,7 +161,7 @@ def pair_errors(names: Mapping[str, Name], numbers: Numbers, talk: Interview) ->
             offered = [c for c in values if unit is None or names[c].unit in {None, unit}][:_OFFERED_MOST]
             choices = (*offered, NO, LEAVE_OUT)
             if said is None:
-                talk.questions.append(Question(f"{ERROR}:{column}", _WHOSE_ERROR(column=column), choices))
+                talk.questions.append(FileQuestion(f"{ERROR}:{column}", _WHOSE_ERROR(column=column), choices))
                 found[column] = None
                 continue
             require(f"{ERROR}:{column}", said, choices)
@@ -168,12 +170,12 @@ def pair_errors(names: Mapping[str, Name], numbers: Numbers, talk: Interview) ->
     return found
 
 
-def _is_bare(name: Name) -> bool:
+def _is_bare(name: ColumnMeaning) -> bool:
     """Whether nothing but the word for an error stands in a name."""
     return any(not e.station and e.quantity is None and not e.sign for e in name.error_of)
 
 
-def _find_partner(column: str, names: Mapping[str, Name], errors: Iterable[str]) -> str | None:
+def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Iterable[str]) -> str | None:
     """The one column that is called as an error column is without its word."""
     for error in names[column].error_of:
         if not error.station and error.quantity is None:
@@ -189,7 +191,7 @@ def _find_partner(column: str, names: Mapping[str, Name], errors: Iterable[str])
     return None
 
 
-def _find_beside(column: str, names: Mapping[str, Name], errors: Iterable[str]) -> str | None:
+def _find_beside(column: str, names: Mapping[str, ColumnMeaning], errors: Iterable[str]) -> str | None:
     """The column before, where value and error alternate throughout and no error has a name of its own."""
     columns = list(names)
     bare = [c for c in columns if c in errors and names[c].is_error and _is_bare(names[c])]
@@ -209,7 +211,7 @@ def _fits(errors: Sequence[float], values: Sequence[float], *, is_said: bool) ->
 # ---- sums ------------------------------------------------------------------------------------------------------
 
 
-def find_totals(look: Look, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, str]:
+def find_totals(look: RawTable, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, str]:
     """Columns that only add up another, of rain: total -> part. Both would be the same rain twice."""
     names = {n: read_name(look.title(n), look.units.get(n)) for n in numbers}
     found: dict[str, str] = {}
@@ -227,7 +229,7 @@ def find_totals(look: Look, numbers: Sequence[str], decimal: str, thousands: str
     return found
 
 
-def find_repeats(names: Mapping[str, Name], numbers: Numbers) -> dict[str, str]:
+def find_repeats(names: Mapping[str, ColumnMeaning], numbers: Numbers) -> dict[str, str]:
     """Columns that say the same in another unit: repeat -> the first. One sensor is no two witnesses."""
     found: dict[str, str] = {}
     for column, name in names.items():
@@ -250,7 +252,7 @@ def find_repeats(names: Mapping[str, Name], numbers: Numbers) -> dict[str, str]:
 
 
 def find_windows(
-    names: Mapping[str, Name], title: Callable[[str], str], steps: Mapping[str, timedelta | None]
+    names: Mapping[str, ColumnMeaning], title: Callable[[str], str], steps: Mapping[str, timedelta | None]
 ) -> list[str]:
     """Columns of rain over the last so many hours that come more often: their sums lie over one another."""
     found = []
@@ -264,7 +266,7 @@ def find_windows(
     return found
 
 
-def find_extremes(names: Mapping[str, Name], title: Callable[[str], str]) -> dict[str, str]:
+def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> dict[str, str]:
     """Least and largest values of a span beside its mean: extreme -> mean. One sensor is no three witnesses."""
     groups: dict[tuple[str, str | None], list[str]] = {}
     for column, name in names.items():

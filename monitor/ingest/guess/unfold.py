@@ -10,7 +10,7 @@ from forecasting.message import TEXT_OF, NameList, Template
 from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import ColumnRule
 from monitor.ingest.files.units import spell_unit
-from monitor.ingest.guess.look import Look
+from monitor.ingest.guess.look import RawTable
 from monitor.ingest.guess.names import is_no_measurement, read_name
 from monitor.ingest.guess.numerals import is_empty
 
@@ -31,8 +31,8 @@ _UNIT: Final = re.compile(r"^(?:units?|einheit|unit[àé]|unidad|单位)$", re.I
 
 
 def unfold(
-    look: Look, numbers: Sequence[str], station: str | None, taken: Sequence[str]
-) -> tuple[Look, list[str], str | None, str | None]:
+    look: RawTable, numbers: Sequence[str], station: str | None, taken: Sequence[str]
+) -> tuple[RawTable, list[str], str | None, str | None]:
     """The table with a column for each kind, its columns of numbers, the column of stations, and that of the kinds.
 
     Args:
@@ -76,7 +76,7 @@ def unfold(
     return _with_units(look, written), [*columns, *others], None if by == station else station, by
 
 
-def fold(look: Look, rule: ColumnRule) -> ColumnRule:
+def fold(look: RawTable, rule: ColumnRule) -> ColumnRule:
     """A rule of the table as it is in the file."""
     rule = replace(rule, tail=look.tails.get(rule.name, ""), written=look.written.get(rule.name))
     if rule.name not in look.kinds:
@@ -85,7 +85,7 @@ def fold(look: Look, rule: ColumnRule) -> ColumnRule:
     return replace(rule, name=value, only=(by, kind))
 
 
-def _find_kinds(look: Look, columns: Sequence[str], station: str | None) -> str | None:
+def _find_kinds(look: RawTable, columns: Sequence[str], station: str | None) -> str | None:
     """The column of words that says what a row measures."""
     for name in columns:
         title = look.title(name)
@@ -99,7 +99,7 @@ def _find_kinds(look: Look, columns: Sequence[str], station: str | None) -> str 
     return None
 
 
-def _find_unit(look: Look, units: str, counts: Sequence[bool], kind: str) -> tuple[str, str]:
+def _find_unit(look: RawTable, units: str, counts: Sequence[bool], kind: str) -> tuple[str, str]:
     """The column of units and what it says of rows of a kind."""
     said = Counter(str(c) for c, does in zip(look.columns[units], counts, strict=True) if does and not is_empty(c))
     if len(said) > 1:
@@ -108,7 +108,7 @@ def _find_unit(look: Look, units: str, counts: Sequence[bool], kind: str) -> tup
     return units, next(iter(said), "")
 
 
-def _with_units(look: Look, written: dict[str, tuple[str, str]]) -> Look:
+def _with_units(look: RawTable, written: dict[str, tuple[str, str]]) -> RawTable:
     """The table with what its column of units says, of columns that do not say it themselves."""
     told = {name: pair for name, pair in written.items() if pair[1]}
     known = {name: unit for name, (_, said) in told.items() if (unit := spell_unit(said)) is not None}

@@ -14,7 +14,7 @@ import httpx
 from monitor.errors import RefusedError
 from monitor.ingest.sources.addresses import PORTS, find_addresses, hide_query, split_address
 from monitor.ingest.sources.fetch import explain, part_of, require_room
-from monitor.ingest.sources.tasks import NEW, SAME, Asked, Fetched
+from monitor.ingest.sources.tasks import NEW, SAME, FetchedFile, PollRequest
 
 TIMEOUT_S: Final = 30.0  # between two pieces of an answer
 REDIRECTS: Final = 5
@@ -25,10 +25,10 @@ NOTHING_CHANGED: Final = "the server says that nothing changed (304), but no ver
 HEADERS: Final = {"User-Agent": "slopeward", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
-class Browser:
-    """A client that connects to what `Asked` allows, at the address that was checked."""
+class GuardedClient:
+    """A client that connects to what `PollRequest` allows, at the address that was checked."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: PollRequest) -> None:
         self._asked = asked
         context = ssl.create_default_context(cafile=asked.ca_file or None)
         self._client = httpx.Client(
@@ -145,9 +145,9 @@ def follow_link(url: str, link: str) -> str:
     return target
 
 
-def fetch_files(asked: Asked) -> Iterator[Fetched]:
+def fetch_files(asked: PollRequest) -> Iterator[FetchedFile]:
     """Each file that is new, whole, under its name in the folder."""
-    with closing(Browser(asked)) as browser:
+    with closing(GuardedClient(asked)) as browser:
         for wanted in asked.wanted:
             path = Path(asked.folder) / wanted.name
             part = part_of(Path(asked.folder), wanted.name)
@@ -158,12 +158,12 @@ def fetch_files(asked: Asked) -> Iterator[Fetched]:
                     if answer.status_code == NOT_MODIFIED:
                         if not known:
                             raise RefusedError(f"{hide_query(wanted.url)}: {NOTHING_CHANGED}")
-                        yield Fetched(wanted.name, SAME)
+                        yield FetchedFile(wanted.name, SAME)
                         continue
                     browser.save(answer, wanted.url, part)
                     found = {key: answer.headers.get(key, "")[:300] for key in ("etag", "last-modified")}
                 part.rename(path)
-                yield Fetched(wanted.name, NEW, etag=found["etag"], modified=found["last-modified"])
+                yield FetchedFile(wanted.name, NEW, etag=found["etag"], modified=found["last-modified"])
             except Exception as error:  # whatever a server does, the other files are fetched
                 part.unlink(missing_ok=True)
                 yield explain(error, wanted.name)

@@ -11,12 +11,12 @@ from monitor.domain.instants import FUTURE_TOLERANCE, spell
 from monitor.errors import RefusedError
 from monitor.ingest.decoders.sensorthings import find_newest
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.sources.plan import make_binding
-from monitor.ingest.sources.polled import Polled
-from monitor.ingest.sources.take import Place
-from monitor.ingest.sources.tasks import Fetched
+from monitor.ingest.sources.polled import PollSummary
+from monitor.ingest.sources.take import SourceTarget
+from monitor.ingest.sources.tasks import FetchedFile
 from monitor.store.readings.messages import Rejected
 from monitor.store.readings.sources import FileState, cut, save_file
 
@@ -27,7 +27,9 @@ _NO_FILE: Final = Template("source.answer.none", "the worker answered with a fil
 _FILE: Final = re.compile(r"[0-9]{3,}-[0-9]{5,}\.json")
 
 
-def take_pages(found: Polled, one: Fetched, source: SourceSection, folder: Path, newest: str, place: Place) -> None:
+def take_pages(
+    found: PollSummary, one: FetchedFile, source: SourceSection, folder: Path, newest: str, place: SourceTarget
+) -> None:
     """Store the pages of a Datastream in their order; after each one the newest time is kept, so that a look goes on.
 
     A time of the future is not kept: nothing that comes would be newer. What cannot be read is quarantined once.
@@ -43,7 +45,7 @@ def take_pages(found: Polled, one: Fetched, source: SourceSection, folder: Path,
         path = folder / name
         if not _FILE.fullmatch(name) or path.is_symlink() or not path.is_file() or path.stat().st_size > PAYLOAD_LIMIT:
             raise RefusedError(TEXT_OF(name=one.name, text=_NO_FILE()))
-        message = Message(topic, path.read_bytes(), place.clock(), client)
+        message = BrokerMessage(topic, path.read_bytes(), place.clock(), client)
         decoded = pipeline.decode(message)
         faults = [Rejected(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults]
         if faults:

@@ -16,7 +16,7 @@ from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.instants import FUTURE_TOLERANCE, spell
 from monitor.domain.site import Site
 from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.pipeline import Clock
 from monitor.ingest.sources import take
 from monitor.ingest.sources.addresses import hide_query
@@ -24,8 +24,8 @@ from monitor.ingest.sources.fetch import require_room
 from monitor.ingest.sources.folder import SERIES, look_at_folder
 from monitor.ingest.sources.observations import take_pages
 from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
-from monitor.ingest.sources.polled import Polled, follow
-from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Asked, Fetched
+from monitor.ingest.sources.polled import PollSummary, follow
+from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, FetchedFile, PollRequest
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import (
     FileState,
@@ -39,7 +39,7 @@ from monitor.store.readings.sources import (
 )
 from monitor.store.service_state import IDLE
 from monitor.worker import compute
-from monitor.worker.sandbox import Terms
+from monitor.worker.sandbox import SandboxLimits
 
 FOLDER: Final = "sources"  # in paths.state: what is being fetched
 INBOX: Final = "inbox/"  # before a site: the name of a watched folder
@@ -50,8 +50,8 @@ _BUSY: Final = Template("source.busy", "source {name} is being looked at by anot
 
 
 def poll_source(
-    source: SourceSection, place: take.Place, environ: Mapping[str, str], *, may_shrink: bool = False
-) -> Polled:
+    source: SourceSection, place: take.SourceTarget, environ: Mapping[str, str], *, may_shrink: bool = False
+) -> PollSummary:
     """Look at a source now.
 
     Args:
@@ -64,7 +64,7 @@ def poll_source(
         RefusedError: another process looks at it at this moment.
         StoreBusyError: the database did not answer; the next look stores what is missing.
     """
-    found = Polled(source.name)
+    found = PollSummary(source.name)
     with _alone(Path(place.config.paths.state) / FOLDER, source.name) as folder:
         known = place.db.ask(load_files, source.name)
         known = {name: _forget_version(state, source) for name, state in known.items()}
@@ -108,22 +108,22 @@ def _forget_version(state: FileState, source: SourceSection) -> FileState:
     return replace(state, etag="", modified="", sha256="")
 
 
-def _fetch(source: SourceSection, asked: Asked, errors: list[str]) -> list[Fetched]:
+def _fetch(source: SourceSection, asked: PollRequest, errors: list[str]) -> list[FetchedFile]:
     """What the worker fetched of what it was asked for; an answer about something else is refused.
 
     Of one that was ended at its limit, the files that are whole are kept: nothing half-written bears a name.
     """
     reads = [path for path in (asked.login.key_file, asked.ca_file) if path]
-    terms = Terms(file_bytes=asked.most_bytes + MIB, reads=tuple(reads), writes=(asked.folder,), network=True)
+    terms = SandboxLimits(file_bytes=asked.most_bytes + MIB, reads=tuple(reads), writes=(asked.folder,), network=True)
     try:
         files = compute.run(FETCH, asked, source.limit_s, terms=terms).files
     except JobError as error:
-        line = error.said
+        line = error.problem
         whole = [wanted.name for wanted in asked.wanted if (Path(asked.folder) / wanted.name).is_file()]
         if source.kind in {"stac", "sensorthings"} or not whole:
             raise RefusedError(line) from None
         errors.append(cut(_LATER(n=len(whole), total=len(asked.wanted), problem=line)))
-        return [Fetched(name, NEW) for name in whole]
+        return [FetchedFile(name, NEW) for name in whole]
     names = {wanted.name for wanted in asked.wanted}
     if source.kind != "stac" and not {one.name for one in files} <= names:
         raise RefusedError(_NOT_ASKED())
@@ -148,7 +148,12 @@ def _one_line(error: Exception) -> str:
 
 
 def _take(
-    found: Polled, one: Fetched, path: Path, before: FileState | None, how: tuple[str, Said, bool], place: take.Place
+    found: PollSummary,
+    one: FetchedFile,
+    path: Path,
+    before: FileState | None,
+    how: tuple[str, ImportOptions, bool],
+    place: take.SourceTarget,
 ) -> None:
     form, said, may_shrink = how
     digest = ""
@@ -177,7 +182,7 @@ def _take(
     path.unlink(missing_ok=True)
 
 
-def _take_scene(found: Polled, one: Fetched, folder: Path, place: take.Place) -> None:
+def _take_scene(found: PollSummary, one: FetchedFile, folder: Path, place: take.SourceTarget) -> None:
     try:
         if not one.etag.startswith("item-") or "/" in one.etag:
             raise RefusedError(_OTHER_FOLDER())
@@ -192,13 +197,13 @@ def _take_scene(found: Polled, one: Fetched, folder: Path, place: take.Place) ->
     _note_item(found, one, place)
 
 
-def _note_item(found: Polled, one: Fetched, place: take.Place) -> None:
+def _note_item(found: PollSummary, one: FetchedFile, place: take.SourceTarget) -> None:
     """An item that was dealt with is not looked at again."""
     with place.db.write() as c:
         save_file(c, found.source, FileState(one.name[:500], "", one.modified, 0, "", place.clock()))
 
 
-def _keep(found: Polled, source: SourceSection, place: take.Place) -> None:
+def _keep(found: PollSummary, source: SourceSection, place: take.SourceTarget) -> None:
     now = place.clock()
     with place.db.write() as c:
         before = find_poll(c, source.name)
@@ -237,8 +242,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             for name in gone:
                 forget_source(c, name)
     lines = []
-    folder = Polled(f"{INBOX}{site.id}")
-    look_at_folder(folder, take.Place(db, config, site, clock, f"folder {site.id}"))
+    folder = PollSummary(f"{INBOX}{site.id}")
+    look_at_folder(folder, take.SourceTarget(db, config, site, clock, f"folder {site.id}"))
     if folder.new or folder.errors or folder.source in states:
         with db.write() as c:
             before, address = states.get(folder.source), f"{INBOX}{SERIES}/{site.id}"
@@ -250,7 +255,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             continue  # it says how files of the watched folder are read
         if name in states and states[name].next_at > now:
             continue
-        place = take.Place(db, config, site, clock, f"source {name}", source.accept_units)
+        place = take.SourceTarget(db, config, site, clock, f"source {name}", source.accept_units)
         try:
             lines.append(poll_source(source, place, os.environ).describe())
         except RefusedError as error:
@@ -259,7 +264,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             raise
         except Exception as error:  # whatever one source brings, the others are looked at
             line = " ".join(f"{type(error).__name__}: {error}".split())
-            failed = Polled(name, errors=[cut(_clean(line))])
+            failed = PollSummary(name, errors=[cut(_clean(line))])
             _keep(failed, source, place)
             lines.append(failed.describe())
     return "; ".join(lines) or IDLE

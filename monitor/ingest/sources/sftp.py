@@ -12,7 +12,7 @@ import asyncssh
 from monitor.errors import RefusedError
 from monitor.ingest.sources.addresses import find_addresses, hide_query, split_address
 from monitor.ingest.sources.fetch import explain, part_of, require_room
-from monitor.ingest.sources.tasks import FAILED, NEW, SAME, Asked, Fetched, Wanted
+from monitor.ingest.sources.tasks import FAILED, NEW, SAME, FetchedFile, PollRequest, WantedFile
 
 TIMEOUT_S: Final = 30.0
 PIECE_BYTES: Final = 1 << 18
@@ -20,16 +20,16 @@ TRIES: Final = 4  # of a file that changes while it is read
 PAUSE_S: Final = 0.5
 
 
-def fetch_files(asked: Asked) -> Iterator[Fetched]:
+def fetch_files(asked: PollRequest) -> Iterator[FetchedFile]:
     """Each file whose size or time changed, whole, under its name in the folder."""
     try:
         yield from asyncio.run(_fetch(asked))
     except (OSError, asyncssh.Error, RefusedError, TimeoutError) as error:
         line = _describe(error, asked)
-        yield from (Fetched(wanted.name, FAILED, line) for wanted in asked.wanted)
+        yield from (FetchedFile(wanted.name, FAILED, line) for wanted in asked.wanted)
 
 
-async def _fetch(asked: Asked) -> list[Fetched]:
+async def _fetch(asked: PollRequest) -> list[FetchedFile]:
     host, port = split_address(asked.wanted[0].url, ("sftp",))
     addresses = find_addresses(host, port, asked.hosts, private=asked.private)
     try:
@@ -46,7 +46,7 @@ async def _fetch(asked: Asked) -> list[Fetched]:
         return [await _fetch_one(client, asked, wanted) for wanted in asked.wanted]
 
 
-async def _fetch_one(client: asyncssh.SFTPClient, asked: Asked, wanted: Wanted) -> Fetched:
+async def _fetch_one(client: asyncssh.SFTPClient, asked: PollRequest, wanted: WantedFile) -> FetchedFile:
     folder = Path(asked.folder)
     part = part_of(folder, wanted.name)
     try:
@@ -55,13 +55,13 @@ async def _fetch_one(client: asyncssh.SFTPClient, asked: Asked, wanted: Wanted) 
         for _ in range(TRIES):
             before = await client.stat(path)
             if _spell(before) == wanted.modified:
-                return Fetched(wanted.name, SAME)
+                return FetchedFile(wanted.name, SAME)
             size = await _copy(client, path, part, asked.most_bytes)
             after = await client.stat(path)
             # one that only grew, and was read to its end, is whole up to there
             if size == after.size and (_spell(after) == _spell(before) or size > (before.size or 0)):
                 part.rename(folder / wanted.name)
-                return Fetched(wanted.name, NEW, modified=_spell(after))
+                return FetchedFile(wanted.name, NEW, modified=_spell(after))
             await asyncio.sleep(PAUSE_S)
         raise OSError(
             f"{hide_query(wanted.url)}: changed each time while it was read: let its writer pause, or put a copy there"
@@ -91,7 +91,7 @@ def _connect(addresses: list[str], port: int) -> socket.socket:
     return socket.create_connection((addresses[-1], port), TIMEOUT_S)
 
 
-def _read_key(asked: Asked) -> Any:
+def _read_key(asked: PollRequest) -> Any:
     try:
         return asyncssh.read_private_key(asked.login.key_file, asked.login.secret or None)
     except (OSError, asyncssh.KeyImportError) as error:
@@ -107,7 +107,7 @@ def _spell(state: Any) -> str:
     return f"{state.size} {state.mtime}"
 
 
-def _describe(error: Exception, asked: Asked) -> str:
+def _describe(error: Exception, asked: PollRequest) -> str:
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         return f"{hide_query(asked.wanted[0].url)}: the server has another key than host_key: is it another server?"
     if isinstance(error, asyncssh.PermissionDenied):

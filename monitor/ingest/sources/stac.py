@@ -13,8 +13,8 @@ from detection.imagery.scene.products.stac import find_mask, write_item
 from monitor.errors import RefusedError
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.fetch import PART, explain
-from monitor.ingest.sources.http import Browser
-from monitor.ingest.sources.tasks import NEW, OLD, SAME, Asked, Fetched
+from monitor.ingest.sources.http import GuardedClient
+from monitor.ingest.sources.tasks import NEW, OLD, SAME, FetchedFile, PollRequest
 
 MOST_DOCUMENTS: Final = 2000  # of one look
 MOST_ITEMS: Final = 20  # of one look, the newest; the others come at the next ones
@@ -22,17 +22,17 @@ DOCUMENT_BYTES: Final = 4 << 20
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,5}")
 
 
-def fetch_items(asked: Asked) -> Iterator[Fetched]:
+def fetch_items(asked: PollRequest) -> Iterator[FetchedFile]:
     """Each item that is new: a folder with a file per band; an item that cannot be fetched stands with its reason."""
     known = frozenset(asked.known)
     found: list[tuple[str, pystac.Item, dict[str, Any]]] = []
-    with closing(Browser(asked)) as browser:
+    with closing(GuardedClient(asked)) as browser:
         for url in _walk(browser, asked):
-            if isinstance(url, Fetched):
+            if isinstance(url, FetchedFile):
                 yield url
                 continue
             if url in known:
-                yield Fetched(url, SAME)
+                yield FetchedFile(url, SAME)
                 continue
             try:
                 document = _read(browser, url)
@@ -40,7 +40,7 @@ def fetch_items(asked: Asked) -> Iterator[Fetched]:
                 if item.datetime is None:
                     raise RefusedError(f"{hide_query(url)}: the item has no time")
                 if f"{item.datetime:%Y-%m-%d}" < asked.since:
-                    yield Fetched(url, OLD, modified=item.id[:200])
+                    yield FetchedFile(url, OLD, modified=item.id[:200])
                 else:
                     found.append((url, item, document))
             except Exception as error:  # whatever an item holds, the others are taken
@@ -53,12 +53,12 @@ def fetch_items(asked: Asked) -> Iterator[Fetched]:
                 write_item(folder, document, files)
                 taken = str(item.datetime and item.datetime.isoformat())
                 bands = tuple((band, files[band][1]) for band, _ in asked.assets)
-                yield Fetched(url, NEW, etag=folder.name, modified=item.id[:200], acquired_at=taken, files=bands)
+                yield FetchedFile(url, NEW, etag=folder.name, modified=item.id[:200], acquired_at=taken, files=bands)
             except Exception as error:
                 yield explain(error, url)
 
 
-def _walk(browser: Browser, asked: Asked) -> Iterator[str | Fetched]:
+def _walk(browser: GuardedClient, asked: PollRequest) -> Iterator[str | FetchedFile]:
     """Addresses of all items, each once; of a catalogue that cannot be read, why."""
     waiting, seen = [asked.wanted[0].url], set()
     while waiting:
@@ -85,7 +85,7 @@ def _walk(browser: Browser, asked: Asked) -> Iterator[str | Fetched]:
                 yield link.get_absolute_href()
 
 
-def _read(browser: Browser, url: str) -> dict[str, Any]:
+def _read(browser: GuardedClient, url: str) -> dict[str, Any]:
     document = browser.read_document(url, DOCUMENT_BYTES, "a catalogue")
     if document.get("type") not in {"Catalog", "Collection", "Feature"}:
         raise RefusedError(f"{hide_query(url)}: neither a STAC catalogue nor an item")
@@ -93,7 +93,7 @@ def _read(browser: Browser, url: str) -> dict[str, Any]:
 
 
 def _fetch_assets(
-    browser: Browser, asked: Asked, url: str, item: pystac.Item, folder: Path
+    browser: GuardedClient, asked: PollRequest, url: str, item: pystac.Item, folder: Path
 ) -> dict[str, tuple[str, str]]:
     """Fetch the bands that are asked for, and what says which pixels can be used; name -> key of the asset, file."""
     folder.mkdir()

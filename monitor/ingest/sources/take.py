@@ -16,7 +16,7 @@ from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
 from monitor.errors import RefusedError, SlopewardError
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import FileResult, read_file, record_file
 from monitor.ingest.files.tables import LINE_LIMIT
@@ -53,7 +53,7 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceTarget:
     """Where files of a source go.
 
     Args:
@@ -116,7 +116,7 @@ def check_content(path: Path, size: int, before: FileState | None, *, may_shrink
         raise RefusedError(TEXT_OF(name=path.name, text=shrinks))
 
 
-def take_file(path: Path, form: str, said: Said, place: Place, name: str = "") -> FileResult:
+def take_file(path: Path, form: str, said: ImportOptions, place: SourceTarget, name: str = "") -> FileResult:
     """Read a file behind walls and store what it says.
 
     Args:

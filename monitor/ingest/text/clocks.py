@@ -175,7 +175,7 @@ def _begin_persian(year: int) -> int:
 # ---- counts --------------------------------------------------------------------------------------------------------
 
 
-class Count(NamedTuple):
+class TimeCount(NamedTuple):
     """What a number counts: its unit, a key of `COUNTS`, "" where nothing says it; from when; whether in GPS time."""
 
     unit: str
@@ -183,7 +183,7 @@ class Count(NamedTuple):
     clock: str = ""
 
 
-def find_count(text: str) -> Count | None:
+def find_count(text: str) -> TimeCount | None:
     """What the words beside a number say that it counts; None where they name no beginning.
 
     >>> find_count("s since 1904-01-01").since.year, find_count("sec_j2000").unit, find_count("gps_seconds").clock
@@ -198,12 +198,12 @@ def find_count(text: str) -> Count | None:
     found = _FROM.search(plain) or (None if known else _BARE.search(plain))
     if found is not None:
         try:
-            return Count(unit, _place(*found.groups()))
+            return TimeCount(unit, _place(*found.groups()))
         except ValueError:
             return None
     if known is not None:
-        return Count(unit, known)
-    return Count(unit, GPS_BEGIN, GPS) if is_gps(text) else None
+        return TimeCount(unit, known)
+    return TimeCount(unit, GPS_BEGIN, GPS) if is_gps(text) else None
 
 
 def is_gps(text: str) -> bool:

@@ -16,7 +16,7 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import COMPONENTS, SCALARS
 from monitor.domain.observation import Timed, is_fit
 from monitor.domain.site import Site
-from monitor.jobs.samples import Samples, plan_xy_m, read_driver
+from monitor.jobs.samples import SeriesSamples, plan_xy_m, read_driver
 from monitor.store.readings.observations import find_series_id, load_readings
 
 WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
@@ -50,7 +50,7 @@ def load_driving(c: Connection, site: Site, since: datetime, now: datetime, mode
     )  # fmt: skip
 
 
-def describe_stations(site: Site, samples: Sequence[Samples]) -> dict[str, dict[str, float]]:
+def describe_stations(site: Site, samples: Sequence[SeriesSamples]) -> dict[str, dict[str, float]]:
     """By label what of a station does not change: height, plunge, distance from the middle, and what it measures."""
     places = plan_xy_m(site, list(samples)) or {}
     middle = np.mean(list(places.values()), axis=0) if places else np.zeros(2)

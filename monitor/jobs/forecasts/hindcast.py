@@ -22,11 +22,11 @@ from monitor.jobs.forecasts.read_site import PanelRead, read_site
 from monitor.jobs.forecasts.score import score_targets
 from monitor.jobs.forecasts.tasks import (
     HINDCAST_SITE,
-    AskedModel,
-    HindcastAsked,
-    SiteForecastAsked,
+    HindcastRequest,
+    ModelRequest,
+    SiteForecastRequest,
     SiteRecord,
-    TrainingAnswer,
+    TrainingResult,
     cut_record,
 )
 from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
@@ -82,23 +82,23 @@ def _score_past(
 ) -> list[str]:  # fmt: skip
     """Train networks on the older part of a panel and issue them with the simple forecasts over the rest."""
     cut_s = record.end_s - SHARE * (record.end_s - record.begin_s)
-    asked, told, horizons_s = [AskedModel(m, m) for m in simple], list[str](), found.panel.cadence.horizons_s
+    asked, told, horizons_s = [ModelRequest(m, m) for m in simple], list[str](), found.panel.cadence.horizons_s
     for kind in kinds:
         made = train_network(config, site, kind, horizons_s, cut_record(record, cut_s), now, gives_way=gives_way)
         if made.refused:
             told.append(f"{kind}: no past of it to score: {made.refused}")
             continue
         _register(db, site, kind, made, cut_s, now)
-        asked += [AskedModel(m, m, made.path) for m in (kind, name_blend(kind))]
+        asked += [ModelRequest(m, m, made.path) for m in (kind, name_blend(kind))]
     issues = min(ISSUES, MOST_ROWS // (len(asked) * len(found.samples) * len(horizons_s)))
     if issues < FEWEST_ISSUES:
         return [*told, "too many series to score their past"]
-    question = HindcastAsked(SiteForecastAsked(record, horizons_s, tuple(asked), {}), cut_s, issues)
+    question = HindcastRequest(SiteForecastRequest(record, horizons_s, tuple(asked), {}), cut_s, issues)
     added = _issue_past(db, config, site, now, found, question)
     return [*told, f"{added} forecasts of the past from {spell(from_epoch_s(cut_s))[:10]} on"]
 
 
-def _register(db: Database, site: Site, kind: str, made: TrainingAnswer, cut_s: float, now: datetime) -> None:
+def _register(db: Database, site: Site, kind: str, made: TrainingResult, cut_s: float, now: datetime) -> None:
     """Keep the checkpoint as one that serves nothing, so that each row of the past names what it came from."""
     reason = _PAST(at=Timestamp(cut_s, "day"))
     with db.write() as c:
@@ -107,7 +107,7 @@ def _register(db: Database, site: Site, kind: str, made: TrainingAnswer, cut_s: 
 
 
 def _issue_past(
-    db: Database, config: ServiceConfig, site: Site, now: datetime, found: PanelRead, asked: HindcastAsked
+    db: Database, config: ServiceConfig, site: Site, now: datetime, found: PanelRead, asked: HindcastRequest
 ) -> int:  # fmt: skip
     """Ask for the rows of the past and store those whose target has come; how many were new."""
     by_label = {s.label: s for s in found.samples}

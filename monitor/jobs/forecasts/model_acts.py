@@ -15,7 +15,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.jobs.forecasts.model_alarms import tell_degraded
-from monitor.jobs.forecasts.promotion import Standing, age_s, displace, enter_shadow, load_standings, retire
+from monitor.jobs.forecasts.promotion import ModelStatus, age_s, displace, enter_shadow, load_standings, retire
 from monitor.store.models.registry import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
 from monitor.store.people.users import require_reason, require_two
 
@@ -111,7 +111,7 @@ def _find_own(c: Connection, site: Site, start: str) -> ModelRow:
 
 
 def _may(
-    standing: Standing, horizon_s: float, config: ServiceConfig, now: datetime, *, force: bool
+    standing: ModelStatus, horizon_s: float, config: ServiceConfig, now: datetime, *, force: bool
 ) -> tuple[bool, str]:
     gate = standing.gates.get(horizon_s)
     if gate is None:
@@ -138,9 +138,9 @@ def _may(
 
 def _show(
     c: Connection,
-    standing: Standing,
+    standing: ModelStatus,
     horizons_s: Sequence[float],
-    standings: Sequence[Standing],
+    standings: Sequence[ModelStatus],
     reason: str,
     actor: Actor,
     second: Actor | None,

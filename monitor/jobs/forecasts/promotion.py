@@ -48,7 +48,7 @@ MOST_CHALLENGERS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class PromotionRefusal:
     """Why a network is not shown, what it lacks, and when it can be shown at the earliest."""
 
     model: str
@@ -64,7 +64,7 @@ def until(reason: str, earliest_at: datetime) -> Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ModelStatus:
     """One checkpoint with its gates and its scores at each horizon."""
 
     row: registry.ModelRow
@@ -85,17 +85,17 @@ class Standing:
         """How much of it its gate takes at a horizon."""
         return weight_of(self.row.card.get("gates", {}), horizon_s)
 
-    def refuse(self, horizon_s: float, site: Site, now: datetime) -> "Refusal":
+    def refuse(self, horizon_s: float, site: Site, now: datetime) -> "PromotionRefusal":
         """Why it is not shown at a horizon, as it was judged last; what one waits for that never was."""
         gate = self.gates.get(horizon_s)
         if gate is not None and gate.earliest_at is not None:
-            return Refusal(self.row.kind, horizon_s, gate.reason, gate.lacking, gate.earliest_at)
+            return PromotionRefusal(self.row.kind, horizon_s, gate.reason, gate.lacking, gate.earliest_at)
         earliest_at = self.find_earliest(horizon_s, site, now)
         verdict = promotion.judge_shadow(
             horizon_s, self.calibration(horizon_s), (), shadow_s=0.0, latency_limit_ms=0.0
         )  # fmt: skip
         reason = until(promotion.IN_SHADOW(text=_NO_SCORE) if gate is None else gate.reason, earliest_at)
-        return Refusal(self.row.kind, horizon_s, reason, verdict.lacking, earliest_at)
+        return PromotionRefusal(self.row.kind, horizon_s, reason, verdict.lacking, earliest_at)
 
     def find_earliest(self, horizon_s: float, site: Site, now: datetime) -> datetime:
         """When it, or where calibration closed it its successor, can be shown at the earliest."""
@@ -133,14 +133,14 @@ def judged_as(row: registry.ModelRow, horizon_s: float) -> str:
     return name_blend(row.kind) if weight_of(row.card.get("gates", {}), horizon_s) else row.kind
 
 
-def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
+def load_standings(c: Connection, site: Site, now: datetime) -> list[ModelStatus]:
     """Every living forecaster that the site asks for, oldest first."""
     kinds = [m for m in site.forecast.models if m in NETWORKS]
     rows = [r for r in registry.load_models(c, task="forecast", site=site.id, kinds=kinds) if r.state in ALIVE]
     gates = registry.load_gates(c, [r.model_hash for r in rows])
     names = load_series_names(c, site.id)
     return [
-        Standing(
+        ModelStatus(
             row,
             gates.get(row.model_hash, {}),
             {
@@ -154,9 +154,9 @@ def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
     ]
 
 
-def find_refusals(standings: Sequence[Standing], site: Site, now: datetime) -> list[Refusal]:
+def find_refusals(standings: Sequence[ModelStatus], site: Site, now: datetime) -> list[PromotionRefusal]:
     """Of each trained network that is shown nowhere, the horizon at which it can be shown the soonest."""
-    found: dict[str, list[Refusal]] = {}
+    found: dict[str, list[PromotionRefusal]] = {}
     shown = {s.row.kind for s in standings if s.is_shown()}
     for one in standings:
         mine = found.setdefault(one.row.kind, [])
@@ -238,10 +238,10 @@ def retire_older(c: Connection, site: Site, newest: str, now: datetime) -> None:
 
 
 def _judge(
-    standing: Standing,
+    standing: ModelStatus,
     horizon_s: float,
     gate: registry.GateRow,
-    others: Sequence[Standing],
+    others: Sequence[ModelStatus],
     config: ServiceConfig,
     site: Site,
     now: datetime,
@@ -277,7 +277,7 @@ def _judge(
 
 
 def _is_better(
-    rows: Sequence[promotion.Scored], row: registry.ModelRow, horizon_s: float, others: Sequence[Standing]
+    rows: Sequence[promotion.Scored], row: registry.ModelRow, horizon_s: float, others: Sequence[ModelStatus]
 ) -> tuple[bool, str]:
     """Whether a challenger beats the shown checkpoint of its kind on the targets that both forecast."""
     for other in others:
@@ -296,7 +296,7 @@ def _is_better(
 
 
 def displace(
-    c: Connection, winner: registry.ModelRow, horizon_s: float, standings: Sequence[Standing], now: datetime
+    c: Connection, winner: registry.ModelRow, horizon_s: float, standings: Sequence[ModelStatus], now: datetime
 ) -> list[str]:
     """The shown checkpoint of the same kind steps back where its challenger won."""
     said = []
@@ -310,7 +310,7 @@ def displace(
     return said
 
 
-def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list[str]:
+def _settle(c: Connection, standings: Sequence[ModelStatus], now: datetime) -> list[str]:
     """The state of each checkpoint as a whole follows from its horizons."""
     said = []
     gates = registry.load_gates(c, [s.row.model_hash for s in standings])

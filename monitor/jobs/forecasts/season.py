@@ -11,7 +11,7 @@ from monitor.domain.observation import Timed
 from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.extras import describe_missing, is_installed
-from monitor.jobs.forecasts.tasks import SPLIT_SEASONS, SeasonsAsked
+from monitor.jobs.forecasts.tasks import SPLIT_SEASONS, SeasonsRequest
 from monitor.jobs.samples import thin
 from monitor.jobs.worker import run_in_worker
 from monitor.store.database.engine import Database
@@ -48,7 +48,7 @@ def split_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
     told = 0
     for begin in range(0, len(due), AT_ONCE):
         parts = {str(one.id): _load_parts(db, one.id, now) for one in due[begin : begin + AT_ONCE]}
-        answer = run_in_worker(config.compute, SPLIT_SEASONS, SeasonsAsked(parts))
+        answer = run_in_worker(config.compute, SPLIT_SEASONS, SeasonsRequest(parts))
         if set(answer.found) != set(parts):
             raise JobError("the answer of the worker names other series than the question")
         with db.write() as c:

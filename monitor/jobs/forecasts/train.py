@@ -29,7 +29,7 @@ from monitor.jobs.forecasts.drivers import Driving
 from monitor.jobs.forecasts.hindcast import run_hindcast
 from monitor.jobs.forecasts.promotion import MAXIMUM_AGE, load_standings, retire_older
 from monitor.jobs.forecasts.read_site import make_record, read_panel
-from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, SiteRecord, TrainingAnswer
+from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, SiteRecord, TrainingResult
 from monitor.jobs.samples import SitePanel, history_since, list_panels, load_watched, read_all
 from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.sites import find_version, load_site_source
@@ -183,7 +183,7 @@ def _train_detector(
     return _describe(answer)
 
 
-def _describe(answer: TrainingAnswer) -> str:
+def _describe(answer: TrainingResult) -> str:
     read = answer.card.get("explanation", {}).get("drivers", ())
     begun = gather(answer.card.get("training", {})).get("begun_from", "")
     said = [answer.model_hash[:12], *([f"begun {begun}"] if isinstance(begun, Message) else [])]

@@ -20,7 +20,7 @@ _NO_SCORE: Final = Template("forecast.no_score", "no forecast of it has been sco
 _UNSCORED = tasks.Permit(shown=False, reason=NOT_SHOWN(text=_NO_SCORE), skill=None)
 
 
-def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
+def forecast_site(asked: tasks.SiteForecastRequest) -> tasks.SiteForecast:
     """Run every model of a site on one panel; a model that fails does not stop the others."""
     from forecasting.serving.gate import choose_shown
     from forecasting.serving.jobs import forecast, look_at_motion
@@ -59,7 +59,7 @@ def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
     return tasks.SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed, tuple(outdated))
 
 
-def hindcast_site(asked: tasks.HindcastAsked) -> tasks.SiteForecast:
+def hindcast_site(asked: tasks.HindcastRequest) -> tasks.SiteForecast:
     """What every model would have forecast, from moments spread over the record after the cut."""
     import numpy as np
 
@@ -81,23 +81,23 @@ def hindcast_site(asked: tasks.HindcastAsked) -> tasks.SiteForecast:
     return tasks.SiteForecast(tuple(rows), (), {}, failed)
 
 
-def split_seasons(asked: tasks.SeasonsAsked) -> tasks.Seasons:
+def split_seasons(asked: tasks.SeasonsRequest) -> tasks.Seasons:
     """Trend, season and remainder of each series."""
     return tasks.Seasons({label: split_season(*timed) for label, timed in asked.series.items()})
 
 
-def train_forecaster(asked: tasks.TrainingAsked) -> tasks.TrainingAnswer:
+def train_forecaster(asked: tasks.TrainingRequest) -> tasks.TrainingResult:
     """Train one network on the panel of a site, or say why not."""
     from forecasting.serving.jobs import train
 
     try:
         made = train(lay_panel(asked.record), asked.training, replay=[lay_panel(other) for other in asked.replay])
     except ForecastingError as error:
-        return tasks.TrainingAnswer(refused=str(error))
-    return tasks.TrainingAnswer(made.model_hash, made.path, made.card)
+        return tasks.TrainingResult(refused=str(error))
+    return tasks.TrainingResult(made.model_hash, made.path, made.card)
 
 
-def train_detector(asked: DetectorTraining) -> tasks.TrainingAnswer:
+def train_detector(asked: DetectorTraining) -> tasks.TrainingResult:
     """Train one anomaly detector, or say why not."""
     from detection.anomaly.errors import AnomalyError
     from detection.anomaly.jobs import train
@@ -105,8 +105,8 @@ def train_detector(asked: DetectorTraining) -> tasks.TrainingAnswer:
     try:
         made = train(asked)
     except AnomalyError as error:
-        return tasks.TrainingAnswer(refused=str(error))
-    return tasks.TrainingAnswer(made.model_hash, made.checkpoint, made.card)
+        return tasks.TrainingResult(refused=str(error))
+    return tasks.TrainingResult(made.model_hash, made.checkpoint, made.card)
 
 
 def _judge(row: Forecast, permits: Mapping[float, tasks.Permit]) -> Forecast:

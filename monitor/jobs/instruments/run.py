@@ -25,7 +25,14 @@ from monitor.domain.observation import Link
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGNAL
 from monitor.domain.site import Site, Station
 from monitor.jobs.instruments import checks
-from monitor.jobs.instruments.battery import DAYS, Day, Expectation, expect_empty, find_new_battery, split_days
+from monitor.jobs.instruments.battery import (
+    DAYS,
+    BatteryDay,
+    BatteryExpectation,
+    expect_empty,
+    find_new_battery,
+    split_days,
+)
 from monitor.series.maintenance import MAINTENANCE
 from monitor.store.alerting.alerts import tell_site
 from monitor.store.alerting.maintenance import load_maintenance_facts
@@ -86,7 +93,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         silent = store.load_silent(c, site.id)
         clocks = NO_CLOCKS
         if any(state == "clock" for one in judged for state, *_ in one.findings):
-            clocks = Clocks(store.load_found(c, site.id, "clock"), _find_heard(c, site, series_of, now))
+            clocks = LoggerClocks(store.load_found(c, site.id, "clock"), _find_heard(c, site, series_of, now))
     changes = list_changes(site, judged, pages, silent, clocks)
     with db.write() as c:
         store.save_instruments(c, site.id, judged, now)
@@ -106,13 +113,13 @@ def _judge(
     c: Connection, station: Station, series: Series, weather: checks.Weather, work: MaintenanceFact | None,
     runs: Sequence[AnomalyRun], gaps: Sequence[Gap], link: Link | None, now: datetime,
 ) -> store.Judged:  # fmt: skip
-    found: list[checks.Finding] = []
+    found: list[checks.InstrumentFinding] = []
     now_s = epoch_s(now)
     if work is not None:
         reason = MAINTENANCE(
             station=station.id, at=Timestamp(work.to_s), names=NameList((work.by,)), reason=work.reason
         )
-        found.append(checks.Finding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
+        found.append(checks.InstrumentFinding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
     if link is not None and not link.online:
         found += checks.check_link(link, store.find_newest_reception(c, list(series.values()), link.at))
     for quantity, series_id in series.items():
@@ -165,7 +172,9 @@ def _judge(
     )  # fmt: skip
 
 
-def _expect_empty(station: Station, volts: Sequence[Day], levels: Sequence[Day], now_s: float) -> Expectation:
+def _expect_empty(
+    station: Station, volts: Sequence[BatteryDay], levels: Sequence[BatteryDay], now_s: float
+) -> BatteryExpectation:
     """The earlier end of the two that the voltages and the levels of the battery in use let expect."""
     days, shares = (split_days(hours[find_new_battery(hours) :], now_s) for hours in (volts, levels))
     spec, said = station.find_series(BATTERY), station.find_series(BATTERY_LEVEL)
@@ -174,7 +183,7 @@ def _expect_empty(station: Station, volts: Sequence[Day], levels: Sequence[Day],
     by_level = [expect_empty(shares, empty, now_s, "%")] if shares else []
     # where neither knows an end, the first one says why
     found = by_volts + by_level if days and spec is not None and spec.empty is not None else by_level + by_volts
-    none = Expectation(None, _NO_VOLTAGE())
+    none = BatteryExpectation(None, _NO_VOLTAGE())
     return min(found, key=lambda e: inf if e.empty_s is None else e.empty_s, default=none)
 
 
@@ -189,8 +198,8 @@ def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
     return None
 
 
-def _read_hours(hours: Sequence[store.Hour]) -> list[Day]:
-    return [Day(epoch_s(_begin(hour.hour)), hour.low, hour.high) for hour in hours]
+def _read_hours(hours: Sequence[store.Hour]) -> list[BatteryDay]:
+    return [BatteryDay(epoch_s(_begin(hour.hour)), hour.low, hour.high) for hour in hours]
 
 
 @lru_cache(maxsize=2048)  # all instruments share the hours of a month
@@ -198,9 +207,9 @@ def _begin(hour: str) -> datetime:
     return parse(f"{hour}:00:00Z")
 
 
-def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[checks.Epoch]:
+def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[checks.EpochHousekeeping]:
     return [
-        checks.Epoch(delay_s, extra.get("fix"), extra.get("satellites"), epoch_s(received_at))
+        checks.EpochHousekeeping(delay_s, extra.get("fix"), extra.get("satellites"), epoch_s(received_at))
         for received_at, delay_s, extra in store.load_epochs(c, series_id, from_at, to_at)
     ]
 
@@ -218,7 +227,7 @@ def _find_heard(
     return found
 
 
-def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[checks.Finding]:
+def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[checks.InstrumentFinding]:
     series_id, spec = series.get(SIGNAL), station.find_series(SIGNAL)
     if series_id is None or spec is None:
         return []
@@ -287,19 +296,19 @@ def _count_months(c: Connection, site: Site, series_of: Mapping[str, Series], no
 
 # ---- notices -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Clocks:
+class LoggerClocks:
     """What tells one wrong clock of a logger from several: since when each is found wrong, and who was heard when."""
 
     wrong: Mapping[str, datetime]
     heard: Mapping[str, datetime]
 
 
-NO_CLOCKS: Final = Clocks({}, {})
+NO_CLOCKS: Final = LoggerClocks({}, {})
 
 
 def list_changes(
     site: Site, judged: Sequence[store.Judged], pages: Mapping[str, Message], silent: Collection[str] = (),
-    clocks: Clocks = NO_CLOCKS,
+    clocks: LoggerClocks = NO_CLOCKS,
 ) -> list[AlertChange]:  # fmt: skip
     """Notices that open and end; what all instruments of one parent have in common is one notice.
 

@@ -23,11 +23,11 @@ from monitor.jobs.worker import run_in_worker
 from monitor.store.scenes.arrivals import SceneRow
 from monitor.store.scenes.versions import SUPERSEDED
 from monitor.worker import compute
-from monitor.worker.records import Answered, Asked, Task
+from monitor.worker.records import Answered, Request, WorkerTask
 
 log = logging.getLogger(__name__)
 
-MAKE_FILES: Final[Task[SceneFilesRequest, SceneFilesResult]] = Task(
+MAKE_FILES: Final[WorkerTask[SceneFilesRequest, SceneFilesResult]] = WorkerTask(
     "detection.imagery.footprints.outputs:make_files", SceneFilesRequest, SceneFilesResult
 )
 AGAIN_S: Final = 3600.0  # what failed is tried again: the disk may have been full
@@ -131,7 +131,7 @@ def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
 
 
 def ask_behind(
-    config: ServiceConfig, task: Task[Asked, Answered], asked: Asked, scene: Path | None, folder: Path
+    config: ServiceConfig, task: WorkerTask[Request, Answered], asked: Request, scene: Path | None, folder: Path
 ) -> Answered:  # fmt: skip
     """What a worker answers that gives way to others; one that fails says so, unless the service is stopping.
 

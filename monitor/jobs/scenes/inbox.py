@@ -25,7 +25,7 @@ from monitor.jobs.scenes.divided import read_divided
 from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
-from monitor.jobs.scenes.tasks import READ_ONE, KnownDate, KnownVersion, SceneAnswer, SceneAsked, find_stranger
+from monitor.jobs.scenes.tasks import READ_ONE, KnownDate, KnownVersion, SceneRequest, SceneResult, find_stranger
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
 from monitor.jobs.worker import list_checkpoint
 from monitor.store.database.engine import Database
@@ -54,7 +54,7 @@ LONGEST_S = 20.0  # a raster that is still being written then is said to wait
 STRAY_S = 600.0  # what is no scene after this long is told, not passed over in silence
 
 
-class _Seen(NamedTuple):
+class _PendingRaster(NamedTuple):
     """A lone raster as it was seen: its print, since when it changes, when it will have stayed for long enough."""
 
     print_: str
@@ -63,7 +63,7 @@ class _Seen(NamedTuple):
 
 
 # By the inbox of a site; a service that starts anew watches anew.
-_watched: dict[Path, dict[Path, _Seen]] = {}
+_watched: dict[Path, dict[Path, _PendingRaster]] = {}
 _due_s: dict[Path, float | None] = {}
 
 
@@ -254,10 +254,10 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
 def _ask(
     config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: list[KnownDate],
     versions: list[KnownVersion], known: list[Box], own_weights: list[str],
-) -> SceneAnswer:  # fmt: skip
+) -> SceneResult:  # fmt: skip
     """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     plan, relief = site.scenes, config.paths.relief_of(site.id).absolute()
-    asked = SceneAsked(
+    asked = SceneRequest(
         scene_path=str(entry), weights=plan.weights, out_dir=out_dir, minimum_area_m2=plan.minimum_area_m2,
         owner=site.id, triage="triage" if plan.triage else None, known=tuple(known), dates=tuple(dates),
         versions=tuple(versions), stations=scene_rows.list_places(site), near_m=plan.near_m, local=plan.local,
@@ -278,10 +278,10 @@ def _ask(
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start
         if isinstance(error, AwayError):
-            return SceneAnswer(waiting=error.message)  # nor is that
-        return SceneAnswer(error=error.message)
+            return SceneResult(waiting=error.message)  # nor is that
+        return SceneResult(error=error.message)
     if answer.read is not None and (strange := find_stranger(answer.read, asked)):
-        return SceneAnswer(error=f"the answer of the worker names {strange!r}, which is no part of the question")
+        return SceneResult(error=f"the answer of the worker names {strange!r}, which is no part of the question")
     return answer
 
 
@@ -343,7 +343,7 @@ def _watch_rasters(
     known = _watched.get(folder, {})
     began, growing = time.monotonic(), dict[Path, bool]()
     while not compute.is_stopping():
-        found: dict[Path, _Seen] = {}
+        found: dict[Path, _PendingRaster] = {}
         growing, due = {}, []
         for entry in _list_entries(folder):
             if not _is_lone_raster(entry) or not is_line(entry.name):
@@ -357,7 +357,7 @@ def _watch_rasters(
             at, one = time.monotonic(), known.get(entry)
             if one is None or one.print_ != print_:
                 needed_s = LOOK_S if one is None and age_s > SETTLED_S else SETTLED_S
-                one = _Seen(print_, at if one is None else min(one.first_s, at), at + needed_s)
+                one = _PendingRaster(print_, at if one is None else min(one.first_s, at), at + needed_s)
                 if warm:
                     compute.warm(READ_ONE.function)
             if at < one.settled_s:

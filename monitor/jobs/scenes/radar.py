@@ -26,7 +26,7 @@ from detection.imagery.raster.overlay import strips
 from detection.imagery.raster.raster import read_grid, writing_geotiff
 from detection.imagery.scene.scene import Scene, read_scene, scene_hash
 from forecasting.message import Figure, Message, NameList, Template, error_text, spread
-from monitor.jobs.scenes.tasks import Judgement, KnownDate, PlaceValue, ReadScene, SceneAsked
+from monitor.jobs.scenes.tasks import DateAssessment, KnownDate, PlaceValue, ReadScene, SceneRequest
 
 BEFORE_MOST: Final = 3  # earlier images whose mean is the ground before
 OLDEST: Final = timedelta(days=90)  # growth and seasons change backscatter too
@@ -82,7 +82,7 @@ def _tell_unfit(dates: list[KnownDate], error: ImageryError) -> Message:
     return NOT_COMPARED(scene=NameList(tuple(f"{date.acquired_at:%Y-%m-%d}" for date in dates)), text=said)
 
 
-def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
+def read_radar_scene(asked: SceneRequest, scene: Scene) -> ReadScene:
     """Compare a radar scene with the last ones of its orbit; of the first one there is nothing to say."""
     own_hash = scene_hash(scene, asked.owner)
     check_image(of_scene(scene), of_scene(scene))
@@ -104,7 +104,7 @@ def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
         valid_share=1.0 if found is None else found.valid_share, classes=(CLASS,), threshold=0.5,
         minimum_area_m2=_least_area_m2(asked), warnings=(*scene.remarks, *warnings, *cautions[1:]), outputs=outputs,
         polygons=outlines, weights_path="", card=CARD,
-        judgements=(Judgement(own_hash, changes, (), _tell_compared(found, before)),),
+        judgements=(DateAssessment(own_hash, changes, (), _tell_compared(found, before)),),
         series=_list_coherence(scene, Path(outputs["prob"]), asked),
         replaced=tuple(sorted(v.scene_hash for v in asked.versions
                               if v.acquired_at == scene.acquired_at and v.scene_hash != own_hash)),
@@ -112,7 +112,7 @@ def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
 
 
 def _compare(
-    asked: SceneAsked, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
+    asked: SceneRequest, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
 ) -> tuple[RadarChange | None, list[tuple[KnownDate, Scene]], list[str]]:
     """Compare with the mean of the dates before; where that fails without coherence, and then with the newest alone.
 
@@ -142,12 +142,12 @@ def _compare(
     return None, [], said
 
 
-def _least_area_m2(asked: SceneAsked) -> float:
+def _least_area_m2(asked: SceneRequest) -> float:
     return RadarRequest().minimum_area_m2 if asked.minimum_area_m2 is None else asked.minimum_area_m2
 
 
 def _ask(
-    asked: SceneAsked, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
+    asked: SceneRequest, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
 ) -> RadarRequest:  # fmt: skip
     newest, own = _find_coherence(before[0][1]), _find_coherence(scene)
     return RadarRequest(
@@ -234,7 +234,7 @@ def _write_first(scene: Scene, out: Path) -> dict[str, Any]:
     return {"prob": str(out / FILES["prob"]), "preview": str(out / FILES["preview"]), "bounds": bounds}
 
 
-def _list_coherence(scene: Scene, prob: Path, asked: SceneAsked) -> tuple[PlaceValue, ...]:
+def _list_coherence(scene: Scene, prob: Path, asked: SceneRequest) -> tuple[PlaceValue, ...]:
     """Mean coherence around the stations, where the scene brings it; radar has no probability for them."""
     if _find_coherence(scene) is None:
         return ()

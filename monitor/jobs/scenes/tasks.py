@@ -11,7 +11,7 @@ from detection.imagery.footprints.records import Box, DoubtfulTile, Window
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import LocalGrid
 from monitor.jobs.scenes.proximity import Place
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 MEASURED: Final = frozenset({"scene_probability", "ndvi", "coherence"})
 
@@ -47,7 +47,7 @@ class KnownVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SceneAsked:
+class SceneRequest:
     """One scene against the other dates of its site.
 
     Attributes:
@@ -94,15 +94,15 @@ class SceneAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class StripAsked:
+class StripRequest:
     """One strip of a scene, from 0, once the scene was divided."""
 
-    scene: SceneAsked
+    scene: SceneRequest
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class StripAnswer:
+class StripResult:
     """The digest of a strip that was drawn, or why it was not."""
 
     digest: str = ""
@@ -110,7 +110,7 @@ class StripAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class DateAssessment:
     """What was judged of one date.
 
     Attributes:
@@ -167,7 +167,7 @@ class ReadScene:
     polygons: tuple[PlacedOutline, ...]
     weights_path: str
     card: dict[str, Any]
-    judgements: tuple[Judgement, ...]
+    judgements: tuple[DateAssessment, ...]
     series: tuple[PlaceValue, ...] = ()
     replaced: tuple[str, ...] = ()
     prior: dict[str, Any] | None = None
@@ -178,7 +178,7 @@ class ReadScene:
 
 
 @dataclass(frozen=True, slots=True)
-class SceneAnswer:
+class SceneResult:
     """A scene that was read; or what it waits for, and whether that may come by itself; or why it cannot be used.
 
     `lacks`: footprints of dates are needed that were not given; `strips`: into so many it was divided, to be drawn.
@@ -192,11 +192,11 @@ class SceneAnswer:
     strips: int = 0
 
 
-READ_ONE: Final = Task("monitor.jobs.scenes.worker:read_one", SceneAsked, SceneAnswer)
-DRAW_STRIP: Final = Task("monitor.jobs.scenes.worker:draw_one_strip", StripAsked, StripAnswer)
+READ_ONE: Final = WorkerTask("monitor.jobs.scenes.worker:read_one", SceneRequest, SceneResult)
+DRAW_STRIP: Final = WorkerTask("monitor.jobs.scenes.worker:draw_one_strip", StripRequest, StripResult)
 
 
-def find_stranger(answer: ReadScene, asked: SceneAsked) -> str | None:
+def find_stranger(answer: ReadScene, asked: SceneRequest) -> str | None:
     """The first thing that an answer says of what it was not asked about; None where there is none."""
     hashes = {answer.scene_hash, *(date.scene_hash for date in asked.dates)}
     strange = [j.scene_hash for j in answer.judgements if j.scene_hash not in hashes]

@@ -20,9 +20,9 @@ from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
 from monitor.store.service_state import IDLE
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
-CUT: Final[Task[SceneTilesRequest, Tiles]] = Task(
+CUT: Final[WorkerTask[SceneTilesRequest, Tiles]] = WorkerTask(
     "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesRequest, Tiles
 )
 AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full

@@ -50,34 +50,34 @@ def load_libraries() -> None:
     importlib.import_module("detection.imagery.neural.inference")
 
 
-def read_one(asked: tasks.SceneAsked) -> tasks.SceneAnswer:
+def read_one(asked: tasks.SceneRequest) -> tasks.SceneResult:
     """Segment one scene and judge change in the order of acquisition, whatever the order of arrival."""
     try:
         local = None if asked.local is None else asdict(asked.local)
         with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
-            return tasks.SceneAnswer(read=_read_one(asked, Path(work)))
+            return tasks.SceneResult(read=_read_one(asked, Path(work)))
     except _LacksError:
-        return tasks.SceneAnswer(lacks=True)
+        return tasks.SceneResult(lacks=True)
     except DividedError as divided:
-        return tasks.SceneAnswer(strips=divided.count)
+        return tasks.SceneResult(strips=divided.count)
     except _WaitingError as waiting:
-        return tasks.SceneAnswer(waiting=error_text(waiting), comes=waiting.comes)
+        return tasks.SceneResult(waiting=error_text(waiting), comes=waiting.comes)
     except ImageryError as error:
-        return tasks.SceneAnswer(error=error_text(error))
+        return tasks.SceneResult(error=error_text(error))
 
 
-def draw_one_strip(asked: tasks.StripAsked) -> tasks.StripAnswer:
+def draw_one_strip(asked: tasks.StripRequest) -> tasks.StripResult:
     """One strip of the probabilities of a scene that `read_one` has divided; the same whoever draws it."""
     scene = asked.scene
     local = None if scene.local is None else asdict(scene.local)
     try:
         with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
             draw = partial(draw_strip, number=asked.number)
-            return tasks.StripAnswer(
+            return tasks.StripResult(
                 _with_heights(scene, read_scene(Path(scene.scene_path)), None, Path(work), draw)[0]
             )
     except (ImageryError, ModuleNotFoundError) as error:
-        return tasks.StripAnswer(error=error_text(error))
+        return tasks.StripResult(error=error_text(error))
 
 
 class _WaitingError(Exception):
@@ -92,7 +92,7 @@ class _LacksError(Exception):
     """Footprints of dates are needed that were not given."""
 
 
-def _read_one(asked: tasks.SceneAsked, work: Path) -> tasks.ReadScene:
+def _read_one(asked: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
     """One scene against the other dates of its site; `work` is a folder for what is made of the site's heights."""
     try:
         if reason := find_missing(Path(asked.scene_path)):
@@ -142,7 +142,7 @@ def _read_one(asked: tasks.SceneAsked, work: Path) -> tasks.ReadScene:
 
 
 def _read_by_index(
-    answer: dict[str, Any], own: records.StoredDate, asked: tasks.SceneAsked, replaced: Sequence[tasks.KnownVersion],
+    answer: dict[str, Any], own: records.StoredDate, asked: tasks.SceneRequest, replaced: Sequence[tasks.KnownVersion],
     told: tuple[str, ...],
 ) -> tasks.ReadScene:  # fmt: skip
     """A scene that no network fits: what became bare since the date before, as advice."""
@@ -152,13 +152,13 @@ def _read_by_index(
     return _tell(answer, date, asked, [_judgement(date, found)], series, replaced, told)
 
 
-def _list_optical(asked: tasks.SceneAsked, gone: Collection[str]) -> list[tasks.KnownDate]:
+def _list_optical(asked: tasks.SceneRequest, gone: Collection[str]) -> list[tasks.KnownDate]:
     """The dates that an index of colours can be compared with, whatever read them."""
     return [d for d in asked.dates if d.scene_hash not in gone and d.model_hash != RADAR]
 
 
 def _add_index(
-    own: records.StoredDate, found: records.Comparison, asked: tasks.SceneAsked, gone: Collection[str]
+    own: records.StoredDate, found: records.Comparison, asked: tasks.SceneRequest, gone: Collection[str]
 ) -> records.Comparison:
     """What the network says, with a line on what the index of colours says beside it, and its file."""
     beside = add_index_comparison(own, found, _list_optical(asked, gone), asked.out_dir)
@@ -169,7 +169,7 @@ def _add_index(
 
 
 def _tell(
-    answer: dict[str, Any], own: records.StoredDate, asked: tasks.SceneAsked, judged: Sequence[tasks.Judgement],
+    answer: dict[str, Any], own: records.StoredDate, asked: tasks.SceneRequest, judged: Sequence[tasks.DateAssessment],
     series: Sequence[tasks.PlaceValue], replaced: Sequence[tasks.KnownVersion], told: tuple[str, ...],
 ) -> tasks.ReadScene:  # fmt: skip
     """All that is kept of a scene, but for the weights that read it."""
@@ -204,7 +204,7 @@ def _judge_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str |
 
 
 def _with_heights(
-    asked: tasks.SceneAsked, scene: Scene, prior: Path | None, work: Path, read: Callable[[dict[str, Any]], Answer]
+    asked: tasks.SceneRequest, scene: Scene, prior: Path | None, work: Path, read: Callable[[dict[str, Any]], Answer]
 ) -> tuple[Answer, str | None, tuple[str, ...]]:
     """What `read` makes of a scene, the heights of the site that were used, and warnings where they cannot be.
 
@@ -270,7 +270,7 @@ def _draw_relief(own: records.StoredDate, out: Path) -> tuple[str, ...]:
     return ()
 
 
-def _show_prior(asked: tasks.SceneAsked) -> tuple[Path | None, tuple[str, ...]]:
+def _show_prior(asked: tasks.SceneRequest) -> tuple[Path | None, tuple[str, ...]]:
     """The susceptibility map, drawn for the page too; a warning where it cannot be used, for it decides nothing."""
     from detection.susceptibility.picture import show_map
 
@@ -289,15 +289,15 @@ def _outline(one: records.PlacedOutline) -> records.PlacedOutline:
     return records.PlacedOutline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
 
 
-def _judgement(date: records.StoredDate, found: records.Comparison) -> tasks.Judgement:
+def _judgement(date: records.StoredDate, found: records.Comparison) -> tasks.DateAssessment:
     changes = {**found.changes, **{one.outline.polygon_id: one.change for one in found.vanished}}
-    return tasks.Judgement(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.to_json())
+    return tasks.DateAssessment(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.to_json())
 
 
 def _judge(
     own: records.StoredDate,
     others: Sequence[tasks.KnownDate],
-    asked: tasks.SceneAsked,
+    asked: tasks.SceneRequest,
     replaced: Sequence[records.KnownOutline],
 ) -> list[tuple[records.StoredDate, records.Comparison]]:
     """Judge this date, then again those after it, oldest first, each with what is now known of those before."""
@@ -319,7 +319,7 @@ def _judge(
 
 
 def _list_series(
-    own: records.StoredDate, judged: records.Comparison, others: Sequence[records.StoredDate], asked: tasks.SceneAsked
+    own: records.StoredDate, judged: records.Comparison, others: Sequence[records.StoredDate], asked: tasks.SceneRequest
 ) -> list[tasks.PlaceValue]:  # fmt: skip
     """Means around stations and under followed footprints; of new footprints also on the date before."""
     circles = [MeasuredPlace(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]

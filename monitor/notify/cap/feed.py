@@ -18,7 +18,7 @@ CAP_TYPE: Final = "application/cap+xml"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FeedEntry:
     """One message of the feed."""
 
     alert_id: int
@@ -37,7 +37,7 @@ class Entry:
         return f"/alerts/{self.alert_id}/cap/{self.number}.xml"
 
 
-def write_feed(entries: Sequence[Entry], root_url: str, path: str, title: str, sender: str) -> bytes:
+def write_feed(entries: Sequence[FeedEntry], root_url: str, path: str, title: str, sender: str) -> bytes:
     """The feed; the same entries give the same bytes."""
     host = urlsplit(root_url).hostname or "localhost"
     feed = ET.Element("feed", xmlns=ATOM)

@@ -38,7 +38,7 @@ FALSE: Final[Mapping[str, Message]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CapSender:
     """Who sends: a name that is unique among senders, and the address of the page."""
 
     sender: str
@@ -46,7 +46,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Rank:
+class CapCodes:
     """What CAP says of a level: codes of `responseType`, `urgency`, `severity` and `certainty`."""
 
     response: str
@@ -58,17 +58,17 @@ class Rank:
 # By distance from the highest level; docs/reference/cap.md says why, and a test holds the two together. The hazard is a
 # landslide: movement that is measured makes it likely or possible, and it is never `Observed`.
 RANKS: Final = (
-    Rank("Execute", "Immediate", "Extreme", "Likely"),
-    Rank("Prepare", "Expected", "Severe", "Possible"),
-    Rank("Monitor", "Future", "Moderate", "Possible"),
-    Rank("Monitor", "Future", "Minor", "Possible"),
+    CapCodes("Execute", "Immediate", "Extreme", "Likely"),
+    CapCodes("Prepare", "Expected", "Severe", "Possible"),
+    CapCodes("Monitor", "Future", "Moderate", "Possible"),
+    CapCodes("Monitor", "Future", "Minor", "Possible"),
 )
-OVER: Final = Rank("AllClear", "Past", "Minor", "Unlikely")
+OVER: Final = CapCodes("AllClear", "Past", "Minor", "Unlikely")
 URGENCIES: Final = ("Future", "Expected", "Immediate")
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class FailureWindow:
     """A trusted failure window: of which station, between which instants."""
 
     station: str
@@ -77,7 +77,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class DecisionBasis:
     """What a decision rested on, as it was known then: more than its level and its reason.
 
     Attributes:
@@ -95,15 +95,15 @@ class Ground:
     votes: tuple[tuple[str, str], ...] = ()
     votes_asked: int = 0
     exposed: tuple[tuple[str, tuple[Place, ...]], ...] = ()
-    window: Window | None = None
+    window: FailureWindow | None = None
     evidence_sha256: str = ""
 
 
-BARE: Final = Ground()
+BARE: Final = DecisionBasis()
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ChainMessage:
     """One message of the chain of an alert."""
 
     name: str
@@ -116,9 +116,9 @@ class Step:
 
 
 def write_cap(
-    alert: Alert, events: Sequence[AlertEvent], card: SiteCard, source: Source, languages: Sequence[str], *,
+    alert: Alert, events: Sequence[AlertEvent], card: SiteCard, source: CapSender, languages: Sequence[str], *,
     outcome: Outcome | None = None, holds: timedelta | None = None, is_test: bool = False,
-    ground: Ground = BARE,
+    ground: DecisionBasis = BARE,
 ) -> str:  # fmt: skip
     """The message of an alert as it stands now.
 
@@ -178,7 +178,7 @@ def write_notice(name: str, sender: str, at: datetime, text: str) -> str:
 
 def list_steps(
     alert: Alert, events: Sequence[AlertEvent], outcome: Outcome | None, *, is_test: bool = False
-) -> list[Step]:
+) -> list[ChainMessage]:
     """The messages of an alert: its changes of level, reminders of one, and its end as a false alarm.
 
     Raises:
@@ -188,20 +188,30 @@ def list_steps(
         raise RefusedError(f"alert {alert.id} is of {alert.ledger}: CAP warns of hazards only")
     chain = _UNSAFE.sub("-", f"slopeward.{alert.site}.{alert.id}{'.test' if is_test else ''}")
     steps = [
-        Step(f"{chain}.{e.sequence}", e.at, e.to_level, e.reason, decision_id=e.decision_id, number=str(e.sequence))
+        ChainMessage(
+            f"{chain}.{e.sequence}", e.at, e.to_level, e.reason, decision_id=e.decision_id, number=str(e.sequence)
+        )
         for e in events
         if e.from_level != e.to_level or is_reminder(e.reason)
     ]
     if not steps:
         raise RefusedError(f"alert {alert.id} reported no level yet")
     if outcome is not None and outcome.kind in FALSE and steps[-1].level == 0:
-        steps.append(Step(f"{chain}.cancel", outcome.at, 0, FALSE[outcome.kind], is_false=True, number="cancel"))
+        steps.append(
+            ChainMessage(f"{chain}.cancel", outcome.at, 0, FALSE[outcome.kind], is_false=True, number="cancel")
+        )
     return steps
 
 
 def _add_info(
-    root: ET.Element, language: str, now: Step, card: SiteCard, url: str, holds: timedelta | None, ground: Ground
-) -> None:  # fmt: skip
+    root: ET.Element,
+    language: str,
+    now: ChainMessage,
+    card: SiteCard,
+    url: str,
+    holds: timedelta | None,
+    ground: DecisionBasis,
+) -> None:
     level = next((v for v in card.levels if v["number"] == now.level), {"name": str(now.level), "action": ""})
     window = ground.window if now.level > 0 and ground.window and ground.window.to_at > now.at else None
     rank = raise_rank(find_rank(now.level, card.top_level), window, now.at)
@@ -240,7 +250,7 @@ def _add_info(
     _add_area(info, card, ground)
 
 
-def _add_area(info: ET.Element, card: SiteCard, ground: Ground) -> None:
+def _add_area(info: ET.Element, card: SiteCard, ground: DecisionBasis) -> None:
     """The ground around the stations that vote, else a circle around the site; then each place that is in danger."""
     area = ET.SubElement(info, "area")
     add_text(area, "areaDesc", card.name)
@@ -256,7 +266,7 @@ def _add_area(info: ET.Element, card: SiteCard, ground: Ground) -> None:
         add_text(area, "polygon", " ".join(f"{lat:.6f},{lon:.6f}" for lat, lon in (*corners, corners[0])))
 
 
-def find_rank(level: int, top: int) -> Rank:
+def find_rank(level: int, top: int) -> CapCodes:
     """What CAP says of a level, by its place on the ladder.
 
     >>> find_rank(3, 3).severity, find_rank(1, 3).severity, find_rank(1, 9).severity, find_rank(0, 3).response
@@ -265,7 +275,7 @@ def find_rank(level: int, top: int) -> Rank:
     return OVER if level <= 0 else RANKS[min(max(0, top - level), len(RANKS) - 1)]
 
 
-def raise_rank(rank: Rank, window: Window | None, at: datetime) -> Rank:
+def raise_rank(rank: CapCodes, window: FailureWindow | None, at: datetime) -> CapCodes:
     """The same with a trusted failure window: failure is likely, and as urgent as it is near; nothing gets lower.
 
     >>> at = datetime(2026, 3, 1, tzinfo=UTC)
@@ -276,7 +286,7 @@ def raise_rank(rank: Rank, window: Window | None, at: datetime) -> Rank:
         return rank
     asked = "Immediate" if window.from_at <= at else "Expected" if window.from_at <= at + SOON else "Future"
     urgency = max(rank.urgency, asked, key=URGENCIES.index)
-    return Rank(rank.response, urgency, rank.severity, "Likely")
+    return CapCodes(rank.response, urgency, rank.severity, "Likely")
 
 
 def spell_cap(at: datetime) -> str:

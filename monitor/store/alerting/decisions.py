@@ -209,6 +209,12 @@ def load_decision(c: Connection, decision_id: int) -> DecisionRow:
     return found
 
 
+def find_evidence(c: Connection, alert_id: int) -> str | None:
+    """The frozen inputs of the decision behind an alert, canonical JSON; None where there are none."""
+    d, a = t.decision.c, t.alert.c
+    return c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
+
+
 # ---- what a view is made of, besides the readings --------------------------------------------------------------
 def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newest]:
     """Newest epoch of each series by `station.quantity`, as received now (or until an earlier instant, by a seek)."""

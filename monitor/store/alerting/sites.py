@@ -1,6 +1,6 @@
 """Declared sites, every version of their files, which decisions are recomputed from, and changes that wait."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -97,6 +97,15 @@ def find_version(c: Connection, site_id: str) -> str | None:
     """Hash of the version of a site file that is in force; None before the first."""
     found = c.execute(select(t.site.c.config_sha256).where(t.site.c.id == site_id)).scalar()
     return None if found is None else str(found)
+
+
+def list_slope_stations(c: Connection, sites: Collection[str]) -> dict[str, set[str]]:
+    """The stations on the slope that the files of some sites declare, by site."""
+    s = t.station.c
+    found: dict[str, set[str]] = {}
+    for row in c.execute(select(s.site, s.id).where(s.site.in_(sites), s.declared, s.on_slope)):
+        found.setdefault(row.site, set()).add(row.id)
+    return found
 
 
 def mark_inactive(c: Connection, site_id: str) -> None:

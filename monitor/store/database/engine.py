@@ -193,6 +193,21 @@ class Database:
             yield connection
             sealing.close(connection, datetime.now(UTC))
 
+    def measure_log(self) -> int | None:
+        """Bytes of PostgreSQL's write-ahead log; None where this account may not see it."""
+        try:
+            with self.read() as c:
+                return int(c.exec_driver_sql("SELECT coalesce(sum(size), 0) FROM pg_ls_waldir()").scalar_one())
+        except DBAPIError:
+            return None
+
+    def find_journal_mode(self) -> str:
+        """How SQLite keeps its journal; `wal` on PostgreSQL, which has no other way."""
+        if not self.is_sqlite:
+            return "wal"
+        with self.read() as c:
+            return str(c.exec_driver_sql("PRAGMA journal_mode").scalar())
+
     def ask(self, load: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
         """What one function reads, in a transaction of its own."""
         with self.read() as c:

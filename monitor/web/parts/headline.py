@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from forecasting.message import Template, Term, gather, join
 from monitor.domain import headline
@@ -21,11 +21,12 @@ from monitor.domain.site import Site
 from monitor.language.figures import spell_number
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
-from monitor.reports.pictures import Scale
+from monitor.reports.pictures import PlotScale
 from monitor.series.station_health import WELL
 from monitor.store.alerting import timeline
+from monitor.store.alerting.decisions import find_evidence
+from monitor.store.alerting.sites import list_slope_stations
 from monitor.store.pages import count_states
-from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
 _LOST: Final = Template("motion.lost", "{n} of {n2} stations on the slope cannot be judged now: {text}")
@@ -80,9 +81,7 @@ def read_headline(c: Connection, frozen: Mapping[str, Any], alert: Mapping[str, 
 
 def load_evidence(c: Connection, alert_id: int) -> dict[str, Any]:
     """The frozen evidence of an alert with its messages; empty where there is none."""
-    d, a = t.decision.c, t.alert.c
-    kept = c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
-    found: dict[str, Any] = gather(read_json(kept))
+    found: dict[str, Any] = gather(read_json(find_evidence(c, alert_id)))
     return found
 
 
@@ -147,10 +146,7 @@ def describe_motion(
 def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, dict[str, Any]]:
     """How each of some sites moves, with the velocity of its fastest series over a day as a small picture."""
     movements = timeline.load_newest_movements(c, sites, now)
-    s = t.station.c
-    watched: dict[str, set[str]] = {}
-    for row in c.execute(select(s.site, s.id).where(s.site.in_(sites), s.declared, s.on_slope)):
-        watched.setdefault(row.site, set()).add(row.id)
+    watched = list_slope_stations(c, sites)
     states: dict[str, dict[str, str | None]] = {}
     for health in load_view(c, "station_health", site=frozenset(movements)) if movements else ():
         states.setdefault(health["site"], {})[health["station"]] = health["state"]
@@ -174,7 +170,7 @@ def draw_velocities(past: Sequence[tuple[datetime, float]], now: datetime) -> st
     if len(thinned) < 2:
         return ""
     speeds = [abs(v) for _, v in thinned]
-    scale = Scale([epoch_s(now - SPARK), epoch_s(now)], [0.0, *speeds])
+    scale = PlotScale([epoch_s(now - SPARK), epoch_s(now)], [0.0, *speeds])
     return scale.draw([(epoch_s(at), v) for (at, _), v in zip(thinned, speeds, strict=True)])
 
 

@@ -32,10 +32,10 @@ from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting
 from monitor.web.context import NO_NUL, AlertId, Context, Reason, Why, require_words, take_turn
 from monitor.web.parts.collect import find_card, require_declared
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
-RECOMPUTE: Final = Task("monitor.alerting.audit.recompute:recompute_all", Recomputing, Recomputed)
+RECOMPUTE: Final = WorkerTask("monitor.alerting.audit.recompute:recompute_all", Recomputing, Recomputed)
 RECOMPUTE_LIMIT_S: Final = 60.0
 _recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
 _ACKNOWLEDGED: Final = Template("act.acknowledged", "acknowledged")

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from forecasting.message import Template
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError, NotAllowedError, RefusedError
-from monitor.ingest.guess.preview import Understood
+from monitor.ingest.guess.preview import PreviewResult
 from monitor.ingest.guess.site_file import read_bounds
 from monitor.replay.first_look import AllForecasts, PastLevels
 from monitor.store.alerting.sites import load_sites_summary
@@ -124,7 +124,7 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
     """How far a file came: what was understood, what is open, how it is read in, what it shows."""
     found, workshop = _find(request, upload), workshop_of(request)
     share = workshop.progress.get(found.id)  # before the record: what ends meanwhile is seen as ended at the next look
-    understood = workshop.understood(found) or Understood()
+    understood = workshop.understood(found) or PreviewResult()
     levels = workshop.shelf.load(found, PAST_LEVELS, PastLevels)
     forecasts = workshop.shelf.load(found, PAST_FORECASTS, AllForecasts)
     blocks = levels and draw_levels(levels.from_s, levels.to_s, dict(enumerate(levels.names)), levels.spans)

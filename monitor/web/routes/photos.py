@@ -25,7 +25,7 @@ from monitor.store.upkeep.reserve import MEGABYTE, find_folder
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, context_of, run_apart, take_turn
 from monitor.web.uploads.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
 MOST_COMING: Final = 8  # bodies at once
@@ -94,7 +94,7 @@ def show_photo(request: Request, site: str, photo_id: Number, size: Literal["pho
 
 
 _LOG = logging.getLogger(__name__)
-DEVELOP: Final = Task("monitor.web.uploads.develop:develop", ReceivedPhoto, DevelopedPhoto)
+DEVELOP: Final = WorkerTask("monitor.web.uploads.develop:develop", ReceivedPhoto, DevelopedPhoto)
 LIMIT_S: Final = 30.0
 MOST_BYTES: Final = 4 << 20  # of a picture that was written anew
 _NO_ROOM: Final = Template("photo.room", "the disk has no room for photos; what is left is for decisions and alarms")

@@ -18,7 +18,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, JobError, NotFoundError, RefusedError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import (
     FileResult,
@@ -28,10 +28,10 @@ from monitor.ingest.files.reading import (
     record_units,
     renew_known_flags,
 )
-from monitor.ingest.files.walled import Opened, open_walled
+from monitor.ingest.files.walled import ConvertedFile, open_walled
 from monitor.ingest.guess import site_file
-from monitor.ingest.guess.guess import Sensor
-from monitor.ingest.guess.preview import AskedTable, Understood
+from monitor.ingest.guess.guess import SensorGuess
+from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.sources.plan import place_said
 from monitor.jobs.worker import run_in_worker
@@ -43,7 +43,7 @@ from monitor.web.context import Context, take_turn
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.uploads import kept
 from monitor.web.uploads.kept import Upload, UploadStore
-from monitor.worker.records import Answered, Task
+from monitor.worker.records import Answered, WorkerTask
 
 _LOG = logging.getLogger(__name__)
 LOOK_LIMIT_S: Final = 90.0
@@ -82,9 +82,9 @@ _UNNAMED: Final = Template(
 UNDERSTOOD: Final = "understood.json"
 PAST_LEVELS: Final = "levels.json"
 PAST_FORECASTS: Final = "forecasts.json"
-UNDERSTAND: Final = Task("monitor.ingest.guess.preview:understand", AskedTable, Understood)
-LEVEL_JOB: Final = Task("monitor.replay.first_look:find_levels", AskedPast, PastLevels)
-FORECAST_JOB: Final = Task("monitor.replay.first_look:find_forecasts", AskedPast, AllForecasts)
+UNDERSTAND: Final = WorkerTask("monitor.ingest.guess.preview:understand", PreviewRequest, PreviewResult)
+LEVEL_JOB: Final = WorkerTask("monitor.replay.first_look:find_levels", AskedPast, PastLevels)
+FORECAST_JOB: Final = WorkerTask("monitor.replay.first_look:find_forecasts", AskedPast, AllForecasts)
 
 
 class UploadProcessor:
@@ -100,7 +100,7 @@ class UploadProcessor:
         # a cluster has neither the file nor the walls of this machine
         self._plan = config.compute.model_copy(update={"dask": ""})
 
-    def look(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, Understood]:
+    def look(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, PreviewResult]:
         """Understand a file with these answers, behind walls; what is found is kept where it says anything.
 
         Raises:
@@ -114,15 +114,15 @@ class UploadProcessor:
         plan = self._plan.model_copy(update={"job_limit_s": min(LOOK_LIMIT_S, self._plan.job_limit_s)})
         table = self.shelf.table(upload).resolve()
         with self.context.db.read() as c:
-            known = place_said(Said(), self.find_site(c, upload.site))
-        asked = AskedTable(str(table), upload.name, answers, upload.is_new, known)
+            known = place_said(ImportOptions(), self.find_site(c, upload.site))
+        asked = PreviewRequest(str(table), upload.name, answers, upload.is_new, known)
         with take_turn(self._looks, _BUSY()):
             try:
                 found = run_in_worker(plan, UNDERSTAND, asked, reads=[table])
             except JobError as error:
-                found = Understood(TEXT_OF(name=upload.name, text=_NO_TABLE(problem=_say(error))))
+                found = PreviewResult(TEXT_OF(name=upload.name, text=_NO_TABLE(problem=_say(error))))
         if READERS[found.form].content is Content.POINTS and upload.is_new:
-            found = Understood(TEXT_OF(name=upload.name, text=_NEW_POINTS()))
+            found = PreviewResult(TEXT_OF(name=upload.name, text=_NEW_POINTS()))
         if found.trouble:
             return upload, found
         looked = replace(upload, answers=answers, stage=kept.LOOKED, trouble="")
@@ -132,12 +132,12 @@ class UploadProcessor:
         self.shelf.save(looked)
         return looked, found
 
-    def understood(self, upload: Upload) -> Understood | None:
+    def understood(self, upload: Upload) -> PreviewResult | None:
         """What was found last."""
-        return self.shelf.load(upload, UNDERSTOOD, Understood)
+        return self.shelf.load(upload, UNDERSTOOD, PreviewResult)
 
     def declare(
-        self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.Bounds] = ()
+        self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.LevelBounds] = ()
     ) -> tuple[Upload, Site]:  # fmt: skip
         """Put the stations of a file in force, with bounds for them: a new site file, or stations that one lacks.
 
@@ -161,7 +161,7 @@ class UploadProcessor:
         version = find_version(c, site_id) if site_id else None
         return None if version is None else find_declaration(c, version)
 
-    def find_unjudged(self, upload: Upload) -> site_file.Unjudged | None:
+    def find_unjudged(self, upload: Upload) -> site_file.UnusedQuantities | None:
         """What no criterion would judge of a file, once its stations are in force; None while it is not understood."""
         found = self.understood(upload)
         if found is None or not found.is_settled:
@@ -186,7 +186,7 @@ class UploadProcessor:
         return site
 
     def _write_text(
-        self, upload: Upload, site_id: str, found: Understood, bounds: Sequence[site_file.Bounds]
+        self, upload: Upload, site_id: str, found: PreviewResult, bounds: Sequence[site_file.LevelBounds]
     ) -> str | None:  # fmt: skip
         """The site file with the stations of a table; None where it has them all."""
         with self.context.db.read() as c:
@@ -266,7 +266,7 @@ class UploadProcessor:
         self.shelf.save(told)
         return told
 
-    def _how(self, upload: Upload, site: Site) -> tuple[str, Said]:
+    def _how(self, upload: Upload, site: Site) -> tuple[str, ImportOptions]:
         """The reader of a file, and what is said of it."""
         found = self.understood(upload)
         if found is None:
@@ -277,7 +277,7 @@ class UploadProcessor:
         return found.form, said
 
     def _store(
-        self, upload: Upload, site: Site, actor: Actor, opened: Opened, mapping: TableMapping | None, *,
+        self, upload: Upload, site: Site, actor: Actor, opened: ConvertedFile, mapping: TableMapping | None, *,
         accept_units: bool,
     ) -> FileResult:  # fmt: skip
         db, clock = self.context.db, self.context.clock
@@ -297,7 +297,7 @@ class UploadProcessor:
         renew_known_flags(db, sites, result.sites, clock())
         return result
 
-    def _store_points(self, upload: Upload, site: Site, actor: Actor, opened: Opened) -> Upload:
+    def _store_points(self, upload: Upload, site: Site, actor: Actor, opened: ConvertedFile) -> Upload:
         """Points are kept apart from instruments; a job looks at them, and no criterion plays their past."""
         db, clock = self.context.db, self.context.clock
 
@@ -326,7 +326,7 @@ class UploadProcessor:
         def tell(detail: dict[str, Any]) -> None:
             self.progress[upload.id] = float(detail.get("share", 0.0))
 
-        def run(stage: str, job: Task[AskedPast, Answered], name: str, failed: Template) -> None:
+        def run(stage: str, job: WorkerTask[AskedPast, Answered], name: str, failed: Template) -> None:
             self.progress[upload.id] = 0.0
             self.shelf.save(replace(upload, stage=stage))
             try:
@@ -341,7 +341,7 @@ class UploadProcessor:
         self.shelf.save(replace(upload, stage=kept.DONE, notes=tuple(notes)))
 
 
-def list_absent(site: Site | None, sensors: tuple[Sensor, ...]) -> list[str]:
+def list_absent(site: Site | None, sensors: tuple[SensorGuess, ...]) -> list[str]:
     """The stations of a table that a site does not name; all of them where it is new."""
     absent = sensors if site is None else site_file.find_absent(site, sensors)
     return list(dict.fromkeys(s.station for s in absent))
@@ -349,7 +349,7 @@ def list_absent(site: Site | None, sensors: tuple[Sensor, ...]) -> list[str]:
 
 def _say(error: SlopewardError) -> str:
     """What is wrong, without the name of the job that says it."""
-    return error.said if isinstance(error, JobError) else error.message
+    return error.problem if isinstance(error, JobError) else error.message
 
 
 def _count(upload: Upload, result: FileResult) -> Upload:

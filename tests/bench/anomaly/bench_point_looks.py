@@ -35,7 +35,7 @@ from forecasting.data.sources import Recipe, read_record
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.jobs.points import AT_ONCE, LEARN_FROM, describe_look, run
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -112,7 +112,9 @@ def serve() -> dict[str, Any]:
         with db.write() as c:
             save_site(c, SITE, "bench", "points", NOW)
         began = _spent()
-        read_points(PointsFile(FILE, SITE, lambda: NOW, db, lambda _: None), open_egms(FILE, Said(None, "ustica"), NOW))
+        read_points(
+            PointsFile(FILE, SITE, lambda: NOW, db, lambda _: None), open_egms(FILE, ImportOptions(None, "ustica"), NOW)
+        )
         after = _spent()
         said = run(db, ServiceConfig.model_validate({}), SITE, NOW)
         ended = _spent()

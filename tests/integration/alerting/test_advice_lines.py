@@ -13,7 +13,7 @@ from monitor.domain.site import Recipient
 from monitor.language.catalogue import use
 from monitor.notify.message import translate
 from monitor.notify.path import run_stages
-from monitor.notify.verdict import View
+from monitor.notify.verdict import DeliveryContext
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.schema.views import load_view
@@ -50,7 +50,7 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
         later = NOW + timedelta(seconds=10)
         advised = {x["channel"] for x in load_view(c, "deliveries") if x["ledger"] == "advice"}
         assert advised == {"log:advice"}, "advice rings no telephone and sounds no siren"
-        run_stages(c, "log:advice", View(later, 0))
+        run_stages(c, "log:advice", DeliveryContext(later, 0))
         sent = claim_due(c, later, "test", 30.0, 9, "log:advice")
     # one message with a line for each of the two causes, which reads in every language
     assert len(sent) == 1

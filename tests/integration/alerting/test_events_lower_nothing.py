@@ -13,7 +13,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError, RefusedError
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import find_state, load_decision
 from monitor.store.alerting.events import confirm_event, withdraw_confirmation
@@ -39,7 +39,7 @@ def publish_event(slope, at, **more):
     """One message of somebody whom nobody knows, through the gate of ingest."""
     body = {"from": spell(at), "to": spell(at), "kind": "earthquake", "text": "M 5.1", "value": 0.3, **more}
     pipeline = Pipeline(slope.database, {"bench": slope.site}, lambda: slope.now)
-    message = Message("slopeward/v1/bench/event", json.dumps(body).encode(), slope.now, "backfill")
+    message = BrokerMessage("slopeward/v1/bench/event", json.dumps(body).encode(), slope.now, "backfill")
     assert pipeline.store([message]).rejected == 0
 
 

@@ -20,7 +20,7 @@ from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import RefusedError
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.instruments.run import run
 from monitor.replay.scorecard import score_detectors
@@ -492,7 +492,7 @@ def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(benc
     pipeline = Pipeline(bench, {"bench": site}, lambda: NOW)
 
     def tell(state, at, station="G2"):
-        pipeline.store([Message(f"homie/{station}/$state", state, at, "live")])
+        pipeline.store([BrokerMessage(f"homie/{station}/$state", state, at, "live")])
         run(bench, ServiceConfig(), SITE, at)
         with bench.read() as c:
             rows = load_view(c, "instrument_findings", site="bench", instrument="G2")

@@ -12,7 +12,7 @@ from monitor.domain.alert import PAGE, Actor
 from monitor.domain.decision import Memory, View
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Report
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.messages import add_report
@@ -188,7 +188,9 @@ def test_two_names_over_one_way_are_one_observer(slope):
 
     def publish(by, minute):
         body = {"time": spell(T0 + timedelta(minutes=minute)), "kind": "crack", "text": "across the road", "by": by}
-        message = Message("slopeward/v1/bench/report", json.dumps(body).encode(), T0 + timedelta(hours=1), "backfill")
+        message = BrokerMessage(
+            "slopeward/v1/bench/report", json.dumps(body).encode(), T0 + timedelta(hours=1), "backfill"
+        )
         assert pipeline.store([message]).rejected == 0
 
     publish("ranger", 0)

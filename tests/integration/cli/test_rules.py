@@ -21,7 +21,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import SiteEvent
 from monitor.errors import RefusedError, StoreError
-from monitor.ingest.sources.polled import Polled, follow
+from monitor.ingest.sources.polled import PollSummary, follow
 from monitor.reports.facts import digest_of, gather_facts
 from monitor.reports.period import find_before
 from monitor.store.alerting.events import add_event
@@ -190,7 +190,7 @@ def things(bench):
         bench.publish("G1", 0.0, bench.now - timedelta(hours=hour))
     with bench.database.write() as c:
         event = add_event(c, SiteEvent("bench", NOW, NOW, "earthquake", "M 5.1", 0.3), NOW, "feed", via="mqtt")
-        save_poll(c, follow(None, Polled("feed"), "feed", "bench", "http", NOW, 60.0))
+        save_poll(c, follow(None, PollSummary("feed"), "feed", "bench", "http", NOW, 60.0))
         work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
         keep_first(c, SharedAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
         series_id = find_series_id(c, "bench", "G1", "crack_opening")

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline
-from monitor.ingest.mqtt import Session
+from monitor.ingest.mqtt import MqttSession
 from monitor.ingest.service import SESSION_LOST, Ingest
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import Rejected
@@ -292,7 +292,7 @@ def test_readings_go_before_the_quarantine_of_earlier_batches_and_order_is_kept(
     database, publisher, start_ingest, monkeypatch
 ):
     seen, acknowledged = [], []
-    real, really = pipeline.add_rejected, Session.acknowledge
+    real, really = pipeline.add_rejected, MqttSession.acknowledge
 
     def slow(connection, messages, quota):
         if messages and not seen:
@@ -306,7 +306,7 @@ def test_readings_go_before_the_quarantine_of_earlier_batches_and_order_is_kept(
         really(session, messages)
 
     monkeypatch.setattr(pipeline, "add_rejected", slow)
-    monkeypatch.setattr(Session, "acknowledge", note)
+    monkeypatch.setattr(MqttSession, "acknowledge", note)
     ingest = start_ingest()
     rubbish = [b"x" * size for size in (400_000, 300_000, 500_000)]
     publisher.wait(*[publisher.send(OBS, payload) for payload in rubbish])

@@ -12,7 +12,7 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.errors import JobError
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.jobs import points
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -64,7 +64,7 @@ def write(path: Path, values: np.ndarray, until: int, rows: range = range(COUNT)
 
 
 def take(db: Database, path: Path, at: datetime) -> None:
-    declared = open_egms(path, Said(None, "sentinel"), at)
+    declared = open_egms(path, ImportOptions(None, "sentinel"), at)
     assert read_points(PointsFile(path, SITE, lambda: at, db, pause=lambda _: None), declared).rejected == 0
 
 
@@ -164,7 +164,7 @@ def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monk
 def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path, monkeypatch):
     at, right = DATES[116], points.make_look
     for name in ("a", "b"):
-        declared = open_egms(path := write(tmp_path / f"{name}.csv", draw(), 117), Said(None, name), at)
+        declared = open_egms(path := write(tmp_path / f"{name}.csv", draw(), 117), ImportOptions(None, name), at)
         read_points(PointsFile(path, SITE, lambda: at, bench, pause=lambda _: None), declared)
 
     def fail_at_a(db, plan, site, asked):

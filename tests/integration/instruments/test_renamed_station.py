@@ -19,7 +19,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Observation, Report
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.reading import read_file
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import run_backtest
 from monitor.store.alerting.alerts import load_alerts
@@ -172,7 +172,7 @@ def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tm
         },
     }  # fmt: skip
     outcome = pipeline.store(
-        [Message(topic, json.dumps(body).encode(), slope.now + HOUR, "live") for topic, body in payloads.items()]
+        [BrokerMessage(topic, json.dumps(body).encode(), slope.now + HOUR, "live") for topic, body in payloads.items()]
     )
     assert (outcome.rejected, outcome.added.stored) == (0, 1)
     path = tmp_path / "old.csv"
@@ -223,7 +223,7 @@ def test_a_question_about_the_reference_of_the_old_id_is_asked_under_the_new_one
         at = slope.now - timedelta(minutes=minutes)
         gnss = {"enu_mm": [1.0, 2.0, 3.0], "frame": frame, "epoch0": "2026-01-01T00:00:00Z"}
         body = json.dumps({"time": spell(at), "gnss": gnss}).encode()
-        return pipeline.store([Message("slopeward/v1/bench/G1/obs", body, slope.now, "live")])
+        return pipeline.store([BrokerMessage("slopeward/v1/bench/G1/obs", body, slope.now, "live")])
 
     assert send("IGS14", pipeline, 9).added.stored == 3
     assert send("IGS20", pipeline, 8).rejected == 1

@@ -15,7 +15,7 @@ from monitor.domain.duty.rota import Roster, Rota, read_plan
 from monitor.domain.site import gather_recipients
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import acknowledge, apply_changes, shelve, unshelve_due
 from monitor.store.alerting.duty import (
     add_change,
@@ -81,7 +81,7 @@ def told(database):
 
 def test_who_is_on_duty_is_notified_and_escalation_goes_down_the_team(watched):
     now = [T0]
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=1e9))
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=1e9))
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         raise_alert(c, 2, T0)
@@ -268,7 +268,9 @@ def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, ca
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, monkeypatch):
     other = parse_site(text_of().replace('"bench"', '"apron"'), "apron")
-    watch = Dispatcher(watched, {"bench": SITE, "apron": other}, lambda: T0, limits=Limits(unconfirmed_after_s=1e9))
+    watch = Dispatcher(
+        watched, {"bench": SITE, "apron": other}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=1e9)
+    )
     with watched.write() as c:
         save_site(c, other, "ada", "test", T0 - DAY)
         for site in (SITE, other):
@@ -291,7 +293,7 @@ def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, mon
 
 def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(watched):
     now = [T0]
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=1e9))
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=1e9))
     minute = timedelta(minutes=1)
 
     def flap():
@@ -325,7 +327,7 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
 def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched):
     now = [T0]
     silent = replace(SITE, recipients=tuple(replace(r, escalate_after_s=None) for r in SITE.recipients))
-    watch = Dispatcher(watched, {"bench": silent}, lambda: now[0], limits=Limits(unconfirmed_after_s=1e9))
+    watch = Dispatcher(watched, {"bench": silent}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=1e9))
     with watched.write() as c:
         add_plan(c, CREW, "daily 08:00 R. Mori\ndaily 10:30 L. Frei", ADA, "spring", T0)
         raise_alert(c, 1, T0, site=silent, recipients=silent.recipients)

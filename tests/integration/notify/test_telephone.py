@@ -27,7 +27,7 @@ from monitor.notify.message import translate
 from monitor.notify.modem import FOLDERS, ModemWatch, put_message
 from monitor.notify.notifiers.gateway import sign
 from monitor.notify.notifiers.telephone import VoiceNotifier, spell_sms
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.database.audit import load_entries
@@ -101,7 +101,7 @@ def running(db, port=0, **more):
     environ |= {"DUTY_PHONE": NUMBER, "SLOPEWARD_WEB__PUBLIC_URL": PUBLIC}
     dispatcher = Dispatcher(
         db, {"north": NORTH}, clock, environ=environ, poll_s=0.05, jitter=lambda: 0.0, page_url=PUBLIC,
-        limits=Limits(group_wait_s=0.0),
+        limits=DeliveryLimits(group_wait_s=0.0),
     )  # fmt: skip
     dispatcher.start()
     try:

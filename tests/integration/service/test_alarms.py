@@ -14,13 +14,13 @@ from monitor.config.service import parse_service
 from monitor.domain.alert import Actor
 from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest
 from monitor.service.alarms import STATUS_SITE, ServiceAlarms, make_alarm
 from monitor.service.clock_watch import ClockWatch
 from monitor.service.core import Core
-from monitor.service.self_checks import Conditions
+from monitor.service.self_checks import AlarmConditions
 from monitor.store.alerting.alerts import load_alerts, shelve
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata, notification
@@ -152,7 +152,7 @@ def writer(db):
 
 def message(mid):
     payload = b'{"time":"2026-03-01T05:%02d:00Z","rain_mm":1}' % mid
-    return Message("slopeward/v1/north/G1/obs", payload, NOW, "live", mid, 1)
+    return BrokerMessage("slopeward/v1/north/G1/obs", payload, NOW, "live", mid, 1)
 
 
 @pytest.mark.parametrize("faulty", ["_ask_for_gaps", "_on_stored", "_work"])
@@ -310,7 +310,7 @@ REFUSED = {**AWAY, "refused": {"live": "the broker refused the subscription to a
 )
 def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, words, after_s):
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
 
     def follow(status, at_s):
         conditions.follow(look(Intake(status, conditions.grew)), at_s)
@@ -333,7 +333,7 @@ def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, 
 def test_a_session_that_is_gone_is_no_trouble_any_more(db):
     """As where sessions are divided among processes: who took them before has left, and others bear other names."""
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     whole = {**HEALTHY, "connected": {"live": False}, "problems": {"live": "the connection ended"}}
     divided = {**HEALTHY, "connected": {"live 1": True, "live 2": False}, "problems": {"live 2": "refused"}}
     for status, at_s, named in ((whole, 0.0, ["(live session)"]), (divided, 100.0, ["(live 2 session)"])):
@@ -351,7 +351,7 @@ def test_an_alarm_of_a_session_that_only_a_process_before_had_is_ended(db):
     alarms = make_alarms(db)
     for key in ("mqtt:live:away", "slow:north"):
         alarms.write(make_alarm(key, 2, "it was so", is_open=True))
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     conditions.recall(alarms.list_open())
     divided = {**HEALTHY, "connected": {"live 1": True, "live 2": True}}
     conditions.follow(look(Intake(divided, conditions.grew)), 0.0)
@@ -364,7 +364,7 @@ def test_an_alarm_of_a_session_that_only_a_process_before_had_is_ended(db):
 
 def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     for status, at_s in ((HEALTHY, 0.0), ({**HEALTHY, "database_busy_since": NOW}, 1.0),
                          ({**HEALTHY, "database_busy_since": NOW}, 100.0), (HEALTHY, 200.0)):  # fmt: skip
         conditions.follow(look(Intake(status, conditions.grew)), at_s)
@@ -378,7 +378,7 @@ def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
 
 def test_disks_that_are_full_are_one_alarm(db):
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     full, free = (
         tuple(CheckRow(f"disk.{n}", state, f"0.4 GiB free at /{n}") for n in ("broker", "state")) for state in (BAD, OK)
     )
@@ -400,7 +400,7 @@ def test_disks_that_are_full_are_one_alarm(db):
 
 def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     told = []
     for trouble, at_s in (("", 0.0), ("no worker for 60 s", 5.0), ("", 30.0), ("no worker for 60 s", 40.0),
                           ("no scheduler", 101.0), ("", 130.0)):  # fmt: skip
@@ -412,7 +412,7 @@ def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
 
 def test_a_count_that_grew_is_told_for_ten_minutes(db):
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     for at_s, lost, expected in (
         (0, 0, []),
         (3, 2, [True]),
@@ -448,7 +448,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
 def test_an_alarm_that_a_process_before_left_open_is_ended(db):
     alarms = make_alarms(db)
     alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     conditions.follow(look(Evaluating(["north", "south"], {"south": 45.0})), 0.0)
     alarms.write_pending()
     with db.read() as c:
@@ -459,7 +459,7 @@ def test_an_alarm_that_a_process_before_left_open_is_ended(db):
 
 
 def test_ingest_says_all_that_the_conditions_ask(db):
-    conditions = Conditions(make_alarms(db))
+    conditions = AlarmConditions(make_alarms(db))
     found = look(Intake(make_ingest(db, None).status(), conditions.grew))
     assert [c.key for c in found if c.check.alarm and c.is_wrong] == ["mqtt:live:away", "mqtt:backfill:away"]
 

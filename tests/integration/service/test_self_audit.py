@@ -17,7 +17,7 @@ from monitor.domain.observation import Observation
 from monitor.jobs import outages
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.outage_watch import OutageWatch
-from monitor.service.self_checks import Conditions
+from monitor.service.self_checks import AlarmConditions
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -159,7 +159,7 @@ def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is
             BAD, NOW + timedelta(hours=2), NOW + timedelta(hours=3)
         )  # fmt: skip
     alarms = ServiceAlarms(database, {}, lambda: NOW, lambda: None)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     for second, state in ((0, BAD), (70, BAD), (80, OK), (90, OK)):
         conditions.follow(read_rows([CheckRow("backup", state, "found")]), float(second))
         alarms.write_pending()

@@ -29,12 +29,12 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
 os.execv(sys.executable, [sys.executable, "-c", sys.argv[2]])
 """
 WORK = """
-from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import Task
+from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import WorkerTask
 from monitor.checks.machine import is_synchronised
 assert not kernel.leave_network(), "the unit forbids namespaces"
 print(is_synchronised() is not None)
 print(compute.run(sandbox.DESCRIBE, None, 60))
-print(compute.run(Task("nice_jobs:find", dict, dict), {}, 60))
+print(compute.run(WorkerTask("nice_jobs:find", dict, dict), {}, 60))
 """
 
 

@@ -13,7 +13,7 @@ from forecasting.message import Template
 from monitor.domain.duty.local_time import TWICE, read_local
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.ingest.by_hand import Typed, find_doubt, find_unit, list_typed_series, store_typed
+from monitor.ingest.by_hand import ManualReading, find_doubt, find_unit, list_typed_series, store_typed
 from monitor.ingest.pipeline import Pipeline
 from monitor.language.local_time import open_zone
 from monitor.web.access.acting import Acting
@@ -62,7 +62,7 @@ def add_reading(
     return act.back(f"/sites/{site}/readings?series={quote(series)}", told)
 
 
-def _read(site: Site, written: dict[str, str]) -> Typed:
+def _read(site: Site, written: dict[str, str]) -> ManualReading:
     station, _, quantity = written["series"].partition(".")
     value = float("nan")
     with suppress(ValueError):
@@ -73,7 +73,7 @@ def _read(site: Site, written: dict[str, str]) -> Typed:
         at = read_local(written["at"], site.timezone, LATER.get(written["turn"]))
     except ValueError as error:
         raise RefusedError(error.args[0]) from None
-    return Typed(station, quantity, value, at)
+    return ManualReading(station, quantity, value, at)
 
 
 def _form(

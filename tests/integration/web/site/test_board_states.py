@@ -12,7 +12,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.instants import parse, spell
 from monitor.domain.instruments.board import RANKS
 from monitor.domain.site import Binding
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs import anomaly
 from monitor.jobs.instruments.run import run
@@ -142,16 +142,16 @@ def speak(pipeline):
                          "fix": said["fix"], "satellites": said["satellites"]},
             }  # fmt: skip
             received = min(at + timedelta(seconds=said["s"]), NOW + 2 * DAY)
-            batch.append(Message(f"slopeward/v1/bench/{name}/obs", json.dumps(body).encode(), received, "live"))
+            batch.append(BrokerMessage(f"slopeward/v1/bench/{name}/obs", json.dumps(body).encode(), received, "live"))
         weather = {"time": spell(at), "snow_depth_m": 0.4 if back < 4 else 0.0}
-        batch.append(Message("slopeward/v1/bench/weather/obs", json.dumps(weather).encode(), at, "live"))
+        batch.append(BrokerMessage("slopeward/v1/bench/weather/obs", json.dumps(weather).encode(), at, "live"))
         if number % 8 == 0:
             typed = {
                 "time": spell(at),
                 "crack_opening_cm": 9740.0 if back == 0 else round(97.4 + rng.gauss(0, 0.05), 1),
             }
-            batch.append(Message("slopeward/v1/bench/mistyped/obs", json.dumps(typed).encode(), at, "live"))
-    batch.append(Message("homie/offline/$state", b"lost", NOW + timedelta(hours=1), "live"))
+            batch.append(BrokerMessage("slopeward/v1/bench/mistyped/obs", json.dumps(typed).encode(), at, "live"))
+    batch.append(BrokerMessage("homie/offline/$state", b"lost", NOW + timedelta(hours=1), "live"))
     return pipeline.store(batch)
 
 

@@ -13,7 +13,7 @@ from monitor.domain.alert import Actor, Ledger, health_alarm
 from monitor.domain.instants import parse
 from monitor.errors import RisenError
 from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import acknowledge, apply_changes, find_alert, load_alerts, shelve
 from monitor.store.alerting.answers import load_answers
 from monitor.store.alerting.duty import add_plan, gather_open, load_changes, load_handovers
@@ -166,7 +166,7 @@ def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_i
 
 def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_does(watched):
     now = [T0]
-    limits = Limits(unconfirmed_after_s=720.0, unconfirmed_again_s=300.0)
+    limits = DeliveryLimits(unconfirmed_after_s=720.0, unconfirmed_again_s=300.0)
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=limits)
 
     def pass_by(minutes, by=1):
@@ -217,7 +217,7 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answer_and_says_how_it_ends(watched):
     now = [T0]
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=60.0))
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=60.0))
 
     def alarm():
         watch.escalate_once(now[0])
@@ -245,7 +245,7 @@ def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answe
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert_unless_it_rose(watched):
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=Limits(unconfirmed_after_s=60.0))
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=60.0))
 
     def wait():
         for minutes in range(0, 66, 11):
@@ -267,7 +267,7 @@ def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert
 
 
 def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_ends_when_it_stays_away(watched):
-    now, limits = [T0], Limits(unconfirmed_after_s=600.0, unconfirmed_again_s=1e6)
+    now, limits = [T0], DeliveryLimits(unconfirmed_after_s=600.0, unconfirmed_again_s=1e6)
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=limits)
     seen = []
 
@@ -322,7 +322,7 @@ def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(wa
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
     now = [T0]
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=60.0))
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=60.0))
     with watched.write() as c:
         raise_alert(c, 2, T0, exercise=True)
     now[0] += 3 * DAY

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from monitor.broker.access import Access, Keeping
+from monitor.broker.access import Access, PayloadLimits
 from monitor.domain.observation import Whole
 from tests.data.payloads.packets import publish
 
@@ -102,7 +102,7 @@ def test_a_payload_of_a_refused_packet_is_given_to_no_other_message():
     assert [m.payload for m in heard] == [b"1"]
 
 
-KEEPING = Keeping(above_bytes=200_000, beginning_bytes=1_000)
+KEEPING = PayloadLimits(above_bytes=200_000, beginning_bytes=1_000)
 TOPIC = "slopeward/v1/alp/G1/obs"
 
 

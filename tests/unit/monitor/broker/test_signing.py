@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monitor.broker.probe import TRIED
-from monitor.broker.signing import Key, Keyring, is_signed, make_key, sign
+from monitor.broker.signing import Keyring, SigningKey, is_signed, make_key, sign
 from monitor.domain.canonical import canonical_json
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.own_topics import OwnTopics
@@ -92,7 +92,7 @@ def test_keys_of_the_environment_win_and_nonsense_is_said(tmp_path):
 
 
 def test_only_what_is_not_ours_is_foreign():
-    key = Key("k", b"0" * 32)
+    key = SigningKey("k", b"0" * 32)
     own = OwnTopics("slopeward/v1/status", lambda: [key])
     first, second = (sign(TOPIC, GREEN, [key], NOW.replace(minute=m)) for m in (1, 2))
     for content in (first, second):

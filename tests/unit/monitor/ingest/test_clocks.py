@@ -13,10 +13,10 @@ from monitor.cli.forecast.curve_file import read_curve
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TimeRule, load_mapping
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.look import look_at
-from monitor.ingest.guess.preview import AskedTable
+from monitor.ingest.guess.preview import PreviewRequest
 from monitor.ingest.guess.preview import understand as understand_in_worker
 from monitor.ingest.guess.spell import spell_mapping
 from monitor.ingest.text import clocks
@@ -43,7 +43,7 @@ def read_times(look, answers, now=NOW):
     assert not found.questions, found.questions
     written = look.path.with_suffix(".toml")
     written.write_text(spell_mapping(found.mapping, look.path.name), encoding="utf-8")
-    with open_wide(look.path, Said(load_mapping(written))) as lines:
+    with open_wide(look.path, ImportOptions(load_mapping(written))) as lines:
         return [row["time"].astimezone(UTC) for line in lines for row, error in line.rows if error is None]
 
 
@@ -284,7 +284,7 @@ def test_a_workbook_that_counts_from_1904_is_believed(tmp_path):
     assert read_times(look_at(path), {}) == [at.replace(tzinfo=UTC) for at in days]
     mapping = '[time]\ncolumn = "Date"\nformat = "excel"\nzone = "UTC"\n[[column]]\nname = "Crack 1 [mm]"\n'
     (tmp_path / "m.toml").write_text(f'{mapping}station = "C1"\nquantity = "crack_opening"\nunit = "mm"\n')
-    with open_wide(path, Said(load_mapping(tmp_path / "m.toml"))) as lines:
+    with open_wide(path, ImportOptions(load_mapping(tmp_path / "m.toml"))) as lines:
         assert next(lines).rows[0][0]["time"] == days[0].replace(tzinfo=UTC)
 
 
@@ -304,7 +304,7 @@ def test_times_that_cannot_be_are_asked_about_by_the_command_line_and_on_the_pag
     look = lay(tmp_path / "f.csv", "Time;Crack 1 (mm)", lambda at: at.replace(year=at.year + years).strftime(spelled))
     for questions in (
         guess(look, {"zone": "UTC"}).questions,
-        understand_in_worker(AskedTable(str(look.path), "f.csv", {"zone": "UTC"}, is_new=False)).questions,
+        understand_in_worker(PreviewRequest(str(look.path), "f.csv", {"zone": "UTC"}, is_new=False)).questions,
     ):
         (question,) = questions
         assert (question.key, question.choices[-1]) == ("times", "as they are")

@@ -16,20 +16,20 @@ from monitor.domain.quantities import QUANTITIES, convert
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TimeRule, load_mapping
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess import times
-from monitor.ingest.guess.guess import Sensor, guess
+from monitor.ingest.guess.guess import SensorGuess, guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.names import read_name
-from monitor.ingest.guess.preview import AskedTable, Understood
+from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
 from monitor.ingest.guess.preview import understand as understand_in_worker
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT
 from monitor.ingest.guess.site_file import write_site
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
 from monitor.language.catalogue import use
 from monitor.language.rendering import translate
-from monitor.worker.records import read_record, spell_record
+from monitor.worker.records import read_record, record_to_plain
 from tests.data.payloads.hostile import damage
 
 BEGIN = datetime(2025, 2, 3)
@@ -131,7 +131,7 @@ def understand(path, answers):
 
 
 def read_all(path, mapping):
-    with open_wide(path, Said(mapping)) as lines:
+    with open_wide(path, ImportOptions(mapping)) as lines:
         return [judged for line in lines for judged in line.rows]
 
 
@@ -333,9 +333,12 @@ def test_columns_without_a_name_can_be_answered_one_by_one(tmp_path):
 
 def test_a_first_site_file_has_criteria_that_each_mover_can_answer_whichever_way_it_goes():
     day = 86400.0
-    sensors = [Sensor("E", "displacement_up", "ft", 28 * day), Sensor("G", "displacement", "mm", day)]
-    sensors += [Sensor("N", f"displacement_{part}", "mm", day) for part in ("east", "north", "up")]
-    sensors += [Sensor("L", "displacement_los", "mm", 11 * day), Sensor("D", "displacement_distance", "mm", day)]
+    sensors = [SensorGuess("E", "displacement_up", "ft", 28 * day), SensorGuess("G", "displacement", "mm", day)]
+    sensors += [SensorGuess("N", f"displacement_{part}", "mm", day) for part in ("east", "north", "up")]
+    sensors += [
+        SensorGuess("L", "displacement_los", "mm", 11 * day),
+        SensorGuess("D", "displacement_distance", "mm", day),
+    ]
     site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
     found = {}
     for c in (c for c in site.criteria if c.thresholds and c.role == "witness"):
@@ -439,8 +442,8 @@ def test_serial_numbers_below_the_names_are_skipped_and_told(tmp_path, mark):
 
 def test_what_is_asked_and_understood_comes_from_the_worker_in_the_language_of_its_reader(tmp_path):
     path = write(tmp_path / "f.csv", "Time,Crack E1 (mm)", MOVES)
-    found = understand_in_worker(AskedTable(str(path), "mine.csv", {}, is_new=False))
-    back = read_record(Understood, json.loads(json.dumps(found, default=spell_record)))
+    found = understand_in_worker(PreviewRequest(str(path), "mine.csv", {}, is_new=False))
+    back = read_record(PreviewResult, json.loads(json.dumps(found, default=record_to_plain)))
     assert back == found
     with use("it"):
         said = [translate(text) for text in (back.questions[0].text, dict(back.facts)["Crack E1 (mm)"])]
@@ -594,7 +597,7 @@ def test_values_of_several_kinds_in_one_column_are_told_apart(tmp_path):
     with path.open("a") as file:
         file.write("2024-03-05,P1,crack,1.5,cm\n")
     assert [error.code for _, error in read_all(path, mapping) if error is not None] == ["unit_mismatch"]
-    with open_wide(path, Said(mapping)) as lines:
+    with open_wide(path, ImportOptions(mapping)) as lines:
         assert sum(line.missing for line in lines) == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 from monitor.errors import ConfigError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.spell import spell_mapping
@@ -24,7 +24,7 @@ def lay(path, head, line, count=60, step_h=2.0):
 
 
 def first_and_last(look, found):
-    with open_wide(look.path, Said(found.mapping)) as lines:
+    with open_wide(look.path, ImportOptions(found.mapping)) as lines:
         rows = [row for line in lines for row, error in line.rows if error is None]
     return rows[0]["time"].astimezone(UTC), rows[-1]["time"].astimezone(UTC), len(rows)
 
@@ -101,7 +101,7 @@ def test_times_of_more_habits_are_read_and_nothing_is_asked(tmp_path, head, spel
     found = guess(look_at(path), answers)
     assert (found.questions, found.mapping.time.format) == ((), said)
     (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
-    with open_wide(path, Said(load_mapping(tmp_path / "m.toml"))) as lines:
+    with open_wide(path, ImportOptions(load_mapping(tmp_path / "m.toml"))) as lines:
         read = [row["time"].replace(tzinfo=None) for line in lines for row, _ in line.rows]
     assert read == HOURLY
 
@@ -201,7 +201,7 @@ def save_book(path, **sheets):
 
 
 def read_book(path, mapping):
-    with open_wide(path, Said(mapping)) as lines:
+    with open_wide(path, ImportOptions(mapping)) as lines:
         return [row for line in lines for row, error in line.rows if error is None]
 
 

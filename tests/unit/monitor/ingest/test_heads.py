@@ -9,7 +9,7 @@ from monitor.cli.forecast.curve_file import read_curve
 from monitor.errors import ConfigError
 from monitor.ingest.files.lines import open_long, open_wide
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.spell import spell_mapping
@@ -39,7 +39,7 @@ def draw(seed):
 
 
 def read_all(path, mapping):
-    with open_wide(path, Said(mapping)) as lines:
+    with open_wide(path, ImportOptions(mapping)) as lines:
         return [judged for line in lines for judged in line.rows]
 
 
@@ -169,7 +169,7 @@ def test_a_long_table_and_a_curve_follow_their_heads_too(tmp_path):
     second = [f"C1,{at.replace(' ', 'T')}Z,{k}.25,crack_opening_mm" for k, at in enumerate(times(9, 20))]
     head = "time,station,quantity,value"
     long.write_text("\n".join([head, *first, head, *first[:2], "station,time,value,quantity", *second, ""]))
-    with open_long(long, Said()) as lines:
+    with open_long(long, ImportOptions()) as lines:
         rows = [row for line in lines for row, error in line.rows if error is None]
     assert (len(rows), rows[-1]["value"], rows[-1]["station"]) == (20, "8.25", "C1")
     curve = tmp_path / "curve.csv"

@@ -7,7 +7,7 @@ import pytest
 
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
 from monitor.ingest.files.lines import open_long, open_wide
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import find_header_doubts
 from monitor.ingest.guess import names
 from monitor.ingest.guess.guess import guess
@@ -245,14 +245,14 @@ def test_with_the_old_keys_columns_would_be_dropped_or_taken_for_others(tmp_path
 def test_numbers_of_old_programs_are_read(tmp_path, spell, mark):
     look = lay(tmp_path / "f.csv", f"Time (UTC){mark}Crack 1 (mm)", lambda k: spell(1500.25 + k), mark=mark)
     sign = -1 if set(spell(1.0)) & {"-", "\u2212"} else 1
-    with open_wide(look.path, Said(guess(look, {}).mapping)) as lines:
+    with open_wide(look.path, ImportOptions(guess(look, {}).mapping)) as lines:
         rows = [row for line in lines for row, error in line.rows if error is None]
     assert [abs(float(row["value"])) for row in rows] == [1500.25 + k for k in range(40)]
     assert all((float(row["value"]) < 0) == (sign < 0) for row in rows)
     path = tmp_path / "long.csv"
     number = spell(2.5).replace(",", ".")
     path.write_text(f"time,station,quantity,value\n2025-01-01T00:00Z,A,crack_opening_mm,{number}\n")
-    with open_long(path, Said()) as lines:
+    with open_long(path, ImportOptions()) as lines:
         assert abs(float(next(lines).rows[0][0]["value"])) == 2.5
 
 

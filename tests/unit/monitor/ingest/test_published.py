@@ -16,7 +16,7 @@ from monitor.ingest import births
 from monitor.ingest.decoders.sensorthings import read_next_link
 from monitor.ingest.decoders.sparkplug import _spell_varint, read_payload, spell_rebirth
 from monitor.ingest.decoders.table import find_decoder
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm, gps_to_utc
 from tests.data.payloads import published as p
@@ -37,7 +37,7 @@ def read(pipeline, topic, payload, **more):
         if isinstance(payload, bytes)
         else (payload if isinstance(payload, str) else json.dumps(payload)).encode()
     )
-    return pipeline.decode(Message(topic, raw, NOW, "live", epoch=more.pop("epoch", 1), **more))
+    return pipeline.decode(BrokerMessage(topic, raw, NOW, "live", epoch=more.pop("epoch", 1), **more))
 
 
 def values(decoded):

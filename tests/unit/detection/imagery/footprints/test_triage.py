@@ -48,7 +48,9 @@ def bright_is_landslide(picture):
 
 
 def asked(known=(), judge=bright_is_landslide, **card):
-    triage = SimpleNamespace(card={**CARD, **card}, bands=tuple(CARD["bands"]), model_hash="h" * 64, estimate_probability=judge)
+    triage = SimpleNamespace(
+        card={**CARD, **card}, bands=tuple(CARD["bands"]), model_hash="h" * 64, estimate_probability=judge
+    )
     return TriageRequest(triage, tuple(known))
 
 
