@@ -94,12 +94,12 @@ def list_(
         if others:
             members = [alert, *others]
             numbers = ", ".join(str(a.id) for a in members)
-            at = session.format_instant(alert.raised_at, zones(alert.site))
+            at = session.format_in_zone(alert.raised_at, zones(alert.site))
             cause = say_cause([a.key for a in members])
             print(f"{alert.id:>5} {at} {alert.site} {alert.ledger}: {cause} (alerts {numbers})")
             continue
         level = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
-        at = session.format_instant(alert.raised_at, zones(alert.site))
+        at = session.format_in_zone(alert.raised_at, zones(alert.site))
         line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {level}, {_name(alert.state)}"
         session.show(_facts(alert), f"{line}: {session.translate_in_zone(alert.reason, zones(alert.site))}")
     session.require_any(found, "no alert")
@@ -121,7 +121,7 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
     what = f"{alert.ledger} {name_level(names, alert.ledger, alert.level)}, {_name(alert.state)}"
     lines = [f"alert {alert.id} of {alert.site}: {what}"]
     lines += [
-        f"  {session.format_instant(e.at, zone)} {_name(e.from_state or 'normal')} -> {_name(e.to_state)}, "
+        f"  {session.format_in_zone(e.at, zone)} {_name(e.from_state or 'normal')} -> {_name(e.to_state)}, "
         f"{name_level(names, alert.ledger, e.to_level)}, "
         f"{e.actor} ({e.actor_kind}): {session.translate_in_zone(e.reason, zone)}"
         for e in events

@@ -58,7 +58,7 @@ def show_(
     row = rows[0]
     lines = [_describe(row, zone).strip()]
     lines += [
-        f"  {f['state']} since {session.format_instant(f['since'], zone)}: "
+        f"  {f['state']} since {session.format_in_zone(f['since'], zone)}: "
         f"{session.translate_in_zone(f['reason'], zone)}: {session.translate_in_zone(f['action'], zone)}"
         for f in row["findings"]
     ]
@@ -82,7 +82,7 @@ def _battery(row: dict[str, Any]) -> str:
 
 
 def _describe(row: dict[str, Any], zone: str) -> str:
-    since = f" since {session.format_instant(row['since'], zone)}" if row["since"] else ""
+    since = f" since {session.format_in_zone(row['since'], zone)}" if row["since"] else ""
     votes = "votes" if row["votes"] else "does not vote"
     details = "".join(f": {session.translate_in_zone(text, zone)}" for text in (row["reason"], row["action"]) if text)
     return f"  {row['instrument']:<10} {row['state']}{since}, {votes}, battery {_battery(row)}{details}"
