@@ -60,7 +60,7 @@ class DecodedMessage:
     event_by: str = ""
     mark: SequenceMark | None = None
     links: tuple[Link, ...] = ()
-    ask: tuple[str, bytes] | None = None  # topic and payload that ask the sender for what is missing
+    request: tuple[str, bytes] | None = None  # topic and payload that ask the sender for what is missing
 
 
 @dataclass(frozen=True, slots=True)
