@@ -15,7 +15,7 @@ from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
 from monitor.config.site import IMPLIED
 from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
@@ -268,7 +268,7 @@ def _unjudged(files: SiteFolder) -> Iterator[SubjectState]:
 def _unheard(files: SiteFolder) -> Iterator[SubjectState]:
     """Criteria of images and radar, of a site file, whose advice no recipient asked for: nothing else shows it."""
     for site in files.sites:
-        asked = any(Ledger.ADVICE in one.ledgers for one in site.recipients)
+        asked = any(AlertCategory.ADVICE in one.ledgers for one in site.recipients)
         names = tuple(
             c.id for c in site.criteria if c.role == "advice" and c.author != IMPLIED and c.kind.facts in FROM_ABOVE
         )

@@ -21,7 +21,7 @@ from detection.whole_file import replacing
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import parse, parse_duration_s, spell, spell_about, spell_duration
+from monitor.domain.instants import format_iso, parse, parse_duration_s, spell_about, spell_duration
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import write_csv
@@ -192,7 +192,7 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     interval_s = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
     if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):
         return
-    last = spell(instant(max(newest)))[:19] + "Z"
+    last = format_iso(instant(max(newest)))[:19] + "Z"
     age = spell_about(now.timestamp() - max(newest))
     say(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
     say(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")

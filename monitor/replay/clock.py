@@ -9,7 +9,7 @@ from typing import Final
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.decision.decide import decide
-from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.decision import Decision, DecisionInputs, Memory, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.history import History
@@ -146,10 +146,14 @@ class _Acts:
             before = memory.level
             memory = redo(memory, act, site)
             if memory.level != before:
-                changes.append((
-                    act.at,
-                    AlertChange(Ledger.HAZARD, "hazard", memory.level, memory.level > 0, act.sentence, None, "{}"),
-                ))  # fmt: skip
+                changes.append(
+                    (
+                        act.at,
+                        AlertChange(
+                            AlertCategory.HAZARD, "hazard", memory.level, memory.level > 0, act.sentence, None, "{}"
+                        ),
+                    )
+                )
         return memory, tuple(changes)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from forecasting.message import Template
 from monitor.alerting.decision.evaluate import freeze, rule_version
-from monitor.domain.alert import Actor, AlertChange, Ledger
+from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import ProofFact, seconds
 from monitor.domain.observation import Observation
@@ -156,11 +156,11 @@ def rehearse(
         for look in play(history, [(from_s, site)], from_s, to_s, pace):
             if not is_running():
                 raise RefusedError(_ENDED())
-            changes = [x for x in look.decision.changes if x.ledger == Ledger.HAZARD or not terms.quiet]
+            changes = [x for x in look.decision.changes if x.ledger == AlertCategory.HAZARD or not terms.quiet]
             if changes:
                 frozen = canonical_json(freeze(site, look.before, look.view, look.decision, look.at))
                 turns.append(DrillStep(look.at, tuple(changes), frozen))
-    if not any(x.ledger == Ledger.HAZARD for turn in turns for x in turn.changes):
+    if not any(x.ledger == AlertCategory.HAZARD for turn in turns for x in turn.changes):
         raise RefusedError(_NO_LEVEL(scenario=terms.scenario, site=site.id))
     return tuple(turns)
 

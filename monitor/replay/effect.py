@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from forecasting.message import Figure, Template
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.replay.apart import ChildProcess, SendLine
@@ -41,7 +41,7 @@ def preview_effect(
     if months == 0:
         return {"skipped": _NOT_ASKED()}
     from_at = now - months * MONTH
-    facts: dict[str, Any] = {"from": spell(from_at), "to": spell(now), "months": months}
+    facts: dict[str, Any] = {"from": format_iso(from_at), "to": format_iso(now), "months": months}
     other = None if old is None else new
     try:
         card = run_backtest(db, new if old is None else old, from_at, now, other=other, on_progress=on_progress)

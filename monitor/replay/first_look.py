@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forecasting.message import error_text
 from monitor.config.service import parse_site
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
@@ -84,7 +84,7 @@ def lay_out_motion(path: Path, known: tuple[str, ImportOptions], quantity: str) 
                     continue
                 with suppress(ValueError):
                     value = convert(float(one.value), one.unit, "mm")
-                    rows.writerow((spell(one.at), one.station, "displacement_mm", repr(value)))
+                    rows.writerow((format_iso(one.at), one.station, "displacement_mm", repr(value)))
         yield long
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from monitor.alerting.decision.evaluate import load_facts
 from monitor.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.domain.decision import DecisionInputs, NewestEpoch, ProofFact, instant, seconds
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import RefusedError
@@ -240,7 +240,7 @@ class History:
         of_file: dict[tuple[str, int], list[str]] = {}
         for span in self._windows[index].flags:
             if span.of_file:
-                of_file.setdefault((spell(span.observed_at), span.revision), []).append(span.flag)
+                of_file.setdefault((format_iso(span.observed_at), span.revision), []).append(span.flag)
         first = (-inf, -inf, -inf)  # epoch, reception and known instant of its first revision
         stored = False
         for observed, received, revision, value, sigma, solution, flags, extra in rows:

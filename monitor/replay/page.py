@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from monitor.domain.decision import instant
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.replay.matrix import EventLabel, Span, name_class
 from monitor.replay.scorecard import ForecastGain, Run, Scorecard
 
@@ -76,7 +76,7 @@ def draw_ribbon(spans: Sequence[Span], from_s: float, to_s: float, y: int, run: 
         x = _x(span.from_s, from_s, to_s)
         width = max(_x(span.to_s, from_s, to_s) - x, 0.8)
         name = run.level_names[min(span.level, len(run.level_names) - 1)]
-        told = f"{name} {spell(instant(span.from_s))[:16]} to {spell(instant(span.to_s))[:16]}"
+        told = f"{name} {format_iso(instant(span.from_s))[:16]} to {format_iso(instant(span.to_s))[:16]}"
         colour = COLOURS[min(span.level, len(COLOURS) - 1)]
         opacity = "1" if span.level else ".25"
         bars.append(
@@ -138,7 +138,7 @@ def _axis(from_s: float, to_s: float, y: int) -> str:
         anchor = "start" if i == 0 else "end" if i == 5 else "middle"
         marks.append(
             f'<text x="{_x(at_s, from_s, to_s):.1f}" y="{y + 13}" text-anchor="{anchor}">'
-            f"{spell(instant(at_s))[:10]}</text>"
+            f"{format_iso(instant(at_s))[:10]}</text>"
         )
     return f'<line class="axis" x1="{LEFT}" x2="{WIDTH}" y1="{y}" y2="{y}"/>' + "".join(marks)
 
@@ -345,4 +345,4 @@ def spell_lead(seconds: float | None) -> str:
 
 
 def _short(at_s: float) -> str:
-    return spell(instant(at_s))[:16].replace("T", " ")
+    return format_iso(instant(at_s))[:16].replace("T", " ")

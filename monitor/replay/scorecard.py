@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from forecasting.message import Figure, Message, Template, Term, Timestamp
-from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.decision import instant, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import CONFIRMED, DISMISSED
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Site
@@ -78,10 +78,14 @@ class AlertTrace:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "ledger": self.ledger, "key": self.key, "raised_at": spell(self.turns[0].at), "peak_level": self.peak_level,
-            "over_at": None if self.over_at is None else spell(self.over_at), "reason": self.turns[0].reason,
-            "turns": [{"at": spell(t.at), "level": t.level, "reason": t.reason, "by": t.by} for t in self.turns],
-        }  # fmt: skip
+            "ledger": self.ledger,
+            "key": self.key,
+            "raised_at": format_iso(self.turns[0].at),
+            "peak_level": self.peak_level,
+            "over_at": None if self.over_at is None else format_iso(self.over_at),
+            "reason": self.turns[0].reason,
+            "turns": [{"at": format_iso(t.at), "level": t.level, "reason": t.reason, "by": t.by} for t in self.turns],
+        }
 
 
 class ReplayTotals:
@@ -117,7 +121,7 @@ class ReplayTotals:
         for change in look.decision.changes:
             if not change.repeats:
                 self._turn(change, look.at, "auto")
-            if change.ledger == Ledger.HAZARD and change.level > look.before.level:
+            if change.ledger == AlertCategory.HAZARD and change.level > look.before.level:
                 behind = {k.station for k, v in look.decision.memory.supporters.items() if v >= change.level}
                 self.raises.update(behind)
         self.levels.note(now_s, look.decision.level)
@@ -174,7 +178,7 @@ class ReplayTotals:
                 return
             trace = self._open[key] = AlertTrace(*key)
             self.alerts.append(trace)
-            if change.ledger == Ledger.HEALTH:
+            if change.ledger == AlertCategory.HEALTH:
                 # health:G1.displacement:stale, health:site:reachable, health:reference:BASE:verify
                 _, *name, kind = change.key.split(":")
                 self.health[":".join(name).partition(".")[0]][kind] += 1
@@ -444,7 +448,7 @@ class Run:
         return {
             "name": self.name, "config_version": self.config_version, "looks": self.looks,
             "level_history": [
-                {"from": spell(instant(s.from_s)), "to": spell(instant(s.to_s)), "level": s.level,
+                {"from": format_iso(instant(s.from_s)), "to": format_iso(instant(s.to_s)), "level": s.level,
                  "level_name": self.level_names[s.level]} for s in self.levels
             ],
             "alerts": [a.to_json() for a in self.alerts],
@@ -478,12 +482,19 @@ class Scorecard:
     def to_json(self) -> dict[str, Any]:
         """The whole scorecard as JSON-ready values (a dict)."""
         return {
-            "site": self.site, "site_name": self.site_name, "from": spell(self.from_at), "to": spell(self.to_at),
-            "known": dict(self.known), "lead_window_h": self.lead_s / 3600.0, "rule_version": self.rule_version,
-            "labels": [x.to_json() for x in self.labels], "runs": [r.to_json() for r in self.runs],
-            "differences": list(self.differences()), "detectors": [d.to_json() for d in self.detectors],
+            "site": self.site,
+            "site_name": self.site_name,
+            "from": format_iso(self.from_at),
+            "to": format_iso(self.to_at),
+            "known": dict(self.known),
+            "lead_window_h": self.lead_s / 3600.0,
+            "rule_version": self.rule_version,
+            "labels": [x.to_json() for x in self.labels],
+            "runs": [r.to_json() for r in self.runs],
+            "differences": list(self.differences()),
+            "detectors": [d.to_json() for d in self.detectors],
             "unproven": list(self.unproven),
-        }  # fmt: skip
+        }
 
     def differences(self) -> tuple[Message, ...]:
         """What the second configuration does otherwise than the first, one line each; empty for one run."""

@@ -17,7 +17,7 @@ from typing import Final
 
 from forecasting.message import Figure, Message, NameList, Template, Timestamp, join
 from monitor.domain.decision import Memory, instant, seconds
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.message import name_series
 from monitor.domain.observation import BROUGHT_BY, Reading
 from monitor.domain.site import SeriesSpec
@@ -215,7 +215,7 @@ def list_questions(windows: DecisionContext, corrections: Sequence[Correction]) 
         asked = [k for k in windows.memory.conditions if k.startswith(f"health:{begin}")]
         until = [seconds(parse(k.removeprefix(f"health:{begin}").removesuffix(VERIFY))) for k in asked]
         at_s = next((s for s in sorted(until) if s >= came[0]), came[-1])
-        found[f"{begin}{spell(instant(at_s))}"] = join([c.describe() for c in mine[:3]])
+        found[f"{begin}{format_iso(instant(at_s))}"] = join([c.describe() for c in mine[:3]])
     return found
 
 

@@ -23,9 +23,9 @@ from monitor.checks.machine import DatabaseFacts, Machine, is_synchronised
 from monitor.checks.site_files import SiteFolder as SitesRead
 from monitor.checks.table import look, look_for_alarms, read_rows
 from monitor.config.service import ServiceConfig, load_service
-from monitor.domain.alert import Ledger, Notification
+from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import STOPPED, spell
+from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.movement.cadence import stage_cadence
@@ -203,7 +203,7 @@ class Core:
 
     def _write_cap(self, notification: Notification) -> str:
         """The CAP message of a hazard; empty for what CAP does not warn of."""
-        if notification.ledger != Ledger.HAZARD:
+        if notification.ledger != AlertCategory.HAZARD:
             return ""
         return self.db.ask(compose_event, self.config, notification.event_id)
 
@@ -579,7 +579,7 @@ class Core:
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "host": socket.gethostname(),
             "started_at": self.started_at.isoformat(), "version": code_version(), "name": self.config.service_name,
-            "active_since": None if self.turn is None or self.turn.taken_at is None else spell(self.turn.taken_at),
+            "active_since": None if self.turn is None or self.turn.taken_at is None else format_iso(self.turn.taken_at),
             "sites": sorted(self.sites), "degraded": list(degraded), "levels": degraded,
             "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
         }  # fmt: skip

@@ -26,7 +26,7 @@ from monitor.broker.logins import lend_login
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import COMMAND
 from monitor.domain.headline import find_window
-from monitor.domain.instants import parse, spell, spell_duration
+from monitor.domain.instants import format_iso, parse, spell_duration
 from monitor.domain.observation import SiteEvent
 from monitor.domain.quantities import QUANTITIES, convert, split_suffix
 from monitor.domain.topics import ROOT
@@ -561,7 +561,7 @@ def spell_rows(rows: Sequence[Row], site: str) -> Iterator[OutgoingMessage]:
     for row in rows:
         groups[row.at, row.station].append(row)
     for number, ((at, station), group) in enumerate(groups.items()):
-        payload: dict[str, Any] = {"time": spell(at), **{r.name: r.value for r in group}}
+        payload: dict[str, Any] = {"time": format_iso(at), **{r.name: r.value for r in group}}
         sigma = {r.name: r.sigma for r in group if r.sigma is not None}
         if sigma:
             payload["sigma"] = sigma

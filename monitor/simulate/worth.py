@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.instants import spell, spell_duration
+from monitor.domain.instants import format_iso, spell_duration
 from monitor.store.models.totals import load_hindcast_errors, load_newest_issues, summarize_anomalies
 
 NETWORKS: Final = ("gru", "lstm", "graph-gru")
@@ -76,7 +76,7 @@ def judge_detectors(c: Connection) -> dict[str, dict[str, Any]]:
     return {
         str(name): {
             "scores": int(scores), "over_threshold": int(over or 0), "series": int(series), "series_over": int(where),
-            "first_over_at": None if first is None else spell(first), "budget_per_sensor_month": float(budget),
+            "first_over_at": None if first is None else format_iso(first), "budget_per_sensor_month": float(budget),
         }
         for name, scores, over, series, where, first, budget in summarize_anomalies(c)
     }  # fmt: skip

@@ -15,7 +15,7 @@ from monitor.config.service import ServiceConfig
 from monitor.config.site_schema import LevelTable, SiteFile
 from monitor.criteria.table import CRITERIA
 from monitor.criteria.tables import DwellTable
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.terms import list_keys
 
 ROOT = Path(__file__).parents[2]
@@ -133,7 +133,7 @@ def test_no_module_has_a_name_that_says_nothing():
 
 def test_the_glossary_names_what_people_meet():
     text = (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
-    for name in (*RANK, "unknown", *Ledger):
+    for name in (*RANK, "unknown", *AlertCategory):
         assert f"`{name}`" in text, name
 
 

@@ -14,7 +14,7 @@ from forecasting.kinematics.velocity import fit_velocity
 from monitor.alerting.decision import decide
 from monitor.criteria.kinds.earthquake import lowered_factor
 from monitor.criteria.table import KINDS
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
     AnomalyFact,
@@ -276,7 +276,7 @@ def law_3_sick_votes_are_pended(looks: Sequence[Look]) -> None:
             elif vote["level"] > 0 and name not in {"C", "D"}:
                 assert "maintenance" in (vote["pended"] or "maintenance"), f"{key}: {vote['pended']} though well"
         for change in look.decision.changes:
-            assert (change.ledger == Ledger.HAZARD) == (change.key == "hazard")
+            assert (change.ledger == AlertCategory.HAZARD) == (change.key == "hazard")
 
 
 def law_4_the_top_has_independent_witnesses(looks: Sequence[Look]) -> None:

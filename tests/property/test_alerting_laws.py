@@ -69,7 +69,7 @@ def _anybody(site, view, now_s):
     }  # fmt: skip
 
 
-VOTES, SPELL = decide.update_votes, records._spell_reading
+VOTES, SPELL = decide.update_votes, records._reading_to_json
 MUTANTS = {
     "1 missing data lower": (decide, "is_clear", _clear_when_missing),
     "1 flagged data count": (tracks, "_fault", _tolerant),

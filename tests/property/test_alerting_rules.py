@@ -16,7 +16,7 @@ from monitor.alerting.decision import conditions, decide
 from monitor.criteria.kinds import velocity
 from monitor.criteria.table import KINDS
 from monitor.domain import decision as records
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import AnomalyFact, DecisionInputs, FootprintFact, Memory, instant, seconds
 from monitor.domain.site import Criterion, Dwell, Threshold
@@ -90,7 +90,7 @@ def check_sick_votes_are_pended(looks: Sequence[Look]) -> None:
             elif vote["level"] > 0 and name not in {"C", "D"}:
                 assert not vote["pended"], f"{key} is set aside though its series is well: {vote['pended']}"
         for change in look.decision.changes:
-            assert (change.ledger == Ledger.HAZARD) == (change.key == "hazard")
+            assert (change.ledger == AlertCategory.HAZARD) == (change.key == "hazard")
 
 
 def check_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
@@ -491,7 +491,7 @@ def _timeless(item, spec, quantity, at_s, now_s):
     return f"flag {item.flags[0]}" if item.flags else None
 
 
-ORIGINAL_VOTES, ORIGINAL_SPELL, ORIGINAL_COMPONENTS = decide.update_votes, records._spell_reading, tracks._values
+ORIGINAL_VOTES, ORIGINAL_SPELL, ORIGINAL_COMPONENTS = decide.update_votes, records._reading_to_json, tracks._values
 FALLING = [
     quiet(s, motions={"A": Motion(9.0, 16, 30), "B": Motion(9.0, 16, EPOCHS)}, gaps={"B": (32, EPOCHS)})
     for s in range(4)

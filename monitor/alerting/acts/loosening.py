@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Message, Template, Term
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.fusion import Clause, Fusion, list_leaves
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.site import Criterion, Recipient, Site, Station, find_renamed, rename_stations
@@ -331,8 +331,8 @@ def _recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -
     after = {r.name: r for r in new}
     for recipient in old:
         name, now = _RECIPIENT(name=recipient.name), after.get(recipient.name)
-        mine = {n for n in recipient.levels if n >= high and Ledger.HAZARD in recipient.ledgers}
-        if not mine and Ledger.HEALTH not in recipient.ledgers:
+        mine = {n for n in recipient.levels if n >= high and AlertCategory.HAZARD in recipient.ledgers}
+        if not mine and AlertCategory.HEALTH not in recipient.ledgers:
             continue
         if now is None:
             found.append(_RECIPIENT_GONE(name=recipient.name))

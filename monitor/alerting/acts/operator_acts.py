@@ -12,11 +12,11 @@ from forecasting.message import Message, MessageList, NameList, Template, Term, 
 from monitor.alerting.decision.conditions import HAZARD_KEY
 from monitor.alerting.decision.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
 from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two, require_shared
-from monitor.domain.alert import Actor, AlertChange, Ledger
+from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
-from monitor.domain.instants import spell
-from monitor.domain.keys import RuleKey, station_asked
+from monitor.domain.instants import format_iso
+from monitor.domain.keys import RuleKey, station_of_question
 from monitor.domain.message import OF_LEVEL
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -107,9 +107,14 @@ def order_level_of(
     if level != memory.level:
         data_time = None if memory.newest_s is None else instant(memory.newest_s)
         change = AlertChange(
-            ledger=Ledger.HAZARD, key=HAZARD_KEY, level=level, open=level > 0, reason=sentence, data_time=data_time,
+            ledger=AlertCategory.HAZARD,
+            key=HAZARD_KEY,
+            level=level,
+            open=level > 0,
+            reason=sentence,
+            data_time=data_time,
             evidence="{}",
-        )  # fmt: skip
+        )
         apply_changes(
             c, site.id, [change], site=site, recipients=site.recipients, actor=actor, now=now, decision_id=basis,
             rule_version=rule_version(site),
@@ -232,7 +237,7 @@ def note_questions(
     c: Connection, site_id: str, keys: Collection[str], actor: Actor, sentence: Message, now: datetime
 ) -> None:  # fmt: skip
     """Write what a person said into the chain of the open alerts that ask it."""
-    for alert in load_alerts(c, site_id, open_only=True, ledger=str(Ledger.HEALTH)):
+    for alert in load_alerts(c, site_id, open_only=True, ledger=str(AlertCategory.HEALTH)):
         if step_of_alert(alert.key) in keys:
             add_note(c, alert.id, actor, sentence, now)
 
@@ -242,7 +247,7 @@ def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
     with db.read() as c:
         row = find_state(c, site_id)
     signed = {} if row is None else Memory.read(row.state).signed
-    return next((s for k, s in signed.items() if key in {k, station_asked(k)}), None)
+    return next((s for k, s in signed.items() if key in {k, station_of_question(k)}), None)
 
 
 def _sign(memory: Memory, names: Sequence[str], signature: Signature) -> Memory:
@@ -288,7 +293,15 @@ def freeze_act(
 ) -> int:
     """Keep what a person's act found and left, as a decision of its own; returns its number."""
     frozen: Mapping[str, Any] = {
-        "format": FORMAT, "act": act, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
-        "now": spell(now), "actor": actor.name, "memory": before.spell(), "after": after.spell(), "sentence": sentence,
-    }  # fmt: skip
+        "format": FORMAT,
+        "act": act,
+        "site": site.id,
+        "config_sha256": site.version,
+        "code_version": code_version(),
+        "now": format_iso(now),
+        "actor": actor.name,
+        "memory": before.spell(),
+        "after": after.spell(),
+        "sentence": sentence,
+    }
     return add_decision(c, site.id, now, site.version, canonical_json(frozen))

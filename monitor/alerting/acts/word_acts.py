@@ -19,7 +19,7 @@ from monitor.alerting.acts.operator_acts import (
 from monitor.alerting.decision.signatures import require_shared
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
-from monitor.domain.keys import station_asked
+from monitor.domain.keys import station_of_question
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -71,9 +71,9 @@ def find_operator_answer(memory: Memory, key: str) -> OperatorAnswer | None:
 
     The answer to a step that is over, and of which nothing is asked any more, cannot be taken back.
     """
-    words = {k: s.by for k, s in memory.signed.items() if key in {k, station_asked(k)}}
+    words = {k: s.by for k, s in memory.signed.items() if key in {k, station_of_question(k)}}
     answers = {
-        k: a for k, a in memory.answers.items() if k == key or (key == station_asked(k) and k in memory.steps)
+        k: a for k, a in memory.answers.items() if k == key or (key == station_of_question(k) and k in memory.steps)
     }  # fmt: skip
     return OperatorAnswer(words, answers) if words or answers else None
 
@@ -98,7 +98,7 @@ def list_words(c: Connection) -> list[WaitingWord]:
         alerts = load_alerts(c, site.id, open_only=True) if signed else []
         asked = {step_of_alert(alert.key): alert.id for alert in alerts}
         for key, word in signed.items():
-            question = key if key in asked else station_asked(key) or key
+            question = key if key in asked else station_of_question(key) or key
             found[site.id, question, word.by] = WaitingWord(
                 site.id, question, word.by, word.answer, asked.get(question)
             )  # fmt: skip

@@ -20,7 +20,7 @@ from forecasting.message import gather, spread
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.audit.recompute import recompute
 from monitor.config.service import parse_site
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.errors import ConfigError, RefusedError
 from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
@@ -265,7 +265,7 @@ def _describe(row: DecisionRow, material: Material) -> dict[str, Any]:
 
 
 def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}
 
 
 def _spell(at: datetime | None) -> str:

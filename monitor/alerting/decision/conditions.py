@@ -28,12 +28,12 @@ from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
 from monitor.alerting.decision.situation import Observability, Situation
 from monitor.criteria.kinds.earthquake import list_inspections
-from monitor.domain.alert import OVER, AlertChange, Ledger
+from monitor.domain.alert import OVER, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.headline import StationRate
 from monitor.domain.instants import parse
-from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_roots, list_children, stale_key
+from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
 from monitor.domain.message import GROWN, OF_LEVEL
 from monitor.domain.site import Criterion, Site
@@ -202,7 +202,7 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         ]  # fmt: skip
         return newest_s is None or not ends or newest_s > min(ends)
 
-    roots = find_roots(
+    roots = find_silence_causes(
         list_children(site), silent, lambda place: has_missed(place, 1.5),
         lambda place: has_missed(place, GONE), waited_until_s,
         windows.memory.conditions, now_s, spoke_since,
@@ -394,7 +394,7 @@ def list_changes(
         summary = canonical_json({k: evidence[k] for k in ("sentence", "votes", "steps", "common", "held_by", "at")})
         changes.append(
             AlertChange(
-                ledger=Ledger.HAZARD, key=HAZARD_KEY, level=after.level, open=after.level > 0,
+                ledger=AlertCategory.HAZARD, key=HAZARD_KEY, level=after.level, open=after.level > 0,
                 reason=growth or evidence["sentence"], data_time=data_time, evidence=summary,
                 repeats=growth is not None,
             )
@@ -409,7 +409,7 @@ def list_changes(
             changes.append(replace(change, notify=not (is_told and by_it)))
         elif new is None and old is not None:
             changes.append(_change(key, old, OVER(text=_find_fact(old.reason)), data_time, is_open=False))
-    assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == Ledger.HAZARD)
+    assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == AlertCategory.HAZARD)
     return tuple(changes)
 
 
@@ -462,7 +462,7 @@ def _along(rate: StationRate, value: float) -> float:
 def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:
     evidence = canonical_json({"key": key, "since_s": condition.since_s, "reason": condition.reason})
     return AlertChange(
-        ledger=Ledger(condition.ledger), key=key, level=condition.level, open=is_open, reason=reason,
+        ledger=AlertCategory(condition.ledger), key=key, level=condition.level, open=is_open, reason=reason,
         data_time=data_time, evidence=evidence,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from monitor.criteria.scope import reach_s, wanted_series
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Decision, DecisionInputs, Memory, ProofFact, instant
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
@@ -254,7 +254,7 @@ def freeze(site: Site, memory: Memory, view: DecisionInputs, decision: Decision,
     outcome = decision.spell()
     return {
         "format": FORMAT, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
-        "now": spell(now), "memory": memory.spell(), "view": view.spell(), "outcome": outcome,
+        "now": format_iso(now), "memory": memory.spell(), "view": view.spell(), "outcome": outcome,
         "sentence": decision.evidence["sentence"],
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.cli.identity import acting, name_helper, prove
 from monitor.cli.session import Commands, open_database, read_service, require_any, say, show, tell_progress
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError, SlopewardError
 from monitor.jobs import housekeeping
 from monitor.store.database import audit
@@ -146,9 +146,11 @@ def prune_old(
                 "quarantine": limits.quarantine_before_at,
             }.items():
                 line = (
-                    f"{what}: all are kept" if before_at is None else f"{what}: those before {spell(before_at)} may go"
+                    f"{what}: all are kept"
+                    if before_at is None
+                    else f"{what}: those before {format_iso(before_at)} may go"
                 )
-                show({"what": what, "before": None if before_at is None else spell(before_at)}, line)
+                show({"what": what, "before": None if before_at is None else format_iso(before_at)}, line)
             return
         sweep = prune.Sweep(db, limits, now)
         sweep.run()

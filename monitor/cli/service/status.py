@@ -22,7 +22,7 @@ from monitor.cli.session import (
     tell_instant,
 )
 from monitor.config.service import ServiceConfig, scan_sites
-from monitor.domain.instants import parse, spell_age
+from monitor.domain.instants import format_age, parse
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, StoreError
 from monitor.store.alerting.sites import load_sites_summary
@@ -200,4 +200,4 @@ def describe_age(at: datetime | None, now: datetime) -> str:
     >>> describe_age(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 2, tzinfo=UTC)), describe_age(None, None)
     ('2 h ago', 'never')
     """
-    return "never" if at is None else f"{spell_age(now - at)} ago"
+    return "never" if at is None else f"{format_age(now - at)} ago"

@@ -14,9 +14,9 @@ from monitor.cli.identity import SERVICE_SITE, act_by_two, acting, narrow_to_rea
 from monitor.cli.people.teams import By
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
-from monitor.domain.alert import Actor, Ledger
-from monitor.domain.causes import gather, say_cause
-from monitor.domain.instants import spell
+from monitor.domain.alert import Actor, AlertCategory
+from monitor.domain.causes import describe_cause, gather
+from monitor.domain.instants import format_iso
 from monitor.domain.message import name_level
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -78,8 +78,8 @@ def list_(
 
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """
-    if ledger is not None and ledger not in list(Ledger):
-        raise RefusedError(f"--ledger: expected one of: {', '.join(Ledger)}, got {ledger!r}")
+    if ledger is not None and ledger not in list(AlertCategory):
+        raise RefusedError(f"--ledger: expected one of: {', '.join(AlertCategory)}, got {ledger!r}")
     with session.open_database() as db, db.read() as c:
         found = store.load_alerts(
             c, narrow_to_reader(c, site), open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
@@ -95,7 +95,7 @@ def list_(
             members = [alert, *others]
             numbers = ", ".join(str(a.id) for a in members)
             at = session.tell_instant(alert.raised_at, zones(alert.site))
-            cause = say_cause([a.key for a in members])
+            cause = describe_cause([a.key for a in members])
             print(f"{alert.id:>5} {at} {alert.site} {alert.ledger}: {cause} (alerts {numbers})")
             continue
         word = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
@@ -365,4 +365,4 @@ def _facts(alert: Alert) -> dict[str, Any]:
 
 
 def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}

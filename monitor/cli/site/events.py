@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from monitor.cli import session
 from monitor.cli.identity import act_by_two, acting, narrow_to_reader, prove
 from monitor.domain.alert import COMMAND, Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import tidy_text
 from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
@@ -91,9 +91,16 @@ def add(
             f"{who.name!r} has no open account as operator: the event annotates, and explains no step until confirmed"
         )
     session.show(
-        {"event_id": number, "site": place.id, "kind": kind, "from": spell(begin), "to": spell(end), "by": who.name},
+        {
+            "event_id": number,
+            "site": place.id,
+            "kind": kind,
+            "from": format_iso(begin),
+            "to": format_iso(end),
+            "by": who.name,
+        },
         f"{place.id}: {kind} noted as event {number}",
-    )  # fmt: skip
+    )
 
 
 def _stand_behind(c: Connection, number: int, who: Actor, text: str, now: datetime) -> bool:

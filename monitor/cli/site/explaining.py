@@ -11,7 +11,7 @@ import typer
 from monitor.cli.identity import require_readable
 from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, open_database, say, show
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
@@ -59,8 +59,8 @@ def _tell(
     """What there is to say of an alert, for programs and for people, with times of the zone in use."""
     frozen, inputs, told = _read(row, source)
     facts: dict[str, Any] = {
-        **{k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
-        "at": spell(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
+        **{k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
+        "at": format_iso(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
         "code_version": row.code_version, "config_sha256": row.config_sha256,
         "inputs": inputs, "evidence": frozen,
     }  # fmt: skip

@@ -16,7 +16,7 @@ from monitor.cli.identity import name_helper
 from monitor.cli.session import options, print_json, read_service, say
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.domain.instants import spell, spell_duration
+from monitor.domain.instants import format_iso, spell_duration
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
@@ -420,7 +420,7 @@ def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, acce
         if site.criteria
         else "without any bound, so nothing can raise one"
     )
-    say(f"levels from {spell(card.from_at)[:16]} to {spell(card.to_at)[:16]}, {bounds}:")
+    say(f"levels from {format_iso(card.from_at)[:16]} to {format_iso(card.to_at)[:16]}, {bounds}:")
     answer(card, None)
 
 

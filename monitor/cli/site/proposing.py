@@ -15,7 +15,7 @@ from monitor.cli.identity import narrow_to_reader, prove, require_readable
 from monitor.cli.people.teams import By
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, open_service, require_any, say, show
 from monitor.config.service import parse_site
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
 from monitor.store.alerting.sites import Proposal
@@ -71,7 +71,9 @@ def proposals(
         check_site(c, site, found)
     for one in found:
         mark = ", loosens a high level" if one.loosens_high else ""
-        line = f"{one.id:>4} {spell(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
+        line = (
+            f"{one.id:>4} {format_iso(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
+        )
         show(_facts(one), line)
     require_any(found, "no proposal")
 
@@ -129,13 +131,13 @@ def _where(number: int) -> Callable[[Connection], str | None]:
 
 
 def _facts(one: Proposal) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(one).items() if k != "source"}
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(one).items() if k != "source"}
 
 
 def _print(one: Proposal) -> None:
     lines = [f"proposal {one.id} of {one.site}, {one.state}, by {one.author}: {one.reason}"]
     if one.decided_at is not None:
-        lines.append(f"  {one.state} {spell(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
+        lines.append(f"  {one.state} {format_iso(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
     lines += [f"  {d['key']}: {_say(d['old'])} -> {_say(d['new'])}" for d in one.differences or ()]
     effect: Mapping[str, Any] = one.effect or {}
     if one.loosens_high:

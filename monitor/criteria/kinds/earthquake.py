@@ -17,7 +17,7 @@ from monitor.criteria.kinds.scene import AND_MORE
 from monitor.criteria.places import Places
 from monitor.criteria.tables import CriterionTable, Share, add_params, refuse_falling
 from monitor.domain.decision import Condition, DecisionInputs, EventFact, Memory, instant
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site, Threshold, once_per_site
@@ -257,7 +257,7 @@ def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: fl
 
 def inspection_key(criterion: Criterion, event: EventFact) -> str:
     """How an answer names the question that the first earthquake of a group opened: `inspect:<criterion>@<instant>`."""
-    return f"{INSPECT}{criterion.id}@{spell(instant(event.from_s))}"
+    return f"{INSPECT}{criterion.id}@{format_iso(instant(event.from_s))}"
 
 
 def lowered_factor(site: Site, view: DecisionInputs, now_s: float) -> float:

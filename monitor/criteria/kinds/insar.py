@@ -11,7 +11,7 @@ from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import AroundTable, DepthBound, Share, Sureness, add_params
 from monitor.domain.decision import PointFact
-from monitor.domain.instants import spell_delay
+from monitor.domain.instants import format_delay
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -84,7 +84,7 @@ def _judge(criterion: Criterion, windows: DecisionContext, witness: str, fact: P
         station=str(fact.station), rate=Figure(fact.rate_mm_per_day, ".3f"),
         error=Figure(fact.error_mm_per_day, ".3f"), zone=fact.zone, points=Figure(fact.points, "d"),
         acquisitions=Figure(fact.epochs, "d"), at=Timestamp(fact.newest_s),
-        duration=spell_delay(max(0.0, latency_s)),
+        duration=format_delay(max(0.0, latency_s)),
     )  # fmt: skip
     reason = join([moves, _ACROSS])
     return Assessment(

@@ -10,7 +10,7 @@ from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import AroundTable, add_params
 from monitor.domain.decision import FootprintFact, instant
-from monitor.domain.instants import spell_delay
+from monitor.domain.instants import format_delay
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import SCENE
@@ -82,7 +82,7 @@ def assess_scenes(criterion: Criterion, windows: DecisionContext) -> tuple[Asses
     reason = _explain_change(first, near)
     reason = AND_MORE(text=reason, n=more) if more else reason
     late_s = first.received_s - first.acquired_s  # a vote is as old as the image
-    reason = _KNOWN_LATER(text=reason, duration=spell_delay(late_s)) if late_s > 0.0 else reason
+    reason = _KNOWN_LATER(text=reason, duration=format_delay(late_s)) if late_s > 0.0 else reason
     return (
         Assessment(criterion.id, SCENE, level, level, heard=True, newest_s=first.acquired_s, reason=reason,
                    facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,

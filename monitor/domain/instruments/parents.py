@@ -69,7 +69,7 @@ def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Roots:
+class SilenceCauses:
     """What silent series are told by: the parent of each group, those told a little later, and those told already."""
 
     pages: Mapping[Parent, frozenset[Place]]
@@ -77,7 +77,7 @@ class Roots:
     told: frozenset[Place] = frozenset()
 
 
-def find_roots(
+def find_silence_causes(
     children: Mapping[Parent, Collection[Place]],
     silent: Mapping[Place, float],
     is_late: Callable[[Place], bool],
@@ -86,7 +86,7 @@ def find_roots(
     paged: Collection[str],
     now_s: float,
     spoke_since: Callable[[Place, Collection[Place]], bool] = lambda *_: True,
-) -> Roots:
+) -> SilenceCauses:
     """Parents that explain silent series, the one with the most of them first.
 
     A parent is the cause when none of its children speaks. Some of them may still be within the time that their own
@@ -142,7 +142,7 @@ def find_roots(
                 break
         else:
             break
-    return Roots(pages, frozenset(waiting), frozenset(told))
+    return SilenceCauses(pages, frozenset(waiting), frozenset(told))
 
 
 def _is_told(

@@ -12,7 +12,7 @@ from detection.imagery.errors import hide_folder
 from detection.imagery.weights_file import spell_own
 from forecasting.message import Message, Template, Timestamp
 from monitor.domain.alert import health_alarm
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import name_of
 from monitor.store.alerting.alerts import load_alerts, tell_site
@@ -51,7 +51,7 @@ def store_waiting(
     name = name_of(entry)
     row = SceneRow(
         _name_row(site, name, WAITING), site.id, name, None, "single", _format_path(entry), now, WAITING,
-        shorten(reason, entry), run={"fingerprint": print_, "looked_at": spell(now)},
+        shorten(reason, entry), run={"fingerprint": print_, "looked_at": format_iso(now)},
     )  # fmt: skip
     db.do(save_scene, row, [], now)
     return f"waiting: {row.error}" if not at_once else f"waiting: {row.error}; {_notify(db, site, row, now, now)}"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, and_, bindparam, case, delete, func, insert, select
 
 from forecasting.message import read_columns, read_message
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json, code_version, digest_text
 from monitor.domain.decision import (
     AnomalyFact,
@@ -412,7 +412,7 @@ def find_asks_at(c: Connection, site: str, top: int, at: datetime) -> dict[str, 
     frozen = c.execute(
         select(d.evidence)
         .join(t.alert, a.decision_id == d.id)
-        .where(a.site == site, a.ledger == Ledger.HAZARD, ~a.exercise, a.raised_at <= at)
+        .where(a.site == site, a.ledger == AlertCategory.HAZARD, ~a.exercise, a.raised_at <= at)
         .order_by(a.raised_at.desc(), a.id.desc())
         .limit(1)
     ).scalar()

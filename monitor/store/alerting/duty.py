@@ -16,7 +16,7 @@ from forecasting.message import Template
 from monitor.domain.alert import Actor, AlertState
 from monitor.domain.duty import rota
 from monitor.domain.duty.local_time import local_day
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Recipient, Team
 from monitor.errors import NotFoundError, RefusedError
@@ -197,13 +197,13 @@ def add_plan(
         raise RefusedError(_ODD_PLAN(team=team.name, problem=str(error))) from None
     first = begins or local_day(valid_from, team.zone)
     monday = first - timedelta(days=first.weekday())
-    plan = rota.spell_plan(weeks, turns)
+    plan = rota.format_plan(weeks, turns)
     number = add_row(
         c, t.duty_rota, site=team.site, team=team.name, valid_from=valid_from, begins=monday.isoformat(),
         zone=team.zone, plan=plan, by=actor.name, reason=reason, added_at=now,
     )  # fmt: skip
     detail = {
-        "site": team.site, "team": team.name, "valid_from": spell(valid_from), "begins": monday.isoformat(),
+        "site": team.site, "team": team.name, "valid_from": format_iso(valid_from), "begins": monday.isoformat(),
         "plan": plan, "reason": reason,
     }  # fmt: skip
     add_audit(c, actor, "duty.plan", f"duty_rota:{number}", detail, now)
@@ -250,9 +250,14 @@ def add_change(
         person_in=into or None, by=actor.name, reason=reason, added_at=now,
     )  # fmt: skip
     detail = {
-        "site": team.site, "team": team.name, "from": spell(from_at), "to": spell(to_at), "out": out, "in": into,
+        "site": team.site,
+        "team": team.name,
+        "from": format_iso(from_at),
+        "to": format_iso(to_at),
+        "out": out,
+        "in": into,
         "reason": reason,
-    }  # fmt: skip
+    }
     add_audit(c, actor, "duty.swap", f"duty_override:{number}", detail, now)
     lay_out(c, team, now)
     return number
@@ -414,11 +419,11 @@ def gather_open(c: Connection, site: str, now: datetime, tell: Tell) -> dict[str
         "alerts": alerts[:MOST], "alerts_count": len(alerts),
         "shelved": [a["alert_id"] for a in alerts if a["state"] == AlertState.SHELVED][:MOST],
         "sick": sick[:MOST],
-        "reports": [{"at": spell(x.at), "kind": x.kind, "text": x.text, "by": x.by} for x in seen],
+        "reports": [{"at": format_iso(x.at), "kind": x.kind, "text": x.text, "by": x.by} for x in seen],
         "maintenance": [
-            {"station": x.station, "to_at": spell(x.to_at), "reason": x.reason, "by": x.by} for x in work
+            {"station": x.station, "to_at": format_iso(x.to_at), "reason": x.reason, "by": x.by} for x in work
         ],
-        "since": spell(since),
+        "since": format_iso(since),
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from forecasting.message import NameList, Template, Timestamp
 from monitor.domain.alert import COMMAND, PAGE, Actor
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.decision import EventFact, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
@@ -58,9 +58,9 @@ def add_event(
     number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
     detail = {
-        "event": number, "kind": item.kind, "from": spell(item.from_at), "via": via,
+        "event": number, "kind": item.kind, "from": format_iso(item.from_at), "via": via,
         **({} if is_person else {"said_by": by}),
-        **({} if known_from is None else {"known_from": spell(known_from)}),
+        **({} if known_from is None else {"known_from": format_iso(known_from)}),
     }  # fmt: skip
     who = actor or (Actor(by, "person", via) if is_person else Actor(via, "program"))
     add_audit(c, who, "event.add", f"site:{item.site}", detail, received_at)
@@ -87,7 +87,7 @@ def find_event_kind(c: Connection, event_id: int, site: str) -> str:
 
 
 def _digest(item: SiteEvent) -> str:
-    facts = spell_record(item) | {"from_at": spell(item.from_at), "to_at": spell(item.to_at)}
+    facts = spell_record(item) | {"from_at": format_iso(item.from_at), "to_at": format_iso(item.to_at)}
     return digest_text(canonical_json(facts))
 
 
@@ -132,7 +132,13 @@ def confirm_event(
         "reason": reason,
     }  # fmt: skip
     add_row(c, t.event_confirmation, **values)
-    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "via": values["via"], "reason": reason}
+    detail = {
+        "event": event_id,
+        "kind": row.kind,
+        "from": format_iso(row.from_at),
+        "via": values["via"],
+        "reason": reason,
+    }
     add_audit(c, actor, "event.confirm", f"site:{row.site}", detail, now)
     return (*known, actor.name)
 
@@ -158,7 +164,7 @@ def withdraw_event(
     """
     row = _take_hold(c, event_id, actor, reason)
     c.execute(update(t.site_event).where(t.site_event.c.id == event_id).values(**_gone(actor, now)))
-    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "reason": reason}
+    detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(c, actor, "event.withdraw", f"site:{row.site}", detail, now)
 
@@ -190,7 +196,7 @@ def withdraw_confirmation(
         names = load_words(c, [event_id], now).get(event_id, ())
         raise NotFoundError(f"{of} does not stand behind event {event_id}; who does: {', '.join(names) or 'nobody'}")
     c.execute(update(t.event_confirmation).where(k.id.in_(mine)).values(**_gone(actor, now)))
-    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "of": of, "reason": reason}
+    detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "of": of, "reason": reason}
     add_audit(c, actor, "event.unconfirm", f"site:{row.site}", detail, now)
     return load_words(c, [event_id], now).get(event_id, ())
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
-from monitor.domain.instants import spell, spell_duration
+from monitor.domain.instants import format_iso, spell_duration
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -79,7 +79,7 @@ def add_maintenance(
         second_by=None if second is None else second.name, reason=reason, added_at=now,
     )  # fmt: skip
     detail = {
-        "site": site_id, "station": station, "from": spell(from_at), "to": spell(to_at), "reason": reason,
+        "site": site_id, "station": station, "from": format_iso(from_at), "to": format_iso(to_at), "reason": reason,
         "second_by": None if second is None else second.name,
     }  # fmt: skip
     add_audit(c, actor, "maintenance.add", f"maintenance:{number}", detail, now)

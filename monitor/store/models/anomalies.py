@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from detection.anomaly.certain.units import FACTORS
 from detection.anomaly.errors import InputError
-from monitor.domain.instants import epoch_s, from_epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.instruments.watched import Group, list_groups
 from monitor.domain.observation import is_fit
 from monitor.domain.site import Site
@@ -77,7 +77,10 @@ _COLUMNS: Final = {
 
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
     """Add scores; an epoch is scored once per detector. Returns how many were new."""
-    spelled, scored_at = {at: spell(at) for at in {row.at for row in rows}}, spell(now)  # most rows have the same
+    spelled, scored_at = (
+        {at: format_iso(at) for at in {row.at for row in rows}},
+        format_iso(now),
+    )  # most rows have the same
     values = [
         (
             r.series_id, spelled[r.at], r.detector, r.score, r.threshold, r.budget, r.kind, r.alerted, r.model_hash,

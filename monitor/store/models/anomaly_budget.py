@@ -13,7 +13,7 @@ from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
 from forecasting.message import Figure, Message, Template
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import DISMISSED
 from monitor.domain.instruments.watched import MOTION, list_groups
 from monitor.domain.site import Site
@@ -258,7 +258,7 @@ def _load_alarms(
             known += shown
             continue
         alarms.append(correction.Alarm(max(r.score * r.factor / r.threshold for r in run if r.threshold), word, shown))
-        places.append((int(first.series_id), spell(first.at)))
+        places.append((int(first.series_id), format_iso(first.at)))
     return tuple(alarms), tuple(places), known
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError
 from monitor.store.database.rows import insert_rows, load_records, save_rows, spell_record
@@ -118,7 +118,7 @@ def save_rates(c: Connection, lines: Mapping[int, Fitted]) -> None:
         c, "point_rate", _RATE,
         [
             (point, one.rate_mm_per_year, one.error_mm_per_year, one.epochs,
-             *(None if at is None else spell(at) for at in (one.from_at, one.newest_at)))
+             *(None if at is None else format_iso(at) for at in (one.from_at, one.newest_at)))
             for point, one in lines.items()
         ],
     )  # fmt: skip
@@ -251,5 +251,5 @@ def load_point(c: Connection, one: SetOfPoints, pid: str, at: datetime) -> dict[
     return {
         "latitude": place.latitude, "longitude": place.longitude, "height_m": place.height_m,
         "rate_mm_per_year": line.rate_mm_per_year, "error_mm_per_year": line.error_mm_per_year, "epochs": line.epochs,
-        "at": [spell(at) for at, _ in kept], "value_mm": [round(value * per_mm, 3) for _, value in kept],
+        "at": [format_iso(at) for at, _ in kept], "value_mm": [round(value * per_mm, 3) for _, value in kept],
     }  # fmt: skip

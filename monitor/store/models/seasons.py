@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import instant
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.store.database.rows import save_rows
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -33,7 +33,7 @@ def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) ->
             "series_id": series_id, "computed_at": now, "first_at": first_at, "last_at": last_at,
             **{name: getattr(one, name) for name in _AS_FOUND}, "code_version": code_version(),
             "components": [
-                [spell(instant(at)), *(round(v, PLACES) for v in values)]
+                [format_iso(instant(at)), *(round(v, PLACES) for v in values)]
                 for at, *values in zip(one.at_s, *columns, strict=True)
             ],
             "day_parts": [

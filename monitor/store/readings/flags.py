@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, String, and_, func, insert, literal, not_, or_, select, text
 
 from forecasting.message import Template, gather
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Expected, Site
 from monitor.store.readings.observations import SeriesRow, load_series, rank
 from monitor.store.schema.tables import observation, observation_flag
@@ -65,7 +65,7 @@ def _renew_range(c: Connection, row: SeriesRow, expected: Expected, now: datetim
 
 def _append(c: Connection, series_id: int, flag: str, now: datetime, which: ColumnElement[bool], o: Any) -> int:
     chosen = select(
-        o.series_id, o.observed_at, o.revision, literal(flag), literal(spell(now), String(27)), literal(BY),
+        o.series_id, o.observed_at, o.revision, literal(flag), literal(format_iso(now), String(27)), literal(BY),
         literal(OF_FILE.english), literal(OF_FILE.id), literal("{}"),
     ).where(o.series_id == series_id, which)  # fmt: skip
     columns = [

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, update
 
 from forecasting.message import join
 from monitor.domain.decision import Memory, Step
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.database.audit import verify_chain
 from monitor.store.schema.tables import (
     alert,
@@ -64,7 +64,7 @@ def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, databas
 
 def test_a_person_says_what_a_step_was(client, database, filled):
     at = NOW - timedelta(minutes=20)
-    key = f"G1@{spell(at)}"
+    key = f"G1@{format_iso(at)}"
     step = Step(epoch_s(at), epoch_s(at), 31.0, 1, "pending", join(["jump of 31 mm"]))
     with database.write() as c:
         state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).spell()
@@ -89,7 +89,7 @@ def test_a_person_says_what_a_step_was(client, database, filled):
 
 def test_what_hides_a_high_level_needs_the_signature_of_a_second_person_on_the_page(client, database):
     at = NOW - timedelta(minutes=20)
-    key = f"G1@{spell(at)}"
+    key = f"G1@{format_iso(at)}"
     step = Step(epoch_s(at), epoch_s(at), 310.0, 3, "movement", join(["jump of 310 mm: silence followed it"]))
     with database.write() as c:
         state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).spell()

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, update
 from forecasting.message import join
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Step
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.alerting.offsets import add_offset, load_offset_facts
 from monitor.store.people import users
 from monitor.store.people.countersign import SharedAct, find_first, find_site, keep_first, load_waiting
@@ -22,7 +22,7 @@ from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
 
 AT = NOW - timedelta(minutes=20)
-KEY = f"G1@{spell(AT)}"
+KEY = f"G1@{format_iso(AT)}"
 
 
 @pytest.fixture

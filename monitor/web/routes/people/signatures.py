@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Template, Term
 from monitor.alerting.acts.word_acts import TAKEN_BACK, WaitingWord, list_words
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
@@ -107,7 +107,7 @@ def _describe_change(change: Proposal) -> dict[str, Any]:
 
 
 def _find_newest(c: Connection, site: str, key: str) -> int | None:
-    return next((a.id for a in load_alerts(c, site, ledger=str(Ledger.HEALTH)) if a.key == key), None)
+    return next((a.id for a in load_alerts(c, site, ledger=str(AlertCategory.HEALTH)) if a.key == key), None)
 
 
 def _row(what: str, subject: str, by: str, site: str | None, **rest: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from monitor.domain.decision import (
     seconds,
 )
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.keys import StepKey, read_support
 from monitor.domain.site import Criterion, Dwell, Threshold
 from monitor.series import neighbours
@@ -449,7 +449,7 @@ def test_an_event_that_is_declared_late_takes_back_nothing():
 # ---- answers ---------------------------------------------------------------------------------------------------
 def test_every_cause_means_no_movement():
     for cause in steps_module.CAUSES:
-        looks = answered(22, f"A@{spell(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
+        looks = answered(22, f"A@{format_iso(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
         assert set(levels(looks)) == {0}, cause
         assert not any("verify" in k for k in looks[-1].decision.memory.conditions)
 
