@@ -221,7 +221,7 @@ class DecisionInputs:
     offsets: tuple[OffsetFact, ...] = ()
     proofs: tuple[ProofFact, ...] = ()  # empty: no criterion has to prove that it may count
 
-    def spell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
         return {
             "readings": {k: [_reading_to_json(r) for r in v] for k, v in sorted(self.readings.items())},
@@ -375,7 +375,7 @@ class Memory:
     unheard: Mapping[Support, float] = field(default_factory=dict)
     reported: Mapping[str, float] = field(default_factory=dict)
 
-    def spell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
         found = _read_fields(self)
         for name, value in found.items():
@@ -392,11 +392,11 @@ class Memory:
 
     def rename(self, names: Mapping[str, str]) -> "Memory":
         """What it holds of stations under the ids that they have now; open conditions end under the old ones."""
-        told = self.spell()
+        renamed = self.to_json()
         for name in _MAPPINGS:
             if name != "conditions":
-                told[name] = {rename_key(key, names): value for key, value in told[name].items()}
-        return Memory.read(told).in_order()
+                renamed[name] = {rename_key(key, names): value for key, value in renamed[name].items()}
+        return Memory.read(renamed).in_order()
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "Memory":
@@ -443,11 +443,11 @@ class Decision:
     next_due_s: float | None
     rates: tuple[StationRate, ...] = ()  # what every vote on a rate measured
 
-    def spell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The outcome as JSON-ready values; equal decisions spell equally."""
         plain = ("level", "observability", "reachable_level", "witnesses_available")
         return {
-            "memory": self.memory.spell(),
+            "memory": self.memory.to_json(),
             **{name: getattr(self, name) for name in plain},
             "health": [_record_to_json(h) for h in self.health],
             "changes": [

@@ -130,18 +130,18 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
         site: the declaration that it was decided by; None where no program can read it any more.
         level: that stands.
     """
-    told = read_outcome(frozen)
-    if site is None or level <= 0 or not told:
+    outcome = read_outcome(frozen)
+    if site is None or level <= 0 or not outcome:
         return None
-    asking = _list_asking(told, level)
-    if found := find_moving(list_rates(told, site), site, level):
+    asking = _list_asking(outcome, level)
+    if found := find_moving(list_rates(outcome, site), site, level):
         return found
-    for assessment in told.get("words", ()):
+    for assessment in outcome.get("words", ()):
         if VoteKey(assessment["criterion"], assessment["station"]) in asking and assessment["reason"]:
             station, reason = assessment["station"], _read_reason(assessment)
             return Headline(TEXT_OF(name=station, text=reason), TEXT_OF(name=station, text=find_first(reason)),
                             tuple(dict.fromkeys(key.station for key in asking)))  # fmt: skip
-    for key, step in told.get("steps", _NOTHING).items():
+    for key, step in outcome.get("steps", _NOTHING).items():
         if step["level"] >= level and "pended" not in step:
             station, reason = StepKey.read(key).station, _read_reason(step)
             return Headline(TEXT_OF(name=station, text=reason), TEXT_OF(name=station, text=_find_step(reason)),
@@ -149,8 +149,8 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
     return None
 
 
-def _read_reason(told: Mapping[str, Any]) -> str:
-    return read_message(told["reason"], told.get("reason_id"), told.get("reason_values"))
+def _read_reason(evidence: Mapping[str, Any]) -> str:
+    return read_message(evidence["reason"], evidence.get("reason_id"), evidence.get("reason_values"))
 
 
 def _find_step(reason: str) -> str:
@@ -158,17 +158,17 @@ def _find_step(reason: str) -> str:
     return cast("str", reason.values["name"]) if isinstance(reason, Message) and reason.id == TEXT_OF.id else reason
 
 
-def _list_asking(told: Mapping[str, Any], level: int) -> dict[VoteKey, int]:
+def _list_asking(evidence: Mapping[str, Any], level: int) -> dict[VoteKey, int]:
     """Every vote that counts for the level, and what it asks for itself."""
-    votes = told.get("votes", _NOTHING).items()
+    votes = evidence.get("votes", _NOTHING).items()
     return {VoteKey.read(k): int(v["level"]) for k, v in votes if v["counted"] and v["level"] >= level}
 
 
-def list_rates(told: Mapping[str, Any], site: Site) -> list[StationRate]:
+def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
     """What every vote on a rate measured, out of the evidence of a decision."""
     criteria = {c.id: c for c in site.criteria if c.kind.rate}
-    votes, found = told.get("votes", _NOTHING), []
-    for assessment in told.get("words", ()):
+    votes, found = evidence.get("votes", _NOTHING), []
+    for assessment in evidence.get("words", ()):
         criterion, vote = (
             criteria.get(assessment["criterion"]),
             votes.get(VoteKey(assessment["criterion"], assessment["station"])),

@@ -6,8 +6,8 @@ from datetime import datetime
 from math import inf
 from typing import Final
 
+from monitor.alerting.acts.answer_acts import TAKEN_BACK, reopen_questions
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.decision.decide import decide
 from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.decision import Decision, DecisionInputs, Memory, instant, seconds
@@ -164,7 +164,7 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
         return order_level(memory, level, seconds(act.at)).in_order()
     if act.act == TAKEN_BACK:
         gone = act.before["answers"].keys() - act.after["answers"].keys()
-        return ask_again(memory, gone, seconds(act.at)).in_order()
+        return reopen_questions(memory, gone, seconds(act.at)).in_order()
     old: Mapping[str, str] = act.before.get("answers", {})
     given = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
     states = {k: s["state"] for k, s in act.after.get("steps", {}).items()}

@@ -268,8 +268,8 @@ class EventScore:
         """JSON-ready."""
         first_s = None if self.first_at is None else (self.label.from_at - self.first_at).total_seconds()
         return {
-            **self.label.to_json(), "first_warning_at": spell_known(self.first_at), "first_warning_lead_s": first_s,
-            "warned_at": spell_known(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
+            **self.label.to_json(), "first_warning_at": format_known(self.first_at), "first_warning_lead_s": first_s,
+            "warned_at": format_known(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
             "missed": self.missed,
         }  # fmt: skip
 
@@ -326,6 +326,6 @@ def find_days(spans: Sequence[Span], timezone: str) -> dict[str, int]:
     return found
 
 
-def spell_known(at: datetime | None) -> str | None:
+def format_known(at: datetime | None) -> str | None:
     """An instant as it is written, or None where there is none."""
     return None if at is None else format_iso(at)

@@ -21,7 +21,7 @@ from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import live
 from monitor.checks.machine import DatabaseFacts, Machine, is_synchronised
 from monitor.checks.site_files import SiteFolder as SitesRead
-from monitor.checks.table import look, look_for_alarms, read_rows
+from monitor.checks.table import read_rows, run_alarm_checks, run_checks
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
@@ -386,7 +386,7 @@ class Core:
         """The sites to watch; what of their files hides motion is told when they are taken."""
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
         taken = SitesRead(self.config, [*self.sites.values()], {})
-        self.conditions.follow(look_for_alarms(taken), time.monotonic())
+        self.conditions.follow(run_alarm_checks(taken), time.monotonic())
 
     def _make_inboxes(self) -> None:
         """The watched folders are there from the start, so that a person finds where to put scenes and files."""
@@ -527,7 +527,7 @@ class Core:
         return live.EscalationStatus(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
 
     def _follow(self, *seen: object) -> None:
-        self.conditions.follow((one for what in seen for one in look(what)), time.monotonic())
+        self.conditions.follow((one for what in seen for one in run_checks(what)), time.monotonic())
 
     def _follow_sources(self) -> None:
         polls = self.db.ask(load_polls)
@@ -561,7 +561,7 @@ class Core:
         now = self.clock()
         channels = gather_channels(self.sites.values())
         footing = DatabaseFacts(self.db, self.config, tuple(self._commits_s), channels, now)
-        checks = [one.row for what in (Machine(self.config), footing) for one in look(what)]
+        checks = [one.row for what in (Machine(self.config), footing) for one in run_checks(what)]
         with self.db.write() as c:
             gone = save_checks(c, checks, now, self._is_footing)
             known = [one.check for one in load_checks(c).values()]

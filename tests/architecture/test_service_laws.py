@@ -67,7 +67,7 @@ def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
     assert found == {
         "monitor/export/tables.py",
         "monitor/simulate/story.py",
-        "monitor/replay/first_look.py",
+        "monitor/replay/past_levels.py",
     }
 
 

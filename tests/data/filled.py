@@ -550,7 +550,7 @@ def _fill_states(c: Connection, north: Site, lake: Site) -> None:
             site=site.id, level=level, level_source="auto", since=NOW - days(2), evaluated_at=NOW + timedelta(minutes=2),
             observability=seen, reachable_level=site.top_level if level else 1, witnesses_available=3 if level else 1,
             health="ok" if level else "not ok: W1", movement_stage=stage, trend="progressive" if level else None,
-            newest_at=NOW, config_sha256=site.version, state=Memory(level=level).spell(), catching_up=level == 0,
+            newest_at=NOW, config_sha256=site.version, state=Memory(level=level).to_json(), catching_up=level == 0,
         ))  # fmt: skip
         c.execute(insert(t.evaluation).values(
             site=site.id, at=NOW + timedelta(minutes=2), trigger="data", level=level, observability=seen,

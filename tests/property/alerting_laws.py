@@ -365,9 +365,9 @@ def law_9_recomputes_bit_for_bit(looks: Sequence[Look], site=FULL) -> None:
     """From its frozen inputs a decision comes out the same, to the last bit; with nothing held from before."""
     changed = [look for look in looks if look.decision.changes]
     for look in (looks[len(looks) // 2], *changed[-1:]):
-        frozen = json.loads(canonical_json({"memory": look.before.spell(), "view": look.view.spell()}))
+        frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.view.to_json()}))
         again = decide.decide(site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now)
-        assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
+        assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
 
 
 def law_14_thin_rain_lowers_nothing(looks: Sequence[Look]) -> None:

@@ -151,9 +151,9 @@ def check_a_backlog_forgets_nothing(looks: Sequence[Look]) -> None:
 def check_recomputes_bit_for_bit(looks: Sequence[Look]) -> None:
     """Rule 9: from its frozen inputs a decision comes out the same, to the last bit."""
     for look in looks[::7]:
-        frozen = json.loads(canonical_json({"memory": look.before.spell(), "view": look.view.spell()}))
+        frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.view.to_json()}))
         again = decide.decide(SITE, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now)
-        assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
+        assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
 
 
 # ---- rule by rule, against a changed history -------------------------------------------------------------------
@@ -542,7 +542,7 @@ MUTANTS = {
         decide, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}, check_advice_moves_no_level,
     ),
     "8 the future counts": (tracks, "_fault", _timeless, check_future_data_are_kept_out),
-    "9 inputs are rounded": (records, "_spell_reading", _rounded, _always(check_recomputes_bit_for_bit, DEPENDENT)),
+    "9 inputs are rounded": (records, "_reading_to_json", _rounded, _always(check_recomputes_bit_for_bit, DEPENDENT)),
     "11 offsets are ignored": (tracks, "_values", _raw, check_offsets_explain_steps),
 }  # fmt: skip
 

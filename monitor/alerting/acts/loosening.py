@@ -153,13 +153,13 @@ def _fields(
 def _values(name: str, old: Mapping[str, Any], new: Mapping[str, Any], known: Mapping[str, Safe]) -> list[Message]:
     """The same for two tables that have the same keys."""
     return [
-        _FIELD(name=name, field=key, old=_say(before), new=_say(new[key]))
+        _FIELD(name=name, field=key, old=_format_value(before), new=_format_value(new[key]))
         for key, before in old.items()
         if before != new[key] and not (key in known and known[key](before, new[key]))
     ]
 
 
-def _say(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -220,7 +220,7 @@ def _stations(old: Site, new: Site) -> list[Message]:
     # one more rover or control on a reference takes part in the test for a common motion
     added = [s for s in new.stations if old.station(s.id) is None]
     shared = {m for s in old.stations for m in _marks(s)}
-    meets = [_SHARES(station=s.id, what=_say(sorted(v for _, v in _marks(s) & shared)))
+    meets = [_SHARES(station=s.id, what=_format_value(sorted(v for _, v in _marks(s) & shared)))
              for s in added if _marks(s) & shared]  # fmt: skip
     return [*found, *joined, *meets, *[_CONTROL(station=s.id) for s in added if not s.on_slope]]
 

@@ -42,7 +42,7 @@ class EvidenceDifference:
 
     def __str__(self) -> str:
         at = f" of {format_instant(parse(self.observed_at))}" if self.observed_at else ""
-        return f"{self.kind}: {self.series}{at}: {_say(self.frozen)} -> {_say(self.today)}"
+        return f"{self.kind}: {self.series}{at}: {_format_value(self.frozen)} -> {_format_value(self.today)}"
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -195,7 +195,7 @@ def _revision(r: Reading) -> dict[str, Any]:
     }
 
 
-def _say(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, Mapping):

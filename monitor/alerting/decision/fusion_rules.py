@@ -65,16 +65,16 @@ def apply_rule(
             return None
         return standings[key].says(leaf.level, rule.level, answered.get(RuleKey(rule.id, key), float("-inf")))
 
-    def look(leaf: Clause) -> bool | None:
-        said = {name: says(leaf, name) for name in leaf.witnesses}
-        if is_met(site, leaf, [n for n, word in said.items() if word is True], groups):
+    def evaluate_leaf(leaf: Clause) -> bool | None:
+        votes = {name: says(leaf, name) for name in leaf.witnesses}
+        if is_met(site, leaf, [n for n, vote in votes.items() if vote is True], groups):
             return True
-        return None if is_met(site, leaf, [n for n, word in said.items() if word is not False], groups) else False
+        return None if is_met(site, leaf, [n for n, vote in votes.items() if vote is not False], groups) else False
 
-    holds = evaluate_clause(rule.when, look)
+    holds = evaluate_clause(rule.when, evaluate_leaf)
     behind = {
         VoteKey(leaf.criterion, name)
-        for leaf in (find_behind(rule.when, look) if holds else ())
+        for leaf in (find_behind(rule.when, evaluate_leaf) if holds else ())
         for name in leaf.witnesses
         if says(leaf, name) is True
     }

@@ -17,7 +17,7 @@ from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
-from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
+from monitor.criteria.proofs import OUTLINES, check_outlines, needs_proof
 from monitor.errors import SlopewardError
 from monitor.store.models.proofs import Proof, add_proof
 from monitor.store.models.registry import find_weights
@@ -239,7 +239,7 @@ def _keep_proof(
         accepted = sum(r.verdict == "accept" for r in looked)
         low = (logistic.get("interval") or [None])[0]
         blocks = int(answer.get("blocks", answer["images"]))
-        reasons = judge_outlines(blocks, low, len(looked), accepted)
+        reasons = check_outlines(blocks, low, len(looked), accepted)
         result = {
             "f1": answer.get("f1"), "less_logistic": logistic, "reviewed": len(looked), "accepted": accepted,
             "data": data, "threshold": answer.get("threshold"), "patches_sha256": answer.get("patches_sha256"),

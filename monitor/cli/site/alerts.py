@@ -281,8 +281,8 @@ def withdraw(
 
     Example: slopeward alerts withdraw 7 --by "R. Mori" --reason "the photo was of another mast"
     """
+    from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
     from monitor.alerting.acts.operator_acts import measure_stake, step_of_alert
-    from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
     from monitor.alerting.decision.evaluate import evaluate_site
 
     with session.open_database() as db:
@@ -296,7 +296,7 @@ def withdraw(
         act = db.ask(share_taking_back, site, key)
         said = act_by_two(
             db, act, who, None, reason, f"slopeward alerts withdraw {alert_id}",
-            lambda c, second: take_word_back(c, site, key, who, reason, now, second=second),
+            lambda c, second: withdraw_answer(c, site, key, who, reason, now, second=second),
             lambda c: measure_stake(c, site),
         )  # fmt: skip
         level = evaluate_site(db, site, datetime.now(UTC), "person").level

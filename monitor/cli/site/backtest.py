@@ -15,7 +15,7 @@ from monitor.cli.identity import prove as prove_identity
 from monitor.cli.printable import bare
 from monitor.cli.session import NOTHING, Commands, open_service, options, pick_site, print_json, read_duration_s, say
 from monitor.config.service import load_site, parse_site
-from monitor.criteria.proofs import judge_forecasts
+from monitor.criteria.proofs import check_forecasts
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, spell_duration
@@ -153,7 +153,7 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
         }
         gained = [] if gain is None else [g or 0.0 for g in gain.gained_s]
         figures = {h: (r.issues, r.mae_mm, r.mae_persistence_mm, r.coverage_80) for h, r in records.items()}
-        reasons = judge_forecasts(figures, gained)
+        reasons = check_forecasts(figures, gained)
         result = {
             "gain": None if gain is None else gain.to_json(),
             "shown": {spell_duration(h): asdict(r) for h, r in records.items()},

@@ -403,7 +403,7 @@ def _write(path: Path, text: str) -> Path:
 def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, accepts: bool) -> None:
     """The levels of the record as the site file would have decided them."""
     from monitor.cli.site.backtest import answer, progress_bar
-    from monitor.replay.first_look import summarise_past
+    from monitor.replay.past_levels import summarise_past
 
     def play(*, accept: bool) -> "Scorecard":
         with progress_bar() as tell:
@@ -438,7 +438,7 @@ def _score_forecasts(path: Path, found: TableGuess) -> None:
     from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError
     from monitor.cli.forecast.trials import backtest
-    from monitor.replay.first_look import lay_out_motion, list_motion
+    from monitor.replay.past_levels import lay_out_motion, list_motion
 
     quantities = list_motion(s.quantity for s in found.sensors)
     if not quantities:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.site_diff import spell_effect
+from monitor.alerting.acts.site_diff import format_effect
 from monitor.cli.identity import narrow_to_reader, prove, require_readable
 from monitor.cli.people.teams import By
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, open_service, require_any, say, show
@@ -143,7 +143,7 @@ def _print(one: Proposal) -> None:
     if one.loosens_high:
         lines.append("  loosens one of the two highest levels; its approver must be somebody else:")
         lines += [f"    {line}" for line in effect.get("loosens", ())]
-    lines += [f"  {line}" for line in spell_effect(effect)]
+    lines += [f"  {line}" for line in format_effect(effect)]
     show(_facts(one), "\n".join(lines))
 
 

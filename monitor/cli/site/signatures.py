@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.word_acts import list_words
+from monitor.alerting.acts.answer_acts import list_first_answers
 from monitor.cli.identity import acting, sites_of_reader
 from monitor.cli.session import LARGEST_ID, Commands, open_database, require_any, show
 from monitor.domain.instants import format_iso
@@ -32,7 +32,7 @@ def list_signatures() -> None:
         sites = sites_of_reader(c)
         found = [one for one in load_waiting(c, datetime.now(UTC)) if sites is None or one.site in sites]
         offsets = [o for o in load_waiting_offsets(c, datetime.now(UTC)) if sites is None or o.site in sites]
-        words = [word for word in list_words(c) if sites is None or word.site in sites]
+        words = [word for word in list_first_answers(c) if sites is None or word.site in sites]
     for one in found:
         until = format_iso(one.lapses_at)
         facts = {

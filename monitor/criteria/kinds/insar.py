@@ -58,7 +58,7 @@ def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assess
     found = []
     for voice in list_voting_witnesses(windows.site, criterion):
         of_point = facts.get(voice.witness.partition(":")[2], ())
-        assessments = [_judge(criterion, windows, voice.witness, f) for f in of_point]
+        assessments = [_assess_point(criterion, windows, voice.witness, f) for f in of_point]
         if assessments:
             found.append(_join(assessments))
         else:
@@ -66,7 +66,7 @@ def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assess
     return tuple(found)
 
 
-def _judge(criterion: Criterion, windows: DecisionContext, witness: str, fact: PointFact) -> Assessment:
+def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, fact: PointFact) -> Assessment:
     sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
     rate = sign * fact.rate_mm_per_day
     least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
@@ -88,7 +88,7 @@ def _judge(criterion: Criterion, windows: DecisionContext, witness: str, fact: P
     )  # fmt: skip
     reason = join([moves, _ACROSS])
     return Assessment(
-        criterion.id, witness, raise_level, max(hold_level, raise_level), heard=True,
+        criterion.id, witness, raise_level, max(hold_level, raise_level), has_data=True,
         fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,
         facts={"rate": fact.rate_mm_per_day, "error": fact.error_mm_per_day, "points": fact.points,
                "latency_s": latency_s},

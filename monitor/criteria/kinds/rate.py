@@ -5,7 +5,7 @@ from typing import Final
 from pydantic import Field
 
 from monitor.criteria.entry import KindEntry
-from monitor.criteria.kinds.velocity import LEAST_EPOCHS, judge_rates
+from monitor.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
 from monitor.criteria.tables import LevelBound, MeasuredTable, Sureness
 from monitor.domain.kinds import Kind
 from monitor.domain.terms import Duration
@@ -31,7 +31,7 @@ ENTRY: Final = KindEntry(
         id="rate", per="/day", epochs=LEAST_EPOCHS, motion=True, rate=True, followed=True, scaled=True,
         loosening="bounds", drawn=("ray",),
     ),
-    RateTable, RateBound, each_track(judge_rates),
+    RateTable, RateBound, each_track(assess_rates),
     example="""
 series = "S1.tilt"
 yellow = {under = -1.0, window = "1d"}

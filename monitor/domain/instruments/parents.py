@@ -74,7 +74,7 @@ class SilenceCauses:
 
     pages: Mapping[Parent, frozenset[Place]]
     waiting: frozenset[Place]
-    told: frozenset[Place] = frozenset()
+    notified: frozenset[Place] = frozenset()
 
 
 def find_silence_causes(
@@ -110,8 +110,8 @@ def find_silence_causes(
         spoke_since: whether a series has spoken after some that are silent fell silent.
     """
     left = {p for p in silent if stale_key(p) not in paged}  # who has a page of its own keeps it
-    told = {p for p in left if p[1] in HOUSEKEEPING and _is_told(p, silent, paged, spoke_since)}
-    left -= told
+    notified = {p for p in left if p[1] in HOUSEKEEPING and _is_notified(p, silent, paged, spoke_since)}
+    left -= notified
     pages: dict[Parent, frozenset[Place]] = {}
     waiting: set[Place] = set()
     while left:
@@ -142,15 +142,15 @@ def find_silence_causes(
                 break
         else:
             break
-    return SilenceCauses(pages, frozenset(waiting), frozenset(told))
+    return SilenceCauses(pages, frozenset(waiting), frozenset(notified))
 
 
-def _is_told(
+def _is_notified(
     place: Place,
     silent: Mapping[Place, float],
     paged: Collection[str],
     spoke_since: Callable[[Place, Collection[Place]], bool],
 ) -> bool:
     """Whether another series of the station has a page of its own, and this one has not spoken since."""
-    beside = [p for p in silent if p[0] == place[0] and p != place and stale_key(p) in paged]
-    return bool(beside) and not spoke_since(place, beside)
+    others = [p for p in silent if p[0] == place[0] and p != place and stale_key(p) in paged]
+    return bool(others) and not spoke_since(place, others)

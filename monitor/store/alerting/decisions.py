@@ -93,7 +93,7 @@ def save_state(
         "level": decision.level, "level_source": memory.level_source, "since": from_epoch_s(memory.since_s),
         "evaluated_at": now, "observability": decision.observability, "reachable_level": decision.reachable_level,
         "witnesses_available": decision.witnesses_available, "health": f"not ok: {', '.join(sick)}" if sick else "ok",
-        "newest_at": decision.newest_at, "config_sha256": config_sha256, "state": memory.spell(),
+        "newest_at": decision.newest_at, "config_sha256": config_sha256, "state": memory.to_json(),
         "catching_up": catching_up,
     }  # fmt: skip
     save_rows(c, t.site_state, [{"site": site, **values}])
@@ -103,7 +103,7 @@ def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, no
     """Write a memory that a person changed; what is seen stays as the last evaluation left it."""
     values = {
         "level": memory.level, "level_source": memory.level_source, "since": from_epoch_s(memory.since_s),
-        "state": memory.spell(),
+        "state": memory.to_json(),
     }  # fmt: skip
     row = upsert(c, t.site_state).values(
         site=site, evaluated_at=now, observability=memory.observability, reachable_level=memory.reachable_level or 0,
@@ -184,7 +184,7 @@ def add_evaluation(
     add_row(
         c, t.evaluation, site=site, at=now, trigger=trigger, level=decision.level,
         observability=decision.observability, reachable_level=decision.reachable_level, known_until=known_until,
-        config_sha256=config_sha256, digest=digest_of(decision.memory.spell()),
+        config_sha256=config_sha256, digest=digest_of(decision.memory.to_json()),
     )  # fmt: skip
 
 

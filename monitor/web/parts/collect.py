@@ -11,11 +11,11 @@ from fastapi import Request
 from sqlalchemy import Connection
 
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
+from monitor.alerting.acts.answer_acts import OperatorAnswer, find_operator_answer
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import step_of_alert
 from monitor.alerting.acts.stakes import needs_two_people
-from monitor.alerting.acts.word_acts import OperatorAnswer, find_operator_answer
-from monitor.checks.verdict import judge_parts
+from monitor.checks.verdict import check_parts
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
@@ -324,7 +324,7 @@ def collect_health(
     core, broker = stamps.get("core"), stamps.get("broker")
     age = None if core is None else (now - core[0]).total_seconds()
     alive = core is not None and not is_silent(core, now)
-    _, degraded = judge_parts(stamps, now)
+    _, degraded = check_parts(stamps, now)
     cards = pages.load_cards(c, sites)
     detail = {} if core is None else core[1]
     reasons = [CANNOT_DECIDE(text=context.trouble), *degraded] if context.trouble else degraded

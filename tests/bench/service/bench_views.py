@@ -142,7 +142,7 @@ def fill_rest(c: Connection) -> None:
     ))  # fmt: skip
     c.execute(insert(t.site_state).values(
         site=SITE, level=1, level_source="auto", since=NOW, evaluated_at=NOW, observability="full", reachable_level=2, witnesses_available=9,  # noqa: E501
-        health="ok", newest_at=NOW, config_sha256="a" * 64, state=Memory().spell(),
+        health="ok", newest_at=NOW, config_sha256="a" * 64, state=Memory().to_json(),
     ))  # fmt: skip
     for s in range(STATIONS):
         c.execute(insert(t.station).values(site=SITE, id=f"S{s:03d}", on_slope=True, declared=True))

@@ -314,7 +314,7 @@ def test_a_sensor_that_is_added_to_an_old_station_is_expected_from_its_first_epo
 def test_the_board_changes_no_hazard_and_takes_no_vote(bench):
     def decide():
         found = evaluate_site(bench, SITE, NOW, "test", dry_run=True).decision
-        return found.spell()
+        return found.to_json()
 
     with bench.write() as c:
         series = find_series_id(c, "bench", "G2", "displacement_downslope")

@@ -147,7 +147,7 @@ def test_a_zone_over_its_bound_votes_as_long_as_its_acquisition_is_valid_and_all
     late = evaluate_site(slope, SITE, newest + 40 * DAY, "tick")
     assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"], "too old to count"
     assert late.level == 1, "and no reason to fall"
-    assert DecisionInputs.read(load(slope, now).spell()) == load(slope, now)
+    assert DecisionInputs.read(load(slope, now).to_json()) == load(slope, now)
 
 
 def load(database, now):

@@ -67,7 +67,7 @@ def test_a_person_says_what_a_step_was(client, database, filled):
     key = f"G1@{format_iso(at)}"
     step = Step(epoch_s(at), epoch_s(at), 31.0, 1, "pending", join(["jump of 31 mm"]))
     with database.write() as c:
-        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).spell()
+        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).to_json()
         c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
         row = {"site": "north-bench", "ledger": "health", "key": f"health:{key}:verify", "level": 2, "peak_level": 2}
         row |= {"state": "unacknowledged", "exercise": False, "raised_at": at, "reason": "verify", "rule_version": "1"}
@@ -92,7 +92,7 @@ def test_what_hides_a_high_level_needs_the_signature_of_a_second_person_on_the_p
     key = f"G1@{format_iso(at)}"
     step = Step(epoch_s(at), epoch_s(at), 310.0, 3, "movement", join(["jump of 310 mm: silence followed it"]))
     with database.write() as c:
-        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).spell()
+        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).to_json()
         c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
         row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
         row |= {"state": "unacknowledged", "exercise": False, "raised_at": at, "reason": "verify", "rule_version": "1"}

@@ -121,7 +121,7 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
         c.execute(insert(movement).values(
             series_id=series_id, at=story.NOW + timedelta(minutes=1), data_until=story.NOW, stage="progressive",
             trend="progressive", velocity_mm_per_day=None, velocity_error_mm_per_day=None, reasons="too few data",
-            state=Memory().spell(),
+            state=Memory().to_json(),
         ))  # fmt: skip
         for station in ("G2", "P1"):
             c.execute(

@@ -32,7 +32,7 @@ def asked(filled_database):
     row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
     row |= {"state": "unacknowledged", "exercise": False, "raised_at": AT, "reason": "verify", "rule_version": "1"}
     with filled_database.write() as c:
-        state = replace(Memory(), steps={KEY: step}, started_s=epoch_s(START)).spell()
+        state = replace(Memory(), steps={KEY: step}, started_s=epoch_s(START)).to_json()
         c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
         return c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
 

@@ -67,7 +67,7 @@ def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(c
         )
         add_update(c, moves, [])
         memory = Memory(votes={VoteKey("v", "G1"): vote(2, NOW + timedelta(hours=1)), VoteKey("v", "E1"): vote(3, NOW)})
-        c.execute(t.site_state.update().where(t.site_state.c.site == "north-bench").values(state=memory.spell()))
+        c.execute(t.site_state.update().where(t.site_state.c.site == "north-bench").values(state=memory.to_json()))
     found = facts_of(client)
     assert (found["G2"]["heading_deg"], found["G2"]["heading_from"]) == (pytest.approx(315.0, abs=2.0), "readings")
     assert (found["G1"]["heading_deg"], found["G1"]["heading_from"]) == (205.0, "site file")
@@ -77,7 +77,7 @@ def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(c
 
 def test_the_past_is_as_it_was_stored(client, filled_database):
     then = NOW - timedelta(days=3)
-    evidence = {"outcome": {"memory": Memory(votes={VoteKey("v", "G1"): vote(1, then)}).spell()}}
+    evidence = {"outcome": {"memory": Memory(votes={VoteKey("v", "G1"): vote(1, then)}).to_json()}}
     with filled_database.write() as c:
         basis = add_decision(c, "north-bench", then, "x" * 64, json.dumps(evidence))
         c.execute(t.alert.insert().values(

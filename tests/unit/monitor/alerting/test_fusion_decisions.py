@@ -515,11 +515,11 @@ def test_bounds_are_lowered_never_loosened_and_recover_along():
 
 def test_a_memory_is_read_back_as_it_was_spelled():
     looks = run(quiet(1, motions={"A": Motion(9.0, 16)}))
-    spelled = json.loads(canonical_json(looks[-1].decision.memory.spell()))
+    spelled = json.loads(canonical_json(looks[-1].decision.memory.to_json()))
     assert Memory.read(spelled) == looks[-1].decision.memory
     assert not {"rules", "bounds"} & set(looks[-1].decision.evidence)
     asked = Memory(asked={"alone:A": 1.0}, heights={"alone:B": 2}, signed={"alone:A": Signature("weather", "Ada", 2)})
-    assert Memory.read(json.loads(json.dumps(asked.spell()))) == asked
+    assert Memory.read(json.loads(json.dumps(asked.to_json()))) == asked
 
 
 def test_nothing_of_this_changes_a_site_that_asks_for_none_of_it():
@@ -575,11 +575,11 @@ def test_top_needs_two_groups_work_hides_no_top_and_nothing_falls_without_a_word
                         sound = usable(look, key.partition("|")[2])
                         assert sound, key
                         assert look.now_s - seconds(sound[-1].observed_at) <= MAX_SILENCE_S, key
-            frozen = json.loads(canonical_json({"memory": look.before.spell(), "view": look.view.spell()}))
+            frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.view.to_json()}))
             again = decide_module.decide(
                 EVERYTHING, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now
             )
-            assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
+            assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
     assert sum(max(found) == 3 for found in seen) >= 2, "nothing happens in these histories"
     assert sum(any(b < a for a, b in pairwise(found)) for found in seen) >= 1
 

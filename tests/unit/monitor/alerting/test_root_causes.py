@@ -129,7 +129,7 @@ def told(battery_s, displacement_s, paged, now_s):
     return find_silence_causes(
         {}, dict.fromkeys(places.values(), 0.0), lambda _: True, lambda _: True, lambda *_: 0.0, paged, now_s,
         lambda p, quiet: newest_s[p] > min(newest_s[q] for q in quiet) + 450.0,
-    ).told  # fmt: skip
+    ).notified  # fmt: skip
 
 
 def test_what_the_battery_of_a_silent_instrument_adds_is_told_unless_it_spoke_meanwhile():
