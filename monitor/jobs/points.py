@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 import numpy as np
 
+from detection.anomaly.points.alarms import BUDGET, compared_with
 from detection.anomaly.points.gather import CommonShift, LocatedAlarm, belongs, find_common, gather, join_shared
-from detection.anomaly.points.look import BUDGET, compared_with
 from detection.anomaly.points.records import (
     AcquisitionCounts,
     PointAlarm,
@@ -44,8 +44,10 @@ _TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
 _NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()
 PointSet = TypeVar("PointSet", bound=AskedSet)
 Question = TypeVar("Question")
-COUNT: Final = WorkerTask("detection.anomaly.points.look:count_thresholds", PointThresholdRequest, PointThresholds)
-FIND_ALARMS: Final = WorkerTask("detection.anomaly.points.look:find_point_alarms", PointAlarmRequest, PointAlarmResult)
+COUNT: Final = WorkerTask("detection.anomaly.points.alarms:count_thresholds", PointThresholdRequest, PointThresholds)
+FIND_ALARMS: Final = WorkerTask(
+    "detection.anomaly.points.alarms:find_point_alarms", PointAlarmRequest, PointAlarmResult
+)
 LEARN_FROM: Final = 1000  # points that thresholds are counted on, as in the bench
 AT_ONCE: Final = 4000  # points of one table
 TABLES: Final = 8  # that are in memory while a cluster works on them

@@ -15,8 +15,38 @@ PICTURES = frozenset(
 """Forbidden as a whole word of a name: `told_at`, not `weight` or `standardise`."""
 MOST_TWICE = 10
 """Class names that may stand in two files."""
-NOT_YET: tuple[str, ...] = ("monitor", "forecasting", "detection")
+NOT_YET: tuple[str, ...] = (
+    "forecasting/",
+    "monitor/alerting/",
+    "monitor/broker/",
+    "monitor/checks/",
+    "monitor/config/",
+    "monitor/criteria/",
+    "monitor/domain/",
+    "monitor/export/",
+    "monitor/ingest/",
+    "monitor/jobs/",
+    "monitor/language/",
+    "monitor/movement/",
+    "monitor/notify/",
+    "monitor/replay/",
+    "monitor/reports/",
+    "monitor/series/",
+    "monitor/service/",
+    "monitor/simulate/",
+    "monitor/store/",
+    "monitor/web/",
+    "monitor/worker/",
+)
 """Folders whose names are still to be changed; what is clean may not come back."""
+PUBLIC = {
+    "detection/clouds/distance.py asked": "key of the record of a comparison",
+    "detection/imagery/change/tracking.py asked": "key of the record of a comparison",
+    "detection/imagery/insar/records.py told_share": "key of the record of a stack",
+    "detection/imagery/scene/products/unpack.py tell": "method of a file",
+    "detection/learning/cross_validation.py look_s": "key of the plan of a run that goes on",
+}
+"""Names that others rely on: file and name, and what it is to them."""
 
 
 def list_words(name: str) -> set[str]:
@@ -55,7 +85,11 @@ def test_no_name_is_a_picture() -> None:
         if where.startswith(NOT_YET):
             continue
         names = [(path.stem, 1), *list_names(ast.parse(path.read_text()))]
-        found += [f"{where}:{line}: {name}" for name, line in names if list_words(name) & PICTURES]
+        found += [
+            f"{where}:{line}: {name}"
+            for name, line in names
+            if list_words(name) & PICTURES and f"{where} {name}" not in PUBLIC
+        ]
     assert not found, "\n".join(found)
 
 

@@ -34,13 +34,13 @@ def list_runs(
         found = load_runs(c, declared, now - timedelta(days=days), now)
         gaps = load_gaps(c, site, now - timedelta(days=days), now)
     for run in found:
-        said = f"{run.label.verdict}, {run.label.cause}, by {run.label.by}" if run.label else "nobody said"
+        labelled = f"{run.label.verdict}, {run.label.cause}, by {run.label.by}" if run.label else "nobody said"
         line = (
             f"{run.station} {run.quantity} {format_iso(run.from_at)[:19]}Z to {format_iso(run.to_at)[:19]}Z {run.kind}"
         )
         found_by = f"{', '.join(run.detectors)}, {run.score:.2g} times the threshold"
         against = f"compared with {', '.join(run.compared_with)}"
-        session.show(spell_run(run), f"{line} ({found_by}; {against}): {said}")
+        session.show(run_to_json(run), f"{line} ({found_by}; {against}): {labelled}")
     for gap in gaps:
         line = f"{gap.station} {gap.quantity} {format_iso(gap.from_at)[:19]}Z to {format_iso(gap.to_at)[:19]}Z gap"
         facts = {
@@ -53,11 +53,11 @@ def list_runs(
         }
         session.show(facts, f"{line} ({gap.missing} readings missing)")
     if not found and not gaps:
-        session.say("no anomaly")
+        session.print_note("no anomaly")
         raise typer.Exit(session.NOTHING)
 
 
-def spell_run(run: AnomalyRun) -> dict[str, Any]:
+def run_to_json(run: AnomalyRun) -> dict[str, Any]:
     """A happening as JSON-ready values."""
     k = run.label
     label = None if k is None else {"verdict": k.verdict, "cause": k.cause, "by": k.by, "at": format_iso(k.at)}
@@ -118,7 +118,7 @@ def list_budgets(
         explained = f", {one.known_cause} with a known cause" if one.known_cause else ""
         line = f"{one.detector}: {one.describe()}; {against}"
         seen = f"{one.reported} alarms in {one.sensor_months:.1f} sensor-months in all"
-        session.show(spell_budget(one), f"{line}; {seen}{explained}")
+        session.show(budget_to_json(one), f"{line}; {seen}{explained}")
     for row in kept:
         is_same = not recompute or counts_again(row)
         differ += not is_same
@@ -131,11 +131,11 @@ def list_budgets(
     if differ:
         raise typer.Exit(1)
     if not measured and not kept:
-        session.say("no detector with a threshold" if not (history or recompute) else "nothing was kept yet")
+        session.print_note("no detector with a threshold" if not (history or recompute) else "nothing was kept yet")
         raise typer.Exit(session.NOTHING)
 
 
-def spell_budget(one: Measured) -> dict[str, Any]:
+def budget_to_json(one: Measured) -> dict[str, Any]:
     """What a detector did as JSON-ready values."""
     rate = one.rate
     return {

@@ -25,7 +25,9 @@ def points(
     with db.read() as c:
         narrow_to_reader(c, site)
         found = load_looks(c, site, looks)
-        told = {k.id: load_view(c, "point_anomalies", order_by=("number", "at", "pid"), look_id=k.id) for k in found}
+        anomalies = {
+            k.id: load_view(c, "point_anomalies", order_by=("number", "at", "pid"), look_id=k.id) for k in found
+        }
     differ = 0
     for kept in found:
         is_same = None
@@ -34,16 +36,16 @@ def points(
 
             is_same = repeats(db, service.compute, chosen, kept.id)
             differ += not is_same
-        facts = {"look": kept.id, **_spell_look(kept), "same": is_same, "anomalies": told[kept.id]}
+        facts = {"look": kept.id, **_inspection_to_json(kept), "same": is_same, "anomalies": anomalies[kept.id]}
         lines = [_describe(kept) + (": DIFFERS when made again" if is_same is False else "")]
-        lines += [f"  {_describe_happening(one)}" for one in kept.found.happenings]
+        lines += [f"  {_describe_event(one)}" for one in kept.found.happenings]
         show(facts, "\n".join(lines))
     if differ:
         raise typer.Exit(1)
     require_any(found, "no look at satellite points yet")
 
 
-def _spell_look(kept: KeptLook) -> dict[str, object]:
+def _inspection_to_json(kept: KeptLook) -> dict[str, object]:
     found = kept.found
     return {
         "site": kept.asked.site, "point_set": kept.asked.name, "known_at": format_iso(kept.asked.known_at),
@@ -63,7 +65,7 @@ def _describe(kept: KeptLook) -> str:
     return f"{head}: {seen}, {found.alarms} alarms, {len(found.happenings)} happenings{rest}"
 
 
-def _describe_happening(one: PointHappening) -> str:
+def _describe_event(one: PointHappening) -> str:
     at = format_iso(one.first_at)[:10]
     if one.common:
         return f"{at} {one.kind} of {one.points} of {one.judged} points, {format_number(one.size_mm)} mm: common to all"

@@ -33,12 +33,12 @@ def show_(site: SiteName) -> None:
     with open_database() as db, db.read() as c:
         require_readable(c, site)
         zone = find_site(c, site).timezone
-        items, every = store.gather_open(c, site, now, _tell_sentences), store.load_handovers(c, site)
+        items, every = store.gather_open(c, site, now, _list_sentences), store.load_handovers(c, site)
     waiting = [one for one in every if one.signed_at is None]
     signed = [one for one in every if one.signed_at is not None][:SHOWN]
     facts = {
-        "site": site, "at": format_iso(now), "open": items, "waiting": [_tell(one) for one in waiting],
-        "signed": [_tell(one) for one in signed],
+        "site": site, "at": format_iso(now), "open": items, "waiting": [_to_json(one) for one in waiting],
+        "signed": [_to_json(one) for one in signed],
     }  # fmt: skip
     lines = [f"open at {site} now:", *_list_items(items, zone)]
     for one in waiting:
@@ -67,7 +67,7 @@ def write(
     text = sys.stdin.read(store.LONGEST_NOTES + 1) if notes == "-" else notes
     with acting(by, site) as (c, who, now):
         crew = pick_team(find_site(c, site), team)
-        number = store.sign_out(c, crew, who, text.strip(), now, _tell_sentences)
+        number = store.sign_out(c, crew, who, text.strip(), now, _list_sentences)
     line = f"hand-over {number} of {crew.name} is signed by {who.name}; who comes signs as well"
     show({"handover_id": number, "team": crew.name, "outgoing": who.name}, line)
 
@@ -101,7 +101,7 @@ def withdraw(
     show({"handover_id": number, "withdrawn": True}, f"hand-over {number} is withdrawn")
 
 
-def _tell(one: Handover) -> dict[str, Any]:
+def _to_json(one: Handover) -> dict[str, Any]:
     return {
         "handover_id": one.id,
         "team": one.team,
@@ -116,7 +116,7 @@ def _tell(one: Handover) -> dict[str, Any]:
     }
 
 
-def _tell_sentences(c: Connection, alerts: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
+def _list_sentences(c: Connection, alerts: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
     """What the page says of each alert; loaded late."""
     from monitor.web.parts.headline import tell_sentences
 

@@ -35,22 +35,22 @@ def list_(
     shown = [one for one in found if everything or (one.unsure and one.verdict is None)]
     for one in shown:
         if not session.print_if_json(_facts(one)):
-            said = one.verdict or "waiting"
+            state = one.verdict or "waiting"
             found_by = f"by {one.method}"
             if one.method == store.NETWORK:
                 found_by = f"{one.mean_probability:.3f} (from {one.threshold:g})"
-            print(f"{one.polygon_id[:12]}  {one.scene}  {found_by}  {one.area_m2:,.0f} m²  {one.change}  {said}")
+            print(f"{one.polygon_id[:12]}  {one.scene}  {found_by}  {one.area_m2:,.0f} m²  {one.change}  {state}")
     session.require_any(shown, "no footprint" + ("" if everything else " waits for a look; --all lists the others"))
 
 
-def _verdict(word: str, *, outlined: bool) -> Callable[..., None]:
+def _verdict(kind: str, *, outlined: bool) -> Callable[..., None]:
     """The verb that keeps this verdict; one that gives another outline asks for it."""
 
     def keep(polygon: Polygon, site: session.SiteOption, by: By = None, note: Note = None) -> None:
-        _keep(site, polygon, word, by, note)
+        _keep(site, polygon, kind, by, note)
 
     def redraw(polygon: Polygon, site: session.SiteOption, outline: Outline, by: By = None, note: Note = None) -> None:
-        _keep(site, polygon, word, by, note, _read_outline(outline))
+        _keep(site, polygon, kind, by, note, _read_outline(outline))
 
     return redraw if outlined else keep
 

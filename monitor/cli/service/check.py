@@ -29,8 +29,8 @@ def check(
             found = {"subject": subject, "ok": state != WRONG, "state": state, "text": line}
             print_json(found)
         else:
-            word = "WRONG" if state == WRONG else f"{state:5}"
-            print(f"{word} {subject}: {line}", file=sys.stdout if state == OK else sys.stderr)
+            label = "WRONG" if state == WRONG else f"{state:5}"
+            print(f"{label} {subject}: {line}", file=sys.stdout if state == OK else sys.stderr)
     if any(state == WRONG for _, state, _ in findings):
         raise typer.Exit(1)
 

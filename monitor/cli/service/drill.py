@@ -68,7 +68,7 @@ def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: Dr
     who = prove(db, by, site.id)
 
     def show(at: datetime, change: AlertChange) -> None:
-        session.say(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
+        session.print_note(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
 
     drill_id, outcome = hold_drill(db, site, who, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show)
     if not session.print_if_json({"drill": drill_id, "site": site.id, **outcome}):

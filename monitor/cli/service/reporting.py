@@ -74,7 +74,7 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
         facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
     digest = digest_of(facts)
     _save(out, render_report(facts, digest, wanted, now, service.schedule.late, photos))
-    said = {
+    written = {
         "site": site,
         "kind": kind,
         "from": format_iso(period.from_at),
@@ -83,7 +83,7 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
         "file": str(out),
     }
     if str(out) != "-":
-        session.show(said, f"{out}: {kind} report of {site}, {said['from'][:16]}Z to {said['to'][:16]}Z")
+        session.show(written, f"{out}: {kind} report of {site}, {written['from'][:16]}Z to {written['to'][:16]}Z")
 
 
 @app.command("card")
@@ -197,12 +197,12 @@ def prove_issue(
     digests = (
         "" if found.same else f"; digest {issue.facts_sha256[:12]} as issued, {found.facts_sha256[:12]} as made now"
     )
-    session.show(facts, f"report {number}: {_say_proof(found, issue.code_version)}{digests}")
+    session.show(facts, f"report {number}: {_describe_proof(found, issue.code_version)}{digests}")
     if not found.same:
         raise typer.Exit(3 if found.older and found.stored else 1)
 
 
-def _say_proof(found: "ReissueCheck", made_by: str) -> str:
+def _describe_proof(found: "ReissueCheck", made_by: str) -> str:
     if found.same:
         return "the same"
     if not found.stored:

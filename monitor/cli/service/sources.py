@@ -34,20 +34,20 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
         states = {state.source: state for state in load_polls(c)}
         files = {name: len(load_files(c, name)) for name in states}
     tables = {one.name: one for one in service.source if one.kind != FOLDER_KIND}
-    told = 0
+    shown = 0
     for name in sorted(tables.keys() | states.keys()):
         table, state = tables.get(name), states.get(name)
         place = table.site if table is not None else state.site if state is not None else ""
         if chosen is not None and place not in ({chosen} if isinstance(chosen, str) else chosen):
             continue
-        told += 1
+        shown += 1
         facts = {
             "name": name, "site": place, "kind": table.kind if table else state.kind if state else "",
             "url": "" if table is None else hide_query(table.address), "configured": table is not None,
-            "files": files.get(name, 0), **_spell(state),
+            "files": files.get(name, 0), **_state_to_json(state),
         }  # fmt: skip
         show(facts, _describe(name, place, table, state))
-    require_any(told, "no source: write a [[source]] into the service file (docs/how-to/import-files.md)")
+    require_any(shown, "no source: write a [[source]] into the service file (docs/how-to/import-files.md)")
 
 
 @app.command("poll")
@@ -83,7 +83,7 @@ def poll(
         raise typer.Exit(NOTHING)
 
 
-def _spell(state: PollState | None) -> dict[str, object]:
+def _state_to_json(state: PollState | None) -> dict[str, object]:
     if state is None:
         return dict.fromkeys(("polled", "success", "news", "error", "error_since", "next")) | {"stored": 0}
     at = {"polled": state.polled_at, "success": state.success_at, "news": state.new_at, "next": state.next_at}

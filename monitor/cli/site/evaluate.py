@@ -37,7 +37,7 @@ def evaluate(
     with db:
         site = session.pick_site(service, site_id)
         if at is not None:
-            decision = _look_from(db, site, _instant(at), VisibilityRule(known))
+            decision = _evaluate_from(db, site, _instant(at), VisibilityRule(known))
         else:
             if not dry_run:
                 site = session.take_site(db, site, "evaluate", now)
@@ -55,13 +55,13 @@ def evaluate(
         return
     print(f"{facts['level_name']} | sees: {decision.observability} | reachable: "
           f"{site.levels[decision.reachable_level].name}")  # fmt: skip
-    print(session.tell(facts["sentence"], zone))
-    for word in decision.evidence["words"]:
-        said = site.levels[word["raise_level"]].name if word["heard"] else "no data"
-        print(f"  {word['criterion']} {word['station']}: {said}; {session.tell(word['reason'], zone)}")
+    print(session.translate_in_zone(facts["sentence"], zone))
+    for entry in decision.evidence["words"]:
+        level = site.levels[entry["raise_level"]].name if entry["heard"] else "no data"
+        print(f"  {entry['criterion']} {entry['station']}: {level}; {session.translate_in_zone(entry['reason'], zone)}")
 
 
-def _look_from(db: Database, site: Site, at: datetime, known: VisibilityRule) -> Decision:
+def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule) -> Decision:
     with db.read() as c:
         if known.mode != "received":
             history = History(c, [site], at, at, known)
@@ -70,7 +70,7 @@ def _look_from(db: Database, site: Site, at: datetime, known: VisibilityRule) ->
         row = find_state(c, site.id)
         view, _ = load_view(c, site, at, draining=False)
     if not view.newest:
-        session.say(
+        session.print_note(
             f"nothing of {site.id} was known at {format_iso(at)}; what was imported later counts with --known observed"
         )
     memory = Memory() if row is None else Memory.read(row.state)

@@ -62,8 +62,8 @@ def add(
             )
             return next(_facts(m) for m in store.load_maintenance(c, site, now, everything=True) if m.id == number)
 
-        from_said = None if begin is None else format_iso(begin)
-        terms = {"for_s": span.total_seconds(), "from": from_said, "two": second is not None}
+        from_text = None if begin is None else format_iso(begin)
+        terms = {"for_s": span.total_seconds(), "from": from_text, "two": second is not None}
         again = f"slopeward maintenance add {site} {station} --for {for_}{f' --from {from_}' if from_ else ''}"
         facts = act_by_two(
             db, SharedAct("maintenance.add", f"station:{site}/{station}", terms), who, second, reason,
@@ -85,8 +85,8 @@ def end(
         store.end_maintenance(c, number, who, reason, now)
         done = next(m for m in store.load_maintenance(c, None, now, everything=True) if m.id == number)
     again = f"slopeward offsets propose --site {done.site} --station {done.station} --maintenance {number}"
-    said = f"maintenance {number} is over; was a sensor replaced or moved? Once it has sent readings: {again}"
-    show({"id": number, "ended": True, "propose": again}, said)
+    line = f"maintenance {number} is over; was a sensor replaced or moved? Once it has sent readings: {again}"
+    show({"id": number, "ended": True, "propose": again}, line)
 
 
 @app.command("list")

@@ -66,10 +66,10 @@ def add(
             c, series_id, at=happened, known_from=known or now, size=size, unit=unit, kind=kind, author=author,
             reason=reason, now=now,
         )  # fmt: skip
-    told = (
+    note = (
         f"for the two highest levels it counts once a second person confirms it: slopeward offsets confirm {offset_id}"
     )
-    show({"offset_id": offset_id}, f"offset {offset_id} is declared; {told}")
+    show({"offset_id": offset_id}, f"offset {offset_id} is declared; {note}")
 
 
 @app.command("propose")
@@ -105,7 +105,7 @@ def propose(
             spec = None if declared is None else declared.series(station, row.quantity)
             found = _measure(c, row, begins, ends, 0.0 if spec is None else spec.noise_floor)
             measured += isinstance(found, ProposedOffset)
-            show(*_tell(row, found))
+            show(*_describe_proposed(row, found))
     require_any(measured, "no series has readings enough before and after")
 
 
@@ -187,7 +187,7 @@ def _measure(
     return propose_offset([at for at, _ in usable], [v for _, v in usable], epoch_s(begins), epoch_s(ends), noise)
 
 
-def _tell(row: SeriesRow, found: ProposedOffset | Message) -> tuple[dict[str, Any], str]:
+def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple[dict[str, Any], str]:
     """What is proposed of a series, as JSON and as people read it."""
     name = f"{row.station} {row.quantity}"
     facts: dict[str, Any] = {"station": row.station, "quantity": row.quantity, "unit": row.unit}

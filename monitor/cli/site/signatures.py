@@ -32,7 +32,7 @@ def list_signatures() -> None:
         sites = sites_of_reader(c)
         found = [one for one in load_waiting(c, datetime.now(UTC)) if sites is None or one.site in sites]
         offsets = [o for o in load_waiting_offsets(c, datetime.now(UTC)) if sites is None or o.site in sites]
-        words = [word for word in list_first_answers(c) if sites is None or word.site in sites]
+        words = [answer for answer in list_first_answers(c) if sites is None or answer.site in sites]
     for one in found:
         until = format_iso(one.lapses_at)
         facts = {
@@ -42,9 +42,11 @@ def list_signatures() -> None:
         terms = "".join(f", {name} {value}" for name, value in one.terms.items())
         line = f"{one.id:>4} {one.act} of {one.subject}{terms}: signed by {one.by}, until {until[:16]}Z: {one.reason}"
         show(facts, line)
-    for word in words:
-        line = f"   - {word.site} {word.question}: {word.answer}, says {word.by}; alert {word.alert_id or '-'}"
-        show({"signature_id": None, "act": "step.sign", **asdict(word)}, line)
+    for answer in words:
+        line = (
+            f"   - {answer.site} {answer.question}: {answer.answer}, says {answer.by}; alert {answer.alert_id or '-'}"
+        )
+        show({"signature_id": None, "act": "step.sign", **asdict(answer)}, line)
     for waiting in offsets:
         series, number = f"{waiting.site} {waiting.station} {waiting.quantity}", waiting.offset.id
         author, reason = waiting.offset.author, waiting.offset.reason

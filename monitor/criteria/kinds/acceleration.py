@@ -22,7 +22,7 @@ from monitor.criteria.kinds.velocity import (
     name_way,
     pick_way,
 )
-from monitor.criteria.tables import DwellTable, MeasuredTable, SpeedBound, Sureness
+from monitor.criteria.tables import Dwelling, DwellTable, MeasuredTable, SpeedBound, Sureness
 from monitor.criteria.ways import describe_way, list_ways
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
@@ -53,7 +53,7 @@ class AccelerationTable(MeasuredTable):
     """kind = "acceleration": mm/day2 along the direction of movement."""
 
     min_sigma: Sureness = 3.0
-    dwell: DwellTable = DwellTable(hits=2, of=3)
+    dwell: Dwelling = DwellTable(hits=2, of=3)
 
 
 def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext) -> Assessment:

@@ -4,7 +4,7 @@ from typing import Final
 
 from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.criteria.entry import KindEntry
-from monitor.criteria.tables import AroundTable
+from monitor.criteria.tables import AroundTable, LevelName
 from monitor.domain.decision import AnomalyFact, DecisionInputs
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -25,7 +25,7 @@ _FAULT_OF: Final = Template(
 class AnomalyTable(AroundTable):
     """kind = "anomaly"."""
 
-    level: str
+    level: LevelName
 
 
 def assess_anomalies(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:

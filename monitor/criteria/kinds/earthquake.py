@@ -55,8 +55,8 @@ _SHAKING: Final = ("critical_acceleration_g", "factor_of_safety", "slope_deg", "
 class ShakingBound(Section):
     """The bound of one level on peak ground acceleration (g), on Newmark displacement (cm), or both: either crosses."""
 
-    over: float | None = Field(default=None, gt=0.0, le=5.0)
-    newmark_cm: float | None = Field(default=None, gt=0.0)
+    over: float | None = Field(default=None, gt=0.0, le=5.0, description="peak ground acceleration, g")
+    newmark_cm: float | None = Field(default=None, gt=0.0, description="displacement of the block, cm")
 
     @model_validator(mode="after")
     def _something(self) -> "ShakingBound":
@@ -68,11 +68,11 @@ class ShakingBound(Section):
 class EarthquakeTable(CriterionTable):
     """kind = "earthquake": declared shaking; asks for an inspection and may make bounds stricter for a time."""
 
-    critical_acceleration_g: float | None = Field(default=None, ge=0.001)
-    factor_of_safety: float | None = Field(default=None, gt=1.0)
-    slope_deg: float | None = Field(default=None, gt=0.0, lt=90.0)
-    lower_to: Share = 1.0
-    lower_for: Duration | None = None
+    critical_acceleration_g: float | None = Field(None, ge=0.001, description="that moves the block")
+    factor_of_safety: float | None = Field(default=None, gt=1.0, description="of the slope at rest")
+    slope_deg: float | None = Field(default=None, gt=0.0, lt=90.0, description="of the slip surface")
+    lower_to: Share = Field(1.0, description="bounds times this after an earthquake beyond the lowest")
+    lower_for: Duration | None = Field(None, description="for so long")
 
     @model_validator(mode="after")
     def _complete(self) -> "EarthquakeTable":

@@ -46,9 +46,9 @@ EAST, NORTH, UP = "displacement_east", "displacement_north", "displacement_up"
 class ForecastBound(Section):
     """The bound of one level: more than a chance of more than a forecast mean velocity (mm/day) until a horizon."""
 
-    over: float = Field(gt=0.0)
-    window: Horizon
-    probability: float = Field(default=MEDIAN, ge=0.05, le=0.95)
+    over: float = Field(gt=0.0, description="mm/day on average until the horizon")
+    window: Horizon = Field(description="the horizon, one of `forecast.horizons`")
+    probability: float = Field(MEDIAN, ge=0.05, le=0.95, description="crossed by a greater chance than this")
 
 
 class VelocityForecastTable(MeasuredTable):

@@ -9,7 +9,7 @@ from pydantic import Field
 from forecasting.message import Figure, Template, Timestamp, join
 from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
-from monitor.criteria.tables import AroundTable, DepthBound, Share, Sureness, add_params
+from monitor.criteria.tables import AroundTable, DepthBound, Recovery, Sureness, add_params
 from monitor.domain.decision import PointFact
 from monitor.domain.instants import format_delay
 from monitor.domain.keys import VoteKey
@@ -31,10 +31,10 @@ _ACROSS: Final = Template("criterion.insar.across", "ground that moves across th
 class InsarTable(AroundTable):
     """kind = "insar_rate": radar points around stations."""
 
-    window: Duration
-    near_m: float = Field(default=150.0, gt=0.0)
+    window: Duration = Field(description="of acquisitions, four at least")
+    near_m: float = Field(default=150.0, gt=0.0, description="radius of a zone around its nearest station")
     min_sigma: Sureness = 3.0
-    recover: Share = 0.8
+    recover: Recovery = 0.8
     valid_for: Duration = 24.0 * 86400.0
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:

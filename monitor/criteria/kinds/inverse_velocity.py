@@ -5,10 +5,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final, Literal
 
+from pydantic import Field
+
 from forecasting.message import Duration, Figure, Message, Template, Timestamp, join
 from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
-from monitor.criteria.tables import Share, StationsTable
+from monitor.criteria.tables import Recovery, StationsTable
 from monitor.domain.decision import FailureFact, NewestEpoch
 from monitor.domain.kinds import Kind
 from monitor.domain.observation import HARMLESS
@@ -39,14 +41,14 @@ _ALONE: Final = Template(
 class WithinBound(Section):
     """The bound of one level on the time that is left until the failure window."""
 
-    within: Horizon
+    within: Horizon = Field(description="time left until the trusted failure window")
 
 
 class InverseVelocityTable(StationsTable):
     """kind = "inverse_velocity": how near the failure window is."""
 
-    edge: Literal["mid", "from"] = "mid"
-    recover: Share = 0.8
+    edge: Literal["mid", "from"] = Field("mid", description="which end of that window counts")
+    recover: Recovery = 0.8
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With the end of the window that is judged."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
-from monitor.criteria.tables import AroundTable, add_params
+from monitor.criteria.tables import AroundTable, LevelName, add_params
 from monitor.domain.decision import FootprintFact, instant
 from monitor.domain.instants import format_delay
 from monitor.domain.kinds import Kind
@@ -48,8 +48,8 @@ MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", 
 class SceneTable(AroundTable):
     """kind = "scene"; where it says nothing of `near_m`, that of [scenes] holds."""
 
-    level: str
-    near_m: float | None = Field(default=None, gt=0.0)
+    level: LevelName
+    near_m: float | None = Field(None, gt=0.0, description="how near a footprint must be; default that of [scenes]")
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With how near."""

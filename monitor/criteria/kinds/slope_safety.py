@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache, partial
 from math import cos, radians
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -21,8 +21,8 @@ from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.level import read_values, value_epochs
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
-from monitor.criteria.rain_table import find_spec
-from monitor.criteria.tables import MeasuredTable, Share, add_params
+from monitor.criteria.rain_table import Coverage, find_spec
+from monitor.criteria.tables import MeasuredTable, Recovery, add_params
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -57,38 +57,41 @@ _SLOPE: Final = (
 )  # fmt: skip
 
 
+Spread = Annotated[float, Field(ge=0.0, description="its standard deviation")]
+
+
 class UnderBound(Section):
     """The bound of one level on a factor of safety."""
 
-    under: float = Field(gt=0.0)
+    under: float = Field(gt=0.0, description="factor of safety")
 
 
 class SafetyTable(MeasuredTable):
     """kind = "factor_of_safety": an infinite slope; pore pressure measured, or from rain by infiltration."""
 
-    method: Literal["measured", "infiltration"] = "measured"
-    slope_deg: float = Field(gt=0.0, lt=90.0)
-    depth_m: float = Field(gt=0.0)
-    cohesion_kpa: float = Field(ge=0.0)
-    friction_deg: float = Field(gt=0.0, lt=90.0)
-    unit_weight_kn_m3: float = Field(gt=0.0)
-    depth_sd_m: float = Field(default=0.0, ge=0.0)
-    cohesion_sd_kpa: float = Field(default=0.0, ge=0.0)
-    friction_sd_deg: float = Field(default=0.0, ge=0.0)
-    unit_weight_sd_kn_m3: float = Field(default=0.0, ge=0.0)
-    pressure_sd_kpa: float = Field(default=0.0, ge=0.0)
-    judge: Literal["best", "low"] = "best"
-    suction: bool = False
-    sensor_depth_m: float | None = Field(default=None, gt=0.0)
-    ground_level_m: float | None = None
-    conductivity_m_per_s: float | None = Field(default=None, gt=0.0)
-    diffusivity_m2_per_s: float | None = Field(default=None, gt=0.0)
-    water_table_m: float | None = Field(default=None, ge=0.0)
-    steady_flux_m_per_s: float = Field(default=0.0, ge=0.0)
-    span: Span = 864000.0
-    ahead: Span | None = None
-    min_coverage: Share = 0.8
-    recover: Share = 0.95
+    method: Literal["measured", "infiltration"] = Field("measured", description="from water pressure, or from rain")
+    slope_deg: float = Field(gt=0.0, lt=90.0, description="of the slip surface")
+    depth_m: float = Field(gt=0.0, description="of the slip surface, vertical")
+    cohesion_kpa: float = Field(ge=0.0, description="effective cohesion")
+    friction_deg: float = Field(gt=0.0, lt=90.0, description="effective angle of friction")
+    unit_weight_kn_m3: float = Field(gt=0.0, description="of the soil")
+    depth_sd_m: Spread = 0.0
+    cohesion_sd_kpa: Spread = 0.0
+    friction_sd_deg: Spread = 0.0
+    unit_weight_sd_kn_m3: Spread = 0.0
+    pressure_sd_kpa: Spread = 0.0
+    judge: Literal["best", "low"] = Field("best", description="the best estimate or its 5 % limit")
+    suction: bool = Field(False, description="whether suction holds the slope")
+    sensor_depth_m: float | None = Field(None, gt=0.0, description="where it is not that of the slip surface")
+    ground_level_m: float | None = Field(None, description="in the datum of a water level")
+    conductivity_m_per_s: float | None = Field(None, gt=0.0, description="infiltration: of the saturated soil")
+    diffusivity_m2_per_s: float | None = Field(default=None, gt=0.0, description="infiltration: hydraulic diffusivity")
+    water_table_m: float | None = Field(default=None, ge=0.0, description="infiltration: depth before the rain")
+    steady_flux_m_per_s: float = Field(default=0.0, ge=0.0, description="infiltration: rate before the rain")
+    span: Span = Field(864000.0, description="of rain that counts")
+    ahead: Span | None = Field(None, description="the greatest pressure until then if no more rain falls")
+    min_coverage: Coverage = 0.8
+    recover: Recovery = 0.95
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With the ground, and how much of the rain must be measured."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from math import radians, tan
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import Field
 
@@ -11,11 +11,11 @@ from forecasting.message import Figure, Template
 from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates, describe_dwell
 from monitor.criteria.places import Places
-from monitor.criteria.tables import DwellTable, MeasuredTable, Sureness, Target
+from monitor.criteria.tables import Direction, Dwelling, DwellTable, MeasuredTable, Sureness, Target, Window
 from monitor.criteria.ways import describe_way
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
-from monitor.domain.terms import Duration, Section
+from monitor.domain.terms import Section
 from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, DecisionContext, each_station, open_track, pick_bound
 
@@ -32,16 +32,16 @@ _DEGREES: Final = Template("criterion.tangential.degrees", "{n} degrees")
 class AngleBound(Section):
     """The bound of one level on the tangential angle, in degrees."""
 
-    over: float = Field(gt=0.0, lt=90.0)
-    window: Duration
+    over: float = Field(gt=0.0, lt=90.0, description="degrees")
+    window: Window
 
 
 class TangentialTable(MeasuredTable):
     """kind = "tangential_angle": degrees against the reviewed velocity of uniform creep."""
 
-    direction: Literal["downslope", "norm"] = "downslope"
+    direction: Direction = "downslope"
     min_sigma: Sureness = 3.0
-    dwell: DwellTable = DwellTable(hits=2, of=3)
+    dwell: Dwelling = DwellTable(hits=2, of=3)
 
     def find_target(self, places: Places) -> Target:
         """It stands and falls with the velocity of uniform creep: no station without a reviewed one."""

@@ -5,15 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import fsum, sqrt
-from typing import Any, Final, Literal, TypeVar
-
-from pydantic import Field
+from typing import Any, Final, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.criteria.entry import KindEntry
-from monitor.criteria.tables import MeasuredTable, SpeedBound, Sureness
+from monitor.criteria.tables import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
 from monitor.criteria.ways import describe_way, list_free_ways, list_ways
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
@@ -86,9 +84,9 @@ Fits = Sequence[Velocity] | Sequence[Acceleration]  # of one window, by way; emp
 class VelocityTable(MeasuredTable):
     """kind = "velocity"."""
 
-    direction: Literal["downslope", "norm"] = "downslope"
+    direction: Direction = "downslope"
     min_sigma: Sureness = 3.0
-    fast_track: float | None = Field(default=None, gt=1.0)
+    fast_track: FastTrack = None
 
 
 def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext) -> Assessment:

@@ -28,7 +28,7 @@ from monitor.store.schema import tables as t
 
 _NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
 _RATE: Final = Template("budget.rate", "{value} ({low} to {high}) false alarms per sensor-month")
-LOOK_BACK: Final = timedelta(seconds=correction.LOOK_BACK_S)
+LOOK_BACK: Final = timedelta(seconds=correction.LABEL_MEMORY_S)
 GAP: Final = timedelta(seconds=RUN_GAP_S)  # scores closer than that are one alarm, as the budget counts
 PERSON: Final = "person"
 
