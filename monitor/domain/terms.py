@@ -114,8 +114,8 @@ def table_of(record: type, **other: Any) -> Any:
     found: dict[str, Any] = {}
     hints = get_type_hints(record, include_extras=True)
     for field in fields(record):
-        plain, *beside = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else (None,)
-        key = next((one for one in beside if isinstance(one, Key)), None)
+        plain, *others = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else (None,)
+        key = next((one for one in others if isinstance(one, Key)), None)
         if key is None:
             continue
         name = field.name.removesuffix("_s")
@@ -125,8 +125,8 @@ def table_of(record: type, **other: Any) -> Any:
         default = field.default if key.default is MISSING else key.default
         rules = Field(description=key.meaning, **{"alias": name} | key.more)
         # where a type has bounds of its own, such as a pattern, they hold before what checks the whole
-        beside = [one for one in beside if one is not key]
-        found[field.name] = (Annotated[written, rules, *beside], ... if default is MISSING else default)
+        others = [one for one in others if one is not key]
+        found[field.name] = (Annotated[written, rules, *others], ... if default is MISSING else default)
     return create_model(f"{record.__name__}Table", __base__=Section, __doc__=record.__doc__, **found, **other)
 
 
