@@ -23,7 +23,7 @@ FUTURE_TOLERANCE: Final = timedelta(minutes=5)  # a clock that far ahead of rece
 
 
 def format_iso(at: datetime) -> str:
-    """Spell an aware instant in the one fixed-width form that sorts as text.
+    """Format an aware instant in the one fixed-width form that sorts as text.
 
     >>> spell(datetime(2026, 3, 1, 6, tzinfo=UTC))
     '2026-03-01T06:00:00.000000Z'
@@ -34,7 +34,7 @@ def format_iso(at: datetime) -> str:
 
 
 def format_instants(value: Any) -> Any:
-    """Plain data with its instants spelled."""
+    """Plain data with its instants formatted."""
     if isinstance(value, Mapping):
         return {k: format_instants(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
