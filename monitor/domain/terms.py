@@ -258,7 +258,7 @@ def _lies_within(loc: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bo
 def format_key(loc: Iterable[int | str], prefix: str = "") -> str:
     """Format a location the way it is found in the file.
 
-    >>> spell_key(("station", 2, "series", 0, "unit"))
+    >>> format_key(("station", 2, "series", 0, "unit"))
     'station[2].series[0].unit'
     """
     text = prefix
