@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -159,6 +159,14 @@ class Faults:
         except ConfigError as error:
             self.lines += error.faults
 
+    def read_each(self, read: Callable[[Any, str], _Record], rows: Iterable[Any], where: str) -> tuple[_Record, ...]:
+        """Read rows of which each is called `where[number]`; those that are wrong are left out."""
+        found = []
+        for index, row in enumerate(rows):
+            with self.gathered():
+                found.append(read(row, f"{where}[{index}]"))
+        return tuple(found)
+
     def raise_any(self) -> None:
         """Raise all that was gathered as one ConfigError."""
         if self.lines:
@@ -238,6 +246,8 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
 def _spell_fault(item: ErrorDetails) -> str:
     if item["type"] == "missing":
         return "this key is required"
+    if item["type"] in {"model_type", "dict_type"}:
+        return "expected a table"
     if item["type"] == "too_short":
         return f"expected {item['ctx']['min_length']} entries or more, got {item['ctx']['actual_length']}"
     if item["type"] == "tuple_type":
