@@ -146,7 +146,7 @@ def _check_forecast(table: Table, stations: Sequence[domain.Station] | None, nam
     for covariate in [] if stations is None else [one for one in table.covariates if one not in WORDS]:
         with faults.gathered():
             if "." not in covariate:
-                words = " or ".join(repr(word) for word in WORDS)
+                words = " or ".join(repr(one) for one in WORDS)
                 raise ConfigError(f"{where}: expected 'STATION.quantity', {words}, got {covariate!r}")
             find_series(covariate, stations or (), where)
             refuse_expected(covariate, where)
@@ -234,7 +234,7 @@ def _make_stage(table: Table, stage: str, every_s: float, forecast_every_s: floa
 
 def find_weaknesses(site: domain.Site) -> list[str]:
     """What the site file allows and `check` refuses: a channel that sends nothing, a top level out of reach."""
-    found = list(_find_deaf_recipients(site))
+    found = list(_find_unserved_recipients(site))
     top = site.levels[-1]
     witnesses = list_top_witnesses(site)
     if len(witnesses) >= site.fusion.top_needs:
@@ -249,7 +249,7 @@ def find_weaknesses(site: domain.Site) -> list[str]:
     return [*found, text]
 
 
-def _find_deaf_recipients(site: domain.Site) -> Iterator[str]:
+def _find_unserved_recipients(site: domain.Site) -> Iterator[str]:
     """Channels that no program serves, and two recipients that are one."""
     for recipient in site.recipients:
         for channel in recipient.channels:
@@ -274,7 +274,7 @@ def _find_deaf_recipients(site: domain.Site) -> Iterator[str]:
 
 def find_cautions(site: domain.Site) -> list[str]:
     """What works and yet may leave a hazard untold, or tell one that is none."""
-    found = _find_unheard_top(site)
+    found = _find_unnotified_top(site)
     if site.fusion.fast_track:
         found.append(
             f"fusion.fast_track = true: two independent stations that jump at one epoch raise {site.levels[-1].name!r} "
@@ -286,15 +286,15 @@ def find_cautions(site: domain.Site) -> list[str]:
     return found
 
 
-def _find_unheard_top(site: domain.Site) -> list[str]:
+def _find_unnotified_top(site: domain.Site) -> list[str]:
     """Who is notified of the top level, and by how many ways."""
     if not site.recipients:
         return []  # nobody at all is said elsewhere
     top = site.levels[-1]
-    told = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
-    if not told:
+    notified = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
+    if not notified:
         return [f"no recipient is notified of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
-    channels = sorted({channel for recipient in told for one in recipient.everybody for channel in one.readable})
+    channels = sorted({channel for recipient in notified for one in recipient.everybody for channel in one.readable})
     if len(channels) > 1:
         return []
     text = (
@@ -404,8 +404,8 @@ def _read_origin(table: OriginTable | None) -> domain.Origin | None:
 
 
 def _read_binding(table: Table) -> domain.Binding:
-    told = table.model_dump(exclude={"pattern", "name", "station", "series"}, exclude_defaults=True)
-    return make_record(domain.Binding, table, series=tuple(table.series.items()), told=tuple(told.items()))
+    settings = table.model_dump(exclude={"pattern", "name", "station", "series"}, exclude_defaults=True)
+    return make_record(domain.Binding, table, series=tuple(table.series.items()), told=tuple(settings.items()))
 
 
 def _read_series(station: str, table: Table, own: Mapping[str, QuantityTable], where: str) -> domain.SeriesSpec:

@@ -98,7 +98,7 @@ class Section(BaseModel):
 
 
 class Key:
-    """A key of a table, said where the record that is read from it has its field: `Annotated[float, Key("...")]`."""
+    """A key of a table, declared at the field of the record that is read from it: `Annotated[float, Key("...")]`."""
 
     def __init__(self, meaning: str, written: Any = None, default: Any = MISSING, **more: Any) -> None:
         """What it means; where it is written in another type than it is kept, that type and its default.
@@ -109,13 +109,13 @@ class Key:
         self.meaning, self.written, self.default, self.more = meaning, written, default, more
 
 
-def table_of(record: type, **other: Any) -> Any:
+def derive_table(record: type, **other: Any) -> Any:
     """The table of a file that a record is read from: its fields with a `Key`, and others as pydantic takes them."""
     found: dict[str, Any] = {}
     hints = get_type_hints(record, include_extras=True)
     for field in fields(record):
-        plain, *beside = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else (None,)
-        key = next((one for one in beside if isinstance(one, Key)), None)
+        plain, *metadata = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else (None,)
+        key = next((one for one in metadata if isinstance(one, Key)), None)
         if key is None:
             continue
         name = field.name.removesuffix("_s")
@@ -125,8 +125,8 @@ def table_of(record: type, **other: Any) -> Any:
         default = field.default if key.default is MISSING else key.default
         rules = Field(description=key.meaning, **{"alias": name} | key.more)
         # where a type has bounds of its own, such as a pattern, they hold before what checks the whole
-        beside = [one for one in beside if one is not key]
-        found[field.name] = (Annotated[written, rules, *beside], ... if default is MISSING else default)
+        metadata = [one for one in metadata if one is not key]
+        found[field.name] = (Annotated[written, rules, *metadata], ... if default is MISSING else default)
     return create_model(f"{record.__name__}Table", __base__=Section, __doc__=record.__doc__, **found, **other)
 
 

@@ -20,7 +20,6 @@ NOT_YET: tuple[str, ...] = (
     "monitor/alerting/",
     "monitor/broker/",
     "monitor/checks/",
-    "monitor/config/",
     "monitor/criteria/",
     "monitor/domain/",
     "monitor/export/",
