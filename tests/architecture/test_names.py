@@ -35,7 +35,6 @@ NOT_YET: tuple[str, ...] = (
     "monitor/service/",
     "monitor/simulate/",
     "monitor/store/",
-    "monitor/web/",
     "monitor/worker/",
 )
 """Folders whose names are still to be changed; what is clean may not come back."""
