@@ -40,9 +40,7 @@ _LOOK_AT_TOPIC: Final = Template(
 _DENIED_LATELY: Final = timedelta(hours=1)  # before its newest reading
 
 
-def load_board(
-    c: Connection, site: str | frozenset[str] | None, instrument: str | None = None
-) -> list[dict[str, Any]]:  # fmt: skip
+def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str | None = None) -> list[dict[str, Any]]:
     """Rows of `instrument_health` by site and parent, each with `parent`, `findings` and `months`, newest first.
 
     What one cause silenced stands under that cause, else under the first of `PARENTS` that it has.
@@ -87,9 +85,10 @@ def _find_heard(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message
     newest_at = EPOCH if row["newest_at"] is None else parse(row["newest_at"])
     refused = c.execute(
         select(r.code, func.sum(r.times), func.max(r.received_at))
-        .where(r.topic.startswith(topic, autoescape=True), r.received_at > newest_at, r.code != DENIED).group_by(r.code)
+        .where(r.topic.startswith(topic, autoescape=True), r.received_at > newest_at, r.code != DENIED)
+        .group_by(r.code)
         .order_by(func.sum(r.times).desc())
-    ).all()  # fmt: skip
+    ).all()
     silent_since = EPOCH if row["since"] is None else parse(row["since"])
     # the one that came last says how its clock goes
     came = [a for a in load_newest_stamps(c, row["site"], row["instrument"]) if a.received_at >= silent_since]

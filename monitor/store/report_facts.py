@@ -60,12 +60,15 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
         wanted = (
             select(a.id, a.ledger, a.key, a.raised_at)
             .where(
-                a.site == site, a.ledger == ledger, a.exercise.is_(False), a.raised_at <= to_at,
+                a.site == site,
+                a.ledger == ledger,
+                a.exercise.is_(False),
+                a.raised_at <= to_at,
                 or_(a.closed_at.is_(None), a.closed_at > from_at),
             )
             .order_by(case((a.closed_at <= to_at, 1), else_=0), a.raised_at.desc(), a.id.desc())
             .limit(MOST + 1)
-        )  # fmt: skip
+        )
         found = c.execute(wanted).all()
         heads += found[:MOST]
         cut += [str(ledger)] if len(found) > MOST else []
@@ -79,7 +82,7 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
     outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(said)}
     return [
         _look_back(row, chains[row.id], *outcomes.get(row.id, (None, None))) for row in heads if chains[row.id]
-    ], cut  # fmt: skip
+    ], cut
 
 
 def _look_back(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note: str | None) -> PastAlert:
@@ -93,10 +96,20 @@ def _look_back(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note
             acknowledged = event
     closed = next((e for e in chain if e.to_state == AlertState.CLOSED), None)
     return PastAlert(
-        head.id, head.ledger, head.key, head.raised_at, last.to_state, last.to_level, max(e.to_level for e in chain),
-        (said or chain)[-1].reason, acknowledged.at if acknowledged else None,
-        acknowledged.actor if acknowledged else None, closed.at if closed else None, outcome, note,
-    )  # fmt: skip
+        head.id,
+        head.ledger,
+        head.key,
+        head.raised_at,
+        last.to_state,
+        last.to_level,
+        max(e.to_level for e in chain),
+        (said or chain)[-1].reason,
+        acknowledged.at if acknowledged else None,
+        acknowledged.actor if acknowledged else None,
+        closed.at if closed else None,
+        outcome,
+        note,
+    )
 
 
 def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
@@ -106,11 +119,15 @@ def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> l
         select(e.at, e.alert_id, e.actor, e.from_state, e.to_state, e.reason, e.reason_id, e.reason_values)
         .join(t.alert, a.id == e.alert_id)
         .where(
-            a.site == site, a.exercise.is_(False), e.actor_kind == "person", e.at > from_at, e.at <= to_at,
+            a.site == site,
+            a.exercise.is_(False),
+            e.actor_kind == "person",
+            e.at > from_at,
+            e.at <= to_at,
         )
         .order_by(e.at.desc(), e.id.desc())
         .limit(MOST)
-    )  # fmt: skip
+    )
     return [gather(row) for row in c.execute(query).mappings()][::-1]
 
 
@@ -138,12 +155,13 @@ def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) 
     late = [row for row in rows.values() if not is_out(row.id)]
     names = ("id", "alert_id", "level_name", "ledger", "recipient", "queued_at")
     return {
-        "queued": len(rows), "sent": sum(is_out(number) for number in rows),
+        "queued": len(rows),
+        "sent": sum(is_out(number) for number in rows),
         "late": [
             {**{name: getattr(row, name) for name in names}, "channel": row.channel.partition(":")[0]}
             for row in late[-MOST:]
         ],
-    }  # fmt: skip
+    }
 
 
 def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
@@ -172,17 +190,24 @@ def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
         r.site == site, r.at > from_at, r.at <= to_at, r.received_at <= to_at
     )
     events = select(e.from_at, e.to_at, e.kind, e.text, e.by, null()).where(
-        e.site == site, e.from_at <= to_at, e.to_at > from_at, e.received_at <= to_at,
+        e.site == site,
+        e.from_at <= to_at,
+        e.to_at > from_at,
+        e.received_at <= to_at,
         or_(e.withdrawn_at.is_(None), e.withdrawn_at > to_at),
-    )  # fmt: skip
+    )
     work = select(m.from_at, m.to_at, literal("maintenance"), m.reason, m.by, m.station).where(
-        m.site == site, m.from_at <= to_at, m.to_at > from_at, m.added_at <= to_at,
+        m.site == site,
+        m.from_at <= to_at,
+        m.to_at > from_at,
+        m.added_at <= to_at,
         or_(m.ended_at.is_(None), m.ended_at > from_at),
-    )  # fmt: skip
+    )
     queries = {
-        "report": reports.order_by(r.at, r.id), "event": events.order_by(e.from_at, e.id),
+        "report": reports.order_by(r.at, r.id),
+        "event": events.order_by(e.from_at, e.id),
         "maintenance": work.order_by(m.from_at, m.id),
-    }  # fmt: skip
+    }
     names = ("at", "to_at", "kind", "text", "by", "station")
     found = [
         {"what": what, **dict(zip(names, row, strict=True))}
@@ -208,13 +233,17 @@ def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: dat
         groups.setdefault((row.station, row.quantity, row.unit, row.horizon_s), []).append(row)
     return [
         {
-            "station": station, "quantity": quantity, "unit": unit, "horizon_s": horizon_s, "n": len(rows),
+            "station": station,
+            "quantity": quantity,
+            "unit": unit,
+            "horizon_s": horizon_s,
+            "n": len(rows),
             "mae": round(sum(abs(r.error) for r in rows) / len(rows), 6),
             "mae_baseline": round(sum(abs(r.baseline_error) for r in rows) / len(rows), 6),
             "inside_80": sum(bool(r.inside_80) for r in rows),
         }
         for (station, quantity, unit, horizon_s), rows in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 def find_sight(c: Connection, site: str, at: datetime) -> dict[str, Any] | None:
@@ -305,18 +334,26 @@ def add_issue(c: Connection, issue: Issue, mails: Sequence[tuple[str, str, str]]
     """Store a report that is not there yet (`issue.id` is 0), and queue those of its mails that are not; its number.
 
     Args:
-        c: a write transaction.
-        issue: the report.
         mails: channel, form, key.
         now: when they are queued.
     """
     values = {name: value for name, value in spell_record(issue).items() if name != "id"}
     number = issue.id or add_row(c, t.issued_report, **values)
     for channel, form, key in mails:
-        add_if_absent(c, t.report_mail, {
-            "report_id": number, "channel": channel, "form": form, "state": str(DeliveryState.QUEUED), "attempts": 0,
-            "queued_at": now, "next_attempt_at": now, "idempotency_key": key,
-        })  # fmt: skip
+        add_if_absent(
+            c,
+            t.report_mail,
+            {
+                "report_id": number,
+                "channel": channel,
+                "form": form,
+                "state": str(DeliveryState.QUEUED),
+                "attempts": 0,
+                "queued_at": now,
+                "next_attempt_at": now,
+                "idempotency_key": key,
+            },
+        )
     return number
 
 
@@ -340,10 +377,13 @@ def mark_mailed(c: Connection, mail_id: int, now: datetime) -> None:
         update(m)
         .where(m.c.id == mail_id)
         .values(
-            state=str(DeliveryState.DELIVERED), attempts=m.c.attempts + 1, sent_at=now, next_attempt_at=None,
+            state=str(DeliveryState.DELIVERED),
+            attempts=m.c.attempts + 1,
+            sent_at=now,
+            next_attempt_at=None,
             last_error=None,
         )
-    )  # fmt: skip
+    )
 
 
 def mark_not_mailed(c: Connection, mail_id: int, error: str, next_attempt_at: datetime | None) -> None:
@@ -354,7 +394,9 @@ def mark_not_mailed(c: Connection, mail_id: int, error: str, next_attempt_at: da
         update(m)
         .where(m.c.id == mail_id)
         .values(
-            state=str(state), attempts=m.c.attempts + 1, next_attempt_at=next_attempt_at,
+            state=str(state),
+            attempts=m.c.attempts + 1,
+            next_attempt_at=next_attempt_at,
             last_error=redact(error)[:ERROR_LIMIT],
         )
-    )  # fmt: skip
+    )

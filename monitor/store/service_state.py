@@ -131,9 +131,7 @@ def save_checks(
     """Replace the rows of these subjects; the instant since when a state holds stays while it does.
 
     Args:
-        c: of a write.
         checks: what was found.
-        now: the present.
         is_mine: whether a subject that is not among them is nobody's any more.
 
     Returns:

@@ -124,13 +124,10 @@ def apply_changes(
     condition that is gone closes an acknowledged alert and leaves an unacknowledged one waiting for a person.
 
     Args:
-        c: a write transaction.
         site_id: site, or `status` for the service itself.
         changes: what the decision ordered.
         site: declaration, for level names and actions; None for `status`.
         recipients: who may be told; of a team whoever is on duty now.
-        actor: who caused it.
-        now: wall time of the decision.
         decision_id: frozen inputs; None stores each change's own evidence as one.
         rule_version: code and configuration that decided.
         exercise: True marks a drill.
@@ -147,9 +144,11 @@ def apply_changes(
         elif (found is None and not change.open) or (found is not None and _says_the_same(found, change)):
             continue
         basis = decision_id or add_decision(c, site_id, now, site.version if site else "", change.evidence)
-        event = _open_alert(c, site_id, change, actor, now, basis, rule_version, exercise=exercise) if (
-            found is None
-        ) else _move_alert(c, found, change, actor, now, basis, rule_version)  # fmt: skip
+        event = (
+            _open_alert(c, site_id, change, actor, now, basis, rule_version, exercise=exercise)
+            if (found is None)
+            else _move_alert(c, found, change, actor, now, basis, rule_version)
+        )
         events.append(event)
         if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
             _drop_unsent(c, found.id)  # it came and went while it was put aside: nobody hears of it afterwards
@@ -197,18 +196,45 @@ def _says_the_same(found: Row[Any], change: AlertChange) -> bool:
 
 
 def _open_alert(
-    c: Connection, site_id: str, change: AlertChange, actor: Actor, now: datetime, basis: int, rule_version: str,
-    *, exercise: bool,
-) -> int:  # fmt: skip
+    c: Connection,
+    site_id: str,
+    change: AlertChange,
+    actor: Actor,
+    now: datetime,
+    basis: int,
+    rule_version: str,
+    *,
+    exercise: bool,
+) -> int:
     number = add_row(
-        c, t.alert, site=site_id, ledger=str(change.ledger), key=change.key, level=change.level,
-        peak_level=change.level, state=str(AlertState.UNACKNOWLEDGED), exercise=exercise, raised_at=now,
-        data_time=change.data_time, reason=change.reason, decision_id=basis, rule_version=rule_version,
-    )  # fmt: skip
+        c,
+        t.alert,
+        site=site_id,
+        ledger=str(change.ledger),
+        key=change.key,
+        level=change.level,
+        peak_level=change.level,
+        state=str(AlertState.UNACKNOWLEDGED),
+        exercise=exercise,
+        raised_at=now,
+        data_time=change.data_time,
+        reason=change.reason,
+        decision_id=basis,
+        rule_version=rule_version,
+    )
     return _add_event(
-        c, number, now, change.data_time, None, step(None, AlertStep.RAISE, number), None, change.level, actor,
-        change.reason, basis,
-    )  # fmt: skip
+        c,
+        number,
+        now,
+        change.data_time,
+        None,
+        step(None, AlertStep.RAISE, number),
+        None,
+        change.level,
+        actor,
+        change.reason,
+        basis,
+    )
 
 
 def _move_alert(
@@ -240,23 +266,54 @@ def _move_alert(
 
 
 def _add_event(
-    c: Connection, alert_id: int, now: datetime, data_time: datetime | None, from_state: str | None,
-    to_state: AlertState, from_level: int | None, to_level: int, actor: Actor, reason: str, decision_id: int | None,
+    c: Connection,
+    alert_id: int,
+    now: datetime,
+    data_time: datetime | None,
+    from_state: str | None,
+    to_state: AlertState,
+    from_level: int | None,
+    to_level: int,
+    actor: Actor,
+    reason: str,
+    decision_id: int | None,
     until: datetime | None = None,
-) -> int:  # fmt: skip
+) -> int:
     e = t.alert_event.c
     last = c.execute(select(func.max(e.sequence)).where(e.alert_id == alert_id)).scalar()
     return add_row(
-        c, t.alert_event, alert_id=alert_id, sequence=(last or 0) + 1, at=now, data_time=data_time,
-        from_state=from_state, to_state=str(to_state), from_level=from_level, to_level=to_level, actor=actor.name,
-        actor_kind=actor.kind, via=actor.via, reason=reason, decision_id=decision_id, until_at=until,
-    )  # fmt: skip
+        c,
+        t.alert_event,
+        alert_id=alert_id,
+        sequence=(last or 0) + 1,
+        at=now,
+        data_time=data_time,
+        from_state=from_state,
+        to_state=str(to_state),
+        from_level=from_level,
+        to_level=to_level,
+        actor=actor.name,
+        actor_kind=actor.kind,
+        via=actor.via,
+        reason=reason,
+        decision_id=decision_id,
+        until_at=until,
+    )
 
 
 def _queue(
-    c: Connection, site_id: str, change: AlertChange, before: int, event_id: int, site: Site | None,
-    recipients: Sequence[Recipient], now: datetime, basis: int, *, exercise: bool,
-) -> None:  # fmt: skip
+    c: Connection,
+    site_id: str,
+    change: AlertChange,
+    before: int,
+    event_id: int,
+    site: Site | None,
+    recipients: Sequence[Recipient],
+    now: datetime,
+    basis: int,
+    *,
+    exercise: bool,
+) -> None:
     alert_id = c.execute(select(t.alert_event.c.alert_id).where(t.alert_event.c.id == event_id)).scalar_one()
     level = change.level if change.open else 0
     name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
@@ -264,27 +321,53 @@ def _queue(
     passed = range(min(before, level), max(before, level) + 1)
     is_hazard = change.ledger == Ledger.HAZARD
     notified = [
-        r for r in list_addressees(c, recipients, now, everybody=change.key.startswith(UNCONFIRMED))
+        r
+        for r in list_addressees(c, recipients, now, everybody=change.key.startswith(UNCONFIRMED))
         if change.ledger in r.ledgers and not (is_hazard and not any(n in passed for n in r.levels))
-    ]  # fmt: skip
+    ]
     if not notified:
         return
     frozen = gather(json.loads(load_decision(c, basis).evidence)) if is_hazard and change.open else {}
     raised = find_raised(c, alert_id, site) if change.repeats else None
     subject, body = write_message(
-        site_id, site, change, level, name, alert_id, before=before, now=now, frozen=frozen,
-        recipients=list(dict.fromkeys(r.name for r in notified)), exercise=exercise, raised=raised,
-    )  # fmt: skip
+        site_id,
+        site,
+        change,
+        level,
+        name,
+        alert_id,
+        before=before,
+        now=now,
+        frozen=frozen,
+        recipients=list(dict.fromkeys(r.name for r in notified)),
+        exercise=exercise,
+        raised=raised,
+    )
     rows: dict[str, dict[str, Any]] = {}  # somebody may be told for himself and by a team: once by each channel
     for recipient in notified:
         for channel in _pick_channels(recipient, change):
             key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
-            rows.setdefault(key, {
-                "alert_id": alert_id, "event_id": event_id, "site": site_id, "ledger": str(change.ledger),
-                "level": level, "level_name": name, "recipient": recipient.name, "channel": channel,
-                "exercise": exercise, "subject": subject, "body": body, "state": "queued", "attempts": 0,
-                "queued_at": now, "next_attempt_at": now, "idempotency_key": key,
-            })  # fmt: skip
+            rows.setdefault(
+                key,
+                {
+                    "alert_id": alert_id,
+                    "event_id": event_id,
+                    "site": site_id,
+                    "ledger": str(change.ledger),
+                    "level": level,
+                    "level_name": name,
+                    "recipient": recipient.name,
+                    "channel": channel,
+                    "exercise": exercise,
+                    "subject": subject,
+                    "body": body,
+                    "state": "queued",
+                    "attempts": 0,
+                    "queued_at": now,
+                    "next_attempt_at": now,
+                    "idempotency_key": key,
+                },
+            )
     if rows:
         c.execute(insert(t.notification), list(rows.values()))
 
@@ -326,11 +409,6 @@ def acknowledge(
     Who acknowledges the alarm that nobody confirmed an alert acknowledges that alert, at the level it named.
 
     Args:
-        c: a write transaction.
-        alert_id: the alert.
-        actor: who signs.
-        reason: why, or what is done.
-        now: wall time.
         seen: the level that the person saw; None = not known, whatever stands is signed.
 
     Raises:
@@ -347,8 +425,18 @@ def acknowledge(
         # another one has seen it too
         return _act(c, found, step(AlertState.ACKNOWLEDGED, AlertStep.NOTE, alert_id), actor, reason, now, "alert.note")
     state = step(AlertState(found.state), AlertStep.ACKNOWLEDGE, alert_id)
-    return _act(c, found, state, actor, reason, now, "alert.acknowledge", acknowledged_at=now,
-                acknowledged_by=actor.name, closed_at=now if state is AlertState.CLOSED else None)  # fmt: skip
+    return _act(
+        c,
+        found,
+        state,
+        actor,
+        reason,
+        now,
+        "alert.acknowledge",
+        acknowledged_at=now,
+        acknowledged_by=actor.name,
+        closed_at=now if state is AlertState.CLOSED else None,
+    )
 
 
 def _acknowledge_root(c: Connection, alarm: Row[Any], actor: Actor, reason: str, now: datetime) -> None:
@@ -375,11 +463,6 @@ def close_alert(
     """Close a health or advice alert, or a hazard alert whose level is gone; returns the event id.
 
     Args:
-        c: a write transaction.
-        alert_id: the alert.
-        actor: who closes it.
-        reason: why.
-        now: wall time.
         second: another person; needed for an urgent alarm whose condition stands, since it is not told again.
 
     Raises:
@@ -418,9 +501,16 @@ def find_outcome(c: Connection, alert_id: int) -> Outcome | None:
 
 
 def shelve(
-    c: Connection, alert_id: int, actor: Actor, reason: str, until: datetime, now: datetime, *,
-    second: Actor | None = None, top_level: int = 3,
-) -> int:  # fmt: skip
+    c: Connection,
+    alert_id: int,
+    actor: Actor,
+    reason: str,
+    until: datetime,
+    now: datetime,
+    *,
+    second: Actor | None = None,
+    top_level: int = 3,
+) -> int:
     """Quiet an alert for a time; the second highest hazard level and urgent health alarms need a second person.
 
     Raises:
@@ -550,9 +640,17 @@ def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any
 
 
 def _act(
-    c: Connection, found: Row[Any], state: AlertState, actor: Actor, reason: str, now: datetime, action: str, *,
-    until: datetime | None = None, **values: Any,
-) -> int:  # fmt: skip
+    c: Connection,
+    found: Row[Any],
+    state: AlertState,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    action: str,
+    *,
+    until: datetime | None = None,
+    **values: Any,
+) -> int:
     c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
     event = _add_event(
         c, found.id, now, found.data_time, found.state, state, found.level, found.level, actor, reason, None, until
@@ -563,9 +661,14 @@ def _act(
 
 # ---- reads -----------------------------------------------------------------------------------------------------
 def load_alerts(
-    c: Connection, site: str | frozenset[str] | None = None, *, open_only: bool = False, ledger: str | None = None,
-    limit: int | None = None, hazard_first: bool = False,
-) -> list[Alert]:  # fmt: skip
+    c: Connection,
+    site: str | frozenset[str] | None = None,
+    *,
+    open_only: bool = False,
+    ledger: str | None = None,
+    limit: int | None = None,
+    hazard_first: bool = False,
+) -> list[Alert]:
     """Alerts of a site, of several, or of all, newest first; with `hazard_first` hazard, then health, then advice."""
     a = t.alert.c
     rank = [case((a.ledger == Ledger.HAZARD, 0), (a.ledger == Ledger.HEALTH, 1), else_=2)] if hazard_first else []

@@ -65,7 +65,9 @@ def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, Answers
         alert_id: Answers(
             tuple(
                 Told(
-                    name, mine[0].queued_at, max((m.sent_at for m in mine if m.sent_at), default=None),
+                    name,
+                    mine[0].queued_at,
+                    max((m.sent_at for m in mine if m.sent_at), default=None),
                     min((m.confirmed_at for m in mine if m.confirmed_at), default=None),
                     all(m.state == DeliveryState.FAILED_FINAL for m in mine),
                 )
@@ -73,7 +75,7 @@ def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, Answers
             )
         )
         for alert_id, people in found.items()
-    }  # fmt: skip
+    }
 
 
 def load_confirmed(c: Connection, event_ids: Collection[int]) -> set[int]:

@@ -73,10 +73,6 @@ def load_citations(c: Connection, decision_id: int, alert_id: int | None = None)
 def load_material(c: Connection, alert_id: int) -> Material:
     """Everything about one alert.
 
-    Args:
-        c: a read transaction.
-        alert_id: the alert.
-
     Raises:
         NotFoundError: there is none.
     """
@@ -97,17 +93,33 @@ def load_material(c: Connection, alert_id: int) -> Material:
     photos = load_photos(c, 1000, alert_id=alert_id)
     story = _rows(c, select(t.alert).where(t.alert.c.id == alert_id))[0]
     written = _rows(c, select(t.alert_event).where(t.alert_event.c.alert_id == alert_id).order_by(t.alert_event.c.id))
-    rows = {"alert": [story], "alert_event": written, "alert_outcome": outcomes,
-            "notification": messages, "photo": [{"id": row["photo_id"]} for row in photos]}  # fmt: skip
+    rows = {
+        "alert": [story],
+        "alert_event": written,
+        "alert_outcome": outcomes,
+        "notification": messages,
+        "photo": [{"id": row["photo_id"]} for row in photos],
+    }
     sealing = load_seals(c)
     sealed_by = {sealing.get(f"{name} {row['id']}", (None, 0))[1] for name, some in rows.items() for row in some}
     entries = _load_audit(c, alert, ids, shas, sealed_by)
     return Material(
-        alert, story, rows["alert_event"], decisions, {i: find_seal(c, i) for i in ids},
-        {i: load_citations(c, i, alert_id) for i in ids}, sources, versions, messages,
-        outcomes, entries, _load_links(c, entries), photos, load_pictures(c, alert_id),
+        alert,
+        story,
+        rows["alert_event"],
+        decisions,
+        {i: find_seal(c, i) for i in ids},
+        {i: load_citations(c, i, alert_id) for i in ids},
+        sources,
+        versions,
+        messages,
+        outcomes,
+        entries,
+        _load_links(c, entries),
+        photos,
+        load_pictures(c, alert_id),
         tuple(verify_story(c, alert_id, alert.site)),
-    )  # fmt: skip
+    )
 
 
 def _load_audit(

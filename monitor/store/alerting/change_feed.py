@@ -11,9 +11,10 @@ _OF_SERIES = (tables.offset_entry, tables.observation_flag)
 Marks = dict[tuple[str, str], Any]  # (table, column) -> newest
 # columns that are set after the row was added
 _LATER = {
-    tables.offset_entry.name: ("confirmed_at", "revoked_at"), tables.maintenance.name: ("ended_at",),
+    tables.offset_entry.name: ("confirmed_at", "revoked_at"),
+    tables.maintenance.name: ("ended_at",),
     **dict.fromkeys((tables.site_event.name, tables.event_confirmation.name), ("withdrawn_at",)),
-}  # fmt: skip
+}
 
 
 class News:

@@ -90,25 +90,40 @@ def save_state(
     memory = decision.memory
     sick = sorted(h.station for h in decision.health if h.state != "ok")
     values = {
-        "level": decision.level, "level_source": memory.level_source, "since": from_epoch_s(memory.since_s),
-        "evaluated_at": now, "observability": decision.observability, "reachable_level": decision.reachable_level,
-        "witnesses_available": decision.witnesses_available, "health": f"not ok: {', '.join(sick)}" if sick else "ok",
-        "newest_at": decision.newest_at, "config_sha256": config_sha256, "state": memory.spell(),
+        "level": decision.level,
+        "level_source": memory.level_source,
+        "since": from_epoch_s(memory.since_s),
+        "evaluated_at": now,
+        "observability": decision.observability,
+        "reachable_level": decision.reachable_level,
+        "witnesses_available": decision.witnesses_available,
+        "health": f"not ok: {', '.join(sick)}" if sick else "ok",
+        "newest_at": decision.newest_at,
+        "config_sha256": config_sha256,
+        "state": memory.spell(),
         "catching_up": catching_up,
-    }  # fmt: skip
+    }
     save_rows(c, t.site_state, [{"site": site, **values}])
 
 
 def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
     """Write a memory that a person changed; what is seen stays as the last evaluation left it."""
     values = {
-        "level": memory.level, "level_source": memory.level_source, "since": from_epoch_s(memory.since_s),
+        "level": memory.level,
+        "level_source": memory.level_source,
+        "since": from_epoch_s(memory.since_s),
         "state": memory.spell(),
-    }  # fmt: skip
+    }
     row = upsert(c, t.site_state).values(
-        site=site, evaluated_at=now, observability=memory.observability, reachable_level=memory.reachable_level or 0,
-        witnesses_available=0, health="unknown", config_sha256=config_sha256, **values,
-    )  # fmt: skip
+        site=site,
+        evaluated_at=now,
+        observability=memory.observability,
+        reachable_level=memory.reachable_level or 0,
+        witnesses_available=0,
+        health="unknown",
+        config_sha256=config_sha256,
+        **values,
+    )
     c.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
 
 
@@ -126,9 +141,14 @@ def save_station_states(
         before = known.get(h.station)
         newest_at = None if h.newest_s is None else instant(h.newest_s)
         fresh = {
-            "station": h.station, "state": h.state, "reason": h.reason, "newest_at": newest_at,
-            "expected_interval_s": h.expected_interval_s, "missing_share_24h": h.missing_share_24h, "votes": h.votes,
-        }  # fmt: skip
+            "station": h.station,
+            "state": h.state,
+            "reason": h.reason,
+            "newest_at": newest_at,
+            "expected_interval_s": h.expected_interval_s,
+            "missing_share_24h": h.missing_share_24h,
+            "votes": h.votes,
+        }
         if before is not None and all(getattr(before, name) == value for name, value in fresh.items()):
             continue
         if catching_up and before is not None and (before.state, before.newest_at) == ("silent", newest_at):
@@ -143,11 +163,18 @@ def save_chances(c: Connection, site: str, decision: Decision, config_sha256: st
     k = t.forecast_chance.c
     rows = [
         {
-            "site": site, "criterion": word["criterion"], "station": word["station"], "config_sha256": config_sha256,
-            "evaluated_at": now, "data_until": instant(said["data_until_s"]), **{n: said[n] for n in _SAID},
+            "site": site,
+            "criterion": word["criterion"],
+            "station": word["station"],
+            "config_sha256": config_sha256,
+            "evaluated_at": now,
+            "data_until": instant(said["data_until_s"]),
+            **{n: said[n] for n in _SAID},
         }
-        for word in decision.evidence["words"] for said in word["facts"].get("bounds", ()) if "chance_from" in said
-    ]  # fmt: skip
+        for word in decision.evidence["words"]
+        for said in word["facts"].get("bounds", ())
+        if "chance_from" in said
+    ]
     names = [x.name for x in t.forecast_chance.columns if x.name != "evaluated_at"]
     known = c.execute(select(*(k[n] for n in names)).where(k.site == site)).all()
     if sorted(tuple(r) for r in known) != sorted(tuple(row[n] for n in names) for row in rows):
@@ -177,24 +204,43 @@ def load_rates(c: Connection, site: str) -> list[Rate]:
 
 
 def add_evaluation(
-    c: Connection, site: str, now: datetime, trigger: str, decision: Decision, known_until: datetime | None,
+    c: Connection,
+    site: str,
+    now: datetime,
+    trigger: str,
+    decision: Decision,
+    known_until: datetime | None,
     config_sha256: str,
-) -> None:  # fmt: skip
+) -> None:
     """Store the instant of an evaluation, what it had seen and what came out."""
     add_row(
-        c, t.evaluation, site=site, at=now, trigger=trigger, level=decision.level,
-        observability=decision.observability, reachable_level=decision.reachable_level, known_until=known_until,
-        config_sha256=config_sha256, digest=digest_of(decision.memory.spell()),
-    )  # fmt: skip
+        c,
+        t.evaluation,
+        site=site,
+        at=now,
+        trigger=trigger,
+        level=decision.level,
+        observability=decision.observability,
+        reachable_level=decision.reachable_level,
+        known_until=known_until,
+        config_sha256=config_sha256,
+        digest=digest_of(decision.memory.spell()),
+    )
 
 
 # ---- frozen inputs ---------------------------------------------------------------------------------------------
 def add_decision(c: Connection, site: str, at: datetime, config_sha256: str, evidence: str) -> int:
     """Freeze what was decided on; `evidence` is canonical JSON. Returns its id."""
     return add_row(
-        c, t.decision, site=site, at=at, code_version=code_version(), config_sha256=config_sha256, evidence=evidence,
+        c,
+        t.decision,
+        site=site,
+        at=at,
+        code_version=code_version(),
+        config_sha256=config_sha256,
+        evidence=evidence,
         evidence_sha256=digest_text(evidence),
-    )  # fmt: skip
+    )
 
 
 def load_decision(c: Connection, decision_id: int) -> DecisionRow:
@@ -234,12 +280,14 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
             then = c.execute(
                 select(o.observed_at, o.received_at, o.flags)
                 .where(
-                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= until,
+                    o.series_id == r.id,
+                    o.received_at <= known_at,
+                    o.observed_at <= until,
                     o.flags.not_like("%future%"),
                 )
                 .order_by(o.observed_at.desc())
                 .limit(1)
-            ).one_or_none()  # fmt: skip
+            ).one_or_none()
             if then is None:
                 continue
             observed_at, received_at, flags = then
@@ -269,11 +317,22 @@ def load_forecast_facts(
     )
     return tuple(
         ForecastFact(
-            r.station, r.quantity, seconds(r.data_until), seconds(r.target_at), r.horizon_s, r.q10, r.q50, r.q90,
-            r.data_value, r.model, bool(r.shown), r.q025, r.q975,
+            r.station,
+            r.quantity,
+            seconds(r.data_until),
+            seconds(r.target_at),
+            r.horizon_s,
+            r.q10,
+            r.q50,
+            r.q90,
+            r.data_value,
+            r.model,
+            bool(r.shown),
+            r.q025,
+            r.q975,
         )
         for r in rows
-    )  # fmt: skip
+    )
 
 
 def load_anomaly_facts(
@@ -288,11 +347,18 @@ def load_anomaly_facts(
     rows = c.execute(_plan_anomaly_facts(), asked)
     return tuple(
         AnomalyFact(
-            r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold, r.kind,
-            read_message(r.compared_with or "", r.compared_with_id, r.compared_with_values), r.model_hash or "",
+            r.station,
+            r.quantity,
+            seconds(r.at),
+            r.detector,
+            r.score,
+            r.threshold,
+            r.kind,
+            read_message(r.compared_with or "", r.compared_with_id, r.compared_with_values),
+            r.model_hash or "",
         )
         for r in rows
-    )  # fmt: skip
+    )
 
 
 @cache  # put together once: it is asked at every look
@@ -349,11 +415,23 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
         known_at = r.detected_at if word is None or word is r else word.judged_at
         found.append(
             FootprintFact(
-                r.name, seconds(r.acquired_at), r.polygon_id, change, r.area_m2, r.nearest_station, r.distance_m,
-                seconds(known_at), grown_m2, parent, None if since_at is None else seconds(since_at), caution,
-                tuple((station, away_m) for station, away_m in r.near_stations or ()), r.kind, r.model_hash,
+                r.name,
+                seconds(r.acquired_at),
+                r.polygon_id,
+                change,
+                r.area_m2,
+                r.nearest_station,
+                r.distance_m,
+                seconds(known_at),
+                grown_m2,
+                parent,
+                None if since_at is None else seconds(since_at),
+                caution,
+                tuple((station, away_m) for station, away_m in r.near_stations or ()),
+                r.kind,
+                r.model_hash,
             )
-        )  # fmt: skip
+        )
         if len(found) == ADVICE_LIMIT:
             break
     return tuple(found)
@@ -368,15 +446,30 @@ def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
     return (
         select(t.scene_change).join(t.scene, s.scene_hash == h.scene_hash).where(*taken).order_by(h.judged_at),
         select(
-            g.scene_hash, g.model_hash, g.polygon_id, g.change, g.area_m2, g.nearest_station, g.distance_m,
-            g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, g.caution_id, g.caution_values,
-            g.near_stations, s.name, s.acquired_at, g["class"].label("kind"),
+            g.scene_hash,
+            g.model_hash,
+            g.polygon_id,
+            g.change,
+            g.area_m2,
+            g.nearest_station,
+            g.distance_m,
+            g.detected_at,
+            g.grown_m2,
+            g.parent_id,
+            g.since_at,
+            g.caution,
+            g.caution_id,
+            g.caution_values,
+            g.near_stations,
+            s.name,
+            s.acquired_at,
+            g["class"].label("kind"),
         )
         .join(t.scene, s.scene_hash == g.scene_hash)
         .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))
         # the nearest first: an image with hundreds of outlines must not crowd out the one beside a station
         .order_by(g.distance_m, s.acquired_at.desc(), g.polygon_id),
-    )  # fmt: skip
+    )
 
 
 def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:

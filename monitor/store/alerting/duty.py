@@ -169,18 +169,20 @@ def find_team_of_change(c: Connection, site: str, number: int) -> str:
 
 # ---- what people do --------------------------------------------------------------------------------------------
 def add_plan(
-    c: Connection, team: Team, text: str, actor: Actor, reason: str, now: datetime, *,
-    valid_from: datetime | None = None, begins: date | None = None,
-) -> int:  # fmt: skip
+    c: Connection,
+    team: Team,
+    text: str,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    *,
+    valid_from: datetime | None = None,
+    begins: date | None = None,
+) -> int:
     """Put a plan in force for a team, until a later one begins; returns its number.
 
     Args:
-        c: a write transaction.
-        team: the team of the site file in force.
         text: its lines, see `read_plan`.
-        actor: a person.
-        reason: why.
-        now: wall time.
         valid_from: not in the past; None = now.
         begins: the week in which `week 1` of the plan begins; None = the week of `valid_from`.
 
@@ -199,34 +201,49 @@ def add_plan(
     monday = first - timedelta(days=first.weekday())
     plan = rota.spell_plan(weeks, turns)
     number = add_row(
-        c, t.duty_rota, site=team.site, team=team.name, valid_from=valid_from, begins=monday.isoformat(),
-        zone=team.zone, plan=plan, by=actor.name, reason=reason, added_at=now,
-    )  # fmt: skip
+        c,
+        t.duty_rota,
+        site=team.site,
+        team=team.name,
+        valid_from=valid_from,
+        begins=monday.isoformat(),
+        zone=team.zone,
+        plan=plan,
+        by=actor.name,
+        reason=reason,
+        added_at=now,
+    )
     detail = {
-        "site": team.site, "team": team.name, "valid_from": spell(valid_from), "begins": monday.isoformat(),
-        "plan": plan, "reason": reason,
-    }  # fmt: skip
+        "site": team.site,
+        "team": team.name,
+        "valid_from": spell(valid_from),
+        "begins": monday.isoformat(),
+        "plan": plan,
+        "reason": reason,
+    }
     add_audit(c, actor, "duty.plan", f"duty_rota:{number}", detail, now)
     lay_out(c, team, now)
     return number
 
 
 def add_change(
-    c: Connection, team: Team, from_at: datetime, to_at: datetime, person_out: str, person_in: str, actor: Actor,
-    reason: str, now: datetime,
-) -> int:  # fmt: skip
+    c: Connection,
+    team: Team,
+    from_at: datetime,
+    to_at: datetime,
+    person_out: str,
+    person_in: str,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+) -> int:
     """Let somebody take the place of somebody else for a time, or nobody; returns the number of the change.
 
     Args:
-        c: a write transaction.
-        team: the team of the site file in force.
         from_at: not in the past.
         to_at: at most `LONGEST` later.
         person_out: who is not on duty then; empty = whoever is on duty.
         person_in: who is instead; empty = nobody, and the second moves up.
-        actor: a person.
-        reason: why.
-        now: wall time.
 
     Raises:
         RefusedError: somebody is not of the team, no person or reason, or the time is wrong.
@@ -246,13 +263,27 @@ def add_change(
     if out and into and is_same_person(out, into):
         raise RefusedError(_SAME(name=out, other=into))
     number = add_row(
-        c, t.duty_override, site=team.site, team=team.name, from_at=from_at, to_at=to_at, person_out=out or None,
-        person_in=into or None, by=actor.name, reason=reason, added_at=now,
-    )  # fmt: skip
+        c,
+        t.duty_override,
+        site=team.site,
+        team=team.name,
+        from_at=from_at,
+        to_at=to_at,
+        person_out=out or None,
+        person_in=into or None,
+        by=actor.name,
+        reason=reason,
+        added_at=now,
+    )
     detail = {
-        "site": team.site, "team": team.name, "from": spell(from_at), "to": spell(to_at), "out": out, "in": into,
+        "site": team.site,
+        "team": team.name,
+        "from": spell(from_at),
+        "to": spell(to_at),
+        "out": out,
+        "in": into,
         "reason": reason,
-    }  # fmt: skip
+    }
     add_audit(c, actor, "duty.swap", f"duty_override:{number}", detail, now)
     lay_out(c, team, now)
     return number
@@ -298,10 +329,17 @@ def lay_out(c: Connection, team: Team, now: datetime) -> int:
     rows: list[dict[str, Any]] = []
     for day, shift in rota.split_days(rota.list_shifts(roster, start, now + LAID_OUT), team.zone):
         person, second = (*shift.people, None, None)[:2]
-        rows.append({
-            "site": team.site, "team": team.name, "from_at": shift.from_at, "to_at": shift.to_at,
-            "day": day.isoformat(), "person": person, "second_person": second,
-        })  # fmt: skip
+        rows.append(
+            {
+                "site": team.site,
+                "team": team.name,
+                "from_at": shift.from_at,
+                "to_at": shift.to_at,
+                "day": day.isoformat(),
+                "person": person,
+                "second_person": second,
+            }
+        )
     if last is not None and rows:
         goes_on = all(rows[0][name] == getattr(last, name) for name in ("day", "person", "second_person"))
         ends_at = rows.pop(0)["to_at"] if goes_on and last.to_at >= start else min(last.to_at, start)
@@ -385,14 +423,13 @@ def gather_open(c: Connection, site: str, now: datetime, tell: Tell) -> dict[str
     since = last or now - FIRST_LOOK
     status = load_view(c, "site_status", site=site)
     rows = [
-        row for row in load_view(c, "active_alerts", order_by=("-level", "-alert_id"), without="evidence", site=site)
+        row
+        for row in load_view(c, "active_alerts", order_by=("-level", "-alert_id"), without="evidence", site=site)
         if not row["exercise"] and row["ledger"] != "advice"
-    ]  # fmt: skip
+    ]
     told = tell(c, rows[:MOST])
     kept = ("alert_id", "ledger", "level", "level_name", "state", "reason", "raised_at")
-    alerts = [
-        {key: row[key] for key in kept} | {"reason": told.get(row["alert_id"], row["reason"])} for row in rows
-    ]  # fmt: skip
+    alerts = [{key: row[key] for key in kept} | {"reason": told.get(row["alert_id"], row["reason"])} for row in rows]
     sick = [
         {key: row[key] for key in ("instrument", "state", "reason", "since")}
         for row in load_view(c, "instrument_health", order_by=("instrument",), site=site)
@@ -406,31 +443,30 @@ def gather_open(c: Connection, site: str, now: datetime, tell: Tell) -> dict[str
         .limit(MOST)
     )
     work = c.execute(
-        select(m.station, m.to_at, m.reason, m.by).where(m.site == site, m.to_at > now, m.ended_at.is_(None))
-        .order_by(m.to_at).limit(MOST)
-    )  # fmt: skip
+        select(m.station, m.to_at, m.reason, m.by)
+        .where(m.site == site, m.to_at > now, m.ended_at.is_(None))
+        .order_by(m.to_at)
+        .limit(MOST)
+    )
     return {
-        "level": status[0]["level"] if status else None, "level_name": status[0]["level_name"] if status else None,
-        "alerts": alerts[:MOST], "alerts_count": len(alerts),
+        "level": status[0]["level"] if status else None,
+        "level_name": status[0]["level_name"] if status else None,
+        "alerts": alerts[:MOST],
+        "alerts_count": len(alerts),
         "shelved": [a["alert_id"] for a in alerts if a["state"] == AlertState.SHELVED][:MOST],
         "sick": sick[:MOST],
         "reports": [{"at": spell(x.at), "kind": x.kind, "text": x.text, "by": x.by} for x in seen],
-        "maintenance": [
-            {"station": x.station, "to_at": spell(x.to_at), "reason": x.reason, "by": x.by} for x in work
-        ],
+        "maintenance": [{"station": x.station, "to_at": spell(x.to_at), "reason": x.reason, "by": x.by} for x in work],
         "since": spell(since),
-    }  # fmt: skip
+    }
 
 
 def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, tell: Tell) -> int:
     """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
 
     Args:
-        c: a write transaction.
-        team: the team of the site file in force.
         actor: a person who may act on the site.
         notes: what who comes must know.
-        now: wall time.
         tell: one sentence for each of some alerts.
 
     Raises:
@@ -447,9 +483,16 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
     items = gather_open(c, team.site, now, tell)
     number = add_row(
-        c, t.duty_handover, site=team.site, team=team.name, since_at=find_shift_start(c, team, now), at=now,
-        outgoing=actor.name, notes=notes, open_items=items,
-    )  # fmt: skip
+        c,
+        t.duty_handover,
+        site=team.site,
+        team=team.name,
+        since_at=find_shift_start(c, team, now),
+        at=now,
+        outgoing=actor.name,
+        notes=notes,
+        open_items=items,
+    )
     detail = {"site": team.site, "team": team.name, "notes": notes, "open": items}
     add_audit(c, actor, "duty.handover", f"duty_handover:{number}", detail, now)
     return number

@@ -37,14 +37,18 @@ _GONE: Final = Template("event.gone", "event {number} was withdrawn by {name} at
 
 
 def add_event(
-    c: Connection, item: SiteEvent, received_at: datetime, by: str, *, via: str, known_from: datetime | None = None,
+    c: Connection,
+    item: SiteEvent,
+    received_at: datetime,
+    by: str,
+    *,
+    via: str,
+    known_from: datetime | None = None,
     actor: Actor | None = None,
-) -> int | None:  # fmt: skip
+) -> int | None:
     """Store an event on the slope, with who and by which way in the audit log; None when the very same is there.
 
     Args:
-        c: a write transaction of `Database.write`.
-        item: the event.
         received_at: since when the service knows it.
         by: who says so; by MQTT nobody has proven it.
         via: `mqtt`, `command` or `page`.
@@ -58,10 +62,13 @@ def add_event(
     number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
     detail = {
-        "event": number, "kind": item.kind, "from": spell(item.from_at), "via": via,
+        "event": number,
+        "kind": item.kind,
+        "from": spell(item.from_at),
+        "via": via,
         **({} if is_person else {"said_by": by}),
         **({} if known_from is None else {"known_from": spell(known_from)}),
-    }  # fmt: skip
+    }
     who = actor or (Actor(by, "person", via) if is_person else Actor(via, "program"))
     add_audit(c, who, "event.add", f"site:{item.site}", detail, received_at)
     return number
@@ -100,11 +107,7 @@ def confirm_event(
     One person's word explains no step that an independent station shares for one of the two highest levels; two do.
 
     Args:
-        c: a write transaction of `Database.write`.
-        event_id: its number.
-        actor: a person.
         reason: how it is known.
-        now: wall time.
         site: refuse an event of any other site.
 
     Raises:
@@ -128,9 +131,13 @@ def confirm_event(
     if known:
         require_two(c, Actor(known[0]), actor, now)
     values = {
-        "event_id": event_id, "site": row.site, "at": now, "by": actor.name, "via": actor.via or UNKNOWN_WAY,
+        "event_id": event_id,
+        "site": row.site,
+        "at": now,
+        "by": actor.name,
+        "via": actor.via or UNKNOWN_WAY,
         "reason": reason,
-    }  # fmt: skip
+    }
     add_row(c, t.event_confirmation, **values)
     detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "via": values["via"], "reason": reason}
     add_audit(c, actor, "event.confirm", f"site:{row.site}", detail, now)
@@ -145,11 +152,7 @@ def withdraw_event(
     Whether that takes a second person is asked by `monitor.alerting.acts.event_acts`, which knows what is at stake.
 
     Args:
-        c: a write transaction of `Database.write`.
-        event_id: its number.
-        actor: a person.
         reason: why it does not hold.
-        now: wall time.
         second: the other person, where it took two.
 
     Raises:
@@ -171,12 +174,7 @@ def withdraw_confirmation(
     Steps that it explained are asked about anew. That can only raise, so one person is enough, whoever confirmed.
 
     Args:
-        c: a write transaction of `Database.write`.
-        event_id: its number.
         of: who had confirmed it.
-        actor: a person.
-        reason: why.
-        now: wall time.
 
     Raises:
         NotFoundError: no such event, or that person does not stand behind it.
@@ -247,8 +245,6 @@ def load_event_facts(
     stricter, then other earthquakes: no flood of messages pushes out what holds a slope to a stricter bound.
 
     Args:
-        c: the connection.
-        site: its id.
         since: begin of that time.
         now: its end.
         as_said: an event counts as known from when people said it was, not from when the service heard of it.
@@ -271,12 +267,21 @@ def load_event_facts(
     doubted = {*c.execute(taken_back).scalars()}
     return tuple(
         EventFact(
-            seconds(x.from_at), seconds(x.to_at),
-            seconds((x.known_from or x.received_at) if as_said else x.received_at), x.kind, x.value, x.text, x.by,
-            x.id, x.via, () if x.id in gone else words.get(x.id, ()), x.id in gone, x.id in doubted,
+            seconds(x.from_at),
+            seconds(x.to_at),
+            seconds((x.known_from or x.received_at) if as_said else x.received_at),
+            x.kind,
+            x.value,
+            x.text,
+            x.by,
+            x.id,
+            x.via,
+            () if x.id in gone else words.get(x.id, ()),
+            x.id in gone,
+            x.id in doubted,
         )
         for x in rows
-    )  # fmt: skip
+    )
 
 
 @cache  # put together once: it is asked at every look

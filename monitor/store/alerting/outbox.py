@@ -133,9 +133,7 @@ def load_top_levels(c: Connection) -> dict[str, int]:
 
 def _due(table: Any, times: Mapping[str, Any]) -> Any:
     at = table.c.next_attempt_at
-    return and_(
-        table.c.state.in_(WAITING), or_(at.is_(None), at <= times["now"], at > times["beyond_any_wait"])
-    )  # fmt: skip
+    return and_(table.c.state.in_(WAITING), or_(at.is_(None), at <= times["now"], at > times["beyond_any_wait"]))
 
 
 def _expired(times: Mapping[str, Any]) -> Any:
@@ -192,14 +190,25 @@ def load_waiting(c: Connection, channel: str) -> list[Waiting]:
     n = notification
     query = (
         select(
-            n.c.id, n.c.alert_id, n.c.site, n.c.ledger, n.c.level, n.c.recipient, n.c.channel, n.c.queued_at,
-            n.c.next_attempt_at, n.c.attempts, alert.c.state.label("alert_state"), n.c.exercise, alert.c.key,
+            n.c.id,
+            n.c.alert_id,
+            n.c.site,
+            n.c.ledger,
+            n.c.level,
+            n.c.recipient,
+            n.c.channel,
+            n.c.queued_at,
+            n.c.next_attempt_at,
+            n.c.attempts,
+            alert.c.state.label("alert_state"),
+            n.c.exercise,
+            alert.c.key,
         )
         .join(alert, alert.c.id == n.c.alert_id)
         .where(n.c.state.in_(WAITING), n.c.channel == channel)
         .order_by(n.c.id.desc())
         .limit(BACKLOG_LIMIT)
-    )  # fmt: skip
+    )
     tops = load_top_levels(c)
     return [
         # an order that ends a siren waits no more than one that starts it
@@ -223,12 +232,16 @@ def count_told(
         select(a.site, a.key, n.recipient, func.count().label("messages"))
         .join(notification, n.alert_id == a.id)
         .where(
-            a.site.in_({w.site for w in alarms}), a.ledger == Ledger.HEALTH, a.exercise.is_(False),
-            a.key.in_({w.key for w in alarms}), a.peak_level < URGENT_HEALTH,
-            n.channel == channel, n.sent_at > now - TOLD_WITHIN,
+            a.site.in_({w.site for w in alarms}),
+            a.ledger == Ledger.HEALTH,
+            a.exercise.is_(False),
+            a.key.in_({w.key for w in alarms}),
+            a.peak_level < URGENT_HEALTH,
+            n.channel == channel,
+            n.sent_at > now - TOLD_WITHIN,
         )
         .group_by(a.site, a.key, n.recipient)
-    )  # fmt: skip
+    )
     return {(row.site, row.key, row.recipient): row.messages for row in c.execute(query)}
 
 
@@ -250,11 +263,8 @@ def claim_due(
     and recipient is due or being sent: after an outage the present state is told before the past.
 
     Args:
-        c: a write transaction.
-        now: the instant of the claim.
         owner: who holds the lease; only this owner may settle it.
         lease_s: after this the lease is void and `release_expired` gives the message back; at most `LONGEST_LEASE`.
-        limit: at most so many.
         channel: `kind:address`.
         only: when given, ids outside are left alone, and stand before nobody.
         overdue: ids that are due whatever their rows say of the next attempt.
@@ -266,21 +276,29 @@ def claim_due(
     n, newer = notification, notification.alias("newer")
     is_due = _due(newer, _times(now)) if only is None else and_(_due(newer, _times(now)), newer.c.id.in_(only))
     blocked = exists().where(
-        newer.c.alert_id == n.c.alert_id, newer.c.recipient == n.c.recipient, newer.c.channel == n.c.channel,
-        newer.c.id > n.c.id, or_(is_due, newer.c.state == DeliveryState.CLAIMED),
-    )  # fmt: skip
+        newer.c.alert_id == n.c.alert_id,
+        newer.c.recipient == n.c.recipient,
+        newer.c.channel == n.c.channel,
+        newer.c.id > n.c.id,
+        or_(is_due, newer.c.state == DeliveryState.CLAIMED),
+    )
     rank = case((n.c.ledger == "hazard", 0), (n.c.ledger == "health", 1), else_=2)
     query = (
         select(n)
         .where(
-            n.c.channel == channel, or_(_due(n, _times(now)), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))),
+            n.c.channel == channel,
+            or_(_due(n, _times(now)), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))),
             ~blocked,
         )
         .order_by(
-            n.c.exercise, case((n.c.id.in_(first), 0), else_=1), case((n.c.level == 0, 1), else_=0), rank,
-            n.c.level.desc(), n.c.id.desc(),
+            n.c.exercise,
+            case((n.c.id.in_(first), 0), else_=1),
+            case((n.c.level == 0, 1), else_=0),
+            rank,
+            n.c.level.desc(),
+            n.c.id.desc(),
         )
-    )  # fmt: skip
+    )
     if only is not None:
         query = query.where(n.c.id.in_(only))
     claimed = []
@@ -290,10 +308,12 @@ def claim_due(
             update(n)
             .where(n.c.id == row.id, n.c.state == row.state, n.c.attempts == row.attempts)
             .values(
-                state=DeliveryState.CLAIMED, attempts=attempts, lease_owner=owner,
+                state=DeliveryState.CLAIMED,
+                attempts=attempts,
+                lease_owner=owner,
                 lease_until=now + min(timedelta(seconds=lease_s), LONGEST_LEASE),
             ),
-        ).rowcount  # fmt: skip
+        ).rowcount
         if changed == 1:
             claimed.append(_as_notification(c, row, attempts))
     return claimed
@@ -318,11 +338,14 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     later = c.execute(
         select(n.c.level_name, n.c.queued_at)
         .where(
-            n.c.alert_id == row.alert_id, n.c.recipient == row.recipient, n.c.channel == row.channel, n.c.id > row.id,
+            n.c.alert_id == row.alert_id,
+            n.c.recipient == row.recipient,
+            n.c.channel == row.channel,
+            n.c.id > row.id,
             n.c.state.in_((DeliveryState.DELIVERED, DeliveryState.CONFIRMED)),
         )
         .order_by(n.c.id.desc())
-    ).first()  # fmt: skip
+    ).first()
     if later is not None:
         subject = mark_delayed(subject)
         parts.append([say_delay(row.queued_at, later.level_name, later.queued_at)])
@@ -388,11 +411,19 @@ def mark_delivered(
 ) -> bool:
     """The channel took it, and calls it so. False when the lease was lost meanwhile: it goes again, same key."""
     return _move(
-        c, notification_id, DeliveryState.DELIVERED, owner, sent_at=now, lease_owner=None, lease_until=None,
-        **message_columns("last_error", None), next_attempt_at=None, provider_id=provider_id,
+        c,
+        notification_id,
+        DeliveryState.DELIVERED,
+        owner,
+        sent_at=now,
+        lease_owner=None,
+        lease_until=None,
+        **message_columns("last_error", None),
+        next_attempt_at=None,
+        provider_id=provider_id,
         # the device may have answered before the channel returned
         provider_said=case((notification.c.received_at.is_(None), None), else_=notification.c.provider_said),
-    )  # fmt: skip
+    )
 
 
 def mark_failed(
@@ -401,9 +432,15 @@ def mark_failed(
     """The channel did not take it: try again at `next_attempt_at`, or never when `permanent`. Secrets are taken out."""
     state = DeliveryState.FAILED_FINAL if permanent else DeliveryState.FAILED_RETRY
     return _move(
-        c, notification_id, state, owner, next_attempt_at=None if permanent else next_attempt_at, lease_owner=None,
-        lease_until=None, **spell_error("last_error", error),
-    )  # fmt: skip
+        c,
+        notification_id,
+        state,
+        owner,
+        next_attempt_at=None if permanent else next_attempt_at,
+        lease_owner=None,
+        lease_until=None,
+        **spell_error("last_error", error),
+    )
 
 
 def spell_error(name: str, error: str | None) -> dict[str, Any]:
@@ -452,10 +489,11 @@ def find_failing(c: Connection, channel: str) -> Failing:
     rows = c.execute(query).all()
     waiting = [row for row in rows if row.state == DeliveryState.FAILED_RETRY]
     return Failing(
-        max((row.attempts for row in waiting), default=0), min((row.queued_at for row in waiting), default=None),
+        max((row.attempts for row in waiting), default=0),
+        min((row.queued_at for row in waiting), default=None),
         next((row.queued_at for row in rows if row.state == DeliveryState.FAILED_FINAL), None),
         read_columns(rows[0], "last_error") if rows else None,
-    )  # fmt: skip
+    )
 
 
 def release_backoff(c: Connection, channel: str, now: datetime, but: Collection[int] = ()) -> bool:
@@ -465,9 +503,11 @@ def release_backoff(c: Connection, channel: str, now: datetime, but: Collection[
     """
     n = notification
     query = update(n).where(
-        n.c.channel == channel, n.c.state == DeliveryState.FAILED_RETRY, n.c.next_attempt_at > now,
+        n.c.channel == channel,
+        n.c.state == DeliveryState.FAILED_RETRY,
+        n.c.next_attempt_at > now,
         n.c.id.not_in(but),
-    )  # fmt: skip
+    )
     c.execute(query.values(next_attempt_at=now))
     return True
 
@@ -478,11 +518,13 @@ def release_foreign(c: Connection, now: datetime, channel: str, owner: str) -> i
     return c.execute(
         update(n)
         .where(
-            n.c.state == DeliveryState.CLAIMED, n.c.channel == channel, n.c.queued_at < now - LONGEST_HOLD,
+            n.c.state == DeliveryState.CLAIMED,
+            n.c.channel == channel,
+            n.c.queued_at < now - LONGEST_HOLD,
             or_(n.c.lease_owner.is_(None), n.c.lease_owner != owner),
         )
         .values(state=DeliveryState.QUEUED, lease_owner=None, lease_until=None, next_attempt_at=now)
-    ).rowcount  # fmt: skip
+    ).rowcount
 
 
 def release_expired(c: Connection, now: datetime) -> int:
@@ -492,10 +534,13 @@ def release_expired(c: Connection, now: datetime) -> int:
         update(n)
         .where(_expired(_times(now)))
         .values(
-            state=DeliveryState.QUEUED, lease_owner=None, lease_until=None, next_attempt_at=now,
+            state=DeliveryState.QUEUED,
+            lease_owner=None,
+            lease_until=None,
+            next_attempt_at=now,
             **message_columns("last_error", _LEASE_EXPIRED()),
         )
-    ).rowcount  # fmt: skip
+    ).rowcount
 
 
 def has_expired(c: Connection, now: datetime) -> bool:
@@ -511,9 +556,12 @@ def count_sent_between(c: Connection, channel: str, since: datetime, until: date
     n = notification
     floor = (c.execute(select(func.max(n.c.id))).scalar() or 0) - 1000
     query = select(func.count()).where(
-        n.c.id > floor, n.c.channel == channel, n.c.sent_at > since, n.c.sent_at <= until,
+        n.c.id > floor,
+        n.c.channel == channel,
+        n.c.sent_at > since,
+        n.c.sent_at <= until,
         n.c.exercise.is_(False),
-    )  # fmt: skip
+    )
     return int(c.execute(query).scalar_one())
 
 
@@ -537,7 +585,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
         .join(alert, alert.c.id == n.c.alert_id)
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
         .order_by(n.c.id)
-    )  # fmt: skip
+    )
     tops, returned = load_top_levels(c), _load_returned(c, open_ids)
     reached: dict[int, dict[str, datetime]] = {}
     escalated_to: dict[int, set[str]] = {}
@@ -550,13 +598,17 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
         groups.setdefault(row.alert_id, []).append(row)
     return [
         read_record(
-            OpenAlert, rows[0], urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
+            OpenAlert,
+            rows[0],
+            urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
             told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
-            insists=rows[0].key.startswith(UNCONFIRMED), reached=reached.get(number, {}),
-            escalated_to=frozenset(escalated_to.get(number, ())), returned_at=returned.get(number),
+            insists=rows[0].key.startswith(UNCONFIRMED),
+            reached=reached.get(number, {}),
+            escalated_to=frozenset(escalated_to.get(number, ())),
+            returned_at=returned.get(number),
         )
         for number, rows in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 def _plan_reached(open_ids: Select[Any], newest: Subquery) -> Select[Any]:
@@ -596,9 +648,13 @@ def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: st
     key = digest_text(f"{source.event_id}|{recipient}|{channel}|escalation|{turn}")
     same = ("alert_id", "event_id", "site", "ledger", "level", "level_name", "exercise", "body")
     row = {name: getattr(source, name) for name in same} | {
-        "recipient": recipient, "channel": channel, "subject": subject, "state": DeliveryState.QUEUED,
-        "queued_at": now, "idempotency_key": key,
-    }  # fmt: skip
+        "recipient": recipient,
+        "channel": channel,
+        "subject": subject,
+        "state": DeliveryState.QUEUED,
+        "queued_at": now,
+        "idempotency_key": key,
+    }
     statement = insert(c, notification).values(row).on_conflict_do_nothing(index_elements=["idempotency_key"])
     return c.execute(statement.returning(notification.c.id)).first() is not None
 
@@ -648,15 +704,24 @@ def load_alert_events(c: Connection, above: int, limit: int = 500) -> list[Row[A
     """Changes of alerts with an id above a floor, in order: what `<site>/alert` publishes."""
     query = (
         select(
-            alert_event.c.id, alert_event.c.alert_id, alert_event.c.sequence, alert_event.c.at, alert_event.c.data_time,
-            alert_event.c.to_level, alert_event.c.to_state, alert_event.c.reason, alert_event.c.actor_kind,
-            alert.c.site, alert.c.ledger, alert.c.exercise,
+            alert_event.c.id,
+            alert_event.c.alert_id,
+            alert_event.c.sequence,
+            alert_event.c.at,
+            alert_event.c.data_time,
+            alert_event.c.to_level,
+            alert_event.c.to_state,
+            alert_event.c.reason,
+            alert_event.c.actor_kind,
+            alert.c.site,
+            alert.c.ledger,
+            alert.c.exercise,
         )
         .join(alert, alert.c.id == alert_event.c.alert_id)
         .where(alert_event.c.id > above)
         .order_by(alert_event.c.id)
         .limit(limit)
-    )  # fmt: skip
+    )
     return list(c.execute(query))
 
 
@@ -679,13 +744,15 @@ def count_tries(c: Connection, site: str, recipient: str, day: str) -> int | Non
 
 def note_try(
     c: Connection, site: str, recipient: str, day: str, channel: str, error: str | None, now: datetime
-) -> None:  # fmt: skip
+) -> None:
     """Keep what became of a digest; `error` is None when the channel took it."""
     d = t.digest.c
     values = {
-        "channel": channel, "at": now, "state": SENT if error is None else FAILED,
+        "channel": channel,
+        "at": now,
+        "state": SENT if error is None else FAILED,
         **spell_error("error", error),
-    }  # fmt: skip
+    }
     mine = (d.site == site, d.recipient == recipient, d.day == day)
     changed = c.execute(update(t.digest).where(*mine).values(**values, attempts=d.attempts + 1)).rowcount
     if not changed:

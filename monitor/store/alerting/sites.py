@@ -39,8 +39,10 @@ def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime
     levels = [{"number": k.number, "name": k.name, "action": k.action, "auto_lower": k.auto_lower} for k in site.levels]
     values = {
         **{name: getattr(site, name) for name in ("id", "name", "latitude", "longitude", "timezone")},
-        "levels": levels, "config_sha256": site.version, "active": True,
-    }  # fmt: skip
+        "levels": levels,
+        "config_sha256": site.version,
+        "active": True,
+    }
     current = c.execute(select(t.site.c.config_sha256, t.site.c.active).where(t.site.c.id == site.id)).one_or_none()
     save_rows(c, t.site, [values])
     _save_stations(c, site)
@@ -49,11 +51,16 @@ def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime
     c.execute(
         insert(c, t.config_version)
         .values(
-            site=site.id, sha256=site.version, source=site.source, loaded_at=now, author=author, reason=reason,
+            site=site.id,
+            sha256=site.version,
+            source=site.source,
+            loaded_at=now,
+            author=author,
+            reason=reason,
             code_version=code_version(),
         )
         .on_conflict_do_nothing()
-    )  # fmt: skip
+    )
     return True
 
 
@@ -146,15 +153,35 @@ class Proposal:
 
 
 def add_proposal(
-    c: Connection, site: str, sha256: str, base_sha256: str | None, source: str, author: str, reason: str,
-    now: datetime, *, effect: Mapping[str, Any], differences: Sequence[Mapping[str, Any]], loosens_high: bool,
-) -> int:  # fmt: skip
+    c: Connection,
+    site: str,
+    sha256: str,
+    base_sha256: str | None,
+    source: str,
+    author: str,
+    reason: str,
+    now: datetime,
+    *,
+    effect: Mapping[str, Any],
+    differences: Sequence[Mapping[str, Any]],
+    loosens_high: bool,
+) -> int:
     """Store a proposal; returns its number."""
     return add_row(
-        c, t.site_proposal, site=site, sha256=sha256, base_sha256=base_sha256, source=source, author=author,
-        reason=reason, proposed_at=now, state=PROPOSED, effect=dict(effect),
-        differences=[dict(d) for d in differences], loosens_high=loosens_high,
-    )  # fmt: skip
+        c,
+        t.site_proposal,
+        site=site,
+        sha256=sha256,
+        base_sha256=base_sha256,
+        source=source,
+        author=author,
+        reason=reason,
+        proposed_at=now,
+        state=PROPOSED,
+        effect=dict(effect),
+        differences=[dict(d) for d in differences],
+        loosens_high=loosens_high,
+    )
 
 
 def load_proposals(

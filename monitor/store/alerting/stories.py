@@ -13,9 +13,16 @@ from monitor.store.database.seals import GoneRow, find_unsealed
 from monitor.store.schema import tables as t
 
 _ACTS: Final = (
-    "alert.acknowledge", "alert.note", "alert.close", "alert.shelve", "alert.unshelve", "alert.take_out",
-    "alert.put_back", "alert.suppress", "alert.resume",
-)  # fmt: skip
+    "alert.acknowledge",
+    "alert.note",
+    "alert.close",
+    "alert.shelve",
+    "alert.unshelve",
+    "alert.take_out",
+    "alert.put_back",
+    "alert.suppress",
+    "alert.resume",
+)
 _RETURNED: Final = "returned_unacknowledged"
 
 
@@ -59,9 +66,6 @@ def verify_story(c: Connection, alert_id: int, site: str) -> list[str]:
 
 def verify_stories(c: Connection) -> Iterator[str]:
     """Compare every alert with its events, and every event with the audit log or the decision that it cites.
-
-    Args:
-        c: a read transaction.
 
     Yields:
         One line per damage: table, row, and column where it is known.
@@ -153,9 +157,11 @@ def _check_basis(
             yield f"{name}: decision_id: decision {event['decision_id']} is of another site"
         return
     said = {
-        "alert_id": f"alert:{event['alert_id']}", "at": event["at"], "actor": event["actor"],
+        "alert_id": f"alert:{event['alert_id']}",
+        "at": event["at"],
+        "actor": event["actor"],
         "actor_kind": event["actor_kind"],
-    }  # fmt: skip
+    }
     logged = {"alert_id": act.subject, "at": act.at, "actor": act.actor, "actor_kind": act.actor_kind}
     wrong = [column for column in said if said[column] != logged[column]]
     wrong += [] if event["reason"] == act.reason else ["reason"]
@@ -183,11 +189,14 @@ def _check_alert(
     ordered = [row for row in events if row["id"] not in acts]
     signed = _signature(events, acts)
     expected = {
-        "raised_at": events[0]["at"], "state": last["to_state"], "level": last["to_level"],
+        "raised_at": events[0]["at"],
+        "state": last["to_state"],
+        "level": last["to_level"],
         "peak_level": max(row["to_level"] for row in events),
         "closed_at": last["at"] if last["to_state"] == "closed" else None,
-        "acknowledged_at": signed[0], "acknowledged_by": signed[1],
-    }  # fmt: skip
+        "acknowledged_at": signed[0],
+        "acknowledged_by": signed[1],
+    }
     if ordered:
         expected |= {"reason": ordered[-1]["reason"], "decision_id": ordered[-1]["decision_id"]}
     for column, value in expected.items():

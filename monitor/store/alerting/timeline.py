@@ -19,10 +19,23 @@ Point = tuple[datetime, int | None, str]
 """From an instant on: the level and who could see; no level where nobody decided."""
 UNKNOWN: Final = "unknown"  # the stage of a series that cannot be judged
 MOVEMENT_NAMES: Final = (
-    "at", "data_until", "stage", "trend", "probability", "velocity_mm_per_day", "velocity_error_mm_per_day",
-    "velocity_window_s", "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg",
-    "v_eq_mm_per_day", "inverse_velocity_day_per_mm", "reasons", "reasons_id", "reasons_values",
-)  # fmt: skip
+    "at",
+    "data_until",
+    "stage",
+    "trend",
+    "probability",
+    "velocity_mm_per_day",
+    "velocity_error_mm_per_day",
+    "velocity_window_s",
+    "acceleration_mm_per_day2",
+    "acceleration_error_mm_per_day2",
+    "tangential_angle_deg",
+    "v_eq_mm_per_day",
+    "inverse_velocity_day_per_mm",
+    "reasons",
+    "reasons_id",
+    "reasons_values",
+)
 
 
 def load_ribbon(
@@ -92,22 +105,23 @@ def load_levels(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
     ).one_or_none()
     inside = (
         select(
-            e.at, e.level, e.observability, e.id,
+            e.at,
+            e.level,
+            e.observability,
+            e.id,
             func.lag(e.level).over(order_by=(e.at, e.id)).label("level_before"),
             func.lag(e.observability).over(order_by=(e.at, e.id)).label("seen_before"),
         )
         .where(e.site == site, e.at > from_at, e.at <= to_at)
         .subquery()
-    )  # fmt: skip
+    )
     s = inside.c
     changes = c.execute(
         select(s.at, s.level, s.observability)
-        .where(
-            (s.level_before.is_(None)) | (s.level != s.level_before) | (s.observability != s.seen_before)
-        )
+        .where((s.level_before.is_(None)) | (s.level != s.level_before) | (s.observability != s.seen_before))
         .order_by(s.at.desc(), s.id.desc())
         .limit(ROWS_MOST)
-    ).all()  # fmt: skip
+    ).all()
     points: list[Point] = [(max(r.at, from_at), r.level, r.observability) for r in ([first] if first else [])]
     points += [(r.at, r.level, r.observability) for r in reversed(changes)]
     joined: list[Point] = []
@@ -148,9 +162,7 @@ def list_judged(c: Connection, site: str) -> set[str]:
     return set(c.execute(query).scalars())
 
 
-def load_movement(
-    c: Connection, site: str, station: str, from_at: datetime, to_at: datetime
-) -> list[dict[str, Any]]:  # fmt: skip
+def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
     """How a station moved, update by update, oldest first."""
     m, s = t.movement.c, t.series.c
     rows = c.execute(
@@ -195,9 +207,16 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
         .group_by(w.series_id, w.method)
     )
     names = (
-        "window_from", "window_mid", "window_to", "trusted", "reasons", "reasons_id", "reasons_values", "method",
+        "window_from",
+        "window_mid",
+        "window_to",
+        "trusted",
+        "reasons",
+        "reasons_id",
+        "reasons_values",
+        "method",
         "data_until",
-    )  # fmt: skip
+    )
     windows: dict[int, dict[str, Any]] = {}
     for row in c.execute(
         select(w.series_id, *(w[n] for n in names)).where(w.id.in_(standing)).order_by(w.method.desc())
@@ -230,16 +249,30 @@ def load_velocities(
     return found
 
 
-def load_windows(
-    c: Connection, site: str, station: str, from_at: datetime, to_at: datetime
-) -> list[dict[str, Any]]:  # fmt: skip
+def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
     """Failure windows of a station, issue by issue, oldest first, withdrawn ones included."""
     w, s = t.failure_time.c, t.series.c
     names = (
-        "issued_at", "data_until", "window_from", "window_mid", "window_to", "trusted", "reasons", "reasons_id",
-        "reasons_values", "r2", "velocity_mm_per_day", "n_filters", "n_agree", "withdrawn_at", "withdrawn_reason",
-        "withdrawn_reason_id", "withdrawn_reason_values", "method", "onset_at",
-    )  # fmt: skip
+        "issued_at",
+        "data_until",
+        "window_from",
+        "window_mid",
+        "window_to",
+        "trusted",
+        "reasons",
+        "reasons_id",
+        "reasons_values",
+        "r2",
+        "velocity_mm_per_day",
+        "n_filters",
+        "n_agree",
+        "withdrawn_at",
+        "withdrawn_reason",
+        "withdrawn_reason_id",
+        "withdrawn_reason_values",
+        "method",
+        "onset_at",
+    )
     rows = c.execute(
         select(s.quantity, *(w[n] for n in names))
         .join(t.series, s.id == w.series_id)

@@ -109,8 +109,12 @@ class CoreTurn:
             return False
         with translated():
             ended = end_core_sessions(self._engine, lease.session)
-        log.critical("%s has not renewed its lease for %.0f s; its %d sessions are ended",
-                     lease.holder or NOBODY, lease.idle_s, ended)  # fmt: skip
+        log.critical(
+            "%s has not renewed its lease for %.0f s; its %d sessions are ended",
+            lease.holder or NOBODY,
+            lease.idle_s,
+            ended,
+        )
         return self.take()
 
     def take(self) -> bool:

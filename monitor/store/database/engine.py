@@ -112,9 +112,12 @@ class Database:
 
     def _open_sqlite(self) -> Engine:
         engine = create_engine(
-            self.url, poolclass=QueuePool, pool_size=8, max_overflow=8,
+            self.url,
+            poolclass=QueuePool,
+            pool_size=8,
+            max_overflow=8,
             connect_args={"timeout": SQLITE_BUSY_S, "check_same_thread": False, "isolation_level": None},
-        )  # fmt: skip
+        )
 
         file = self.url.database
 
@@ -139,16 +142,23 @@ class Database:
 
     def _open_postgresql(self) -> Engine:
         engine = create_engine(
-            self.url, pool_size=8, max_overflow=8, pool_pre_ping=True,
+            self.url,
+            pool_size=8,
+            max_overflow=8,
+            pool_pre_ping=True,
             connect_args={
                 # compiling a question takes longer than most of ours take to answer
-                "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS} -c jit=off", "connect_timeout": 10,
+                "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS} -c jit=off",
+                "connect_timeout": 10,
                 "application_name": self.session,
                 "client_encoding": "utf8",  # a database without an encoding (SQL_ASCII) would answer in bytes
                 # a server that went without a word is noticed in half a minute
-                "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30000,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 4,
+                "tcp_user_timeout": 30000,
             },
-        )  # fmt: skip
+        )
 
         @event.listens_for(engine, "checkin")
         def _obey_the_server(connection: Any, _record: Any) -> None:
@@ -369,8 +379,9 @@ def keep_private(database: str | None) -> None:
     if file in loosened:
         log.warning(
             "%s could be read by others on this machine, accounts included; now by its owner alone."
-            " Readers get a copy of the views: slopeward db publish FILE", file,
-        )  # fmt: skip
+            " Readers get a copy of the views: slopeward db publish FILE",
+            file,
+        )
 
 
 def open_lock(database: str | Path) -> IO[str]:

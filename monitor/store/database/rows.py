@@ -65,13 +65,16 @@ MANY: Final = 1000  # rows from which on COPY costs less than arrays
 
 
 def insert_rows(
-    c: Connection, table: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]], *,
+    c: Connection,
+    table: str,
+    columns: Mapping[str, str],
+    rows: Sequence[tuple[Any, ...]],
+    *,
     unless_there: bool = False,
-) -> int:  # fmt: skip
+) -> int:
     """Insert rows whose values are spelled as the database keeps them; none is nothing. Returns how many were added.
 
     Args:
-        c: a write transaction.
         table: name of the table, of our own code.
         columns: their names and PostgreSQL types (bigint, int4, text, float8, bool), in the order of a row.
         rows: what goes in; an instant is its text.

@@ -143,7 +143,6 @@ class Sealing:
         """Note the rows that a statement is about to touch, as they were before it.
 
         Args:
-            c: the write transaction.
             statement: what is about to be executed; nothing is noted unless it changes a sealed table.
             parameters: what is given with it, one mapping for each row of an insert.
         """
@@ -205,7 +204,6 @@ def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tu
     """The newest seal of each row by its name, with the number of its audit entry.
 
     Args:
-        c: a read transaction.
         resealed: takes a line for each row that never changes and was sealed again with another content.
     """
     e = t.audit_entry.c
@@ -230,9 +228,6 @@ def read_seals(detail: str) -> dict[str, str | None]:
 
 def find_unsealed(c: Connection) -> Iterator[str]:
     """Compare every sealed row with the audit log, both ways.
-
-    Args:
-        c: a read transaction.
 
     Yields:
         One line for each row that is altered, that no entry knows, or that is gone.

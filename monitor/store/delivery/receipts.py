@@ -28,9 +28,11 @@ def load_unsaid(c: Connection, prefix: str, since: datetime) -> list[tuple[int, 
     """Messages that were taken and of which nothing was said yet, whose other name begins so."""
     n = notification.c
     query = select(n.id, n.provider_id).where(
-        n.state == DeliveryState.DELIVERED, n.provider_said.is_(None), n.sent_at > since,
+        n.state == DeliveryState.DELIVERED,
+        n.provider_said.is_(None),
+        n.sent_at > since,
         n.provider_id.startswith(prefix),
-    )  # fmt: skip
+    )
     return [(int(row[0]), str(row[1])) for row in c.execute(query)]
 
 
@@ -59,14 +61,14 @@ def mark_undelivered(c: Connection, notification_id: int, said: str, why: str, n
     n = notification
     before = c.execute(select(n.c.undelivered).where(n.c.id == notification_id)).scalar() or 0
     state = DeliveryState.FAILED_FINAL if before + 1 >= MOST_TRIES else DeliveryState.FAILED_RETRY
-    row = update(n).where(
-        n.c.id == notification_id, n.c.state == DeliveryState.DELIVERED, n.c.received_at.is_(None)
-    )  # fmt: skip
+    row = update(n).where(n.c.id == notification_id, n.c.state == DeliveryState.DELIVERED, n.c.received_at.is_(None))
     values = {
-        "state": state, "provider_said": said[:_LONGEST], "undelivered": n.c.undelivered + 1,
+        "state": state,
+        "provider_said": said[:_LONGEST],
+        "undelivered": n.c.undelivered + 1,
         "next_attempt_at": None if state is DeliveryState.FAILED_FINAL else now + AGAIN,
         **spell_error("last_error", why),
-    }  # fmt: skip
+    }
     return c.execute(row.values(**values)).rowcount == 1
 
 
@@ -95,12 +97,16 @@ class Tested:
 
 def add_test(
     c: Connection, channel: str, target: str, now: datetime, *, good: bool, found: str, provider_id: str | None
-) -> int:  # fmt: skip
+) -> int:
     """Keep the result of a test; returns its number. Secrets are taken out."""
     row: dict[str, Any] = {
-        "channel": channel, "target": target, "at": now, "good": good, "found": redact(found)[:ERROR_LIMIT],
+        "channel": channel,
+        "target": target,
+        "at": now,
+        "good": good,
+        "found": redact(found)[:ERROR_LIMIT],
         "provider_id": provider_id,
-    }  # fmt: skip
+    }
     return add_row(c, channel_test, **row)
 
 

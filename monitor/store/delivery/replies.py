@@ -52,18 +52,21 @@ class Answer:
 
 
 def make_code(
-    c: Connection, message: Notification, number: str, person: str, language: str, now: datetime,
+    c: Connection,
+    message: Notification,
+    number: str,
+    person: str,
+    language: str,
+    now: datetime,
     good_for: timedelta = timedelta(seconds=GOOD_FOR_S),
-) -> str:  # fmt: skip
+) -> str:
     """The code of a message, the same at each try; it differs from all that still hold for this number.
 
     Args:
-        c: a write transaction.
         message: that is about to be sent.
         number: where it goes, as `tidy_number` spells it.
         person: in whose name a reply acknowledges.
         language: of the answer.
-        now: the present.
         good_for: how long the code holds.
     """
     t = reply_code.c
@@ -76,9 +79,16 @@ def make_code(
     taken = {*c.execute(held).scalars()}
     code = next(k for k in iter(lambda: f"{secrets.randbelow(10_000):04d}", None) if k not in taken)
     row = {
-        "notification_id": message.id, "alert_id": message.alert_id, "address": number, "person": person,
-        "language": language, "code": code, "level": message.level, "made_at": now, "expires_at": now + good_for,
-    }  # fmt: skip
+        "notification_id": message.id,
+        "alert_id": message.alert_id,
+        "address": number,
+        "person": person,
+        "language": language,
+        "code": code,
+        "level": message.level,
+        "made_at": now,
+        "expires_at": now + good_for,
+    }
     c.execute(insert(reply_code).values(row))
     return code
 
@@ -98,12 +108,10 @@ def take_reply(c: Connection, way: str, sender: str, text: str, provider_id: str
     """A text message that came in; call once for each, the same one again changes nothing.
 
     Args:
-        c: a write transaction.
         way: `sms`.
         sender: the number it came from.
         text: such as `ACK 1234`.
         provider_id: what the gateway calls it.
-        now: the present.
     """
     sender, text = (one.replace("\0", "") for one in (sender, text))  # which PostgreSQL does not store
     number, match = tidy_number(sender), _CODE.match(text)
@@ -121,18 +129,22 @@ def take_digit(c: Connection, notification_id: int, number: str, call_id: str, n
 
 def _take(c: Connection, way: str, number: str, code: str, text: str, provider_id: str, now: datetime) -> Answer:
     row = {
-        "at": now, "way": way, "sender": number[:40], "text": text[:_LONGEST], "provider_id": provider_id[:100],
+        "at": now,
+        "way": way,
+        "sender": number[:40],
+        "text": text[:_LONGEST],
+        "provider_id": provider_id[:100],
         "outcome": REFUSED,
-    }  # fmt: skip
+    }
     c.execute(update(reply).where(reply.c.at < now - KEPT, reply.c.sender != "").values(sender="", text=""))
     if not add_if_absent(c, reply, row):
         return Answer(REPEATED)
     answer, why = _judge(c, way, number, code, now)
     c.execute(
-        update(reply).where(reply.c.provider_id == row["provider_id"]).values(
-            outcome=answer.outcome, alert_id=answer.alert_id, person=answer.person or None
-        )
-    )  # fmt: skip
+        update(reply)
+        .where(reply.c.provider_id == row["provider_id"])
+        .values(outcome=answer.outcome, alert_id=answer.alert_id, person=answer.person or None)
+    )
     if answer.outcome not in {ACKNOWLEDGED, REPEATED, LIMITED}:  # what is limited fills no log either
         subject = "service" if answer.alert_id is None else f"alert:{answer.alert_id}"
         detail = {"number": hide_number(number), "outcome": answer.outcome, "why": why}

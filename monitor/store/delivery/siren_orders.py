@@ -51,10 +51,8 @@ def make_order(c: Connection, topic: str, message: Notification, now: datetime, 
     site's alarm silence the siren while another site needs it.
 
     Args:
-        c: a write transaction.
         topic: of the siren.
         message: with what its recipient asked for; number 0 = a test of the channel.
-        now: the present.
         valid_for: after that devices ignore it.
     """
     t = siren_order
@@ -67,11 +65,19 @@ def make_order(c: Connection, topic: str, message: Notification, now: datetime, 
             return repeat_order(c, known, now, valid_for)
     newest = c.execute(select(func.max(t.c.sequence)).where(t.c.topic == topic)).scalar() or 0
     row: dict[str, Any] = {
-        "topic": topic, "sequence": max(newest + 1, int(now.timestamp() * 1000)), "notification_id": message.id or None,
-        "site": message.site, "wanted": _decide(c, topic, message), "level": message.level,
-        "level_name": message.level_name, "exercise": message.exercise, "ordered_at": now, "sent_at": now,
-        "valid_until": now + valid_for, "times": 1,
-    }  # fmt: skip
+        "topic": topic,
+        "sequence": max(newest + 1, int(now.timestamp() * 1000)),
+        "notification_id": message.id or None,
+        "site": message.site,
+        "wanted": _decide(c, topic, message),
+        "level": message.level,
+        "level_name": message.level_name,
+        "exercise": message.exercise,
+        "ordered_at": now,
+        "sent_at": now,
+        "valid_until": now + valid_for,
+        "times": 1,
+    }
     return _find(c, add_row(c, t, **row))
 
 

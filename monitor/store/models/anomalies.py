@@ -69,10 +69,21 @@ class Held:
 
 ECHO: Final = timedelta(days=90)  # longer than what was alerted of stays in any part
 _COLUMNS: Final = {
-    "series_id": "bigint", "at": "text", "detector": "text", "score": "float8", "threshold": "float8",
-    "budget": "float8", "kind": "text", "alerted": "bool", "model_hash": "text", "factor": "float8",
-    "compared_with": "text", "compared_with_id": "text", "compared_with_values": "text", "scored_at": "text",
-}  # fmt: skip
+    "series_id": "bigint",
+    "at": "text",
+    "detector": "text",
+    "score": "float8",
+    "threshold": "float8",
+    "budget": "float8",
+    "kind": "text",
+    "alerted": "bool",
+    "model_hash": "text",
+    "factor": "float8",
+    "compared_with": "text",
+    "compared_with_id": "text",
+    "compared_with_values": "text",
+    "scored_at": "text",
+}
 
 
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
@@ -80,11 +91,21 @@ def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> i
     spelled, scored_at = {at: spell(at) for at in {row.at for row in rows}}, spell(now)  # most rows have the same
     values = [
         (
-            r.series_id, spelled[r.at], r.detector, r.score, r.threshold, r.budget, r.kind, r.alerted, r.model_hash,
-            r.factor, *spell_message(r.compared_with), scored_at,
+            r.series_id,
+            spelled[r.at],
+            r.detector,
+            r.score,
+            r.threshold,
+            r.budget,
+            r.kind,
+            r.alerted,
+            r.model_hash,
+            r.factor,
+            *spell_message(r.compared_with),
+            scored_at,
         )
         for r in rows
-    ]  # fmt: skip
+    ]
     return insert_rows(c, "anomaly", _COLUMNS, values, unless_there=True)
 
 

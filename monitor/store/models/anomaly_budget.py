@@ -90,8 +90,11 @@ class Measured:
             for (series_id, from_at), a in zip(self.places, self.alarms, strict=True)
         ]
         return {
-            "alarms": alarms, "sensor_months": self.sensor_months, "budget": self.budget, "is_fixed": is_fixed,
-        }  # fmt: skip
+            "alarms": alarms,
+            "sensor_months": self.sensor_months,
+            "budget": self.budget,
+            "is_fixed": is_fixed,
+        }
 
 
 def describe_rate(rate: correction.FalseAlarmRate | None, labelled: int) -> Message:
@@ -186,18 +189,35 @@ def _find_last_act(c: Connection, site: str, detector: str) -> datetime | None:
 
 
 def add_budget(
-    c: Connection, site: str, measured: Measured, factor: float, reason: str, actor: Actor, now: datetime, *,
+    c: Connection,
+    site: str,
+    measured: Measured,
+    factor: float,
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    *,
     is_fixed: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Keep what was measured and the factor from now on; a changed factor stands in the audit log."""
     rate = measured.rate
     told = ("detector", "from_at", "sensor_months", "reported", "labelled", "dismissed", "known_cause", "budget")
     add_row(
-        c, t.anomaly_budget, site=site, at=now, **{name: getattr(measured, name) for name in told},
-        rate=rate and rate.value, rate_low=rate and rate.low, rate_high=rate and rate.high,
-        factor_before=measured.factor, factor=factor, reason=reason, by=actor.name, by_kind=actor.kind,
+        c,
+        t.anomaly_budget,
+        site=site,
+        at=now,
+        **{name: getattr(measured, name) for name in told},
+        rate=rate and rate.value,
+        rate_low=rate and rate.low,
+        rate_high=rate and rate.high,
+        factor_before=measured.factor,
+        factor=factor,
+        reason=reason,
+        by=actor.name,
+        by_kind=actor.kind,
         evidence=measured.spell_evidence(is_fixed=is_fixed),
-    )  # fmt: skip
+    )
     if factor != measured.factor:
         detail = {"before": measured.factor, "factor": factor, "reason": reason, "measured": measured.describe()}
         add_audit(c, actor, "anomaly.budget", f"detector:{site}/{measured.detector}", detail, now)

@@ -207,10 +207,18 @@ def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
     named = next(certain, None) or next(row for row in rows if _in_thresholds(row) == most)
     against = (_read_comparison(row) for _, (_, row) in sorted(highest.items()))
     return AnomalyRun(
-        rows[0].series_id, rows[0].station, rows[0].quantity, rows[0].at, rows[-1].at, named.kind,
-        tuple(sorted(highest)), most, tuple(dict.fromkeys(text for text in against if text)),
-        beyond=beyond, newest={row.detector: row.at for row in rows},
-    )  # fmt: skip
+        rows[0].series_id,
+        rows[0].station,
+        rows[0].quantity,
+        rows[0].at,
+        rows[-1].at,
+        named.kind,
+        tuple(sorted(highest)),
+        most,
+        tuple(dict.fromkeys(text for text in against if text)),
+        beyond=beyond,
+        newest={row.detector: row.at for row in rows},
+    )
 
 
 def _read_comparison(row: Any) -> str:
@@ -227,11 +235,14 @@ def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[
         one = next((w for w in wrong if w.series_id == run.series_id and _overlaps(w, run.from_at, run.to_at)), None)
         if one is not None and one is last:
             found[-1] = replace(
-                found[-1], to_at=run.to_at, detectors=tuple(sorted({*found[-1].detectors, *run.detectors})),
+                found[-1],
+                to_at=run.to_at,
+                detectors=tuple(sorted({*found[-1].detectors, *run.detectors})),
                 score=max(found[-1].score, run.score),
                 compared_with=tuple(dict.fromkeys((*found[-1].compared_with, *run.compared_with))),
-                beyond=max(found[-1].beyond, run.beyond), newest={**found[-1].newest, **run.newest},
-            )  # fmt: skip
+                beyond=max(found[-1].beyond, run.beyond),
+                newest={**found[-1].newest, **run.newest},
+            )
         else:
             found.append(
                 run if one is None else replace(run, kind=CHECKS[CHECK], from_at=min(one.from_at, run.from_at))
@@ -364,23 +375,25 @@ def find_run(runs: Sequence[AnomalyRun], station: str, at: datetime, quantity: s
 
 
 def add_label(
-    c: Connection, site: str, run: AnomalyRun, verdict: str, cause: str, actor: Actor, note: str, now: datetime, *,
+    c: Connection,
+    site: str,
+    run: AnomalyRun,
+    verdict: str,
+    cause: str,
+    actor: Actor,
+    note: str,
+    now: datetime,
+    *,
     seen: int | None = None,
-) -> int:  # fmt: skip
+) -> int:
     """Keep what a person says of a happening; earlier words stay, the newest counts. Returns its number.
 
     It trains the false-alarm budget and clears the board of instruments. It takes part in no decision. The same word of
     the same person on the same happening is kept once.
 
     Args:
-        c: a transaction.
-        site: of the happening.
         run: the happening with its newest label.
-        verdict: one of `VERDICTS`.
         cause: one of `CAUSES`.
-        actor: who.
-        note: in their words.
-        now: when.
         seen: number of the newest word that the person was shown, 0 = none; None = they were shown nothing.
 
     Raises:
@@ -405,13 +418,26 @@ def add_label(
         words = load_labels(c, {run.series_id}, run.from_at)[run.series_id]
         from_at = min(run.from_at, *(k.from_at for k in words if _speaks_of(k, run)))
     number = add_row(
-        c, t.anomaly_label, series_id=run.series_id, from_at=from_at, to_at=run.to_at, verdict=verdict, cause=cause,
-        by=actor.name, note=note, at=now,
-    )  # fmt: skip
+        c,
+        t.anomaly_label,
+        series_id=run.series_id,
+        from_at=from_at,
+        to_at=run.to_at,
+        verdict=verdict,
+        cause=cause,
+        by=actor.name,
+        note=note,
+        at=now,
+    )
     detail = {
-        "label": number, "quantity": run.quantity, "from": spell(run.from_at), "to": spell(run.to_at),
-        "verdict": verdict, "cause": cause, "note": note,
-    }  # fmt: skip
+        "label": number,
+        "quantity": run.quantity,
+        "from": spell(run.from_at),
+        "to": spell(run.to_at),
+        "verdict": verdict,
+        "cause": cause,
+        "note": note,
+    }
     add_audit(c, actor, "anomaly.label", f"station:{site}/{run.station}", detail, now)
     return number
 

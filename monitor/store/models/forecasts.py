@@ -143,7 +143,7 @@ def load_hindcasts(c: Connection, numbers: Sequence[int]) -> dict[str, datetime]
 
 def load_unscored(
     c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000, *, hindcast: bool = False
-) -> list[Unscored]:  # fmt: skip
+) -> list[Unscored]:
     """Forecasts of a site with targets in (since, until] and no score yet, oldest target first."""
     query = (
         select(t.forecast)
@@ -165,8 +165,6 @@ def load_situations(c: Connection, waiting: Sequence[Unscored], wet: Mapping[dat
     """What each forecast was up against when it was issued, by its id.
 
     Args:
-        c: a connection.
-        waiting: the forecasts.
         wet: issue time -> whether much rain had fallen; one that is not there was dry, or nobody knows.
     """
     w, s = t.failure_time.c, t.series.c
@@ -182,11 +180,13 @@ def load_situations(c: Connection, waiting: Sequence[Unscored], wet: Mapping[dat
                 .join(t.series, s.id == w.series_id)
                 .join(station, (station.c.site == s.site) & (station.c.station == s.station))
                 .where(
-                    w.trusted, w.issued_at <= one.issued_at, w.window_to > one.issued_at,
+                    w.trusted,
+                    w.issued_at <= one.issued_at,
+                    w.window_to > one.issued_at,
                     or_(w.withdrawn_at.is_(None), w.withdrawn_at > one.issued_at),
                 )
                 .limit(1)
-            )  # fmt: skip
+            )
             known[key] = c.execute(query).first() is not None
         found[one.id] = name_situation(one.stage, critical=known[key], wet=wet.get(one.issued_at, False))
     return found
@@ -205,10 +205,20 @@ def score_forecast(unscored: Unscored, observed_at: datetime, observed: float, s
     fan, came = np.array(unscored.quantiles), np.array(observed)
     miss = max(q10 - observed, 0.0) + max(observed - q90, 0.0)
     return Score(
-        unscored.id, observed_at, observed, observed - q50, observed - unscored.baseline_q50,
-        observed - unscored.data_value, q10 <= observed <= q90, q025 <= observed <= q975,
-        sum(losses) / len(losses), (q90 - q10) + 10.0 * miss, float(crps(fan, came)), float(pit(fan, came)), situation,
-    )  # fmt: skip
+        unscored.id,
+        observed_at,
+        observed,
+        observed - q50,
+        observed - unscored.baseline_q50,
+        observed - unscored.data_value,
+        q10 <= observed <= q90,
+        q025 <= observed <= q975,
+        sum(losses) / len(losses),
+        (q90 - q10) + 10.0 * miss,
+        float(crps(fan, came)),
+        float(pit(fan, came)),
+        situation,
+    )
 
 
 def add_scores(c: Connection, scores: Sequence[Score], now: datetime) -> set[int]:
@@ -234,11 +244,17 @@ def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, 
 
 def save_conformal(
     c: Connection, states: Mapping[tuple[int, str, float, float], ConformalState], now: datetime
-) -> None:  # fmt: skip
+) -> None:
     """Replace states of adaptive intervals."""
     for (series_id, model, horizon_s, nominal), state in states.items():
         row = {
-            "series_id": series_id, "model": model, "horizon_s": horizon_s, "nominal": nominal,
-            "alpha_t": state.alpha, "n": state.n, "state": state.to_json(), "updated_at": now,
-        }  # fmt: skip
+            "series_id": series_id,
+            "model": model,
+            "horizon_s": horizon_s,
+            "nominal": nominal,
+            "alpha_t": state.alpha,
+            "n": state.n,
+            "state": state.to_json(),
+            "updated_at": now,
+        }
         save_rows(c, t.conformal_state, [row])

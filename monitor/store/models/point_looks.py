@@ -176,12 +176,19 @@ def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointHap
 
 HORIZONS: Final = 3  # of one row
 _NUMBERS: Final = (
-    "value_mm", *(f"middle_{k}_mm" for k in range(1, HORIZONS + 1)), *(f"half_{k}_mm" for k in range(1, HORIZONS + 1)),
-)  # fmt: skip
+    "value_mm",
+    *(f"middle_{k}_mm" for k in range(1, HORIZONS + 1)),
+    *(f"half_{k}_mm" for k in range(1, HORIZONS + 1)),
+)
 _COLUMNS: Final = {
-    "point_id": "bigint", "point_issue_id": "bigint", **dict.fromkeys(_NUMBERS, "float8"), "on_line": "int4",
-    "reason": "text", "reason_id": "text", "reason_values": "text",
-}  # fmt: skip
+    "point_id": "bigint",
+    "point_issue_id": "bigint",
+    **dict.fromkeys(_NUMBERS, "float8"),
+    "on_line": "int4",
+    "reason": "text",
+    "reason_id": "text",
+    "reason_values": "text",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +240,15 @@ def open_issue(c: Connection, asked: AskedSet, found: PointIssue, now: datetime)
     """Begin an issue, or go on with one of the same delivery that did not end; returns its id."""
     i, h = t.point_issue.c, t.point_issue_horizon
     row = {
-        **{name: value for name, value in spell_record(asked).items() if name in t.point_issue.c}, "issued_at": now,
-        "newest_at": found.newest_at, "step_s": found.step_s, "points": 0, "withheld": 0, "digest": "",
+        **{name: value for name, value in spell_record(asked).items() if name in t.point_issue.c},
+        "issued_at": now,
+        "newest_at": found.newest_at,
+        "step_s": found.step_s,
+        "points": 0,
+        "withheld": 0,
+        "digest": "",
         **message_columns("reason", found.reason),
-    }  # fmt: skip
+    }
     kept = ("issued_at", "last_point_id", "newest_at", "step_s", "reason", "reason_id", "reason_values")
     changed = {name: row[name] for name in kept}
     added = upsert(c, t.point_issue).values(row)
@@ -255,8 +267,6 @@ def save_forecasts(
     """Put the forecasts of some points in the place of the earlier ones.
 
     Args:
-        c: a write transaction.
-        set_id: the set.
         issue_id: whose they are.
         ids: the points, rising; all points of the set between the first and the last.
         rows: value, middles, halves, horizons on a line and reason of each.
@@ -319,10 +329,10 @@ def load_asked(c: Connection, issue_id: int) -> tuple[AskedSet, str]:
     """
     i, s = t.point_issue.c, t.point_set.c
     row = c.execute(
-        select(t.point_issue, s.name, s.unit).join(t.point_set, s.id == i.point_set_id).where(
-            i.id == issue_id, i.ended_at.is_not(None)
-        )
-    ).first()  # fmt: skip
+        select(t.point_issue, s.name, s.unit)
+        .join(t.point_set, s.id == i.point_set_id)
+        .where(i.id == issue_id, i.ended_at.is_not(None))
+    ).first()
     if row is None:
         raise NotFoundError(f"there is no issue of points with the number {issue_id}")
     return read_record(AskedSet, row), row.digest

@@ -22,13 +22,18 @@ SQUARES_WANTED: Final = 3000  # about 12 pixels wide on a large screen
 ACQUISITIONS_MOST: Final = 2000  # of the series of one point, the newest
 BLOCK: Final = 20_000
 _RATE: Final = {
-    "point_id": "bigint", "rate_mm_per_year": "float8", "error_mm_per_year": "float8", "epochs": "int4",
-    "from_at": "text", "newest_at": "text",
-}  # fmt: skip
+    "point_id": "bigint",
+    "rate_mm_per_year": "float8",
+    "error_mm_per_year": "float8",
+    "epochs": "int4",
+    "from_at": "text",
+    "newest_at": "text",
+}
 _SQUARE: Final = {
-    "delivery_id": "bigint", **dict.fromkeys(("level", "y", "x", "points", "rated"), "int4"),
+    "delivery_id": "bigint",
+    **dict.fromkeys(("level", "y", "x", "points", "rated"), "int4"),
     **dict.fromkeys(("median_mm_per_year", "least_mm_per_year", "most_mm_per_year"), "float8"),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +120,20 @@ def save_rates(c: Connection, lines: Mapping[int, Fitted]) -> None:
     """Put the lines of some points in the place of the earlier ones."""
     c.execute(delete(t.point_rate).where(t.point_rate.c.point_id.in_(list(lines))))
     insert_rows(
-        c, "point_rate", _RATE,
+        c,
+        "point_rate",
+        _RATE,
         [
-            (point, one.rate_mm_per_year, one.error_mm_per_year, one.epochs,
-             *(None if at is None else spell(at) for at in (one.from_at, one.newest_at)))
+            (
+                point,
+                one.rate_mm_per_year,
+                one.error_mm_per_year,
+                one.epochs,
+                *(None if at is None else spell(at) for at in (one.from_at, one.newest_at)),
+            )
             for point, one in lines.items()
         ],
-    )  # fmt: skip
+    )
 
 
 def stream_rates(c: Connection, asked: AskedSet) -> Iterator[Sequence[tuple[float, float, float | None]]]:
@@ -133,8 +145,9 @@ def stream_rates(c: Connection, asked: AskedSet) -> Iterator[Sequence[tuple[floa
             select(p.id, p.latitude, p.longitude, r.rate_mm_per_year)
             .outerjoin(t.point_rate, r.point_id == p.id)
             .where(p.point_set_id == asked.point_set_id, p.id > last, p.id <= asked.last_point_id)
-            .order_by(p.id).limit(BLOCK)
-        ).all()  # fmt: skip
+            .order_by(p.id)
+            .limit(BLOCK)
+        ).all()
         if not rows:
             return
         last = rows[-1][0]
@@ -213,12 +226,13 @@ def _load_squares(c: Connection, one: SetOfPoints, box: Box) -> list[Square] | N
         rows = c.execute(
             select(*columns)
             .where(
-                q.delivery_id == one.delivery_id, q.level == level,
+                q.delivery_id == one.delivery_id,
+                q.level == level,
                 q.y.between(floor(south / high), floor(north / high)),
                 q.x.between(floor(west / wide), floor(east / wide)),
             )
             .limit(SQUARES_MOST + 1)
-        ).all()  # fmt: skip
+        ).all()
         if len(rows) <= SQUARES_MOST or level <= one.coarsest:
             return [Square(*row) for row in rows[:SQUARES_MOST]]
         level -= 1
@@ -242,14 +256,19 @@ def load_point(c: Connection, one: SetOfPoints, pid: str, at: datetime) -> dict[
         .where(o.point_id == place.id, o.observed_at <= at, o.received_at <= at)
         .order_by(o.observed_at.desc(), o.revision.desc())
         .limit(2 * ACQUISITIONS_MOST)
-    )  # fmt: skip
+    )
     values: dict[datetime, float] = {}
     for row in rows:  # the newest revision comes first
         values.setdefault(row.observed_at, row.value_raw)
     kept = sorted(values.items())[-ACQUISITIONS_MOST:]
     per_mm = convert(1.0, one.unit, "mm")
     return {
-        "latitude": place.latitude, "longitude": place.longitude, "height_m": place.height_m,
-        "rate_mm_per_year": line.rate_mm_per_year, "error_mm_per_year": line.error_mm_per_year, "epochs": line.epochs,
-        "at": [spell(at) for at, _ in kept], "value_mm": [round(value * per_mm, 3) for _, value in kept],
-    }  # fmt: skip
+        "latitude": place.latitude,
+        "longitude": place.longitude,
+        "height_m": place.height_m,
+        "rate_mm_per_year": line.rate_mm_per_year,
+        "error_mm_per_year": line.error_mm_per_year,
+        "epochs": line.epochs,
+        "at": [spell(at) for at, _ in kept],
+        "value_mm": [round(value * per_mm, 3) for _, value in kept],
+    }

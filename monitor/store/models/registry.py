@@ -119,9 +119,17 @@ def add_model(
     """
     state = "candidate" if task == "forecast" or (task == "scene" and site is not None) else "active"
     values = {
-        "model_hash": model_hash, "kind": kind, "task": task, "site": site, "state": state, "path": path,
-        "card": dict(card), "created_at": now, "promoted_at": now if state == "active" else None, "reason": reason,
-    }  # fmt: skip
+        "model_hash": model_hash,
+        "kind": kind,
+        "task": task,
+        "site": site,
+        "state": state,
+        "path": path,
+        "card": dict(card),
+        "created_at": now,
+        "promoted_at": now if state == "active" else None,
+        "reason": reason,
+    }
     if not add_if_absent(c, model, values):
         return False
     new = find_model(c, model_hash)
@@ -256,14 +264,30 @@ def _record(
     """One change, in the table of changes and in the audit log."""
     second_by = second.name if second else None
     one = Transition(
-        row.model_hash, row.kind, row.task, row.site, horizon_s, now, before, after, reason, actor.name, actor.kind,
+        row.model_hash,
+        row.kind,
+        row.task,
+        row.site,
+        horizon_s,
+        now,
+        before,
+        after,
+        reason,
+        actor.name,
+        actor.kind,
         second_by,
-    )  # fmt: skip
+    )
     c.execute(insert(model_transition).values(**asdict(one)))
     detail = {
-        "model": row.kind, "task": row.task, "site": row.site, "horizon_s": horizon_s, "from": before, "to": after,
-        "reason": reason, "second_by": second_by,
-    }  # fmt: skip
+        "model": row.kind,
+        "task": row.task,
+        "site": row.site,
+        "horizon_s": horizon_s,
+        "from": before,
+        "to": after,
+        "reason": reason,
+        "second_by": second_by,
+    }
     add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT]}", detail, now)
 
 
@@ -318,16 +342,23 @@ def find_newest(c: Connection, site: str, now: datetime) -> str | None:
 def list_in_use(c: Connection, site: str, since: datetime, now: datetime) -> list[str]:
     """Hashes of the networks whose footprints on images since then are known at `now`; else of the newest one."""
     g = scene_footprint.c
-    found = c.execute(
-        select(g.model_hash)
-        .join(scene, scene.c.scene_hash == g.scene_hash)
-        .where(
-            scene.c.site == site, scene.c.acquired_at > since, scene.c.acquired_at <= now, g.detected_at <= now,
-            g.model.not_in(NO_NETWORKS),
+    found = (
+        c.execute(
+            select(g.model_hash)
+            .join(scene, scene.c.scene_hash == g.scene_hash)
+            .where(
+                scene.c.site == site,
+                scene.c.acquired_at > since,
+                scene.c.acquired_at <= now,
+                g.detected_at <= now,
+                g.model.not_in(NO_NETWORKS),
+            )
+            .distinct()
+            .order_by(g.model_hash)
         )
-        .distinct()
-        .order_by(g.model_hash)
-    ).scalars().all()  # fmt: skip
+        .scalars()
+        .all()
+    )
     newest = None if found else find_newest(c, site, now)
     return list(found) if newest is None else [newest]
 

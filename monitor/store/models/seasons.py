@@ -17,9 +17,18 @@ if TYPE_CHECKING:  # a season is found in a worker: who reads them needs no nump
     from forecasting.decomposition.season import Season
 
 _AS_FOUND: Final = (
-    "grid", "period_rows", "rows", "reason", "trend_strength", "season_strength", "season_range", "parameters",
-    "method", "day_strength", "day_range",
-)  # fmt: skip
+    "grid",
+    "period_rows",
+    "rows",
+    "reason",
+    "trend_strength",
+    "season_strength",
+    "season_range",
+    "parameters",
+    "method",
+    "day_strength",
+    "day_range",
+)
 PLACES = 6
 """Of the unit of a series: finer than any instrument."""
 
@@ -30,8 +39,12 @@ def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) ->
         first_at, last_at = (instant(at) if one.rows else None for at in (one.first_s, one.last_s))
         columns = (one.value, one.trend, one.season, one.remainder)
         row = {
-            "series_id": series_id, "computed_at": now, "first_at": first_at, "last_at": last_at,
-            **{name: getattr(one, name) for name in _AS_FOUND}, "code_version": code_version(),
+            "series_id": series_id,
+            "computed_at": now,
+            "first_at": first_at,
+            "last_at": last_at,
+            **{name: getattr(one, name) for name in _AS_FOUND},
+            "code_version": code_version(),
             "components": [
                 [spell(instant(at)), *(round(v, PLACES) for v in values)]
                 for at, *values in zip(one.at_s, *columns, strict=True)
@@ -39,7 +52,7 @@ def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) ->
             "day_parts": [
                 [k * 24 // len(one.day_parts), round(value, PLACES)] for k, value in enumerate(one.day_parts)
             ],
-        }  # fmt: skip
+        }
         save_rows(c, t.season, [row])
 
 

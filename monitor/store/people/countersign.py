@@ -127,19 +127,22 @@ def keep_first(c: Connection, act: SharedAct, actor: Actor, reason: str, height:
 
 
 def do_by_two(
-    db: Database, act: SharedAct, actor: Actor, reason: str, do: Callable[[Connection, Actor | None], T],
-    measure: Callable[[Connection], int], now: datetime,
-) -> T:  # fmt: skip
+    db: Database,
+    act: SharedAct,
+    actor: Actor,
+    reason: str,
+    do: Callable[[Connection, Actor | None], T],
+    measure: Callable[[Connection], int],
+    now: datetime,
+) -> T:
     """Do an act with the signature that another person left, or leave one for another person.
 
     Args:
         db: the database, which holds accounts.
         act: what is done.
         actor: who does it, proved.
-        reason: why.
         do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
         measure: the level that is at stake now; a signature that saw less counts no more.
-        now: wall time.
 
     Raises:
         NeedsSecondError: nothing is done; the signature of this person waits for another one.
@@ -175,11 +178,8 @@ def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, no
     """Take back the first of two signatures; returns the act that is not done by it.
 
     Args:
-        c: a write transaction.
         number: of the signature, see `load_waiting`.
         actor: who gave it, or an admin of the site that it is about.
-        reason: why.
-        now: wall time.
 
     Raises:
         NotFoundError: no signature of that number waits.
@@ -211,7 +211,10 @@ def _counts(s: Any, now: datetime) -> tuple[Any, ...]:
 def _load(c: Connection, act: SharedAct, height: int, now: datetime) -> list[Any]:
     s = first_signature.c
     wanted = select(first_signature).where(
-        s.act == act.act, s.subject == act.subject, s.terms == canonical_json(dict(act.terms)),
-        s.height >= height, *_counts(s, now),
-    )  # fmt: skip
+        s.act == act.act,
+        s.subject == act.subject,
+        s.terms == canonical_json(dict(act.terms)),
+        s.height >= height,
+        *_counts(s, now),
+    )
     return list(c.execute(wanted.order_by(s.id.desc()).with_for_update()))

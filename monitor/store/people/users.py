@@ -56,9 +56,13 @@ class User:
 
 
 def add_user(
-    connection: Connection, name: str, password: str | None, role: str, now: datetime,
+    connection: Connection,
+    name: str,
+    password: str | None,
+    role: str,
+    now: datetime,
     sites: Iterable[str] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Create an account, on some sites alone or on all (None); without a password it comes in by a provider of logins.
 
     Raises:
@@ -286,14 +290,10 @@ def require_two(connection: Connection, one: Actor, other: Actor, now: datetime,
     require_independent(connection, names[0], names[1], now)
 
 
-def require_account(
-    connection: Connection, name: str, needed: str = "operator", *, site: str | None = None
-) -> None:  # fmt: skip
+def require_account(connection: Connection, name: str, needed: str = "operator", *, site: str | None = None) -> None:
     """Make sure that a name is that of an open account whose role suffices; any will do before the first account.
 
     Args:
-        connection: any transaction.
-        name: of the account.
         needed: the role.
         site: one on which the account must be allowed to act, where it is for some only.
 
@@ -423,10 +423,13 @@ def require_independent(connection: Connection, one: str, other: str, now: datet
     hand = DONE[row.action](account=row.actor, other=row.subject.removeprefix("user:"))
     raise RefusedError(
         _DEPENDENT(
-            name=one, other=other, text=hand, at=Timestamp.of(row.at, "minute"),
+            name=one,
+            other=other,
+            text=hand,
+            at=Timestamp.of(row.at, "minute"),
             until=Timestamp.of(row.at + COOLING, "minute"),
         )
-    )  # fmt: skip
+    )
 
 
 def _find_hands(rows: Sequence[Any], name: str) -> Mapping[str, Any]:
@@ -517,7 +520,7 @@ def bind_person(c: Connection, name: str, issuer: str, subject: str | None) -> N
 
 def admit_person(
     c: Connection, person: ForeignPerson, roles: Mapping[str, str], sites: Mapping[str, Sequence[str]], now: datetime
-) -> str:  # fmt: skip
+) -> str:
     """The account of a person who came, made at the first time; role and sites are what the groups give now.
 
     Raises:

@@ -70,7 +70,6 @@ def load_stretches(
     subtracted: put an edge at each). Of each epoch the revision that speaks counts, if no flag is against it.
 
     Args:
-        c: the database.
         parts: series and their weights.
         edges: rising instants.
         known_at: what came later is unknown.

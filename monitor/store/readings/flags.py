@@ -29,8 +29,6 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
     """Append what the flags of stored readings are under the site file in force.
 
     Args:
-        c: inside a write transaction.
-        site: the declaration in force.
         now: from when on the flags are known.
         changed: the version is a new one: all readings are looked at, else only those that bear a flag.
 
@@ -65,12 +63,27 @@ def _renew_range(c: Connection, row: SeriesRow, expected: Expected, now: datetim
 
 def _append(c: Connection, series_id: int, flag: str, now: datetime, which: ColumnElement[bool], o: Any) -> int:
     chosen = select(
-        o.series_id, o.observed_at, o.revision, literal(flag), literal(spell(now), String(27)), literal(BY),
-        literal(OF_FILE.english), literal(OF_FILE.id), literal("{}"),
-    ).where(o.series_id == series_id, which)  # fmt: skip
+        o.series_id,
+        o.observed_at,
+        o.revision,
+        literal(flag),
+        literal(spell(now), String(27)),
+        literal(BY),
+        literal(OF_FILE.english),
+        literal(OF_FILE.id),
+        literal("{}"),
+    ).where(o.series_id == series_id, which)
     columns = [
-        "series_id", "observed_at", "revision", "flag", "known_from", "by", "reason", "reason_id", "reason_values",
-    ]  # fmt: skip
+        "series_id",
+        "observed_at",
+        "revision",
+        "flag",
+        "known_from",
+        "by",
+        "reason",
+        "reason_id",
+        "reason_values",
+    ]
     statement = insert(observation_flag).from_select(columns, chosen, include_defaults=False)
     return int(c.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
@@ -119,8 +132,6 @@ def load_typed(c: Connection, series_id: int, before: datetime, until: datetime,
     """The newest readings of a series before an instant and all from it until another one, oldest first.
 
     Args:
-        c: the connection.
-        series_id: of the series.
         before: `count` readings before it are read.
         until: readings from `before` to it, that included, are read as well.
         count: how many readings before.

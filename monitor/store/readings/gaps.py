@@ -156,11 +156,14 @@ def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[
         (row.site, row.station): row
         for row in c.execute(
             select(
-                epochs.c.site, epochs.c.station, func.count().label("received"), func.sum(late).label("late"),
+                epochs.c.site,
+                epochs.c.station,
+                func.count().label("received"),
+                func.sum(late).label("late"),
                 func.max(case((epochs.c.first_at >= back_at, epochs.c.first_at))).label("last_late_at"),
             ).group_by(epochs.c.site, epochs.c.station)
         )
-    }  # fmt: skip
+    }
     span_s = (back_at - from_at).total_seconds()
     k = station_state.c
     expected = {
@@ -172,10 +175,15 @@ def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[
     for place in sorted({*there, *(place for place, count in expected.items() if count)}):
         row, wanted = there.get(place), expected.get(place)
         received = int(row.received) if row is not None else 0
-        rows.append({
-            "site": place[0], "station": place[1], "expected": wanted, "received": received,
-            "late": int(row.late) if row is not None else 0,
-            "missing": None if wanted is None else max(0, wanted - received),
-            "last_late_at": None if row is None else row.last_late_at,
-        })  # fmt: skip
+        rows.append(
+            {
+                "site": place[0],
+                "station": place[1],
+                "expected": wanted,
+                "received": received,
+                "late": int(row.late) if row is not None else 0,
+                "missing": None if wanted is None else max(0, wanted - received),
+                "last_late_at": None if row is None else row.last_late_at,
+            }
+        )
     return rows

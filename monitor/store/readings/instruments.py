@@ -26,17 +26,21 @@ WAYS_READ: Final = 20_000  # newest readings whose ways are looked at: of a week
 # asked of every instrument at each look: to build such a question takes longer than to answer it, so each is built once
 _O: Final = t.observation.c
 _OF_SERIES_WITHIN: Final = (
-    _O.series_id == bindparam("series_id"), _O.observed_at > bindparam("from_at"), _O.observed_at <= bindparam("to_at"),
-)  # fmt: skip
+    _O.series_id == bindparam("series_id"),
+    _O.observed_at > bindparam("from_at"),
+    _O.observed_at <= bindparam("to_at"),
+)
 _HOURS: Final = (
     select(
         func.substr(_O.observed_at, 1, 13, type_=t.station.c.id.type).label("hour"),
-        func.min(_O.value_raw), func.max(_O.value_raw), func.avg(_O.value_raw),
+        func.min(_O.value_raw),
+        func.max(_O.value_raw),
+        func.avg(_O.value_raw),
     )
     .where(*_OF_SERIES_WITHIN, _O.flags.in_(bindparam("flags", expanding=True)))
     .group_by(literal_column("hour"))
     .order_by(literal_column("hour"))
-)  # fmt: skip
+)
 _FIRST: Final = (
     select(_O.observed_at, _O.received_at)
     .where(_O.series_id == bindparam("series_id"))
@@ -193,10 +197,18 @@ def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: da
     before = {(r.station, r.state): r.since for r in c.execute(select(t.instrument_finding).where(f.site == site))}
     c.execute(delete(t.instrument_finding).where(f.site == site))
     rows = [
-        {"site": site, "station": one.station, "state": state, "rank": rank, "reason": reason, "action": action,
-         "since": since or before.get((one.station, state), now)}
-        for one in judged for state, rank, since, reason, action in one.findings
-    ]  # fmt: skip
+        {
+            "site": site,
+            "station": one.station,
+            "state": state,
+            "rank": rank,
+            "reason": reason,
+            "action": action,
+            "since": since or before.get((one.station, state), now),
+        }
+        for one in judged
+        for state, rank, since, reason, action in one.findings
+    ]
     if rows:
         c.execute(insert(t.instrument_finding), rows)
     kept = [one.station for one in judged]
@@ -228,10 +240,14 @@ def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mappin
     a = t.alert.c
     rows = c.execute(
         select(a.key, a.reason, a.reason_id, a.reason_values).where(
-            a.site == site, a.ledger == "health", a.closed_at.is_(None), a.exercise.is_(False),
-            a.state != "returned_unacknowledged", a.key.like("health:instrument:%"),
+            a.site == site,
+            a.ledger == "health",
+            a.closed_at.is_(None),
+            a.exercise.is_(False),
+            a.state != "returned_unacknowledged",
+            a.key.like("health:instrument:%"),
         )
-    )  # fmt: skip
+    )
     mine = [r for r in rows.mappings() if r["key"].rpartition(":")[2] in states]
     return {r["key"]: gather(r)["reason"] for r in mine}
 
@@ -253,12 +269,13 @@ def _load_told(c: Connection, site: str, state: str, stations: Select[Any]) -> f
     k, pages = t.station.c, load_open_pages(c, site, (state,))
     query = select(k.id, k.logger, k.reference, k.gateway, k.power).where(k.site == site, k.id.in_(stations))
     return frozenset(
-        r.id for r in c.execute(query)
+        r.id
+        for r in c.execute(query)
         if any(
             f"health:instrument:{name}:{state}" in pages
             for name in (r.id, f"logger:{r.logger}", f"base:{r.reference}", f"gateway:{r.gateway}", f"power:{r.power}")
         )
-    )  # fmt: skip
+    )
 
 
 def load_sick_spans(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Spans]:
@@ -329,5 +346,6 @@ def load_links(connection: Connection, site: str) -> dict[str, Link]:
     start = f"{_PREFIX}{site}/"
     return {
         name[len(start) :]: Link(site, name[len(start) :], at, bool(detail["online"]), str(detail["text"]))
-        for name, (at, detail) in load_stamps(connection).items() if name.startswith(start)
-    }  # fmt: skip
+        for name, (at, detail) in load_stamps(connection).items()
+        if name.startswith(start)
+    }

@@ -96,10 +96,15 @@ class Room:
     def close(self, now: datetime) -> int:
         """Write the counts; returns how many messages were not kept."""
         facts = [
-            {"source": source, "kept_bytes": size, "kept_rows": rows, "unkept": unkept,
-             "unkept_at": now if unkept else None}
+            {
+                "source": source,
+                "kept_bytes": size,
+                "kept_rows": rows,
+                "unkept": unkept,
+                "unkept_at": now if unkept else None,
+            }
             for source, (size, rows, unkept) in sorted(self._added.items())  # one order: two writers never cross
-        ]  # fmt: skip
+        ]
         if facts:
             row = insert(self._connection, quarantine_source)
             own, new = quarantine_source.c, row.excluded
@@ -212,8 +217,6 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
     """Store messages in the quarantine; one that waits there already is counted again.
 
     Args:
-        connection: a write transaction.
-        messages: what could not be read.
         quota: what the quarantine may keep; messages beyond it are counted by their source.
 
     Returns:
@@ -244,21 +247,29 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
                 connection.execute(update(rejected_message).where(r.id == row.id).values(sent))
     room = Room(connection, quota or Quota())
     first = {
-        digest: m for digest, m in first.items()
+        digest: m
+        for digest, m in first.items()
         if room.take(find_source(_text(m.topic), m.client), len(_kept(m.payload)), times[digest])
-    }  # fmt: skip
+    }
     if first:
         connection.execute(
             rejected_message.insert(),
             [
                 {
-                    "received_at": m.received_at, "topic": _text(m.topic), "payload": _kept(m.payload),
-                    "payload_bytes": m.payload_bytes, "code": m.code, "reason": _text(m.reason), "client": m.client,
-                    "digest": digest, "times": times[digest], "retained": m.retained,
+                    "received_at": m.received_at,
+                    "topic": _text(m.topic),
+                    "payload": _kept(m.payload),
+                    "payload_bytes": m.payload_bytes,
+                    "code": m.code,
+                    "reason": _text(m.reason),
+                    "client": m.client,
+                    "digest": digest,
+                    "times": times[digest],
+                    "retained": m.retained,
                 }
                 for digest, m in first.items()
             ],
-        )  # fmt: skip
+        )
     return room.close(max(m.received_at for m in messages))
 
 
@@ -299,10 +310,8 @@ def add_report(connection: Connection, item: Report, received_at: datetime, *, a
     """Store an observer's report, and note it in the audit log; False when the very same is there already.
 
     Args:
-        connection: a write transaction of `Database.write`.
         item: the report; the name in it is what its sender says.
         received_at: when it reached the service.
-        actor: who sent it, with the way.
         credential: what proved who sent it; rules that ask for several observers count these and no names.
     """
     facts = spell_record(item)
@@ -399,10 +408,16 @@ def _load_states(connection: Connection, keys: Sequence[_Boot]) -> dict[_Boot, A
 
 def _save_states(connection: Connection, marks: Sequence[SequenceMark]) -> None:
     rows = [
-        {"site": m.site, "source": m.source, "boot_id": m.boot_id, "station": m.station, "last_seq": m.seq,
-         "last_at": m.at}
+        {
+            "site": m.site,
+            "source": m.source,
+            "boot_id": m.boot_id,
+            "station": m.station,
+            "last_seq": m.seq,
+            "last_at": m.at,
+        }
         for m in sorted(marks, key=lambda m: (m.site, m.source, m.boot_id))  # one order: two writers never cross
-    ]  # fmt: skip
+    ]
     save_rows(connection, sequence_state, rows)
 
 
@@ -438,10 +453,14 @@ def _fill(connection: Connection, site: str, source: str, boot_id: int, late: li
     g = sequence_gap.c
     open_gaps = connection.execute(
         select(sequence_gap).where(
-            g.site == site, g.source == source, g.boot_id == boot_id, g.filled_at.is_(None),
-            g.from_seq <= late[-1], g.to_seq >= late[0],
+            g.site == site,
+            g.source == source,
+            g.boot_id == boot_id,
+            g.filled_at.is_(None),
+            g.from_seq <= late[-1],
+            g.to_seq >= late[0],
         )
-    ).all()  # fmt: skip
+    ).all()
     for gap in open_gaps:
         came = [seq for seq in late if gap.from_seq <= seq <= gap.to_seq]
         if not came:
@@ -459,9 +478,12 @@ def _fill(connection: Connection, site: str, source: str, boot_id: int, late: li
 
 
 def load_open_gaps(
-    connection: Connection, *, not_requested_since: datetime | None = None, sites: Collection[str] | None = None,
+    connection: Connection,
+    *,
+    not_requested_since: datetime | None = None,
+    sites: Collection[str] | None = None,
     limit: int = 1000,
-) -> list[SequenceGap]:  # fmt: skip
+) -> list[SequenceGap]:
     """Gaps that nobody filled; with `not_requested_since` only those not asked for since then, of these sites."""
     g = sequence_gap.c
     wanted = select(sequence_gap).where(g.filled_at.is_(None))

@@ -32,9 +32,16 @@ SeriesKey = tuple[str, str, str]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 _RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
 _COLUMNS: Final = {
-    "series_id": "bigint", "observed_at": "text", "revision": "int4", "received_at": "text", "value_raw": "float8",
-    "sigma": "float8", "solution": "text", "flags": "text", "extra": "text",
-}  # fmt: skip
+    "series_id": "bigint",
+    "observed_at": "text",
+    "revision": "int4",
+    "received_at": "text",
+    "value_raw": "float8",
+    "sigma": "float8",
+    "solution": "text",
+    "flags": "text",
+    "extra": "text",
+}
 _CHUNK: Final = 2000
 _STREAM: Final = 500  # rows of a stream in memory at once
 _BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)  # before any epoch
@@ -46,14 +53,26 @@ _T = TypeVar("_T")
 def _plan_known_rows() -> Select[Any]:
     """Every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
     o = observation.c
-    return select(
-        # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
-        type_coerce(o.observed_at, String), type_coerce(o.received_at, String),
-        o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra,
-    ).where(
-        o.series_id == bindparam("series_id"), o.received_at <= bindparam("known_at"),
-        o.observed_at > bindparam("from_at"), o.observed_at <= bindparam("to_at"),
-    ).order_by(o.observed_at, o.revision)  # fmt: skip
+    return (
+        select(
+            # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
+            type_coerce(o.observed_at, String),
+            type_coerce(o.received_at, String),
+            o.revision,
+            o.value_raw,
+            o.sigma,
+            o.solution,
+            o.flags,
+            o.extra,
+        )
+        .where(
+            o.series_id == bindparam("series_id"),
+            o.received_at <= bindparam("known_at"),
+            o.observed_at > bindparam("from_at"),
+            o.observed_at <= bindparam("to_at"),
+        )
+        .order_by(o.observed_at, o.revision)
+    )
 
 
 @cache
@@ -127,7 +146,6 @@ def add_observations(
     """Store observations; those already there are left out, other values become new revisions.
 
     Args:
-        connection: inside a write transaction.
         observations: in order of arrival.
         now: when series that are new here came into being.
         known_series: memory of series ids between calls; the caller clears it when the transaction fails.
@@ -352,9 +370,14 @@ def find_epoch(connection: Connection, series_id: int, to_at: datetime, back: in
 
 
 def load_readings(
-    connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime,
-    *, by_two: bool = False,
-) -> list[Reading]:  # fmt: skip
+    connection: Connection,
+    series_id: int,
+    from_at: datetime | None,
+    to_at: datetime,
+    known_at: datetime,
+    *,
+    by_two: bool = False,
+) -> list[Reading]:
     """Readings of (from_at, to_at] as they were known at an instant, in order of observed_at.
 
     Of each epoch the revision that spoke then; `value` has the offsets subtracted that were known and not revoked then;
@@ -464,8 +487,9 @@ def load_offsets(
     found = connection.execute(_plan_known_offsets(), {"series_id": series_id, "known_at": known_at})
     return [
         (spell(r.at), convert_difference(r.size, r.unit, r.stored))
-        for r in found if not (by_two and is_alone(r, known_at))
-    ]  # fmt: skip
+        for r in found
+        if not (by_two and is_alone(r, known_at))
+    ]
 
 
 def is_alone(offset: Row[Any], known_at: datetime) -> bool:
@@ -522,16 +546,20 @@ def count_epochs(
 
 
 def load_epochs(
-    c: Connection, site: str, station: str, quantity: str, *, after: datetime | None = None,
-    until: datetime | None = None, newest_first: bool = False, skip: int = 0, limit: int = 100,
-) -> list[dict[str, Any]]:  # fmt: skip
+    c: Connection,
+    site: str,
+    station: str,
+    quantity: str,
+    *,
+    after: datetime | None = None,
+    until: datetime | None = None,
+    newest_first: bool = False,
+    skip: int = 0,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
     """Rows of `observation_history`, one for each epoch in [after, until): the revision that speaks.
 
     Args:
-        c: a read transaction.
-        site: site.
-        station: station.
-        quantity: quantity.
         after: first instant; None: from the first reading.
         until: instant before which epochs lie; None: to the last.
         newest_first: the order.
@@ -549,10 +577,16 @@ def load_epochs(
     if not epochs:
         return []
     rows = stream_view(
-        c, "observation_history", order_by=["observed_at", "revision"], column="observed_at",
-        after=spell(min(epochs) - timedelta(microseconds=1)), until=spell(max(epochs)), site=site, station=station,
+        c,
+        "observation_history",
+        order_by=["observed_at", "revision"],
+        column="observed_at",
+        after=spell(min(epochs) - timedelta(microseconds=1)),
+        until=spell(max(epochs)),
+        site=site,
+        station=station,
         quantity=quantity,
-    )  # fmt: skip
+    )
     found = [
         max(revisions, key=lambda row: (rank(row["solution"]), row["revision"]))
         for _, revisions in groupby(rows, key=lambda row: row["observed_at"])

@@ -39,9 +39,18 @@ class Taken:
 
 
 def add_photo(
-    c: Connection, site: str, actor: Actor, note: str, content: bytes, small: bytes, said: Taken, now: datetime, *,
-    alert_id: int | None = None, report_id: int | None = None,
-) -> int:  # fmt: skip
+    c: Connection,
+    site: str,
+    actor: Actor,
+    note: str,
+    content: bytes,
+    small: bytes,
+    said: Taken,
+    now: datetime,
+    *,
+    alert_id: int | None = None,
+    report_id: int | None = None,
+) -> int:
     """Keep a photo of an alert or of a report; returns its number.
 
     Raises:
@@ -52,9 +61,20 @@ def add_photo(
     require_few(c, actor, now, alert_id, report_id)
     digest = hashlib.sha256(content).hexdigest()
     made = add_row(
-        c, photo, site=site, alert_id=alert_id, report_id=report_id, added_at=now, by=actor.name, via=actor.via,
-        note=note, sha256=digest, **spell_record(said), picture=content, small=small,
-    )  # fmt: skip
+        c,
+        photo,
+        site=site,
+        alert_id=alert_id,
+        report_id=report_id,
+        added_at=now,
+        by=actor.name,
+        via=actor.via,
+        note=note,
+        sha256=digest,
+        **spell_record(said),
+        picture=content,
+        small=small,
+    )
     subject = f"alert:{alert_id}" if report_id is None else f"site:{site}"
     add_audit(c, actor, "photo.add", subject, {"photo": made, "sha256": digest, "report": report_id, "note": note}, now)
     return made
@@ -113,7 +133,7 @@ def load_pictures(c: Connection, alert_id: int) -> dict[int, bytes]:
 
 def load_between(
     c: Connection, site: str, from_at: datetime, to_at: datetime, limit: int
-) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+) -> tuple[list[dict[str, Any]], int]:
     """The newest photos of a site that came in a range, in order, with small pictures; and how many came."""
     p = photo.c
     inside = (p.site == site, p.added_at > from_at, p.added_at <= to_at)

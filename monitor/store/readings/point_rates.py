@@ -71,8 +71,6 @@ def load_rates(
     """Rates of the points in a box, from (at - window, at] as known at `at`; of very many an even share.
 
     Args:
-        c: a read transaction.
-        set_id: the set.
         unit: of its values.
         box: of the map; None = everywhere.
         at: end of the window.
@@ -112,7 +110,6 @@ def fit_points(
     """The line of each point, from the newest revision of each value that was known at an instant.
 
     Args:
-        c: any transaction.
         ids: the points; each is in the answer.
         unit: of the values.
         at: what is later, or came in later, is left out.
@@ -121,15 +118,26 @@ def fit_points(
     o, later = t.point_observation.c, t.point_observation.alias()
     days = _days_since(c, o.observed_at, at)
     revised = select(later.c.point_id).where(
-        later.c.point_id == o.point_id, later.c.observed_at == o.observed_at, later.c.revision > o.revision,
+        later.c.point_id == o.point_id,
+        later.c.observed_at == o.observed_at,
+        later.c.revision > o.revision,
         later.c.received_at <= at,
-    )  # fmt: skip
-    asked = select(
-        o.point_id, func.count().label("n"), func.sum(days).label("x"), func.sum(o.value_raw).label("y"),
-        func.sum(days * days).label("xx"), func.sum(days * o.value_raw).label("xy"),
-        func.sum(o.value_raw * o.value_raw).label("yy"), func.min(o.observed_at).label("oldest"),
-        func.max(o.observed_at).label("newest"),
-    ).where(o.observed_at <= at, o.received_at <= at, ~revised.exists()).group_by(o.point_id)  # fmt: skip
+    )
+    asked = (
+        select(
+            o.point_id,
+            func.count().label("n"),
+            func.sum(days).label("x"),
+            func.sum(o.value_raw).label("y"),
+            func.sum(days * days).label("xx"),
+            func.sum(days * o.value_raw).label("xy"),
+            func.sum(o.value_raw * o.value_raw).label("yy"),
+            func.min(o.observed_at).label("oldest"),
+            func.max(o.observed_at).label("newest"),
+        )
+        .where(o.observed_at <= at, o.received_at <= at, ~revised.exists())
+        .group_by(o.point_id)
+    )
     if window is not None:
         asked = asked.where(o.observed_at > at - window)
     per_year = convert(YEAR_DAYS, unit, "mm")

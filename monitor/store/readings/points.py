@@ -23,9 +23,13 @@ POINTS_MOST: Final = 200  # of a zone, the nearest: more share the same atmosphe
 DATES_SHARE: Final = 0.8  # of a zone's dates that a point must have
 ROUNDS: Final = 20
 _COLUMNS: Final = {
-    "point_id": "bigint", "observed_at": "text", "revision": "int4", "received_at": "text", "value_raw": "float8",
+    "point_id": "bigint",
+    "observed_at": "text",
+    "revision": "int4",
+    "received_at": "text",
+    "value_raw": "float8",
     "sigma": "float8",
-}  # fmt: skip
+}
 METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the mean sphere
 Values = Mapping[int, Mapping[float, float]]  # point -> instant -> mm
 
@@ -141,10 +145,9 @@ def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[st
         return {}
     p = t.point.c
     rows = [
-        {"point_set_id": set_id, "pid": x.pid, "latitude": x.latitude, "longitude": x.longitude,
-         "height_m": x.height_m}
+        {"point_set_id": set_id, "pid": x.pid, "latitude": x.latitude, "longitude": x.longitude, "height_m": x.height_m}
         for x in points
-    ]  # fmt: skip
+    ]
     added = upsert(c, t.point).on_conflict_do_nothing().returning(p.pid, p.id, p.latitude, p.longitude)
     found = {r.pid: Placed(r.id, r.latitude, r.longitude, is_new=True) for r in c.execute(added, rows)}
     mark = "?" if c.dialect.name == "sqlite" else "%s"
@@ -219,17 +222,22 @@ def add_delivery(
 ) -> None:
     """Write down that a file of points has come in; the site is evaluated soon after."""
     add_row(
-        c, t.point_delivery, site=site, point_set_id=set_id, file=file, received_at=received_at, newest_at=newest_at,
-        stored=added.stored, revisions=added.revisions,
-    )  # fmt: skip
+        c,
+        t.point_delivery,
+        site=site,
+        point_set_id=set_id,
+        file=file,
+        received_at=received_at,
+        newest_at=newest_at,
+        stored=added.stored,
+        revisions=added.revisions,
+    )
 
 
 def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[AskedSet]:
     """The newest delivery of each set of a site that is newer than what was done, by name.
 
     Args:
-        c: any transaction.
-        site: whose sets.
         done: `point_set_id` and, as `id`, the newest delivery for which it was done.
     """
     d, s = t.point_delivery.c, t.point_set.c
@@ -244,11 +252,9 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
         .order_by(s.name)
     ).all()
     return [
-        AskedSet(
-            site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), find_jump(r.meta)
-        )
+        AskedSet(site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), find_jump(r.meta))
         for r in rows
-    ]  # fmt: skip
+    ]
 
 
 def find_jump(meta: Any) -> float | None:
@@ -352,11 +358,13 @@ def _measure(
     rows = c.execute(
         select(o.point_id, o.observed_at, o.value_raw, o.received_at)
         .where(
-            o.point_id.in_(ids), o.observed_at > now - timedelta(seconds=window_s), o.observed_at <= now,
+            o.point_id.in_(ids),
+            o.observed_at > now - timedelta(seconds=window_s),
+            o.observed_at <= now,
             o.received_at <= now,
         )
         .order_by(o.point_id, o.observed_at, o.revision)
-    ).all()  # fmt: skip
+    ).all()
     values: dict[int, dict[float, float]] = {}
     received: dict[float, float] = {}
     for r in rows:  # the newest revision known at `now` comes last
@@ -371,9 +379,18 @@ def _measure(
     if fit is None:
         return None
     return PointFact(
-        name, station, fit.rate, fit.error, len(steady), times[-1], received[times[-1]], fit.low, fit.high, window_s,
+        name,
+        station,
+        fit.rate,
+        fit.error,
+        len(steady),
+        times[-1],
+        received[times[-1]],
+        fit.low,
+        fit.high,
+        window_s,
         len(times),
-    )  # fmt: skip
+    )
 
 
 def separate_dates(values: Values) -> dict[float, float]:

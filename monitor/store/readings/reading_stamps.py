@@ -87,7 +87,6 @@ def load_newer(
         c: the snapshot in which the stamps were found.
         held: series, its newest epoch that is held, and the stamp of the stretch up to there.
         to_at: the newest epoch to read.
-        known_at: the instant.
 
     Returns:
         Readings and the stamp of the longer stretch, for series that have any.
@@ -95,9 +94,12 @@ def load_newer(
     found = {}
     for series_id, after, stamp, mine in _iter_newer(c, held, to_at, known_at):
         longer = replace(
-            stamp, rows=stamp.rows + len(mine), first=stamp.first or mine[0][0],
-            revisions=stamp.revisions + sum(r[2] for r in mine), received=max(stamp.received, *(r[1] for r in mine)),
-        )  # fmt: skip
+            stamp,
+            rows=stamp.rows + len(mine),
+            first=stamp.first or mine[0][0],
+            revisions=stamp.revisions + sum(r[2] for r in mine),
+            received=max(stamp.received, *(r[1] for r in mine)),
+        )
         found[series_id] = _make_newer(c, series_id, after, stamp, mine, to_at, known_at), longer
     return found
 
@@ -111,7 +113,6 @@ def load_newer_values(
         c: the snapshot in which the stamps were found.
         held: a stretch of each series, and what was entered of it since it arrived.
         after: a reading that arrived after it with its epoch in the stretch came late.
-        known_at: the instant.
 
     Returns:
         Epochs after the stretch in seconds with their values, None for one that no model may learn from, of series that
@@ -170,9 +171,14 @@ def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
 
 
 def _ask(
-    c: Connection, stretches: Sequence[Stretch], columns: str, rest: str, known_at: datetime,
-    *, until: datetime | None = None,
-) -> list[Any]:  # fmt: skip
+    c: Connection,
+    stretches: Sequence[Stretch],
+    columns: str,
+    rest: str,
+    known_at: datetime,
+    *,
+    until: datetime | None = None,
+) -> list[Any]:
     """Rows of several stretches in one statement; those after them too, up to an instant where one is given."""
     sqlite = c.dialect.name == "sqlite"
     mark = "?" if sqlite else "%s"

@@ -54,18 +54,19 @@ class _Pair:
 
 def find_clashes(c: Connection, site: Site) -> list[Message]:
     """Why stations cannot be one with those that they are said to have been: both measured, and not the same."""
-    return [line for old, new in find_renamed(site).items() for pair in _find_pairs(c, site.id, old, new)
-            for line in _compare(c, pair)]  # fmt: skip
+    return [
+        line
+        for old, new in find_renamed(site).items()
+        for pair in _find_pairs(c, site.id, old, new)
+        for line in _compare(c, pair)
+    ]
 
 
 def apply_renames(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bool) -> Mapping[str, str]:
     """Name the rows of stations that the site file renames; what was named before stays as it is.
 
     Args:
-        c: a write transaction.
         site: the declaration that is put in force.
-        actor: who puts it in force.
-        now: the instant of the act.
         merge: also join what came under both ids; only where no other process stores readings, for a series goes.
 
     Returns:
@@ -75,8 +76,14 @@ def apply_renames(c: Connection, site: Site, actor: Actor, now: datetime, *, mer
     for old, new in find_renamed(site).items():
         if count := _rename(c, site.id, old, new, merge=merge):
             done[old] = new
-            add_audit(c, actor, ACTION, f"station:{site.id}/{new}",
-                      {"site": site.id, "old": old, "new": new, "rows": count}, now)  # fmt: skip
+            add_audit(
+                c,
+                actor,
+                ACTION,
+                f"station:{site.id}/{new}",
+                {"site": site.id, "old": old, "new": new, "rows": count},
+                now,
+            )
     return done
 
 
@@ -124,9 +131,7 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
         count += c.execute(update(table).where(mine).values(station=new)).rowcount
     h, look = t.point_happening, t.point_look.c
     looks = select(look.id).where(look.site == site)
-    count += c.execute(
-        update(h).where(h.c.station == old, h.c.point_look_id.in_(looks)).values(station=new)
-    ).rowcount  # fmt: skip
+    count += c.execute(update(h).where(h.c.station == old, h.c.point_look_id.in_(looks)).values(station=new)).rowcount
     s, end = t.service_state, f":{site}/{old}"
     stamps = set(c.execute(select(s.c.name)).scalars())
     for name in (one for one in stamps if one.endswith(end)):

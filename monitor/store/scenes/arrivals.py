@@ -92,9 +92,20 @@ class Change:
 
 # what an earlier date is compared by, its outline aside
 _COMPARED: Final = (
-    "polygon_id", "class", "area_m2", "mean_probability", "change", "parent_id", "root_id", "anchor_scene",
-    "first_seen_at", "min_lon", "min_lat", "max_lon", "max_lat",
-)  # fmt: skip
+    "polygon_id",
+    "class",
+    "area_m2",
+    "mean_probability",
+    "change",
+    "parent_id",
+    "root_id",
+    "anchor_scene",
+    "first_seen_at",
+    "min_lon",
+    "min_lat",
+    "max_lon",
+    "max_lat",
+)
 # what a row of scene_change holds of a judgement
 _OF_CAUTION: Final = ("caution_id", "caution_values")
 _JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "caution")

@@ -183,7 +183,6 @@ def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> Dr
         kind: one of `KINDS`.
         geometry: GeoJSON Polygon, see `read_ring`.
         bounds: of the scene that was looked at.
-        note: what they say of it.
 
     Raises:
         RefusedError: an unknown kind, no plain polygon, or a note that is too long.
@@ -197,18 +196,21 @@ def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> Dr
 
 
 def add_outlines(
-    c: Connection, site: str, scene_hash: str, drawn: Sequence[Drawn], actor: Actor, now: datetime, *,
-    from_polygon: str | None = None, instead_of: int | None = None,
-) -> list[int]:  # fmt: skip
+    c: Connection,
+    site: str,
+    scene_hash: str,
+    drawn: Sequence[Drawn],
+    actor: Actor,
+    now: datetime,
+    *,
+    from_polygon: str | None = None,
+    instead_of: int | None = None,
+) -> list[int]:
     """Keep outlines of a person, all or none; returns their numbers.
 
     Args:
-        c: a write transaction.
-        site: its site.
         scene_hash: the scene that was looked at, one that was read.
         drawn: what `read_outline` gave.
-        actor: a person.
-        now: wall time.
         from_polygon: the footprint of this scene that they correct.
         instead_of: the outline of this scene that they correct: that one is withdrawn.
 
@@ -223,9 +225,11 @@ def add_outlines(
     o, g = scene_outline.c, scene_footprint.c
     model_hash = None
     if from_polygon is not None:
-        model_hash = c.execute(
-            select(g.model_hash).where(g.scene_hash.in_(versions), g.polygon_id == from_polygon)
-        ).scalars().first()  # fmt: skip
+        model_hash = (
+            c.execute(select(g.model_hash).where(g.scene_hash.in_(versions), g.polygon_id == from_polygon))
+            .scalars()
+            .first()
+        )
         if model_hash is None:
             raise NotFoundError(_NO_FOOTPRINT(name=from_polygon[:12]))
     if instead_of is not None:
@@ -240,15 +244,29 @@ def add_outlines(
         geometry = {"type": "Polygon", "coordinates": [one.ring]}
         characters += len(json.dumps(geometry))
         number = add_row(
-            c, scene_outline, site=site, scene_hash=scene_hash, kind=one.kind, geometry=geometry,
-            area_m2=round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1), from_model_hash=model_hash,
-            from_polygon_id=from_polygon, note=one.note, at=now, by=actor.name,
+            c,
+            scene_outline,
+            site=site,
+            scene_hash=scene_hash,
+            kind=one.kind,
+            geometry=geometry,
+            area_m2=round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1),
+            from_model_hash=model_hash,
+            from_polygon_id=from_polygon,
+            note=one.note,
+            at=now,
+            by=actor.name,
             **dict(zip(_FRAME, frame(one.ring), strict=True)),
-        )  # fmt: skip
+        )
         detail = {
-            "site": site, "scene": scene_hash, "kind": one.kind, "corners": len(one.ring) - 1,
-            "footprint": from_polygon, "instead_of": instead_of, "note": one.note,
-        }  # fmt: skip
+            "site": site,
+            "scene": scene_hash,
+            "kind": one.kind,
+            "corners": len(one.ring) - 1,
+            "footprint": from_polygon,
+            "instead_of": instead_of,
+            "note": one.note,
+        }
         add_audit(c, actor, "outline.add", f"outline:{number}", detail, now)
         numbers.append(number)
     return numbers
@@ -282,10 +300,7 @@ def load_outlines(
     """Outlines of a site or of one of its scenes, the newest first.
 
     Args:
-        c: any transaction.
-        site: its site.
         scene_hash: of this scene alone, versions that it replaced included.
-        limit: at most so many.
         everything: those withdrawn as well.
     """
     o = scene_outline.c
@@ -351,17 +366,19 @@ def load_labels(c: Connection, site: str) -> list[Labelled]:
     footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
     outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
     said: list[tuple[str, str, Mapping[str, Any], str, datetime, str, str]] = [
-        (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline", "") for k in load_outlines(c, site)
+        (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline", "")
+        for k in load_outlines(c, site)
         if (k.scene_hash, k.from_model_hash, k.from_polygon_id) not in outdated
-    ]  # fmt: skip
+    ]
     for k in footprints:
         kind = NOT_LANDSLIDE if k.verdict == "reject" else LANDSLIDE
         assert k.at is not None
         said.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint", k.method))
     return [
         Labelled(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin, method)
-        for scene_hash, kind, geometry, by, at, origin, method in said if (row := stands.get(scene_hash)) is not None
-    ]  # fmt: skip
+        for scene_hash, kind, geometry, by, at, origin, method in said
+        if (row := stands.get(scene_hash)) is not None
+    ]
 
 
 def list_versions(c: Connection, site: str) -> dict[str, Any]:
@@ -382,9 +399,15 @@ def list_versions(c: Connection, site: str) -> dict[str, Any]:
 
 # ---- where it would help most to look ---------------------------------------------------------------------------
 def save_unsure(
-    c: Connection, site: str, scene_hash: str, model_hash: str, tiles: Sequence[Unsure], now: datetime, *,
+    c: Connection,
+    site: str,
+    scene_hash: str,
+    model_hash: str,
+    tiles: Sequence[Unsure],
+    now: datetime,
+    *,
     cause: str = DETECTION,
-) -> None:  # fmt: skip
+) -> None:
     """Keep the tiles of a scene that a model is least sure of, in the place of those kept before for the same cause."""
     u = scene_unsure.c
     c.execute(delete(scene_unsure).where(u.scene_hash == scene_hash, u.cause == cause))
@@ -392,11 +415,16 @@ def save_unsure(
     ordered = sorted(tiles, key=lambda tile: -tile.doubt)
     rows = [
         {
-            "site": site, "scene_hash": scene_hash, "model_hash": model_hash, "tile": number, "made_at": now,
-            "cause": cause, **{name: float(getattr(tile, name)) for name in Unsure.__slots__},
+            "site": site,
+            "scene_hash": scene_hash,
+            "model_hash": model_hash,
+            "tile": number,
+            "made_at": now,
+            "cause": cause,
+            **{name: float(getattr(tile, name)) for name in Unsure.__slots__},
         }
         for number, tile in enumerate(ordered, 0 if last is None else last + 1)
-    ]  # fmt: skip
+    ]
     if rows:
         c.execute(insert(scene_unsure), rows)
 
@@ -410,9 +438,15 @@ def load_unsure(c: Connection, site: str) -> list[Waiting]:
     """Tiles that models are unsure of, on scenes that count: of networks just learnt first, there the least sure."""
     u, o = scene_unsure.c, scene_outline.c
     seen = exists().where(
-        o.site == u.site, o.scene_hash == u.scene_hash, o.withdrawn_at.is_(None), o.at >= u.made_at,
-        o.min_lon < u.max_lon, o.max_lon > u.min_lon, o.min_lat < u.max_lat, o.max_lat > u.min_lat,
-    )  # fmt: skip
+        o.site == u.site,
+        o.scene_hash == u.scene_hash,
+        o.withdrawn_at.is_(None),
+        o.at >= u.made_at,
+        o.min_lon < u.max_lon,
+        o.max_lon > u.min_lon,
+        o.min_lat < u.max_lat,
+        o.max_lat > u.min_lat,
+    )
     rows = c.execute(
         select(scene_unsure, scene.c.name.label("scene"), seen.label("is_seen"))
         .join(scene, scene.c.scene_hash == u.scene_hash)

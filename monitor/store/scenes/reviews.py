@@ -64,9 +64,13 @@ class Reviewed:
 
 
 def load_reviewed(
-    c: Connection, site: str, *, model_hash: str | None = None, scene_hash: str | None = None,
+    c: Connection,
+    site: str,
+    *,
+    model_hash: str | None = None,
+    scene_hash: str | None = None,
     polygon_id: str | None = None,
-) -> list[Reviewed]:  # fmt: skip
+) -> list[Reviewed]:
     """Footprints of a site, or of a model or scene of it, with the newest word on each, the least sure first.
 
     Those that no network found come last: nothing says how sure they are. Withdrawn ones are left out. `polygon_id`:
@@ -76,14 +80,23 @@ def load_reviewed(
     same = and_(g.scene_hash == r.scene_hash, g.model_hash == r.model_hash, g.polygon_id == r.polygon_id)
     query = (
         select(
-            s.name.label("scene"), s.path, s.acquired_at, s.run, scene_footprint, r.id, r.verdict, r.by, r.note,
-            r.geometry.label("redrawn"), r.at,
+            s.name.label("scene"),
+            s.path,
+            s.acquired_at,
+            s.run,
+            scene_footprint,
+            r.id,
+            r.verdict,
+            r.by,
+            r.note,
+            r.geometry.label("redrawn"),
+            r.at,
         )
         .join(scene, s.scene_hash == g.scene_hash)
         .outerjoin(footprint_review, same)
         .where(s.site == site, g.change != "withdrawn", g.change != "vanished")
         .order_by(r.id)
-    )  # fmt: skip
+    )
     if model_hash is not None:
         query = query.where(g.model_hash == model_hash)
     if scene_hash is not None:
@@ -129,25 +142,32 @@ def _correct(one: Reviewed, words: Sequence[Any]) -> Reviewed:
     rings = [word.geometry["coordinates"] for word in words if word.kind == "landslide"]
     redrawn = {"type": "MultiPolygon", "coordinates": rings} if rings else None
     return replace(
-        one, verdict="redraw" if rings else "reject", by=last.by, note=last.note or None, redrawn=redrawn, at=last.at,
+        one,
+        verdict="redraw" if rings else "reject",
+        by=last.by,
+        note=last.note or None,
+        redrawn=redrawn,
+        at=last.at,
         by_outline=True,
-    )  # fmt: skip
+    )
 
 
 def add_review(
-    c: Connection, site: str, polygon_id: str, verdict: str, actor: Actor, now: datetime, *,
-    note: str | None = None, geometry: Mapping[str, Any] | None = None, scene_hash: str | None = None,
-) -> Reviewed:  # fmt: skip
+    c: Connection,
+    site: str,
+    polygon_id: str,
+    verdict: str,
+    actor: Actor,
+    now: datetime,
+    *,
+    note: str | None = None,
+    geometry: Mapping[str, Any] | None = None,
+    scene_hash: str | None = None,
+) -> Reviewed:
     """Keep what a person says of a footprint.
 
     Args:
-        c: a write transaction.
-        site: its site.
         polygon_id: its id, or an unmistakable beginning of it.
-        verdict: one of `VERDICTS`.
-        actor: a person.
-        now: wall time.
-        note: why.
         geometry: of `redraw`: the outline in lon/lat, a GeoJSON Polygon or MultiPolygon.
         scene_hash: its scene; None: any of the site.
 
@@ -171,9 +191,17 @@ def add_review(
         raise NotFoundError(f"{len(matching)} footprints of {site} begin with {polygon_id!r}; one is needed")
     one = matching[0]
     add_row(
-        c, footprint_review, scene_hash=one.scene_hash, model_hash=one.model_hash, polygon_id=one.polygon_id, at=now,
-        verdict=verdict, by=actor.name, note=note, geometry=None if geometry is None else dict(geometry),
-    )  # fmt: skip
+        c,
+        footprint_review,
+        scene_hash=one.scene_hash,
+        model_hash=one.model_hash,
+        polygon_id=one.polygon_id,
+        at=now,
+        verdict=verdict,
+        by=actor.name,
+        note=note,
+        geometry=None if geometry is None else dict(geometry),
+    )
     detail = {"site": site, "scene": one.scene_hash, "verdict": verdict, "note": note}
     add_audit(c, actor, "footprint.review", f"footprint:{one.polygon_id}", detail, now)
     (stands,) = load_reviewed(c, site, model_hash=one.model_hash, scene_hash=one.scene_hash, polygon_id=one.polygon_id)

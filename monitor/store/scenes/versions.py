@@ -56,8 +56,11 @@ def withdraw_footprints(
     found = []
     for row in rows:
         key = {
-            "scene_hash": scene_hash, "model_hash": row.model_hash, "polygon_id": row.polygon_id, "judged_at": now,
-        }  # fmt: skip
+            "scene_hash": scene_hash,
+            "model_hash": row.model_hash,
+            "polygon_id": row.polygon_id,
+            "judged_at": now,
+        }
         word = {"change": "withdrawn", **message_columns("caution", reason)}
         bare = dict.fromkeys(("parent_id", "grown_m2", "since_at", "first_seen_at"))
         statement = insert(c, scene_change).values(key | bare | word)
@@ -101,10 +104,15 @@ def flag_values(c: Connection, site: str, scene_hash: str, kept: Collection[Seri
             continue
         c.execute(
             insert(c, observation_flag).values(
-                series_id=row.series_id, observed_at=row.observed_at, revision=row.revision, flag=WITHDRAWN_VALUE,
-                known_from=now, by="slopeward", reason=_IMAGE_WITHDRAWN,
+                series_id=row.series_id,
+                observed_at=row.observed_at,
+                revision=row.revision,
+                flag=WITHDRAWN_VALUE,
+                known_from=now,
+                by="slopeward",
+                reason=_IMAGE_WITHDRAWN,
             )
-        )  # fmt: skip
+        )
         flagged += 1
     return flagged
 
@@ -127,9 +135,18 @@ LINES_MOST: Final = 1000
 CHUNK: Final = 400
 _OF_CAUTION: Final = ("caution_id", "caution_values")
 _SHOWN: Final = (
-    "scene_hash", "model_hash", "polygon_id", "model", "grown_m2", "mean_probability", "geometry", "nearest_station",
-    "distance_m", "caution", *_OF_CAUTION,
-)  # fmt: skip
+    "scene_hash",
+    "model_hash",
+    "polygon_id",
+    "model",
+    "grown_m2",
+    "mean_probability",
+    "geometry",
+    "nearest_station",
+    "distance_m",
+    "caution",
+    *_OF_CAUTION,
+)
 Bounds = tuple[float, float, float, float]
 """West, south, east, north, deg."""
 
@@ -149,8 +166,6 @@ def load_lines(
     probability of the largest.
 
     Args:
-        c: the connection.
-        site: its id.
         scene_hash: the image that is looked at; of several of one instant it comes first.
         until: when it was taken; later ones are not known to it.
         model_hash: of the weights whose outlines are followed; None: of all.
@@ -161,21 +176,37 @@ def load_lines(
     which += [] if model_hash is None else [g.model_hash == model_hash]
     rows = c.execute(
         select(
-            g.scene_hash, g.model_hash, g.polygon_id, g["class"], g.change, g.root_id, g.first_seen_at, g.area_m2,
-            scene.c.acquired_at, g.min_lon, g.min_lat, g.max_lon, g.max_lat,
+            g.scene_hash,
+            g.model_hash,
+            g.polygon_id,
+            g["class"],
+            g.change,
+            g.root_id,
+            g.first_seen_at,
+            g.area_m2,
+            scene.c.acquired_at,
+            g.min_lon,
+            g.min_lat,
+            g.max_lon,
+            g.max_lat,
         )
         .join(scene, scene.c.scene_hash == g.scene_hash)
         .where(*which)
-        .order_by(
-            scene.c.acquired_at.desc(), g.scene_hash != scene_hash, g.scene_hash, g.area_m2.desc(), g.polygon_id
-        )
+        .order_by(scene.c.acquired_at.desc(), g.scene_hash != scene_hash, g.scene_hash, g.area_m2.desc(), g.polygon_id)
         .limit(ROWS_MOST)
-    )  # fmt: skip
+    )
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows.mappings():
-        line = found.setdefault((row["model_hash"], row["class"], row["root_id"] or row["polygon_id"]), {
-            "class": row["class"], "vanished_at": None, "on": set(), "parts": [], "is_here": bounds is None,
-        })  # fmt: skip
+        line = found.setdefault(
+            (row["model_hash"], row["class"], row["root_id"] or row["polygon_id"]),
+            {
+                "class": row["class"],
+                "vanished_at": None,
+                "on": set(),
+                "parts": [],
+                "is_here": bounds is None,
+            },
+        )
         line["is_here"] = line["is_here"] or _meets(row, bounds)
         if row["change"] == "vanished":
             if not line["on"]:

@@ -8,10 +8,27 @@ from dataclasses import dataclass
 from typing import Final
 
 # columns that SQLite answers with numbers, in whatever view
-BOOLEANS: Final = frozenset({
-    "shown", "inside_80", "inside_95", "crossed", "trusted", "settled", "loosens_high", "catching_up", "votes", "exercise",
-    "good", "alerted", "common", "retained", "cut", "counted", "hindcast",
-})  # fmt: skip
+BOOLEANS: Final = frozenset(
+    {
+        "shown",
+        "inside_80",
+        "inside_95",
+        "crossed",
+        "trusted",
+        "settled",
+        "loosens_high",
+        "catching_up",
+        "votes",
+        "exercise",
+        "good",
+        "alerted",
+        "common",
+        "retained",
+        "cut",
+        "counted",
+        "hindcast",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +183,11 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
     def share(inside: str) -> str:
         return f"avg(CAST(CASE WHEN c.{inside} THEN 1 ELSE 0 END AS double precision))"
 
-    both = d.scored_groups(f"""{group}, count(*) AS n, {share("inside_80")} AS covered_80, {share("inside_95")} AS covered_95,
-  avg(f.q90 - f.q10) AS width_80, avg(f.q975 - f.q025) AS width_95""", by)  # fmt: skip
+    both = d.scored_groups(
+        f"""{group}, count(*) AS n, {share("inside_80")} AS covered_80, {share("inside_95")} AS covered_95,
+  avg(f.q90 - f.q10) AS width_80, avg(f.q975 - f.q025) AS width_95""",
+        by,
+    )
 
     return {
         # the kinematic forecast stands only while it is issued: an old one must not be read as shown

@@ -44,10 +44,7 @@ def make_copy(
     """Make a copy while the service runs, prove it, and keep the newest ones.
 
     Args:
-        db: the database.
         folder: where copies lie; made where it is missing.
-        keep: how many.
-        now: the present.
         is_proven: restore it into a scratch database and check it there.
         begin: called in each process that is started, before its program.
 
@@ -138,11 +135,26 @@ def _find(c: Connection, *, succeeded: bool) -> Copy | None:
 
 
 def _note(
-    db: Database, at: datetime, file: Path, state: str, seconds: float, size: int | None, rows: int | None, head: str,
+    db: Database,
+    at: datetime,
+    file: Path,
+    state: str,
+    seconds: float,
+    size: int | None,
+    rows: int | None,
+    head: str,
     detail: str,
-) -> None:  # fmt: skip
+) -> None:
     with db.write() as c:
         add_row(
-            c, backup_run, at=at, file=str(file), state=state, seconds=seconds, bytes=size, rows=rows,
-            audit_head=head, detail=detail,
-        )  # fmt: skip
+            c,
+            backup_run,
+            at=at,
+            file=str(file),
+            state=state,
+            seconds=seconds,
+            bytes=size,
+            rows=rows,
+            audit_head=head,
+            detail=detail,
+        )

@@ -197,10 +197,16 @@ def main(words: list[str]) -> int:
 _REFERENCES: Final = tuple(
     (table.c.series_id, t.series.c.id)
     for table in (
-        t.observation, t.observation_flag, t.series_latest, t.offset_entry, t.forecast, t.forecast_withheld,
-        t.failure_time, t.anomaly,
+        t.observation,
+        t.observation_flag,
+        t.series_latest,
+        t.offset_entry,
+        t.forecast,
+        t.forecast_withheld,
+        t.failure_time,
+        t.anomaly,
     )
-)  # fmt: skip
+)
 
 
 def verify(
@@ -209,7 +215,6 @@ def verify(
     """Read the whole database and name everything that is not as it was written.
 
     Args:
-        connection: a read transaction.
         audit_head: a head of the audit log noted earlier; it must still be in the chain.
         note: called with how many decisions were compared with their readings, and of how many.
 

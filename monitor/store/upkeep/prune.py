@@ -59,17 +59,23 @@ class Limits:
 
     @classmethod
     def of(
-        cls, observations_s: float | None, forecasts_s: float | None, quarantine_s: float | None, now: datetime, *,
-        scores_s: float | None = None, quantities: Mapping[str, tuple[float, int]] | None = None,
-        reaches_s: Mapping[str, float] | None = None, photos_s: float | None = None,
-    ) -> "Limits":  # fmt: skip
+        cls,
+        observations_s: float | None,
+        forecasts_s: float | None,
+        quarantine_s: float | None,
+        now: datetime,
+        *,
+        scores_s: float | None = None,
+        quantities: Mapping[str, tuple[float, int]] | None = None,
+        reaches_s: Mapping[str, float] | None = None,
+        photos_s: float | None = None,
+    ) -> "Limits":
         """From the seconds of the configuration.
 
         Args:
             observations_s: age of readings; None keeps them, and so do the others.
             forecasts_s: of forecasts without a score.
             quarantine_s: of messages that could not be read.
-            now: the present.
             scores_s: of scores.
             quantities: by quantity, its age and the seconds of its summaries.
             reaches_s: by site, how far back its decisions look.
@@ -80,10 +86,14 @@ class Limits:
             return None if seconds is None else now - timedelta(seconds=seconds)
 
         return cls(
-            ago(observations_s), ago(forecasts_s), ago(quarantine_s), ago(scores_s),
+            ago(observations_s),
+            ago(forecasts_s),
+            ago(quarantine_s),
+            ago(scores_s),
             {q: Thinning(now - timedelta(seconds=age_s), span_s) for q, (age_s, span_s) in (quantities or {}).items()},
-            {site: now - timedelta(seconds=reach_s) for site, reach_s in (reaches_s or {}).items()}, ago(photos_s),
-        )  # fmt: skip
+            {site: now - timedelta(seconds=reach_s) for site, reach_s in (reaches_s or {}).items()},
+            ago(photos_s),
+        )
 
     def of_series(self, site: str, quantity: str) -> Thinning | None:
         """What may become of the readings of a series; None keeps them."""
@@ -122,7 +132,6 @@ class Sweep:
     """One run over all that may go. What goes is looked up without a lock; a transaction deletes for some 30 ms.
 
     Args:
-        db: the database.
         limits: what is old.
         now: the present; expired web sessions go.
         pause: sleeps, so that other processes get the lock between two transactions.
@@ -146,10 +155,18 @@ class Sweep:
                 pass
         self._sweep_observations(cited)
         said = [
-            {"at": self._now, "what": what, "before_at": one.before_at, "removed": one.removed,
-             "summaries": one.summaries, "seconds": one.seconds, "longest_ms": one.longest_s * 1000}
-            for what, one in self.done.items() if one.removed
-        ]  # fmt: skip
+            {
+                "at": self._now,
+                "what": what,
+                "before_at": one.before_at,
+                "removed": one.removed,
+                "summaries": one.summaries,
+                "seconds": one.seconds,
+                "longest_ms": one.longest_s * 1000,
+            }
+            for what, one in self.done.items()
+            if one.removed
+        ]
         if said:
             with self._db.write() as c:
                 c.execute(insert(t.retention_run), said)

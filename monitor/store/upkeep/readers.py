@@ -91,7 +91,7 @@ class ReaderWatch:
         rows = c.execute(_HELD, {"readers": self._readers}).all()
         self._since = {
             key: self._since.get(key, now_s) for key in ((row.pid, row.turn) for row in rows if row.turn is not None)
-        }  # fmt: skip
+        }
         found: dict[int, str] = {}
         for row in rows:
             lasts_s = now_s - self._since.get((row.pid, row.turn), now_s)

@@ -58,7 +58,6 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
     about once, however many decisions used it.
 
     Args:
-        c: a read transaction.
         note: called with how many decisions were compared, and of how many.
     """
     d, s = t.decision.c, t.series.c
@@ -89,10 +88,15 @@ def _compare(c: Connection, series_id: int | None, stretch: Stretch) -> Iterator
         lies = (o.series_id == series_id, o.observed_at.between(begin, end))
         for at, revision, received, flags, value, sigma, extra in c.execute(
             select(
-                type_coerce(o.observed_at, String), o.revision, type_coerce(o.received_at, String), o.flags,
-                o.value_raw, o.sigma, o.extra,
+                type_coerce(o.observed_at, String),
+                o.revision,
+                type_coerce(o.received_at, String),
+                o.flags,
+                o.value_raw,
+                o.sigma,
+                o.extra,
             ).where(*lies)
-        ):  # fmt: skip
+        ):
             rows[at, revision] = Used(received, value, sigma, extra, tuple(x for x in flags.split(",") if x))
         for one in c.execute(
             select(f.observed_at, f.revision, f.flag)
@@ -112,8 +116,9 @@ def _differ(used: Used, row: Used, later: list[str]) -> list[str]:
     """What differs. Flags may have come since, in their order; where our clock was set back, receptions were too."""
     wrong = [
         f"{name} was {getattr(used, name)!r} and is {getattr(row, name)!r}"
-        for name in ("value", "sigma", "extra") if getattr(used, name) != getattr(row, name)
-    ]  # fmt: skip
+        for name in ("value", "sigma", "extra")
+        if getattr(used, name) != getattr(row, name)
+    ]
     if row.received > used.received:
         wrong.append(f"it was received at {used.received} and is at {row.received}")
     if all(change_flags(row.flags, later[:k]) != used.flags for k in range(len(later) + 1)):
