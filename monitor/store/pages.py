@@ -146,18 +146,7 @@ def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
     for delivered in series.values():
         delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
     s = t.station.c
-    names = (
-        "id",
-        "latitude",
-        "longitude",
-        "height_m",
-        "azimuth_deg",
-        "plunge_deg",
-        "reference",
-        "logger",
-        "on_slope",
-        "declared",
-    )
+    names = [k.name for k in s if k.name not in {"site", "antenna", "gateway", "power"}]
     rows = c.execute(select(t.station).where(s.site == site).order_by(s.id))
     return [
         {**{n: getattr(r, n) for n in names}, "health": health.get(r.id), "latest": series.get(r.id, [])} for r in rows
@@ -244,20 +233,7 @@ def _load_scenes(
     c: Connection, which: Sequence[ColumnElement[bool]], order: Sequence[Any], limit: int
 ) -> list[dict[str, Any]]:
     s, g = t.scene.c, t.scene_footprint.c
-    own = (
-        s.scene_hash,
-        s.name,
-        s.acquired_at,
-        s.received_at,
-        s.role,
-        s.state,
-        s.error,
-        s.error_id,
-        s.error_values,
-        s.valid_share,
-        s.out_dir,
-        s.run,
-    )
+    own = [k for k in s if k.name not in {"site", "path", "crs", "pixel_area_m2"}]
     area = func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2")
     rows = c.execute(
         select(*own, func.count(g.polygon_id).label("footprints"), area)
@@ -406,16 +382,9 @@ def load_rolled(c: Connection, site: str) -> list[dict[str, Any]]:
     for (station, quantity, horizon_s), group in groupby(rows, lambda r: (r.station, r.quantity, r.horizon_s)):
         held = roll(np.array([float(r.inside_80) for r in group]))
         if held.size:
-            found.append(
-                {
-                    "station": station,
-                    "quantity": quantity,
-                    "horizon_s": horizon_s,
-                    "newest": float(held[-1]),
-                    "lowest": float(held.min()),
-                    "n": int(held.size) + ROLLING - 1,
-                }
-            )
+            facts = {"station": station, "quantity": quantity, "horizon_s": horizon_s}
+            shares = {"newest": float(held[-1]), "lowest": float(held.min()), "n": int(held.size) + ROLLING - 1}
+            found.append(facts | shares)
     return found
 
 
@@ -480,16 +449,8 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     )
     for row in changes:
         kind = "level" if row.ledger == "hazard" else "verification"
-        marks.append(
-            {
-                "at": spell(row.at),
-                "kind": kind,
-                "station": None,
-                "level": row.to_level,
-                "text": read_columns(row, "reason"),
-                "alert": row.alert_id,
-            }
-        )
+        what = {"level": row.to_level, "text": read_columns(row, "reason"), "alert": row.alert_id}
+        marks.append({"at": spell(row.at), "kind": kind, "station": None} | what)
     return sorted(marks, key=lambda mark: str(mark["at"]))
 
 

@@ -118,13 +118,7 @@ def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> l
     query = (
         select(e.at, e.alert_id, e.actor, e.from_state, e.to_state, e.reason, e.reason_id, e.reason_values)
         .join(t.alert, a.id == e.alert_id)
-        .where(
-            a.site == site,
-            a.exercise.is_(False),
-            e.actor_kind == "person",
-            e.at > from_at,
-            e.at <= to_at,
-        )
+        .where(a.site == site, a.exercise.is_(False), e.actor_kind == "person", e.at > from_at, e.at <= to_at)
         .order_by(e.at.desc(), e.id.desc())
         .limit(MOST)
     )
@@ -232,16 +226,10 @@ def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: dat
     for row in c.execute(query):
         groups.setdefault((row.station, row.quantity, row.unit, row.horizon_s), []).append(row)
     return [
-        {
-            "station": station,
-            "quantity": quantity,
-            "unit": unit,
-            "horizon_s": horizon_s,
-            "n": len(rows),
-            "mae": round(sum(abs(r.error) for r in rows) / len(rows), 6),
-            "mae_baseline": round(sum(abs(r.baseline_error) for r in rows) / len(rows), 6),
-            "inside_80": sum(bool(r.inside_80) for r in rows),
-        }
+        {"station": station, "quantity": quantity, "unit": unit, "horizon_s": horizon_s, "n": len(rows)}
+        | {"mae": round(sum(abs(r.error) for r in rows) / len(rows), 6)}
+        | {"mae_baseline": round(sum(abs(r.baseline_error) for r in rows) / len(rows), 6)}
+        | {"inside_80": sum(bool(r.inside_80) for r in rows)}
         for (station, quantity, unit, horizon_s), rows in groups.items()
     ]
 
@@ -340,20 +328,9 @@ def add_issue(c: Connection, issue: Issue, mails: Sequence[tuple[str, str, str]]
     values = {name: value for name, value in spell_record(issue).items() if name != "id"}
     number = issue.id or add_row(c, t.issued_report, **values)
     for channel, form, key in mails:
-        add_if_absent(
-            c,
-            t.report_mail,
-            {
-                "report_id": number,
-                "channel": channel,
-                "form": form,
-                "state": str(DeliveryState.QUEUED),
-                "attempts": 0,
-                "queued_at": now,
-                "next_attempt_at": now,
-                "idempotency_key": key,
-            },
-        )
+        row = {"report_id": number, "channel": channel, "form": form, "idempotency_key": key}
+        row |= {"state": str(DeliveryState.QUEUED), "attempts": 0, "queued_at": now, "next_attempt_at": now}
+        add_if_absent(c, t.report_mail, row)
     return number
 
 
@@ -373,30 +350,13 @@ def load_due_mails(c: Connection, now: datetime, limit: int) -> list[Mail]:
 def mark_mailed(c: Connection, mail_id: int, now: datetime) -> None:
     """The mail server took it."""
     m = t.report_mail
-    c.execute(
-        update(m)
-        .where(m.c.id == mail_id)
-        .values(
-            state=str(DeliveryState.DELIVERED),
-            attempts=m.c.attempts + 1,
-            sent_at=now,
-            next_attempt_at=None,
-            last_error=None,
-        )
-    )
+    values = {"state": str(DeliveryState.DELIVERED), "sent_at": now, "next_attempt_at": None, "last_error": None}
+    c.execute(update(m).where(m.c.id == mail_id).values(values | {"attempts": m.c.attempts + 1}))
 
 
 def mark_not_mailed(c: Connection, mail_id: int, error: str, next_attempt_at: datetime | None) -> None:
     """It was not taken: once more at an instant, or never. Secrets are taken out."""
     m = t.report_mail
     state = DeliveryState.FAILED_FINAL if next_attempt_at is None else DeliveryState.FAILED_RETRY
-    c.execute(
-        update(m)
-        .where(m.c.id == mail_id)
-        .values(
-            state=str(state),
-            attempts=m.c.attempts + 1,
-            next_attempt_at=next_attempt_at,
-            last_error=redact(error)[:ERROR_LIMIT],
-        )
-    )
+    values = {"state": str(state), "next_attempt_at": next_attempt_at, "last_error": redact(error)[:ERROR_LIMIT]}
+    c.execute(update(m).where(m.c.id == mail_id).values(values | {"attempts": m.c.attempts + 1}))

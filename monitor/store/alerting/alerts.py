@@ -23,7 +23,7 @@ from monitor.store.alerting.decisions import add_decision, load_decision
 from monitor.store.alerting.duty import list_addressees
 from monitor.store.alerting.maintenance import WHO_AND_WHY
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, find_record, load_records, of_sites, read_record
+from monitor.store.database.rows import add_row, fill_row, find_record, load_records, of_sites, read_record
 from monitor.store.schema import tables as t
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
@@ -35,8 +35,7 @@ _LEVEL_STANDS: Final = Template(
     "alert.level_stands", "alert {number}: the hazard level stands; lower it with `slopeward level set` first"
 )
 _CLOSE_ALONE: Final = Template(
-    "alert.close_alone",
-    "alert {number}: the condition stands; one person may not close it, name a second one",
+    "alert.close_alone", "alert {number}: the condition stands; one person may not close it, name a second one"
 )
 _HIDE_ALONE: Final = Template("alert.hide_alone", "alert {number} may not be hidden by one person; name a second one")
 _TOP: Final = Template("alert.top_on_no_shelf", "alert {number} is of the highest level: it goes on no shelf")
@@ -206,35 +205,12 @@ def _open_alert(
     *,
     exercise: bool,
 ) -> int:
-    number = add_row(
-        c,
-        t.alert,
-        site=site_id,
-        ledger=str(change.ledger),
-        key=change.key,
-        level=change.level,
-        peak_level=change.level,
-        state=str(AlertState.UNACKNOWLEDGED),
-        exercise=exercise,
-        raised_at=now,
-        data_time=change.data_time,
-        reason=change.reason,
-        decision_id=basis,
-        rule_version=rule_version,
-    )
-    return _add_event(
-        c,
-        number,
-        now,
-        change.data_time,
-        None,
-        step(None, AlertStep.RAISE, number),
-        None,
-        change.level,
-        actor,
-        change.reason,
-        basis,
-    )
+    facts = {"data_time": change.data_time, "decision_id": basis}
+    row = fill_row(t.alert, change, site=site_id, ledger=str(change.ledger), peak_level=change.level, **facts)
+    row |= {"state": str(AlertState.UNACKNOWLEDGED), "exercise": exercise, "raised_at": now}
+    number = add_row(c, t.alert, row, rule_version=rule_version)
+    state = step(None, AlertStep.RAISE, number)
+    return _add_event(c, number, now, actor, change.reason, state, to_level=change.level, **facts)
 
 
 def _move_alert(
@@ -249,56 +225,26 @@ def _move_alert(
         event = AlertStep.RAISE if reopened else AlertStep.WORSEN if level > found.level else AlertStep.CHANGE
         if event is not AlertStep.CHANGE:
             values |= {"acknowledged_at": None, "acknowledged_by": None}
-        values |= {
-            "peak_level": max(level, found.peak_level),
-            "data_time": change.data_time,
-            "rule_version": rule_version,
-        }
+        values |= {"peak_level": max(level, found.peak_level), "data_time": change.data_time}
+        values |= {"rule_version": rule_version}
     else:
         # the confirmation that such an alarm asked for has come: nothing is left to acknowledge
         event = AlertStep.ANSWER if change.key.startswith(UNCONFIRMED) else AlertStep.CLEAR
     state = step(before, event, found.id)
     values |= {"closed_at": now} if state is AlertState.CLOSED else {}
     c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
-    return _add_event(
-        c, found.id, now, change.data_time, found.state, state, found.level, level, actor, change.reason, basis
-    )
+    was = {"from_state": found.state, "from_level": found.level, "data_time": change.data_time, "decision_id": basis}
+    return _add_event(c, found.id, now, actor, change.reason, state, to_level=level, **was)
 
 
 def _add_event(
-    c: Connection,
-    alert_id: int,
-    now: datetime,
-    data_time: datetime | None,
-    from_state: str | None,
-    to_state: AlertState,
-    from_level: int | None,
-    to_level: int,
-    actor: Actor,
-    reason: str,
-    decision_id: int | None,
-    until: datetime | None = None,
+    c: Connection, alert_id: int, now: datetime, actor: Actor, reason: str, state: AlertState, **columns: Any
 ) -> int:
     e = t.alert_event.c
     last = c.execute(select(func.max(e.sequence)).where(e.alert_id == alert_id)).scalar()
-    return add_row(
-        c,
-        t.alert_event,
-        alert_id=alert_id,
-        sequence=(last or 0) + 1,
-        at=now,
-        data_time=data_time,
-        from_state=from_state,
-        to_state=str(to_state),
-        from_level=from_level,
-        to_level=to_level,
-        actor=actor.name,
-        actor_kind=actor.kind,
-        via=actor.via,
-        reason=reason,
-        decision_id=decision_id,
-        until_at=until,
-    )
+    columns |= {"alert_id": alert_id, "sequence": (last or 0) + 1, "at": now, "to_state": str(state)}
+    columns |= {"actor": actor.name, "actor_kind": actor.kind, "via": actor.via, "reason": reason}
+    return add_row(c, t.alert_event, columns)
 
 
 def _queue(
@@ -343,31 +289,14 @@ def _queue(
         exercise=exercise,
         raised=raised,
     )
+    facts = {"alert_id": alert_id, "event_id": event_id, "site": site_id, "ledger": str(change.ledger), "level": level}
+    facts |= {"level_name": name, "exercise": exercise, "subject": subject, "body": body, "state": "queued"}
+    facts |= {"attempts": 0, "queued_at": now, "next_attempt_at": now}
     rows: dict[str, dict[str, Any]] = {}  # somebody may be told for himself and by a team: once by each channel
     for recipient in notified:
         for channel in _pick_channels(recipient, change):
             key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
-            rows.setdefault(
-                key,
-                {
-                    "alert_id": alert_id,
-                    "event_id": event_id,
-                    "site": site_id,
-                    "ledger": str(change.ledger),
-                    "level": level,
-                    "level_name": name,
-                    "recipient": recipient.name,
-                    "channel": channel,
-                    "exercise": exercise,
-                    "subject": subject,
-                    "body": body,
-                    "state": "queued",
-                    "attempts": 0,
-                    "queued_at": now,
-                    "next_attempt_at": now,
-                    "idempotency_key": key,
-                },
-            )
+            rows.setdefault(key, facts | {"recipient": recipient.name, "channel": channel, "idempotency_key": key})
     if rows:
         c.execute(insert(t.notification), list(rows.values()))
 
@@ -425,18 +354,9 @@ def acknowledge(
         # another one has seen it too
         return _act(c, found, step(AlertState.ACKNOWLEDGED, AlertStep.NOTE, alert_id), actor, reason, now, "alert.note")
     state = step(AlertState(found.state), AlertStep.ACKNOWLEDGE, alert_id)
-    return _act(
-        c,
-        found,
-        state,
-        actor,
-        reason,
-        now,
-        "alert.acknowledge",
-        acknowledged_at=now,
-        acknowledged_by=actor.name,
-        closed_at=now if state is AlertState.CLOSED else None,
-    )
+    signed: dict[str, Any] = {"acknowledged_at": now, "acknowledged_by": actor.name}
+    closed_at = now if state is AlertState.CLOSED else None
+    return _act(c, found, state, actor, reason, now, "alert.acknowledge", closed_at=closed_at, **signed)
 
 
 def _acknowledge_root(c: Connection, alarm: Row[Any], actor: Actor, reason: str, now: datetime) -> None:
@@ -652,9 +572,8 @@ def _act(
     **values: Any,
 ) -> int:
     c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
-    event = _add_event(
-        c, found.id, now, found.data_time, found.state, state, found.level, found.level, actor, reason, None, until
-    )
+    was = {"from_state": found.state, "from_level": found.level, "to_level": found.level, "data_time": found.data_time}
+    event = _add_event(c, found.id, now, actor, reason, state, until_at=until, **was)
     add_audit(c, actor, action, f"alert:{found.id}", {"site": found.site, "reason": reason, "event": event}, now)
     return event
 
@@ -715,10 +634,7 @@ def load_level_changes(
     if not exercises:
         wanted = wanted.where(a.exercise.is_(False))
     return [
-        (
-            read_record(Alert, {k.name: row[k] for k in a}),
-            read_record(AlertEvent, {k.name: row[k] for k in e}),
-        )
+        (read_record(Alert, {k.name: row[k] for k in a}), read_record(AlertEvent, {k.name: row[k] for k in e}))
         for row in c.execute(wanted).mappings()
     ]
 

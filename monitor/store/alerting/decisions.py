@@ -30,7 +30,7 @@ from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
-from monitor.store.database.rows import add_row, find_record, load_records, save_rows, spell_record
+from monitor.store.database.rows import add_row, fill_row, find_record, load_records, save_rows, spell_record
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
@@ -89,41 +89,19 @@ def save_state(
     """Write the memory and what people read of it."""
     memory = decision.memory
     sick = sorted(h.station for h in decision.health if h.state != "ok")
-    values = {
-        "level": decision.level,
-        "level_source": memory.level_source,
-        "since": from_epoch_s(memory.since_s),
-        "evaluated_at": now,
-        "observability": decision.observability,
-        "reachable_level": decision.reachable_level,
-        "witnesses_available": decision.witnesses_available,
-        "health": f"not ok: {', '.join(sick)}" if sick else "ok",
-        "newest_at": decision.newest_at,
-        "config_sha256": config_sha256,
-        "state": memory.spell(),
-        "catching_up": catching_up,
-    }
-    save_rows(c, t.site_state, [{"site": site, **values}])
+    facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": memory.spell()}
+    facts |= {"health": f"not ok: {', '.join(sick)}" if sick else "ok", "catching_up": catching_up}
+    row = fill_row(t.site_state, decision, site=site, evaluated_at=now, config_sha256=config_sha256, **facts)
+    save_rows(c, t.site_state, [row])
 
 
 def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
     """Write a memory that a person changed; what is seen stays as the last evaluation left it."""
-    values = {
-        "level": memory.level,
-        "level_source": memory.level_source,
-        "since": from_epoch_s(memory.since_s),
-        "state": memory.spell(),
-    }
-    row = upsert(c, t.site_state).values(
-        site=site,
-        evaluated_at=now,
-        observability=memory.observability,
-        reachable_level=memory.reachable_level or 0,
-        witnesses_available=0,
-        health="unknown",
-        config_sha256=config_sha256,
-        **values,
-    )
+    values: dict[str, Any] = {"since": from_epoch_s(memory.since_s), "state": memory.spell()}
+    values |= {"level": memory.level, "level_source": memory.level_source}
+    first = {"site": site, "evaluated_at": now, "witnesses_available": 0, "health": "unknown"}
+    first |= {"observability": memory.observability, "reachable_level": memory.reachable_level or 0}
+    row = upsert(c, t.site_state).values(**values, **first, config_sha256=config_sha256)
     c.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
 
 
@@ -140,15 +118,7 @@ def save_station_states(
     for h in decision.health:
         before = known.get(h.station)
         newest_at = None if h.newest_s is None else instant(h.newest_s)
-        fresh = {
-            "station": h.station,
-            "state": h.state,
-            "reason": h.reason,
-            "newest_at": newest_at,
-            "expected_interval_s": h.expected_interval_s,
-            "missing_share_24h": h.missing_share_24h,
-            "votes": h.votes,
-        }
+        fresh = fill_row(t.station_state, h, newest_at=newest_at)
         if before is not None and all(getattr(before, name) == value for name, value in fresh.items()):
             continue
         if catching_up and before is not None and (before.state, before.newest_at) == ("silent", newest_at):
@@ -162,15 +132,9 @@ def save_chances(c: Connection, site: str, decision: Decision, config_sha256: st
     """Replace what the criteria on forecasts say, where it differs from what they said before."""
     k = t.forecast_chance.c
     rows = [
-        {
-            "site": site,
-            "criterion": word["criterion"],
-            "station": word["station"],
-            "config_sha256": config_sha256,
-            "evaluated_at": now,
-            "data_until": instant(said["data_until_s"]),
-            **{n: said[n] for n in _SAID},
-        }
+        {"site": site, "config_sha256": config_sha256, "evaluated_at": now, "data_until": instant(said["data_until_s"])}
+        | {n: word[n] for n in ("criterion", "station")}
+        | {n: said[n] for n in _SAID}
         for word in decision.evidence["words"]
         for said in word["facts"].get("bounds", ())
         if "chance_from" in said
@@ -213,34 +177,15 @@ def add_evaluation(
     config_sha256: str,
 ) -> None:
     """Store the instant of an evaluation, what it had seen and what came out."""
-    add_row(
-        c,
-        t.evaluation,
-        site=site,
-        at=now,
-        trigger=trigger,
-        level=decision.level,
-        observability=decision.observability,
-        reachable_level=decision.reachable_level,
-        known_until=known_until,
-        config_sha256=config_sha256,
-        digest=digest_of(decision.memory.spell()),
-    )
+    row = fill_row(t.evaluation, decision, site=site, at=now, trigger=trigger, known_until=known_until)
+    add_row(c, t.evaluation, row, config_sha256=config_sha256, digest=digest_of(decision.memory.spell()))
 
 
 # ---- frozen inputs ---------------------------------------------------------------------------------------------
 def add_decision(c: Connection, site: str, at: datetime, config_sha256: str, evidence: str) -> int:
     """Freeze what was decided on; `evidence` is canonical JSON. Returns its id."""
-    return add_row(
-        c,
-        t.decision,
-        site=site,
-        at=at,
-        code_version=code_version(),
-        config_sha256=config_sha256,
-        evidence=evidence,
-        evidence_sha256=digest_text(evidence),
-    )
+    row = {"site": site, "at": at, "code_version": code_version(), "config_sha256": config_sha256}
+    return add_row(c, t.decision, row, evidence=evidence, evidence_sha256=digest_text(evidence))
 
 
 def load_decision(c: Connection, decision_id: int) -> DecisionRow:
@@ -280,10 +225,7 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
             then = c.execute(
                 select(o.observed_at, o.received_at, o.flags)
                 .where(
-                    o.series_id == r.id,
-                    o.received_at <= known_at,
-                    o.observed_at <= until,
-                    o.flags.not_like("%future%"),
+                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= until, o.flags.not_like("%future%")
                 )
                 .order_by(o.observed_at.desc())
                 .limit(1)
@@ -445,26 +387,7 @@ def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
     taken = (s.site == bindparam("site_id"), s.acquired_at > bindparam("since"), s.acquired_at <= now)
     return (
         select(t.scene_change).join(t.scene, s.scene_hash == h.scene_hash).where(*taken).order_by(h.judged_at),
-        select(
-            g.scene_hash,
-            g.model_hash,
-            g.polygon_id,
-            g.change,
-            g.area_m2,
-            g.nearest_station,
-            g.distance_m,
-            g.detected_at,
-            g.grown_m2,
-            g.parent_id,
-            g.since_at,
-            g.caution,
-            g.caution_id,
-            g.caution_values,
-            g.near_stations,
-            s.name,
-            s.acquired_at,
-            g["class"].label("kind"),
-        )
+        select(*(k for k in g if k.name != "geometry"), s.name, s.acquired_at, g["class"].label("kind"))
         .join(t.scene, s.scene_hash == g.scene_hash)
         .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))
         # the nearest first: an image with hundreds of outlines must not crowd out the one beside a station

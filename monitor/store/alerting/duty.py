@@ -200,27 +200,10 @@ def add_plan(
     first = begins or local_day(valid_from, team.zone)
     monday = first - timedelta(days=first.weekday())
     plan = rota.spell_plan(weeks, turns)
-    number = add_row(
-        c,
-        t.duty_rota,
-        site=team.site,
-        team=team.name,
-        valid_from=valid_from,
-        begins=monday.isoformat(),
-        zone=team.zone,
-        plan=plan,
-        by=actor.name,
-        reason=reason,
-        added_at=now,
-    )
-    detail = {
-        "site": team.site,
-        "team": team.name,
-        "valid_from": spell(valid_from),
-        "begins": monday.isoformat(),
-        "plan": plan,
-        "reason": reason,
-    }
+    facts = {"site": team.site, "team": team.name, "begins": monday.isoformat(), "plan": plan, "reason": reason}
+    signed = {"by": actor.name, "added_at": now}
+    number = add_row(c, t.duty_rota, facts | signed, valid_from=valid_from, zone=team.zone)
+    detail = facts | {"valid_from": spell(valid_from)}
     add_audit(c, actor, "duty.plan", f"duty_rota:{number}", detail, now)
     lay_out(c, team, now)
     return number
@@ -262,28 +245,10 @@ def add_change(
         raise RefusedError(_NOBODY())
     if out and into and is_same_person(out, into):
         raise RefusedError(_SAME(name=out, other=into))
-    number = add_row(
-        c,
-        t.duty_override,
-        site=team.site,
-        team=team.name,
-        from_at=from_at,
-        to_at=to_at,
-        person_out=out or None,
-        person_in=into or None,
-        by=actor.name,
-        reason=reason,
-        added_at=now,
-    )
-    detail = {
-        "site": team.site,
-        "team": team.name,
-        "from": spell(from_at),
-        "to": spell(to_at),
-        "out": out,
-        "in": into,
-        "reason": reason,
-    }
+    facts = {"site": team.site, "team": team.name, "reason": reason}
+    people = {"person_out": out or None, "person_in": into or None, "by": actor.name}
+    number = add_row(c, t.duty_override, facts | people, from_at=from_at, to_at=to_at, added_at=now)
+    detail = facts | {"from": spell(from_at), "to": spell(to_at), "out": out, "in": into}
     add_audit(c, actor, "duty.swap", f"duty_override:{number}", detail, now)
     lay_out(c, team, now)
     return number
@@ -329,17 +294,8 @@ def lay_out(c: Connection, team: Team, now: datetime) -> int:
     rows: list[dict[str, Any]] = []
     for day, shift in rota.split_days(rota.list_shifts(roster, start, now + LAID_OUT), team.zone):
         person, second = (*shift.people, None, None)[:2]
-        rows.append(
-            {
-                "site": team.site,
-                "team": team.name,
-                "from_at": shift.from_at,
-                "to_at": shift.to_at,
-                "day": day.isoformat(),
-                "person": person,
-                "second_person": second,
-            }
-        )
+        facts = {"site": team.site, "team": team.name, "from_at": shift.from_at, "to_at": shift.to_at}
+        rows.append(facts | {"day": day.isoformat(), "person": person, "second_person": second})
     if last is not None and rows:
         goes_on = all(rows[0][name] == getattr(last, name) for name in ("day", "person", "second_person"))
         ends_at = rows.pop(0)["to_at"] if goes_on and last.to_at >= start else min(last.to_at, start)
@@ -482,19 +438,10 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     if waiting is not None:
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
     items = gather_open(c, team.site, now, tell)
-    number = add_row(
-        c,
-        t.duty_handover,
-        site=team.site,
-        team=team.name,
-        since_at=find_shift_start(c, team, now),
-        at=now,
-        outgoing=actor.name,
-        notes=notes,
-        open_items=items,
-    )
-    detail = {"site": team.site, "team": team.name, "notes": notes, "open": items}
-    add_audit(c, actor, "duty.handover", f"duty_handover:{number}", detail, now)
+    facts = {"site": team.site, "team": team.name, "notes": notes}
+    row = {"since_at": find_shift_start(c, team, now), "at": now, "outgoing": actor.name, "open_items": items}
+    number = add_row(c, t.duty_handover, facts | row)
+    add_audit(c, actor, "duty.handover", f"duty_handover:{number}", facts | {"open": items}, now)
     return number
 
 

@@ -61,14 +61,8 @@ def add_event(
         return None
     number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
-    detail = {
-        "event": number,
-        "kind": item.kind,
-        "from": spell(item.from_at),
-        "via": via,
-        **({} if is_person else {"said_by": by}),
-        **({} if known_from is None else {"known_from": spell(known_from)}),
-    }
+    detail = {"event": number, "kind": item.kind, "from": spell(item.from_at), "via": via}
+    detail |= ({} if is_person else {"said_by": by}) | ({} if known_from is None else {"known_from": spell(known_from)})
     who = actor or (Actor(by, "person", via) if is_person else Actor(via, "program"))
     add_audit(c, who, "event.add", f"site:{item.site}", detail, received_at)
     return number
@@ -130,16 +124,9 @@ def confirm_event(
     require_account(c, actor.name, site=row.site)
     if known:
         require_two(c, Actor(known[0]), actor, now)
-    values = {
-        "event_id": event_id,
-        "site": row.site,
-        "at": now,
-        "by": actor.name,
-        "via": actor.via or UNKNOWN_WAY,
-        "reason": reason,
-    }
-    add_row(c, t.event_confirmation, **values)
-    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "via": values["via"], "reason": reason}
+    facts = {"via": actor.via or UNKNOWN_WAY, "reason": reason}
+    add_row(c, t.event_confirmation, facts, event_id=event_id, site=row.site, at=now, by=actor.name)
+    detail = facts | {"event": event_id, "kind": row.kind, "from": spell(row.from_at)}
     add_audit(c, actor, "event.confirm", f"site:{row.site}", detail, now)
     return (*known, actor.name)
 

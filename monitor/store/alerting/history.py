@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, String, func, select, tuple_, type_co
 from forecasting.message import gather
 from monitor.domain.quantities import convert_difference
 from monitor.store.readings.flags import BY, OF_FILE
-from monitor.store.readings.observations import SeriesRow
+from monitor.store.readings.observations import STORED, SeriesRow
 from monitor.store.schema import tables as t
 
 PAGE: Final = 2000
@@ -71,16 +71,7 @@ def read_rows(
 ) -> Iterator[PastRow]:
     """Every revision of a series observed in (from_at, to_at], in order of epoch and revision, page by page."""
     o = t.observation.c
-    base = select(
-        type_coerce(o.observed_at, String),
-        type_coerce(o.received_at, String),
-        o.revision,
-        o.value_raw,
-        o.sigma,
-        o.solution,
-        o.flags,
-        o.extra,
-    ).where(o.series_id == series_id, o.observed_at <= to_at)
+    base = select(*STORED).where(o.series_id == series_id, o.observed_at <= to_at)
     base = base.order_by(o.observed_at, o.revision).limit(page)
     wanted = base if from_at is None else base.where(o.observed_at > from_at)
     while True:
@@ -96,16 +87,7 @@ def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow |
     """The last revision of the newest epoch at or before an instant that is not stamped in the future."""
     o = t.observation.c
     row = c.execute(
-        select(
-            type_coerce(o.observed_at, String),
-            type_coerce(o.received_at, String),
-            o.revision,
-            o.value_raw,
-            o.sigma,
-            o.solution,
-            o.flags,
-            o.extra,
-        )
+        select(*STORED)
         .where(o.series_id == series_id, o.observed_at <= at, o.flags.not_like("%future%"))
         .order_by(o.observed_at.desc(), o.revision.desc())
         .limit(1)

@@ -78,26 +78,9 @@ def add_maintenance(
         raise RefusedError(f"maintenance lasts at most {spell_duration(LONGEST_S)}, and ends after it begins")
     if second is not None:
         require_two(c, actor, second, now)
-    number = add_row(
-        c,
-        t.maintenance,
-        site=site_id,
-        station=station,
-        from_at=from_at,
-        to_at=to_at,
-        by=actor.name,
-        second_by=None if second is None else second.name,
-        reason=reason,
-        added_at=now,
-    )
-    detail = {
-        "site": site_id,
-        "station": station,
-        "from": spell(from_at),
-        "to": spell(to_at),
-        "reason": reason,
-        "second_by": None if second is None else second.name,
-    }
+    facts = {"site": site_id, "station": station, "reason": reason, "second_by": second.name if second else None}
+    number = add_row(c, t.maintenance, facts, from_at=from_at, to_at=to_at, by=actor.name, added_at=now)
+    detail = facts | {"from": spell(from_at), "to": spell(to_at)}
     add_audit(c, actor, "maintenance.add", f"maintenance:{number}", detail, now)
     return number
 

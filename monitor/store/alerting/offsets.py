@@ -100,27 +100,9 @@ def add_offset(
     ).first()
     if newest is not None and newest.size == converted:
         return int(newest.id)
-    offset_id = add_row(
-        connection,
-        offset_entry,
-        series_id=series_id,
-        at=at,
-        known_from=known_from,
-        size=converted,
-        unit=stored_unit,
-        kind=kind,
-        author=author.name,
-        reason=reason,
-    )
-    detail = {
-        "series_id": series_id,
-        "at": spell(at),
-        "known_from": spell(known_from),
-        "size": converted,
-        "unit": stored_unit,
-        "kind": kind,
-        "reason": reason,
-    }
+    facts = {"series_id": series_id, "size": converted, "unit": stored_unit, "kind": kind, "reason": reason}
+    offset_id = add_row(connection, offset_entry, facts, at=at, known_from=known_from, author=author.name)
+    detail = facts | {"at": spell(at), "known_from": spell(known_from)}
     add_audit(connection, author, "offset.add", f"offset:{offset_id}", detail, now)
     return offset_id
 

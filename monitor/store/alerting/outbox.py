@@ -22,7 +22,7 @@ from monitor.domain.message import DRILL, join_lines, list_covered, say_delay, s
 from monitor.language.subjects import change_essence, mark_delayed, mark_exercise
 from monitor.logs import redact
 from monitor.store.database.engine import insert
-from monitor.store.database.rows import load_records, read_record
+from monitor.store.database.rows import columns_of, fill_row, load_records, read_record
 from monitor.store.schema import tables as t
 from monitor.store.schema.tables import alert, alert_event, notification, site
 
@@ -52,6 +52,7 @@ LONGEST_HOLD: Final = LONGEST_WAIT + CLOCK_MARGIN  # from its creation, which is
 MOST_ATTEMPTS: Final = 1_000_000
 TOLD_WITHIN: Final = timedelta(days=1)  # before now; so many messages of an alarm that comes and goes were sent
 _LEASE_EXPIRED: Final = Template("delivery.lease_expired", "lease expired before the outcome was known")
+_NO_LEASE: Final[dict[str, Any]] = {"lease_owner": None, "lease_until": None}
 _ANSWERED: Final = (AlertState.ACKNOWLEDGED, *PUT_ASIDE)
 _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
 
@@ -189,21 +190,7 @@ def load_waiting(c: Connection, channel: str) -> list[Waiting]:
     """All unsent messages of a channel, newest first (at most `BACKLOG_LIMIT`)."""
     n = notification
     query = (
-        select(
-            n.c.id,
-            n.c.alert_id,
-            n.c.site,
-            n.c.ledger,
-            n.c.level,
-            n.c.recipient,
-            n.c.channel,
-            n.c.queued_at,
-            n.c.next_attempt_at,
-            n.c.attempts,
-            alert.c.state.label("alert_state"),
-            n.c.exercise,
-            alert.c.key,
-        )
+        select(*columns_of(Waiting, n), alert.c.state.label("alert_state"), alert.c.key)
         .join(alert, alert.c.id == n.c.alert_id)
         .where(n.c.state.in_(WAITING), n.c.channel == channel)
         .order_by(n.c.id.desc())
@@ -312,7 +299,7 @@ def claim_due(
                 attempts=attempts,
                 lease_owner=owner,
                 lease_until=now + min(timedelta(seconds=lease_s), LONGEST_LEASE),
-            ),
+            )
         ).rowcount
         if changed == 1:
             claimed.append(_as_notification(c, row, attempts))
@@ -410,20 +397,11 @@ def mark_delivered(
     c: Connection, notification_id: int, owner: str, now: datetime, provider_id: str | None = None
 ) -> bool:
     """The channel took it, and calls it so. False when the lease was lost meanwhile: it goes again, same key."""
-    return _move(
-        c,
-        notification_id,
-        DeliveryState.DELIVERED,
-        owner,
-        sent_at=now,
-        lease_owner=None,
-        lease_until=None,
-        **message_columns("last_error", None),
-        next_attempt_at=None,
-        provider_id=provider_id,
-        # the device may have answered before the channel returned
-        provider_said=case((notification.c.received_at.is_(None), None), else_=notification.c.provider_said),
-    )
+    n = notification.c
+    said = case((n.received_at.is_(None), None), else_=n.provider_said)  # the device may have answered already
+    values = {"sent_at": now, "next_attempt_at": None, "provider_id": provider_id, "provider_said": said}
+    values |= message_columns("last_error", None)
+    return _move(c, notification_id, DeliveryState.DELIVERED, owner, **_NO_LEASE, **values)
 
 
 def mark_failed(
@@ -431,16 +409,8 @@ def mark_failed(
 ) -> bool:
     """The channel did not take it: try again at `next_attempt_at`, or never when `permanent`. Secrets are taken out."""
     state = DeliveryState.FAILED_FINAL if permanent else DeliveryState.FAILED_RETRY
-    return _move(
-        c,
-        notification_id,
-        state,
-        owner,
-        next_attempt_at=None if permanent else next_attempt_at,
-        lease_owner=None,
-        lease_until=None,
-        **spell_error("last_error", error),
-    )
+    values = spell_error("last_error", error) | {"next_attempt_at": None if permanent else next_attempt_at}
+    return _move(c, notification_id, state, owner, **_NO_LEASE, **values)
 
 
 def spell_error(name: str, error: str | None) -> dict[str, Any]:
@@ -503,10 +473,7 @@ def release_backoff(c: Connection, channel: str, now: datetime, but: Collection[
     """
     n = notification
     query = update(n).where(
-        n.c.channel == channel,
-        n.c.state == DeliveryState.FAILED_RETRY,
-        n.c.next_attempt_at > now,
-        n.c.id.not_in(but),
+        n.c.channel == channel, n.c.state == DeliveryState.FAILED_RETRY, n.c.next_attempt_at > now, n.c.id.not_in(but)
     )
     c.execute(query.values(next_attempt_at=now))
     return True
@@ -556,11 +523,7 @@ def count_sent_between(c: Connection, channel: str, since: datetime, until: date
     n = notification
     floor = (c.execute(select(func.max(n.c.id))).scalar() or 0) - 1000
     query = select(func.count()).where(
-        n.c.id > floor,
-        n.c.channel == channel,
-        n.c.sent_at > since,
-        n.c.sent_at <= until,
-        n.c.exercise.is_(False),
+        n.c.id > floor, n.c.channel == channel, n.c.sent_at > since, n.c.sent_at <= until, n.c.exercise.is_(False)
     )
     return int(c.execute(query).scalar_one())
 
@@ -646,15 +609,8 @@ def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: st
     """Queue one more message of the same event; its key counts the rounds, so that a doubled call adds nothing."""
     turn = sum(t.recipient == recipient and t.channel == channel for t in source.told)
     key = digest_text(f"{source.event_id}|{recipient}|{channel}|escalation|{turn}")
-    same = ("alert_id", "event_id", "site", "ledger", "level", "level_name", "exercise", "body")
-    row = {name: getattr(source, name) for name in same} | {
-        "recipient": recipient,
-        "channel": channel,
-        "subject": subject,
-        "state": DeliveryState.QUEUED,
-        "queued_at": now,
-        "idempotency_key": key,
-    }
+    facts = {"recipient": recipient, "channel": channel, "subject": subject, "idempotency_key": key}
+    row = fill_row(notification, source, **facts, state=DeliveryState.QUEUED, queued_at=now)
     statement = insert(c, notification).values(row).on_conflict_do_nothing(index_elements=["idempotency_key"])
     return c.execute(statement.returning(notification.c.id)).first() is not None
 
@@ -703,20 +659,7 @@ def count_states(c: Connection) -> dict[str, int]:
 def load_alert_events(c: Connection, above: int, limit: int = 500) -> list[Row[Any]]:
     """Changes of alerts with an id above a floor, in order: what `<site>/alert` publishes."""
     query = (
-        select(
-            alert_event.c.id,
-            alert_event.c.alert_id,
-            alert_event.c.sequence,
-            alert_event.c.at,
-            alert_event.c.data_time,
-            alert_event.c.to_level,
-            alert_event.c.to_state,
-            alert_event.c.reason,
-            alert_event.c.actor_kind,
-            alert.c.site,
-            alert.c.ledger,
-            alert.c.exercise,
-        )
+        select(alert_event, alert.c.site, alert.c.ledger, alert.c.exercise)
         .join(alert, alert.c.id == alert_event.c.alert_id)
         .where(alert_event.c.id > above)
         .order_by(alert_event.c.id)
@@ -747,12 +690,7 @@ def note_try(
 ) -> None:
     """Keep what became of a digest; `error` is None when the channel took it."""
     d = t.digest.c
-    values = {
-        "channel": channel,
-        "at": now,
-        "state": SENT if error is None else FAILED,
-        **spell_error("error", error),
-    }
+    values = {"channel": channel, "at": now, "state": SENT if error is None else FAILED, **spell_error("error", error)}
     mine = (d.site == site, d.recipient == recipient, d.day == day)
     changed = c.execute(update(t.digest).where(*mine).values(**values, attempts=d.attempts + 1)).rowcount
     if not changed:

@@ -54,14 +54,8 @@ def append_entry(
     digest = _hash(previous, (spell(now), actor.name, actor.kind, action, subject, spelled))
     connection.execute(
         insert(audit_entry).values(
-            at=now,
-            actor=actor.name,
-            actor_kind=actor.kind,
-            action=action,
-            subject=subject,
-            detail=spelled,
-            previous_hash=previous,
-            hash=digest,
+            {"at": now, "actor": actor.name, "actor_kind": actor.kind, "action": action, "subject": subject}
+            | {"detail": spelled, "previous_hash": previous, "hash": digest}
         )
     )
 

@@ -1,5 +1,6 @@
 """Rows as records, and records as rows: fields and columns find each other by their names."""
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeVar
@@ -33,14 +34,26 @@ def find_record(c: Connection, kind: type[T], query: Executable) -> T | None:
     return None if row is None else read_record(kind, row)
 
 
+def columns_of(kind: type[Any], table: Table) -> list[ColumnElement[Any]]:
+    """The columns of a table that a record has fields for; a message with its id and values."""
+    named = {f"{f.name}{end}" for f in fields(kind) for end in ("", "_id", "_values")}
+    return [k for k in table.c if k.name in named]
+
+
 def spell_record(record: Any) -> dict[str, Any]:
     """The fields of a record by name; what they hold is not copied."""
     return {f.name: getattr(record, f.name) for f in fields(record)}
 
 
-def add_row(c: Connection, table: Table, **values: Any) -> int:
-    """Insert a row; returns its number."""
-    key = c.execute(plain_insert(table).values(**values)).inserted_primary_key
+def fill_row(table: Table, source: Any, **values: Any) -> dict[str, Any]:
+    """A row of a table: these values, and from a source what it has under the names of other columns, no number."""
+    names = [k.name for k in table.c if k.name not in values and k.name != "id" and hasattr(source, k.name)]
+    return {name: getattr(source, name) for name in names} | values
+
+
+def add_row(c: Connection, table: Table, *facts: Mapping[str, Any], **values: Any) -> int:
+    """Insert a row of facts and values; returns its number."""
+    key = c.execute(plain_insert(table).values(dict(ChainMap(values, *map(dict, facts))))).inserted_primary_key
     assert key is not None
     return int(key[0])
 

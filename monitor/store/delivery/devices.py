@@ -46,16 +46,14 @@ def add_device(c: Connection, actor: Actor, endpoint: str, p256dh: str, auth: st
     """
     t = push_subscription
     digest = digest_text(endpoint)
-    row = {
+    row: dict[str, Any] = {
         "user_name": actor.name,
         "endpoint": endpoint,
         "p256dh": p256dh,
         "auth": auth,
         "device": name,
-        "added_at": now,
-        "ended_at": None,
-        **message_columns("ended_why", None),
     }
+    row |= {"added_at": now, "ended_at": None} | message_columns("ended_why", None)
     others = [one for one in load_devices(c, actor.name) if one.ended_at is None and one.endpoint != endpoint]
     if len(others) >= MOST_OF_ONE:
         raise RefusedError(f"{actor.name} has {MOST_OF_ONE} devices already; remove one first")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, func, select, update
 
@@ -99,15 +99,8 @@ def add_test(
     c: Connection, channel: str, target: str, now: datetime, *, good: bool, found: str, provider_id: str | None
 ) -> int:
     """Keep the result of a test; returns its number. Secrets are taken out."""
-    row: dict[str, Any] = {
-        "channel": channel,
-        "target": target,
-        "at": now,
-        "good": good,
-        "found": redact(found)[:ERROR_LIMIT],
-        "provider_id": provider_id,
-    }
-    return add_row(c, channel_test, **row)
+    row = {"channel": channel, "target": target, "at": now, "good": good, "provider_id": provider_id}
+    return add_row(c, channel_test, row, found=redact(found)[:ERROR_LIMIT])
 
 
 def mark_unanswered(c: Connection, number: int, found: str) -> bool:

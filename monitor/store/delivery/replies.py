@@ -19,6 +19,7 @@ from monitor.store.alerting.alerts import acknowledge, find_alert
 from monitor.store.alerting.outbox import mark_confirmed
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
+from monitor.store.database.rows import fill_row
 from monitor.store.people.users import find_account, load_users, may
 from monitor.store.schema.tables import alert_event, reply, reply_code
 
@@ -78,18 +79,8 @@ def make_code(
     held = select(t.code).where(t.address == number, t.made_at > now - 2 * good_for)
     taken = {*c.execute(held).scalars()}
     code = next(k for k in iter(lambda: f"{secrets.randbelow(10_000):04d}", None) if k not in taken)
-    row = {
-        "notification_id": message.id,
-        "alert_id": message.alert_id,
-        "address": number,
-        "person": person,
-        "language": language,
-        "code": code,
-        "level": message.level,
-        "made_at": now,
-        "expires_at": now + good_for,
-    }
-    c.execute(insert(reply_code).values(row))
+    facts = {"address": number, "person": person, "language": language, "made_at": now, "expires_at": now + good_for}
+    c.execute(insert(reply_code).values(fill_row(reply_code, message, **facts, notification_id=message.id, code=code)))
     return code
 
 
@@ -128,21 +119,15 @@ def take_digit(c: Connection, notification_id: int, number: str, call_id: str, n
 
 
 def _take(c: Connection, way: str, number: str, code: str, text: str, provider_id: str, now: datetime) -> Answer:
-    row = {
-        "at": now,
-        "way": way,
-        "sender": number[:40],
-        "text": text[:_LONGEST],
-        "provider_id": provider_id[:100],
-        "outcome": REFUSED,
-    }
+    provider_id = provider_id[:100]
+    row = {"way": way, "sender": number[:40], "text": text[:_LONGEST], "outcome": REFUSED, "provider_id": provider_id}
     c.execute(update(reply).where(reply.c.at < now - KEPT, reply.c.sender != "").values(sender="", text=""))
-    if not add_if_absent(c, reply, row):
+    if not add_if_absent(c, reply, row | {"at": now}):
         return Answer(REPEATED)
     answer, why = _judge(c, way, number, code, now)
     c.execute(
         update(reply)
-        .where(reply.c.provider_id == row["provider_id"])
+        .where(reply.c.provider_id == provider_id)
         .values(outcome=answer.outcome, alert_id=answer.alert_id, person=answer.person or None)
     )
     if answer.outcome not in {ACKNOWLEDGED, REPEATED, LIMITED}:  # what is limited fills no log either

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, func, select, update
 
 from monitor.domain.alert import Notification
-from monitor.store.database.rows import add_row, load_records, read_record
+from monitor.store.database.rows import add_row, fill_row, load_records, read_record
 from monitor.store.delivery.receipts import note_received, note_test
 from monitor.store.schema.tables import siren_order
 
@@ -64,21 +64,10 @@ def make_order(c: Connection, topic: str, message: Notification, now: datetime, 
         if known is not None:
             return repeat_order(c, known, now, valid_for)
     newest = c.execute(select(func.max(t.c.sequence)).where(t.c.topic == topic)).scalar() or 0
-    row: dict[str, Any] = {
-        "topic": topic,
-        "sequence": max(newest + 1, int(now.timestamp() * 1000)),
-        "notification_id": message.id or None,
-        "site": message.site,
-        "wanted": _decide(c, topic, message),
-        "level": message.level,
-        "level_name": message.level_name,
-        "exercise": message.exercise,
-        "ordered_at": now,
-        "sent_at": now,
-        "valid_until": now + valid_for,
-        "times": 1,
-    }
-    return _find(c, add_row(c, t, **row))
+    facts = {"topic": topic, "sequence": max(newest + 1, int(now.timestamp() * 1000)), "times": 1}
+    facts |= {"notification_id": message.id or None, "wanted": _decide(c, topic, message)}
+    instants = {"ordered_at": now, "sent_at": now, "valid_until": now + valid_for}
+    return _find(c, add_row(c, t, fill_row(t, message, **facts, **instants)))
 
 
 def _decide(c: Connection, topic: str, message: Notification) -> str:

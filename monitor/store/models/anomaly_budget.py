@@ -19,7 +19,7 @@ from monitor.domain.instruments.watched import MOTION, list_groups
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row
+from monitor.store.database.rows import add_row, fill_row
 from monitor.store.models.anomaly_labels import load_labels
 from monitor.store.people.users import require_person
 from monitor.store.readings.instruments import Spans, load_sick_spans
@@ -89,12 +89,7 @@ class Measured:
             [series_id, from_at, a.score, a.is_false, a.shown]
             for (series_id, from_at), a in zip(self.places, self.alarms, strict=True)
         ]
-        return {
-            "alarms": alarms,
-            "sensor_months": self.sensor_months,
-            "budget": self.budget,
-            "is_fixed": is_fixed,
-        }
+        return {"alarms": alarms, "sensor_months": self.sensor_months, "budget": self.budget, "is_fixed": is_fixed}
 
 
 def describe_rate(rate: correction.FalseAlarmRate | None, labelled: int) -> Message:
@@ -201,23 +196,10 @@ def add_budget(
 ) -> None:
     """Keep what was measured and the factor from now on; a changed factor stands in the audit log."""
     rate = measured.rate
-    told = ("detector", "from_at", "sensor_months", "reported", "labelled", "dismissed", "known_cause", "budget")
-    add_row(
-        c,
-        t.anomaly_budget,
-        site=site,
-        at=now,
-        **{name: getattr(measured, name) for name in told},
-        rate=rate and rate.value,
-        rate_low=rate and rate.low,
-        rate_high=rate and rate.high,
-        factor_before=measured.factor,
-        factor=factor,
-        reason=reason,
-        by=actor.name,
-        by_kind=actor.kind,
-        evidence=measured.spell_evidence(is_fixed=is_fixed),
-    )
+    rates = {"rate": rate and rate.value, "rate_low": rate and rate.low, "rate_high": rate and rate.high}
+    facts = {"site": site, "at": now, "factor_before": measured.factor, "factor": factor, "reason": reason}
+    row = fill_row(t.anomaly_budget, measured, **rates, **facts, by=actor.name, by_kind=actor.kind)
+    add_row(c, t.anomaly_budget, row, evidence=measured.spell_evidence(is_fixed=is_fixed))
     if factor != measured.factor:
         detail = {"before": measured.factor, "factor": factor, "reason": reason, "measured": measured.describe()}
         add_audit(c, actor, "anomaly.budget", f"detector:{site}/{measured.detector}", detail, now)

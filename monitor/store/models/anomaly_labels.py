@@ -417,27 +417,10 @@ def add_label(
     elif verdict == WITHDRAWN:  # all that was said of it
         words = load_labels(c, {run.series_id}, run.from_at)[run.series_id]
         from_at = min(run.from_at, *(k.from_at for k in words if _speaks_of(k, run)))
-    number = add_row(
-        c,
-        t.anomaly_label,
-        series_id=run.series_id,
-        from_at=from_at,
-        to_at=run.to_at,
-        verdict=verdict,
-        cause=cause,
-        by=actor.name,
-        note=note,
-        at=now,
-    )
-    detail = {
-        "label": number,
-        "quantity": run.quantity,
-        "from": spell(run.from_at),
-        "to": spell(run.to_at),
-        "verdict": verdict,
-        "cause": cause,
-        "note": note,
-    }
+    facts = {"verdict": verdict, "cause": cause, "note": note}
+    where = {"series_id": run.series_id, "from_at": from_at, "to_at": run.to_at}
+    number = add_row(c, t.anomaly_label, facts, where, by=actor.name, at=now)
+    detail = {"label": number, "quantity": run.quantity, "from": spell(run.from_at), "to": spell(run.to_at)} | facts
     add_audit(c, actor, "anomaly.label", f"station:{site}/{run.station}", detail, now)
     return number
 

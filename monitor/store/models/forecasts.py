@@ -247,14 +247,6 @@ def save_conformal(
 ) -> None:
     """Replace states of adaptive intervals."""
     for (series_id, model, horizon_s, nominal), state in states.items():
-        row = {
-            "series_id": series_id,
-            "model": model,
-            "horizon_s": horizon_s,
-            "nominal": nominal,
-            "alpha_t": state.alpha,
-            "n": state.n,
-            "state": state.to_json(),
-            "updated_at": now,
-        }
-        save_rows(c, t.conformal_state, [row])
+        key = {"series_id": series_id, "model": model, "horizon_s": horizon_s, "nominal": nominal}
+        values = {"alpha_t": state.alpha, "n": state.n, "state": state.to_json(), "updated_at": now}
+        save_rows(c, t.conformal_state, [key | values])

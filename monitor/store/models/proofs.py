@@ -15,7 +15,7 @@ from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Criterion, Site
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row
+from monitor.store.database.rows import add_row, fill_row
 from monitor.store.models.registry import find_newest, list_in_use
 from monitor.store.schema.tables import model, model_proof, model_transition
 
@@ -55,27 +55,11 @@ class Proof:
 def add_proof(c: Connection, site: Site, criterion: Criterion, proof: Proof, actor: Actor, now: datetime) -> None:
     """Keep a test, whether it was passed or not; the newest one of a subject counts."""
     until = now + timedelta(seconds=LASTS_S)
-    add_row(
-        c,
-        model_proof,
-        site=site.id,
-        kind=proof.kind,
-        subject=proof.subject,
-        tested_at=now,
-        made_by=proof.made_by,
-        by=actor.name,
-        by_kind=actor.kind,
-        rows_from=proof.from_at,
-        rows_until=proof.until_at,
-        rows_tested=proof.rows,
-        weights=proof.weights,
-        settings=digest_settings(site, criterion),
-        config_sha256=site.version,
-        passed=proof.passed,
-        reasons=join(proof.reasons),
-        result=dict(proof.result),
-        valid_until=until,
-    )
+    tested = {"rows_from": proof.from_at, "rows_until": proof.until_at, "rows_tested": proof.rows, "tested_at": now}
+    facts = {"site": site.id, "by": actor.name, "by_kind": actor.kind, "config_sha256": site.version}
+    facts |= {"settings": digest_settings(site, criterion), "reasons": join(proof.reasons)}
+    row = fill_row(model_proof, proof, **tested, **facts, result=dict(proof.result), valid_until=until)
+    add_row(c, model_proof, row)
     detail = {"kind": proof.kind, "passed": proof.passed, "reasons": list(proof.reasons), "weights": proof.weights}
     add_audit(c, actor, "model.proof", f"proof:{site.id}/{proof.subject}", detail, now)
 

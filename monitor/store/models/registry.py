@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Text, insert, select, type_coerce, update
+from sqlalchemy import Connection, Text, select, type_coerce, update
 
 from detection.imagery.change.radar_records import METHOD as RADAR
 from detection.imagery.footprints.records import AUTO, INDEX
@@ -17,7 +17,7 @@ from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
-from monitor.store.database.rows import find_record, load_records
+from monitor.store.database.rows import add_row, find_record, load_records
 from monitor.store.schema.tables import model, model_gate, model_transition, scene, scene_footprint
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
@@ -118,19 +118,9 @@ def add_model(
     checkpoint was registered before (nothing is changed).
     """
     state = "candidate" if task == "forecast" or (task == "scene" and site is not None) else "active"
-    values = {
-        "model_hash": model_hash,
-        "kind": kind,
-        "task": task,
-        "site": site,
-        "state": state,
-        "path": path,
-        "card": dict(card),
-        "created_at": now,
-        "promoted_at": now if state == "active" else None,
-        "reason": reason,
-    }
-    if not add_if_absent(c, model, values):
+    facts = {"model_hash": model_hash, "kind": kind, "task": task, "site": site, "state": state, "path": path}
+    instants = {"created_at": now, "promoted_at": now if state == "active" else None}
+    if not add_if_absent(c, model, facts | instants | {"card": dict(card), "reason": reason}):
         return False
     new = find_model(c, model_hash)
     _record(c, new, None, None, state, reason, actor, now)
@@ -141,14 +131,7 @@ def add_model(
 
 
 def change_state(
-    c: Connection,
-    row: ModelRow,
-    state: str,
-    reason: str,
-    actor: Actor,
-    now: datetime,
-    *,
-    second: Actor | None = None,
+    c: Connection, row: ModelRow, state: str, reason: str, actor: Actor, now: datetime, *, second: Actor | None = None
 ) -> bool:
     """Move a checkpoint as a whole to another state; False when somebody else moved it first."""
     moved: dict[str, Any] = {"state": state, **message_columns("reason", reason)}
@@ -263,31 +246,11 @@ def _record(
 ) -> None:
     """One change, in the table of changes and in the audit log."""
     second_by = second.name if second else None
-    one = Transition(
-        row.model_hash,
-        row.kind,
-        row.task,
-        row.site,
-        horizon_s,
-        now,
-        before,
-        after,
-        reason,
-        actor.name,
-        actor.kind,
-        second_by,
-    )
-    c.execute(insert(model_transition).values(**asdict(one)))
-    detail = {
-        "model": row.kind,
-        "task": row.task,
-        "site": row.site,
-        "horizon_s": horizon_s,
-        "from": before,
-        "to": after,
-        "reason": reason,
-        "second_by": second_by,
-    }
+    facts = {"task": row.task, "site": row.site, "horizon_s": horizon_s, "reason": reason, "second_by": second_by}
+    states = {"from_state": before, "to_state": after}
+    change = {"model_hash": row.model_hash, "kind": row.kind, "at": now, "by": actor.name, "by_kind": actor.kind}
+    add_row(c, model_transition, facts, states, change)
+    detail = facts | {"model": row.kind, "from": before, "to": after}
     add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT]}", detail, now)
 
 

@@ -58,22 +58,8 @@ def load_scored(
         a.horizon_s == f.horizon_s,
     )
     query = (
-        select(
-            f.issued_at,
-            k.error,
-            k.baseline_error,
-            k.inside_80,
-            k.inside_95,
-            f.latency_ms,
-            k.winkler_80,
-            f.stage,
-            series.c.unit,
-            k.pinball,
-            k.crps,
-            k.pit,
-            k.situation,
-            auto_score.c.crps.label("baseline_crps"),
-        )
+        select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage)
+        .add_columns(series.c.unit, k.pinball, k.crps, k.pit, k.situation, auto_score.c.crps)  # as `Scored` has them
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
         .join(auto, and_(*beside), isouter=True)
@@ -88,25 +74,9 @@ def load_scored(
     if since is not None:
         query = query.where(f.issued_at >= since)
     return [
-        Scored(
-            epoch_s(r.issued_at),
-            name,
-            r.error,
-            r.baseline_error,
-            bool(r.inside_80),
-            bool(r.inside_95),
-            r.latency_ms,
-            r.winkler_80,
-            r.stage,
-            r.unit,
-            r.pinball,
-            r.crps,
-            r.pit,
-            r.situation,
-            r.baseline_crps,
-        )
+        Scored(epoch_s(issued_at), name, *figures)
         for series_id, name in names.items()
-        for r in c.execute(query.where(f.series_id == series_id))
+        for issued_at, *figures in c.execute(query.where(f.series_id == series_id))
     ]
 
 

@@ -93,16 +93,8 @@ def add_api_token(
         if account.sites is not None and not account.sites.issuperset(wanted):
             raise RefusedError(f"{user} is for {', '.join(sorted(account.sites))} only")
     token = _MARK + secrets.token_urlsafe(32)
-    row: dict[str, Any] = {
-        "user_name": user,
-        "label": label,
-        "scope": scope,
-        "sites": wanted,
-        "token_sha256": digest_text(token),
-        "created_at": now,
-        "expires_at": now + timedelta(seconds=valid_s),
-    }
-    return add_row(connection, api_token, **row), token
+    row = {"user_name": user, "label": label, "scope": scope, "sites": wanted, "token_sha256": digest_text(token)}
+    return add_row(connection, api_token, row, created_at=now, expires_at=now + timedelta(seconds=valid_s)), token
 
 
 def find_bearer(connection: Connection, token: str, now: datetime) -> Bearer | None:

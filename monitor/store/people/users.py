@@ -351,8 +351,7 @@ SHORTEST: Final = 8
 NEEDED_SCORE: Final = 3  # of 0 to 4: 10^8 guesses at least, "safely unguessable" to whom the page answers slowly
 _SHORT: Final = Template("password.short", "the password is too short; {count} characters at least")
 _EASY: Final = Template(
-    "password.easy",
-    "the password is easy to guess: {reason}; take three or four words that do not belong together",
+    "password.easy", "the password is easy to guess: {reason}; take three or four words that do not belong together"
 )
 _FOUND_SOON: Final = Template("password.found_soon", "it would be found soon by trying words and names")
 _LOOKED_AT: Final = 72  # characters; what is longer cannot be weaker, and the search takes its time

@@ -175,15 +175,8 @@ def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[
     for place in sorted({*there, *(place for place, count in expected.items() if count)}):
         row, wanted = there.get(place), expected.get(place)
         received = int(row.received) if row is not None else 0
-        rows.append(
-            {
-                "site": place[0],
-                "station": place[1],
-                "expected": wanted,
-                "received": received,
-                "late": int(row.late) if row is not None else 0,
-                "missing": None if wanted is None else max(0, wanted - received),
-                "last_late_at": None if row is None else row.last_late_at,
-            }
-        )
+        behind = {"late": int(row.late) if row is not None else 0, "last_late_at": row.last_late_at if row else None}
+        missing = None if wanted is None else max(0, wanted - received)
+        counts = {"expected": wanted, "received": received, "missing": missing}
+        rows.append({"site": place[0], "station": place[1]} | counts | behind)
     return rows

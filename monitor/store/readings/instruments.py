@@ -197,15 +197,8 @@ def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: da
     before = {(r.station, r.state): r.since for r in c.execute(select(t.instrument_finding).where(f.site == site))}
     c.execute(delete(t.instrument_finding).where(f.site == site))
     rows = [
-        {
-            "site": site,
-            "station": one.station,
-            "state": state,
-            "rank": rank,
-            "reason": reason,
-            "action": action,
-            "since": since or before.get((one.station, state), now),
-        }
+        {"site": site, "station": one.station, "state": state, "rank": rank, "reason": reason, "action": action}
+        | {"since": since or before.get((one.station, state), now)}
         for one in judged
         for state, rank, since, reason, action in one.findings
     ]

@@ -17,7 +17,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Report, Whole
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
-from monitor.store.database.rows import load_records, read_record, save_rows, spell_record
+from monitor.store.database.rows import fill_row, load_records, read_record, save_rows, spell_record
 from monitor.store.schema.tables import quarantine_source, rejected_message, report, sequence_gap, sequence_state
 
 KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
@@ -255,18 +255,8 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
         connection.execute(
             rejected_message.insert(),
             [
-                {
-                    "received_at": m.received_at,
-                    "topic": _text(m.topic),
-                    "payload": _kept(m.payload),
-                    "payload_bytes": m.payload_bytes,
-                    "code": m.code,
-                    "reason": _text(m.reason),
-                    "client": m.client,
-                    "digest": digest,
-                    "times": times[digest],
-                    "retained": m.retained,
-                }
+                fill_row(rejected_message, m, digest=digest, times=times[digest])
+                | {"topic": _text(m.topic), "payload": _kept(m.payload), "reason": _text(m.reason)}
                 for digest, m in first.items()
             ],
         )

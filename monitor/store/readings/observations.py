@@ -42,6 +42,11 @@ _COLUMNS: Final = {
     "flags": "text",
     "extra": "text",
 }
+# as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
+STORED: Final = (
+    *(type_coerce(column, String) for column in (observation.c.observed_at, observation.c.received_at)),
+    *(observation.c[name] for name in ("revision", "value_raw", "sigma", "solution", "flags", "extra")),
+)
 _CHUNK: Final = 2000
 _STREAM: Final = 500  # rows of a stream in memory at once
 _BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)  # before any epoch
@@ -54,17 +59,7 @@ def _plan_known_rows() -> Select[Any]:
     """Every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
     o = observation.c
     return (
-        select(
-            # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
-            type_coerce(o.observed_at, String),
-            type_coerce(o.received_at, String),
-            o.revision,
-            o.value_raw,
-            o.sigma,
-            o.solution,
-            o.flags,
-            o.extra,
-        )
+        select(*STORED)
         .where(
             o.series_id == bindparam("series_id"),
             o.received_at <= bindparam("known_at"),

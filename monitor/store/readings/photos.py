@@ -60,21 +60,9 @@ def add_photo(
     find_subject(c, site, alert_id, report_id)
     require_few(c, actor, now, alert_id, report_id)
     digest = hashlib.sha256(content).hexdigest()
-    made = add_row(
-        c,
-        photo,
-        site=site,
-        alert_id=alert_id,
-        report_id=report_id,
-        added_at=now,
-        by=actor.name,
-        via=actor.via,
-        note=note,
-        sha256=digest,
-        **spell_record(said),
-        picture=content,
-        small=small,
-    )
+    facts: dict[str, Any] = {"site": site, "alert_id": alert_id, "report_id": report_id, "added_at": now, "note": note}
+    facts |= {"by": actor.name, "via": actor.via, "sha256": digest, "picture": content, "small": small}
+    made = add_row(c, photo, facts, spell_record(said))
     subject = f"alert:{alert_id}" if report_id is None else f"site:{site}"
     add_audit(c, actor, "photo.add", subject, {"photo": made, "sha256": digest, "report": report_id, "note": note}, now)
     return made

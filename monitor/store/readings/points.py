@@ -15,7 +15,7 @@ from monitor.domain.quantities import convert
 from monitor.domain.site import Criterion, Site, Station
 from monitor.errors import RefusedError
 from monitor.store.database.engine import insert as upsert
-from monitor.store.database.rows import add_row, insert_rows
+from monitor.store.database.rows import add_row, fill_row, insert_rows
 from monitor.store.readings.observations import in_chunks
 from monitor.store.schema import tables as t
 
@@ -221,17 +221,8 @@ def add_delivery(
     c: Connection, site: str, set_id: int, file: str, received_at: datetime, newest_at: datetime, added: PointsAdded
 ) -> None:
     """Write down that a file of points has come in; the site is evaluated soon after."""
-    add_row(
-        c,
-        t.point_delivery,
-        site=site,
-        point_set_id=set_id,
-        file=file,
-        received_at=received_at,
-        newest_at=newest_at,
-        stored=added.stored,
-        revisions=added.revisions,
-    )
+    row = fill_row(t.point_delivery, added, site=site, point_set_id=set_id, file=file)
+    add_row(c, t.point_delivery, row, received_at=received_at, newest_at=newest_at)
 
 
 def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[AskedSet]:

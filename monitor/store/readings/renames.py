@@ -76,14 +76,8 @@ def apply_renames(c: Connection, site: Site, actor: Actor, now: datetime, *, mer
     for old, new in find_renamed(site).items():
         if count := _rename(c, site.id, old, new, merge=merge):
             done[old] = new
-            add_audit(
-                c,
-                actor,
-                ACTION,
-                f"station:{site.id}/{new}",
-                {"site": site.id, "old": old, "new": new, "rows": count},
-                now,
-            )
+            detail = {"site": site.id, "old": old, "new": new, "rows": count}
+            add_audit(c, actor, ACTION, f"station:{site.id}/{new}", detail, now)
     return done
 
 

@@ -34,8 +34,7 @@ _WITHDRAWN: Final = Template("outline.withdrawn", "outline {number} is withdrawn
 NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
 _NEWER: Final = Template("outline.newer", "scene {name} was delivered again: draw on the newer version")
 _NO_PICTURE: Final = Template(
-    "outline.no_picture",
-    "scene {name} has no picture with a place on the ground: nothing can be outlined on it",
+    "outline.no_picture", "scene {name} has no picture with a place on the ground: nothing can be outlined on it"
 )
 LANDSLIDE: Final = "landslide"
 NOT_LANDSLIDE: Final = "not_landslide"  # what looks like one
@@ -243,30 +242,13 @@ def add_outlines(
             raise RefusedError(_TOO_MANY(n=count + k))
         geometry = {"type": "Polygon", "coordinates": [one.ring]}
         characters += len(json.dumps(geometry))
-        number = add_row(
-            c,
-            scene_outline,
-            site=site,
-            scene_hash=scene_hash,
-            kind=one.kind,
-            geometry=geometry,
-            area_m2=round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1),
-            from_model_hash=model_hash,
-            from_polygon_id=from_polygon,
-            note=one.note,
-            at=now,
-            by=actor.name,
-            **dict(zip(_FRAME, frame(one.ring), strict=True)),
-        )
-        detail = {
-            "site": site,
-            "scene": scene_hash,
-            "kind": one.kind,
-            "corners": len(one.ring) - 1,
-            "footprint": from_polygon,
-            "instead_of": instead_of,
-            "note": one.note,
-        }
+        facts = {"site": site, "kind": one.kind, "note": one.note}
+        area_m2 = round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1)
+        row = {"scene_hash": scene_hash, "geometry": geometry, "area_m2": area_m2, "at": now, "by": actor.name}
+        row |= {"from_model_hash": model_hash, "from_polygon_id": from_polygon}
+        number = add_row(c, scene_outline, facts, row, dict(zip(_FRAME, frame(one.ring), strict=True)))
+        detail = facts | {"scene": scene_hash, "corners": len(one.ring) - 1}
+        detail |= {"footprint": from_polygon, "instead_of": instead_of}
         add_audit(c, actor, "outline.add", f"outline:{number}", detail, now)
         numbers.append(number)
     return numbers
@@ -414,15 +396,8 @@ def save_unsure(
     last = c.execute(select(func.max(u.tile)).where(u.scene_hash == scene_hash)).scalar()
     ordered = sorted(tiles, key=lambda tile: -tile.doubt)
     rows = [
-        {
-            "site": site,
-            "scene_hash": scene_hash,
-            "model_hash": model_hash,
-            "tile": number,
-            "made_at": now,
-            "cause": cause,
-            **{name: float(getattr(tile, name)) for name in Unsure.__slots__},
-        }
+        {"site": site, "scene_hash": scene_hash, "model_hash": model_hash, "tile": number, "made_at": now}
+        | {"cause": cause, **{name: float(getattr(tile, name)) for name in Unsure.__slots__}}
         for number, tile in enumerate(ordered, 0 if last is None else last + 1)
     ]
     if rows:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, read_record
+from monitor.store.database.rows import add_row, fill_row, read_record
 from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline
 
 VERDICTS: Final = ("accept", "reject", "redraw")
@@ -79,19 +79,8 @@ def load_reviewed(
     g, s, r = scene_footprint.c, scene.c, footprint_review.c
     same = and_(g.scene_hash == r.scene_hash, g.model_hash == r.model_hash, g.polygon_id == r.polygon_id)
     query = (
-        select(
-            s.name.label("scene"),
-            s.path,
-            s.acquired_at,
-            s.run,
-            scene_footprint,
-            r.id,
-            r.verdict,
-            r.by,
-            r.note,
-            r.geometry.label("redrawn"),
-            r.at,
-        )
+        select(scene_footprint, r.id, r.verdict, r.by, r.note, r.geometry.label("redrawn"), r.at)
+        .add_columns(s.name.label("scene"), s.path, s.acquired_at, s.run)
         .join(scene, s.scene_hash == g.scene_hash)
         .outerjoin(footprint_review, same)
         .where(s.site == site, g.change != "withdrawn", g.change != "vanished")
@@ -190,18 +179,9 @@ def add_review(
     if len(matching) != 1:
         raise NotFoundError(f"{len(matching)} footprints of {site} begin with {polygon_id!r}; one is needed")
     one = matching[0]
-    add_row(
-        c,
-        footprint_review,
-        scene_hash=one.scene_hash,
-        model_hash=one.model_hash,
-        polygon_id=one.polygon_id,
-        at=now,
-        verdict=verdict,
-        by=actor.name,
-        note=note,
-        geometry=None if geometry is None else dict(geometry),
-    )
+    word = {"at": now, "verdict": verdict, "by": actor.name, "note": note}
+    outline = None if geometry is None else dict(geometry)
+    add_row(c, footprint_review, fill_row(footprint_review, one, **word, geometry=outline))
     detail = {"site": site, "scene": one.scene_hash, "verdict": verdict, "note": note}
     add_audit(c, actor, "footprint.review", f"footprint:{one.polygon_id}", detail, now)
     (stands,) = load_reviewed(c, site, model_hash=one.model_hash, scene_hash=one.scene_hash, polygon_id=one.polygon_id)

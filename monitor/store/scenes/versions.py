@@ -11,6 +11,7 @@ from forecasting.message import Message, Template, message_columns, read_message
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.store.database.engine import insert
+from monitor.store.database.rows import add_row, fill_row
 from monitor.store.scenes.reviews import name_method
 from monitor.store.schema.tables import observation, observation_flag, scene, scene_change, scene_footprint, series
 
@@ -55,12 +56,7 @@ def withdraw_footprints(
     rows = c.execute(select(scene_footprint).where(which).order_by(g.model_hash, g.polygon_id)).all()
     found = []
     for row in rows:
-        key = {
-            "scene_hash": scene_hash,
-            "model_hash": row.model_hash,
-            "polygon_id": row.polygon_id,
-            "judged_at": now,
-        }
+        key = {"scene_hash": scene_hash, "model_hash": row.model_hash, "polygon_id": row.polygon_id, "judged_at": now}
         word = {"change": "withdrawn", **message_columns("caution", reason)}
         bare = dict.fromkeys(("parent_id", "grown_m2", "since_at", "first_seen_at"))
         statement = insert(c, scene_change).values(key | bare | word)
@@ -102,17 +98,8 @@ def flag_values(c: Connection, site: str, scene_hash: str, kept: Collection[Seri
     for row in rows:
         if (row.station, row.quantity, row.observed_at) in kept:
             continue
-        c.execute(
-            insert(c, observation_flag).values(
-                series_id=row.series_id,
-                observed_at=row.observed_at,
-                revision=row.revision,
-                flag=WITHDRAWN_VALUE,
-                known_from=now,
-                by="slopeward",
-                reason=_IMAGE_WITHDRAWN,
-            )
-        )
+        facts = {"flag": WITHDRAWN_VALUE, "known_from": now, "by": "slopeward", "reason": _IMAGE_WITHDRAWN}
+        add_row(c, observation_flag, fill_row(observation_flag, row, **facts))
         flagged += 1
     return flagged
 
@@ -175,21 +162,7 @@ def load_lines(
     which = [scene.c.site == site, scene.c.state == "done", scene.c.acquired_at <= until, g.change != "withdrawn"]
     which += [] if model_hash is None else [g.model_hash == model_hash]
     rows = c.execute(
-        select(
-            g.scene_hash,
-            g.model_hash,
-            g.polygon_id,
-            g["class"],
-            g.change,
-            g.root_id,
-            g.first_seen_at,
-            g.area_m2,
-            scene.c.acquired_at,
-            g.min_lon,
-            g.min_lat,
-            g.max_lon,
-            g.max_lat,
-        )
+        select(*(k for k in g if k.name not in {"geometry", "near_stations"}), scene.c.acquired_at)
         .join(scene, scene.c.scene_hash == g.scene_hash)
         .where(*which)
         .order_by(scene.c.acquired_at.desc(), g.scene_hash != scene_hash, g.scene_hash, g.area_m2.desc(), g.polygon_id)
@@ -199,13 +172,7 @@ def load_lines(
     for row in rows.mappings():
         line = found.setdefault(
             (row["model_hash"], row["class"], row["root_id"] or row["polygon_id"]),
-            {
-                "class": row["class"],
-                "vanished_at": None,
-                "on": set(),
-                "parts": [],
-                "is_here": bounds is None,
-            },
+            {"class": row["class"], "vanished_at": None, "on": set(), "parts": [], "is_here": bounds is None},
         )
         line["is_here"] = line["is_here"] or _meets(row, bounds)
         if row["change"] == "vanished":

@@ -3,11 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from monitor.domain.alert import SERVICE
 from monitor.domain.instants import epoch_s
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, fill_row
 from monitor.store.schema import tables as t
 
 # Instants by which people or decisions wait or know. What was frozen as evidence, alerts and their events stay.
@@ -103,15 +104,6 @@ def withdraw_future(c: Connection, now: datetime, received_from: datetime | None
         if (row.series_id, row.observed_at, row.revision) not in taken
     ]
     for row in rows:
-        c.execute(
-            insert(t.observation_flag).values(
-                series_id=row.series_id,
-                observed_at=row.observed_at,
-                revision=row.revision,
-                flag="-future",
-                known_from=now,
-                by=SERVICE.name,
-                reason=BEHIND,
-            )
-        )
+        facts = {"flag": "-future", "known_from": now, "by": SERVICE.name, "reason": BEHIND}
+        add_row(c, t.observation_flag, fill_row(t.observation_flag, row, **facts))
     return len(rows)
