@@ -251,29 +251,17 @@ def load_forecast_facts(
         .subquery()
     )
     rows = c.execute(
-        select(t.forecast, s.station, s.quantity)
+        select(s.station, s.quantity, f.data_until, f.target_at, f.horizon_s, f.q10, f.q50, f.q90)
+        .add_columns(f.data_value, f.model, f.shown, f.q025, f.q975)  # as `ForecastFact` has them
+        .select_from(t.forecast)
         .join(t.series, s.id == f.series_id)
         .join(newest, and_(newest.c.series_id == f.series_id, newest.c.at == f.issued_at))
         .where(f.shown, f.horizon_s.in_(sorted(horizons_s)))
         .order_by(s.station, s.quantity, f.target_at, f.model)
     )
     return tuple(
-        ForecastFact(
-            r.station,
-            r.quantity,
-            seconds(r.data_until),
-            seconds(r.target_at),
-            r.horizon_s,
-            r.q10,
-            r.q50,
-            r.q90,
-            r.data_value,
-            r.model,
-            bool(r.shown),
-            r.q025,
-            r.q975,
-        )
-        for r in rows
+        ForecastFact(station, quantity, seconds(data_until), seconds(target_at), *figures)
+        for station, quantity, data_until, target_at, *figures in rows
     )
 
 

@@ -18,24 +18,7 @@ ROWS_MOST: Final = 5000  # of one table in one answer, the newest
 Point = tuple[datetime, int | None, str]
 """From an instant on: the level and who could see; no level where nobody decided."""
 UNKNOWN: Final = "unknown"  # the stage of a series that cannot be judged
-MOVEMENT_NAMES: Final = (
-    "at",
-    "data_until",
-    "stage",
-    "trend",
-    "probability",
-    "velocity_mm_per_day",
-    "velocity_error_mm_per_day",
-    "velocity_window_s",
-    "acceleration_mm_per_day2",
-    "acceleration_error_mm_per_day2",
-    "tangential_angle_deg",
-    "v_eq_mm_per_day",
-    "inverse_velocity_day_per_mm",
-    "reasons",
-    "reasons_id",
-    "reasons_values",
-)
+_MOVEMENT: Final = [k for k in t.movement.c if k.name not in {"id", "series_id", "state"}]
 
 
 def load_ribbon(
@@ -166,7 +149,7 @@ def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_
     """How a station moved, update by update, oldest first."""
     m, s = t.movement.c, t.series.c
     rows = c.execute(
-        select(s.quantity, *(m[n] for n in MOVEMENT_NAMES))
+        select(s.quantity, *_MOVEMENT)
         .join(t.series, s.id == m.series_id)
         .where(s.site == site, s.station == station, m.at > from_at, m.at <= to_at)
         .order_by(m.at.desc())
@@ -194,7 +177,7 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
         select(func.max(last.at)).where(last.series_id == s.id, last.at <= now).correlate(t.series).scalar_subquery()
     )
     rows = c.execute(
-        select(s.site, s.id.label("series_id"), s.station, s.quantity, *(m[n] for n in MOVEMENT_NAMES))
+        select(s.site, s.id.label("series_id"), s.station, s.quantity, *_MOVEMENT)
         .select_from(t.series)
         .join(t.movement, (m.series_id == s.id) & (m.at == newest))
         .where(s.site.in_(sites))
@@ -252,29 +235,8 @@ def load_velocities(
 def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
     """Failure windows of a station, issue by issue, oldest first, withdrawn ones included."""
     w, s = t.failure_time.c, t.series.c
-    names = (
-        "issued_at",
-        "data_until",
-        "window_from",
-        "window_mid",
-        "window_to",
-        "trusted",
-        "reasons",
-        "reasons_id",
-        "reasons_values",
-        "r2",
-        "velocity_mm_per_day",
-        "n_filters",
-        "n_agree",
-        "withdrawn_at",
-        "withdrawn_reason",
-        "withdrawn_reason_id",
-        "withdrawn_reason_values",
-        "method",
-        "onset_at",
-    )
     rows = c.execute(
-        select(s.quantity, *(w[n] for n in names))
+        select(s.quantity, *(k for k in w if k.name not in {"id", "series_id"}))
         .join(t.series, s.id == w.series_id)
         .where(s.site == site, s.station == station, w.data_until > from_at, w.data_until <= to_at)
         .order_by(w.data_until.desc(), w.id.desc())

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Executable, Table
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Connection, Double, Executable, Integer, Table
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.exc import DBAPIError
 
@@ -77,35 +77,25 @@ def of_sites(column: ColumnElement[str], sites: str | Iterable[str] | None) -> S
 MANY: Final = 1000  # rows from which on COPY costs less than arrays
 
 
-def insert_rows(
-    c: Connection,
-    table: str,
-    columns: Mapping[str, str],
-    rows: Sequence[tuple[Any, ...]],
-    *,
-    unless_there: bool = False,
-) -> int:
-    """Insert rows whose values are spelled as the database keeps them; none is nothing. Returns how many were added.
+def insert_rows(c: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, unless_there: bool = False) -> int:
+    """Insert rows that hold the first columns of a table, as the database keeps them: an instant is its text.
 
-    Args:
-        table: name of the table, of our own code.
-        columns: their names and PostgreSQL types (bigint, int4, text, float8, bool), in the order of a row.
-        rows: what goes in; an instant is its text.
-        unless_there: rows whose key is there are passed by, and raise nothing.
+    With `unless_there` rows whose key is there are passed by, and raise nothing. Returns how many were added.
     """
     if not rows:
         return 0
+    columns = {k.name: _find_type(k) for k in list(table.c)[: len(rows[0])]}
     names, passed = ", ".join(columns), " ON CONFLICT DO NOTHING" if unless_there else ""
     if c.dialect.name == "sqlite":
         marks = ",".join("?" * len(columns))
-        statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){passed}"  # noqa: S608 - names of ours
+        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}){passed}"  # noqa: S608 - names of ours
         return int(c.exec_driver_sql(statement, list(rows)).rowcount)
     if len(rows) >= MANY and not unless_there:
-        _copy(c, f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)", tuple(columns.values()), rows)
+        _copy(c, f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)", tuple(columns.values()), rows)
         return len(rows)
     arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
     done = c.exec_driver_sql(
-        f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}){passed}",  # noqa: S608 - names of ours
+        f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}){passed}",  # noqa: S608 - names of ours
         tuple(_spell(kind, column) for kind, column in zip(columns.values(), zip(*rows, strict=True), strict=True)),
     )
     return int(done.rowcount)
@@ -120,6 +110,12 @@ def spell_message(text: str | None) -> tuple[str | None, str | None, str | None]
     if not isinstance(text, Message):
         return text, None, None
     return str(text), text.id, canonical_json(values_to_json(text.values))
+
+
+def _find_type(column: Column[Any]) -> str:
+    """The type of a column as PostgreSQL spells it in a cast."""
+    types = ((Double, "float8"), (Boolean, "bool"), (BigInteger, "bigint"), (Integer, "int4"))
+    return next((name for kind, name in types if isinstance(column.type, kind)), "text")
 
 
 def _spell(kind: str, column: tuple[Any, ...]) -> list[Any]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, func, select
@@ -67,46 +68,17 @@ class Held:
     told_at: datetime | None
 
 
+_CELLS: Final = attrgetter("detector", "score", "threshold", "budget", "kind", "alerted", "model_hash")
 ECHO: Final = timedelta(days=90)  # longer than what was alerted of stays in any part
-_COLUMNS: Final = {
-    "series_id": "bigint",
-    "at": "text",
-    "detector": "text",
-    "score": "float8",
-    "threshold": "float8",
-    "budget": "float8",
-    "kind": "text",
-    "alerted": "bool",
-    "model_hash": "text",
-    "factor": "float8",
-    "compared_with": "text",
-    "compared_with_id": "text",
-    "compared_with_values": "text",
-    "scored_at": "text",
-}
 
 
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
     """Add scores; an epoch is scored once per detector. Returns how many were new."""
     spelled, scored_at = {at: spell(at) for at in {row.at for row in rows}}, spell(now)  # most rows have the same
     values = [
-        (
-            r.series_id,
-            spelled[r.at],
-            r.detector,
-            r.score,
-            r.threshold,
-            r.budget,
-            r.kind,
-            r.alerted,
-            r.model_hash,
-            r.factor,
-            *spell_message(r.compared_with),
-            scored_at,
-        )
-        for r in rows
+        (r.series_id, spelled[r.at], *_CELLS(r), scored_at, r.factor, *spell_message(r.compared_with)) for r in rows
     ]
-    return insert_rows(c, "anomaly", _COLUMNS, values, unless_there=True)
+    return insert_rows(c, t.anomaly, values, unless_there=True)
 
 
 def latest_by_series(

@@ -180,15 +180,6 @@ _NUMBERS: Final = (
     *(f"middle_{k}_mm" for k in range(1, HORIZONS + 1)),
     *(f"half_{k}_mm" for k in range(1, HORIZONS + 1)),
 )
-_COLUMNS: Final = {
-    "point_id": "bigint",
-    "point_issue_id": "bigint",
-    **dict.fromkeys(_NUMBERS, "float8"),
-    "on_line": "int4",
-    "reason": "text",
-    "reason_id": "text",
-    "reason_values": "text",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +264,7 @@ def save_forecasts(
     """
     clear_forecasts(c, set_id, ids)
     told = [(point, issue_id, *row[:-1], *spell_message(row[-1])) for point, row in zip(ids, rows, strict=True)]
-    insert_rows(c, "point_forecast", _COLUMNS, told)
+    insert_rows(c, t.point_forecast, told)
 
 
 def clear_forecasts(c: Connection, set_id: int, ids: Sequence[int]) -> None:

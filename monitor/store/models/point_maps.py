@@ -21,19 +21,6 @@ SQUARES_MOST: Final = 4000
 SQUARES_WANTED: Final = 3000  # about 12 pixels wide on a large screen
 ACQUISITIONS_MOST: Final = 2000  # of the series of one point, the newest
 BLOCK: Final = 20_000
-_RATE: Final = {
-    "point_id": "bigint",
-    "rate_mm_per_year": "float8",
-    "error_mm_per_year": "float8",
-    "epochs": "int4",
-    "from_at": "text",
-    "newest_at": "text",
-}
-_SQUARE: Final = {
-    "delivery_id": "bigint",
-    **dict.fromkeys(("level", "y", "x", "points", "rated"), "int4"),
-    **dict.fromkeys(("median_mm_per_year", "least_mm_per_year", "most_mm_per_year"), "float8"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,21 +106,11 @@ def list_due(c: Connection, site: str) -> list[AskedSet]:
 def save_rates(c: Connection, lines: Mapping[int, Fitted]) -> None:
     """Put the lines of some points in the place of the earlier ones."""
     c.execute(delete(t.point_rate).where(t.point_rate.c.point_id.in_(list(lines))))
-    insert_rows(
-        c,
-        "point_rate",
-        _RATE,
-        [
-            (
-                point,
-                one.rate_mm_per_year,
-                one.error_mm_per_year,
-                one.epochs,
-                *(None if at is None else spell(at) for at in (one.from_at, one.newest_at)),
-            )
-            for point, one in lines.items()
-        ],
-    )
+    rows = [
+        (point, *(spell(value) if isinstance(value, datetime) else value for value in astuple(one)))
+        for point, one in lines.items()
+    ]
+    insert_rows(c, t.point_rate, rows)
 
 
 def stream_rates(c: Connection, asked: AskedSet) -> Iterator[Sequence[tuple[float, float, float | None]]]:
@@ -169,7 +146,7 @@ def find_kept(c: Connection, set_id: int) -> int | None:
 
 def save_squares(c: Connection, delivery_id: int, squares: Sequence[Square]) -> None:
     """Add some squares; nobody sees them before the map is saved."""
-    insert_rows(c, "point_square", _SQUARE, [(delivery_id, *astuple(one)) for one in squares])
+    insert_rows(c, t.point_square, [(delivery_id, *astuple(one)) for one in squares])
 
 
 def save_map(c: Connection, asked: AskedSet, drawn: Drawn, now: datetime) -> None:

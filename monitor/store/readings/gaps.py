@@ -17,7 +17,6 @@ from monitor.store.schema.tables import observation, outage, outage_station, rea
 
 WATCHED_FOR: Final = timedelta(days=400)  # so long a late reading takes a gap back
 HOLES_AT_ONCE: Final = 500  # holes in one transaction: nothing that is urgent waits longer than for these
-_COLUMNS: Final = {"series_id": "bigint", "from_at": "text", "to_at": "text", "missing": "int4", "found_at": "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,8 @@ def add_gaps(c: Connection, holes: Sequence[Hole], now: datetime) -> int:
         for begin, end in pairwise(instants):
             steps = (end - begin).total_seconds() / hole.interval_s
             if steps > HOLE:
-                rows.append((hole.series_id, spell(begin), spell(end), round(steps) - 1, found_at))
-    return insert_rows(c, "reading_gap", _COLUMNS, rows, unless_there=True)
+                rows.append((hole.series_id, spell(end), spell(begin), round(steps) - 1, found_at))
+    return insert_rows(c, reading_gap, rows, unless_there=True)
 
 
 def find_filled(c: Connection, site: Site, now: datetime) -> list[Hole]:

@@ -31,17 +31,6 @@ from monitor.store.schema.views import stream_view
 SeriesKey = tuple[str, str, str]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 _RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
-_COLUMNS: Final = {
-    "series_id": "bigint",
-    "observed_at": "text",
-    "revision": "int4",
-    "received_at": "text",
-    "value_raw": "float8",
-    "sigma": "float8",
-    "solution": "text",
-    "flags": "text",
-    "extra": "text",
-}
 # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
 STORED: Final = (
     *(type_coerce(column, String) for column in (observation.c.observed_at, observation.c.received_at)),
@@ -184,7 +173,7 @@ def add_observations(
             best = latest.get(series_id)
             if best is None or (at, rank(item.solution), revision) >= (best[1], rank(best[6]), best[2]):
                 latest[series_id] = rows[-1][:8]
-    insert_rows(connection, "observation", _COLUMNS, rows)
+    insert_rows(connection, observation, rows)
     _renew_latest(connection, list(latest.values()))
     return AddResult(len(rows), duplicates, len(revised), frozenset(sites), tuple(revised))
 

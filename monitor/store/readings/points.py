@@ -22,14 +22,6 @@ from monitor.store.schema import tables as t
 POINTS_MOST: Final = 200  # of a zone, the nearest: more share the same atmosphere and add nothing
 DATES_SHARE: Final = 0.8  # of a zone's dates that a point must have
 ROUNDS: Final = 20
-_COLUMNS: Final = {
-    "point_id": "bigint",
-    "observed_at": "text",
-    "revision": "int4",
-    "received_at": "text",
-    "value_raw": "float8",
-    "sigma": "float8",
-}
 METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the mean sphere
 Values = Mapping[int, Mapping[float, float]]  # point -> instant -> mm
 
@@ -198,7 +190,7 @@ def add_point_values(
             revisions += 1
             revision = before.revision + 1
         rows.append((point_id, spelled[v.observed_at], revision, received, v.value, v.sigma))
-    insert_rows(c, "point_observation", _COLUMNS, rows)
+    insert_rows(c, t.point_observation, rows)
     return PointsAdded(len(rows), duplicates, revisions, tuple(contradicted))
 
 
