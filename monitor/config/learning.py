@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from forecasting.registry import NETWORKS, PRETRAINED, READS_TOGETHER
-from monitor.config.site_schema import ForecastTable
+from monitor.config.site_schema import Table
 
 
-def find_unfit(table: ForecastTable, site: str) -> Iterator[str]:
+def find_unfit(table: Table, site: str) -> Iterator[str]:
     """Keys that nothing would use, or that contradict each other: one line each, without the name of the file."""
     networks = [m for m in table.models if m in NETWORKS]
     asked = {"start_from": table.start_from, "replay": table.replay}

@@ -5,10 +5,20 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, get_args, get_origin
+from typing import Annotated, Any, Final, Self, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, InitErrorDetails
 
 from monitor.domain.instants import parse_duration_s
@@ -16,6 +26,7 @@ from monitor.errors import ConfigError
 from monitor.language.catalogue import read_language
 from monitor.language.local_time import read_zone
 
+_Record = TypeVar("_Record")
 MOST_OCTETS: Final = 16 << 20  # of one file of settings: a device or a file of readings has no end
 # the library takes the square of their number for a dotted key: minutes for one of 40 KB
 _LONG_KEY: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""", re.ASCII)
@@ -84,6 +95,46 @@ class Section(BaseModel):
     def written_keys(cls) -> list[str]:
         """Names of the keys as they are written in the file."""
         return [field.alias or name for name, field in cls.model_fields.items()]
+
+
+class Key:
+    """A key of a table, said where the record that is read from it has its field: `Annotated[float, Key("...")]`."""
+
+    def __init__(self, meaning: str, written: Any = None, default: Any = MISSING, **more: Any) -> None:
+        """What it means; where it is written in another type than it is kept, that type and its default.
+
+        More are bounds and the like of a pydantic field. A field in seconds (`every_s`) is written as a duration
+        (`every`).
+        """
+        self.meaning, self.written, self.default, self.more = meaning, written, default, more
+
+
+def table_of(record: type, **other: Any) -> Any:
+    """The table of a file that a record is read from: its fields with a `Key`, and others as pydantic takes them."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(record, include_extras=True)
+    for field in fields(record):
+        plain, *beside = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else (None,)
+        key = next((one for one in beside if isinstance(one, Key)), None)
+        if key is None:
+            continue
+        name = field.name.removesuffix("_s")
+        written = key.written or plain
+        if name != field.name and key.written is None:
+            written = Duration if plain is float else Duration | None
+        default = field.default if key.default is MISSING else key.default
+        rules = Field(description=key.meaning, **{"alias": name} | key.more)
+        # where a type has bounds of its own, such as a pattern, they hold before what checks the whole
+        beside = [one for one in beside if one is not key]
+        found[field.name] = (Annotated[written, rules, *beside], ... if default is MISSING else default)
+    return create_model(f"{record.__name__}Table", __base__=Section, __doc__=record.__doc__, **found, **other)
+
+
+def make_record(record: type[_Record], table: BaseModel, **more: Any) -> _Record:
+    """The record of a table: what it says by the same names, and what was made of the rest."""
+    known = type(table).model_fields
+    names = [field.name for field in fields(record) if field.name in known and field.name not in more]  # type: ignore[arg-type]
+    return record(**{name: getattr(table, name) for name in names}, **more)
 
 
 def _as_fault(error: ValueError, value: Any) -> InitErrorDetails:
