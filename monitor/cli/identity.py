@@ -28,7 +28,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people import countersign
 from monitor.store.people.api_tokens import find_bearer
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.sessions import LONGEST_S, forget_attempts, take_turn_to_prove
 from monitor.store.people.users import ROLES, User, check_password, find_account, is_open, load_users
 
@@ -175,7 +175,7 @@ def name_helper() -> Actor:
 
 
 def act_by_two(
-    db: Database, act: SharedAct, actor: Actor, named: str | None, reason: str, again: str,
+    db: Database, act: TwoPersonAct, actor: Actor, named: str | None, reason: str, again: str,
     do: Callable[[Connection, Actor | None], T], measure: Callable[[Connection], int] = lambda _: 0,
 ) -> T:  # fmt: skip
     """Do an act for which a second person may be needed, in one write transaction.

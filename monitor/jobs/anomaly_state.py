@@ -107,7 +107,7 @@ class DetectionResult:
 
 
 Scored = Mapping[int, datetime]  # the newest epoch of each series that a detector has scored
-Words = Mapping[int, labels.Dismissed]  # of each series of which something was dismissed
+Words = Mapping[int, labels.DismissedAlarms]  # of each series of which something was dismissed
 Built = list[tuple[SeriesSamples, Series]]  # readings of series, and the same on their grid
 Value = tuple[float, float | None]  # epoch and value, None where nothing may learn from it
 

@@ -16,7 +16,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models import point_maps
 from monitor.store.models.point_maps import BLOCK, POINTS_MOST, save_map
 from monitor.store.readings.point_rates import fit_points
-from monitor.store.readings.points import AskedSet, list_point_ids
+from monitor.store.readings.points import PointSetRequest, list_point_ids
 
 Whole = NDArray[np.int64]
 FINEST: Final = 22  # level at which a square is 10 m wide at the equator
@@ -30,7 +30,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
     return go_through(due, lambda asked: _make(db, asked, now))
 
 
-def _make(db: Database, asked: AskedSet, now: datetime) -> str:
+def _make(db: Database, asked: PointSetRequest, now: datetime) -> str:
     with db.read() as c:
         ids = list_point_ids(c, asked.point_set_id, asked.last_point_id)
         kept = point_maps.find_kept(c, asked.point_set_id)
@@ -51,7 +51,7 @@ def _make(db: Database, asked: AskedSet, now: datetime) -> str:
             count += len(squares)
             for first in range(0, len(squares), BLOCK):
                 db.do(point_maps.save_squares, asked.delivery_id, squares[first : first + BLOCK])
-    drawn = point_maps.Drawn(
+    drawn = point_maps.PointMap(
         len(ids), min(oldest, default=None), max(newest, default=None), squash, min(levels, default=None),
         max(levels, default=None),
     )  # fmt: skip

@@ -35,14 +35,14 @@ from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models import point_looks
 from monitor.store.readings.point_tables import load_point_table
-from monitor.store.readings.points import AskedSet, find_nearest, list_point_ids, load_places
+from monitor.store.readings.points import PointSetRequest, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
 from monitor.worker.compute import is_stopping
 from monitor.worker.records import WorkerTask
 
 _TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
 _NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()
-Asked = TypeVar("Asked", bound=AskedSet)
+Asked = TypeVar("Asked", bound=PointSetRequest)
 Question = TypeVar("Question")
 COUNT: Final = WorkerTask("detection.anomaly.points.look:count_thresholds", PointThresholdRequest, PointThresholds)
 LOOK: Final = WorkerTask("detection.anomaly.points.look:find_point_alarms", PointAlarmRequest, PointAlarmResult)
@@ -64,10 +64,10 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """
     due = db.ask(point_looks.list_due, site.id)
 
-    def look(asked: point_looks.AskedLook) -> str:
+    def look(asked: point_looks.ScanRequest) -> str:
         found = make_look(db, config.compute, site, asked)
         with db.write() as c:
-            return describe_look(found) if point_looks.add_look(c, asked, found, now) else ""
+            return describe_look(found) if point_looks.add_scan(c, asked, found, now) else ""
 
     return go_through(due, look)
 
@@ -93,7 +93,7 @@ def go_through(due: Sequence[Asked], act: Callable[[Asked], str]) -> str:
     return "; ".join(said) or IDLE
 
 
-def describe_look(found: point_looks.PointLook) -> str:
+def describe_look(found: point_looks.ScanResult) -> str:
     """A look in one line."""
     if found.reason:
         return f"not looked at: {found.reason}"
@@ -108,19 +108,19 @@ def describe_look(found: point_looks.PointLook) -> str:
 
 def repeats(db: Database, plan: ComputeSection, site: Site, look_id: int) -> bool:
     """Whether a stored look comes again from the rows that it was made from."""
-    kept = db.ask(point_looks.load_look, look_id)
+    kept = db.ask(point_looks.load_scan, look_id)
     found = make_look(db, plan, site, kept.asked)
     if found.reason and kept.found.reason:  # why it could not be made may be said in other words since
         found = replace(found, reason=kept.found.reason)
     return found == kept.found
 
 
-def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks.AskedLook) -> point_looks.PointLook:
+def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks.ScanRequest) -> point_looks.ScanResult:
     """Count thresholds on a thousand points, score all of them table by table, and name what happened."""
     ids = db.ask(list_point_ids, asked.point_set_id, asked.last_point_id)
     learnt = ids[:: max(1, len(ids) // LEARN_FROM)]
     dates, values = read_table(db, asked.unit, asked.known_at, learnt)
-    empty = point_looks.PointLook(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
+    empty = point_looks.ScanResult(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
     if len(dates) < 2:
         return _sign(asked, replace(empty, reason=_TOO_FEW))
     step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
@@ -148,7 +148,7 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks
     at = sorted({d for d in found.dates if d > (min(from_at, first_at) if is_any_point_new else from_at)})
     return _sign(
         asked,
-        point_looks.PointLook(
+        point_looks.ScanResult(
             parse(at[-1]) if at else asked.from_at, len(at), found.scored, found.withheld,
             len(found.alarms) + found.left_out, found.going_on, left_out + found.left_out, BUDGET, counted.thresholds,
             "", "" if at else _NOTHING_NEW, happenings,
@@ -156,7 +156,7 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks
     )  # fmt: skip
 
 
-def _sign(asked: point_looks.AskedLook, found: point_looks.PointLook) -> point_looks.PointLook:
+def _sign(asked: point_looks.ScanRequest, found: point_looks.ScanResult) -> point_looks.ScanResult:
     """With the digest of what decided: the detectors, their thresholds and what a jump is."""
     what = [DIGEST, found.thresholds, found.budget, asked.jump_mm]
     return replace(found, digest=sha256(canonical_json(what).encode()).hexdigest())
@@ -172,7 +172,7 @@ class Tables(Sequence[Question]):
     """Questions to workers, each read from the database when it is asked for: a million points fit into no memory."""
 
     def __init__(
-        self, db: Database, asked: AskedSet, shares: list[list[int]],
+        self, db: Database, asked: PointSetRequest, shares: list[list[int]],
         make: Callable[[list[int], list[str], Array], Question],
     ) -> None:  # fmt: skip
         """Of each share of points `make` makes the question, of the points, their dates and values in mm."""
@@ -209,8 +209,8 @@ class _TableTotals:
 
 
 def _name(
-    db: Database, site: Site, asked: point_looks.AskedLook, found: _TableTotals, after: str, step_s: float
-) -> tuple[tuple[point_looks.PointHappening, ...], int]:  # fmt: skip
+    db: Database, site: Site, asked: point_looks.ScanRequest, found: _TableTotals, after: str, step_s: float
+) -> tuple[tuple[point_looks.PointEvent, ...], int]:  # fmt: skip
     """The happenings of a look, and how many alarms are not stored."""
     dates = sorted(found.dates)
     place = {at: k for k, at in enumerate(dates)}
@@ -247,8 +247,8 @@ def _spell(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_looks
 
 def _describe_common(
     one: CommonShift, dates: Sequence[str], step_s: float, members: tuple[point_looks.PointAnomaly, ...]
-) -> point_looks.PointHappening:  # fmt: skip
-    return point_looks.PointHappening(
+) -> point_looks.PointEvent:  # fmt: skip
+    return point_looks.PointEvent(
         number=0, kind=one.kind, common=True, first_at=parse(dates[one.first]), last_at=parse(dates[one.last]),
         points=one.points, judged=one.judged, size_mm=one.size_mm, score=None, latitude=None, longitude=None,
         radius_m=None, station=None, distance_m=None, compared_with=compared_with("level", step_s, 0), members=members,
@@ -257,7 +257,7 @@ def _describe_common(
 
 def _describe_lines(
     db: Database, site: Site, rows: Sequence[point_looks.PointAnomaly], place: dict[str, int]
-) -> list[point_looks.PointHappening]:  # fmt: skip
+) -> list[point_looks.PointEvent]:  # fmt: skip
     places = db.ask(load_places, sorted({row.point_id for row in rows}))
     placed = [
         LocatedAlarm(
@@ -272,7 +272,7 @@ def _describe_lines(
         count = len({row.point_id for row in mine})
         station, distance_m = find_nearest(stations, line.latitude, line.longitude) or (None, None)
         found.append(
-            point_looks.PointHappening(
+            point_looks.PointEvent(
                 number=0, kind=line.kind, common=False, first_at=min(row.at for row in mine),
                 last_at=max(row.at for row in mine), points=count, judged=count, size_mm=line.size_mm,
                 score=placed[line.members[0]].ratio, latitude=line.latitude, longitude=line.longitude,

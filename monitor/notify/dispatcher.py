@@ -183,7 +183,7 @@ class Dispatcher(Delivery):
 
     def _escalate_site(
         self, site: str, alerts: Sequence[outbox.OpenAlert], answers: Collection[int], standing: Collection[Alarm],
-        ended: Mapping[Alarm, AlertChange], answered: Iterable[outbox.Answered], now: datetime,
+        ended: Mapping[Alarm, AlertChange], answered: Iterable[outbox.AnsweredMessage], now: datetime,
     ) -> int:  # fmt: skip
         with self.db.read() as c:
             # who is on duty by now, not who was when the first message went out
@@ -218,7 +218,7 @@ class Dispatcher(Delivery):
                 for (subject, body), alert, order in renewed
             )
 
-    def _is_recipient(self, answered: outbox.Answered) -> bool:
+    def _is_recipient(self, answered: outbox.AnsweredMessage) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""
         told = Recipient(answered.recipient, (), ())
         named = [r for r in self.list_recipients(answered.site) if r.is_person(answered.recipient)]

@@ -179,7 +179,7 @@ class ChannelWorker:
     def _find_recipient(self, site: str, name: str) -> Recipient | None:
         return next((r for r in self._how.list_recipients(site) if r.name == name), None)
 
-    def _find_overdue(self, waiting: Sequence[outbox.Waiting], now: datetime) -> set[int]:
+    def _find_overdue(self, waiting: Sequence[outbox.QueuedMessage], now: datetime) -> set[int]:
         """Old messages that this worker has not tried for a while; their rows may say what they like."""
         return {
             w.id for w in waiting if w.is_old(now) and (

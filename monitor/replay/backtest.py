@@ -33,7 +33,7 @@ from monitor.replay.history import History, Known
 from monitor.replay.matrix import Label, labels_of_outcomes
 from monitor.replay.scorecard import Run, Scorecard, Tally, score, score_detectors
 from monitor.store.alerting.history import (
-    PastAlert,
+    AlertWithOutcome,
     count_rows,
     load_past_acts,
     load_past_alerts,
@@ -150,7 +150,7 @@ class _Task:
     from_at: datetime
     to_at: datetime
     labels: tuple[Label, ...]
-    alerts: tuple[PastAlert, ...]
+    alerts: tuple[AlertWithOutcome, ...]
     terms: Terms
 
 

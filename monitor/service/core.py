@@ -51,7 +51,7 @@ from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
 from monitor.service.self_checks import AlarmConditions
 from monitor.service.site_files import SiteFileWatcher
-from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
@@ -147,7 +147,7 @@ class Core:
         self.site_files = SiteFileWatcher(self.db, config, self.alarms, clock)
         self.conditions = AlarmConditions(self.alarms)
         self.vigil = CommitMonitor(clock, config.schedule.evaluate_tick_s)
-        self.news = News()
+        self.news = ChangeDetector()
         self.jumps = ClockJumpGuard(clock())
         self._apart = ""  # why the database cannot be read while we stand by
         self._outages = OutageWatch(self.db, clock)

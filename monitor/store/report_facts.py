@@ -13,14 +13,14 @@ from monitor.errors import NotFoundError
 from monitor.logs import redact
 from monitor.store.alerting.alerts import AlertEvent
 from monitor.store.database.engine import add_if_absent
-from monitor.store.database.rows import add_row, find_record, load_records, spell_record
+from monitor.store.database.rows import add_row, find_record, load_records, record_to_dict
 from monitor.store.schema import tables as t
 
 MOST: Final = 500  # rows of one kind, the newest
 
 
 @dataclass(frozen=True, slots=True)
-class PastAlert:
+class AlertAtInstant:
     """An alert as it stood at an instant, out of its chain."""
 
     id: int
@@ -48,7 +48,7 @@ def find_version_at(c: Connection, site: str, at: datetime) -> str:
     return str(found)
 
 
-def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> tuple[list[PastAlert], list[str]]:
+def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> tuple[list[AlertAtInstant], list[str]]:
     """Alerts that were open in a period, drills left out, as they stood at its end; the newest first.
 
     Returns:
@@ -81,11 +81,11 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
     said = select(o.alert_id, o["class"], o.note).where(o.id.in_(newest), o.alert_id.in_(list(chains)))
     outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(said)}
     return [
-        _look_back(row, chains[row.id], *outcomes.get(row.id, (None, None))) for row in heads if chains[row.id]
+        _restore_alert(row, chains[row.id], *outcomes.get(row.id, (None, None))) for row in heads if chains[row.id]
     ], cut
 
 
-def _look_back(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note: str | None) -> PastAlert:
+def _restore_alert(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note: str | None) -> AlertAtInstant:
     last = chain[-1]
     said = [e for e in chain if e.from_level != e.to_level]
     acknowledged: AlertEvent | None = None
@@ -95,7 +95,7 @@ def _look_back(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note
         elif event.to_state == AlertState.ACKNOWLEDGED and event.from_state != AlertState.ACKNOWLEDGED:
             acknowledged = event
     closed = next((e for e in chain if e.to_state == AlertState.CLOSED), None)
-    return PastAlert(
+    return AlertAtInstant(
         head.id,
         head.ledger,
         head.key,
@@ -252,7 +252,7 @@ _SHORT: Final = [column for column in t.issued_report.c if column.name != "facts
 
 
 @dataclass(frozen=True, slots=True)
-class Issue:
+class IssuedReport:
     """One report: of which site and period, and the digest of all that it says."""
 
     id: int
@@ -268,7 +268,7 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class ReportMail:
     """One mail of a report."""
 
     id: int
@@ -284,30 +284,30 @@ class Mail:
     idempotency_key: str
 
 
-def find_issue(c: Connection, site: str, kind: str, language: str, to_at: datetime) -> Issue | None:
+def find_issue(c: Connection, site: str, kind: str, language: str, to_at: datetime) -> IssuedReport | None:
     """The report of a period that ended at an instant, without its facts; None where none was issued."""
     r = t.issued_report.c
     query = select(*_SHORT).where(r.site == site, r.kind == kind, r.language == language, r.to_at == to_at)
-    return find_record(c, Issue, query)
+    return find_record(c, IssuedReport, query)
 
 
-def load_issue(c: Connection, report_id: int) -> Issue | None:
+def load_issue(c: Connection, report_id: int) -> IssuedReport | None:
     """A report by its number."""
-    return find_record(c, Issue, select(t.issued_report).where(t.issued_report.c.id == report_id))
+    return find_record(c, IssuedReport, select(t.issued_report).where(t.issued_report.c.id == report_id))
 
 
-def load_issues(c: Connection, site: str, limit: int) -> list[Issue]:
+def load_issues(c: Connection, site: str, limit: int) -> list[IssuedReport]:
     """Reports of a site without their facts, the newest first."""
     r = t.issued_report.c
     query = select(*_SHORT).where(r.site == site).order_by(r.to_at.desc(), r.id.desc()).limit(limit)
-    return load_records(c, Issue, query)
+    return load_records(c, IssuedReport, query)
 
 
-def load_mails(c: Connection, report_ids: Sequence[int]) -> dict[int, list[Mail]]:
+def load_mails(c: Connection, report_ids: Sequence[int]) -> dict[int, list[ReportMail]]:
     """Mails of reports, by report."""
     query = select(t.report_mail).where(t.report_mail.c.report_id.in_(report_ids)).order_by(t.report_mail.c.id)
-    found: dict[int, list[Mail]] = {number: [] for number in report_ids}
-    for mail in load_records(c, Mail, query):
+    found: dict[int, list[ReportMail]] = {number: [] for number in report_ids}
+    for mail in load_records(c, ReportMail, query):
         found[mail.report_id].append(mail)
     return found
 
@@ -318,14 +318,14 @@ def list_channels(c: Connection, report_id: int) -> set[tuple[str, str]]:
     return {(row.channel, row.form) for row in c.execute(select(m.channel, m.form).where(m.report_id == report_id))}
 
 
-def add_issue(c: Connection, issue: Issue, mails: Sequence[tuple[str, str, str]], now: datetime) -> int:
+def add_issue(c: Connection, issue: IssuedReport, mails: Sequence[tuple[str, str, str]], now: datetime) -> int:
     """Store a report that is not there yet (`issue.id` is 0), and queue those of its mails that are not; its number.
 
     Args:
         mails: channel, form, key.
         now: when they are queued.
     """
-    values = {name: value for name, value in spell_record(issue).items() if name != "id"}
+    values = {name: value for name, value in record_to_dict(issue).items() if name != "id"}
     number = issue.id or add_row(c, t.issued_report, **values)
     for channel, form, key in mails:
         row = {"report_id": number, "channel": channel, "form": form, "idempotency_key": key}
@@ -334,7 +334,7 @@ def add_issue(c: Connection, issue: Issue, mails: Sequence[tuple[str, str, str]]
     return number
 
 
-def load_due_mails(c: Connection, now: datetime, limit: int) -> list[Mail]:
+def load_due_mails(c: Connection, now: datetime, limit: int) -> list[ReportMail]:
     """Mails that are to be tried now, the oldest first."""
     m = t.report_mail.c
     waiting = (str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))
@@ -344,7 +344,7 @@ def load_due_mails(c: Connection, now: datetime, limit: int) -> list[Mail]:
         .order_by(m.queued_at, m.id)
         .limit(limit)
     )
-    return load_records(c, Mail, query)
+    return load_records(c, ReportMail, query)
 
 
 def mark_mailed(c: Connection, mail_id: int, now: datetime) -> None:

@@ -117,7 +117,7 @@ class CheckRow(NamedTuple):
     unit: str | None = None
 
 
-class Checked(NamedTuple):
+class StoredCheck(NamedTuple):
     """A check as it stands in the database."""
 
     check: CheckRow
@@ -147,10 +147,10 @@ def save_checks(
     return gone
 
 
-def load_checks(c: Connection) -> dict[str, Checked]:
+def load_checks(c: Connection) -> dict[str, StoredCheck]:
     """All subjects by name."""
     rows = c.execute(select(service_check).order_by(service_check.c.name)).all()
     return {
-        r.name: Checked(CheckRow(r.name, r.state, r.found, r.remedy, r.value, r.unit), r.since, r.checked_at)
+        r.name: StoredCheck(CheckRow(r.name, r.state, r.found, r.remedy, r.value, r.unit), r.since, r.checked_at)
         for r in rows
     }

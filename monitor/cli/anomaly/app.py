@@ -16,7 +16,7 @@ from monitor.store.models.registry import find_active
 
 if TYPE_CHECKING:
     from detection.anomaly.windows import Series
-    from monitor.store.models.proofs import Proof
+    from monitor.store.models.proofs import ModelTest
 
 app = session.Commands(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 app.add_typer(labels.app)
@@ -157,7 +157,7 @@ def _keep_proofs(site: str) -> None:
         _tell_proof(detector, proof)
 
 
-def _tell_proof(detector: str, proof: "Proof | None") -> None:
+def _tell_proof(detector: str, proof: "ModelTest | None") -> None:
     if proof is None:
         print(f"{detector}: no proof", file=sys.stderr)
         return

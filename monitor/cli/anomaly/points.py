@@ -8,7 +8,7 @@ from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import SiteOption, open_site, require_any, show
 from monitor.domain.instants import spell
 from monitor.language.figures import spell_number
-from monitor.store.models.point_looks import KeptLook, PointHappening, load_looks
+from monitor.store.models.point_looks import StoredScan, PointEvent, load_looks
 from monitor.store.schema.views import load_view
 
 
@@ -43,7 +43,7 @@ def points(
     require_any(found, "no look at satellite points yet")
 
 
-def _spell_look(kept: KeptLook) -> dict[str, object]:
+def _spell_look(kept: StoredScan) -> dict[str, object]:
     found = kept.found
     return {
         "site": kept.asked.site, "point_set": kept.asked.name, "known_at": spell(kept.asked.known_at),
@@ -53,7 +53,7 @@ def _spell_look(kept: KeptLook) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _describe(kept: KeptLook) -> str:
+def _describe(kept: StoredScan) -> str:
     found = kept.found
     head = f"look {kept.id}, {kept.asked.name}, known {spell(kept.asked.known_at)[:16]}Z"
     if found.reason:
@@ -63,7 +63,7 @@ def _describe(kept: KeptLook) -> str:
     return f"{head}: {seen}, {found.alarms} alarms, {len(found.happenings)} happenings{rest}"
 
 
-def _describe_happening(one: PointHappening) -> str:
+def _describe_happening(one: PointEvent) -> str:
     at = spell(one.first_at)[:10]
     if one.common:
         return f"{at} {one.kind} of {one.points} of {one.judged} points, {spell_number(one.size_mm)} mm: common to all"

@@ -19,7 +19,7 @@ from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
 from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
 from monitor.errors import SlopewardError
-from monitor.store.models.proofs import Proof, add_proof
+from monitor.store.models.proofs import ModelTest, add_proof
 from monitor.store.models.registry import find_weights
 from monitor.store.scenes.reviews import load_reviewed
 
@@ -247,7 +247,7 @@ def _keep_proof(
         }  # fmt: skip
         of = "" if stated is None else f" --weights {stated}"
         made_by = f"slopeward scenes score --site {chosen.id}{of} --layout {data['source']} --folder {data['folder']}"
-        proof = Proof(
+        proof = ModelTest(
             "scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, blocks
         )  # fmt: skip
         add_proof(c, chosen, asking, proof, keeper, now)

@@ -150,7 +150,7 @@ def prune_old(
                 )
                 show({"what": what, "before": None if before_at is None else spell(before_at)}, line)
             return
-        sweep = prune.Sweep(db, limits, now)
+        sweep = prune.RetentionRun(db, limits, now)
         sweep.run()
         total = sweep.removed()
         if any(total.values()):

@@ -28,7 +28,7 @@ from monitor.replay.matrix import read_labels
 from monitor.replay.scorecard import Scorecard
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import Proof, add_proof, find_shown_since, weights_in_use
+from monitor.store.models.proofs import ModelTest, add_proof, find_shown_since, weights_in_use
 from monitor.store.models.scores import load_shown_record
 
 app = Commands()
@@ -162,7 +162,7 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
         }  # fmt: skip
         weights = weights_in_use(c, site, criterion, criterion.id, now) or ""
         made_by = f"slopeward backtest --site {site.id} --prove {criterion.id}"
-        proof = Proof(
+        proof = ModelTest(
             "forecast", criterion.id, made_by, weights, tuple(reasons), result, int(card.known["rows"]), card.from_at,
             card.to_at,
         )  # fmt: skip

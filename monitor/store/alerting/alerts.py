@@ -151,7 +151,7 @@ def apply_changes(
         events.append(event)
         if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
             _drop_unsent(c, found.id)  # it came and went while it was put aside: nobody hears of it afterwards
-        elif change.notify and (change.open or change.ledger == Ledger.HAZARD or _was_told(c, found)):
+        elif change.notify and (change.open or change.ledger == Ledger.HAZARD or _was_notified(c, found)):
             before = 0 if found is None else int(found.level)
             _queue(c, site_id, change, before, event, site, recipients, now, basis, exercise=exercise)
     if any(change.open and may_be_suppressed(change.ledger, change.level, change.key) for change in changes):
@@ -159,7 +159,7 @@ def apply_changes(
     return events
 
 
-def tell_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime, rule_version: str) -> None:
+def notify_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime, rule_version: str) -> None:
     """The same for what the service itself found at a site; its recipients are told."""
     apply_changes(
         c, site.id, changes, site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=rule_version
@@ -175,7 +175,7 @@ def _find_open(c: Connection, site_id: str, change: AlertChange) -> Row[Any] | N
     ).one_or_none()
 
 
-def _was_told(c: Connection, found: Row[Any] | None) -> bool:
+def _was_notified(c: Connection, found: Row[Any] | None) -> bool:
     """Whether somebody was sent the alert: the end of what nobody heard of is no message."""
     n = t.notification.c
     return found is not None and c.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
@@ -505,12 +505,12 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
         event = AlertStep.RESUME if station is None else AlertStep.SUPPRESS
         state = step(AlertState(found.state), event, found.id)
         action = "alert.resume" if station is None else "alert.suppress"
-        reason = _WORK_OVER() if station is None else _say_work(work[station])
+        reason = _WORK_OVER() if station is None else _describe_work(work[station])
         events.append(_act(c, found, state, actor, reason, now, action))
     return events
 
 
-def _say_work(work: Row[Any]) -> Message:
+def _describe_work(work: Row[Any]) -> Message:
     return _WORK(station=work.station, at=Timestamp.of(work.to_at), name=work.by, reason=work.reason)
 
 

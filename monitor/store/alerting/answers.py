@@ -15,7 +15,7 @@ from monitor.store.schema import tables as t
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RecipientDelivery:
     """What became of the messages of one alert to one recipient."""
 
     recipient: str
@@ -26,10 +26,10 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class AlertDeliveries:
     """The recipients of one alert, in the order in which they were notified."""
 
-    told: tuple[Told, ...] = ()
+    told: tuple[RecipientDelivery, ...] = ()
 
     @property
     def confirmed(self) -> list[str]:
@@ -42,7 +42,7 @@ class Answers:
         return min((one.first_at for one in self.told), default=None)
 
 
-def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, Answers]:
+def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, AlertDeliveries]:
     """By alert: who was notified of it and who confirmed; what was put aside for another message does not count.
 
     What was sent before an acknowledged alert rose does not count either: of what it says now nobody heard by that.
@@ -62,9 +62,9 @@ def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, Answers
     for row in rows:
         found.setdefault(row.alert_id, {}).setdefault(row.recipient, []).append(row)
     return {
-        alert_id: Answers(
+        alert_id: AlertDeliveries(
             tuple(
-                Told(
+                RecipientDelivery(
                     name,
                     mine[0].queued_at,
                     max((m.sent_at for m in mine if m.sent_at), default=None),

@@ -17,7 +17,7 @@ _LATER = {
 }
 
 
-class News:
+class ChangeDetector:
     """Compares the newest rows of reports, events, offsets and flags with those of the last look.
 
     All of them are found by an index or in a table of a few rows, so that a look every second costs nothing.

@@ -30,11 +30,11 @@ from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
-from monitor.store.database.rows import add_row, fill_row, find_record, load_records, save_rows, spell_record
+from monitor.store.database.rows import add_row, fill_row, find_record, load_records, save_rows, record_to_dict
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
-_SAID: Final = ("level", "window_s", "over_mm_per_day", "chance_from", "chance_to", "probability", "crossed", "model")
+_BOUND_FACTS: Final = ("level", "window_s", "over_mm_per_day", "chance_from", "chance_to", "probability", "crossed", "model")
 ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
 
 
@@ -134,7 +134,7 @@ def save_chances(c: Connection, site: str, decision: Decision, config_sha256: st
     rows = [
         {"site": site, "config_sha256": config_sha256, "evaluated_at": now, "data_until": instant(said["data_until_s"])}
         | {n: word[n] for n in ("criterion", "station")}
-        | {n: said[n] for n in _SAID}
+        | {n: said[n] for n in _BOUND_FACTS}
         for word in decision.evidence["words"]
         for said in word["facts"].get("bounds", ())
         if "chance_from" in said
@@ -158,7 +158,7 @@ def save_rates(c: Connection, site: str, decision: Decision) -> None:
     for key in known.keys() - rates.keys():
         gone = (r.site == site, r.criterion == key.criterion, r.station == key.station)
         c.execute(delete(t.rate_now).where(*gone))
-    save_rows(c, t.rate_now, [{"site": site, **spell_record(r)} for k, r in rates.items() if known.get(k) != r])
+    save_rows(c, t.rate_now, [{"site": site, **record_to_dict(r)} for k, r in rates.items() if known.get(k) != r])
 
 
 def load_rates(c: Connection, site: str) -> list[Rate]:

@@ -42,15 +42,15 @@ LAID_OUT: Final = timedelta(days=35)  # so far ahead the view `duty` goes
 LONGEST: Final = timedelta(days=92)  # of one change; a longer one is another plan
 GRACE: Final = timedelta(minutes=1)
 PAST: Final = timedelta(days=7)  # so far back shifts are shown, and looked for the begin of the one that runs
-SAY_EVERY_S: Final = 3600.0  # that a plan cannot be read
+LOG_EVERY_S: Final = 3600.0  # that a plan cannot be read
 MOST_PLANS: Final = 20  # of a team, the newest: what was in force before them no message asks for
 
 Key = tuple[str, str]  # site and team
-_told: Final[dict[int, float]] = {}  # plans that could not be read: when the log said so, monotonic
+_logged: Final[dict[int, float]] = {}  # plans that could not be read: when the log said so, monotonic
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DutyPlan:
     """A plan as it is stored."""
 
     id: int
@@ -63,7 +63,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DutyChange:
     """A change of a plan as it is stored."""
 
     id: int
@@ -110,8 +110,8 @@ def _read_rota(row: Row[Any]) -> rota.Rota:
         return rota.Rota(ZoneInfo(row.zone).key, weeks, date.fromisoformat(row.begins), turns, row.valid_from)
     except Exception as error:  # whatever stands in the row, it stops no alarm
         now_s = time.monotonic()
-        if now_s - _told.get(row.id, -math.inf) >= SAY_EVERY_S:  # it is read every few seconds
-            _told[row.id] = now_s
+        if now_s - _logged.get(row.id, -math.inf) >= LOG_EVERY_S:  # it is read every few seconds
+            _logged[row.id] = now_s
             _LOG.error("plan %s of team %s cannot be read: %s", row.id, row.team, error)
         return rota.Rota("UTC", 1, date.min, (), row.valid_from)
 
@@ -144,18 +144,18 @@ def list_addressees(
     return [one for r in chosen for one in (list_chain(c, [r], at)[0] if r.team is not None else (r,))]
 
 
-def load_plans(c: Connection, site: str, team: str) -> list[Plan]:
+def load_plans(c: Connection, site: str, team: str) -> list[DutyPlan]:
     """The plans of a team, newest first."""
     r = t.duty_rota.c
     mine = (r.site == site, r.team == team)
-    return load_records(c, Plan, select(t.duty_rota).where(*mine).order_by(r.id.desc()).limit(MOST_PLANS))
+    return load_records(c, DutyPlan, select(t.duty_rota).where(*mine).order_by(r.id.desc()).limit(MOST_PLANS))
 
 
-def load_changes(c: Connection, site: str, since: datetime) -> list[Change]:
+def load_changes(c: Connection, site: str, since: datetime) -> list[DutyChange]:
     """Changes of the plans of a site that stand and are not over, the earliest first."""
     o = t.duty_override.c
     standing = (o.site == site, o.to_at > since, o.withdrawn_at.is_(None))
-    return load_records(c, Change, select(t.duty_override).where(*standing).order_by(o.from_at, o.id))
+    return load_records(c, DutyChange, select(t.duty_override).where(*standing).order_by(o.from_at, o.id))
 
 
 def find_team_of_change(c: Connection, site: str, number: int) -> str:
@@ -335,7 +335,7 @@ def join_days(rows: Iterable[Mapping[str, Any]], now: datetime) -> list[rota.Shi
 
 MOST: Final = 50  # of each kind of what is open
 LONGEST_NOTES: Final = 4000
-FIRST_LOOK: Final = timedelta(days=1)  # reports shown where no hand-over was ever signed
+FIRST_PERIOD: Final = timedelta(days=1)  # reports shown where no hand-over was ever signed
 _NO_NOTES: Final = Template("handover.no_notes", "write in the notes what who comes must know")
 _LONG_NOTES: Final = Template("handover.long_notes", "the notes are longer than {count} signs")
 _WAITS: Final = Template(
@@ -348,7 +348,7 @@ _NONE: Final = Template("handover.none", "site {site} has no hand-over {number}"
 _SIGNED: Final = Template("handover.signed_already", "hand-over {number} is signed already")
 _WITHDRAWN: Final = Template("handover.withdrawn_already", "hand-over {number} is withdrawn already")
 WELL: Final = ("ok", "unknown")
-Tell = Callable[[Connection, Sequence[Mapping[str, Any]]], Mapping[int, str]]
+Describe = Callable[[Connection, Sequence[Mapping[str, Any]]], Mapping[int, str]]
 """One sentence for each of some alerts, by their id."""
 
 
@@ -370,13 +370,13 @@ class Handover:
     withdrawn_at: datetime | None
 
 
-def gather_open(c: Connection, site: str, now: datetime, tell: Tell) -> dict[str, Any]:
+def gather_open(c: Connection, site: str, now: datetime, tell: Describe) -> dict[str, Any]:
     """What who comes must know: level, open alerts, sick instruments, work, and reports since the last hand-over.
 
     The reason of an alert is the sentence that `tell` has of it, else its own.
     """
     last = c.execute(select(func.max(t.duty_handover.c.signed_at)).where(t.duty_handover.c.site == site)).scalar()
-    since = last or now - FIRST_LOOK
+    since = last or now - FIRST_PERIOD
     status = load_view(c, "site_status", site=site)
     rows = [
         row
@@ -417,7 +417,7 @@ def gather_open(c: Connection, site: str, now: datetime, tell: Tell) -> dict[str
     }
 
 
-def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, tell: Tell) -> int:
+def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, tell: Describe) -> int:
     """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
 
     Args:

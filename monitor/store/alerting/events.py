@@ -17,7 +17,7 @@ from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
-from monitor.store.database.rows import add_row, spell_record
+from monitor.store.database.rows import add_row, record_to_dict
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.schema import tables as t
 
@@ -32,7 +32,7 @@ _EXPLAINS_NOTHING: Final = Template(
     "event.explains_nothing", "event {number} is '{kind}': it explains nothing, so there is nothing to confirm"
 )
 _CONFIRMED: Final = Template("event.confirmed_already", "event {number} is confirmed already by {names}")
-_ONE_WORD: Final = Template("event.one_word", "{name} has confirmed event {number} already; a second person is needed")
+_ONE_PERSON: Final = Template("event.one_word", "{name} has confirmed event {number} already; a second person is needed")
 _GONE: Final = Template("event.gone", "event {number} was withdrawn by {name} at {at}; add it anew in other words")
 
 
@@ -57,7 +57,7 @@ def add_event(
     """
     digest = _digest(item)
     told = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}
-    if not add_if_absent(c, t.site_event, {**spell_record(item), **told}):
+    if not add_if_absent(c, t.site_event, {**record_to_dict(item), **told}):
         return None
     number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
@@ -88,7 +88,7 @@ def find_event_kind(c: Connection, event_id: int, site: str) -> str:
 
 
 def _digest(item: SiteEvent) -> str:
-    facts = spell_record(item) | {"from_at": spell(item.from_at), "to_at": spell(item.to_at)}
+    facts = record_to_dict(item) | {"from_at": spell(item.from_at), "to_at": spell(item.to_at)}
     return digest_text(canonical_json(facts))
 
 
@@ -120,7 +120,7 @@ def confirm_event(
     if len(known) >= WORDS:
         raise RefusedError(_CONFIRMED(number=event_id, names=NameList(known, conjunction=True)))
     if any(is_same_person(name, actor.name) for name in known):
-        raise RefusedError(_ONE_WORD(name=actor.name, number=event_id))
+        raise RefusedError(_ONE_PERSON(name=actor.name, number=event_id))
     require_account(c, actor.name, site=row.site)
     if known:
         require_two(c, Actor(known[0]), actor, now)

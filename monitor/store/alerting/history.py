@@ -54,7 +54,7 @@ class PastAct:
 
 
 @dataclass(frozen=True, slots=True)
-class PastAlert:
+class AlertWithOutcome:
     """A real alert with what people said it was; None = nobody said."""
 
     id: int
@@ -146,7 +146,7 @@ def load_past_evaluations(c: Connection, site: str, from_at: datetime, to_at: da
     return [(r.at, r.trigger) for r in c.execute(query)]
 
 
-def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PastAlert]:
+def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[AlertWithOutcome]:
     """Real alerts of a site that stood at some time in [from_at, to_at], with their newest outcome."""
     a, e, u = t.alert.c, t.alert_event.c, t.alert_outcome.c
     query = select(t.alert).where(
@@ -156,7 +156,7 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
     for r in c.execute(query.order_by(a.raised_at, a.id)).all():
         over = c.execute(select(e.at).where(e.alert_id == r.id, e.to_level == 0).order_by(e.sequence).limit(1)).scalar()
         outcome = c.execute(select(u["class"]).where(u.alert_id == r.id).order_by(u.id.desc()).limit(1)).scalar()
-        found.append(PastAlert(r.id, r.ledger, r.key, r.peak_level, r.raised_at, over or r.closed_at, outcome))
+        found.append(AlertWithOutcome(r.id, r.ledger, r.key, r.peak_level, r.raised_at, over or r.closed_at, outcome))
     return found
 
 

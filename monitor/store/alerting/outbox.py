@@ -50,7 +50,7 @@ LONGEST_LEASE: Final = timedelta(minutes=5)
 CLOCK_MARGIN: Final = timedelta(minutes=1)  # beyond both: our own clock may have gone back a little since
 LONGEST_HOLD: Final = LONGEST_WAIT + CLOCK_MARGIN  # from its creation, which is sealed; then the row is not believed
 MOST_ATTEMPTS: Final = 1_000_000
-TOLD_WITHIN: Final = timedelta(days=1)  # before now; so many messages of an alarm that comes and goes were sent
+SENT_WITHIN: Final = timedelta(days=1)  # before now; so many messages of an alarm that comes and goes were sent
 _LEASE_EXPIRED: Final = Template("delivery.lease_expired", "lease expired before the outcome was known")
 _NO_LEASE: Final[dict[str, Any]] = {"lease_owner": None, "lease_until": None}
 _ANSWERED: Final = (AlertState.ACKNOWLEDGED, *PUT_ASIDE)
@@ -58,7 +58,7 @@ _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNO
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueuedMessage:
     """A message that is not sent yet, as the stages see it."""
 
     id: int
@@ -87,7 +87,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SentNotification:
     """One notification of an event, as the escalation sees it."""
 
     recipient: str
@@ -111,7 +111,7 @@ class OpenAlert:
     body: str
     urgent: bool
     raised_at: datetime
-    told: tuple[Told, ...]  # oldest first
+    told: tuple[SentNotification, ...]  # oldest first
     key: str = ""
     insists: bool = False  # the alarm that nobody confirmed another alert
     reached: Mapping[str, datetime] = field(default_factory=dict)  # by earlier events that nobody answered: since when
@@ -186,11 +186,11 @@ def old_channels(c: Connection, now: datetime) -> set[str]:
     return set(c.execute(_plan_old_channels(), {"before": now - LONGEST_HOLD}).scalars())
 
 
-def load_waiting(c: Connection, channel: str) -> list[Waiting]:
+def load_waiting(c: Connection, channel: str) -> list[QueuedMessage]:
     """All unsent messages of a channel, newest first (at most `BACKLOG_LIMIT`)."""
     n = notification
     query = (
-        select(*columns_of(Waiting, n), alert.c.state.label("alert_state"), alert.c.key)
+        select(*columns_of(QueuedMessage, n), alert.c.state.label("alert_state"), alert.c.key)
         .join(alert, alert.c.id == n.c.alert_id)
         .where(n.c.state.in_(WAITING), n.c.channel == channel)
         .order_by(n.c.id.desc())
@@ -199,13 +199,13 @@ def load_waiting(c: Connection, channel: str) -> list[Waiting]:
     tops = load_top_levels(c)
     return [
         # an order that ends a siren waits no more than one that starts it
-        Waiting(**r._mapping, urgent=traits_of(channel).orders or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
+        QueuedMessage(**r._mapping, urgent=traits_of(channel).orders or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
         for r in c.execute(query)
     ]
 
 
-def count_told(
-    c: Connection, waiting: Sequence[Waiting], channel: str, now: datetime
+def count_sent(
+    c: Connection, waiting: Sequence[QueuedMessage], channel: str, now: datetime
 ) -> Mapping[tuple[str, str, str], int]:
     """Messages that a channel sent within the day before of the alarms of health that wait, by site, key and recipient.
 
@@ -225,7 +225,7 @@ def count_told(
             a.key.in_({w.key for w in alarms}),
             a.peak_level < URGENT_HEALTH,
             n.channel == channel,
-            n.sent_at > now - TOLD_WITHIN,
+            n.sent_at > now - SENT_WITHIN,
         )
         .group_by(a.site, a.key, n.recipient)
     )
@@ -339,7 +339,7 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     covered = load_covered(c, row.id)
     if covered:
         key = c.execute(select(alert.c.key).where(alert.c.id == row.alert_id)).scalar_one()
-        own = read_record(Covered, row, key=key)
+        own = read_record(SupersededMessage, row, key=key)
         said = []
         # what is open and what is over are two causes
         for line in gather([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
@@ -359,7 +359,7 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Covered:
+class SupersededMessage:
     """A message that another one stands for."""
 
     id: int
@@ -371,16 +371,16 @@ class Covered:
     key: str
 
 
-def load_covered(c: Connection, notification_id: int) -> list[Covered]:
+def load_covered(c: Connection, notification_id: int) -> list[SupersededMessage]:
     """Messages that were superseded by this one, directly or through others, oldest first."""
     n = notification
-    found: dict[int, Covered] = {}
+    found: dict[int, SupersededMessage] = {}
     frontier = [notification_id]
     while frontier:
         mine = select(n, alert.c.key).join(alert, alert.c.id == n.c.alert_id)
         rows = c.execute(mine.where(n.c.superseded_by.in_(frontier))).all()
         frontier = [r.id for r in rows if r.id not in found]
-        found |= {r.id: read_record(Covered, r) for r in rows}
+        found |= {r.id: read_record(SupersededMessage, r) for r in rows}
     return [found[key] for key in sorted(found)]
 
 
@@ -409,11 +409,11 @@ def mark_failed(
 ) -> bool:
     """The channel did not take it: try again at `next_attempt_at`, or never when `permanent`. Secrets are taken out."""
     state = DeliveryState.FAILED_FINAL if permanent else DeliveryState.FAILED_RETRY
-    values = spell_error("last_error", error) | {"next_attempt_at": None if permanent else next_attempt_at}
+    values = make_error_columns("last_error", error) | {"next_attempt_at": None if permanent else next_attempt_at}
     return _move(c, notification_id, state, owner, **_NO_LEASE, **values)
 
 
-def spell_error(name: str, error: str | None) -> dict[str, Any]:
+def make_error_columns(name: str, error: str | None) -> dict[str, Any]:
     """What went wrong, as the columns of an update: without secrets, and not longer than is kept.
 
     >>> spell_error("last_error", "smtp://ada:pw@mail is away")["last_error"]
@@ -435,7 +435,7 @@ def postpone(c: Connection, notification_id: int, until: datetime, why: str) -> 
     return c.execute(query.values(next_attempt_at=until, **message_columns("last_error", why))).rowcount == 1
 
 
-class Failing(NamedTuple):
+class ChannelFailure(NamedTuple):
     """How a channel fails, by the messages that it did not take."""
 
     attempts: int  # of the one that was tried most often and waits
@@ -444,7 +444,7 @@ class Failing(NamedTuple):
     error: str | None  # of the newest
 
 
-def find_failing(c: Connection, channel: str) -> Failing:
+def find_failing(c: Connection, channel: str) -> ChannelFailure:
     """How a channel fails now."""
     n = notification.c
     failed = (DeliveryState.FAILED_RETRY, DeliveryState.FAILED_FINAL)
@@ -458,7 +458,7 @@ def find_failing(c: Connection, channel: str) -> Failing:
     )
     rows = c.execute(query).all()
     waiting = [row for row in rows if row.state == DeliveryState.FAILED_RETRY]
-    return Failing(
+    return ChannelFailure(
         max((row.attempts for row in waiting), default=0),
         min((row.queued_at for row in waiting), default=None),
         next((row.queued_at for row in rows if row.state == DeliveryState.FAILED_FINAL), None),
@@ -564,7 +564,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
             OpenAlert,
             rows[0],
             urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
-            told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
+            told=tuple(SentNotification(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
             insists=rows[0].key.startswith(UNCONFIRMED),
             reached=reached.get(number, {}),
             escalated_to=frozenset(escalated_to.get(number, ())),
@@ -616,7 +616,7 @@ def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: st
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredMessage:
     """A delivered message, and what a person did with its alert afterwards."""
 
     notification_id: int
@@ -627,7 +627,7 @@ class Answered:
     via: str | None  # the way: `command` or `page`
 
 
-def load_answered(c: Connection, since: datetime) -> list[Answered]:
+def load_answered(c: Connection, since: datetime) -> list[AnsweredMessage]:
     """Delivered messages on whose alert a person acted afterwards (since an instant), the first act first.
 
     Whether the person is the recipient of the message, only the site file knows.
@@ -642,7 +642,7 @@ def load_answered(c: Connection, since: datetime) -> list[Answered]:
         )
         .order_by(e.id, n.id)
     )
-    return load_records(c, Answered, query)
+    return load_records(c, AnsweredMessage, query)
 
 
 def mark_confirmed(c: Connection, notification_id: int, at: datetime, by: str, via: str | None) -> bool:
@@ -690,7 +690,7 @@ def note_try(
 ) -> None:
     """Keep what became of a digest; `error` is None when the channel took it."""
     d = t.digest.c
-    values = {"channel": channel, "at": now, "state": SENT if error is None else FAILED, **spell_error("error", error)}
+    values = {"channel": channel, "at": now, "state": SENT if error is None else FAILED, **make_error_columns("error", error)}
     mine = (d.site == site, d.recipient == recipient, d.day == day)
     changed = c.execute(update(t.digest).where(*mine).values(**values, attempts=d.attempts + 1)).rowcount
     if not changed:

@@ -155,7 +155,7 @@ def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_
         .order_by(m.at.desc())
         .limit(ROWS_MOST)
     ).all()
-    return [_spell(row) for row in reversed(rows)]
+    return [_format_row(row) for row in reversed(rows)]
 
 
 def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[str, Any]]:
@@ -204,13 +204,13 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
     for row in c.execute(
         select(w.series_id, *(w[n] for n in names)).where(w.id.in_(standing)).order_by(w.method.desc())
     ):  # the one by inverse velocity first: it is the one that may vote
-        windows.setdefault(row.series_id, {n: v for n, v in _spell(row).items() if n != "series_id"})
+        windows.setdefault(row.series_id, {n: v for n, v in _format_row(row).items() if n != "series_id"})
     unknown = [(r.series_id, r.at) for r in rows if r.stage == UNKNOWN]
     states = c.execute(select(m.series_id, m.state).where(tuple_(m.series_id, m.at).in_(unknown))) if unknown else ()
     last_stages = {row.series_id: (row.state.get("stage") or {}).get("stage") for row in states}
     found: dict[str, list[dict[str, Any]]] = {}
     for r in rows:
-        facts = {k: v for k, v in _spell(r).items() if k != "site"}
+        facts = {k: v for k, v in _format_row(r).items() if k != "site"}
         stage = last_stages.get(r.series_id) if r.stage == UNKNOWN else r.stage
         found.setdefault(r.site, []).append({**facts, "window": windows.get(r.series_id), "last_stage": stage})
     return found
@@ -242,8 +242,8 @@ def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_a
         .order_by(w.data_until.desc(), w.id.desc())
         .limit(ROWS_MOST)
     ).all()
-    return [_spell(row) for row in reversed(rows)]
+    return [_format_row(row) for row in reversed(rows)]
 
 
-def _spell(row: Any) -> dict[str, Any]:
+def _format_row(row: Any) -> dict[str, Any]:
     return {k: spell(v) if isinstance(v, datetime) else v for k, v in gather(row._mapping).items()}  # noqa: SLF001

@@ -28,7 +28,7 @@ _FIRST: Final = text(
 )
 _RENEW: Final = text(f"UPDATE {LEASE} SET renewed_at = clock_timestamp() WHERE fence = :fence")  # noqa: S608
 _HOLD: Final = text(f"SELECT 1 FROM {LEASE} WHERE fence = :fence FOR KEY SHARE")  # noqa: S608
-_LOOK: Final = text(
+_READ_LEASE: Final = text(
     "SELECT fence, holder, session, taken_at,"  # noqa: S608  while the server was away nobody could renew it
     " extract(epoch FROM clock_timestamp() - greatest(renewed_at, pg_postmaster_start_time())) AS idle_s"
     f" FROM {LEASE}"
@@ -91,7 +91,7 @@ class CoreTurn:
         with translated():
             make_turns(self._engine)
             with self._engine.connect() as c:
-                row = c.execute(_LOOK).first()
+                row = c.execute(_READ_LEASE).first()
         return None if row is None else Lease(row.fence, row.holder, row.session, row.taken_at, float(row.idle_s))
 
     def take_over(self) -> bool:

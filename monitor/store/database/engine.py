@@ -48,7 +48,7 @@ def patient(seconds: float = PATIENCE_S) -> Iterator[None]:
         _patience.reset(before)
 
 
-class _Turnstile:
+class _WriterQueue:
     """One writer at a time inside a process: an urgent one (ingest) first, the others in the order they came."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Database:
         self.url = parsed
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.session = session
-        self._turnstile = _Turnstile()
+        self._turnstile = _WriterQueue()
         self.closed_because: str | None = None  # why nothing may be written by this object (yet)
         self.guard: Callable[[Connection], None] | None = None  # raises where a transaction may not be written any more
         self.holds: Callable[[], bool] = lambda: True  # whether what goes out to people and brokers is ours to send

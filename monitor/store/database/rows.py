@@ -40,7 +40,7 @@ def columns_of(kind: type[Any], table: Table) -> list[ColumnElement[Any]]:
     return [k for k in table.c if k.name in named]
 
 
-def spell_record(record: Any) -> dict[str, Any]:
+def record_to_dict(record: Any) -> dict[str, Any]:
     """The fields of a record by name; what they hold is not copied."""
     return {f.name: getattr(record, f.name) for f in fields(record)}
 
@@ -96,12 +96,12 @@ def insert_rows(c: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *,
     arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
     done = c.exec_driver_sql(
         f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}){passed}",  # noqa: S608 - names of ours
-        tuple(_spell(kind, column) for kind, column in zip(columns.values(), zip(*rows, strict=True), strict=True)),
+        tuple(_to_list(kind, column) for kind, column in zip(columns.values(), zip(*rows, strict=True), strict=True)),
     )
     return int(done.rowcount)
 
 
-def spell_message(text: str | None) -> tuple[str | None, str | None, str | None]:
+def message_to_cells(text: str | None) -> tuple[str | None, str | None, str | None]:
     """A text as its three cells; two stay empty where it is no message.
 
     >>> spell_message("by hand")
@@ -118,7 +118,7 @@ def _find_type(column: Column[Any]) -> str:
     return next((name for kind, name in types if isinstance(column.type, kind)), "text")
 
 
-def _spell(kind: str, column: tuple[Any, ...]) -> list[Any]:
+def _to_list(kind: str, column: tuple[Any, ...]) -> list[Any]:
     """One column as a list of the driver, which takes no whole numbers beside others."""
     return [None if x is None else float(x) for x in column] if kind == "float8" else list(column)
 

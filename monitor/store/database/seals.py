@@ -33,7 +33,7 @@ Rows = dict[Key, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedTable:
     """A table whose rows are sealed.
 
     Attributes:
@@ -77,39 +77,39 @@ def _leave(*columns: str) -> frozenset[str]:
 SEALED: Final = {
     one.table.name: one
     for one in (
-        Sealed(t.alert),
-        Sealed(t.alert_event, only_added=True),
-        Sealed(t.alert_outcome, only_added=True),
-        Sealed(
+        SealedTable(t.alert),
+        SealedTable(t.alert_event, only_added=True),
+        SealedTable(t.alert_outcome, only_added=True),
+        SealedTable(
             t.notification,
             _leave("attempts", "undelivered", "next_attempt_at", "last_error", "lease_owner", "lease_until"),
         ),
-        Sealed(t.decision, _leave("evidence"), only_added=True),
-        Sealed(t.site_state, frozenset(t.site_state.c.keys()) - {"site", "level", "level_source", "since"}),
-        Sealed(t.user_account),
-        Sealed(t.api_token),
-        Sealed(t.first_signature),
-        Sealed(t.second_factor, _leave("last_step")),
-        Sealed(t.recovery_code),
-        Sealed(t.config_version, _leave("source"), only_added=True),
-        Sealed(t.site_event),
-        Sealed(t.event_confirmation),
-        Sealed(t.report),
-        Sealed(t.photo, _leave("picture", "small"), only_added=True),
-        Sealed(t.offset_entry),
-        Sealed(t.maintenance),
-        Sealed(t.site_proposal, _leave("source")),
-        Sealed(t.drill),
-        Sealed(t.duty_rota, only_added=True),
-        Sealed(t.duty_override),
-        Sealed(t.duty_handover),
-        Sealed(t.footprint_review, _leave("geometry"), only_added=True),
-        Sealed(t.scene_outline, _leave("min_lon", "min_lat", "max_lon", "max_lat")),  # they follow from its geometry
-        Sealed(t.model_transition, only_added=True),
-        Sealed(t.anomaly_label, only_added=True),
-        Sealed(t.anomaly_budget, only_added=True),
-        Sealed(t.model_proof, only_added=True),
-        Sealed(t.issued_report, _leave("facts"), only_added=True),
+        SealedTable(t.decision, _leave("evidence"), only_added=True),
+        SealedTable(t.site_state, frozenset(t.site_state.c.keys()) - {"site", "level", "level_source", "since"}),
+        SealedTable(t.user_account),
+        SealedTable(t.api_token),
+        SealedTable(t.first_signature),
+        SealedTable(t.second_factor, _leave("last_step")),
+        SealedTable(t.recovery_code),
+        SealedTable(t.config_version, _leave("source"), only_added=True),
+        SealedTable(t.site_event),
+        SealedTable(t.event_confirmation),
+        SealedTable(t.report),
+        SealedTable(t.photo, _leave("picture", "small"), only_added=True),
+        SealedTable(t.offset_entry),
+        SealedTable(t.maintenance),
+        SealedTable(t.site_proposal, _leave("source")),
+        SealedTable(t.drill),
+        SealedTable(t.duty_rota, only_added=True),
+        SealedTable(t.duty_override),
+        SealedTable(t.duty_handover),
+        SealedTable(t.footprint_review, _leave("geometry"), only_added=True),
+        SealedTable(t.scene_outline, _leave("min_lon", "min_lat", "max_lon", "max_lat")),  # they follow from its geometry
+        SealedTable(t.model_transition, only_added=True),
+        SealedTable(t.anomaly_label, only_added=True),
+        SealedTable(t.anomaly_budget, only_added=True),
+        SealedTable(t.model_proof, only_added=True),
+        SealedTable(t.issued_report, _leave("facts"), only_added=True),
     )
 }
 
@@ -163,7 +163,7 @@ class Sealing:
         elif name not in self._floors:
             self._floors[name] = c.execute(select(func.max(key))).scalar() or 0
 
-    def _note(self, c: Connection, sealed: Sealed, wanted: Any, absent: Iterable[Key]) -> None:
+    def _note(self, c: Connection, sealed: SealedTable, wanted: Any, absent: Iterable[Key]) -> None:
         rows = c.execute(select(*sealed.columns).where(wanted).with_for_update())
         known = self._before.setdefault(sealed.table.name, {})
         for key, digest in {**dict.fromkeys(absent), **_digest_all(sealed, rows)}.items():
@@ -248,7 +248,7 @@ def find_unsealed(c: Connection) -> Iterator[str]:
             yield GoneRow(f"{name}: the row is gone; audit entry {entry_id} has it")
 
 
-def _changes(c: Connection, sealed: Sealed, before: Mapping[Key, str | None]) -> dict[Key, str | None]:
+def _changes(c: Connection, sealed: SealedTable, before: Mapping[Key, str | None]) -> dict[Key, str | None]:
     found: dict[Key, str] = {}
     keys = list(before)
     for start in range(0, len(keys), AT_ONCE):
@@ -257,18 +257,18 @@ def _changes(c: Connection, sealed: Sealed, before: Mapping[Key, str | None]) ->
     return {key: found.get(key) for key, digest in before.items() if found.get(key) != digest}
 
 
-def _digest_each(sealed: Sealed, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:
+def _digest_each(sealed: SealedTable, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:
     name, keys = sealed.table.name, [key.name for key in sealed.keys]
     for row in rows:
         said = row._mapping  # noqa: SLF001 - the public name of a row's mapping
         yield tuple(said[key] for key in keys), digest_row(name, said)
 
 
-def _digest_all(sealed: Sealed, rows: Iterable[Any]) -> Rows:
+def _digest_all(sealed: SealedTable, rows: Iterable[Any]) -> Rows:
     return dict(_digest_each(sealed, rows))
 
 
-def _stream(c: Connection, sealed: Sealed) -> Iterator[Any]:
+def _stream(c: Connection, sealed: SealedTable) -> Iterator[Any]:
     asked = select(*sealed.columns).order_by(*sealed.keys).execution_options(yield_per=2000)
     with c.execute(asked) as rows:  # who has heard enough leaves no cursor open in the server
         yield from rows

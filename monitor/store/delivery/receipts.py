@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, update
 
 from monitor.domain.alert import DeliveryState
 from monitor.logs import redact
-from monitor.store.alerting.outbox import ERROR_LIMIT, spell_error
+from monitor.store.alerting.outbox import ERROR_LIMIT, make_error_columns
 from monitor.store.database.rows import add_row
 from monitor.store.schema.tables import channel_test, notification
 
@@ -43,7 +43,7 @@ def note_received(c: Connection, notification_id: int, said: str, now: datetime)
     return c.execute(row.values(received_at=now, provider_said=said[:_LONGEST])).rowcount == 1
 
 
-def note_said(c: Connection, notification_id: int, said: str) -> None:
+def note_progress(c: Connection, notification_id: int, said: str) -> None:
     """A word on the way that decides nothing: `sent`, `ringing`."""
     n = notification
     row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
@@ -67,7 +67,7 @@ def mark_undelivered(c: Connection, notification_id: int, said: str, why: str, n
         "provider_said": said[:_LONGEST],
         "undelivered": n.c.undelivered + 1,
         "next_attempt_at": None if state is DeliveryState.FAILED_FINAL else now + AGAIN,
-        **spell_error("last_error", why),
+        **make_error_columns("last_error", why),
     }
     return c.execute(row.values(**values)).rowcount == 1
 
@@ -81,7 +81,7 @@ def note_test(c: Connection, provider_id: str, said: str, now: datetime, *, good
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class ChannelTests:
     """How the tests of a channel went."""
 
     channel: str
@@ -115,7 +115,7 @@ def has_answered(c: Connection, number: int) -> bool:
     return c.execute(select(channel_test.c.received_at).where(channel_test.c.id == number)).scalar() is not None
 
 
-def load_tested(c: Connection, channels: Iterable[str]) -> dict[str, Tested]:
+def load_tested(c: Connection, channels: Iterable[str]) -> dict[str, ChannelTests]:
     """By channel how its tests went; a channel that was never tested is missing."""
     t = channel_test.c
     wanted = sorted(set(channels))
@@ -125,6 +125,6 @@ def load_tested(c: Connection, channels: Iterable[str]) -> dict[str, Tested]:
     good = {row[0]: row[1] for row in c.execute(newest_good)}
     newest = {row.id: row for row in c.execute(select(channel_test).where(t.id.in_([row[2] for row in spans])))}
     return {
-        channel: Tested(channel, first_at, newest[last_id].at, good.get(channel), newest[last_id].found)
+        channel: ChannelTests(channel, first_at, newest[last_id].at, good.get(channel), newest[last_id].found)
         for channel, first_at, last_id in spans
     }

@@ -16,7 +16,7 @@ from monitor.domain.instruments.watched import Group, list_groups
 from monitor.domain.observation import is_fit
 from monitor.domain.site import Site
 from monitor.store.alerting.maintenance import load_maintenance_between
-from monitor.store.database.rows import insert_rows, spell_message
+from monitor.store.database.rows import insert_rows, message_to_cells
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.store.schema import tables as t
 from monitor.store.schema.tables import anomaly, series
@@ -46,7 +46,7 @@ class AnomalyRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldAnomaly:
     """A series that is still strange and was not alerted of again: it is taken for the same happening.
 
     Attributes:
@@ -76,7 +76,7 @@ def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> i
     """Add scores; an epoch is scored once per detector. Returns how many were new."""
     spelled, scored_at = {at: spell(at) for at in {row.at for row in rows}}, spell(now)  # most rows have the same
     values = [
-        (r.series_id, spelled[r.at], *_CELLS(r), scored_at, r.factor, *spell_message(r.compared_with)) for r in rows
+        (r.series_id, spelled[r.at], *_CELLS(r), scored_at, r.factor, *message_to_cells(r.compared_with)) for r in rows
     ]
     return insert_rows(c, t.anomaly, values, unless_there=True)
 
@@ -115,7 +115,7 @@ def latest_scored_at(c: Connection, site: str, detector: str) -> datetime | None
     return value
 
 
-def load_held(c: Connection, site: str, since: datetime, now: datetime) -> list[Held]:
+def load_held(c: Connection, site: str, since: datetime, now: datetime) -> list[HeldAnomaly]:
     """What was held back since an instant of each series and detector, where no alert came after it; newest first."""
     a, told = anomaly.c, dict[str, dict[int, datetime]]()
     rows = c.execute(
@@ -130,7 +130,7 @@ def load_held(c: Connection, site: str, since: datetime, now: datetime) -> list[
             told[r.detector] = latest_by_series(c, site, r.detector, told=(since - ECHO, now))
         told_at = told[r.detector].get(r.series_id)
         if told_at is None or told_at < r.at:
-            found.append(Held(r.station, r.quantity, r.detector, r.at, r.score / r.threshold, r.kind, told_at))
+            found.append(HeldAnomaly(r.station, r.quantity, r.detector, r.at, r.score / r.threshold, r.kind, told_at))
     return sorted(found, key=lambda one: (one.at, one.station, one.quantity), reverse=True)
 
 

@@ -28,13 +28,13 @@ from monitor.store.schema import tables as t
 
 _NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
 _RATE: Final = Template("budget.rate", "{value} ({low} to {high}) false alarms per sensor-month")
-LOOK_BACK: Final = timedelta(seconds=correction.LOOK_BACK_S)
+MEASURED_SPAN: Final = timedelta(seconds=correction.LOOK_BACK_S)
 GAP: Final = timedelta(seconds=RUN_GAP_S)  # scores closer than that are one alarm, as the budget counts
 PERSON: Final = "person"
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class BudgetMeasurement:
     """What one detector did in a time.
 
     Attributes:
@@ -110,20 +110,20 @@ def list_counted(site: Site) -> list[str]:
     return [d for d in site.anomaly.detectors if d not in CHECKS]
 
 
-def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime | None = None) -> list[Measured]:
+def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime | None = None) -> list[BudgetMeasurement]:
     """Every detector of the site that has a threshold, over the last 180 days or since an instant.
 
     What a person said of a factor begins the time anew: labels of before it are forgotten. Series of other groups than
     the motion do not count: their thresholds have no factor.
     """
     newest = load_newest(c, site.id)
-    spans = load_sick_spans(c, site, since or now - LOOK_BACK, now)
+    spans = load_sick_spans(c, site, since or now - MEASURED_SPAN, now)
     groups = list_groups(site, load_ids(c, site.id))
     others = frozenset(one.series_id for group in groups if group.name != MOTION for one in group.series)
     found = []
     for detector in list_counted(site):
         last = newest.get(detector)
-        begin = since or now - LOOK_BACK
+        begin = since or now - MEASURED_SPAN
         if since is None and (acted := _find_last_act(c, site.id, detector)) is not None:
             begin = max(begin, acted)
         alarms, places, known = _load_alarms(c, site, detector, begin, now, spans, others)
@@ -131,7 +131,7 @@ def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime 
         epochs = sum(n for i, n in counted.items() if i not in others)
         months = epochs * (site.watched_step_s or 0.0) / MONTH_S
         factor = 1.0 if last is None else float(last.factor)
-        found.append(Measured(detector, begin, now, months, alarms, places, known, 0.0, factor))
+        found.append(BudgetMeasurement(detector, begin, now, months, alarms, places, known, 0.0, factor))
     shares = correction.share_budget(site.anomaly.budget_per_sensor_month, {m.detector: m.alarms for m in found})
     return [replace(m, budget=shares[m.detector]) for m in found]
 
@@ -186,7 +186,7 @@ def _find_last_act(c: Connection, site: str, detector: str) -> datetime | None:
 def add_budget(
     c: Connection,
     site: str,
-    measured: Measured,
+    measured: BudgetMeasurement,
     factor: float,
     reason: str,
     actor: Actor,
@@ -207,7 +207,7 @@ def add_budget(
 
 def set_factor(
     c: Connection, site: Site, detector: str, factor: float, actor: Actor, reason: str, now: datetime
-) -> Measured:
+) -> BudgetMeasurement:
     """A person puts a threshold back, or elsewhere within the bounds; what was said before it counts no more.
 
     Raises:

@@ -271,7 +271,7 @@ def _list_believed(c: Connection, site: Site, series_ids: Collection[int], now: 
 
 
 @dataclass(frozen=True, slots=True)
-class Dismissed:
+class DismissedAlarms:
     """What was dismissed of a series.
 
     Attributes:
@@ -285,12 +285,12 @@ class Dismissed:
     standing: Mapping[str, datetime]
 
 
-def load_dismissed(c: Connection, site: Site, since: datetime, now: datetime) -> dict[int, Dismissed]:
+def load_dismissed(c: Connection, site: Site, since: datetime, now: datetime) -> dict[int, DismissedAlarms]:
     """What was dismissed of each series of a site, without those of which nothing was."""
     k, s = t.anomaly_label.c, t.series.c
     query = select(k.series_id).join(t.series, s.id == k.series_id)
     ids = set(c.execute(query.where(s.site == site.id, k.verdict == DISMISSED, k.to_at > since)).scalars())
-    found: dict[int, Dismissed] = {}
+    found: dict[int, DismissedAlarms] = {}
     standing: dict[int, dict[str, datetime]] = {}
     for run in load_runs(c, site, since, now, ids) if ids else ():
         before = standing.setdefault(run.series_id, {})
@@ -298,7 +298,7 @@ def load_dismissed(c: Connection, site: Site, since: datetime, now: datetime) ->
             stuck = max(run.label.at, run.to_at) if STUCK in run.detectors else None
             if stuck is None and run.series_id in found:
                 stuck = found[run.series_id].stuck
-            found[run.series_id] = Dismissed(run.to_at, stuck, dict(before))
+            found[run.series_id] = DismissedAlarms(run.to_at, stuck, dict(before))
         else:
             before.update(run.newest)
     return found

@@ -10,14 +10,14 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from forecasting.message import message_columns
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
-from monitor.store.database.rows import add_row, insert_rows, read_record, spell_message, spell_record
-from monitor.store.readings.points import AskedSet, list_newest_deliveries
+from monitor.store.database.rows import add_row, insert_rows, read_record, message_to_cells, record_to_dict
+from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
 
 @dataclass(frozen=True, slots=True)
-class AskedLook(AskedSet):
+class ScanRequest(PointSetRequest):
     """What a look looks at: with this alone it can be made again.
 
     Attributes:
@@ -45,7 +45,7 @@ class PointAnomaly:
 
 
 @dataclass(frozen=True, slots=True)
-class PointHappening:
+class PointEvent:
     """One cause, and the strongest of its points."""
 
     number: int
@@ -67,7 +67,7 @@ class PointHappening:
 
 
 @dataclass(frozen=True, slots=True)
-class PointLook:
+class ScanResult:
     """What a look found; `reason` says why nothing was looked at, and is empty where it was."""
 
     newest_at: datetime | None
@@ -81,25 +81,25 @@ class PointLook:
     thresholds: Mapping[str, Mapping[str, float]]
     digest: str
     reason: str
-    happenings: tuple[PointHappening, ...] = ()
+    happenings: tuple[PointEvent, ...] = ()
 
 
-class KeptLook(NamedTuple):
+class StoredScan(NamedTuple):
     """A stored look: what it looked at, and what it found."""
 
     id: int
-    asked: AskedLook
-    found: PointLook
+    asked: ScanRequest
+    found: ScanResult
 
 
-def list_due(c: Connection, site: str) -> list[AskedLook]:
+def list_due(c: Connection, site: str) -> list[ScanRequest]:
     """The sets of a site of which something came in since they were looked at."""
     k = t.point_look.c
     looked = select(k.point_set_id, func.max(k.delivery_id).label("id")).where(k.site == site).group_by(k.point_set_id)
     due = []
     for one in list_newest_deliveries(c, site, looked):
         after_point_id, from_at = _find_before(c, one.point_set_id)
-        due.append(AskedLook(**asdict(one), after_point_id=after_point_id, from_at=from_at))
+        due.append(ScanRequest(**asdict(one), after_point_id=after_point_id, from_at=from_at))
     return due
 
 
@@ -111,30 +111,30 @@ def _find_before(c: Connection, set_id: int) -> tuple[int, datetime | None]:
     return (0, None) if row is None else (row[0], row[1])
 
 
-def add_look(c: Connection, asked: AskedLook, found: PointLook, now: datetime) -> bool:
+def add_scan(c: Connection, asked: ScanRequest, found: ScanResult, now: datetime) -> bool:
     """Keep a look; False where another process has looked at the same delivery meanwhile."""
-    row = spell_record(found) | spell_record(asked) | {"looked_at": now, "happenings": len(found.happenings)}
+    row = record_to_dict(found) | record_to_dict(asked) | {"looked_at": now, "happenings": len(found.happenings)}
     row = {name: value for name, value in row.items() if name in t.point_look.c}
     kept = c.execute(upsert(c, t.point_look).values(row).on_conflict_do_nothing().returning(t.point_look.c.id)).first()
     if kept is None:
         return False
     anomalies = []
     for one in found.happenings:
-        values = {n: v for n, v in spell_record(one).items() if n != "members"}
+        values = {n: v for n, v in record_to_dict(one).items() if n != "members"}
         made = add_row(c, t.point_happening, **values, point_look_id=kept.id)
-        anomalies += [spell_record(member) | {"point_happening_id": made} for member in one.members]
+        anomalies += [record_to_dict(member) | {"point_happening_id": made} for member in one.members]
     if anomalies:
         c.execute(insert(t.point_anomaly), anomalies)
     return True
 
 
-def load_looks(c: Connection, site: str, most: int = 20) -> list[KeptLook]:
+def load_looks(c: Connection, site: str, most: int = 20) -> list[StoredScan]:
     """The newest looks at the sets of a site, newest first."""
     k = t.point_look.c
     return _load(c, _select_looks().where(k.site == site).order_by(k.id.desc()).limit(most))
 
 
-def load_look(c: Connection, look_id: int) -> KeptLook:
+def load_scan(c: Connection, look_id: int) -> StoredScan:
     """One look.
 
     Raises:
@@ -151,25 +151,25 @@ def _select_looks() -> Select[Any]:
     return select(t.point_look, s.name, s.unit).join(t.point_set, s.id == t.point_look.c.point_set_id)
 
 
-def _load(c: Connection, query: Select[Any]) -> list[KeptLook]:
+def _load(c: Connection, query: Select[Any]) -> list[StoredScan]:
     looks = c.execute(query).all()
     happenings = _load_happenings(c, [r.id for r in looks])
     return [
-        KeptLook(r.id, read_record(AskedLook, r), read_record(PointLook, r, happenings=tuple(happenings.get(r.id, ()))))
+        StoredScan(r.id, read_record(ScanRequest, r), read_record(ScanResult, r, happenings=tuple(happenings.get(r.id, ()))))
         for r in looks
     ]
 
 
-def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointHappening]]:
+def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointEvent]]:
     h, a = t.point_happening.c, t.point_anomaly.c
     rows = c.execute(select(t.point_happening).where(h.point_look_id.in_(looks)).order_by(h.point_look_id, h.number))
     members: dict[int, list[PointAnomaly]] = {}
     joined = select(t.point_anomaly).join(t.point_happening, h.id == a.point_happening_id)
     for row in c.execute(joined.where(h.point_look_id.in_(looks)).order_by(a.at, a.point_id)):
         members.setdefault(row.point_happening_id, []).append(read_record(PointAnomaly, row))
-    found: dict[int, list[PointHappening]] = {}
+    found: dict[int, list[PointEvent]] = {}
     for row in rows:
-        one = read_record(PointHappening, row, members=tuple(members.get(row.id, ())))
+        one = read_record(PointEvent, row, members=tuple(members.get(row.id, ())))
         found.setdefault(row.point_look_id, []).append(one)
     return found
 
@@ -212,7 +212,7 @@ class PointIssue:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class IssueTotals:
     """What came of an issue: points with and without a forecast, and the digest of its rules and of every number."""
 
     points: int
@@ -220,18 +220,18 @@ class Ended:
     digest: str
 
 
-def list_unforecast(c: Connection, site: str) -> list[AskedSet]:
+def list_unforecast(c: Connection, site: str) -> list[PointSetRequest]:
     """The sets of a site of which something came in since they were forecast to the end."""
     i = t.point_issue.c
     ended = select(i.point_set_id, func.max(i.delivery_id).label("id")).where(i.site == site, i.ended_at.is_not(None))
     return list_newest_deliveries(c, site, ended.group_by(i.point_set_id))
 
 
-def open_issue(c: Connection, asked: AskedSet, found: PointIssue, now: datetime) -> int:
+def open_issue(c: Connection, asked: PointSetRequest, found: PointIssue, now: datetime) -> int:
     """Begin an issue, or go on with one of the same delivery that did not end; returns its id."""
     i, h = t.point_issue.c, t.point_issue_horizon
     row = {
-        **{name: value for name, value in spell_record(asked).items() if name in t.point_issue.c},
+        **{name: value for name, value in record_to_dict(asked).items() if name in t.point_issue.c},
         "issued_at": now,
         "newest_at": found.newest_at,
         "step_s": found.step_s,
@@ -263,7 +263,7 @@ def save_forecasts(
         rows: value, middles, halves, horizons on a line and reason of each.
     """
     clear_forecasts(c, set_id, ids)
-    told = [(point, issue_id, *row[:-1], *spell_message(row[-1])) for point, row in zip(ids, rows, strict=True)]
+    told = [(point, issue_id, *row[:-1], *message_to_cells(row[-1])) for point, row in zip(ids, rows, strict=True)]
     insert_rows(c, t.point_forecast, told)
 
 
@@ -274,9 +274,9 @@ def clear_forecasts(c: Connection, set_id: int, ids: Sequence[int]) -> None:
     c.execute(delete(t.point_forecast).where(t.point_forecast.c.point_id.in_(mine)))
 
 
-def end_issue(c: Connection, issue_id: int, found: Ended, now: datetime) -> None:
+def end_issue(c: Connection, issue_id: int, found: IssueTotals, now: datetime) -> None:
     """Every point is through."""
-    c.execute(update(t.point_issue).where(t.point_issue.c.id == issue_id).values(**spell_record(found), ended_at=now))
+    c.execute(update(t.point_issue).where(t.point_issue.c.id == issue_id).values(**record_to_dict(found), ended_at=now))
 
 
 def load_newest_issues(c: Connection, site: str) -> list[dict[str, Any]]:
@@ -312,7 +312,7 @@ def load_largest(c: Connection, site: str, most: int) -> list[dict[str, Any]]:
     return found
 
 
-def load_asked(c: Connection, issue_id: int) -> tuple[AskedSet, str]:
+def load_scan_request(c: Connection, issue_id: int) -> tuple[PointSetRequest, str]:
     """What an issue read, and its digest.
 
     Raises:
@@ -326,4 +326,4 @@ def load_asked(c: Connection, issue_id: int) -> tuple[AskedSet, str]:
     ).first()
     if row is None:
         raise NotFoundError(f"there is no issue of points with the number {issue_id}")
-    return read_record(AskedSet, row), row.digest
+    return read_record(PointSetRequest, row), row.digest

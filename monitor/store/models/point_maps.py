@@ -11,9 +11,9 @@ from sqlalchemy import Connection, delete, func, select
 from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError
-from monitor.store.database.rows import insert_rows, load_records, save_rows, spell_record
-from monitor.store.readings.point_rates import Box, Fitted, PointRate, fit_points, points_in
-from monitor.store.readings.points import AskedSet, list_newest_deliveries
+from monitor.store.database.rows import insert_rows, load_records, save_rows, record_to_dict
+from monitor.store.readings.point_rates import Box, PointTrend, PointRate, fit_points, points_in
+from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema import tables as t
 
 POINTS_MOST: Final = 4000  # of a view; where it holds more, squares are drawn
@@ -24,7 +24,7 @@ BLOCK: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class SetOfPoints:
+class PointSetMap:
     """A set of a site, and what its map was made of; `delivery_id` is None while there is none.
 
     Attributes:
@@ -67,7 +67,7 @@ class Square:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class MapView:
     """What a view shows: points or squares, never both, and how many points lie there."""
 
     points: tuple[PointRate, ...]
@@ -76,7 +76,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class PointMap:
     """What a map was made of, beside its squares."""
 
     points: int
@@ -97,13 +97,13 @@ def find_sides(level: int, squash: float) -> tuple[float, float]:
     return width, width * squash
 
 
-def list_due(c: Connection, site: str) -> list[AskedSet]:
+def list_due(c: Connection, site: str) -> list[PointSetRequest]:
     """The sets of a site of which something came in since their map was made."""
     m = t.point_map.c
     return list_newest_deliveries(c, site, select(m.point_set_id, m.delivery_id.label("id")))
 
 
-def save_rates(c: Connection, lines: Mapping[int, Fitted]) -> None:
+def save_rates(c: Connection, lines: Mapping[int, PointTrend]) -> None:
     """Put the lines of some points in the place of the earlier ones."""
     c.execute(delete(t.point_rate).where(t.point_rate.c.point_id.in_(list(lines))))
     rows = [
@@ -113,7 +113,7 @@ def save_rates(c: Connection, lines: Mapping[int, Fitted]) -> None:
     insert_rows(c, t.point_rate, rows)
 
 
-def stream_rates(c: Connection, asked: AskedSet) -> Iterator[Sequence[tuple[float, float, float | None]]]:
+def stream_rates(c: Connection, asked: PointSetRequest) -> Iterator[Sequence[tuple[float, float, float | None]]]:
     """Latitude, longitude and rate of all points that were asked for, block by block."""
     p, r = t.point.c, t.point_rate.c
     last = 0
@@ -131,7 +131,7 @@ def stream_rates(c: Connection, asked: AskedSet) -> Iterator[Sequence[tuple[floa
         yield [(row[1], row[2], row[3]) for row in rows]
 
 
-def clear_squares(c: Connection, asked: AskedSet, *, keep: int | None) -> None:
+def clear_squares(c: Connection, asked: PointSetRequest, *, keep: int | None) -> None:
     """Take away the squares of all deliveries of a set but one."""
     d = t.point_delivery.c
     ours = select(d.id).where(d.point_set_id == asked.point_set_id, d.id != (keep or 0))
@@ -149,13 +149,13 @@ def save_squares(c: Connection, delivery_id: int, squares: Sequence[Square]) -> 
     insert_rows(c, t.point_square, [(delivery_id, *astuple(one)) for one in squares])
 
 
-def save_map(c: Connection, asked: AskedSet, drawn: Drawn, now: datetime) -> None:
+def save_map(c: Connection, asked: PointSetRequest, drawn: PointMap, now: datetime) -> None:
     """From now on the map of a set is this one."""
     of = {name: getattr(asked, name) for name in ("point_set_id", "delivery_id", "known_at")}
-    save_rows(c, t.point_map, [{**of, **spell_record(drawn), "made_at": now}])
+    save_rows(c, t.point_map, [{**of, **record_to_dict(drawn), "made_at": now}])
 
 
-def list_sets(c: Connection, site: str) -> dict[str, SetOfPoints]:
+def list_sets(c: Connection, site: str) -> dict[str, PointSetMap]:
     """The sets of a site by name."""
     s, m = t.point_set.c, t.point_map.c
     query = (
@@ -164,16 +164,16 @@ def list_sets(c: Connection, site: str) -> dict[str, SetOfPoints]:
         .where(s.site == site)
         .order_by(s.name)
     )
-    return {row.name: row for row in load_records(c, SetOfPoints, query)}
+    return {row.name: row for row in load_records(c, PointSetMap, query)}
 
 
-def load_view(c: Connection, one: SetOfPoints, box: Box) -> View:
+def load_view(c: Connection, one: PointSetMap, box: Box) -> MapView:
     """What a map shows of a set in a box: its points, or squares where there are too many."""
     p, r = t.point.c, t.point_rate.c
     if one.finest is not None and (found := _load_squares(c, one, box)) is not None:
         inside = sum(square.points for square in found)
         if inside > POINTS_MOST:
-            return View((), tuple(found), inside)
+            return MapView((), tuple(found), inside)
     line = (r.rate_mm_per_year, r.error_mm_per_year, r.epochs, r.from_at, r.newest_at)
     where = points_in(one.id, box)
     rows = c.execute(
@@ -182,13 +182,13 @@ def load_view(c: Connection, one: SetOfPoints, box: Box) -> View:
         .where(*where)
         .limit(POINTS_MOST)
     ).all()
-    points = tuple(PointRate(*row[:3], Fitted(row[3], row[4], row[5] or 0, *row[6:])) for row in rows)
+    points = tuple(PointRate(*row[:3], PointTrend(row[3], row[4], row[5] or 0, *row[6:])) for row in rows)
     # as many only where points came in since the squares were counted
     whole = len(points) < POINTS_MOST
-    return View(points, (), len(points) if whole else c.execute(select(func.count()).where(*where)).scalar_one())
+    return MapView(points, (), len(points) if whole else c.execute(select(func.count()).where(*where)).scalar_one())
 
 
-def _load_squares(c: Connection, one: SetOfPoints, box: Box) -> list[Square] | None:
+def _load_squares(c: Connection, one: PointSetMap, box: Box) -> list[Square] | None:
     """Squares that touch a box, as fine as their number allows; None where even the coarsest are too many."""
     assert one.finest is not None
     assert one.coarsest is not None
@@ -215,7 +215,7 @@ def _load_squares(c: Connection, one: SetOfPoints, box: Box) -> list[Square] | N
         level -= 1
 
 
-def load_point(c: Connection, one: SetOfPoints, pid: str, at: datetime) -> dict[str, Any]:
+def load_point(c: Connection, one: PointSetMap, pid: str, at: datetime) -> dict[str, Any]:
     """A point with its line and its newest acquisitions, each in the newest revision known at an instant; mm.
 
     Raises:

@@ -21,7 +21,7 @@ from monitor.store.schema.tables import model, model_proof, model_transition
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ModelTest:
     """One test of what a criterion rests on.
 
     Attributes:
@@ -52,7 +52,7 @@ class Proof:
         return not self.reasons
 
 
-def add_proof(c: Connection, site: Site, criterion: Criterion, proof: Proof, actor: Actor, now: datetime) -> None:
+def add_proof(c: Connection, site: Site, criterion: Criterion, proof: ModelTest, actor: Actor, now: datetime) -> None:
     """Keep a test, whether it was passed or not; the newest one of a subject counts."""
     until = now + timedelta(seconds=LASTS_S)
     tested = {"rows_from": proof.from_at, "rows_until": proof.until_at, "rows_tested": proof.rows, "tested_at": now}

@@ -159,13 +159,13 @@ def load_shown_record(
             f.horizon_s == horizon_s,
             f.shown,
             k.scored_at <= now,
-            _is_asked(criterion.quantity),
+            _has_quantity(criterion.quantity),
         )
     )
     row = c.execute(query if since is None else query.where(f.issued_at >= since)).one()
     return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))
 
 
-def _is_asked(quantity: str) -> ColumnElement[bool]:
+def _has_quantity(quantity: str) -> ColumnElement[bool]:
     """The quantities that a criterion of forecasts reads: all of displacement, or the one that it names."""
     return series.c.quantity.like("displacement%") if quantity == "displacement" else series.c.quantity == quantity

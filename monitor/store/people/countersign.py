@@ -37,7 +37,7 @@ _NOT_YOURS: Final = Template(
 
 
 @dataclass(frozen=True, slots=True)
-class SharedAct:
+class TwoPersonAct:
     """What two people do together: the same act on the same subject in the same terms.
 
     Attributes:
@@ -61,7 +61,7 @@ class FirstSignature:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingSignature:
     """A first signature that waits for the second one until it lapses."""
 
     id: int
@@ -85,7 +85,7 @@ def find_site(c: Connection, subject: str, terms: Mapping[str, Any]) -> str | No
     return (rest if mark else kind).partition("/")[0]
 
 
-def find_first(c: Connection, act: SharedAct, actor: Actor, height: int, now: datetime) -> FirstSignature | None:
+def find_first(c: Connection, act: TwoPersonAct, actor: Actor, height: int, now: datetime) -> FirstSignature | None:
     """The newest signature of another person that counts for this act now, locked for who uses it.
 
     Raises:
@@ -109,7 +109,7 @@ def find_first(c: Connection, act: SharedAct, actor: Actor, height: int, now: da
     return None
 
 
-def keep_first(c: Connection, act: SharedAct, actor: Actor, reason: str, height: int, now: datetime) -> None:
+def keep_first(c: Connection, act: TwoPersonAct, actor: Actor, reason: str, height: int, now: datetime) -> None:
     """Keep the first of two signatures.
 
     Raises:
@@ -128,7 +128,7 @@ def keep_first(c: Connection, act: SharedAct, actor: Actor, reason: str, height:
 
 def do_by_two(
     db: Database,
-    act: SharedAct,
+    act: TwoPersonAct,
     actor: Actor,
     reason: str,
     do: Callable[[Connection, Actor | None], T],
@@ -163,12 +163,12 @@ def do_by_two(
         raise
 
 
-def load_waiting(c: Connection, now: datetime) -> list[Waiting]:
+def load_waiting(c: Connection, now: datetime) -> list[PendingSignature]:
     """Signatures that wait for the second one, oldest first."""
     s = first_signature.c
     wanted = select(first_signature).where(*_counts(s, now)).order_by(s.id)
     return [
-        read_record(Waiting, r, terms=terms, lapses_at=r.signed_at + VALID, site=find_site(c, r.subject, terms))
+        read_record(PendingSignature, r, terms=terms, lapses_at=r.signed_at + VALID, site=find_site(c, r.subject, terms))
         for r in c.execute(wanted).all()
         for terms in [json.loads(r.terms)]
     ]
@@ -208,7 +208,7 @@ def _counts(s: Any, now: datetime) -> tuple[Any, ...]:
     return s.used_at.is_(None), s.withdrawn_at.is_(None), s.signed_at > now - VALID, s.signed_at <= now
 
 
-def _load(c: Connection, act: SharedAct, height: int, now: datetime) -> list[Any]:
+def _load(c: Connection, act: TwoPersonAct, height: int, now: datetime) -> list[Any]:
     s = first_signature.c
     wanted = select(first_signature).where(
         s.act == act.act,

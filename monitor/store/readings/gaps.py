@@ -20,7 +20,7 @@ HOLES_AT_ONCE: Final = 500  # holes in one transaction: nothing that is urgent w
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
+class GapCandidate:
     """A time in which a series may have no reading.
 
     Attributes:
@@ -47,7 +47,7 @@ class Gap:
     missing: int
 
 
-def add_gaps(c: Connection, holes: Sequence[Hole], now: datetime) -> int:
+def add_gaps(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> int:
     """Keep holes that no reading lies in, of whatever use it is; of one with readings, what is left of it.
 
     Done twice it does nothing more: what was cut off between two transactions goes on from the begin.
@@ -66,7 +66,7 @@ def add_gaps(c: Connection, holes: Sequence[Hole], now: datetime) -> int:
     return insert_rows(c, reading_gap, rows, unless_there=True)
 
 
-def find_filled(c: Connection, site: Site, now: datetime) -> list[Hole]:
+def find_filled(c: Connection, site: Site, now: datetime) -> list[GapCandidate]:
     """Gaps of a site in which readings lie by now."""
     g, s, o = reading_gap.c, series.c, observation.c
     late = select(o.series_id).where(
@@ -81,11 +81,11 @@ def find_filled(c: Connection, site: Site, now: datetime) -> list[Hole]:
     for row in c.execute(query):
         spec = site.series(row.station, row.quantity)
         if spec is not None:
-            found.append(Hole(row.series_id, row.from_at, row.to_at, spec.interval_s))
+            found.append(GapCandidate(row.series_id, row.from_at, row.to_at, spec.interval_s))
     return found
 
 
-def fill_gaps(c: Connection, holes: Sequence[Hole], now: datetime) -> None:
+def fill_gaps(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> None:
     """Take back gaps that readings lie in, and keep what is left of them; at least one."""
     g = reading_gap.c
     mine = g.series_id == bindparam("id"), g.from_at == bindparam("begin"), g.to_at == bindparam("end")

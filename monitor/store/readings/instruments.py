@@ -15,7 +15,7 @@ from monitor.domain.instruments.board import NOT_WELL
 from monitor.domain.instruments.parents import list_children
 from monitor.domain.observation import Link
 from monitor.domain.site import Site
-from monitor.store.database.rows import save_rows, spell_record
+from monitor.store.database.rows import save_rows, record_to_dict
 from monitor.store.schema import tables as t
 from monitor.store.service_state import load_stamps, stamp
 
@@ -72,7 +72,7 @@ _WAYS: Final = select(
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
+class HourSummary:
     """What a series said within an hour."""
 
     hour: str  # 2026-03-01T06
@@ -82,7 +82,7 @@ class Hour:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class InstrumentAssessment:
     """One instrument as a job found it; findings are (state, rank, since, reason, action)."""
 
     station: str
@@ -98,7 +98,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Month:
+class InstrumentMonth:
     """Epochs of a month that were expected of an instrument, and that came."""
 
     station: str
@@ -109,10 +109,10 @@ class Month:
 
 def load_hours(
     c: Connection, series_id: int, from_at: datetime, to_at: datetime, flags: Sequence[str] = ("",)
-) -> list[Hour]:
+) -> list[HourSummary]:
     """Hours of a series, oldest first; readings with other flags than these are left out."""
     rows = c.execute(_HOURS, {"series_id": series_id, "from_at": from_at, "to_at": to_at, "flags": flags})
-    return [Hour(r[0], float(r[1]), float(r[2]), float(r[3])) for r in rows]
+    return [HourSummary(r[0], float(r[1]), float(r[2]), float(r[3])) for r in rows]
 
 
 def find_newest_reception(c: Connection, series_ids: Sequence[int], since: datetime) -> datetime | None:
@@ -191,7 +191,7 @@ def load_begins(c: Connection, site: str) -> dict[int, datetime]:
     return {r.id: r.created_at for r in c.execute(select(s.id, s.created_at).where(s.site == site))}
 
 
-def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: datetime) -> None:
+def save_instruments(c: Connection, site: str, judged: Sequence[InstrumentAssessment], now: datetime) -> None:
     """Write what was found; `since` of a finding that goes on stays, and what is not found any more is gone."""
     f = t.instrument_finding.c
     before = {(r.station, r.state): r.since for r in c.execute(select(t.instrument_finding).where(f.site == site))}
@@ -206,7 +206,7 @@ def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: da
         c.execute(insert(t.instrument_finding), rows)
     kept = [one.station for one in judged]
     c.execute(delete(t.instrument).where(t.instrument.c.site == site, t.instrument.c.station.not_in(kept)))
-    told = [{n: v for n, v in spell_record(one).items() if n != "findings"} for one in judged]
+    told = [{n: v for n, v in record_to_dict(one).items() if n != "findings"} for one in judged]
     save_rows(c, t.instrument, [{"site": site, "judged_at": now, **one} for one in told])
 
 
@@ -223,7 +223,7 @@ def load_found(c: Connection, site: str, state: str) -> dict[str, datetime]:
     return {r.station: r.since for r in rows}
 
 
-def save_months(c: Connection, site: str, months: Sequence[Month]) -> None:
+def save_months(c: Connection, site: str, months: Sequence[InstrumentMonth]) -> None:
     """Write the shares of months; earlier months stay as they were."""
     save_rows(c, t.instrument_month, [{"site": site, **asdict(one)} for one in months])
 
@@ -248,16 +248,16 @@ def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mappin
 def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:
     """Stations whose battery is expected to be empty by an instant, and of which an open notice says so."""
     i = t.instrument.c
-    return _load_told(c, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by))
+    return _load_notified(c, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by))
 
 
 def load_misdated(c: Connection, site: str) -> frozenset[str]:
     """Stations that still send, with a clock that is wrong, and of which an open notice says so."""
     f = t.instrument_finding.c
-    return _load_told(c, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
+    return _load_notified(c, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
 
 
-def _load_told(c: Connection, site: str, state: str, stations: Select[Any]) -> frozenset[str]:
+def _load_notified(c: Connection, site: str, state: str, stations: Select[Any]) -> frozenset[str]:
     """Those of some stations of which an open notice of a state speaks, its own or that of what it hangs on."""
     k, pages = t.station.c, load_open_pages(c, site, (state,))
     query = select(k.id, k.logger, k.reference, k.gateway, k.power).where(k.site == site, k.id.in_(stations))

@@ -17,7 +17,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Report, Whole
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
-from monitor.store.database.rows import fill_row, load_records, read_record, save_rows, spell_record
+from monitor.store.database.rows import fill_row, load_records, read_record, save_rows, record_to_dict
 from monitor.store.schema.tables import quarantine_source, rejected_message, report, sequence_gap, sequence_state
 
 KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
@@ -67,7 +67,7 @@ def find_source(topic: str, client: str) -> str:
     return "/".join(topic.split("/")[:4])[:200] if not client.startswith("file:") else topic[:200]
 
 
-class Room:
+class QuarantineSpace:
     """The room left in the quarantine, within one write transaction; `close` writes what became of it."""
 
     def __init__(self, connection: Connection, quota: Quota) -> None:
@@ -155,7 +155,7 @@ def _less(column: Any, by: int) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedMessage:
     """A message, or the bad part of one, that could not be read: raw bytes and the reason."""
 
     received_at: datetime
@@ -213,7 +213,7 @@ class SequenceGap:
     id: int | None = None
 
 
-def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Quota | None = None) -> int:
+def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], quota: Quota | None = None) -> int:
     """Store messages in the quarantine; one that waits there already is counted again.
 
     Args:
@@ -225,7 +225,7 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
     if not messages:
         return 0
     times: dict[str, int] = defaultdict(int)
-    first: dict[str, Rejected] = {}
+    first: dict[str, RejectedMessage] = {}
     for message in messages:
         digest = message.digest
         times[digest] += message.times
@@ -245,7 +245,7 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
             if row.retained and same is not None and not same.retained:  # now it is known when it was sent
                 sent = {"retained": False, "received_at": same.received_at, "client": same.client}
                 connection.execute(update(rejected_message).where(r.id == row.id).values(sent))
-    room = Room(connection, quota or Quota())
+    room = QuarantineSpace(connection, quota or Quota())
     first = {
         digest: m
         for digest, m in first.items()
@@ -275,14 +275,14 @@ def _text(text: str) -> str:
 
 def load_rejected(
     connection: Connection, *, only_waiting: bool = True, after_id: int = 0, limit: int = 1000
-) -> list[Rejected]:
+) -> list[RejectedMessage]:
     """Quarantined messages by rising id; `only_waiting` leaves out those replayed."""
     r = rejected_message.c
     wanted = select(rejected_message).where(r.id > after_id)
     if only_waiting:
         wanted = wanted.where(r.replayed_at.is_(None))
     return [
-        read_record(Rejected, x, payload=bytes(x.payload), is_cut=x.payload_bytes > len(x.payload))
+        read_record(RejectedMessage, x, payload=bytes(x.payload), is_cut=x.payload_bytes > len(x.payload))
         for x in connection.execute(wanted.order_by(r.id).limit(limit))
     ]
 
@@ -304,7 +304,7 @@ def add_report(connection: Connection, item: Report, received_at: datetime, *, a
         received_at: when it reached the service.
         credential: what proved who sent it; rules that ask for several observers count these and no names.
     """
-    facts = spell_record(item)
+    facts = record_to_dict(item)
     digest = _digest({**facts, "at": spell(item.at)})
     via = actor.via or actor.name
     told = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
@@ -317,7 +317,7 @@ def add_report(connection: Connection, item: Report, received_at: datetime, *, a
 
 def find_report(connection: Connection, item: Report) -> int | None:
     """The number of a report that was stored; None where it was not."""
-    digest = _digest({**spell_record(item), "at": spell(item.at)})
+    digest = _digest({**record_to_dict(item), "at": spell(item.at)})
     found: int | None = connection.execute(select(report.c.id).where(report.c.digest == digest)).scalar()
     return found
 
@@ -358,7 +358,7 @@ def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: d
             _fill(connection, *key, sorted(late), now)
     opened = _within_room(connection, opened)
     if opened:
-        rows = [spell_record(gap) | {"detected_at": now} for gap in opened]
+        rows = [record_to_dict(gap) | {"detected_at": now} for gap in opened]
         connection.execute(sequence_gap.insert(), [{k: v for k, v in row.items() if k != "id"} for row in rows])
     if ends:
         _save_states(connection, list(ends.values()))

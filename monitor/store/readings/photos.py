@@ -11,7 +11,7 @@ from forecasting.message import Figure, Template
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, spell_record
+from monitor.store.database.rows import add_row, record_to_dict
 from monitor.store.schema.tables import alert, photo, report
 from monitor.store.schema.views import load_view
 
@@ -27,7 +27,7 @@ _ALTERED: Final = Template("photo.altered", "photo {n} was altered in the databa
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class PhotoMetadata:
     """What the camera said of a photo, which nobody has proven."""
 
     width: int
@@ -45,7 +45,7 @@ def add_photo(
     note: str,
     content: bytes,
     small: bytes,
-    said: Taken,
+    said: PhotoMetadata,
     now: datetime,
     *,
     alert_id: int | None = None,
@@ -62,7 +62,7 @@ def add_photo(
     digest = hashlib.sha256(content).hexdigest()
     facts: dict[str, Any] = {"site": site, "alert_id": alert_id, "report_id": report_id, "added_at": now, "note": note}
     facts |= {"by": actor.name, "via": actor.via, "sha256": digest, "picture": content, "small": small}
-    made = add_row(c, photo, facts, spell_record(said))
+    made = add_row(c, photo, facts, record_to_dict(said))
     subject = f"alert:{alert_id}" if report_id is None else f"site:{site}"
     add_audit(c, actor, "photo.add", subject, {"photo": made, "sha256": digest, "report": report_id, "note": note}, now)
     return made

@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]  # west, south, east, north
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class PointTrend:
     """The line of least squares through the acquisitions of a point.
 
     Attributes:
@@ -45,7 +45,7 @@ class PointRate:
     pid: str
     latitude: float
     longitude: float
-    line: Fitted
+    line: PointTrend
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _find_oldest(c: Connection, set_id: int, at: datetime) -> datetime:
 
 def fit_points(
     c: Connection, ids: Sequence[int], unit: str, at: datetime, window: timedelta | None = None
-) -> dict[int, Fitted]:
+) -> dict[int, PointTrend]:
     """The line of each point, from the newest revision of each value that was known at an instant.
 
     Args:
@@ -141,21 +141,21 @@ def fit_points(
     if window is not None:
         asked = asked.where(o.observed_at > at - window)
     per_year = convert(YEAR_DAYS, unit, "mm")
-    lines = dict.fromkeys(ids, Fitted())
+    lines = dict.fromkeys(ids, PointTrend())
     for begin in range(0, len(ids), CHUNK):
         rows = c.execute(asked.where(o.point_id.in_(ids[begin : begin + CHUNK])))
         lines |= {r.point_id: _fit(r, per_year) for r in rows}
     return lines
 
 
-def _fit(r: Any, per_year: float) -> Fitted:
+def _fit(r: Any, per_year: float) -> PointTrend:
     spread = r.xx - r.x * r.x / r.n
     if r.n < LEAST_EPOCHS or spread <= 0.0:
-        return Fitted(None, None, int(r.n), r.oldest, r.newest)
+        return PointTrend(None, None, int(r.n), r.oldest, r.newest)
     along = r.xy - r.x * r.y / r.n
     left = max(0.0, r.yy - r.y * r.y / r.n - along * along / spread)
     error = sqrt(left / (r.n - 2) / spread)
-    return Fitted(along / spread * per_year, error * per_year, int(r.n), r.oldest, r.newest)
+    return PointTrend(along / spread * per_year, error * per_year, int(r.n), r.oldest, r.newest)
 
 
 def _days_since(c: Connection, instant: Any, since: datetime) -> Any:

@@ -36,7 +36,7 @@ class Point:
     height_m: float | None = None
 
 
-class Placed(NamedTuple):
+class PlacedPoint(NamedTuple):
     """Where a point is stored."""
 
     id: int
@@ -56,7 +56,7 @@ class PointValue:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedSet:
+class PointSetRequest:
     """What a look at a set or an issue of forecasts reads of it: with this it can be made again.
 
     Attributes:
@@ -131,7 +131,7 @@ def load_day_values(c: Connection, points: Mapping[str, int], at: datetime) -> d
     return {pid: found[number] for pid, number in points.items() if number in found}
 
 
-def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[str, Placed]:
+def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[str, PlacedPoint]:
     """Add the points that are new; returns where each of them is stored by `pid`, at the place first known."""
     if not points:
         return {}
@@ -141,7 +141,7 @@ def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[st
         for x in points
     ]
     added = upsert(c, t.point).on_conflict_do_nothing().returning(p.pid, p.id, p.latitude, p.longitude)
-    found = {r.pid: Placed(r.id, r.latitude, r.longitude, is_new=True) for r in c.execute(added, rows)}
+    found = {r.pid: PlacedPoint(r.id, r.latitude, r.longitude, is_new=True) for r in c.execute(added, rows)}
     mark = "?" if c.dialect.name == "sqlite" else "%s"
     for names in in_chunks([x.pid for x in points if x.pid not in found]):
         # each by its own key: of a set that has just come in, PostgreSQL has no statistics and would read all of it
@@ -151,12 +151,12 @@ def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[st
             f"(SELECT x.id FROM point x WHERE x.point_set_id = {mark} AND x.pid = k.pid) FROM k)",
             (*names, set_id),
         )
-        found |= {r.pid: Placed(r.id, r.latitude, r.longitude, is_new=False) for r in known}
+        found |= {r.pid: PlacedPoint(r.id, r.latitude, r.longitude, is_new=False) for r in known}
     return found
 
 
 def add_point_values(
-    c: Connection, placed: Mapping[str, Placed], values: Sequence[PointValue], received_at: datetime, began_at: datetime
+    c: Connection, placed: Mapping[str, PlacedPoint], values: Sequence[PointValue], received_at: datetime, began_at: datetime
 ) -> PointsAdded:
     """Add values of many points and acquisitions; the same again is a duplicate, another value a new revision.
 
@@ -217,7 +217,7 @@ def add_delivery(
     add_row(c, t.point_delivery, row, received_at=received_at, newest_at=newest_at)
 
 
-def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[AskedSet]:
+def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[PointSetRequest]:
     """The newest delivery of each set of a site that is newer than what was done, by name.
 
     Args:
@@ -235,7 +235,7 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
         .order_by(s.name)
     ).all()
     return [
-        AskedSet(site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), find_jump(r.meta))
+        PointSetRequest(site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), find_jump(r.meta))
         for r in rows
     ]
 

@@ -48,7 +48,7 @@ def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     if not stretches:
         return []
     columns = "k.id, count(*), min(o.observed_at), sum(o.revision), max(o.received_at)"
-    rows = {r[0]: (int(r[1]), r[2], int(r[3]), r[4]) for r in _ask(c, stretches, columns, "GROUP BY k.id", known_at)}
+    rows = {r[0]: (int(r[1]), r[2], int(r[3]), r[4]) for r in _query(c, stretches, columns, "GROUP BY k.id", known_at)}
     ids = [s[0] for s in stretches]
     f, e = observation_flag.c, offset_entry.c
     since = f.observed_at > min(s[1] for s in stretches)
@@ -121,7 +121,7 @@ def load_newer_values(
     found: dict[int, list[tuple[float, float | None]]] = defaultdict(list)
     columns = "k.id, o.observed_at > k.to_at, o.observed_at, o.value_raw, o.revision > 0 OR o.flags <> ''"
     rest = f"AND (o.observed_at > k.to_at OR o.received_at > '{spell(after)}')"
-    rows = _ask(c, [stretch for stretch, _ in held], columns, rest, known_at, until=known_at)
+    rows = _query(c, [stretch for stretch, _ in held], columns, rest, known_at, until=known_at)
     late, changed = set[int](), {i for (i, _, _), stamp in held if stamp != _UNTOUCHED}
     seconds = {at: epoch_s(parse(at)) for at in {row[2] for row in rows}}  # most series have the same epochs
     for series_id, is_new, at, value, is_changed in rows:
@@ -154,7 +154,7 @@ def _iter_newer(
     columns = "k.id, o.observed_at, o.received_at, o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra"
     order = "ORDER BY k.id, o.observed_at, o.revision"
     rows: dict[int, list[Any]] = defaultdict(list)
-    for row in _ask(c, [(i, after, to_at) for i, after, _ in held], columns, order, known_at):
+    for row in _query(c, [(i, after, to_at) for i, after, _ in held], columns, order, known_at):
         rows[row[0]].append(row[1:])
     for series_id, after, stamp in held:
         if (mine := rows.get(series_id)) is not None:
@@ -165,12 +165,12 @@ def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     """Epochs of each stretch at which something was read, of whatever use it is; in their order."""
     found: dict[tuple[int, str, str], list[datetime]] = defaultdict(list)
     columns, order = "k.id, k.from_at, k.to_at, o.observed_at", "AND o.revision = 0 ORDER BY k.id, o.observed_at"
-    for row in _ask(c, stretches, columns, order, known_at):
+    for row in _query(c, stretches, columns, order, known_at):
         found[row[0], row[1], row[2]].append(parse(row[3]))
     return [found[i, spell(begin), spell(end)] for i, begin, end in stretches]
 
 
-def _ask(
+def _query(
     c: Connection,
     stretches: Sequence[Stretch],
     columns: str,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Text, and_, bindparam, select, type_coerce, u
 
 from forecasting.message import message_columns
 from monitor.store.database.engine import add_all_absent, insert
-from monitor.store.database.rows import load_records, spell_record
+from monitor.store.database.rows import load_records, record_to_dict
 from monitor.store.schema.tables import scene, scene_change, scene_footprint
 
 
@@ -34,7 +34,7 @@ class SceneRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
+class FootprintRow:
     """One polygon in lon/lat (GeoJSON) with its true area; `change = single` is advice only.
 
     `kind` is the model's class, column `class`; `near_stations` are those within reach, nearest first, with metres.
@@ -64,7 +64,7 @@ class Footprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangeAssessment:
     """What was judged of one footprint; `caution` says why its change is advice only.
 
     Attributes:
@@ -165,12 +165,12 @@ def load_boxes(c: Connection, site: str) -> list[tuple[float, float, float, floa
     return [(row.min_lon, row.min_lat, row.max_lon, row.max_lat) for row in rows]
 
 
-def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], now: datetime) -> int:
+def save_scene(c: Connection, row: SceneRow, footprints: Sequence[FootprintRow], now: datetime) -> int:
     """Write a scene with all its footprints in one transaction; the same scene and model again adds nothing.
 
     Returns the number of new footprints.
     """
-    values = spell_record(row)
+    values = record_to_dict(row)
     values |= message_columns("error", row.error) | {"run": None if row.run is None else dict(row.run)}
     statement = insert(c, scene).values(values)
     changed = {k: v for k, v in values.items() if k not in {"scene_hash", "received_at"}}
@@ -178,17 +178,17 @@ def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], no
     return add_footprints(c, footprints, now)
 
 
-def add_footprints(c: Connection, footprints: Sequence[Footprint], now: datetime) -> int:
+def add_footprints(c: Connection, footprints: Sequence[FootprintRow], now: datetime) -> int:
     """Add footprints that are not there yet; returns how many were added."""
     rows = []
     for footprint in footprints:
-        one = spell_record(footprint) | {"detected_at": now}
+        one = record_to_dict(footprint) | {"detected_at": now}
         near = [list(pair) for pair in footprint.near_stations]
         rows.append(one | {"geometry": dict(footprint.geometry), "class": one.pop("kind"), "near_stations": near})
     return add_all_absent(c, scene_footprint, rows)
 
 
-def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Sequence[Change], now: datetime) -> int:
+def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Sequence[ChangeAssessment], now: datetime) -> int:
     """Write what was judged of the footprints of a scene; the same again adds nothing.
 
     What was called vanished before and is not among `changes` is withdrawn: a scene that came late showed why.
@@ -201,7 +201,7 @@ def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Seque
         r.polygon_id: r for r in c.execute(select(scene_change).where(of_scene).order_by(h.judged_at))
     }
     named = {one.polygon_id for one in changes}
-    gone = [Change(k, "withdrawn") for k, r in known.items() if r.change == "vanished" and k not in named]
+    gone = [ChangeAssessment(k, "withdrawn") for k, r in known.items() if r.change == "vanished" and k not in named]
     judged = [*changes, *gone]
     key = {"scene_hash": scene_hash, "model_hash": model_hash}
     news = [

@@ -56,7 +56,7 @@ DETECTION, LEARNING = "detection", "learning"
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class CheckedOutline:
     """An outline that was checked; `ring` is closed."""
 
     kind: str
@@ -87,7 +87,7 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledGround:
     """Ground that a person said something of; `path` is the scene's files.
 
     `origin` is `outline` or `footprint`; `method` what found the footprint (`reviews.name_method`), empty of outlines.
@@ -106,7 +106,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsure:
+class UncertainTile:
     """A tile that a model is unsure of; `doubt` is 1 at its threshold and 0 where it is sure."""
 
     min_lon: float
@@ -117,7 +117,7 @@ class Unsure:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class TileToReview:
     """A tile that a model is unsure of; `tile` is its number on the scene.
 
     `is_seen`: somebody drew or looked there since it was named; `cause` is `DETECTION` or `LEARNING`.
@@ -175,7 +175,7 @@ def read_ring(geometry: Any, bounds: Bounds) -> Ring:
     return [[x / _STEPS, y / _STEPS] for x, y in [*corners, corners[0]]]
 
 
-def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> Drawn:
+def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> CheckedOutline:
     """What somebody sent as an outline, checked before anything is written: a ring takes its time.
 
     Args:
@@ -191,14 +191,14 @@ def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> Dr
     note = " ".join(note.replace("\0", " ").split())
     if len(note) > LONGEST_NOTE:
         raise RefusedError(_LONG_NOTE(n=LONGEST_NOTE))
-    return Drawn(kind, read_ring(geometry, bounds), note)
+    return CheckedOutline(kind, read_ring(geometry, bounds), note)
 
 
 def add_outlines(
     c: Connection,
     site: str,
     scene_hash: str,
-    drawn: Sequence[Drawn],
+    drawn: Sequence[CheckedOutline],
     actor: Actor,
     now: datetime,
     *,
@@ -338,7 +338,7 @@ def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
 
 
 # ---- labels ----------------------------------------------------------------------------------------------------
-def load_labels(c: Connection, site: str) -> list[Labelled]:
+def load_labels(c: Connection, site: str) -> list[LabelledGround]:
     """All that people said of the ground of a site: outlines that stand, and footprints that were judged.
 
     A footprint that somebody outlined anew counts once, by the newer word. What was said on a version of a scene that
@@ -357,7 +357,7 @@ def load_labels(c: Connection, site: str) -> list[Labelled]:
         assert k.at is not None
         said.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint", k.method))
     return [
-        Labelled(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin, method)
+        LabelledGround(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin, method)
         for scene_hash, kind, geometry, by, at, origin, method in said
         if (row := stands.get(scene_hash)) is not None
     ]
@@ -385,7 +385,7 @@ def save_unsure(
     site: str,
     scene_hash: str,
     model_hash: str,
-    tiles: Sequence[Unsure],
+    tiles: Sequence[UncertainTile],
     now: datetime,
     *,
     cause: str = DETECTION,
@@ -397,7 +397,7 @@ def save_unsure(
     ordered = sorted(tiles, key=lambda tile: -tile.doubt)
     rows = [
         {"site": site, "scene_hash": scene_hash, "model_hash": model_hash, "tile": number, "made_at": now}
-        | {"cause": cause, **{name: float(getattr(tile, name)) for name in Unsure.__slots__}}
+        | {"cause": cause, **{name: float(getattr(tile, name)) for name in UncertainTile.__slots__}}
         for number, tile in enumerate(ordered, 0 if last is None else last + 1)
     ]
     if rows:
@@ -409,7 +409,7 @@ def forget_unsure(c: Connection, site: str, cause: str) -> None:
     c.execute(delete(scene_unsure).where(scene_unsure.c.site == site, scene_unsure.c.cause == cause))
 
 
-def load_unsure(c: Connection, site: str) -> list[Waiting]:
+def load_unsure(c: Connection, site: str) -> list[TileToReview]:
     """Tiles that models are unsure of, on scenes that count: of networks just learnt first, there the least sure."""
     u, o = scene_unsure.c, scene_outline.c
     seen = exists().where(
@@ -429,7 +429,7 @@ def load_unsure(c: Connection, site: str) -> list[Waiting]:
         .order_by(u.cause != LEARNING, u.doubt.desc(), u.scene_hash, u.tile)
     )
     return [
-        read_record(Waiting, row, box=(row.min_lon, row.min_lat, row.max_lon, row.max_lat), is_seen=bool(row.is_seen))
+        read_record(TileToReview, row, box=(row.min_lon, row.min_lat, row.max_lon, row.max_lat), is_seen=bool(row.is_seen))
         for row in rows
     ]
 

@@ -27,7 +27,7 @@ def name_method(model: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
+class ReviewedFootprint:
     """A footprint with the newest word on it; `verdict` None: nobody looked yet.
 
     `by_outline`: somebody outlined it anew on the page, which says what a review would.
@@ -70,7 +70,7 @@ def load_reviewed(
     model_hash: str | None = None,
     scene_hash: str | None = None,
     polygon_id: str | None = None,
-) -> list[Reviewed]:
+) -> list[ReviewedFootprint]:
     """Footprints of a site, or of a model or scene of it, with the newest word on each, the least sure first.
 
     Those that no network found come last: nothing says how sure they are. Withdrawn ones are left out. `polygon_id`:
@@ -92,10 +92,10 @@ def load_reviewed(
         query = query.where(g.scene_hash == scene_hash)
     if polygon_id is not None:
         query = query.where(_begins(g.polygon_id, polygon_id))
-    found: dict[tuple[str, str, str], Reviewed] = {}
+    found: dict[tuple[str, str, str], ReviewedFootprint] = {}
     for row in c.execute(query):
         threshold = float((row.run or {}).get("threshold", 0.5))
-        one = read_record(Reviewed, row, threshold=threshold)
+        one = read_record(ReviewedFootprint, row, threshold=threshold)
         found[row.scene_hash, row.model_hash, row.polygon_id] = one
     for key, words in _load_corrections(c, site, scene_hash, polygon_id).items():
         if key in found:
@@ -123,7 +123,7 @@ def _load_corrections(
     return found
 
 
-def _correct(one: Reviewed, words: Sequence[Any]) -> Reviewed:
+def _correct(one: ReviewedFootprint, words: Sequence[Any]) -> ReviewedFootprint:
     """A footprint as the outlines say that correct it, unless somebody judged it after them."""
     last = words[-1]
     if one.at is not None and one.at > last.at:
@@ -152,7 +152,7 @@ def add_review(
     note: str | None = None,
     geometry: Mapping[str, Any] | None = None,
     scene_hash: str | None = None,
-) -> Reviewed:
+) -> ReviewedFootprint:
     """Keep what a person says of a footprint.
 
     Args:

@@ -25,7 +25,7 @@ SeriesPoint = tuple[str, str, datetime]  # station, quantity, observed_at
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawn:
+class WithdrawnFootprint:
     """An outline that was withdrawn; `claimed` when it had been called new or grown without a caution."""
 
     polygon_id: str
@@ -34,7 +34,7 @@ class Withdrawn:
     distance_m: float | None
 
 
-def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime) -> list[Withdrawn]:
+def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime) -> list[WithdrawnFootprint]:
     """Mark a scene as replaced by another version of it and withdraw its outlines; nothing is deleted."""
     run = c.execute(select(scene.c.run).where(scene.c.scene_hash == scene_hash)).scalar() or {}
     told = {**run, "superseded_by": by_hash, "superseded_at": spell(now)}
@@ -47,7 +47,7 @@ def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime)
 
 def withdraw_footprints(
     c: Connection, scene_hash: str, now: datetime, reason: Message, *, keep_model: str | None = None
-) -> list[Withdrawn]:
+) -> list[WithdrawnFootprint]:
     """Judge the outlines of a scene withdrawn from `now` on; those of `keep_model` stay."""
     g = scene_footprint.c
     which = and_(g.scene_hash == scene_hash, g.change != "withdrawn")
@@ -67,7 +67,7 @@ def withdraw_footprints(
             .values(word)
         )
         claimed = row.change in {"new", "grown"} and not row.caution
-        found.append(Withdrawn(row.polygon_id, claimed, row.nearest_station, row.distance_m))
+        found.append(WithdrawnFootprint(row.polygon_id, claimed, row.nearest_station, row.distance_m))
     return found
 
 

@@ -21,7 +21,7 @@ PROVEN, MADE, FAILED = "proven", "made", "failed"
 PREFIX: Final = "slopeward-auto-"  # copies of other names are a person's, and stay
 
 
-class Copy(NamedTuple):
+class BackupCopy(NamedTuple):
     """A row of `backup_run`."""
 
     at: datetime
@@ -30,7 +30,7 @@ class Copy(NamedTuple):
     detail: str
 
 
-class Failures(NamedTuple):
+class BackupFailures(NamedTuple):
     """Tries in a row that failed, and what the last one said."""
 
     tries: int
@@ -40,7 +40,7 @@ class Failures(NamedTuple):
 
 def make_copy(
     db: Database, folder: Path, keep: int, now: datetime, *, is_proven: bool, begin: Callable[[], None] | None = None
-) -> Copy:
+) -> BackupCopy:
     """Make a copy while the service runs, prove it, and keep the newest ones.
 
     Args:
@@ -78,7 +78,7 @@ def make_copy(
         failed = set(c.execute(select(backup_run.c.file).where(backup_run.c.state == FAILED)).scalars())
     for old in [one for one in list_copies(folder) if str(one) not in failed][:-keep]:
         _remove(old)
-    return Copy(now, str(target), state, detail)
+    return BackupCopy(now, str(target), state, detail)
 
 
 def _remove(copy: Path) -> None:
@@ -109,29 +109,29 @@ def list_copies(folder: Path) -> list[Path]:
     return sorted(one for one in folder.glob(f"{PREFIX}*") if one.suffix in {".db", ".dump"})
 
 
-def find_newest(c: Connection) -> Copy | None:
+def find_newest(c: Connection) -> BackupCopy | None:
     """The newest copy that there is, as it was written down; None where there never was one."""
     return _find(c, succeeded=True)
 
 
-def find_last_try(c: Connection) -> Copy | None:
+def find_last_try(c: Connection) -> BackupCopy | None:
     """The newest try, whatever became of it."""
     return _find(c, succeeded=False)
 
 
-def find_failures(c: Connection) -> Failures | None:
+def find_failures(c: Connection) -> BackupFailures | None:
     """Tries that failed since the last one that did not; None where the last one did not."""
     b = backup_run.c
     good = select(func.max(b.id)).where(b.state != FAILED).scalar_subquery()
     rows = c.execute(select(b.at, b.detail).where(b.id > func.coalesce(good, 0)).order_by(b.id)).all()
-    return Failures(len(rows), rows[-1].at, rows[-1].detail) if rows else None
+    return BackupFailures(len(rows), rows[-1].at, rows[-1].detail) if rows else None
 
 
-def _find(c: Connection, *, succeeded: bool) -> Copy | None:
+def _find(c: Connection, *, succeeded: bool) -> BackupCopy | None:
     b = backup_run.c
     wanted = select(b.at, b.file, b.state, b.detail).order_by(b.at.desc(), b.id.desc()).limit(1)
     row = c.execute(wanted.where(b.state != FAILED) if succeeded else wanted).first()
-    return None if row is None else Copy(*row)
+    return None if row is None else BackupCopy(*row)
 
 
 def _note(

@@ -38,7 +38,7 @@ class NoScratchError(StoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class BackupProof:
     """What a restored copy holds: rows by table, its newest audit hash, and what is not as it was written."""
 
     rows: dict[str, int]
@@ -46,7 +46,7 @@ class Proof:
     findings: tuple[str, ...]
 
 
-def prove(db: Database, copy: Path, audit_head: str | None = None) -> Proof:
+def prove(db: Database, copy: Path, audit_head: str | None = None) -> BackupProof:
     """Restore a copy into a database of its own, count, verify, and remove it.
 
     Args:
@@ -63,10 +63,10 @@ def prove(db: Database, copy: Path, audit_head: str | None = None) -> Proof:
         migrate.upgrade(scratch)
         with scratch.read() as c:
             rows = backup.count_rows(c)
-            return Proof(rows, audit.latest_hash(c), tuple(verify(c, audit_head)))
+            return BackupProof(rows, audit.latest_hash(c), tuple(verify(c, audit_head)))
 
 
-def prove_apart(db: Database, copy: Path, audit_head: str | None, begin: Callable[[], None] | None = None) -> Proof:
+def prove_apart(db: Database, copy: Path, audit_head: str | None, begin: Callable[[], None] | None = None) -> BackupProof:
     """`prove` in a process of its own with low priority: the caller's threads are not held up.
 
     Args:
@@ -86,7 +86,7 @@ def prove_apart(db: Database, copy: Path, audit_head: str | None, begin: Callabl
         last = (done.stderr.strip().splitlines() or [f"it was ended with status {done.returncode}"])[-1]
         raise (NoScratchError if done.returncode == NO_SCRATCH else StoreError)(f"not proven: {last}")
     said = json.loads(done.stdout)
-    return Proof(said["rows"], said["audit_head"], tuple(said["findings"]))
+    return BackupProof(said["rows"], said["audit_head"], tuple(said["findings"]))
 
 
 def require_restorable(db: Database, copy: Path) -> None:

@@ -42,7 +42,7 @@ class Thinning:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RetentionLimits:
     """What is older may go; None keeps all.
 
     `quantities` holds for the readings of these instead of `observations_before_at`. Of a site in `needed_from` no
@@ -69,7 +69,7 @@ class Limits:
         quantities: Mapping[str, tuple[float, int]] | None = None,
         reaches_s: Mapping[str, float] | None = None,
         photos_s: float | None = None,
-    ) -> "Limits":
+    ) -> "RetentionLimits":
         """From the seconds of the configuration.
 
         Args:
@@ -106,7 +106,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Done:
+class RetentionResult:
     """What a run did to one table, or to the readings of one quantity."""
 
     before_at: datetime | None
@@ -128,7 +128,7 @@ def _spans(evidence: str) -> list[tuple[datetime, datetime]]:
     return join_spans(((at, at) for at in named), _JOINED)
 
 
-class Sweep:
+class RetentionRun:
     """One run over all that may go. What goes is looked up without a lock; a transaction deletes for some 30 ms.
 
     Args:
@@ -138,13 +138,13 @@ class Sweep:
     """
 
     def __init__(
-        self, db: Database, limits: Limits, now: datetime, pause: Callable[[float], object] = time.sleep
+        self, db: Database, limits: RetentionLimits, now: datetime, pause: Callable[[float], object] = time.sleep
     ) -> None:
         self._db, self._limits, self._now, self._pause = db, limits, now, pause
         self._rows = FIRST
-        self.done: dict[str, Done] = {}
+        self.done: dict[str, RetentionResult] = {}
 
-    def run(self) -> dict[str, Done]:
+    def run(self) -> dict[str, RetentionResult]:
         """Delete until nothing is left that may go; what was done is noted in `retention_run`."""
         with self._db.read() as c:
             cited = load_cited(c)
@@ -180,7 +180,7 @@ class Sweep:
 
     def _step(self, what: str, before_at: datetime | None, act: Callable[[Connection], tuple[int, int]]) -> int:
         """One transaction; returns how many rows went, and learns how many fit."""
-        done = self.done.setdefault(what, Done(before_at))
+        done = self.done.setdefault(what, RetentionResult(before_at))
         with self._db.write() as c:
             start = time.monotonic()
             removed, summaries = act(c)
@@ -339,7 +339,7 @@ SPANS: Final = {"hourly": 3600, "daily": 86400}  # seconds; both begin with a da
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ReadingSummary:
     """One span of one series; figures are of the readings without a flag, None where there is none."""
 
     starts_at: datetime
@@ -371,7 +371,7 @@ def ceil_at(at: datetime, span_s: int) -> datetime:
     return start if start == at else start + timedelta(seconds=span_s)
 
 
-def summarise(readings: Iterable[Reading], span_s: int) -> list[Summary]:
+def summarise(readings: Iterable[Reading], span_s: int) -> list[ReadingSummary]:
     """Raw values of readings in order of epoch, span by span."""
     return [
         _of(starts_at, list(some))
@@ -379,9 +379,9 @@ def summarise(readings: Iterable[Reading], span_s: int) -> list[Summary]:
     ]
 
 
-def _of(starts_at: datetime, some: Sequence[Reading]) -> Summary:
+def _of(starts_at: datetime, some: Sequence[Reading]) -> ReadingSummary:
     values = [one.value_raw for one in some if not one.flags]
     flagged = len(some) - len(values)
     if not values:
-        return Summary(starts_at, 0, flagged, None, None, None, None)
-    return Summary(starts_at, len(values), flagged, median(values), min(values), max(values), fmean(values))
+        return ReadingSummary(starts_at, 0, flagged, None, None, None, None)
+    return ReadingSummary(starts_at, len(values), flagged, median(values), min(values), max(values), fmean(values))

@@ -26,7 +26,7 @@ from monitor.store.alerting.alerts import acknowledge, add_note, find_alert
 from monitor.store.alerting.events import confirm_event
 from monitor.store.alerting.offsets import confirm_offset
 from monitor.store.pages import load_cards
-from monitor.store.people.countersign import SharedAct, do_by_two
+from monitor.store.people.countersign import TwoPersonAct, do_by_two
 from monitor.store.readings.messages import add_report, find_report
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting
@@ -219,7 +219,7 @@ def shelve_alert(
     def do(c: Connection, second: Actor | None) -> None:
         alerts.shelve(c, alert_id, act.actor, reason, until, act.now, second=second, top_level=top)
 
-    shared = SharedAct("alert.shelve", f"alert:{alert_id}", {"for_s": hours * 3600.0})
+    shared = TwoPersonAct("alert.shelve", f"alert:{alert_id}", {"for_s": hours * 3600.0})
     told = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _SHELVED(), _WAITS())
     return act.back(f"/alerts/{alert_id}", told)
 
@@ -239,7 +239,7 @@ def take_alert_out(act: Acting, alert_id: AlertId, reason: Why) -> Response:
     def do(c: Connection, second: Actor | None) -> None:
         alerts.take_out(c, alert_id, act.actor, reason, act.now, second=second)
 
-    shared = SharedAct("alert.take-out", f"alert:{alert_id}", {})
+    shared = TwoPersonAct("alert.take-out", f"alert:{alert_id}", {})
     told = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _OUT(), _WAITS())
     return act.back(f"/alerts/{alert_id}", told)
 

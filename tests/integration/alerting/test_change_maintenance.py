@@ -7,7 +7,7 @@ import pytest
 from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE, Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.maintenance import (
     add_maintenance,
     end_maintenance,
@@ -90,7 +90,7 @@ def test_where_accounts_exist_both_people_need_one(bench):
 
 
 def test_a_window_and_its_end_are_news_for_the_running_service(bench):
-    news = News()
+    news = ChangeDetector()
     with bench.database.read() as c:
         news.look(c)
     number = add(bench)

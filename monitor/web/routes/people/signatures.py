@@ -15,7 +15,7 @@ from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.offsets import WaitingOffset, load_waiting_offsets
 from monitor.store.alerting.sites import Proposal, load_proposals
 from monitor.store.people import countersign
-from monitor.store.people.countersign import Waiting, load_waiting
+from monitor.store.people.countersign import PendingSignature, load_waiting
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import caller_of
 from monitor.web.context import NO_NUL, context_of
@@ -60,7 +60,7 @@ def withdraw_signature(
     return act.back("/signatures", _WITHDRAWN(number=number))
 
 
-def _describe(c: Connection, one: Waiting) -> dict[str, Any]:
+def _describe(c: Connection, one: PendingSignature) -> dict[str, Any]:
     """A signature under a command or a form: what is done to what, and where the second person looks."""
     kind, _, rest = one.subject.partition(":")
     number = int(rest) if kind == "alert" else None
