@@ -86,7 +86,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if step is not None and detector not in done:
             try:
                 if not samples:
-                    samples = db.ask(load_watched, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
+                    samples = db.run_read(load_watched, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
                 rows = _score_in_worker(db, config, site, detector, checkpoint, factors, samples, now)
             except JobError as error:  # the detectors after it still have their turn
                 failed.append(error)
@@ -147,7 +147,7 @@ def _score_all(
         except BaseException:
             forget(db, site.id)  # what it took for stored is not
             raise
-    filled = db.ask(find_filled, site, now)
+    filled = db.run_read(find_filled, site, now)
     for some in in_chunks(filled, HOLES_AT_ONCE):
         db.do(fill_gaps, some, now)
     named = [*(d for d in active if d in RUNNING), *CERTAIN]

@@ -30,7 +30,7 @@ EVERY: Final = timedelta(seconds=EVERY_S)
 
 def correct(db: Database, site: Site, now: datetime) -> list[str]:
     """Measure and correct the detectors whose turn it is; returns a line for each factor that changed."""
-    due = db.ask(_list_due, site, now)
+    due = db.run_read(_list_due, site, now)
     if not due:
         return []
     said = []

@@ -30,7 +30,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
 
     A broken audit chain is an urgent alarm of the service, to the recipients of all sites.
     """
-    broken = db.ask(verify_chain)
+    broken = db.run_read(verify_chain)
     pruning = RetentionRun(db, find_limits(db, config, now), now)
     pruning.run()
     total = pruning.removed()
@@ -51,7 +51,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
 def find_limits(db: Database, config: ServiceConfig, now: datetime) -> RetentionLimits:
     """What may go, by the configuration and by how far back the decisions of each site look."""
     kept = config.retention
-    sites = db.ask(_load_sites, config)
+    sites = db.run_read(_load_sites, config)
     reaches: dict[str, float] = {}
     for site in sites:
         reaches[site.id] = max(reaches.get(site.id, 0.0), *map(reach_s, wanted_series(site).values()), 0.0)

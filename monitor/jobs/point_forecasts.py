@@ -23,8 +23,8 @@ from monitor.jobs.points import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through,
 from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.point_looks import (
-    IssueTotals,
     IssueHorizon,
+    IssueTotals,
     PointIssue,
     clear_forecasts,
     end_issue,
@@ -47,13 +47,13 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     Raises:
         JobError: workers failed at some sets, once the others were forecast.
     """
-    due = db.ask(list_unforecast, site.id)
+    due = db.run_read(list_unforecast, site.id)
     return go_through(due, lambda asked: _issue(db, config.compute, asked, now))
 
 
 def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
     """Whether every number of an issue that ended comes again from the rows that it was made from."""
-    asked, digest = db.ask(load_scan_request, issue_id)
+    asked, digest = db.run_read(load_scan_request, issue_id)
     ids, rules, chosen = _prepare(db, plan, asked)
     tally = _IssueTotals(rules)
     for mine, answers in _forecast(db, plan, asked, ids, rules, chosen):
@@ -96,7 +96,7 @@ def _describe(rules: PointIssue, found: IssueTotals) -> str:
 
 def _prepare(db: Database, plan: ComputeSection, asked: PointSetRequest) -> tuple[list[int], PointIssue, points.Chosen]:
     """The points, and the rules that a thousand of them give."""
-    ids = db.ask(list_point_ids, asked.point_set_id, asked.last_point_id)
+    ids = db.run_read(list_point_ids, asked.point_set_id, asked.last_point_id)
     dates, values = read_table(db, asked.unit, asked.known_at, ids[:: max(1, len(ids) // LEARN_FROM)])
     chosen = run_in_worker(plan, CHOOSE, points.Choosing(_record(dates, values)))
     newest_at = parse(dates[-1]) if dates else None

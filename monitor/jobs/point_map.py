@@ -26,7 +26,7 @@ FEW: Final = 500  # squares that any view may hold: a coarser level is of no use
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - as all jobs
     """Make the map of every set of which something came in; returns one line that says what was done."""
-    due = db.ask(point_maps.list_due, site.id)
+    due = db.run_read(point_maps.list_due, site.id)
     return go_through(due, lambda asked: _make(db, asked, now))
 
 
@@ -36,7 +36,7 @@ def _make(db: Database, asked: PointSetRequest, now: datetime) -> str:
         kept = point_maps.find_kept(c, asked.point_set_id)
     oldest, newest = [], []
     for first in range(0, len(ids), AT_ONCE):
-        lines = db.ask(fit_points, ids[first : first + AT_ONCE], asked.unit, asked.known_at)
+        lines = db.run_read(fit_points, ids[first : first + AT_ONCE], asked.unit, asked.known_at)
         oldest += [min(at)] if (at := [one.from_at for one in lines.values() if one.from_at is not None]) else []
         newest += [max(at)] if (at := [one.newest_at for one in lines.values() if one.newest_at is not None]) else []
         db.do(point_maps.save_rates, lines)

@@ -62,7 +62,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     Raises:
         JobError: workers failed at some sets, once the others were looked at.
     """
-    due = db.ask(point_looks.list_due, site.id)
+    due = db.run_read(point_looks.list_due, site.id)
 
     def look(asked: point_looks.ScanRequest) -> str:
         found = make_look(db, config.compute, site, asked)
@@ -108,8 +108,8 @@ def describe_look(found: point_looks.ScanResult) -> str:
 
 def repeats(db: Database, plan: ComputeSection, site: Site, look_id: int) -> bool:
     """Whether a stored look comes again from the rows that it was made from."""
-    kept = db.ask(point_looks.load_scan, look_id)
-    found = make_look(db, plan, site, kept.asked)
+    kept = db.run_read(point_looks.load_scan, look_id)
+    found = make_look(db, plan, site, kept.request)
     if found.reason and kept.found.reason:  # why it could not be made may be said in other words since
         found = replace(found, reason=kept.found.reason)
     return found == kept.found
@@ -117,7 +117,7 @@ def repeats(db: Database, plan: ComputeSection, site: Site, look_id: int) -> boo
 
 def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks.ScanRequest) -> point_looks.ScanResult:
     """Count thresholds on a thousand points, score all of them table by table, and name what happened."""
-    ids = db.ask(list_point_ids, asked.point_set_id, asked.last_point_id)
+    ids = db.run_read(list_point_ids, asked.point_set_id, asked.last_point_id)
     learnt = ids[:: max(1, len(ids) // LEARN_FROM)]
     dates, values = read_table(db, asked.unit, asked.known_at, learnt)
     empty = point_looks.ScanResult(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
@@ -164,7 +164,7 @@ def _sign(asked: point_looks.ScanRequest, found: point_looks.ScanResult) -> poin
 
 def read_table(db: Database, unit: str, known_at: datetime, ids: Sequence[int]) -> tuple[list[str], Array]:
     """Acquisitions and values in mm, as they were known at an instant."""
-    dates, values = db.ask(load_point_table, ids, known_at)
+    dates, values = db.run_read(load_point_table, ids, known_at)
     return dates, values * convert(1.0, unit, "mm")
 
 
@@ -258,7 +258,7 @@ def _describe_common(
 def _describe_lines(
     db: Database, site: Site, rows: Sequence[point_looks.PointAnomaly], place: dict[str, int]
 ) -> list[point_looks.PointEvent]:  # fmt: skip
-    places = db.ask(load_places, sorted({row.point_id for row in rows}))
+    places = db.run_read(load_places, sorted({row.point_id for row in rows}))
     placed = [
         LocatedAlarm(
             *places[row.point_id], place[spell(row.at)], row.kind, row.size_mm, row.score / row.threshold

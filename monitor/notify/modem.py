@@ -125,7 +125,7 @@ class ModemWatch:
         """One look; quick while nothing happened."""
         now = self._clock()
         self._read_inbox(now)
-        waiting = self._db.ask(load_unsaid, _OURS, now - timedelta(days=1))
+        waiting = self._db.run_read(load_unsaid, _OURS, now - timedelta(days=1))
         ended = [(n, found) for n, name in waiting if (found := find_outcome(self._folder, name))]
         if ended:
             with self._db.write() as c:

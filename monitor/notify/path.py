@@ -10,7 +10,14 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.domain.alert import AlertState, Ledger
 from monitor.notify.verdict import DeliveryContext, Postponed, Stage, Superseded, Verdict
-from monitor.store.alerting.outbox import LONGEST_WAIT, QueuedMessage, count_sent, load_waiting, mark_superseded, postpone
+from monitor.store.alerting.outbox import (
+    LONGEST_WAIT,
+    QueuedMessage,
+    count_sent,
+    load_waiting,
+    mark_superseded,
+    postpone,
+)
 
 ASIDE: Final = {
     AlertState.SHELVED: Template("delivery.shelved", "shelved by a person; waits until the shelving ends")(),

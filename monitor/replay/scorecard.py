@@ -393,7 +393,9 @@ class DetectorScore:
         }  # fmt: skip
 
 
-def score_detectors(happenings: Iterable[AnomalyRun], measured: Iterable[BudgetMeasurement] = ()) -> tuple[DetectorScore, ...]:
+def score_detectors(
+    happenings: Iterable[AnomalyRun], measured: Iterable[BudgetMeasurement] = ()
+) -> tuple[DetectorScore, ...]:
     """Happenings by detector, as the newest word of a person has it, beside what was measured against the budget."""
     by_name = {m.detector: m for m in measured}
     words: dict[str, list[str]] = {}

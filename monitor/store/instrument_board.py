@@ -63,10 +63,10 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
         cause = causes.get(row["parent_alert_id"])
         if cause is not None:  # of all that one cause silenced, however many loggers they have
             row["parent"] = cause.text
-            look = _INSPECT if cause.kind == "power" else _INSPECT_RADIO
-            row["action"] = row["action"] or clock or look(parent=cause.text)
-        if row["state"] in {"stale", "unknown"} and (heard := _find_arrival(c, row)) is not None:
-            row["reason"], action = join([one for one in (row["reason"], heard[0]) if one]), heard[1]
+            template = _INSPECT if cause.kind == "power" else _INSPECT_RADIO
+            row["action"] = row["action"] or clock or template(parent=cause.text)
+        if row["state"] in {"stale", "unknown"} and (arrival := _find_arrival(c, row)) is not None:
+            row["reason"], action = join([one for one in (row["reason"], arrival[0]) if one]), arrival[1]
             row["action"] = clock or action
         if (refusal := _describe_denied(row, [one for one in denied if _is_of(one, row)])) is not None:
             row["reason"] = join([one for one in (row["reason"], refusal) if one])
@@ -96,9 +96,11 @@ def _find_arrival(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Messa
     last = max((latest for *_, latest in refused), default=None)
     if arrived is not None and (last is None or arrived.received_at > last):
         way_s = (arrived.received_at - arrived.observed_at).total_seconds()
-        told = Duration(abs(way_s), "about")
-        said = _MISDATED(at=Timestamp.of(arrived.received_at), duration=told, word=_BEFORE if way_s > 0 else _AFTER)
-        return said, _INSPECT_CLOCK()
+        duration = Duration(abs(way_s), "about")
+        reason = _MISDATED(
+            at=Timestamp.of(arrived.received_at), duration=duration, word=_BEFORE if way_s > 0 else _AFTER
+        )
+        return reason, _INSPECT_CLOCK()
     if last is None:
         return None
     n = sum(int(times) for _, times, _ in refused)

@@ -48,7 +48,9 @@ def find_version_at(c: Connection, site: str, at: datetime) -> str:
     return str(found)
 
 
-def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> tuple[list[AlertAtInstant], list[str]]:
+def load_past_alerts(
+    c: Connection, site: str, from_at: datetime, to_at: datetime
+) -> tuple[list[AlertAtInstant], list[str]]:
     """Alerts that were open in a period, drills left out, as they stood at its end; the newest first.
 
     Returns:
@@ -78,8 +80,8 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
     for event in load_records(c, AlertEvent, events):
         chains[event.alert_id].append(event)
     newest = select(func.max(o.id)).where(o.at <= to_at).group_by(o.alert_id)
-    said = select(o.alert_id, o["class"], o.note).where(o.id.in_(newest), o.alert_id.in_(list(chains)))
-    outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(said)}
+    query = select(o.alert_id, o["class"], o.note).where(o.id.in_(newest), o.alert_id.in_(list(chains)))
+    outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(query)}
     return [
         _restore_alert(row, chains[row.id], *outcomes.get(row.id, (None, None))) for row in heads if chains[row.id]
     ], cut
@@ -87,7 +89,7 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
 
 def _restore_alert(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note: str | None) -> AlertAtInstant:
     last = chain[-1]
-    said = [e for e in chain if e.from_level != e.to_level]
+    changes = [e for e in chain if e.from_level != e.to_level]
     acknowledged: AlertEvent | None = None
     for event in chain:
         if event.to_state == AlertState.UNACKNOWLEDGED and event.from_state != AlertState.SHELVED:
@@ -103,7 +105,7 @@ def _restore_alert(head: Any, chain: Sequence[AlertEvent], outcome: str | None, 
         last.to_state,
         last.to_level,
         max(e.to_level for e in chain),
-        (said or chain)[-1].reason,
+        (changes or chain)[-1].reason,
         acknowledged.at if acknowledged else None,
         acknowledged.actor if acknowledged else None,
         closed.at if closed else None,

@@ -81,8 +81,8 @@ def forget_run(connection: Connection, run_id: int) -> None:
 
 def add_missed(connection: Connection, job: str, site: str | None, due_at: datetime, now: datetime) -> None:
     """Note a run that was due and never started."""
-    said = {"state": "missed", "detail": "was due and did not start"}
-    add_row(connection, job_run, job=job, site=site, started_at=due_at, finished_at=now, **said)
+    facts = {"state": "missed", "detail": "was due and did not start"}
+    add_row(connection, job_run, job=job, site=site, started_at=due_at, finished_at=now, **facts)
 
 
 def mark_abandoned(connection: Connection, now: datetime) -> int:

@@ -374,7 +374,9 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
         )  # fmt: skip
     story = load_story_sites()[0]
     asks = next(one for one in story.criteria if one.kind.facts == "anomalies")
-    tested = proofs.ModelTest("anomaly", "rules", "slopeward anomalies train", HASHES["ae"], ("too many alarms",), {}, 900)
+    tested = proofs.ModelTest(
+        "anomaly", "rules", "slopeward anomalies train", HASHES["ae"], ("too many alarms",), {}, 900
+    )
     proofs.add_proof(c, story, asks, tested, BO, NOW)
     left = Template("instrument.battery.days_left", "about {n} days left")(n=4)
     line = Template(

@@ -24,7 +24,7 @@ from monitor.domain.instants import parse, spell
 from monitor.errors import ConfigError, RefusedError
 from monitor.language.local_time import spell_instant, use_zone
 from monitor.language.rendering import translate
-from monitor.store.alerting.audit_pack import OrderedChange, AuditPackMaterial
+from monitor.store.alerting.audit_pack import AuditPackMaterial, OrderedChange
 from monitor.store.alerting.decisions import DecisionRow
 from monitor.store.database.audit import entry_hash
 from monitor.store.database.seals import ACTION, digest_row, read_seals

@@ -73,7 +73,9 @@ def recompute_all(asked: Recomputing) -> Recomputed:
     return Recomputed(tuple(found))
 
 
-def recompute(row: DecisionRow, source: str, *, seal: str | None = None, cited: Sequence[OrderedChange] = ()) -> Recomputation:
+def recompute(
+    row: DecisionRow, source: str, *, seal: str | None = None, cited: Sequence[OrderedChange] = ()
+) -> Recomputation:
     """Decide again.
 
     Args:

@@ -51,7 +51,7 @@ def train(
     session.point_to_the_past(db, chosen, now)
     for name in wanted:
         said = train_one(db, service, chosen, "anomaly", name, now, seed)
-        active = db.ask(find_active, task="anomaly", kind=name, site=chosen.id)
+        active = db.run_read(find_active, task="anomaly", kind=name, site=chosen.id)
         if active is None or not active.model_hash.startswith(said):
             print(f"{name}: not trained: {said}", file=sys.stderr)
             continue
@@ -146,7 +146,7 @@ def _keep_proofs(site: str) -> None:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
         if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
             said = train_one(db, service, chosen, "anomaly", detector, now, actor=name_helper())
-            serving = db.ask(find_active, task="anomaly", kind=detector, site=chosen.id)
+            serving = db.run_read(find_active, task="anomaly", kind=detector, site=chosen.id)
             if serving is None or not serving.model_hash.startswith(said):
                 print(f"{detector}: no proof: {said}", file=sys.stderr)
                 continue

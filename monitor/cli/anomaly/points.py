@@ -8,7 +8,7 @@ from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import SiteOption, open_site, require_any, show
 from monitor.domain.instants import spell
 from monitor.language.figures import spell_number
-from monitor.store.models.point_looks import StoredScan, PointEvent, load_looks
+from monitor.store.models.point_looks import PointEvent, StoredScan, load_looks
 from monitor.store.schema.views import load_view
 
 
@@ -46,7 +46,7 @@ def points(
 def _spell_look(kept: StoredScan) -> dict[str, object]:
     found = kept.found
     return {
-        "site": kept.asked.site, "point_set": kept.asked.name, "known_at": spell(kept.asked.known_at),
+        "site": kept.request.site, "point_set": kept.request.name, "known_at": spell(kept.request.known_at),
         "newest_at": None if found.newest_at is None else spell(found.newest_at), "points": found.points,
         "acquisitions": found.acquisitions, "withheld": found.withheld, "alarms": found.alarms,
         "going_on": found.going_on, "left_out": found.left_out, "reason": found.reason,
@@ -55,7 +55,7 @@ def _spell_look(kept: StoredScan) -> dict[str, object]:
 
 def _describe(kept: StoredScan) -> str:
     found = kept.found
-    head = f"look {kept.id}, {kept.asked.name}, known {spell(kept.asked.known_at)[:16]}Z"
+    head = f"look {kept.id}, {kept.request.name}, known {spell(kept.request.known_at)[:16]}Z"
     if found.reason:
         return f"{head}: not looked at: {found.reason}"
     seen = f"{found.points} points, {found.acquisitions} new acquisitions"

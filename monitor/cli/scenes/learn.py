@@ -18,7 +18,14 @@ from monitor.errors import SlopewardError
 from monitor.jobs.scenes.lock import hold
 from monitor.store.models.registry import SHORT, add_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
-from monitor.store.scenes.outlines import LEARNING, LabelledGround, UncertainTile, forget_unsure, load_labels, save_unsure
+from monitor.store.scenes.outlines import (
+    LEARNING,
+    LabelledGround,
+    UncertainTile,
+    forget_unsure,
+    load_labels,
+    save_unsure,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

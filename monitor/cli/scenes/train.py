@@ -212,7 +212,7 @@ def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
         SlopewardError: the site file names others: a proof would be of no use.
     """
     if named is None:
-        return db.ask(find_weights, chosen, datetime.now(UTC))
+        return db.run_read(find_weights, chosen, datetime.now(UTC))
     own = chosen.scenes.weights
     if own not in {AUTO, named} and not is_same(own, named):
         raise SlopewardError(f"{chosen.id} names {own} in its site file: others prove nothing there")

@@ -293,7 +293,7 @@ def withdraw(
         if key is None:
             raise RefusedError(f"alert {alert_id} asks for no verification: nobody said anything to withdraw")
         site = _site_of(db, alert, "alerts withdraw")
-        act = db.ask(share_taking_back, site, key)
+        act = db.run_read(share_taking_back, site, key)
         said = act_by_two(
             db, act, who, None, reason, f"slopeward alerts withdraw {alert_id}",
             lambda c, second: take_word_back(c, site, key, who, reason, now, second=second),

@@ -112,7 +112,7 @@ def backtest(
         keeper = None if prove is None else prove_identity(db, by, site.id)
         asking = None if prove is None else pick_criterion(site, prove)
         other = None if other_file is None else load_site(other_file)
-        span = db.ask(find_span, site.id)
+        span = db.run_read(find_span, site.id)
         if span is None:
             say(f"no readings of {site.id} are stored: nothing to replay")
             raise typer.Exit(NOTHING)

@@ -156,7 +156,7 @@ def withdraw(
 
     with session.open_database() as db:
         who, now = prove(db, by, lambda c: events.find_site_of_event(c, event_id)), datetime.now(UTC)
-        site_id = db.ask(events.find_site_of_event, event_id)
+        site_id = db.run_read(events.find_site_of_event, event_id)
         if site_id is None:
             raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
         site = session.take_site(db, session.pick_site(session.read_service(), site_id), "events withdraw", now)

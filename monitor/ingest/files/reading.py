@@ -261,7 +261,10 @@ def _sort(
         for _, cause in rows:
             counts[cause.code] = counts.get(cause.code, 0) + 1
         rejected += [
-            (RejectedMessage(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, f"file:{name}"), counts[f.code])
+            (
+                RejectedMessage(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, f"file:{name}"),
+                counts[f.code],
+            )
             for f in join_bad_rows(rows)
         ]
     return list(pipeline.judge(good)), rejected

@@ -47,7 +47,9 @@ def take_pages(
             raise RefusedError(TEXT_OF(name=one.name, text=_NO_FILE()))
         message = BrokerMessage(topic, path.read_bytes(), place.clock(), client)
         decoded = pipeline.decode(message)
-        faults = [RejectedMessage(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults]
+        faults = [
+            RejectedMessage(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults
+        ]
         if faults:
             found.errors.append(cut(TEXT_OF(name=one.name, text=faults[0].reason)))
         if any(fault.code in OF_THE_TABLE for fault in decoded.faults):

@@ -262,7 +262,9 @@ def _draw_spark(hours: Sequence[store.HourSummary], interval_s: float, now: date
     return [round(fmean(parts[n]), 4) if n in parts else None for n in range(points)]
 
 
-def _count_months(c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime) -> list[store.InstrumentMonth]:
+def _count_months(
+    c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
+) -> list[store.InstrumentMonth]:
     """This month so far and the one before: epochs that came, of those that the declared intervals let expect."""
     this = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     before = (this - DAY).replace(day=1)

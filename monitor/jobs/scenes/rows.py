@@ -119,7 +119,9 @@ def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime)
     news = changed = 0
     for one in answer.judgements:
         arrivals.add_footprints(c, _footprints(answer, one.scene_hash, one.vanished, site, "vanished"), now)
-        changes = [arrivals.ChangeAssessment(polygon_id, **asdict(word)) for polygon_id, word in sorted(one.changes.items())]
+        changes = [
+            arrivals.ChangeAssessment(polygon_id, **asdict(word)) for polygon_id, word in sorted(one.changes.items())
+        ]
         news += arrivals.save_changes(c, one.scene_hash, answer.model_hash, changes, now)
         if one.scene_hash == answer.scene_hash:
             changed = sum(1 for row in changes if row.change in {"new", "grown"})

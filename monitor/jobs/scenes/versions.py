@@ -14,7 +14,13 @@ from monitor.jobs.scenes.rows import known_outline, list_names, name_of
 from monitor.jobs.scenes.tasks import KnownVersion, ReadScene
 from monitor.store.alerting.alerts import notify_site
 from monitor.store.scenes.arrivals import SceneRow, load_footprints, load_scenes
-from monitor.store.scenes.versions import SUPERSEDED, WithdrawnFootprint, flag_values, supersede_scene, withdraw_footprints
+from monitor.store.scenes.versions import (
+    SUPERSEDED,
+    WithdrawnFootprint,
+    flag_values,
+    supersede_scene,
+    withdraw_footprints,
+)
 
 # Scenes of one name whose outlines are given to a worker, the newest by acquisition.
 LINES_MOST: Final = 24

@@ -29,17 +29,17 @@ class RecipientDelivery:
 class AlertDeliveries:
     """The recipients of one alert, in the order in which they were notified."""
 
-    told: tuple[RecipientDelivery, ...] = ()
+    deliveries: tuple[RecipientDelivery, ...] = ()
 
     @property
     def confirmed(self) -> list[str]:
         """Who confirmed."""
-        return [one.recipient for one in self.told if one.confirmed_at is not None]
+        return [one.recipient for one in self.deliveries if one.confirmed_at is not None]
 
     @property
     def since(self) -> datetime | None:
         """When the first of them was notified."""
-        return min((one.first_at for one in self.told), default=None)
+        return min((one.first_at for one in self.deliveries), default=None)
 
 
 def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, AlertDeliveries]:

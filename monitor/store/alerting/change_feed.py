@@ -26,7 +26,7 @@ class ChangeDetector:
     def __init__(self) -> None:
         self._known: Marks | None = None
 
-    def look(self, connection: Connection) -> frozenset[str]:
+    def find_changed(self, connection: Connection) -> frozenset[str]:
         """Sites with something new since the last look; none at the first."""
         marks = [(t.name, c, func.max(t.c[c])) for t in (*_OF_SITE, *_OF_SERIES) for c in _columns(t)]
         row = connection.execute(select(*[select(newest).scalar_subquery() for _, _, newest in marks])).one()

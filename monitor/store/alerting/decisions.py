@@ -30,11 +30,20 @@ from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
-from monitor.store.database.rows import add_row, fill_row, find_record, load_records, save_rows, record_to_dict
+from monitor.store.database.rows import add_row, fill_row, find_record, load_records, record_to_dict, save_rows
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
-_BOUND_FACTS: Final = ("level", "window_s", "over_mm_per_day", "chance_from", "chance_to", "probability", "crossed", "model")
+_BOUND_FACTS: Final = (
+    "level",
+    "window_s",
+    "over_mm_per_day",
+    "chance_from",
+    "chance_to",
+    "probability",
+    "crossed",
+    "model",
+)
 ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
 
 
@@ -132,12 +141,17 @@ def save_chances(c: Connection, site: str, decision: Decision, config_sha256: st
     """Replace what the criteria on forecasts say, where it differs from what they said before."""
     k = t.forecast_chance.c
     rows = [
-        {"site": site, "config_sha256": config_sha256, "evaluated_at": now, "data_until": instant(said["data_until_s"])}
-        | {n: word[n] for n in ("criterion", "station")}
-        | {n: said[n] for n in _BOUND_FACTS}
-        for word in decision.evidence["words"]
-        for said in word["facts"].get("bounds", ())
-        if "chance_from" in said
+        {
+            "site": site,
+            "config_sha256": config_sha256,
+            "evaluated_at": now,
+            "data_until": instant(bound["data_until_s"]),
+        }
+        | {n: claim[n] for n in ("criterion", "station")}
+        | {n: bound[n] for n in _BOUND_FACTS}
+        for claim in decision.evidence["words"]
+        for bound in claim["facts"].get("bounds", ())
+        if "chance_from" in bound
     ]
     names = [x.name for x in t.forecast_chance.columns if x.name != "evaluated_at"]
     known = c.execute(select(*(k[n] for n in names)).where(k.site == site)).all()
@@ -273,8 +287,8 @@ def load_anomaly_facts(
     What was scored before it decides nothing. The limit is of each detector, so that one crowds no other out. What was
     scored after `known_at` is not read: a score may come late.
     """
-    asked = {"site_id": site, "since": since, "until": until, "known_at": known_at, "most": ADVICE_LIMIT}
-    rows = c.execute(_plan_anomaly_facts(), asked)
+    values = {"site_id": site, "since": since, "until": until, "known_at": known_at, "most": ADVICE_LIMIT}
+    rows = c.execute(_plan_anomaly_facts(), values)
     return tuple(
         AnomalyFact(
             r.station,
@@ -334,15 +348,15 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
             judged.setdefault(key, None)  # nothing was judged yet: then it was a footprint of one date
     found = []
     for r in c.execute(footprints, taken):
-        word = judged.get((r.scene_hash, r.model_hash, r.polygon_id), r)
-        change = "single" if word is None else word.change
+        latest = judged.get((r.scene_hash, r.model_hash, r.polygon_id), r)
+        change = "single" if latest is None else latest.change
         if change not in SCENE_CHANGES:
             continue
         judgement = (None, None, None, None)
-        if word is not None:
-            judgement = (word.grown_m2, word.parent_id, word.since_at, read_columns(word, "caution"))
+        if latest is not None:
+            judgement = (latest.grown_m2, latest.parent_id, latest.since_at, read_columns(latest, "caution"))
         grown_m2, parent, since_at, caution = judgement
-        known_at = r.detected_at if word is None or word is r else word.judged_at
+        known_at = r.detected_at if latest is None or latest is r else latest.judged_at
         found.append(
             FootprintFact(
                 r.name,

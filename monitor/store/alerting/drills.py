@@ -166,10 +166,10 @@ def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
     """How the drill went: alerts, seconds to the first message and to each acknowledgement."""
     alerts = c.execute(_alerts_of(drill.id).order_by(t.alert.c.id)).all()
     n, e = t.notification.c, t.alert_event.c
-    told, answered = [], []
+    delays_s, answered = [], []
     for a in alerts:
         sent = c.execute(select(func.min(n.sent_at)).where(n.alert_id == a.id)).scalar()
-        told += [] if sent is None else [(sent - a.raised_at).total_seconds()]
+        delays_s += [] if sent is None else [(sent - a.raised_at).total_seconds()]
         signed = c.execute(
             select(e.at, e.actor)
             .where(e.alert_id == a.id, e.to_state == str(AlertState.ACKNOWLEDGED))
@@ -189,7 +189,7 @@ def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
         "acknowledged": answered,
         "unanswered": len(alerts) - len(answered),
         "slowest_acknowledgement_s": max((x["after_s"] for x in answered), default=None),
-        "first_message_s": min(told, default=None),
+        "first_message_s": min(delays_s, default=None),
         "messages": {s: int(k) for s, k in states},
     }
 

@@ -370,10 +370,10 @@ class Handover:
     withdrawn_at: datetime | None
 
 
-def gather_open(c: Connection, site: str, now: datetime, tell: Describe) -> dict[str, Any]:
+def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> dict[str, Any]:
     """What who comes must know: level, open alerts, sick instruments, work, and reports since the last hand-over.
 
-    The reason of an alert is the sentence that `tell` has of it, else its own.
+    The reason of an alert is the sentence that `describe` has of it, else its own.
     """
     last = c.execute(select(func.max(t.duty_handover.c.signed_at)).where(t.duty_handover.c.site == site)).scalar()
     since = last or now - FIRST_PERIOD
@@ -383,9 +383,11 @@ def gather_open(c: Connection, site: str, now: datetime, tell: Describe) -> dict
         for row in load_view(c, "active_alerts", order_by=("-level", "-alert_id"), without="evidence", site=site)
         if not row["exercise"] and row["ledger"] != "advice"
     ]
-    told = tell(c, rows[:MOST])
+    sentences = describe(c, rows[:MOST])
     kept = ("alert_id", "ledger", "level", "level_name", "state", "reason", "raised_at")
-    alerts = [{key: row[key] for key in kept} | {"reason": told.get(row["alert_id"], row["reason"])} for row in rows]
+    alerts = [
+        {key: row[key] for key in kept} | {"reason": sentences.get(row["alert_id"], row["reason"])} for row in rows
+    ]
     sick = [
         {key: row[key] for key in ("instrument", "state", "reason", "since")}
         for row in load_view(c, "instrument_health", order_by=("instrument",), site=site)
@@ -417,13 +419,13 @@ def gather_open(c: Connection, site: str, now: datetime, tell: Describe) -> dict
     }
 
 
-def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, tell: Describe) -> int:
+def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, describe: Describe) -> int:
     """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
 
     Args:
         actor: a person who may act on the site.
         notes: what who comes must know.
-        tell: one sentence for each of some alerts.
+        describe: one sentence for each of some alerts.
 
     Raises:
         RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
@@ -437,7 +439,7 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     waiting = find_waiting(c, team.site, team.name)
     if waiting is not None:
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
-    items = gather_open(c, team.site, now, tell)
+    items = gather_open(c, team.site, now, describe)
     facts = {"site": team.site, "team": team.name, "notes": notes}
     row = {"since_at": find_shift_start(c, team, now), "at": now, "outgoing": actor.name, "open_items": items}
     number = add_row(c, t.duty_handover, facts | row)
@@ -456,10 +458,10 @@ def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, no
     require_person(actor, "signs")
     require_two(c, Actor(found.outgoing), actor, now)
     h = t.duty_handover.c
-    said = remark.strip()[:LONGEST_NOTES]
-    values = {"signed_at": now, "incoming": actor.name, "remark": said or None}
+    remarks = remark.strip()[:LONGEST_NOTES]
+    values = {"signed_at": now, "incoming": actor.name, "remark": remarks or None}
     c.execute(update(t.duty_handover).where(h.id == number).values(**values))
-    detail = {"site": site, "team": found.team, "of": found.outgoing, "remark": said}
+    detail = {"site": site, "team": found.team, "of": found.outgoing, "remark": remarks}
     add_audit(c, actor, "duty.handover.sign", f"duty_handover:{number}", detail, now)
     return found
 

@@ -32,7 +32,9 @@ _EXPLAINS_NOTHING: Final = Template(
     "event.explains_nothing", "event {number} is '{kind}': it explains nothing, so there is nothing to confirm"
 )
 _CONFIRMED: Final = Template("event.confirmed_already", "event {number} is confirmed already by {names}")
-_ONE_PERSON: Final = Template("event.one_word", "{name} has confirmed event {number} already; a second person is needed")
+_ONE_PERSON: Final = Template(
+    "event.one_word", "{name} has confirmed event {number} already; a second person is needed"
+)
 _GONE: Final = Template("event.gone", "event {number} was withdrawn by {name} at {at}; add it anew in other words")
 
 
@@ -56,8 +58,8 @@ def add_event(
         actor: that person, with how it was proved who it is.
     """
     digest = _digest(item)
-    told = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}
-    if not add_if_absent(c, t.site_event, {**record_to_dict(item), **told}):
+    facts = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}
+    if not add_if_absent(c, t.site_event, {**record_to_dict(item), **facts}):
         return None
     number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
@@ -224,7 +226,7 @@ def _stands(columns: Any, now: Any) -> ColumnElement[bool]:
 
 # ---- what a decision sees ----------------------------------------------------------------------------------------
 def load_event_facts(
-    c: Connection, site: str, since: datetime, now: datetime, *, as_said: bool = False, strict_s: float = 0.0
+    c: Connection, site: str, since: datetime, now: datetime, *, as_reported: bool = False, strict_s: float = 0.0
 ) -> tuple[EventFact, ...]:
     """Events that touch a time, as known at its end, newest first.
 
@@ -234,20 +236,20 @@ def load_event_facts(
     Args:
         since: begin of that time.
         now: its end.
-        as_said: an event counts as known from when people said it was, not from when the service heard of it.
+        as_reported: an event counts as known from when people said it was, not from when the service heard of it.
         strict_s: for how long an earthquake may make bounds stricter.
     """
     k = t.event_confirmation.c
     strict_from = now - timedelta(seconds=strict_s)
     found: Sequence[Any] = c.execute(
-        _plan_event_facts(as_said),
+        _plan_event_facts(as_reported),
         {"site_id": site, "since": since, "now": now, "strict_from": strict_from, "at_most": READ_AT_MOST},
     ).all()
     if not found:
         return ()
     rows = sorted(found, key=lambda x: (-seconds(x.from_at), x.id))
     words = load_words(c, [x.id for x in rows], now)
-    if as_said:  # who adds an event of the past says since when it was known; so did those who stand behind it
+    if as_reported:  # who adds an event of the past says since when it was known; so did those who stand behind it
         words |= load_words(c, [x.id for x in rows if x.known_from is not None], None)
     gone = {x.id for x in rows if x.withdrawn_at is not None and x.withdrawn_at <= now}
     taken_back = select(k.event_id).where(k.event_id.in_([x.id for x in rows]), k.withdrawn_at <= now)
@@ -256,7 +258,7 @@ def load_event_facts(
         EventFact(
             seconds(x.from_at),
             seconds(x.to_at),
-            seconds((x.known_from or x.received_at) if as_said else x.received_at),
+            seconds((x.known_from or x.received_at) if as_reported else x.received_at),
             x.kind,
             x.value,
             x.text,
@@ -272,9 +274,9 @@ def load_event_facts(
 
 
 @cache  # put together once: it is asked at every look
-def _plan_event_facts(as_said: bool) -> Select[Any]:
+def _plan_event_facts(as_reported: bool) -> Select[Any]:
     e, k, now = t.site_event.c, t.event_confirmation.c, bindparam("now", type_=t.site_event.c.to_at.type)
-    known_at = func.coalesce(e.known_from, e.received_at) if as_said else e.received_at
+    known_at = func.coalesce(e.known_from, e.received_at) if as_reported else e.received_at
     is_quake = func.lower(func.trim(e.kind)) == EARTHQUAKE
     is_strict = and_(is_quake, e.from_at >= bindparam("strict_from"), e.value > 0.0, e.value <= PLAUSIBLE_G)
     is_confirmed = and_(is_quake, exists().where(k.event_id == e.id))

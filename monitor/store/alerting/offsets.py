@@ -123,7 +123,7 @@ class WaitingOffset:
     offset: Offset
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """The offset as people read it."""
         return f"{self.offset.size:+g} {self.offset.unit} from {spell(self.offset.at)[:16]}Z"
 

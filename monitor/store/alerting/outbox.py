@@ -111,7 +111,7 @@ class OpenAlert:
     body: str
     urgent: bool
     raised_at: datetime
-    told: tuple[SentNotification, ...]  # oldest first
+    sent: tuple[SentNotification, ...]  # oldest first
     key: str = ""
     insists: bool = False  # the alarm that nobody confirmed another alert
     reached: Mapping[str, datetime] = field(default_factory=dict)  # by earlier events that nobody answered: since when
@@ -121,7 +121,7 @@ class OpenAlert:
     @property
     def is_back(self) -> bool:
         """Whether it came back since the newest message of it."""
-        return self.returned_at is not None and max(t.queued_at for t in self.told) < self.returned_at
+        return self.returned_at is not None and max(t.queued_at for t in self.sent) < self.returned_at
 
 
 def load_top_levels(c: Connection) -> dict[str, int]:
@@ -340,18 +340,18 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     if covered:
         key = c.execute(select(alert.c.key).where(alert.c.id == row.alert_id)).scalar_one()
         own = read_record(SupersededMessage, row, key=key)
-        said = []
+        lines_covered = []
         # what is open and what is over are two causes
         for line in gather([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
             cause = say_cause([m.key for m in line])
             together = change_essence(line[-1].subject, cause)
             if line[0] is not own:
-                said.append((line[-1].queued_at, line[-1].subject if len(line) == 1 else together))
+                lines_covered.append((line[-1].queued_at, line[-1].subject if len(line) == 1 else together))
             elif len(line) > 1:
                 subject = together
                 parts[0] = [DRILL(text=cause) if row.exercise else cause, *parts[0]]
-        if said:
-            parts.append(list_covered(said))
+        if lines_covered:
+            parts.append(list_covered(lines_covered))
     others = {m.alert_id for m in covered} - {row.alert_id}
     first, *more = parts
     lines = [*first, *(line for part in more for line in ("", *part))]
@@ -398,8 +398,8 @@ def mark_delivered(
 ) -> bool:
     """The channel took it, and calls it so. False when the lease was lost meanwhile: it goes again, same key."""
     n = notification.c
-    said = case((n.received_at.is_(None), None), else_=n.provider_said)  # the device may have answered already
-    values = {"sent_at": now, "next_attempt_at": None, "provider_id": provider_id, "provider_said": said}
+    status = case((n.received_at.is_(None), None), else_=n.provider_said)  # the device may have answered already
+    values = {"sent_at": now, "next_attempt_at": None, "provider_id": provider_id, "provider_said": status}
     values |= message_columns("last_error", None)
     return _move(c, notification_id, DeliveryState.DELIVERED, owner, **_NO_LEASE, **values)
 
@@ -607,7 +607,7 @@ def _load_returned(c: Connection, open_ids: Select[Any]) -> dict[int, datetime]:
 
 def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: str, subject: str, now: datetime) -> bool:
     """Queue one more message of the same event; its key counts the rounds, so that a doubled call adds nothing."""
-    turn = sum(t.recipient == recipient and t.channel == channel for t in source.told)
+    turn = sum(t.recipient == recipient and t.channel == channel for t in source.sent)
     key = digest_text(f"{source.event_id}|{recipient}|{channel}|escalation|{turn}")
     facts = {"recipient": recipient, "channel": channel, "subject": subject, "idempotency_key": key}
     row = fill_row(notification, source, **facts, state=DeliveryState.QUEUED, queued_at=now)
@@ -690,7 +690,12 @@ def note_try(
 ) -> None:
     """Keep what became of a digest; `error` is None when the channel took it."""
     d = t.digest.c
-    values = {"channel": channel, "at": now, "state": SENT if error is None else FAILED, **make_error_columns("error", error)}
+    values = {
+        "channel": channel,
+        "at": now,
+        "state": SENT if error is None else FAILED,
+        **make_error_columns("error", error),
+    }
     mine = (d.site == site, d.recipient == recipient, d.day == day)
     changed = c.execute(update(t.digest).where(*mine).values(**values, attempts=d.attempts + 1)).rowcount
     if not changed:

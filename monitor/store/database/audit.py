@@ -32,8 +32,8 @@ def add_audit(
         detail: JSON-ready facts, reason included; never a secret.
     """
     acts = connection.get_execution_options()["slopeward_sealing"].acts
-    beside = {"via": TOKEN if actor.via == TOKEN else None, "os_user": actor.os_user, "proof": actor.proof}
-    acts.append((actor, action, subject, {**detail, **{k: v for k, v in beside.items() if v is not None}}, now))
+    proof = {"via": TOKEN if actor.via == TOKEN else None, "os_user": actor.os_user, "proof": actor.proof}
+    acts.append((actor, action, subject, {**detail, **{k: v for k, v in proof.items() if v is not None}}, now))
 
 
 def lock_log(connection: Connection) -> None:
@@ -146,8 +146,8 @@ def verify_chain(connection: Connection, expected: str | None = None) -> list[st
     for row in connection.execute(select(*columns).order_by(e.id).execution_options(yield_per=2000)):
         if row.previous_hash != previous:
             findings.append(f"audit entry {row.id}: the entry before it was removed or replaced")
-        said = (row.at, row.actor, row.actor_kind, row.action, row.subject, row.detail)
-        if _hash(row.previous_hash, said) != row.hash:
+        entry = (row.at, row.actor, row.actor_kind, row.action, row.subject, row.detail)
+        if _hash(row.previous_hash, entry) != row.hash:
             findings.append(f"audit entry {row.id}: its content was altered after it was written")
         previous = row.hash
         seen = seen or row.hash == expected
@@ -156,5 +156,5 @@ def verify_chain(connection: Connection, expected: str | None = None) -> list[st
     return findings
 
 
-def _hash(previous: str, said: tuple[str, str, str, str, str, str]) -> str:
-    return hashlib.sha256(f"{previous}\n{canonical_json(said)}".encode()).hexdigest()
+def _hash(previous: str, entry: tuple[str, str, str, str, str, str]) -> str:
+    return hashlib.sha256(f"{previous}\n{canonical_json(entry)}".encode()).hexdigest()

@@ -130,14 +130,14 @@ class CoreTurn:
             held = lock_core(self._engine)
             if held is None:
                 return False
-            asked_s, given = boot_s(), {"holder": self._holder, "session": self._db.session}
+            began_s, given = boot_s(), {"holder": self._holder, "session": self._db.session}
             try:
                 with self._engine.begin() as c:  # waits for what a core before us is writing
                     row = c.execute(_TAKE, given).first() or c.execute(_FIRST, given).one()
             except BaseException:
                 held.close()
                 raise
-        self._held, self.fence, self.taken_at, self.renewed_s = held, row.fence, row.taken_at, asked_s
+        self._held, self.fence, self.taken_at, self.renewed_s = held, row.fence, row.taken_at, began_s
         return True
 
     def keep(self) -> None:
@@ -150,7 +150,7 @@ class CoreTurn:
         """
         if self.is_lost or not self.fence:
             return
-        asked_s = boot_s()
+        began_s = boot_s()
         is_anew = not self._is_held()
         with translated():
             if is_anew:
@@ -160,7 +160,7 @@ class CoreTurn:
                 self.is_lost = True
                 self._let_go()
                 return
-        self.renewed_s = asked_s
+        self.renewed_s = began_s
         if is_anew:
             log.warning("the turn of the core is taken anew")
 

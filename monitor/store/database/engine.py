@@ -218,7 +218,7 @@ class Database:
         with self.read() as c:
             return str(c.exec_driver_sql("PRAGMA journal_mode").scalar())
 
-    def ask(self, load: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
+    def run_read(self, load: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
         """What one function reads, in a transaction of its own."""
         with self.read() as c:
             return load(c, *args, **named)
@@ -231,7 +231,7 @@ class Database:
     @contextmanager
     def _begin_write(self, sealing: Sealing, *, urgent: bool) -> Iterator[Connection]:
         """A write transaction that has begun. Between two tries the other writers of this process have their turn."""
-        began_s, is_told = time.monotonic(), False
+        began_s, is_logged = time.monotonic(), False
         least_s, since_s = _patience.get()
         waits_s = max(least_s, began_s - since_s)
         while True:
@@ -244,9 +244,9 @@ class Database:
                 except OperationalError as error:
                     if not _is_held(error) or time.monotonic() - began_s >= waits_s:
                         raise
-                    if not is_told:
+                    if not is_logged:
                         log.warning("the database is locked: it is waited for, up to %.0f s", waits_s)
-                        is_told = True
+                        is_logged = True
                     continue
                 yield connection
                 return
@@ -374,8 +374,8 @@ def keep_private(database: str | None) -> None:
         if file.parent.is_dir():  # else SQLite says what is wrong
             file.touch(mode=0o600)
         return
-    beside = (Path(f"{file}{end}") for end in ("", "-wal", "-shm", ".lock"))
-    loosened = [path for path in beside if _close(path)]
+    files = (Path(f"{file}{end}") for end in ("", "-wal", "-shm", ".lock"))
+    loosened = [path for path in files if _close(path)]
     if file in loosened:
         log.warning(
             "%s could be read by others on this machine, accounts included; now by its owner alone."

@@ -104,7 +104,9 @@ SEALED: Final = {
         SealedTable(t.duty_override),
         SealedTable(t.duty_handover),
         SealedTable(t.footprint_review, _leave("geometry"), only_added=True),
-        SealedTable(t.scene_outline, _leave("min_lon", "min_lat", "max_lon", "max_lat")),  # they follow from its geometry
+        SealedTable(
+            t.scene_outline, _leave("min_lon", "min_lat", "max_lon", "max_lat")
+        ),  # they follow from its geometry
         SealedTable(t.model_transition, only_added=True),
         SealedTable(t.anomaly_label, only_added=True),
         SealedTable(t.anomaly_budget, only_added=True),
@@ -124,11 +126,11 @@ def digest_row(table: str, row: Mapping[str, Any]) -> str:
         row: its columns by name; instants as `datetime` or spelled.
     """
     left_out = SEALED[table].left_out
-    said = {k: spell(v) if isinstance(v, datetime) else v for k, v in row.items() if v is not None}
-    said = {k: v for k, v in said.items() if k not in left_out}
-    if table == "notification" and said.get("state") not in _SETTLED:
-        said.pop("state", None)
-    return hashlib.sha256(canonical_json([table, said]).encode()).hexdigest()[:_DIGITS]
+    values = {k: spell(v) if isinstance(v, datetime) else v for k, v in row.items() if v is not None}
+    values = {k: v for k, v in values.items() if k not in left_out}
+    if table == "notification" and values.get("state") not in _SETTLED:
+        values.pop("state", None)
+    return hashlib.sha256(canonical_json([table, values]).encode()).hexdigest()[:_DIGITS]
 
 
 class Sealing:
@@ -238,13 +240,13 @@ def find_unsealed(c: Connection) -> Iterator[str]:
     for sealed in SEALED.values():
         for key, digest in _digest_each(sealed, _stream(c, sealed)):
             name = sealed.name(key)
-            said, entry_id = seals.pop(name, (None, 0))
+            seal, entry_id = seals.pop(name, (None, 0))
             if entry_id == 0:
                 yield f"{name}: no entry of the audit log knows this row; it was not written by the service"
-            elif said != digest:
+            elif seal != digest:
                 yield f"{name}: the row was altered; audit entry {entry_id} has it otherwise"
-    for name, (said, entry_id) in seals.items():
-        if said is not None:
+    for name, (seal, entry_id) in seals.items():
+        if seal is not None:
             yield GoneRow(f"{name}: the row is gone; audit entry {entry_id} has it")
 
 
@@ -260,8 +262,8 @@ def _changes(c: Connection, sealed: SealedTable, before: Mapping[Key, str | None
 def _digest_each(sealed: SealedTable, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:
     name, keys = sealed.table.name, [key.name for key in sealed.keys]
     for row in rows:
-        said = row._mapping  # noqa: SLF001 - the public name of a row's mapping
-        yield tuple(said[key] for key in keys), digest_row(name, said)
+        values = row._mapping  # noqa: SLF001 - the public name of a row's mapping
+        yield tuple(values[key] for key in keys), digest_row(name, values)
 
 
 def _digest_all(sealed: SealedTable, rows: Iterable[Any]) -> Rows:
@@ -269,6 +271,6 @@ def _digest_all(sealed: SealedTable, rows: Iterable[Any]) -> Rows:
 
 
 def _stream(c: Connection, sealed: SealedTable) -> Iterator[Any]:
-    asked = select(*sealed.columns).order_by(*sealed.keys).execution_options(yield_per=2000)
-    with c.execute(asked) as rows:  # who has heard enough leaves no cursor open in the server
+    query = select(*sealed.columns).order_by(*sealed.keys).execution_options(yield_per=2000)
+    with c.execute(query) as rows:  # who has heard enough leaves no cursor open in the server
         yield from rows

@@ -36,21 +36,21 @@ def load_unsaid(c: Connection, prefix: str, since: datetime) -> list[tuple[int, 
     return [(int(row[0]), str(row[1])) for row in c.execute(query)]
 
 
-def note_received(c: Connection, notification_id: int, said: str, now: datetime) -> bool:
+def note_received(c: Connection, notification_id: int, status: str, now: datetime) -> bool:
     """The device has the message; the first such word counts. False where it was said already."""
     n = notification
     row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
-    return c.execute(row.values(received_at=now, provider_said=said[:_LONGEST])).rowcount == 1
+    return c.execute(row.values(received_at=now, provider_said=status[:_LONGEST])).rowcount == 1
 
 
-def note_progress(c: Connection, notification_id: int, said: str) -> None:
+def note_progress(c: Connection, notification_id: int, status: str) -> None:
     """A word on the way that decides nothing: `sent`, `ringing`."""
     n = notification
     row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
-    c.execute(row.values(provider_said=said[:_LONGEST]))
+    c.execute(row.values(provider_said=status[:_LONGEST]))
 
 
-def mark_undelivered(c: Connection, notification_id: int, said: str, why: str, now: datetime) -> bool:
+def mark_undelivered(c: Connection, notification_id: int, status: str, why: str, now: datetime) -> bool:
     """The other side could not deliver what it took: it goes out again in a minute, the third time it failed for good.
 
     Attempts that the provider itself refused do not count: only what it took and could not deliver does.
@@ -64,7 +64,7 @@ def mark_undelivered(c: Connection, notification_id: int, said: str, why: str, n
     row = update(n).where(n.c.id == notification_id, n.c.state == DeliveryState.DELIVERED, n.c.received_at.is_(None))
     values = {
         "state": state,
-        "provider_said": said[:_LONGEST],
+        "provider_said": status[:_LONGEST],
         "undelivered": n.c.undelivered + 1,
         "next_attempt_at": None if state is DeliveryState.FAILED_FINAL else now + AGAIN,
         **make_error_columns("last_error", why),
@@ -72,12 +72,12 @@ def mark_undelivered(c: Connection, notification_id: int, said: str, why: str, n
     return c.execute(row.values(**values)).rowcount == 1
 
 
-def note_test(c: Connection, provider_id: str, said: str, now: datetime, *, good: bool) -> bool:
+def note_test(c: Connection, provider_id: str, status: str, now: datetime, *, good: bool) -> bool:
     """The same of a test of a channel. False where no test is called so."""
     t = channel_test
     values = {"received_at": now} if good else {"good": False}
     row = update(t).where(t.c.provider_id == provider_id, t.c.received_at.is_(None))
-    return c.execute(row.values(found=said[:ERROR_LIMIT], **values)).rowcount == 1
+    return c.execute(row.values(found=status[:ERROR_LIMIT], **values)).rowcount == 1
 
 
 @dataclass(frozen=True, slots=True)

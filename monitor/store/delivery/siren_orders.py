@@ -105,19 +105,19 @@ def load_open_orders(c: Connection) -> list[SirenOrder]:
     return [order for order in load_records(c, SirenOrder, query) if not order.is_done]
 
 
-def confirm_order(c: Connection, topic: str, sequence: int, said: str, device: str, now: datetime) -> bool:
+def confirm_order(c: Connection, topic: str, sequence: int, state: str, device: str, now: datetime) -> bool:
     """What a device answered; the first answer that does what was ordered stays. False where no order waits for it."""
     t = siren_order
     mine = (t.c.topic == topic) & (t.c.sequence == sequence)
     open_one = mine & (t.c.confirmed_at.is_(None) | (t.c.said != t.c.wanted))
-    values = {"confirmed_at": now, "confirmed_by": device[:_LONGEST], "said": said[:_LONGEST]}
+    values = {"confirmed_at": now, "confirmed_by": device[:_LONGEST], "said": state[:_LONGEST]}
     if c.execute(update(t).where(open_one).values(values)).rowcount != 1:
         return False
     order = read_record(SirenOrder, c.execute(select(t).where(mine)).one())
     if order.is_done and order.notification_id is not None:
-        note_received(c, order.notification_id, said, now)
+        note_received(c, order.notification_id, state, now)
     elif order.is_done:
-        note_test(c, f"siren {sequence}", said, now, good=True)
+        note_test(c, f"siren {sequence}", state, now, good=True)
     return True
 
 

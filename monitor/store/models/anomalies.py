@@ -56,7 +56,7 @@ class HeldAnomaly:
         at: newest epoch that was held back.
         score: of it, in units of its threshold.
         kind: what it looked like.
-        told_at: newest epoch before it that was alerted of; None: the sensor was stuck.
+        notified_at: newest epoch before it that was alerted of; None: the sensor was stuck.
     """
 
     station: str
@@ -65,7 +65,7 @@ class HeldAnomaly:
     at: datetime
     score: float
     kind: str
-    told_at: datetime | None
+    notified_at: datetime | None
 
 
 _CELLS: Final = attrgetter("detector", "score", "threshold", "budget", "kind", "alerted", "model_hash")
@@ -82,7 +82,7 @@ def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> i
 
 
 def latest_by_series(
-    c: Connection, site: str, detector: str, *, told: tuple[datetime, datetime] | None = None
+    c: Connection, site: str, detector: str, *, notified: tuple[datetime, datetime] | None = None
 ) -> dict[int, datetime]:
     """The newest epoch that a detector has scored, by series; or that it alerted of in a time."""
     query = (
@@ -91,8 +91,8 @@ def latest_by_series(
         .where(series.c.site == site, anomaly.c.detector == detector)
         .group_by(anomaly.c.series_id)
     )
-    if told is not None:
-        query = query.where(anomaly.c.alerted, anomaly.c.at > told[0], anomaly.c.at <= told[1])
+    if notified is not None:
+        query = query.where(anomaly.c.alerted, anomaly.c.at > notified[0], anomaly.c.at <= notified[1])
     return {row[0]: row[1] for row in c.execute(query)}
 
 
@@ -117,7 +117,7 @@ def latest_scored_at(c: Connection, site: str, detector: str) -> datetime | None
 
 def load_held(c: Connection, site: str, since: datetime, now: datetime) -> list[HeldAnomaly]:
     """What was held back since an instant of each series and detector, where no alert came after it; newest first."""
-    a, told = anomaly.c, dict[str, dict[int, datetime]]()
+    a, notified = anomaly.c, dict[str, dict[int, datetime]]()
     rows = c.execute(
         select(a.series_id, series.c.station, series.c.quantity, a.detector, a.at, a.score, a.threshold, a.kind)
         .join(series, series.c.id == a.series_id)
@@ -126,11 +126,13 @@ def load_held(c: Connection, site: str, since: datetime, now: datetime) -> list[
     )
     found = []
     for r in {(row.series_id, row.detector): row for row in rows}.values():
-        if r.detector not in told:
-            told[r.detector] = latest_by_series(c, site, r.detector, told=(since - ECHO, now))
-        told_at = told[r.detector].get(r.series_id)
-        if told_at is None or told_at < r.at:
-            found.append(HeldAnomaly(r.station, r.quantity, r.detector, r.at, r.score / r.threshold, r.kind, told_at))
+        if r.detector not in notified:
+            notified[r.detector] = latest_by_series(c, site, r.detector, notified=(since - ECHO, now))
+        notified_at = notified[r.detector].get(r.series_id)
+        if notified_at is None or notified_at < r.at:
+            found.append(
+                HeldAnomaly(r.station, r.quantity, r.detector, r.at, r.score / r.threshold, r.kind, notified_at)
+            )
     return sorted(found, key=lambda one: (one.at, one.station, one.quantity), reverse=True)
 
 

@@ -83,7 +83,7 @@ class BudgetMeasurement:
         """The rate in words."""
         return describe_rate(self.rate, self.labelled)
 
-    def spell_evidence(self, *, is_fixed: bool) -> dict[str, Any]:
+    def evidence_to_json(self, *, is_fixed: bool) -> dict[str, Any]:
         """What a factor is counted from, JSON-ready; `is_fixed` where it may not move."""
         alarms = [
             [series_id, from_at, a.score, a.is_false, a.shown]
@@ -110,7 +110,9 @@ def list_counted(site: Site) -> list[str]:
     return [d for d in site.anomaly.detectors if d not in CHECKS]
 
 
-def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime | None = None) -> list[BudgetMeasurement]:
+def measure_detectors(
+    c: Connection, site: Site, now: datetime, since: datetime | None = None
+) -> list[BudgetMeasurement]:
     """Every detector of the site that has a threshold, over the last 180 days or since an instant.
 
     What a person said of a factor begins the time anew: labels of before it are forgotten. Series of other groups than
@@ -199,7 +201,7 @@ def add_budget(
     rates = {"rate": rate and rate.value, "rate_low": rate and rate.low, "rate_high": rate and rate.high}
     facts = {"site": site, "at": now, "factor_before": measured.factor, "factor": factor, "reason": reason}
     row = fill_row(t.anomaly_budget, measured, **rates, **facts, by=actor.name, by_kind=actor.kind)
-    add_row(c, t.anomaly_budget, row, evidence=measured.spell_evidence(is_fixed=is_fixed))
+    add_row(c, t.anomaly_budget, row, evidence=measured.evidence_to_json(is_fixed=is_fixed))
     if factor != measured.factor:
         detail = {"before": measured.factor, "factor": factor, "reason": reason, "measured": measured.describe()}
         add_audit(c, actor, "anomaly.budget", f"detector:{site}/{measured.detector}", detail, now)
@@ -254,12 +256,12 @@ def _load_alarms(
     alarms, places, known = [], [], 0
     for run in runs:
         first, last = run[0], run[-1]
-        word = _read_labels(labels.get(first.series_id, ()), first.at, last.at)
+        label = _read_labels(labels.get(first.series_id, ()), first.at, last.at)
         shown = any(row.alerted for row in run)
-        if word is None and any(b <= last.at and e >= first.at for b, e in sick.get(first.station, ())):
+        if label is None and any(b <= last.at and e >= first.at for b, e in sick.get(first.station, ())):
             known += shown
             continue
-        alarms.append(correction.Alarm(max(r.score * r.factor / r.threshold for r in run if r.threshold), word, shown))
+        alarms.append(correction.Alarm(max(r.score * r.factor / r.threshold for r in run if r.threshold), label, shown))
         places.append((int(first.series_id), spell(first.at)))
     return tuple(alarms), tuple(places), known
 

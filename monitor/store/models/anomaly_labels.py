@@ -168,14 +168,16 @@ def _divide(
                 last, beyond = [], 0
             # what begins shortly before the time of a word may go on into it
             begin, end = (last[0].at, last[-1].at) if last else (at, at + pause)
-            word = next((k for k in words if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
-            if word is not None and word.verdict == DISMISSED:
-                said_at = spell(word.at)
-                if word.id not in seen:
-                    seen[word.id] = [r for r in mine if word.from_at <= r.at <= word.to_at and r.scored_at <= said_at]
-                unseen = [row for row in news if row.at > word.to_at or row.scored_at > said_at]
-                if _is_more(unseen, seen[word.id]):
-                    is_new, last, beyond = True, [], word.id
+            label = next((k for k in words if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
+            if label is not None and label.verdict == DISMISSED:
+                labelled_at = spell(label.at)
+                if label.id not in seen:
+                    seen[label.id] = [
+                        r for r in mine if label.from_at <= r.at <= label.to_at and r.scored_at <= labelled_at
+                    ]
+                unseen = [row for row in news if row.at > label.to_at or row.scored_at > labelled_at]
+                if _is_more(unseen, seen[label.id]):
+                    is_new, last, beyond = True, [], label.id
             if is_new:
                 found.append((last, beyond))
             last += news
@@ -224,8 +226,8 @@ def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
 def _read_comparison(row: Any) -> str:
     if not row.compared_with:
         return compared_with(row.detector, row.kind)
-    said: str = read_columns(row, "compared_with")
-    return said
+    text: str = read_columns(row, "compared_with")
+    return text
 
 
 def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[AnomalyRun]:
@@ -264,8 +266,8 @@ def _list_believed(c: Connection, site: Site, series_ids: Collection[int], now: 
     found = []
     for one in wrong:
         touching = (k for k in labels.get(one.series_id, ()) if k.from_at <= one.found_at <= k.to_at)
-        word = next(touching, None)
-        if word is None or (word.verdict != DISMISSED and word.cause in {"unknown", CHECKS[CHECK]}):
+        label = next(touching, None)
+        if label is None or (label.verdict != DISMISSED and label.cause in {"unknown", CHECKS[CHECK]}):
             found.append(one)
     return found
 
@@ -404,13 +406,13 @@ def add_label(
         raise RefusedError(f"verdict {verdict!r} is unknown; expected one of: {', '.join(VERDICTS)}")
     if cause not in CAUSES:
         raise RefusedError(f"cause {cause!r} is unknown; expected one of: {', '.join(CAUSES)}")
-    last, from_at, said = run.label, run.from_at, (verdict, cause, actor.name, note)
+    last, from_at, given = run.label, run.from_at, (verdict, cause, actor.name, note)
     if last is None:
         if verdict == WITHDRAWN and (number := _find_withdrawal(c, run, actor)) is not None:
             return number
         if verdict == WITHDRAWN or seen:
             raise RefusedError(_NOBODY)
-    elif (last.verdict, last.cause, last.by, last.note) == said and last.to_at >= run.to_at:
+    elif (last.verdict, last.cause, last.by, last.note) == given and last.to_at >= run.to_at:
         return int(last.id)
     elif seen not in {None, last.id}:
         raise RefusedError(_MEANWHILE(name=last.by, verdict=Term(last.verdict)))

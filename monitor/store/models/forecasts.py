@@ -13,7 +13,7 @@ from forecasting.kinematics.situations import name_situation
 from forecasting.kinematics.stages import RANK
 from forecasting.serving.conformal import ConformalState
 from monitor.store.database.engine import add_if_absent, insert
-from monitor.store.database.rows import read_record, save_rows, record_to_dict
+from monitor.store.database.rows import read_record, record_to_dict, save_rows
 from monitor.store.models.movement import latest_movement
 from monitor.store.schema import tables as t
 
@@ -161,7 +161,9 @@ def load_unscored(
     return [read_record(UnscoredForecast, r, quantiles=(r.q025, r.q10, r.q50, r.q90, r.q975)) for r in c.execute(query)]
 
 
-def load_situations(c: Connection, waiting: Sequence[UnscoredForecast], wet: Mapping[datetime, bool]) -> dict[int, str | None]:
+def load_situations(
+    c: Connection, waiting: Sequence[UnscoredForecast], wet: Mapping[datetime, bool]
+) -> dict[int, str | None]:
     """What each forecast was up against when it was issued, by its id.
 
     Args:
@@ -192,7 +194,9 @@ def load_situations(c: Connection, waiting: Sequence[UnscoredForecast], wet: Map
     return found
 
 
-def score_forecast(unscored: UnscoredForecast, observed_at: datetime, observed: float, situation: str | None = None) -> ForecastScore:
+def score_forecast(
+    unscored: UnscoredForecast, observed_at: datetime, observed: float, situation: str | None = None
+) -> ForecastScore:
     """Score one forecast against what came: errors, coverage, mean pinball loss, Winkler score at 80 %, CRPS and PIT.
 
     Pinball: Koenker & Bassett 1978. Winkler: interval width plus 2/alpha times the miss (Winkler 1972), alpha 0.2.
@@ -202,7 +206,7 @@ def score_forecast(unscored: UnscoredForecast, observed_at: datetime, observed: 
         max(level * (observed - q), (level - 1.0) * (observed - q))
         for (_, level), q in zip(QUANTILES, unscored.quantiles, strict=True)
     ]
-    fan, came = np.array(unscored.quantiles), np.array(observed)
+    quantiles, came = np.array(unscored.quantiles), np.array(observed)
     miss = max(q10 - observed, 0.0) + max(observed - q90, 0.0)
     return ForecastScore(
         unscored.id,
@@ -215,8 +219,8 @@ def score_forecast(unscored: UnscoredForecast, observed_at: datetime, observed: 
         q025 <= observed <= q975,
         sum(losses) / len(losses),
         (q90 - q10) + 10.0 * miss,
-        float(crps(fan, came)),
-        float(pit(fan, came)),
+        float(crps(quantiles, came)),
+        float(pit(quantiles, came)),
         situation,
     )
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from forecasting.message import message_columns
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
-from monitor.store.database.rows import add_row, insert_rows, read_record, message_to_cells, record_to_dict
+from monitor.store.database.rows import add_row, insert_rows, message_to_cells, read_record, record_to_dict
 from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -88,7 +88,7 @@ class StoredScan(NamedTuple):
     """A stored look: what it looked at, and what it found."""
 
     id: int
-    asked: ScanRequest
+    request: ScanRequest
     found: ScanResult
 
 
@@ -106,14 +106,14 @@ def list_due(c: Connection, site: str) -> list[ScanRequest]:
 def _find_before(c: Connection, set_id: int) -> tuple[int, datetime | None]:
     """The newest point and acquisition of the last look that looked at something."""
     k = t.point_look.c
-    asked = select(k.last_point_id, k.newest_at).where(k.point_set_id == set_id, k.reason == "")
-    row = c.execute(asked.order_by(k.delivery_id.desc()).limit(1)).first()
+    query = select(k.last_point_id, k.newest_at).where(k.point_set_id == set_id, k.reason == "")
+    row = c.execute(query.order_by(k.delivery_id.desc()).limit(1)).first()
     return (0, None) if row is None else (row[0], row[1])
 
 
-def add_scan(c: Connection, asked: ScanRequest, found: ScanResult, now: datetime) -> bool:
+def add_scan(c: Connection, request: ScanRequest, found: ScanResult, now: datetime) -> bool:
     """Keep a look; False where another process has looked at the same delivery meanwhile."""
-    row = record_to_dict(found) | record_to_dict(asked) | {"looked_at": now, "happenings": len(found.happenings)}
+    row = record_to_dict(found) | record_to_dict(request) | {"looked_at": now, "happenings": len(found.happenings)}
     row = {name: value for name, value in row.items() if name in t.point_look.c}
     kept = c.execute(upsert(c, t.point_look).values(row).on_conflict_do_nothing().returning(t.point_look.c.id)).first()
     if kept is None:
@@ -134,15 +134,15 @@ def load_looks(c: Connection, site: str, most: int = 20) -> list[StoredScan]:
     return _load(c, _select_looks().where(k.site == site).order_by(k.id.desc()).limit(most))
 
 
-def load_scan(c: Connection, look_id: int) -> StoredScan:
+def load_scan(c: Connection, scan_id: int) -> StoredScan:
     """One look.
 
     Raises:
         NotFoundError: there is none of this number.
     """
-    found = _load(c, _select_looks().where(t.point_look.c.id == look_id))
+    found = _load(c, _select_looks().where(t.point_look.c.id == scan_id))
     if not found:
-        raise NotFoundError(f"there is no look at points with the number {look_id}")
+        raise NotFoundError(f"there is no look at points with the number {scan_id}")
     return found[0]
 
 
@@ -155,7 +155,9 @@ def _load(c: Connection, query: Select[Any]) -> list[StoredScan]:
     looks = c.execute(query).all()
     happenings = _load_happenings(c, [r.id for r in looks])
     return [
-        StoredScan(r.id, read_record(ScanRequest, r), read_record(ScanResult, r, happenings=tuple(happenings.get(r.id, ()))))
+        StoredScan(
+            r.id, read_record(ScanRequest, r), read_record(ScanResult, r, happenings=tuple(happenings.get(r.id, ())))
+        )
         for r in looks
     ]
 
@@ -227,11 +229,11 @@ def list_unforecast(c: Connection, site: str) -> list[PointSetRequest]:
     return list_newest_deliveries(c, site, ended.group_by(i.point_set_id))
 
 
-def open_issue(c: Connection, asked: PointSetRequest, found: PointIssue, now: datetime) -> int:
+def open_issue(c: Connection, request: PointSetRequest, found: PointIssue, now: datetime) -> int:
     """Begin an issue, or go on with one of the same delivery that did not end; returns its id."""
     i, h = t.point_issue.c, t.point_issue_horizon
     row = {
-        **{name: value for name, value in record_to_dict(asked).items() if name in t.point_issue.c},
+        **{name: value for name, value in record_to_dict(request).items() if name in t.point_issue.c},
         "issued_at": now,
         "newest_at": found.newest_at,
         "step_s": found.step_s,
@@ -263,8 +265,8 @@ def save_forecasts(
         rows: value, middles, halves, horizons on a line and reason of each.
     """
     clear_forecasts(c, set_id, ids)
-    told = [(point, issue_id, *row[:-1], *message_to_cells(row[-1])) for point, row in zip(ids, rows, strict=True)]
-    insert_rows(c, t.point_forecast, told)
+    cells = [(point, issue_id, *row[:-1], *message_to_cells(row[-1])) for point, row in zip(ids, rows, strict=True)]
+    insert_rows(c, t.point_forecast, cells)
 
 
 def clear_forecasts(c: Connection, set_id: int, ids: Sequence[int]) -> None:

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, delete, func, select
 from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError
-from monitor.store.database.rows import insert_rows, load_records, save_rows, record_to_dict
-from monitor.store.readings.point_rates import Box, PointTrend, PointRate, fit_points, points_in
+from monitor.store.database.rows import insert_rows, load_records, record_to_dict, save_rows
+from monitor.store.readings.point_rates import Box, PointRate, PointTrend, fit_points, points_in
 from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema import tables as t
 
@@ -113,7 +113,7 @@ def save_rates(c: Connection, lines: Mapping[int, PointTrend]) -> None:
     insert_rows(c, t.point_rate, rows)
 
 
-def stream_rates(c: Connection, asked: PointSetRequest) -> Iterator[Sequence[tuple[float, float, float | None]]]:
+def stream_rates(c: Connection, request: PointSetRequest) -> Iterator[Sequence[tuple[float, float, float | None]]]:
     """Latitude, longitude and rate of all points that were asked for, block by block."""
     p, r = t.point.c, t.point_rate.c
     last = 0
@@ -121,7 +121,7 @@ def stream_rates(c: Connection, asked: PointSetRequest) -> Iterator[Sequence[tup
         rows = c.execute(
             select(p.id, p.latitude, p.longitude, r.rate_mm_per_year)
             .outerjoin(t.point_rate, r.point_id == p.id)
-            .where(p.point_set_id == asked.point_set_id, p.id > last, p.id <= asked.last_point_id)
+            .where(p.point_set_id == request.point_set_id, p.id > last, p.id <= request.last_point_id)
             .order_by(p.id)
             .limit(BLOCK)
         ).all()
@@ -131,10 +131,10 @@ def stream_rates(c: Connection, asked: PointSetRequest) -> Iterator[Sequence[tup
         yield [(row[1], row[2], row[3]) for row in rows]
 
 
-def clear_squares(c: Connection, asked: PointSetRequest, *, keep: int | None) -> None:
+def clear_squares(c: Connection, request: PointSetRequest, *, keep: int | None) -> None:
     """Take away the squares of all deliveries of a set but one."""
     d = t.point_delivery.c
-    ours = select(d.id).where(d.point_set_id == asked.point_set_id, d.id != (keep or 0))
+    ours = select(d.id).where(d.point_set_id == request.point_set_id, d.id != (keep or 0))
     c.execute(delete(t.point_square).where(t.point_square.c.delivery_id.in_(ours)))
 
 
@@ -149,9 +149,9 @@ def save_squares(c: Connection, delivery_id: int, squares: Sequence[Square]) -> 
     insert_rows(c, t.point_square, [(delivery_id, *astuple(one)) for one in squares])
 
 
-def save_map(c: Connection, asked: PointSetRequest, drawn: PointMap, now: datetime) -> None:
+def save_map(c: Connection, request: PointSetRequest, drawn: PointMap, now: datetime) -> None:
     """From now on the map of a set is this one."""
-    of = {name: getattr(asked, name) for name in ("point_set_id", "delivery_id", "known_at")}
+    of = {name: getattr(request, name) for name in ("point_set_id", "delivery_id", "known_at")}
     save_rows(c, t.point_map, [{**of, **record_to_dict(drawn), "made_at": now}])
 
 

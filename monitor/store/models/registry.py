@@ -280,8 +280,8 @@ def _find_met(c: Connection, site: str, model_hash: str) -> str | None:
     Radar asks no network, and of several the first that fits is the last asked. So the newest scenes may say nothing.
     """
     s = scene.c
-    asked = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
-    newest = select(s.run).where(s.site == site, s.state == "done", asked).order_by(s.received_at.desc()).limit(1)
+    was_run = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
+    newest = select(s.run).where(s.site == site, s.state == "done", was_run).order_by(s.received_at.desc()).limit(1)
     run = c.execute(newest).scalar()
     return None if run is None else gather(run.get(BROKEN) or {}).get(model_hash)
 

@@ -50,7 +50,7 @@ def load_scored(
     f, k = forecast.c, forecast_score.c
     auto, auto_score = forecast.alias(), forecast_score.alias()
     a = auto.c
-    beside = (
+    is_same_issue = (
         a.series_id == f.series_id,
         a.model == "auto",
         a.model_hash == "",
@@ -62,7 +62,7 @@ def load_scored(
         .add_columns(series.c.unit, k.pinball, k.crps, k.pit, k.situation, auto_score.c.crps)  # as `Scored` has them
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
-        .join(auto, and_(*beside), isouter=True)
+        .join(auto, and_(*is_same_issue), isouter=True)
         .join(auto_score, auto_score.c.forecast_id == a.id, isouter=True)
         .where(f.horizon_s == horizon_s, k.scored_at <= now, f.hindcast.is_(hindcast))
         .order_by(f.issued_at.desc())

@@ -120,8 +120,8 @@ def keep_first(c: Connection, act: TwoPersonAct, actor: Actor, reason: str, heig
     if any(is_same_person(row.by, actor.name) for row in _load(c, act, height, now)):
         raise RefusedError(_SIGNED(name=actor.name))
     terms = canonical_json(dict(act.terms))
-    said = {"terms": terms, "height": height, "by": actor.name, "reason": reason, "signed_at": now}
-    add_row(c, first_signature, act=act.act, subject=act.subject, **said)
+    facts = {"terms": terms, "height": height, "by": actor.name, "reason": reason, "signed_at": now}
+    add_row(c, first_signature, act=act.act, subject=act.subject, **facts)
     detail = {"terms": dict(act.terms), "height": height, "reason": reason}
     add_audit(c, actor, f"{act.act}.sign", act.subject, detail, now)
 
@@ -168,7 +168,9 @@ def load_waiting(c: Connection, now: datetime) -> list[PendingSignature]:
     s = first_signature.c
     wanted = select(first_signature).where(*_counts(s, now)).order_by(s.id)
     return [
-        read_record(PendingSignature, r, terms=terms, lapses_at=r.signed_at + VALID, site=find_site(c, r.subject, terms))
+        read_record(
+            PendingSignature, r, terms=terms, lapses_at=r.signed_at + VALID, site=find_site(c, r.subject, terms)
+        )
         for r in c.execute(wanted).all()
         for terms in [json.loads(r.terms)]
     ]

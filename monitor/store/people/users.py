@@ -374,8 +374,8 @@ def check_strength(name: str, password: str) -> None:
         raise RefusedError(_SHORT(count=SHORTEST))
     found = zxcvbn(password[:_LOOKED_AT], user_inputs=[name, *_KNOWN])
     if found["score"] < NEEDED_SCORE:
-        said = str(found["feedback"]["warning"]).rstrip(".")  # of the word lists, in English
-        raise RefusedError(_EASY(reason=said[0].lower() + said[1:] if said else _FOUND_SOON()))
+        warning = str(found["feedback"]["warning"]).rstrip(".")  # of the word lists, in English
+        raise RefusedError(_EASY(reason=warning[0].lower() + warning[1:] if warning else _FOUND_SOON()))
 
 
 COOLING: Final = timedelta(hours=24)  # somebody else comes by in that time, or reads the log

@@ -132,7 +132,7 @@ def _make_clear_condition(c: Connection, o: str, series_ids: Sequence[int]) -> s
     harmless = ", ".join(f"'{flag}'" for flag in sorted(HARMLESS))
     query = select(observation_flag.c.id).where(observation_flag.c.series_id.in_(series_ids)).limit(1)
     has_later = c.execute(query).first() is not None
-    word = (
+    source = (
         f"FROM observation_flag {{0}} WHERE {{0}}.series_id = {o}.series_id AND {{0}}.observed_at = {o}.observed_at "
         f"AND {{0}}.revision = {o}.revision AND {{0}}.known_from <= :known"
     )
@@ -142,15 +142,15 @@ def _make_clear_condition(c: Connection, o: str, series_ids: Sequence[int]) -> s
         arrival = f"SELECT value AS flag FROM json_each('[\"' || replace({o}.flags, ',', '\",\"') || '\"]')"  # noqa: S608
     against = f"SELECT 1 FROM ({arrival}) a WHERE a.flag NOT IN ({harmless})"  # noqa: S608
     if has_later:
-        against += f" AND NOT EXISTS (SELECT 1 {word.format('w')} AND w.flag = '-' || a.flag)"
+        against += f" AND NOT EXISTS (SELECT 1 {source.format('w')} AND w.flag = '-' || a.flag)"
     clear = f"({o}.flags = '' OR NOT EXISTS ({against}))"
     if has_later:
         withdrawn = (
-            f"SELECT 1 {word.format('w')} AND w.flag = '-' || f.flag "
+            f"SELECT 1 {source.format('w')} AND w.flag = '-' || f.flag "
             "AND (w.known_from > f.known_from OR (w.known_from = f.known_from AND w.id > f.id))"
         )
         clear += (
-            f" AND NOT EXISTS (SELECT 1 {word.format('f')} AND substr(f.flag, 1, 1) <> '-' "
+            f" AND NOT EXISTS (SELECT 1 {source.format('f')} AND substr(f.flag, 1, 1) <> '-' "
             f"AND f.flag NOT IN ({harmless}) AND NOT EXISTS ({withdrawn}))"
         )
     return clear

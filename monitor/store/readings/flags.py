@@ -51,8 +51,8 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
 def _renew_range(c: Connection, row: SeriesRow, expected: Expected, now: datetime, *, changed: bool) -> int:
     o = observation.c
     inside = and_(o.value_raw >= expected.low, o.value_raw <= expected.high)
-    word = _find_last_change(OUT_OF_RANGE)
-    standing = or_(func.coalesce(word, "") == OUT_OF_RANGE, and_(word.is_(None), _bears(OUT_OF_RANGE)))
+    newest = _find_last_change(OUT_OF_RANGE)
+    standing = or_(func.coalesce(newest, "") == OUT_OF_RANGE, and_(newest.is_(None), _bears(OUT_OF_RANGE)))
     # a word that was appended later stands on readings that came without any flag
     looked_at = literal(value=True) if changed else _FLAGGED
     gone = _append(c, row.id, f"-{OUT_OF_RANGE}", now, and_(looked_at, inside, standing, not_(_by_person())), o)

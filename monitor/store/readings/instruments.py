@@ -15,7 +15,7 @@ from monitor.domain.instruments.board import NOT_WELL
 from monitor.domain.instruments.parents import list_children
 from monitor.domain.observation import Link
 from monitor.domain.site import Site
-from monitor.store.database.rows import save_rows, record_to_dict
+from monitor.store.database.rows import fill_row, save_rows
 from monitor.store.schema import tables as t
 from monitor.store.service_state import load_stamps, stamp
 
@@ -206,8 +206,7 @@ def save_instruments(c: Connection, site: str, judged: Sequence[InstrumentAssess
         c.execute(insert(t.instrument_finding), rows)
     kept = [one.station for one in judged]
     c.execute(delete(t.instrument).where(t.instrument.c.site == site, t.instrument.c.station.not_in(kept)))
-    told = [{n: v for n, v in record_to_dict(one).items() if n != "findings"} for one in judged]
-    save_rows(c, t.instrument, [{"site": site, "judged_at": now, **one} for one in told])
+    save_rows(c, t.instrument, [fill_row(t.instrument, one, site=site, judged_at=now) for one in judged])
 
 
 def load_instruments_in(c: Connection, site: str, states: Collection[str]) -> frozenset[str]:

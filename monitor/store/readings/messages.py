@@ -17,7 +17,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Report, Whole
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
-from monitor.store.database.rows import fill_row, load_records, read_record, save_rows, record_to_dict
+from monitor.store.database.rows import fill_row, load_records, read_record, record_to_dict, save_rows
 from monitor.store.schema.tables import quarantine_source, rejected_message, report, sequence_gap, sequence_state
 
 KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
@@ -307,8 +307,8 @@ def add_report(connection: Connection, item: Report, received_at: datetime, *, a
     facts = record_to_dict(item)
     digest = _digest({**facts, "at": spell(item.at)})
     via = actor.via or actor.name
-    told = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
-    if not add_if_absent(connection, report, {**facts, **told}):
+    arrival = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
+    if not add_if_absent(connection, report, {**facts, **arrival}):
         return False
     detail = {"kind": item.kind, "at": spell(item.at), "via": via, "credential": credential, "said_by": item.by}
     add_audit(connection, actor, "report.add", f"site:{item.site}", detail, received_at)

@@ -252,10 +252,10 @@ def _existing(
             tuple(chunk),
         )
         newest.update((row[0], row[1] or "") for row in found)
-    asked = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest.get(series_id, "")})
+    wanted = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest.get(series_id, "")})
     there: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
     pair, collate = ("(?,?)", "") if mark == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
-    for chunk_of_pairs in in_chunks(asked):
+    for chunk_of_pairs in in_chunks(wanted):
         found = connection.exec_driver_sql(
             f"WITH k(series_id, observed_at) AS (VALUES {','.join([pair] * len(chunk_of_pairs))}) "  # noqa: S608
             "SELECT o.series_id, o.observed_at, o.value_raw, o.sigma, o.solution FROM k JOIN observation o "

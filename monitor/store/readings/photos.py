@@ -45,7 +45,7 @@ def add_photo(
     note: str,
     content: bytes,
     small: bytes,
-    said: PhotoMetadata,
+    metadata: PhotoMetadata,
     now: datetime,
     *,
     alert_id: int | None = None,
@@ -62,7 +62,7 @@ def add_photo(
     digest = hashlib.sha256(content).hexdigest()
     facts: dict[str, Any] = {"site": site, "alert_id": alert_id, "report_id": report_id, "added_at": now, "note": note}
     facts |= {"by": actor.name, "via": actor.via, "sha256": digest, "picture": content, "small": small}
-    made = add_row(c, photo, facts, record_to_dict(said))
+    made = add_row(c, photo, facts, record_to_dict(metadata))
     subject = f"alert:{alert_id}" if report_id is None else f"site:{site}"
     add_audit(c, actor, "photo.add", subject, {"photo": made, "sha256": digest, "report": report_id, "note": note}, now)
     return made

@@ -123,7 +123,7 @@ def fit_points(
         later.c.revision > o.revision,
         later.c.received_at <= at,
     )
-    asked = (
+    query = (
         select(
             o.point_id,
             func.count().label("n"),
@@ -139,11 +139,11 @@ def fit_points(
         .group_by(o.point_id)
     )
     if window is not None:
-        asked = asked.where(o.observed_at > at - window)
+        query = query.where(o.observed_at > at - window)
     per_year = convert(YEAR_DAYS, unit, "mm")
     lines = dict.fromkeys(ids, PointTrend())
     for begin in range(0, len(ids), CHUNK):
-        rows = c.execute(asked.where(o.point_id.in_(ids[begin : begin + CHUNK])))
+        rows = c.execute(query.where(o.point_id.in_(ids[begin : begin + CHUNK])))
         lines |= {r.point_id: _fit(r, per_year) for r in rows}
     return lines
 

@@ -156,7 +156,11 @@ def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[st
 
 
 def add_point_values(
-    c: Connection, placed: Mapping[str, PlacedPoint], values: Sequence[PointValue], received_at: datetime, began_at: datetime
+    c: Connection,
+    placed: Mapping[str, PlacedPoint],
+    values: Sequence[PointValue],
+    received_at: datetime,
+    began_at: datetime,
 ) -> PointsAdded:
     """Add values of many points and acquisitions; the same again is a duplicate, another value a new revision.
 
@@ -199,13 +203,13 @@ def _load_newest(
 ) -> dict[tuple[int, datetime], Any]:
     """The newest revision of each value of these points from one instant to another, both included."""
     o = t.point_observation.c
-    asked = select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at).where(
+    query = select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at).where(
         o.observed_at.between(from_at, to_at)
     )
     return {
         (r.point_id, r.observed_at): r
         for some in in_chunks(ids)
-        for r in c.execute(asked.where(o.point_id.in_(some)).order_by(o.point_id, o.observed_at, o.revision))
+        for r in c.execute(query.where(o.point_id.in_(some)).order_by(o.point_id, o.observed_at, o.revision))
     }
 
 
@@ -235,7 +239,9 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
         .order_by(s.name)
     ).all()
     return [
-        PointSetRequest(site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), find_jump(r.meta))
+        PointSetRequest(
+            site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), find_jump(r.meta)
+        )
         for r in rows
     ]
 
@@ -254,14 +260,14 @@ def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFac
     apart from where each point stands (two-way additive fit), so that points that come and go bend no rate; the rate
     is the least-squares slope of those shared values, with the error of `fit_velocity`.
     """
-    asked: dict[tuple[str, float, float], None] = {}
+    zones: dict[tuple[str, float, float], None] = {}
     for criterion in site.criteria:
         if criterion.kind.facts == "points":
             window_s, near_m = window_of(criterion)
-            asked |= dict.fromkeys((s, window_s, near_m) for s in criterion.stations)
-    if not asked:
+            zones |= dict.fromkeys((s, window_s, near_m) for s in criterion.stations)
+    if not zones:
         return ()
-    widest_m = max(near_m for _, _, near_m in asked)
+    widest_m = max(near_m for _, _, near_m in zones)
     units: dict[str, str] = {}
     placed: dict[tuple[str, str], list[tuple[float, int]]] = {}  # (station, set) -> how far away, which point
     for r in c.execute(_points_around(site, widest_m)):
@@ -270,7 +276,7 @@ def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFac
             units[r.name] = r.unit
             placed.setdefault((found[0], r.name), []).append((found[1], r.id))
     facts = []
-    for station, window_s, near_m in sorted(asked):
+    for station, window_s, near_m in sorted(zones):
         for name in sorted(n for s, n in placed if s == station):
             near = sorted(x for x in placed[station, name] if x[0] <= near_m)[:POINTS_MOST]
             fact = _measure(c, name, station, [i for _, i in near], units[name], window_s, now)
@@ -305,8 +311,8 @@ def window_of(criterion: Criterion) -> tuple[float, float]:
 def load_places(c: Connection, ids: Sequence[int]) -> dict[int, tuple[float, float]]:
     """Latitude and longitude of points by id."""
     p = t.point.c
-    asked = select(p.id, p.latitude, p.longitude)
-    return {r.id: (r.latitude, r.longitude) for some in in_chunks(ids) for r in c.execute(asked.where(p.id.in_(some)))}
+    query = select(p.id, p.latitude, p.longitude)
+    return {r.id: (r.latitude, r.longitude) for some in in_chunks(ids) for r in c.execute(query.where(p.id.in_(some)))}
 
 
 def list_point_ids(c: Connection, set_id: int, until: int) -> list[int]:

@@ -188,7 +188,9 @@ def add_footprints(c: Connection, footprints: Sequence[FootprintRow], now: datet
     return add_all_absent(c, scene_footprint, rows)
 
 
-def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Sequence[ChangeAssessment], now: datetime) -> int:
+def save_changes(
+    c: Connection, scene_hash: str, model_hash: str, changes: Sequence[ChangeAssessment], now: datetime
+) -> int:
     """Write what was judged of the footprints of a scene; the same again adds nothing.
 
     What was called vanished before and is not among `changes` is withdrawn: a scene that came late showed why.
@@ -238,7 +240,9 @@ def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Seque
     return len(news)
 
 
-def save_comparison(c: Connection, scene_hash: str, told: Mapping[str, Any]) -> None:
+def save_comparison(c: Connection, scene_hash: str, measured: Mapping[str, Any]) -> None:
     """Write into a scene's run what was measured between it and the dates before it."""
     run = c.execute(select(scene.c.run).where(scene.c.scene_hash == scene_hash)).scalar()
-    c.execute(update(scene).where(scene.c.scene_hash == scene_hash).values(run={**(run or {}), "change": dict(told)}))
+    c.execute(
+        update(scene).where(scene.c.scene_hash == scene_hash).values(run={**(run or {}), "change": dict(measured)})
+    )

@@ -234,8 +234,8 @@ def add_outlines(
     if instead_of is not None:
         withdraw_outline(c, site, instead_of, actor, now, scenes=versions)
     size = func.coalesce(func.sum(func.length(type_coerce(o.geometry, Text))), 0)
-    stand = select(func.count(), size).where(o.site == site, o.scene_hash == scene_hash, o.withdrawn_at.is_(None))
-    count, characters = c.execute(stand).one()
+    current = select(func.count(), size).where(o.site == site, o.scene_hash == scene_hash, o.withdrawn_at.is_(None))
+    count, characters = c.execute(current).one()
     numbers = []
     for k, one in enumerate(drawn):
         if count + k >= MOST_OF_SCENE or characters >= MOST_TEXT:
@@ -347,7 +347,7 @@ def load_labels(c: Connection, site: str) -> list[LabelledGround]:
     stands = list_versions(c, site)
     footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
     outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
-    said: list[tuple[str, str, Mapping[str, Any], str, datetime, str, str]] = [
+    labels: list[tuple[str, str, Mapping[str, Any], str, datetime, str, str]] = [
         (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline", "")
         for k in load_outlines(c, site)
         if (k.scene_hash, k.from_model_hash, k.from_polygon_id) not in outdated
@@ -355,10 +355,10 @@ def load_labels(c: Connection, site: str) -> list[LabelledGround]:
     for k in footprints:
         kind = NOT_LANDSLIDE if k.verdict == "reject" else LANDSLIDE
         assert k.at is not None
-        said.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint", k.method))
+        labels.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint", k.method))
     return [
         LabelledGround(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin, method)
-        for scene_hash, kind, geometry, by, at, origin, method in said
+        for scene_hash, kind, geometry, by, at, origin, method in labels
         if (row := stands.get(scene_hash)) is not None
     ]
 
@@ -429,7 +429,9 @@ def load_unsure(c: Connection, site: str) -> list[TileToReview]:
         .order_by(u.cause != LEARNING, u.doubt.desc(), u.scene_hash, u.tile)
     )
     return [
-        read_record(TileToReview, row, box=(row.min_lon, row.min_lat, row.max_lon, row.max_lat), is_seen=bool(row.is_seen))
+        read_record(
+            TileToReview, row, box=(row.min_lon, row.min_lat, row.max_lon, row.max_lat), is_seen=bool(row.is_seen)
+        )
         for row in rows
     ]
 

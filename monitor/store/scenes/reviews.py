@@ -128,7 +128,7 @@ def _correct(one: ReviewedFootprint, words: Sequence[Any]) -> ReviewedFootprint:
     last = words[-1]
     if one.at is not None and one.at > last.at:
         return one
-    rings = [word.geometry["coordinates"] for word in words if word.kind == "landslide"]
+    rings = [one_part.geometry["coordinates"] for one_part in words if one_part.kind == "landslide"]
     redrawn = {"type": "MultiPolygon", "coordinates": rings} if rings else None
     return replace(
         one,
@@ -179,9 +179,9 @@ def add_review(
     if len(matching) != 1:
         raise NotFoundError(f"{len(matching)} footprints of {site} begin with {polygon_id!r}; one is needed")
     one = matching[0]
-    word = {"at": now, "verdict": verdict, "by": actor.name, "note": note}
+    review = {"at": now, "verdict": verdict, "by": actor.name, "note": note}
     outline = None if geometry is None else dict(geometry)
-    add_row(c, footprint_review, fill_row(footprint_review, one, **word, geometry=outline))
+    add_row(c, footprint_review, fill_row(footprint_review, one, **review, geometry=outline))
     detail = {"site": site, "scene": one.scene_hash, "verdict": verdict, "note": note}
     add_audit(c, actor, "footprint.review", f"footprint:{one.polygon_id}", detail, now)
     (stands,) = load_reviewed(c, site, model_hash=one.model_hash, scene_hash=one.scene_hash, polygon_id=one.polygon_id)

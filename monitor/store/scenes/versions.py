@@ -37,8 +37,8 @@ class WithdrawnFootprint:
 def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime) -> list[WithdrawnFootprint]:
     """Mark a scene as replaced by another version of it and withdraw its outlines; nothing is deleted."""
     run = c.execute(select(scene.c.run).where(scene.c.scene_hash == scene_hash)).scalar() or {}
-    told = {**run, "superseded_by": by_hash, "superseded_at": spell(now)}
-    c.execute(update(scene).where(scene.c.scene_hash == scene_hash).values(state=SUPERSEDED, run=told))
+    facts = {**run, "superseded_by": by_hash, "superseded_at": spell(now)}
+    c.execute(update(scene).where(scene.c.scene_hash == scene_hash).values(state=SUPERSEDED, run=facts))
     # outlines that rest on it, also on dates too late to be judged again, rest on the version that counts
     anchored = scene_footprint.c.anchor_scene == scene_hash
     c.execute(update(scene_footprint).where(anchored).values(anchor_scene=by_hash))
@@ -57,14 +57,14 @@ def withdraw_footprints(
     found = []
     for row in rows:
         key = {"scene_hash": scene_hash, "model_hash": row.model_hash, "polygon_id": row.polygon_id, "judged_at": now}
-        word = {"change": "withdrawn", **message_columns("caution", reason)}
+        change = {"change": "withdrawn", **message_columns("caution", reason)}
         bare = dict.fromkeys(("parent_id", "grown_m2", "since_at", "first_seen_at"))
-        statement = insert(c, scene_change).values(key | bare | word)
-        c.execute(statement.on_conflict_do_update(index_elements=list(key), set_=bare | word))
+        statement = insert(c, scene_change).values(key | bare | change)
+        c.execute(statement.on_conflict_do_update(index_elements=list(key), set_=bare | change))
         c.execute(
             update(scene_footprint)
             .where(*(g[name] == key[name] for name in ("scene_hash", "model_hash", "polygon_id")))
-            .values(word)
+            .values(change)
         )
         claimed = row.change in {"new", "grown"} and not row.caution
         found.append(WithdrawnFootprint(row.polygon_id, claimed, row.nearest_station, row.distance_m))
@@ -207,14 +207,14 @@ def _add_outlines(c: Connection, lines: Sequence[dict[str, Any]]) -> list[dict[s
         query = select(*(g[name] for name in _SHOWN)).where(g.polygon_id.in_(ids[begin : begin + CHUNK]))
         for row in c.execute(query).mappings():
             rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = _read_caution(dict(row))
-    told = []
+    found = []
     for line in lines:
         first, *more = (rows[line["scene_hash"], line["model_hash"], part] for part in line["parts"])
         facts = {key: value for key, value in line.items() if key not in {"on", "parts", "is_here"}} | first
         if more:
             facts["geometry"] = _join([part["geometry"] for part in (first, *more)])
-        told.append(facts | {"method": name_method(facts.pop("model"))})
-    return told
+        found.append(facts | {"method": name_method(facts.pop("model"))})
+    return found
 
 
 def _join(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -320,14 +320,14 @@ WHERE p.active AND k.declared AND k.on_slope
 
 def _instrument_views(d: Dialect) -> dict[str, str]:
     # what a decision sees speaks before what a job found, but for maintenance, which explains both
-    said = "CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' THEN f.{0} ELSE h.{0} END"
+    shown = "CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' THEN f.{0} ELSE h.{0} END"
     either = (
-        said.replace(" THEN f.{0}", " AND f.reason IS NOT NULL THEN f.{0}")
+        shown.replace(" THEN f.{0}", " AND f.reason IS NOT NULL THEN f.{0}")
         .replace("CASE WHEN ", "CASE WHEN (")
         .replace(" AND f.reason", ") AND f.reason")
     )
-    action = said.replace("h.{0} END", "NULL END")
-    word = "CASE h.state WHEN 'silent' THEN 'stale' WHEN 'flagged' THEN 'unusable' WHEN 'verify' THEN 'offset' ELSE h.state END"
+    action = shown.replace("h.{0} END", "NULL END")
+    state = "CASE h.state WHEN 'silent' THEN 'stale' WHEN 'flagged' THEN 'unusable' WHEN 'verify' THEN 'offset' ELSE h.state END"
     keys = ", ".join(
         f"'health:{kind}:' || k.{column} || ':stale'"
         for kind, column in (
@@ -341,8 +341,8 @@ def _instrument_views(d: Dialect) -> dict[str, str]:
     return {
         "instrument_health": f"""SELECT k.site, k.id AS instrument,
   CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' AND f.state IS NOT NULL THEN f.state
-    ELSE coalesce({word}, 'unknown') END AS state,
-  coalesce({said.format("since")}, h.since) AS since, coalesce({said.format("reason")}, h.reason, '') AS reason,
+    ELSE coalesce({state}, 'unknown') END AS state,
+  coalesce({shown.format("since")}, h.since) AS since, coalesce({shown.format("reason")}, h.reason, '') AS reason,
   {either.format("reason_id")} AS reason_id, {either.format("reason_values")} AS reason_values,
   coalesce({action.format("action")}, '') AS action, {action.format("action_id")} AS action_id,
   {action.format("action_values")} AS action_values, h.votes,

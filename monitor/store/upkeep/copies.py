@@ -64,14 +64,14 @@ def make_copy(
         _sweep(folder)
         backup.back_up(db, target, begin)
         try:
-            told = _prove(db, target, head, begin) if is_proven else (None, MADE, "not proven, as configured")
+            result = _prove(db, target, head, begin) if is_proven else (None, MADE, "not proven, as configured")
         except (StoreError, OSError):
             _remove(target)  # nobody can rely on it, and one more each time would fill the disk
             raise
     except (StoreError, OSError) as error:
         _note(db, now, target, FAILED, time.monotonic() - start, None, None, head, str(error))
         raise StoreError(str(error)) from error
-    rows, state, detail = told
+    rows, state, detail = result
     size = target.stat().st_size
     _note(db, now, target, state, time.monotonic() - start, size, rows, head, detail)
     with db.read() as c:

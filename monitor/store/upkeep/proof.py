@@ -66,7 +66,9 @@ def prove(db: Database, copy: Path, audit_head: str | None = None) -> BackupProo
             return BackupProof(rows, audit.latest_hash(c), tuple(verify(c, audit_head)))
 
 
-def prove_apart(db: Database, copy: Path, audit_head: str | None, begin: Callable[[], None] | None = None) -> BackupProof:
+def prove_apart(
+    db: Database, copy: Path, audit_head: str | None, begin: Callable[[], None] | None = None
+) -> BackupProof:
     """`prove` in a process of its own with low priority: the caller's threads are not held up.
 
     Args:
@@ -85,8 +87,8 @@ def prove_apart(db: Database, copy: Path, audit_head: str | None, begin: Callabl
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"it was ended with status {done.returncode}"])[-1]
         raise (NoScratchError if done.returncode == NO_SCRATCH else StoreError)(f"not proven: {last}")
-    said = json.loads(done.stdout)
-    return BackupProof(said["rows"], said["audit_head"], tuple(said["findings"]))
+    proven = json.loads(done.stdout)
+    return BackupProof(proven["rows"], proven["audit_head"], tuple(proven["findings"]))
 
 
 def require_restorable(db: Database, copy: Path) -> None:
@@ -288,9 +290,9 @@ def _verify_values(connection: Connection, table: Table) -> Iterator[str]:
     if not checks:
         return
     counts = connection.execute(select(*(func.count(case((bad, 1))) for bad in checks.values()))).one()
-    for said, count in zip(checks, counts, strict=True):
+    for name, count in zip(checks, counts, strict=True):
         if count:
-            yield f"{table.name}.{said.format(count)}"
+            yield f"{table.name}.{name.format(count)}"
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ class RetentionRun:
             while self._step("rejected_message", limit, lambda c: (prune_quarantine(c, limit, self._rows), 0)):
                 pass
         self._sweep_observations(cited)
-        said = [
+        results = [
             {
                 "at": self._now,
                 "what": what,
@@ -167,9 +167,9 @@ class RetentionRun:
             for what, one in self.done.items()
             if one.removed
         ]
-        if said:
+        if results:
             with self._db.write() as c:
-                c.execute(insert(t.retention_run), said)
+                c.execute(insert(t.retention_run), results)
         return self.done
 
     def removed(self) -> dict[str, int]:

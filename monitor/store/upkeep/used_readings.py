@@ -48,7 +48,9 @@ class UsedSpan:
             self.windows.append((parse(rows[0][0]), parse(rows[-1][0])))
         for row in rows:
             for at, received, revision, value, _, _, sigma, flags, extra, *_ in (row, *row[9:]):
-                self.used.setdefault(((at, revision), UsedReading(received, value, sigma, extra, tuple(flags))), decision)
+                self.used.setdefault(
+                    ((at, revision), UsedReading(received, value, sigma, extra, tuple(flags))), decision
+                )
 
 
 def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: None) -> Iterator[str]:

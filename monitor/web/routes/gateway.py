@@ -11,7 +11,7 @@ from forecasting.message import Template
 from monitor.errors import NotAllowedError, NotFoundError
 from monitor.language.catalogue import ENGLISH, gettext, use
 from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, spell_answer
-from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_received, note_progress, note_test
+from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_progress, note_received, note_test
 from monitor.store.delivery.replies import ANSWERS, REFUSED, ReplyResult, take_digit, take_reply
 from monitor.web.context import Context, context_of, run_apart
 

@@ -21,7 +21,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
-from monitor.store.models.point_maps import Square, MapView, find_sides, list_sets, load_point, load_view
+from monitor.store.models.point_maps import MapView, Square, find_sides, list_sets, load_point, load_view
 from monitor.store.readings.point_rates import Box, PointRate, load_rates
 from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Context, Instant, context_of, take_turn

@@ -466,7 +466,9 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     with slope.database.write() as c:
         add_forecasts(c, rows)
         numbers = c.execute(select(t.forecast.c.id)).scalars().all()
-        add_scores(c, [ForecastScore(n, START, 0.0, 1.0, 1.0, 1.0, True, True, 0.1, 2.0) for n in numbers], START + 70 * DAY)
+        add_scores(
+            c, [ForecastScore(n, START, 0.0, 1.0, 1.0, 1.0, True, True, 0.1, 2.0) for n in numbers], START + 70 * DAY
+        )
         rolled = load_rolled(c, "jobs")
     assert [(r["horizon_s"], r["newest"], r["lowest"], r["n"]) for r in rolled] == [(86400.0, 1.0, 1.0, 260)]
     days = str((datetime.now(UTC) - START).days + 2)

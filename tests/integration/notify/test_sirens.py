@@ -249,7 +249,10 @@ def test_no_siren_gets_health_or_an_escalation_and_its_levels_are_named(database
             channel.deliver(wrong)
         assert caught.value.permanent
     assert HORN.readable == ()
-    told = (SentNotification("duty", "log:desk", clock(), "failed_final"), SentNotification("horn", f"siren:{TOPIC}", clock(), "delivered"))
+    told = (
+        SentNotification("duty", "log:desk", clock(), "failed_final"),
+        SentNotification("horn", f"siren:{TOPIC}", clock(), "delivered"),
+    )
     alert = OpenAlert(1, 1, "north", "hazard", 3, "red", False, "s", "b", True, told[0].queued_at, told)
     deaf = Recipient("deaf horn", ("siren:hill/horn",), (3,), ("hazard",))
     chief = Recipient("chief", ("log:chief",), (3,), ("hazard",))

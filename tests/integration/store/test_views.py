@@ -309,7 +309,11 @@ def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
     sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (KEPT_BYTES + 1)}
     with database.write() as c:
         add_rejected(
-            c, [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()]
+            c,
+            [
+                RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept")
+                for name, body in sent.items()
+            ],
         )
     with database.read() as c:
         rows = views.load_view(c, "rejected_messages")

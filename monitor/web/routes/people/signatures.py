@@ -92,7 +92,7 @@ def _describe_offset(waiting: WaitingOffset) -> dict[str, Any]:
     """An offset; for the two highest levels it counts once a second person confirms it."""
     offset, site = waiting.offset, waiting.site
     return _row(
-        _OFFSET(), f"{site} {waiting.station} {waiting.quantity}", offset.author, site, terms=waiting.said,
+        _OFFSET(), f"{site} {waiting.station} {waiting.quantity}", offset.author, site, terms=waiting.text,
         where=f"/sites/{site}", on_page=True, reason=offset.reason,
         confirm=f"/sites/{site}/offsets/{offset.id}/confirm",
     )  # fmt: skip

@@ -185,16 +185,19 @@ SHOWN_DAYS: Final = 14
 
 
 def list_calls(
-    site: Site, chain: Sequence[Sequence[Recipient]], rosters: Mapping[tuple[str, str], Roster], answers: AlertDeliveries,
+    site: Site,
+    chain: Sequence[Sequence[Recipient]],
+    rosters: Mapping[tuple[str, str], Roster],
+    answers: AlertDeliveries,
     now: datetime,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Who to call, in the order in which messages go out, each once: role, telephone, what became of the messages."""
     roles: dict[str, str] = {}
     for team in site.teams:
         on_duty = who_is_on_duty(rosters[team.site, team.name], now)
         for name, role in [*zip(on_duty, ("on duty", "second"), strict=False), (team.lead, "lead")]:
             roles.setdefault(name, role)
-    told = {one.recipient: one for one in answers.told}
+    told = {one.recipient: one for one in answers.deliveries}
     people: dict[str, Recipient] = {r.name: r for step in chain for r in step}
     return [
         {

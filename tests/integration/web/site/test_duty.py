@@ -306,7 +306,7 @@ def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(wa
     def say():
         with watched.read() as c:
             answers = load_answers(c, [1])[1]
-        return [one.recipient for one in answers.told], answers.confirmed, answers.since
+        return [one.recipient for one in answers.deliveries], answers.confirmed, answers.since
 
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)

@@ -24,7 +24,9 @@ PAGE = "/sites/bench/instruments"
 
 def judge(name, *states):
     found = tuple((state, RANKS[state], None, f"{state} of {name}", ACTIONS[state]) for state in states)
-    return InstrumentAssessment(name, found, 12.4, NOW, None, "the daily lows do not fall", None, None, "battery_voltage", [1.0, 2.0])
+    return InstrumentAssessment(
+        name, found, 12.4, NOW, None, "the daily lows do not fall", None, None, "battery_voltage", [1.0, 2.0]
+    )
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from monitor.notify import escalated
 from monitor.notify.circuit import Circuit, backoff_s
 from monitor.notify.path import STAGES, grouped, quiet, superseded, throttled
 from monitor.notify.verdict import DeliveryContext, DeliveryLimits, Postponed, Superseded
-from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, SentNotification, QueuedMessage
+from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, QueuedMessage, SentNotification
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 LEDGERS = ["hazard", "health", "advice"]
