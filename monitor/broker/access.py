@@ -246,7 +246,7 @@ def find_access(broker: Any) -> Access:
     )  # fmt: skip
 
 
-def spell_access(access: Access) -> dict[str, str]:
+def list_settings(access: Access) -> dict[str, str]:
     """The access as settings of the environment, for channels."""
     settings = {
         "URL": access.url, "USERNAME": access.username, "PASSWORD": access.password, "CA_FILE": access.ca_file
@@ -255,7 +255,7 @@ def spell_access(access: Access) -> dict[str, str]:
 
 
 def read_access(environ: Mapping[str, str]) -> Access:
-    """The access that settings of the environment name; the inverse of `spell_access`."""
+    """The access that settings of the environment name; the inverse of `list_settings`."""
     return open_access(
         environ.get(f"{_PREFIX}URL", "mqtt://127.0.0.1:1883"), environ.get(f"{_PREFIX}USERNAME", ""),
         environ.get(f"{_PREFIX}PASSWORD", ""), environ.get(f"{_PREFIX}CA_FILE", ""),

@@ -85,7 +85,7 @@ class Keyring:
 
     def _save(self, keys: Sequence[SigningKey]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_private(self.path, spell_keys(keys) + "\n")
+        write_private(self.path, format_keys(keys) + "\n")
 
 
 def make_key() -> SigningKey:
@@ -93,7 +93,7 @@ def make_key() -> SigningKey:
     return SigningKey(f"k{secrets.token_hex(3)}", secrets.token_bytes(32))
 
 
-def spell_keys(keys: Sequence[SigningKey]) -> str:
+def format_keys(keys: Sequence[SigningKey]) -> str:
     """Keys as text, one per line."""
     return "\n".join(f"{key.id} {key.secret.hex()}" for key in keys)
 

@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final, TextIO
 
 from monitor.cli.printable import guard
-from monitor.worker.memory import end_without_look, without_looks
+from monitor.worker.memory import end_without_cleanup, without_looks
 
 # verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
 VERBS: Final[dict[str, tuple[str, str]]] = {
@@ -87,7 +87,7 @@ LIBRARY_ERRORS: Final = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb; a known error is one line on stderr and status 1, wrong usage 2, and never a traceback."""
-    end_without_look()
+    end_without_cleanup()
     sys.stdout, sys.stderr = guard(sys.stdout), guard(sys.stderr)
     words = sys.argv[1:] if arguments is None else arguments
     status = run_verb(words)

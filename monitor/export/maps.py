@@ -67,13 +67,13 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
             continue
         health = (one["health"] or {}) if at is None else {}
         move = moves.get(one["id"], {})
-        asked = asks.get(one["id"], 0)
+        requested_level = asks.get(one["id"], 0)
         facts = {
             **dict.fromkeys(_STATION), **{k: v for k, v in one.items() if k in _STATION}, "site": site,
             "station": one["id"], **{k: health.get(k) for k in ("state", "reason", "newest_at")},
             **{k: move.get(k) for k in ("stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day")},
-            "moved_at": move.get("at"), **_find_heading(one, move, headings), "asks": asked,
-            "asks_name": levels.get(asked) if asked else None, "level": status.get("level"),
+            "moved_at": move.get("at"), **_find_heading(one, move, headings), "asks": requested_level,
+            "asks_name": levels.get(requested_level) if requested_level else None, "level": status.get("level"),
             "level_name": levels.get(status.get("level")), "top_level": top,
         }  # fmt: skip
         found.append(_feature(f"{site}/{one['id']}", _point(one["longitude"], one["latitude"], one["height_m"]), facts))
@@ -239,8 +239,8 @@ def _point(longitude: float | None, latitude: float | None, height_m: float | No
 
 
 def _feature(name: str, geometry: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> dict[str, Any]:
-    told = {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
-    return {"type": "Feature", "id": name, "geometry": geometry, "properties": told}
+    properties = {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
+    return {"type": "Feature", "id": name, "geometry": geometry, "properties": properties}
 
 
 VERSION: Final = "1.0.0"

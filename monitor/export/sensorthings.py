@@ -62,7 +62,7 @@ class SensorThingsQuery:
     after: datetime | None = None  # included
     until: datetime | None = None  # not included
     expand: tuple[str, ...] = ()
-    said: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_query(options: Mapping[str, str]) -> SensorThingsQuery:
@@ -172,7 +172,7 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
                     f"{name}({parent['@iot.id']!r}) has no {step} {'' if key is None else repr(key[:80])}"
                 )
         name = target
-    if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.said), None)):
+    if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
         raise RefusedError(f"{left} is followed where Observations are asked for, not for {name}")
     if not many:
         return shelf.expand(name, entities[0], query)
@@ -277,7 +277,7 @@ class _SiteEntities:
         if query.count and total is not None:
             found["@iot.count"] = total
         if query.top > 0 and len(entities) == query.top and (total is None or query.skip + query.top < total):
-            options = {**query.said, "$top": str(query.top), "$skip": str(query.skip + query.top)}
+            options = {**query.given, "$top": str(query.top), "$skip": str(query.skip + query.top)}
             found["@iot.nextLink"] = f"{address}?{urlencode(options, safe='$:', quote_via=quote)}"
         return {**found, "value": whole}
 
@@ -292,10 +292,10 @@ class _SiteEntities:
     def _thing(self, station: Mapping[str, Any]) -> dict[str, Any]:
         health = station["health"] or {}
         facts = {k: station[k] for k in ("azimuth_deg", "plunge_deg", "reference", "logger", "on_slope", "declared")}
-        told = {**facts, "health": health.get("state"), "health_reason": health.get("reason")}
+        properties = {**facts, "health": health.get("state"), "health_reason": health.get("reason")}
         described = f"Station {station['id']} of the slope {self._site}"
         return self._frame(
-            "Things", station["id"], {"name": station["id"], "description": described, "properties": told}
+            "Things", station["id"], {"name": station["id"], "description": described, "properties": properties}
         )
 
     def _location(self, station: Mapping[str, Any]) -> dict[str, Any]:

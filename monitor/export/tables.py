@@ -132,7 +132,7 @@ def read_rows(
 
 
 def write_table(
-    rows: Iterator[dict[str, Any]], path: Path, kind: str, told: Callable[[int], None] | None = None
+    rows: Iterator[dict[str, Any]], path: Path, kind: str, on_progress: Callable[[int], None] | None = None
 ) -> int:
     """Write rows as a file and return how many there were; nothing is written where there are none.
 
@@ -140,7 +140,7 @@ def write_table(
         rows: as `read_rows` gives them.
         path: a new file.
         kind: csv (UTF-8, decimal point, times in UTC; texts cannot become formulas) or parquet (typed columns).
-        told: is called with the number of rows written so far.
+        on_progress: is called with the number of rows written so far.
     """
     first = next(rows, None)
     if first is None:
@@ -152,8 +152,8 @@ def write_table(
         for row in some:
             yield row
             written += 1
-            if told is not None and written % BLOCK == 0:
-                told(written)
+            if on_progress is not None and written % BLOCK == 0:
+                on_progress(written)
 
     whole = count(chain((first,), rows))
     if kind == "csv":

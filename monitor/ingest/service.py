@@ -189,11 +189,11 @@ class Ingest:
             **self._counts,
         }
 
-    def heard_of(self) -> dict[tuple[str, str], LastReading]:
+    def list_last_readings(self) -> dict[tuple[str, str], LastReading]:
         """By site and station, since our clock was set: how far its newest reading lies before its reception."""
         return dict(self._pipeline.heard)
 
-    def forget_heard(self) -> None:
+    def forget_last_readings(self) -> None:
         """Our clock was set: what was heard by the old one says nothing."""
         self._pipeline.heard.clear()
 

@@ -9,14 +9,14 @@ from monitor.errors import JobError
 from monitor.worker import compute
 from monitor.worker.cluster import Cluster
 from monitor.worker.compute import Progress
-from monitor.worker.records import Answered, Asked, WorkerTask
+from monitor.worker.records import Answered, Request, WorkerTask
 from monitor.worker.sandbox import SandboxLimits
 
 
 def run_in_worker(
     plan: ComputeSection,
-    task: WorkerTask[Asked, Answered],
-    asked: Asked,
+    task: WorkerTask[Request, Answered],
+    asked: Request,
     *,
     reads: Iterable[str | Path] = (),
     writes: Iterable[str | Path] = (),
@@ -36,8 +36,8 @@ def run_in_worker(
 
 def run_all_in_workers(
     plan: ComputeSection,
-    task: WorkerTask[Asked, Answered],
-    questions: Sequence[Asked],
+    task: WorkerTask[Request, Answered],
+    questions: Sequence[Request],
     *,
     reads: Iterable[str | Path] = (),
     writes: Iterable[str | Path] = (),

@@ -27,7 +27,7 @@ class PdfResult:
     content: str
 
 
-def print_document(asked: PdfRequest) -> PdfResult:
+def print_document(request: PdfRequest) -> PdfResult:
     """In the worker."""
     import mimetypes
 
@@ -36,7 +36,7 @@ def print_document(asked: PdfRequest) -> PdfResult:
     from weasyprint.urls import URLFetcher
 
     itself = URLFetcher(allowed_protocols=("data",), allow_redirects=False)  # photos stand in the text
-    content = HTML(string=asked.html, url_fetcher=itself).write_pdf(pdf_variant="pdf/ua-1")
+    content = HTML(string=request.html, url_fetcher=itself).write_pdf(pdf_variant="pdf/ua-1")
     return PdfResult(base64.b64encode(content).decode())
 
 

@@ -41,7 +41,7 @@ AHEAD_S: Final = 300.0  # as readings are flagged to be of the future
 AGREE_S: Final = 120.0
 FEWEST_STATIONS: Final = 2
 MOST_OF: Final = 0.6
-HEARD_WITHIN: Final = timedelta(minutes=15)
+READ_WITHIN: Final = timedelta(minutes=15)
 
 
 class ClockStep(NamedTuple):
@@ -101,8 +101,10 @@ class ClockOffset(NamedTuple):
     is_doubted: bool = False  # other sites fit our clock
 
 
-def judge_clock(
-    heard: Mapping[str, Sequence[float]], synchronised: bool | None, before: Mapping[str, Sequence[float]] | None = None
+def estimate_offset(
+    ahead_s: Mapping[str, Sequence[float]],
+    synchronised: bool | None,
+    before: Mapping[str, Sequence[float]] | None = None,
 ) -> ClockOffset | None:
     """Whether the sites say together that our clock is behind; None where none says so.
 
@@ -113,7 +115,7 @@ def judge_clock(
     it would be blind there.
 
     Args:
-        heard: by site, how far the newest readings of its declared stations lie before their reception, in seconds.
+        ahead_s: by site, how far the newest readings of its declared stations lie before their reception, in seconds.
         synchronised: whether our clock follows a reference; None where nobody can say.
         before: the same of all that was heard since our clock was set.
 
@@ -122,13 +124,13 @@ def judge_clock(
     >>> judge_clock({"a": [3601.0, 3599.0], "b": [-2.0]}, False).is_ours
     False
     """
-    voices = {site: voice for site, ones in heard.items() if (voice := _find_voice(ones)) is not None}
+    voices = {site: voice for site, ones in ahead_s.items() if (voice := _find_voice(ones)) is not None}
     behind_s = median(voices.values()) if voices else 0.0
-    agree = [one for site in voices for one in heard[site] if _is_about(one, behind_s)]
+    agree = [one for site in voices for one in ahead_s[site] if _is_about(one, behind_s)]
     if len(agree) < FEWEST_STATIONS:
         return None
-    who = _AHEAD(n=len(agree), n2=sum(map(len, heard.values())), n3=Figure(behind_s / 60, ",.0f"))
-    known = {**(before or {}), **heard}
+    who = _AHEAD(n=len(agree), n2=sum(map(len, ahead_s.values())), n3=Figure(behind_s / 60, ",.0f"))
+    known = {**(before or {}), **ahead_s}
     sound = sorted(site for site, ones in known.items() if site not in voices and min(ones) <= AHEAD_S)
     if synchronised:
         return ClockOffset(behind_s, is_ours=False, text=_LOGGERS(text=who), is_doubted=bool(sound))
@@ -189,14 +191,14 @@ class ServiceClock:
         """The present."""
         with self._lock:
             wall, up = self._wall(), self._uptime()
-            now = self._look(wall, up.elapsed_s)
+            now = self._advance(wall, up.elapsed_s)
             suspended_s = up.elapsed_s - up.awake_s
             if suspended_s - self._suspended_s > STEP_S:
                 self._suspensions.append(Suspension(now - timedelta(seconds=suspended_s - self._suspended_s), now))
             self._suspended_s = suspended_s
             return now
 
-    def _look(self, wall: datetime, now_s: float) -> datetime:
+    def _advance(self, wall: datetime, now_s: float) -> datetime:
         expected = self._at + timedelta(seconds=now_s - self._at_s)
         off_s = (wall + self._correction - expected).total_seconds()
         own_s = self._correction.total_seconds()

@@ -146,9 +146,9 @@ class Core:
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
         self.site_files = SiteFileWatcher(self.db, config, self.alarms, clock)
         self.conditions = AlarmConditions(self.alarms)
-        self.vigil = CommitMonitor(clock, config.schedule.evaluate_tick_s)
+        self.commits = CommitMonitor(clock, config.schedule.evaluate_tick_s)
         self.news = ChangeDetector()
-        self.jumps = ClockJumpGuard(clock())
+        self.jump_guard = ClockJumpGuard(clock())
         self._apart = ""  # why the database cannot be read while we stand by
         self._outages = OutageWatch(self.db, clock)
         self._commits_s: deque[float] = deque(maxlen=COMMITS)
@@ -163,12 +163,12 @@ class Core:
         if turn is not None:
             self.db.guard, self.db.holds = turn.guard, turn.holds
 
-    def stand_by(self) -> bool:
+    def wait_for_turn(self) -> bool:
         """Wait until the turn is ours; False when told to end before. The service that has it decides meanwhile."""
         if self.turn is None or not self.config.standby.enabled:
             return True
         while not self._do(self.turn.take_over) or not self.turn.is_ours:
-            if not health.beat(self.vigil.trouble(), self._mark_standby()) or self.stopping.wait(1.0):
+            if not health.beat(self.commits.trouble(), self._mark_standby()) or self.stopping.wait(1.0):
                 return False
         log.warning("turn %d is ours: this service decides from now on", self.turn.fence)
         return True
@@ -178,15 +178,15 @@ class Core:
         try:
             require_current(self.db)
         except StoreBusyError as error:
-            self.vigil.note_error(error.message)
+            self.commits.note_error(error.message)
         except StoreError as error:
-            self.vigil.note_write()
+            self.commits.note_write()
             if str(error) != self._apart:
                 self._apart = str(error)
                 log.warning("standing by without a page: %s", error)
             return health.STANDS_APART
         else:
-            self.vigil.note_write()
+            self.commits.note_write()
         return health.STANDS_BY
 
     def start(self) -> None:
@@ -210,7 +210,7 @@ class Core:
     def _beat_until(self, begun: threading.Event) -> None:
         """Say that this process lives while it starts: an upgrade of a large database takes its time."""
         while not begun.wait(1.0):
-            health.beat(self.vigil.trouble(), health.STARTING)
+            health.beat(self.commits.trouble(), health.STARTING)
 
     def _note_ended(self, what: threading.ExceptHookArgs) -> None:
         """Whatever ends a thread of this process, an error or a call to exit, comes here."""
@@ -256,7 +256,7 @@ class Core:
         self.evaluation = EvaluationLoop(
             self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
             on_changed=self._on_changed, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,
-            find_pace=self._find_pace, on_evaluated=self.vigil.note_evaluation, on_outdated=self._look_for_versions,
+            find_pace=self._find_pace, on_evaluated=self.commits.note_evaluation, on_outdated=self._check_versions,
         )  # fmt: skip
         self.publisher = StatePublisher(
             self.db, find_access(self.config.broker), self.clock, version=code_version(), page_url=self.config.web.url,
@@ -296,7 +296,7 @@ class Core:
                 return EXIT_OVERDUE
             progress = {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
             now = self.clock()
-            if self.jumps.look(now):
+            if self.jump_guard.has_jumped(now):
                 continue  # the stamps of progress were made by another time
             overdue = health.find_overdue(progress, now)
             if overdue:
@@ -307,12 +307,12 @@ class Core:
             if self.renewing.is_set():
                 return health.EXIT_RENEW
             if self.turn is not None and self.turn.is_lost:
-                return self._stand_by(self.turn)
+                return self._go_to_standby(self.turn)
         if not self.stopping.is_set():
             log.warning("the supervisor is gone; stopping")
         return 0
 
-    def _stand_by(self, turn: CoreTurn) -> int:
+    def _go_to_standby(self, turn: CoreTurn) -> int:
         """Another core decides on this database: end every part and say so, until the turn is free again."""
         self._stands_by = True
         if self.config.standby.enabled:
@@ -354,16 +354,16 @@ class Core:
                 return act()
             except StoreBusyError as error:
                 log.warning("waiting for the database: %s", error)
-                self.vigil.note_error(error.message)
+                self.commits.note_error(error.message)
                 if self.stopping.wait(2.0):
                     raise
 
     def find_trouble(self) -> str:
         """Why nothing can be decided at this moment; empty when all is well."""
-        return self.vigil.trouble(busy=self.evaluation.is_busy())
+        return self.commits.trouble(busy=self.evaluation.is_busy())
 
     def _mark_beat(self) -> str:
-        return "" if self.vigil.has_evaluated() or not self.sites else health.UNPROVEN
+        return "" if self.commits.has_evaluated() or not self.sites else health.UNPROVEN
 
     def _await_broker(self) -> None:
         """Give the broker a moment to confirm the subscriptions: what is published after "ready" is not missed."""
@@ -398,7 +398,7 @@ class Core:
                 except OSError as error:
                     log.warning("%s: cannot be made, nothing can be put there: %s", folder, error)
 
-    def _look_for_versions(self) -> None:
+    def _check_versions(self) -> None:
         """Ask for a fresh core when a site file was put in force that this one does not run on."""
         if changed := self.site_files.find_changed():
             log.info("site files put in force: %s; core starts anew with them", ", ".join(changed))
@@ -456,14 +456,14 @@ class Core:
             PeriodicTask(self._follow_conditions, STAMP_EVERY_S),
             PeriodicTask(lambda: self._write_stamp("running"), STAMP_EVERY_S),
             PeriodicTask(lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
-            PeriodicTask(self._look_at_footing, AUDIT_EVERY_S),
+            PeriodicTask(self._check_footing, AUDIT_EVERY_S),
             PeriodicTask(self._follow_sources, SOURCES_EVERY_S),
             PeriodicTask(self._follow_rotas, ROTAS_EVERY_S),
             PeriodicTask(self._publish_push_key, SOURCES_EVERY_S),
             *([PeriodicTask(self._follow_sirens, STAMP_EVERY_S)] if self.sirens.topics else []),
             *([PeriodicTask(self._follow_modem, STAMP_EVERY_S)] if self.config.sms.gateway == "modem" else []),
             PeriodicTask(self.alarms.unshelve, UNSHELVE_EVERY_S),
-            PeriodicTask(self._look_for_versions, STAMP_EVERY_S),
+            PeriodicTask(self._check_versions, STAMP_EVERY_S),
             PeriodicTask(self.clock_watch.follow, CLOCK_EVERY_S),
             PeriodicTask(self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
             PeriodicTask(self._end_dead_drills, UNSHELVE_EVERY_S),
@@ -484,10 +484,10 @@ class Core:
             act()
         except SlopewardError as error:
             log.warning("stamps wait: %s", error)
-            self.vigil.note_error(error.message, what)
+            self.commits.note_error(error.message, what)
         except Exception as error:  # loop edge: stamps that stop are seen from outside as a silent core
             log.exception("stamps")
-            self.vigil.note_error(f"{type(error).__name__}: {error}", what)
+            self.commits.note_error(f"{type(error).__name__}: {error}", what)
         else:
             return True
         return False
@@ -496,7 +496,7 @@ class Core:
         """Renew the lease, apart from all that may wait for a lock: who does not is taken for one that hangs."""
         while not self._parts_end.wait(RENEW_EVERY_S):
             if self._do(turn.keep, LEASE):
-                self.vigil.note_write(LEASE)
+                self.commits.note_write(LEASE)
 
     def _end_dead_drills(self) -> None:
         """A drill whose process died is ended: its exercise alarms would otherwise be escalated for ever."""
@@ -552,7 +552,7 @@ class Core:
                 publish_push_key(c, find_public_key(private), self.clock())
             self._push_key = private
 
-    def _look_at_footing(self) -> None:
+    def _check_footing(self) -> None:
         """What the service stands on, for people to read; what is bad is an alarm."""
         now = self.clock()
         channels = gather_channels(self.sites.values())
@@ -583,7 +583,7 @@ class Core:
             began_s = time.monotonic()
             stamp(c, "core", detail, self.clock())
         self._commits_s.append(time.monotonic() - began_s)
-        self.vigil.note_write()
+        self.commits.note_write()
 
     def _watch_file(self) -> None:
         """Tell once when the SQLite file was removed or replaced: we go on in the old one, which nobody else sees."""
@@ -629,7 +629,7 @@ def main(config_path: str | None = None) -> int:
         signal.signal(number, lambda *_: core.stopping.set())
     with hold_alone(config, session) as turn:
         core.hold(turn)
-        if not core.stand_by():
+        if not core.wait_for_turn():
             return 0
         core.start()
         spare_what_stays()

@@ -34,7 +34,7 @@ class NoticeState:
         trouble: why nothing could be decided, and since when.
         at: when it was told.
         body: what was told.
-        asked: whom it was meant for.
+        addressees: whom it was meant for.
         taken: those who have it.
         over_at: when it was over; None while it lasts.
         settled: those who need not hear any more that it is over.
@@ -43,7 +43,7 @@ class NoticeState:
     trouble: str
     at: datetime
     body: str
-    asked: tuple[ChannelAddress, ...]
+    addressees: tuple[ChannelAddress, ...]
     taken: frozenset[ChannelAddress] = frozenset()
     over_at: datetime | None = None
     settled: frozenset[ChannelAddress] = frozenset()
@@ -74,17 +74,17 @@ class NoticeStateFile:
             log.error("%s: what was reported before the start is not known: %s", self._path, error)  # noqa: TRY400
         return self._newest
 
-    def keep(self, told: NoticeState | None) -> None:
+    def keep(self, notice: NoticeState | None) -> None:
         """Hold this from now on (None: nothing); comes back after two seconds at the latest."""
-        self._newest = told
+        self._newest = notice
         thread = threading.Thread(target=self._write, name="told", daemon=True)
         thread.start()
         thread.join(PATIENCE_S)
 
     def _write(self) -> None:
         with self._lock:  # whoever comes late writes the newest as well
-            told = self._newest
-            self._do(self._remove if told is None else lambda: self._replace(_spell(told)))
+            notice = self._newest
+            self._do(self._remove if notice is None else lambda: self._replace(_to_json(notice)))
 
     def _do(self, act: Callable[[], None]) -> None:
         try:
@@ -122,11 +122,11 @@ class NoticeStateFile:
         return file
 
 
-def _spell(told: NoticeState) -> bytes:
+def _to_json(notice: NoticeState) -> bytes:
     document = spread({
-        "trouble": told.trouble, "at": spell(told.at), "body": told.body, "asked": told.asked,
-        "taken": sorted(told.taken), "over_at": None if told.over_at is None else spell(told.over_at),
-        "settled": sorted(told.settled),
+        "trouble": notice.trouble, "at": spell(notice.at), "body": notice.body, "asked": notice.addressees,
+        "taken": sorted(notice.taken), "over_at": None if notice.over_at is None else spell(notice.over_at),
+        "settled": sorted(notice.settled),
     })  # fmt: skip
     return json.dumps(document).encode()
 

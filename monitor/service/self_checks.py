@@ -22,7 +22,7 @@ class AlarmConditions:
         self._alarms = alarms
         self._since: dict[str, float] = {}
         self._last: dict[str, float] = {}
-        self._told: dict[str, str] = {}  # key -> what is wrong; "" = it is over
+        self._reported: dict[str, str] = {}  # key -> what is wrong; "" = it is over
         self._counts: dict[str, int] = {}
         self._wrong: dict[str, CurrentFaults] = {}
         self._left: set[str] = set()  # keys of alarms of a process before us, until their check is looked at
@@ -53,18 +53,18 @@ class AlarmConditions:
             self._wrong[key] = CurrentFaults(check, reason, wrong[0].level)
             self._last[key] = monotonic_s
             since = self._since.setdefault(key, monotonic_s)
-            if check.alarm and monotonic_s - since >= check.after_s and not self._told.get(key):
-                self._told[key] = reason
+            if check.alarm and monotonic_s - since >= check.after_s and not self._reported.get(key):
+                self._reported[key] = reason
                 self._alarms.open(key, reason, check.alarm)
             return
         self._since.pop(key, None)
         if monotonic_s - self._last.get(key, float("-inf")) < check.hold_s:
             return
         self._wrong.pop(key, None)
-        if check.alarm and self._told.get(key) != "":
+        if check.alarm and self._reported.get(key) != "":
             # what was wrong, as it was told: by now the figures of the reason are those of nothing
-            told, self._told[key] = self._told.get(key), ""
-            self._alarms.clear(key, OVER(text=told or FOUND_BEFORE))
+            reported, self._reported[key] = self._reported.get(key), ""
+            self._alarms.clear(key, OVER(text=reported or FOUND_BEFORE))
 
     def degraded(self) -> dict[str, str]:
         """What is wrong now of what `status` says, one line each with its level."""

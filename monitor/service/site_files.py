@@ -59,7 +59,7 @@ class SiteFileWatcher:
             known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
             sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
         for read in sites:
-            self._tell_refused(taken[read.id], read.version)
+            self._report_refused(taken[read.id], read.version)
         sites = [taken[site.id].site for site in sites]
         for path, failure in failures.items():
             log.error("%s", failure)
@@ -92,7 +92,7 @@ class SiteFileWatcher:
             known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
         return sorted(s for s, sha in known.items() if self._in_force.get(s) != sha)
 
-    def _tell_refused(self, taken: Taken, version: str) -> None:
+    def _report_refused(self, taken: Taken, version: str) -> None:
         """Say that a file was not taken, because it could loosen a high level and nobody approved it."""
         unread = f"config:{taken.site.id}:unread"
         if taken.unread:

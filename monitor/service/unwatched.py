@@ -52,7 +52,7 @@ class MonitoringGap:
         self._silent: tuple[float, datetime] | None = None  # core does not go round since then
         self._gap: UnwatchedPeriod | None = None
 
-    def look(self, now_s: float, beat_s: float, *, beats: bool) -> None:
+    def update(self, now_s: float, beat_s: float, *, beats: bool) -> None:
         """Note what has ended.
 
         Args:

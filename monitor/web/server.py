@@ -20,14 +20,14 @@ from monitor.web.access.patience import patient
 from monitor.web.context import Context
 from monitor.web.pulse import ChangeNotifier
 from monitor.worker.kernel import hide_memory
-from monitor.worker.memory import end_without_look, without_looks
+from monitor.worker.memory import end_without_cleanup, without_looks
 
 _LOG = logging.getLogger("slopeward.web")
 
 
 def main(config_path: str | None = None) -> int:
     """Serve until told to stop; returns the exit status, 1 with one line for what is known to go wrong."""
-    end_without_look()
+    end_without_cleanup()
     hide_memory()  # it holds secrets
     try:
         config = load_service(config_path)

@@ -37,8 +37,8 @@ from monitor.extras import explain_missing
 from monitor.worker import sandbox
 from monitor.worker.cluster import STOPPING, Cluster, Versions, count_threads, explain_versions, list_versions
 from monitor.worker.cluster import call as call_there
-from monitor.worker.memory import end_without_look, without_looks
-from monitor.worker.records import Answered, Asked, WorkerTask, read_record, spell_record
+from monitor.worker.memory import end_without_cleanup, without_looks
+from monitor.worker.records import Answered, Request, WorkerTask, read_record, record_to_plain
 from monitor.worker.sandbox import SandboxLimits
 
 _KILLED: Final = Template("job.killed", "killed at its limit of {seconds} s")
@@ -73,13 +73,13 @@ _running: set[subprocess.Popen[bytes]] = set()
 _waiting: dict[str, "_WorkerProcess"] = {}  # started for a job that is about to come
 _lock: Final = threading.Lock()
 _stopped = threading.Event()
-_told: set[str] = set()  # which walls are missing is said once
+_reported: set[str] = set()  # which walls are missing is said once
 _troubles: dict[str, str] = {}  # by cluster, "" is this machine: why the last job could not begin there
 
 
 def run(
-    task: WorkerTask[Asked, Answered],
-    asked: Asked,
+    task: WorkerTask[Request, Answered],
+    request: Request,
     limit_s: float,
     on_progress: Progress | None = None,
     cluster: Cluster | None = None,
@@ -89,7 +89,7 @@ def run(
 
     Args:
         task: the job.
-        asked: what its function gets.
+        request: what its function gets.
         limit_s: seconds after which the process is terminated, then killed.
         on_progress: called in this thread with each dict the job reports (a local job only).
         cluster: runs the job instead, behind the same walls on one of its machines.
@@ -102,9 +102,9 @@ def run(
     with _noted(cluster):
         if cluster is None:
             terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
-            return _run_here(task, asked, limit_s, on_progress, terms)
+            return _run_here(task, request, limit_s, on_progress, terms)
         answered: Answered = call_there(
-            cluster, task.function, run_for, task, asked, limit_s, terms, list_versions(),
+            cluster, task.function, run_for, task, request, limit_s, terms, list_versions(),
             limit_s=limit_s, is_stopping=is_stopping,
         )  # fmt: skip
         return answered
@@ -117,7 +117,7 @@ def _noted(cluster: Cluster | None) -> Iterator[None]:
         yield
     except AwayError as error:
         # which job it was says nothing to people: all of them wait
-        trouble = error.said
+        trouble = error.problem
         raise
     finally:
         _troubles["" if cluster is None else cluster.address] = trouble
@@ -129,7 +129,11 @@ def find_trouble() -> str:
 
 
 def _run_here(
-    task: WorkerTask[Asked, Answered], asked: Asked, limit_s: float, on_progress: Progress | None, terms: SandboxLimits
+    task: WorkerTask[Request, Answered],
+    request: Request,
+    limit_s: float,
+    on_progress: Progress | None,
+    terms: SandboxLimits,
 ) -> Answered:
     job = task.function
     try:
@@ -139,8 +143,8 @@ def _run_here(
     try:
         try:
             with (child.folder / "asked").open("wb") as file:
-                pickle.dump({"job": job, "asked": asked}, file, protocol=5)
-            (child.folder / "terms").write_text(json.dumps(terms, default=spell_record), encoding="utf-8")
+                pickle.dump({"job": job, "asked": request}, file, protocol=5)
+            (child.folder / "terms").write_text(json.dumps(terms, default=record_to_plain), encoding="utf-8")
         except OSError as error:
             raise _explain_no_room(job, error) from error
         status = _run_process(job, child, limit_s, on_progress)
@@ -360,14 +364,14 @@ def _kill(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _read_answer(task: WorkerTask[Asked, Answered], folder: Path, status: int, terms: SandboxLimits) -> Answered:
+def _read_answer(task: WorkerTask[Request, Answered], folder: Path, status: int, terms: SandboxLimits) -> Answered:
     job = task.function
     for line in _read_own(folder / "missing", TEXT_LIMIT_BYTES).decode(errors="replace").splitlines():
-        if line not in _told:
-            _told.add(line)
+        if line not in _reported:
+            _reported.add(line)
             log.warning("%s", line)
-    if told := _read_own(folder / "error", TEXT_LIMIT_BYTES):
-        raise JobError(TEXT_OF(name=job, text=" ".join(told.decode(errors="replace").split())))
+    if error_text := _read_own(folder / "error", TEXT_LIMIT_BYTES):
+        raise JobError(TEXT_OF(name=job, text=" ".join(error_text.decode(errors="replace").split())))
     answer = folder / "answer"
     if status != 0 or not answer.exists():
         raise (KilledError if status < 0 else JobError)(TEXT_OF(name=job, text=_explain_end(folder, status, terms)))
@@ -376,8 +380,8 @@ def _read_answer(task: WorkerTask[Asked, Answered], folder: Path, status: int, t
         raise JobError(TEXT_OF(name=job, text=_MANY_BYTES(n=size, most=most)))
     content = _read_own(answer, RESULT_LIMIT_BYTES)
     if (values := sum(map(content.count, (b"[", b"{", b",")))) > MOST_VALUES:
-        told_values = _MANY_VALUES(n=Figure(values, "d"), most=Figure(MOST_VALUES, "d"))
-        raise JobError(TEXT_OF(name=job, text=told_values))
+        text = _MANY_VALUES(n=Figure(values, "d"), most=Figure(MOST_VALUES, "d"))
+        raise JobError(TEXT_OF(name=job, text=text))
     try:
         return read_record(task.answers, json.loads(content))
     except Exception as error:  # bytes of somebody else can fail in any way
@@ -395,19 +399,19 @@ def _explain_end(folder: Path, status: int, terms: SandboxLimits) -> str:
     return TEXT_OF(name=why, text=lines[-1][:300]) if lines else why
 
 
-def call(job: str, asked: Any, progress: Progress) -> Any:
+def call(job: str, request: Any, progress: Progress) -> Any:
     """Import the job's function and call it."""
     module, _, name = job.partition(":")
     with without_looks():
         function = getattr(importlib.import_module(module), name)
     if len(inspect.signature(function).parameters) > 1:
-        return function(asked, progress)
-    return function(asked)
+        return function(request, progress)
+    return function(request)
 
 
 def run_all(
-    task: WorkerTask[Asked, Answered],
-    questions: Sequence[Asked],
+    task: WorkerTask[Request, Answered],
+    questions: Sequence[Request],
     limit_s: float,
     cluster: Cluster | None = None,
     terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
@@ -428,27 +432,27 @@ def run_all(
 
 
 def run_each(
-    task: WorkerTask[Asked, Answered],
-    questions: Sequence[Asked],
+    task: WorkerTask[Request, Answered],
+    questions: Sequence[Request],
     limit_s: float,
     cluster: Cluster | None = None,
     terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
 ) -> Generator[Answered | JobError]:
     """As `run_all`, where one that fails ends no other: its error stands in the place of its answer."""
 
-    def ask(asked: Asked) -> Answered | JobError:
+    def answer(asked: Request) -> Answered | JobError:
         try:
             return run(task, asked, limit_s, cluster=cluster, terms=terms)
         except JobError as error:
             return error
 
     if cluster is None or len(questions) < 2:
-        yield from map(ask, questions)
+        yield from map(answer, questions)
         return
     with _noted(cluster):
         at_once = min(len(questions), count_threads(cluster))
     with ThreadPoolExecutor(at_once, "cluster") as threads:
-        waiting = deque(threads.submit(ask, asked) for asked in questions)
+        waiting = deque(threads.submit(answer, request) for request in questions)
         try:
             while waiting:
                 yield waiting.popleft().result()
@@ -458,7 +462,7 @@ def run_each(
 
 
 def run_for(
-    task: WorkerTask[Asked, Answered], asked: Asked, limit_s: float, terms: SandboxLimits, versions: Versions
+    task: WorkerTask[Request, Answered], request: Request, limit_s: float, terms: SandboxLimits, versions: Versions
 ) -> Answered:  # fmt: skip
     """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
 
@@ -468,7 +472,7 @@ def run_for(
     """
     if different := explain_versions(versions, list_versions()):
         raise AwayError(TEXT_OF(name=task.function, text=_SAME(different=different, host=socket.gethostname())))
-    return run(task, asked, limit_s, terms=terms)
+    return run(task, request, limit_s, terms=terms)
 
 
 def _one_line(error: BaseException) -> str:
@@ -499,7 +503,7 @@ def _give_way() -> None:
 
 def main(folder: Path, early: str = "") -> int:
     """Life of the child: go behind the walls, read what is asked, do the job, leave the answer or one line why not."""
-    end_without_look()
+    end_without_cleanup()
     with contextlib.suppress(OSError):  # a unit may forbid it
         os.nice(10)  # ingest and alarms come first
     if early:
@@ -523,11 +527,11 @@ def main(folder: Path, early: str = "") -> int:
         try:
             result = call(task["job"], task["asked"], progress)
             sandbox.check_files()
-            (folder / "answer").write_text(json.dumps(result, default=spell_record), encoding="utf-8")
+            (folder / "answer").write_text(json.dumps(result, default=record_to_plain), encoding="utf-8")
         except Exception as error:  # whatever it was, the service gets one line
             line = _one_line(error)
-            told = explain_missing(error) or sandbox.explain(line, terms) or line
-            (folder / "error").write_text(told, encoding="utf-8")
+            reason = explain_missing(error) or sandbox.explain(line, terms) or line
+            (folder / "error").write_text(reason, encoding="utf-8")
             return 1
     return 0
 

@@ -5,14 +5,14 @@ import json
 from dataclasses import replace
 
 from monitor.jobs.forecasts.tasks import TrainingRequest
-from monitor.worker.records import read_record, spell_record
+from monitor.worker.records import read_record, record_to_plain
 
 
 def cross(task, asked, *_args, **_kwargs):
     """In place of `compute.run`."""
     module, _, name = task.function.partition(":")
     answer = getattr(importlib.import_module(module), name)(asked)
-    return read_record(task.answers, json.loads(json.dumps(answer, default=spell_record)))
+    return read_record(task.answers, json.loads(json.dumps(answer, default=record_to_plain)))
 
 
 def hurry(asked, stride=4):

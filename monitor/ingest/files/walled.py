@@ -94,7 +94,7 @@ def open_walled(
         try:
             answer = compute.run(CONVERT, asked, plan.job_limit_s, terms=terms)
         except JobError as error:
-            text = error.said
+            text = error.problem
             if room_gib < plan.job_file_gib:
                 text = rename_file(
                     text, "compute.job_file_gib", "half of what is free on the disk: make room, or cut it"

@@ -118,7 +118,7 @@ def _fetch(source: SourceSection, asked: PollRequest, errors: list[str]) -> list
     try:
         files = compute.run(FETCH, asked, source.limit_s, terms=terms).files
     except JobError as error:
-        line = error.said
+        line = error.problem
         whole = [wanted.name for wanted in asked.wanted if (Path(asked.folder) / wanted.name).is_file()]
         if source.kind in {"stac", "sensorthings"} or not whole:
             raise RefusedError(line) from None

@@ -309,9 +309,12 @@ NO_CLOCKS: Final = LoggerClocks({}, {})
 
 
 def list_changes(
-    site: Site, judged: Sequence[store.InstrumentAssessment], pages: Mapping[str, Message], silent: Collection[str] = (),
+    site: Site,
+    judged: Sequence[store.InstrumentAssessment],
+    pages: Mapping[str, Message],
+    silent: Collection[str] = (),
     clocks: LoggerClocks = NO_CLOCKS,
-) -> list[AlertChange]:  # fmt: skip
+) -> list[AlertChange]:
     """Notices that open and end; what all instruments of one parent have in common is one notice.
 
     Who is silent or under work says nothing against a cause. Who has not been heard since a clock went wrong says

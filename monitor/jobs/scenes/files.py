@@ -23,7 +23,7 @@ from monitor.jobs.worker import run_in_worker
 from monitor.store.scenes.arrivals import SceneRow
 from monitor.store.scenes.versions import SUPERSEDED
 from monitor.worker import compute
-from monitor.worker.records import Answered, Asked, WorkerTask
+from monitor.worker.records import Answered, Request, WorkerTask
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
 
 
 def ask_behind(
-    config: ServiceConfig, task: WorkerTask[Asked, Answered], asked: Asked, scene: Path | None, folder: Path
+    config: ServiceConfig, task: WorkerTask[Request, Answered], asked: Request, scene: Path | None, folder: Path
 ) -> Answered:  # fmt: skip
     """What a worker answers that gives way to others; one that fails says so, unless the service is stopping.
 

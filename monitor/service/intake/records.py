@@ -46,7 +46,7 @@ class CoreHeartbeat:
         renewed_s: when the turn was renewed last, by the same clock; None: there is no turn.
         hold: why no readings may be stored now.
         expect_s: so long, what does not come may only not have reached us again.
-        forget_heard: our clock was set; what was heard by the old one says nothing.
+        forget_last_readings: our clock was set; what was heard by the old one says nothing.
     """
 
     now: datetime
@@ -54,7 +54,7 @@ class CoreHeartbeat:
     renewed_s: float | None
     hold: str = ""
     expect_s: float = 0.0
-    forget_heard: bool = False
+    forget_last_readings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ class IngestHeartbeat:
         status: of its `Ingest`.
         progress: of its threads.
         cpu_s: processor time since it began to listen.
-        heard: stations that were heard since the report before.
+        last_readings: stations that were heard since the report before.
     """
 
     status: Mapping[str, Any]
     progress: Mapping[str, datetime]
     cpu_s: float
-    heard: Mapping[tuple[str, str], LastReading]
+    last_readings: Mapping[tuple[str, str], LastReading]
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def load_stretches(
             f"ORDER BY o{k}.observed_at, {_RANK.format(f'o{k}')} DESC, o{k}.revision DESC) o{k}"
             for k, inside in enumerate(within)
         )
-        clear = " AND ".join(_make_clear_condition(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
+        clear = " AND ".join(_clear_sql(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
         sql = (
             f"SELECT s.k - 1, v.* FROM {_UNNESTED} WITH ORDINALITY AS s(a, b, k) CROSS JOIN LATERAL "  # noqa: S608
             f"(SELECT {figures} FROM {spoken} WHERE {clear}) v WHERE v.n > 0 ORDER BY s.k"
@@ -105,7 +105,7 @@ def load_stretches(
     else:
         facts["edges"] = json.dumps(spelled)
         joined = "".join(f" CROSS JOIN observation o{k}" for k in numbers)
-        sound = " AND ".join(_make_sound_condition(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
+        sound = " AND ".join(_sound_sql(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
         sql = (
             f"SELECT s.k, {figures} FROM ({_STRETCHES}) s{joined} "  # noqa: S608
             f"WHERE {'AND '.join(within)} AND {sound} GROUP BY s.k ORDER BY s.k"
@@ -113,7 +113,7 @@ def load_stretches(
     return [ReadingSpan(*found) for found in c.execute(text(sql), facts)]
 
 
-def _make_sound_condition(c: Connection, o: str, series_ids: Sequence[int]) -> str:
+def _sound_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
     """The condition that a row speaks at the instant `:known` and nothing is said against it."""
     mine, other = _RANK.format(o), _RANK.format("rival")
     speaks_before = (
@@ -121,10 +121,10 @@ def _make_sound_condition(c: Connection, o: str, series_ids: Sequence[int]) -> s
         f"AND rival.observed_at = {o}.observed_at AND rival.revision <> {o}.revision AND rival.received_at <= :known "
         f"AND ({other} > {mine} OR ({other} = {mine} AND rival.revision > {o}.revision))"
     )
-    return f"{o}.received_at <= :known AND NOT EXISTS ({speaks_before}) AND {_make_clear_condition(c, o, series_ids)}"
+    return f"{o}.received_at <= :known AND NOT EXISTS ({speaks_before}) AND {_clear_sql(c, o, series_ids)}"
 
 
-def _make_clear_condition(c: Connection, o: str, series_ids: Sequence[int]) -> str:
+def _clear_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
     """The condition that nothing is said against a row at the instant `:known`.
 
     Of each flag the last word counts, as in `change_flags`: set at arrival, added (`flag`) or withdrawn (`-flag`).
@@ -162,7 +162,7 @@ def load_sound(
     """Readings of a range with no flag against them by series, as measured: epoch as text and value."""
     sql = (
         f"SELECT o.series_id, o.observed_at, o.value_raw FROM observation o WHERE o.series_id IN :ids "  # noqa: S608
-        f"AND o.observed_at > :first AND o.observed_at <= :last AND {_make_sound_condition(c, 'o', series_ids)} ORDER BY 1, 2"
+        f"AND o.observed_at > :first AND o.observed_at <= :last AND {_sound_sql(c, 'o', series_ids)} ORDER BY 1, 2"
     )
     facts = {"ids": list(series_ids), "first": spell(from_at), "last": spell(to_at), "known": spell(known_at)}
     found: dict[int, list[tuple[str, float]]] = {}
@@ -188,7 +188,7 @@ def load_firsts(
         source = f"(SELECT value AS id FROM json_each(:ids)) i CROSS JOIN ({_STRETCHES}) s"  # noqa: S608
     first = (
         "SELECT n.observed_at FROM observation n WHERE n.series_id = i.id AND n.observed_at > s.a "  # noqa: S608
-        f"AND n.observed_at <= s.b AND {_make_sound_condition(c, 'n', series_ids)} ORDER BY n.observed_at LIMIT 1"
+        f"AND n.observed_at <= s.b AND {_sound_sql(c, 'n', series_ids)} ORDER BY n.observed_at LIMIT 1"
     )
     speaking = (
         f"SELECT o.value_raw FROM observation o WHERE o.series_id = k.id AND o.observed_at = k.at "  # noqa: S608

@@ -18,7 +18,7 @@ from forecasting.message import Figure, Template
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.files.readers import READERS
 from monitor.language.file_names import EMPTY
-from monitor.worker.records import RecordError, read_record, spell_record
+from monitor.worker.records import RecordError, read_record, record_to_plain
 
 FOLDER: Final = ".uploads"  # beside the folders of sites; no site can be called so
 PLAIN_SUFFIX: Final = ".csv"
@@ -163,7 +163,7 @@ class UploadStore:
         """Keep a record beside a file."""
         folder = self.folder(upload.id)
         with contextlib.suppress(FileNotFoundError), replacing(folder / name, mode=0o600) as partial:
-            partial.write_text(json.dumps(record, default=spell_record), encoding="utf-8")
+            partial.write_text(json.dumps(record, default=record_to_plain), encoding="utf-8")
 
     def load(self, upload: Upload, name: str, kind: type[Record]) -> Record | None:
         """A record beside a file, or None."""

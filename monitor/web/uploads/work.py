@@ -349,7 +349,7 @@ def list_absent(site: Site | None, sensors: tuple[SensorGuess, ...]) -> list[str
 
 def _say(error: SlopewardError) -> str:
     """What is wrong, without the name of the job that says it."""
-    return error.said if isinstance(error, JobError) else error.message
+    return error.problem if isinstance(error, JobError) else error.message
 
 
 def _count(upload: Upload, result: FileResult) -> Upload:

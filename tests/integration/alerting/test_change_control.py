@@ -438,16 +438,16 @@ def test_what_of_a_file_hides_motion_is_told_when_it_is_taken(core, tmp_path):
 
 def test_an_approved_file_is_taken_by_a_fresh_core(core, bench, tmp_path):
     load(core)
-    core._look_for_versions()
+    core._check_versions()
     found = suggest(bench, LOOSE)
-    core._look_for_versions()
+    core._check_versions()
     assert not core.renewing.is_set()
     approve(bench.database, tmp_path / "sites", found.id, BO, "fine", START)
-    core._look_for_versions()
+    core._check_versions()
     assert core.watch() == health.EXIT_RENEW
     assert load(core) == LOOSE
     core.renewing.clear()
-    core._look_for_versions()
+    core._check_versions()
     assert not core.renewing.is_set()
     assert [a.open for a in core.alarms.pending() if a.key.endswith("unapproved")] == [True, False]
 

@@ -20,7 +20,7 @@ from monitor.ingest.guess.record import BASE, MotionRecord
 from monitor.ingest.guess.site_file import add_stations, write_site
 from monitor.ingest.guess.values import list_values
 from monitor.replay.first_look import look_back
-from monitor.worker.records import read_record, spell_record
+from monitor.worker.records import read_record, record_to_plain
 
 BEGIN = datetime(2025, 3, 1)
 AXES = ("E", "N", "U")
@@ -220,7 +220,7 @@ def test_check_says_which_level_comes_too_late_and_why(tmp_path):
 def test_the_page_gets_the_motion_of_a_table_from_its_worker(tmp_path):
     path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 40)))
     told = understand_in_worker(PreviewRequest(str(path), "a.csv", {"place": "46,8"}, is_new=True))
-    again = read_record(PreviewResult, json.loads(json.dumps(told, default=spell_record)))
+    again = read_record(PreviewResult, json.loads(json.dumps(told, default=record_to_plain)))
     assert {s.motion for s in again.sensors} == {s.motion for s in understand(path)[1]}
     assert again.sensors[0].motion.is_sure
 

@@ -13,7 +13,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from monitor.broker.access import open_access
-from monitor.broker.logins import Login, _list_topics, spell_acl
+from monitor.broker.logins import Login, _list_topics, format_acl
 from monitor.broker.signing import SigningKey
 from monitor.config.service import parse_site
 from monitor.domain.site import Level, Recipient, Site
@@ -234,7 +234,7 @@ def test_a_device_ignores_what_is_forged_old_or_over():
 
 def test_the_login_of_a_siren_reads_its_orders_and_writes_its_answers_alone():
     topics = {"north": _list_topics(NORTH)}
-    rules = spell_acl([Login("north.listener", "north", listens=True)], topics, anonymous=False)
+    rules = format_acl([Login("north.listener", "north", listens=True)], topics, anonymous=False)
     mine = rules[rules.index("user north.listener") : rules.index("user slopeward-doctor")]
     assert f"topic read {TOPIC}\n" in mine
     assert [line for line in mine.splitlines() if "write" in line] == [f"topic write {TOPIC}/confirm"]

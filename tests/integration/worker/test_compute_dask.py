@@ -24,7 +24,7 @@ from monitor.jobs.scenes.tasks import READ_ONE, SceneRequest
 from monitor.jobs.worker import run_in_worker
 from monitor.worker import cluster, compute
 from monitor.worker.cluster import Cluster
-from monitor.worker.records import WorkerTask, spell_record
+from monitor.worker.records import WorkerTask, record_to_plain
 from tests.conftest import wait_for
 from tests.data.drawn_scenes import draw, draw_tall, may
 from tests.data.far.cluster import FarCluster, start_cluster
@@ -128,7 +128,7 @@ def test_a_large_scene_is_read_in_strips_with_the_bytes_of_one_worker_though_one
         folder.mkdir()
         answer = divided.read_divided(plan, ask_for(scene, folder / "scene"), [scene], folder)
         kept = {path.name: path.read_bytes() for path in (folder / "scene").iterdir()}
-        found[name] = {"answer": json.dumps(answer, default=spell_record).replace(str(folder), "")} | kept
+        found[name] = {"answer": json.dumps(answer, default=record_to_plain).replace(str(folder), "")} | kept
 
     read("here", ComputeSection())
     thread = Thread(target=read, args=("there", there))
@@ -161,7 +161,7 @@ def ask_for(scene: Path, out: Path) -> SceneRequest:
 
 def bare(row: Any) -> Any:
     """Without how long it took."""
-    return {k: v for k, v in spell_record(row).items() if k != "latency_ms"}
+    return {k: v for k, v in record_to_plain(row).items() if k != "latency_ms"}
 
 
 def draw_site(points: int, days: int = 90) -> tasks.SiteForecastRequest:

@@ -10,7 +10,7 @@ from monitor.config.service import ComputeSection
 from monitor.errors import JobError
 from monitor.jobs.scenes import divided
 from monitor.jobs.scenes.tasks import SceneRequest, SceneResult
-from monitor.worker.records import spell_record
+from monitor.worker.records import record_to_plain
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import draw_tall
 
@@ -50,7 +50,7 @@ def ask_for(scene, out, **more):
 def read(plan, scene, out, **more):
     """The answer, with the files that it left."""
     answer = divided.read_divided(plan, ask_for(scene, out, **more), [scene], out.parent)
-    told = json.dumps(answer, default=spell_record).replace(str(out), "")
+    told = json.dumps(answer, default=record_to_plain).replace(str(out), "")
     return {"answer": told} | {path.name: path.read_bytes() for path in out.iterdir()}
 
 
@@ -59,7 +59,7 @@ def test_strips_give_what_one_worker_gives(tall, tmp_path, asked_of, weights):
     def read_by(plan, out):
         asked = replace(ask_for(tall, out), weights=weights)
         answer = divided.read_divided(plan, asked, [tall], out.parent)
-        return json.dumps(answer, default=spell_record).replace(str(out), ""), {
+        return json.dumps(answer, default=record_to_plain).replace(str(out), ""), {
             path.name: path.read_bytes() for path in out.iterdir()
         }
 

@@ -227,7 +227,7 @@ def test_a_socket_of_the_database_is_not_reached_either(tmp_path):
 
 def test_without_walls_the_service_says_so_and_goes_on(listener, caplog, monkeypatch):
     _, came = listener
-    monkeypatch.setattr(compute, "_told", set())
+    monkeypatch.setattr(compute, "_reported", set())
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             answer = compute.run(sandbox.DESCRIBE, None, 30, terms=SandboxLimits(walls=()))
@@ -253,7 +253,7 @@ def test_where_namespaces_are_forbidden_the_filter_of_calls_stands(listener, tmp
     words = ["unshare", "--map-root-user", "sh", "-c", shell, "sh", sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "Walls(missing=())",
+        "MissingBounds(missing=())",
         "wall_jobs:connect: PermissionError: [Errno 13] Permission denied",
     ], done.stderr
     assert came == []

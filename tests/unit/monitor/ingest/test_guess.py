@@ -29,7 +29,7 @@ from monitor.ingest.guess.site_file import write_site
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
 from monitor.language.catalogue import use
 from monitor.language.rendering import translate
-from monitor.worker.records import read_record, spell_record
+from monitor.worker.records import read_record, record_to_plain
 from tests.data.payloads.hostile import damage
 
 BEGIN = datetime(2025, 2, 3)
@@ -443,7 +443,7 @@ def test_serial_numbers_below_the_names_are_skipped_and_told(tmp_path, mark):
 def test_what_is_asked_and_understood_comes_from_the_worker_in_the_language_of_its_reader(tmp_path):
     path = write(tmp_path / "f.csv", "Time,Crack E1 (mm)", MOVES)
     found = understand_in_worker(PreviewRequest(str(path), "mine.csv", {}, is_new=False))
-    back = read_record(PreviewResult, json.loads(json.dumps(found, default=spell_record)))
+    back = read_record(PreviewResult, json.loads(json.dumps(found, default=record_to_plain)))
     assert back == found
     with use("it"):
         said = [translate(text) for text in (back.questions[0].text, dict(back.facts)["Crack E1 (mm)"])]

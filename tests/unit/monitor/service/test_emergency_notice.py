@@ -15,7 +15,7 @@ from monitor.checks.table import look
 from monitor.domain.alert import Notification
 from monitor.errors import DeliveryError
 from monitor.service import emergency_notice as room
-from monitor.service.emergency_notice import OVER_AFTER_S, TELL_AFTER_S, EmergencyNotifier
+from monitor.service.emergency_notice import NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
 from monitor.service.notice_record import ChannelAddress, NoticeState, NoticeStateFile
 from monitor.service.supervisor import LAST_LEVEL
 from tests.conftest import wait_for
@@ -36,7 +36,7 @@ class World:
 
     def begin(self) -> None:
         """A fresh service."""
-        self.herald = EmergencyNotifier(
+        self.emergency = EmergencyNotifier(
             lambda: [ADA, BEN], lambda: ["s: green"], {}, lambda: NOW + timedelta(seconds=self.now_s - 1000.0),
             lambda *told: self.ledger.append(told), NoticeStateFile(self.path),
         )  # fmt: skip
@@ -44,7 +44,7 @@ class World:
     def pass_time(self, seconds: float, trouble: str, *, sure: bool = True) -> None:
         for _ in range(round(seconds)):
             self.now_s += 1.0
-            self.herald.look(trouble, self.now_s, sure=sure)
+            self.emergency.update(trouble, self.now_s, sure=sure)
         self.settle(len(self.away))
 
     def open(self, channel: str, _: object) -> "World":
@@ -81,11 +81,11 @@ FIRST, LAST = "cannot decide: disk full", "over: decides again"
 
 
 def test_an_outage_over_two_restarts_is_told_once_and_its_end_once(world: World) -> None:
-    world.pass_time(TELL_AFTER_S + 2, "disk full")
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     for _ in range(2):
         world.begin()
         world.pass_time(15, "", sure=False)  # a fresh core has found nothing yet
-        world.pass_time(TELL_AFTER_S + 20, "disk full, as the fresh core says")
+        world.pass_time(NOTIFY_AFTER_S + 20, "disk full, as the fresh core says")
     assert [world.subjects(who) for who in ("ada", "ben")] == [[FIRST], [FIRST]]
     world.pass_time(OVER_AFTER_S + 2, "")
     assert [world.subjects(who) for who in ("ada", "ben")] == [[FIRST, LAST], [FIRST, LAST]]
@@ -98,7 +98,7 @@ def test_an_outage_over_two_restarts_is_told_once_and_its_end_once(world: World)
 
 
 def test_an_outage_that_ended_while_no_service_ran_is_over_at_the_first_decision(world: World) -> None:
-    world.pass_time(TELL_AFTER_S + 2, "disk full")
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     world.begin()
     world.pass_time(100, "", sure=False)
     assert world.subjects("ada") == [FIRST]
@@ -107,9 +107,9 @@ def test_an_outage_that_ended_while_no_service_ran_is_over_at_the_first_decision
 
 
 def test_a_core_that_is_replaced_in_an_outage_does_not_end_it(world: World) -> None:
-    world.pass_time(TELL_AFTER_S + 2, "disk full")
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     world.pass_time(15, "", sure=False)
-    world.pass_time(TELL_AFTER_S + 20, "disk full")
+    world.pass_time(NOTIFY_AFTER_S + 20, "disk full")
     assert world.subjects("ada") == [FIRST]
 
 
@@ -122,9 +122,9 @@ def test_trouble_that_only_a_restart_of_core_interrupts_is_told(world: World) ->
 
 def test_who_was_not_reached_before_the_kill_is_reached_by_the_next_service(world: World) -> None:
     world.away = {BEN.channel}
-    world.pass_time(TELL_AFTER_S + 2, "disk full")
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     wait_for(lambda: "ada" in world.path.read_text(), 5, "the file")
-    world.herald._over.set()  # the old service's tries end with it
+    world.emergency._over.set()  # the old service's tries end with it
     world.settle()
     assert (world.subjects("ada"), world.subjects("ben")) == ([FIRST], [])
     world.away = set()
@@ -224,13 +224,13 @@ def test_each_is_told_in_the_own_language(world: World) -> None:
     ids = {"ada": "it", "ben": "zh"}
     last = LAST_LEVEL(site="pit", level=Term("orange"), at=Timestamp.of(NOW - timedelta(minutes=1), "second"))
     mails = [ChannelAddress("ada", "email:a@example.org"), ChannelAddress("ben", "email:b@example.org")]
-    world.herald = EmergencyNotifier(
+    world.emergency = EmergencyNotifier(
         lambda: mails, lambda: [last], {}, lambda: NOW,
         lambda *told: None, NoticeStateFile(world.path.with_name("other.json")), ids.__getitem__,
     )  # fmt: skip
     pulse = Pulse(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
     trouble = next(one.text for one in look(pulse) if one.is_wrong)
-    world.pass_time(TELL_AFTER_S + 2, trouble)
+    world.pass_time(NOTIFY_AFTER_S + 2, trouble)
     world.pass_time(OVER_AFTER_S + 2, "")
     world.settle()
     said = {(who, subject): body for who, subject, body in world.sent}

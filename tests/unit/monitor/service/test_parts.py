@@ -1,4 +1,4 @@
-"""Parts of the service without processes: the evaluation loop, the schedule, health, the keeper."""
+"""Parts of the service without processes: the evaluation loop, the schedule, health, the restarter."""
 
 import socket
 import sys
@@ -181,7 +181,7 @@ def test_draining_ends_after_its_limit(make_loop, monkeypatch):
 
 
 def test_what_people_add_is_evaluated_before_the_tick(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.service.evaluation_loop.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("monitor.service.evaluation_loop.NEWS_EVERY_S", 0.1)
     decide, news = Decisions(), []
     answers = [StoreBusyError("locked"), KeyError("x")]
 
@@ -371,7 +371,7 @@ def test_a_job_that_no_machine_takes_is_not_called_broken_and_tries_again_in_ten
 def watch(db, monkeypatch, job, **facts):
     """A schedule of one job of this module, hourly by the table and looked at all the time; how often it ran."""
     monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
-    monkeypatch.setattr("monitor.service.schedule.LOOK_S", 0.05)
+    monkeypatch.setattr("monitor.service.schedule.SCAN_S", 0.05)
     jobs = (Job("work", f"jobs_of_test:{job}", lambda _: 3600.0, 3600.0, **facts),)
     made = Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, lambda *_: None, jobs)
     monkeypatch.setattr(made, "_follow_stage", lambda _: None)
@@ -544,7 +544,7 @@ def test_the_watchdog_is_fed_at_half_its_time(monkeypatch):
     assert health.watchdog_interval_s() is None
 
 
-# ---- keeper ----------------------------------------------------------------------------------------------------
+# ---- restarter ----------------------------------------------------------------------------------------------------
 class Mortal:
     name, status = "mortal", 9
 
@@ -566,23 +566,23 @@ def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeyp
     now = [0.0]
     monkeypatch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
     child, told = Mortal(), []
-    keeper = ProcessRestarter(child, lambda *a: told.append(a))
-    keeper.look()
+    restarter = ProcessRestarter(child, lambda *a: told.append(a))
+    restarter.check()
     starts = []
     for _ in range(6):
         child.lives = False
-        keeper.look()
+        restarter.check()
         before, died = child.starts, now[0]
         while child.starts == before:
             now[0] += 0.1
-            keeper.look()
+            restarter.check()
         starts.append(now[0] - died)
     assert starts == sorted(starts)
     assert starts[0] < 0.5
     assert starts[-1] > 20
     assert [(name, dying) for name, _, dying in told] == [("mortal", True)]
     now[0] += 61
-    keeper.look()
+    restarter.check()
     assert told[-1][2] is False
 
 
