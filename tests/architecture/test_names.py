@@ -15,8 +15,14 @@ PICTURES = frozenset(
 """Forbidden as a whole word of a name: `told_at`, not `weight` or `standardise`."""
 MOST_TWICE = 10
 """Class names that may stand in two files."""
-NOT_YET: tuple[str, ...] = ("monitor", "forecasting", "detection")
+NOT_YET = tuple(
+    """detection forecasting monitor/alerting monitor/checks monitor/cli monitor/config monitor/criteria monitor/domain
+    monitor/ingest monitor/jobs monitor/language monitor/movement monitor/notify monitor/replay monitor/series
+    monitor/simulate monitor/web monitor/worker""".split()
+)
 """Folders whose names are still to be changed; what is clean may not come back."""
+PUBLIC = frozenset({"point_look", "point_happening", "said"})
+"""Names of tables and columns of the database, which stay as they are."""
 
 
 def list_words(name: str) -> set[str]:
@@ -55,7 +61,9 @@ def test_no_name_is_a_picture() -> None:
         if where.startswith(NOT_YET):
             continue
         names = [(path.stem, 1), *list_names(ast.parse(path.read_text()))]
-        found += [f"{where}:{line}: {name}" for name, line in names if list_words(name) & PICTURES]
+        found += [
+            f"{where}:{line}: {name}" for name, line in names if name not in PUBLIC and list_words(name) & PICTURES
+        ]
     assert not found, "\n".join(found)
 
 
