@@ -12,16 +12,9 @@ from monitor.store.database.audit import SEAL
 from monitor.store.database.seals import GoneRow, find_unsealed
 from monitor.store.schema import tables as t
 
-_ACTS: Final = (
-    "alert.acknowledge",
-    "alert.note",
-    "alert.close",
-    "alert.shelve",
-    "alert.unshelve",
-    "alert.take_out",
-    "alert.put_back",
-    "alert.suppress",
-    "alert.resume",
+_ACTS: Final = tuple(
+    f"alert.{act}"
+    for act in ("acknowledge", "note", "close", "shelve", "unshelve", "take_out", "put_back", "suppress", "resume")
 )
 _RETURNED: Final = "returned_unacknowledged"
 

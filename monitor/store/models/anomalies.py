@@ -47,25 +47,15 @@ class AnomalyRow:
 
 @dataclass(frozen=True, slots=True)
 class HeldAnomaly:
-    """A series that is still strange and was not alerted of again: it is taken for the same happening.
-
-    Attributes:
-        station: of the series.
-        quantity: of it.
-        detector: that scored it.
-        at: newest epoch that was held back.
-        score: of it, in units of its threshold.
-        kind: what it looked like.
-        notified_at: newest epoch before it that was alerted of; None: the sensor was stuck.
-    """
+    """A series that is still strange and was not alerted of again: it is taken for the same happening."""
 
     station: str
     quantity: str
-    detector: str
-    at: datetime
-    score: float
-    kind: str
-    notified_at: datetime | None
+    detector: str  # that scored it
+    at: datetime  # newest epoch that was held back
+    score: float  # of it, in units of its threshold
+    kind: str  # what it looked like
+    notified_at: datetime | None  # newest epoch before it that was alerted of; None: the sensor was stuck
 
 
 _CELLS: Final = attrgetter("detector", "score", "threshold", "budget", "kind", "alerted", "model_hash")
@@ -144,25 +134,15 @@ LOOKED_AT: Final = 240  # intervals up to an alert, from which the check finds t
 
 @dataclass(frozen=True, slots=True)
 class WrongUnit:
-    """A time in which a series speaks another unit than before.
-
-    Attributes:
-        series_id: the series.
-        station: of it.
-        quantity: of it.
-        from_at: its first reading in another unit.
-        found_at: the reading that made it certain.
-        to_at: when it ended; None: it lasts.
-        back_at: the alert by which the check found its way back; None: it found none.
-    """
+    """A time in which a series speaks another unit than before."""
 
     series_id: int
     station: str
     quantity: str
-    from_at: datetime
-    found_at: datetime
-    to_at: datetime | None
-    back_at: datetime | None = None
+    from_at: datetime  # its first reading in another unit
+    found_at: datetime  # the reading that made it certain
+    to_at: datetime | None  # when it ended; None: it lasts
+    back_at: datetime | None = None  # the alert by which the check found its way back; None: it found none
 
 
 def list_wrong_units(c: Connection, site: Site, series_ids: Collection[int], now: datetime) -> list[WrongUnit]:

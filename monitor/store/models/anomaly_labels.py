@@ -274,17 +274,11 @@ def _list_believed(c: Connection, site: Site, series_ids: Collection[int], now: 
 
 @dataclass(frozen=True, slots=True)
 class DismissedAlarms:
-    """What was dismissed of a series.
+    """What was dismissed of a series."""
 
-    Attributes:
-        alarms: up to when its alarms were.
-        stuck: up to when its stuck stretch was, None where none was.
-        standing: of each detector, its newest alarm up to there that nobody dismissed.
-    """
-
-    alarms: datetime
-    stuck: datetime | None
-    standing: Mapping[str, datetime]
+    alarms: datetime  # up to when its alarms were
+    stuck: datetime | None  # up to when its stuck stretch was, None where none was
+    standing: Mapping[str, datetime]  # of each detector, its newest alarm up to there that nobody dismissed
 
 
 def load_dismissed(c: Connection, site: Site, since: datetime, now: datetime) -> dict[int, DismissedAlarms]:

@@ -18,15 +18,10 @@ from monitor.store.schema.views import load_view
 
 @dataclass(frozen=True, slots=True)
 class ScanRequest(PointSetRequest):
-    """What a look looks at: with this alone it can be made again.
+    """What a look looks at: with this alone it can be made again."""
 
-    Attributes:
-        after_point_id: points up to this one were looked at before; 0: none.
-        from_at: acquisitions after it are new to those; None: there was no look.
-    """
-
-    after_point_id: int
-    from_at: datetime | None
+    after_point_id: int  # points up to this one were looked at before; 0: none
+    from_at: datetime | None  # acquisitions after it are new to those; None: there was no look
 
 
 @dataclass(frozen=True, slots=True)

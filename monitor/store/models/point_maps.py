@@ -25,31 +25,18 @@ BLOCK: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class PointSetMap:
-    """A set of a site, and what its map was made of; `delivery_id` is None while there is none.
-
-    Attributes:
-        id: of the set.
-        name: of the set.
-        direction: what a positive value means.
-        unit: of its values.
-        delivery_id: the delivery that the map knows.
-        from_at: oldest acquisition.
-        newest_at: newest acquisition.
-        squash: height of a square by its width, in degrees.
-        coarsest: level of the largest squares; None: none are needed.
-        finest: level of the smallest.
-    """
+    """A set of a site, and what its map was made of; `delivery_id` is None while there is none."""
 
     id: int
     name: str
-    direction: str
+    direction: str  # what a positive value means
     unit: str
-    delivery_id: int | None
-    from_at: datetime | None
-    newest_at: datetime | None
-    squash: float | None
-    coarsest: int | None
-    finest: int | None
+    delivery_id: int | None  # the delivery that the map knows
+    from_at: datetime | None  # oldest acquisition
+    newest_at: datetime | None  # newest acquisition
+    squash: float | None  # height of a square by its width, in degrees
+    coarsest: int | None  # level of the largest squares; None: none are needed
+    finest: int | None  # level of the smallest
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,29 +22,17 @@ from monitor.store.schema.tables import model, model_proof, model_transition
 
 @dataclass(frozen=True, slots=True)
 class ModelTest:
-    """One test of what a criterion rests on.
+    """One test of what a criterion rests on."""
 
-    Attributes:
-        kind: Of the criterion: anomaly, forecast or scene.
-        subject: A detector, a criterion of forecasts, or `outlines`.
-        made_by: The command or job.
-        weights: That were tested, as `weights_in_use` names them; empty where there are none.
-        reasons: Why it was not passed; empty where it was.
-        result: The figures.
-        rows: How many readings, forecasts or images were tested on.
-        from_at: Begin of the time of these rows, where they have one.
-        until_at: Its end.
-    """
-
-    kind: str
-    subject: str
-    made_by: str
-    weights: str
-    reasons: Sequence[str]
-    result: Mapping[str, Any]
-    rows: int
-    from_at: datetime | None = None
-    until_at: datetime | None = None
+    kind: str  # of the criterion: anomaly, forecast or scene
+    subject: str  # A detector, a criterion of forecasts, or `outlines`
+    made_by: str  # the command or job
+    weights: str  # that were tested, as `weights_in_use` names them; empty where there are none
+    reasons: Sequence[str]  # why it was not passed; empty where it was
+    result: Mapping[str, Any]  # the figures
+    rows: int  # how many readings, forecasts or images were tested on
+    from_at: datetime | None = None  # begin of the time of these rows, where they have one
+    until_at: datetime | None = None  # its end
 
     @property
     def passed(self) -> bool:

@@ -38,17 +38,11 @@ _NOT_YOURS: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class TwoPersonAct:
-    """What two people do together: the same act on the same subject in the same terms.
+    """What two people do together: the same act on the same subject in the same terms."""
 
-    Attributes:
-        act: as the audit log calls it, such as `level.set`.
-        subject: what it is done to.
-        terms: what else was asked for, JSON-ready; reasons may differ.
-    """
-
-    act: str
-    subject: str
-    terms: Mapping[str, Any]
+    act: str  # as the audit log calls it, such as `level.set`
+    subject: str  # what it is done to
+    terms: Mapping[str, Any]  # what else was asked for, JSON-ready; reasons may differ
 
 
 @dataclass(frozen=True, slots=True)

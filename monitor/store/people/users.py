@@ -460,19 +460,12 @@ _NOT_BOUND: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class ForeignPerson:
-    """Who came, as the provider says it.
+    """Who came, as the provider says it."""
 
-    Attributes:
-        issuer: the provider.
-        subject: who that is there, for ever.
-        name: what the account is called where it is made; may change at the provider and binds nothing.
-        groups: what the person belongs to there.
-    """
-
-    issuer: str
-    subject: str
-    name: str
-    groups: tuple[str, ...]
+    issuer: str  # the provider
+    subject: str  # who that is there, for ever
+    name: str  # what the account is called where it is made; may change at the provider and binds nothing
+    groups: tuple[str, ...]  # what the person belongs to there
 
 
 def choose_role(groups: Sequence[str], roles: Mapping[str, str]) -> str | None:

@@ -21,18 +21,11 @@ HOLES_AT_ONCE: Final = 500  # holes in one transaction: nothing that is urgent w
 
 @dataclass(frozen=True, slots=True)
 class GapCandidate:
-    """A time in which a series may have no reading.
-
-    Attributes:
-        series_id: the series.
-        from_at: its last reading before.
-        to_at: its first reading after.
-        interval_s: of the series.
-    """
+    """A time in which a series may have no reading."""
 
     series_id: int
-    from_at: datetime
-    to_at: datetime
+    from_at: datetime  # its last reading before
+    to_at: datetime  # its first reading after
     interval_s: float
 
 

@@ -21,21 +21,13 @@ Box = tuple[float, float, float, float]  # west, south, east, north
 
 @dataclass(frozen=True, slots=True)
 class PointTrend:
-    """The line of least squares through the acquisitions of a point.
+    """The line of least squares through the acquisitions of a point."""
 
-    Attributes:
-        rate_mm_per_year: along the direction of the set; None with too few acquisitions.
-        error_mm_per_year: its standard error, were the errors of acquisitions independent.
-        epochs: acquisitions.
-        from_at: the oldest.
-        newest_at: the newest.
-    """
-
-    rate_mm_per_year: float | None = None
-    error_mm_per_year: float | None = None
-    epochs: int = 0
-    from_at: datetime | None = None
-    newest_at: datetime | None = None
+    rate_mm_per_year: float | None = None  # along the direction of the set; None with too few acquisitions
+    error_mm_per_year: float | None = None  # its standard error, were the errors of acquisitions independent
+    epochs: int = 0  # acquisitions
+    from_at: datetime | None = None  # the oldest
+    newest_at: datetime | None = None  # the newest
 
 
 @dataclass(frozen=True, slots=True)

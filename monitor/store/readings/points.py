@@ -57,27 +57,16 @@ class PointValue:
 
 @dataclass(frozen=True, slots=True)
 class PointSetRequest:
-    """What a look at a set or an issue of forecasts reads of it: with this it can be made again.
+    """What a look at a set or an issue of forecasts reads of it: with this it can be made again."""
 
-    Attributes:
-        site: whose set it is.
-        point_set_id: the set.
-        name: of the set.
-        unit: of its values.
-        delivery_id: the newest delivery.
-        known_at: when that was through; what came in later is not read.
-        last_point_id: the newest point of the set then.
-        jump_mm: by how much a wrong number of cycles changes a value; None where nobody knows it.
-    """
-
-    site: str
+    site: str  # whose set it is
     point_set_id: int
     name: str
     unit: str
-    delivery_id: int
-    known_at: datetime
-    last_point_id: int
-    jump_mm: float | None
+    delivery_id: int  # the newest delivery
+    known_at: datetime  # when that was through; what came in later is not read
+    last_point_id: int  # the newest point of the set then
+    jump_mm: float | None  # by how much a wrong number of cycles changes a value; None where nobody knows it
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,22 +22,14 @@ class Stamp:
 
     Rows are only ever added, and pruned from the oldest on: late rows and revisions show in number, sum of revisions
     and newest reception, pruned ones in the first epoch.
-
-    Attributes:
-        rows: Revisions of all epochs.
-        first: First epoch, spelled.
-        revisions: Sum of their numbers.
-        received: Newest reception, spelled.
-        flags: Number and newest entry of later flags.
-        offsets: Entries that hold.
     """
 
-    rows: int = 0
-    first: str = ""
-    revisions: int = 0
-    received: str = ""
-    flags: tuple[int, int] = (0, 0)
-    offsets: tuple[int, ...] = ()
+    rows: int = 0  # revisions of all epochs
+    first: str = ""  # first epoch, spelled
+    revisions: int = 0  # sum of their numbers
+    received: str = ""  # newest reception, spelled
+    flags: tuple[int, int] = (0, 0)  # number and newest entry of later flags
+    offsets: tuple[int, ...] = ()  # entries that hold
 
 
 _UNTOUCHED: Final = Stamp()

@@ -65,29 +65,17 @@ class FootprintRow:
 
 @dataclass(frozen=True, slots=True)
 class ChangeAssessment:
-    """What was judged of one footprint; `caution` says why its change is advice only.
+    """What was judged of one footprint; `caution` says why its change is advice only."""
 
-    Attributes:
-        polygon_id: the footprint.
-        change: new, grown, known, vanished, single, or withdrawn (not called vanished any more).
-        parent_id: the footprint of an earlier scene that it continues.
-        grown_m2: growth since `since_at`.
-        since_at: when the scene was taken that it was compared with.
-        first_seen_at: when the scene was taken that showed it first.
-        root_id: its first footprint.
-        anchor_scene: the scene on which its outline was last declared new, grown or single.
-        caution: one line, or None.
-    """
-
-    polygon_id: str
-    change: str
-    parent_id: str | None = None
-    grown_m2: float | None = None
-    since_at: datetime | None = None
-    first_seen_at: datetime | None = None
-    root_id: str | None = None
-    anchor_scene: str | None = None
-    caution: str | None = None
+    polygon_id: str  # the footprint
+    change: str  # new, grown, known, vanished, single, or withdrawn (not called vanished any more)
+    parent_id: str | None = None  # the footprint of an earlier scene that it continues
+    grown_m2: float | None = None  # growth since `since_at`
+    since_at: datetime | None = None  # when the scene was taken that it was compared with
+    first_seen_at: datetime | None = None  # when the scene was taken that showed it first
+    root_id: str | None = None  # its first footprint
+    anchor_scene: str | None = None  # the scene on which its outline was last declared new, grown or single
+    caution: str | None = None  # one line, or None
 
 
 # what an earlier date is compared by, its outline aside

@@ -7,28 +7,14 @@ rounded so that the order of addition does not show, and the text is the same on
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import Boolean
+
+from monitor.store.schema.tables import metadata
+
 # columns that SQLite answers with numbers, in whatever view
-BOOLEANS: Final = frozenset(
-    {
-        "shown",
-        "inside_80",
-        "inside_95",
-        "crossed",
-        "trusted",
-        "settled",
-        "loosens_high",
-        "catching_up",
-        "votes",
-        "exercise",
-        "good",
-        "alerted",
-        "common",
-        "retained",
-        "cut",
-        "counted",
-        "hindcast",
-    }
-)
+BOOLEANS: Final = {"cut", "settled"} | {
+    column.name for table in metadata.tables.values() for column in table.c if isinstance(column.type, Boolean)
+}
 
 
 @dataclass(frozen=True, slots=True)

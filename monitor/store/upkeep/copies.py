@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -59,6 +59,7 @@ def make_copy(
     target = folder / f"{PREFIX}{stamp}Z.{'db' if db.is_sqlite else 'dump'}"
     with db.read() as c:
         head = audit.latest_hash(c)
+    facts = {"at": now, "file": str(target), "audit_head": head}
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _sweep(folder)
@@ -69,11 +70,11 @@ def make_copy(
             _remove(target)  # nobody can rely on it, and one more each time would fill the disk
             raise
     except (StoreError, OSError) as error:
-        _note(db, now, target, FAILED, time.monotonic() - start, None, None, head, str(error))
+        _note(db, **facts, state=FAILED, seconds=time.monotonic() - start, detail=str(error))
         raise StoreError(str(error)) from error
     rows, state, detail = result
     size = target.stat().st_size
-    _note(db, now, target, state, time.monotonic() - start, size, rows, head, detail)
+    _note(db, **facts, state=state, seconds=time.monotonic() - start, bytes=size, rows=rows, detail=detail)
     with db.read() as c:
         failed = set(c.execute(select(backup_run.c.file).where(backup_run.c.state == FAILED)).scalars())
     for old in [one for one in list_copies(folder) if str(one) not in failed][:-keep]:
@@ -134,27 +135,6 @@ def _find(c: Connection, *, succeeded: bool) -> BackupCopy | None:
     return None if row is None else BackupCopy(*row)
 
 
-def _note(
-    db: Database,
-    at: datetime,
-    file: Path,
-    state: str,
-    seconds: float,
-    size: int | None,
-    rows: int | None,
-    head: str,
-    detail: str,
-) -> None:
+def _note(db: Database, **columns: Any) -> None:
     with db.write() as c:
-        add_row(
-            c,
-            backup_run,
-            at=at,
-            file=str(file),
-            state=state,
-            seconds=seconds,
-            bytes=size,
-            rows=rows,
-            audit_head=head,
-            detail=detail,
-        )
+        add_row(c, backup_run, columns)
