@@ -564,7 +564,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
             OpenAlert,
             rows[0],
             urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
-            told=tuple(SentNotification(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
+            sent=tuple(SentNotification(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
             insists=rows[0].key.startswith(UNCONFIRMED),
             reached=reached.get(number, {}),
             escalated_to=frozenset(escalated_to.get(number, ())),
