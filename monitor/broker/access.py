@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from monitor.domain.observation import Whole
+from monitor.domain.observation import PayloadSize
 from monitor.errors import ConfigError
 
 SERVICE_USER: Final = "slopeward"  # at the managed broker
@@ -49,9 +49,9 @@ class _TruncatedPacket(bytearray):
         self._payload_bytes = 0
 
     @property
-    def whole(self) -> Whole | None:
+    def whole(self) -> PayloadSize | None:
         """What came, where it is not kept."""
-        return None if self._digest is None else Whole(self._payload_bytes, self._digest.hexdigest())
+        return None if self._digest is None else PayloadSize(self._payload_bytes, self._digest.hexdigest())
 
     def __iadd__(self, data: Any) -> Self:  # type: ignore[misc]  # so paho adds what it reads
         if self._digest is not None:
@@ -78,7 +78,7 @@ class ServiceClient(paho.Client):
 
     wrap: Callable[[Any], Any] = staticmethod(lambda made: made)  # what is read is read through this
     keeping: PayloadLimits | None = None  # None: every payload is kept whole
-    whole: Whole | None = None  # of the message in hand, where only the beginning of its payload is kept
+    whole: PayloadSize | None = None  # of the message in hand, where only the beginning of its payload is kept
     _payload: bytes | None = None  # of the packet in hand, where it was taken out
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:

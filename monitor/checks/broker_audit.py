@@ -9,7 +9,7 @@ from typing import Any, Final
 from monitor.broker.access import find_access
 from monitor.broker.audit import DROPPED, available_memory_bytes, find_limit, message_bytes, read_figures
 from monitor.broker.probe import EXPIRY_S, KEEPS, BrokerFacts, probe_broker
-from monitor.checks.broker import Bridging, Dropping
+from monitor.checks.broker import DroppedMessages, OutageBuffer
 from monitor.checks.table import look
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import parse
@@ -39,7 +39,7 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
     figures = read_figures(access)
     before = known["broker.dropped"].check.value if "broker.dropped" in known else None
     # a figure that never changed is not published
-    dropping = Dropping(figures.get(DROPPED, 0.0) if figures else None, before)
+    dropping = DroppedMessages(figures.get(DROPPED, 0.0) if figures else None, before)
     seen: list[object] = [dropping]
     if _is_due(known, now):
         size_bytes = message_bytes(figures)
@@ -50,7 +50,7 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
             free |= {} if (memory := available_memory_bytes()) is None else {"memory": memory / 2}
         rate_hz = None if core is None else _find_rate(*core)
         limit = find_limit(facts, rate_hz or 1.0, size_bytes, free, EXPIRY_S)
-        seen += [facts, Bridging(limit, rate_hz, config.broker.mode == "external" and facts.kept >= KEEPS)]
+        seen += [facts, OutageBuffer(limit, rate_hz, config.broker.mode == "external" and facts.kept >= KEEPS)]
     checks = [finding.row for one in seen for finding in look(one)]
     if figures and (probed := next((one for one in seen if isinstance(one, BrokerFacts)), None)):
         # what the broker dropped of the trial is no loss: the next look counts from there

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from sqlalchemy.engine import make_url
 
 from forecasting.message import Duration, Figure, Template, Term, Timestamp
-from monitor.checks.check import BAD, OK, WARN, Check, Found, found
+from monitor.checks.check import BAD, OK, WARN, Check, SubjectState, found
 from monitor.checks.live import AWAY_S
 from monitor.config.service import ServiceConfig
 from monitor.notify.trial import find_pause
@@ -58,7 +58,7 @@ class Machine(NamedTuple):
     config: ServiceConfig
 
 
-class Footing(NamedTuple):
+class DatabaseFacts(NamedTuple):
     """The database; `commits_s` are seconds that recent writes took."""
 
     db: Database
@@ -78,7 +78,7 @@ def is_synchronised() -> bool | None:
     return None if state < 0 else state != TIME_ERROR  # below 0: asking is forbidden (ProtectClock= of systemd)
 
 
-def _clock(_: Machine) -> Iterator[Found]:
+def _clock(_: Machine) -> Iterator[SubjectState]:
     synchronised = is_synchronised()
     yield found(is_wrong=not synchronised, found=_CLOCK_UNKNOWN if synchronised is None else _CLOCK_FREE)
 
@@ -96,7 +96,7 @@ def list_folders(config: ServiceConfig) -> dict[str, Path]:
     return folders
 
 
-def _disks(machine: Machine) -> Iterator[Found]:
+def _disks(machine: Machine) -> Iterator[SubjectState]:
     for name, folder in list_folders(machine.config).items():
         there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
         free = shutil.disk_usage(there).free
@@ -112,7 +112,7 @@ def _disks(machine: Machine) -> Iterator[Found]:
 _COMMIT: Final = "a small write takes {usual} ms, the slowest of a hundred {slowest} ms"
 
 
-def _commits(footing: Footing) -> Iterator[Found]:
+def _commits(footing: DatabaseFacts) -> Iterator[SubjectState]:
     if not footing.commits_s:
         return
     in_order = sorted(footing.commits_s)
@@ -131,7 +131,7 @@ def _commits(footing: Footing) -> Iterator[Found]:
 _LOG: Final = "the write-ahead log takes {mib} MiB"
 
 
-def _log(footing: Footing) -> Iterator[Found]:
+def _log(footing: DatabaseFacts) -> Iterator[SubjectState]:
     db = footing.db
     if db.is_sqlite:
         try:
@@ -148,7 +148,7 @@ def _log(footing: Footing) -> Iterator[Found]:
     yield found(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
 
 
-def _copies(footing: Footing) -> Iterator[Found]:
+def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
     with footing.db.read() as c:
         newest, last = find_newest(c), find_last_try(c)
     wanted = footing.config.backup
@@ -167,7 +167,7 @@ def _copies(footing: Footing) -> Iterator[Found]:
     yield found(is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=said, todo=todo)
 
 
-def _tested(footing: Footing) -> Iterator[Found]:
+def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
     """Whether each channel passed its last test, and how old its last good one is."""
     pause = find_pause(footing.config.channels)
     if pause is None:
@@ -194,20 +194,20 @@ CHECKS: Final = (
         reason="a disk is nearly full, or a folder cannot be written; see slopeward doctor: {text}", degrades=True,
     ),
     Check(
-        "database.commit", Footing, BAD, _COMMIT, _commits, "look at the disk of the database", fine=_COMMIT, alarm=1,
-        key="check:database.commit", reason=_SLOW_DATABASE, after_s=AWAY_S, degrades=True,
+        "database.commit", DatabaseFacts, BAD, _COMMIT, _commits, "look at the disk of the database", fine=_COMMIT,
+        alarm=1, key="check:database.commit", reason=_SLOW_DATABASE, after_s=AWAY_S, degrades=True,
     ),
     Check(
-        "database.log", Footing, BAD, _LOG, _log, "{todo}", fine=_LOG, alarm=1, key="check:database.log",
+        "database.log", DatabaseFacts, BAD, _LOG, _log, "{todo}", fine=_LOG, alarm=1, key="check:database.log",
         reason=_SLOW_DATABASE, after_s=AWAY_S, degrades=True,
     ),
     Check(
-        "backup", Footing, BAD, "{found}", _copies, "{todo}", fine="{found}", alarm=1, key="check:backup",
+        "backup", DatabaseFacts, BAD, "{found}", _copies, "{todo}", fine="{found}", alarm=1, key="check:backup",
         after_s=AWAY_S, reason="the newest copy of the database is too old, or none succeeded; see slopeward doctor",
         degrades=True,
     ),
     Check(
-        "channel.*", Footing, BAD, "{found}", _tested, "slopeward channels test", fine="{found}", alarm=2,
+        "channel.*", DatabaseFacts, BAD, "{found}", _tested, "slopeward channels test", fine="{found}", alarm=2,
         key=f"{FAILING.removeprefix('health:')}*", reason="channel {subject} fails its tests: {text}",
     ),
 )  # fmt: skip

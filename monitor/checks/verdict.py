@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.checks.running import Reached, Sights, SiteSight, Stamps
+from monitor.checks.running import ProcessStamps, ReachedDatabase, SiteStatus, SiteStatuses
 from monitor.checks.table import look
 
 SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
@@ -14,7 +14,7 @@ Stamped = Mapping[str, tuple[datetime, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ServiceVerdict:
     """The state with its reasons."""
 
     state: str
@@ -22,27 +22,29 @@ class Verdict:
 
 
 def judge(
-    stamps: Stamped, sites: Iterable[SiteSight], now: datetime, evaluate_tick_s: float, declared: Iterable[str] = (),
-    reached: Reached | None = None,
-) -> Verdict:  # fmt: skip
+    stamps: Stamped, sites: Iterable[SiteStatus], now: datetime, evaluate_tick_s: float, declared: Iterable[str] = (),
+    reached: ReachedDatabase | None = None,
+) -> ServiceVerdict:  # fmt: skip
     """Judge from what is stored, so that any process (and a person with SQL) comes to the same answer.
 
     Blind: core is silent, no site is watched, or a site is blind or was not evaluated for ten ticks; or the database
     could not be used just now, where somebody tried (`reached`).
     Degraded: a site sees only in part or cannot reach its top level, the broker is not durable, a child restarts.
     """
-    blind, degraded = _gather(reached, Stamps(stamps, now), Sights([*sites], now, evaluate_tick_s, [*declared]))
-    return Verdict(BLIND if blind else DEGRADED if degraded else SEEN, (*blind, *degraded))
+    blind, degraded = _gather(
+        reached, ProcessStamps(stamps, now), SiteStatuses([*sites], now, evaluate_tick_s, [*declared])
+    )
+    return ServiceVerdict(BLIND if blind else DEGRADED if degraded else SEEN, (*blind, *degraded))
 
 
-def judge_unread(problem: str) -> Verdict:
+def judge_unread(problem: str) -> ServiceVerdict:
     """The answer where nothing can be read: nobody knows what core does, and it cannot store what it decides."""
-    return Verdict(BLIND, tuple(_gather(Reached(problem))[0]))
+    return ServiceVerdict(BLIND, tuple(_gather(ReachedDatabase(problem))[0]))
 
 
 def judge_parts(stamps: Stamped, now: datetime) -> tuple[list[str], list[str]]:
     """What is wrong with the service's own parts: reasons why nobody looks, and reasons why it is not whole."""
-    return _gather(Stamps(stamps, now))
+    return _gather(ProcessStamps(stamps, now))
 
 
 def _gather(*seen: object) -> tuple[list[str], list[str]]:

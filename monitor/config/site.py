@@ -21,7 +21,7 @@ from monitor.config.site_schema import (
     SiteFile,
     Table,
 )
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
@@ -551,7 +551,7 @@ def _read_time(text: str, read: Callable[[str], _R], where: str) -> _R | None:
         raise ConfigError(f"{where}: {error}") from None
 
 
-def _list_kinds() -> Mapping[str, Entry]:
+def _list_kinds() -> Mapping[str, KindEntry]:
     """The kinds of criteria; their rules are loaded with the first site file, which many verbs never read."""
     from monitor.criteria.table import CRITERIA
 
@@ -565,7 +565,7 @@ class _Shape:
     name: str  # of the file
     where: str
     table: CriterionTable
-    entry: Entry
+    entry: KindEntry
 
 
 def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[domain.Level], name: str) -> _Shape:

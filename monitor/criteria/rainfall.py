@@ -11,7 +11,7 @@ from forecasting.message import Figure, Message, Template
 from monitor.criteria.rain_gauge import Gauge, read_gauge, read_outlooks
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
-from monitor.series.assessment import Assessment, Rule, Windows
+from monitor.series.assessment import Assessment, DecisionContext, Rule
 
 Fact = dict[str, Any]
 Measure = Callable[[Criterion, Gauge], Sequence[Fact]]
@@ -73,7 +73,7 @@ def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
 
 
 def judge_rain(
-    criterion: Criterion, windows: Windows, station: str, measure: Measure, amount: Template
+    criterion: Criterion, windows: DecisionContext, station: str, measure: Measure, amount: Template
 ) -> Assessment:  # fmt: skip
     """One gauge against the bounds of a criterion."""
     spec = windows.site.series(station, criterion.quantity)

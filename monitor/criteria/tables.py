@@ -38,14 +38,14 @@ class DwellTable(Section):
 
 
 # ---- bounds of one level ---------------------------------------------------------------------------------------
-class Bound(Section):
+class LevelBound(Section):
     """The bound of one level."""
 
     over: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
     under: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
 
     @model_validator(mode="after")
-    def _one_side(self) -> "Bound":
+    def _one_side(self) -> "LevelBound":
         if (self.over is None) == (self.under is None):
             raise ValueError("expected exactly one of over, under")
         return self

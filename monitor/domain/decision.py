@@ -8,17 +8,17 @@ from typing import Any, Final
 
 from forecasting.message import Message, gather, spread
 from monitor.domain.alert import AlertChange
-from monitor.domain.headline import Rate
+from monitor.domain.headline import StationRate
 from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
 from monitor.domain.keys import StepKey, Support, VoteKey, read_support, rename_key
 from monitor.domain.observation import Reading
 
-__all__ = ["EPOCH", "Decision", "Memory", "View"]
+__all__ = ["EPOCH", "Decision", "DecisionInputs", "Memory"]
 
 
 # ---- what a decision sees --------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Newest:
+class NewestEpoch:
     """The newest epoch of a series that was not stamped in the future: it lies no later than its reception."""
 
     observed_s: float
@@ -26,7 +26,7 @@ class Newest:
     flags: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, observed_at: datetime, received_at: datetime, flags: tuple[str, ...] = ()) -> "Newest":
+    def of(cls, observed_at: datetime, received_at: datetime, flags: tuple[str, ...] = ()) -> "NewestEpoch":
         """Of a reading; by a clock a little ahead it counts from its reception, else silence would be seen late."""
         received_s = seconds(received_at)
         return cls(min(seconds(observed_at), received_s), received_s, flags)
@@ -204,11 +204,11 @@ class ProofFact:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class DecisionInputs:
     """Everything a decision may look at, as it was known at its instant; `readings` by `station.quantity`."""
 
     readings: Mapping[str, tuple[Reading, ...]] = field(default_factory=dict)
-    newest: Mapping[str, Newest] = field(default_factory=dict)
+    newest: Mapping[str, NewestEpoch] = field(default_factory=dict)
     forecasts: tuple[ForecastFact, ...] = ()
     anomalies: tuple[AnomalyFact, ...] = ()
     footprints: tuple[FootprintFact, ...] = ()
@@ -231,15 +231,15 @@ class View:
         }
 
     @staticmethod
-    def read(value: Mapping[str, Any]) -> "View":
+    def read(value: Mapping[str, Any]) -> "DecisionInputs":
         """The view back from its JSON."""
         facts: dict[str, Any] = {
             name: tuple(kind(**{k: _freeze(v) for k, v in gather(f).items()}) for f in value[name])
             for name, kind in _FACTS.items()
         }
-        return View(
+        return DecisionInputs(
             {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
-            {k: Newest(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
+            {k: NewestEpoch(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
             draining=bool(value["draining"]),
             **facts,
         )
@@ -433,7 +433,7 @@ class Decision:
     evidence: Mapping[str, Any]
     newest_at: datetime | None
     next_due_s: float | None
-    rates: tuple[Rate, ...] = ()  # what every vote on a rate measured
+    rates: tuple[StationRate, ...] = ()  # what every vote on a rate measured
 
     def spell(self) -> dict[str, Any]:
         """The outcome as JSON-ready values; equal decisions spell equally."""

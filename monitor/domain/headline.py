@@ -61,7 +61,7 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class StationRate:
     """How fast a station moves, or changes, by a criterion: against the bound of the level that it asks for.
 
     Attributes:
@@ -164,7 +164,7 @@ def _list_asking(told: Mapping[str, Any], level: int) -> dict[VoteKey, int]:
     return {VoteKey.read(k): int(v["level"]) for k, v in votes if v["counted"] and v["level"] >= level}
 
 
-def list_rates(told: Mapping[str, Any], site: Site) -> list[Rate]:
+def list_rates(told: Mapping[str, Any], site: Site) -> list[StationRate]:
     """What every vote on a rate measured, out of the evidence of a decision."""
     criteria = {c.id: c for c in site.criteria if c.kind.rate}
     votes, found = told.get("votes", _NOTHING), []
@@ -176,7 +176,7 @@ def list_rates(told: Mapping[str, Any], site: Site) -> list[Rate]:
         level = int(vote["level"])
         own = next((b for b in known if b["level"] == level), known[0])
         above = min((b for b in known if b["level"] > level), key=lambda b: b["level"], default=_NOTHING)
-        found.append(Rate(
+        found.append(StationRate(
             criterion.id, word["station"], criterion.quantity, find_unit(site, criterion.id), level,
             bool(vote["counted"]), from_epoch_s(word["newest_s"]), own["rate"], own.get("error", 0.0),
             own.get("low" if own["bound"] >= 0.0 else "high", own["rate"]), window_of(own), own["bound"], own["level"],
@@ -185,7 +185,7 @@ def list_rates(told: Mapping[str, Any], site: Site) -> list[Rate]:
     return found
 
 
-def find_moving(rates: Iterable[Rate], site: Site, level: int) -> Headline | None:
+def find_moving(rates: Iterable[StationRate], site: Site, level: int) -> Headline | None:
     """How fast those move that ask for a level, who ask for most first, then the largest; None where none measured it.
 
     Of one criterion alone, for others measure in other units: of the one that is farthest beyond its bound.
@@ -198,7 +198,7 @@ def find_moving(rates: Iterable[Rate], site: Site, level: int) -> Headline | Non
     return _say_rates(sorted(mine, key=lambda one: (-one.level, -abs(one.rate))), site)
 
 
-def _say_rates(rates: Sequence[Rate], site: Site) -> Headline:
+def _say_rates(rates: Sequence[StationRate], site: Site) -> Headline:
     first = rates[0]
     criterion = next(c for c in site.criteria if c.id == first.criterion)
     asked = sum(1 for name in criterion.stations if (s := site.station(name)) is not None and s.on_slope)

@@ -57,7 +57,7 @@ _ALSO: Final = Template("body.also", "Also happened (not sent separately):")
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class LevelOnset:
     """What stood when a level was raised: since when, in one sentence, and short where it was measured."""
 
     at: datetime
@@ -77,9 +77,20 @@ def name_level(names: Sequence[str], ledger: str, level: int) -> str:
 
 
 def write_message(
-    site_id: str, site: Site | None, change: AlertChange, level: int, name: str, alert_id: int, *, before: int,
-    now: datetime, frozen: Mapping[str, Any], recipients: Sequence[str], exercise: bool, raised: Raised | None = None,
-) -> tuple[Message, Message]:  # fmt: skip
+    site_id: str,
+    site: Site | None,
+    change: AlertChange,
+    level: int,
+    name: str,
+    alert_id: int,
+    *,
+    before: int,
+    now: datetime,
+    frozen: Mapping[str, Any],
+    recipients: Sequence[str],
+    exercise: bool,
+    raised: LevelOnset | None = None,
+) -> tuple[Message, Message]:
     """Subject and body of a change.
 
     Args:

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.duty.quiet import Quiet
+from monitor.domain.duty.quiet import QuietHours
 from monitor.domain.fusion import Fusion
 from monitor.domain.kinds import Kind
 from monitor.domain.names import fold_name, is_same_person
-from monitor.domain.quantities import MOVING, QUANTITIES, Walls
+from monitor.domain.quantities import MOVING, QUANTITIES, PhysicalLimits
 from monitor.domain.terms import Duration, Horizon, Key, Language, Zone
 from monitor.domain.topics import ROOT, reaches_own_topics
 
@@ -80,11 +80,11 @@ class SeriesSpec:
     ] = 0.0
 
     @property
-    def walls(self) -> Walls:
+    def walls(self) -> PhysicalLimits:
         """What its values cannot pass: as it declares, else as its quantity has it."""
-        standard, found = QUANTITIES.get(self.quantity), Walls()
+        standard, found = QUANTITIES.get(self.quantity), PhysicalLimits()
         if standard is not None and standard.unit == self.unit:
-            found = Walls(may_fall=standard.may_fall)
+            found = PhysicalLimits(may_fall=standard.may_fall)
             found = found._replace(**{end: getattr(standard, end) for end in standard.physical})
         own = {end: getattr(self, end) for end in (*self.physical, "may_fall", "may_rise")}
         return found._replace(**{end: value for end, value in own.items() if value is not None})
@@ -373,7 +373,7 @@ class Recipient:
     team: "Team | None" = None  # this recipient is whoever of the team is on duty
     phone: Annotated[str, Key("to be called by people; no channel", pattern=r"^(\+?[0-9][0-9 ()/.-]{2,30})?$")] = ""
     quiet: Annotated[
-        Quiet | None, Key('"22:00-06:00": hours of the site when only what is urgent is sent', str, "")
+        QuietHours | None, Key('"22:00-06:00": hours of the site when only what is urgent is sent', str, "")
     ] = None
     digest: Annotated[
         int | None,  # minutes after local midnight

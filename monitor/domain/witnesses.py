@@ -18,7 +18,7 @@ SHARED: Final = ("reference", "logger", "antenna", "footprint")
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class VotingWitness:
     """A witness that may speak: which vote it casts, and the series it reads (None where it reads none)."""
 
     criterion: Criterion
@@ -74,11 +74,11 @@ def name_zone(station: str, zone: str) -> str:
     return f"{zone}:{station}"
 
 
-def list_voices(site: Site, criterion: Criterion) -> list[Voice]:
+def list_voting_witnesses(site: Site, criterion: Criterion) -> list[VotingWitness]:
     """Witnesses that a criterion hears: stations on the slope that declare its series, or what stands for them."""
     kind = criterion.kind
     if kind.witness is not None:
-        return [Voice(criterion, kind.witness, None)]
+        return [VotingWitness(criterion, kind.witness, None)]
     found = []
     stations = {s.id: s for s in site.stations}
     for name in criterion.stations:
@@ -86,11 +86,11 @@ def list_voices(site: Site, criterion: Criterion) -> list[Voice]:
         if station is None or not (station.on_slope or kind.trigger):
             continue
         if kind.zone is not None:
-            found.append(Voice(criterion, name_zone(name, kind.zone), None))
+            found.append(VotingWitness(criterion, name_zone(name, kind.zone), None))
         elif (spec := station.find_series(criterion.quantity)) is not None:
-            found.append(Voice(criterion, name, (name, spec.quantity)))
+            found.append(VotingWitness(criterion, name, (name, spec.quantity)))
         elif kind.source != "instruments":
-            found.append(Voice(criterion, name, None))
+            found.append(VotingWitness(criterion, name, None))
     return found
 
 
@@ -103,7 +103,7 @@ def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
         for criterion in site.criteria
         if criterion.kind.source == "instruments"
         and (criterion.role == "witness" or (criterion.role == "part" and criterion.id in asked))
-        for voice in list_voices(site, criterion)
+        for voice in list_voting_witnesses(site, criterion)
         if voice.series is not None
     )
 
@@ -130,26 +130,26 @@ def find_unjudged(site: Site) -> Sequence[str]:
 
 
 @once_per_site
-def _find_sure_voices(site: Site) -> Mapping[str, Sequence[Voice]]:
+def _find_sure_voices(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
     """By criterion: the voices of those that count for a level and that somebody promises to come in time."""
     return {
-        c.id: list_voices(site, c)
+        c.id: list_voting_witnesses(site, c)
         for c in site.criteria
         if c.role in {"witness", "part"} and c.kind.source != "suggestion"
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ReachableLevel:
     """What those who can speak could raise."""
 
     level: int
     top_groups: frozenset[str]  # independent groups that could ask for the top
 
 
-def reach(
+def compute_reachable_level(
     site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, str], shut: Shut = MappingProxyType({})
-) -> Reach:  # fmt: skip
+) -> ReachableLevel:  # fmt: skip
     """The highest level that could be raised by the series that are able, observers, and rules over them.
 
     What models and images suggest does not count here, even when promoted: nobody promises that it comes in time.
@@ -188,15 +188,15 @@ def reach(
             for leaf in _affirmed(rule.when):
                 mine = {v.witness for v in voices.get(leaf.criterion, []) if _may_ask(v, leaf.level, shut)}
                 tops |= {groups.get(w, w) for w in leaf.witnesses if w in mine}
-    return Reach(top if len(tops) >= site.fusion.top_needs else max(levels), frozenset(tops))
+    return ReachableLevel(top if len(tops) >= site.fusion.top_needs else max(levels), frozenset(tops))
 
 
-def _find_highest(voice: Voice, shut: Shut) -> int:
+def _find_highest(voice: VotingWitness, shut: Shut) -> int:
     closed = shut.get((voice.criterion.id, voice.witness), ())
     return max((t.level for t in voice.criterion.thresholds if t.level not in closed), default=0)
 
 
-def _may_ask(voice: Voice, level: int, shut: Shut) -> bool:
+def _may_ask(voice: VotingWitness, level: int, shut: Shut) -> bool:
     return not shut.get((voice.criterion.id, voice.witness)) or _find_highest(voice, shut) >= level
 
 
@@ -216,7 +216,7 @@ def is_met(site: Site, leaf: Clause, witnesses: Collection[str], groups: Mapping
 def list_top_witnesses(site: Site) -> Sequence[tuple[str, ...]]:
     """Independent groups of stations that could vote for the top level when all is well; observers are one more."""
     groups = find_groups(site)
-    tops = reach(site, find_voting_series(site), groups).top_groups
+    tops = compute_reachable_level(site, find_voting_series(site), groups).top_groups
     mine = sorted(
         tuple(s.id for s in sorted(site.stations, key=lambda s: s.id) if s.on_slope and groups[s.id] == group)
         for group in tops - {OBSERVERS}

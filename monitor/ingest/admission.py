@@ -10,7 +10,7 @@ from typing import Final
 
 from forecasting.message import Figure, Template
 from monitor.config.service import LimitsSection
-from monitor.criteria.cost import Room, measure_room
+from monitor.criteria.cost import StationReadingLimit, measure_room
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
@@ -57,7 +57,7 @@ class Admission:
         self._declared = {site.id: {station.id for station in site.stations} for site in sites.values()}
         self._undeclared = {site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()}
         self._sites = sites
-        self._rooms: dict[tuple[str, str], Room] = {
+        self._rooms: dict[tuple[str, str], StationReadingLimit] = {
             (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()
         }  # fmt: skip
         self._spans: dict[tuple[str, str, str], timedelta] = {}

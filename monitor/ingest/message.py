@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from monitor.domain import topics
-from monitor.domain.observation import Link, Observation, Report, SiteEvent, Whole
+from monitor.domain.observation import Link, Observation, ObserverReport, PayloadSize, SiteEvent
 from monitor.store.readings.messages import SequenceMark
 
 ROOT: Final = f"{topics.ROOT}/"
@@ -32,7 +32,7 @@ class BrokerMessage:
     epoch: int = 0
     retained: bool = False  # the broker had kept it: when it was sent nobody knows
     first_at: datetime | None = None  # when it came for the first time, where it waited in the quarantine
-    whole: Whole | None = None  # of what is too large to be read: the payload is the beginning of it
+    whole: PayloadSize | None = None  # of what is too large to be read: the payload is the beginning of it
 
     @property
     def came_at(self) -> datetime:
@@ -55,7 +55,7 @@ class DecodedMessage:
 
     observations: tuple[Observation, ...] = ()
     faults: tuple[MessageFault, ...] = ()
-    report: Report | None = None
+    report: ObserverReport | None = None
     event: SiteEvent | None = None
     event_by: str = ""
     mark: SequenceMark | None = None

@@ -157,7 +157,7 @@ def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
     return worst[1], worst[2]
 
 
-def _is_heard(db: Database, site: Site, moving: movement_state.Moving, now: datetime, memory: Memory) -> bool:
+def _is_heard(db: Database, site: Site, moving: movement_state.MovementSeries, now: datetime, memory: Memory) -> bool:
     """Whether data that count came within the silence that is allowed: the whole history is read for no less.
 
     It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter (decision 60).
@@ -168,9 +168,9 @@ def _is_heard(db: Database, site: Site, moving: movement_state.Moving, now: date
 
 
 def _judge(
-    db: Database, site: Site, moving: movement_state.Moving, before: movement.MovementRow | None, now: datetime,
+    db: Database, site: Site, moving: movement_state.MovementSeries, before: movement.MovementRow | None, now: datetime,
     mark: str, memory: Memory, *, rose: bool,
-) -> movement_state.Judgement | None:  # fmt: skip
+) -> movement_state.MovementAssessment | None:  # fmt: skip
     with db.read() as c:
         paths = movement_state.load_paths(c, site, moving, now, memory)
         shown = movement.find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
@@ -181,13 +181,15 @@ def _judge(
     return max((one for one in found if one is not None), key=_asks, default=None)
 
 
-def _asks(found: movement_state.Judgement) -> tuple[bool, float, float]:
+def _asks(found: movement_state.MovementAssessment) -> tuple[bool, float, float]:
     """Which of two judgements asks for more: no window taken back, a nearer one, more velocity."""
     nearest_s = min((float(i.mid_s) for i in found.issues if i.withdrawn is None), default=float("inf"))
     return not found.withdrawn, -nearest_s, 0.0 if found.velocity is None else found.velocity.rate
 
 
-def _row(moving: movement_state.Moving, found: movement_state.Judgement, now: datetime) -> movement.MovementRow:
+def _row(
+    moving: movement_state.MovementSeries, found: movement_state.MovementAssessment, now: datetime
+) -> movement.MovementRow:
     velocity, bend, until_s = found.velocity, found.acceleration, found.data_until_s
     return movement.MovementRow(
         series_id=moving.series_id, at=now, data_until=None if until_s is None else instant(until_s),
@@ -203,7 +205,9 @@ def _row(moving: movement_state.Moving, found: movement_state.Judgement, now: da
     )  # fmt: skip
 
 
-def _window(moving: movement_state.Moving, issue: movement_state.Issue, now: datetime) -> movement.FailureRow:
+def _window(
+    moving: movement_state.MovementSeries, issue: movement_state.BelievedWindow, now: datetime
+) -> movement.FailureRow:
     def at(value: Any) -> datetime:
         return instant(float(value))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from monitor.domain.duty.quiet import Quiet
+from monitor.domain.duty.quiet import QuietHours
 from monitor.store.alerting.outbox import QueuedMessage
 
 
@@ -48,7 +48,7 @@ class DeliveryContext:
     now: datetime
     sent_last_hour: int
     limits: DeliveryLimits = DeliveryLimits()
-    find_quiet: Callable[[str, str], Quiet | None] = lambda _site, _recipient: None
+    find_quiet: Callable[[str, str], QuietHours | None] = lambda _site, _recipient: None
     # messages within a day of alarms of health that are not urgent, by site, key and recipient
     told: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
 

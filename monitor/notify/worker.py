@@ -13,7 +13,7 @@ from typing import Final
 
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import split_channel, traits_of
-from monitor.domain.duty.quiet import Quiet
+from monitor.domain.duty.quiet import QuietHours
 from monitor.domain.site import Recipient, Site, find_sounding, gather_recipients
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import ENGLISH
@@ -172,7 +172,7 @@ class ChannelWorker:
                 del self._sending_since_s[threading.get_ident()]
         return bool(claimed)
 
-    def _find_quiet(self, site: str, name: str) -> Quiet | None:
+    def _find_quiet(self, site: str, name: str) -> QuietHours | None:
         found = self._find_recipient(site, name)
         return None if found is None else found.quiet
 

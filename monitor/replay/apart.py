@@ -20,10 +20,10 @@ from forecasting.message import gather, spread
 
 POLL_S: Final = 0.5
 NICE: Final = 10  # alarms come first
-Tell = Callable[[Any], None]
+SendLine = Callable[[Any], None]
 
 
-class Apart:
+class ChildProcess:
     """One such process.
 
     Args:

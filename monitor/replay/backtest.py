@@ -28,10 +28,10 @@ from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
-from monitor.replay.clock import Pace, choose_coalesce_s, choose_tick_s, play
-from monitor.replay.history import History, Known
-from monitor.replay.matrix import Label, labels_of_outcomes
-from monitor.replay.scorecard import Run, Scorecard, Tally, score, score_detectors
+from monitor.replay.clock import ReplaySchedule, choose_coalesce_s, choose_tick_s, play
+from monitor.replay.history import History, VisibilityRule
+from monitor.replay.matrix import EventLabel, labels_of_outcomes
+from monitor.replay.scorecard import ReplayTotals, Run, Scorecard, score, score_detectors
 from monitor.store.alerting.history import (
     AlertWithOutcome,
     count_rows,
@@ -51,13 +51,13 @@ _COUNTS_HERE: Final = Template(
     "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"
 )
 LEAD_S: Final = 30.0 * 86400.0
-BY_RULE: Final = Known()
+BY_RULE: Final = VisibilityRule()
 SPAWN_ROWS: Final = 20_000  # below this a second process costs more than it saves
 Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class BacktestOptions:
     """How a backtest is run.
 
     A site file is judged as it is written: what rests on a model counts where the file says so, proven or not. With
@@ -73,7 +73,7 @@ class Terms:
         tick_s: longest time between two looks; None takes the shortest interval of the site's series.
     """
 
-    known: Known = BY_RULE
+    known: VisibilityRule = BY_RULE
     lead_s: float = LEAD_S
     as_then: bool = False
     acts: bool = False
@@ -84,7 +84,7 @@ class Terms:
 
 def run_backtest(
     db: Database, site: Site, from_at: datetime, to_at: datetime, *, other: Site | None = None,
-    on_progress: Progress | None = None, labels: Sequence[Label] = (), terms: Terms = Terms(),
+    on_progress: Progress | None = None, labels: Sequence[EventLabel] = (), terms: BacktestOptions = BacktestOptions(),
 ) -> Scorecard:  # fmt: skip
     """Replay a site's past through the decision and score it; nothing is written.
 
@@ -149,9 +149,9 @@ def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tupl
 class _Task:
     from_at: datetime
     to_at: datetime
-    labels: tuple[Label, ...]
+    labels: tuple[EventLabel, ...]
     alerts: tuple[AlertWithOutcome, ...]
-    terms: Terms
+    terms: BacktestOptions
 
 
 _Result = tuple[Run, dict[str, Any]]
@@ -164,7 +164,7 @@ def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Pro
             c, [s for _, s in plan], task.from_at, task.to_at, task.terms.known,
             proofs=None if task.terms.as_then else (),
         )  # fmt: skip
-        tally = Tally(seconds(task.from_at), seconds(task.to_at))
+        tally = ReplayTotals(seconds(task.from_at), seconds(task.to_at))
         acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
         from_s, to_s = seconds(task.from_at), seconds(task.to_at)
         shown = 0.0
@@ -197,7 +197,7 @@ def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]
     return [(at_s, rename_stations(one, find_renamed(plan[-1][1]))) for at_s, one in plan]
 
 
-def find_pace(c: Connection, site: Site, task: _Task) -> Pace:
+def find_pace(c: Connection, site: Site, task: _Task) -> ReplaySchedule:
     """When to look."""
     terms = task.terms
     instants = None
@@ -207,7 +207,7 @@ def find_pace(c: Connection, site: Site, task: _Task) -> Pace:
             raise RefusedError(f"no evaluation of {site.id} is stored in that time")
         instants = tuple(sorted({seconds(at) for at, _ in stored}))
     coalesce_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
-    return Pace(coalesce_s, terms.tick_s or choose_tick_s(site), instants)
+    return ReplaySchedule(coalesce_s, terms.tick_s or choose_tick_s(site), instants)
 
 
 def _halves(on_progress: Progress | None) -> tuple[Progress | None, Progress | None]:

@@ -10,17 +10,17 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.decision.decide import decide
 from monitor.domain.alert import AlertChange, Ledger
-from monitor.domain.decision import Decision, Memory, View, instant, seconds
+from monitor.domain.decision import Decision, DecisionInputs, Memory, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.history import History
-from monitor.series.assessment import Warm
+from monitor.series.assessment import EvaluationCache
 from monitor.store.alerting.history import PastAct
 
 SHORTEST_S: Final = 0.25  # between two looks, as in the service
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ReplaySchedule:
     """When the replay looks.
 
     Attributes:
@@ -35,14 +35,14 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ReplayDecision:
     """One decision of the replay; `acted` holds changes that a person made since the look before."""
 
     at: datetime
     site: Site
     before: Memory
     decision: Decision
-    view: View
+    view: DecisionInputs
     acted: tuple[tuple[datetime, AlertChange], ...] = ()
 
 
@@ -63,9 +63,9 @@ def choose_coalesce_s(site: Site) -> float:
 
 
 def play(
-    history: History, plan: Sequence[tuple[float, Site]], from_s: float, to_s: float, pace: Pace, *,
+    history: History, plan: Sequence[tuple[float, Site]], from_s: float, to_s: float, pace: ReplaySchedule, *,
     acts: Sequence[PastAct] = (),
-) -> Iterator[Look]:  # fmt: skip
+) -> Iterator[ReplayDecision]:  # fmt: skip
     """Decide at every instant at which the service would have looked.
 
     Args:
@@ -81,7 +81,7 @@ def play(
     """
     memory = Memory()
     acting = _Acts(acts)
-    warm: dict[str, Warm] = {}  # of each declaration
+    warm: dict[str, EvaluationCache] = {}  # of each declaration
     instants = iter(pace.instants or ())
     now_s = next(instants, inf) if pace.instants is not None else from_s
     while now_s <= to_s:
@@ -89,8 +89,8 @@ def play(
         site = site_at(plan, now_s)
         memory, acted = acting.apply(memory, now_s, site)
         view = history.view(site)
-        decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, Warm()))
-        yield Look(instant(now_s), site, memory, decision, view, acted)
+        decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, EvaluationCache()))
+        yield ReplayDecision(instant(now_s), site, memory, decision, view, acted)
         memory = decision.memory.in_order()  # as it comes back from the database, so that not one order differs
         if pace.instants is not None:
             now_s = next(instants, inf)
@@ -108,8 +108,13 @@ def site_at(plan: Sequence[tuple[float, Site]], now_s: float) -> Site:
 
 
 def find_next_s(
-    history: History, plan: Sequence[tuple[float, Site]], acting: "_Acts", decision: Decision, now_s: float, pace: Pace
-) -> float:  # fmt: skip
+    history: History,
+    plan: Sequence[tuple[float, Site]],
+    acting: "_Acts",
+    decision: Decision,
+    now_s: float,
+    pace: ReplaySchedule,
+) -> float:
     """The next instant to look: news, a due instant, a person's act, another site file, or the tick."""
     due_s = decision.next_due_s if decision.next_due_s is not None else inf
     others = [now_s + pace.tick_s, max(due_s, now_s + SHORTEST_S), acting.next_s()]

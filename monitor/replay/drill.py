@@ -19,10 +19,10 @@ from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.errors import RefusedError, SlopewardError
-from monitor.replay.apart import Tell
+from monitor.replay.apart import SendLine
 from monitor.replay.backtest import open_empty, open_files
-from monitor.replay.clock import Pace, play
-from monitor.replay.history import History, Known
+from monitor.replay.clock import ReplaySchedule, play
+from monitor.replay.history import History, VisibilityRule
 from monitor.store.alerting import drills
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.decisions import add_decision
@@ -47,7 +47,7 @@ Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
-class DrillTerms:
+class DrillOptions:
     """How a drill is held.
 
     Attributes:
@@ -66,7 +66,7 @@ class DrillTerms:
 
 
 def hold_drill(
-    db: Database, site: Site, by: Actor, terms: DrillTerms, *, clock: Clock, wait: Callable[[float], None],
+    db: Database, site: Site, by: Actor, terms: DrillOptions, *, clock: Clock, wait: Callable[[float], None],
     on_turn: Callable[[datetime, AlertChange], None] = lambda _at, _change: None,
 ) -> tuple[int, dict[str, Any]]:  # fmt: skip
     """Hold a drill from its first to its last word; returns its number and what was measured.
@@ -110,7 +110,7 @@ def hold_drill(
     return drill_id, outcome
 
 
-def hold_apart(tell: Tell, url: str, site: Site, by: Actor, terms: DrillTerms) -> None:
+def hold_apart(tell: SendLine, url: str, site: Site, by: Actor, terms: DrillOptions) -> None:
     """The part of a process that a page started: it tells once whether the drill began, and holds it to its end."""
     told: list[bool] = []
 
@@ -127,7 +127,7 @@ def hold_apart(tell: Tell, url: str, site: Site, by: Actor, terms: DrillTerms) -
 
 
 @dataclass(frozen=True, slots=True)
-class DrillTurn:
+class DrillStep:
     """What a drill tells at one instant of its scenario, with the frozen inputs of that decision."""
 
     at: datetime
@@ -136,8 +136,8 @@ class DrillTurn:
 
 
 def rehearse(
-    site: Site, terms: DrillTerms, is_running: Callable[[], bool], proofs: Sequence[ProofFact] = ()
-) -> tuple[DrillTurn, ...]:
+    site: Site, terms: DrillOptions, is_running: Callable[[], bool], proofs: Sequence[ProofFact] = ()
+) -> tuple[DrillStep, ...]:
     """Decide the whole scenario in memory, from before the first level on; nobody is told anything.
 
     With `proofs` of the real database a model counts as it does in the service.
@@ -150,16 +150,16 @@ def rehearse(
         if span is None:
             raise RefusedError(_EMPTY(scenario=terms.scenario, site=site.id))
         from_s, to_s = seconds(span[0]), seconds(span[1])
-        history = History(c, [site], span[0], span[1], Known("observed"), proofs=proofs)
+        history = History(c, [site], span[0], span[1], VisibilityRule("observed"), proofs=proofs)
         turns = []
-        pace = Pace(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
+        pace = ReplaySchedule(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
         for look in play(history, [(from_s, site)], from_s, to_s, pace):
             if not is_running():
                 raise RefusedError(_ENDED())
             changes = [x for x in look.decision.changes if x.ledger == Ledger.HAZARD or not terms.quiet]
             if changes:
                 frozen = canonical_json(freeze(site, look.before, look.view, look.decision, look.at))
-                turns.append(DrillTurn(look.at, tuple(changes), frozen))
+                turns.append(DrillStep(look.at, tuple(changes), frozen))
     if not any(x.ledger == Ledger.HAZARD for turn in turns for x in turn.changes):
         raise RefusedError(_NO_LEVEL(scenario=terms.scenario, site=site.id))
     return tuple(turns)
@@ -190,7 +190,7 @@ def _store(db: Database, rows: list[Any], now: datetime) -> None:
 
 
 def tell(
-    db: Database, site: Site, drill_id: int, turns: Sequence[DrillTurn], terms: DrillTerms, clock: Clock,
+    db: Database, site: Site, drill_id: int, turns: Sequence[DrillStep], terms: DrillOptions, clock: Clock,
     pulse: "_Pulse", on_turn: Callable[[datetime, AlertChange], None],
 ) -> bool:  # fmt: skip
     """Write the turns to the real outbox as fast as the drill goes; False when somebody ended it before the last."""
@@ -206,7 +206,7 @@ def tell(
     return True
 
 
-def _write(db: Database, site: Site, drill_id: int, turn: DrillTurn, now: datetime) -> None:
+def _write(db: Database, site: Site, drill_id: int, turn: DrillStep, now: datetime) -> None:
     """Freeze the decision of the drill and tell it, in one transaction."""
     with db.write() as c:
         basis = add_decision(c, site.id, now, site.version, turn.frozen)
@@ -267,7 +267,7 @@ NEVER_BELOW: Final = {"pore_pressure": 20.0, "reservoir_level": 100.0, "water_le
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class FailureCurve:
     """Displacement before a failure: x = -size * ln(days left), so that 1 / velocity falls in a line (Voight 1989)."""
 
     size: float  # unit of the series; velocity = size / days left
@@ -279,7 +279,7 @@ class Curve:
         return self.size * (log(self.start_days) - log(max(days_left, self.end_days)))
 
 
-def plan_curves(site: Site) -> dict[tuple[str, str], Curve]:
+def plan_curves(site: Site) -> dict[tuple[str, str], FailureCurve]:
     """For each series that a velocity or rate criterion reads: a curve that crosses every level it has a bound for.
 
     One window before the failure it has twice the velocity of the highest bound; the record ends when the mean over
@@ -288,7 +288,7 @@ def plan_curves(site: Site) -> dict[tuple[str, str], Curve]:
     Raises:
         RefusedError: no criterion of the site measures how something moves.
     """
-    found: dict[tuple[str, str], Curve] = {}
+    found: dict[tuple[str, str], FailureCurve] = {}
     for criterion in site.criteria:
         if not criterion.kind.rate or criterion.role != "witness":
             continue
@@ -306,10 +306,10 @@ def plan_curves(site: Site) -> dict[tuple[str, str], Curve]:
         )
     end_days = min(c.end_days for c in found.values())
     start_days = max(c.start_days for c in found.values())
-    return {k: Curve(c.size, start_days, end_days) for k, c in found.items()}
+    return {k: FailureCurve(c.size, start_days, end_days) for k, c in found.items()}
 
 
-def _plan_curve(criterion: Criterion, factor: float) -> Curve | None:
+def _plan_curve(criterion: Criterion, factor: float) -> FailureCurve | None:
     bounds = [
         (t.over, (t.window_s or DAY_S) / DAY_S) for t in criterion.thresholds if t.over is not None and t.over > 0
     ]
@@ -319,7 +319,7 @@ def _plan_curve(criterion: Criterion, factor: float) -> Curve | None:
     lowest, slowest_days = bounds[0]
     size = 2.0 * top * window_days * factor
     # from half the lowest bound on, and long enough before it to fill the widest window twice
-    return Curve(size, max(2.0 * size / lowest, size / lowest + 2.0 * slowest_days), 0.6 * window_days)
+    return FailureCurve(size, max(2.0 * size / lowest, size / lowest + 2.0 * slowest_days), 0.6 * window_days)
 
 
 def make_collapse(site: Site, start_at: datetime, seed: int = 1) -> Iterator[Observation]:
@@ -342,7 +342,7 @@ def make_collapse(site: Site, start_at: datetime, seed: int = 1) -> Iterator[Obs
 
 
 def _make_series(
-    site: Site, station: Station, spec: SeriesSpec, curves: Mapping[tuple[str, str], Curve], start_at: datetime,
+    site: Site, station: Station, spec: SeriesSpec, curves: Mapping[tuple[str, str], FailureCurve], start_at: datetime,
     lasts_s: float, seed: int,
 ) -> Iterator[Observation]:  # fmt: skip
     curve = curves.get((station.id, spec.quantity))

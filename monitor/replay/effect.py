@@ -9,7 +9,7 @@ from forecasting.message import Figure, Template
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
-from monitor.replay.apart import Apart, Tell
+from monitor.replay.apart import ChildProcess, SendLine
 from monitor.replay.backtest import Progress, run_backtest
 from monitor.store.database.engine import Database
 
@@ -68,7 +68,7 @@ def preview_apart(
         is_wanted: asked now and then; the replay ends when it is not.
     """
     began_s = time.monotonic()
-    child = Apart("monitor.replay.effect:play", url, old, new, now, months)
+    child = ChildProcess("monitor.replay.effect:play", url, old, new, now, months)
     try:
         for said in child.lines(limit_s, is_wanted):
             if isinstance(said, dict):
@@ -81,7 +81,7 @@ def preview_apart(
     return {"skipped": _SILENT()}
 
 
-def play(tell: Tell, url: str, old: Site | None, new: Site, now: datetime, months: int) -> None:
+def play(tell: SendLine, url: str, old: Site | None, new: Site, now: datetime, months: int) -> None:
     """The child's part: the share that is done, again and again, then the effect."""
     with Database(url) as db:
         tell(preview_effect(db, old, new, now, months, on_progress=tell))

@@ -22,8 +22,8 @@ from monitor.errors import SlopewardError
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.guess.values import list_values
-from monitor.replay.backtest import Progress, Terms, open_files, run_backtest
-from monitor.replay.history import Known
+from monitor.replay.backtest import BacktestOptions, Progress, open_files, run_backtest
+from monitor.replay.history import VisibilityRule
 from monitor.replay.scorecard import Scorecard
 from monitor.store.alerting.history import find_span
 
@@ -39,7 +39,7 @@ OBSERVED_LEAST: Final = 8  # values beside a forecast, so that it can be judged 
 SPANS_MOST: Final = 2000  # of a history of levels
 
 
-def look_back(
+def summarise_past(
     path: Path, known: tuple[str, ImportOptions], site: Site, *, accept_units: bool,
     on_read: Callable[[tuple[FileResult, ...]], None] = lambda _: None, on_progress: Progress | None = None,
 ) -> Scorecard:  # fmt: skip
@@ -62,7 +62,7 @@ def look_back(
         with past.db.read() as c:
             span = find_span(c, site.id)
         assert span is not None
-        terms = Terms(known=Known("observed", 0.0, None))
+        terms = BacktestOptions(known=VisibilityRule("observed", 0.0, None))
         return run_backtest(past.db, site, span[0], span[1], on_progress=on_progress, terms=terms)
 
 
@@ -92,7 +92,7 @@ def lay_out_motion(path: Path, known: tuple[str, ImportOptions], quantity: str) 
 
 
 @dataclass(frozen=True, slots=True)
-class AskedPast:
+class PastLevelsRequest:
     """A file, how it is read, and the site file that judges it."""
 
     table: str
@@ -169,10 +169,10 @@ class AllForecasts:
     quantities: tuple[PastForecasts, ...]
 
 
-def find_levels(asked: AskedPast, progress: Callable[[dict[str, Any]], None]) -> PastLevels:
+def find_levels(asked: PastLevelsRequest, progress: Callable[[dict[str, Any]], None]) -> PastLevels:
     """The job: levels of a record whose units a person has answered for."""
     site = parse_site(asked.site, "the site file")
-    card = look_back(
+    card = summarise_past(
         Path(asked.table), (asked.form, asked.said), site, accept_units=True,
         on_progress=lambda share: progress({"share": round(share, 3)}),
     )  # fmt: skip
@@ -185,7 +185,7 @@ def find_levels(asked: AskedPast, progress: Callable[[dict[str, Any]], None]) ->
     )  # fmt: skip
 
 
-def find_forecasts(asked: AskedPast) -> AllForecasts:
+def find_forecasts(asked: PastLevelsRequest) -> AllForecasts:
     """The job: forecasts of a record, scored where what came is known."""
     known = asked.form, asked.said
     return AllForecasts(tuple(_try_forecasts(Path(asked.table), known, q) for q in list_motion(asked.quantities)))

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from monitor.domain.decision import instant
 from monitor.domain.instants import epoch_s, spell
-from monitor.replay.matrix import Label, Span, name_class
+from monitor.replay.matrix import EventLabel, Span, name_class
 from monitor.replay.scorecard import ForecastGain, Run, Scorecard
 
 WIDTH: Final = 1000
@@ -87,7 +87,10 @@ def draw_ribbon(spans: Sequence[Span], from_s: float, to_s: float, y: int, run: 
 
 
 def draw_lines(
-    lines: Mapping[tuple[str, str], Sequence[tuple[float, float]]], labels: Sequence[Label], from_s: float, to_s: float
+    lines: Mapping[tuple[str, str], Sequence[tuple[float, float]]],
+    labels: Sequence[EventLabel],
+    from_s: float,
+    to_s: float,
 ) -> str:
     """Displacement by station, events as bands behind it."""
     swings = {key: max(v for _, v in points) - min(v for _, v in points) for key, points in lines.items()}

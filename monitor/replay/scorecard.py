@@ -13,15 +13,15 @@ from monitor.domain.instants import spell
 from monitor.domain.instruments.board import CONFIRMED, DISMISSED
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.replay.clock import Look
+from monitor.replay.clock import ReplayDecision
 from monitor.replay.history import History
 from monitor.replay.matrix import (
     UNEXPLAINED,
     UNJUDGED,
+    EventLabel,
     EventScore,
-    Label,
+    LevelTimeline,
     Matrix,
-    Ribbon,
     Span,
     build_matrix,
     find_days,
@@ -48,7 +48,7 @@ PLOT_POINTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class AlertLevelChange:
     """One change of an alert: the level it stands at from then on, 0 = over."""
 
     at: datetime
@@ -63,7 +63,7 @@ class AlertTrace:
 
     ledger: str
     key: str
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[AlertLevelChange] = field(default_factory=list)
 
     @property
     def peak_level(self) -> int:
@@ -84,17 +84,17 @@ class AlertTrace:
         }  # fmt: skip
 
 
-class Tally:
+class ReplayTotals:
     """Gathers looks; `finish` closes what is open at the end."""
 
     def __init__(self, from_s: float, to_s: float) -> None:
         self.from_s, self.to_s = from_s, to_s
         self.looks = 0
-        self.levels = Ribbon()
-        self.asked = Ribbon()  # what the votes of each moment ask for
+        self.levels = LevelTimeline()
+        self.asked = LevelTimeline()  # what the votes of each moment ask for
         self.sight: dict[str, float] = defaultdict(float)
         self.alerts: list[AlertTrace] = []
-        self.criteria: dict[str, Ribbon] = {}
+        self.criteria: dict[str, LevelTimeline] = {}
         self.strength = Strength()  # of velocity, where the site asks forecasts as well
         self.heard: Counter[str] = Counter()  # looks at which a criterion had anything to go by
         self.raises: Counter[str] = Counter()  # hazard raises that a station supported
@@ -103,10 +103,10 @@ class Tally:
         self.pended: dict[str, set[str]] = defaultdict(set)
         self.plot: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         self._open: dict[tuple[str, str], AlertTrace] = {}
-        self._last: Look | None = None
+        self._last: ReplayDecision | None = None
         self._bucket = -1
 
-    def add(self, look: Look, history: History) -> None:
+    def add(self, look: ReplayDecision, history: History) -> None:
         """Take in one look."""
         self.looks += 1
         now_s = seconds(look.at)
@@ -148,7 +148,7 @@ class Tally:
         for station in {VoteKey.read(k).station for k, v in votes.items() if v["counted"]}:
             self.voting_s[station] += passed_s
 
-    def _hear(self, look: Look, now_s: float) -> None:
+    def _hear(self, look: ReplayDecision, now_s: float) -> None:
         """What each criterion says now: the highest level that its bounds and dwell ask for."""
         said: dict[str, int] = {c.id: 0 for c in look.site.criteria}
         heard: set[str] = set()
@@ -160,7 +160,7 @@ class Tally:
             self.strength.add(look.site, look.decision.evidence["words"], now_s)
         self.heard.update(heard)
         for criterion, level in said.items():
-            self.criteria.setdefault(criterion, Ribbon()).note(now_s, level)
+            self.criteria.setdefault(criterion, LevelTimeline()).note(now_s, level)
         for key, vote in look.decision.evidence["votes"].items():
             if vote["pended"]:
                 self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
@@ -178,7 +178,7 @@ class Tally:
                 # health:G1.displacement:stale, health:site:reachable, health:reference:BASE:verify
                 _, *name, kind = change.key.split(":")
                 self.health[":".join(name).partition(".")[0]][kind] += 1
-        trace.turns.append(Turn(at, level, change.reason, by))
+        trace.turns.append(AlertLevelChange(at, level, change.reason, by))
         if level == 0:
             del self._open[key]
 
@@ -194,7 +194,7 @@ class Strength:
     """
 
     def __init__(self) -> None:
-        self.ribbons: dict[int, Ribbon] = {}
+        self.ribbons: dict[int, LevelTimeline] = {}
         self._recent: dict[tuple[str, str, int], deque[tuple[float, float]]] = {}
 
     def add(self, site: Site, words: Sequence[Mapping[str, Any]], now_s: float) -> None:
@@ -213,7 +213,7 @@ class Strength:
                 over = max(over, AS_DECLARED + 1) if word["raise_level"] >= level else min(over, AS_DECLARED)
                 found[level] = max(found[level], over)
         for level, over in found.items():
-            self.ribbons.setdefault(level, Ribbon()).note(now_s, over)
+            self.ribbons.setdefault(level, LevelTimeline()).note(now_s, over)
 
     def _last(self, criterion: Criterion, station: str, newest_s: float, said: Mapping[str, Any]) -> float:
         """The factor that as many epochs as the dwell needs were over."""
@@ -284,7 +284,7 @@ class ForecastGain:
 
 def find_gains(
     site: Site, strength: Strength, said: Mapping[str, Sequence[Span]], heard: Mapping[str, float],
-    labels: Sequence[Label], lead_s: float,
+    labels: Sequence[EventLabel], lead_s: float,
 ) -> tuple[ForecastGain, ...]:  # fmt: skip
     """What each forecast criterion adds; nothing where no event is known, or no velocity is judged.
 
@@ -306,7 +306,7 @@ def find_gains(
 
 def _compare(
     site: Site, criterion: Criterion, strength: Strength, said: Sequence[Span], heard: float,
-    labels: Sequence[Label], lead_s: float,
+    labels: Sequence[EventLabel], lead_s: float,
 ) -> ForecastGain:  # fmt: skip
     highest = max((t.level for t in criterion.thresholds), default=site.top_level)
     asked = [replace(x, level=min(x.level, highest)) for x in labels]
@@ -472,7 +472,7 @@ class Scorecard:
     known: Mapping[str, Any]  # which instants of knowledge were used, and for how many rows
     lead_s: float
     rule_version: str
-    labels: tuple[Label, ...]
+    labels: tuple[EventLabel, ...]
     runs: tuple[Run, ...]
     detectors: tuple[DetectorScore, ...] = ()
     unproven: tuple[Message, ...] = ()  # criteria that counted here and are advice in the service, one line each
@@ -517,7 +517,12 @@ class Scorecard:
 
 
 def score(
-    name: str, site: Site, tally: Tally, labels: Sequence[Label], alerts: Sequence[AlertWithOutcome], lead_s: float
+    name: str,
+    site: Site,
+    tally: ReplayTotals,
+    labels: Sequence[EventLabel],
+    alerts: Sequence[AlertWithOutcome],
+    lead_s: float,
 ) -> Run:
     """Turn what a replay left behind into its run of the scorecard."""
     names = tuple(k.name for k in site.levels)
@@ -547,7 +552,7 @@ def score(
 
 
 def _score_criterion(
-    site: Site, criterion: Criterion, tally: Tally, labels: Sequence[Label], lead_s: float
+    site: Site, criterion: Criterion, tally: ReplayTotals, labels: Sequence[EventLabel], lead_s: float
 ) -> CriterionScore:
     ribbon = tally.criteria.get(criterion.id)
     # a criterion is judged by what it can say: one with a bound for yellow only is not asked for orange
@@ -568,7 +573,7 @@ def _score_criterion(
     )  # fmt: skip
 
 
-def _score_sensor(station: str, tally: Tally) -> SensorScore:
+def _score_sensor(station: str, tally: ReplayTotals) -> SensorScore:
     return SensorScore(
         station, tally.raises[station], tally.voting_s.get(station, 0.0) / 86400.0,
         dict(sorted(tally.health.get(station, {}).items())), len(tally.pended.get(station, ())),

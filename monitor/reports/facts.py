@@ -17,7 +17,7 @@ from monitor.criteria.rain_gauge import read_gauge
 from monitor.domain.alert import Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.causes import say_cause
-from monitor.domain.decision import View, seconds
+from monitor.domain.decision import DecisionInputs, seconds
 from monitor.domain.instants import parse, spell_all
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
@@ -222,7 +222,7 @@ def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], perio
             before_s = max(before_s, spec.max_silence_s)
         before = timedelta(seconds=before_s)
         readings = _read(c, one, Period(period.kind, period.from_at - before, period.to_at))
-        view, end_s = View({f"{one.station}.{RAIN}": tuple(readings)}), seconds(period.to_at)
+        view, end_s = DecisionInputs({f"{one.station}.{RAIN}": tuple(readings)}), seconds(period.to_at)
         gauge = read_gauge(view, spec, one.station, RAIN, end_s)
         if gauge is None:
             continue

@@ -21,7 +21,7 @@ from monitor.domain.instants import parse, spell
 from monitor.domain.message import name_series
 from monitor.domain.observation import BROUGHT_BY, Reading
 from monitor.domain.site import SeriesSpec
-from monitor.series.assessment import ARRIVED, Warm, Windows
+from monitor.series.assessment import ARRIVED, DecisionContext, EvaluationCache
 from monitor.series.noise import scatter_of
 from monitor.series.steps import says_no
 
@@ -82,7 +82,7 @@ class Correction:
         )  # fmt: skip
 
 
-def find_corrections(windows: Windows) -> list[Correction]:
+def find_corrections(windows: DecisionContext) -> list[Correction]:
     """What was changed beyond the usual scatter in the series that decisions look at, answered ones left out."""
     found = []
     for name, readings in windows.view.readings.items():
@@ -105,7 +105,7 @@ def find_corrections(windows: Windows) -> list[Correction]:
     return found
 
 
-def _is_untouched(warm: Warm, name: str, readings: tuple[Reading, ...]) -> bool:
+def _is_untouched(warm: EvaluationCache, name: str, readings: tuple[Reading, ...]) -> bool:
     """True where nothing was corrected or brought; of readings that grew only the new ones are looked at."""
     known = warm.untouched.get(name, ())
     if readings is known:
@@ -173,7 +173,7 @@ def answered_s(memory: Memory, station: str) -> float:
     return max(said, default=float("-inf"))
 
 
-def as_arrived(windows: Windows, corrections: Sequence[Correction]) -> Windows:
+def without_corrections(windows: DecisionContext, corrections: Sequence[Correction]) -> DecisionContext:
     """The same windows with each corrected station as it arrived; the very same where nothing was corrected."""
     stations = frozenset(c.station for c in corrections)
     if not stations:
@@ -184,7 +184,7 @@ def as_arrived(windows: Windows, corrections: Sequence[Correction]) -> Windows:
         if (station := name.partition(".")[0]) in stations:
             own = (r for r in rows if (name, r.observed_at) not in beside)
             readings[name] = tuple(_undo(own, answered_s(memory, station)))
-    return Windows(
+    return DecisionContext(
         windows.site, replace(windows.view, readings=readings), windows.memory, windows.now_s, windows.warm,
         as_declared=windows, touched=stations, kept_as=ARRIVED,
     )  # fmt: skip
@@ -202,7 +202,7 @@ def _undo(readings: Iterable[Reading], answered_s: float) -> Iterator[Reading]:
             yield replace(first, offset_applied=applied, value=first.value_raw - applied)
 
 
-def list_questions(windows: Windows, corrections: Sequence[Correction]) -> dict[str, Message]:
+def list_questions(windows: DecisionContext, corrections: Sequence[Correction]) -> dict[str, Message]:
     """By question (`corrected:STATION@INSTANT`) what is asked: one for each station, on what came up to its instant.
 
     A question that is open stays the same until it is answered, so that a signature on it finds its second.

@@ -49,7 +49,7 @@ class Jump:
 
 
 @dataclass(slots=True)
-class Walk:
+class StepDetector:
     """One pass over a series, epoch by epoch, each judged by what came before it alone; it can be taken further.
 
     A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up to

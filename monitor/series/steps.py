@@ -9,7 +9,7 @@ from forecasting.message import Figure, Message, NameList, Template, Term, Value
 from monitor.domain.decision import EventFact, Memory, OffsetFact, Step, seconds
 from monitor.domain.keys import StepKey, StepVote
 from monitor.domain.site import Criterion, Site
-from monitor.series.assessment import ARRIVED, Windows, bound_of
+from monitor.series.assessment import ARRIVED, DecisionContext, bound_of
 from monitor.series.doubts import find_doubt
 from monitor.series.offset_answers import find_offsets, is_told
 from monitor.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
@@ -54,7 +54,7 @@ SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said t
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class StepCandidate:
     """A jump as a criterion's track shows it."""
 
     station: str
@@ -84,9 +84,11 @@ def state_after(answer: str) -> str:
     return "instrument" if says_no(answer) else MOVEMENT
 
 
-def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) -> dict[StepKey, Sighting]:
+def find_step_candidates(
+    windows: DecisionContext, tracks: Iterable[tuple[Criterion, Track]]
+) -> dict[StepKey, StepCandidate]:
     """Jumps in all tracks, by key, each with the level it would ask for as movement."""
-    found: dict[StepKey, Sighting] = {}
+    found: dict[StepKey, StepCandidate] = {}
     seen_s = windows.memory.seen_s
     known_before_s = float("-inf") if seen_s is None else seen_s - COMMIT_S
     for criterion, track in tracks:
@@ -107,11 +109,11 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
                 station = windows.site.station(track.station)
                 doubt = None if station is None else find_doubt(windows.view, station, track, jump)
                 doubt = UNKNOWN_NOISE if jump in unsure else doubt
-                found[key] = Sighting(track.station, jump, level, spec.quantity, before=old, doubt=doubt)
+                found[key] = StepCandidate(track.station, jump, level, spec.quantity, before=old, doubt=doubt)
     return found
 
 
-def list_unsure(windows: Windows, track: Track) -> tuple[Jump, ...]:
+def list_unsure(windows: DecisionContext, track: Track) -> tuple[Jump, ...]:
     """A jump that may be noise or not, when silence follows: nothing that is to come will show which."""
     if not track.early or not track.times_s:
         return ()
@@ -120,7 +122,7 @@ def list_unsure(windows: Windows, track: Track) -> tuple[Jump, ...]:
     return track.early[-1:] if silent or key in windows.memory.steps else ()
 
 
-def _watched_since_s(windows: Windows, track: Track) -> float:
+def _watched_since_s(windows: DecisionContext, track: Track) -> float:
     """Since when anybody could be warned of this series: the first decision, and the first datum that was received.
 
     What an imported history shows of the time before is no news, however sudden it was.
@@ -141,9 +143,13 @@ def _level_as_rate(criterion: Criterion, jump: Jump) -> int:
 
 
 def update_steps(
-    memory: Memory, sightings: Mapping[StepKey, Sighting], tracks: Mapping[str, list[Track]], windows: Windows,
-    groups: Mapping[str, str], common: Iterable[str],
-) -> dict[StepKey, Step]:  # fmt: skip
+    memory: Memory,
+    sightings: Mapping[StepKey, StepCandidate],
+    tracks: Mapping[str, list[Track]],
+    windows: DecisionContext,
+    groups: Mapping[str, str],
+    common: Iterable[str],
+) -> dict[StepKey, Step]:
     """Steps after this look: new ones start their clock, explained ones go, those whose time is over count.
 
     Args:
@@ -196,7 +202,7 @@ def update_steps(
     return dict(sorted(steps.items()))
 
 
-def _ask(seen: Sighting, answered: str | None, windows: Windows) -> Step:
+def _ask(seen: StepCandidate, answered: str | None, windows: DecisionContext) -> Step:
     """A jump that is seen for the first time; its clock starts when the question is asked."""
     state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
     spec = windows.site.series(seen.station, seen.quantity)
@@ -211,7 +217,7 @@ def _ask(seen: Sighting, answered: str | None, windows: Windows) -> Step:
     )  # fmt: skip
 
 
-def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], windows: Windows) -> Step:
+def _look_again(step: Step, seen: StepCandidate | None, tracks: Iterable[Track], windows: DecisionContext) -> Step:
     """What later epochs make of a step that no person answered: doubt that is gone, a value that came back.
 
     Only the value itself takes a step back that counts; silence never does.
@@ -223,7 +229,7 @@ def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], wind
     return step
 
 
-def _may_pair(windows: Windows, step: Step) -> bool:
+def _may_pair(windows: DecisionContext, step: Step) -> bool:
     """True for a step that another group's makes count.
 
     One person's event or offset hides neither of the two highest levels.
@@ -232,7 +238,7 @@ def _may_pair(windows: Windows, step: Step) -> bool:
     return step.state in {*COMPANY, OFFSET} or (step.state == EVENT and step.words == 1 and step.level >= high)
 
 
-def _is_one_word(windows: Windows, key: StepKey, step: Step) -> bool:
+def _is_one_word(windows: DecisionContext, key: StepKey, step: Step) -> bool:
     """True for a step that one person alone called none when it asked for less than it might: it asks anew with more.
 
     What silence follows, or an independent station shares, is not hidden by one word where it asks for a high level.
@@ -328,7 +334,9 @@ def _at_event(reason: Message, event: EventFact) -> Message:
     return _BECAUSE(step=seen, text=reason.values["text"]) if reason.id == _BECAUSE.id else seen
 
 
-def list_events_at(windows: Windows, key: StepKey, step: Step, before_s: float | None = None) -> list[EventFact]:
+def list_events_at(
+    windows: DecisionContext, key: StepKey, step: Step, before_s: float | None = None
+) -> list[EventFact]:
     """Declared events between the last reading before a step and its first one, one interval more before them.
 
     A solution over a day or an hour shows what happened within it in two epochs. An earthquake is over within
@@ -355,19 +363,19 @@ def _over_s(event: EventFact) -> float:
     return min(event.to_s, event.from_s + SHAKING_S) if is_earthquake(event.kind) else event.to_s
 
 
-def _needs_second(windows: Windows, key: StepKey, step: Step) -> bool:
+def _needs_second(windows: DecisionContext, key: StepKey, step: Step) -> bool:
     """True while an offset of one person answers a step that asks for one of the two highest levels."""
     if asked_level(step) < high_level(windows.site):
         return False
     return any(o.second_by is None for o in find_offsets(windows, key.station, step.at_s))
 
 
-def find_alone(windows: Windows, station: str, at_s: float) -> list[OffsetFact]:
+def find_alone(windows: DecisionContext, station: str, at_s: float) -> list[OffsetFact]:
     """Offsets at a step that one person alone stands behind."""
     return [o for o in find_offsets(windows, station, at_s) if o.alone]
 
 
-def _is_answered_by_offset(windows: Windows, key: StepKey, step: Step) -> bool:
+def _is_answered_by_offset(windows: DecisionContext, key: StepKey, step: Step) -> bool:
     """True when an offset explains a step for good, so that nothing more need be known of it."""
     offsets = find_offsets(windows, key.station, step.at_s)
     confirmed = step.state == OFFSET and bool(offsets) and not any(o.alone for o in offsets)
@@ -375,7 +383,7 @@ def _is_answered_by_offset(windows: Windows, key: StepKey, step: Step) -> bool:
     return (confirmed or has_offset(windows, key.station, step.at_s)) and not _needs_second(windows, key, step)
 
 
-def _note_offset(windows: Windows, key: StepKey, step: Step) -> Step:
+def _note_offset(windows: DecisionContext, key: StepKey, step: Step) -> Step:
     """A step that waits is explained while one person alone says so by an offset, or a correction took it away.
 
     By an offset also one that counts for no high level.
@@ -392,7 +400,7 @@ def _note_offset(windows: Windows, key: StepKey, step: Step) -> Step:
     return step
 
 
-def _is_corrected_away(windows: Windows, key: StepKey) -> bool:
+def _is_corrected_away(windows: DecisionContext, key: StepKey) -> bool:
     """True for a step that is seen in the values as they arrived and no more in those that replaced them."""
     spoken, station = windows.as_declared, key.station
     if windows.kept_as != ARRIVED or spoken is None or station not in windows.touched:
@@ -401,7 +409,7 @@ def _is_corrected_away(windows: Windows, key: StepKey) -> bool:
     return not any(jump.at_s == key.at_s for track in tracks for jump in track.jumps)
 
 
-def has_offset(windows: Windows, station: str, at_s: float) -> bool:
+def has_offset(windows: DecisionContext, station: str, at_s: float) -> bool:
     """True when an offset of the station begins between the last reading before an instant and that instant."""
     for key, readings in windows.view.readings.items():
         if key.partition(".")[0] != station:
@@ -414,7 +422,7 @@ def has_offset(windows: Windows, station: str, at_s: float) -> bool:
 
 def _why_it_counts(
     key: StepKey, step: Step, steps: Mapping[StepKey, Step], company: Sequence[StepKey],
-    tracks: Mapping[str, list[Track]], windows: Windows, groups: Mapping[str, str],
+    tracks: Mapping[str, list[Track]], windows: DecisionContext, groups: Mapping[str, str],
 ) -> Message | None:  # fmt: skip
     site, station = windows.site, key.station
     mine = tracks.get(station, [])
@@ -433,6 +441,6 @@ def _why_it_counts(
     return UNANSWERED if is_over and not explained else None
 
 
-def _silence_s(windows: Windows, station: str) -> float:
+def _silence_s(windows: DecisionContext, station: str) -> float:
     known = windows.site.station(station)
     return max((s.max_silence_s for s in known.series), default=0.0) if known else 0.0

@@ -18,7 +18,7 @@ from monitor.broker.logins import Login, LoginBook
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.canonical import digest_text
 from monitor.domain.instants import spell
-from monitor.domain.observation import Whole
+from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
@@ -272,7 +272,7 @@ def reject_denied(denied: Iterable[DeniedTopic]) -> list[RejectedMessage]:
         RejectedMessage(
             one.at, one.topic, b"", DENIED, _DENIED(login=one.login), f"{LOGIN}{one.login}",
             times=one.times - one.stored,
-            whole=Whole(one.payload_bytes, digest_text(f"{DENIED}\0{one.login}\0{one.topic}")),
+            whole=PayloadSize(one.payload_bytes, digest_text(f"{DENIED}\0{one.login}\0{one.topic}")),
         )
         for one in denied if one.times > one.stored
     ]  # fmt: skip

@@ -19,8 +19,8 @@ from monitor import health, logs
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import live
-from monitor.checks.machine import Footing, Machine, is_synchronised
-from monitor.checks.site_files import SiteFiles as SitesRead
+from monitor.checks.machine import DatabaseFacts, Machine, is_synchronised
+from monitor.checks.site_files import SiteFolder as SitesRead
 from monitor.checks.table import look, look_for_alarms, read_rows
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import Ledger, Notification
@@ -219,12 +219,12 @@ class Core:
         self._ended[name] = problem
         log.critical("thread %s ended: %s", name, problem, exc_info=what.exc_value)
 
-    def _see_threads(self) -> live.Threads:
+    def _see_threads(self) -> live.ThreadStatus:
         alive = {one.name for one in threading.enumerate() if not one.name.startswith(UNNAMED)}
         ended = dict(self._ended)
         for name in alive & ended.keys():  # another one does its work
             del self._ended[name]
-        return live.Threads(alive, ended)
+        return live.ThreadStatus(alive, ended)
 
     def _start(self) -> None:
         threading.excepthook = self._note_ended
@@ -510,40 +510,44 @@ class Core:
     def _follow_conditions(self) -> None:
         grew = self.conditions.grew
         self._follow(
-            live.Intake(self.ingest.status(), grew), self.config.broker, live.Publishing(self.publisher.status(), grew),
-            live.Troubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()),
-            live.Readers(self.readers, grew), live.Evaluating(self.sites, self.evaluation.find_slow()),
-            self._see_delivery(), self._see_threads(),
-        )  # fmt: skip
+            live.IntakeStatus(self.ingest.status(), grew),
+            self.config.broker,
+            live.PublisherStatus(self.publisher.status(), grew),
+            live.PartTroubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()),
+            live.ReaderStatus(self.readers, grew),
+            live.EvaluationTimes(self.sites, self.evaluation.find_slow()),
+            self._see_delivery(),
+            self._see_threads(),
+        )
 
-    def _see_delivery(self) -> live.Telling:
+    def _see_delivery(self) -> live.EscalationStatus:
         named, hanging = gather_channels(self.sites.values()), self.dispatcher.find_hanging()
         undelivered = self.dispatcher.find_undelivered(named)
         channels = {*named, *hanging, *self.dispatcher.list_channels()}
-        return live.Telling(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
+        return live.EscalationStatus(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
 
     def _follow(self, *seen: object) -> None:
         self.conditions.follow((one for what in seen for one in look(what)), time.monotonic())
 
     def _follow_sources(self) -> None:
         polls = self.db.run_read(load_polls)
-        self._follow(live.Polling(self.config.source, self.sites, polls, self.clock()))
+        self._follow(live.SourceStatus(self.config.source, self.sites, polls, self.clock()))
 
     def _follow_rotas(self) -> None:
         teams = [team for site in self.sites.values() for team in site.teams]
         if teams:
             now = self.clock()
             rosters = self.db.run_read(load_rosters, teams, now)
-            self._follow(live.Rotas(teams, rosters, now))
+            self._follow(live.RotaStatus(teams, rosters, now))
 
     def _follow_sirens(self) -> None:
-        self._follow(live.Horns(self.sirens.find_troubles()))
+        self._follow(live.SirenStatus(self.sirens.find_troubles()))
 
     def _follow_modem(self) -> None:
         try:
             self.modem.follow()
         finally:
-            self._follow(live.Modem(self.modem.find_trouble()))
+            self._follow(live.ModemStatus(self.modem.find_trouble()))
 
     def _publish_push_key(self) -> None:
         private = find_key(Path(self.config.paths.state), self.config.push.key)
@@ -556,7 +560,7 @@ class Core:
         """What the service stands on, for people to read; what is bad is an alarm."""
         now = self.clock()
         channels = gather_channels(self.sites.values())
-        footing = Footing(self.db, self.config, tuple(self._commits_s), channels, now)
+        footing = DatabaseFacts(self.db, self.config, tuple(self._commits_s), channels, now)
         checks = [one.row for what in (Machine(self.config), footing) for one in look(what)]
         with self.db.write() as c:
             gone = save_checks(c, checks, now, self._is_footing)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from forecasting.message import Message
-from monitor.checks.decisions import Pulse
+from monitor.checks.decisions import CoreProgress
 from monitor.checks.table import look
 
 TEXT_MOST: Final = 400
@@ -75,7 +75,7 @@ class CommitMonitor:
         """
         with self._lock:
             now_s, last = self._monotonic_s(), min(self._marks.values())
-            pulse = Pulse(
+            pulse = CoreProgress(
                 now_s - last.at_s, last.at, last.error, now_s - self._evaluated_s - self._tick_s,
                 self._evaluated_at, self._watching and not busy,
             )  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from forecasting.message import Template, join
-from monitor.checks.check import Check, Finding
+from monitor.checks.check import Check, CheckFinding
 from monitor.domain.alert import OVER
 from monitor.service.alarms import ServiceAlarms
 
@@ -31,9 +31,9 @@ class AlarmConditions:
         """Take over the alarms that a process before us left open, by their keys."""
         self._left |= {*left_open}
 
-    def follow(self, findings: Iterable[Finding], monotonic_s: float) -> None:
+    def follow(self, findings: Iterable[CheckFinding], monotonic_s: float) -> None:
         """Compare with what was told; of a check that found others, a subject that is gone is over."""
-        found: dict[str, list[Finding]] = {}
+        found: dict[str, list[CheckFinding]] = {}
         for one in findings:
             if one.check.alarm or one.check.degrades:
                 found.setdefault(one.key, []).append(one)
@@ -46,7 +46,7 @@ class AlarmConditions:
         for key in gone.keys() - found.keys():
             self._follow(key, gone[key], [], monotonic_s)
 
-    def _follow(self, key: str, check: Check, wrong: list[Finding], monotonic_s: float) -> None:
+    def _follow(self, key: str, check: Check, wrong: list[CheckFinding], monotonic_s: float) -> None:
         if wrong:
             texts = [*dict.fromkeys(one.text for one in wrong)]
             reason = wrong[0]._replace(text=join(texts) if len(texts) > 1 else texts[0]).reason

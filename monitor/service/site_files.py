@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from forecasting.message import Template
-from monitor.alerting.acts.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
+from monitor.alerting.acts.change_control import SiteFileInForce, explain_refusal, explain_unread, find_file, take_in
 from monitor.config.service import ServiceConfig, parse_site, scan_sites
 from monitor.domain.alert import SERVICE
 from monitor.domain.site import Site
@@ -92,7 +92,7 @@ class SiteFileWatcher:
             known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
         return sorted(s for s, sha in known.items() if self._in_force.get(s) != sha)
 
-    def _report_refused(self, taken: Taken, version: str) -> None:
+    def _report_refused(self, taken: SiteFileInForce, version: str) -> None:
         """Say that a file was not taken, because it could loosen a high level and nobody approved it."""
         unread = f"config:{taken.site.id}:unread"
         if taken.unread:

@@ -33,8 +33,8 @@ from monitor.domain.topics import ROOT
 from monitor.errors import JobError, PayloadError, SlopewardError, StoreBusyError
 from monitor.extras import describe_missing, is_installed
 from monitor.health import HOW_TO_INSTALL
-from monitor.simulate.publish import Publisher, Sent, play, spell_sample
-from monitor.simulate.scene import DRAW, Drawing
+from monitor.simulate.publish import OutgoingMessage, Publisher, play, spell_sample
+from monitor.simulate.scene import DRAW, DrawSceneRequest
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
 from monitor.simulate.worth import NETWORKS, judge_detectors, judge_forecasters, tell_worth
@@ -72,11 +72,11 @@ port = {web_port}
 [schedule]
 evaluate_tick = "5s"
 """
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass
-class Stage:
+class DemoInstallation:
     """Where the demonstration plays: its folder, its addresses, its service."""
 
     folder: Path
@@ -95,7 +95,9 @@ class Stage:
         return str(self.folder / "slopeward.toml")
 
 
-def run_demo(*, once: bool, folder: Path | None, seed: int, say: Say, clock: Callable[[], datetime]) -> dict[str, Any]:
+def run_demo(
+    *, once: bool, folder: Path | None, seed: int, say: PrintLine, clock: Callable[[], datetime]
+) -> dict[str, Any]:
     """Show everything on a simulated slope; with `once` it ends by itself, else when the person ends it.
 
     Returns:
@@ -125,7 +127,7 @@ def run_demo(*, once: bool, folder: Path | None, seed: int, say: Say, clock: Cal
 
 
 def run_measured(
-    data: Path, *, once: bool, folder: Path | None, say: Say, clock: Callable[[], datetime]
+    data: Path, *, once: bool, folder: Path | None, say: PrintLine, clock: Callable[[], datetime]
 ) -> dict[str, Any]:
     """Play measured series, moved in time so that they end now, and whatever scenes lie beside them.
 
@@ -181,14 +183,14 @@ def _copy_scenes(data: Path, inbox: Path) -> int:
     return len(found)
 
 
-def _stay(stage: Stage, say: Say) -> None:
+def _stay(stage: DemoInstallation, say: PrintLine) -> None:
     say("Ctrl-C ends the demonstration")
     while not stage.stop.wait(1.0) and stage.service.poll() is None:
         pass
 
 
 @contextlib.contextmanager
-def open_stage(site_files: dict[str, str], folder: Path | None, say: Say) -> Iterator[Stage]:
+def open_stage(site_files: dict[str, str], folder: Path | None, say: PrintLine) -> Iterator[DemoInstallation]:
     """A folder with configuration and site files, and the service running in it; both go away at the end."""
     home = Path(tempfile.mkdtemp(prefix="slopeward-demo-")) if folder is None else folder
     if folder is not None and folder.exists() and any(folder.iterdir()):
@@ -205,7 +207,7 @@ def open_stage(site_files: dict[str, str], folder: Path | None, say: Say) -> Ite
             [sys.executable, "-m", "monitor.cli.main", "run", "--config", str(home / "slopeward.toml")],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
-    stage = Stage(
+    stage = DemoInstallation(
         home,
         f"mqtt://127.0.0.1:{broker_port}",
         f"http://127.0.0.1:{web_port}",
@@ -241,7 +243,7 @@ def free_port(wish: int = 0) -> int:
         return int(probe.getsockname()[1])
 
 
-def count(stage: Stage) -> dict[str, Any]:
+def count(stage: DemoInstallation) -> dict[str, Any]:
     """Count what is in the database."""
     with Database(stage.db_url) as db, db.read() as c:
         rows, sent = count_rows(c), count_notifications(c)
@@ -282,7 +284,9 @@ def has_played(counted: dict[str, Any]) -> bool:
     return bool(seen and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0)
 
 
-def wait_until(look: Callable[[], tuple[Any, Any]], patience_s: float, stage: Stage, pause_s: float = 0.5) -> bool:
+def wait_until(
+    look: Callable[[], tuple[Any, Any]], patience_s: float, stage: DemoInstallation, pause_s: float = 0.5
+) -> bool:
     """Poll until something is there; False when nothing has moved for long, or the service or the person has ended it.
 
     Args:
@@ -304,7 +308,7 @@ def wait_until(look: Callable[[], tuple[Any, Any]], patience_s: float, stage: St
 
 
 # ---- the acts ----------------------------------------------------------------------------------------------------
-def _play(stage: Stage, model: SlopeModel, now: datetime, say: Say, *, follow: bool) -> None:
+def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, say: PrintLine, *, follow: bool) -> None:
     speed = LIVE.total_seconds() / PLAY_S
 
     def after_history(messages: int) -> None:
@@ -332,7 +336,7 @@ def _play(stage: Stage, model: SlopeModel, now: datetime, say: Say, *, follow: b
 
 
 @contextlib.contextmanager
-def _open_publisher(stage: Stage, site_id: str) -> Iterator[Publisher]:
+def _open_publisher(stage: DemoInstallation, site_id: str) -> Iterator[Publisher]:
     """An instrument of the site with a login of its own."""
     with (
         lend_login(load_service(stage.config).broker, site_id, "demo") as login,
@@ -341,7 +345,7 @@ def _open_publisher(stage: Stage, site_id: str) -> Iterator[Publisher]:
         yield publisher
 
 
-def _begin(stage: Stage, name: str, act: Callable[[], None]) -> None:
+def _begin(stage: DemoInstallation, name: str, act: Callable[[], None]) -> None:
     """Run an act beside the play; what goes wrong in it is counted as trouble, never hidden."""
 
     def run() -> None:
@@ -356,17 +360,17 @@ def _begin(stage: Stage, name: str, act: Callable[[], None]) -> None:
     thread.start()
 
 
-def _drop_scene(stage: Stage, model: SlopeModel, now: datetime) -> None:
+def _drop_scene(stage: DemoInstallation, model: SlopeModel, now: datetime) -> None:
     name = f"scene-{now:%Y%m%dT%H%M}"
     taken_at = now - timedelta(hours=2)
-    drawing = Drawing(stage.folder / "drawn" / name, model.seed, model.longitude, model.latitude, taken_at)
+    drawing = DrawSceneRequest(stage.folder / "drawn" / name, model.seed, model.longitude, model.latitude, taken_at)
     compute.run(DRAW, drawing, ACT_LIMIT_S)
     inbox = stage.folder / "inbox" / SITE_ID
     inbox.mkdir(parents=True, exist_ok=True)
     (stage.folder / "drawn" / name).rename(inbox / name)
 
 
-def _note_failure(stage: Stage, failed_at: datetime, say: Say) -> None:
+def _note_failure(stage: DemoInstallation, failed_at: datetime, say: PrintLine) -> None:
     """Once the slope has failed, say so on its page, beside the middle of the window that was believed."""
     if stage.stop.wait((failed_at - datetime.now(UTC)).total_seconds()):
         return
@@ -384,7 +388,7 @@ def _note_failure(stage: Stage, failed_at: datetime, say: Say) -> None:
     say(text)
 
 
-def _forecast(stage: Stage) -> None:
+def _forecast(stage: DemoInstallation) -> None:
     """The baselines at once, then the networks, which the service has trained by itself, and what all erred before."""
     _order(stage, "forecast", "run")
     if stage.missing:
@@ -398,14 +402,14 @@ def _forecast(stage: Stage) -> None:
     _order(stage, "forecast", "hindcast")
 
 
-def _list_untrained(stage: Stage) -> list[str]:
+def _list_untrained(stage: DemoInstallation) -> list[str]:
     with contextlib.suppress(StoreBusyError), Database(stage.db_url) as db:
         trained = {one.kind for one in db.run_read(load_models, site=SITE_ID)}
         return [name for name in NETWORKS if name not in trained]
     return [*NETWORKS]
 
 
-def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
+def _order(stage: DemoInstallation, *words: str, site: str = SITE_ID) -> None:
     """Run a verb of the command line as a person would."""
     done = subprocess.run(
         [sys.executable, "-m", "monitor.cli.main", *words, "--site", site, "--config", stage.config],
@@ -415,14 +419,14 @@ def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
         raise JobError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def _add_person(stage: Stage, now: datetime) -> str:
+def _add_person(stage: DemoInstallation, now: datetime) -> str:
     password = secrets.token_urlsafe(9)
     with Database(stage.db_url) as db, db.write() as c:
         add_user(c, "demo", password, "operator", now)
     return password
 
 
-def _wait_for_service(stage: Stage) -> None:
+def _wait_for_service(stage: DemoInstallation) -> None:
     def is_running() -> bool:
         if not (stage.folder / "slopeward.db").exists():
             return False
@@ -444,7 +448,7 @@ def _wait_for_service(stage: Stage) -> None:
         raise SlopewardError(f"the service did not start: {lines[-1] if lines else 'it said nothing'}")
 
 
-def _wait_for_rows(stage: Stage, rows: int) -> None:
+def _wait_for_rows(stage: DemoInstallation, rows: int) -> None:
     """Until so many readings are in the database, or no more come."""
 
     def look() -> tuple[bool, int]:
@@ -454,7 +458,7 @@ def _wait_for_rows(stage: Stage, rows: int) -> None:
     wait_until(look, PATIENCE_S, stage)
 
 
-def _wait_for_acts(stage: Stage, is_seen: Callable[[dict[str, Any]], Any], patience_s: float) -> bool:
+def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[dict[str, Any]], Any], patience_s: float) -> bool:
     """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
 
     def look() -> tuple[bool, Any]:
@@ -466,7 +470,7 @@ def _wait_for_acts(stage: Stage, is_seen: Callable[[dict[str, Any]], Any], patie
     return wait_until(look, patience_s, stage, 1.0)
 
 
-def _tell_done(stage: Stage, counted: dict[str, Any], say: Say, *, keeps: bool) -> None:
+def _tell_done(stage: DemoInstallation, counted: dict[str, Any], say: PrintLine, *, keeps: bool) -> None:
     """Say what ran beside each other, and where to look."""
     say(f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
         f"{counted['notifications']['delivered']} messages were delivered")  # fmt: skip
@@ -551,7 +555,7 @@ def _read_row(record: dict[str, Any]) -> Row | None:
     )
 
 
-def spell_rows(rows: Sequence[Row], site: str) -> Iterator[Sent]:
+def spell_rows(rows: Sequence[Row], site: str) -> Iterator[OutgoingMessage]:
     """Messages as a logger would send them, one per station and epoch."""
     groups: dict[tuple[datetime, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -561,7 +565,7 @@ def spell_rows(rows: Sequence[Row], site: str) -> Iterator[Sent]:
         sigma = {r.name: r.sigma for r in group if r.sigma is not None}
         if sigma:
             payload["sigma"] = sigma
-        yield Sent(at, f"{ROOT}/{site}/{station}/obs", json.dumps(payload).encode(), str(number))
+        yield OutgoingMessage(at, f"{ROOT}/{site}/{station}/obs", json.dumps(payload).encode(), str(number))
 
 
 def write_site(rows: Sequence[Row], live: timedelta) -> str:

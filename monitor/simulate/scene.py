@@ -9,7 +9,7 @@ from monitor.worker.records import WorkerTask
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class DrawSceneRequest:
     """Where a scene is drawn, of what place, and when it was taken."""
 
     folder: Path
@@ -20,13 +20,13 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnScene:
     """The folder that holds it."""
 
     folder: str
 
 
-def write(asked: Drawing) -> Drawn:
+def write(asked: DrawSceneRequest) -> DrawnScene:
     """Draw and write one scene folder; runs as a job because it needs the raster library."""
     from detection.imagery.data.generate import write_scene
 
@@ -35,7 +35,7 @@ def write(asked: Drawing) -> Drawn:
         asked.folder, asked.seed, center_lon=place[0], center_lat=place[1], acquired_at=asked.acquired_at,
         scar_lonlat=place,
     )  # fmt: skip
-    return Drawn(str(asked.folder))
+    return DrawnScene(str(asked.folder))
 
 
-DRAW: Final = WorkerTask("monitor.simulate.scene:write", Drawing, Drawn)
+DRAW: Final = WorkerTask("monitor.simulate.scene:write", DrawSceneRequest, DrawnScene)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.alerting.acts.change_control import Change
+from monitor.alerting.acts.change_control import ProposedChange
 from monitor.errors import NotFoundError, RefusedError
 from monitor.replay.effect import FAILED, preview_apart
 from monitor.web.context import Context
@@ -35,7 +35,7 @@ class Draft:
     reason: str
     at: datetime
     months: int
-    change: Change
+    change: ProposedChange
     share: float = 0.0
     effect: Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class Drafts:
         self._drafts: dict[str, Draft] = {}
         self._lock, self._turn = threading.Lock(), threading.Semaphore(1)
 
-    def begin(self, text: str, change: Change, by: str, reason: str, months: int) -> Draft:
+    def begin(self, text: str, change: ProposedChange, by: str, reason: str, months: int) -> Draft:
         """Keep a change and start its replay.
 
         Raises:

@@ -22,7 +22,7 @@ from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Memory
 from monitor.domain.instants import spell
-from monitor.domain.observation import Observation, Report, SiteEvent
+from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
 from monitor.reports.facts import digest_of, gather_facts
 from monitor.reports.period import Period
@@ -596,7 +596,7 @@ def _fill_records(c: Connection) -> None:
             site="north-bench", station="G1", source="logger-3", boot_id=12, from_seq=first, to_seq=last, from_at=NOW - days(2),
             to_at=NOW - days(1), detected_at=NOW - days(1), requested_at=NOW - days(1), filled_at=filled,
         ))  # fmt: skip
-    crack = Report("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1")
+    crack = ObserverReport("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1")
     messages.add_report(c, crack, NOW, actor=BO, credential="account bo")
     number, jpeg = messages.find_report(c, crack), b"\xff\xd8\xff"
     said = photos.PhotoMetadata(800, 600, "2026-03-01 06:58:00", 46.2011, 8.9022, "Maker Phone")

@@ -24,7 +24,7 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifiers.webhook import payload
 from monitor.notify.path import grouped, throttled
 from monitor.notify.verdict import DeliveryContext, Superseded
-from monitor.replay.drill import DrillTerms, hold_drill, rehearse
+from monitor.replay.drill import DrillOptions, hold_drill, rehearse
 from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alert_events, load_alerts
 from monitor.store.alerting.audit_pack import load_citations
 from monitor.store.alerting.decisions import load_decision
@@ -175,7 +175,7 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
     dispatcher.start()
     try:
         drill_id, outcome = hold_drill(
-            real, site, ADA, DrillTerms(speed=1e9, hold_s=30.0), clock=lambda: datetime.now(UTC), wait=wait,
+            real, site, ADA, DrillOptions(speed=1e9, hold_s=30.0), clock=lambda: datetime.now(UTC), wait=wait,
             on_turn=lambda at, change: seen.append((at, change)),
         )  # fmt: skip
         deadline = time.monotonic() + 20
@@ -268,7 +268,7 @@ def test_somebody_else_can_end_a_drill(real: Database, site: Site) -> None:
     clock = Running()
     told: list[int] = []
     _, outcome = hold_drill(
-        real, site, ADA, DrillTerms(speed=86400.0), clock=clock, wait=wait, on_turn=lambda _, x: told.append(x.level)
+        real, site, ADA, DrillOptions(speed=86400.0), clock=clock, wait=wait, on_turn=lambda _, x: told.append(x.level)
     )
     assert outcome["reason"] == "telephone"
     assert told == [1], "what was not told yet is told no more"
@@ -276,10 +276,10 @@ def test_somebody_else_can_end_a_drill(real: Database, site: Site) -> None:
 
 def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Database, site: Site) -> None:
     with pytest.raises(RefusedError, match="--by"):
-        hold_drill(real, site, Actor(" "), DrillTerms(), clock=lambda: NOW, wait=lambda _: None)
+        hold_drill(real, site, Actor(" "), DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
     calm = parse_site(SITE.replace('kind = "velocity"', 'kind = "velocity"\nrole = "advice"'), "ridge.toml")
     with pytest.raises(RefusedError, match="no velocity or rate criterion"):
-        hold_drill(real, calm, ADA, DrillTerms(), clock=lambda: NOW, wait=lambda _: None)
+        hold_drill(real, calm, ADA, DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
     with real.read() as c:
         (one,) = load_drills(c)
     assert (one.state, one.outcome["alerts"], "no velocity" in one.outcome["reason"]) == ("refused", 0, True)
@@ -340,7 +340,7 @@ def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:
     watched = parse_site(SITE.replace("[[criterion]]", WITNESS + "[[criterion]]", 1), "ridge.toml")
     holds = ProofFact("strange", "rules", 0.0, 4e9, True, "", "w", "s", "w", "s")
     for fact, unproven in ((holds, False), (replace(holds, passed=False, why="too many alarms"), True)):
-        turns = rehearse(watched, DrillTerms(quiet=False), lambda: True, [fact])
+        turns = rehearse(watched, DrillOptions(quiet=False), lambda: True, [fact])
         keys = {change.key for turn in turns for change in turn.changes}
         assert ("health:strange:unproven" in keys) is unproven
         (proof,) = json.loads(turns[-1].frozen)["view"]["proofs"]

@@ -18,7 +18,7 @@ from monitor.criteria.table import KINDS
 from monitor.domain import decision as records
 from monitor.domain.alert import Ledger
 from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import AnomalyFact, FootprintFact, Memory, View, instant, seconds
+from monitor.domain.decision import AnomalyFact, DecisionInputs, FootprintFact, Memory, instant, seconds
 from monitor.domain.site import Criterion, Dwell, Threshold
 from monitor.series import paired_steps, station_health, steps, tracks
 from tests.property.alerting_histories import (
@@ -152,7 +152,7 @@ def check_recomputes_bit_for_bit(looks: Sequence[Look]) -> None:
     """Rule 9: from its frozen inputs a decision comes out the same, to the last bit."""
     for look in looks[::7]:
         frozen = json.loads(canonical_json({"memory": look.before.spell(), "view": look.view.spell()}))
-        again = decide.decide(SITE, Memory.read(frozen["memory"]), View.read(frozen["view"]), look.now)
+        again = decide.decide(SITE, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now)
         assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
 
 
@@ -356,7 +356,7 @@ def check_advice_moves_no_level(_: object = None) -> None:
         ),
     )
 
-    def suggest(now_s: float, view: View) -> View:
+    def suggest(now_s: float, view: DecisionInputs) -> DecisionInputs:
         scores = tuple(AnomalyFact(n, "displacement", now_s - 60.0, "lstm-ae", 9.0, 1.0, "") for n in MOVERS)
         return replace(
             view,
@@ -385,7 +385,7 @@ def check_future_data_are_kept_out(_: object = None) -> None:
 def check_offsets_explain_steps(_: object = None) -> None:
     """Rule 11: with the offset entered, the raw step is gone: nothing rises, what was asked is answered."""
 
-    def corrected(now_s: float, view: View) -> View:
+    def corrected(now_s: float, view: DecisionInputs) -> DecisionInputs:
         since = instant(seconds(START) + 22 * STEP_S)
         if now_s < seconds(START) + 24 * STEP_S:
             return view  # entered two epochs after it happened
@@ -516,7 +516,7 @@ MUTANTS = {
         decide, "series_behind", _whole_station, check_a_broken_thermometer_changes_nothing,
     ),
     "2 votes never age": (decide, "update_votes", _vote_of_reception, _always(check_votes_age_with_their_data, STALE)),
-    "3 sick votes count": (decide, "find_pended", lambda *_: {}, _always(check_sick_votes_are_pended, SICK)),
+    "3 sick votes count": (decide, "find_pending_reasons", lambda *_: {}, _always(check_sick_votes_are_pended, SICK)),
     "4 everybody is independent": (
         decide, "find_groups", lambda site: {s.id: s.id for s in site.stations},
         _always(check_top_has_independent_witnesses, DEPENDENT),

@@ -12,7 +12,7 @@ from monitor.alerting.decision.signatures import counts_with
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Signature
 from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_names
-from monitor.domain.observation import Report
+from monitor.domain.observation import ObserverReport
 from monitor.domain.site import Level, Recipient, Site
 from monitor.errors import PayloadError, RefusedError
 from monitor.ingest.decoders.decoder import ReceivedMessage
@@ -116,7 +116,7 @@ def test_words_of_an_observer_begin_no_line_of_a_message():
 def test_observers_are_named_as_people(database):
     with database.write() as c:
         for n, by in enumerate(["R. Mori", "r.  mori", "A. Rossi"]):
-            item = Report("north", NOW + timedelta(minutes=n), "crack", "seen", by, None)
+            item = ObserverReport("north", NOW + timedelta(minutes=n), "crack", "seen", by, None)
             add_report(c, item, NOW, actor=Actor(by), credential="user duty of this machine")
     with database.read() as c:
         facts = load_report_facts(c, "north", NOW - timedelta(hours=1), NOW + timedelta(hours=1))

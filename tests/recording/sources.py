@@ -29,9 +29,9 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.movement.update import update_movement
 from monitor.replay.backtest import open_empty
-from monitor.replay.clock import Pace, play
+from monitor.replay.clock import ReplaySchedule, play
 from monitor.replay.drill import open_scenario
-from monitor.replay.history import History, Known
+from monitor.replay.history import History, VisibilityRule
 from monitor.simulate.story import plan_story, write_story_site
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
@@ -101,13 +101,13 @@ def decided(site: Site, observations: Iterable[Observation], **how: Any) -> Iter
         yield site.id, seconds(now), figures_of(decision)
 
 
-def played(db: Database, site: Site, pace: Pace) -> Iterator[Row]:
+def played(db: Database, site: Site, pace: ReplaySchedule) -> Iterator[Row]:
     """What a database holds through the clock of the replay."""
     with db.read() as c:
         span = find_span(c, site.id)
         assert span is not None
         from_s, to_s = seconds(span[0]), seconds(span[1])
-        history = History(c, [site], span[0], span[1], Known("observed"))
+        history = History(c, [site], span[0], span[1], VisibilityRule("observed"))
         for look in play(history, [(from_s, site)], from_s, to_s, pace):
             yield site.id, seconds(look.at), figures_of(look.decision)
 
@@ -285,14 +285,14 @@ def demo() -> Iterator[Row]:
             BrokerMessage(f"slopeward/v1/{site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "demo")
             for s in model.samples(START - 4 * DAY, START + MINUTE)
         ])  # fmt: skip
-        yield from played(db, site, Pace(60.0, 3600.0))
+        yield from played(db, site, ReplaySchedule(60.0, 3600.0))
 
 
 def drill() -> Iterator[Row]:
     """The collapse that a drill makes of a site."""
     site = measured_site("outang")
     with open_scenario(site, "collapse") as db:
-        yield from played(db, site, Pace(0.0, DAY_S))
+        yield from played(db, site, ReplaySchedule(0.0, DAY_S))
 
 
 def movement() -> Iterator[Row]:

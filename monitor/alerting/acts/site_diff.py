@@ -14,7 +14,7 @@ NAMES: Final = ("id", "name", "topic", "quantity")  # what a table of a list may
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class SiteFileDifference:
     """One key; None where the file does not say it."""
 
     key: str
@@ -25,7 +25,7 @@ class Difference:
         return f"{self.key}: {_say(self.old)} -> {_say(self.new)}"
 
 
-def find_differences(old: str, new: str) -> tuple[Difference, ...]:
+def find_differences(old: str, new: str) -> tuple[SiteFileDifference, ...]:
     r"""Keys whose values differ, in the order of the new file, those that are gone last.
 
     >>> [str(d) for d in find_differences("[fusion]\ntop_needs = 2", "[fusion]\ntop_needs = 3")]
@@ -42,10 +42,10 @@ def find_differences(old: str, new: str) -> tuple[Difference, ...]:
             mine, its = f"station[{was}].", f"station[{station.get('id')}]."
             before = {(its + k[len(mine) :] if k.startswith(mine) else k): value for k, value in before.items()}
     keys = [*after, *(k for k in before if k not in after)]
-    return tuple(Difference(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k))
+    return tuple(SiteFileDifference(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k))
 
 
-def differ(old: Site | None, new: Site) -> tuple[Difference, ...]:
+def differ(old: Site | None, new: Site) -> tuple[SiteFileDifference, ...]:
     """The same for two declarations; everything is new where there was none."""
     return find_differences("" if old is None else old.source, new.source)
 

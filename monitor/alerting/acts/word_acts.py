@@ -47,7 +47,7 @@ TAKEN_BACK: Final = "step.withdraw"  # an answer that counts
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class OperatorAnswer:
     """What people said to a question and may take back.
 
     Attributes:
@@ -66,7 +66,7 @@ class Spoken:
         return _ANSWER(words=MessageList(tuple(map(Term, sorted(set(self.answers.values())))), ", "))
 
 
-def find_spoken(memory: Memory, key: str) -> Spoken | None:
+def find_operator_answer(memory: Memory, key: str) -> OperatorAnswer | None:
     """What stands of people's words under a question (`G1`, `alone:G1`, `reference:BASE`); None = nothing.
 
     The answer to a step that is over, and of which nothing is asked any more, cannot be taken back.
@@ -75,7 +75,7 @@ def find_spoken(memory: Memory, key: str) -> Spoken | None:
     answers = {
         k: a for k, a in memory.answers.items() if k == key or (key == station_asked(k) and k in memory.steps)
     }  # fmt: skip
-    return Spoken(words, answers) if words or answers else None
+    return OperatorAnswer(words, answers) if words or answers else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +178,14 @@ def ask_again(memory: Memory, keys: Collection[str], now_s: float) -> Memory:
     )  # fmt: skip
 
 
-def _require_spoken(memory: Memory, key: str) -> Spoken:
-    found = find_spoken(memory, key)
+def _require_spoken(memory: Memory, key: str) -> OperatorAnswer:
+    found = find_operator_answer(memory, key)
     if found is None:
         raise NotFoundError(_NONE(question=key))
     return found
 
 
-def _pick_words(c: Connection, spoken: Spoken, actor: Actor, site: Site) -> Spoken:
+def _pick_words(c: Connection, spoken: OperatorAnswer, actor: Actor, site: Site) -> OperatorAnswer:
     """The first words that a person may take back: the own ones, where there are none those of others as an admin."""
     own = {k: by for k, by in spoken.words.items() if is_same_person(by, actor.name)}
     if not own and not is_admin_of(c, actor.name, site.id):

@@ -19,7 +19,7 @@ from monitor.language.local_time import spell_instant
 from monitor.language.rendering import translate
 from monitor.series.bounds import bound_units
 
-# positions in a frozen reading, see `monitor.domain.decision.View.spell`
+# positions in a frozen reading, see `monitor.domain.decision.DecisionInputs.spell`
 _OBSERVED, _RECEIVED, _REVISION, _RAW, _OFFSET, _VALUE, _FLAGS = 0, 1, 2, 3, 4, 5, 7
 BESIDES: Final = ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points")
 

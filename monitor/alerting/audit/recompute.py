@@ -18,7 +18,7 @@ from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import FORMAT
 from monitor.config.service import parse_site
 from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import Memory, View, seconds
+from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
@@ -115,7 +115,7 @@ def parse_frozen_site(row: DecisionRow, source: str) -> Site:
 
 def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) -> list[str]:
     site = parse_frozen_site(row, source)
-    decision = decide(site, Memory.read(frozen["memory"]), View.read(frozen["view"]), parse(frozen["now"]))
+    decision = decide(site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), parse(frozen["now"]))
     found = _differences("outcome", frozen["outcome"], gather(json.loads(canonical_json(decision.spell()))))
     if found and frozen["format"] != FORMAT:
         found.insert(0, f"decided by earlier rules (format {frozen['format']})")

@@ -20,25 +20,25 @@ from forecasting.message import (
     list_parts,
 )
 from monitor.alerting.decision.common_silence import SILENT_SLOPE
-from monitor.alerting.decision.ladder import BY_PERSON, Rung
+from monitor.alerting.decision.ladder import BY_PERSON, LevelState
 from monitor.alerting.decision.late_crossings import find_late
 from monitor.alerting.decision.lost_levels import RARE, describe_lost, rare_key
 from monitor.alerting.decision.orphaned_votes import GONE as ORPHANED
 from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
-from monitor.alerting.decision.situation import Outlook, Situation
+from monitor.alerting.decision.situation import Observability, Situation
 from monitor.criteria.kinds.earthquake import list_inspections
 from monitor.domain.alert import OVER, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
-from monitor.domain.headline import Rate
+from monitor.domain.headline import StationRate
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_roots, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
 from monitor.domain.message import GROWN, OF_LEVEL
 from monitor.domain.site import Criterion, Site
 from monitor.language.figures import find_form
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 from monitor.series.coseismic_steps import VERIFY, list_reminders
 from monitor.series.offset_answers import SUFFIX, find_offsets
 from monitor.series.station_health import NEVER_RECEIVED
@@ -221,7 +221,9 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
     return sick
 
 
-def _find_first_back(windows: Windows, back: Collection[tuple[str, str]], after_s: float | None) -> float | None:
+def _find_first_back(
+    windows: DecisionContext, back: Collection[tuple[str, str]], after_s: float | None
+) -> float | None:
     """When the first reading was received of series that speak again, of those later than an epoch."""
     if after_s is None:
         return None
@@ -237,7 +239,7 @@ def _find_first_back(windows: Windows, back: Collection[tuple[str, str]], after_
 
 
 def _list_steps(
-    windows: Windows, steps: Mapping[StepKey, Step], partners: Mapping[StepKey, Sequence[StepKey]]
+    windows: DecisionContext, steps: Mapping[StepKey, Step], partners: Mapping[StepKey, Sequence[StepKey]]
 ) -> dict[str, Condition]:  # fmt: skip
     """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
     found: dict[str, Condition] = {}
@@ -266,7 +268,7 @@ def _list_steps(
     return found
 
 
-def _list_offsets(windows: Windows, before: Memory, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
+def _list_offsets(windows: DecisionContext, before: Memory, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
     """A notice for each step that counted and that an offset answers, until somebody else has confirmed the offset."""
     asked = {k for k, s in before.steps.items() if s.state in ACTIVE}
     asked |= {
@@ -289,7 +291,7 @@ def _list_offsets(windows: Windows, before: Memory, steps: Mapping[StepKey, Step
     return found
 
 
-def _list_question(windows: Windows, question: str, since_s: float, text: Message) -> dict[str, Condition]:
+def _list_question(windows: DecisionContext, question: str, since_s: float, text: Message) -> dict[str, Condition]:
     """A question as long as it is open; answered, a notice says what is set aside, and nobody is asked once more."""
     answer = windows.memory.answers.get(question)
     if answer == MOVEMENT:
@@ -323,7 +325,7 @@ def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
 
 
 def _list_sight(
-    site: Site, now_s: float, outlook: Outlook, rung: Rung, stale: Sequence[Message]
+    site: Site, now_s: float, outlook: Observability, rung: LevelState, stale: Sequence[Message]
 ) -> dict[str, Condition]:  # fmt: skip
     """What cannot be seen or reached, with the instruments that are silent."""
     found = {}
@@ -347,7 +349,7 @@ def _list_sight(
     return found
 
 
-def _list_undecided(windows: Windows, assessments: Sequence[Assessment]) -> dict[str, Condition]:
+def _list_undecided(windows: DecisionContext, assessments: Sequence[Assessment]) -> dict[str, Condition]:
     """What only its own error keeps from counting, bound by bound; silence does not end the question."""
     voters = {c.id for c in windows.site.criteria if c.role in {"witness", "part"}}
     asked = any(UNDECIDED in key for key in windows.memory.conditions)
@@ -367,7 +369,7 @@ def _list_undecided(windows: Windows, assessments: Sequence[Assessment]) -> dict
     return found
 
 
-def _list_advice(windows: Windows, assessments: Sequence[Assessment]) -> dict[str, Condition]:
+def _list_advice(windows: DecisionContext, assessments: Sequence[Assessment]) -> dict[str, Condition]:
     advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
     return {
         f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, of_witness(w.station, w.reason))
@@ -420,7 +422,9 @@ def _find_fact(reason: Message) -> Value:
     return fact
 
 
-def follow_growth(before: Memory, level: int, rates: Sequence[Rate]) -> tuple[dict[str, float], Rate | None]:
+def follow_growth(
+    before: Memory, level: int, rates: Sequence[StationRate]
+) -> tuple[dict[str, float], StationRate | None]:
     """The largest rate by criterion that people were notified of, and the one that has doubled since.
 
     It has doubled where it is twice that rate and twice its bound, whichever single reading is left out: neither noise
@@ -443,14 +447,14 @@ def follow_growth(before: Memory, level: int, rates: Sequence[Rate]) -> tuple[di
     return dict(sorted(reported.items())), None if is_new else max(grown, key=lambda r: (r.level, r.share))
 
 
-def explain_growth(sentence: Message, grown: Rate, known: Mapping[str, float]) -> Message:
+def explain_growth(sentence: Message, grown: StationRate, known: Mapping[str, float]) -> Message:
     """Why people hear of a level again: what asks for it now, and how much faster it is than what they know."""
     rate = max(known.get(grown.criterion, 0.0), abs(grown.bound))
     times = _along(grown, grown.rate) / rate
     return GROWN(text=sentence, n=Figure(times, ".1f"), rate=Figure(rate, find_form(rate), grown.unit))
 
 
-def _along(rate: Rate, value: float) -> float:
+def _along(rate: StationRate, value: float) -> float:
     """A rate in the direction of its bound."""
     return value if rate.bound > 0.0 else -value
 

@@ -16,43 +16,43 @@ from monitor.alerting.decision.conditions import (
     review_due_s,
 )
 from monitor.alerting.decision.evidence import describe
-from monitor.alerting.decision.fusion_rules import Ruling, apply_rule
-from monitor.alerting.decision.ladder import Rung, climb, fuse
+from monitor.alerting.decision.fusion_rules import RuleStatus, apply_rule
+from monitor.alerting.decision.ladder import LevelState, advance_level, fuse
 from monitor.alerting.decision.lost_levels import find_barred
-from monitor.alerting.decision.orphaned_votes import find_unheard
+from monitor.alerting.decision.orphaned_votes import find_orphaned_supporters
 from monitor.alerting.decision.proof import as_advice, find_unproven, next_proof_s
 from monitor.alerting.decision.scattering import hold_scattering
 from monitor.alerting.decision.signatures import keep_signatures
 from monitor.alerting.decision.single_offsets import merge
-from monitor.alerting.decision.situation import CommonMotion, Outlook, Situation
-from monitor.alerting.decision.vote_status import stand
-from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
+from monitor.alerting.decision.situation import CommonMotion, Observability, Situation
+from monitor.alerting.decision.vote_status import classify_votes
+from monitor.alerting.decision.votes import REFERENCE, drop_exceeded_answers, find_lasting, keep_answers, update_votes
 from monitor.criteria.kinds.earthquake import lowered_factor
 from monitor.criteria.reachable import shut
 from monitor.criteria.table import CRITERIA
-from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
+from monitor.domain.decision import Decision, DecisionInputs, Memory, Step, Vote, instant, seconds
 from monitor.domain.headline import list_rates
 from monitor.domain.instruments.no_value import AT_STOP
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import find_groups, find_moving_series, find_voting_series, reach
-from monitor.series.assessment import Assessment, Warm, Windows
+from monitor.domain.witnesses import compute_reachable_level, find_groups, find_moving_series, find_voting_series
+from monitor.series.assessment import Assessment, DecisionContext, EvaluationCache
 from monitor.series.bounds import lower_bounds
-from monitor.series.corrections import as_arrived, find_corrections, list_questions
+from monitor.series.corrections import find_corrections, list_questions, without_corrections
 from monitor.series.coseismic_steps import find_shaken, next_page_s
-from monitor.series.maintenance import Cover, find_covers
-from monitor.series.neighbours import ask_neighbours
+from monitor.series.maintenance import MaintenanceMask, find_maintenance_masks
+from monitor.series.neighbours import check_neighbours
 from monitor.series.offset_answers import measure
 from monitor.series.paired_steps import find_disturbed
-from monitor.series.station_health import BLIND, SICK, Sense, Senses, examine
+from monitor.series.station_health import BLIND, SICK, SeriesHealth, SeriesHealthMap, examine
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import (
     ACTIVE,
     MOVEMENT,
     OFFSET,
     asked_level,
-    find_sightings,
+    find_step_candidates,
     says_no,
     update_steps,
 )
@@ -62,7 +62,9 @@ _SICK: Final = Template("vote.instrument_sick", "{station} is {word}: {quantity}
 _MOVE_AS_ONE: Final = Template("vote.move_as_one", "all on {reference} move as one")
 
 
-def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | None = None) -> Decision:
+def decide(
+    site: Site, memory: Memory, view: DecisionInputs, now: datetime, warm: EvaluationCache | None = None
+) -> Decision:
     """Decide once.
 
     Args:
@@ -84,7 +86,9 @@ def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | N
     # once, so that criteria, steps and rules see the same roles and bounds
     site = as_advice(site, find_unproven(view.proofs, now_s))
     site = lower_bounds(site, factor)
-    situation = size_up(Windows(site, view, memory, now_s, Warm() if warm is None else warm), factor)
+    situation = compute_situation(
+        DecisionContext(site, view, memory, now_s, EvaluationCache() if warm is None else warm), factor
+    )
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
     after = remember(situation, newest_s)
     outlook = situation.outlook
@@ -102,13 +106,13 @@ def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | N
     )  # fmt: skip
 
 
-def size_up(windows: Windows, factor: float) -> Situation:
+def compute_situation(windows: DecisionContext, factor: float) -> Situation:
     """Everything between what was known and what is decided."""
     groups = find_groups(windows.site)
     corrections = find_corrections(windows)
     questions = list_questions(windows, corrections)
     assessments = measured = assess(windows)
-    for undo in (measure, lambda declared: as_arrived(declared, corrections)):
+    for undo in (measure, lambda declared: without_corrections(declared, corrections)):
         declared, windows = windows, undo(windows)
         if windows is not declared:
             measured = assess(windows)
@@ -121,7 +125,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
     tracks: dict[str, list[Track]] = {}
     for _, track in asked_tracks:
         tracks.setdefault(track.station, []).append(track)
-    sightings = find_sightings(windows, asked_tracks)
+    sightings = find_step_candidates(windows, asked_tracks)
     alike, sentences = find_common(windows, measured, sightings, groups)
     together = [s for ids in alike.values() for s in ids]
     steps = update_steps(windows.memory, sightings, tracks, windows, groups, together)
@@ -136,13 +140,13 @@ def size_up(windows: Windows, factor: float) -> Situation:
     scattering = {key: place for key, places in behind.items() for place in places if place in bursts}
     assessments, wild = hold_scattering(windows, assessments, scattering, senses, groups)
     votes = update_votes(windows, [w for w in assessments if w.criterion in voters], voters, steps)
-    memory = windows.memory = outgrow(site, windows.memory, votes, now_s, steps)
+    memory = windows.memory = drop_exceeded_answers(site, windows.memory, votes, now_s, steps)
     common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
-    pended = find_pended(site, votes, voters, senses, find_suspects(windows, common))
-    covers = find_covers(site, view, now_s)
-    companions = ask_neighbours(windows, measured, votes, pended, groups, covers)
+    pended = find_pending_reasons(site, votes, voters, senses, find_suspects(windows, common))
+    covers = find_maintenance_masks(site, view, now_s)
+    companions = check_neighbours(windows, measured, votes, pended, groups, covers)
     fresh = {w.key for w in assessments if w.heard and w.fresh}
-    standings = stand(votes, pended, companions.caps, covers, fresh, now_s)
+    standings = classify_votes(votes, pended, companions.caps, covers, fresh, now_s)
     covered = find_covered(steps, covers)
     rulings = tuple(apply_rule(site, rule, standings, groups, memory.answered) for rule in site.fusion.rules)
     counted: dict[Support, int] = {
@@ -152,22 +156,36 @@ def size_up(windows: Windows, factor: float) -> Situation:
     }
     ask = fuse(site, counted, lambda key: group_of(key, groups))
     aside = {k: s.aside for k, s in standings.items() if s.aside is not None}
-    rung = climb(
+    rung = advance_level(
         site, memory, ask,
         lambda key, level: is_denied(key, rulings) if isinstance(key, RuleKey)
         else is_clear(key, level, votes, steps, fresh, aside),
         may_fall=not view.draining,
     )  # fmt: skip
     return Situation(
-        windows=windows, factor=factor, assessments=assessments, steps=steps, disturbed=disturbed, sick=sick | wild,
+        windows=windows,
+        factor=factor,
+        assessments=assessments,
+        steps=steps,
+        disturbed=disturbed,
+        sick=sick | wild,
         healths=healths,
-        senses=senses, common=common, companions=companions, votes=votes, standings=standings, covered=covered,
-        rulings=rulings, counted=counted, ask=ask, rung=rung, outlook=look_out(windows, rung, senses, steps, groups),
+        senses=senses,
+        common=common,
+        companions=companions,
+        votes=votes,
+        standings=standings,
+        covered=covered,
+        rulings=rulings,
+        counted=counted,
+        ask=ask,
+        rung=rung,
+        outlook=assess_observability(windows, rung, senses, steps, groups),
         corrected=questions,
-    )  # fmt: skip
+    )
 
 
-def silence_blind(site: Site, assessments: Sequence[Assessment], senses: Senses) -> list[Assessment]:
+def silence_blind(site: Site, assessments: Sequence[Assessment], senses: SeriesHealthMap) -> list[Assessment]:
     """What every criterion says, without the word for rest of series that cannot show any: motion counts as ever.
 
     A digit too coarse for a rate says where a level stands all the same.
@@ -185,7 +203,7 @@ def silence_blind(site: Site, assessments: Sequence[Assessment], senses: Senses)
     ]  # fmt: skip
 
 
-def assess(windows: Windows) -> list[Assessment]:
+def assess(windows: DecisionContext) -> list[Assessment]:
     """What every criterion says."""
     return [a for c in windows.site.criteria for a in CRITERIA[c.kind.id].rule(c, windows)]
 
@@ -228,8 +246,8 @@ def find_witness_criteria(site: Site) -> dict[str, Criterion]:
 
 
 # ---- votes -----------------------------------------------------------------------------------------------------
-def find_pended(
-    site: Site, votes: Mapping[VoteKey, Vote], criteria: Mapping[str, Criterion], senses: Senses,
+def find_pending_reasons(
+    site: Site, votes: Mapping[VoteKey, Vote], criteria: Mapping[str, Criterion], senses: SeriesHealthMap,
     suspects: Mapping[str, Message],
 ) -> dict[VoteKey, Message]:  # fmt: skip
     """Votes that do not count now, with the reason: their series is sick, or its reference is the suspect."""
@@ -249,7 +267,7 @@ def find_pended(
     return found
 
 
-def find_suspects(windows: Windows, common: CommonMotion) -> dict[str, Message]:
+def find_suspects(windows: DecisionContext, common: CommonMotion) -> dict[str, Message]:
     """Stations whose reference is under suspicion, with the reason: until its clock is over, or a person has said."""
     answers = windows.memory.answers
     found: dict[str, Message] = {}
@@ -261,7 +279,7 @@ def find_suspects(windows: Windows, common: CommonMotion) -> dict[str, Message]:
     return found
 
 
-def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, Cover]) -> dict[StepKey, Message]:
+def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, MaintenanceMask]) -> dict[StepKey, Message]:
     """Steps that maintenance of their station sets aside, with the reason."""
     return {
         key: cover.reason for key, step in steps.items()
@@ -269,7 +287,7 @@ def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, Cover]) -> 
     }  # fmt: skip
 
 
-def is_denied(key: RuleKey, rulings: Sequence[Ruling]) -> bool:
+def is_denied(key: RuleKey, rulings: Sequence[RuleStatus]) -> bool:
     """True when the rule behind a vote is known not to hold, on fresh data; unknown or gone is no denial."""
     return any(r.rule.id == key.rule and r.holds is False for r in rulings)
 
@@ -292,9 +310,13 @@ def group_of(key: Support, groups: Mapping[str, str]) -> str:
 
 
 # ---- sight -----------------------------------------------------------------------------------------------------
-def look_out(
-    windows: Windows, rung: Rung, senses: Senses, steps: Mapping[StepKey, Step], groups: Mapping[str, str]
-) -> Outlook:
+def assess_observability(
+    windows: DecisionContext,
+    rung: LevelState,
+    senses: SeriesHealthMap,
+    steps: Mapping[StepKey, Step],
+    groups: Mapping[str, str],
+) -> Observability:
     """What can be seen now; while a backlog drains the answer of before stands."""
     memory, level, supporters = windows.memory, rung.level, rung.supporters
     site = windows.site
@@ -303,11 +325,11 @@ def look_out(
     # a station that has just been declared is expected, not missing
     expected = {p for p in voting if senses[p].state == "unknown"}
     barriers, rare = find_barred(windows)
-    reached = reach(site, seen | expected, groups, shut(barriers))
+    reached = compute_reachable_level(site, seen | expected, groups, shut(barriers))
     witnesses = len(reached.top_groups)
-    gone = find_unheard(site, supporters, level, memory.unheard, windows.now_s)
+    gone = find_orphaned_supporters(site, supporters, level, memory.unheard, windows.now_s)
     if windows.view.draining and memory.reachable_level is not None:
-        return Outlook(memory.observability, memory.reachable_level, witnesses, None, gone, None, barriers, rare)
+        return Observability(memory.observability, memory.reachable_level, witnesses, None, gone, None, barriers, rare)
     behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
     unseen = behind - seen
     silence = find_common_silence(windows, level, senses, behind)
@@ -319,7 +341,7 @@ def look_out(
         since_s = min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
     elif blind:
         since_s = max(_unseen_since(windows, p, senses[p]) for p in voting)
-    return Outlook(observability, reached.level, witnesses, since_s, gone, silence, barriers, rare)
+    return Observability(observability, reached.level, witnesses, since_s, gone, silence, barriers, rare)
 
 
 def series_behind(site: Site, key: Support, steps: Mapping[StepKey, Step]) -> list[tuple[str, str]]:
@@ -337,7 +359,7 @@ def series_behind(site: Site, key: Support, steps: Mapping[StepKey, Step]) -> li
     return sorted(p for p in find_voting_series(site) if p[0] == station)
 
 
-def _unseen_since(windows: Windows, place: tuple[str, str], sense: Sense) -> float:
+def _unseen_since(windows: DecisionContext, place: tuple[str, str], sense: SeriesHealth) -> float:
     """When a series that is not seen ought to have said something sound at the latest.
 
     What arrives broken does not count as seen: the newest datum that a vote rests on does.
@@ -348,7 +370,7 @@ def _unseen_since(windows: Windows, place: tuple[str, str], sense: Sense) -> flo
     return min(windows.now_s, _deadline(windows, place, newest_s))
 
 
-def _deadline(windows: Windows, place: tuple[str, str], newest_s: float | None) -> float:
+def _deadline(windows: DecisionContext, place: tuple[str, str], newest_s: float | None) -> float:
     """When a series ought to have spoken at the latest."""
     spec = windows.site.series(*place)
     started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
@@ -374,7 +396,7 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
     return min((d for d in due if d > windows.now_s), default=None)
 
 
-def _list_gone(windows: Windows, senses: Senses) -> list[float]:
+def _list_gone(windows: DecisionContext, senses: SeriesHealthMap) -> list[float]:
     """When series that may be silent for longer have missed so much that those beside them need not wait for them."""
     places = {p for places in list_children(windows.site).values() for p in places}
     return [

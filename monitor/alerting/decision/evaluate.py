@@ -13,12 +13,12 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.alerting.decision.decide import decide
-from monitor.alerting.decision.reading_cache import Looking
+from monitor.alerting.decision.reading_cache import SiteReadingCache
 from monitor.criteria.kinds.earthquake import event_span_s
 from monitor.criteria.scope import reach_s, wanted_series
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
-from monitor.domain.decision import Decision, Memory, ProofFact, View, instant
+from monitor.domain.decision import Decision, DecisionInputs, Memory, ProofFact, instant
 from monitor.domain.instants import spell
 from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.site import Site
@@ -75,7 +75,7 @@ class EvaluationResult:
 
 def evaluate_site(
     db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False, dry_run: bool = False,
-    looking: Looking | None = None,
+    looking: SiteReadingCache | None = None,
 ) -> EvaluationResult:  # fmt: skip
     """Decide once for a site and store level, health, alerts and outbox in one transaction.
 
@@ -93,7 +93,7 @@ def evaluate_site(
         OutdatedSiteError: another version of the site file was put in force meanwhile; nothing is written.
     """
     now = now.astimezone(UTC)
-    looking = Looking(site) if looking is None else looking
+    looking = SiteReadingCache(site) if looking is None else looking
     for _ in range(ATTEMPTS):
         row, memory, view, known_until = _look(db, site, now, looking, draining=draining)
         decision = decide(site, memory, view, now, looking.warm)
@@ -111,8 +111,8 @@ def evaluate_site(
 
 
 def _look(
-    db: Database, site: Site, now: datetime, looking: Looking, *, draining: bool
-) -> tuple[StateRow | None, Memory, View, datetime | None]:
+    db: Database, site: Site, now: datetime, looking: SiteReadingCache, *, draining: bool
+) -> tuple[StateRow | None, Memory, DecisionInputs, datetime | None]:
     """Memory and view of one snapshot."""
     with db.read() as c:
         row = find_state(c, site.id)
@@ -121,12 +121,12 @@ def _look(
 
 
 def load_view(
-    c: Connection, site: Site, now: datetime, *, draining: bool, looking: Looking | None = None
-) -> tuple[View, datetime | None]:
+    c: Connection, site: Site, now: datetime, *, draining: bool, looking: SiteReadingCache | None = None
+) -> tuple[DecisionInputs, datetime | None]:
     """Everything a decision at `now` may see, and the newest instant of reception among it."""
-    readings = (Looking(site) if looking is None else looking).read(c, now)
+    readings = (SiteReadingCache(site) if looking is None else looking).read(c, now)
     newest = load_newest(c, site.id, now)
-    view = View(readings, newest, draining=draining, **load_facts(c, site, now))
+    view = DecisionInputs(readings, newest, draining=draining, **load_facts(c, site, now))
     known = max((n.received_s for n in newest.values()), default=None)
     return view, None if known is None else instant(known)
 
@@ -178,9 +178,16 @@ def events_reach_s(site: Site) -> float:
 
 
 def _store(
-    db: Database, site: Site, row: StateRow | None, memory: Memory, view: View, decision: Decision, now: datetime,
-    trigger: str, known_until: datetime | None,
-) -> bool:  # fmt: skip
+    db: Database,
+    site: Site,
+    row: StateRow | None,
+    memory: Memory,
+    view: DecisionInputs,
+    decision: Decision,
+    now: datetime,
+    trigger: str,
+    known_until: datetime | None,
+) -> bool:
     """Write the outcome if the memory is still the one it started from."""
     # an evaluation that saw nothing new differs by its instant alone
     moved = row is None or digest_of({**row.state, "seen_s": None}) != digest_of(
@@ -242,7 +249,7 @@ def _hush_told(c: Connection, site: Site, changes: Sequence[AlertChange], now: d
     return [replace(x, notify=x.notify and not (x.open and is_told(x.key))) for x in changes]
 
 
-def freeze(site: Site, memory: Memory, view: View, decision: Decision, now: datetime) -> dict[str, Any]:
+def freeze(site: Site, memory: Memory, view: DecisionInputs, decision: Decision, now: datetime) -> dict[str, Any]:
     """Everything needed to decide again: configuration hash, instant, memory, view, and what came out."""
     outcome = decision.spell()
     return {
@@ -266,7 +273,7 @@ class Evaluator:
 
     def __init__(self, hold_most: int = HOLD_MOST) -> None:
         self._hold_most = hold_most
-        self._lookings: dict[str, tuple[Looking, datetime]] = {}
+        self._lookings: dict[str, tuple[SiteReadingCache, datetime]] = {}
 
     def __call__(
         self, db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False
@@ -274,7 +281,7 @@ class Evaluator:
         """Decide once for a site and store what came out; after an error nothing of the site is held."""
         held = self._lookings.pop(site.id, None)
         if held is None or held[0].site is not site or not timedelta(0) <= now - held[1] < AGAIN:
-            held = (Looking(site), now)
+            held = (SiteReadingCache(site), now)
         looking, since = held
         result = evaluate_site(db, site, now, trigger, draining=draining, looking=looking)
         if looking.count() + sum(other.count() for other, _ in self._lookings.values()) <= self._hold_most:

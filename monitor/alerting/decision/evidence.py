@@ -9,11 +9,11 @@ from monitor.alerting.decision.conditions import explain_level
 from monitor.alerting.decision.proof import find_unproven
 from monitor.alerting.decision.single_offsets import WAITS
 from monitor.alerting.decision.situation import Situation
-from monitor.alerting.decision.vote_status import Standing
+from monitor.alerting.decision.vote_status import VoteStatus
 from monitor.criteria.kinds.earthquake import list_lowering
 from monitor.domain.decision import Memory, Step, Vote, seconds
 from monitor.domain.keys import StepKey, Support, VoteKey
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 from monitor.series.offset_answers import SUFFIX
 from monitor.series.steps import EVENT, asked_level, is_earthquake, list_events_at
 
@@ -66,7 +66,7 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
 
 
 def _describe_vote(
-    key: VoteKey, vote: Vote, standing: Standing, counted: Mapping[Support, int], parts: set[str]
+    key: VoteKey, vote: Vote, standing: VoteStatus, counted: Mapping[Support, int], parts: set[str]
 ) -> dict[str, Any]:
     found = {
         "level": vote.level, "newest_s": vote.newest_s, "valid_until_s": vote.valid_until_s, "counted": key in counted,
@@ -84,7 +84,7 @@ def _describe_step(step: Step, covered: Message | None) -> dict[str, Any]:
     return found if covered is None else {**found, "pended": covered}
 
 
-def describe_events(windows: Windows, steps: dict[StepKey, Step]) -> list[dict[str, Any]]:
+def describe_events(windows: DecisionContext, steps: dict[StepKey, Step]) -> list[dict[str, Any]]:
     """Events that change this decision, with who said so: those that explain a step, and those that lower bounds."""
     found = {}
     effects: dict[int, list[Message]] = {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.alerting.decision.vote_status import Standing
+from monitor.alerting.decision.vote_status import VoteStatus
 from monitor.domain.fusion import Clause, FusionRule, find_behind, judge, spell_clause
 from monitor.domain.keys import RuleKey, Support, VoteKey
 from monitor.domain.site import Site
@@ -19,7 +19,7 @@ _SENTENCES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class RuleStatus:
     """What one rule says now.
 
     Attributes:
@@ -46,9 +46,9 @@ class Ruling:
 
 
 def apply_rule(
-    site: Site, rule: FusionRule, standings: Mapping[VoteKey, Standing], groups: Mapping[str, str],
+    site: Site, rule: FusionRule, standings: Mapping[VoteKey, VoteStatus], groups: Mapping[str, str],
     answered: Mapping[Support, float],
-) -> Ruling:  # fmt: skip
+) -> RuleStatus:  # fmt: skip
     """Judge a rule of a site on how each vote stands.
 
     Args:
@@ -78,4 +78,4 @@ def apply_rule(
         for name in leaf.witnesses
         if says(leaf, name) is True
     }
-    return Ruling(rule, holds, tuple(sorted(behind)))
+    return RuleStatus(rule, holds, tuple(sorted(behind)))

@@ -12,7 +12,7 @@ BY_PERSON: Final = "a person must lower it"
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestedLevel:
     """What the votes of this moment ask for.
 
     Attributes:
@@ -27,7 +27,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class LevelState:
     """Where the ladder stands after a decision, and what keeps it from falling."""
 
     level: int
@@ -35,19 +35,19 @@ class Rung:
     held_by: tuple[str, ...]
 
 
-def fuse(site: Site, counted: Mapping[Support, int], group_of: Callable[[Support], str]) -> Ask:
+def fuse(site: Site, counted: Mapping[Support, int], group_of: Callable[[Support], str]) -> RequestedLevel:
     """Turn votes into the level asked for: the top needs independent groups, lower levels one witness."""
     top = site.top_level
     tops = sorted(key for key, level in counted.items() if level >= top)
     if len({group_of(key) for key in tops}) >= site.fusion.top_needs:
-        return Ask(top, (), counted)
+        return RequestedLevel(top, (), counted)
     level = max((min(v, top - 1) for v in counted.values()), default=0)
-    return Ask(level, tuple(dict.fromkeys(key.station for key in tops)), counted)
+    return RequestedLevel(level, tuple(dict.fromkeys(key.station for key in tops)), counted)
 
 
-def climb(
-    site: Site, memory: Memory, ask: Ask, is_clear: Callable[[Support, int], bool], *, may_fall: bool
-) -> Rung:  # fmt: skip
+def advance_level(
+    site: Site, memory: Memory, ask: RequestedLevel, is_clear: Callable[[Support, int], bool], *, may_fall: bool
+) -> LevelState:  # fmt: skip
     """One step of the ladder.
 
     Args:
@@ -73,4 +73,4 @@ def climb(
             break
         level -= 1
         supporters = {k: min(v, level) for k, v in supporters.items() if min(v, level) > 0}
-    return Rung(level, dict(sorted(supporters.items())), held)
+    return LevelState(level, dict(sorted(supporters.items())), held)

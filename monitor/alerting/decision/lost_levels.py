@@ -15,7 +15,7 @@ from monitor.criteria.reachable import (
 )
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Site
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 
 _MORE: Final = Template("reachable.more", "{text}; and so {n} more")
 _TOLD: Final = 2
@@ -28,7 +28,7 @@ def rare_key(place: tuple[str, str]) -> str:
     return f"health:{'.'.join(place)}{RARE}"
 
 
-def find_barred(windows: Windows) -> tuple[Barriers, Mapping[tuple[str, str], Message]]:
+def find_barred(windows: DecisionContext) -> tuple[Barriers, Mapping[tuple[str, str], Message]]:
     """What keeps levels from being reached now, and the series that come too seldom for a level, with the sentence.
 
     A level that cannot be reached even if readings come as declared is told by `slopeward check`, and counted here.

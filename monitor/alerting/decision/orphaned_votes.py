@@ -15,20 +15,23 @@ from monitor.domain.decision import Memory
 from monitor.domain.keys import RuleKey, StepVote, Support, VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import list_voices
+from monitor.domain.witnesses import list_voting_witnesses
 
 GONE: Final = "~"  # stands behind the name of a criterion or rule that is heard no more; no site file may use it
 _AUTOMATIC: Final = re.compile(r"[a-z_]+-\d+")
 
 
-def find_unheard(
+def find_orphaned_supporters(
     site: Site, supporters: Mapping[Support, int], level: int, known: Mapping[Support, float], now_s: float
 ) -> dict[Support, float]:
     """Supporters of a level that the site file hears no more, with the instant since when that is so."""
     if level == 0:
         return {}
     heard = {
-        VoteKey(c.id, v.witness) for c in site.criteria if c.role in {"witness", "part"} for v in list_voices(site, c)
+        VoteKey(c.id, v.witness)
+        for c in site.criteria
+        if c.role in {"witness", "part"}
+        for v in list_voting_witnesses(site, c)
     }
     rules = {rule.id for rule in site.fusion.rules}
     found = {}

@@ -12,7 +12,7 @@ from monitor.alerting.decision.situation import Situation
 from monitor.domain.decision import Condition
 from monitor.domain.message import name_series
 from monitor.domain.site import Site
-from monitor.series.assessment import ARRIVED, Assessment, Windows
+from monitor.series.assessment import ARRIVED, Assessment, DecisionContext
 from monitor.series.coseismic_steps import VERIFY
 from monitor.series.steps import high_level
 
@@ -40,14 +40,14 @@ _BELOW: Final = Template("offset.below", "{text}, below they count with it")
 WAITS = ":offset_"  # in the alert key of the notice: `health:STATION:offset_NUMBER`
 
 
-def merge(windows: Windows, declared: Sequence[Assessment], measured: Sequence[Assessment]) -> list[Assessment]:
+def merge(windows: DecisionContext, declared: Sequence[Assessment], measured: Sequence[Assessment]) -> list[Assessment]:
     """One assessment of each witness: as declared, and for the two highest levels as measured if that asks for more."""
     also = {w.key: w for w in measured}
     found = [_merge(windows, w, also.pop(w.key)) if w.key in also else w for w in declared]
     return [*found, *also.values()]
 
 
-def _merge(windows: Windows, declared: Assessment, measured: Assessment) -> Assessment:
+def _merge(windows: DecisionContext, declared: Assessment, measured: Assessment) -> Assessment:
     if declared == measured:
         return measured
     high, vote = high_level(windows.site), windows.memory.votes.get(declared.key)
@@ -65,7 +65,7 @@ def _merge(windows: Windows, declared: Assessment, measured: Assessment) -> Asse
     )  # fmt: skip
 
 
-def _explain_without(windows: Windows, station: str) -> Message:
+def _explain_without(windows: DecisionContext, station: str) -> Message:
     if windows.kept_as == ARRIVED:
         return _AS_ARRIVED()
     mine = [o for o in windows.view.offsets if o.alone and o.station == station]

@@ -5,21 +5,21 @@ from dataclasses import dataclass, field
 
 from forecasting.message import Message
 from monitor.alerting.decision.common_silence import CommonSilence
-from monitor.alerting.decision.fusion_rules import Ruling
-from monitor.alerting.decision.ladder import Ask, Rung
-from monitor.alerting.decision.vote_status import Standing
+from monitor.alerting.decision.fusion_rules import RuleStatus
+from monitor.alerting.decision.ladder import LevelState, RequestedLevel
+from monitor.alerting.decision.vote_status import VoteStatus
 from monitor.criteria.reachable import Barriers
 from monitor.domain.decision import Condition, Memory, StationHealth, Step, Vote
 from monitor.domain.keys import StepKey, Support, VoteKey
 from monitor.domain.site import Site
-from monitor.series.assessment import Assessment, Windows
-from monitor.series.neighbours import Companions
-from monitor.series.paired_steps import Disturbed
-from monitor.series.station_health import Senses
+from monitor.series.assessment import Assessment, DecisionContext
+from monitor.series.neighbours import NeighbourCheck
+from monitor.series.paired_steps import CommonDisturbance
+from monitor.series.station_health import SeriesHealthMap
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Observability:
     """What the site could see and raise at this instant."""
 
     observability: str
@@ -73,24 +73,24 @@ class Situation:
         corrected: Questions about values that were changed after they had arrived.
     """
 
-    windows: Windows
+    windows: DecisionContext
     factor: float
     assessments: Sequence[Assessment]
     steps: dict[StepKey, Step]
-    disturbed: Disturbed
+    disturbed: CommonDisturbance
     sick: Mapping[str, Condition]
     healths: tuple[StationHealth, ...]
-    senses: Senses
+    senses: SeriesHealthMap
     common: CommonMotion
-    companions: Companions
+    companions: NeighbourCheck
     votes: Mapping[VoteKey, Vote]
-    standings: Mapping[VoteKey, Standing]
+    standings: Mapping[VoteKey, VoteStatus]
     covered: Mapping[StepKey, Message]
-    rulings: Sequence[Ruling]
+    rulings: Sequence[RuleStatus]
     counted: Mapping[Support, int]
-    ask: Ask
-    rung: Rung
-    outlook: Outlook
+    ask: RequestedLevel
+    rung: LevelState
+    outlook: Observability
     corrected: Mapping[str, Message]
 
     @property

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from forecasting.message import Message
 from monitor.domain.decision import Vote
 from monitor.domain.keys import VoteKey
-from monitor.series.maintenance import Cover
-from monitor.series.neighbours import Cap
+from monitor.series.maintenance import MaintenanceMask
+from monitor.series.neighbours import VoteCap
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class VoteStatus:
     """One vote as it stands.
 
     Attributes:
@@ -32,7 +32,7 @@ class Standing:
     lives: bool
     pended: Message | None
     capped: Message | None = None
-    cover: Cover | None = None
+    cover: MaintenanceMask | None = None
     newest_s: float = 0.0
 
     def says(self, level: int, rule_level: int, answered_s: float = float("-inf")) -> bool | None:
@@ -52,10 +52,10 @@ class Standing:
         return self.pended or self.capped or (None if self.cover is None else self.cover.reason)
 
 
-def stand(
-    votes: Mapping[VoteKey, Vote], pended: Mapping[VoteKey, Message], caps: Mapping[VoteKey, Cap],
-    covers: Mapping[str, Cover], fresh: set[VoteKey], now_s: float,
-) -> dict[VoteKey, Standing]:  # fmt: skip
+def classify_votes(
+    votes: Mapping[VoteKey, Vote], pended: Mapping[VoteKey, Message], caps: Mapping[VoteKey, VoteCap],
+    covers: Mapping[str, MaintenanceMask], fresh: set[VoteKey], now_s: float,
+) -> dict[VoteKey, VoteStatus]:  # fmt: skip
     """How every vote stands.
 
     Args:
@@ -76,7 +76,7 @@ def stand(
         # judged by what it asks for, so that a vote for the highest level is never set aside by work on the station
         if reason is None and cover is not None and 0 < vote.level <= cover.limit:
             counts, reason = 0, cover.reason
-        found[key] = Standing(
+        found[key] = VoteStatus(
             level=vote.level, counts=counts, heard=heard, clear=key in fresh, lives=lives, pended=reason,
             capped=None if cap is None else cap.reason, cover=cover, newest_s=vote.newest_s,
         )  # fmt: skip

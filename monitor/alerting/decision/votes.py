@@ -7,7 +7,7 @@ from typing import Final
 from monitor.domain.decision import Memory, Step, Vote
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 from monitor.series.corrections import CORRECTED
 from monitor.series.neighbours import ALONE
 from monitor.series.steps import MOVEMENT, OFFSET, QUIET, high_level, says_no
@@ -17,7 +17,7 @@ REFERENCE: Final = "reference:"
 
 
 def update_votes(
-    windows: Windows, assessments: Sequence[Assessment], criteria: Mapping[str, Criterion],
+    windows: DecisionContext, assessments: Sequence[Assessment], criteria: Mapping[str, Criterion],
     steps: Mapping[StepKey, Step],
 ) -> dict[VoteKey, Vote]:  # fmt: skip
     """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
@@ -48,7 +48,7 @@ def update_votes(
     return votes
 
 
-def outgrow(
+def drop_exceeded_answers(
     site: Site, memory: Memory, votes: Mapping[VoteKey, Vote], now_s: float, steps: Mapping[StepKey, Step]
 ) -> Memory:  # fmt: skip
     """The memory without answers that the motion has outgrown: their questions are asked anew, with a new clock.

@@ -12,7 +12,7 @@ from monitor.cli.people.hand_over import app as hand_over
 from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
 from monitor.cli.session import LARGEST_ID, Commands, open_database, options, print_json, say, show
 from monitor.domain.duty.local_time import TWICE, local_day, read_local
-from monitor.domain.duty.rota import DAYS, NOBODY, Shift, list_shifts, who_is_on_duty
+from monitor.domain.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
 from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
 from monitor.errors import NotFoundError, RefusedError
@@ -184,7 +184,7 @@ def _say_people(people: tuple[str, ...]) -> str:
     return ", second ".join(people[:2]) if people else f"{NOBODY} (messages go to all of the team)"
 
 
-def _spell_shift(shift: Shift, zone: str) -> str:
+def _spell_shift(shift: DutyShift, zone: str) -> str:
     day = local_day(shift.from_at, zone)
     ends = spell_local(shift.to_at, zone, today=day)
     return f"{DAYS[day.weekday()]} {spell_local(shift.from_at, zone)} to {ends}  {_say_people(shift.people)}"

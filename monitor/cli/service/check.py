@@ -8,7 +8,7 @@ import typer
 
 from monitor.checks.check import BAD, OK, WARN
 from monitor.checks.settings import Connections
-from monitor.checks.site_files import Environment, SiteFiles
+from monitor.checks.site_files import Environment, SiteFolder
 from monitor.checks.table import look
 from monitor.cli.session import Commands, options, print_json, read_service
 from monitor.config.service import ServiceConfig
@@ -38,10 +38,10 @@ def check(
 def _find(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, str]]:
     """What it concerns, ok | warn | wrong, one line; sites that are in order with what they have."""
     try:
-        files = SiteFiles.read(service)
+        files = SiteFolder.read(service)
     except ConfigError as error:
         yield str(service.paths.sites), WRONG, str(error)
-        files = SiteFiles(service, [], {})
+        files = SiteFolder(service, [], {})
     wrong = set()
     for what in (files, Environment(files), *([Connections(files)] if connect else [])):
         for one in look(what):

@@ -8,11 +8,11 @@ import typer
 
 from monitor.checks.broker import RunningBroker
 from monitor.checks.check import BAD, OK, WARN
-from monitor.checks.database import Stored
+from monitor.checks.database import CurrentDatabase
 from monitor.checks.installation import Installation
 from monitor.checks.machine import Machine
-from monitor.checks.running import Stamps
-from monitor.checks.site_files import Environment, SiteFiles
+from monitor.checks.running import ProcessStamps
+from monitor.checks.site_files import Environment, SiteFolder
 from monitor.checks.table import look
 from monitor.cli.session import Commands, read_service, show_in_order
 from monitor.config.service import ServiceConfig
@@ -57,7 +57,7 @@ def _say(*seen: object) -> Iterator[Line]:
 
 
 def _see_sites(service: ServiceConfig) -> Iterator[Line]:
-    files = SiteFiles.read(service)
+    files = SiteFolder.read(service)
     yield from _say(files, Environment(files))
 
 
@@ -77,7 +77,7 @@ def _see_database(service: ServiceConfig) -> Iterator[Line]:
         require_current(db)
         with db.read() as c:
             known, stamps = load_checks(c), load_stamps(c)
-        yield from _say(Stored(service, db, now), Stamps(stamps, now))
+        yield from _say(CurrentDatabase(service, db, now), ProcessStamps(stamps, now))
     for name, one in known.items():
         if name.partition(".")[0] not in {"clock", "disk"}:  # looked at here
             age_s = (now - one.checked_at).total_seconds()

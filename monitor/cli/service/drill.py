@@ -14,7 +14,7 @@ from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError, RefusedError
-from monitor.replay.drill import COLLAPSE, DrillTerms, hold_drill
+from monitor.replay.drill import COLLAPSE, DrillOptions, hold_drill
 from monitor.store.alerting.drills import end_drill, find_drill, load_drills
 from monitor.store.database.engine import Database
 
@@ -56,11 +56,11 @@ def drill(
         else:
             if by is None:
                 raise RefusedError("a drill needs the name of who holds it: --by NAME")
-            terms = DrillTerms(scenario, speed, session.read_duration_s("--hold", hold), quiet=not health)
+            terms = DrillOptions(scenario, speed, session.read_duration_s("--hold", hold), quiet=not health)
             _hold(db, service, site_id, by, terms)
 
 
-def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: DrillTerms) -> None:
+def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: DrillOptions) -> None:
     site = session.pick_site(service, site_id)
     if terms.scenario != COLLAPSE and not Path(terms.scenario).exists():
         raise NotFoundError(f"--scenario {terms.scenario}: no such file; or {COLLAPSE}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from monitor import health
-from monitor.checks.running import Reached, SiteSight
-from monitor.checks.verdict import BLIND, DEGRADED, EXIT_OF, SEEN, Verdict, judge, judge_unread
+from monitor.checks.running import ReachedDatabase, SiteStatus
+from monitor.checks.verdict import BLIND, DEGRADED, EXIT_OF, SEEN, ServiceVerdict, judge, judge_unread
 from monitor.cli.session import (
     Commands,
     UtcOption,
@@ -55,7 +55,7 @@ def status(utc: UtcOption = False) -> None:
     raise typer.Exit(EXIT_OF[verdict.state])
 
 
-def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> Verdict:
+def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
     """Print what the database holds, and whether it takes writes at this moment."""
     from monitor.jobs.forecasts.awaited import list_awaited  # numpy comes with it
 
@@ -110,12 +110,12 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
     return verdict
 
 
-def _try_to_write(db: Database) -> Reached:
+def _try_to_write(db: Database) -> ReachedDatabase:
     try:
         db.require_writable()
     except StoreError as error:
-        return Reached(error.message)
-    return Reached("")
+        return ReachedDatabase(error.message)
+    return ReachedDatabase("")
 
 
 def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime, zone: str) -> str:
@@ -156,9 +156,9 @@ MEANS = {
 }
 
 
-def _see(row: Any, tops: dict[str, int]) -> SiteSight:
+def _see(row: Any, tops: dict[str, int]) -> SiteStatus:
     unset = row["evaluated_at"] is None
-    return SiteSight(
+    return SiteStatus(
         row["site"], -1 if unset else row["level"], row["level_name"] or "", row["observability"] or "",
         0 if unset else row["reachable_level"], tops[row["site"]], _read(row["evaluated_at"]), _read(row["newest_at"]),
     )  # fmt: skip
@@ -179,7 +179,7 @@ def make_table(rows: Any, now: datetime, zones: Callable[[str], str]) -> "Table"
     return table
 
 
-def _print(rows: Any, verdict: Verdict, now: datetime, zones: Callable[[str], str]) -> None:
+def _print(rows: Any, verdict: ServiceVerdict, now: datetime, zones: Callable[[str], str]) -> None:
     from rich.console import Console
 
     console = Console() if sys.stdout.isatty() else Console(width=200)  # into a pipe a row stays one line

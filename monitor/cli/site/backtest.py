@@ -22,8 +22,8 @@ from monitor.domain.instants import parse, spell_duration
 from monitor.domain.site import Criterion, Site
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, RefusedError
-from monitor.replay.backtest import Progress, Terms, open_files, run_backtest
-from monitor.replay.history import MODES, Known
+from monitor.replay.backtest import BacktestOptions, Progress, open_files, run_backtest
+from monitor.replay.history import MODES, VisibilityRule
 from monitor.replay.matrix import read_labels
 from monitor.replay.scorecard import Scorecard
 from monitor.store.alerting.history import find_span
@@ -103,10 +103,12 @@ def backtest(
     service_file, other_file = sort_configs(config or [])
     bound_s = None if late_bound is None else read_duration_s("--late-bound", late_bound)
     mode = "observed" if data is not None and known == "auto" else known  # a file was all read just now
-    terms = Terms(
-        known=Known(mode, read_duration_s("--latency", latency), bound_s), lead_s=read_duration_s("--lead", lead),
-        as_then=as_then, acts=as_then,
-    )  # fmt: skip
+    terms = BacktestOptions(
+        known=VisibilityRule(mode, read_duration_s("--latency", latency), bound_s),
+        lead_s=read_duration_s("--lead", lead),
+        as_then=as_then,
+        acts=as_then,
+    )
     accepted = {"accept_units": accept_units, "accept_times": accept_times}
     with open_past(data, mapping, site_file, site_id, service_file, **accepted) as (db, site):
         keeper = None if prove is None else prove_identity(db, by, site.id)

@@ -12,7 +12,7 @@ from monitor.domain.decision import Decision, Memory, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.replay.history import MODES, History, Known
+from monitor.replay.history import MODES, History, VisibilityRule
 from monitor.store.alerting.decisions import find_state
 from monitor.store.database.engine import Database
 
@@ -37,7 +37,7 @@ def evaluate(
     with db:
         site = session.pick_site(service, site_id)
         if at is not None:
-            decision = _look_from(db, site, _instant(at), Known(known))
+            decision = _look_from(db, site, _instant(at), VisibilityRule(known))
         else:
             if not dry_run:
                 site = session.take_site(db, site, "evaluate", now)
@@ -61,7 +61,7 @@ def evaluate(
         print(f"  {word['criterion']} {word['station']}: {said}; {session.tell(word['reason'], zone)}")
 
 
-def _look_from(db: Database, site: Site, at: datetime, known: Known) -> Decision:
+def _look_from(db: Database, site: Site, at: datetime, known: VisibilityRule) -> Decision:
     with db.read() as c:
         if known.mode != "received":
             history = History(c, [site], at, at, known)

@@ -118,7 +118,7 @@ def recompute_all(db: Database, alert: Alert) -> list[str]:
 
 
 def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) -> list[str]:
-    from monitor.alerting.audit.as_of import look_as_of, summarise
+    from monitor.alerting.audit.as_of import decide_as_of, summarise
 
     try:
         known_at = None if as_of == "then" else datetime.now(UTC) if as_of == "now" else parse(as_of)
@@ -126,7 +126,7 @@ def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) 
         raise RefusedError(f"--as-of: {error}; for example 2026-03-01T06:00:00Z, `then` or `now`") from error
     with db.read() as c:
         source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
-        found = look_as_of(c, row, source, known_at)
+        found = decide_as_of(c, row, source, known_at)
     facts["as_of"] = found.to_json()
     said = f"level {found.decision.level}, then it was {found.level_then}"
     return [

@@ -403,11 +403,11 @@ def _write(path: Path, text: str) -> Path:
 def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, accepts: bool) -> None:
     """The levels of the record as the site file would have decided them."""
     from monitor.cli.site.backtest import answer, progress_bar
-    from monitor.replay.first_look import look_back
+    from monitor.replay.first_look import summarise_past
 
     def play(*, accept: bool) -> "Scorecard":
         with progress_bar() as tell:
-            return look_back(path, known, site, accept_units=accept, on_read=_say_read, on_progress=tell)
+            return summarise_past(path, known, site, accept_units=accept, on_read=_say_read, on_progress=tell)
 
     try:
         card = play(accept=accepts)

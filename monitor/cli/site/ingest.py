@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.stakes import weigh
+from monitor.alerting.acts.stakes import needs_two_people
 from monitor.cli import session
 from monitor.cli.identity import act_by_two, name_helper, prove
 from monitor.cli.site.guessing import guess_file
@@ -460,11 +460,11 @@ def _answer(place: str, by: str | None, reason: str, *, accept: bool) -> None:
             act = share_answer(connection, place, accept=accept)
 
         def do(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:
-            takes_two = weigh(c, site)[1]
+            takes_two = needs_two_people(c, site)[1]
             return answer_reference(c, place, who, reason, _now(), accept=accept, takes_two=takes_two, second=second)
 
         again = f"slopeward ingest --{'accept' if accept else 'keep'}-epoch0 {place}"
-        holds, other = act_by_two(database, act, who, None, reason, again, do, lambda c: weigh(c, site)[0])
+        holds, other = act_by_two(database, act, who, None, reason, again, do, lambda c: needs_two_people(c, site)[0])
     more = "; slopeward ingest --rejected reads what waited, and an offset answers a jump" if accept else ""
     facts = {"station": place, "holds": holds.spell(), "other": other.spell()}
     session.show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}")

@@ -10,7 +10,7 @@ from monitor.cli.service import reporting
 from monitor.cli.session import Commands, open_database, pick_site, read_service, require_any, show
 from monitor.domain.instants import spell
 from monitor.domain.names import tidy_text
-from monitor.domain.observation import Report
+from monitor.domain.observation import ObserverReport
 from monitor.errors import RefusedError
 from monitor.ingest.decoders.observer import read_given_time
 from monitor.ingest.message import is_station
@@ -49,7 +49,7 @@ def add(
     seen_at = read_given_time(time, now)
     with open_database() as db:
         who, now = prove(db, by, place.id), datetime.now(UTC)
-        item = Report(place.id, seen_at, kind, text, who.name, station, photo_url)
+        item = ObserverReport(place.id, seen_at, kind, text, who.name, station, photo_url)
         with db.write(urgent=True) as c:
             credential = name_credential(c, who.name, f"user {who.os_user} of this machine")
             added = add_report(c, item, now, actor=who, credential=credential)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.message import Duration, Figure, Message, Template
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.velocity import (
     AGAINST,
     TOO_FEW,
@@ -29,7 +29,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 from monitor.series.assessment import (
     Assessment,
-    Windows,
+    DecisionContext,
     bound_of,
     each_track,
     pick_bound,
@@ -56,7 +56,7 @@ class AccelerationTable(MeasuredTable):
     dwell: DwellTable = DwellTable(hits=2, of=3)
 
 
-def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
+def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext) -> Assessment:
     """Crossed when the parabola over the window bends more than the bound, whichever single epoch is left out.
 
     Both the acceleration and the velocity must be real by `min_sigma` standard errors: a slope that stands still and
@@ -124,7 +124,7 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
     return describe_way(reason, said, criterion)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="acceleration", quantity="displacement", per="/day²", epochs=LEAST_EPOCHS, motion=True,
         noise_steps=True, followed=True, scaled=True, loosening="bounds", drawn=("movement",),

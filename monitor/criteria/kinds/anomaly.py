@@ -3,12 +3,12 @@
 from typing import Final
 
 from forecasting.message import Figure, Message, Template, Term, Value
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.tables import AroundTable
-from monitor.domain.decision import AnomalyFact, View
+from monitor.domain.decision import AnomalyFact, DecisionInputs
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 
 _NONE: Final = Template("criterion.anomaly.none", "no anomaly")()
 _SCORES: Final = Template("criterion.anomaly.scores", "{quantity} scores {score} over {threshold} ({detector})")
@@ -28,7 +28,7 @@ class AnomalyTable(AroundTable):
     level: str
 
 
-def assess_anomalies(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_anomalies(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """A score beyond its detector's threshold, as long as it is valid.
 
     As witness or part it hears the detectors alone that a test of this site speaks for, with the weights that were
@@ -67,7 +67,7 @@ def assess_anomalies(criterion: Criterion, windows: Windows) -> tuple[Assessment
     return tuple(found)
 
 
-def _list_tested(criterion: Criterion, view: View) -> set[tuple[str, str]] | None:
+def _list_tested(criterion: Criterion, view: DecisionInputs) -> set[tuple[str, str]] | None:
     """Detectors that may vote, with their weights; None where nothing asks for a test: then all are heard."""
     if not view.proofs or criterion.role == "advice":
         return None
@@ -86,7 +86,7 @@ def _explain(worst: AnomalyFact) -> Message:
     return _FAULT_OF(**said) if fault else _SCORES_AS(**said)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="anomaly", role="advice", source="suggestion", facts="anomalies", plan="anomaly", loosening="bounds",
     ),

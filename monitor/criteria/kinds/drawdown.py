@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Final
 
 from forecasting.message import Duration, Figure, Template
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.velocity import LEAST_EPOCHS, judge_rates
 from monitor.criteria.tables import MeasuredTable, OverBound, Sureness
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
-from monitor.series.assessment import Assessment, Windows, measure_nothing, open_track, pick_bound
+from monitor.series.assessment import Assessment, DecisionContext, measure_nothing, open_track, pick_bound
 
 _FALLS: Final = Template(
     "criterion.drawdown", "water falls {rate} ± {error} in {window}, bound {bound}, level {height}"
@@ -22,7 +22,7 @@ class DrawdownTable(MeasuredTable):
     min_sigma: Sureness = 3.0
 
 
-def assess_drawdown(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_drawdown(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """The error-aware rate of a water level, in m per day and downwards, against `over`; rising water never crosses.
 
     The gauge may stand off the slope: its station need not be `on_slope`.
@@ -30,7 +30,7 @@ def assess_drawdown(criterion: Criterion, windows: Windows) -> tuple[Assessment,
     return tuple(_judge(criterion, windows, s) for s in criterion.stations)
 
 
-def _judge(criterion: Criterion, windows: Windows, station: str) -> Assessment:
+def _judge(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
     found = open_track(windows, criterion, station)
     if isinstance(found, Assessment):
         return found
@@ -50,7 +50,7 @@ def _judge(criterion: Criterion, windows: Windows, station: str) -> Assessment:
     return replace(word, reason=reason, facts=facts)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="drawdown", quantity="reservoir_level", per="/day", epochs=LEAST_EPOCHS, followed=True, trigger=True,
         scaled=True, loosening="bounds", drawn=("rain",),

@@ -12,11 +12,11 @@ from pydantic import Field, model_validator
 
 from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
 from forecasting.message import Figure, Message, Template, Timestamp, Value
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.scene import AND_MORE
 from monitor.criteria.places import Places
 from monitor.criteria.tables import CriterionTable, Share, add_params, refuse_falling
-from monitor.domain.decision import Condition, EventFact, Memory, View, instant
+from monitor.domain.decision import Condition, DecisionInputs, EventFact, Memory, instant
 from monitor.domain.instants import spell
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
@@ -24,7 +24,7 @@ from monitor.domain.site import Criterion, Site, Threshold, once_per_site
 from monitor.domain.terms import Duration, Section
 from monitor.domain.witnesses import EARTHQUAKE
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 from monitor.series.coseismic_steps import VERIFY
 
 INSPECT: Final = "inspect:"
@@ -122,7 +122,7 @@ class Shaking:
     facts: dict[str, Any]
 
 
-def assess_shaking(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_shaking(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """Peak ground acceleration at the site, and the Newmark displacement it may have caused, against bounds.
 
     One answer for all earthquakes within `valid_for` that nobody answered as harmless.
@@ -147,7 +147,7 @@ def assess_shaking(criterion: Criterion, windows: Windows) -> tuple[Assessment, 
     )  # fmt: skip
 
 
-def group_shaking(criterion: Criterion, view: View, now_s: float) -> list[list[Shaking]]:
+def group_shaking(criterion: Criterion, view: DecisionInputs, now_s: float) -> list[list[Shaking]]:
     """Earthquakes that matter, oldest first, with their aftershocks: one question is enough for all of a group.
 
     An aftershock is no stronger (by level) than what came before in its group, and not later than AFTERSHOCKS_S after
@@ -228,7 +228,7 @@ def _explain_unknown(event: EventFact) -> Message:
     return template(what=event.text[: max(0, LONGEST - len(template(what="", **said)))], **said)
 
 
-def list_inspections(site: Site, memory: Memory, view: View, now_s: float) -> dict[str, Condition]:
+def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: float) -> dict[str, Condition]:
     """Questions that earthquakes opened and nobody answered.
 
     Their alert keys are `health:inspect:<criterion>@<instant>:verify`. A question stays when its
@@ -260,7 +260,7 @@ def inspection_key(criterion: Criterion, event: EventFact) -> str:
     return f"{INSPECT}{criterion.id}@{spell(instant(event.from_s))}"
 
 
-def lowered_factor(site: Site, view: View, now_s: float) -> float:
+def lowered_factor(site: Site, view: DecisionInputs, now_s: float) -> float:
     """Factor (0 < f <= 1) on every bound in the days after an earthquake beyond a criterion's lowest bound; 1 = none.
 
     The strictest of all that are running counts. An earthquake whose shaking nobody gave lowers nothing.
@@ -268,7 +268,7 @@ def lowered_factor(site: Site, view: View, now_s: float) -> float:
     return min((lower_to for _, lower_to in list_lowering(site, view, now_s)), default=1.0)
 
 
-def list_lowering(site: Site, view: View, now_s: float) -> list[tuple[EventFact, float]]:
+def list_lowering(site: Site, view: DecisionInputs, now_s: float) -> list[tuple[EventFact, float]]:
     """The earthquakes that lower bounds now, each with its factor; whoever said so, for they make stricter only."""
     found = []
     for criterion in _criteria(site):
@@ -292,14 +292,14 @@ def _criteria(site: Site) -> tuple[Criterion, ...]:
     return tuple(c for c in site.criteria if c.kind == ENTRY.kind)
 
 
-def _earthquakes(view: View, now_s: float) -> Iterator[EventFact]:
+def _earthquakes(view: DecisionInputs, now_s: float) -> Iterator[EventFact]:
     return (
         e for e in view.events
         if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s and not e.withdrawn
     )  # fmt: skip
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="earthquake", role="advice", source="suggestion", witness=EARTHQUAKE, loosening="reaching",
     ),

@@ -11,7 +11,7 @@ from pydantic import Field
 from forecasting.kinematics.chance import DISTRIBUTION, QUANTILES, Chance, chance_over
 from forecasting.kinematics.velocity import DAY_S
 from forecasting.message import Duration, Figure, Message, Template, join
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import MeasuredTable
 from monitor.domain.decision import ForecastFact
@@ -20,7 +20,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows, each_station, recovery_of
+from monitor.series.assessment import Assessment, DecisionContext, each_station, recovery_of
 from monitor.series.tracks import direction
 
 MEDIAN: Final = 0.5
@@ -51,7 +51,7 @@ class ForecastBound(Section):
     probability: float = Field(default=MEDIAN, ge=0.05, le=0.95)
 
 
-class ForecastTable(MeasuredTable):
+class VelocityForecastTable(MeasuredTable):
     """kind = "forecast"."""
 
     def refuse_bound(self, bound: Threshold, places: Places, key: str) -> None:
@@ -62,7 +62,7 @@ class ForecastTable(MeasuredTable):
 
 
 @dataclass(frozen=True, slots=True)
-class Fan:
+class VelocityQuantiles:
     """Quantiles of the mean velocity downslope until one target, mm/day by name, rising."""
 
     data_until_s: float
@@ -75,7 +75,7 @@ class Fan:
         return chance_over([share for share, _ in known], [value for _, value in known], bound)
 
 
-def judge_forecast(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
+def judge_forecast(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """A level is asked for where its bound has more than its chance to be crossed, by the forecast of its own horizon.
 
     A horizon that has no forecast, or one whose target has passed, raises nothing and takes nothing back.
@@ -115,7 +115,7 @@ def judge_forecast(criterion: Criterion, windows: Windows, station: Station) -> 
     )  # fmt: skip
 
 
-def find_fans(criterion: Criterion, station: Station, rows: Sequence[ForecastFact]) -> Iterator[Fan]:
+def find_fans(criterion: Criterion, station: Station, rows: Sequence[ForecastFact]) -> Iterator[VelocityQuantiles]:
     """Forecasts of a station for one horizon as velocities, downslope where that is known.
 
     Components are joined along the station's direction as its tracks are, with the spread that they have when all err
@@ -155,13 +155,13 @@ def _is_asked(criterion: Criterion, fact: ForecastFact) -> bool:
     return fact.quantity == wanted or (wanted == "displacement" and fact.quantity.startswith("displacement"))
 
 
-def _project(parts: Sequence[tuple[float, ForecastFact]]) -> Fan:
+def _project(parts: Sequence[tuple[float, ForecastFact]]) -> VelocityQuantiles:
     """Weighted sum of forecasts as a velocity: medians add, and so do the half widths on the side that each goes."""
     first = parts[0][1]
     days = (first.target_s - first.data_until_s) / DAY_S
     names = [name for name, _ in QUANTILES]
     mirrored = dict(zip(names, reversed(names), strict=True))
-    return Fan(
+    return VelocityQuantiles(
         first.data_until_s,
         "+".join(sorted({f.model for _, f in parts})),
         {
@@ -200,12 +200,12 @@ def _explain(said: Mapping[str, Any]) -> Message:
     ])  # fmt: skip
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="forecast", role="advice", source="suggestion", quantity="displacement", unit="mm/day", facts="forecasts",
         plan="forecast", loosening="bounds",
     ),
-    ForecastTable, ForecastBound, each_station(judge_forecast),
+    VelocityForecastTable, ForecastBound, each_station(judge_forecast),
     example="""
 stations = ["S1"]
 yellow = {over = 5.0, window = "1d", probability = 0.3}

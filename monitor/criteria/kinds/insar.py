@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.message import Figure, Template, Timestamp, join
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import AroundTable, DepthBound, Share, Sureness, add_params
 from monitor.domain.decision import PointFact
@@ -16,8 +16,8 @@ from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
-from monitor.domain.witnesses import INSAR, list_voices
-from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of
+from monitor.domain.witnesses import INSAR, list_voting_witnesses
+from monitor.series.assessment import Assessment, DecisionContext, bound_of, recovery_of
 
 _TOO_FEW: Final = Template("criterion.insar.too_few", "too few acquisitions in the window")()
 _MOVES: Final = Template(
@@ -43,7 +43,7 @@ class InsarTable(AroundTable):
         return add_params(criterion, near_m=self.near_m, window_s=self.window)
 
 
-def assess_zones(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """Rate of a zone along the line of sight, either way, against a bound per level.
 
     One answer for each zone; all zones are one witness. Crossed when the rate is over the bound whichever
@@ -56,7 +56,7 @@ def assess_zones(criterion: Criterion, windows: Windows) -> tuple[Assessment, ..
         if fact.window_s == window_s and fact.newest_s <= windows.now_s:
             facts.setdefault(fact.station, []).append(fact)
     found = []
-    for voice in list_voices(windows.site, criterion):
+    for voice in list_voting_witnesses(windows.site, criterion):
         of_point = facts.get(voice.witness.partition(":")[2], ())
         assessments = [_judge(criterion, windows, voice.witness, f) for f in of_point]
         if assessments:
@@ -66,7 +66,7 @@ def assess_zones(criterion: Criterion, windows: Windows) -> tuple[Assessment, ..
     return tuple(found)
 
 
-def _judge(criterion: Criterion, windows: Windows, witness: str, fact: PointFact) -> Assessment:
+def _judge(criterion: Criterion, windows: DecisionContext, witness: str, fact: PointFact) -> Assessment:
     sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
     rate = sign * fact.rate_mm_per_day
     least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
@@ -104,7 +104,7 @@ def _join(assessments: Sequence[Assessment]) -> Assessment:
     return replace(first, hold_level=max(w.hold_level for w in assessments))
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="insar_rate", role="advice", source="suggestion", scaled=True, zone=INSAR, facts="points",
         loosening="bounds",

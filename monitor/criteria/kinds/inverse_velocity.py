@@ -6,17 +6,17 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from forecasting.message import Duration, Figure, Message, Template, Timestamp, join
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import Share, StationsTable
-from monitor.domain.decision import FailureFact, Newest
+from monitor.domain.decision import FailureFact, NewestEpoch
 from monitor.domain.kinds import Kind
 from monitor.domain.observation import HARMLESS
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.domain.witnesses import find_groups
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows, each_station, stations_of
+from monitor.series.assessment import Assessment, DecisionContext, each_station, stations_of
 
 METHOD: Final = "inverse_velocity"
 _NO_WINDOW: Final = Template("criterion.failure.none", "no failure window")()
@@ -63,7 +63,7 @@ class InverseVelocityTable(StationsTable):
                 )
 
 
-def judge_nearness(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
+def judge_nearness(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """A trusted window whose middle (or beginning) lies within the time of a level asks for that level.
 
     A window is "if the present acceleration continues", never a date. As a witness it needs a second, independent
@@ -95,7 +95,7 @@ def judge_nearness(criterion: Criterion, windows: Windows, station: Station) -> 
     )  # fmt: skip
 
 
-def _say_without(criterion: Criterion, windows: Windows, station: str, spec: SeriesSpec | None) -> Assessment:
+def _say_without(criterion: Criterion, windows: DecisionContext, station: str, spec: SeriesSpec | None) -> Assessment:
     """No window stands: none was ever seen, or the data took it back. Silence and broken data say nothing."""
     newest = _newest(windows, station, criterion.quantity)
     sound = newest is not None and all(f in HARMLESS for f in newest.flags)
@@ -106,7 +106,7 @@ def _say_without(criterion: Criterion, windows: Windows, station: str, spec: Ser
     )  # fmt: skip
 
 
-def _has_second(criterion: Criterion, windows: Windows, station: Station) -> bool:
+def _has_second(criterion: Criterion, windows: DecisionContext, station: Station) -> bool:
     """True when an independent station has a trusted window within the widest time of the criterion as well."""
     widest_s = max((t.window_s or 0.0 for t in criterion.thresholds), default=0.0)
     groups = find_groups(windows.site)
@@ -121,7 +121,7 @@ def _has_second(criterion: Criterion, windows: Windows, station: Station) -> boo
     return False
 
 
-def _find(windows: Windows, criterion: Criterion, station: str) -> FailureFact | None:
+def _find(windows: DecisionContext, criterion: Criterion, station: str) -> FailureFact | None:
     """The window of a station by inverse velocity; the forecast's one stands beside it and never replaces it."""
     wanted = criterion.quantity
     rows = [
@@ -135,7 +135,7 @@ def _edge_s(criterion: Criterion, fact: FailureFact) -> float:
     return fact.from_s if dict(criterion.texts).get("edge") == "from" else fact.mid_s
 
 
-def _newest(windows: Windows, station: str, quantity: str) -> Newest | None:
+def _newest(windows: DecisionContext, station: str, quantity: str) -> NewestEpoch | None:
     found = [
         n for name, n in windows.list_newest(station)
         if (name == quantity or name.startswith(f"{quantity}_")) and n.observed_s <= windows.now_s
@@ -163,7 +163,7 @@ def _explain(fact: FailureFact, now_s: float, *, alone: bool) -> Message:
     return join([*parts, _ALONE]) if alone else join(parts) if len(parts) > 1 else parts[0]
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="inverse_velocity", role="advice", source="suggestion", quantity="displacement", facts="failures",
         plan="forecast", loosening="bounds",

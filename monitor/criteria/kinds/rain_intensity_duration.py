@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.hydrology.rain_events import event_span_s
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places, find_series, refuse_index
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rain_table import join_rain
@@ -100,7 +100,7 @@ def _quiet(criterion: Criterion, gauge: Gauge, span_s: float, event_s: float | N
     return make_fact(criterion.thresholds[0], span_s, total, 0.0 if event_s is None else coverage, 0.0, **event)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="rain_intensity_duration", trigger=True, scaled=True, scaled_params=("a", "c"), loosening="bounds",
         safe_params=(*RAIN_SAFE, ("a", "lower"), ("c", "lower")), drawn=("rain", "curve"),

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.message import Template
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rain_table import RainTable
@@ -60,7 +60,7 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     return [make_fact(threshold, window_s, total, min(coverage, held), threshold.over or 0.0, **further)]
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="rain_learned", quantity="rain", trigger=True, scaled=True, loosening="bounds",
         safe_params=RAIN_SAFE, drawn=("rain",),

@@ -15,7 +15,7 @@ from forecasting.hydrology.return_period import (
     require_record,
     years_of_depth,
 )
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rain_table import RainTable
@@ -114,7 +114,7 @@ def _years(params: Mapping[str, float], window_s: float, total_mm: float) -> flo
     return years_of_depth(known, total_mm)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="rain_return_period", quantity="rain", trigger=True, loosening="bounds", safe_params=RAIN_SAFE,
         drawn=("rain",),

@@ -4,15 +4,15 @@ from typing import Final
 
 from pydantic import Field
 
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.velocity import LEAST_EPOCHS, judge_rates
-from monitor.criteria.tables import Bound, MeasuredTable, Sureness
+from monitor.criteria.tables import LevelBound, MeasuredTable, Sureness
 from monitor.domain.kinds import Kind
 from monitor.domain.terms import Duration
 from monitor.series.assessment import each_track
 
 
-class RateBound(Bound):
+class RateBound(LevelBound):
     """The bound of one level on a rate (per day) in a window."""
 
     window: Duration
@@ -26,7 +26,7 @@ class RateTable(MeasuredTable):
 
 
 # the same error-aware fit as velocity; `under` with a negative bound watches a drawdown
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="rate", per="/day", epochs=LEAST_EPOCHS, motion=True, rate=True, followed=True, scaled=True,
         loosening="bounds", drawn=("ray",),

@@ -5,14 +5,14 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.message import Figure, Template, Term
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import CriterionTable, add_params
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import OBSERVERS
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 
 LONGEST: Final = 200  # letters of a reason; what a person wrote is cut
 _NONE: Final = Template("criterion.report.none", "no report")()
@@ -33,7 +33,7 @@ class ReportTable(CriterionTable):
         return add_params(criterion, needs=self.needs)
 
 
-def assess_reports(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_reports(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """One answer for all reports of the kinds that count."""
     after = windows.answered_s(VoteKey(criterion.id, OBSERVERS))
     rows = [
@@ -58,7 +58,7 @@ def assess_reports(criterion: Criterion, windows: Windows) -> tuple[Assessment, 
     )  # fmt: skip
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="report", source="observers", witness=OBSERVERS, facts="reports", loosening="bounds",
         safe_params=(("needs", "lower"),),

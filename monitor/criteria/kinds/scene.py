@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.message import Figure, Message, Template, Term, Value
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import AroundTable, add_params
 from monitor.domain.decision import FootprintFact, instant
@@ -14,7 +14,7 @@ from monitor.domain.instants import spell_delay
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import SCENE
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 
 CHANGED: Final = frozenset({"new", "grown"})
 _NO_CHANGE: Final = Template("criterion.scene.no_change", "no change")()
@@ -57,7 +57,7 @@ class SceneTable(AroundTable):
         return add_params(criterion, near_m=self.near_m)
 
 
-def assess_scenes(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_scenes(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """A footprint near a station; only change between two dates, and that without a caution, can be a witness.
 
     One answer for all footprints: images are one witness. As witness or part it hears those weights alone that a
@@ -90,14 +90,14 @@ def assess_scenes(criterion: Criterion, windows: Windows) -> tuple[Assessment, .
     )  # fmt: skip
 
 
-def _list_tested(criterion: Criterion, windows: Windows) -> set[str] | None:
+def _list_tested(criterion: Criterion, windows: DecisionContext) -> set[str] | None:
     """Weights that may vote; None where nothing asks for a test."""
     if not (proofs := windows.view.proofs):
         return None
     return {f.weights for f in proofs if f.criterion == criterion.id and f.holds(windows.now_s)}
 
 
-def _list_near(criterion: Criterion, fact: FootprintFact, windows: Windows) -> list[tuple[str, float]]:
+def _list_near(criterion: Criterion, fact: FootprintFact, windows: DecisionContext) -> list[tuple[str, float]]:
     """The criterion's stations that a footprint speaks for, nearest first."""
     near_m = dict(criterion.params).get("near_m", windows.site.scenes.near_m)
     known = fact.near
@@ -145,7 +145,7 @@ def _describe_day(since_s: float, taken_s: float) -> Message:
     return _DAY(**day) if since.year == taken.year else _DAY_OF(year=since.year, **day)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="scene", role="advice", source="suggestion", witness=SCENE, facts="footprints", plan="scenes",
         loosening="bounds", safe_params=(("near_m", "higher"),),

@@ -17,7 +17,7 @@ from forecasting.hydrology.slope_stability import (
     pressure_below_table,
 )
 from forecasting.message import Duration, Figure, Message, MessageList, Template, Value
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.level import read_values, value_epochs
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
@@ -29,7 +29,7 @@ from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration as Span
 from monitor.domain.terms import Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import REPEATS, Assessment, Windows, levels_of, recovery_of
+from monitor.series.assessment import REPEATS, Assessment, DecisionContext, levels_of, recovery_of
 
 STEPS_AHEAD: Final = 8
 _MEASURED: Final = Template(
@@ -132,13 +132,13 @@ def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Cri
     return add_params(replace(criterion, texts=(*criterion.texts, ("method", table.method))), **params)
 
 
-def assess_safety(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_safety(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """Infinite slope, level by `under`; the best estimate is judged, or its 5 % limit where `judge` is low."""
     judge = _from_rain if dict(criterion.texts).get("method") == "infiltration" else _from_water
     return tuple(judge(criterion, windows, s) for s in criterion.stations)
 
 
-def _from_water(criterion: Criterion, windows: Windows, station: str) -> Assessment:
+def _from_water(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
     """Each level needs `dwell.hits` (never fewer than two) of the last epochs."""
     spec = windows.site.series(station, criterion.quantity)
     if spec is None:
@@ -162,7 +162,7 @@ def _from_water(criterion: Criterion, windows: Windows, station: str) -> Assessm
     )  # fmt: skip
 
 
-def _from_rain(criterion: Criterion, windows: Windows, station: str) -> Assessment:
+def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
     """Rain that is missing would have lowered the factor: thin coverage may raise a level, never lower it."""
     spec = windows.site.series(station, criterion.quantity)
     gauge = None if spec is None else read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
@@ -288,7 +288,7 @@ def _explain(template: Template, criterion: Criterion, safety: Safety, **further
     )  # fmt: skip
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="factor_of_safety", followed=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",),
     ),

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from forecasting.kinematics.tangential import tangential_angle_deg
 from forecasting.message import Figure, Template
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.velocity import LEAST_EPOCHS, describe_dwell, judge_rates
 from monitor.criteria.places import Places
 from monitor.criteria.tables import DwellTable, MeasuredTable, Sureness, Target
@@ -17,7 +17,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Duration, Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows, each_station, open_track, pick_bound
+from monitor.series.assessment import Assessment, DecisionContext, each_station, open_track, pick_bound
 
 _NO_CREEP: Final = Template(
     "criterion.tangential.no_creep", "its velocity of uniform creep is not reviewed yet: no angle is known"
@@ -55,7 +55,7 @@ class TangentialTable(MeasuredTable):
         return chosen, quantity
 
 
-def judge_angle(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
+def judge_angle(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """An angle of atan(v / v_eq) over the bound is a velocity over v_eq tan(bound), and is judged as one.
 
     So the angle inherits all that guards a velocity: no single epoch raises or lowers it, it must be real by
@@ -100,7 +100,7 @@ def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, v_eq
     return replace(word, reason=reason, facts={**word.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="tangential_angle", quantity="displacement", per="/day", unit="degrees", epochs=LEAST_EPOCHS, motion=True,
         noise_steps=True, followed=True, loosening="bounds", drawn=("movement",),

@@ -12,7 +12,7 @@ from pydantic import Field
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.tables import MeasuredTable, SpeedBound, Sureness
 from monitor.criteria.ways import describe_way, list_free_ways, list_ways
 from monitor.domain.keys import VoteKey
@@ -20,8 +20,8 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 from monitor.series.assessment import (
     Assessment,
+    DecisionContext,
     Measured,
-    Windows,
     bound_of,
     each_track,
     is_hidden,
@@ -91,7 +91,7 @@ class VelocityTable(MeasuredTable):
     fast_track: float | None = Field(default=None, gt=1.0)
 
 
-def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
+def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext) -> Assessment:
     """Compare the rates that end at the last epochs with every bound.
 
     Crossed when the fit is over the bound, real by `min_sigma`, and over it whichever single epoch is left out. So no
@@ -145,7 +145,7 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
 
 
 def assess_track(
-    criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows, facts: list[dict[str, Any]],
+    criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext, facts: list[dict[str, Any]],
     explain: Callable[[Criterion, SeriesSpec, Sequence[dict[str, Any]], int], Message], *, heard: bool,
     undecided: Mapping[int, Message],
 ) -> Assessment:  # fmt: skip
@@ -457,7 +457,7 @@ def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:
     return tuple(rate for rate, _ in fits), sqrt(fsum(error * error for _, error in fits))
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="velocity", quantity="displacement", per="/day", epochs=LEAST_EPOCHS, motion=True, velocity=True, rate=True,
         followed=True, scaled=True, loosening="bounds", drawn=("ray", "movement"),

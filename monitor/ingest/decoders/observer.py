@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.observation import Report, SiteEvent
+from monitor.domain.observation import ObserverReport, SiteEvent
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.strict_json import (
@@ -32,7 +32,7 @@ def decode_report(received: ReceivedMessage) -> DecodedMessage:
         raise PayloadError("bad_station", "station: expected a station id")
     if photo is not None and not _is_address(read_text(photo, "photo_url", 2000)):
         raise PayloadError("bad_url", "photo_url: expected an http or https address")
-    report = Report(
+    report = ObserverReport(
         site, received.read_time(body.get("time"), body.get("time_unit")), read_line(body.get("kind"), "kind", 64),
         read_line(body.get("text"), "text"), read_person(body.get("by"), "by"),
         None if station is None else received.site.now_called(station), photo,

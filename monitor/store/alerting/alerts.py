@@ -15,7 +15,7 @@ from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertChange, Alert
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.headline import find_headline
-from monitor.domain.message import Raised, name_level, take_out_reason, write_message
+from monitor.domain.message import LevelOnset, name_level, take_out_reason, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
@@ -301,7 +301,7 @@ def _queue(
         c.execute(insert(t.notification), list(rows.values()))
 
 
-def find_raised(c: Connection, alert_id: int, site: Site | None) -> Raised:
+def find_raised(c: Connection, alert_id: int, site: Site | None) -> LevelOnset:
     """What an alert was raised to its level on, from frozen evidence; its reason where that measured nothing."""
     a, d = t.alert.c, t.decision.c
     row = c.execute(
@@ -309,8 +309,8 @@ def find_raised(c: Connection, alert_id: int, site: Site | None) -> Raised:
     ).one()
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):  # altered, perhaps
         if (found := find_headline(gather(json.loads(row.evidence)), site, row.level)) is not None:
-            return Raised(row.at, found.sentence, found.short)
-    return Raised(row.at or row.raised_at, take_out_reason(read_columns(row, "reason")))
+            return LevelOnset(row.at, found.sentence, found.short)
+    return LevelOnset(row.at or row.raised_at, take_out_reason(read_columns(row, "reason")))
 
 
 def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:

@@ -18,12 +18,12 @@ from monitor.domain.decision import (
     FootprintFact,
     ForecastFact,
     Memory,
-    Newest,
+    NewestEpoch,
     ReportFact,
     instant,
     seconds,
 )
-from monitor.domain.headline import Rate
+from monitor.domain.headline import StationRate
 from monitor.domain.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.names import unify_names
@@ -175,10 +175,10 @@ def save_rates(c: Connection, site: str, decision: Decision) -> None:
     save_rows(c, t.rate_now, [{"site": site, **record_to_dict(r)} for k, r in rates.items() if known.get(k) != r])
 
 
-def load_rates(c: Connection, site: str) -> list[Rate]:
+def load_rates(c: Connection, site: str) -> list[StationRate]:
     """What every vote on a rate measured last."""
     r = t.rate_now.c
-    return load_records(c, Rate, select(t.rate_now).where(r.site == site).order_by(r.criterion, r.station))
+    return load_records(c, StationRate, select(t.rate_now).where(r.site == site).order_by(r.criterion, r.station))
 
 
 def add_evaluation(
@@ -221,7 +221,7 @@ def find_evidence(c: Connection, alert_id: int) -> str | None:
 
 
 # ---- what a view is made of, besides the readings --------------------------------------------------------------
-def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newest]:
+def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, NewestEpoch]:
     """Newest epoch of each series by `station.quantity`, as received now (or until an earlier instant, by a seek)."""
     k = t.series_latest.c
     rows = c.execute(
@@ -248,7 +248,7 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
                 continue
             observed_at, received_at, flags = then
         flag_list = tuple(f for f in flags.split(",") if f)
-        found[f"{r.station}.{r.quantity}"] = Newest.of(observed_at, received_at, flag_list)
+        found[f"{r.station}.{r.quantity}"] = NewestEpoch.of(observed_at, received_at, flag_list)
     return found
 
 

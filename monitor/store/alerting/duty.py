@@ -117,7 +117,7 @@ def _read_rota(row: Row[Any]) -> rota.Rota:
 
 
 @lru_cache(maxsize=256)
-def _read_kept(plan: str) -> tuple[int, tuple[rota.Turn, ...]]:
+def _read_kept(plan: str) -> tuple[int, tuple[rota.DutyTurn, ...]]:
     return rota.read_plan(plan, None)
 
 
@@ -319,17 +319,17 @@ def find_shift_start(c: Connection, team: Team, now: datetime) -> datetime | Non
     return shifts[-1].from_at if shifts else None
 
 
-def join_days(rows: Iterable[Mapping[str, Any]], now: datetime) -> list[rota.Shift]:
+def join_days(rows: Iterable[Mapping[str, Any]], now: datetime) -> list[rota.DutyShift]:
     """Shifts out of rows by day, up to the one that runs: the same people over midnight are one shift."""
-    shifts: list[rota.Shift] = []
+    shifts: list[rota.DutyShift] = []
     for row in rows:
         if row["from_at"] > now:
             break
         people = tuple(name for name in (row["person"], row["second_person"]) if name)
         if shifts and shifts[-1].people[:1] == people[:1] and shifts[-1].to_at == row["from_at"]:
-            shifts[-1] = rota.Shift(shifts[-1].from_at, row["to_at"], people)
+            shifts[-1] = rota.DutyShift(shifts[-1].from_at, row["to_at"], people)
         else:
-            shifts.append(rota.Shift(row["from_at"], row["to_at"], people))
+            shifts.append(rota.DutyShift(row["from_at"], row["to_at"], people))
     return shifts
 
 

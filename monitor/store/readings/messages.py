@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func,
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.instants import spell
-from monitor.domain.observation import Report, Whole
+from monitor.domain.observation import ObserverReport, PayloadSize
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.database.rows import fill_row, load_records, read_record, record_to_dict, save_rows
@@ -168,7 +168,7 @@ class RejectedMessage:
     times: int = 1
     retained: bool = False  # the broker had kept it: when it was sent nobody knows
     is_cut: bool = False  # only the beginning of it is kept
-    whole: Whole | None = None  # of a payload that did not come here as a whole
+    whole: PayloadSize | None = None  # of a payload that did not come here as a whole
 
     @property
     def payload_bytes(self) -> int:
@@ -296,7 +296,9 @@ def mark_replayed(connection: Connection, rejected_id: int, result: str, now: da
     )
 
 
-def add_report(connection: Connection, item: Report, received_at: datetime, *, actor: Actor, credential: str) -> bool:
+def add_report(
+    connection: Connection, item: ObserverReport, received_at: datetime, *, actor: Actor, credential: str
+) -> bool:
     """Store an observer's report, and note it in the audit log; False when the very same is there already.
 
     Args:
@@ -315,7 +317,7 @@ def add_report(connection: Connection, item: Report, received_at: datetime, *, a
     return True
 
 
-def find_report(connection: Connection, item: Report) -> int | None:
+def find_report(connection: Connection, item: ObserverReport) -> int | None:
     """The number of a report that was stored; None where it was not."""
     digest = _digest({**record_to_dict(item), "at": spell(item.at)})
     found: int | None = connection.execute(select(report.c.id).where(report.c.digest == digest)).scalar()

@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import step_of_alert
-from monitor.alerting.acts.stakes import weigh
-from monitor.alerting.acts.word_acts import Spoken, find_spoken
+from monitor.alerting.acts.stakes import needs_two_people
+from monitor.alerting.acts.word_acts import OperatorAnswer, find_operator_answer
 from monitor.checks.verdict import judge_parts
 from monitor.domain.alert import Ledger
 from monitor.domain.alert_states import list_hours
@@ -284,7 +284,7 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
     values = {
         **found, "notifications": veil.cover_messages(found["notifications"]),
         "deliveries": gather_deliveries(veil.cover_messages(found["deliveries"])),
-        "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
+        "question": question, "takes_two": question is not None and needs_two_people(c, question.site)[1],
         "evidence": evidence, "tables": read_evidence(told), "sentence": find_sentence(told),
         "headline": headline.read_headline(c, told, found["alert"]),
         "findings": _find_findings(c, told, found["alert"]),
@@ -309,11 +309,11 @@ def _find_findings(c: Connection, evidence: dict[str, Any], alert: dict[str, Any
     return {}
 
 
-def _find_spoken(c: Connection, alert: dict[str, Any]) -> Spoken | None:
+def _find_spoken(c: Connection, alert: dict[str, Any]) -> OperatorAnswer | None:
     """What people said to the question of an alert, and may take back."""
     key = step_of_alert(alert["key"])
     state = None if key is None else find_state(c, alert["site"])
-    return None if key is None or state is None else find_spoken(Memory.read(state.state), key)
+    return None if key is None or state is None else find_operator_answer(Memory.read(state.state), key)
 
 
 def collect_health(

@@ -11,12 +11,12 @@ from sqlalchemy import Connection
 
 from forecasting.message import NameList, Template
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
-from monitor.alerting.acts.stakes import weigh
+from monitor.alerting.acts.stakes import needs_two_people
 from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
 from monitor.alerting.audit.recompute import Recomputed, Recomputing, gather_decisions
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
-from monitor.domain.observation import Report
+from monitor.domain.observation import ObserverReport
 from monitor.domain.site import Site
 from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError
 from monitor.ingest.references import answer_reference, share_answer
@@ -154,7 +154,7 @@ def report_seen(
         raise RefusedError(_ODD_REPORT(kind=kind, names=NameList(REPORT_KINDS)))
     with act.db.write() as c:
         find_card(c, site)
-        item = Report(site, act.now, kind, text, act.actor.name, station or None)
+        item = ObserverReport(site, act.now, kind, text, act.actor.name, station or None)
         add_report(c, item, act.now, actor=act.actor, credential=f"account {act.actor.name}")
         number = find_report(c, item)
     if "application/json" in act.request.headers.get("accept", ""):  # the script that sends a photo of it next
@@ -177,10 +177,10 @@ def say_reference(
         shared = share_answer(c, place, accept=accept)
 
     def do(c: Connection, second: Actor | None) -> None:
-        takes_two = weigh(c, site)[1]
+        takes_two = needs_two_people(c, site)[1]
         answer_reference(c, place, act.actor, reason, act.now, accept=accept, takes_two=takes_two, second=second)
 
-    told = act.by_two(shared, reason, do, lambda c: weigh(c, site)[0], _ANSWERED(), _SIGNED_REFERENCE())
+    told = act.by_two(shared, reason, do, lambda c: needs_two_people(c, site)[0], _ANSWERED(), _SIGNED_REFERENCE())
     return act.back(f"/alerts/{alert}", told)
 
 

@@ -37,7 +37,7 @@ from monitor.ingest.sources.plan import place_said
 from monitor.jobs.worker import run_in_worker
 from monitor.language.file_names import rename_file
 from monitor.notify.declarations import find_declaration
-from monitor.replay.first_look import AllForecasts, AskedPast, PastLevels
+from monitor.replay.first_look import AllForecasts, PastLevels, PastLevelsRequest
 from monitor.store.alerting.sites import find_version, load_proposals, load_site_source
 from monitor.web.context import Context, take_turn
 from monitor.web.parts.collect import NO_SITE
@@ -83,8 +83,8 @@ UNDERSTOOD: Final = "understood.json"
 PAST_LEVELS: Final = "levels.json"
 PAST_FORECASTS: Final = "forecasts.json"
 UNDERSTAND: Final = WorkerTask("monitor.ingest.guess.preview:understand", PreviewRequest, PreviewResult)
-LEVEL_JOB: Final = WorkerTask("monitor.replay.first_look:find_levels", AskedPast, PastLevels)
-FORECAST_JOB: Final = WorkerTask("monitor.replay.first_look:find_forecasts", AskedPast, AllForecasts)
+LEVEL_JOB: Final = WorkerTask("monitor.replay.first_look:find_levels", PastLevelsRequest, PastLevels)
+FORECAST_JOB: Final = WorkerTask("monitor.replay.first_look:find_forecasts", PastLevelsRequest, AllForecasts)
 
 
 class UploadProcessor:
@@ -320,13 +320,13 @@ class UploadProcessor:
         quantities = () if found is None else tuple(dict.fromkeys(s.quantity for s in found.sensors))
         with self.context.db.read() as c:
             source = load_site_source(c, site.version)
-        asked = AskedPast(str(table), form, said, quantities, source)
+        asked = PastLevelsRequest(str(table), form, said, quantities, source)
         notes = list(upload.notes)
 
         def tell(detail: dict[str, Any]) -> None:
             self.progress[upload.id] = float(detail.get("share", 0.0))
 
-        def run(stage: str, job: WorkerTask[AskedPast, Answered], name: str, failed: Template) -> None:
+        def run(stage: str, job: WorkerTask[PastLevelsRequest, Answered], name: str, failed: Template) -> None:
             self.progress[upload.id] = 0.0
             self.shelf.save(replace(upload, stage=stage))
             try:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from monitor.alerting.acts.operator_acts import set_level
-from monitor.alerting.audit.as_of import look_as_of
+from monitor.alerting.audit.as_of import decide_as_of
 from monitor.alerting.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import FORMAT
@@ -23,7 +23,7 @@ from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
-from monitor.domain.observation import Report
+from monitor.domain.observation import ObserverReport
 from monitor.errors import RefusedError
 from monitor.service.alarms import ServiceAlarms, make_alarm
 from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alerts, set_outcome
@@ -71,7 +71,7 @@ def hazard(bench):
 
 def as_of(bench, row, known_at):
     with bench.database.read() as c:
-        return look_as_of(c, row, load_site_source(c, row.config_sha256), known_at)
+        return decide_as_of(c, row, load_site_source(c, row.config_sha256), known_at)
 
 
 def flag(bench, station, at, name):
@@ -519,7 +519,7 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
     assert as_of(bench, row, None).decision.level == 1
     bench.now += 5 * HOUR
     with database.write() as c:
-        item = Report("bench", row.at - HOUR, "crack", "wide open", "Ada")
+        item = ObserverReport("bench", row.at - HOUR, "crack", "wide open", "Ada")
         add_report(c, item, bench.now, actor=Actor("Ada"), credential="account ada")
     assert as_of(bench, row, None).departures == ()
     found = as_of(bench, row, bench.now)

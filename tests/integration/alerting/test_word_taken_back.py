@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from monitor.alerting.acts.operator_acts import load_memory, verify
-from monitor.alerting.acts.word_acts import find_spoken, list_words, take_word_back
+from monitor.alerting.acts.word_acts import find_operator_answer, list_words, take_word_back
 from monitor.alerting.audit.recompute import recompute
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Signature
@@ -194,5 +194,5 @@ def test_the_answer_to_a_motion_taken_back_is_asked_again(asked):
     assert {"health:alone:G1:verify", "health:alone:G1:set_aside"} & set(look.decision.memory.conditions) == {
         "health:alone:G1:verify"
     }
-    assert find_spoken(look.decision.memory, "alone:G1") is None
+    assert find_operator_answer(look.decision.memory, "alone:G1") is None
     assert asked.live(2, {"G1": 40.0}).level == 2, "it counts when the clock is over"

@@ -14,7 +14,7 @@ from detection.anomaly.records import ReadingScore, Scores, ScoringRequest
 from detection.anomaly.windows import Series
 from forecasting.data.workbook import read_sheet
 from monitor.domain.quantities import QUANTITIES
-from monitor.series.step_detector import ERRATIC, RETURNED, Walk
+from monitor.series.step_detector import ERRATIC, RETURNED, StepDetector
 from tests.data.readers.gnss import read_positions
 from tests.data.readers.markers import name_slips, read_markers
 
@@ -163,7 +163,7 @@ def test_markers_that_were_set_anew_are_steps_and_what_was_typed_wrongly_comes_b
     steps, returned = {}, set()
     for name, rows in read_markers(measured("dynaslope-markers/surficialdata.csv")).items():
         mm = {row.at.timestamp(): 10.0 * row.value for row in rows}
-        walk = Walk(100.0, unit="mm")
+        walk = StepDetector(100.0, unit="mm")
         walk.extend(list(mm), list(mm), [(value,) for value in mm.values()], [(1.0,)] * len(mm))
         steps |= {(name, day_of(jump.at_s)): round(jump.size[0]) for _, jump in walk.jumps if jump.size[0] < -1000.0}
         returned |= {(name, day_of(at_s)) for at_s in walk.aside if walk.aside[at_s] in {RETURNED, ERRATIC}}

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from monitor.checks.site_files import SiteFiles
+from monitor.checks.site_files import SiteFolder
 from monitor.checks.table import look
 from monitor.config.service import ServiceConfig, find_weaknesses, parse_site
 from monitor.ingest.guess.guess import SensorGuess, guess
@@ -19,7 +19,7 @@ from monitor.ingest.guess.preview import understand as understand_in_worker
 from monitor.ingest.guess.record import BASE, MotionRecord
 from monitor.ingest.guess.site_file import add_stations, write_site
 from monitor.ingest.guess.values import list_values
-from monitor.replay.first_look import look_back
+from monitor.replay.first_look import summarise_past
 from monitor.worker.records import read_record, record_to_plain
 
 BEGIN = datetime(2025, 3, 1)
@@ -71,7 +71,7 @@ def begin_site(path, name="s"):
 
 
 def replay(path, site, found):
-    (run,) = look_back(path, (found.form, found.said), site, accept_units=True).runs
+    (run,) = summarise_past(path, (found.form, found.said), site, accept_units=True).runs
     return run.level_names[max(span.level for span in run.levels)]
 
 
@@ -201,7 +201,7 @@ def test_fast_stations_keep_the_levels_that_slow_ones_beside_them_have_not():
 
 
 def list_slow(site):
-    files = SiteFiles(ServiceConfig(), [site], {})
+    files = SiteFolder(ServiceConfig(), [site], {})
     return [one.text for one in look(files) if one.check.id == "sites.slow" and one.is_wrong]
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.decision import View
+from monitor.domain.decision import DecisionInputs
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.point_rows import open_points
@@ -144,7 +144,7 @@ def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path)
     assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"]
     with bench.read() as c:
         view = load_view(c, SITE, arrived, draining=False)[0]
-    assert View.read(view.spell()) == view
+    assert DecisionInputs.read(view.spell()) == view
 
 
 def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):

@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import select
 
 from forecasting.message import TEXT_OF
-from monitor.checks.live import Polling
+from monitor.checks.live import SourceStatus
 from monitor.checks.table import look
 from monitor.cli.main import run_verb
 from monitor.config.secrets import find_secret
@@ -395,12 +395,12 @@ def test_a_source_that_fails_is_asked_less_and_less_and_told_once(tmp_path, monk
 
     conditions = AlarmConditions(Alarms())
     for now in (NOW + timedelta(hours=2), NOW + timedelta(hours=4), NOW + timedelta(hours=5)):
-        conditions.follow(look(Polling(table, {"north"}, [state], now)), now.timestamp())
+        conditions.follow(look(SourceStatus(table, {"north"}, [state], now)), now.timestamp())
     well = follow(state, PollSummary("a"), "a", "north", "http", NOW, 3600.0)
-    conditions.follow(look(Polling(table, {"north"}, [well], NOW + timedelta(hours=6))), NOW.timestamp() + 6e4)
+    conditions.follow(look(SourceStatus(table, {"north"}, [well], NOW + timedelta(hours=6))), NOW.timestamp() + 6e4)
     assert [(key, level) for key, _, level in told] == [("source:a", 0), ("source:a", 1), ("source:a", 0)]
     assert "no answer" in told[1][1]
-    (lost,) = look(Polling(table, set(), [], NOW))
+    (lost,) = look(SourceStatus(table, set(), [], NOW))
     assert lost.is_wrong
 
 

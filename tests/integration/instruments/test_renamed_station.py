@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import and_, func, select
 
 from monitor.alerting.acts.change_control import approve, compare, find_in_force, propose, take_in
-from monitor.alerting.audit.as_of import look_as_of
+from monitor.alerting.audit.as_of import decide_as_of
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory
 from monitor.domain.instants import spell
-from monitor.domain.observation import Observation, Report
+from monitor.domain.observation import Observation, ObserverReport
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.reading import read_file
 from monitor.ingest.message import BrokerMessage
@@ -88,7 +88,7 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
             c, find_series_id(c, "bench", "G1", "crack_opening"), at=slope.now, known_from=slope.now, size=0.5,
             unit="mm", kind="rezero", author=ADA, reason="re-zeroed", now=slope.now,
         )  # fmt: skip
-        report = Report("bench", slope.now, "crack", "a new crack", "Ada", "G1")
+        report = ObserverReport("bench", slope.now, "crack", "a new crack", "Ada", "G1")
         add_report(c, report, slope.now, actor=ADA, credential="Ada")
         stamp(c, "epoch0:bench/G1", {"frame": "IGS20", "epoch0": spell(slope.now)}, slope.now)
         level, memory = find_state(c, "bench").level, Memory.read(find_state(c, "bench").state)
@@ -119,7 +119,7 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
         assert list(verify(c)) == []
         last = max(n for n, e in c.execute(select(t.decision.c.id, t.decision.c.evidence)).all() if "G1" in e)
         row = load_decision(c, last)
-        found = look_as_of(c, row, load_site_source(c, row.config_sha256), None)
+        found = decide_as_of(c, row, load_site_source(c, row.config_sha256), None)
         assert not [d for d in found.departures if d.kind in {"gone", "altered", "late"}], found.departures
 
 

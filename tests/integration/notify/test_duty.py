@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import update
 
-from monitor.checks.live import Rotas, Telling
+from monitor.checks.live import EscalationStatus, RotaStatus
 from monitor.checks.table import look
 from monitor.config.site import find_weaknesses, parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger, health_alarm
@@ -240,7 +240,7 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
     roster = Roster((Rota(CREW.zone, turns[0], date(2026, 3, 2), turns[1], T0 - DAY),))
 
     def wrong(at):
-        found = look(Rotas([CREW], {("bench", "geologists"): roster}, at))
+        found = look(RotaStatus([CREW], {("bench", "geologists"): roster}, at))
         return [(k.check.alarm, k.reason) for k in found if k.is_wrong]
 
     assert wrong(T0 - 4 * DAY) == []
@@ -260,7 +260,7 @@ def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, ca
     assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     with watched.read() as c:
         rosters = load_rosters(c, [CREW], T0)
-    reasons = [k.reason for k in look(Rotas([CREW], rosters, T0)) if k.is_wrong]
+    reasons = [k.reason for k in look(RotaStatus([CREW], rosters, T0)) if k.is_wrong]
     assert "the plan of team geologists of bench cannot be read: put a new one in force" in reasons
     assert sum("cannot be read" in r.getMessage() for r in caplog.records) == 1, "it is read every few seconds"
 
@@ -284,7 +284,7 @@ def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, mon
 
     monkeypatch.setattr("monitor.notify.dispatcher.list_chain", fail_at_apron)
     assert watch.escalate_once(T0 + HOUR) == 1
-    alarms = look(Telling(["bench", "apron"], watch.failing))
+    alarms = look(EscalationStatus(["bench", "apron"], watch.failing))
     assert [k.key for k in alarms if k.is_wrong] == ["escalation:apron"]
     monkeypatch.undo()
     assert watch.escalate_once(T0 + HOUR) == 1

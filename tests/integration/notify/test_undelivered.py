@@ -6,7 +6,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy import select
 
-from monitor.checks.live import Telling
+from monitor.checks.live import EscalationStatus
 from monitor.checks.table import look
 from monitor.domain.alert import UNCONFIRMED
 from monitor.domain.site import Recipient
@@ -62,7 +62,9 @@ def followed(database, dispatcher, sites):
 
     def follow(at_s):
         named = {k for s in sites.values() for r in s.recipients for k in r.channels}
-        seen = Telling(sites, (), {*named, *dispatcher.list_channels()}, (), dispatcher.find_undelivered(named))
+        seen = EscalationStatus(
+            sites, (), {*named, *dispatcher.list_channels()}, (), dispatcher.find_undelivered(named)
+        )
         conditions.follow(look(seen), at_s)
         alarms.write_pending()
 

@@ -16,8 +16,8 @@ from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
-from monitor.replay.backtest import Terms, run_backtest
-from monitor.replay.history import Known
+from monitor.replay.backtest import BacktestOptions, run_backtest
+from monitor.replay.history import VisibilityRule
 from monitor.replay.page import say_gain, write_page
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -57,7 +57,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
             )])  # fmt: skip
         (votes,) = [replace(x, role="witness") for x in SITE.criteria if x.id == "f"]
         voting = replace(SITE, criteria=(SITE.criteria[0], votes))
-    terms = Terms(Known("received"))
+    terms = BacktestOptions(VisibilityRule("received"))
     card = run_backtest(database, SITE, START, START + timedelta(days=53), labels=[EVENT], terms=terms)
     (gain,) = card.runs[0].gains
     assert gain.heard_share > 0.5

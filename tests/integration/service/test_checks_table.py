@@ -8,9 +8,9 @@ import pytest
 
 from monitor.checks import table
 from monitor.checks.check import BAD, Check, found
-from monitor.checks.decisions import Pulse
-from monitor.checks.machine import Footing
-from monitor.checks.site_files import SiteFiles
+from monitor.checks.decisions import CoreProgress
+from monitor.checks.machine import DatabaseFacts
+from monitor.checks.site_files import SiteFolder
 from monitor.cli.main import run_verb
 from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
@@ -53,7 +53,7 @@ def test_what_the_service_stands_on_is_said_by_alarm_doctor_status_page_and_view
     database, service, monkeypatch, capsys
 ):
     monkeypatch.setattr("monitor.service.self_checks.AlarmConditions.grew", lambda *_: False)
-    add(monkeypatch, Footing, alarm=2, degrades=True)
+    add(monkeypatch, DatabaseFacts, alarm=2, degrades=True)
     core = Core(service, lambda: NOW)
     core.ingest = SimpleNamespace(status=lambda: {"messages": 0, "queued": 0, "dropped_qos0": 0})
     core.dispatcher = SimpleNamespace(status=dict, wake=lambda: None)
@@ -85,7 +85,7 @@ class Clock(datetime):
 @ON_SQLITE
 def test_what_is_wrong_with_site_files_is_said_by_check_and_doctor(service, monkeypatch, capsys):
     assert doctor(capsys, "check")[0] == 0
-    add(monkeypatch, SiteFiles)
+    add(monkeypatch, SiteFolder)
     status, said = doctor(capsys, "check")
     assert (status, [one["state"] for one in said if one["text"] == SAID]) == (1, ["wrong"])
     status, said = doctor(capsys)
@@ -101,7 +101,7 @@ def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the
     monkeypatch.setattr("monitor.service.emergency_notice.open_notifier", lambda *_: channel)
     core = Core(service, lambda: NOW)
     assert core.commits.trouble() == ""
-    add(monkeypatch, Pulse)
+    add(monkeypatch, CoreProgress)
     trouble = core.commits.trouble()
     core.db.close()
     assert trouble == SAID

@@ -9,8 +9,8 @@ from monitor.broker import audit
 from monitor.broker.access import open_access
 from monitor.broker.probe import BrokerFacts
 from monitor.checks import broker_audit
-from monitor.checks.broker import Dropping
-from monitor.checks.machine import Footing, Machine
+from monitor.checks.broker import DroppedMessages
+from monitor.checks.machine import DatabaseFacts, Machine
 from monitor.checks.table import look, read_rows
 from monitor.config.service import parse_service
 from monitor.domain.observation import Observation
@@ -140,9 +140,9 @@ def test_a_check_that_nobody_makes_any_more_is_removed_and_those_of_others_stay(
 
 
 def test_a_look_without_figures_does_not_hide_what_the_broker_drops_meanwhile():
-    (silent,) = (one.row for one in look(Dropping(None, 5.0)))
+    (silent,) = (one.row for one in look(DroppedMessages(None, 5.0)))
     assert (silent.state, silent.value) == (WARN, 5.0)
-    (after,) = (one.row for one in look(Dropping(9.0, silent.value)))
+    (after,) = (one.row for one in look(DroppedMessages(9.0, silent.value)))
     assert (after.state, after.found) == (BAD, "the broker dropped 4 messages since the last look")
 
 
@@ -174,7 +174,7 @@ def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
     wanted = parse_service('[backup]\nevery = "24h"\n', "t")
 
     def find(hours, config=wanted, commits_s=()):
-        footing = Footing(database, config, commits_s, (), NOW + timedelta(hours=hours))
+        footing = DatabaseFacts(database, config, commits_s, (), NOW + timedelta(hours=hours))
         return {one.row.name: one.row for what in (footing, Machine(config)) for one in look(what)}
 
     def copies(hours, config=wanted):

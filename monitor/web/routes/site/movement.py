@@ -17,7 +17,7 @@ from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.criteria.cost import ROWS_WARN, count_rows
 from monitor.criteria.kinds.rain_intensity_duration import measure_curve
 from monitor.criteria.rain_gauge import Gauge, read_gauge
-from monitor.domain.decision import View, instant, seconds
+from monitor.domain.decision import DecisionInputs, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
@@ -243,7 +243,7 @@ def _describe(
         readings = pages.load_range(c, series.id, span[0] - longest, span[1], now)
     except NotFoundError:  # a gauge that never reported hides no other one
         readings = []
-    view = View({f"{station}.{criterion.quantity}": tuple(readings)})
+    view = DecisionInputs({f"{station}.{criterion.quantity}": tuple(readings)})
     gauge = read_gauge(view, spec, station, criterion.quantity, seconds(span[1]))
     recent = None if gauge is None else replace(
         gauge, times_s=gauge.times_s[-MOST_READINGS:], amounts_mm=gauge.amounts_mm[-MOST_READINGS:]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Template
 from monitor.criteria.rain_gauge import make_gauge, read_gauge
-from monitor.domain.decision import View
+from monitor.domain.decision import DecisionInputs
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE
@@ -245,7 +245,7 @@ def _count_rain(
         rows = (load_sound(c, [s.id], begin, edges[-1], now) if read is None else read).get(s.id, [])
         gauge = make_gauge([(parse(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
     else:
-        view = View({f"{s.station}.{s.quantity}": tuple(load_readings(c, s.id, begin, edges[-1], now))})
+        view = DecisionInputs({f"{s.station}.{s.quantity}": tuple(load_readings(c, s.id, begin, edges[-1], now))})
         gauge = read_gauge(view, spec, s.station, s.quantity, edges[-1].timestamp())
     found: dict[int, float] = {}
     ends = [edge.timestamp() for edge in edges]

@@ -8,12 +8,12 @@ from monitor.config.service import find_weaknesses, parse_site
 from monitor.domain.fusion import Clause, find_behind, judge, list_leaves, may_become, spell_clause
 from monitor.domain.witnesses import (
     INSAR,
+    compute_reachable_level,
     find_groups,
     find_voting_series,
     is_met,
     list_top_witnesses,
     name_zone,
-    reach,
 )
 from monitor.errors import ConfigError
 
@@ -154,10 +154,10 @@ def test_the_top_that_only_a_rule_asks_for_can_be_reached_as_long_as_its_parts_c
     assert list_top_witnesses(place) == [("G1",), ("G2",), ("R1",)]
     groups, voting = find_groups(place), find_voting_series(place)
     assert voting == {("G1", "displacement"), ("G2", "displacement"), ("R1", "rain")}
-    assert reach(place, voting, groups).level == 3
+    assert compute_reachable_level(place, voting, groups).level == 3
     for lost in voting:
-        assert reach(place, voting - {lost}, groups).level == 2, f"without {lost}"
-    assert reach(place, set(), groups).level == 0
+        assert compute_reachable_level(place, voting - {lost}, groups).level == 2, f"without {lost}"
+    assert compute_reachable_level(place, set(), groups).level == 0
     assert find_weaknesses(site(VELOCITY)) != []
 
 
@@ -165,8 +165,8 @@ def test_areas_are_asked_apart():
     text = RULE.replace('{criterion = "v", level = "orange", k = 2}', '{criterion = "v", level = "orange", areas = 2}')
     place = site(VELOCITY, RAIN, text)
     groups, voting = find_groups(place), find_voting_series(place)
-    assert reach(place, voting, groups).level == 3
-    assert reach(place, voting - {("G2", "displacement")}, groups).level == 2
+    assert compute_reachable_level(place, voting, groups).level == 3
+    assert compute_reachable_level(place, voting - {("G2", "displacement")}, groups).level == 2
 
 
 def test_so_many_witnesses_in_each_of_so_many_areas():
@@ -192,4 +192,4 @@ def test_a_gauge_beside_the_slope_may_be_part_of_a_rule():
     gauge = station("R1", "rain", "mm").replace('id = "R1"\n', 'id = "R1"\non_slope = false\n')
     place = site(stations=[station("G1"), station("G2"), gauge])
     assert list(list_leaves(place.fusion.rules[0].when))[1].witnesses == ("R1",)
-    assert reach(place, find_voting_series(place), find_groups(place)).level == 3
+    assert compute_reachable_level(place, find_voting_series(place), find_groups(place)).level == 3

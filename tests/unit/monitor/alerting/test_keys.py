@@ -9,7 +9,7 @@ import pytest
 
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
-from monitor.domain.decision import Memory, View
+from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.keys import RuleKey, StepKey, StepVote, VoteKey, read_support
 from monitor.domain.observation import Reading
 
@@ -48,7 +48,7 @@ series = "P1.pore_pressure"
 yellow = {{over = 15.0}}
 """, "bench.toml")  # fmt: skip
     times = [START + timedelta(hours=h) for h in range(12)]
-    view = View({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
+    view = DecisionInputs({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
     memory = decide(site, Memory(), view, times[-1]).memory
     assert memory.level == 1
     memory = Memory.read(json.loads(json.dumps(memory.spell())))

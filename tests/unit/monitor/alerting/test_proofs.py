@@ -9,7 +9,7 @@ from monitor.alerting.decision.proof import as_advice, describe_unproven, find_u
 from monitor.config.service import parse_site
 from monitor.criteria.kinds import forecast
 from monitor.criteria.proofs import LASTS_S, WARN_S, digest_settings, judge_forecasts, judge_outlines, needs_proof
-from monitor.domain.decision import AnomalyFact, Memory, Newest, ProofFact, View, instant
+from monitor.domain.decision import AnomalyFact, DecisionInputs, Memory, NewestEpoch, ProofFact, instant
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import ForecastPlan
 from monitor.language.rendering import translate
@@ -57,8 +57,8 @@ BROKEN = {
 def see(fact, at_s=NOW):
     """A score beyond its threshold, and the test of what made it."""
     score = AnomalyFact("G1", "displacement", at_s - 3600.0, "rules", 2.0, 1.0, "step", model_hash="w1")
-    newest = {"G1.displacement": Newest(at_s - 3600.0, at_s - 3600.0)}
-    return View({}, newest, anomalies=(score,), proofs=() if fact is None else (fact,))
+    newest = {"G1.displacement": NewestEpoch(at_s - 3600.0, at_s - 3600.0)}
+    return DecisionInputs({}, newest, anomalies=(score,), proofs=() if fact is None else (fact,))
 
 
 def look(fact, memory=None, at_s=NOW):
@@ -115,7 +115,7 @@ def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_vot
 
 def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
     for fact in (GOOD, *BROKEN.values()):
-        view = View.read(see(fact).spell())
+        view = DecisionInputs.read(see(fact).spell())
         assert view == see(fact)
         assert decide(SITE, Memory(), view, instant(NOW)).spell() == look(fact).spell()
 

@@ -10,7 +10,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from monitor.broker.access import Access, PayloadLimits
-from monitor.domain.observation import Whole
+from monitor.domain.observation import PayloadSize
 from tests.data.payloads.packets import publish
 
 LARGE = 70_000
@@ -123,7 +123,7 @@ def test_of_what_nobody_reads_the_beginning_is_kept_with_its_size_and_digest(siz
     )
     assert client._packet_read() == client._packet_read() == MQTTErrorCode.MQTT_ERR_SUCCESS
     client._sock = None
-    whole = Whole(size, hashlib.sha256(TOPIC.encode() + b"\0" + payload).hexdigest())
+    whole = PayloadSize(size, hashlib.sha256(TOPIC.encode() + b"\0" + payload).hexdigest())
     first = (payload[:1_000], whole) if size > 200_000 else (payload, None)
     assert heard == [first, (b"1", None)]
 

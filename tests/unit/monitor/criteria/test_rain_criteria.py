@@ -14,11 +14,11 @@ from monitor.criteria import rain_gauge
 from monitor.criteria.kinds.earthquake import inspection_key, list_inspections, lowered_factor
 from monitor.criteria.scope import wanted_series
 from monitor.criteria.table import CRITERIA
-from monitor.domain.decision import EventFact, Memory, Newest, View, instant, seconds
+from monitor.domain.decision import DecisionInputs, EventFact, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 from tests.data.figures import bare_figures
 from tests.data.site_text import head, series, station
 
@@ -60,13 +60,13 @@ def rows(values, step_s=H, start_s=T0):
 
 def view(memory_events=(), **series):
     readings = {k.replace("__", "."): v for k, v in series.items()}
-    newest = {k: Newest(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items() if v}
-    return View(readings, newest, events=tuple(memory_events))
+    newest = {k: NewestEpoch(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items() if v}
+    return DecisionInputs(readings, newest, events=tuple(memory_events))
 
 
 def ask(place, seen, at_s, memory=None):
     criterion = next(c for c in place.criteria if c.id == "c")
-    (word,) = CRITERIA[criterion.kind.id].rule(criterion, Windows(place, seen, memory or Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(place, seen, memory or Memory(), at_s))
     return word
 
 

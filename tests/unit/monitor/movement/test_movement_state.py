@@ -10,7 +10,7 @@ from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan
 from monitor.movement.movement_state import (
     WARM_LOOKS,
     WARM_S,
-    Moving,
+    MovementSeries,
     Path,
     _lengths,
     is_due,
@@ -28,7 +28,7 @@ STAGES = tuple(StagePlan(s, H, D) for s in ("creep", "intermediate", "step", "un
 PLAN = MovementPlan((*STAGES, StagePlan("progressive", 5 * MINUTE, H)))
 LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
 SITE = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (STATION,), (), movement=PLAN)
-MOVING = Moving(STATION, SPEC, 1, ("displacement",), (1,))
+MOVING = MovementSeries(STATION, SPEC, 1, ("displacement",), (1,))
 
 
 def path(n, rate=0.0, every_s=MINUTE, *, stuck=False, seed=1):

@@ -6,7 +6,7 @@ import pytest
 
 from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
-from monitor.replay.matrix import Label, Span
+from monitor.replay.matrix import EventLabel, Span
 from monitor.replay.page import say_gain
 from monitor.replay.scorecard import AS_DECLARED, FACTORS, Strength, find_gains
 
@@ -44,7 +44,7 @@ yellow = {over = 2.0, window = "1d", probability = 0.3}
 """,
     "slope.toml",
 )
-EVENT = Label(START + timedelta(days=50), START + timedelta(days=52), 1, 1)
+EVENT = EventLabel(START + timedelta(days=50), START + timedelta(days=52), 1, 1)
 
 
 def word(day: float, low: float, *, level: int = 0, error: float = 0.1) -> dict[str, object]:

@@ -8,11 +8,11 @@ import pytest
 from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
 from monitor.errors import ConfigError, RefusedError
-from monitor.replay.history import Known
+from monitor.replay.history import VisibilityRule
 from monitor.replay.matrix import (
     BEFORE,
     NONE,
-    Label,
+    EventLabel,
     Span,
     build_matrix,
     find_false_days,
@@ -52,8 +52,8 @@ def span(from_day: float, to_day: float, level: int) -> Span:
     return Span(S + from_day * DAY, S + to_day * DAY, level)
 
 
-def label(from_day: float, to_day: float, number: int, level: int) -> Label:
-    return Label(START + timedelta(days=from_day), START + timedelta(days=to_day), number, level)
+def label(from_day: float, to_day: float, number: int, level: int) -> EventLabel:
+    return EventLabel(START + timedelta(days=from_day), START + timedelta(days=to_day), number, level)
 
 
 # 100 days: green, yellow from 40, orange 45-60, green; a false yellow 80-82; one event 50-55 of class 2 (needs orange)
@@ -159,4 +159,4 @@ def test_labels_are_read_or_refused_with_their_line(tmp_path: Path) -> None:
 
 def test_an_unknown_rule_of_knowledge_is_refused() -> None:
     with pytest.raises(RefusedError, match="expected one of: auto, received, observed"):
-        Known("then")
+        VisibilityRule("then")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from forecasting.message import Term, Timestamp
-from monitor.checks.decisions import Pulse
+from monitor.checks.decisions import CoreProgress
 from monitor.checks.table import look
 from monitor.domain.alert import Notification
 from monitor.errors import DeliveryError
@@ -228,7 +228,7 @@ def test_each_is_told_in_the_own_language(world: World) -> None:
         lambda: mails, lambda: [last], {}, lambda: NOW,
         lambda *told: None, NoticeStateFile(world.path.with_name("other.json")), ids.__getitem__,
     )  # fmt: skip
-    pulse = Pulse(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
+    pulse = CoreProgress(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
     trouble = next(one.text for one in look(pulse) if one.is_wrong)
     world.pass_time(NOTIFY_AFTER_S + 2, trouble)
     world.pass_time(OVER_AFTER_S + 2, "")

@@ -11,7 +11,7 @@ import pytest
 
 from monitor import health
 from monitor.checks.decisions import SILENT_WRITE_S
-from monitor.checks.running import SiteSight
+from monitor.checks.running import SiteStatus
 from monitor.checks.verdict import BLIND, DEGRADED, SEEN, judge, judge_parts
 from monitor.config.service import parse_service
 from monitor.errors import AwayError, ConfigError, KilledError, StoreBusyError
@@ -486,7 +486,7 @@ def sight(**changes):
     facts = {"id": "s", "level": 0, "level_name": "green", "observability": "full", "reachable_level": 3,
              "top_level": 3,
              "evaluated_at": NOW, "newest_at": NOW}  # fmt: skip
-    return SiteSight(**{**facts, **changes})
+    return SiteStatus(**{**facts, **changes})
 
 
 STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
