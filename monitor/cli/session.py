@@ -25,7 +25,7 @@ from monitor.domain.instants import parse, parse_duration_s, spell, spell_about,
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import write_csv
-from monitor.language.local_time import spell_instant, use_zone
+from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
@@ -239,7 +239,7 @@ def tell(text: str | None, zone: str) -> str:
 
 def tell_instant(at: datetime | str | None, zone: str) -> str:
     """An instant of a table or of a view in a zone, or a dash."""
-    return "-" if at is None else spell_instant(parse(at) if isinstance(at, str) else at, zone)
+    return "-" if at is None else format_instant(parse(at) if isinstance(at, str) else at, zone)
 
 
 def print_json(value: Any) -> None:

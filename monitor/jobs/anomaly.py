@@ -123,7 +123,7 @@ def _score_all(
     for together in _divide(groups):
         # a checkpoint and the labels behind a factor were counted on motion, and speak of nothing else
         behind = [(active, factors) if one.name == MOTION else (dict.fromkeys(active), {}) for one in together]
-        wanted = [_ask(site, one, *means, now) for one, means in zip(together, behind, strict=True)]
+        wanted = [_make_request(site, one, *means, now) for one, means in zip(together, behind, strict=True)]
         try:
             rows, holes = dict[str, list[AnomalyRow]](), list[GapCandidate]()
             found_of = score_new(db, site, wanted, words, entered, now)
@@ -151,10 +151,10 @@ def _score_all(
     for some in in_chunks(filled, HOLES_AT_ONCE):
         db.do(fill_gaps, some, now)
     named = [*(d for d in active if d in RUNNING), *CERTAIN]
-    said = {d: _describe(added[d], over[d]) for d in named}
+    described = {d: _describe(added[d], over[d]) for d in named}
     if left_out:
-        said[LEFT_OUT] = f"{left_out} earlier readings; they were searched for what lasts: stuck, another unit"
-    return None if is_empty else said
+        described[LEFT_OUT] = f"{left_out} earlier readings; they were searched for what lasts: stuck, another unit"
+    return None if is_empty else described
 
 
 def _divide(groups: Sequence[Group]) -> Iterator[list[Group]]:
@@ -169,7 +169,7 @@ def _divide(groups: Sequence[Group]) -> Iterator[list[Group]]:
         yield together
 
 
-def _ask(
+def _make_request(
     site: Site, group: Group, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float], now: datetime
 ) -> DetectionRequest:
     chosen = _choose_thresholds(group, serving)
@@ -245,8 +245,8 @@ def _score_in_worker(
         # readings after it are new to the detector
         since = latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
     path = None if checkpoint is None else checkpoint.path
-    asked = ScoringRequest(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
-    answer = run_in_worker(config.compute, SCORE, asked, reads=list_models(config.paths.models, site.id, [path]))
+    request = ScoringRequest(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
+    answer = run_in_worker(config.compute, SCORE, request, reads=list_models(config.paths.models, site.id, [path]))
     ids = {s.label: s.series_id for s in samples}
     refuse_strange((s.station for s in answer.scores), ids, f"{detector}: the answer of the worker")
     budget, factor = budget_of_each(site.anomaly), factors.get(detector, 1.0)

@@ -33,14 +33,14 @@ def correct(db: Database, site: Site, now: datetime) -> list[str]:
     due = db.run_read(_list_due, site, now)
     if not due:
         return []
-    said = []
+    lines = []
     with db.write() as c:
         for measured in due:
             factor, reason = decide_factor(measured, is_witness=site.anomalies_vote)
             anomaly_budget.add_budget(c, site.id, measured, factor, reason, SERVICE, now, is_fixed=site.anomalies_vote)
             if factor != measured.factor:
-                said.append(f"{measured.detector}: {reason}")
-    return said
+                lines.append(f"{measured.detector}: {reason}")
+    return lines
 
 
 def _list_due(c: Connection, site: Site, now: datetime) -> list[anomaly_budget.BudgetMeasurement]:

@@ -153,7 +153,7 @@ def score_new(
         _go_on(db, states[key.group.name], newer, _pick(words, key.group), now)
         if key.group.name in fresh and states[key.group.name].key == key
         # thresholds alone ask for another state: what was scored by others before is not scored again
-        else _look_first(db, states, key, _pick(words, key.group), one.since, now, is_known=key.group.name in fresh)
+        else _score_first(db, states, key, _pick(words, key.group), one.since, now, is_known=key.group.name in fresh)
         for key, one in zip(keys, wanted, strict=True)
     ]
 
@@ -187,10 +187,10 @@ def _pick(words: Words, group: Group) -> Dismissed:
     """Those of a group, by label and in seconds."""
     return {
         one.label: (
-            epoch_s(word.alarms), -inf if word.stuck is None else epoch_s(word.stuck),
-            {detector: epoch_s(at) for detector, at in word.standing.items()},
+            epoch_s(verdict.alarms), -inf if verdict.stuck is None else epoch_s(verdict.stuck),
+            {detector: epoch_s(at) for detector, at in verdict.standing.items()},
         )
-        for one in group.series if (word := words.get(one.series_id)) is not None
+        for one in group.series if (verdict := words.get(one.series_id)) is not None
     }  # fmt: skip
 
 
@@ -211,7 +211,7 @@ def _go_on(
     return DetectionResult(scores, findings, state.series_ids, holes)
 
 
-def _look_first(
+def _score_first(
     db: Database, states: dict[str, GroupState], key: _StateKey, dismissed: Dismissed,
     since: Callable[[Sequence[Scored]], datetime], now: datetime, *, is_known: bool,
 ) -> DetectionResult | None:  # fmt: skip
@@ -235,13 +235,13 @@ def _look_first(
             from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=group.step_s))
         began = now - HISTORY_STEPS * timedelta(seconds=group.step_s)
         samples = read_all(c, group.series, began, now)
-        told = {d: latest_by_series(c, key.site.id, d, notified=(from_at - ECHO, from_at)) for d in key.detectors}
+        reported = {d: latest_by_series(c, key.site.id, d, notified=(from_at - ECHO, from_at)) for d in key.detectors}
         found_of = {
             kind: latest_by_series(c, key.site.id, check, notified=(began, now)) for check, kind in LASTING.items()
         }
     # for seconds: the database is not held meanwhile
     built = _build(samples, group.step_s)
-    found = _begin(states, key, built, told, dismissed, from_at, now)
+    found = _begin(states, key, built, reported, dismissed, from_at, now)
     if found is None:
         return None
     lasting = [f for one in built for f in _find_lasting(*one, group, from_at, found_of)]
@@ -272,14 +272,16 @@ def _build(samples: Sequence[SeriesSamples], step_s: float) -> Built:
 
 
 def _begin(
-    states: dict[str, GroupState], key: _StateKey, built: Built, told: Mapping[str, Mapping[int, datetime]],
+    states: dict[str, GroupState], key: _StateKey, built: Built, reported: Mapping[str, Mapping[int, datetime]],
     dismissed: Dismissed, since: datetime, now: datetime,
 ) -> DetectionResult | None:  # fmt: skip
     """Make the state of a group anew from its readings, and from what is stored of the alarms people were told of."""
     states.pop(key.group.name, None)
     if not built:
         return None
-    newest = {d: {s.label: epoch_s(of[s.series_id]) for s, _ in built if s.series_id in of} for d, of in told.items()}
+    newest = {
+        d: {s.label: epoch_s(of[s.series_id]) for s, _ in built if s.series_id in of} for d, of in reported.items()
+    }
     on_grid = {one.label: series for one, series in built}
     running = DetectorState(on_grid, key.detectors, epoch_s(since), key.shown_above, newest, dismissed)
     series = {one.label: one for one in key.group.series if one.label in on_grid}
@@ -359,9 +361,9 @@ def _find_lasting(
     newest = series.values[is_known][-JUDGED:].tolist()
 
     def is_new(kind: str, at_s: float) -> bool:
-        told = found_of[kind].get(one.series_id)
-        is_told = told is not None and epoch_s(told) >= at_s - LATE_STEPS * group.step_s
-        return at_s <= epoch_s(since) and not is_told
+        reported_at = found_of[kind].get(one.series_id)
+        is_reported = reported_at is not None and epoch_s(reported_at) >= at_s - LATE_STEPS * group.step_s
+        return at_s <= epoch_s(since) and not is_reported
 
     for fault in find_stuck(series)[-1:] if "stuck" in kinds else ():
         if is_new("stuck", fault.at_s) and len(set(series.values[is_known & (series.times_s >= fault.at_s)])) == 1:

@@ -42,10 +42,10 @@ from monitor.worker.records import WorkerTask
 
 _TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
 _NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()
-Asked = TypeVar("Asked", bound=PointSetRequest)
+PointSet = TypeVar("PointSet", bound=PointSetRequest)
 Question = TypeVar("Question")
 COUNT: Final = WorkerTask("detection.anomaly.points.look:count_thresholds", PointThresholdRequest, PointThresholds)
-LOOK: Final = WorkerTask("detection.anomaly.points.look:find_point_alarms", PointAlarmRequest, PointAlarmResult)
+FIND_ALARMS: Final = WorkerTask("detection.anomaly.points.look:find_point_alarms", PointAlarmRequest, PointAlarmResult)
 LEARN_FROM: Final = 1000  # points that thresholds are counted on, as in the bench
 AT_ONCE: Final = 4000  # points of one table
 TABLES: Final = 8  # that are in memory while a cluster works on them
@@ -64,36 +64,36 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """
     due = db.run_read(point_looks.list_due, site.id)
 
-    def look(asked: point_looks.ScanRequest) -> str:
-        found = make_look(db, config.compute, site, asked)
+    def detect(request: point_looks.ScanRequest) -> str:
+        found = detect_alarms(db, config.compute, site, request)
         with db.write() as c:
-            return describe_look(found) if point_looks.add_scan(c, asked, found, now) else ""
+            return describe_alarms(found) if point_looks.add_scan(c, request, found, now) else ""
 
-    return go_through(due, look)
+    return go_through(due, detect)
 
 
-def go_through(due: Sequence[Asked], act: Callable[[Asked], str]) -> str:
+def go_through(due: Sequence[PointSet], act: Callable[[PointSet], str]) -> str:
     """Do the same with every set; returns one line of what was said of each that has something to say.
 
     Raises:
         JobError: it failed at some sets, once it was done with the others.
     """
-    said, failed, kinds = [], [], set()
-    for asked in due:
+    lines, failed, kinds = [], [], set()
+    for point_set in due:
         try:
-            if text := act(asked):
-                said.append(f"{asked.name}: {text}")
+            if text := act(point_set):
+                lines.append(f"{point_set.name}: {text}")
         except JobError as error:
             if is_stopping():
                 raise
-            failed.append(f"{asked.name}: {error}")
+            failed.append(f"{point_set.name}: {error}")
             kinds.add(type(error))
     if failed:
-        raise (kinds.pop() if len(kinds) == 1 else JobError)("; ".join([*failed, *said]))
-    return "; ".join(said) or IDLE
+        raise (kinds.pop() if len(kinds) == 1 else JobError)("; ".join([*failed, *lines]))
+    return "; ".join(lines) or IDLE
 
 
-def describe_look(found: point_looks.ScanResult) -> str:
+def describe_alarms(found: point_looks.ScanResult) -> str:
     """A look in one line."""
     if found.reason:
         return f"not looked at: {found.reason}"
@@ -106,29 +106,31 @@ def describe_look(found: point_looks.ScanResult) -> str:
     return "; ".join([text, *more])
 
 
-def repeats(db: Database, plan: ComputeSection, site: Site, look_id: int) -> bool:
+def repeats(db: Database, plan: ComputeSection, site: Site, run_id: int) -> bool:
     """Whether a stored look comes again from the rows that it was made from."""
-    kept = db.run_read(point_looks.load_scan, look_id)
-    found = make_look(db, plan, site, kept.request)
+    kept = db.run_read(point_looks.load_scan, run_id)
+    found = detect_alarms(db, plan, site, kept.request)
     if found.reason and kept.found.reason:  # why it could not be made may be said in other words since
         found = replace(found, reason=kept.found.reason)
     return found == kept.found
 
 
-def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks.ScanRequest) -> point_looks.ScanResult:
+def detect_alarms(
+    db: Database, plan: ComputeSection, site: Site, request: point_looks.ScanRequest
+) -> point_looks.ScanResult:
     """Count thresholds on a thousand points, score all of them table by table, and name what happened."""
-    ids = db.run_read(list_point_ids, asked.point_set_id, asked.last_point_id)
+    ids = db.run_read(list_point_ids, request.point_set_id, request.last_point_id)
     learnt = ids[:: max(1, len(ids) // LEARN_FROM)]
-    dates, values = read_table(db, asked.unit, asked.known_at, learnt)
+    dates, values = read_table(db, request.unit, request.known_at, learnt)
     empty = point_looks.ScanResult(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
     if len(dates) < 2:
-        return _sign(asked, replace(empty, reason=_TOO_FEW))
+        return _sign(request, replace(empty, reason=_TOO_FEW))
     step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
     first_at = dates[max(int(len(dates) * LEARNT), len(dates) - FIRST) - 1]
-    from_at = first_at if asked.from_at is None else spell(asked.from_at)
+    from_at = first_at if request.from_at is None else spell(request.from_at)
     counted = run_in_worker(plan, COUNT, PointThresholdRequest(PointTable(values, step_s), BUDGET))
     if counted.reason:
-        return _sign(asked, replace(empty, reason=counted.reason))
+        return _sign(request, replace(empty, reason=counted.reason))
     blocks = ceil(len(ids) / AT_ONCE)
     shares = [ids[k::blocks] for k in range(blocks)]  # each is spread over the whole set, so that all have one middle
     found, dates_of = _TableTotals(), dict[int, list[str]]()
@@ -136,29 +138,31 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks
     def make(share: list[int], dates: list[str], values: Array) -> PointAlarmRequest:
         dates_of[share[0]] = dates
         known, fresh = (int(np.searchsorted(np.array(dates), at, side="right")) for at in (from_at, first_at))
-        since = np.where(np.array(share) <= asked.after_point_id, known, fresh)
-        return PointAlarmRequest(PointTable(values, step_s), counted.thresholds, since, asked.jump_mm)
+        since = np.where(np.array(share) <= request.after_point_id, known, fresh)
+        return PointAlarmRequest(PointTable(values, step_s), counted.thresholds, since, request.jump_mm)
 
     for begin in range(0, blocks, TABLES):
         some = shares[begin : begin + TABLES]
-        for share, answer in zip(some, run_all_in_workers(plan, LOOK, Tables(db, asked, some, make)), strict=True):
+        for share, answer in zip(
+            some, run_all_in_workers(plan, FIND_ALARMS, Tables(db, request, some, make)), strict=True
+        ):
             found.add(share, dates_of.pop(share[0]), answer)
-    happenings, left_out = _name(db, site, asked, found, from_at, step_s)
-    is_any_point_new = bool(ids) and ids[-1] > asked.after_point_id
+    happenings, left_out = _name(db, site, request, found, from_at, step_s)
+    is_any_point_new = bool(ids) and ids[-1] > request.after_point_id
     at = sorted({d for d in found.dates if d > (min(from_at, first_at) if is_any_point_new else from_at)})
     return _sign(
-        asked,
+        request,
         point_looks.ScanResult(
-            parse(at[-1]) if at else asked.from_at, len(at), found.scored, found.withheld,
+            parse(at[-1]) if at else request.from_at, len(at), found.scored, found.withheld,
             len(found.alarms) + found.left_out, found.going_on, left_out + found.left_out, BUDGET, counted.thresholds,
             "", "" if at else _NOTHING_NEW, happenings,
         ),
     )  # fmt: skip
 
 
-def _sign(asked: point_looks.ScanRequest, found: point_looks.ScanResult) -> point_looks.ScanResult:
+def _sign(request: point_looks.ScanRequest, found: point_looks.ScanResult) -> point_looks.ScanResult:
     """With the digest of what decided: the detectors, their thresholds and what a jump is."""
-    what = [DIGEST, found.thresholds, found.budget, asked.jump_mm]
+    what = [DIGEST, found.thresholds, found.budget, request.jump_mm]
     return replace(found, digest=sha256(canonical_json(what).encode()).hexdigest())
 
 
@@ -172,18 +176,18 @@ class Tables(Sequence[Question]):
     """Questions to workers, each read from the database when it is asked for: a million points fit into no memory."""
 
     def __init__(
-        self, db: Database, asked: PointSetRequest, shares: list[list[int]],
+        self, db: Database, point_set: PointSetRequest, shares: list[list[int]],
         make: Callable[[list[int], list[str], Array], Question],
     ) -> None:  # fmt: skip
         """Of each share of points `make` makes the question, of the points, their dates and values in mm."""
-        self._db, self._asked, self._shares, self._make = db, asked, shares, make
+        self._db, self._point_set, self._shares, self._make = db, point_set, shares, make
 
     def __len__(self) -> int:
         return len(self._shares)
 
     def __getitem__(self, index: int) -> Question:  # type: ignore[override]  # nobody takes a slice
         share = self._shares[index]
-        return self._make(share, *read_table(self._db, self._asked.unit, self._asked.known_at, share))
+        return self._make(share, *read_table(self._db, self._point_set.unit, self._point_set.known_at, share))
 
 
 class _TableTotals:
@@ -209,7 +213,7 @@ class _TableTotals:
 
 
 def _name(
-    db: Database, site: Site, asked: point_looks.ScanRequest, found: _TableTotals, after: str, step_s: float
+    db: Database, site: Site, request: point_looks.ScanRequest, found: _TableTotals, after: str, step_s: float
 ) -> tuple[tuple[point_looks.PointEvent, ...], int]:  # fmt: skip
     """The happenings of a look, and how many alarms are not stored."""
     dates = sorted(found.dates)
@@ -217,13 +221,13 @@ def _name(
     shared = join_shared([
         [replace(one, column=place[mine[one.column]]) for one in some] for mine, some in found.shared
     ])  # fmt: skip
-    common = [one for one in find_common(shared, asked.jump_mm) if dates[one.first] > after]
+    common = [one for one in find_common(shared, request.jump_mm) if dates[one.first] > after]
     ordered = sorted(found.alarms, key=lambda one: (one[1], one[0]))
     owner = [
         next((k for k, one in enumerate(common) if belongs(one, place[at], alarm.size_mm)), -1)
         for _, at, alarm in ordered
     ]  # fmt: skip
-    rows = [_spell(point, at, alarm, step_s) for point, at, alarm in ordered]
+    rows = [_to_anomaly(point, at, alarm, step_s) for point, at, alarm in ordered]
     happenings = [
         _describe_common(one, dates, step_s, tuple(row for row, of in zip(rows, owner, strict=True) if of == k))
         for k, one in enumerate(common)
@@ -238,7 +242,7 @@ def _name(
     return tuple(kept), len(rows) - sum(len(one.members) for one in kept)
 
 
-def _spell(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_looks.PointAnomaly:
+def _to_anomaly(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_looks.PointAnomaly:
     against = compared_with(alarm.part, step_s, alarm.others)
     return point_looks.PointAnomaly(
         point, parse(at), alarm.detector, alarm.part, alarm.kind, alarm.score, alarm.threshold, alarm.size_mm, against

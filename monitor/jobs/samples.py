@@ -145,9 +145,10 @@ def list_panels(site: Site, motion: Sequence[Watched]) -> list[SitePanel]:
 
 def list_horizons(site: Site) -> list[float]:
     """Every horizon at which a declared series of a site is forecast, in seconds, rising."""
-    asked = site.forecast.horizons_s
+    horizons = site.forecast.horizons_s
     return sorted(
-        {h for spec in site.moving if is_forecast(spec) for h in choose_horizons(spec.interval_s, asked)} or {*asked}
+        {h for spec in site.moving if is_forecast(spec) for h in choose_horizons(spec.interval_s, horizons)}
+        or {*horizons}
     )
 
 

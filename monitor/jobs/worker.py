@@ -16,7 +16,7 @@ from monitor.worker.sandbox import SandboxLimits
 def run_in_worker(
     plan: ComputeSection,
     task: WorkerTask[Request, Answered],
-    asked: Request,
+    request: Request,
     *,
     reads: Iterable[str | Path] = (),
     writes: Iterable[str | Path] = (),
@@ -31,7 +31,7 @@ def run_in_worker(
         JobError: as `compute.run`.
     """
     terms = replace(make_terms(plan, reads, writes), gives_way=gives_way)
-    return compute.run(task, asked, plan.job_limit_s, on_progress, cluster=find_cluster(plan), terms=terms)
+    return compute.run(task, request, plan.job_limit_s, on_progress, cluster=find_cluster(plan), terms=terms)
 
 
 def run_all_in_workers(
@@ -60,13 +60,13 @@ def make_terms(
     return SandboxLimits.bound(plan.job_memory_gib, plan.job_file_gib, reads, writes)
 
 
-def refuse_strange(named: Iterable[str], asked: Collection[str], who: str = "the answer of the worker") -> None:
+def refuse_strange(named: Iterable[str], requested: Collection[str], who: str = "the answer of the worker") -> None:
     """Refuse an answer that names what was no part of the question.
 
     Raises:
         JobError: the first such name.
     """
-    if strange := {*named}.difference(asked):
+    if strange := {*named}.difference(requested):
         raise JobError(f"{who} names {min(strange)[:60]!r}, which is no part of the question")
 
 

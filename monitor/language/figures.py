@@ -14,7 +14,7 @@ KNOWN_COLOURS: Final = {
 }
 
 
-def spell_number(value: float | None, digits: int = 3, unit: str = "") -> str:
+def format_number(value: float | None, digits: int = 3, unit: str = "") -> str:
     """A number with so many digits, whole ones never rounded to tens; levels in m have two decimals.
 
     >>> [spell_number(x) for x in (1234.5678, 999.6, 302.4, 0.012345, 21.40, 0.0, None)]

@@ -40,7 +40,7 @@ _ALERT: Final = Template("digest.alert", "Alert {n}: {text}")
 _SUGGESTION: Final = Template("digest.suggestion", "Suggestion {n}: {text}")
 _MORE: Final = Template("digest.more", "{n} more")
 _INSTRUMENTS: Final = Template("digest.instruments", "{n} of {n2} instruments ok")
-_LOOK_AT: Final = Template("digest.look_at", "look at {names}")
+_SEE: Final = Template("digest.look_at", "look at {names}")
 _MESSAGES: Final = Template("digest.messages", "messages of the last day: {n} sent, {n2} failed for good, {n3} wait")
 _ON_DUTY: Final = Template("digest.on_duty", "on duty, {team}: {names}")
 _EVERY_DAY: Final = Template(
@@ -139,7 +139,7 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     board = load_view(c, "instrument_health", order_by=("instrument",), site=site.id)
     sick = [row["instrument"] for row in board if row["state"] not in {"ok", "unknown"}]
     lines.append(_INSTRUMENTS(n=len(board) - len(sick), n2=len(board)))
-    lines += [_LOOK_AT(names=NameList(tuple(sick[:LISTED])))] if sick else []
+    lines += [_SEE(names=NameList(tuple(sick[:LISTED])))] if sick else []
     taken, lost, waiting = outbox.count_messages(c, site.id, now - timedelta(days=1), now)
     lines.append(_MESSAGES(n=taken, n2=lost, n3=waiting))
     rosters = load_rosters(c, site.teams, now)

@@ -189,7 +189,7 @@ class Dispatcher(Delivery):
             # who is on duty by now, not who was when the first message went out
             chain = list_chain(c, self.list_recipients(site), now) if alerts else []
             first = list_addressees(c, self.list_recipients(site), now) if any(a.is_back for a in alerts) else []
-        returned = {a.alert_id: escalated.tell_of_return(a, first, now) for a in alerts if a.is_back}
+        returned = {a.alert_id: escalated.escalate_return(a, first, now) for a in alerts if a.is_back}
         orders = [
             (a, e) for a in alerts
             for e in returned.get(a.alert_id) or escalated.apply(a, chain, now, self.limits)
@@ -220,9 +220,9 @@ class Dispatcher(Delivery):
 
     def _is_recipient(self, answered: outbox.AnsweredMessage) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""
-        told = Recipient(answered.recipient, (), ())
+        recipient = Recipient(answered.recipient, (), ())
         named = [r for r in self.list_recipients(answered.site) if r.is_person(answered.recipient)]
-        return any(r.is_person(answered.by) for r in (told, *named))
+        return any(r.is_person(answered.by) for r in (recipient, *named))
 
     def _names(self) -> dict[str, str]:
         return {one.id: one.name for one in self.sites.values()}

@@ -19,8 +19,8 @@ _LOG_EVERY_S: Final = 60.0
 class OwnTopics:
     """Compares what the broker delivers with what was published.
 
-    `note` comes before each publishing; `hear` is called by the network thread. What the broker kept (retained) is not
-    judged: it may be of another service, and is overwritten at each connection.
+    `note` comes before each publishing; `compare` is called by the network thread. What the broker kept (retained) is
+    not checked: it may be of another service, and is overwritten at each connection.
 
     Args:
         status: the topic of the service's own last will.
@@ -45,7 +45,7 @@ class OwnTopics:
             while len(self._awaited) > _AWAITED:
                 self._awaited.popitem(last=False)
 
-    def hear(self, topic: str, payload: bytes, retained: bool) -> None:
+    def compare(self, topic: str, payload: bytes, retained: bool) -> None:
         """The broker delivered this on one of our topics."""
         digest = _digest(topic, payload)
         with self._lock:

@@ -28,7 +28,7 @@ ASIDE: Final = {
         "delivery.out_of_service", "the alert is out of service; waits until it is put back"
     )(),
 }
-MOST_TOLD: Final = 6  # messages of one alarm within a day: three times there and back
+MOST_SENT: Final = 6  # messages of one alarm within a day: three times there and back
 STANDS: Final = timedelta(hours=1)
 _CHATTERING: Final = Template(
     "delivery.chattering", "{n} messages of this alarm within a day: waits until it has stood for an hour"
@@ -40,7 +40,7 @@ _THROTTLED: Final = Template("delivery.throttled", "throttled: the channel took 
 
 def shelved(waiting: Sequence[QueuedMessage], view: DeliveryContext) -> list[Verdict]:
     """Postpone what is shelved; the two highest levels and the top route of health pass."""
-    until = view.now + timedelta(seconds=view.limits.shelved_look_s)
+    until = view.now + timedelta(seconds=view.limits.shelved_recheck_s)
     return [
         Postponed(w.id, until, ASIDE[AlertState(w.alert_state)])
         for w in waiting
@@ -79,15 +79,15 @@ def chattering(waiting: Sequence[QueuedMessage], view: DeliveryContext) -> list[
     verdicts: list[Verdict] = []
     newest: dict[tuple[str, str, str, str], QueuedMessage] = {}
     for message in sorted(waiting, key=lambda w: -w.id):
-        told = view.told.get((message.site, message.key, message.recipient), 0)
-        if message.urgent or message.exercise or message.ledger != Ledger.HEALTH or told < MOST_TOLD:
+        sent = view.sent_last_day.get((message.site, message.key, message.recipient), 0)
+        if message.urgent or message.exercise or message.ledger != Ledger.HEALTH or sent < MOST_SENT:
             continue
         by = newest.setdefault((message.site, message.key, message.recipient, message.channel), message)
         until = message.queued_at + STANDS
         if by is not message:
             verdicts.append(Superseded(message.id, by.id))
         elif view.now < until:
-            verdicts.append(Postponed(message.id, until, _CHATTERING(n=told)))
+            verdicts.append(Postponed(message.id, until, _CHATTERING(n=sent)))
     return verdicts
 
 
@@ -157,7 +157,7 @@ def run_stages(c: Connection, channel: str, view: DeliveryContext) -> list[Queue
         The messages no stage held back.
     """
     left = load_waiting(c, channel)
-    view = replace(view, told=count_sent(c, left, channel, view.now))
+    view = replace(view, sent_last_day=count_sent(c, left, channel, view.now))
     for stage in STAGES.values():
         judged: set[int] = set()
         for verdict in stage(left, view):

@@ -53,7 +53,7 @@ class StatePublisher:
         self.own = OwnTopics(f"{ROOT}/status", self._load_keys)
         self._publisher = MqttPublisher(
             access, will=(f"{ROOT}/status", sign(f"{ROOT}/status", offline, self._load_keys(), clock())), name="state",
-            filters=[f"{ROOT}/+/state", f"{ROOT}/+/alert", f"{ROOT}/status"], on_message=self.own.hear,
+            filters=[f"{ROOT}/+/state", f"{ROOT}/+/alert", f"{ROOT}/status"], on_message=self.own.compare,
         )  # fmt: skip
         self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
         self._find_action, self._find_trouble = find_action, find_trouble

@@ -138,12 +138,12 @@ def end_unconfirmed(
         is_confirmed = number in confirmed
         if state is AlertState.RETURNED_UNACKNOWLEDGED and now - since < stays_away and not is_confirmed:
             continue
-        if why := _say_end(number, state, is_confirmed=is_confirmed):
+        if why := _describe_end(number, state, is_confirmed=is_confirmed):
             ended[site, key] = health_alarm(key, 0, why, is_open=False)
     return ended
 
 
-def _say_end(number: int, state: AlertState, *, is_confirmed: bool) -> Message | None:
+def _describe_end(number: int, state: AlertState, *, is_confirmed: bool) -> Message | None:
     if state in PUT_ASIDE:
         return _PUT_ASIDE(n=number)
     if state is AlertState.RETURNED_UNACKNOWLEDGED and not is_confirmed:

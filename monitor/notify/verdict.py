@@ -34,7 +34,7 @@ class DeliveryLimits:
 
     group_wait_s: float = 5.0  # health and advice wait so long for company
     sends_per_hour: int = 60  # of one channel
-    shelved_look_s: float = 60.0
+    shelved_recheck_s: float = 60.0
     escalation_rounds: int = 3  # repeats to the same person below the two highest levels
     unconfirmed_after_s: float = 600.0  # that nobody confirmed is an alarm so long after all were notified
     unreached_after_s: float = 60.0  # an urgent alert of which no message was taken by then has reached nobody
@@ -50,7 +50,7 @@ class DeliveryContext:
     limits: DeliveryLimits = DeliveryLimits()
     find_quiet: Callable[[str, str], QuietHours | None] = lambda _site, _recipient: None
     # messages within a day of alarms of health that are not urgent, by site, key and recipient
-    told: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    sent_last_day: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
 
 
 Stage = Callable[[Sequence[QueuedMessage], DeliveryContext], list[Verdict]]

@@ -272,7 +272,7 @@ class ChannelWorker:
         if error.permanent:
             self.circuit.refuse(now)
         else:
-            self.circuit.fail(now, wait_s, asked=error.retry_after_s is not None)
+            self.circuit.fail(now, wait_s, requested=error.retry_after_s is not None)
         self.last_error = redact(str(error))
         _LOG.warning("notification %d by %s: %s", notification.id, self.channel.partition(":")[0], self.last_error)
         self._settle(

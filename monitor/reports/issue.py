@@ -22,7 +22,7 @@ from monitor.domain.duty.channels import split_channel
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import gettext, use
-from monitor.language.local_time import spell_local
+from monitor.language.local_time import format_local
 from monitor.notify.circuit import backoff_s
 from monitor.notify.notifier import channel_settings
 from monitor.notify.notifiers.mail import MailNotifier
@@ -198,7 +198,7 @@ def _compose(db: Database, config: ServiceConfig, issue: IssuedReport, form: str
     html, facts = make_document(db, issue, config.schedule.late)
     state = find_state(facts, issue.language, config.schedule.late)
     with use(issue.language):
-        title, at = gettext(TITLES[issue.kind]), spell_local(issue.to_at, facts["site"]["timezone"])
+        title, at = gettext(TITLES[issue.kind]), format_local(issue.to_at, facts["site"]["timezone"])
         lines = [f"{facts['site']['name']}: {title}, {at}", f"{gettext('Level')}: {state['line']}"]
         lines += [gettext("Do: %(action)s") % {"action": state["action"]}] if state["action"] else []
     if page := config.web.public_url.rstrip("/"):

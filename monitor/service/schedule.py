@@ -97,7 +97,7 @@ JOBS: Final = (
     Job("instruments", "monitor.jobs.instruments.run:run", lambda _: HOUR_S / 4, 45.0, light=True),
     Job(
         "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
-        watched=lambda config, site: Path(config.paths.inbox) / site.id, again="monitor.jobs.scenes.inbox:next_look",
+        watched=lambda config, site: Path(config.paths.inbox) / site.id, again="monitor.jobs.scenes.inbox:next_scan",
     ),
     Job("tiles", "monitor.jobs.scenes.tiles:run", lambda _: 30.0, 40.0, show=True),
     Job(

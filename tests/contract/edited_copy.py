@@ -11,7 +11,7 @@ from monitor.language.local_time import use_zone
 from monitor.notify.cap.chain import compose as compose_cap
 from monitor.notify.message import translate
 from monitor.notify.notifiers.mail import compose as compose_mail
-from monitor.notify.notifiers.telephone import spell_sms
+from monitor.notify.notifiers.telephone import format_sms
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.database.engine import Database
@@ -51,7 +51,7 @@ def read_all(url):
             with use(language), use_zone("UTC"):
                 said = translate(sent)
                 found[f"mail {language}"] = compose_mail(said, "a@example.org", "b@example.org").get_content()
-                found[f"sms {language}"] = spell_sms(said)
+                found[f"sms {language}"] = format_sms(said)
             found[f"page {language}"] = client.get(f"/alerts/{alert.id}", params={"lang": language}).text
     database.close()
     return found

@@ -18,7 +18,7 @@ from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site, rename_stations
 from monitor.errors import RefusedError
-from monitor.language.local_time import spell_instant
+from monitor.language.local_time import format_instant
 from monitor.store.alerting.decisions import DecisionRow, load_newest
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.renames import call_today, load_renamings
@@ -41,7 +41,7 @@ class EvidenceDifference:
     today: Any
 
     def __str__(self) -> str:
-        at = f" of {spell_instant(parse(self.observed_at))}" if self.observed_at else ""
+        at = f" of {format_instant(parse(self.observed_at))}" if self.observed_at else ""
         return f"{self.kind}: {self.series}{at}: {_say(self.frozen)} -> {_say(self.today)}"
 
     def to_json(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse, spell
 from monitor.errors import ConfigError, RefusedError
-from monitor.language.local_time import spell_instant, use_zone
+from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
 from monitor.store.alerting.audit_pack import AuditPackMaterial, OrderedChange
 from monitor.store.alerting.decisions import DecisionRow
@@ -269,11 +269,11 @@ def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spell(at: datetime | None) -> str:
-    return "never" if at is None else spell_instant(at)
+    return "never" if at is None else format_instant(at)
 
 
 def _minute(spelled: str | None) -> str:
-    return "" if spelled is None else spell_instant(parse(spelled))
+    return "" if spelled is None else format_instant(parse(spelled))
 
 
 def _json(value: Any) -> bytes:

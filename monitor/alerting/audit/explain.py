@@ -15,7 +15,7 @@ from monitor.domain.decision import instant
 from monitor.domain.instants import parse
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError
-from monitor.language.local_time import spell_instant
+from monitor.language.local_time import format_instant
 from monitor.language.rendering import translate
 from monitor.series.bounds import bound_units
 
@@ -190,8 +190,8 @@ def _votes(votes: Mapping[str, Any]) -> list[str]:
 
 
 def _at(at_s: float | None) -> str:
-    return "none" if at_s is None else spell_instant(instant(at_s))
+    return "none" if at_s is None else format_instant(instant(at_s))
 
 
 def _minute(spelled: str) -> str:
-    return spell_instant(parse(spelled))
+    return format_instant(parse(spelled))

@@ -7,7 +7,7 @@ import typer
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import SiteOption, open_site, require_any, show
 from monitor.domain.instants import spell
-from monitor.language.figures import spell_number
+from monitor.language.figures import format_number
 from monitor.store.models.point_looks import PointEvent, StoredScan, load_looks
 from monitor.store.schema.views import load_view
 
@@ -66,9 +66,9 @@ def _describe(kept: StoredScan) -> str:
 def _describe_happening(one: PointEvent) -> str:
     at = spell(one.first_at)[:10]
     if one.common:
-        return f"{at} {one.kind} of {one.points} of {one.judged} points, {spell_number(one.size_mm)} mm: common to all"
+        return f"{at} {one.kind} of {one.points} of {one.judged} points, {format_number(one.size_mm)} mm: common to all"
     place = f"{one.latitude:.5f}°, {one.longitude:.5f}°"
     near = "" if one.station is None else f", {one.distance_m:.0f} m from {one.station}"
     within = f"{one.points} points within {one.radius_m:.0f} m of" if one.points > 1 else "1 point at"
     score = f"{one.score:.2g} times the threshold, compared with {one.compared_with}"
-    return f"{at} {one.kind} of {within} {place}{near}: {spell_number(one.size_mm)} mm, {score}"
+    return f"{at} {one.kind} of {within} {place}{near}: {format_number(one.size_mm)} mm, {score}"

@@ -16,7 +16,7 @@ from monitor.domain.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_i
 from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
 from monitor.errors import NotFoundError, RefusedError
-from monitor.language.local_time import spell_local
+from monitor.language.local_time import format_local
 from monitor.store.alerting import duty as store
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -65,7 +65,7 @@ def show_(
         lines += [f"  {line}" for line in (plan.plan.splitlines() if plan else ())]
         lines += [f"  {_spell_shift(s, one.zone)}" for s in shifts]
         lines += [
-            f"  change {k.id}: {spell_local(k.from_at, one.zone)} to {spell_local(k.to_at, one.zone)}: "
+            f"  change {k.id}: {format_local(k.from_at, one.zone)} to {format_local(k.to_at, one.zone)}: "
             f"{k.person_in or NOBODY} for {k.person_out or 'whoever is on duty'} ({k.by}: {k.reason})"
             for k in mine
         ]
@@ -93,7 +93,7 @@ def plan(
         crew = pick_team(find_site(c, site), team)
         valid_from = None if from_ is None else _read_local(from_, crew.zone)
         number = store.add_plan(c, crew, text, who, reason, now, valid_from=valid_from, begins=begins)
-    start = spell_local(valid_from or now, crew.zone)
+    start = format_local(valid_from or now, crew.zone)
     show({"plan_id": number, "team": crew.name}, f"plan {number} of {crew.name} is in force from {start}")
 
 
@@ -115,7 +115,7 @@ def swap(
         from_at = now if from_ is None else _read_local(from_, crew.zone)
         to_at = _read_local(until, crew.zone)
         number = store.add_change(c, crew, from_at, to_at, out, into, who, reason, now)
-    line = f"change {number}: {into or NOBODY} for {out or 'whoever is on duty'} until {spell_local(to_at, crew.zone)}"
+    line = f"change {number}: {into or NOBODY} for {out or 'whoever is on duty'} until {format_local(to_at, crew.zone)}"
     show({"change_id": number, "team": crew.name}, line)
 
 
@@ -186,5 +186,5 @@ def _say_people(people: tuple[str, ...]) -> str:
 
 def _spell_shift(shift: DutyShift, zone: str) -> str:
     day = local_day(shift.from_at, zone)
-    ends = spell_local(shift.to_at, zone, today=day)
-    return f"{DAYS[day.weekday()]} {spell_local(shift.from_at, zone)} to {ends}  {_say_people(shift.people)}"
+    ends = format_local(shift.to_at, zone, today=day)
+    return f"{DAYS[day.weekday()]} {format_local(shift.from_at, zone)} to {ends}  {_say_people(shift.people)}"

@@ -12,7 +12,7 @@ from monitor.cli.identity import acting, require_readable
 from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
 from monitor.cli.session import Commands, open_database, show
 from monitor.domain.instants import parse, spell
-from monitor.language.local_time import spell_local
+from monitor.language.local_time import format_local
 from monitor.store.alerting import duty as store
 from monitor.store.alerting.duty import Handover
 
@@ -42,13 +42,13 @@ def show_(site: SiteName) -> None:
     }  # fmt: skip
     lines = [f"open at {site} now:", *_list_items(items, zone)]
     for one in waiting:
-        lines += [f"hand-over {one.id} of {one.team}: {one.outgoing} signed at {spell_local(one.at, zone)}"]
+        lines += [f"hand-over {one.id} of {one.team}: {one.outgoing} signed at {format_local(one.at, zone)}"]
         lines += [f"  {line}" for line in one.notes.splitlines()]
         lines += ["  open then:", *(f"  {line}" for line in _list_items(one.open_items, zone))]
         lines += [f"  who comes signs: slopeward duty hand-over sign {site} {one.id} --by NAME"]
     lines += [] if waiting else ["no hand-over waits for who comes"]
     lines += [
-        f"{spell_local(one.signed_at, zone)} {one.outgoing} to {one.incoming} ({one.team})"
+        f"{format_local(one.signed_at, zone)} {one.outgoing} to {one.incoming} ({one.team})"
         for one in signed if one.signed_at is not None
     ]  # fmt: skip
     show(facts, "\n".join(lines))
@@ -120,7 +120,7 @@ def _list_items(items: Mapping[str, Any], zone: str) -> list[str]:
     """What was open, a line each."""
 
     def local(at: str) -> str:
-        return spell_local(parse(at), zone)
+        return format_local(parse(at), zone)
 
     more = items["alerts_count"] - len(items["alerts"])
     return [

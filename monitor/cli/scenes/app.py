@@ -77,7 +77,7 @@ def _see_to_files(db: Database, service: ServiceConfig, site: Site, target: Path
         rows = [row for row in load_scenes(c, site.id) if row.name == name_of(target)]
         core = find_stamp(c, "core")
     if make:
-        make_left(service, site, rows, now, asked=True)
+        make_left(service, site, rows, now, requested=True)
     left = any(map(has_left, rows))
     if make and left:
         say(f"{scene.name}: not all of its files could be made: see above")

@@ -13,7 +13,7 @@ from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, ope
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
-from monitor.language.local_time import spell_instant, use_zone
+from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
 from monitor.store.alerting.alerts import Alert, find_alert
 from monitor.store.alerting.audit_pack import load_material
@@ -130,7 +130,7 @@ def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) 
     facts["as_of"] = found.to_json()
     said = f"level {found.decision.level}, then it was {found.level_then}"
     return [
-        f"as known at {spell_instant(found.known_at)}:", *(f"  {line}" for line in summarise(found.departures)),
+        f"as known at {format_instant(found.known_at)}:", *(f"  {line}" for line in summarise(found.departures)),
         f"  from them would be decided: {said}; {translate(found.decision.evidence['sentence'])}",
     ]  # fmt: skip
 

@@ -67,11 +67,11 @@ def describe_stations(site: Site, samples: Sequence[SeriesSamples]) -> dict[str,
 
 def find_wet(c: Connection, site: Site, instants: Iterable[datetime], now: datetime) -> dict[datetime, bool]:
     """Whether much rain had fallen before each instant, at any gauge, as known at `now`; unknown counts as dry."""
-    asked = sorted(set(instants))
-    if not asked:
+    ordered = sorted(set(instants))
+    if not ordered:
         return {}
-    rain = load_drivers(c, site, asked[0] - WETTEST_OF, now, quantities=("rain",))
-    return {at: any(is_after_rain(*timed, epoch_s(at)) for timed in rain.values()) for at in asked}
+    rain = load_drivers(c, site, ordered[0] - WETTEST_OF, now, quantities=("rain",))
+    return {at: any(is_after_rain(*timed, epoch_s(at)) for timed in rain.values()) for at in ordered}
 
 
 def load_drivers(
@@ -85,9 +85,9 @@ def load_drivers(
     """
     out: dict[str, Timed] = {}
     expected = {name for name, _ in site.forecast.expected_rain}
-    asked = {f"{s.id}.{p.quantity}": None for s in site.stations for p in s.series if p.quantity in quantities}
-    asked |= dict.fromkeys(name for name in named if name not in WORDS)
-    for name in asked:
+    wanted = {f"{s.id}.{p.quantity}": None for s in site.stations for p in s.series if p.quantity in quantities}
+    wanted |= dict.fromkeys(name for name in named if name not in WORDS)
+    for name in wanted:
         station, _, quantity = name.partition(".")
         spec = site.series(station, quantity)
         if spec is None or name in expected or (quantity == "rain" and spec.stamp == "event"):

@@ -78,7 +78,7 @@ class FirstRuns:
             with self._lock:
                 self._arrived |= sites
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look at the sites that are due, and hasten what can begin."""
         with self._lock:
             arrived, self._arrived = self._arrived, set()
@@ -87,11 +87,11 @@ class FirstRuns:
             one = self._followed[site_id]
             one.due_s = min(one.due_s, one.looked_s + SOON_S) if one.is_first else one.due_s
         for site_id in [one for one, followed in self._followed.items() if followed.due_s <= began_s]:
-            self._look_at(site_id, self._followed[site_id])
+            self._check_site(site_id, self._followed[site_id])
             if self._monotonic_s() > began_s + AT_ONCE_S:
                 return
 
-    def _look_at(self, site_id: str, one: _Followed) -> None:
+    def _check_site(self, site_id: str, one: _Followed) -> None:
         from monitor.jobs.forecasts.awaited import FORECAST, find_lacking
 
         now_s = one.looked_s = self._monotonic_s()

@@ -86,7 +86,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         known = _load_known(c, site, now, models)
     if not known.by_label:
         return "no recent displacement readings"
-    answer, count = _ask_workers(config, site, known, [m for m in models if m not in NETWORKS], now)
+    answer, count = _run_workers(config, site, known, [m for m in models if m not in NETWORKS], now)
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
@@ -109,14 +109,16 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         _move_on(c, site, known.standings, answer, rows, now)
     parts = [f"{added} rows by {count} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
-    parts += [f"{said} {why_untrained}" for said in (names if able else filter(None, [", ".join(names)]))]
+    parts += [
+        f"{names_of_kind} {why_untrained}" for names_of_kind in (names if able else filter(None, [", ".join(names)]))
+    ]
     return "; ".join(parts)
 
 
 def name_models(site: Site) -> tuple[str, ...]:
     """Every model that runs at a site: what it asks for, and what this is judged beside, `auto` of a network."""
-    judge = () if NETWORKS.keys().isdisjoint(site.forecast.models) else ("auto",)
-    return tuple(dict.fromkeys((*ALWAYS, *judge, *site.forecast.models)))
+    switch = () if NETWORKS.keys().isdisjoint(site.forecast.models) else ("auto",)
+    return tuple(dict.fromkeys((*ALWAYS, *switch, *site.forecast.models)))
 
 
 def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _IssueInputs:
@@ -177,11 +179,11 @@ def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, no
     return PromotionRefusal(model, horizon_s, reason, lacking, from_epoch_s(earliest_s))
 
 
-def list_asked(
+def list_requests(
     simple: Sequence[str], standings: Sequence[ModelStatus], site: Site, now: datetime
 ) -> list[ModelRequest]:  # fmt: skip
     """What the workers are asked for: simple forecasts, then of each checkpoint its own forecast and its blend."""
-    asked = [ModelRequest(model, forecasts.name_intervals(model, "")) for model in simple]
+    requests = [ModelRequest(model, forecasts.name_intervals(model, "")) for model in simple]
     for standing in standings:
         row = standing.row
         own: dict[float, Permit] = {}
@@ -193,35 +195,35 @@ def list_asked(
                 blend[h] = Permit(True, gate.reason, gate.skill)
             else:
                 own[h] = blend[h] = Permit(False, standing.refuse(h, site, now).reason, None)
-        asked.append(_ask(row.kind, standing, own))
+        requests.append(_make_request(row.kind, standing, own))
         if any(standing.weight(h) for h in standing.horizons_s):
-            asked.append(_ask(name_blend(row.kind), standing, blend))
-    return asked
+            requests.append(_make_request(name_blend(row.kind), standing, blend))
+    return requests
 
 
-def _ask(model: str, standing: ModelStatus, permits: Mapping[float, Permit]) -> ModelRequest:
+def _make_request(model: str, standing: ModelStatus, permits: Mapping[float, Permit]) -> ModelRequest:
     name = forecasts.name_intervals(model, standing.row.model_hash)
     return ModelRequest(model, name, standing.row.path, permits)
 
 
-def _ask_workers(
+def _run_workers(
     config: ServiceConfig, site: Site, known: _IssueInputs, simple: Sequence[str], now: datetime
 ) -> tuple[SiteForecast, int]:  # fmt: skip
     """The answer of all workers, of series that were asked about, and how many models were asked."""
     questions = [
         SiteForecastRequest(
-            one.record, one.panel.cadence.horizons_s, tuple(list_asked(simple, known.of(one.panel), site, now)),
+            one.record, one.panel.cadence.horizons_s, tuple(list_requests(simple, known.of(one.panel), site, now)),
             _grouped(known.states, one.samples), scored,
         )
         for one, scored in zip(known.found, known.scored, strict=True) if one.record is not None
     ]  # fmt: skip
-    asked = {one.name: one.checkpoint for question in questions for one in question.models}
-    files = list_models(config.paths.models, site.id, asked.values())
+    checkpoints = {one.name: one.checkpoint for question in questions for one in question.models}
+    files = list_models(config.paths.models, site.id, checkpoints.values())
     pieces = [piece for question in questions for piece in split_points(question)]
     answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, pieces, reads=files))
     named = [*(row.station for row in answer.rows), *(one.station for one in answer.withheld)]
     refuse_strange(named, known.by_label)
-    return answer, len(asked)
+    return answer, len(checkpoints)
 
 
 def _rows(answer: SiteForecast, known: _IssueInputs, now: datetime) -> list[forecasts.ForecastRow]:

@@ -18,7 +18,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
-from monitor.jobs.forecasts.model_alarms import tell_coverage, tell_degraded
+from monitor.jobs.forecasts.model_alarms import alarm_coverage, alarm_degraded
 from monitor.jobs.samples import list_horizons
 from monitor.store.database.engine import Database
 from monitor.store.models import registry
@@ -167,13 +167,13 @@ def find_refusals(standings: Sequence[ModelStatus], site: Site, now: datetime) -
     ]  # fmt: skip
 
 
-def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
+def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
     """Judge every forecaster of a site at every horizon by what is scored by now.
 
     Returns:
         One sentence per change, and whether something that was shown is not any more: then issue again at once.
     """
-    said: list[str] = []
+    lines: list[str] = []
     fallen = False
     with db.read() as c:
         standings = load_standings(c, site, now)
@@ -186,19 +186,19 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
     with db.write() as c:
         for standing in standings:
             for horizon_s, gate in standing.gates.items():
-                after = _judge(standing, horizon_s, gate, standings, config, site, now)
+                after = _assess(standing, horizon_s, gate, standings, config, site, now)
                 if after.state == gate.state:
                     registry.save_record(c, after, after.state)
                 elif registry.change_gate(c, standing.row, gate, after, SERVICE, now):
-                    said.append(f"{standing.row.name} at {spell_span(horizon_s)} {after.state}: {after.reason}")
+                    lines.append(f"{standing.row.name} at {spell_span(horizon_s)} {after.state}: {after.reason}")
                     down = after.state == "shadow"
                     fallen = fallen or down
-                    tell_degraded(c, site, standing.row, after, now, degraded=down)
+                    alarm_degraded(c, site, standing.row, after, now, degraded=down)
                 if after.state == "active" and gate.state != "active":
-                    said += displace(c, standing.row, horizon_s, standings, now)
-        said += _settle(c, standings, now)
-        tell_coverage(c, site, shown, now)
-    return said, fallen
+                    lines += displace(c, standing.row, horizon_s, standings, now)
+        lines += _settle(c, standings, now)
+        alarm_coverage(c, site, shown, now)
+    return lines, fallen
 
 
 def enter_shadow(c: Connection, row: registry.ModelRow, reason: str, now: datetime, actor: Actor = SERVICE) -> None:
@@ -216,7 +216,7 @@ def retire(c: Connection, site: Site | None, row: registry.ModelRow, reason: str
         return False
     if site is not None:
         for gate in registry.load_gates(c, [row.model_hash]).get(row.model_hash, {}).values():
-            tell_degraded(c, site, row, replace(gate, reason=_RETIRED(text=reason)), now, degraded=False)
+            alarm_degraded(c, site, row, replace(gate, reason=_RETIRED(text=reason)), now, degraded=False)
     return True
 
 
@@ -237,7 +237,7 @@ def retire_older(c: Connection, site: Site, newest: str, now: datetime) -> None:
         retire(c, site, standing.row, reason, SERVICE, now)
 
 
-def _judge(
+def _assess(
     standing: ModelStatus,
     horizon_s: float,
     gate: registry.GateRow,
@@ -299,20 +299,20 @@ def displace(
     c: Connection, winner: registry.ModelRow, horizon_s: float, standings: Sequence[ModelStatus], now: datetime
 ) -> list[str]:
     """The shown checkpoint of the same kind steps back where its challenger won."""
-    said = []
+    lines = []
     for other in standings:
         gate = other.gates.get(horizon_s)
         if other.row.rivals(winner) and gate is not None and gate.state == "active":
             reason = promotion.IN_SHADOW(text=_BETTER(model=winner.name, horizon=spell_span(horizon_s)))
             after = replace(gate, state="shadow", reason=reason, since=now, counts_from=now, judged_at=now)
             if registry.change_gate(c, other.row, gate, after, SERVICE, now):
-                said.append(f"{other.row.name} at {spell_span(horizon_s)} shadow: {reason}")
-    return said
+                lines.append(f"{other.row.name} at {spell_span(horizon_s)} shadow: {reason}")
+    return lines
 
 
 def _settle(c: Connection, standings: Sequence[ModelStatus], now: datetime) -> list[str]:
     """The state of each checkpoint as a whole follows from its horizons."""
-    said = []
+    lines = []
     gates = registry.load_gates(c, [s.row.model_hash for s in standings])
     shown = {h: {x for x, g in per.items() if g.state == "active"} for h, per in gates.items()}
     for standing in standings:
@@ -336,8 +336,8 @@ def _settle(c: Connection, standings: Sequence[ModelStatus], now: datetime) -> l
                 else promotion.IN_SHADOW(text=_NO_HORIZON),
             )
         if registry.change_state(c, row, state, reason, SERVICE, now):
-            said.append(f"{row.name} {state}: {reason}")
-    return said
+            lines.append(f"{row.name} {state}: {reason}")
+    return lines
 
 
 def age_s(gate: registry.GateRow, now: datetime) -> float:

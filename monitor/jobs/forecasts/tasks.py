@@ -160,27 +160,27 @@ def cut_record(record: SiteRecord, end_s: float) -> SiteRecord:
 POINTS_AT_ONCE: Final = 5000  # series of a site in one record; a graph ties 2,000 at most
 
 
-def split_points(asked: SiteForecastRequest) -> list[SiteForecastRequest]:
+def split_points(request: SiteForecastRequest) -> list[SiteForecastRequest]:
     """The same question in pieces of `POINTS_AT_ONCE` series, so that many workers answer it in bounded memory."""
-    labels = list(asked.record.samples)
+    labels = list(request.record.samples)
     if len(labels) <= POINTS_AT_ONCE:
-        return [asked]
+        return [request]
     of_label: dict[str, list[tuple[str, str, ConformalState]]] = {}
-    for name, known in asked.conformal.items():
+    for name, known in request.conformal.items():
         for key, state in known.items():
             of_label.setdefault(key.rsplit("|", 2)[0], []).append((name, key, state))
     pieces = []
     for first in range(0, len(labels), POINTS_AT_ONCE):
         mine = labels[first : first + POINTS_AT_ONCE]  # looked up one by one: pieces of a million points are many
         record = replace(
-            asked.record, samples=_pick(asked.record.samples, mine), xy_m=_only(asked.record.xy_m, mine),
-            facts=_pick(asked.record.facts, mine),
+            request.record, samples=_pick(request.record.samples, mine), xy_m=_only(request.record.xy_m, mine),
+            facts=_pick(request.record.facts, mine),
         )  # fmt: skip
-        states: dict[str, dict[str, ConformalState]] = {name: {} for name in asked.conformal}
+        states: dict[str, dict[str, ConformalState]] = {name: {} for name in request.conformal}
         for label in mine:
             for name, key, state in of_label.get(label, ()):
                 states[name][key] = state
-        pieces.append(replace(asked, record=record, conformal=states))
+        pieces.append(replace(request, record=record, conformal=states))
     return pieces
 
 

@@ -143,8 +143,8 @@ def expect_empty(days: Sequence[BatteryDay], empty: float | None, now_s: float, 
     left = (level - empty) / -slope
     if left > FAR_DAYS:
         return BatteryExpectation(None, _FAR(n=FAR_DAYS))
-    said = _LINE(n=len(days), n2=Figure(slope, ".2g"), unit=unit, n3=empty, unit2=unit)
-    return BatteryExpectation(max(now_s, days[-1].at_s + left * DAY_S), said)
+    text = _LINE(n=len(days), n2=Figure(slope, ".2g"), unit=unit, n3=empty, unit2=unit)
+    return BatteryExpectation(max(now_s, days[-1].at_s + left * DAY_S), text)
 
 
 def find_lost_charge(days: Sequence[BatteryDay]) -> tuple[float, float] | None:

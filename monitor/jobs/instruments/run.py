@@ -82,7 +82,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         for (name, quantity), series_id in series.items():
             series_of.setdefault(name, {})[quantity] = series_id
         judged = [
-            _judge(
+            _assess(
                 c, station, series_of.get(station.id, {}), weather, work.get(station.id), runs_of.get(station.id, ()),
                 gaps_of.get(station.id, ()), links.get(station.id), now,
             )
@@ -93,7 +93,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         silent = store.load_silent(c, site.id)
         clocks = NO_CLOCKS
         if any(state == "clock" for one in judged for state, *_ in one.findings):
-            clocks = LoggerClocks(store.load_found(c, site.id, "clock"), _find_heard(c, site, series_of, now))
+            clocks = LoggerClocks(store.load_found(c, site.id, "clock"), _find_last_readings(c, site, series_of, now))
     changes = list_changes(site, judged, pages, silent, clocks)
     with db.write() as c:
         store.save_instruments(c, site.id, judged, now)
@@ -109,7 +109,7 @@ def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
     return [r for r in runs if not (len(moving) >= FEWEST_TOGETHER and r.kind == COMMON and r.station in moving)]
 
 
-def _judge(
+def _assess(
     c: Connection, station: Station, series: Series, weather: checks.Weather, work: MaintenanceFact | None,
     runs: Sequence[AnomalyRun], gaps: Sequence[Gap], link: Link | None, now: datetime,
 ) -> store.InstrumentAssessment:  # fmt: skip
@@ -177,9 +177,9 @@ def _expect_empty(
 ) -> BatteryExpectation:
     """The earlier end of the two that the voltages and the levels of the battery in use let expect."""
     days, shares = (split_days(hours[find_new_battery(hours) :], now_s) for hours in (volts, levels))
-    spec, said = station.find_series(BATTERY), station.find_series(BATTERY_LEVEL)
+    spec, level_spec = station.find_series(BATTERY), station.find_series(BATTERY_LEVEL)
     by_volts = [] if spec is None else [expect_empty(days, spec.empty, now_s)]
-    empty = 0.0 if said is None or said.empty is None else said.empty
+    empty = 0.0 if level_spec is None or level_spec.empty is None else level_spec.empty
     by_level = [expect_empty(shares, empty, now_s, "%")] if shares else []
     # where neither knows an end, the first one says why
     found = by_volts + by_level if days and spec is not None and spec.empty is not None else by_level + by_volts
@@ -214,7 +214,7 @@ def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: dateti
     ]
 
 
-def _find_heard(
+def _find_last_readings(
     c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
 ) -> dict[str, datetime]:  # fmt: skip
     """When each station was heard last, of those of which enough came to judge a clock by."""
@@ -302,7 +302,7 @@ class LoggerClocks:
     """What tells one wrong clock of a logger from several: since when each is found wrong, and who was heard when."""
 
     wrong: Mapping[str, datetime]
-    heard: Mapping[str, datetime]
+    last_readings: Mapping[str, datetime]
 
 
 NO_CLOCKS: Final = LoggerClocks({}, {})
@@ -321,7 +321,7 @@ def list_changes(
     nothing of the clock of its logger; so one that was found wrong just now waits for the next look.
     Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
     """
-    said: dict[str, dict[str, Message]] = {}
+    described: dict[str, dict[str, Message]] = {}
     quiet = set(silent)
     for one in judged:
         if any(state == "maintenance" for state, *_ in one.findings):
@@ -329,14 +329,14 @@ def list_changes(
             continue
         for state, _, _, reason, action in one.findings:
             if state in PAGED:
-                said.setdefault(state, {})[one.station] = join([reason, action])
+                described.setdefault(state, {})[one.station] = join([reason, action])
     families = {
         parent: {station for station, _ in places}
         for parent, places in list_children(site).items() if parent.kind != "station"
     }  # fmt: skip
     families = {parent: stations for parent, stations in families.items() if len(stations) > 1}
     wanted: dict[str, Message] = {}
-    for state, by_station in said.items():
+    for state, by_station in described.items():
         left = {s for s in by_station if _key(s, state) not in pages}
         wanted |= {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in by_station if s not in left}
         ranked = sorted(
@@ -351,7 +351,11 @@ def list_changes(
             mine, others = stations & left, stations - by_station.keys() - quiet
             if state == "clock":
                 first = min((clocks.wrong[s] for s in mine if s in clocks.wrong), default=None)
-                others = {s for s in others if s in clocks.heard and (first is None or clocks.heard[s] > first)}
+                others = {
+                    s
+                    for s in others
+                    if s in clocks.last_readings and (first is None or clocks.last_readings[s] > first)
+                }
             key = _key(f"{parent.kind}:{parent.name}", state)
             if mine and (key in pages or (len(mine) > 1 and not others)):
                 names = sorted(mine)

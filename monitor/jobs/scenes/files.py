@@ -39,7 +39,7 @@ _tried_at: dict[Path, float] = {}  # of a folder that took no note of a failure,
 
 
 def make_left(
-    config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: datetime, *, asked: bool = False
+    config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: datetime, *, requested: bool = False
 ) -> None:  # fmt: skip
     """Make the files of scenes that were read and have not all of them; their rows stand whatever comes of it.
 
@@ -50,7 +50,7 @@ def make_left(
         site: the site.
         rows: its scenes.
         now: wall time.
-        asked: a person asks for them: those that failed a moment ago are tried too.
+        requested: a person asks for them: those that failed a moment ago are tried too.
 
     Raises:
         JobError: the service is stopping.
@@ -58,7 +58,7 @@ def make_left(
     """
     trouble: OSError | None = None
     for row in rows:
-        if not (has_left(row) if asked else is_left(row, now)):
+        if not (has_left(row) if requested else is_left(row, now)):
             continue
         try:
             _make(config, site, row, now)
@@ -96,7 +96,7 @@ def is_left(row: SceneRow, now: datetime) -> bool:
 
 def _make(config: ServiceConfig, site: Site, row: SceneRow, now: datetime) -> None:
     folder = Path(row.out_dir or "")
-    made = _ask(config, site, row, folder)
+    made = _run_worker(config, site, row, folder)
     _tried_at.pop(folder, None)
     if not made.error:
         return
@@ -108,7 +108,7 @@ def _make(config: ServiceConfig, site: Site, row: SceneRow, now: datetime) -> No
         raise
 
 
-def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> SceneFilesResult:
+def _run_worker(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> SceneFilesResult:
     """What the worker answers; one that fails costs the files alone, unless the service is stopping."""
     no_picture = "" if count_unread(folder) < UNREAD_MOST else UNREADABLE
     try:
@@ -120,8 +120,8 @@ def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Scen
     else:
         no_picture = no_picture if scene else REPLACED
     assert row.acquired_at is not None
-    asked = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *find_place(site), no_picture)
-    return ask_behind(config, MAKE_FILES, asked, scene, folder)
+    request = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *find_place(site), no_picture)
+    return run_behind(config, MAKE_FILES, request, scene, folder)
 
 
 def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
@@ -130,21 +130,21 @@ def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
     return ("", ()) if local is None else (local.into, tuple(local.affine))
 
 
-def ask_behind(
-    config: ServiceConfig, task: WorkerTask[Request, Answered], asked: Request, scene: Path | None, folder: Path
+def run_behind(
+    config: ServiceConfig, task: WorkerTask[Request, Answered], request: Request, scene: Path | None, folder: Path
 ) -> Answered:  # fmt: skip
     """What a worker answers that gives way to others; one that fails says so, unless the service is stopping.
 
     Args:
         config: the service's.
         task: whose answer has a field `error`.
-        asked: what it gets.
+        request: what it gets.
         scene: the image that it reads.
         folder: the results of the scene, which it writes.
     """
     reads = [] if scene is None else [scene.parent]
     try:
-        return run_in_worker(config.compute, task, asked, reads=reads, writes=[folder.absolute()], gives_way=True)
+        return run_in_worker(config.compute, task, request, reads=reads, writes=[folder.absolute()], gives_way=True)
     except JobError as error:
         if compute.is_stopping():
             raise

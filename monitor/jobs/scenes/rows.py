@@ -120,12 +120,13 @@ def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime)
     for one in answer.judgements:
         arrivals.add_footprints(c, _footprints(answer, one.scene_hash, one.vanished, site, "vanished"), now)
         changes = [
-            arrivals.ChangeAssessment(polygon_id, **asdict(word)) for polygon_id, word in sorted(one.changes.items())
+            arrivals.ChangeAssessment(polygon_id, **asdict(change))
+            for polygon_id, change in sorted(one.changes.items())
         ]
         news += arrivals.save_changes(c, one.scene_hash, answer.model_hash, changes, now)
         if one.scene_hash == answer.scene_hash:
             changed = sum(1 for row in changes if row.change in {"new", "grown"})
-        arrivals.save_comparison(c, one.scene_hash, one.told)
+        arrivals.save_comparison(c, one.scene_hash, one.described)
     return news, changed
 
 
@@ -205,8 +206,8 @@ def _footprints(
 
 def find_reach_m(site: Site) -> float:
     """How far a footprint may lie from the stations that are stored with it: as far as any criterion looks."""
-    asked = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind.facts == "footprints"]
-    return max(site.scenes.near_m, *asked)
+    reaches = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind.facts == "footprints"]
+    return max(site.scenes.near_m, *reaches)
 
 
 def _footprint(

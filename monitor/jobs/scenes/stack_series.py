@@ -81,7 +81,7 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
         ],
         now,
     )  # fmt: skip
-    _tell_loss(c, site, name, found.coherence_loss, now)
+    _notify_loss(c, site, name, found.coherence_loss, now)
     return added.stored
 
 
@@ -95,7 +95,7 @@ def _name_zones(site: Site, zones: Sequence[MovingZone]) -> dict[str, MovingZone
     return named
 
 
-def _tell_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceLoss], now: datetime) -> None:
+def _notify_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceLoss], now: datetime) -> None:
     """Advice while the newest pair shows a loss near a station; it ends with a newer stack that shows none."""
     places, near_m = list_places(site), site.scenes.near_m
     distances = list_distances([loss.geometry for loss in losses], places)

@@ -117,13 +117,13 @@ class DateAssessment:
         scene_hash: the date.
         changes: polygon_id of each of its footprints, and of those that vanished, to what became of it.
         vanished: footprints of before that are gone.
-        told: what was measured between it and the dates before, as it is kept (JSON).
+        described: what was measured between it and the dates before, as it is kept (JSON).
     """
 
     scene_hash: str
     changes: dict[str, FootprintChange]
     vanished: tuple[PlacedOutline, ...]
-    told: dict[str, Any]
+    described: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +196,13 @@ READ_ONE: Final = WorkerTask("monitor.jobs.scenes.worker:read_one", SceneRequest
 DRAW_STRIP: Final = WorkerTask("monitor.jobs.scenes.worker:draw_one_strip", StripRequest, StripResult)
 
 
-def find_stranger(answer: ReadScene, asked: SceneRequest) -> str | None:
+def find_stranger(answer: ReadScene, request: SceneRequest) -> str | None:
     """The first thing that an answer says of what it was not asked about; None where there is none."""
-    hashes = {answer.scene_hash, *(date.scene_hash for date in asked.dates)}
+    hashes = {answer.scene_hash, *(date.scene_hash for date in request.dates)}
     strange = [j.scene_hash for j in answer.judgements if j.scene_hash not in hashes]
-    strange += [h for h in answer.replaced if h not in {v.scene_hash for v in asked.versions}]
+    strange += [h for h in answer.replaced if h not in {v.scene_hash for v in request.versions}]
     strange += [
         f"{row.station}.{row.quantity}" for row in answer.series
-        if row.quantity not in MEASURED or not (row.station in asked.stations or row.station.startswith(LANDSLIDE))
+        if row.quantity not in MEASURED or not (row.station in request.stations or row.station.startswith(LANDSLIDE))
     ]  # fmt: skip
     return strange[0][:60] if strange else None

@@ -97,11 +97,13 @@ def give_way(c: Connection, site: Site, name: str, answer: ReadScene, now: datet
         found += supersede_scene(c, scene_hash, answer.scene_hash, now)
         flag_values(c, site.id, scene_hash, points, now)
     found += withdraw_footprints(c, answer.scene_hash, now, REREAD, keep_model=answer.model_hash)
-    _tell(c, site, name, [one for one in found if one.claimed], now)
+    _notify_withdrawn(c, site, name, [one for one in found if one.claimed], now)
     return len(found)
 
 
-def _tell(c: Connection, site: Site, name: str, claimed: Sequence[WithdrawnFootprint], now: datetime) -> None:
+def _notify_withdrawn(
+    c: Connection, site: Site, name: str, claimed: Sequence[WithdrawnFootprint], now: datetime
+) -> None:
     """Say once that change is withdrawn that may have raised a level: it falls by a person, or when the vote ages."""
     if not claimed:
         return
@@ -111,9 +113,9 @@ def _tell(c: Connection, site: Site, name: str, claimed: Sequence[WithdrawnFootp
         distance = Figure(_nearness(near), ",.0f")
         reason = _DELIVERED_NEAR(scene=name, n=len(claimed), distance=distance, station=near.station or "")
     key = f"scene-version:{name}"
-    told = health_alarm(key, 1, reason, is_open=True, evidence={})
+    alarm = health_alarm(key, 1, reason, is_open=True, evidence={})
     over = health_alarm(key, 1, reason, is_open=False, evidence={}, notify=False)
-    notify_site(c, site, [told, over], now, site.version)
+    notify_site(c, site, [alarm, over], now, site.version)
 
 
 def _nearness(one: WithdrawnFootprint) -> float:

@@ -84,7 +84,7 @@ class DecisionBasis:
         stations: places of the stations on the slope.
         voting: places of the stations whose votes counted.
         votes: station and sentence of each vote that counted.
-        votes_asked: how many votes there were.
+        votes_required: how many votes there were.
         exposed: what is in danger at the level, each with its name and corners.
         window: the next trusted failure window.
         evidence_sha256: hash of the frozen inputs.
@@ -93,7 +93,7 @@ class DecisionBasis:
     stations: tuple[Place, ...] = ()
     voting: tuple[Place, ...] = ()
     votes: tuple[tuple[str, str], ...] = ()
-    votes_asked: int = 0
+    votes_required: int = 0
     exposed: tuple[tuple[str, tuple[Place, ...]], ...] = ()
     window: FailureWindow | None = None
     evidence_sha256: str = ""
@@ -146,7 +146,7 @@ def write_cap(
     sender = _UNSAFE.sub("-", source.sender)
     add_text(root, "identifier", now.name)
     add_text(root, "sender", sender)
-    add_text(root, "sent", spell_cap(now.at))
+    add_text(root, "sent", format_cap_time(now.at))
     add_text(root, "status", "Test" if is_test else "Exercise" if alert.exercise else "Actual")
     add_text(root, "msgType", "Cancel" if now.is_false else "Update" if before else "Alert")
     add_text(root, "scope", "Restricted")
@@ -156,11 +156,11 @@ def write_cap(
         # with an identifier, as the standard wants it
         add_text(root, "note", f"{kind} {now.name.rpartition('.')[0]}: {meaning}")
     if before:
-        add_text(root, "references", " ".join(f"{sender},{step.name},{spell_cap(step.at)}" for step in before))
+        add_text(root, "references", " ".join(f"{sender},{step.name},{format_cap_time(step.at)}" for step in before))
     for language in dict.fromkeys(languages):
         with use(language):
             _add_info(root, language, now, card, f"{source.page_url}/alerts/{alert.id}", holds, ground)
-    return _spell(root)
+    return _to_text(root)
 
 
 def write_notice(name: str, sender: str, at: datetime, text: str) -> str:
@@ -168,12 +168,12 @@ def write_notice(name: str, sender: str, at: datetime, text: str) -> str:
     root = ET.Element("alert", xmlns=NAMESPACE)
     add_text(root, "identifier", _UNSAFE.sub("-", f"slopeward.test.{name}"))
     add_text(root, "sender", _UNSAFE.sub("-", sender))
-    add_text(root, "sent", spell_cap(at))
+    add_text(root, "sent", format_cap_time(at))
     for tag, value in (("status", "Test"), ("msgType", "Alert"), ("scope", "Restricted")):
         add_text(root, tag, value)
     add_text(root, "restriction", "For the recipients of this service.")
     add_text(root, "note", text)
-    return _spell(root)
+    return _to_text(root)
 
 
 def list_steps(
@@ -225,10 +225,10 @@ def _add_info(
     add_text(info, "severity", rank.severity)
     add_text(info, "certainty", rank.certainty)
     if window is not None:
-        add_text(info, "onset", spell_cap(window.from_at))
+        add_text(info, "onset", format_cap_time(window.from_at))
     if holds is not None:
         # a window that is believed lasts as long as it lasts
-        add_text(info, "expires", spell_cap(max(now.at + holds, window.to_at if window else now.at)))
+        add_text(info, "expires", format_cap_time(max(now.at + holds, window.to_at if window else now.at)))
     add_text(info, "senderName", "Slopeward")
     head = f"[{card.name}] {translate_level(str(level['name']), language).upper()}: "
     add_text(info, "headline", cut_words(f"{head}{cut_message(now.reason, max(HEADLINE - len(head), 1))}", HEADLINE))
@@ -238,12 +238,12 @@ def _add_info(
     add_text(info, "web", url)
     _add_parameter(info, "level", f"{now.level} of {card.top_level}: {level['name']}")
     if now.level > 0:
-        if ground.votes_asked:
-            _add_parameter(info, "votes", f"{len(ground.votes)} of {ground.votes_asked} count")
+        if ground.votes_required:
+            _add_parameter(info, "votes", f"{len(ground.votes)} of {ground.votes_required} count")
         for station, sentence in ground.votes[:VOTES]:
             _add_parameter(info, "vote", f"{station}: {translate(sentence)}")
         if window is not None:
-            span = f"{spell_cap(window.from_at)} {spell_cap(window.to_at)}"
+            span = f"{format_cap_time(window.from_at)} {format_cap_time(window.to_at)}"
             _add_parameter(info, "failure_window", f"{span} {window.station}")
     if ground.evidence_sha256:
         _add_parameter(info, "evidence_sha256", ground.evidence_sha256)
@@ -284,12 +284,12 @@ def raise_rank(rank: CapCodes, window: FailureWindow | None, at: datetime) -> Ca
     """
     if window is None or rank is OVER:
         return rank
-    asked = "Immediate" if window.from_at <= at else "Expected" if window.from_at <= at + SOON else "Future"
-    urgency = max(rank.urgency, asked, key=URGENCIES.index)
+    due_within = "Immediate" if window.from_at <= at else "Expected" if window.from_at <= at + SOON else "Future"
+    urgency = max(rank.urgency, due_within, key=URGENCIES.index)
     return CapCodes(rank.response, urgency, rank.severity, "Likely")
 
 
-def spell_cap(at: datetime) -> str:
+def format_cap_time(at: datetime) -> str:
     """An instant as CAP writes it: seconds, and the offset of UTC as `-00:00` (3.3.2).
 
     >>> spell_cap(datetime(2026, 3, 1, 6, 0, 0, 5, tzinfo=UTC))
@@ -309,6 +309,6 @@ def add_text(parent: ET.Element, tag: str, text: str) -> None:
     ET.SubElement(parent, tag).text = _ILLEGAL.sub("\ufffd", text)
 
 
-def _spell(root: ET.Element) -> str:
+def _to_text(root: ET.Element) -> str:
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'

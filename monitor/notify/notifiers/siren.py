@@ -51,12 +51,12 @@ class SirenNotifier:
         if not keys:
             raise DeliveryError("siren: there is no key to sign with; see `slopeward broker keys`")
         order = self._db.do(make_order, self._topic, n, now, self._valid_for)
-        content = spell_order(order, self._sound_s)
+        content = format_order(order, self._sound_s)
         self._publisher.publish(self._topic, sign(self._topic, content, keys, now))
         return f"siren {order.sequence}"
 
 
-def spell_order(order: SirenOrder, sound_s: float) -> str:
+def format_order(order: SirenOrder, sound_s: float) -> str:
     """The order as JSON, not signed yet."""
     return canonical_json({
         "sequence": order.sequence, "wanted": order.wanted, "site": order.site, "level": order.level,

@@ -99,10 +99,10 @@ def is_final(status: int) -> bool:
     return 400 <= status < 500 and status not in PASSING
 
 
-def refuse(said: str, status: int, retry_after: str | None) -> DeliveryError:
+def refuse(problem: str, status: int, retry_after: str | None) -> DeliveryError:
     """The error of an answer that takes no message: by one rule for every channel that speaks HTTP."""
     wait_s = None if is_final(status) else read_retry_after(retry_after, datetime.now(UTC))
-    return DeliveryError(said, permanent=is_final(status), retry_after_s=wait_s)
+    return DeliveryError(problem, permanent=is_final(status), retry_after_s=wait_s)
 
 
 def payload(notification: Notification) -> str:

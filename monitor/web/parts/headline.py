@@ -18,7 +18,7 @@ from monitor.domain.instants import epoch_s, from_epoch_s, spell
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
-from monitor.language.figures import spell_number
+from monitor.language.figures import format_number
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
 from monitor.reports.pictures import PlotScale
@@ -224,7 +224,7 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
         if bound is not None and key.criterion in rates:
             criterion = rates[key.criterion]
             found |= {
-                "value": spell_number(bound["rate"]), "bound": spell_number(bound["bound"]),
+                "value": format_number(bound["rate"]), "bound": format_number(bound["bound"]),
                 "span_s": headline.window_of(bound), "unit": headline.find_unit(site, key.criterion),
                 "moved": criterion.kind.velocity, "quantity": criterion.quantity,
             }  # fmt: skip

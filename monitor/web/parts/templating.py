@@ -16,11 +16,11 @@ from monitor.domain.causes import gather, say_cause
 from monitor.domain.headline import SIGHT_WORDS
 from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about, spell_age
 from monitor.language import catalogue, local_time
-from monitor.language.figures import level_class, spell_number
+from monitor.language.figures import format_number, level_class
 from monitor.language.rendering import render as render_message
-from monitor.language.rendering import translate, translate_word
+from monitor.language.rendering import translate, translate_term
 from monitor.language.scripts import translate_scripts
-from monitor.language.subjects import say_subject
+from monitor.language.subjects import translate_subject
 from monitor.reports.render import open_templates
 from monitor.store.pages import SiteCard
 from monitor.store.service_state import find_stamp
@@ -81,8 +81,8 @@ def spell_minute(value: str | datetime | None, zone: str = "") -> str:
     if at is None:
         return "–"
     if not zone or zone == local_time.zone_in_use():
-        return local_time.spell_local(at)
-    return f"{local_time.spell_local(at, zone)} {local_time.name_zone(at, zone)}"
+        return local_time.format_local(at)
+    return f"{local_time.format_local(at, zone)} {local_time.name_zone(at, zone)}"
 
 
 def spell_utc(value: str | datetime | None) -> str:
@@ -114,9 +114,9 @@ def say_cell(value: Any) -> Any:
     ('rain', 1.5, '2026-03-01 06:00')
     """
     if isinstance(value, datetime):
-        return local_time.spell_local(value)
+        return local_time.format_local(value)
     if isinstance(value, Term):
-        return translate_word(value.english())
+        return translate_term(value.english())
     return translate(value) if isinstance(value, Message) or (isinstance(value, str) and " " in value) else value
 
 
@@ -126,7 +126,7 @@ def say_word(text: str) -> Any:
     >>> say_word("crack_opening")
     'crack opening'
     """
-    return translate(text) if isinstance(text, Message) else translate_word(text.replace("_", " "))
+    return translate(text) if isinstance(text, Message) else translate_term(text.replace("_", " "))
 
 
 def gather_alerts(alerts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -140,8 +140,8 @@ ENVIRONMENT.filters.update(
     about=spell_about,
     minute=spell_minute,
     utc=spell_utc,
-    subject=lambda text: say_subject(text, LONGEST_LISTED),
-    number=spell_number,
+    subject=lambda text: translate_subject(text, LONGEST_LISTED),
+    number=format_number,
     instant=as_instant,
     pretty=partial(json.dumps, indent=1, ensure_ascii=False, sort_keys=True),
     span=format_span,
@@ -152,7 +152,7 @@ ENVIRONMENT.filters.update(
     say_cause=say_cause,
 )
 ENVIRONMENT.globals.update(
-    level_class=level_class, spell=spell, spell_sight=spell_sight, spell_local=local_time.spell_local,
+    level_class=level_class, spell=spell, spell_sight=spell_sight, spell_local=local_time.format_local,
     name_zone=local_time.name_zone, describe_zone=local_time.describe_zone,
     language=catalogue.current, languages=catalogue.LANGUAGES, script_words=translate_scripts,
 )  # fmt: skip

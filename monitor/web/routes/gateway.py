@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from forecasting.message import Template
 from monitor.errors import NotAllowedError, NotFoundError
 from monitor.language.catalogue import ENGLISH, gettext, use
-from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, spell_answer
+from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, write_answer
 from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_progress, note_received, note_test
 from monitor.store.delivery.replies import ANSWERS, REFUSED, ReplyResult, take_digit, take_reply
 from monitor.web.context import Context, context_of, run_apart
@@ -44,7 +44,7 @@ async def take_text(request: Request) -> Response:
             return take_reply(c, "sms", form.get("From", ""), form.get("Body", ""), name, context.clock())
 
     answer = await run_apart(request, "gateway", take)
-    return _say(answer, "Message") if answer.language else _send(spell_answer("Message", ""))
+    return _say(answer, "Message") if answer.language else _send(write_answer("Message", ""))
 
 
 @router.post(DIGIT)
@@ -52,7 +52,7 @@ async def take_key(request: Request, message: Message = None) -> Response:
     """A key pressed during a call; 1 acknowledges."""
     form = await _read(request)
     if form.get("Digits") != "1" or message is None:
-        return _send(spell_answer("Say", gettext(ANSWERS[REFUSED])))
+        return _send(write_answer("Say", gettext(ANSWERS[REFUSED])))
     context = context_of(request)
 
     def press() -> ReplyResult:
@@ -106,7 +106,7 @@ def _say(answer: ReplyResult, tag: str) -> Response:
     language = answer.language or ENGLISH
     with use(language):
         text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)
-    return _send(spell_answer(tag, text, language))
+    return _send(write_answer(tag, text, language))
 
 
 def _send(twiml: str) -> Response:

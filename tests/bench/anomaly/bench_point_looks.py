@@ -36,7 +36,7 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions
-from monitor.jobs.points import AT_ONCE, LEARN_FROM, describe_look, run
+from monitor.jobs.points import AT_ONCE, LEARN_FROM, describe_alarms, run
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.point_looks import load_looks
@@ -124,7 +124,7 @@ def serve() -> dict[str, Any]:
     kinds = Counter(one.kind for one in kept.found.happenings)
     return {
         "import_s": round(after[0] - began[0], 1), "core_s": round(ended[0] - after[0], 1),
-        "workers_s": round(ended[1] - after[1], 1), "said": said, "line": describe_look(kept.found),
+        "workers_s": round(ended[1] - after[1], 1), "said": said, "line": describe_alarms(kept.found),
         "kinds": dict(kinds.most_common()), "largest_happening": max(one.points for one in kept.found.happenings),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
     }  # fmt: skip

@@ -91,7 +91,7 @@ class Slope:
             assert len(add_scores(c, scores, target)) == 3
 
     def judge(self, day) -> list[str]:
-        return promotion.judge_models(self.database, self.config, self.site, START + day * DAY)[0]
+        return promotion.assess_models(self.database, self.config, self.site, START + day * DAY)[0]
 
     def state(self, model_hash, horizon_s=86400.0):
         with self.database.read() as c:

@@ -162,7 +162,7 @@ def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monk
 
 @ON_SQLITE
 def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path, monkeypatch):
-    at, right = DATES[116], points.make_look
+    at, right = DATES[116], points.detect_alarms
     for name in ("a", "b"):
         declared = open_egms(path := write(tmp_path / f"{name}.csv", draw(), 117), ImportOptions(None, name), at)
         read_points(PointsFile(path, SITE, lambda: at, bench, pause=lambda _: None), declared)
@@ -172,7 +172,7 @@ def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path,
             raise JobError("it needed too much memory")
         return right(db, plan, site, asked)
 
-    monkeypatch.setattr(points, "make_look", fail_at_a)
+    monkeypatch.setattr(points, "detect_alarms", fail_at_a)
     with pytest.raises(JobError, match="a: it needed too much memory; b: 300 points looked at"):
         look(bench, at)
     with bench.read() as c:

@@ -206,7 +206,7 @@ def test_a_raise_that_was_held_up_behind_the_all_clear_does_not_sound(database):
 
 def test_a_device_ignores_what_is_forged_old_or_over():
     from monitor.broker.signing import sign
-    from monitor.notify.notifiers.siren import spell_order
+    from monitor.notify.notifiers.siren import format_order
     from monitor.store.delivery.siren_orders import SirenOrder
 
     now = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -214,11 +214,11 @@ def test_a_device_ignores_what_is_forged_old_or_over():
     siren = Siren(TOPIC, {KEY.id: KEY.secret}, "horn-1")
 
     def say(order, key=KEY, topic=TOPIC, at=now):
-        return siren.hear(sign(topic, spell_order(order, 180.0), (key,), at).encode(), now)
+        return siren.hear(sign(topic, format_order(order, 180.0), (key,), at).encode(), now)
 
     schema = json.loads((Path(__file__).parents[3] / "docs/reference/siren-order.schema.json").read_text())
     check = jsonschema.Draft202012Validator(schema).validate
-    check(json.loads(sign(TOPIC, spell_order(made, 180.0), (KEY,), now)))
+    check(json.loads(sign(TOPIC, format_order(made, 180.0), (KEY,), now)))
     check(json.loads(siren._sign({"sequence": 7, "state": "on", "device": "horn-1"})))
     assert say(made, SigningKey("k1", b"not the same key")) is None
     assert say(made, topic="other/horn") is None

@@ -26,7 +26,7 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.message import translate
 from monitor.notify.modem import FOLDERS, ModemWatch, put_message
 from monitor.notify.notifiers.gateway import sign
-from monitor.notify.notifiers.telephone import VoiceNotifier, spell_sms
+from monitor.notify.notifiers.telephone import VoiceNotifier, format_sms
 from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.outbox import claim_due
@@ -502,7 +502,7 @@ def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(da
                 superseded_by=first,
             )  # fmt: skip
         (said,) = claim_due(c, clock(), "w", 30.0, 1, "sms:DUTY_PHONE")
-    text = spell_sms(translate(said))
+    text = format_sms(translate(said))
     assert text.split("\n") == ["DELAYED: RED North: close the road.", "Other alerts: 2, see the page."]
     with provider() as twilio, use("it"):
         settings = {"URL": f"http://127.0.0.1:{twilio.server_port}", "ACCOUNT": "AC1", "TOKEN": TOKEN,

@@ -47,7 +47,7 @@ class Clocked:
         self.asked.clear()
         if marked:
             self.runs.mark(frozenset([self.site.id]))
-        self.runs.look()
+        self.runs.check()
         return set(self.hastened)
 
 
@@ -151,8 +151,8 @@ def test_a_thousand_sites_that_lack_nothing_cost_nothing(database: Database) -> 
     sites = frozenset(f"s{k}" for k in range(1000))
     runs = FirstRuns(database, dict.fromkeys(sites, site), lambda *_: None, lambda: NOW)
     for _ in range(50):
-        runs.look()
+        runs.check()
     assert len(asked) == 2 * len(sites)
     runs.mark(sites)
-    runs.look()
+    runs.check()
     assert len(asked) == 2 * len(sites)

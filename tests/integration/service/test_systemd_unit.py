@@ -66,7 +66,7 @@ def test_workers_keep_their_walls_behind_the_filter_of_the_unit(tmp_path, monkey
     allowed = ",".join(sorted(known[name] for name in list_allowed(UNIT.read_text()) if name in known))
     words = ["unshare", "--map-user=1000", "--map-group=1000", sys.executable, "-c", BEHIND_THE_FILTER, allowed, WORK]
     done = subprocess.run(words, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["True", "Walls(missing=())", "{'nice': 10}"], done.stderr
+    assert done.stdout.splitlines() == ["True", "MissingBounds(missing=())", "{'nice': 10}"], done.stderr
 
 
 def list_allowed(unit: str) -> set[str]:

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, update
 
 from monitor.domain.decision import Memory
 from monitor.domain.instants import parse, spell
-from monitor.language.local_time import spell_local
+from monitor.language.local_time import format_local
 from monitor.store.schema.tables import (
     evaluation,
     failure_time,
@@ -140,7 +140,7 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     assert re.findall(r'<td class="num">(.*?)</td>', row) == ["–", "–"]
     assert f"{rows[0]['stage']}, trend {rows[0]['trend']}" in row
     for edge in ("window_from", "window_to"):
-        assert spell_local(parse(window[edge]), "Europe/Zurich") in row
+        assert format_local(parse(window[edge]), "Europe/Zurich") in row
     assert "open now: failure is possible at any time" in row
     newest = client.get("/api/v1/sites/north-bench/movement/G1").json()["newest"][0]
     assert {k: newest[k] for k in rows[0] if k in newest} == {k: v for k, v in rows[0].items() if k in newest}

@@ -21,7 +21,7 @@ from monitor.notify.notifiers.log import LogNotifier
 from monitor.store.alerting.outbox import claim_due, due_channels
 from monitor.store.schema.tables import notification
 from monitor.store.schema.views import load_view
-from monitor.web.parts.templating import spell_minute, spell_number
+from monitor.web.parts.templating import format_number, spell_minute
 from tests.conftest import ON_SQLITE
 from tests.data.figures import bare_figures, bare_figures_of_page
 from tests.data.watched_slope import WalkedSlope
@@ -85,12 +85,12 @@ def check_movement_row(c, slope, row, fine):
         0
     ]
     assert row[1] == f"{newest['stage']}, trend {newest['trend']}"
-    assert row[2] == spell_number(newest["velocity_mm_per_day"])
+    assert row[2] == format_number(newest["velocity_mm_per_day"])
     if newest["velocity_mm_per_day"] is not None:
-        error, window = spell_number(newest["velocity_error_mm_per_day"], 2), format_span(newest["velocity_window_s"])
+        error, window = format_number(newest["velocity_error_mm_per_day"], 2), format_span(newest["velocity_window_s"])
         assert fine[2] == f"± {error} in {window}"
         assert f"in {window}" in newest["reasons"] or "site file warns of" in newest["reasons"] or row[1][:4] == "prog"
-    assert row[3] == spell_number(newest["inverse_velocity_day_per_mm"])
+    assert row[3] == format_number(newest["inverse_velocity_day_per_mm"])
     if row[3] != "–":
         assert float(row[2]) * float(row[3]) == pytest.approx(1.0, abs=0.02)
     windows = load_view(

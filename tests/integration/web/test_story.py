@@ -15,7 +15,7 @@ from monitor.simulate.slope import voight_displacement
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.web.parts.templating import spell_minute, spell_number
+from monitor.web.parts.templating import format_number, spell_minute
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.web.served import serving
 
@@ -129,10 +129,10 @@ def check_movement(c, page):
     for name, (row, fine) in shown.items():
         newest = load_view(c, "movement_history", order_by=["-at"], site="bench", station=name)[0]
         assert row[1] == f"{newest['stage']}, trend {newest['trend']}"
-        assert row[2] == spell_number(newest["velocity_mm_per_day"])
+        assert row[2] == format_number(newest["velocity_mm_per_day"])
         window = format_span(newest["velocity_window_s"])
-        assert fine[2] == f"± {spell_number(newest['velocity_error_mm_per_day'], 2)} in {window}"
-        assert row[3] == spell_number(newest["inverse_velocity_day_per_mm"])
+        assert fine[2] == f"± {format_number(newest['velocity_error_mm_per_day'], 2)} in {window}"
+        assert row[3] == format_number(newest["inverse_velocity_day_per_mm"])
         assert float(row[2]) * float(row[3]) == pytest.approx(1.0, abs=0.01), "one figure, one source"
         mine = [w for w in windows if w["station"] == name]
         said = (
@@ -150,7 +150,7 @@ def check_stations(c, page):
         assert row[1] == health["state"]
         assert row[3] == f"{round(100 * health['missing_share_24h'])} %"
         assert row[4] == ("yes" if health["votes"] else "no")
-        assert row[6] == f"crack opening {spell_number(latest['value'], 4)} {latest['unit']}"
+        assert row[6] == f"crack opening {format_number(latest['value'], 4)} {latest['unit']}"
     assert set(shown) == set(FAST)
 
 

@@ -98,15 +98,15 @@ def test_only_what_is_not_ours_is_foreign():
     for content in (first, second):
         own.note(TOPIC, content)
     for content in (first, second, second):  # the newest may come twice: delivery is at least once
-        own.hear(TOPIC, content.encode(), retained=False)
-    own.hear(TOPIC, b"of somebody else", retained=True)
+        own.compare(TOPIC, content.encode(), retained=False)
+    own.compare(TOPIC, b"of somebody else", retained=True)
     will = sign("slopeward/v1/status", '{"status":"offline"}', [key], NOW).encode()
-    own.hear("slopeward/v1/status", will, retained=False)
-    own.hear("slopeward/v1/doctor-1/alert", TRIED, retained=False)  # nobody is called for what doctor tries
+    own.compare("slopeward/v1/status", will, retained=False)
+    own.compare("slopeward/v1/doctor-1/alert", TRIED, retained=False)  # nobody is called for what doctor tries
     assert own.status() == {"foreign": 0, "foreign_last": ""}
-    own.hear(TOPIC, first.encode(), retained=False)
+    own.compare(TOPIC, first.encode(), retained=False)
     assert "repeated" in own.status()["foreign_last"]
-    own.hear("slopeward/v1/" + "x" * 9999 + "/state", b"{}", retained=False)
+    own.compare("slopeward/v1/" + "x" * 9999 + "/state", b"{}", retained=False)
     assert own.status()["foreign"] == 2
     assert len(own.status()["foreign_last"]) < 200
     assert own.take_stained() == {TOPIC}

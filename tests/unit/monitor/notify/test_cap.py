@@ -226,7 +226,7 @@ def test_the_ground_of_a_message_is_that_of_its_votes():
     soon = FailureWindow("G2", T0 + timedelta(minutes=31), T0 + timedelta(hours=5))
     ground = DecisionBasis(
         stations=((46.5, 8.25), (46.518, 8.25)), voting=((46.501, 8.25), (46.502, 8.252)),
-        votes=(("G1", REASON), ("G2", "G2 moves")), votes_asked=3, window=soon, evidence_sha256="e" * 64,
+        votes=(("G1", REASON), ("G2", "G2 moves")), votes_required=3, window=soon, evidence_sha256="e" * 64,
     )  # fmt: skip
     root, ns = read(write_cap(alert, events, CARD, SOURCE, ["en"], ground=ground, holds=timedelta(hours=1)))
     info = root.find("c:info", ns)

@@ -15,7 +15,7 @@ from monitor.domain.site import Recipient
 from monitor.errors import ConfigError
 from monitor.language.catalogue import current, use
 from monitor.language.local_time import use_zone
-from monitor.language.subjects import LONGEST, make_subject, mark_open, say_subject
+from monitor.language.subjects import LONGEST, make_subject, mark_open, translate_subject
 from monitor.notify import message
 from monitor.notify.message import deliver_in, find_language, translate
 from monitor.notify.notifiers.mail import compose
@@ -132,7 +132,7 @@ def test_a_long_subject_keeps_level_site_action_and_figure(language, title, acti
     essence = join([Figure(302, "g", "mm/day"), "5 stations"], ", ")
     subject = make_subject(Term("RED"), title, action, essence, at)
     with use(language):
-        said = say_subject(mark_open(subject, 900.0) if repeated else subject)
+        said = translate_subject(mark_open(subject, 900.0) if repeated else subject)
     assert len(said) <= LONGEST
     assert "Nordhang" in said
     assert action[:9] in said
@@ -271,7 +271,7 @@ def test_what_nobody_knows_stays_english_and_nothing_is_lost():
 
 
 def test_a_fault_of_the_translation_sends_english(monkeypatch, caplog):
-    monkeypatch.setattr(message, "say_subject", lambda *_: 1 / 0)
+    monkeypatch.setattr(message, "translate_subject", lambda *_: 1 / 0)
     plain = make()
     said = read(plain, "it")
     assert said.body == plain.body

@@ -20,7 +20,7 @@ from monitor.web.parts import templating
 from monitor.web.parts.collect import spell_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
 from monitor.web.parts.headline import find_sentence, read_evidence
-from monitor.web.parts.templating import level_class, render_part, spell_number, tell
+from monitor.web.parts.templating import format_number, level_class, render_part, tell
 from monitor.web.parts.zones import HEIGHT, WIDTH, draw
 from monitor.web.routes.site.charts import read_range
 
@@ -170,7 +170,7 @@ def test_no_text_leads_off_the_page(text):
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_are_spelled_near_their_value(value):
-    assert float(spell_number(value, 6)) == pytest.approx(value, rel=1e-3, abs=1e-300)
+    assert float(format_number(value, 6)) == pytest.approx(value, rel=1e-3, abs=1e-300)
 
 
 def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
