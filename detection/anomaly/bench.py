@@ -10,7 +10,7 @@ from detection.anomaly.certain.checks import check_series, find_replay, find_stu
 from detection.anomaly.certain.finding import CertainFault
 from detection.anomaly.detector import Detector, train_detector
 from detection.anomaly.errors import ThresholdError
-from detection.anomaly.evaluation import DetectionOutcome, judge_alarms
+from detection.anomaly.evaluation import DetectionOutcome, evaluate_alarms
 from detection.anomaly.faults import CERTAIN_KINDS, Event, inject_many
 from detection.anomaly.records import MONTH_S
 from detection.anomaly.registry import CHECKS
@@ -70,11 +70,11 @@ def run_bench(
             on_faulty, on_clean = scored[base]
             limit, spent = detector.limit, spend_budget(on_clean, samples, budget, test_from)
             raised = _alarms(on_faulty, faulty, limit, with_checks)
-            outcomes[name].append(judge_alarms(faulty, raised, events, test_from))
-            untouched = judge_alarms(samples, _alarms(on_clean, samples, limit, with_checks), [], test_from)
+            outcomes[name].append(evaluate_alarms(faulty, raised, events, test_from))
+            untouched = evaluate_alarms(samples, _alarms(on_clean, samples, limit, with_checks), [], test_from)
             if spent is not None:
                 raised = _alarms(on_faulty, faulty, spent, with_checks)
-                equal[name].append(judge_alarms(faulty, raised, events, test_from))
+                equal[name].append(evaluate_alarms(faulty, raised, events, test_from))
             clean[name].append(untouched.false_alarms_per_sensor_month)
             thresholds[name].append(detector.limit)
     return [_row(name, outcomes[name], clean[name], thresholds[name], equal[name], budget) for name in detectors]

@@ -55,7 +55,7 @@ class DetectionOutcome:
         return (self.runs - self.right) / self.months if self.months > 0 else float("nan")
 
 
-def judge_alarms(
+def evaluate_alarms(
     samples: Mapping[str, Series], alarms: Mapping[str, Array], events: Sequence[Event], from_share: float
 ) -> DetectionOutcome:
     """Count events, runs and false alarms.

@@ -21,7 +21,7 @@ from detection.anomaly.detector import (
     train_detector,
 )
 from detection.anomaly.errors import InputError, ThresholdError
-from detection.anomaly.evaluation import judge_alarms
+from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.kinds import name_kinds
 from detection.anomaly.parts import PARTS, call
 from detection.anomaly.records import (
@@ -33,8 +33,8 @@ from detection.anomaly.records import (
     ScoringRequest,
     TrainedDetector,
     UnscoredStation,
-    tell_loud,
-    tell_short,
+    describe_excess_alarms,
+    describe_short_holdout,
 )
 from detection.anomaly.registry import (
     CARRIED_OVER,
@@ -58,7 +58,7 @@ _SMALL_GAIN: Final = Template(
 )
 
 
-def train(asked: DetectorTraining) -> TrainedDetector:
+def train(request: DetectorTraining) -> TrainedDetector:
     """Train one detector on a site's record and write its checkpoint.
 
     The record is split in time: 50 % to learn from, 17 % to count false alarms on, the rest to report what they really
@@ -68,31 +68,31 @@ def train(asked: DetectorTraining) -> TrainedDetector:
         InputError: there are too few windows to train on, or samples cannot be used.
         ThresholdError: no threshold can be stated for this budget on this record.
     """
-    name, budget, seed = asked.detector, asked.budget_per_sensor_month, asked.seed
-    samples, _ = _read_samples(asked.samples, asked.step_s)
+    name, budget, seed = request.detector, request.budget_per_sensor_month, request.seed
+    samples, _ = _read_samples(request.samples, request.step_s)
     detector = train_detector(name, samples, budget, seed)
     card = _write_card(detector, samples, budget, seed)
     weights = detector.weights or {"thresholds": np.array([t.value for t in detector.thresholds.values()])}
-    model_hash, path = save_checkpoint(asked.folder, weights, card)
+    model_hash, path = save_checkpoint(request.folder, weights, card)
     return TrainedDetector(model_hash, name, str(path), card)
 
 
-def judge(asked: ScoringRequest, budget: float, seed: int = 0) -> dict[str, Any]:
+def renew_card(request: ScoringRequest, budget: float, seed: int = 0) -> dict[str, Any]:
     """The card of a detector that is trained already, written anew on a record as it is now.
 
     Args:
-        asked: the record, and the checkpoint.
+        request: the record, and the checkpoint.
         budget: false alarms per sensor-month.
         seed: of the faults that are injected where it is a network.
 
     Raises:
         InputError: the checkpoint is of another detector, or samples cannot be used.
     """
-    samples, _ = _read_samples(asked.samples, asked.step_s)
-    return _write_card(_load_detector(asked)[0], samples, budget, seed)
+    samples, _ = _read_samples(request.samples, request.step_s)
+    return _write_card(_load_detector(request)[0], samples, budget, seed)
 
 
-def score(asked: ScoringRequest) -> Scores:
+def score(request: ScoringRequest) -> Scores:
     """Score what is new with a trained detector, or with `persistence-z` as it comes.
 
     A check (one of `CHECKS`) gives its findings and no score.
@@ -101,15 +101,15 @@ def score(asked: ScoringRequest) -> Scores:
         InputError: the detector needs a checkpoint and none was given, or the checkpoint is of another one.
         CheckpointError: the checkpoint cannot be read or was altered.
     """
-    samples, unusable = _read_samples(asked.samples, asked.step_s, withhold=True)
-    since_s = -np.inf if asked.since_s is None else asked.since_s
+    samples, unusable = _read_samples(request.samples, request.step_s, withhold=True)
+    since_s = -np.inf if request.since_s is None else request.since_s
     findings = [
-        one for name in sorted(samples) for one in _find_certain(name, samples[name], asked.samples[name][0], since_s)
+        one for name in sorted(samples) for one in _find_certain(name, samples[name], request.samples[name][0], since_s)
     ]
-    if asked.detector in CHECKS:
-        mine = tuple(one for one in findings if one.kind == CHECKS[asked.detector])
-        return Scores((), mine, unusable, asked.detector, None)
-    detector, model_hash = _load_detector(asked)
+    if request.detector in CHECKS:
+        mine = tuple(one for one in findings if one.kind == CHECKS[request.detector])
+        return Scores((), mine, unusable, request.detector, None)
+    detector, model_hash = _load_detector(request)
     rows: list[ReadingScore] = []
     withheld = list(unusable)
     scored, kinds_of, others_at, echoes = _score_and_name(detector, samples)
@@ -146,8 +146,8 @@ def _score_and_name(
     scored, parts_of = detector.score_by_part(samples)
     named = {
         name: [
-            call(part, look, moves=moves)
-            for part, look, moves in zip(parts, looks[name], parts_of.moves(name), strict=False)
+            call(part, shape, moves=moves)
+            for part, shape, moves in zip(parts, looks[name], parts_of.moves(name), strict=False)
         ]
         for name, (_, parts, _) in scored.items()
     }
@@ -193,19 +193,21 @@ def _explain(series: Series, fresh: int) -> str:
     return f"{fresh} new readings, but too few known ones just before them to judge by"
 
 
-def _load_detector(asked: ScoringRequest) -> tuple[Detector, str | None]:
-    name, path = asked.detector, asked.checkpoint
+def _load_detector(request: ScoringRequest) -> tuple[Detector, str | None]:
+    name, path = request.detector, request.checkpoint
     if path is None:
         if name not in CARRIED_OVER:
             known = ", ".join(CARRIED_OVER)
             raise InputError(f"{name} needs a checkpoint; without one only {known} can score")
-        return start_without_history(name, asked.step_s), None
+        return start_without_history(name, request.step_s), None
     stored = load_checkpoint(Path(path))
     card = stored.card
     if card["detector"] != name:
         raise InputError(f"the checkpoint holds {card['detector']}, not {name}")
-    if float(card["step_s"]) != asked.step_s:
-        raise InputError(f"the checkpoint was trained at {card['step_s']:g} s, the samples come at {asked.step_s:g} s")
+    if float(card["step_s"]) != request.step_s:
+        raise InputError(
+            f"the checkpoint was trained at {card['step_s']:g} s, the samples come at {request.step_s:g} s"
+        )
     thresholds = {part: DetectorThreshold(**one) for part, one in card["thresholds"].items()}
     if name in COMPOSITES and not set(thresholds) <= set(PARTS):
         raise InputError(f"the checkpoint of {name} is of an earlier version: train it again")
@@ -217,7 +219,7 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
     # as it would serve as a witness: nothing is held back
     scored = detector.score(samples, holds=False)
     alarms = {name: np.nan_to_num(row) > detector.limit for name, row in scored.items()}
-    heldout = judge_alarms(samples, {k: v.astype(np.float64) for k, v in alarms.items()}, [], TEST_FROM)
+    heldout = evaluate_alarms(samples, {k: v.astype(np.float64) for k, v in alarms.items()}, [], TEST_FROM)
     months = max(t.months for t in detector.thresholds.values())
     card: dict[str, Any] = {
         "detector": detector.name,
@@ -265,9 +267,9 @@ def _find_against_vote(name: str, rate: float, months: float, budget: float, gai
     """
     found = []
     if not np.isfinite(rate) or months * budget < COUNTABLE:
-        found.append(tell_short(months, COUNTABLE, budget))
+        found.append(describe_short_holdout(months, COUNTABLE, budget))
     elif rate > budget:
-        found.append(tell_loud(rate, budget))
+        found.append(describe_excess_alarms(rate, budget))
     if name in NETWORKS and (gain is None or gain < VOTE_GAIN):
         needed, best = Figure(VOTE_GAIN, "+g"), NameList(SIMPLE, conjunction=True)
         if gain is None:

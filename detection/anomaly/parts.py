@@ -210,13 +210,13 @@ def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = 
     return RecordScores(by, names, places, known_of, np.concatenate(together, axis=1), np.concatenate(stuck, axis=1))
 
 
-def call(part: str, look: str, *, moves: bool) -> str:
+def call(part: str, shape: str, *, moves: bool) -> str:
     """The kind of an alarm: that of its part, else what the residual looks like; no drift where all move.
 
     >>> call("creep", "unknown", moves=False), call("creep", "unknown", moves=True), call("level", "spike", moves=True)
     ('drift', 'movement', 'spike')
     """
-    kind = PARTS[part].kind or look
+    kind = PARTS[part].kind or shape
     return "movement" if moves and kind == "drift" else kind
 
 

@@ -101,11 +101,11 @@ class Scores:
     model_hash: str | None
 
 
-def tell_short(months: float, countable: float, budget: float) -> Message:
+def describe_short_holdout(months: float, countable: float, budget: float) -> Message:
     """That too little time was held out to count what a budget allows."""
     return _SHORT(months=Figure(months, ".1f"), needed=Figure(countable / budget, ".0f"), budget=budget)
 
 
-def tell_loud(rate: float, budget: float) -> Message:
+def describe_excess_alarms(rate: float, budget: float) -> Message:
     """That more alarms came than a budget allows."""
     return _LOUD(rate=Figure(rate, ".3g"), budget=budget)

@@ -237,7 +237,7 @@ class Cusum:
 
     Page (1954), Hinkley (1971). Values are clipped at five: one spike is no slow change.
 
-    >>> AddUp(1).feed(np.array([[1.5, 1.5, np.nan, -0.5, -2.5]]), 0, 5).ravel().tolist()
+    >>> Cusum(1).feed(np.array([[1.5, 1.5, np.nan, -0.5, -2.5]]), 0, 5).ravel().tolist()
     [1.0, 2.0, nan, 1.0, 2.0]
     """
 

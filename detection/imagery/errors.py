@@ -90,9 +90,9 @@ class DoubtedError(UnfitError):
     `cost` is what such a quality costs them in F1, by their card; None where that does not say.
     """
 
-    def __init__(self, said: str, cost: float | None) -> None:
+    def __init__(self, text: str, cost: float | None) -> None:
         """Keep both."""
-        super().__init__(said)
+        super().__init__(text)
         self.cost = cost
 
 

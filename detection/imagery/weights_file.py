@@ -118,10 +118,10 @@ def is_same(weights: str, other: str, model_hash: str | None = None) -> bool:
         return False
 
 
-def spell_own(weights: str) -> str:
+def describe_own(weights: str) -> str:
     """Weights of one's own as people recognise them: the file and its folder, not the path of the server.
 
-    >>> spell_own("/srv/models/scenes/bench/20261122-101500/bench.safetensors")
+    >>> describe_own("/srv/models/scenes/bench/20261122-101500/bench.safetensors")
     '20261122-101500/bench.safetensors'
     """
     return "/".join(Path(weights).parts[-2:])
@@ -205,7 +205,7 @@ def _by_band(fits: Callable[[Any], bool]) -> Callable[[Any, Mapping[str, Any]], 
     return lambda value, card: _are(fits, value, len(card["bands"]))
 
 
-def _by_look(value: Any, card: Mapping[str, Any]) -> bool:
+def _by_domain(value: Any, card: Mapping[str, Any]) -> bool:
     return _are(_is_range, value, len(card["domain"]["bands"]))
 
 
@@ -261,8 +261,8 @@ FIELDS: Final = (
         lambda value, card: _texts(value, 0) and {*value} <= {*card["bands"]},
     ),
     CardField("domain.pixel_size_m", "a number above 0", _number(1e-6)),
-    CardField("domain.median", "a lowest and a highest value for each of its bands", _by_look),
-    CardField("domain.spread", "a lowest and a highest value for each of its bands", _by_look),
+    CardField("domain.median", "a lowest and a highest value for each of its bands", _by_domain),
+    CardField("domain.spread", "a lowest and a highest value for each of its bands", _by_domain),
     CardField("domain.correlation_least", "a number from -1 to 1", _number(-1, 1)),
     CardField("domain.smoothness_least", "a number from -1 to 1", _number(-1, 1)),
     CardField("domain.grain_most", "a number from 0 to 1", _number(0, 1), needed=False),

@@ -32,8 +32,8 @@ def find_blocks(windows: Sequence[SceneWindow], pairs: Pairs) -> NDArray[np.int6
         windows: the tiles.
         pairs: of `list_touching`, of these tiles among themselves.
 
-    >>> far = [Window(f"{k}.tif", 0, 0, 128, (k, 0.0, k + 0.01, 0.01)) for k in range(16)]
-    >>> twin = [*far, Window("16.tif", 0, 0, 128, (0.001, 0.0, 0.011, 0.01))]
+    >>> far = [SceneWindow(f"{k}.tif", 0, 0, 128, (k, 0.0, k + 0.01, 0.01)) for k in range(16)]
+    >>> twin = [*far, SceneWindow("16.tif", 0, 0, 128, (0.001, 0.0, 0.011, 0.01))]
     >>> find_blocks(twin, list_touching(twin, twin)).tolist()
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0]
     """

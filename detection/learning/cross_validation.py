@@ -14,7 +14,7 @@ from detection.imagery.data.splits import ALL, Parts
 from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, gather
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
 from detection.imagery.neural.training import held_odds, train_patches
-from detection.learning.records import Tell
+from detection.learning.records import Report
 from detection.whole_file import replacing, write_json
 
 LEAST_PASSES: Final = 2
@@ -93,7 +93,7 @@ Run = Callable[[int, int], Trial]
 """From (seed, passes) to what cross-validation says of them."""
 
 
-def search(run: Run, budget: Budget, seed: int, tell: Tell, tried: Sequence[Trial] = ()) -> BestTrial:
+def search(run: Run, budget: Budget, seed: int, report: Report, tried: Sequence[Trial] = ()) -> BestTrial:
     """Try lengths and seeds until the time is spent, or until nothing brings more.
 
     The first try has the usual length or what the time allows; as long as longer is better by cross-validation the next
@@ -103,7 +103,7 @@ def search(run: Run, budget: Budget, seed: int, tell: Tell, tried: Sequence[Tria
         run: makes one try.
         budget: the time.
         seed: of the first try.
-        tell: told one line for each.
+        report: told one line for each.
         tried: what a run that was cut off had tried before.
     """
     done = list(tried)
@@ -113,7 +113,7 @@ def search(run: Run, budget: Budget, seed: int, tell: Tell, tried: Sequence[Tria
             return BestTrial(_find_best(done), tuple(done), why)
         found = run(seed + len(done), epochs)
         done.append(found)
-        tell(
+        report(
             f"try {len(done)}: {found.epochs} passes, seed {found.seed}: F1 {found.f1:.3f} on tiles not learnt from "
             f"(cross-validation), {found.cpu_s:.0f} s"
         )
@@ -125,10 +125,10 @@ def plan_next(done: Sequence[Trial], budget: Budget) -> tuple[int | None, str]:
     >>> budget = Budget(seconds=100.0, folds_s=2.0, last_s=1.0, look_s=1.0, usual=10)
     >>> plan_next([], budget)
     (15, '')
-    >>> first = Try(0, 15, 0.5, 0.5, Calibration(), 31.0)
+    >>> first = Trial(0, 15, 0.5, 0.5, TemperatureCalibration(), 31.0)
     >>> plan_next([first], budget)
     (22, '')
-    >>> plan_next([first, Try(1, 22, 0.4, 0.5, Calibration(), 45.0)], budget)
+    >>> plan_next([first, Trial(1, 22, 0.4, 0.5, TemperatureCalibration(), 45.0)], budget)
     (None, 'the time is spent')
     """
     if not done:
@@ -192,7 +192,7 @@ class CrossValidation:
         """Learn without each fold in turn and look at what it holds; pool that of all folds."""
         settings, before = replace(self.settings, seed=seed, epochs=epochs, split=ALL), self.tried()
         names = [f"try-{len(before)}-fold-{number}" for number in range(len(self.folds))]
-        looks = [self._look(name, parts, settings) for name, parts in zip(names, self.folds, strict=True)]
+        looks = [self._score_fold(name, parts, settings) for name, parts in zip(names, self.folds, strict=True)]
         pixels = sum(truth.size for _, truth, _ in looks)
 
         def held() -> Iterator[tuple[NDArray[np.floating], NDArray[np.bool_]]]:
@@ -206,7 +206,7 @@ class CrossValidation:
             (self.work / f"{name}.npz").unlink()
         return found
 
-    def _look(
+    def _score_fold(
         self, name: str, parts: Parts, settings: ImageryTrainingSettings
     ) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
         """Log odds and truth of the known pixels that a fold holds, and the time it took."""

@@ -31,13 +31,13 @@ def read_labels(outlines: Path, looked: Path | None = None) -> tuple[list[Ground
         VectorError: a file that cannot be read, or says not where it lies.
         LearningError: an unknown kind, no polygon, or too many vertices.
     """
-    labels, told = _read(outlines, LANDSLIDE)
+    labels, notes = _read(outlines, LANDSLIDE)
     if looked is not None:
         more, lines = _read(looked, NOTHING)
-        labels, told = [*labels, *(GroundLabel(NOTHING, one.shape) for one in more)], [*told, *lines]
+        labels, notes = [*labels, *(GroundLabel(NOTHING, one.shape) for one in more)], [*notes, *lines]
     if not any(one.kind == LANDSLIDE for one in labels):
         raise LearningError(f"{outlines}: no outline of a landslide in it: nothing can be learnt from one class")
-    return labels, told
+    return labels, notes
 
 
 def find_least_m2(labels: Sequence[GroundLabel], windows: Sequence[SceneWindow]) -> float:
@@ -54,7 +54,7 @@ def find_least_m2(labels: Sequence[GroundLabel], windows: Sequence[SceneWindow])
 
 def _read(path: Path, usual: str) -> tuple[list[GroundLabel], list[str]]:
     found = read_vectors(path, FIELD)
-    kinds = [word or usual for word in found.words]
+    kinds = [given or usual for given in found.words]
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise LearningError(f"{path}: kind {unknown[0]!r} of an outline; expected: {', '.join(KINDS)}")
     flat = shapely.force_2d(found.shapes)
@@ -71,8 +71,8 @@ def _read(path: Path, usual: str) -> tuple[list[GroundLabel], list[str]]:
 
     moved = np.asarray(shapely.transform(flat, move, interleaved=False))  # type: ignore[arg-type]
     placed = np.isfinite(shapely.bounds(moved)).all(axis=1)
-    told = [*found.told, *(f"{path.name}: {line}" for line in lines)]
-    told += [
+    notes = [*found.notes, *(f"{path.name}: {line}" for line in lines)]
+    notes += [
         f"{path.name}: {count} {why}"
         for count, why in (
             (int((usable & ~placed).sum()), "outlines have no place on the earth and are left out"),
@@ -82,4 +82,4 @@ def _read(path: Path, usual: str) -> tuple[list[GroundLabel], list[str]]:
     ]
     if not (usable & placed).any():
         raise LearningError(f"{path}: no polygon in it; points and lines do not say what ground moved")
-    return [GroundLabel(kinds[k], moved[k]) for k in np.flatnonzero(usable & placed)], told
+    return [GroundLabel(kinds[k], moved[k]) for k in np.flatnonzero(usable & placed)], notes

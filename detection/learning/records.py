@@ -47,7 +47,7 @@ class LearningRequest:
         name: of the model.
         minutes: of processor time for all of it; the clock says the same where two cores are free.
         seed: of split and training.
-        told: what was mended or left out before.
+        notes: what was mended or left out before.
         tile_px: side of the tiles.
         tried: seeds of earlier runs for the same purpose: who tries often enough passes any gate, so the card says it.
     """
@@ -59,7 +59,7 @@ class LearningRequest:
     around: bool = True
     minutes: float = 4.0
     seed: int = 0
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     tile_px: int = TILE_PX
     tried: tuple[int, ...] = ()
 
@@ -75,5 +75,5 @@ class SceneWindow:
     bounds: tuple[float, float, float, float]
 
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 """Called with one line for people."""

@@ -20,7 +20,15 @@ from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.scene import Scene
-from detection.learning.records import LANDSLIDE, NOT_LANDSLIDE, NOTHING, GroundLabel, LearningError, SceneWindow, Tell
+from detection.learning.records import (
+    LANDSLIDE,
+    NOT_LANDSLIDE,
+    NOTHING,
+    GroundLabel,
+    LearningError,
+    Report,
+    SceneWindow,
+)
 from detection.learning.scenes import BYTES_MOST, UNKNOWN, ReadableScenes
 
 RING_PX: Final = 4  # around an outline, where people said of a few places what they are
@@ -47,12 +55,12 @@ class LabelledTiles:
     Attributes:
         tiles: of which something is known.
         others: of which nothing is.
-        told: what was left out, and why.
+        notes: what was left out, and why.
     """
 
     tiles: tuple[LabelledTile, ...]
     others: tuple[SceneWindow, ...]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class _Outlines:
@@ -87,10 +95,10 @@ class _Survey:
     days: list[set[date]]
     unread: list[str]
 
-    def refuse(self, error: ImageryError, told: list[str]) -> None:
+    def refuse(self, error: ImageryError, notes: list[str]) -> None:
         """Note a scene that cannot be read."""
         self.unread.append(str(error))
-        told.append(f"left out: {error}")
+        notes.append(f"left out: {error}")
 
 
 Place = tuple[int, int]
@@ -104,7 +112,7 @@ def cut_tiles(
     side_px: int,
     *,
     around: bool,
-    tell: Tell,
+    report: Report,
     seed: int = 0,
     most: int = MOST_TILES,
 ) -> LabelledTiles:
@@ -119,7 +127,7 @@ def cut_tiles(
         folder: gets `images` and `masks`.
         side_px: of the tiles.
         around: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more.
-        tell: told how far it is.
+        report: told how far it is.
         seed: of the draw.
         most: so many tiles are written.
 
@@ -128,8 +136,8 @@ def cut_tiles(
     """
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    told = list[str]()
-    survey = _survey(readable, labels, side_px, told, around=around)
+    notes = list[str]()
+    survey = _survey(readable, labels, side_px, notes, around=around)
     order, holds = _draw_order(survey, seed, most)
     tiles, begun, failed = list[LabelledTile](), 0, set[int]()
     while begun < len(order) and len(tiles) < most:
@@ -144,19 +152,19 @@ def cut_tiles(
                 _cut_scene(place, [place.windows[k] for _, k in ones], readable, folder, tiles)
             except ImageryError as error:
                 failed.add(number)
-                survey.refuse(error, told)
+                survey.refuse(error, notes)
             if number % 20 == 19:
-                tell(f"{number + 1} of {len(readable.scenes)} scenes, {len(tiles)} labelled tiles")
+                report(f"{number + 1} of {len(readable.scenes)} scenes, {len(tiles)} labelled tiles")
     if begun < len(order) and holds is not None:
-        told.append(_tell_drawn(order, begun, holds, tiles))
-    told += _tell_outlines(readable, labels, survey.days)
+        notes.append(_describe_drawn(order, begun, holds, tiles))
+    notes += _describe_doubts(readable, labels, survey.days)
     _check(tiles, labels, survey.unread, readable)
     others = survey.others
-    return LabelledTiles(tuple(tiles), tuple(others[:: max(1, -(-len(others) // MOST_OTHERS))]), tuple(told))
+    return LabelledTiles(tuple(tiles), tuple(others[:: max(1, -(-len(others) // MOST_OTHERS))]), tuple(notes))
 
 
 def _survey(
-    readable: ReadableScenes, labels: Sequence[GroundLabel], side_px: int, told: list[str], *, around: bool
+    readable: ReadableScenes, labels: Sequence[GroundLabel], side_px: int, notes: list[str], *, around: bool
 ) -> _Survey:
     """Find the windows that outlines reach into; no pixel is read."""
     shapes = np.array([label.shape for label in labels], object)
@@ -166,7 +174,7 @@ def _survey(
             with open_scene(scene, readable.bands) as reader:
                 grid = reader.grid
         except ImageryError as error:
-            survey.refuse(error, told)
+            survey.refuse(error, notes)
             continue
         found = _place(scene, grid, labels, shapes, survey.days, side_px if around else 0)
         near = list[SceneWindow]()
@@ -222,9 +230,9 @@ def _cut_scene(
         with open_scene(place.scene, readable.bands) as reader:
             for window in windows:
                 number = f"{len(tiles):05d}"
-                told_px = _cut(reader, window, place.outlines, readable, folder, number, place.scene)
-                if told_px is not None:
-                    tiles.append(LabelledTile(_name(number, place.scene), window, *told_px))
+                counts_px = _cut(reader, window, place.outlines, readable, folder, number, place.scene)
+                if counts_px is not None:
+                    tiles.append(LabelledTile(_name(number, place.scene), window, *counts_px))
     except ImageryError:
         for tile in tiles[begun:]:
             for kind in ("images", "masks"):
@@ -233,7 +241,7 @@ def _cut_scene(
         raise
 
 
-def _tell_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles: Sequence[LabelledTile]) -> str:
+def _describe_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles: Sequence[LabelledTile]) -> str:
     """How many labelled tiles are used and left out, of each kind; those that turned out to be unusable are neither."""
     used, left = len(tiles), len(order) - begun
     used_with, left_with = sum(tile.landslide_px > 0 for tile in tiles), sum(holds[place] for place in order[begun:])
@@ -246,22 +254,22 @@ def _tell_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles:
     )
 
 
-def _tell_outlines(readable: ReadableScenes, labels: Sequence[GroundLabel], days: Sequence[set[date]]) -> list[str]:
+def _describe_doubts(readable: ReadableScenes, labels: Sequence[GroundLabel], days: Sequence[set[date]]) -> list[str]:
     """What is doubtful about the days and places of outlines."""
-    told = []
+    notes = []
     if several := sum(
         len(own) > 1 and not label.since and label.kind != NOTHING for label, own in zip(labels, days, strict=True)
     ):
-        told.append(
+        notes.append(
             f"{several} of {len(labels)} outlines lie on scenes of several days and count on all of them: where a "
             "landslide is younger than a scene, say since when it is there (--since)"
         )
     undated = sum(scene.acquired_at == UNKNOWN for scene in readable.scenes)
     if undated and any(label.since for label in labels):
-        told.append(f"{undated} scenes do not say their day: outlines with one do not count on them")
+        notes.append(f"{undated} scenes do not say their day: outlines with one do not count on them")
     if missed := sum(not own for own in days):
-        told.append(f"{missed} of {len(labels)} outlines lie on no scene")
-    return told
+        notes.append(f"{missed} of {len(labels)} outlines lie on no scene")
+    return notes
 
 
 def _check(

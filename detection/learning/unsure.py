@@ -108,6 +108,10 @@ def read_unsure(path: Path, root: Path) -> tuple[UnsureTile, ...]:
     found = []
     for one in json.loads(path.read_text(encoding="utf-8"))["features"]:
         (west, south), (east, _), (_, north) = one["geometry"]["coordinates"][0][:3]
-        said = one["properties"]
-        found.append(UnsureTile(SceneWindow(root / said["scene"], 0, 0, 0, (west, south, east, north)), said["doubt"]))
+        properties = one["properties"]
+        found.append(
+            UnsureTile(
+                SceneWindow(root / properties["scene"], 0, 0, 0, (west, south, east, north)), properties["doubt"]
+            )
+        )
     return tuple(found)

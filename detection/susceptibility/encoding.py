@@ -91,7 +91,7 @@ class Encoder:
         parts = [one.is_outside(own) for one, own in zip(self.factors, values, strict=True)]
         return np.asarray(np.sum(parts, axis=0, dtype=np.uint8))
 
-    def tell(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[dict[str, Any]]:
         """As JSON has it."""
         return [
             {"name": one.name, "kind": one.kind, "group": one.group, "low": one.low, "high": one.high,
@@ -100,9 +100,9 @@ class Encoder:
         ]  # fmt: skip
 
 
-def read_encoder(told: Sequence[Mapping[str, Any]]) -> Encoder:
+def read_encoder(content: Sequence[Mapping[str, Any]]) -> Encoder:
     """Read back what `tell` gave; ValueError where no training would have written it."""
-    if len(told) > MOST_FACTORS or any(len(one["classes"]) > MOST_CLASSES for one in told):
+    if len(content) > MOST_FACTORS or any(len(one["classes"]) > MOST_CLASSES for one in content):
         raise ValueError("more columns than a model has")
     return Encoder(
         tuple(
@@ -110,7 +110,7 @@ def read_encoder(told: Sequence[Mapping[str, Any]]) -> Encoder:
                 str(one["name"]), str(one["kind"]), str(one["group"]), float(one["low"]), float(one["high"]),
                 tuple(int(kind) for kind in one["classes"]),
             )
-            for one in told
+            for one in content
         )
     )  # fmt: skip
 

@@ -45,7 +45,7 @@ class MapRequest:
     day: date
 
 
-def make_map(asked: MapRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:
+def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Write the map, its picture and its record; returns the record.
 
     The raster has four bands (float32, nodata -1): probability, its spread over the models of the folds, the class (1
@@ -55,13 +55,13 @@ def make_map(asked: MapRequest, progress: Progress = lambda *_: None) -> dict[st
         ImageryError: a subclass for each cause, with one clear line.
     """
     began = time.process_time()
-    model, study = load_model(asked.model), read_study(asked.study)
-    _check_factors(study, model, asked.model)
+    model, study = load_model(request.model), read_study(request.study)
+    _check_factors(study, model, request.model)
     counts = np.zeros(len(CLASSES) + 1, np.int64)
     outside = 0
-    with open_workplace(asked.out) as work:
+    with open_workplace(request.out) as work:
         with Factors(study, work) as factors:
-            grid, told = factors.grid, factors.told
+            grid, notes = factors.grid, factors.notes
             with writing_geotiff(work / "plain.tif", grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
                 for share, box in windows(grid):
                     bands = _map_window(model, factors, box)
@@ -73,11 +73,11 @@ def make_map(asked: MapRequest, progress: Progress = lambda *_: None) -> dict[st
         if not known:
             raise NoValidPixelsError(f"{study.path}: no pixel has a value of every factor; do they overlap?")
         progress("files", 0.0)
-        tags = _tag(model, asked.day)
+        tags = _tag(model, request.day)
         write_cog(work / "plain.tif", work / RASTER, overviews="nearest", tags=tags, descriptions=BANDS)
         drawn = draw_picture(work / RASTER, work / PICTURE)
         record = {
-            "model": str(asked.model), **{name.lower(): value for name, value in tags.items()},
+            "model": str(request.model), **{name.lower(): value for name, value in tags.items()},
             "sha256": drawn["sha256"], "crs": grid.crs_name, "width": grid.width, "height": grid.height,
             "known_share": known / (grid.width * grid.height), "outside_share": outside / known,
             "class_shares": dict(zip(CLASSES, (counts[1:] / known).tolist(), strict=True)),
@@ -85,12 +85,12 @@ def make_map(asked: MapRequest, progress: Progress = lambda *_: None) -> dict[st
             "outputs": {"map": RASTER, "picture": PICTURE},
             "cpu_s": round(time.process_time() - began, 1),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-            "warnings": [*told, *_list_warnings(outside / known, model)],
+            "warnings": [*notes, *_list_warnings(outside / known, model)],
         }  # fmt: skip
         (work / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (asked.out / RECORD).unlink(missing_ok=True)  # it comes last: where it is, everything it speaks of is
+        (request.out / RECORD).unlink(missing_ok=True)  # it comes last: where it is, everything it speaks of is
         for name in (RASTER, PICTURE, RECORD):
-            (work / name).replace(asked.out / name)
+            (work / name).replace(request.out / name)
     progress("files", 1.0)
     return record
 
@@ -101,8 +101,8 @@ def _check_factors(study: Study, model: SusceptibilityModel, path: Path) -> None
     own = [(f.name, "direction" if f.is_direction else kinds.get(f.kind, "number")) for f in study.factors]
     wanted = [(one.name, one.kind) for one in model.encoder.factors]
     if own != wanted:
-        said = ", ".join(f"{name} ({kind})" for name, kind in wanted)
-        raise StudyError(f"{study.path}: the model {path} needs these factors in this order: {said}")
+        described = ", ".join(f"{name} ({kind})" for name, kind in wanted)
+        raise StudyError(f"{study.path}: the model {path} needs these factors in this order: {described}")
 
 
 def _map_window(model: SusceptibilityModel, factors: Factors, box: tuple[int, int, int, int]) -> NDArray[np.float32]:

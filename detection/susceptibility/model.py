@@ -66,12 +66,18 @@ class SusceptibilityModel:
 
 def save_model(path: Path, model: SusceptibilityModel) -> str:
     """Write the file, flushed to the disk; returns its sha256."""
-    told = {
-        "kind": KIND, "format": FORMAT, "card": model.card, "learner": model.learner,
-        "factors": model.encoder.tell(), "calibration": model.calibrator.tell(), "class_bounds": list(model.bounds),
-        "fitted": model.fitted.tell(), "folds": [one.tell() for one in model.folds],
-    }  # fmt: skip
-    content = (json.dumps(told, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    saved = {
+        "kind": KIND,
+        "format": FORMAT,
+        "card": model.card,
+        "learner": model.learner,
+        "factors": model.encoder.to_json(),
+        "calibration": model.calibrator.to_json(),
+        "class_bounds": list(model.bounds),
+        "fitted": model.fitted.to_json(),
+        "folds": [one.to_json() for one in model.folds],
+    }
+    content = (json.dumps(saved, ensure_ascii=False, allow_nan=False) + "\n").encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, flush=True) as partial:
         partial.write_bytes(content)
@@ -89,12 +95,12 @@ def load_model(path: Path) -> SusceptibilityModel:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise ModelError(f"{path}: more than {MOST_BYTES >> 20} MiB; no model of susceptibility is so large")
-        told = json.loads(content, parse_constant=_refuse)
-        if told.get("kind") != KIND or told.get("format") != FORMAT:
+        document = json.loads(content, parse_constant=_refuse)
+        if document.get("kind") != KIND or document.get("format") != FORMAT:
             raise ModelError(
                 f"{path}: no model of susceptibility of format {FORMAT} (`slopeward susceptibility train`)"
             )
-        return _open(told, sha256(content).hexdigest())
+        return _open(document, sha256(content).hexdigest())
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError, OverflowError, IndexError):
@@ -105,16 +111,21 @@ def _refuse(constant: str) -> float:
     raise ValueError(constant)
 
 
-def _open(told: Mapping[str, Any], model_hash: str) -> SusceptibilityModel:
-    encoder = read_encoder(told["factors"])
-    bounds = tuple(float(one) for one in told["class_bounds"])
-    if told["learner"] not in LEARNERS or len(bounds) != len(CLASSES) - 1 or list(bounds) != sorted(bounds):
+def _open(document: Mapping[str, Any], model_hash: str) -> SusceptibilityModel:
+    encoder = read_encoder(document["factors"])
+    bounds = tuple(float(one) for one in document["class_bounds"])
+    if document["learner"] not in LEARNERS or len(bounds) != len(CLASSES) - 1 or list(bounds) != sorted(bounds):
         raise ValueError("no model")
     model = SusceptibilityModel(
-        told["learner"], encoder, read(told["learner"], told["fitted"]),
-        tuple(read(told["learner"], one) for one in told["folds"]), read_calibrator(told["calibration"]), bounds,
-        dict(told["card"]), model_hash,
-    )  # fmt: skip
+        document["learner"],
+        encoder,
+        read(document["learner"], document["fitted"]),
+        tuple(read(document["learner"], one) for one in document["folds"]),
+        read_calibrator(document["calibration"]),
+        bounds,
+        dict(document["card"]),
+        model_hash,
+    )
     # whoever changed a number of columns is found out here and not in the middle of a map
     columns, known = np.ones((len(encoder.columns), 1, 1), np.float32), np.ones((1, 1), bool)
     scores = [one.score(columns, known) for one in (model.fitted, *model.folds)]

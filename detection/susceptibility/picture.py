@@ -99,12 +99,12 @@ def show_map(path: Path, out: Path, *, anew: bool = False) -> dict[str, Any]:
     return drawn
 
 
-def show(asked: PictureRequest) -> PictureResult:
+def show(request: PictureRequest) -> PictureResult:
     """What a worker does: the picture of one map, or one line that says why there is none."""
-    local = {"into": asked.into, "affine": asked.affine} if asked.into else None
+    local = {"into": request.into, "affine": request.affine} if request.into else None
     try:
         with placing(local):
-            drawn = show_map(asked.prior, asked.out, anew=True)
+            drawn = show_map(request.prior, request.out, anew=True)
     except ImageryError as error:
         return PictureResult(error=str(error))
     return PictureResult(drawn["sha256"], tuple(drawn["bounds"]))

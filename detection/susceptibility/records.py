@@ -30,7 +30,7 @@ class PictureResult:
 def read_shown(picture: Path) -> dict[str, Any] | None:
     """Read the facts that lie beside a picture; None where there is no picture, or none that can be read."""
     try:
-        told = json.loads(picture.with_suffix(".json").read_text(encoding="utf-8"))
+        facts = json.loads(picture.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return told if picture.is_file() and isinstance(told, dict) and told.keys() >= DRAWN else None
+    return facts if picture.is_file() and isinstance(facts, dict) and facts.keys() >= DRAWN else None

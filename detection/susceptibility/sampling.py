@@ -50,7 +50,7 @@ class CellSample:
         cells: with all factors, in the area.
         slide_cells: of them on landslides.
         cell_m2: area of a cell.
-        told: what was left out of the factors, one sentence each.
+        notes: what was left out of the factors, one sentence each.
     """
 
     values: NDArray[np.float32]
@@ -63,7 +63,7 @@ class CellSample:
     cells: int
     slide_cells: int
     cell_m2: float
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ def draw_sample(
     drawn = _GatheredCells([], [], [])
     seen: set[int] = set()
     cells = slide_cells = others = 0
-    area = make_mask(study.area, grid, work, factors.told) if study.area else None
+    area = make_mask(study.area, grid, work, factors.notes) if study.area else None
     with Layer(area.path, grid, area.index, nearest=True) if area else nullcontext() as layer:
         for share, box in windows(grid):
             values, known = factors.read(box)
@@ -129,7 +129,7 @@ def draw_sample(
         len(shapes),
         len(seen),
         others,
-        "".join(f" ({line})" for line in factors.told if "layers" in line),
+        "".join(f" ({line})" for line in factors.notes if "layers" in line),
     )
     sample = _thin(drawn, shapes, seen, (cells, slide_cells, others), factors, rng)
     for factor, values in zip(factors.factors, sample.values, strict=True):
@@ -175,7 +175,7 @@ def _open_inventory(inventory: Inventory, factors: Factors) -> NDArray[Any]:
         raise InventoryError(
             f"{inventory.path}: holds lines; an inventory has outlines or points of landslides ({'; '.join(lines)})"
         )
-    factors.told += [*found.told, *(f"{inventory.path.name}: {line}" for line in lines)]
+    factors.notes += [*found.notes, *(f"{inventory.path.name}: {line}" for line in lines)]
     if not len(shapely.STRtree(shapes).query(shapely.box(0, 0, grid.width, grid.height), predicate="intersects")):
         raise InventoryError(f"{inventory.path}: no landslide of it lies on the grid of the map ({grid.crs_name})")
     return np.asarray(shapes)
@@ -217,12 +217,12 @@ def _keep(
     drawn.pixel.append(np.stack([columns + box[0], rows + box[1]], axis=1))
 
 
-def _check(path: Path, named: int, found: int, others: int, told: str) -> None:
+def _check(path: Path, named: int, found: int, others: int, notes: str) -> None:
     if not found:
-        raise InventoryError(f"{path}: none of its {named} landslides lies where all factors are known{told}")
+        raise InventoryError(f"{path}: none of its {named} landslides lies where all factors are known{notes}")
     if found < LEAST_LANDSLIDES:
         raise InventoryError(
-            f"{path}: {found} landslides lie where all factors are known, at least {LEAST_LANDSLIDES} are needed{told}"
+            f"{path}: {found} landslides lie where all factors are known, at least {LEAST_LANDSLIDES} are needed{notes}"
         )
     if others < found:
         raise InventoryError(f"{path}: hardly any ground without landslides is left ({others} pixels): one class only")
@@ -252,5 +252,5 @@ def _thin(
         values=np.concatenate(drawn.values, axis=1)[:, taken],
         label=label, weight=weight, slide=slide[taken], place_m=pixel * (across, down),
         landslides=len(seen), left_out=len(shapes) - len(seen), cells=cells, slide_cells=slide_cells,
-        cell_m2=across * down, told=tuple(factors.told),
+        cell_m2=across * down, notes=tuple(factors.notes),
     )  # fmt: skip

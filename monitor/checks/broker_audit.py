@@ -10,7 +10,7 @@ from monitor.broker.access import find_access
 from monitor.broker.audit import DROPPED, available_memory_bytes, find_limit, message_bytes, read_figures
 from monitor.broker.probe import EXPIRY_S, KEEPS, BrokerFacts, probe_broker
 from monitor.checks.broker import DroppedMessages, OutageBuffer
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
@@ -27,12 +27,12 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     if config.broker.mode == "demo":
         return "the broker of a demonstration forgets; nothing to look at"
     try:
-        return _look(db, config, now)
+        return _audit(db, config, now)
     except OSError as error:  # an alarm of ingest says so
         return f"the broker does not answer: {error}"
 
 
-def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
+def _audit(db: Database, config: ServiceConfig, now: datetime) -> str:
     with db.read() as c:
         known, core = load_checks(c), find_stamp(c, "core")
     access = find_access(config.broker)
@@ -51,7 +51,7 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
         rate_hz = None if core is None else _find_rate(*core)
         limit = find_limit(facts, rate_hz or 1.0, size_bytes, free, EXPIRY_S)
         seen += [facts, OutageBuffer(limit, rate_hz, config.broker.mode == "external" and facts.kept >= KEEPS)]
-    checks = [finding.row for one in seen for finding in look(one)]
+    checks = [finding.row for one in seen for finding in run_checks(one)]
     if figures and (probed := next((one for one in seen if isinstance(one, BrokerFacts)), None)):
         # what the broker dropped of the trial is no loss: the next look counts from there
         lost = KEEPS - probed.kept if probed.session_present else 0

@@ -254,8 +254,8 @@ def _prove(db: Database, account: User, here: str) -> str:
         db.do(forget_attempts, account.name, here)
         return "password"
     with db.write() as c:
-        told = Actor(account.name, "person", COMMAND, here)
-        add_audit(c, told, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
+        actor = Actor(account.name, "person", COMMAND, here)
+        add_audit(c, actor, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
     raise RefusedError(f"the password of {account.name} is wrong; the attempt is in the audit log")
 
 

@@ -215,11 +215,11 @@ def _keep_brackets(command: Any) -> None:
 def _find_command(verb: str, command: Any, words: list[str]) -> str:
     """The words that name a command: `alerts ack` of `alerts ack 12 --by Ada`."""
     names = [verb]
-    for word in words:
-        command = (getattr(command, "commands", None) or {}).get(word)
+    for argument in words:
+        command = (getattr(command, "commands", None) or {}).get(argument)
         if command is None:
             break
-        names.append(word)
+        names.append(argument)
     return " ".join(names)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
-from monitor.domain.instants import EPOCH, spell
+from monitor.domain.instants import EPOCH, format_iso
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site, gather_recipients
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
@@ -328,9 +328,12 @@ class Pipeline:
         due = {p: rows for p, rows in mine.items() if now - self._corrected.get(p, EPOCH) >= CORRECTIONS_EVERY}
         for (site, station), rows in due.items():
             facts = {
-                "site": site, "values": len(rows), "quantities": sorted({o.quantity for o in rows}),
-                "from": spell(min(o.observed_at for o in rows)), "to": spell(max(o.observed_at for o in rows)),
-            }  # fmt: skip
+                "site": site,
+                "values": len(rows),
+                "quantities": sorted({o.quantity for o in rows}),
+                "from": format_iso(min(o.observed_at for o in rows)),
+                "to": format_iso(max(o.observed_at for o in rows)),
+            }
             add_audit(connection, Actor(MQTT, "program"), "reading.correct", f"station:{station}", facts, now)
         return dict.fromkeys(due, now)
 

@@ -15,7 +15,16 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import FUTURE_TOLERANCE
-from monitor.domain.instruments.no_value import AT_STOP, FEW, FILL, LARGEST, READ, is_fill_number, is_full_scale, judge
+from monitor.domain.instruments.no_value import (
+    AT_STOP,
+    FEW,
+    FILL,
+    LARGEST,
+    READ,
+    classify_number,
+    is_fill_number,
+    is_full_scale,
+)
 from monitor.domain.observation import DIGIT, HARMLESS, Observation
 from monitor.domain.quantities import QUANTITIES, convert, convert_difference, split_suffix
 from monitor.domain.site import Site
@@ -219,7 +228,9 @@ def judge_fills(
         after = [value for at, value in beside[place : place + READ] if at != item.observed_at]
         found = None
         if item.solution != _CORRECTED and not is_sure:
-            found = judge(item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED)
+            found = classify_number(
+                item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED
+            )
         kept = tuple(flag for flag in item.flags if flag not in SUSPECT)
         out[n] = replace(item, flags=kept if found is None else (*kept, found))
         if found != FILL and _SAID.issuperset(out[n].flags):

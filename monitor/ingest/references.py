@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from forecasting.message import Message, NameList, Template, Timestamp
 from monitor.domain.alert import SERVICE, Actor, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Recipient
 from monitor.errors import NeedsSecondError, NotFoundError, PayloadError
 from monitor.store.alerting.alerts import apply_changes
@@ -109,7 +109,7 @@ class Reference:
 
     def spell(self) -> dict[str, Any]:
         """As it is stored."""
-        return {"frame": self.frame, "epoch0": None if self.epoch0 is None else spell(self.epoch0)}
+        return {"frame": self.frame, "epoch0": None if self.epoch0 is None else format_iso(self.epoch0)}
 
     @staticmethod
     def read(detail: Mapping[str, Any]) -> "Reference":

@@ -107,7 +107,7 @@ class TypingErrors:
 def say_slip(slip: TypingMistake, unit: str) -> Message:
     """What was typed for what, and how.
 
-    >>> say_slip(Slip("point", 1203.0, 120.3, "decimal point or unit"), "mm")
+    >>> say_slip(TypingMistake("point", 1203.0, 120.3, "decimal point or unit"), "mm")
     '1203 for 120.3 mm: decimal point or unit'
     """
     how = _VALUE_OF(station=slip.detail) if slip.kind == NEIGHBOUR else Term(slip.detail)

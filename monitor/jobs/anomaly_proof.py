@@ -62,12 +62,12 @@ def prove_serving(
     db: Database, site: Site, serving: ModelRow, since: datetime, now: datetime, actor: Actor, made_by: str
 ) -> ModelTest | None:
     """Test the checkpoint that serves a detector on the site's record as it is now, and keep what came of it."""
-    from detection.anomaly.jobs import judge  # loads numpy, and torch for a network
+    from detection.anomaly.jobs import renew_card  # loads numpy, and torch for a network
 
     clock, step_s = go_on(now), site.watched_step_s
     assert step_s is not None
     with db.read() as c:
         samples = {s.label: s.timed for s in load_watched(c, site, since, now)}
-    card = judge(ScoringRequest(serving.kind, samples, step_s, serving.path), budget_of_each(site.anomaly))
+    card = renew_card(ScoringRequest(serving.kind, samples, step_s, serving.path), budget_of_each(site.anomaly))
     with db.write() as c:
         return keep_test(c, site, card, serving.model_hash, made_by, actor, clock())

@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 import numpy as np
 
+from detection.anomaly.points.alarms import BUDGET, compared_with
 from detection.anomaly.points.gather import CommonShift, LocatedAlarm, belongs, find_common, gather, join_shared
-from detection.anomaly.points.look import BUDGET, compared_with
 from detection.anomaly.points.records import (
     AcquisitionCounts,
     PointAlarm,
@@ -27,7 +27,7 @@ from detection.anomaly.stages import Array
 from forecasting.message import Template
 from monitor.config.service import ComputeSection, ServiceConfig
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import JobError
@@ -44,8 +44,10 @@ _TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
 _NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()
 PointSet = TypeVar("PointSet", bound=PointSetRequest)
 Question = TypeVar("Question")
-COUNT: Final = WorkerTask("detection.anomaly.points.look:count_thresholds", PointThresholdRequest, PointThresholds)
-FIND_ALARMS: Final = WorkerTask("detection.anomaly.points.look:find_point_alarms", PointAlarmRequest, PointAlarmResult)
+COUNT: Final = WorkerTask("detection.anomaly.points.alarms:count_thresholds", PointThresholdRequest, PointThresholds)
+FIND_ALARMS: Final = WorkerTask(
+    "detection.anomaly.points.alarms:find_point_alarms", PointAlarmRequest, PointAlarmResult
+)
 LEARN_FROM: Final = 1000  # points that thresholds are counted on, as in the bench
 AT_ONCE: Final = 4000  # points of one table
 TABLES: Final = 8  # that are in memory while a cluster works on them
@@ -97,7 +99,7 @@ def describe_alarms(found: point_looks.ScanResult) -> str:
     """A look in one line."""
     if found.reason:
         return f"not looked at: {found.reason}"
-    until = "" if found.newest_at is None else f" until {spell(found.newest_at)[:10]}"
+    until = "" if found.newest_at is None else f" until {format_iso(found.newest_at)[:10]}"
     seen = f"{found.points} points looked at in {found.acquisitions} new acquisitions{until}"
     common = sum(one.common for one in found.happenings)
     text = f"{seen}: {found.alarms} alarms, {len(found.happenings)} happenings, {common} of them common to all"
@@ -127,7 +129,7 @@ def detect_alarms(
         return _sign(request, replace(empty, reason=_TOO_FEW))
     step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
     first_at = dates[max(int(len(dates) * LEARNT), len(dates) - FIRST) - 1]
-    from_at = first_at if request.from_at is None else spell(request.from_at)
+    from_at = first_at if request.from_at is None else format_iso(request.from_at)
     counted = run_in_worker(plan, COUNT, PointThresholdRequest(PointTable(values, step_s), BUDGET))
     if counted.reason:
         return _sign(request, replace(empty, reason=counted.reason))
@@ -265,7 +267,7 @@ def _describe_lines(
     places = db.run_read(load_places, sorted({row.point_id for row in rows}))
     placed = [
         LocatedAlarm(
-            *places[row.point_id], place[spell(row.at)], row.kind, row.size_mm, row.score / row.threshold
+            *places[row.point_id], place[format_iso(row.at)], row.kind, row.size_mm, row.score / row.threshold
         )
         for row in rows
     ]  # fmt: skip

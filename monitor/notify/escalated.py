@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitor.domain.alert import DeliveryState, Ledger
+from monitor.domain.alert import AlertCategory, DeliveryState
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.site import Recipient
 from monitor.language.subjects import NOBODY_ELSE, mark_open
@@ -37,7 +37,7 @@ def apply(
     alerts, else `escalation_rounds` times. That nobody confirmed an alert is told again to all. Advice is no alarm: it
     goes to those who asked for it, once, and to nobody else.
     """
-    if not alert.sent or alert.ledger == Ledger.ADVICE:
+    if not alert.sent or alert.ledger == AlertCategory.ADVICE:
         return []
     notified = {t.recipient for t in alert.sent}
     fresh = find_next_step(alert, chain)
@@ -70,7 +70,7 @@ def escalate_return(alert: OpenAlert, addressees: Iterable[Recipient], now: date
     wanted = [
         r
         for r in addressees
-        if alert.ledger in r.ledgers and (alert.ledger != Ledger.HAZARD or alert.level in r.levels)
+        if alert.ledger in r.ledgers and (alert.ledger != AlertCategory.HAZARD or alert.level in r.levels)
     ]
     return _make_escalations({r.name: r for r in wanted}.values(), _mark_open(alert, now))
 

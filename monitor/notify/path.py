@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.domain.alert import AlertState, Ledger
+from monitor.domain.alert import AlertCategory, AlertState
 from monitor.notify.verdict import DeliveryContext, Postponed, Stage, Superseded, Verdict
 from monitor.store.alerting.outbox import (
     LONGEST_WAIT,
@@ -80,7 +80,7 @@ def chattering(waiting: Sequence[QueuedMessage], view: DeliveryContext) -> list[
     newest: dict[tuple[str, str, str, str], QueuedMessage] = {}
     for message in sorted(waiting, key=lambda w: -w.id):
         sent = view.sent_last_day.get((message.site, message.key, message.recipient), 0)
-        if message.urgent or message.exercise or message.ledger != Ledger.HEALTH or sent < MOST_SENT:
+        if message.urgent or message.exercise or message.ledger != AlertCategory.HEALTH or sent < MOST_SENT:
             continue
         by = newest.setdefault((message.site, message.key, message.recipient, message.channel), message)
         until = message.queued_at + STANDS
@@ -132,7 +132,7 @@ def throttled(waiting: Sequence[QueuedMessage], view: DeliveryContext) -> list[V
     left = view.limits.sends_per_hour - view.sent_last_hour
     due = [w for w in waiting if w.is_due(view.now) or w.is_old(view.now)]
     ordinary = sorted(
-        (w for w in due if not w.urgent), key=lambda w: (w.exercise, w.ledger != Ledger.HAZARD, -w.level, -w.id)
+        (w for w in due if not w.urgent), key=lambda w: (w.exercise, w.ledger != AlertCategory.HAZARD, -w.level, -w.id)
     )
     until = view.now + timedelta(minutes=5)
     why = _THROTTLED(n=view.sent_last_hour)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from monitor.domain.decision import instant
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError
@@ -41,9 +41,13 @@ class EventLabel:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "from": spell(self.from_at), "to": spell(self.to_at), "class": self.class_number, "level": self.level,
-            "name": self.name, "source": self.source,
-        }  # fmt: skip
+            "from": format_iso(self.from_at),
+            "to": format_iso(self.to_at),
+            "class": self.class_number,
+            "level": self.level,
+            "name": self.name,
+            "source": self.source,
+        }
 
 
 def read_labels(path: Path, site: Site) -> tuple[EventLabel, ...]:
@@ -264,8 +268,8 @@ class EventScore:
         """JSON-ready."""
         first_s = None if self.first_at is None else (self.label.from_at - self.first_at).total_seconds()
         return {
-            **self.label.to_json(), "first_warning_at": spell_known(self.first_at), "first_warning_lead_s": first_s,
-            "warned_at": spell_known(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
+            **self.label.to_json(), "first_warning_at": format_known(self.first_at), "first_warning_lead_s": first_s,
+            "warned_at": format_known(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
             "missed": self.missed,
         }  # fmt: skip
 
@@ -327,6 +331,6 @@ def find_days(spans: Sequence[Span], timezone: str) -> dict[str, int]:
     return found
 
 
-def spell_known(at: datetime | None) -> str | None:
+def format_known(at: datetime | None) -> str | None:
     """An instant as it is written, or None where there is none."""
-    return None if at is None else spell(at)
+    return None if at is None else format_iso(at)

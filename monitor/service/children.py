@@ -17,7 +17,7 @@ from monitor.broker.broker_log import DeniedTopic
 from monitor.broker.logins import Login, LoginBook
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.canonical import digest_text
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
@@ -256,7 +256,7 @@ class BrokerChild:
             logins = {}
         nobody = Login("", "")
         return [
-            {"login": one.login, "topic": one.topic, "n": one.times, "at": spell(one.at)}
+            {"login": one.login, "topic": one.topic, "n": one.times, "at": format_iso(one.at)}
             | {"site": (login := logins.get(one.login, nobody)).site, "station": login.station}
             for one in islice(denied, DENIED_MOST)
         ]

@@ -21,11 +21,11 @@ from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import live
 from monitor.checks.machine import DatabaseFacts, Machine, is_synchronised
 from monitor.checks.site_files import SiteFolder as SitesRead
-from monitor.checks.table import look, look_for_alarms, read_rows
+from monitor.checks.table import read_rows, run_alarm_checks, run_checks
 from monitor.config.service import ServiceConfig, load_service
-from monitor.domain.alert import Ledger, Notification
+from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import STOPPED, spell
+from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.movement.cadence import stage_cadence
@@ -203,7 +203,7 @@ class Core:
 
     def _write_cap(self, notification: Notification) -> str:
         """The CAP message of a hazard; empty for what CAP does not warn of."""
-        if notification.ledger != Ledger.HAZARD:
+        if notification.ledger != AlertCategory.HAZARD:
             return ""
         return self.db.run_read(compose_event, self.config, notification.event_id)
 
@@ -386,7 +386,7 @@ class Core:
         """The sites to watch; what of their files hides motion is told when they are taken."""
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
         taken = SitesRead(self.config, [*self.sites.values()], {})
-        self.conditions.follow(look_for_alarms(taken), time.monotonic())
+        self.conditions.follow(run_alarm_checks(taken), time.monotonic())
 
     def _make_inboxes(self) -> None:
         """The watched folders are there from the start, so that a person finds where to put scenes and files."""
@@ -527,7 +527,7 @@ class Core:
         return live.EscalationStatus(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
 
     def _follow(self, *seen: object) -> None:
-        self.conditions.follow((one for what in seen for one in look(what)), time.monotonic())
+        self.conditions.follow((one for what in seen for one in run_checks(what)), time.monotonic())
 
     def _follow_sources(self) -> None:
         polls = self.db.run_read(load_polls)
@@ -561,7 +561,7 @@ class Core:
         now = self.clock()
         channels = gather_channels(self.sites.values())
         footing = DatabaseFacts(self.db, self.config, tuple(self._commits_s), channels, now)
-        checks = [one.row for what in (Machine(self.config), footing) for one in look(what)]
+        checks = [one.row for what in (Machine(self.config), footing) for one in run_checks(what)]
         with self.db.write() as c:
             gone = save_checks(c, checks, now, self._is_footing)
             known = [one.check for one in load_checks(c).values()]
@@ -579,7 +579,7 @@ class Core:
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "host": socket.gethostname(),
             "started_at": self.started_at.isoformat(), "version": code_version(), "name": self.config.service_name,
-            "active_since": None if self.turn is None or self.turn.taken_at is None else spell(self.turn.taken_at),
+            "active_since": None if self.turn is None or self.turn.taken_at is None else format_iso(self.turn.taken_at),
             "sites": sorted(self.sites), "degraded": list(degraded), "levels": degraded,
             "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
         }  # fmt: skip

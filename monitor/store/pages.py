@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, null, select
 
 from forecasting.message import TEXT_OF, Message, Template, Term, gather, join, read_columns
 from forecasting.serving.records import KINEMATIC
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
@@ -429,7 +429,7 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     reports = select(r.at, r.kind, r.text, r.station).where(r.site == site, r.at > from_at, r.at <= to_at)
     events = select(e.from_at, e.kind, e.text, null()).where(e.site == site, e.from_at > from_at, e.from_at <= to_at)
     marks = [
-        {"at": spell(at), "kind": what, "station": station, "text": TEXT_OF(name=Term(kind), text=text)}
+        {"at": format_iso(at), "kind": what, "station": station, "text": TEXT_OF(name=Term(kind), text=text)}
         for what, query in (("report", reports), ("event", events))
         for at, kind, text, station in c.execute(query.limit(200))
     ]
@@ -450,7 +450,7 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     for row in changes:
         kind = "level" if row.ledger == "hazard" else "verification"
         what = {"level": row.to_level, "text": read_columns(row, "reason"), "alert": row.alert_id}
-        marks.append({"at": spell(row.at), "kind": kind, "station": None} | what)
+        marks.append({"at": format_iso(row.at), "kind": kind, "station": None} | what)
     return sorted(marks, key=lambda mark: str(mark["at"]))
 
 

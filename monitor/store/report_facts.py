@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
 
 from forecasting.message import gather
-from monitor.domain.alert import AlertState, DeliveryState, Ledger
+from monitor.domain.alert import AlertCategory, AlertState, DeliveryState
 from monitor.errors import NotFoundError
 from monitor.logs import redact
 from monitor.store.alerting.alerts import AlertEvent
@@ -58,7 +58,7 @@ def load_past_alerts(
     """
     a, e, o = t.alert.c, t.alert_event.c, t.alert_outcome.c
     heads, cut = list[Any](), list[str]()
-    for ledger in Ledger:
+    for ledger in AlertCategory:
         wanted = (
             select(a.id, a.ledger, a.key, a.raised_at)
             .where(

@@ -15,14 +15,36 @@ PICTURES = frozenset(
 """Forbidden as a whole word of a name: `told_at`, not `weight` or `standardise`."""
 MOST_TWICE = 10
 """Class names that may stand in two files."""
-NOT_YET = tuple(
-    """detection forecasting monitor/alerting monitor/checks monitor/cli monitor/config monitor/criteria monitor/domain
-    monitor/ingest monitor/jobs monitor/language monitor/movement monitor/notify monitor/replay monitor/series
-    monitor/simulate monitor/web monitor/worker""".split()
+NOT_YET: tuple[str, ...] = (
+    "forecasting/",
+    "monitor/alerting/",
+    "monitor/checks/",
+    "monitor/config/",
+    "monitor/criteria/",
+    "monitor/domain/",
+    "monitor/ingest/",
+    "monitor/jobs/",
+    "monitor/language/",
+    "monitor/movement/",
+    "monitor/notify/",
+    "monitor/replay/",
+    "monitor/series/",
+    "monitor/simulate/",
+    "monitor/web/",
+    "monitor/worker/",
 )
 """Folders whose names are still to be changed; what is clean may not come back."""
-PUBLIC = frozenset({"point_look", "point_happening", "said"})
-"""Names of tables and columns of the database, which stay as they are."""
+PUBLIC = {
+    "detection/clouds/distance.py asked": "key of the record of a comparison",
+    "detection/imagery/change/tracking.py asked": "key of the record of a comparison",
+    "detection/imagery/insar/records.py told_share": "key of the record of a stack",
+    "detection/imagery/scene/products/unpack.py tell": "method of a file",
+    "detection/learning/cross_validation.py look_s": "key of the plan of a run that goes on",
+    "monitor/store/delivery/siren_orders.py said": "column",
+    "monitor/store/schema/tables.py point_happening": "table",
+    "monitor/store/schema/tables.py point_look": "table",
+}
+"""Names that others rely on: file and name, and what it is to them."""
 
 
 def list_words(name: str) -> set[str]:
@@ -62,7 +84,9 @@ def test_no_name_is_a_picture() -> None:
             continue
         names = [(path.stem, 1), *list_names(ast.parse(path.read_text()))]
         found += [
-            f"{where}:{line}: {name}" for name, line in names if name not in PUBLIC and list_words(name) & PICTURES
+            f"{where}:{line}: {name}"
+            for name, line in names
+            if list_words(name) & PICTURES and f"{where} {name}" not in PUBLIC
         ]
     assert not found, "\n".join(found)
 

@@ -353,7 +353,7 @@ def test_slopes_of_another_unit_are_refused_and_so_are_units_that_nobody_knows(t
 def test_what_is_left_out_is_counted_and_said(tmp_path):
     write(tmp_path / "a.tif", RECORDS[HEIGHT], hide=-9999)
     with Layer(tmp_path / "a.tif", GRID, quantity=HEIGHT) as layer:
-        (line,) = layer.told
+        (line,) = layer.notes
     assert line.startswith("a.tif: 32 pixels of band 1 have -9999, which stands alone among its heights")
     assert "nodata" in line
     found = subtract(write(tmp_path / "b.tif", RECORDS[HEIGHT]), tmp_path / "a.tif")
@@ -364,7 +364,7 @@ def test_sea_and_a_cliff_of_true_heights_stay(tmp_path):
     sea = np.maximum(0.0, RECORDS[HEIGHT] - 430)
     with Layer(write(tmp_path / "sea.tif", sea), GRID, quantity=HEIGHT) as layer:
         assert layer.read(0, 0, SIDE, SIDE)[1].all()
-        assert layer.told == []
+        assert layer.notes == []
 
 
 def test_every_quantity_has_its_reader_in_the_walk():

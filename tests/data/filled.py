@@ -18,10 +18,10 @@ from sqlalchemy import Connection, insert, update
 from forecasting.decomposition.season import Season
 from forecasting.message import Figure, Template
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Memory
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
 from monitor.reports.facts import digest_of, gather_facts
@@ -188,8 +188,12 @@ def _fill_alerts(c: Connection, north: Site, lake: Site) -> dict[str, Any]:
     duty = Recipient("duty engineer", ("log", "email:duty@example.org"), (1, 2, 3))
     chief = Recipient("chief geologist", ("webhook:CHIEF_HOOK",), (2, 3))
 
-    def change(ledger: Ledger, key: str, level: int, reason: str, at: datetime, *, gone: bool = False) -> AlertChange:
-        evidence = canonical_json({"criterion": key, "data_time": spell(at), "inputs": [["G1", spell(at), 0, 4.25]]})
+    def change(
+        ledger: AlertCategory, key: str, level: int, reason: str, at: datetime, *, gone: bool = False
+    ) -> AlertChange:
+        evidence = canonical_json(
+            {"criterion": key, "data_time": format_iso(at), "inputs": [["G1", format_iso(at), 0, 4.25]]}
+        )
         return AlertChange(ledger, key, level, not gone, reason, at, evidence)
 
     def apply(site: Site, what: AlertChange, now: datetime, **more: Any) -> int:
@@ -207,7 +211,7 @@ def _fill_alerts(c: Connection, north: Site, lake: Site) -> dict[str, Any]:
         row = c.execute(t.alert_event.select().where(t.alert_event.c.id == event)).one()
         return int(row.alert_id)
 
-    hazard, health, advice = Ledger.HAZARD, Ledger.HEALTH, Ledger.ADVICE
+    hazard, health, advice = AlertCategory.HAZARD, AlertCategory.HEALTH, AlertCategory.ADVICE
     past = NOW - days(40)
     rain = apply(north, change(hazard, "hazard", 1, "rain sum beyond the yellow line", past), past)
     alerts.acknowledge(c, rain, BO, "heavy rain, ditch checked", past + timedelta(minutes=20))
@@ -548,7 +552,7 @@ def _fill_states(c: Connection, north: Site, lake: Site) -> None:
             site=site.id, level=level, level_source="auto", since=NOW - days(2), evaluated_at=NOW + timedelta(minutes=2),
             observability=seen, reachable_level=site.top_level if level else 1, witnesses_available=3 if level else 1,
             health="ok" if level else "not ok: W1", movement_stage=stage, trend="progressive" if level else None,
-            newest_at=NOW, config_sha256=site.version, state=Memory(level=level).spell(), catching_up=level == 0,
+            newest_at=NOW, config_sha256=site.version, state=Memory(level=level).to_json(), catching_up=level == 0,
         ))  # fmt: skip
         c.execute(insert(t.evaluation).values(
             site=site.id, at=NOW + timedelta(minutes=2), trigger="data", level=level, observability=seen,

@@ -15,7 +15,7 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState
 from monitor.domain.decision import ProofFact
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -98,12 +98,12 @@ def real(database: Database, site: Site) -> Database:
         add_observations(c, rows, NOW)
     evaluate_site(database, site, NOW, "start")
     with database.write() as c:
-        tell_real(c, site, "hazard", Ledger.HAZARD, 1)
-        tell_real(c, site, "health:G2:stale", Ledger.HEALTH, 1)
+        tell_real(c, site, "hazard", AlertCategory.HAZARD, 1)
+        tell_real(c, site, "health:G2:stale", AlertCategory.HEALTH, 1)
     return database
 
 
-def tell_real(c: Any, site: Site, key: str, ledger: Ledger, level: int) -> None:
+def tell_real(c: Any, site: Site, key: str, ledger: AlertCategory, level: int) -> None:
     change = AlertChange(ledger, key, level, open=True, reason=f"really {key}", data_time=NOW, evidence="{}")
     apply_changes(
         c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=NOW, rule_version="test"
@@ -211,7 +211,7 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
 def begin_red(c: Connection, site: Site) -> int:
     """A drill that stands at red."""
     drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
-    red = AlertChange(Ledger.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
+    red = AlertChange(AlertCategory.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
     apply_changes(
         c, site.id, as_exercise(drill_id, [red]), site=site, recipients=site.recipients, actor=ADA, now=NOW,
         rule_version="test", exercise=True,

@@ -88,7 +88,8 @@ def join_shared(tables: Sequence[Sequence[AcquisitionCounts]]) -> list[Acquisiti
 def find_common(shared: Sequence[AcquisitionCounts], jump_mm: float | None) -> list[CommonShift]:
     """What half of the points or more did the same way; acquisitions one after the other are one happening.
 
-    >>> [(c.first, c.last, c.kind) for c in find_common([Shared(4, 20, 0, 0, 0.1), Shared(5, 20, 19, 0, 27.0)], 27.7)]
+    >>> rows = [AcquisitionCounts(4, 20, 0, 0, 0.1), AcquisitionCounts(5, 20, 19, 0, 27.0)]
+    >>> [(c.first, c.last, c.kind) for c in find_common(rows, 27.7)]
     [(5, 5, 'phase-jump')]
     """
     found: list[CommonShift] = []

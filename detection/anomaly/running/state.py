@@ -37,10 +37,14 @@ class DetectorState:
     """
 
     def __init__(
-        self, samples: Mapping[str, Series], detectors: Mapping[str, Thresholds], from_s: float,
-        shown_above: Mapping[str, float | None] | None = None, told: Mapping[str, Mapping[str, float]] | None = None,
+        self,
+        samples: Mapping[str, Series],
+        detectors: Mapping[str, Thresholds],
+        from_s: float,
+        shown_above: Mapping[str, float | None] | None = None,
+        notified: Mapping[str, Mapping[str, float]] | None = None,
         dismissed: Dismissed | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Take in a record.
 
         Args:
@@ -48,8 +52,8 @@ class DetectorState:
             detectors: those of RUNNING that are wanted, with their thresholds; without any, only checks look.
             from_s: readings after it are scored by the first `score`, those before are taken as known.
             shown_above: of each detector, see `StrongestPart`; 1 where nothing is said.
-            told: of each detector and series, the newest instant up to `from_s` of which people were told. None: what
-                would have alarmed was told.
+            notified: of each detector and series, the newest instant up to `from_s` that people were notified of. None:
+                what would have alarmed.
             dismissed: see `forgive`.
         """
         self.names, table, first, places = lay_out(samples)
@@ -80,8 +84,8 @@ class DetectorState:
         for begin in range(0, closed, self._at_once):
             part = slice(begin, min(begin + self._at_once, closed))
             self._close(table[:, part], times[:, part], first + begin)
-        for name, one in self._strongest.items() if told is not None else ():
-            one.remember(self._find_cells((told or {}).get(name, {})))
+        for name, one in self._strongest.items() if notified is not None else ():
+            one.remember(self._find_cells((notified or {}).get(name, {})))
         self._first = first + closed
         self._values, self._times = table[:, closed:].copy(), times[:, closed:].copy()
         self._touched = fresh[:, closed:].copy()
@@ -154,7 +158,7 @@ class DetectorState:
     def _score_block(self, k: int, keep: int, found: dict[str, list[ReadingScore]], suspects: dict[str, float]) -> None:
         """Score the first k open cells and close the first `keep` of them."""
         values, times, touched = self._values[:, :k], self._times[:, :k], self._touched[:, :k]
-        for row, at_s in self._recent.look(values, times, touched, keep).items():
+        for row, at_s in self._recent.find_suspects(values, times, touched, keep).items():
             suspects[self.names[row]] = min(at_s, suspects.get(self.names[row], np.inf))
         if not self.detectors:
             return
@@ -192,7 +196,7 @@ class DetectorState:
     def _close(self, values: Array, times: Array, first: int) -> None:
         """Take in cells of the past."""
         k = values.shape[1]
-        self._recent.look(values, times, np.zeros(values.shape, dtype=bool), k)
+        self._recent.find_suspects(values, times, np.zeros(values.shape, dtype=bool), k)
         if not self.detectors:
             return
         scored = self._scores.feed(values, first, k)

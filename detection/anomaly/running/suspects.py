@@ -31,7 +31,7 @@ class RecentReadings:
         self._marks = np.zeros((rows, BLOCKS), dtype=np.uint32)  # 0: none
         self._next = np.zeros(rows, dtype=np.int64)
 
-    def look(self, values: Array, times: Array, touched: Mask, keep: int) -> dict[int, float]:
+    def find_suspects(self, values: Array, times: Array, touched: Mask, keep: int) -> dict[int, float]:
         """Rows that a check should look at, and the instant before their new readings.
 
         Args:

@@ -36,15 +36,15 @@ SAMPLE = 400_000
 BANDS_MOST = 4
 # An outline lies on or beside white ground that covers so much of it, or as much within so many pixels of it.
 SHARE_LEAST: Final = 0.1
-BESIDE_PX: Final = 2
+NEAR_PX: Final = 2
 # What is narrower, in pixels, is a road or noise.
 NARROWEST: Final = np.ones((2, 2), bool)
 # White ground is told from this share of an image on, also where no outline lies beside it.
-TOLD_SHARE: Final = 0.05
+REPORTED_SHARE: Final = 0.05
 WHITE_OF: Final = Template(
     "caution.white", "lies on or beside white ground of {day}: snow, ice or cloud, or pale bare ground"
 )
-_TOLD: Final = Template(
+_WHITE_SHARE: Final = Template(
     "change.white",
     "{area} km² ({share} %) of the image of {day} is white (snow, ice or cloud, or pale bare ground): outlines on or "
     "beside it, {outlines} here, count for no warning level",
@@ -81,7 +81,7 @@ def list_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[Stored
     return sorted(before, key=lambda one: (one.acquired_at, one.scene_hash), reverse=True)
 
 
-def tell_measured(
+def make_date_comparison(
     date: StoredDate, shift: ImageShift | None, ratios: tuple[float, ...] | None, cautions: Sequence[str]
 ) -> DateComparison:
     """What was measured between a newer date and this one, for the record."""
@@ -222,11 +222,11 @@ class WhiteGround:
         if not self.share:
             return found
         read = Rows(self._read, self._grid.width, self._grid.height)
-        boxes = [window_around(outline, self._grid, BESIDE_PX + len(NARROWEST)) for outline in outlines]
+        boxes = [window_around(outline, self._grid, NEAR_PX + len(NARROWEST)) for outline in outlines]
         for place in sorted(range(len(outlines)), key=lambda k: (boxes[k] or (0, 0))[1]):
             if (box := boxes[place]) is None or not (body := burn(outlines[place], box)).any():
                 continue
-            near = ndimage.binary_dilation(body, EIGHT, iterations=BESIDE_PX)
+            near = ndimage.binary_dilation(body, EIGHT, iterations=NEAR_PX)
             white = ndimage.binary_opening(read(*box), NARROWEST)
             found[place] = np.count_nonzero(near & white) >= SHARE_LEAST * np.count_nonzero(body)
         return found
@@ -235,7 +235,7 @@ class WhiteGround:
         return find_white(*self._image.read_colours(*box), self._light)
 
 
-def look_for_white(image: Image, day: str) -> tuple[WhiteGround | None, list[Message]]:
+def find_white_ground(image: Image, day: str) -> tuple[WhiteGround | None, list[Message]]:
     """The white ground of the image of a date; None with a line that says why it was not looked for.
 
     An image that cannot be read is the trouble of the guards, and said by them.
@@ -255,9 +255,9 @@ def look_for_white(image: Image, day: str) -> tuple[WhiteGround | None, list[Mes
         return None, []
 
 
-def tell_white(white: WhiteGround | None, day: str, outlines: int) -> list[Message]:
+def describe_white_ground(white: WhiteGround | None, day: str, outlines: int) -> list[Message]:
     """How much of an image is white, where that is much or takes outlines their vote."""
-    if white is None or not (outlines or white.share >= TOLD_SHARE):
+    if white is None or not (outlines or white.share >= REPORTED_SHARE):
         return []
     area, share = Figure(white.area_m2 / 1e6, ".2f"), Figure(100 * white.share, ".1f")
-    return [_TOLD(area=area, share=share, day=day, outlines=outlines)]
+    return [_WHITE_SHARE(area=area, share=share, day=day, outlines=outlines)]

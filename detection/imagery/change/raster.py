@@ -55,5 +55,5 @@ def write_change(own: Date, dates: Sequence[Date], grid: Grid, out_dir: Path | N
 
 
 def _sum_up(counts: NDArray[np.int64], pixel_m2: float, total: int) -> ChangedAreas:
-    new, known, gone = (round(int(counts[word]) * pixel_m2, 1) for word in (1, 2, 3))
+    new, known, gone = (round(int(counts[code]) * pixel_m2, 1) for code in (1, 2, 3))
     return ChangedAreas(new, known, gone, round(float(counts[NOTHING:NODATA].sum()) / total, 6))

@@ -35,7 +35,7 @@ class SpeckleLaw:
     def bounds(self, false_alarms: float) -> tuple[float, float]:
         """The logarithms below and above which unchanged ground comes to lie with this chance, both together.
 
-        >>> [round(float(value), 3) for value in Law(20.0, 1, 1).bounds(1e-3)]
+        >>> [round(float(value), 3) for value in SpeckleLaw(20.0, 1, 1).bounds(1e-3)]
         [-1.071, 1.071]
         """
         from scipy import stats  # half a second, and few scenes are radar

@@ -160,14 +160,14 @@ def subtract(
     grid = read_grid(newer)
     if grid.width * grid.height > PIXELS_MOST:
         raise SceneError(f"{newer}: {grid.width} x {grid.height} pixels are too many at once; cut out the slope")
-    said = [inspect(path).vertical for path in (older, newer)]
-    warnings = warn_of_heights(*said)
+    systems = [inspect(path).vertical for path in (older, newer)]
+    warnings = warn_of_heights(*systems)
     box = (0, 0, grid.width, grid.height)
     with Layer(newer, grid, quantity=HEIGHT) as now, Layer(older, grid, quantity=HEIGHT) as then:
         new, shown = now.read(*box)
         old, also = then.read(*box)
         cells = None if sigma_older_m is not None else _read_errors(older, newer, grid)
-        warnings += [*then.told, *now.told]
+        warnings += [*then.notes, *now.notes]
         if then.warped:
             warnings.append("the older surface was warped onto the grid of the newer one (bilinear)")
     valid = shown & also

@@ -193,7 +193,7 @@ class _LostError(Exception):
 
 
 def track(
-    older: Path, newer: Path, asked: TrackingRequest, progress: Callable[[str, float], None] = lambda *_: None
+    older: Path, newer: Path, request: TrackingRequest, progress: Callable[[str, float], None] = lambda *_: None
 ) -> TrackingResult:
     """Find windows of the older image again on the newer one, and say how far they moved, with its error.
 
@@ -206,7 +206,7 @@ def track(
     Args:
         older: georeferenced raster.
         newer: georeferenced raster; gives the grid, the older one is warped onto it.
-        asked: how.
+        request: how.
         progress: told stage and share.
 
     Raises:
@@ -215,21 +215,21 @@ def track(
     """
     grid = read_grid(newer)
     step = min(spacing_m(grid, grid.width / 2, grid.height / 2))
-    reach = int(min(np.ceil(asked.most_m / step), 1e6)) if asked.most_m > 0 else 0
-    _check(newer, grid, asked, reach, step)
-    places = {name: grid.pixel_of(*place) for name, place in asked.places.items()}
-    nodes = [("", (float(column), float(row))) for column, row in _list_nodes(grid, asked)]
+    reach = int(min(np.ceil(request.most_m / step), 1e6)) if request.most_m > 0 else 0
+    _check(newer, grid, request, reach, step)
+    places = {name: grid.pixel_of(*place) for name, place in request.places.items()}
+    nodes = [("", (float(column), float(row))) for column, row in _list_nodes(grid, request)]
     found: list[_GridMatch] = []
     lost: dict[str, str] = {}
     dropped: Counter[str] = Counter()
-    with Layer(older, grid, asked.band) as before, Layer(newer, grid, asked.band) as after:
+    with Layer(older, grid, request.band) as before, Layer(newer, grid, request.band) as after:
         then, now = _Strips(before), _Strips(after)
         warnings = ["the older image was warped onto the grid of the newer one (bilinear)"] if before.warped else []
         windows = [*places.items(), *nodes]
         for number, (name, at) in enumerate(windows):
             progress("windows", number / len(windows))
             try:
-                found.append(_follow(name, at, then, now, asked.window_px, reach))
+                found.append(_follow(name, at, then, now, request.window_px, reach))
             except _LostError as why:
                 dropped[str(why)] += 1
                 if name:
@@ -238,34 +238,34 @@ def track(
         reasons = ", ".join(f"{why}: {count}" for why, count in dropped.most_common())
         raise NoValidPixelsError(f"{newer}: no window of {older} was found again ({reasons})")
     times = [given or find_date(path, inspect(path).tags) for given, path in
-             ((asked.older_at, older), (asked.newer_at, newer))]  # fmt: skip
-    told = _correct(found, grid, asked, newer, warnings)
+             ((request.older_at, older), (request.newer_at, newer))]  # fmt: skip
+    result = _correct(found, grid, request, newer, warnings)
     tracked = replace(
-        told, older_at=times[0], newer_at=times[1], asked=len(places) + len(nodes), dropped=dict(dropped),
+        result, older_at=times[0], newer_at=times[1], asked=len(places) + len(nodes), dropped=dict(dropped),
         lost_places=lost, warnings=tuple(warnings),
     )  # fmt: skip
-    return tracked if asked.out_dir is None else _write(tracked, asked.out_dir)
+    return tracked if request.out_dir is None else _write(tracked, request.out_dir)
 
 
-def _check(newer: Path, grid: Grid, asked: TrackingRequest, reach: int, step: float) -> None:
-    if not WINDOW_PX[0] <= asked.window_px <= WINDOW_PX[1] or asked.step_px < 1:
+def _check(newer: Path, grid: Grid, request: TrackingRequest, reach: int, step: float) -> None:
+    if not WINDOW_PX[0] <= request.window_px <= WINDOW_PX[1] or request.step_px < 1:
         raise SceneError(f"a window has {WINDOW_PX[0]} to {WINDOW_PX[1]} pixels a side, and the step is 1 at least")
     if not 1 <= reach <= SEARCH_MOST_PX:
         raise SceneError(
-            f"{newer}: {asked.most_m:g} m are {reach} pixels of {step:.3g} m; at most {SEARCH_MOST_PX:.0f} are "
+            f"{newer}: {request.most_m:g} m are {reach} pixels of {step:.3g} m; at most {SEARCH_MOST_PX:.0f} are "
             "searched: take larger pixels, or a smaller distance"
         )
-    nodes = (grid.width // asked.step_px) * (grid.height // asked.step_px)
+    nodes = (grid.width // request.step_px) * (grid.height // request.step_px)
     if nodes > NODES_MOST:
         raise SceneError(
             f"{newer}: {nodes:,} windows, the limit is {NODES_MOST:,}; take a wider step, or cut the slope out"
         )
 
 
-def _list_nodes(grid: Grid, asked: TrackingRequest) -> Iterator[tuple[int, int]]:
-    half = asked.window_px // 2
-    for row in range(half, grid.height - half + 1, asked.step_px):
-        for column in range(half, grid.width - half + 1, asked.step_px):
+def _list_nodes(grid: Grid, request: TrackingRequest) -> Iterator[tuple[int, int]]:
+    half = request.window_px // 2
+    for row in range(half, grid.height - half + 1, request.step_px):
+        for column in range(half, grid.width - half + 1, request.step_px):
             yield column, row
 
 
@@ -354,7 +354,7 @@ def _refine(
 
 
 def _correct(
-    found: list[_GridMatch], grid: Grid, asked: TrackingRequest, newer: Path, warnings: list[str]
+    found: list[_GridMatch], grid: Grid, request: TrackingRequest, newer: Path, warnings: list[str]
 ) -> TrackingResult:
     """Vectors on the ground, less what stable ground seems to have moved, with errors that stable ground bears out."""
     at = np.array([one.at for one in found])
@@ -362,7 +362,7 @@ def _correct(
     moved = np.einsum("nij,nj->ni", turn, np.array([one.match.moved for one in found]))
     covariance = turn @ np.array([one.match.covariance for one in found]) @ turn.transpose(0, 2, 1)
     on_grid = np.array([not one.name for one in found])
-    ground = _find_stable(moved, on_grid, at, grid, asked.stable, warnings)
+    ground = _find_stable(moved, on_grid, at, grid, request.stable, warnings)
     if ground.sum() < STABLE_LEAST:
         raise SceneError(
             f"{newer}: {ground.sum()} windows lie on stable ground, {STABLE_LEAST} are needed to say any error: take "
@@ -372,11 +372,11 @@ def _correct(
     left = moved - shift
     sigma = np.sqrt(np.einsum("nii->ni", covariance))
     raised = max(1.0, NMAD * float(np.median(np.abs(left[ground] / sigma[ground]))))
-    overlap = min(1.0, asked.step_px / asked.window_px) ** 2
+    overlap = min(1.0, request.step_px / request.window_px) ** 2
     scatter = NMAD * float(np.median(np.abs(left[ground])))
     shift_error = 1.2533 * scatter / np.sqrt(max(1.0, overlap * ground.sum()))
     off_m, usual_m = float(np.abs(shift).max()), raised * float(np.median(sigma))
-    if asked.stable is None and off_m > np.sqrt(CHI2_95) * np.hypot(usual_m, shift_error):
+    if request.stable is None and off_m > np.sqrt(CHI2_95) * np.hypot(usual_m, shift_error):
         warnings.append(
             f"the newer image differs by {off_m:.3f} m as a whole: either it lay off or this ground moved; nothing was "
             "taken away: give --stable"

@@ -101,8 +101,8 @@ def pair_files(root: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
     for image in sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES):
         if image.parent.name.lower() != images:
             continue
-        beside = [image.parent.parent / masks / f"{image.stem}{suffix}" for suffix in SUFFIXES]
-        if mask := next((file for file in beside if file.is_file()), None):
+        candidates = [image.parent.parent / masks / f"{image.stem}{suffix}" for suffix in SUFFIXES]
+        if mask := next((file for file in candidates if file.is_file()), None):
             pairs.append((image, mask))
     return pairs
 

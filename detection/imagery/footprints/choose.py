@@ -22,7 +22,7 @@ from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.domain import READABLE
 from detection.imagery.training.steadiness import find_cost
-from detection.imagery.weights_file import spell_own
+from detection.imagery.weights_file import describe_own
 from forecasting.message import TEXT_OF, Figure, Message, Template, error_text, join
 
 PIXELS: Final = Template("weights.pixels", "pixels of {pixel} m, trained on {trained} m")
@@ -61,7 +61,7 @@ class WeightsRefusal(NamedTuple):
     broken: bool = False
     mend: Message | None = None
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it; what serves instead follows from it."""
         return {"weights": self.weights, "why": self.why, "broken": self.broken}
 
@@ -81,7 +81,7 @@ class WeightsAttempt(NamedTuple):
     coarser_m: float | None = None
     doubted: bool = False
 
-    def ask(self, options: DetectionOptions) -> DetectionOptions:
+    def apply_to(self, options: DetectionOptions) -> DetectionOptions:
         """What is asked of the detection then."""
         return options if self.coarser_m is None else replace(options, resample_to_m=self.coarser_m)
 
@@ -132,23 +132,25 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
         return attempt(WeightsAttempt(refused[place].weights, rest, at_m, doubted=True))
     if finer:
         coarser_m, place = min(finer)
-        refused[place] = refused[place]._replace(mend=spell_mend(options.scene_path, refused[place].weights, coarser_m))
+        refused[place] = refused[place]._replace(
+            mend=describe_mend(options.scene_path, refused[place].weights, coarser_m)
+        )
     try:
         return attempt(WeightsAttempt(INDEX, tuple(refused), doubted=True))
     except (BandMissingError, DomainError, RadiometryError) as error:
-        said = join([*spell_refusals(refused), _NOR_DATES(text=_strip(error, options))])
-        raise type(error)(TEXT_OF(name=str(options.scene_path), text=said)) from None
+        text = join([*describe_refusals(refused), _NOR_DATES(text=_strip(error, options))])
+        raise type(error)(TEXT_OF(name=str(options.scene_path), text=text)) from None
 
 
 REFUSES: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
 
 
-def spell_refusals(refused: Sequence[WeightsRefusal]) -> list[Message]:
+def describe_refusals(refused: Sequence[WeightsRefusal]) -> list[Message]:
     """Why no network was used, and why each does not fit.
 
-    >>> spell_refusals([Refusal("bijie", "pixels of 10 m, trained on 1.2 m")])
+    >>> describe_refusals([WeightsRefusal("bijie", "pixels of 10 m, trained on 1.2 m")])
     ['no network fits this image', 'bijie does not fit: pixels of 10 m, trained on 1.2 m']
-    >>> spell_refusals([])
+    >>> describe_refusals([])
     ['no network was used']
     """
     if not refused:
@@ -157,10 +159,10 @@ def spell_refusals(refused: Sequence[WeightsRefusal]) -> list[Message]:
     return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused), *mends]
 
 
-def spell_mend(scene: Path, weights: str, trained_m: float) -> Message:
+def describe_mend(scene: Path, weights: str, trained_m: float) -> Message:
     """The commands that read a scene of finer pixels all the same.
 
-    >>> spell_mend(Path("drone/a b.tif"), "bijie", 1.2).partition(" reads")[0]
+    >>> describe_mend(Path("drone/a b.tif"), "bijie", 1.2).partition(" reads")[0]
     "slopeward scenes detect 'drone/a b.tif' --model bijie --resample-to 1.2"
     """
     detect = ["slopeward", "scenes", "detect", str(scene), "--model", weights, "--resample-to", f"{trained_m:g}"]
@@ -168,14 +170,15 @@ def spell_mend(scene: Path, weights: str, trained_m: float) -> Message:
     return _ALL_THE_SAME(command=shlex.join(detect), command2=shlex.join(learn))
 
 
-def spell_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Message]:
+def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Message]:
     """That weights of one's own cannot be read, and what serves in their place: a fault to be mended, not a choice.
 
-    >>> spell_broken([Refusal("m/mine.safetensors", "torn", True), Refusal("bijie", "pixels of 10 m")], "index")
+    >>> others = [WeightsRefusal("bijie", "pixels of 10 m")]
+    >>> describe_broken([WeightsRefusal("m/mine.safetensors", "torn", True), *others], "index")
     ['your own weights m/mine.safetensors cannot be read: no network serves instead']
     """
-    told = _NONE_SERVES if used == INDEX else _SHIPPED_SERVE if used in SHIPPED else _OTHERS_SERVE
-    return [told(weights=spell_own(one.weights)) for one in refused if one.broken]
+    template = _NONE_SERVES if used == INDEX else _SHIPPED_SERVE if used in SHIPPED else _OTHERS_SERVE
+    return [template(weights=describe_own(one.weights)) for one in refused if one.broken]
 
 
 def check_pixels(grid: Grid, card: Mapping[str, Any], *, brought: bool) -> None:

@@ -22,7 +22,7 @@ from detection.imagery.errors import (
     TooLargeError,
     UnfitError,
 )
-from detection.imagery.footprints.cautions import BORDER, doubt_outlines, list_cautions, spell_coarser
+from detection.imagery.footprints.cautions import BORDER, describe_coarser, doubt_outlines, list_cautions
 from detection.imagery.footprints.choose import (
     WeightsAttempt,
     WeightsRefusal,
@@ -30,9 +30,9 @@ from detection.imagery.footprints.choose import (
     check_pixels,
     check_size,
     choose_weights,
-    spell_broken,
-    spell_mend,
-    spell_refusals,
+    describe_broken,
+    describe_mend,
+    describe_refusals,
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
 from detection.imagery.footprints.index_map import IndexModel, NoNetwork
@@ -59,7 +59,7 @@ from detection.imagery.footprints.probabilities import (
     name_classes,
 )
 from detection.imagery.footprints.records import AUTO, INDEX, STRIPS, STRIPS_MOST, Footprint, Window
-from detection.imagery.footprints.triage import SceneTriage, TriageRequest, ask_for, list_triage_cautions
+from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_area_m2, resample_grid
 from detection.imagery.raster.components import NODATA
@@ -172,20 +172,20 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
 
 def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> dict[str, Any]:
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
-    asked = ask_for(options.triage, options.known) if options.weights != INDEX else None
-    return choose_weights(options, partial(_detect, scene, options, asked, progress))
+    triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
+    return choose_weights(options, partial(_detect, scene, options, triage, progress))
 
 
 def _detect(
-    scene: Scene, options: DetectionOptions, asked: TriageRequest | None, progress: Progress, attempt: WeightsAttempt
+    scene: Scene, options: DetectionOptions, triage: TriageRequest | None, progress: Progress, attempt: WeightsAttempt
 ) -> dict[str, Any]:
     """Find landslides by one set of weights, after others were refused."""
-    options, weights, refused, doubted = attempt.ask(options), attempt.weights, attempt.refused, attempt.doubted
+    options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
     model = _load(weights)
     plan = plan_tiles(model, options)
-    asked = asked if weights != INDEX else None
-    facts = _facts(scene, model, plan, options, asked)
-    facts |= {"named": options.weights != AUTO, "refused": [one.tell() for one in refused]}
+    triage = triage if weights != INDEX else None
+    facts = _facts(scene, model, plan, options, triage)
+    facts |= {"named": options.weights != AUTO, "refused": [one.to_json() for one in refused]}
     known = read_run(options.out_dir, facts, later=options.later) if options.out_dir and not options.force else None
     if known is not None:
         return known
@@ -197,24 +197,24 @@ def _detect(
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
-        told = partial(progress, BRIGHTNESS)
-        stretch, doubts = _measure(opened, seen, model, refused, options, told, doubted=doubted)
+        report = partial(progress, BRIGHTNESS)
+        stretch, doubts = _measure(opened, seen, model, refused, options, report, doubted=doubted)
         segmenter = _make_segmenter(model)
-        passing = SceneTriage(asked, seen, model.card, options.scale) if asked else None
+        passing = SceneTriage(triage, seen, model.card, options.scale) if triage else None
         wants = passing.wants if passing else None
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
         strips = _find_strips(model, plan, seen.grid, options)
         folder = _divide(strips, options, StripTask(facts, weights, stretch))
         with drawn.writing() as write:
-            told = partial(progress, MAP)
+            report = partial(progress, MAP)
             if folder:
                 size = steps.count, seen.grid.height, seen.grid.width
-                valid = join_strips(folder, len(strips), size, NODATA, write, told)
+                valid = join_strips(folder, len(strips), size, NODATA, write, report)
             else:
-                valid = map_scene(seen, segmenter, stretch, plan, steps.count, write, told, wants)
+                valid = map_scene(seen, segmenter, stretch, plan, steps.count, write, report, wants)
         if read_at:
             valid = bring_back(drawn, steps, opened.reader)
-        chosen = passing.tell() if passing else None
+        chosen = passing.to_json() if passing else None
         if not valid:
             if hint := _name_product(opened.reader, scene):
                 raise RadiometryError(f"{scene.path}: refused by {model.card['name']}: as bright as a cloud{hint}")
@@ -245,17 +245,17 @@ def _detect(
             "calibration": {"gain": scene.gain, "offset": scene.offset, "source": scene.calibration},
             "coarser_than_m": opened.coarser_than_m if attempt.coarser_m else None,
             "warnings": [],
-            "polygons": [one.tell() for one in footprints],
+            "polygons": [one.to_json() for one in footprints],
             "outputs": {},
         }
         cautions = list_cautions(scene, opened.reader, model.card, result, left_out)
         result["warnings"] = [
-            *spell_broken(refused, weights),
+            *describe_broken(refused, weights),
             *opened.warnings,
             *cautions,
             *list_triage_cautions(chosen),
         ]
-        result["doubts"] = [*doubts, *spell_coarser(result), *opened.misplaced]
+        result["doubts"] = [*doubts, *describe_coarser(result), *opened.misplaced]
         _add_cautions(result, grid)
         if options.out_dir:
             unreadable = opened.reader.unreadable
@@ -407,11 +407,11 @@ def _fit_pixels(
     seen, read_at = (opened.reader, None) if options.resample_to_m else fit_pixels(opened.reader, model.card)
     if read_at:
         size, limit = read_at.width * read_at.height, options.limits.pixels
-        said = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
+        described = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
         if options.weights == AUTO and size > min(limit, BROUGHT_MOST_PX):
             raise UnfitError(_TOO_LONG(width=read_at.width, height=read_at.height, pixel=read_at.pixel_m))
         if size > limit:
-            raise TooLargeError(f"{opened.scene.path}: {said}, the limit is {limit:,}")
+            raise TooLargeError(f"{opened.scene.path}: {described}, the limit is {limit:,}")
     return seen, read_at
 
 
@@ -440,7 +440,7 @@ def _measure(
         stretch = measure_stretch(seen, model.card, options.scale, progress)
         if isinstance(model, IndexModel):
             check_ground(reader, stretch, model.card)
-            return stretch, [*spell_refusals(refused)]
+            return stretch, [*describe_refusals(refused)]
         # noise between pixels is none any more where they are interpolated or averaged
         own = None if seen is reader else (reader, measure_stretch(reader, model.card, options.scale))
         doubts = find_doubts(seen, stretch, model.card, own)
@@ -449,12 +449,12 @@ def _measure(
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
     except FinerError as error:
-        mend = spell_mend(scene.path, options.weights, error.trained_m)
+        mend = describe_mend(scene.path, options.weights, error.trained_m)
         raise FinerError(f"{scene.path}: refused by {name}: {error}; {mend}", error.trained_m) from None
     except (DomainError, RadiometryError) as error:
         hint = _name_product(reader, scene)
-        said = "" if options.weights == AUTO else f"refused by {name}: "
-        raise type(error)(f"{scene.path}: {said}{error}{hint}") from None
+        prefix = "" if options.weights == AUTO else f"refused by {name}: "
+        raise type(error)(f"{scene.path}: {prefix}{error}{hint}") from None
     if strict and not doubted:
         check_doubts(doubts, model.card)
     return stretch, doubts
@@ -471,7 +471,7 @@ def _name_product(reader: BandReader, scene: Scene) -> str:
     return f"; {found}" if found else ""
 
 
-def look_at_image(payload: dict[str, Any]) -> tuple[list[str], tuple[Window, ...]]:
+def inspect_image(payload: dict[str, Any]) -> tuple[list[str], tuple[Window, ...]]:
     """Say why a scene lies outside of what the named weights were trained on, and where it is beside clouds.
 
     Weights that would not read it at all are such a reason: nothing is mapped.
@@ -499,7 +499,7 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
 def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) -> dict[str, Any]:
     import time
 
-    options = attempt.ask(options)
+    options = attempt.apply_to(options)
     model = _load(attempt.weights)
     plan = plan_tiles(model, options)
     check = partial(_check_grid, model, options, attempt)
@@ -535,7 +535,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
             "estimated_memory_mib": round(450 + _estimate_bytes(model, plan, width, height) / 2**20),
-            "warnings": [*opened.warnings, *doubts, *(spell_coarser(coarser) if attempt.coarser_m else [])],
+            "warnings": [*opened.warnings, *doubts, *(describe_coarser(coarser) if attempt.coarser_m else [])],
         }
 
 
@@ -580,7 +580,7 @@ def _facts(
     model: "SegmentationModel | IndexModel",
     plan: TilingPlan,
     options: DetectionOptions,
-    asked: TriageRequest | None,
+    triage: TriageRequest | None,
 ) -> dict[str, Any]:
     """Everything that the result depends on: a stored result with the same facts is this one."""
     prior = _find_prior(scene, options)
@@ -600,7 +600,7 @@ def _facts(
         "scale": options.scale,
         "offset": scene.offset,
         "resample_to_m": options.resample_to_m,
-        "triage": asked.facts() if asked else None,
+        "triage": triage.facts() if triage else None,
         "dem": _describe_dem(scene),
         "prior": describe_prior(prior) if prior else None,
         "slope_gate_deg": options.slope_gate_deg,
@@ -642,7 +642,7 @@ def _open(
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
     with ExitStack() as stack:
         grid, terrain, masks, own_m = None, None, list_masks(scene), None
-        told: list[str] = []
+        notes: list[str] = []
         taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
         if scene.dem or scene.aoi or options.resample_to_m:
             files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
@@ -655,7 +655,7 @@ def _open(
         if grid:
             check(grid)
         if scene.aoi and grid:
-            masks = (*masks, make_mask(scene.aoi, grid, work, told))
+            masks = (*masks, make_mask(scene.aoi, grid, work, notes))
         if scene.dem and grid and grid.placed:
             terrain = stack.enter_context(open_terrain(scene.dem, grid, work, names))
         reader = stack.enter_context(
@@ -666,8 +666,8 @@ def _open(
         if (below := _find_prior(scene, options)) and reader.grid.placed:
             prior = stack.enter_context(BandReader({"prior": (below, 1)}, grid=reader.grid, covering=False))
         placing, misplaced = _list_placing(scene, names)
-        told += () if terrain is None else terrain.told
-        warnings = (*scene.remarks, *contradictions, *placing, *told, *reader.told)
+        notes += () if terrain is None else terrain.notes
+        warnings = (*scene.remarks, *contradictions, *placing, *notes, *reader.notes)
         yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
 
 
@@ -679,7 +679,7 @@ def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tupl
     files = dict.fromkeys(scene.bands[name].path for name in names if name in scene.bands)
     facts = {file: inspect(file) for file in files}
     misplaced = dict.fromkeys(one.misplaced for one in facts.values() if one.misplaced)
-    return [f"{file}: {said}" for file, one in facts.items() for said in one.placing], tuple(misplaced)
+    return [f"{file}: {note}" for file, one in facts.items() for note in one.placing], tuple(misplaced)
 
 
 def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:

@@ -131,15 +131,15 @@ def write_first(
     _move((FILES["prob"], MAKING), work, out_dir)
 
 
-def make_files(asked: SceneFilesRequest) -> SceneFilesResult:
+def make_files(request: SceneFilesRequest) -> SceneFilesResult:
     """What a worker does once the rows are stored: the files that were left for later, or why there are none.
 
     They have the bytes that `write_outputs` would have written. Where they are there already nothing is done.
     An image that cannot be read may come back: nothing is made without it unless that is asked for.
     """
     try:
-        with placing({"into": asked.into, "affine": asked.affine} if asked.into else None):
-            return _make_files(asked)
+        with placing({"into": request.into, "affine": request.affine} if request.into else None):
+            return _make_files(request)
     except (_UnreadError, ImageryError, OSError) as error:
         return SceneFilesResult(error=str(error), unread=isinstance(error, _UnreadError))
 
@@ -148,8 +148,8 @@ class _UnreadError(Exception):
     """The image cannot be read; the files could be made without a picture."""
 
 
-def _make_files(asked: SceneFilesRequest) -> SceneFilesResult:
-    out_dir = asked.out_dir
+def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
+    out_dir = request.out_dir
     if not (out_dir / MAKING).exists():
         return SceneFilesResult()
     with open_workplace(out_dir) as work:
@@ -169,17 +169,17 @@ def _make_files(asked: SceneFilesRequest) -> SceneFilesResult:
         grid = Grid(Affine(*place["transform"]), place["crs"], place["width"], place["height"])
         steps = ByteRaster(prob, grid, len(result["classes"]))
         _write_others(result, steps, work, [(left, top) for left, top in making["unreadable"]])
-        _write_picture(asked, result, grid, work)
+        _write_picture(request, result, grid, work)
         _place(result, grid, work, out_dir)
     return SceneFilesResult()
 
 
-def _write_picture(asked: SceneFilesRequest, result: dict[str, Any], grid: Grid, work: Path) -> None:
+def _write_picture(request: SceneFilesRequest, result: dict[str, Any], grid: Grid, work: Path) -> None:
     """The picture, or the reason in the result why there is none."""
-    reason = asked.no_picture
-    if asked.scene is not None:
+    reason = request.no_picture
+    if request.scene is not None:
         try:
-            scene = read_scene(asked.scene, asked.acquired_at)
+            scene = read_scene(request.scene, request.acquired_at)
             write_preview(scene, result["polygons"], work / FILES["preview"], grid)
         except ImageryError as error:
             if not reason:
@@ -187,14 +187,14 @@ def _write_picture(asked: SceneFilesRequest, result: dict[str, Any], grid: Grid,
             (work / FILES["preview"]).unlink(missing_ok=True)
         else:
             return
-    log.warning("%s: no picture: %s", asked.out_dir, reason)
+    log.warning("%s: no picture: %s", request.out_dir, reason)
     result["no_picture"] = reason
 
 
 def _label_prob(result: Mapping[str, Any], steps: ByteRaster) -> None:
     tags = {**_list_tags(result), "STEPS_PER_UNIT": str(STEPS)}
-    if told := result["passed_over"]:
-        tags["PASSED_OVER"] = str(told["passed_over"])
+    if passed := result["passed_over"]:
+        tags["PASSED_OVER"] = str(passed["passed_over"])
     label_geotiff(steps.path, tags, tuple(result["classes"]))
 
 
@@ -295,7 +295,7 @@ def _write_flags(
     with steps.reading() as read, flags.writing() as write:
         for row, values in flag_pixels(read, steps.grid, unreadable, tally):
             write(values, 0, row)
-    return flags, tally.tell()
+    return flags, tally.to_json()
 
 
 def _to_row(footprint: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster
-from detection.imagery.raster.tiling import cut, weigh
+from detection.imagery.raster.tiling import compute_blend_weights, cut
 from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import Pixels, resample
@@ -215,7 +215,7 @@ def draw_rows(
     for columns in cut(grid.width, 1, plan.tile, plan.halo, plan.stride):
         left, own = columns.read_column, columns.crop[1]
         read = read_strips(reader, stretch.around_px, (left, columns.read_width), (top - PART_ROWS, bottom + PART_ROWS))
-        for is_seen, run in groupby(_look_around(read), key=lambda pair: pair[1]):
+        for is_seen, run in groupby(_flag_near_valid(read), key=lambda pair: pair[1]):
             strips = (strip for strip, _ in run)
             if is_seen:
                 drawn = _draw_run(segmenter, stretch, strips, left, again=plan.looks_again(grid))
@@ -237,7 +237,7 @@ def read_strips(reader: BandReader, around: int, columns: tuple[int, int], rows:
         yield Strip(row, own, *reader.read(left, row - above, width, above + own + below), above)
 
 
-def _look_around(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
+def _flag_near_valid(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
     """Each strip, and whether it or one beside it holds a valid pixel."""
     before, waiting = False, None
     for strip in strips:
@@ -292,7 +292,7 @@ def blend(
         wants: tiles it does not want say nothing; a pixel that no other tile reaches is 0.
     """
     left, top, width, height = region
-    grid, half, fade = reader.grid, tile // 2, weigh(tile)
+    grid, half, fade = reader.grid, tile // 2, compute_blend_weights(tile)
     sums = np.zeros((classes, tile, width), np.float32)
     weights, valid_here = np.zeros((tile, width), np.float32), np.zeros((tile, width), bool)
     origins = tile_origins(top, height, tile, shift)

@@ -31,7 +31,7 @@ class QualityCounts:
     valid: int = 0
     edge: int = 0
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return what stands in the record."""
         share = round(self.edge / self.valid, 6) if self.valid else 0.0
         return {"edge_px": EDGE_PX, "edge_share": share}

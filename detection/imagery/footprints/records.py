@@ -153,10 +153,10 @@ class Footprint:
     shadow_share: float | None
     caution: str | None = None
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
-        told = {"class" if name == "kind" else name: getattr(self, name) for name in self.__slots__}
-        return {**told, "bbox": list(self.bbox), "centroid": list(self.centroid)}
+        values = {"class" if name == "kind" else name: getattr(self, name) for name in self.__slots__}
+        return {**values, "bbox": list(self.bbox), "centroid": list(self.centroid)}
 
 
 def find_coarser(doubts: Iterable[str]) -> str | None:
@@ -174,4 +174,4 @@ def explain_unread(warnings: Iterable[str]) -> str:
     >>> explain_unread(["taken in winter", "no network fits this image; bijie does not fit: pixels of 10 m"])
     'no network fits this image; bijie does not fit: pixels of 10 m'
     """
-    return next((str(one) for one in warnings if any(said in str(one) for said in UNREAD)), UNREAD[0])
+    return next((str(one) for one in warnings if any(mark in str(one) for mark in UNREAD)), UNREAD[0])

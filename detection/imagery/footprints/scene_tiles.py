@@ -49,30 +49,32 @@ Read = Callable[[int, int, int, int], NDArray[np.uint8]]
 """Pixels of a window (column, row, width, height): bands x height x width, 0 where there is nothing."""
 
 
-def make_tiles(asked: SceneTilesRequest) -> Tiles:
+def make_tiles(request: SceneTilesRequest) -> Tiles:
     """What a worker does: tiles of a scene and of its probabilities, or one line that says why there are none.
 
     Files of its results that its rows did not wait for are made first: so they cost no worker of their own.
     """
-    made = make_files(SceneFilesRequest(asked.out_dir, asked.scene, asked.acquired_at, asked.into, asked.affine))
+    made = make_files(
+        SceneFilesRequest(request.out_dir, request.scene, request.acquired_at, request.into, request.affine)
+    )
     if made.error:
-        log.warning("%s: files are not made: %s", asked.out_dir, made.error)
+        log.warning("%s: files are not made: %s", request.out_dir, made.error)
         with suppress(OSError):  # on a full disk the job tries it once more, and knows then
-            note_failure(asked.out_dir, made.error, unread=made.unread)
-    local = {"into": asked.into, "affine": asked.affine} if asked.into else None
+            note_failure(request.out_dir, made.error, unread=made.unread)
+    local = {"into": request.into, "affine": request.affine} if request.into else None
     try:
         with placing(local):
-            probability = asked.out_dir / SCENE_FILES["probability"]
-            if asked.prob is None:
+            probability = request.out_dir / SCENE_FILES["probability"]
+            if request.prob is None:
                 probability.unlink(missing_ok=True)
             else:
-                draw_probability(asked.prob, probability)
-            return draw_scene(asked)
+                draw_probability(request.prob, probability)
+            return draw_scene(request)
     except (ImageryError, OSError) as error:
         return Tiles(error=error_text(error))
 
 
-def draw_scene(asked: SceneTilesRequest) -> Tiles:
+def draw_scene(request: SceneTilesRequest) -> Tiles:
     """Write the tiles of a scene: red, green and blue or grey, stretched as its preview is, nodata transparent.
 
     Clouds and shadows are shown: whoever looks wants to see why nothing was found there.
@@ -82,7 +84,7 @@ def draw_scene(asked: SceneTilesRequest) -> Tiles:
         NoValidPixelsError: nothing of it is valid.
         TruncatedRasterError: a block of it cannot be read.
     """
-    scene = read_scene(asked.scene, asked.acquired_at)
+    scene = read_scene(request.scene, request.acquired_at)
     names = show_bands(scene)
     with BandReader(scene.choose(names), limits=NO_LIMITS) as reader:
         stretch = measure_stretch(scene, reader.grid)
@@ -96,10 +98,10 @@ def draw_scene(asked: SceneTilesRequest) -> Tiles:
 
         about = {"name": "scene", "type": "overlay", "bands": names, "stretch": [list(pair) for pair in stretch]}
         source = _TileSource(read, reader.grid, len(names), in_rows=not reader.in_tiles)
-        look = TileEncoding("webp", _fold_picture, _encode_picture)
-        found = _write(source, asked.scene, asked.out_dir / SCENE_FILES["scene"], look, about)
+        encoding = TileEncoding("webp", _fold_picture, _encode_picture)
+        found = _write(source, request.scene, request.out_dir / SCENE_FILES["scene"], encoding, about)
         if not found.tiles:
-            raise NoValidPixelsError(TEXT_OF(name=str(asked.scene), text=_EMPTY))
+            raise NoValidPixelsError(TEXT_OF(name=str(request.scene), text=_EMPTY))
         return found
 
 
@@ -120,7 +122,7 @@ def draw_probability(prob: Path, out: Path) -> Tiles:
         return _write(source, prob, out, TileEncoding("webp", _fold_highest, _encode_probability), about)
 
 
-def _write(source: "_TileSource", path: Path, out: Path, look: TileEncoding, about: dict[str, Any]) -> Tiles:
+def _write(source: "_TileSource", path: Path, out: Path, encoding: TileEncoding, about: dict[str, Any]) -> Tiles:
     extent = find_extent(source.grid, path)
     zooms = choose_zooms(extent, MOST_TILES, finest=FINEST, around=AROUND)
     columns, _ = span_tiles(zooms[1], extent)
@@ -129,7 +131,7 @@ def _write(source: "_TileSource", path: Path, out: Path, look: TileEncoding, abo
         coarse = frame_tile(zoom, column, row).a > 2 * extent.step_m
         return source.draw(zoom, column, row, columns, coarse=coarse, path=path)
 
-    return write_pyramid(out, extent, zooms, draw, look, about)
+    return write_pyramid(out, extent, zooms, draw, encoding, about)
 
 
 class _TileSource:

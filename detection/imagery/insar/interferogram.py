@@ -92,22 +92,22 @@ def invert(stack: InterferogramStack, coherence_least: float = COHERENCE_LEAST) 
     weights = np.where(used, 2 * LOOKS * good**2 / (1 - good**2), 0.0)
     dates = stack.dates
     design = _design(stack, dates)
-    solved, misfit, told = _solve(design, phase, weights, used)
-    if not told.any():
+    solved, misfit, known = _solve(design, phase, weights, used)
+    if not known.any():
         raise NoValidPixelsError(f"{stack.path}: no pixel has enough coherent interferograms")
     sign = 1.0 if stack.toward_positive else -1.0
     displacement = sign * solved * stack.wavelength_m / (4 * np.pi) * 1000
-    contradicted = told & (misfit > MISFIT_MOST_RAD)
+    contradicted = known & (misfit > MISFIT_MOST_RAD)
     if contradicted.any():
         warnings.append(
-            f"{contradicted.sum() / told.sum():.1%} of the pixels are left out: their interferograms contradict each "
+            f"{contradicted.sum() / known.sum():.1%} of the pixels are left out: their interferograms contradict each "
             "other (unwrapping)"
         )
-    told &= ~contradicted
+    known &= ~contradicted
     rate, error = _fit_rate(dates, displacement)
     for values in (displacement, rate, error, misfit):
-        values[..., ~told] = np.nan
-    noise = NMAD * float(np.nanmedian(np.abs(rate[reference & told] - np.nanmedian(rate[reference & told]))))
+        values[..., ~known] = np.nan
+    noise = NMAD * float(np.nanmedian(np.abs(rate[reference & known] - np.nanmedian(rate[reference & known]))))
     seen = valid.any(axis=0)
     mean = np.where(seen, (coherence * valid).sum(axis=0) / np.maximum(1, valid.sum(axis=0)), np.nan)
     return StackMovement(grid, dates, displacement, rate, error, misfit, mean, noise, tuple(warnings))
@@ -126,11 +126,11 @@ def _read(
         with Layer(pair.unwrapped, grid, quantity=PHASE) as layer, Layer(pair.unwrapped, grid) as stored:
             phase[number], valid[number] = layer.read(*box)
             zero = stored.read_values(*box) == 0
-            warnings += layer.told
+            warnings += layer.notes
         if pair.coherence is not None:
             with Layer(pair.coherence, grid, quantity=COHERENCES) as layer:
                 coherence[number], also = layer.read(*box)
-                warnings += layer.told
+                warnings += layer.notes
             # a phase of exactly zero that has a coherence was measured
             valid[number] = also & (valid[number] | zero)
     return phase, coherence, valid
@@ -186,8 +186,8 @@ def _solve(
     out[0, enough], out[1:, enough] = np.where(tied, 0.0, np.nan), solution.T
     misfits = np.full(height * width, np.nan)
     misfits[enough] = misfit
-    told = np.isfinite(misfits)
-    return out.reshape(-1, height, width), misfits.reshape(height, width), told.reshape(height, width)
+    known = np.isfinite(misfits)
+    return out.reshape(-1, height, width), misfits.reshape(height, width), known.reshape(height, width)
 
 
 def _fit_rate(
@@ -258,8 +258,8 @@ def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float)
 
 def list_points(movement: StackMovement, every: int = 1) -> list[PointSeries]:
     """The pixels that have a rate as points; every n-th row and column."""
-    told = np.isfinite(movement.rate_mm_per_year)
-    rows, columns = np.nonzero(told)
+    known = np.isfinite(movement.rate_mm_per_year)
+    rows, columns = np.nonzero(known)
     chosen = (rows % every == 0) & (columns % every == 0)
     rows, columns = rows[chosen], columns[chosen]
     lon, lat = movement.grid.to_lonlat(*movement.grid.to_crs(columns + 0.5, rows + 0.5))

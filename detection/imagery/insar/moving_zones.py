@@ -35,14 +35,14 @@ def find_moving(stack: InterferogramStack, weights: str) -> tuple[NDArray[np.flo
         wrapped = wrap(phase.astype(np.float64))
         image = np.where(valid, np.stack([np.cos(wrapped), np.sin(wrapped), coherence]), 0.0).astype(np.float32)
         temperature = float(model.card.get("temperature", 1.0))
-        found = ask_network(model.network, image[None], model.card["normalisation"], temperature)[0]
+        found = run_network(model.network, image[None], model.card["normalisation"], temperature)[0]
         total += np.where(valid, found, 0.0)
         seen += valid
     mean = np.where(seen > 0, total / np.maximum(1, seen), np.nan)
     return mean, grid, float(model.card["threshold"])
 
 
-def ask_network(
+def run_network(
     network: Any, images: NDArray[np.float32], normalisation: dict[str, Any], temperature: float
 ) -> NDArray[Any]:
     """Probabilities N x H x W of N x 3 x H x W."""

@@ -46,7 +46,7 @@ class CoherenceValue:
     at: datetime
     value: float
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {"from": self.since.isoformat(), "at": self.at.isoformat(), "value": self.value}
 
@@ -75,9 +75,9 @@ class MovingZone:
     geometry: dict[str, Any]
     coherence: tuple[CoherenceValue, ...] = ()
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {**asdict(self), "coherence": [one.tell() for one in self.coherence]}
+        return {**asdict(self), "coherence": [one.to_json() for one in self.coherence]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class CoherenceLoss:
         return {"area_m2": self.area_m2, "was": self.was, "is": self.value, "from": self.since.isoformat(),
                 "to": self.until.isoformat()}  # fmt: skip
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {**self.facts(), "geometry": self.geometry}
 
@@ -119,7 +119,7 @@ class NetworkHint:
     threshold: float
     marked_share: float
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {**asdict(self), "validated": False}
 
@@ -164,14 +164,14 @@ class StackRates:
     warnings: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it; of the points their number."""
-        more = {} if self.network is None else {"network": self.network.tell()}
+        more = {} if self.network is None else {"network": self.network.to_json()}
         return {
             **{one.name: getattr(self, one.name) for one in fields(self) if one.name != "network"},
-            "dates": [at.isoformat() for at in self.dates], "zones": [one.tell() for one in self.zones],
-            "coherence_loss": [one.tell() for one in self.coherence_loss], "warnings": list(self.warnings),
+            "dates": [at.isoformat() for at in self.dates], "zones": [one.to_json() for one in self.zones],
+            "coherence_loss": [one.to_json() for one in self.coherence_loss], "warnings": list(self.warnings),
             "points": len(self.points),
-            "coherence_series": {k: [one.tell() for one in values] for k, values in self.coherence_series.items()},
+            "coherence_series": {k: [one.to_json() for one in values] for k, values in self.coherence_series.items()},
             **more,
         }  # fmt: skip

@@ -180,12 +180,12 @@ def _read_tags(folder: Path) -> InterferogramStack:
 
 def _dates_of(file: Path, tags: dict[str, str]) -> tuple[datetime, datetime] | None:
     if {"FIRST_DATE", "SECOND_DATE"} <= set(tags):
-        told = [f"{tags[f'{which}_DATE']}T{tags.get(f'{which}_TIME', '00:00:00')}" for which in ("FIRST", "SECOND")]
+        texts = [f"{tags[f'{which}_DATE']}T{tags.get(f'{which}_TIME', '00:00:00')}" for which in ("FIRST", "SECOND")]
     elif match := DATES.search(file.name):
-        told = list(match.groups())
+        texts = list(match.groups())
     else:
         return None
-    first, second = (_instant(text, file) for text in told)
+    first, second = (_instant(text, file) for text in texts)
     return first, second
 
 

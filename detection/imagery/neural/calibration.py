@@ -60,9 +60,9 @@ def expected_error(probabilities: NDArray[np.floating], truth: NDArray[np.bool_]
     0.0
     """
     places = np.minimum((probabilities * BINS).astype(int), BINS - 1)
-    said = np.bincount(places, probabilities, BINS)
+    predicted = np.bincount(places, probabilities, BINS)
     was = np.bincount(places, truth.astype(float), BINS)
-    return float(np.abs(said - was).sum() / max(len(truth), 1))
+    return float(np.abs(predicted - was).sum() / max(len(truth), 1))
 
 
 def choose_threshold(held: Held, temperature: float = 1.0) -> tuple[float, float]:

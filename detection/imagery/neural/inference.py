@@ -56,7 +56,7 @@ class Segmenter:
         half the stride, so that what lay at the rim of a cell of the poolings lies in its middle.
         """
         if again:
-            yield from self._look_twice(list(parts))
+            yield from self._classify_twice(list(parts))
             return
         rows: deque[int] = deque()
 
@@ -73,7 +73,7 @@ class Segmenter:
                 yield known[:, :count]
                 known = known[:, count:]
 
-    def _look_twice(self, parts: list[Part]) -> Iterator[NDArray[np.float32]]:
+    def _classify_twice(self, parts: list[Part]) -> Iterator[NDArray[np.float32]]:
         left = self._network.stride // 2
         tops = [left if number == 0 else 0 for number in range(len(parts))]
         moved = [

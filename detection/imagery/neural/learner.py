@@ -22,7 +22,7 @@ from detection.imagery.neural.training_state import below, read_place, write_pla
 from detection.imagery.registry import build
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
-Judge = Callable[[torch.nn.Module], tuple[float, float]]
+Scorer = Callable[[torch.nn.Module], tuple[float, float]]
 """From the network to (score on the held part, threshold)."""
 NativePatches = tuple[Patches, Callable[[Patches], Patches]]
 """The patches in the unit of their files, where quality is lost, and what turns them into those that are shown."""
@@ -85,10 +85,10 @@ class ImageryTrainingSettings(Augmentation):
         Args:
             patches: of the fit part.
 
-        >>> [Settings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
+        >>> [ImageryTrainingSettings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
         [60, 34, 13, 13]
-        >>> Settings().fitted(184).warmup_steps, Settings(epochs=10).fitted(184).warmup_steps
-        (57, 17)
+        >>> [one.fitted(184).warmup_steps for one in (ImageryTrainingSettings(), ImageryTrainingSettings(epochs=10))]
+        [57, 17]
         """
         per_epoch = max(1, -(-patches // self.batch))
         epochs = self.epochs
@@ -151,7 +151,7 @@ class ImageryLearner:
         settings: ImageryTrainingSettings,
         normalisation: Normalisation,
         landslide_share: float,
-        judge: Judge | None,
+        scorer: Scorer | None,
         network: torch.nn.Module | None = None,
         device: torch.device = PROCESSOR,
         native: NativePatches | None = None,
@@ -160,7 +160,7 @@ class ImageryLearner:
         torch.use_deterministic_algorithms(mode=True, warn_only=device != PROCESSOR)
         self.patches, self.fit, self.normalisation = patches, fit, normalisation
         self.settings = settings = settings.fitted(len(fit))
-        self.judge, self.device = judge, device
+        self.scorer, self.device = scorer, device
         self.native = native or (patches, lambda shown: shown)
         self.negatives: dict[int, NDArray[np.float32]] = {}
         self.epoch, self.step = 1, 0
@@ -198,7 +198,7 @@ class ImageryLearner:
                 self.losses.append(self._learn(cuts[self.step]))
                 self.step += 1
                 self.cpu_s = hooks.clock() - begun
-                hooks.on_progress(self._tell(None))
+                hooks.on_progress(self._make_progress(None))
                 if hooks.should_stop():
                     if hooks.place:
                         self.put_down(hooks.place)
@@ -206,8 +206,8 @@ class ImageryLearner:
                         f"stopped in epoch {self.epoch} of {self.epochs}; the same command goes on"
                     )
             held_score, judged = None, {}
-            if self.judge:
-                held_score, threshold = self.judge(self.network)
+            if self.scorer:
+                held_score, threshold = self.scorer(self.network)
                 judged = {"held_f1": round(held_score, 5)}
                 if self.best is None or held_score > self.best[0]:
                     state = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
@@ -216,7 +216,7 @@ class ImageryLearner:
             loss = round(float(np.mean(self.losses)), 5)
             self.history.append({"epoch": self.epoch, "loss": loss, **judged, "learning_rate": round(float(rate), 8)})
             self.cpu_s = hooks.clock() - begun
-            hooks.on_progress(self._tell(held_score))
+            hooks.on_progress(self._make_progress(held_score))
             self.epoch, self.step, self.losses = self.epoch + 1, 0, []
             if hooks.place:
                 self.put_down(hooks.place)
@@ -332,7 +332,7 @@ class ImageryLearner:
         share = (step - warmup) / max(1, self.epochs * self.steps_per_epoch - warmup)
         return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, share))))
 
-    def _tell(self, held_score: float | None) -> Progress:
+    def _make_progress(self, held_score: float | None) -> Progress:
         done = (self.epoch - 1) * self.steps_per_epoch + self.step
         left = self.epochs * self.steps_per_epoch - done
         return Progress(

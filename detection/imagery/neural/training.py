@@ -121,12 +121,12 @@ def train_patches(
 
     judged, places = _list_judged(patches, held, settings, native)
 
-    def look(network: torch.nn.Module) -> tuple[float, float]:
+    def score_held(network: torch.nn.Module) -> tuple[float, float]:
         threshold, f1 = choose_threshold(held_odds(network, judged, places, (mean, std)))
         return f1, threshold
 
-    judge = look if len(held) else None
-    learner = ImageryLearner(patches, fit, settings, (mean, std), share, judge, network, device=device, native=native)
+    scorer = score_held if len(held) else None
+    learner = ImageryLearner(patches, fit, settings, (mean, std), share, scorer, network, device=device, native=native)
     learner.run(hooks or Hooks())
     if learner.best is None:  # nothing is held: the last pass, at the threshold that was chosen elsewhere
         chosen = TemperatureCalibration(settings.temperature or 1.0)

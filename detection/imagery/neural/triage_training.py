@@ -31,17 +31,17 @@ def train_triage(patches: Patches, settings: ImageryTrainingSettings, hooks: Hoo
     mean, std, value_range, _ = measure_statistics(patches, fit)
     truth = labels(patches, held)
 
-    def judge(network: torch.nn.Module) -> tuple[float, float]:
+    def score_held(network: torch.nn.Module) -> tuple[float, float]:
         probabilities = predict_tiles(network, patches, held, (mean, std))
         threshold = choose_pass(probabilities, truth)
         passed = probabilities >= threshold
         return float(np.mean(~passed[~truth]) if (~truth).any() else 0.0), threshold
 
     share = float(labels(patches, fit).mean())
-    learner = ImageryLearner(patches, fit, replace(settings, loss="weighted-ce"), (mean, std), share, judge)
+    learner = ImageryLearner(patches, fit, replace(settings, loss="weighted-ce"), (mean, std), share, score_held)
     learner.run(hooks or Hooks())
     learner.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    specificity, threshold = judge(learner.network)
+    specificity, threshold = score_held(learner.network)
     return TrainedNetwork.of(learner, held, value_range, threshold, specificity, len(learner.history))
 
 

@@ -31,15 +31,15 @@ class LocalGridTransform:
     into: str
     affine: tuple[float, float, float, float, float, float]
 
-    def spell(self) -> str:
+    def to_text(self) -> str:
         """One line that differs where a place would."""
         return f"{self.into} {' '.join(map(repr, self.affine))}"
 
 
 class LocalSource(PlacedSource):
-    """An open raster on the grid that the site's affine gives it; `told` says so."""
+    """An open raster on the grid that the site's affine gives it; `note` says so."""
 
-    told = ""
+    note = ""
 
 
 _used: ContextVar[LocalGridTransform | None] = ContextVar("local_grid", default=None)
@@ -91,14 +91,14 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
         )  # fmt: skip
     except (RasterioError, CRSError, ValueError):
         return source
-    placed.told = f"in the local system {_read_crs(source).name}, placed in {local.into} by {SAYS}"
+    placed.note = f"in the local system {_read_crs(source).name}, placed in {local.into} by {SAYS}"
     return stack.enter_context(placed)
 
 
-def spell_local(source: Any) -> str:
+def describe_local_grid(source: Any) -> str:
     """What the place of an open raster hangs on, for a hash; empty where it is not placed by a local grid."""
     local = _used.get()
-    return local.spell() if local is not None and isinstance(source, LocalSource) else ""
+    return local.to_text() if local is not None and isinstance(source, LocalSource) else ""
 
 
 def _compose(affine: tuple[float, ...], transform: Affine) -> Affine:

@@ -39,12 +39,12 @@ MISPLACED: Final = frozenset({_ASSUMED.id, _ONE_HEIGHT.id})
 
 
 class RationalSource(PlacedSource):
-    """An open raster, warped by its RPC; `told` says at which heights, and what they may put it off by.
+    """An open raster, warped by its RPC; `note` says at which heights, and what they may put it off by.
 
     `doubt` says why its place is not known well enough for a vote; empty where it is.
     """
 
-    told = ""
+    note = ""
     doubt = ""
 
 
@@ -151,7 +151,7 @@ def place_by_rpc(source: Any, stack: ExitStack, ground: HeightRange | None) -> A
         placed = RationalSource(source, src_crs=LONLAT, crs=crs, SRC_METHOD="RPC", RPC_HEIGHT=repr(height_m))
     except (RasterioError, TransformError, ValueError, pyproj.exceptions.ProjError):
         return source
-    placed.told, placed.doubt = _tell(rpc, lean_m, ground)
+    placed.note, placed.doubt = _describe_place(rpc, lean_m, ground)
     return stack.enter_context(placed)
 
 
@@ -181,7 +181,7 @@ def _find_lean(rpc: RPC, height_m: float) -> float:
     return lean_m
 
 
-def _tell(rpc: RPC, lean_m: float, ground: HeightRange | None) -> tuple[str, str]:
+def _describe_place(rpc: RPC, lean_m: float, ground: HeightRange | None) -> tuple[str, str]:
     """What one must know of the place, and why it is not known well enough for a vote."""
     stated = [one for one in (rpc.err_bias, rpc.err_rand) if one is not None and math.isfinite(one) and one > 0]
     own_m = math.hypot(*stated)

@@ -14,7 +14,7 @@ from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooL
 from detection.imagery.raster.control_points import place_by_points
 from detection.imagery.raster.local_grid import place_locally
 from detection.imagery.raster.rational import find_spread, place_by_rpc
-from detection.imagery.raster.vrt import add_beside, list_sources, read_vrt, rebuild
+from detection.imagery.raster.vrt import add_side_file, list_sources, read_vrt, rebuild
 
 # What a file begins with -> the only driver that may read it.
 SIGNATURES = {
@@ -105,8 +105,8 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
             # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
-            told = source if driver == "VRT" else add_beside(source, path, stack)
-            made = told if through is None else through(told, stack)
+            completed = source if driver == "VRT" else add_side_file(source, path, stack)
+            made = completed if through is None else through(completed, stack)
             placed = place_locally(_place(path, made, stack, limits), stack)
             _check_size(placed, path, limits)
             yield placed

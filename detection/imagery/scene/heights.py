@@ -19,9 +19,9 @@ class SceneHeights(NamedTuple):
 
     path: Path
     tiles: tuple[tuple[str, str], ...]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
-    def ask(self) -> dict[str, Any]:
+    def to_options(self) -> dict[str, Any]:
         """What a detection is asked of them (see `options.Options`)."""
         return {"dem": str(self.path), "dem_tiles": self.tiles}
 
@@ -55,4 +55,4 @@ def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
         raise HeightsError(str(error)) from None
     except (OSError, RasterioError) as error:
         raise HeightsError(f"{dem}: cannot be brought together ({error})") from None
-    return SceneHeights(work / FILE, tuple(tiles), joined.told)
+    return SceneHeights(work / FILE, tuple(tiles), joined.notes)

@@ -58,8 +58,8 @@ def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> CountCalibr
         if LANDSAT.search(path.name):
             return _in_counts(LANDSAT_SCALE, LANDSAT_OFFSET, "Landsat Collection 2 level 2 in the product's name")
     for fact in facts:
-        if (said := _offset_in(fact.tags)) is not None:
-            return CountCalibration(1.0, said[1], f"tag {said[0]}")
+        if (tagged := _offset_in(fact.tags)) is not None:
+            return CountCalibration(1.0, tagged[1], f"tag {tagged[0]}")
         scale, offset = fact.scales[0], fact.offsets[0]
         if (scale, offset) != (1.0, 0.0) and SCALES[0] <= scale <= SCALES[1]:
             return _in_counts(scale, offset, f"scale {scale:g} and offset {offset:g} in the header")

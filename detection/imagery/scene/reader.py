@@ -100,7 +100,7 @@ class BandReader(ExitStack):
         self._warped: dict[tuple[Any, ...], Any] = {}
         self._files: dict[tuple[Path, str], tuple[Any, Checker]] = {}
         self._checkers: dict[str, Checker] = {}
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self.warped: list[str] = []
         self.unreadable: set[tuple[int, int]] = set()
         try:
@@ -132,7 +132,7 @@ class BandReader(ExitStack):
         if key not in self._files:
             opened = self.enter_context(
                 open_raster(path, self._limits) if quantity is None
-                else open_values(path, quantity, index, limits=self._limits, told=self.told)
+                else open_values(path, quantity, index, limits=self._limits, notes=self.notes)
             )  # fmt: skip
             self._files[key] = turn_file(opened, make_checker(opened, path))
         source, checker = self._files[key]

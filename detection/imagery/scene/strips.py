@@ -77,15 +77,15 @@ def write_task(folder: Path, task: StripTask) -> None:
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink(missing_ok=True)
-    told = {field.name: getattr(task.stretch, field.name) for field in fields(RadiometricStretch)}
-    moments = told.pop("moments")
-    arrays = {name: told.pop(name) for name in list(told) if isinstance(told[name], np.ndarray)}
+    values = {field.name: getattr(task.stretch, field.name) for field in fields(RadiometricStretch)}
+    moments = values.pop("moments")
+    arrays = {name: values.pop(name) for name in list(values) if isinstance(values[name], np.ndarray)}
     if moments is not None:
         arrays |= {f"moments_{name}": getattr(moments, name) for name in ("count", "total", "square")}
-        told["moments_px"] = moments.block_px
+        values["moments_px"] = moments.block_px
     with (folder / STRETCH).open("wb") as file:
         np.savez(file, **arrays)
-    write_json(folder / TASK, {"facts": task.facts, "weights": task.weights, "stretch": told})
+    write_json(folder / TASK, {"facts": task.facts, "weights": task.weights, "stretch": values})
 
 
 def read_task(folder: Path) -> StripTask:
@@ -96,14 +96,14 @@ def read_task(folder: Path) -> StripTask:
     """
     try:
         kept = json.loads((folder / TASK).read_text(encoding="utf-8"))
-        told = kept["stretch"]
+        values = kept["stretch"]
         with np.load(folder / STRETCH, allow_pickle=False) as arrays:
             known = {name: arrays[name] for name in arrays.files}
-        px = told.pop("moments_px", None)
+        px = values.pop("moments_px", None)
         sums = [known.pop(f"moments_{name}", None) for name in ("count", "total", "square")]
         moments = None if px is None else Moments(sums[0], sums[1], sums[2], px)
-        told |= {"colours": tuple(told["colours"]), "cloudy": tuple(map(tuple, told["cloudy"]))}
-        return StripTask(kept["facts"], kept["weights"], RadiometricStretch(moments=moments, **told, **known))
+        values |= {"colours": tuple(values["colours"]), "cloudy": tuple(map(tuple, values["cloudy"]))}
+        return StripTask(kept["facts"], kept["weights"], RadiometricStretch(moments=moments, **values, **known))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SceneError(f"{folder}: what the strips are drawn by cannot be read ({error})") from None
 

@@ -57,7 +57,7 @@ def find_white(values: NDArray[np.floating], valid: NDArray[np.bool_], light: Sc
     """Where values of red, green and blue, 3 x H x W, are bright and white; thin snow and that in shade too.
 
     >>> scene = np.array([[200.0, 210, 220, 900, 1500], [230, 240, 250, 750, 1500], [300, 305, 310, 520, 1500]])
-    >>> find_white(scene[:, None], np.ones((1, 5), bool), Light(scene[:, 0], 20.0)).tolist()
+    >>> find_white(scene[:, None], np.ones((1, 5), bool), SceneBrightness(scene[:, 0], 20.0)).tolist()
     [[False, False, False, False, True]]
     """
     beyond = _take_off(values, light.darkest)

@@ -11,7 +11,7 @@ SHOWN_FROM: Final = 0.05  # what is less probable is not drawn
 SCENE_FILES: Final = {"scene": "scene.pmtiles", "probability": "probability.pmtiles"}  # beside the results of a scene
 
 
-SAID: Final = "tiles.json"  # beside them: of what they were cut, or why there are none
+METADATA_FILE: Final = "tiles.json"  # beside them: of what they were cut, or why there are none
 
 
 @dataclass(frozen=True, slots=True)

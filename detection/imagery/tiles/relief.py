@@ -121,12 +121,12 @@ def _continue(heights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Heights one pixel further at the border of what is known, so that it is shaded up to its edge."""
     filled = heights.copy()
     for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
-        beside = np.roll(heights, (down, right), (0, 1))
+        shifted = np.roll(heights, (down, right), (0, 1))
         if down:
-            beside[0 if down > 0 else -1, :] = np.nan
+            shifted[0 if down > 0 else -1, :] = np.nan
         if right:
-            beside[:, 0 if right > 0 else -1] = np.nan
-        filled = np.where(np.isnan(filled), beside, filled)
+            shifted[:, 0 if right > 0 else -1] = np.nan
+        filled = np.where(np.isnan(filled), shifted, filled)
     return filled
 
 
@@ -138,11 +138,11 @@ def _encode(image: NDArray[np.uint8]) -> bytes:
         return bytes(memory.read())
 
 
-def make_relief(asked: ReliefRequest) -> Tiles:
+def make_relief(request: ReliefRequest) -> Tiles:
     """What a worker does: the relief of one model, or one line that says why there is none."""
-    local = {"into": asked.into, "affine": asked.affine} if asked.into else None
+    local = {"into": request.into, "affine": request.affine} if request.into else None
     try:
         with placing(local):
-            return draw_relief(asked.dem, asked.out)
+            return draw_relief(request.dem, request.out)
     except ImageryError as error:
         return Tiles(error=str(error))

@@ -153,7 +153,7 @@ class WindowStatistics(NamedTuple):
     noise_steps: NDArray[np.float64]
 
 
-def look_at(
+def measure_window(
     values: NDArray[np.floating], valid: NDArray[np.bool_], counts: NDArray[np.floating] | None = None, *,
     texture: bool = True,
 ) -> WindowStatistics:  # fmt: skip
@@ -167,7 +167,7 @@ def look_at(
             which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
-    >>> round(look_at(ramp, np.ones((64, 64), bool)).smoothness, 2)
+    >>> round(measure_window(ramp, np.ones((64, 64), bool)).smoothness, 2)
     1.0
     """
     counts = values if counts is None else counts
@@ -243,21 +243,21 @@ def _correlate_steps(looks: Sequence[WindowStatistics], *, less_noise: bool = Fa
         looks: of the windows.
         less_noise: of what is left of the steps without noise that is another in every band.
     """
-    pooled = np.sum([look.steps for look in looks], axis=0)
+    pooled = np.sum([window.steps for window in looks], axis=0)
     power = np.diag(pooled)
     if less_noise:
-        power = power - np.sum([look.noise_steps for look in looks], axis=0)
+        power = power - np.sum([window.noise_steps for window in looks], axis=0)
     size = np.sqrt(np.maximum(power, LEAST_STEPS * np.diag(pooled)))
     return float((pooled / np.maximum(np.outer(size, size), 1e-12)).min())
 
 
 def _is_slight(looks: Sequence[WindowStatistics]) -> bool:
     """Whether the noise of a scene is no more than weights are tried with; radar and what is no image has more."""
-    return float(np.median([look.noise for look in looks])) <= NOISE_SLACK * max(NOISE_COUNTS)
+    return float(np.median([window.noise for window in looks])) <= NOISE_SLACK * max(NOISE_COUNTS)
 
 
 def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance: bool = False) -> dict[str, Any]:
-    """Describe the training tiles for the card of a model: 1 % and 99 % points of what `look_at` measures.
+    """Describe the training tiles for the card of a model: 1 % and 99 % points of what `measure_window` measures.
 
     Args:
         patches: as the network saw them, in model values.
@@ -271,13 +271,13 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         image = patches.read(position).image
         types.add(image.dtype.name)
         tile = as_values(image)[spectral]
-        looks.append(look_at(tile, np.ones(tile.shape[1:], bool)))
+        looks.append(measure_window(tile, np.ones(tile.shape[1:], bool)))
         values.append(tile.reshape(len(spectral), -1)[:, ::17])
     as_they_came = {}
     if reflectance:
         as_they_came = {
             "counts_as_they_came": any(_find_offset(one / COUNT) is not None for one in values),
-            "contrast_least": _find_point([_measure_contrast(look) for look in looks], 0.01),
+            "contrast_least": _find_point([_measure_contrast(window) for window in looks], 0.01),
         }
     points = np.quantile(np.concatenate(values, axis=1), [0.01, 0.05, 0.5, 0.95, 0.99], axis=1).T
     return {
@@ -285,11 +285,11 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "pixel_size_m": pixel_size_m,
         "season": list(patches.months) or None, "season_note": None if patches.months else undated,
         "quantiles": {"of": [0.01, 0.05, 0.5, 0.95, 0.99], "by_band": np.round(points, 5).tolist()},
-        "median": _range([look.median for look in looks]), "spread": _range([look.spread for look in looks]),
-        **{f"{name}_least": _find_point([getattr(look, name) for look in looks], 0.01)
+        "median": _range([window.median for window in looks]), "spread": _range([window.spread for window in looks]),
+        **{f"{name}_least": _find_point([getattr(window, name) for window in looks], 0.01)
            for name in ("correlation", "smoothness", "crispness")},
-        "steps_least": _find_point([_correlate_steps([look]) for look in looks], 0.01),
-        "grain_most": _find_point([look.grain for look in looks], 0.99),
+        "steps_least": _find_point([_correlate_steps([window]) for window in looks], 0.01),
+        "grain_most": _find_point([window.grain for window in looks], 0.99),
         **as_they_came, **_describe_narrow([patches.bands[k] for k in spectral], looks),
     }  # fmt: skip
 
@@ -302,9 +302,9 @@ def _describe_narrow(bands: Sequence[str], looks: list[WindowStatistics]) -> dic
     """Limits near to what ground usually has; none from few tiles: they would doubt the very scenes of the training."""
     if len(looks) < POINT:
         return {}
-    found = {"smear_most": _find_point([look.smear for look in looks], 0.99)}
-    lower: dict[str, NDArray[np.float64]] = {"colour_least": np.array([look.colour for look in looks])}
-    if float(np.quantile(detail := np.array([look.detail for look in looks]), 0.01)) > 0:
+    found = {"smear_most": _find_point([window.smear for window in looks], 0.99)}
+    lower: dict[str, NDArray[np.float64]] = {"colour_least": np.array([window.colour for window in looks])}
+    if float(np.quantile(detail := np.array([window.detail for window in looks]), 0.01)) > 0:
         lower["detail_least"] = detail
     if {"B4", "B3"} <= set(bands):
         lower["red_over_green_least"] = _compare_contrasts(bands, looks)
@@ -318,7 +318,7 @@ def _describe_narrow(bands: Sequence[str], looks: list[WindowStatistics]) -> dic
 
 def _compare_green(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
     """What green has beyond the lesser of red and blue in each window, of the medians, as a share of the brightest."""
-    median = np.array([look.median for look in looks])[:, [list(bands).index(name) for name in COLOURS]]
+    median = np.array([window.median for window in looks])[:, [list(bands).index(name) for name in COLOURS]]
     red, green, blue = median.T
     return np.asarray((green - np.minimum(red, blue)) / np.maximum(median.max(axis=1), 1e-12))
 
@@ -334,7 +334,7 @@ def _list_contrasts(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The spread of two bands in each window, as it is and as a share of the median."""
     pair = [list(bands).index(name) for name in names]
-    spread, median = (np.array([getattr(look, name) for look in looks])[:, pair] for name in ("spread", "median"))
+    spread, median = (np.array([getattr(window, name) for window in looks])[:, pair] for name in ("spread", "median"))
     return spread, spread / np.maximum(np.abs(median), 1e-12)
 
 
@@ -383,8 +383,8 @@ def find_doubts(
         of_image += _list_dim(readings[0])
     if not image.grid.placed or max(sides := pixel_sides_m(image.grid)) <= OBLONG_MOST * min(sides):
         of_image += _list_beyond(readings[0], domain, "smear_most", _SMEARED)
-    for key, said in (("detail_least", _DARK), ("colour_least", _GREY)):
-        of_image += _list_beyond(looks, domain, key, said, DETAIL_SLACK)
+    for key, template in (("detail_least", _DARK), ("colour_least", _GREY)):
+        of_image += _list_beyond(looks, domain, key, template, DETAIL_SLACK)
     if stretch.moments is None:  # others see no factor of a band
         of_image += [*_list_green(looks, domain), *_list_purple(looks, domain)]
     return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
@@ -429,12 +429,12 @@ def _check_ground(
     texture = domain is not None and ("steadiness" in card or not domain.keys().isdisjoint(TEXTURE))
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
     shown = [spectral.index(k) for k in stretch.colours or _list_colours(reader, domain)]
-    for found, values, said, valid in _read_windows(reader, stretch, card):
+    for found, values, stated, valid in _read_windows(reader, stretch, card):
         if shown:  # of what is set aside as a cloud too
-            colours.append(_measure_colour(_pick(found[shown], said)))
+            colours.append(_measure_colour(_pick(found[shown], stated)))
         if valid.mean() < LEAST_VALID:
             continue
-        looks.append(look_at(values, valid, found, texture=texture))
+        looks.append(measure_window(values, valid, found, texture=texture))
         kept = _pick(found, valid)
         negative.append(float((kept < 0).mean()))
         counts.append(kept[:, ::7])
@@ -500,15 +500,15 @@ def _read_windows(
     width, height = reader.grid.width, reader.grid.height
     for row in _spread(height, side):
         for column in _spread(width, side):
-            counts, said = reader.read(column, row, min(side, width), min(side, height))
-            if said.mean() < LEAST_VALID or min(said.shape) < LEAST_SIDE_PX:
+            counts, stated = reader.read(column, row, min(side, width), min(side, height))
+            if stated.mean() < LEAST_VALID or min(stated.shape) < LEAST_SIDE_PX:
                 continue
             values = stretch.apply(counts, column, row)
             plausible = stretch.find_plausible(values)
-            valid = said if plausible is None else said & plausible
+            valid = stated if plausible is None else stated & plausible
             if (clouds := stretch.find_clouds(values, counts, column, row)) is not None:
                 valid = valid & ~clouds
-            yield counts[spectral], stretch.show_light(values, counts, column, row)[spectral], said, valid
+            yield counts[spectral], stretch.show_light(values, counts, column, row)[spectral], stated, valid
 
 
 def _measure_colour(counts: NDArray[np.floating]) -> float:
@@ -545,9 +545,9 @@ def _find_offset(counts: NDArray[np.floating]) -> str | None:
     return find_missing_offset(counts) or find_landsat(counts)
 
 
-def _measure_contrast(look: WindowStatistics) -> float:
+def _measure_contrast(window: WindowStatistics) -> float:
     """Range over the median, of the band where it is greatest; an offset of the counts makes it small."""
-    return float((look.spread / np.maximum(abs(look.median), 1e-12)).max())
+    return float((window.spread / np.maximum(abs(window.median), 1e-12)).max())
 
 
 def _find_least_contrast(domain: Mapping[str, Any]) -> float:
@@ -562,9 +562,9 @@ def _find_least_contrast(domain: Mapping[str, Any]) -> float:
 
 def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least: float, smoothest: float) -> None:
     """Refuse what no network can read: negative values, no contrast, noise, one image in every band."""
-    contrast = np.array([_measure_contrast(look) for look in looks])
-    smoothness = np.array([look.smoothness for look in looks])
-    correlation = np.array([look.correlation for look in looks])
+    contrast = np.array([_measure_contrast(window) for window in looks])
+    smoothness = np.array([window.smoothness for window in looks])
+    correlation = np.array([window.correlation for window in looks])
     below, many = np.array(negative), len(looks[0].median) > 1
     _refuse(
         (below > NEGATIVE_MOST, f"{np.median(below):.0%} of the values are below 0: decibels or an index"),
@@ -577,9 +577,9 @@ def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least
 def _refuse_others(looks: list[WindowStatistics], domain: Mapping[str, Any], *, light: bool) -> None:
     """Refuse what these weights cannot read: another unit, if they see light and contrast at all; other bands."""
     least = float(domain["correlation_least"]) - CORRELATION_DROP
-    medians = np.array([look.median for look in looks])
+    medians = np.array([window.median for window in looks])
     low, high = np.array(domain["median"]).T
-    correlation = np.array([look.correlation for look in looks])
+    correlation = np.array([window.correlation for window in looks])
     steps, ground = _correlate_steps(looks), _correlate_steps(looks, less_noise=_is_slight(looks))
     least_steps = float(domain.get("steps_least", -1.0)) - STEPS_DROP
     darker, brighter = (medians < low / UNIT_RATIO).all(axis=1), (medians > high * UNIT_RATIO).all(axis=1)
@@ -608,13 +608,13 @@ def _list_outside(looks: list[WindowStatistics], domain: Mapping[str, Any], *, l
     """What most windows have that hardly any training tile had; `light`: whether the weights see light and contrast."""
     found = []
     measures = ("median", MEDIAN_SLACK, "brightness"), ("spread", SPREAD_SLACK, "contrast")
-    for name, slack, word in measures if light else ():
-        seen = np.array([getattr(look, name) for look in looks])
+    for name, slack, label in measures if light else ():
+        seen = np.array([getattr(window, name) for window in looks])
         low, high = np.array(domain[name]).T
         if np.mean(((seen < low / slack) | (seen > high * slack)).any(axis=1)) > OUTSIDE_SHARE:
             typical = ", ".join(f"{value:.3g}" for value in np.median(seen, axis=0))
             trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
-            found.append(f"{word} {typical} ({', '.join(domain['bands'])}), trained on {trained}")
+            found.append(f"{label} {typical} ({', '.join(domain['bands'])}), trained on {trained}")
     return found
 
 
@@ -628,31 +628,31 @@ def _list_disorder(every: list[list[WindowStatistics]], domain: Mapping[str, Any
 
 def _measure_disorder(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> dict[str, str]:
     found = {}
-    for name, said in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
-        seen = np.array([getattr(look, name) for look in looks])
+    for name, template in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
+        seen = np.array([getattr(window, name) for window in looks])
         least = float(domain[f"{name}_least"])
         if np.mean(seen < least - ORDER_SLACK) > OUTSIDE_SHARE:
-            found[name] = said(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
+            found[name] = template(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
     steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0))
     if steps < least_steps - ORDER_SLACK:
         by_noise = _is_slight(looks) and _correlate_steps(looks, less_noise=True) >= least_steps - ORDER_SLACK
-        said = _NOISY_STEPS if by_noise else _STEPS.format
-        found["steps"] = said(seen=f"{steps:.2f}", limit=f"{least_steps:.2f}")
+        template = _NOISY_STEPS if by_noise else _STEPS.format
+        found["steps"] = template(seen=f"{steps:.2f}", limit=f"{least_steps:.2f}")
     return found
 
 
 def _list_alike(looks: list[WindowStatistics]) -> list[str]:
     """Whether the bands of most windows are next to one image."""
-    seen = np.array([look.correlation for look in looks if len(look.median) > 1])
+    seen = np.array([window.correlation for window in looks if len(window.median) > 1])
     if not len(seen) or np.mean(seen > ALIKE) <= OUTSIDE_SHARE:
         return []
     return [f"correlation of bands {np.median(seen):.3f}: next to one image in one tint"]
 
 
-def _spell_apart(seen: float, limit: float) -> tuple[str, str]:
+def _format_apart(seen: float, limit: float) -> tuple[str, str]:
     """Two figures with two decimals, or as many more as it takes until they differ.
 
-    >>> _spell_apart(0.7, 0.631), _spell_apart(0.6341, 0.6312)
+    >>> _format_apart(0.7, 0.631), _format_apart(0.6341, 0.6312)
     (('0.70', '0.63'), ('0.634', '0.631'))
     """
     both = ((f"{seen:.{places}f}", f"{limit:.{places}f}") for places in range(2, DECIMALS_MOST + 1))
@@ -663,7 +663,7 @@ def _list_beyond(
     looks: list[WindowStatistics],
     domain: Mapping[str, Any],
     key: str,
-    said: str | Callable[[str, str], str],
+    template: str | Callable[[str, str], str],
     slack: float = 1.0,
 ) -> list[str]:
     """Say that most windows lie beyond what hardly any training tile had; nothing where the card has no such limit.
@@ -672,16 +672,16 @@ def _list_beyond(
         looks: of the windows.
         domain: of the card.
         key: of the limit there: a measure, and `most` or `least`.
-        said: with a place for the usual value and one for the limit; or what makes a text of both.
+        template: with a place for the usual value and one for the limit; or what makes a text of both.
         slack: of the limit, so much is looked for.
     """
     name, _, side = key.rpartition("_")
     sign = 1.0 if side == "most" else -1.0
-    seen, limit = np.array([getattr(look, name) for look in looks]), float(domain.get(key, sign * np.inf))
+    seen, limit = np.array([getattr(window, name) for window in looks]), float(domain.get(key, sign * np.inf))
     if np.mean(sign * seen > sign * slack * limit) <= OUTSIDE_SHARE:
         return []
-    both = _spell_apart(np.median(seen), limit)
-    return [said.format(*both) if isinstance(said, str) else said(*both)]
+    both = _format_apart(np.median(seen), limit)
+    return [template.format(*both) if isinstance(template, str) else template(*both)]
 
 
 def _list_even(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
@@ -695,7 +695,7 @@ def list_noisy(looks: Sequence[WindowStatistics], steadiness: Mapping[str, Any] 
     """Whether most windows have more noise than the weights were shown to hold, by their card (see `steadiness`)."""
     if not steadiness or not looks:
         return []
-    seen, held = np.array([look.noise for look in looks]), float(steadiness["noise_counts"])
+    seen, held = np.array([window.noise for window in looks]), float(steadiness["noise_counts"])
     if np.mean(seen > NOISE_SLACK * held) <= OUTSIDE_SHARE:
         return []
     noise, tried = float(np.median(seen)), max(NOISE_COUNTS)
@@ -710,12 +710,12 @@ def _list_drawn(readings: list[list[WindowStatistics]], domain: Mapping[str, Any
     What was brought to other pixels is smoother than the image, or the image smoother than it.
     """
     least, found = float(domain.get("crispness_least", 0.0)), list[str]()
-    crisp = [np.array([look.crispness for look in looks]) for looks in readings]
+    crisp = [np.array([window.crispness for window in looks]) for looks in readings]
     if min(np.mean(seen < CRISPNESS_SLACK * least) for seen in crisp) > OUTSIDE_SHARE:
-        most, limit = _spell_apart(max(np.median(seen) for seen in crisp), least)
+        most, limit = _format_apart(max(np.median(seen) for seen in crisp), least)
         drawn = min(np.mean(seen < BLURRED_LEAST) for seen in crisp) > OUTSIDE_SHARE
         found.append(_DRAWN.format(most, limit) if drawn else INTERPOLATED(seen=most, limit=limit))
-    repeats = [np.array([look.repeats for look in looks]) for looks in readings]
+    repeats = [np.array([window.repeats for window in looks]) for looks in readings]
     if min(np.mean(seen > REPEATS_MOST) for seen in repeats) > OUTSIDE_SHARE:
         share = min(np.median(seen) for seen in repeats)
         found.append(f"{share:.0%} of the pixels repeat the one beside them: drawn, or saved with great loss?")
@@ -724,7 +724,7 @@ def _list_drawn(readings: list[list[WindowStatistics]], domain: Mapping[str, Any
 
 def _list_dim(looks: list[WindowStatistics]) -> list[str]:
     """Whether the counts of most windows of a picture of eight bits hardly differ: night, or darkened by far."""
-    seen = np.array([look.levels for look in looks])
+    seen = np.array([window.levels for window in looks])
     if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
         return []
     return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
@@ -749,7 +749,7 @@ def _list_green(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> lis
     seen = _compare_contrasts(domain["bands"], looks)
     if np.mean(seen < least) <= OUTSIDE_SHARE:
         return []
-    share, limit = _spell_apart(np.median(seen), least)
+    share, limit = _format_apart(np.median(seen), least)
     why = "red and green may be exchanged: check the names of the bands"
     return [f"red has {share} of the contrast of green for its brightness, trained on {limit}; {why}"]
 

@@ -66,8 +66,8 @@ def score_weights(
     find_entry(card["network"]["name"])
     table = data or card["data"]["recipe"]
     if data is None and not ((data_folder or Path()) / table.get("folder", "")).is_dir():
-        beside = weights_path(weights).parent  # weights learnt from outlines lie beside their tiles
-        data_folder = beside if (beside / table.get("folder", "")).is_dir() else data_folder
+        folder = weights_path(weights).parent  # weights learnt from outlines lie beside their tiles
+        data_folder = folder if (folder / table.get("folder", "")).is_dir() else data_folder
     resize_px = card.get("resize_px")
     train, test = open_data(table, model.bands, int(card["training"]["seed"]), data_folder)
     test = test.remember()
@@ -82,7 +82,7 @@ def score_weights(
     if simple:
         # without a train part all parts are the whole set
         in_turn = table.get("test_part") != "train" and train.names == test.names
-        answer["simple"] = _beside(scored, train, test, card, resize_px, in_turn=in_turn, objects=objects)
+        answer["simple"] = _score_simple_maps(scored, train, test, card, resize_px, in_turn=in_turn, objects=objects)
         answer["simple_learnt_from"] = IN_TURN if in_turn else TRAIN_PART
         fitted = 0 if in_turn else _count_again(train, test)
         answer |= _find_fitted(test, card, max(fitted, facts["trained_on"] or 0))
@@ -106,7 +106,7 @@ def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> M
     return predict_maps(model.network, patches, read_normalisation(model.card), temperature, resize_px, prepare)
 
 
-def _beside(
+def _score_simple_maps(
     scored: ScoringResult,
     train: Patches,
     test: Patches,

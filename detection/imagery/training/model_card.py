@@ -117,7 +117,7 @@ def render_card(card: dict[str, Any]) -> str:
     )
     if begun := card.get("begun_from"):
         how += f" Went on from the weights `{begun['weights']}` (model {begun['model_hash'][:12]})."
-    shown = [f"{word} {test[key]}" for key, word in _SHOWN if test.get(key) is not None]
+    shown = [f"{label} {test[key]}" for key, label in _SHOWN if test.get(key) is not None]
     caution = _CAUTION if "accuracy" in test else ""
     lines = [
         f"# Weights `{card['name']}`",

@@ -110,7 +110,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     news = {"threshold": candidate.threshold, "temperature": candidate.calibration.temperature}
     changed = replace(model, network=candidate.network, card={**card, **news})
-    gate = judge(
+    gate = compare_candidate(
         [(_map(m, judging), _map(m, patches.take(held_back))) for m in (changed, model)],
         "held part of train" if len(held) else "pictures that were left out",
     )
@@ -134,7 +134,9 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     return {"weights": str(out), "gate": gate, "reviews": facts}
 
 
-def judge(scored: Sequence[tuple[ScoringResult, ScoringResult]], where: str = "held part of train") -> dict[str, Any]:
+def compare_candidate(
+    scored: Sequence[tuple[ScoringResult, ScoringResult]], where: str = "held part of train"
+) -> dict[str, Any]:
     """Compare candidate and weights in use; both given as (scores on held patches, scores on reviews held back).
 
     It passes when on the held patches its F1 is not worse (lower end of the paired interval above -.02), and on the
@@ -146,12 +148,12 @@ def judge(scored: Sequence[tuple[ScoringResult, ScoringResult]], where: str = "h
     reasons = []
     not_worse = held["interval"] is not None and held["interval"][0] > -NOT_WORSE
     reasons.append(
-        f"{where}: F1 {_say(new_held.report['f1'])} against {_say(old_held.report['f1'])}, difference "
-        f"{held['interval']}: {'not worse' if not_worse else 'may be worse'} by {NOT_WORSE}"
+        f"{where}: F1 {_format_value(new_held.report['f1'])} against {_format_value(old_held.report['f1'])}, "
+        f"difference {held['interval']}: {'not worse' if not_worse else 'may be worse'} by {NOT_WORSE}"
     )
     better = None not in right and (right[0] > right[1] or right[0] == 1.0)
     reasons.append(
-        f"reviews held back: {_say(right[0])} of the reviewed pixels right against {_say(right[1])}: "
+        f"reviews held back: {_format_value(right[0])} of the reviewed pixels right against {_format_value(right[1])}: "
         f"{'better' if better else 'not better'}"
     )
     return {
@@ -258,5 +260,5 @@ def _map(model: "SegmentationModel", patches: Patches) -> ScoringResult:
     return score_maps(map_patches(model, patches), float(model.card["threshold"]), objects=False)
 
 
-def _say(value: float | None) -> str:
+def _format_value(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"

@@ -28,7 +28,7 @@ class Logistic:
         """See `learners.Fitted`."""
         return self.score(cells.columns.T, np.empty(0, bool))
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
             "mean": self.mean.tolist(), "deviation": self.deviation.tolist(), "weights": self.weights.tolist(),
@@ -46,7 +46,7 @@ def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Logistic:  
     return Logistic(mean, deviation, np.asarray(model.coef_[0], np.float64), float(model.intercept_[0]))
 
 
-def read(told: Mapping[str, Any]) -> Logistic:
+def read(content: Mapping[str, Any]) -> Logistic:
     """Read back what `tell` gave."""
-    mean, deviation, weights = (np.asarray(told[name], np.float64) for name in ("mean", "deviation", "weights"))
-    return Logistic(mean, deviation, weights, float(told["intercept"]))
+    mean, deviation, weights = (np.asarray(content[name], np.float64) for name in ("mean", "deviation", "weights"))
+    return Logistic(mean, deviation, weights, float(content["intercept"]))

@@ -27,7 +27,7 @@ class FittedLearner(Protocol):
         """Return log-odds of sampled cells."""
         ...
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         ...
 
@@ -67,7 +67,7 @@ def fit(name: str, cells: SampledCells, label: NDArray[np.int64], seed: int) -> 
     return fitted
 
 
-def read(name: str, told: Mapping[str, Any]) -> FittedLearner:
+def read(name: str, content: Mapping[str, Any]) -> FittedLearner:
     """Read back what `tell` gave."""
-    fitted: FittedLearner = import_module(LEARNERS[name][0]).read(told)
+    fitted: FittedLearner = import_module(LEARNERS[name][0]).read(content)
     return fitted

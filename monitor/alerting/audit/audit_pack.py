@@ -20,7 +20,7 @@ from forecasting.message import gather, spread
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.audit.recompute import recompute
 from monitor.config.service import parse_site
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.errors import ConfigError, RefusedError
 from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
@@ -147,8 +147,8 @@ def _check_decisions(files: Mapping[str, bytes]) -> list[str]:
             found.append(f"decision {one['id']}: its seal is not the one of the audit log")
         source = files.get(f"sites/{one['config_sha256']}.toml", b"").decode()
         cited = tuple(OrderedChange(**gather(x)) for x in one["cited"])
-        told = {(e["to_level"], e["reason"]) for e in events if e["decision_id"] == one["id"]}
-        if told != {(x.level, x.reason) for x in cited}:
+        recorded = {(e["to_level"], e["reason"]) for e in events if e["decision_id"] == one["id"]}
+        if recorded != {(x.level, x.reason) for x in cited}:
             found.append(f"decision {one['id']}: the timeline says something else of it")
         again = recompute(row, source, seal=seal, cited=cited).differences
         found += [f"decision {one['id']}: {line}" for line in again[:5]]
@@ -203,11 +203,11 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
         "",
         f"{'EXERCISE. ' if alert.exercise else ''}{translate(alert.reason)}",
         "",
-        f"- raised {_spell(alert.raised_at)}, newest datum {_spell(alert.data_time)}",
+        f"- raised {_format_instant(alert.raised_at)}, newest datum {_format_instant(alert.data_time)}",
         f"- highest level {alert.peak_level}, level now {alert.level}, {alert.state}",
         f"- rule version {alert.rule_version}",
-        f"- acknowledged {_spell(alert.acknowledged_at)} by {alert.acknowledged_by or 'nobody'}",
-        f"- closed {_spell(alert.closed_at)}",
+        f"- acknowledged {_format_instant(alert.acknowledged_at)} by {alert.acknowledged_by or 'nobody'}",
+        f"- closed {_format_instant(alert.closed_at)}",
         "",
         "## What happened",
         "",
@@ -265,10 +265,10 @@ def _describe(row: DecisionRow, material: AuditPackMaterial) -> dict[str, Any]:
 
 
 def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}
 
 
-def _spell(at: datetime | None) -> str:
+def _format_instant(at: datetime | None) -> str:
     return "never" if at is None else format_instant(at)
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from monitor.cli.scenes.local import placing_by
-from monitor.cli.scenes.train import asked_to_stop, show_progress
-from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, say
+from monitor.cli.scenes.train import catching_stop, show_progress
+from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, print_note
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.lock import hold
 from monitor.store.models.registry import SHORT, add_model
@@ -101,16 +101,23 @@ def learn(
             raise SlopewardError(f"{target}: another process learns in it; wait, or name another folder with --out")
         name = site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
         try:
-            labels, told = _read_labels(outlines, looked, owner, since)
+            labels, notes = _read_labels(outlines, looked, owner, since)
             scenes = find_scenes(folder) if folder else tuple(_list_paths(owner))
-            asked = LearningRequest(
-                scenes, tuple(labels), target, name, around=not from_page, minutes=minutes, seed=seed, told=tuple(told),
+            request = LearningRequest(
+                scenes,
+                tuple(labels),
+                target,
+                name,
+                around=not from_page,
+                minutes=minutes,
+                seed=seed,
+                notes=tuple(notes),
                 tried=_list_tried(owner, target),
-            )  # fmt: skip
-            stopped = stack.enter_context(asked_to_stop())
-            learnt = run_learning(asked, say, Hooks(show_progress, lambda: bool(stopped)))
+            )
+            stopped = stack.enter_context(catching_stop())
+            learnt = run_learning(request, print_note, Hooks(show_progress, lambda: bool(stopped)))
         except TrainingPausedError:
-            say(f"stopped; the same command goes on in {target}")
+            print_note(f"stopped; the same command goes on in {target}")
             return
         answer = learnt.answer | ({} if owner is None else _keep(owner, learnt))
     if not print_if_json(answer):
@@ -172,22 +179,22 @@ def _read_labels(
     from detection.learning.records import NOTHING, GroundLabel
 
     if outlines is not None:
-        labels, told = read_labels(outlines, looked)
+        labels, notes = read_labels(outlines, looked)
         # what was looked at was looked at on every day; before this one there is no landslide in it
         return [one if one.kind == NOTHING or since is None else replace(one, since=since.replace(tzinfo=UTC))
-                for one in labels], told  # fmt: skip
+                for one in labels], notes  # fmt: skip
     assert owner is not None
     labels = [GroundLabel(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
     if not any(one.kind == "landslide" for one in labels):
         raise SlopewardError(f"nobody outlined a landslide on a scene of {owner.site.id}: nothing can be learnt")
-    return labels, [_spell_origins(owner.labels)]
+    return labels, [_describe_origins(owner.labels)]
 
 
-def _spell_origins(labels: list[LabelledGround]) -> str:
+def _describe_origins(labels: list[LabelledGround]) -> str:
     """Where the labels of a page come from: drawn, or found by a reader and then judged by a person.
 
     >>> found = Labelled("s", "s.tif", "", None, "landslide", {}, "ada", datetime(2026, 1, 1), "footprint", "sar")
-    >>> _spell_origins([found, replace(found, origin="outline", method="")])
+    >>> _describe_origins([found, replace(found, origin="outline", method="")])
     'labels of the page: 1 drawn, 1 found by sar and judged by a person'
     """
     counts = Counter(one.method for one in labels)
@@ -239,7 +246,7 @@ def _register_left(owner: _LearningSite) -> None:
         if answer["offered"] and Path(answer["weights"]).with_suffix(".json").is_file():
             with owner.db.write() as c:
                 if _register(c, owner, answer, datetime.now(UTC)):
-                    say(f"weights of the run before are registered now: {answer['weights']}")
+                    print_note(f"weights of the run before are registered now: {answer['weights']}")
 
 
 def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:

@@ -48,13 +48,13 @@ def track(
         raise typer.BadParameter("--at stations and --site belong together")
     service, db = session.open_service() if site is not None else (None, None)
     target = None if service is None or site is None else session.pick_site(service, site)
-    asked = TrackingRequest(
+    request = TrackingRequest(
         window_px=window, step_px=step, most_m=most, stable=stable, band=band, out_dir=out,
         places={} if target is None else list_image_places(target),
         older_at=_read_time(older_at, "--older-at"), newer_at=_read_time(newer_at, "--newer-at"),
     )  # fmt: skip
     with session.ending_at(NoValidPixelsError), placing_by(target):
-        found = find_vectors(older, newer, asked, session.tell_progress())
+        found = find_vectors(older, newer, request, session.make_progress_printer())
     stored = None
     if target is not None and db is not None and service is not None:
         if found.older_at is None or found.newer_at is None:
@@ -75,7 +75,7 @@ def track(
         found = replace(found, outputs={**found.outputs, "table": _write_table(found, out)})
     _show(found, stored)
     if found.lost_places:
-        raise typer.Exit(session.NOTHING if len(found.lost_places) == len(asked.places) else 3)
+        raise typer.Exit(session.NOTHING if len(found.lost_places) == len(request.places) else 3)
 
 
 def _write_table(found: "TrackingResult", out: Path) -> str:
@@ -103,7 +103,7 @@ def _read_time(text: str | None, option: str) -> datetime | None:
 def _show(found: "TrackingResult", stored: FileResult | None) -> None:
     session.warn(found.warnings)
     for place, why in found.lost_places.items():
-        session.say(f"{place}: no vector ({why})")
+        session.print_note(f"{place}: no vector ({why})")
     if session.print_if_json({**asdict(found), "stored": None if stored is None else stored.stored}):
         return
     moving = [v for v in found.vectors if v.significant]

@@ -12,7 +12,7 @@ from monitor.cli import session
 from monitor.cli.identity import prove
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.alert import AlertChange
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.replay.drill import COLLAPSE, DrillOptions, hold_drill
 from monitor.store.alerting.drills import end_drill, find_drill, load_drills
@@ -68,7 +68,7 @@ def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: Dr
     who = prove(db, by, site.id)
 
     def show(at: datetime, change: AlertChange) -> None:
-        session.say(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
+        session.print_note(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
 
     drill_id, outcome = hold_drill(db, site, who, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show)
     if not session.print_if_json({"drill": drill_id, "site": site.id, **outcome}):
@@ -110,11 +110,18 @@ def _list(db: Database) -> None:
     drills = db.run_read(load_drills)
     for d in drills:
         if session.options().as_json:
-            session.print_json({
-                "drill": d.id, "site": d.site, "state": d.state, "by": d.by, "scenario": d.scenario,
-                "started_at": spell(d.started_at), "ended_at": None if d.ended_at is None else spell(d.ended_at),
-                "outcome": d.outcome,
-            })  # fmt: skip
+            session.print_json(
+                {
+                    "drill": d.id,
+                    "site": d.site,
+                    "state": d.state,
+                    "by": d.by,
+                    "scenario": d.scenario,
+                    "started_at": format_iso(d.started_at),
+                    "ended_at": None if d.ended_at is None else format_iso(d.ended_at),
+                    "outcome": d.outcome,
+                }
+            )
         else:
             slowest = (d.outcome or {}).get("slowest_acknowledgement_s")
             print(f"{d.id} {d.site} {d.started_at:%Y-%m-%d %H:%M} {d.state} by {d.by}: {d.scenario}"

@@ -36,10 +36,10 @@ def relief(
     out = service.paths.relief_of(declared.id).absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     local = declared.scenes.local
-    asked = ReliefRequest(dem.absolute(), out, *(() if local is None else (local.into, local.affine)))
+    request = ReliefRequest(dem.absolute(), out, *(() if local is None else (local.into, local.affine)))
     # a VRT reads files beside it
-    found = run_in_worker(service.compute, DRAW, asked, reads=[dem.absolute().parent], writes=[out.parent])
-    _tell(out, found)
+    found = run_in_worker(service.compute, DRAW, request, reads=[dem.absolute().parent], writes=[out.parent])
+    _print_tiles(out, found)
 
 
 @app.command("susceptibility")
@@ -57,8 +57,8 @@ def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Sit
     out = service.paths.susceptibility_of(declared.id).absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     local = declared.scenes.local
-    asked = PictureRequest(prior, out, *(() if local is None else (local.into, local.affine)))
-    found = run_in_worker(service.compute, PICTURE, asked, reads=[prior], writes=[out.parent])
+    request = PictureRequest(prior, out, *(() if local is None else (local.into, local.affine)))
+    found = run_in_worker(service.compute, PICTURE, request, reads=[prior], writes=[out.parent])
     if found.error:
         raise RefusedError(found.error)
     facts = {"file": str(out), "sha256": found.sha256, "bounds": list(found.bounds)}
@@ -87,7 +87,7 @@ def tiles(
     found = run_in_worker(
         service.compute, TAKE, TilesRequest(file.absolute(), out), reads=[file.absolute()], writes=[out.parent]
     )
-    _tell(out, found)
+    _print_tiles(out, found)
 
 
 def _require(file: Path) -> None:
@@ -95,7 +95,7 @@ def _require(file: Path) -> None:
         raise NotFoundError(f"{file}: no such file")
 
 
-def _tell(out: Path, found: Tiles) -> None:
+def _print_tiles(out: Path, found: Tiles) -> None:
     if found.error:
         raise RefusedError(found.error)
     facts = {

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from monitor.cli import session
 from monitor.cli.identity import act_by_two, acting, narrow_to_reader, prove
 from monitor.domain.alert import COMMAND, Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import tidy_text
 from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
@@ -82,21 +82,28 @@ def add(
     with acting(by, place.id, urgent=True) as (c, who, now):
         number = events.add_event(c, item, now, who.name, via=COMMAND, known_from=knew, actor=who)
         known = events.find_event(c, item)
-        alone = kind == "earthquake" and number is not None and not _stand_behind(c, number, who, text, now)
+        alone = kind == "earthquake" and number is not None and not _confirm_own(c, number, who, text, now)
     if number is None:
-        session.say(f"the very same event is there already: {known}; see `slopeward events confirm`")
+        session.print_note(f"the very same event is there already: {known}; see `slopeward events confirm`")
         raise typer.Exit(session.NOTHING)
     if alone:
-        session.say(
+        session.print_note(
             f"{who.name!r} has no open account as operator: the event annotates, and explains no step until confirmed"
         )
     session.show(
-        {"event_id": number, "site": place.id, "kind": kind, "from": spell(begin), "to": spell(end), "by": who.name},
+        {
+            "event_id": number,
+            "site": place.id,
+            "kind": kind,
+            "from": format_iso(begin),
+            "to": format_iso(end),
+            "by": who.name,
+        },
         f"{place.id}: {kind} noted as event {number}",
-    )  # fmt: skip
+    )
 
 
-def _stand_behind(c: Connection, number: int, who: Actor, text: str, now: datetime) -> bool:
+def _confirm_own(c: Connection, number: int, who: Actor, text: str, now: datetime) -> bool:
     """Count who adds an event as the first who confirms it; False where that person may not."""
     try:
         events.confirm_event(c, number, who, text, now)
@@ -202,8 +209,8 @@ def find_meant(kind: str) -> str | None:
     """The usual word that another one was probably meant for; None where it is one, or something else."""
     if kind in KINDS:
         return None
-    word = kind.strip().lower()
-    near = get_close_matches(word, KINDS, 1, 0.75)
-    near += [known for known in KINDS if len(word) >= len("work") and word in known]
-    near += ["earthquake"] if "quake" in word else []
+    name = kind.strip().lower()
+    near = get_close_matches(name, KINDS, 1, 0.75)
+    near += [known for known in KINDS if len(name) >= len("work") and name in known]
+    near += ["earthquake"] if "quake" in name else []
     return near[0] if near else None

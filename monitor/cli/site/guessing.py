@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from monitor.cli.identity import name_helper
-from monitor.cli.session import options, print_json, read_service, say
+from monitor.cli.session import options, print_json, print_note, read_service
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.domain.instants import spell, spell_duration
+from monitor.domain.instants import format_iso, spell_duration
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
@@ -66,24 +66,24 @@ def guess_file(
         author=by or name_helper().name,
         reason=f"given with --bound on {datetime.now(UTC):%Y-%m-%d}",
     )
-    set_bounds = {q: setter(q, said) for q, said in _read_answers("--bound", "tilt_x=5", bounds).items()}
+    set_bounds = {q: setter(q, text) for q, text in _read_answers("--bound", "tilt_x=5", bounds).items()}
     known = _known_sites()
     site = None if site_id is None else known.get(site_id)
     asks = sys.stdin.isatty() and not options().as_json
     each = _understand_all(path, site, answers, is_new=site is None and not dry_run)
     found = _merge(each, answers)
     if dry_run:
-        say(f"{len(each)} {'file' if len(each) == 1 else 'files'} understood, nothing written (dry run)")
+        print_note(f"{len(each)} {'file' if len(each) == 1 else 'files'} understood, nothing written (dry run)")
         if options().as_json:
             print_json({"files": [{"file": str(p), "facts": dict(f.facts)} for p, f in each]})
         return
     here = out or Path()
     written: list[Path] = []
     readings: list[tuple[Path, str]] = []
-    for one, told in each:
-        readings.append((one, _spell_options(told)))
-        if told.mapping is not None:
-            written.append(_write(here / f"{one.stem}.mapping.toml", spell_mapping(told.mapping, one.name)))
+    for one, understood in each:
+        readings.append((one, _format_options(understood)))
+        if understood.mapping is not None:
+            written.append(_write(here / f"{one.stem}.mapping.toml", spell_mapping(understood.mapping, one.name)))
             readings[-1] = one, f"--mapping {_quote(written[-1])}"
     before = []
     added: Sequence[SensorGuess] = ()
@@ -95,7 +95,7 @@ def guess_file(
         fresh = partial(site_file.write_site, name, place, found.zone, found.sensors, known=found.known)
         site = parse_site(fresh(_join(set_bounds)), name)
         added = found.sensors
-        if asks and _ask_bounds(site_file.tell_unjudged(site, added), set_bounds, setter):
+        if asks and _prompt_bounds(site_file.tell_unjudged(site, added), set_bounds, setter):
             site = parse_site(fresh(_join(set_bounds)), name)
         body = fresh(_join(set_bounds))
         # among the sites of a service that runs a file is put by its name alone, not by a look at a table
@@ -110,13 +110,13 @@ def guess_file(
     elif absent := site_file.find_absent(site, found.sensors):
         added = absent
         if asks:
-            _ask_bounds(
+            _prompt_bounds(
                 site_file.tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter
             )
         more = site_file.spell_more(site, absent, _join(set_bounds), found.known)
         written.append(_write(here / f"{path.resolve().stem}.stations.toml", "\n" + more))
         many = len({s.station for s in absent})
-        say(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
+        print_note(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
         before = [f"cat {_quote(written[-1])} >> {_quote((folder or Path()) / f'{site.id}.toml')}"]
         site = parse_site(f"{site.source}\n{more}", site.id)
     elif set_bounds:
@@ -127,16 +127,18 @@ def guess_file(
             "sensors": [asdict(sensor) for sensor in found.sensors],
         })  # fmt: skip
     for file in written:
-        say(f"{file} written")
+        print_note(f"{file} written")
     is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], (written or [path])[-1])
     if not path.is_dir():  # of a folder the past is played once all of it is stored
         if not site_file.find_absent(site, found.sensors):
             _show_past(path, (found.form, place_said(found.said, site)), site, accepts=accepts)
         _score_forecasts(path, found)
     todo = "look at the bounds in the site file: those that you did not give are examples"
-    say(f"next: {todo if site.criteria else 'write the bounds'}; then store the readings, and look back and ahead:")
+    print_note(
+        f"next: {todo if site.criteria else 'write the bounds'}; then store the readings, and look back and ahead:"
+    )
     for command in (*before, *_list_next(readings, site.id, is_weak=is_weak)):
-        say(f"  {command}")
+        print_note(f"  {command}")
 
 
 def _understand_all(
@@ -153,16 +155,16 @@ def _understand_all(
         own = answers | {k.removeprefix(f"{one.name}/"): v for k, v in answers.items() if k.startswith(f"{one.name}/")}
         try:
             understand = _open(one, site)
-            found = _ask_until_known(partial(_understand, understand, own, is_new=is_new), own)
+            found = _prompt_until_known(partial(_understand, understand, own, is_new=is_new), own)
         except ConfigError as error:
             if not path.is_dir():
                 raise
-            say(f"{error}; left out")  # a list of stations or a note beside the tables
+            print_note(f"{error}; left out")  # a list of stations or a note beside the tables
             continue
         except typer.Exit:
             is_open = True
             if path.is_dir():
-                say(f"  these are questions about {one}: --answer '{one.name}/KEY=...' answers for it alone")
+                print_note(f"  these are questions about {one}: --answer '{one.name}/KEY=...' answers for it alone")
             continue
         answers |= {key: own[key] for key in (site_file.PLACE, ZONE) if key in own}
         each.append((one, replace(found, sensors=_follow(one, found))))
@@ -185,9 +187,9 @@ def _merge(each: Sequence[tuple[Path, TableGuess]], answers: dict[str, str]) -> 
             where.setdefault((sensor.station, sensor.quantity), []).append(path.name)
     shared = {key: names for key, names in where.items() if len(names) > 1}
     if shared:
-        _ask_until_known(lambda: replace(each[0][1], facts=(), questions=_compare(each, shared, answers)), answers)
+        _prompt_until_known(lambda: replace(each[0][1], facts=(), questions=_compare(each, shared, answers)), answers)
     for (station, quantity), names in shared.items():
-        say(f"{station}.{quantity} stands in {', '.join(names)}: they are read as one record")
+        print_note(f"{station}.{quantity} stands in {', '.join(names)}: they are read as one record")
     known = ImportOptions(
         places=tuple({p.station: p for _, found in each for p in found.known.places}.values()),
         origins=tuple({name: o for _, found in each for name, o in found.known.origins}.items()),
@@ -226,24 +228,24 @@ def _explain_unjudged(site: Site, added: Sequence[SensorGuess], file: Path) -> b
     """Say what no criterion judges and how one would; whether `check` refuses the site until one does."""
     top = site.levels[-1].name
     for _, _, lost in describe_barriers(site, list_barriers(site)):
-        say(lost)
+        print_note(lost)
     is_weak = bool(find_weaknesses(site)) or bool(find_unreached(site))
     refused = f"`slopeward check` exits 1 until something can reach {top!r}"
     unjudged = site_file.tell_unjudged(site, added)
     if unjudged is None:
         if is_weak:
-            say(f"{refused}; no series of {site.id} can yet")
+            print_note(f"{refused}; no series of {site.id} can yet")
         return is_weak
     quantities = ", ".join(unjudged.quantities)
     first = f"{unjudged.quantities[0]}=NUMBERS {QUANTITIES[unjudged.quantities[0]].unit}"
-    say(
+    print_note(
         f"nothing judges {quantities} yet: give --bound '{first}' with this command, or write criteria "
         f"into {file}, with a number of this slope for each BOUND"
     )
     for line in unjudged.criterion.splitlines():
-        say(f"  {line}")
+        print_note(f"  {line}")
     if is_weak:
-        say(f"  before that {refused}, and no level above {site.levels[0].name!r} comes from them")
+        print_note(f"  before that {refused}, and no level above {site.levels[0].name!r} comes from them")
     return is_weak
 
 
@@ -279,7 +281,7 @@ def _join(bounds: Mapping[str, tuple[site_file.LevelBounds, ...]]) -> list[site_
     return [one for several in bounds.values() for one in several]
 
 
-def _ask_bounds(
+def _prompt_bounds(
     unjudged: site_file.UnusedQuantities | None,
     bounds: dict[str, tuple[site_file.LevelBounds, ...]],
     read: Callable[[str, str], tuple[site_file.LevelBounds, ...]],
@@ -290,12 +292,12 @@ def _ask_bounds(
         text = (
             f"from which {quantity} on, in {QUANTITIES[quantity].unit}? {', '.join(site_file.LEVELS)}; empty: not yet"
         )
-        while said := str(typer.prompt(text, default="", show_default=False, err=True)).strip():
+        while typed := str(typer.prompt(text, default="", show_default=False, err=True)).strip():
             try:
-                bounds[quantity] = read(quantity, said)
+                bounds[quantity] = read(quantity, typed)
                 break
             except ConfigError as error:
-                say(str(error))
+                print_note(str(error))
     return len(bounds) > before
 
 
@@ -309,7 +311,7 @@ def _read_answers(option: str, example: str, given: Sequence[str]) -> dict[str, 
     return answers
 
 
-def _ask_until_known(understand: Callable[[], TableGuess], answers: dict[str, str]) -> TableGuess:
+def _prompt_until_known(understand: Callable[[], TableGuess], answers: dict[str, str]) -> TableGuess:
     """Understand, ask a person at the keyboard what is open, and again, until nothing is."""
     shown = False
     while True:
@@ -321,24 +323,24 @@ def _ask_until_known(understand: Callable[[], TableGuess], answers: dict[str, st
         if not found.questions:
             return found
         if not sys.stdin.isatty() or options().as_json:
-            say("the file does not say everything:")
+            print_note("the file does not say everything:")
             for question in found.questions:
-                say(f"  {_explain(question)}")
+                print_note(f"  {_explain(question)}")
             raise typer.Exit(1)
         for question in found.questions:
-            answers[question.key] = _ask(question)
+            answers[question.key] = _prompt(question)
 
 
-def _ask(question: FileQuestion) -> str:
+def _prompt(question: FileQuestion) -> str:
     choices = f" [{', '.join(question.choices)}]" if question.choices else ""
     while True:
-        said = str(typer.prompt(f"{question.text}{choices}", default=question.default, err=True)).strip()
-        if not question.choices or said in question.choices:
-            return said
-        near = [c for c in question.choices if c.startswith(said)]
+        typed = str(typer.prompt(f"{question.text}{choices}", default=question.default, err=True)).strip()
+        if not question.choices or typed in question.choices:
+            return typed
+        near = [c for c in question.choices if c.startswith(typed)]
         if len(near) == 1:
             return near[0]
-        say(f"one of: {', '.join(question.choices)}")
+        print_note(f"one of: {', '.join(question.choices)}")
 
 
 def _explain(question: FileQuestion) -> str:
@@ -352,14 +354,14 @@ def _open(path: Path, site: Site | None) -> Callable[[Mapping[str, str]], TableG
     form = find_form(path)
     if form != WIDE and READERS[form].content is Content.READINGS:
         return lambda answers: understand_known(path, form, answers, place_said(ImportOptions(), site))
-    look = cache(partial(look_at, path))
-    return lambda answers: guess(look(answers.get(SHEET, "")), answers)
+    inspected = cache(partial(look_at, path))
+    return lambda answers: guess(inspected(answers.get(SHEET, "")), answers)
 
 
-def _spell_options(found: TableGuess) -> str:
+def _format_options(found: TableGuess) -> str:
     """How a file of a known form is read again."""
-    said = found.known
-    given = {"--format": found.form if said.station else None, "--station": said.station, "--time": said.time}
+    known = found.known
+    given = {"--format": found.form if known.station else None, "--station": known.station, "--time": known.time}
     return " ".join(f"{option} {value}" for option, value in given.items() if value)
 
 
@@ -403,11 +405,11 @@ def _write(path: Path, text: str) -> Path:
 def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, accepts: bool) -> None:
     """The levels of the record as the site file would have decided them."""
     from monitor.cli.site.backtest import answer, progress_bar
-    from monitor.replay.first_look import summarise_past
+    from monitor.replay.past_levels import summarise_past
 
     def play(*, accept: bool) -> "Scorecard":
-        with progress_bar() as tell:
-            return summarise_past(path, known, site, accept_units=accept, on_read=_say_read, on_progress=tell)
+        with progress_bar() as report:
+            return summarise_past(path, known, site, accept_units=accept, on_read=_print_read, on_progress=report)
 
     try:
         card = play(accept=accepts)
@@ -420,16 +422,16 @@ def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, acce
         if site.criteria
         else "without any bound, so nothing can raise one"
     )
-    say(f"levels from {spell(card.from_at)[:16]} to {spell(card.to_at)[:16]}, {bounds}:")
+    print_note(f"levels from {format_iso(card.from_at)[:16]} to {format_iso(card.to_at)[:16]}, {bounds}:")
     answer(card, None)
 
 
-def _say_read(results: Sequence[FileResult]) -> None:
+def _print_read(results: Sequence[FileResult]) -> None:
     for result in results:
         counts = f"{result.valid} readings, {result.rejected} refused, {result.missing} without a value"
-        say(f"{result.file}: {result.rows} rows, {counts}")
+        print_note(f"{result.file}: {result.rows} rows, {counts}")
         if result.rejected:
-            say(f"  first reason: {result.first_reason}")
+            print_note(f"  first reason: {result.first_reason}")
 
 
 def _score_forecasts(path: Path, found: TableGuess) -> None:
@@ -438,17 +440,17 @@ def _score_forecasts(path: Path, found: TableGuess) -> None:
     from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError
     from monitor.cli.forecast.trials import backtest
-    from monitor.replay.first_look import lay_out_motion, list_motion
+    from monitor.replay.past_levels import lay_out_motion, list_motion
 
     quantities = list_motion(s.quantity for s in found.sensors)
     if not quantities:
-        say("no series of motion: there is nothing to forecast")
+        print_note("no series of motion: there is nothing to forecast")
     for quantity in quantities:
         with lay_out_motion(path, (found.form, found.said), quantity) as long:
-            say(f"forecasts of {quantity}, scored on the newest part of the record:")
+            print_note(f"forecasts of {quantity}, scored on the newest part of the record:")
             try:
                 steps_s = {panel.step_s for panel in read_long_panels(long)}
                 horizons_s = sorted({h for step_s in steps_s for h in choose_horizons(step_s)})
                 backtest(data=str(long), horizons=",".join(spell_duration(round(h)) for h in horizons_s))
             except (SlopewardError, ForecastingError, typer.Exit) as error:
-                say(f"  none: {error}")
+                print_note(f"  none: {error}")

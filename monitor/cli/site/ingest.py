@@ -19,7 +19,7 @@ from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
@@ -152,11 +152,11 @@ def ingest(
     else:
         assert path is not None
         known = None if mapping is None else load_mapping(mapping)
-        said = ImportOptions(
+        stated = ImportOptions(
             known, point_set, direction, unit, station, quantity, variable, window, within, time, stamp=stamp
         )
         accepted = AcceptedDoubts(accept_units, accept_times)
-        _read(path, site, form, given, said, accepted=accepted, by=by, dry_run=dry_run)
+        _read(path, site, form, given, stated, accepted=accepted, by=by, dry_run=dry_run)
 
 
 def _now() -> datetime:
@@ -164,38 +164,38 @@ def _now() -> datetime:
 
 
 def _read(
-    path: Path, site_id: str | None, asked: str | None, given: Mapping[str, object], said: ImportOptions, *,
+    path: Path, site_id: str | None, named: str | None, given: Mapping[str, object], stated: ImportOptions, *,
     accepted: AcceptedDoubts, by: str | None, dry_run: bool,
 ) -> None:  # fmt: skip
     results: list[FileResult] = []
     unread = 0
     has_points = False
     with ExitStack() as stack:
-        files = list_files(path, list_suffixes(asked, given))
+        files = list_files(path, list_suffixes(named, given))
         sites = _find_sites(site_id, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
-        said = place_said(said, place)
+        stated = place_said(stated, place)
         database = None if dry_run else stack.enter_context(session.open_database())
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
         who = prove(database, by, site_id) if any(accepted) and database is not None else None
         _hold_to_sites(pipeline, database, who)
-        grids = _read_grids(files, asked, given, said, stack) if len(files) > 1 else {}
+        grids = _read_grids(files, named, given, stated, stack) if len(files) > 1 else {}
         for file in files:
             try:
-                form = choose_for(file, asked, given)
+                form = choose_for(file, named, given)
                 points = READERS[form].content is Content.POINTS
                 has_points |= points
-                with nullcontext(grids[file]) if file in grids else _behind_walls(file, form, said) as walled:
+                with nullcontext(grids[file]) if file in grids else _behind_walls(file, form, stated) as walled:
                     if points:
-                        result = _read_points(file, place, form, said, database, walled)
+                        result = _read_points(file, place, form, stated, database, walled)
                     else:
                         result = _read_table(
-                            file, pipeline, place, form, said, database, who, walled, accepted=accepted, by=by
+                            file, pipeline, place, form, stated, database, who, walled, accepted=accepted, by=by
                         )
             except ConfigError as error:
                 if len(files) == 1:
                     raise
-                session.say(str(error))  # one broken file does not keep the others of the folder out
+                session.print_note(str(error))  # one broken file does not keep the others of the folder out
                 unread += 1
                 continue
             results.append(result)
@@ -210,13 +210,13 @@ def _read(
     session.require_any(valid, "nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
     if bad and not dry_run:
         again = "read it again: slopeward ingest --rejected" if not has_points else "mend the file and import it again"
-        session.say(f"what could not be read waits in the view rejected_messages; {again}")
+        session.print_note(f"what could not be read waits in the view rejected_messages; {again}")
     if bad or unread:
         raise typer.Exit(PARTLY)
 
 
 def _read_grids(
-    files: Sequence[Path], asked: str | None, given: Mapping[str, object], said: ImportOptions, stack: ExitStack
+    files: Sequence[Path], named: str | None, given: Mapping[str, object], stated: ImportOptions, stack: ExitStack
 ) -> dict[Path, ConvertedFile]:
     """The grids of a folder, read before anything of them is stored; what a worker refuses is left to its turn.
 
@@ -230,8 +230,8 @@ def _read_grids(
     rain: dict[str, list[tuple[float, float]]] = {}
     for file in files:
         try:
-            is_grid = choose_for(file, asked, given) == "grid"
-            opened = stack.enter_context(_behind_walls(file, "grid", said)) if is_grid else None
+            is_grid = choose_for(file, named, given) == "grid"
+            opened = stack.enter_context(_behind_walls(file, "grid", stated)) if is_grid else None
         except ConfigError:
             continue
         if opened is None:
@@ -246,16 +246,16 @@ def _read_grids(
                         "the name says the day alone, add the time of the day to it (20240105T0630Z), or import the "
                         "files by themselves"
                     )
-                if said.quantity == "rain":
+                if stated.quantity == "rain":
                     rain.setdefault(station, []).append((epoch_s(parse(at)), row["value"]))
     if rain:  # files of one layer each show together what none of them shows
-        places = [place for place in said.places if place.station in rain]
-        check_stamp(f"{files[0].parent}", places, said.stamp, adds=judge_sums(rain.values()), is_doubtful=False)
+        places = [place for place in stated.places if place.station in rain]
+        check_stamp(f"{files[0].parent}", places, stated.stamp, adds=judge_sums(rain.values()), is_doubtful=False)
     return found
 
 
 @contextmanager
-def _behind_walls(file: Path, form: str, said: ImportOptions) -> Iterator[ConvertedFile | None]:
+def _behind_walls(file: Path, form: str, stated: ImportOptions) -> Iterator[ConvertedFile | None]:
     """What a worker read of a file whose form needs that; None: it is read here."""
     if not READERS[form].walled:
         yield None
@@ -266,7 +266,7 @@ def _behind_walls(file: Path, form: str, said: ImportOptions) -> Iterator[Conver
         if session.options().config is not None:
             raise
         plan = ComputeSection()  # a dry run looks at the file alone
-    with open_walled(file, form, said, plan, _now()) as opened:
+    with open_walled(file, form, stated, plan, _now()) as opened:
         yield opened
 
 
@@ -274,19 +274,19 @@ def _read_points(
     file: Path,
     site: Site | None,
     form: str,
-    said: ImportOptions,
+    stated: ImportOptions,
     database: Database | None,
     walled: ConvertedFile | None,
 ) -> FileResult:
     """One file of points into a site; raises what `read_points` raises."""
     if site is None:
         raise NotFoundError("points belong to a site: give --site")
-    opened = open_points(form)(file, said, _now()) if walled is None else walled.points(_now())
+    opened = open_points(form)(file, stated, _now()) if walled is None else walled.points(_now())
     return read_points(PointsFile(file, site, _now, database), opened, on_progress=_show_progress)
 
 
 def _read_table(
-    file: Path, pipeline: Pipeline, place: Site | None, form: str, said: ImportOptions, database: Database | None,
+    file: Path, pipeline: Pipeline, place: Site | None, form: str, stated: ImportOptions, database: Database | None,
     who: Actor | None, walled: ConvertedFile | None, *, accepted: AcceptedDoubts, by: str | None,
 ) -> FileResult:  # fmt: skip
     """One table; where its units or times are doubtful a person at the keyboard must confirm, and a program is refused.
@@ -296,7 +296,7 @@ def _read_table(
         pipeline: the gate.
         place: where rows without a site column belong.
         form: its reader.
-        said: what the command line says of it.
+        stated: what the command line says of it.
         database: None: a dry run.
         who: who said beforehand that they are right.
         walled: what a worker read of it, where its form needs that.
@@ -310,9 +310,9 @@ def _read_table(
 
     def read(right: AcceptedDoubts) -> FileResult:
         return read_file(
-            file, pipeline, place, _now, form=form, mapping=said.mapping, dry_run=database is None,
+            file, pipeline, place, _now, form=form, mapping=stated.mapping, dry_run=database is None,
             accept_units=right.units, accept_times=right.times, on_progress=_show_progress, by=name_helper().name,
-            open_lines=partial(open_readings(form), file, said) if walled is None else walled.readings,
+            open_lines=partial(open_readings(form), file, stated) if walled is None else walled.readings,
         )  # fmt: skip
 
     try:
@@ -376,7 +376,8 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         "missing": result.missing, "reasons": result.reasons, "sites": sorted(result.sites),
         "flags": result.flags, "undeclared": sorted(result.undeclared), "unknown_stations": sorted(result.unknown),
         "tied": [str(line) for line in result.tied],
-        "from": None if span[0] is None else spell(span[0]), "to": None if span[1] is None else spell(span[1]),
+        "from": None if span[0] is None else format_iso(span[0]),
+        "to": None if span[1] is None else format_iso(span[1]),
     }  # fmt: skip
     if result.points:
         facts["points"] = result.points
@@ -387,7 +388,7 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         line += f", {result.missing} without a value"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
-    line += "".join(f"; {said}" for said in result.tied)
+    line += "".join(f"; {line}" for line in result.tied)
     session.show(facts, line + _doubts([result]))
 
 
@@ -414,7 +415,7 @@ def _doubts(results: Sequence[FileResult]) -> str:
 
 def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterable[str]) -> None:
     for site in renew_known_flags(database, sites, touched, _now()):
-        session.say(
+        session.print_note(
             f"{site}: the site file is not in force yet, flags of readings stored before follow it from then on: "
             f"restart the service, or run slopeward evaluate --site {site}"
         )

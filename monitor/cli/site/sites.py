@@ -56,7 +56,7 @@ def show(name: Name) -> None:
         series = ", ".join(f"{s.quantity} [{s.unit}] every {spell_duration(s.interval_s)}" for s in station.series)
         print(f"  station {station.id}{'' if station.on_slope else ' (control)'}: {series or 'no series'}")
     for criterion in site.criteria:
-        bounds = _spell_bounds(site, criterion)
+        bounds = _format_bounds(site, criterion)
         print(f"  criterion {criterion.id} ({criterion.role}): {', '.join(criterion.stations)} {bounds}")
     for plan in site.movement.stages:
         every = f"judged every {spell_duration(plan.evaluate_every_s)}"
@@ -67,7 +67,7 @@ def show(name: Name) -> None:
         print(f"  ! {weakness}")
 
 
-def _spell_bounds(site: Site, criterion: Criterion) -> str:
+def _format_bounds(site: Site, criterion: Criterion) -> str:
     parts, unit = [], declared_units(site)[criterion.id]
     for bound in criterion.thresholds:
         name = site.levels[bound.level].name
@@ -87,7 +87,7 @@ def init(
     text = write_first_site(name)
     site = parse_site(text, name)  # says at once what is wrong with the name
     for _, _, line in describe_barriers(site, list_barriers(site)):
-        session.say(line)
+        session.print_note(line)
     path = out or read_service().paths.sites / f"{name}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

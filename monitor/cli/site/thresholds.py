@@ -12,9 +12,9 @@ import typer
 
 from forecasting.hydrology import threshold_learning
 from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
-from monitor.cli.session import Commands, say, show
+from monitor.cli.session import Commands, print_note, show
 from monitor.criteria.rain_gauge import make_gauge
-from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
+from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s, spell_duration
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import SeriesSpec
 from monitor.errors import RefusedError
@@ -77,9 +77,9 @@ def learn(
     facts["criterion"] = None if fell.unit == "index" else write_criterion(found, facts, rain, level)
     show(facts, _text(found, facts))
     if found.cross.skill <= 0.0:
-        say("cross-validated skill is not above chance: this threshold is no better than none")
+        print_note("cross-validated skill is not above chance: this threshold is no better than none")
     if fell.unit == "index":
-        say(f"{rain} is an index without unit: no criterion may use it")
+        print_note(f"{rain} is an index without unit: no criterion may use it")
         raise typer.Exit(PARTLY)
 
 
@@ -144,18 +144,28 @@ def _facts(
     found: threshold_learning.Learned, fell: SelectedSeries, moved: SelectedSeries, limit: float, grounds: str
 ) -> dict[str, Any]:
     return {
-        "rain": fell.name, "movement": moved.name, "unit": fell.unit,
-        "from": spell(from_epoch_s(max(fell.times_s[0], moved.times_s[0]))),
-        "to": spell(from_epoch_s(min(fell.times_s[-1], moved.times_s[-1]))), "years": list(found.years),
-        "fast_mm_per_day": limit, "fast_from": grounds,
-        "events": [spell(from_epoch_s(t)) for t in found.events_s], "n_events": len(found.events_s),
-        "window_s": found.window_s, "lag_s": found.lag_s, "over": found.score.over_mm, "auc": found.area,
-        "lead_s": found.lead_s, "in_sample": _spell_score(found.score), "cross_validated": _spell_score(found.cross),
-        "roc": [_spell_score(row) for row in found.table],
-    }  # fmt: skip
+        "rain": fell.name,
+        "movement": moved.name,
+        "unit": fell.unit,
+        "from": format_iso(from_epoch_s(max(fell.times_s[0], moved.times_s[0]))),
+        "to": format_iso(from_epoch_s(min(fell.times_s[-1], moved.times_s[-1]))),
+        "years": list(found.years),
+        "fast_mm_per_day": limit,
+        "fast_from": grounds,
+        "events": [format_iso(from_epoch_s(t)) for t in found.events_s],
+        "n_events": len(found.events_s),
+        "window_s": found.window_s,
+        "lag_s": found.lag_s,
+        "over": found.score.over_mm,
+        "auc": found.area,
+        "lead_s": found.lead_s,
+        "in_sample": _score_to_json(found.score),
+        "cross_validated": _score_to_json(found.cross),
+        "roc": [_score_to_json(row) for row in found.table],
+    }
 
 
-def _spell_score(score: threshold_learning.Score) -> dict[str, Any]:
+def _score_to_json(score: threshold_learning.Score) -> dict[str, Any]:
     rates = {"hit_rate": score.hit_rate, "false_rate": score.false_rate, "skill": score.skill}
     return {**asdict(score), **{k: round(v, 6) for k, v in rates.items()}}
 
@@ -229,16 +239,18 @@ def _count_rain(fell: SelectedSeries, stamp: str | None) -> tuple[SelectedSeries
     if gauge is None:
         raise RefusedError(f"{fell.name}: no reading of rain is left")
     if gauge.overlaps_s:
-        at = spell(from_epoch_s(gauge.overlaps_s[0]))
+        at = format_iso(from_epoch_s(gauge.overlaps_s[0]))
         raise RefusedError(
             f"{fell.name}: sums of {spell_duration(interval_s)} cover more time than passed, first at {at}: leave what "
             "comes twice out of the file"
         )
     for value, count in left_out.items():
-        say(f"{fell.name}: {value} is no amount of rain: {count} {'reading' if count == 1 else 'readings'} left out")
+        print_note(
+            f"{fell.name}: {value} is no amount of rain: {count} {'reading' if count == 1 else 'readings'} left out"
+        )
     twice = len(rows) - len(gauge.times_s)
     if stamp != "counter" and twice:
-        say(f"{fell.name}: {twice} sums of intervals that have one already, left out")
+        print_note(f"{fell.name}: {twice} sums of intervals that have one already, left out")
     return replace(fell, times_s=gauge.times_s, values=gauge.amounts_mm), interval_s, dict(left_out)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from forecasting.message import TEXT_OF, Template
 from monitor.config.sources import SourceSection
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.errors import RefusedError
 from monitor.ingest.decoders.sensorthings import find_newest
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
@@ -58,7 +58,7 @@ def take_pages(
         found.rows, found.revisions = found.rows + result.stored, found.revisions + result.revisions
         found.rejected += len(faults)
         last = find_newest(message.payload, message.received_at + FUTURE_TOLERANCE)
-        newest = newest if last is None else max(newest, spell(last))
+        newest = newest if last is None else max(newest, format_iso(last))
         with place.db.write() as c:
             save_file(c, found.source, FileState(one.name, "", newest, 0, "", place.clock()))
         path.unlink()

@@ -214,7 +214,7 @@ def _describe_compared(found: RadarChange | None, before: list[tuple[KnownDate, 
     """What was measured, as it is kept beside the words (JSON)."""
     if found is None:
         return {"compared": [], "warnings": [], "outputs": {}, "method": METHOD}
-    document = found.tell()
+    document = found.to_json()
     document.pop("outlines")
     compared = [
         {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat(), "cautions": []}

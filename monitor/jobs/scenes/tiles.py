@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from detection.imagery.errors import hide_folder
-from detection.imagery.tiles.lookup import read_said
-from detection.imagery.tiles.records import SAID, SCENE_FILES, SceneTilesRequest, Tiles
+from detection.imagery.tiles.lookup import read_metadata
+from detection.imagery.tiles.records import METADATA_FILE, SCENE_FILES, SceneTilesRequest, Tiles
 from detection.whole_file import write_json
 from forecasting.message import Template, spread
 from monitor.config.service import ServiceConfig
@@ -93,21 +93,21 @@ def _has_room(folder: Path) -> bool:
 
 
 def _is_noted(row: SceneRow, error: str) -> bool:
-    noted = read_said(Path(row.out_dir or "")) or {}
+    noted = read_metadata(Path(row.out_dir or "")) or {}
     return noted.get("of") == _mark(row) and noted.get("error") == error
 
 
 def _is_cut(row: SceneRow, now: datetime) -> bool:
     """Whether the tiles that lie there are of this scene as it was read last; one whose results are gone has none."""
     folder = Path(row.out_dir or "")
-    noted = read_said(folder)
+    noted = read_metadata(folder)
     if not folder.is_dir():
         return True
     if noted is None or noted.get("of") != _mark(row):
         return False
     if noted.get("error") == NO_ROOM:
         return False
-    return not noted.get("error") or now.timestamp() - (folder / SAID).stat().st_mtime < AGAIN_S
+    return not noted.get("error") or now.timestamp() - (folder / METADATA_FILE).stat().st_mtime < AGAIN_S
 
 
 def _mark(row: SceneRow) -> list[str]:
@@ -121,7 +121,7 @@ def _note_result(row: SceneRow, found: Tiles) -> str:
         _unlink(folder)
         for place in (Path(row.path).absolute().parent, folder.absolute()):  # paths of the server are nobody's business
             error = hide_folder(error, place)
-    write_json(folder / SAID, spread({"of": _mark(row), "tiles": found.tiles, "error": error}))
+    write_json(folder / METADATA_FILE, spread({"of": _mark(row), "tiles": found.tiles, "error": error}))
     return f"no tiles: {error}" if error else f"{found.tiles} tiles"
 
 
@@ -148,5 +148,5 @@ def _remove(rows: Iterable[SceneRow], kept: set[str | None]) -> None:
 
 
 def _unlink(folder: Path) -> None:
-    for name in (*SCENE_FILES.values(), SAID):
+    for name in (*SCENE_FILES.values(), METADATA_FILE):
         (folder / name).unlink(missing_ok=True)

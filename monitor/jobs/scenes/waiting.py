@@ -9,10 +9,10 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from detection.imagery.errors import hide_folder
-from detection.imagery.weights_file import spell_own
+from detection.imagery.weights_file import describe_own
 from forecasting.message import Message, Template, Timestamp
 from monitor.domain.alert import health_alarm
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import name_of
 from monitor.store.alerting.alerts import load_alerts, notify_site
@@ -51,7 +51,7 @@ def store_waiting(
     name = name_of(entry)
     row = SceneRow(
         _name_row(site, name, WAITING), site.id, name, None, "single", _format_path(entry), now, WAITING,
-        shorten(reason, entry), run={"fingerprint": print_, "looked_at": spell(now)},
+        shorten(reason, entry), run={"fingerprint": print_, "looked_at": format_iso(now)},
     )  # fmt: skip
     db.do(save_scene, row, [], now)
     return f"waiting: {row.error}" if not at_once else f"waiting: {row.error}; {_notify(db, site, row, now, now)}"
@@ -82,7 +82,7 @@ def notify_weights(db: Database, site: Site, now: datetime) -> None:
     with db.read() as c:
         notified = {a.key for a in _open_alerts(c, site, WEIGHTS) if a.state != "returned_unacknowledged"}
         faults = find_broken_weights(c, site)
-    wanted = {f"{WEIGHTS}{own.model_hash[:SHORT]}": _OTHERS_TRIED(weights=spell_own(own.path)) for own, _ in faults}
+    wanted = {f"{WEIGHTS}{own.model_hash[:SHORT]}": _OTHERS_TRIED(weights=describe_own(own.path)) for own, _ in faults}
     changes = [health_alarm(key, 2, reason, is_open=True) for key, reason in wanted.items() if key not in notified]
     changes += [
         health_alarm(key, 0, _READ_AGAIN, is_open=False, notify=False) for key in sorted(notified - wanted.keys())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from detection.imagery.change import records
-from detection.imagery.change.by_index import compare_by_index, lay_index_beside
+from detection.imagery.change.by_index import add_index_comparison, compare_by_index
 from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.radar_dates import is_radar
@@ -164,7 +164,7 @@ def _add_index(
     own: records.StoredDate, found: records.Comparison, request: tasks.SceneRequest, gone: Collection[str]
 ) -> records.Comparison:
     """What the network says, with a line on what the index of colours says beside it, and its file."""
-    compared = lay_index_beside(own, found, _list_optical(request, gone), request.out_dir)
+    compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir)
     if (line := compared.sum_up()) is None:
         return found
     outputs = {**found.outputs, "index_outlines": compared.found.outputs["outlines"]}
@@ -228,7 +228,7 @@ def _with_heights(
         return read(payload), None, ()
     try:
         found = gather_heights(request.dem, Path(request.scene_path), work)
-        return read(payload | found.ask()), str(found.path), found.told
+        return read(payload | found.to_options()), str(found.path), found.notes
     except (CoverageError, HeightsError) as error:
         return read(payload), None, (f"no terrain: {error}",)
 
@@ -298,8 +298,8 @@ def _outline(one: records.PlacedOutline) -> records.PlacedOutline:
 
 
 def _judgement(date: records.StoredDate, found: records.Comparison) -> tasks.DateAssessment:
-    changes = {**found.changes, **{one.outline.polygon_id: one.word for one in found.vanished}}
-    return tasks.DateAssessment(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.tell())
+    changes = {**found.changes, **{one.outline.polygon_id: one.change for one in found.vanished}}
+    return tasks.DateAssessment(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.to_json())
 
 
 def _assess_dates(
@@ -337,7 +337,7 @@ def _list_series(
     outlines: list[tuple[records.PlacedOutline, records.FootprintChange]] = [
         (one, judged.changes[one.polygon_id]) for one in own.outlines
     ]
-    outlines += [(one.outline, one.word) for one in judged.vanished]
+    outlines += [(one.outline, one.change) for one in judged.vanished]
     distances = list_distances([one.geometry for one, _ in outlines], request.stations)
     near = [
         (found[0][0], -one.area_m2, one.polygon_id, change, one)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, case, func, insert, or_, select, update
 
 from forecasting.message import Duration, Message, Template, Timestamp, gather, message_columns, read_columns
-from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
+from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.headline import find_headline
@@ -151,7 +151,7 @@ def apply_changes(
         events.append(event)
         if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
             _drop_unsent(c, found.id)  # it came and went while it was put aside: nobody hears of it afterwards
-        elif change.notify and (change.open or change.ledger == Ledger.HAZARD or _was_notified(c, found)):
+        elif change.notify and (change.open or change.ledger == AlertCategory.HAZARD or _was_notified(c, found)):
             before = 0 if found is None else int(found.level)
             _queue(c, site_id, change, before, event, site, recipients, now, basis, exercise=exercise)
     if any(change.open and may_be_suppressed(change.ledger, change.level, change.key) for change in changes):
@@ -265,7 +265,7 @@ def _queue(
     name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
     # who asked to hear of a level is told when it is reached, passed or over
     passed = range(min(before, level), max(before, level) + 1)
-    is_hazard = change.ledger == Ledger.HAZARD
+    is_hazard = change.ledger == AlertCategory.HAZARD
     notified = [
         r
         for r in list_addressees(c, recipients, now, everybody=change.key.startswith(UNCONFIRMED))
@@ -320,9 +320,9 @@ def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
 
     Who has no other channel is told by that one: it may work again. For advice nobody is called.
     """
-    if change.ledger == Ledger.HAZARD:
+    if change.ledger == AlertCategory.HAZARD:
         return dict.fromkeys(recipient.readable if change.repeats else recipient.channels)
-    is_advice = change.ledger == Ledger.ADVICE
+    is_advice = change.ledger == AlertCategory.ADVICE
     found = dict.fromkeys(k for k in recipient.readable if not (is_advice and traits_of(k).rings))
     others = [k for k in found if change.key not in {f"{FAILING}{k[:56]}", f"{UNDELIVERED}{k[:56]}"}]
     return others or found
@@ -392,7 +392,7 @@ def close_alert(
     found = _require(c, alert_id, actor, reason)
     if found.closed_at is not None:
         raise RefusedError(_CLOSED(number=alert_id))
-    if found.ledger == Ledger.HAZARD and found.level > 0:
+    if found.ledger == AlertCategory.HAZARD and found.level > 0:
         raise RefusedError(_LEVEL_STANDS(number=alert_id))
     if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
         raise NeedsSecondError(_CLOSE_ALONE(number=alert_id))
@@ -470,7 +470,7 @@ def take_out(
         NeedsSecondError: an urgent alarm and no second person.
     """
     found = _require(c, alert_id, actor, reason)
-    if found.ledger == Ledger.HAZARD:
+    if found.ledger == AlertCategory.HAZARD:
         raise RefusedError(_NEVER_OUT(number=alert_id))
     state = step(AlertState(found.state), AlertStep.TAKE_OUT, alert_id)
     if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
@@ -495,7 +495,7 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
     work = {row.station: row for row in c.execute(select(t.maintenance).where(*standing).order_by(m.to_at))}
     followed = [str(AlertState.SUPPRESSED)]
     followed += [str(AlertState.UNACKNOWLEDGED), str(AlertState.ACKNOWLEDGED)] if work else []
-    mine = (a.site == site_id, a.ledger == str(Ledger.HEALTH), a.state.in_(followed), a.closed_at.is_(None))
+    mine = (a.site == site_id, a.ledger == str(AlertCategory.HEALTH), a.state.in_(followed), a.closed_at.is_(None))
     events = []
     for found in c.execute(select(t.alert).where(*mine)).all():
         station = find_cause(found.ledger, found.level, found.key, work)
@@ -516,7 +516,7 @@ def _describe_work(work: Row[Any]) -> Message:
 
 def is_grave(ledger: str, level: int, top_level: int) -> bool:
     """True for what no single person may hide: the two highest hazard levels and urgent alarms."""
-    return level >= (max(1, top_level - 1) if ledger == Ledger.HAZARD else 2)
+    return level >= (max(1, top_level - 1) if ledger == AlertCategory.HAZARD else 2)
 
 
 def _are_two(actor: Actor, second: Actor | None) -> bool:
@@ -590,7 +590,11 @@ def load_alerts(
 ) -> list[Alert]:
     """Alerts of a site, of several, or of all, newest first; with `hazard_first` hazard, then health, then advice."""
     a = t.alert.c
-    rank = [case((a.ledger == Ledger.HAZARD, 0), (a.ledger == Ledger.HEALTH, 1), else_=2)] if hazard_first else []
+    rank = (
+        [case((a.ledger == AlertCategory.HAZARD, 0), (a.ledger == AlertCategory.HEALTH, 1), else_=2)]
+        if hazard_first
+        else []
+    )
     wanted = select(t.alert).where(*of_sites(a.site, site)).order_by(*rank, a.raised_at.desc(), a.id.desc())
     if ledger is not None:
         wanted = wanted.where(a.ledger == ledger)
@@ -627,7 +631,7 @@ def load_level_changes(
     wanted = (
         select(t.alert, t.alert_event)
         .join(t.alert, a.id == e.alert_id)
-        .where(a.ledger == Ledger.HAZARD, e.from_level.is_distinct_from(e.to_level), *of_sites(a.site, sites))
+        .where(a.ledger == AlertCategory.HAZARD, e.from_level.is_distinct_from(e.to_level), *of_sites(a.site, sites))
         .order_by(e.at.desc(), e.id.desc())
         .limit(limit)
     )
@@ -648,7 +652,7 @@ def load_outcomes(
     wanted = (
         select(t.alert, o["class"].label("kind"), o.at.label("said_at"))
         .join(t.alert_outcome, o.alert_id == a.id)
-        .where(a.ledger == Ledger.HAZARD, a.level == 0, *of_sites(a.site, sites))
+        .where(a.ledger == AlertCategory.HAZARD, a.level == 0, *of_sites(a.site, sites))
         .where(o.id.in_(newest), o["class"].in_(kinds))
         .order_by(o.at.desc(), o.id.desc())
         .limit(limit)

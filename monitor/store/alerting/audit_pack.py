@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, or_, select
 
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError
 from monitor.store.alerting.alerts import NO_ALERT, Alert, find_alert, load_alert_events
 from monitor.store.alerting.decisions import DecisionRow, load_decision
@@ -158,5 +158,5 @@ def _rows(c: Connection, wanted: Any) -> Rows:
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as it is stored and sealed: instants and JSON as text."""
-    stored = {dict: canonical_json, list: canonical_json, datetime: spell}
+    stored = {dict: canonical_json, list: canonical_json, datetime: format_iso}
     return {str(k): stored[type(v)](v) if type(v) in stored else v for k, v in row.items()}

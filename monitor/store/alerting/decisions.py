@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, and_, bindparam, case, delete, func, insert, select
 
 from forecasting.message import read_columns, read_message
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json, code_version, digest_text
 from monitor.domain.decision import (
     AnomalyFact,
@@ -98,7 +98,7 @@ def save_state(
     """Write the memory and what people read of it."""
     memory = decision.memory
     sick = sorted(h.station for h in decision.health if h.state != "ok")
-    facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": memory.spell()}
+    facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": memory.to_json()}
     facts |= {"health": f"not ok: {', '.join(sick)}" if sick else "ok", "catching_up": catching_up}
     row = fill_row(t.site_state, decision, site=site, evaluated_at=now, config_sha256=config_sha256, **facts)
     save_rows(c, t.site_state, [row])
@@ -106,7 +106,7 @@ def save_state(
 
 def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
     """Write a memory that a person changed; what is seen stays as the last evaluation left it."""
-    values: dict[str, Any] = {"since": from_epoch_s(memory.since_s), "state": memory.spell()}
+    values: dict[str, Any] = {"since": from_epoch_s(memory.since_s), "state": memory.to_json()}
     values |= {"level": memory.level, "level_source": memory.level_source}
     first = {"site": site, "evaluated_at": now, "witnesses_available": 0, "health": "unknown"}
     first |= {"observability": memory.observability, "reachable_level": memory.reachable_level or 0}
@@ -192,7 +192,7 @@ def add_evaluation(
 ) -> None:
     """Store the instant of an evaluation, what it had seen and what came out."""
     row = fill_row(t.evaluation, decision, site=site, at=now, trigger=trigger, known_until=known_until)
-    add_row(c, t.evaluation, row, config_sha256=config_sha256, digest=digest_of(decision.memory.spell()))
+    add_row(c, t.evaluation, row, config_sha256=config_sha256, digest=digest_of(decision.memory.to_json()))
 
 
 # ---- frozen inputs ---------------------------------------------------------------------------------------------
@@ -430,7 +430,7 @@ def find_asks_at(c: Connection, site: str, top: int, at: datetime) -> dict[str, 
     frozen = c.execute(
         select(d.evidence)
         .join(t.alert, a.decision_id == d.id)
-        .where(a.site == site, a.ledger == Ledger.HAZARD, ~a.exercise, a.raised_at <= at)
+        .where(a.site == site, a.ledger == AlertCategory.HAZARD, ~a.exercise, a.raised_at <= at)
         .order_by(a.raised_at.desc(), a.id.desc())
         .limit(1)
     ).scalar()

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select, update
 
 from forecasting.message import Template
-from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, DeliveryState, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
 from monitor.domain.canonical import code_version
 from monitor.domain.message import EXERCISE, take_out
 from monitor.domain.site import Site
@@ -130,14 +130,14 @@ def end_drill(
     # the hazard tells that it is over; the others close without a message each
     over = [
         AlertChange(
-            Ledger(a.ledger),
+            AlertCategory(a.ledger),
             a.key,
             a.level,
             open=False,
             reason=EXERCISE(text=_OVER(reason=reason)),
             data_time=None,
             evidence="{}",
-            notify=a.ledger == Ledger.HAZARD,
+            notify=a.ledger == AlertCategory.HAZARD,
         )
         for a in open_alerts
     ]
@@ -185,7 +185,7 @@ def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
     return {
         "duration_s": (now - drill.started_at).total_seconds(),
         "alerts": len(alerts),
-        "peak_level": max((a.peak_level for a in alerts if a.ledger == Ledger.HAZARD), default=0),
+        "peak_level": max((a.peak_level for a in alerts if a.ledger == AlertCategory.HAZARD), default=0),
         "acknowledged": answered,
         "unanswered": len(alerts) - len(answered),
         "slowest_acknowledgement_s": max((x["after_s"] for x in answered), default=None),

@@ -16,7 +16,7 @@ from forecasting.message import Template
 from monitor.domain.alert import Actor, AlertState
 from monitor.domain.duty import rota
 from monitor.domain.duty.local_time import local_day
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Recipient, Team
 from monitor.errors import NotFoundError, RefusedError
@@ -199,11 +199,11 @@ def add_plan(
         raise RefusedError(_ODD_PLAN(team=team.name, problem=str(error))) from None
     first = begins or local_day(valid_from, team.zone)
     monday = first - timedelta(days=first.weekday())
-    plan = rota.spell_plan(weeks, turns)
+    plan = rota.format_plan(weeks, turns)
     facts = {"site": team.site, "team": team.name, "begins": monday.isoformat(), "plan": plan, "reason": reason}
     signed = {"by": actor.name, "added_at": now}
     number = add_row(c, t.duty_rota, facts | signed, valid_from=valid_from, zone=team.zone)
-    detail = facts | {"valid_from": spell(valid_from)}
+    detail = facts | {"valid_from": format_iso(valid_from)}
     add_audit(c, actor, "duty.plan", f"duty_rota:{number}", detail, now)
     lay_out(c, team, now)
     return number
@@ -248,7 +248,7 @@ def add_change(
     facts = {"site": team.site, "team": team.name, "reason": reason}
     people = {"person_out": out or None, "person_in": into or None, "by": actor.name}
     number = add_row(c, t.duty_override, facts | people, from_at=from_at, to_at=to_at, added_at=now)
-    detail = facts | {"from": spell(from_at), "to": spell(to_at), "out": out, "in": into}
+    detail = facts | {"from": format_iso(from_at), "to": format_iso(to_at), "out": out, "in": into}
     add_audit(c, actor, "duty.swap", f"duty_override:{number}", detail, now)
     lay_out(c, team, now)
     return number
@@ -413,9 +413,11 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
         "alerts_count": len(alerts),
         "shelved": [a["alert_id"] for a in alerts if a["state"] == AlertState.SHELVED][:MOST],
         "sick": sick[:MOST],
-        "reports": [{"at": spell(x.at), "kind": x.kind, "text": x.text, "by": x.by} for x in seen],
-        "maintenance": [{"station": x.station, "to_at": spell(x.to_at), "reason": x.reason, "by": x.by} for x in work],
-        "since": spell(since),
+        "reports": [{"at": format_iso(x.at), "kind": x.kind, "text": x.text, "by": x.by} for x in seen],
+        "maintenance": [
+            {"station": x.station, "to_at": format_iso(x.to_at), "reason": x.reason, "by": x.by} for x in work
+        ],
+        "since": format_iso(since),
     }
 
 

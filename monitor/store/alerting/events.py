@@ -11,7 +11,7 @@ from forecasting.message import NameList, Template, Timestamp
 from monitor.domain.alert import COMMAND, PAGE, Actor
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.decision import EventFact, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
@@ -63,8 +63,10 @@ def add_event(
         return None
     number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
-    detail = {"event": number, "kind": item.kind, "from": spell(item.from_at), "via": via}
-    detail |= ({} if is_person else {"said_by": by}) | ({} if known_from is None else {"known_from": spell(known_from)})
+    detail = {"event": number, "kind": item.kind, "from": format_iso(item.from_at), "via": via}
+    detail |= ({} if is_person else {"said_by": by}) | (
+        {} if known_from is None else {"known_from": format_iso(known_from)}
+    )
     who = actor or (Actor(by, "person", via) if is_person else Actor(via, "program"))
     add_audit(c, who, "event.add", f"site:{item.site}", detail, received_at)
     return number
@@ -90,7 +92,7 @@ def find_event_kind(c: Connection, event_id: int, site: str) -> str:
 
 
 def _digest(item: SiteEvent) -> str:
-    facts = record_to_dict(item) | {"from_at": spell(item.from_at), "to_at": spell(item.to_at)}
+    facts = record_to_dict(item) | {"from_at": format_iso(item.from_at), "to_at": format_iso(item.to_at)}
     return digest_text(canonical_json(facts))
 
 
@@ -128,7 +130,7 @@ def confirm_event(
         require_two(c, Actor(known[0]), actor, now)
     facts = {"via": actor.via or UNKNOWN_WAY, "reason": reason}
     add_row(c, t.event_confirmation, facts, event_id=event_id, site=row.site, at=now, by=actor.name)
-    detail = facts | {"event": event_id, "kind": row.kind, "from": spell(row.from_at)}
+    detail = facts | {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at)}
     add_audit(c, actor, "event.confirm", f"site:{row.site}", detail, now)
     return (*known, actor.name)
 
@@ -150,7 +152,7 @@ def withdraw_event(
     """
     row = _take_hold(c, event_id, actor, reason)
     c.execute(update(t.site_event).where(t.site_event.c.id == event_id).values(**_gone(actor, now)))
-    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "reason": reason}
+    detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(c, actor, "event.withdraw", f"site:{row.site}", detail, now)
 
@@ -177,7 +179,7 @@ def withdraw_confirmation(
         names = load_words(c, [event_id], now).get(event_id, ())
         raise NotFoundError(f"{of} does not stand behind event {event_id}; who does: {', '.join(names) or 'nobody'}")
     c.execute(update(t.event_confirmation).where(k.id.in_(mine)).values(**_gone(actor, now)))
-    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "of": of, "reason": reason}
+    detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "of": of, "reason": reason}
     add_audit(c, actor, "event.unconfirm", f"site:{row.site}", detail, now)
     return load_words(c, [event_id], now).get(event_id, ())
 

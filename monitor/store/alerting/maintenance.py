@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
-from monitor.domain.instants import spell, spell_duration
+from monitor.domain.instants import format_iso, spell_duration
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -80,7 +80,7 @@ def add_maintenance(
         require_two(c, actor, second, now)
     facts = {"site": site_id, "station": station, "reason": reason, "second_by": second.name if second else None}
     number = add_row(c, t.maintenance, facts, from_at=from_at, to_at=to_at, by=actor.name, added_at=now)
-    detail = facts | {"from": spell(from_at), "to": spell(to_at)}
+    detail = facts | {"from": format_iso(from_at), "to": format_iso(to_at)}
     add_audit(c, actor, "maintenance.add", f"maintenance:{number}", detail, now)
     return number
 

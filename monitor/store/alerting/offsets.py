@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import OffsetFact, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.quantities import convert_difference
 from monitor.errors import NotFoundError, RefusedError
@@ -102,7 +102,7 @@ def add_offset(
         return int(newest.id)
     facts = {"series_id": series_id, "size": converted, "unit": stored_unit, "kind": kind, "reason": reason}
     offset_id = add_row(connection, offset_entry, facts, at=at, known_from=known_from, author=author.name)
-    detail = facts | {"at": spell(at), "known_from": spell(known_from)}
+    detail = facts | {"at": format_iso(at), "known_from": format_iso(known_from)}
     add_audit(connection, author, "offset.add", f"offset:{offset_id}", detail, now)
     return offset_id
 
@@ -125,7 +125,7 @@ class WaitingOffset:
     @property
     def text(self) -> str:
         """The offset as people read it."""
-        return f"{self.offset.size:+g} {self.offset.unit} from {spell(self.offset.at)[:16]}Z"
+        return f"{self.offset.size:+g} {self.offset.unit} from {format_iso(self.offset.at)[:16]}Z"
 
 
 def load_waiting_offsets(connection: Connection, now: datetime) -> list[WaitingOffset]:
@@ -187,8 +187,8 @@ def revoke_offset(connection: Connection, offset_id: int, actor: Actor, reason: 
     if _is_second(found.author, found.confirmed_by):
         raise RefusedError(
             f"{found.author} and {found.confirmed_by} stand behind offset {offset_id}; declare the opposite one "
-            f"(`slopeward offsets add --at {spell(found.at)} --size {-found.size} --unit {found.unit}` ...), which "
-            "a second person confirms"
+            f"(`slopeward offsets add --at {format_iso(found.at)} --size {-found.size} --unit {found.unit}` ...), "
+            "which a second person confirms"
         )
     if not reason.strip():
         raise RefusedError("to revoke an offset a reason is needed")
@@ -251,8 +251,8 @@ def find_offset(connection: Connection, offset_id: int) -> Offset:
 def _check(at: datetime, known_from: datetime, kind: str, reason: str, now: datetime) -> None:
     if not at <= known_from <= now:
         raise RefusedError(
-            f"an offset is known at the earliest when it happened and at the latest now: at {spell(at)}, "
-            f"known from {spell(known_from)}, now {spell(now)}"
+            f"an offset is known at the earliest when it happened and at the latest now: at {format_iso(at)}, "
+            f"known from {format_iso(known_from)}, now {format_iso(now)}"
         )
     if kind not in KINDS:
         raise RefusedError(f"offset kind {kind!r} is unknown; one of {', '.join(KINDS)}")

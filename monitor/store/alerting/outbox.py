@@ -12,13 +12,21 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case, exists, func, not_, or_, select, update
 
 from forecasting.message import Template, message_columns, read_columns
-from monitor.domain.alert import UNCONFIRMED, URGENT_HEALTH, AlertState, DeliveryState, Ledger, Notification, is_urgent
+from monitor.domain.alert import (
+    UNCONFIRMED,
+    URGENT_HEALTH,
+    AlertCategory,
+    AlertState,
+    DeliveryState,
+    Notification,
+    is_urgent,
+)
 from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.canonical import digest_text
-from monitor.domain.causes import gather, say_cause
+from monitor.domain.causes import describe_cause, gather
 from monitor.domain.duty.channels import ORDERING, traits_of
 from monitor.domain.instants import EPOCH
-from monitor.domain.message import DRILL, join_lines, list_covered, say_delay, split_lines
+from monitor.domain.message import DRILL, describe_delay, join_lines, list_covered, split_lines
 from monitor.language.subjects import change_essence, mark_delayed, mark_exercise
 from monitor.logs import redact
 from monitor.store.database.engine import insert
@@ -211,7 +219,7 @@ def count_sent(
 
     Alarms that are or were urgent, and those of drills, are not counted.
     """
-    alarms = [w for w in waiting if w.ledger == Ledger.HEALTH and not w.exercise]
+    alarms = [w for w in waiting if w.ledger == AlertCategory.HEALTH and not w.exercise]
     if not alarms:
         return {}
     a, n = alert.c, notification.c
@@ -220,7 +228,7 @@ def count_sent(
         .join(notification, n.alert_id == a.id)
         .where(
             a.site.in_({w.site for w in alarms}),
-            a.ledger == Ledger.HEALTH,
+            a.ledger == AlertCategory.HEALTH,
             a.exercise.is_(False),
             a.key.in_({w.key for w in alarms}),
             a.peak_level < URGENT_HEALTH,
@@ -335,7 +343,7 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     ).first()
     if later is not None:
         subject = mark_delayed(subject)
-        parts.append([say_delay(row.queued_at, later.level_name, later.queued_at)])
+        parts.append([describe_delay(row.queued_at, later.level_name, later.queued_at)])
     covered = load_covered(c, row.id)
     if covered:
         key = c.execute(select(alert.c.key).where(alert.c.id == row.alert_id)).scalar_one()
@@ -343,7 +351,7 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
         lines_covered = []
         # what is open and what is over are two causes
         for line in gather([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
-            cause = say_cause([m.key for m in line])
+            cause = describe_cause([m.key for m in line])
             together = change_essence(line[-1].subject, cause)
             if line[0] is not own:
                 lines_covered.append((line[-1].queued_at, line[-1].subject if len(line) == 1 else together))

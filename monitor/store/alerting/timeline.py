@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, or_, select, tuple_
 
 from forecasting.message import gather
-from monitor.domain.instants import is_silent, join_spans, spell
+from monitor.domain.instants import format_iso, is_silent, join_spans
 from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
 
@@ -35,7 +35,7 @@ def load_ribbon(
     points = leave_out(load_levels(c, site, from_at, to_at), load_silences(c, site, from_at, to_at, now or to_at))
     ends = [p[0] for p in points[1:]] + [to_at]  # one too many where the site was never evaluated
     return [
-        {"from_at": spell(at), "to_at": spell(min(end, to_at)), "level": level, "observability": seen}
+        {"from_at": format_iso(at), "to_at": format_iso(min(end, to_at)), "level": level, "observability": seen}
         for (at, level, seen), end in zip(points, ends, strict=False)
         if level is not None and at <= to_at
     ]
@@ -128,11 +128,13 @@ def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: dateti
     for row in reversed(rows):
         segments = found.setdefault(row.station, [])
         if segments:
-            segments[-1]["to_at"] = spell(row.at)
+            segments[-1]["to_at"] = format_iso(row.at)
         if not segments or (segments[-1]["stage"], segments[-1]["trend"]) != (row.stage, row.trend):
-            segments.append({"from_at": spell(row.at), "to_at": spell(to_at), "stage": row.stage, "trend": row.trend})
+            segments.append(
+                {"from_at": format_iso(row.at), "to_at": format_iso(to_at), "stage": row.stage, "trend": row.trend}
+            )
     for segments in found.values():
-        segments[-1]["to_at"] = spell(to_at)
+        segments[-1]["to_at"] = format_iso(to_at)
     return dict(sorted(found.items()))
 
 
@@ -246,4 +248,4 @@ def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_a
 
 
 def _format_row(row: Any) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in gather(row._mapping).items()}  # noqa: SLF001
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in gather(row._mapping).items()}  # noqa: SLF001

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, String, insert, select, type_coerce
 
 from monitor.domain.alert import TOKEN, Actor
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.store.database.locks import take_turn
 from monitor.store.schema.tables import audit_entry, decision
 
@@ -51,7 +51,7 @@ def append_entry(
     last = connection.execute(select(audit_entry.c.hash).order_by(audit_entry.c.id.desc()).limit(1)).scalar()
     previous = FIRST if last is None else str(last)
     spelled = canonical_json(dict(detail))
-    digest = _hash(previous, (spell(now), actor.name, actor.kind, action, subject, spelled))
+    digest = _hash(previous, (format_iso(now), actor.name, actor.kind, action, subject, spelled))
     connection.execute(
         insert(audit_entry).values(
             {"at": now, "actor": actor.name, "actor_kind": actor.kind, "action": action, "subject": subject}
@@ -100,7 +100,7 @@ def load_entries(
     query = query if before is None else query.where(e.id < before)
     query = query if actor is None else query.where(e.actor == actor)
     rows = connection.execute(query.limit(limit)).mappings()
-    return [{**row, "at": spell(row["at"]), "detail": json.loads(row["detail"])} for row in rows]
+    return [{**row, "at": format_iso(row["at"]), "detail": json.loads(row["detail"])} for row in rows]
 
 
 def latest_hash(connection: Connection) -> str:

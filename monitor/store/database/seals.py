@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Delete, Insert, String, Table, Update, func, 
 
 from monitor.domain.alert import SERVICE
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.store.database.audit import append_entry, lock_log
 from monitor.store.schema import tables as t
 
@@ -126,7 +126,7 @@ def digest_row(table: str, row: Mapping[str, Any]) -> str:
         row: its columns by name; instants as `datetime` or spelled.
     """
     left_out = SEALED[table].left_out
-    values = {k: spell(v) if isinstance(v, datetime) else v for k, v in row.items() if v is not None}
+    values = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in row.items() if v is not None}
     values = {k: v for k, v in values.items() if k not in left_out}
     if table == "notification" and values.get("state") not in _SETTLED:
         values.pop("state", None)

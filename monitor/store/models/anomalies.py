@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from detection.anomaly.certain.units import FACTORS
 from detection.anomaly.errors import InputError
-from monitor.domain.instants import epoch_s, from_epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.instruments.watched import Group, list_groups
 from monitor.domain.observation import is_fit
 from monitor.domain.site import Site
@@ -64,7 +64,10 @@ ECHO: Final = timedelta(days=90)  # longer than what was alerted of stays in any
 
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
     """Add scores; an epoch is scored once per detector. Returns how many were new."""
-    spelled, scored_at = {at: spell(at) for at in {row.at for row in rows}}, spell(now)  # most rows have the same
+    spelled, scored_at = (
+        {at: format_iso(at) for at in {row.at for row in rows}},
+        format_iso(now),
+    )  # most rows have the same
     values = [
         (r.series_id, spelled[r.at], *_CELLS(r), scored_at, r.factor, *message_to_cells(r.compared_with)) for r in rows
     ]

@@ -13,7 +13,7 @@ from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
 from forecasting.message import Figure, Message, Template
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import DISMISSED
 from monitor.domain.instruments.watched import MOTION, list_groups
 from monitor.domain.site import Site
@@ -28,7 +28,7 @@ from monitor.store.schema import tables as t
 
 _NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
 _RATE: Final = Template("budget.rate", "{value} ({low} to {high}) false alarms per sensor-month")
-MEASURED_SPAN: Final = timedelta(seconds=correction.LOOK_BACK_S)
+MEASURED_SPAN: Final = timedelta(seconds=correction.LABEL_MEMORY_S)
 GAP: Final = timedelta(seconds=RUN_GAP_S)  # scores closer than that are one alarm, as the budget counts
 PERSON: Final = "person"
 
@@ -262,7 +262,7 @@ def _load_alarms(
             known += shown
             continue
         alarms.append(correction.Alarm(max(r.score * r.factor / r.threshold for r in run if r.threshold), label, shown))
-        places.append((int(first.series_id), spell(first.at)))
+        places.append((int(first.series_id), format_iso(first.at)))
     return tuple(alarms), tuple(places), known
 
 

@@ -13,7 +13,7 @@ from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
 from forecasting.message import Template, Term, read_columns
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -170,7 +170,7 @@ def _divide(
             begin, end = (last[0].at, last[-1].at) if last else (at, at + pause)
             label = next((k for k in words if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
             if label is not None and label.verdict == DISMISSED:
-                labelled_at = spell(label.at)
+                labelled_at = format_iso(label.at)
                 if label.id not in seen:
                     seen[label.id] = [
                         r for r in mine if label.from_at <= r.at <= label.to_at and r.scored_at <= labelled_at
@@ -363,7 +363,9 @@ def find_run(runs: Sequence[AnomalyRun], station: str, at: datetime, quantity: s
     """
     mine = [r for r in runs if r.station == station and quantity in {None, r.quantity} and r.from_at <= at <= r.to_at]
     if not mine:
-        raise NotFoundError(f"no anomaly of {station} at {spell(at)[:19]}Z; see `slopeward anomalies list --site S`")
+        raise NotFoundError(
+            f"no anomaly of {station} at {format_iso(at)[:19]}Z; see `slopeward anomalies list --site S`"
+        )
     if len(mine) > 1:
         names = ", ".join(r.quantity for r in mine)
         raise NotFoundError(f"{station} has several at that time: {names}; say which by --quantity")
@@ -416,7 +418,12 @@ def add_label(
     facts = {"verdict": verdict, "cause": cause, "note": note}
     where = {"series_id": run.series_id, "from_at": from_at, "to_at": run.to_at}
     number = add_row(c, t.anomaly_label, facts, where, by=actor.name, at=now)
-    detail = {"label": number, "quantity": run.quantity, "from": spell(run.from_at), "to": spell(run.to_at)} | facts
+    detail = {
+        "label": number,
+        "quantity": run.quantity,
+        "from": format_iso(run.from_at),
+        "to": format_iso(run.to_at),
+    } | facts
     add_audit(c, actor, "anomaly.label", f"station:{site}/{run.station}", detail, now)
     return number
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError
 from monitor.store.database.rows import insert_rows, load_records, record_to_dict, save_rows
@@ -94,7 +94,7 @@ def save_rates(c: Connection, lines: Mapping[int, PointTrend]) -> None:
     """Put the lines of some points in the place of the earlier ones."""
     c.execute(delete(t.point_rate).where(t.point_rate.c.point_id.in_(list(lines))))
     rows = [
-        (point, *(spell(value) if isinstance(value, datetime) else value for value in astuple(one)))
+        (point, *(format_iso(value) if isinstance(value, datetime) else value for value in astuple(one)))
         for point, one in lines.items()
     ]
     insert_rows(c, t.point_rate, rows)
@@ -233,6 +233,6 @@ def load_point(c: Connection, one: PointSetMap, pid: str, at: datetime) -> dict[
         "rate_mm_per_year": line.rate_mm_per_year,
         "error_mm_per_year": line.error_mm_per_year,
         "epochs": line.epochs,
-        "at": [spell(at) for at, _ in kept],
+        "at": [format_iso(at) for at, _ in kept],
         "value_mm": [round(value * per_mm, 3) for _, value in kept],
     }

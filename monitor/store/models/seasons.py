@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import instant
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.store.database.rows import fill_row, save_rows
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -26,7 +26,7 @@ def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) ->
         first_at, last_at = (instant(at) if one.rows else None for at in (one.first_s, one.last_s))
         columns = (one.value, one.trend, one.season, one.remainder)
         components = [
-            [spell(instant(at)), *(round(v, PLACES) for v in values)]
+            [format_iso(instant(at)), *(round(v, PLACES) for v in values)]
             for at, *values in zip(one.at_s, *columns, strict=True)
         ]
         day_parts = [[k * 24 // len(one.day_parts), round(value, PLACES)] for k, value in enumerate(one.day_parts)]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import HARMLESS
 from monitor.store.schema.tables import observation, observation_flag, offset_entry
 
@@ -79,8 +79,8 @@ def load_stretches(
     numbers = range(len(parts))
     value = " + ".join(f":weight{k} * o{k}.value_raw" for k in numbers)
     figures = f"min(o0.observed_at), max(o0.observed_at), min({value}), max({value}), sum({value}), count(*) AS n"
-    spelled = [spell(edge) for edge in edges]
-    facts: dict[str, Any] = {"known": spell(known_at)}
+    spelled = [format_iso(edge) for edge in edges]
+    facts: dict[str, Any] = {"known": format_iso(known_at)}
     for k, (series_id, weight) in enumerate(parts):
         facts |= {f"series{k}": series_id, f"weight{k}": weight}
     within = [
@@ -164,7 +164,12 @@ def load_sound(
         f"SELECT o.series_id, o.observed_at, o.value_raw FROM observation o WHERE o.series_id IN :ids "  # noqa: S608
         f"AND o.observed_at > :first AND o.observed_at <= :last AND {_sound_sql(c, 'o', series_ids)} ORDER BY 1, 2"
     )
-    facts = {"ids": list(series_ids), "first": spell(from_at), "last": spell(to_at), "known": spell(known_at)}
+    facts = {
+        "ids": list(series_ids),
+        "first": format_iso(from_at),
+        "last": format_iso(to_at),
+        "known": format_iso(known_at),
+    }
     found: dict[int, list[tuple[str, float]]] = {}
     for series_id, at, value in c.execute(text(sql).bindparams(bindparam("ids", expanding=True)), facts):
         found.setdefault(series_id, []).append((at, value))
@@ -178,8 +183,8 @@ def load_firsts(
 
     It costs a seek each, whatever the length of the record; extremes between are not seen.
     """
-    spelled = [spell(edge) for edge in edges]
-    facts: dict[str, Any] = {"known": spell(known_at)}
+    spelled = [format_iso(edge) for edge in edges]
+    facts: dict[str, Any] = {"known": format_iso(known_at)}
     if c.dialect.name == "postgresql":
         facts |= {"ids": list(series_ids), "begins": spelled[:-1], "ends": spelled[1:]}
         source = f"(SELECT unnest(CAST(:ids AS bigint[])) AS id) i CROSS JOIN {_UNNESTED} AS s(a, b)"

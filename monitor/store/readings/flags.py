@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, String, and_, func, insert, literal, not_, or_, select, text
 
 from forecasting.message import Template, gather
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Expected, Site
 from monitor.store.readings.observations import SeriesRow, load_series, rank
 from monitor.store.schema.tables import observation, observation_flag
@@ -67,7 +67,7 @@ def _append(c: Connection, series_id: int, flag: str, now: datetime, which: Colu
         o.observed_at,
         o.revision,
         literal(flag),
-        literal(spell(now), String(27)),
+        literal(format_iso(now), String(27)),
         literal(BY),
         literal(OF_FILE.english),
         literal(OF_FILE.id),

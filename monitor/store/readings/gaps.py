@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
 from detection.anomaly.records import HOLE
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.store.database.rows import insert_rows
 from monitor.store.readings.reading_stamps import load_epochs
@@ -49,13 +49,13 @@ def add_gaps(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> int
         How many were new.
     """
     epochs = load_epochs(c, [(hole.series_id, hole.from_at, hole.to_at) for hole in holes], now)
-    rows, found_at = [], spell(now)
+    rows, found_at = [], format_iso(now)
     for hole, inside in zip(holes, epochs, strict=True):
         instants = [hole.from_at, *inside]
         for begin, end in pairwise(instants):
             steps = (end - begin).total_seconds() / hole.interval_s
             if steps > HOLE:
-                rows.append((hole.series_id, spell(end), spell(begin), round(steps) - 1, found_at))
+                rows.append((hole.series_id, format_iso(end), format_iso(begin), round(steps) - 1, found_at))
     return insert_rows(c, reading_gap, rows, unless_there=True)
 
 

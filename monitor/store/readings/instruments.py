@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, literal_column, or_, select
 
 from forecasting.message import Message, gather
-from monitor.domain.instants import EPOCH, epoch_s, join_spans, spell
+from monitor.domain.instants import EPOCH, epoch_s, format_iso, join_spans
 from monitor.domain.instruments.board import NOT_WELL
 from monitor.domain.instruments.parents import list_children
 from monitor.domain.observation import Link
@@ -320,7 +320,7 @@ def month_of(at: datetime) -> str:
     >>> month_of(datetime(2026, 3, 1, tzinfo=UTC))
     '2026-03'
     """
-    return spell(at)[:7]
+    return format_iso(at)[:7]
 
 
 _PREFIX: Final = "link:"

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func,
 
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json, digest_text
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import ObserverReport, PayloadSize
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
@@ -307,19 +307,19 @@ def add_report(
         credential: what proved who sent it; rules that ask for several observers count these and no names.
     """
     facts = record_to_dict(item)
-    digest = _digest({**facts, "at": spell(item.at)})
+    digest = _digest({**facts, "at": format_iso(item.at)})
     via = actor.via or actor.name
     arrival = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
     if not add_if_absent(connection, report, {**facts, **arrival}):
         return False
-    detail = {"kind": item.kind, "at": spell(item.at), "via": via, "credential": credential, "said_by": item.by}
+    detail = {"kind": item.kind, "at": format_iso(item.at), "via": via, "credential": credential, "said_by": item.by}
     add_audit(connection, actor, "report.add", f"site:{item.site}", detail, received_at)
     return True
 
 
 def find_report(connection: Connection, item: ObserverReport) -> int | None:
     """The number of a report that was stored; None where it was not."""
-    digest = _digest({**record_to_dict(item), "at": spell(item.at)})
+    digest = _digest({**record_to_dict(item), "at": format_iso(item.at)})
     found: int | None = connection.execute(select(report.c.id).where(report.c.digest == digest)).scalar()
     return found
 

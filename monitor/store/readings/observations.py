@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, delete, func, select, type_coerce
 
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.observation import BROUGHT_BY, Observation, Reading
 from monitor.domain.quantities import convert_difference
@@ -42,7 +42,7 @@ _BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)  # before any epoch
 _T = TypeVar("_T")
 
 
-# Put together once, by `cache`: a look asks for dozens of series, and to spell these anew cost half of its reading.
+# Put together once, by `cache`: a look asks for dozens of series, and to build these anew cost half of its reading.
 @cache
 def _plan_known_rows() -> Select[Any]:
     """Every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
@@ -143,7 +143,7 @@ def add_observations(
     known_series = {} if known_series is None else known_series
     while True:
         ids = _series_ids(connection, observations, now, known_series)
-        keyed = [(ids[o.site, o.station, o.quantity][0], spell(o.observed_at), o) for o in observations]
+        keyed = [(ids[o.site, o.station, o.quantity][0], format_iso(o.observed_at), o) for o in observations]
         there, newest = _existing(connection, keyed)
         if all(series_id in newest for series_id, _, _ in keyed):
             break
@@ -164,7 +164,9 @@ def add_observations(
         known.append(fact)
         if revision:
             revised.append(item)
-        received_at = received.get(item.received_at) or received.setdefault(item.received_at, spell(item.received_at))
+        received_at = received.get(item.received_at) or received.setdefault(
+            item.received_at, format_iso(item.received_at)
+        )
         flags = ",".join(item.flags)
         extra = item.extra if by is None or not newest[series_id] else _note_who(item.extra, by)
         rows.append((series_id, at, revision, received_at, item.value, item.sigma, item.solution, flags, extra))
@@ -470,7 +472,7 @@ def load_offsets(
     """Offsets known and not revoked at an instant, in the unit of the series, by the spelled instant they begin at."""
     found = connection.execute(_plan_known_offsets(), {"series_id": series_id, "known_at": known_at})
     return [
-        (spell(r.at), convert_difference(r.size, r.unit, r.stored))
+        (format_iso(r.at), convert_difference(r.size, r.unit, r.stored))
         for r in found
         if not (by_two and is_alone(r, known_at))
     ]
@@ -496,7 +498,7 @@ def load_later_flags(
     """Flags added or withdrawn after arrival as known at an instant, in order, by (spelled epoch, revision)."""
     later: dict[tuple[str, int], list[str]] = defaultdict(list)
     for row in connection.execute(_plan_known_flags(), _span(series_id, from_at, to_at, known_at)):
-        later[spell(row.observed_at), row.revision].append(row.flag)
+        later[format_iso(row.observed_at), row.revision].append(row.flag)
     return later
 
 
@@ -565,8 +567,8 @@ def load_epochs(
         "observation_history",
         order_by=["observed_at", "revision"],
         column="observed_at",
-        after=spell(min(epochs) - timedelta(microseconds=1)),
-        until=spell(max(epochs)),
+        after=format_iso(min(epochs) - timedelta(microseconds=1)),
+        until=format_iso(max(epochs)),
         site=site,
         station=station,
         quantity=quantity,

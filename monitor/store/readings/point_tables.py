@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 
 AT_ONCE: Final = 500  # points of one statement: what the driver gives stays small
 KEPT: Final = 400  # acquisitions of a table, the newest
@@ -27,7 +27,7 @@ def load_point_table(c: Connection, ids: Sequence[int], known_at: datetime) -> t
         rows = c.exec_driver_sql(
             "SELECT point_id, observed_at, value_raw FROM point_observation WHERE point_id IN "  # noqa: S608 - marks
             f"({','.join([mark] * len(some))}) AND received_at <= {mark} ORDER BY point_id, observed_at, revision",
-            (*some, spell(known_at)),
+            (*some, format_iso(known_at)),
         ).all()
         row_of = {point: first + k for k, point in enumerate(some)}
         cells.append(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select, update
 
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.domain.decision import PointFact, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.domain.site import Criterion, Site, Station
 from monitor.errors import RefusedError
@@ -163,7 +163,7 @@ def add_point_values(
     """
     if not values:
         return PointsAdded()
-    received, spelled = spell(received_at), {at: spell(at) for at in {v.observed_at for v in values}}
+    received, spelled = format_iso(received_at), {at: format_iso(at) for at in {v.observed_at for v in values}}
     ids = sorted({placed[v.pid].id for v in values if not placed[v.pid].is_new})
     known = _load_newest(c, ids, min(spelled), max(spelled))
     rows: list[tuple[Any, ...]] = []

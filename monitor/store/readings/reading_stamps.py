@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.observation import Reading, is_fit
 from monitor.store.readings import observations
 from monitor.store.schema.tables import observation_flag, offset_entry, series
@@ -112,7 +112,7 @@ def load_newer_values(
     """
     found: dict[int, list[tuple[float, float | None]]] = defaultdict(list)
     columns = "k.id, o.observed_at > k.to_at, o.observed_at, o.value_raw, o.revision > 0 OR o.flags <> ''"
-    rest = f"AND (o.observed_at > k.to_at OR o.received_at > '{spell(after)}')"
+    rest = f"AND (o.observed_at > k.to_at OR o.received_at > '{format_iso(after)}')"
     rows = _query(c, [stretch for stretch, _ in held], columns, rest, known_at, until=known_at)
     late, changed = set[int](), {i for (i, _, _), stamp in held if stamp != _UNTOUCHED}
     seconds = {at: epoch_s(parse(at)) for at in {row[2] for row in rows}}  # most series have the same epochs
@@ -159,7 +159,7 @@ def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     columns, order = "k.id, k.from_at, k.to_at, o.observed_at", "AND o.revision = 0 ORDER BY k.id, o.observed_at"
     for row in _query(c, stretches, columns, order, known_at):
         found[row[0], row[1], row[2]].append(parse(row[3]))
-    return [found[i, spell(begin), spell(end)] for i, begin, end in stretches]
+    return [found[i, format_iso(begin), format_iso(end)] for i, begin, end in stretches]
 
 
 def _query(
@@ -175,14 +175,14 @@ def _query(
     sqlite = c.dialect.name == "sqlite"
     mark = "?" if sqlite else "%s"
     one, collate = ("(?,?,?)", "") if sqlite else ("(%s::bigint,%s::text,%s::text)", 'COLLATE "C"')
-    end = "k.to_at" if until is None else f"'{spell(until)}'"
+    end = "k.to_at" if until is None else f"'{format_iso(until)}'"
     found: list[Any] = []
-    spelled = {at: spell(at) for at in {at for _, *both in stretches for at in both}}  # most series have the same
+    spelled = {at: format_iso(at) for at in {at for _, *both in stretches for at in both}}  # most series have the same
     for chunk in observations.in_chunks(stretches):
         found += c.exec_driver_sql(
             f"WITH k(id, from_at, to_at) AS (VALUES {','.join([one] * len(chunk))}) SELECT {columns} "  # noqa: S608
             f"FROM k JOIN observation o ON o.series_id = k.id AND o.observed_at > k.from_at {collate} "
             f"AND o.observed_at <= {end} {collate} WHERE o.received_at <= {mark} {rest}",
-            (*(v for i, a, b in chunk for v in (i, spelled[a], spelled[b])), spell(known_at)),
+            (*(v for i, a, b in chunk for v in (i, spelled[a], spelled[b])), format_iso(known_at)),
         ).all()
     return found

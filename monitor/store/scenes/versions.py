@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, and_, delete, select, update
 
 from forecasting.message import Message, Template, message_columns, read_message
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import add_row, fill_row
 from monitor.store.scenes.reviews import name_method
@@ -37,7 +37,7 @@ class WithdrawnFootprint:
 def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime) -> list[WithdrawnFootprint]:
     """Mark a scene as replaced by another version of it and withdraw its outlines; nothing is deleted."""
     run = c.execute(select(scene.c.run).where(scene.c.scene_hash == scene_hash)).scalar() or {}
-    facts = {**run, "superseded_by": by_hash, "superseded_at": spell(now)}
+    facts = {**run, "superseded_by": by_hash, "superseded_at": format_iso(now)}
     c.execute(update(scene).where(scene.c.scene_hash == scene_hash).values(state=SUPERSEDED, run=facts))
     # outlines that rest on it, also on dates too late to be judged again, rest on the version that counts
     anchored = scene_footprint.c.anchor_scene == scene_hash

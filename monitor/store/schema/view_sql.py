@@ -19,7 +19,7 @@ BOOLEANS: Final = {"cut", "settled"} | {
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The few places where the two databases spell the same thing differently."""
+    """The few places where the two databases write the same thing differently."""
 
     sqlite: bool
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, func, select
 
 from detection.whole_file import LEFT_S
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import StoreError
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
@@ -55,7 +55,7 @@ def make_copy(
         StoreError: there is no copy, or it is not as it was written; that is written down as well.
     """
     start = time.monotonic()
-    stamp = spell(now)[:19].replace("-", "").replace(":", "")
+    stamp = format_iso(now)[:19].replace("-", "").replace(":", "")
     target = folder / f"{PREFIX}{stamp}Z.{'db' if db.is_sqlite else 'dump'}"
     with db.read() as c:
         head = audit.latest_hash(c)

@@ -358,8 +358,8 @@ class ReadingSummary:
 def floor_at(at: datetime, span_s: int) -> datetime:
     """The beginning of the span in which an instant lies.
 
-    >>> from monitor.domain.instants import parse, spell
-    >>> spell(floor_at(parse("2026-01-05T07:59:59.5Z"), 3600))
+    >>> from monitor.domain.instants import parse, format_iso
+    >>> format_iso(floor_at(parse("2026-01-05T07:59:59.5Z"), 3600))
     '2026-01-05T07:00:00.000000Z'
     """
     return from_epoch_s(epoch_s(at) // span_s * span_s)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, String, func, select, type_coerce
 
-from monitor.domain.instants import Span, join_spans, parse, spell
+from monitor.domain.instants import Span, format_iso, join_spans, parse
 from monitor.store.readings.observations import change_flags
 from monitor.store.readings.renames import call_today, load_renamings
 from monitor.store.schema import tables as t
@@ -105,7 +105,7 @@ def _compare(c: Connection, series_id: int | None, stretch: UsedSpan) -> Iterato
             .where(f.series_id == series_id, f.observed_at.between(begin, end))
             .order_by(f.known_from, f.id)
         ):
-            later[spell(one.observed_at), one.revision].append(one.flag)
+            later[format_iso(one.observed_at), one.revision].append(one.flag)
     for (key, used), decision in sorted(stretch.used.items(), key=lambda item: item[0][0]):
         row = rows.get(key)
         if row is None:

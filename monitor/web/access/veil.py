@@ -40,7 +40,7 @@ class ResponseRedactor:
         others: names of all other ones; one that is an own name as well counts as own.
         addresses: whether mail addresses are read.
 
-    >>> veil = Veil(["lake", "lake-2", "G1"], ["lake-20", "north-bench", "G1", "G7"])
+    >>> veil = ResponseRedactor(["lake", "lake-2", "G1"], ["lake-20", "north-bench", "G1", "G7"])
     >>> [veil.hides(text) for text in ("topic v1/North-Bench/G1", "G7 is silent", "lake-20:G1", "lake/G1", "G70")]
     [True, True, True, False, False]
     >>> veil.cover({"level": 2, "reason": "G7 is silent", "north-bench": 1, "seen": ["lake", "G7"]})["seen"]
@@ -92,8 +92,8 @@ class ResponseRedactor:
     def hide_addresses(self, value: Any) -> Any:
         """Plain data with a number in place of each mail address, the same one for the same address.
 
-        >>> Veil(addresses=False).hide_addresses({"email:bo@example.org": "refused (550 <bo@example.org> unknown)"})
-        {'email:address 1': 'refused (550 <address 1> unknown)'}
+        >>> ResponseRedactor(addresses=False).hide_addresses({"email:bo@example.org": "550 <bo@example.org> unknown"})
+        {'email:address 1': '550 <address 1> unknown'}
         """
         if self._addresses:
             return value

@@ -10,10 +10,10 @@ from pydantic import AfterValidator
 from sqlalchemy import Connection
 
 from forecasting.message import NameList, Template
+from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
 from monitor.alerting.acts.stakes import needs_two_people
-from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
-from monitor.alerting.audit.recompute import Recomputed, Recomputing, gather_decisions
+from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import ObserverReport
@@ -35,7 +35,9 @@ from monitor.web.parts.collect import find_card, require_declared
 from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
-RECOMPUTE: Final = WorkerTask("monitor.alerting.audit.recompute:recompute_all", Recomputing, Recomputed)
+RECOMPUTE: Final = WorkerTask(
+    "monitor.alerting.audit.recompute:recompute_all", RecomputationRequest, RecomputationResult
+)
 RECOMPUTE_LIMIT_S: Final = 60.0
 _recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
 _ACKNOWLEDGED: Final = Template("act.acknowledged", "acknowledged")
@@ -121,7 +123,7 @@ def take_word_of_step_back(act: Acting, alert_id: AlertId, reason: Reason) -> Re
     try:
         said = do_by_two(
             act.db, shared, act.actor, reason,
-            lambda c, second: take_word_back(c, site, key, act.actor, reason, act.now, second=second),
+            lambda c, second: withdraw_answer(c, site, key, act.actor, reason, act.now, second=second),
             lambda c: measure_stake(c, site), act.now,
         )  # fmt: skip
         told = _TAKEN_BACK(text=said)

@@ -16,7 +16,7 @@ from pydantic import AfterValidator
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
 from monitor.config.tile_files import NAME, list_files
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
 from monitor.notify.declarations import find_declaration
@@ -91,8 +91,8 @@ def map_points(
     about = {
         "set": set_ if one is None else one.name, "sets": {name: s.direction for name, s in sets.items()},
         "inside": found.inside, "days": days, "shown": "squares" if found.squares else "points",
-        "from_at": spell(one.from_at) if one is not None and is_now and one.from_at is not None else None,
-        "newest_at": spell(one.newest_at) if one is not None and is_now and one.newest_at is not None else None,
+        "from_at": format_iso(one.from_at) if one is not None and is_now and one.from_at is not None else None,
+        "newest_at": format_iso(one.newest_at) if one is not None and is_now and one.newest_at is not None else None,
     }  # fmt: skip
     return GeoJsonResponse(make_collection(features, **about))
 
@@ -102,7 +102,7 @@ def _draw_point(one: PointRate) -> dict[str, Any]:
     return make_feature("Point", [round(one.longitude, 6), round(one.latitude, 6)], {
         "point": one.pid, "rate_mm_per_year": _round(line.rate_mm_per_year),
         "error_mm_per_year": _round(line.error_mm_per_year), "epochs": line.epochs,
-        "newest_at": None if line.newest_at is None else spell(line.newest_at),
+        "newest_at": None if line.newest_at is None else format_iso(line.newest_at),
     })  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from detection.anomaly.bench import TEST_FROM, find_certain, run_bench
 from detection.anomaly.detector import VALIDATE_UNTIL, Detector, start_without_history, train_detector
-from detection.anomaly.evaluation import DetectionOutcome, judge_alarms
+from detection.anomaly.evaluation import DetectionOutcome, evaluate_alarms
 from detection.anomaly.faults import AFTERMATH_DAYS, KINDS, Event, inject, inject_many
 from detection.anomaly.parts import LONG_AGO, StrongestPart, score_record
 from detection.anomaly.records import RUN_GAP_S
@@ -242,7 +242,7 @@ class Laid:
                 far = np.diff(self.faulty[name].times_s[cells], prepend=-np.inf) > RUN_GAP_S
                 raised = np.isin(np.arange(len(score)), cells[far])
             alarms[name] = raised.astype(np.float64)
-        return judge_alarms(self.faulty, alarms, self.events, TEST_FROM)
+        return evaluate_alarms(self.faulty, alarms, self.events, TEST_FROM)
 
     def _feed(self, strongest: StrongestPart, block: slice) -> NDArray[np.float64]:
         stuck = self.stuck[:, block]
@@ -431,7 +431,7 @@ def tell_wrong(samples: Mapping[str, Series], seed: int, ready: Detector) -> lis
         ]
         for run in np.split(raised, np.flatnonzero(np.diff(series.times_s[raised]) > RUN_GAP_S) + 1):
             alone = {name: np.isin(np.arange(len(series.values)), run).astype(np.float64)}
-            outcome = judge_alarms({name: series}, alone, mine, TEST_FROM)
+            outcome = evaluate_alarms({name: series}, alone, mine, TEST_FROM)
             if outcome.runs == outcome.right:
                 continue
             before = [event for event in mine if event.first <= run[0] <= event.last + ECHO_DAYS]

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from detection.anomaly.bench import TEST_FROM
-from detection.anomaly.points.look import BUDGET, count_thresholds, find_point_alarms
+from detection.anomaly.points.alarms import BUDGET, count_thresholds, find_point_alarms
 from detection.anomaly.points.records import (
     PointAlarm,
     PointAlarmRequest,

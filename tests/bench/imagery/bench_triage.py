@@ -19,7 +19,7 @@ from scipy import stats
 
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches, as_values
-from detection.imagery.footprints.triage import SceneTriage, ask_for
+from detection.imagery.footprints.triage import SceneTriage, load_triage
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from tests.bench.record import record
@@ -56,7 +56,7 @@ def judge_shipped(test: Patches) -> dict[str, Any]:
     from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.neural.inference import Segmenter
 
-    asked = ask_for("triage", [])
+    asked = load_triage("triage", [])
     assert asked is not None
     segmenter = Segmenter(load_model("bijie"))
     whole, windows, truth, cost = [], [], [], {"triage": 0.0, "network": 0.0}

@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, load_readings, load_series
@@ -42,7 +42,7 @@ def months(first: datetime, last: datetime) -> Iterator[tuple[str, str]]:
     at = first.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     while at < last:
         then = (at + timedelta(days=32)).replace(day=1)
-        yield spell(at), spell(then)
+        yield format_iso(at), format_iso(then)
         at = then
 
 
@@ -136,7 +136,7 @@ def let_go(db: Database, before: datetime) -> Figures:
 
 def attach(db: Database) -> Figures:
     """The way from one table to a parted one: the old table becomes its first partition, checked while it is in use."""
-    border = spell(NOW + timedelta(days=31))
+    border = format_iso(NOW + timedelta(days=31))
     figures = {}
     with db.write() as c:
         figures["locked_check_s"] = timed(
@@ -197,7 +197,7 @@ def main() -> None:
                 figures[kind] = {"fill_s": round(seconds)} | measure(db, options.rows)
                 figures[kind]["month_deleted"] = let_go(db, first + timedelta(days=31))
                 if kind == "by_month":
-                    start = spell(first + timedelta(days=32))
+                    start = format_iso(first + timedelta(days=32))
                     gone = f"DROP TABLE observation_{start[:4]}_{start[5:7]}"
 
                     def drop(db: Database = db, gone: str = gone) -> None:

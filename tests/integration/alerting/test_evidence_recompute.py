@@ -22,7 +22,7 @@ from monitor.alerting.decision.evaluate import FORMAT
 from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
 from monitor.domain.observation import ObserverReport
 from monitor.errors import RefusedError
 from monitor.service.alarms import ServiceAlarms, make_alarm
@@ -529,7 +529,7 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
 
 
 def test_a_notice_that_froze_nothing_claims_no_proof(database, tmp_path, capsys):
-    change = AlertChange(Ledger.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
+    change = AlertChange(AlertCategory.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
     with database.write() as c:
         apply_changes(c, "bench", [change], site=None, recipients=(), actor=SERVICE, now=START, rule_version="x")
     config = str(write_service(tmp_path, database))

@@ -92,7 +92,7 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
         assert (found.weights, found.coarser_m) == (native, None)
     elif coarser:
         assert (found.weights, found.coarser_m) == (names[coarser[0][1]], coarser[0][0])
-        assert found.ask(options).resample_to_m == coarser[0][0]
+        assert found.apply_to(options).resample_to_m == coarser[0][0]
     else:
         assert found.weights == INDEX
         assert sum(bool(one.mend) for one in found.refused) == ("finer" in fails.values())

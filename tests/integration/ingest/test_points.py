@@ -144,7 +144,7 @@ def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path)
     assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"]
     with bench.read() as c:
         view = load_view(c, SITE, arrived, draining=False)[0]
-    assert DecisionInputs.read(view.spell()) == view
+    assert DecisionInputs.read(view.to_json()) == view
 
 
 def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):

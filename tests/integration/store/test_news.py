@@ -34,7 +34,7 @@ def look(database):
 
     def look():
         with database.read() as c:
-            return news.look(c)
+            return news.find_changed(c)
 
     assert look() == frozenset()
     return look
@@ -122,7 +122,7 @@ def test_a_report_of_another_process_counts_within_five_seconds(database_url):
 
         def find_news():
             with ours.read() as c:
-                return news.look(c)
+                return news.find_changed(c)
 
         def level():
             with ours.read() as c:

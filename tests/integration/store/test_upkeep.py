@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.engine import make_url
 
 from monitor.cli.main import run_verb
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database
@@ -237,10 +237,11 @@ def test_old_readings_leave_the_median_least_most_and_count_of_each_day(filled_d
     assert run[0]["what"] == f"observation {quantity}"
     assert run[0]["summaries"] == removed["summaries made"] >= len(kept)
     for row in kept:
-        day = [one for one in gone if spell(one.observed_at)[:10] == row["starts_at"][:10]]
+        day = [one for one in gone if format_iso(one.observed_at)[:10] == row["starts_at"][:10]]
         values = [one.value_raw for one in day if not one.flags]
         assert not any(
-            one.observed_at < NOW - days(10) and spell(one.observed_at)[:10] == row["starts_at"][:10] for one in after
+            one.observed_at < NOW - days(10) and format_iso(one.observed_at)[:10] == row["starts_at"][:10]
+            for one in after
         )
         assert (row["count"], row["median"], row["minimum"], row["maximum"]) == (
             len(values), statistics.median(values), min(values), max(values)

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, update
 from forecasting.message import join
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Step
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.alerting.offsets import add_offset, load_offset_facts
 from monitor.store.people import users
 from monitor.store.people.countersign import TwoPersonAct, find_first, find_site, keep_first, load_waiting
@@ -22,7 +22,7 @@ from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
 
 AT = NOW - timedelta(minutes=20)
-KEY = f"G1@{spell(AT)}"
+KEY = f"G1@{format_iso(AT)}"
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def asked(filled_database):
     row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
     row |= {"state": "unacknowledged", "exercise": False, "raised_at": AT, "reason": "verify", "rule_version": "1"}
     with filled_database.write() as c:
-        state = replace(Memory(), steps={KEY: step}, started_s=epoch_s(START)).spell()
+        state = replace(Memory(), steps={KEY: step}, started_s=epoch_s(START)).to_json()
         c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
         return c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
 

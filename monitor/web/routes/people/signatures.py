@@ -7,8 +7,8 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
 from forecasting.message import Template, Term
-from monitor.alerting.acts.word_acts import TAKEN_BACK, WaitingWord, list_words
-from monitor.domain.alert import Ledger
+from monitor.alerting.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
+from monitor.domain.alert import AlertCategory
 from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
@@ -41,7 +41,7 @@ def show_signatures(request: Request) -> HTMLResponse:
     sites = None if caller is None else caller.sites
     with context.db.read() as c:
         found = [_describe(c, one) for one in load_waiting(c, context.clock())]
-        found += [_describe_word(one) for one in list_words(c)]
+        found += [_describe_word(one) for one in list_first_answers(c)]
         found += [_describe_offset(one) for one in load_waiting_offsets(c, context.clock())]
         found += [_describe_change(one) for one in load_proposals(c) if one.loosens_high]
     waiting = [one for one in found if sites is None or one["site"] in sites]
@@ -79,7 +79,7 @@ def _describe(c: Connection, one: PendingSignature) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _describe_word(word: WaitingWord) -> dict[str, Any]:
+def _describe_word(word: WaitingAnswer) -> dict[str, Any]:
     """A first answer to what a step was; it stands until the question is answered."""
     place = f"/alerts/{word.alert_id}" if word.alert_id else None
     return _row(
@@ -107,7 +107,7 @@ def _describe_change(change: Proposal) -> dict[str, Any]:
 
 
 def _find_newest(c: Connection, site: str, key: str) -> int | None:
-    return next((a.id for a in load_alerts(c, site, ledger=str(Ledger.HEALTH)) if a.key == key), None)
+    return next((a.id for a in load_alerts(c, site, ledger=str(AlertCategory.HEALTH)) if a.key == key), None)
 
 
 def _row(what: str, subject: str, by: str, site: str | None, **rest: Any) -> dict[str, Any]:

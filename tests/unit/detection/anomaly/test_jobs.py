@@ -156,8 +156,8 @@ def test_bench_reports_every_detector_at_one_budget():
 
 def test_scoring_by_rules_loads_no_torch():
     code = (
-        "import sys; from detection.anomaly import jobs; from detection.anomaly.records import Scoring;"
-        "jobs.score(Scoring('persistence-z', {'A': ([0.0, 1.0], [1.0, 2.0])}, 1.0));"
+        "import sys; from detection.anomaly import jobs; from detection.anomaly.records import ScoringRequest;"
+        "jobs.score(ScoringRequest('persistence-z', {'A': ([0.0, 1.0], [1.0, 2.0])}, 1.0));"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

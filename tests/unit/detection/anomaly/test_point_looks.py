@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from detection.anomaly.detector import Detector
-from detection.anomaly.points import look as looks
+from detection.anomaly.points import alarms as looks
+from detection.anomaly.points.alarms import BUDGET, compared_with, count_thresholds, find_point_alarms
 from detection.anomaly.points.gather import LocatedAlarm, find_common, gather, join_shared
-from detection.anomaly.points.look import BUDGET, compared_with, count_thresholds, find_point_alarms
 from detection.anomaly.points.records import AcquisitionCounts, PointAlarmRequest, PointTable, PointThresholdRequest
 from detection.anomaly.points.shapes import name_shapes
 from detection.anomaly.threshold import DetectorThreshold

@@ -7,7 +7,7 @@ import pytest
 
 from detection.anomaly.certain.checks import check_series, find_empty_cells, find_replay, find_stuck
 from detection.anomaly.errors import InputError, ThresholdError
-from detection.anomaly.evaluation import judge_alarms
+from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.faults import KINDS, Event, inject, inject_many
 from detection.anomaly.parts import PARTS, score_parts
 from detection.anomaly.records import RUN_GAP_S
@@ -291,7 +291,7 @@ def test_judging_counts_events_runs_and_false_alarms_without_adjustment():
     events = [Event("A", "step", 300, 306, 350), Event("A", "spike", 380, 380, 380)]
     raised = np.zeros(400)
     raised[[302, 303, 340, 365]] = 1  # right, the same run, aftermath (ignored), false
-    outcome = judge_alarms({"A": series}, {"A": raised}, events, 0.5)
+    outcome = evaluate_alarms({"A": series}, {"A": raised}, events, 0.5)
     assert (outcome.found, outcome.events, outcome.runs, outcome.right) == (1, 2, 2, 1)
     assert outcome.precision == 0.5
     assert outcome.delays_days == (2.0,)

@@ -194,7 +194,7 @@ def test_the_track_is_read_from_the_name_of_a_product(tmp_path):
     tracks = {"S1C": (8018, 147), "S1D": (2389, 73)}
     for unit, (orbit, track) in {**tracks, "S1C_": (8019, 46)}.items():
         name = f"{unit[:3]}_IW_GRDH_1SDV_20260501T051230_20260501T051255_{orbit:06}_00E6A1_1234.tif"
-        assert read_radar(ground.write(tmp_path / name, ground.draw())).said["track"] == track
+        assert read_radar(ground.write(tmp_path / name, ground.draw())).metadata["track"] == track
 
 
 @pytest.mark.parametrize(

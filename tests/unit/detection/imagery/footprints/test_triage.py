@@ -14,7 +14,7 @@ from scipy import ndimage
 from detection.imagery.errors import ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.probabilities import TilingPlan, map_scene
-from detection.imagery.footprints.triage import SceneTriage, TriageRequest, ask_for, list_triage_cautions
+from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
@@ -48,7 +48,9 @@ def bright_is_landslide(picture):
 
 
 def asked(known=(), judge=bright_is_landslide, **card):
-    triage = SimpleNamespace(card={**CARD, **card}, bands=tuple(CARD["bands"]), model_hash="h" * 64, judge=judge)
+    triage = SimpleNamespace(
+        card={**CARD, **card}, bands=tuple(CARD["bands"]), model_hash="h" * 64, estimate_probability=judge
+    )
     return TriageRequest(triage, tuple(known))
 
 
@@ -65,7 +67,7 @@ def test_a_tile_is_passed_over_only_when_no_window_of_it_may_hold_a_landslide():
     field.values[1, 14:20, 44:50] = 90.0  # red is the second band of this scene
     passing = SceneTriage(asked(), field, {"radiometry": {}})
     assert [wants(passing, field, c, r) for r in (0, 32) for c in (0, 32)] == [False, True, False, False]
-    told = passing.tell()
+    told = passing.to_json()
     assert (told["tiles"], told["passed_over"], told["looked_at"], told["aside"]) == (4, 3, {"network": 1}, None)
     assert told["windows"] == [[0, 0, 32, 32], [0, 32, 32, 32], [32, 32, 32, 32]]
     assert "3 of 4 tiles were passed over" in list_triage_cautions(told)[0]
@@ -128,7 +130,7 @@ def test_a_tile_with_a_pixel_that_is_hidden_or_cannot_be_real_is_looked_at():
 def test_triage_stands_aside_where_it_was_not_trained_for(field, reason):
     passing = SceneTriage(asked(judge=lambda _: 0.0), field, {"radiometry": {}})
     assert wants(passing, field)
-    told = passing.tell()
+    told = passing.to_json()
     assert told["looked_at"] == {"aside": 1}
     (caution,) = list_triage_cautions(told)
     assert "all tiles are looked at" in caution
@@ -164,11 +166,11 @@ def test_what_nobody_wants_is_zero_and_takes_nothing_from_its_neighbours(plan):
 
 
 def test_wrong_weights_and_boxes_are_one_line():
-    assert ask_for(None, [[1, 2, 3, 4]]) is None
+    assert load_triage(None, [[1, 2, 3, 4]]) is None
     with pytest.raises(ModelError, match="unet is no network for triage"):
-        ask_for("generated", [])
+        load_triage("generated", [])
     with pytest.raises(ValueError, match="no box of longitudes"):
-        ask_for("triage", [[3.0, 2.0, 1.0, 4.0]])
+        load_triage("triage", [[3.0, 2.0, 1.0, 4.0]])
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +246,7 @@ def test_landslides_of_the_validation_crops_are_hardly_passed_over(measured):
     """The shipped network on whole crops as if they were tiles of a scene, window by window."""
     from detection.imagery.data.bijie import read
 
-    asked_for, landslides, passed = ask_for("triage", []), 0, 0
+    asked_for, landslides, passed = load_triage("triage", []), 0, 0
     for patch in read(measured("bijie"), "val"):
         field = Field(patch.image, names=("B4", "B3", "B2"), grid=Grid(PLACE.transform, "", 1, 1))
         passing = SceneTriage(asked_for, field, asked_for.triage.card)

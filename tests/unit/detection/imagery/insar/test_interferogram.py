@@ -12,7 +12,7 @@ from detection.imagery.errors import ManifestError, NoValidPixelsError
 from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.insar.interferogram import find_zones, invert, list_points
-from detection.imagery.insar.moving_zones import ask_network, wrap
+from detection.imagery.insar.moving_zones import run_network, wrap
 from detection.imagery.insar.outputs import measure_stack
 from detection.imagery.insar.records import StackRequest
 from detection.imagery.insar.stack import read_stack
@@ -244,7 +244,7 @@ def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
     assert "unvalidated" in model.card["limits"][0]
     images, masks = draw_phase_patches(424_242, 24, 64)
     threads = torch.get_num_threads()
-    found = ask_network(model.network, images, model.card["normalisation"], model.card["temperature"])
+    found = run_network(model.network, images, model.card["normalisation"], model.card["temperature"])
     assert torch.get_num_threads() == threads
     assert score(count(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
 
@@ -262,6 +262,6 @@ def test_training_on_drawn_phases_is_seeded(tmp_path):
 
 def test_rates_with_the_network_say_that_it_is_unvalidated(drawn, tmp_path):
     found = measure_stack(StackRequest(folder=drawn[0], out_dir=tmp_path, network=WEIGHTS))
-    assert found.tell()["network"]["validated"] is False
+    assert found.to_json()["network"]["validated"] is False
     assert any("unvalidated" in w for w in found.warnings)
     assert (tmp_path / "moving.tif").is_file()

@@ -19,7 +19,7 @@ from detection.imagery.training import retraining
 from detection.imagery.training.evaluation import map_patches
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
-from detection.imagery.training.retraining import RING_PX, judge, paint_verdict, retrain
+from detection.imagery.training.retraining import RING_PX, compare_candidate, paint_verdict, retrain
 from detection.imagery.training.scoring import score_maps
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
@@ -183,7 +183,7 @@ def scored(share_right, images=40, seed=0):
 )
 def test_the_gate_asks_for_no_loss_and_a_gain(candidate, in_use, passed):
     new, old = (tuple(scored(share) for share in pair) for pair in (candidate, in_use))
-    gate = judge([new, old])
+    gate = compare_candidate([new, old])
     assert gate["passed"] is passed
     assert ("may be worse" in gate["reasons"][0]) == (candidate[0] < in_use[0])
     assert ("not better" in gate["reasons"][1]) == (candidate[1] <= in_use[1])

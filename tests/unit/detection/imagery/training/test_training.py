@@ -191,10 +191,10 @@ def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(
 
 
 def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
-    from monitor.cli.scenes.train import asked_to_stop
+    from monitor.cli.scenes.train import catching_stop
 
     before = signal.getsignal(signal.SIGTERM)
-    with asked_to_stop() as asked:
+    with catching_stop() as asked:
         assert asked == []
         os.kill(os.getpid(), signal.SIGTERM)
         assert asked == [signal.SIGTERM]

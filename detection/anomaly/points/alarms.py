@@ -47,15 +47,15 @@ _LINE: Final = Template("compared.line", "the line of its last {n} acquisitions"
 _POINTS: Final = Template("compared.points", "{past}, and with {n} other points")
 
 
-def count_thresholds(asked: PointThresholdRequest) -> PointThresholds:
+def count_thresholds(request: PointThresholdRequest) -> PointThresholds:
     """Count thresholds on points, as `train_detector` does on the series of a site."""
-    values, step_s = asked.table.values, asked.table.step_s
+    values, step_s = request.table.values, request.table.step_s
     if values.shape[1] < FEWEST_ACQUISITIONS:
         return PointThresholds({}, _FEW(n=values.shape[1], needed=FEWEST_ACQUISITIONS))
     times_s = step_s * np.arange(values.shape[1], dtype=np.float64)
     samples = {f"{row:06}": Series(times_s, one, step_s) for row, one in enumerate(values)}
     try:
-        counted = train_detector(RULES, samples, asked.budget, 0).thresholds
+        counted = train_detector(RULES, samples, request.budget, 0).thresholds
     except ThresholdError:  # its own words are of sensors and tails
         return PointThresholds({}, _UNUSUAL(n=values.shape[1], points=len(values), needed=USUAL_FROM))
     except InputError as error:
@@ -64,14 +64,14 @@ def count_thresholds(asked: PointThresholdRequest) -> PointThresholds:
     return PointThresholds({RULES: found}, "" if found else _NO_THRESHOLD)
 
 
-def find_point_alarms(asked: PointAlarmRequest) -> PointAlarmResult:
+def find_point_alarms(request: PointAlarmRequest) -> PointAlarmResult:
     """Score a table and say where alarms begin at its new acquisitions."""
-    values, step_s = asked.table.values, asked.table.step_s
-    is_new = np.isfinite(values) & (np.arange(values.shape[1]) >= np.asarray(asked.since)[:, None])
+    values, step_s = request.table.values, request.table.step_s
+    is_new = np.isfinite(values) & (np.arange(values.shape[1]) >= np.asarray(request.since)[:, None])
     if not is_new.any():
         return PointAlarmResult()
-    limits = asked.thresholds[RULES]
-    scored = _score(values, step_s, asked.thresholds)
+    limits = request.thresholds[RULES]
+    scored = _score(values, step_s, request.thresholds)
     parts = list(limits)
     over = scored.ratio > 1.0
     begins = over & ~_was_before(over, max(1, round(RUN_GAP_S / step_s)))
@@ -79,7 +79,7 @@ def find_point_alarms(asked: PointAlarmRequest) -> PointAlarmResult:
     strongest = np.argsort(-scored.ratio[row, column], kind="stable")[:MOST]
     left_out = len(row) - len(strongest)
     row, column = row[strongest], column[strongest]
-    kinds, sizes = name_shapes(values[row], column, asked.jump_mm)
+    kinds, sizes = name_shapes(values[row], column, request.jump_mm)
     alarms = []
     for k, (r, at) in enumerate(zip(row.tolist(), column.tolist(), strict=True)):
         part = parts[scored.which[r, at]]
@@ -93,7 +93,7 @@ def find_point_alarms(asked: PointAlarmRequest) -> PointAlarmResult:
     judged = (np.isfinite(scored.ratio) & is_new).any(axis=1)
     goes_on = (over & is_new).any(axis=1) & ~(begins & is_new).any(axis=1)
     return PointAlarmResult(
-        tuple(alarms), tuple(_share(values, scored.looks, step_s, int(np.asarray(asked.since).min()))),
+        tuple(alarms), tuple(_share(values, scored.looks, step_s, int(np.asarray(request.since).min()))),
         int(judged.sum()), int((is_new.any(axis=1) & ~judged).sum()), int(goes_on.sum()), left_out,
     )  # fmt: skip
 
