@@ -73,11 +73,10 @@ def _many(table: Table) -> Any:
     return tuple[table, ...]
 
 
-IN_MM: Final = "the same in mm, whatever the unit"
 SeriesTable: Final = table_of(
     domain.SeriesSpec,
-    noise_floor_mm=(float | None, Field(None, ge=0.0, description=IN_MM)),
-    verify_step_mm=(float | None, Field(None, gt=0.0, description=IN_MM)),
+    noise_floor_mm=(float | None, Field(None, ge=0.0, description="smallest scatter ever assumed, mm")),
+    verify_step_mm=(float | None, Field(None, gt=0.0, description="a jump beyond this asks for verification, mm")),
 )
 StationTable: Final = table_of(
     domain.Station,
@@ -86,7 +85,7 @@ StationTable: Final = table_of(
 )
 LevelTable: Final = table_of(domain.Level)
 StageTable: Final = table_of(domain.StagePlan)
-STAGES: Final = {stage: (StageTable, StageTable()) for stage in (*STAGE_EVERY_S, "unknown")}
+STAGE: Final = (StageTable, Field(StageTable(), description="what that stage asks for"))
 DecoderTable: Final = table_of(
     domain.Binding,
     **_words(
@@ -116,7 +115,7 @@ TABLES: Final[dict[str, Any]] = {
     "criterion": (_many(dict[str, Any]), ()),
     "fusion": (FusionTable, FusionTable()),
     "forecast": (table := table_of(domain.ForecastPlan), table()),
-    "movement": (table := table_of(domain.MovementPlan, **STAGES), table()),
+    "movement": (table := table_of(domain.MovementPlan, **dict.fromkeys((*STAGE_EVERY_S, "unknown"), STAGE)), table()),
     "anomaly": (table := table_of(domain.AnomalyPlan), table()),
     "scenes": (table := table_of(domain.ScenePlan), table()),
     "crs": (CrsTable, CrsTable()),

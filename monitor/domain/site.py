@@ -35,10 +35,7 @@ class SeriesSpec:
 
     station: str
     quantity: Annotated[str, Key("a known quantity or one of [[quantity]]; `displacement` covers east, north, up")]
-    unit: Annotated[
-        str,
-        Key("any unit that fits; kept and assessed in the canonical one. `index`: a covariate that no threshold uses"),
-    ]
+    unit: Annotated[str, Key("any that fits, kept in the canonical one; `index`: no threshold may use it")]
     interval_s: Annotated[float, Key("expected sampling interval")]
     max_silence_s: Annotated[float, Key("then a health alarm; default three intervals", Duration | None, None)]
     noise_floor: Annotated[
@@ -47,37 +44,25 @@ class SeriesSpec:
             "smallest standard deviation ever assumed, at most 10 m or a tenth of the range", float | None, None, ge=0.0
         ),
     ] = 0.0
-    verify_step: Annotated[
-        float | None, Key("a jump beyond this asks for verification: neither dropped nor believed", gt=0.0)
-    ] = None
+    verify_step: Annotated[float | None, Key("a jump beyond this asks for verification", gt=0.0)] = None
     stamp: Annotated[
         str, Key("rain: how a reading counts; a `counter` adds up", Literal["interval_end", "counter", "event"])
     ] = "interval_end"
-    low: Annotated[float | None, Key("own range, else that of the quantity; a value outside is stored and flagged")] = (
-        None
-    )
+    low: Annotated[float | None, Key("own range: a value outside is stored and flagged")] = None
     high: Annotated[float | None, Key("the upper end of it")] = None
-    empty: Annotated[float | None, Key("`battery_voltage`, `battery_level`: at this the instrument stops", gt=0.0)] = (
-        None
-    )
+    empty: Annotated[float | None, Key("of a battery: at this the instrument stops", gt=0.0)] = None
     physical: Annotated[
         tuple[str, ...],
         Key("which ends of its range nature cannot pass: no forecast does", tuple[Literal["low", "high"], ...]),
     ] = ()
-    may_fall: Annotated[
-        float | None, Key("how far a value can come below its newest reading: 0 = never decreases", ge=0.0)
-    ] = None
-    may_rise: Annotated[
-        float | None, Key("how far a value can come above its newest reading: 0 = never increases", ge=0.0)
-    ] = None
+    may_fall: Annotated[float | None, Key("most that a value lies below the newest; 0 = never falls", ge=0.0)] = None
+    may_rise: Annotated[float | None, Key("most that a value lies above the newest; 0 = never rises", ge=0.0)] = None
     by_hand: Annotated[bool, Key("a person reads it and types the value: what looks mistyped has no vote")] = False
     source: Annotated[
         str,
         Key("what writes it: `slopeward scenes track` or `velocity`", Literal["", "image correlation", "velocity map"]),
     ] = ""
-    over_mm_per_day: Annotated[
-        float, Key("`moving_share`: ground that is slower, either way, does not count as moving", ge=0.0)
-    ] = 0.0
+    over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
 
     @property
     def walls(self) -> PhysicalLimits:
@@ -122,29 +107,18 @@ class Station:
     latitude: Annotated[float | None, LATITUDE] = None
     longitude: Annotated[float | None, LONGITUDE] = None
     height_m: Annotated[float | None, Key("for the map and for distances")] = None
-    azimuth_deg: Annotated[
-        float | None, Key("downslope, from north; without it the horizontal speed counts", ge=0.0, le=360.0)
-    ] = None
-    plunge_deg: Annotated[
-        float | None,
-        Key("below the horizon; without it the vertical rate is assessed apart", ge=-90.0, le=90.0),
-    ] = None
-    reference: Annotated[
-        str | None, Key("stations that share a reference, logger, antenna or footprint are one witness")
-    ] = None
+    azimuth_deg: Annotated[float | None, Key("downslope, from north; else horizontal speed", ge=0.0, le=360.0)] = None
+    plunge_deg: Annotated[float | None, Key("of the movement below the horizon", ge=-90.0, le=90.0)] = None
+    reference: Annotated[str | None, Key("stations that share it, a logger or an antenna are one witness")] = None
     logger: Annotated[str | None, Key("the logger that it shares with others")] = None
     antenna: Annotated[str | None, Key("the antenna that it shares with others")] = None
     on_slope: Annotated[bool, Key("false = stable control station: shows what the reference does")] = True
     series: tuple[SeriesSpec, ...] = ()
-    area: Annotated[
-        str | None, Key("part of the slope; fusion rules may ask for votes from several", pattern=STATION_ID)
-    ] = None
+    area: Annotated[str | None, Key("part of the slope, where rules count areas", pattern=STATION_ID)] = None
     footprint: Annotated[str | None, Key("image pixel or radar cell that it shares with others")] = None
     v_eq_mm_per_day: Annotated[float | None, Key("velocity of uniform creep, for the tangential angle", gt=0.0)] = None
     v_eq_reviewed: Annotated[str, Key("who reviewed that velocity, when and on which data")] = ""
-    gateway: Annotated[
-        str | None, Key("by which its readings come: all that falls silent by one of them is one notice")
-    ] = None
+    gateway: Annotated[str | None, Key("by which its readings come: their silence is one notice")] = None
     power: Annotated[str | None, Key("the supply that it shares with others")] = None
     calibrated_on: Annotated[str | None, Key("day of the last calibration", dt.date | None)] = None
     calibrate_every_s: Annotated[float | None, Key("how long a calibration holds; a notice says when it is due")] = None
@@ -154,9 +128,7 @@ class Station:
         Key("ground that maps of velocities are read on; default within `near_m` of [scenes]", Corners | None, None),
     ] = ()
     name: Annotated[str, Key("what people call it; stands beside its id on the page", max_length=80)] = ""
-    was: Annotated[
-        tuple[StationId, ...], Key("ids that it had before: its history, and what still comes under them, are its own")
-    ] = ()
+    was: Annotated[tuple[StationId, ...], Key("ids that it had before: their history is its own")] = ()
 
     @property
     def lacks_plunge(self) -> bool:
@@ -238,12 +210,8 @@ class StagePlan:
     """What one stage of movement asks for: how often to look and to forecast, and what people do."""
 
     stage: str  # creep, intermediate, progressive, step, unknown
-    evaluate_every_s: Annotated[
-        float, Key("the site is evaluated at least so often", Duration | None, None, alias="every")
-    ]
-    forecast_every_s: Annotated[
-        float, Key("forecasts are issued so often; default that of [forecast]", Duration | None, None)
-    ]
+    evaluate_every_s: Annotated[float, Key("the least rhythm of decisions", Duration | None, None, alias="every")]
+    forecast_every_s: Annotated[float, Key("default that of [forecast]", Duration | None, None)]
     action: Annotated[str, Key("what people do at this stage")] = ""
 
 
@@ -252,9 +220,7 @@ class MovementPlan:
     """How movement is judged: windows, failure velocity, and what each stage asks for."""
 
     stages: tuple[StagePlan, ...] = ()
-    failure_velocity_mm_per_day: Annotated[
-        float | None, Key("where the quantiles of a forecast cross it, failure is expected", gt=0.0)
-    ] = None
+    failure_velocity_mm_per_day: Annotated[float | None, Key("a forecast that crosses it is failure", gt=0.0)] = None
     history_s: Annotated[float, Key("how far back velocities are compared")] = 400.0 * 86400.0
 
     def stage(self, name: str | None) -> StagePlan | None:
@@ -274,17 +240,14 @@ class ForecastPlan:
 
     models: Annotated[
         tuple[str, ...],
-        Key("`auto`, names of simple forecasts and of [networks](forecasting-models.md)", min_length=1),
+        Key("`auto`, simple forecasts, networks: see `slopeward forecast models --all`", min_length=1),
     ] = ("auto",)
     horizons_s: Annotated[
         tuple[float, ...],
         AfterValidator(_check_rising),
         Key("rising; each series gets those that reach its next reading", tuple[Horizon, ...], min_length=1),
     ] = (86400.0, 604800.0, 2592000.0)
-    covariates: Annotated[
-        tuple[str, ...],
-        Key("what networks read beside the movement: `STATION.quantity`, `season`, `station`"),
-    ] = ()
+    covariates: Annotated[tuple[str, ...], Key("what networks read: `STATION.quantity`, `season`, `station`")] = ()
     every_s: Annotated[float, Key("how often forecasts are issued")] = 21600.0
     expected_rain: Annotated[
         tuple[tuple[str, float], ...],  # (station.quantity of its issues, how far each looks ahead, s)
@@ -294,9 +257,7 @@ class ForecastPlan:
             {},
         ),
     ] = ()
-    start_from: Annotated[
-        str, Key("a site whose newest network of the same kind is tuned to this one; empty: each begins anew")
-    ] = ""
+    start_from: Annotated[str, Key("the site whose newest network is tuned to this one; empty: none")] = ""
     replay: Annotated[tuple[str, ...], Key("sites whose records are learnt from as well")] = ()
 
 
@@ -304,12 +265,14 @@ class ForecastPlan:
 class AnomalyPlan:
     """Which detectors run for the site and the false alarms per sensor-month they may raise."""
 
-    detectors: Annotated[
-        tuple[str, ...], Key("which look at the readings: `slopeward forecast models --all` names them", min_length=1)
-    ] = ("rules", "flatline", "replay", "unit-jump", "timing")
-    budget_per_sensor_month: Annotated[
-        float, Key("false alarms that a sensor may raise in a month; thresholds are counted to it", gt=0.0)
-    ] = 0.1
+    detectors: Annotated[tuple[str, ...], Key("see `slopeward forecast models --all`", min_length=1)] = (
+        "rules",
+        "flatline",
+        "replay",
+        "unit-jump",
+        "timing",
+    )
+    budget_per_sensor_month: Annotated[float, Key("false alarms that thresholds allow a sensor", gt=0.0)] = 0.1
     every_s: Annotated[float, Key("how often readings are scored")] = 3600.0
 
 
@@ -335,17 +298,11 @@ class ScenePlan:
 
     weights: Annotated[str, Key("`auto`, the name of shipped weights, a file, or `index`: no network")] = "auto"
     minimum_area_m2: Annotated[float, Key("smaller footprints are left out", ge=0.0)] = 900.0
-    near_m: Annotated[
-        float, Key("a footprint within this distance of a station counts for it and is named in the advice", gt=0.0)
-    ] = 500.0
+    near_m: Annotated[float, Key("so near to a station a footprint counts for it", gt=0.0)] = 500.0
     triage: Annotated[bool, Key("pass over tiles in which a coarse network is sure to see nothing")] = False
     local: LocalGrid | None = None  # places files in a local system, such as a mine's grid
-    prior: Annotated[str, Key("susceptibility map below footprints (GeoTIFF): it decides nothing", max_length=1000)] = (
-        ""
-    )
-    dem: Annotated[
-        str, Key("heights for scenes that bring none, m: a GeoTIFF or a folder of tiles", max_length=1000)
-    ] = ""
+    prior: Annotated[str, Key("susceptibility map below footprints, GeoTIFF", max_length=1000)] = ""
+    dem: Annotated[str, Key("heights for scenes without, m: GeoTIFF or folder", max_length=1000)] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,10 +310,7 @@ class Recipient:
     """Who is told of which levels by which channels (`kind:address`; secrets by environment name)."""
 
     name: Annotated[str, Key("unique in the site; `team:NAME` is whoever of that team is on duty", min_length=1)]
-    channels: Annotated[
-        tuple[str, ...],
-        Key("`kind:address`; secrets by the name of an environment variable", default=()),
-    ]
+    channels: Annotated[tuple[str, ...], Key("`kind:address`; secrets by the name of a variable", default=())]
     levels: Annotated[
         tuple[int, ...],  # hazard levels
         Key("levels it is notified of; default all above the lowest", tuple[str, ...] | None, None),
@@ -372,9 +326,7 @@ class Recipient:
     by_team: bool = False  # belongs to a team and asks for no level: notified by way of the team alone
     team: "Team | None" = None  # this recipient is whoever of the team is on duty
     phone: Annotated[str, Key("to be called by people; no channel", pattern=r"^(\+?[0-9][0-9 ()/.-]{2,30})?$")] = ""
-    quiet: Annotated[
-        QuietHours | None, Key('"22:00-06:00": hours of the site when only what is urgent is sent', str, "")
-    ] = None
+    quiet: Annotated[QuietHours | None, Key("when only what is urgent is sent: 22:00-06:00", str, "")] = None
     digest: Annotated[
         int | None,  # minutes after local midnight
         Key('"07:00": the state of the site every day at this local time, also when all is well', str, ""),
@@ -476,9 +428,7 @@ class Binding:
         Key("a topic filter, in which {station} and {quantity} may stand for a level", alias="topic", min_length=1),
     ]
     name: Annotated[str, Key("the decoder that reads its messages", min_length=1)]
-    station: Annotated[
-        str, Key("whose the readings are, where the messages do not say", pattern=r"^[A-Za-z0-9_-]{0,64}$")
-    ] = ""
+    station: Annotated[str, Key("whose the readings are", pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
     series: Annotated[
         tuple[tuple[str, str], ...],
         Key('names of the device and what they are: {"Tilt X" = "T1.tilt_x_deg"}', dict[str, str], {}),

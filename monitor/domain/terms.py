@@ -227,7 +227,7 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
     for item in found:
         if item["type"] == "too_short" and any(_lies_within(one["loc"], item["loc"]) for one in found):
             continue  # pydantic counts the entries that hold: those that do not are named themselves
-        key, message = spell_key(item["loc"], prefix), _spell_fault(item)
+        key, message = format_key(item["loc"], prefix), _format_fault(item)
         if item["type"] not in {"missing", "value_error"} and isinstance(item["input"], str | int | float):
             message += f", got {item['input']!r}"
         where = (names or {}).get(key, name)
@@ -235,7 +235,7 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
     return join_faults(lines)
 
 
-def _spell_fault(item: ErrorDetails) -> str:
+def _format_fault(item: ErrorDetails) -> str:
     if item["type"] == "missing":
         return "this key is required"
     if item["type"] == "too_short":
@@ -255,7 +255,7 @@ def _lies_within(loc: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bo
     return len(loc) > len(outer) and loc[: len(outer)] == outer
 
 
-def spell_key(loc: Iterable[int | str], prefix: str = "") -> str:
+def format_key(loc: Iterable[int | str], prefix: str = "") -> str:
     """Spell a location the way it is found in the file.
 
     >>> spell_key(("station", 2, "series", 0, "unit"))
@@ -267,16 +267,17 @@ def spell_key(loc: Iterable[int | str], prefix: str = "") -> str:
     return text
 
 
-def list_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """All keys of a section and the sections inside it, dotted; lists of tables as ``name[]``."""
-    keys = []
+def find_tables(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """The tables of a file in their order, with their heads (`[a]`, `[[a.b]]`); those inside of others behind them."""
     for name, field in model.model_fields.items():
-        key = prefix + (field.alias or name)
-        inner = field.annotation
-        many = get_origin(inner) in (tuple, list)
-        inner = get_args(inner)[0] if many else inner
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            keys += list_keys(inner, f"{key}[]." if many else f"{key}.")
-        else:
-            keys.append(key)
-    return keys
+        if (table := find_table(field.annotation)) is not None:
+            path = f"{place}{field.alias or name}"
+            yield f"[[{path}]]" if get_origin(field.annotation) is tuple else f"[{path}]", table
+            yield from find_tables(table, f"{path}.")
+
+
+def find_table(annotation: Any) -> type[BaseModel] | None:
+    """The table that a key holds, alone or many of it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := find_table(one)) is not None), None)

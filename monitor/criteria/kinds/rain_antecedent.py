@@ -25,11 +25,11 @@ _RECENT: Final = Template("rain.recent", "recent and antecedent rain {depth} mm 
 class RainAntecedentTable(RainTable):
     """kind = "rain_antecedent": sum of rain * decay**age, or recent rain + weight * rain before it, in mm."""
 
-    decay: float | None = Field(default=None, gt=0.0, lt=1.0)
-    span: Duration | None = None
-    recent: Duration | None = None
-    antecedent: Duration | None = None
-    weight: float | None = Field(default=None, gt=0.0)
+    decay: float | None = Field(None, gt=0.0, lt=1.0, description="per day, of the rain within `span`")
+    span: Duration | None = Field(None, description="how far back")
+    recent: Duration | None = Field(None, description="the recent sum, with `antecedent` and `weight`")
+    antecedent: Duration | None = Field(None, description="the sum before it")
+    weight: float | None = Field(default=None, gt=0.0, description="of the sum before")
 
     @model_validator(mode="after")
     def _one_form(self) -> "RainAntecedentTable":

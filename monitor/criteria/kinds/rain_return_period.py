@@ -30,9 +30,9 @@ from monitor.errors import ConfigError
 class RainReturnTable(RainTable):
     """kind = "rain_return_period": bounds in years, from the site's annual maxima or given quantiles (mm) by window."""
 
-    method: Literal["gumbel", "gev"] = "gumbel"
-    annual_maxima: dict[str, tuple[float, ...]] = Field(default_factory=dict)
-    quantiles: dict[str, tuple[tuple[float, float], ...]] = Field(default_factory=dict)
+    method: Literal["gumbel", "gev"] = Field("gumbel", description="the distribution that is fitted")
+    annual_maxima: dict[str, tuple[float, ...]] = Field({}, description='{"24h" = [mm, ...]}, 10 years at least')
+    quantiles: dict[str, tuple[tuple[float, float], ...]] = Field({}, description='{"24h" = [[years, mm], ...]}')
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With depths in mm for the years."""

@@ -7,7 +7,7 @@ from pydantic import Field
 from forecasting.message import Figure, Template, Term
 from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
-from monitor.criteria.tables import CriterionTable, add_params
+from monitor.criteria.tables import CriterionTable, LevelName, add_params
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -23,9 +23,9 @@ _TOO_FEW: Final = Template("criterion.report.too_few", "{kind} reported by {n} o
 class ReportTable(CriterionTable):
     """kind = "report"."""
 
-    kinds: tuple[str, ...] = Field(min_length=1)
-    needs: int = Field(default=1, ge=1)
-    level: str
+    kinds: tuple[str, ...] = Field(min_length=1, description="of report that vote")
+    needs: int = Field(default=1, ge=1, description="so many different observers within `valid_for`")
+    level: LevelName
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With how many observers must say so."""
@@ -52,7 +52,7 @@ def assess_reports(criterion: Criterion, windows: DecisionContext) -> tuple[Asse
     kind = Term(newest.kind)
     room = LONGEST - len(_REPORTED(kind=kind, name=newest.by, report=""))
     return (
-        Assessment(criterion.id, OBSERVERS, level, level, heard=True, newest_s=newest.at_s,
+        Assessment(criterion.id, OBSERVERS, level, level, has_data=True, newest_s=newest.at_s,
                    reason=_REPORTED(kind=kind, name=newest.by, report=newest.text[: max(0, room)]),
                    facts={"count": len(rows)}),
     )  # fmt: skip

@@ -164,10 +164,8 @@ def write_site(
     first = write_first_site(name)
     head, _, rest = first.partition("[[station]]")
     tail = rest[rest.index("[fusion]") :]
-    head = head.replace("latitude = 46.2\n", f"latitude = {place[0]}\n")
-    head = head.replace("longitude = 8.9\n", f"longitude = {place[1]}\n").replace(
-        'timezone = "UTC"', f'timezone = "{zone}"'
-    )
+    head = head.replace("latitude = 46.2 ", f"latitude = {place[0]} ", 1)
+    head = head.replace("longitude = 8.9 ", f"longitude = {place[1]} ", 1).replace('"UTC"', f'"{zone}"', 1)
     bases = find_bases(sensors)
     moving = [s for s in sensors if s.quantity.startswith(MOTION) and s.station not in bases]
     fast = {s.station for s in moving if LEVELS[-1] in choose_windows(s.interval_s or 3600.0, LEVELS)}

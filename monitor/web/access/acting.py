@@ -17,7 +17,7 @@ from forecasting.message import Message, gather
 from monitor.domain.alert import Actor
 from monitor.errors import NeedsSecondError
 from monitor.store.database.engine import Database
-from monitor.store.people.countersign import SharedAct, do_by_two
+from monitor.store.people.countersign import TwoPersonAct, do_by_two
 from monitor.web.access.callers import actor_of
 from monitor.web.context import Context, context_of, token_of
 
@@ -41,7 +41,7 @@ class Act:
         return go_back(self.request, address, text)
 
     def by_two(
-        self, shared: SharedAct, reason: str, do: Callable[[Connection, Actor | None], object],
+        self, shared: TwoPersonAct, reason: str, do: Callable[[Connection, Actor | None], object],
         measure: Callable[[Connection], int], done: Message, waits: Message,
     ) -> Message:  # fmt: skip
         """Do an act with the signature of another person, or leave one for another person; what is told of it."""

@@ -11,15 +11,15 @@ from fastapi import Request
 from sqlalchemy import Connection
 
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
+from monitor.alerting.acts.answer_acts import OperatorAnswer, find_operator_answer
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import step_of_alert
 from monitor.alerting.acts.stakes import needs_two_people
-from monitor.alerting.acts.word_acts import OperatorAnswer, find_operator_answer
-from monitor.checks.verdict import judge_parts
-from monitor.domain.alert import Ledger
+from monitor.checks.verdict import check_parts
+from monitor.domain.alert import AlertCategory
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
-from monitor.domain.instants import is_silent, parse, spell
+from monitor.domain.instants import format_iso, is_silent, parse
 from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
@@ -49,9 +49,9 @@ from monitor.web.parts.headline import find_sentence, list_findings, read_eviden
 from monitor.web.parts.zones import draw
 
 LEDGERS: Final = (
-    (Ledger.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
-    (Ledger.HEALTH, "Health", Template("ledger.health", "What the instruments and the service do")()),
-    (Ledger.ADVICE, "Advice", Template("ledger.advice", "What models suggest; nobody was warned by it")()),
+    (AlertCategory.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
+    (AlertCategory.HEALTH, "Health", Template("ledger.health", "What the instruments and the service do")()),
+    (AlertCategory.ADVICE, "Advice", Template("ledger.advice", "What models suggest; nobody was warned by it")()),
 )
 NO_SITE: Final = Template("site.none", "there is no site '{site}'")
 STORED: Final = Template("page.stored", "stored")
@@ -299,10 +299,10 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
         ),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
         "shelf_hours": list_hours(found["alert"]["ledger"], found["alert"]["level"], top),
-        "level_names": ladder if found["alert"]["ledger"] == Ledger.HAZARD else HEALTH_NAMES,
+        "level_names": ladder if found["alert"]["ledger"] == AlertCategory.HAZARD else HEALTH_NAMES,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "zones": {card.id: card.timezone for card in cards},
-        "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",
+        "action": action if found["alert"]["ledger"] == AlertCategory.HAZARD else "",
     }  # fmt: skip
     covered: dict[str, Any] = veil.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values
     return covered
@@ -330,7 +330,7 @@ def collect_health(
     core, broker = stamps.get("core"), stamps.get("broker")
     age = None if core is None else (now - core[0]).total_seconds()
     alive = core is not None and not is_silent(core, now)
-    _, degraded = judge_parts(stamps, now)
+    _, degraded = check_parts(stamps, now)
     cards = pages.load_cards(c, sites)
     detail = {} if core is None else core[1]
     reasons = [CANNOT_DECIDE(text=context.trouble), *degraded] if context.trouble else degraded
@@ -339,7 +339,7 @@ def collect_health(
         "reasons": reasons,
         "core": {"alive": alive, "age_s": age, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
         "active": {"name": detail.get("name"), "since": detail.get("active_since")},
-        "standby": {n.removeprefix(STANDBY): spell(at) for n, (at, _) in stamps.items() if n.startswith(STANDBY)},
+        "standby": {n.removeprefix(STANDBY): format_iso(at) for n, (at, _) in stamps.items() if n.startswith(STANDBY)},
         "ingest": detail.get("ingest"), "dispatcher": detail.get("dispatcher"),
         "broker": None if broker is None else broker[1],
         "newest": {k.id: k.status["newest_at"] for k in cards},

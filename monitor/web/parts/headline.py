@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from forecasting.message import Template, Term, gather, join
 from monitor.domain import headline
-from monitor.domain.alert import Ledger
-from monitor.domain.instants import epoch_s, from_epoch_s, spell
+from monitor.domain.alert import AlertCategory
+from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
@@ -45,7 +45,7 @@ def list_sentences(
     c: Connection, alerts: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE
 ) -> dict[int, str]:  # fmt: skip
     """What is behind the level of each alert of hazard, by its id: one sentence."""
-    hazards = [alert for alert in alerts if alert["ledger"] == Ledger.HAZARD]
+    hazards = [alert for alert in alerts if alert["ledger"] == AlertCategory.HAZARD]
     return {number: one.sentence for number, one in find_headlines(c, hazards, at_once).items()}
 
 
@@ -103,7 +103,7 @@ def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The alert of each site that its headline is about: of open ones, the highest first, and no drill."""
     found: dict[str, dict[str, Any]] = {}
     for alert in alerts:
-        if alert["ledger"] == Ledger.HAZARD and not alert["exercise"]:
+        if alert["ledger"] == AlertCategory.HAZARD and not alert["exercise"]:
             found.setdefault(alert["site"], alert)
     return found
 
@@ -133,7 +133,7 @@ def describe_motion(
     if not judged and not last:
         return None
     windows = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
-    data_until = max((row["data_until"] for row in movement if row["data_until"]), default=spell(now))
+    data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
     return {
         "fastest": max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
         "beyond": len(fast & seen),

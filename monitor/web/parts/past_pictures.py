@@ -8,7 +8,7 @@ from monitor.alerting.acts.site_diff import list_hours, name_levels
 from monitor.domain.decision import seconds
 from monitor.domain.instants import parse
 from monitor.ingest.guess.preview import PreviewCurve
-from monitor.replay.first_look import ForecastPicture
+from monitor.replay.past_levels import ForecastPicture
 from monitor.reports.pictures import PlotScale
 
 RIBBON: Final = 1000.0

@@ -12,9 +12,9 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from forecasting.message import Message, Template, Term, format_span, join
-from monitor.domain.causes import gather, say_cause
+from monitor.domain.causes import describe_cause, gather
 from monitor.domain.headline import SIGHT_WORDS
-from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about, spell_age
+from monitor.domain.instants import STOPPED, format_age, format_iso, is_silent, parse, spell_about
 from monitor.language import catalogue, local_time
 from monitor.language.figures import format_number, level_class
 from monitor.language.rendering import render as render_message
@@ -104,7 +104,7 @@ def render_text(text: Any) -> Any:
     found = Markup()
     for shown, at in render_message(text):
         mark = Markup('<time datetime="{}" title="{}">{}</time>')
-        found += shown if at is None else mark.format(spell(at), format_utc(at), shown)
+        found += shown if at is None else mark.format(format_iso(at), format_utc(at), shown)
     return found
 
 
@@ -150,10 +150,10 @@ ENVIRONMENT.filters.update(
     word=translate_name,
     cell=translate_cell,
     by_cause=gather_alerts,
-    say_cause=say_cause,
+    say_cause=describe_cause,
 )
 ENVIRONMENT.globals.update(
-    level_class=level_class, spell=spell, spell_sight=describe_sight, spell_local=local_time.format_local,
+    level_class=level_class, spell=format_iso, spell_sight=describe_sight, spell_local=local_time.format_local,
     name_zone=local_time.name_zone, describe_zone=local_time.describe_zone,
     language=catalogue.current, languages=catalogue.LANGUAGES, script_words=translate_scripts,
 )  # fmt: skip
@@ -188,7 +188,7 @@ def render_part(name: str, now: datetime, values: Mapping[str, Any]) -> str:
 
     def age(value: str | datetime | None) -> str:
         at = as_instant(value)
-        return catalogue.gettext("never") if at is None else spell_age(now - at)
+        return catalogue.gettext("never") if at is None else format_age(now - at)
 
     zone = find_zone(values)
     with local_time.use_zone(zone):

@@ -10,10 +10,10 @@ from pydantic import AfterValidator
 from sqlalchemy import Connection
 
 from forecasting.message import NameList, Template
+from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
 from monitor.alerting.acts.stakes import needs_two_people
-from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
-from monitor.alerting.audit.recompute import Recomputed, Recomputing, gather_decisions
+from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import ObserverReport
@@ -26,7 +26,7 @@ from monitor.store.alerting.alerts import acknowledge, add_note, find_alert
 from monitor.store.alerting.events import confirm_event
 from monitor.store.alerting.offsets import confirm_offset
 from monitor.store.pages import load_cards
-from monitor.store.people.countersign import SharedAct, do_by_two
+from monitor.store.people.countersign import TwoPersonAct, do_by_two
 from monitor.store.readings.messages import add_report, find_report
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting
@@ -35,7 +35,9 @@ from monitor.web.parts.collect import find_card, require_declared
 from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
-RECOMPUTE: Final = WorkerTask("monitor.alerting.audit.recompute:recompute_all", Recomputing, Recomputed)
+RECOMPUTE: Final = WorkerTask(
+    "monitor.alerting.audit.recompute:recompute_all", RecomputationRequest, RecomputationResult
+)
 RECOMPUTE_LIMIT_S: Final = 60.0
 _recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
 _ACKNOWLEDGED: Final = Template("act.acknowledged", "acknowledged")
@@ -113,7 +115,7 @@ def verify_step(
 
 
 @router.post("/alerts/{alert_id}/verify/withdraw")
-def withdraw_answer(act: Acting, alert_id: AlertId, reason: Reason) -> Response:
+def withdraw_step_answer(act: Acting, alert_id: AlertId, reason: Reason) -> Response:
     """Take back the first answer to a question, or the answer that counts; the site is decided again at once."""
     site, key = _find_question(act.context, alert_id)
     with act.db.read() as c:
@@ -121,7 +123,7 @@ def withdraw_answer(act: Acting, alert_id: AlertId, reason: Reason) -> Response:
     try:
         described = do_by_two(
             act.db, shared, act.actor, reason,
-            lambda c, second: take_word_back(c, site, key, act.actor, reason, act.now, second=second),
+            lambda c, second: withdraw_answer(c, site, key, act.actor, reason, act.now, second=second),
             lambda c: measure_stake(c, site), act.now,
         )  # fmt: skip
         text = _TAKEN_BACK(text=described)
@@ -219,7 +221,7 @@ def shelve_alert(
     def do(c: Connection, second: Actor | None) -> None:
         alerts.shelve(c, alert_id, act.actor, reason, until, act.now, second=second, top_level=top)
 
-    shared = SharedAct("alert.shelve", f"alert:{alert_id}", {"for_s": hours * 3600.0})
+    shared = TwoPersonAct("alert.shelve", f"alert:{alert_id}", {"for_s": hours * 3600.0})
     text = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _SHELVED(), _WAITS())
     return act.back(f"/alerts/{alert_id}", text)
 
@@ -239,7 +241,7 @@ def take_alert_out(act: Acting, alert_id: AlertId, reason: Why) -> Response:
     def do(c: Connection, second: Actor | None) -> None:
         alerts.take_out(c, alert_id, act.actor, reason, act.now, second=second)
 
-    shared = SharedAct("alert.take-out", f"alert:{alert_id}", {})
+    shared = TwoPersonAct("alert.take-out", f"alert:{alert_id}", {})
     text = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _OUT(), _WAITS())
     return act.back(f"/alerts/{alert_id}", text)
 

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 
 from detection.imagery.footprints.records import is_making
 from forecasting.message import Template
-from monitor.domain.instants import spell_all
+from monitor.domain.instants import format_instants
 from monitor.errors import NotFoundError
 from monitor.export.maps import list_outlines
 from monitor.store import pages
@@ -172,7 +172,7 @@ def list_scenes(request: Request, site: str, limit: Limit = 20) -> list[dict[str
         rows = pages.load_scenes_of(seen.c, site, limit)
     hidden = {"out_dir", "run"}  # paths of the server are nobody's business
     shown = ({k: v for k, v in row.items() if k not in hidden} | {"bounds": pages.picture_bounds(row)} for row in rows)
-    return [spell_all(row) for row in shown]
+    return [format_instants(row) for row in shown]
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}", tags=["scenes"])

@@ -11,7 +11,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError, NotAllowedError, RefusedError
 from monitor.ingest.guess.preview import PreviewResult
 from monitor.ingest.guess.site_file import read_bounds
-from monitor.replay.first_look import AllForecasts, PastLevels
+from monitor.replay.past_levels import AllForecasts, PastLevels
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import Caller, actor_of, require_caller

@@ -11,8 +11,8 @@ from forecasting.message import Template
 from monitor.errors import NotAllowedError, NotFoundError
 from monitor.language.catalogue import ENGLISH, gettext, use
 from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, write_answer
-from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_received, note_said, note_test
-from monitor.store.delivery.replies import ANSWERS, REFUSED, Answer, take_digit, take_reply
+from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_progress, note_received, note_test
+from monitor.store.delivery.replies import ANSWERS, REFUSED, ReplyResult, take_digit, take_reply
 from monitor.web.context import Context, context_of, run_apart
 
 router = APIRouter(include_in_schema=False)
@@ -39,7 +39,7 @@ async def take_text(request: Request) -> Response:
     form, context = await _read(request), context_of(request)
     name = form.get("MessageSid") or form.get("SmsSid") or ""
 
-    def take() -> Answer:
+    def take() -> ReplyResult:
         with context.db.write(urgent=True) as c:
             return take_reply(c, "sms", form.get("From", ""), form.get("Body", ""), name, context.clock())
 
@@ -55,7 +55,7 @@ async def take_key(request: Request, message: Message = None) -> Response:
         return _send(write_answer("Say", gettext(ANSWERS[REFUSED])))
     context = context_of(request)
 
-    def press() -> Answer:
+    def press() -> ReplyResult:
         with context.db.write(urgent=True) as c:
             return take_digit(c, message, form.get("To", ""), form.get("CallSid", ""), context.clock())
 
@@ -76,7 +76,7 @@ def _note(context: Context, message: int | None, form: Form) -> None:
             why = _UNDELIVERED_CODE(status=status, code=code) if code else _UNDELIVERED(status=status)
             mark_undelivered(c, number, status, why, now)
         elif status and number is not None:
-            note_said(c, number, status)
+            note_progress(c, number, status)
 
 
 async def _read(request: Request) -> Form:
@@ -102,7 +102,7 @@ async def _read(request: Request) -> Form:
     return {name: value.replace("\0", "") for name, value in fields}
 
 
-def _answer(answer: Answer, tag: str) -> Response:
+def _answer(answer: ReplyResult, tag: str) -> Response:
     language = answer.language or ENGLISH
     with use(language):
         text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)

@@ -20,7 +20,7 @@ from monitor.errors import JobError, RefusedError
 from monitor.jobs.worker import run_in_worker
 from monitor.language.file_names import EMPTY
 from monitor.store.database.engine import Database
-from monitor.store.readings.photos import Taken, add_photo, find_picture, find_subject, require_few
+from monitor.store.readings.photos import PhotoMetadata, add_photo, find_picture, find_subject, require_few
 from monitor.store.upkeep.reserve import MEGABYTE, find_folder
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, context_of, run_apart, take_turn
@@ -70,7 +70,7 @@ def _take(
         require_few(c, actor, context.clock(), alert_id, report_id)
     require_room(context.db, context.config)
     made = develop_photo(context.config, content)
-    taken = Taken(
+    taken = PhotoMetadata(
         made.developed.width,
         made.developed.height,
         made.developed.taken,

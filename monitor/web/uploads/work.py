@@ -37,7 +37,7 @@ from monitor.ingest.sources.plan import place_said
 from monitor.jobs.worker import run_in_worker
 from monitor.language.file_names import rename_file
 from monitor.notify.declarations import find_declaration
-from monitor.replay.first_look import AllForecasts, PastLevels, PastLevelsRequest
+from monitor.replay.past_levels import AllForecasts, PastLevels, PastLevelsRequest
 from monitor.store.alerting.sites import find_version, load_proposals, load_site_source
 from monitor.web.context import Context, take_turn
 from monitor.web.parts.collect import NO_SITE
@@ -83,8 +83,8 @@ UNDERSTOOD: Final = "understood.json"
 PAST_LEVELS: Final = "levels.json"
 PAST_FORECASTS: Final = "forecasts.json"
 UNDERSTAND: Final = WorkerTask("monitor.ingest.guess.preview:understand", PreviewRequest, PreviewResult)
-LEVEL_JOB: Final = WorkerTask("monitor.replay.first_look:find_levels", PastLevelsRequest, PastLevels)
-FORECAST_JOB: Final = WorkerTask("monitor.replay.first_look:find_forecasts", PastLevelsRequest, AllForecasts)
+LEVEL_JOB: Final = WorkerTask("monitor.replay.past_levels:find_levels", PastLevelsRequest, PastLevels)
+FORECAST_JOB: Final = WorkerTask("monitor.replay.past_levels:find_forecasts", PastLevelsRequest, AllForecasts)
 
 
 class UploadProcessor:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from forecasting.message import format_span, gather
 from monitor.cli.main import run_verb
-from monitor.domain.instants import parse, spell, spell_age
+from monitor.domain.instants import format_age, format_iso, parse
 from monitor.language.rendering import translate
 from monitor.notify.notifiers import mail, webhook
 from monitor.notify.notifiers.log import LogNotifier
@@ -53,7 +53,7 @@ def check_site(c, slope, page, decision):
     assert f"{status['level']} of {top}" in page.words
     assert status["level_name"] in page.words
     for title, column in (("Newest datum", "newest_at"), ("Evaluated", "evaluated_at"), ("At this level", "since")):
-        assert facts[title].startswith(spell_age(slope.now - parse(status[column]))), title
+        assert facts[title].startswith(format_age(slope.now - parse(status[column]))), title
     assert facts["Stage"].startswith(status["movement_stage"])
     health = {h["station"]: h for h in load_view(c, "station_health", site=slope.site.id)}
     voting = [h for h in health.values() if h["votes"]]
@@ -102,8 +102,8 @@ def check_movement_row(c, slope, row, fine):
         return
     newest_window = standing[0]
     assert row[4] == f"{format_minute(newest_window['window_from'])} to {format_minute(newest_window['window_to'])}"
-    assert newest_window["window_to"] > spell(slope.now), "a window that stands has not ended"
-    if newest_window["window_mid"] <= spell(slope.now):
+    assert newest_window["window_to"] > format_iso(slope.now), "a window that stands has not ended"
+    if newest_window["window_mid"] <= format_iso(slope.now):
         assert "failure is possible at any time" in fine[4]
 
 

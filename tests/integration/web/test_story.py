@@ -8,7 +8,7 @@ import pytest
 
 from forecasting.message import format_span
 from monitor.alerting.decision.evaluate import evaluate_site
-from monitor.domain.instants import parse, spell_age
+from monitor.domain.instants import format_age, parse
 from monitor.domain.observation import Observation
 from monitor.movement.update import update_movement
 from monitor.simulate.slope import voight_displacement
@@ -115,7 +115,7 @@ def check_status(c, page, now):
     assert "every series that votes reports" in page.words
     assert {h["state"] for h in health} == {"ok"}, "nobody is sick here, and nothing says so"
     for title, column in (("Newest datum", "newest_at"), ("Evaluated", "evaluated_at"), ("At this level", "since")):
-        assert facts[title].startswith(spell_age(now - parse(status[column]))), title
+        assert facts[title].startswith(format_age(now - parse(status[column]))), title
     assert facts["Stage"].startswith(status["movement_stage"])
     assert status["movement_stage"] == "progressive"
     return status, facts

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.domain.instants import parse, parse_duration_s, spell
+from monitor.domain.instants import format_iso, parse, parse_duration_s
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -70,7 +70,7 @@ def find_parts(c: Connection, site: str, series: Sequence[SeriesRow], station: s
 def points_to_columns(readings: Sequence[Reading]) -> dict[str, list[Any]]:
     """Columns, which are a third of the size of records."""
     return {
-        "at": [spell(r.observed_at) for r in readings], "value": [r.value for r in readings],
+        "at": [format_iso(r.observed_at) for r in readings], "value": [r.value for r in readings],
         "sigma": [r.sigma for r in readings], "flags": [",".join(r.flags) for r in readings],
         "revision": [r.revision for r in readings],
     }  # fmt: skip
@@ -84,10 +84,16 @@ def get_series(
     with read_site(request, site) as seen:
         readings, _, unit, low, high = load_curve(seen.c, site, station, quantity, requested, seen.now)
     return {
-        "site": site, "station": station, "quantity": quantity, "unit": unit, "from": spell(low), "to": spell(high),
-        "total": len(readings), "sampled": len(readings) > max_points,
+        "site": site,
+        "station": station,
+        "quantity": quantity,
+        "unit": unit,
+        "from": format_iso(low),
+        "to": format_iso(high),
+        "total": len(readings),
+        "sampled": len(readings) > max_points,
         "points": points_to_columns(sample(readings, max_points)),
-    }  # fmt: skip
+    }
 
 
 @router.get("/sites/{site}/chart/{station}/{quantity}")
@@ -102,7 +108,7 @@ def get_chart(
         ahead = load_ahead(c, single, low, high)
         return translate_all({
             "site": site, "station": station, "quantity": quantity, "unit": unit, "computed": single is None,
-            "from": spell(low), "to": spell(high), "until": spell(ahead.ends), "total": len(readings),
+            "from": format_iso(low), "to": format_iso(high), "until": format_iso(ahead.ends), "total": len(readings),
             "points": points_to_columns(sample(readings, max_points)),
             "thresholds": find_thresholds(declared, station, quantity, levels, readings),
             "forecast": ahead.issue, "others": ahead.others, "withheld": ahead.withheld,
@@ -225,4 +231,7 @@ def _ray(readings: Sequence[Reading], per_day: float, window_s: float) -> dict[s
     if start is None or start.observed_at >= last:
         return None
     days = (last - start.observed_at) / timedelta(days=1)
-    return {"at": [spell(start.observed_at), spell(last)], "value": [start.value, start.value + per_day * days]}
+    return {
+        "at": [format_iso(start.observed_at), format_iso(last)],
+        "value": [start.value, start.value + per_day * days],
+    }

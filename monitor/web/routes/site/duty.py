@@ -16,7 +16,7 @@ from monitor.domain.names import is_same_person
 from monitor.domain.site import Recipient, Site, Team
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import duty
-from monitor.store.alerting.answers import Answers, load_answers
+from monitor.store.alerting.answers import AlertDeliveries, load_answers
 from monitor.store.alerting.duty import Handover, join_days
 from monitor.store.pages import load_open_alerts
 from monitor.web.access.acting import Act, Acting
@@ -56,7 +56,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         signed = duty.load_handovers(c, site)
         plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
         changes, items = duty.load_changes(c, site, now), duty.gather_open(c, site, now, list_sentences)
-    mine = answers.get(hazard["alert_id"], Answers()) if hazard else Answers()
+    mine = answers.get(hazard["alert_id"], AlertDeliveries()) if hazard else AlertDeliveries()
     teams = [
         describe_team(team, rosters[site, team.name], past, signed, now) | {"plan": plans[team.name]}
         for team in declared.teams
@@ -185,16 +185,19 @@ SHOWN_DAYS: Final = 14
 
 
 def list_calls(
-    site: Site, chain: Sequence[Sequence[Recipient]], rosters: Mapping[tuple[str, str], Roster], answers: Answers,
+    site: Site,
+    chain: Sequence[Sequence[Recipient]],
+    rosters: Mapping[tuple[str, str], Roster],
+    answers: AlertDeliveries,
     now: datetime,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Who to call, in the order in which messages go out, each once: role, telephone, what became of the messages."""
     roles: dict[str, str] = {}
     for team in site.teams:
         on_duty = who_is_on_duty(rosters[team.site, team.name], now)
         for name, role in [*zip(on_duty, ("on duty", "second"), strict=False), (team.lead, "lead")]:
             roles.setdefault(name, role)
-    answered = {one.recipient: one for one in answers.told}
+    answered = {one.recipient: one for one in answers.deliveries}
     people: dict[str, Recipient] = {r.name: r for step in chain for r in step}
     return [
         {

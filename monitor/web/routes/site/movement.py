@@ -18,7 +18,7 @@ from monitor.criteria.cost import ROWS_WARN, count_rows
 from monitor.criteria.kinds.rain_intensity_duration import measure_curve
 from monitor.criteria.rain_gauge import Gauge, read_gauge
 from monitor.domain.decision import DecisionInputs, instant, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Criterion, Site
@@ -94,7 +94,7 @@ def get_ribbon(request: Request, site: str, requested: Season) -> dict[str, Any]
     with read_site(request, site) as seen:
         low, high = read_range(seen.now, requested)
         return {
-            "site": site, "from": spell(low), "to": spell(high), "levels": seen.card.levels,
+            "site": site, "from": format_iso(low), "to": format_iso(high), "levels": seen.card.levels,
             "ribbon": timeline.load_ribbon(seen.c, site, low, high, seen.now),
             "stages": timeline.load_stage_ribbon(seen.c, site, low, high),
         }  # fmt: skip
@@ -109,7 +109,8 @@ def get_movement(request: Request, site: str, station: str, requested: Season) -
             raise NotFoundError(_NO_STATION(site=site, station=station))
         low, high = read_range(seen.now, requested)
         return translate_all({
-            "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": seen.card.levels,
+            "site": site, "station": station, "from": format_iso(low), "to": format_iso(high),
+            "levels": seen.card.levels,
             "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],
             "movement": timeline.load_movement(c, site, station, low, high),
             "windows": timeline.load_windows(c, site, station, low, high),
@@ -205,7 +206,7 @@ def measure_rates(
             [seconds(r.observed_at) for r in rows], [r.value for r in rows], [r.sigma or 0.0 for r in rows]
         )
         if fit is not None:
-            columns["at"].append(spell(readings[last].observed_at))
+            columns["at"].append(format_iso(readings[last].observed_at))
             columns["rate"].append(fit.rate)
             columns["error"].append(fit.error)
             columns["inverse"].append(inverse_of(fit))
@@ -227,7 +228,13 @@ def get_rain(request: Request, site: str, requested: Range) -> dict[str, Any]:
             row for k in curves for station in k.stations
             if declared is not None and (row := _describe(seen.c, declared, k, station, (low, high), seen.now))
         ]  # fmt: skip
-        return {"site": site, "from": spell(low), "to": spell(high), "levels": seen.card.levels, "curves": found}
+        return {
+            "site": site,
+            "from": format_iso(low),
+            "to": format_iso(high),
+            "levels": seen.card.levels,
+            "curves": found,
+        }
 
 
 def _describe(
@@ -258,9 +265,9 @@ def _describe(
             for s in durations
         ],
         "now": [_point(f["duration_s"], f["sum_mm"]) for f in thin(facts)],
-        "newest_at": None if gauge is None else spell(readings[-1].observed_at),
+        "newest_at": None if gauge is None else format_iso(readings[-1].observed_at),
         "most": [] if recent is None else [_point(s, most_rain(recent, s)) for s in durations],
-        "most_from": None if recent is None else spell(instant(recent.times_s[0])),
+        "most_from": None if recent is None else format_iso(instant(recent.times_s[0])),
         "worst": _worst(facts),
         "ratio": max((f["ratio"] for f in facts), default=None),
         "coverage": min((f["coverage"] for f in facts), default=None),

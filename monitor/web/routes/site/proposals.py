@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from forecasting.message import Figure, Message, Template, Term, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
-from monitor.alerting.acts.site_diff import spell_effect
+from monitor.alerting.acts.site_diff import format_effect
 from monitor.config.service import parse_site
 from monitor.domain.names import is_same_person, tidy_text
 from monitor.domain.site import Site
@@ -79,7 +79,7 @@ def _describe(one: Proposal, reader: str) -> dict[str, Any]:
     return {
         "id": one.id, "state": one.state, "author": one.author, "reason": one.reason, "at": one.proposed_at,
         "is_own": is_same_person(one.author, reader), "loosens_high": one.loosens_high,
-        "loosens": effect.get("loosens", ()), "effect": spell_effect(effect),
+        "loosens": effect.get("loosens", ()), "effect": format_effect(effect),
         "picture": picture_effect(effect), "lacks_effect": "skipped" in effect,
         "differences": [format_difference(d, units) for d in one.differences or ()], "source": one.source,
         "decided_by": one.approved_by, "decided_at": one.decided_at, "decision_reason": one.decision_reason,

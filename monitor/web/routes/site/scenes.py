@@ -15,7 +15,7 @@ from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_metadata
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
 from forecasting.message import Template
-from monitor.domain.instants import spell_all
+from monitor.domain.instants import format_instants
 from monitor.errors import NotFoundError
 from monitor.store import pages
 from monitor.store.models.proofs import mark_unproven
@@ -101,7 +101,7 @@ def describe_line(line: Mapping[str, Any], scene: Mapping[str, Any]) -> dict[str
     taken, first = scene["acquired_at"], line["first_seen_at"]
     confirmed = line["scene_hash"] == scene["scene_hash"]
     age = next((name for name, most in AGES if taken - first <= most), "older")
-    return dict(spell_all(line)) | {
+    return dict(format_instants(line)) | {
         "confirmed": confirmed, "age": age if confirmed else "gone",
         "age_days": round((taken - first).total_seconds() / 86400, 1),
         "change": line["change"] if confirmed else "vanished" if line["vanished_at"] else "unseen",
