@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from forecasting.message import Message, NameList, Template, Term
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 
 T = TypeVar("T")
 NAMED: Final = 8  # places that a line names
@@ -26,13 +26,13 @@ def gather(alerts: Iterable[T], describe: Callable[[T], tuple[str, str, str, boo
     for number, alert in enumerate(alerts):
         site, ledger, key, exercise = describe(alert)
         cause: tuple[object, ...] = (number,)
-        if ledger == Ledger.ADVICE:
+        if ledger == AlertCategory.ADVICE:
             cause = (site, key.rpartition(":")[0], exercise)
         lines.setdefault(cause, []).append(alert)
     return list(lines.values())
 
 
-def say_cause(keys: Sequence[str]) -> Message:
+def describe_cause(keys: Sequence[str]) -> Message:
     """What a line of several suggestions says, from their keys.
 
     >>> say_cause(["advice:anomaly:G1", "advice:anomaly:G3"])

@@ -235,7 +235,7 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
     for item in found:
         if item["type"] == "too_short" and any(_lies_within(one["loc"], item["loc"]) for one in found):
             continue  # pydantic counts the entries that hold: those that do not are named themselves
-        key, message = spell_key(item["loc"], prefix), _spell_fault(item)
+        key, message = format_key(item["loc"], prefix), _format_fault(item)
         if item["type"] not in {"missing", "value_error"} and isinstance(item["input"], str | int | float):
             message += f", got {item['input']!r}"
         where = (names or {}).get(key, name)
@@ -243,7 +243,7 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
     return join_faults(lines)
 
 
-def _spell_fault(item: ErrorDetails) -> str:
+def _format_fault(item: ErrorDetails) -> str:
     if item["type"] == "missing":
         return "this key is required"
     if item["type"] in {"model_type", "dict_type"}:
@@ -265,7 +265,7 @@ def _lies_within(loc: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bo
     return len(loc) > len(outer) and loc[: len(outer)] == outer
 
 
-def spell_key(loc: Iterable[int | str], prefix: str = "") -> str:
+def format_key(loc: Iterable[int | str], prefix: str = "") -> str:
     """Spell a location the way it is found in the file.
 
     >>> spell_key(("station", 2, "series", 0, "unit"))

@@ -46,23 +46,23 @@ def fuse(site: Site, counted: Mapping[Support, int], group_of: Callable[[Support
 
 
 def advance_level(
-    site: Site, memory: Memory, ask: RequestedLevel, is_clear: Callable[[Support, int], bool], *, may_fall: bool
+    site: Site, memory: Memory, requested: RequestedLevel, is_clear: Callable[[Support, int], bool], *, may_fall: bool
 ) -> LevelState:  # fmt: skip
     """One step of the ladder.
 
     Args:
         site: levels and which of them fall by themselves.
         memory: where it stood and who supported that.
-        ask: what the votes ask for.
+        requested: what the votes ask for.
         is_clear: (vote, level) -> its witness has fresh data beyond the recovery limit of that level.
         may_fall: False while a backlog drains.
     """
-    level = max(memory.level, ask.level)
+    level = max(memory.level, requested.level)
     supporters = dict(memory.supporters)
-    for key, asked in ask.by_vote.items():
-        if min(asked, level) > 0:
-            supporters[key] = max(supporters.get(key, 0), min(asked, level))
-    bottom = max(ask.level, memory.floor)
+    for key, wanted in requested.by_vote.items():
+        if min(wanted, level) > 0:
+            supporters[key] = max(supporters.get(key, 0), min(wanted, level))
+    bottom = max(requested.level, memory.floor)
     held: tuple[str, ...] = ()
     while level > bottom:
         behind = [k for k, v in supporters.items() if v >= level]

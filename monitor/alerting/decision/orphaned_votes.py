@@ -27,7 +27,7 @@ def find_orphaned_supporters(
     """Supporters of a level that the site file hears no more, with the instant since when that is so."""
     if level == 0:
         return {}
-    heard = {
+    declared = {
         VoteKey(c.id, v.witness)
         for c in site.criteria
         if c.role in {"witness", "part"}
@@ -35,15 +35,15 @@ def find_orphaned_supporters(
     }
     rules = {rule.id for rule in site.fusion.rules}
     found = {}
-    for key, asked in supporters.items():
-        if asked < level:
+    for key, requested in supporters.items():
+        if requested < level:
             continue
         if isinstance(key, StepVote):
             lost = site.station(key.station) is None
         elif isinstance(key, RuleKey):
-            lost = key.rule not in rules or key.vote not in heard
+            lost = key.rule not in rules or key.vote not in declared
         else:
-            lost = key not in heard
+            lost = key not in declared
         if lost:
             found[key] = known.get(key, now_s)
     return dict(sorted(found.items()))

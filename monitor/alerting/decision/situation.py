@@ -59,17 +59,17 @@ class Situation:
         disturbed: Steps that wait for those of other stations.
         sick: Conditions of instruments.
         healths: Health of every station.
-        senses: Health of every series.
+        series_health: Health of every series.
         common: References under suspicion.
-        companions: Votes that their neighbours do not share.
+        neighbours: Votes that their neighbours do not share.
         votes: Votes after this look, by key.
-        standings: How every vote stands.
+        vote_statuses: How every vote stands.
         covered: Steps that maintenance sets aside, with the reason.
         rulings: What every rule over several criteria says.
         counted: Level asked for by each vote that counts.
-        ask: What they ask for together.
-        rung: Where the ladder stands now.
-        outlook: What could be seen and raised.
+        requested: What they ask for together.
+        level_state: Where the ladder stands now.
+        sight: What could be seen and raised.
         corrected: Questions about values that were changed after they had arrived.
     """
 
@@ -80,17 +80,17 @@ class Situation:
     disturbed: CommonDisturbance
     sick: Mapping[str, Condition]
     healths: tuple[StationHealth, ...]
-    senses: SeriesHealthMap
+    series_health: SeriesHealthMap
     common: CommonMotion
-    companions: NeighbourCheck
+    neighbours: NeighbourCheck
     votes: Mapping[VoteKey, Vote]
-    standings: Mapping[VoteKey, VoteStatus]
+    vote_statuses: Mapping[VoteKey, VoteStatus]
     covered: Mapping[StepKey, Message]
     rulings: Sequence[RuleStatus]
     counted: Mapping[Support, int]
-    ask: RequestedLevel
-    rung: LevelState
-    outlook: Observability
+    requested: RequestedLevel
+    level_state: LevelState
+    sight: Observability
     corrected: Mapping[str, Message]
 
     @property
