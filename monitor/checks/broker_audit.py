@@ -15,7 +15,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
-from monitor.store.service_state import OK, Checked, find_stamp, load_checks, save_checks
+from monitor.store.service_state import OK, StoredCheck, find_stamp, load_checks, save_checks
 
 PROBE_EVERY: Final = timedelta(hours=20)
 PROBED: Final = ("broker.session", "broker.queue", "broker.bridge")
@@ -60,7 +60,7 @@ def _audit(db: Database, config: ServiceConfig, now: datetime) -> str:
     return "; ".join(f"{one.name} {one.state}: {one.found}" for one in checks)
 
 
-def _is_due(known: Mapping[str, Checked], now: datetime) -> bool:
+def _is_due(known: Mapping[str, StoredCheck], now: datetime) -> bool:
     """Whether a probe is due: each costs 1,500 messages. What is wrong may have been mended since the last look."""
     found = [known.get(name) for name in PROBED]
     return any(one is None or one.check.state != OK or now - one.checked_at >= PROBE_EVERY for one in found)

@@ -62,7 +62,7 @@ def _versions(seen: CurrentDatabase) -> Iterator[SubjectState]:
 def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.store.alerting.outbox import count_states
 
-    states = seen.db.ask(count_states)
+    states = seen.db.run_read(count_states)
     failed = states.get("failed_final", 0)
     counts = [_COUNTED(n=Figure(n, "d"), state=Term(state)) for state, n in sorted(states.items())]
     yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(counts, ", ") if counts else _NOTHING_SENT)

@@ -172,7 +172,7 @@ def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
     pause = find_pause(footing.config.channels)
     if pause is None:
         return
-    tested = footing.db.ask(load_tested, footing.channels)
+    tested = footing.db.run_read(load_tested, footing.channels)
     for one in tested.values():
         level = BAD if one.is_silent(footing.now, 2 * pause) else OK if one.good_at == one.last_at else WARN
         age_h = None if one.good_at is None else round((footing.now - one.good_at).total_seconds() / 3600, 1)

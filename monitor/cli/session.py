@@ -187,7 +187,7 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     from monitor.domain.decision import instant
     from monitor.store.alerting.decisions import load_newest
 
-    found = db.ask(load_newest, site.id, now)
+    found = db.run_read(load_newest, site.id, now)
     newest = [n.observed_s for n in found.values()]
     interval_s = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
     if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):

@@ -30,7 +30,7 @@ from monitor.domain.quantities import QUANTITIES, convert, convert_difference, s
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
 from monitor.ingest.births import Births
-from monitor.store.readings.flags import load_beside
+from monitor.store.readings.flags import load_neighbours
 from monitor.store.readings.observations import find_series_id
 
 _MEMORY_LIMIT: Final = 50_000
@@ -243,9 +243,9 @@ def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:
     series_id = None if c is None else find_series_id(c, *key)
     if c is None or series_id is None:
         return []
-    found = load_beside(c, series_id, at, READ)
+    found = load_neighbours(c, series_id, at, READ)
     if len(found) < FEW:
-        found += load_beside(c, series_id, at, READ, later=True)
+        found += load_neighbours(c, series_id, at, READ, later=True)
     return sorted(
         (at, float(row.value_raw)) for at, row in found if _SAID.issuperset(filter(None, row.flags.split(",")))
     )

@@ -21,7 +21,7 @@ from monitor.domain.site import Recipient
 from monitor.errors import NeedsSecondError, NotFoundError, PayloadError
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import add_audit
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, stamp
 
@@ -287,13 +287,13 @@ def answer_reference(
     return holds, other
 
 
-def share_answer(connection: Connection, place: str, *, accept: bool) -> SharedAct:
+def share_answer(connection: Connection, place: str, *, accept: bool) -> TwoPersonAct:
     """The answer as two people give it: a signature holds for the very reference that it was asked about.
 
     Raises:
         NotFoundError: nothing is asked of such a station.
     """
-    return SharedAct(_ACTS[accept], place, {"asked": _find_asked(connection, place)["asked"]})
+    return TwoPersonAct(_ACTS[accept], place, {"asked": _find_asked(connection, place)["asked"]})
 
 
 def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion | None:

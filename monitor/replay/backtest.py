@@ -33,7 +33,7 @@ from monitor.replay.history import History, VisibilityRule
 from monitor.replay.matrix import EventLabel, labels_of_outcomes
 from monitor.replay.scorecard import ReplayTotals, Run, Scorecard, score, score_detectors
 from monitor.store.alerting.history import (
-    PastAlert,
+    AlertWithOutcome,
     count_rows,
     load_past_acts,
     load_past_alerts,
@@ -150,7 +150,7 @@ class _Task:
     from_at: datetime
     to_at: datetime
     labels: tuple[EventLabel, ...]
-    alerts: tuple[PastAlert, ...]
+    alerts: tuple[AlertWithOutcome, ...]
     terms: BacktestOptions
 
 

@@ -18,7 +18,7 @@ from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError
-from monitor.store.alerting.history import PastAlert
+from monitor.store.alerting.history import AlertWithOutcome
 
 NONE: Final = 0  # class of the time without an event
 BEFORE: Final = -1  # the time before an event in which a warning is no false one
@@ -99,7 +99,7 @@ def _instant(text: str) -> datetime:
     return parse(text)
 
 
-def labels_of_outcomes(alerts: Sequence[PastAlert], to_at: datetime, site: Site) -> tuple[EventLabel, ...]:
+def labels_of_outcomes(alerts: Sequence[AlertWithOutcome], to_at: datetime, site: Site) -> tuple[EventLabel, ...]:
     """Events that people confirmed: hazard alerts whose outcome is `true`, from when they were raised until over."""
     found = []
     for a in alerts:
@@ -288,9 +288,14 @@ def score_event(label: EventLabel, spans: Sequence[Span], lead_s: float) -> Even
 
 
 def find_false_days(
-    spans: Sequence[Span], labels: Sequence[EventLabel], alerts: Sequence[PastAlert], lead_s: float, timezone: str, *,
+    spans: Sequence[Span],
+    labels: Sequence[EventLabel],
+    alerts: Sequence[AlertWithOutcome],
+    lead_s: float,
+    timezone: str,
+    *,
     judged: bool,
-) -> list[tuple[str, str, int]]:  # fmt: skip
+) -> list[tuple[str, str, int]]:
     """Days with a hazard level and no event within the lead: (day, cause as people recorded it, level)."""
     zone = ZoneInfo(timezone)
     found = []

@@ -28,8 +28,8 @@ from monitor.replay.matrix import (
     find_false_days,
     score_event,
 )
-from monitor.store.alerting.history import PastAlert
-from monitor.store.models.anomaly_budget import Measured
+from monitor.store.alerting.history import AlertWithOutcome
+from monitor.store.models.anomaly_budget import BudgetMeasurement
 from monitor.store.models.anomaly_labels import AnomalyRun
 
 # no vote asked for a level any more, but this one falls by a person only, and a replay has none
@@ -383,7 +383,7 @@ class DetectorScore:
     reported: int
     confirmed: int
     dismissed: int
-    measured: Measured | None = None  # None for a check: it has no threshold and spends no budget
+    measured: BudgetMeasurement | None = None  # None for a check: it has no threshold and spends no budget
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -397,7 +397,9 @@ class DetectorScore:
         }  # fmt: skip
 
 
-def score_detectors(happenings: Iterable[AnomalyRun], measured: Iterable[Measured] = ()) -> tuple[DetectorScore, ...]:
+def score_detectors(
+    happenings: Iterable[AnomalyRun], measured: Iterable[BudgetMeasurement] = ()
+) -> tuple[DetectorScore, ...]:
     """Happenings by detector, as the newest word of a person has it, beside what was measured against the budget."""
     by_name = {m.detector: m for m in measured}
     words: dict[str, list[str]] = {}
@@ -526,7 +528,12 @@ class Scorecard:
 
 
 def score(
-    name: str, site: Site, tally: ReplayTotals, labels: Sequence[EventLabel], alerts: Sequence[PastAlert], lead_s: float
+    name: str,
+    site: Site,
+    tally: ReplayTotals,
+    labels: Sequence[EventLabel],
+    alerts: Sequence[AlertWithOutcome],
+    lead_s: float,
 ) -> Run:
     """Turn what a replay left behind into its run of the scorecard."""
     names = tuple(k.name for k in site.levels)

@@ -22,7 +22,7 @@ from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
-from monitor.store.readings.messages import DENIED, LOGIN, Rejected
+from monitor.store.readings.messages import DENIED, LOGIN, RejectedMessage
 from monitor.worker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -266,10 +266,10 @@ class BrokerChild:
         self._broker.stop()
 
 
-def reject_denied(denied: Iterable[DeniedTopic]) -> list[Rejected]:
+def reject_denied(denied: Iterable[DeniedTopic]) -> list[RejectedMessage]:
     """The rows of what is not stored yet."""
     return [
-        Rejected(
+        RejectedMessage(
             one.at, one.topic, b"", DENIED, _DENIED(login=one.login), f"{LOGIN}{one.login}",
             times=one.times - one.stored,
             whole=PayloadSize(one.payload_bytes, digest_text(f"{DENIED}\0{one.login}\0{one.topic}")),

@@ -51,7 +51,7 @@ from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
 from monitor.service.self_checks import AlarmConditions
 from monitor.service.site_files import SiteFileWatcher
-from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
@@ -147,7 +147,7 @@ class Core:
         self.site_files = SiteFileWatcher(self.db, config, self.alarms, clock)
         self.conditions = AlarmConditions(self.alarms)
         self.commits = CommitMonitor(clock, config.schedule.evaluate_tick_s)
-        self.news = News()
+        self.news = ChangeDetector()
         self.jump_guard = ClockJumpGuard(clock())
         self._apart = ""  # why the database cannot be read while we stand by
         self._outages = OutageWatch(self.db, clock)
@@ -205,7 +205,7 @@ class Core:
         """The CAP message of a hazard; empty for what CAP does not warn of."""
         if notification.ledger != AlertCategory.HAZARD:
             return ""
-        return self.db.ask(compose_event, self.config, notification.event_id)
+        return self.db.run_read(compose_event, self.config, notification.event_id)
 
     def _beat_until(self, begun: threading.Event) -> None:
         """Say that this process lives while it starts: an upgrade of a large database takes its time."""
@@ -419,7 +419,7 @@ class Core:
 
     def _find_news(self) -> frozenset[str]:
         with self.db.read() as c:
-            return self.news.look(c)
+            return self.news.find_changed(c)
 
     def _find_pace(self, site_id: str) -> float:
         return stage_cadence(self.sites[site_id], self.schedule.stage_of(site_id))[0]
@@ -530,14 +530,14 @@ class Core:
         self.conditions.follow((one for what in seen for one in run_checks(what)), time.monotonic())
 
     def _follow_sources(self) -> None:
-        polls = self.db.ask(load_polls)
+        polls = self.db.run_read(load_polls)
         self._follow(live.SourceStatus(self.config.source, self.sites, polls, self.clock()))
 
     def _follow_rotas(self) -> None:
         teams = [team for site in self.sites.values() for team in site.teams]
         if teams:
             now = self.clock()
-            rosters = self.db.ask(load_rosters, teams, now)
+            rosters = self.db.run_read(load_rosters, teams, now)
             self._follow(live.RotaStatus(teams, rosters, now))
 
     def _follow_sirens(self) -> None:

@@ -406,7 +406,7 @@ def _forecast(stage: DemoInstallation) -> None:
 
 def _list_untrained(stage: DemoInstallation) -> list[str]:
     with contextlib.suppress(StoreBusyError), Database(stage.db_url) as db:
-        trained = {one.kind for one in db.ask(load_models, site=SITE_ID)}
+        trained = {one.kind for one in db.run_read(load_models, site=SITE_ID)}
         return [name for name in NETWORKS if name not in trained]
     return [*NETWORKS]
 

@@ -29,7 +29,7 @@ from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alert
 from monitor.store.alerting.audit_pack import load_citations
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.drills import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
-from monitor.store.alerting.outbox import Waiting, claim_due
+from monitor.store.alerting.outbox import QueuedMessage, claim_due
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
@@ -286,8 +286,8 @@ def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Databas
 
 
 def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
-    def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> Waiting:
-        return Waiting(
+    def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> QueuedMessage:
+        return QueuedMessage(
             number, number, "ridge", ledger, level, "hook", "webhook:HOOK", NOW - timedelta(minutes=1), NOW, 0,
             "unacknowledged", urgent=False, exercise=exercise,
         )  # fmt: skip

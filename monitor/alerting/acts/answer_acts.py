@@ -28,7 +28,7 @@ from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.audit import add_audit, seal_decision
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import is_admin_of, require_account, require_person
 
 _WITHDRAWN: Final = Template("answer.withdrawn", "{question}: the {what} is withdrawn by {name}: {reason}")
@@ -105,10 +105,10 @@ def list_first_answers(c: Connection) -> list[WaitingAnswer]:
     return list(found.values())
 
 
-def share_taking_back(c: Connection, site: Site, key: str) -> SharedAct:
+def share_taking_back(c: Connection, site: Site, key: str) -> TwoPersonAct:
     """The act as two people do it: a signature holds for the very answer that it saw."""
     spoken = _require_spoken(load_memory(c, site), key)
-    return SharedAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(spoken.description)})
+    return TwoPersonAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(spoken.description)})
 
 
 def withdraw_answer(

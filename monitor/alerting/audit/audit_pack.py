@@ -24,7 +24,7 @@ from monitor.domain.instants import format_iso, parse
 from monitor.errors import ConfigError, RefusedError
 from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
-from monitor.store.alerting.audit_pack import Cited, Material
+from monitor.store.alerting.audit_pack import AuditPackMaterial, OrderedChange
 from monitor.store.alerting.decisions import DecisionRow
 from monitor.store.database.audit import entry_hash
 from monitor.store.database.seals import ACTION, digest_row, read_seals
@@ -36,7 +36,7 @@ _LONGEST: Final = 512 * 1024 * 1024  # a part that claims more is not read
 _BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError)
 
 
-def build_pack(material: Material) -> dict[str, bytes]:
+def build_pack(material: AuditPackMaterial) -> dict[str, bytes]:
     """The files of a pack by name, the manifest last."""
     files = {
         "alert.json": _json(material.row),
@@ -146,7 +146,7 @@ def _check_decisions(files: Mapping[str, bytes]) -> list[str]:
         if seal != one["seal"]:
             found.append(f"decision {one['id']}: its seal is not the one of the audit log")
         source = files.get(f"sites/{one['config_sha256']}.toml", b"").decode()
-        cited = tuple(Cited(**gather(x)) for x in one["cited"])
+        cited = tuple(OrderedChange(**gather(x)) for x in one["cited"])
         recorded = {(e["to_level"], e["reason"]) for e in events if e["decision_id"] == one["id"]}
         if recorded != {(x.level, x.reason) for x in cited}:
             found.append(f"decision {one['id']}: the timeline says something else of it")
@@ -189,13 +189,13 @@ def _check_audit(audit: Mapping[str, Any]) -> list[str]:
 
 
 # ---- for people ------------------------------------------------------------------------------------------------
-def summarise(material: Material) -> str:
+def summarise(material: AuditPackMaterial) -> str:
     """The story of the alert as Markdown, with times in the zone of its site."""
     with use_zone(_find_zone(material)):
         return "\n".join(_list_lines(material))
 
 
-def _list_lines(material: Material) -> list[str]:
+def _list_lines(material: AuditPackMaterial) -> list[str]:
     """The same in the zone in use."""
     alert = material.alert
     lines = [
@@ -240,11 +240,11 @@ def _list_lines(material: Material) -> list[str]:
     return lines
 
 
-def _list_outcomes(material: Material) -> list[str]:
+def _list_outcomes(material: AuditPackMaterial) -> list[str]:
     return [f"- {_minute(o['at'])} {o['by']}: {o['class']}. {o['note']}" for o in material.outcomes]
 
 
-def _find_zone(material: Material) -> str:
+def _find_zone(material: AuditPackMaterial) -> str:
     """The zone of the site, by the newest of its site files that decided."""
     for source in reversed([*material.sources.values()]):
         with suppress(ConfigError):
@@ -259,7 +259,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
 
 
-def _describe(row: DecisionRow, material: Material) -> dict[str, Any]:
+def _describe(row: DecisionRow, material: AuditPackMaterial) -> dict[str, Any]:
     facts = {k: v for k, v in _spelled(asdict(row)).items() if k != "evidence"}
     return {**facts, "seal": material.seals[row.id], "cited": [spread(asdict(x)) for x in material.cited[row.id]]}
 

@@ -23,7 +23,7 @@ from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.store.alerting.alerts import Alert, load_alert_events
-from monitor.store.alerting.audit_pack import Cited, load_citations
+from monitor.store.alerting.audit_pack import OrderedChange, load_citations
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.drills import without_exercise
 from monitor.store.alerting.sites import load_site_source
@@ -42,7 +42,7 @@ class Recomputation:
 class RecomputationRequest:
     """What a worker decides again: each decision with its site file, its seal, and the events that cite it."""
 
-    decisions: tuple[tuple[DecisionRow, str, str | None, tuple[Cited, ...]], ...]
+    decisions: tuple[tuple[DecisionRow, str, str | None, tuple[OrderedChange, ...]], ...]
     newest: int | None = None  # the decision that the alert rests on
 
 
@@ -73,7 +73,9 @@ def recompute_all(request: RecomputationRequest) -> RecomputationResult:
     return RecomputationResult(tuple(found))
 
 
-def recompute(row: DecisionRow, source: str, *, seal: str | None = None, cited: Sequence[Cited] = ()) -> Recomputation:
+def recompute(
+    row: DecisionRow, source: str, *, seal: str | None = None, cited: Sequence[OrderedChange] = ()
+) -> Recomputation:
     """Decide again.
 
     Args:
@@ -132,7 +134,7 @@ def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
     return _differences("after", frozen["after"], gather(json.loads(canonical_json(after.to_json()))))
 
 
-def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
+def _check_cited(frozen: Mapping[str, Any], cited: OrderedChange) -> list[str]:
     """An event of an alert must say what the decision ordered; what no change of it names is not its order."""
     name = f"alert {cited.ledger} {cited.key}"
     key, event_reason = without_exercise(cited.key, cited.reason)

@@ -152,7 +152,7 @@ def load_facts(
         "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
         "footprints": load_footprint_facts(c, site.id, since, now) if "footprints" in reads else (),
         "reports": load_report_facts(c, site.id, since, now) if "reports" in reads else (),
-        "events": load_event_facts(c, site.id, events_since, now, as_said=as_claimed, strict_s=strict_s),
+        "events": load_event_facts(c, site.id, events_since, now, as_reported=as_claimed, strict_s=strict_s),
         "offsets": load_offset_facts(c, site.id, now),
         "maintenance": load_maintenance_facts(c, site.id, now),
         "points": load_point_facts(c, site, now) if "points" in reads else (),

@@ -10,7 +10,7 @@ from monitor.cli.identity import acting, narrow_to_reader
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.instruments.board import CAUSES, VERDICTS
 from monitor.errors import RefusedError
-from monitor.store.models.anomaly_budget import Measured, counts_again, load_budgets, measure_detectors
+from monitor.store.models.anomaly_budget import BudgetMeasurement, counts_again, load_budgets, measure_detectors
 from monitor.store.models.anomaly_budget import set_factor as keep_factor
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
 from monitor.store.readings.gaps import load_gaps
@@ -135,7 +135,7 @@ def list_budgets(
         raise typer.Exit(session.NOTHING)
 
 
-def budget_to_json(one: Measured) -> dict[str, Any]:
+def budget_to_json(one: BudgetMeasurement) -> dict[str, Any]:
     """What a detector did as JSON-ready values."""
     rate = one.rate
     return {

@@ -11,7 +11,7 @@ from monitor.cli import session
 from monitor.cli.identity import act_by_two, prove
 from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError, SlopewardError
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -209,7 +209,7 @@ def promote(
     horizon_s = None if horizon is None else _horizons(one.forecast.horizons_s, horizon)[0]
     with db:
         who, now = prove(db, by, site), datetime.now(UTC)
-        shared = SharedAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
+        shared = TwoPersonAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
         again = f"slopeward forecast promote {model_hash} --site {site}{f' --horizon {horizon}' if horizon else ''}"
         lines = act_by_two(
             db, shared, who, second, reason, f"{again} --force",

@@ -118,14 +118,14 @@ def _read_outline(path: Path) -> dict[str, Any]:
     return dict(mapping(found[0][1]))
 
 
-def _payload(one: store.Reviewed) -> dict[str, Any]:
+def _payload(one: store.ReviewedFootprint) -> dict[str, Any]:
     return {
         "scene_path": one.path, "acquired_at": None if one.acquired_at is None else format_iso(one.acquired_at),
         "geometry": dict(one.geometry), "verdict": one.verdict, "redrawn": one.redrawn,
     }  # fmt: skip
 
 
-def _facts(one: store.Reviewed) -> dict[str, Any]:
+def _facts(one: store.ReviewedFootprint) -> dict[str, Any]:
     kept = {key: value for key, value in asdict(one).items() if key != "path"}
     if one.method != store.NETWORK:
         kept |= {"mean_probability": None, "threshold": None}  # what an index or radar gives is no probability

@@ -107,7 +107,7 @@ def _end(db: Database, service: ServiceConfig, number: int | None, by: str | Non
 
 
 def _list(db: Database) -> None:
-    drills = db.ask(load_drills)
+    drills = db.run_read(load_drills)
     for d in drills:
         if session.options().as_json:
             session.print_json(

@@ -24,7 +24,7 @@ from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import Alert
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(explaining.app)
@@ -293,7 +293,7 @@ def withdraw(
         if key is None:
             raise RefusedError(f"alert {alert_id} asks for no verification: nobody said anything to withdraw")
         site = _site_of(db, alert, "alerts withdraw")
-        act = db.ask(share_taking_back, site, key)
+        act = db.run_read(share_taking_back, site, key)
         outcome = act_by_two(
             db, act, who, None, reason, f"slopeward alerts withdraw {alert_id}",
             lambda c, second: withdraw_answer(c, site, key, who, reason, now, second=second),
@@ -334,7 +334,7 @@ def _act_by_two(
             return _find(store.find_alert(c, alert_id), alert_id)
 
         alert = act_by_two(
-            db, SharedAct(f"alert.{name}", f"alert:{alert_id}", terms), who, second, reason,
+            db, TwoPersonAct(f"alert.{name}", f"alert:{alert_id}", terms), who, second, reason,
             " ".join(filter(None, (f"slopeward alerts {name} {alert_id}", options))), act,
             lambda c: _find(store.find_alert(c, alert_id), alert_id).level,
         )  # fmt: skip

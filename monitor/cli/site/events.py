@@ -17,7 +17,7 @@ from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.decoders.observer import read_given_time
 from monitor.store.alerting import events
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.schema.views import load_view
 
 KINDS = ("work", "blasting", "reservoir", "earthquake")  # usual words; others are kept as they are
@@ -163,12 +163,12 @@ def withdraw(
 
     with session.open_database() as db:
         who, now = prove(db, by, lambda c: events.find_site_of_event(c, event_id)), datetime.now(UTC)
-        site_id = db.ask(events.find_site_of_event, event_id)
+        site_id = db.run_read(events.find_site_of_event, event_id)
         if site_id is None:
             raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
         site = session.take_site(db, session.pick_site(session.read_service(), site_id), "events withdraw", now)
         if confirmation_of is None:
-            act = SharedAct("event.withdraw", f"site:{site.id}", {"event": event_id})
+            act = TwoPersonAct("event.withdraw", f"site:{site.id}", {"event": event_id})
             act_by_two(
                 db, act, who, None, reason, f"slopeward events withdraw {event_id}",
                 lambda c, second: take_event_back(c, site, event_id, who, reason, now, second=second),

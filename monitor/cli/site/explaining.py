@@ -75,7 +75,7 @@ def _describe(
         lines += _compare(db, row, as_of, facts)
     if again:
         facts["differences"] = differences = recompute_all(db, alert)
-        facts["story"] = db.ask(verify_story, alert.id, alert.site)
+        facts["story"] = db.run_read(verify_story, alert.id, alert.site)
         lines += [f"altered: {line}" for line in facts["story"]]
         same = "equal bit for bit" if frozen else "there is nothing to recompute"
         lines.append("recomputed: " + ("; ".join(differences[:10]) or same))
@@ -113,7 +113,7 @@ def recompute_all(db: Database, alert: Alert) -> list[str]:
     from monitor.alerting.audit.recompute import gather_decisions
     from monitor.alerting.audit.recompute import recompute_all as decide_all
 
-    decisions = db.ask(gather_decisions, alert)
+    decisions = db.run_read(gather_decisions, alert)
     return list(decide_all(decisions).differences)
 
 

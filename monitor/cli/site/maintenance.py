@@ -15,7 +15,7 @@ from monitor.domain.instants import format_iso, parse, parse_duration_s
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.alerting import maintenance as store
 from monitor.store.alerting.sites import load_sites_summary
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import load_users
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -66,7 +66,7 @@ def add(
         terms = {"for_s": span.total_seconds(), "from": from_text, "two": second is not None}
         again = f"slopeward maintenance add {site} {station} --for {for_}{f' --from {from_}' if from_ else ''}"
         facts = act_by_two(
-            db, SharedAct("maintenance.add", f"station:{site}/{station}", terms), who, second, reason,
+            db, TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), who, second, reason,
             f"{again} --second {who.name}", do,
         )  # fmt: skip
         number = facts["id"]

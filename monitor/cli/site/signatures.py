@@ -50,7 +50,7 @@ def list_signatures() -> None:
     for waiting in offsets:
         series, number = f"{waiting.site} {waiting.station} {waiting.quantity}", waiting.offset.id
         author, reason = waiting.offset.author, waiting.offset.reason
-        line = f"   - offset {number} of {series}, {waiting.said}: declared by {author}: {reason}"
+        line = f"   - offset {number} of {series}, {waiting.text}: declared by {author}: {reason}"
         facts = {
             "signature_id": None, "act": "offset.confirm", "site": waiting.site, "subject": f"offset:{number}",
             "by": author, "reason": reason,

@@ -17,7 +17,7 @@ from monitor.ingest.sources.plan import make_binding
 from monitor.ingest.sources.polled import PollSummary
 from monitor.ingest.sources.take import SourceTarget
 from monitor.ingest.sources.tasks import FetchedFile
-from monitor.store.readings.messages import Rejected
+from monitor.store.readings.messages import RejectedMessage
 from monitor.store.readings.sources import FileState, cut, save_file
 
 OF_THE_TABLE: Final = frozenset(
@@ -47,7 +47,9 @@ def take_pages(
             raise RefusedError(TEXT_OF(name=one.name, text=_NO_FILE()))
         message = BrokerMessage(topic, path.read_bytes(), place.clock(), client)
         decoded = pipeline.decode(message)
-        faults = [Rejected(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults]
+        faults = [
+            RejectedMessage(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults
+        ]
         if faults:
             found.errors.append(cut(TEXT_OF(name=one.name, text=faults[0].reason)))
         if any(fault.code in OF_THE_TABLE for fault in decoded.faults):

@@ -66,7 +66,7 @@ def poll_source(
     """
     found = PollSummary(source.name)
     with _alone(Path(place.config.paths.state) / FOLDER, source.name) as folder:
-        known = place.db.ask(load_files, source.name)
+        known = place.db.run_read(load_files, source.name)
         known = {name: _forget_version(state, source) for name, state in known.items()}
         if source.kind == "sensorthings":  # a newest time of the future would let nothing in: it is read from the start
             latest = format_iso(place.clock() + FUTURE_TOLERANCE)

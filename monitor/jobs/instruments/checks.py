@@ -11,7 +11,7 @@ from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED, UNIT_ACT
 from monitor.domain.observation import Link
 from monitor.domain.quantities import MOVING
 from monitor.jobs.instruments.battery import BatteryDay, BatteryExpectation, find_lost_charge
-from monitor.store.readings.flags import Typed
+from monitor.store.readings.flags import TypedReading
 from monitor.store.readings.gaps import Gap
 
 _OFFLINE: Final = Template("instrument.offline", "not connected since {at}: {text}")
@@ -95,7 +95,7 @@ def check_link(link: Link | None, newest: datetime | None) -> list[InstrumentFin
     return [_found("offline", _OFFLINE(at=Timestamp.of(link.at, "minute"), text=link.text), link.at)]
 
 
-def check_typed(quantity: str, newest: Typed | None) -> list[InstrumentFinding]:
+def check_typed(quantity: str, newest: TypedReading | None) -> list[InstrumentFinding]:
     """The newest reading that a person typed, where it looks like a typing error."""
     if newest is None:
         return []

@@ -16,7 +16,7 @@ from monitor.domain.quantities import LANDSLIDE, QUANTITIES
 from monitor.domain.site import Site
 from monitor.jobs.scenes.proximity import keep_near, list_distances
 from monitor.jobs.scenes.rows import list_places
-from monitor.store.alerting.alerts import tell_site
+from monitor.store.alerting.alerts import notify_site
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import load_followed
 
@@ -118,4 +118,4 @@ def _notify_loss(c: Connection, site: Site, name: str, losses: Sequence[Coherenc
         evidence=canonical_json({"losses": [loss.facts() for *_, loss in near]}),
         notify=bool(near),
     )  # fmt: skip
-    tell_site(c, site, [change], now, site.version)
+    notify_site(c, site, [change], now, site.version)

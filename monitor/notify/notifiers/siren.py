@@ -15,7 +15,7 @@ from monitor.domain.instants import format_iso
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.mqtt import MqttPublisher
 from monitor.store.database.engine import Database
-from monitor.store.delivery.siren_orders import Order, make_order
+from monitor.store.delivery.siren_orders import SirenOrder, make_order
 
 SOUND_FOR_S: Final = 180.0
 VALID_FOR_S: Final = 300.0
@@ -56,7 +56,7 @@ class SirenNotifier:
         return f"siren {order.sequence}"
 
 
-def format_order(order: Order, sound_s: float) -> str:
+def format_order(order: SirenOrder, sound_s: float) -> str:
     """The order as JSON, not signed yet."""
     return canonical_json({
         "sequence": order.sequence, "wanted": order.wanted, "site": order.site, "level": order.level,

@@ -14,9 +14,7 @@ AT_ONCE: Final = 500  # points of one statement: what the driver gives stays sma
 KEPT: Final = 400  # acquisitions of a table, the newest
 
 
-def load_point_table(
-    c: Connection, ids: Sequence[int], known_at: datetime
-) -> tuple[list[str], NDArray[np.float64]]:  # fmt: skip
+def load_point_table(c: Connection, ids: Sequence[int], known_at: datetime) -> tuple[list[str], NDArray[np.float64]]:
     """Acquisitions (spelled, in order) and values in the unit of the set; shape (points, acquisitions), NaN unknown.
 
     Of each value the newest revision that had come in by `known_at`.
@@ -32,11 +30,13 @@ def load_point_table(
             (*some, format_iso(known_at)),
         ).all()
         row_of = {point: first + k for k, point in enumerate(some)}
-        cells.append((
-            np.fromiter((row_of[r[0]] for r in rows), np.int64, len(rows)),
-            np.fromiter((dates.setdefault(r[1], len(dates)) for r in rows), np.int64, len(rows)),
-            np.fromiter((r[2] for r in rows), np.float64, len(rows)),
-        ))  # fmt: skip
+        cells.append(
+            (
+                np.fromiter((row_of[r[0]] for r in rows), np.int64, len(rows)),
+                np.fromiter((dates.setdefault(r[1], len(dates)) for r in rows), np.int64, len(rows)),
+                np.fromiter((r[2] for r in rows), np.float64, len(rows)),
+            )
+        )
     ordered = sorted(dates)
     place = np.empty(len(dates), dtype=np.int64)
     place[[dates[at] for at in ordered]] = np.arange(len(ordered))

@@ -26,7 +26,6 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
     The service may run meanwhile. A view that holds a whole history is copied whole.
 
     Args:
-        db: the database, SQLite or PostgreSQL.
         target: the file; who opened the one before goes on reading that.
         now: the instant that the copy names.
 

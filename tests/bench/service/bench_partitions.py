@@ -26,7 +26,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, load_readings, load_series
 from monitor.store.schema import views
 from monitor.store.upkeep import migrate
-from monitor.store.upkeep.prune import Limits, Sweep
+from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from tests.bench.record import record
 from tests.bench.service import bench_views
 from tests.conftest import PostgresServer
@@ -129,7 +129,7 @@ def measure(db: Database, rows: int) -> Figures:
 
 def let_go(db: Database, before: datetime) -> Figures:
     """Delete in steps as the job does."""
-    sweep = Sweep(db, Limits(before, None), NOW, pause=lambda _: None)
+    sweep = RetentionRun(db, RetentionLimits(before, None), NOW, pause=lambda _: None)
     done = sweep.run()["observation"]
     return {"rows": done.removed, "seconds": round(done.seconds, 1), "longest_ms": round(done.longest_s * 1000)}
 

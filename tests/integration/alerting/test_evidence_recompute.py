@@ -38,7 +38,7 @@ from monitor.store.readings.observations import find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.backup import back_up, restore
 from monitor.store.upkeep.proof import verify
-from monitor.store.upkeep.prune import Limits, Sweep
+from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from tests.conftest import DATABASES
 from tests.data.seized import without_keys
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
@@ -123,7 +123,7 @@ def test_pruning_and_a_restore_leave_the_same_hash(bench, tmp_path):
     before = hazard(bench)[1]
     bench.live(24 * 4)
     later = bench.now + timedelta(days=40)
-    sweep = Sweep(bench.database, Limits(later - timedelta(days=1), later - timedelta(days=1)), later)
+    sweep = RetentionRun(bench.database, RetentionLimits(later - timedelta(days=1), later - timedelta(days=1)), later)
     sweep.run()
     removed = sum(sweep.removed().values())
     assert removed > 50

@@ -26,7 +26,7 @@ from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import sessions
 from monitor.store.people.api_tokens import add_api_token, revoke_api_token
-from monitor.store.people.countersign import SharedAct, keep_first
+from monitor.store.people.countersign import TwoPersonAct, keep_first
 from monitor.store.people.users import (
     COOLING,
     DONE,
@@ -440,7 +440,7 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database_
         assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
         with db.write() as c:
             set_sites(c, "Ada", ["bench"])
-            keep_first(c, SharedAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
+            keep_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
         assert call("signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
         assert call("users", "unbind", "Ada", "--by", "Root-1",
                     SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0  # fmt: skip

@@ -287,8 +287,8 @@ def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
     assert before["unkept"] > 0
 
     def prune_all(now):
-        limits = prune.Limits.of(None, None, 90 * 86400.0, now)
-        prune.Sweep(database, limits, now).run()
+        limits = prune.RetentionLimits.of(None, None, 90 * 86400.0, now)
+        prune.RetentionRun(database, limits, now).run()
 
     prune_all(NOW + timedelta(days=89))
     assert sources(database)["slopeward/v1/north/G9"] == before

@@ -22,7 +22,7 @@ from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions, PointLine, ValueMeaning
 from monitor.ingest.guess.recognise import choose_reader
-from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.history import load_news_instants
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -89,7 +89,7 @@ def rejected(database):
 
 
 def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_then_on(bench, tmp_path):
-    news = News()
+    news = ChangeDetector()
     with bench.read() as c:
         news.look(c)
     path = write_long(tmp_path / "a.csv")

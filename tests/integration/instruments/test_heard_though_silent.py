@@ -10,7 +10,7 @@ from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.store.alerting.sites import save_site
 from monitor.store.instrument_board import load_board
-from monitor.store.readings.messages import Rejected, add_rejected
+from monitor.store.readings.messages import RejectedMessage, add_rejected
 from monitor.store.readings.observations import add_observations
 from monitor.store.service_state import stamp
 from tests.data.site_text import along
@@ -40,7 +40,7 @@ def list_readings(until, wrong_by=timedelta(0)):
 
 
 def refuse(station, minutes_ago, text, code="not_json"):
-    return Rejected(
+    return RejectedMessage(
         NOW - timedelta(minutes=minutes_ago), f"slopeward/v1/bench/{station}/obs", text.encode(), code,
         "no JSON", "logger",
     )  # fmt: skip

@@ -150,7 +150,8 @@ def test_a_message_says_what_was_known_when_it_was_sent(database, slope, hazard)
     slope.take(type(slope.site)(**{**{n: getattr(slope.site, n) for n in slope.site.__slots__}, "name": "Other"}))
     with database.write() as c:
         c.execute(update(t.alert).where(t.alert.c.id == hazard).values(level=0))
-        alerts._add_event(c, hazard, slope.now + HOUR, None, "x", "closed", 3, 0, ADA, "all quiet", None)
+        changed = {"from_state": "x", "from_level": 3, "to_level": 0}
+        alerts._add_event(c, hazard, slope.now + HOUR, ADA, "all quiet", "closed", **changed)
         alerts.set_outcome(c, hazard, "false_instrument", ADA, "a fox", slope.now + 2 * HOUR)
     with database.read() as c:
         assert {number: compose(c, PLAIN, hazard, str(number)) for number in before} == before

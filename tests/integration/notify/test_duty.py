@@ -252,7 +252,7 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
 @ON_SQLITE
 @pytest.mark.parametrize("wrong", [{"plan": "every day"}, {"begins": "soon"}, {"zone": "Nowhere/Else"}])
 def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, caplog, monkeypatch):
-    monkeypatch.setattr("monitor.store.alerting.duty._told", {})
+    monkeypatch.setattr("monitor.store.alerting.duty._logged", {})
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         c.execute(update(t.duty_rota).values(**wrong))

@@ -12,7 +12,7 @@ from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import Database
 from monitor.store.readings import observations
-from monitor.store.readings.messages import KEPT_BYTES, Rejected, add_rejected
+from monitor.store.readings.messages import KEPT_BYTES, RejectedMessage, add_rejected
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
@@ -309,7 +309,11 @@ def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
     sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (KEPT_BYTES + 1)}
     with database.write() as c:
         add_rejected(
-            c, [Rejected(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()]
+            c,
+            [
+                RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept")
+                for name, body in sent.items()
+            ],
         )
     with database.read() as c:
         rows = views.load_view(c, "rejected_messages")
