@@ -18,7 +18,7 @@ from typing import Any, Final
 from detection.whole_file import replacing
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.domain.duty.channels import split_channel, traits_of
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
 from monitor.errors import BrokerError, NotFoundError, RefusedError
@@ -83,7 +83,7 @@ class LoginBook:
         if _OF_PROCESS.sub("", name) in {SERVICE_USER, DOCTOR, *SESSIONS, *reserved}:
             raise RefusedError(f"{name}: this name belongs to the service; choose another by --name")
         password = secrets.token_hex(16)
-        made_at = spell(datetime.now(UTC))
+        made_at = format_iso(datetime.now(UTC))
         login = Login(name, site, station, listens, made_at, _hash(password))
         with self._change() as book:
             others = [one for one in book["logins"] if one["name"] != name]

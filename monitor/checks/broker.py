@@ -171,7 +171,7 @@ def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
         nobody = try_anonymous(own, door, sites, section.client_id)
         if nobody.came_in:
             yield found(text=_OPEN(url=door.url), todo=todo)
-            yield from _judge(_ANONYMOUS, nobody, section.client_id, todo)
+            yield from _list_breaches(_ANONYMOUS, nobody, section.client_id, todo)
         else:
             yield found(is_wrong=False, text=_CLOSED(url=door.url))
         password = LoginBook(Path(section.data)).doctor_password()
@@ -184,12 +184,12 @@ def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
         yield found(level=WARN, text=text, todo=_SEE_ABOVE)
         return
     if foreign.came_in:
-        yield from _judge(_FOREIGN, foreign, section.client_id, todo)
+        yield from _list_breaches(_FOREIGN, foreign, section.client_id, todo)
     else:
         yield found(level=WARN, text=_UNKNOWN_LOGIN, todo=_LET_KNOW)
 
 
-def _judge(who: Message, one: BrokerProbeResult, client_id: str, todo: str) -> Iterator[SubjectState]:
+def _list_breaches(who: Message, one: BrokerProbeResult, client_id: str, todo: str) -> Iterator[SubjectState]:
     what = [
         *([_PUBLISH(names=NameList(tuple(one.spoke_for)))] if one.spoke_for else []),
         *([_PUBLISH_OWN(names=NameList(tuple(one.spoke_as_service)))] if one.spoke_as_service else []),

@@ -103,7 +103,7 @@ class Check:
         begin, star, end = self.pattern.partition("*")
         return key == begin if not star else key.startswith(begin) and key.endswith(end)
 
-    def look(self, what: object) -> "Iterator[CheckFinding]":
+    def run(self, what: object) -> "Iterator[CheckFinding]":
         """What is found, in words."""
         ones = self.find(what)
         yield from map(self._state, [ones] if isinstance(ones, SubjectState) else ones)
@@ -120,7 +120,7 @@ class Check:
 
     def _name_text(self, name: str) -> str:
         part = "" if name == "message" else name
-        return ".".join(word for word in ("check", *self.id.split("."), part) if word not in {"", "*"})
+        return ".".join(piece for piece in ("check", *self.id.split("."), part) if piece not in {"", "*"})
 
     def fill(self, name: str, values: Mapping[str, Any]) -> str:
         """One of its texts with its values; one that is a value alone is that value."""

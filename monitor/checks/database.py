@@ -52,7 +52,7 @@ def _versions(seen: CurrentDatabase) -> Iterator[SubjectState]:
 
     with seen.db.read() as c:
         in_force = {site.id: site.config_sha256 for site in load_sites_summary(c)}
-        runs = ProcessStamps(load_stamps(c), seen.now).is_heard
+        runs = ProcessStamps(load_stamps(c), seen.now).is_core_alive
     for site in scan_sites(seen.service.paths.sites)[0] if runs else ():
         is_known = site.id in in_force
         what = _CHANGED if is_known else _UNWATCHED
@@ -62,10 +62,10 @@ def _versions(seen: CurrentDatabase) -> Iterator[SubjectState]:
 def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.store.alerting.outbox import count_states
 
-    states = seen.db.ask(count_states)
+    states = seen.db.run_read(count_states)
     failed = states.get("failed_final", 0)
-    said = [_COUNTED(n=Figure(n, "d"), state=Term(state)) for state, n in sorted(states.items())]
-    yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(said, ", ") if said else _NOTHING_SENT)
+    counts = [_COUNTED(n=Figure(n, "d"), state=Term(state)) for state, n in sorted(states.items())]
+    yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(counts, ", ") if counts else _NOTHING_SENT)
 
 
 def _learnt(seen: CurrentDatabase) -> Iterator[SubjectState]:

@@ -40,13 +40,13 @@ _GIVE: Final = Template("check.disk.give", "give it to the user of the service")
 _END_READER: Final = Template(
     "check.log.end_reader", "a program that reads for so long keeps it from being emptied: end it"
 )()
-_LOOK_AT_SLOTS: Final = Template(
+_INSPECT_SLOTS: Final = Template(
     "check.log.slots", "look at archive_command and at replication slots that nobody reads (pg_replication_slots)"
 )()
 _NO_COPIES: Final = Template("check.backup.off", "the service makes no copies of the database")()
 _SET_EVERY: Final = Template("check.backup.set", 'set [backup] every = "24h", or copy it by other means')()
 _FAILED: Final = Template("check.backup.failed", "; the last try failed: {problem}")
-_LOOK_AT_COPIES: Final = Template("check.backup.look", "look at the view backups and the disk of backup.folder")()
+_INSPECT_COPIES: Final = Template("check.backup.look", "look at the view backups and the disk of backup.folder")()
 _NO_COPY: Final = Template("check.backup.none", "there is no copy of the database yet{failed}")
 _COPY: Final = Template("check.backup.newest", "the newest copy is of {at}, {state}{failed}")
 _GOOD: Final = Template("check.channel.good", "good {age} ago")
@@ -101,11 +101,11 @@ def _disks(machine: Machine) -> Iterator[SubjectState]:
         there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
         free = shutil.disk_usage(there).free
         level = BAD if free < DISK_BAD else WARN if free < DISK_WARN else OK
-        said, todo = _FREE(n=Figure(free / GIB, ".1f"), place=str(there)), _MAKE_ROOM
+        state, todo = _FREE(n=Figure(free / GIB, ".1f"), place=str(there)), _MAKE_ROOM
         if not os.access(there, os.W_OK):
-            level, said, todo = BAD, _LOCKED(place=str(there)), _GIVE
+            level, state, todo = BAD, _LOCKED(place=str(there)), _GIVE
         yield found(
-            name, is_wrong=level != OK, level=level, figure=(round(free / GIB, 2), "GiB"), found=said, todo=todo
+            name, is_wrong=level != OK, level=level, figure=(round(free / GIB, 2), "GiB"), found=state, todo=todo
         )
 
 
@@ -143,7 +143,7 @@ def _log(footing: DatabaseFacts) -> Iterator[SubjectState]:
         if (measured := db.measure_log()) is None:
             return  # for administrators and members of pg_monitor alone
         size = measured
-        todo = _LOOK_AT_SLOTS
+        todo = _INSPECT_SLOTS
     level, figure = BAD if size >= LOG_BAD else WARN, (round(size / MIB), "MiB")
     yield found(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
 
@@ -156,15 +156,15 @@ def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
         yield found(level=WARN, found=_NO_COPIES, todo=_SET_EVERY)
         return
     failed = _FAILED(problem=last.detail) if last is not None and last.state == "failed" else ""
-    todo = _LOOK_AT_COPIES
+    todo = _INSPECT_COPIES
     if newest is None:
         level = BAD if failed else WARN
         yield found(level=level, found=_NO_COPY(failed=failed), todo=todo)
         return
     age_s = (footing.now - newest.at).total_seconds()
     level = BAD if age_s > 2 * wanted.every_s else WARN if failed else OK
-    said = _COPY(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
-    yield found(is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=said, todo=todo)
+    newest_copy = _COPY(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
+    yield found(is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=newest_copy, todo=todo)
 
 
 def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
@@ -172,17 +172,17 @@ def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
     pause = find_pause(footing.config.channels)
     if pause is None:
         return
-    tested = footing.db.ask(load_tested, footing.channels)
+    tested = footing.db.run_read(load_tested, footing.channels)
     for one in tested.values():
         level = BAD if one.is_silent(footing.now, 2 * pause) else OK if one.good_at == one.last_at else WARN
         age_h = None if one.good_at is None else round((footing.now - one.good_at).total_seconds() / 3600, 1)
         is_good = level == OK and one.good_at is not None
-        said = (
+        result = (
             _GOOD(age=Duration(max(1.0, (footing.now - one.good_at).total_seconds()), "about"))
             if is_good and one.good_at
             else one.found
         )
-        yield found(one.channel, is_wrong=level != OK, level=level, figure=(age_h, "h"), found=said)
+        yield found(one.channel, is_wrong=level != OK, level=level, figure=(age_h, "h"), found=result)
 
 
 CHECKS: Final = (

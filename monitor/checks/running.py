@@ -24,20 +24,20 @@ class ProcessStamps(NamedTuple):
     now: datetime
 
     @property
-    def is_heard(self) -> bool:
+    def is_core_alive(self) -> bool:
         """Whether core wrote of late."""
         return "core" in self.stamps and self.now - self.stamps["core"][0] <= CORE_SILENT
 
     @property
     def core(self) -> Mapping[str, Any]:
         """What core says of itself; empty where it is silent."""
-        return self.stamps["core"][1] if self.is_heard else {}
+        return self.stamps["core"][1] if self.is_core_alive else {}
 
     @property
     def ingest(self) -> Mapping[str, Any]:
         """What ingest says of itself."""
-        said: Mapping[str, Any] = self.core.get("ingest", {})
-        return said
+        ingest: Mapping[str, Any] = self.core.get("ingest", {})
+        return ingest
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,10 @@ def _list_standby(seen: ProcessStamps) -> Iterator[SubjectState]:
 
 
 def _list_different(seen: ProcessStamps) -> Iterator[SubjectState]:
-    for stamp, (at, said) in seen.stamps.items():
-        is_heard = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
-        if stamp.startswith(STANDBY) and is_heard and said.get("differs"):
-            yield found(name=stamp.removeprefix(STANDBY), sites=NameList(tuple(said["differs"])))
+    for stamp, (at, facts) in seen.stamps.items():
+        is_alive = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
+        if stamp.startswith(STANDBY) and is_alive and facts.get("differs"):
+            yield found(name=stamp.removeprefix(STANDBY), sites=NameList(tuple(facts["differs"])))
 
 
 def _find_core(seen: ProcessStamps) -> Iterator[SubjectState]:
@@ -123,8 +123,8 @@ def _find_supervisor(seen: ProcessStamps) -> Iterator[SubjectState]:
 
 def _list_denied(seen: ProcessStamps) -> Iterator[SubjectState]:
     """What our own broker refused since it began; of another broker nobody knows."""
-    said = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
-    for one in islice(said.get("denied", ()), DENIED_MOST):
+    facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
+    for one in islice(facts.get("denied", ()), DENIED_MOST):
         yield found(n=one["n"], login=one["login"], topic=one["topic"], at=parse(one["at"]))
 
 
@@ -159,7 +159,7 @@ CHECKS: Final = (
     Check(
         "service.silent", ProcessStamps, WARN,
         "core has been silent since {at}; see the log of `slopeward run`",
-        lambda s: [found(is_wrong=not s.is_heard, at=s.stamps["core"][0])] if "core" in s.stamps else (), _RUN,
+        lambda s: [found(is_wrong=not s.is_core_alive, at=s.stamps["core"][0])] if "core" in s.stamps else (), _RUN,
         blinds=True,
     ),
     Check(

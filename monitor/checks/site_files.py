@@ -15,7 +15,7 @@ from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
 from monitor.config.site import IMPLIED
 from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
@@ -96,8 +96,8 @@ def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.store.models.proofs import load_proof_facts
     from monitor.store.upkeep.migrate import require_current
 
-    asked = [site for site in files.sites if needs_proof(site)]
-    if not asked:
+    sites = [site for site in files.sites if needs_proof(site)]
+    if not sites:
         return
     now = datetime.now(UTC)
     try:
@@ -106,10 +106,10 @@ def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
             with db.read() as c:
                 lines: list[tuple[str, str]] = [
                     (site.id, line)
-                    for site in asked for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
+                    for site in sites for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
                 ]  # fmt: skip
     except SlopewardError as error:
-        names = tuple(f"{site.id}: {criterion.id}" for site in asked for criterion in needs_proof(site))
+        names = tuple(f"{site.id}: {criterion.id}" for site in sites for criterion in needs_proof(site))
         lines = [("database", _NO_PROOF(names=NameList(names), problem=error.message))]
     yield from (found(site, line=line) for site, line in lines)
 
@@ -159,9 +159,9 @@ def _uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.jobs.forecasts.train import needs_torch
 
     for site in files.sites:
-        asked = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
-        if asked and not is_installed("torch"):
-            yield found(site.id, names=NameList(tuple(asked)), missing=describe_missing("torch"))
+        named = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
+        if named and not is_installed("torch"):
+            yield found(site.id, names=NameList(tuple(named)), missing=describe_missing("torch"))
 
 
 def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
@@ -235,15 +235,15 @@ def _slow(files: SiteFolder) -> Iterator[SubjectState]:
 def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
     """Which series are forecast together, how far ahead; nothing of a site whose series all get all its horizons."""
     for site in files.sites:
-        asked = site.forecast.horizons_s
+        horizons_s = site.forecast.horizons_s
         moving = {f"{spec.station}.{spec.quantity}": spec.interval_s for spec in site.moving if is_forecast(spec)}
-        panels = list_cadences(moving, asked)
-        if len(panels) == 1 and panels[0].horizons_s == asked:
+        panels = list_cadences(moving, horizons_s)
+        if len(panels) == 1 and panels[0].horizons_s == horizons_s:
             continue
         for panel in panels:
             spans = [Duration(h, "about") for h in panel.horizons_s]
             yield found(
-                site.id, is_wrong=not {*panel.horizons_s} & {*asked}, names=NameList(panel.names),
+                site.id, is_wrong=not {*panel.horizons_s} & {*horizons_s}, names=NameList(panel.names),
                 every=Duration(panel.interval_s, "about"), horizons=MessageList(tuple(spans), ", "),
             )  # fmt: skip
 
@@ -268,23 +268,23 @@ def _unjudged(files: SiteFolder) -> Iterator[SubjectState]:
 def _unheard(files: SiteFolder) -> Iterator[SubjectState]:
     """Criteria of images and radar, of a site file, whose advice no recipient asked for: nothing else shows it."""
     for site in files.sites:
-        asked = any(Ledger.ADVICE in one.ledgers for one in site.recipients)
+        is_wanted = any(AlertCategory.ADVICE in one.ledgers for one in site.recipients)
         names = tuple(
             c.id for c in site.criteria if c.role == "advice" and c.author != IMPLIED and c.kind.facts in FROM_ABOVE
         )
-        yield found(site.id, is_wrong=bool(site.recipients and names) and not asked, names=NameList(names))
+        yield found(site.id, is_wrong=bool(site.recipients and names) and not is_wanted, names=NameList(names))
 
 
 def _undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Iterator[SubjectState]:
     """Stations whose displacement is asked for its way downslope, and nobody said where that is, or how steep."""
     for site in files.sites:
-        asked = {
+        needing = {
             station for c in site.criteria for station in c.stations
             if c.quantity == "displacement" and c.direction != "norm" and c.kind.id != "level"
         }  # fmt: skip
         names = tuple(
             s.id for s in site.stations
-            if s.id in asked and s.on_slope and s.find_series("displacement") is not None
+            if s.id in needing and s.on_slope and s.find_series("displacement") is not None
             and is_missing(s)
         )  # fmt: skip
         if names:
@@ -297,7 +297,7 @@ def _unsigned(files: SiteFolder) -> Iterator[SubjectState]:
         signed = [(CRITERION_NAMED(criterion=c.id), c.author, c.reason) for c in site.criteria if c.role != "advice"]
         rules = [(RULE_NAMED(rule=r.id), r.author, r.reason) for r in site.fusion.rules]
         for name, author, reason in (*signed, *rules):
-            missing = [key for key, said in (("author", author), ("reason", reason)) if not said.strip()]
+            missing = [key for key, text in (("author", author), ("reason", reason)) if not text.strip()]
             if missing:
                 yield found(site.id, name=name, missing=missing[0] if len(missing) == 1 else _NEITHER)
 

@@ -11,18 +11,18 @@ AREAS: Final = (site_files, settings, installation, database, machine, broker, r
 CHECKS: list[Check] = [one for area in AREAS for one in area.CHECKS]
 
 
-def look(what: object) -> Iterator[CheckFinding]:
+def run_checks(what: object) -> Iterator[CheckFinding]:
     """What every check finds that looks at this; what is in order comes as well."""
     for one in CHECKS:
         if isinstance(what, one.looks_at):
-            yield from one.look(what)
+            yield from one.run(what)
 
 
-def look_for_alarms(what: object) -> Iterator[CheckFinding]:
+def run_alarm_checks(what: object) -> Iterator[CheckFinding]:
     """What those checks find that are an alarm by themselves."""
     for one in CHECKS:
         if one.alarm and isinstance(what, one.looks_at):
-            yield from one.look(what)
+            yield from one.run(what)
 
 
 def read_rows(rows: Iterable[CheckRow]) -> Iterator[CheckFinding]:

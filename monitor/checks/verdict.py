@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.checks.running import ProcessStamps, ReachedDatabase, SiteStatus, SiteStatuses
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 
 SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
 EXIT_OF: Final = {SEEN: 0, DEGRADED: 5, BLIND: 6}
@@ -21,7 +21,7 @@ class ServiceVerdict:
     reasons: tuple[str, ...] = field(default=())
 
 
-def judge(
+def assess_service(
     stamps: Stamped, sites: Iterable[SiteStatus], now: datetime, evaluate_tick_s: float, declared: Iterable[str] = (),
     reached: ReachedDatabase | None = None,
 ) -> ServiceVerdict:  # fmt: skip
@@ -37,16 +37,16 @@ def judge(
     return ServiceVerdict(BLIND if blind else DEGRADED if degraded else SEEN, (*blind, *degraded))
 
 
-def judge_unread(problem: str) -> ServiceVerdict:
+def assess_unreadable(problem: str) -> ServiceVerdict:
     """The answer where nothing can be read: nobody knows what core does, and it cannot store what it decides."""
     return ServiceVerdict(BLIND, tuple(_gather(ReachedDatabase(problem))[0]))
 
 
-def judge_parts(stamps: Stamped, now: datetime) -> tuple[list[str], list[str]]:
+def check_parts(stamps: Stamped, now: datetime) -> tuple[list[str], list[str]]:
     """What is wrong with the service's own parts: reasons why nobody looks, and reasons why it is not whole."""
     return _gather(ProcessStamps(stamps, now))
 
 
 def _gather(*seen: object) -> tuple[list[str], list[str]]:
-    wrong = [one for what in seen for one in look(what) if one.is_wrong]
+    wrong = [one for what in seen for one in run_checks(what) if one.is_wrong]
     return [one.text for one in wrong if one.check.blinds], [one.text for one in wrong if one.check.degrades]

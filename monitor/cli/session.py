@@ -21,7 +21,7 @@ from detection.whole_file import replacing
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import parse, parse_duration_s, spell, spell_about, spell_duration
+from monitor.domain.instants import format_iso, parse, parse_duration_s, spell_about, spell_duration
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import write_csv
@@ -187,12 +187,12 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     from monitor.domain.decision import instant
     from monitor.store.alerting.decisions import load_newest
 
-    found = db.ask(load_newest, site.id, now)
+    found = db.run_read(load_newest, site.id, now)
     newest = [n.observed_s for n in found.values()]
     interval_s = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
     if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):
         return
-    last = spell(instant(max(newest)))[:19] + "Z"
+    last = format_iso(instant(max(newest)))[:19] + "Z"
     age = spell_about(now.timestamp() - max(newest))
     print_note(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
     print_note(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
@@ -206,7 +206,7 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
 def _list_trials(site: Site, found: Iterable[str]) -> Iterator[str]:
     """The commands that take readings out and score forecasts on each quantity of motion among these series."""
     from forecasting.data.cadence import choose_horizons
-    from monitor.replay.first_look import MOTION
+    from monitor.replay.past_levels import MOTION
 
     steps: dict[str, float] = {}
     for key in found:

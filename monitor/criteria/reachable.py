@@ -196,10 +196,10 @@ def describe_barriers(site: Site, barriers: Barriers) -> Iterator[tuple[int, Bar
         for level, one in found.items():
             alike.setdefault((key.criterion, level, str(one.reason), one.is_shut), []).append((key.station, one))
     for (criterion, level, _, _), ones in alike.items():
-        yield level, ones[0][1], tell(site, criterion, [name for name, _ in ones], level, ones[0][1])
+        yield level, ones[0][1], describe_unreachable(site, criterion, [name for name, _ in ones], level, ones[0][1])
 
 
-def tell(site: Site, criterion: str, stations: Sequence[str], level: int, barrier: Barrier) -> Message:
+def describe_unreachable(site: Site, criterion: str, stations: Sequence[str], level: int, barrier: Barrier) -> Message:
     """The sentence on a level that cannot be reached, or late."""
     names = tuple(stations)
     return (_CANNOT if barrier.is_shut else _LATE)(

@@ -121,11 +121,11 @@ def _orient(
     return MotionComponent(name, times, values if rate >= 0.0 else [-v for v in values], sigmas, step)
 
 
-def describe_way(reason: Message, said: Mapping[str, Any], criterion: Criterion) -> Message:
+def describe_way(reason: Message, fact: Mapping[str, Any], criterion: Criterion) -> Message:
     """A sentence on motion, with what is judged of one that has no declared direction."""
-    if "way" not in said:
+    if "way" not in fact:
         return reason
-    if said["way"] == "no_plunge":
+    if fact["way"] == "no_plunge":
         return join([reason, _NO_PLUNGE])
-    way = _TEXTS[said["way"]]
+    way = _TEXTS[fact["way"]]
     return join([reason, way if criterion.direction == "norm" else _NO_AZIMUTH(way=way)])

@@ -59,19 +59,19 @@ class Fusion:
     ] = False
 
 
-def judge(clause: Clause, look: Callable[[Clause], bool | None]) -> bool | None:
+def evaluate_clause(clause: Clause, evaluate_leaf: Callable[[Clause], bool | None]) -> bool | None:
     """Whether a clause holds, by Kleene's strong three-valued logic: True, False, or None where it cannot be known.
 
     >>> say = {"v": True, "rain": None}
     >>> leaves = tuple(Clause("votes", criterion=name) for name in say)
-    >>> [judge(Clause(op, leaves), lambda c: say[c.criterion]) for op in ("all", "any")]
+    >>> [evaluate_clause(Clause(op, leaves), lambda c: say[c.criterion]) for op in ("all", "any")]
     [None, True]
-    >>> judge(Clause("not", leaves[1:]), lambda c: say[c.criterion]) is None
+    >>> evaluate_clause(Clause("not", leaves[1:]), lambda c: say[c.criterion]) is None
     True
     """
     if clause.op == "votes":
-        return look(clause)
-    found = [judge(part, look) for part in clause.parts]
+        return evaluate_leaf(clause)
+    found = [evaluate_clause(part, evaluate_leaf) for part in clause.parts]
     if clause.op == "not":
         return None if found[0] is None else not found[0]
     needed = {"all": len(found), "any": 1}.get(clause.op, clause.k)
@@ -79,14 +79,14 @@ def judge(clause: Clause, look: Callable[[Clause], bool | None]) -> bool | None:
     return True if sure >= needed else None if sure + maybe >= needed else False
 
 
-def find_behind(clause: Clause, look: Callable[[Clause], bool | None]) -> Iterator[Clause]:
+def find_behind(clause: Clause, evaluate_leaf: Callable[[Clause], bool | None]) -> Iterator[Clause]:
     """Leaves that a clause which holds rests on; what is denied is no witness."""
     if clause.op == "votes":
         yield clause
     elif clause.op != "not":
         for part in clause.parts:
-            if judge(part, look) is True:
-                yield from find_behind(part, look)
+            if evaluate_clause(part, evaluate_leaf) is True:
+                yield from find_behind(part, evaluate_leaf)
 
 
 def list_leaves(clause: Clause) -> Iterator[Clause]:
@@ -114,17 +114,17 @@ def may_become(clause: Clause, able: Callable[[Clause, bool], bool], *, wanted: 
     return sum(may_become(p, able, wanted=wanted) for p in clause.parts) >= (needed if wanted else count - needed + 1)
 
 
-def spell_clause(clause: Clause) -> str:
+def format_clause(clause: Clause) -> str:
     """A clause as people read it.
 
     >>> rain = Clause("votes", criterion="rain")
-    >>> spell_clause(Clause("all", (Clause("votes", k=2, criterion="v"), Clause("not", (rain,)))))
+    >>> format_clause(Clause("all", (Clause("votes", k=2, criterion="v"), Clause("not", (rain,)))))
     '(2 of v and not rain)'
     """
     if clause.op == "votes":
         named = f"{clause.k} of {clause.criterion}" if clause.k > 1 else clause.criterion
         return named if clause.areas == 1 else f"{named} in {clause.areas} areas each"
-    words = [spell_clause(p) for p in clause.parts]
+    words = [format_clause(p) for p in clause.parts]
     if clause.op == "not":
         return f"not {words[0]}"
     if clause.op == "at_least":

@@ -19,7 +19,7 @@ SHARED: Final = ("reference", "logger", "antenna", "footprint")
 
 @dataclass(frozen=True, slots=True)
 class VotingWitness:
-    """A witness that may speak: which vote it casts, and the series it reads (None where it reads none)."""
+    """A witness that may vote: which vote it casts, and the series it reads (None where it reads none)."""
 
     criterion: Criterion
     witness: str
@@ -97,12 +97,12 @@ def list_voting_witnesses(site: Site, criterion: Criterion) -> list[VotingWitnes
 @once_per_site
 def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
     """(station, declared quantity) of every series on which a vote may rest: by itself, or as part of a rule."""
-    asked = {leaf.criterion for rule in site.fusion.rules for leaf in list_leaves(rule.when)}
+    in_rules = {leaf.criterion for rule in site.fusion.rules for leaf in list_leaves(rule.when)}
     return frozenset(
         voice.series
         for criterion in site.criteria
         if criterion.kind.source == "instruments"
-        and (criterion.role == "witness" or (criterion.role == "part" and criterion.id in asked))
+        and (criterion.role == "witness" or (criterion.role == "part" and criterion.id in in_rules))
         for voice in list_voting_witnesses(site, criterion)
         if voice.series is not None
     )
@@ -130,7 +130,7 @@ def find_unjudged(site: Site) -> Sequence[str]:
 
 
 @once_per_site
-def _find_sure_voices(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
+def _find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
     """By criterion: the voices of those that count for a level and that somebody promises to come in time."""
     return {
         c.id: list_voting_witnesses(site, c)
@@ -141,7 +141,7 @@ def _find_sure_voices(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
 
 @dataclass(frozen=True, slots=True)
 class ReachableLevel:
-    """What those who can speak could raise."""
+    """The highest level that the witnesses with data could raise."""
 
     level: int
     top_groups: frozenset[str]  # independent groups that could ask for the top
@@ -161,8 +161,8 @@ def compute_reachable_level(
         shut: levels that a criterion cannot reach by a witness, whatever that does.
     """
     voices = {
-        name: [v for v in heard if v.series in able or v.criterion.kind.source == "observers"]
-        for name, heard in _find_sure_voices(site).items()
+        name: [v for v in witnesses if v.series in able or v.criterion.kind.source == "observers"]
+        for name, witnesses in _find_sure_witnesses(site).items()
     }
     top = site.top_level
     tops: set[str] = set()
@@ -177,7 +177,7 @@ def compute_reachable_level(
                 tops.add(groups.get(voice.witness, voice.witness))
 
     def can(leaf: Clause, wanted: bool) -> bool:
-        mine = {v.witness for v in voices.get(leaf.criterion, []) if not wanted or _may_ask(v, leaf.level, shut)}
+        mine = {v.witness for v in voices.get(leaf.criterion, []) if not wanted or _can_request(v, leaf.level, shut)}
         return is_met(site, leaf, mine, groups) if wanted else not is_met(site, leaf, {*leaf.witnesses} - mine, groups)
 
     for rule in site.fusion.rules:
@@ -186,7 +186,7 @@ def compute_reachable_level(
         levels.append(min(rule.level, top - 1))
         if rule.level >= top:
             for leaf in _affirmed(rule.when):
-                mine = {v.witness for v in voices.get(leaf.criterion, []) if _may_ask(v, leaf.level, shut)}
+                mine = {v.witness for v in voices.get(leaf.criterion, []) if _can_request(v, leaf.level, shut)}
                 tops |= {groups.get(w, w) for w in leaf.witnesses if w in mine}
     return ReachableLevel(top if len(tops) >= site.fusion.top_needs else max(levels), frozenset(tops))
 
@@ -196,7 +196,7 @@ def _find_highest(voice: VotingWitness, shut: Shut) -> int:
     return max((t.level for t in voice.criterion.thresholds if t.level not in closed), default=0)
 
 
-def _may_ask(voice: VotingWitness, level: int, shut: Shut) -> bool:
+def _can_request(voice: VotingWitness, level: int, shut: Shut) -> bool:
     return not shut.get((voice.criterion.id, voice.witness)) or _find_highest(voice, shut) >= level
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.message import gather
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import kind_of, read_rows
 from monitor.store import pages
@@ -239,7 +239,7 @@ def _point(longitude: float | None, latitude: float | None, height_m: float | No
 
 
 def _feature(name: str, geometry: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> dict[str, Any]:
-    properties = {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
+    properties = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}
     return {"type": "Feature", "id": name, "geometry": geometry, "properties": properties}
 
 
@@ -263,7 +263,7 @@ def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> dict[
     if boxes:
         west, south, east, north = zip(*boxes, strict=True)
         around = [min(west), min(south), max(east), max(north)]
-    span = [spell(min(instants)), spell(max(instants))] if instants else [None, None]
+    span = [format_iso(min(instants)), format_iso(max(instants))] if instants else [None, None]
     return {
         "type": "Collection", "stac_version": VERSION, "id": card.id, "title": card.name,
         "description": f"Scenes of {card.name} in which landslides were looked for", "license": "proprietary",
@@ -306,7 +306,8 @@ def describe_item(scene: dict[str, Any], card: pages.SiteCard, root: str) -> dic
         "type": "Feature", "stac_version": VERSION, "id": scene["scene_hash"], "collection": card.id,
         "geometry": None if box is None else _outline(box),
         "properties": {
-            "datetime": spell(scene["acquired_at"]), "title": scene["name"], "created": spell(scene["received_at"]),
+            "datetime": format_iso(scene["acquired_at"]), "title": scene["name"],
+            "created": format_iso(scene["received_at"]),
             "slopeward:footprints": scene["footprints"], "slopeward:area_m2": scene["area_m2"],
             "slopeward:valid_share": scene["valid_share"], "slopeward:model_hash": run.get("model_hash"),
             "slopeward:doubts": gather(run.get("doubts", [])),

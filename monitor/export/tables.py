@@ -10,7 +10,7 @@ from typing import Any, Final, TextIO
 
 from sqlalchemy import Connection
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import stream_view
@@ -120,7 +120,7 @@ def read_rows(
         if of is None:
             raise RefusedError(f"{name} are of the site, not of a station: leave --station out")
         which[of] = station
-    after, until = (None if at is None else spell(at) for at in (from_at, to_at))
+    after, until = (None if at is None else format_iso(at) for at in (from_at, to_at))
     parts: list[dict[str, Any]] = [which]
     if table.order[:2] == _SERIES:  # series by series, as the indexes lie: no sorting of years
         own = [one for one in load_series(c, site) if station in {None, one.station}]

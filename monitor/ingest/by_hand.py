@@ -16,7 +16,7 @@ from monitor.errors import RefusedError
 from monitor.ingest.files.reading import record_file, store_given
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.typing_errors import TypingErrors
-from monitor.store.readings.flags import Typed as Before
+from monitor.store.readings.flags import TypedReading as Before
 from monitor.store.readings.flags import load_typed
 from monitor.store.readings.observations import load_series
 

@@ -36,7 +36,7 @@ PATIENCE_S: Final = 30.0  # then marks are sent once more
 
 def find_division(db: Database, broker: Any, sites: Mapping[str, Site], processes: int) -> tuple[Division, bool]:
     """The division that is wanted now, and whether sessions of another one may still hold messages."""
-    found = db.ask(find_stamp, STAMP)
+    found = db.run_read(find_stamp, STAMP)
     detail = {} if found is None else found[1]
     same = detail.get("processes", 1) == processes and detail.get("client_id", broker.client_id) == broker.client_id
     wanted = Division(broker.client_id, processes, detail.get("sites", {}) if same else {})
@@ -125,7 +125,7 @@ class DivisionHandover:
     def run(self, stop: threading.Event) -> bool:
         """Hand over; False when told to stop before it was done."""
         new = self._division.shares()
-        found = self._db.ask(find_stamp, STAMP)
+        found = self._db.run_read(find_stamp, STAMP)
         first = find_kept(Division(self._config.broker.client_id).shares())  # before the first division
         before = {} if found is None else found[1]
         known = {*before.get("sessions", first), *find_kept(new)}

@@ -42,7 +42,7 @@ def _to_english(name: str) -> str:
 def translate_months(text: str) -> str:
     """A date with its months as `%b` reads them; words that are no month stay as they are.
 
-    >>> spell_months("01. Mrz 24"), spell_months("3-févr.-24"), spell_months("1 août 2024 UTC"), spell_months("March 1")
+    >>> translate_months("01. Mrz 24"), translate_months("3-févr.-24"), translate_months("1 août 2024 UTC"), translate_months("March 1")
     ('01. Mar 24', '3-Feb-24', '1 Aug 2024 UTC', 'Mar 1')
     """
     return _MONTH_TERM.sub(lambda found: _to_english(found[0].rstrip(".")), text)
@@ -82,7 +82,7 @@ def name_zone(text: str) -> str:
 def write_offset(text: str) -> str:
     """A time with the name of its zone as an offset; others stay as they are.
 
-    >>> spell_offset("2025-03-30 03:00 CEST"), spell_offset("3/9/2025 01:00 AM EST"), spell_offset("1.3.2025 12:00")
+    >>> write_offset("2025-03-30 03:00 CEST"), write_offset("3/9/2025 01:00 AM EST"), write_offset("1.3.2025 12:00")
     ('2025-03-30 03:00 +0200', '3/9/2025 01:00 AM -0500', '1.3.2025 12:00')
     """
     name = name_zone(text)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
-from monitor.domain.instants import EPOCH, spell
+from monitor.domain.instants import EPOCH, format_iso
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site, gather_recipients
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
@@ -29,7 +29,7 @@ from monitor.store.alerting.events import MQTT, add_event
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.readings.instruments import save_links
-from monitor.store.readings.messages import ROW_BYTES, Quota, Rejected, add_rejected, add_report, note_sequences
+from monitor.store.readings.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, add_report, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
 
 log: Final = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a
 HISTORY_S: Final = 3600.0  # a site whose newest reading is older is still sending its past
 Clock = Callable[[], datetime]
 Pair = tuple[BrokerMessage, DecodedMessage]
-Refusal = tuple[BrokerMessage, Rejected]
+Refusal = tuple[BrokerMessage, RejectedMessage]
 _OF_OTHERS: Final = DecodedMessage()  # a message of a site that another process takes
 
 
@@ -328,9 +328,12 @@ class Pipeline:
         due = {p: rows for p, rows in mine.items() if now - self._corrected.get(p, EPOCH) >= CORRECTIONS_EVERY}
         for (site, station), rows in due.items():
             facts = {
-                "site": site, "values": len(rows), "quantities": sorted({o.quantity for o in rows}),
-                "from": spell(min(o.observed_at for o in rows)), "to": spell(max(o.observed_at for o in rows)),
-            }  # fmt: skip
+                "site": site,
+                "values": len(rows),
+                "quantities": sorted({o.quantity for o in rows}),
+                "from": format_iso(min(o.observed_at for o in rows)),
+                "to": format_iso(max(o.observed_at for o in rows)),
+            }
             add_audit(connection, Actor(MQTT, "program"), "reading.correct", f"station:{station}", facts, now)
         return dict.fromkeys(due, now)
 
@@ -381,7 +384,7 @@ class Pipeline:
         return self._commit([(message, DecodedMessage(faults=(fault,)))])
 
     def store_rows(
-        self, observations: Sequence[Observation], rejected: Sequence[Rejected], by: str | None = None
+        self, observations: Sequence[Observation], rejected: Sequence[RejectedMessage], by: str | None = None
     ) -> AddResult:
         """Store what somebody read in from a file; the same rules as for messages.
 
@@ -413,8 +416,8 @@ def _refuse(code: str, reason: str) -> Decoder:
     return decode
 
 
-def _reject(message: BrokerMessage, fault: MessageFault) -> Rejected:
-    return Rejected(
+def _reject(message: BrokerMessage, fault: MessageFault) -> RejectedMessage:
+    return RejectedMessage(
         message.received_at, message.topic, fault.payload, fault.code, fault.reason, message.client,
         retained=message.retained, whole=message.whole,
     )  # fmt: skip

@@ -15,13 +15,22 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import FUTURE_TOLERANCE
-from monitor.domain.instruments.no_value import AT_STOP, FEW, FILL, LARGEST, READ, is_fill_number, is_full_scale, judge
+from monitor.domain.instruments.no_value import (
+    AT_STOP,
+    FEW,
+    FILL,
+    LARGEST,
+    READ,
+    classify_number,
+    is_fill_number,
+    is_full_scale,
+)
 from monitor.domain.observation import DIGIT, HARMLESS, Observation
 from monitor.domain.quantities import QUANTITIES, convert, convert_difference, split_suffix
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
 from monitor.ingest.births import Births
-from monitor.store.readings.flags import load_beside
+from monitor.store.readings.flags import load_neighbours
 from monitor.store.readings.observations import find_series_id
 
 _MEMORY_LIMIT: Final = 50_000
@@ -219,7 +228,9 @@ def flag_fills(
         after = [value for at, value in series[place : place + READ] if at != item.observed_at]
         found = None
         if item.solution != _CORRECTED and not is_sure:
-            found = judge(item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED)
+            found = classify_number(
+                item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED
+            )
         kept = tuple(flag for flag in item.flags if flag not in SUSPECT)
         out[n] = replace(item, flags=kept if found is None else (*kept, found))
         if found != FILL and _EXPLAINED.issuperset(out[n].flags):
@@ -232,9 +243,9 @@ def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:
     series_id = None if c is None else find_series_id(c, *key)
     if c is None or series_id is None:
         return []
-    found = load_beside(c, series_id, at, READ)
+    found = load_neighbours(c, series_id, at, READ)
     if len(found) < FEW:
-        found += load_beside(c, series_id, at, READ, later=True)
+        found += load_neighbours(c, series_id, at, READ, later=True)
     return sorted(
         (at, float(row.value_raw)) for at, row in found if _EXPLAINED.issuperset(filter(None, row.flags.split(",")))
     )

@@ -16,12 +16,12 @@ from sqlalchemy import Connection
 from forecasting.message import Message, NameList, Template, Timestamp
 from monitor.domain.alert import SERVICE, Actor, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Recipient
 from monitor.errors import NeedsSecondError, NotFoundError, PayloadError
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import add_audit
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, stamp
 
@@ -109,7 +109,7 @@ class Reference:
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored."""
-        return {"frame": self.frame, "epoch0": None if self.epoch0 is None else spell(self.epoch0)}
+        return {"frame": self.frame, "epoch0": None if self.epoch0 is None else format_iso(self.epoch0)}
 
     @staticmethod
     def read(detail: Mapping[str, Any]) -> "Reference":
@@ -293,13 +293,13 @@ def answer_reference(
     return holds, other
 
 
-def share_answer(connection: Connection, place: str, *, accept: bool) -> SharedAct:
+def share_answer(connection: Connection, place: str, *, accept: bool) -> TwoPersonAct:
     """The answer as two people give it: a signature holds for the very reference that it was asked about.
 
     Raises:
         NotFoundError: nothing is asked of such a station.
     """
-    return SharedAct(_ACTS[accept], place, {"asked": _find_question(connection, place)["asked"]})
+    return TwoPersonAct(_ACTS[accept], place, {"asked": _find_question(connection, place)["asked"]})
 
 
 def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion | None:

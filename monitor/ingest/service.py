@@ -13,7 +13,7 @@ from typing import Any, Final
 from forecasting.message import Figure, Template, Timestamp
 from monitor.broker.access import Access, find_access
 from monitor.domain.alert import AlertChange, health_alarm
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.ingest.decoders.table import is_known_value
@@ -181,8 +181,8 @@ class Ingest:
             "queued": len(self._inbox) + len(self._in_hand) + sum(len(one.batch) for one in list(self._stored)),
             "stumbles": self._stumbles,
             "drained": self.drained(),
-            "database_busy_since": None if self._busy_since is None else spell(self._busy_since),
-            "newest_received_at": None if self._newest is None else spell(self._newest),
+            "database_busy_since": None if self._busy_since is None else format_iso(self._busy_since),
+            "newest_received_at": None if self._newest is None else format_iso(self._newest),
             "dropped_qos0": self._inbox.dropped_qos0,
             "retained_cleared": sum(s.cleared for s in self._sessions.values()),
             "dropped_acknowledgements": sum(s.dropped_acknowledgements for s in self._sessions.values()),
@@ -380,9 +380,9 @@ class Ingest:
         return f"{SESSION_LOST}{'' if name == LIVE else f':{name}'}{number}"
 
     def _notify_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
-        log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, spell(since))
+        log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, format_iso(since))
         reason = _FORGOTTEN(name=event.name, at=Timestamp.of(since), n=Figure(len(ends), "d"))
-        facts = {"session": event.client_id, "at": spell(event.at), "since": spell(since)}
+        facts = {"session": event.client_id, "at": format_iso(event.at), "since": format_iso(since)}
         self._on_alarm(health_alarm(self._session_key(event.name), 2, reason, is_open=True, evidence=facts))
         self._publish_request(
             [SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends]
@@ -403,8 +403,8 @@ class Ingest:
         for gap in gaps:
             request = {
                 "source": gap.source, "boot_id": gap.boot_id, "from_seq": gap.from_seq, "to_seq": gap.to_seq,
-                "from": None if gap.from_at is None else spell(gap.from_at),
-                "to": None if gap.to_at is None else spell(gap.to_at),
+                "from": None if gap.from_at is None else format_iso(gap.from_at),
+                "to": None if gap.to_at is None else format_iso(gap.to_at),
             }  # fmt: skip
             site = self._pipeline.sites.get(gap.site)
             station = None if site is None else site.station(gap.station)

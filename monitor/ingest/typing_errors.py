@@ -14,7 +14,7 @@ from forecasting.message import Figure, Message, Template, Term
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec, Site
-from monitor.store.readings.flags import MISTYPED, Typed, load_typed
+from monitor.store.readings.flags import MISTYPED, TypedReading, load_typed
 from monitor.store.readings.observations import load_series
 
 READ_BEFORE: Final = KNOWN + 10  # mistyped ones among them
@@ -51,7 +51,7 @@ class TypingErrors:
         mine = [n for n, o in enumerate(observations) if (spec := self._find(o)) is not None and spec.by_hand]
         if not mine:
             return observations
-        out, known = list(observations), dict[Key, list[Typed]]()
+        out, known = list(observations), dict[Key, list[TypedReading]]()
         for n in sorted(mine, key=lambda n: observations[n].observed_at):
             item = observations[n]
             slip = None if item.solution == "corrected" else self._find_slip(c, item, known, observations)
@@ -60,7 +60,7 @@ class TypingErrors:
                 out[n] = replace(item, flags=(*item.flags, MISTYPED), extra=canonical_json(extra))
             row = self._load(c, _key(item), known, observations)
             row[:] = [t for t in row if t.at != item.observed_at]
-            insort(row, Typed(item.observed_at, item.value, slip is not None), key=attrgetter("at"))
+            insort(row, TypedReading(item.observed_at, item.value, slip is not None), key=attrgetter("at"))
         return out
 
     def explain(self, c: Connection, item: Observation) -> Message | None:
@@ -73,7 +73,7 @@ class TypingErrors:
         return None if site is None else site.series(item.station, item.quantity)
 
     def _find_slip(
-        self, c: Connection, item: Observation, known: dict[Key, list[Typed]], batch: Sequence[Observation]
+        self, c: Connection, item: Observation, known: dict[Key, list[TypedReading]], batch: Sequence[Observation]
     ) -> TypingMistake | None:
         at = item.observed_at
         row = self._load(c, _key(item), known, batch)
@@ -92,8 +92,8 @@ class TypingErrors:
         return find_slip(item.value, [t.value for t in earlier if not t.is_mistyped], others)
 
     def _load(
-        self, c: Connection, key: Key, known: dict[Key, list[Typed]], batch: Sequence[Observation]
-    ) -> list[Typed]:
+        self, c: Connection, key: Key, known: dict[Key, list[TypedReading]], batch: Sequence[Observation]
+    ) -> list[TypedReading]:
         """What is known of a series around a batch."""
         if key not in known:
             if key not in self._ids:
@@ -107,7 +107,7 @@ class TypingErrors:
 def describe_slip(slip: TypingMistake, unit: str) -> Message:
     """What was typed for what, and how.
 
-    >>> say_slip(TypingMistake("point", 1203.0, 120.3, "decimal point or unit"), "mm")
+    >>> describe_slip(TypingMistake("point", 1203.0, 120.3, "decimal point or unit"), "mm")
     '1203 for 120.3 mm: decimal point or unit'
     """
     how = _VALUE_OF(station=slip.detail) if slip.kind == NEIGHBOUR else Term(slip.detail)

@@ -38,7 +38,7 @@ from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, late
 from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.anomaly_labels import load_dismissed
 from monitor.store.models.registry import ModelRow, find_active
-from monitor.store.readings.gaps import HOLES_AT_ONCE, Hole, add_gaps, fill_gaps, find_filled
+from monitor.store.readings.gaps import HOLES_AT_ONCE, GapCandidate, add_gaps, fill_gaps, find_filled
 from monitor.store.readings.observations import in_chunks, load_ids
 from monitor.store.readings.reading_stamps import load_later_entries
 from monitor.worker.records import WorkerTask
@@ -86,7 +86,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if step is not None and detector not in done:
             try:
                 if not samples:
-                    samples = db.ask(load_watched, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
+                    samples = db.run_read(load_watched, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
                 rows = _score_in_worker(db, config, site, detector, checkpoint, factors, samples, now)
             except JobError as error:  # the detectors after it still have their turn
                 failed.append(error)
@@ -125,7 +125,7 @@ def _score_all(
         behind = [(active, factors) if one.name == MOTION else (dict.fromkeys(active), {}) for one in together]
         wanted = [_make_request(site, one, *means, now) for one, means in zip(together, behind, strict=True)]
         try:
-            rows, holes = dict[str, list[AnomalyRow]](), list[Hole]()
+            rows, holes = dict[str, list[AnomalyRow]](), list[GapCandidate]()
             found_of = score_new(db, site, wanted, words, entered, now)
             for group, found, means in zip(together, found_of, behind, strict=True):
                 if found is None:
@@ -134,7 +134,7 @@ def _score_all(
                 for detector, ones in _make_rows(site, group, found, *means).items():
                     rows.setdefault(detector, []).extend(ones)
                 holes += (
-                    Hole(one.series_id, from_epoch_s(begin_s), from_epoch_s(end_s), one.spec.interval_s)
+                    GapCandidate(one.series_id, from_epoch_s(begin_s), from_epoch_s(end_s), one.spec.interval_s)
                     for one, begin_s, end_s in found.holes
                 )
             if any(rows.values()):
@@ -147,7 +147,7 @@ def _score_all(
         except BaseException:
             forget(db, site.id)  # what it took for stored is not
             raise
-    filled = db.ask(find_filled, site, now)
+    filled = db.run_read(find_filled, site, now)
     for some in in_chunks(filled, HOLES_AT_ONCE):
         db.do(fill_gaps, some, now)
     named = [*(d for d in active if d in RUNNING), *CERTAIN]

@@ -107,7 +107,7 @@ class DetectionResult:
 
 
 Scored = Mapping[int, datetime]  # the newest epoch of each series that a detector has scored
-Words = Mapping[int, labels.Dismissed]  # of each series of which something was dismissed
+Words = Mapping[int, labels.DismissedAlarms]  # of each series of which something was dismissed
 Built = list[tuple[SeriesSamples, Series]]  # readings of series, and the same on their grid
 Value = tuple[float, float | None]  # epoch and value, None where nothing may learn from it
 
@@ -148,7 +148,7 @@ def score_new(
     states = _STATES.setdefault(db, {}).setdefault(site.id, {})
     keys = [_StateKey(site, one.group, one.detectors, one.shown_above, entered) for one in wanted]
     kept = [state for key in keys if (state := states.get(key.group.name)) is not None and _may_go_on(state, key, now)]
-    newer, fresh = db.ask(_read_open, kept, entered, now)
+    newer, fresh = db.run_read(_read_open, kept, entered, now)
     return [
         _go_on(db, states[key.group.name], newer, _pick(words, key.group), now)
         if key.group.name in fresh and states[key.group.name].key == key
@@ -235,8 +235,10 @@ def _score_first(
             from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=group.step_s))
         began = now - HISTORY_STEPS * timedelta(seconds=group.step_s)
         samples = read_all(c, group.series, began, now)
-        reported = {d: latest_by_series(c, key.site.id, d, told=(from_at - ECHO, from_at)) for d in key.detectors}
-        found_of = {kind: latest_by_series(c, key.site.id, check, told=(began, now)) for check, kind in LASTING.items()}
+        reported = {d: latest_by_series(c, key.site.id, d, notified=(from_at - ECHO, from_at)) for d in key.detectors}
+        found_of = {
+            kind: latest_by_series(c, key.site.id, check, notified=(began, now)) for check, kind in LASTING.items()
+        }
     # for seconds: the database is not held meanwhile
     built = _build(samples, group.step_s)
     found = _begin(states, key, built, reported, dismissed, from_at, now)

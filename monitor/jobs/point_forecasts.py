@@ -23,17 +23,17 @@ from monitor.jobs.points import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through,
 from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.point_looks import (
-    Ended,
     IssueHorizon,
+    IssueTotals,
     PointIssue,
     clear_forecasts,
     end_issue,
     list_unforecast,
-    load_asked,
+    load_scan_request,
     open_issue,
     save_forecasts,
 )
-from monitor.store.readings.points import AskedSet, list_point_ids
+from monitor.store.readings.points import PointSetRequest, list_point_ids
 from monitor.worker.records import WorkerTask
 
 CHOOSE: Final = WorkerTask("forecasting.serving.points:choose_rule", points.Choosing, points.Chosen)
@@ -47,13 +47,13 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     Raises:
         JobError: workers failed at some sets, once the others were forecast.
     """
-    due = db.ask(list_unforecast, site.id)
+    due = db.run_read(list_unforecast, site.id)
     return go_through(due, lambda point_set: _issue(db, config.compute, point_set, now))
 
 
 def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
     """Whether every number of an issue that ended comes again from the rows that it was made from."""
-    point_set, digest = db.ask(load_asked, issue_id)
+    point_set, digest = db.run_read(load_scan_request, issue_id)
     ids, rules, chosen = _prepare(db, plan, point_set)
     tally = _IssueTotals(rules)
     for mine, answers in _forecast(db, plan, point_set, ids, rules, chosen):
@@ -61,7 +61,7 @@ def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
     return tally.end().digest == digest
 
 
-def _issue(db: Database, plan: ComputeSection, point_set: AskedSet, now: datetime) -> str:
+def _issue(db: Database, plan: ComputeSection, point_set: PointSetRequest, now: datetime) -> str:
     ids, rules, chosen = _prepare(db, plan, point_set)
     issue_id = db.do(open_issue, point_set, rules, now)
     tally = _IssueTotals(rules)
@@ -87,16 +87,18 @@ def _can_serve(chosen: points.Chosen) -> bool:
     return any(not one.reason for one in chosen.horizons)
 
 
-def _describe(rules: PointIssue, found: Ended) -> str:
+def _describe(rules: PointIssue, found: IssueTotals) -> str:
     until = "" if rules.newest_at is None else f" from {rules.newest_at:%Y-%m-%d}"
     none = [f"none {one.steps} acquisitions ahead: {one.reason}" for one in rules.horizons if one.reason]
     more = [f"{found.withheld} points without"] if found.withheld else []
     return "; ".join([f"{found.points} points forecast{until}", *more, *none])
 
 
-def _prepare(db: Database, plan: ComputeSection, point_set: AskedSet) -> tuple[list[int], PointIssue, points.Chosen]:
+def _prepare(
+    db: Database, plan: ComputeSection, point_set: PointSetRequest
+) -> tuple[list[int], PointIssue, points.Chosen]:
     """The points, and the rules that a thousand of them give."""
-    ids = db.ask(list_point_ids, point_set.point_set_id, point_set.last_point_id)
+    ids = db.run_read(list_point_ids, point_set.point_set_id, point_set.last_point_id)
     dates, values = read_table(db, point_set.unit, point_set.known_at, ids[:: max(1, len(ids) // LEARN_FROM)])
     chosen = run_in_worker(plan, CHOOSE, points.Choosing(_record(dates, values)))
     newest_at = parse(dates[-1]) if dates else None
@@ -116,7 +118,12 @@ def _record(dates: Sequence[str], values: np.ndarray) -> points.PointRecord:
 
 
 def _forecast(
-    db: Database, plan: ComputeSection, point_set: AskedSet, ids: list[int], rules: PointIssue, chosen: points.Chosen
+    db: Database,
+    plan: ComputeSection,
+    point_set: PointSetRequest,
+    ids: list[int],
+    rules: PointIssue,
+    chosen: points.Chosen,
 ) -> Iterator[Piece]:
     """Every point, table by table in the order of ids; nothing where no horizon can be served."""
     if not _can_serve(chosen) or rules.newest_at is None:
@@ -151,5 +158,5 @@ class _IssueTotals:
         self._points += given
         self._withheld += len(answers) - given
 
-    def end(self) -> Ended:
-        return Ended(self._points, self._withheld, self._digest.hexdigest())
+    def end(self) -> IssueTotals:
+        return IssueTotals(self._points, self._withheld, self._digest.hexdigest())

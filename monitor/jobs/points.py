@@ -27,7 +27,7 @@ from detection.anomaly.stages import Array
 from forecasting.message import Template
 from monitor.config.service import ComputeSection, ServiceConfig
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import JobError
@@ -35,14 +35,14 @@ from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models import point_looks
 from monitor.store.readings.point_tables import load_point_table
-from monitor.store.readings.points import AskedSet, find_nearest, list_point_ids, load_places
+from monitor.store.readings.points import PointSetRequest, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
 from monitor.worker.compute import is_stopping
 from monitor.worker.records import WorkerTask
 
 _TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
 _NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()
-PointSet = TypeVar("PointSet", bound=AskedSet)
+PointSet = TypeVar("PointSet", bound=PointSetRequest)
 Question = TypeVar("Question")
 COUNT: Final = WorkerTask("detection.anomaly.points.alarms:count_thresholds", PointThresholdRequest, PointThresholds)
 FIND_ALARMS: Final = WorkerTask(
@@ -64,12 +64,12 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     Raises:
         JobError: workers failed at some sets, once the others were looked at.
     """
-    due = db.ask(point_looks.list_due, site.id)
+    due = db.run_read(point_looks.list_due, site.id)
 
-    def detect(request: point_looks.AskedLook) -> str:
+    def detect(request: point_looks.ScanRequest) -> str:
         found = detect_alarms(db, config.compute, site, request)
         with db.write() as c:
-            return describe_alarms(found) if point_looks.add_look(c, request, found, now) else ""
+            return describe_alarms(found) if point_looks.add_scan(c, request, found, now) else ""
 
     return go_through(due, detect)
 
@@ -95,11 +95,11 @@ def go_through(due: Sequence[PointSet], act: Callable[[PointSet], str]) -> str:
     return "; ".join(lines) or IDLE
 
 
-def describe_alarms(found: point_looks.PointLook) -> str:
+def describe_alarms(found: point_looks.ScanResult) -> str:
     """A look in one line."""
     if found.reason:
         return f"not looked at: {found.reason}"
-    until = "" if found.newest_at is None else f" until {spell(found.newest_at)[:10]}"
+    until = "" if found.newest_at is None else f" until {format_iso(found.newest_at)[:10]}"
     seen = f"{found.points} points looked at in {found.acquisitions} new acquisitions{until}"
     common = sum(one.common for one in found.happenings)
     text = f"{seen}: {found.alarms} alarms, {len(found.happenings)} happenings, {common} of them common to all"
@@ -110,26 +110,26 @@ def describe_alarms(found: point_looks.PointLook) -> str:
 
 def repeats(db: Database, plan: ComputeSection, site: Site, run_id: int) -> bool:
     """Whether a stored look comes again from the rows that it was made from."""
-    kept = db.ask(point_looks.load_look, run_id)
-    found = detect_alarms(db, plan, site, kept.asked)
+    kept = db.run_read(point_looks.load_scan, run_id)
+    found = detect_alarms(db, plan, site, kept.request)
     if found.reason and kept.found.reason:  # why it could not be made may be said in other words since
         found = replace(found, reason=kept.found.reason)
     return found == kept.found
 
 
 def detect_alarms(
-    db: Database, plan: ComputeSection, site: Site, request: point_looks.AskedLook
-) -> point_looks.PointLook:
+    db: Database, plan: ComputeSection, site: Site, request: point_looks.ScanRequest
+) -> point_looks.ScanResult:
     """Count thresholds on a thousand points, score all of them table by table, and name what happened."""
-    ids = db.ask(list_point_ids, request.point_set_id, request.last_point_id)
+    ids = db.run_read(list_point_ids, request.point_set_id, request.last_point_id)
     learnt = ids[:: max(1, len(ids) // LEARN_FROM)]
     dates, values = read_table(db, request.unit, request.known_at, learnt)
-    empty = point_looks.PointLook(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
+    empty = point_looks.ScanResult(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
     if len(dates) < 2:
         return _sign(request, replace(empty, reason=_TOO_FEW))
     step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
     first_at = dates[max(int(len(dates) * LEARNT), len(dates) - FIRST) - 1]
-    from_at = first_at if request.from_at is None else spell(request.from_at)
+    from_at = first_at if request.from_at is None else format_iso(request.from_at)
     counted = run_in_worker(plan, COUNT, PointThresholdRequest(PointTable(values, step_s), BUDGET))
     if counted.reason:
         return _sign(request, replace(empty, reason=counted.reason))
@@ -154,7 +154,7 @@ def detect_alarms(
     at = sorted({d for d in found.dates if d > (min(from_at, first_at) if is_any_point_new else from_at)})
     return _sign(
         request,
-        point_looks.PointLook(
+        point_looks.ScanResult(
             parse(at[-1]) if at else request.from_at, len(at), found.scored, found.withheld,
             len(found.alarms) + found.left_out, found.going_on, left_out + found.left_out, BUDGET, counted.thresholds,
             "", "" if at else _NOTHING_NEW, happenings,
@@ -162,7 +162,7 @@ def detect_alarms(
     )  # fmt: skip
 
 
-def _sign(request: point_looks.AskedLook, found: point_looks.PointLook) -> point_looks.PointLook:
+def _sign(request: point_looks.ScanRequest, found: point_looks.ScanResult) -> point_looks.ScanResult:
     """With the digest of what decided: the detectors, their thresholds and what a jump is."""
     what = [DIGEST, found.thresholds, found.budget, request.jump_mm]
     return replace(found, digest=sha256(canonical_json(what).encode()).hexdigest())
@@ -170,7 +170,7 @@ def _sign(request: point_looks.AskedLook, found: point_looks.PointLook) -> point
 
 def read_table(db: Database, unit: str, known_at: datetime, ids: Sequence[int]) -> tuple[list[str], Array]:
     """Acquisitions and values in mm, as they were known at an instant."""
-    dates, values = db.ask(load_point_table, ids, known_at)
+    dates, values = db.run_read(load_point_table, ids, known_at)
     return dates, values * convert(1.0, unit, "mm")
 
 
@@ -178,7 +178,7 @@ class Tables(Sequence[Question]):
     """Questions to workers, each read from the database when it is asked for: a million points fit into no memory."""
 
     def __init__(
-        self, db: Database, point_set: AskedSet, shares: list[list[int]],
+        self, db: Database, point_set: PointSetRequest, shares: list[list[int]],
         make: Callable[[list[int], list[str], Array], Question],
     ) -> None:  # fmt: skip
         """Of each share of points `make` makes the question, of the points, their dates and values in mm."""
@@ -215,8 +215,8 @@ class _TableTotals:
 
 
 def _name(
-    db: Database, site: Site, request: point_looks.AskedLook, found: _TableTotals, after: str, step_s: float
-) -> tuple[tuple[point_looks.PointHappening, ...], int]:  # fmt: skip
+    db: Database, site: Site, request: point_looks.ScanRequest, found: _TableTotals, after: str, step_s: float
+) -> tuple[tuple[point_looks.PointEvent, ...], int]:  # fmt: skip
     """The happenings of a look, and how many alarms are not stored."""
     dates = sorted(found.dates)
     place = {at: k for k, at in enumerate(dates)}
@@ -253,8 +253,8 @@ def _to_anomaly(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_
 
 def _describe_common(
     one: CommonShift, dates: Sequence[str], step_s: float, members: tuple[point_looks.PointAnomaly, ...]
-) -> point_looks.PointHappening:  # fmt: skip
-    return point_looks.PointHappening(
+) -> point_looks.PointEvent:  # fmt: skip
+    return point_looks.PointEvent(
         number=0, kind=one.kind, common=True, first_at=parse(dates[one.first]), last_at=parse(dates[one.last]),
         points=one.points, judged=one.judged, size_mm=one.size_mm, score=None, latitude=None, longitude=None,
         radius_m=None, station=None, distance_m=None, compared_with=compared_with("level", step_s, 0), members=members,
@@ -263,11 +263,11 @@ def _describe_common(
 
 def _describe_lines(
     db: Database, site: Site, rows: Sequence[point_looks.PointAnomaly], place: dict[str, int]
-) -> list[point_looks.PointHappening]:  # fmt: skip
-    places = db.ask(load_places, sorted({row.point_id for row in rows}))
+) -> list[point_looks.PointEvent]:  # fmt: skip
+    places = db.run_read(load_places, sorted({row.point_id for row in rows}))
     placed = [
         LocatedAlarm(
-            *places[row.point_id], place[spell(row.at)], row.kind, row.size_mm, row.score / row.threshold
+            *places[row.point_id], place[format_iso(row.at)], row.kind, row.size_mm, row.score / row.threshold
         )
         for row in rows
     ]  # fmt: skip
@@ -278,7 +278,7 @@ def _describe_lines(
         count = len({row.point_id for row in mine})
         station, distance_m = find_nearest(stations, line.latitude, line.longitude) or (None, None)
         found.append(
-            point_looks.PointHappening(
+            point_looks.PointEvent(
                 number=0, kind=line.kind, common=False, first_at=min(row.at for row in mine),
                 last_at=max(row.at for row in mine), points=count, judged=count, size_mm=line.size_mm,
                 score=placed[line.members[0]].ratio, latitude=line.latitude, longitude=line.longitude,

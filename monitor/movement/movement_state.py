@@ -155,8 +155,8 @@ def load_paths(
 
 
 def _build_path(windows: DecisionContext, moving: MovementSeries) -> Path:
-    asked = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
-    track = Tracker(windows.site, moving.station, asked).track(windows.view, windows.now_s)
+    criterion = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
+    track = Tracker(windows.site, moving.station, criterion).track(windows.view, windows.now_s)
     values, sigmas = track.along, track.along_sigma
     if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):
         values, sigmas = _lengths(track)
@@ -223,7 +223,7 @@ class MovementAssessment:
     behind: bool
 
 
-def judge_movement(
+def assess_movement(
     site: Site, moving: MovementSeries, path: Path, before: Mapping[str, Any] | None, forecast: ShownForecast | None,
     now_s: float, mark: str = "", *, rose: bool = False,
 ) -> MovementAssessment | None:  # fmt: skip
@@ -245,7 +245,7 @@ def judge_movement(
     state = dict(gather(before or {}))
     newest_s = path.times_s[-1] if path.times_s else None
     if newest_s is None or path.stuck or not path.is_fresh(now_s, moving.spec.max_silence_s):
-        return _stand_still(moving, path, state, newest_s)
+        return _assess_silent(moving, path, state, newest_s)
     seen_s = state.get("looked_s")
     looks = 0
     found: list[BelievedWindow] = []
@@ -263,7 +263,7 @@ def judge_movement(
     while k < len(path.times_s) and looks < LOOKS_MOST:
         issue = _watch(site, moving, path, k, known, warm=seen_s is None)
         _take(issue, state, found, withdrawn)
-        facts, velocity = _look(site, moving, path, k, failing=issue.trusted)
+        facts, velocity = _gather_facts(site, moving, path, k, failing=issue.trusted)
         movement, state["stage"] = judge_stage(state.get("stage"), facts)
         until_s, window_s = path.times_s[k], facts.window_s
         state["looked_s"] = until_s if seen_s is None else max(until_s, seen_s)
@@ -371,7 +371,7 @@ def _next(
     return max(k + 1, due)
 
 
-def _look(
+def _gather_facts(
     site: Site, moving: MovementSeries, path: Path, k: int, *, failing: bool
 ) -> tuple[MovementFacts, Velocity | None]:  # fmt: skip
     return look_at_movement(
@@ -456,15 +456,15 @@ def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:
 
 def _remark(movement: Movement, site: Site, moving: MovementSeries, path: Path) -> Movement:
     """Add what was taken out, and what could not be asked."""
-    said = []
+    remarks = []
     if path.steps:
-        said.append((_STEPS if path.steps > 1 else _STEP)(n=path.steps))
+        remarks.append((_STEPS if path.steps > 1 else _STEP)(n=path.steps))
     if len(moving.ids) > 1 and site.movement.failure_velocity_mm_per_day is not None:
-        said.append(_NOT_JOINED)
-    return replace(movement, reasons=(*movement.reasons, *said)) if said else movement
+        remarks.append(_NOT_JOINED)
+    return replace(movement, reasons=(*movement.reasons, *remarks)) if remarks else movement
 
 
-def _stand_still(
+def _assess_silent(
     moving: MovementSeries, path: Path, state: dict[str, Any], newest_s: float | None
 ) -> MovementAssessment | None:  # fmt: skip
     """Silence or a stuck instrument: the stage is unknown, said once; no window is withdrawn by it."""

@@ -111,12 +111,12 @@ def update_movement(
             continue
         try:
             # before the budget: what is well and has no news waits for nothing
-            if not has_news and _is_heard(db, site, moving, now, memory):
+            if not has_news and _has_fresh_data(db, site, moving, now, memory):
                 continue
             if clock_s() - began_s > budget_s:
                 waiting.append(moving.label)
                 continue
-            found = _judge(db, site, moving, before, now, mark, memory, rose=rose)
+            found = _assess(db, site, moving, before, now, mark, memory, rose=rose)
             if found is None:
                 continue
             row, issues = _row(moving, found, now), [_window(moving, i, now) for i in found.issues]
@@ -157,7 +157,9 @@ def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
     return worst[1], worst[2]
 
 
-def _is_heard(db: Database, site: Site, moving: movement_state.MovementSeries, now: datetime, memory: Memory) -> bool:
+def _has_fresh_data(
+    db: Database, site: Site, moving: movement_state.MovementSeries, now: datetime, memory: Memory
+) -> bool:
     """Whether data that count came within the silence that is allowed: the whole history is read for no less.
 
     It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter (decision 60).
@@ -167,7 +169,7 @@ def _is_heard(db: Database, site: Site, moving: movement_state.MovementSeries, n
     return all(path.is_fresh(seconds(now), moving.spec.max_silence_s) and not path.stuck for path in paths)
 
 
-def _judge(
+def _assess(
     db: Database, site: Site, moving: movement_state.MovementSeries, before: movement.MovementRow | None, now: datetime,
     mark: str, memory: Memory, *, rose: bool,
 ) -> movement_state.MovementAssessment | None:  # fmt: skip
@@ -176,7 +178,8 @@ def _judge(
         shown = movement.find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
     state = None if before is None else before.state
     found = [
-        movement_state.judge_movement(site, moving, path, state, shown, seconds(now), mark, rose=rose) for path in paths
+        movement_state.assess_movement(site, moving, path, state, shown, seconds(now), mark, rose=rose)
+        for path in paths
     ]
     return max((one for one in found if one is not None), key=_asks, default=None)
 

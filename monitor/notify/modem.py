@@ -22,8 +22,8 @@ from monitor.errors import DeliveryError, StoreBusyError
 from monitor.language.catalogue import gettext, use
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.delivery.receipts import load_unsaid, mark_undelivered, note_said
-from monitor.store.delivery.replies import ANSWERS, Answer, take_reply
+from monitor.store.delivery.receipts import load_unsaid, mark_undelivered, note_progress
+from monitor.store.delivery.replies import ANSWERS, ReplyResult, take_reply
 
 _LOG = logging.getLogger(__name__)
 FOLDERS: Final = ("outbox", "sent", "error", "inbox")
@@ -125,13 +125,13 @@ class ModemWatch:
         """One look; quick while nothing happened."""
         now = self._clock()
         self._read_inbox(now)
-        waiting = self._db.ask(load_unsaid, _OURS, now - timedelta(days=1))
+        waiting = self._db.run_read(load_unsaid, _OURS, now - timedelta(days=1))
         ended = [(n, found) for n, name in waiting if (found := find_outcome(self._folder, name))]
         if ended:
             with self._db.write() as c:
                 for number, found in ended:
                     if found == "sent":
-                        note_said(c, number, found)
+                        note_progress(c, number, found)
                     else:
                         mark_undelivered(c, number, found, _NOT_SENT(), now)
 
@@ -176,7 +176,7 @@ class ModemWatch:
             return ""  # it was taken just now
         return _NOT_TAKEN() if age_s > _STUCK_S else ""
 
-    def _answer(self, one: IncomingText, answer: Answer) -> None:
+    def _answer(self, one: IncomingText, answer: ReplyResult) -> None:
         """Tell who replied what came of it; numbers that never had a message get none."""
         if not answer.language:
             return

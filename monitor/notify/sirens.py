@@ -17,7 +17,7 @@ from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.notify.notifiers.mqtt import MqttPublisher
 from monitor.notify.notifiers.siren import SOUND_FOR_S, format_order
 from monitor.store.database.engine import Database
-from monitor.store.delivery.siren_orders import Order, confirm_order, load_open_orders, repeat_order
+from monitor.store.delivery.siren_orders import SirenOrder, confirm_order, load_open_orders, repeat_order
 
 _LOG = logging.getLogger(__name__)
 EVERY_S: Final = 0.5
@@ -132,7 +132,7 @@ class Sirens:
             return
         self._db.do(confirm_order, topic, sequence, state, device, now)
 
-    def _repeat(self, order: Order, now: datetime) -> None:
+    def _repeat(self, order: SirenOrder, now: datetime) -> None:
         again = self._db.do(repeat_order, order.id, now, self._valid_for)
         try:
             keys = self._find_keys()
@@ -142,7 +142,7 @@ class Sirens:
         self._publisher.publish(order.topic, sign(order.topic, content, keys, now), timeout_s=2.0)
 
 
-def _describe(order: Order) -> str:
+def _describe(order: SirenOrder) -> str:
     if order.confirmed_at is not None:
         return _ANSWERS(topic=order.topic, wanted=order.wanted, said=str(order.said))
     return _SILENT(topic=order.topic, wanted=order.wanted, at=Timestamp.of(order.ordered_at, "minute"))

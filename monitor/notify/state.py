@@ -9,7 +9,7 @@ from typing import Any, Final
 from monitor.broker.access import Access
 from monitor.broker.signing import SigningKey, sign
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.topics import ROOT
 from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.rendering import translate_all
@@ -196,7 +196,7 @@ def site_payload(
 ) -> dict[str, Any]:  # fmt: skip
     """The retained state of a site out of its rows in `site_status` and `active_alerts`; never evaluated = null."""
     at = row["evaluated_at"]
-    valid_until = None if at is None else spell(parse(at) + timedelta(seconds=valid_s))
+    valid_until = None if at is None else format_iso(parse(at) + timedelta(seconds=valid_s))
     shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
     keys = (
         "site", "level", "level_name", "level_source", "since", "evaluated_at", "observability", "reachable_level",
@@ -216,7 +216,7 @@ def event_payload(event: Any, page_url: str) -> dict[str, Any]:
     return {
         "event_id": event.id, "sequence": event.sequence, "alert_id": event.alert_id, "site": event.site,
         "ledger": event.ledger, "level": event.to_level, "state": event.to_state, "reason": event.reason,
-        "exercise": event.exercise, "at": spell(event.at),
-        "data_time": None if event.data_time is None else spell(event.data_time),
+        "exercise": event.exercise, "at": format_iso(event.at),
+        "data_time": None if event.data_time is None else format_iso(event.data_time),
         "evidence_url": f"{page_url}/alerts/{event.alert_id}",
     }  # fmt: skip

@@ -50,13 +50,13 @@ def find_unconfirmed(
     """
     found: dict[Alarm, AlertChange] = {}
     for alert in alerts:
-        if not alert.told or not _needs_a_person(alert, confirmed):
+        if not alert.sent or not _needs_a_person(alert, confirmed):
             continue
         chain, name = chains[alert.site], names.get(alert.site, alert.site)
         if find_next_step(alert, chain) and list_clocks(alert, chain, limits):
             continue
         first: dict[str, datetime] = {}
-        for one in alert.told:
+        for one in alert.sent:
             first.setdefault(one.recipient, one.queued_at)
         since = max(min(at, alert.reached.get(name, at)) for name, at in first.items())
         if now - since < timedelta(seconds=limits.unconfirmed_after_s):
@@ -88,7 +88,7 @@ def find_unreached(
     """
     found: dict[Alarm, AlertChange] = {}
     for alert in alerts:
-        sent = [t for t in alert.told if traits_of(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED]
+        sent = [t for t in alert.sent if traits_of(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED]
         if not sent or not _needs_a_person(alert, confirmed):
             continue
         age_s = (now - min(one.queued_at for one in sent)).total_seconds()

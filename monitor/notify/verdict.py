@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from monitor.domain.duty.quiet import QuietHours
-from monitor.store.alerting.outbox import Waiting
+from monitor.store.alerting.outbox import QueuedMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +53,4 @@ class DeliveryContext:
     sent_last_day: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
 
 
-Stage = Callable[[Sequence[Waiting], DeliveryContext], list[Verdict]]
+Stage = Callable[[Sequence[QueuedMessage], DeliveryContext], list[Verdict]]

@@ -179,7 +179,7 @@ class ChannelWorker:
     def _find_recipient(self, site: str, name: str) -> Recipient | None:
         return next((r for r in self._how.list_recipients(site) if r.name == name), None)
 
-    def _find_overdue(self, waiting: Sequence[outbox.Waiting], now: datetime) -> set[int]:
+    def _find_overdue(self, waiting: Sequence[outbox.QueuedMessage], now: datetime) -> set[int]:
         """Old messages that this worker has not tried for a while; their rows may say what they like."""
         return {
             w.id for w in waiting if w.is_old(now) and (
@@ -193,13 +193,13 @@ class ChannelWorker:
         with self._resuming:
             if self._resumed:
                 return
-            failing = self._db.ask(outbox.find_failing, self.channel)
+            failing = self._db.run_read(outbox.find_failing, self.channel)
             self.circuit.resume(failing.attempts, failing.since, failing.refused_at)
             self.last_error = failing.error
             self._resumed = True
 
     def _has_urgent(self, now: datetime) -> bool:
-        waiting = self._db.ask(outbox.load_waiting, self.channel)
+        waiting = self._db.run_read(outbox.load_waiting, self.channel)
         urgent = [w for w in waiting if w.urgent]
         return any(w.is_due(now) for w in urgent) or bool(self._find_overdue(urgent, now))
 

@@ -33,7 +33,7 @@ from monitor.replay.history import History, VisibilityRule
 from monitor.replay.matrix import EventLabel, labels_of_outcomes
 from monitor.replay.scorecard import ReplayTotals, Run, Scorecard, score, score_detectors
 from monitor.store.alerting.history import (
-    PastAlert,
+    AlertWithOutcome,
     count_rows,
     load_past_acts,
     load_past_alerts,
@@ -150,7 +150,7 @@ class _Task:
     from_at: datetime
     to_at: datetime
     labels: tuple[EventLabel, ...]
-    alerts: tuple[PastAlert, ...]
+    alerts: tuple[AlertWithOutcome, ...]
     terms: BacktestOptions
 
 
@@ -168,9 +168,9 @@ def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Pro
         acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
         from_s, to_s = seconds(task.from_at), seconds(task.to_at)
         shown = 0.0
-        for look in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts):
-            tally.add(look, history)
-            share = (seconds(look.at) - from_s) / (to_s - from_s)
+        for step in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts):
+            tally.add(step, history)
+            share = (seconds(step.at) - from_s) / (to_s - from_s)
             if on_progress is not None and share - shown >= 0.01:
                 shown = share
                 on_progress(share)
@@ -213,8 +213,8 @@ def find_pace(c: Connection, site: Site, task: _Task) -> ReplaySchedule:
 def _halves(on_progress: Progress | None) -> tuple[Progress | None, Progress | None]:
     if on_progress is None:
         return None, None
-    tell = on_progress
-    return lambda share: tell(share / 2.0), lambda share: tell(0.5 + share / 2.0)
+    report = on_progress
+    return lambda share: report(share / 2.0), lambda share: report(0.5 + share / 2.0)
 
 
 # ---- two configurations at a time --------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def open_files(
         UnitDoubtError: the units or the times of a file are doubtful.
         RefusedError: nothing in the files could be read as observations of this site.
     """
-    form, said = known or (None, ImportOptions(None if mapping is None else load_mapping(mapping)))
+    form, options = known or (None, ImportOptions(None if mapping is None else load_mapping(mapping)))
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
         results = tuple(
@@ -268,10 +268,10 @@ def open_files(
                 pipeline,
                 site,
                 _now,
-                mapping=said.mapping,
+                mapping=options.mapping,
                 accept_units=accept_units,
                 accept_times=accept_times,
-                open_lines=None if form is None else partial(open_readings(form), f, said),
+                open_lines=None if form is None else partial(open_readings(form), f, options),
             )
             for f in list_files(path)
         )

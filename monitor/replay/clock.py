@@ -6,10 +6,10 @@ from datetime import datetime
 from math import inf
 from typing import Final
 
+from monitor.alerting.acts.answer_acts import TAKEN_BACK, reopen_questions
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.decision.decide import decide
-from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.decision import Decision, DecisionInputs, Memory, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.history import History
@@ -21,7 +21,7 @@ SHORTEST_S: Final = 0.25  # between two looks, as in the service
 
 @dataclass(frozen=True, slots=True)
 class ReplaySchedule:
-    """When the replay looks.
+    """When the replay decides.
 
     Attributes:
         coalesce_s: arrivals within this time after the first are one look, at the last of them.
@@ -36,7 +36,7 @@ class ReplaySchedule:
 
 @dataclass(frozen=True, slots=True)
 class ReplayDecision:
-    """One decision of the replay; `acted` holds changes that a person made since the look before."""
+    """One decision of the replay; `acted` holds changes that a person made since the decision before."""
 
     at: datetime
     site: Site
@@ -146,10 +146,14 @@ class _Acts:
             before = memory.level
             memory = redo(memory, act, site)
             if memory.level != before:
-                changes.append((
-                    act.at,
-                    AlertChange(Ledger.HAZARD, "hazard", memory.level, memory.level > 0, act.sentence, None, "{}"),
-                ))  # fmt: skip
+                changes.append(
+                    (
+                        act.at,
+                        AlertChange(
+                            AlertCategory.HAZARD, "hazard", memory.level, memory.level > 0, act.sentence, None, "{}"
+                        ),
+                    )
+                )
         return memory, tuple(changes)
 
 
@@ -160,7 +164,7 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
         return order_level(memory, level, seconds(act.at)).in_order()
     if act.act == TAKEN_BACK:
         gone = act.before["answers"].keys() - act.after["answers"].keys()
-        return ask_again(memory, gone, seconds(act.at)).in_order()
+        return reopen_questions(memory, gone, seconds(act.at)).in_order()
     old: Mapping[str, str] = act.before.get("answers", {})
     given = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
     states = {k: s["state"] for k, s in act.after.get("steps", {}).items()}

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from monitor.alerting.decision.evaluate import load_facts
 from monitor.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.domain.decision import DecisionInputs, NewestEpoch, ProofFact, instant, seconds
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import RefusedError
@@ -51,7 +51,7 @@ class VisibilityRule:
     def instant_s(self, observed_s: float, received_s: float, spec: SeriesSpec | None) -> tuple[float, bool]:
         """(since when known, whether the stored reception was used); never before the epoch itself.
 
-        >>> Known("auto").instant_s(0.0, 600.0, None), Known("auto", 60.0).instant_s(0.0, 1e8, None)
+        >>> VisibilityRule("auto").instant_s(0.0, 600.0, None), VisibilityRule("auto", 60.0).instant_s(0.0, 1e8, None)
         ((600.0, True), (60.0, False))
         """
         if self.mode == "received" or (self.mode == "auto" and received_s - observed_s <= self._bound(spec)):
@@ -148,14 +148,14 @@ class _Window:
     def _read(self, revisions: Sequence[StoredRevision]) -> Reading:
         stored = first = revisions[0]
         if len(revisions) == 1:
-            return self._say(stored, self._offset_at(stored.observed_s))
+            return self._make_reading(stored, self._offset_at(stored.observed_s))
         for other in revisions[1:]:
             if rank(other.solution) >= rank(stored.solution):
                 stored = other
             if rank(other.solution) < rank(first.solution) == rank("corrected"):
                 first = other
         total = self._offset_at(stored.observed_s)
-        spoken, before = self._say(stored, total), self._say(first, total)
+        spoken, before = self._make_reading(stored, total), self._make_reading(first, total)
         if (before.value_raw, before.sigma, before.flags, before.extra) == (
             spoken.value_raw, spoken.sigma, spoken.flags, spoken.extra,
         ):  # fmt: skip
@@ -169,7 +169,7 @@ class _Window:
                 total += size
         return total
 
-    def _say(self, stored: StoredRevision, total: float) -> Reading:
+    def _make_reading(self, stored: StoredRevision, total: float) -> Reading:
         flags = change_flags(stored.flags, self.later.get((stored.observed_s, stored.revision), ()))
         return Reading(
             stored.observed_at, stored.known_at, stored.revision, stored.value, total, stored.value - total,
@@ -240,7 +240,7 @@ class History:
         of_file: dict[tuple[str, int], list[str]] = {}
         for span in self._windows[index].flags:
             if span.of_file:
-                of_file.setdefault((spell(span.observed_at), span.revision), []).append(span.flag)
+                of_file.setdefault((format_iso(span.observed_at), span.revision), []).append(span.flag)
         first = (-inf, -inf, -inf)  # epoch, reception and known instant of its first revision
         stored = False
         for observed, received, revision, value, sigma, solution, flags, extra in rows:
@@ -362,7 +362,7 @@ class History:
         """What a view holds besides readings: where there was nothing and nothing became known, there is nothing."""
         if self._bare.get(site.version, False):
             return {}
-        found = load_facts(self._c, site, now, as_said=self._known.mode != "received", proofs=self._proofs)
+        found = load_facts(self._c, site, now, as_claimed=self._known.mode != "received", proofs=self._proofs)
         self._bare[site.version] = not any(found.values())
         return found
 

@@ -14,11 +14,11 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from monitor.domain.decision import instant
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError
-from monitor.store.alerting.history import PastAlert
+from monitor.store.alerting.history import AlertWithOutcome
 
 NONE: Final = 0  # class of the time without an event
 BEFORE: Final = -1  # the time before an event in which a warning is no false one
@@ -41,9 +41,13 @@ class EventLabel:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "from": spell(self.from_at), "to": spell(self.to_at), "class": self.class_number, "level": self.level,
-            "name": self.name, "source": self.source,
-        }  # fmt: skip
+            "from": format_iso(self.from_at),
+            "to": format_iso(self.to_at),
+            "class": self.class_number,
+            "level": self.level,
+            "name": self.name,
+            "source": self.source,
+        }
 
 
 def read_labels(path: Path, site: Site) -> tuple[EventLabel, ...]:
@@ -95,7 +99,7 @@ def _instant(text: str) -> datetime:
     return parse(text)
 
 
-def labels_of_outcomes(alerts: Sequence[PastAlert], to_at: datetime, site: Site) -> tuple[EventLabel, ...]:
+def labels_of_outcomes(alerts: Sequence[AlertWithOutcome], to_at: datetime, site: Site) -> tuple[EventLabel, ...]:
     """Events that people confirmed: hazard alerts whose outcome is `true`, from when they were raised until over."""
     found = []
     for a in alerts:
@@ -264,8 +268,8 @@ class EventScore:
         """JSON-ready."""
         first_s = None if self.first_at is None else (self.label.from_at - self.first_at).total_seconds()
         return {
-            **self.label.to_json(), "first_warning_at": spell_known(self.first_at), "first_warning_lead_s": first_s,
-            "warned_at": spell_known(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
+            **self.label.to_json(), "first_warning_at": format_known(self.first_at), "first_warning_lead_s": first_s,
+            "warned_at": format_known(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
             "missed": self.missed,
         }  # fmt: skip
 
@@ -284,9 +288,14 @@ def score_event(label: EventLabel, spans: Sequence[Span], lead_s: float) -> Even
 
 
 def find_false_days(
-    spans: Sequence[Span], labels: Sequence[EventLabel], alerts: Sequence[PastAlert], lead_s: float, timezone: str, *,
+    spans: Sequence[Span],
+    labels: Sequence[EventLabel],
+    alerts: Sequence[AlertWithOutcome],
+    lead_s: float,
+    timezone: str,
+    *,
     judged: bool,
-) -> list[tuple[str, str, int]]:  # fmt: skip
+) -> list[tuple[str, str, int]]:
     """Days with a hazard level and no event within the lead: (day, cause as people recorded it, level)."""
     zone = ZoneInfo(timezone)
     found = []
@@ -322,6 +331,6 @@ def find_days(spans: Sequence[Span], timezone: str) -> dict[str, int]:
     return found
 
 
-def spell_known(at: datetime | None) -> str | None:
+def format_known(at: datetime | None) -> str | None:
     """An instant as it is written, or None where there is none."""
-    return None if at is None else spell(at)
+    return None if at is None else format_iso(at)

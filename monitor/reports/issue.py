@@ -34,7 +34,7 @@ from monitor.reports.render import TITLES, find_state, render_report
 from monitor.store import report_facts as store
 from monitor.store.alerting.sites import SiteSummary, load_sites_summary
 from monitor.store.database.engine import Database
-from monitor.store.report_facts import Issue, Mail
+from monitor.store.report_facts import IssuedReport, ReportMail
 
 log = logging.getLogger(__name__)
 LATE: Final = timedelta(days=2)  # what ended longer ago is not made any more
@@ -116,7 +116,7 @@ def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> 
     except Exception as error:  # whatever one site holds, the others get theirs
         troubles.append(f"{due.site.id} {period.kind}: {_one_line(error)}")
         return False
-    issue = known or Issue(
+    issue = known or IssuedReport(
         0,
         due.site.id,
         period.kind,
@@ -133,7 +133,7 @@ def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> 
     return known is None
 
 
-def make_document(db: Database, issue: Issue, late: timedelta) -> tuple[str, Mapping[str, Any]]:
+def make_document(db: Database, issue: IssuedReport, late: timedelta) -> tuple[str, Mapping[str, Any]]:
     """A report that was issued: the document and its facts, as they were stored with it.
 
     Where none were stored, or what is stored does not give the digest of then, it is made again from its rows. What
@@ -150,7 +150,7 @@ def make_document(db: Database, issue: Issue, late: timedelta) -> tuple[str, Map
     return render_report(facts, digest, issue.language, issue.made_at, late, photos), facts
 
 
-def _is_whole(issue: Issue) -> bool:
+def _is_whole(issue: IssuedReport) -> bool:
     return issue.facts is not None and hashlib.sha256(issue.facts.encode()).hexdigest() == issue.facts_sha256
 
 
@@ -165,7 +165,7 @@ class ReissueCheck:
     changed: tuple[str, ...] = ()  # parts of the facts
 
 
-def prove(c: Connection, issue: Issue) -> ReissueCheck:
+def prove(c: Connection, issue: IssuedReport) -> ReissueCheck:
     """Make the facts of a report again from its rows, and compare them with what is stored of it."""
     facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
     whole, digest = _is_whole(issue), digest_of(facts)
@@ -175,7 +175,7 @@ def prove(c: Connection, issue: Issue) -> ReissueCheck:
 
 
 def _send(
-    db: Database, config: ServiceConfig, mail: Mail, now: datetime, done: dict[tuple[int, str], EmailMessage]
+    db: Database, config: ServiceConfig, mail: ReportMail, now: datetime, done: dict[tuple[int, str], EmailMessage]
 ) -> None:
     if (mail.report_id, mail.form) not in done:
         with db.read() as c:
@@ -193,7 +193,7 @@ def _send(
         store.mark_mailed(c, mail.id, now)
 
 
-def _compose(db: Database, config: ServiceConfig, issue: Issue, form: str) -> EmailMessage:
+def _compose(db: Database, config: ServiceConfig, issue: IssuedReport, form: str) -> EmailMessage:
     """The mail of a report, without its addresses."""
     html, facts = make_document(db, issue, config.schedule.late)
     state = find_state(facts, issue.language, config.schedule.late)
@@ -226,7 +226,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
-def _settle_failure(db: Database, mail: Mail, error: Exception, line: str, now: datetime) -> None:
+def _settle_failure(db: Database, mail: ReportMail, error: Exception, line: str, now: datetime) -> None:
     final = (isinstance(error, DeliveryError) and error.permanent) or now - mail.queued_at > GIVE_UP_AFTER
     wait_s = (
         600.0 if isinstance(error, ConfigError) else 60.0 * backoff_s(mail.attempts + 1, lambda: 0.5, None, LONGEST_S)

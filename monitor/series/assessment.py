@@ -26,14 +26,14 @@ def measure_nothing() -> Measured:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """One criterion's word on one station.
+    """The result of one criterion at one station.
 
     Attributes:
         criterion: Its id.
         station: The witness; `observers` for reports.
         raise_level: Highest level whose bound is crossed with its dwell.
         hold_level: Highest level whose recovery limit is not yet passed: an older vote may fall to it, not below.
-        heard: False = no evidence at all: an older vote stays as it is and ages.
+        has_data: False = no evidence at all: an older vote stays as it is and ages.
         fresh: True = the evidence is recent and sound enough to lower a vote.
         newest_s: Newest datum it rests on; the age of the vote.
         reason: One clause for people.
@@ -46,7 +46,7 @@ class Assessment:
     station: str
     raise_level: int = 0
     hold_level: int = 0
-    heard: bool = False
+    has_data: bool = False
     fresh: bool = False
     newest_s: float | None = None
     reason: Message = _NO_DATA
@@ -85,7 +85,7 @@ class EvaluationCache:
 
 @dataclass(slots=True)
 class DecisionContext:
-    """What criteria look through: the view at an instant, with tracks built once per station and kind of question.
+    """What criteria are given: site, inputs and memory at an instant, with tracks built once per station and criterion.
 
     Attributes:
         as_declared: The windows with all offsets and corrections, where these are without those of one person alone.
@@ -161,19 +161,19 @@ Rule = Callable[
 ]  # what a criterion says: one answer for each witness
 
 
-def each_station(judge: Callable[[Criterion, DecisionContext, Station], Assessment]) -> Rule:
+def each_station(assess: Callable[[Criterion, DecisionContext, Station], Assessment]) -> Rule:
     """The rule that judges the stations of a criterion one by one."""
-    return lambda criterion, windows: tuple(judge(criterion, windows, s) for s in stations_of(windows, criterion))
+    return lambda criterion, windows: tuple(assess(criterion, windows, s) for s in stations_of(windows, criterion))
 
 
-def each_track(judge: Callable[[Criterion, Track, SeriesSpec, DecisionContext], Assessment]) -> Rule:
+def each_track(assess: Callable[[Criterion, Track, SeriesSpec, DecisionContext], Assessment]) -> Rule:
     """The same for a criterion on motion: of a station whose track says nothing, nothing is judged."""
 
-    def judge_station(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+    def assess_station(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
         found = open_track(windows, criterion, station.id)
-        return found if isinstance(found, Assessment) else judge(criterion, *found, windows)
+        return found if isinstance(found, Assessment) else assess(criterion, *found, windows)
 
-    return each_station(judge_station)
+    return each_station(assess_station)
 
 
 def open_track(windows: DecisionContext, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:

@@ -44,10 +44,10 @@ class VoteCap:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourCheck:
-    """What the neighbours say: votes held down by key, and questions with the instant they were first asked."""
+    """Votes that no neighbour shares: held down by key, with the questions and the instant that each was opened."""
 
     caps: Mapping[VoteKey, VoteCap]
-    asked: Mapping[str, float]
+    open_since_s: Mapping[str, float]
     reasons: Mapping[str, Message]  # by question
 
 
@@ -84,7 +84,7 @@ def check_neighbours(
     if len({groups.get(name, name) for name in high}) > 1:
         return NeighbourCheck({}, {}, {})
     caps: dict[VoteKey, VoteCap] = {}
-    asked: dict[str, float] = {}
+    open_since_s: dict[str, float] = {}
     reasons: dict[str, Message] = {}
     for criterion in site.criteria:
         named = criterion.id in plan.criteria if plan.criteria else criterion.kind.velocity
@@ -105,7 +105,7 @@ def check_neighbours(
             since_s = now_s if known_s is None else known_s
             answer = memory.answers.get(question)
             reason = _ALONE(station=name, text=still) if still else _ALONE_WHEN_SEEN(station=name)
-            asked[question], reasons[question] = since_s, reason
+            open_since_s[question], reasons[question] = since_s, reason
             if answer == "movement" or (answer is None and now_s >= since_s + site.fusion.verify_within_s):
                 continue
             until = (
@@ -114,7 +114,7 @@ def check_neighbours(
             )  # fmt: skip
             held = _HELD(level=Term(site.levels[plan.above].name), text=reason)
             caps[key] = VoteCap(plan.above, join([held, until]))
-    return NeighbourCheck(caps, asked, reasons)
+    return NeighbourCheck(caps, open_since_s, reasons)
 
 
 def _find_still(

@@ -26,7 +26,7 @@ def find_offsets(windows: DecisionContext, station: str, at_s: float) -> list[Of
     return [o for o in mine if o.at_s > before_s]
 
 
-def is_told(before: Memory, key: str) -> bool:
+def was_answered(before: Memory, key: str) -> bool:
     """True for a step that an offset had answered: without that offset it is news again."""
     return f"health:{key}{SUFFIX}" in before.conditions
 

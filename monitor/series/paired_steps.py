@@ -30,7 +30,7 @@ _SCATTER: Final = Template(
     "slope, the supply and the radio; what nobody answers counts for the lowest level when its clock is over",
 )
 
-TOLD_S: Final = 86400.0  # a common disturbance is shown for a day
+SHOWN_S: Final = 86400.0  # a common disturbance is shown for a day
 DISTURBANCE, SCATTER = "health:site:disturbance", "health:site:scatter"
 COMPANY: Final = frozenset({"pending", "counted", "movement"})  # a step in such a state may be one of a pair
 
@@ -42,7 +42,7 @@ class CommonDisturbance:
     """What is said of stations that jumped together."""
 
     partners: Mapping[StepKey, Sequence[StepKey]]  # by step that waits: steps of other groups that wait with it
-    told: Mapping[str, Condition]
+    conditions: Mapping[str, Condition]
 
 
 def find_partners(
@@ -110,12 +110,12 @@ def find_disturbed(
     scattering = [k for k in waiting if is_confirmed(windows, k, steps[k], tracks.get(k.station, ())) is False]
     moving = [k for k in waiting if k not in scattering]
     partners = {k: find_partners(windows.site, k, steps, moving, groups) for k in waiting}
-    told = _list_disturbances(windows, windows.memory, tracks, groups, shared)
+    conditions = _list_disturbances(windows, windows.memory, tracks, groups, shared)
     if pairs := [k for k in scattering if find_partners(windows.site, k, steps, scattering, groups)]:
         names, at_s = NameList(tuple(sorted({k.station for k in pairs}))), min(steps[k].at_s for k in pairs)
         since_s, text = min(steps[k].known_s for k in pairs), _SCATTER(stations=names, at=Timestamp(at_s))
-        told |= {SCATTER: Condition("health", 2, since_s, text)}
-    return CommonDisturbance(partners, told)
+        conditions |= {SCATTER: Condition("health", 2, since_s, text)}
+    return CommonDisturbance(partners, conditions)
 
 
 def _list_disturbances(
@@ -127,7 +127,7 @@ def _list_disturbances(
     """
     site, now_s = windows.site, windows.now_s
     known = before.conditions.get(DISTURBANCE)
-    found = {DISTURBANCE: known} if known is not None and now_s < known.since_s + TOLD_S else {}
+    found = {DISTURBANCE: known} if known is not None and now_s < known.since_s + SHOWN_S else {}
     for key, step in sorted(before.steps.items()):
         station = key.station
         if step.state != "pending" or station in shared or find_fate(step, tracks.get(station, ())) != BACK:

@@ -104,7 +104,7 @@ def examine(
     that a broken thermometer beside a GNSS antenna silences nobody.
     """
     voting = find_voting_series(windows.site)
-    senses: dict[tuple[str, str], SeriesHealth] = {}
+    series_health: dict[tuple[str, str], SeriesHealth] = {}
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
@@ -119,8 +119,8 @@ def examine(
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
             hidden, is_whole = coarse.get((station.id, spec.quantity), (None, False))
-            told = [one for one in (_find_overlap(windows, spec), found or hidden) if one is not None]
-            for one in told:
+            problems = [one for one in (_find_overlap(windows, spec), found or hidden) if one is not None]
+            for one in problems:
                 if one.state != "unknown":
                     name = "stale" if one.state == "silent" else one.state
                     text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=one.reason)
@@ -131,10 +131,10 @@ def examine(
                     state, reason = shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)
             found = found or (hidden if is_whole else None)
             burst = _explain_burst(spec, used, is_known=scatter_key((station.id, spec.quantity)) in known)
-            sense = (
+            health = (
                 SeriesHealth("ok", _WELL, seen_s) if found is None else SeriesHealth(found.state, found.reason, seen_s)
             )
-            senses[station.id, spec.quantity] = replace(sense, burst=burst)
+            series_health[station.id, spec.quantity] = replace(health, burst=burst)
             if burst is not None and _RANK[state] < _RANK["verify"]:
                 state, reason = "verify", burst
         if state == "ok" and station.id in unsure:
@@ -149,10 +149,10 @@ def examine(
                 expected_interval_s=interval_s,
                 missing_share_24h=_missing_share(windows, readings.get(station.id, ()), station),
                 votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
-                and _may_vote(station, state, senses, voting),
+                and _may_vote(station, state, series_health, voting),
             )
         )  # fmt: skip
-    return tuple(healths), conditions, senses
+    return tuple(healths), conditions, series_health
 
 
 def scatter_key(place: tuple[str, str]) -> str:
@@ -316,16 +316,16 @@ def _missing_share(
 
 def find_coarse(windows: DecisionContext) -> dict[tuple[str, str], tuple[SeriesProblem, bool]]:
     """What the last digit of series hides, by station and declared quantity; whether it hides every bound of a rate."""
-    asked: dict[tuple[str, str], list[tuple[bool, float, Criterion, Threshold]]] = {}
+    bounds_of: dict[tuple[str, str], list[tuple[bool, float, Criterion, Threshold]]] = {}
     for criterion in windows.site.criteria:
         for station in criterion.stations if criterion.kind.rate else ():
             digit = windows.track(criterion, station).digit
             spec = windows.site.series(station, criterion.quantity)
             if digit and spec is not None:
                 bounds = ((is_hidden(digit, criterion, t), digit, criterion, t) for t in criterion.thresholds)
-                asked.setdefault((station, spec.quantity), []).extend(bounds)
+                bounds_of.setdefault((station, spec.quantity), []).extend(bounds)
     found = {}
-    for place, some in asked.items():
+    for place, some in bounds_of.items():
         hidden = [one for one in some if one[0]]
         spec = windows.site.series(*place)
         if not hidden or spec is None:

@@ -11,7 +11,7 @@ from monitor.domain.keys import StepKey, StepVote
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import ARRIVED, DecisionContext, bound_of
 from monitor.series.doubts import find_doubt
-from monitor.series.offset_answers import find_offsets, is_told
+from monitor.series.offset_answers import find_offsets, was_answered
 from monitor.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
 from monitor.series.step_clocks import clock_s, interval_s
 from monitor.series.step_detector import Jump
@@ -98,7 +98,7 @@ def find_step_candidates(
         unsure = list_unsure(windows, track)
         for jump in (*track.jumps, *unsure):
             key = StepKey(track.station, jump.at_s)
-            is_open = key in windows.memory.steps or is_told(windows.memory, key)
+            is_open = key in windows.memory.steps or was_answered(windows.memory, key)
             if not is_open and jump.known_s <= known_before_s and jump not in unsure:
                 continue  # seen before and not found a step: the window has slid, nothing has happened
             sudden = jump.at_s - jump.before_s <= max(spec.max_silence_s, 2.0 * spec.interval_s)
@@ -177,16 +177,16 @@ def update_steps(
             steps[key] = (
                 replace(old, state=state_after(answered))
                 if answered
-                else _look_again(old, sightings.get(key), tracks.get(station, ()), windows)
+                else _update_unanswered(old, sightings.get(key), tracks.get(station, ()), windows)
             )
     for key, seen in sightings.items():
         if key not in steps:
-            steps[key] = _ask(seen, memory.answers.get(key), windows)
+            steps[key] = _make_step(seen, memory.answers.get(key), windows)
     for key, step in list(steps.items()):
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
         noted = _note_offset(windows, key, step)
         steps[key] = _annotate(noted, list_events_at(windows, key, noted, seen_before_s), windows.now_s)
-    single = {k for k, s in steps.items() if _is_one_word(windows, k, s)}
+    single = {k for k, s in steps.items() if _is_answered_by_one(windows, k, s)}
     company = [
         k for k, s in steps.items()
         if (_may_pair(windows, s) or k in single) and k.station not in shared
@@ -202,7 +202,7 @@ def update_steps(
     return dict(sorted(steps.items()))
 
 
-def _ask(seen: StepCandidate, answered: str | None, windows: DecisionContext) -> Step:
+def _make_step(seen: StepCandidate, answered: str | None, windows: DecisionContext) -> Step:
     """A jump that is seen for the first time; its clock starts when the question is asked."""
     state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
     spec = windows.site.series(seen.station, seen.quantity)
@@ -217,7 +217,9 @@ def _ask(seen: StepCandidate, answered: str | None, windows: DecisionContext) ->
     )  # fmt: skip
 
 
-def _look_again(step: Step, seen: StepCandidate | None, tracks: Iterable[Track], windows: DecisionContext) -> Step:
+def _update_unanswered(
+    step: Step, seen: StepCandidate | None, tracks: Iterable[Track], windows: DecisionContext
+) -> Step:
     """What later epochs make of a step that no person answered: doubt that is gone, a value that came back.
 
     Only the value itself takes a step back that counts; silence never does.
@@ -238,7 +240,7 @@ def _may_pair(windows: DecisionContext, step: Step) -> bool:
     return step.state in {*COMPANY, OFFSET} or (step.state == EVENT and step.words == 1 and step.level >= high)
 
 
-def _is_one_word(windows: DecisionContext, key: StepKey, step: Step) -> bool:
+def _is_answered_by_one(windows: DecisionContext, key: StepKey, step: Step) -> bool:
     """True for a step that one person alone called none when it asked for less than it might: it asks anew with more.
 
     What silence follows, or an independent station shares, is not hidden by one word where it asks for a high level.
@@ -248,7 +250,7 @@ def _is_one_word(windows: DecisionContext, key: StepKey, step: Step) -> bool:
     return step.state == "instrument" and height is not None and height < high <= step.level
 
 
-def asked_level(step: Step) -> int:
+def requested_level(step: Step) -> int:
     """What a step asks for now.
 
     A lone step whose station goes on speaking, and which nobody answered, asks for the lowest hazard level; one that
@@ -260,7 +262,7 @@ def asked_level(step: Step) -> int:
 def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
     """True when the data no longer ask: an offset was entered, or it was pending and is no longer seen.
 
-    A step that counts is movement until a person says no, or until the value comes back (`_look_again`).
+    A step that counts is movement until a person says no, or until the value comes back (`_update_unanswered`).
     """
     if step.state == "instrument" or offset:
         return True  # nothing more to remember than the answer, which is kept apart
@@ -314,7 +316,7 @@ def without_cause(reason: Message) -> Message:
     return cast("Message", reason.values["step"]) if reason.id == _BECAUSE.id else reason
 
 
-def ask_step_again(reason: Message) -> Message:
+def reopen_step(reason: Message) -> Message:
     """The reason of a step whose answer was withdrawn."""
     return _because(reason, _ANSWER_WITHDRAWN())
 
@@ -365,7 +367,7 @@ def _over_s(event: EventFact) -> float:
 
 def _needs_second(windows: DecisionContext, key: StepKey, step: Step) -> bool:
     """True while an offset of one person answers a step that asks for one of the two highest levels."""
-    if asked_level(step) < high_level(windows.site):
+    if requested_level(step) < high_level(windows.site):
         return False
     return any(o.second_by is None for o in find_offsets(windows, key.station, step.at_s))
 
@@ -392,7 +394,7 @@ def _note_offset(windows: DecisionContext, key: StepKey, step: Step) -> Step:
     """
     alone = bool(find_alone(windows, key.station, step.at_s))
     corrected = _is_corrected_away(windows, key)
-    low = asked_level(step) < high_level(windows.site)
+    low = requested_level(step) < high_level(windows.site)
     if ((alone or corrected) and step.state == "pending") or (alone and step.state in ACTIVE and low):
         return replace(step, state=OFFSET, words=None)
     if step.state == OFFSET and not (alone or corrected):

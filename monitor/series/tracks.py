@@ -35,7 +35,7 @@ LEAST_LEAPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(
 LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
 
 
-_SAID_BY: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP}
+_FAULT_OF_FLAG: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP}
 Epoch = tuple[float, float, Vector]  # when it was measured and received, and its value
 
 
@@ -369,9 +369,9 @@ def direction(station: Station, components: int) -> Vector | None:
 def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> Message | None:
     if at_s > now_s:
         return _FUTURE()
-    for flag, said in _SAID_BY.items() if reading.flags else ():
+    for flag, template in _FAULT_OF_FLAG.items() if reading.flags else ():
         if flag in reading.flags:
-            return said(value=Figure(reading.value_raw, "g", spec.unit))
+            return template(value=Figure(reading.value_raw, "g", spec.unit))
     for flag in reading.flags:
         if flag not in HARMLESS:
             return _FLAG(word=Term(flag))

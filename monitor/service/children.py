@@ -17,12 +17,12 @@ from monitor.broker.broker_log import DeniedTopic
 from monitor.broker.logins import Login, LoginBook
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.canonical import digest_text
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
-from monitor.store.readings.messages import DENIED, LOGIN, Rejected
+from monitor.store.readings.messages import DENIED, LOGIN, RejectedMessage
 from monitor.worker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -256,7 +256,7 @@ class BrokerChild:
             logins = {}
         nobody = Login("", "")
         return [
-            {"login": one.login, "topic": one.topic, "n": one.times, "at": spell(one.at)}
+            {"login": one.login, "topic": one.topic, "n": one.times, "at": format_iso(one.at)}
             | {"site": (login := logins.get(one.login, nobody)).site, "station": login.station}
             for one in islice(denied, DENIED_MOST)
         ]
@@ -266,10 +266,10 @@ class BrokerChild:
         self._broker.stop()
 
 
-def reject_denied(denied: Iterable[DeniedTopic]) -> list[Rejected]:
+def reject_denied(denied: Iterable[DeniedTopic]) -> list[RejectedMessage]:
     """The rows of what is not stored yet."""
     return [
-        Rejected(
+        RejectedMessage(
             one.at, one.topic, b"", DENIED, _DENIED(login=one.login), f"{LOGIN}{one.login}",
             times=one.times - one.stored,
             whole=PayloadSize(one.payload_bytes, digest_text(f"{DENIED}\0{one.login}\0{one.topic}")),

@@ -21,11 +21,11 @@ from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import live
 from monitor.checks.machine import DatabaseFacts, Machine, is_synchronised
 from monitor.checks.site_files import SiteFolder as SitesRead
-from monitor.checks.table import look, look_for_alarms, read_rows
+from monitor.checks.table import read_rows, run_alarm_checks, run_checks
 from monitor.config.service import ServiceConfig, load_service
-from monitor.domain.alert import Ledger, Notification
+from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import STOPPED, spell
+from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.movement.cadence import stage_cadence
@@ -51,7 +51,7 @@ from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
 from monitor.service.self_checks import AlarmConditions
 from monitor.service.site_files import SiteFileWatcher
-from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
@@ -147,7 +147,7 @@ class Core:
         self.site_files = SiteFileWatcher(self.db, config, self.alarms, clock)
         self.conditions = AlarmConditions(self.alarms)
         self.commits = CommitMonitor(clock, config.schedule.evaluate_tick_s)
-        self.news = News()
+        self.news = ChangeDetector()
         self.jump_guard = ClockJumpGuard(clock())
         self._apart = ""  # why the database cannot be read while we stand by
         self._outages = OutageWatch(self.db, clock)
@@ -203,9 +203,9 @@ class Core:
 
     def _write_cap(self, notification: Notification) -> str:
         """The CAP message of a hazard; empty for what CAP does not warn of."""
-        if notification.ledger != Ledger.HAZARD:
+        if notification.ledger != AlertCategory.HAZARD:
             return ""
-        return self.db.ask(compose_event, self.config, notification.event_id)
+        return self.db.run_read(compose_event, self.config, notification.event_id)
 
     def _beat_until(self, begun: threading.Event) -> None:
         """Say that this process lives while it starts: an upgrade of a large database takes its time."""
@@ -386,7 +386,7 @@ class Core:
         """The sites to watch; what of their files hides motion is told when they are taken."""
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
         taken = SitesRead(self.config, [*self.sites.values()], {})
-        self.conditions.follow(look_for_alarms(taken), time.monotonic())
+        self.conditions.follow(run_alarm_checks(taken), time.monotonic())
 
     def _make_inboxes(self) -> None:
         """The watched folders are there from the start, so that a person finds where to put scenes and files."""
@@ -419,7 +419,7 @@ class Core:
 
     def _find_news(self) -> frozenset[str]:
         with self.db.read() as c:
-            return self.news.look(c)
+            return self.news.find_changed(c)
 
     def _find_pace(self, site_id: str) -> float:
         return stage_cadence(self.sites[site_id], self.schedule.stage_of(site_id))[0]
@@ -527,17 +527,17 @@ class Core:
         return live.EscalationStatus(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
 
     def _follow(self, *seen: object) -> None:
-        self.conditions.follow((one for what in seen for one in look(what)), time.monotonic())
+        self.conditions.follow((one for what in seen for one in run_checks(what)), time.monotonic())
 
     def _follow_sources(self) -> None:
-        polls = self.db.ask(load_polls)
+        polls = self.db.run_read(load_polls)
         self._follow(live.SourceStatus(self.config.source, self.sites, polls, self.clock()))
 
     def _follow_rotas(self) -> None:
         teams = [team for site in self.sites.values() for team in site.teams]
         if teams:
             now = self.clock()
-            rosters = self.db.ask(load_rosters, teams, now)
+            rosters = self.db.run_read(load_rosters, teams, now)
             self._follow(live.RotaStatus(teams, rosters, now))
 
     def _follow_sirens(self) -> None:
@@ -561,7 +561,7 @@ class Core:
         now = self.clock()
         channels = gather_channels(self.sites.values())
         footing = DatabaseFacts(self.db, self.config, tuple(self._commits_s), channels, now)
-        checks = [one.row for what in (Machine(self.config), footing) for one in look(what)]
+        checks = [one.row for what in (Machine(self.config), footing) for one in run_checks(what)]
         with self.db.write() as c:
             gone = save_checks(c, checks, now, self._is_footing)
             known = [one.check for one in load_checks(c).values()]
@@ -579,7 +579,7 @@ class Core:
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "host": socket.gethostname(),
             "started_at": self.started_at.isoformat(), "version": code_version(), "name": self.config.service_name,
-            "active_since": None if self.turn is None or self.turn.taken_at is None else spell(self.turn.taken_at),
+            "active_since": None if self.turn is None or self.turn.taken_at is None else format_iso(self.turn.taken_at),
             "sites": sorted(self.sites), "degraded": list(degraded), "levels": degraded,
             "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
         }  # fmt: skip

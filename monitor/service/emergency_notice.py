@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from forecasting.message import Template, Timestamp
-from monitor.domain.alert import Ledger, Notification
+from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.message import join_lines
 from monitor.domain.site import Site
 from monitor.errors import DeliveryError, SlopewardError
@@ -226,7 +226,7 @@ class EmergencyNotifier:
         key = hashlib.sha256(f"{mark}|{address.recipient}|{address.channel}".encode()).hexdigest()
         for attempt in range(1, TRIES + 1):
             notification = Notification(
-                0, 0, 0, "status", str(Ledger.HEALTH), URGENT, "urgent", address.recipient, address.channel,
+                0, 0, 0, "status", str(AlertCategory.HEALTH), URGENT, "urgent", address.recipient, address.channel,
                 exercise=False, subject=subject, body=body, idempotency_key=key, attempts=attempt,
                 queued_at=self._clock(),
             )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from forecasting.message import gather, spread
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 
 log = logging.getLogger(__name__)
 ROOM: Final = 65536  # bytes that are kept for it, so that a full disk does not keep it from being written
@@ -124,8 +124,8 @@ class NoticeStateFile:
 
 def _to_json(notice: NoticeState) -> bytes:
     document = spread({
-        "trouble": notice.trouble, "at": spell(notice.at), "body": notice.body, "asked": notice.addressees,
-        "taken": sorted(notice.taken), "over_at": None if notice.over_at is None else spell(notice.over_at),
+        "trouble": notice.trouble, "at": format_iso(notice.at), "body": notice.body, "asked": notice.addressees,
+        "taken": sorted(notice.taken), "over_at": None if notice.over_at is None else format_iso(notice.over_at),
         "settled": sorted(notice.settled),
     })  # fmt: skip
     return json.dumps(document).encode()

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from forecasting.message import Message
 from monitor.checks.decisions import CoreProgress
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 
 TEXT_MOST: Final = 400
 WRITE: Final = "write"
@@ -79,4 +79,4 @@ class CommitMonitor:
                 now_s - last.at_s, last.at, last.error, now_s - self._evaluated_s - self._tick_s,
                 self._evaluated_at, self._watching and not busy,
             )  # fmt: skip
-        return next((one.text for one in look(pulse) if one.is_wrong), "")
+        return next((one.text for one in run_checks(pulse) if one.is_wrong), "")

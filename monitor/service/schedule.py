@@ -329,7 +329,7 @@ class Schedule:
     def _follow_stage(self, site: Site) -> None:
         """Give the entries of a site the pauses of its stage; one that is due sooner than that stays so."""
         try:
-            stage = self._db.ask(find_stage, site.id)
+            stage = self._db.run_read(find_stage, site.id)
         except SlopewardError as error:
             log.warning("the stage of %s is not known for now: %s", site.id, error)
             return

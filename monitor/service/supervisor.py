@@ -24,7 +24,7 @@ from monitor import health, logs
 from monitor.alerting.acts.change_control import load_in_force
 from monitor.broker.broker_log import DeniedTopic
 from monitor.checks.decisions import SLOW_BEAT_S, Heartbeat
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
@@ -183,7 +183,7 @@ class Supervisor:
         """Why nothing can be decided at this moment; empty when all is well."""
         silent_s = now - self.core.beat_at
         beat = Heartbeat(silent_s, _now_utc() - timedelta(seconds=silent_s))
-        return next((one.text for one in look(beat) if one.is_wrong), self.core.trouble)
+        return next((one.text for one in run_checks(beat) if one.is_wrong), self.core.trouble)
 
     def _list_addresses(self) -> list[ChannelAddress]:
         """Whom the files name and whom the versions in force name: the database need not answer."""

@@ -142,7 +142,7 @@ class OutgoingMessage:
     key: str
 
 
-def spell_sample(sample: SimulatedMessage) -> OutgoingMessage:
+def sample_to_message(sample: SimulatedMessage) -> OutgoingMessage:
     """The message of a simulated sample; its key is `source/boot_id/seq`."""
     payload = sample.payload
     key = f"{payload['source']}/{payload['boot_id']}/{payload['seq']}"

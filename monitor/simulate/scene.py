@@ -26,16 +26,16 @@ class DrawnScene:
     folder: str
 
 
-def write(asked: DrawSceneRequest) -> DrawnScene:
+def write(request: DrawSceneRequest) -> DrawnScene:
     """Draw and write one scene folder; runs as a job because it needs the raster library."""
     from detection.imagery.data.generate import write_scene
 
-    place = (asked.longitude, asked.latitude)
+    place = (request.longitude, request.latitude)
     write_scene(
-        asked.folder, asked.seed, center_lon=place[0], center_lat=place[1], acquired_at=asked.acquired_at,
+        request.folder, request.seed, center_lon=place[0], center_lat=place[1], acquired_at=request.acquired_at,
         scar_lonlat=place,
     )  # fmt: skip
-    return DrawnScene(str(asked.folder))
+    return DrawnScene(str(request.folder))
 
 
 DRAW: Final = WorkerTask("monitor.simulate.scene:write", DrawSceneRequest, DrawnScene)

@@ -267,7 +267,9 @@ def plan_stations(seed: int, movers: int, latitude: float, longitude: float) -> 
             )
         )
 
-    def beside(name: str, kind: str, north_m: float, logger: str, factor: float, reference: str | None) -> StationPlan:
+    def plan_further(
+        name: str, kind: str, north_m: float, logger: str, factor: float, reference: str | None
+    ) -> StationPlan:
         at = round(latitude + north_m / METRES_PER_DEGREE, 6)
         azimuth, plunge = (205.0, 28.0) if kind == "gnss" else (None, None)
         on_slope = kind != "gnss"
@@ -277,13 +279,13 @@ def plan_stations(seed: int, movers: int, latitude: float, longitude: float) -> 
 
     return (
         *plans,
-        beside("C1", "gnss", 260.0, "logger-a", 0.0, "BASE-A"),
-        beside("C2", "gnss", 300.0, "logger-b", 0.0, "BASE-B"),
-        beside("R1", "rain", 200.0, "logger-c", 0.0, None),
-        beside("P1", "piezometer", 20.0, "logger-c", 0.0, None),
-        beside("E1", "extensometer", 95.0, "logger-d", 0.7, None),
-        beside("T1", "tilt", -20.0, "logger-d", 1.0, None),
-        beside("W1", "reservoir", -400.0, "logger-c", 0.0, None),
+        plan_further("C1", "gnss", 260.0, "logger-a", 0.0, "BASE-A"),
+        plan_further("C2", "gnss", 300.0, "logger-b", 0.0, "BASE-B"),
+        plan_further("R1", "rain", 200.0, "logger-c", 0.0, None),
+        plan_further("P1", "piezometer", 20.0, "logger-c", 0.0, None),
+        plan_further("E1", "extensometer", 95.0, "logger-d", 0.7, None),
+        plan_further("T1", "tilt", -20.0, "logger-d", 1.0, None),
+        plan_further("W1", "reservoir", -400.0, "logger-c", 0.0, None),
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from forecasting.kinematics.stages import RANK
 from monitor.config.service import ServiceConfig
 from monitor.criteria.table import CRITERIA
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.terms import find_tables
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
     assert found == {
         "monitor/export/tables.py",
         "monitor/simulate/story.py",
-        "monitor/replay/first_look.py",
+        "monitor/replay/past_levels.py",
     }
 
 
@@ -128,7 +128,7 @@ def test_no_module_has_a_name_that_says_nothing():
 
 def test_the_glossary_names_what_people_meet():
     text = (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
-    for name in (*RANK, "unknown", *Ledger):
+    for name in (*RANK, "unknown", *AlertCategory):
         assert f"`{name}`" in text, name
 
 

@@ -64,7 +64,7 @@ def served(filled_sqlite_url, tmp_path):
         VoteKey("v", s): Vote(n, epoch_s(story.NOW), epoch_s(story.NOW) + 86400, "x") for s, n in votes.items()
     })  # fmt: skip
     with db.write() as c:
-        c.execute(site_state.update().where(site_state.c.site == "north-bench").values(state=memory.spell()))
+        c.execute(site_state.update().where(site_state.c.site == "north-bench").values(state=memory.to_json()))
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
     environment = {"SLOPEWARD_PATHS__INBOX": str(tmp_path / "inbox"), "SLOPEWARD_MAP__TILES": str(tmp_path / "tiles")}
     with serving(db, story.NOW + timedelta(minutes=5), load_service(None, environment)) as client:

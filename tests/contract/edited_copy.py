@@ -5,7 +5,7 @@ import sys
 from datetime import timedelta
 
 from monitor.config.service import parse_service
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.language.catalogue import use
 from monitor.language.local_time import use_zone
 from monitor.notify.cap.chain import compose as compose_cap
@@ -41,7 +41,7 @@ def read_all(url):
     assert slope.live(6, {"G1": 200.0}).level == 3
     with database.write() as c:
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, slope.now)
-        (alert,) = [one for one in load_alerts(c, "bench", open_only=True) if one.ledger == Ledger.HAZARD]
+        (alert,) = [one for one in load_alerts(c, "bench", open_only=True) if one.ledger == AlertCategory.HAZARD]
         (sent,) = claim_due(c, slope.now, "test", 60.0, 9, MAIL)
         caps = {f"cap {x}": compose_cap(c, parse_service("", "x"), alert.id, languages=(x,)) for x in ("en", "it")}
     found = {"file": sys.modules["monitor.criteria.kinds.level"].__file__, **caps}

@@ -123,7 +123,7 @@ def test_it_answers_for_its_witnesses_only_and_says_nothing_without_data(kind):
         assert all(is_same_text(_store_and_read(w.reason), w.reason) and w.reason.strip() for w in words)
         assert words == CRITERIA[kind].rule(criterion, DecisionContext(site, view, Memory(), NOW.timestamp()))
     blind = CRITERIA[kind].rule(criterion, DecisionContext(site, DecisionInputs(), Memory(), NOW.timestamp()))
-    assert all(not w.heard for w in blind)
+    assert all(not w.has_data for w in blind)
 
 
 def _store_and_read(reason):

@@ -113,5 +113,5 @@ def replay(
             readings = {k: tuple(v[at] for at in sorted(v) if at <= now) for k, v in held.items()}
             known = tuple(e for e in events if e.received_s <= seconds(now))
             decision = decide(site, memory, DecisionInputs(readings, dict(newest), events=known), now, warm)
-            memory = person(Memory.read(json.loads(json.dumps(decision.memory.spell()))))
+            memory = person(Memory.read(json.loads(json.dumps(decision.memory.to_json()))))
             yield now, decision

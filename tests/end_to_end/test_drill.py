@@ -15,7 +15,7 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState
 from monitor.domain.decision import ProofFact
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -29,7 +29,7 @@ from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alert
 from monitor.store.alerting.audit_pack import load_citations
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.drills import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
-from monitor.store.alerting.outbox import Waiting, claim_due
+from monitor.store.alerting.outbox import QueuedMessage, claim_due
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
@@ -98,12 +98,12 @@ def real(database: Database, site: Site) -> Database:
         add_observations(c, rows, NOW)
     evaluate_site(database, site, NOW, "start")
     with database.write() as c:
-        tell_real(c, site, "hazard", Ledger.HAZARD, 1)
-        tell_real(c, site, "health:G2:stale", Ledger.HEALTH, 1)
+        tell_real(c, site, "hazard", AlertCategory.HAZARD, 1)
+        tell_real(c, site, "health:G2:stale", AlertCategory.HEALTH, 1)
     return database
 
 
-def tell_real(c: Any, site: Site, key: str, ledger: Ledger, level: int) -> None:
+def tell_real(c: Any, site: Site, key: str, ledger: AlertCategory, level: int) -> None:
     change = AlertChange(ledger, key, level, open=True, reason=f"really {key}", data_time=NOW, evidence="{}")
     apply_changes(
         c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=NOW, rule_version="test"
@@ -211,7 +211,7 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
 def begin_red(c: Connection, site: Site) -> int:
     """A drill that stands at red."""
     drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
-    red = AlertChange(Ledger.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
+    red = AlertChange(AlertCategory.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
     apply_changes(
         c, site.id, as_exercise(drill_id, [red]), site=site, recipients=site.recipients, actor=ADA, now=NOW,
         rule_version="test", exercise=True,
@@ -286,8 +286,8 @@ def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Databas
 
 
 def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
-    def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> Waiting:
-        return Waiting(
+    def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> QueuedMessage:
+        return QueuedMessage(
             number, number, "ridge", ledger, level, "hook", "webhook:HOOK", NOW - timedelta(minutes=1), NOW, 0,
             "unacknowledged", urgent=False, exercise=exercise,
         )  # fmt: skip

@@ -237,7 +237,7 @@ def run(
             looks.append(Look(now, memory, view, decision))
             memory = decision.memory
             if len(looks) % RESTART == 0:
-                memory = Memory.read(json.loads(json.dumps(memory.spell())))
+                memory = Memory.read(json.loads(json.dumps(memory.to_json())))
     return looks
 
 

@@ -14,7 +14,7 @@ from forecasting.kinematics.velocity import fit_velocity
 from monitor.alerting.decision import decide
 from monitor.criteria.kinds.earthquake import lowered_factor
 from monitor.criteria.table import KINDS
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
     AnomalyFact,
@@ -276,7 +276,7 @@ def law_3_sick_votes_are_pended(looks: Sequence[Look]) -> None:
             elif vote["level"] > 0 and name not in {"C", "D"}:
                 assert "maintenance" in (vote["pended"] or "maintenance"), f"{key}: {vote['pended']} though well"
         for change in look.decision.changes:
-            assert (change.ledger == Ledger.HAZARD) == (change.key == "hazard")
+            assert (change.ledger == AlertCategory.HAZARD) == (change.key == "hazard")
 
 
 def law_4_the_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
@@ -365,9 +365,9 @@ def law_9_recomputes_bit_for_bit(looks: Sequence[Look], site=FULL) -> None:
     """From its frozen inputs a decision comes out the same, to the last bit; with nothing held from before."""
     changed = [look for look in looks if look.decision.changes]
     for look in (looks[len(looks) // 2], *changed[-1:]):
-        frozen = json.loads(canonical_json({"memory": look.before.spell(), "view": look.view.spell()}))
+        frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.view.to_json()}))
         again = decide.decide(site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now)
-        assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
+        assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
 
 
 def law_14_thin_rain_lowers_nothing(looks: Sequence[Look]) -> None:

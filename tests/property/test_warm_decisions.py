@@ -98,15 +98,17 @@ def check_warm_is_cold(seeds):
         warm = run(seeded(seed), warm=EvaluationCache())
         for look in warm[seed % 3 :: 3]:
             again = decide(SITE, look.before, look.view, look.now)
-            assert canonical_json(again.spell()) == canonical_json(look.decision.spell()), f"seed {seed}, {look.now}"
+            assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json()), (
+                f"seed {seed}, {look.now}"
+            )
             check_order(look.decision.memory)
 
 
 def check_order(memory):
     """What a replay goes on with is what a service reads back from its database, to the order of every mapping."""
-    stored, kept = Memory.read(json.loads(canonical_json(memory.spell()))), memory.in_order()
+    stored, kept = Memory.read(json.loads(canonical_json(memory.to_json()))), memory.in_order()
     assert kept == stored
-    assert json.dumps(kept.spell()) == json.dumps(stored.spell()), "one order differs"
+    assert json.dumps(kept.to_json()) == json.dumps(stored.to_json()), "one order differs"
     for name in ("votes", "supporters", "answered", "steps", "unheard"):
         assert [*map(type, getattr(kept, name))] == [*map(type, getattr(stored, name))]
 
@@ -182,11 +184,11 @@ def check_held_readings(database, seeds):
             with database.read() as c:
                 view, known = load_view(c, SITE, now, draining=False, looking=looking)
                 cold, known_cold = load_view(c, SITE, now, draining=False)
-            assert canonical_json(view.spell()) == canonical_json(cold.spell()), f"seed {seed}, {now}"
+            assert canonical_json(view.to_json()) == canonical_json(cold.to_json()), f"seed {seed}, {now}"
             assert known == known_cold
             decision = decide(SITE, memory, view, now, looking.warm)
             if epoch % 6 == 0:
-                assert canonical_json(decide(SITE, memory, cold, now).spell()) == canonical_json(decision.spell())
+                assert canonical_json(decide(SITE, memory, cold, now).to_json()) == canonical_json(decision.to_json())
             memory = decision.memory
         assert looking.is_warm, "nothing was held, so nothing was tested"
 
@@ -224,4 +226,4 @@ def test_going_back_in_time_begins_anew(database):
         with database.read() as c:
             held, _ = load_view(c, SITE, now, draining=False, looking=looking)
             cold, _ = load_view(c, replace(SITE), now, draining=False)
-        assert canonical_json(held.spell()) == canonical_json(cold.spell())
+        assert canonical_json(held.to_json()) == canonical_json(cold.to_json())

@@ -59,7 +59,7 @@ DAY: Final = timedelta(days=1)
 # ---- decisions -----------------------------------------------------------------------------------------------------
 def figures_of(decision: Decision) -> Figures:
     """All that must stay equal of one decision."""
-    spelled = gather(decision.spell())
+    spelled = gather(decision.to_json())
     evidence = spelled["evidence"]
     health = {h["station"]: _without(h, "station", "reason") for h in spelled["health"]}
     changes = {f"{c['ledger']} {c['key']}": {k: c[k] for k in ("level", "open", "notify", "data_time")}

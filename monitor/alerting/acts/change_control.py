@@ -116,7 +116,7 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
         now: wall time.
     """
     old = find_in_force(c, site.id)
-    loosens = () if old is None or old.version == site.version else _judge(c, old, site)
+    loosens = () if old is None or old.version == site.version else _list_loosening(c, old, site)
     if old is not None and loosens:
         renew_flags(c, old, now, changed=save_site(c, old, author, reason, now))  # it may have been retired
         return SiteFileInForce(old, loosens)
@@ -157,7 +157,7 @@ def _rename(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bo
     )  # fmt: skip
 
 
-def _judge(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:
+def _list_loosening(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:
     """What of a change needs two people; a station that cannot be the one that it is said to have been needs more."""
     return (*find_clashes(c, new), *find_loosening(old, new))
 
@@ -204,7 +204,7 @@ def compare(c: Connection, new: Site) -> ProposedChange:
     """What a new declaration changes against the one in force."""
     old = find_in_force(c, new.id)
     if old is not None:
-        loosens = _judge(c, old, new)
+        loosens = _list_loosening(c, old, new)
     else:
         unknown = find_version(c, new.id) is not None
         loosens = (_NOT_COMPARED(),) if unknown else ()

@@ -22,7 +22,7 @@ class SiteFileDifference:
     new: Any
 
     def __str__(self) -> str:
-        return f"{self.key}: {_say(self.old)} -> {_say(self.new)}"
+        return f"{self.key}: {_format_value(self.old)} -> {_format_value(self.new)}"
 
 
 def find_differences(old: str, new: str) -> tuple[SiteFileDifference, ...]:
@@ -50,7 +50,7 @@ def differ(old: Site | None, new: Site) -> tuple[SiteFileDifference, ...]:
     return find_differences("" if old is None else old.source, new.source)
 
 
-def spell_effect(effect: Mapping[str, Any]) -> list[str]:
+def format_effect(effect: Mapping[str, Any]) -> list[str]:
     """The effect on the past for people: both declarations side by side, then what differs."""
     if "scorecard" not in effect:
         return [_NOT_COMPUTED(text=effect.get("skipped") or _NOT_STORED())]
@@ -94,5 +94,5 @@ def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield prefix, str(value) if not isinstance(value, str | int | float | bool | list) else value
 
 
-def _say(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "(not said)" if value is None else repr(value) if isinstance(value, str) else str(value)

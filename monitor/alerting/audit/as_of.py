@@ -14,7 +14,7 @@ from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import load_facts
 from monitor.criteria.scope import anchor_at, find_span_s, wanted_series
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, seconds
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site, rename_stations
 from monitor.errors import RefusedError
@@ -42,7 +42,7 @@ class EvidenceDifference:
 
     def __str__(self) -> str:
         at = f" of {format_instant(parse(self.observed_at))}" if self.observed_at else ""
-        return f"{self.kind}: {self.series}{at}: {_say(self.frozen)} -> {_say(self.today)}"
+        return f"{self.kind}: {self.series}{at}: {_format_value(self.frozen)} -> {_format_value(self.today)}"
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -61,7 +61,7 @@ class AsOf:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "known_at": spell(self.known_at), "departures": [d.to_json() for d in self.departures],
+            "known_at": format_iso(self.known_at), "departures": [d.to_json() for d in self.departures],
             "level_then": self.level_then, "level": self.decision.level,
             "sentence": self.decision.evidence["sentence"],
         }  # fmt: skip
@@ -160,10 +160,10 @@ def _compare(name: str, then: Sequence[Reading], today: Sequence[Reading]) -> It
     after = {r.observed_at: r for r in today}
     for at in sorted({*before, *after}):
         old, new = before.get(at), after.get(at)
-        spelled = spell(at)
+        spelled = format_iso(at)
         if old is None and new is not None:
             yield EvidenceDifference(
-                "late", name, spelled, None, {"value": new.value, "received_at": spell(new.received_at)}
+                "late", name, spelled, None, {"value": new.value, "received_at": format_iso(new.received_at)}
             )
         elif new is None and old is not None:
             yield EvidenceDifference("gone", name, spelled, {"value": old.value}, None)
@@ -187,10 +187,15 @@ def _differ(name: str, at: str, old: Reading, new: Reading) -> Iterator[Evidence
 
 
 def _revision(r: Reading) -> dict[str, Any]:
-    return {"revision": r.revision, "value_raw": r.value_raw, "sigma": r.sigma, "received_at": spell(r.received_at)}
+    return {
+        "revision": r.revision,
+        "value_raw": r.value_raw,
+        "sigma": r.sigma,
+        "received_at": format_iso(r.received_at),
+    }
 
 
-def _say(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, Mapping):

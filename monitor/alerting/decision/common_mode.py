@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from forecasting.message import Message, NameList, Template
-from monitor.criteria.kinds.velocity import judge_rates
+from monitor.criteria.kinds.velocity import assess_rates
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Station
 from monitor.domain.witnesses import OBSERVERS
@@ -98,5 +98,5 @@ def _control(windows: DecisionContext, station: Station, open_steps: Mapping[str
         ]
     # it is asked with the lowest bound alone
     lenient = replace(criterion, thresholds=criterion.thresholds[:1], direction="norm")
-    found = judge_rates(lenient, track, spec, windows)
+    found = assess_rates(lenient, track, spec, windows)
     return [StationMotion(station.id, found.motion, found.motion_error, found.raise_level > 0)] if found.motion else []

@@ -41,8 +41,8 @@ class CommonSilence:
     def describe(self) -> Condition:
         """The urgent condition that it is."""
         at, level = Timestamp(self.since_s, "minute"), Term(self.level)
-        told: dict[str, Any] = {"n": len(self.stations), "at": at, "level": level}
-        text = _ON_SLOPE(**told) if self.on_slope else _BEHIND(**told, names=NameList(self.stations))
+        values: dict[str, Any] = {"n": len(self.stations), "at": at, "level": level}
+        text = _ON_SLOPE(**values) if self.on_slope else _BEHIND(**values, names=NameList(self.stations))
         return Condition("health", 2, self.since_s, text)
 
 
@@ -76,12 +76,12 @@ def _is_overdue(windows: DecisionContext, place: Place) -> bool:
     spec = windows.site.series(*place)
     if spec is None:
         return False
-    heard = [
+    received_s = [
         [seconds(r.received_at) for r in readings[-LOOKED_AT:]]
         for key, readings in windows.view.readings.items() if _is_of(windows, key, place)
     ]  # fmt: skip
     newest = [n.received_s for q, n in windows.list_newest(place[0]) if _is_of(windows, f"{place[0]}.{q}", place)]
-    pauses = sorted({at_s for one in heard for at_s in one})
+    pauses = sorted({at_s for one in received_s for at_s in one})
     limit_s = spec.max_silence_s
     if len(pauses) > LEAST:
         longest_s = max(b - a for a, b in pairwise(pauses))

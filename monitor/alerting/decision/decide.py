@@ -51,8 +51,8 @@ from monitor.series.steps import (
     ACTIVE,
     MOVEMENT,
     OFFSET,
-    asked_level,
     find_step_candidates,
+    requested_level,
     says_no,
     update_steps,
 )
@@ -91,7 +91,7 @@ def decide(
     )
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
     after = remember(situation, newest_s)
-    outlook = situation.outlook
+    outlook = situation.sight
     evidence = describe(situation, after, now)
     rates = tuple(list_rates(evidence, situation.site))
     reported, grown = follow_growth(situation.before, after.level, rates)
@@ -107,7 +107,7 @@ def decide(
 
 
 def compute_situation(windows: DecisionContext, factor: float) -> Situation:
-    """Everything between what was known and what is decided."""
+    """Compute the situation of a site at one instant: criteria, steps, votes and rules; `factor` lowers bounds."""
     groups = find_groups(windows.site)
     corrections = find_corrections(windows)
     questions = list_questions(windows, corrections)
@@ -118,46 +118,46 @@ def compute_situation(windows: DecisionContext, factor: float) -> Situation:
             measured = assess(windows)
             assessments = merge(windows, assessments, measured)
     site, view, now_s = windows.site, windows.view, windows.now_s
-    asked_tracks = [
+    followed = [
         (c, windows.track(c, s)) for c in site.criteria for s in c.stations
         if c.kind.followed and c.quantity != "rain"
     ]  # fmt: skip
     tracks: dict[str, list[Track]] = {}
-    for _, track in asked_tracks:
+    for _, track in followed:
         tracks.setdefault(track.station, []).append(track)
-    sightings = find_step_candidates(windows, asked_tracks)
+    sightings = find_step_candidates(windows, followed)
     alike, sentences = find_common(windows, measured, sightings, groups)
     together = [s for ids in alike.values() for s in ids]
     steps = update_steps(windows.memory, sightings, tracks, windows, groups, together)
     disturbed = find_disturbed(windows, steps, tracks, groups, together)
-    healths, sick, senses = examine(windows, tracks, steps)
-    assessments = silence_blind(site, assessments, senses)
+    healths, sick, series_health = examine(windows, tracks, steps)
+    assessments = silence_blind(site, assessments, series_health)
 
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
-    bursts = {place for place, sense in senses.items() if sense.burst}
+    bursts = {place for place, sense in series_health.items() if sense.burst}
     behind = {w.key: series_behind(site, w.key, {}) for w in assessments} if bursts else {}
     scattering = {key: place for key, places in behind.items() for place in places if place in bursts}
-    assessments, wild = hold_scattering(windows, assessments, scattering, senses, groups)
+    assessments, wild = hold_scattering(windows, assessments, scattering, series_health, groups)
     votes = update_votes(windows, [w for w in assessments if w.criterion in voters], voters, steps)
     memory = windows.memory = drop_exceeded_answers(site, windows.memory, votes, now_s, steps)
     common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
-    pended = find_pending_reasons(site, votes, voters, senses, find_suspects(windows, common))
-    covers = find_maintenance_masks(site, view, now_s)
-    companions = check_neighbours(windows, measured, votes, pended, groups, covers)
-    fresh = {w.key for w in assessments if w.heard and w.fresh}
-    standings = classify_votes(votes, pended, companions.caps, covers, fresh, now_s)
-    covered = find_covered(steps, covers)
-    rulings = tuple(apply_rule(site, rule, standings, groups, memory.answered) for rule in site.fusion.rules)
+    pended = find_pending_reasons(site, votes, voters, series_health, find_suspects(windows, common))
+    masks = find_maintenance_masks(site, view, now_s)
+    companions = check_neighbours(windows, measured, votes, pended, groups, masks)
+    fresh = {w.key for w in assessments if w.has_data and w.fresh}
+    statuses = classify_votes(votes, pended, companions.caps, masks, fresh, now_s)
+    covered = find_covered(steps, masks)
+    rulings = tuple(apply_rule(site, rule, statuses, groups, memory.answered) for rule in site.fusion.rules)
     counted: dict[Support, int] = {
-        **{k: s.counts for k, s in standings.items() if s.counts > 0 and k.criterion in witnesses},
-        **{StepVote(k): asked_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
+        **{k: s.counts for k, s in statuses.items() if s.counts > 0 and k.criterion in witnesses},
+        **{StepVote(k): requested_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
         **{key: r.rule.level for r in rulings for key in r.keys},
     }
-    ask = fuse(site, counted, lambda key: group_of(key, groups))
-    aside = {k: s.aside for k, s in standings.items() if s.aside is not None}
-    rung = advance_level(
-        site, memory, ask,
+    requested = fuse(site, counted, lambda key: group_of(key, groups))
+    aside = {k: s.aside for k, s in statuses.items() if s.aside is not None}
+    level_state = advance_level(
+        site, memory, requested,
         lambda key, level: is_denied(key, rulings) if isinstance(key, RuleKey)
         else is_clear(key, level, votes, steps, fresh, aside),
         may_fall=not view.draining,
@@ -170,17 +170,17 @@ def compute_situation(windows: DecisionContext, factor: float) -> Situation:
         disturbed=disturbed,
         sick=sick | wild,
         healths=healths,
-        senses=senses,
+        series_health=series_health,
         common=common,
-        companions=companions,
+        neighbours=companions,
         votes=votes,
-        standings=standings,
+        vote_statuses=statuses,
         covered=covered,
         rulings=rulings,
         counted=counted,
-        ask=ask,
-        rung=rung,
-        outlook=assess_observability(windows, rung, senses, steps, groups),
+        requested=requested,
+        level_state=level_state,
+        sight=assess_observability(windows, level_state, series_health, steps, groups),
         corrected=questions,
     )
 
@@ -195,7 +195,7 @@ def silence_blind(site: Site, assessments: Sequence[Assessment], senses: SeriesH
         return list(assessments)
     of_levels = {c.id for c in site.criteria if c.kind.is_level}
     return [
-        replace(w, fresh=False, heard=w.heard and w.raise_level > 0)
+        replace(w, fresh=False, has_data=w.has_data and w.raise_level > 0)
         if any(
             blind[p] == AT_STOP or w.criterion not in of_levels for p in series_behind(site, w.key, {}) if p in blind
         ) else w
@@ -210,21 +210,21 @@ def assess(windows: DecisionContext) -> list[Assessment]:
 
 def remember(situation: Situation, newest_s: float | None) -> Memory:
     """What this decision leaves to the next one."""
-    before, now_s, outlook = situation.before, situation.windows.now_s, situation.outlook
-    assessments, asked, steps = situation.assessments, situation.companions.asked, situation.steps
-    level = situation.rung.level
+    before, now_s, outlook = situation.before, situation.windows.now_s, situation.sight
+    assessments, open_since_s, steps = situation.assessments, situation.neighbours.open_since_s, situation.steps
+    level = situation.level_state.level
     changed = level != before.level
     since_s = situation.common.since_s
     unclear = find_lasting(situation.site, assessments, situation.votes, now_s)
-    lasting = {*(f"{REFERENCE}{r}" for r in since_s), *asked, *unclear, *situation.corrected}
+    lasting = {*(f"{REFERENCE}{r}" for r in since_s), *open_since_s, *unclear, *situation.corrected}
     answers = keep_answers(before.answers, lasting, now_s)
     return Memory(
         started_s=before.started_s, level=level, level_source="auto" if changed else before.level_source,
         since_s=now_s if changed else before.since_s, floor=before.floor, votes=dict(sorted(situation.votes.items())),
-        supporters=situation.rung.supporters, answered=before.answered, steps=steps, answers=answers,
+        supporters=situation.level_state.supporters, answered=before.answered, steps=steps, answers=answers,
         common=dict(sorted(since_s.items())), conditions=list_conditions(situation),
         observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
-        asked=dict(sorted(asked.items())),
+        asked=dict(sorted(open_since_s.items())),
         heights={q: h for q, h in sorted(before.heights.items()) if q in answers or q in lasting},
         signed=keep_signatures(before, {*steps, *lasting}), unheard=outlook.unheard,
     )  # fmt: skip
@@ -235,7 +235,7 @@ def newest_of_slope(situation: Situation, newest_s: float) -> float:
 
     The rain gauge and the control stations go on speaking when the slope has taken its own instruments along.
     """
-    senses = situation.senses
+    senses = situation.series_health
     spoke = [senses[p].newest_s for p in find_moving_series(situation.site)]
     return max((at_s for at_s in spoke if at_s is not None), default=newest_s)
 
@@ -283,7 +283,7 @@ def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, Maintenance
     """Steps that maintenance of their station sets aside, with the reason."""
     return {
         key: cover.reason for key, step in steps.items()
-        if (cover := covers.get(key.station)) is not None and asked_level(step) <= cover.limit
+        if (cover := covers.get(key.station)) is not None and requested_level(step) <= cover.limit
     }  # fmt: skip
 
 
@@ -299,7 +299,7 @@ def is_clear(
     """True when the witness behind a vote says with fresh data that the level is over."""
     if isinstance(key, StepVote):
         step = steps.get(key.step)
-        return step is None or asked_level(step) < level
+        return step is None or requested_level(step) < level
     vote = votes.get(key)
     return vote is not None and key in fresh and key not in pended and vote.level < level
 
@@ -317,7 +317,7 @@ def assess_observability(
     steps: Mapping[StepKey, Step],
     groups: Mapping[str, str],
 ) -> Observability:
-    """What can be seen now; while a backlog drains the answer of before stands."""
+    """Observability and reachable level now; while a backlog drains those of before are kept."""
     memory, level, supporters = windows.memory, rung.level, rung.supporters
     site = windows.site
     voting = find_voting_series(site)
@@ -365,8 +365,8 @@ def _unseen_since(windows: DecisionContext, place: tuple[str, str], sense: Serie
     What arrives broken does not count as seen: the newest datum that a vote rests on does.
     """
     votes = windows.memory.votes
-    heard = [v.newest_s for k, v in votes.items() if place in series_behind(windows.site, k, {})]
-    newest_s = max(heard, default=sense.newest_s if sense.state == "silent" else None)
+    newest = [v.newest_s for k, v in votes.items() if place in series_behind(windows.site, k, {})]
+    newest_s = max(newest, default=sense.newest_s if sense.state == "silent" else None)
     return min(windows.now_s, _deadline(windows, place, newest_s))
 
 
@@ -380,7 +380,7 @@ def _deadline(windows: DecisionContext, place: tuple[str, str], newest_s: float 
 def find_next_due(situation: Situation, after: Memory) -> float | None:
     """The next instant at which the decision could change without any new datum."""
     windows, site = situation.windows, situation.site
-    unseen_since_s = situation.outlook.unseen_since_s
+    unseen_since_s = situation.sight.unseen_since_s
     due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
     due += [s.known_s + clock_s(site, k.station) for k, s in after.steps.items() if s.state in {"pending", OFFSET}]
     due += [next_page_s(site, k, after.steps[k], windows.now_s) for k in find_shaken(site, after.steps)]
@@ -388,10 +388,10 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
     due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]
     due += [at_s for c in site.criteria if (at_s := review_due_s(c)) is not None]
     due += next_proof_s(windows.view.proofs, windows.now_s)
-    silent = [_deadline(windows, p, s.newest_s) for p, s in situation.senses.items()]
+    silent = [_deadline(windows, p, s.newest_s) for p, s in situation.series_health.items()]
     unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
     due += [d + FALL_TOGETHER_S for d in silent]
-    due += _list_gone(windows, situation.senses)
+    due += _list_gone(windows, situation.series_health)
     due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
     return min((d for d in due if d > windows.now_s), default=None)
 

@@ -19,7 +19,7 @@ from monitor.criteria.scope import reach_s, wanted_series
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Decision, DecisionInputs, Memory, ProofFact, instant
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
@@ -95,11 +95,11 @@ def evaluate_site(
     now = now.astimezone(UTC)
     looking = SiteReadingCache(site) if looking is None else looking
     for _ in range(ATTEMPTS):
-        row, memory, view, known_until = _look(db, site, now, looking, draining=draining)
+        row, memory, view, known_until = _load_snapshot(db, site, now, looking, draining=draining)
         decision = decide(site, memory, view, now, looking.warm)
         if decision.changes and looking.is_warm:
             looking.forget()  # what is frozen rests on nothing but what the database says
-            row, memory, view, known_until = _look(db, site, now, looking, draining=draining)
+            row, memory, view, known_until = _load_snapshot(db, site, now, looking, draining=draining)
             decision = decide(site, memory, view, now, looking.warm)
         if dry_run or _store(db, site, row, memory, view, decision, now, trigger, known_until):
             return EvaluationResult(
@@ -110,7 +110,7 @@ def evaluate_site(
     raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
 
 
-def _look(
+def _load_snapshot(
     db: Database, site: Site, now: datetime, looking: SiteReadingCache, *, draining: bool
 ) -> tuple[StateRow | None, Memory, DecisionInputs, datetime | None]:
     """Memory and view of one snapshot."""
@@ -132,19 +132,19 @@ def load_view(
 
 
 def load_facts(
-    c: Connection, site: Site, now: datetime, *, as_said: bool = False, proofs: Sequence[ProofFact] | None = None,
+    c: Connection, site: Site, now: datetime, *, as_claimed: bool = False, proofs: Sequence[ProofFact] | None = None,
     scored_until: datetime | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same.
 
-    With `as_said` events count from when people said that they knew them, which only a replay asks for. So it
+    With `as_claimed` events count from when people said that they knew them, which only a replay asks for. So it
     does of `proofs` that are not those stored here; where they are empty, no criterion has to prove that it may count.
     Anomalies are those until `scored_until`, as known at `now`: who looks back asks for what came late of a time.
     """
     proofs = load_proof_facts(c, site, now) if proofs is None else tuple(proofs)
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
     reads = {x.kind.facts for x in site.criteria}
-    stations, horizons_s = list_asked_forecasts(site)
+    stations, horizons_s = list_needed_forecasts(site)
     scored_until = scored_until or now
     events_since, strict_s = min(since, now - timedelta(seconds=events_reach_s(site))), event_span_s(site)
     return {
@@ -152,7 +152,7 @@ def load_facts(
         "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
         "footprints": load_footprint_facts(c, site.id, since, now) if "footprints" in reads else (),
         "reports": load_report_facts(c, site.id, since, now) if "reports" in reads else (),
-        "events": load_event_facts(c, site.id, events_since, now, as_said=as_said, strict_s=strict_s),
+        "events": load_event_facts(c, site.id, events_since, now, as_reported=as_claimed, strict_s=strict_s),
         "offsets": load_offset_facts(c, site.id, now),
         "maintenance": load_maintenance_facts(c, site.id, now),
         "points": load_point_facts(c, site, now) if "points" in reads else (),
@@ -161,7 +161,7 @@ def load_facts(
     }
 
 
-def list_asked_forecasts(site: Site) -> tuple[set[str], set[float]]:
+def list_needed_forecasts(site: Site) -> tuple[set[str], set[float]]:
     """Stations and horizons (s) whose forecasts a criterion of the site reads."""
     asking = [x for x in site.criteria if x.kind.facts == "forecasts"]
     horizons_s = {t.window_s for x in asking for t in x.thresholds if t.window_s is not None}
@@ -191,7 +191,7 @@ def _store(
     """Write the outcome if the memory is still the one it started from."""
     # an evaluation that saw nothing new differs by its instant alone
     moved = row is None or digest_of({**row.state, "seen_s": None}) != digest_of(
-        {**decision.memory.spell(), "seen_s": None}
+        {**decision.memory.to_json(), "seen_s": None}
     )
     with db.write() as c:
         current = find_state(c, site.id)
@@ -214,7 +214,7 @@ def _store(
             frozen = canonical_json(freeze(site, memory, view, decision, now))
             basis = add_decision(c, site.id, now, site.version, frozen)
             apply_changes(
-                c, site.id, _hush_told(c, site, decision.changes, now),
+                c, site.id, _mute_explained(c, site, decision.changes, now),
                 site=site, recipients=site.recipients, actor=SERVICE, now=now,
                 decision_id=basis, rule_version=rule_version(site),
             )  # fmt: skip
@@ -225,7 +225,7 @@ def _store(
     return True
 
 
-def _hush_told(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime) -> list[AlertChange]:
+def _mute_explained(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime) -> list[AlertChange]:
     """One cause is one page: silence that a notice explains is told to nobody.
 
     That of instruments whose battery was announced to be empty by now, and of those that send on with a wrong clock, so
@@ -239,22 +239,22 @@ def _hush_told(c: Connection, site: Site, changes: Sequence[AlertChange], now: d
     behind = {parent.key: {station for station, _ in places} for parent, places in list_children(site).items()}
     behind |= {stale_key((station.id, s.quantity)): {station.id} for station in site.stations for s in station.series}
 
-    def is_told(key: str) -> bool:
+    def is_explained(key: str) -> bool:
         name = key.removeprefix("health:").removesuffix(":stale")
         those = behind.get(key, set())
         return bool(those) and (
             those <= emptied or those <= misdated or f"health:instrument:{name}:clock" in clocks
         )  # fmt: skip
 
-    return [replace(x, notify=x.notify and not (x.open and is_told(x.key))) for x in changes]
+    return [replace(x, notify=x.notify and not (x.open and is_explained(x.key))) for x in changes]
 
 
 def freeze(site: Site, memory: Memory, view: DecisionInputs, decision: Decision, now: datetime) -> dict[str, Any]:
     """Everything needed to decide again: configuration hash, instant, memory, view, and what came out."""
-    outcome = decision.spell()
+    outcome = decision.to_json()
     return {
         "format": FORMAT, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
-        "now": spell(now), "memory": memory.spell(), "view": view.spell(), "outcome": outcome,
+        "now": format_iso(now), "memory": memory.to_json(), "view": view.to_json(), "outcome": outcome,
         "sentence": decision.evidence["sentence"],
     }  # fmt: skip
 

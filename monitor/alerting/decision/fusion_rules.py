@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from forecasting.message import Template
 from monitor.alerting.decision.vote_status import VoteStatus
-from monitor.domain.fusion import Clause, FusionRule, find_behind, judge, spell_clause
+from monitor.domain.fusion import Clause, FusionRule, evaluate_clause, find_behind, format_clause
 from monitor.domain.keys import RuleKey, Support, VoteKey
 from monitor.domain.site import Site
 from monitor.domain.witnesses import is_met
@@ -41,7 +41,7 @@ class RuleStatus:
         """As JSON-ready values."""
         return {
             "level": self.rule.level, "holds": self.holds, "behind": list(self.behind),
-            "sentence": _SENTENCES[self.holds](rule=self.rule.id, clause=spell_clause(self.rule.when)),
+            "sentence": _SENTENCES[self.holds](rule=self.rule.id, clause=format_clause(self.rule.when)),
         }  # fmt: skip
 
 
@@ -65,16 +65,16 @@ def apply_rule(
             return None
         return standings[key].says(leaf.level, rule.level, answered.get(RuleKey(rule.id, key), float("-inf")))
 
-    def look(leaf: Clause) -> bool | None:
-        said = {name: says(leaf, name) for name in leaf.witnesses}
-        if is_met(site, leaf, [n for n, word in said.items() if word is True], groups):
+    def evaluate_leaf(leaf: Clause) -> bool | None:
+        votes = {name: says(leaf, name) for name in leaf.witnesses}
+        if is_met(site, leaf, [n for n, vote in votes.items() if vote is True], groups):
             return True
-        return None if is_met(site, leaf, [n for n, word in said.items() if word is not False], groups) else False
+        return None if is_met(site, leaf, [n for n, vote in votes.items() if vote is not False], groups) else False
 
-    holds = judge(rule.when, look)
+    holds = evaluate_clause(rule.when, evaluate_leaf)
     behind = {
         VoteKey(leaf.criterion, name)
-        for leaf in (find_behind(rule.when, look) if holds else ())
+        for leaf in (find_behind(rule.when, evaluate_leaf) if holds else ())
         for name in leaf.witnesses
         if says(leaf, name) is True
     }

@@ -24,10 +24,10 @@ _AUTOMATIC: Final = re.compile(r"[a-z_]+-\d+")
 def find_orphaned_supporters(
     site: Site, supporters: Mapping[Support, int], level: int, known: Mapping[Support, float], now_s: float
 ) -> dict[Support, float]:
-    """Supporters of a level that the site file hears no more, with the instant since when that is so."""
+    """Supporters of a level that the site file declares no more, with the instant since when (epoch seconds)."""
     if level == 0:
         return {}
-    heard = {
+    declared = {
         VoteKey(c.id, v.witness)
         for c in site.criteria
         if c.role in {"witness", "part"}
@@ -35,15 +35,15 @@ def find_orphaned_supporters(
     }
     rules = {rule.id for rule in site.fusion.rules}
     found = {}
-    for key, asked in supporters.items():
-        if asked < level:
+    for key, requested in supporters.items():
+        if requested < level:
             continue
         if isinstance(key, StepVote):
             lost = site.station(key.station) is None
         elif isinstance(key, RuleKey):
-            lost = key.rule not in rules or key.vote not in heard
+            lost = key.rule not in rules or key.vote not in declared
         else:
-            lost = key not in heard
+            lost = key not in declared
         if lost:
             found[key] = known.get(key, now_s)
     return dict(sorted(found.items()))

@@ -66,7 +66,7 @@ def _list_others(
     followed = {c.id: c for c in windows.site.criteria if c.kind.followed}
     for one in assessments:
         criterion = followed.get(one.criterion)
-        if criterion is None or one.key not in behind or one.key in scattering or not (one.heard and one.fresh):
+        if criterion is None or one.key not in behind or one.key in scattering or not (one.has_data and one.fresh):
             continue
         spec = windows.site.series(one.station, criterion.quantity)
         from_s = windows.now_s - max([t.window_s or 0.0 for t in criterion.thresholds])

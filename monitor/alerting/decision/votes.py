@@ -28,7 +28,7 @@ def update_votes(
     # forecasts are issued of values as they are declared: these take no high level back that waits for two people
     forecasts = {c.id for c in criteria.values() if c.kind.facts == "forecasts"}
     for assessment in assessments:
-        if not assessment.heard or assessment.newest_s is None:
+        if not assessment.has_data or assessment.newest_s is None:
             continue
         key = assessment.key
         old = votes.get(key)
@@ -94,7 +94,7 @@ def find_lasting(
     moving = {
         w.station for w in assessments
         if (vote := votes.get(w.key)) is not None and vote.valid_until_s >= now_s
-        and (not w.heard or (w.hold_level > 0 and w.motion is not None))
+        and (not w.has_data or (w.hold_level > 0 and w.motion is not None))
     }  # fmt: skip
     return {f"{REFERENCE}{s.reference}" for s in site.stations if s.id in moving and s.reference is not None} | {
         f"{ALONE}{name}" for name in moving

@@ -16,7 +16,7 @@ from monitor.store.models.registry import find_active
 
 if TYPE_CHECKING:
     from detection.anomaly.windows import Series
-    from monitor.store.models.proofs import Proof
+    from monitor.store.models.proofs import ModelTest
 
 app = session.Commands(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 app.add_typer(labels.app)
@@ -51,7 +51,7 @@ def train(
     session.point_to_the_past(db, chosen, now)
     for name in wanted:
         outcome = train_one(db, service, chosen, "anomaly", name, now, seed)
-        active = db.ask(find_active, task="anomaly", kind=name, site=chosen.id)
+        active = db.run_read(find_active, task="anomaly", kind=name, site=chosen.id)
         if active is None or not active.model_hash.startswith(outcome):
             print(f"{name}: not trained: {outcome}", file=sys.stderr)
             continue
@@ -148,7 +148,7 @@ def _keep_proofs(site: str) -> None:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
         if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
             outcome = train_one(db, service, chosen, "anomaly", detector, now, actor=name_helper())
-            serving = db.ask(find_active, task="anomaly", kind=detector, site=chosen.id)
+            serving = db.run_read(find_active, task="anomaly", kind=detector, site=chosen.id)
             if serving is None or not serving.model_hash.startswith(outcome):
                 print(f"{detector}: no proof: {outcome}", file=sys.stderr)
                 continue
@@ -159,7 +159,7 @@ def _keep_proofs(site: str) -> None:
         _print_proof(detector, proof)
 
 
-def _print_proof(detector: str, proof: "Proof | None") -> None:
+def _print_proof(detector: str, proof: "ModelTest | None") -> None:
     if proof is None:
         print(f"{detector}: no proof", file=sys.stderr)
         return

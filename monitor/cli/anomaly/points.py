@@ -6,9 +6,9 @@ import typer
 
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import SiteOption, open_site, require_any, show
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.language.figures import format_number
-from monitor.store.models.point_looks import KeptLook, PointHappening, load_looks
+from monitor.store.models.point_looks import PointEvent, StoredScan, load_looks
 from monitor.store.schema.views import load_view
 
 
@@ -45,19 +45,19 @@ def points(
     require_any(found, "no look at satellite points yet")
 
 
-def _inspection_to_json(kept: KeptLook) -> dict[str, object]:
+def _inspection_to_json(kept: StoredScan) -> dict[str, object]:
     found = kept.found
     return {
-        "site": kept.asked.site, "point_set": kept.asked.name, "known_at": spell(kept.asked.known_at),
-        "newest_at": None if found.newest_at is None else spell(found.newest_at), "points": found.points,
+        "site": kept.request.site, "point_set": kept.request.name, "known_at": format_iso(kept.request.known_at),
+        "newest_at": None if found.newest_at is None else format_iso(found.newest_at), "points": found.points,
         "acquisitions": found.acquisitions, "withheld": found.withheld, "alarms": found.alarms,
         "going_on": found.going_on, "left_out": found.left_out, "reason": found.reason,
     }  # fmt: skip
 
 
-def _describe(kept: KeptLook) -> str:
+def _describe(kept: StoredScan) -> str:
     found = kept.found
-    head = f"look {kept.id}, {kept.asked.name}, known {spell(kept.asked.known_at)[:16]}Z"
+    head = f"look {kept.id}, {kept.request.name}, known {format_iso(kept.request.known_at)[:16]}Z"
     if found.reason:
         return f"{head}: not looked at: {found.reason}"
     seen = f"{found.points} points, {found.acquisitions} new acquisitions"
@@ -65,8 +65,8 @@ def _describe(kept: KeptLook) -> str:
     return f"{head}: {seen}, {found.alarms} alarms, {len(found.happenings)} happenings{rest}"
 
 
-def _describe_event(one: PointHappening) -> str:
-    at = spell(one.first_at)[:10]
+def _describe_event(one: PointEvent) -> str:
+    at = format_iso(one.first_at)[:10]
     if one.common:
         return f"{at} {one.kind} of {one.points} of {one.judged} points, {format_number(one.size_mm)} mm: common to all"
     place = f"{one.latitude:.5f}°, {one.longitude:.5f}°"

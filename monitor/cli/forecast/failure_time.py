@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from monitor.cli.session import Commands, options, print_if_json, print_json
-from monitor.domain.instants import from_epoch_s, parse_duration_s, spell
+from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s
 
 DAY_S = 86_400.0
 
@@ -147,7 +147,7 @@ def _line(issue: Any) -> str:
 
 
 def _instant(at_s: float | None) -> str | None:
-    return None if at_s is None else spell(from_epoch_s(at_s))
+    return None if at_s is None else format_iso(from_epoch_s(at_s))
 
 
 def _print_table(row: dict[str, Any]) -> None:

@@ -9,9 +9,9 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import act_by_two, prove
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError, SlopewardError
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
         for t in changes[row.model_hash]:
             at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
             who = t.by + (f" with {t.second_by}" if t.second_by else "")
-            print(f"    {spell(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}")
+            print(f"    {format_iso(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}")
     for name, what in awaited:
         line = f"{'-':12}  {what.task:9} {what.what:14} {name:20} {'awaited':9} {what.describe()}"
         session.show(what.to_json(name), line)
@@ -209,7 +209,7 @@ def promote(
     horizon_s = None if horizon is None else _horizons(one.forecast.horizons_s, horizon)[0]
     with db:
         who, now = prove(db, by, site), datetime.now(UTC)
-        shared = SharedAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
+        shared = TwoPersonAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
         again = f"slopeward forecast promote {model_hash} --site {site}{f' --horizon {horizon}' if horizon else ''}"
         lines = act_by_two(
             db, shared, who, second, reason, f"{again} --force",
@@ -252,12 +252,12 @@ def _flat(found: Any) -> dict[str, Any]:
 def _model_facts(row: "ModelRow") -> dict[str, Any]:
     return {
         "model_hash": row.model_hash, "kind": row.kind, "task": row.task, "site": row.site, "state": row.state,
-        "reason": row.reason, "path": row.path, "created_at": spell(row.created_at),
+        "reason": row.reason, "path": row.path, "created_at": format_iso(row.created_at),
     }  # fmt: skip
 
 
 def _gate_facts(gate: "GateRow") -> dict[str, Any]:
-    facts = {k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(gate).items()}
+    facts = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(gate).items()}
     del facts["model_hash"]
     return facts
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_if_json, print_json, print_note, show_in_order
-from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
+from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s, spell_duration
 from monitor.domain.names import list_names
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _print_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequen
         whole = int(rows[-1] - rows[0] + 1) if rows.size else 0
         gap = int(np.diff(rows).max() - 1) if rows.size > 1 else 0
         spans, step = ", ".join(spell_duration(round(h)) for h in missing), _format_step(panel)
-        last = f", the last at {spell(from_epoch_s(float(panel.times_s[rows[-1]])))}" if rows.size else ""
+        last = f", the last at {format_iso(from_epoch_s(float(panel.times_s[rows[-1]])))}" if rows.size else ""
         print_note(
             f"{station}: no score at {spans}: nothing that is scored was observed. {rows.size} of {whole} intervals of "
             f"{step} have a reading{last}; the longest gap is {spell_duration(round(gap * panel.step_s))}"

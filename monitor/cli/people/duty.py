@@ -13,7 +13,7 @@ from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_t
 from monitor.cli.session import LARGEST_ID, Commands, open_database, options, print_json, print_note, show
 from monitor.domain.duty.local_time import TWICE, local_day, read_local
 from monitor.domain.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.local_time import format_local
@@ -52,14 +52,29 @@ def show_(
         shifts = list_shifts(roster, now, now + timedelta(days=days)) if roster.rotas else []
         plan = next((p for p in plans[one.name] if p.valid_from <= now), None)
         facts = {
-            "site": site, "team": one.name, "at": spell(now), "on_duty": list(who_is_on_duty(roster, now)),
-            "lead": one.lead, "members": [m.name for m in one.members], "plan": plan and plan.plan,
-            "shifts": [{"from": spell(s.from_at), "to": spell(s.to_at), "people": list(s.people)} for s in shifts],
-            "changes": [
-                {"id": k.id, "from": spell(k.from_at), "to": spell(k.to_at), "out": k.person_out, "in": k.person_in,
-                 "by": k.by, "reason": k.reason} for k in mine
+            "site": site,
+            "team": one.name,
+            "at": format_iso(now),
+            "on_duty": list(who_is_on_duty(roster, now)),
+            "lead": one.lead,
+            "members": [m.name for m in one.members],
+            "plan": plan and plan.plan,
+            "shifts": [
+                {"from": format_iso(s.from_at), "to": format_iso(s.to_at), "people": list(s.people)} for s in shifts
             ],
-        }  # fmt: skip
+            "changes": [
+                {
+                    "id": k.id,
+                    "from": format_iso(k.from_at),
+                    "to": format_iso(k.to_at),
+                    "out": k.person_out,
+                    "in": k.person_in,
+                    "by": k.by,
+                    "reason": k.reason,
+                }
+                for k in mine
+            ],
+        }
         lines = [f"{one.name} of {site}: {_describe_people(who_is_on_duty(roster, now))} now"]
         lines += ["  no plan: messages go to all of the team"] if not roster.rotas else []
         lines += [f"  {line}" for line in (plan.plan.splitlines() if plan else ())]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from monitor.cli.identity import acting, require_readable
 from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
 from monitor.cli.session import Commands, open_database, show
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.language.local_time import format_local
 from monitor.store.alerting import duty as store
 from monitor.store.alerting.duty import Handover
@@ -37,7 +37,7 @@ def show_(site: SiteName) -> None:
     waiting = [one for one in every if one.signed_at is None]
     signed = [one for one in every if one.signed_at is not None][:SHOWN]
     facts = {
-        "site": site, "at": spell(now), "open": items, "waiting": [_to_json(one) for one in waiting],
+        "site": site, "at": format_iso(now), "open": items, "waiting": [_to_json(one) for one in waiting],
         "signed": [_to_json(one) for one in signed],
     }  # fmt: skip
     lines = [f"open at {site} now:", *_list_items(items, zone)]
@@ -103,17 +103,24 @@ def withdraw(
 
 def _to_json(one: Handover) -> dict[str, Any]:
     return {
-        "handover_id": one.id, "team": one.team, "since": one.since_at and spell(one.since_at), "at": spell(one.at),
-        "outgoing": one.outgoing, "notes": one.notes, "open": one.open_items,
-        "signed_at": one.signed_at and spell(one.signed_at), "incoming": one.incoming, "remark": one.remark,
-    }  # fmt: skip
+        "handover_id": one.id,
+        "team": one.team,
+        "since": one.since_at and format_iso(one.since_at),
+        "at": format_iso(one.at),
+        "outgoing": one.outgoing,
+        "notes": one.notes,
+        "open": one.open_items,
+        "signed_at": one.signed_at and format_iso(one.signed_at),
+        "incoming": one.incoming,
+        "remark": one.remark,
+    }
 
 
 def _list_sentences(c: Connection, alerts: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
     """What the page says of each alert; loaded late."""
-    from monitor.web.parts.headline import tell_sentences
+    from monitor.web.parts.headline import list_sentences
 
-    return tell_sentences(c, alerts, at_once=store.MOST)
+    return list_sentences(c, alerts, at_once=store.MOST)
 
 
 def _list_items(items: Mapping[str, Any], zone: str) -> list[str]:

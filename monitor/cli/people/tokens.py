@@ -7,7 +7,7 @@ import typer
 
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_ID, Commands, open_database, print_note, read_duration_s, require_any, show
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people import api_tokens
@@ -80,8 +80,8 @@ def revoke(
 def _facts(one: ApiToken) -> dict[str, object]:
     return {
         "number": one.id, "user": one.user, "label": one.label, "scope": one.scope,
-        "sites": None if one.sites is None else sorted(one.sites), "created_at": spell(one.created_at),
-        "expires_at": spell(one.expires_at),
+        "sites": None if one.sites is None else sorted(one.sites), "created_at": format_iso(one.created_at),
+        "expires_at": format_iso(one.expires_at),
     }  # fmt: skip
 
 

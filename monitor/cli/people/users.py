@@ -11,7 +11,7 @@ import typer
 
 from monitor.cli.identity import acting, prove
 from monitor.cli.session import Commands, open_database, options, print_note, read_service, require_any, show
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
@@ -55,9 +55,9 @@ def list_users() -> None:
     with open_database() as db, db.read() as c:
         found = users.load_users(c)
     for user in found:
-        disabled = None if user.disabled_at is None else spell(user.disabled_at)
+        disabled = None if user.disabled_at is None else format_iso(user.disabled_at)
         facts = {
-            "name": user.name, "role": user.role, "created_at": spell(user.created_at), "disabled_at": disabled,
+            "name": user.name, "role": user.role, "created_at": format_iso(user.created_at), "disabled_at": disabled,
             "sites": None if user.sites is None else sorted(user.sites), "os_user": user.os_user,
             "oidc_subject": user.oidc_subject,
         }  # fmt: skip
@@ -78,7 +78,7 @@ def disable(name: Name, by: By = None) -> None:
     with acting(by) as (c, who, now):
         users.disable_user(c, name, now)
         add_audit(c, who, "user.disable", f"user:{name}", {}, now)
-    show({"name": name, "disabled_at": spell(now)}, f"{name} is locked")
+    show({"name": name, "disabled_at": format_iso(now)}, f"{name} is locked")
 
 
 @app.command("enable")

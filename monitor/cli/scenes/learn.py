@@ -18,7 +18,14 @@ from monitor.errors import SlopewardError
 from monitor.jobs.scenes.lock import hold
 from monitor.store.models.registry import SHORT, add_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
-from monitor.store.scenes.outlines import LEARNING, Labelled, Unsure, forget_unsure, load_labels, save_unsure
+from monitor.store.scenes.outlines import (
+    LEARNING,
+    LabelledGround,
+    UncertainTile,
+    forget_unsure,
+    load_labels,
+    save_unsure,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -40,7 +47,7 @@ class _LearningSite:
     db: "Database"
     models: Path
     scenes: list[SceneRow]
-    labels: list[Labelled]
+    labels: list[LabelledGround]
 
 
 def learn(
@@ -183,7 +190,7 @@ def _read_labels(
     return labels, [_describe_origins(owner.labels)]
 
 
-def _describe_origins(labels: list[Labelled]) -> str:
+def _describe_origins(labels: list[LabelledGround]) -> str:
     """Where the labels of a page come from: drawn, or found by a reader and then judged by a person.
 
     >>> found = Labelled("s", "s.tif", "", None, "landslide", {}, "ada", datetime(2026, 1, 1), "footprint", "sar")
@@ -209,10 +216,10 @@ def _keep(owner: _LearningSite, learnt: "LearningResult") -> dict[str, Any]:
     """Register weights that are offered, and the tiles of scenes of the site that a look would help most."""
     answer, now = learnt.answer, datetime.now(UTC)
     hashes = {Path(row.path).resolve(): row.scene_hash for row in owner.scenes}
-    waiting: dict[str, list[Unsure]] = {}
+    waiting: dict[str, list[UncertainTile]] = {}
     for tile in learnt.unsure:
         if (scene_hash := hashes.get(tile.window.scene.resolve())) is not None:
-            waiting.setdefault(scene_hash, []).append(Unsure(*tile.window.bounds, tile.doubt))
+            waiting.setdefault(scene_hash, []).append(UncertainTile(*tile.window.bounds, tile.doubt))
     with owner.db.write() as c:
         forget_unsure(c, owner.site.id, LEARNING)
         for scene_hash, tiles in waiting.items():

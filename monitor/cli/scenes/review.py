@@ -11,7 +11,7 @@ import typer
 from monitor.cli import session
 from monitor.cli.identity import acting
 from monitor.cli.scenes.local import placing_by
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import SlopewardError
 from monitor.store.models.registry import find_weights
 from monitor.store.scenes import reviews as store
@@ -118,14 +118,14 @@ def _read_outline(path: Path) -> dict[str, Any]:
     return dict(mapping(found[0][1]))
 
 
-def _payload(one: store.Reviewed) -> dict[str, Any]:
+def _payload(one: store.ReviewedFootprint) -> dict[str, Any]:
     return {
-        "scene_path": one.path, "acquired_at": None if one.acquired_at is None else spell(one.acquired_at),
+        "scene_path": one.path, "acquired_at": None if one.acquired_at is None else format_iso(one.acquired_at),
         "geometry": dict(one.geometry), "verdict": one.verdict, "redrawn": one.redrawn,
     }  # fmt: skip
 
 
-def _facts(one: store.Reviewed) -> dict[str, Any]:
+def _facts(one: store.ReviewedFootprint) -> dict[str, Any]:
     kept = {key: value for key, value in asdict(one).items() if key != "path"}
     if one.method != store.NETWORK:
         kept |= {"mean_probability": None, "threshold": None}  # what an index or radar gives is no probability

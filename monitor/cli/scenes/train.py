@@ -17,9 +17,9 @@ from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
-from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
+from monitor.criteria.proofs import OUTLINES, check_outlines, needs_proof
 from monitor.errors import SlopewardError
-from monitor.store.models.proofs import Proof, add_proof
+from monitor.store.models.proofs import ModelTest, add_proof
 from monitor.store.models.registry import find_weights
 from monitor.store.scenes.reviews import load_reviewed
 
@@ -215,7 +215,7 @@ def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
         SlopewardError: the site file names others: a proof would be of no use.
     """
     if named is None:
-        return db.ask(find_weights, chosen, datetime.now(UTC))
+        return db.run_read(find_weights, chosen, datetime.now(UTC))
     own = chosen.scenes.weights
     if own not in {AUTO, named} and not is_same(own, named):
         raise SlopewardError(f"{chosen.id} names {own} in its site file: others prove nothing there")
@@ -242,7 +242,7 @@ def _keep_proof(
         accepted = sum(r.verdict == "accept" for r in looked)
         low = (logistic.get("interval") or [None])[0]
         blocks = int(answer.get("blocks", answer["images"]))
-        reasons = judge_outlines(blocks, low, len(looked), accepted)
+        reasons = check_outlines(blocks, low, len(looked), accepted)
         result = {
             "f1": answer.get("f1"), "less_logistic": logistic, "reviewed": len(looked), "accepted": accepted,
             "data": data, "threshold": answer.get("threshold"), "patches_sha256": answer.get("patches_sha256"),
@@ -250,7 +250,7 @@ def _keep_proof(
         }  # fmt: skip
         of = "" if stated is None else f" --weights {stated}"
         made_by = f"slopeward scenes score --site {chosen.id}{of} --layout {data['source']} --folder {data['folder']}"
-        proof = Proof(
+        proof = ModelTest(
             "scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, blocks
         )  # fmt: skip
         add_proof(c, chosen, asking, proof, keeper, now)

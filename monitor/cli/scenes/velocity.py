@@ -14,7 +14,7 @@ from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
 from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, print_note, warn
 from monitor.config.service import ServiceConfig
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site, Station
 from monitor.errors import SlopewardError
@@ -172,7 +172,7 @@ def _store(
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = list_features(found.zones)[:ZONES_MOST]
     component = found.component if found.places else before
-    write_json(path, {"name": name, "component": component, "until": spell(until), "features": shown})
+    write_json(path, {"name": name, "component": component, "until": format_iso(until), "features": shown})
     return {"readings": result.stored, "known": result.duplicates, "zones": len(shown)}
 
 

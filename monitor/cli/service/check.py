@@ -9,7 +9,7 @@ import typer
 from monitor.checks.check import BAD, OK, WARN
 from monitor.checks.settings import Connections
 from monitor.checks.site_files import Environment, SiteFolder
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.cli.session import Commands, options, print_json, read_service
 from monitor.config.service import ServiceConfig
 from monitor.errors import ConfigError
@@ -44,7 +44,7 @@ def _find(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, 
         files = SiteFolder(service, [], {})
     wrong = set()
     for what in (files, Environment(files), *([Connections(files)] if connect else [])):
-        for one in look(what):
+        for one in run_checks(what):
             if isinstance(what, Environment) and one.check.area == "channels" and not connect:
                 continue
             state = WRONG if one.level == BAD else one.level

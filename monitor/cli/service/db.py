@@ -17,7 +17,7 @@ from monitor.cli.session import (
     require_any,
     show,
 )
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError, SlopewardError
 from monitor.jobs import housekeeping
 from monitor.store.database import audit
@@ -67,7 +67,7 @@ def make_backup(
     with open_database() as db:
         suffix = "db" if db.is_sqlite else "dump"
         target = file or Path(f"slopeward-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{suffix}")
-        head = db.ask(audit.latest_hash)  # before the copy: it is then in the copy too
+        head = db.run_read(audit.latest_hash)  # before the copy: it is then in the copy too
         backup.back_up(db, target)
     print_note(f"audit head (keep it elsewhere; `db verify --audit-head` proves that nothing was cut off): {head}")
     show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target))
@@ -154,11 +154,13 @@ def prune_old(
                 "quarantine": limits.quarantine_before_at,
             }.items():
                 line = (
-                    f"{what}: all are kept" if before_at is None else f"{what}: those before {spell(before_at)} may go"
+                    f"{what}: all are kept"
+                    if before_at is None
+                    else f"{what}: those before {format_iso(before_at)} may go"
                 )
-                show({"what": what, "before": None if before_at is None else spell(before_at)}, line)
+                show({"what": what, "before": None if before_at is None else format_iso(before_at)}, line)
             return
-        sweep = prune.Sweep(db, limits, now)
+        sweep = prune.RetentionRun(db, limits, now)
         sweep.run()
         total = sweep.removed()
         if any(total.values()):

@@ -38,10 +38,10 @@ def demo(
         return datetime.now(UTC)
 
     if data is not None:
-        counted = run_measured(data, once=once, folder=folder, say=print_line, clock=clock)
+        counted = run_measured(data, once=once, folder=folder, print_line=print_line, clock=clock)
         complete = bool(counted["observations"] and counted["forecasts"])
     else:
-        counted = run_demo(once=once, folder=folder, seed=seed, say=print_line, clock=clock)
+        counted = run_demo(once=once, folder=folder, seed=seed, print_line=print_line, clock=clock)
         complete = is_complete(counted)
     if not print_if_json(counted):
         for name, value in counted.items():

@@ -13,7 +13,7 @@ from monitor.checks.installation import Installation
 from monitor.checks.machine import Machine
 from monitor.checks.running import ProcessStamps
 from monitor.checks.site_files import Environment, SiteFolder
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.cli.session import Commands, read_service, show_in_order
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import spell_about
@@ -53,7 +53,7 @@ def _guard(name: str, see: Callable[[ServiceConfig], Iterator[Line]], service: S
 
 def _list_lines(*seen: object) -> Iterator[Line]:
     for what in seen:
-        yield from ((one.check.area, one.level, one.line, one.todo) for one in look(what) if one.text)
+        yield from ((one.check.area, one.level, one.line, one.todo) for one in run_checks(what) if one.text)
 
 
 def _see_sites(service: ServiceConfig) -> Iterator[Line]:

@@ -12,7 +12,7 @@ from monitor.cli import session
 from monitor.cli.identity import prove
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.alert import AlertChange
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.replay.drill import COLLAPSE, DrillOptions, hold_drill
 from monitor.store.alerting.drills import end_drill, find_drill, load_drills
@@ -107,14 +107,21 @@ def _end(db: Database, service: ServiceConfig, number: int | None, by: str | Non
 
 
 def _list(db: Database) -> None:
-    drills = db.ask(load_drills)
+    drills = db.run_read(load_drills)
     for d in drills:
         if session.options().as_json:
-            session.print_json({
-                "drill": d.id, "site": d.site, "state": d.state, "by": d.by, "scenario": d.scenario,
-                "started_at": spell(d.started_at), "ended_at": None if d.ended_at is None else spell(d.ended_at),
-                "outcome": d.outcome,
-            })  # fmt: skip
+            session.print_json(
+                {
+                    "drill": d.id,
+                    "site": d.site,
+                    "state": d.state,
+                    "by": d.by,
+                    "scenario": d.scenario,
+                    "started_at": format_iso(d.started_at),
+                    "ended_at": None if d.ended_at is None else format_iso(d.ended_at),
+                    "outcome": d.outcome,
+                }
+            )
         else:
             slowest = (d.outcome or {}).get("slowest_acknowledgement_s")
             print(f"{d.id} {d.site} {d.started_at:%Y-%m-%d %H:%M} {d.state} by {d.by}: {d.scenario}"

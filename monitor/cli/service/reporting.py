@@ -11,7 +11,7 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import require_readable
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
@@ -75,9 +75,13 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
     digest = digest_of(facts)
     _save(out, render_report(facts, digest, wanted, now, service.schedule.late, photos))
     written = {
-        "site": site, "kind": kind, "from": spell(period.from_at), "to": spell(period.to_at), "facts_sha256": digest,
+        "site": site,
+        "kind": kind,
+        "from": format_iso(period.from_at),
+        "to": format_iso(period.to_at),
+        "facts_sha256": digest,
         "file": str(out),
-    }  # fmt: skip
+    }
     if str(out) != "-":
         session.show(written, f"{out}: {kind} report of {site}, {written['from'][:16]}Z to {written['to'][:16]}Z")
 
@@ -154,10 +158,16 @@ def list_issues(site: Site, limit: session.LimitOption = 20) -> None:
         states = [mail.state for mail in mails[one.id]]
         sent = f"{states.count('delivered')} of {len(states)} mailed"
         facts = {
-            "report_id": one.id, "site": site, "kind": one.kind, "from": spell(one.from_at), "to": spell(one.to_at),
-            "made_at": spell(one.made_at), "facts_sha256": one.facts_sha256, "mails": states,
-        }  # fmt: skip
-        session.show(facts, f"{one.id:>5} {one.kind} to {spell(one.to_at)[:16]}Z, {sent}, {one.facts_sha256[:12]}")
+            "report_id": one.id,
+            "site": site,
+            "kind": one.kind,
+            "from": format_iso(one.from_at),
+            "to": format_iso(one.to_at),
+            "made_at": format_iso(one.made_at),
+            "facts_sha256": one.facts_sha256,
+            "mails": states,
+        }
+        session.show(facts, f"{one.id:>5} {one.kind} to {format_iso(one.to_at)[:16]}Z, {sent}, {one.facts_sha256[:12]}")
     session.require_any(issues, "no report was issued")
 
 

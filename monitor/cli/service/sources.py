@@ -9,7 +9,7 @@ import typer
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import NOTHING, Commands, open_service, options, pick_site, require_any, show
 from monitor.config.sources import FOLDER_KIND, SourceSection
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.poll import poll_source
@@ -87,8 +87,8 @@ def _state_to_json(state: PollState | None) -> dict[str, object]:
     if state is None:
         return dict.fromkeys(("polled", "success", "news", "error", "error_since", "next")) | {"stored": 0}
     at = {"polled": state.polled_at, "success": state.success_at, "news": state.new_at, "next": state.next_at}
-    found: dict[str, object] = {key: None if value is None else spell(value) for key, value in at.items()}
-    since = None if state.error_since is None else spell(state.error_since)
+    found: dict[str, object] = {key: None if value is None else format_iso(value) for key, value in at.items()}
+    since = None if state.error_since is None else format_iso(state.error_since)
     return {**found, "error": state.error, "error_since": since, "stored": state.rows_all}
 
 

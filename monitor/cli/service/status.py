@@ -9,7 +9,7 @@ import typer
 
 from monitor import health
 from monitor.checks.running import ReachedDatabase, SiteStatus
-from monitor.checks.verdict import BLIND, DEGRADED, EXIT_OF, SEEN, ServiceVerdict, judge, judge_unread
+from monitor.checks.verdict import BLIND, DEGRADED, EXIT_OF, SEEN, ServiceVerdict, assess_service, assess_unreadable
 from monitor.cli.session import (
     Commands,
     UtcOption,
@@ -22,7 +22,7 @@ from monitor.cli.session import (
     translate_in_zone,
 )
 from monitor.config.service import ServiceConfig, scan_sites
-from monitor.domain.instants import parse, spell_age
+from monitor.domain.instants import format_age, parse
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, StoreError
 from monitor.store.alerting.sites import load_sites_summary
@@ -47,7 +47,7 @@ def status(utc: UtcOption = False) -> None:
         with open_database(service) as db:
             verdict = _show(service, db, now, utc=utc)
     except StoreError as error:
-        verdict = judge_unread(error.message)
+        verdict = assess_unreadable(error.message)
         if options().as_json:
             print_json({"state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": []})
         else:
@@ -71,7 +71,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
         zones = find_zones(c, utc=utc)
     sights = [_see(row, tops) for row in rows]
     unseen = [] if sights else [site.id for site in declared]
-    verdict = judge(stamps, sights, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
+    verdict = assess_service(stamps, sights, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
     if options().as_json:
         print_json({
             "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
@@ -200,4 +200,4 @@ def describe_age(at: datetime | None, now: datetime) -> str:
     >>> describe_age(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 2, tzinfo=UTC)), describe_age(None, None)
     ('2 h ago', 'never')
     """
-    return "never" if at is None else f"{spell_age(now - at)} ago"
+    return "never" if at is None else f"{format_age(now - at)} ago"

@@ -14,9 +14,9 @@ from monitor.cli.identity import SERVICE_SITE, act_by_two, acting, narrow_to_rea
 from monitor.cli.people.teams import By
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
-from monitor.domain.alert import Actor, Ledger
-from monitor.domain.causes import gather, say_cause
-from monitor.domain.instants import spell
+from monitor.domain.alert import Actor, AlertCategory
+from monitor.domain.causes import describe_cause, gather
+from monitor.domain.instants import format_iso
 from monitor.domain.message import name_level
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -24,7 +24,7 @@ from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import Alert
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(explaining.app)
@@ -78,8 +78,8 @@ def list_(
 
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """
-    if ledger is not None and ledger not in list(Ledger):
-        raise RefusedError(f"--ledger: expected one of: {', '.join(Ledger)}, got {ledger!r}")
+    if ledger is not None and ledger not in list(AlertCategory):
+        raise RefusedError(f"--ledger: expected one of: {', '.join(AlertCategory)}, got {ledger!r}")
     with session.open_database() as db, db.read() as c:
         found = store.load_alerts(
             c, narrow_to_reader(c, site), open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
@@ -95,7 +95,7 @@ def list_(
             members = [alert, *others]
             numbers = ", ".join(str(a.id) for a in members)
             at = session.format_in_zone(alert.raised_at, zones(alert.site))
-            cause = say_cause([a.key for a in members])
+            cause = describe_cause([a.key for a in members])
             print(f"{alert.id:>5} {at} {alert.site} {alert.ledger}: {cause} (alerts {numbers})")
             continue
         level = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
@@ -281,8 +281,8 @@ def withdraw(
 
     Example: slopeward alerts withdraw 7 --by "R. Mori" --reason "the photo was of another mast"
     """
+    from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
     from monitor.alerting.acts.operator_acts import measure_stake, step_of_alert
-    from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
     from monitor.alerting.decision.evaluate import evaluate_site
 
     with session.open_database() as db:
@@ -293,10 +293,10 @@ def withdraw(
         if key is None:
             raise RefusedError(f"alert {alert_id} asks for no verification: nobody said anything to withdraw")
         site = _site_of(db, alert, "alerts withdraw")
-        act = db.ask(share_taking_back, site, key)
+        act = db.run_read(share_taking_back, site, key)
         outcome = act_by_two(
             db, act, who, None, reason, f"slopeward alerts withdraw {alert_id}",
-            lambda c, second: take_word_back(c, site, key, who, reason, now, second=second),
+            lambda c, second: withdraw_answer(c, site, key, who, reason, now, second=second),
             lambda c: measure_stake(c, site),
         )  # fmt: skip
         level = evaluate_site(db, site, datetime.now(UTC), "person").level
@@ -334,7 +334,7 @@ def _act_by_two(
             return _find(store.find_alert(c, alert_id), alert_id)
 
         alert = act_by_two(
-            db, SharedAct(f"alert.{name}", f"alert:{alert_id}", terms), who, second, reason,
+            db, TwoPersonAct(f"alert.{name}", f"alert:{alert_id}", terms), who, second, reason,
             " ".join(filter(None, (f"slopeward alerts {name} {alert_id}", options))), act,
             lambda c: _find(store.find_alert(c, alert_id), alert_id).level,
         )  # fmt: skip
@@ -365,4 +365,4 @@ def _facts(alert: Alert) -> dict[str, Any]:
 
 
 def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}

@@ -24,7 +24,7 @@ from monitor.cli.session import (
     read_duration_s,
 )
 from monitor.config.service import load_site, parse_site
-from monitor.criteria.proofs import judge_forecasts
+from monitor.criteria.proofs import check_forecasts
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, spell_duration
@@ -37,7 +37,7 @@ from monitor.replay.matrix import read_labels
 from monitor.replay.scorecard import Scorecard
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import Proof, add_proof, find_shown_since, weights_in_use
+from monitor.store.models.proofs import ModelTest, add_proof, find_shown_since, weights_in_use
 from monitor.store.models.scores import load_shown_record
 
 app = Commands()
@@ -123,7 +123,7 @@ def backtest(
         keeper = None if prove is None else prove_identity(db, by, site.id)
         asking = None if prove is None else pick_criterion(site, prove)
         other = None if other_file is None else load_site(other_file)
-        span = db.ask(find_span, site.id)
+        span = db.run_read(find_span, site.id)
         if span is None:
             print_note(f"no readings of {site.id} are stored: nothing to replay")
             raise typer.Exit(NOTHING)
@@ -162,7 +162,7 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
         }
         gained = [] if gain is None else [g or 0.0 for g in gain.gained_s]
         figures = {h: (r.issues, r.mae_mm, r.mae_persistence_mm, r.coverage_80) for h, r in records.items()}
-        reasons = judge_forecasts(figures, gained)
+        reasons = check_forecasts(figures, gained)
         result = {
             "gain": None if gain is None else gain.to_json(),
             "shown": {spell_duration(h): asdict(r) for h, r in records.items()},
@@ -173,7 +173,7 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
         }  # fmt: skip
         weights = weights_in_use(c, site, criterion, criterion.id, now) or ""
         made_by = f"slopeward backtest --site {site.id} --prove {criterion.id}"
-        proof = Proof(
+        proof = ModelTest(
             "forecast", criterion.id, made_by, weights, tuple(reasons), result, int(card.known["rows"]), card.from_at,
             card.to_at,
         )  # fmt: skip

@@ -9,7 +9,7 @@ from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.cli import session
 from monitor.domain.decision import Decision, Memory, seconds
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.replay.history import MODES, History, VisibilityRule
@@ -46,7 +46,7 @@ def evaluate(
         with db.read() as c:
             zone = session.find_zones(c, utc=utc)(site.id)
     facts: dict[str, Any] = {
-        "site": site.id, "at": at or spell(now), "level": decision.level,
+        "site": site.id, "at": at or format_iso(now), "level": decision.level,
         "level_name": site.levels[decision.level].name, "observability": decision.observability,
         "reachable_level": decision.reachable_level, "sentence": decision.evidence["sentence"],
         "evidence": dict(decision.evidence),
@@ -71,7 +71,7 @@ def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule
         view, _ = load_view(c, site, at, draining=False)
     if not view.newest:
         session.print_note(
-            f"nothing of {site.id} was known at {spell(at)}; what was imported later counts with --known observed"
+            f"nothing of {site.id} was known at {format_iso(at)}; what was imported later counts with --known observed"
         )
     memory = Memory() if row is None else Memory.read(row.state)
     # a memory that knows more than was known then would answer from the future

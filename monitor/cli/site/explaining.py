@@ -11,7 +11,7 @@ import typer
 from monitor.cli.identity import require_readable
 from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, open_database, print_note, show
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
@@ -59,8 +59,8 @@ def _describe(
     """What there is to say of an alert, for programs and for people, with times of the zone in use."""
     frozen, inputs, summary = _read(row, source)
     facts: dict[str, Any] = {
-        **{k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
-        "at": spell(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
+        **{k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
+        "at": format_iso(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
         "code_version": row.code_version, "config_sha256": row.config_sha256,
         "inputs": inputs, "evidence": frozen,
     }  # fmt: skip
@@ -75,7 +75,7 @@ def _describe(
         lines += _compare(db, row, as_of, facts)
     if again:
         facts["differences"] = differences = recompute_all(db, alert)
-        facts["story"] = db.ask(verify_story, alert.id, alert.site)
+        facts["story"] = db.run_read(verify_story, alert.id, alert.site)
         lines += [f"altered: {line}" for line in facts["story"]]
         same = "equal bit for bit" if frozen else "there is nothing to recompute"
         lines.append("recomputed: " + ("; ".join(differences[:10]) or same))
@@ -113,7 +113,7 @@ def recompute_all(db: Database, alert: Alert) -> list[str]:
     from monitor.alerting.audit.recompute import gather_decisions
     from monitor.alerting.audit.recompute import recompute_all as decide_all
 
-    decisions = db.ask(gather_decisions, alert)
+    decisions = db.run_read(gather_decisions, alert)
     return list(decide_all(decisions).differences)
 
 

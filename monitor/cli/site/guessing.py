@@ -16,7 +16,7 @@ from monitor.cli.identity import name_helper
 from monitor.cli.session import options, print_json, print_note, read_service
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.domain.instants import spell, spell_duration
+from monitor.domain.instants import format_iso, spell_duration
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
@@ -405,7 +405,7 @@ def _write(path: Path, text: str) -> Path:
 def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, accepts: bool) -> None:
     """The levels of the record as the site file would have decided them."""
     from monitor.cli.site.backtest import answer, progress_bar
-    from monitor.replay.first_look import summarise_past
+    from monitor.replay.past_levels import summarise_past
 
     def play(*, accept: bool) -> "Scorecard":
         with progress_bar() as report:
@@ -422,7 +422,7 @@ def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, acce
         if site.criteria
         else "without any bound, so nothing can raise one"
     )
-    print_note(f"levels from {spell(card.from_at)[:16]} to {spell(card.to_at)[:16]}, {bounds}:")
+    print_note(f"levels from {format_iso(card.from_at)[:16]} to {format_iso(card.to_at)[:16]}, {bounds}:")
     answer(card, None)
 
 
@@ -440,7 +440,7 @@ def _score_forecasts(path: Path, found: TableGuess) -> None:
     from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError
     from monitor.cli.forecast.trials import backtest
-    from monitor.replay.first_look import lay_out_motion, list_motion
+    from monitor.replay.past_levels import lay_out_motion, list_motion
 
     quantities = list_motion(s.quantity for s in found.sensors)
     if not quantities:

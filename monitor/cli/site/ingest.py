@@ -19,7 +19,7 @@ from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
@@ -376,7 +376,8 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         "missing": result.missing, "reasons": result.reasons, "sites": sorted(result.sites),
         "flags": result.flags, "undeclared": sorted(result.undeclared), "unknown_stations": sorted(result.unknown),
         "tied": [str(line) for line in result.tied],
-        "from": None if span[0] is None else spell(span[0]), "to": None if span[1] is None else spell(span[1]),
+        "from": None if span[0] is None else format_iso(span[0]),
+        "to": None if span[1] is None else format_iso(span[1]),
     }  # fmt: skip
     if result.points:
         facts["points"] = result.points

@@ -12,7 +12,7 @@ from monitor.cli.session import Commands, open_database, pick_site, print_note, 
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 
 app = Commands(no_args_is_help=True, help=__doc__)
 
@@ -51,7 +51,7 @@ def set_(
             signers[:] = [who.name] if second is None else [second.name, who.name]
             return order_level_of(c, site, number, who, reason, now, sure=yes, second=second)
 
-        act = SharedAct("level.set", f"site:{site.id}", {"to": number})
+        act = TwoPersonAct("level.set", f"site:{site.id}", {"to": number})
         again = f"slopeward level set {site.id} {level_name}{' --yes' if yes else ''}"
         before = act_by_two(db, act, who, None, reason, again, do, lambda c: measure_stake(c, site))
     for one in asking if number < before else ():

@@ -13,7 +13,7 @@ from forecasting.message import Message
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.identity import acting, narrow_to_reader
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
-from monitor.domain.instants import epoch_s, from_epoch_s, parse, spell, spell_duration
+from monitor.domain.instants import epoch_s, format_iso, from_epoch_s, parse, spell_duration
 from monitor.domain.observation import HARMLESS
 from monitor.domain.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
 from monitor.errors import NotFoundError, RefusedError
@@ -195,7 +195,7 @@ def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple
         return {**facts, "reason": str(found)}, f"{name}: nothing can be said: {found}"
     at, size = from_epoch_s(found.at_s), round(found.size, max(0, 2 - floor(log10(found.error or 1e-6))))
     facts |= {
-        "at": spell(at), "size": size, "error": found.error, "motion": found.motion, "needed": found.is_needed,
+        "at": format_iso(at), "size": size, "error": found.error, "motion": found.motion, "needed": found.is_needed,
         "motion_error": found.motion_error, "gap_s": found.gap_s, "readings": list(found.counts),
         "doubts": [str(one) for one in found.doubts],
     }  # fmt: skip
@@ -209,8 +209,8 @@ def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple
     if not found.is_needed:
         return facts, f"{line}: no offset is needed"
     facts["command"] = (
-        f"slopeward offsets add --site {row.site} --station {row.station} --quantity {row.quantity} --at {spell(at)} "
-        f'--size {size} --unit {shlex.quote(row.unit)} --kind antenna --reason "..."'
+        f"slopeward offsets add --site {row.site} --station {row.station} --quantity {row.quantity} "
+        f'--at {format_iso(at)} --size {size} --unit {shlex.quote(row.unit)} --kind antenna --reason "..."'
     )
     return facts, f"{line}\n  {facts['command']}"
 
@@ -219,4 +219,4 @@ def _instant(text: str) -> datetime:
     try:
         return parse(text)
     except ValueError as error:
-        raise RefusedError(f"{error}; for example {spell(datetime(2026, 3, 1, 6, tzinfo=UTC))}") from error
+        raise RefusedError(f"{error}; for example {format_iso(datetime(2026, 3, 1, 6, tzinfo=UTC))}") from error

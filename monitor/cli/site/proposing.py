@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.site_diff import spell_effect
+from monitor.alerting.acts.site_diff import format_effect
 from monitor.cli.identity import narrow_to_reader, prove, require_readable
 from monitor.cli.people.teams import By
 from monitor.cli.session import (
@@ -24,7 +24,7 @@ from monitor.cli.session import (
     show,
 )
 from monitor.config.service import parse_site
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
 from monitor.store.alerting.sites import Proposal
@@ -82,7 +82,9 @@ def proposals(
         check_site(c, site, found)
     for one in found:
         mark = ", loosens a high level" if one.loosens_high else ""
-        line = f"{one.id:>4} {spell(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
+        line = (
+            f"{one.id:>4} {format_iso(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
+        )
         show(_facts(one), line)
     require_any(found, "no proposal")
 
@@ -142,19 +144,19 @@ def _where(number: int) -> Callable[[Connection], str | None]:
 
 
 def _facts(one: Proposal) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(one).items() if k != "source"}
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(one).items() if k != "source"}
 
 
 def _print(one: Proposal) -> None:
     lines = [f"proposal {one.id} of {one.site}, {one.state}, by {one.author}: {one.reason}"]
     if one.decided_at is not None:
-        lines.append(f"  {one.state} {spell(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
+        lines.append(f"  {one.state} {format_iso(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
     lines += [f"  {d['key']}: {_format_value(d['old'])} -> {_format_value(d['new'])}" for d in one.differences or ()]
     effect: Mapping[str, Any] = one.effect or {}
     if one.loosens_high:
         lines.append("  loosens one of the two highest levels; its approver must be somebody else:")
         lines += [f"    {line}" for line in effect.get("loosens", ())]
-    lines += [f"  {line}" for line in spell_effect(effect)]
+    lines += [f"  {line}" for line in format_effect(effect)]
     show(_facts(one), "\n".join(lines))
 
 

@@ -111,7 +111,7 @@ def retire(
     from monitor.store.alerting.decisions import find_state
     from monitor.store.alerting.sites import load_sites_summary, mark_inactive
     from monitor.store.database.audit import add_audit
-    from monitor.store.people.countersign import SharedAct
+    from monitor.store.people.countersign import TwoPersonAct
     from monitor.store.people.users import require_two
 
     service, db = open_service()
@@ -138,7 +138,7 @@ def retire(
         state = find_state(c, name)
         return 0 if state is None else state.level
 
-    act = SharedAct("retire_site", name, {})
+    act = TwoPersonAct("retire_site", name, {})
     act_by_two(db, act, who, second, reason, f"slopeward sites retire {name}", do, measure)
     line = f"{name} is no longer watched; restart the service (or send it SIGHUP)"
     session.show({"site": name, "watched": False, "reason": reason}, line)

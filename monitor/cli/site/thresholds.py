@@ -14,7 +14,7 @@ from forecasting.hydrology import threshold_learning
 from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
 from monitor.cli.session import Commands, print_note, show
 from monitor.criteria.rain_gauge import make_gauge
-from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
+from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s, spell_duration
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import SeriesSpec
 from monitor.errors import RefusedError
@@ -147,12 +147,12 @@ def _facts(
         "rain": fell.name,
         "movement": moved.name,
         "unit": fell.unit,
-        "from": spell(from_epoch_s(max(fell.times_s[0], moved.times_s[0]))),
-        "to": spell(from_epoch_s(min(fell.times_s[-1], moved.times_s[-1]))),
+        "from": format_iso(from_epoch_s(max(fell.times_s[0], moved.times_s[0]))),
+        "to": format_iso(from_epoch_s(min(fell.times_s[-1], moved.times_s[-1]))),
         "years": list(found.years),
         "fast_mm_per_day": limit,
         "fast_from": grounds,
-        "events": [spell(from_epoch_s(t)) for t in found.events_s],
+        "events": [format_iso(from_epoch_s(t)) for t in found.events_s],
         "n_events": len(found.events_s),
         "window_s": found.window_s,
         "lag_s": found.lag_s,
@@ -239,7 +239,7 @@ def _count_rain(fell: SelectedSeries, stamp: str | None) -> tuple[SelectedSeries
     if gauge is None:
         raise RefusedError(f"{fell.name}: no reading of rain is left")
     if gauge.overlaps_s:
-        at = spell(from_epoch_s(gauge.overlaps_s[0]))
+        at = format_iso(from_epoch_s(gauge.overlaps_s[0]))
         raise RefusedError(
             f"{fell.name}: sums of {spell_duration(interval_s)} cover more time than passed, first at {at}: leave what "
             "comes twice out of the file"

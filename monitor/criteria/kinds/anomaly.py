@@ -36,11 +36,11 @@ def assess_anomalies(criterion: Criterion, windows: DecisionContext) -> tuple[As
     """
     level = criterion.thresholds[0].level
     tested = _list_tested(criterion, windows.view)
-    heard = [a for a in windows.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
+    tested_rows = [a for a in windows.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
     found = []
     for station in criterion.stations:
         rows = [
-            a for a in heard
+            a for a in tested_rows
             if a.station == station and 0.0 <= windows.now_s - a.at_s <= criterion.valid_for_s
         ]  # fmt: skip
         if not rows:
@@ -53,7 +53,7 @@ def assess_anomalies(criterion: Criterion, windows: DecisionContext) -> tuple[As
                 station,
                 level,
                 level,
-                heard=True,
+                has_data=True,
                 newest_s=worst.at_s,
                 reason=_explain(worst),
                 facts={
@@ -76,14 +76,14 @@ def _list_tested(criterion: Criterion, view: DecisionInputs) -> set[tuple[str, s
 
 def _explain(worst: AnomalyFact) -> Message:
     """A check has no score: it finds a fault or none, and both figures of its row are 1."""
-    said: dict[str, Value] = {"quantity": Term(worst.quantity), "detector": worst.detector}
+    values: dict[str, Value] = {"quantity": Term(worst.quantity), "detector": worst.detector}
     fault = worst.score <= worst.threshold
     if not fault:
-        said |= {"score": Figure(worst.score, ".2f"), "threshold": Figure(worst.threshold, ".2f")}
+        values |= {"score": Figure(worst.score, ".2f"), "threshold": Figure(worst.threshold, ".2f")}
     if not worst.compared_with:
-        return _FAULT(**said) if fault else _SCORES(**said)
-    said |= {"kind": Term(worst.kind.replace("-", " ")), "text": worst.compared_with}
-    return _FAULT_OF(**said) if fault else _SCORES_AS(**said)
+        return _FAULT(**values) if fault else _SCORES(**values)
+    values |= {"kind": Term(worst.kind.replace("-", " ")), "text": worst.compared_with}
+    return _FAULT_OF(**values) if fault else _SCORES_AS(**values)
 
 
 ENTRY: Final = KindEntry(

@@ -17,7 +17,7 @@ from monitor.criteria.kinds.scene import AND_MORE
 from monitor.criteria.places import Places
 from monitor.criteria.tables import CriterionTable, Share, add_params, refuse_falling
 from monitor.domain.decision import Condition, DecisionInputs, EventFact, Memory, instant
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site, Threshold, once_per_site
@@ -142,7 +142,7 @@ def assess_shaking(criterion: Criterion, windows: DecisionContext) -> tuple[Asse
     worst = max(known, key=lambda s: (s.level, s.event.from_s))
     level = worst.level or 0
     return (
-        Assessment(criterion.id, EARTHQUAKE, level, level, heard=True, newest_s=worst.event.from_s,
+        Assessment(criterion.id, EARTHQUAKE, level, level, has_data=True, newest_s=worst.event.from_s,
                    reason=worst.reason, facts=worst.facts),
     )  # fmt: skip
 
@@ -156,7 +156,7 @@ def group_shaking(criterion: Criterion, view: DecisionInputs, now_s: float) -> l
     """
     groups: list[list[Shaking]] = []
     for event in sorted(_earthquakes(view, now_s), key=lambda e: e.from_s):
-        shaking = judge_shaking(criterion, event)
+        shaking = classify_shaking(criterion, event)
         if shaking.level == 0:
             continue
         last = next((g for g in reversed(groups) if _was_confirmed(g[0].event) == _was_confirmed(event)), None)
@@ -180,7 +180,7 @@ def _gravity(shaking: Shaking) -> int:
     return 1 if shaking.level is None else shaking.level  # what nobody measured is asked about, no more
 
 
-def judge_shaking(criterion: Criterion, event: EventFact) -> Shaking:
+def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
     """Hold one earthquake against the bounds of a criterion."""
     params = dict(criterion.params)
     at = Timestamp(event.from_s)
@@ -221,11 +221,11 @@ def judge_shaking(criterion: Criterion, event: EventFact) -> Shaking:
 
 def _explain_unknown(event: EventFact) -> Message:
     """Of an earthquake without an acceleration, with what its author wrote, cut to what a reason may hold."""
-    said: dict[str, Value] = {"at": Timestamp(event.from_s)}
+    values: dict[str, Value] = {"at": Timestamp(event.from_s)}
     if event.value is not None:
-        said["n"] = Figure(event.value)
+        values["n"] = Figure(event.value)
     template = _NONE_GIVEN if event.value is None else _NO_ACCELERATION
-    return template(what=event.text[: max(0, LONGEST - len(template(what="", **said)))], **said)
+    return template(what=event.text[: max(0, LONGEST - len(template(what="", **values)))], **values)
 
 
 def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: float) -> dict[str, Condition]:
@@ -257,7 +257,7 @@ def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: fl
 
 def inspection_key(criterion: Criterion, event: EventFact) -> str:
     """How an answer names the question that the first earthquake of a group opened: `inspect:<criterion>@<instant>`."""
-    return f"{INSPECT}{criterion.id}@{spell(instant(event.from_s))}"
+    return f"{INSPECT}{criterion.id}@{format_iso(instant(event.from_s))}"
 
 
 def lowered_factor(site: Site, view: DecisionInputs, now_s: float) -> float:
@@ -276,7 +276,7 @@ def list_lowering(site: Site, view: DecisionInputs, now_s: float) -> list[tuple[
         lower_to, lower_for_s = params.get("lower_to", 1.0), params.get("lower_for_s", 0.0)
         found += [
             (event, lower_to) for event in _earthquakes(view, now_s)
-            if lower_to < 1.0 and now_s - event.from_s <= lower_for_s and judge_shaking(criterion, event).level
+            if lower_to < 1.0 and now_s - event.from_s <= lower_for_s and classify_shaking(criterion, event).level
         ]  # fmt: skip
     return found
 

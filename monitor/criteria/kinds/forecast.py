@@ -75,7 +75,7 @@ class VelocityQuantiles:
         return chance_over([share for share, _ in known], [value for _, value in known], bound)
 
 
-def judge_forecast(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """A level is asked for where its bound has more than its chance to be crossed, by the forecast of its own horizon.
 
     A horizon that has no forecast, or one whose target has passed, raises nothing and takes nothing back.
@@ -86,36 +86,49 @@ def judge_forecast(criterion: Criterion, windows: DecisionContext, station: Stat
     ahead = [
         f for f in windows.view.forecasts
         if f.station == station.id and f.shown and f.target_s > max(f.data_until_s, windows.now_s)
-        and _is_asked(criterion, f)
+        and _is_wanted(criterion, f)
     ]  # fmt: skip
     for threshold in criterion.thresholds:
-        fans = list(find_fans(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s]))
-        if not fans:
+        found = list(
+            find_velocity_quantiles(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s])
+        )
+        if not found:
             continue
-        bound, asked = threshold.over or 0.0, threshold.probability or MEDIAN
-        fan = max(fans, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"]))
-        chance, limit = fan.chance_over(bound), recovery_of(threshold, criterion.recover)
-        crossed = chance.low > asked
+        bound, probability = threshold.over or 0.0, threshold.probability or MEDIAN
+        quantiles = max(found, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"]))
+        chance, limit = quantiles.chance_over(bound), recovery_of(threshold, criterion.recover)
+        crossed = chance.low > probability
         raise_level = max(raise_level, threshold.level) if crossed else raise_level
-        newest_s = fan.data_until_s if newest_s is None else max(newest_s, fan.data_until_s)
-        facts.append({
-            "level": threshold.level, "over_mm_per_day": bound, "window_s": threshold.window_s,
-            "probability": asked, "chance_from": chance.low, "chance_to": chance.high, "crossed": crossed,
-            "recovered": all(f.chance_over(limit).high <= asked for f in fans),
-            "velocity_mm_per_day": dict(fan.velocity), "model": fan.model, "data_until_s": fan.data_until_s,
-        })  # fmt: skip
+        newest_s = quantiles.data_until_s if newest_s is None else max(newest_s, quantiles.data_until_s)
+        facts.append(
+            {
+                "level": threshold.level,
+                "over_mm_per_day": bound,
+                "window_s": threshold.window_s,
+                "probability": probability,
+                "chance_from": chance.low,
+                "chance_to": chance.high,
+                "crossed": crossed,
+                "recovered": all(f.chance_over(limit).high <= probability for f in found),
+                "velocity_mm_per_day": dict(quantiles.velocity),
+                "model": quantiles.model,
+                "data_until_s": quantiles.data_until_s,
+            }
+        )
     if newest_s is None:
         return Assessment(criterion.id, station.id, reason=_NONE)
     open_levels = {t.level for t in criterion.thresholds} - {f["level"] for f in facts if f["recovered"]}
-    said = next((f for f in facts if f["level"] == raise_level), facts[0])
+    chosen = next((f for f in facts if f["level"] == raise_level), facts[0])
     return Assessment(
-        criterion.id, station.id, raise_level, max([raise_level, *open_levels]), heard=True,
+        criterion.id, station.id, raise_level, max([raise_level, *open_levels]), has_data=True,
         fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)), newest_s=newest_s,
-        reason=_explain(said), facts={"bounds": facts, "distribution": DISTRIBUTION},
+        reason=_explain(chosen), facts={"bounds": facts, "distribution": DISTRIBUTION},
     )  # fmt: skip
 
 
-def find_fans(criterion: Criterion, station: Station, rows: Sequence[ForecastFact]) -> Iterator[VelocityQuantiles]:
+def find_velocity_quantiles(
+    criterion: Criterion, station: Station, rows: Sequence[ForecastFact]
+) -> Iterator[VelocityQuantiles]:
     """Forecasts of a station for one horizon as velocities, downslope where that is known.
 
     Components are joined along the station's direction as its tracks are, with the spread that they have when all err
@@ -150,7 +163,7 @@ def _list_solutions(rows: Sequence[ForecastFact], *, with_up: bool) -> Iterator[
             yield from ((east, north, *up) for up in (zip(ups, strict=True) if ups else [()]))
 
 
-def _is_asked(criterion: Criterion, fact: ForecastFact) -> bool:
+def _is_wanted(criterion: Criterion, fact: ForecastFact) -> bool:
     wanted = criterion.quantity
     return fact.quantity == wanted or (wanted == "displacement" and fact.quantity.startswith("displacement"))
 
@@ -171,32 +184,32 @@ def _project(parts: Sequence[tuple[float, ForecastFact]]) -> VelocityQuantiles:
     )
 
 
-def describe_chance(said: Mapping[str, Any]) -> Message:
+def describe_chance(fact: Mapping[str, Any]) -> Message:
     """The chance of one level in words, with what counts."""
-    low, high = said["chance_from"], said["chance_to"]
+    low, high = fact["chance_from"], fact["chance_to"]
     template = _CHANCE if low == high else _AT_MOST if low == 0.0 else _AT_LEAST
     return template(
         n=Figure(100.0 * (high if low == 0.0 else low), ".0f" if low == high else "g"),
-        bound=Figure(said["over_mm_per_day"]), duration=Duration(said["window_s"]),
-        counts=Figure(100.0 * said["probability"]),
+        bound=Figure(fact["over_mm_per_day"]), duration=Duration(fact["window_s"]),
+        counts=Figure(100.0 * fact["probability"]),
     )  # fmt: skip
 
 
-def describe_quantiles(said: Mapping[str, Any]) -> str:
+def describe_quantiles(fact: Mapping[str, Any]) -> str:
     """The mean velocity of one level by quantile.
 
     >>> describe_quantiles({"velocity_mm_per_day": {"q10": 2.0, "q50": 8.0, "q90": 14.0}})
     'mean velocity 2.00 mm/day (10 %), 8.00 mm/day (50 %), 14.00 mm/day (90 %)'
     """
-    velocity = said["velocity_mm_per_day"]
+    velocity = fact["velocity_mm_per_day"]
     known = [f"{velocity[name]:.2f} mm/day ({100.0 * share:g} %)" for name, share in QUANTILES if name in velocity]
     return f"mean velocity {', '.join(known)}"
 
 
-def _explain(said: Mapping[str, Any]) -> Message:
-    velocity = {name: Figure(value, ".2f") for name, value in said["velocity_mm_per_day"].items()}
+def _explain(fact: Mapping[str, Any]) -> Message:
+    velocity = {name: Figure(value, ".2f") for name, value in fact["velocity_mm_per_day"].items()}
     return join([
-        describe_chance(said), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])
+        describe_chance(fact), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])
     ])  # fmt: skip
 
 
@@ -205,7 +218,7 @@ ENTRY: Final = KindEntry(
         id="forecast", role="advice", source="suggestion", quantity="displacement", unit="mm/day", facts="forecasts",
         plan="forecast", loosening="bounds",
     ),
-    VelocityForecastTable, ForecastBound, each_station(judge_forecast),
+    VelocityForecastTable, ForecastBound, each_station(assess_forecast),
     example="""
 stations = ["S1"]
 yellow = {over = 5.0, window = "1d", probability = 0.3}

@@ -11,7 +11,7 @@ from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import AroundTable, DepthBound, Recovery, Sureness, add_params
 from monitor.domain.decision import PointFact
-from monitor.domain.instants import spell_delay
+from monitor.domain.instants import format_delay
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -58,7 +58,7 @@ def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assess
     found = []
     for voice in list_voting_witnesses(windows.site, criterion):
         of_point = facts.get(voice.witness.partition(":")[2], ())
-        assessments = [_judge(criterion, windows, voice.witness, f) for f in of_point]
+        assessments = [_assess_point(criterion, windows, voice.witness, f) for f in of_point]
         if assessments:
             found.append(_join(assessments))
         else:
@@ -66,7 +66,7 @@ def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assess
     return tuple(found)
 
 
-def _judge(criterion: Criterion, windows: DecisionContext, witness: str, fact: PointFact) -> Assessment:
+def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, fact: PointFact) -> Assessment:
     sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
     rate = sign * fact.rate_mm_per_day
     least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
@@ -84,11 +84,11 @@ def _judge(criterion: Criterion, windows: DecisionContext, witness: str, fact: P
         station=str(fact.station), rate=Figure(fact.rate_mm_per_day, ".3f"),
         error=Figure(fact.error_mm_per_day, ".3f"), zone=fact.zone, points=Figure(fact.points, "d"),
         acquisitions=Figure(fact.epochs, "d"), at=Timestamp(fact.newest_s),
-        duration=spell_delay(max(0.0, latency_s)),
+        duration=format_delay(max(0.0, latency_s)),
     )  # fmt: skip
     reason = join([moves, _ACROSS])
     return Assessment(
-        criterion.id, witness, raise_level, max(hold_level, raise_level), heard=True,
+        criterion.id, witness, raise_level, max(hold_level, raise_level), has_data=True,
         fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,
         facts={"rate": fact.rate_mm_per_day, "error": fact.error_mm_per_day, "points": fact.points,
                "latency_s": latency_s},

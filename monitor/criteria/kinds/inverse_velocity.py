@@ -65,7 +65,7 @@ class InverseVelocityTable(StationsTable):
                 )
 
 
-def judge_nearness(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """A trusted window whose middle (or beginning) lies within the time of a level asks for that level.
 
     A window is "if the present acceleration continues", never a date. As a witness it needs a second, independent
@@ -75,7 +75,7 @@ def judge_nearness(criterion: Criterion, windows: DecisionContext, station: Stat
     spec = windows.site.series(station.id, criterion.quantity)
     fact = _find(windows, criterion, station.id)
     if fact is None:
-        return _say_without(criterion, windows, station.id, spec)
+        return _assess_without(criterion, windows, station.id, spec)
     if not windows.is_fresh(fact.data_until_s, spec) and not windows.view.draining:
         reason = _OLD(at=Timestamp(fact.data_until_s))
         return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
@@ -85,7 +85,7 @@ def judge_nearness(criterion: Criterion, windows: DecisionContext, station: Stat
     second = criterion.role != "witness" or _has_second(criterion, windows, station)
     level = max(near, default=0) if fact.trusted and second else 0
     return Assessment(
-        criterion.id, station.id, level, max(level, max(held, default=0)), heard=True,
+        criterion.id, station.id, level, max(level, max(held, default=0)), has_data=True,
         fresh=windows.is_fresh(fact.data_until_s, spec), newest_s=fact.data_until_s,
         reason=_explain(fact, windows.now_s, alone=not second),
         facts={
@@ -97,13 +97,15 @@ def judge_nearness(criterion: Criterion, windows: DecisionContext, station: Stat
     )  # fmt: skip
 
 
-def _say_without(criterion: Criterion, windows: DecisionContext, station: str, spec: SeriesSpec | None) -> Assessment:
+def _assess_without(
+    criterion: Criterion, windows: DecisionContext, station: str, spec: SeriesSpec | None
+) -> Assessment:
     """No window stands: none was ever seen, or the data took it back. Silence and broken data say nothing."""
     newest = _newest(windows, station, criterion.quantity)
     sound = newest is not None and all(f in HARMLESS for f in newest.flags)
     fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
     return Assessment(
-        criterion.id, station, heard=fresh, fresh=fresh,
+        criterion.id, station, has_data=fresh, fresh=fresh,
         newest_s=None if newest is None else newest.observed_s, reason=_NO_WINDOW,
     )  # fmt: skip
 
@@ -170,7 +172,7 @@ ENTRY: Final = KindEntry(
         id="inverse_velocity", role="advice", source="suggestion", quantity="displacement", facts="failures",
         plan="forecast", loosening="bounds",
     ),
-    InverseVelocityTable, WithinBound, each_station(judge_nearness),
+    InverseVelocityTable, WithinBound, each_station(assess_nearness),
     example="""
 stations = ["*"]
 yellow = {within = "7d"}

@@ -19,7 +19,7 @@ _STANDS: Final = Template("criterion.level", "{quantity}: {value}, bounds {bound
 LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says
 
 
-def judge_level(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+def assess_level(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """Crossed at `hits` (never fewer than two) of the last distinct epochs."""
     track = windows.track(criterion, station.id)
     spec = windows.site.series(station.id, criterion.quantity)
@@ -46,7 +46,7 @@ def judge_level(criterion: Criterion, windows: DecisionContext, station: Station
         bounds=MessageList(bounds, ", "),
     )  # fmt: skip
     return Assessment(
-        criterion.id, station.id, *levels_of(facts), heard=True, fresh=windows.is_fresh(times[-1], spec),
+        criterion.id, station.id, *levels_of(facts), has_data=True, fresh=windows.is_fresh(times[-1], spec),
         newest_s=times[-1], reason=reason, facts={"bounds": facts, "quantity": track.quantity},
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ ENTRY: Final = KindEntry(
     Kind(
         id="level", per="", motion=True, is_level=True, followed=True, loosening="bounds", drawn=("line",),
     ),
-    MeasuredTable, LevelBound, each_station(judge_level),
+    MeasuredTable, LevelBound, each_station(assess_level),
     example="""
 series = "S1.pore_pressure"
 yellow = {over = 15.0}

@@ -3,7 +3,7 @@
 from typing import Final
 
 from monitor.criteria.entry import KindEntry
-from monitor.criteria.kinds.velocity import LEAST_EPOCHS, judge_rates
+from monitor.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
 from monitor.criteria.tables import FastTrack, LevelBound, MeasuredTable, Sureness, Window
 from monitor.domain.kinds import Kind
 from monitor.series.assessment import each_track
@@ -28,7 +28,7 @@ ENTRY: Final = KindEntry(
         id="rate", per="/day", epochs=LEAST_EPOCHS, motion=True, rate=True, followed=True, scaled=True,
         loosening="bounds", drawn=("ray",),
     ),
-    RateTable, RateBound, each_track(judge_rates),
+    RateTable, RateBound, each_track(assess_rates),
     example="""
 series = "S1.tilt"
 yellow = {under = -1.0, window = "1d"}

@@ -52,7 +52,7 @@ def assess_reports(criterion: Criterion, windows: DecisionContext) -> tuple[Asse
     kind = Term(newest.kind)
     room = LONGEST - len(_REPORTED(kind=kind, name=newest.by, report=""))
     return (
-        Assessment(criterion.id, OBSERVERS, level, level, heard=True, newest_s=newest.at_s,
+        Assessment(criterion.id, OBSERVERS, level, level, has_data=True, newest_s=newest.at_s,
                    reason=_REPORTED(kind=kind, name=newest.by, report=newest.text[: max(0, room)]),
                    facts={"count": len(rows)}),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import AroundTable, LevelName, add_params
 from monitor.domain.decision import FootprintFact, instant
-from monitor.domain.instants import spell_delay
+from monitor.domain.instants import format_delay
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import SCENE
@@ -82,9 +82,9 @@ def assess_scenes(criterion: Criterion, windows: DecisionContext) -> tuple[Asses
     reason = _explain_change(first, near)
     reason = AND_MORE(text=reason, n=more) if more else reason
     late_s = first.received_s - first.acquired_s  # a vote is as old as the image
-    reason = _KNOWN_LATER(text=reason, duration=spell_delay(late_s)) if late_s > 0.0 else reason
+    reason = _KNOWN_LATER(text=reason, duration=format_delay(late_s)) if late_s > 0.0 else reason
     return (
-        Assessment(criterion.id, SCENE, level, level, heard=True, newest_s=first.acquired_s, reason=reason,
+        Assessment(criterion.id, SCENE, level, level, has_data=True, newest_s=first.acquired_s, reason=reason,
                    facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,
                           "count": len(rows)}),
     )  # fmt: skip
@@ -114,18 +114,18 @@ def _rank(fact: FootprintFact) -> tuple[float, bool, float, str]:
 
 def _explain_change(fact: FootprintFact, stations: Sequence[tuple[str, float]]) -> Message:
     """One clause: what changed since when, and how near."""
-    said: dict[str, Value] = {
+    values: dict[str, Value] = {
         "kind": Term(fact.kind), "area": Figure(fact.area_m2, ",.0f"), "text": _describe_near(stations),
     }  # fmt: skip
     since: dict[str, Value] = {} if fact.since_s is None else {"day": _describe_day(fact.since_s, fact.acquired_s)}
     if fact.change == "grown" and fact.grown_m2 is not None:
-        said |= {"area": Figure(fact.grown_m2, ",.0f"), "area2": said["area"]}
-        what = _GREW_SINCE(**said, **since) if since else _GREW(**said)
+        values |= {"area": Figure(fact.grown_m2, ",.0f"), "area2": values["area"]}
+        what = _GREW_SINCE(**values, **since) if since else _GREW(**values)
     elif fact.change in CHANGED:
-        said["change"] = Term(fact.change)
-        what = _CHANGED_SINCE(**said, **since) if since else _CHANGED(**said)
+        values["change"] = Term(fact.change)
+        what = _CHANGED_SINCE(**values, **since) if since else _CHANGED(**values)
     else:
-        what = _SINGLE(**said)
+        what = _SINGLE(**values)
     return _ADVICE_ONLY(text=what, text2=fact.caution) if fact.caution else what
 
 

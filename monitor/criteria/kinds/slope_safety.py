@@ -137,8 +137,8 @@ def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Cri
 
 def assess_safety(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """Infinite slope, level by `under`; the best estimate is judged, or its 5 % limit where `judge` is low."""
-    judge = _from_rain if dict(criterion.texts).get("method") == "infiltration" else _from_water
-    return tuple(judge(criterion, windows, s) for s in criterion.stations)
+    assess = _from_rain if dict(criterion.texts).get("method") == "infiltration" else _from_water
+    return tuple(assess(criterion, windows, s) for s in criterion.stations)
 
 
 def _from_water(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
@@ -154,13 +154,13 @@ def _from_water(criterion: Criterion, windows: DecisionContext, station: str) ->
         return Assessment(criterion.id, station)
     raising, needed = value_epochs(windows, criterion, station, times)
     quiet = times[-needed:]
-    found = {t: judge_water(criterion, values[t]) for t in {*raising, *quiet}}
+    found = {t: compute_safety_from_water(criterion, values[t]) for t in {*raising, *quiet}}
     newest, is_known = found[times[-1]], len(quiet) >= needed
     bounds = _hold(criterion, [found[t] for t in raising], needed, [found[t] for t in quiet], is_known=is_known)
     facts = {"bounds": bounds, **_describe(newest), "pressure_kpa": slip_pressure_kpa(criterion, values[times[-1]])}
     reason = _explain(_MEASURED, criterion, newest)
     return Assessment(
-        criterion.id, station, *levels_of(bounds), heard=True, fresh=windows.is_fresh(times[-1], spec),
+        criterion.id, station, *levels_of(bounds), has_data=True, fresh=windows.is_fresh(times[-1], spec),
         newest_s=times[-1], reason=reason, facts=facts,
     )  # fmt: skip
 
@@ -174,7 +174,7 @@ def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> 
     params = dict(criterion.params)
     newest_s = gauge.times_s[-1]
     coverage = gauge.total(params["span_s"])[1]
-    safety, pressure, later_s = judge_rain_water(criterion, gauge)
+    safety, pressure, later_s = compute_safety_from_rain(criterion, gauge)
     # sums that cover more time than passed say too much: they hold a level and raise none
     raising = [] if gauge.is_overlapping(params["span_s"]) else [safety]
     bounds = _hold(criterion, raising, 1, [safety], is_known=coverage >= params.get("min_coverage", 0.8))
@@ -186,7 +186,7 @@ def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> 
         else _explain(_AFTER_RAIN, criterion, safety, duration=Duration(later_s), known=known)
     )
     return Assessment(
-        criterion.id, station, *levels_of(bounds), heard=True, fresh=windows.is_fresh(newest_s, spec),
+        criterion.id, station, *levels_of(bounds), has_data=True, fresh=windows.is_fresh(newest_s, spec),
         newest_s=newest_s, reason=reason, facts={"bounds": bounds, **_describe(safety), **further},
     )  # fmt: skip
 
@@ -229,13 +229,13 @@ def slip_pressure_kpa(criterion: Criterion, value: float, depth_m: float | None 
     return pressure if params.get("suction", 0.0) > 0.0 else max(0.0, pressure)
 
 
-def judge_water(criterion: Criterion, value: float) -> Safety:
+def compute_safety_from_water(criterion: Criterion, value: float) -> Safety:
     """Factor of safety with its range from one reading of water."""
     at_depth = partial(slip_pressure_kpa, criterion, value)
     return judge_safety(slope_of(criterion), at_depth(), at_depth)
 
 
-def judge_rain_water(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float, float]:
+def compute_safety_from_rain(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float, float]:
     """Factor of safety with its range, pore pressure in kPa, and the seconds after the newest reading it stands for.
 
     From the rain of the span; with `ahead` the greatest pressure until then if no more rain falls: it goes on rising

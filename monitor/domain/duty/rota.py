@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from monitor.domain.duty.local_time import DAY_MIN, local_day, read_minute, spell_minute, to_instant
+from monitor.domain.duty.local_time import DAY_MIN, format_minute, local_day, read_minute, to_instant
 from monitor.domain.names import is_same_person, tidy_name
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -182,7 +182,7 @@ def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[Du
     >>> weeks, turns = read_plan("Mon-Fri 07:00 Mori, Rossi\nFri 19:00 Rossi", ["Mori", "Rossi"])
     >>> weeks, len(turns), turns[-1].people
     (1, 6, ('Rossi',))
-    >>> print(spell_plan(weeks, turns))
+    >>> print(format_plan(weeks, turns))
     Mon-Fri 07:00 Mori, Rossi
     Fri 19:00 Rossi
 
@@ -192,11 +192,11 @@ def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[Du
     turns: dict[int, DutyTurn] = {}
     weeks = 1
     for number, line in enumerate(text.splitlines(), 1):
-        said = line.partition("#")[0].strip()
-        if not said:
+        content = line.partition("#")[0].strip()
+        if not content:
             continue
         try:
-            week, found = _read_line(said, members)
+            week, found = _read_line(content, members)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         weeks = max(weeks, week)
@@ -249,24 +249,24 @@ def _read_people(text: str, members: Collection[str] | None) -> tuple[str, ...]:
     if text.strip().lower() == NOBODY:
         return ()
     found: list[str] = []
-    for said in text.split(","):
-        name = tidy_name(said) if members is None else find_member(said, members)
+    for part in text.split(","):
+        name = tidy_name(part) if members is None else find_member(part, members)
         if name in found:
             raise ValueError(f"{name} stands there twice")
         found.append(name)
     return tuple(found)
 
 
-def find_member(said: str, members: Collection[str]) -> str:
+def find_member(text: str, members: Collection[str]) -> str:
     """The name of a member as the team has it; raises ValueError."""
-    name = tidy_name(said)
+    name = tidy_name(text)
     known = next((m for m in members if name and is_same_person(m, name)), None)
     if known is None:
         raise ValueError(f"{name!r} does not belong to the team; it has: {', '.join(members) or 'nobody'}")
     return known
 
 
-def spell_plan(weeks: int, turns: Sequence[DutyTurn]) -> str:
+def format_plan(weeks: int, turns: Sequence[DutyTurn]) -> str:
     """The lines of a plan; what is the same from day to day is one line."""
     lines: dict[tuple[int, int, tuple[str, ...]], list[int]] = {}
     for turn in turns:
@@ -276,11 +276,11 @@ def spell_plan(weeks: int, turns: Sequence[DutyTurn]) -> str:
     found = []
     for (week, minute, people), days in sorted(lines.items(), key=lambda one: (one[0][0], one[1][0], one[0][1])):
         head = f"week {week + 1} " if weeks > 1 else ""
-        found.append(f"{head}{_spell_days(days)} {spell_minute(minute)} {', '.join(people) or NOBODY}")
+        found.append(f"{head}{_format_days(days)} {format_minute(minute)} {', '.join(people) or NOBODY}")
     return "\n".join(found)
 
 
-def _spell_days(days: Sequence[int]) -> str:
+def _format_days(days: Sequence[int]) -> str:
     if list(days) == list(range(7)):
         return "daily"
     if len(days) > 2 and list(days) == list(range(days[0], days[-1] + 1)):

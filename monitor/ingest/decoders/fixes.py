@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.site import GEOID, Origin, Site
 from monitor.errors import PayloadError
@@ -120,7 +120,7 @@ def observe_fix(fix: Fix, received: ReceivedMessage) -> list[Observation]:
     received.references.join(site.id, station, frame, origin.since)  # another one is asked about, whatever follows
     enu_mm = find_displacement(fix, origin)
     cov, steps_mm = state_error(fix, origin)
-    facts = {"cov_mm2": None if cov is None else list(cov), "epoch0": spell(origin.since), "frame": origin.frame,
+    facts = {"cov_mm2": None if cov is None else list(cov), "epoch0": format_iso(origin.since), "frame": origin.frame,
              "fix": fix.kind, "satellites": fix.satellites,
              DIGIT: None if steps_mm is None else list(steps_mm)}  # fmt: skip
     extra = canonical_json({key: value for key, value in facts.items() if value is not None})

@@ -105,7 +105,7 @@ def read_json(payload: bytes) -> Any:
 def _replace_nan(text: str) -> str:
     """Bare words for no value, and places left empty, as null: C writes nan and -1.#IND, JavaScript undefined.
 
-    >>> _spell_nan('{"a": -nan, "b": 1.#QNAN, "c": , "d": "nan, nan", "e": nanny, "f": [], "g": [1, undefined]}')
+    >>> _replace_nan('{"a": -nan, "b": 1.#QNAN, "c": , "d": "nan, nan", "e": nanny, "f": [], "g": [1, undefined]}')
     '{"a":null, "b":null, "c":null, "d": "nan, nan", "e": nanny, "f": [], "g": [1,null]}'
     """
 

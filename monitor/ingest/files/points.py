@@ -23,10 +23,10 @@ from monitor.ingest.files.reading import FileResult, insist
 from monitor.ingest.message import POINTS_TOPIC
 from monitor.ingest.pipeline import Clock
 from monitor.store.database.engine import Database
-from monitor.store.readings.messages import Rejected, add_rejected
+from monitor.store.readings.messages import RejectedMessage, add_rejected
 from monitor.store.readings.points import (
     METRES_PER_DEGREE,
-    Placed,
+    PlacedPoint,
     Point,
     PointsAdded,
     PointValue,
@@ -206,7 +206,7 @@ def _add(c: Connection, file: PointsFile, declared: ValueMeaning, chunk: _Chunk,
 
 
 def _tie(
-    c: Connection, set_id: int, placed: Mapping[str, Placed], values: list[PointValue], declared: ValueMeaning
+    c: Connection, set_id: int, placed: Mapping[str, PlacedPoint], values: list[PointValue], declared: ValueMeaning
 ) -> tuple[list[PointValue], list[BadRow]]:
     """Values as they count from the reference of their set, tied at the new reference; and those that cannot be tied.
 
@@ -227,13 +227,13 @@ def _tie(
     return tied, [BadRow(_to_document(v), PayloadError("untied", _UNTIED(point=v.pid, day=day))) for v in untied]
 
 
-def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> list[Rejected]:
+def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> list[RejectedMessage]:
     """One message per cause with its rows as they came."""
     by_code: dict[str, list[BadRow]] = {}
     for item in bad:
         by_code.setdefault(item.error.code, []).append(item)
     return [
-        Rejected(
+        RejectedMessage(
             received_at, POINTS_TOPIC + file.site.id, json.dumps({"rows": [b.row for b in rows]}, default=str).encode(),
             code, describe_first(len(rows), rows[0].error),
             f"file:{file.path.name}",

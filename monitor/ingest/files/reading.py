@@ -29,7 +29,7 @@ from monitor.store.alerting.sites import find_version
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.readings.flags import UNDECLARED, renew_flags
-from monitor.store.readings.messages import Rejected
+from monitor.store.readings.messages import RejectedMessage
 from monitor.store.readings.observations import AddResult
 from monitor.store.readings.points import PointsAdded
 
@@ -243,7 +243,7 @@ def _check_lines(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[J
 
 def _sort(
     chunk: list[Judged], pipeline: Pipeline, site: Site | None, received_at: datetime, name: str
-) -> tuple[list[Observation], list[tuple[Rejected, int]]]:
+) -> tuple[list[Observation], list[tuple[RejectedMessage, int]]]:
     good: list[Observation] = []
     bad: dict[str, list[tuple[Any, PayloadError]]] = {}
     for row, known_error in chunk:
@@ -261,7 +261,10 @@ def _sort(
         for _, cause in rows:
             counts[cause.code] = counts.get(cause.code, 0) + 1
         rejected += [
-            (Rejected(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, f"file:{name}"), counts[f.code])
+            (
+                RejectedMessage(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, f"file:{name}"),
+                counts[f.code],
+            )
             for f in join_bad_rows(rows)
         ]
     return list(pipeline.flag(good)), rejected
@@ -289,7 +292,7 @@ def insist(act: Callable[[], Added], refusals: tuple[type[Exception], ...] = (St
 
 
 def _count(
-    result: FileResult, observations: list[Observation], rejected: list[tuple[Rejected, int]],
+    result: FileResult, observations: list[Observation], rejected: list[tuple[RejectedMessage, int]],
     sites: Mapping[str, Site],
 ) -> None:  # fmt: skip
     result.valid += len(observations)

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import DIGIT
 from monitor.domain.site import ELLIPSOID, Origin
 from monitor.errors import ConfigError, PayloadError
@@ -58,7 +58,7 @@ def open_rtklib(path: Path, options: ImportOptions) -> Iterator[Iterator[Reading
                 raise ConfigError(f"{path}: holds {known.form}; the origin of {station} must be {{{keys}, since}}")
             numbered = enumerate(chain((first,), lines), len(head) + 1)
             solutions = _skip_heads(path, numbered, known)
-            extra = {FRAME: add_parts(origin.frame, known.frame), EPOCH0: spell(origin.since)}
+            extra = {FRAME: add_parts(origin.frame, known.frame), EPOCH0: format_iso(origin.since)}
             yield (_read_line(line, station, origin, known, extra) for line in solutions)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None

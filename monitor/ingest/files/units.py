@@ -189,7 +189,7 @@ def join_depths(name: str) -> str:
 def read_unit(text: str) -> str | None:
     """The unit that a cell alone names, in brackets or not; None where it names none that is known.
 
-    >>> spell_unit("[mm]"), spell_unit("°C"), spell_unit("Avg"), spell_unit("(kPa)")
+    >>> read_unit("[mm]"), read_unit("°C"), read_unit("Avg"), read_unit("(kPa)")
     ('mm', 'degC', None, 'kPa')
     """
     return _find_unit(text.translate(_WIDE).strip().strip("[]()"))

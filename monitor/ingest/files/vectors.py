@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.site import IMAGE_CORRELATION, Site
 from monitor.errors import RefusedError
 from monitor.ingest.files.reading import FileResult, store_given
@@ -61,9 +61,11 @@ def store_vectors(
         RefusedError: the images are in the wrong order, or a series has readings but none at the older image.
     """
     if newer_at <= older_at:
-        raise RefusedError(f"the newer image ({spell(newer_at)}) was not taken after the older one ({spell(older_at)})")
+        raise RefusedError(
+            f"the newer image ({format_iso(newer_at)}) was not taken after the older one ({format_iso(older_at)})"
+        )
     if newer_at - now > FUTURE_TOLERANCE:
-        raise RefusedError(f"the newer image was taken at {spell(newer_at)}, in the future")
+        raise RefusedError(f"the newer image was taken at {format_iso(newer_at)}, in the future")
     with pipeline.database.read() as c:
         rows: list[dict[str, Any]] = [row for one in moved for row in _list_rows(c, site, one, older_at, newer_at, now)]
     return store_given(rows, pipeline, site, now, IMAGE_CORRELATION, name)
@@ -95,7 +97,7 @@ def _find_base(
     found = load_readings(c, series, None, older_at, now)
     if not found or found[-1].observed_at != older_at:
         raise RefusedError(
-            f"{station}.{quantity} has readings, but none at the older image ({spell(older_at)}): compare with an "
-            f"image that is in the series, such as that of {spell(newest.observed_at)}"
+            f"{station}.{quantity} has readings, but none at the older image ({format_iso(older_at)}): compare with an "
+            f"image that is in the series, such as that of {format_iso(newest.observed_at)}"
         )
     return found[-1].value_raw, 0.0 if len(found) == 1 else found[-1].sigma or 0.0

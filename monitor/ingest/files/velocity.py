@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.quantities import OF_VELOCITY_MAPS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.errors import RefusedError
@@ -80,7 +80,7 @@ def store_velocities(
         RefusedError: that time lies in the future.
     """
     if until - now > FUTURE_TOLERANCE:
-        raise RefusedError(f"the map ends at {spell(until)}, in the future")
+        raise RefusedError(f"the map ends at {format_iso(until)}, in the future")
     wanted = {ground.station.id: ground.quantities for ground in list_mapped_ground(site)}
     rows = [
         {"station": one.station, "quantity": quantity, "time": until, "component": component, **cells}

@@ -340,7 +340,7 @@ def _describe_times(times: Times) -> Message:
 def format_pattern(form: str) -> str:
     """A pattern of times as people write it.
 
-    >>> spell_form("%d.%m.%Y %H:%M"), spell_form("%b %d %Y %I:%M:%S %p")
+    >>> format_pattern("%d.%m.%Y %H:%M"), format_pattern("%b %d %Y %I:%M:%S %p")
     ('DD.MM.YYYY hh:mm', 'Mon DD YYYY hh:mm:ss AM/PM')
     """
     return re.sub("%(.)", lambda sign: _SIGNS.get(sign[1], sign[0]), form)

@@ -262,7 +262,7 @@ def _find_unit_token(tokens: Sequence[str], quantity: str | None) -> str | None:
 def is_term_of_field(text: str) -> bool:
     """Whether a text is a quantity or a unit and nothing else, and so no name of a station.
 
-    >>> [is_word_of_field(text) for text in ("Rain", "mm", "pore pressure", "Crack 3", "Upper")]
+    >>> [is_term_of_field(text) for text in ("Rain", "mm", "pore pressure", "Crack 3", "Upper")]
     [True, True, True, False, False]
     """
     plain = " ".join(re.split(r"[\s_-]+", text)).strip()

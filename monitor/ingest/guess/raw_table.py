@@ -64,7 +64,7 @@ class RawTable:
     names: tuple[str, ...]
     units: dict[str, str]  # of columns whose unit stands in a row of its own
     above: tuple[str, ...]  # lines before the header, and what stands between it and the first row
-    columns: dict[str, list[Any]]  # cells of at most LOOK_ROWS rows
+    columns: dict[str, list[Any]]  # cells of at most SAMPLE_ROWS rows
     rows: int  # of them
     is_whole: bool  # there are no more
     titles: dict[str, str]  # of columns whose name stands in two lines, or cannot be their key

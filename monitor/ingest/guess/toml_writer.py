@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from monitor.domain.instants import spell, spell_duration
+from monitor.domain.instants import format_iso, spell_duration
 from monitor.domain.site import ELLIPSOID, Origin
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import ImportOptions
@@ -105,7 +105,7 @@ def _format_origin(origin: Origin) -> str:
     figures = zip(names, origin.place or origin.baseline_m or (), (9, 9, 4) if origin.place else (4, 4, 4), strict=True)
     keys = ", ".join(f"{name} = {figure:.{places}f}" for name, figure, places in figures)
     above = "" if origin.height == ELLIPSOID else f', height = "{origin.height}"'
-    return f"origin = {{{keys}{above}, since = {spell(origin.since)}}}"
+    return f"origin = {{{keys}{above}, since = {format_iso(origin.since)}}}"
 
 
 def _join_components(sensors: Iterable[SensorGuess], *, is_in_space: bool) -> list[SensorGuess]:

@@ -61,7 +61,7 @@ def scan_folder(found: PollSummary, place: SourceTarget) -> None:
     folder = folder_of(place)
     if not folder.is_dir():
         return
-    known = place.db.ask(load_files, found.source)
+    known = place.db.run_read(load_files, found.source)
     paths = sorted(folder.iterdir())
     mappings = {p.name.removesuffix(MAPPING): p for p in paths if p.name.endswith(MAPPING) and p.name != MAPPING}
     tables = [s for s in place.config.source if s.kind == FOLDER_KIND and s.site == place.site.id]

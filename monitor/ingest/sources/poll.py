@@ -13,7 +13,7 @@ from typing import Final
 from forecasting.message import Message, Template
 from monitor.config.service import ServiceConfig
 from monitor.config.sources import FOLDER_KIND, SourceSection
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.site import Site
 from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
 from monitor.ingest.files.reader import ImportOptions
@@ -66,10 +66,10 @@ def poll_source(
     """
     found = PollSummary(source.name)
     with _alone(Path(place.config.paths.state) / FOLDER, source.name) as folder:
-        known = place.db.ask(load_files, source.name)
+        known = place.db.run_read(load_files, source.name)
         known = {name: _forget_version(state, source) for name, state in known.items()}
         if source.kind == "sensorthings":  # a newest time of the future would let nothing in: it is read from the start
-            latest = spell(place.clock() + FUTURE_TOLERANCE)
+            latest = format_iso(place.clock() + FUTURE_TOLERANCE)
             known = {name: state for name, state in known.items() if state.modified <= latest}
         try:
             form = "" if source.kind in {"stac", "sensorthings"} else find_form(source)

@@ -132,9 +132,9 @@ def find_era(texts: Iterable[str]) -> str:
 def write_common(text: str, era: str) -> str:
     """A date of an era as one of the common calendar; raises ValueError where the era has no such day.
 
-    >>> spell_common("29/02/2567 10:00", "buddhist"), spell_common("1403/12/30", "persian")
+    >>> write_common("29/02/2567 10:00", "buddhist"), write_common("1403/12/30", "persian")
     ('29/02/2024 10:00', '2025/03/20')
-    >>> spell_common("2024-03-01", "persian")
+    >>> write_common("2024-03-01", "persian")
     '2024-03-01'
     """
     if era == BUDDHIST:

@@ -12,7 +12,7 @@ from forecasting.data.units import spell_span
 from forecasting.message import Message, Template, Timestamp, spread
 from forecasting.registry import NETWORKS, count_needed
 from forecasting.serving.conformal import MINIMUM_SCORES
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.domain.instruments.watched import find_motion, find_watched_motion, is_forecast
 from monitor.domain.site import Site
 from monitor.extras import is_installed
@@ -77,7 +77,7 @@ class Awaited:
         """One line of `forecast models`, and an entry of `status`."""
         document: dict[str, Any] = spread({
             "model_hash": None, "kind": self.what, "task": self.task, "site": site, "state": "awaited",
-            "reason": self.describe(), "at": self.at and spell(self.at),
+            "reason": self.describe(), "at": self.at and format_iso(self.at),
         })  # fmt: skip
         return document
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.tasks import TRAIN_FORECASTER, SiteRecord, TrainingRequest, TrainingResult
 from monitor.jobs.worker import list_checkpoint, run_in_worker
@@ -32,7 +32,7 @@ def train_network(
     """Train one network on a record in a worker, or say why not; it begins from `start` where there is one."""
     folder = make_folder(config, site)
     training = Training(
-        kind, horizons_s, folder, seed, time_limit_s=config.compute.job_limit_s * 0.8, created_at=spell(now),
+        kind, horizons_s, folder, seed, time_limit_s=config.compute.job_limit_s * 0.8, created_at=format_iso(now),
         start=start, own_start=site.forecast.start_from == site.id,
     )  # fmt: skip
     return run_in_worker(

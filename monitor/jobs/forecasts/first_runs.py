@@ -96,12 +96,12 @@ class FirstRuns:
 
         now_s = one.looked_s = self._monotonic_s()
         one.due_s = now_s + FIRST_S  # also where this look fails
-        newest = self._db.ask(load_newest, site_id)
+        newest = self._db.run_read(load_newest, site_id)
         is_old = newest.keys() <= one.known and all(newest.get(i) == at for i, at in one.newest.items())
         if is_old and one.is_first and not one.grows and now_s < one.full_s + LATER_S and now_s >= one.trains_until_s:
             return
         one.full_s = now_s
-        awaited, without, one.known, is_whole = self._db.ask(find_lacking, self._sites[site_id], self._clock())
+        awaited, without, one.known, is_whole = self._db.run_read(find_lacking, self._sites[site_id], self._clock())
         one.newest = {i: at for i, at in newest.items() if i in without}
         one.is_first = bool(without) or not is_whole
         one.grows = False

@@ -13,7 +13,7 @@ from forecasting.message import Template, Timestamp
 from forecasting.registry import NETWORKS, name_blend
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
-from monitor.domain.instants import epoch_s, from_epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.checkpoints import keep_checkpoint, train_network
 from monitor.jobs.forecasts.issue import name_models, to_row
@@ -95,7 +95,7 @@ def _score_past(
         return [*lines, "too many series to score their past"]
     question = HindcastRequest(SiteForecastRequest(record, horizons_s, tuple(models), {}), cut_s, issues)
     added = _issue_past(db, config, site, now, found, question)
-    return [*lines, f"{added} forecasts of the past from {spell(from_epoch_s(cut_s))[:10]} on"]
+    return [*lines, f"{added} forecasts of the past from {format_iso(from_epoch_s(cut_s))[:10]} on"]
 
 
 def _register(db: Database, site: Site, kind: str, made: TrainingResult, cut_s: float, now: datetime) -> None:

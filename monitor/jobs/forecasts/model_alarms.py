@@ -15,7 +15,7 @@ from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, 
 from monitor.domain.alert import health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Site
-from monitor.store.alerting.alerts import tell_site
+from monitor.store.alerting.alerts import notify_site
 from monitor.store.models.registry import GateRow, ModelRow
 
 _DEGRADED: Final = Template("model.degraded", "{model} is degraded, the simple forecast is shown")
@@ -66,4 +66,4 @@ def _change(
     c: Connection, site: Site, key: str, reason: Message, facts: Mapping[str, Any], now: datetime, *, is_open: bool
 ) -> None:
     change = health_alarm(key, int(is_open), reason, is_open=is_open, evidence={"reason": reason, **facts})
-    tell_site(c, site, [change], now, code_version())
+    notify_site(c, site, [change], now, code_version())

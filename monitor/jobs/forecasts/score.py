@@ -38,7 +38,7 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
         }  # fmt: skip
         wet = find_wet(c, site, (u.issued_at for u in waiting), now)
         situations = forecasts.load_situations(c, waiting, wet)
-    scores: dict[int, forecasts.Score] = {}
+    scores: dict[int, forecasts.ForecastScore] = {}
     for one in waiting:
         spec = specs[one.series_id]
         if spec is None:
@@ -85,7 +85,9 @@ def nearest_reading(readings: list[Reading], target_at: datetime, within_s: floa
     return best
 
 
-def _feed_back(states: dict[Key, ConformalState], one: forecasts.Unscored, observed: float, steps: int) -> set[Key]:
+def _feed_back(
+    states: dict[Key, ConformalState], one: forecasts.UnscoredForecast, observed: float, steps: int
+) -> set[Key]:
     """Give the intervals of this series, model and horizon (in readings) what they missed or held; what changed."""
     if one.margin_80 is None or one.margin_95 is None:
         return set()

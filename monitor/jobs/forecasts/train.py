@@ -43,7 +43,7 @@ HISTORY_STEPS = 2000
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Train what is missing or old; returns one line with what was trained or why not."""
     networks, clock, trained = [m for m in site.forecast.models if m in NETWORKS], go_on(now), False
-    panels = db.ask(_list_panels, site)
+    panels = db.run_read(_list_panels, site)
     parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
     wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
     wanted += [("anomaly", d, None) for d in site.anomaly.detectors if d in list_detectors()]
@@ -129,7 +129,7 @@ def train_one(
         return "no displacement series declared"
     if task == "anomaly":
         return _train_detector(db, config, site, kind, now, seed, actor, clock)
-    panels = db.ask(_list_panels, site)
+    panels = db.run_read(_list_panels, site)
     lines = []
     for one in panels if panel is None else [panel]:
         begin = f"{_describe_panel(one, panels).lstrip()}: " if panel is None and len(panels) > 1 else ""
@@ -141,7 +141,7 @@ def _train_forecaster(
     db: Database, config: ServiceConfig, site: Site, kind: str, panel: SitePanel, now: datetime, seed: int,
     reason: str, actor: Actor, clock: Callable[[], datetime],
 ) -> str:  # fmt: skip
-    start, missing = db.ask(_find_start, site, kind, panel)
+    start, missing = db.run_read(_find_start, site, kind, panel)
     if missing:
         return missing
     with db.read() as c:
@@ -166,7 +166,7 @@ def _train_detector(
     clock: Callable[[], datetime],
 ) -> str:  # fmt: skip
     step_s = site.watched_step_s or 0.0
-    samples = db.ask(load_watched, site, history_since(now, step_s, HISTORY_STEPS), now)
+    samples = db.run_read(load_watched, site, history_since(now, step_s, HISTORY_STEPS), now)
     if not samples:
         return "no readings"
     series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)

@@ -11,7 +11,7 @@ from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED, UNIT_ACT
 from monitor.domain.observation import Link
 from monitor.domain.quantities import MOVING
 from monitor.jobs.instruments.battery import BatteryDay, BatteryExpectation, find_lost_charge
-from monitor.store.readings.flags import Typed
+from monitor.store.readings.flags import TypedReading
 from monitor.store.readings.gaps import Gap
 
 _OFFLINE: Final = Template("instrument.offline", "not connected since {at}: {text}")
@@ -95,7 +95,7 @@ def check_link(link: Link | None, newest: datetime | None) -> list[InstrumentFin
     return [_found("offline", _OFFLINE(at=Timestamp.of(link.at, "minute"), text=link.text), link.at)]
 
 
-def check_typed(quantity: str, newest: Typed | None) -> list[InstrumentFinding]:
+def check_typed(quantity: str, newest: TypedReading | None) -> list[InstrumentFinding]:
     """The newest reading that a person typed, where it looks like a typing error."""
     if newest is None:
         return []
@@ -146,7 +146,7 @@ def check_clock(now: Sequence[EpochHousekeeping], usual_s: Sequence[float]) -> l
         usual_s: of the days before, the shortest way of each hour in which readings came. Few hours say nothing of
             the usual way: an import brings all its readings within one.
 
-    >>> today = [Epoch(2.0, received_s=3600.0 * n) for n in range(6)]
+    >>> today = [EpochHousekeeping(2.0, received_s=3600.0 * n) for n in range(6)]
     >>> check_clock(today, [90_000.0])
     []
     >>> [one.reason for one in check_clock(today, [90_000.0, *[3602.0] * 6])]

@@ -34,7 +34,7 @@ from monitor.jobs.instruments.battery import (
     split_days,
 )
 from monitor.series.maintenance import MAINTENANCE
-from monitor.store.alerting.alerts import tell_site
+from monitor.store.alerting.alerts import notify_site
 from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import AnomalyRun, list_standing, load_runs
@@ -98,7 +98,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
     with db.write() as c:
         store.save_instruments(c, site.id, judged, now)
         store.save_months(c, site.id, months)
-        tell_site(c, site, changes, now, code_version())
+        notify_site(c, site, changes, now, code_version())
     wrong = sum(bool(one.findings) for one in judged)
     return f"{wrong} of {len(judged)} instruments with a finding"
 
@@ -112,7 +112,7 @@ def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
 def _assess(
     c: Connection, station: Station, series: Series, weather: checks.Weather, work: MaintenanceFact | None,
     runs: Sequence[AnomalyRun], gaps: Sequence[Gap], link: Link | None, now: datetime,
-) -> store.Judged:  # fmt: skip
+) -> store.InstrumentAssessment:  # fmt: skip
     found: list[checks.InstrumentFinding] = []
     now_s = epoch_s(now)
     if work is not None:
@@ -164,7 +164,7 @@ def _assess(
     elif main is not None:
         hours = store.load_hours(c, main[1], now - SPARK_DAYS * DAY, now)
         spark = _draw_spark(hours, _interval_s(station, main[0]), now)
-    return store.Judged(
+    return store.InstrumentAssessment(
         station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in checks.join_states(found)),
         round(battery[-1].mean, 3) if battery else None, _begin(battery[-1].hour) if battery else None,
         None if expected.empty_s is None else instant(expected.empty_s), expected.method,
@@ -198,7 +198,7 @@ def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
     return None
 
 
-def _read_hours(hours: Sequence[store.Hour]) -> list[BatteryDay]:
+def _read_hours(hours: Sequence[store.HourSummary]) -> list[BatteryDay]:
     return [BatteryDay(epoch_s(_begin(hour.hour)), hour.low, hour.high) for hour in hours]
 
 
@@ -250,7 +250,7 @@ def _interval_s(station: Station, quantity: str) -> float:
     return 0.0 if spec is None else spec.interval_s
 
 
-def _draw_spark(hours: Sequence[store.Hour], interval_s: float, now: datetime) -> list[float | None]:
+def _draw_spark(hours: Sequence[store.HourSummary], interval_s: float, now: datetime) -> list[float | None]:
     """Means of equal spans of the last days, for a small picture."""
     points = max(2, int(SPARK_DAYS * DAY / max(SHORTEST_SPAN, timedelta(seconds=interval_s))))
     span, begin = SPARK_DAYS * DAY / points, now - SPARK_DAYS * DAY
@@ -262,7 +262,9 @@ def _draw_spark(hours: Sequence[store.Hour], interval_s: float, now: datetime) -
     return [round(fmean(parts[n]), 4) if n in parts else None for n in range(points)]
 
 
-def _count_months(c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime) -> list[store.Month]:
+def _count_months(
+    c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
+) -> list[store.InstrumentMonth]:
     """This month so far and the one before: epochs that came, of those that the declared intervals let expect."""
     this = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     before = (this - DAY).replace(day=1)
@@ -290,7 +292,7 @@ def _count_months(c: Connection, site: Site, series_of: Mapping[str, Series], no
                 old.update(ids)
             seen_before = seen_before or expected > 0
             if expected:
-                found.append(store.Month(station.id, store.month_of(begin), expected, received))
+                found.append(store.InstrumentMonth(station.id, store.month_of(begin), expected, received))
     return found
 
 
@@ -307,9 +309,12 @@ NO_CLOCKS: Final = LoggerClocks({}, {})
 
 
 def list_changes(
-    site: Site, judged: Sequence[store.Judged], pages: Mapping[str, Message], silent: Collection[str] = (),
+    site: Site,
+    judged: Sequence[store.InstrumentAssessment],
+    pages: Mapping[str, Message],
+    silent: Collection[str] = (),
     clocks: LoggerClocks = NO_CLOCKS,
-) -> list[AlertChange]:  # fmt: skip
+) -> list[AlertChange]:
     """Notices that open and end; what all instruments of one parent have in common is one notice.
 
     Who is silent or under work says nothing against a cause. Who has not been heard since a clock went wrong says

@@ -81,7 +81,7 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     folder = _folder_of(config, site)
     _due_s.pop(folder, None)  # a run that fails says nothing of the next one
     parts = []
-    rows = db.ask(load_scenes, site.id)
+    rows = db.run_read(load_scenes, site.id)
     states = {
         pair: row.state for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in scene_rows.list_names(row)
     }
@@ -105,7 +105,7 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             read.add(name)
         elif line is not None:
             parts.append(f"{name}: {line}")
-    rows = db.ask(load_scenes, site.id)
+    rows = db.run_read(load_scenes, site.id)
     lacks.notify_waiting(db, site, rows, now)
     release_named(db, site, now)
     lacks.notify_weights(db, site, now)
@@ -188,7 +188,7 @@ def detect_scene(
 
 
 def _is_read(db: Database, site: Site, entry: Path) -> bool:
-    rows = db.ask(load_scenes, site.id)
+    rows = db.run_read(load_scenes, site.id)
     return any(
         (scene_rows.name_of(entry), fingerprint(entry)) in scene_rows.list_names(row)
         for row in rows

@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.insar.records import CoherenceLoss, MovingZone, StackRates
 from forecasting.message import Figure, Template, Timestamp
-from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import LANDSLIDE, QUANTITIES
 from monitor.domain.site import Site
 from monitor.jobs.scenes.proximity import keep_near, list_distances
 from monitor.jobs.scenes.rows import list_places
-from monitor.store.alerting.alerts import tell_site
+from monitor.store.alerting.alerts import notify_site
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import load_followed
 
@@ -114,8 +114,8 @@ def _notify_loss(c: Connection, site: Site, name: str, losses: Sequence[Coherenc
             distance=Figure(away_m, ",.0f"), station=stations[0][0], **({"n": others} if others else {}),
         )  # fmt: skip
     change = AlertChange(
-        Ledger.ADVICE, f"advice:coherence:{name}", 1, open=bool(near), reason=reason, data_time=newest_at,
+        AlertCategory.ADVICE, f"advice:coherence:{name}", 1, open=bool(near), reason=reason, data_time=newest_at,
         evidence=canonical_json({"losses": [loss.facts() for *_, loss in near]}),
         notify=bool(near),
     )  # fmt: skip
-    tell_site(c, site, [change], now, site.version)
+    notify_site(c, site, [change], now, site.version)

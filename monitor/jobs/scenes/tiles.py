@@ -40,7 +40,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     The worker that cuts them first makes the files that the rows did not wait for; those of other scenes follow.
     Scenes that are to be read come before both.
     """
-    rows = db.ask(load_scenes, site.id)
+    rows = db.run_read(load_scenes, site.id)
     newest = pick_newest(rows)
     due = [row for row in newest if not _is_cut(row, now)]
     left = [row for row in rows if is_left(row, now)]
@@ -65,7 +65,7 @@ def _must_wait(db: Database, config: ServiceConfig, site: Site, now: datetime) -
     """Whether a scene of any site is to be read first. Where such come all the time, one set is cut in between."""
     since = _waits_since.setdefault(site.id, now)
     if timedelta() <= now - since < WAIT_MOST:
-        sites = db.ask(load_sites_summary)
+        sites = db.run_read(load_sites_summary)
         if any(has_unread(db, config, one.id, now - WAIT_MOST) for one in sites):
             return True
     del _waits_since[site.id]

@@ -12,10 +12,10 @@ from detection.imagery.errors import hide_folder
 from detection.imagery.weights_file import describe_own
 from forecasting.message import Message, Template, Timestamp
 from monitor.domain.alert import health_alarm
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import name_of
-from monitor.store.alerting.alerts import load_alerts, tell_site
+from monitor.store.alerting.alerts import load_alerts, notify_site
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import SHORT, find_broken_weights
 from monitor.store.scenes.arrivals import SceneRow, save_scene
@@ -51,7 +51,7 @@ def store_waiting(
     name = name_of(entry)
     row = SceneRow(
         _name_row(site, name, WAITING), site.id, name, None, "single", _format_path(entry), now, WAITING,
-        shorten(reason, entry), run={"fingerprint": print_, "looked_at": spell(now)},
+        shorten(reason, entry), run={"fingerprint": print_, "looked_at": format_iso(now)},
     )  # fmt: skip
     db.do(save_scene, row, [], now)
     return f"waiting: {row.error}" if not at_once else f"waiting: {row.error}; {_notify(db, site, row, now, now)}"
@@ -89,7 +89,7 @@ def notify_weights(db: Database, site: Site, now: datetime) -> None:
     ]
     if not changes:
         return
-    db.do(tell_site, site, changes, now, site.version)
+    db.do(notify_site, site, changes, now, site.version)
 
 
 def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> Message:
@@ -171,4 +171,4 @@ def _name_row(site: Site, name: str, mark: str) -> str:
 
 def _apply(c: Connection, site: Site, name: str, reason: Message, now: datetime, *, is_open: bool) -> None:
     change = health_alarm(f"{PREFIX}{name}", 1, reason, is_open=is_open, evidence={}, notify=is_open)
-    tell_site(c, site, [change], now, site.version)
+    notify_site(c, site, [change], now, site.version)

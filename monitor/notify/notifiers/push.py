@@ -54,7 +54,7 @@ class PushNotifier:
         db = self._db
         if db is None:
             raise DeliveryError("push: devices are kept in the database, which is away", permanent=True)
-        devices = db.ask(load_open_devices, self._user)
+        devices = db.run_read(load_open_devices, self._user)
         if notification.idempotency_key != self._key_of:
             self._key_of, self._taken = notification.idempotency_key, set()
         content = format_push(notification)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from forecasting.message import Template
 from monitor.domain.alert import Notification
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import ConfigError, DeliveryError
 from monitor.language.catalogue import current
 from monitor.notify.notifier import read_secret
@@ -112,7 +112,7 @@ def payload(notification: Notification) -> str:
         "idempotency_key": n.idempotency_key, "notification_id": n.id, "alert_id": n.alert_id, "event_id": n.event_id,
         "site": n.site, "ledger": n.ledger, "level": n.level, "level_name": n.level_name, "recipient": n.recipient,
         "exercise": n.exercise, "language": current(), "subject": n.subject, "body": n.body,
-        "queued_at": spell(n.queued_at),
+        "queued_at": format_iso(n.queued_at),
     })  # fmt: skip
 
 

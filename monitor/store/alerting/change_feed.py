@@ -11,12 +11,13 @@ _OF_SERIES = (tables.offset_entry, tables.observation_flag)
 Marks = dict[tuple[str, str], Any]  # (table, column) -> newest
 # columns that are set after the row was added
 _LATER = {
-    tables.offset_entry.name: ("confirmed_at", "revoked_at"), tables.maintenance.name: ("ended_at",),
+    tables.offset_entry.name: ("confirmed_at", "revoked_at"),
+    tables.maintenance.name: ("ended_at",),
     **dict.fromkeys((tables.site_event.name, tables.event_confirmation.name), ("withdrawn_at",)),
-}  # fmt: skip
+}
 
 
-class News:
+class ChangeDetector:
     """Compares the newest rows of reports, events, offsets and flags with those of the last look.
 
     All of them are found by an index or in a table of a few rows, so that a look every second costs nothing.
@@ -25,7 +26,7 @@ class News:
     def __init__(self) -> None:
         self._known: Marks | None = None
 
-    def look(self, connection: Connection) -> frozenset[str]:
+    def find_changed(self, connection: Connection) -> frozenset[str]:
         """Sites with something new since the last look; none at the first."""
         marks = [(t.name, c, func.max(t.c[c])) for t in (*_OF_SITE, *_OF_SERIES) for c in _columns(t)]
         row = connection.execute(select(*[select(newest).scalar_subquery() for _, _, newest in marks])).one()

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, distinct, func, select
 
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.store.schema import tables as t
 
 
@@ -31,7 +31,7 @@ def count_notifications(c: Connection) -> dict[str, int]:
 def find_peak_level(c: Connection) -> int:
     """The highest level that a hazard alert ever reached; 0 before the first."""
     a = t.alert.c
-    return int(c.execute(select(func.max(a.peak_level)).where(a.ledger == Ledger.HAZARD)).scalar() or 0)
+    return int(c.execute(select(func.max(a.peak_level)).where(a.ledger == AlertCategory.HAZARD)).scalar() or 0)
 
 
 def load_newest_issues(c: Connection) -> Sequence[Row[Any]]:

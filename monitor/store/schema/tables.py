@@ -33,7 +33,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from forecasting.message import Message, values_to_json
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 
 INSTANT_WIDTH = 27
 
@@ -55,7 +55,7 @@ class Instant(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Spell the instant; None stays NULL."""
-        return None if value is None else spell(value)
+        return None if value is None else format_iso(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Read the instant back as aware UTC."""

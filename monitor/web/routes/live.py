@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.web.access.callers import SERVICE_ALERTS, person_of, sites_shown
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import trouble_for, veil_of
@@ -23,7 +23,7 @@ def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) ->
     now = context.clock()
     shared = share(request, person_of(request), service_banner(context, now, trouble), trouble)
     parts = {name: render_part(f"parts/{name}.html", now, shared | values) for name in ("banner", *names)}
-    return JSONResponse({"now": spell(now), "parts": parts})
+    return JSONResponse({"now": format_iso(now), "parts": parts})
 
 
 @router.get("/overview")
@@ -61,13 +61,13 @@ def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
 
 
 @router.get("/changes")
-async def tell_changes(request: Request) -> Response:
+async def stream_changes(request: Request) -> Response:
     """A line whenever a level, an alert or what is seen changes on any site of the reader."""
     return _stream(request, sites_shown(request))
 
 
 @router.get("/sites/{site}/changes")
-async def tell_changes_of(request: Request, site: str) -> Response:
+async def stream_site_changes(request: Request, site: str) -> Response:
     """The same for one site."""
     return _stream(request, frozenset({site, SERVICE_ALERTS}))
 

@@ -33,7 +33,7 @@ import pytest
 from sqlalchemy import text
 
 from monitor.config.service import parse_site
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database
@@ -147,7 +147,7 @@ class Live(threading.Thread):
         self.client.loop_start()
 
     def run(self):
-        database, newest, due = Database(self._url), spell(datetime.now(UTC)), time.monotonic()
+        database, newest, due = Database(self._url), format_iso(datetime.now(UTC)), time.monotonic()
         rng = random.Random(1)
         query = text(
             "SELECT o.observed_at FROM observation o JOIN series s ON s.id = o.series_id"

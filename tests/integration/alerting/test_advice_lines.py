@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, AlertCategory, AlertChange
 from monitor.domain.site import Recipient
 from monitor.language.catalogue import use
 from monitor.notify.message import translate
@@ -33,12 +33,20 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
         reason = f"{place}: displacement_downslope scores 7.10 over 6.26 (rules)"
         changes.append(
             AlertChange(
-                Ledger.ADVICE, f"advice:anomaly:{place}", 1, open=True, reason=reason, data_time=NOW, evidence="{}"
+                AlertCategory.ADVICE,
+                f"advice:anomaly:{place}",
+                1,
+                open=True,
+                reason=reason,
+                data_time=NOW,
+                evidence="{}",
             )
         )
     forecast = "G1: forecast of 12 mm/day in 1d, over 10 mm/day"
     changes.append(
-        AlertChange(Ledger.ADVICE, "advice:forecast:G1", 1, open=True, reason=forecast, data_time=NOW, evidence="{}")
+        AlertChange(
+            AlertCategory.ADVICE, "advice:forecast:G1", 1, open=True, reason=forecast, data_time=NOW, evidence="{}"
+        )
     )
     channels = ("log:advice", "voice:GEOLOGIST", "siren:site/1")
     duty = Recipient("duty", channels, ("yellow", "orange", "red"), ledgers=("hazard", "health", "advice"))

@@ -22,7 +22,7 @@ from monitor.alerting.decision.evaluate import FORMAT
 from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
 from monitor.domain.observation import ObserverReport
 from monitor.errors import RefusedError
 from monitor.service.alarms import ServiceAlarms, make_alarm
@@ -38,7 +38,7 @@ from monitor.store.readings.observations import find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.backup import back_up, restore
 from monitor.store.upkeep.proof import verify
-from monitor.store.upkeep.prune import Limits, Sweep
+from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from tests.conftest import DATABASES
 from tests.data.seized import without_keys
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
@@ -123,7 +123,7 @@ def test_pruning_and_a_restore_leave_the_same_hash(bench, tmp_path):
     before = hazard(bench)[1]
     bench.live(24 * 4)
     later = bench.now + timedelta(days=40)
-    sweep = Sweep(bench.database, Limits(later - timedelta(days=1), later - timedelta(days=1)), later)
+    sweep = RetentionRun(bench.database, RetentionLimits(later - timedelta(days=1), later - timedelta(days=1)), later)
     sweep.run()
     removed = sum(sweep.removed().values())
     assert removed > 50
@@ -529,7 +529,7 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
 
 
 def test_a_notice_that_froze_nothing_claims_no_proof(database, tmp_path, capsys):
-    change = AlertChange(Ledger.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
+    change = AlertChange(AlertCategory.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
     with database.write() as c:
         apply_changes(c, "bench", [change], site=None, recipients=(), actor=SERVICE, now=START, rule_version="x")
     config = str(write_service(tmp_path, database))

@@ -151,10 +151,10 @@ def test_the_service_that_holds_a_site_decides_as_a_fresh_look(slope):
         with slope.read() as c:
             cold, _ = load_view(c, SITE, now, draining=False)
             warm, _ = load_view(c, SITE, now, draining=False, looking=looking)
-        assert canonical_json(warm.spell()) == canonical_json(cold.spell())
+        assert canonical_json(warm.to_json()) == canonical_json(cold.to_json())
         before = evaluate_site(slope, SITE, now, "data", dry_run=True).decision
         after = evaluate_site(slope, SITE, now, "data", looking=looking).decision
-        assert canonical_json(after.spell()) == canonical_json(before.spell())
+        assert canonical_json(after.to_json()) == canonical_json(before.to_json())
     assert after.level == 1
 
 

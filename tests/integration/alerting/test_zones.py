@@ -10,7 +10,7 @@ from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.config.service import parse_site
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.decision import DecisionInputs, Memory
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import ObserverReport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
@@ -147,7 +147,7 @@ def test_a_zone_over_its_bound_votes_as_long_as_its_acquisition_is_valid_and_all
     late = evaluate_site(slope, SITE, newest + 40 * DAY, "tick")
     assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"], "too old to count"
     assert late.level == 1, "and no reason to fall"
-    assert DecisionInputs.read(load(slope, now).spell()) == load(slope, now)
+    assert DecisionInputs.read(load(slope, now).to_json()) == load(slope, now)
 
 
 def load(database, now):
@@ -187,7 +187,12 @@ def test_two_names_over_one_way_are_one_observer(slope):
     pipeline = Pipeline(slope, {"bench": SITE}, lambda: T0)
 
     def publish(by, minute):
-        body = {"time": spell(T0 + timedelta(minutes=minute)), "kind": "crack", "text": "across the road", "by": by}
+        body = {
+            "time": format_iso(T0 + timedelta(minutes=minute)),
+            "kind": "crack",
+            "text": "across the road",
+            "by": by,
+        }
         message = BrokerMessage(
             "slopeward/v1/bench/report", json.dumps(body).encode(), T0 + timedelta(hours=1), "backfill"
         )

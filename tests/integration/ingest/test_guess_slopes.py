@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pytest
 
 from monitor.checks.site_files import SiteFolder
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, find_weaknesses, parse_site
 from monitor.ingest.guess.guess import SensorGuess, guess
 from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
@@ -19,7 +19,7 @@ from monitor.ingest.guess.raw_table import read_raw_table
 from monitor.ingest.guess.record import BASE, MotionRecord
 from monitor.ingest.guess.site_file import add_stations, write_site
 from monitor.ingest.guess.values import list_values
-from monitor.replay.first_look import summarise_past
+from monitor.replay.past_levels import summarise_past
 from monitor.worker.records import read_record, record_to_plain
 
 BEGIN = datetime(2025, 3, 1)
@@ -202,7 +202,7 @@ def test_fast_stations_keep_the_levels_that_slow_ones_beside_them_have_not():
 
 def list_slow(site):
     files = SiteFolder(ServiceConfig(), [site], {})
-    return [one.text for one in look(files) if one.check.id == "sites.slow" and one.is_wrong]
+    return [one.text for one in run_checks(files) if one.check.id == "sites.slow" and one.is_wrong]
 
 
 def test_check_says_which_level_comes_too_late_and_why(tmp_path):

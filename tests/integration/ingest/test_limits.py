@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, func, select, text
 
 from monitor.checks.live import IntakeStatus
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.config.service import parse_service, parse_site
 from monitor.criteria import cost
 from monitor.domain.site import Binding, Level, Site, Station
@@ -287,8 +287,8 @@ def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
     assert before["unkept"] > 0
 
     def prune_all(now):
-        limits = prune.Limits.of(None, None, 90 * 86400.0, now)
-        prune.Sweep(database, limits, now).run()
+        limits = prune.RetentionLimits.of(None, None, 90 * 86400.0, now)
+        prune.RetentionRun(database, limits, now).run()
 
     prune_all(NOW + timedelta(days=89))
     assert sources(database)["slopeward/v1/north/G9"] == before
@@ -313,7 +313,7 @@ def test_what_is_not_kept_is_told_as_an_alarm_of_the_service():
             told.pop(key, None)
 
     conditions = AlarmConditions(Alarms())
-    conditions.follow(look(IntakeStatus(status, conditions.grew)), 0.0)
+    conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), 0.0)
     assert "7 unreadable messages" in told["ingest:quarantine"][0]
-    conditions.follow(look(IntakeStatus(status, conditions.grew)), 700.0)
+    conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), 700.0)
     assert told == {}

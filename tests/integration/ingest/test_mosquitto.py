@@ -21,7 +21,7 @@ from monitor.ingest import pipeline
 from monitor.ingest.mqtt import MqttSession
 from monitor.ingest.service import SESSION_LOST, Ingest
 from monitor.store.database.engine import Database
-from monitor.store.readings.messages import Rejected
+from monitor.store.readings.messages import RejectedMessage
 from tests.conftest import REPOSITORY, wait_for
 from tests.data.payloads import published
 
@@ -261,7 +261,7 @@ def test_of_what_is_too_large_the_beginning_reaches_us_and_counts_as_the_whole(d
         rows = c.execute(text("select payload_bytes, length(payload), code, times, digest from rejected_message"))
         found = {size: tuple(rest) for size, *rest in rows}
     assert found == {
-        size: (kept, code, times, Rejected(T0, OBS, b"[" * size, "", "", "live").digest)
+        size: (kept, code, times, RejectedMessage(T0, OBS, b"[" * size, "", "", "live").digest)
         for size, kept, code, times in (
             (1 << 20, 1 << 20, "too_deep", 1), ((1 << 20) + 1, 1 << 16, "too_large", 1),
             (3 << 20, 1 << 16, "too_large", 2),

@@ -19,7 +19,7 @@ from monitor.store.readings.messages import (
     BEGINNING_BYTES,
     KEPT_BYTES,
     Quota,
-    Rejected,
+    RejectedMessage,
     SequenceMark,
     add_rejected,
     load_rejected,
@@ -165,7 +165,7 @@ def test_more_refused_messages_are_no_more_statements(database, quota):
         return len(seen)
 
     def refuse(numbers):
-        return [Rejected(NOW, f"slopeward/v1/north/G{k}/obs", b"%d" % k, "no", "no", "live") for k in numbers]
+        return [RejectedMessage(NOW, f"slopeward/v1/north/G{k}/obs", b"%d" % k, "no", "no", "live") for k in numbers]
 
     for name in ("new", "known"):
         assert count_statements(refuse(range(2))) == count_statements(refuse(range(2, 200))), name

@@ -93,8 +93,8 @@ def test_points_that_came_in_are_looked_at_once_and_what_happened_is_one_line_ea
         anomalies = load_view(c, "point_anomalies", look_id=newest.id)
         looks = load_view(c, "point_looks", order_by=("look_id",))
     assert first.found.alarms <= 2, "quiet points are quiet"
-    assert first.asked.jump_mm == pytest.approx(27.7329)
-    assert (newest.asked.from_at, newest.found.newest_at) == (DATES[116], DATES[125])
+    assert first.request.jump_mm == pytest.approx(27.7329)
+    assert (newest.request.from_at, newest.found.newest_at) == (DATES[116], DATES[125])
     assert [(r["points"], r["acquisitions"], r["reason"]) for r in looks] == [(300, 39, ""), (300, 9, "")]
     common = happenings[0]
     assert (common["common"], common["kind"], common["judged"] > 250) == (True, "phase-jump", True)
@@ -176,4 +176,4 @@ def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path,
     with pytest.raises(JobError, match="a: it needed too much memory; b: 300 points looked at"):
         look(bench, at)
     with bench.read() as c:
-        assert [kept.asked.name for kept in load_looks(c, "bench")] == ["b"]
+        assert [kept.request.name for kept in load_looks(c, "bench")] == ["b"]

@@ -22,7 +22,7 @@ from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions, PointLine, ValueMeaning
 from monitor.ingest.guess.recognise import choose_reader
-from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.history import load_news_instants
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -89,7 +89,7 @@ def rejected(database):
 
 
 def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_then_on(bench, tmp_path):
-    news = News()
+    news = ChangeDetector()
     with bench.read() as c:
         news.look(c)
     path = write_long(tmp_path / "a.csv")
@@ -144,7 +144,7 @@ def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path)
     assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"]
     with bench.read() as c:
         view = load_view(c, SITE, arrived, draining=False)[0]
-    assert DecisionInputs.read(view.spell()) == view
+    assert DecisionInputs.read(view.to_json()) == view
 
 
 def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):

@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from forecasting.message import TEXT_OF
 from monitor.checks.live import SourceStatus
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.cli.main import run_verb
 from monitor.config.secrets import find_secret
 from monitor.config.service import load_service, load_site
@@ -395,12 +395,14 @@ def test_a_source_that_fails_is_asked_less_and_less_and_told_once(tmp_path, monk
 
     conditions = AlarmConditions(Alarms())
     for now in (NOW + timedelta(hours=2), NOW + timedelta(hours=4), NOW + timedelta(hours=5)):
-        conditions.follow(look(SourceStatus(table, {"north"}, [state], now)), now.timestamp())
+        conditions.follow(run_checks(SourceStatus(table, {"north"}, [state], now)), now.timestamp())
     well = follow(state, PollSummary("a"), "a", "north", "http", NOW, 3600.0)
-    conditions.follow(look(SourceStatus(table, {"north"}, [well], NOW + timedelta(hours=6))), NOW.timestamp() + 6e4)
+    conditions.follow(
+        run_checks(SourceStatus(table, {"north"}, [well], NOW + timedelta(hours=6))), NOW.timestamp() + 6e4
+    )
     assert [(key, level) for key, _, level in told] == [("source:a", 0), ("source:a", 1), ("source:a", 0)]
     assert "no answer" in told[1][1]
-    (lost,) = look(SourceStatus(table, set(), [], NOW))
+    (lost,) = run_checks(SourceStatus(table, set(), [], NOW))
     assert lost.is_wrong
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState
 from monitor.domain.alert_states import OPEN, TRANSITIONS, AlertStep
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.notify.path import run_stages
@@ -34,7 +34,13 @@ def desk(database):
 
 def change(c, level, key=KEY, now=T0):
     """The service finds a level; 0 = the condition is gone."""
-    ledger = Ledger.HAZARD if key == "hazard" else Ledger.ADVICE if key.startswith("advice") else Ledger.HEALTH
+    ledger = (
+        AlertCategory.HAZARD
+        if key == "hazard"
+        else AlertCategory.ADVICE
+        if key.startswith("advice")
+        else AlertCategory.HEALTH
+    )
     order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
     store.apply_changes(c, "bench", [order], site=SITE, recipients=SITE.recipients, actor=SERVICE, now=now, rule_version="t")  # fmt: skip # noqa: E501
     return store.load_alerts(c, "bench", ledger=str(ledger))[0].id

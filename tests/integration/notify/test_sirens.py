@@ -25,7 +25,7 @@ from monitor.notify.path import run_stages
 from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.verdict import DeliveryContext, DeliveryLimits
 from monitor.notify.worker import ChannelWorker, Delivery
-from monitor.store.alerting.outbox import OpenAlert, Told
+from monitor.store.alerting.outbox import OpenAlert, SentNotification
 from monitor.store.delivery.siren_orders import make_order
 from monitor.store.schema.views import load_view
 from tests.conftest import wait_for
@@ -207,10 +207,10 @@ def test_a_raise_that_was_held_up_behind_the_all_clear_does_not_sound(database):
 def test_a_device_ignores_what_is_forged_old_or_over():
     from monitor.broker.signing import sign
     from monitor.notify.notifiers.siren import format_order
-    from monitor.store.delivery.siren_orders import Order
+    from monitor.store.delivery.siren_orders import SirenOrder
 
     now = datetime(2026, 3, 1, 6, tzinfo=UTC)
-    made = Order(1, TOPIC, 7, None, "north", "on", 3, "red", False, now, now, now + VALID, 1, None, None, None)
+    made = SirenOrder(1, TOPIC, 7, None, "north", "on", 3, "red", False, now, now, now + VALID, 1, None, None, None)
     siren = Siren(TOPIC, {KEY.id: KEY.secret}, "horn-1")
 
     def say(order, key=KEY, topic=TOPIC, at=now):
@@ -249,7 +249,10 @@ def test_no_siren_gets_health_or_an_escalation_and_its_levels_are_named(database
             channel.deliver(wrong)
         assert caught.value.permanent
     assert HORN.readable == ()
-    told = (Told("duty", "log:desk", clock(), "failed_final"), Told("horn", f"siren:{TOPIC}", clock(), "delivered"))
+    told = (
+        SentNotification("duty", "log:desk", clock(), "failed_final"),
+        SentNotification("horn", f"siren:{TOPIC}", clock(), "delivered"),
+    )
     alert = OpenAlert(1, 1, "north", "hazard", 3, "red", False, "s", "b", True, told[0].queued_at, told)
     deaf = Recipient("deaf horn", ("siren:hill/horn",), (3,), ("hazard",))
     chief = Recipient("chief", ("log:chief",), (3,), ("hazard",))

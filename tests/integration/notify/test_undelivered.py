@@ -7,7 +7,7 @@ from aiosmtpd.controller import Controller
 from sqlalchemy import select
 
 from monitor.checks.live import EscalationStatus
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.domain.alert import UNCONFIRMED
 from monitor.domain.site import Recipient
 from monitor.notify.trial import send_test
@@ -65,7 +65,7 @@ def followed(database, dispatcher, sites):
         seen = EscalationStatus(
             sites, (), {*named, *dispatcher.list_channels()}, (), dispatcher.find_undelivered(named)
         )
-        conditions.follow(look(seen), at_s)
+        conditions.follow(run_checks(seen), at_s)
         alarms.write_pending()
 
     return follow

@@ -126,7 +126,7 @@ def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(datab
             history.move(seconds(now))
             found = history.view(site)
             wanted, _ = load_view(c, site, now, draining=False)
-            one, other = found.spell(), wanted.spell()
+            one, other = found.to_json(), wanted.to_json()
             for key, rows in other["readings"].items():
                 assert one["readings"][key] == rows, (now, key)
             assert one == other, now

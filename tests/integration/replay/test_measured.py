@@ -68,4 +68,4 @@ def test_baijiabao_warns_in_june(sqlite_url: str, measured: Callable[[str], Path
     assert day(2018, 6, 1) <= event.right_at <= day(2018, 6, 10)
     assert event.peak_level == 2
     scores = {c.criterion: c for c in run.criteria}
-    assert scores["velocity-1"].heard_share > 0.9
+    assert scores["velocity-1"].data_share > 0.9

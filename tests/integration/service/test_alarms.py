@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from monitor.checks.live import EvaluationTimes, IntakeStatus, PartTroubles
-from monitor.checks.table import look, read_rows
-from monitor.checks.verdict import judge_parts
+from monitor.checks.table import read_rows, run_checks
+from monitor.checks.verdict import check_parts
 from monitor.config.service import parse_service
 from monitor.domain.alert import Actor
 from monitor.domain.site import Level, Recipient, Site, gather_recipients
@@ -313,7 +313,7 @@ def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, 
     conditions = AlarmConditions(alarms)
 
     def follow(status, at_s):
-        conditions.follow(look(IntakeStatus(status, conditions.grew)), at_s)
+        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
         alarms.write_pending()
         with db.read() as c:
             return {a.key: (a.state, a.reason) for a in load_alerts(c, STATUS_SITE)}
@@ -337,8 +337,8 @@ def test_a_session_that_is_gone_is_no_trouble_any_more(db):
     whole = {**HEALTHY, "connected": {"live": False}, "problems": {"live": "the connection ended"}}
     divided = {**HEALTHY, "connected": {"live 1": True, "live 2": False}, "problems": {"live 2": "refused"}}
     for status, at_s, named in ((whole, 0.0, ["(live session)"]), (divided, 100.0, ["(live 2 session)"])):
-        conditions.follow(look(IntakeStatus(status, conditions.grew)), at_s)
-        conditions.follow(look(IntakeStatus(status, conditions.grew)), at_s + 60.0)
+        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
+        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s + 60.0)
         told = list(conditions.degraded())
         assert len(told) == len(named)
         assert all(name in line for name, line in zip(named, told, strict=True))
@@ -354,7 +354,7 @@ def test_an_alarm_of_a_session_that_only_a_process_before_had_is_ended(db):
     conditions = AlarmConditions(alarms)
     conditions.recall(alarms.list_open())
     divided = {**HEALTHY, "connected": {"live 1": True, "live 2": True}}
-    conditions.follow(look(IntakeStatus(divided, conditions.grew)), 0.0)
+    conditions.follow(run_checks(IntakeStatus(divided, conditions.grew)), 0.0)
     alarms.write_pending()
     with db.read() as c:
         states = {a.key: a.state for a in load_alerts(c, STATUS_SITE)}
@@ -367,7 +367,7 @@ def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
     conditions = AlarmConditions(alarms)
     for status, at_s in ((HEALTHY, 0.0), ({**HEALTHY, "database_busy_since": NOW}, 1.0),
                          ({**HEALTHY, "database_busy_since": NOW}, 100.0), (HEALTHY, 200.0)):  # fmt: skip
-        conditions.follow(look(IntakeStatus(status, conditions.grew)), at_s)
+        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
     of_key = [a.reason for a in alarms.pending() if a.key.endswith("ingest:database")]
     assert of_key == [
         "over: what was found before the service was started",
@@ -405,7 +405,7 @@ def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
     for trouble, at_s in (("", 0.0), ("no worker for 60 s", 5.0), ("", 30.0), ("no worker for 60 s", 40.0),
                           ("no scheduler", 101.0), ("", 130.0)):  # fmt: skip
         before = len(alarms.pending())
-        conditions.follow((one for one in look(PartTroubles(compute=trouble)) if one.key == "compute:away"), at_s)
+        conditions.follow((one for one in run_checks(PartTroubles(compute=trouble)) if one.key == "compute:away"), at_s)
         told.append([(a.open, a.level) for a in alarms.pending()[before:]])
     assert told == [[(False, 0)], [], [], [], [(True, 1)], [(False, 0)]]
 
@@ -421,7 +421,7 @@ def test_a_count_that_grew_is_told_for_ten_minutes(db):
         (900, 5, []),
         (1101, 5, [False]),
     ):
-        conditions.follow(look(IntakeStatus({**HEALTHY, "lost": lost}, conditions.grew)), at_s)
+        conditions.follow(run_checks(IntakeStatus({**HEALTHY, "lost": lost}, conditions.grew)), at_s)
         told = [a.open for a in alarms.pending() if a.key == "health:ingest:lost"]
         assert told == ([False] if at_s == 0 else expected), at_s
         alarms.write_pending()
@@ -439,7 +439,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     core._write_stamp("running")
     core.db.close()
     with db.read() as c:
-        _, degraded = judge_parts(load_stamps(c), NOW)
+        _, degraded = check_parts(load_stamps(c), NOW)
     assert len(degraded) == 2
     assert "2 messages" in degraded[0]
     assert "evaluation of north takes 40 s" in degraded[1]
@@ -449,7 +449,7 @@ def test_an_alarm_that_a_process_before_left_open_is_ended(db):
     alarms = make_alarms(db)
     alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))
     conditions = AlarmConditions(alarms)
-    conditions.follow(look(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
+    conditions.follow(run_checks(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
     alarms.write_pending()
     with db.read() as c:
         found = {a.key: (a.state, a.reason) for a in load_alerts(c, STATUS_SITE)}
@@ -460,7 +460,7 @@ def test_an_alarm_that_a_process_before_left_open_is_ended(db):
 
 def test_ingest_says_all_that_the_conditions_ask(db):
     conditions = AlarmConditions(make_alarms(db))
-    found = look(IntakeStatus(make_ingest(db, None).status(), conditions.grew))
+    found = run_checks(IntakeStatus(make_ingest(db, None).status(), conditions.grew))
     assert [c.key for c in found if c.check.alarm and c.is_wrong] == ["mqtt:live:away", "mqtt:backfill:away"]
 
 

@@ -51,7 +51,7 @@ class Timers:
     def find_due(self, c, now):
         """Names of the timers whose time has come."""
         asked_s = Memory.read(find_state(c, "north").state).asked["alone:G1"]
-        waiting = [a for a in load_unacknowledged(c) if any(t.state == "delivered" for t in a.told)]
+        waiting = [a for a in load_unacknowledged(c) if any(t.state == "delivered" for t in a.sent)]
         (end,) = [e.until_at for e in load_alert_events(c, self.shelved) if e.until_at is not None]
         found = {
             "escalation": any(escalated.apply(a, [[POST]], now, DeliveryLimits()) for a in waiting),

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from monitor.checks.live import PartTroubles
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import StoreBusyError
@@ -116,9 +116,9 @@ def test_the_trouble_is_an_alarm_and_its_end_too():
             told.pop(key, None)
 
     conditions = AlarmConditions(Alarms())
-    conditions.follow(look(PartTroubles("2 MB are free")), 0.0)
+    conditions.follow(run_checks(PartTroubles("2 MB are free")), 0.0)
     assert told == {"disk:reserve": ("2 MB are free", 2)}
-    conditions.follow(look(PartTroubles()), 10.0)
+    conditions.follow(run_checks(PartTroubles()), 10.0)
     assert told == {}
 
 

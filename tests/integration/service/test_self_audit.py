@@ -11,7 +11,7 @@ from monitor.broker.probe import BrokerFacts
 from monitor.checks import broker_audit
 from monitor.checks.broker import DroppedMessages
 from monitor.checks.machine import DatabaseFacts, Machine
-from monitor.checks.table import look, read_rows
+from monitor.checks.table import read_rows, run_checks
 from monitor.config.service import parse_service
 from monitor.domain.observation import Observation
 from monitor.jobs import outages
@@ -140,9 +140,9 @@ def test_a_check_that_nobody_makes_any_more_is_removed_and_those_of_others_stay(
 
 
 def test_a_look_without_figures_does_not_hide_what_the_broker_drops_meanwhile():
-    (silent,) = (one.row for one in look(DroppedMessages(None, 5.0)))
+    (silent,) = (one.row for one in run_checks(DroppedMessages(None, 5.0)))
     assert (silent.state, silent.value) == (WARN, 5.0)
-    (after,) = (one.row for one in look(DroppedMessages(9.0, silent.value)))
+    (after,) = (one.row for one in run_checks(DroppedMessages(9.0, silent.value)))
     assert (after.state, after.found) == (BAD, "the broker dropped 4 messages since the last look")
 
 
@@ -175,7 +175,7 @@ def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
 
     def find(hours, config=wanted, commits_s=()):
         footing = DatabaseFacts(database, config, commits_s, (), NOW + timedelta(hours=hours))
-        return {one.row.name: one.row for what in (footing, Machine(config)) for one in look(what)}
+        return {one.row.name: one.row for what in (footing, Machine(config)) for one in run_checks(what)}
 
     def copies(hours, config=wanted):
         return find(hours, config)["backup"]
@@ -212,7 +212,7 @@ def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url
         assert set(found) == {"broker.dropped", "broker.session", "broker.queue", "broker.bridge"}
         assert found["broker.dropped"].state == OK
         assert "bridges an outage of 30 d" in found["broker.bridge"].found
-        lost = {one.row.name: one.row for one in look(BrokerFacts(False, None, 0))}
+        lost = {one.row.name: one.row for one in run_checks(BrokerFacts(False, None, 0))}
         assert (lost["broker.session"].state, lost["broker.queue"].value) == (BAD, None)
         assert "not known" in lost["broker.queue"].found  # a figure of another day would stay
         # a second look in the same day reads the figures alone

@@ -10,7 +10,7 @@ from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.events import add_event, confirm_event
 from monitor.store.alerting.offsets import KINDS, add_offset, confirm_offset, revoke_offset
@@ -30,11 +30,11 @@ def look(database):
     with database.write() as c:
         readings = [Observation(site, "G1", "displacement", "mm", T0, T0, 1.0) for site in ("north", "south")]
         add_observations(c, readings, T0)
-    news = News()
+    news = ChangeDetector()
 
     def look():
         with database.read() as c:
-            return news.look(c)
+            return news.find_changed(c)
 
     assert look() == frozenset()
     return look
@@ -118,11 +118,11 @@ def test_a_report_of_another_process_counts_within_five_seconds(database_url):
     with Database(database_url) as ours, Database(database_url) as theirs:
         with ours.write() as c:
             save_site(c, site, "x", "x", T0)
-        news = News()
+        news = ChangeDetector()
 
         def find_news():
             with ours.read() as c:
-                return news.look(c)
+                return news.find_changed(c)
 
         def level():
             with ours.read() as c:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from monitor.checks.live import ReaderStatus
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import ConfigError, StoreBusyError
@@ -201,7 +201,7 @@ def test_who_cannot_be_ended_is_named(service, reader, postgresql, monkeypatch):
         watch = ReaderWatch(plain, 0.0)
         assert watch.follow().ended == []
         assert f"{reader.role} (pid {attacker.info.backend_pid})" in watch.refused
-        told = {one.key: one for one in look(ReaderStatus(watch, AlarmConditions(None).grew))}[
+        told = {one.key: one for one in run_checks(ReaderStatus(watch, AlarmConditions(None).grew))}[
             "database:readers:unended"
         ]
         assert told.is_wrong

@@ -120,7 +120,7 @@ def play_scattering(story: Scattering) -> list[Decision]:
         edge = anchor_at(instant(now_s), span_s)
         readings = {k: tuple(r for r in v if r.observed_at > edge) for k, v in held.items()}
         decision = decide(site, memory, DecisionInputs(readings, newest), instant(now_s), warm)
-        memory = Memory.read(json.loads(json.dumps(decision.memory.spell())))
+        memory = Memory.read(json.loads(json.dumps(decision.memory.to_json())))
         found.append(decision)
     return found
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from monitor.criteria import ways
 from monitor.criteria.kinds import acceleration, forecast, tangential, velocity
-from monitor.criteria.kinds.velocity import judge_rates
+from monitor.criteria.kinds.velocity import assess_rates
 from monitor.criteria.table import KINDS
 from monitor.domain.decision import DecisionInputs, ForecastFact, Memory, instant
 from monitor.domain.observation import Reading
@@ -209,7 +209,7 @@ def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, 
         sigmas = ((stated, stated, stated * up),) * n
         track = Track("P", "x", times, times, values, sigmas, tuple(v[1] for v in values), (stated,) * n)
         for k, is_directed in enumerate((True, False)):
-            word = judge_rates(
+            word = assess_rates(
                 criterion, replace(track, unit=(0.0, 1.0, 0.0) if is_directed else None, fits={}), SPEC, windows
             )
             found[k] += word.raise_level
@@ -274,7 +274,7 @@ def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
         for k, name in enumerate(("east", "north"))
     }
     track = DecisionContext(site, DecisionInputs(readings), Memory(), END_S).track(criterion, "P")
-    word = judge_rates(criterion, track, SPEC, DecisionContext(site, DecisionInputs(readings), Memory(), END_S))
+    word = assess_rates(criterion, track, SPEC, DecisionContext(site, DecisionInputs(readings), Memory(), END_S))
     assert word.raise_level == 1
 
 
@@ -322,9 +322,9 @@ def test_a_forecast_of_sinking_ground_counts_without_a_direction():
     row = ForecastFact("P", "displacement_up", END_S, END_S + DAY_S, DAY_S, -32.0, -30.0, -28.0, 0.0, "auto",
                        shown=True, q025=-34.0, q975=-26.0)  # fmt: skip
     criterion = Criterion("f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S),))
-    (fan,) = forecast.find_fans(criterion, still, [row])
+    (fan,) = forecast.find_velocity_quantiles(criterion, still, [row])
     assert fan.velocity["q50"] == pytest.approx(30.0)
-    (named,) = forecast.find_fans(replace(criterion, quantity="displacement_up"), still, [row])
+    (named,) = forecast.find_velocity_quantiles(replace(criterion, quantity="displacement_up"), still, [row])
     assert named.velocity["q50"] == pytest.approx(-30.0), "as the file says"
 
 

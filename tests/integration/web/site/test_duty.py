@@ -9,7 +9,7 @@ import pytest
 from icalendar import Calendar
 from sqlalchemy import update
 
-from monitor.domain.alert import Actor, Ledger, health_alarm
+from monitor.domain.alert import Actor, AlertCategory, health_alarm
 from monitor.domain.instants import parse
 from monitor.errors import RisenError
 from monitor.notify.dispatcher import Dispatcher
@@ -24,7 +24,7 @@ from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.web.parts.headline import tell_sentences
+from monitor.web.parts.headline import list_sentences
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
 from tests.integration.web.test_door import serving as serving_at
 
@@ -306,7 +306,7 @@ def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(wa
     def say():
         with watched.read() as c:
             answers = load_answers(c, [1])[1]
-        return [one.recipient for one in answers.told], answers.confirmed, answers.since
+        return [one.recipient for one in answers.deliveries], answers.confirmed, answers.since
 
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
@@ -337,7 +337,7 @@ def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
 def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brought_back(watched):
     with watched.write() as c:
         raise_alert(c, 1, T0)
-        raise_alert(c, 2, T0, "health:site:cannot_see", Ledger.HEALTH)
+        raise_alert(c, 2, T0, "health:site:cannot_see", AlertCategory.HEALTH)
 
     def state(number):
         with watched.read() as c:
@@ -377,7 +377,7 @@ def test_a_hand_over_keeps_the_plain_sentence_of_an_alert(filled_database):
     with filled_database.read() as c:
         raw = {a["alert_id"]: a["reason"] for a in load_view(c, "active_alerts", site="north-bench")}
         items = gather_open(c, "north-bench", parse("2026-03-05T12:00:00Z"), tell)
-        assert tell_sentences(c, [{"ledger": "health"}]) == {}, "the evidence of a health alert is about a level"
+        assert list_sentences(c, [{"ledger": "health"}]) == {}, "the evidence of a health alert is about a level"
     for alert in items["alerts"]:
         plain = "moving 3 mm/day" if alert["ledger"] == "hazard" else raw[alert["alert_id"]]
         assert alert["reason"] == plain

@@ -59,8 +59,8 @@ def test_a_broken_variant_is_caught(broken, monkeypatch):
 
 def test_what_is_held_of_the_values_as_they_arrived_changes_no_decision():
     warm, history = EvaluationCache(), quiet(5, motions=FALL)
-    cold = [look.decision.spell() for look in run(history, alter=flatten(FALL), cold=True)]
-    assert [look.decision.spell() for look in run(history, alter=flatten(FALL), warm=warm)] == cold
+    cold = [look.decision.to_json() for look in run(history, alter=flatten(FALL), cold=True)]
+    assert [look.decision.to_json() for look in run(history, alter=flatten(FALL), warm=warm)] == cold
     assert {station for _, station in warm.trackers} >= {"A", "A~arrived", "B~arrived"}
 
 
@@ -82,8 +82,8 @@ def test_a_correction_in_the_middle_is_seen_by_what_looks_at_new_readings_alone(
 
 def test_what_was_frozen_holds_the_value_that_came_first():
     view = flatten(FALL)(0.0, DecisionInputs({"A.displacement": (Reading(START, START, 0, 5.0, 0.0, 5.0, 1.0, ()),)}))
-    assert DecisionInputs.read(view.spell()) == view
-    assert DecisionInputs.read(view.spell()).readings["A.displacement"][0].first.value == 5.0
+    assert DecisionInputs.read(view.to_json()) == view
+    assert DecisionInputs.read(view.to_json()).readings["A.displacement"][0].first.value == 5.0
 
 
 def test_corrections_lower_no_high_level_at_any_look_of_drawn_stories():

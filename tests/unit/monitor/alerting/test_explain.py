@@ -28,7 +28,7 @@ FIRST = [AT, AT, 0, 5.0, 0.0, 5.0, None, [], None]
 LAST = [AT, AT, 2, 9.0, 1.0, 8.0, 0.1, ["late"], None]
 FROZEN = {
     "now": AT, "sentence": "yellow: G1", "view": {
-        **DecisionInputs(draining=True).spell(), "readings": {"G1.crack": [FIRST, LAST]}, "reports": [{}],
+        **DecisionInputs(draining=True).to_json(), "readings": {"G1.crack": [FIRST, LAST]}, "reports": [{}],
     },
     "outcome": {"evidence": EVIDENCE, "health": [{"station": "G2", "state": "silent", "reason": "no word"}]},
 }  # fmt: skip

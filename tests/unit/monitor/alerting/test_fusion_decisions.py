@@ -25,7 +25,7 @@ from monitor.domain.decision import (
     seconds,
 )
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.keys import StepKey, read_support
 from monitor.domain.site import Criterion, Dwell, Threshold
 from monitor.series import neighbours
@@ -449,7 +449,7 @@ def test_an_event_that_is_declared_late_takes_back_nothing():
 # ---- answers ---------------------------------------------------------------------------------------------------
 def test_every_cause_means_no_movement():
     for cause in steps_module.CAUSES:
-        looks = answered(22, f"A@{spell(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
+        looks = answered(22, f"A@{format_iso(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
         assert set(levels(looks)) == {0}, cause
         assert not any("verify" in k for k in looks[-1].decision.memory.conditions)
 
@@ -515,11 +515,11 @@ def test_bounds_are_lowered_never_loosened_and_recover_along():
 
 def test_a_memory_is_read_back_as_it_was_spelled():
     looks = run(quiet(1, motions={"A": Motion(9.0, 16)}))
-    spelled = json.loads(canonical_json(looks[-1].decision.memory.spell()))
+    spelled = json.loads(canonical_json(looks[-1].decision.memory.to_json()))
     assert Memory.read(spelled) == looks[-1].decision.memory
     assert not {"rules", "bounds"} & set(looks[-1].decision.evidence)
     asked = Memory(asked={"alone:A": 1.0}, heights={"alone:B": 2}, signed={"alone:A": Signature("weather", "Ada", 2)})
-    assert Memory.read(json.loads(json.dumps(asked.spell()))) == asked
+    assert Memory.read(json.loads(json.dumps(asked.to_json()))) == asked
 
 
 def test_nothing_of_this_changes_a_site_that_asks_for_none_of_it():
@@ -575,11 +575,11 @@ def test_top_needs_two_groups_work_hides_no_top_and_nothing_falls_without_a_word
                         sound = usable(look, key.partition("|")[2])
                         assert sound, key
                         assert look.now_s - seconds(sound[-1].observed_at) <= MAX_SILENCE_S, key
-            frozen = json.loads(canonical_json({"memory": look.before.spell(), "view": look.view.spell()}))
+            frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.view.to_json()}))
             again = decide_module.decide(
                 EVERYTHING, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now
             )
-            assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
+            assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
     assert sum(max(found) == 3 for found in seen) >= 2, "nothing happens in these histories"
     assert sum(any(b < a for a, b in pairwise(found)) for found in seen) >= 1
 

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from monitor.config.service import find_weaknesses, parse_site
-from monitor.domain.fusion import Clause, find_behind, judge, list_leaves, may_become, spell_clause
+from monitor.domain.fusion import Clause, evaluate_clause, find_behind, format_clause, list_leaves, may_become
 from monitor.domain.witnesses import (
     INSAR,
     compute_reachable_level,
@@ -77,7 +77,7 @@ def leaf(name):
 def test_what_is_unknown_decides_only_where_it_could_not_matter(op):
     for values in product(VALUES, repeat=3):
         clause = Clause(op, tuple(leaf(str(i)) for i in range(3)), k=2)
-        found = judge(clause, lambda c, v=values: v[int(c.criterion)])
+        found = evaluate_clause(clause, lambda c, v=values: v[int(c.criterion)])
         needed = {"all": 3, "any": 1, "at_least": 2}[op]
         # every way in which the unknown could come out
         ways = {sum(w) >= needed for w in product(*[(True, False) if v is None else (v,) for v in values])}
@@ -87,9 +87,9 @@ def test_what_is_unknown_decides_only_where_it_could_not_matter(op):
 def test_not_needs_a_word_and_is_no_witness():
     clause = Clause("all", (leaf("v"), Clause("not", (leaf("rain"),))))
     for rain, expected in ((True, False), (False, True), (None, None)):
-        assert judge(clause, lambda c, r=rain: True if c.criterion == "v" else r) is expected
+        assert evaluate_clause(clause, lambda c, r=rain: True if c.criterion == "v" else r) is expected
     assert [c.criterion for c in find_behind(clause, lambda c: c.criterion == "v")] == ["v"]
-    assert spell_clause(clause) == "(v and not rain)"
+    assert format_clause(clause) == "(v and not rain)"
 
 
 def test_what_could_become_true_or_false_needs_those_who_can_speak():

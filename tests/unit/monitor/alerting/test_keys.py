@@ -51,7 +51,7 @@ yellow = {{over = 15.0}}
     view = DecisionInputs({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
     memory = decide(site, Memory(), view, times[-1]).memory
     assert memory.level == 1
-    memory = Memory.read(json.loads(json.dumps(memory.spell())))
+    memory = Memory.read(json.loads(json.dumps(memory.to_json())))
     late = decide(site, memory, view, times[-1] + timedelta(days=6))
     assert late.level == 1, "nobody has said that it is over"
     assert late.observability == "blind"

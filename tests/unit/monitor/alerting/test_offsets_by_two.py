@@ -114,8 +114,8 @@ def test_what_is_held_of_the_values_as_measured_changes_no_decision():
     warm = EvaluationCache()
     offsets = [*hide(FALL), ("C", 20, 5.0)]
     history = quiet(5, motions=FALL)
-    cold = [look.decision.spell() for look in run(history, alter=declare(offsets), cold=True)]
-    assert [look.decision.spell() for look in run(history, alter=declare(offsets), warm=warm)] == cold
+    cold = [look.decision.to_json() for look in run(history, alter=declare(offsets), cold=True)]
+    assert [look.decision.to_json() for look in run(history, alter=declare(offsets), warm=warm)] == cold
     assert {station for _, station in warm.trackers} >= {"A", "A~measured", "B~measured", "C~measured"}
 
 

@@ -118,7 +118,7 @@ def test_rate_watches_a_drawdown():
 def test_no_threshold_uses_an_index():
     c = Criterion("d", KINDS["rate"], ("P1",), "water_level", (Threshold(1, over=0.1, window_s=24 * H),))
     word = ask(c, view([float(i) for i in range(30)]), T0 + 29 * H, site(c, unit="index"))
-    assert not word.heard
+    assert not word.has_data
     assert word.raise_level == 0
 
 
@@ -405,8 +405,8 @@ def test_no_value_that_can_be_stored_stops_a_decision(seed):
             readings[f"P1.{quantity}"] = tuple(rows[at] for at in sorted(rows))
         newest = {k: NewestEpoch(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items()}
         outcome = decide(place, memory, DecisionInputs(readings, newest), instant(T0 + (30 + look) * H))
-        memory = Memory.read(json.loads(canonical_json(outcome.memory.spell())))
-        assert canonical_json(outcome.spell())
+        memory = Memory.read(json.loads(canonical_json(outcome.memory.to_json())))
+        assert canonical_json(outcome.to_json())
 
 
 def test_a_site_file_with_fewer_levels_does_not_lose_the_level():
@@ -498,7 +498,7 @@ interval = "1h"
 
 def test_evidence_of_a_footprint_reads_back_as_it_was():
     seen = DecisionInputs(footprints=(near_two("grown", grown_m2=1200.0, kind="crack"),))
-    spelled = json.loads(json.dumps(seen.spell()))
+    spelled = json.loads(json.dumps(seen.to_json()))
     assert DecisionInputs.read(spelled) == seen
     assert hash(DecisionInputs.read(spelled).footprints[0]) == hash(seen.footprints[0])
 

@@ -68,7 +68,7 @@ BENDS = Criterion(
 def test_acceleration_is_judged_in_the_window_of_each_level(mm_per_day2, level):
     rows = readings(lambda day: 3.0 * day + 0.5 * mm_per_day2 * day * day, 240)
     (word,) = ask(place(BENDS), view(rows), T0 + 240 * H)
-    assert (word.raise_level, word.heard, word.fresh) == (level, True, True)
+    assert (word.raise_level, word.has_data, word.fresh) == (level, True, True)
     assert word.facts["bounds"][0]["acceleration"] == pytest.approx(mm_per_day2, abs=0.1)
     assert word.motion is not None
 
@@ -108,7 +108,7 @@ def test_acceleration_recovers_by_its_share_and_never_by_silence_or_flags():
     assert not word.fresh
     gone = DecisionInputs({}, {})
     (word,) = ask(place(BENDS), gone, T0 + 240 * H)
-    assert (word.heard, word.raise_level) == (False, 0)
+    assert (word.has_data, word.raise_level) == (False, 0)
 
 
 @pytest.mark.parametrize("kind", ["acceleration", "tangential_angle"])
@@ -163,7 +163,10 @@ def test_a_critical_angle_of_noise_is_none():
 
 def test_a_station_without_v_eq_says_nothing():
     (word,) = ask(place(ANGLE, station("A")), view(readings(lambda day: 50.0 * day, 120)), T0 + 120 * H)
-    assert (word.heard, word.reason) == (False, "its velocity of uniform creep is not reviewed yet: no angle is known")
+    assert (word.has_data, word.reason) == (
+        False,
+        "its velocity of uniform creep is not reviewed yet: no angle is known",
+    )
 
 
 # ---- the failure window --------------------------------------------------------------------------------------------
@@ -211,16 +214,16 @@ def test_a_window_falls_below_its_recovery_and_by_being_withdrawn_only():
     assert word_of("A", [window("A", 8.0)]).hold_level == 1  # 7 d / 0.8 = 8.75 d
     assert word_of("A", [window("A", 9.0)]).hold_level == 0
     withdrawn = word_of("A", [])
-    assert (withdrawn.heard, withdrawn.fresh, withdrawn.hold_level) == (True, True, 0)
+    assert (withdrawn.has_data, withdrawn.fresh, withdrawn.hold_level) == (True, True, 0)
     silent, broken = word_of("A", [], newest_age_s=7 * H), word_of("A", [], flags=("stuck",))
     assert not silent.fresh
-    assert not silent.heard
-    assert not broken.heard
+    assert not silent.has_data
+    assert not broken.has_data
 
 
 def test_a_window_on_old_data_says_nothing_new():
     word = word_of("A", [window("A", 1.5, age_s=7 * H)])
-    assert (word.heard, word.raise_level) == (False, 0)
+    assert (word.has_data, word.raise_level) == (False, 0)
 
 
 def test_as_a_witness_it_needs_a_second_independent_sensor():

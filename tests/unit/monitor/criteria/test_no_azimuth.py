@@ -7,7 +7,7 @@ import pytest
 
 from monitor.alerting.decision.decide import decide
 from monitor.checks.site_files import SiteFolder
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading
@@ -104,7 +104,7 @@ def test_displacement_as_a_value_is_the_distance_from_zero(heading):
 
 def find(site, check="sites.azimuth") -> list[str]:
     files = SiteFolder(ServiceConfig(), [site], {})
-    return [f"{one.level} {one.text} {one.todo}" for one in look(files) if one.check.id == check]
+    return [f"{one.level} {one.text} {one.todo}" for one in run_checks(files) if one.check.id == check]
 
 
 def test_check_names_what_has_no_azimuth_and_says_what_to_do():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from monitor.alerting.decision.decide import decide
 from monitor.checks.check import BAD, WARN, CheckFinding
 from monitor.checks.site_files import SiteFolder
-from monitor.checks.table import look, look_for_alarms
+from monitor.checks.table import run_alarm_checks, run_checks
 from monitor.config.service import ServiceConfig
 from monitor.config.site import parse_site
 from monitor.criteria.reachable import SETTLED, find_interval_s
@@ -41,7 +41,7 @@ def make_site(criterion: str = VELOCITY % RED, **facts: object) -> Site:
 
 def find(site: Site, check: str) -> list[CheckFinding]:
     files = SiteFolder(ServiceConfig(), [site], {})
-    return [one for one in look(files) if one.check.id == check and one.is_wrong]
+    return [one for one in run_checks(files) if one.check.id == check and one.is_wrong]
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_motion_that_no_vote_rests_on_is_named():
 def test_a_site_file_says_both_at_its_reload_and_takes_them_back():
     lost = make_site((VELOCITY % RED).replace("G*", "G1").replace("6h", "3h"))
     sound = make_site()
-    keys = {one.key: one.counts for one in look_for_alarms(SiteFolder(ServiceConfig(), [lost], {})) if one.counts}
+    keys = {one.key: one.counts for one in run_alarm_checks(SiteFolder(ServiceConfig(), [lost], {})) if one.counts}
     assert keys == {"config:bench:unreachable": True, "config:bench:unjudged": True}
-    over = list(look_for_alarms(SiteFolder(ServiceConfig(), [sound], {})))
+    over = list(run_alarm_checks(SiteFolder(ServiceConfig(), [sound], {})))
     assert {one.key for one in over} == set(keys)
     assert not any(one.counts for one in over)
 

@@ -14,7 +14,7 @@ from monitor.notify import escalated
 from monitor.notify.circuit import Circuit, backoff_s
 from monitor.notify.path import STAGES, grouped, quiet, superseded, throttled
 from monitor.notify.verdict import DeliveryContext, DeliveryLimits, Postponed, Superseded
-from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, Told, Waiting
+from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, QueuedMessage, SentNotification
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 LEDGERS = ["hazard", "health", "advice"]
@@ -24,7 +24,7 @@ def waiting(
     number, level=1, ledger="hazard", alert_id=1, queued_at=T0, attempts=0, state="unacknowledged", recipient="duty"
 ):
     urgent = is_urgent(ledger, level, 3)
-    return Waiting(
+    return QueuedMessage(
         number, alert_id, "north", ledger, level, recipient, "log:x", queued_at, None, attempts, state, urgent
     )
 
@@ -209,7 +209,7 @@ def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody()
     night = view_of(0, "in")
     (waits,) = quiet([waiting(1, 1, "advice")], night)
     assert isinstance(waits, Postponed)
-    late, told = T0 + timedelta(days=1), (Told("duty", "log:x", T0, "delivered"),)
+    late, told = T0 + timedelta(days=1), (SentNotification("duty", "log:x", T0, "delivered"),)
     every = ("hazard", "health", "advice")
     chain = [[Recipient(name, ("log:x",), (1, 2, 3), every, escalate_after_s=60.0)] for name in ("duty", "head")]
 

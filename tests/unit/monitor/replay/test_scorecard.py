@@ -20,7 +20,7 @@ from monitor.replay.matrix import (
     read_labels,
     score_event,
 )
-from monitor.store.alerting.history import PastAlert
+from monitor.store.alerting.history import AlertWithOutcome
 
 DAY = 86400.0
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -110,11 +110,11 @@ def test_lead_is_that_of_the_level_which_was_needed() -> None:
 
 
 def test_days_of_false_alarm_have_the_cause_that_people_gave() -> None:
-    def alert(day: float, outcome: str | None) -> PastAlert:
+    def alert(day: float, outcome: str | None) -> AlertWithOutcome:
         at = START + timedelta(days=day)
-        return PastAlert(1, "hazard", "hazard", 1, at, at + timedelta(days=2), outcome)
+        return AlertWithOutcome(1, "hazard", "hazard", 1, at, at + timedelta(days=2), outcome)
 
-    def days(*alerts: PastAlert, zone: str = "UTC", judged: bool = True) -> list[tuple[str, str, int]]:
+    def days(*alerts: AlertWithOutcome, zone: str = "UTC", judged: bool = True) -> list[tuple[str, str, int]]:
         return find_false_days(RIBBON, [EVENT], alerts, 10 * DAY, zone, judged=judged)
 
     assert days() == [
@@ -152,7 +152,7 @@ def test_labels_are_read_or_refused_with_their_line(tmp_path: Path) -> None:
     path.write_text("when,class\n")
     with pytest.raises(ConfigError, match="columns from are missing"):
         read_labels(path, site)
-    confirmed = PastAlert(7, "hazard", "hazard", 2, START, None, "true")
+    confirmed = AlertWithOutcome(7, "hazard", "hazard", 2, START, None, "true")
     (found,) = labels_of_outcomes([confirmed], START + timedelta(days=3), site)
     assert (found.level, found.source, found.to_at) == (2, "outcome", START + timedelta(days=3))
 

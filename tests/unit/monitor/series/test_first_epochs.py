@@ -5,7 +5,7 @@ import random
 import pytest
 
 from monitor.checks.site_files import SiteFolder
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.series.step_detector import OPENING, StepDetector
 from tests.data.measured import replay
@@ -116,7 +116,7 @@ def test_steps_that_follow_each_other_each_stand_out():
 
 def find_noiseless(site):
     files = SiteFolder(ServiceConfig(), [site], {})
-    return [one.text for one in look(files) if one.check.id == "sites.noise"]
+    return [one.text for one in run_checks(files) if one.check.id == "sites.noise"]
 
 
 def test_check_names_series_without_a_noise_floor_and_says_what_to_write():

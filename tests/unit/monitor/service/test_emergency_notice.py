@@ -11,7 +11,7 @@ import pytest
 
 from forecasting.message import Term, Timestamp
 from monitor.checks.decisions import CoreProgress
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.domain.alert import Notification
 from monitor.errors import DeliveryError
 from monitor.service import emergency_notice as room
@@ -229,7 +229,7 @@ def test_each_is_told_in_the_own_language(world: World) -> None:
         lambda *told: None, NoticeStateFile(world.path.with_name("other.json")), ids.__getitem__,
     )  # fmt: skip
     pulse = CoreProgress(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
-    trouble = next(one.text for one in look(pulse) if one.is_wrong)
+    trouble = next(one.text for one in run_checks(pulse) if one.is_wrong)
     world.pass_time(NOTIFY_AFTER_S + 2, trouble)
     world.pass_time(OVER_AFTER_S + 2, "")
     world.settle()

@@ -12,7 +12,7 @@ import pytest
 from monitor import health
 from monitor.checks.decisions import SILENT_WRITE_S
 from monitor.checks.running import SiteStatus
-from monitor.checks.verdict import BLIND, DEGRADED, SEEN, judge, judge_parts
+from monitor.checks.verdict import BLIND, DEGRADED, SEEN, assess_service, check_parts
 from monitor.config.service import parse_service
 from monitor.errors import AwayError, ConfigError, KilledError, StoreBusyError
 from monitor.health import find_overdue
@@ -510,14 +510,14 @@ STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
     ],
 )
 def test_the_verdict_names_its_reason(stamps, sites, state, words):
-    verdict = judge(stamps, sites, NOW, 60.0)
+    verdict = assess_service(stamps, sites, NOW, 60.0)
     assert verdict.state == state
     assert words in "; ".join(verdict.reasons)
     assert (state == SEEN) == (verdict.reasons == ())
 
 
 def test_before_the_first_run_the_verdict_names_the_sites_that_wait():
-    reasons = judge({}, [], NOW, 60.0, ["b", "a"]).reasons
+    reasons = assess_service({}, [], NOW, 60.0, ["b", "a"]).reasons
     assert reasons[1] == "no site is watched yet; `slopeward run` takes: a, b"
     assert "never run" in reasons[0]
 
@@ -590,10 +590,10 @@ def test_a_service_that_stood_by_and_is_silent_is_missed_for_a_week():
     at = datetime(2026, 3, 1, tzinfo=UTC)
     for age, missed in ((30, False), (61, True), (8 * 86400, False)):
         now = at + timedelta(seconds=age)
-        degraded = judge_parts({"core": (now, {}), "standby:b": (at, {})}, now)[1]
+        degraded = check_parts({"core": (now, {}), "standby:b": (at, {})}, now)[1]
         assert bool(degraded) is missed
         assert all("b stood by and is silent since 2026-03-01 00:00:00 UTC" in line for line in degraded)
-    other = judge_parts({"core": (at, {}), "standby:b": (at, {"differs": ["north"]})}, at)[1]
+    other = check_parts({"core": (at, {}), "standby:b": (at, {"differs": ["north"]})}, at)[1]
     assert other == ["b stands by with other site files than those in force: north"]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.service.clock import PROBATION_S
 from monitor.service.unwatched import MonitoringGap, UnwatchedPeriod
 from tests.unit.monitor.service.test_clock import START, Machine
@@ -33,7 +33,7 @@ class Watch(Machine):
 
     def row(self, *, catching_up: bool = False) -> dict[str, Any]:
         return {
-            "site": "s", "level_name": "red", "evaluated_at": spell(self.clock()), "catching_up": catching_up,
+            "site": "s", "level_name": "red", "evaluated_at": format_iso(self.clock()), "catching_up": catching_up,
             "observability": "full",
         }  # fmt: skip
 

@@ -23,7 +23,7 @@ from detection.imagery.training.retraining import RING_PX, compare_candidate, pa
 from detection.imagery.training.scoring import score_maps
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
+from monitor.store.scenes.arrivals import FootprintRow, SceneRow, save_scene
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from tests.conftest import ON_SQLITE
 from tests.data.tiny_recipe import tiny
@@ -64,7 +64,7 @@ def keep(c, site, found):
             {"threshold": answer["threshold"]},
         )  # fmt: skip
         footprints = [
-            Footprint(
+            FootprintRow(
                 answer["scene_hash"], answer["model_hash"], one["polygon_id"], answer["model"], "single",
                 one["area_m2"], one["mean_probability"], one["geometry"], *one["bbox"], None, None,
             )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forecasting.message import error_text
 from monitor.config.service import parse_site
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
@@ -84,7 +84,7 @@ def lay_out_motion(path: Path, known: tuple[str, ImportOptions], quantity: str) 
                     continue
                 with suppress(ValueError):
                     value = convert(float(one.value), one.unit, "mm")
-                    rows.writerow((spell(one.at), one.station, "displacement_mm", repr(value)))
+                    rows.writerow((format_iso(one.at), one.station, "displacement_mm", repr(value)))
         yield long
 
 
@@ -97,7 +97,7 @@ class PastLevelsRequest:
 
     table: str
     form: str
-    said: ImportOptions
+    options: ImportOptions
     quantities: tuple[str, ...]  # that it holds
     site: str  # text of the site file
 
@@ -169,11 +169,11 @@ class AllForecasts:
     quantities: tuple[PastForecasts, ...]
 
 
-def find_levels(asked: PastLevelsRequest, progress: Callable[[dict[str, Any]], None]) -> PastLevels:
+def find_levels(request: PastLevelsRequest, progress: Callable[[dict[str, Any]], None]) -> PastLevels:
     """The job: levels of a record whose units a person has answered for."""
-    site = parse_site(asked.site, "the site file")
+    site = parse_site(request.site, "the site file")
     card = summarise_past(
-        Path(asked.table), (asked.form, asked.said), site, accept_units=True,
+        Path(request.table), (request.form, request.options), site, accept_units=True,
         on_progress=lambda share: progress({"share": round(share, 3)}),
     )  # fmt: skip
     (run,) = card.runs
@@ -185,10 +185,10 @@ def find_levels(asked: PastLevelsRequest, progress: Callable[[dict[str, Any]], N
     )  # fmt: skip
 
 
-def find_forecasts(asked: PastLevelsRequest) -> AllForecasts:
+def find_forecasts(request: PastLevelsRequest) -> AllForecasts:
     """The job: forecasts of a record, scored where what came is known."""
-    known = asked.form, asked.said
-    return AllForecasts(tuple(_try_forecasts(Path(asked.table), known, q) for q in list_motion(asked.quantities)))
+    known = request.form, request.options
+    return AllForecasts(tuple(_try_forecasts(Path(request.table), known, q) for q in list_motion(request.quantities)))
 
 
 def _try_forecasts(path: Path, known: tuple[str, ImportOptions], quantity: str) -> PastForecasts:
