@@ -42,8 +42,8 @@ def _to_english(name: str) -> str:
 def translate_months(text: str) -> str:
     """A date with its months as `%b` reads them; words that are no month stay as they are.
 
-    >>> translate_months("01. Mrz 24"), translate_months("3-févr.-24"), translate_months("1 août 2024 UTC"), translate_months("March 1")
-    ('01. Mar 24', '3-Feb-24', '1 Aug 2024 UTC', 'Mar 1')
+    >>> [translate_months(text) for text in ("01. Mrz 24", "3-févr.-24", "1 août 2024 UTC", "March 1")]
+    ['01. Mar 24', '3-Feb-24', '1 Aug 2024 UTC', 'Mar 1']
     """
     return _MONTH_TERM.sub(lambda found: _to_english(found[0].rstrip(".")), text)
 

@@ -168,9 +168,9 @@ def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
     """Quantity, unit and station of a column, and whose error it may be.
 
     >>> read_name("Crack 3 [mm]")
-    Name(quantity='crack_opening', unit='mm', station='Crack-3', foreign='')
+    ColumnMeaning(quantity='crack_opening', unit='mm', station='Crack-3', foreign='')
     >>> read_name("GNSS1_displacement_east_mm")
-    Name(quantity='displacement_east', unit='mm', station='GNSS1', foreign='')
+    ColumnMeaning(quantity='displacement_east', unit='mm', station='GNSS1', foreign='')
     >>> read_name("Niederschlag (mm)"), read_name("ATU1/mm").station
     (Name(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
     >>> read_name("Sigma R1 [mm]").error_of, read_name("Crack S1 [mm]").error_of

@@ -57,8 +57,9 @@ def split_days(hours: Sequence[BatteryDay], end_s: float) -> list[BatteryDay]:
 
     One reading alone may be wrong: of three hours or more the lowest but one speaks for the day.
 
-    >>> split_days([BatteryDay(0.0, 12.0, 12.1), BatteryDay(90000.0, 11.9, 12.2), BatteryDay(93600.0, 11.8, 12.0)], 93600.0)
-    [Day(at_s=0.0, low=12.0, high=12.1), Day(at_s=93600.0, low=11.8, high=12.2)]
+    >>> hours = [BatteryDay(0.0, 12.0, 12.1), BatteryDay(90000.0, 11.9, 12.2), BatteryDay(93600.0, 11.8, 12.0)]
+    >>> split_days(hours, 93600.0)
+    [BatteryDay(at_s=0.0, low=12.0, high=12.1), BatteryDay(at_s=93600.0, low=11.8, high=12.2)]
     """
     days: dict[int, list[BatteryDay]] = {}
     for hour in hours:

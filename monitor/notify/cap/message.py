@@ -280,7 +280,7 @@ def raise_rank(rank: CapCodes, window: FailureWindow | None, at: datetime) -> Ca
 
     >>> at = datetime(2026, 3, 1, tzinfo=UTC)
     >>> raise_rank(RANKS[2], FailureWindow("G1", at + SOON / 2, at + SOON), at)
-    Rank(response='Monitor', urgency='Expected', severity='Moderate', certainty='Likely')
+    CapCodes(response='Monitor', urgency='Expected', severity='Moderate', certainty='Likely')
     """
     if window is None or rank is OVER:
         return rank
