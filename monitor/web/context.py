@@ -23,7 +23,7 @@ from monitor.store.database.engine import Database
 from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
 
 _ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
-_SAY_WHY: Final = Template("act.say_why", "say why in a few words")
+_REASON_WANTED: Final = Template("act.say_why", "say why in a few words")
 COOKIE = "slopeward_session"
 DEVICE = "slopeward_device"  # outlives the session: who logged in here before
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
@@ -128,7 +128,7 @@ def require_words(text: str) -> str:
     """What a person wrote, tidied; raises RefusedError where it says nothing."""
     cleaned = tidy_text(text)
     if len(cleaned) < 3:
-        raise RefusedError(_SAY_WHY())
+        raise RefusedError(_REASON_WANTED())
     return cleaned
 
 
@@ -175,7 +175,9 @@ class Context:
     version: str
     ribbons: LevelTimelineCache = field(default_factory=LevelTimelineCache)
     trouble: str = ""  # what keeps core from deciding, as the supervisor says it
-    said: dict[str, tuple[datetime, dict[str, Any]]] = field(default_factory=dict)  # by site file: the newest dry run
+    dry_runs: dict[str, tuple[datetime, dict[str, Any]]] = field(
+        default_factory=dict
+    )  # by site file: the newest dry run
 
 
 def context_of(request: Request) -> Context:

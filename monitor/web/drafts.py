@@ -82,14 +82,14 @@ class Drafts:
             self._drafts.pop(draft.id, None)
 
     def _play(self, draft: Draft) -> None:
-        def tell(share: float) -> None:
+        def report(share: float) -> None:
             draft.share = share
 
         url = self._context.db.url.render_as_string(hide_password=False)
         try:
             with self._turn:
                 draft.effect = preview_apart(
-                    url, draft.change.old, draft.change.new, draft.at, draft.months, on_progress=tell,
+                    url, draft.change.old, draft.change.new, draft.at, draft.months, on_progress=report,
                     limit_s=self._context.config.compute.job_limit_s, is_wanted=lambda: draft.id in self._drafts,
                 )  # fmt: skip
         except Exception as error:  # the person is told; the page goes on

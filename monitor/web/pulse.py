@@ -38,12 +38,12 @@ class ChangeNotifier:
         if time.monotonic() - self._looked_s >= EVERY_S and self._lock.acquire(blocking=False):
             try:
                 if time.monotonic() - self._looked_s >= EVERY_S:
-                    self._look()
+                    self._count_changes()
             finally:
                 self._lock.release()
         return sum(n for site, n in self._counts.copy().items() if sites is None or site in sites)
 
-    def _look(self) -> None:
+    def _count_changes(self) -> None:
         try:
             with self._db.read() as c:
                 changed = self._find_changed(c)
@@ -69,15 +69,15 @@ class ChangeNotifier:
             yield f"retry: {int(PING_S * 1000)}\n\n"
             seen = await run_in_threadpool(self.count, sites)
             until_s = time.monotonic() + LASTS_S
-            said_s = time.monotonic()
+            sent_s = time.monotonic()
             while time.monotonic() < until_s and not self.is_over:
                 await asyncio.sleep(EVERY_S)
                 count = await run_in_threadpool(self.count, sites)
                 if count != seen:
-                    seen, said_s = count, time.monotonic()
+                    seen, sent_s = count, time.monotonic()
                     yield "event: changed\ndata: \n\n"
-                elif time.monotonic() - said_s >= PING_S:
-                    said_s = time.monotonic()
+                elif time.monotonic() - sent_s >= PING_S:
+                    sent_s = time.monotonic()
                     yield ": \n\n"
         finally:
             self.listening -= 1

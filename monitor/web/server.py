@@ -91,12 +91,12 @@ def listen(context: Context) -> None:
     if not number:
         return
 
-    def hear() -> None:
+    def read_trouble() -> None:
         with os.fdopen(int(number), encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 context.trouble = read_line(line)
 
-    threading.Thread(target=hear, name="trouble", daemon=True).start()
+    threading.Thread(target=read_trouble, name="trouble", daemon=True).start()
 
 
 if __name__ == "__main__":

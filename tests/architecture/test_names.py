@@ -19,7 +19,6 @@ NOT_YET: tuple[str, ...] = (
     "forecasting/",
     "monitor/alerting/",
     "monitor/checks/",
-    "monitor/config/",
     "monitor/criteria/",
     "monitor/domain/",
     "monitor/ingest/",
@@ -30,7 +29,6 @@ NOT_YET: tuple[str, ...] = (
     "monitor/replay/",
     "monitor/series/",
     "monitor/simulate/",
-    "monitor/web/",
     "monitor/worker/",
 )
 """Folders whose names are still to be changed; what is clean may not come back."""

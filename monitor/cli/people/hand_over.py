@@ -118,9 +118,9 @@ def _to_json(one: Handover) -> dict[str, Any]:
 
 def _list_sentences(c: Connection, alerts: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
     """What the page says of each alert; loaded late."""
-    from monitor.web.parts.headline import tell_sentences
+    from monitor.web.parts.headline import list_sentences
 
-    return tell_sentences(c, alerts, at_once=store.MOST)
+    return list_sentences(c, alerts, at_once=store.MOST)
 
 
 def _list_items(items: Mapping[str, Any], zone: str) -> list[str]:

@@ -95,14 +95,20 @@ def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: dat
     loud = cards if len(cards) <= CARDS_FEW else [card for card in cards if not _is_quiet(card)]
     drawn = [card.id for card in (loud + cards)[:CARDS_DRAWN]]
     return {
-        "cards": loud, "quiet": [card for card in cards if card not in loud], "ledgers": split_ledgers(alerts),
-        "tops": tops, "hazards": headline.find_hazards(alerts),
+        "cards": loud,
+        "quiet": [card for card in cards if card not in loud],
+        "ledgers": split_ledgers(alerts),
+        "tops": tops,
+        "hazards": headline.find_hazards(alerts),
         "motions": headline.collect_motions(c, list(dict.fromkeys(drawn)), now),
-        "names": {SERVICE_ALERTS: gettext("service")} | {card.id: card.name for card in cards}, "show_site": True,
-        "undelivered": pages.count_undelivered(c), "nows": headline.tell_now(c, headline.find_hazards(alerts)),
+        "names": {SERVICE_ALERTS: gettext("service")} | {card.id: card.name for card in cards},
+        "show_site": True,
+        "undelivered": pages.count_undelivered(c),
+        "nows": headline.list_present_sentences(c, headline.find_hazards(alerts)),
         "headlines": headline.find_headlines(c, headline.find_hazards(alerts).values()),
-        "put_aside": load_put_aside(c, sites), "zones": {card.id: card.timezone for card in cards},
-    }  # fmt: skip
+        "put_aside": load_put_aside(c, sites),
+        "zones": {card.id: card.timezone for card in cards},
+    }
 
 
 def _is_quiet(card: pages.SiteCard) -> bool:
@@ -192,7 +198,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     declared = find_declaration(c, str(card.status["config_version"]))
     return {
         "hazards": hazards, "headlines": headline.find_headlines(c, hazards.values()),
-        "nows": headline.tell_now(c, hazards), "put_aside": load_put_aside(c, site_id),
+        "nows": headline.list_present_sentences(c, hazards), "put_aside": load_put_aside(c, site_id),
         "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
         "motion": headline.describe_motion(
             movement, now, watched, {s["id"]: s["health"] and s["health"]["state"] for s in stations}
@@ -222,30 +228,30 @@ def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[di
     return [
         {
             "id": k.id, "kind": k.kind.id, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
-            "bounds": [_spell_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
-            "params": join([spell_param(name, value) for name, value in k.params], ", ") if k.params else "",
+            "bounds": [_format_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
+            "params": join([format_param(name, value) for name, value in k.params], ", ") if k.params else "",
             "author": k.author, "reason": k.reason, "unproven": k.id in unproven,
         }
         for k in site.criteria
     ]  # fmt: skip
 
 
-def spell_param(name: str, value: float) -> Message:
+def format_param(name: str, value: float) -> Message:
     """A setting of a criterion with its unit, which the end of its name says.
 
-    >>> spell_param("dry_mm", 0.2), spell_param("duration_from_s", 3600.0), spell_param("min_coverage", 0.8)
+    >>> format_param("dry_mm", 0.2), format_param("duration_from_s", 3600.0), format_param("min_coverage", 0.8)
     ('dry 0.2 mm', 'duration from 1h', 'min coverage 80 %')
-    >>> spell_param("a", 14.82), spell_param("newmark_cm:2", 5.0)
+    >>> format_param("a", 14.82), format_param("newmark_cm:2", 5.0)
     ('a = 14.82', 'newmark 5 cm (level 2)')
     """
     base, _, of = name.partition(":")
-    said = _spell_param(base, value)
+    text = _format_param(base, value)
     if base in {"newmark_cm", "years"}:
-        return _OF_LEVEL(text=said, level=of)
-    return _OF(text=said, name=of) if of else said
+        return _OF_LEVEL(text=text, level=of)
+    return _OF(text=text, name=of) if of else text
 
 
-def _spell_param(base: str, value: float) -> Message:
+def _format_param(base: str, value: float) -> Message:
     for ending, unit in PARAM_UNITS:
         if base.endswith(ending):
             return _PARAM(name=base.removesuffix(ending).replace("_", " "), value=Figure(value, "g", unit))
@@ -257,7 +263,7 @@ def _spell_param(base: str, value: float) -> Message:
     return _PLAIN_PARAM(name=words, value=Figure(value))
 
 
-def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, unit: str) -> Message:
+def _format_bound(criterion: Criterion, names: dict[int, str], position: int, unit: str) -> Message:
     t = criterion.thresholds[position]
     side = "over" if t.over is not None else "under" if t.under is not None else ""
     values: dict[str, Value] = {
@@ -273,7 +279,7 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
     if found is None:
         raise NotFoundError(NO_ALERT(n=alert_id))
     evidence = headline.read_json(found["alert"]["evidence"])
-    told = gather(evidence)
+    gathered = gather(evidence)
     cards = pages.load_cards(c, found["alert"]["site"])
     top = cards[0].top_level if cards else 2
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
@@ -285,10 +291,10 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
         **found, "notifications": veil.cover_messages(found["notifications"]),
         "deliveries": gather_deliveries(veil.cover_messages(found["deliveries"])),
         "question": question, "takes_two": question is not None and needs_two_people(c, question.site)[1],
-        "evidence": evidence, "tables": read_evidence(told), "sentence": find_sentence(told),
-        "headline": headline.read_headline(c, told, found["alert"]),
-        "findings": _find_findings(c, told, found["alert"]),
-        "story": tell_story(
+        "evidence": evidence, "tables": read_evidence(gathered), "sentence": find_sentence(gathered),
+        "headline": headline.read_headline(c, gathered, found["alert"]),
+        "findings": _find_findings(c, gathered, found["alert"]),
+        "story": list_story(
             found["events"], veil.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
         ),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
@@ -353,7 +359,7 @@ def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
 Row = Mapping[str, Any]
 
 
-def tell_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[Row] = ()) -> list[dict[str, Any]]:
+def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[Row] = ()) -> list[dict[str, Any]]:
     """Entries by time: `event`, `photo`, and `sent`, `received`, `confirmed` with the names of all that share a minute.
 
     Args:
@@ -361,8 +367,8 @@ def tell_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[
         messages: rows of `deliveries`.
         photos: rows of `photos`.
     """
-    told = [{"kind": "event", "at": e["at"], "event": e} for e in events]
-    told += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
+    entries = [{"kind": "event", "at": e["at"], "event": e} for e in events]
+    entries += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
     together: dict[tuple[str, str], dict[str, Any]] = {}
     for m in messages:
         for kind, at, name in (
@@ -373,7 +379,7 @@ def tell_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[
             if at is not None:
                 entry = together.setdefault((kind, at[:16]), {"kind": kind, "at": at, "names": []})
                 entry["names"] += [] if name in entry["names"] else [name]
-    return sorted([*told, *together.values()], key=lambda one: parse(one["at"]))
+    return sorted([*entries, *together.values()], key=lambda one: parse(one["at"]))
 
 
 # the best that happened on any way says how far a recipient is reached

@@ -94,13 +94,13 @@ def recompute_alert(act: Acting, alert_id: AlertId) -> Response:
             alert = find_alert(c, alert_id)
             if alert is None:
                 raise NotFoundError(NO_ALERT(n=alert_id))
-            asked = gather_decisions(c, alert)
+            decisions = gather_decisions(c, alert)
         try:
-            found = run_in_worker(plan, RECOMPUTE, asked).differences
-            told = _DIFFERS(text=found[0][:120]) if found else _EQUAL()
+            found = run_in_worker(plan, RECOMPUTE, decisions).differences
+            text = _DIFFERS(text=found[0][:120]) if found else _EQUAL()
         except JobError as error:
-            told = _NOT_RECOMPUTED(problem=error.message)
-    return act.back(f"/alerts/{alert_id}#h-evidence", told)
+            text = _NOT_RECOMPUTED(problem=error.message)
+    return act.back(f"/alerts/{alert_id}#h-evidence", text)
 
 
 @router.post("/alerts/{alert_id}/verify")
@@ -115,22 +115,22 @@ def verify_step(
 
 
 @router.post("/alerts/{alert_id}/verify/withdraw")
-def take_word_of_step_back(act: Acting, alert_id: AlertId, reason: Reason) -> Response:
+def withdraw_step_answer(act: Acting, alert_id: AlertId, reason: Reason) -> Response:
     """Take back the first answer to a question, or the answer that counts; the site is decided again at once."""
     site, key = _find_question(act.context, alert_id)
     with act.db.read() as c:
         shared = share_taking_back(c, site, key)
     try:
-        said = do_by_two(
+        described = do_by_two(
             act.db, shared, act.actor, reason,
             lambda c, second: withdraw_answer(c, site, key, act.actor, reason, act.now, second=second),
             lambda c: measure_stake(c, site), act.now,
         )  # fmt: skip
-        told = _TAKEN_BACK(text=said)
+        text = _TAKEN_BACK(text=described)
         evaluate_site(act.db, site, act.now, "person")
     except NeedsSecondError:
-        told = _SIGNED_BACK()
-    return act.back(f"/alerts/{alert_id}", told)
+        text = _SIGNED_BACK()
+    return act.back(f"/alerts/{alert_id}", text)
 
 
 def _find_question(context: Context, alert_id: int) -> tuple[Site, str]:
@@ -165,7 +165,7 @@ def report_seen(
 
 
 @router.post("/sites/{site}/stations/{station}/reference")
-def say_reference(
+def choose_reference(
     act: Acting,
     site: str,
     station: str,
@@ -182,12 +182,12 @@ def say_reference(
         takes_two = needs_two_people(c, site)[1]
         answer_reference(c, place, act.actor, reason, act.now, accept=accept, takes_two=takes_two, second=second)
 
-    told = act.by_two(shared, reason, do, lambda c: needs_two_people(c, site)[0], _ANSWERED(), _SIGNED_REFERENCE())
-    return act.back(f"/alerts/{alert}", told)
+    text = act.by_two(shared, reason, do, lambda c: needs_two_people(c, site)[0], _ANSWERED(), _SIGNED_REFERENCE())
+    return act.back(f"/alerts/{alert}", text)
 
 
 @router.post("/sites/{site}/events/{event_id}/confirm")
-def stand_behind(act: Acting, site: str, event_id: AlertId, reason: Reason) -> Response:
+def confirm_earthquake(act: Acting, site: str, event_id: AlertId, reason: Reason) -> Response:
     """Stand behind an earthquake that was declared, so that it may explain steps; the site is looked at at once."""
     with act.db.write(urgent=True) as c:
         names = confirm_event(c, event_id, act.actor, reason, act.now, site=site)
@@ -222,8 +222,8 @@ def shelve_alert(
         alerts.shelve(c, alert_id, act.actor, reason, until, act.now, second=second, top_level=top)
 
     shared = TwoPersonAct("alert.shelve", f"alert:{alert_id}", {"for_s": hours * 3600.0})
-    told = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _SHELVED(), _WAITS())
-    return act.back(f"/alerts/{alert_id}", told)
+    text = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _SHELVED(), _WAITS())
+    return act.back(f"/alerts/{alert_id}", text)
 
 
 @router.post("/alerts/{alert_id}/unshelve")
@@ -242,8 +242,8 @@ def take_alert_out(act: Acting, alert_id: AlertId, reason: Why) -> Response:
         alerts.take_out(c, alert_id, act.actor, reason, act.now, second=second)
 
     shared = TwoPersonAct("alert.take-out", f"alert:{alert_id}", {})
-    told = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _OUT(), _WAITS())
-    return act.back(f"/alerts/{alert_id}", told)
+    text = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _OUT(), _WAITS())
+    return act.back(f"/alerts/{alert_id}", text)
 
 
 @router.post("/alerts/{alert_id}/put-back")

@@ -61,13 +61,13 @@ def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
 
 
 @router.get("/changes")
-async def tell_changes(request: Request) -> Response:
+async def stream_changes(request: Request) -> Response:
     """A line whenever a level, an alert or what is seen changes on any site of the reader."""
     return _stream(request, sites_shown(request))
 
 
 @router.get("/sites/{site}/changes")
-async def tell_changes_of(request: Request, site: str) -> Response:
+async def stream_site_changes(request: Request, site: str) -> Response:
     """The same for one site."""
     return _stream(request, frozenset({site, SERVICE_ALERTS}))
 

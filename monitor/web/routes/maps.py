@@ -235,14 +235,23 @@ def send_range(path: Path, headers: Mapping[str, str]) -> Response:
         if not stat.S_ISREG(known.st_mode):
             raise NotFoundError(NO_TILES())
         size = known.st_size
-        told = {"Accept-Ranges": "bytes", "ETag": f'"{known.st_mtime_ns:x}-{size:x}"', "Content-Encoding": "identity"}
-        asked = RANGE.fullmatch(headers.get("range", "").strip())
-        first = int(asked[1]) if asked else size
-        last = min(int(asked[2]) if asked and asked[2] else size - 1, size - 1, first + LARGEST - 1)
+        sent_headers = {
+            "Accept-Ranges": "bytes",
+            "ETag": f'"{known.st_mtime_ns:x}-{size:x}"',
+            "Content-Encoding": "identity",
+        }
+        wanted = RANGE.fullmatch(headers.get("range", "").strip())
+        first = int(wanted[1]) if wanted else size
+        last = min(int(wanted[2]) if wanted and wanted[2] else size - 1, size - 1, first + LARGEST - 1)
         if first >= size or last < first:
-            return Response(status_code=416, headers={**told, "Content-Range": f"bytes */{size}"}, media_type=TYPE)
+            return Response(
+                status_code=416, headers={**sent_headers, "Content-Range": f"bytes */{size}"}, media_type=TYPE
+            )
         body = os.pread(file, last - first + 1, first)
     finally:
         os.close(file)
-    told |= {"Content-Range": f"bytes {first}-{first + len(body) - 1}/{size}", "Cache-Control": "private, max-age=3600"}
-    return Response(body, status_code=206, headers=told, media_type=TYPE)
+    sent_headers |= {
+        "Content-Range": f"bytes {first}-{first + len(body) - 1}/{size}",
+        "Cache-Control": "private, max-age=3600",
+    }
+    return Response(body, status_code=206, headers=sent_headers, media_type=TYPE)

@@ -108,7 +108,7 @@ class UploadStore:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if shutil.disk_usage(self.root).free < ROOM_TIMES * size + self.reserve_bytes:
                 raise RefusedError(_NO_ROOM())
-            shown = spell_name(name)
+            shown = format_name(name)
             suffix = PurePosixPath(shown).suffix.lower()
             known = suffix if suffix in SUFFIXES_KNOWN else PLAIN_SUFFIX
             made = Upload(secrets.token_hex(8), owner, shown, size, known, site, is_new=not site)
@@ -211,10 +211,10 @@ class UploadStore:
         return self.folder(upload.id) / "out"
 
 
-def spell_name(name: str) -> str:
+def format_name(name: str) -> str:
     r"""The name of a file as it may stand on a page and in a sentence: its last part, of plain characters.
 
-    >>> spell_name("../../etc/pass\nwd.csv"), spell_name("C:\\data\\Hang Süd.xlsx"), spell_name("..")
+    >>> format_name("../../etc/pass\nwd.csv"), format_name("C:\\data\\Hang Süd.xlsx"), format_name("..")
     ('pass_wd.csv', 'Hang Süd.xlsx', 'table')
     """
     last = PureWindowsPath(PurePosixPath(name).name).name

@@ -46,7 +46,7 @@ from monitor.web.uploads.kept import Upload, UploadStore
 from monitor.worker.records import Answered, WorkerTask
 
 _LOG = logging.getLogger(__name__)
-LOOK_LIMIT_S: Final = 90.0
+INSPECTION_LIMIT_S: Final = 90.0
 _BUSY: Final = Template("upload.busy", "another file is being looked at; try again in a minute")
 _TORN: Final = Template("upload.torn", "the file is torn: not all of it came; send it again")
 _ACCEPTED: Final = Template("upload.accepted", "this file was accepted already")
@@ -100,7 +100,7 @@ class UploadProcessor:
         # a cluster has neither the file nor the walls of this machine
         self._plan = config.compute.model_copy(update={"dask": ""})
 
-    def look(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, PreviewResult]:
+    def inspect(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, PreviewResult]:
         """Understand a file with these answers, behind walls; what is found is kept where it says anything.
 
         Raises:
@@ -111,16 +111,16 @@ class UploadProcessor:
             raise RefusedError(_TORN())
         if upload.stage not in {kept.COMING, kept.LOOKED, kept.FAILED} or upload.id in self.progress:
             raise RefusedError(_ACCEPTED())
-        plan = self._plan.model_copy(update={"job_limit_s": min(LOOK_LIMIT_S, self._plan.job_limit_s)})
+        plan = self._plan.model_copy(update={"job_limit_s": min(INSPECTION_LIMIT_S, self._plan.job_limit_s)})
         table = self.shelf.table(upload).resolve()
         with self.context.db.read() as c:
             known = place_said(ImportOptions(), self.find_site(c, upload.site))
-        asked = PreviewRequest(str(table), upload.name, answers, upload.is_new, known)
+        request = PreviewRequest(str(table), upload.name, answers, upload.is_new, known)
         with take_turn(self._looks, _BUSY()):
             try:
-                found = run_in_worker(plan, UNDERSTAND, asked, reads=[table])
+                found = run_in_worker(plan, UNDERSTAND, request, reads=[table])
             except JobError as error:
-                found = PreviewResult(TEXT_OF(name=upload.name, text=_NO_TABLE(problem=_say(error))))
+                found = PreviewResult(TEXT_OF(name=upload.name, text=_NO_TABLE(problem=_describe_error(error))))
         if READERS[found.form].content is Content.POINTS and upload.is_new:
             found = PreviewResult(TEXT_OF(name=upload.name, text=_NEW_POINTS()))
         if found.trouble:
@@ -239,7 +239,7 @@ class UploadProcessor:
         try:
             read = self._read_in(upload, site, actor, accept_units=accept_units)
             if read.stage == kept.LEVELS:
-                self._look_back(read, site)
+                self._replay_past(read, site)
         except Exception as error:
             _LOG.error("upload %s", upload.id, exc_info=error)
             self.shelf.save(replace(upload, stage=kept.FAILED, trouble=_BROKEN()))
@@ -249,32 +249,32 @@ class UploadProcessor:
     def _read_in(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> Upload:
         """Through the gate that messages go through; a worker reads the file and leaves plain lines."""
         table = self.shelf.table(upload).resolve()
-        form, said = self._how(upload, site)
+        form, stated = self._plan_reading(upload, site)
         try:
-            with self._works, open_walled(table, form, said, self._plan, self.context.clock()) as opened:
+            with self._works, open_walled(table, form, stated, self._plan, self.context.clock()) as opened:
                 if READERS[form].content is Content.POINTS:
-                    told = self._store_points(upload, site, actor, opened)
+                    result = self._store_points(upload, site, actor, opened)
                 else:
-                    told = _count(
-                        upload, self._store(upload, site, actor, opened, said.mapping, accept_units=accept_units)
+                    result = _count(
+                        upload, self._store(upload, site, actor, opened, stated.mapping, accept_units=accept_units)
                     )
         except UnitDoubtError as doubt:
-            told = replace(upload, stage=kept.DOUBT, trouble=find_doubted(doubt))
+            result = replace(upload, stage=kept.DOUBT, trouble=find_doubted(doubt))
         except SlopewardError as error:
-            trouble = rename_file(_say(error), str(table), upload.name)
-            told = replace(upload, stage=kept.FAILED, trouble=trouble)
-        self.shelf.save(told)
-        return told
+            trouble = rename_file(_describe_error(error), str(table), upload.name)
+            result = replace(upload, stage=kept.FAILED, trouble=trouble)
+        self.shelf.save(result)
+        return result
 
-    def _how(self, upload: Upload, site: Site) -> tuple[str, ImportOptions]:
+    def _plan_reading(self, upload: Upload, site: Site) -> tuple[str, ImportOptions]:
         """The reader of a file, and what is said of it."""
         found = self.understood(upload)
         if found is None:
             raise RefusedError(NOT_READY())
-        said = place_said(replace(found.known, name=upload.name), site)
+        stated = place_said(replace(found.known, name=upload.name), site)
         if found.mapping:
-            said = replace(said, mapping=load_mapping(self.shelf.mapping(upload)))
-        return found.form, said
+            stated = replace(stated, mapping=load_mapping(self.shelf.mapping(upload)))
+        return found.form, stated
 
     def _store(
         self, upload: Upload, site: Site, actor: Actor, opened: ConvertedFile, mapping: TableMapping | None, *,
@@ -282,13 +282,13 @@ class UploadProcessor:
     ) -> FileResult:  # fmt: skip
         db, clock = self.context.db, self.context.clock
 
-        def tell(result: FileResult) -> None:
+        def report(result: FileResult) -> None:
             self.progress[upload.id] = min(1.0, result.rows / max(1, opened.count))
 
         sites = {site.id: site}
         result = read_file(
             opened.lines, Pipeline(db, sites, clock, self.context.config.limits), site, clock,
-            mapping=mapping, accept_units=accept_units, accept_times=accept_units, on_progress=tell,
+            mapping=mapping, accept_units=accept_units, accept_times=accept_units, on_progress=report,
             by=actor.name, name=upload.name, open_lines=opened.readings,
         )  # fmt: skip
         record_file(db, actor, result, clock())
@@ -301,29 +301,29 @@ class UploadProcessor:
         """Points are kept apart from instruments; a job looks at them, and no criterion plays their past."""
         db, clock = self.context.db, self.context.clock
 
-        def tell(result: FileResult) -> None:
+        def report(result: FileResult) -> None:
             self.progress[upload.id] = min(1.0, result.points / max(1, opened.count))
 
         file = PointsFile(Path(upload.name), site, clock, db)
-        result = read_points(file, opened.points(clock()), on_progress=tell)
+        result = read_points(file, opened.points(clock()), on_progress=report)
         record_file(db, actor, result, clock())
-        told = _count(upload, result)
-        if told.stage == kept.FAILED or opened.declared is None:
-            return told
-        return replace(told, stage=kept.DONE, notes=(*told.notes, _POINTS(name=opened.declared[0])))
+        counted = _count(upload, result)
+        if counted.stage == kept.FAILED or opened.declared is None:
+            return counted
+        return replace(counted, stage=kept.DONE, notes=(*counted.notes, _POINTS(name=opened.declared[0])))
 
-    def _look_back(self, upload: Upload, site: Site) -> None:
+    def _replay_past(self, upload: Upload, site: Site) -> None:
         """Levels, then forecasts; what one of them cannot say does not keep the other out."""
         table = self.shelf.table(upload).resolve()
-        form, said = self._how(upload, site)
+        form, stated = self._plan_reading(upload, site)
         found = self.understood(upload)
         quantities = () if found is None else tuple(dict.fromkeys(s.quantity for s in found.sensors))
         with self.context.db.read() as c:
             source = load_site_source(c, site.version)
-        asked = PastLevelsRequest(str(table), form, said, quantities, source)
+        request = PastLevelsRequest(str(table), form, stated, quantities, source)
         notes = list(upload.notes)
 
-        def tell(detail: dict[str, Any]) -> None:
+        def report(detail: dict[str, Any]) -> None:
             self.progress[upload.id] = float(detail.get("share", 0.0))
 
         def run(stage: str, job: WorkerTask[PastLevelsRequest, Answered], name: str, failed: Template) -> None:
@@ -331,10 +331,10 @@ class UploadProcessor:
             self.shelf.save(replace(upload, stage=stage))
             try:
                 with self._works:
-                    found = run_in_worker(self._plan, job, asked, reads=[table], on_progress=tell)
+                    found = run_in_worker(self._plan, job, request, reads=[table], on_progress=report)
                 self.shelf.keep(upload, name, found)
             except SlopewardError as error:
-                notes.append(failed(problem=_say(error)))
+                notes.append(failed(problem=_describe_error(error)))
 
         run(kept.LEVELS, LEVEL_JOB, PAST_LEVELS, _NO_LEVELS)
         run(kept.FORECASTS, FORECAST_JOB, PAST_FORECASTS, _NO_FORECASTS)
@@ -347,7 +347,7 @@ def list_absent(site: Site | None, sensors: tuple[SensorGuess, ...]) -> list[str
     return list(dict.fromkeys(s.station for s in absent))
 
 
-def _say(error: SlopewardError) -> str:
+def _describe_error(error: SlopewardError) -> str:
     """What is wrong, without the name of the job that says it."""
     return error.problem if isinstance(error, JobError) else error.message
 

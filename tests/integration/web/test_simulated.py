@@ -21,7 +21,7 @@ from monitor.notify.notifiers.log import LogNotifier
 from monitor.store.alerting.outbox import claim_due, due_channels
 from monitor.store.schema.tables import notification
 from monitor.store.schema.views import load_view
-from monitor.web.parts.templating import format_number, spell_minute
+from monitor.web.parts.templating import format_minute, format_number
 from tests.conftest import ON_SQLITE
 from tests.data.figures import bare_figures, bare_figures_of_page
 from tests.data.watched_slope import WalkedSlope
@@ -101,7 +101,7 @@ def check_movement_row(c, slope, row, fine):
         assert row[4] == "none"
         return
     newest_window = standing[0]
-    assert row[4] == f"{spell_minute(newest_window['window_from'])} to {spell_minute(newest_window['window_to'])}"
+    assert row[4] == f"{format_minute(newest_window['window_from'])} to {format_minute(newest_window['window_to'])}"
     assert newest_window["window_to"] > format_iso(slope.now), "a window that stands has not ended"
     if newest_window["window_mid"] <= format_iso(slope.now):
         assert "failure is possible at any time" in fine[4]

@@ -15,7 +15,7 @@ from monitor.simulate.slope import voight_displacement
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.web.parts.templating import format_number, spell_minute
+from monitor.web.parts.templating import format_minute, format_number
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.web.served import serving
 
@@ -136,7 +136,9 @@ def check_movement(c, page):
         assert float(row[2]) * float(row[3]) == pytest.approx(1.0, abs=0.01), "one figure, one source"
         mine = [w for w in windows if w["station"] == name]
         said = (
-            "none" if not mine else f"{spell_minute(mine[-1]['window_from'])} to {spell_minute(mine[-1]['window_to'])}"
+            "none"
+            if not mine
+            else f"{format_minute(mine[-1]['window_from'])} to {format_minute(mine[-1]['window_to'])}"
         )
         assert row[4] == said
     assert {row[1].split(",")[0] for row, _ in shown.values()} == {"progressive"}
@@ -180,7 +182,7 @@ def test_every_figure_of_a_slope_driven_to_red_is_the_one_of_sql(failing):
         events = load_view(c, "alert_events", order_by=["sequence"], alert_id=hazard[0]["alert_id"])
         for event in events:
             assert event["reason"] in alert.words
-            assert spell_minute(event["at"]) in alert.words
+            assert format_minute(event["at"]) in alert.words
         why = Page(client.get("/sites/bench/movement").text).words
         assert "asks for more" not in why, "red stands because something asks for it"
         assert all(word not in site.words for word in ("(passed)", "creep, none", "trend none"))
@@ -200,6 +202,6 @@ def check_silence(bench):
     stages = {row[1].split(",")[0] for row in site.rows if len(row) == 6 and row[0] in FAST}
     assert stages == {"unknown"}, "nobody shows a stage"
     for page in (overview, site):
-        assert dict(page.facts)["Stage"] == f"progressive, last seen {spell_minute(spoke)}"
+        assert dict(page.facts)["Stage"] == f"progressive, last seen {format_minute(spoke)}"
         assert "no valid data from the stations behind this level: decide by other means" in page.words
         assert "of the worst station" not in page.words

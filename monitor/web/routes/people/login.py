@@ -95,19 +95,21 @@ def turnstile_of(request: Request) -> LoginThrottle:
     return found
 
 
-def ask_effort(request: Request, name: str = "") -> str:
+def find_challenge(request: Request, name: str = "") -> str:
     """The challenge that the login form must carry; empty where none is asked for now."""
     door = turnstile_of(request)
     account, everybody = door.failures(f"name:{fold_name(name)}")[0], door.failures(ALL)[0]
     if account < TRIES and everybody < TRIES_OF_ALL:
         return ""
-    return door.efforts.ask(max(account, everybody * TRIES // TRIES_OF_ALL), TRIES)
+    return door.efforts.make_challenge(max(account, everybody * TRIES // TRIES_OF_ALL), TRIES)
 
 
 @router.get("/login")
 def show_login(request: Request, to: str = "/") -> Response:
     """The form to log in."""
-    return render(request, "login.html", to=to if is_safe_path(to) else "/", failed="", challenge=ask_effort(request))
+    return render(
+        request, "login.html", to=to if is_safe_path(to) else "/", failed="", challenge=find_challenge(request)
+    )
 
 
 @router.post("/login")
@@ -134,8 +136,8 @@ def log_in(
         count, wait_s = door.failures(host)
         if not is_known and count >= TRIES:
             return refuse(request, to, TOO_MANY(wait=Figure(wait_s, ".0f", "s")), 429, wait_s=wait_s)
-        if not is_known and ask_effort(request, name) and not door.efforts.check(challenge, solution):
-            return refuse(request, to, _EFFORT(), 429, challenge=ask_effort(request, name), wait_s=1.0)
+        if not is_known and find_challenge(request, name) and not door.efforts.check(challenge, solution):
+            return refuse(request, to, _EFFORT(), 429, challenge=find_challenge(request, name), wait_s=1.0)
         with context.db.read() as c:
             role = check_password(c, name, password)
         if not context.config.oidc.takes_password(name):
@@ -161,7 +163,7 @@ def log_in(
         else:
             cookies = enter(request, c, name, detail, now)
     if role is None:
-        return refuse(request, to, _WRONG(), 401, challenge=ask_effort(request, name))
+        return refuse(request, to, _WRONG(), 401, challenge=find_challenge(request, name))
     answer = RedirectResponse(to, status_code=303)
     set_cookies(request, answer, *cookies)
     return answer

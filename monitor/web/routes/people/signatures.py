@@ -41,7 +41,7 @@ def show_signatures(request: Request) -> HTMLResponse:
     sites = None if caller is None else caller.sites
     with context.db.read() as c:
         found = [_describe(c, one) for one in load_waiting(c, context.clock())]
-        found += [_describe_word(one) for one in list_first_answers(c)]
+        found += [_describe_answer(one) for one in list_first_answers(c)]
         found += [_describe_offset(one) for one in load_waiting_offsets(c, context.clock())]
         found += [_describe_change(one) for one in load_proposals(c) if one.loosens_high]
     waiting = [one for one in found if sites is None or one["site"] in sites]
@@ -79,12 +79,12 @@ def _describe(c: Connection, one: PendingSignature) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _describe_word(word: WaitingAnswer) -> dict[str, Any]:
+def _describe_answer(answer: WaitingAnswer) -> dict[str, Any]:
     """A first answer to what a step was; it stands until the question is answered."""
-    place = f"/alerts/{word.alert_id}" if word.alert_id else None
+    place = f"/alerts/{answer.alert_id}" if answer.alert_id else None
     return _row(
-        _STEP(), f"{word.site} {word.question}", word.by, word.site, terms=_ANSWER(answer=Term(word.answer)),
-        where=place or f"/sites/{word.site}", on_page=True, withdraw=place and f"{place}/verify/withdraw",
+        _STEP(), f"{answer.site} {answer.question}", answer.by, answer.site, terms=_ANSWER(answer=Term(answer.answer)),
+        where=place or f"/sites/{answer.site}", on_page=True, withdraw=place and f"{place}/verify/withdraw",
     )  # fmt: skip
 
 

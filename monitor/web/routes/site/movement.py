@@ -32,7 +32,7 @@ from monitor.store.readings.observations import load_stations
 from monitor.web.context import Context, Range, RequestedRange, Season
 from monitor.web.parts.collect import find_series, read_site
 from monitor.web.parts.columns import COMPUTED
-from monitor.web.parts.headline import read_told
+from monitor.web.parts.headline import list_outcome_tables
 from monitor.web.parts.templating import render
 from monitor.web.routes.site.charts import load_curve, read_range
 
@@ -54,7 +54,7 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         on_slope = [s for s in pages.load_stations(c, site) if s["on_slope"]]
         moving = [s["id"] for s in on_slope if any(str(row["quantity"]).startswith(MOVING) for row in s["latest"])]
         judged, with_day = timeline.list_judged(c, site), list_with_day(c, site)
-    says = ask_now(seen.context, declared)
+    says = evaluate_now(seen.context, declared)
     curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
     actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
     return render(
@@ -64,7 +64,7 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
     )  # fmt: skip
 
 
-def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
+def evaluate_now(context: Context, site: Site | None) -> dict[str, Any]:
     """What a decision at this moment would rest on; nothing is written.
 
     It is computed once in some seconds, however many look. A site whose evaluation reads very much is not asked: the
@@ -75,24 +75,24 @@ def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
     if count_rows(site) > ROWS_WARN:
         return {"note": _TOO_MUCH(site=site.id), "tables": [], "sentence": ""}
     now = context.clock()
-    before = context.said.get(site.version)
+    before = context.dry_runs.get(site.version)
     if before is not None and timedelta(0) <= now - before[0] < KEPT:
         return before[1]
     decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
     rainy = {k.id for k in site.criteria if "rain" in k.kind.drawn}
     says = {
-        "note": "", "tables": read_told(decision.evidence), "sentence": decision.evidence["sentence"],
+        "note": "", "tables": list_outcome_tables(decision.evidence), "sentence": decision.evidence["sentence"],
         "rain": [w for w in decision.evidence["words"] if w["criterion"] in rainy],
     }  # fmt: skip
-    context.said[site.version] = (now, says)
+    context.dry_runs[site.version] = (now, says)
     return says
 
 
 @router.get("/api/v1/sites/{site}/ribbon", tags=["sites"])
-def get_ribbon(request: Request, site: str, asked: Season) -> dict[str, Any]:
+def get_ribbon(request: Request, site: str, requested: Season) -> dict[str, Any]:
     """Level and observability over a range, and the stage of each station; at most 400 days."""
     with read_site(request, site) as seen:
-        low, high = read_range(seen.now, asked)
+        low, high = read_range(seen.now, requested)
         return {
             "site": site, "from": format_iso(low), "to": format_iso(high), "levels": seen.card.levels,
             "ribbon": timeline.load_ribbon(seen.c, site, low, high, seen.now),
@@ -101,13 +101,13 @@ def get_ribbon(request: Request, site: str, asked: Season) -> dict[str, Any]:
 
 
 @router.get("/api/v1/sites/{site}/movement/{station}", tags=["sites"])
-def get_movement(request: Request, site: str, station: str, asked: Season) -> dict[str, Any]:
+def get_movement(request: Request, site: str, station: str, requested: Season) -> dict[str, Any]:
     """Velocity, acceleration, tangential angle, stage and failure windows of a station, update by update."""
     with read_site(request, site) as seen:
         c, declared = seen.c, seen.declared
         if station not in load_stations(c).get(site, ()):
             raise NotFoundError(_NO_STATION(site=site, station=station))
-        low, high = read_range(seen.now, asked)
+        low, high = read_range(seen.now, requested)
         return translate_all({
             "site": site, "station": station, "from": format_iso(low), "to": format_iso(high),
             "levels": seen.card.levels,
@@ -155,14 +155,14 @@ def find_rates(
     """
     if site is None:
         return []
-    asked = {
+    windows = {
         t.window_s: k.id for k in site.criteria if k.kind.velocity and station in k.stations
         for t in k.thresholds if t.window_s
     }  # fmt: skip
-    readings = _load(c, site, station, low, high, max(asked, default=0.0), now)
+    readings = _load(c, site, station, low, high, max(windows, default=0.0), now)
     return [
         {"criterion": criterion, "window_s": window_s, **measure_rates(readings, window_s, seconds(low), points)}
-        for window_s, criterion in sorted(asked.items())
+        for window_s, criterion in sorted(windows.items())
     ]
 
 
@@ -218,10 +218,10 @@ RAIN_POINTS: Final = 24  # durations of one picture, evenly spaced on its logari
 
 
 @router.get("/api/v1/sites/{site}/rain", tags=["sites"])
-def get_rain(request: Request, site: str, asked: Range) -> dict[str, Any]:
+def get_rain(request: Request, site: str, requested: Range) -> dict[str, Any]:
     """Each intensity-duration curve of the site with what fell at its gauge: now, and at most within the range."""
     with read_site(request, site) as seen:
-        low, high = read_range(seen.now, asked)
+        low, high = read_range(seen.now, requested)
         declared = seen.declared
         curves = [] if declared is None else [k for k in declared.criteria if "curve" in k.kind.drawn]
         found = [

@@ -58,8 +58,8 @@ def add_reading(
             return _form(act.request, seen, written, doubt=doubt)
     pipeline = Pipeline(act.db, {site: place}, act.context.clock, act.context.config.limits, is_sure=True)
     store_typed(pipeline, place, typed, act.actor, act.now)
-    told = _STORED(value=value.strip(), unit=unit, station=typed.station)
-    return act.back(f"/sites/{site}/readings?series={quote(series)}", told)
+    text = _STORED(value=value.strip(), unit=unit, station=typed.station)
+    return act.back(f"/sites/{site}/readings?series={quote(series)}", text)
 
 
 def _read(site: Site, written: dict[str, str]) -> ManualReading:

@@ -24,7 +24,7 @@ from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.web.parts.headline import tell_sentences
+from monitor.web.parts.headline import list_sentences
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
 from tests.integration.web.test_door import serving as serving_at
 
@@ -377,7 +377,7 @@ def test_a_hand_over_keeps_the_plain_sentence_of_an_alert(filled_database):
     with filled_database.read() as c:
         raw = {a["alert_id"]: a["reason"] for a in load_view(c, "active_alerts", site="north-bench")}
         items = gather_open(c, "north-bench", parse("2026-03-05T12:00:00Z"), tell)
-        assert tell_sentences(c, [{"ledger": "health"}]) == {}, "the evidence of a health alert is about a level"
+        assert list_sentences(c, [{"ledger": "health"}]) == {}, "the evidence of a health alert is about a level"
     for alert in items["alerts"]:
         plain = "moving 3 mm/day" if alert["ledger"] == "hazard" else raw[alert["alert_id"]]
         assert alert["reason"] == plain

@@ -21,7 +21,7 @@ def test_one_looks_at_a_slow_database_and_the_others_go_on_with_what_is_known(mo
         looks.append(began.set())
         gate.wait(10)
 
-    monkeypatch.setattr(pulse, "_look", look)
+    monkeypatch.setattr(pulse, "_count_changes", look)
     first = threading.Thread(target=pulse.count, args=(None,))
     first.start()
     began.wait(10)

@@ -17,10 +17,10 @@ from monitor.web.access.guard import check_csrf, csrf_token, is_safe_path
 from monitor.web.access.veil import WITHHELD, ResponseRedactor
 from monitor.web.context import RequestedRange
 from monitor.web.parts import templating
-from monitor.web.parts.collect import spell_param
+from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
 from monitor.web.parts.headline import find_sentence, read_evidence
-from monitor.web.parts.templating import format_number, level_class, render_part, tell
+from monitor.web.parts.templating import format_number, level_class, render_part, render_text
 from monitor.web.parts.zones import HEIGHT, WIDTH, draw
 from monitor.web.routes.site.charts import read_range
 
@@ -179,7 +179,7 @@ def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
         ["silent since", Timestamp.of(first), "fails about", Timestamp.of(second), "file 2026-10-07T1916.csv <b>"]
     )
     with use_zone("Europe/Zurich"):
-        said = tell(told)
+        said = render_text(told)
     plain = re.sub("<[^>]*>", "", said)
     assert plain == (
         "silent since; 2026-10-07 21:16 CEST; fails about; 2026-11-20 18:14 CET; file 2026-10-07T1916.csv &lt;b&gt;"
@@ -216,7 +216,7 @@ def test_footprints_are_drawn_on_a_halo_and_the_key_names_what_occurs():
     ],
 )  # fmt: skip
 def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
-    assert spell_param(name, value) == said
+    assert format_param(name, value) == said
 
 
 @pytest.mark.parametrize(
