@@ -172,9 +172,9 @@ def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
     >>> read_name("GNSS1_displacement_east_mm")
     ColumnMeaning(quantity='displacement_east', unit='mm', station='GNSS1', foreign='')
     >>> read_name("Niederschlag (mm)"), read_name("ATU1/mm").station
-    (Name(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
+    (ColumnMeaning(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
     >>> read_name("Sigma R1 [mm]").error_of, read_name("Crack S1 [mm]").error_of
-    ((Name(quantity=None, unit='mm', station='R1', foreign=''),), ())
+    ((ColumnMeaning(quantity=None, unit='mm', station='R1', foreign=''),), ())
 
     Args:
         header: the name.
