@@ -361,6 +361,7 @@ def upgrade() -> None:
         sa.Column("latency_ms", sa.Double(), nullable=True),
         sa.Column("margin_80", sa.Double(), nullable=True),
         sa.Column("margin_95", sa.Double(), nullable=True),
+        sa.Column("stretch", sa.Double(), nullable=True),
         sa.Column("novelty", sa.Double(), nullable=True),
         sa.Column("replaces", sa.String(length=64), nullable=True),
         sa.Column("weight", sa.Double(), nullable=True),

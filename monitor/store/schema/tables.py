@@ -396,6 +396,7 @@ forecast = Table(
     *_must(Name, "baseline"), *_must(Number, "baseline_q50", "data_value"),  # at data_until
     *_must(Boolean, "shown"), *_message("reason"), *_may(Text, "stage"), *_may(Number, "latency_ms"),
     *_may(Number, "margin_80", "margin_95"),  # added to both ends by adaptive intervals: feedback needs it
+    *_may(Number, "stretch"),  # times that those of the usual pace were widened
     *_may(Number, "novelty"),  # of the present against what calibration saw: above 1 it lay outside
     *_may(Name, "replaces"),  # of a kinematic forecast: what would be shown
     *_may(Number, "weight"),  # of the network in a blend, of networks in auto; of a kinematic forecast its own
