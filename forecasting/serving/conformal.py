@@ -229,8 +229,8 @@ def replay(
         if ready.size:
             some = ranked if ready.size == stations else ranked[:, ready]
             for one in levels:
-                count = np.minimum(seen[ready], WINDOW)
-                one.margins[t, ready] = _margins(some, count, one.alpha[ready], one.nominal, steps)
+                ranks = np.minimum(seen[ready], WINDOW)
+                one.margins[t, ready] = _margins(some, ranks, one.alpha[ready], one.nominal, steps)
     kept = []
     for s in range(stations):
         count = int(seen[s])
