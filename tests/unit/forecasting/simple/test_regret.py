@@ -14,6 +14,18 @@ from forecasting.simple.regret import Rule, find_noise_share, mix, weigh
 NONE = np.zeros(3, dtype=np.int64)
 
 
+def test_who_was_lucky_as_a_slide_ended_does_not_lead_behind_it():
+    rng = np.random.default_rng(4)
+    errors = np.abs(rng.normal(size=(2, 400, 1)))
+    errors[1] *= 1.3  # the other is worse at any time, but for thirty rows in which errors are a hundred times as large
+    errors[:, 100:130] = np.array([100.0, 40.0])[:, None, None]
+    scale = np.where((np.arange(400) >= 100) & (np.arange(400) < 130), 100.0, 1.0)[:, None]
+    made, least = np.zeros(errors.shape), np.zeros(2, dtype=np.int64)
+    plain, scaled = (weigh(made, errors, 7, Rule(), least, None, one)[1, -1, 0] for one in (None, scale))
+    assert scaled < 0.1
+    assert plain > 2.0 * scaled, "taken as they are, thirty rows decide"
+
+
 def drawn(seed: int, rows: int = 80, stations: int = 2):
     """Three forecasts and their errors, of which the second is good, the third bad; some answers and targets lack."""
     rng = np.random.default_rng(seed)
