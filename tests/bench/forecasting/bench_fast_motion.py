@@ -128,7 +128,7 @@ def main() -> None:
     options.add_argument("--only", choices=("drawn", "named", "measured"), help="nothing is kept then")
     only = options.parse_args().only
     figures: dict[str, Any] = {
-        "bars": "auto <= 1.10 x the best of persistence, straight line, lld; never > 1.30 x the larger of it and the floor"
+        "bars": "auto <= 1.10 x the best of persistence, straight line, lld; never > 1.30 x the larger of it and floor"
     }
     if only in {None, "named"}:
         figures["named"] = {}

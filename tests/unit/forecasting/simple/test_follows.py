@@ -104,11 +104,10 @@ def test_a_stop_is_followed_within_the_rows_that_prove_it(ratio):
 
 
 def draw_slide(slowing: int, seed: int):
-    """Still for 200 rows, then up to 8 mm a row within twenty rows, and as long at that, then slower until it stands."""
-    pace = np.concatenate([np.zeros(200), np.linspace(0.4, 8.0, 20), np.full(20, 8.0), np.linspace(8.0, 0.0, slowing)])
-    return np.cumsum(np.concatenate([pace, np.zeros(40)])) + np.random.default_rng(seed).normal(
-        0.0, 0.7, pace.size + 40
-    )
+    """Still for 200 rows, then up to 8 mm a row within twenty, as long at that, then slower until it stands."""
+    rises, falls = np.linspace(0.4, 8.0, 20), np.linspace(8.0, 0.0, slowing)
+    pace = np.concatenate([np.zeros(200), rises, np.full(20, 8.0), falls, np.zeros(40)])
+    return np.cumsum(pace) + np.random.default_rng(seed).normal(0.0, 0.7, pace.size)
 
 
 @pytest.mark.parametrize("slowing", [10, 20, 30])
