@@ -8,6 +8,7 @@ import inspect
 import sys
 import tempfile
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -18,16 +19,18 @@ from sqlalchemy import text
 
 from monitor.cli.main import VERBS
 from monitor.config.service import ServiceConfig, parse_service
-from monitor.config.site_schema import SiteFile
+from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
+from monitor.criteria.table import CRITERIA
+from monitor.criteria.tables import CriterionTable
 from monitor.domain.instants import spell_duration
-from monitor.domain.terms import Duration
+from monitor.domain.terms import Duration, Horizon, find_table, find_tables
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import NAMES
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
 
 MADE: Final = "This page is written from the program by `make site`; what its parts are for stands in"
-DURATION: Final = Duration.__metadata__
+DURATION: Final = (*Duration.__metadata__, *Horizon.__metadata__)
 HIDDEN: Final = {"--install-completion", "--show-completion", "--help"}
 
 
@@ -83,46 +86,71 @@ def say_parameter(parameter: Any) -> tuple[str, ...]:
 
 
 def list_keys() -> list[str]:
-    """Every key of the service file and of a site file, with its type and default."""
+    """Every key of the service file and of a site file, with its type, bounds, default and meaning."""
     lines = ["# Every key of both files", "", f"{MADE} [configuration](configuration.md).", ""]
-    for title, model in (("Service file", ServiceConfig), ("Site file", SiteFile)):
+    for title, tables in (("Service file", find_tables(ServiceConfig)), ("Site file", list_site_tables())):
         lines += [f"## {title}", ""]
-        for name, field in model.model_fields.items():
-            section = find_model(field.annotation)
-            head = f"[[{name}]]" if get_origin(field.annotation) is tuple else f"[{name}]"
+        listed = set()
+        for head, model in tables:
+            if model in listed:
+                continue  # each stage of movement has the same keys
+            listed.add(model)
+            known = CriterionTable.model_fields if issubclass(model, CriterionTable) and head != "[[criterion]]" else ()
+            rows = [say_key(f.alias or key, f) for key, f in model.model_fields.items() if key not in known]
+            width = 4 if any(row[3] for row in rows) else 3
             lines += [f"### `{head}`", ""]
-            if section is None:
-                lines += ["Its keys depend on the names of the levels or on the kind of criterion.", ""]
-                continue
-            rows = [(f"`{key}`", say_type(annotate(f)), say_default(f)) for key, f in section.model_fields.items()]
-            lines += table(("key", "type", "default"), rows)
+            lines += table(("key", "type", "default", "meaning")[:width], [row[:width] for row in rows])
     return lines
 
 
-def find_model(annotation: Any) -> type[BaseModel] | None:
-    """The section that a key holds, alone or many of it."""
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for one in get_args(annotation) if (found := find_model(one)) is not None), None)
+def say_key(key: str, field: Any) -> tuple[str, ...]:
+    """A row of the table of a section."""
+    written = ", ".join((say_type(annotate(field)), *say_bounds(field)))
+    return f"`{key}`", written, say_default(field), field.description or ""
+
+
+def list_site_tables() -> Iterator[tuple[str, type[BaseModel]]]:
+    """The tables of a site file: levels and criteria have keys that depend on the names of levels, or on the kind."""
+    site, *others = find_tables(SiteFile)
+    yield from (
+        site,
+        ("[levels]", LevelsTable),
+        ("[levels.NAME]", LevelTable),
+        *others,
+        ("[[criterion]]", CriterionTable),
+    )
+    for kind, entry in CRITERIA.items():
+        yield f'[[criterion]] kind = "{kind}"', entry.table
+        if entry.bound is not None:
+            yield f"LEVEL of {kind}", entry.bound
+
+
+BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+
+def say_bounds(field: Any) -> Iterator[str]:
+    """The bounds of a number in plain words."""
+    for rule in field.metadata:
+        yield from (f"{text} {getattr(rule, name):g}" for name, text in BOUNDS.items() if hasattr(rule, name))
 
 
 def say_type(annotation: Any) -> str:
     """A type in plain words.
 
     >>> say_type(tuple[str, ...]), say_type(float | None), say_type(Literal["a", "b"])
-    ('list of text', 'number or nothing', '`a`, `b`')
+    ('list of text', 'number', '`a`, `b`')
     """
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return ", ".join(f"`{one}`" for one in parts)
+        return ", ".join(f"`{one}`" for one in parts if one)
     if origin is types.UnionType or str(origin) == "typing.Union":
-        return " or ".join(say_type(one) for one in parts)
+        return " or ".join(say_type(one) for one in parts if one is not type(None))
     if origin in {tuple, list}:
         return f"list of {say_type(parts[0])}"
     if origin is dict:
         return "table"
     if hasattr(annotation, "__metadata__"):
-        if any(one in DURATION for one in annotation.__metadata__):
+        if is_duration(annotation.__metadata__):
             return "duration"
         return say_type(parts[0])
     plain = {
@@ -130,16 +158,20 @@ def say_type(annotation: Any) -> str:
         float: "number",
         int: "whole number",
         bool: "true or false",
-        type(None): "nothing",
         Path: "path",
     }
-    model = find_model(annotation)
-    return plain.get(annotation) or (f"table of {', '.join(model.model_fields)}" if model else str(annotation.__name__))
+    model = find_table(annotation)
+    return plain.get(annotation) or ("table" if model else str(annotation.__name__))
 
 
 def annotate(field: Any) -> Any:
     """The type of a key as it is declared: a duration is known by the reader beside the number."""
-    return Duration if any(one in DURATION for one in field.metadata) else field.annotation
+    return Duration if is_duration(field.metadata) else field.annotation
+
+
+def is_duration(metadata: Any) -> bool:
+    """Whether what stands beside a number reads it as a duration."""
+    return any(one in DURATION for one in metadata)
 
 
 def say_default(field: Any) -> str:

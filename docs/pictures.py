@@ -22,7 +22,7 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from detection.imagery.tiles.records import ReliefAsked
+from detection.imagery.tiles.records import ReliefRequest
 from detection.imagery.tiles.relief import make_relief
 from monitor.config.service import parse_service, parse_site
 from monitor.domain.alert import Actor, AlertState
@@ -35,7 +35,7 @@ from monitor.store.schema import tables as t
 from monitor.store.service_state import stamp
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
-from monitor.web.parts.headline import tell_sentences
+from monitor.web.parts.headline import list_sentences
 from tests.data import filled
 from tests.data.watched_slope import WalkedSlope
 
@@ -217,7 +217,7 @@ def fill(db: Database, folder: Path) -> int:
         c.execute(t.notification.delete().where(t.notification.c.queued_at < END, t.notification.c.site == "sim-slope"))
         c.execute(t.notification.update().values(state="delivered", sent_at=t.notification.c.queued_at))
         c.execute(t.drill.update().values(state="ended", outcome=DRILLED))
-        duty.sign_out(c, crew, Actor("bo"), NOTES, NOW - timedelta(minutes=1), tell_sentences)
+        duty.sign_out(c, crew, Actor("bo"), NOTES, NOW - timedelta(minutes=1), list_sentences)
         stamp(c, "core", {"state": "running", "version": "", "degraded": []}, NOW)
     with db.read() as c:
         return max(a.id for a in load_alerts(c, "sim-slope", ledger="hazard"))
@@ -236,7 +236,7 @@ def draw_relief(out: Path, dem: Path) -> None:
     ) as file:
         file.write(heights, 1)
     out.parent.mkdir(parents=True, exist_ok=True)
-    make_relief(ReliefAsked(dem, out))
+    make_relief(ReliefRequest(dem, out))
 
 
 def take(pictures: list[Picture], port: int, alert: int) -> None:

@@ -70,7 +70,7 @@ class JobError(SlopewardError):
     """A spawned job failed, was killed at its limit, or answered what cannot be read."""
 
     @property
-    def said(self) -> str:
+    def problem(self) -> str:
         """What is wrong, without the name of the job."""
         text = self.message
         if not isinstance(text, Message) or text.id != TEXT_OF.id:

@@ -57,10 +57,10 @@ def watchdog_interval_s() -> float | None:
     return int(microseconds) / 2e6 if microseconds.isdigit() else None
 
 
-def spell_line(text: str) -> bytes:
+def encode_line(text: str) -> bytes:
     """A text as a line for another process, with id and values where it has them; what is too long is cut, as text.
 
-    >>> read_line(spell_line(CANNOT_DECIDE(text="disk full")).decode()).id, read_line(spell_line("").decode())
+    >>> read_line(encode_line(CANNOT_DECIDE(text="disk full")).decode()).id, read_line(encode_line("").decode())
     ('service.cannot_decide', '')
     """
     line = json.dumps(spread(text)).encode() + b"\n" if text else b"\n"
@@ -85,7 +85,7 @@ def beat(trouble: str = "", mark: str = "") -> bool:
     if not number:
         return True
     try:
-        os.write(int(number), mark.encode() + spell_line(trouble))
+        os.write(int(number), mark.encode() + encode_line(trouble))
     except BlockingIOError:
         return True  # it is slow to read; what it has not read says the same
     except OSError:

@@ -9,7 +9,7 @@ _SECRET: Final = re.compile(r"(?i)(password|secret|token|key)(=|\"?: ?\"?)[^\s\"
 _BLANKS: Final = "\t\u00a0\u202f"  # what prints nothing and steers nothing
 
 
-class _Redact(logging.Filter):
+class _RedactionFilter(logging.Filter):
     """Take out passwords, and spell what would begin a line of its own, before a line leaves the process."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -21,7 +21,7 @@ class _Redact(logging.Filter):
         return True
 
 
-class _Careful(logging.Formatter):
+class _RedactingFormatter(logging.Formatter):
     """Takes passwords out of tracebacks as well; what a library says of an error may cite an address."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is that of the library
@@ -55,9 +55,11 @@ def configure(process: str, level: str = "INFO") -> None:
     """Send log lines of this process to stderr as `time level process logger: message`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        _Careful(f"%(asctime)s.%(msecs)03dZ %(levelname)s {process} %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"),
+        _RedactingFormatter(
+            f"%(asctime)s.%(msecs)03dZ %(levelname)s {process} %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
+        ),
     )
-    handler.addFilter(_Redact())
+    handler.addFilter(_RedactionFilter())
     logging.Formatter.converter = __import__("time").gmtime
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -33,8 +33,13 @@ def upgrade() -> None:
         sa.Column("alerted", sa.Boolean(), nullable=False),
         sa.Column("model_hash", sa.String(length=64), nullable=True),
         sa.Column("scored_at", Instant, nullable=False),
-        sa.Column("factor", sa.Double(), nullable=True),
-        sa.Column("compared_with", sa.Text(), nullable=True),
+        sa.Column(
+            "factor",
+            sa.Double(),
+            nullable=True,
+            comment="by which the counted threshold was raised from what people said; null = 1",
+        ),
+        sa.Column("compared_with", sa.Text(), nullable=True, comment="what the score was compared with, in words"),
         sa.Column("compared_with_id", sa.Text(), nullable=True),
         sa.Column("compared_with_values", sa.Text(), nullable=True),
         sa.CheckConstraint("score > -1e300 AND score < 1e300", name="ck_anomaly_score_finite"),
@@ -64,8 +69,11 @@ def upgrade() -> None:
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("by_kind", sa.String(length=16), nullable=False),
-        sa.Column("evidence", sa.Text(), nullable=False),
+        sa.Column(
+            "evidence", sa.Text(), nullable=False, comment="what the factor was counted from: it can be counted again"
+        ),
         sa.PrimaryKeyConstraint("id"),
+        comment="false alarms of a detector as measured, and the factor on its threshold; append only, the newest counts",
     )
     op.create_index("ix_anomaly_budget_site", "anomaly_budget", ["site", "detector", "id"], unique=False)
     op.create_table(
@@ -80,6 +88,7 @@ def upgrade() -> None:
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        comment="what a person said of the anomalies of a series in a time; append only, the newest counts",
     )
     op.create_index("ix_anomaly_label_series", "anomaly_label", ["series_id", "from_at"], unique=False)
     op.create_table(
@@ -87,14 +96,15 @@ def upgrade() -> None:
         sa.Column("id", BigId, nullable=False),
         sa.Column("user_name", sa.String(length=64), nullable=False),
         sa.Column("label", sa.String(length=64), nullable=False),
-        sa.Column("scope", sa.String(length=16), nullable=False),
-        sa.Column("sites", sa.Text(), nullable=True),
+        sa.Column("scope", sa.String(length=16), nullable=False, comment="read, act, admin"),
+        sa.Column("sites", sa.Text(), nullable=True, comment="empty = all sites of the account"),
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("expires_at", Instant, nullable=False),
         sa.Column("revoked_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("token_sha256"),
+        comment="by which a program reads and acts in the name of an account",
     )
     op.create_table(
         "audit_entry",
@@ -116,13 +126,14 @@ def upgrade() -> None:
         sa.Column("id", BigId, nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.Column("file", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False, comment="proven, made, failed"),
         sa.Column("seconds", sa.Double(), nullable=False),
-        sa.Column("bytes", BigId, nullable=True),
-        sa.Column("rows", BigId, nullable=True),
+        sa.Column("bytes", BigId, nullable=True, comment="of all tables, counted in the restored copy"),
+        sa.Column("rows", BigId, nullable=True, comment="of all tables, counted in the restored copy"),
         sa.Column("audit_head", sa.Text(), nullable=True),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        comment="append only: a copy that was made, or why there is none",
     )
     op.create_table(
         "channel_test",
@@ -135,6 +146,7 @@ def upgrade() -> None:
         sa.Column("provider_id", sa.Text(), nullable=True),
         sa.Column("received_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        comment="whether a channel works: an exercise message to the target of its test",
     )
     op.create_index("ix_channel_test_channel", "channel_test", ["channel", "at"], unique=False)
     op.create_table(
@@ -142,7 +154,7 @@ def upgrade() -> None:
         sa.Column("id", BigId, nullable=False),
         sa.Column("site", sa.Text(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False, comment="the file itself: a decision is recomputed from it"),
         sa.Column("loaded_at", Instant, nullable=False),
         sa.Column("author", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -156,8 +168,8 @@ def upgrade() -> None:
         "conformal_state",
         sa.Column("series_id", BigId, autoincrement=False, nullable=False),
         sa.Column("model", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("horizon_s", sa.Double(), nullable=False),
-        sa.Column("nominal", sa.Double(), nullable=False),
+        sa.Column("horizon_s", sa.Double(), autoincrement=False, nullable=False),
+        sa.Column("nominal", sa.Double(), autoincrement=False, nullable=False),
         sa.Column("alpha_t", sa.Double(), nullable=False),
         sa.Column("n", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -174,12 +186,13 @@ def upgrade() -> None:
         sa.Column("evidence", sa.Text(), nullable=False),
         sa.Column("evidence_sha256", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        comment="frozen inputs of a level change: recomputable bit for bit",
     )
     op.create_table(
         "digest",
         sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("recipient", sa.String(length=256), nullable=False),
-        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("recipient", sa.String(length=256), autoincrement=False, nullable=False),
+        sa.Column("day", sa.String(length=10), autoincrement=False, nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.Column("state", sa.String(length=8), nullable=False),
@@ -188,6 +201,7 @@ def upgrade() -> None:
         sa.Column("error_id", sa.Text(), nullable=True),
         sa.Column("error_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("site", "recipient", "day"),
+        comment="the daily digest of a site to one recipient: one row a local day",
     )
     op.create_table(
         "drill",
@@ -200,6 +214,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        comment="an exercise: a recorded or simulated failure up to the channels, apart from the real state",
     )
     op.create_table(
         "duty_handover",
@@ -217,6 +232,7 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", Instant, nullable=True),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        comment="who gave the watch to whom, with what was open then",
     )
     op.create_index("ix_duty_handover_team", "duty_handover", ["site", "team", "at"], unique=False)
     op.create_table(
@@ -234,6 +250,7 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", Instant, nullable=True),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        comment="for a time somebody takes the place of somebody else",
     )
     op.create_index("ix_duty_override_team", "duty_override", ["site", "team", "to_at"], unique=False)
     op.create_table(
@@ -242,13 +259,14 @@ def upgrade() -> None:
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("team", sa.String(length=64), nullable=False),
         sa.Column("valid_from", Instant, nullable=False),
-        sa.Column("begins", sa.String(length=10), nullable=False),
+        sa.Column("begins", sa.String(length=10), nullable=False, comment="the Monday of its first week"),
         sa.Column("zone", sa.Text(), nullable=False),
         sa.Column("plan", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("added_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        comment="append only: the plan of a team from an instant on, until a later one begins",
     )
     op.create_index("ix_duty_rota_team", "duty_rota", ["site", "team"], unique=False)
     op.create_table(
@@ -257,23 +275,24 @@ def upgrade() -> None:
         sa.Column("team", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("from_at", Instant, autoincrement=False, nullable=False),
         sa.Column("to_at", Instant, nullable=False),
-        sa.Column("day", sa.String(length=10), nullable=False),
-        sa.Column("person", sa.Text(), nullable=True),
-        sa.Column("second_person", sa.Text(), nullable=True),
+        sa.Column("day", sa.String(length=10), nullable=False, comment="of the site's clock"),
+        sa.Column("person", sa.Text(), nullable=True, comment="empty = nobody: the whole team is notified"),
+        sa.Column("second_person", sa.Text(), nullable=True, comment="empty = nobody: the whole team is notified"),
         sa.PrimaryKeyConstraint("site", "team", "from_at"),
+        comment="who is on duty, day by day: the past stays, what is to come is laid out anew",
     )
     op.create_table(
         "evaluation",
         sa.Column("id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("at", Instant, nullable=False),
-        sa.Column("trigger", sa.Text(), nullable=False),
+        sa.Column("trigger", sa.Text(), nullable=False, comment="data, tick, person, start"),
         sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("observability", sa.Text(), nullable=False),
         sa.Column("reachable_level", sa.Integer(), nullable=False),
-        sa.Column("known_until", Instant, nullable=True),
+        sa.Column("known_until", Instant, nullable=True, comment="newest received_at that was seen"),
         sa.Column("config_sha256", sa.Text(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False, comment="of state after"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_evaluation_site_at", "evaluation", ["site", "at"], unique=False)
@@ -295,7 +314,13 @@ def upgrade() -> None:
         sa.Column("reasons_id", sa.Text(), nullable=True),
         sa.Column("reasons_values", sa.Text(), nullable=True),
         sa.Column("withdrawn_at", Instant, nullable=True),
-        sa.Column("method", sa.String(length=32), server_default="inverse_velocity", nullable=False),
+        sa.Column(
+            "method",
+            sa.String(length=32),
+            server_default="inverse_velocity",
+            nullable=False,
+            comment="or forecast: where its quantiles cross the failure velocity",
+        ),
         sa.Column("onset_at", Instant, nullable=True),
         sa.Column("withdrawn_reason", sa.Text(), nullable=True),
         sa.Column("withdrawn_reason_id", sa.Text(), nullable=True),
@@ -318,6 +343,7 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", Instant, nullable=True),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        comment="the word of one person for an act that takes two; the act is done with the second one",
     )
     op.create_index("ix_first_signature_act", "first_signature", ["act", "subject"], unique=False)
     op.create_table(
@@ -327,11 +353,12 @@ def upgrade() -> None:
         sa.Column("model_hash", sa.String(length=64), nullable=False),
         sa.Column("polygon_id", sa.String(length=64), nullable=False),
         sa.Column("at", Instant, nullable=False),
-        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=False, comment="accept, reject, redraw"),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("note", sa.Text(), nullable=True),
         sa.Column("geometry", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        comment="what a person said of a footprint; append only, the newest counts",
     )
     op.create_index("ix_footprint_review", "footprint_review", ["scene_hash", "model_hash", "polygon_id"], unique=False)
     op.create_table(
@@ -351,21 +378,54 @@ def upgrade() -> None:
         sa.Column("model", sa.String(length=64), nullable=False),
         sa.Column("model_hash", sa.String(length=64), nullable=False),
         sa.Column("baseline", sa.String(length=64), nullable=False),
-        sa.Column("baseline_q50", sa.Double(), nullable=False),
-        sa.Column("data_value", sa.Double(), nullable=False),
+        sa.Column("baseline_q50", sa.Double(), nullable=False, comment="at data_until"),
+        sa.Column("data_value", sa.Double(), nullable=False, comment="at data_until"),
         sa.Column("shown", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.Column("stage", sa.Text(), nullable=True),
         sa.Column("latency_ms", sa.Double(), nullable=True),
-        sa.Column("margin_80", sa.Double(), nullable=True),
-        sa.Column("margin_95", sa.Double(), nullable=True),
-        sa.Column("stretch", sa.Double(), nullable=True),
-        sa.Column("novelty", sa.Double(), nullable=True),
-        sa.Column("replaces", sa.String(length=64), nullable=True),
-        sa.Column("weight", sa.Double(), nullable=True),
-        sa.Column("hindcast", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column(
+            "margin_80",
+            sa.Double(),
+            nullable=True,
+            comment="added to both ends by adaptive intervals: feedback needs it",
+        ),
+        sa.Column(
+            "margin_95",
+            sa.Double(),
+            nullable=True,
+            comment="added to both ends by adaptive intervals: feedback needs it",
+        ),
+        sa.Column(
+            "stretch",
+            sa.Double(),
+            nullable=True,
+            comment="times that those of the usual pace were widened",
+        ),
+        sa.Column(
+            "novelty",
+            sa.Double(),
+            nullable=True,
+            comment="of the present against what calibration saw: above 1 it lay outside",
+        ),
+        sa.Column(
+            "replaces", sa.String(length=64), nullable=True, comment="of a kinematic forecast: what would be shown"
+        ),
+        sa.Column(
+            "weight",
+            sa.Double(),
+            nullable=True,
+            comment="of the network in a blend, of networks in auto; of a kinematic forecast its own",
+        ),
+        sa.Column(
+            "hindcast",
+            sa.Boolean(),
+            server_default=sa.false(),
+            nullable=False,
+            comment="made afterwards from what was known at issued_at; never shown",
+        ),
         sa.Column(
             "target_month", sa.String(length=7), sa.Computed("substr(target_at, 1, 7)", persisted=True), nullable=True
         ),
@@ -378,6 +438,7 @@ def upgrade() -> None:
         sa.CheckConstraint("q975 > -1e300 AND q975 < 1e300", name="ck_forecast_q975_finite"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("series_id", "model", "model_hash", "issued_at", "horizon_s", name="uq_forecast"),
+        comment="one wide row per target; append only, never updated; values are absolute at target_at",
     )
     op.create_index(
         "ix_forecast_month",
@@ -393,7 +454,7 @@ def upgrade() -> None:
         sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("criterion", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("level", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("evaluated_at", Instant, nullable=False),
         sa.Column("data_until", Instant, nullable=False),
         sa.Column("window_s", sa.Double(), nullable=False),
@@ -419,9 +480,14 @@ def upgrade() -> None:
         sa.Column("pinball", sa.Double(), nullable=False),
         sa.Column("winkler_80", sa.Double(), nullable=False),
         sa.Column("scored_at", Instant, nullable=False),
-        sa.Column("crps", sa.Double(), nullable=True),
-        sa.Column("pit", sa.Double(), nullable=True),
-        sa.Column("situation", sa.String(length=16), nullable=True),
+        sa.Column("crps", sa.Double(), nullable=True, comment="of the whole fan"),
+        sa.Column("pit", sa.Double(), nullable=True, comment="of the whole fan"),
+        sa.Column(
+            "situation",
+            sa.String(length=16),
+            nullable=True,
+            comment="critical, accelerating, after a step, after rain, steady, creep",
+        ),
         sa.CheckConstraint(
             "baseline_error > -1e300 AND baseline_error < 1e300", name="ck_forecast_score_baseline_error_finite"
         ),
@@ -467,7 +533,7 @@ def upgrade() -> None:
         sa.Column("lacking", sa.Text(), nullable=True),
         sa.Column("lacking_id", sa.Text(), nullable=True),
         sa.Column("lacking_values", sa.Text(), nullable=True),
-        sa.Column("earliest_at", Instant, nullable=True),
+        sa.Column("earliest_at", Instant, nullable=True, comment="when it can be shown"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_forecast_withheld_series", "forecast_withheld", ["series_id", "issued_at"], unique=False)
@@ -485,14 +551,14 @@ def upgrade() -> None:
         sa.Column("calibrated_on", sa.String(length=10), nullable=True),
         sa.Column("calibration_due_on", sa.String(length=10), nullable=True),
         sa.Column("spark_of", sa.String(length=64), nullable=True),
-        sa.Column("spark", sa.Text(), nullable=True),
+        sa.Column("spark", sa.Text(), nullable=True, comment="values of equal spans, None = nothing came"),
         sa.PrimaryKeyConstraint("site", "station"),
     )
     op.create_table(
         "instrument_finding",
         sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), autoincrement=False, nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("since", Instant, nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -507,7 +573,7 @@ def upgrade() -> None:
         "instrument_month",
         sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("month", sa.String(length=7), nullable=False),
+        sa.Column("month", sa.String(length=7), autoincrement=False, nullable=False),
         sa.Column("expected", sa.Integer(), nullable=False),
         sa.Column("received", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("site", "station", "month"),
@@ -523,9 +589,12 @@ def upgrade() -> None:
         sa.Column("language", sa.String(length=8), nullable=False),
         sa.Column("facts_sha256", sa.String(length=64), nullable=False),
         sa.Column("code_version", sa.Text(), nullable=False),
-        sa.Column("facts", sa.Text(), nullable=False),
+        sa.Column(
+            "facts", sa.Text(), nullable=False, comment="all that it says, canonical JSON: what the digest is of"
+        ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("site", "kind", "language", "to_at", name="uq_issued_report"),
+        comment="bulletins and shift reports, each with what it said; the rows are sealed",
     )
     op.create_table(
         "job_run",
@@ -534,7 +603,7 @@ def upgrade() -> None:
         sa.Column("site", sa.String(length=64), nullable=True),
         sa.Column("started_at", Instant, nullable=False),
         sa.Column("finished_at", Instant, nullable=True),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="running, done, failed, killed, missed"),
         sa.Column("detail", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -545,6 +614,7 @@ def upgrade() -> None:
         sa.Column("user_name", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("used_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("token_sha256", "user_name"),
+        comment="where an account logged in before: guesses from elsewhere do not slow it down there",
     )
     op.create_table(
         "maintenance",
@@ -560,15 +630,16 @@ def upgrade() -> None:
         sa.Column("ended_at", Instant, nullable=True),
         sa.Column("ended_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        comment="work on a station: its votes are pended up to a level, for a time",
     )
     op.create_index("ix_maintenance_site", "maintenance", ["site", "to_at"], unique=False)
     op.create_table(
         "model",
         sa.Column("model_hash", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=64), nullable=False),
-        sa.Column("task", sa.String(length=32), nullable=False),
+        sa.Column("task", sa.String(length=32), nullable=False, comment="forecast, anomaly, scene"),
         sa.Column("site", sa.String(length=64), nullable=True),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="candidate, shadow, active, retired"),
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("card", sa.Text(), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
@@ -582,10 +653,20 @@ def upgrade() -> None:
     op.create_table(
         "model_gate",
         sa.Column("model_hash", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("horizon_s", sa.Double(), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("since", Instant, nullable=False),
-        sa.Column("counts_from", Instant, nullable=False),
+        sa.Column("horizon_s", sa.Double(), autoincrement=False, nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="shadow, active"),
+        sa.Column(
+            "since",
+            Instant,
+            nullable=False,
+            comment="forecasts issued before its last coming into the shadow say nothing",
+        ),
+        sa.Column(
+            "counts_from",
+            Instant,
+            nullable=False,
+            comment="forecasts issued before its last coming into the shadow say nothing",
+        ),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
@@ -603,8 +684,11 @@ def upgrade() -> None:
         sa.Column("lacking", sa.Text(), nullable=True),
         sa.Column("lacking_id", sa.Text(), nullable=True),
         sa.Column("lacking_values", sa.Text(), nullable=True),
-        sa.Column("earliest_at", Instant, nullable=True),
+        sa.Column(
+            "earliest_at", Instant, nullable=True, comment="in the shadow: what it lacks, and when it can be shown"
+        ),
         sa.PrimaryKeyConstraint("model_hash", "horizon_s"),
+        comment="how a checkpoint stands at each horizon; changes are rows of model_transition",
     )
     op.create_table(
         "model_proof",
@@ -629,6 +713,7 @@ def upgrade() -> None:
         sa.Column("result", sa.Text(), nullable=False),
         sa.Column("valid_until", Instant, nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        comment="whether a criterion that rests on a model may count for the level of its site; append only, the newest counts",
     )
     op.create_index("ix_model_proof_subject", "model_proof", ["site", "kind", "subject", "tested_at"], unique=False)
     op.create_table(
@@ -638,7 +723,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=64), nullable=False),
         sa.Column("task", sa.String(length=32), nullable=False),
         sa.Column("site", sa.String(length=64), nullable=True),
-        sa.Column("horizon_s", sa.Double(), nullable=True),
+        sa.Column("horizon_s", sa.Double(), nullable=True, comment="null: the checkpoint as a whole"),
         sa.Column("at", Instant, nullable=False),
         sa.Column("from_state", sa.String(length=16), nullable=True),
         sa.Column("to_state", sa.String(length=16), nullable=False),
@@ -649,6 +734,7 @@ def upgrade() -> None:
         sa.Column("by_kind", sa.Text(), nullable=False),
         sa.Column("second_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        comment="append only",
     )
     op.create_index("ix_model_transition_hash", "model_transition", ["model_hash", "id"], unique=False)
     op.create_table(
@@ -657,8 +743,8 @@ def upgrade() -> None:
         sa.Column("series_id", BigId, nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.Column("data_until", Instant, nullable=True),
-        sa.Column("stage", sa.String(length=16), nullable=False),
-        sa.Column("trend", sa.String(length=16), nullable=False),
+        sa.Column("stage", sa.String(length=16), nullable=False, comment="the words of forecasting.kinematics.stages"),
+        sa.Column("trend", sa.String(length=16), nullable=False, comment="the words of forecasting.kinematics.stages"),
         sa.Column("velocity_mm_per_day", sa.Double(), nullable=True),
         sa.Column("velocity_error_mm_per_day", sa.Double(), nullable=True),
         sa.Column("velocity_window_s", sa.Double(), nullable=True),
@@ -671,9 +757,10 @@ def upgrade() -> None:
         sa.Column("reasons", sa.Text(), nullable=False),
         sa.Column("reasons_id", sa.Text(), nullable=True),
         sa.Column("reasons_values", sa.Text(), nullable=True),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False, comment="what the next update needs: counters of the hysteresis"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("series_id", "at", name="uq_movement"),
+        comment="how a station moves, one row per update; append only",
     )
     op.create_table(
         "observation",
@@ -684,8 +771,12 @@ def upgrade() -> None:
         sa.Column("value_raw", sa.Double(), nullable=False),
         sa.Column("sigma", sa.Double(), nullable=True),
         sa.Column("solution", sa.String(length=16), nullable=True),
-        sa.Column("flags", sa.Text(), server_default="", nullable=False),
-        sa.Column("extra", sa.Text(), nullable=True),
+        sa.Column(
+            "flags", sa.Text(), server_default="", nullable=False, comment="comma list set at arrival, never changed"
+        ),
+        sa.Column(
+            "extra", sa.Text(), nullable=True, comment="canonical JSON of the epoch: covariance, fix, satellites"
+        ),
         sa.CheckConstraint("sigma IS NULL OR (sigma >= 0 AND sigma < 1e300)", name="ck_observation_sigma"),
         sa.CheckConstraint("value_raw > -1e300 AND value_raw < 1e300", name="ck_observation_value_raw_finite"),
         sa.PrimaryKeyConstraint("series_id", "observed_at", "revision"),
@@ -712,6 +803,7 @@ def upgrade() -> None:
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        comment="later flags, append-only: `flag` or `-flag` withdraws",
     )
     op.create_index(
         "ix_observation_flag_key", "observation_flag", ["series_id", "observed_at", "revision"], unique=False
@@ -721,14 +813,17 @@ def upgrade() -> None:
         sa.Column("series_id", BigId, autoincrement=False, nullable=False),
         sa.Column("starts_at", Instant, autoincrement=False, nullable=False),
         sa.Column("span_s", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("made_at", Instant, autoincrement=False, nullable=False),
-        sa.Column("median", sa.Double(), nullable=True),
-        sa.Column("minimum", sa.Double(), nullable=True),
-        sa.Column("maximum", sa.Double(), nullable=True),
-        sa.Column("mean", sa.Double(), nullable=True),
+        sa.Column(
+            "made_at", Instant, autoincrement=False, nullable=False, comment="readings that came later are a row more"
+        ),
+        sa.Column("median", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
+        sa.Column("minimum", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
+        sa.Column("maximum", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
+        sa.Column("mean", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("flagged", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("series_id", "starts_at", "span_s", "made_at"),
+        comment="what retention left of readings it let go: one row for each hour or day",
     )
     op.create_table(
         "offset_entry",
@@ -759,14 +854,16 @@ def upgrade() -> None:
         sa.Column("counted_at", Instant, nullable=True),
         sa.Column("counts_until", Instant, nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        comment="a time in which readings did not come in, until what had waited was read",
     )
     op.create_table(
         "password_guess",
         sa.Column("user_name", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("os_user", sa.String(length=128), nullable=False),
+        sa.Column("os_user", sa.String(length=128), autoincrement=False, nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("next_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("user_name", "os_user"),
+        comment="wrong passwords at the command line since the last right one: the next answer waits",
     )
     op.create_table(
         "point_observation",
@@ -790,6 +887,7 @@ def upgrade() -> None:
         sa.Column("meta", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("site", "name", name="uq_point_set"),
+        comment="InSAR: thousands of points that share dates; apart from instruments",
     )
     op.create_table(
         "push_subscription",
@@ -808,16 +906,18 @@ def upgrade() -> None:
         sa.Column("ended_why_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("endpoint_sha256"),
+        comment="a browser that takes messages for a person; in no view and no published copy",
     )
     op.create_index("ix_push_subscription_user", "push_subscription", ["user_name"], unique=False)
     op.create_table(
         "quarantine_source",
-        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("source", sa.String(length=200), autoincrement=False, nullable=False),
         sa.Column("kept_bytes", BigId, nullable=False),
         sa.Column("kept_rows", BigId, nullable=False),
         sa.Column("unkept", BigId, nullable=False),
         sa.Column("unkept_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("source"),
+        comment="what the quarantine keeps of each source, and what it only counted",
     )
     op.create_table(
         "rate_now",
@@ -850,6 +950,7 @@ def upgrade() -> None:
         sa.Column("found_at", Instant, nullable=False),
         sa.Column("filled_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("series_id", "to_at", "from_at"),
+        comment="readings of a series that are missing between two that are there; one that was filled late says when",
     )
     op.create_table(
         "recovery_code",
@@ -858,6 +959,7 @@ def upgrade() -> None:
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("used_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("code_sha256"),
+        comment="each lets in once when the telephone is lost; hashes of 80 random bits",
     )
     op.create_index("ix_recovery_code_user", "recovery_code", ["user_name"], unique=False)
     op.create_table(
@@ -866,7 +968,7 @@ def upgrade() -> None:
         sa.Column("received_at", Instant, nullable=False),
         sa.Column("topic", sa.Text(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
-        sa.Column("payload_bytes", BigId, nullable=False),
+        sa.Column("payload_bytes", BigId, nullable=False, comment="true size; the payload kept is cut at the limit"),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("reason_id", sa.Text(), nullable=True),
@@ -893,6 +995,7 @@ def upgrade() -> None:
         sa.Column("person", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("provider_id"),
+        comment="what came back from a telephone, and what became of it",
     )
     op.create_index("ix_reply_sender", "reply", ["sender", "at"], unique=False)
     op.create_table(
@@ -908,6 +1011,7 @@ def upgrade() -> None:
         sa.Column("expires_at", Instant, nullable=False),
         sa.Column("used_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("notification_id"),
+        comment="by which the recipient of one message acknowledges its alert in a reply; of that number alone",
     )
     op.create_index("ix_reply_code_address", "reply_code", ["address", "code"], unique=False)
     op.create_table(
@@ -922,8 +1026,8 @@ def upgrade() -> None:
         sa.Column("station", sa.Text(), nullable=True),
         sa.Column("photo_url", sa.Text(), nullable=True),
         sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("via", sa.Text(), nullable=True),
-        sa.Column("credential", sa.Text(), nullable=True),
+        sa.Column("via", sa.Text(), nullable=True, comment="what proved who sent it"),
+        sa.Column("credential", sa.Text(), nullable=True, comment="what proved who sent it"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest"),
     )
@@ -935,9 +1039,10 @@ def upgrade() -> None:
         sa.Column("before_at", Instant, nullable=True),
         sa.Column("removed", BigId, nullable=False),
         sa.Column("summaries", BigId, nullable=False),
-        sa.Column("seconds", sa.Double(), nullable=False),
-        sa.Column("longest_ms", sa.Double(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False, comment="of its transactions"),
+        sa.Column("longest_ms", sa.Double(), nullable=False, comment="of its transactions"),
         sa.PrimaryKeyConstraint("id"),
+        comment="append only: what a run of retention did to one table or quantity",
     )
     op.create_table(
         "scene",
@@ -948,7 +1053,7 @@ def upgrade() -> None:
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("received_at", Instant, nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False, comment="waiting, done, failed, superseded"),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("error_id", sa.Text(), nullable=True),
         sa.Column("error_values", sa.Text(), nullable=True),
@@ -975,6 +1080,7 @@ def upgrade() -> None:
         sa.Column("caution_id", sa.Text(), nullable=True),
         sa.Column("caution_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("scene_hash", "model_hash", "polygon_id", "judged_at"),
+        comment="every judgement on a footprint, so that what was known at an instant is found; append only",
     )
     op.create_table(
         "scene_footprint",
@@ -1003,9 +1109,13 @@ def upgrade() -> None:
         sa.Column("caution", sa.Text(), nullable=True),
         sa.Column("caution_id", sa.Text(), nullable=True),
         sa.Column("caution_values", sa.Text(), nullable=True),
-        sa.Column("near_stations", sa.Text(), nullable=True),
+        sa.Column(
+            "near_stations", sa.Text(), nullable=True, comment="[[station, metres], ...] within reach, nearest first"
+        ),
         sa.Column("susceptibility", sa.Double(), nullable=True),
-        sa.Column("susceptibility_map", sa.String(length=64), nullable=True),
+        sa.Column(
+            "susceptibility_map", sa.String(length=64), nullable=True, comment="sha256 of the map that the mean is of"
+        ),
         sa.PrimaryKeyConstraint("scene_hash", "model_hash", "polygon_id"),
     )
     op.create_table(
@@ -1013,21 +1123,22 @@ def upgrade() -> None:
         sa.Column("id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("scene_hash", sa.String(length=64), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False, comment="landslide, not_landslide, nothing"),
         sa.Column("geometry", sa.Text(), nullable=False),
         sa.Column("area_m2", sa.Double(), nullable=False),
-        sa.Column("from_model_hash", sa.String(length=64), nullable=True),
-        sa.Column("from_polygon_id", sa.String(length=64), nullable=True),
+        sa.Column("from_model_hash", sa.String(length=64), nullable=True, comment="the footprint that it corrects"),
+        sa.Column("from_polygon_id", sa.String(length=64), nullable=True, comment="the footprint that it corrects"),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("withdrawn_at", Instant, nullable=True),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
-        sa.Column("min_lon", sa.Double(), nullable=True),
-        sa.Column("min_lat", sa.Double(), nullable=True),
-        sa.Column("max_lon", sa.Double(), nullable=True),
-        sa.Column("max_lat", sa.Double(), nullable=True),
+        sa.Column("min_lon", sa.Double(), nullable=True, comment="the box around it"),
+        sa.Column("min_lat", sa.Double(), nullable=True, comment="the box around it"),
+        sa.Column("max_lon", sa.Double(), nullable=True, comment="the box around it"),
+        sa.Column("max_lat", sa.Double(), nullable=True, comment="the box around it"),
         sa.PrimaryKeyConstraint("id"),
+        comment="what people outlined on scenes; never overwritten, a correction is a row of its own",
     )
     op.create_index(
         "ix_scene_outline",
@@ -1038,7 +1149,7 @@ def upgrade() -> None:
     op.create_table(
         "scene_unsure",
         sa.Column("scene_hash", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("tile", sa.Integer(), nullable=False),
+        sa.Column("tile", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("model_hash", sa.String(length=64), nullable=False),
         sa.Column("min_lon", sa.Double(), nullable=False),
@@ -1049,6 +1160,7 @@ def upgrade() -> None:
         sa.Column("made_at", Instant, nullable=False),
         sa.Column("cause", sa.String(length=16), server_default="detection", nullable=False),
         sa.PrimaryKeyConstraint("scene_hash", "tile"),
+        comment="tiles of a scene that a model is least sure of; each cause (detection, learning) makes its own anew",
     )
     op.create_index("ix_scene_unsure", "scene_unsure", ["site", "doubt"], unique=False)
     op.create_table(
@@ -1060,7 +1172,7 @@ def upgrade() -> None:
         sa.Column("rows", sa.Integer(), nullable=False),
         sa.Column("first_at", Instant, nullable=True),
         sa.Column("last_at", Instant, nullable=True),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False, comment="why there is no split; empty where there is one"),
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.Column("trend_strength", sa.Double(), nullable=True),
@@ -1068,21 +1180,39 @@ def upgrade() -> None:
         sa.Column("season_range", sa.Double(), nullable=True),
         sa.Column("parameters", sa.Text(), nullable=False),
         sa.Column("code_version", sa.Text(), nullable=False),
-        sa.Column("components", sa.Text(), nullable=False),
-        sa.Column("method", sa.String(length=8), server_default="", nullable=False),
+        sa.Column(
+            "components",
+            sa.Text(),
+            nullable=False,
+            comment="[[at, value, trend, season, remainder]] of each observed row",
+        ),
+        sa.Column("method", sa.String(length=8), server_default="", nullable=False, comment="empty without a split"),
         sa.Column("day_strength", sa.Double(), nullable=True),
         sa.Column("day_range", sa.Double(), nullable=True),
-        sa.Column("day_parts", sa.Text(), server_default="[]", nullable=False),
+        sa.Column(
+            "day_parts",
+            sa.Text(),
+            server_default="[]",
+            nullable=False,
+            comment="[[hour of the UTC day, season]], of MSTL",
+        ),
         sa.PrimaryKeyConstraint("series_id"),
+        comment="trend, season and remainder of a series as the newest night found them: one row, replaced",
     )
     op.create_table(
         "second_factor",
         sa.Column("user_name", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False, comment="sealed by monitor.web.access.vault"),
         sa.Column("created_at", Instant, nullable=False),
-        sa.Column("last_step", sa.Integer(), nullable=False),
-        sa.Column("pending_since", Instant, nullable=True),
+        sa.Column("last_step", sa.Integer(), nullable=False, comment="no code counts twice"),
+        sa.Column(
+            "pending_since",
+            Instant,
+            nullable=True,
+            comment="made on the page, and no code of it was seen yet: it asks for nothing",
+        ),
         sa.PrimaryKeyConstraint("user_name"),
+        comment="in no view and no published copy",
     )
     op.create_table(
         "sequence_gap",
@@ -1104,7 +1234,7 @@ def upgrade() -> None:
     op.create_table(
         "sequence_state",
         sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("source", sa.String(length=128), nullable=False),
+        sa.Column("source", sa.String(length=128), autoincrement=False, nullable=False),
         sa.Column("boot_id", BigId, autoincrement=False, nullable=False),
         sa.Column("station", sa.String(length=64), nullable=False),
         sa.Column("last_seq", BigId, nullable=False),
@@ -1133,6 +1263,7 @@ def upgrade() -> None:
         sa.Column("solution", sa.String(length=16), nullable=True),
         sa.Column("flags", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("series_id"),
+        comment="newest not future-dated epoch of each series, so that no view walks the history",
     )
     op.create_table(
         "service_check",
@@ -1149,13 +1280,15 @@ def upgrade() -> None:
         sa.Column("remedy_id", sa.Text(), nullable=True),
         sa.Column("remedy_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
+        comment="how what the service stands on does: one row a subject, replaced",
     )
     op.create_table(
         "service_state",
-        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("name", sa.String(length=128), autoincrement=False, nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
+        comment="what other processes need to know of this one: progress stamps, session, broker",
     )
     op.create_table(
         "siren_order",
@@ -1164,7 +1297,7 @@ def upgrade() -> None:
         sa.Column("sequence", BigId, nullable=False),
         sa.Column("notification_id", BigId, nullable=True),
         sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("wanted", sa.String(length=8), nullable=False),
+        sa.Column("wanted", sa.String(length=8), nullable=False, comment="on, off, test"),
         sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("level_name", sa.Text(), nullable=False),
         sa.Column("exercise", sa.Boolean(), nullable=False),
@@ -1177,6 +1310,7 @@ def upgrade() -> None:
         sa.Column("said", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("topic", "sequence", name="uq_siren_order"),
+        comment="orders to sirens and signs, and what they answered",
     )
     op.create_table(
         "site",
@@ -1185,7 +1319,7 @@ def upgrade() -> None:
         sa.Column("latitude", sa.Double(), nullable=False),
         sa.Column("longitude", sa.Double(), nullable=False),
         sa.Column("timezone", sa.Text(), nullable=False),
-        sa.Column("levels", sa.Text(), nullable=False),
+        sa.Column("levels", sa.Text(), nullable=False, comment='[{"number","name","action","auto_lower"}]'),
         sa.Column("config_sha256", sa.Text(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
@@ -1202,8 +1336,8 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("known_from", Instant, nullable=True),
-        sa.Column("via", sa.Text(), nullable=False),
+        sa.Column("known_from", Instant, nullable=True, comment="by who added it later; only a replay goes by it"),
+        sa.Column("via", sa.Text(), nullable=False, comment="mqtt, command, page"),
         sa.Column("withdrawn_at", Instant, nullable=True),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
@@ -1219,7 +1353,7 @@ def upgrade() -> None:
         sa.Column("author", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("proposed_at", Instant, nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="proposed, approved, rejected, superseded"),
         sa.Column("effect", sa.Text(), nullable=True),
         sa.Column("differences", sa.Text(), nullable=True),
         sa.Column("loosens_high", sa.Boolean(), nullable=False),
@@ -1230,6 +1364,7 @@ def upgrade() -> None:
         sa.Column("decision_reason_id", sa.Text(), nullable=True),
         sa.Column("decision_reason_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        comment="a site file that waits for somebody to approve it",
     )
     op.create_index("ix_site_proposal_site", "site_proposal", ["site", "state"], unique=False)
     op.create_table(
@@ -1247,27 +1382,32 @@ def upgrade() -> None:
         sa.Column("trend", sa.Text(), nullable=True),
         sa.Column("newest_at", Instant, nullable=True),
         sa.Column("config_sha256", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("catching_up", sa.Boolean(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False, comment="ladder memory: dwell, votes, pending steps, holds"),
+        sa.Column(
+            "catching_up",
+            sa.Boolean(),
+            nullable=True,
+            comment="readings that waited were being read: levels may rise, silence was not judged",
+        ),
         sa.PrimaryKeyConstraint("site"),
     )
     op.create_table(
         "source_file",
-        sa.Column("source", sa.String(length=80), nullable=False),
-        sa.Column("name", sa.String(length=500), nullable=False),
+        sa.Column("source", sa.String(length=80), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=500), autoincrement=False, nullable=False),
         sa.Column("etag", sa.String(length=300), nullable=False),
         sa.Column("modified", sa.String(length=300), nullable=False),
         sa.Column("size", BigId, nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("taken_at", Instant, nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True, comment="why this version was not taken; empty = it is stored"),
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("source", "name"),
     )
     op.create_table(
         "source_poll",
-        sa.Column("source", sa.String(length=80), nullable=False),
+        sa.Column("source", sa.String(length=80), autoincrement=False, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("polled_at", Instant, nullable=False),
@@ -1322,13 +1462,27 @@ def upgrade() -> None:
         "user_account",
         sa.Column("name", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=False),
-        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False, comment="viewer, operator, admin"),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("disabled_at", Instant, nullable=True),
-        sa.Column("sites", sa.Text(), nullable=True),
-        sa.Column("os_user", sa.String(length=64), nullable=True),
-        sa.Column("oidc_issuer", sa.Text(), nullable=True),
-        sa.Column("oidc_subject", sa.Text(), nullable=True),
+        sa.Column(
+            "sites",
+            sa.Text(),
+            nullable=True,
+            comment="the only ones it may act on, and read where reading takes a login; empty = all",
+        ),
+        sa.Column(
+            "os_user",
+            sa.String(length=64),
+            nullable=True,
+            comment="this user of the operating system is that person, at a command",
+        ),
+        sa.Column(
+            "oidc_issuer", sa.Text(), nullable=True, comment="this person of that provider comes in as this account"
+        ),
+        sa.Column(
+            "oidc_subject", sa.Text(), nullable=True, comment="this person of that provider comes in as this account"
+        ),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_index("ix_user_account_oidc", "user_account", ["oidc_issuer", "oidc_subject"], unique=True)
@@ -1394,6 +1548,7 @@ def upgrade() -> None:
             ["site_event.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
+        comment="a person stands behind an event: only then it explains a step",
     )
     op.create_index("ix_event_confirmation_event", "event_confirmation", ["event_id"], unique=False)
     op.create_table(
@@ -1401,7 +1556,12 @@ def upgrade() -> None:
         sa.Column("outage_id", BigId, autoincrement=False, nullable=False),
         sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("expected", sa.Integer(), nullable=True),
+        sa.Column(
+            "expected",
+            sa.Integer(),
+            nullable=True,
+            comment="epochs, by the cadence of the station; empty = it has none",
+        ),
         sa.Column("received", sa.Integer(), nullable=False),
         sa.Column("late", sa.Integer(), nullable=False),
         sa.Column("missing", sa.Integer(), nullable=True),
@@ -1411,11 +1571,12 @@ def upgrade() -> None:
             ["outage.id"],
         ),
         sa.PrimaryKeyConstraint("outage_id", "site", "station"),
+        comment="what became of the readings of an outage; counted again while late ones may come",
     )
     op.create_table(
         "point",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("point_set_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("point_set_id", BigId, nullable=False),
         sa.Column("pid", sa.String(length=64), nullable=False),
         sa.Column("latitude", sa.Double(), nullable=False),
         sa.Column("longitude", sa.Double(), nullable=False),
@@ -1433,7 +1594,7 @@ def upgrade() -> None:
         "point_delivery",
         sa.Column("id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("point_set_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("point_set_id", BigId, nullable=False),
         sa.Column("file", sa.Text(), nullable=False),
         sa.Column("received_at", Instant, nullable=False),
         sa.Column("newest_at", Instant, nullable=False),
@@ -1444,16 +1605,17 @@ def upgrade() -> None:
             ["point_set.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
+        comment="a file of points that came in: when it was through, and what was new in it",
     )
     op.create_table(
         "point_issue",
         sa.Column("id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("point_set_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("point_set_id", BigId, nullable=False),
         sa.Column("delivery_id", BigId, nullable=False),
-        sa.Column("known_at", Instant, nullable=False),
+        sa.Column("known_at", Instant, nullable=False, comment="values that came in later were not read"),
         sa.Column("issued_at", Instant, nullable=False),
-        sa.Column("ended_at", Instant, nullable=True),
+        sa.Column("ended_at", Instant, nullable=True, comment="empty while it is written"),
         sa.Column("last_point_id", BigId, nullable=False),
         sa.Column("newest_at", Instant, nullable=True),
         sa.Column("step_s", sa.Double(), nullable=False),
@@ -1461,7 +1623,7 @@ def upgrade() -> None:
         sa.Column("points", sa.Integer(), nullable=False),
         sa.Column("withheld", sa.Integer(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False, comment="why nothing was forecast; empty = it was"),
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -1470,20 +1632,21 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("point_set_id", "delivery_id", name="uq_point_issue"),
+        comment="forecasts of a set of points after a delivery; which of them still stands, each row of point_forecast says",
     )
     op.create_index("ix_point_issue_site", "point_issue", ["site", "id"], unique=False)
     op.create_table(
         "point_look",
         sa.Column("id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("point_set_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("point_set_id", BigId, nullable=False),
         sa.Column("delivery_id", BigId, nullable=False),
-        sa.Column("known_at", Instant, nullable=False),
+        sa.Column("known_at", Instant, nullable=False, comment="values that came in later were not looked at"),
         sa.Column("looked_at", Instant, nullable=False),
         sa.Column("last_point_id", BigId, nullable=False),
-        sa.Column("after_point_id", BigId, nullable=False),
-        sa.Column("from_at", Instant, nullable=True),
-        sa.Column("newest_at", Instant, nullable=True),
+        sa.Column("after_point_id", BigId, nullable=False, comment="points up to this one were looked at before"),
+        sa.Column("from_at", Instant, nullable=True, comment="acquisitions in (from_at, newest_at] were new"),
+        sa.Column("newest_at", Instant, nullable=True, comment="acquisitions in (from_at, newest_at] were new"),
         sa.Column("acquisitions", sa.Integer(), nullable=False),
         sa.Column("points", sa.Integer(), nullable=False),
         sa.Column("withheld", sa.Integer(), nullable=False),
@@ -1495,7 +1658,7 @@ def upgrade() -> None:
         sa.Column("jump_mm", sa.Double(), nullable=True),
         sa.Column("thresholds", sa.Text(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False, comment="why nothing was looked at; empty = it was"),
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -1504,6 +1667,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("point_set_id", "delivery_id", name="uq_point_look"),
+        comment="a look of the detectors at the newest acquisitions of a set; append only",
     )
     op.create_index("ix_point_look_site", "point_look", ["site", "id"], unique=False)
     op.create_table(
@@ -1515,14 +1679,15 @@ def upgrade() -> None:
         sa.Column("points", sa.Integer(), nullable=False),
         sa.Column("from_at", Instant, nullable=True),
         sa.Column("newest_at", Instant, nullable=True),
-        sa.Column("squash", sa.Double(), nullable=False),
-        sa.Column("coarsest", sa.Integer(), nullable=True),
-        sa.Column("finest", sa.Integer(), nullable=True),
+        sa.Column("squash", sa.Double(), nullable=False, comment="height of a square by its width, in degrees"),
+        sa.Column("coarsest", sa.Integer(), nullable=True, comment="levels of squares; empty = none are needed"),
+        sa.Column("finest", sa.Integer(), nullable=True, comment="levels of squares; empty = none are needed"),
         sa.ForeignKeyConstraint(
             ["point_set_id"],
             ["point_set.id"],
         ),
         sa.PrimaryKeyConstraint("point_set_id"),
+        comment="what the map draws of a set: made after a delivery, in the place of what stood there",
     )
     op.create_table(
         "report_mail",
@@ -1548,7 +1713,7 @@ def upgrade() -> None:
     op.create_table(
         "alert_event",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("alert_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("alert_id", BigId, nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.Column("data_time", Instant, nullable=True),
@@ -1574,7 +1739,7 @@ def upgrade() -> None:
     op.create_table(
         "alert_outcome",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("alert_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("alert_id", BigId, nullable=False),
         sa.Column("class", sa.String(length=32), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
@@ -1601,7 +1766,7 @@ def upgrade() -> None:
         sa.Column("taken", sa.Text(), nullable=False),
         sa.Column("latitude", sa.Double(), nullable=True),
         sa.Column("longitude", sa.Double(), nullable=True),
-        sa.Column("camera", sa.Text(), nullable=False),
+        sa.Column("camera", sa.Text(), nullable=False, comment="as the camera said"),
         sa.Column("picture", sa.LargeBinary(), nullable=False),
         sa.Column("small", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -1609,22 +1774,33 @@ def upgrade() -> None:
             ["alert.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
+        comment="of an alert or of a report; the pictures are written anew, without what the camera put beside them",
     )
     op.create_index("ix_photo_alert", "photo", ["alert_id"], unique=False)
     op.create_index("ix_photo_site", "photo", ["site", "added_at"], unique=False)
     op.create_table(
         "point_forecast",
         sa.Column("point_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("point_issue_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("point_issue_id", BigId, nullable=False),
         sa.Column("value_mm", sa.Double(), nullable=True),
-        sa.Column("middle_1_mm", sa.Double(), nullable=True),
-        sa.Column("middle_2_mm", sa.Double(), nullable=True),
-        sa.Column("middle_3_mm", sa.Double(), nullable=True),
-        sa.Column("half_1_mm", sa.Double(), nullable=True),
-        sa.Column("half_2_mm", sa.Double(), nullable=True),
-        sa.Column("half_3_mm", sa.Double(), nullable=True),
-        sa.Column("on_line", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("middle_1_mm", sa.Double(), nullable=True, comment="by number of the horizon; empty = withheld"),
+        sa.Column("middle_2_mm", sa.Double(), nullable=True, comment="by number of the horizon; empty = withheld"),
+        sa.Column("middle_3_mm", sa.Double(), nullable=True, comment="by number of the horizon; empty = withheld"),
+        sa.Column("half_1_mm", sa.Double(), nullable=True, comment="to either end of the interval of 80 %"),
+        sa.Column("half_2_mm", sa.Double(), nullable=True, comment="to either end of the interval of 80 %"),
+        sa.Column("half_3_mm", sa.Double(), nullable=True, comment="to either end of the interval of 80 %"),
+        sa.Column(
+            "on_line",
+            sa.Integer(),
+            nullable=False,
+            comment="at which horizons the point follows the trend in place of the rule of the set: 1, 2, 4 added up",
+        ),
+        sa.Column(
+            "reason",
+            sa.Text(),
+            nullable=False,
+            comment="why there is none at one horizon or more; empty = all are there",
+        ),
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -1636,11 +1812,12 @@ def upgrade() -> None:
             ["point_issue.id"],
         ),
         sa.PrimaryKeyConstraint("point_id"),
+        comment="the newest forecast of a point, one row; an older issue is made again from the readings",
     )
     op.create_table(
         "point_happening",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("point_look_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("point_look_id", BigId, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("common", sa.Boolean(), nullable=False),
@@ -1649,7 +1826,7 @@ def upgrade() -> None:
         sa.Column("points", sa.Integer(), nullable=False),
         sa.Column("judged", sa.Integer(), nullable=False),
         sa.Column("size_mm", sa.Double(), nullable=False),
-        sa.Column("score", sa.Double(), nullable=True),
+        sa.Column("score", sa.Double(), nullable=True, comment="the largest, in thresholds"),
         sa.Column("latitude", sa.Double(), nullable=True),
         sa.Column("longitude", sa.Double(), nullable=True),
         sa.Column("radius_m", sa.Double(), nullable=True),
@@ -1664,6 +1841,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("point_look_id", "number", name="uq_point_happening"),
+        comment="one cause: points that alarm together, or what most points of the set did the same way",
     )
     op.create_table(
         "point_issue_horizon",
@@ -1680,7 +1858,7 @@ def upgrade() -> None:
         sa.Column("error_mm", sa.Double(), nullable=True),
         sa.Column("persistence_mm", sa.Double(), nullable=True),
         sa.Column("trend_mm", sa.Double(), nullable=True),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False, comment="why the horizon is withheld; empty = it is not"),
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -1688,12 +1866,13 @@ def upgrade() -> None:
             ["point_issue.id"],
         ),
         sa.PrimaryKeyConstraint("point_issue_id", "number"),
+        comment="the rule of an issue at one horizon, and what it did on dates that were held out",
     )
     op.create_table(
         "point_rate",
         sa.Column("point_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("rate_mm_per_year", sa.Double(), nullable=True),
-        sa.Column("error_mm_per_year", sa.Double(), nullable=True),
+        sa.Column("rate_mm_per_year", sa.Double(), nullable=True, comment="empty = too few acquisitions"),
+        sa.Column("error_mm_per_year", sa.Double(), nullable=True, comment="empty = too few acquisitions"),
         sa.Column("epochs", sa.Integer(), nullable=False),
         sa.Column("from_at", Instant, nullable=True),
         sa.Column("newest_at", Instant, nullable=True),
@@ -1702,6 +1881,7 @@ def upgrade() -> None:
             ["point.id"],
         ),
         sa.PrimaryKeyConstraint("point_id"),
+        comment="mean velocity of a point over its whole record, as the newest delivery that was gone through left it",
     )
     op.create_table(
         "point_square",
@@ -1719,12 +1899,13 @@ def upgrade() -> None:
             ["point_delivery.id"],
         ),
         sa.PrimaryKeyConstraint("delivery_id", "level", "y", "x"),
+        comment="points of one square together: 360 degrees of longitude by 2 ** level",
         sqlite_with_rowid=False,
     )
     op.create_table(
         "notification",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("alert_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("alert_id", BigId, nullable=False),
         sa.Column("event_id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("ledger", sa.String(length=16), nullable=False),
@@ -1754,10 +1935,16 @@ def upgrade() -> None:
         sa.Column("confirmed_by", sa.Text(), nullable=True),
         sa.Column("confirmed_via", sa.Text(), nullable=True),
         sa.Column("idempotency_key", sa.String(length=64), nullable=False),
-        sa.Column("provider_id", sa.Text(), nullable=True),
+        sa.Column("provider_id", sa.Text(), nullable=True, comment="what the other side calls it"),
         sa.Column("provider_said", sa.Text(), nullable=True),
-        sa.Column("received_at", Instant, nullable=True),
-        sa.Column("undelivered", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("received_at", Instant, nullable=True, comment="when the device had it"),
+        sa.Column(
+            "undelivered",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="so often it could not deliver what it had taken",
+        ),
         sa.ForeignKeyConstraint(
             ["alert_id"],
             ["alert.id"],
@@ -1768,6 +1955,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("idempotency_key"),
+        comment="the outbox",
     )
     op.create_index("ix_notification_alert", "notification", ["alert_id"], unique=False)
     op.create_index("ix_notification_due", "notification", ["state", "next_attempt_at"], unique=False)
@@ -1792,5 +1980,6 @@ def upgrade() -> None:
             ["point_happening.id"],
         ),
         sa.PrimaryKeyConstraint("point_happening_id", "point_id", "at"),
+        comment="where an alarm of a point begins; the strongest of a look",
     )
     op.create_index("ix_point_anomaly_point", "point_anomaly", ["point_id"], unique=False)

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.certain.checks import check_series, find_replay, find_stuck
-from detection.anomaly.certain.finding import Finding
+from detection.anomaly.certain.finding import CertainFault
 from detection.anomaly.detector import Detector, train_detector
 from detection.anomaly.errors import ThresholdError
-from detection.anomaly.evaluation import Outcome, judge_alarms
+from detection.anomaly.evaluation import DetectionOutcome, evaluate_alarms
 from detection.anomaly.faults import CERTAIN_KINDS, Event, inject_many
 from detection.anomaly.records import MONTH_S
 from detection.anomaly.registry import CHECKS
@@ -52,10 +52,10 @@ def run_bench(
         `recall_at_equal_false_alarms`: recall with a threshold that spends the budget exactly on the untouched test
         record. That threshold has seen the test and serves the comparison of detectors alone.
     """
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in detectors}
+    outcomes: dict[str, list[DetectionOutcome]] = {name: [] for name in detectors}
     clean: dict[str, list[float]] = {name: [] for name in detectors}
     thresholds: dict[str, list[float]] = {name: [] for name in detectors}
-    equal: dict[str, list[Outcome]] = {name: [] for name in detectors}
+    equal: dict[str, list[DetectionOutcome]] = {name: [] for name in detectors}
     for seed in seeds:
         faulty, events = inject_many(samples, test_from, seed)
         trained: dict[str, Detector] = dict(ready or {})
@@ -70,11 +70,11 @@ def run_bench(
             on_faulty, on_clean = scored[base]
             limit, spent = detector.limit, spend_budget(on_clean, samples, budget, test_from)
             raised = _alarms(on_faulty, faulty, limit, with_checks)
-            outcomes[name].append(judge_alarms(faulty, raised, events, test_from))
-            untouched = judge_alarms(samples, _alarms(on_clean, samples, limit, with_checks), [], test_from)
+            outcomes[name].append(evaluate_alarms(faulty, raised, events, test_from))
+            untouched = evaluate_alarms(samples, _alarms(on_clean, samples, limit, with_checks), [], test_from)
             if spent is not None:
                 raised = _alarms(on_faulty, faulty, spent, with_checks)
-                equal[name].append(judge_alarms(faulty, raised, events, test_from))
+                equal[name].append(evaluate_alarms(faulty, raised, events, test_from))
             clean[name].append(untouched.false_alarms_per_sensor_month)
             thresholds[name].append(detector.limit)
     return [_row(name, outcomes[name], clean[name], thresholds[name], equal[name], budget) for name in detectors]
@@ -125,7 +125,7 @@ def run_certain_bench(
     ]
 
 
-def _check(series: Series) -> list[Finding]:
+def _check(series: Series) -> list[CertainFault]:
     return check_series(series, series.times_s[series.observed].tolist())
 
 
@@ -178,10 +178,10 @@ def find_certain(series: Series) -> NDArray[np.bool_]:
 
 def _row(
     name: str,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[DetectionOutcome],
     clean: Sequence[float],
     thresholds: Sequence[float],
-    equal: Sequence[Outcome],
+    equal: Sequence[DetectionOutcome],
     budget: float,
 ) -> dict[str, Any]:
     delays = [d for o in outcomes for d in o.delays_days]
@@ -203,7 +203,7 @@ def _row(
     }
 
 
-def _by_kind(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def _by_kind(outcomes: Sequence[DetectionOutcome]) -> dict[str, float]:
     """The share of the events of each kind that was found, over all outcomes."""
     kinds = sorted({kind for one in outcomes for kind in one.by_kind})
     found = {kind: [one.by_kind.get(kind, (0, 0)) for one in outcomes] for kind in kinds}

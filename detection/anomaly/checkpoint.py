@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from detection.anomaly.errors import CheckpointError
+from detection.anomaly.errors import DetectorCheckpointError
 from detection.whole_file import replacing
 
 Weights = Mapping[str, NDArray[Any]]
@@ -60,8 +60,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- the handle is no mapping
             card = json.loads((file.metadata() or {})["card"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path.name} cannot be read as an anomaly checkpoint: {error}") from error
+        raise DetectorCheckpointError(f"{path.name} cannot be read as an anomaly checkpoint: {error}") from error
     model_hash = hashlib.sha256(content).hexdigest()
     if len(path.stem) == len(model_hash) and path.stem != model_hash:
-        raise CheckpointError(f"{path.name} was altered: its sha256 is {model_hash}")
+        raise DetectorCheckpointError(f"{path.name} was altered: its sha256 is {model_hash}")
     return Checkpoint(weights, card, model_hash)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
-from detection.anomaly.parts import Scored, Strongest, score_record
+from detection.anomaly.parts import RecordScores, StrongestPart, score_record
 from detection.anomaly.registry import (
     CARRIED_BUDGET,
     COMPOSITES,
@@ -18,7 +18,7 @@ from detection.anomaly.registry import (
     load_rule,
 )
 from detection.anomaly.stages import DAY_S, Array
-from detection.anomaly.threshold import Threshold, carry_over, choose_threshold
+from detection.anomaly.threshold import DetectorThreshold, carry_over, choose_threshold
 from detection.anomaly.windows import Series, scaled_residuals, stack_windows
 
 TRAIN_UNTIL: Final = 0.50
@@ -42,7 +42,7 @@ class Detector:
     """
 
     name: str
-    thresholds: Mapping[str, Threshold]
+    thresholds: Mapping[str, DetectorThreshold]
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,7 +67,7 @@ class Detector:
 
     def score_by_part(
         self, samples: Mapping[str, Series], *, holds: bool = True
-    ) -> tuple[dict[str, tuple[Array, list[str], Array]], Scored]:
+    ) -> tuple[dict[str, tuple[Array, list[str], Array]], RecordScores]:
         """Of a detector of parts: per cell the largest score in thresholds, its part, and what is held back as an echo.
 
         Returns:
@@ -78,7 +78,7 @@ class Detector:
         scored = score_record(samples, limits)
         out = {}
         for row, (name, place) in enumerate(zip(scored.names, scored.places, strict=True)):
-            strongest = Strongest(1, samples[name].step_s, limits, 1.0 if holds else None)
+            strongest = StrongestPart(1, samples[name].step_s, limits, 1.0 if holds else None)
             cells = len(samples[name].values)
             mine = {part: scored.by[part][name][None] for part in limits}
             stuck = scored.stuck[row : row + 1, place : place + cells]
@@ -92,7 +92,7 @@ class Detector:
 def start_without_history(name: str, step_s: float) -> Detector:
     """A detector with the thresholds that were carried over from other sites."""
     carried = carry_over(name, step_s)
-    return Detector(name, {part: Threshold(value, 0, 0.0, "carried over") for part, value in carried.items()})
+    return Detector(name, {part: DetectorThreshold(value, 0, 0.0, "carried over") for part, value in carried.items()})
 
 
 def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series) -> Array:
@@ -143,7 +143,7 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
     )
 
 
-def _set_threshold(scored: list[Array], ordered: list[Series], budget: float) -> Threshold:
+def _set_threshold(scored: list[Array], ordered: list[Series], budget: float) -> DetectorThreshold:
     parts = [slice(int(len(s.values) * TRAIN_UNTIL), int(len(s.values) * VALIDATE_UNTIL)) for s in ordered]
     return choose_threshold(
         [row[part] for row, part in zip(scored, parts, strict=True)],

@@ -13,5 +13,5 @@ class ThresholdError(AnomalyError):
     """No threshold can be found for the stated budget; the text says what is missing."""
 
 
-class CheckpointError(AnomalyError):
+class DetectorCheckpointError(AnomalyError):
     """A checkpoint cannot be read, or is not the file its name says it is."""

@@ -12,7 +12,7 @@ from detection.anomaly.windows import Series
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DetectionOutcome:
     """What one detector did on labelled data.
 
     Attributes:
@@ -55,9 +55,9 @@ class Outcome:
         return (self.runs - self.right) / self.months if self.months > 0 else float("nan")
 
 
-def judge_alarms(
+def evaluate_alarms(
     samples: Mapping[str, Series], alarms: Mapping[str, Array], events: Sequence[Event], from_share: float
-) -> Outcome:
+) -> DetectionOutcome:
     """Count events, runs and false alarms.
 
     An event is found when a cell inside it raises an alarm. Alarms less than seven days apart are one run; a run that
@@ -102,4 +102,4 @@ def judge_alarms(
                 continue
             runs += 1
     months = cells * step_s / MONTH_S
-    return Outcome(len(events), found, runs, right, months, dict(sorted(by_kind.items())), tuple(delays))
+    return DetectionOutcome(len(events), found, runs, right, months, dict(sorted(by_kind.items())), tuple(delays))

@@ -21,20 +21,20 @@ from detection.anomaly.detector import (
     train_detector,
 )
 from detection.anomaly.errors import InputError, ThresholdError
-from detection.anomaly.evaluation import judge_alarms
+from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.kinds import name_kinds
 from detection.anomaly.parts import PARTS, call
 from detection.anomaly.records import (
     DetectorTraining,
-    Finding,
+    FaultFinding,
+    ReadingScore,
     Samples,
-    Score,
     Scores,
-    Scoring,
+    ScoringRequest,
     TrainedDetector,
-    Unscored,
-    tell_loud,
-    tell_short,
+    UnscoredStation,
+    describe_excess_alarms,
+    describe_short_holdout,
 )
 from detection.anomaly.registry import (
     CARRIED_OVER,
@@ -44,7 +44,7 @@ from detection.anomaly.registry import (
     compared_with,
 )
 from detection.anomaly.stages import Array
-from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
+from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
 from forecasting.message import Figure, Message, NameList, Template, spread
 
@@ -58,7 +58,7 @@ _SMALL_GAIN: Final = Template(
 )
 
 
-def train(asked: DetectorTraining) -> TrainedDetector:
+def train(request: DetectorTraining) -> TrainedDetector:
     """Train one detector on a site's record and write its checkpoint.
 
     The record is split in time: 50 % to learn from, 17 % to count false alarms on, the rest to report what they really
@@ -68,31 +68,31 @@ def train(asked: DetectorTraining) -> TrainedDetector:
         InputError: there are too few windows to train on, or samples cannot be used.
         ThresholdError: no threshold can be stated for this budget on this record.
     """
-    name, budget, seed = asked.detector, asked.budget_per_sensor_month, asked.seed
-    samples, _ = _read_samples(asked.samples, asked.step_s)
+    name, budget, seed = request.detector, request.budget_per_sensor_month, request.seed
+    samples, _ = _read_samples(request.samples, request.step_s)
     detector = train_detector(name, samples, budget, seed)
     card = _write_card(detector, samples, budget, seed)
     weights = detector.weights or {"thresholds": np.array([t.value for t in detector.thresholds.values()])}
-    model_hash, path = save_checkpoint(asked.folder, weights, card)
+    model_hash, path = save_checkpoint(request.folder, weights, card)
     return TrainedDetector(model_hash, name, str(path), card)
 
 
-def judge(asked: Scoring, budget: float, seed: int = 0) -> dict[str, Any]:
+def renew_card(request: ScoringRequest, budget: float, seed: int = 0) -> dict[str, Any]:
     """The card of a detector that is trained already, written anew on a record as it is now.
 
     Args:
-        asked: the record, and the checkpoint.
+        request: the record, and the checkpoint.
         budget: false alarms per sensor-month.
         seed: of the faults that are injected where it is a network.
 
     Raises:
         InputError: the checkpoint is of another detector, or samples cannot be used.
     """
-    samples, _ = _read_samples(asked.samples, asked.step_s)
-    return _write_card(_load_detector(asked)[0], samples, budget, seed)
+    samples, _ = _read_samples(request.samples, request.step_s)
+    return _write_card(_load_detector(request)[0], samples, budget, seed)
 
 
-def score(asked: Scoring) -> Scores:
+def score(request: ScoringRequest) -> Scores:
     """Score what is new with a trained detector, or with `persistence-z` as it comes.
 
     A check (one of `CHECKS`) gives its findings and no score.
@@ -101,16 +101,16 @@ def score(asked: Scoring) -> Scores:
         InputError: the detector needs a checkpoint and none was given, or the checkpoint is of another one.
         CheckpointError: the checkpoint cannot be read or was altered.
     """
-    samples, unusable = _read_samples(asked.samples, asked.step_s, withhold=True)
-    since_s = -np.inf if asked.since_s is None else asked.since_s
+    samples, unusable = _read_samples(request.samples, request.step_s, withhold=True)
+    since_s = -np.inf if request.since_s is None else request.since_s
     findings = [
-        one for name in sorted(samples) for one in _find_certain(name, samples[name], asked.samples[name][0], since_s)
+        one for name in sorted(samples) for one in _find_certain(name, samples[name], request.samples[name][0], since_s)
     ]
-    if asked.detector in CHECKS:
-        mine = tuple(one for one in findings if one.kind == CHECKS[asked.detector])
-        return Scores((), mine, unusable, asked.detector, None)
-    detector, model_hash = _load_detector(asked)
-    rows: list[Score] = []
+    if request.detector in CHECKS:
+        mine = tuple(one for one in findings if one.kind == CHECKS[request.detector])
+        return Scores((), mine, unusable, request.detector, None)
+    detector, model_hash = _load_detector(request)
+    rows: list[ReadingScore] = []
     withheld = list(unusable)
     scored, kinds_of, others_at, echoes = _score_and_name(detector, samples)
     for name in sorted(samples):
@@ -118,11 +118,11 @@ def score(asked: Scoring) -> Scores:
         fresh = series.observed & (series.times_s > since_s)
         chosen = np.flatnonzero(fresh & np.isfinite(scores))
         if not chosen.size:
-            withheld.append(Unscored(name, _explain(series, int(fresh.sum()))))
+            withheld.append(UnscoredStation(name, _explain(series, int(fresh.sum()))))
             continue
         kinds = kinds_of[name]
         rows += [
-            Score(
+            ReadingScore(
                 name, float(series.times_s[k]), float(scores[k]), detector.limit, kinds[k],
                 bool(scores[k] > detector.limit) and not (name in echoes and echoes[name][k]),
                 compared_with(detector.name, kinds[k], *others_at(name, int(k))),
@@ -146,8 +146,8 @@ def _score_and_name(
     scored, parts_of = detector.score_by_part(samples)
     named = {
         name: [
-            call(part, look, moves=moves)
-            for part, look, moves in zip(parts, looks[name], parts_of.moves(name), strict=False)
+            call(part, shape, moves=moves)
+            for part, shape, moves in zip(parts, looks[name], parts_of.moves(name), strict=False)
         ]
         for name, (_, parts, _) in scored.items()
     }
@@ -161,13 +161,15 @@ def _score_and_name(
     return rows, named, others_at, echoes
 
 
-def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[Finding]:
-    return [Finding(name, f.at_s, f.kind, f.detail) for f in check_series(series, list(times_s)) if f.at_s > since_s]
+def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[FaultFinding]:
+    return [
+        FaultFinding(name, f.at_s, f.kind, f.detail) for f in check_series(series, list(times_s)) if f.at_s > since_s
+    ]
 
 
 def _read_samples(
     samples: Samples, step_s: float, *, withhold: bool = False
-) -> tuple[dict[str, Series], tuple[Unscored, ...]]:
+) -> tuple[dict[str, Series], tuple[UnscoredStation, ...]]:
     """Series by station; with `withhold` a bad station is left out with its reason instead of raised."""
     out: dict[str, Series] = {}
     unusable = []
@@ -177,7 +179,7 @@ def _read_samples(
         except InputError as error:
             if not withhold:
                 raise
-            unusable.append(Unscored(name, str(error)))
+            unusable.append(UnscoredStation(name, str(error)))
     return out, tuple(sorted(unusable, key=lambda one: one.station))
 
 
@@ -191,20 +193,22 @@ def _explain(series: Series, fresh: int) -> str:
     return f"{fresh} new readings, but too few known ones just before them to judge by"
 
 
-def _load_detector(asked: Scoring) -> tuple[Detector, str | None]:
-    name, path = asked.detector, asked.checkpoint
+def _load_detector(request: ScoringRequest) -> tuple[Detector, str | None]:
+    name, path = request.detector, request.checkpoint
     if path is None:
         if name not in CARRIED_OVER:
             known = ", ".join(CARRIED_OVER)
             raise InputError(f"{name} needs a checkpoint; without one only {known} can score")
-        return start_without_history(name, asked.step_s), None
+        return start_without_history(name, request.step_s), None
     stored = load_checkpoint(Path(path))
     card = stored.card
     if card["detector"] != name:
         raise InputError(f"the checkpoint holds {card['detector']}, not {name}")
-    if float(card["step_s"]) != asked.step_s:
-        raise InputError(f"the checkpoint was trained at {card['step_s']:g} s, the samples come at {asked.step_s:g} s")
-    thresholds = {part: Threshold(**one) for part, one in card["thresholds"].items()}
+    if float(card["step_s"]) != request.step_s:
+        raise InputError(
+            f"the checkpoint was trained at {card['step_s']:g} s, the samples come at {request.step_s:g} s"
+        )
+    thresholds = {part: DetectorThreshold(**one) for part, one in card["thresholds"].items()}
     if name in COMPOSITES and not set(thresholds) <= set(PARTS):
         raise InputError(f"the checkpoint of {name} is of an earlier version: train it again")
     weights = stored.weights if name in NETWORKS else {}
@@ -215,7 +219,7 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
     # as it would serve as a witness: nothing is held back
     scored = detector.score(samples, holds=False)
     alarms = {name: np.nan_to_num(row) > detector.limit for name, row in scored.items()}
-    heldout = judge_alarms(samples, {k: v.astype(np.float64) for k, v in alarms.items()}, [], TEST_FROM)
+    heldout = evaluate_alarms(samples, {k: v.astype(np.float64) for k, v in alarms.items()}, [], TEST_FROM)
     months = max(t.months for t in detector.thresholds.values())
     card: dict[str, Any] = {
         "detector": detector.name,
@@ -263,9 +267,9 @@ def _find_against_vote(name: str, rate: float, months: float, budget: float, gai
     """
     found = []
     if not np.isfinite(rate) or months * budget < COUNTABLE:
-        found.append(tell_short(months, COUNTABLE, budget))
+        found.append(describe_short_holdout(months, COUNTABLE, budget))
     elif rate > budget:
-        found.append(tell_loud(rate, budget))
+        found.append(describe_excess_alarms(rate, budget))
     if name in NETWORKS and (gain is None or gain < VOTE_GAIN):
         needed, best = Figure(VOTE_GAIN, "+g"), NameList(SIMPLE, conjunction=True)
         if gain is None:

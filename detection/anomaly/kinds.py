@@ -15,7 +15,7 @@ _NOTHING = "unknown"
 State = tuple[float, bool]  # the residual that a disturbance began with (0: there is none), and whether sides changed
 
 
-class KindSoFar:
+class RunningClassification:
     """The kinds of many series, block by block."""
 
     def __init__(self) -> None:

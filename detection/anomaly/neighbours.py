@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.stages import MAD_TO_SIGMA, Array, Smooth, Standardise, count_steps, median_of_windows
+from detection.anomaly.stages import MAD_TO_SIGMA, Array, SmoothedMean, Standardise, count_steps, median_of_windows
 
 # A median of fewer than three others follows a single faulty one.
 FEWEST_OTHERS: Final = 3
@@ -22,7 +22,7 @@ NAMED: Final = 5  # so many others are kept by name beside a score
 YEAR_PARTS: Final = 45  # at which the year before may begin: about every eight days
 
 
-class Explain:
+class NeighbourResidual:
     """Signed strangeness of each station without what the median of the others explains.
 
     The share that is explained is regressed on the year before each cell, so stations that have nothing in common keep
@@ -62,7 +62,7 @@ class Explain:
         return share
 
 
-class Settle:
+class NeighbourScale:
     """Strangeness of each station in units of what the other stations show at the same cell, where that is much.
 
     On a day of bad weather or of bad orbits all stations scatter, each its own way: the middle size of what is left of
@@ -78,7 +78,7 @@ class Settle:
         return settled
 
 
-class Together:
+class CommonMovement:
     """Where most stations have gone the same way as this one for days, farther than usual: it moves with them.
 
     A slope that moves carries some stations farther than others. What these have more than their share is no fault.
@@ -86,7 +86,7 @@ class Together:
 
     def __init__(self, rows: int, step_s: float) -> None:
         self._scale = Standardise(1, step_s)
-        self._middle, self._own = Smooth(1), Smooth(rows)
+        self._middle, self._own = SmoothedMean(1), SmoothedMean(rows)
 
     def feed(self, new: Array, first: int, keep: int) -> NDArray[np.bool_]:
         """Shape (rows, k); rows are the stations of one site on the same cells."""
@@ -100,7 +100,7 @@ class Together:
         return found
 
 
-class Others:
+class ComparedSeries:
     """Which other series the scores of one cell were compared with, by name.
 
     Attributes:

@@ -7,18 +7,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.neighbours import Explain, Others, Settle, Together
+from detection.anomaly.neighbours import CommonMovement, ComparedSeries, NeighbourResidual, NeighbourScale
 from detection.anomaly.records import LEAST, RUN_GAP_S, STRONGER
 from detection.anomaly.stages import (
     DAY_S,
-    AddUp,
+    AbsoluteSize,
     Array,
-    Size,
-    Smooth,
-    Spread,
-    Stage,
+    Cusum,
+    RollingRms,
+    ScoringStage,
+    SmoothedMean,
     Standardise,
-    Stuck,
+    StuckRuns,
     beyond_last,
     beyond_line,
     beyond_median,
@@ -31,7 +31,7 @@ CELLS_AT_ONCE: Final = 1_000_000  # of a table: a whole record is fed in blocks 
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DetectorPart:
     """One rule in two steps, with the neighbours between them.
 
     Attributes:
@@ -47,39 +47,41 @@ class Part:
     residual: Callable[[Array, int, int], Array]
     days: float
     at_least: int
-    judged: Callable[[int, float], Stage]
+    judged: Callable[[int, float], ScoringStage]
     stays_days: float
     spans_days: tuple[float, ...] = (90.0, 730.0)
     kind: str | None = None
 
 
-def _size(rows: int, step_s: float) -> Stage:  # noqa: ARG001 - the shape of a table
-    return Size()
+def _size(rows: int, step_s: float) -> ScoringStage:  # noqa: ARG001 - the shape of a table
+    return AbsoluteSize()
 
 
-def _mean(rows: int, step_s: float) -> Stage:  # noqa: ARG001
-    return Smooth(rows)
+def _mean(rows: int, step_s: float) -> ScoringStage:  # noqa: ARG001
+    return SmoothedMean(rows)
 
 
-def _sum(rows: int, step_s: float) -> Stage:  # noqa: ARG001
-    return AddUp(rows)
+def _sum(rows: int, step_s: float) -> ScoringStage:  # noqa: ARG001
+    return Cusum(rows)
 
 
-def _spread(rows: int, step_s: float) -> Stage:
-    return Spread(rows, count_steps(step_s, NOISE_DAYS, at_least=6))
+def _spread(rows: int, step_s: float) -> ScoringStage:
+    return RollingRms(rows, count_steps(step_s, NOISE_DAYS, at_least=6))
 
 
 def _step(joined: Array, k: int, width: int) -> Array:  # noqa: ARG001
     return beyond_last(joined, k)
 
 
-PARTS: Final[Mapping[str, Part]] = {
-    "level": Part(beyond_median, 7.0, 5, _size, 7.0, (90.0,)),  # distance from the median of seven days
-    "trend": Part(beyond_line, 10.0, 8, _size, 10.0),  # from the line of ten days
-    "drift": Part(beyond_line, 60.0, 15, _mean, 60.0, kind="drift"),  # smoothed distance from the line of sixty days
-    "creep": Part(beyond_line, 60.0, 15, _sum, 60.0, kind="drift"),  # what adds up to one side of it
-    "bend": Part(beyond_line, 30.0, 15, _mean, 30.0, kind="drift"),  # of thirty days
-    "noise": Part(_step, 0.0, 1, _spread, NOISE_DAYS, kind="noise"),  # size of the increments of eight days
+PARTS: Final[Mapping[str, DetectorPart]] = {
+    "level": DetectorPart(beyond_median, 7.0, 5, _size, 7.0, (90.0,)),  # distance from the median of seven days
+    "trend": DetectorPart(beyond_line, 10.0, 8, _size, 10.0),  # from the line of ten days
+    "drift": DetectorPart(
+        beyond_line, 60.0, 15, _mean, 60.0, kind="drift"
+    ),  # smoothed distance from the line of sixty days
+    "creep": DetectorPart(beyond_line, 60.0, 15, _sum, 60.0, kind="drift"),  # what adds up to one side of it
+    "bend": DetectorPart(beyond_line, 30.0, 15, _mean, 30.0, kind="drift"),  # of thirty days
+    "noise": DetectorPart(_step, 0.0, 1, _spread, NOISE_DAYS, kind="noise"),  # size of the increments of eight days
 }
 
 
@@ -89,7 +91,7 @@ class PartScores:
     Attributes:
         looks: of the newest block, its residuals in their own scale before the neighbours, shape (rows, k).
         known: of the newest block and each part, where there is such a residual.
-        together: of the newest block, where the stations go the same way (`Together`).
+        together: of the newest block, where the stations go the same way (`CommonMovement`).
         stuck: of the newest block, where a sensor is stuck.
     """
 
@@ -97,22 +99,22 @@ class PartScores:
         self.looks = np.zeros((rows, 0))
         self.known: dict[str, NDArray[np.bool_]] = {}
         self.together, self.stuck = np.zeros((rows, 0), dtype=bool), np.zeros((rows, 0), dtype=bool)
-        self._together = Together(rows, step_s)
+        self._together = CommonMovement(rows, step_s)
         wanted = [name for name in PARTS if name in {*parts, LOOKS, SLOWEST}]
         self._widths = {name: count_steps(step_s, PARTS[name].days, PARTS[name].at_least) for name in wanted}
         self._reach = max(self._widths.values())
         self._tail = np.full((rows, self._reach), np.nan)
-        self._stuck = Stuck(rows)
+        self._stuck = StuckRuns(rows)
         # Of a fast sensor there is more to learn from: thirty points half a day apart, where daily ones give twenty.
         fewest = 20 if step_s >= DAY_S else 60
         self._signed = {name: Standardise(rows, step_s, PARTS[name].spans_days) for name in wanted}
-        self._explain = {name: Explain(rows, step_s) for name in wanted}
+        self._explain = {name: NeighbourResidual(rows, step_s) for name in wanted}
         self._again = {name: Standardise(rows, step_s, at_least=fewest) for name in wanted}
         self._judged = {name: PARTS[name].judged(rows, step_s) for name in wanted}
-        self._settle = Settle()
+        self._settle = NeighbourScale()
 
     def feed(self, new: Array, first: int, keep: int) -> dict[str, Array]:
-        """Scores of each part, shape (rows, k); arguments as those of a `Stage`."""
+        """Scores of each part, shape (rows, k); arguments as those of a `ScoringStage`."""
         if not new.shape[1]:
             return dict.fromkeys(self._widths, new)
         k = new.shape[1]
@@ -143,7 +145,7 @@ LOOKS: Final = "level"  # the part whose residual tells a spike from a step
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class RecordScores:
     """Scores of a whole record.
 
     Attributes:
@@ -165,7 +167,7 @@ class Scored:
     def others_at(self, part: str, name: str, cell: int) -> tuple[int, tuple[str, ...]]:
         """How many others this cell of a station was compared with, and some of their names."""
         row = self.names.index(name)
-        others = Others(self.names, self.known[part][:, self.places[row] + cell])
+        others = ComparedSeries(self.names, self.known[part][:, self.places[row] + cell])
         return others.count(row), others.name(name)
 
     def moves(self, name: str) -> list[bool]:
@@ -180,12 +182,12 @@ def score_parts(samples: Mapping[str, Series], parts: Collection[str] | None = N
     return score_record(samples, parts).by
 
 
-def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = None) -> Scored:
+def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = None) -> RecordScores:
     """The same with what they were compared with."""
     wanted = [name for name in PARTS if parts is None or name in parts]
     if not samples or not wanted:
         nowhere = np.zeros((0, 0), dtype=bool)
-        return Scored({name: {} for name in wanted}, [], [], {}, nowhere, nowhere)
+        return RecordScores({name: {} for name in wanted}, [], [], {}, nowhere, nowhere)
     names, table, first, places = lay_out(samples)
     running = PartScores(len(names), next(iter(samples.values())).step_s, wanted)
     k = max(1, CELLS_AT_ONCE // len(names))
@@ -205,20 +207,20 @@ def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = 
         for part in wanted
     }
     known_of = {name: np.concatenate([block[name] for block in known], axis=1) for name in wanted}
-    return Scored(by, names, places, known_of, np.concatenate(together, axis=1), np.concatenate(stuck, axis=1))
+    return RecordScores(by, names, places, known_of, np.concatenate(together, axis=1), np.concatenate(stuck, axis=1))
 
 
-def call(part: str, look: str, *, moves: bool) -> str:
+def call(part: str, shape: str, *, moves: bool) -> str:
     """The kind of an alarm: that of its part, else what the residual looks like; no drift where all move.
 
     >>> call("creep", "unknown", moves=False), call("creep", "unknown", moves=True), call("level", "spike", moves=True)
     ('drift', 'movement', 'spike')
     """
-    kind = PARTS[part].kind or look
+    kind = PARTS[part].kind or shape
     return "movement" if moves and kind == "drift" else kind
 
 
-class Strongest:
+class StrongestPart:
     """The strongest part of each cell, without the echoes of what was reported before.
 
     A step, a burst or a stuck stretch stays in what the parts look back on, for 60 days in the longest lines. What a

@@ -46,7 +46,7 @@ class TrainedDetector:
 
 
 @dataclass(frozen=True, slots=True)
-class Scoring:
+class ScoringRequest:
     """Score the readings newer than `since_s` (None: all) with a checkpoint, or with `persistence-z` as it comes.
 
     Samples should reach back two years where they can, ninety days at least for a steady scale.
@@ -60,7 +60,7 @@ class Scoring:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class ReadingScore:
     """The score of one reading."""
 
     station: str
@@ -73,7 +73,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FaultFinding:
     """A certain fault, which has no score: stuck, replay, gap, unit or timing."""
 
     station: str
@@ -83,7 +83,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Unscored:
+class UnscoredStation:
     """Why a station was not scored."""
 
     station: str
@@ -94,18 +94,18 @@ class Unscored:
 class Scores:
     """What a detector says of a record; `model_hash` is None where its threshold was carried over."""
 
-    scores: tuple[Score, ...]
-    findings: tuple[Finding, ...]
-    withheld: tuple[Unscored, ...]
+    scores: tuple[ReadingScore, ...]
+    findings: tuple[FaultFinding, ...]
+    withheld: tuple[UnscoredStation, ...]
     detector: str
     model_hash: str | None
 
 
-def tell_short(months: float, countable: float, budget: float) -> Message:
+def describe_short_holdout(months: float, countable: float, budget: float) -> Message:
     """That too little time was held out to count what a budget allows."""
     return _SHORT(months=Figure(months, ".1f"), needed=Figure(countable / budget, ".0f"), budget=budget)
 
 
-def tell_loud(rate: float, budget: float) -> Message:
+def describe_excess_alarms(rate: float, budget: float) -> Message:
     """That more alarms came than a budget allows."""
     return _LOUD(rate=Figure(rate, ".3g"), budget=budget)

@@ -5,8 +5,8 @@ import numpy as np
 from detection.anomaly.stages import (
     MAD_TO_SIGMA,
     Array,
-    Smooth,
-    Spread,
+    RollingRms,
+    SmoothedMean,
     Standardise,
     beyond_last,
     beyond_line,
@@ -28,7 +28,7 @@ def robust_z(series: Series) -> Array:
 
 def ewma(series: Series) -> Array:
     """Exponentially weighted mean of the residual to the line of sixty days, over its own under white noise; (n,)."""
-    return as_row(Smooth(1).feed(drift_residual(series)[None], series.first_cell, 0))
+    return as_row(SmoothedMean(1).feed(drift_residual(series)[None], series.first_cell, 0))
 
 
 def drift_residual(series: Series) -> Array:
@@ -59,7 +59,7 @@ def variance(series: Series) -> Array:
     width = series.steps(8.0, at_least=6)
     scale = long_scale(steps, series)
     scale = np.concatenate([np.full(min(width, len(scale)), np.nan), scale[: max(len(scale) - width, 0)]])
-    return as_row(Spread(1, width).feed(divide_by_scale(steps, scale)[None], series.first_cell, 0))
+    return as_row(RollingRms(1, width).feed(divide_by_scale(steps, scale)[None], series.first_cell, 0))
 
 
 def _standardise(values: Array, series: Series) -> Array:

@@ -12,7 +12,14 @@ from detection.anomaly.faults import SCORED_KINDS, Event, inject_many
 from detection.anomaly.parts import score_parts
 from detection.anomaly.records import LEAST, MONTH_S, RUN_GAP_S
 from detection.anomaly.stages import Array
-from detection.anomaly.threshold import COUNTABLE, Threshold, choose_threshold, count_runs, descend, descend_to_each
+from detection.anomaly.threshold import (
+    COUNTABLE,
+    DetectorThreshold,
+    choose_threshold,
+    count_runs,
+    descend,
+    descend_to_each,
+)
 from detection.anomaly.windows import Series
 
 # Shares of the budget that a part may spend alone; those of several may add up to more, for their alarms fall together.
@@ -46,7 +53,7 @@ Choice = dict[str, int]  # part -> which of its options
 
 def split_budget(
     samples: Mapping[str, Series], until: float, budget: float, carried: Mapping[str, float]
-) -> dict[str, Threshold]:
+) -> dict[str, DetectorThreshold]:
     """Thresholds of the parts of `rules`, chosen together on the first `until` of the record.
 
     Faults of five kinds are laid into that past. Those thresholds are taken that find the most of them (each kind
@@ -94,7 +101,8 @@ def split_budget(
     scores = {part: np.nan_to_num(np.concatenate([by[name] for name in names]), nan=0.0) for part, by in clean.items()}
     drawn = _draw_halfway({part: options[part][k].limit for part, k in chosen.items()}, carried)
     return {
-        part: Threshold(limit, count_runs(far[scores[part] > limit]), months, "count") for part, limit in drawn.items()
+        part: DetectorThreshold(limit, count_runs(far[scores[part] > limit]), months, "count")
+        for part, limit in drawn.items()
     }
 
 

@@ -30,7 +30,7 @@ SHARE_CELLS: Final = 300
 SORTED_AT_ONCE: Final = 400_000  # numbers: what fits into the fast memory of a processor
 
 
-class Stage(Protocol):
+class ScoringStage(Protocol):
     """One step from readings to scores, for many series at once."""
 
     def feed(self, new: Array, first: int, keep: int) -> Array:
@@ -135,7 +135,7 @@ def _fit_lines(joined: Array, k: int, width: int) -> tuple[Array, Array]:
 
 
 # ---- stages with a memory ------------------------------------------------------------------------------------------
-class Scale:
+class RobustScale:
     """Robust standard deviation about zero of the `width` cells before each: 1.4826 x median |value|.
 
     Windows longer than 180 cells are thinned: a scale needs no more, fast series stay fast and the memory bounded. They
@@ -189,7 +189,7 @@ class Standardise:
     """
 
     def __init__(self, rows: int, step_s: float, days: Sequence[float] = (90.0, 730.0), at_least: int = 20) -> None:
-        self.scales = [Scale(rows, count_steps(step_s, span, at_least=30), at_least) for span in days]
+        self.scales = [RobustScale(rows, count_steps(step_s, span, at_least=30), at_least) for span in days]
 
     def feed(self, new: Array, first: int, keep: int, stuck: NDArray[np.bool_] | None = None) -> Array:
         """Values in units of their scale, shape (rows, k); scales learn nothing from a sensor that is stuck."""
@@ -200,7 +200,7 @@ class Standardise:
         return divide_by_scale(new, scale)
 
 
-class Size:
+class AbsoluteSize:
     """The distance from zero."""
 
     def feed(self, new: Array, first: int, keep: int) -> Array:  # noqa: ARG002 - the shape of a stage
@@ -208,7 +208,7 @@ class Size:
         return np.abs(new)
 
 
-class Smooth:
+class SmoothedMean:
     """Size of the exponentially weighted mean of standardised values, over its own under white noise.
 
     Roberts (1959). Values are clipped at five so that one spike is the spike detector's business; a gap holds the mean.
@@ -232,12 +232,12 @@ class Smooth:
         return np.where(np.isfinite(new), out / np.sqrt(self.weight / (2.0 - self.weight)), np.nan)
 
 
-class AddUp:
+class Cusum:
     """Sum of what lies more than half a scale to one side, the larger of both; it ends at zero, a gap holds it.
 
     Page (1954), Hinkley (1971). Values are clipped at five: one spike is no slow change.
 
-    >>> AddUp(1).feed(np.array([[1.5, 1.5, np.nan, -0.5, -2.5]]), 0, 5).ravel().tolist()
+    >>> Cusum(1).feed(np.array([[1.5, 1.5, np.nan, -0.5, -2.5]]), 0, 5).ravel().tolist()
     [1.0, 2.0, nan, 1.0, 2.0]
     """
 
@@ -259,7 +259,7 @@ class AddUp:
         return np.where(np.isfinite(new), out, np.nan)
 
 
-class Spread:
+class RollingRms:
     """Root mean square of the last cells, clipped at four; NaN where half of them or fewer are known."""
 
     def __init__(self, rows: int, width: int) -> None:
@@ -279,7 +279,7 @@ class Spread:
         return size
 
 
-class Stuck:
+class StuckRuns:
     """Where a reading is one of a run that is too long for chance, for many series block by block.
 
     The share of repeats among the readings before the run says how long chance makes one. Runs that ended in the last
@@ -289,7 +289,7 @@ class Stuck:
     def __init__(self, rows: int) -> None:
         self._last, self._run = np.full(rows, np.nan), np.zeros(rows, dtype=np.int64)
         # each a table of the cells where runs ended, its sum over them, and the sum where the present run began
-        self._ends, self._repeats, self._fair = (_Before(rows) for _ in range(3))
+        self._ends, self._repeats, self._fair = (_PastRuns(rows) for _ in range(3))
 
     def feed(self, new: Array, keep: int) -> NDArray[np.bool_]:
         """Shape (rows, k); the first `keep` cells are final."""
@@ -317,7 +317,7 @@ class Stuck:
         return same & _is_too_long(run[:, 1:], unchanged[:, 1:], ends[:, 1:])
 
 
-class _Before:
+class _PastRuns:
     """What the runs that ended in the `SHARE_CELLS` before the present one add up to."""
 
     def __init__(self, rows: int) -> None:

@@ -19,7 +19,7 @@ _WALKED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class DetectorThreshold:
     """A threshold and the ground it stands on.
 
     Attributes:
@@ -62,7 +62,7 @@ def count_runs(times_s: Array, gap_s: float = RUN_GAP_S) -> int:
 
 def choose_threshold(
     scores: Sequence[Array], times_s: Sequence[Array], step_s: float, budget: float, gap_s: float = RUN_GAP_S
-) -> Threshold:
+) -> DetectorThreshold:
     """The lowest threshold whose alarm runs on validation stay within the budget.
 
     Descends from the largest score and stops before the first one that would break the budget. (Further down, runs
@@ -94,7 +94,7 @@ def choose_threshold(
         else descend(scores, times_s, int(budget * months + 1e-9), gap_s)
     )  # fmt: skip
     alarms = sum(count_runs(t[k][s[k] > value], gap_s) for s, t, k in zip(scores, times_s, kept, strict=True))
-    return Threshold(value, alarms, months, "pot" if budget * months < COUNTABLE else "count")
+    return DetectorThreshold(value, alarms, months, "pot" if budget * months < COUNTABLE else "count")
 
 
 def descend(scores: Sequence[Array], times_s: Sequence[Array], allowed: int, gap_s: float) -> float:

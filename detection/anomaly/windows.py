@@ -7,7 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
-from detection.anomaly.stages import DAY_S, SCALE_POINTS, Array, Scale, Standardise, Stuck, beyond_median, count_steps
+from detection.anomaly.stages import (
+    DAY_S,
+    SCALE_POINTS,
+    Array,
+    RobustScale,
+    Standardise,
+    StuckRuns,
+    beyond_median,
+    count_steps,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,7 @@ def as_row(rows: Array) -> Array:
 
 def trailing_scale(values: Array, width: int, at_least: int = 20, first_cell: int = 0) -> Array:
     """Robust standard deviation about zero of the `width` cells before each cell (`stages.Scale`), shape (n,)."""
-    return as_row(Scale(1, width, at_least).feed(values[None], first_cell, 0)) if len(values) else values
+    return as_row(RobustScale(1, width, at_least).feed(values[None], first_cell, 0)) if len(values) else values
 
 
 def long_scale(values: Array, series: Series) -> Array:
@@ -116,7 +125,7 @@ def scaled_residuals(series: Series) -> Array:
     NaN until twenty residuals are known, and where the record has no noise at all to scale by.
     """
     stage = Standardise(1, series.step_s, (90.0,))
-    stuck = Stuck(1).feed(series.values[None], 0)
+    stuck = StuckRuns(1).feed(series.values[None], 0)
     return as_row(stage.feed(residuals(series)[None], series.first_cell, 0, stuck))
 
 

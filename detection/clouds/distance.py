@@ -60,7 +60,7 @@ COLUMNS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class DistanceAsked:
+class CloudDistanceRequest:
     """How two clouds are compared.
 
     Attributes:
@@ -95,7 +95,7 @@ class DistanceAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class Zone:
+class DistanceZone:
     """Ground that moved significantly, or a named area; distances along the normal, outwards positive.
 
     Attributes:
@@ -124,7 +124,7 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class CloudDistances:
     """What became of the ground between two clouds.
 
     Attributes:
@@ -155,7 +155,7 @@ class Compared:
     level_of_detection_m: float
     stable_share: float
     significant_share: float
-    zones: tuple[Zone, ...]
+    zones: tuple[DistanceZone, ...]
     crs: str
     vertical: str
     warnings: tuple[str, ...]
@@ -163,7 +163,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class _MeasuredDistances:
     """At n places: columns, rows and heights; normals (east, north, up); distances, errors, counts of points."""
 
     at: Points
@@ -176,8 +176,8 @@ class _Measured:
 
 
 def compare_clouds(
-    older: Sequence[Path], newer: Sequence[Path], asked: DistanceAsked, progress: Progress = lambda *_: None
-) -> Compared:
+    older: Sequence[Path], newer: Sequence[Path], request: CloudDistanceRequest, progress: Progress = lambda *_: None
+) -> CloudDistances:
     """Measure distances from an older cloud to a newer one along the normals of the older.
 
     The level of detection is t · √(s₁²/n₁ + s₂²/n₂) + 1.96 · r: s is the spread of the points of a cylinder along the
@@ -188,33 +188,33 @@ def compare_clouds(
     Args:
         older: LAS or LAZ of the earlier date.
         newer: of the later date.
-        asked: how.
+        request: how.
         progress: told stage and share.
 
     Raises:
         CloudError: a file cannot be used.
         NoPointsError: the clouds share no ground.
     """
-    sizes = (asked.normal_m, asked.radius_m, asked.depth_m)
+    sizes = (request.normal_m, request.radius_m, request.depth_m)
     if not all(0 < size <= SIZE_MOST_M for size in sizes):
         raise CloudError(f"radii and depth are more than 0 and at most {SIZE_MOST_M:g} m")
-    if asked.registration_m is not None and not 0 <= asked.registration_m < np.inf:
-        raise CloudError(f"the error of the registration is a number of metres, not {asked.registration_m:g}")
-    if asked.outward_deg is not None and not 0 <= asked.outward_deg <= 360:
-        raise CloudError(f"outwards is an azimuth of 0 to 360 degrees, not {asked.outward_deg:g}")
-    place = find_place(older, asked.crs, asked.height_unit)
-    later = find_place(newer, asked.crs, asked.height_unit)
-    grid = plan_grid(older, place, asked.spacing_m)
+    if request.registration_m is not None and not 0 <= request.registration_m < np.inf:
+        raise CloudError(f"the error of the registration is a number of metres, not {request.registration_m:g}")
+    if request.outward_deg is not None and not 0 <= request.outward_deg <= 360:
+        raise CloudError(f"outwards is an azimuth of 0 to 360 degrees, not {request.outward_deg:g}")
+    place = find_place(older, request.crs, request.height_unit)
+    later = find_place(newer, request.crs, request.height_unit)
+    grid = plan_grid(older, place, request.spacing_m)
     if grid.width * grid.height > CORE_MOST:
         raise CloudError(f"{older[0]}: {grid.width:,} x {grid.height:,} places are too many; take a wider --spacing")
-    terms = grid, asked.out_dir, asked.crs, asked.height_unit, progress
+    terms = grid, request.out_dir, request.crs, request.height_unit, progress
     with spooling(older, *terms) as then, spooling(newer, *terms) as now:
-        rules = [choose_rule(asked.ground, is_classified=spool.is_classified) for spool in (then, now)]
+        rules = [choose_rule(request.ground, is_classified=spool.is_classified) for spool in (then, now)]
         warnings = [line for spool, rule in zip((then, now), rules, strict=True) for line in list_warnings(spool, rule)]
         warnings += warn_of_heights(place.vertical, later.vertical)
         cell_m = cell_of(grid)
-        reach = float(np.hypot(asked.radius_m, asked.depth_m)) / cell_m + 1
-        wide = max(reach, asked.normal_m / cell_m + 1)
+        reach = float(np.hypot(request.radius_m, request.depth_m)) / cell_m + 1
+        wide = max(reach, request.normal_m / cell_m + 1)
         parts, count = [], 0
         squares = then.squares()
         for number, square in enumerate(squares, start=1):
@@ -223,26 +223,28 @@ def compare_clouds(
             count += len(core)
             others = read_ground(now, square, rules[1], cell_m, reach) if len(core) else core
             if len(others):
-                parts.append(_measure(core, points, others, cell_m, asked))
+                parts.append(_measure(core, points, others, cell_m, request))
             progress("distances", number / len(squares))
     measured = None if not parts else _join(parts)
     if measured is None or not len(measured.at):
         raise NoPointsError(f"{older[0]} and {newer[0]}: no place has points of both dates")
-    towards = np.abs(measured.normals @ _find_outward(asked)) >= TURN_LEAST
+    towards = np.abs(measured.normals @ _find_outward(request)) >= TURN_LEAST
     if steep := int((~towards).sum()):
         line = f"{steep:,} of {len(towards):,} places are too steep to say which is gain: give --outward"
         if steep == len(towards):
             raise NoPointsError(f"{older[0]}: {line}")
         warnings.append(line)
-        measured = _Measured(**{name: getattr(measured, name)[towards] for name in _Measured.__dataclass_fields__})
-    return _sum_up(measured, (count, steep), grid, asked, place.vertical, list(dict.fromkeys(warnings)))
+        measured = _MeasuredDistances(
+            **{name: getattr(measured, name)[towards] for name in _MeasuredDistances.__dataclass_fields__}
+        )
+    return _sum_up(measured, (count, steep), grid, request, place.vertical, list(dict.fromkeys(warnings)))
 
 
-def _find_outward(asked: DistanceAsked) -> NDArray[np.float64]:
+def _find_outward(request: CloudDistanceRequest) -> NDArray[np.float64]:
     """Into which half of the sphere normals are turned: up, or half-way between up and where the wall looks."""
-    if asked.outward_deg is None:
+    if request.outward_deg is None:
         return np.array([0.0, 0.0, 1.0])
-    azimuth = np.radians(asked.outward_deg)
+    azimuth = np.radians(request.outward_deg)
     towards: NDArray[np.float64] = np.array([np.sin(azimuth), np.cos(azimuth), 1.0]) / np.sqrt(2)
     return towards
 
@@ -274,27 +276,29 @@ def _find_overlaid(core: Points, points: Points, apart_m: float) -> NDArray[np.b
     return np.array([cell in found for cell in map(tuple, np.floor(core[:, :2]).astype(int).tolist())], bool)
 
 
-def _measure(core: Points, older: Points, newer: Points, cell_m: float, asked: DistanceAsked) -> _Measured:
+def _measure(
+    core: Points, older: Points, newer: Points, cell_m: float, request: CloudDistanceRequest
+) -> _MeasuredDistances:
     library = _load_library()
     turn = np.array([cell_m, -cell_m, 1.0])  # rows count southwards
     middle = core.mean(axis=0)
     epochs = tuple(library.Epoch(np.ascontiguousarray((points - middle) * turn)) for points in (older, newer))
     run = library.M3C2(
-        epochs=epochs, corepoints=np.ascontiguousarray((core - middle) * turn), normal_radii=(asked.normal_m,),
-        cyl_radius=asked.radius_m, max_distance=asked.depth_m, registration_error=0.0,
-        orientation_vector=_find_outward(asked),
+        epochs=epochs, corepoints=np.ascontiguousarray((core - middle) * turn), normal_radii=(request.normal_m,),
+        cyl_radius=request.radius_m, max_distance=request.depth_m, registration_error=0.0,
+        orientation_vector=_find_outward(request),
     )  # fmt: skip
-    distance, told = run.run()
-    counts = np.column_stack([told["num_samples1"], told["num_samples2"]]).astype(np.int64)
+    distance, uncertainty = run.run()
+    counts = np.column_stack([uncertainty["num_samples1"], uncertainty["num_samples2"]]).astype(np.int64)
     enough = (counts >= SAMPLES_LEAST).all(axis=1) & np.isfinite(distance)
     counts, distance = counts[enough], np.asarray(distance, np.float64)[enough]
-    parts = np.column_stack([told["spread1"], told["spread2"]])[enough] ** 2 / counts
+    parts = np.column_stack([uncertainty["spread1"], uncertainty["spread2"]])[enough] ** 2 / counts
     total = parts.sum(axis=1)
     freedom = total**2 / np.maximum((parts**2 / (counts - 1)).sum(axis=1), 1e-30)  # Welch and Satterthwaite
     quantile = stats.t.ppf(0.975, np.maximum(freedom, 1.0))
     normals = np.asarray(run.corepoint_normals, np.float64)[enough]
-    overlaid = _find_overlaid(core[enough], older, asked.normal_m)
-    return _Measured(core[enough], normals, distance, np.sqrt(total), quantile, counts, overlaid)
+    overlaid = _find_overlaid(core[enough], older, request.normal_m)
+    return _MeasuredDistances(core[enough], normals, distance, np.sqrt(total), quantile, counts, overlaid)
 
 
 def _load_library() -> Any:
@@ -308,24 +312,29 @@ def _load_library() -> Any:
     return py4dgeo
 
 
-def _join(parts: Sequence[_Measured]) -> _Measured:
-    fields = _Measured.__dataclass_fields__
-    return _Measured(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
+def _join(parts: Sequence[_MeasuredDistances]) -> _MeasuredDistances:
+    fields = _MeasuredDistances.__dataclass_fields__
+    return _MeasuredDistances(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
 
 
 def _sum_up(
-    measured: _Measured, counts: tuple[int, int], grid: Grid, asked: DistanceAsked, vertical: str, warnings: list[str]
-) -> Compared:
+    measured: _MeasuredDistances,
+    counts: tuple[int, int],
+    grid: Grid,
+    request: CloudDistanceRequest,
+    vertical: str,
+    warnings: list[str],
+) -> CloudDistances:
     count, steep = counts
-    shift, ground = _fit_shift(measured, _read_stable(measured, grid, asked.stable), asked.stable, warnings)
+    shift, ground = _fit_shift(measured, _read_stable(measured, grid, request.stable), request.stable, warnings)
     distance = measured.distance - measured.normals @ shift
     scatter = NMAD * float(np.median(np.abs(distance[ground])))
-    registration_m = asked.registration_m
+    registration_m = request.registration_m
     if registration_m is None:
         registration_m = float(np.sqrt(max(0.0, scatter**2 - float(np.median(measured.sigma[ground] ** 2)))))
     limit = measured.quantile * measured.sigma + 1.96 * registration_m
     off = np.abs(measured.normals @ shift)
-    trusted = asked.stable is not None or float((off > limit).mean()) <= DOUBTED
+    trusted = request.stable is not None or float((off > limit).mean()) <= DOUBTED
     if not trusted:
         off_m = float(np.median(off))
         warnings.append(
@@ -333,7 +342,7 @@ def _sum_up(
             "taken away: give --stable"
         )
         shift, distance = np.zeros(3), measured.distance
-        if asked.registration_m is None:
+        if request.registration_m is None:
             registration_m = float(np.hypot(registration_m, off_m))
             limit = measured.quantile * measured.sigma + 1.96 * registration_m
     significant = np.abs(distance) > limit
@@ -342,7 +351,7 @@ def _sum_up(
     fields[:, row, column] = distance, limit, np.where(significant, distance, np.nan)
     sides = np.full((2, grid.height, grid.width), np.nan)
     sides[:, row, column] = measured.sigma, measured.overlaid
-    zones = _find_zones(fields, sides, registration_m, grid, asked, warnings)
+    zones = _find_zones(fields, sides, registration_m, grid, request, warnings)
     if overlaid := int(measured.overlaid.sum()):
         warnings.append(f"at {overlaid:,} of {len(measured.at):,} places {OVERLAID}")
     if len(measured.at) + steep < 0.5 * count:
@@ -350,23 +359,23 @@ def _sum_up(
             f"{1 - (len(measured.at) + steep) / count:.0%} of the places have fewer than {SAMPLES_LEAST} points of "
             "both dates in the cylinder: take a wider --radius or a longer --depth"
         )
-    found = Compared(
+    found = CloudDistances(
         places=len(measured.at), asked=count, steep=steep, overlaid=overlaid,
         shift_m=tuple(round(float(one), 4) for one in shift),  # type: ignore[arg-type]
         registration_m=round(registration_m, 4),
         registration_from=(
-            "given" if asked.registration_m is not None else "stable ground" if trusted else "what differs as a whole"
+            "given" if request.registration_m is not None else "stable ground" if trusted else "what differs as a whole"
         ),
         level_of_detection_m=round(float(np.median(limit)), 4), stable_share=round(float(ground.mean()), 4),
         significant_share=round(float(significant.mean()), 4), zones=tuple(zones), crs=grid.crs_name,
         vertical=vertical, warnings=tuple(warnings),
     )  # fmt: skip
-    if asked.out_dir is None:
+    if request.out_dir is None:
         return found
-    return _write(found, replace(measured, distance=distance), limit, significant, fields, grid, asked.out_dir)
+    return _write(found, replace(measured, distance=distance), limit, significant, fields, grid, request.out_dir)
 
 
-def _read_stable(measured: _Measured, grid: Grid, stable: Path | None) -> NDArray[np.bool_] | None:
+def _read_stable(measured: _MeasuredDistances, grid: Grid, stable: Path | None) -> NDArray[np.bool_] | None:
     if stable is None:
         return None
     with Layer(stable, grid, nearest=True) as layer:
@@ -379,7 +388,7 @@ def _read_stable(measured: _Measured, grid: Grid, stable: Path | None) -> NDArra
 
 
 def _fit_shift(
-    measured: _Measured, given: NDArray[np.bool_] | None, stable: Path | None, warnings: list[str]
+    measured: _MeasuredDistances, given: NDArray[np.bool_] | None, stable: Path | None, warnings: list[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """East, north and up by which the newer cloud lies off on stable ground, and where that ground is.
 
@@ -409,9 +418,13 @@ def _fit_shift(
 
 
 def _find_zones(
-    fields: NDArray[np.float64], sides: NDArray[np.float64], registration_m: float, grid: Grid, asked: DistanceAsked,
+    fields: NDArray[np.float64],
+    sides: NDArray[np.float64],
+    registration_m: float,
+    grid: Grid,
+    request: CloudDistanceRequest,
     warnings: list[str],
-) -> list[Zone]:  # fmt: skip
+) -> list[DistanceZone]:
     """Connected ground with significant distances of one sign, the largest first; and the areas asked for by name.
 
     Of each cell `fields` holds distance, limit, and the distance where it is significant; `sides` the error of the
@@ -422,35 +435,35 @@ def _find_zones(
         labels, _ = ndimage.label(beyond, structure=EIGHT)
         for index, place in enumerate(ndimage.find_objects(labels), start=1):
             body = labels[place] == index
-            if body.sum() * asked.spacing_m**2 >= asked.minimum_area_m2:
+            if body.sum() * request.spacing_m**2 >= request.minimum_area_m2:
                 outline = shapely.union_all(outline_pixels(body))
                 outline = shapely.affinity.translate(outline, place[1].start, place[0].start)
                 here = (slice(None), *place)
                 values = fields[here][:, body], sides[here][:, body]
-                found.append(_describe("", kind, outline, *values, registration_m, grid, asked))
-    for name, outline in [] if asked.places is None else read_outlines(asked.places, warnings):
+                found.append(_describe("", kind, outline, *values, registration_m, grid, request))
+    for name, outline in [] if request.places is None else read_outlines(request.places, warnings):
         pixels = to_pixels(outline, grid)
         inside = burn(pixels, (0, 0, grid.width, grid.height)) & np.isfinite(fields[0])
         if inside.any():
             named.append(
-                _describe(name, "area", pixels, fields[:, inside], sides[:, inside], registration_m, grid, asked)
+                _describe(name, "area", pixels, fields[:, inside], sides[:, inside], registration_m, grid, request)
             )
-    if asked.places is not None and not named:
-        raise AoiError(f"{asked.places}: no area of it has a distance")
+    if request.places is not None and not named:
+        raise AoiError(f"{request.places}: no area of it has a distance")
     return [*sorted(found, key=lambda zone: -zone.area_m2), *named]
 
 
 def _describe(
     name: str, kind: str, outline: Any, fields: NDArray[np.float64], sides: NDArray[np.float64],
-    registration_m: float, grid: Grid, asked: DistanceAsked,
-) -> Zone:  # fmt: skip
+    registration_m: float, grid: Grid, request: CloudDistanceRequest,
+) -> DistanceZone:  # fmt: skip
     distance, (sigma, overlaid) = fields[0], sides
     # cylinders of neighbouring places share points: so many of them are independent
-    share = min(1.0, asked.spacing_m**2 / (np.pi * asked.radius_m**2))
+    share = min(1.0, request.spacing_m**2 / (np.pi * request.radius_m**2))
     error = np.sqrt(np.mean(sigma**2) / max(1.0, share * len(distance)) + registration_m**2)
     lonlat = map_outline(map_outline(outline, grid.to_crs), grid.to_lonlat)
-    return Zone(
-        name=name, kind=kind, area_m2=round(float(len(distance) * asked.spacing_m**2), 2), places=len(distance),
+    return DistanceZone(
+        name=name, kind=kind, area_m2=round(float(len(distance) * request.spacing_m**2), 2), places=len(distance),
         significant_share=round(float(np.isfinite(fields[2]).mean()), 4),
         mean_m=round(float(distance.mean()), 4), mean_error_m=round(float(error), 4),
         most_m=round(float(distance[np.argmax(np.abs(distance))]), 4),
@@ -460,9 +473,9 @@ def _describe(
 
 
 def _write(
-    found: Compared, measured: _Measured, limit: NDArray[np.float64], significant: NDArray[np.bool_],
+    found: CloudDistances, measured: _MeasuredDistances, limit: NDArray[np.float64], significant: NDArray[np.bool_],
     fields: NDArray[np.float64], grid: Grid, out_dir: Path,
-) -> Compared:  # fmt: skip
+) -> CloudDistances:  # fmt: skip
     """The same with the paths of the files that were written; the points are the significant ones."""
     out_dir.mkdir(parents=True, exist_ok=True)
     values = np.where(np.isfinite(fields), fields, NODATA).astype(np.float32)

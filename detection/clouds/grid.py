@@ -28,13 +28,13 @@ from detection.whole_file import replacing, write_json
 NODATA = -9999.0
 REACH_MOST = 50.0
 # Squares that say how far points usually scatter.
-ASKED_SQUARES = 9
+SAMPLED_SQUARES = 9
 # Cells of a square that the medians of the record are taken from.
-ASKED_CELLS = 10_000
+SAMPLED_CELLS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class GridAsked:
+class CloudGridRequest:
     """How clouds become a raster.
 
     Attributes:
@@ -57,7 +57,7 @@ class GridAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gridded:
+class CloudGrid:
     """What became of clouds.
 
     Attributes:
@@ -93,42 +93,44 @@ class Gridded:
     outputs: dict[str, str] = field(default_factory=dict)
 
 
-def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked, progress: Progress = lambda *_: None) -> Gridded:
+def grid_clouds(
+    files: Sequence[Path], out: Path, request: CloudGridRequest, progress: Progress = lambda *_: None
+) -> CloudGrid:
     """Write a GeoTIFF of height, error, density and spread of one date; `scenes dod` reads its errors.
 
     Args:
         files: LAS or LAZ of one date.
         out: the GeoTIFF; beside it lies a record of the same name that ends in `.json`.
-        asked: how.
+        request: how.
         progress: told stage and share.
 
     Raises:
         CloudError: a file cannot be used.
     """
-    if asked.method not in METHODS:
-        raise CloudError(f"method {asked.method!r}: expected one of {', '.join(METHODS)}")
-    if not 0 < asked.reach <= REACH_MOST:
-        raise CloudError(f"--reach: expected more than 0 and at most {REACH_MOST:g} cells, got {asked.reach:g}")
-    place = find_place(files, asked.crs, asked.height_unit)
-    grid = plan_grid(files, place, asked.cell_m) if asked.like is None else _take_grid(asked.like)
+    if request.method not in METHODS:
+        raise CloudError(f"method {request.method!r}: expected one of {', '.join(METHODS)}")
+    if not 0 < request.reach <= REACH_MOST:
+        raise CloudError(f"--reach: expected more than 0 and at most {REACH_MOST:g} cells, got {request.reach:g}")
+    place = find_place(files, request.crs, request.height_unit)
+    grid = plan_grid(files, place, request.cell_m) if request.like is None else _take_grid(request.like)
     cell_m = cell_of(grid)
-    with spooling(files, grid, out.parent, asked.crs, asked.height_unit, progress) as spool:
-        rule = choose_rule(asked.ground, is_classified=spool.is_classified)
+    with spooling(files, grid, out.parent, request.crs, request.height_unit, progress) as spool:
+        rule = choose_rule(request.ground, is_classified=spool.is_classified)
         usual_m = _find_usual(spool, rule, cell_m)
         loose = spool.folder / "heights.tif"
-        told, used, covered = [], 0, 0
+        samples, used, covered = [], 0, 0
         with writing_geotiff(loose, grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
             squares = spool.squares()
             for number, square in enumerate(squares, start=1):
                 corner = square[0] * spool.side, square[1] * spool.side
                 shape = min(spool.side, grid.height - corner[1]), min(spool.side, grid.width - corner[0])
-                ground = read_ground(spool, square, rule, cell_m, asked.reach + 3)
-                bands = make_heights(ground, corner, shape, asked.method, asked.reach, usual_m, spool.step_m)
+                ground = read_ground(spool, square, rule, cell_m, request.reach + 3)
+                bands = make_heights(ground, corner, shape, request.method, request.reach, usual_m, spool.step_m)
                 used += int(bands[2].sum())
                 bands[2] /= cell_m**2
                 held = np.isfinite(bands[0])
                 covered += (count := int(held.sum()))
-                told.append(bands[1:, held][:, :: max(1, count // ASKED_CELLS)])
+                samples.append(bands[1:, held][:, :: max(1, count // SAMPLED_CELLS)])
                 write(np.where(held, bands, np.float32(NODATA)), *corner)
                 progress("heights", number / len(squares))
         if not covered:
@@ -138,8 +140,8 @@ def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked, progress: Pr
             write_cog(
                 loose, partial, overviews="average", tags=tags, descriptions=BANDS, vertical_wkt=place.vertical_wkt
             )
-        sigma_m, per_m2, spread_m = np.median(np.concatenate(told, axis=1), axis=1)
-        found = Gridded(
+        sigma_m, per_m2, spread_m = np.median(np.concatenate(samples, axis=1), axis=1)
+        found = CloudGrid(
             points=spool.points, ground_points=used, ground_rule=rule, cell_m=round(cell_m, 6), width=grid.width,
             height=grid.height, crs=grid.crs_name, vertical=place.vertical,
             covered_share=round(covered / (grid.width * grid.height), 6),
@@ -182,9 +184,9 @@ def read_ground(spool: Spool, square: tuple[int, int], rule: Rule, cell_m: float
 def _find_usual(spool: Spool, rule: Rule, cell_m: float) -> float:
     """How far points usually scatter about the ground, from squares spread over the cloud."""
     squares = spool.squares()
-    said = [
+    spreads = [
         usual_spread(read_ground(spool, square, rule, cell_m, 1))
-        for square in squares[:: -(-len(squares) // ASKED_SQUARES)]
+        for square in squares[:: -(-len(squares) // SAMPLED_SQUARES)]
     ]
-    known: NDArray[np.float64] = np.array([one for one in said if np.isfinite(one)])
+    known: NDArray[np.float64] = np.array([one for one in spreads if np.isfinite(one)])
     return float(np.median(known)) if len(known) else cell_m

@@ -180,30 +180,30 @@ def _between(
     if len(places) < NEIGHBOURS or np.ptp(places, axis=0).min() <= 0:
         return heights, sigma
     rows, columns = np.indices(spread.shape)
-    asked = np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5])
+    targets = np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5])
     tree = KDTree(places)
-    away, near = tree.query(asked, k=1 if method == "tin" else NEIGHBOURS, distance_upper_bound=reach)
-    away = away.reshape(len(asked), -1)
+    away, near = tree.query(targets, k=1 if method == "tin" else NEIGHBOURS, distance_upper_bound=reach)
+    away = away.reshape(len(targets), -1)
     held = np.isfinite(away[:, 0])
     if method == "tin":
         web = Delaunay(places)
-        found = web.find_simplex(asked)
+        found = web.find_simplex(targets)
         held &= found >= 0
-        asked, found = asked[held], found[held]
+        targets, found = targets[held], found[held]
         turn = web.transform[found]
-        first = np.einsum("nij,nj->ni", turn[:, :2], asked - turn[:, 2])
+        first = np.einsum("nij,nj->ni", turn[:, :2], targets - turn[:, 2])
         weights = np.column_stack([first, 1 - first.sum(axis=1)])
         values = z[web.simplices[found]]
     else:
-        asked, near = asked[held], near[held]
+        targets, near = targets[held], near[held]
         known = np.isfinite(away[held])
         weights = np.where(known, 1 / np.maximum(away[held], 0.05) ** 2, 0.0)
         weights /= weights.sum(axis=1, keepdims=True)
         near = np.where(known, near, near[:, :1])
-        column, row = asked[:, 0].astype(np.int64), asked[:, 1].astype(np.int64)
+        column, row = targets[:, 0].astype(np.int64), targets[:, 1].astype(np.int64)
         values = z[near]
-        values = values - planes.across[row, column][:, None] * (x[near] - asked[:, :1])
-        values = values - planes.down[row, column][:, None] * (y[near] - asked[:, 1:])
+        values = values - planes.across[row, column][:, None] * (x[near] - targets[:, :1])
+        values = values - planes.down[row, column][:, None] * (y[near] - targets[:, 1:])
     at = np.flatnonzero(held)
     s, empty = spread.ravel()[at], planes.count.ravel()[at] == 0
     heights.ravel()[at] = (weights * values).sum(axis=1)

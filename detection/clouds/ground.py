@@ -23,15 +23,15 @@ RIM_M: Final = 8.0
 TREND_M: Final = 5.0
 
 
-def choose_rule(asked: str, *, is_classified: bool) -> Rule:
+def choose_rule(name: str, *, is_classified: bool) -> Rule:
     """Return the rule for a cloud: `auto` takes class 2 where the cloud is classified, else the cloth."""
-    if asked not in RULES:
-        raise CloudError(f"ground {asked!r}: expected one of {', '.join(RULES)}")
-    if asked == "class" and not is_classified:
+    if name not in RULES:
+        raise CloudError(f"ground {name!r}: expected one of {', '.join(RULES)}")
+    if name == "class" and not is_classified:
         raise CloudError("no point is of class 2 (ground): classify the cloud, or take --ground cloth")
-    if asked == "auto":
+    if name == "auto":
         return "class" if is_classified else "cloth"
-    return asked  # type: ignore[return-value]
+    return name  # type: ignore[return-value]
 
 
 def find_ground(points: Points, kind: NDArray[np.uint8], rule: Rule, cell_m: float) -> NDArray[np.bool_]:

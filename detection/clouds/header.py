@@ -102,8 +102,8 @@ def _check(path: Path, head: bytes, size: int) -> Header:
     fine = all(math.isfinite(one) and abs(one) < COORDINATE_MOST for one in (*low, *high)) and min(sizes) >= 0
     if not fine or max(sizes[:2]) > EXTENT_MOST_M or max(abs(low_z), abs(high_z)) > HEIGHT_MOST:
         raise DamagedCloudError(
-            f"{path}: points from {_spell(low)} to {_spell(high)}, as its header says, are not a slope: the header is "
-            "damaged"
+            f"{path}: points from {_format_point(low)} to {_format_point(high)}, as its header says, are not a slope: "
+            "the header is damaged"
         )
     return Header(points, compressed, record, low, high, scale)
 
@@ -129,5 +129,5 @@ def _check_laz(path: Path, size: int, begin: int, points: int) -> None:
         raise DamagedCloudError(f"{path}: {chunks:,} packed parts cannot be in {size - begin:,} bytes: damaged")
 
 
-def _spell(place: tuple[float, float, float]) -> str:
+def _format_point(place: tuple[float, float, float]) -> str:
     return ", ".join(f"{one:.6g}" for one in place)

@@ -49,7 +49,7 @@ class CloudPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CloudChunk:
     """Points of a file: x, y as the file has them, z in metres, and their class; `read` counts also those left out."""
 
     x: NDArray[np.float64]
@@ -73,15 +73,15 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
     if height_unit is not None and height_unit not in METRES:
         raise NoPlaceError(f"height unit {height_unit!r}: expected one of {', '.join(METRES)}")
     with _open(path) as reader:
-        said = _read_crs(path, reader)
+        declared = _read_crs(path, reader)
         vertical_by_key, key_wkt, by_key = _read_keys(path, reader)
-    if said is None and crs is None:
+    if declared is None and crs is None:
         raise NoPlaceError(f"{path}: does not say its coordinate reference system; give --crs EPSG:CODE")
     given = None if crs is None else _know(crs)
-    if said is None:
+    if declared is None:
         assert given is not None
-        said = given
-    flat, height, vertical, wkt = _split(path, said)
+        declared = given
+    flat, height, vertical, wkt = _split(path, declared)
     if given is not None and not vertical:
         vertical, wkt = _split(path, given)[2:]
     if given is not None and not flat.equals(_split(path, given)[0], ignore_axis_order=True):
@@ -89,19 +89,19 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
     if not flat.is_projected:
         raise NoPlaceError(f"{path}: {flat.name} is no projected system: bring the cloud into one (such as UTM) first")
     unit = float(flat.axis_info[0].unit_conversion_factor)
-    told = height or by_key
-    if told is not None and height_unit is not None and abs(told - METRES[height_unit]) > 1e-9:
+    height_m = height or by_key
+    if height_m is not None and height_unit is not None and abs(height_m - METRES[height_unit]) > 1e-9:
         raise NoPlaceError(f"{path}: its header says another unit of heights than --height-unit {height_unit}")
-    if told is None and height_unit is not None:
-        told = METRES[height_unit]
-    if told is None:
+    if height_m is None and height_unit is not None:
+        height_m = METRES[height_unit]
+    if height_m is None:
         if abs(unit - 1) > 1e-9:
             raise NoPlaceError(
                 f"{path}: x and y are in units of {unit:.4f} m, the unit of heights is not said; give --height-unit "
                 "m, ft or us-ft"
             )
-        told = 1.0
-    return CloudPlace(flat.to_wkt(), unit, told, vertical or vertical_by_key, wkt if vertical else key_wkt)
+        height_m = 1.0
+    return CloudPlace(flat.to_wkt(), unit, height_m, vertical or vertical_by_key, wkt if vertical else key_wkt)
 
 
 def _know(crs: str) -> pyproj.CRS:
@@ -127,7 +127,7 @@ def _read_keys(path: Path, reader: Any) -> tuple[str, str, float | None]:
         name = f"EPSG:{code}"
         with suppress(CRSError):
             found = pyproj.CRS.from_epsg(code)
-            name, wkt = str(found.name), _spell_metric(found)
+            name, wkt = str(found.name), _to_metric_wkt(found)
             unit = float(found.axis_info[0].unit_conversion_factor) if found.is_vertical else None
     if (code := keys.get(VERTICAL_UNITS_KEY)) is not None:
         units = get_units_map("EPSG", "linear").values()
@@ -137,7 +137,7 @@ def _read_keys(path: Path, reader: Any) -> tuple[str, str, float | None]:
     return name, wkt, unit
 
 
-def _spell_metric(height: pyproj.CRS) -> str:
+def _to_metric_wkt(height: pyproj.CRS) -> str:
     """A system of heights as WKT; empty where it is not one of metres upwards, as heights are written."""
     axis = height.axis_info[0] if height.is_vertical else None
     fits = axis is not None and axis.direction == "up" and abs(axis.unit_conversion_factor - 1.0) < 1e-12
@@ -148,7 +148,7 @@ def _split(path: Path, crs: pyproj.CRS) -> tuple[pyproj.CRS, float | None, str, 
     """The system of x and y, metres in a unit of height, the system of heights and its WKT, where it says so."""
     if crs.is_compound:
         flat, height = crs.sub_crs_list[0], crs.sub_crs_list[1]
-        return flat, float(height.axis_info[0].unit_conversion_factor), str(height.name), _spell_metric(height)
+        return flat, float(height.axis_info[0].unit_conversion_factor), str(height.name), _to_metric_wkt(height)
     if crs.is_geocentric:
         raise NoPlaceError(f"{path}: {crs.name} is geocentric: bring the cloud into a projected system first")
     height_axis = crs.axis_info[2:3]
@@ -157,7 +157,7 @@ def _split(path: Path, crs: pyproj.CRS) -> tuple[pyproj.CRS, float | None, str, 
     return crs.to_2d(), None, "", ""
 
 
-def read_parts(path: Path, height_m: float) -> Iterator[Part]:
+def read_parts(path: Path, height_m: float) -> Iterator[CloudChunk]:
     """Yield the points of a file, without those that are withheld or of a class of noise.
 
     Raises:
@@ -185,11 +185,11 @@ def read_parts(path: Path, height_m: float) -> Iterator[Part]:
         raise _cut(path, read, header.points)
 
 
-def _cut(path: Path, read: int, said: int) -> DamagedCloudError:
-    return DamagedCloudError(f"{path}: after {read:,} of {said:,} points it cannot be read: truncated or damaged")
+def _cut(path: Path, read: int, stated: int) -> DamagedCloudError:
+    return DamagedCloudError(f"{path}: after {read:,} of {stated:,} points it cannot be read: truncated or damaged")
 
 
-def _take(path: Path, points: Any, header: Header, height_m: float) -> Part:
+def _take(path: Path, points: Any, header: Header, height_m: float) -> CloudChunk:
     x, y, z = (np.asarray(getattr(points, axis), np.float64) for axis in "xyz")
     for values, low, high in zip((x, y, z), header.low, header.high, strict=True):
         if values.min() < low - SLACK or values.max() > high + SLACK:
@@ -206,7 +206,7 @@ def _take(path: Path, points: Any, header: Header, height_m: float) -> Part:
             f"{path}: heights from {heights.min():,.6g} to {heights.max():,.6g} m: possible are {HEIGHT.low:,.3g} to "
             f"{HEIGHT.high:,.3g}; leave such points out (pdal translate, filters.range), or is the unit another?"
         )
-    return Part(x[kept], y[kept], heights, kind[kept], len(x))
+    return CloudChunk(x[kept], y[kept], heights, kind[kept], len(x))
 
 
 def _open(path: Path) -> Any:

@@ -188,26 +188,26 @@ def find_place(files: Sequence[Path], crs: str | None, height_unit: str | None) 
     for file, place in zip(files, places, strict=True):
         if not pyproj.CRS(place.crs_wkt).equals(pyproj.CRS(places[0].crs_wkt), ignore_axis_order=True):
             raise NoPlaceError(f"{file}: in another coordinate reference system than {files[0]}")
-    said = {place.vertical: (file, place) for file, place in zip(files, places, strict=True) if place.vertical}
-    if len(said) > 1:
-        (one, (first, _)), (other, (second, _)) = list(said.items())[:2]
+    by_vertical = {place.vertical: (file, place) for file, place in zip(files, places, strict=True) if place.vertical}
+    if len(by_vertical) > 1:
+        (one, (first, _)), (other, (second, _)) = list(by_vertical.items())[:2]
         raise NoPlaceError(f"{second}: its heights are {other}, those of {first} are {one}")
-    told = next((place for _, place in said.values()), places[0])
-    return replace(places[0], vertical=told.vertical, vertical_wkt=told.vertical_wkt)
+    known = next((place for _, place in by_vertical.values()), places[0])
+    return replace(places[0], vertical=known.vertical, vertical_wkt=known.vertical_wkt)
 
 
 @contextmanager
 def spooling(
     files: Sequence[Path],
     grid: Grid,
-    beside: Path | None,
+    parent: Path | None,
     crs: str | None,
     height_unit: str | None,
     progress: Progress = lambda *_: None,
 ) -> Iterator[Spool]:
     """Sort the points of some files into squares, in a hidden folder beside what is written; it is gone at the end.
 
-    Where nothing is written (`beside` is None) it lies where temporary files of the system do.
+    Where nothing is written (`parent` is None) it lies where temporary files of the system do.
 
     Raises:
         CloudError: too many points, no room, or a damaged file.
@@ -216,14 +216,14 @@ def spooling(
     count = sum(header.points for header in headers)
     if count > POINTS_MOST:
         raise CloudError(f"{files[0]}: {count:,} points, the limit is {POINTS_MOST:,}; cut out the slope")
-    beside = beside or Path(tempfile.gettempdir())
-    beside.mkdir(parents=True, exist_ok=True)
-    _sweep(beside)
-    if (free := shutil.disk_usage(beside).free) < 1.1 * count * POINT.itemsize:
+    parent = parent or Path(tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
+    if (free := shutil.disk_usage(parent).free) < 1.1 * count * POINT.itemsize:
         raise CloudError(
-            f"{beside}: {count * POINT.itemsize / 1e9:.1f} GB are needed for the points, {free / 1e9:.1f} are free"
+            f"{parent}: {count * POINT.itemsize / 1e9:.1f} GB are needed for the points, {free / 1e9:.1f} are free"
         )
-    folder = Path(tempfile.mkdtemp(prefix=f"{NAME}{os.getpid()}-", dir=beside))
+    folder = Path(tempfile.mkdtemp(prefix=f"{NAME}{os.getpid()}-", dir=parent))
     try:
         side = int(np.sqrt(SQUARE_POINTS * grid.width * grid.height / count))
         spool = Spool(folder, grid, int(np.clip(side, *SQUARE_CELLS)))
@@ -249,12 +249,12 @@ def spooling(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(beside: Path) -> None:
+def _sweep(parent: Path) -> None:
     """Remove what killed runs left: the process of the name is gone, and nobody wrote to it for a day.
 
     The day is for runs of another computer on the same disk, whose processes cannot be seen.
     """
-    for left in beside.glob(f"{NAME}*"):
+    for left in parent.glob(f"{NAME}*"):
         number = left.name.removeprefix(NAME).split("-")[0]
         if not (number.isdecimal() and left.is_dir() and _is_gone(int(number))):
             continue

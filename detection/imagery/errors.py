@@ -90,9 +90,9 @@ class DoubtedError(UnfitError):
     `cost` is what such a quality costs them in F1, by their card; None where that does not say.
     """
 
-    def __init__(self, said: str, cost: float | None) -> None:
+    def __init__(self, text: str, cost: float | None) -> None:
         """Keep both."""
-        super().__init__(said)
+        super().__init__(text)
         self.cost = cost
 
 
@@ -140,7 +140,7 @@ class ModelError(ImageryError):
     """Weights or their card are missing, damaged, or do not fit together."""
 
 
-class RecipeError(ImageryError):
+class TrainingRecipeError(ImageryError):
     """A training recipe has an unknown key, a missing one, or names data that are absent."""
 
 
@@ -148,7 +148,7 @@ class DataError(ImageryError):
     """Labelled patches that are not laid out as their reader expects: bands, shape or mask values."""
 
 
-class OtherRunError(RecipeError):
+class OtherRunError(TrainingRecipeError):
     """Where a training run stood is kept, but of other data or settings; the message says how far it was."""
 
 

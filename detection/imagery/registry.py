@@ -14,7 +14,7 @@ ROOM = "detection.imagery.neural.networks"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class NetworkEntry:
     """One network of the registry.
 
     Attributes:
@@ -45,18 +45,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A network that is told from its entry by options; `parameters` as in `Entry`."""
+    """A network that is told from its entry by options; `parameters` as in `NetworkEntry`."""
 
     network: str
     options: dict[str, Any]
     parameters: tuple[int, int]
 
 
-def _family(unit: str, parameters: tuple[int, int], paper: str, *, residual: bool) -> Entry:
+def _family(unit: str, parameters: tuple[int, int], paper: str, *, residual: bool) -> NetworkEntry:
     fixed: dict[str, Any] = {"unit": unit, "residual": residual}
     if unit not in {"sru", "sbconv"}:
         fixed["gate"] = "hard"
-    return Entry(
+    return NetworkEntry(
         f"{ROOM}.unets.unet:Unet", tile_exact=unit == "plain", stride=16, halo_px=112, streams=unit == "plain",
         fixed=fixed, paper=paper, parameters=parameters,
     )  # fmt: skip
@@ -65,7 +65,7 @@ def _family(unit: str, parameters: tuple[int, int], paper: str, *, residual: boo
 _UNITS = "SBConv U-Net, Land 2024; units after Li et al. 2023 (SCConv, CVPR)"
 _DEEPLAB = "Chen et al. 2018, arXiv 1802.02611"
 _FRRN = "Pohlen et al. 2017, arXiv 1611.08323"
-SEGMENTERS: dict[str, Entry] = {
+SEGMENTERS: dict[str, NetworkEntry] = {
     "unet": _family("plain", (17_263_042, 17_269_378), "Ronneberger et al. 2015, arXiv 1505.04597", residual=False),
     "sru-unet": _family("sru", (17_271_874, 17_278_210), _UNITS, residual=False),
     "bru-unet": _family("bru", (20_274_178, 20_280_514), _UNITS, residual=False),
@@ -74,71 +74,71 @@ SEGMENTERS: dict[str, Entry] = {
     "sru-resunet": _family("sru", (17_799_298, 17_806_338), _UNITS, residual=True),
     "bru-resunet": _family("bru", (20_801_602, 20_808_642), _UNITS, residual=True),
     "sbconv-resunet": _family("sbconv", (20_810_434, 20_817_474), _UNITS, residual=True),
-    "scdnn": Entry(
+    "scdnn": NetworkEntry(
         f"{ROOM}.scdnn:Scdnn", tile_exact=True, stride=16, halo_px=496, least_px=304,
         paper="SCDnn, China Geology 2024", parameters=(26_867_108, 26_873_444),
     ),
-    "segnet": Entry(
+    "segnet": NetworkEntry(
         f"{ROOM}.segnet:Segnet", tile_exact=True, stride=32, halo_px=192,
         paper="Badrinarayanan et al. 2017, arXiv 1511.00561", parameters=(29_436_226, 29_442_562),
     ),
-    "deeplabv3plus-resnet50": Entry(
+    "deeplabv3plus-resnet50": NetworkEntry(
         f"{ROOM}.deeplabv3plus:build_resnet", tile_exact=False, stride=16, halo_px=128, least_px=304,
         paper=_DEEPLAB, parameters=(40_347_298, 40_381_794),
     ),
-    "deeplabv3plus-mobilenetv2": Entry(
+    "deeplabv3plus-mobilenetv2": NetworkEntry(
         f"{ROOM}.deeplabv3plus:build_mobilenet", tile_exact=False, stride=16, halo_px=128, least_px=304,
         paper=f"{_DEEPLAB}; Sandler et al. 2018, arXiv 1801.04381", parameters=(5_811_170, 5_814_338),
     ),
-    "linknet": Entry(
+    "linknet": NetworkEntry(
         f"{ROOM}.linknet:Linknet", tile_exact=True, stride=32, halo_px=256,
         paper="Chaurasia and Culurciello 2017, arXiv 1707.03718", parameters=(11_533_506, 11_568_002),
     ),
-    "sssn": Entry(
+    "sssn": NetworkEntry(
         f"{ROOM}.sssn:Sssn", tile_exact=True, stride=4, halo_px=8,
         paper="MATLAB, Create a semantic segmentation network", parameters=(43_042, 46_210),
     ),
-    "fcn8s": Entry(
+    "fcn8s": NetworkEntry(
         f"{ROOM}.fcn8s:Fcn8s", tile_exact=True, stride=32, halo_px=224,
         paper="Long et al. 2015, arXiv 1411.4038", parameters=(134_271_430, 134_277_766),
     ),
-    "pspnet": Entry(
+    "pspnet": NetworkEntry(
         f"{ROOM}.pspnet:Pspnet", tile_exact=False, stride=8, halo_px=128,
         paper="Zhao et al. 2017, arXiv 1612.01105", parameters=(65_698_754, 65_705_090),
     ),
-    "deeplabv2": Entry(
+    "deeplabv2": NetworkEntry(
         f"{ROOM}.deeplabv2:DeepLabV2", tile_exact=True, stride=8, halo_px=376, least_px=200,
         paper="Chen et al. 2018 (PAMI), arXiv 1606.00915", parameters=(28_946_248, 28_952_584),
     ),
-    "contextnet": Entry(
+    "contextnet": NetworkEntry(
         f"{ROOM}.contextnet:Contextnet", tile_exact=True, stride=32, halo_px=352,
         paper="Poudel et al. 2018, arXiv 1805.04554", parameters=(874_370, 880_706),
     ),
-    "sqnet": Entry(
+    "sqnet": NetworkEntry(
         f"{ROOM}.sqnet:Sqnet", tile_exact=True, stride=16, halo_px=176,
         paper="Treml et al. 2016 (NIPS workshop MLITS)", parameters=(16_233_378, 16_242_882),
     ),
-    "frrn-a": Entry(
+    "frrn-a": NetworkEntry(
         f"{ROOM}.frrn:Frrn", tile_exact=True, stride=16, halo_px=240, fixed={"variant": "A"},
         paper=_FRRN, parameters=(17_711_394, 17_724_594),
     ),
-    "frrn-b": Entry(
+    "frrn-b": NetworkEntry(
         f"{ROOM}.frrn:Frrn", tile_exact=True, stride=32, halo_px=448, fixed={"variant": "B"},
         paper=_FRRN, parameters=(24_720_290, 24_733_490),
     ),
-    "transformer-unet": Entry(
+    "transformer-unet": NetworkEntry(
         f"{ROOM}.unets.transformer_unet:TransformerUnet", tile_exact=False, stride=32, halo_px=128,
         paper="own; encoder after Xie et al. 2021, arXiv 2105.15203", parameters=(3_715_730, 3_734_562),
     ),
-    "drs-unet": Entry(
+    "drs-unet": NetworkEntry(
         f"{ROOM}.unets.drs_unet:DrsUnet", tile_exact=False, stride=16, halo_px=112,
         paper="Chen et al. 2022, Remote Sensing 14, 1848", parameters=(18_662_210, 18_669_250),
     ),
 }  # fmt: skip
 
 # one answer per tile, not per pixel: never a segmenter's stand-in
-CLASSIFIERS: dict[str, Entry] = {
-    "triage-resnet": Entry(
+CLASSIFIERS: dict[str, NetworkEntry] = {
+    "triage-resnet": NetworkEntry(
         f"{ROOM}.triage_resnet:TriageResnet", tile_exact=False, stride=32, halo_px=0,
         paper="He et al. 2016, arXiv 1512.03385", parameters=(11_177_538, 11_212_034),
     ),
@@ -160,7 +160,7 @@ VARIANTS: tuple[Variant, ...] = (
 )
 
 
-def find_entry(name: str) -> Entry:
+def find_entry(name: str) -> NetworkEntry:
     """Return the registry's entry for a segmenter's name.
 
     Raises:

@@ -118,10 +118,10 @@ def is_same(weights: str, other: str, model_hash: str | None = None) -> bool:
         return False
 
 
-def spell_own(weights: str) -> str:
+def describe_own(weights: str) -> str:
     """Weights of one's own as people recognise them: the file and its folder, not the path of the server.
 
-    >>> spell_own("/srv/models/scenes/bench/20261122-101500/bench.safetensors")
+    >>> describe_own("/srv/models/scenes/bench/20261122-101500/bench.safetensors")
     '20261122-101500/bench.safetensors'
     """
     return "/".join(Path(weights).parts[-2:])
@@ -131,7 +131,7 @@ WIDEST: Final = 16.0  # of a network, in widths of its paper
 CLASSES_MOST: Final = 251
 
 
-class Field(NamedTuple):
+class CardField(NamedTuple):
     """`name` with dots goes into objects; `fits` is asked of its value, with the card beside it."""
 
     name: str
@@ -205,7 +205,7 @@ def _by_band(fits: Callable[[Any], bool]) -> Callable[[Any, Mapping[str, Any]], 
     return lambda value, card: _are(fits, value, len(card["bands"]))
 
 
-def _by_look(value: Any, card: Mapping[str, Any]) -> bool:
+def _by_domain(value: Any, card: Mapping[str, Any]) -> bool:
     return _are(_is_range, value, len(card["domain"]["bands"]))
 
 
@@ -223,52 +223,64 @@ def _has_scale(value: Any, _: Any) -> bool:
 
 SIDE_MOST: Final = 1 << 14
 FIELDS: Final = (
-    Field("name", "a text", _text),
-    Field("network", "an object", _object),
-    Field("network.name", "a text", _text),
-    Field("network.classes", f"a whole number from 1 to {CLASSES_MOST}", _whole(CLASSES_MOST)),
-    Field("network.width", f"a number above 0, at most {WIDEST:g}", _number(1e-6, WIDEST)),
-    Field("network.options", "an object", _object),
-    Field("bands", "a list of different names", lambda value, _: _are(_is_text, value) and len({*value}) == len(value)),
-    Field("radiometry", "an object, with a scale where its stretch is reflectance", _has_scale),
-    Field("radiometry.stretch", "a text", _text),
-    Field("radiometry.scale", "a number above 0, or one for each band", _scale, needed=False),
-    Field("radiometry.block_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
-    Field("normalisation", "an object", _object),
-    Field("normalisation.mean", "a number for each band", _by_band(_is_number)),
-    Field("normalisation.std", "a number above 0 for each band", _by_band(lambda one: _is_number(one, 1e-30))),
-    Field("normalisation.value_range", "a lowest and a highest value for each band", _by_band(_is_range)),
-    Field("threshold", "a number from 0 to 1", _number(0, 1)),
-    Field("pixel_size_m", "a number above 0", _number(1e-6)),
-    Field("other_pixels", "an object", _object, needed=False),
-    Field("other_pixels.finest_m", "a number above 0", _number(1e-6)),
-    Field("other_pixels.coarsest_m", "a number above 0", _number(1e-6)),
-    Field("other_pixels.coarse_at_m", "a number from finest_m to coarsest_m", _between_ends),
-    Field("tile_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
-    Field("temperature", "a number above 0", _number(1e-6), needed=False),
-    Field("minimum_area_m2", "a number, 0 or more", _number(0), needed=False),
-    Field("classes", "a list of names", _texts, needed=False),
-    Field("linear_classes", "a list", lambda value, _: isinstance(value, list), needed=False),
-    Field("gate", "an object", _object, needed=False),
-    Field("gate.passed", "true or false", lambda value, _: isinstance(value, bool)),
-    Field("gate.reasons", "a list", lambda value, _: isinstance(value, list), needed=False),
-    Field("domain", "an object or null", lambda value, _: value is None or isinstance(value, dict), needed=False),
-    Field("domain.bands", "a list of bands of the card", lambda value, card: _texts(value, 0) and {*value} <= {
-        *card["bands"]}),
-    Field("domain.pixel_size_m", "a number above 0", _number(1e-6)),
-    Field("domain.median", "a lowest and a highest value for each of its bands", _by_look),
-    Field("domain.spread", "a lowest and a highest value for each of its bands", _by_look),
-    Field("domain.correlation_least", "a number from -1 to 1", _number(-1, 1)),
-    Field("domain.smoothness_least", "a number from -1 to 1", _number(-1, 1)),
-    Field("domain.grain_most", "a number from 0 to 1", _number(0, 1), needed=False),
-    Field("domain.crispness_least", "a number, 0 or more", _number(0), needed=False),
-    Field("domain.smear_most", "a number, 1 or more", _number(1), needed=False),
-    Field("domain.red_over_green_least", "a number, 0 or more", _number(0), needed=False),
-    Field("domain.contrast_least", "a number, 0 or more", _number(0), needed=False),
-    Field("steadiness", "an object", _object, needed=False),
-    Field("steadiness.noise_counts", "a number, 0 or more", _number(0)),
-    Field("steadiness.f1", "an object that holds plain", lambda value, _: isinstance(value, dict) and all(map(
-        _is_number, value.values())) and "plain" in value),
-    Field("domain.season", "a list of months or null", lambda value, _: value is None or _are(
-        lambda one: _is_whole(one, 1, 12), value), needed=False),
-)  # fmt: skip
+    CardField("name", "a text", _text),
+    CardField("network", "an object", _object),
+    CardField("network.name", "a text", _text),
+    CardField("network.classes", f"a whole number from 1 to {CLASSES_MOST}", _whole(CLASSES_MOST)),
+    CardField("network.width", f"a number above 0, at most {WIDEST:g}", _number(1e-6, WIDEST)),
+    CardField("network.options", "an object", _object),
+    CardField(
+        "bands", "a list of different names", lambda value, _: _are(_is_text, value) and len({*value}) == len(value)
+    ),
+    CardField("radiometry", "an object, with a scale where its stretch is reflectance", _has_scale),
+    CardField("radiometry.stretch", "a text", _text),
+    CardField("radiometry.scale", "a number above 0, or one for each band", _scale, needed=False),
+    CardField("radiometry.block_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
+    CardField("normalisation", "an object", _object),
+    CardField("normalisation.mean", "a number for each band", _by_band(_is_number)),
+    CardField("normalisation.std", "a number above 0 for each band", _by_band(lambda one: _is_number(one, 1e-30))),
+    CardField("normalisation.value_range", "a lowest and a highest value for each band", _by_band(_is_range)),
+    CardField("threshold", "a number from 0 to 1", _number(0, 1)),
+    CardField("pixel_size_m", "a number above 0", _number(1e-6)),
+    CardField("other_pixels", "an object", _object, needed=False),
+    CardField("other_pixels.finest_m", "a number above 0", _number(1e-6)),
+    CardField("other_pixels.coarsest_m", "a number above 0", _number(1e-6)),
+    CardField("other_pixels.coarse_at_m", "a number from finest_m to coarsest_m", _between_ends),
+    CardField("tile_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
+    CardField("temperature", "a number above 0", _number(1e-6), needed=False),
+    CardField("minimum_area_m2", "a number, 0 or more", _number(0), needed=False),
+    CardField("classes", "a list of names", _texts, needed=False),
+    CardField("linear_classes", "a list", lambda value, _: isinstance(value, list), needed=False),
+    CardField("gate", "an object", _object, needed=False),
+    CardField("gate.passed", "true or false", lambda value, _: isinstance(value, bool)),
+    CardField("gate.reasons", "a list", lambda value, _: isinstance(value, list), needed=False),
+    CardField("domain", "an object or null", lambda value, _: value is None or isinstance(value, dict), needed=False),
+    CardField(
+        "domain.bands",
+        "a list of bands of the card",
+        lambda value, card: _texts(value, 0) and {*value} <= {*card["bands"]},
+    ),
+    CardField("domain.pixel_size_m", "a number above 0", _number(1e-6)),
+    CardField("domain.median", "a lowest and a highest value for each of its bands", _by_domain),
+    CardField("domain.spread", "a lowest and a highest value for each of its bands", _by_domain),
+    CardField("domain.correlation_least", "a number from -1 to 1", _number(-1, 1)),
+    CardField("domain.smoothness_least", "a number from -1 to 1", _number(-1, 1)),
+    CardField("domain.grain_most", "a number from 0 to 1", _number(0, 1), needed=False),
+    CardField("domain.crispness_least", "a number, 0 or more", _number(0), needed=False),
+    CardField("domain.smear_most", "a number, 1 or more", _number(1), needed=False),
+    CardField("domain.red_over_green_least", "a number, 0 or more", _number(0), needed=False),
+    CardField("domain.contrast_least", "a number, 0 or more", _number(0), needed=False),
+    CardField("steadiness", "an object", _object, needed=False),
+    CardField("steadiness.noise_counts", "a number, 0 or more", _number(0)),
+    CardField(
+        "steadiness.f1",
+        "an object that holds plain",
+        lambda value, _: isinstance(value, dict) and all(map(_is_number, value.values())) and "plain" in value,
+    ),
+    CardField(
+        "domain.season",
+        "a list of months or null",
+        lambda value, _: value is None or _are(lambda one: _is_whole(one, 1, 12), value),
+        needed=False,
+    ),
+)

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from detection.imagery.data.splits import Parts
-from detection.learning.records import LearningError, Window
+from detection.learning.records import LearningError, SceneWindow
 
 LEAST_BLOCKS: Final = 8
 """So many blocks that hold landslides are left out, or nothing is said of the network."""
@@ -25,15 +25,15 @@ Pairs = NDArray[np.int64]
 """2 x n: positions of tiles that touch."""
 
 
-def find_blocks(windows: Sequence[Window], pairs: Pairs) -> NDArray[np.int64]:
+def find_blocks(windows: Sequence[SceneWindow], pairs: Pairs) -> NDArray[np.int64]:
     """Number the blocks of tiles: an image and all that touch it; squares of ground where there are few images.
 
     Args:
         windows: the tiles.
         pairs: of `list_touching`, of these tiles among themselves.
 
-    >>> far = [Window(f"{k}.tif", 0, 0, 128, (k, 0.0, k + 0.01, 0.01)) for k in range(16)]
-    >>> twin = [*far, Window("16.tif", 0, 0, 128, (0.001, 0.0, 0.011, 0.01))]
+    >>> far = [SceneWindow(f"{k}.tif", 0, 0, 128, (k, 0.0, k + 0.01, 0.01)) for k in range(16)]
+    >>> twin = [*far, SceneWindow("16.tif", 0, 0, 128, (0.001, 0.0, 0.011, 0.01))]
     >>> find_blocks(twin, list_touching(twin, twin)).tolist()
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0]
     """
@@ -54,7 +54,7 @@ def find_blocks(windows: Sequence[Window], pairs: Pairs) -> NDArray[np.int64]:
     return np.asarray(np.unique(cells, axis=1, return_inverse=True)[1]).reshape(-1)
 
 
-def list_touching(some: Sequence[Window], others: Sequence[Window]) -> Pairs:
+def list_touching(some: Sequence[SceneWindow], others: Sequence[SceneWindow]) -> Pairs:
     """Pairs of tiles that show the same ground or lie side by side."""
     grown = TOUCHING * np.array([w.bounds[3] - w.bounds[1] for w in some])[:, None] * [-1, -1, 1, 1]
     first = shapely.box(*(np.array([w.bounds for w in some]) + grown).T)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts
-from detection.imagery.neural.calibration import Calibration, choose_threshold, fit_temperature, gather
-from detection.imagery.neural.learner import Hooks, Settings
+from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, gather
+from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
 from detection.imagery.neural.training import held_odds, train_patches
-from detection.learning.records import Tell
+from detection.learning.records import Report
 from detection.whole_file import replacing, write_json
 
 LEAST_PASSES: Final = 2
@@ -53,7 +53,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class Trial:
     """A length and a seed, and what networks that learnt so found on tiles that they had not learnt from.
 
     Attributes:
@@ -69,16 +69,16 @@ class Try:
     epochs: int
     f1: float
     threshold: float
-    calibration: Calibration
+    calibration: TemperatureCalibration
     cpu_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class BestTrial:
     """The best try, all of them, and why no other followed."""
 
-    best: Try
-    tried: tuple[Try, ...]
+    best: Trial
+    tried: tuple[Trial, ...]
     why: str
 
     def doubts(self, budget: Budget) -> list[str]:
@@ -89,11 +89,11 @@ class Chosen:
         return [f"{short}: give more --minutes"]
 
 
-Run = Callable[[int, int], Try]
+Run = Callable[[int, int], Trial]
 """From (seed, passes) to what cross-validation says of them."""
 
 
-def search(run: Run, budget: Budget, seed: int, tell: Tell, tried: Sequence[Try] = ()) -> Chosen:
+def search(run: Run, budget: Budget, seed: int, report: Report, tried: Sequence[Trial] = ()) -> BestTrial:
     """Try lengths and seeds until the time is spent, or until nothing brings more.
 
     The first try has the usual length or what the time allows; as long as longer is better by cross-validation the next
@@ -103,32 +103,32 @@ def search(run: Run, budget: Budget, seed: int, tell: Tell, tried: Sequence[Try]
         run: makes one try.
         budget: the time.
         seed: of the first try.
-        tell: told one line for each.
+        report: told one line for each.
         tried: what a run that was cut off had tried before.
     """
     done = list(tried)
     while True:
         epochs, why = plan_next(done, budget)
         if epochs is None:
-            return Chosen(_find_best(done), tuple(done), why)
+            return BestTrial(_find_best(done), tuple(done), why)
         found = run(seed + len(done), epochs)
         done.append(found)
-        tell(
+        report(
             f"try {len(done)}: {found.epochs} passes, seed {found.seed}: F1 {found.f1:.3f} on tiles not learnt from "
             f"(cross-validation), {found.cpu_s:.0f} s"
         )
 
 
-def plan_next(done: Sequence[Try], budget: Budget) -> tuple[int | None, str]:
+def plan_next(done: Sequence[Trial], budget: Budget) -> tuple[int | None, str]:
     """The passes of the next try, or None and why there is none.
 
     >>> budget = Budget(seconds=100.0, folds_s=2.0, last_s=1.0, look_s=1.0, usual=10)
     >>> plan_next([], budget)
     (15, '')
-    >>> first = Try(0, 15, 0.5, 0.5, Calibration(), 31.0)
+    >>> first = Trial(0, 15, 0.5, 0.5, TemperatureCalibration(), 31.0)
     >>> plan_next([first], budget)
     (22, '')
-    >>> plan_next([first, Try(1, 22, 0.4, 0.5, Calibration(), 45.0)], budget)
+    >>> plan_next([first, Trial(1, 22, 0.4, 0.5, TemperatureCalibration(), 45.0)], budget)
     (None, 'the time is spent')
     """
     if not done:
@@ -154,20 +154,20 @@ def plan_next(done: Sequence[Try], budget: Budget) -> tuple[int | None, str]:
     return None, "the time is spent"
 
 
-def _find_best(done: Sequence[Try]) -> Try:
+def _find_best(done: Sequence[Trial]) -> Trial:
     """The best by cross-validation; of equals the first, which is the shorter."""
     return max(done, key=lambda one: one.f1)
 
 
 def measure_budget(
-    seconds: float, step_s: float, tile_s: float, settings: Settings, folds: Sequence[Parts], tiles: int
+    seconds: float, step_s: float, tile_s: float, settings: ImageryTrainingSettings, folds: Sequence[Parts], tiles: int
 ) -> Budget:
     """What passes cost: steps of `step_s`, looks of `tile_s` at a tile."""
 
     def pass_s(fitted: int) -> float:
         return step_s * -(-fitted // settings.batch)
 
-    usual = Settings().fitted(tiles).epochs  # as measured with the batches of recipes
+    usual = ImageryTrainingSettings().fitted(tiles).epochs  # as measured with the batches of recipes
     assert usual is not None
     return Budget(seconds, sum(pass_s(len(fit)) for fit, _ in folds), pass_s(tiles), tile_s * tiles, usual)
 
@@ -178,21 +178,21 @@ class CrossValidation:
 
     train: Patches
     folds: Sequence[Parts]
-    settings: Settings
+    settings: ImageryTrainingSettings
     work: Path
     hooks: Hooks
 
-    def tried(self) -> tuple[Try, ...]:
+    def tried(self) -> tuple[Trial, ...]:
         """What was tried before."""
         path = self.work / TRIED
         rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-        return tuple(Try(**{**row, "calibration": Calibration(**row["calibration"])}) for row in rows)
+        return tuple(Trial(**{**row, "calibration": TemperatureCalibration(**row["calibration"])}) for row in rows)
 
-    def run(self, seed: int, epochs: int) -> Try:
+    def run(self, seed: int, epochs: int) -> Trial:
         """Learn without each fold in turn and look at what it holds; pool that of all folds."""
         settings, before = replace(self.settings, seed=seed, epochs=epochs, split=ALL), self.tried()
         names = [f"try-{len(before)}-fold-{number}" for number in range(len(self.folds))]
-        looks = [self._look(name, parts, settings) for name, parts in zip(names, self.folds, strict=True)]
+        looks = [self._score_fold(name, parts, settings) for name, parts in zip(names, self.folds, strict=True)]
         pixels = sum(truth.size for _, truth, _ in looks)
 
         def held() -> Iterator[tuple[NDArray[np.floating], NDArray[np.bool_]]]:
@@ -200,13 +200,15 @@ class CrossValidation:
 
         calibration = fit_temperature(*gather(held(), pixels))
         threshold, f1 = choose_threshold(held(), calibration.temperature)
-        found = Try(seed, epochs, f1, threshold, calibration, round(sum(cpu_s for _, _, cpu_s in looks), 2))
+        found = Trial(seed, epochs, f1, threshold, calibration, round(sum(cpu_s for _, _, cpu_s in looks), 2))
         write_json(self.work / TRIED, [asdict(one) for one in (*before, found)])
         for name in names:
             (self.work / f"{name}.npz").unlink()
         return found
 
-    def _look(self, name: str, parts: Parts, settings: Settings) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
+    def _score_fold(
+        self, name: str, parts: Parts, settings: ImageryTrainingSettings
+    ) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
         """Log odds and truth of the known pixels that a fold holds, and the time it took."""
         kept, place = self.work / f"{name}.npz", self.work / f"{name}.place"
         if not kept.is_file():

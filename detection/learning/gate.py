@@ -15,7 +15,7 @@ BETTER, AS_GOOD, WORSE, TRIVIAL, UNSAID = "better", "as good", "worse", "trivial
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class HeldOutCounts:
     """What maps found on the tiles that were left out: tiles x (tp, fp, fn, tn), and the block of each tile."""
 
     network: NDArray[np.int64]
@@ -24,7 +24,7 @@ class Tried:
     blocks: NDArray[np.int64]
 
 
-def judge(tried: Tried, seed: int = 0) -> dict[str, Any]:
+def compare_maps(tried: HeldOutCounts, seed: int = 0) -> dict[str, Any]:
     """Compare a network with the simple maps, drawing whole blocks.
 
     `passed` says whether a detector may load it at all, `put_to_use` whether it may be put to use: "as good" makes a
@@ -52,7 +52,7 @@ def judge(tried: Tried, seed: int = 0) -> dict[str, Any]:
         "passed": verdict in {BETTER, AS_GOOD},
         "put_to_use": verdict == BETTER,
         "verdict": verdict,
-        "reasons": [_SAID[verdict].format(holding=holding, least=LEAST_BLOCKS, **figures)],
+        "reasons": [_TEXTS[verdict].format(holding=holding, least=LEAST_BLOCKS, **figures)],
         "f1": {name: round(value, 4) for name, value in f1.items()},
         "interval": bootstrap(network, seed)["f1"],
         "less_logistic": less_logistic,
@@ -63,7 +63,7 @@ def judge(tried: Tried, seed: int = 0) -> dict[str, Any]:
     }
 
 
-_SAID: Final = {
+_TEXTS: Final = {
     BETTER: "the network marks landslides better than logistic regression (F1 {network} against {logistic})",
     AS_GOOD: "the network is no worse than logistic regression by more than .05, and not shown to be better (F1 "
     "{network} against {logistic}): it is a candidate to try, not to put to use; outline in more places",

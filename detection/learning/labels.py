@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from detection.imagery.raster.areas import GEOD
 from detection.imagery.raster.grid import LONLAT
 from detection.imagery.raster.reading.shapes import take_outlines
-from detection.learning.records import KINDS, LANDSLIDE, NOTHING, Label, LearningError, Window
+from detection.learning.records import KINDS, LANDSLIDE, NOTHING, GroundLabel, LearningError, SceneWindow
 from detection.susceptibility.vectors import read_vectors
 
 FIELD: Final = "kind"
@@ -21,7 +21,7 @@ LEAST_SHARE: Final = 0.01
 POLYGONS: Final = (3, 6)  # of shapely's numbers of types: polygon, multipolygon
 
 
-def read_labels(outlines: Path, looked: Path | None = None) -> tuple[list[Label], list[str]]:
+def read_labels(outlines: Path, looked: Path | None = None) -> tuple[list[GroundLabel], list[str]]:
     """Read outlines (GeoJSON, GeoPackage, shapefile) with the property `kind`, and polygons of what was looked at.
 
     Returns:
@@ -31,16 +31,16 @@ def read_labels(outlines: Path, looked: Path | None = None) -> tuple[list[Label]
         VectorError: a file that cannot be read, or says not where it lies.
         LearningError: an unknown kind, no polygon, or too many vertices.
     """
-    labels, told = _read(outlines, LANDSLIDE)
+    labels, notes = _read(outlines, LANDSLIDE)
     if looked is not None:
         more, lines = _read(looked, NOTHING)
-        labels, told = [*labels, *(Label(NOTHING, one.shape) for one in more)], [*told, *lines]
+        labels, notes = [*labels, *(GroundLabel(NOTHING, one.shape) for one in more)], [*notes, *lines]
     if not any(one.kind == LANDSLIDE for one in labels):
         raise LearningError(f"{outlines}: no outline of a landslide in it: nothing can be learnt from one class")
-    return labels, told
+    return labels, notes
 
 
-def find_least_m2(labels: Sequence[Label], windows: Sequence[Window]) -> float:
+def find_least_m2(labels: Sequence[GroundLabel], windows: Sequence[SceneWindow]) -> float:
     """The area on the ground below which hardly an outline of a landslide is that any tile shows, m²; 0: none is shown.
 
     The smallest one, or of many the 1 % point: one in a hundred may be a splinter of another.
@@ -52,9 +52,9 @@ def find_least_m2(labels: Sequence[Label], windows: Sequence[Window]) -> float:
     return float(np.quantile(areas, LEAST_SHARE, method="lower")) if areas else 0.0
 
 
-def _read(path: Path, usual: str) -> tuple[list[Label], list[str]]:
+def _read(path: Path, usual: str) -> tuple[list[GroundLabel], list[str]]:
     found = read_vectors(path, FIELD)
-    kinds = [word or usual for word in found.words]
+    kinds = [given or usual for given in found.words]
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise LearningError(f"{path}: kind {unknown[0]!r} of an outline; expected: {', '.join(KINDS)}")
     flat = shapely.force_2d(found.shapes)
@@ -71,8 +71,8 @@ def _read(path: Path, usual: str) -> tuple[list[Label], list[str]]:
 
     moved = np.asarray(shapely.transform(flat, move, interleaved=False))  # type: ignore[arg-type]
     placed = np.isfinite(shapely.bounds(moved)).all(axis=1)
-    told = [*found.told, *(f"{path.name}: {line}" for line in lines)]
-    told += [
+    notes = [*found.notes, *(f"{path.name}: {line}" for line in lines)]
+    notes += [
         f"{path.name}: {count} {why}"
         for count, why in (
             (int((usable & ~placed).sum()), "outlines have no place on the earth and are left out"),
@@ -82,4 +82,4 @@ def _read(path: Path, usual: str) -> tuple[list[Label], list[str]]:
     ]
     if not (usable & placed).any():
         raise LearningError(f"{path}: no polygon in it; points and lines do not say what ground moved")
-    return [Label(kinds[k], moved[k]) for k in np.flatnonzero(usable & placed)], told
+    return [GroundLabel(kinds[k], moved[k]) for k in np.flatnonzero(usable & placed)], notes

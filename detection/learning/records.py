@@ -19,7 +19,7 @@ class LearningError(ImageryError):
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class GroundLabel:
     """What a person said of a piece of ground.
 
     Attributes:
@@ -36,7 +36,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LearningRequest:
     """What is to be learnt from.
 
     Attributes:
@@ -47,25 +47,25 @@ class Asked:
         name: of the model.
         minutes: of processor time for all of it; the clock says the same where two cores are free.
         seed: of split and training.
-        told: what was mended or left out before.
+        notes: what was mended or left out before.
         tile_px: side of the tiles.
         tried: seeds of earlier runs for the same purpose: who tries often enough passes any gate, so the card says it.
     """
 
     scenes: tuple[Path, ...]
-    labels: tuple[Label, ...]
+    labels: tuple[GroundLabel, ...]
     out: Path
     name: str
     around: bool = True
     minutes: float = 4.0
     seed: int = 0
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     tile_px: int = TILE_PX
     tried: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SceneWindow:
     """A square tile of a scene: its first pixel and side, and what it frames in degrees (west, south, east, north)."""
 
     scene: Path
@@ -75,5 +75,5 @@ class Window:
     bounds: tuple[float, float, float, float]
 
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 """Called with one line for people."""

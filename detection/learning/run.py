@@ -19,21 +19,21 @@ from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts, find_twins
 from detection.imagery.neural.checkpoint import load_model, save_model
-from detection.imagery.neural.learner import Hooks, Progress, Settings
+from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, Progress
 from detection.imagery.neural.training import train_patches
 from detection.imagery.training.evaluation import map_patches
 from detection.imagery.training.model_card import render_card
 from detection.imagery.training.recipe import run_recipe
-from detection.imagery.training.recipe_file import Recipe, read_recipe
+from detection.imagery.training.recipe_file import TrainingRecipe, read_recipe
 from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
 from detection.learning.blocks import Pairs, deal_folds, find_blocks, find_touched, leave_out, list_touching
-from detection.learning.cross_validation import Budget, Chosen, CrossValidation, Try, measure_budget, search
-from detection.learning.gate import Tried, judge
+from detection.learning.cross_validation import BestTrial, Budget, CrossValidation, Trial, measure_budget, search
+from detection.learning.gate import HeldOutCounts, compare_maps
 from detection.learning.labels import find_least_m2
-from detection.learning.records import Asked, LearningError, Tell, Window
-from detection.learning.scenes import Readable, read_scenes
+from detection.learning.records import LearningError, LearningRequest, Report, SceneWindow
+from detection.learning.scenes import ReadableScenes, read_scenes
 from detection.learning.tiles import cut_tiles
 from detection.learning.unsure import LOOKED_AT, UnsureTile, list_unsure, read_unsure, write_unsure
 from detection.whole_file import replacing, write_json
@@ -43,7 +43,7 @@ FOLDS: Final = (3, 2)
 """Of cross-validation: as many as leave time for a run of usual length, or the least."""
 PACE_STEPS: Final = 4
 LEAST_STEP_S: Final = 1e-3
-LOOK: Final = 1 / 3  # of the time of a step, for as many tiles
+SCORE_SHARE: Final = 1 / 3  # of the time of a step, for as many tiles
 ENDING_S: Final = 3.0  # to write cards and pictures; to look at tiles comes on top of it
 BATCH: Final = 4
 """Four tiles a step: of few tiles more steps bring more than larger ones, and the time goes by tiles."""
@@ -56,7 +56,7 @@ PLAN, ANSWER, UNSURE = "plan.json", "learn.json", "least-sure.geojson"
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedTiles:
     """Tiles on disk, and what was decided of them: all of it is in the plan, so that a run goes on alike.
 
     Attributes:
@@ -66,27 +66,27 @@ class Prepared:
     """
 
     plan: dict[str, Any]
-    others: tuple[Window, ...]
-    readable: Readable
+    others: tuple[SceneWindow, ...]
+    readable: ReadableScenes
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class LearningResult:
     """What came of it: `answer` is JSON, `unsure` the tiles that the network is least sure of."""
 
     answer: dict[str, Any]
     unsure: tuple[UnsureTile, ...]
 
 
-def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
+def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) -> LearningResult:
     """Learn a network from scenes and outlines into the folder `asked.out`.
 
     The tiles lie in `tiles/train` and `tiles/validation`; the latter are left out until all is chosen. The weights lie
     beside them, with the gate in their card: no detector loads weights that did not pass.
 
     Args:
-        asked: what from, where to, how long.
-        tell: told one line for each step.
+        request: what from, where to, how long.
+        report: told one line for each step.
         hooks: progress, and the wish to stop.
 
     Raises:
@@ -95,22 +95,24 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
         TrainingPausedError: it was asked to stop; the same call goes on.
     """
     hooks = hooks or Hooks()
-    begun, left = time.monotonic(), _count_down(60 * asked.minutes, hooks.clock)
+    begun, left = time.monotonic(), _count_down(60 * request.minutes, hooks.clock)
     torch.set_num_threads(1)
-    prepared = _prepare(asked, tell)
-    if (asked.out / ANSWER).is_file():
-        tell(f"the answer is there since before, in {asked.out}; to learn anew, name another folder with --out")
-        return Learnt(json.loads((asked.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(asked)))
-    train, test = _open_tiles(asked.out, prepared.plan)
-    work = asked.out / "work"
-    folds, budget, chosen = _choose(asked, prepared, (train, test), left, hooks, tell)
-    _train(asked, prepared, chosen.best, work, hooks)
-    gate = judge(_try(work, train, test, folds), asked.seed)
-    weights = _keep(asked, prepared, gate, work, (folds, chosen))
-    tell("looking for the tiles that the network is least sure of")
+    prepared = _prepare(request, report)
+    if (request.out / ANSWER).is_file():
+        report(f"the answer is there since before, in {request.out}; to learn anew, name another folder with --out")
+        return LearningResult(
+            json.loads((request.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(request))
+        )
+    train, test = _open_tiles(request.out, prepared.plan)
+    work = request.out / "work"
+    folds, budget, chosen = _choose(request, prepared, (train, test), left, hooks, report)
+    _train(request, prepared, chosen.best, work, hooks)
+    gate = compare_maps(_try(work, train, test, folds), request.seed)
+    weights = _keep(request, prepared, gate, work, (folds, chosen))
+    report("looking for the tiles that the network is least sure of")
     model = load_model(str(weights), ungated=True)
     unsure = list_unsure(model, prepared.readable.scenes, prepared.others, max(5.0, left()))
-    path, root = _place_unsure(asked)
+    path, root = _place_unsure(request)
     write_unsure(path, unsure, root)
     answer = {
         "weights": str(weights), "model_hash": model.model_hash, "offered": gate["passed"], "gate": gate,
@@ -118,18 +120,18 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
         "unlabelled": len(prepared.others), "least_sure": len(unsure), "bands": prepared.plan["bands"],
         "pixel_size_m": model.card["pixel_size_m"], "epochs": chosen.best.epochs,
         "told": [*prepared.plan["told"], *chosen.doubts(budget)],
-        "cross_validation": _tell_search(folds, chosen), "seed": asked.seed,
+        "cross_validation": _search_to_json(folds, chosen), "seed": request.seed,
         "seconds": round(time.monotonic() - begun, 1),
-        "cpu_s": round(60 * asked.minutes - left(), 1),
+        "cpu_s": round(60 * request.minutes - left(), 1),
     }  # fmt: skip
-    write_json(asked.out / ANSWER, answer)
-    return Learnt(answer, unsure)
+    write_json(request.out / ANSWER, answer)
+    return LearningResult(answer, unsure)
 
 
-def _place_unsure(asked: Asked) -> tuple[Path, Path]:
+def _place_unsure(request: LearningRequest) -> tuple[Path, Path]:
     """The file of the tiles to look at, and the folder that its names of scenes begin from."""
-    root = Path(os.path.commonpath([path.parent for path in asked.scenes])) if asked.scenes else asked.out
-    return asked.out / UNSURE, root
+    root = Path(os.path.commonpath([path.parent for path in request.scenes])) if request.scenes else request.out
+    return request.out / UNSURE, root
 
 
 def _count_down(seconds: float, clock: Callable[[], float]) -> Callable[[], float]:
@@ -138,51 +140,59 @@ def _count_down(seconds: float, clock: Callable[[], float]) -> Callable[[], floa
     return lambda: seconds - (clock() - begun)
 
 
-def _prepare(asked: Asked, tell: Tell) -> Prepared:
+def _prepare(request: LearningRequest, report: Report) -> PreparedTiles:
     """Cut the tiles and deal them out, or find that this was done."""
-    path = asked.out / PLAN
+    path = request.out / PLAN
     try:
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except ValueError:
         raise LearningError(f"{path}: not a plan of this command; name an empty folder with --out") from None
-    if asked.out.exists() and known is None and any(one.name not in {STAGE, LOCK} for one in asked.out.iterdir()):
-        raise LearningError(f"{asked.out}: holds other files; name an empty folder with --out")
-    readable = read_scenes(asked.scenes)
-    mark = _mark(asked, readable)
-    if known is not None and known["mark"] != mark and (asked.out / ANSWER).is_file():
-        raise LearningError(f"{asked.out}: holds the answer to another question; name another folder with --out")
-    whole = known is not None and ("folds" in known or (asked.out / ANSWER).is_file())
-    if known is not None and whole and known["mark"] == mark and (asked.out / "tiles").is_dir():
-        tell(f"going on with the {known['train'] + known['left_out']} tiles in {asked.out}")
-        others = tuple(Window(Path(one[0]), one[1], one[2], one[3], tuple(one[4])) for one in known["others"])
-        return Prepared(known, others, readable)
-    tell(f"cutting tiles from {len(readable.scenes)} scenes, bands {', '.join(readable.bands)}")
-    stage = asked.out / STAGE
+    if request.out.exists() and known is None and any(one.name not in {STAGE, LOCK} for one in request.out.iterdir()):
+        raise LearningError(f"{request.out}: holds other files; name an empty folder with --out")
+    readable = read_scenes(request.scenes)
+    mark = _mark(request, readable)
+    if known is not None and known["mark"] != mark and (request.out / ANSWER).is_file():
+        raise LearningError(f"{request.out}: holds the answer to another question; name another folder with --out")
+    whole = known is not None and ("folds" in known or (request.out / ANSWER).is_file())
+    if known is not None and whole and known["mark"] == mark and (request.out / "tiles").is_dir():
+        report(f"going on with the {known['train'] + known['left_out']} tiles in {request.out}")
+        others = tuple(SceneWindow(Path(one[0]), one[1], one[2], one[3], tuple(one[4])) for one in known["others"])
+        return PreparedTiles(known, others, readable)
+    report(f"cutting tiles from {len(readable.scenes)} scenes, bands {', '.join(readable.bands)}")
+    stage = request.out / STAGE
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
     try:
-        plan, others = _deal(asked, readable, stage, tell)
+        plan, others = _deal(request, readable, stage, report)
         # what is there of another run goes only now; killed between these lines, the next run cuts anew
         for name in ("tiles", "work"):
-            shutil.rmtree(asked.out / name, ignore_errors=True)
+            shutil.rmtree(request.out / name, ignore_errors=True)
         write_json(path, {"mark": mark, **plan})
-        (stage / "tiles").rename(asked.out / "tiles")
+        (stage / "tiles").rename(request.out / "tiles")
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    return Prepared(plan, others, readable)
+    return PreparedTiles(plan, others, readable)
 
 
-def _deal(asked: Asked, readable: Readable, stage: Path, tell: Tell) -> tuple[dict[str, Any], tuple[Window, ...]]:
+def _deal(
+    request: LearningRequest, readable: ReadableScenes, stage: Path, report: Report
+) -> tuple[dict[str, Any], tuple[SceneWindow, ...]]:
     """Cut the tiles into `stage`, and deal them out to those that are learnt from and those that are left out."""
     cut = cut_tiles(
-        readable, asked.labels, stage / "cut", asked.tile_px, around=asked.around, tell=tell, seed=asked.seed
+        readable,
+        request.labels,
+        stage / "cut",
+        request.tile_px,
+        around=request.around,
+        report=report,
+        seed=request.seed,
     )
     if len(cut.tiles) < LEAST_TILES:
         raise LearningError(f"{len(cut.tiles)} labelled tiles; {LEAST_TILES} are needed at least: outline more")
     windows = [tile.window for tile in cut.tiles]
     landslide, pairs = np.array([tile.landslide_px for tile in cut.tiles]), list_touching(windows, windows)
     blocks = find_blocks(windows, pairs)
-    left_out = leave_out(blocks, landslide, asked.seed, pairs)
+    left_out = leave_out(blocks, landslide, request.seed, pairs)
     pairs = np.concatenate([pairs, _pair_twins(stage / "cut")], axis=1)
     gone = find_touched(left_out, pairs)
     kept = ~gone
@@ -192,7 +202,7 @@ def _deal(asked: Asked, readable: Readable, stage: Path, tell: Tell) -> tuple[di
     folds = dict[str, list[list[list[int]]]]()
     for count in FOLDS:
         try:
-            dealt = deal_folds(blocks[train], landslide[train], _renumber(pairs, train), count, asked.seed)
+            dealt = deal_folds(blocks[train], landslide[train], _renumber(pairs, train), count, request.seed)
         except LearningError:
             if count == FOLDS[-1]:
                 raise
@@ -210,21 +220,21 @@ def _deal(asked: Asked, readable: Readable, stage: Path, tell: Tell) -> tuple[di
         "bands": list(readable.bands), "scale": readable.scale, "left_out": int(left_out.sum()),
         "train": int(kept.sum() - left_out.sum()), "dropped": int((~kept).sum()),
         "blocks": len(np.unique(blocks)), "landslide_share": round(int(landslide.sum()) / known_px, 4),
-        "least_outline_m2": round(find_least_m2(asked.labels, windows), 4), "folds": folds,
-        "told": [*asked.told, *readable.told, *cut.told],
+        "least_outline_m2": round(find_least_m2(request.labels, windows), 4), "folds": folds,
+        "told": [*request.notes, *readable.notes, *cut.notes],
         "others": [[str(one.scene), one.column, one.row, one.side_px, list(one.bounds)] for one in cut.others],
     }  # fmt: skip
     return plan, cut.others
 
 
-def _mark(asked: Asked, readable: Readable) -> str:
+def _mark(request: LearningRequest, readable: ReadableScenes) -> str:
     """A digest of all that the tiles follow from."""
-    digest = sha256(f"{asked.seed} {asked.around} {asked.name} {asked.tile_px}\n".encode())
+    digest = sha256(f"{request.seed} {request.around} {request.name} {request.tile_px}\n".encode())
     for scene in readable.scenes:
         for file in scene.files:
             facts = file.stat()
             digest.update(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-    for label in asked.labels:
+    for label in request.labels:
         digest.update(f"{label.kind}\0{label.scene}\0{label.since or ''}\0".encode() + label.shape.wkb)
     return digest.hexdigest()
 
@@ -256,15 +266,15 @@ def read_folds(plan: dict[str, Any], count: int) -> list[Parts]:
 
 
 def _choose(
-    asked: Asked,
-    prepared: Prepared,
+    request: LearningRequest,
+    prepared: PreparedTiles,
     tiles: tuple[Patches, Patches],
     left: Callable[[], float],
     hooks: Hooks,
-    tell: Tell,
-) -> tuple[list[Parts], Budget, Chosen]:
+    report: Report,
+) -> tuple[list[Parts], Budget, BestTrial]:
     """Choose length, seed, temperature and threshold; the time for it is decided once, and kept."""
-    (train, test), work, settings = tiles, asked.out / "work", Settings(batch=BATCH)
+    (train, test), work, settings = tiles, request.out / "work", ImageryTrainingSettings(batch=BATCH)
     path = work / "pace.json"
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -273,7 +283,7 @@ def _choose(
         work.mkdir(exist_ok=True)
         looks = len(test) * 2 + min(len(prepared.others), LOOKED_AT)
         step_s, feature_s = _measure_pace(train, read_folds(prepared.plan, FOLDS[-1]), settings, hooks.clock)
-        tile_s = LOOK * step_s / settings.batch
+        tile_s = SCORE_SHARE * step_s / settings.batch
         after_s = ENDING_S + looks * tile_s + (len(train) + len(test)) * feature_s
         now_s = left()
         seconds = max(0.0, now_s - min(after_s, now_s / 2))
@@ -284,21 +294,21 @@ def _choose(
                 break
         write_json(path, {"folds": count, "budget": asdict(budget)})
     folds = read_folds(prepared.plan, count)
-    tell(
+    report(
         f"learning from {len(train)} tiles in {len(folds)} folds ({len(test)} more are left out): "
         f"{budget.seconds:.0f} s, a pass takes {budget.folds_s + budget.last_s:.1f} s"
     )
     fitting = CrossValidation(train, folds, settings, work, hooks)
-    chosen = search(fitting.run, budget, asked.seed, tell, fitting.tried())
+    chosen = search(fitting.run, budget, request.seed, report, fitting.tried())
     best, spent_s = chosen.best, sum(one.cpu_s for one in chosen.tried)
-    tell(
+    report(
         f"the search ended after {spent_s:.0f} s, {best.epochs * budget.last_s:.0f} s remain for the last network: "
         f"{chosen.why}; it learns from all tiles, {best.epochs} passes, threshold {best.threshold}"
     )
     return folds, budget, chosen
 
 
-def _tell_search(folds: list[Parts], chosen: Chosen) -> dict[str, Any]:
+def _search_to_json(folds: list[Parts], chosen: BestTrial) -> dict[str, Any]:
     """What cross-validation said, for the answer and the card."""
     tried = [
         {"seed": one.seed, "epochs": one.epochs, "f1": round(one.f1, 4), "cpu_s": one.cpu_s} for one in chosen.tried
@@ -311,7 +321,7 @@ class _EnoughError(Exception):
 
 
 def _measure_pace(
-    train: Patches, folds: list[Parts], settings: Settings, clock: Callable[[], float]
+    train: Patches, folds: list[Parts], settings: ImageryTrainingSettings, clock: Callable[[], float]
 ) -> tuple[float, float]:
     """Time a few steps, and the features of a tile that logistic regression takes; seconds of one of each."""
     stamps, places = list[float](), set[tuple[int, int]]()
@@ -333,18 +343,18 @@ def _measure_pace(
     return max(step_s, LEAST_STEP_S), clock() - begun
 
 
-def _train(asked: Asked, prepared: Prepared, best: Try, work: Path, hooks: Hooks) -> None:
+def _train(request: LearningRequest, prepared: PreparedTiles, best: Trial, work: Path, hooks: Hooks) -> None:
     """Train by a recipe that stands beside the tiles; nothing where that was done."""
-    recipe_file = asked.out / f"{asked.name}.recipe.toml"
+    recipe_file = request.out / f"{request.name}.recipe.toml"
     with replacing(recipe_file) as partial:
-        partial.write_text(_spell_recipe(asked.name, prepared.plan, best), encoding="utf-8")
+        partial.write_text(_format_recipe(request.name, prepared.plan, best), encoding="utf-8")
     if (work / "network.json").is_file():
         return
-    recipe: Recipe = read_recipe(recipe_file)
-    run_recipe(recipe, work / "network.safetensors", asked.out, hooks=replace(hooks, resume=True))
+    recipe: TrainingRecipe = read_recipe(recipe_file)
+    run_recipe(recipe, work / "network.safetensors", request.out, hooks=replace(hooks, resume=True))
 
 
-def _spell_recipe(name: str, plan: dict[str, Any], best: Try) -> str:
+def _format_recipe(name: str, plan: dict[str, Any], best: Trial) -> str:
     bands = ", ".join(f'"{band}"' for band in plan["bands"])
     return (
         f"name = {json.dumps(name)}\nbands = [{bands}]\nseed = {best.seed}\n\n"
@@ -356,7 +366,7 @@ def _spell_recipe(name: str, plan: dict[str, Any], best: Try) -> str:
     )
 
 
-def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> Tried:
+def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> HeldOutCounts:
     """Look once at the tiles that were left out."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
     threshold = float(model.card["threshold"])
@@ -364,28 +374,32 @@ def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> Tried
     rules = fit_over(train, folds)
     logistic, index = (score_simple(rules[name][-1], test, objects=False).confusions for name in ("logistic", "index"))
     blocks = np.unique([name.rpartition("/images/")[0] for name in network.names], return_inverse=True)[1]
-    return Tried(network.confusions, logistic, index, np.asarray(blocks))
+    return HeldOutCounts(network.confusions, logistic, index, np.asarray(blocks))
 
 
 def _keep(
-    asked: Asked, prepared: Prepared, gate: dict[str, Any], work: Path, search: tuple[list[Parts], Chosen]
+    request: LearningRequest,
+    prepared: PreparedTiles,
+    gate: dict[str, Any],
+    work: Path,
+    search: tuple[list[Parts], BestTrial],
 ) -> Path:
     """Put the weights where they can be named, the gate in their card: from here on they are refused or used."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
     card = {key: value for key, value in model.card.items() if key not in {"format", "weights_sha256"}}
     facts = {key: prepared.plan[key] for key in ("train", "left_out", "dropped", "blocks", "landslide_share")}
-    tries, best = {"seeds": [*asked.tried, asked.seed]}, search[1].best
+    tries, best = {"seeds": [*request.tried, request.seed]}, search[1].best
     card |= {
         "gate": gate,
-        "learnt": {**facts, "tries": tries, "cross_validation": _tell_search(*search)},
+        "learnt": {**facts, "tries": tries, "cross_validation": _search_to_json(*search)},
         "calibration": asdict(best.calibration),
         "metrics": {**card["metrics"], "held_f1": round(best.f1, 4), "chosen_on": CHOSEN_ON},
-        "recipe_file": f"{asked.name}.recipe.toml",
+        "recipe_file": f"{request.name}.recipe.toml",
         # nobody outlined smaller ones; a plan of before does not say
         "minimum_area_m2": max(card.get("minimum_area_m2", 0.0), prepared.plan.get("least_outline_m2", 0.0)),
     }
     card["limits"] = [*card["limits"], f"{gate['reasons'][0][0].upper()}{gate['reasons'][0][1:]}."]
-    out = (asked.out / f"{asked.name}.safetensors").resolve()
+    out = (request.out / f"{request.name}.safetensors").resolve()
     save_model(out, model.network, card)
     with replacing(out.with_suffix(".md")) as partial:
         partial.write_text(render_card(card), encoding="utf-8")

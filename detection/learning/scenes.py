@@ -26,20 +26,20 @@ SHARES_MOST, BYTES_MOST = 2.0, 255.0
 
 
 @dataclass(frozen=True, slots=True)
-class Readable:
+class ReadableScenes:
     """Scenes that go together.
 
     Attributes:
         scenes: them.
         bands: which all of them have.
         scale: by which their values become those of the network.
-        told: what was left out, and why.
+        notes: what was left out, and why.
     """
 
     scenes: tuple[Scene, ...]
     bands: tuple[str, ...]
     scale: float
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def find_scenes(folder: Path) -> tuple[Path, ...]:
@@ -69,24 +69,24 @@ def find_scenes(folder: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def read_scenes(paths: tuple[Path, ...]) -> Readable:
+def read_scenes(paths: tuple[Path, ...]) -> ReadableScenes:
     """Read what the scenes are, and find what they share.
 
     Raises:
         LearningError: none can be read, they share no two bands, or their values have different units.
     """
-    scenes, told = [], []
+    scenes, notes = [], []
     for path in paths:
         try:
             scene = _read_scene(path)
             if not set(BANDS) & set(scene.bands):
                 raise LearningError(f"{path}: none of its bands has a known name (B4, red, ...)")
         except ImageryError as error:
-            told.append(f"left out: {error}")
+            notes.append(f"left out: {error}")
             continue
         scenes.append(scene)
     if not scenes:
-        raise LearningError(told[0].removeprefix("left out: ") if told else "no scene")
+        raise LearningError(notes[0].removeprefix("left out: ") if notes else "no scene")
     shared = set.intersection(*(set(scene.bands) for scene in scenes))
     bands = tuple(name for name in BANDS if name in shared)
     if len(bands) < 2:
@@ -96,8 +96,8 @@ def read_scenes(paths: tuple[Path, ...]) -> Readable:
             f"{few.path.name} has {', '.join(few.bands)}"
         )
     if left := sorted({name for scene in scenes for name in BANDS if name in scene.bands} - set(bands)):
-        told.append(f"bands {', '.join(left)} are not used: not every scene has them")
-    return Readable(tuple(scenes), bands, _find_scale(scenes, bands, told), tuple(told))
+        notes.append(f"bands {', '.join(left)} are not used: not every scene has them")
+    return ReadableScenes(tuple(scenes), bands, _find_scale(scenes, bands, notes), tuple(notes))
 
 
 def _read_scene(path: Path) -> Scene:
@@ -110,7 +110,7 @@ def _read_scene(path: Path) -> Scene:
         return read_scene(path, UNKNOWN)
 
 
-def _find_scale(scenes: list[Scene], bands: tuple[str, ...], told: list[str]) -> float:
+def _find_scale(scenes: list[Scene], bands: tuple[str, ...], notes: list[str]) -> float:
     """1 for shares of one, 1/255 for pictures, 1/10000 for counts of reflectance; of all scenes the same."""
     found: dict[float, Path] = {}
     for scene in scenes[:: max(1, len(scenes) // LOOKED_AT)]:
@@ -118,7 +118,7 @@ def _find_scale(scenes: list[Scene], bands: tuple[str, ...], told: list[str]) ->
             with open_scene(scene, bands) as reader:
                 sample, whole = sample_pixels(reader), all(not t.startswith("float") for t in reader.spectral_types)
         except ImageryError as error:
-            told.append(f"not looked at: {error}")
+            notes.append(f"not looked at: {error}")
             continue
         if np.median(sample) < 0:
             raise LearningError(f"{scene.path}: most values are below 0: decibels or an index, no brightness")
@@ -131,5 +131,5 @@ def _find_scale(scenes: list[Scene], bands: tuple[str, ...], told: list[str]) ->
         (one, a), (other, b) = list(found.items())[:2]
         raise LearningError(f"values of different units: {a.name} (scale {one:.4g}) and {b.name} (scale {other:.4g})")
     if not found:
-        raise LearningError(told[-1].removeprefix("not looked at: "))
+        raise LearningError(notes[-1].removeprefix("not looked at: "))
     return next(iter(found))

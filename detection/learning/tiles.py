@@ -20,8 +20,16 @@ from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.scene import Scene
-from detection.learning.records import LANDSLIDE, NOT_LANDSLIDE, NOTHING, Label, LearningError, Tell, Window
-from detection.learning.scenes import BYTES_MOST, UNKNOWN, Readable
+from detection.learning.records import (
+    LANDSLIDE,
+    NOT_LANDSLIDE,
+    NOTHING,
+    GroundLabel,
+    LearningError,
+    Report,
+    SceneWindow,
+)
+from detection.learning.scenes import BYTES_MOST, UNKNOWN, ReadableScenes
 
 RING_PX: Final = 4  # around an outline, where people said of a few places what they are
 LEAST_KNOWN_PX: Final = 64
@@ -31,28 +39,28 @@ MOST_OTHERS: Final = 3_000
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class LabelledTile:
     """A tile that was written: images/NAME.tif, masks/NAME.tif."""
 
     name: str
-    window: Window
+    window: SceneWindow
     landslide_px: int
     known_px: int
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class LabelledTiles:
     """All tiles of a set of scenes.
 
     Attributes:
         tiles: of which something is known.
         others: of which nothing is.
-        told: what was left out, and why.
+        notes: what was left out, and why.
     """
 
-    tiles: tuple[Tile, ...]
-    others: tuple[Window, ...]
-    told: tuple[str, ...]
+    tiles: tuple[LabelledTile, ...]
+    others: tuple[SceneWindow, ...]
+    notes: tuple[str, ...]
 
 
 class _Outlines:
@@ -62,7 +70,7 @@ class _Outlines:
         self._shapes, self._kinds = shapes, kinds
         self._tree = shapely.STRtree(shapes)
 
-    def near(self, window: Window) -> list[tuple[Any, str]]:
+    def near(self, window: SceneWindow) -> list[tuple[Any, str]]:
         """Those that reach into the frame of a tile."""
         column, row, side = window.column, window.row, window.side_px
         frame = shapely.box(column, row, column + side, row + side)
@@ -75,7 +83,7 @@ class _Surveyed:
 
     scene: Scene
     outlines: _Outlines
-    windows: tuple[Window, ...]
+    windows: tuple[SceneWindow, ...]
 
 
 @dataclass(slots=True)
@@ -83,14 +91,14 @@ class _Survey:
     """All scenes that can be opened, in the order in which they are cut, and what is told of the others."""
 
     places: list[_Surveyed]
-    others: list[Window]
+    others: list[SceneWindow]
     days: list[set[date]]
     unread: list[str]
 
-    def refuse(self, error: ImageryError, told: list[str]) -> None:
+    def refuse(self, error: ImageryError, notes: list[str]) -> None:
         """Note a scene that cannot be read."""
         self.unread.append(str(error))
-        told.append(f"left out: {error}")
+        notes.append(f"left out: {error}")
 
 
 Place = tuple[int, int]
@@ -98,16 +106,16 @@ Place = tuple[int, int]
 
 
 def cut_tiles(
-    readable: Readable,
-    labels: Sequence[Label],
+    readable: ReadableScenes,
+    labels: Sequence[GroundLabel],
     folder: Path,
     side_px: int,
     *,
     around: bool,
-    tell: Tell,
+    report: Report,
     seed: int = 0,
     most: int = MOST_TILES,
-) -> Cut:
+) -> LabelledTiles:
     """Write the tiles of which something is known below `folder`, and list the others.
 
     Where there are more than `most`, so many of them are drawn: evenly from the scenes, and from those with and without
@@ -119,7 +127,7 @@ def cut_tiles(
         folder: gets `images` and `masks`.
         side_px: of the tiles.
         around: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more.
-        tell: told how far it is.
+        report: told how far it is.
         seed: of the draw.
         most: so many tiles are written.
 
@@ -128,10 +136,10 @@ def cut_tiles(
     """
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    told = list[str]()
-    survey = _survey(readable, labels, side_px, told, around=around)
+    notes = list[str]()
+    survey = _survey(readable, labels, side_px, notes, around=around)
     order, holds = _draw_order(survey, seed, most)
-    tiles, begun, failed = list[Tile](), 0, set[int]()
+    tiles, begun, failed = list[LabelledTile](), 0, set[int]()
     while begun < len(order) and len(tiles) < most:
         # what cannot be used (nodata, a torn scene) makes room for the next of the order
         drawn = order[begun : begun + most - len(tiles)]
@@ -144,18 +152,20 @@ def cut_tiles(
                 _cut_scene(place, [place.windows[k] for _, k in ones], readable, folder, tiles)
             except ImageryError as error:
                 failed.add(number)
-                survey.refuse(error, told)
+                survey.refuse(error, notes)
             if number % 20 == 19:
-                tell(f"{number + 1} of {len(readable.scenes)} scenes, {len(tiles)} labelled tiles")
+                report(f"{number + 1} of {len(readable.scenes)} scenes, {len(tiles)} labelled tiles")
     if begun < len(order) and holds is not None:
-        told.append(_tell_drawn(order, begun, holds, tiles))
-    told += _tell_outlines(readable, labels, survey.days)
+        notes.append(_describe_drawn(order, begun, holds, tiles))
+    notes += _describe_doubts(readable, labels, survey.days)
     _check(tiles, labels, survey.unread, readable)
     others = survey.others
-    return Cut(tuple(tiles), tuple(others[:: max(1, -(-len(others) // MOST_OTHERS))]), tuple(told))
+    return LabelledTiles(tuple(tiles), tuple(others[:: max(1, -(-len(others) // MOST_OTHERS))]), tuple(notes))
 
 
-def _survey(readable: Readable, labels: Sequence[Label], side_px: int, told: list[str], *, around: bool) -> _Survey:
+def _survey(
+    readable: ReadableScenes, labels: Sequence[GroundLabel], side_px: int, notes: list[str], *, around: bool
+) -> _Survey:
     """Find the windows that outlines reach into; no pixel is read."""
     shapes = np.array([label.shape for label in labels], object)
     survey = _Survey([], [], [set() for _ in labels], [])
@@ -164,10 +174,10 @@ def _survey(readable: Readable, labels: Sequence[Label], side_px: int, told: lis
             with open_scene(scene, readable.bands) as reader:
                 grid = reader.grid
         except ImageryError as error:
-            survey.refuse(error, told)
+            survey.refuse(error, notes)
             continue
         found = _place(scene, grid, labels, shapes, survey.days, side_px if around else 0)
-        near = list[Window]()
+        near = list[SceneWindow]()
         for window in _list_windows(scene, grid, side_px):
             (near if found.near(window) else survey.others).append(window)
         survey.places.append(_Surveyed(scene, found, tuple(near)))
@@ -212,7 +222,7 @@ def _take_turns(places: list[Place], rng: np.random.Generator) -> list[Place]:
 
 
 def _cut_scene(
-    place: _Surveyed, windows: Sequence[Window], readable: Readable, folder: Path, tiles: list[Tile]
+    place: _Surveyed, windows: Sequence[SceneWindow], readable: ReadableScenes, folder: Path, tiles: list[LabelledTile]
 ) -> None:
     """Write some tiles of a scene and add them to `tiles`; none of it stays where the scene cannot be read."""
     begun = len(tiles)
@@ -220,9 +230,9 @@ def _cut_scene(
         with open_scene(place.scene, readable.bands) as reader:
             for window in windows:
                 number = f"{len(tiles):05d}"
-                told_px = _cut(reader, window, place.outlines, readable, folder, number, place.scene)
-                if told_px is not None:
-                    tiles.append(Tile(_name(number, place.scene), window, *told_px))
+                counts_px = _cut(reader, window, place.outlines, readable, folder, number, place.scene)
+                if counts_px is not None:
+                    tiles.append(LabelledTile(_name(number, place.scene), window, *counts_px))
     except ImageryError:
         for tile in tiles[begun:]:
             for kind in ("images", "masks"):
@@ -231,7 +241,7 @@ def _cut_scene(
         raise
 
 
-def _tell_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles: Sequence[Tile]) -> str:
+def _describe_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles: Sequence[LabelledTile]) -> str:
     """How many labelled tiles are used and left out, of each kind; those that turned out to be unusable are neither."""
     used, left = len(tiles), len(order) - begun
     used_with, left_with = sum(tile.landslide_px > 0 for tile in tiles), sum(holds[place] for place in order[begun:])
@@ -244,25 +254,27 @@ def _tell_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles:
     )
 
 
-def _tell_outlines(readable: Readable, labels: Sequence[Label], days: Sequence[set[date]]) -> list[str]:
+def _describe_doubts(readable: ReadableScenes, labels: Sequence[GroundLabel], days: Sequence[set[date]]) -> list[str]:
     """What is doubtful about the days and places of outlines."""
-    told = []
+    notes = []
     if several := sum(
         len(own) > 1 and not label.since and label.kind != NOTHING for label, own in zip(labels, days, strict=True)
     ):
-        told.append(
+        notes.append(
             f"{several} of {len(labels)} outlines lie on scenes of several days and count on all of them: where a "
             "landslide is younger than a scene, say since when it is there (--since)"
         )
     undated = sum(scene.acquired_at == UNKNOWN for scene in readable.scenes)
     if undated and any(label.since for label in labels):
-        told.append(f"{undated} scenes do not say their day: outlines with one do not count on them")
+        notes.append(f"{undated} scenes do not say their day: outlines with one do not count on them")
     if missed := sum(not own for own in days):
-        told.append(f"{missed} of {len(labels)} outlines lie on no scene")
-    return told
+        notes.append(f"{missed} of {len(labels)} outlines lie on no scene")
+    return notes
 
 
-def _check(tiles: list[Tile], labels: Sequence[Label], unread: Sequence[str], readable: Readable) -> None:
+def _check(
+    tiles: list[LabelledTile], labels: Sequence[GroundLabel], unread: Sequence[str], readable: ReadableScenes
+) -> None:
     if not tiles:
         raise LearningError(
             next(iter(unread), "")
@@ -277,7 +289,7 @@ def _check(tiles: list[Tile], labels: Sequence[Label], unread: Sequence[str], re
 
 
 def _place(
-    scene: Scene, grid: Grid, labels: Sequence[Label], shapes: NDArray[Any], days: list[set[date]], around_px: int
+    scene: Scene, grid: Grid, labels: Sequence[GroundLabel], shapes: NDArray[Any], days: list[set[date]], around_px: int
 ) -> _Outlines:
     """The labels that speak of a scene, in its pixels; its day is noted for them.
 
@@ -315,11 +327,11 @@ def _place(
     return _Outlines(found, kinds)
 
 
-def _list_windows(scene: Scene, grid: Grid, side: int) -> Iterator[Window]:
+def _list_windows(scene: Scene, grid: Grid, side: int) -> Iterator[SceneWindow]:
     """Windows that cover a scene, the last of a row or column moved back into it."""
     for row in list_starts(grid.height, side):
         for column in list_starts(grid.width, side):
-            yield Window(scene.path, column, row, side, _frame(grid, column, row, side, side))
+            yield SceneWindow(scene.path, column, row, side, _frame(grid, column, row, side, side))
 
 
 def _frame(grid: Grid, column: int, row: int, width: int, height: int) -> tuple[float, float, float, float]:
@@ -334,7 +346,13 @@ def _name(number: str, scene: Scene) -> str:
 
 
 def _cut(
-    reader: BandReader, window: Window, found: _Outlines, readable: Readable, folder: Path, number: str, scene: Scene
+    reader: BandReader,
+    window: SceneWindow,
+    found: _Outlines,
+    readable: ReadableScenes,
+    folder: Path,
+    number: str,
+    scene: Scene,
 ) -> tuple[int, int] | None:
     """Write one tile; landslide and known pixels, None where too few are known."""
     column, row, side = window.column, window.row, window.side_px

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.errors import ImageryError
-from detection.imagery.neural.checkpoint import Model
+from detection.imagery.neural.checkpoint import SegmentationModel
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import Scene
-from detection.learning.records import Window
+from detection.learning.records import SceneWindow
 from detection.whole_file import replacing
 
 LISTED: Final = 30
@@ -28,12 +28,12 @@ LEAST_VALID: Final = 0.5
 class UnsureTile:
     """A tile, and how unsure the network is of it: 1 at the threshold, 0 where it is certain."""
 
-    window: Window
+    window: SceneWindow
     doubt: float
 
 
 def list_unsure(
-    model: Model, scenes: Sequence[Scene], windows: Sequence[Window], seconds: float
+    model: SegmentationModel, scenes: Sequence[Scene], windows: Sequence[SceneWindow], seconds: float
 ) -> tuple[UnsureTile, ...]:
     """Look at tiles of which nobody said anything; the least sure first.
 
@@ -108,6 +108,10 @@ def read_unsure(path: Path, root: Path) -> tuple[UnsureTile, ...]:
     found = []
     for one in json.loads(path.read_text(encoding="utf-8"))["features"]:
         (west, south), (east, _), (_, north) = one["geometry"]["coordinates"][0][:3]
-        said = one["properties"]
-        found.append(UnsureTile(Window(root / said["scene"], 0, 0, 0, (west, south, east, north)), said["doubt"]))
+        properties = one["properties"]
+        found.append(
+            UnsureTile(
+                SceneWindow(root / properties["scene"], 0, 0, 0, (west, south, east, north)), properties["doubt"]
+            )
+        )
     return tuple(found)

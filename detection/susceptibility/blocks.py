@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.susceptibility.errors import InventoryError
-from detection.susceptibility.sampling import Sample
+from detection.susceptibility.sampling import CellSample
 
 FOLDS: Final = 5
 BLOCKS: Final = 100  # squares that the area is divided into where nobody says their side
 
 
-def default_side_m(sample: Sample) -> float:
+def default_side_m(sample: CellSample) -> float:
     """Side of blocks of which about a hundred cover the area, metres.
 
     Blocks must be larger than the distance over which landslides and factors resemble themselves; nobody knows that
@@ -21,13 +21,13 @@ def default_side_m(sample: Sample) -> float:
     return float(np.sqrt(sample.cells * sample.cell_m2 / BLOCKS))
 
 
-def find_blocks(sample: Sample, side_m: float) -> NDArray[np.int64]:
+def find_blocks(sample: CellSample, side_m: float) -> NDArray[np.int64]:
     """Return the number of the block of each cell, 0 on; all cells of a landslide are in one block."""
     squares = np.floor(sample.place_m / side_m).astype(np.int64)
     return np.asarray(np.unique(squares, axis=0, return_inverse=True)[1]).ravel()
 
 
-def deal_folds(sample: Sample, block: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
+def deal_folds(sample: CellSample, block: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
     """Deal the blocks into folds with about as many landslides each; returns the fold of each cell.
 
     Raises:

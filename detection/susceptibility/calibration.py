@@ -28,17 +28,17 @@ class Calibrator:
         chance = _sigmoid(self.x[0] * score + self.y[0]) if is_line else np.interp(score, self.x, self.y)
         return np.clip(chance, LEAST_CHANCE, 1 - LEAST_CHANCE)
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {"kind": self.kind, "x": self.x.tolist(), "y": self.y.tolist()}
 
 
-def read_calibrator(told: Mapping[str, Any]) -> Calibrator:
+def read_calibrator(content: Mapping[str, Any]) -> Calibrator:
     """Read back what `tell` gave."""
-    x, y = (np.asarray(told[name], np.float64) for name in ("x", "y"))
-    if told["kind"] not in {"platt", "isotonic"} or x.shape != y.shape or not len(x):
+    x, y = (np.asarray(content[name], np.float64) for name in ("x", "y"))
+    if content["kind"] not in {"platt", "isotonic"} or x.shape != y.shape or not len(x):
         raise ValueError("no calibration")
-    return Calibrator(str(told["kind"]), x, y)
+    return Calibrator(str(content["kind"]), x, y)
 
 
 def _sigmoid(value: Numbers) -> Numbers:

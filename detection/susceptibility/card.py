@@ -19,10 +19,10 @@ NOT_FOR: Final = (
 def write_markdown(path: Path, card: Mapping[str, Any], model_hash: str) -> None:
     """Write the page."""
     with replacing(path, flush=True) as partial:
-        partial.write_text(tell(card, model_hash), encoding="utf-8")
+        partial.write_text(render_card(card, model_hash), encoding="utf-8")
 
 
-def tell(card: Mapping[str, Any], model_hash: str) -> str:
+def render_card(card: Mapping[str, Any], model_hash: str) -> str:
     """Return the page as Markdown."""
     inventory, scores, sample, blocks = card["inventory"], card["scores"], card["sample"], card["blocks"]
     low, high = scores["interval"]

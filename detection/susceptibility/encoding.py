@@ -15,7 +15,7 @@ MOST_CLASSES: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedFactor:
     """How one factor becomes columns.
 
     Attributes:
@@ -61,7 +61,7 @@ class Encoded:
 class Encoder:
     """All factors of a model, in the order of its study."""
 
-    factors: tuple[Encoded, ...]
+    factors: tuple[EncodedFactor, ...]
 
     @property
     def columns(self) -> list[str]:
@@ -91,7 +91,7 @@ class Encoder:
         parts = [one.is_outside(own) for one, own in zip(self.factors, values, strict=True)]
         return np.asarray(np.sum(parts, axis=0, dtype=np.uint8))
 
-    def tell(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[dict[str, Any]]:
         """As JSON has it."""
         return [
             {"name": one.name, "kind": one.kind, "group": one.group, "low": one.low, "high": one.high,
@@ -100,17 +100,17 @@ class Encoder:
         ]  # fmt: skip
 
 
-def read_encoder(told: Sequence[Mapping[str, Any]]) -> Encoder:
+def read_encoder(content: Sequence[Mapping[str, Any]]) -> Encoder:
     """Read back what `tell` gave; ValueError where no training would have written it."""
-    if len(told) > MOST_FACTORS or any(len(one["classes"]) > MOST_CLASSES for one in told):
+    if len(content) > MOST_FACTORS or any(len(one["classes"]) > MOST_CLASSES for one in content):
         raise ValueError("more columns than a model has")
     return Encoder(
         tuple(
-            Encoded(
+            EncodedFactor(
                 str(one["name"]), str(one["kind"]), str(one["group"]), float(one["low"]), float(one["high"]),
                 tuple(int(kind) for kind in one["classes"]),
             )
-            for one in told
+            for one in content
         )
     )  # fmt: skip
 
@@ -128,15 +128,15 @@ def fit_encoder(factors: Sequence[Factor], values: NDArray[np.float32]) -> Encod
     return Encoder(tuple(_fit(factor, own) for factor, own in zip(factors, values, strict=True)))
 
 
-def _fit(factor: Factor, values: NDArray[np.float32]) -> Encoded:
+def _fit(factor: Factor, values: NDArray[np.float32]) -> EncodedFactor:
     if values.min() == values.max():
         raise FactorError(
             f"{factor.path}: {factor.name} is {values.min():g} in the whole sample and teaches nothing; leave it out"
         )
     if factor.is_direction:
-        return Encoded(factor.name, "direction", factor.group)
+        return EncodedFactor(factor.name, "direction", factor.group)
     if factor.kind != "classes":
-        return Encoded(factor.name, "number", factor.group, float(values.min()), float(values.max()))
+        return EncodedFactor(factor.name, "number", factor.group, float(values.min()), float(values.max()))
     kinds, counts = np.unique(values, return_counts=True)
     kept = kinds[counts >= RAREST]
     if len(kept) > MOST_CLASSES:
@@ -149,4 +149,4 @@ def _fit(factor: Factor, values: NDArray[np.float32]) -> Encoded:
         )
     if (kept != np.rint(kept)).any():
         raise FactorError(f"{factor.path}: classes are whole numbers ({factor.name}); a factor of values is `file`")
-    return Encoded(factor.name, "classes", factor.group, classes=tuple(int(one) for one in kept))
+    return EncodedFactor(factor.name, "classes", factor.group, classes=tuple(int(one) for one in kept))

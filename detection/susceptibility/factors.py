@@ -46,14 +46,14 @@ class Factors(ExitStack):
     """Windows of all factors on the grid of a study; use as a context manager.
 
     Args:
-        study: names them; `told` says what was left out of them.
+        study: names them; `notes` says what was left out of them.
         work: folder for temporary files; terrain is computed into it, strip by strip.
     """
 
     def __init__(self, study: Study, work: Path) -> None:
         self.factors = study.factors
         first = next(factor for factor in study.factors if factor.name == study.grid)
-        self.grid, self.told = read_grid(first.path), list[str]()
+        self.grid, self.notes = read_grid(first.path), list[str]()
         super().__init__()
         try:
             terrain = self._open_terrain(work)
@@ -82,7 +82,7 @@ class Factors(ExitStack):
                 opened[path] = self.enter_context(open_terrain(path, self.grid, folder, names))
             except CoverageError as error:
                 raise FactorError(str(error)) from None
-            self.told += opened[path].told
+            self.notes += opened[path].notes
         return opened
 
     def _open(self, factor: Factor, terrain: dict[Path, TerrainReader]) -> Read:
@@ -90,11 +90,11 @@ class Factors(ExitStack):
             return _read_terrain(terrain[factor.path], TERRAIN_FIELDS[factor.name])
         if factor.kind == "distance":
             distances = Distances(factor, self.grid)
-            self.told += distances.told
+            self.notes += distances.notes
             return distances.read
         nearest = factor.kind in {"classes", "direction"}  # 359 and 1 degree have no mean of 180
         layer = self.enter_context(Layer(factor.path, self.grid, factor.band, nearest=nearest, quantity=FACTOR))
-        self.told += layer.told
+        self.notes += layer.notes
         return layer.read
 
 
@@ -117,7 +117,7 @@ class Distances:
 
     def __init__(self, factor: Factor, grid: Grid) -> None:
         found = read_vectors(factor.path)
-        self.told, shapes = found.told, found.on(grid)
+        self.notes, shapes = found.notes, found.on(grid)
         self._lines = shapely.get_parts(shapely.get_parts(shapes))
         self._tree = shapely.STRtree(self._lines)
         self._most_m = np.float32(factor.most_m)

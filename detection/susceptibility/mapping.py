@@ -17,7 +17,7 @@ from detection.imagery.footprints.outputs import open_workplace
 from detection.imagery.raster.raster import write_cog, writing_geotiff
 from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, windows
-from detection.susceptibility.model import CLASSES, Model, load_model
+from detection.susceptibility.model import CLASSES, SusceptibilityModel, load_model
 from detection.susceptibility.picture import draw_picture
 from detection.susceptibility.study import Study, read_study
 
@@ -29,7 +29,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class MapAsked:
+class MapRequest:
     """Which model is laid over the factors of which study.
 
     Attributes:
@@ -45,7 +45,7 @@ class MapAsked:
     day: date
 
 
-def make_map(asked: MapAsked, progress: Progress = lambda *_: None) -> dict[str, Any]:
+def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Write the map, its picture and its record; returns the record.
 
     The raster has four bands (float32, nodata -1): probability, its spread over the models of the folds, the class (1
@@ -55,13 +55,13 @@ def make_map(asked: MapAsked, progress: Progress = lambda *_: None) -> dict[str,
         ImageryError: a subclass for each cause, with one clear line.
     """
     began = time.process_time()
-    model, study = load_model(asked.model), read_study(asked.study)
-    _check_factors(study, model, asked.model)
+    model, study = load_model(request.model), read_study(request.study)
+    _check_factors(study, model, request.model)
     counts = np.zeros(len(CLASSES) + 1, np.int64)
     outside = 0
-    with open_workplace(asked.out) as work:
+    with open_workplace(request.out) as work:
         with Factors(study, work) as factors:
-            grid, told = factors.grid, factors.told
+            grid, notes = factors.grid, factors.notes
             with writing_geotiff(work / "plain.tif", grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
                 for share, box in windows(grid):
                     bands = _map_window(model, factors, box)
@@ -73,11 +73,11 @@ def make_map(asked: MapAsked, progress: Progress = lambda *_: None) -> dict[str,
         if not known:
             raise NoValidPixelsError(f"{study.path}: no pixel has a value of every factor; do they overlap?")
         progress("files", 0.0)
-        tags = _tag(model, asked.day)
+        tags = _tag(model, request.day)
         write_cog(work / "plain.tif", work / RASTER, overviews="nearest", tags=tags, descriptions=BANDS)
         drawn = draw_picture(work / RASTER, work / PICTURE)
         record = {
-            "model": str(asked.model), **{name.lower(): value for name, value in tags.items()},
+            "model": str(request.model), **{name.lower(): value for name, value in tags.items()},
             "sha256": drawn["sha256"], "crs": grid.crs_name, "width": grid.width, "height": grid.height,
             "known_share": known / (grid.width * grid.height), "outside_share": outside / known,
             "class_shares": dict(zip(CLASSES, (counts[1:] / known).tolist(), strict=True)),
@@ -85,27 +85,27 @@ def make_map(asked: MapAsked, progress: Progress = lambda *_: None) -> dict[str,
             "outputs": {"map": RASTER, "picture": PICTURE},
             "cpu_s": round(time.process_time() - began, 1),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-            "warnings": [*told, *_list_warnings(outside / known, model)],
+            "warnings": [*notes, *_list_warnings(outside / known, model)],
         }  # fmt: skip
         (work / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (asked.out / RECORD).unlink(missing_ok=True)  # it comes last: where it is, everything it speaks of is
+        (request.out / RECORD).unlink(missing_ok=True)  # it comes last: where it is, everything it speaks of is
         for name in (RASTER, PICTURE, RECORD):
-            (work / name).replace(asked.out / name)
+            (work / name).replace(request.out / name)
     progress("files", 1.0)
     return record
 
 
-def _check_factors(study: Study, model: Model, path: Path) -> None:
+def _check_factors(study: Study, model: SusceptibilityModel, path: Path) -> None:
     """The study must have the factors of the model, of the same kinds and in the same order."""
     kinds = {"classes": "classes"}
     own = [(f.name, "direction" if f.is_direction else kinds.get(f.kind, "number")) for f in study.factors]
     wanted = [(one.name, one.kind) for one in model.encoder.factors]
     if own != wanted:
-        said = ", ".join(f"{name} ({kind})" for name, kind in wanted)
-        raise StudyError(f"{study.path}: the model {path} needs these factors in this order: {said}")
+        described = ", ".join(f"{name} ({kind})" for name, kind in wanted)
+        raise StudyError(f"{study.path}: the model {path} needs these factors in this order: {described}")
 
 
-def _map_window(model: Model, factors: Factors, box: tuple[int, int, int, int]) -> NDArray[np.float32]:
+def _map_window(model: SusceptibilityModel, factors: Factors, box: tuple[int, int, int, int]) -> NDArray[np.float32]:
     values, known = factors.read(box)
     bands = np.full((len(BANDS), box[3], box[2]), NODATA, np.float32)
     if not known.any():
@@ -129,7 +129,7 @@ def _shorten(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.asarray((bits & np.uint32(-(1 << cut) & 0xFFFFFFFF)).view(np.float32))
 
 
-def _tag(model: Model, day: date) -> dict[str, str]:
+def _tag(model: SusceptibilityModel, day: date) -> dict[str, str]:
     """What the raster says of itself, so that it can be shown and used without its record."""
     card = model.card
     inventory, scores = card["inventory"], card["scores"]
@@ -142,7 +142,7 @@ def _tag(model: Model, day: date) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _list_warnings(outside: float, model: Model) -> list[str]:
+def _list_warnings(outside: float, model: SusceptibilityModel) -> list[str]:
     found = [str(one) for one in model.card.get("warnings", ())]
     if outside > 0.05:
         found.append(f"{outside:.0%} of the map lie outside of what the training saw; they are marked in band 4")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detection.imagery.errors import ModelError
 from detection.susceptibility.calibration import Calibrator, read_calibrator
 from detection.susceptibility.encoding import Encoder, read_encoder
-from detection.susceptibility.learners.table import LEARNERS, Fitted, Numbers, read
+from detection.susceptibility.learners.table import LEARNERS, FittedLearner, Numbers, read
 from detection.whole_file import replacing
 
 FORMAT: Final = 1
@@ -23,7 +23,7 @@ CLASSES: Final = ("very low", "low", "moderate", "high", "very high")
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class SusceptibilityModel:
     """A model, and those of the folds whose disagreement is its spread.
 
     Attributes:
@@ -39,8 +39,8 @@ class Model:
 
     learner: str
     encoder: Encoder
-    fitted: Fitted
-    folds: tuple[Fitted, ...]
+    fitted: FittedLearner
+    folds: tuple[FittedLearner, ...]
     calibrator: Calibrator
     bounds: tuple[float, ...]
     card: dict[str, Any]
@@ -64,21 +64,27 @@ class Model:
         return chance, np.sqrt(np.maximum(0, squares / number - (total / number) ** 2))
 
 
-def save_model(path: Path, model: Model) -> str:
+def save_model(path: Path, model: SusceptibilityModel) -> str:
     """Write the file, flushed to the disk; returns its sha256."""
-    told = {
-        "kind": KIND, "format": FORMAT, "card": model.card, "learner": model.learner,
-        "factors": model.encoder.tell(), "calibration": model.calibrator.tell(), "class_bounds": list(model.bounds),
-        "fitted": model.fitted.tell(), "folds": [one.tell() for one in model.folds],
-    }  # fmt: skip
-    content = (json.dumps(told, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    saved = {
+        "kind": KIND,
+        "format": FORMAT,
+        "card": model.card,
+        "learner": model.learner,
+        "factors": model.encoder.to_json(),
+        "calibration": model.calibrator.to_json(),
+        "class_bounds": list(model.bounds),
+        "fitted": model.fitted.to_json(),
+        "folds": [one.to_json() for one in model.folds],
+    }
+    content = (json.dumps(saved, ensure_ascii=False, allow_nan=False) + "\n").encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, flush=True) as partial:
         partial.write_bytes(content)
     return sha256(content).hexdigest()
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: Path) -> SusceptibilityModel:
     """Read a model.
 
     Raises:
@@ -89,12 +95,12 @@ def load_model(path: Path) -> Model:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise ModelError(f"{path}: more than {MOST_BYTES >> 20} MiB; no model of susceptibility is so large")
-        told = json.loads(content, parse_constant=_refuse)
-        if told.get("kind") != KIND or told.get("format") != FORMAT:
+        document = json.loads(content, parse_constant=_refuse)
+        if document.get("kind") != KIND or document.get("format") != FORMAT:
             raise ModelError(
                 f"{path}: no model of susceptibility of format {FORMAT} (`slopeward susceptibility train`)"
             )
-        return _open(told, sha256(content).hexdigest())
+        return _open(document, sha256(content).hexdigest())
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError, OverflowError, IndexError):
@@ -105,16 +111,21 @@ def _refuse(constant: str) -> float:
     raise ValueError(constant)
 
 
-def _open(told: Mapping[str, Any], model_hash: str) -> Model:
-    encoder = read_encoder(told["factors"])
-    bounds = tuple(float(one) for one in told["class_bounds"])
-    if told["learner"] not in LEARNERS or len(bounds) != len(CLASSES) - 1 or list(bounds) != sorted(bounds):
+def _open(document: Mapping[str, Any], model_hash: str) -> SusceptibilityModel:
+    encoder = read_encoder(document["factors"])
+    bounds = tuple(float(one) for one in document["class_bounds"])
+    if document["learner"] not in LEARNERS or len(bounds) != len(CLASSES) - 1 or list(bounds) != sorted(bounds):
         raise ValueError("no model")
-    model = Model(
-        told["learner"], encoder, read(told["learner"], told["fitted"]),
-        tuple(read(told["learner"], one) for one in told["folds"]), read_calibrator(told["calibration"]), bounds,
-        dict(told["card"]), model_hash,
-    )  # fmt: skip
+    model = SusceptibilityModel(
+        document["learner"],
+        encoder,
+        read(document["learner"], document["fitted"]),
+        tuple(read(document["learner"], one) for one in document["folds"]),
+        read_calibrator(document["calibration"]),
+        bounds,
+        dict(document["card"]),
+        model_hash,
+    )
     # whoever changed a number of columns is found out here and not in the middle of a map
     columns, known = np.ones((len(encoder.columns), 1, 1), np.float32), np.ones((1, 1), bool)
     scores = [one.score(columns, known) for one in (model.fitted, *model.folds)]

@@ -14,7 +14,7 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_png
 from detection.susceptibility.model import CLASSES
-from detection.susceptibility.records import PictureAsked, PictureDrawn, read_shown
+from detection.susceptibility.records import PictureRequest, PictureResult, read_shown
 from detection.whole_file import replacing
 
 LONGEST_PX: Final = 1000
@@ -99,15 +99,15 @@ def show_map(path: Path, out: Path, *, anew: bool = False) -> dict[str, Any]:
     return drawn
 
 
-def show(asked: PictureAsked) -> PictureDrawn:
+def show(request: PictureRequest) -> PictureResult:
     """What a worker does: the picture of one map, or one line that says why there is none."""
-    local = {"into": asked.into, "affine": asked.affine} if asked.into else None
+    local = {"into": request.into, "affine": request.affine} if request.into else None
     try:
         with placing(local):
-            drawn = show_map(asked.prior, asked.out, anew=True)
+            drawn = show_map(request.prior, request.out, anew=True)
     except ImageryError as error:
-        return PictureDrawn(error=str(error))
-    return PictureDrawn(drawn["sha256"], tuple(drawn["bounds"]))
+        return PictureResult(error=str(error))
+    return PictureResult(drawn["sha256"], tuple(drawn["bounds"]))
 
 
 def _read_bounds(text: str | None) -> NDArray[np.float64] | None:

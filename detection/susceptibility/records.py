@@ -9,7 +9,7 @@ DRAWN: Final = {"path", "sha256", "bounds", "classes"}  # without them nobody ca
 
 
 @dataclass(frozen=True, slots=True)
-class PictureAsked:
+class PictureRequest:
     """Which map becomes which PNG; its facts lie beside it as JSON. `into`, `affine` place one in a local system."""
 
     prior: Path
@@ -19,7 +19,7 @@ class PictureAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureDrawn:
+class PictureResult:
     """What was drawn; `error` says in one line why nothing was."""
 
     sha256: str = ""
@@ -30,7 +30,7 @@ class PictureDrawn:
 def read_shown(picture: Path) -> dict[str, Any] | None:
     """Read the facts that lie beside a picture; None where there is no picture, or none that can be read."""
     try:
-        told = json.loads(picture.with_suffix(".json").read_text(encoding="utf-8"))
+        facts = json.loads(picture.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return told if picture.is_file() and isinstance(told, dict) and told.keys() >= DRAWN else None
+    return facts if picture.is_file() and isinstance(facts, dict) and facts.keys() >= DRAWN else None

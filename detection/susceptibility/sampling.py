@@ -35,7 +35,7 @@ STREAM: Final = 0x5C5  # numbers of its own: whoever drew a landscape with the s
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class CellSample:
     """Sampled cells.
 
     Attributes:
@@ -50,7 +50,7 @@ class Sample:
         cells: with all factors, in the area.
         slide_cells: of them on landslides.
         cell_m2: area of a cell.
-        told: what was left out of the factors, one sentence each.
+        notes: what was left out of the factors, one sentence each.
     """
 
     values: NDArray[np.float32]
@@ -63,11 +63,11 @@ class Sample:
     cells: int
     slide_cells: int
     cell_m2: float
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
-class _Drawn:
+class _GatheredCells:
     """What was gathered so far, one entry for each window."""
 
     values: list[NDArray[np.float32]]
@@ -78,7 +78,7 @@ class _Drawn:
 def draw_sample(
     factors: Factors, study: Study, work: Path, *, seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
-) -> Sample:  # fmt: skip
+) -> CellSample:  # fmt: skip
     """Draw cells of landslides and as twice as many of other ground at most, each cell as likely as any of its kind.
 
     Args:
@@ -99,10 +99,10 @@ def draw_sample(
     # shares are taken that leave more than enough; what is too much is thinned at the end
     slide_share = min(1.0, AMPLE * MOST_SLIDE_CELLS / max(1.0, float(shapely.area(shapes).sum()) + len(shapes)))
     other_share = min(1.0, AMPLE * MOST_OTHER_CELLS / (grid.width * grid.height))
-    drawn = _Drawn([], [], [])
+    drawn = _GatheredCells([], [], [])
     seen: set[int] = set()
     cells = slide_cells = others = 0
-    area = make_mask(study.area, grid, work, factors.told) if study.area else None
+    area = make_mask(study.area, grid, work, factors.notes) if study.area else None
     with Layer(area.path, grid, area.index, nearest=True) if area else nullcontext() as layer:
         for share, box in windows(grid):
             values, known = factors.read(box)
@@ -129,7 +129,7 @@ def draw_sample(
         len(shapes),
         len(seen),
         others,
-        "".join(f" ({line})" for line in factors.told if "layers" in line),
+        "".join(f" ({line})" for line in factors.notes if "layers" in line),
     )
     sample = _thin(drawn, shapes, seen, (cells, slide_cells, others), factors, rng)
     for factor, values in zip(factors.factors, sample.values, strict=True):
@@ -175,7 +175,7 @@ def _open_inventory(inventory: Inventory, factors: Factors) -> NDArray[Any]:
         raise InventoryError(
             f"{inventory.path}: holds lines; an inventory has outlines or points of landslides ({'; '.join(lines)})"
         )
-    factors.told += [*found.told, *(f"{inventory.path.name}: {line}" for line in lines)]
+    factors.notes += [*found.notes, *(f"{inventory.path.name}: {line}" for line in lines)]
     if not len(shapely.STRtree(shapes).query(shapely.box(0, 0, grid.width, grid.height), predicate="intersects")):
         raise InventoryError(f"{inventory.path}: no landslide of it lies on the grid of the map ({grid.crs_name})")
     return np.asarray(shapes)
@@ -209,7 +209,7 @@ def _burn(shapes: NDArray[Any], tree: shapely.STRtree, box: Box) -> NDArray[np.i
 
 
 def _keep(
-    drawn: _Drawn, picked: NDArray[np.bool_], ids: NDArray[np.int64], values: NDArray[np.float32], box: Box
+    drawn: _GatheredCells, picked: NDArray[np.bool_], ids: NDArray[np.int64], values: NDArray[np.float32], box: Box
 ) -> None:
     rows, columns = np.nonzero(picked)
     drawn.values.append(values[:, rows, columns])
@@ -217,21 +217,21 @@ def _keep(
     drawn.pixel.append(np.stack([columns + box[0], rows + box[1]], axis=1))
 
 
-def _check(path: Path, named: int, found: int, others: int, told: str) -> None:
+def _check(path: Path, named: int, found: int, others: int, notes: str) -> None:
     if not found:
-        raise InventoryError(f"{path}: none of its {named} landslides lies where all factors are known{told}")
+        raise InventoryError(f"{path}: none of its {named} landslides lies where all factors are known{notes}")
     if found < LEAST_LANDSLIDES:
         raise InventoryError(
-            f"{path}: {found} landslides lie where all factors are known, at least {LEAST_LANDSLIDES} are needed{told}"
+            f"{path}: {found} landslides lie where all factors are known, at least {LEAST_LANDSLIDES} are needed{notes}"
         )
     if others < found:
         raise InventoryError(f"{path}: hardly any ground without landslides is left ({others} pixels): one class only")
 
 
 def _thin(
-    drawn: _Drawn, shapes: NDArray[Any], seen: set[int], counted: tuple[int, int, int], factors: Factors,
+    drawn: _GatheredCells, shapes: NDArray[Any], seen: set[int], counted: tuple[int, int, int], factors: Factors,
     rng: np.random.Generator,
-) -> Sample:  # fmt: skip
+) -> CellSample:  # fmt: skip
     """Take as many cells as are wanted, and say how many each stands for."""
     cells, slide_cells, others = counted
     slide = np.concatenate(drawn.slide)
@@ -248,9 +248,9 @@ def _thin(
     pixel = np.concatenate(drawn.pixel)[taken] + 0.5
     of_slide = label == 1
     pixel[of_slide] = shapely.get_coordinates(shapely.point_on_surface(shapes[slide[taken][of_slide]]))
-    return Sample(
+    return CellSample(
         values=np.concatenate(drawn.values, axis=1)[:, taken],
         label=label, weight=weight, slide=slide[taken], place_m=pixel * (across, down),
         landslides=len(seen), left_out=len(shapes) - len(seen), cells=cells, slide_cells=slide_cells,
-        cell_m2=across * down, told=tuple(factors.told),
+        cell_m2=across * down, notes=tuple(factors.notes),
     )  # fmt: skip

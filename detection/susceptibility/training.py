@@ -15,14 +15,14 @@ from detection.susceptibility.card import write_markdown
 from detection.susceptibility.encoding import fit_encoder
 from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, list_cautions
-from detection.susceptibility.learners.table import Cells, Numbers
-from detection.susceptibility.model import Model, save_model
-from detection.susceptibility.sampling import Sample, draw_sample
+from detection.susceptibility.learners.table import Numbers, SampledCells
+from detection.susceptibility.model import SusceptibilityModel, save_model
+from detection.susceptibility.sampling import CellSample, draw_sample
 from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration, trace_rate
 from detection.susceptibility.study import Study, read_study
 from detection.susceptibility.validation import (
     Fits,
-    Ground,
+    ValidationCells,
     choose,
     count_fits,
     measure_importance,
@@ -38,7 +38,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TrainingRequest:
     """How to train.
 
     Attributes:
@@ -60,37 +60,37 @@ class Asked:
     seed: int = 0
 
 
-def train(asked: Asked, progress: Progress = lambda *_: None) -> dict[str, Any]:
+def train(request: TrainingRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Train and write a model and its card; returns the card with the path of the model and its hash.
 
     Raises:
         ImageryError: a subclass for each cause, with one clear line.
     """
-    study = read_study(asked.study)
+    study = read_study(request.study)
     if study.inventory is None:
         raise StudyError(f"{study.path}: [inventory] is missing: a model is learned from landslides")
     with tempfile.TemporaryDirectory(prefix="susceptibility-") as folder, Factors(study, Path(folder)) as factors:
-        sample = draw_sample(factors, study, Path(folder), seed=asked.seed, progress=lambda s: progress("factors", s))
+        sample = draw_sample(factors, study, Path(folder), seed=request.seed, progress=lambda s: progress("factors", s))
         grid = factors.grid
         about = {"crs": grid.crs_name, "width": grid.width, "height": grid.height}
     encoder = fit_encoder(study.factors, sample.values)
-    side_m = asked.block_m or default_side_m(sample)
+    side_m = request.block_m or default_side_m(sample)
     block = find_blocks(sample, side_m)
-    cells = Cells(encoder.encode(sample.values).T.copy())
-    ground = Ground(cells, sample.label, sample.weight, block, deal_folds(sample, block, asked.seed))
-    fits = Fits(ground, asked.seed, _counting(count_fits(len(asked.learners), FOLDS), progress))
-    nested = validate(fits, asked.learners)
-    learner, calibrator, aucs = choose(fits, asked.learners)
+    cells = SampledCells(encoder.encode(sample.values).T.copy())
+    ground = ValidationCells(cells, sample.label, sample.weight, block, deal_folds(sample, block, request.seed))
+    fits = Fits(ground, request.seed, _counting(count_fits(len(request.learners), FOLDS), progress))
+    nested = validate(fits, request.learners)
+    learner, calibrator, aucs = choose(fits, request.learners)
     fitted = fits.without(learner)
     left_out = calibrator.apply(fits.left_out(learner))
-    model = Model(
+    model = SusceptibilityModel(
         learner, encoder, fitted, tuple(fits.without(learner, fold) for fold in range(FOLDS)), calibrator,
-        _bound_classes(left_out, sample, asked.classes), {},
+        _bound_classes(left_out, sample, request.classes), {},
     )  # fmt: skip
     progress("scores", 0.0)
     scored = {
         "auc": measure_auc(nested.chance, sample.label, sample.weight),
-        "interval": list(bound_auc(nested.chance, sample.label, sample.weight, block, asked.seed)),
+        "interval": list(bound_auc(nested.chance, sample.label, sample.weight, block, request.seed)),
         "by_fold": [
             measure_auc(nested.chance[own], sample.label[own], sample.weight[own])
             for own in (ground.fold == fold for fold in range(FOLDS))
@@ -106,26 +106,26 @@ def train(asked: Asked, progress: Progress = lambda *_: None) -> dict[str, Any]:
         "importance": measure_importance(fits, nested, encoder, "name"),
         "importance_of_groups": measure_importance(fits, nested, encoder, "group"),
     }  # fmt: skip
-    card = _tell(asked, study, sample, about, (side_m, int(block.max()) + 1), model, scored)
-    model_hash = save_model(asked.out, replace(model, card=card))
-    page = asked.out.with_suffix(".md")
+    card = _make_card(request, study, sample, about, (side_m, int(block.max()) + 1), model, scored)
+    model_hash = save_model(request.out, replace(model, card=card))
+    page = request.out.with_suffix(".md")
     write_markdown(page, card, model_hash)
     progress("scores", 1.0)
-    return {**card, "model": str(asked.out), "page": str(page), "model_hash": model_hash}
+    return {**card, "model": str(request.out), "page": str(page), "model_hash": model_hash}
 
 
 def _counting(number: int, progress: Progress) -> Callable[[], None]:
     done = 0
 
-    def tell() -> None:
+    def report() -> None:
         nonlocal done
         done += 1
         progress("models", min(1.0, done / number))
 
-    return tell
+    return report
 
 
-def _bound_classes(chance: Numbers, sample: Sample, rule: str) -> tuple[float, ...]:
+def _bound_classes(chance: Numbers, sample: CellSample, rule: str) -> tuple[float, ...]:
     """The four probabilities between the five classes, by left-out cells."""
     weight = sample.weight * (sample.label if rule == "landslides" else 1.0)
     order = np.argsort(-chance, kind="stable")
@@ -134,21 +134,26 @@ def _bound_classes(chance: Numbers, sample: Sample, rule: str) -> tuple[float, .
     return tuple(sorted(float(one) for one in chance[order][places]))
 
 
-def _tell(
-    asked: Asked, study: Study, sample: Sample, grid: dict[str, Any], blocks: tuple[float, int], model: Model,
+def _make_card(
+    request: TrainingRequest,
+    study: Study,
+    sample: CellSample,
+    grid: dict[str, Any],
+    blocks: tuple[float, int],
+    model: SusceptibilityModel,
     scored: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     inventory = study.inventory
     assert inventory is not None
     side_m, number = blocks
-    warnings = [*list_cautions(study), *sample.told]
+    warnings = [*list_cautions(study), *sample.notes]
     if sample.left_out:
         warnings.append(f"{sample.left_out} landslides of {inventory.path.name} lie where no factor is known")
     if inventory.first is None:
         warnings.append("the inventory has no dates: nobody can say which time the map stands for")
     return {
-        "made_on": asked.day.isoformat(), "seed": asked.seed,
-        "learner": model.learner, "learners": list(asked.learners),
+        "made_on": request.day.isoformat(), "seed": request.seed,
+        "learner": model.learner, "learners": list(request.learners),
         "software": {name: found for name in ("scikit-learn", "torch", "numpy") if (found := _version(name))},
         "grid": {**grid, "cell_m2": sample.cell_m2},
         "factors": [
@@ -167,7 +172,7 @@ def _tell(
             "taken_of_landslides": int(sample.label.sum()), "taken_of_other_ground": int((sample.label == 0).sum()),
         },
         "blocks": {"side_m": side_m, "number": number, "folds": FOLDS},
-        "classes": {"rule": asked.classes, "bounds": list(model.bounds)},
+        "classes": {"rule": request.classes, "bounds": list(model.bounds)},
         "scores": scored, "warnings": warnings,
     }  # fmt: skip
 

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from detection.susceptibility.calibration import Calibrator, fit_calibrator
 from detection.susceptibility.encoding import Encoder
-from detection.susceptibility.learners.table import Cells, Fitted, Numbers, fit
+from detection.susceptibility.learners.table import FittedLearner, Numbers, SampledCells, fit
 from detection.susceptibility.scoring import measure_auc
 
 REPEATS: Final = 3  # of a permutation
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ValidationCells:
     """Sampled cells with what they are scored by; arrays over cells."""
 
-    cells: Cells
+    cells: SampledCells
     label: NDArray[np.int64]
     weight: Numbers
     block: NDArray[np.int64]
@@ -30,12 +30,12 @@ class Ground:
 class Fits:
     """Models by learner and by the folds that they did not see: those of the inner rounds serve several outer ones."""
 
-    ground: Ground
+    ground: ValidationCells
     seed: int
     on_fit: Callable[[], None] = lambda: None
-    _known: dict[tuple[str, frozenset[int]], Fitted] = field(default_factory=dict)
+    _known: dict[tuple[str, frozenset[int]], FittedLearner] = field(default_factory=dict)
 
-    def without(self, name: str, *folds: int) -> Fitted:
+    def without(self, name: str, *folds: int) -> FittedLearner:
         """A model of all folds but these."""
         key = name, frozenset(folds)
         if key not in self._known:
@@ -59,7 +59,7 @@ def count_fits(learners: int, folds: int) -> int:
     return learners * (folds * (folds - 1) // 2 + folds) + 1
 
 
-def mean_auc(score: Numbers, ground: Ground) -> float:
+def mean_auc(score: Numbers, ground: ValidationCells) -> float:
     """Return the mean over folds: models of different folds need not agree on where their log-odds begin."""
     found = []
     for one in np.unique(ground.fold[np.isfinite(score)]):
@@ -80,7 +80,7 @@ def choose(fits: Fits, names: Sequence[str], outer: Sequence[int] = ()) -> tuple
 
 
 @dataclass(frozen=True, slots=True)
-class Nested:
+class NestedValidation:
     """What came of the outer folds.
 
     Attributes:
@@ -93,7 +93,7 @@ class Nested:
     calibrators: tuple[Calibrator, ...]
 
 
-def validate(fits: Fits, names: Sequence[str]) -> Nested:
+def validate(fits: Fits, names: Sequence[str]) -> NestedValidation:
     """Choose, calibrate and fit without each fold in turn, then look at that fold."""
     ground = fits.ground
     chance = np.empty(len(ground.label))
@@ -104,7 +104,7 @@ def validate(fits: Fits, names: Sequence[str]) -> Nested:
         chance[own] = calibrator.apply(fits.without(name, one).score_cells(ground.cells[own]))
         chosen.append(name)
         calibrators.append(calibrator)
-    return Nested(chance, tuple(chosen), tuple(calibrators))
+    return NestedValidation(chance, tuple(chosen), tuple(calibrators))
 
 
 def split_at_random(fits: Fits, name: str) -> float:
@@ -112,11 +112,11 @@ def split_at_random(fits: Fits, name: str) -> float:
     ground = fits.ground
     folds = int(ground.fold.max()) + 1
     fold = np.random.default_rng(fits.seed).permutation(len(ground.label)) % folds
-    mixed = Ground(ground.cells, ground.label, ground.weight, ground.block, fold)
+    mixed = ValidationCells(ground.cells, ground.label, ground.weight, ground.block, fold)
     return mean_auc(Fits(mixed, fits.seed).left_out(name), mixed)
 
 
-def measure_importance(fits: Fits, nested: Nested, encoder: Encoder, by: str) -> list[dict[str, Any]]:
+def measure_importance(fits: Fits, nested: NestedValidation, encoder: Encoder, by: str) -> list[dict[str, Any]]:
     """Return how much AUC is lost on left-out folds when a factor (or group) is shuffled there, the most first."""
     ground = fits.ground
     rng = np.random.default_rng(fits.seed)

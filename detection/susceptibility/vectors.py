@@ -40,14 +40,14 @@ class Vectors:
         shapes: their geometries, none of them empty.
         crs: what their coordinates are.
         words: what the field that was asked for says of each; None where it says nothing.
-        told: what was left out, one sentence each.
+        notes: what was left out, one sentence each.
     """
 
     path: Path
     shapes: NDArray[Any]
     crs: pyproj.CRS
     words: tuple[str | None, ...] = ()
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def on(self, grid: Grid) -> NDArray[Any]:
         """Return the shapes in (column, row) of a grid; what cannot be brought there is left out."""
@@ -70,7 +70,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
     Raises:
         VectorError: it cannot be read, holds nothing, or does not say where its coordinates lie.
     """
-    told: list[str] = []
+    notes: list[str] = []
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -78,7 +78,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
         if size > MOST_BYTES:
             raise VectorError(f"{path}: more than {MOST_BYTES >> 20} MiB")
         if head.startswith(GEOPACKAGE):
-            shapes, crs, words = _read_geopackage(path, field, told)
+            shapes, crs, words = _read_geopackage(path, field, notes)
         elif len(head) == 100 and struct.unpack(">i", head[:4])[0] == SHAPEFILE:
             shapes, crs = _read_shapefile(path)
             words = [None] * len(shapes)
@@ -96,16 +96,18 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
     pairs = [pair for pair in zip(shapes, words, strict=True) if pair[0] is not None and not pair[0].is_empty]
     found = np.array([one for one, _ in pairs], object)
     if len(found) < len(shapes):
-        told.append(f"{path.name}: {len(shapes) - len(found):,} of {len(shapes):,} features have no geometry")
+        notes.append(f"{path.name}: {len(shapes) - len(found):,} of {len(shapes):,} features have no geometry")
     if not len(found):
-        raise VectorError("; ".join([f"{path}: no feature in it has a place", *told[:1]]))
+        raise VectorError("; ".join([f"{path}: no feature in it has a place", *notes[:1]]))
     bounds = shapely.total_bounds(found)
     if not np.isfinite(bounds).all():
         raise VectorError(f"{path}: coordinates that are no numbers")
     if crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
         hint = "; GeoJSON is always longitude and latitude: write a GeoPackage" if head.lstrip()[:1] == b"{" else ""
         raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has{hint}")
-    return Vectors(path, found, crs, tuple(None if word is None else str(word)[:100] for _, word in pairs), tuple(told))
+    return Vectors(
+        path, found, crs, tuple(None if value is None else str(value)[:100] for _, value in pairs), tuple(notes)
+    )
 
 
 def _check_count(path: Path, count: int) -> None:
@@ -120,7 +122,7 @@ def _read_geojson(path: Path, field: str) -> tuple[list[Any], pyproj.CRS, list[A
     return [shape(one["geometry"]) if one["geometry"] else None for one in features], crs, words
 
 
-def _read_geopackage(path: Path, field: str, told: list[str]) -> tuple[list[Any], pyproj.CRS, list[Any]]:
+def _read_geopackage(path: Path, field: str, notes: list[str]) -> tuple[list[Any], pyproj.CRS, list[Any]]:
     address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(address, uri=True)) as db:
         db.execute("PRAGMA trusted_schema = OFF")
@@ -134,18 +136,18 @@ def _read_geopackage(path: Path, field: str, told: list[str]) -> tuple[list[Any]
         layer = layers[0]
         if len(layers) > 1:
             others = ", ".join(str(one[0])[:60] for one in layers[1:4])
-            told.append(f"{path.name}: of {len(layers)} layers {str(layer[0])[:60]} is read, not {others}")
+            notes.append(f"{path.name}: of {len(layers)} layers {str(layer[0])[:60]} is read, not {others}")
         table, column = (str(name).replace('"', '""') for name in layer[:2])
         columns = {str(row[1]) for row in db.execute(f'PRAGMA table_info("{table}")')}
-        said = f'"{field}"' if field in columns and field.isidentifier() else "NULL"
-        rows = db.execute(f'SELECT "{column}", {said} FROM "{table}" LIMIT {MOST_FEATURES + 1}').fetchall()  # noqa: S608 - quoted names
+        selected = f'"{field}"' if field in columns and field.isidentifier() else "NULL"
+        rows = db.execute(f'SELECT "{column}", {selected} FROM "{table}" LIMIT {MOST_FEATURES + 1}').fetchall()  # noqa: S608 - quoted names
     _check_count(path, len(rows))
     organization, code, definition = layer[2:]
     known = str(organization).upper() == "EPSG"
     if not known and str(definition).strip().lower() in {"", "undefined"}:
         raise VectorError(f"{path}: says no coordinate reference system")
     crs = pyproj.CRS.from_epsg(int(code)) if known else pyproj.CRS.from_user_input(str(definition))
-    return [None if blob is None else _open_blob(blob) for blob, _ in rows], crs, [word for _, word in rows]
+    return [None if blob is None else _open_blob(blob) for blob, _ in rows], crs, [value for _, value in rows]
 
 
 def _open_blob(blob: bytes) -> Any:
@@ -155,12 +157,12 @@ def _open_blob(blob: bytes) -> Any:
 
 
 def _read_shapefile(path: Path) -> tuple[list[Any], pyproj.CRS]:
-    beside = next(
+    side_file = next(
         (one for one in path.parent.glob(f"{path.stem}.*") if one.suffix.lower() == ".prj"), path.with_suffix(".prj")
     )
-    if not beside.is_file() or beside.stat().st_size > 1 << 16:
-        raise VectorError(f"{path}: no {beside.name} beside it, so nobody knows where its coordinates lie")
-    crs = pyproj.CRS.from_wkt(beside.read_text(encoding="utf-8", errors="replace"))
+    if not side_file.is_file() or side_file.stat().st_size > 1 << 16:
+        raise VectorError(f"{path}: no {side_file.name} beside it, so nobody knows where its coordinates lie")
+    crs = pyproj.CRS.from_wkt(side_file.read_text(encoding="utf-8", errors="replace"))
     content, place = path.read_bytes(), 100
     found: list[Any] = []
     while place + 12 <= len(content):

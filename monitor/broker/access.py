@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from monitor.domain.observation import Whole
+from monitor.domain.observation import PayloadSize
 from monitor.errors import ConfigError
 
 SERVICE_USER: Final = "slopeward"  # at the managed broker
@@ -32,26 +32,26 @@ _MORE: Final = 0x80  # of a byte of a length: another one follows
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class PayloadLimits:
     """Of which payloads a client keeps only the beginning: nobody reads them."""
 
     above_bytes: int
     beginning_bytes: int
 
 
-class _Beginning(bytearray):
+class _TruncatedPacket(bytearray):
     """A packet of which the beginning is kept and the rest digested as it comes: it is held nowhere as a whole."""
 
-    def __init__(self, keeping: Keeping, find_payload: Callable[[bytearray], int], length: int) -> None:
+    def __init__(self, keeping: PayloadLimits, find_payload: Callable[[bytearray], int], length: int) -> None:
         super().__init__()
         self._keeping, self._find_payload, self._length = keeping, find_payload, length
         self._digest: Any = None  # of a payload that is kept whole, there is none
         self._payload_bytes = 0
 
     @property
-    def whole(self) -> Whole | None:
+    def whole(self) -> PayloadSize | None:
         """What came, where it is not kept."""
-        return None if self._digest is None else Whole(self._payload_bytes, self._digest.hexdigest())
+        return None if self._digest is None else PayloadSize(self._payload_bytes, self._digest.hexdigest())
 
     def __iadd__(self, data: Any) -> Self:  # type: ignore[misc]  # so paho adds what it reads
         if self._digest is not None:
@@ -77,8 +77,8 @@ class ServiceClient(paho.Client):
     """paho's client, which leaves a socket open where it comes to no connection (2.1.0): here it is closed at once."""
 
     wrap: Callable[[Any], Any] = staticmethod(lambda made: made)  # what is read is read through this
-    keeping: Keeping | None = None  # None: every payload is kept whole
-    whole: Whole | None = None  # of the message in hand, where only the beginning of its payload is kept
+    keeping: PayloadLimits | None = None  # None: every payload is kept whole
+    whole: PayloadSize | None = None  # of the message in hand, where only the beginning of its payload is kept
     _payload: bytes | None = None  # of the packet in hand, where it was taken out
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
@@ -96,7 +96,7 @@ class ServiceClient(paho.Client):
             packet, first = self._in_packet, self._in_packet["command"]
             is_new = bufsize == packet["remaining_length"]
             if is_new and first & _TYPE_BITS == _PUBLISH and not first & _QOS_2:  # those are handed over later
-                packet["packet"] = _Beginning(
+                packet["packet"] = _TruncatedPacket(
                     self.keeping, partial(self._find_payload, has_id=bool(first & _QOS_BITS)), bufsize
                 )
         return found
@@ -107,7 +107,7 @@ class ServiceClient(paho.Client):
         No other thread of the process runs meanwhile (decision 50).
         """
         packet, first = self._in_packet["packet"], self._in_packet["command"]
-        self.whole = packet.whole if isinstance(packet, _Beginning) else None
+        self.whole = packet.whole if isinstance(packet, _TruncatedPacket) else None
         if len(packet) > _LARGE_BYTES and not first & _QOS_2:  # those of QoS 2 are handed over later
             begin = self._find_payload(packet, has_id=bool(first & _QOS_BITS))
             if begin <= len(packet):
@@ -246,7 +246,7 @@ def find_access(broker: Any) -> Access:
     )  # fmt: skip
 
 
-def spell_access(access: Access) -> dict[str, str]:
+def list_settings(access: Access) -> dict[str, str]:
     """The access as settings of the environment, for channels."""
     settings = {
         "URL": access.url, "USERNAME": access.username, "PASSWORD": access.password, "CA_FILE": access.ca_file
@@ -255,7 +255,7 @@ def spell_access(access: Access) -> dict[str, str]:
 
 
 def read_access(environ: Mapping[str, str]) -> Access:
-    """The access that settings of the environment name; the inverse of `spell_access`."""
+    """The access that settings of the environment name; the inverse of `list_settings`."""
     return open_access(
         environ.get(f"{_PREFIX}URL", "mqtt://127.0.0.1:1883"), environ.get(f"{_PREFIX}USERNAME", ""),
         environ.get(f"{_PREFIX}PASSWORD", ""), environ.get(f"{_PREFIX}CA_FILE", ""),

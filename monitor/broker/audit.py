@@ -15,7 +15,7 @@ DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 RECEIVED: Final = ("$SYS/broker/publish/bytes/received", "$SYS/broker/publish/messages/received")
 
 
-class Limit(NamedTuple):
+class OutageLimit(NamedTuple):
     """What ends an outage that the broker can bridge: after how many seconds, and what to change."""
 
     seconds: float
@@ -51,8 +51,8 @@ def message_bytes(figures: Mapping[str, float]) -> float:
 
 
 def find_limit(
-    facts: BrokerFacts, rate_per_s: float, size_bytes: float, free_bytes: Mapping[str, float], expiry_asked_s: float
-) -> Limit:
+    facts: BrokerFacts, rate_per_s: float, size_bytes: float, free_bytes: Mapping[str, float], requested_expiry_s: float
+) -> OutageLimit:
     """Which limit ends first while nobody fetches.
 
     Args:
@@ -60,22 +60,22 @@ def find_limit(
         rate_per_s: messages a second that come for us.
         size_bytes: of a message.
         free_bytes: room for what the broker keeps, by name (`memory`, `disk`).
-        expiry_asked_s: for how long we ask it to keep the session.
+        requested_expiry_s: for how long we ask it to keep the session.
 
-    >>> find_limit(BrokerFacts(True, None, 1000), 10.0, 300.0, {}, 86400.0)
-    Limit(seconds=100.0, why='it kept 1000 of 1500 messages', setting='max_queued_messages 0 and max_queued_bytes 0')
+    >>> find_limit(BrokerFacts(True, None, 1000), 10.0, 300.0, {}, 86400.0)[:2]
+    (100.0, 'it kept 1000 of 1500 messages')
     """
     if not facts.session_present:
-        return Limit(0.0, "it keeps no session for an absent client", "persistent sessions (persistence true)")
-    expiry_s = expiry_asked_s if facts.session_expiry_s is None else facts.session_expiry_s
-    limits = [Limit(expiry_s, "it forgets a client that is away for longer", "persistent_client_expiration")]
+        return OutageLimit(0.0, "it keeps no session for an absent client", "persistent sessions (persistence true)")
+    expiry_s = requested_expiry_s if facts.session_expiry_s is None else facts.session_expiry_s
+    limits = [OutageLimit(expiry_s, "it forgets a client that is away for longer", "persistent_client_expiration")]
     rate = max(rate_per_s, 1e-9)
     if facts.kept < KEEPS:
         why = f"it kept {facts.kept} of {KEEPS} messages"
-        limits.append(Limit(facts.kept / rate, why, "max_queued_messages 0 and max_queued_bytes 0"))
+        limits.append(OutageLimit(facts.kept / rate, why, "max_queued_messages 0 and max_queued_bytes 0"))
     for name, free in free_bytes.items():
         seconds = free / (rate * (size_bytes + OVERHEAD_BYTES))
-        limits.append(Limit(seconds, f"the {name} of its machine is full", f"the size of its {name}"))
+        limits.append(OutageLimit(seconds, f"the {name} of its machine is full", f"the size of its {name}"))
     return min(limits)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from detection.whole_file import replacing
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.domain.duty.channels import split_channel, traits_of
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
 from monitor.errors import BrokerError, NotFoundError, RefusedError
@@ -77,13 +77,13 @@ class LoginBook:
             reserved: names that nobody may have: the client ids of the service.
         """
         name = name or ".".join([site, *[part for part in (station, "listener" * listens) if part]])
-        for word in filter(None, (site, station, name)):
-            if not _NAME.fullmatch(word):
-                raise RefusedError(f"{word!r}: expected letters, digits, dot, dash and underscore, at most 130")
+        for part in filter(None, (site, station, name)):
+            if not _NAME.fullmatch(part):
+                raise RefusedError(f"{part!r}: expected letters, digits, dot, dash and underscore, at most 130")
         if _OF_PROCESS.sub("", name) in {SERVICE_USER, DOCTOR, *SESSIONS, *reserved}:
             raise RefusedError(f"{name}: this name belongs to the service; choose another by --name")
         password = secrets.token_hex(16)
-        made_at = spell(datetime.now(UTC))
+        made_at = format_iso(datetime.now(UTC))
         login = Login(name, site, station, listens, made_at, _hash(password))
         with self._change() as book:
             others = [one for one in book["logins"] if one["name"] != name]
@@ -179,7 +179,7 @@ class LoginBook:
             if service:
                 hashes[service["name"]] = service["hashed"]
             self._write(PASSWORDS, "".join(f"{name}:{hashed}\n" for name, hashed in hashes.items()))
-            text = spell_acl(logins, book["topics"], anonymous=book["anonymous"], service=service.get("name", ""))
+            text = format_acl(logins, book["topics"], anonymous=book["anonymous"], service=service.get("name", ""))
             self._write(ACL, text)
 
     def _keep_secret(self, name: str) -> str:
@@ -218,7 +218,7 @@ def lend_login(broker: Any, site: str, user: str) -> Iterator[tuple[str, str]]:
                 book.reload_broker()
 
 
-def spell_acl(
+def format_acl(
     logins: Iterable[Login], topics: Mapping[str, Mapping[str, Sequence[str]]], *, anonymous: bool, service: str = ""
 ) -> str:
     """The access list as Mosquitto reads it: what no line names is refused.
@@ -245,15 +245,15 @@ def spell_acl(
 def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
     site = f"{ROOT}/{login.site}"
     own = topics.get(login.site, {"write": (), "read": ()})
-    heard = [f"read {site}/state", f"read {site}/alert", f"read {ROOT}/status"]
+    readable = [f"read {site}/state", f"read {site}/alert", f"read {ROOT}/status"]
     if login.listens:
         confirms = [f"write {topic}" for topic in own.get("confirm", ())]
-        return [*heard, *(f"read {topic}" for topic in own["read"]), *confirms]
+        return [*readable, *(f"read {topic}" for topic in own["read"]), *confirms]
     station = login.station or "+"
     rules = [f"write {site}/{station}/obs", f"write {site}/{station}/backfill/obs", f"read {site}/{station}/backfill"]
     if login.station:
         return rules
-    rules += [f"write {site}/report", f"write {site}/event", *heard]
+    rules += [f"write {site}/report", f"write {site}/event", *readable]
     # a node of Sparkplug B hears on its own topics that it is asked for a new birth
     return rules + [f"{'readwrite' if topic.startswith('spBv1.0/') else 'write'} {topic}" for topic in own["write"]]
 
@@ -280,13 +280,13 @@ def is_apart(topic: str) -> bool:
     return not (first in {"+", "#", "slopeward"} or first.startswith("$") or any(sign in topic for sign in "\r\n\0"))
 
 
-def is_process(pid: int, word: str) -> bool:
+def is_process(pid: int, argument: str) -> bool:
     """Whether a process has this word in its command; only Linux can tell."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return False
-    return word in words
+    return argument in words
 
 
 def write_private(path: Path, text: str) -> None:

@@ -68,13 +68,13 @@ def _publish_all(client: paho.Client, topic: str, payload: bytes) -> None:
 
 def _await_all(client: paho.Client, topic: str, received: list[bytes]) -> None:
     """Wait for all that was kept: on a slow link a quiet second is not the end, what is published now comes behind."""
-    seen, quiet_s, is_asked = 0, time.monotonic(), False
+    seen, quiet_s, is_requested = 0, time.monotonic(), False
     while len(received) < KEEPS and END not in received:
         if len(received) != seen:
             seen, quiet_s = len(received), time.monotonic()
-        if not is_asked and time.monotonic() - quiet_s >= QUIET_S:
+        if not is_requested and time.monotonic() - quiet_s >= QUIET_S:
             client.publish(topic, END, qos=1)
-            is_asked = True
+            is_requested = True
         if time.monotonic() - quiet_s >= PATIENCE_S:
             return
         time.sleep(0.02)

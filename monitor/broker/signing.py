@@ -19,7 +19,7 @@ SEPARATOR: Final = ',"signatures":'
 _LINE: Final = re.compile(r"([A-Za-z0-9._-]{1,64})[: ]([0-9a-f]{32,128})")
 
 
-class Key(NamedTuple):
+class SigningKey(NamedTuple):
     """A secret shared with those who listen; its id tells them which one to try."""
 
     id: str
@@ -38,9 +38,9 @@ class Keyring:
         self.path = path
         self._fixed = parse_keys(fixed, "SLOPEWARD_SIGNING__KEYS") if fixed else ()
         self._seen: tuple[int, int] | None = None
-        self._keys: tuple[Key, ...] = ()
+        self._keys: tuple[SigningKey, ...] = ()
 
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> tuple[SigningKey, ...]:
         """The keys as they are now.
 
         Raises:
@@ -59,11 +59,11 @@ class Keyring:
             self._seen = status.st_mtime_ns, status.st_ino
         return self._keys
 
-    def known(self) -> tuple[Key, ...]:
+    def known(self) -> tuple[SigningKey, ...]:
         """The same, without making a first key: none where the file is not there or not for this account."""
         return self.keys() if self._fixed or os.access(self.path, os.R_OK) else ()
 
-    def add(self) -> Key:
+    def add(self) -> SigningKey:
         """Add a key; from now on messages bear its signature beside the others."""
         key = make_key()
         self._save((*self._change(), key))
@@ -78,27 +78,27 @@ class Keyring:
             raise RefusedError(f"{key_id} is the only key; make the next one first: slopeward broker key-add")
         self._save(tuple(key for key in keys if key.id != key_id))
 
-    def _change(self) -> tuple[Key, ...]:
+    def _change(self) -> tuple[SigningKey, ...]:
         if self._fixed:
             raise RefusedError("the keys come from SLOPEWARD_SIGNING__KEYS or keys_file; change them there")
         return self.keys()
 
-    def _save(self, keys: Sequence[Key]) -> None:
+    def _save(self, keys: Sequence[SigningKey]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_private(self.path, spell_keys(keys) + "\n")
+        write_private(self.path, format_keys(keys) + "\n")
 
 
-def make_key() -> Key:
+def make_key() -> SigningKey:
     """A new key with a random id."""
-    return Key(f"k{secrets.token_hex(3)}", secrets.token_bytes(32))
+    return SigningKey(f"k{secrets.token_hex(3)}", secrets.token_bytes(32))
 
 
-def spell_keys(keys: Sequence[Key]) -> str:
+def format_keys(keys: Sequence[SigningKey]) -> str:
     """Keys as text, one per line."""
     return "\n".join(f"{key.id} {key.secret.hex()}" for key in keys)
 
 
-def parse_keys(text: str, name: str) -> tuple[Key, ...]:
+def parse_keys(text: str, name: str) -> tuple[SigningKey, ...]:
     """Read keys from lines or a list with commas.
 
     >>> parse_keys("a:00112233445566778899aabbccddeeff", "x")[0].id
@@ -109,13 +109,13 @@ def parse_keys(text: str, name: str) -> tuple[Key, ...]:
         match = _LINE.fullmatch(line)
         if match is None:
             raise ConfigError(f"{name}: expected lines of a key id and at least 32 hexadecimal digits")
-        found.append(Key(match[1], bytes.fromhex(match[2])))
+        found.append(SigningKey(match[1], bytes.fromhex(match[2])))
     if not found:
         raise ConfigError(f"{name}: expected at least one key")
     return tuple(found)
 
 
-def sign(topic: str, content: str, keys: Sequence[Key], at: datetime) -> str:
+def sign(topic: str, content: str, keys: Sequence[SigningKey], at: datetime) -> str:
     """A JSON object with `signed_at` and, as its last member, a signature by each key; without a key as it was.
 
     What is signed is the topic, a line feed, and the bytes of the object without its last member: who checks needs no
@@ -128,7 +128,7 @@ def sign(topic: str, content: str, keys: Sequence[Key], at: datetime) -> str:
     return f"{body}{SEPARATOR}{json.dumps(made, separators=(',', ':'))}}}"
 
 
-def is_signed(topic: str, payload: bytes, keys: Sequence[Key]) -> bool:
+def is_signed(topic: str, payload: bytes, keys: Sequence[SigningKey]) -> bool:
     """Whether a message bears a right signature of one of the keys."""
     body, mark, tail = payload.rpartition(SEPARATOR.encode())
     try:
@@ -143,5 +143,5 @@ def is_signed(topic: str, payload: bytes, keys: Sequence[Key]) -> bool:
     )
 
 
-def _digest(key: Key, topic: str, signed: bytes) -> str:
+def _digest(key: SigningKey, topic: str, signed: bytes) -> str:
     return hmac.new(key.secret, topic.encode() + b"\n" + signed, hashlib.sha256).hexdigest()

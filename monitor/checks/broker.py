@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 from forecasting.message import Duration, Figure, Message, NameList, Template, error_text
 from monitor.broker.access import find_access, open_access
-from monitor.broker.audit import Limit
-from monitor.broker.intruder import Intruder, try_anonymous, try_foreign
+from monitor.broker.audit import OutageLimit
+from monitor.broker.intruder import BrokerProbeResult, try_anonymous, try_foreign
 from monitor.broker.logins import LoginBook
 from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
-from monitor.checks.check import BAD, OK, WARN, Check, Found, found
+from monitor.checks.check import BAD, OK, WARN, Check, SubjectState, found
 from monitor.checks.live import AWAY_S, HOW_TO_CLOSE
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.health import HOW_TO_INSTALL
@@ -97,22 +97,22 @@ class RunningBroker:
             return _SILENT(url=self.access.url, problem=error_text(error))
 
 
-class Dropping(NamedTuple):
+class DroppedMessages(NamedTuple):
     """How many messages the broker dropped; None: it does not say."""
 
     dropped: float | None
     before: float | None
 
 
-class Bridging(NamedTuple):
+class OutageBuffer(NamedTuple):
     """How long an outage may last."""
 
-    limit: Limit
+    limit: OutageLimit
     rate_hz: float | None
     is_bound: bool  # its own settings may say more than messages showed
 
 
-def _answers(broker: RunningBroker) -> Iterator[Found]:
+def _answers(broker: RunningBroker) -> Iterator[SubjectState]:
     if not broker.facts:
         return
     is_external = broker.mode == "external"
@@ -122,12 +122,12 @@ def _answers(broker: RunningBroker) -> Iterator[Found]:
     yield found(is_wrong=bool(why), level=level, why=why, todo=todo, url=broker.access.url)
 
 
-def _expiry(facts: BrokerFacts) -> Iterator[Found]:
+def _expiry(facts: BrokerFacts) -> Iterator[SubjectState]:
     if facts.session_expiry_s is not None and facts.session_expiry_s < LEAST_S:
         yield found(s=facts.session_expiry_s)
 
 
-def _queue(facts: BrokerFacts) -> Iterator[Found]:
+def _queue(facts: BrokerFacts) -> Iterator[SubjectState]:
     if not facts.session_present:
         yield found(level=WARN, text=_NO_SESSION, todo=_ALLOW)
         return
@@ -135,7 +135,7 @@ def _queue(facts: BrokerFacts) -> Iterator[Found]:
     yield found(is_wrong=facts.kept < KEEPS, figure=(facts.kept, None), text=text, todo=_KEEP_ALL, n=Figure(KEEPS, "d"))
 
 
-def _dropped(seen: Dropping) -> Iterator[Found]:
+def _dropped(seen: DroppedMessages) -> Iterator[SubjectState]:
     dropped, before = seen
     if dropped is None:
         yield found(level=WARN, figure=(before, None), text=_UNCOUNTED, todo=_LET_READ)
@@ -147,7 +147,7 @@ def _dropped(seen: Dropping) -> Iterator[Found]:
     yield found(is_wrong=is_wrong, figure=(dropped, None), text=text, todo=todo, dropped=Figure(dropped or 0.0, ".0f"))
 
 
-def _bridge(seen: Bridging) -> Iterator[Found]:
+def _bridge(seen: OutageBuffer) -> Iterator[SubjectState]:
     limit, rate_hz = seen.limit, seen.rate_hz
     level = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
     rate = _ASSUMED if rate_hz is None else _COUNTED(n=Figure(rate_hz, ".3g"))
@@ -158,7 +158,7 @@ def _bridge(seen: Bridging) -> Iterator[Found]:
     )  # fmt: skip
 
 
-def _logins(broker: RunningBroker) -> Iterator[Found]:
+def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
     """Whether a foreign client can publish for a site, act as the service, or take its sessions."""
     section = broker.service.broker
     if broker.mode == "demo" or (broker.mode == "managed" and not os.access(section.data, os.R_OK)):
@@ -171,7 +171,7 @@ def _logins(broker: RunningBroker) -> Iterator[Found]:
         nobody = try_anonymous(own, door, sites, section.client_id)
         if nobody.came_in:
             yield found(text=_OPEN(url=door.url), todo=todo)
-            yield from _judge(_ANONYMOUS, nobody, section.client_id, todo)
+            yield from _list_breaches(_ANONYMOUS, nobody, section.client_id, todo)
         else:
             yield found(is_wrong=False, text=_CLOSED(url=door.url))
         password = LoginBook(Path(section.data)).doctor_password()
@@ -184,12 +184,12 @@ def _logins(broker: RunningBroker) -> Iterator[Found]:
         yield found(level=WARN, text=text, todo=_SEE_ABOVE)
         return
     if foreign.came_in:
-        yield from _judge(_FOREIGN, foreign, section.client_id, todo)
+        yield from _list_breaches(_FOREIGN, foreign, section.client_id, todo)
     else:
         yield found(level=WARN, text=_UNKNOWN_LOGIN, todo=_LET_KNOW)
 
 
-def _judge(who: Message, one: Intruder, client_id: str, todo: str) -> Iterator[Found]:
+def _list_breaches(who: Message, one: BrokerProbeResult, client_id: str, todo: str) -> Iterator[SubjectState]:
     what = [
         *([_PUBLISH(names=NameList(tuple(one.spoke_for)))] if one.spoke_for else []),
         *([_PUBLISH_OWN(names=NameList(tuple(one.spoke_as_service)))] if one.spoke_as_service else []),
@@ -233,12 +233,12 @@ CHECKS: Final = (
         after_s=AWAY_S, degrades=True,
     ),
     Check(
-        "broker.dropped", Dropping, BAD, "{text}", _dropped, "{todo}",
+        "broker.dropped", DroppedMessages, BAD, "{text}", _dropped, "{todo}",
         fine="{dropped} messages dropped since it started", alarm=1, key="check:broker.dropped", reason=_LOSES,
         after_s=AWAY_S, degrades=True,
     ),
     Check(
-        "broker.bridge", Bridging, BAD, _BRIDGES, _bridge, "change {setting}", fine=_BRIDGES, alarm=1,
+        "broker.bridge", OutageBuffer, BAD, _BRIDGES, _bridge, "change {setting}", fine=_BRIDGES, alarm=1,
         key="check:broker.bridge", reason=_LOSES, after_s=AWAY_S, degrades=True,
     ),
     Check("logins", RunningBroker, BAD, "{text}", _logins, "{todo}", fine="{text}"),

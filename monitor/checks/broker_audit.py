@@ -9,13 +9,13 @@ from typing import Any, Final
 from monitor.broker.access import find_access
 from monitor.broker.audit import DROPPED, available_memory_bytes, find_limit, message_bytes, read_figures
 from monitor.broker.probe import EXPIRY_S, KEEPS, BrokerFacts, probe_broker
-from monitor.checks.broker import Bridging, Dropping
-from monitor.checks.table import look
+from monitor.checks.broker import DroppedMessages, OutageBuffer
+from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
-from monitor.store.service_state import OK, Checked, find_stamp, load_checks, save_checks
+from monitor.store.service_state import OK, StoredCheck, find_stamp, load_checks, save_checks
 
 PROBE_EVERY: Final = timedelta(hours=20)
 PROBED: Final = ("broker.session", "broker.queue", "broker.bridge")
@@ -27,19 +27,19 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     if config.broker.mode == "demo":
         return "the broker of a demonstration forgets; nothing to look at"
     try:
-        return _look(db, config, now)
+        return _audit(db, config, now)
     except OSError as error:  # an alarm of ingest says so
         return f"the broker does not answer: {error}"
 
 
-def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
+def _audit(db: Database, config: ServiceConfig, now: datetime) -> str:
     with db.read() as c:
         known, core = load_checks(c), find_stamp(c, "core")
     access = find_access(config.broker)
     figures = read_figures(access)
     before = known["broker.dropped"].check.value if "broker.dropped" in known else None
     # a figure that never changed is not published
-    dropping = Dropping(figures.get(DROPPED, 0.0) if figures else None, before)
+    dropping = DroppedMessages(figures.get(DROPPED, 0.0) if figures else None, before)
     seen: list[object] = [dropping]
     if _is_due(known, now):
         size_bytes = message_bytes(figures)
@@ -50,8 +50,8 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
             free |= {} if (memory := available_memory_bytes()) is None else {"memory": memory / 2}
         rate_hz = None if core is None else _find_rate(*core)
         limit = find_limit(facts, rate_hz or 1.0, size_bytes, free, EXPIRY_S)
-        seen += [facts, Bridging(limit, rate_hz, config.broker.mode == "external" and facts.kept >= KEEPS)]
-    checks = [finding.row for one in seen for finding in look(one)]
+        seen += [facts, OutageBuffer(limit, rate_hz, config.broker.mode == "external" and facts.kept >= KEEPS)]
+    checks = [finding.row for one in seen for finding in run_checks(one)]
     if figures and (probed := next((one for one in seen if isinstance(one, BrokerFacts)), None)):
         # what the broker dropped of the trial is no loss: the next look counts from there
         lost = KEEPS - probed.kept if probed.session_present else 0
@@ -60,7 +60,7 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
     return "; ".join(f"{one.name} {one.state}: {one.found}" for one in checks)
 
 
-def _is_due(known: Mapping[str, Checked], now: datetime) -> bool:
+def _is_due(known: Mapping[str, StoredCheck], now: datetime) -> bool:
     """Whether a probe is due: each costs 1,500 messages. What is wrong may have been mended since the last look."""
     found = [known.get(name) for name in PROBED]
     return any(one is None or one.check.state != OK or now - one.checked_at >= PROBE_EVERY for one in found)

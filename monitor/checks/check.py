@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from forecasting.message import PLACE, TEXT_OF, Message, Template, Timestamp, Value
 from monitor.store.service_state import BAD, OK, WARN, CheckRow
 
-__all__ = ["BAD", "OK", "WARN", "Check", "Finding", "Found", "found"]
+__all__ = ["BAD", "OK", "WARN", "Check", "CheckFinding", "SubjectState", "found"]
 
 LONGEST: Final = 56  # of a subject in the key of an alarm and in the name of a row
 
@@ -17,7 +17,7 @@ NumberAndUnit = tuple[float | None, str | None]
 NO_FIGURE: Final = (None, None)
 
 
-class Found(NamedTuple):
+class SubjectState(NamedTuple):
     """What `find` says of one subject, also of one that is in order: an alarm ends by that.
 
     Attributes:
@@ -37,9 +37,9 @@ class Found(NamedTuple):
 
 def found(
     subject: str = "", *, is_wrong: bool = True, level: str = "", figure: NumberAndUnit = NO_FIGURE, **values: Any
-) -> Found:  # fmt: skip
+) -> SubjectState:  # fmt: skip
     """What was found, with the values of the braces."""
-    return Found(subject, is_wrong, level, values, figure)
+    return SubjectState(subject, is_wrong, level, values, figure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Check:
     looks_at: type
     level: str
     message: str
-    find: Callable[[Any], Found | Iterable[Found]]
+    find: Callable[[Any], SubjectState | Iterable[SubjectState]]
     todo: str = ""
     fine: str = ""
     alarm: int = 0
@@ -103,16 +103,16 @@ class Check:
         begin, star, end = self.pattern.partition("*")
         return key == begin if not star else key.startswith(begin) and key.endswith(end)
 
-    def look(self, what: object) -> "Iterator[Finding]":
+    def run(self, what: object) -> "Iterator[CheckFinding]":
         """What is found, in words."""
         ones = self.find(what)
-        yield from map(self._state, [ones] if isinstance(ones, Found) else ones)
+        yield from map(self._state, [ones] if isinstance(ones, SubjectState) else ones)
 
-    def _state(self, one: Found) -> "Finding":
+    def _state(self, one: SubjectState) -> "CheckFinding":
         level = (one.level or self.level) if one.is_wrong else OK
         text = self.fill("message" if one.is_wrong else "fine", one.values)
         todo = self.fill("todo", one.values) if one.is_wrong else ""
-        return Finding(self, one.subject, level, text, todo, one.figure)
+        return CheckFinding(self, one.subject, level, text, todo, one.figure)
 
     def list_templates(self) -> Iterable[Template]:
         """Those of its texts."""
@@ -120,7 +120,7 @@ class Check:
 
     def _name_text(self, name: str) -> str:
         part = "" if name == "message" else name
-        return ".".join(word for word in ("check", *self.id.split("."), part) if word not in {"", "*"})
+        return ".".join(piece for piece in ("check", *self.id.split("."), part) if piece not in {"", "*"})
 
     def fill(self, name: str, values: Mapping[str, Any]) -> str:
         """One of its texts with its values; one that is a value alone is that value."""
@@ -137,7 +137,7 @@ def _as_value(value: Any) -> Value:
     return value if isinstance(value, Value) else str(value)
 
 
-class Finding(NamedTuple):
+class CheckFinding(NamedTuple):
     """What a check found of one subject, in words."""
 
     check: Check

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from forecasting.message import Figure, Template, Term, Timestamp, join
-from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.config.sources import FOLDER_KIND
 from monitor.store.database.engine import Database
@@ -26,7 +26,7 @@ _FAILS: Final = Template("check.sources.fails", "since {at}: {problem}")
 _MEND: Final = Template("check.sources.mend", "mend what the line says; it is tried again")()
 
 
-class Stored(NamedTuple):
+class CurrentDatabase(NamedTuple):
     """The database of the service, its schema being current."""
 
     service: ServiceConfig
@@ -34,44 +34,41 @@ class Stored(NamedTuple):
     now: datetime
 
 
-def _journal(seen: Stored) -> Iterator[Found]:
-    mode = "wal"
-    if seen.db.is_sqlite:
-        with seen.db.read() as c:
-            mode = str(c.exec_driver_sql("PRAGMA journal_mode").scalar())
+def _journal(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    mode = seen.db.find_journal_mode()
     yield found(is_wrong=mode != "wal", mode=mode, backend=seen.db.url.get_backend_name())
 
 
-def _password(seen: Stored) -> Iterator[Found]:
+def _password(seen: CurrentDatabase) -> Iterator[SubjectState]:
     is_written = bool(seen.db.url.password) and not os.environ.get("SLOPEWARD_DATABASE__URL")
     yield found(is_wrong=is_written and not seen.db.is_sqlite)
 
 
-def _versions(seen: Stored) -> Iterator[Found]:
+def _versions(seen: CurrentDatabase) -> Iterator[SubjectState]:
     """Site files that the running service has not taken: they were written or put there after its start."""
-    from monitor.checks.running import Stamps
+    from monitor.checks.running import ProcessStamps
     from monitor.store.alerting.sites import load_sites_summary
     from monitor.store.service_state import load_stamps
 
     with seen.db.read() as c:
         in_force = {site.id: site.config_sha256 for site in load_sites_summary(c)}
-        runs = Stamps(load_stamps(c), seen.now).is_heard
+        runs = ProcessStamps(load_stamps(c), seen.now).is_core_alive
     for site in scan_sites(seen.service.paths.sites)[0] if runs else ():
         is_known = site.id in in_force
         what = _CHANGED if is_known else _UNWATCHED
         yield found(site.id, is_wrong=site.version != in_force.get(site.id), what=what)
 
 
-def _given_up(seen: Stored) -> Iterator[Found]:
+def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.store.alerting.outbox import count_states
 
-    states = seen.db.ask(count_states)
+    states = seen.db.run_read(count_states)
     failed = states.get("failed_final", 0)
-    said = [_COUNTED(n=Figure(n, "d"), state=Term(state)) for state, n in sorted(states.items())]
-    yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(said, ", ") if said else _NOTHING_SENT)
+    counts = [_COUNTED(n=Figure(n, "d"), state=Term(state)) for state, n in sorted(states.items())]
+    yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(counts, ", ") if counts else _NOTHING_SENT)
 
 
-def _learnt(seen: Stored) -> Iterator[Found]:
+def _learnt(seen: CurrentDatabase) -> Iterator[SubjectState]:
     """Weights made for a site that should serve it by themselves."""
     from monitor.store.models.registry import find_broken_weights
 
@@ -81,7 +78,7 @@ def _learnt(seen: Stored) -> Iterator[Found]:
                 yield found(site.id, path=str(own.path), fault=fault)
 
 
-def _polled(seen: Stored) -> Iterator[Found]:
+def _polled(seen: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.store.readings.sources import load_polls
 
     with seen.db.read() as c:
@@ -101,24 +98,24 @@ def _polled(seen: Stored) -> Iterator[Found]:
 
 CHECKS: Final = (
     Check(
-        "database.journal", Stored, BAD, "journal mode is {mode}", _journal,
+        "database.journal", CurrentDatabase, BAD, "journal mode is {mode}", _journal,
         "use a local file system: WAL does not work on NFS or SMB", fine="{backend}, schema is current",
     ),
     Check(
-        "database.password", Stored, WARN, "a password stands in the service file", _password,
+        "database.password", CurrentDatabase, WARN, "a password stands in the service file", _password,
         "use SLOPEWARD_DATABASE__URL or ~/.pgpass",
     ),
     Check(
-        "sites.versions", Stored, WARN, "{what}", _versions,
+        "sites.versions", CurrentDatabase, WARN, "{what}", _versions,
         "systemctl reload slopeward, or restart it; a looser file asks for `slopeward sites propose` first",
     ),
     Check(
-        "delivery", Stored, BAD, "{n} notifications were given up", _given_up,
+        "delivery", CurrentDatabase, BAD, "{n} notifications were given up", _given_up,
         "slopeward channels test; see notification_status", fine="{states}",
     ),
     Check(
-        "scenes.learnt", Stored, BAD, "your own weights {path} cannot be read: others are tried instead ({fault})",
-        _learnt, BRING_BACK,
+        "scenes.learnt", CurrentDatabase, BAD,
+        "your own weights {path} cannot be read: others are tried instead ({fault})", _learnt, BRING_BACK,
     ),
-    Check("sources.polled", Stored, WARN, "{text}", _polled, "{todo}", fine="last success {at}"),
+    Check("sources.polled", CurrentDatabase, WARN, "{text}", _polled, "{todo}", fine="last success {at}"),
 )  # fmt: skip

@@ -13,7 +13,7 @@ _NO_WRITES: Final = Template("check.decide.writes", "database takes no writes si
 _NO_WRITES_FOR: Final = Template("check.decide.writes_for", "database takes no writes since {at} ({problem})")
 
 
-class Pulse(NamedTuple):
+class CoreProgress(NamedTuple):
     """When core did last what it is there for, in seconds before now and as an instant."""
 
     unwritten_s: float
@@ -31,18 +31,18 @@ class Heartbeat(NamedTuple):
     silent_at: datetime
 
 
-def _describe_silence(pulse: Pulse) -> Message:
+def _describe_silence(pulse: CoreProgress) -> Message:
     at = Timestamp.of(pulse.written_at, "second")
     return _NO_WRITES_FOR(at=at, problem=pulse.error) if pulse.error else _NO_WRITES(at=at)
 
 
 CHECKS: Final = (
     Check(
-        "decide.writes", Pulse, BAD, "{text}",
+        "decide.writes", CoreProgress, BAD, "{text}",
         lambda p: found(is_wrong=p.unwritten_s > SILENT_WRITE_S, text=_describe_silence(p)),
     ),
     Check(
-        "decide.evaluations", Pulse, BAD, "no evaluation was stored since {at}",
+        "decide.evaluations", CoreProgress, BAD, "no evaluation was stored since {at}",
         lambda p: found(is_wrong=p.expects and p.late_s > LATE_EVALUATION_S, at=p.evaluated_at),
     ),
     Check(

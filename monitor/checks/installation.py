@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.message import Figure, Template
-from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.database import BRING_BACK
 from monitor.checks.running import find_program
 from monitor.config.service import ServiceConfig, scan_sites
@@ -45,13 +45,13 @@ class Installation(NamedTuple):
     service: ServiceConfig
 
 
-def _packages(_: Installation) -> Iterator[Found]:
+def _packages(_: Installation) -> Iterator[SubjectState]:
     from monitor.extras import EXTRAS, find_install, is_installed
 
     yield found(is_wrong=not is_installed("torch"), line=EXTRAS["torch"][0], todo=find_install("torch"))
 
 
-def _workers(seen: Installation) -> Iterator[Found]:
+def _workers(seen: Installation) -> Iterator[SubjectState]:
     from monitor.jobs.worker import find_cluster, make_terms
     from monitor.worker import compute
     from monitor.worker.sandbox import DESCRIBE, memory_bytes
@@ -78,7 +78,7 @@ def _workers(seen: Installation) -> Iterator[Found]:
         yield found(is_wrong=False, text=_WALLED)
 
 
-def _weights(seen: Installation) -> Iterator[Found]:
+def _weights(seen: Installation) -> Iterator[SubjectState]:
     """Weights that site files name and that cannot be read; relative paths count from the folder of the core."""
     from detection.imagery.footprints.records import AUTO, INDEX
     from detection.imagery.weights_file import find_fault
@@ -117,7 +117,7 @@ def find_start(service: ServiceConfig) -> Path | None:
     return None
 
 
-def _processes(seen: Installation) -> Iterator[Found]:
+def _processes(seen: Installation) -> Iterator[SubjectState]:
     """Files that name a process: what is left of one that is gone is said, and harms nothing."""
     from sqlalchemy.engine import make_url
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from forecasting.message import Figure, Message, Template, Timestamp
-from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.service import BrokerSection
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.duty.rota import Roster, find_gap, find_unread
@@ -37,28 +37,28 @@ _FOREIGN: Final = Template("check.source.foreign", "source {name} is for site {s
 Grew = Callable[[str, int], bool]  # whether a count grew since the last look
 
 
-class Intake(NamedTuple):
+class IntakeStatus(NamedTuple):
     """What `Ingest.status` says of broker, database and messages."""
 
     status: Mapping[str, Any]
     grew: Grew
 
 
-class Publishing(NamedTuple):
+class PublisherStatus(NamedTuple):
     """What `StatePublisher.status` says."""
 
     status: Mapping[str, Any]
     grew: Grew
 
 
-class Readers(NamedTuple):
+class ReaderStatus(NamedTuple):
     """What `ReaderWatch` saw: sessions that it ended, and those that it may not end."""
 
     watch: ReaderWatch
     grew: Grew
 
 
-class Troubles(NamedTuple):
+class PartTroubles(NamedTuple):
     """What parts say of themselves in one line each, empty where all is well."""
 
     reserve: str = ""  # `DiskReserve.trouble`
@@ -66,26 +66,26 @@ class Troubles(NamedTuple):
     synchronised: bool | None = None  # whether the clock of this machine follows a reference
 
 
-class Modem(NamedTuple):
+class ModemStatus(NamedTuple):
     """What `ModemWatch.find_trouble` says."""
 
     trouble: str
 
 
-class Horns(NamedTuple):
+class SirenStatus(NamedTuple):
     """What `Sirens.find_troubles` says of each topic."""
 
     troubles: Mapping[str, str]
 
 
-class Evaluating(NamedTuple):
+class EvaluationTimes(NamedTuple):
     """How long the evaluation of a site takes, in seconds, where that is too long."""
 
     sites: Iterable[str]
     slow: Mapping[str, float]
 
 
-class Telling(NamedTuple):
+class EscalationStatus(NamedTuple):
     """Sites whose alerts cannot be escalated (`ALL_SITES` stands for all), and channels whose workers hang."""
 
     sites: Collection[str]
@@ -95,14 +95,14 @@ class Telling(NamedTuple):
     undelivered: Mapping[str, str] = MappingProxyType({})  # channel -> why it takes no messages
 
 
-class Threads(NamedTuple):
+class ThreadStatus(NamedTuple):
     """Threads of core that run, and those that ended since the last look or are gone still, with the reason."""
 
     alive: Collection[str]
     ended: Mapping[str, str]
 
 
-class Polling(NamedTuple):
+class SourceStatus(NamedTuple):
     """What sources brought."""
 
     tables: Sequence[SourceSection]
@@ -111,7 +111,7 @@ class Polling(NamedTuple):
     now: datetime
 
 
-class Rotas(NamedTuple):
+class RotaStatus(NamedTuple):
     """Who is on duty."""
 
     teams: Sequence[Team]
@@ -119,24 +119,24 @@ class Rotas(NamedTuple):
     now: datetime
 
 
-def _refused(seen: Intake) -> Iterator[Found]:
+def _refused(seen: IntakeStatus) -> Iterator[SubjectState]:
     for name in seen.status["connected"]:
         refused = seen.status["refused"].get(name, "")
         yield found(name, is_wrong=bool(refused), name=name, refused=refused)
 
 
-def _away(seen: Intake) -> Iterator[Found]:
+def _away(seen: IntakeStatus) -> Iterator[SubjectState]:
     for name, is_listening in seen.status["connected"].items():
         is_away = not (is_listening or seen.status["refused"].get(name, ""))
         yield found(name, is_wrong=is_away, name=name, problem=seen.status["problems"].get(name, ""))
 
 
-def _count(name: str) -> Callable[[Intake], Found]:
+def _count(name: str) -> Callable[[IntakeStatus], SubjectState]:
     """A count of the intake is wrong while it grows."""
     return lambda seen: found(is_wrong=seen.grew(name, seen.status[name]), n=seen.status[name])
 
 
-def _silent_sources(seen: Polling) -> Iterator[Found]:
+def _silent_sources(seen: SourceStatus) -> Iterator[SubjectState]:
     """Sources of files that bring nothing for too long; watched folders with a file that cannot be read."""
     states = {one.source: one for one in seen.polls}
     own = {one.name: one for one in seen.tables if one.kind != FOLDER_KIND}
@@ -171,7 +171,7 @@ def _describe_silence(name: str, state: PollState | None, since: datetime | None
     )
 
 
-def _list_gaps(seen: Rotas, *, now: bool) -> Iterator[Found]:
+def _list_gaps(seen: RotaStatus, *, now: bool) -> Iterator[SubjectState]:
     for team in seen.teams:
         gap = find_gap(seen.rosters[team.site, team.name], seen.now, seen.now + GAP_AHEAD)
         since = "" if gap is None else Timestamp.of(gap.from_at, "minute")
@@ -179,7 +179,7 @@ def _list_gaps(seen: Rotas, *, now: bool) -> Iterator[Found]:
         yield found(f"{team.site}:{team.name}", is_wrong=is_wrong, team=team.name, site=team.site, since=since)
 
 
-def _unread_plans(seen: Rotas) -> Iterator[Found]:
+def _unread_plans(seen: RotaStatus) -> Iterator[SubjectState]:
     for team in seen.teams:
         is_unread = find_unread(seen.rosters[team.site, team.name], seen.now)
         yield found(f"{team.site}:{team.name}", is_wrong=is_unread, team=team.name, site=team.site)
@@ -187,40 +187,41 @@ def _unread_plans(seen: Rotas) -> Iterator[Found]:
 
 CHECKS: Final = (
     Check(
-        "mqtt.*.refused", Intake, BAD, "the broker refuses the {name} session of the service, no messages come "
+        "mqtt.*.refused", IntakeStatus, BAD, "the broker refuses the {name} session of the service, no messages come "
                                        "by it: {refused}", _refused,
         alarm=2, degrades=True,
     ),
     Check(
-        "mqtt.*.away", Intake, BAD, "no connection to the broker ({name} session), no messages come: {problem}", _away,
-        alarm=2, after_s=AWAY_S, degrades=True,
+        "mqtt.*.away", IntakeStatus, BAD, "no connection to the broker ({name} session), no messages come: {problem}",
+        _away, alarm=2, after_s=AWAY_S, degrades=True,
     ),
     Check(
-        "ingest.database", Intake, BAD, "the database takes no observations since {at}; messages wait with the broker",
+        "ingest.database", IntakeStatus, BAD,
+        "the database takes no observations since {at}; messages wait with the broker",
         lambda s: found(is_wrong=s.status["database_busy_since"] is not None, at=s.status["database_busy_since"]),
         alarm=2, after_s=AWAY_S, degrades=True,
     ),
     Check(
-        "ingest.lost", Intake, BAD,
+        "ingest.lost", IntakeStatus, BAD,
         "{n} messages since start could be written nowhere and stay with the broker; see the log",
         _count("lost"), alarm=2, hold_s=GROWN_S, degrades=True,
     ),
     Check(
-        "ingest.quarantine", Intake, WARN,
+        "ingest.quarantine", IntakeStatus, WARN,
         "{n} unreadable messages since start were counted and not kept: a sender used up its share of the quarantine; "
         "see the view quarantine_sources", _count("unkept"), alarm=1, hold_s=GROWN_S,
     ),
     Check(
-        "ingest.dropped", Intake, BAD, "{n} messages of QoS 0 since start were dropped; publish with QoS 1",
+        "ingest.dropped", IntakeStatus, BAD, "{n} messages of QoS 0 since start were dropped; publish with QoS 1",
         _count("dropped_qos0"), alarm=2, hold_s=GROWN_S, degrades=True,
     ),
     Check(
-        "ingest.stumbles", Intake, BAD,
+        "ingest.stumbles", IntakeStatus, BAD,
         "the writer of observations fails again and again; messages wait with the broker; see the log",
         lambda s: found(is_wrong=s.status["stumbles"] >= STUMBLES), alarm=2, degrades=True,
     ),
     Check(
-        "ingest.catching_up", Intake, WARN,
+        "ingest.catching_up", IntakeStatus, WARN,
         "catching up: readings that waited are being read; silence is judged when they are in",
         lambda s: found(is_wrong=not s.status.get("drained", True) and all(s.status["connected"].values())),
         degrades=True,
@@ -231,74 +232,74 @@ CHECKS: Final = (
         lambda b: found(is_wrong=b.mode == "managed" and b.anonymous, how=HOW_TO_CLOSE), alarm=1,
     ),
     Check(  # a foreign message is told once, and again after a quiet hour
-        "mqtt.foreign", Publishing, BAD,
+        "mqtt.foreign", PublisherStatus, BAD,
         "somebody else publishes as if it were the service, last on {last}: levels and alerts received by MQTT may be "
         "forged where nobody looks at their signature; find who may write there (slopeward doctor)",
         lambda s: found(is_wrong=s.grew("foreign", s.status["foreign"]), last=s.status["foreign_last"]),
         alarm=2, hold_s=FOREIGN_S,
     ),
     Check(
-        "mqtt.unsigned", Publishing, BAD,
+        "mqtt.unsigned", PublisherStatus, BAD,
         "the keys of the signatures cannot be read, sirens may refuse what is published: {why}",
         lambda s: found(is_wrong=bool(s.status["unsigned"]), why=s.status["unsigned"]), alarm=2,
     ),
     Check(
-        "sms.modem", Modem, BAD, "text messages do not go out: {trouble}",
+        "sms.modem", ModemStatus, BAD, "text messages do not go out: {trouble}",
         lambda m: found(is_wrong=bool(m.trouble), trouble=m.trouble), alarm=2, after_s=AWAY_S,
     ),
     Check(  # one alarm, however many jobs of however many sites wait for it
-        "compute.away", Troubles, WARN,
+        "compute.away", PartTroubles, WARN,
         "no forecast, training or scene is computed, rules and alarms go on (see slopeward doctor): {trouble}",
         lambda s: found(is_wrong=bool(s.compute), trouble=s.compute), alarm=1, after_s=AWAY_S, degrades=True,
     ),
     Check(
-        "disk.reserve", Troubles, BAD, "{trouble}",
+        "disk.reserve", PartTroubles, BAD, "{trouble}",
         lambda s: found(is_wrong=bool(s.reserve), trouble=s.reserve), alarm=2,
     ),
     Check(
-        "clock.unsynchronised", Troubles, WARN,
+        "clock.unsynchronised", PartTroubles, WARN,
         "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
         lambda s: found(is_wrong=s.synchronised is False), alarm=1, after_s=UNSYNCHRONISED_S,
     ),
     Check(
-        "siren.*", Horns, BAD, "{trouble}",
+        "siren.*", SirenStatus, BAD, "{trouble}",
         lambda h: (found(t, is_wrong=bool(why), trouble=why) for t, why in h.troubles.items()), alarm=2,
     ),
     Check(
-        "database.readers", Readers, WARN,
+        "database.readers", ReaderStatus, WARN,
         "{n} sessions of readers of the SQL views were ended since start, last: {last}; if it goes on, close that "
         "login (ALTER ROLE ... NOLOGIN)",
         lambda r: found(is_wrong=r.grew("readers", r.watch.ended), n=r.watch.ended, last=r.watch.last),
         alarm=1, hold_s=GROWN_S,
     ),
     Check(
-        "database.readers.unended", Readers, BAD,
+        "database.readers.unended", ReaderStatus, BAD,
         "a reader of the SQL views holds too much and the service may not end it: {refused}; let an administrator of "
         "the server run: GRANT pg_signal_backend TO the service's role",
         lambda r: found(is_wrong=bool(r.watch.refused), refused=r.watch.refused), alarm=2,
     ),
     Check(  # one that was started anew is told all the same
-        "thread.*", Threads, BAD, "a part of the service has ended, what it did is not done ({name}: {problem})",
+        "thread.*", ThreadStatus, BAD, "a part of the service has ended, what it did is not done ({name}: {problem})",
         lambda t: (
             found(x, is_wrong=x in t.ended, name=x, problem=t.ended.get(x, "")) for x in {*t.alive, *t.ended}
         ),
         "start the service again, and send us its log", alarm=2, hold_s=GROWN_S, degrades=True,
     ),
-    Check("source.*", Polling, WARN, "{text}", _silent_sources, alarm=1, degrades=True),
+    Check("source.*", SourceStatus, WARN, "{text}", _silent_sources, alarm=1, degrades=True),
     Check(
-        "duty.*.soon", Rotas, WARN, "no one of team {team} of {site} is on duty from {since}",
+        "duty.*.soon", RotaStatus, WARN, "no one of team {team} of {site} is on duty from {since}",
         lambda s: _list_gaps(s, now=False), alarm=1,
     ),
     Check(
-        "duty.*.now", Rotas, WARN, "no one of team {team} of {site} is on duty: messages go to all of it",
+        "duty.*.now", RotaStatus, WARN, "no one of team {team} of {site} is on duty: messages go to all of it",
         lambda s: _list_gaps(s, now=True), alarm=1,
     ),
     Check(
-        "duty.*.unread", Rotas, WARN, "the plan of team {team} of {site} cannot be read: put a new one in force",
+        "duty.*.unread", RotaStatus, WARN, "the plan of team {team} of {site} cannot be read: put a new one in force",
         _unread_plans, alarm=1,
     ),
     Check(
-        "undelivered.*", Telling, BAD, "channel {channel} takes no messages: {problem}",
+        "undelivered.*", EscalationStatus, BAD, "channel {channel} takes no messages: {problem}",
         lambda s: (
             found(one, is_wrong=one in s.undelivered, channel=one, problem=s.undelivered.get(one, ""))
             for one in s.channels
@@ -306,17 +307,18 @@ CHECKS: Final = (
         "mend it, then: slopeward channels test", key=f"{UNDELIVERED.removeprefix('health:')}*", alarm=2, degrades=True,
     ),
     Check(  # so many workers of a channel hang that no new one takes their place
-        "hanging.*", Telling, BAD, "channel {channel} hangs: its messages wait until the service is started "
+        "hanging.*", EscalationStatus, BAD, "channel {channel} hangs: its messages wait until the service is started "
                                    "again; start it again now",
         lambda s: (found(one, is_wrong=one in s.hanging, channel=one) for one in s.channels), alarm=2,
     ),
     Check(
-        "escalation.*", Telling, BAD, "escalation of {site} fails, see the log; call who must know by other means",
+        "escalation.*", EscalationStatus, BAD,
+        "escalation of {site} fails, see the log; call who must know by other means",
         lambda s: (found(x, is_wrong=x in s.failing, site=x) for x in (*s.sites, STATUS_SITE, ALL_SITES)),
         alarm=2, after_s=ESCALATION_FAILS_S, hold_s=60.0,
     ),
     Check(
-        "slow.*", Evaluating, BAD, "evaluation of {site} takes {s} s; shorten windows or thin its series",
+        "slow.*", EvaluationTimes, BAD, "evaluation of {site} takes {s} s; shorten windows or thin its series",
         lambda e: (found(x, is_wrong=x in e.slow, site=x, s=Figure(e.slow.get(x, 0.0), ".0f")) for x in e.sites),
         alarm=2, degrades=True,
     ),

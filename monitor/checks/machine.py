@@ -8,12 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
 
 from forecasting.message import Duration, Figure, Template, Term, Timestamp
-from monitor.checks.check import BAD, OK, WARN, Check, Found, found
+from monitor.checks.check import BAD, OK, WARN, Check, SubjectState, found
 from monitor.checks.live import AWAY_S
 from monitor.config.service import ServiceConfig
 from monitor.notify.trial import find_pause
@@ -42,13 +40,13 @@ _GIVE: Final = Template("check.disk.give", "give it to the user of the service")
 _END_READER: Final = Template(
     "check.log.end_reader", "a program that reads for so long keeps it from being emptied: end it"
 )()
-_LOOK_AT_SLOTS: Final = Template(
+_INSPECT_SLOTS: Final = Template(
     "check.log.slots", "look at archive_command and at replication slots that nobody reads (pg_replication_slots)"
 )()
 _NO_COPIES: Final = Template("check.backup.off", "the service makes no copies of the database")()
 _SET_EVERY: Final = Template("check.backup.set", 'set [backup] every = "24h", or copy it by other means')()
 _FAILED: Final = Template("check.backup.failed", "; the last try failed: {problem}")
-_LOOK_AT_COPIES: Final = Template("check.backup.look", "look at the view backups and the disk of backup.folder")()
+_INSPECT_COPIES: Final = Template("check.backup.look", "look at the view backups and the disk of backup.folder")()
 _NO_COPY: Final = Template("check.backup.none", "there is no copy of the database yet{failed}")
 _COPY: Final = Template("check.backup.newest", "the newest copy is of {at}, {state}{failed}")
 _GOOD: Final = Template("check.channel.good", "good {age} ago")
@@ -60,7 +58,7 @@ class Machine(NamedTuple):
     config: ServiceConfig
 
 
-class Footing(NamedTuple):
+class DatabaseFacts(NamedTuple):
     """The database; `commits_s` are seconds that recent writes took."""
 
     db: Database
@@ -80,7 +78,7 @@ def is_synchronised() -> bool | None:
     return None if state < 0 else state != TIME_ERROR  # below 0: asking is forbidden (ProtectClock= of systemd)
 
 
-def _clock(_: Machine) -> Iterator[Found]:
+def _clock(_: Machine) -> Iterator[SubjectState]:
     synchronised = is_synchronised()
     yield found(is_wrong=not synchronised, found=_CLOCK_UNKNOWN if synchronised is None else _CLOCK_FREE)
 
@@ -98,23 +96,23 @@ def list_folders(config: ServiceConfig) -> dict[str, Path]:
     return folders
 
 
-def _disks(machine: Machine) -> Iterator[Found]:
+def _disks(machine: Machine) -> Iterator[SubjectState]:
     for name, folder in list_folders(machine.config).items():
         there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
         free = shutil.disk_usage(there).free
         level = BAD if free < DISK_BAD else WARN if free < DISK_WARN else OK
-        said, todo = _FREE(n=Figure(free / GIB, ".1f"), place=str(there)), _MAKE_ROOM
+        state, todo = _FREE(n=Figure(free / GIB, ".1f"), place=str(there)), _MAKE_ROOM
         if not os.access(there, os.W_OK):
-            level, said, todo = BAD, _LOCKED(place=str(there)), _GIVE
+            level, state, todo = BAD, _LOCKED(place=str(there)), _GIVE
         yield found(
-            name, is_wrong=level != OK, level=level, figure=(round(free / GIB, 2), "GiB"), found=said, todo=todo
+            name, is_wrong=level != OK, level=level, figure=(round(free / GIB, 2), "GiB"), found=state, todo=todo
         )
 
 
 _COMMIT: Final = "a small write takes {usual} ms, the slowest of a hundred {slowest} ms"
 
 
-def _commits(footing: Footing) -> Iterator[Found]:
+def _commits(footing: DatabaseFacts) -> Iterator[SubjectState]:
     if not footing.commits_s:
         return
     in_order = sorted(footing.commits_s)
@@ -133,7 +131,7 @@ def _commits(footing: Footing) -> Iterator[Found]:
 _LOG: Final = "the write-ahead log takes {mib} MiB"
 
 
-def _log(footing: Footing) -> Iterator[Found]:
+def _log(footing: DatabaseFacts) -> Iterator[SubjectState]:
     db = footing.db
     if db.is_sqlite:
         try:
@@ -142,17 +140,15 @@ def _log(footing: Footing) -> Iterator[Found]:
             size = 0
         todo = _END_READER
     else:
-        try:
-            with db.read() as c:
-                size = int(c.execute(text("SELECT coalesce(sum(size), 0) FROM pg_ls_waldir()")).scalar_one())
-        except DBAPIError:
+        if (measured := db.measure_log()) is None:
             return  # for administrators and members of pg_monitor alone
-        todo = _LOOK_AT_SLOTS
+        size = measured
+        todo = _INSPECT_SLOTS
     level, figure = BAD if size >= LOG_BAD else WARN, (round(size / MIB), "MiB")
     yield found(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
 
 
-def _copies(footing: Footing) -> Iterator[Found]:
+def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
     with footing.db.read() as c:
         newest, last = find_newest(c), find_last_try(c)
     wanted = footing.config.backup
@@ -160,33 +156,33 @@ def _copies(footing: Footing) -> Iterator[Found]:
         yield found(level=WARN, found=_NO_COPIES, todo=_SET_EVERY)
         return
     failed = _FAILED(problem=last.detail) if last is not None and last.state == "failed" else ""
-    todo = _LOOK_AT_COPIES
+    todo = _INSPECT_COPIES
     if newest is None:
         level = BAD if failed else WARN
         yield found(level=level, found=_NO_COPY(failed=failed), todo=todo)
         return
     age_s = (footing.now - newest.at).total_seconds()
     level = BAD if age_s > 2 * wanted.every_s else WARN if failed else OK
-    said = _COPY(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
-    yield found(is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=said, todo=todo)
+    newest_copy = _COPY(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
+    yield found(is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=newest_copy, todo=todo)
 
 
-def _tested(footing: Footing) -> Iterator[Found]:
+def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
     """Whether each channel passed its last test, and how old its last good one is."""
     pause = find_pause(footing.config.channels)
     if pause is None:
         return
-    tested = footing.db.ask(load_tested, footing.channels)
+    tested = footing.db.run_read(load_tested, footing.channels)
     for one in tested.values():
         level = BAD if one.is_silent(footing.now, 2 * pause) else OK if one.good_at == one.last_at else WARN
         age_h = None if one.good_at is None else round((footing.now - one.good_at).total_seconds() / 3600, 1)
         is_good = level == OK and one.good_at is not None
-        said = (
+        result = (
             _GOOD(age=Duration(max(1.0, (footing.now - one.good_at).total_seconds()), "about"))
             if is_good and one.good_at
             else one.found
         )
-        yield found(one.channel, is_wrong=level != OK, level=level, figure=(age_h, "h"), found=said)
+        yield found(one.channel, is_wrong=level != OK, level=level, figure=(age_h, "h"), found=result)
 
 
 CHECKS: Final = (
@@ -198,20 +194,20 @@ CHECKS: Final = (
         reason="a disk is nearly full, or a folder cannot be written; see slopeward doctor: {text}", degrades=True,
     ),
     Check(
-        "database.commit", Footing, BAD, _COMMIT, _commits, "look at the disk of the database", fine=_COMMIT, alarm=1,
-        key="check:database.commit", reason=_SLOW_DATABASE, after_s=AWAY_S, degrades=True,
+        "database.commit", DatabaseFacts, BAD, _COMMIT, _commits, "look at the disk of the database", fine=_COMMIT,
+        alarm=1, key="check:database.commit", reason=_SLOW_DATABASE, after_s=AWAY_S, degrades=True,
     ),
     Check(
-        "database.log", Footing, BAD, _LOG, _log, "{todo}", fine=_LOG, alarm=1, key="check:database.log",
+        "database.log", DatabaseFacts, BAD, _LOG, _log, "{todo}", fine=_LOG, alarm=1, key="check:database.log",
         reason=_SLOW_DATABASE, after_s=AWAY_S, degrades=True,
     ),
     Check(
-        "backup", Footing, BAD, "{found}", _copies, "{todo}", fine="{found}", alarm=1, key="check:backup",
+        "backup", DatabaseFacts, BAD, "{found}", _copies, "{todo}", fine="{found}", alarm=1, key="check:backup",
         after_s=AWAY_S, reason="the newest copy of the database is too old, or none succeeded; see slopeward doctor",
         degrades=True,
     ),
     Check(
-        "channel.*", Footing, BAD, "{found}", _tested, "slopeward channels test", fine="{found}", alarm=2,
+        "channel.*", DatabaseFacts, BAD, "{found}", _tested, "slopeward channels test", fine="{found}", alarm=2,
         key=f"{FAILING.removeprefix('health:')}*", reason="channel {subject} fails its tests: {text}",
     ),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from forecasting.message import NameList, Template
-from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.domain.instants import CORE_SILENT, parse
 from monitor.health import HOW_TO_INSTALL, STANDBY, STANDBY_FORGOTTEN_S, STANDBY_SILENT_S
 
@@ -17,31 +17,31 @@ DENIED_MOST: Final = 10  # topics of which `doctor` has a line each
 OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
 
 
-class Stamps(NamedTuple):
+class ProcessStamps(NamedTuple):
     """What the processes wrote last."""
 
     stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]]
     now: datetime
 
     @property
-    def is_heard(self) -> bool:
+    def is_core_alive(self) -> bool:
         """Whether core wrote of late."""
         return "core" in self.stamps and self.now - self.stamps["core"][0] <= CORE_SILENT
 
     @property
     def core(self) -> Mapping[str, Any]:
         """What core says of itself; empty where it is silent."""
-        return self.stamps["core"][1] if self.is_heard else {}
+        return self.stamps["core"][1] if self.is_core_alive else {}
 
     @property
     def ingest(self) -> Mapping[str, Any]:
         """What ingest says of itself."""
-        said: Mapping[str, Any] = self.core.get("ingest", {})
-        return said
+        ingest: Mapping[str, Any] = self.core.get("ingest", {})
+        return ingest
 
 
 @dataclass(frozen=True, slots=True)
-class SiteSight:
+class SiteStatus:
     """What is known of one site, as the database says it."""
 
     id: str
@@ -54,16 +54,16 @@ class SiteSight:
     newest_at: datetime | None
 
 
-class Reached(NamedTuple):
+class ReachedDatabase(NamedTuple):
     """The database as it was found just now."""
 
     problem: str  # why it cannot be read, or takes no writes; empty: it can, and does
 
 
-class Sights(NamedTuple):
+class SiteStatuses(NamedTuple):
     """What is known of the sites that are watched."""
 
-    sites: Sequence[SiteSight]
+    sites: Sequence[SiteStatus]
     now: datetime
     tick_s: float  # longest time between two evaluations
     declared: Collection[str] = ()  # sites that have a file; named where none is watched yet
@@ -91,7 +91,7 @@ def _is_gone(stamp: Mapping[str, Any]) -> bool:
     return find_program(int(stamp["pid"])) is None
 
 
-def _list_standby(seen: Stamps) -> Iterator[Found]:
+def _list_standby(seen: ProcessStamps) -> Iterator[SubjectState]:
     core = seen.core
     for stamp, (at, _) in seen.stamps.items():
         silent_s = (seen.now - at).total_seconds()
@@ -102,33 +102,35 @@ def _list_standby(seen: Stamps) -> Iterator[Found]:
             )  # fmt: skip
 
 
-def _list_different(seen: Stamps) -> Iterator[Found]:
-    for stamp, (at, said) in seen.stamps.items():
-        is_heard = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
-        if stamp.startswith(STANDBY) and is_heard and said.get("differs"):
-            yield found(name=stamp.removeprefix(STANDBY), sites=NameList(tuple(said["differs"])))
+def _list_different(seen: ProcessStamps) -> Iterator[SubjectState]:
+    for stamp, (at, facts) in seen.stamps.items():
+        is_alive = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
+        if stamp.startswith(STANDBY) and is_alive and facts.get("differs"):
+            yield found(name=stamp.removeprefix(STANDBY), sites=NameList(tuple(facts["differs"])))
 
 
-def _find_core(seen: Stamps) -> Iterator[Found]:
+def _find_core(seen: ProcessStamps) -> Iterator[SubjectState]:
     if core := seen.core:
         at, n = seen.stamps["core"][0], seen.ingest.get("messages")
         yield found(is_wrong=_is_gone(core), pid=core.get("pid"), at=at, n=n)
 
 
-def _find_supervisor(seen: Stamps) -> Iterator[Found]:
+def _find_supervisor(seen: ProcessStamps) -> Iterator[SubjectState]:
     if seen.core and not _is_gone(seen.core) and "supervisor" in seen.stamps:
         supervisor = seen.stamps["supervisor"][1]
         yield found(is_wrong=_is_gone(supervisor), pid=supervisor.get("pid"))
 
 
-def _list_denied(seen: Stamps) -> Iterator[Found]:
+def _list_denied(seen: ProcessStamps) -> Iterator[SubjectState]:
     """What our own broker refused since it began; of another broker nobody knows."""
-    said = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
-    for one in islice(said.get("denied", ()), DENIED_MOST):
+    facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
+    for one in islice(facts.get("denied", ()), DENIED_MOST):
         yield found(n=one["n"], login=one["login"], topic=one["topic"], at=parse(one["at"]))
 
 
-def _each(is_wrong: Callable[[SiteSight, Sights], bool], *, begun: bool = True) -> Callable[[Sights], Iterator[Found]]:
+def _each(
+    is_wrong: Callable[[SiteStatus, SiteStatuses], bool], *, begun: bool = True
+) -> Callable[[SiteStatuses], Iterator[SubjectState]]:
     """Ask it of each site, with or without those that were never evaluated."""
     return lambda seen: (
         found(
@@ -139,7 +141,7 @@ def _each(is_wrong: Callable[[SiteSight, Sights], bool], *, begun: bool = True) 
     )  # fmt: skip
 
 
-def _is_late(site: SiteSight, seen: Sights) -> bool:
+def _is_late(site: SiteStatus, seen: SiteStatuses) -> bool:
     longest = max(timedelta(seconds=10 * seen.tick_s), CORE_SILENT)
     return site.evaluated_at is not None and seen.now - site.evaluated_at > longest
 
@@ -150,96 +152,98 @@ _RUN: Final = Template("check.service.run", "slopeward run (or systemctl start s
 _PROCESS: Final = "process {process}, pid {pid}, {sites} sites, {messages} messages, started again {restarts} times"
 CHECKS: Final = (
     Check(
-        "service.never", Stamps, WARN, "the service has never run on this database; start it with `slopeward run`",
+        "service.never", ProcessStamps, WARN,
+        "the service has never run on this database; start it with `slopeward run`",
         lambda s: found(is_wrong="core" not in s.stamps), _RUN, blinds=True,
     ),
     Check(
-        "service.silent", Stamps, WARN,
+        "service.silent", ProcessStamps, WARN,
         "core has been silent since {at}; see the log of `slopeward run`",
-        lambda s: [found(is_wrong=not s.is_heard, at=s.stamps["core"][0])] if "core" in s.stamps else (), _RUN,
+        lambda s: [found(is_wrong=not s.is_core_alive, at=s.stamps["core"][0])] if "core" in s.stamps else (), _RUN,
         blinds=True,
     ),
     Check(
-        "service.gone", Stamps, BAD, "core, pid {pid}, is gone; its last sign of life was {at}",
+        "service.gone", ProcessStamps, BAD, "core, pid {pid}, is gone; its last sign of life was {at}",
         _find_core,
         "the supervisor starts it again within a minute; else slopeward run",
         fine="core runs, pid {pid}, {n} messages since start",
     ),
     Check(
-        "service.unsupervised", Stamps, BAD, "the supervisor, pid {pid}, is gone: nobody restarts the core",
+        "service.unsupervised", ProcessStamps, BAD, "the supervisor, pid {pid}, is gone: nobody restarts the core",
         _find_supervisor, "stop the core and start the service again",
     ),
     Check(
-        "service.degraded", Stamps, WARN, "{line}",
+        "service.degraded", ProcessStamps, WARN, "{line}",
         lambda s: (found(level=s.core.get("levels", {}).get(x, WARN), line=x) for x in s.core.get("degraded", ())),
         "what it names is in docs/how-to/operate.md", degrades=True,
     ),
     Check(
-        "standby.silent", Stamps, BAD,
+        "standby.silent", ProcessStamps, BAD,
         "{name} stood by and is silent since {at}: nobody would take over", _list_standby,
         "start `slopeward run --standby` on {name}", fine="{active} decides since {since}; {name} stands by",
         degrades=True,
     ),
     Check(
-        "standby.differs", Stamps, WARN, "{name} stands by with other site files than those in force: {sites}",
+        "standby.differs", ProcessStamps, WARN, "{name} stands by with other site files than those in force: {sites}",
         _list_different, "put the files in force there", degrades=True,
     ),
     Check(
-        "broker.durable", Stamps, WARN, "broker not durable: what it holds is lost when it restarts; {how}",
+        "broker.durable", ProcessStamps, WARN, "broker not durable: what it holds is lost when it restarts; {how}",
         lambda s: found(
             is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True), how=HOW_TO_INSTALL
         ),
         HOW_TO_INSTALL, degrades=True,
     ),
     Check(  # MQTT 3.1.1 has no answer but "taken"
-        "broker.denied", Stamps, WARN,
+        "broker.denied", ProcessStamps, WARN,
         "the broker refused {n} messages of login {login} on topic {topic}, the last at {at}", _list_denied,
         "correct the topic, or give the sender a login for it (slopeward broker add): by MQTT 3.1.1 it does not learn "
         "that they are refused",
     ),
     Check(
-        "ingest.processes", Stamps, BAD, _PROCESS,
+        "ingest.processes", ProcessStamps, BAD, _PROCESS,
         lambda s: (found(is_wrong=not one["connected"], **one) for one in s.ingest.get("processes", ())),
         "its messages wait with the broker", fine=_PROCESS,
     ),
     Check(
-        "queue.waiting", Stamps, WARN, "{n} messages wait to be stored",
+        "queue.waiting", ProcessStamps, WARN, "{n} messages wait to be stored",
         lambda s: found(is_wrong=(n := s.ingest.get("queued", 0)) > 1000, n=n),
         "the database is slow: look at its disk",
     ),
     Check(
-        "queue.dropped", Stamps, WARN, "{n} messages of QoS 0 were dropped",
+        "queue.dropped", ProcessStamps, WARN, "{n} messages of QoS 0 were dropped",
         lambda s: found(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n), "publish with QoS 1",
     ),
     Check(
-        "database.now", Reached, BAD, "the database, tried now: {problem}",
+        "database.now", ReachedDatabase, BAD, "the database, tried now: {problem}",
         lambda reached: found(is_wrong=bool(reached.problem), problem=reached.problem), blinds=True,
     ),
     Check(
-        "sight.none", Sights, BAD, "{text}",
+        "sight.none", SiteStatuses, BAD, "{text}",
         lambda s: found(
             is_wrong=not s.sites, text=_WAITING(names=NameList(tuple(sorted(s.declared)))) if s.declared else _NO_SITE
         ),
         blinds=True,
     ),
     Check(
-        "sight.begun", Sights, BAD, "{site}: not evaluated yet",
+        "sight.begun", SiteStatuses, BAD, "{site}: not evaluated yet",
         _each(lambda one, _: one.evaluated_at is None, begun=False), blinds=True,
     ),
     Check(
-        "sight.evaluated", Sights, BAD, "{site}: not evaluated since {at}", _each(_is_late),
+        "sight.evaluated", SiteStatuses, BAD, "{site}: not evaluated since {at}", _each(_is_late),
         blinds=True,
     ),
     Check(
-        "sight.blind", Sights, BAD, "{site}: cannot see; no criterion has valid data",
+        "sight.blind", SiteStatuses, BAD, "{site}: cannot see; no criterion has valid data",
         _each(lambda one, _: one.observability == "blind"), blinds=True,
     ),
     Check(
-        "sight.part", Sights, WARN, "{site}: sees in part; see `slopeward status --json` and the page for its stations",
+        "sight.part", SiteStatuses, WARN,
+        "{site}: sees in part; see `slopeward status --json` and the page for its stations",
         _each(lambda one, _: one.observability == "degraded"), degrades=True,
     ),
     Check(
-        "sight.reach", Sights, WARN, "{site}: at most level {reached} of {top} can be raised now",
+        "sight.reach", SiteStatuses, WARN, "{site}: at most level {reached} of {top} can be raised now",
         _each(lambda one, _: one.reachable_level < one.top_level), degrades=True,
     ),
 )  # fmt: skip

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.message import Figure, Message, Template, Timestamp
-from monitor.checks.check import BAD, WARN, Check, Found, found
-from monitor.checks.site_files import SET_IT, Environment, SiteFiles
+from monitor.checks.check import BAD, WARN, Check, SubjectState, found
+from monitor.checks.site_files import SET_IT, Environment, SiteFolder
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 
 _PACK: Final = Template("check.map.pack", "run `slopeward map tiles {path}`")
@@ -27,23 +27,23 @@ _NO_SMTP: Final = Template("check.channels.no_smtp", "a recipient has an email: 
 class Connections(NamedTuple):
     """Broker, database and mail server, tried from here."""
 
-    files: SiteFiles
+    files: SiteFolder
 
 
-def _list_faults(files: SiteFiles) -> list[ConfigError]:
+def _list_faults(files: SiteFolder) -> list[ConfigError]:
     from monitor.ingest.sources.plan import find_faults
 
     return list(find_faults(files.service.source, {site.id for site in files.sites}, os.environ))
 
 
-def _sources(files: SiteFiles) -> Iterator[Found]:
+def _sources(files: SiteFolder) -> Iterator[SubjectState]:
     faults = _list_faults(files)
     yield from (found(fault=one.message) for one in faults if not isinstance(one, UnsetError))
     if files.service.source and not faults:
         yield found(is_wrong=False, n=Figure(len(files.service.source), "d"))
 
 
-def _map_tiles(files: SiteFiles) -> Iterator[Found]:
+def _map_tiles(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.config.tile_files import list_files
 
     folder = Path(files.service.map.tiles)
@@ -58,7 +58,7 @@ def _map_tiles(files: SiteFiles) -> Iterator[Found]:
         yield found(is_wrong=False, n=Figure(len(known), "d"), folder=str(folder))
 
 
-def _cap(files: SiteFiles) -> Iterator[Found]:
+def _cap(files: SiteFolder) -> Iterator[SubjectState]:
     """Whether CAP messages can be signed, where they are to be."""
     from monitor.domain.terms import read_text
     from monitor.notify.cap.message import write_notice
@@ -78,7 +78,7 @@ def _cap(files: SiteFiles) -> Iterator[Found]:
     yield found(is_wrong=signed.ends_at <= now, text=text)
 
 
-def _try(act: Callable[[], Message]) -> Found:
+def _try(act: Callable[[], Message]) -> SubjectState:
     try:
         return found(is_wrong=False, text=act())
     except SlopewardError as error:
@@ -87,7 +87,7 @@ def _try(act: Callable[[], Message]) -> Found:
         return found(text=" ".join(str(error).split()))
 
 
-def _database(tried: Connections) -> Iterator[Found]:
+def _database(tried: Connections) -> Iterator[SubjectState]:
     from monitor.store.database.engine import Database
     from monitor.store.upkeep.migrate import require_current
 
@@ -99,7 +99,7 @@ def _database(tried: Connections) -> Iterator[Found]:
     yield _try(reach)
 
 
-def _broker(tried: Connections) -> Iterator[Found]:
+def _broker(tried: Connections) -> Iterator[SubjectState]:
     broker = tried.files.service.broker
     yield _try(lambda: _reach(broker.host, broker.port) if broker.mode == "external" else _find_broker())
 
@@ -119,7 +119,7 @@ def _find_broker() -> Message:
     return _MANAGED(path=str(path))
 
 
-def _mail(tried: Connections) -> Iterator[Found]:
+def _mail(tried: Connections) -> Iterator[SubjectState]:
     smtp = tried.files.service.smtp
     if any(c.startswith("email:") for s in tried.files.sites for r in s.recipients for c in r.channels):
         if smtp.host:
@@ -130,7 +130,7 @@ def _mail(tried: Connections) -> Iterator[Found]:
 
 CHECKS: Final = (
     Check(
-        "sources.faults", SiteFiles, BAD, "{fault}", _sources, "mend its [[source]] table, or what it names",
+        "sources.faults", SiteFolder, BAD, "{fault}", _sources, "mend its [[source]] table, or what it names",
         fine="{n} usable",
     ),
     Check(
@@ -139,16 +139,16 @@ CHECKS: Final = (
         SET_IT,
     ),
     Check(
-        "map.folder", SiteFiles, WARN, "[map] tiles: there is no folder {folder}",
+        "map.folder", SiteFolder, WARN, "[map] tiles: there is no folder {folder}",
         lambda f: found(is_wrong=not Path(f.service.map.tiles or ".").is_dir(), folder=f.service.map.tiles),
         "make it, or mend [map] tiles",
     ),
     Check(
-        "map.tiles", SiteFiles, WARN, "{name} is not served: {todo}", _map_tiles, "{todo}",
+        "map.tiles", SiteFolder, WARN, "{name} is not served: {todo}", _map_tiles, "{todo}",
         fine="{n} files of tiles in {folder}",
     ),
     Check(
-        "cap.certificate", SiteFiles, BAD, "{text}", _cap, "mend [cap], or make a new key: slopeward cap keys",
+        "cap.certificate", SiteFolder, BAD, "{text}", _cap, "mend [cap], or make a new key: slopeward cap keys",
         fine="{text}",
     ),
     Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),

@@ -10,19 +10,19 @@ from typing import Final, NamedTuple
 from forecasting.data.cadence import list_cadences
 from forecasting.message import Duration, MessageList, NameList, Template, Term
 from forecasting.registry import READS_DRIVERS, SERVED
-from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
 from monitor.config.site import IMPLIED
 from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
-from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voices
+from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 from monitor.ingest.guess.record import MOTION
 from monitor.language.vocabulary import LEVELS
@@ -56,7 +56,7 @@ _GIVES: Final = Template("check.unmapped.gives", "gives {names}")
 FROM_ABOVE: Final = frozenset({"footprints", "points"})  # what criteria of images and radar read
 
 
-class SiteFiles(NamedTuple):
+class SiteFolder(NamedTuple):
     """The folder of site files, read."""
 
     service: ServiceConfig
@@ -64,7 +64,7 @@ class SiteFiles(NamedTuple):
     failures: Mapping[Path, ConfigError]
 
     @classmethod
-    def read(cls, service: ServiceConfig) -> "SiteFiles":
+    def read(cls, service: ServiceConfig) -> "SiteFolder":
         """Read them; raises ConfigError where there is no folder."""
         return cls(service, *scan_sites(service.paths.sites))
 
@@ -72,15 +72,15 @@ class SiteFiles(NamedTuple):
 class Environment(NamedTuple):
     """What site files and service file leave to the environment: the service may have another one."""
 
-    files: SiteFiles
+    files: SiteFolder
 
 
-def _lines(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFiles], Iterator[Found]]:
+def _lines(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFolder], Iterator[SubjectState]]:
     """Lines that are found of each site."""
     return lambda files: (found(site.id, line=line) for site in files.sites for line in find(site))
 
 
-def _dear(files: SiteFiles) -> Iterator[Found]:
+def _dear(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.criteria.cost import find_dear
 
     for site in files.sites:
@@ -88,7 +88,7 @@ def _dear(files: SiteFiles) -> Iterator[Found]:
             yield found(site.id, level=BAD if dear[1] else WARN, line=dear[0])
 
 
-def _unproven(files: SiteFiles) -> Iterator[Found]:
+def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
     """What models say counts only where this site's own record shows that it may; the record lies in the database."""
     from monitor.alerting.decision.proof import describe_unproven
     from monitor.criteria.proofs import needs_proof
@@ -96,8 +96,8 @@ def _unproven(files: SiteFiles) -> Iterator[Found]:
     from monitor.store.models.proofs import load_proof_facts
     from monitor.store.upkeep.migrate import require_current
 
-    asked = [site for site in files.sites if needs_proof(site)]
-    if not asked:
+    sites = [site for site in files.sites if needs_proof(site)]
+    if not sites:
         return
     now = datetime.now(UTC)
     try:
@@ -106,15 +106,15 @@ def _unproven(files: SiteFiles) -> Iterator[Found]:
             with db.read() as c:
                 lines: list[tuple[str, str]] = [
                     (site.id, line)
-                    for site in asked for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
+                    for site in sites for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
                 ]  # fmt: skip
     except SlopewardError as error:
-        names = tuple(f"{site.id}: {criterion.id}" for site in asked for criterion in needs_proof(site))
+        names = tuple(f"{site.id}: {criterion.id}" for site in sites for criterion in needs_proof(site))
         lines = [("database", _NO_PROOF(names=NameList(names), problem=error.message))]
     yield from (found(site, line=line) for site, line in lines)
 
 
-def _other_sites(files: SiteFiles) -> Iterator[Found]:
+def _other_sites(files: SiteFolder) -> Iterator[SubjectState]:
     known = {site.id for site in files.sites}
     for site in files.sites:
         for key, names in (("start_from", [site.forecast.start_from]), ("replay", site.forecast.replay)):
@@ -122,7 +122,7 @@ def _other_sites(files: SiteFiles) -> Iterator[Found]:
                 yield found(site.id, key=key, name=name, every=NameList(tuple(sorted(known))))
 
 
-def _unknown_models(files: SiteFiles) -> Iterator[Found]:
+def _unknown_models(files: SiteFolder) -> Iterator[SubjectState]:
     # registries name models by dotted path, so that looking loads none of them
     from detection.anomaly.registry import list_served
 
@@ -153,18 +153,18 @@ def find_unread(site: Site) -> Iterator[str]:
         yield _TWICE(name=name)
 
 
-def _uninstalled(files: SiteFiles) -> Iterator[Found]:
+def _uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
     """What the file asks for and this machine cannot do yet; everything else goes on."""
     from monitor.extras import describe_missing, is_installed
     from monitor.jobs.forecasts.train import needs_torch
 
     for site in files.sites:
-        asked = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
-        if asked and not is_installed("torch"):
-            yield found(site.id, names=NameList(tuple(asked)), missing=describe_missing("torch"))
+        named = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
+        if named and not is_installed("torch"):
+            yield found(site.id, names=NameList(tuple(named)), missing=describe_missing("torch"))
 
 
-def _unusable_decoders(files: SiteFiles) -> Iterator[Found]:
+def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.ingest.decoders.table import find_decoder
 
     for site in files.sites:
@@ -178,7 +178,7 @@ def _unusable_decoders(files: SiteFiles) -> Iterator[Found]:
                 yield found(site.id, topic=bound.pattern, why=_NO_ORIGIN)
 
 
-def _noiseless(files: SiteFiles) -> Iterator[Found]:
+def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
     """Series whose steps raise questions and of whose scatter the site file says nothing."""
     from monitor.series.step_detector import OPENING
     from monitor.series.tracks import verify_step
@@ -196,7 +196,7 @@ def _noiseless(files: SiteFiles) -> Iterator[Found]:
             yield found(site.id, names=listed, opening=OPENING, unit=unit)
 
 
-def _scattering(files: SiteFiles) -> Iterator[Found]:
+def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
     """After how many readings a new scatter is the usual one, and series of which too few are looked at for any."""
     from monitor.criteria.scope import wanted_series
 
@@ -214,12 +214,12 @@ def _scattering(files: SiteFiles) -> Iterator[Found]:
             yield found(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
 
 
-def _slow(files: SiteFiles) -> Iterator[Found]:
+def _slow(files: SiteFolder) -> Iterator[SubjectState]:
     """Motion that is read too seldom to warn of a high level in time, and so has no bound of it."""
     for site in files.sites:
         judging = [c for c in site.criteria if c.kind.rate and c.role == "witness" and c.quantity.startswith(MOTION)]
         highest: dict[tuple[str, str], int] = {}
-        for criterion, voice in ((c, voice) for c in judging for voice in list_voices(site, c)):
+        for criterion, voice in ((c, voice) for c in judging for voice in list_voting_witnesses(site, c)):
             if voice.series is not None:
                 highest[voice.series] = max(criterion.thresholds[-1].level, highest.get(voice.series, 0))
         for (station, quantity), reached in highest.items():
@@ -232,23 +232,23 @@ def _slow(files: SiteFiles) -> Iterator[Found]:
                     )  # fmt: skip
 
 
-def _forecast_apart(files: SiteFiles) -> Iterator[Found]:
+def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
     """Which series are forecast together, how far ahead; nothing of a site whose series all get all its horizons."""
     for site in files.sites:
-        asked = site.forecast.horizons_s
+        horizons_s = site.forecast.horizons_s
         moving = {f"{spec.station}.{spec.quantity}": spec.interval_s for spec in site.moving if is_forecast(spec)}
-        panels = list_cadences(moving, asked)
-        if len(panels) == 1 and panels[0].horizons_s == asked:
+        panels = list_cadences(moving, horizons_s)
+        if len(panels) == 1 and panels[0].horizons_s == horizons_s:
             continue
         for panel in panels:
             spans = [Duration(h, "about") for h in panel.horizons_s]
             yield found(
-                site.id, is_wrong=not {*panel.horizons_s} & {*asked}, names=NameList(panel.names),
+                site.id, is_wrong=not {*panel.horizons_s} & {*horizons_s}, names=NameList(panel.names),
                 every=Duration(panel.interval_s, "about"), horizons=MessageList(tuple(spans), ", "),
             )  # fmt: skip
 
 
-def _unreachable(files: SiteFiles) -> Iterator[Found]:
+def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
     """Bounds that no motion of the slope can reach: by any witness (BAD), by one of several, or far beyond alone."""
     for site in files.sites:
         unreached = find_unreached(site)
@@ -258,51 +258,51 @@ def _unreachable(files: SiteFiles) -> Iterator[Found]:
             yield found(site.id, level=BAD if is_bad else WARN, text=text)
 
 
-def _unjudged(files: SiteFiles) -> Iterator[Found]:
+def _unjudged(files: SiteFolder) -> Iterator[SubjectState]:
     """Series of motion that no vote rests on."""
     for site in files.sites:
         names = tuple(find_unjudged(site))
         yield found(site.id, is_wrong=bool(names), names=NameList(names))
 
 
-def _unheard(files: SiteFiles) -> Iterator[Found]:
+def _unheard(files: SiteFolder) -> Iterator[SubjectState]:
     """Criteria of images and radar, of a site file, whose advice no recipient asked for: nothing else shows it."""
     for site in files.sites:
-        asked = any(Ledger.ADVICE in one.ledgers for one in site.recipients)
+        is_wanted = any(AlertCategory.ADVICE in one.ledgers for one in site.recipients)
         names = tuple(
             c.id for c in site.criteria if c.role == "advice" and c.author != IMPLIED and c.kind.facts in FROM_ABOVE
         )
-        yield found(site.id, is_wrong=bool(site.recipients and names) and not asked, names=NameList(names))
+        yield found(site.id, is_wrong=bool(site.recipients and names) and not is_wanted, names=NameList(names))
 
 
-def _undirected(files: SiteFiles, is_missing: Callable[[Station], bool]) -> Iterator[Found]:
+def _undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Iterator[SubjectState]:
     """Stations whose displacement is asked for its way downslope, and nobody said where that is, or how steep."""
     for site in files.sites:
-        asked = {
+        needing = {
             station for c in site.criteria for station in c.stations
             if c.quantity == "displacement" and c.direction != "norm" and c.kind.id != "level"
         }  # fmt: skip
         names = tuple(
             s.id for s in site.stations
-            if s.id in asked and s.on_slope and s.find_series("displacement") is not None
+            if s.id in needing and s.on_slope and s.find_series("displacement") is not None
             and is_missing(s)
         )  # fmt: skip
         if names:
             yield found(site.id, names=NameList(names[:3], more=max(0, len(names) - 3)))
 
 
-def _unsigned(files: SiteFiles) -> Iterator[Found]:
+def _unsigned(files: SiteFolder) -> Iterator[SubjectState]:
     """Criteria and rules that count and do not say who set them and on what grounds."""
     for site in files.sites:
         signed = [(CRITERION_NAMED(criterion=c.id), c.author, c.reason) for c in site.criteria if c.role != "advice"]
         rules = [(RULE_NAMED(rule=r.id), r.author, r.reason) for r in site.fusion.rules]
         for name, author, reason in (*signed, *rules):
-            missing = [key for key, said in (("author", author), ("reason", reason)) if not said.strip()]
+            missing = [key for key, text in (("author", author), ("reason", reason)) if not text.strip()]
             if missing:
                 yield found(site.id, name=name, missing=missing[0] if len(missing) == 1 else _NEITHER)
 
 
-def _overdue(files: SiteFiles) -> Iterator[Found]:
+def _overdue(files: SiteFolder) -> Iterator[SubjectState]:
     today = datetime.now(UTC).date().isoformat()
     for site in files.sites:
         for one in site.criteria:
@@ -310,7 +310,7 @@ def _overdue(files: SiteFiles) -> Iterator[Found]:
                 yield found(site.id, criterion=one.id, day=one.valid_until)
 
 
-def _taken_names(files: SiteFiles) -> Iterator[Found]:
+def _taken_names(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         levels = {level.name for level in site.levels} | LEVELS
         for station in site.stations:
@@ -318,7 +318,7 @@ def _taken_names(files: SiteFiles) -> Iterator[Found]:
                 yield found(site.id, station=station.id, name=name)
 
 
-def _unmapped(files: SiteFiles) -> Iterator[Found]:
+def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
     """Series that say a map of velocities fills them, and none can."""
     from monitor.ingest.files.velocity import has_mapped_ground
 
@@ -333,7 +333,7 @@ def _unmapped(files: SiteFiles) -> Iterator[Found]:
                 yield found(site.id, series=f"{station.id}.{spec.quantity}", why=why)
 
 
-def _no_person(files: SiteFiles) -> Iterator[Found]:
+def _no_person(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         channels = list_channels(site)
         reaches = any(traits_of(c).reaches_person for c in channels)
@@ -345,7 +345,7 @@ def list_channels(site: Site) -> list[str]:
     return sorted({c for r in site.recipients for c in r.channels})
 
 
-def _open_channels(files: SiteFiles) -> Iterator[tuple[str, str, ConfigError | None]]:
+def _open_channels(files: SiteFolder) -> Iterator[tuple[str, str, ConfigError | None]]:
     """Each channel of a site, and why it can never send."""
     from monitor.notify.notifier import channel_settings, open_notifier
 
@@ -360,14 +360,14 @@ def _open_channels(files: SiteFiles) -> Iterator[tuple[str, str, ConfigError | N
             yield site.id, channel, error
 
 
-def _channel_settings(files: SiteFiles) -> Iterator[Found]:
+def _channel_settings(files: SiteFolder) -> Iterator[SubjectState]:
     """Channels that can never send."""
     for site, channel, error in _open_channels(files):
         if split_channel(channel)[0] in NOTIFIERS and not isinstance(error, UnsetError):
             yield found(site, is_wrong=error is not None, error=error and error.message)
 
 
-def _unset_channels(seen: Environment) -> Iterator[Found]:
+def _unset_channels(seen: Environment) -> Iterator[SubjectState]:
     """Channels that lack a setting here."""
     for site, channel, error in _open_channels(seen.files):
         if error is None or isinstance(error, UnsetError):
@@ -376,121 +376,121 @@ def _unset_channels(seen: Environment) -> Iterator[Found]:
 
 CHECKS: Final = (
     Check(
-        "sites.unread", SiteFiles, BAD, "{fault}",
+        "sites.unread", SiteFolder, BAD, "{fault}",
         lambda f: (found(p.name, fault=x, path=str(p)) for p, error in f.failures.items() for x in error.faults),
         "mend {path}; until then the last good version is used",
     ),
     Check(
-        "sites.none", SiteFiles, BAD, "no usable site file; write one with `slopeward sites init NAME`",
+        "sites.none", SiteFolder, BAD, "no usable site file; write one with `slopeward sites init NAME`",
         lambda f: found("" if f.sites else str(f.service.paths.sites), is_wrong=not f.sites, n=len(f.sites)),
         "slopeward sites init NAME", fine="{n} usable",
     ),
     Check(
-        "sites.weak", SiteFiles, BAD, "{line}", _lines(find_weaknesses),
+        "sites.weak", SiteFolder, BAD, "{line}", _lines(find_weaknesses),
         "add an independent witness or lower fusion.top_needs",
     ),
-    Check("sites.dear", SiteFiles, BAD, "{line}", _dear, "evaluations slower than data blind the site"),
-    Check("sites.unproven", SiteFiles, BAD, "{line}", _unproven, "slopeward check says what would show it"),
+    Check("sites.dear", SiteFolder, BAD, "{line}", _dear, "evaluations slower than data blind the site"),
+    Check("sites.unproven", SiteFolder, BAD, "{line}", _unproven, "slopeward check says what would show it"),
     Check(
-        "forecasts.other_site", SiteFiles, BAD, "forecast.{key}: no site is called '{name}'; expected one of: {every}",
+        "forecasts.other_site", SiteFolder, BAD, "forecast.{key}: no site is called '{name}'; expected one of: {every}",
         _other_sites, _MEND,
     ),
     Check(
-        "forecasts.unknown", SiteFiles, BAD, "{key}: unknown model '{name}'; expected one of: {known}", _unknown_models,
+        "forecasts.unknown", SiteFolder, BAD, "{key}: unknown model '{name}'; expected one of: {known}",
+        _unknown_models, _MEND,
+    ),
+    Check(
+        "forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unread),
         _MEND,
     ),
     Check(
-        "forecasts.covariates", SiteFiles, BAD, "forecast.covariates: {line}", _lines(find_unread),
-        _MEND,
-    ),
-    Check(
-        "forecasts.horizons", SiteFiles, WARN,
+        "forecasts.horizons", SiteFolder, WARN,
         "{names}: read at least every {every}, and no horizon of the site file reaches the next reading: forecast "
         "{horizons} ahead, which no criterion can ask for", _forecast_apart,
         "add a longer horizon to forecast.horizons",
         fine="{names}: read at least every {every}, forecast together, {horizons} ahead",
     ),
     Check(
-        "forecasts.installed", SiteFiles, WARN, "{names}: {missing}", _uninstalled,
+        "forecasts.installed", SiteFolder, WARN, "{names}: {missing}", _uninstalled,
         "install it, or take these out of the site file",
     ),
     Check(
-        "decoders", SiteFiles, BAD, "decoder of topic '{topic}': {why}", _unusable_decoders,
+        "decoders", SiteFolder, BAD, "decoder of topic '{topic}': {why}", _unusable_decoders,
         "mend its [[decoder]] table",
     ),
     Check(
-        "sites.noise", SiteFiles, WARN,
+        "sites.noise", SiteFolder, WARN,
         "{names}: no noise_floor. Where no sigma comes with the values either, nobody is notified of small steps "
         "in the first {opening} epochs: write noise_floor = the standard deviation, in {unit}, of readings at "
         "rest", _noiseless, "write noise_floor in its series",
     ),
     Check(
-        "sites.scatter", SiteFiles, WARN,
+        "sites.scatter", SiteFolder, WARN,
         "{names}: fewer than {n} readings ({duration}) are looked at, so nobody is notified when they scatter",
         _scattering, "lengthen a window",
         fine="{names}: what scatters ten times as usual cannot be judged until its noise is learnt anew, after {n} "
         "readings ({duration}) at most",
     ),
     Check(
-        "sites.slow", SiteFiles, WARN,
+        "sites.slow", SiteFolder, WARN,
         "{series} raises no {level_name}: it is read every {every}, a velocity takes {n} intervals, and a warning of "
         "this level may wait for {wait}", _slow, "read it more often, or add an instrument that is",
     ),
     Check(
-        "sites.unreachable", SiteFiles, BAD, "{text}", _unreachable,
+        "sites.unreachable", SiteFolder, BAD, "{text}", _unreachable,
         "lengthen the window or within of the dwell, write noise_floor as the instrument has it, or read it more often",
         alarm=2, key="config:*:unreachable",
     ),
     Check(
-        "sites.unjudged", SiteFiles, WARN, "no criterion with a vote reads {names}: motion there raises no level",
+        "sites.unjudged", SiteFolder, WARN, "no criterion with a vote reads {names}: motion there raises no level",
         _unjudged, "add their stations to a criterion, or say on_slope = false of what stands on stable ground",
         alarm=1, key="config:*:unjudged",
     ),
     Check(
-        "sites.unheard", SiteFiles, WARN,
+        "sites.unheard", SiteFolder, WARN,
         "{names}: nobody receives what these criteria find in images: it is advice, and no recipient asks for that",
         _unheard, 'write ledgers = ["hazard", "health", "advice"] in a [[recipient]]',
     ),
     Check(
-        "sites.azimuth", SiteFiles, WARN,
+        "sites.azimuth", SiteFolder, WARN,
         "{names}: no azimuth_deg. Where east and north come, the horizontal speed is judged whichever way it goes, and "
         "the vertical rate apart: motion must be somewhat larger to be sure",
         partial(_undirected, is_missing=lambda s: s.azimuth_deg is None),
         'write azimuth_deg and plunge_deg of the movement, or direction = "norm" where it has none',
     ),
     Check(
-        "sites.plunge", SiteFiles, WARN,
+        "sites.plunge", SiteFolder, WARN,
         "{names}: no plunge_deg. Where up comes, the vertical rate is judged apart, whichever way it goes",
         partial(_undirected, is_missing=lambda s: s.lacks_plunge),
         "write plunge_deg of the movement: its dip below the horizon",
     ),
     Check(
-        "sites.unsigned", SiteFiles, WARN, "{name}: no {missing}: say who set its bounds, on what grounds", _unsigned,
+        "sites.unsigned", SiteFolder, WARN, "{name}: no {missing}: say who set its bounds, on what grounds", _unsigned,
         "write author and reason",
     ),
     Check(
-        "sites.overdue", SiteFiles, WARN, "criterion {criterion}: to be reviewed by {day}, and it goes on counting",
+        "sites.overdue", SiteFolder, WARN, "criterion {criterion}: to be reviewed by {day}, and it goes on counting",
         _overdue, "review its bounds, then move valid_until",
     ),
     Check(
-        "sites.names", SiteFiles, WARN,
+        "sites.names", SiteFolder, WARN,
         "station {station}: {name} is the name of a level: who reads a message may take one for the other",
         _taken_names, "give the station another name",
     ),
     Check(
-        "sites.unmapped", SiteFiles, WARN, "{series} stays empty: a velocity map {why}", _unmapped,
+        "sites.unmapped", SiteFolder, WARN, "{series} stays empty: a velocity map {why}", _unmapped,
         _MEND,
     ),
-    Check("channels.caution", SiteFiles, WARN, "{line}", _lines(find_cautions), "mend its file"),
+    Check("channels.caution", SiteFolder, WARN, "{line}", _lines(find_cautions), "mend its file"),
     Check(
-        "channels.nobody", SiteFiles, BAD, "nobody is notified: add a [[recipient]]",
+        "channels.nobody", SiteFolder, BAD, "nobody is notified: add a [[recipient]]",
         lambda f: (found(site.id, is_wrong=not site.recipients) for site in f.sites), "add a [[recipient]] to its file",
     ),
     Check(
-        "channels.no_person", SiteFiles, WARN, "only {channels}; no person is notified", _no_person,
+        "channels.no_person", SiteFolder, WARN, "only {channels}; no person is notified", _no_person,
         "add email: or apprise:",
     ),
-    Check("channels.settings", SiteFiles, BAD, "{error}", _channel_settings, "mend the channels of its file"),
+    Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "mend the channels of its file"),
     Check(
         "channels.unset", Environment, BAD, "{error}; set it where the service runs", _unset_channels,
         SET_IT, fine="{channel} has what it needs (slopeward channels test sends)",

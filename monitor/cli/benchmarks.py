@@ -21,6 +21,6 @@ def read_benchmark(name: str) -> dict[str, Any] | None:
     return None
 
 
-def tell_reasons(row: Mapping[str, Any]) -> list[str]:
+def format_reasons(row: Mapping[str, Any]) -> list[str]:
     """The reasons for and against a model, a line each."""
-    return [f"    {side}: {told}" for side in ("for", "against") if (told := row[f"reasons_{side}"])]
+    return [f"    {side}: {text}" for side in ("for", "against") if (text := row[f"reasons_{side}"])]

@@ -28,7 +28,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people import countersign
 from monitor.store.people.api_tokens import find_bearer
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.sessions import LONGEST_S, forget_attempts, take_turn_to_prove
 from monitor.store.people.users import ROLES, User, check_password, find_account, is_open, load_users
 
@@ -85,7 +85,7 @@ def prove(db: Database, by: str | None, where: Where = None, *, own: str | None 
     here = name_os_user()
     if (token := _read_secret(BEARER, BEARER_FD)) is not None:
         return _prove_by_token(db, token, by, where, here)
-    accounts = db.ask(load_users)
+    accounts = db.run_read(load_users)
     needed = needed_role()
     if needed == ADMIN and not any(is_open(u, ADMIN) and u.can_prove for u in accounts):
         # who keeps the accounts where no admin is: an operator; and where nobody may act, who sits at the keyboard
@@ -124,7 +124,7 @@ def acting(
 def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here: str) -> Actor:
     """The owner of a token, for the acts that a program may do."""
     require_person()
-    bearer = db.ask(find_bearer, token, datetime.now(UTC))
+    bearer = db.run_read(find_bearer, token, datetime.now(UTC))
     if bearer is None:
         raise RefusedError(
             "the token is unknown, expired or revoked, or its account is locked; see `slopeward tokens list`"
@@ -175,7 +175,7 @@ def name_helper() -> Actor:
 
 
 def act_by_two(
-    db: Database, act: SharedAct, actor: Actor, named: str | None, reason: str, again: str,
+    db: Database, act: TwoPersonAct, actor: Actor, named: str | None, reason: str, again: str,
     do: Callable[[Connection, Actor | None], T], measure: Callable[[Connection], int] = lambda _: 0,
 ) -> T:  # fmt: skip
     """Do an act for which a second person may be needed, in one write transaction.
@@ -233,7 +233,7 @@ def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: W
     if sites is None:
         return
     if callable(where):
-        where = db.ask(where)
+        where = db.run_read(where)
     if where not in sites:
         only = ", ".join(sorted(sites))
         raise RefusedError(f"{who} is for {only} only, and this is {where or 'not of one of these sites'}")
@@ -254,8 +254,8 @@ def _prove(db: Database, account: User, here: str) -> str:
         db.do(forget_attempts, account.name, here)
         return "password"
     with db.write() as c:
-        told = Actor(account.name, "person", COMMAND, here)
-        add_audit(c, told, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
+        actor = Actor(account.name, "person", COMMAND, here)
+        add_audit(c, actor, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
     raise RefusedError(f"the password of {account.name} is wrong; the attempt is in the audit log")
 
 

@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final, TextIO
 
 from monitor.cli.printable import guard
-from monitor.worker.memory import end_without_look, without_looks
+from monitor.worker.memory import end_without_cleanup, without_looks
 
 # verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
 VERBS: Final[dict[str, tuple[str, str]]] = {
@@ -87,7 +87,7 @@ LIBRARY_ERRORS: Final = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb; a known error is one line on stderr and status 1, wrong usage 2, and never a traceback."""
-    end_without_look()
+    end_without_cleanup()
     sys.stdout, sys.stderr = guard(sys.stdout), guard(sys.stderr)
     words = sys.argv[1:] if arguments is None else arguments
     status = run_verb(words)
@@ -215,11 +215,11 @@ def _keep_brackets(command: Any) -> None:
 def _find_command(verb: str, command: Any, words: list[str]) -> str:
     """The words that name a command: `alerts ack` of `alerts ack 12 --by Ada`."""
     names = [verb]
-    for word in words:
-        command = (getattr(command, "commands", None) or {}).get(word)
+    for argument in words:
+        command = (getattr(command, "commands", None) or {}).get(argument)
         if command is None:
             break
-        names.append(word)
+        names.append(argument)
     return " ".join(names)
 
 

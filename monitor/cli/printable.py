@@ -19,10 +19,10 @@ def make_printable(text: str) -> str:
     >>> make_printable("a\x1b]0;title\x07b\u202ecsv.exe"), make_printable("\x1b[1mbold\x1b[0m, tab\tand\nline")
     ('a\\x1b]0;title\\x07b\\u202ecsv.exe', '\x1b[1mbold\x1b[0m, tab\tand\nline')
     """
-    return _HARMFUL.sub(_spell, text)
+    return _HARMFUL.sub(_escape, text)
 
 
-def _spell(found: re.Match[str]) -> str:
+def _escape(found: re.Match[str]) -> str:
     return found[0] if found["kept"] else found[0].encode("unicode_escape").decode()
 
 

@@ -51,7 +51,7 @@ BY_TOKEN: Final = frozenset({"alerts ack", "report add"})
 
 
 @dataclass(slots=True)
-class Running:
+class RunningCommand:
     """The command that runs, such as `alerts ack`, and what is said once it is done."""
 
     command: str
@@ -63,13 +63,13 @@ class Running:
         return RULES.get(self.command, READS)
 
 
-_RUNNING: Final[ContextVar[Running | None]] = ContextVar("slopeward_command", default=None)
+_RUNNING: Final[ContextVar[RunningCommand | None]] = ContextVar("slopeward_command", default=None)
 
 
 @contextmanager
-def running(command: str) -> Iterator[Running]:
+def running(command: str) -> Iterator[RunningCommand]:
     """Say which command runs."""
-    found = Running(command)
+    found = RunningCommand(command)
     token = _RUNNING.set(found)
     try:
         yield found

@@ -21,11 +21,11 @@ from detection.whole_file import replacing
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import parse, parse_duration_s, spell, spell_about, spell_duration
+from monitor.domain.instants import format_iso, parse, parse_duration_s, spell_about, spell_duration
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import write_csv
-from monitor.language.local_time import spell_instant, use_zone
+from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
@@ -36,20 +36,20 @@ LARGEST_ID: Final = 2**63 - 1  # of a row of the database
 LARGEST_SEED: Final = 2**32 - 1
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many, newest first.")]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Times in UTC; else each in the zone of its site.")]
-TOLD_EVERY_S = 2.0  # a person who waits wants a word at least so often
+PROGRESS_EVERY_S = 2.0  # a person who waits wants a word at least so often
 OLD_RECORD_S = 30 * 86400.0  # without a reading for so long, a site is a record and not a watch
 NOTHING = 4  # exit status: nothing to do, or nothing valid
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CommandOptions:
     """What the options say that nearly every command has."""
 
     config: Path | None = None
     as_json: bool = False
 
 
-_OPTIONS: Final[ContextVar[Options]] = ContextVar("slopeward_options")
+_OPTIONS: Final[ContextVar[CommandOptions]] = ContextVar("slopeward_options")
 Command = TypeVar("Command", bound=Callable[..., Any])
 _CONFIG_HELP: Final = "Service file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml."
 CONFIG: Final = inspect.Parameter(
@@ -62,9 +62,9 @@ AS_JSON: Final = inspect.Parameter(
 )  # fmt: skip
 
 
-def options() -> Options:
+def options() -> CommandOptions:
     """Those of the command that runs."""
-    return _OPTIONS.get(Options())
+    return _OPTIONS.get(CommandOptions())
 
 
 class Commands(typer.Typer):
@@ -90,7 +90,7 @@ def _take_options(run: Callable[..., Any], shared: list[inspect.Parameter]) -> C
 
     @functools.wraps(run)
     def call(**given: Any) -> Any:
-        token = _OPTIONS.set(Options(**{one.name: given.pop(one.name) for one in added}))
+        token = _OPTIONS.set(CommandOptions(**{one.name: given.pop(one.name) for one in added}))
         try:
             return run(**given)
         finally:
@@ -176,9 +176,9 @@ def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
 
     taken = db.do(take_in, site, "slopeward", reason, now)
     if taken.loosens:
-        say(explain_refusal(taken, f"the file of {site.id}"))
+        print_note(explain_refusal(taken, f"the file of {site.id}"))
     if taken.unread:
-        say(explain_unread(taken))
+        print_note(explain_unread(taken))
     return taken.site
 
 
@@ -187,26 +187,26 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     from monitor.domain.decision import instant
     from monitor.store.alerting.decisions import load_newest
 
-    found = db.ask(load_newest, site.id, now)
+    found = db.run_read(load_newest, site.id, now)
     newest = [n.observed_s for n in found.values()]
     interval_s = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
     if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):
         return
-    last = spell(instant(max(newest)))[:19] + "Z"
+    last = format_iso(instant(max(newest)))[:19] + "Z"
     age = spell_about(now.timestamp() - max(newest))
-    say(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
-    say(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
-    say(f"  the whole record: slopeward backtest --site {site.id} --known observed")
+    print_note(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
+    print_note(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
+    print_note(f"  the whole record: slopeward backtest --site {site.id} --known observed")
     if commands := [*_list_trials(site, found)]:
-        say("  forecasts over the record:")
+        print_note("  forecasts over the record:")
         for command in commands:
-            say(f"    {command}")
+            print_note(f"    {command}")
 
 
 def _list_trials(site: Site, found: Iterable[str]) -> Iterator[str]:
     """The commands that take readings out and score forecasts on each quantity of motion among these series."""
     from forecasting.data.cadence import choose_horizons
-    from monitor.replay.first_look import MOTION
+    from monitor.replay.past_levels import MOTION
 
     steps: dict[str, float] = {}
     for key in found:
@@ -231,15 +231,15 @@ def find_zones(c: Connection, *, utc: bool) -> Callable[[str], str]:
     return lambda site: zones.get(site, own)
 
 
-def tell(text: str | None, zone: str) -> str:
+def translate_in_zone(text: str | None, zone: str) -> str:
     """A message with its times in a zone; what a person wrote as it is."""
     with use_zone(zone):
         return str(translate(text or ""))
 
 
-def tell_instant(at: datetime | str | None, zone: str) -> str:
+def format_in_zone(at: datetime | str | None, zone: str) -> str:
     """An instant of a table or of a view in a zone, or a dash."""
-    return "-" if at is None else spell_instant(parse(at) if isinstance(at, str) else at, zone)
+    return "-" if at is None else format_instant(parse(at) if isinstance(at, str) else at, zone)
 
 
 def print_json(value: Any) -> None:
@@ -265,7 +265,7 @@ def show_in_order(facts: dict[str, Any], line: str) -> None:
         print(line)
 
 
-def say(line: str) -> None:
+def print_note(line: str) -> None:
     """One line for people, on stderr."""
     print(line, file=sys.stderr)
 
@@ -273,7 +273,7 @@ def say(line: str) -> None:
 def require_any(found: object, line: str) -> None:
     """Say that nothing was found, and end with the status for it; nothing where something was."""
     if not found:
-        say(line)
+        print_note(line)
         raise typer.Exit(NOTHING)
 
 
@@ -284,7 +284,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], out: Path, name: str) -> None
         return
     with replacing(out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         write_csv(rows, file)
-    say(f"{len(rows)} {name} in {out}")
+    print_note(f"{len(rows)} {name} in {out}")
 
 
 @contextmanager
@@ -293,14 +293,14 @@ def ending_at(*nothing: type[Exception]) -> Iterator[None]:
     try:
         yield
     except nothing as error:
-        say(str(error))
+        print_note(str(error))
         raise typer.Exit(NOTHING) from None
 
 
 def warn(warnings: Iterable[object]) -> None:
     """What a person should know of a result, on stderr."""
     for warning in warnings:
-        say(f"warning: {warning}")
+        print_note(f"warning: {warning}")
 
 
 def read_duration_s(option: str, text: str) -> float:
@@ -311,15 +311,15 @@ def read_duration_s(option: str, text: str) -> float:
         raise RefusedError(f"{option}: {error}") from error
 
 
-def tell_progress() -> Callable[[str, float], None]:
-    """A line on stderr where more than `TOLD_EVERY_S` went by since the last one, or a stage has ended late."""
+def make_progress_printer() -> Callable[[str, float], None]:
+    """A line on stderr where more than `PROGRESS_EVERY_S` went by since the last one, or a stage has ended late."""
     last_s = time.monotonic()
 
-    def tell(stage: str, share: float) -> None:
+    def print_share(stage: str, share: float) -> None:
         nonlocal last_s
         now_s = time.monotonic()
-        if now_s - last_s >= TOLD_EVERY_S:
-            say(f"{stage} {share:.0%}")
+        if now_s - last_s >= PROGRESS_EVERY_S:
+            print_note(f"{stage} {share:.0%}")
             last_s = now_s
 
-    return tell
+    return print_share

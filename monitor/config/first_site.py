@@ -1,6 +1,11 @@
 """The text of a first site file: what `slopeward sites init` and files of readings begin with."""
 
+import re
+from collections.abc import Iterator
 from typing import Final
+
+from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
+from monitor.domain.terms import find_tables
 
 # from the top level downwards, what a warning may wait for: no example has a longer window
 LONGEST_WAIT_S: Final = (2 * 86400.0, 7 * 86400.0, 120 * 86400.0)
@@ -9,7 +14,30 @@ INTERVALS_LEAST: Final = 4  # in a window: a line with its error takes so many
 
 def write_first_site(name: str) -> str:
     """The text of a first site file: two independent movers, a control, rain; every table explained."""
-    return FIRST_SITE.replace("@ID@", name).replace("@NAME@", name.replace("-", " ").capitalize())
+    text = FIRST_SITE.replace("@ID@", name).replace("@NAME@", name.replace("-", " ").capitalize())
+    return "\n".join(_explain(text.split("\n")))
+
+
+def _explain(lines: list[str]) -> Iterator[str]:
+    """Put the meaning of a key behind it where it stands for the first time and nothing else is said of it."""
+    from monitor.criteria.table import CRITERIA  # loads the rules of all kinds
+
+    tables = {head.strip("[]"): table for head, table in find_tables(SiteFile)} | {"levels": LevelsTable}
+    place, explained = "", set()
+    for line in lines:
+        if head := re.match(r"\[+([\w.]+)\]", line):
+            place = head[1]
+        if kind := re.match(r'kind = "(\w+)"', line):
+            tables[place] = CRITERIA[kind[1]].table
+        table = LevelTable if place.startswith("levels.") else tables.get(place)
+        key = line.partition(" = ")[0]
+        fields = () if table is None or "#" in line else table.model_fields.items()
+        meaning = next((f.description for name, f in fields if key == (f.alias or name)), None)
+        if meaning is None or (place, key) in explained:
+            yield line
+        else:
+            explained.add((place, key))
+            yield f"{line:<38} # {meaning}"
 
 
 FIRST_SITE = """\
@@ -18,17 +46,17 @@ FIRST_SITE = """\
 # Change every number below: they are examples and prove nothing about this slope.
 
 [site]
-id = "@ID@"                            # also the second part of the MQTT topic
+id = "@ID@"
 name = "@NAME@"
 latitude = 46.2
 longitude = 8.9
-timezone = "UTC"                       # for people; everything stored is UTC
+timezone = "UTC"
 
 [levels]                               # ordered; 0 is the first
 names = ["green", "yellow", "orange", "red"]
-auto_lower = ["yellow"]                # the others fall by a person, with a reason
+auto_lower = ["yellow"]
 [levels.yellow]
-action = "Inform the duty geologist"   # goes into page and message
+action = "Inform the duty geologist"
 review_every = "12h"
 [levels.orange]
 action = "Geologist on site"
@@ -42,17 +70,17 @@ id = "G1"
 latitude = 46.2011
 longitude = 8.9022
 height_m = 1410.0
-azimuth_deg = 205.0                    # downslope, from north; without it the horizontal speed counts
-plunge_deg = 28.0                      # below the horizon
-reference = "BASE-1"                   # stations that share a reference, logger or antenna are one witness
+azimuth_deg = 205.0
+plunge_deg = 28.0
+reference = "BASE-1"
 logger = "logger-1"
 [[station.series]]
 quantity = "displacement"              # east, north, up in mm
 unit = "mm"
 interval = "1h"
-max_silence = "6h"                     # then a health alarm
+max_silence = "6h"
 noise_floor_mm = 1.5
-verify_step_mm = 25.0                  # a jump beyond this asks for verification
+verify_step_mm = 25.0
 
 [[station]]
 id = "E1"                              # an extensometer on a logger of its own: the second witness
@@ -87,20 +115,20 @@ quantity = "rain"
 unit = "mm"
 interval = "1h"
 max_silence = "6h"
-stamp = "interval_end"                 # or counter, event
+stamp = "interval_end"
 
 [[criterion]]
 kind = "velocity"
-stations = ["*"]                       # all with this quantity, added ones too; a glob leaves control stations out
+stations = ["*"]
 yellow = {over = 2.0, window = "7d"}   # mm/day
 orange = {over = 20.0, window = "2d"}
 red = {over = 100.0, window = "6h"}
-min_sigma = 3.0                        # the velocity must be this many of its own standard errors
-dwell = {hits = 3, of = 4, within = "6h"}   # distinct data epochs
-recover = 0.6                          # falls below this share of the bound it crossed
-valid_for = "12h"                      # how long a vote counts without new data
-author = ""                            # who set these numbers
-reason = ""                            # on what grounds
+min_sigma = 3.0
+dwell = {hits = 3, of = 4, within = "6h"}
+recover = 0.6
+valid_for = "12h"
+author = ""
+reason = ""
 
 [[criterion]]
 kind = "rate"
@@ -113,7 +141,7 @@ red = {over = 100.0, window = "6h"}
 kind = "rain_sum"
 series = "R1.rain"
 yellow = {over = 60.0, window = "24h"} # mm
-min_coverage = 0.8                     # a sum with less data may raise, never lower
+min_coverage = 0.8
 
 [[criterion]]
 kind = "inverse_velocity"              # when would it fail if the acceleration went on: advice, whatever it says
@@ -127,8 +155,8 @@ forecast_every = "1h"
 action = "Look at the page of movement, every shift"
 
 [fusion]
-top_needs = 2                          # independent witnesses for the top level
-hold_when_missing = "3d"               # then the duty person is notified: cannot see, decide
+top_needs = 2
+hold_when_missing = "3d"
 
 [forecast]                             # baselines at once, networks when they have 200 rows and their gate opens
 models = ["auto", "gru", "lstm", "graph-gru"]
@@ -138,13 +166,13 @@ every = "6h"
 [anomaly]                              # what these find is advice until a test shows that it adds to the rules here:
 # `slopeward anomalies bench --site @ID@` keeps that test; "ae" is an autoencoder, trained when readings suffice
 detectors = ["rules", "ae", "flatline", "replay", "unit-jump", "timing"]
-budget_per_sensor_month = 0.1          # false alarms
+budget_per_sensor_month = 0.1
 
 [[recipient]]
 name = "duty engineer"
 channels = ["log"]                     # "email:duty@example.org", "apprise:DUTY_URL" (name of an environment variable)
 levels = ["yellow", "orange", "red"]
-escalate_after = "10m"                 # the next recipient is notified when nobody acknowledged
-digest = "07:00"                       # the state of the site every day, with what models suggest
+escalate_after = "10m"
+digest = "07:00"
 # ledgers = ["hazard", "health", "advice"]   # suggestions also at once: grouped, never an alarm, quiet hours hold
 """

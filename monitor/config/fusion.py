@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from monitor.config.site_schema import FusionRuleTable, FusionTable, NeighboursTable
+from monitor.config.site_schema import Table
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours, list_leaves
 from monitor.domain.site import Criterion, Level, Station
-from monitor.domain.terms import describe_unknown
+from monitor.domain.terms import describe_unknown, make_record
 from monitor.domain.witnesses import name_zone
 from monitor.errors import ConfigError
 
@@ -17,7 +17,7 @@ DEPTH: Final = 16
 
 
 def read_fusion(
-    table: FusionTable, criteria: Sequence[Criterion], stations: Sequence[Station], levels: Sequence[Level], name: str
+    table: Table, criteria: Sequence[Criterion], stations: Sequence[Station], levels: Sequence[Level], name: str
 ) -> Fusion:
     """Turn [fusion] into its records.
 
@@ -30,18 +30,15 @@ def read_fusion(
     for rule_id in ids:
         if ids.count(rule_id) > 1:
             raise ConfigError(f"{name}: fusion.rule: id {rule_id!r} appears twice; expected different ones")
-    asked = {leaf.criterion for rule in rules for leaf in list_leaves(rule.when)}
+    named = {leaf.criterion for rule in rules for leaf in list_leaves(rule.when)}
     for criterion in criteria:
-        if criterion.role == "part" and criterion.id not in asked:
+        if criterion.role == "part" and criterion.id not in named:
             raise ConfigError(
                 f"{name}: criterion {criterion.id!r} has role 'part', which counts only inside rules, and no "
                 "fusion.rule names it; expected a [[fusion.rule]] that does, or another role"
             )
     near = None if table.neighbours is None else place.read_neighbours(table.neighbours)
-    return Fusion(
-        top_needs=table.top_needs, hold_when_missing_s=table.hold_when_missing, verify_within_s=table.verify_within,
-        rules=rules, neighbours=near, fast_track=table.fast_track,
-    )  # fmt: skip
+    return make_record(Fusion, table, rules=rules, neighbours=near)
 
 
 class _Place:
@@ -53,18 +50,17 @@ class _Place:
         self._criteria = {c.id: c for c in criteria}
         self._stations, self._levels, self._name = stations, levels, name
 
-    def read_rule(self, table: FusionRuleTable, index: int) -> FusionRule:
+    def read_rule(self, table: Table, index: int) -> FusionRule:
         where = f"{self._name}: fusion.rule[{index}]"
         level = self._level(table.level, f"{where}.level")
-        return FusionRule(table.id, level, self._read(table.when, f"{where}.when", 1), table.author, table.reason)
+        return make_record(FusionRule, table, level=level, when=self._read(table.when, f"{where}.when", 1))
 
-    def read_neighbours(self, table: NeighboursTable) -> Neighbours:
+    def read_neighbours(self, table: Table) -> Neighbours:
         where = f"{self._name}: fusion.neighbours"
         for known in table.criteria:
             self._criterion(known, f"{where}.criteria")
-        return Neighbours(
-            self._level(table.above, f"{where}.above", lowest=True), table.step_m, table.steps, table.criteria
-        )
+        above = self._level(table.above, f"{where}.above", lowest=True)
+        return make_record(Neighbours, table, above=above)
 
     def _level(self, text: str, where: str, *, lowest: bool = False) -> int:
         allowed = self._levels if lowest else self._levels[1:]

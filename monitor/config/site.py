@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Final, TypeVar
 
@@ -10,10 +10,18 @@ from pydantic import ValidationError
 
 from forecasting.data.kinds import WORDS
 from forecasting.registry import SERVED
-from monitor.config import site_schema as schema
 from monitor.config.fusion import read_fusion
 from monitor.config.learning import find_unfit
-from monitor.criteria.entry import Entry
+from monitor.config.site_schema import (
+    STAGE_EVERY_S,
+    LevelsTable,
+    LevelTable,
+    OriginTable,
+    QuantityTable,
+    SiteFile,
+    Table,
+)
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
@@ -36,20 +44,18 @@ from monitor.domain.quantities import (
     convert,
     convert_difference,
 )
-from monitor.domain.terms import Faults, Section, describe_unknown, explain, read_toml
+from monitor.domain.terms import Faults, Section, describe_unknown, explain, make_record, read_toml
 from monitor.domain.witnesses import list_top_witnesses
 from monitor.errors import ConfigError
 
 _T = TypeVar("_T", bound=Section)
+_Corners = tuple[tuple[float, float], ...]
 _R = TypeVar("_R")
 IMPLIED: Final = "slopeward"  # author of criteria that no site file has
 OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest")  # which no team has
 FARTHEST_M: Final = 100_000.0  # what a landslide may reach; farther away is a mistake
 LARGEST_COUNT: Final = 1e9
 NOISIEST_MM: Final = 1e4  # the receiver of a telephone, the pixel of a satellite
-ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
-# how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
-STAGE_EVERY_S: Final = {"creep": 3600.0, "intermediate": 1800.0, "progressive": 300.0, "step": 600.0}
 PROGRESSIVE_FORECAST_S: Final = 3600.0
 
 
@@ -66,15 +72,10 @@ def parse_site(text: str, name: str) -> domain.Site:
     document = read_toml(text, name)
     file, levels = _read_outline(document, name)
     faults, own = Faults(), {q.name: q for q in file.quantity}
-    for index, quantity in enumerate(file.quantity):
-        with faults.gathered():
-            if quantity.name in QUANTITIES:
-                where = f"{name}: quantity[{index}].name"
-                raise ConfigError(f"{where}: {quantity.name!r} exists already; expected a new name")
-    stations: tuple[domain.Station, ...] = ()
-    for index, table in enumerate(file.station):
-        with faults.gathered():
-            stations += (_read_station(table, file.site, own, f"{name}: station[{index}]"),)
+    faults.read_each(_refuse_known, file.quantity, f"{name}: quantity")
+    stations = faults.read_each(
+        lambda table, where: _read_station(table, file.site, own, where), file.station, f"{name}: station"
+    )
     whole = len(stations) == len(file.station)  # else what refers to stations would be refused for nothing
     criteria: tuple[domain.Criterion, ...] = ()
     counts: dict[str, int] = {}
@@ -84,7 +85,7 @@ def parse_site(text: str, name: str) -> domain.Site:
             where = f"{name}: {shape.where}"
             places = Places(
                 where=where, kind=shape.entry.kind, raw=raw, levels=levels, stations=stations,
-                horizons_s=file.forecast.horizons,
+                horizons_s=file.forecast.horizons_s,
             )  # fmt: skip
             criteria += (_read_criterion(shape, places, counts),) if whole else ()
     for names, what in (
@@ -98,45 +99,31 @@ def parse_site(text: str, name: str) -> domain.Site:
             _refuse_doubles(names, f"{name}: {what}")
     with faults.gathered():
         _refuse_former(file.station, name)
-    for model in file.forecast.models:
-        with faults.gathered():
-            if model not in SERVED:
-                raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
-    for covariate in file.forecast.covariates if whole else ():
-        with faults.gathered():
-            if covariate not in WORDS:
-                if "." not in covariate:
-                    words = " or ".join(repr(word) for word in WORDS)
-                    raise ConfigError(
-                        f"{name}: forecast.covariates: expected 'STATION.quantity', {words}, got {covariate!r}"
-                    )
-                find_series(covariate, stations, f"{name}: forecast.covariates")
-                refuse_expected(covariate, f"{name}: forecast.covariates")
+    _check_forecast(file.forecast, stations if whole else None, name, faults)
     for fault in find_unfit(file.forecast, file.site.id):
         with faults.gathered():
             raise ConfigError(f"{name}: {fault}")
     recipients, teams = _read_people(file, levels, name, faults)
     with faults.gathered():
-        _read_movement(file.movement, file.forecast.every, name)
-    exposed: tuple[domain.Exposed, ...] = ()
-    for index, one in enumerate(file.exposed):
-        with faults.gathered():
-            exposed += (_read_exposed(one, file.site, levels, f"{name}: exposed[{index}]"),)
+        _read_movement(file.movement, file.forecast.every_s, name)
+    exposed = faults.read_each(
+        lambda table, where: _read_exposed(table, file.site, levels, where), file.exposed, f"{name}: exposed"
+    )
     faults.raise_any()
     criteria += tuple(_imply_advice(criteria, stations))
     _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
-    return _copy(
+    return make_record(
         domain.Site, file.site, levels=levels, stations=stations, criteria=criteria,
         fusion=read_fusion(file.fusion, criteria, stations, levels, name),
-        forecast=_copy(
+        forecast=make_record(
             domain.ForecastPlan, file.forecast,
             expected_rain=read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
         ),
-        anomaly=_copy(domain.AnomalyPlan, file.anomaly),
-        scenes=_copy(
-            domain.ScenePlan, file.scenes, local=_copy(domain.LocalGrid, file.crs.local) if file.crs.local else None
+        anomaly=make_record(domain.AnomalyPlan, file.anomaly),
+        scenes=make_record(
+            domain.ScenePlan, file.scenes, local=file.crs.local and make_record(domain.LocalGrid, file.crs.local)
         ),
-        movement=_read_movement(file.movement, file.forecast.every, name),
+        movement=_read_movement(file.movement, file.forecast.every_s, name),
         recipients=recipients, teams=teams,
         quantities=tuple((q.name, q.unit) for q in file.quantity),
         decoders=tuple(_read_binding(d) for d in file.decoder), exposed=exposed,
@@ -144,13 +131,34 @@ def parse_site(text: str, name: str) -> domain.Site:
     )  # fmt: skip
 
 
-def _read_outline(document: Mapping[str, Any], name: str) -> tuple[schema.SiteFile, tuple[domain.Level, ...]]:
+def _refuse_known(table: QuantityTable, where: str) -> None:
+    if table.name in QUANTITIES:
+        raise ConfigError(f"{where}.name: {table.name!r} exists already; expected a new name")
+
+
+def _check_forecast(table: Table, stations: Sequence[domain.Station] | None, name: str, faults: Faults) -> None:
+    """Refuse models that nobody serves, and drivers that none of the stations has, where these are known."""
+    where = f"{name}: forecast.covariates"
+    for model in table.models:
+        with faults.gathered():
+            if model not in SERVED:
+                raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
+    for covariate in [] if stations is None else [one for one in table.covariates if one not in WORDS]:
+        with faults.gathered():
+            if "." not in covariate:
+                words = " or ".join(repr(one) for one in WORDS)
+                raise ConfigError(f"{where}: expected 'STATION.quantity', {words}, got {covariate!r}")
+            find_series(covariate, stations or (), where)
+            refuse_expected(covariate, where)
+
+
+def _read_outline(document: Mapping[str, Any], name: str) -> tuple[Table, tuple[domain.Level, ...]]:
     """The tables of the file and its levels; what is wrong with them or with criteria comes at once."""
     faults = Faults()
-    file: schema.SiteFile | None = None
+    file: Table = None
     levels: tuple[domain.Level, ...] = ()
     with faults.gathered():
-        file = _validate(schema.SiteFile, document, name)
+        file = _validate(SiteFile, document, name)
     table, tables = document.get("levels", {}), document.get("criterion", ())
     if isinstance(table, Mapping):
         with faults.gathered():
@@ -165,7 +173,7 @@ def _read_outline(document: Mapping[str, Any], name: str) -> tuple[schema.SiteFi
     return file, levels
 
 
-def _read_corners(corners: schema.Corners, site: schema.SiteTable, where: str) -> schema.Corners:
+def _read_corners(corners: _Corners, site: Table, where: str) -> _Corners:
     """Corners near the slope and in their order; the last is not the first again."""
     corners = corners[:-1] if corners[0] == corners[-1] else corners
     if len(set(corners)) < 3:
@@ -183,42 +191,50 @@ def _read_corners(corners: schema.Corners, site: schema.SiteTable, where: str) -
     return corners
 
 
-def _read_exposed(
-    table: schema.ExposedTable, site: schema.SiteTable, levels: tuple[domain.Level, ...], where: str
-) -> domain.Exposed:
+def _read_exposed(table: Table, site: Table, levels: tuple[domain.Level, ...], where: str) -> domain.Exposed:
     """What would be reached; from the first level on unless it says."""
     corners = _read_corners(table.corners, site, f"{where}.corners")
     names = {v.name: v.number for v in levels}
     if table.level is not None and names.get(table.level, 0) == 0:
         expected = ", ".join(v.name for v in levels[1:])
         raise ConfigError(f"{where}.level: {table.level!r}: expected one of {expected}")
-    return domain.Exposed(table.name, corners, names[table.level] if table.level else levels[1].number)
+    return make_record(
+        domain.Exposed, table, corners=corners, level=names[table.level] if table.level else levels[1].number
+    )
 
 
-def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: str) -> domain.MovementPlan:
+def _read_movement(table: Table, forecast_every_s: float, name: str) -> domain.MovementPlan:
     """Every stage with its cadence; `unknown` is looked at as often as the most frequent of the others."""
     stages = []
     for stage, every_s in STAGE_EVERY_S.items():
-        own: schema.StageTable = getattr(table, stage)
+        own = getattr(table, stage)
         forecast_s = min(forecast_every_s, PROGRESSIVE_FORECAST_S) if stage == "progressive" else forecast_every_s
-        stages.append(domain.StagePlan(stage, own.every or every_s, own.forecast_every or forecast_s, own.action))
+        stages.append(_make_stage(own, stage, every_s, forecast_s))
     most_s = min(s.evaluate_every_s for s in stages)
     most_forecast_s = min(s.forecast_every_s for s in stages)
     own = table.unknown
-    asked = (("every", own.every, most_s), ("forecast_every", own.forecast_every, most_forecast_s))
-    for key, given_s, limit_s in asked:
+    given = (("every", own.evaluate_every_s, most_s), ("forecast_every", own.forecast_every_s, most_forecast_s))
+    for key, given_s, limit_s in given:
         if given_s is not None and given_s > limit_s:
             raise ConfigError(
                 f"{name}: movement.unknown.{key}: expected at most {spell_duration(limit_s)}, the most frequent of the "
                 "other stages: what nobody knows is looked at no less"
             )
-    stages.append(domain.StagePlan("unknown", own.every or most_s, own.forecast_every or most_forecast_s, own.action))
-    return domain.MovementPlan(tuple(stages), table.failure_velocity_mm_per_day, table.history)
+    return make_record(
+        domain.MovementPlan, table, stages=(*stages, _make_stage(own, "unknown", most_s, most_forecast_s))
+    )
+
+
+def _make_stage(table: Table, stage: str, every_s: float, forecast_every_s: float) -> domain.StagePlan:
+    return make_record(
+        domain.StagePlan, table, stage=stage, evaluate_every_s=table.evaluate_every_s or every_s,
+        forecast_every_s=table.forecast_every_s or forecast_every_s,
+    )  # fmt: skip
 
 
 def find_weaknesses(site: domain.Site) -> list[str]:
     """What the site file allows and `check` refuses: a channel that sends nothing, a top level out of reach."""
-    found = list(_find_deaf_recipients(site))
+    found = list(_find_unserved_recipients(site))
     top = site.levels[-1]
     witnesses = list_top_witnesses(site)
     if len(witnesses) >= site.fusion.top_needs:
@@ -233,7 +249,7 @@ def find_weaknesses(site: domain.Site) -> list[str]:
     return [*found, text]
 
 
-def _find_deaf_recipients(site: domain.Site) -> Iterator[str]:
+def _find_unserved_recipients(site: domain.Site) -> Iterator[str]:
     """Channels that no program serves, and two recipients that are one."""
     for recipient in site.recipients:
         for channel in recipient.channels:
@@ -258,7 +274,7 @@ def _find_deaf_recipients(site: domain.Site) -> Iterator[str]:
 
 def find_cautions(site: domain.Site) -> list[str]:
     """What works and yet may leave a hazard untold, or tell one that is none."""
-    found = _find_unheard_top(site)
+    found = _find_unnotified_top(site)
     if site.fusion.fast_track:
         found.append(
             f"fusion.fast_track = true: two independent stations that jump at one epoch raise {site.levels[-1].name!r} "
@@ -270,15 +286,15 @@ def find_cautions(site: domain.Site) -> list[str]:
     return found
 
 
-def _find_unheard_top(site: domain.Site) -> list[str]:
+def _find_unnotified_top(site: domain.Site) -> list[str]:
     """Who is notified of the top level, and by how many ways."""
     if not site.recipients:
         return []  # nobody at all is said elsewhere
     top = site.levels[-1]
-    told = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
-    if not told:
+    notified = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
+    if not notified:
         return [f"no recipient is notified of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
-    channels = sorted({channel for recipient in told for one in recipient.everybody for channel in one.readable})
+    channels = sorted({channel for recipient in notified for one in recipient.everybody for channel in one.readable})
     if len(channels) > 1:
         return []
     text = (
@@ -295,13 +311,6 @@ def _validate(model: type[_T], value: Any, name: str, prefix: str = "") -> _T:
         raise explain(error, name, prefix) from None
 
 
-def _copy(kind: type[_R], table: Section, **more: Any) -> _R:
-    """A record of what a table says by the same names (durations without `_s`), and of what was made of the rest."""
-    known = {f.name: f.name.removesuffix("_s") for f in fields(kind) if f.name not in more}  # type: ignore[arg-type]
-    keys = type(table).model_fields
-    return kind(**{name: getattr(table, key) for name, key in known.items() if key in keys}, **more)
-
-
 def _refuse_doubles(names: Iterable[str], where: str) -> None:
     seen = set()
     for name in names:
@@ -311,12 +320,12 @@ def _refuse_doubles(names: Iterable[str], where: str) -> None:
 
 
 def _read_levels(table: Mapping[str, Any], name: str) -> tuple[domain.Level, ...]:
-    plain = {k: v for k, v in table.items() if k in ONLY_LEVELS or not isinstance(v, Mapping)}
-    head = _validate(schema.LevelsTable, plain, name, "levels")
+    plain = {k: v for k, v in table.items() if k in LevelsTable.model_fields or not isinstance(v, Mapping)}
+    head = _validate(LevelsTable, plain, name, "levels")
     single = {k: v for k, v in table.items() if k not in plain}
     for key in single:
         if key not in head.names:
-            raise ConfigError(f"{name}: levels: {describe_unknown(key, [*ONLY_LEVELS, *head.names])}")
+            raise ConfigError(f"{name}: levels: {describe_unknown(key, [*LevelsTable.model_fields, *head.names])}")
     for index, level in enumerate(head.names):
         if any(level in keys for keys in (entry.table.written_keys() for entry in _list_kinds().values())):
             raise ConfigError(f"{name}: levels.names[{index}]: {level!r} is a key of criteria; expected another name")
@@ -324,27 +333,29 @@ def _read_levels(table: Mapping[str, Any], name: str) -> tuple[domain.Level, ...
     auto = head.auto_lower if head.auto_lower is not None else head.names[: max(1, len(head.names) - 2)]
     levels = []
     for number, level in enumerate(head.names):
-        own = _validate(schema.LevelTable, single.get(level, {}), name, f"levels.{level}")
-        levels.append(domain.Level(number, level, number == 0 or level in auto, own.action, own.review_every))
+        own = _validate(LevelTable, single.get(level, {}), name, f"levels.{level}")
+        levels.append(
+            make_record(domain.Level, own, number=number, name=level, auto_lower=number == 0 or level in auto)
+        )
     return tuple(levels)
 
 
-def _read_station(
-    table: schema.StationTable, site: schema.SiteTable, own: Mapping[str, schema.QuantityTable], where: str
-) -> domain.Station:
+def _read_station(table: Table, site: Table, own: Mapping[str, QuantityTable], where: str) -> domain.Station:
     series = []
     for index, item in enumerate(table.series):
         series.append(_read_series(table.id, item, own, f"{where}.series[{index}]"))
     _refuse_doubles((s.quantity for s in series), f"{where}.series: quantity")
     _refuse_unmapped(table, where)
-    return _copy(
+    if table.v_eq_mm_per_day is not None and not table.v_eq_reviewed.strip():
+        raise ConfigError(f"{where}.v_eq_reviewed: expected who reviewed v_eq_mm_per_day, when and on which data")
+    return make_record(
         domain.Station, table, series=tuple(series), origin=_read_origin(table.origin),
         calibrated_on=str(table.calibrated_on) if table.calibrated_on else None,
         outline=() if table.outline is None else _read_corners(table.outline, site, f"{where}.outline"),
     )  # fmt: skip
 
 
-def _refuse_former(stations: Sequence[schema.StationTable], name: str) -> None:
+def _refuse_former(stations: Sequence[Table], name: str) -> None:
     """Refuse a former id that a station has, or that two had: whose history is it?"""
     ids, owner = {s.id for s in stations}, dict[str, str]()
     for index, station in enumerate(stations):
@@ -359,7 +370,7 @@ def _refuse_former(stations: Sequence[schema.StationTable], name: str) -> None:
             owner[old] = station.id
 
 
-def _refuse_unmapped(table: schema.StationTable, where: str) -> None:
+def _refuse_unmapped(table: Table, where: str) -> None:
     """Refuse a zone that no map of velocities could fill, or that is an instrument as well.
 
     All that maps say of zones is one witness: an instrument among them would be one with all of them. What no
@@ -383,7 +394,7 @@ def _refuse_unmapped(table: schema.StationTable, where: str) -> None:
         )
 
 
-def _read_origin(table: schema.OriginTable | None) -> domain.Origin | None:
+def _read_origin(table: OriginTable | None) -> domain.Origin | None:
     if table is None:
         return None
     since = table.since.astimezone(UTC)
@@ -392,14 +403,12 @@ def _read_origin(table: schema.OriginTable | None) -> domain.Origin | None:
     return domain.Origin(since, baseline_m=(table.east_m or 0.0, table.north_m or 0.0, table.up_m or 0.0))
 
 
-def _read_binding(table: schema.DecoderTable) -> domain.Binding:
-    told = table.model_dump(exclude={"topic", "name", "station", "series"}, exclude_defaults=True)
-    return domain.Binding(table.topic, table.name, table.station, tuple(table.series.items()), tuple(told.items()))
+def _read_binding(table: Table) -> domain.Binding:
+    settings = table.model_dump(exclude={"pattern", "name", "station", "series"}, exclude_defaults=True)
+    return make_record(domain.Binding, table, series=tuple(table.series.items()), told=tuple(settings.items()))
 
 
-def _read_series(
-    station: str, table: schema.SeriesTable, own: Mapping[str, schema.QuantityTable], where: str
-) -> domain.SeriesSpec:
+def _read_series(station: str, table: Table, own: Mapping[str, QuantityTable], where: str) -> domain.SeriesSpec:
     known = QUANTITIES.get(table.quantity) or own.get(table.quantity)
     if known is None:
         names = describe_unknown(table.quantity, [*QUANTITIES, *own]).replace("unknown key", "unknown quantity", 1)
@@ -438,19 +447,19 @@ def _read_series(
     for end in table.physical:
         if (low if end == "low" else high) is None:
             raise ConfigError(f"{where}.physical: expected a number at {end}, for it is said to be physical")
-    if table.max_silence is not None and table.max_silence < table.interval:
-        raise ConfigError(f"{where}.max_silence: expected at least interval = {spell_duration(table.interval)}")
-    return _copy(
+    if table.max_silence_s is not None and table.max_silence_s < table.interval_s:
+        raise ConfigError(f"{where}.max_silence: expected at least interval = {spell_duration(table.interval_s)}")
+    return make_record(
         domain.SeriesSpec, table, station=station, unit=canonical, noise_floor=noise or 0.0, verify_step=step,
         low=low, high=high, empty=to_canonical(table.empty, "empty"), physical=tuple(sorted(set(table.physical))),
-        max_silence_s=table.max_silence or 3.0 * table.interval,
+        max_silence_s=table.max_silence_s or 3.0 * table.interval_s,
         may_fall=to_canonical(table.may_fall, "may_fall", span=True),
         may_rise=to_canonical(table.may_rise, "may_rise", span=True),
     )  # fmt: skip
 
 
 def _refuse_noise(
-    noise: float | None, key: str, known: Quantity | schema.QuantityTable, unit: str, where: str
+    noise: float | None, key: str, known: Quantity | QuantityTable, unit: str, where: str
 ) -> None:  # fmt: skip
     """Refuse a noise that no instrument has: beyond 10 m, of others a tenth of the range of the quantity."""
     low, high = known.low, known.high
@@ -460,7 +469,7 @@ def _refuse_noise(
 
 
 def _read_people(
-    file: schema.SiteFile, levels: Sequence[domain.Level], name: str, faults: Faults
+    file: Table, levels: Sequence[domain.Level], name: str, faults: Faults
 ) -> tuple[tuple[domain.Recipient, ...], tuple[domain.Team, ...]]:
     """Recipients and teams; a recipient that is a team holds its members."""
     in_teams = [member for team in file.team for member in team.members]
@@ -473,12 +482,11 @@ def _read_people(
             )
     if len(read) < len(file.recipient):
         return tuple(read.values()), ()  # what refers to recipients would be refused for nothing
-    teams: tuple[domain.Team, ...] = ()
     with faults.gathered():
         _refuse_doubles((fold_name(t.name) for t in file.team), f"{name}: team: name")
-    for index, declared in enumerate(file.team):
-        with faults.gathered():
-            teams += (_read_team(declared, file, tuple(read.values()), f"{name}: team[{index}]"),)
+    teams = faults.read_each(
+        lambda table, where: _read_team(table, file, tuple(read.values()), where), file.team, f"{name}: team"
+    )
     for index, table in enumerate(file.recipient):
         if table.name.startswith(domain.TEAM) and len(teams) == len(file.team):
             with faults.gathered():
@@ -490,9 +498,7 @@ def _read_people(
     return tuple(read.values()), teams
 
 
-def _read_team(
-    table: schema.TeamTable, file: schema.SiteFile, known: Sequence[domain.Recipient], where: str
-) -> domain.Team:
+def _read_team(table: Table, file: Table, known: Sequence[domain.Recipient], where: str) -> domain.Team:
     found: list[domain.Recipient] = []
     for index, member in enumerate(table.members):
         one = next((r for r in known if is_same_person(r.name, member)), None)
@@ -507,11 +513,11 @@ def _read_team(
     lead = next((m.name for m in found if table.lead and is_same_person(m.name, table.lead)), "")
     if table.lead and not lead:
         raise ConfigError(f"{where}.lead: expected one of the members, got {table.lead!r}")
-    return domain.Team(file.site.id, table.name, file.site.timezone, tuple(found), lead)
+    return make_record(domain.Team, table, site=file.site.id, zone=file.site.timezone, members=tuple(found), lead=lead)
 
 
 def _read_recipient(
-    table: schema.RecipientTable, levels: Sequence[domain.Level], where: str, zone: str, *, by_team: bool
+    table: Table, levels: Sequence[domain.Level], where: str, zone: str, *, by_team: bool
 ) -> domain.Recipient:  # fmt: skip
     if is_team := table.name.startswith(domain.TEAM):
         if own := [key for key in OF_PEOPLE if getattr(table, key)]:
@@ -531,7 +537,7 @@ def _read_recipient(
         raise ConfigError(f"{where}.levels: expected the levels at which the siren sounds; it has none by default")
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
     numbers = tuple(find_level(level, levels, f"{where}.levels") for level in names)
-    return _copy(
+    return make_record(
         domain.Recipient, table, levels=() if by_team else numbers, ledgers=() if by_team else table.ledgers,
         language=table.language or "", by_team=by_team,
         quiet=_read_time(table.quiet, lambda text: read_quiet(text, zone), f"{where}.quiet"),
@@ -546,7 +552,7 @@ def _read_time(text: str, read: Callable[[str], _R], where: str) -> _R | None:
         raise ConfigError(f"{where}: {error}") from None
 
 
-def _list_kinds() -> Mapping[str, Entry]:
+def _list_kinds() -> Mapping[str, KindEntry]:
     """The kinds of criteria; their rules are loaded with the first site file, which many verbs never read."""
     from monitor.criteria.table import CRITERIA
 
@@ -560,7 +566,7 @@ class _Shape:
     name: str  # of the file
     where: str
     table: CriterionTable
-    entry: Entry
+    entry: KindEntry
 
 
 def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[domain.Level], name: str) -> _Shape:
@@ -589,15 +595,11 @@ def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> do
     counts[kind.id] = counts.get(kind.id, 0) + 1
     chosen, quantity = table.find_target(places)
     dwell = getattr(table, "dwell", DwellTable())
-    criterion = domain.Criterion(
-        id=table.id or f"{kind.id}-{counts[kind.id]}", kind=kind, stations=chosen, quantity=quantity,
-        thresholds=_read_thresholds(shape, places),
-        direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
-        dwell=domain.Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
-        valid_for_s=table.valid_for, role=table.role or kind.role, author=table.author, reason=table.reason,
-        kinds=getattr(table, "kinds", ()),
+    criterion = make_record(
+        domain.Criterion, table, id=table.id or f"{kind.id}-{counts[kind.id]}", kind=kind, stations=chosen,
+        quantity=quantity, thresholds=_read_thresholds(shape, places), valid_for_s=table.valid_for,
+        dwell=domain.Dwell(dwell.hits, dwell.of, dwell.within), role=table.role or kind.role,
         valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
-        fast_track=getattr(table, "fast_track", None),
     )  # fmt: skip
     return table.complete(criterion, places)
 

@@ -1,47 +1,27 @@
-"""What a site file may contain, table by table; turning it into the domain's records is the reader's work."""
+"""What a site file may contain: the tables of its records, and those whose written form is another."""
 
 import datetime as dt
-import math
-from typing import Annotated, Any, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, model_validator
 
-from monitor.domain.site import PLACEHOLDERS, Binding
-from monitor.domain.terms import Duration, Horizon, Language, Section, Zone
-from monitor.domain.topics import ROOT, reaches_own_topics
+from monitor.domain import site as domain
+from monitor.domain.fusion import Fusion, FusionRule, Neighbours
+from monitor.domain.site import Name
+from monitor.domain.terms import Section, Zone, derive_table
 
-SITE_ID = r"^[a-z0-9-]{1,64}$"
-STATION_ID = r"^[A-Za-z0-9_-]{1,64}$"
-NAME = r"^[a-z][a-z0-9_]{0,31}$"
-Latitude = Annotated[float, Field(ge=-90.0, le=90.0)]
-Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
-Name = Annotated[str, Field(pattern=NAME)]
-Strings = tuple[str, ...]
-Corners = Annotated[tuple[tuple[Latitude, Longitude], ...], Field(min_length=3, max_length=100)]
-
-
-class SiteTable(Section):
-    """[site]."""
-
-    id: str = Field(pattern=SITE_ID)
-    name: str = Field(min_length=1)
-    latitude: Latitude
-    longitude: Longitude
-    timezone: Zone = "UTC"
-
-    @field_validator("id")
-    @classmethod
-    def _not_reserved(cls, value: str) -> str:
-        if value in {"status", "series"}:  # a folder of the inbox is called series
-            raise ValueError(f"{value!r} is reserved for the service itself; expected another id")
-        return value
+Table = Any  # one of a file: its attributes are the fields of its record, as they were written
+# how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
+STAGE_EVERY_S: Final = {"creep": 3600.0, "intermediate": 1800.0, "progressive": 300.0, "step": 600.0}
 
 
 class LevelsTable(Section):
     """[levels] without the tables of the single levels."""
 
-    names: tuple[Name, ...] = Field(default=("green", "yellow", "orange", "red"), min_length=2)
-    auto_lower: Strings | None = None
+    names: tuple[Name, ...] = Field(("green", "yellow", "orange", "red"), min_length=2, description="lowest first")
+    auto_lower: tuple[str, ...] | None = Field(
+        None, description="levels that may fall by themselves; default all but the two highest"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "LevelsTable":
@@ -53,47 +33,17 @@ class LevelsTable(Section):
         return self
 
 
-class LevelTable(Section):
-    """[levels.<name>]."""
-
-    action: str = ""
-    review_every: Duration | None = None
-
-
-class SeriesTable(Section):
-    """[[station.series]]; numbers are in `unit` unless the key names another."""
-
-    quantity: str
-    unit: str
-    interval: Duration
-    max_silence: Duration | None = None
-    noise_floor: float | None = Field(default=None, ge=0.0)
-    noise_floor_mm: float | None = Field(default=None, ge=0.0)
-    verify_step: float | None = Field(default=None, gt=0.0)
-    verify_step_mm: float | None = Field(default=None, gt=0.0)
-    stamp: Literal["interval_end", "counter", "event"] = "interval_end"
-    low: float | None = None
-    high: float | None = None
-    empty: float | None = Field(default=None, gt=0.0)
-    physical: tuple[Literal["low", "high"], ...] = ()
-    may_fall: float | None = Field(default=None, ge=0.0)
-    may_rise: float | None = Field(default=None, ge=0.0)
-    by_hand: bool = False
-    source: Literal["", "image correlation", "velocity map"] = ""
-    over_mm_per_day: float = Field(default=0.0, ge=0.0)
-
-
 class OriginTable(Section):
     """`origin` of [[station]]: a place on the earth, or a baseline in a local frame."""
 
-    since: dt.datetime
-    latitude: Latitude | None = None
-    longitude: Longitude | None = None
-    height_m: float | None = None
-    height: Literal["ellipsoid", "geoid"] = "ellipsoid"
-    east_m: float | None = None
-    north_m: float | None = None
-    up_m: float | None = None
+    since: dt.datetime = Field(description="from when on, with its zone")
+    latitude: float | None = Field(None, ge=-90.0, le=90.0, description="deg, WGS84")
+    longitude: float | None = Field(None, ge=-180.0, le=180.0, description="deg, WGS84")
+    height_m: float | None = Field(None, description="of the place")
+    height: Literal["ellipsoid", "geoid"] = Field("ellipsoid", description="above which the receiver counts heights")
+    east_m: float | None = Field(None, description="from the base, in its local frame")
+    north_m: float | None = Field(None, description="likewise")
+    up_m: float | None = Field(None, description="likewise")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "OriginTable":
@@ -106,237 +56,78 @@ class OriginTable(Section):
         return self
 
 
-class StationTable(Section):
-    """[[station]]."""
-
-    id: str = Field(pattern=STATION_ID)
-    name: str = Field(default="", max_length=80)
-    was: tuple[Annotated[str, Field(pattern=STATION_ID)], ...] = ()
-    latitude: Latitude | None = None
-    longitude: Longitude | None = None
-    height_m: float | None = None
-    azimuth_deg: float | None = Field(default=None, ge=0.0, le=360.0)
-    plunge_deg: float | None = Field(default=None, ge=-90.0, le=90.0)
-    reference: str | None = None
-    logger: str | None = None
-    antenna: str | None = None
-    footprint: str | None = None
-    area: str | None = Field(default=None, pattern=STATION_ID)
-    gateway: str | None = None
-    power: str | None = None
-    calibrated_on: dt.date | None = None
-    calibrate_every: Duration | None = None
-    on_slope: bool = True
-    v_eq_mm_per_day: float | None = Field(default=None, gt=0.0)
-    v_eq_reviewed: str = ""
-    origin: OriginTable | None = None
-    outline: Corners | None = None
-    series: tuple[SeriesTable, ...] = ()
-
-    @model_validator(mode="after")
-    def _reviewed(self) -> "StationTable":
-        if self.v_eq_mm_per_day is not None and not self.v_eq_reviewed.strip():
-            raise ValueError("v_eq_reviewed: expected who reviewed v_eq_mm_per_day, when and on which data")
-        return self
-
-
 class QuantityTable(Section):
     """[[quantity]]: a quantity of the site's own."""
 
-    name: Name
-    unit: str = Field(min_length=1, max_length=32)
-    low: float | None = None
-    high: float | None = None
+    name: Name = Field(description="a new one")
+    unit: str = Field(min_length=1, max_length=32, description="in which it is kept")
+    low: float | None = Field(None, description="a value below is stored and flagged")
+    high: float | None = Field(None, description="a value above is stored and flagged")
 
 
-class DecoderTable(Section):
-    """[[decoder]]: which decoder reads the messages of a topic filter, and what it must be told."""
-
-    topic: str = Field(min_length=1)
-    name: str = Field(min_length=1)
-    station: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,64}$")
-    series: dict[str, str] = Field(default_factory=dict)
-    each: str = ""
-    time: str = ""
-    time_unit: str = ""
-    device: str = ""
-    quantity: str = ""
-    unit: str = ""
-    value: str = ""
-    positions: str = ""
-    date: str = ""
-    zone: Zone = ""
-    rain: str = ""
-
-    @field_validator("topic")
-    @classmethod
-    def _whole_levels(cls, value: str) -> str:
-        for part in value.split("/"):
-            if ("{" in part or "}" in part) and part not in PLACEHOLDERS:
-                raise ValueError(f"{part!r}: expected {' or '.join(PLACEHOLDERS)} as a whole level")
-        for one in PLACEHOLDERS:
-            if value.split("/").count(one) > 1:
-                raise ValueError(f"{one} stands twice")
-        if reaches_own_topics(Binding(value, "").topic):
-            raise ValueError(f"expected a filter that reaches nothing below {ROOT}/, which the service reads itself")
-        return value
+def _words(**meanings: str) -> dict[str, Any]:
+    return {key: (str, Field("", description=meaning)) for key, meaning in meanings.items()}
 
 
-class FusionRuleTable(Section):
-    """[[fusion.rule]]; `when` is a tree: all, any, not, at_least with of, and leaves that name a criterion."""
-
-    id: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    level: str
-    when: dict[str, Any]
-    author: str = ""
-    reason: str = ""
+def _many(table: Table) -> Any:
+    return tuple[table, ...]
 
 
-class NeighboursTable(Section):
-    """[fusion.neighbours]."""
-
-    above: str
-    step_m: float = Field(gt=0.0)
-    steps: int = Field(default=2, ge=1, le=10)
-    criteria: Strings = ()
-
-
-class FusionTable(Section):
-    """[fusion]."""
-
-    top_needs: int = Field(default=2, ge=1)
-    hold_when_missing: Duration = 259200.0
-    verify_within: Duration = 3600.0
-    fast_track: bool = False
-    rule: tuple[FusionRuleTable, ...] = ()
-    neighbours: NeighboursTable | None = None
-
-
-class ForecastTable(Section):
-    """[forecast]."""
-
-    models: Strings = Field(default=("auto",), min_length=1)
-    horizons: tuple[Horizon, ...] = Field(default=(86400.0, 604800.0, 2592000.0), min_length=1)
-    covariates: Strings = ()
-    every: Duration = 21600.0
-    expected_rain: dict[str, str] = Field(default_factory=dict)
-    start_from: str = ""
-    replay: Strings = ()
-
-    @field_validator("horizons")
-    @classmethod
-    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if list(value) != sorted(set(value)):
-            raise ValueError("expected rising horizons")
-        return value
-
-
-class StageTable(Section):
-    """[movement.<stage>]."""
-
-    every: Duration | None = None
-    forecast_every: Duration | None = None
-    action: str = ""
-
-
-class MovementTable(Section):
-    """[movement]."""
-
-    failure_velocity_mm_per_day: float | None = Field(default=None, gt=0.0)
-    history: Duration = 400.0 * 86400.0
-    creep: StageTable = StageTable()
-    intermediate: StageTable = StageTable()
-    progressive: StageTable = StageTable()
-    step: StageTable = StageTable()
-    unknown: StageTable = StageTable()
-
-
-class AnomalyPlanTable(Section):
-    """[anomaly]."""
-
-    detectors: Strings = Field(default=("rules", "flatline", "replay", "unit-jump", "timing"), min_length=1)
-    budget_per_sensor_month: float = Field(default=0.1, gt=0.0)
-    every: Duration = 3600.0
-
-
-class ScenesTable(Section):
-    """[scenes]."""
-
-    weights: str = "auto"
-    minimum_area_m2: float = Field(default=900.0, ge=0.0)
-    near_m: float = Field(default=500.0, gt=0.0)
-    triage: bool = False
-    prior: str = Field(default="", max_length=1000)
-    dem: str = Field(default="", max_length=1000)
-
-
-class LocalTable(Section):
-    """`local` of [crs]."""
-
-    into: str = Field(pattern=r"^EPSG:\d{4,6}$")
-    affine: tuple[float, float, float, float, float, float]
-
-    @field_validator("affine")
-    @classmethod
-    def _check_area(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(map(math.isfinite, value)) or value[0] * value[4] == value[1] * value[3]:
-            raise ValueError("six finite numbers a, b, c, d, e, f with a e - b d not 0")
-        return value
-
-
-class CrsTable(Section):
-    """[crs]."""
-
-    local: LocalTable | None = None
-
-
-class RecipientTable(Section):
-    """[[recipient]]."""
-
-    name: str = Field(min_length=1)
-    people: Strings = ()
-    channels: Strings = ()
-    levels: Strings | None = None
-    ledgers: tuple[Literal["hazard", "health", "advice"], ...] = ("hazard", "health")
-    escalate_after: Duration | None = None
-    language: Language | None = None
-    exercises: bool = False
-    quiet: str = ""
-    digest: str = ""
-    phone: str = Field(default="", pattern=r"^(\+?[0-9][0-9 ()/.-]{2,30})?$")
-
-
-class TeamTable(Section):
-    """[[team]]."""
-
-    name: str = Field(pattern=r"^[\w][\w .-]{0,39}$")
-    members: Strings = Field(min_length=1, max_length=100)
-    lead: str = ""
-
-
-class ExposedTable(Section):
-    """[[exposed]]."""
-
-    name: str = Field(min_length=1, max_length=200)
-    corners: Corners
-    level: Name | None = None
-
-
-class SiteFile(Section):
-    """The whole file; levels and criteria are read apart because their keys depend on the level names."""
-
-    site: SiteTable
-    levels: dict[str, Any] = Field(default_factory=dict)
-    station: tuple[StationTable, ...] = Field(min_length=1)
-    quantity: tuple[QuantityTable, ...] = ()
-    criterion: tuple[dict[str, Any], ...] = ()
-    fusion: FusionTable = FusionTable()
-    forecast: ForecastTable = ForecastTable()
-    movement: MovementTable = MovementTable()
-    anomaly: AnomalyPlanTable = AnomalyPlanTable()
-    scenes: ScenesTable = ScenesTable()
-    crs: CrsTable = CrsTable()
-    recipient: tuple[RecipientTable, ...] = ()
-    team: tuple[TeamTable, ...] = ()
-    decoder: tuple[DecoderTable, ...] = ()
-    exposed: tuple[ExposedTable, ...] = ()
+SeriesTable: Final = derive_table(
+    domain.SeriesSpec,
+    noise_floor_mm=(float | None, Field(None, ge=0.0, description="smallest scatter ever assumed, mm")),
+    verify_step_mm=(float | None, Field(None, gt=0.0, description="a jump beyond this asks for verification, mm")),
+)
+StationTable: Final = derive_table(
+    domain.Station,
+    origin=(OriginTable | None, Field(None, description="what positions count from, where its receiver sends them")),
+    series=(_many(SeriesTable), Field((), description="what it measures")),
+)
+LevelTable: Final = derive_table(domain.Level)
+StageTable: Final = derive_table(domain.StagePlan)
+STAGE: Final = (StageTable, Field(StageTable(), description="what that stage asks for"))
+DecoderTable: Final = derive_table(
+    domain.Binding,
+    **_words(
+        each="`json`: which parts of a message are readings", time="where the time stands",
+        time_unit="in which it counts", device="`json`: the name of the device", quantity="`json`: the quantity",
+        unit="`json`: its unit", value="`json`: the value", positions="the form of positions",
+        date="where the date comes from"
+    ),
+    zone=(Zone, Field("", description="of times without an offset, such as Europe/Zurich")),
+    rain=(str, Field("", description="which counter of rain counts")),
+)  # fmt: skip
+FusionTable: Final = derive_table(
+    Fusion,
+    rule=(_many(derive_table(FusionRule)), Field((), description="levels that several criteria ask for together")),
+    neighbours=(
+        derive_table(Neighbours) | None,
+        Field(None, description="a vote needs a neighbour that moves as well"),
+    ),
+)
+LocalTable: Table = derive_table(domain.LocalGrid)
+CrsTable: Final = create_model(
+    "CrsTable", __base__=Section,
+    local=(LocalTable | None, Field(None, description="the site's own system, such as a mine's grid")),
+)  # fmt: skip
+TABLES: Final[dict[str, Any]] = {
+    "site": (derive_table(domain.Site), ...),
+    "levels": (dict[str, Any], {}),  # it and criteria are read apart: their keys depend on the names of the levels
+    "station": (_many(StationTable), Field(min_length=1)),
+    "quantity": (_many(QuantityTable), ()),
+    "criterion": (_many(dict[str, Any]), ()),
+    "fusion": (FusionTable, FusionTable()),
+    "forecast": (table := derive_table(domain.ForecastPlan), table()),
+    "movement": (
+        table := derive_table(domain.MovementPlan, **dict.fromkeys((*STAGE_EVERY_S, "unknown"), STAGE)),
+        table(),
+    ),
+    "anomaly": (table := derive_table(domain.AnomalyPlan), table()),
+    "scenes": (table := derive_table(domain.ScenePlan), table()),
+    "crs": (CrsTable, CrsTable()),
+    "recipient": (_many(derive_table(domain.Recipient)), ()),
+    "team": (_many(derive_table(domain.Team)), ()),
+    "decoder": (_many(DecoderTable), ()),
+    "exposed": (_many(derive_table(domain.Exposed)), ()),
+}
+SiteFile: Final = create_model("SiteFile", __base__=Section, **TABLES)

@@ -20,7 +20,7 @@ def count_rows(site: Site) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class StationReadingLimit:
     """What a station may bring into the windows of its site.
 
     Attributes:
@@ -32,14 +32,17 @@ class Room:
     span_s: Mapping[str, float]
 
 
-def measure_room(site: Site) -> Mapping[str, Room]:
+def measure_room(site: Site) -> Mapping[str, StationReadingLimit]:
     """By station, for those that an evaluation reads."""
     spans: dict[str, dict[str, float]] = {}
     rows: dict[str, float] = {}
     for station, spec, history, count in _list_wanted(site):
         spans.setdefault(station, {})[spec.quantity] = reach_s(history)
         rows[station] = rows.get(station, 0.0) + count
-    return {station: Room(max(2.0 * rows[station], float(ROWS_WARN)), span_s) for station, span_s in spans.items()}
+    return {
+        station: StationReadingLimit(max(2.0 * rows[station], float(ROWS_WARN)), span_s)
+        for station, span_s in spans.items()
+    }
 
 
 def find_dear(site: Site) -> tuple[str, bool] | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class KindEntry:
     """One kind of criterion, whole.
 
     Attributes:

@@ -65,7 +65,7 @@ def list_subjects(site: Site, criterion: Criterion) -> dict[str, str]:
     return {criterion.id: FORECASTS} if criterion.kind.facts == "forecasts" else {OUTLINES: OUTLINES}
 
 
-def spell_command(site: Site, criterion: Criterion) -> str:
+def format_command(site: Site, criterion: Criterion) -> str:
     """The command that makes the proof of a criterion."""
     return _MADE_BY[criterion.kind.facts or ""].format(site=site.id, criterion=criterion.id)
 
@@ -75,27 +75,27 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
 
     Another budget, detector, horizon or bound is another question; recipients, levels and bounds of others are not.
     """
-    said: dict[str, Any]
+    settings: dict[str, Any]
     if criterion.kind.facts == "anomalies":
         named = sorted(list_subjects(site, criterion))
-        said = {
+        settings = {
             "detectors": named, "budget": site.anomaly.budget_per_sensor_month, "step_s": site.watched_step_s or 0.0,
         }  # fmt: skip
     elif criterion.kind.facts == "forecasts":
-        said = {
-            "plan": _spell_forecasts(site.forecast), "stations": criterion.stations, "quantity": criterion.quantity,
+        settings = {
+            "plan": _forecasts_to_json(site.forecast), "stations": criterion.stations, "quantity": criterion.quantity,
             "recover": criterion.recover,
             "bounds": [[t.level, t.over, t.window_s, t.probability] for t in criterion.thresholds],
         }  # fmt: skip
     else:
-        said = {
+        settings = {
             "weights": site.scenes.weights, "triage": site.scenes.triage, "area": site.scenes.minimum_area_m2,
             "near_m": dict(criterion.params).get("near_m", site.scenes.near_m),
         }  # fmt: skip
-    return hashlib.sha256(canonical_json(said).encode()).hexdigest()[:32]
+    return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:32]
 
 
-def _spell_forecasts(plan: ForecastPlan) -> dict[str, Any]:
+def _forecasts_to_json(plan: ForecastPlan) -> dict[str, Any]:
     """Which forecasts are made; other settings count where they leave their default: a new one asks for no test."""
     always = {"models": plan.models, "horizons_s": plan.horizons_s, "covariates": plan.covariates}
     usual = ForecastPlan()
@@ -103,7 +103,7 @@ def _spell_forecasts(plan: ForecastPlan) -> dict[str, Any]:
     return always | {name: value for name, value in named.items() if value != getattr(usual, name)}
 
 
-def judge_forecasts(
+def check_forecasts(
     records: Mapping[float, tuple[int, float | None, float | None, float | None]], gained_s: list[float]
 ) -> list[Message]:
     """Why forecasts may not count; empty where they may.
@@ -131,7 +131,7 @@ def judge_forecasts(
     return found
 
 
-def judge_outlines(blocks: int, gain_low: float | None, looked: int, accepted: int) -> list[Message]:
+def check_outlines(blocks: int, gain_low: float | None, looked: int, accepted: int) -> list[Message]:
     """Why outlines of scenes may not count; empty where they may.
 
     Args:

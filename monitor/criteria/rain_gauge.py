@@ -9,7 +9,7 @@ from typing import Final
 
 from forecasting.hydrology.rain_amounts import count_up, find_overlaps, most_mm, pick_sums
 from monitor.criteria.rain_table import FORECAST
-from monitor.domain.decision import View, seconds
+from monitor.domain.decision import DecisionInputs, seconds
 from monitor.domain.observation import HARMLESS
 from monitor.domain.site import Criterion, SeriesSpec
 from monitor.series.tracks import LARGEST, list_rain
@@ -66,7 +66,7 @@ class Gauge:
         return any(at_s > self.times_s[-1] - span_s for at_s in self.overlaps_s)
 
 
-def read_gauge(view: View, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:
+def read_gauge(view: DecisionInputs, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:
     """Turn readings into amounts: interval sums once each, counters by difference with resets, events by tip."""
     return make_gauge(list_rain(view.readings.get(f"{station}.{quantity}", ()), spec, now_s), spec)
 
@@ -114,7 +114,7 @@ def _spread(
     return found, tuple(gaps)
 
 
-def read_outlooks(criterion: Criterion, view: View, gauge: Gauge, now_s: float) -> tuple[list[Gauge], bool]:
+def read_outlooks(criterion: Criterion, view: DecisionInputs, gauge: Gauge, now_s: float) -> tuple[list[Gauge], bool]:
     """Gauges that go on with the rain expected, one per declared reach, and whether every reach had a valid issue.
 
     An issue is a reading stamped with its issue time: mm expected in the reach after it. It is joined to what was

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -16,14 +16,17 @@ from monitor.errors import ConfigError
 
 FORECAST: Final = "series:forecast:"  # + seconds that the forecast reaches; the text is STATION.quantity
 EXPECTED: Final = re.compile(r"_next_(\d+[mhd])(?:_|$)")  # how a series of weather forecasts is named
+Coverage = Annotated[Share, Field(description="a sum with less of its data may raise, never lower")]
+ExpectedRain = Annotated[dict[str, str], Field(description='rain that is expected: {"24h" = "R1.rain_next_24h"}')]
+IssueAge = Annotated[Duration, Field(description="how old an issue of them may be")]
 
 
 class RainTable(MeasuredTable):
     """What criteria on a rain gauge share; `forecast` names the series of expected rain by how far it reaches."""
 
-    min_coverage: Share = 0.8
-    forecast: dict[str, str] = Field(default_factory=dict)
-    forecast_valid: Duration = 43200.0
+    min_coverage: Coverage = 0.8
+    forecast: ExpectedRain = Field(default_factory=dict)
+    forecast_valid: IssueAge = 43200.0
 
     def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
         """A smaller sum in a shorter window may well be the graver one; raises ConfigError."""

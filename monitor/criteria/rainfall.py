@@ -11,7 +11,7 @@ from forecasting.message import Figure, Message, Template
 from monitor.criteria.rain_gauge import Gauge, read_gauge, read_outlooks
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
-from monitor.series.assessment import Assessment, Rule, Windows
+from monitor.series.assessment import Assessment, DecisionContext, Rule
 
 Fact = dict[str, Any]
 Measure = Callable[[Criterion, Gauge], Sequence[Fact]]
@@ -48,7 +48,7 @@ def each_gauge(measure: Measure, amount: Template = RAIN) -> Rule:
         amount: what a sum is called, with the places `depth` and `hours`.
     """
     return lambda criterion, windows: tuple(
-        judge_rain(criterion, windows, station, measure, amount) for station in criterion.stations
+        assess_rain(criterion, windows, station, measure, amount) for station in criterion.stations
     )
 
 
@@ -72,8 +72,8 @@ def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
     ]
 
 
-def judge_rain(
-    criterion: Criterion, windows: Windows, station: str, measure: Measure, amount: Template
+def assess_rain(
+    criterion: Criterion, windows: DecisionContext, station: str, measure: Measure, amount: Template
 ) -> Assessment:  # fmt: skip
     """One gauge against the bounds of a criterion."""
     spec = windows.site.series(station, criterion.quantity)
@@ -102,7 +102,7 @@ def judge_rain(
     worst = max(facts, key=lambda f: float(f["ratio"]))
     newest_s = gauge.times_s[-1]
     return Assessment(
-        criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
+        criterion.id, station, raise_level, max(hold_level, raise_level), has_data=True,
         # what was expected and is not told any more is missing, not dry
         fresh=complete and windows.is_fresh(newest_s, spec), newest_s=newest_s,
         reason=_explain(worst, amount),
@@ -121,11 +121,11 @@ def _explain(worst: Mapping[str, Any], amount: Template) -> Message:
         return _EXPECTED(amount=rain, expected=expected, share=share, bound=bound, known=known)
     if "bound_years" not in worst:
         return _OF_BOUND(amount=rain, share=share, bound=bound, known=known)
-    asked = Figure(worst["bound_years"])
+    return_years = Figure(worst["bound_years"])
     if worst["years"] is None:
-        return _OF_YEARS(amount=rain, share=share, bound=bound, years=asked, known=known)
+        return _OF_YEARS(amount=rain, share=share, bound=bound, years=return_years, known=known)
     years = Figure(worst["years"], ".3g")
-    return _OF_YEARS_NOW(amount=rain, share=share, bound=bound, years=asked, years2=years, known=known)
+    return _OF_YEARS_NOW(amount=rain, share=share, bound=bound, years=return_years, years2=years, known=known)
 
 
 def _by_level(facts: Sequence[Fact]) -> list[Fact]:

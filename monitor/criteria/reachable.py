@@ -12,7 +12,7 @@ from monitor.criteria.kinds.velocity import LEAST_EPOCHS, MIN_EXTENT
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_site
-from monitor.domain.witnesses import find_groups, find_voting_series, list_voices, reach
+from monitor.domain.witnesses import compute_reachable_level, find_groups, find_voting_series, list_voting_witnesses
 from monitor.series.assessment import bound_of
 
 _FEW: Final = Template(
@@ -127,7 +127,7 @@ def list_followed(site: Site) -> Sequence[tuple[Criterion, Station, SeriesSpec]]
         (criterion, station, spec)
         for criterion in site.criteria
         if criterion.role != "advice" and criterion.kind.followed and criterion.kind.per is not None
-        for voice in list_voices(site, criterion)
+        for voice in list_voting_witnesses(site, criterion)
         if (station := stations.get(voice.witness)) is not None
         and (spec := station.find_series(criterion.quantity)) is not None
     ]  # fmt: skip
@@ -178,10 +178,13 @@ def find_unreached(site: Site) -> frozenset[int]:
     closed = shut(list_barriers(site))
     votes = [
         (t.level, t.level in closed.get((c.id, voice.witness), ()))
-        for c in site.criteria if c.role == "witness" for voice in list_voices(site, c) for t in c.thresholds
+        for c in site.criteria if c.role == "witness" for voice in list_voting_witnesses(site, c) for t in c.thresholds
     ]  # fmt: skip
     groups, voting = find_groups(site), find_voting_series(site)
-    now, without = reach(site, voting, groups, closed).level, reach(site, voting, groups).level
+    now, without = (
+        compute_reachable_level(site, voting, groups, closed).level,
+        compute_reachable_level(site, voting, groups).level,
+    )
     lost = {level for level, _ in votes} - {level for level, is_shut in votes if not is_shut}
     return frozenset({*lost, *range(now + 1, without + 1)})
 
@@ -193,10 +196,10 @@ def describe_barriers(site: Site, barriers: Barriers) -> Iterator[tuple[int, Bar
         for level, one in found.items():
             alike.setdefault((key.criterion, level, str(one.reason), one.is_shut), []).append((key.station, one))
     for (criterion, level, _, _), ones in alike.items():
-        yield level, ones[0][1], tell(site, criterion, [name for name, _ in ones], level, ones[0][1])
+        yield level, ones[0][1], describe_unreachable(site, criterion, [name for name, _ in ones], level, ones[0][1])
 
 
-def tell(site: Site, criterion: str, stations: Sequence[str], level: int, barrier: Barrier) -> Message:
+def describe_unreachable(site: Site, criterion: str, stations: Sequence[str], level: int, barrier: Barrier) -> Message:
     """The sentence on a level that cannot be reached, or late."""
     names = tuple(stations)
     return (_CANNOT if barrier.is_shut else _LATE)(

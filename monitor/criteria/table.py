@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.domain.kinds import Kind
 
 _ROOM: Final = "monitor.criteria.kinds"
@@ -31,10 +31,10 @@ FILES: Final = {
 }
 
 
-def _load(file: str) -> Entry:
-    found: Entry = import_module(f"{_ROOM}.{file}").ENTRY
+def _load(file: str) -> KindEntry:
+    found: KindEntry = import_module(f"{_ROOM}.{file}").ENTRY
     return found
 
 
-CRITERIA: Final[Mapping[str, Entry]] = {name: _load(file) for name, file in FILES.items()}
+CRITERIA: Final[Mapping[str, KindEntry]] = {name: _load(file) for name, file in FILES.items()}
 KINDS: Final[Mapping[str, Kind]] = {name: entry.kind for name, entry in CRITERIA.items()}

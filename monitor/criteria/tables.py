@@ -15,8 +15,15 @@ from monitor.errors import ConfigError
 from monitor.series.tracks import LARGEST
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
-# standard errors: chance alone never makes so many, and whoever asks for more hears of no motion
-Sureness = Annotated[float, Field(ge=0.0, le=20.0)]
+# chance alone never makes 20 standard errors, and whoever asks for more hears of no motion
+Sureness = Annotated[float, Field(ge=0.0, le=20.0, description="how many of its own standard errors it must be")]
+Recovery = Annotated[Share, Field(description="it falls only below this share of the bound that it crossed")]
+FastTrack = Annotated[float | None, Field(gt=1.0, description="beyond so many times the bound no dwell is needed")]
+Direction = Annotated[Literal["downslope", "norm"], Field(description="`norm`: horizontal speed, whatever its way")]
+LevelName = Annotated[str, Field(description="the level that it asks for")]
+Window = Annotated[Duration, Field(description="the time that the bound is computed over")]
+STATIONS: Final = "ids or globs; a glob leaves control stations out"
+OVER, UNDER = "crossed by what is more", "crossed by what is less"
 FASTEST: Final = 4.32e6  # mm/day: from 3 m/min on a slide is very rapid (Cruden and Varnes 1996), and no warning helps
 WETTEST: Final = 30_000.0  # mm: no place on earth had so much rain in a year (Cherrapunji 1860/61: 26461 mm)
 Strings = tuple[str, ...]
@@ -26,9 +33,9 @@ Target = tuple[tuple[str, ...], str]  # ids of stations, and the quantity
 class DwellTable(Section):
     """criterion.dwell."""
 
-    hits: int = Field(default=1, ge=1)
-    of: int = Field(default=1, ge=1)
-    within: Duration | None = None
+    hits: int = Field(default=1, ge=1, description="so many")
+    of: int = Field(default=1, ge=1, description="of the last distinct data epochs must be over the bound")
+    within: Duration | None = Field(default=None, description="and all within this time")
 
     @model_validator(mode="after")
     def _possible(self) -> "DwellTable":
@@ -37,15 +44,18 @@ class DwellTable(Section):
         return self
 
 
+Dwelling = Annotated[DwellTable, Field(description="distinct data epochs that must be over the bound")]
+
+
 # ---- bounds of one level ---------------------------------------------------------------------------------------
-class Bound(Section):
+class LevelBound(Section):
     """The bound of one level."""
 
-    over: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
-    under: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    over: float | None = Field(default=None, ge=-LARGEST, le=LARGEST, description=OVER)
+    under: float | None = Field(default=None, ge=-LARGEST, le=LARGEST, description=UNDER)
 
     @model_validator(mode="after")
-    def _one_side(self) -> "Bound":
+    def _one_side(self) -> "LevelBound":
         if (self.over is None) == (self.under is None):
             raise ValueError("expected exactly one of over, under")
         return self
@@ -54,34 +64,34 @@ class Bound(Section):
 class OverBound(Section):
     """The bound of one level on something that only rises: rain in mm, how fast water falls in m/day."""
 
-    over: float = Field(gt=0.0, le=WETTEST)
-    window: Duration
+    over: float = Field(gt=0.0, le=WETTEST, description=OVER)
+    window: Window
 
 
 class SpeedBound(Section):
     """The bound of one level on a velocity in mm/day, or an acceleration in mm/day2."""
 
-    over: float = Field(gt=0.0, le=FASTEST)
-    window: Duration
+    over: float = Field(gt=0.0, le=FASTEST, description=OVER)
+    window: Window
 
 
 class DepthBound(Section):
     """The bound of one level on a depth of rain in mm."""
 
-    over: float = Field(gt=0.0, le=WETTEST)
+    over: float = Field(gt=0.0, le=WETTEST, description=OVER)
 
 
 # ---- keys ------------------------------------------------------------------------------------------------------
 class CriterionTable(Section):
     """What every [[criterion]] has. A kind says in its own table what differs."""
 
-    kind: str
-    id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    role: Literal["witness", "advice", "part"] | None = None
-    valid_for: Duration = 86400.0
-    author: str = ""
-    reason: str = ""
-    valid_until: dt.date | None = None
+    kind: str = Field(description="what is compared with the bound of each level")
+    id: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="default kind and number")
+    role: Literal["witness", "advice", "part"] | None = Field(None, description="`part`: inside fusion rules only")
+    valid_for: Duration = Field(86400.0, description="how long a vote counts without newer data")
+    author: str = Field("", description="who set these numbers")
+    reason: str = Field("", description="on what grounds")
+    valid_until: dt.date | None = Field(None, description="day of review, of which an alarm reminds; bounds go on")
 
     def find_target(self, places: Places) -> Target:
         """The stations and the quantity that it looks at; none here. Raises ConfigError."""
@@ -104,9 +114,9 @@ class CriterionTable(Section):
 class StationsTable(CriterionTable):
     """A criterion over series of stations."""
 
-    stations: Strings = ()
-    series: str | Strings = ()
-    quantity: str | None = None
+    stations: Strings = Field((), description=STATIONS)
+    series: str | Strings = Field((), description="`STATION.quantity`, or a list of them")
+    quantity: str | None = Field(None, description="of stations, where the kind names none")
 
     def find_target(self, places: Places) -> Target:
         """Either `series`, or `stations` with a quantity."""
@@ -130,7 +140,7 @@ class StationsTable(CriterionTable):
 class AroundTable(CriterionTable):
     """A criterion over what lies around stations, whatever these measure."""
 
-    stations: Strings = ("*",)
+    stations: Strings = Field(("*",), description=STATIONS)
 
     def find_target(self, places: Places) -> Target:
         """The stations."""
@@ -140,8 +150,8 @@ class AroundTable(CriterionTable):
 class MeasuredTable(StationsTable):
     """A criterion over series of stations, with a dwell."""
 
-    dwell: DwellTable = DwellTable()
-    recover: Share = 0.8
+    dwell: Dwelling = DwellTable()
+    recover: Recovery = 0.8
 
 
 # ---- what tables do with them ----------------------------------------------------------------------------------

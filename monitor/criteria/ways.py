@@ -26,7 +26,7 @@ WayName = Literal["signed", "horizontal", "vertical", "either", "no_plunge"]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class MotionComponent:
     """One component of the motion in a window, positive the way that it moves; or the signed value.
 
     Attributes:
@@ -63,7 +63,7 @@ class Way:
         )  # fmt: skip
 
 
-def list_ways(track: Track, some: slice) -> list[Way]:
+def list_ways(track: Track, some: slice) -> list[MotionComponent]:
     """What a window of a track is judged by.
 
     Without a declared azimuth a station has no downslope. Motion is then the horizontal speed along the direction in
@@ -73,7 +73,7 @@ def list_ways(track: Track, some: slice) -> list[Way]:
     if not track.is_directed:
         return list_free_ways(track, some)
     times = track.times_s[some]
-    found = [Way("signed", times, track.along[some], track.along_sigma[some], track.digit)]
+    found = [MotionComponent("signed", times, track.along[some], track.along_sigma[some], track.digit)]
     if not track.is_plunge_known:
         up, sigmas = [v[2] for v in track.values[some]], [s[2] for s in track.sigmas[some]]
         rates = fit_rates(times, [up], [sigmas])
@@ -81,7 +81,7 @@ def list_ways(track: Track, some: slice) -> list[Way]:
     return found
 
 
-def list_free_ways(track: Track, some: slice, unit: Vector | None = None) -> list[Way]:
+def list_free_ways(track: Track, some: slice, unit: Vector | None = None) -> list[MotionComponent]:
     """The motion in a window whichever way it goes; with a direction, what of it goes neither that way nor back."""
     times, values, sigmas = track.times_s[some], track.values[some], track.along_sigma[some]
     columns: list[Sequence[float]] = list(zip(*values, strict=True))
@@ -103,7 +103,7 @@ def list_free_ways(track: Track, some: slice, unit: Vector | None = None) -> lis
     speed = sqrt(east * east + north * north)
     u, v = (east / speed, north / speed) if speed > 0.0 else (1.0, 0.0)
     gone = [u * e + v * n for e, n in zip(columns[0], columns[1], strict=True)]
-    found = [Way("horizontal", times, gone, sigmas, max(track.digits[:2], default=0.0))]
+    found = [MotionComponent("horizontal", times, gone, sigmas, max(track.digits[:2], default=0.0))]
     if up:
         found.append(_orient("vertical", times, columns[2], deviations[2], up[0][0], _step_up(track)))
     return found
@@ -116,16 +116,16 @@ def _step_up(track: Track) -> float:
 def _orient(
     name: WayName, times: Sequence[float], values: Sequence[float], sigmas: Sequence[float], rate: float,
     step: float = 0.0,
-) -> Way:  # fmt: skip
+) -> MotionComponent:  # fmt: skip
     """One series, positive the way that it goes."""
-    return Way(name, times, values if rate >= 0.0 else [-v for v in values], sigmas, step)
+    return MotionComponent(name, times, values if rate >= 0.0 else [-v for v in values], sigmas, step)
 
 
-def describe_way(reason: Message, said: Mapping[str, Any], criterion: Criterion) -> Message:
+def describe_way(reason: Message, fact: Mapping[str, Any], criterion: Criterion) -> Message:
     """A sentence on motion, with what is judged of one that has no declared direction."""
-    if "way" not in said:
+    if "way" not in fact:
         return reason
-    if said["way"] == "no_plunge":
+    if fact["way"] == "no_plunge":
         return join([reason, _NO_PLUNGE])
-    way = _TEXTS[said["way"]]
+    way = _TEXTS[fact["way"]]
     return join([reason, way if criterion.direction == "norm" else _NO_AZIMUTH(way=way)])

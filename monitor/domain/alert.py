@@ -11,7 +11,7 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.names import tidy_name
 
 
-class Ledger(StrEnum):
+class AlertCategory(StrEnum):
     """Three ledgers that never mix: what the slope does, what the instruments do, what models suggest."""
 
     HAZARD = "hazard"
@@ -75,7 +75,7 @@ SERVICE = Actor("slopeward", "service")
 class AlertChange:
     """One change of one alert as the decision orders it; the store turns it into rows."""
 
-    ledger: Ledger
+    ledger: AlertCategory
     key: str  # one open alert per (site, ledger, key): hazard; health:G1.displacement:stale; advice:anomaly:G1
     level: int  # hazard: ladder level; health and advice: 1 notice, 2 top route
     open: bool  # False = the condition is gone
@@ -101,7 +101,7 @@ def health_alarm(
         notify: whether people are told.
     """
     facts = canonical_json({"reason": reason} if evidence is None else evidence)
-    return AlertChange(Ledger.HEALTH, key, level, is_open, reason, data_time=None, evidence=facts, notify=notify)
+    return AlertChange(AlertCategory.HEALTH, key, level, is_open, reason, data_time=None, evidence=facts, notify=notify)
 
 
 def is_urgent(ledger: str, level: int, top_level: int | None) -> bool:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from forecasting.message import Template, Term
-from monitor.domain.alert import AlertState, Ledger
+from monitor.domain.alert import AlertCategory, AlertState
 from monitor.errors import RefusedError
 
 
@@ -113,11 +113,11 @@ def longest_shelf(ledger: str, level: int, top_level: int) -> timedelta | None:
     >>> [str(longest_shelf("hazard", level, 3)) for level in (3, 2, 1)]
     ['None', '4:00:00', '1 day, 0:00:00']
     """
-    if ledger == Ledger.HAZARD:
+    if ledger == AlertCategory.HAZARD:
         if level >= top_level:
             return None
         return LONGEST_SHELF_TOP_BUT_ONE if level >= max(1, top_level - 1) else LONGEST_SHELF_HAZARD
-    if ledger == Ledger.HEALTH:
+    if ledger == AlertCategory.HEALTH:
         return LONGEST_SHELF_URGENT if level >= 2 else LONGEST_SHELF_NOTICE
     return LONGEST_SHELF_ADVICE
 
@@ -134,7 +134,7 @@ def list_hours(ledger: str, level: int, top_level: int) -> list[int]:
 
 def may_be_suppressed(ledger: str, level: int, key: str) -> bool:
     """Whether work on a station may explain an alert: what an instrument says of itself, and never what is urgent."""
-    return ledger == Ledger.HEALTH and level == 1 and key.startswith("health:") and not key.endswith(":verify")
+    return ledger == AlertCategory.HEALTH and level == 1 and key.startswith("health:") and not key.endswith(":verify")
 
 
 def find_cause(ledger: str, level: int, key: str, stations: Iterable[str]) -> str | None:

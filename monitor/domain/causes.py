@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from forecasting.message import Message, NameList, Template, Term
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 
 T = TypeVar("T")
 NAMED: Final = 8  # places that a line names
@@ -26,20 +26,20 @@ def gather(alerts: Iterable[T], describe: Callable[[T], tuple[str, str, str, boo
     for number, alert in enumerate(alerts):
         site, ledger, key, exercise = describe(alert)
         cause: tuple[object, ...] = (number,)
-        if ledger == Ledger.ADVICE:
+        if ledger == AlertCategory.ADVICE:
             cause = (site, key.rpartition(":")[0], exercise)
         lines.setdefault(cause, []).append(alert)
     return list(lines.values())
 
 
-def say_cause(keys: Sequence[str]) -> Message:
+def describe_cause(keys: Sequence[str]) -> Message:
     """What a line of several suggestions says, from their keys.
 
-    >>> say_cause(["advice:anomaly:G1", "advice:anomaly:G3"])
+    >>> describe_cause(["advice:anomaly:G1", "advice:anomaly:G3"])
     '2 suggestions of anomaly: G1, G3'
-    >>> say_cause(["advice:anomaly:G1"])
+    >>> describe_cause(["advice:anomaly:G1"])
     '1 suggestion of anomaly: G1'
-    >>> say_cause(["advice:inverse_velocity-1:G2", "advice:inverse_velocity-1:G10"])
+    >>> describe_cause(["advice:inverse_velocity-1:G2", "advice:inverse_velocity-1:G10"])
     '2 suggestions of inverse velocity: G2, G10'
     """
     # the name that a site file gives by itself to the only criterion of a kind

@@ -8,17 +8,17 @@ from typing import Any, Final
 
 from forecasting.message import Message, gather, spread
 from monitor.domain.alert import AlertChange
-from monitor.domain.headline import Rate
-from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
+from monitor.domain.headline import StationRate
+from monitor.domain.instants import EPOCH, epoch_s, format_iso, from_epoch_s, parse
 from monitor.domain.keys import StepKey, Support, VoteKey, read_support, rename_key
 from monitor.domain.observation import Reading
 
-__all__ = ["EPOCH", "Decision", "Memory", "View"]
+__all__ = ["EPOCH", "Decision", "DecisionInputs", "Memory"]
 
 
 # ---- what a decision sees --------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Newest:
+class NewestEpoch:
     """The newest epoch of a series that was not stamped in the future: it lies no later than its reception."""
 
     observed_s: float
@@ -26,7 +26,7 @@ class Newest:
     flags: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, observed_at: datetime, received_at: datetime, flags: tuple[str, ...] = ()) -> "Newest":
+    def of(cls, observed_at: datetime, received_at: datetime, flags: tuple[str, ...] = ()) -> "NewestEpoch":
         """Of a reading; by a clock a little ahead it counts from its reception, else silence would be seen late."""
         received_s = seconds(received_at)
         return cls(min(seconds(observed_at), received_s), received_s, flags)
@@ -204,11 +204,11 @@ class ProofFact:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """Everything a decision may look at, as it was known at its instant; `readings` by `station.quantity`."""
+class DecisionInputs:
+    """Inputs of a decision as they were known at its instant; `readings` by `station.quantity`."""
 
     readings: Mapping[str, tuple[Reading, ...]] = field(default_factory=dict)
-    newest: Mapping[str, Newest] = field(default_factory=dict)
+    newest: Mapping[str, NewestEpoch] = field(default_factory=dict)
     forecasts: tuple[ForecastFact, ...] = ()
     anomalies: tuple[AnomalyFact, ...] = ()
     footprints: tuple[FootprintFact, ...] = ()
@@ -221,25 +221,25 @@ class View:
     offsets: tuple[OffsetFact, ...] = ()
     proofs: tuple[ProofFact, ...] = ()  # empty: no criterion has to prove that it may count
 
-    def spell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
         return {
-            "readings": {k: [_spell_reading(r) for r in v] for k, v in sorted(self.readings.items())},
+            "readings": {k: [_reading_to_json(r) for r in v] for k, v in sorted(self.readings.items())},
             "newest": {k: [v.observed_s, v.received_s, list(v.flags)] for k, v in sorted(self.newest.items())},
             "draining": self.draining,
-            **{name: [_spell_record(f) for f in getattr(self, name)] for name in _FACTS},
+            **{name: [_record_to_json(f) for f in getattr(self, name)] for name in _FACTS},
         }
 
     @staticmethod
-    def read(value: Mapping[str, Any]) -> "View":
-        """The view back from its JSON."""
+    def read(value: Mapping[str, Any]) -> "DecisionInputs":
+        """The inputs back from their JSON."""
         facts: dict[str, Any] = {
             name: tuple(kind(**{k: _freeze(v) for k, v in gather(f).items()}) for f in value[name])
             for name, kind in _FACTS.items()
         }
-        return View(
+        return DecisionInputs(
             {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
-            {k: Newest(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
+            {k: NewestEpoch(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
             draining=bool(value["draining"]),
             **facts,
         )
@@ -257,11 +257,19 @@ def _freeze(value: Any) -> Any:
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
-def _spell_reading(r: Reading) -> list[Any]:
+def _reading_to_json(r: Reading) -> list[Any]:
     return [
-        spell(r.observed_at), spell(r.received_at), r.revision, r.value_raw, r.offset_applied, r.value, r.sigma,
-        list(r.flags), r.extra, *([] if r.first is None else [_spell_reading(r.first)]),
-    ]  # fmt: skip
+        format_iso(r.observed_at),
+        format_iso(r.received_at),
+        r.revision,
+        r.value_raw,
+        r.offset_applied,
+        r.value,
+        r.sigma,
+        list(r.flags),
+        r.extra,
+        *([] if r.first is None else [_reading_to_json(r.first)]),
+    ]
 
 
 def _read_reading(v: list[Any]) -> Reading:
@@ -275,7 +283,7 @@ def _read_reading(v: list[Any]) -> Reading:
 # ---- what it leaves behind -------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """What one witness (criterion and station) last said with fresh data; it ages with its newest datum."""
+    """The newest result of one witness (criterion and station) from fresh data; it ages with its newest datum."""
 
     level: int
     newest_s: float
@@ -367,14 +375,14 @@ class Memory:
     unheard: Mapping[Support, float] = field(default_factory=dict)
     reported: Mapping[str, float] = field(default_factory=dict)
 
-    def spell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
         found = _read_fields(self)
         for name, value in found.items():
             if isinstance(value, Mapping):
                 found[name] = dict(value)
         for name in ("votes", "steps", "conditions", "signed"):
-            found[name] = {k: _spell_record(v) for k, v in found[name].items()}
+            found[name] = {k: _record_to_json(v) for k, v in found[name].items()}
         return found
 
     def in_order(self) -> "Memory":
@@ -384,11 +392,11 @@ class Memory:
 
     def rename(self, names: Mapping[str, str]) -> "Memory":
         """What it holds of stations under the ids that they have now; open conditions end under the old ones."""
-        told = self.spell()
+        renamed = self.to_json()
         for name in _MAPPINGS:
             if name != "conditions":
-                told[name] = {rename_key(key, names): value for key, value in told[name].items()}
-        return Memory.read(told).in_order()
+                renamed[name] = {rename_key(key, names): value for key, value in renamed[name].items()}
+        return Memory.read(renamed).in_order()
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "Memory":
@@ -433,19 +441,19 @@ class Decision:
     evidence: Mapping[str, Any]
     newest_at: datetime | None
     next_due_s: float | None
-    rates: tuple[Rate, ...] = ()  # what every vote on a rate measured
+    rates: tuple[StationRate, ...] = ()  # what every vote on a rate measured
 
-    def spell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The outcome as JSON-ready values; equal decisions spell equally."""
         plain = ("level", "observability", "reachable_level", "witnesses_available")
         return {
-            "memory": self.memory.spell(),
+            "memory": self.memory.to_json(),
             **{name: getattr(self, name) for name in plain},
-            "health": [_spell_record(h) for h in self.health],
+            "health": [_record_to_json(h) for h in self.health],
             "changes": [
                 {
                     "ledger": str(x.ledger), "key": x.key, "level": x.level, "open": x.open,
-                    "data_time": None if x.data_time is None else spell(x.data_time), "evidence": x.evidence,
+                    "data_time": None if x.data_time is None else format_iso(x.data_time), "evidence": x.evidence,
                     "notify": x.notify, **spread({"reason": x.reason}),
                 }
                 for x in self.changes
@@ -454,7 +462,7 @@ class Decision:
         }  # fmt: skip
 
 
-def _spell_record(record: Any) -> dict[str, Any]:
+def _record_to_json(record: Any) -> dict[str, Any]:
     """A flat record as plain data, its messages with id and values."""
     found: dict[str, Any] = spread(_read_fields(record))
     return found

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Annotated, Any
+
+from monitor.domain.terms import Key
 
 __all__ = ["Clause", "Fusion", "FusionRule", "Neighbours"]
 
@@ -23,48 +26,52 @@ class Clause:
 class FusionRule:
     """A level that several criteria ask for together; its vote counts as the witnesses behind it."""
 
-    id: str
-    level: int
-    when: Clause
-    author: str = ""
-    reason: str = ""
+    id: Annotated[str, Key("its name in evidence", pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    level: Annotated[int, Key("that it asks for", str)]
+    when: Annotated[Clause, Key("a tree of clauses, see below", dict[str, Any])]
+    author: Annotated[str, Key("who set it")] = ""
+    reason: Annotated[str, Key("on what grounds")] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
     """A vote above a level needs a neighbour that moves as well: v / 2^k at k steps, where one is seen."""
 
-    above: int  # levels above this one are checked
-    step_m: float  # horizontal distance that counts as one step
-    steps: int = 2
-    criteria: tuple[str, ...] = ()  # ids; empty = all that measure velocity
+    above: Annotated[int, Key("votes above this level are checked", str)]
+    step_m: Annotated[float, Key("horizontal distance of one step; a neighbour at k steps must move v / 2^k", gt=0.0)]
+    steps: Annotated[int, Key("neighbours within so many steps are compared", ge=1, le=10)] = 2
+    criteria: Annotated[tuple[str, ...], Key("ids of what is checked; default all of kind `velocity`")] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
     """How votes become a level."""
 
-    top_needs: int = 2  # independent witnesses for the top level
-    hold_when_missing_s: float = 259200.0  # then: "cannot see: decide"
-    verify_within_s: float = 3600.0  # clock of pending_verification; on expiry the step counts
+    top_needs: Annotated[int, Key("independent witnesses for the top level", ge=1)] = 2
+    hold_when_missing_s: Annotated[
+        float, Key('after so long without sight the duty person is notified: "cannot see: decide"')
+    ] = 259200.0
+    verify_within_s: Annotated[float, Key("the clock of every question; when it runs out, the step counts")] = 3600.0
     rules: tuple[FusionRule, ...] = ()
     neighbours: Neighbours | None = None
-    fast_track: bool = False  # two independent steps at one instant are believed at once, without one more epoch
+    fast_track: Annotated[
+        bool, Key("two independent stations that jump at one epoch raise a level without one more epoch of each")
+    ] = False
 
 
-def judge(clause: Clause, look: Callable[[Clause], bool | None]) -> bool | None:
+def evaluate_clause(clause: Clause, evaluate_leaf: Callable[[Clause], bool | None]) -> bool | None:
     """Whether a clause holds, by Kleene's strong three-valued logic: True, False, or None where it cannot be known.
 
     >>> say = {"v": True, "rain": None}
     >>> leaves = tuple(Clause("votes", criterion=name) for name in say)
-    >>> [judge(Clause(op, leaves), lambda c: say[c.criterion]) for op in ("all", "any")]
+    >>> [evaluate_clause(Clause(op, leaves), lambda c: say[c.criterion]) for op in ("all", "any")]
     [None, True]
-    >>> judge(Clause("not", leaves[1:]), lambda c: say[c.criterion]) is None
+    >>> evaluate_clause(Clause("not", leaves[1:]), lambda c: say[c.criterion]) is None
     True
     """
     if clause.op == "votes":
-        return look(clause)
-    found = [judge(part, look) for part in clause.parts]
+        return evaluate_leaf(clause)
+    found = [evaluate_clause(part, evaluate_leaf) for part in clause.parts]
     if clause.op == "not":
         return None if found[0] is None else not found[0]
     needed = {"all": len(found), "any": 1}.get(clause.op, clause.k)
@@ -72,14 +79,14 @@ def judge(clause: Clause, look: Callable[[Clause], bool | None]) -> bool | None:
     return True if sure >= needed else None if sure + maybe >= needed else False
 
 
-def find_behind(clause: Clause, look: Callable[[Clause], bool | None]) -> Iterator[Clause]:
+def find_behind(clause: Clause, evaluate_leaf: Callable[[Clause], bool | None]) -> Iterator[Clause]:
     """Leaves that a clause which holds rests on; what is denied is no witness."""
     if clause.op == "votes":
         yield clause
     elif clause.op != "not":
         for part in clause.parts:
-            if judge(part, look) is True:
-                yield from find_behind(part, look)
+            if evaluate_clause(part, evaluate_leaf) is True:
+                yield from find_behind(part, evaluate_leaf)
 
 
 def list_leaves(clause: Clause) -> Iterator[Clause]:
@@ -107,17 +114,17 @@ def may_become(clause: Clause, able: Callable[[Clause, bool], bool], *, wanted: 
     return sum(may_become(p, able, wanted=wanted) for p in clause.parts) >= (needed if wanted else count - needed + 1)
 
 
-def spell_clause(clause: Clause) -> str:
+def format_clause(clause: Clause) -> str:
     """A clause as people read it.
 
     >>> rain = Clause("votes", criterion="rain")
-    >>> spell_clause(Clause("all", (Clause("votes", k=2, criterion="v"), Clause("not", (rain,)))))
+    >>> format_clause(Clause("all", (Clause("votes", k=2, criterion="v"), Clause("not", (rain,)))))
     '(2 of v and not rain)'
     """
     if clause.op == "votes":
         named = f"{clause.k} of {clause.criterion}" if clause.k > 1 else clause.criterion
         return named if clause.areas == 1 else f"{named} in {clause.areas} areas each"
-    words = [spell_clause(p) for p in clause.parts]
+    words = [format_clause(p) for p in clause.parts]
     if clause.op == "not":
         return f"not {words[0]}"
     if clause.op == "at_least":

@@ -61,7 +61,7 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class StationRate:
     """How fast a station moves, or changes, by a criterion: against the bound of the level that it asks for.
 
     Attributes:
@@ -106,14 +106,14 @@ def name_of(site: Site, level: int) -> str:
     return site.levels[level].name if level < len(site.levels) else str(level)
 
 
-def find_own_bound(word: Frozen, level: int) -> Frozen | None:
-    """What a word measured against the bound that its vote rests on; None where it measured no rate against it.
+def find_own_bound(assessment: Frozen, level: int) -> Frozen | None:
+    """What an assessment measured against the bound of its vote; None where it measured no rate against it.
 
     Args:
-        word: of one station on one criterion, as it is kept.
+        assessment: of one station by one criterion, as it is stored.
         level: of its vote: it may ask for more than what stands.
     """
-    bounds = (b for b in word["facts"].get("bounds", ()) if b.get("rate") is not None)
+    bounds = (b for b in assessment["facts"].get("bounds", ()) if b.get("rate") is not None)
     return next((b for b in bounds if b["level"] == level), None)
 
 
@@ -130,18 +130,18 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
         site: the declaration that it was decided by; None where no program can read it any more.
         level: that stands.
     """
-    told = read_outcome(frozen)
-    if site is None or level <= 0 or not told:
+    outcome = read_outcome(frozen)
+    if site is None or level <= 0 or not outcome:
         return None
-    asking = _list_asking(told, level)
-    if found := find_moving(list_rates(told, site), site, level):
+    asking = _list_asking(outcome, level)
+    if found := find_moving(list_rates(outcome, site), site, level):
         return found
-    for word in told.get("words", ()):
-        if VoteKey(word["criterion"], word["station"]) in asking and word["reason"]:
-            station, reason = word["station"], _read_reason(word)
+    for assessment in outcome.get("words", ()):
+        if VoteKey(assessment["criterion"], assessment["station"]) in asking and assessment["reason"]:
+            station, reason = assessment["station"], _read_reason(assessment)
             return Headline(TEXT_OF(name=station, text=reason), TEXT_OF(name=station, text=find_first(reason)),
                             tuple(dict.fromkeys(key.station for key in asking)))  # fmt: skip
-    for key, step in told.get("steps", _NOTHING).items():
+    for key, step in outcome.get("steps", _NOTHING).items():
         if step["level"] >= level and "pended" not in step:
             station, reason = StepKey.read(key).station, _read_reason(step)
             return Headline(TEXT_OF(name=station, text=reason), TEXT_OF(name=station, text=_find_step(reason)),
@@ -149,8 +149,8 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
     return None
 
 
-def _read_reason(told: Mapping[str, Any]) -> str:
-    return read_message(told["reason"], told.get("reason_id"), told.get("reason_values"))
+def _read_reason(evidence: Mapping[str, Any]) -> str:
+    return read_message(evidence["reason"], evidence.get("reason_id"), evidence.get("reason_values"))
 
 
 def _find_step(reason: str) -> str:
@@ -158,34 +158,37 @@ def _find_step(reason: str) -> str:
     return cast("str", reason.values["name"]) if isinstance(reason, Message) and reason.id == TEXT_OF.id else reason
 
 
-def _list_asking(told: Mapping[str, Any], level: int) -> dict[VoteKey, int]:
+def _list_asking(evidence: Mapping[str, Any], level: int) -> dict[VoteKey, int]:
     """Every vote that counts for the level, and what it asks for itself."""
-    votes = told.get("votes", _NOTHING).items()
+    votes = evidence.get("votes", _NOTHING).items()
     return {VoteKey.read(k): int(v["level"]) for k, v in votes if v["counted"] and v["level"] >= level}
 
 
-def list_rates(told: Mapping[str, Any], site: Site) -> list[Rate]:
+def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
     """What every vote on a rate measured, out of the evidence of a decision."""
     criteria = {c.id: c for c in site.criteria if c.kind.rate}
-    votes, found = told.get("votes", _NOTHING), []
-    for word in told.get("words", ()):
-        criterion, vote = criteria.get(word["criterion"]), votes.get(VoteKey(word["criterion"], word["station"]))
-        known = [b for b in word["facts"].get("bounds", ()) if b.get("rate") is not None]
+    votes, found = evidence.get("votes", _NOTHING), []
+    for assessment in evidence.get("words", ()):
+        criterion, vote = (
+            criteria.get(assessment["criterion"]),
+            votes.get(VoteKey(assessment["criterion"], assessment["station"])),
+        )
+        known = [b for b in assessment["facts"].get("bounds", ()) if b.get("rate") is not None]
         if criterion is None or vote is None or not known:
             continue
         level = int(vote["level"])
         own = next((b for b in known if b["level"] == level), known[0])
         above = min((b for b in known if b["level"] > level), key=lambda b: b["level"], default=_NOTHING)
-        found.append(Rate(
-            criterion.id, word["station"], criterion.quantity, find_unit(site, criterion.id), level,
-            bool(vote["counted"]), from_epoch_s(word["newest_s"]), own["rate"], own.get("error", 0.0),
+        found.append(StationRate(
+            criterion.id, assessment["station"], criterion.quantity, find_unit(site, criterion.id), level,
+            bool(vote["counted"]), from_epoch_s(assessment["newest_s"]), own["rate"], own.get("error", 0.0),
             own.get("low" if own["bound"] >= 0.0 else "high", own["rate"]), window_of(own), own["bound"], own["level"],
             above.get("level"), above.get("bound"), above.get("rate"), window_of(above) if above else None,
         ))  # fmt: skip
     return found
 
 
-def find_moving(rates: Iterable[Rate], site: Site, level: int) -> Headline | None:
+def find_moving(rates: Iterable[StationRate], site: Site, level: int) -> Headline | None:
     """How fast those move that ask for a level, who ask for most first, then the largest; None where none measured it.
 
     Of one criterion alone, for others measure in other units: of the one that is farthest beyond its bound.
@@ -195,26 +198,26 @@ def find_moving(rates: Iterable[Rate], site: Site, level: int) -> Headline | Non
     if first is None:
         return None
     mine = [one for one in found if one.criterion == first.criterion]
-    return _say_rates(sorted(mine, key=lambda one: (-one.level, -abs(one.rate))), site)
+    return _describe_rates(sorted(mine, key=lambda one: (-one.level, -abs(one.rate))), site)
 
 
-def _say_rates(rates: Sequence[Rate], site: Site) -> Headline:
+def _describe_rates(rates: Sequence[StationRate], site: Site) -> Headline:
     first = rates[0]
     criterion = next(c for c in site.criteria if c.id == first.criterion)
-    asked = sum(1 for name in criterion.stations if (s := site.station(name)) is not None and s.on_slope)
+    declared = sum(1 for name in criterion.stations if (s := site.station(name)) is not None and s.on_slope)
     count = sum(one.level == first.level for one in rates)
     rate, bound = (Figure(value, find_form(value), first.unit) for value in (first.rate, first.bound))
-    said: dict[str, Value] = {
-        "rate": rate, "window": Duration(first.window_s, "span"), "place": first.station, "n2": count, "n3": asked,
+    values: dict[str, Value] = {
+        "rate": rate, "window": Duration(first.window_s, "span"), "place": first.station, "n2": count, "n3": declared,
         "level": Term(name_of(site, first.level)), "bound": bound,
     }  # fmt: skip
     if not criterion.kind.velocity:
-        said |= {"quantity": Term(criterion.quantity)}
+        values |= {"quantity": Term(criterion.quantity)}
     of_motion = (_MOVING, _MOVING_ONE, _MOVING_MANY)
-    templates = (_RATE, _RATE_ONE, _RATE_MANY) if "quantity" in said else of_motion
-    template = templates[0 if asked <= 1 else 1 if count == 1 else 2]
-    who = first.station if asked <= 1 or count == 1 else _STATIONS(n=count)
-    return Headline(template(**said), join([rate, who], ", "), tuple(one.station for one in rates))
+    templates = (_RATE, _RATE_ONE, _RATE_MANY) if "quantity" in values else of_motion
+    template = templates[0 if declared <= 1 else 1 if count == 1 else 2]
+    who = first.station if declared <= 1 or count == 1 else _STATIONS(n=count)
+    return Headline(template(**values), join([rate, who], ", "), tuple(one.station for one in rates))
 
 
 def find_unit(site: Site, criterion_id: str) -> str:
@@ -237,7 +240,7 @@ def find_sight(frozen: Frozen, site: Site | None) -> list[Message]:
     return [join([_ONE_CAN(n=needs) if count == 1 else _CAN(n=count, n2=needs), SIGHT_WORDS.get(seen, seen)])]
 
 
-def find_window(windows: Iterable[Frozen], begin: str, end: str, heard: Any) -> Frozen | None:
+def find_window(windows: Iterable[Frozen], begin: str, end: str, newest: Any) -> Frozen | None:
     """The failure window that is told: the first of those whose end no reading of the slope has passed.
 
     One that has ended without a word from the slope is told as ended: no other station's takes its place, for what
@@ -247,12 +250,12 @@ def find_window(windows: Iterable[Frozen], begin: str, end: str, heard: Any) -> 
         windows: that stand and are trusted.
         begin: the name of their begin.
         end: the name of their end.
-        heard: instant of the newest reading of the slope's motion, spelled as those of the windows.
+        newest: instant of the newest reading of the slope's motion, spelled as those of the windows.
     """
-    return min((w for w in windows if w[end] > heard), key=lambda w: (w[begin], w[end]), default=None)
+    return min((w for w in windows if w[end] > newest), key=lambda w: (w[begin], w[end]), default=None)
 
 
-def find_outlook(frozen: Frozen, now: datetime) -> list[str]:
+def describe_expected(frozen: Frozen, now: datetime) -> list[str]:
     """What comes next, as far as it was known: the next trusted failure window, and what the forecast says."""
     now_s = epoch_s(now)
     words = read_outcome(frozen).get("words", ())

@@ -22,10 +22,10 @@ STOPPED: Final = "stopped"
 FUTURE_TOLERANCE: Final = timedelta(minutes=5)  # a clock that far ahead of reception is wrong
 
 
-def spell(at: datetime) -> str:
-    """Spell an aware instant in the one fixed-width form that sorts as text.
+def format_iso(at: datetime) -> str:
+    """Format an aware instant in the one fixed-width form that sorts as text.
 
-    >>> spell(datetime(2026, 3, 1, 6, tzinfo=UTC))
+    >>> format_iso(datetime(2026, 3, 1, 6, tzinfo=UTC))
     '2026-03-01T06:00:00.000000Z'
     """
     if at.tzinfo is None:
@@ -33,13 +33,13 @@ def spell(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
-def spell_all(value: Any) -> Any:
-    """Plain data with its instants spelled."""
+def format_instants(value: Any) -> Any:
+    """Plain data with its instants formatted."""
     if isinstance(value, Mapping):
-        return {k: spell_all(v) for k, v in value.items()}
+        return {k: format_instants(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [spell_all(v) for v in value]
-    return spell(value) if isinstance(value, datetime) else value
+        return [format_instants(v) for v in value]
+    return format_iso(value) if isinstance(value, datetime) else value
 
 
 def read_iso(text: str) -> datetime:
@@ -134,19 +134,19 @@ def parse_duration_s(text: str | float) -> float:
     return float(match[1]) * _UNITS_S[match[2]]
 
 
-def spell_age(age: timedelta) -> str:
+def format_age(age: timedelta) -> str:
     """How long ago something was, a second at least: clocks differ by more.
 
-    >>> spell_age(timedelta(seconds=-3)), spell_age(timedelta(minutes=200))
+    >>> format_age(timedelta(seconds=-3)), format_age(timedelta(minutes=200))
     ('1 s', '3 h 20 min')
     """
     return spell_about(max(1.0, age.total_seconds()))
 
 
-def spell_delay(delay_s: float) -> str:
+def format_delay(delay_s: float) -> str:
     """A delay as sentences of decisions name it: units stand close to their figures there.
 
-    >>> spell_delay(5412.0)
+    >>> format_delay(5412.0)
     '1h 30m'
     """
     return re.sub(r"(\d) (d|h|m|s)(?:in)?", r"\1\2", spell_about(delay_s))

@@ -7,7 +7,7 @@ compared as text: what stands in a database and what is decided anew must agree 
 from collections.abc import Callable, Mapping
 from typing import Self
 
-from monitor.domain.instants import epoch_s, from_epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, from_epoch_s, parse
 
 _RULE, _STEP = "rule|", "step|"
 
@@ -93,7 +93,7 @@ class StepKey(_Key):
 
     def __new__(cls, station: str, at_s: float) -> Self:
         """From its parts; `at_s` in epoch seconds."""
-        return cls.read(f"{station}@{spell(from_epoch_s(at_s))}")
+        return cls.read(f"{station}@{format_iso(from_epoch_s(at_s))}")
 
     @property
     def station(self) -> str:
@@ -160,10 +160,10 @@ def rename_key(text: str, names: Mapping[str, str]) -> str:
     return f"{criterion}{bar}{kind}{colon}{names.get(station, station)}{at}{when}"
 
 
-def station_asked(question: str) -> str:
+def station_of_question(question: str) -> str:
     """The station of the step that a question is about; empty where it is about no step.
 
-    >>> station_asked("G1@2026-03-01T06:00:00.000000Z"), station_asked("reference:BASE")
+    >>> station_of_question("G1@2026-03-01T06:00:00.000000Z"), station_of_question("reference:BASE")
     ('G1', '')
     """
     return StepKey.read(question).station

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 
 from forecasting.message import LISTED, Message, MessageList, NameList, Template, Term, Timestamp, Value, join
-from monitor.domain.alert import AlertChange, Ledger
-from monitor.domain.headline import find_headline, find_outlook, find_sight, name_of
+from monitor.domain.alert import AlertCategory, AlertChange
+from monitor.domain.headline import describe_expected, find_headline, find_sight, name_of
 from monitor.domain.site import Site
 from monitor.language.subjects import compare_essence, make_subject, mark_exercise
 
@@ -25,12 +25,12 @@ HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 SERVICE_TITLE: Final = "Slopeward service"
 Found = TypeVar("Found")
 _KINDS: Final = {
-    (Ledger.HEALTH, "clear"): Template("subject.health.clear", "Health clear"),
-    (Ledger.HEALTH, "notice"): Template("subject.health.notice", "Health notice"),
-    (Ledger.HEALTH, "urgent"): Template("subject.health.urgent", "Health urgent"),
-    (Ledger.ADVICE, "clear"): Template("subject.advice.clear", "Advice clear"),
-    (Ledger.ADVICE, "notice"): Template("subject.advice.notice", "Advice notice"),
-    (Ledger.ADVICE, "urgent"): Template("subject.advice.urgent", "Advice urgent"),
+    (AlertCategory.HEALTH, "clear"): Template("subject.health.clear", "Health clear"),
+    (AlertCategory.HEALTH, "notice"): Template("subject.health.notice", "Health notice"),
+    (AlertCategory.HEALTH, "urgent"): Template("subject.health.urgent", "Health urgent"),
+    (AlertCategory.ADVICE, "clear"): Template("subject.advice.clear", "Advice clear"),
+    (AlertCategory.ADVICE, "notice"): Template("subject.advice.notice", "Advice notice"),
+    (AlertCategory.ADVICE, "urgent"): Template("subject.advice.urgent", "Advice urgent"),
 }
 CRITERION_NAMED: Final = Template("loosening.criterion", "criterion {criterion}")
 RULE_NAMED: Final = Template("loosening.rule", "fusion rule {rule}")
@@ -57,7 +57,7 @@ _ALSO: Final = Template("body.also", "Also happened (not sent separately):")
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class LevelOnset:
     """What stood when a level was raised: since when, in one sentence, and short where it was measured."""
 
     at: datetime
@@ -71,15 +71,26 @@ def name_level(names: Sequence[str], ledger: str, level: int) -> str:
     >>> name_level(("green", "red"), "hazard", 1), name_level((), "health", 2)
     ('red', 'urgent')
     """
-    if ledger == Ledger.HAZARD and names:
+    if ledger == AlertCategory.HAZARD and names:
         return names[level] if 0 <= level < len(names) else str(level)
     return HEALTH_NAMES.get(level, str(level))
 
 
 def write_message(
-    site_id: str, site: Site | None, change: AlertChange, level: int, name: str, alert_id: int, *, before: int,
-    now: datetime, frozen: Mapping[str, Any], recipients: Sequence[str], exercise: bool, raised: Raised | None = None,
-) -> tuple[Message, Message]:  # fmt: skip
+    site_id: str,
+    site: Site | None,
+    change: AlertChange,
+    level: int,
+    name: str,
+    alert_id: int,
+    *,
+    before: int,
+    now: datetime,
+    frozen: Mapping[str, Any],
+    recipients: Sequence[str],
+    exercise: bool,
+    raised: LevelOnset | None = None,
+) -> tuple[Message, Message]:
     """Subject and body of a change.
 
     Args:
@@ -96,29 +107,29 @@ def write_message(
         exercise: of a drill.
         raised: what stood when the level was raised, for a reminder of it.
     """
-    is_hazard = change.ledger == Ledger.HAZARD
+    is_hazard = change.ledger == AlertCategory.HAZARD
     reason = take_out(EXERCISE, change.reason)
     headline = _find_safely(lambda: find_headline(frozen, site, level)) if is_hazard else None
     action = next((known.action for known in site.levels if known.number == level), "") if site and is_hazard else ""
     former = (name_of(site, before) if site else str(before)) if is_hazard and before not in {0, level} else ""
-    said = headline.sentence if headline else take_out(OF_LEVEL, reason)
-    essence = _DOWN(level=Term(former)) if former and 0 < level < before else headline.short if headline else said
+    sentence = headline.sentence if headline else take_out(OF_LEVEL, reason)
+    essence = _DOWN(level=Term(former)) if former and 0 < level < before else headline.short if headline else sentence
     kind = Term(name.upper()) if is_hazard else _KINDS[change.ledger, name]()
     essence = essence if raised is None else compare_essence(essence, raised.short)
     subject = make_subject(kind, site.name if site else SERVICE_TITLE, action if level else "", essence, now)
     at = Timestamp.of(now if raised is None else raised.at, "minute")
-    first, *more = [said] if raised is None else list_values(said, raised.sentence, now)
+    first, *more = [sentence] if raised is None else list_values(sentence, raised.sentence, now)
     lines: list[Value] = [DRILL(text=first) if exercise else first, *more]
-    lines += [*change.lines, *([_WHERE(place=_say_place(site))] if site else [])]
+    lines += [*change.lines, *([_WHERE(place=_describe_place(site))] if site else [])]
     lines.append(_SINCE_BEFORE(at=at, level=Term(former)) if former else _SINCE(at=at))
     lines += [_ACTION(action=action)] if action else []
     if is_hazard and level:
         lines += [_HOW_SURE(text=sight) for sight in _find_safely(lambda: find_sight(frozen, site)) or ()]
-        lines += [_NEXT(text=outlook) for outlook in _find_safely(lambda: find_outlook(frozen, now)) or ()]
+        lines += [_NEXT(text=outlook) for outlook in _find_safely(lambda: describe_expected(frozen, now)) or ()]
     if change.data_time is not None:
         lines.append(_NEWEST(at=Timestamp.of(change.data_time)))
     lines += [_NOTIFIED(people=NameList(tuple(recipients)))] if len(recipients) > 1 else []
-    lines += [_WHY(text=reason)] if reason != said else []
+    lines += [_WHY(text=reason)] if reason != sentence else []
     lines.append(_ALERT(n=alert_id, site=site_id, n2=alert_id))
     return mark_exercise(subject) if exercise else subject, join_lines(lines)
 
@@ -150,7 +161,7 @@ def _find_safely(find: Callable[[], Found]) -> Found | None:
         return None
 
 
-def _say_place(site: Site) -> str:
+def _describe_place(site: Site) -> str:
     return f"{site.name} ({site.latitude:.4f}°, {site.longitude:.4f}°)"
 
 
@@ -197,7 +208,7 @@ def renew_body(body: str, values: Sequence[Message], *, keeps_first: bool) -> Me
     return join_lines([*first, *values, *rest])
 
 
-def say_delay(queued_at: datetime, newer_level: str, newer_at: datetime) -> Message:
+def describe_delay(queued_at: datetime, newer_level: str, newer_at: datetime) -> Message:
     """What an old message says of itself when a newer one went out before it."""
     at, at2 = (Timestamp.of(at, "minute") for at in (queued_at, newer_at))
     return _DELAY(at=at, level=Term(newer_level), at2=at2)

@@ -64,7 +64,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ObserverReport:
     """An observer's report of what was seen on the slope."""
 
     site: str
@@ -89,7 +89,7 @@ class SiteEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class PayloadSize:
     """What is known of a payload of which only the beginning is kept."""
 
     payload_bytes: int

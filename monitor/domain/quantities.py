@@ -27,7 +27,7 @@ class Quantity:
     may_fall: float = inf
 
 
-class Walls(NamedTuple):
+class PhysicalLimits(NamedTuple):
     """What the values of a series cannot pass, in its unit; the last two count from the newest reading."""
 
     low: float = -inf

@@ -1,18 +1,32 @@
 """A slope as its site file declares it: stations, series, criteria, levels, recipients. Frozen records."""
 
+import datetime as dt
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from datetime import datetime
 from functools import wraps
-from typing import Any, Final, TypeVar, cast
+from typing import Annotated, Any, Final, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo
 
+from pydantic import AfterValidator, Field
+
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.duty.quiet import Quiet
+from monitor.domain.duty.quiet import QuietHours
 from monitor.domain.fusion import Fusion
 from monitor.domain.kinds import Kind
 from monitor.domain.names import fold_name, is_same_person
-from monitor.domain.quantities import MOVING, QUANTITIES, Walls
+from monitor.domain.quantities import MOVING, QUANTITIES, PhysicalLimits
+from monitor.domain.terms import Duration, Horizon, Key, Language, Zone
+from monitor.domain.topics import ROOT, reaches_own_topics
+
+SITE_ID: Final = r"^[a-z0-9-]{1,64}$"
+STATION_ID: Final = r"^[A-Za-z0-9_-]{1,64}$"
+RESERVED: Final = frozenset({"status", "series"})  # a folder of the inbox is called series
+StationId = Annotated[str, Field(pattern=STATION_ID)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+LATITUDE, LONGITUDE = Key("deg, WGS84", ge=-90.0, le=90.0), Key("deg, WGS84", ge=-180.0, le=180.0)
+Corner = tuple[Annotated[float, Field(ge=-90.0, le=90.0)], Annotated[float, Field(ge=-180.0, le=180.0)]]
+Corners = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=100)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +34,42 @@ class SeriesSpec:
     """A series that a station is expected to deliver."""
 
     station: str
-    quantity: str  # canonical name; `displacement` with components east, north, up or a scalar
-    unit: str  # canonical unit, or `index` for a covariate that no threshold may use
-    interval_s: float
-    max_silence_s: float
-    noise_floor: float = 0.0  # same unit
-    verify_step: float | None = None  # a jump beyond this is pending_verification
-    stamp: str = "interval_end"  # rain: interval_end, counter or event
-    low: float | None = None  # own range, else that of the quantity
-    high: float | None = None
-    empty: float | None = None  # battery_voltage and battery_level: at this the instrument stops
-    physical: tuple[str, ...] = ()  # which ends of its own range nature cannot pass either
-    may_fall: float | None = None  # how far below or above its newest reading a value can come, else as the quantity
-    may_rise: float | None = None
-    by_hand: bool = False  # a person reads it and types the value
-    source: str = ""  # `IMAGE_CORRELATION`: `slopeward scenes track` writes it; `VELOCITY_MAP`: `velocity`
-    over_mm_per_day: float = 0.0  # moving_share: of its ground what is faster, either way
+    quantity: Annotated[str, Key("a known quantity or one of [[quantity]]; `displacement` covers east, north, up")]
+    unit: Annotated[str, Key("any that fits, kept in the canonical one; `index`: no threshold may use it")]
+    interval_s: Annotated[float, Key("expected sampling interval")]
+    max_silence_s: Annotated[float, Key("then a health alarm; default three intervals", Duration | None, None)]
+    noise_floor: Annotated[
+        float,
+        Key(
+            "smallest standard deviation ever assumed, at most 10 m or a tenth of the range", float | None, None, ge=0.0
+        ),
+    ] = 0.0
+    verify_step: Annotated[float | None, Key("a jump beyond this asks for verification", gt=0.0)] = None
+    stamp: Annotated[
+        str, Key("rain: how a reading counts; a `counter` adds up", Literal["interval_end", "counter", "event"])
+    ] = "interval_end"
+    low: Annotated[float | None, Key("own range: a value outside is stored and flagged")] = None
+    high: Annotated[float | None, Key("the upper end of it")] = None
+    empty: Annotated[float | None, Key("of a battery: at this the instrument stops", gt=0.0)] = None
+    physical: Annotated[
+        tuple[str, ...],
+        Key("which ends of its range nature cannot pass: no forecast does", tuple[Literal["low", "high"], ...]),
+    ] = ()
+    may_fall: Annotated[float | None, Key("most that a value lies below the newest; 0 = never falls", ge=0.0)] = None
+    may_rise: Annotated[float | None, Key("most that a value lies above the newest; 0 = never rises", ge=0.0)] = None
+    by_hand: Annotated[bool, Key("a person reads it and types the value: what looks mistyped has no vote")] = False
+    source: Annotated[
+        str,
+        Key("what writes it: `slopeward scenes track` or `velocity`", Literal["", "image correlation", "velocity map"]),
+    ] = ""
+    over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
 
     @property
-    def walls(self) -> Walls:
+    def walls(self) -> PhysicalLimits:
         """What its values cannot pass: as it declares, else as its quantity has it."""
-        standard, found = QUANTITIES.get(self.quantity), Walls()
+        standard, found = QUANTITIES.get(self.quantity), PhysicalLimits()
         if standard is not None and standard.unit == self.unit:
-            found = Walls(may_fall=standard.may_fall)
+            found = PhysicalLimits(may_fall=standard.may_fall)
             found = found._replace(**{end: getattr(standard, end) for end in standard.physical})
         own = {end: getattr(self, end) for end in (*self.physical, "may_fall", "may_rise")}
         return found._replace(**{end: value for end, value in own.items() if value is not None})
@@ -58,7 +85,7 @@ PLACEHOLDERS: Final = ("{station}", "{quantity}")  # of the topics of a decoder
 class Origin:
     """What displacement of a station counts from: a place on the earth, or a baseline in a local frame."""
 
-    since: datetime
+    since: dt.datetime
     place: tuple[float, float, float] | None = None  # latitude and longitude, deg; height, m
     baseline_m: tuple[float, float, float] | None = None  # east, north, up from the base
     height: str = ELLIPSOID  # above which the height of a place counts
@@ -76,29 +103,32 @@ class Origin:
 class Station:
     """An instrument location with what makes it dependent on others."""
 
-    id: str
-    latitude: float | None
-    longitude: float | None
-    height_m: float | None
-    azimuth_deg: float | None  # downslope direction of movement
-    plunge_deg: float | None
-    reference: str | None  # shared reference station: not independent
-    logger: str | None
-    antenna: str | None
-    on_slope: bool  # False = stable control station
-    series: tuple[SeriesSpec, ...]
-    area: str | None = None  # part of the slope, for votes counted by area
-    footprint: str | None = None  # shared image pixel or radar footprint: not independent
-    v_eq_mm_per_day: float | None = None  # reviewed velocity of uniform creep, for the tangential angle
-    v_eq_reviewed: str = ""  # who reviewed it, when and on what
-    gateway: str | None = None  # by which its readings come; with reference, logger and power what it hangs on
-    power: str | None = None  # the supply it shares with others
-    calibrated_on: str | None = None  # day of the last calibration
-    calibrate_every_s: float | None = None
+    id: Annotated[StationId, Key("third part of the MQTT topic")]
+    latitude: Annotated[float | None, LATITUDE] = None
+    longitude: Annotated[float | None, LONGITUDE] = None
+    height_m: Annotated[float | None, Key("for the map and for distances")] = None
+    azimuth_deg: Annotated[float | None, Key("downslope, from north; else horizontal speed", ge=0.0, le=360.0)] = None
+    plunge_deg: Annotated[float | None, Key("of the movement below the horizon", ge=-90.0, le=90.0)] = None
+    reference: Annotated[str | None, Key("stations that share it, a logger or an antenna are one witness")] = None
+    logger: Annotated[str | None, Key("the logger that it shares with others")] = None
+    antenna: Annotated[str | None, Key("the antenna that it shares with others")] = None
+    on_slope: Annotated[bool, Key("false = stable control station: shows what the reference does")] = True
+    series: tuple[SeriesSpec, ...] = ()
+    area: Annotated[str | None, Key("part of the slope, where rules count areas", pattern=STATION_ID)] = None
+    footprint: Annotated[str | None, Key("image pixel or radar cell that it shares with others")] = None
+    v_eq_mm_per_day: Annotated[float | None, Key("velocity of uniform creep, for the tangential angle", gt=0.0)] = None
+    v_eq_reviewed: Annotated[str, Key("who reviewed that velocity, when and on which data")] = ""
+    gateway: Annotated[str | None, Key("by which its readings come: their silence is one notice")] = None
+    power: Annotated[str | None, Key("the supply that it shares with others")] = None
+    calibrated_on: Annotated[str | None, Key("day of the last calibration", dt.date | None)] = None
+    calibrate_every_s: Annotated[float | None, Key("how long a calibration holds; a notice says when it is due")] = None
     origin: Origin | None = None  # of positions that its receiver sends
-    outline: tuple[tuple[float, float], ...] = ()  # ground that maps of velocities are read on: latitude, longitude
-    name: str = ""  # as people call it; empty = its id
-    was: tuple[str, ...] = ()  # ids that it had before: its history, and what still comes under them, are its own
+    outline: Annotated[
+        tuple[tuple[float, float], ...],
+        Key("ground that maps of velocities are read on; default within `near_m` of [scenes]", Corners | None, None),
+    ] = ()
+    name: Annotated[str, Key("what people call it; stands beside its id on the page", max_length=80)] = ""
+    was: Annotated[tuple[StationId, ...], Key("ids that it had before: their history is its own")] = ()
 
     @property
     def lacks_plunge(self) -> bool:
@@ -159,7 +189,7 @@ class Criterion:
     params: tuple[tuple[str, float], ...] = ()
     texts: tuple[tuple[str, str], ...] = ()  # what only its kind knows in words: names of further series, of a method
     kinds: tuple[str, ...] = ()  # report: the kinds of report that vote
-    valid_until: str | None = None  # the bounds are to be reviewed by then; they go on counting, and it is said
+    valid_until: str | None = None  # the bounds are to be reviewed by then; they go on counting, and an alarm reminds
     fast_track: float | None = None  # beyond so many times the bound, the dwell is waived
     declared: tuple[Threshold, ...] = ()  # while bounds are lowered: those of the site file, which say what a jump is
 
@@ -171,8 +201,8 @@ class Level:
     number: int
     name: str
     auto_lower: bool
-    action: str = ""
-    review_every_s: float | None = None
+    action: Annotated[str, Key("what people do at this level; goes into page and message")] = ""
+    review_every_s: Annotated[float | None, Key("how often the level is to be looked at again")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,84 +210,127 @@ class StagePlan:
     """What one stage of movement asks for: how often to look and to forecast, and what people do."""
 
     stage: str  # creep, intermediate, progressive, step, unknown
-    evaluate_every_s: float
-    forecast_every_s: float
-    action: str = ""
+    evaluate_every_s: Annotated[float, Key("the least rhythm of decisions", Duration | None, None, alias="every")]
+    forecast_every_s: Annotated[float, Key("default that of [forecast]", Duration | None, None)]
+    action: Annotated[str, Key("what people do at this stage")] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MovementPlan:
-    """How movement is judged: windows, failure velocity, and what each stage asks for."""
+    """How movement is assessed: history, failure velocity, and the plan of each stage."""
 
     stages: tuple[StagePlan, ...] = ()
-    failure_velocity_mm_per_day: float | None = None  # where forecasts cross it, failure is expected
-    history_s: float = 400.0 * 86400.0  # how far back velocities are compared
+    failure_velocity_mm_per_day: Annotated[float | None, Key("a forecast that crosses it is failure", gt=0.0)] = None
+    history_s: Annotated[float, Key("how far back velocities are compared")] = 400.0 * 86400.0
 
     def stage(self, name: str | None) -> StagePlan | None:
         """The plan of a stage; None where the site file says nothing of it."""
         return next((s for s in self.stages if s.stage == name), None)
 
 
+def _check_rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError("expected rising horizons")
+    return values
+
+
 @dataclass(frozen=True, slots=True)
 class ForecastPlan:
     """Which models run for the site, how far and how often."""
 
-    models: tuple[str, ...] = ("auto",)
-    horizons_s: tuple[float, ...] = (86400.0, 604800.0, 2592000.0)
-    covariates: tuple[str, ...] = ()
-    every_s: float = 21600.0
-    expected_rain: tuple[tuple[str, float], ...] = ()  # (station.quantity of its issues, how far each looks ahead, s)
-    start_from: str = ""  # site whose newest network of the same kind is tuned; empty: each begins anew
-    replay: tuple[str, ...] = ()  # sites whose records are learnt from beside
+    models: Annotated[
+        tuple[str, ...],
+        Key("`auto`, simple forecasts, networks: see `slopeward forecast models --all`", min_length=1),
+    ] = ("auto",)
+    horizons_s: Annotated[
+        tuple[float, ...],
+        AfterValidator(_check_rising),
+        Key("rising; each series gets those that reach its next reading", tuple[Horizon, ...], min_length=1),
+    ] = (86400.0, 604800.0, 2592000.0)
+    covariates: Annotated[tuple[str, ...], Key("what networks read: `STATION.quantity`, `season`, `station`")] = ()
+    every_s: Annotated[float, Key("how often forecasts are issued")] = 21600.0
+    expected_rain: Annotated[
+        tuple[tuple[str, float], ...],  # (station.quantity of its issues, how far each looks ahead, s)
+        Key(
+            'series of weather forecasts, mm, by how far each looks ahead: {"24h" = "R1.rain_next_24h"}',
+            dict[str, str],
+            {},
+        ),
+    ] = ()
+    start_from: Annotated[str, Key("the site whose newest network is tuned to this one; empty: none")] = ""
+    replay: Annotated[tuple[str, ...], Key("sites whose records are learnt from as well")] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AnomalyPlan:
     """Which detectors run for the site and the false alarms per sensor-month they may raise."""
 
-    detectors: tuple[str, ...] = ("rules", "flatline", "replay", "unit-jump", "timing")
-    budget_per_sensor_month: float = 0.1
-    every_s: float = 3600.0
+    detectors: Annotated[tuple[str, ...], Key("see `slopeward forecast models --all`", min_length=1)] = (
+        "rules",
+        "flatline",
+        "replay",
+        "unit-jump",
+        "timing",
+    )
+    budget_per_sensor_month: Annotated[float, Key("false alarms that thresholds allow a sensor", gt=0.0)] = 0.1
+    every_s: Annotated[float, Key("how often readings are scored")] = 3600.0
+
+
+def _check_area(affine: tuple[float, ...]) -> tuple[float, ...]:
+    if not all(map(math.isfinite, affine)) or affine[0] * affine[4] == affine[1] * affine[3]:
+        raise ValueError("six finite numbers a, b, c, d, e, f with a e - b d not 0")
+    return affine
 
 
 @dataclass(frozen=True, slots=True)
 class LocalGrid:
     """How coordinates of the site's own system become those of a known one: x' = a x + b y + c, y' = d x + e y + f."""
 
-    into: str  # EPSG:code
-    affine: tuple[float, float, float, float, float, float]  # a, b, c, d, e, f
+    into: Annotated[str, Key("the known system", pattern=r"^EPSG:\d{4,6}$")]
+    affine: Annotated[
+        tuple[float, float, float, float, float, float], AfterValidator(_check_area), Key("[a, b, c, d, e, f]")
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class ScenePlan:
     """Which segmentation runs on scenes of the site."""
 
-    weights: str = "auto"
-    minimum_area_m2: float = 900.0
-    near_m: float = 500.0  # a footprint within this distance of a station is named in the advice
-    triage: bool = False  # pass over tiles in which a coarse network is sure to see nothing
+    weights: Annotated[str, Key("`auto`, the name of shipped weights, a file, or `index`: no network")] = "auto"
+    minimum_area_m2: Annotated[float, Key("smaller footprints are left out", ge=0.0)] = 900.0
+    near_m: Annotated[float, Key("so near to a station a footprint counts for it", gt=0.0)] = 500.0
+    triage: Annotated[bool, Key("pass over tiles in which a coarse network is sure to see nothing")] = False
     local: LocalGrid | None = None  # places files in a local system, such as a mine's grid
-    prior: str = ""  # susceptibility map that lies below footprints: which ground resembles that of landslides
-    dem: str = ""  # heights of the ground, a file or a folder of tiles, for scenes that bring none
+    prior: Annotated[str, Key("susceptibility map below footprints, GeoTIFF", max_length=1000)] = ""
+    dem: Annotated[str, Key("heights for scenes without, m: GeoTIFF or folder", max_length=1000)] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Who is told of which levels by which channels (`kind:address`; secrets by environment name)."""
+    """Who is notified of which levels by which channels (`kind:address`; secrets by environment name)."""
 
-    name: str
-    channels: tuple[str, ...]
-    levels: tuple[int, ...]  # hazard levels
-    ledgers: tuple[str, ...] = ("hazard", "health")
-    escalate_after_s: float | None = None
-    people: tuple[str, ...] = ()  # who acts for this recipient, beside the one who signs with its own name
-    language: str = ""  # of the messages; empty = that of the service
-    exercises: bool = False  # of sirens: they sound in an exercise as well
+    name: Annotated[str, Key("unique in the site; `team:NAME` is whoever of that team is on duty", min_length=1)]
+    channels: Annotated[tuple[str, ...], Key("`kind:address`; secrets by the name of a variable", default=())]
+    levels: Annotated[
+        tuple[int, ...],  # hazard levels
+        Key("levels it is notified of; default all above the lowest", tuple[str, ...] | None, None),
+    ]
+    ledgers: Annotated[
+        tuple[str, ...],
+        Key("`advice` comes grouped, and never as an alarm", tuple[Literal["hazard", "health", "advice"], ...]),
+    ] = ("hazard", "health")
+    escalate_after_s: Annotated[float | None, Key("the next recipient is notified when nobody acknowledged")] = None
+    people: Annotated[tuple[str, ...], Key("who acts for it, beside the one who signs with its own name")] = ()
+    language: Annotated[str, Key("of its messages; default that of the service", Language | None, None)] = ""
+    exercises: Annotated[bool, Key("its sirens sound in an exercise as well")] = False
     by_team: bool = False  # belongs to a team and asks for no level: notified by way of the team alone
     team: "Team | None" = None  # this recipient is whoever of the team is on duty
-    phone: str = ""  # to be called by people; no channel
-    quiet: Quiet | None = None  # when only what is urgent is sent
-    digest: int | None = None  # minutes after local midnight at which the daily digest is sent; None = never
+    phone: Annotated[str, Key("to be called by people; no channel", pattern=r"^(\+?[0-9][0-9 ()/.-]{2,30})?$")] = ""
+    quiet: Annotated[QuietHours | None, Key("when only what is urgent is sent: 22:00-06:00", str, "")] = None
+    digest: Annotated[
+        int | None,  # minutes after local midnight
+        Key('"07:00": the state of the site every day at this local time, also when all is well', str, ""),
+    ] = None
 
     @property
     def everybody(self) -> tuple["Recipient", ...]:
@@ -279,9 +352,9 @@ def find_sounding(recipients: Iterable[Recipient], channel: str, *, exercise: bo
 
     In a drill the levels of those count for whom it sounds in drills.
     """
-    asked = [(r.levels, one.exercises) for r in recipients for one in r.everybody if channel in one.channels]
-    in_drills = [levels for levels, exercises in asked if exercises]
-    counted = in_drills if exercise and in_drills else [levels for levels, _ in asked]
+    declared = [(r.levels, one.exercises) for r in recipients for one in r.everybody if channel in one.channels]
+    in_drills = [levels for levels, exercises in declared if exercises]
+    counted = in_drills if exercise and in_drills else [levels for levels, _ in declared]
     return min((number for levels in counted for number in levels), default=None), bool(in_drills)
 
 
@@ -293,10 +366,18 @@ class Team:
     """People who are on duty in turn; who is when stands in the database (`monitor.domain.duty`)."""
 
     site: str
-    name: str
+    name: Annotated[str, Key("unique in the site", pattern=r"^[\w][\w .-]{0,39}$")]
     zone: str  # of the site: plans are in its time
-    members: tuple[Recipient, ...]
-    lead: str = ""
+    members: Annotated[
+        tuple[Recipient, ...],
+        Key(
+            "names of recipients; one without `levels` is notified by way of the team alone",
+            tuple[str, ...],
+            min_length=1,
+            max_length=100,
+        ),
+    ]
+    lead: Annotated[str, Key("one of the members, notified after who is on duty and the second")] = ""
 
     def list_steps(self, on_duty: Iterable[str], like: Recipient) -> list[tuple[Recipient, ...]]:
         """Whom to notify, one step after the other: who is on duty, the second, the lead, then all; each person once.
@@ -320,20 +401,44 @@ class Team:
         return steps
 
 
+def _open_filter(pattern: str) -> str:
+    return "/".join("+" if part in PLACEHOLDERS else part for part in pattern.split("/"))
+
+
+def _check_filter(pattern: str) -> str:
+    levels = pattern.split("/")
+    for part in levels:
+        if ("{" in part or "}" in part) and part not in PLACEHOLDERS:
+            raise ValueError(f"{part!r}: expected {' or '.join(PLACEHOLDERS)} as a whole level")
+    for one in PLACEHOLDERS:
+        if levels.count(one) > 1:
+            raise ValueError(f"{one} stands twice")
+    if reaches_own_topics(_open_filter(pattern)):
+        raise ValueError(f"expected a filter that reaches nothing below {ROOT}/, which the service reads itself")
+    return pattern
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A decoder bound to topics, with what the site file tells it; which of that it reads is said where it stands."""
+    """A decoder bound to topics, with its settings in the site file; the decoder declares which of that it reads."""
 
-    pattern: str  # a topic filter, in which {station} and {quantity} stand for a level
-    name: str
-    station: str = ""  # whose the readings are, where the messages do not say
-    series: tuple[tuple[str, str], ...] = ()  # a name of the device -> [STATION.]QUANTITY_UNIT
+    pattern: Annotated[
+        str,
+        AfterValidator(_check_filter),
+        Key("a topic filter, in which {station} and {quantity} may stand for a level", alias="topic", min_length=1),
+    ]
+    name: Annotated[str, Key("the decoder that reads its messages", min_length=1)]
+    station: Annotated[str, Key("whose the readings are", pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+    series: Annotated[
+        tuple[tuple[str, str], ...],
+        Key('names of the device and what they are: {"Tilt X" = "T1.tilt_x_deg"}', dict[str, str], {}),
+    ] = ()
     told: tuple[tuple[str, str], ...] = ()  # key of the site file -> word or expression
 
     @property
     def topic(self) -> str:
         """The topic filter as a broker knows it."""
-        return "/".join("+" if part in PLACEHOLDERS else part for part in self.pattern.split("/"))
+        return _open_filter(self.pattern)
 
     @property
     def zone(self) -> ZoneInfo | None:
@@ -359,28 +464,31 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """What a landslide would reach: a road, houses, a shore; part of a warning from a level on.
+    """What a landslide would reach: a road, houses, a shore; part of a warning from a level on."""
 
-    Attributes:
-        name: what people call it.
-        corners: latitude and longitude of each, deg, in their order; the last is not the first again.
-        level: from which on it is in danger.
-    """
+    name: Annotated[str, Key("what people call it; unique in the site", min_length=1, max_length=200)]
+    corners: Annotated[
+        tuple[tuple[float, float], ...],  # the last is not the first again
+        Key("[latitude, longitude] of each, in the order of a walk around it, at most 100 km from the site", Corners),
+    ]
+    level: Annotated[int, Key("from which on it is in danger; default the first above the lowest", Name | None, None)]
 
-    name: str
-    corners: tuple[tuple[float, float], ...]
-    level: int
+
+def _check_free(site_id: str) -> str:
+    if site_id in RESERVED:
+        raise ValueError(f"{site_id!r} is reserved for the service itself; expected another id")
+    return site_id
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
     """One slope; `version` is the SHA-256 of the file it came from."""
 
-    id: str
-    name: str
-    latitude: float
-    longitude: float
-    timezone: str
+    id: Annotated[str, AfterValidator(_check_free), Key("also the second part of the MQTT topic", pattern=SITE_ID)]
+    name: Annotated[str, Key("what people call it", min_length=1)]
+    latitude: Annotated[float, LATITUDE]
+    longitude: Annotated[float, LONGITUDE]
+    timezone: Annotated[str, Key("of times for people, such as Europe/Zurich; all that is stored is UTC", Zone, "UTC")]
     levels: tuple[Level, ...]
     stations: tuple[Station, ...]
     criteria: tuple[Criterion, ...]
@@ -425,12 +533,12 @@ class Site:
 
     @property
     def anomalies_vote(self) -> bool:
-        """Whether what detectors say counts for the warning level: then their thresholds stay as they were proven."""
+        """Whether detectors count for the warning level: then their thresholds stay as they were proven."""
         return any(one.kind.facts == "anomalies" and one.role != "advice" for one in self.criteria)
 
     def station(self, station_id: str) -> Station | None:
         """The declared station of an id that it has or had, or None."""
-        for station in self.stations:  # asked many times in every decision: the plain loop costs least
+        for station in self.stations:  # called many times in every decision: the plain loop costs least
             if station.id == station_id:
                 return station
         return next((s for s in self.stations if station_id in s.was), None)
@@ -461,15 +569,15 @@ Found = TypeVar("Found")
 
 
 def once_per_site(find: Callable[[Site], Found]) -> Callable[[Site], Found]:
-    """Keep what a function found for the very sites it was asked about last: every decision asks it again.
+    """Keep what a function found for the very sites that it was called with last: every decision calls it again.
 
-    Sites are frozen and told apart by identity, since to compare two of them costs more than to find anew. What is
-    found must not be changed by who asks.
+    Sites are frozen and distinguished by identity, since to compare two of them costs more than to find anew. What is
+    found must not be changed by the caller.
     """
     kept: dict[int, tuple[Site, Found]] = {}
 
     @wraps(find)
-    def ask(site: Site) -> Found:
+    def find_once(site: Site) -> Found:
         known = kept.get(id(site))
         if known is None or known[0] is not site:
             if len(kept) >= KEPT_SITES:
@@ -477,7 +585,7 @@ def once_per_site(find: Callable[[Site], Found]) -> Callable[[Site], Found]:
             known = kept[id(site)] = (site, find(site))
         return known[1]
 
-    return ask
+    return find_once
 
 
 @once_per_site
@@ -501,9 +609,9 @@ def rename_stations(value: Found, names: Mapping[str, str]) -> Found:
 
 
 def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:
-    """Everybody that any site names, each name once: who is told when the service itself is sick.
+    """Everybody that any site names, each name once: who is notified when the service itself is sick.
 
-    Somebody whom several sites name is told by all the channels that they name.
+    Somebody whom several sites name is notified by all the channels that they name.
     """
     found: dict[str, Recipient] = {}
     for recipient in (r for site in sites for r in site.recipients):

@@ -3,12 +3,22 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, get_args, get_origin
+from typing import Annotated, Any, Final, Self, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, InitErrorDetails
 
 from monitor.domain.instants import parse_duration_s
@@ -16,6 +26,7 @@ from monitor.errors import ConfigError
 from monitor.language.catalogue import read_language
 from monitor.language.local_time import read_zone
 
+_Record = TypeVar("_Record")
 MOST_OCTETS: Final = 16 << 20  # of one file of settings: a device or a file of readings has no end
 # the library takes the square of their number for a dotted key: minutes for one of 40 KB
 _LONG_KEY: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""", re.ASCII)
@@ -86,6 +97,46 @@ class Section(BaseModel):
         return [field.alias or name for name, field in cls.model_fields.items()]
 
 
+class Key:
+    """A key of a table, declared at the field of the record that is read from it: `Annotated[float, Key("...")]`."""
+
+    def __init__(self, meaning: str, written: Any = None, default: Any = MISSING, **more: Any) -> None:
+        """What it means; where it is written in another type than it is kept, that type and its default.
+
+        More are bounds and the like of a pydantic field. A field in seconds (`every_s`) is written as a duration
+        (`every`).
+        """
+        self.meaning, self.written, self.default, self.more = meaning, written, default, more
+
+
+def derive_table(record: type, **other: Any) -> Any:
+    """The table of a file that a record is read from: its fields with a `Key`, and others as pydantic takes them."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(record, include_extras=True)
+    for field in fields(record):
+        plain, *metadata = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else (None,)
+        key = next((one for one in metadata if isinstance(one, Key)), None)
+        if key is None:
+            continue
+        name = field.name.removesuffix("_s")
+        written = key.written or plain
+        if name != field.name and key.written is None:
+            written = Duration if plain is float else Duration | None
+        default = field.default if key.default is MISSING else key.default
+        rules = Field(description=key.meaning, **{"alias": name} | key.more)
+        # where a type has bounds of its own, such as a pattern, they hold before what checks the whole
+        metadata = [one for one in metadata if one is not key]
+        found[field.name] = (Annotated[written, rules, *metadata], ... if default is MISSING else default)
+    return create_model(f"{record.__name__}Table", __base__=Section, __doc__=record.__doc__, **found, **other)
+
+
+def make_record(record: type[_Record], table: BaseModel, **more: Any) -> _Record:
+    """The record of a table: what it says by the same names, and what was made of the rest."""
+    known = type(table).model_fields
+    names = [field.name for field in fields(record) if field.name in known and field.name not in more]  # type: ignore[arg-type]
+    return record(**{name: getattr(table, name) for name in names}, **more)
+
+
 def _as_fault(error: ValueError, value: Any) -> InitErrorDetails:
     return InitErrorDetails(type="value_error", loc=(), input=value, ctx={"error": error})
 
@@ -107,6 +158,14 @@ class Faults:
             yield
         except ConfigError as error:
             self.lines += error.faults
+
+    def read_each(self, read: Callable[[Any, str], _Record], rows: Iterable[Any], where: str) -> tuple[_Record, ...]:
+        """Read rows of which each is called `where[number]`; those that are wrong are left out."""
+        found = []
+        for index, row in enumerate(rows):
+            with self.gathered():
+                found.append(read(row, f"{where}[{index}]"))
+        return tuple(found)
 
     def raise_any(self) -> None:
         """Raise all that was gathered as one ConfigError."""
@@ -176,7 +235,7 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
     for item in found:
         if item["type"] == "too_short" and any(_lies_within(one["loc"], item["loc"]) for one in found):
             continue  # pydantic counts the entries that hold: those that do not are named themselves
-        key, message = spell_key(item["loc"], prefix), _spell_fault(item)
+        key, message = format_key(item["loc"], prefix), _format_fault(item)
         if item["type"] not in {"missing", "value_error"} and isinstance(item["input"], str | int | float):
             message += f", got {item['input']!r}"
         where = (names or {}).get(key, name)
@@ -184,9 +243,11 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
     return join_faults(lines)
 
 
-def _spell_fault(item: ErrorDetails) -> str:
+def _format_fault(item: ErrorDetails) -> str:
     if item["type"] == "missing":
         return "this key is required"
+    if item["type"] in {"model_type", "dict_type"}:
+        return "expected a table"
     if item["type"] == "too_short":
         return f"expected {item['ctx']['min_length']} entries or more, got {item['ctx']['actual_length']}"
     if item["type"] == "tuple_type":
@@ -204,10 +265,10 @@ def _lies_within(loc: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bo
     return len(loc) > len(outer) and loc[: len(outer)] == outer
 
 
-def spell_key(loc: Iterable[int | str], prefix: str = "") -> str:
-    """Spell a location the way it is found in the file.
+def format_key(loc: Iterable[int | str], prefix: str = "") -> str:
+    """Format a location the way it is found in the file.
 
-    >>> spell_key(("station", 2, "series", 0, "unit"))
+    >>> format_key(("station", 2, "series", 0, "unit"))
     'station[2].series[0].unit'
     """
     text = prefix
@@ -216,16 +277,17 @@ def spell_key(loc: Iterable[int | str], prefix: str = "") -> str:
     return text
 
 
-def list_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """All keys of a section and the sections inside it, dotted; lists of tables as ``name[]``."""
-    keys = []
+def find_tables(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """The tables of a file in their order, with their heads (`[a]`, `[[a.b]]`); those inside of others behind them."""
     for name, field in model.model_fields.items():
-        key = prefix + (field.alias or name)
-        inner = field.annotation
-        many = get_origin(inner) in (tuple, list)
-        inner = get_args(inner)[0] if many else inner
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            keys += list_keys(inner, f"{key}[]." if many else f"{key}.")
-        else:
-            keys.append(key)
-    return keys
+        if (table := find_table(field.annotation)) is not None:
+            path = f"{place}{field.alias or name}"
+            yield f"[[{path}]]" if get_origin(field.annotation) is tuple else f"[{path}]", table
+            yield from find_tables(table, f"{path}.")
+
+
+def find_table(annotation: Any) -> type[BaseModel] | None:
+    """The table that a key holds, alone or many of it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := find_table(one)) is not None), None)

@@ -18,8 +18,8 @@ SHARED: Final = ("reference", "logger", "antenna", "footprint")
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
-    """A witness that may speak: which vote it casts, and the series it reads (None where it reads none)."""
+class VotingWitness:
+    """A witness that may vote: which vote it casts, and the series it reads (None where it reads none)."""
 
     criterion: Criterion
     witness: str
@@ -74,11 +74,11 @@ def name_zone(station: str, zone: str) -> str:
     return f"{zone}:{station}"
 
 
-def list_voices(site: Site, criterion: Criterion) -> list[Voice]:
+def list_voting_witnesses(site: Site, criterion: Criterion) -> list[VotingWitness]:
     """Witnesses that a criterion hears: stations on the slope that declare its series, or what stands for them."""
     kind = criterion.kind
     if kind.witness is not None:
-        return [Voice(criterion, kind.witness, None)]
+        return [VotingWitness(criterion, kind.witness, None)]
     found = []
     stations = {s.id: s for s in site.stations}
     for name in criterion.stations:
@@ -86,24 +86,24 @@ def list_voices(site: Site, criterion: Criterion) -> list[Voice]:
         if station is None or not (station.on_slope or kind.trigger):
             continue
         if kind.zone is not None:
-            found.append(Voice(criterion, name_zone(name, kind.zone), None))
+            found.append(VotingWitness(criterion, name_zone(name, kind.zone), None))
         elif (spec := station.find_series(criterion.quantity)) is not None:
-            found.append(Voice(criterion, name, (name, spec.quantity)))
+            found.append(VotingWitness(criterion, name, (name, spec.quantity)))
         elif kind.source != "instruments":
-            found.append(Voice(criterion, name, None))
+            found.append(VotingWitness(criterion, name, None))
     return found
 
 
 @once_per_site
 def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
     """(station, declared quantity) of every series on which a vote may rest: by itself, or as part of a rule."""
-    asked = {leaf.criterion for rule in site.fusion.rules for leaf in list_leaves(rule.when)}
+    in_rules = {leaf.criterion for rule in site.fusion.rules for leaf in list_leaves(rule.when)}
     return frozenset(
         voice.series
         for criterion in site.criteria
         if criterion.kind.source == "instruments"
-        and (criterion.role == "witness" or (criterion.role == "part" and criterion.id in asked))
-        for voice in list_voices(site, criterion)
+        and (criterion.role == "witness" or (criterion.role == "part" and criterion.id in in_rules))
+        for voice in list_voting_witnesses(site, criterion)
         if voice.series is not None
     )
 
@@ -130,26 +130,26 @@ def find_unjudged(site: Site) -> Sequence[str]:
 
 
 @once_per_site
-def _find_sure_voices(site: Site) -> Mapping[str, Sequence[Voice]]:
+def _find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
     """By criterion: the voices of those that count for a level and that somebody promises to come in time."""
     return {
-        c.id: list_voices(site, c)
+        c.id: list_voting_witnesses(site, c)
         for c in site.criteria
         if c.role in {"witness", "part"} and c.kind.source != "suggestion"
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """What those who can speak could raise."""
+class ReachableLevel:
+    """The highest level that the witnesses with data could raise."""
 
     level: int
     top_groups: frozenset[str]  # independent groups that could ask for the top
 
 
-def reach(
+def compute_reachable_level(
     site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, str], shut: Shut = MappingProxyType({})
-) -> Reach:  # fmt: skip
+) -> ReachableLevel:  # fmt: skip
     """The highest level that could be raised by the series that are able, observers, and rules over them.
 
     What models and images suggest does not count here, even when promoted: nobody promises that it comes in time.
@@ -161,8 +161,8 @@ def reach(
         shut: levels that a criterion cannot reach by a witness, whatever that does.
     """
     voices = {
-        name: [v for v in heard if v.series in able or v.criterion.kind.source == "observers"]
-        for name, heard in _find_sure_voices(site).items()
+        name: [v for v in witnesses if v.series in able or v.criterion.kind.source == "observers"]
+        for name, witnesses in _find_sure_witnesses(site).items()
     }
     top = site.top_level
     tops: set[str] = set()
@@ -177,7 +177,7 @@ def reach(
                 tops.add(groups.get(voice.witness, voice.witness))
 
     def can(leaf: Clause, wanted: bool) -> bool:
-        mine = {v.witness for v in voices.get(leaf.criterion, []) if not wanted or _may_ask(v, leaf.level, shut)}
+        mine = {v.witness for v in voices.get(leaf.criterion, []) if not wanted or _can_request(v, leaf.level, shut)}
         return is_met(site, leaf, mine, groups) if wanted else not is_met(site, leaf, {*leaf.witnesses} - mine, groups)
 
     for rule in site.fusion.rules:
@@ -186,17 +186,17 @@ def reach(
         levels.append(min(rule.level, top - 1))
         if rule.level >= top:
             for leaf in _affirmed(rule.when):
-                mine = {v.witness for v in voices.get(leaf.criterion, []) if _may_ask(v, leaf.level, shut)}
+                mine = {v.witness for v in voices.get(leaf.criterion, []) if _can_request(v, leaf.level, shut)}
                 tops |= {groups.get(w, w) for w in leaf.witnesses if w in mine}
-    return Reach(top if len(tops) >= site.fusion.top_needs else max(levels), frozenset(tops))
+    return ReachableLevel(top if len(tops) >= site.fusion.top_needs else max(levels), frozenset(tops))
 
 
-def _find_highest(voice: Voice, shut: Shut) -> int:
+def _find_highest(voice: VotingWitness, shut: Shut) -> int:
     closed = shut.get((voice.criterion.id, voice.witness), ())
     return max((t.level for t in voice.criterion.thresholds if t.level not in closed), default=0)
 
 
-def _may_ask(voice: Voice, level: int, shut: Shut) -> bool:
+def _can_request(voice: VotingWitness, level: int, shut: Shut) -> bool:
     return not shut.get((voice.criterion.id, voice.witness)) or _find_highest(voice, shut) >= level
 
 
@@ -216,7 +216,7 @@ def is_met(site: Site, leaf: Clause, witnesses: Collection[str], groups: Mapping
 def list_top_witnesses(site: Site) -> Sequence[tuple[str, ...]]:
     """Independent groups of stations that could vote for the top level when all is well; observers are one more."""
     groups = find_groups(site)
-    tops = reach(site, find_voting_series(site), groups).top_groups
+    tops = compute_reachable_level(site, find_voting_series(site), groups).top_groups
     mine = sorted(
         tuple(s.id for s in sorted(site.stations, key=lambda s: s.id) if s.on_slope and groups[s.id] == group)
         for group in tops - {OBSERVERS}

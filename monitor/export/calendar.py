@@ -6,7 +6,7 @@ from typing import Any
 
 from icalendar import Calendar, Event
 
-from monitor.domain.duty.rota import Shift
+from monitor.domain.duty.rota import DutyShift
 from monitor.domain.site import Team
 from monitor.store.alerting.maintenance import Maintenance
 
@@ -34,7 +34,7 @@ def write_maintenance(windows: Iterable[Maintenance], site: str, name: str, now:
     return _write(entries, "maintenance", name, now)
 
 
-def write_duty(planned: Mapping[Team, Sequence[Shift]], name: str, now: datetime) -> bytes:
+def write_duty(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: datetime) -> bytes:
     """Who is on duty: an entry for each shift, whose name stays the same when the calendar is written again.
 
     Args:

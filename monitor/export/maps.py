@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.message import gather
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import kind_of, read_rows
 from monitor.store import pages
@@ -67,13 +67,13 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
             continue
         health = (one["health"] or {}) if at is None else {}
         move = moves.get(one["id"], {})
-        asked = asks.get(one["id"], 0)
+        requested_level = asks.get(one["id"], 0)
         facts = {
             **dict.fromkeys(_STATION), **{k: v for k, v in one.items() if k in _STATION}, "site": site,
             "station": one["id"], **{k: health.get(k) for k in ("state", "reason", "newest_at")},
             **{k: move.get(k) for k in ("stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day")},
-            "moved_at": move.get("at"), **_find_heading(one, move, headings), "asks": asked,
-            "asks_name": levels.get(asked) if asked else None, "level": status.get("level"),
+            "moved_at": move.get("at"), **_find_heading(one, move, headings), "asks": requested_level,
+            "asks_name": levels.get(requested_level) if requested_level else None, "level": status.get("level"),
             "level_name": levels.get(status.get("level")), "top_level": top,
         }  # fmt: skip
         found.append(_feature(f"{site}/{one['id']}", _point(one["longitude"], one["latitude"], one["height_m"]), facts))
@@ -239,8 +239,8 @@ def _point(longitude: float | None, latitude: float | None, height_m: float | No
 
 
 def _feature(name: str, geometry: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> dict[str, Any]:
-    told = {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
-    return {"type": "Feature", "id": name, "geometry": geometry, "properties": told}
+    properties = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}
+    return {"type": "Feature", "id": name, "geometry": geometry, "properties": properties}
 
 
 VERSION: Final = "1.0.0"
@@ -263,7 +263,7 @@ def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> dict[
     if boxes:
         west, south, east, north = zip(*boxes, strict=True)
         around = [min(west), min(south), max(east), max(north)]
-    span = [spell(min(instants)), spell(max(instants))] if instants else [None, None]
+    span = [format_iso(min(instants)), format_iso(max(instants))] if instants else [None, None]
     return {
         "type": "Collection", "stac_version": VERSION, "id": card.id, "title": card.name,
         "description": f"Scenes of {card.name} in which landslides were looked for", "license": "proprietary",
@@ -306,7 +306,8 @@ def describe_item(scene: dict[str, Any], card: pages.SiteCard, root: str) -> dic
         "type": "Feature", "stac_version": VERSION, "id": scene["scene_hash"], "collection": card.id,
         "geometry": None if box is None else _outline(box),
         "properties": {
-            "datetime": spell(scene["acquired_at"]), "title": scene["name"], "created": spell(scene["received_at"]),
+            "datetime": format_iso(scene["acquired_at"]), "title": scene["name"],
+            "created": format_iso(scene["received_at"]),
             "slopeward:footprints": scene["footprints"], "slopeward:area_m2": scene["area_m2"],
             "slopeward:valid_share": scene["valid_share"], "slopeward:model_hash": run.get("model_hash"),
             "slopeward:doubts": gather(run.get("doubts", [])),

@@ -52,7 +52,7 @@ _PART: Final = re.compile(r"([A-Za-z]+)(?:\('([^']{1,200})'\))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class SensorThingsQuery:
     """The options of one request, read and found sound."""
 
     top: int = 100
@@ -62,10 +62,10 @@ class Query:
     after: datetime | None = None  # included
     until: datetime | None = None  # not included
     expand: tuple[str, ...] = ()
-    said: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_query(options: Mapping[str, str]) -> Query:
+def read_query(options: Mapping[str, str]) -> SensorThingsQuery:
     """Read the query options; RefusedError names the first that cannot be followed."""
     found: dict[str, Any] = {"said": dict(options)}
     readers: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -83,7 +83,7 @@ def read_query(options: Mapping[str, str]) -> Query:
                 raise RefusedError(f"{name} is not understood here; there are {', '.join(readers)}")
             continue
         found |= readers[name](value)
-    return Query(**found)
+    return SensorThingsQuery(**found)
 
 
 def _whole(name: str, value: str) -> int:
@@ -133,7 +133,7 @@ def describe_root(root: str) -> dict[str, Any]:
     }
 
 
-def answer(c: Connection, site: str, path: str, query: Query, root: str) -> dict[str, Any]:
+def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: str) -> dict[str, Any]:
     """The answer to a path such as `Things('G1')/Datastreams`.
 
     Args:
@@ -147,7 +147,7 @@ def answer(c: Connection, site: str, path: str, query: Query, root: str) -> dict
         NotFoundError: no such entity or step.
         RefusedError: observations are asked for across series.
     """
-    shelf = _Shelf(c, site, root)
+    shelf = _SiteEntities(c, site, root)
     parts = [part for part in path.split("/") if part]
     if not parts:
         return describe_root(root)
@@ -155,7 +155,7 @@ def answer(c: Connection, site: str, path: str, query: Query, root: str) -> dict
     if name not in _SETS:
         raise NotFoundError(f"there is no set {name!r}; there are: {', '.join(_SETS)}")
     many, rest = key is None, parts[1:]
-    entities = shelf.collect(name, key, query if not rest else Query())
+    entities = shelf.collect(name, key, query if not rest else SensorThingsQuery())
     while rest:
         if many:
             raise NotFoundError(f"name one of {name} before going on: {name}('ID')/{rest[0]}")
@@ -164,7 +164,7 @@ def answer(c: Connection, site: str, path: str, query: Query, root: str) -> dict
             raise NotFoundError(f"from {name} one can go on to: {', '.join(_STEPS[name])}")
         last = not rest
         parent = entities[0]
-        entities, target, many = shelf.follow(name, parent, step, key, query if last else Query())
+        entities, target, many = shelf.follow(name, parent, step, key, query if last else SensorThingsQuery())
         if key is not None or not many:
             entities, many = [one for one in entities if key in {None, one["@iot.id"]}], False
             if not entities:
@@ -172,7 +172,7 @@ def answer(c: Connection, site: str, path: str, query: Query, root: str) -> dict
                     f"{name}({parent['@iot.id']!r}) has no {step} {'' if key is None else repr(key[:80])}"
                 )
         name = target
-    if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.said), None)):
+    if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
         raise RefusedError(f"{left} is followed where Observations are asked for, not for {name}")
     if not many:
         return shelf.expand(name, entities[0], query)
@@ -186,7 +186,7 @@ def _split(part: str) -> tuple[str, str | None]:
     return found[1], found[2]
 
 
-class _Shelf:
+class _SiteEntities:
     """The entities of one site."""
 
     def __init__(self, c: Connection, site: str, root: str) -> None:
@@ -197,7 +197,7 @@ class _Shelf:
         }
         self._total: int | None = None
 
-    def collect(self, name: str, key: str | None, query: Query) -> list[dict[str, Any]]:
+    def collect(self, name: str, key: str | None, query: SensorThingsQuery) -> list[dict[str, Any]]:
         """All of a set, or the one of that key."""
         if name == "Observations":
             if key is None:
@@ -222,7 +222,7 @@ class _Shelf:
         return [make(k) for k in wanted[query.skip : query.skip + query.top]]
 
     def follow(
-        self, name: str, entity: Mapping[str, Any], step: str, key: str | None, query: Query
+        self, name: str, entity: Mapping[str, Any], step: str, key: str | None, query: SensorThingsQuery
     ) -> tuple[list[dict[str, Any]], str, bool]:
         """What lies one step away, the set it is of, and whether it can be many."""
         target, own = _STEPS[name][step], str(entity["@iot.id"])
@@ -257,19 +257,19 @@ class _Shelf:
         wanted = [key] if key is not None else keys[query.skip : query.skip + query.top]
         return [self._stream(*self._series[k]) for k in wanted], target, True
 
-    def expand(self, name: str, entity: dict[str, Any], query: Query) -> dict[str, Any]:
+    def expand(self, name: str, entity: dict[str, Any], query: SensorThingsQuery) -> dict[str, Any]:
         """An entity with what `$expand` asks for."""
         for step in query.expand:
             if step not in _STEPS[name]:
                 raise RefusedError(
                     f"$expand: from {name} there is {', '.join(_STEPS[name])}, without options of their own"
                 )
-            found, _, many = self.follow(name, entity, step, None, Query())
+            found, _, many = self.follow(name, entity, step, None, SensorThingsQuery())
             entity = {k: v for k, v in entity.items() if k != f"{step}@iot.navigationLink"}
             entity[step] = found if many else found[0]
         return entity
 
-    def page(self, name: str, entities: list[dict[str, Any]], query: Query, address: str) -> dict[str, Any]:
+    def page(self, name: str, entities: list[dict[str, Any]], query: SensorThingsQuery, address: str) -> dict[str, Any]:
         """One page of a set with the link to the next."""
         found: dict[str, Any] = {}
         total = self._total
@@ -277,7 +277,7 @@ class _Shelf:
         if query.count and total is not None:
             found["@iot.count"] = total
         if query.top > 0 and len(entities) == query.top and (total is None or query.skip + query.top < total):
-            options = {**query.said, "$top": str(query.top), "$skip": str(query.skip + query.top)}
+            options = {**query.given, "$top": str(query.top), "$skip": str(query.skip + query.top)}
             found["@iot.nextLink"] = f"{address}?{urlencode(options, safe='$:', quote_via=quote)}"
         return {**found, "value": whole}
 
@@ -292,10 +292,10 @@ class _Shelf:
     def _thing(self, station: Mapping[str, Any]) -> dict[str, Any]:
         health = station["health"] or {}
         facts = {k: station[k] for k in ("azimuth_deg", "plunge_deg", "reference", "logger", "on_slope", "declared")}
-        told = {**facts, "health": health.get("state"), "health_reason": health.get("reason")}
+        properties = {**facts, "health": health.get("state"), "health_reason": health.get("reason")}
         described = f"Station {station['id']} of the slope {self._site}"
         return self._frame(
-            "Things", station["id"], {"name": station["id"], "description": described, "properties": told}
+            "Things", station["id"], {"name": station["id"], "description": described, "properties": properties}
         )
 
     def _location(self, station: Mapping[str, Any]) -> dict[str, Any]:
@@ -335,7 +335,7 @@ class _Shelf:
         }  # fmt: skip
         return self._frame("ObservedProperties", quantity, facts)
 
-    def _observations(self, stream: str, query: Query) -> list[dict[str, Any]]:
+    def _observations(self, stream: str, query: SensorThingsQuery) -> list[dict[str, Any]]:
         station, row = self._series[stream]
         own = self._c, self._site, station["id"], row["quantity"]
         self._total = count_epochs(*own, after=query.after, until=query.until) if query.count else None

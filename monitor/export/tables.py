@@ -8,18 +8,18 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.schema import tables as t
+from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import stream_view
 
 BLOCK: Final = 20_000  # rows held at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ExportTable:
     """A view that can be taken out.
 
     Attributes:
@@ -35,26 +35,28 @@ class Table:
 
 _SERIES: Final = ("station", "quantity")
 # what people call it -> where it stands; logs of acts and texts with addresses are no measurements and stay in SQL
-TABLES: Final[dict[str, Table]] = {
-    "observations": Table("observation_history", "observed_at", (*_SERIES, "observed_at", "revision")),
-    "latest": Table("latest_observation", "observed_at", _SERIES),
-    "forecasts": Table("forecast_history", "target_at", (*_SERIES, "issued_at", "model", "horizon_s")),
-    "forecast-errors": Table("forecast_vs_observed", "target_at", (*_SERIES, "issued_at", "model", "horizon_s")),
-    "failure-windows": Table("failure_windows", "issued_at", (*_SERIES, "issued_at")),
-    "movement": Table("movement_history", "at", (*_SERIES, "at")),
-    "anomalies": Table("anomalies", "at", (*_SERIES, "at", "detector")),
-    "anomaly-labels": Table("anomaly_labels", "from_at", (*_SERIES, "from_at", "label_id")),
-    "offsets": Table("offsets", "at", (*_SERIES, "at", "offset_id")),
-    "alerts": Table("alert_history", "raised_at", ("raised_at", "alert_id")),
-    "alert-events": Table("alert_events", "at", ("alert_id", "sequence")),
-    "events": Table("site_events", "from_at", ("from_at", "event_id")),
-    "maintenance": Table("maintenance_windows", "from_at", ("from_at", "maintenance_id")),
-    "instruments": Table("instrument_health", "", ("instrument",)),
-    "availability": Table("instrument_availability", "", ("instrument", "month")),
-    "footprints": Table("scene_polygons", "acquired_at", ("acquired_at", "scene_hash", "model_hash", "polygon_id")),
-    "outlines": Table("scene_outlines", "acquired_at", ("acquired_at", "scene_hash", "outline_id")),
-    "insar-points": Table("insar_points", "newest_at", ("point_set", "pid")),
-    "point-forecasts": Table("point_forecasts", "target_at", ("point_set", "pid", "horizon")),
+TABLES: Final[dict[str, ExportTable]] = {
+    "observations": ExportTable("observation_history", "observed_at", (*_SERIES, "observed_at", "revision")),
+    "latest": ExportTable("latest_observation", "observed_at", _SERIES),
+    "forecasts": ExportTable("forecast_history", "target_at", (*_SERIES, "issued_at", "model", "horizon_s")),
+    "forecast-errors": ExportTable("forecast_vs_observed", "target_at", (*_SERIES, "issued_at", "model", "horizon_s")),
+    "failure-windows": ExportTable("failure_windows", "issued_at", (*_SERIES, "issued_at")),
+    "movement": ExportTable("movement_history", "at", (*_SERIES, "at")),
+    "anomalies": ExportTable("anomalies", "at", (*_SERIES, "at", "detector")),
+    "anomaly-labels": ExportTable("anomaly_labels", "from_at", (*_SERIES, "from_at", "label_id")),
+    "offsets": ExportTable("offsets", "at", (*_SERIES, "at", "offset_id")),
+    "alerts": ExportTable("alert_history", "raised_at", ("raised_at", "alert_id")),
+    "alert-events": ExportTable("alert_events", "at", ("alert_id", "sequence")),
+    "events": ExportTable("site_events", "from_at", ("from_at", "event_id")),
+    "maintenance": ExportTable("maintenance_windows", "from_at", ("from_at", "maintenance_id")),
+    "instruments": ExportTable("instrument_health", "", ("instrument",)),
+    "availability": ExportTable("instrument_availability", "", ("instrument", "month")),
+    "footprints": ExportTable(
+        "scene_polygons", "acquired_at", ("acquired_at", "scene_hash", "model_hash", "polygon_id")
+    ),
+    "outlines": ExportTable("scene_outlines", "acquired_at", ("acquired_at", "scene_hash", "outline_id")),
+    "insar-points": ExportTable("insar_points", "newest_at", ("point_set", "pid")),
+    "point-forecasts": ExportTable("point_forecasts", "target_at", ("point_set", "pid", "horizon")),
 }
 FORMATS: Final = ("csv", "parquet")
 # columns of these views by what they hold, for typed files; the rest is text, or an instant where the name ends in _at
@@ -84,7 +86,7 @@ _KINDS: Final[dict[str, str]] = {
 }  # fmt: skip
 
 
-def find_table(name: str) -> Table:
+def find_table(name: str) -> ExportTable:
     """A table by its name; NotFoundError names those there are."""
     if name not in TABLES:
         raise NotFoundError(f"there is no table {name!r} to export; there are: {', '.join(TABLES)}")
@@ -118,15 +120,11 @@ def read_rows(
         if of is None:
             raise RefusedError(f"{name} are of the site, not of a station: leave --station out")
         which[of] = station
-    after, until = (None if at is None else spell(at) for at in (from_at, to_at))
+    after, until = (None if at is None else format_iso(at) for at in (from_at, to_at))
     parts: list[dict[str, Any]] = [which]
     if table.order[:2] == _SERIES:  # series by series, as the indexes lie: no sorting of years
-        s = t.series.c
-        own = select(s.station, s.quantity).where(s.site == site).order_by(s.station, s.quantity)
-        parts = [
-            {**which, "station": one, "quantity": quantity}
-            for one, quantity in c.execute(own if station is None else own.where(s.station == station))
-        ]
+        own = [one for one in load_series(c, site) if station in {None, one.station}]
+        parts = [{**which, "station": one.station, "quantity": one.quantity} for one in own]
     for part in parts:
         yield from stream_view(
             c, table.view, order_by=table.order, column=table.instant, block=BLOCK, after=after, until=until, **part
@@ -134,7 +132,7 @@ def read_rows(
 
 
 def write_table(
-    rows: Iterator[dict[str, Any]], path: Path, kind: str, told: Callable[[int], None] | None = None
+    rows: Iterator[dict[str, Any]], path: Path, kind: str, on_progress: Callable[[int], None] | None = None
 ) -> int:
     """Write rows as a file and return how many there were; nothing is written where there are none.
 
@@ -142,7 +140,7 @@ def write_table(
         rows: as `read_rows` gives them.
         path: a new file.
         kind: csv (UTF-8, decimal point, times in UTC; texts cannot become formulas) or parquet (typed columns).
-        told: is called with the number of rows written so far.
+        on_progress: is called with the number of rows written so far.
     """
     first = next(rows, None)
     if first is None:
@@ -154,8 +152,8 @@ def write_table(
         for row in some:
             yield row
             written += 1
-            if told is not None and written % BLOCK == 0:
-                told(written)
+            if on_progress is not None and written % BLOCK == 0:
+                on_progress(written)
 
     whole = count(chain((first,), rows))
     if kind == "csv":

@@ -10,11 +10,11 @@ from typing import Final
 
 from forecasting.message import Figure, Template
 from monitor.config.service import LimitsSection
-from monitor.criteria.cost import Room, measure_room
+from monitor.criteria.cost import StationReadingLimit, measure_room
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
-from monitor.ingest.message import Decoded, Fault, Message
+from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
 from monitor.store.readings.messages import MOST_SOURCES, OTHERS, find_source
 
 BY_BROKER: Final = ("live", "backfill")
@@ -36,7 +36,7 @@ _STRANGER: Final = Template(
 
 
 @dataclass(slots=True)
-class _Bucket:
+class _TokenBucket:
     """What a sender may still send at once; fills with time."""
 
     left: float
@@ -57,14 +57,14 @@ class Admission:
         self._declared = {site.id: {station.id for station in site.stations} for site in sites.values()}
         self._undeclared = {site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()}
         self._sites = sites
-        self._rooms: dict[tuple[str, str], Room] = {
+        self._rooms: dict[tuple[str, str], StationReadingLimit] = {
             (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()
         }  # fmt: skip
         self._spans: dict[tuple[str, str, str], timedelta] = {}
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: dict[str, _TokenBucket] = {}
         self._before: dict[str, tuple[float, datetime]] = {}  # of the batch in hand
 
-    def admit(self, message: Message, decoded: Decoded) -> Decoded:
+    def admit(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
         """The same, without what is too much; that is a fault with its reason."""
         if message.client not in BY_BROKER:
             return decoded
@@ -73,10 +73,10 @@ class Admission:
             source, limit = find_source(message.topic, message.client), self._limits.readings_per_s
             reason = _TOO_FAST(sender=source, n=limit)
             # counted as arrived: who sends too much is not asked to send it again
-            decoded = Decoded(faults=(Fault("rate_limited", reason, message.payload),), mark=decoded.mark)
+            decoded = DecodedMessage(faults=(MessageFault("rate_limited", reason, message.payload),), mark=decoded.mark)
         elif too_dense := self._find_too_dense(message, decoded):
             reason = _TOO_DENSE(station=too_dense)
-            decoded = Decoded(faults=(Fault("rate_limited", reason, message.payload),), mark=decoded.mark)
+            decoded = DecodedMessage(faults=(MessageFault("rate_limited", reason, message.payload),), mark=decoded.mark)
         elif readings:
             decoded = self._without_strangers(message, decoded)
         mark = decoded.mark
@@ -92,10 +92,10 @@ class Admission:
     def revert(self) -> None:
         """Nothing of it was stored; the same messages come again and are not counted twice."""
         for source, (left, at) in self._before.items():
-            self._buckets[source] = _Bucket(left, at)
+            self._buckets[source] = _TokenBucket(left, at)
         self._before.clear()
 
-    def _is_too_fast(self, message: Message, decoded: Decoded) -> bool:
+    def _is_too_fast(self, message: BrokerMessage, decoded: DecodedMessage) -> bool:
         limits, source = self._limits, find_source(message.topic, message.client)
         bucket = self._buckets.get(source)
         if bucket is None:
@@ -104,7 +104,7 @@ class Admission:
         readings = max(len(decoded.observations), 1)
         return self._lacks(source, readings, limits.readings_per_s, limits.readings_at_once, message.received_at)
 
-    def _find_too_dense(self, message: Message, decoded: Decoded) -> str:
+    def _find_too_dense(self, message: BrokerMessage, decoded: DecodedMessage) -> str:
         """A declared station that brings more into the windows of its site than an evaluation should read, or nothing.
 
         What lies before the windows is read by no evaluation, and does not count.
@@ -133,7 +133,7 @@ class Admission:
 
     def _lacks(self, source: str, readings: int, per_s: float, most: float, at: datetime) -> bool:
         """Whether a sender has no room for these readings; else they are taken from it."""
-        bucket = self._buckets.setdefault(source, _Bucket(most, at))
+        bucket = self._buckets.setdefault(source, _TokenBucket(most, at))
         if source not in self._before:
             self._before[source] = bucket.left, bucket.at
         if at > bucket.at:  # a clock that was set back gives nothing and takes nothing
@@ -144,7 +144,7 @@ class Admission:
         bucket.left -= readings
         return False
 
-    def _name_one_of_many(self, decoded: Decoded) -> str:
+    def _name_one_of_many(self, decoded: DecodedMessage) -> str:
         """Whose bound counts beyond so many senders: on topics of decoders that of the declared station they read for.
 
         It is not the bound of the station's own topic, so that who says its name elsewhere takes nothing of that.
@@ -160,7 +160,7 @@ class Admission:
         *_, site, station = ("", *source.split("/"))
         return source == f"{ROOT}/{site}/{station}" and station in self._declared.get(site, ())
 
-    def _without_strangers(self, message: Message, decoded: Decoded) -> Decoded:
+    def _without_strangers(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
         refused: set[str] = set()
         for item in decoded.observations:
             if item.station in self._declared.get(item.site, ()):
@@ -178,5 +178,5 @@ class Admission:
         return replace(
             decoded,
             observations=tuple(o for o in decoded.observations if o.station not in refused),
-            faults=(*decoded.faults, Fault("too_many_stations", reason, message.payload)),
+            faults=(*decoded.faults, MessageFault("too_many_stations", reason, message.payload)),
         )

@@ -46,7 +46,7 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
-def spell_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool = False) -> str:
+def format_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool = False) -> str:
     """The configuration that keeps every session and message over a restart, and lets nobody in without a login.
 
     Mosquitto's own defaults drop the queue of a client beyond 1,000 messages and write it every 30 minutes. There are
@@ -90,7 +90,7 @@ def spell_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous:
     )
 
 
-class _Child(ABC):
+class _BrokerProcess(ABC):
     """A broker as a child process."""
 
     durable = False
@@ -210,7 +210,7 @@ class _Child(ABC):
         self.log.close()
 
 
-class ManagedBroker(_Child):
+class ManagedBroker(_BrokerProcess):
     """Mosquitto with a durable configuration, in a folder that holds configuration, logins, sessions, messages and log.
 
     Args:
@@ -243,7 +243,7 @@ class ManagedBroker(_Child):
         if is_open:
             log.warning("the broker lets anybody of this machine publish readings; `slopeward doctor` says more")
         (self.folder / SOCKET).unlink(missing_ok=True)  # a killed broker leaves it behind
-        text = spell_config(self.folder, self.port, self.host, anonymous=is_open)
+        text = format_config(self.folder, self.port, self.host, anonymous=is_open)
         Path(self.mark()).write_text(text, encoding="utf-8")
         return [program, "-c", self.mark()]
 
@@ -267,7 +267,7 @@ class ManagedBroker(_Child):
         return str((self.folder / logins.CONFIG).resolve())
 
 
-class DemoBroker(_Child):
+class DemoBroker(_BrokerProcess):
     """amqtt in a process of its own: it forgets sessions and messages when it ends, so it is never durable."""
 
     def command(self) -> list[str]:

@@ -16,7 +16,7 @@ from monitor.errors import RefusedError
 from monitor.ingest.files.reading import record_file, store_given
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.typing_errors import TypingErrors
-from monitor.store.readings.flags import Typed as Before
+from monitor.store.readings.flags import TypedReading as Before
 from monitor.store.readings.flags import load_typed
 from monitor.store.readings.observations import load_series
 
@@ -34,7 +34,7 @@ _NO_SERIES: Final = Template(
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class ManualReading:
     """One reading as a person wrote it, in the unit that the site file declares."""
 
     station: str
@@ -48,7 +48,7 @@ def list_typed_series(site: Site) -> list[SeriesSpec]:
     return [spec for station in site.stations for spec in station.series if spec.quantity != "displacement"]
 
 
-def find_doubt(c: Connection, site: Site, typed: Typed, now: datetime) -> Message | None:
+def find_doubt(c: Connection, site: Site, typed: ManualReading, now: datetime) -> Message | None:
     """What speaks against a reading, in one line, so that a slip of the finger is seen; None where nothing does.
 
     Raises:
@@ -79,7 +79,7 @@ def _compare(before: list[Before], value: float, spec: SeriesSpec) -> Message | 
     return (_MORE if change > 0 else _LESS)(value=now, change=by, before=then, at=Timestamp.of(newest.at))
 
 
-def store_typed(pipeline: Pipeline, site: Site, typed: Typed, who: Actor, now: datetime) -> None:
+def store_typed(pipeline: Pipeline, site: Site, typed: ManualReading, who: Actor, now: datetime) -> None:
     """Store a reading under the name of who typed it.
 
     Raises:
@@ -96,12 +96,12 @@ def store_typed(pipeline: Pipeline, site: Site, typed: Typed, who: Actor, now: d
     record_file(pipeline.database, who, result, now)
 
 
-def find_unit(site: Site, typed: Typed) -> str:
+def find_unit(site: Site, typed: ManualReading) -> str:
     """Of the value; raises RefusedError where the site declares no such series."""
     return _find_spec(site, typed).unit
 
 
-def _find_spec(site: Site, typed: Typed) -> SeriesSpec:
+def _find_spec(site: Site, typed: ManualReading) -> SeriesSpec:
     for spec in list_typed_series(site):
         if (spec.station, spec.quantity) == (typed.station, typed.quantity):
             return spec

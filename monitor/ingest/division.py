@@ -11,7 +11,7 @@ LIVE, BACKFILL, REST = "live", "backfill", "rest"
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class BrokerSession:
     """One session at the broker.
 
     Args:
@@ -57,7 +57,7 @@ class Share:
         """Whether messages of a site are stored here."""
         return self.sites is None or site in self.sites or (self.takes_rest and site not in self.others)
 
-    def listen(self, sites: Mapping[str, Site]) -> tuple[Listening, ...]:
+    def listen(self, sites: Mapping[str, Site]) -> tuple[BrokerSession, ...]:
         """Its sessions: those for live data and for what is caught up on are kept by the broker while it is away."""
         own = [site for site in sites.values() if self.sites is None or site.id in self.sites]
         bindings: list[Binding] = [binding for site in own for binding in site.decoders]
@@ -70,14 +70,14 @@ class Share:
             backfill = (f"{ROOT}{site}/{end}" for site in named for end in ("+/backfill/obs", "report", "event"))
         topics = tuple(dict.fromkeys((*live, *(b.topic for b in bindings))))
         found = (
-            Listening(LIVE, self.client_id, topics, undated),
-            Listening(BACKFILL, f"{self.client_id}-{BACKFILL}", tuple(backfill)),
+            BrokerSession(LIVE, self.client_id, topics, undated),
+            BrokerSession(BACKFILL, f"{self.client_id}-{BACKFILL}", tuple(backfill)),
         )
         if self.sites is None or not self.takes_rest:
             return found
         # no filter says "all but these": every message comes here too, at QoS 0, so that the broker keeps no copy of it
         every = (LIVE_FILTER, *BACKFILL_FILTERS)
-        return (*found, Listening(REST, f"{self.client_id}-{REST}", every, frozenset(every)))
+        return (*found, BrokerSession(REST, f"{self.client_id}-{REST}", every, frozenset(every)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Division:
         return tuple(Share(f"{self.client_id}-{k}of{self.processes}", k, own, every - own) for k, own in of.items())
 
 
-def weigh(sites: Iterable[Site]) -> dict[str, int]:
+def count_stations(sites: Iterable[Site]) -> dict[str, int]:
     """How much each site brings: its stations."""
     return {site.id: len(site.stations) + 1 for site in sites}
 

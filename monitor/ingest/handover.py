@@ -20,9 +20,9 @@ from monitor.broker.access import Access, find_access
 from monitor.broker.probe import connected
 from monitor.domain.alert import AlertChange
 from monitor.domain.site import Site
-from monitor.ingest.division import BACKFILL, LIVE, Division, Listening, Share, find_kept, weigh
-from monitor.ingest.message import ROOT, Message
-from monitor.ingest.mqtt import Session
+from monitor.ingest.division import BACKFILL, LIVE, BrokerSession, Division, Share, count_stations, find_kept
+from monitor.ingest.message import ROOT, BrokerMessage
+from monitor.ingest.mqtt import MqttSession
 from monitor.ingest.pipeline import Clock
 from monitor.ingest.service import SESSION_STAMP, Ingest
 from monitor.store.database.engine import Database
@@ -36,11 +36,11 @@ PATIENCE_S: Final = 30.0  # then marks are sent once more
 
 def find_division(db: Database, broker: Any, sites: Mapping[str, Site], processes: int) -> tuple[Division, bool]:
     """The division that is wanted now, and whether sessions of another one may still hold messages."""
-    found = db.ask(find_stamp, STAMP)
+    found = db.run_read(find_stamp, STAMP)
     detail = {} if found is None else found[1]
     same = detail.get("processes", 1) == processes and detail.get("client_id", broker.client_id) == broker.client_id
     wanted = Division(broker.client_id, processes, detail.get("sites", {}) if same else {})
-    division = wanted.renew(weigh(sites.values()) if processes > 1 else {})
+    division = wanted.renew(count_stations(sites.values()) if processes > 1 else {})
     left = set(detail.get("sessions", ())) - set(find_kept(division.shares()))
     return division, not same or bool(left)
 
@@ -61,12 +61,12 @@ def _describe(division: Division, sessions: Iterable[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _spell_mark(mark: str, name: str) -> str:
+def _format_mark(mark: str, name: str) -> str:
     """A topic that the service may write and read at every broker; no instrument and no other session has it."""
     return f"{ROOT}status/{mark}-{name}/backfill"
 
 
-class Leaving(Ingest):
+class SessionDrain(Ingest):
     """Ingest of a pair of sessions that end: stores what they hold up to a mark, whatever site it is of."""
 
     def __init__(self, mark: str, *args: Any, **named: Any) -> None:
@@ -75,14 +75,15 @@ class Leaving(Ingest):
         self._handed = 0
         super().__init__(*args, **named)
 
-    def _listen(self) -> tuple[Listening, ...]:
+    def _listen(self) -> tuple[BrokerSession, ...]:
         """The mark alone: the other subscriptions are those that the broker keeps."""
         return tuple(
-            Listening(one.name, one.client_id, (_spell_mark(self._mark, one.name),)) for one in self._share.listen({})
-        )  # fmt: skip
+            BrokerSession(one.name, one.client_id, (_format_mark(self._mark, one.name),))
+            for one in self._share.listen({})
+        )
 
-    def _receive(self, message: Message) -> None:
-        if message.topic == _spell_mark(self._mark, message.client):
+    def _receive(self, message: BrokerMessage) -> None:
+        if message.topic == _format_mark(self._mark, message.client):
             self._seen.add(message.client)
             return
         self._handed += 1
@@ -94,7 +95,7 @@ class Leaving(Ingest):
         return len(self._seen) == len(self._sessions) and status["messages"] + status["dropped_qos0"] >= self._handed
 
 
-class Handover:
+class DivisionHandover:
     """The way from the division that was to another one; `run` returns when the new sessions have all.
 
     Args:
@@ -117,14 +118,14 @@ class Handover:
         self._division = division
         self._rest = (on_stored, on_alarm, clock, hold)
         self._access = find_access(service_config.broker)
-        self.leaving: Leaving | None = None  # what is being emptied
-        self.joining: Session | None = None  # what is being subscribed
+        self.leaving: SessionDrain | None = None  # what is being emptied
+        self.joining: MqttSession | None = None  # what is being subscribed
         self.progress_at = clock()  # it goes round, also while it waits for a broker
 
     def run(self, stop: threading.Event) -> bool:
         """Hand over; False when told to stop before it was done."""
         new = self._division.shares()
-        found = self._db.ask(find_stamp, STAMP)
+        found = self._db.run_read(find_stamp, STAMP)
         first = find_kept(Division(self._config.broker.client_id).shares())  # before the first division
         before = {} if found is None else found[1]
         known = {*before.get("sessions", first), *find_kept(new)}
@@ -141,12 +142,12 @@ class Handover:
         save_division(self._db, self._division, self._clock)
         return True
 
-    def _subscribe(self, one: Listening, stop: threading.Event) -> bool:
+    def _subscribe(self, one: BrokerSession, stop: threading.Event) -> bool:
         """Let the broker keep messages for a session from now on; those that come at once come again.
 
         A subscription that the broker refuses keeps nobody from the others: the process that begins says so.
         """
-        session = self.joining = Session(
+        session = self.joining = MqttSession(
             one, self._access, lambda _: None, lambda _: None, self._clock, may_connect=self._db.holds
         )  # fmt: skip
         session.start()
@@ -163,7 +164,9 @@ class Handover:
         """Store what a pair of sessions holds, then end them; the sessions are forgotten before they end."""
         log.info("what the broker holds for %s is stored first", client_id)
         mark = uuid.uuid4().hex
-        leaving = self.leaving = Leaving(mark, self._db, self._config, self._sites, *self._rest, share=Share(client_id))
+        leaving = self.leaving = SessionDrain(
+            mark, self._db, self._config, self._sites, *self._rest, share=Share(client_id)
+        )
         leaving.start()
         try:
             while not all(leaving.status()["connected"].values()):
@@ -203,7 +206,7 @@ class Handover:
 def _publish_marks(access: Access, mark: str) -> None:
     with connected(access, f"slopeward-mark-{uuid.uuid4().hex[:8]}", expiry_s=0, clean=True) as (client, _, _):
         for name in (LIVE, BACKFILL):
-            client.publish(_spell_mark(mark, name), b"x", qos=1).wait_for_publish(AGAIN_S)
+            client.publish(_format_mark(mark, name), b"x", qos=1).wait_for_publish(AGAIN_S)
 
 
 def _end_sessions(access: Access, client_ids: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from typing import Final
 
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 
 BATCH_MESSAGES: Final = 500  # that many end the wait
 BATCH_MOST: Final = 2000  # that many are taken when more came while the last batch was written: fewer disk syncs
@@ -15,7 +15,7 @@ PAUSE_S: Final = 0.02  # between two batches, however slow commits are: other wr
 _YIELD_S: Final = 0.005  # the same where a full batch waits
 _BACKFILL_SHARE: Final = 200  # of a batch, however much live data waits: catching up never stands still
 _BACKFILL_BYTES: Final = 5 << 18  # a batch without live data ends beyond it: two large messages
-_BESIDE_BYTES: Final = 1 << 18  # of a batch with live data, one message of backfill at least
+_BACKFILL_SHARE_BYTES: Final = 1 << 18  # of a batch with live data, one message of backfill at least
 
 
 class Inbox:
@@ -26,14 +26,14 @@ class Inbox:
     """
 
     def __init__(self, unbounded_limit: int = 20_000) -> None:
-        self._live: deque[Message] = deque()
-        self._backfill: deque[Message] = deque()
+        self._live: deque[BrokerMessage] = deque()
+        self._backfill: deque[BrokerMessage] = deque()
         self._bell = threading.Event()
         self._rung_at_s = 0.0  # since when something waits
         self._limit = unbounded_limit
         self.dropped_qos0 = 0
 
-    def put(self, message: Message) -> None:
+    def put(self, message: BrokerMessage) -> None:
         """Add a message and ring the bell."""
         queue = self._live if message.client == "live" else self._backfill
         if message.qos == 0 and len(queue) >= self._limit:
@@ -56,26 +56,26 @@ class Inbox:
         due_at_s = self._rung_at_s + BATCH_WAIT_S - PAUSE_S
         return self._bell.is_set() and (len(self) >= BATCH_MESSAGES or time.monotonic() >= due_at_s)
 
-    def take(self, timeout_s: float) -> list[Message]:
+    def take(self, timeout_s: float) -> list[BrokerMessage]:
         """A batch in order of reception, after 500 messages or 50 ms: what waits, at most 2,000 messages or 4 MiB.
 
         The 50 ms count from the first of them: what came while the last batch was written has waited already. Between
         two batches the database is left to other writers for a moment.
         """
-        asked_at_s = time.monotonic()
+        began_at_s = time.monotonic()
         if not self._bell.wait(timeout_s):
             return []
-        deadline = max(self._rung_at_s + BATCH_WAIT_S, asked_at_s + PAUSE_S)
+        deadline = max(self._rung_at_s + BATCH_WAIT_S, began_at_s + PAUSE_S)
         while 0 < len(self) < BATCH_MESSAGES and time.monotonic() < deadline:
             time.sleep(0.005)
-        if (early_s := asked_at_s + _YIELD_S - time.monotonic()) > 0:
+        if (early_s := began_at_s + _YIELD_S - time.monotonic()) > 0:
             time.sleep(early_s)
         self._bell.clear()  # before looking: what comes now rings again
-        batch: list[Message] = []
+        batch: list[BrokerMessage] = []
         reserved = min(_BACKFILL_SHARE, len(self._backfill))
-        beside = _BESIDE_BYTES if self._live else _BACKFILL_BYTES
+        backfill_bytes = _BACKFILL_SHARE_BYTES if self._live else _BACKFILL_BYTES
         for queue, most, room in (
-            (self._live, BATCH_MOST - reserved, BATCH_BYTES), (self._backfill, BATCH_MOST, beside),
+            (self._live, BATCH_MOST - reserved, BATCH_BYTES), (self._backfill, BATCH_MOST, backfill_bytes),
         ):  # fmt: skip
             while queue and len(batch) < most and room > 0:
                 message = queue.popleft()

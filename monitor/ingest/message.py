@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from monitor.domain import topics
-from monitor.domain.observation import Link, Observation, Report, SiteEvent, Whole
+from monitor.domain.observation import Link, Observation, ObserverReport, PayloadSize, SiteEvent
 from monitor.store.readings.messages import SequenceMark
 
 ROOT: Final = f"{topics.ROOT}/"
@@ -20,7 +20,7 @@ _STATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(slots=True)
-class Message:
+class BrokerMessage:
     """What the broker handed over; `epoch` counts connections, an acknowledgement is good for its own only."""
 
     topic: str
@@ -32,7 +32,7 @@ class Message:
     epoch: int = 0
     retained: bool = False  # the broker had kept it: when it was sent nobody knows
     first_at: datetime | None = None  # when it came for the first time, where it waited in the quarantine
-    whole: Whole | None = None  # of what is too large to be read: the payload is the beginning of it
+    whole: PayloadSize | None = None  # of what is too large to be read: the payload is the beginning of it
 
     @property
     def came_at(self) -> datetime:
@@ -41,7 +41,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class MessageFault:
     """A message, or the part of one that is bad, with the reason; `payload` alone could be read again later."""
 
     code: str
@@ -50,21 +50,21 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedMessage:
     """What a message says: any part may be empty, all of them together never are."""
 
     observations: tuple[Observation, ...] = ()
-    faults: tuple[Fault, ...] = ()
-    report: Report | None = None
+    faults: tuple[MessageFault, ...] = ()
+    report: ObserverReport | None = None
     event: SiteEvent | None = None
     event_by: str = ""
     mark: SequenceMark | None = None
     links: tuple[Link, ...] = ()
-    ask: tuple[str, bytes] | None = None  # topic and payload that ask the sender for what is missing
+    request: tuple[str, bytes] | None = None  # topic and payload that ask the sender for what is missing
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TopicTarget:
     """Where a topic says that a message belongs; `kind` names the decoder."""
 
     kind: str
@@ -73,16 +73,16 @@ class Place:
 
 
 @lru_cache(maxsize=4096)
-def locate(topic: str) -> Place | None:
+def locate(topic: str) -> TopicTarget | None:
     """Read site, station and kind from a topic of the house; None for any other topic.
 
     >>> locate("slopeward/v1/north/G1/backfill/obs")
-    Place(kind='native', site='north', station='G1')
+    TopicTarget(kind='native', site='north', station='G1')
     >>> locate("slopeward/v1/north/report").kind, locate("slopeward/v1/North/G1/obs")
     ('report', None)
     """
     if topic.startswith(FILE_TOPIC):
-        return Place("rows", topic[len(FILE_TOPIC) :], "")
+        return TopicTarget("rows", topic[len(FILE_TOPIC) :], "")
     if not topic.startswith(ROOT):
         return None
     parts = topic[len(ROOT) :].split("/")
@@ -90,11 +90,11 @@ def locate(topic: str) -> Place | None:
         return None
     match parts[1:]:
         case [station, "obs"] | [station, "backfill", "obs"] if _STATION.fullmatch(station):
-            return Place("native", parts[0], station)
+            return TopicTarget("native", parts[0], station)
         case ["report"]:
-            return Place("report", parts[0], "")
+            return TopicTarget("report", parts[0], "")
         case ["event"]:
-            return Place("event", parts[0], "")
+            return TopicTarget("event", parts[0], "")
     return None
 
 

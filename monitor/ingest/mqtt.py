@@ -16,10 +16,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from forecasting.message import Template
-from monitor.broker.access import Access, Keeping, ServiceClient
-from monitor.ingest.division import Listening
-from monitor.ingest.message import Message
-from monitor.ingest.sieve import BufferedSocket, SievedSocket
+from monitor.broker.access import Access, PayloadLimits, ServiceClient
+from monitor.ingest.division import BrokerSession
+from monitor.ingest.message import BrokerMessage
+from monitor.ingest.sieve import BufferedSocket, FilteredSocket
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 
 log: Final = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Connected:
     at: datetime
 
 
-class Session:
+class MqttSession:
     """One client with a fixed id and a session that never expires.
 
     A message that is retained where none is kept is read, and cleared from the broker as it comes: whoever may publish
@@ -61,7 +61,7 @@ class Session:
     """
 
     def __init__(
-        self, one: Listening, access: Access, on_message: Callable[[Message], None],
+        self, one: BrokerSession, access: Access, on_message: Callable[[BrokerMessage], None],
         on_connected: Callable[[Connected], None], clock: Callable[[], datetime],
         keeps: Callable[[str], bool] = lambda _: True, may_connect: Callable[[], bool] = lambda: True,
         leaves_out: Collection[str] = (),
@@ -87,8 +87,8 @@ class Session:
         client = access.open_client(
             self._client_id, mqtt5=access.mqtt5, manual_ack=True, clean_session=None if access.mqtt5 else False
         )
-        client.wrap = lambda made: SievedSocket(made, self._leaves_out) if self._leaves_out else BufferedSocket(made)
-        client.keeping = Keeping(KEPT_BYTES, BEGINNING_BYTES)
+        client.wrap = lambda made: FilteredSocket(made, self._leaves_out) if self._leaves_out else BufferedSocket(made)
+        client.keeping = PayloadLimits(KEPT_BYTES, BEGINNING_BYTES)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
@@ -183,12 +183,12 @@ class Session:
                 self.cleared += 1
         kept = message.retain and not self._access.mqtt5  # MQTT 5 tells how it was published
         raw, at = bytes(message.payload), self._clock()
-        self._hand_over(Message(
+        self._hand_over(BrokerMessage(
             topic, raw, at, self.name, message.mid, message.qos, self.epoch, retained=kept, whole=self._client.whole
         ))  # fmt: skip
 
     # ---- from the writer ---------------------------------------------------------------------------------------
-    def acknowledge(self, messages: Sequence[Message]) -> None:
+    def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
         """Acknowledge messages in this order; those of an earlier connection are left out."""
         with self._lock:
             current = [m.mid for m in messages if m.qos and m.epoch == self.epoch and self.connected]

@@ -13,23 +13,23 @@ from sqlalchemy.exc import IntegrityError
 from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
-from monitor.domain.instants import EPOCH, spell
+from monitor.domain.instants import EPOCH, format_iso
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site, gather_recipients
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
-from monitor.ingest.decoders.decoder import Decoder, Received
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import too_large
 from monitor.ingest.decoders.table import find_decoder
-from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
-from monitor.ingest.quality import Vocabulary, is_suspect, judge_fills
-from monitor.ingest.references import References, ask_references
+from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget, locate, matches
+from monitor.ingest.quality import Vocabulary, flag_fills, is_suspect
+from monitor.ingest.references import References, request_references
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.alerting.events import MQTT, add_event
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.readings.instruments import save_links
-from monitor.store.readings.messages import ROW_BYTES, Quota, Rejected, add_rejected, add_report, note_sequences
+from monitor.store.readings.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, add_report, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
 
 log: Final = logging.getLogger(__name__)
@@ -42,20 +42,20 @@ UNKNOWN_SITE: Final = Template("quarantine.site", "site '{site}' is not configur
 CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
 HISTORY_S: Final = 3600.0  # a site whose newest reading is older is still sending its past
 Clock = Callable[[], datetime]
-Pair = tuple[Message, Decoded]
-Refusal = tuple[Message, Rejected]
-_OF_OTHERS: Final = Decoded()  # a message of a site that another process takes
+Pair = tuple[BrokerMessage, DecodedMessage]
+Refusal = tuple[BrokerMessage, RejectedMessage]
+_OF_OTHERS: Final = DecodedMessage()  # a message of a site that another process takes
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BatchResult:
     """What a stored batch came to."""
 
     added: AddResult
     rejected: int  # messages or parts of them that went to the quarantine
     gaps: int  # holes in the counts of publishers that opened
     sites: frozenset[str]  # with news: readings, reports or events
-    lost: tuple[Message, ...] = ()  # could be written nowhere: must not be acknowledged
+    lost: tuple[BrokerMessage, ...] = ()  # could be written nowhere: must not be acknowledged
     unkept: int = 0  # of the rejected ones, counted only: the quarantine has its quota of them
     asks: tuple[tuple[str, bytes], ...] = ()  # topics and payloads by which senders are asked for what is missing
     waiting: tuple[Refusal, ...] = ()  # of the rejected ones, not written yet: for `Pipeline.keep`
@@ -68,10 +68,10 @@ class Refusals:
 
     waiting: list[Refusal]
     unkept: int = 0  # counted only, for want of room
-    lost: list[Message] = field(default_factory=list)  # could be written nowhere: must not be acknowledged
+    lost: list[BrokerMessage] = field(default_factory=list)  # could be written nowhere: must not be acknowledged
 
 
-class Heard(NamedTuple):
+class LastReading(NamedTuple):
     """How far the newest reading of a station lies before its reception (above 0: in the future), and when it came."""
 
     ahead_s: float
@@ -104,7 +104,7 @@ class Pipeline:
         self.references = References()
         self._is_sure = is_sure
         self._typing_errors = TypingErrors({} if is_sure else sites)
-        self.heard: dict[tuple[str, str], Heard] = {}  # by site and station
+        self.last_readings: dict[tuple[str, str], LastReading] = {}  # by site and station
         self._newest_at: dict[str, datetime] = {}  # by site
         self._clock = clock
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
@@ -138,26 +138,26 @@ class Pipeline:
         self._bound.append((binding.topic, decoder, site, binding))
 
     # ---- decode ------------------------------------------------------------------------------------------------
-    def decode(self, message: Message) -> Decoded:
+    def decode(self, message: BrokerMessage) -> DecodedMessage:
         """Read a message; never raises: what cannot be read is a fault with its reason."""
         try:
             decoded = self._decode(message)
             return decoded if decoded is _OF_OTHERS else self._admission.admit(message, decoded)
         except PayloadError as error:
             error.bare()  # a decoder that raised what it had kept is one of its frames
-            return Decoded(faults=(Fault(error.code, error.message, message.payload),))
+            return DecodedMessage(faults=(MessageFault(error.code, error.message, message.payload),))
         except Exception as error:  # a bug of a decoder must not lose a message or stop the writer
             log.exception("decoder failed on topic %s", message.topic[:200])
             reason = _DECODER_FAILED(problem=f"{type(error).__name__}: {error}")
-            return Decoded(faults=(Fault("decoder_failed", reason, message.payload),))
+            return DecodedMessage(faults=(MessageFault("decoder_failed", reason, message.payload),))
 
-    def _decode(self, message: Message) -> Decoded:
+    def _decode(self, message: BrokerMessage) -> DecodedMessage:
         place, decoder, zone = locate(message.topic), None, None
         if place is None or place.site not in self.sites:
             for topic, bound, home, binding in self._bound:
                 if matches(topic, message.topic):
                     station = binding.station or binding.read("{station}", message.topic)
-                    place, decoder, zone = Place(binding.name, home, station), bound, binding.zone
+                    place, decoder, zone = TopicTarget(binding.name, home, station), bound, binding.zone
                     break
         if place is None:
             raise PayloadError("unknown_topic", _NO_DECODER(topic=message.topic[:200]))
@@ -170,23 +170,23 @@ class Pipeline:
         if message.whole is not None:
             raise too_large(message.whole.payload_bytes)
         decoder = decoder or find_decoder(place.kind)
-        return decoder(Received(message, place, found, self.vocabulary, self.references, zone))
+        return decoder(ReceivedMessage(message, place, found, self.vocabulary, self.references, zone))
 
     # ---- judge -------------------------------------------------------------------------------------------------
-    def judge(self, observations: Sequence[Observation]) -> Sequence[Observation]:
+    def flag(self, observations: Sequence[Observation]) -> Sequence[Observation]:
         """The same observations as they would be stored, but for slips of the finger; nothing is stored."""
         if not any(map(is_suspect, observations)):
             return observations
         if self._database is None:
-            return judge_fills(None, observations, is_sure=self._is_sure)
+            return flag_fills(None, observations, is_sure=self._is_sure)
         with self._database.read() as connection:
-            return judge_fills(connection, observations, is_sure=self._is_sure)
+            return flag_fills(connection, observations, is_sure=self._is_sure)
 
-    def _judge(self, connection: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
-        return self._typing_errors.judge(connection, judge_fills(connection, observations, is_sure=self._is_sure))
+    def _flag(self, connection: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
+        return self._typing_errors.flag(connection, flag_fills(connection, observations, is_sure=self._is_sure))
 
     # ---- store -------------------------------------------------------------------------------------------------
-    def store(self, messages: Sequence[Message], *, readings_first: bool = False) -> Outcome:
+    def store(self, messages: Sequence[BrokerMessage], *, readings_first: bool = False) -> BatchResult:
         """Decode and store a batch; when this returns it is committed.
 
         A message that breaks the transaction is found by storing one by one, and goes to the quarantine.
@@ -253,7 +253,7 @@ class Pipeline:
         refusals.unkept += unkept
         del refusals.waiting[:count]
 
-    def _decode_all(self, messages: Sequence[Message]) -> list[Pair]:
+    def _decode_all(self, messages: Sequence[BrokerMessage]) -> list[Pair]:
         """Decode a batch; once more where a person has said meanwhile which GNSS reference holds."""
         pairs = [(message, self.decode(message)) for message in messages]
         if self.references.is_asking and self._is_answered():
@@ -273,16 +273,16 @@ class Pipeline:
         self._admission.revert()
         self.vocabulary.births.revert()
 
-    def _commit(self, pairs: Sequence[Pair], *, readings_first: bool = False) -> Outcome:
+    def _commit(self, pairs: Sequence[Pair], *, readings_first: bool = False) -> BatchResult:
         now = self._clock()
         observations: Sequence[Observation] = [o for _, decoded in pairs for o in decoded.observations]
         refused = [(message, _reject(message, fault)) for message, decoded in pairs for fault in decoded.faults]
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
         links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
-        asks = {decoded.ask[0]: decoded.ask for _, decoded in pairs if decoded.ask is not None}
-        told: set[str] = set()
+        asks = {decoded.request[0]: decoded.request for _, decoded in pairs if decoded.request is not None}
+        notified: set[str] = set()
         with self.database.write(urgent=True) as connection:
-            observations = self._judge(connection, observations)
+            observations = self._flag(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = 0
@@ -293,22 +293,22 @@ class Pipeline:
                 if decoded.report is not None and add_report(
                     connection, decoded.report, message.received_at, actor=Actor(MQTT, "program"), credential=MQTT
                 ):
-                    told.add(decoded.report.site)
+                    notified.add(decoded.report.site)
                 if decoded.event is not None and add_event(
                     connection, decoded.event, message.received_at, decoded.event_by, via=MQTT
                 ):
-                    told.add(decoded.event.site)
+                    notified.add(decoded.event.site)
             save_links(connection, links)
             opened = self.references.save(connection, now)
-            ask_references(connection, opened, gather_recipients(self.sites.values()), now)
+            request_references(connection, opened, gather_recipients(self.sites.values()), now)
         self._corrected |= corrected
         self.references.settle()
         self._admission.settle()
         self.vocabulary.births.settle()
         for item in observations:
-            self._note_heard(item)
-        return Outcome(
-            added, len(refused), len(gaps), added.sites | told, unkept=unkept, asks=tuple(asks.values()),
+            self._note_reading(item)
+        return BatchResult(
+            added, len(refused), len(gaps), added.sites | notified, unkept=unkept, asks=tuple(asks.values()),
             waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
             brings_history=self._is_filled(added.sites, now),
         )  # fmt: skip
@@ -328,29 +328,32 @@ class Pipeline:
         due = {p: rows for p, rows in mine.items() if now - self._corrected.get(p, EPOCH) >= CORRECTIONS_EVERY}
         for (site, station), rows in due.items():
             facts = {
-                "site": site, "values": len(rows), "quantities": sorted({o.quantity for o in rows}),
-                "from": spell(min(o.observed_at for o in rows)), "to": spell(max(o.observed_at for o in rows)),
-            }  # fmt: skip
+                "site": site,
+                "values": len(rows),
+                "quantities": sorted({o.quantity for o in rows}),
+                "from": format_iso(min(o.observed_at for o in rows)),
+                "to": format_iso(max(o.observed_at for o in rows)),
+            }
             add_audit(connection, Actor(MQTT, "program"), "reading.correct", f"station:{station}", facts, now)
         return dict.fromkeys(due, now)
 
-    def _note_heard(self, item: Observation) -> None:
+    def _note_reading(self, item: Observation) -> None:
         """Keep by station how far the newest reading of its newest message lies before its reception."""
         ahead_s = (item.observed_at - item.received_at).total_seconds()
         self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
-        known = self.heard.get((item.site, item.station))
+        known = self.last_readings.get((item.site, item.station))
         if known is None or item.received_at > known.received_at or (
             item.received_at == known.received_at and ahead_s > known.ahead_s
         ):  # fmt: skip
-            self.heard[item.site, item.station] = Heard(ahead_s, item.received_at)
+            self.last_readings[item.site, item.station] = LastReading(ahead_s, item.received_at)
 
     def _is_filled(self, sites: frozenset[str], now: datetime) -> bool:
         """Whether one of these sites has brought readings of the past alone: what is present is still to come."""
         return any((now - self._newest_at.get(site, now)).total_seconds() > HISTORY_S for site in sites)
 
-    def _one_by_one(self, messages: Sequence[Message]) -> Outcome:
-        done: list[Outcome] = []
-        lost: list[Message] = []
+    def _one_by_one(self, messages: Sequence[BrokerMessage]) -> BatchResult:
+        done: list[BatchResult] = []
+        lost: list[BrokerMessage] = []
         for message in messages:
             try:
                 try:
@@ -372,16 +375,16 @@ class Pipeline:
             sum(one.added.revisions for one in done), sites,
         )  # fmt: skip
         rejected, gaps, unkept = (sum(getattr(one, name) for one in done) for name in ("rejected", "gaps", "unkept"))
-        asks = dict(ask for one in done for ask in one.asks)
-        return Outcome(added, rejected, gaps, sites, tuple(lost), unkept, tuple(asks.items()))
+        asks = dict(request for one in done for request in one.asks)
+        return BatchResult(added, rejected, gaps, sites, tuple(lost), unkept, tuple(asks.items()))
 
-    def _quarantine(self, message: Message, error: Exception) -> Outcome:
+    def _quarantine(self, message: BrokerMessage, error: Exception) -> BatchResult:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]
-        fault = Fault("store_refused", _STORE_REFUSED(problem=cause), message.payload)
-        return self._commit([(message, Decoded(faults=(fault,)))])
+        fault = MessageFault("store_refused", _STORE_REFUSED(problem=cause), message.payload)
+        return self._commit([(message, DecodedMessage(faults=(fault,)))])
 
     def store_rows(
-        self, observations: Sequence[Observation], rejected: Sequence[Rejected], by: str | None = None
+        self, observations: Sequence[Observation], rejected: Sequence[RejectedMessage], by: str | None = None
     ) -> AddResult:
         """Store what somebody read in from a file; the same rules as for messages.
 
@@ -392,7 +395,7 @@ class Pipeline:
         for last in (False, True):
             try:
                 with self.database.write() as connection:
-                    judged = self._judge(connection, observations)
+                    judged = self._flag(connection, observations)
                     result = add_observations(connection, judged, now, self._ids, by)
                     add_rejected(connection, rejected, self._quota)
                     return result
@@ -407,14 +410,14 @@ class Pipeline:
 
 
 def _refuse(code: str, reason: str) -> Decoder:
-    def decode(_: object) -> Decoded:
+    def decode(_: object) -> DecodedMessage:
         raise PayloadError(code, reason)
 
     return decode
 
 
-def _reject(message: Message, fault: Fault) -> Rejected:
-    return Rejected(
+def _reject(message: BrokerMessage, fault: MessageFault) -> RejectedMessage:
+    return RejectedMessage(
         message.received_at, message.topic, fault.payload, fault.code, fault.reason, message.client,
         retained=message.retained, whole=message.whole,
     )  # fmt: skip

@@ -15,19 +15,28 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import FUTURE_TOLERANCE
-from monitor.domain.instruments.no_value import AT_STOP, FEW, FILL, LARGEST, READ, is_fill_number, is_full_scale, judge
+from monitor.domain.instruments.no_value import (
+    AT_STOP,
+    FEW,
+    FILL,
+    LARGEST,
+    READ,
+    classify_number,
+    is_fill_number,
+    is_full_scale,
+)
 from monitor.domain.observation import DIGIT, HARMLESS, Observation
 from monitor.domain.quantities import QUANTITIES, convert, convert_difference, split_suffix
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
 from monitor.ingest.births import Births
-from monitor.store.readings.flags import load_beside
+from monitor.store.readings.flags import load_neighbours
 from monitor.store.readings.observations import find_series_id
 
 _MEMORY_LIMIT: Final = 50_000
 SUSPECT: Final = frozenset({FILL, AT_STOP})
 # a value under one of these is a measurement: it says what the series says
-_SAID: Final = HARMLESS | {"undeclared", AT_STOP}
+_EXPLAINED: Final = HARMLESS | {"undeclared", AT_STOP}
 _CORRECTED: Final = "corrected"
 _COUNTED: Final = "rain"  # a counter stands still where it is when the rain ends, and wraps at the end of its scale
 Key = tuple[str, str, str]  # site, station, quantity
@@ -45,7 +54,7 @@ _TOO_LARGE: Final = Template("value.large", "{quantity}: {value} {unit} is too l
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class StationField:
     """A named value of a station: its quantity, the canonical unit and what is usual."""
 
     quantity: str
@@ -71,9 +80,9 @@ class Vocabulary:
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self.sites = sites
         self.births = Births()  # what aliases stand for
-        self._known: dict[tuple[str, str, str, str | None], Field] = {}
+        self._known: dict[tuple[str, str, str, str | None], StationField] = {}
 
-    def field(self, site: Site, station: str, name: str, unit: str | None = None) -> Field:
+    def field(self, site: Site, station: str, name: str, unit: str | None = None) -> StationField:
         """Find what a name means: `rain_mm`, or `rain` with its unit apart.
 
         Raises:
@@ -88,7 +97,7 @@ class Vocabulary:
         return found
 
 
-def _describe(site: Site, station: str, name: str, unit: str | None) -> Field:
+def _describe(site: Site, station: str, name: str, unit: str | None) -> StationField:
     own = dict(site.quantities)
     if unit is None:
         parts = split_suffix(name)
@@ -107,7 +116,7 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> Field:
     except ValueError as error:
         raise PayloadError("unit_mismatch", _ODD_UNIT(name=name, problem=str(error))) from None
     coarse = _find_coarse(site, station, quantity)
-    return Field(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
+    return StationField(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
 
 
 def _find_coarse(site: Site, station: str, quantity: str) -> float:
@@ -124,22 +133,22 @@ def _find_coarse(site: Site, station: str, quantity: str) -> float:
 
 
 def flag(
-    field: Field, value: float, observed_at: datetime, received_at: datetime, given: float
+    field: StationField, value: float, observed_at: datetime, received_at: datetime, given: float
 ) -> tuple[str, ...]:  # fmt: skip
     """Flags of a value in its canonical unit: out_of_range, future, undeclared.
 
-    What is `fill` or `at_stop` by the number as it was given may be a reading: `judge_fills` asks its series.
+    What is `fill` or `at_stop` by the number as it was given may be a reading: `flag_fills` asks its series.
     """
     is_out, is_future = not field.low <= value <= field.high, observed_at - received_at > FUTURE_TOLERANCE
-    told = (
+    flags = (
         ("out_of_range", is_out), ("future", is_future), ("undeclared", not field.declared),
         (FILL, is_fill_number(given)), (AT_STOP, is_full_scale(given)),
     )  # fmt: skip
-    return tuple(name for name, holds in told if holds)
+    return tuple(name for name, holds in flags if holds)
 
 
 def observe(
-    site: str, station: str, field: Field, value: float, observed_at: datetime, received_at: datetime,
+    site: str, station: str, field: StationField, value: float, observed_at: datetime, received_at: datetime,
     sigma: float | None = None, solution: str | None = None, extra: str | None = None, digit: float | None = None,
 ) -> Observation:  # fmt: skip
     """Make the record of one value given in the field's unit.
@@ -154,8 +163,8 @@ def observe(
         if step > field.coarse:
             extra = canonical_json({**(json.loads(extra) if extra else {}), DIGIT: [step]})
     if not (abs(canonical) < LARGEST and (spread is None or spread < LARGEST)):
-        said = _TOO_LARGE(quantity=field.quantity, value=str(value), unit=field.given_unit)
-        raise PayloadError("not_finite", said)
+        problem = _TOO_LARGE(quantity=field.quantity, value=str(value), unit=field.given_unit)
+        raise PayloadError("not_finite", problem)
     return Observation(
         site, station, field.quantity, field.unit, observed_at, received_at, canonical,
         spread, solution,
@@ -184,7 +193,7 @@ def is_suspect(item: Observation) -> bool:
     return not SUSPECT.isdisjoint(item.flags)
 
 
-def judge_fills(
+def flag_fills(
     c: Connection | None, observations: Sequence[Observation], *, is_sure: bool = False
 ) -> Sequence[Observation]:
     """The same observations in the same order; of those that may be fills, the flag holds or is taken away.
@@ -199,31 +208,33 @@ def judge_fills(
     suspects = [n for n, o in enumerate(observations) if is_suspect(o)]
     if not suspects:
         return observations
-    out, told = list(observations), dict[Key, list[Dated]]()
+    out, dated = list(observations), dict[Key, list[Dated]]()
     wanted = {_key(observations[n]) for n in suspects}
     for item in observations:
-        if (key := _key(item)) in wanted and not is_suspect(item) and _SAID.issuperset(item.flags):
-            insort(told.setdefault(key, []), (item.observed_at, item.value))
+        if (key := _key(item)) in wanted and not is_suspect(item) and _EXPLAINED.issuperset(item.flags):
+            insort(dated.setdefault(key, []), (item.observed_at, item.value))
     stored: set[Key] = set()
     for n in sorted(suspects, key=lambda n: observations[n].observed_at):
         item, key = observations[n], _key(observations[n])
-        beside = told.setdefault(key, [])
+        series = dated.setdefault(key, [])
         if key not in stored and not is_sure:
             stored.add(key)
-            there = {at for at, _ in beside}
+            there = {at for at, _ in series}
             for one in _load(c, key, item.observed_at):
                 if one[0] not in there:
-                    insort(beside, one)
-        place = bisect_left(beside, item.observed_at, key=itemgetter(0))
-        before = [value for _, value in beside[max(0, place - READ) : place]]
-        after = [value for at, value in beside[place : place + READ] if at != item.observed_at]
+                    insort(series, one)
+        place = bisect_left(series, item.observed_at, key=itemgetter(0))
+        before = [value for _, value in series[max(0, place - READ) : place]]
+        after = [value for at, value in series[place : place + READ] if at != item.observed_at]
         found = None
         if item.solution != _CORRECTED and not is_sure:
-            found = judge(item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED)
+            found = classify_number(
+                item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED
+            )
         kept = tuple(flag for flag in item.flags if flag not in SUSPECT)
         out[n] = replace(item, flags=kept if found is None else (*kept, found))
-        if found != FILL and _SAID.issuperset(out[n].flags):
-            insort(beside, (item.observed_at, item.value))
+        if found != FILL and _EXPLAINED.issuperset(out[n].flags):
+            insort(series, (item.observed_at, item.value))
     return out
 
 
@@ -232,11 +243,11 @@ def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:
     series_id = None if c is None else find_series_id(c, *key)
     if c is None or series_id is None:
         return []
-    found = load_beside(c, series_id, at, READ)
+    found = load_neighbours(c, series_id, at, READ)
     if len(found) < FEW:
-        found += load_beside(c, series_id, at, READ, later=True)
+        found += load_neighbours(c, series_id, at, READ, later=True)
     return sorted(
-        (at, float(row.value_raw)) for at, row in found if _SAID.issuperset(filter(None, row.flags.split(",")))
+        (at, float(row.value_raw)) for at, row in found if _EXPLAINED.issuperset(filter(None, row.flags.split(",")))
     )
 
 

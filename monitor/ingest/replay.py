@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.ingest.message import POINTS_TOPIC, Message
+from monitor.ingest.message import POINTS_TOPIC, BrokerMessage
 from monitor.ingest.pipeline import Clock, Pipeline
-from monitor.store.readings.messages import Rejected, load_rejected, mark_replayed
+from monitor.store.readings.messages import RejectedMessage, load_rejected, mark_replayed
 
 _PAGE: Final = 500
 
@@ -41,13 +41,15 @@ def replay_rejected(pipeline: Pipeline, clock: Clock, *, dry_run: bool = False) 
             _replay_one(rejected, pipeline, clock, result, dry_run=dry_run)
 
 
-def _replay_one(rejected: Rejected, pipeline: Pipeline, clock: Clock, result: ReplayResult, *, dry_run: bool) -> None:
+def _replay_one(
+    rejected: RejectedMessage, pipeline: Pipeline, clock: Clock, result: ReplayResult, *, dry_run: bool
+) -> None:
     result.read += 1
     if rejected.is_cut or rejected.topic.startswith(POINTS_TOPIC):
         result.waiting += 1
         result.reasons[rejected.code] = result.reasons.get(rejected.code, 0) + 1
         return
-    message = Message(
+    message = BrokerMessage(
         rejected.topic, rejected.payload, clock(), rejected.client, first_at=rejected.received_at,
         retained=rejected.retained,
     )  # fmt: skip

@@ -13,15 +13,15 @@ from typing import Any, Final
 from forecasting.message import Figure, Template, Timestamp
 from monitor.broker.access import Access, find_access
 from monitor.domain.alert import AlertChange, health_alarm
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.ingest.decoders.table import is_known_value
-from monitor.ingest.division import BACKFILL, LIVE, REST, Listening, Share
+from monitor.ingest.division import BACKFILL, LIVE, REST, BrokerSession, Share
 from monitor.ingest.inbox import BATCH_MESSAGES, BATCH_MOST, Inbox
-from monitor.ingest.message import LIVE_FILTER, ROOT, Message, locate, matches
-from monitor.ingest.mqtt import Connected, Session
-from monitor.ingest.pipeline import PORTION_BYTES, Clock, Heard, Outcome, Pipeline, Refusals
+from monitor.ingest.message import LIVE_FILTER, ROOT, BrokerMessage, locate, matches
+from monitor.ingest.mqtt import Connected, MqttSession
+from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReading, Pipeline, Refusals
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import (
     SequenceGap,
@@ -47,11 +47,11 @@ _FORGOTTEN: Final = Template(
 _KEPT_AGAIN: Final = Template(
     "session.kept", "The broker kept the session at the next connection; what was lost before it was asked for."
 )
-_ASK_AFTER_S: Final = 2.0  # what is merely out of order has come by then
-_ASK_AGAIN: Final = timedelta(hours=1)
+_REQUEST_AFTER_S: Final = 2.0  # what is merely out of order has come by then
+_REQUEST_AGAIN: Final = timedelta(hours=1)
 _DRAINED_AFTER_S: Final = 1.0
-_ASK_SENDER_S: Final = 60.0
-_ASKED_MOST: Final = 1000
+_REQUEST_EVERY_S: Final = 60.0
+_REQUESTS_MOST: Final = 1000
 _WAITED_S: Final = 2.0  # a message that lay so long before it was stored was part of a backlog
 _STUMBLE_S: Final = 0.2  # doubled with each stumble in a row
 _NOTE_AGAIN_S: Final = 2.0
@@ -60,11 +60,11 @@ _UNSETTLED_BYTES: Final = 8 << 20  # of refused payloads: then the quarantine co
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class _StoredBatch:
     """A batch whose readings are there; it is acknowledged when the quarantine has the rest of it."""
 
-    batch: list[Message]
-    outcome: Outcome
+    batch: list[BrokerMessage]
+    outcome: BatchResult
     refusals: Refusals
 
     @property
@@ -103,35 +103,37 @@ class Ingest:
         self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
         self._untold: list[AlertChange] = []
         self._note_at = 0.0
-        self._asked: dict[str, float] = {}  # topic on which a device was asked -> when
-        self._in_hand: list[Message] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
-        self._stored: deque[_Stored] = deque()  # not acknowledged yet, in order of reception
+        self._requested: dict[str, float] = {}  # topic on which a device was asked -> when
+        self._in_hand: list[
+            BrokerMessage
+        ] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
+        self._stored: deque[_StoredBatch] = deque()  # not acknowledged yet, in order of reception
         self._stumbles = 0  # running
         access = find_access(service_config.broker)
         self._sessions = {one.name: self._make_session(one, access) for one in self._listen()}
         self._live = self._sessions[LIVE]
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
         self._stamp = clock()
-        self._ask_at = time.monotonic()  # at start for what was never asked
+        self._request_at = time.monotonic()  # at start for what was never asked
         self._full_at = self._expects_until = time.monotonic()
         self._busy_since: datetime | None = None
         self._newest: datetime | None = None
         counted = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
         self._counts = Counter(dict.fromkeys(counted, 0))
 
-    def _listen(self) -> tuple[Listening, ...]:
+    def _listen(self) -> tuple[BrokerSession, ...]:
         return self._share.listen(self._pipeline.sites)
 
-    def _make_session(self, one: Listening, access: Access) -> Session:
-        return Session(
+    def _make_session(self, one: BrokerSession, access: Access) -> MqttSession:
+        return MqttSession(
             one, access, self._receive_rest if one.name == REST else self._receive, self._connected, self._clock,
             self._keeps, self._db.holds, () if one.is_kept else tuple(self._pipeline.sites),
         )  # fmt: skip
 
-    def _receive(self, message: Message) -> None:
+    def _receive(self, message: BrokerMessage) -> None:
         self._inbox.put(message)
 
-    def _receive_rest(self, message: Message) -> None:
+    def _receive_rest(self, message: BrokerMessage) -> None:
         """Take what belongs to no site that is configured: of the others each process gets its own copy."""
         place = locate(message.topic)
         if place is None or place.site not in self._pipeline.sites:
@@ -179,21 +181,21 @@ class Ingest:
             "queued": len(self._inbox) + len(self._in_hand) + sum(len(one.batch) for one in list(self._stored)),
             "stumbles": self._stumbles,
             "drained": self.drained(),
-            "database_busy_since": None if self._busy_since is None else spell(self._busy_since),
-            "newest_received_at": None if self._newest is None else spell(self._newest),
+            "database_busy_since": None if self._busy_since is None else format_iso(self._busy_since),
+            "newest_received_at": None if self._newest is None else format_iso(self._newest),
             "dropped_qos0": self._inbox.dropped_qos0,
             "retained_cleared": sum(s.cleared for s in self._sessions.values()),
             "dropped_acknowledgements": sum(s.dropped_acknowledgements for s in self._sessions.values()),
             **self._counts,
         }
 
-    def heard_of(self) -> dict[tuple[str, str], Heard]:
+    def list_last_readings(self) -> dict[tuple[str, str], LastReading]:
         """By site and station, since our clock was set: how far its newest reading lies before its reception."""
-        return dict(self._pipeline.heard)
+        return dict(self._pipeline.last_readings)
 
-    def forget_heard(self) -> None:
+    def forget_last_readings(self) -> None:
         """Our clock was set: what was heard by the old one says nothing."""
-        self._pipeline.heard.clear()
+        self._pipeline.last_readings.clear()
 
     def expect_more(self, seconds: float) -> None:
         """The machine was suspended: for so long, what does not report may only not have reached us again."""
@@ -226,8 +228,8 @@ class Ingest:
                     self._work(self._in_hand)
                 if self._stored:
                     self._settle()
-                if time.monotonic() >= self._ask_at and self._live.connected:
-                    self._ask_for_gaps()
+                if time.monotonic() >= self._request_at and self._live.connected:
+                    self._request_gaps()
                 self._stumbles = 0
             except _StoppedError:
                 return
@@ -263,22 +265,22 @@ class Ingest:
                     break
                 queue.pop(0)
 
-    def _work(self, batch: list[Message]) -> None:
+    def _work(self, batch: list[BrokerMessage]) -> None:
         waited_s = (self._clock() - batch[0].received_at).total_seconds()
         if len(batch) >= BATCH_MESSAGES or waited_s > _WAITED_S:
             self._full_at = time.monotonic()
-        outcome: Outcome = self._retry(self._store, batch)
+        outcome: BatchResult = self._retry(self._store, batch)
         if outcome.brings_history:  # a new site that is filled is not silent since the first reading of it
             self._full_at = time.monotonic()
         if outcome.sites:
             self._on_stored(outcome.sites)
         refusals = Refusals(list(outcome.waiting), outcome.unkept, list(outcome.lost))
-        self._stored.append(_Stored(batch, outcome, refusals))
+        self._stored.append(_StoredBatch(batch, outcome, refusals))
         self._in_hand = []
         if outcome.gaps:
-            self._ask_at = min(self._ask_at, time.monotonic() + _ASK_AFTER_S)
+            self._request_at = min(self._request_at, time.monotonic() + _REQUEST_AFTER_S)
         for topic, payload in outcome.asks:
-            self._ask_sender(topic, payload)
+            self._request_missing(topic, payload)
 
     def _settle(self) -> None:
         """Write a portion of the oldest batch into the quarantine; acknowledge the batches that have all, in order."""
@@ -291,7 +293,7 @@ class Ingest:
         if self._stored:
             self._stop.wait(_OTHERS_S)
 
-    def _acknowledge(self, stored: _Stored) -> None:
+    def _acknowledge(self, stored: _StoredBatch) -> None:
         batch, outcome, refusals = stored.batch, stored.outcome, stored.refusals
         lost = refusals.lost
         done = batch if not lost else [m for m in batch if all(m is not one for one in lost)]
@@ -304,15 +306,15 @@ class Ingest:
             rejected=outcome.rejected, unkept=refusals.unkept, gaps=outcome.gaps, lost=len(lost),
         )  # fmt: skip
 
-    def _ask_sender(self, topic: str, payload: bytes) -> None:
+    def _request_missing(self, topic: str, payload: bytes) -> None:
         """Ask a device for what is missing, once a minute: it may be slow, or not listen."""
         now_s = time.monotonic()
-        self._asked = {name: at_s for name, at_s in self._asked.items() if now_s - at_s < _ASK_SENDER_S}
-        if topic not in self._asked and len(self._asked) < _ASKED_MOST:
-            self._asked[topic] = now_s
+        self._requested = {name: at_s for name, at_s in self._requested.items() if now_s - at_s < _REQUEST_EVERY_S}
+        if topic not in self._requested and len(self._requested) < _REQUESTS_MOST:
+            self._requested[topic] = now_s
             self._live.publish(topic, payload, qos=0)
 
-    def _store(self, batch: list[Message]) -> Outcome:
+    def _store(self, batch: list[BrokerMessage]) -> BatchResult:
         self._check_hold()
         return self._pipeline.store(batch, readings_first=True)
 
@@ -365,7 +367,7 @@ class Ingest:
         if known is not None and not event.session_present:
             if not known[1].get("session_present", True):  # the loss before was told, and nobody closed its alarm
                 self._on_alarm(_end_session_lost(self._session_key(event.name)))
-            self._tell_session_lost(event, newest or known[0], ends)
+            self._notify_session_lost(event, newest or known[0], ends)
         elif known is not None:
             # the next loss is told anew, even where nobody closed the alarm of the last one
             self._on_alarm(_end_session_lost(self._session_key(event.name)))
@@ -377,30 +379,32 @@ class Ingest:
         number = f":{self._share.number}" if self._share.number else ""
         return f"{SESSION_LOST}{'' if name == LIVE else f':{name}'}{number}"
 
-    def _tell_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
-        log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, spell(since))
+    def _notify_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
+        log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, format_iso(since))
         reason = _FORGOTTEN(name=event.name, at=Timestamp.of(since), n=Figure(len(ends), "d"))
-        facts = {"session": event.client_id, "at": spell(event.at), "since": spell(since)}
+        facts = {"session": event.client_id, "at": format_iso(event.at), "since": format_iso(since)}
         self._on_alarm(health_alarm(self._session_key(event.name), 2, reason, is_open=True, evidence=facts))
-        self._ask([SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends])
+        self._publish_request(
+            [SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends]
+        )
 
-    def _ask_for_gaps(self) -> None:
+    def _request_gaps(self) -> None:
         now = self._clock()
-        self._ask_at = time.monotonic() + 60.0
+        self._request_at = time.monotonic() + 60.0
         try:
             with self._db.write() as connection:
-                gaps = load_open_gaps(connection, not_requested_since=now - _ASK_AGAIN, sites=self._share.sites)
+                gaps = load_open_gaps(connection, not_requested_since=now - _REQUEST_AGAIN, sites=self._share.sites)
                 mark_requested(connection, [g.id for g in gaps if g.id is not None], now)
         except StoreBusyError:
             return
-        self._ask(gaps)
+        self._publish_request(gaps)
 
-    def _ask(self, gaps: Sequence[SequenceGap]) -> None:
+    def _publish_request(self, gaps: Sequence[SequenceGap]) -> None:
         for gap in gaps:
             request = {
                 "source": gap.source, "boot_id": gap.boot_id, "from_seq": gap.from_seq, "to_seq": gap.to_seq,
-                "from": None if gap.from_at is None else spell(gap.from_at),
-                "to": None if gap.to_at is None else spell(gap.to_at),
+                "from": None if gap.from_at is None else format_iso(gap.from_at),
+                "to": None if gap.to_at is None else format_iso(gap.to_at),
             }  # fmt: skip
             site = self._pipeline.sites.get(gap.site)
             station = None if site is None else site.station(gap.station)

@@ -61,7 +61,7 @@ class BufferedSocket:
         return int(self._wrapped.recv_into(self._piece))
 
 
-class SievedSocket(BufferedSocket):
+class FilteredSocket(BufferedSocket):
     """The same without the messages of QoS 0 of some sites.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from detection.anomaly.detector import start_without_history
-from detection.anomaly.records import Finding, Score, Scores, Scoring
+from detection.anomaly.records import FaultFinding, ReadingScore, Scores, ScoringRequest
 from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
@@ -22,20 +22,28 @@ from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
 from monitor.jobs.anomaly_budget import correct
-from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, Wanted, find_groups, forget, forget_others, score_new
-from monitor.jobs.samples import Samples, load_watched
+from monitor.jobs.anomaly_state import (
+    HISTORY_STEPS,
+    DetectionRequest,
+    DetectionResult,
+    find_groups,
+    forget,
+    forget_others,
+    score_new,
+)
+from monitor.jobs.samples import SeriesSamples, load_watched
 from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_scored_at
 from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.anomaly_labels import load_dismissed
 from monitor.store.models.registry import ModelRow, find_active
-from monitor.store.readings.gaps import HOLES_AT_ONCE, Hole, add_gaps, fill_gaps, find_filled
+from monitor.store.readings.gaps import HOLES_AT_ONCE, GapCandidate, add_gaps, fill_gaps, find_filled
 from monitor.store.readings.observations import in_chunks, load_ids
 from monitor.store.readings.reading_stamps import load_later_entries
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
-SCORE: Final = Task("detection.anomaly.jobs:score", Scoring, Scores)
+SCORE: Final = WorkerTask("detection.anomaly.jobs:score", ScoringRequest, Scores)
 # faults that are certain, not scored: they are kept under the name of their check
 CHECK_OF = {kind: check for check, kind in CERTAIN.items()}
 SERIES_AT_ONCE: Final = 2000  # of several groups: what one statement takes
@@ -65,7 +73,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         return "no readings"
     if LEFT_OUT in done:
         parts.append(f"{LEFT_OUT}: {done[LEFT_OUT]}")
-    samples: list[Samples] = []
+    samples: list[SeriesSamples] = []
     for detector in plan.detectors:
         checkpoint = active[detector]
         if step is None and detector not in done:
@@ -78,7 +86,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if step is not None and detector not in done:
             try:
                 if not samples:
-                    samples = db.ask(load_watched, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
+                    samples = db.run_read(load_watched, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
                 rows = _score_in_worker(db, config, site, detector, checkpoint, factors, samples, now)
             except JobError as error:  # the detectors after it still have their turn
                 failed.append(error)
@@ -115,9 +123,9 @@ def _score_all(
     for together in _divide(groups):
         # a checkpoint and the labels behind a factor were counted on motion, and speak of nothing else
         behind = [(active, factors) if one.name == MOTION else (dict.fromkeys(active), {}) for one in together]
-        wanted = [_ask(site, one, *means, now) for one, means in zip(together, behind, strict=True)]
+        wanted = [_make_request(site, one, *means, now) for one, means in zip(together, behind, strict=True)]
         try:
-            rows, holes = dict[str, list[AnomalyRow]](), list[Hole]()
+            rows, holes = dict[str, list[AnomalyRow]](), list[GapCandidate]()
             found_of = score_new(db, site, wanted, words, entered, now)
             for group, found, means in zip(together, found_of, behind, strict=True):
                 if found is None:
@@ -126,7 +134,7 @@ def _score_all(
                 for detector, ones in _make_rows(site, group, found, *means).items():
                     rows.setdefault(detector, []).extend(ones)
                 holes += (
-                    Hole(one.series_id, from_epoch_s(begin_s), from_epoch_s(end_s), one.spec.interval_s)
+                    GapCandidate(one.series_id, from_epoch_s(begin_s), from_epoch_s(end_s), one.spec.interval_s)
                     for one, begin_s, end_s in found.holes
                 )
             if any(rows.values()):
@@ -139,14 +147,14 @@ def _score_all(
         except BaseException:
             forget(db, site.id)  # what it took for stored is not
             raise
-    filled = db.ask(find_filled, site, now)
+    filled = db.run_read(find_filled, site, now)
     for some in in_chunks(filled, HOLES_AT_ONCE):
         db.do(fill_gaps, some, now)
     named = [*(d for d in active if d in RUNNING), *CERTAIN]
-    said = {d: _describe(added[d], over[d]) for d in named}
+    described = {d: _describe(added[d], over[d]) for d in named}
     if left_out:
-        said[LEFT_OUT] = f"{left_out} earlier readings; they were searched for what lasts: stuck, another unit"
-    return None if is_empty else said
+        described[LEFT_OUT] = f"{left_out} earlier readings; they were searched for what lasts: stuck, another unit"
+    return None if is_empty else described
 
 
 def _divide(groups: Sequence[Group]) -> Iterator[list[Group]]:
@@ -161,12 +169,12 @@ def _divide(groups: Sequence[Group]) -> Iterator[list[Group]]:
         yield together
 
 
-def _ask(
+def _make_request(
     site: Site, group: Group, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float], now: datetime
-) -> Wanted:
+) -> DetectionRequest:
     chosen = _choose_thresholds(group, serving)
     shown_above = {d: None if site.anomalies_vote else factors.get(d, 1.0) for d in chosen}
-    return Wanted(group, chosen, shown_above, partial(_find_first, group, now))
+    return DetectionRequest(group, chosen, shown_above, partial(_find_first, group, now))
 
 
 def _choose_thresholds(group: Group, serving: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
@@ -183,7 +191,11 @@ def _choose_thresholds(group: Group, serving: Mapping[str, ModelRow | None]) -> 
 
 
 def _make_rows(
-    site: Site, group: Group, found: Found, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float]
+    site: Site,
+    group: Group,
+    found: DetectionResult,
+    serving: Mapping[str, ModelRow | None],
+    factors: Mapping[str, float],
 ) -> dict[str, list[AnomalyRow]]:
     """What is stored of a group: scores by detector, then faults by check."""
     ids, budget = found.series_ids, budget_of_each(site.anomaly)
@@ -225,7 +237,7 @@ def _find_first(group: Group, now: datetime, scored: Sequence[Mapping[int, datet
 
 def _score_in_worker(
     db: Database, config: ServiceConfig, site: Site, detector: str, checkpoint: ModelRow | None,
-    factors: Mapping[str, float], samples: Sequence[Samples], now: datetime,
+    factors: Mapping[str, float], samples: Sequence[SeriesSamples], now: datetime,
 ) -> list[AnomalyRow]:  # fmt: skip
     step_s = site.watched_step_s
     assert step_s is not None
@@ -233,8 +245,8 @@ def _score_in_worker(
         # readings after it are new to the detector
         since = latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
     path = None if checkpoint is None else checkpoint.path
-    asked = Scoring(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
-    answer = run_in_worker(config.compute, SCORE, asked, reads=list_models(config.paths.models, site.id, [path]))
+    request = ScoringRequest(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
+    answer = run_in_worker(config.compute, SCORE, request, reads=list_models(config.paths.models, site.id, [path]))
     ids = {s.label: s.series_id for s in samples}
     refuse_strange((s.station for s in answer.scores), ids, f"{detector}: the answer of the worker")
     budget, factor = budget_of_each(site.anomaly), factors.get(detector, 1.0)
@@ -260,7 +272,7 @@ def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | N
 
 
 def _row(
-    one: Score, ids: Mapping[str, int], detector: str, budget: float, checkpoint: ModelRow | None, factor: float
+    one: ReadingScore, ids: Mapping[str, int], detector: str, budget: float, checkpoint: ModelRow | None, factor: float
 ) -> AnomalyRow:
     """A score beside its threshold: the counted one, times the factor that labels put on it.
 
@@ -274,7 +286,7 @@ def _row(
     )  # fmt: skip
 
 
-def _certain(one: Finding, ids: Mapping[str, int], budget: float) -> AnomalyRow:
+def _certain(one: FaultFinding, ids: Mapping[str, int], budget: float) -> AnomalyRow:
     """A check either finds a fault or does not: score 1 at threshold 1."""
     return AnomalyRow(
         ids[one.station], from_epoch_s(one.at_s), CHECK_OF[one.kind], 1.0, 1.0, budget, one.kind, alerted=True,

@@ -30,26 +30,26 @@ EVERY: Final = timedelta(seconds=EVERY_S)
 
 def correct(db: Database, site: Site, now: datetime) -> list[str]:
     """Measure and correct the detectors whose turn it is; returns a line for each factor that changed."""
-    due = db.ask(_list_due, site, now)
+    due = db.run_read(_list_due, site, now)
     if not due:
         return []
-    said = []
+    lines = []
     with db.write() as c:
         for measured in due:
             factor, reason = decide_factor(measured, is_witness=site.anomalies_vote)
             anomaly_budget.add_budget(c, site.id, measured, factor, reason, SERVICE, now, is_fixed=site.anomalies_vote)
             if factor != measured.factor:
-                said.append(f"{measured.detector}: {reason}")
-    return said
+                lines.append(f"{measured.detector}: {reason}")
+    return lines
 
 
-def _list_due(c: Connection, site: Site, now: datetime) -> list[anomaly_budget.Measured]:
+def _list_due(c: Connection, site: Site, now: datetime) -> list[anomaly_budget.BudgetMeasurement]:
     newest = anomaly_budget.load_newest(c, site.id)
     due = {d for d in anomaly_budget.list_counted(site) if d not in newest or now - newest[d].at >= EVERY}
     return [m for m in anomaly_budget.measure_detectors(c, site, now) if m.detector in due] if due else []
 
 
-def decide_factor(measured: anomaly_budget.Measured, *, is_witness: bool) -> tuple[float, Message]:
+def decide_factor(measured: anomaly_budget.BudgetMeasurement, *, is_witness: bool) -> tuple[float, Message]:
     """The factor for the week to come, and why."""
     before, rate = measured.factor, measured.rate
     if rate is None:

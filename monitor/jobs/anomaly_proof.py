@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from detection.anomaly.records import Scoring
+from detection.anomaly.records import ScoringRequest
 from forecasting.message import Template
 from monitor.criteria.proofs import list_subjects, needs_proof
 from monitor.domain.alert import Actor
@@ -16,7 +16,7 @@ from monitor.domain.site import Criterion, Site
 from monitor.jobs.anomaly import budget_of_each
 from monitor.jobs.samples import load_watched
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import Proof, add_proof, load_proof_facts
+from monitor.store.models.proofs import ModelTest, add_proof, load_proof_facts
 from monitor.store.models.registry import ModelRow
 from monitor.worker.records import read_text
 
@@ -43,13 +43,13 @@ def is_untested(c: Connection, site: Site, detector: str, now: datetime, lasts_s
 
 def keep_test(
     c: Connection, site: Site, card: Mapping[str, Any], model_hash: str, made_by: str, actor: Actor, now: datetime
-) -> Proof | None:
+) -> ModelTest | None:
     """Keep what a card says of held-out time as the proof of its detector; None where no criterion asks for one."""
     asking = find_asking(site, str(card["detector"]))
     if asking is None:
         return None
     against = [*map(read_text, card["may_not_vote_because"])] or [_SILENT]
-    proof = Proof(
+    proof = ModelTest(
         "anomaly", str(card["detector"]), made_by, model_hash, () if card["may_vote"] is True else tuple(against),
         {key: card[key] for key in _SHOWN if key in card}, int(card["readings"]), from_epoch_s(card["from_s"]),
         from_epoch_s(card["to_s"]),
@@ -60,14 +60,14 @@ def keep_test(
 
 def prove_serving(
     db: Database, site: Site, serving: ModelRow, since: datetime, now: datetime, actor: Actor, made_by: str
-) -> Proof | None:
+) -> ModelTest | None:
     """Test the checkpoint that serves a detector on the site's record as it is now, and keep what came of it."""
-    from detection.anomaly.jobs import judge  # loads numpy, and torch for a network
+    from detection.anomaly.jobs import renew_card  # loads numpy, and torch for a network
 
     clock, step_s = go_on(now), site.watched_step_s
     assert step_s is not None
     with db.read() as c:
         samples = {s.label: s.timed for s in load_watched(c, site, since, now)}
-    card = judge(Scoring(serving.kind, samples, step_s, serving.path), budget_of_each(site.anomaly))
+    card = renew_card(ScoringRequest(serving.kind, samples, step_s, serving.path), budget_of_each(site.anomaly))
     with db.write() as c:
         return keep_test(c, site, card, serving.model_hash, made_by, actor, clock())

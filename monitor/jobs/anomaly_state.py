@@ -19,14 +19,14 @@ from detection.anomaly.certain.holes import USUAL, find_holes
 from detection.anomaly.certain.unit_jump import find_changes, is_as_before
 from detection.anomaly.certain.units import FACTORS
 from detection.anomaly.errors import InputError
-from detection.anomaly.records import HOLE, Finding, Score
+from detection.anomaly.records import HOLE, FaultFinding, ReadingScore
 from detection.anomaly.registry import CHECKS
-from detection.anomaly.running.state import Dismissed, Running, Thresholds
+from detection.anomaly.running.state import DetectorState, Dismissed, Thresholds
 from detection.anomaly.windows import Series, build_series
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.instruments.watched import Group, Watched, list_groups
 from monitor.domain.site import Site
-from monitor.jobs.samples import Samples, read_all, read_samples
+from monitor.jobs.samples import SeriesSamples, read_all, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_labels as labels
 from monitor.store.models.anomalies import ECHO, JUDGED, latest_by_series
@@ -39,7 +39,7 @@ LATE_STEPS: Final = 30  # so far back a reading that comes late is noticed
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
+class _StateKey:
     """What a state was made for; another one needs another state."""
 
     site: Site
@@ -50,7 +50,7 @@ class _Key:
 
 
 @dataclass(slots=True)
-class State:
+class GroupState:
     """The running state of a group of a site.
 
     Attributes:
@@ -59,8 +59,8 @@ class State:
         recent: The newest epochs of each series in which holes are named.
     """
 
-    key: _Key
-    running: Running
+    key: _StateKey
+    running: DetectorState
     series: dict[str, Watched]
     made_at: datetime
     looked_at: datetime
@@ -74,7 +74,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DetectionRequest:
     """What is asked of a group.
 
     Attributes:
@@ -92,26 +92,26 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DetectionResult:
     """What a run found: scores by detector, certain faults, and the ids of all series by label.
 
     `holes`: of each series, its last reading before and its first reading after. `left_out`: so many readings came too
     late, or before the first look, and are not scored.
     """
 
-    scores: dict[str, list[Score]]
-    findings: list[Finding]
+    scores: dict[str, list[ReadingScore]]
+    findings: list[FaultFinding]
     series_ids: Mapping[str, int]
     holes: Sequence[tuple[Watched, float, float]] = ()
     left_out: int = 0
 
 
 Scored = Mapping[int, datetime]  # the newest epoch of each series that a detector has scored
-Words = Mapping[int, labels.Dismissed]  # of each series of which something was dismissed
-Built = list[tuple[Samples, Series]]  # readings of series, and the same on their grid
+Words = Mapping[int, labels.DismissedAlarms]  # of each series of which something was dismissed
+Built = list[tuple[SeriesSamples, Series]]  # readings of series, and the same on their grid
 Value = tuple[float, float | None]  # epoch and value, None where nothing may learn from it
 
-_STATES: Final[WeakKeyDictionary[Database, dict[str, dict[str, State]]]] = WeakKeyDictionary()  # by site and group
+_STATES: Final[WeakKeyDictionary[Database, dict[str, dict[str, GroupState]]]] = WeakKeyDictionary()  # by site and group
 
 Ids = Mapping[tuple[str, str], int]  # of series that have readings, by station and quantity
 _GROUPS: Final[WeakKeyDictionary[Database, dict[str, tuple[Site, Ids, list[Group]]]]] = WeakKeyDictionary()  # by site
@@ -126,8 +126,13 @@ def find_groups(db: Database, site: Site, ids: Ids) -> list[Group]:
 
 
 def score_new(
-    db: Database, site: Site, wanted: Sequence[Wanted], words: Words, entered: Mapping[int, Stamp], now: datetime
-) -> list[Found | None]:
+    db: Database,
+    site: Site,
+    wanted: Sequence[DetectionRequest],
+    words: Words,
+    entered: Mapping[int, Stamp],
+    now: datetime,
+) -> list[DetectionResult | None]:
     """Score what is new of some groups and look for certain faults in it; None where there is no reading.
 
     What is new of all groups that have a state is read at once. Who does not store what was found must `forget`.
@@ -141,26 +146,26 @@ def score_new(
         now: the instant.
     """
     states = _STATES.setdefault(db, {}).setdefault(site.id, {})
-    keys = [_Key(site, one.group, one.detectors, one.shown_above, entered) for one in wanted]
+    keys = [_StateKey(site, one.group, one.detectors, one.shown_above, entered) for one in wanted]
     kept = [state for key in keys if (state := states.get(key.group.name)) is not None and _may_go_on(state, key, now)]
-    newer, fresh = db.ask(_read_open, kept, entered, now)
+    newer, fresh = db.run_read(_read_open, kept, entered, now)
     return [
         _go_on(db, states[key.group.name], newer, _pick(words, key.group), now)
         if key.group.name in fresh and states[key.group.name].key == key
         # thresholds alone ask for another state: what was scored by others before is not scored again
-        else _look_first(db, states, key, _pick(words, key.group), one.since, now, is_known=key.group.name in fresh)
+        else _score_first(db, states, key, _pick(words, key.group), one.since, now, is_known=key.group.name in fresh)
         for key, one in zip(keys, wanted, strict=True)
     ]
 
 
-def _may_go_on(state: State, key: _Key, now: datetime) -> bool:
+def _may_go_on(state: GroupState, key: _StateKey, now: datetime) -> bool:
     """Whether a state is young enough, and differs from what is asked for in thresholds at most."""
     is_young = state.looked_at <= now < state.made_at + KEPT_STEPS * timedelta(seconds=state.key.group.step_s)
     return is_young and replace(state.key, detectors=key.detectors, shown_above=key.shown_above) == key
 
 
 def _read_open(
-    c: Connection, states: Sequence[State], entered: Mapping[int, Stamp], now: datetime
+    c: Connection, states: Sequence[GroupState], entered: Mapping[int, Stamp], now: datetime
 ) -> tuple[dict[int, list[Value]], set[str]]:
     """What came into the open cells of states and after them, and the groups into whose closed cells nothing came."""
     opened: dict[datetime, list[tuple[Stretch, Stamp]]] = {}  # by newest look: one, but where a group is new
@@ -182,16 +187,16 @@ def _pick(words: Words, group: Group) -> Dismissed:
     """Those of a group, by label and in seconds."""
     return {
         one.label: (
-            epoch_s(word.alarms), -inf if word.stuck is None else epoch_s(word.stuck),
-            {detector: epoch_s(at) for detector, at in word.standing.items()},
+            epoch_s(verdict.alarms), -inf if verdict.stuck is None else epoch_s(verdict.stuck),
+            {detector: epoch_s(at) for detector, at in verdict.standing.items()},
         )
-        for one in group.series if (word := words.get(one.series_id)) is not None
+        for one in group.series if (verdict := words.get(one.series_id)) is not None
     }  # fmt: skip
 
 
 def _go_on(
-    db: Database, state: State, newer: Mapping[int, Sequence[Value]], dismissed: Dismissed, now: datetime
-) -> Found:
+    db: Database, state: GroupState, newer: Mapping[int, Sequence[Value]], dismissed: Dismissed, now: datetime
+) -> DetectionResult:
     """Score what is new with a state that is kept."""
     holes = _add_new(state, newer)
     state.looked_at = now
@@ -199,17 +204,17 @@ def _go_on(
         state.dismissed = dismissed
         state.running.forgive(dismissed)
     scores, suspects = state.running.score()
-    findings = list[Finding]()
+    findings = list[FaultFinding]()
     if suspects:
         with db.read() as c:
             findings += _check(c, state, suspects, now)
-    return Found(scores, findings, state.series_ids, holes)
+    return DetectionResult(scores, findings, state.series_ids, holes)
 
 
-def _look_first(
-    db: Database, states: dict[str, State], key: _Key, dismissed: Dismissed,
+def _score_first(
+    db: Database, states: dict[str, GroupState], key: _StateKey, dismissed: Dismissed,
     since: Callable[[Sequence[Scored]], datetime], now: datetime, *, is_known: bool,
-) -> Found | None:  # fmt: skip
+) -> DetectionResult | None:  # fmt: skip
     """Make the state of a group anew from the database, and score what is new.
 
     Args:
@@ -217,7 +222,7 @@ def _look_first(
         states: those of the site.
         key: what the state is for.
         dismissed: see `Running.forgive`.
-        since: see `Wanted`.
+        since: see `DetectionRequest`.
         now: the instant.
         is_known: all that came up to the newest look is in the state there was.
     """
@@ -230,11 +235,13 @@ def _look_first(
             from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=group.step_s))
         began = now - HISTORY_STEPS * timedelta(seconds=group.step_s)
         samples = read_all(c, group.series, began, now)
-        told = {d: latest_by_series(c, key.site.id, d, told=(from_at - ECHO, from_at)) for d in key.detectors}
-        found_of = {kind: latest_by_series(c, key.site.id, check, told=(began, now)) for check, kind in LASTING.items()}
+        reported = {d: latest_by_series(c, key.site.id, d, notified=(from_at - ECHO, from_at)) for d in key.detectors}
+        found_of = {
+            kind: latest_by_series(c, key.site.id, check, notified=(began, now)) for check, kind in LASTING.items()
+        }
     # for seconds: the database is not held meanwhile
     built = _build(samples, group.step_s)
-    found = _begin(states, key, built, told, dismissed, from_at, now)
+    found = _begin(states, key, built, reported, dismissed, from_at, now)
     if found is None:
         return None
     lasting = [f for one in built for f in _find_lasting(*one, group, from_at, found_of)]
@@ -254,7 +261,7 @@ def forget_others(db: Database, site: str, groups: Collection[str]) -> None:
         del states[name]
 
 
-def _build(samples: Sequence[Samples], step_s: float) -> Built:
+def _build(samples: Sequence[SeriesSamples], step_s: float) -> Built:
     built = []
     for one in samples:
         try:
@@ -265,36 +272,38 @@ def _build(samples: Sequence[Samples], step_s: float) -> Built:
 
 
 def _begin(
-    states: dict[str, State], key: _Key, built: Built, told: Mapping[str, Mapping[int, datetime]],
+    states: dict[str, GroupState], key: _StateKey, built: Built, reported: Mapping[str, Mapping[int, datetime]],
     dismissed: Dismissed, since: datetime, now: datetime,
-) -> Found | None:  # fmt: skip
+) -> DetectionResult | None:  # fmt: skip
     """Make the state of a group anew from its readings, and from what is stored of the alarms people were told of."""
     states.pop(key.group.name, None)
     if not built:
         return None
-    newest = {d: {s.label: epoch_s(of[s.series_id]) for s, _ in built if s.series_id in of} for d, of in told.items()}
+    newest = {
+        d: {s.label: epoch_s(of[s.series_id]) for s, _ in built if s.series_id in of} for d, of in reported.items()
+    }
     on_grid = {one.label: series for one, series in built}
-    running = Running(on_grid, key.detectors, epoch_s(since), key.shown_above, newest, dismissed)
+    running = DetectorState(on_grid, key.detectors, epoch_s(since), key.shown_above, newest, dismissed)
     series = {one.label: one for one in key.group.series if one.label in on_grid}
     times = {one.label: one.times_s for one, _ in built if series[one.label].is_regular}
     recent = {label: deque(of[-USUAL - 1 :], USUAL + 1) for label, of in times.items()}
-    state = states[key.group.name] = State(key, running, series, now, now, dismissed, recent)
+    state = states[key.group.name] = GroupState(key, running, series, now, now, dismissed, recent)
     scores, _ = running.score()
     findings = [f for one in built for f in _check_one(*one, key.group, epoch_s(since))]
     holes = [
         (series[label], *ends) for label, of in times.items() for ends in find_holes(of, series[label].spec.interval_s)
     ]
-    return Found(scores, findings, state.series_ids, holes)
+    return DetectionResult(scores, findings, state.series_ids, holes)
 
 
-def _list_open(state: State) -> list[tuple[int, datetime]]:
+def _list_open(state: GroupState) -> list[tuple[int, datetime]]:
     """Each series, and the instant after which its cells are open."""
     from_s = state.running.open_from_s().tolist()
     at = {s: from_epoch_s(s) for s in set(from_s)}  # most series have the same
     return [(state.series[n].series_id, at[s]) for n, s in zip(state.running.names, from_s, strict=True)]
 
 
-def _add_new(state: State, newer: Mapping[int, Sequence[Value]]) -> list[tuple[Watched, float, float]]:
+def _add_new(state: GroupState, newer: Mapping[int, Sequence[Value]]) -> list[tuple[Watched, float, float]]:
     """Take what came into the open cells and after them; returns the holes before it."""
     holes = list[tuple[Watched, float, float]]()
     names, times, values = list[str](), list[float](), list[float]()
@@ -322,7 +331,7 @@ def _push(recent: deque[float], came: Iterable[tuple[float, object]], interval_s
     return holes
 
 
-def _check(c: Connection, state: State, suspects: Mapping[str, float], now: datetime) -> Iterable[Finding]:
+def _check(c: Connection, state: GroupState, suspects: Mapping[str, float], now: datetime) -> Iterable[FaultFinding]:
     """Certain faults among the new readings of the series that may have one."""
     since = now - timedelta(seconds=HISTORY_STEPS * state.key.group.step_s)
     for name, since_s in suspects.items():
@@ -332,17 +341,17 @@ def _check(c: Connection, state: State, suspects: Mapping[str, float], now: date
             yield from _check_one(one, series, state.key.group, since_s)
 
 
-def _check_one(one: Samples, series: Series, group: Group, since_s: float) -> Iterable[Finding]:
+def _check_one(one: SeriesSamples, series: Series, group: Group, since_s: float) -> Iterable[FaultFinding]:
     """What the checks of the quantity find; `gap` is none of them."""
     kinds = {CHECKS[check] for check in group.watch.checks}
     for fault in check_series(series, one.times_s, FACTORS[group.watch.units]):
         if fault.kind in kinds and fault.at_s > since_s:
-            yield Finding(one.label, fault.at_s, fault.kind, fault.detail)
+            yield FaultFinding(one.label, fault.at_s, fault.kind, fault.detail)
 
 
 def _find_lasting(
-    one: Samples, series: Series, group: Group, since: datetime, found_of: Mapping[str, Mapping[int, datetime]]
-) -> Iterable[Finding]:
+    one: SeriesSamples, series: Series, group: Group, since: datetime, found_of: Mapping[str, Mapping[int, datetime]]
+) -> Iterable[FaultFinding]:
     """What began before the readings that are scored, lasts until the newest one, and was never found.
 
     It is said of the newest reading, for earlier nobody could know; another unit of its own instant too, from which
@@ -352,22 +361,22 @@ def _find_lasting(
     newest = series.values[is_known][-JUDGED:].tolist()
 
     def is_new(kind: str, at_s: float) -> bool:
-        told = found_of[kind].get(one.series_id)
-        is_told = told is not None and epoch_s(told) >= at_s - LATE_STEPS * group.step_s
-        return at_s <= epoch_s(since) and not is_told
+        reported_at = found_of[kind].get(one.series_id)
+        is_reported = reported_at is not None and epoch_s(reported_at) >= at_s - LATE_STEPS * group.step_s
+        return at_s <= epoch_s(since) and not is_reported
 
     for fault in find_stuck(series)[-1:] if "stuck" in kinds else ():
         if is_new("stuck", fault.at_s) and len(set(series.values[is_known & (series.times_s >= fault.at_s)])) == 1:
-            yield Finding(one.label, float(one.times_s[-1]), "stuck", fault.detail)
+            yield FaultFinding(one.label, float(one.times_s[-1]), "stuck", fault.detail)
     changes = find_changes(series, FACTORS[group.watch.units]) if "unit" in kinds else []
     # of several changes the last one may be the way back
     is_over = any(is_as_before(newest, change) for change in (*changes[:1], *changes[-1:]))
     if changes and not is_over and is_new("unit", changes[-1].at_s):
         for at_s in (changes[-1].at_s, float(one.times_s[-1])):
-            yield Finding(one.label, at_s, "unit", f"{changes[-1].times:g} times as large as before")
+            yield FaultFinding(one.label, at_s, "unit", f"{changes[-1].times:g} times as large as before")
 
 
-def _count_left_out(one: Samples, scored: Sequence[Scored], since: datetime) -> int:
+def _count_left_out(one: SeriesSamples, scored: Sequence[Scored], since: datetime) -> int:
     """Readings up to an instant that came after the last scored one; none where nothing is scored."""
     if not scored:
         return 0

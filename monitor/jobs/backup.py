@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor.config.service import ServiceConfig
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.errors import StoreError
 from monitor.store.database.engine import Database
@@ -31,7 +31,9 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     if failed is not None:  # whatever stands in the way, a try each hour would fill a disk with work
         next_at = failed.at + timedelta(seconds=min(HOUR_S * 2.0 ** min(failed.tries - 1, 20), wanted.every_s))
         if now < next_at - timedelta(seconds=wanted.slack_s):
-            raise StoreError(f"{failed.tries} tries failed, the next one is at {spell(next_at)[:16]}Z: {failed.detail}")
+            raise StoreError(
+                f"{failed.tries} tries failed, the next one is at {format_iso(next_at)[:16]}Z: {failed.detail}"
+            )
     made = make_copy(
         db, Path(wanted.folder), wanted.keep, now, is_proven=wanted.prove, begin=end_with_parent
     )  # fmt: skip

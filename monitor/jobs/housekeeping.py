@@ -18,7 +18,7 @@ from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
-from monitor.store.upkeep.prune import SPANS, Limits, Sweep
+from monitor.store.upkeep.prune import SPANS, RetentionLimits, RetentionRun
 
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()
@@ -30,8 +30,8 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
 
     A broken audit chain is an urgent alarm of the service, to the recipients of all sites.
     """
-    broken = db.ask(verify_chain)
-    pruning = Sweep(db, find_limits(db, config, now), now)
+    broken = db.run_read(verify_chain)
+    pruning = RetentionRun(db, find_limits(db, config, now), now)
     pruning.run()
     total = pruning.removed()
     if folders := sweep(db, config, now):
@@ -48,14 +48,14 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     return f"{gone or 'nothing'} pruned; audit chain {'BROKEN' if broken else 'holds'}"
 
 
-def find_limits(db: Database, config: ServiceConfig, now: datetime) -> Limits:
+def find_limits(db: Database, config: ServiceConfig, now: datetime) -> RetentionLimits:
     """What may go, by the configuration and by how far back the decisions of each site look."""
     kept = config.retention
-    sites = db.ask(_load_sites, config)
+    sites = db.run_read(_load_sites, config)
     reaches: dict[str, float] = {}
     for site in sites:
         reaches[site.id] = max(reaches.get(site.id, 0.0), *map(reach_s, wanted_series(site).values()), 0.0)
-    return Limits.of(
+    return RetentionLimits.of(
         kept.observations_s, kept.forecasts_s, kept.quarantine_s, now, scores_s=kept.scores_s,
         quantities={name: (one.raw_s, SPANS.get(one.then, 0)) for name, one in kept.quantities.items()},
         reaches_s=reaches, photos_s=kept.photos_s,

@@ -10,7 +10,7 @@ from monitor.store.readings.gaps import count_readings, list_open, save_count
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
     """Count again what late readings may still change; returns one line."""
-    due = db.ask(list_open)
+    due = db.run_read(list_open)
     for outage_id, one in due.items():
         with db.read() as c:  # readings are stored meanwhile
             rows = count_readings(c, one.from_at, one.back_at)

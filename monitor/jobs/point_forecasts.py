@@ -23,21 +23,21 @@ from monitor.jobs.points import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through,
 from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.point_looks import (
-    Ended,
     IssueHorizon,
+    IssueTotals,
     PointIssue,
     clear_forecasts,
     end_issue,
     list_unforecast,
-    load_asked,
+    load_scan_request,
     open_issue,
     save_forecasts,
 )
-from monitor.store.readings.points import AskedSet, list_point_ids
-from monitor.worker.records import Task
+from monitor.store.readings.points import PointSetRequest, list_point_ids
+from monitor.worker.records import WorkerTask
 
-CHOOSE: Final = Task("forecasting.serving.points:choose_rule", points.Choosing, points.Chosen)
-FORECAST: Final = Task("forecasting.serving.points:forecast_points", points.Forecasting, points.PointForecasts)
+CHOOSE: Final = WorkerTask("forecasting.serving.points:choose_rule", points.Choosing, points.Chosen)
+FORECAST: Final = WorkerTask("forecasting.serving.points:forecast_points", points.Forecasting, points.PointForecasts)
 Piece = tuple[list[int], tuple[points.PointForecast, ...]]
 
 
@@ -47,38 +47,38 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     Raises:
         JobError: workers failed at some sets, once the others were forecast.
     """
-    due = db.ask(list_unforecast, site.id)
-    return go_through(due, lambda asked: _issue(db, config.compute, asked, now))
+    due = db.run_read(list_unforecast, site.id)
+    return go_through(due, lambda point_set: _issue(db, config.compute, point_set, now))
 
 
 def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
     """Whether every number of an issue that ended comes again from the rows that it was made from."""
-    asked, digest = db.ask(load_asked, issue_id)
-    ids, rules, chosen = _prepare(db, plan, asked)
-    tally = _Tally(rules)
-    for mine, answers in _forecast(db, plan, asked, ids, rules, chosen):
+    point_set, digest = db.run_read(load_scan_request, issue_id)
+    ids, rules, chosen = _prepare(db, plan, point_set)
+    tally = _IssueTotals(rules)
+    for mine, answers in _forecast(db, plan, point_set, ids, rules, chosen):
         tally.add(mine, answers)
     return tally.end().digest == digest
 
 
-def _issue(db: Database, plan: ComputeSection, asked: AskedSet, now: datetime) -> str:
-    ids, rules, chosen = _prepare(db, plan, asked)
-    issue_id = db.do(open_issue, asked, rules, now)
-    tally = _Tally(rules)
-    for mine, answers in _forecast(db, plan, asked, ids, rules, chosen):
+def _issue(db: Database, plan: ComputeSection, point_set: PointSetRequest, now: datetime) -> str:
+    ids, rules, chosen = _prepare(db, plan, point_set)
+    issue_id = db.do(open_issue, point_set, rules, now)
+    tally = _IssueTotals(rules)
+    for mine, answers in _forecast(db, plan, point_set, ids, rules, chosen):
         tally.add(mine, answers)
         with db.write() as c:
-            rows = [_spell_point(one) for one in answers]
-            save_forecasts(c, asked.point_set_id, issue_id, mine, rows)
+            rows = [_to_row(one) for one in answers]
+            save_forecasts(c, point_set.point_set_id, issue_id, mine, rows)
     if not _can_serve(chosen):  # what an earlier issue said is over
         for first in range(0, len(ids), AT_ONCE):
-            db.do(clear_forecasts, asked.point_set_id, ids[first : first + AT_ONCE])
+            db.do(clear_forecasts, point_set.point_set_id, ids[first : first + AT_ONCE])
     found = tally.end()
     db.do(end_issue, issue_id, found, now)
     return f"not forecast: {rules.reason}" if rules.reason else _describe(rules, found)
 
 
-def _spell_point(one: points.PointForecast) -> tuple[float | int | str | None, ...]:
+def _to_row(one: points.PointForecast) -> tuple[float | int | str | None, ...]:
     on_line = sum(is_on << k for k, is_on in enumerate(one.on_line))
     return (one.value_mm, *one.middle_mm, *one.half_mm, on_line, one.reason)
 
@@ -87,26 +87,28 @@ def _can_serve(chosen: points.Chosen) -> bool:
     return any(not one.reason for one in chosen.horizons)
 
 
-def _describe(rules: PointIssue, found: Ended) -> str:
+def _describe(rules: PointIssue, found: IssueTotals) -> str:
     until = "" if rules.newest_at is None else f" from {rules.newest_at:%Y-%m-%d}"
     none = [f"none {one.steps} acquisitions ahead: {one.reason}" for one in rules.horizons if one.reason]
     more = [f"{found.withheld} points without"] if found.withheld else []
     return "; ".join([f"{found.points} points forecast{until}", *more, *none])
 
 
-def _prepare(db: Database, plan: ComputeSection, asked: AskedSet) -> tuple[list[int], PointIssue, points.Chosen]:
+def _prepare(
+    db: Database, plan: ComputeSection, point_set: PointSetRequest
+) -> tuple[list[int], PointIssue, points.Chosen]:
     """The points, and the rules that a thousand of them give."""
-    ids = db.ask(list_point_ids, asked.point_set_id, asked.last_point_id)
-    dates, values = read_table(db, asked.unit, asked.known_at, ids[:: max(1, len(ids) // LEARN_FROM)])
+    ids = db.run_read(list_point_ids, point_set.point_set_id, point_set.last_point_id)
+    dates, values = read_table(db, point_set.unit, point_set.known_at, ids[:: max(1, len(ids) // LEARN_FROM)])
     chosen = run_in_worker(plan, CHOOSE, points.Choosing(_record(dates, values)))
     newest_at = parse(dates[-1]) if dates else None
     if newest_at is None or chosen.reason:
         return ids, PointIssue(newest_at, 0.0, reason=chosen.reason), chosen
-    horizons = [_spell(k, one, newest_at, chosen.step_s) for k, one in enumerate(chosen.horizons, 1)]
+    horizons = [_to_horizon(k, one, newest_at, chosen.step_s) for k, one in enumerate(chosen.horizons, 1)]
     return ids, PointIssue(newest_at, chosen.step_s, tuple(horizons)), chosen
 
 
-def _spell(number: int, one: points.Tried, newest_at: datetime, step_s: float) -> IssueHorizon:
+def _to_horizon(number: int, one: points.Tried, newest_at: datetime, step_s: float) -> IssueHorizon:
     target_at = newest_at + timedelta(seconds=one.steps * step_s)
     return IssueHorizon(number, target_at=target_at, model=one.model, **asdict(one))
 
@@ -116,12 +118,17 @@ def _record(dates: Sequence[str], values: np.ndarray) -> points.PointRecord:
 
 
 def _forecast(
-    db: Database, plan: ComputeSection, asked: AskedSet, ids: list[int], rules: PointIssue, chosen: points.Chosen
+    db: Database,
+    plan: ComputeSection,
+    point_set: PointSetRequest,
+    ids: list[int],
+    rules: PointIssue,
+    chosen: points.Chosen,
 ) -> Iterator[Piece]:
     """Every point, table by table in the order of ids; nothing where no horizon can be served."""
     if not _can_serve(chosen) or rules.newest_at is None:
         return
-    end_s, widest_mm = epoch_s(rules.newest_at), None if asked.jump_mm is None else asked.jump_mm / 2.0
+    end_s, widest_mm = epoch_s(rules.newest_at), None if point_set.jump_mm is None else point_set.jump_mm / 2.0
 
     def make(_: list[int], dates: list[str], values: np.ndarray) -> points.Forecasting:
         return points.Forecasting(_record(dates, values), end_s, chosen.step_s, chosen.rows, chosen.horizons, widest_mm)
@@ -129,19 +136,19 @@ def _forecast(
     tables = iter(range(0, len(ids), AT_ONCE))
     while some := list(islice(tables, TABLES)):
         shares = [ids[first : first + AT_ONCE] for first in some]
-        asks = Tables(db, asked, shares, make)
+        asks = Tables(db, point_set, shares, make)
         for share, answer in zip(shares, run_all_in_workers(plan, FORECAST, asks), strict=True):
             if len(answer.points) != len(share):
                 raise JobError("the answer of the worker is not about the points of the question")
             yield share, answer.points
 
 
-class _Tally:
+class _IssueTotals:
     """What an issue adds up to."""
 
     def __init__(self, rules: PointIssue) -> None:
-        said = [rules.reason, *(str(value) for one in rules.horizons for value in astuple(one))]
-        self._digest = sha256(canonical_json(said).encode())
+        texts = [rules.reason, *(str(value) for one in rules.horizons for value in astuple(one))]
+        self._digest = sha256(canonical_json(texts).encode())
         self._points = self._withheld = 0
 
     def add(self, ids: list[int], answers: tuple[points.PointForecast, ...]) -> None:
@@ -151,5 +158,5 @@ class _Tally:
         self._points += given
         self._withheld += len(answers) - given
 
-    def end(self) -> Ended:
-        return Ended(self._points, self._withheld, self._digest.hexdigest())
+    def end(self) -> IssueTotals:
+        return IssueTotals(self._points, self._withheld, self._digest.hexdigest())

@@ -16,7 +16,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models import point_maps
 from monitor.store.models.point_maps import BLOCK, POINTS_MOST, save_map
 from monitor.store.readings.point_rates import fit_points
-from monitor.store.readings.points import AskedSet, list_point_ids
+from monitor.store.readings.points import PointSetRequest, list_point_ids
 
 Whole = NDArray[np.int64]
 FINEST: Final = 22  # level at which a square is 10 m wide at the equator
@@ -26,37 +26,37 @@ FEW: Final = 500  # squares that any view may hold: a coarser level is of no use
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - as all jobs
     """Make the map of every set of which something came in; returns one line that says what was done."""
-    due = db.ask(point_maps.list_due, site.id)
-    return go_through(due, lambda asked: _make(db, asked, now))
+    due = db.run_read(point_maps.list_due, site.id)
+    return go_through(due, lambda point_set: _make(db, point_set, now))
 
 
-def _make(db: Database, asked: AskedSet, now: datetime) -> str:
+def _make(db: Database, point_set: PointSetRequest, now: datetime) -> str:
     with db.read() as c:
-        ids = list_point_ids(c, asked.point_set_id, asked.last_point_id)
-        kept = point_maps.find_kept(c, asked.point_set_id)
+        ids = list_point_ids(c, point_set.point_set_id, point_set.last_point_id)
+        kept = point_maps.find_kept(c, point_set.point_set_id)
     oldest, newest = [], []
     for first in range(0, len(ids), AT_ONCE):
-        lines = db.ask(fit_points, ids[first : first + AT_ONCE], asked.unit, asked.known_at)
+        lines = db.run_read(fit_points, ids[first : first + AT_ONCE], point_set.unit, point_set.known_at)
         oldest += [min(at)] if (at := [one.from_at for one in lines.values() if one.from_at is not None]) else []
         newest += [max(at)] if (at := [one.newest_at for one in lines.values() if one.newest_at is not None]) else []
         db.do(point_maps.save_rates, lines)
     squash, levels, count = 1.0, list[int](), 0
     if len(ids) > POINTS_MOST:
         with db.read() as c:
-            table = np.vstack([np.array(block, dtype=np.float64) for block in point_maps.stream_rates(c, asked)])
+            table = np.vstack([np.array(block, dtype=np.float64) for block in point_maps.stream_rates(c, point_set)])
         squash = max(0.01, cos(radians(float(np.median(table[:, 0])))))
-        db.do(point_maps.clear_squares, asked, keep=kept)  # of a run that did not end
+        db.do(point_maps.clear_squares, point_set, keep=kept)  # of a run that did not end
         for level, squares in make_squares(table, squash):
             levels.append(level)
             count += len(squares)
             for first in range(0, len(squares), BLOCK):
-                db.do(point_maps.save_squares, asked.delivery_id, squares[first : first + BLOCK])
-    drawn = point_maps.Drawn(
+                db.do(point_maps.save_squares, point_set.delivery_id, squares[first : first + BLOCK])
+    drawn = point_maps.PointMap(
         len(ids), min(oldest, default=None), max(newest, default=None), squash, min(levels, default=None),
         max(levels, default=None),
     )  # fmt: skip
-    db.do(save_map, asked, drawn, now)
-    db.do(point_maps.clear_squares, asked, keep=asked.delivery_id)
+    db.do(save_map, point_set, drawn, now)
+    db.do(point_maps.clear_squares, point_set, keep=point_set.delivery_id)
     return f"{len(ids)} points, {count} squares"
 
 

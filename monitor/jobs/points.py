@@ -12,14 +12,22 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from detection.anomaly.points.gather import Common, Placed, belongs, find_common, gather, join_shared
-from detection.anomaly.points.look import BUDGET, compared_with
-from detection.anomaly.points.records import Counted, Counting, Looked, Looking, PointAlarm, PointTable, Shared
+from detection.anomaly.points.alarms import BUDGET, compared_with
+from detection.anomaly.points.gather import CommonShift, LocatedAlarm, belongs, find_common, gather, join_shared
+from detection.anomaly.points.records import (
+    AcquisitionCounts,
+    PointAlarm,
+    PointAlarmRequest,
+    PointAlarmResult,
+    PointTable,
+    PointThresholdRequest,
+    PointThresholds,
+)
 from detection.anomaly.stages import Array
 from forecasting.message import Template
 from monitor.config.service import ComputeSection, ServiceConfig
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import JobError
@@ -27,17 +35,19 @@ from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models import point_looks
 from monitor.store.readings.point_tables import load_point_table
-from monitor.store.readings.points import AskedSet, find_nearest, list_point_ids, load_places
+from monitor.store.readings.points import PointSetRequest, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
 from monitor.worker.compute import is_stopping
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 _TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
 _NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()
-Asked = TypeVar("Asked", bound=AskedSet)
+PointSet = TypeVar("PointSet", bound=PointSetRequest)
 Question = TypeVar("Question")
-COUNT: Final = Task("detection.anomaly.points.look:count_thresholds", Counting, Counted)
-LOOK: Final = Task("detection.anomaly.points.look:look", Looking, Looked)
+COUNT: Final = WorkerTask("detection.anomaly.points.alarms:count_thresholds", PointThresholdRequest, PointThresholds)
+FIND_ALARMS: Final = WorkerTask(
+    "detection.anomaly.points.alarms:find_point_alarms", PointAlarmRequest, PointAlarmResult
+)
 LEARN_FROM: Final = 1000  # points that thresholds are counted on, as in the bench
 AT_ONCE: Final = 4000  # points of one table
 TABLES: Final = 8  # that are in memory while a cluster works on them
@@ -54,42 +64,42 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     Raises:
         JobError: workers failed at some sets, once the others were looked at.
     """
-    due = db.ask(point_looks.list_due, site.id)
+    due = db.run_read(point_looks.list_due, site.id)
 
-    def look(asked: point_looks.AskedLook) -> str:
-        found = make_look(db, config.compute, site, asked)
+    def detect(request: point_looks.ScanRequest) -> str:
+        found = detect_alarms(db, config.compute, site, request)
         with db.write() as c:
-            return describe_look(found) if point_looks.add_look(c, asked, found, now) else ""
+            return describe_alarms(found) if point_looks.add_scan(c, request, found, now) else ""
 
-    return go_through(due, look)
+    return go_through(due, detect)
 
 
-def go_through(due: Sequence[Asked], act: Callable[[Asked], str]) -> str:
+def go_through(due: Sequence[PointSet], act: Callable[[PointSet], str]) -> str:
     """Do the same with every set; returns one line of what was said of each that has something to say.
 
     Raises:
         JobError: it failed at some sets, once it was done with the others.
     """
-    said, failed, kinds = [], [], set()
-    for asked in due:
+    lines, failed, kinds = [], [], set()
+    for point_set in due:
         try:
-            if text := act(asked):
-                said.append(f"{asked.name}: {text}")
+            if text := act(point_set):
+                lines.append(f"{point_set.name}: {text}")
         except JobError as error:
             if is_stopping():
                 raise
-            failed.append(f"{asked.name}: {error}")
+            failed.append(f"{point_set.name}: {error}")
             kinds.add(type(error))
     if failed:
-        raise (kinds.pop() if len(kinds) == 1 else JobError)("; ".join([*failed, *said]))
-    return "; ".join(said) or IDLE
+        raise (kinds.pop() if len(kinds) == 1 else JobError)("; ".join([*failed, *lines]))
+    return "; ".join(lines) or IDLE
 
 
-def describe_look(found: point_looks.PointLook) -> str:
+def describe_alarms(found: point_looks.ScanResult) -> str:
     """A look in one line."""
     if found.reason:
         return f"not looked at: {found.reason}"
-    until = "" if found.newest_at is None else f" until {spell(found.newest_at)[:10]}"
+    until = "" if found.newest_at is None else f" until {format_iso(found.newest_at)[:10]}"
     seen = f"{found.points} points looked at in {found.acquisitions} new acquisitions{until}"
     common = sum(one.common for one in found.happenings)
     text = f"{seen}: {found.alarms} alarms, {len(found.happenings)} happenings, {common} of them common to all"
@@ -98,65 +108,69 @@ def describe_look(found: point_looks.PointLook) -> str:
     return "; ".join([text, *more])
 
 
-def repeats(db: Database, plan: ComputeSection, site: Site, look_id: int) -> bool:
+def repeats(db: Database, plan: ComputeSection, site: Site, run_id: int) -> bool:
     """Whether a stored look comes again from the rows that it was made from."""
-    kept = db.ask(point_looks.load_look, look_id)
-    found = make_look(db, plan, site, kept.asked)
+    kept = db.run_read(point_looks.load_scan, run_id)
+    found = detect_alarms(db, plan, site, kept.request)
     if found.reason and kept.found.reason:  # why it could not be made may be said in other words since
         found = replace(found, reason=kept.found.reason)
     return found == kept.found
 
 
-def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks.AskedLook) -> point_looks.PointLook:
+def detect_alarms(
+    db: Database, plan: ComputeSection, site: Site, request: point_looks.ScanRequest
+) -> point_looks.ScanResult:
     """Count thresholds on a thousand points, score all of them table by table, and name what happened."""
-    ids = db.ask(list_point_ids, asked.point_set_id, asked.last_point_id)
+    ids = db.run_read(list_point_ids, request.point_set_id, request.last_point_id)
     learnt = ids[:: max(1, len(ids) // LEARN_FROM)]
-    dates, values = read_table(db, asked.unit, asked.known_at, learnt)
-    empty = point_looks.PointLook(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
+    dates, values = read_table(db, request.unit, request.known_at, learnt)
+    empty = point_looks.ScanResult(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
     if len(dates) < 2:
-        return _sign(asked, replace(empty, reason=_TOO_FEW))
+        return _sign(request, replace(empty, reason=_TOO_FEW))
     step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
     first_at = dates[max(int(len(dates) * LEARNT), len(dates) - FIRST) - 1]
-    from_at = first_at if asked.from_at is None else spell(asked.from_at)
-    counted = run_in_worker(plan, COUNT, Counting(PointTable(values, step_s), BUDGET))
+    from_at = first_at if request.from_at is None else format_iso(request.from_at)
+    counted = run_in_worker(plan, COUNT, PointThresholdRequest(PointTable(values, step_s), BUDGET))
     if counted.reason:
-        return _sign(asked, replace(empty, reason=counted.reason))
+        return _sign(request, replace(empty, reason=counted.reason))
     blocks = ceil(len(ids) / AT_ONCE)
     shares = [ids[k::blocks] for k in range(blocks)]  # each is spread over the whole set, so that all have one middle
-    found, dates_of = _Found(), dict[int, list[str]]()
+    found, dates_of = _TableTotals(), dict[int, list[str]]()
 
-    def make(share: list[int], dates: list[str], values: Array) -> Looking:
+    def make(share: list[int], dates: list[str], values: Array) -> PointAlarmRequest:
         dates_of[share[0]] = dates
         known, fresh = (int(np.searchsorted(np.array(dates), at, side="right")) for at in (from_at, first_at))
-        since = np.where(np.array(share) <= asked.after_point_id, known, fresh)
-        return Looking(PointTable(values, step_s), counted.thresholds, since, asked.jump_mm)
+        since = np.where(np.array(share) <= request.after_point_id, known, fresh)
+        return PointAlarmRequest(PointTable(values, step_s), counted.thresholds, since, request.jump_mm)
 
     for begin in range(0, blocks, TABLES):
         some = shares[begin : begin + TABLES]
-        for share, answer in zip(some, run_all_in_workers(plan, LOOK, Tables(db, asked, some, make)), strict=True):
+        for share, answer in zip(
+            some, run_all_in_workers(plan, FIND_ALARMS, Tables(db, request, some, make)), strict=True
+        ):
             found.add(share, dates_of.pop(share[0]), answer)
-    happenings, left_out = _name(db, site, asked, found, from_at, step_s)
-    is_any_point_new = bool(ids) and ids[-1] > asked.after_point_id
+    happenings, left_out = _name(db, site, request, found, from_at, step_s)
+    is_any_point_new = bool(ids) and ids[-1] > request.after_point_id
     at = sorted({d for d in found.dates if d > (min(from_at, first_at) if is_any_point_new else from_at)})
     return _sign(
-        asked,
-        point_looks.PointLook(
-            parse(at[-1]) if at else asked.from_at, len(at), found.scored, found.withheld,
+        request,
+        point_looks.ScanResult(
+            parse(at[-1]) if at else request.from_at, len(at), found.scored, found.withheld,
             len(found.alarms) + found.left_out, found.going_on, left_out + found.left_out, BUDGET, counted.thresholds,
             "", "" if at else _NOTHING_NEW, happenings,
         ),
     )  # fmt: skip
 
 
-def _sign(asked: point_looks.AskedLook, found: point_looks.PointLook) -> point_looks.PointLook:
+def _sign(request: point_looks.ScanRequest, found: point_looks.ScanResult) -> point_looks.ScanResult:
     """With the digest of what decided: the detectors, their thresholds and what a jump is."""
-    what = [DIGEST, found.thresholds, found.budget, asked.jump_mm]
+    what = [DIGEST, found.thresholds, found.budget, request.jump_mm]
     return replace(found, digest=sha256(canonical_json(what).encode()).hexdigest())
 
 
 def read_table(db: Database, unit: str, known_at: datetime, ids: Sequence[int]) -> tuple[list[str], Array]:
     """Acquisitions and values in mm, as they were known at an instant."""
-    dates, values = db.ask(load_point_table, ids, known_at)
+    dates, values = db.run_read(load_point_table, ids, known_at)
     return dates, values * convert(1.0, unit, "mm")
 
 
@@ -164,30 +178,30 @@ class Tables(Sequence[Question]):
     """Questions to workers, each read from the database when it is asked for: a million points fit into no memory."""
 
     def __init__(
-        self, db: Database, asked: AskedSet, shares: list[list[int]],
+        self, db: Database, point_set: PointSetRequest, shares: list[list[int]],
         make: Callable[[list[int], list[str], Array], Question],
     ) -> None:  # fmt: skip
         """Of each share of points `make` makes the question, of the points, their dates and values in mm."""
-        self._db, self._asked, self._shares, self._make = db, asked, shares, make
+        self._db, self._point_set, self._shares, self._make = db, point_set, shares, make
 
     def __len__(self) -> int:
         return len(self._shares)
 
     def __getitem__(self, index: int) -> Question:  # type: ignore[override]  # nobody takes a slice
         share = self._shares[index]
-        return self._make(share, *read_table(self._db, self._asked.unit, self._asked.known_at, share))
+        return self._make(share, *read_table(self._db, self._point_set.unit, self._point_set.known_at, share))
 
 
-class _Found:
+class _TableTotals:
     """What the answers of workers add up to."""
 
     def __init__(self) -> None:
         self.alarms: list[tuple[int, str, PointAlarm]] = []  # point, acquisition
-        self.shared: list[tuple[list[str], tuple[Shared, ...]]] = []
+        self.shared: list[tuple[list[str], tuple[AcquisitionCounts, ...]]] = []
         self.dates: set[str] = set()
         self.scored = self.withheld = self.going_on = self.left_out = 0
 
-    def add(self, share: Sequence[int], dates: list[str], answer: Looked) -> None:
+    def add(self, share: Sequence[int], dates: list[str], answer: PointAlarmResult) -> None:
         try:
             self.alarms += [(share[one.row], dates[one.column], one) for one in answer.alarms]
             self.shared.append((dates, answer.shared))
@@ -201,21 +215,21 @@ class _Found:
 
 
 def _name(
-    db: Database, site: Site, asked: point_looks.AskedLook, found: _Found, after: str, step_s: float
-) -> tuple[tuple[point_looks.PointHappening, ...], int]:  # fmt: skip
+    db: Database, site: Site, request: point_looks.ScanRequest, found: _TableTotals, after: str, step_s: float
+) -> tuple[tuple[point_looks.PointEvent, ...], int]:  # fmt: skip
     """The happenings of a look, and how many alarms are not stored."""
     dates = sorted(found.dates)
     place = {at: k for k, at in enumerate(dates)}
     shared = join_shared([
         [replace(one, column=place[mine[one.column]]) for one in some] for mine, some in found.shared
     ])  # fmt: skip
-    common = [one for one in find_common(shared, asked.jump_mm) if dates[one.first] > after]
+    common = [one for one in find_common(shared, request.jump_mm) if dates[one.first] > after]
     ordered = sorted(found.alarms, key=lambda one: (one[1], one[0]))
     owner = [
         next((k for k, one in enumerate(common) if belongs(one, place[at], alarm.size_mm)), -1)
         for _, at, alarm in ordered
     ]  # fmt: skip
-    rows = [_spell(point, at, alarm, step_s) for point, at, alarm in ordered]
+    rows = [_to_anomaly(point, at, alarm, step_s) for point, at, alarm in ordered]
     happenings = [
         _describe_common(one, dates, step_s, tuple(row for row, of in zip(rows, owner, strict=True) if of == k))
         for k, one in enumerate(common)
@@ -230,7 +244,7 @@ def _name(
     return tuple(kept), len(rows) - sum(len(one.members) for one in kept)
 
 
-def _spell(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_looks.PointAnomaly:
+def _to_anomaly(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_looks.PointAnomaly:
     against = compared_with(alarm.part, step_s, alarm.others)
     return point_looks.PointAnomaly(
         point, parse(at), alarm.detector, alarm.part, alarm.kind, alarm.score, alarm.threshold, alarm.size_mm, against
@@ -238,9 +252,9 @@ def _spell(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_looks
 
 
 def _describe_common(
-    one: Common, dates: Sequence[str], step_s: float, members: tuple[point_looks.PointAnomaly, ...]
-) -> point_looks.PointHappening:  # fmt: skip
-    return point_looks.PointHappening(
+    one: CommonShift, dates: Sequence[str], step_s: float, members: tuple[point_looks.PointAnomaly, ...]
+) -> point_looks.PointEvent:  # fmt: skip
+    return point_looks.PointEvent(
         number=0, kind=one.kind, common=True, first_at=parse(dates[one.first]), last_at=parse(dates[one.last]),
         points=one.points, judged=one.judged, size_mm=one.size_mm, score=None, latitude=None, longitude=None,
         radius_m=None, station=None, distance_m=None, compared_with=compared_with("level", step_s, 0), members=members,
@@ -249,11 +263,11 @@ def _describe_common(
 
 def _describe_lines(
     db: Database, site: Site, rows: Sequence[point_looks.PointAnomaly], place: dict[str, int]
-) -> list[point_looks.PointHappening]:  # fmt: skip
-    places = db.ask(load_places, sorted({row.point_id for row in rows}))
+) -> list[point_looks.PointEvent]:  # fmt: skip
+    places = db.run_read(load_places, sorted({row.point_id for row in rows}))
     placed = [
-        Placed(
-            *places[row.point_id], place[spell(row.at)], row.kind, row.size_mm, row.score / row.threshold
+        LocatedAlarm(
+            *places[row.point_id], place[format_iso(row.at)], row.kind, row.size_mm, row.score / row.threshold
         )
         for row in rows
     ]  # fmt: skip
@@ -264,7 +278,7 @@ def _describe_lines(
         count = len({row.point_id for row in mine})
         station, distance_m = find_nearest(stations, line.latitude, line.longitude) or (None, None)
         found.append(
-            point_looks.PointHappening(
+            point_looks.PointEvent(
                 number=0, kind=line.kind, common=False, first_at=min(row.at for row in mine),
                 last_at=max(row.at for row in mine), points=count, judged=count, size_mm=line.size_mm,
                 score=placed[line.members[0]].ratio, latitude=line.latitude, longitude=line.longitude,

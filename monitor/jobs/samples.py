@@ -38,7 +38,7 @@ class SitePanel:
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class SeriesSamples:
     """One series: `times_s` and `values` in order of time, in the series' unit, offsets subtracted."""
 
     label: str  # station.quantity
@@ -56,14 +56,14 @@ class Samples:
         return self.times_s, self.values
 
 
-def load_watched(c: Connection, site: Site, since: datetime, now: datetime) -> list[Samples]:
+def load_watched(c: Connection, site: Site, since: datetime, now: datetime) -> list[SeriesSamples]:
     """Of the displacement series those that detectors look at together, in (since, now] as known at `now`."""
     return read_all(c, find_watched_motion(site, load_ids(c, site.id)), since, now)
 
 
 def read_all(
     c: Connection, series: Iterable[Watched], since: datetime, now: datetime, grid_s: float = 0.0
-) -> list[Samples]:
+) -> list[SeriesSamples]:
     """The fit readings of those series that have any, in (since, now] as known at `now`.
 
     Args:
@@ -79,7 +79,9 @@ def read_all(
     return [one for one in found if one is not None]
 
 
-def read_samples(c: Connection, series: Watched, since: datetime, now: datetime, grid_s: float = 0.0) -> Samples | None:
+def read_samples(
+    c: Connection, series: Watched, since: datetime, now: datetime, grid_s: float = 0.0
+) -> SeriesSamples | None:
     """The fit readings of one series in (since, now] as known at `now`; None where there is none."""
     times, values = array("d"), array("d")
     newest = None
@@ -90,7 +92,9 @@ def read_samples(c: Connection, series: Watched, since: datetime, now: datetime,
         newest = received_at if newest is None else max(newest, received_at)
     if newest is None:
         return None
-    return Samples(series.label, series.station, series.spec, series.series_id, series.quantity, times, values, newest)
+    return SeriesSamples(
+        series.label, series.station, series.spec, series.series_id, series.quantity, times, values, newest
+    )
 
 
 def read_driver(c: Connection, series_id: int, spec: SeriesSpec, since: datetime, now: datetime) -> Timed:
@@ -141,13 +145,14 @@ def list_panels(site: Site, motion: Sequence[Watched]) -> list[SitePanel]:
 
 def list_horizons(site: Site) -> list[float]:
     """Every horizon at which a declared series of a site is forecast, in seconds, rising."""
-    asked = site.forecast.horizons_s
+    horizons = site.forecast.horizons_s
     return sorted(
-        {h for spec in site.moving if is_forecast(spec) for h in choose_horizons(spec.interval_s, asked)} or {*asked}
+        {h for spec in site.moving if is_forecast(spec) for h in choose_horizons(spec.interval_s, horizons)}
+        or {*horizons}
     )
 
 
-def plan_xy_m(site: Site, samples: list[Samples]) -> dict[str, tuple[float, float]] | None:
+def plan_xy_m(site: Site, samples: list[SeriesSamples]) -> dict[str, tuple[float, float]] | None:
     """Plan coordinates of each series' station in metres around the site, or None when one is unknown."""
     out = {}
     for one in samples:

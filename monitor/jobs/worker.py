@@ -9,14 +9,14 @@ from monitor.errors import JobError
 from monitor.worker import compute
 from monitor.worker.cluster import Cluster
 from monitor.worker.compute import Progress
-from monitor.worker.records import Answered, Asked, Task
-from monitor.worker.sandbox import Terms
+from monitor.worker.records import Answered, Request, WorkerTask
+from monitor.worker.sandbox import SandboxLimits
 
 
 def run_in_worker(
     plan: ComputeSection,
-    task: Task[Asked, Answered],
-    asked: Asked,
+    task: WorkerTask[Request, Answered],
+    request: Request,
     *,
     reads: Iterable[str | Path] = (),
     writes: Iterable[str | Path] = (),
@@ -31,13 +31,13 @@ def run_in_worker(
         JobError: as `compute.run`.
     """
     terms = replace(make_terms(plan, reads, writes), gives_way=gives_way)
-    return compute.run(task, asked, plan.job_limit_s, on_progress, cluster=find_cluster(plan), terms=terms)
+    return compute.run(task, request, plan.job_limit_s, on_progress, cluster=find_cluster(plan), terms=terms)
 
 
 def run_all_in_workers(
     plan: ComputeSection,
-    task: Task[Asked, Answered],
-    questions: Sequence[Asked],
+    task: WorkerTask[Request, Answered],
+    questions: Sequence[Request],
     *,
     reads: Iterable[str | Path] = (),
     writes: Iterable[str | Path] = (),
@@ -53,18 +53,20 @@ def find_cluster(plan: ComputeSection) -> Cluster | None:
     return Cluster(plan.dask, plan.dask_ca_file, plan.dask_cert_file, plan.dask_key_file)
 
 
-def make_terms(plan: ComputeSection, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()) -> Terms:
+def make_terms(
+    plan: ComputeSection, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()
+) -> SandboxLimits:
     """What a worker of the service may take, read and write."""
-    return Terms.bound(plan.job_memory_gib, plan.job_file_gib, reads, writes)
+    return SandboxLimits.bound(plan.job_memory_gib, plan.job_file_gib, reads, writes)
 
 
-def refuse_strange(named: Iterable[str], asked: Collection[str], who: str = "the answer of the worker") -> None:
+def refuse_strange(named: Iterable[str], requested: Collection[str], who: str = "the answer of the worker") -> None:
     """Refuse an answer that names what was no part of the question.
 
     Raises:
         JobError: the first such name.
     """
-    if strange := {*named}.difference(asked):
+    if strange := {*named}.difference(requested):
         raise JobError(f"{who} names {min(strange)[:60]!r}, which is no part of the question")
 
 

@@ -50,8 +50,8 @@ class Catalogue(GNUTranslations):
     def _add(self, entry: dict[str, str]) -> None:
         msgid = entry["msgid"]
         if (template_id := entry.get("msgctxt")) is not None:
-            said = entry["msgstr"]
-            self.templates[template_id] = msgid, said if said and _keeps_places(msgid, said) else ""
+            translated = entry["msgstr"]
+            self.templates[template_id] = msgid, translated if translated and _keeps_places(msgid, translated) else ""
         elif not msgid:
             form = re.search(r"plural=([^;\n]+)", entry["msgstr"])
             self.plural = c2py(form[1]) if form else self.plural
@@ -84,13 +84,13 @@ def _read_entry(block: str) -> dict[str, str]:
     }
 
 
-def _keeps_places(english: str, said: str) -> bool:
+def _keeps_places(english: str, translated: str) -> bool:
     """Whether a translation takes the same values; one that does not would lose a figure, or raise.
 
     >>> _keeps_places("{n} mm at {station}", "{station}: {n} mm"), _keeps_places("{n} mm", "{m} mm")
     (True, False)
     """
-    return sorted(_PLACE.findall(english)) == sorted(_PLACE.findall(said))
+    return sorted(_PLACE.findall(english)) == sorted(_PLACE.findall(translated))
 
 
 @cache
@@ -133,10 +133,10 @@ def find_template(template_id: str, language: str) -> str:
     """
     english = ENGLISH_TEMPLATES.get(template_id, "")
     catalogue = open_catalogue(LANGUAGE_OF_IDS if language == ENGLISH else language)
-    known, said = getattr(catalogue, "templates", {}).get(template_id, ("", ""))
-    if language == ENGLISH or not said or (english and english != known):
+    known, translated = getattr(catalogue, "templates", {}).get(template_id, ("", ""))
+    if language == ENGLISH or not translated or (english and english != known):
         return english or known
-    return str(said)
+    return str(translated)
 
 
 def gettext(text: str) -> str:

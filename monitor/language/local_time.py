@@ -59,10 +59,10 @@ def _local(at: datetime, zone: str | None) -> datetime:
     return at.astimezone(open_zone(_ZONE.get() if zone is None else zone))
 
 
-def spell_offset(at: datetime) -> str:
+def format_offset(at: datetime) -> str:
     """The offset of an instant with a zone, as `+01:00`.
 
-    >>> spell_offset(datetime(2026, 7, 1, tzinfo=open_zone("Asia/Kathmandu")))
+    >>> format_offset(datetime(2026, 7, 1, tzinfo=open_zone("Asia/Kathmandu")))
     '+05:45'
     """
     return at.isoformat()[-6:]
@@ -87,10 +87,10 @@ def name_zone(at: datetime, zone: str | None = None) -> str:
     """
     local = _local(at, zone)
     name = local.tzname() or ""
-    return name if name.isalpha() else f"UTC{spell_offset(local)}"
+    return name if name.isalpha() else f"UTC{format_offset(local)}"
 
 
-def spell_local(at: datetime, zone: str | None = None, *, seconds: bool = False, today: date | None = None) -> str:
+def format_local(at: datetime, zone: str | None = None, *, seconds: bool = False, today: date | None = None) -> str:
     """An instant to the minute by the clock of a zone, with its offset where the clock shows that time twice.
 
     Args:
@@ -99,29 +99,29 @@ def spell_local(at: datetime, zone: str | None = None, *, seconds: bool = False,
         seconds: to the second.
         today: of this day the clock alone.
 
-    >>> spell_local(datetime(2026, 3, 1, 6, tzinfo=UTC), "Europe/Zurich")
+    >>> format_local(datetime(2026, 3, 1, 6, tzinfo=UTC), "Europe/Zurich")
     '2026-03-01 07:00'
-    >>> [spell_local(datetime(2026, 10, 25, hour, 30, tzinfo=UTC), "Europe/Zurich") for hour in (0, 1)]
+    >>> [format_local(datetime(2026, 10, 25, hour, 30, tzinfo=UTC), "Europe/Zurich") for hour in (0, 1)]
     ['2026-10-25 02:30 +02:00', '2026-10-25 02:30 +01:00']
     """
     local = _local(at, zone)
     clock = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
     day = "" if local.date() == today else f"{local:%Y-%m-%d} "
-    return f"{day}{clock}{f' {spell_offset(local)}' if is_twice(local) else ''}"
+    return f"{day}{clock}{f' {format_offset(local)}' if is_twice(local) else ''}"
 
 
-def spell_instant(at: datetime, zone: str | None = None) -> str:
+def format_instant(at: datetime, zone: str | None = None) -> str:
     """An instant that stands alone, with the name of its zone; without a zone as programs read it, in UTC.
 
     >>> at = datetime(2026, 3, 1, 6, tzinfo=UTC)
-    >>> spell_instant(at, "Europe/Zurich"), spell_instant(at)
+    >>> format_instant(at, "Europe/Zurich"), format_instant(at)
     ('2026-03-01 07:00 CET', '2026-03-01T06:00Z')
-    >>> spell_instant(datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "Europe/Zurich")
+    >>> format_instant(datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "Europe/Zurich")
     '2026-10-25 02:30 +02:00'
     """
     if (_ZONE.get() if zone is None else zone) == UNCHANGED:
         return f"{at.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
-    shown = spell_local(at, zone)
+    shown = format_local(at, zone)
     return shown if is_twice(_local(at, zone)) else f"{shown} {name_zone(at, zone)}"  # an offset says more than a name
 
 
@@ -135,5 +135,5 @@ def describe_zone(at: datetime, zone: str | None = None) -> str:
     local = _local(at, name)
     if open_zone(name) is UTC:
         return "UTC"
-    short, offset = name_zone(at, name), f"UTC{spell_offset(local)}"
+    short, offset = name_zone(at, name), f"UTC{format_offset(local)}"
     return f"{name} ({offset})" if short == offset else f"{name} ({short}, {offset})"

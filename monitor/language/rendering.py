@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from forecasting.message import PLACE, Message, MessageList, NameList, Term, Timestamp, to_english
 from monitor.language.catalogue import ENGLISH, current, find_template, open_catalogue
-from monitor.language.local_time import UNCHANGED, is_twice, name_zone, open_zone, spell_local, zone_in_use
+from monitor.language.local_time import UNCHANGED, format_local, is_twice, name_zone, open_zone, zone_in_use
 from monitor.language.vocabulary import LEVELS, MONTHS, WORDS
 
 T = TypeVar("T")
@@ -14,7 +14,7 @@ _AND: Final = " and "
 _MORE: Final = "text.and_more"  # a template's id
 
 
-class Part(NamedTuple):
+class TextPart(NamedTuple):
     """A piece of a text as it is read; of a time, its instant as well."""
 
     text: str
@@ -30,12 +30,12 @@ def translate(text: Any, language: str | None = None) -> Any:
     """
     if isinstance(text, Message):
         return "".join(part.text for part in render(text, language))
-    return translate_word(text, language) if isinstance(text, str) else text
+    return translate_term(text, language) if isinstance(text, str) else text
 
 
 def render(
     message: Message, language: str | None = None, zone: str | None = None, *, today: date | None = None
-) -> list[Part]:
+) -> list[TextPart]:
     """A message in parts as they are read, its times by the clock of a zone; the last of them names the zone.
 
     Args:
@@ -48,16 +48,16 @@ def render(
     where = zone_in_use() if zone is None else zone
     pieces = [*_list_pieces(message, chosen)]
     times = [k for k, piece in enumerate(pieces) if isinstance(piece, Timestamp)]
-    found = [Part(piece) if isinstance(piece, str) else Part(piece.english(), piece.at) for piece in pieces]
+    found = [TextPart(piece) if isinstance(piece, str) else TextPart(piece.english(), piece.at) for piece in pieces]
     if where == UNCHANGED:
         return found
     after = ""
     for k in reversed(times):
         at = cast("datetime", found[k].at)
-        shown, name = spell_local(at, where, today=today), name_zone(at, where)
+        shown, name = format_local(at, where, today=today), name_zone(at, where)
         if name != after and not is_twice(at.astimezone(open_zone(where))):  # an offset says more than a zone's name
             shown = f"{shown} {name}"
-        found[k], after = Part(shown, at), name
+        found[k], after = TextPart(shown, at), name
     return found
 
 
@@ -83,7 +83,7 @@ def _list_pieces(value: Any, language: str) -> Iterator[str | Timestamp]:
     elif isinstance(value, Timestamp) and value.form != "day":
         yield value
     elif isinstance(value, Term):
-        yield translate_word(value.english(), language)
+        yield translate_term(value.english(), language)
     elif isinstance(value, NameList):
         more = find_template(_MORE, language) or find_template(_MORE, ENGLISH)
         yield value.english(open_catalogue(language).gettext(_AND), more or "{text} (+{n})")
@@ -91,10 +91,10 @@ def _list_pieces(value: Any, language: str) -> Iterator[str | Timestamp]:
         yield to_english(value)
 
 
-def translate_word(text: str, language: str | None = None) -> str:
+def translate_term(text: str, language: str | None = None) -> str:
     """A word of the vocabulary or the name of a level in a language; any other text as it is.
 
-    >>> translate_word("displacement_east", "it"), translate_word("Nordhang", "it")
+    >>> translate_term("displacement_east", "it"), translate_term("Nordhang", "it")
     ('spostamento est', 'Nordhang')
     """
     chosen = current() if language is None else language
@@ -102,16 +102,16 @@ def translate_word(text: str, language: str | None = None) -> str:
         return text
     if text.lower() in LEVELS:
         return translate_level(text, chosen)
-    word = text.replace("_", " ")
-    return open_catalogue(chosen).gettext(word) if word in WORDS or word in MONTHS else text
+    term = text.replace("_", " ")
+    return open_catalogue(chosen).gettext(term) if term in WORDS or term in MONTHS else text
 
 
 def translate_level(name: str, language: str) -> str:
     """The name of a level; a site's own name that is no common word stays as the site wrote it."""
     if name.lower() not in LEVELS:
         return name
-    said = open_catalogue(language).gettext(name.lower())
-    return said.upper() if name.isupper() else said.capitalize() if name[:1].isupper() else said
+    translated = open_catalogue(language).gettext(name.lower())
+    return translated.upper() if name.isupper() else translated.capitalize() if name[:1].isupper() else translated
 
 
 def translate_all(value: T) -> T:

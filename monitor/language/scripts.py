@@ -33,8 +33,8 @@ def find_script_texts() -> tuple[str, ...]:
 @cache
 def _translate(language: str) -> dict[str, str]:
     catalogue = open_catalogue(language)
-    said = {text: catalogue.gettext(text) for text in (*find_script_texts(), *sorted(SHOWN))}
-    return {text: translation for text, translation in said.items() if translation != text}
+    texts = {text: catalogue.gettext(text) for text in (*find_script_texts(), *sorted(SHOWN))}
+    return {text: translation for text, translation in texts.items() if translation != text}
 
 
 def translate_scripts() -> dict[str, str]:

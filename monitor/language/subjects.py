@@ -11,7 +11,7 @@ from typing import Final, cast
 from forecasting.message import Duration, Message, MessageList, Template, Timestamp, Value, join, list_parts
 from monitor.language.catalogue import ENGLISH
 from monitor.language.cutting import CUT, cut_words, first_clause, shorten
-from monitor.language.local_time import UNCHANGED, spell_local, zone_in_use
+from monitor.language.local_time import UNCHANGED, format_local, zone_in_use
 from monitor.language.rendering import render, translate
 
 LONGEST: Final = 78  # RFC 5322, section 2.1.1; a lock screen shows the first forty
@@ -99,14 +99,14 @@ def _mark_again(subject: Message, marks: Sequence[Message]) -> Message:
     return subject
 
 
-def say_subject(subject: str, most: int = LONGEST) -> str:
+def translate_subject(subject: str, most: int = LONGEST) -> str:
     """A subject as it goes out, in the language and zone in use; one that is not made of parts is only cut.
 
     >>> at = datetime.fromisoformat("2026-03-01T19:34Z")
     >>> stored = make_subject("RED", "Nordhang", "close the road, call the manager", "302 mm/day, 5 stations", at)
-    >>> say_subject(stored)
+    >>> translate_subject(stored)
     'RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations. 19:34'
-    >>> say_subject(stored, 60)
+    >>> translate_subject(stored, 60)
     'RED Nordhang: close the road. 302 mm/day, 5 stations. 19:34'
     """
     marks, bare = _split_marks(subject)
@@ -114,7 +114,7 @@ def say_subject(subject: str, most: int = LONGEST) -> str:
     if not isinstance(bare, Message) or bare.id not in {_SUBJECT.id, _WITH_ACTION.id}:
         return shorten(f"{prefix}{cut_message(bare, max(most - len(prefix), 1))}", most)
     kind, title, essence, at = (bare.values[name] for name in ("kind", "title", "essence", "at"))
-    clock = spell_local(cast("Timestamp", at).at, zone_in_use() or "UTC")[11:]
+    clock = format_local(cast("Timestamp", at).at, zone_in_use() or "UTC")[11:]
     kind = f"{prefix}{translate(join([kind]))}"
     return _fit(kind, str(title), str(bare.values.get("action", "")), cast("str", essence), clock, most)
 
@@ -124,14 +124,14 @@ def cut_message(text: str, most: int) -> str:
 
     Of a single fact, or of a text that a person wrote, the last clauses go.
     """
-    said = str(translate(text))
-    if len(said) <= most:
-        return said
+    translated = str(translate(text))
+    if len(translated) <= most:
+        return translated
     for fewer in _list_fewer(text, most):
-        said = str(translate(fewer))
-        if len(said) + len(CUT) <= most:
-            return f"{said}{CUT}"
-    return shorten(said, min(most, len(said) - 1))
+        translated = str(translate(fewer))
+        if len(translated) + len(CUT) <= most:
+            return f"{translated}{CUT}"
+    return shorten(translated, min(most, len(translated) - 1))
 
 
 def find_first(text: str) -> str:

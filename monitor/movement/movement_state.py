@@ -23,12 +23,12 @@ from forecasting.kinematics.stages import Movement, MovementFacts, judge_stage
 from forecasting.kinematics.tangential import tangential_angle_deg
 from forecasting.kinematics.velocity import DAY_S, Velocity
 from forecasting.message import Duration, Message, Template, Timestamp, gather, join, list_parts
-from monitor.domain.decision import Memory, View, seconds
+from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.movement.cadence import stage_cadence
-from monitor.series.assessment import REPEATS, Windows
-from monitor.series.corrections import as_arrived, find_corrections
+from monitor.series.assessment import REPEATS, DecisionContext
+from monitor.series.corrections import find_corrections, without_corrections
 from monitor.series.tracks import COMPONENTS, SCALARS, Track, Tracker
 from monitor.store.models.movement import FORECAST, INVERSE_VELOCITY, ShownForecast
 from monitor.store.readings.observations import find_epoch, load_readings, load_series
@@ -64,7 +64,7 @@ ORIGIN_EPOCHS: Final = 10  # from which the length of a movement without a decla
 
 
 @dataclass(frozen=True, slots=True)
-class Moving:
+class MovementSeries:
     """A declared series that can be judged, and the stored series that its rows are filed under."""
 
     station: Station
@@ -109,7 +109,7 @@ class Path:
         return bool(self.times_s) and now_s - (self.times_s[-1] - self.ahead_s) <= silence_s
 
 
-def find_moving(c: Connection, site: Site) -> list[Moving]:
+def find_moving(c: Connection, site: Site) -> list[MovementSeries]:
     """Every series of movement on the slope that has readings; controls are not judged."""
     known: dict[str, dict[str, int]] = {}
     for row in load_series(c, site.id):
@@ -123,7 +123,7 @@ def find_moving(c: Connection, site: Site) -> list[Moving]:
             names = (*COMPONENTS, *SCALARS) if spec.quantity == "displacement" else (spec.quantity,)
             chosen = _choose([q for q in names if q in have])
             if chosen:
-                found.append(Moving(station, spec, have[chosen[0]], chosen, tuple(have[q] for q in chosen)))
+                found.append(MovementSeries(station, spec, have[chosen[0]], chosen, tuple(have[q] for q in chosen)))
     return found
 
 
@@ -135,7 +135,7 @@ def _choose(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def load_paths(
-    c: Connection, site: Site, moving: Moving, now: datetime, memory: Memory, span_s: float = inf
+    c: Connection, site: Site, moving: MovementSeries, now: datetime, memory: Memory, span_s: float = inf
 ) -> list[Path]:
     """The path of a series over the site's history, or a shorter span, from what is known at `now`.
 
@@ -149,14 +149,14 @@ def load_paths(
         key: tuple(load_readings(c, i, since, now, now, by_two=True))
         for key, i in zip(moving.keys, moving.ids, strict=True)
     }
-    windows = Windows(site, View(readings), memory, seconds(now))
-    arrived = as_arrived(windows, find_corrections(windows))
+    windows = DecisionContext(site, DecisionInputs(readings), memory, seconds(now))
+    arrived = without_corrections(windows, find_corrections(windows))
     return [_build_path(w, moving) for w in ([windows] if arrived is windows else [windows, arrived])]
 
 
-def _build_path(windows: Windows, moving: Moving) -> Path:
-    asked = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
-    track = Tracker(windows.site, moving.station, asked).track(windows.view, windows.now_s)
+def _build_path(windows: DecisionContext, moving: MovementSeries) -> Path:
+    criterion = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
+    track = Tracker(windows.site, moving.station, criterion).track(windows.view, windows.now_s)
     values, sigmas = track.along, track.along_sigma
     if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):
         values, sigmas = _lengths(track)
@@ -176,7 +176,7 @@ def _lengths(track: Track) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Issue:
+class BelievedWindow:
     """A failure window of one method that an update believes in; instants in epoch seconds."""
 
     method: str
@@ -195,7 +195,7 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class MovementAssessment:
     """One update of one series.
 
     Attributes:
@@ -217,16 +217,16 @@ class Judgement:
     window_s: float | None
     acceleration: Acceleration | None
     angle_deg: float | None
-    issues: tuple[Issue, ...]
+    issues: tuple[BelievedWindow, ...]
     withdrawn: Mapping[str, Message]
     state: Mapping[str, Any]
     behind: bool
 
 
-def judge_movement(
-    site: Site, moving: Moving, path: Path, before: Mapping[str, Any] | None, forecast: ShownForecast | None,
+def assess_movement(
+    site: Site, moving: MovementSeries, path: Path, before: Mapping[str, Any] | None, forecast: ShownForecast | None,
     now_s: float, mark: str = "", *, rose: bool = False,
-) -> Judgement | None:  # fmt: skip
+) -> MovementAssessment | None:  # fmt: skip
     """Take the looks that are due; None when there is nothing new to say.
 
     Where people said something new of the series (an offset, a flag) the newest datum is looked at once more: it
@@ -245,10 +245,10 @@ def judge_movement(
     state = dict(gather(before or {}))
     newest_s = path.times_s[-1] if path.times_s else None
     if newest_s is None or path.stuck or not path.is_fresh(now_s, moving.spec.max_silence_s):
-        return _stand_still(moving, path, state, newest_s)
+        return _assess_silent(moving, path, state, newest_s)
     seen_s = state.get("looked_s")
     looks = 0
-    found: list[Issue] = []
+    found: list[BelievedWindow] = []
     withdrawn: dict[str, Message] = {}
     known: dict[float, FailureIssue] = {}
     movement, velocity, until_s, window_s = None, None, newest_s, None
@@ -263,7 +263,7 @@ def judge_movement(
     while k < len(path.times_s) and looks < LOOKS_MOST:
         issue = _watch(site, moving, path, k, known, warm=seen_s is None)
         _take(issue, state, found, withdrawn)
-        facts, velocity = _look(site, moving, path, k, failing=issue.trusted)
+        facts, velocity = _gather_facts(site, moving, path, k, failing=issue.trusted)
         movement, state["stage"] = judge_stage(state.get("stage"), facts)
         until_s, window_s = path.times_s[k], facts.window_s
         state["looked_s"] = until_s if seen_s is None else max(until_s, seen_s)
@@ -275,19 +275,19 @@ def judge_movement(
     _cross(site, moving, forecast, state, velocity, found, withdrawn)
     v_eq = v_eq_of(moving)
     angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
-    return Judgement(
+    return MovementAssessment(
         movement=_remark(movement, site, moving, path), data_until_s=until_s, velocity=velocity, window_s=window_s,
         acceleration=_bend(path, velocity), angle_deg=angle, issues=tuple(found), withdrawn=withdrawn, state=state,
         behind=k < len(path.times_s),
     )  # fmt: skip
 
 
-def v_eq_of(moving: Moving) -> float | None:
+def v_eq_of(moving: MovementSeries) -> float | None:
     """The reviewed velocity of uniform creep; it belongs to displacement, not to the crack beside it."""
     return moving.station.v_eq_mm_per_day if moving.spec.quantity.startswith("displacement") else None
 
 
-def bounds_of(site: Site, moving: Moving) -> tuple[Bound, ...]:
+def bounds_of(site: Site, moving: MovementSeries) -> tuple[Bound, ...]:
     """The velocities of this series that the site file warns of, each in its own window."""
     quantity = moving.spec.quantity
     return tuple(
@@ -311,7 +311,7 @@ def inverse_of(velocity: Velocity | None) -> float | None:
 # ---- looks ------------------------------------------------------------------------------------------------------
 def is_due(
     site: Site,
-    moving: Moving,
+    moving: MovementSeries,
     before: Mapping[str, Any] | None,
     newest_s: float | None,
     now_s: float,
@@ -340,28 +340,30 @@ def is_due(
     return state.get("mark", "") != mark and not state.get("silent")
 
 
-def may_be_silent(moving: Moving, before: Mapping[str, Any] | None, now_s: float) -> bool:
+def may_be_silent(moving: MovementSeries, before: Mapping[str, Any] | None, now_s: float) -> bool:
     """True when silence might have to be told: so long ago lies the last look; costs nothing to ask."""
     state = before or {}
     looked_s = state.get("looked_s")
     return looked_s is not None and not state.get("silent") and now_s - looked_s > moving.spec.max_silence_s
 
 
-def _due_s(site: Site, moving: Moving, state: Mapping[str, Any], *, warm: bool = False) -> float:
+def _due_s(site: Site, moving: MovementSeries, state: Mapping[str, Any], *, warm: bool = False) -> float:
     """From when on a datum is the next to look at; half an interval of grace for an instrument that is not punctual."""
     every_s, _ = stage_cadence(site, (state.get("stage") or {}).get("stage"))
     every_s = max(every_s, WARM_S / WARM_LOOKS) if warm else every_s
     return float(state["looked_s"]) + max(0.5 * moving.spec.interval_s, every_s - 0.5 * moving.spec.interval_s)
 
 
-def _first(site: Site, moving: Moving, times_s: Sequence[float], state: Mapping[str, Any]) -> int:
+def _first(site: Site, moving: MovementSeries, times_s: Sequence[float], state: Mapping[str, Any]) -> int:
     """The first datum to look at; at the very first update a month back."""
     if state.get("looked_s") is None:
         return bisect_left(times_s, times_s[-1] - WARM_S)
     return bisect_left(times_s, _due_s(site, moving, state))
 
 
-def _next(site: Site, moving: Moving, times_s: Sequence[float], k: int, state: Mapping[str, Any], *, warm: bool) -> int:
+def _next(
+    site: Site, moving: MovementSeries, times_s: Sequence[float], k: int, state: Mapping[str, Any], *, warm: bool
+) -> int:
     """The datum of the next look."""
     due = bisect_left(times_s, _due_s(site, moving, state, warm=warm))
     if warm and due >= len(times_s) > k + 1:
@@ -369,8 +371,8 @@ def _next(site: Site, moving: Moving, times_s: Sequence[float], k: int, state: M
     return max(k + 1, due)
 
 
-def _look(
-    site: Site, moving: Moving, path: Path, k: int, *, failing: bool
+def _gather_facts(
+    site: Site, moving: MovementSeries, path: Path, k: int, *, failing: bool
 ) -> tuple[MovementFacts, Velocity | None]:  # fmt: skip
     return look_at_movement(
         path.times_s, path.values, path.sigmas, now_s=path.times_s[k], interval_s=moving.spec.interval_s,
@@ -380,7 +382,7 @@ def _look(
 
 
 def _watch(
-    site: Site, moving: Moving, path: Path, k: int, known: dict[float, FailureIssue], *, warm: bool
+    site: Site, moving: MovementSeries, path: Path, k: int, known: dict[float, FailureIssue], *, warm: bool
 ) -> FailureIssue:  # fmt: skip
     """The issue at a datum, from data up to it alone; of a backlog several at once, which shares most of the work."""
     if path.times_s[k] not in known:
@@ -393,7 +395,9 @@ def _watch(
     return known[path.times_s[k]]
 
 
-def _take(issue: FailureIssue, state: dict[str, Any], found: list[Issue], withdrawn: dict[str, Message]) -> None:
+def _take(
+    issue: FailureIssue, state: dict[str, Any], found: list[BelievedWindow], withdrawn: dict[str, Message]
+) -> None:
     """Keep a window; where there is none any more, say what took it back, those of this update with it.
 
     One that contains the present is not taken back by a look that sees none: the slope may fail at any moment. It is
@@ -401,7 +405,7 @@ def _take(issue: FailureIssue, state: dict[str, Any], found: list[Issue], withdr
     as the motion has slowed down.
     """
     now_s = issue.data_until_s
-    held = None if state.get("window") is None else Issue(**state["window"])
+    held = None if state.get("window") is None else BelievedWindow(**state["window"])
     if issue.from_s is None and held is not None:
         if held.from_s <= now_s < held.to_s and (held.trusted or not issue.slowed):
             found.append(_hold(held, now_s, issue))
@@ -415,7 +419,7 @@ def _take(issue: FailureIssue, state: dict[str, Any], found: list[Issue], withdr
         found[:] = [i if i.withdrawn is not None else replace(i, withdrawn=gone) for i in found]
     if issue.from_s is None or issue.mid_s is None or issue.to_s is None:
         return
-    found.append(Issue(
+    found.append(BelievedWindow(
         method=INVERSE_VELOCITY, data_until_s=issue.data_until_s, from_s=issue.from_s, mid_s=issue.mid_s,
         to_s=issue.to_s, trusted=issue.trusted, reasons=join(issue.reasons), velocity=issue.velocity,
         onset_s=issue.onset_s, r2=issue.r2, n_filters=issue.n_filters, n_agree=issue.n_agree,
@@ -423,7 +427,7 @@ def _take(issue: FailureIssue, state: dict[str, Any], found: list[Issue], withdr
     state["window"] = asdict(found[-1])
 
 
-def _hold(held: Issue, now_s: float, issue: FailureIssue) -> Issue:
+def _hold(held: BelievedWindow, now_s: float, issue: FailureIssue) -> BelievedWindow:
     """The window that stands, as of a later datum; what this look says against it stands among the reasons.
 
     It is not trusted any more: it holds a warning level that was reached, and raises none.
@@ -450,19 +454,19 @@ def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:
     )
 
 
-def _remark(movement: Movement, site: Site, moving: Moving, path: Path) -> Movement:
+def _remark(movement: Movement, site: Site, moving: MovementSeries, path: Path) -> Movement:
     """Add what was taken out, and what could not be asked."""
-    said = []
+    remarks = []
     if path.steps:
-        said.append((_STEPS if path.steps > 1 else _STEP)(n=path.steps))
+        remarks.append((_STEPS if path.steps > 1 else _STEP)(n=path.steps))
     if len(moving.ids) > 1 and site.movement.failure_velocity_mm_per_day is not None:
-        said.append(_NOT_JOINED)
-    return replace(movement, reasons=(*movement.reasons, *said)) if said else movement
+        remarks.append(_NOT_JOINED)
+    return replace(movement, reasons=(*movement.reasons, *remarks)) if remarks else movement
 
 
-def _stand_still(
-    moving: Moving, path: Path, state: dict[str, Any], newest_s: float | None
-) -> Judgement | None:  # fmt: skip
+def _assess_silent(
+    moving: MovementSeries, path: Path, state: dict[str, Any], newest_s: float | None
+) -> MovementAssessment | None:  # fmt: skip
     """Silence or a stuck instrument: the stage is unknown, said once; no window is withdrawn by it."""
     if state.get("silent"):
         return None
@@ -475,7 +479,7 @@ def _stand_still(
     blind = MovementFacts(newest_s or 0.0, None, None, stale=True)
     movement, state["stage"] = judge_stage(state.get("stage"), blind)
     state["silent"] = True
-    return Judgement(
+    return MovementAssessment(
         movement=Movement(movement.stage, movement.trend, None, (why,)), data_until_s=newest_s, velocity=None,
         window_s=None, acceleration=None, angle_deg=None, issues=(), withdrawn={}, state=state, behind=False,
     )  # fmt: skip
@@ -483,9 +487,14 @@ def _stand_still(
 
 # ---- the second estimator ----------------------------------------------------------------------------------------
 def _cross(
-    site: Site, moving: Moving, forecast: ShownForecast | None, state: dict[str, Any], velocity: Velocity | None,
-    found: list[Issue], withdrawn: dict[str, Message],
-) -> None:  # fmt: skip
+    site: Site,
+    moving: MovementSeries,
+    forecast: ShownForecast | None,
+    state: dict[str, Any],
+    velocity: Velocity | None,
+    found: list[BelievedWindow],
+    withdrawn: dict[str, Message],
+) -> None:
     """Where the shown forecast crosses the failure velocity: asked once of every issue, of a single series only."""
     limit = site.movement.failure_velocity_mm_per_day
     if forecast is None or limit is None or len(moving.ids) > 1:
@@ -503,7 +512,7 @@ def _cross(
     open_end = crossed[2] >= forecast.horizons_s[-1]
     if open_end:
         reasons.append(_OPEN_END)
-    found.append(Issue(
+    found.append(BelievedWindow(
         method=FORECAST, data_until_s=until_s, from_s=until_s + crossed[0], mid_s=until_s + crossed[1],
         to_s=until_s + crossed[2], trusted=not open_end, reasons=join(reasons),
         velocity=None if velocity is None else velocity.rate,

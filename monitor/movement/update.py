@@ -111,12 +111,12 @@ def update_movement(
             continue
         try:
             # before the budget: what is well and has no news waits for nothing
-            if not has_news and _is_heard(db, site, moving, now, memory):
+            if not has_news and _has_fresh_data(db, site, moving, now, memory):
                 continue
             if clock_s() - began_s > budget_s:
                 waiting.append(moving.label)
                 continue
-            found = _judge(db, site, moving, before, now, mark, memory, rose=rose)
+            found = _assess(db, site, moving, before, now, mark, memory, rose=rose)
             if found is None:
                 continue
             row, issues = _row(moving, found, now), [_window(moving, i, now) for i in found.issues]
@@ -157,7 +157,9 @@ def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
     return worst[1], worst[2]
 
 
-def _is_heard(db: Database, site: Site, moving: movement_state.Moving, now: datetime, memory: Memory) -> bool:
+def _has_fresh_data(
+    db: Database, site: Site, moving: movement_state.MovementSeries, now: datetime, memory: Memory
+) -> bool:
     """Whether data that count came within the silence that is allowed: the whole history is read for no less.
 
     It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter (decision 60).
@@ -167,27 +169,30 @@ def _is_heard(db: Database, site: Site, moving: movement_state.Moving, now: date
     return all(path.is_fresh(seconds(now), moving.spec.max_silence_s) and not path.stuck for path in paths)
 
 
-def _judge(
-    db: Database, site: Site, moving: movement_state.Moving, before: movement.MovementRow | None, now: datetime,
+def _assess(
+    db: Database, site: Site, moving: movement_state.MovementSeries, before: movement.MovementRow | None, now: datetime,
     mark: str, memory: Memory, *, rose: bool,
-) -> movement_state.Judgement | None:  # fmt: skip
+) -> movement_state.MovementAssessment | None:  # fmt: skip
     with db.read() as c:
         paths = movement_state.load_paths(c, site, moving, now, memory)
         shown = movement.find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
     state = None if before is None else before.state
     found = [
-        movement_state.judge_movement(site, moving, path, state, shown, seconds(now), mark, rose=rose) for path in paths
+        movement_state.assess_movement(site, moving, path, state, shown, seconds(now), mark, rose=rose)
+        for path in paths
     ]
     return max((one for one in found if one is not None), key=_asks, default=None)
 
 
-def _asks(found: movement_state.Judgement) -> tuple[bool, float, float]:
+def _asks(found: movement_state.MovementAssessment) -> tuple[bool, float, float]:
     """Which of two judgements asks for more: no window taken back, a nearer one, more velocity."""
     nearest_s = min((float(i.mid_s) for i in found.issues if i.withdrawn is None), default=float("inf"))
     return not found.withdrawn, -nearest_s, 0.0 if found.velocity is None else found.velocity.rate
 
 
-def _row(moving: movement_state.Moving, found: movement_state.Judgement, now: datetime) -> movement.MovementRow:
+def _row(
+    moving: movement_state.MovementSeries, found: movement_state.MovementAssessment, now: datetime
+) -> movement.MovementRow:
     velocity, bend, until_s = found.velocity, found.acceleration, found.data_until_s
     return movement.MovementRow(
         series_id=moving.series_id, at=now, data_until=None if until_s is None else instant(until_s),
@@ -203,7 +208,9 @@ def _row(moving: movement_state.Moving, found: movement_state.Judgement, now: da
     )  # fmt: skip
 
 
-def _window(moving: movement_state.Moving, issue: movement_state.Issue, now: datetime) -> movement.FailureRow:
+def _window(
+    moving: movement_state.MovementSeries, issue: movement_state.BelievedWindow, now: datetime
+) -> movement.FailureRow:
     def at(value: Any) -> datetime:
         return instant(float(value))
 

@@ -72,9 +72,9 @@ class Circuit:
         """Rest no longer, because the clock was set; that the channel fails stays known."""
         self.open_until = None
 
-    def fail(self, now: datetime, wait_s: float, *, asked: bool = False) -> None:
+    def fail(self, now: datetime, wait_s: float, *, requested: bool = False) -> None:
         """A passing failure: after several in a row, or when it asked, rest as long as the message waits."""
         self.failures += 1
         self.failing_since = self.failing_since or now
-        if asked or self.failures >= self.opens_after:
+        if requested or self.failures >= self.opens_after:
             self.open_until = now + timedelta(seconds=wait_s)

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from forecasting.message import Message, NameList, Template, Term, Timestamp, Value
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import Ledger, Notification
+from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.duty.channels import split_channel, traits_of
-from monitor.domain.duty.local_time import local_day, spell_minute, to_instant
+from monitor.domain.duty.local_time import format_minute, local_day, to_instant
 from monitor.domain.duty.rota import who_is_on_duty
 from monitor.domain.instants import parse
 from monitor.domain.message import join_lines, split_lines
@@ -40,7 +40,7 @@ _ALERT: Final = Template("digest.alert", "Alert {n}: {text}")
 _SUGGESTION: Final = Template("digest.suggestion", "Suggestion {n}: {text}")
 _MORE: Final = Template("digest.more", "{n} more")
 _INSTRUMENTS: Final = Template("digest.instruments", "{n} of {n2} instruments ok")
-_LOOK_AT: Final = Template("digest.look_at", "look at {names}")
+_SEE: Final = Template("digest.look_at", "look at {names}")
 _MESSAGES: Final = Template("digest.messages", "messages of the last day: {n} sent, {n2} failed for good, {n3} wait")
 _ON_DUTY: Final = Template("digest.on_duty", "on duty, {team}: {names}")
 _EVERY_DAY: Final = Template(
@@ -101,7 +101,7 @@ def _send(
     url = config.web.public_url.rstrip("/")
     link = f"{url}/sites/{site.id}" if url else ""
     notification = Notification(
-        id=0, alert_id=0, event_id=0, site=site.id, ledger=str(Ledger.ADVICE), level=0, level_name="digest",
+        id=0, alert_id=0, event_id=0, site=site.id, ledger=str(AlertCategory.ADVICE), level=0, level_name="digest",
         recipient=recipient.name, channel=channel, exercise=False, subject=message[0],
         body=join_lines([*split_lines(message[1]), link]) if link else message[1], link=link,
         idempotency_key=sha256(f"digest\n{site.id}\n{recipient.name}\n{day}".encode()).hexdigest(), attempts=1,
@@ -124,8 +124,8 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     status: Mapping[str, Any] = cards[0].status if cards else {}
     name = status.get("level_name") or "unknown"
     alerts = [a for a in load_open_alerts(c, site.id) if not a["exercise"]]
-    alarms = [a for a in alerts if a["ledger"] != Ledger.ADVICE]
-    advice = [a for a in alerts if a["ledger"] == Ledger.ADVICE]
+    alarms = [a for a in alerts if a["ledger"] != AlertCategory.ADVICE]
+    advice = [a for a in alerts if a["ledger"] == AlertCategory.ADVICE]
     lines: list[Value] = [
         _LEVEL(level=Term(name), at=_minute(status["since"]), at2=_minute(status["evaluated_at"]))
         if status.get("evaluated_at")
@@ -139,14 +139,14 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     board = load_view(c, "instrument_health", order_by=("instrument",), site=site.id)
     sick = [row["instrument"] for row in board if row["state"] not in {"ok", "unknown"}]
     lines.append(_INSTRUMENTS(n=len(board) - len(sick), n2=len(board)))
-    lines += [_LOOK_AT(names=NameList(tuple(sick[:LISTED])))] if sick else []
+    lines += [_SEE(names=NameList(tuple(sick[:LISTED])))] if sick else []
     taken, lost, waiting = outbox.count_messages(c, site.id, now - timedelta(days=1), now)
     lines.append(_MESSAGES(n=taken, n2=lost, n3=waiting))
     rosters = load_rosters(c, site.teams, now)
     for team in site.teams:
         people = who_is_on_duty(rosters[team.site, team.name], now)
         lines.append(_ON_DUTY(team=team.name, names=NameList(tuple(people) or ("nobody",))))
-    lines.append(_EVERY_DAY(at=spell_minute(recipient.digest or 0)))
+    lines.append(_EVERY_DAY(at=format_minute(recipient.digest or 0)))
     subject = make_subject(Term(str(name).upper()), site.name, "", _ESSENCE(n=len(alarms)), now)
     return subject, join_lines(lines)
 

@@ -96,7 +96,7 @@ class Dispatcher(Delivery):
     def status(self) -> dict[str, Any]:
         """What people ask of the delivery: counts by state and the condition of each channel."""
         now = self.clock()
-        states = self.db.ask(outbox.count_states)
+        states = self.db.run_read(outbox.count_states)
         channels = {
             name: {
                 "failures": w.circuit.failures, "failing_since": w.circuit.failing_since,
@@ -132,7 +132,7 @@ class Dispatcher(Delivery):
         if self._escalated_at is None or now - self._escalated_at >= timedelta(seconds=ESCALATE_EVERY_S):
             self._escalated_at = now
             self._escalate(now)
-            old = self.db.ask(outbox.old_channels, now)
+            old = self.db.run_read(outbox.old_channels, now)
             for channel in old:  # whatever their rows say, there is a worker, which looks at them
                 self._worker(channel)
         for channel in due:
@@ -183,13 +183,13 @@ class Dispatcher(Delivery):
 
     def _escalate_site(
         self, site: str, alerts: Sequence[outbox.OpenAlert], answers: Collection[int], standing: Collection[Alarm],
-        ended: Mapping[Alarm, AlertChange], answered: Iterable[outbox.Answered], now: datetime,
+        ended: Mapping[Alarm, AlertChange], answered: Iterable[outbox.AnsweredMessage], now: datetime,
     ) -> int:  # fmt: skip
         with self.db.read() as c:
             # who is on duty by now, not who was when the first message went out
             chain = list_chain(c, self.list_recipients(site), now) if alerts else []
             first = list_addressees(c, self.list_recipients(site), now) if any(a.is_back for a in alerts) else []
-        returned = {a.alert_id: escalated.tell_of_return(a, first, now) for a in alerts if a.is_back}
+        returned = {a.alert_id: escalated.escalate_return(a, first, now) for a in alerts if a.is_back}
         orders = [
             (a, e) for a in alerts
             for e in returned.get(a.alert_id) or escalated.apply(a, chain, now, self.limits)
@@ -218,11 +218,11 @@ class Dispatcher(Delivery):
                 for (subject, body), alert, order in renewed
             )
 
-    def _is_recipient(self, answered: outbox.Answered) -> bool:
+    def _is_recipient(self, answered: outbox.AnsweredMessage) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""
-        told = Recipient(answered.recipient, (), ())
+        recipient = Recipient(answered.recipient, (), ())
         named = [r for r in self.list_recipients(answered.site) if r.is_person(answered.recipient)]
-        return any(r.is_person(answered.by) for r in (told, *named))
+        return any(r.is_person(answered.by) for r in (recipient, *named))
 
     def _names(self) -> dict[str, str]:
         return {one.id: one.name for one in self.sites.values()}
@@ -244,7 +244,7 @@ class Dispatcher(Delivery):
         found = {one: problem for one in channels if (problem := self._find_unfit(one))}
         broken = {name: w for name, w in [*self._workers.items()] if name in channels and w.circuit.is_broken}
         if any(w.circuit.refused_at for w in broken.values()):
-            tested = self.db.ask(load_tested, broken)
+            tested = self.db.run_read(load_tested, broken)
             for name, test in tested.items():
                 refused_at = broken[name].circuit.refused_at
                 if refused_at is not None and test.good_at is not None and test.good_at > refused_at:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitor.domain.alert import DeliveryState, Ledger
+from monitor.domain.alert import AlertCategory, DeliveryState
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.site import Recipient
 from monitor.language.subjects import NOBODY_ELSE, mark_open
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.outbox import OpenAlert
 
 
@@ -22,7 +22,7 @@ class Escalation:
 
 
 def apply(
-    alert: OpenAlert, chain: Sequence[Sequence[Recipient]], now: datetime, limits: Limits
+    alert: OpenAlert, chain: Sequence[Sequence[Recipient]], now: datetime, limits: DeliveryLimits
 ) -> list[Escalation]:  # fmt: skip
     """Whom to tell now of an alert that nobody acknowledged.
 
@@ -37,69 +37,69 @@ def apply(
     alerts, else `escalation_rounds` times. That nobody confirmed an alert is told again to all. Advice is no alarm: it
     goes to those who asked for it, once, and to nobody else.
     """
-    if not alert.told or alert.ledger == Ledger.ADVICE:
+    if not alert.sent or alert.ledger == AlertCategory.ADVICE:
         return []
-    told = {t.recipient for t in alert.told}
+    notified = {t.recipient for t in alert.sent}
     fresh = find_next_step(alert, chain)
     if reached := _find_reached(alert, chain):
-        return _tell(reached, alert.subject)
-    people = [t for t in alert.told if not traits_of(t.channel).orders]  # that a siren sounds reaches nobody of them
+        return _make_escalations(reached, alert.subject)
+    people = [t for t in alert.sent if not traits_of(t.channel).orders]  # that a siren sounds reaches nobody of them
     if fresh and people and all(t.state == DeliveryState.FAILED_FINAL for t in people):
-        return _tell(fresh, NOBODY_ELSE(text=alert.subject))
+        return _make_escalations(fresh, NOBODY_ELSE(text=alert.subject))
     clocks = list_clocks(alert, chain, limits)
     # while somebody is left, what comes again and again does not set the clock back for those it reached before
     known = alert.reached if fresh else {}
-    since = max(min(t.queued_at, known.get(t.recipient, t.queued_at)) for t in alert.told)
+    since = max(min(t.queued_at, known.get(t.recipient, t.queued_at)) for t in alert.sent)
     if not clocks or now - since < timedelta(seconds=min(clocks)):
         return []
     subject = _mark_open(alert, now)
     if fresh:
-        return _tell(fresh, subject)
+        return _make_escalations(fresh, subject)
     again = {
         r.name: r for step in chain for r in step
-        if r.name in told and (r.escalate_after_s is not None or alert.insists)
+        if r.name in notified and (r.escalate_after_s is not None or alert.insists)
         and alert.ledger in r.ledgers
     }  # fmt: skip
-    pairs = [(t.recipient, t.channel) for t in alert.told]
+    pairs = [(t.recipient, t.channel) for t in alert.sent]
     rounds = max((pairs.count((r.name, r.channels[0])) for r in again.values()), default=0)
-    return _tell(again.values(), subject) if alert.urgent or rounds <= limits.escalation_rounds else []
+    return _make_escalations(again.values(), subject) if alert.urgent or rounds <= limits.escalation_rounds else []
 
 
-def tell_of_return(alert: OpenAlert, addressees: Iterable[Recipient], now: datetime) -> list[Escalation]:
+def escalate_return(alert: OpenAlert, addressees: Iterable[Recipient], now: datetime) -> list[Escalation]:
     """Who hears first that an alert is back from where it was put aside: whoever a new one would go to."""
     wanted = [
         r
         for r in addressees
-        if alert.ledger in r.ledgers and (alert.ledger != Ledger.HAZARD or alert.level in r.levels)
+        if alert.ledger in r.ledgers and (alert.ledger != AlertCategory.HAZARD or alert.level in r.levels)
     ]
-    return _tell({r.name: r for r in wanted}.values(), _mark_open(alert, now))
+    return _make_escalations({r.name: r for r in wanted}.values(), _mark_open(alert, now))
 
 
 def _mark_open(alert: OpenAlert, now: datetime) -> str:
-    return mark_open(alert.subject, (now - min(t.queued_at for t in alert.told)).total_seconds())
+    return mark_open(alert.subject, (now - min(t.queued_at for t in alert.sent)).total_seconds())
 
 
 def _find_reached(alert: OpenAlert, chain: Sequence[Sequence[Recipient]]) -> list[Recipient]:
     """Whom escalation reached by an earlier event that nobody answered, and not by this one."""
-    told = {t.recipient for t in alert.told}
-    left = {r.name: r for step in chain for r in step if r.name in alert.escalated_to and r.name not in told}
+    notified = {t.recipient for t in alert.sent}
+    left = {r.name: r for step in chain for r in step if r.name in alert.escalated_to and r.name not in notified}
     return [r for r in left.values() if alert.ledger in r.ledgers and r.readable]
 
 
 def find_next_step(alert: OpenAlert, chain: Sequence[Sequence[Recipient]]) -> list[Recipient]:
     """The first of those who take the ledger and have not been told; empty when all have."""
-    told = {t.recipient for t in alert.told}
-    left = ([r for r in step if alert.ledger in r.ledgers and r.readable and r.name not in told] for step in chain)
+    notified = {t.recipient for t in alert.sent}
+    left = ([r for r in step if alert.ledger in r.ledgers and r.readable and r.name not in notified] for step in chain)
     return next((step for step in left if step), [])
 
 
-def list_clocks(alert: OpenAlert, chain: Sequence[Sequence[Recipient]], limits: Limits) -> list[float]:
+def list_clocks(alert: OpenAlert, chain: Sequence[Sequence[Recipient]], limits: DeliveryLimits) -> list[float]:
     """After how many seconds each of those told wants somebody else to be told, or to be told again."""
     if alert.insists:
         return [limits.unconfirmed_again_s]
-    told = {t.recipient for t in alert.told}
-    return [r.escalate_after_s for step in chain for r in step if r.name in told and r.escalate_after_s is not None]
+    notified = {t.recipient for t in alert.sent}
+    return [r.escalate_after_s for step in chain for r in step if r.name in notified and r.escalate_after_s is not None]
 
 
-def _tell(turn: Iterable[Recipient], subject: str) -> list[Escalation]:
+def _make_escalations(turn: Iterable[Recipient], subject: str) -> list[Escalation]:
     return [Escalation(r.name, channel, subject) for r in turn for channel in r.readable]

@@ -13,7 +13,7 @@ from monitor.domain.site import Recipient
 from monitor.language.catalogue import ENGLISH, N_, gettext, use
 from monitor.language.local_time import UNCHANGED, use_zone
 from monitor.language.rendering import translate as say
-from monitor.language.subjects import LONGEST, say_subject
+from monitor.language.subjects import LONGEST, translate_subject
 from monitor.notify.notifier import Notifier
 
 _LOG = logging.getLogger(__name__)
@@ -40,27 +40,29 @@ def deliver_in(
     """
     is_log = traits_of(notification.channel).is_english
     with use(ENGLISH if is_log else language), use_zone(UNCHANGED if is_log else zone):
-        said = translate(notification)
+        translated = translate(notification)
         if page_url:
             address = f"{page_url}/alerts/{notification.alert_id}"
-            said = replace(said, body=f"{said.body}\n{gettext(LINK).format(address=address)}", link=address)
-        return notifier.deliver(said)
+            translated = replace(
+                translated, body=f"{translated.body}\n{gettext(LINK).format(address=address)}", link=address
+            )
+        return notifier.deliver(translated)
 
 
 def translate(notification: Notification) -> Notification:
     """The same message in the language and zone in use; as stored where that fails: no alarm waits for it."""
     try:
-        subject = say_subject(notification.subject)
-        body = "\n".join(_say_line(line) for line in split_lines(notification.body))
+        subject = translate_subject(notification.subject)
+        body = "\n".join(_translate_line(line) for line in split_lines(notification.body))
     except Exception:  # people read English rather than nothing
         _LOG.exception("message %d could not be translated; it goes out in English", notification.id)
         return replace(notification, subject=notification.subject[:LONGEST], body=str(notification.body))
     return replace(notification, subject=subject, body=body)
 
 
-def _say_line(line: Value) -> str:
+def _translate_line(line: Value) -> str:
     """One line of a body: a sentence, or the subject of a message that this one stands for."""
     if isinstance(line, Message) and line.id == COVERED.id:
-        covered = say_subject(cast("str", line.values["text"]), COVERED_LENGTH)
+        covered = translate_subject(cast("str", line.values["text"]), COVERED_LENGTH)
         line = COVERED(at=line.values["at"], text=covered)
     return str(say(join([line])))

@@ -22,8 +22,8 @@ from monitor.errors import DeliveryError, StoreBusyError
 from monitor.language.catalogue import gettext, use
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.delivery.receipts import load_unsaid, mark_undelivered, note_said
-from monitor.store.delivery.replies import ANSWERS, Answer, take_reply
+from monitor.store.delivery.receipts import load_unsaid, mark_undelivered, note_progress
+from monitor.store.delivery.replies import ANSWERS, ReplyResult, take_reply
 
 _LOG = logging.getLogger(__name__)
 FOLDERS: Final = ("outbox", "sent", "error", "inbox")
@@ -39,7 +39,7 @@ _NOT_READ: Final = Template("modem.not_read", "replies lie in the inbox of the m
 _NOT_TAKEN: Final = Template("modem.not_taken", "messages lie in the outbox of the modem; look whether gammu-smsd runs")
 
 
-class Incoming(NamedTuple):
+class IncomingText(NamedTuple):
     """A text message that came in."""
 
     name: str
@@ -83,12 +83,12 @@ def list_incoming(folder: Path, failed: Collection[str] = ()) -> list[str]:
     return sorted(names, key=lambda name: name in failed)[:_MOST]
 
 
-def read_incoming(folder: Path, name: str) -> Incoming:
+def read_incoming(folder: Path, name: str) -> IncomingText:
     """A message of the inbox; raises OSError where it cannot be read."""
     with (folder / "inbox" / name).open("rb") as file:
         content = file.read(_LARGEST)
     wide = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
-    return Incoming(name, name.split("_")[3], content.decode("utf-16" if wide else "utf-8", "replace").strip())
+    return IncomingText(name, name.split("_")[3], content.decode("utf-16" if wide else "utf-8", "replace").strip())
 
 
 def list_strange(folder: Path, now: datetime) -> list[str]:
@@ -125,13 +125,13 @@ class ModemWatch:
         """One look; quick while nothing happened."""
         now = self._clock()
         self._read_inbox(now)
-        waiting = self._db.ask(load_unsaid, _OURS, now - timedelta(days=1))
+        waiting = self._db.run_read(load_unsaid, _OURS, now - timedelta(days=1))
         ended = [(n, found) for n, name in waiting if (found := find_outcome(self._folder, name))]
         if ended:
             with self._db.write() as c:
                 for number, found in ended:
                     if found == "sent":
-                        note_said(c, number, found)
+                        note_progress(c, number, found)
                     else:
                         mark_undelivered(c, number, found, _NOT_SENT(), now)
 
@@ -176,7 +176,7 @@ class ModemWatch:
             return ""  # it was taken just now
         return _NOT_TAKEN() if age_s > _STUCK_S else ""
 
-    def _answer(self, one: Incoming, answer: Answer) -> None:
+    def _answer(self, one: IncomingText, answer: ReplyResult) -> None:
         """Tell who replied what came of it; numbers that never had a message get none."""
         if not answer.language:
             return

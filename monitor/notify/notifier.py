@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from monitor.broker.access import find_access, spell_access
+from monitor.broker.access import find_access, list_settings
 from monitor.config.secrets import find_secret
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Notification
@@ -58,7 +58,7 @@ def channel_settings(config: ServiceConfig, environ: Mapping[str, str]) -> dict[
     # the managed broker has a door of its own for the service, whatever the environment says of the instruments' one
     signing = {"SLOPEWARD_SIGNING__KEYS": config.signing.keys, "SLOPEWARD_PATHS__STATE": str(config.paths.state)}
     cap = {"SLOPEWARD_CAP__SENDER": config.cap.sender}
-    return read | cap | dict(environ) | spell_access(find_access(config.broker)) | signing
+    return read | cap | dict(environ) | list_settings(find_access(config.broker)) | signing
 
 
 def read_secret(environ: Mapping[str, str], name: str, channel_kind: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from monitor.broker.probe import TRIED
-from monitor.broker.signing import Key, is_signed
+from monitor.broker.signing import SigningKey, is_signed
 
 _LOG = logging.getLogger(__name__)
 _AWAITED: Final = 2000  # of ours that were not heard yet
@@ -19,15 +19,15 @@ _LOG_EVERY_S: Final = 60.0
 class OwnTopics:
     """Compares what the broker delivers with what was published.
 
-    `note` comes before each publishing; `hear` is called by the network thread. What the broker kept (retained) is not
-    judged: it may be of another service, and is overwritten at each connection.
+    `note` comes before each publishing; `compare` is called by the network thread. What the broker kept (retained) is
+    not checked: it may be of another service, and is overwritten at each connection.
 
     Args:
         status: the topic of the service's own last will.
         find_keys: the keys that sign now.
     """
 
-    def __init__(self, status: str, find_keys: Callable[[], Sequence[Key]]) -> None:
+    def __init__(self, status: str, find_keys: Callable[[], Sequence[SigningKey]]) -> None:
         self._status, self._find_keys = status, find_keys
         self._newest: dict[str, bytes] = {}
         self._awaited: OrderedDict[bytes, None] = OrderedDict()
@@ -45,7 +45,7 @@ class OwnTopics:
             while len(self._awaited) > _AWAITED:
                 self._awaited.popitem(last=False)
 
-    def hear(self, topic: str, payload: bytes, retained: bool) -> None:
+    def compare(self, topic: str, payload: bytes, retained: bool) -> None:
         """The broker delivered this on one of our topics."""
         digest = _digest(topic, payload)
         with self._lock:

@@ -8,9 +8,16 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.domain.alert import AlertState, Ledger
-from monitor.notify.verdict import Postponed, Stage, Superseded, Verdict, View
-from monitor.store.alerting.outbox import LONGEST_WAIT, Waiting, count_told, load_waiting, mark_superseded, postpone
+from monitor.domain.alert import AlertCategory, AlertState
+from monitor.notify.verdict import DeliveryContext, Postponed, Stage, Superseded, Verdict
+from monitor.store.alerting.outbox import (
+    LONGEST_WAIT,
+    QueuedMessage,
+    count_sent,
+    load_waiting,
+    mark_superseded,
+    postpone,
+)
 
 ASIDE: Final = {
     AlertState.SHELVED: Template("delivery.shelved", "shelved by a person; waits until the shelving ends")(),
@@ -21,7 +28,7 @@ ASIDE: Final = {
         "delivery.out_of_service", "the alert is out of service; waits until it is put back"
     )(),
 }
-MOST_TOLD: Final = 6  # messages of one alarm within a day: three times there and back
+MOST_SENT: Final = 6  # messages of one alarm within a day: three times there and back
 STANDS: Final = timedelta(hours=1)
 _CHATTERING: Final = Template(
     "delivery.chattering", "{n} messages of this alarm within a day: waits until it has stood for an hour"
@@ -31,9 +38,9 @@ _GROUPED: Final = Template("delivery.grouped", "waits a moment for messages of t
 _THROTTLED: Final = Template("delivery.throttled", "throttled: the channel took {n} messages within the hour")
 
 
-def shelved(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def shelved(waiting: Sequence[QueuedMessage], view: DeliveryContext) -> list[Verdict]:
     """Postpone what is shelved; the two highest levels and the top route of health pass."""
-    until = view.now + timedelta(seconds=view.limits.shelved_look_s)
+    until = view.now + timedelta(seconds=view.limits.shelved_recheck_s)
     return [
         Postponed(w.id, until, ASIDE[AlertState(w.alert_state)])
         for w in waiting
@@ -41,7 +48,7 @@ def shelved(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     ]
 
 
-def superseded(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def superseded(waiting: Sequence[QueuedMessage], view: DeliveryContext) -> list[Verdict]:
     """Set older messages aside in favour of the newest of the same alert, recipient and channel.
 
     An urgent message (the raise to a high level) is set aside only for one at least as high: nothing lower may hide
@@ -50,7 +57,7 @@ def superseded(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     """
     del view
     verdicts: list[Verdict] = []
-    newest: dict[tuple[int, str, str], Waiting] = {}
+    newest: dict[tuple[int, str, str], QueuedMessage] = {}
     for message in sorted(waiting, key=lambda w: -w.id):
         key = (message.alert_id, message.recipient, message.channel)
         by = newest.setdefault(key, message)
@@ -63,28 +70,28 @@ def superseded(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     return verdicts
 
 
-def chattering(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def chattering(waiting: Sequence[QueuedMessage], view: DeliveryContext) -> list[Verdict]:
     """Of an alarm of health that was told six times within a day, the newest message alone, after an hour.
 
     An instrument with a loose plug would else send two messages each time that it moves. Nothing urgent waits; the
     board and the page of the alert show each change at once. Who never comes to rest is reported again the next day.
     """
     verdicts: list[Verdict] = []
-    newest: dict[tuple[str, str, str, str], Waiting] = {}
+    newest: dict[tuple[str, str, str, str], QueuedMessage] = {}
     for message in sorted(waiting, key=lambda w: -w.id):
-        told = view.told.get((message.site, message.key, message.recipient), 0)
-        if message.urgent or message.exercise or message.ledger != Ledger.HEALTH or told < MOST_TOLD:
+        sent = view.sent_last_day.get((message.site, message.key, message.recipient), 0)
+        if message.urgent or message.exercise or message.ledger != AlertCategory.HEALTH or sent < MOST_SENT:
             continue
         by = newest.setdefault((message.site, message.key, message.recipient, message.channel), message)
         until = message.queued_at + STANDS
         if by is not message:
             verdicts.append(Superseded(message.id, by.id))
         elif view.now < until:
-            verdicts.append(Postponed(message.id, until, _CHATTERING(n=told)))
+            verdicts.append(Postponed(message.id, until, _CHATTERING(n=sent)))
     return verdicts
 
 
-def quiet(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def quiet(waiting: Sequence[QueuedMessage], view: DeliveryContext) -> list[Verdict]:
     """Postpone what is not urgent; each hazard is a message of its own afterwards, the others are grouped as always.
 
     The two highest levels, "cannot see" and the top route of health are urgent: they pass at once.
@@ -98,14 +105,14 @@ def quiet(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     return verdicts
 
 
-def grouped(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def grouped(waiting: Sequence[QueuedMessage], view: DeliveryContext) -> list[Verdict]:
     """Join first attempts of health and advice of one site to one recipient into the highest and newest of them.
 
     Such messages wait a few seconds for company. Hazard messages and the top route of health are never grouped and
     never wait. A message of a drill joins its like only: it never stands for a real one.
     """
     verdicts: list[Verdict] = []
-    groups: dict[tuple[str, str, str, str, bool], list[Waiting]] = {}
+    groups: dict[tuple[str, str, str, str, bool], list[QueuedMessage]] = {}
     for message in waiting:
         if message.ledger != "hazard" and not message.urgent and message.attempts == 0:
             key = (message.site, message.ledger, message.recipient, message.channel, message.exercise)
@@ -120,12 +127,12 @@ def grouped(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     return verdicts
 
 
-def throttled(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
+def throttled(waiting: Sequence[QueuedMessage], view: DeliveryContext) -> list[Verdict]:
     """Postpone what is above the hourly bound of the channel, hazards last; nothing is dropped."""
     left = view.limits.sends_per_hour - view.sent_last_hour
     due = [w for w in waiting if w.is_due(view.now) or w.is_old(view.now)]
     ordinary = sorted(
-        (w for w in due if not w.urgent), key=lambda w: (w.exercise, w.ledger != Ledger.HAZARD, -w.level, -w.id)
+        (w for w in due if not w.urgent), key=lambda w: (w.exercise, w.ledger != AlertCategory.HAZARD, -w.level, -w.id)
     )
     until = view.now + timedelta(minutes=5)
     why = _THROTTLED(n=view.sent_last_hour)
@@ -143,14 +150,14 @@ STAGES: Final[dict[str, Stage]] = {
 }
 
 
-def run_stages(c: Connection, channel: str, view: View) -> list[Waiting]:
+def run_stages(c: Connection, channel: str, view: DeliveryContext) -> list[QueuedMessage]:
     """Apply all stages to the unsent messages of one channel and write their verdicts down.
 
     Returns:
         The messages no stage held back.
     """
     left = load_waiting(c, channel)
-    view = replace(view, told=count_told(c, left, channel, view.now))
+    view = replace(view, sent_last_day=count_sent(c, left, channel, view.now))
     for stage in STAGES.values():
         judged: set[int] = set()
         for verdict in stage(left, view):

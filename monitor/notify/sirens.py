@@ -10,14 +10,14 @@ from typing import Final
 
 from forecasting.message import Template, Timestamp
 from monitor.broker.access import Access
-from monitor.broker.signing import Key, is_signed, sign
+from monitor.broker.signing import SigningKey, is_signed, sign
 from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.site import Site
 from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.notify.notifiers.mqtt import MqttPublisher
-from monitor.notify.notifiers.siren import SOUND_FOR_S, spell_order
+from monitor.notify.notifiers.siren import SOUND_FOR_S, format_order
 from monitor.store.database.engine import Database
-from monitor.store.delivery.siren_orders import Order, confirm_order, load_open_orders, repeat_order
+from monitor.store.delivery.siren_orders import SirenOrder, confirm_order, load_open_orders, repeat_order
 
 _LOG = logging.getLogger(__name__)
 EVERY_S: Final = 0.5
@@ -50,18 +50,18 @@ class Sirens:
 
     def __init__(
         self, db: Database, access: Access, clock: Callable[[], datetime], topics: Sequence[str],
-        find_keys: Callable[[], Sequence[Key]], confirm_within_s: float, valid_for_s: float,
+        find_keys: Callable[[], Sequence[SigningKey]], confirm_within_s: float, valid_for_s: float,
         sound_s: float = SOUND_FOR_S,
     ) -> None:  # fmt: skip
         self._db, self._clock, self.topics, self._find_keys = db, clock, tuple(topics), find_keys
         self._within, self._valid_for = timedelta(seconds=confirm_within_s), timedelta(seconds=valid_for_s)
         self._sound_s = sound_s
-        self._heard: deque[tuple[str, bytes]] = deque(maxlen=_MOST)
+        self._received: deque[tuple[str, bytes]] = deque(maxlen=_MOST)
         self._troubles: dict[str, str] = dict.fromkeys(self.topics, "")
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._publisher = MqttPublisher(
-            access, name="sirens", filters=[f"{topic}{CONFIRM}" for topic in self.topics], on_message=self._hear
+            access, name="sirens", filters=[f"{topic}{CONFIRM}" for topic in self.topics], on_message=self._receive
         )
 
     def start(self) -> None:
@@ -83,9 +83,9 @@ class Sirens:
         """For each siren why it does not do what it was told; empty text when all is well."""
         return dict(self._troubles)
 
-    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
+    def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
         if not retained and len(payload) <= _LARGEST:
-            self._heard.append((topic.removesuffix(CONFIRM), payload))
+            self._received.append((topic.removesuffix(CONFIRM), payload))
             self._wake.set()
 
     def _run(self) -> None:
@@ -104,10 +104,10 @@ class Sirens:
         if not self._db.holds():
             return
         now = self._clock()
-        while self._heard:
-            topic, payload = self._heard[0]
+        while self._received:
+            topic, payload = self._received[0]
             self._take(topic, payload, now)
-            self._heard.popleft()  # after it is written: a busy database loses no answer
+            self._received.popleft()  # after it is written: a busy database loses no answer
         with self._db.read() as c:
             waiting = {order.topic: order for order in load_open_orders(c)}
         for topic in self.topics:
@@ -122,8 +122,8 @@ class Sirens:
         try:
             if not is_signed(f"{topic}{CONFIRM}", payload, self._find_keys()):
                 raise ValueError("not signed")
-            said = json.loads(payload)
-            sequence, state, device = said["sequence"], said["state"], said.get("device", "")
+            document = json.loads(payload)
+            sequence, state, device = document["sequence"], document["state"], document.get("device", "")
             is_text = all(isinstance(one, str) and one.isprintable() for one in (state, device))
             if type(sequence) is not int or not 0 < sequence < 1 << 62 or not is_text:
                 raise ValueError("not as documented")
@@ -132,17 +132,17 @@ class Sirens:
             return
         self._db.do(confirm_order, topic, sequence, state, device, now)
 
-    def _repeat(self, order: Order, now: datetime) -> None:
+    def _repeat(self, order: SirenOrder, now: datetime) -> None:
         again = self._db.do(repeat_order, order.id, now, self._valid_for)
         try:
             keys = self._find_keys()
         except (SlopewardError, OSError) as error:
             raise DeliveryError(f"siren: the keys cannot be read: {error}") from error
-        content = spell_order(again, self._sound_s)
+        content = format_order(again, self._sound_s)
         self._publisher.publish(order.topic, sign(order.topic, content, keys, now), timeout_s=2.0)
 
 
-def _describe(order: Order) -> str:
+def _describe(order: SirenOrder) -> str:
     if order.confirmed_at is not None:
         return _ANSWERS(topic=order.topic, wanted=order.wanted, said=str(order.said))
     return _SILENT(topic=order.topic, wanted=order.wanted, at=Timestamp.of(order.ordered_at, "minute"))

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row
-
 from monitor.broker.access import Access
-from monitor.broker.signing import Key, sign
+from monitor.broker.signing import SigningKey, sign
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.topics import ROOT
 from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.rendering import translate_all
@@ -48,14 +46,14 @@ class StatePublisher:
         valid_s: float = VALID_S,
         find_action: Callable[[str, str], str] = lambda _site, _stage: "",
         find_trouble: Callable[[], str] = lambda: "",
-        find_keys: Callable[[], Sequence[Key]] = lambda: (),
+        find_keys: Callable[[], Sequence[SigningKey]] = lambda: (),
     ) -> None:
         offline = canonical_json({"status": "offline", "version": version})
-        self._find_keys, self._keys, self._key_trouble = find_keys, tuple[Key, ...](), ""
+        self._find_keys, self._keys, self._key_trouble = find_keys, tuple[SigningKey, ...](), ""
         self.own = OwnTopics(f"{ROOT}/status", self._load_keys)
         self._publisher = MqttPublisher(
             access, will=(f"{ROOT}/status", sign(f"{ROOT}/status", offline, self._load_keys(), clock())), name="state",
-            filters=[f"{ROOT}/+/state", f"{ROOT}/+/alert", f"{ROOT}/status"], on_message=self.own.hear,
+            filters=[f"{ROOT}/+/state", f"{ROOT}/+/alert", f"{ROOT}/status"], on_message=self.own.compare,
         )  # fmt: skip
         self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
         self._find_action, self._find_trouble = find_action, find_trouble
@@ -151,7 +149,7 @@ class StatePublisher:
         """What it sees of others on its topics, and why it cannot sign; as plain values."""
         return {**self.own.status(), "unsigned": self._key_trouble}
 
-    def _load_keys(self) -> Sequence[Key]:
+    def _load_keys(self) -> Sequence[SigningKey]:
         """The keys as they are now; where they cannot be read, the last ones that could."""
         try:
             self._keys, trouble = tuple(self._find_keys()), ""
@@ -198,7 +196,7 @@ def site_payload(
 ) -> dict[str, Any]:  # fmt: skip
     """The retained state of a site out of its rows in `site_status` and `active_alerts`; never evaluated = null."""
     at = row["evaluated_at"]
-    valid_until = None if at is None else spell(parse(at) + timedelta(seconds=valid_s))
+    valid_until = None if at is None else format_iso(parse(at) + timedelta(seconds=valid_s))
     shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
     keys = (
         "site", "level", "level_name", "level_source", "since", "evaluated_at", "observability", "reachable_level",
@@ -213,12 +211,12 @@ def site_payload(
     }
 
 
-def event_payload(event: Row[Any], page_url: str) -> dict[str, Any]:
+def event_payload(event: Any, page_url: str) -> dict[str, Any]:
     """One change of one alert."""
     return {
         "event_id": event.id, "sequence": event.sequence, "alert_id": event.alert_id, "site": event.site,
         "ledger": event.ledger, "level": event.to_level, "state": event.to_state, "reason": event.reason,
-        "exercise": event.exercise, "at": spell(event.at),
-        "data_time": None if event.data_time is None else spell(event.data_time),
+        "exercise": event.exercise, "at": format_iso(event.at),
+        "data_time": None if event.data_time is None else format_iso(event.data_time),
         "evidence_url": f"{page_url}/alerts/{event.alert_id}",
     }  # fmt: skip

@@ -22,7 +22,7 @@ from monitor.store.database.engine import Database
 from monitor.store.delivery.receipts import add_test, has_answered, load_tested, mark_unanswered
 
 TAKEN: Final = "taken"
-_LOOK_S: Final = 0.5
+_POLL_S: Final = 0.5
 
 
 def gather_channels(sites: Iterable[Site]) -> dict[str, list[str]]:
@@ -129,7 +129,7 @@ def _await_sirens(db: Database, numbers: list[int], within_s: float) -> int:
     """How many sirens did not answer to their test."""
     until = time.monotonic() + within_s
     while numbers and time.monotonic() < until:
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
         with db.read() as c:
             numbers = [number for number in numbers if not has_answered(c, number)]
     if numbers:

@@ -10,7 +10,7 @@ from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.site import Recipient
 from monitor.notify.escalated import find_next_step, list_clocks
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.outbox import OpenAlert
 
 Alarm = tuple[str, str]  # site and key
@@ -33,7 +33,7 @@ _CONFIRMED: Final = Template("unconfirmed.confirmed", "alert {n} is confirmed")
 
 def find_unconfirmed(
     alerts: Sequence[OpenAlert], chains: Mapping[str, Sequence[Sequence[Recipient]]], names: Mapping[str, str],
-    confirmed: Collection[int], now: datetime, limits: Limits,
+    confirmed: Collection[int], now: datetime, limits: DeliveryLimits,
 ) -> dict[Alarm, AlertChange]:  # fmt: skip
     """The alarm of each urgent alert that all were notified of so long ago, and nobody confirmed.
 
@@ -50,13 +50,13 @@ def find_unconfirmed(
     """
     found: dict[Alarm, AlertChange] = {}
     for alert in alerts:
-        if not alert.told or not _needs_a_person(alert, confirmed):
+        if not alert.sent or not _needs_a_person(alert, confirmed):
             continue
         chain, name = chains[alert.site], names.get(alert.site, alert.site)
         if find_next_step(alert, chain) and list_clocks(alert, chain, limits):
             continue
         first: dict[str, datetime] = {}
-        for one in alert.told:
+        for one in alert.sent:
             first.setdefault(one.recipient, one.queued_at)
         since = max(min(at, alert.reached.get(name, at)) for name, at in first.items())
         if now - since < timedelta(seconds=limits.unconfirmed_after_s):
@@ -71,7 +71,7 @@ def find_unconfirmed(
 
 def find_unreached(
     alerts: Sequence[OpenAlert], chains: Mapping[str, Sequence[Sequence[Recipient]]], names: Mapping[str, str],
-    confirmed: Collection[int], now: datetime, limits: Limits,
+    confirmed: Collection[int], now: datetime, limits: DeliveryLimits,
 ) -> dict[Alarm, AlertChange]:  # fmt: skip
     """The alarm of each urgent alert of whose newest message no channel to a person took anything.
 
@@ -88,7 +88,7 @@ def find_unreached(
     """
     found: dict[Alarm, AlertChange] = {}
     for alert in alerts:
-        sent = [t for t in alert.told if traits_of(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED]
+        sent = [t for t in alert.sent if traits_of(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED]
         if not sent or not _needs_a_person(alert, confirmed):
             continue
         age_s = (now - min(one.queued_at for one in sent)).total_seconds()
@@ -116,7 +116,7 @@ def _open_alarm(alert: OpenAlert, reason: Message) -> dict[Alarm, AlertChange]:
 
 def end_unconfirmed(
     standing: Collection[Alarm], states: Mapping[int, tuple[AlertState, datetime]], confirmed: Collection[int],
-    now: datetime, limits: Limits,
+    now: datetime, limits: DeliveryLimits,
 ) -> dict[Alarm, AlertChange]:  # fmt: skip
     """The end of each such alarm that is answered or has lost its cause, and which of these it was.
 
@@ -138,12 +138,12 @@ def end_unconfirmed(
         is_confirmed = number in confirmed
         if state is AlertState.RETURNED_UNACKNOWLEDGED and now - since < stays_away and not is_confirmed:
             continue
-        if why := _say_end(number, state, is_confirmed=is_confirmed):
+        if why := _describe_end(number, state, is_confirmed=is_confirmed):
             ended[site, key] = health_alarm(key, 0, why, is_open=False)
     return ended
 
 
-def _say_end(number: int, state: AlertState, *, is_confirmed: bool) -> Message | None:
+def _describe_end(number: int, state: AlertState, *, is_confirmed: bool) -> Message | None:
     if state in PUT_ASIDE:
         return _PUT_ASIDE(n=number)
     if state is AlertState.RETURNED_UNACKNOWLEDGED and not is_confirmed:

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import TEXT_OF, Message, Template, Term
-from monitor.domain.alert import UNCONFIRMED, AlertChange, Ledger
+from monitor.domain.alert import UNCONFIRMED, AlertCategory, AlertChange
 from monitor.domain.decision import Memory
 from monitor.domain.headline import Headline, find_moving, name_of
 from monitor.domain.message import list_values, renew_body
@@ -50,7 +50,7 @@ def find_now(c: Connection, site_id: str, level: int) -> Headline | None:
 def compare(c: Connection, alert_id: int, now: datetime) -> tuple[tuple[Message, ...], str]:
     """The lines of both values of an alert, and figures for its subject; none of a drill, or where none is known."""
     alert = find_alert(c, alert_id)
-    if alert is None or alert.ledger != Ledger.HAZARD or alert.exercise:
+    if alert is None or alert.ledger != AlertCategory.HAZARD or alert.exercise:
         return (), ""
     try:
         found = find_now(c, alert.site, alert.level)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from monitor.domain.duty.quiet import Quiet
-from monitor.store.alerting.outbox import Waiting
+from monitor.domain.duty.quiet import QuietHours
+from monitor.store.alerting.outbox import QueuedMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ Verdict = Superseded | Postponed
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DeliveryLimits:
     """Bounds of the path; none of them touches an urgent message."""
 
     group_wait_s: float = 5.0  # health and advice wait so long for company
     sends_per_hour: int = 60  # of one channel
-    shelved_look_s: float = 60.0
+    shelved_recheck_s: float = 60.0
     escalation_rounds: int = 3  # repeats to the same person below the two highest levels
     unconfirmed_after_s: float = 600.0  # that nobody confirmed is an alarm so long after all were notified
     unreached_after_s: float = 60.0  # an urgent alert of which no message was taken by then has reached nobody
@@ -42,15 +42,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class DeliveryContext:
     """All a stage knows besides the messages."""
 
     now: datetime
     sent_last_hour: int
-    limits: Limits = Limits()
-    find_quiet: Callable[[str, str], Quiet | None] = lambda _site, _recipient: None
+    limits: DeliveryLimits = DeliveryLimits()
+    find_quiet: Callable[[str, str], QuietHours | None] = lambda _site, _recipient: None
     # messages within a day of alarms of health that are not urgent, by site, key and recipient
-    told: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    sent_last_day: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
 
 
-Stage = Callable[[Sequence[Waiting], View], list[Verdict]]
+Stage = Callable[[Sequence[QueuedMessage], DeliveryContext], list[Verdict]]

@@ -63,7 +63,7 @@ def seal(content: bytes, p256dh: str, auth: str, salt: bytes = b"", private: str
         raise ValueError(f"a message of {len(content)} bytes is too large")
     theirs = decode(p256dh)
     own = read_key(private) if private else ec.generate_private_key(ec.SECP256R1())
-    ours, salt = _spell_public(own), salt or os.urandom(16)
+    ours, salt = _encode_public(own), salt or os.urandom(16)
     shared = own.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), theirs))
     secret = _derive(decode(auth), shared, b"WebPush: info\0" + theirs + ours, 32)
     key = _derive(salt, secret, b"Content-Encoding: aes128gcm\0", 16)
@@ -91,7 +91,7 @@ def prove(private: str, endpoint: str, contact: str, now: datetime) -> str:
     signed = ".".join(encode(json.dumps(one).encode()) for one in ({"typ": "JWT", "alg": "ES256"}, claims))
     r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
     token = f"{signed}.{encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
-    return f"vapid t={token}, k={encode(_spell_public(key))}"
+    return f"vapid t={token}, k={encode(_encode_public(key))}"
 
 
 def make_key() -> str:
@@ -126,7 +126,7 @@ def find_public_key(private: str) -> str:
     >>> len(decode(find_public_key(make_key())))
     65
     """
-    return encode(_spell_public(read_key(private)))
+    return encode(_encode_public(read_key(private)))
 
 
 def read_key(private: str) -> Any:
@@ -142,7 +142,7 @@ def read_key(private: str) -> Any:
         raise ConfigError("the key of push messages is none; make one: slopeward push keys") from None
 
 
-def _spell_public(key: Any) -> bytes:
+def _encode_public(key: Any) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     found: bytes = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)

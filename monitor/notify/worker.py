@@ -13,7 +13,7 @@ from typing import Final
 
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import split_channel, traits_of
-from monitor.domain.duty.quiet import Quiet
+from monitor.domain.duty.quiet import QuietHours
 from monitor.domain.site import Recipient, Site, find_sounding, gather_recipients
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import ENGLISH
@@ -22,7 +22,7 @@ from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.message import deliver_in, find_language
 from monitor.notify.notifier import Notifier, open_notifier, read_number
 from monitor.notify.path import run_stages
-from monitor.notify.verdict import Limits, View
+from monitor.notify.verdict import DeliveryContext, DeliveryLimits
 from monitor.store.alerting import outbox
 from monitor.store.database.engine import Database
 from monitor.store.delivery.replies import GOOD_FOR_S, make_code
@@ -59,7 +59,7 @@ class Delivery:
     sites: Mapping[str, Site]
     clock: Callable[[], datetime]
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
-    limits: Limits = Limits()  # noqa: RUF009  frozen
+    limits: DeliveryLimits = DeliveryLimits()  # noqa: RUF009  frozen
     jitter: Callable[[], float] = random.random
     lease_s: float = LEASE_S
     language: str = ENGLISH
@@ -148,7 +148,7 @@ class ChannelWorker:
             return False
         with self._db.write() as c:
             sent = outbox.count_sent_between(c, self.channel, now - timedelta(hours=1), now)
-            view = View(now, sent, self._how.limits, self._find_quiet)
+            view = DeliveryContext(now, sent, self._how.limits, self._find_quiet)
             if (
                 now - self._since > outbox.LONGEST_LEASE + outbox.CLOCK_MARGIN
             ):  # a worker before this one holds none any more
@@ -172,14 +172,14 @@ class ChannelWorker:
                 del self._sending_since_s[threading.get_ident()]
         return bool(claimed)
 
-    def _find_quiet(self, site: str, name: str) -> Quiet | None:
+    def _find_quiet(self, site: str, name: str) -> QuietHours | None:
         found = self._find_recipient(site, name)
         return None if found is None else found.quiet
 
     def _find_recipient(self, site: str, name: str) -> Recipient | None:
         return next((r for r in self._how.list_recipients(site) if r.name == name), None)
 
-    def _find_overdue(self, waiting: Sequence[outbox.Waiting], now: datetime) -> set[int]:
+    def _find_overdue(self, waiting: Sequence[outbox.QueuedMessage], now: datetime) -> set[int]:
         """Old messages that this worker has not tried for a while; their rows may say what they like."""
         return {
             w.id for w in waiting if w.is_old(now) and (
@@ -193,13 +193,13 @@ class ChannelWorker:
         with self._resuming:
             if self._resumed:
                 return
-            failing = self._db.ask(outbox.find_failing, self.channel)
+            failing = self._db.run_read(outbox.find_failing, self.channel)
             self.circuit.resume(failing.attempts, failing.since, failing.refused_at)
             self.last_error = failing.error
             self._resumed = True
 
     def _has_urgent(self, now: datetime) -> bool:
-        waiting = self._db.ask(outbox.load_waiting, self.channel)
+        waiting = self._db.run_read(outbox.load_waiting, self.channel)
         urgent = [w for w in waiting if w.urgent]
         return any(w.is_due(now) for w in urgent) or bool(self._find_overdue(urgent, now))
 
@@ -272,7 +272,7 @@ class ChannelWorker:
         if error.permanent:
             self.circuit.refuse(now)
         else:
-            self.circuit.fail(now, wait_s, asked=error.retry_after_s is not None)
+            self.circuit.fail(now, wait_s, requested=error.retry_after_s is not None)
         self.last_error = redact(str(error))
         _LOG.warning("notification %d by %s: %s", notification.id, self.channel.partition(":")[0], self.last_error)
         self._settle(

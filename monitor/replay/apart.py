@@ -20,10 +20,10 @@ from forecasting.message import gather, spread
 
 POLL_S: Final = 0.5
 NICE: Final = 10  # alarms come first
-Tell = Callable[[Any], None]
+SendLine = Callable[[Any], None]
 
 
-class Apart:
+class ChildProcess:
     """One such process.
 
     Args:
@@ -77,12 +77,12 @@ def main(work: str) -> None:
     os.dup2(2, 1)  # what else is printed belongs to the log
     os.nice(NICE)
 
-    def tell(value: Any) -> None:
+    def send(value: Any) -> None:
         answers.write(json.dumps(spread(value)) + "\n")
         answers.flush()
 
     module, _, name = work.partition(":")
-    getattr(importlib.import_module(module), name)(tell, *arguments)
+    getattr(importlib.import_module(module), name)(send, *arguments)
 
 
 if __name__ == "__main__":

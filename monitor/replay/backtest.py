@@ -23,17 +23,17 @@ from monitor.domain.decision import seconds
 from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
-from monitor.replay.clock import Pace, choose_coalesce_s, choose_tick_s, play
-from monitor.replay.history import History, Known
-from monitor.replay.matrix import Label, labels_of_outcomes
-from monitor.replay.scorecard import Run, Scorecard, Tally, score, score_detectors
+from monitor.replay.clock import ReplaySchedule, choose_coalesce_s, choose_tick_s, play
+from monitor.replay.history import History, VisibilityRule
+from monitor.replay.matrix import EventLabel, labels_of_outcomes
+from monitor.replay.scorecard import ReplayTotals, Run, Scorecard, score, score_detectors
 from monitor.store.alerting.history import (
-    PastAlert,
+    AlertWithOutcome,
     count_rows,
     load_past_acts,
     load_past_alerts,
@@ -51,13 +51,13 @@ _COUNTS_HERE: Final = Template(
     "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"
 )
 LEAD_S: Final = 30.0 * 86400.0
-BY_RULE: Final = Known()
+BY_RULE: Final = VisibilityRule()
 SPAWN_ROWS: Final = 20_000  # below this a second process costs more than it saves
 Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class BacktestOptions:
     """How a backtest is run.
 
     A site file is judged as it is written: what rests on a model counts where the file says so, proven or not. With
@@ -73,7 +73,7 @@ class Terms:
         tick_s: longest time between two looks; None takes the shortest interval of the site's series.
     """
 
-    known: Known = BY_RULE
+    known: VisibilityRule = BY_RULE
     lead_s: float = LEAD_S
     as_then: bool = False
     acts: bool = False
@@ -84,7 +84,7 @@ class Terms:
 
 def run_backtest(
     db: Database, site: Site, from_at: datetime, to_at: datetime, *, other: Site | None = None,
-    on_progress: Progress | None = None, labels: Sequence[Label] = (), terms: Terms = Terms(),
+    on_progress: Progress | None = None, labels: Sequence[EventLabel] = (), terms: BacktestOptions = BacktestOptions(),
 ) -> Scorecard:  # fmt: skip
     """Replay a site's past through the decision and score it; nothing is written.
 
@@ -149,9 +149,9 @@ def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tupl
 class _Task:
     from_at: datetime
     to_at: datetime
-    labels: tuple[Label, ...]
-    alerts: tuple[PastAlert, ...]
-    terms: Terms
+    labels: tuple[EventLabel, ...]
+    alerts: tuple[AlertWithOutcome, ...]
+    terms: BacktestOptions
 
 
 _Result = tuple[Run, dict[str, Any]]
@@ -164,13 +164,13 @@ def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Pro
             c, [s for _, s in plan], task.from_at, task.to_at, task.terms.known,
             proofs=None if task.terms.as_then else (),
         )  # fmt: skip
-        tally = Tally(seconds(task.from_at), seconds(task.to_at))
+        tally = ReplayTotals(seconds(task.from_at), seconds(task.to_at))
         acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
         from_s, to_s = seconds(task.from_at), seconds(task.to_at)
         shown = 0.0
-        for look in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts):
-            tally.add(look, history)
-            share = (seconds(look.at) - from_s) / (to_s - from_s)
+        for step in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts):
+            tally.add(step, history)
+            share = (seconds(step.at) - from_s) / (to_s - from_s)
             if on_progress is not None and share - shown >= 0.01:
                 shown = share
                 on_progress(share)
@@ -197,7 +197,7 @@ def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]
     return [(at_s, rename_stations(one, find_renamed(plan[-1][1]))) for at_s, one in plan]
 
 
-def find_pace(c: Connection, site: Site, task: _Task) -> Pace:
+def find_pace(c: Connection, site: Site, task: _Task) -> ReplaySchedule:
     """When to look."""
     terms = task.terms
     instants = None
@@ -207,14 +207,14 @@ def find_pace(c: Connection, site: Site, task: _Task) -> Pace:
             raise RefusedError(f"no evaluation of {site.id} is stored in that time")
         instants = tuple(sorted({seconds(at) for at, _ in stored}))
     coalesce_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
-    return Pace(coalesce_s, terms.tick_s or choose_tick_s(site), instants)
+    return ReplaySchedule(coalesce_s, terms.tick_s or choose_tick_s(site), instants)
 
 
 def _halves(on_progress: Progress | None) -> tuple[Progress | None, Progress | None]:
     if on_progress is None:
         return None, None
-    tell = on_progress
-    return lambda share: tell(share / 2.0), lambda share: tell(0.5 + share / 2.0)
+    report = on_progress
+    return lambda share: report(share / 2.0), lambda share: report(0.5 + share / 2.0)
 
 
 # ---- two configurations at a time --------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class FilePast:
 @contextmanager
 def open_files(
     path: Path, site: Site, mapping: Path | None = None, *, accept_units: bool = False, accept_times: bool = False,
-    known: tuple[str, Said] | None = None,
+    known: tuple[str, ImportOptions] | None = None,
 ) -> Iterator[FilePast]:  # fmt: skip
     """Read files through the gate of ingest into a temporary SQLite database.
 
@@ -259,7 +259,7 @@ def open_files(
         UnitDoubtError: the units or the times of a file are doubtful.
         RefusedError: nothing in the files could be read as observations of this site.
     """
-    form, said = known or (None, Said(None if mapping is None else load_mapping(mapping)))
+    form, options = known or (None, ImportOptions(None if mapping is None else load_mapping(mapping)))
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
         results = tuple(
@@ -268,10 +268,10 @@ def open_files(
                 pipeline,
                 site,
                 _now,
-                mapping=said.mapping,
+                mapping=options.mapping,
                 accept_units=accept_units,
                 accept_times=accept_times,
-                open_lines=None if form is None else partial(open_readings(form), f, said),
+                open_lines=None if form is None else partial(open_readings(form), f, options),
             )
             for f in list_files(path)
         )

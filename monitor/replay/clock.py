@@ -6,22 +6,22 @@ from datetime import datetime
 from math import inf
 from typing import Final
 
+from monitor.alerting.acts.answer_acts import TAKEN_BACK, reopen_questions
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.decision.decide import decide
-from monitor.domain.alert import AlertChange, Ledger
-from monitor.domain.decision import Decision, Memory, View, instant, seconds
+from monitor.domain.alert import AlertCategory, AlertChange
+from monitor.domain.decision import Decision, DecisionInputs, Memory, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.history import History
-from monitor.series.assessment import Warm
+from monitor.series.assessment import EvaluationCache
 from monitor.store.alerting.history import PastAct
 
 SHORTEST_S: Final = 0.25  # between two looks, as in the service
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """When the replay looks.
+class ReplaySchedule:
+    """When the replay decides.
 
     Attributes:
         coalesce_s: arrivals within this time after the first are one look, at the last of them.
@@ -35,14 +35,14 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One decision of the replay; `acted` holds changes that a person made since the look before."""
+class ReplayDecision:
+    """One decision of the replay; `acted` holds changes that a person made since the decision before."""
 
     at: datetime
     site: Site
     before: Memory
     decision: Decision
-    view: View
+    view: DecisionInputs
     acted: tuple[tuple[datetime, AlertChange], ...] = ()
 
 
@@ -63,9 +63,9 @@ def choose_coalesce_s(site: Site) -> float:
 
 
 def play(
-    history: History, plan: Sequence[tuple[float, Site]], from_s: float, to_s: float, pace: Pace, *,
+    history: History, plan: Sequence[tuple[float, Site]], from_s: float, to_s: float, pace: ReplaySchedule, *,
     acts: Sequence[PastAct] = (),
-) -> Iterator[Look]:  # fmt: skip
+) -> Iterator[ReplayDecision]:  # fmt: skip
     """Decide at every instant at which the service would have looked.
 
     Args:
@@ -81,7 +81,7 @@ def play(
     """
     memory = Memory()
     acting = _Acts(acts)
-    warm: dict[str, Warm] = {}  # of each declaration
+    warm: dict[str, EvaluationCache] = {}  # of each declaration
     instants = iter(pace.instants or ())
     now_s = next(instants, inf) if pace.instants is not None else from_s
     while now_s <= to_s:
@@ -89,8 +89,8 @@ def play(
         site = site_at(plan, now_s)
         memory, acted = acting.apply(memory, now_s, site)
         view = history.view(site)
-        decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, Warm()))
-        yield Look(instant(now_s), site, memory, decision, view, acted)
+        decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, EvaluationCache()))
+        yield ReplayDecision(instant(now_s), site, memory, decision, view, acted)
         memory = decision.memory.in_order()  # as it comes back from the database, so that not one order differs
         if pace.instants is not None:
             now_s = next(instants, inf)
@@ -108,8 +108,13 @@ def site_at(plan: Sequence[tuple[float, Site]], now_s: float) -> Site:
 
 
 def find_next_s(
-    history: History, plan: Sequence[tuple[float, Site]], acting: "_Acts", decision: Decision, now_s: float, pace: Pace
-) -> float:  # fmt: skip
+    history: History,
+    plan: Sequence[tuple[float, Site]],
+    acting: "_Acts",
+    decision: Decision,
+    now_s: float,
+    pace: ReplaySchedule,
+) -> float:
     """The next instant to look: news, a due instant, a person's act, another site file, or the tick."""
     due_s = decision.next_due_s if decision.next_due_s is not None else inf
     others = [now_s + pace.tick_s, max(due_s, now_s + SHORTEST_S), acting.next_s()]
@@ -141,10 +146,14 @@ class _Acts:
             before = memory.level
             memory = redo(memory, act, site)
             if memory.level != before:
-                changes.append((
-                    act.at,
-                    AlertChange(Ledger.HAZARD, "hazard", memory.level, memory.level > 0, act.sentence, None, "{}"),
-                ))  # fmt: skip
+                changes.append(
+                    (
+                        act.at,
+                        AlertChange(
+                            AlertCategory.HAZARD, "hazard", memory.level, memory.level > 0, act.sentence, None, "{}"
+                        ),
+                    )
+                )
         return memory, tuple(changes)
 
 
@@ -155,7 +164,7 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
         return order_level(memory, level, seconds(act.at)).in_order()
     if act.act == TAKEN_BACK:
         gone = act.before["answers"].keys() - act.after["answers"].keys()
-        return ask_again(memory, gone, seconds(act.at)).in_order()
+        return reopen_questions(memory, gone, seconds(act.at)).in_order()
     old: Mapping[str, str] = act.before.get("answers", {})
     given = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
     states = {k: s["state"] for k, s in act.after.get("steps", {}).items()}

@@ -12,17 +12,17 @@ from typing import Any, Final
 
 from forecasting.message import Template
 from monitor.alerting.decision.evaluate import freeze, rule_version
-from monitor.domain.alert import Actor, AlertChange, Ledger
+from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import ProofFact, seconds
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.errors import RefusedError, SlopewardError
-from monitor.replay.apart import Tell
+from monitor.replay.apart import SendLine
 from monitor.replay.backtest import open_empty, open_files
-from monitor.replay.clock import Pace, play
-from monitor.replay.history import History, Known
+from monitor.replay.clock import ReplaySchedule, play
+from monitor.replay.history import History, VisibilityRule
 from monitor.store.alerting import drills
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.decisions import add_decision
@@ -34,7 +34,7 @@ from monitor.store.readings.observations import add_observations
 COLLAPSE: Final = "collapse"
 LASTS_S: Final = 600.0  # without a given speed the scenario is told in ten minutes
 BEAT_S: Final = 5.0
-LOOK_S: Final = 1.0
+POLL_S: Final = 1.0
 CHUNK: Final = 5000
 _DONE: Final = Template("drill.scenario_over", "the scenario is over")
 _BROKEN: Final = Template("drill.broken_off", "it was broken off: {problem}")
@@ -47,7 +47,7 @@ Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
-class DrillTerms:
+class DrillOptions:
     """How a drill is held.
 
     Attributes:
@@ -66,7 +66,7 @@ class DrillTerms:
 
 
 def hold_drill(
-    db: Database, site: Site, by: Actor, terms: DrillTerms, *, clock: Clock, wait: Callable[[float], None],
+    db: Database, site: Site, by: Actor, terms: DrillOptions, *, clock: Clock, wait: Callable[[float], None],
     on_turn: Callable[[datetime, AlertChange], None] = lambda _at, _change: None,
 ) -> tuple[int, dict[str, Any]]:  # fmt: skip
     """Hold a drill from its first to its last word; returns its number and what was measured.
@@ -92,12 +92,12 @@ def hold_drill(
     reason: str = _DONE()
     state = "ended"
     try:
-        pulse = _Pulse(db, drill_id, clock, wait)
+        pulse = _DrillHeartbeat(db, drill_id, clock, wait)
         with db.read() as c:
             proofs = load_proof_facts(c, site, clock())
         turns = rehearse(site, terms, pulse.is_running, proofs)
-        if tell(db, site, drill_id, turns, terms, clock, pulse, on_turn):
-            pulse.stand(terms.hold_s)
+        if notify_turns(db, site, drill_id, turns, terms, clock, pulse, on_turn):
+            pulse.wait_for_answers(terms.hold_s)
     except RefusedError as error:
         reason, state = error.message, drills.REFUSED
         raise
@@ -110,24 +110,24 @@ def hold_drill(
     return drill_id, outcome
 
 
-def hold_apart(tell: Tell, url: str, site: Site, by: Actor, terms: DrillTerms) -> None:
+def hold_apart(send: SendLine, url: str, site: Site, by: Actor, terms: DrillOptions) -> None:
     """The part of a process that a page started: it tells once whether the drill began, and holds it to its end."""
-    told: list[bool] = []
+    reported: list[bool] = []
 
     def begun(_at: datetime, _change: AlertChange) -> None:
-        if not told:
-            told.append(True)
-            tell({"began": True})
+        if not reported:
+            reported.append(True)
+            send({"began": True})
 
     with Database(url) as db:
         try:
             hold_drill(db, site, by, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=begun)
         except SlopewardError as error:
-            tell({"refused": error.message})
+            send({"refused": error.message})
 
 
 @dataclass(frozen=True, slots=True)
-class DrillTurn:
+class DrillStep:
     """What a drill tells at one instant of its scenario, with the frozen inputs of that decision."""
 
     at: datetime
@@ -136,8 +136,8 @@ class DrillTurn:
 
 
 def rehearse(
-    site: Site, terms: DrillTerms, is_running: Callable[[], bool], proofs: Sequence[ProofFact] = ()
-) -> tuple[DrillTurn, ...]:
+    site: Site, terms: DrillOptions, is_running: Callable[[], bool], proofs: Sequence[ProofFact] = ()
+) -> tuple[DrillStep, ...]:
     """Decide the whole scenario in memory, from before the first level on; nobody is told anything.
 
     With `proofs` of the real database a model counts as it does in the service.
@@ -150,17 +150,17 @@ def rehearse(
         if span is None:
             raise RefusedError(_EMPTY(scenario=terms.scenario, site=site.id))
         from_s, to_s = seconds(span[0]), seconds(span[1])
-        history = History(c, [site], span[0], span[1], Known("observed"), proofs=proofs)
+        history = History(c, [site], span[0], span[1], VisibilityRule("observed"), proofs=proofs)
         turns = []
-        pace = Pace(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
-        for look in play(history, [(from_s, site)], from_s, to_s, pace):
+        pace = ReplaySchedule(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
+        for step in play(history, [(from_s, site)], from_s, to_s, pace):
             if not is_running():
                 raise RefusedError(_ENDED())
-            changes = [x for x in look.decision.changes if x.ledger == Ledger.HAZARD or not terms.quiet]
+            changes = [x for x in step.decision.changes if x.ledger == AlertCategory.HAZARD or not terms.quiet]
             if changes:
-                frozen = canonical_json(freeze(site, look.before, look.view, look.decision, look.at))
-                turns.append(DrillTurn(look.at, tuple(changes), frozen))
-    if not any(x.ledger == Ledger.HAZARD for turn in turns for x in turn.changes):
+                frozen = canonical_json(freeze(site, step.before, step.view, step.decision, step.at))
+                turns.append(DrillStep(step.at, tuple(changes), frozen))
+    if not any(x.ledger == AlertCategory.HAZARD for turn in turns for x in turn.changes):
         raise RefusedError(_NO_LEVEL(scenario=terms.scenario, site=site.id))
     return tuple(turns)
 
@@ -189,9 +189,9 @@ def _store(db: Database, rows: list[Any], now: datetime) -> None:
     rows.clear()
 
 
-def tell(
-    db: Database, site: Site, drill_id: int, turns: Sequence[DrillTurn], terms: DrillTerms, clock: Clock,
-    pulse: "_Pulse", on_turn: Callable[[datetime, AlertChange], None],
+def notify_turns(
+    db: Database, site: Site, drill_id: int, turns: Sequence[DrillStep], terms: DrillOptions, clock: Clock,
+    pulse: "_DrillHeartbeat", on_turn: Callable[[datetime, AlertChange], None],
 ) -> bool:  # fmt: skip
     """Write the turns to the real outbox as fast as the drill goes; False when somebody ended it before the last."""
     lasts_s = (turns[-1].at - turns[0].at).total_seconds()
@@ -206,19 +206,19 @@ def tell(
     return True
 
 
-def _write(db: Database, site: Site, drill_id: int, turn: DrillTurn, now: datetime) -> None:
+def _write(db: Database, site: Site, drill_id: int, turn: DrillStep, now: datetime) -> None:
     """Freeze the decision of the drill and tell it, in one transaction."""
     with db.write() as c:
         basis = add_decision(c, site.id, now, site.version, turn.frozen)
-        told = [replace(x, data_time=None) for x in drills.as_exercise(drill_id, turn.changes)]
+        changes = [replace(x, data_time=None) for x in drills.as_exercise(drill_id, turn.changes)]
         apply_changes(
-            c, site.id, told, site=site, recipients=site.recipients, actor=Actor(f"drill {drill_id}", "program"),
+            c, site.id, changes, site=site, recipients=site.recipients, actor=Actor(f"drill {drill_id}", "program"),
             now=now, decision_id=basis, rule_version=rule_version(site), exercise=True,
         )  # fmt: skip
 
 
-class _Pulse:
-    """Says that the drill lives, and hears when somebody ends it."""
+class _DrillHeartbeat:
+    """Stamps a running drill, and finds out when somebody ends it."""
 
     def __init__(self, db: Database, drill_id: int, clock: Clock, wait: Callable[[float], None]) -> None:
         self._db, self._drill_id, self._clock, self._wait = db, drill_id, clock, wait
@@ -228,7 +228,7 @@ class _Pulse:
     def is_running(self) -> bool:
         """False when the drill is over; looks at most once a second."""
         now = self._clock()
-        if self._looked_at is not None and now - self._looked_at < timedelta(seconds=LOOK_S):
+        if self._looked_at is not None and now - self._looked_at < timedelta(seconds=POLL_S):
             return True
         self._looked_at = now
         with self._db.read() as c:
@@ -245,18 +245,18 @@ class _Pulse:
         while (left_s := (due - self._clock()).total_seconds()) > 0.0:
             if not self.is_running():
                 return False
-            self._wait(min(left_s, LOOK_S))
+            self._wait(min(left_s, POLL_S))
         return self.is_running()
 
-    def stand(self, hold_s: float) -> None:
-        """Let the alarms stand until all are answered and no message is on its way, or for a time."""
+    def wait_for_answers(self, hold_s: float) -> None:
+        """Wait until all alarms are answered and no message is on its way, or for a time."""
         until = self._clock() + timedelta(seconds=hold_s)
         while self._clock() < until and self.is_running():
             with self._db.read() as c:
                 # who is quick answers before the channel has said that it delivered: that instant is measured too
                 if not drills.count_open(c, self._drill_id) and not drills.count_on_the_way(c, self._drill_id):
                     return
-            self._wait(min(LOOK_S, hold_s))
+            self._wait(min(POLL_S, hold_s))
 
 
 DAY_S: Final = 86400.0
@@ -267,7 +267,7 @@ NEVER_BELOW: Final = {"pore_pressure": 20.0, "reservoir_level": 100.0, "water_le
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class FailureCurve:
     """Displacement before a failure: x = -size * ln(days left), so that 1 / velocity falls in a line (Voight 1989)."""
 
     size: float  # unit of the series; velocity = size / days left
@@ -279,7 +279,7 @@ class Curve:
         return self.size * (log(self.start_days) - log(max(days_left, self.end_days)))
 
 
-def plan_curves(site: Site) -> dict[tuple[str, str], Curve]:
+def plan_curves(site: Site) -> dict[tuple[str, str], FailureCurve]:
     """For each series that a velocity or rate criterion reads: a curve that crosses every level it has a bound for.
 
     One window before the failure it has twice the velocity of the highest bound; the record ends when the mean over
@@ -288,7 +288,7 @@ def plan_curves(site: Site) -> dict[tuple[str, str], Curve]:
     Raises:
         RefusedError: no criterion of the site measures how something moves.
     """
-    found: dict[tuple[str, str], Curve] = {}
+    found: dict[tuple[str, str], FailureCurve] = {}
     for criterion in site.criteria:
         if not criterion.kind.rate or criterion.role != "witness":
             continue
@@ -306,10 +306,10 @@ def plan_curves(site: Site) -> dict[tuple[str, str], Curve]:
         )
     end_days = min(c.end_days for c in found.values())
     start_days = max(c.start_days for c in found.values())
-    return {k: Curve(c.size, start_days, end_days) for k, c in found.items()}
+    return {k: FailureCurve(c.size, start_days, end_days) for k, c in found.items()}
 
 
-def _plan_curve(criterion: Criterion, factor: float) -> Curve | None:
+def _plan_curve(criterion: Criterion, factor: float) -> FailureCurve | None:
     bounds = [
         (t.over, (t.window_s or DAY_S) / DAY_S) for t in criterion.thresholds if t.over is not None and t.over > 0
     ]
@@ -319,7 +319,7 @@ def _plan_curve(criterion: Criterion, factor: float) -> Curve | None:
     lowest, slowest_days = bounds[0]
     size = 2.0 * top * window_days * factor
     # from half the lowest bound on, and long enough before it to fill the widest window twice
-    return Curve(size, max(2.0 * size / lowest, size / lowest + 2.0 * slowest_days), 0.6 * window_days)
+    return FailureCurve(size, max(2.0 * size / lowest, size / lowest + 2.0 * slowest_days), 0.6 * window_days)
 
 
 def make_collapse(site: Site, start_at: datetime, seed: int = 1) -> Iterator[Observation]:
@@ -342,7 +342,7 @@ def make_collapse(site: Site, start_at: datetime, seed: int = 1) -> Iterator[Obs
 
 
 def _make_series(
-    site: Site, station: Station, spec: SeriesSpec, curves: Mapping[tuple[str, str], Curve], start_at: datetime,
+    site: Site, station: Station, spec: SeriesSpec, curves: Mapping[tuple[str, str], FailureCurve], start_at: datetime,
     lasts_s: float, seed: int,
 ) -> Iterator[Observation]:  # fmt: skip
     curve = curves.get((station.id, spec.quantity))

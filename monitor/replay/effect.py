@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from forecasting.message import Figure, Template
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
-from monitor.replay.apart import Apart, Tell
+from monitor.replay.apart import ChildProcess, SendLine
 from monitor.replay.backtest import Progress, run_backtest
 from monitor.store.database.engine import Database
 
 MONTH: Final = timedelta(days=30)
-_NOT_ASKED: Final = Template("effect.not_asked", "not asked for (--months 0)")
+_NOT_WANTED: Final = Template("effect.not_asked", "not asked for (--months 0)")
 FAILED: Final = Template("effect.failed", "the replay failed: {problem}")
 _LONG: Final = Template("effect.long", "the replay was ended after {minutes}; ask for fewer months")
 _SILENT: Final = Template("effect.silent", "the replay stopped without an answer; the log says why")
@@ -39,9 +39,9 @@ def preview_effect(
         on_progress: called with the share that is done, 0 to 1.
     """
     if months == 0:
-        return {"skipped": _NOT_ASKED()}
+        return {"skipped": _NOT_WANTED()}
     from_at = now - months * MONTH
-    facts: dict[str, Any] = {"from": spell(from_at), "to": spell(now), "months": months}
+    facts: dict[str, Any] = {"from": format_iso(from_at), "to": format_iso(now), "months": months}
     other = None if old is None else new
     try:
         card = run_backtest(db, new if old is None else old, from_at, now, other=other, on_progress=on_progress)
@@ -68,12 +68,12 @@ def preview_apart(
         is_wanted: asked now and then; the replay ends when it is not.
     """
     began_s = time.monotonic()
-    child = Apart("monitor.replay.effect:play", url, old, new, now, months)
+    child = ChildProcess("monitor.replay.effect:play", url, old, new, now, months)
     try:
-        for said in child.lines(limit_s, is_wanted):
-            if isinstance(said, dict):
-                return said
-            on_progress(said)
+        for line in child.lines(limit_s, is_wanted):
+            if isinstance(line, dict):
+                return line
+            on_progress(line)
     finally:
         child.end()
     if time.monotonic() - began_s >= limit_s:
@@ -81,7 +81,7 @@ def preview_apart(
     return {"skipped": _SILENT()}
 
 
-def play(tell: Tell, url: str, old: Site | None, new: Site, now: datetime, months: int) -> None:
+def play(send: SendLine, url: str, old: Site | None, new: Site, now: datetime, months: int) -> None:
     """The child's part: the share that is done, again and again, then the effect."""
     with Database(url) as db:
-        tell(preview_effect(db, old, new, now, months, on_progress=tell))
+        send(preview_effect(db, old, new, now, months, on_progress=send))

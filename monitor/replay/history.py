@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from monitor.alerting.decision.evaluate import load_facts
 from monitor.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
-from monitor.domain.decision import Newest, ProofFact, View, instant, seconds
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.decision import DecisionInputs, NewestEpoch, ProofFact, instant, seconds
+from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import RefusedError
@@ -30,7 +30,7 @@ SHORTEST_BOUND_S: Final = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class VisibilityRule:
     """The rule by which a stored row gets the instant from which the replay may see it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Known:
     def instant_s(self, observed_s: float, received_s: float, spec: SeriesSpec | None) -> tuple[float, bool]:
         """(since when known, whether the stored reception was used); never before the epoch itself.
 
-        >>> Known("auto").instant_s(0.0, 600.0, None), Known("auto", 60.0).instant_s(0.0, 1e8, None)
+        >>> VisibilityRule("auto").instant_s(0.0, 600.0, None), VisibilityRule("auto", 60.0).instant_s(0.0, 1e8, None)
         ((600.0, True), (60.0, False))
         """
         if self.mode == "received" or (self.mode == "auto" and received_s - observed_s <= self._bound(spec)):
@@ -65,7 +65,7 @@ class Known:
 
 
 @dataclass(slots=True)  # frozen it would take twice as long to make, and every row of the past is one
-class Stored:
+class StoredRevision:
     """One revision with the instants that count in the replay."""
 
     observed_s: float
@@ -88,7 +88,7 @@ class _Window:
     offsets: Sequence[history.OffsetSpan]
     flags: Sequence[history.FlagSpan]
     times: list[float] = field(default_factory=list)
-    revisions: list[list[Stored]] = field(default_factory=list)
+    revisions: list[list[StoredRevision]] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     shown: tuple[Reading, ...] = ()
     shown_from: int = -1
@@ -119,7 +119,7 @@ class _Window:
         self.shown_from = -1
         return True
 
-    def add(self, stored: Stored) -> None:
+    def add(self, stored: StoredRevision) -> None:
         """A revision that has just become known."""
         place = bisect_left(self.times, stored.observed_s)
         if place < len(self.times) and self.times[place] == stored.observed_s:
@@ -145,17 +145,17 @@ class _Window:
             self.shown, self.shown_from = tuple(self.readings[place:]), place
         return self.shown
 
-    def _read(self, revisions: Sequence[Stored]) -> Reading:
+    def _read(self, revisions: Sequence[StoredRevision]) -> Reading:
         stored = first = revisions[0]
         if len(revisions) == 1:
-            return self._say(stored, self._offset_at(stored.observed_s))
+            return self._make_reading(stored, self._offset_at(stored.observed_s))
         for other in revisions[1:]:
             if rank(other.solution) >= rank(stored.solution):
                 stored = other
             if rank(other.solution) < rank(first.solution) == rank("corrected"):
                 first = other
         total = self._offset_at(stored.observed_s)
-        spoken, before = self._say(stored, total), self._say(first, total)
+        spoken, before = self._make_reading(stored, total), self._make_reading(first, total)
         if (before.value_raw, before.sigma, before.flags, before.extra) == (
             spoken.value_raw, spoken.sigma, spoken.flags, spoken.extra,
         ):  # fmt: skip
@@ -169,7 +169,7 @@ class _Window:
                 total += size
         return total
 
-    def _say(self, stored: Stored, total: float) -> Reading:
+    def _make_reading(self, stored: StoredRevision, total: float) -> Reading:
         flags = change_flags(stored.flags, self.later.get((stored.observed_s, stored.revision), ()))
         return Reading(
             stored.observed_at, stored.known_at, stored.revision, stored.value, total, stored.value - total,
@@ -194,7 +194,7 @@ class History:
     """
 
     def __init__(
-        self, c: Connection, sites: Sequence[Site], from_at: datetime, to_at: datetime, known: Known, *,
+        self, c: Connection, sites: Sequence[Site], from_at: datetime, to_at: datetime, known: VisibilityRule, *,
         proofs: Sequence[ProofFact] | None = None,
     ) -> None:  # fmt: skip
         self._proofs = proofs
@@ -220,12 +220,12 @@ class History:
             streams.append(self._stream(index, row, rows if old is None else chain([old], rows)))
         self._merged = heapq.merge(*streams)
         self._head = next(self._merged, None)
-        self._waiting: list[tuple[float, int, int, Stored | None]] = []
-        self._aged: dict[tuple[int, float], Stored] = {}  # the newest of those that came when they were history
+        self._waiting: list[tuple[float, int, int, StoredRevision | None]] = []
+        self._aged: dict[tuple[int, float], StoredRevision] = {}  # the newest of those that came when they were history
         self._wanted: dict[str, list[tuple[str, float, _Window]]] = {}
         self._order = count()
-        self._newest: dict[int, Stored] = {}
-        self._newest_view: dict[str, Newest] = {}
+        self._newest: dict[int, StoredRevision] = {}
+        self._newest_view: dict[str, NewestEpoch] = {}
         self._cut_s = -inf
         self.news = [seconds(at) for at in history.load_news_instants(c, self._site.id, from_at, to_at)]
         self._bare: dict[str, bool] = {}  # site file -> nothing besides readings was known at the last look
@@ -233,14 +233,14 @@ class History:
 
     def _stream(
         self, index: int, row: SeriesRow, rows: Iterator[history.PastRow]
-    ) -> Iterator[tuple[float, int, int, Stored]]:  # fmt: skip
+    ) -> Iterator[tuple[float, int, int, StoredRevision]]:  # fmt: skip
         """(epoch, series, revision, row) with the instant from which each was known."""
         spec = self._site.series(row.station, row.quantity)
         read = datetime.fromisoformat
         of_file: dict[tuple[str, int], list[str]] = {}
         for span in self._windows[index].flags:
             if span.of_file:
-                of_file.setdefault((spell(span.observed_at), span.revision), []).append(span.flag)
+                of_file.setdefault((format_iso(span.observed_at), span.revision), []).append(span.flag)
         first = (-inf, -inf, -inf)  # epoch, reception and known instant of its first revision
         stored = False
         for observed, received, revision, value, sigma, solution, flags, extra in rows:
@@ -263,7 +263,7 @@ class History:
             flagged = tuple(f for f in flags.split(",") if f) if flags else ()
             if not stored:  # read in as history: the file judges it as if it had been there from the start
                 flagged = change_flags(flagged, of_file.get((observed, revision), ()))
-            yield observed_s, index, revision, Stored(
+            yield observed_s, index, revision, StoredRevision(
                 observed_s, known_s, observed_at, known_at, revision, value, sigma, solution,
                 flagged, extra,
             )  # fmt: skip
@@ -331,19 +331,19 @@ class History:
             heapq.heappush(self._waiting, (spoken_s, next(self._order), index, stored))
         heapq.heappush(self._waiting, (stored.known_s, next(self._order), index, waiting))
 
-    def _note_newest(self, index: int, stored: Stored) -> None:
+    def _note_newest(self, index: int, stored: StoredRevision) -> None:
         if "future" in stored.flags:
             return
         best = self._newest.get(index)
         if best is None or _weight(stored) >= _weight(best):
             self._newest[index] = stored
             row = self._windows[index].row
-            self._newest_view[f"{row.station}.{row.quantity}"] = Newest.of(
+            self._newest_view[f"{row.station}.{row.quantity}"] = NewestEpoch.of(
                 stored.observed_at, stored.known_at, stored.flags
             )
 
     # ---- the view ------------------------------------------------------------------------------------------------
-    def view(self, site: Site) -> View:
+    def view(self, site: Site) -> DecisionInputs:
         """Everything a decision of this site file may look at now."""
         wanted = self._wanted.get(site.version)
         if wanted is None:
@@ -356,13 +356,13 @@ class History:
         edges_s = {span_s: seconds(anchor_at(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
         readings = {name: window.show(edges_s[span_s]) for name, span_s, window in wanted}
         newest = dict(sorted(self._newest_view.items()))
-        return View(readings, newest, **self._facts(site, now))
+        return DecisionInputs(readings, newest, **self._facts(site, now))
 
     def _facts(self, site: Site, now: datetime) -> dict[str, Any]:
         """What a view holds besides readings: where there was nothing and nothing became known, there is nothing."""
         if self._bare.get(site.version, False):
             return {}
-        found = load_facts(self._c, site, now, as_said=self._known.mode != "received", proofs=self._proofs)
+        found = load_facts(self._c, site, now, as_claimed=self._known.mode != "received", proofs=self._proofs)
         self._bare[site.version] = not any(found.values())
         return found
 
@@ -375,5 +375,5 @@ class History:
         return found
 
 
-def _weight(stored: Stored) -> tuple[float, int, int]:
+def _weight(stored: StoredRevision) -> tuple[float, int, int]:
     return stored.observed_s, rank(stored.solution), stored.revision

@@ -14,11 +14,11 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from monitor.domain.decision import instant
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError
-from monitor.store.alerting.history import PastAlert
+from monitor.store.alerting.history import AlertWithOutcome
 
 NONE: Final = 0  # class of the time without an event
 BEFORE: Final = -1  # the time before an event in which a warning is no false one
@@ -28,7 +28,7 @@ CLASSES: Final = {"small": 1, "intermediate": 2, "large": 3, "very_large": 4}
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class EventLabel:
     """One event: its time, how large it was, and the lowest level that would have been a right warning."""
 
     from_at: datetime
@@ -41,12 +41,16 @@ class Label:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "from": spell(self.from_at), "to": spell(self.to_at), "class": self.class_number, "level": self.level,
-            "name": self.name, "source": self.source,
-        }  # fmt: skip
+            "from": format_iso(self.from_at),
+            "to": format_iso(self.to_at),
+            "class": self.class_number,
+            "level": self.level,
+            "name": self.name,
+            "source": self.source,
+        }
 
 
-def read_labels(path: Path, site: Site) -> tuple[Label, ...]:
+def read_labels(path: Path, site: Site) -> tuple[EventLabel, ...]:
     """Read a CSV `from,to,class[,level][,name]`, oldest first.
 
     `class` is a whole number from 1 or one of small, intermediate, large, very_large; `to` may be empty (an instant);
@@ -68,7 +72,7 @@ def read_labels(path: Path, site: Site) -> tuple[Label, ...]:
     return tuple(sorted(found, key=lambda x: (x.from_at, x.to_at)))
 
 
-def _read_row(row: dict[str, str], site: Site) -> Label:
+def _read_row(row: dict[str, str], site: Site) -> EventLabel:
     from_at = _instant(row["from"])
     to_at = _instant(row["to"]) if row.get("to") else from_at
     if to_at < from_at:
@@ -76,7 +80,7 @@ def _read_row(row: dict[str, str], site: Site) -> Label:
     number = CLASSES.get(row["class"]) or (int(row["class"]) if row["class"].isdigit() else 0)
     if number < 1:
         raise ValueError(f"class {row['class']!r}: expected a whole number from 1 or one of {', '.join(CLASSES)}")
-    return Label(from_at, to_at, number, _level(row.get("level", ""), number, site), row.get("name", ""))
+    return EventLabel(from_at, to_at, number, _level(row.get("level", ""), number, site), row.get("name", ""))
 
 
 def _level(text: str, number: int, site: Site) -> int:
@@ -95,14 +99,14 @@ def _instant(text: str) -> datetime:
     return parse(text)
 
 
-def labels_of_outcomes(alerts: Sequence[PastAlert], to_at: datetime, site: Site) -> tuple[Label, ...]:
+def labels_of_outcomes(alerts: Sequence[AlertWithOutcome], to_at: datetime, site: Site) -> tuple[EventLabel, ...]:
     """Events that people confirmed: hazard alerts whose outcome is `true`, from when they were raised until over."""
     found = []
     for a in alerts:
         if a.ledger == "hazard" and a.outcome == "true" and a.raised_at <= to_at:
             number = max(1, a.peak_level)
             end = min(a.over_at or to_at, to_at)
-            found.append(Label(a.raised_at, end, number, min(number, site.top_level), f"alert {a.id}", "outcome"))
+            found.append(EventLabel(a.raised_at, end, number, min(number, site.top_level), f"alert {a.id}", "outcome"))
     return tuple(found)
 
 
@@ -115,7 +119,7 @@ class Span:
     level: int
 
 
-class Ribbon:
+class LevelTimeline:
     """Spans of a level that changes."""
 
     def __init__(self) -> None:
@@ -200,7 +204,7 @@ def name_class(number: int) -> str:
 
 
 def build_matrix(
-    spans: Sequence[Span], labels: Sequence[Label], lead_s: float, levels: tuple[str, ...]
+    spans: Sequence[Span], labels: Sequence[EventLabel], lead_s: float, levels: tuple[str, ...]
 ) -> Matrix:  # fmt: skip
     """Durations of every level in every class of event; where events overlap the largest class counts."""
     found: dict[tuple[int, int], float] = {}
@@ -222,7 +226,7 @@ def build_matrix(
     return Matrix(classes, levels, found, required)
 
 
-def class_at(at_s: float, labels: Sequence[Label], lead_s: float) -> int:
+def class_at(at_s: float, labels: Sequence[EventLabel], lead_s: float) -> int:
     """The class of the largest event that lasts at an instant; BEFORE within the lead of one; else NONE."""
     lasting = [x.class_number for x in labels if epoch_s(x.from_at) <= at_s <= epoch_s(x.to_at)]
     if lasting:
@@ -245,7 +249,7 @@ UNEXPLAINED: Final = "unexplained"
 class EventScore:
     """How an event was met: first warning at all, first at the level that was needed, both with their lead."""
 
-    label: Label
+    label: EventLabel
     first_at: datetime | None
     right_at: datetime | None
     peak_level: int
@@ -264,13 +268,13 @@ class EventScore:
         """JSON-ready."""
         first_s = None if self.first_at is None else (self.label.from_at - self.first_at).total_seconds()
         return {
-            **self.label.to_json(), "first_warning_at": spell_known(self.first_at), "first_warning_lead_s": first_s,
-            "warned_at": spell_known(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
+            **self.label.to_json(), "first_warning_at": format_known(self.first_at), "first_warning_lead_s": first_s,
+            "warned_at": format_known(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
             "missed": self.missed,
         }  # fmt: skip
 
 
-def score_event(label: Label, spans: Sequence[Span], lead_s: float) -> EventScore:
+def score_event(label: EventLabel, spans: Sequence[Span], lead_s: float) -> EventScore:
     """First warning of any level and of the needed one that stood in [event - lead, end of event], and the peak."""
     begin_s, end_s = epoch_s(label.from_at) - lead_s, epoch_s(label.to_at)
     # a level that stood at the beginning of that time is a warning since then: no older one is counted as lead
@@ -284,9 +288,14 @@ def score_event(label: Label, spans: Sequence[Span], lead_s: float) -> EventScor
 
 
 def find_false_days(
-    spans: Sequence[Span], labels: Sequence[Label], alerts: Sequence[PastAlert], lead_s: float, timezone: str, *,
+    spans: Sequence[Span],
+    labels: Sequence[EventLabel],
+    alerts: Sequence[AlertWithOutcome],
+    lead_s: float,
+    timezone: str,
+    *,
     judged: bool,
-) -> list[tuple[str, str, int]]:  # fmt: skip
+) -> list[tuple[str, str, int]]:
     """Days with a hazard level and no event within the lead: (day, cause as people recorded it, level)."""
     zone = ZoneInfo(timezone)
     found = []
@@ -322,6 +331,6 @@ def find_days(spans: Sequence[Span], timezone: str) -> dict[str, int]:
     return found
 
 
-def spell_known(at: datetime | None) -> str | None:
+def format_known(at: datetime | None) -> str | None:
     """An instant as it is written, or None where there is none."""
-    return None if at is None else spell(at)
+    return None if at is None else format_iso(at)

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from monitor.domain.decision import instant
-from monitor.domain.instants import epoch_s, spell
-from monitor.replay.matrix import Label, Span, name_class
+from monitor.domain.instants import epoch_s, format_iso
+from monitor.replay.matrix import EventLabel, Span, name_class
 from monitor.replay.scorecard import ForecastGain, Run, Scorecard
 
 WIDTH: Final = 1000
@@ -20,7 +20,7 @@ LEFT: Final = 110
 COLOURS: Final = ("#3a9d5d", "#e3c03a", "#e8842c", "#cf3434", "#7a2a8c", "#40115a")
 LINES: Final = ("#2f6fb3", "#b3562f", "#2f9e8f", "#8a4fb0", "#7a7a2f", "#c0417a", "#4a4a8a", "#5a8a2f")
 MOST_LINES: Final = 16
-_Told = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # a table: title, head, rows
+_Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # a table: title, head, rows
 STYLE: Final = """
 :root{color-scheme:light dark;--fg:#1c2733;--bg:#fff;--dim:#66727e;--line:#d5dbe1}
 @media (prefers-color-scheme:dark){:root{--fg:#dde5ec;--bg:#12181e;--dim:#93a0ab;--line:#33404b}}
@@ -76,18 +76,21 @@ def draw_ribbon(spans: Sequence[Span], from_s: float, to_s: float, y: int, run: 
         x = _x(span.from_s, from_s, to_s)
         width = max(_x(span.to_s, from_s, to_s) - x, 0.8)
         name = run.level_names[min(span.level, len(run.level_names) - 1)]
-        told = f"{name} {spell(instant(span.from_s))[:16]} to {spell(instant(span.to_s))[:16]}"
+        tooltip = f"{name} {format_iso(instant(span.from_s))[:16]} to {format_iso(instant(span.to_s))[:16]}"
         colour = COLOURS[min(span.level, len(COLOURS) - 1)]
         opacity = "1" if span.level else ".25"
         bars.append(
             f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="15" fill="{colour}" fill-opacity="{opacity}">'
-            f"<title>{escape(told)}</title></rect>"
+            f"<title>{escape(tooltip)}</title></rect>"
         )
     return "".join(bars)
 
 
 def draw_lines(
-    lines: Mapping[tuple[str, str], Sequence[tuple[float, float]]], labels: Sequence[Label], from_s: float, to_s: float
+    lines: Mapping[tuple[str, str], Sequence[tuple[float, float]]],
+    labels: Sequence[EventLabel],
+    from_s: float,
+    to_s: float,
 ) -> str:
     """Displacement by station, events as bands behind it."""
     swings = {key: max(v for _, v in points) - min(v for _, v in points) for key, points in lines.items()}
@@ -135,7 +138,7 @@ def _axis(from_s: float, to_s: float, y: int) -> str:
         anchor = "start" if i == 0 else "end" if i == 5 else "middle"
         marks.append(
             f'<text x="{_x(at_s, from_s, to_s):.1f}" y="{y + 13}" text-anchor="{anchor}">'
-            f"{spell(instant(at_s))[:10]}</text>"
+            f"{format_iso(instant(at_s))[:10]}</text>"
         )
     return f'<line class="axis" x1="{LEFT}" x2="{WIDTH}" y1="{y}" y2="{y}"/>' + "".join(marks)
 
@@ -165,7 +168,7 @@ def _tables(run: Run) -> list[str]:
          run.level_names[a.peak_level], a.turns[0].reason)
         for a in run.hazards
     ]  # fmt: skip
-    gains = [[say_gain(g)] for g in run.gains]
+    gains = [[describe_gain(g)] for g in run.gains]
     return [
         *found, _table("hazard alerts", ["raised", "over", "peak", "why"], hazards), _table(*_criteria(run)),
         _table("forecast beside velocity", ["at equal days of false alarm"], gains), _table(*_sensors(run)),
@@ -223,8 +226,8 @@ def _print_run(run: Run, console: Console, *, judged: bool) -> None:
         f"{sum(a.ledger == 'advice' for a in run.alerts)} advices; {run.alarm_days} days with an alarm"
     )
     if run.false_days:
-        said = ", ".join(f"{cause} {n}" for cause, n in sorted(run.false_days.items()))
-        console.print(f"{'days of false alarm' if judged else 'days that nobody judged'}: {said}", highlight=False)
+        line = ", ".join(f"{cause} {n}" for cause, n in sorted(run.false_days.items()))
+        console.print(f"{'days of false alarm' if judged else 'days that nobody judged'}: {line}", highlight=False)
     spans = [(_short(s.from_s), _short(s.to_s), run.level_names[s.level]) for s in run.levels[-SHOWN:]]
     console.print(_make_table("level history", ("from", "to", "level"), spans))
     if run.events:
@@ -232,11 +235,11 @@ def _print_run(run: Run, console: Console, *, judged: bool) -> None:
         console.print(f"misses: {run.misses} of {len(run.events)}")
         console.print(_make_table(*_matrix(run), right=1))
         shown = {k.replace("_", " "): v for k, v in run.matrix.indicators().items() if not k.endswith("_h")}
-        said = ", ".join(f"{name} {'-' if v is None else f'{v:.3f}'}" for name, v in shown.items())
-        console.print(said, highlight=False)
+        line = ", ".join(f"{name} {'-' if v is None else f'{v:.3f}'}" for name, v in shown.items())
+        console.print(line, highlight=False)
     console.print(_make_table(*_criteria(run)))
     for gain in run.gains:
-        console.print(say_gain(gain), highlight=False)
+        console.print(describe_gain(gain), highlight=False)
     console.print(_make_table(*_sensors(run)))
 
 
@@ -250,19 +253,19 @@ def _make_table(title: str, head: Sequence[str], rows: Iterable[Iterable[object]
     return table
 
 
-def _levels(run: Run) -> _Told:
+def _levels(run: Run) -> _Table:
     days = [f"{run.time_in_level_s.get(n, 0.0) / 86400.0:.2f} d" for n in run.level_names]
     return "time in each level", run.level_names, [days]
 
 
-def _events(run: Run) -> _Told:
+def _events(run: Run) -> _Table:
     head = ("event", "class", "needed", "first warning", "lead", "at the needed level", "lead", "peak")
     rows = [
         (
             e.label.name or f"{e.label.from_at:%Y-%m-%d %H:%M}", e.label.class_number,
             run.level_names[e.label.level], "-" if e.first_at is None else f"{e.first_at:%Y-%m-%d %H:%M}",
-            "-" if e.first_at is None else spell_lead((e.label.from_at - e.first_at).total_seconds()),
-            "missed" if e.right_at is None else f"{e.right_at:%Y-%m-%d %H:%M}", spell_lead(e.lead_s),
+            "-" if e.first_at is None else format_lead((e.label.from_at - e.first_at).total_seconds()),
+            "missed" if e.right_at is None else f"{e.right_at:%Y-%m-%d %H:%M}", format_lead(e.lead_s),
             run.level_names[e.peak_level],
         )
         for e in run.events
@@ -270,7 +273,7 @@ def _events(run: Run) -> _Told:
     return "events", head, rows
 
 
-def _matrix(run: Run) -> _Told:
+def _matrix(run: Run) -> _Table:
     classes, spent_s = run.matrix.classes, run.matrix.seconds
     rows = [
         (name, *(f"{spent_s.get((level, k), 0.0) / 3600.0:.1f}" for k in classes))
@@ -279,43 +282,43 @@ def _matrix(run: Run) -> _Told:
     return "warning level by class of event (EDuMaP)", ["hours", *map(name_class, classes)], rows
 
 
-def _criteria(run: Run) -> _Told:
+def _criteria(run: Run) -> _Table:
     head = (
         "criterion", "kind", "role", "heard", "crossings", "days", *run.level_names[1:], "false days", "hits", "misses",
         "lead",
     )  # fmt: skip
     rows = [
         (
-            c.criterion, c.kind, c.role, f"{c.heard_share:.0%}", c.crossings, c.days,
+            c.criterion, c.kind, c.role, f"{c.data_share:.0%}", c.crossings, c.days,
             *(c.days_by_level.get(n, 0) for n in run.level_names[1:]),
             "-" if c.false_days is None else c.false_days,
             sum(not e.missed for e in c.events), sum(e.missed for e in c.events),
-            spell_lead(min((e.lead_s for e in c.events if e.lead_s is not None), default=None)),
+            format_lead(min((e.lead_s for e in c.events if e.lead_s is not None), default=None)),
         )
         for c in run.criteria
     ]  # fmt: skip
     return "each criterion alone", head, rows
 
 
-def _sensors(run: Run) -> _Told:
+def _sensors(run: Run) -> _Table:
     head = ("station", "raises", "days its vote counted", "health alerts", "days pended")
-    told = [", ".join(f"{k} {n}" for k, n in s.health.items()) or "-" for s in run.sensors]
+    alerts = [", ".join(f"{k} {n}" for k, n in s.health.items()) or "-" for s in run.sensors]
     rows = [
-        (s.station, s.raises, f"{s.voting_days:.2f}", said, s.pended_days)
-        for s, said in zip(run.sensors, told, strict=True)
+        (s.station, s.raises, f"{s.voting_days:.2f}", health, s.pended_days)
+        for s, health in zip(run.sensors, alerts, strict=True)
     ]
     return "alerts per sensor", head, rows
 
 
-def _detectors(card: Scorecard) -> _Told:
+def _detectors(card: Scorecard) -> _Table:
     head = ("detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor")
     rows = [["-" if v is None else v for v in d.to_json().values()] for d in card.detectors]
     return "anomalies, as people said", head, rows
 
 
-def say_gain(gain: ForecastGain) -> str:
+def describe_gain(gain: ForecastGain) -> str:
     """What a forecast criterion adds to velocity, in one line."""
-    if not gain.heard_share:
+    if not gain.data_share:
         return f"{gain.criterion}: not measured, no forecast was stored for that time"
     before, after = gain.false_days
     days = f"{before} days of false alarm by velocity, {after} with {gain.criterion}"
@@ -330,10 +333,10 @@ def say_gain(gain: ForecastGain) -> str:
     return f"{days}. Lead gained on {bounds}: {', '.join(gains)}"
 
 
-def spell_lead(seconds: float | None) -> str:
+def format_lead(seconds: float | None) -> str:
     """A lead time for people: positive before the event.
 
-    >>> spell_lead(86400.0 * 9), spell_lead(5400.0), spell_lead(-7200.0), spell_lead(None)
+    >>> format_lead(86400.0 * 9), format_lead(5400.0), format_lead(-7200.0), format_lead(None)
     ('9.0 d', '1.5 h', '-2.0 h', '-')
     """
     if seconds is None:
@@ -342,4 +345,4 @@ def spell_lead(seconds: float | None) -> str:
 
 
 def _short(at_s: float) -> str:
-    return spell(instant(at_s))[:16].replace("T", " ")
+    return format_iso(instant(at_s))[:16].replace("T", " ")

@@ -7,29 +7,29 @@ from datetime import datetime
 from typing import Any, Final
 
 from forecasting.message import Figure, Message, Template, Term, Timestamp
-from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.decision import instant, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import CONFIRMED, DISMISSED
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.replay.clock import Look
+from monitor.replay.clock import ReplayDecision
 from monitor.replay.history import History
 from monitor.replay.matrix import (
     UNEXPLAINED,
     UNJUDGED,
+    EventLabel,
     EventScore,
-    Label,
+    LevelTimeline,
     Matrix,
-    Ribbon,
     Span,
     build_matrix,
     find_days,
     find_false_days,
     score_event,
 )
-from monitor.store.alerting.history import PastAlert
-from monitor.store.models.anomaly_budget import Measured
+from monitor.store.alerting.history import AlertWithOutcome
+from monitor.store.models.anomaly_budget import BudgetMeasurement
 from monitor.store.models.anomaly_labels import AnomalyRun
 
 # no vote asked for a level any more, but this one falls by a person only, and a replay has none
@@ -48,7 +48,7 @@ PLOT_POINTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class AlertLevelChange:
     """One change of an alert: the level it stands at from then on, 0 = over."""
 
     at: datetime
@@ -63,7 +63,7 @@ class AlertTrace:
 
     ledger: str
     key: str
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[AlertLevelChange] = field(default_factory=list)
 
     @property
     def peak_level(self) -> int:
@@ -78,52 +78,56 @@ class AlertTrace:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "ledger": self.ledger, "key": self.key, "raised_at": spell(self.turns[0].at), "peak_level": self.peak_level,
-            "over_at": None if self.over_at is None else spell(self.over_at), "reason": self.turns[0].reason,
-            "turns": [{"at": spell(t.at), "level": t.level, "reason": t.reason, "by": t.by} for t in self.turns],
-        }  # fmt: skip
+            "ledger": self.ledger,
+            "key": self.key,
+            "raised_at": format_iso(self.turns[0].at),
+            "peak_level": self.peak_level,
+            "over_at": None if self.over_at is None else format_iso(self.over_at),
+            "reason": self.turns[0].reason,
+            "turns": [{"at": format_iso(t.at), "level": t.level, "reason": t.reason, "by": t.by} for t in self.turns],
+        }
 
 
-class Tally:
-    """Gathers looks; `finish` closes what is open at the end."""
+class ReplayTotals:
+    """Totals over the decisions of a replay; `finish` closes what is open at the end."""
 
     def __init__(self, from_s: float, to_s: float) -> None:
         self.from_s, self.to_s = from_s, to_s
         self.looks = 0
-        self.levels = Ribbon()
-        self.asked = Ribbon()  # what the votes of each moment ask for
+        self.levels = LevelTimeline()
+        self.requested = LevelTimeline()  # what the votes of each moment ask for
         self.sight: dict[str, float] = defaultdict(float)
         self.alerts: list[AlertTrace] = []
-        self.criteria: dict[str, Ribbon] = {}
+        self.criteria: dict[str, LevelTimeline] = {}
         self.strength = Strength()  # of velocity, where the site asks forecasts as well
-        self.heard: Counter[str] = Counter()  # looks at which a criterion had anything to go by
+        self.looks_with_data: Counter[str] = Counter()  # looks at which a criterion had anything to go by
         self.raises: Counter[str] = Counter()  # hazard raises that a station supported
         self.health: dict[str, Counter[str]] = defaultdict(Counter)  # station -> kind of health alert
         self.voting_s: dict[str, float] = defaultdict(float)
         self.pended: dict[str, set[str]] = defaultdict(set)
         self.plot: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         self._open: dict[tuple[str, str], AlertTrace] = {}
-        self._last: Look | None = None
+        self._last: ReplayDecision | None = None
         self._bucket = -1
 
-    def add(self, look: Look, history: History) -> None:
-        """Take in one look."""
+    def add(self, step: ReplayDecision, history: History) -> None:
+        """Add one decision."""
         self.looks += 1
-        now_s = seconds(look.at)
+        now_s = seconds(step.at)
         self._pass_time(now_s)
-        for at, change in look.acted:
+        for at, change in step.acted:
             self._turn(change, at, "person")
             self.levels.note(seconds(at), change.level)
-        for change in look.decision.changes:
+        for change in step.decision.changes:
             if not change.repeats:
-                self._turn(change, look.at, "auto")
-            if change.ledger == Ledger.HAZARD and change.level > look.before.level:
-                behind = {k.station for k, v in look.decision.memory.supporters.items() if v >= change.level}
+                self._turn(change, step.at, "auto")
+            if change.ledger == AlertCategory.HAZARD and change.level > step.before.level:
+                behind = {k.station for k, v in step.decision.memory.supporters.items() if v >= change.level}
                 self.raises.update(behind)
-        self.levels.note(now_s, look.decision.level)
-        self.asked.note(now_s, look.decision.evidence["asked"])
-        self._hear(look, now_s)
-        self._last = look
+        self.levels.note(now_s, step.decision.level)
+        self.requested.note(now_s, step.decision.evidence["asked"])
+        self._add_assessments(step, now_s)
+        self._last = step
         bucket = int((now_s - self.from_s) / max(self.to_s - self.from_s, 1.0) * PLOT_POINTS)
         if bucket != self._bucket:
             self._bucket = bucket
@@ -134,7 +138,7 @@ class Tally:
         """Close what is open: everything stood until the end."""
         self._pass_time(to_s)
         self.levels.close(to_s)
-        self.asked.close(to_s)
+        self.requested.close(to_s)
         self.strength.close(to_s)
         for ribbon in self.criteria.values():
             ribbon.close(to_s)
@@ -148,20 +152,20 @@ class Tally:
         for station in {VoteKey.read(k).station for k, v in votes.items() if v["counted"]}:
             self.voting_s[station] += passed_s
 
-    def _hear(self, look: Look, now_s: float) -> None:
+    def _add_assessments(self, step: ReplayDecision, now_s: float) -> None:
         """What each criterion says now: the highest level that its bounds and dwell ask for."""
-        said: dict[str, int] = {c.id: 0 for c in look.site.criteria}
-        heard: set[str] = set()
-        for word in look.decision.evidence["words"]:
-            if word["heard"]:
-                heard.add(word["criterion"])
-                said[word["criterion"]] = max(said.get(word["criterion"], 0), word["raise_level"])
-        if any(c.kind.facts == "forecasts" for c in look.site.criteria):
-            self.strength.add(look.site, look.decision.evidence["words"], now_s)
-        self.heard.update(heard)
-        for criterion, level in said.items():
-            self.criteria.setdefault(criterion, Ribbon()).note(now_s, level)
-        for key, vote in look.decision.evidence["votes"].items():
+        levels: dict[str, int] = {c.id: 0 for c in step.site.criteria}
+        with_data: set[str] = set()
+        for assessment in step.decision.evidence["words"]:
+            if assessment["heard"]:
+                with_data.add(assessment["criterion"])
+                levels[assessment["criterion"]] = max(levels.get(assessment["criterion"], 0), assessment["raise_level"])
+        if any(c.kind.facts == "forecasts" for c in step.site.criteria):
+            self.strength.add(step.site, step.decision.evidence["words"], now_s)
+        self.looks_with_data.update(with_data)
+        for criterion, level in levels.items():
+            self.criteria.setdefault(criterion, LevelTimeline()).note(now_s, level)
+        for key, vote in step.decision.evidence["votes"].items():
             if vote["pended"]:
                 self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
 
@@ -174,11 +178,11 @@ class Tally:
                 return
             trace = self._open[key] = AlertTrace(*key)
             self.alerts.append(trace)
-            if change.ledger == Ledger.HEALTH:
+            if change.ledger == AlertCategory.HEALTH:
                 # health:G1.displacement:stale, health:site:reachable, health:reference:BASE:verify
                 _, *name, kind = change.key.split(":")
                 self.health[":".join(name).partition(".")[0]][kind] += 1
-        trace.turns.append(Turn(at, level, change.reason, by))
+        trace.turns.append(AlertLevelChange(at, level, change.reason, by))
         if level == 0:
             del self._open[key]
 
@@ -194,36 +198,36 @@ class Strength:
     """
 
     def __init__(self) -> None:
-        self.ribbons: dict[int, Ribbon] = {}
+        self.ribbons: dict[int, LevelTimeline] = {}
         self._recent: dict[tuple[str, str, int], deque[tuple[float, float]]] = {}
 
     def add(self, site: Site, words: Sequence[Mapping[str, Any]], now_s: float) -> None:
         """Take in what the velocity criteria say at a look."""
         criteria = {c.id: c for c in site.criteria if c.kind.velocity}
         found: dict[int, int] = {t.level: 0 for c in criteria.values() for t in c.thresholds}
-        for word in words:
-            criterion = criteria.get(word["criterion"])
-            if criterion is None or not word["heard"]:
+        for assessment in words:
+            criterion = criteria.get(assessment["criterion"])
+            if criterion is None or not assessment["heard"]:
                 continue
-            for said in word["facts"]["bounds"]:
-                level = said["level"]
-                lasting = self._last(criterion, word["station"], word["newest_s"], said)
+            for fact in assessment["facts"]["bounds"]:
+                level = fact["level"]
+                lasting = self._last(criterion, assessment["station"], assessment["newest_s"], fact)
                 # what the decision itself found holds at a factor of 1
                 over = sum(f < lasting for f in FACTORS)
-                over = max(over, AS_DECLARED + 1) if word["raise_level"] >= level else min(over, AS_DECLARED)
+                over = max(over, AS_DECLARED + 1) if assessment["raise_level"] >= level else min(over, AS_DECLARED)
                 found[level] = max(found[level], over)
         for level, over in found.items():
-            self.ribbons.setdefault(level, Ribbon()).note(now_s, over)
+            self.ribbons.setdefault(level, LevelTimeline()).note(now_s, over)
 
-    def _last(self, criterion: Criterion, station: str, newest_s: float, said: Mapping[str, Any]) -> float:
+    def _last(self, criterion: Criterion, station: str, newest_s: float, fact: Mapping[str, Any]) -> float:
         """The factor that as many epochs as the dwell needs were over."""
         dwell = criterion.dwell
         recent = self._recent.setdefault(
-            (criterion.id, station, said["level"]), deque(maxlen=max(dwell.of, dwell.hits))
+            (criterion.id, station, fact["level"]), deque(maxlen=max(dwell.of, dwell.hits))
         )
-        if "rate" in said and (not recent or recent[-1][0] < newest_s):
-            real = said["rate"] > criterion.min_sigma * said["error"]
-            recent.append((newest_s, said["low"] / said["bound"] if real and said["bound"] > 0.0 else 0.0))
+        if "rate" in fact and (not recent or recent[-1][0] < newest_s):
+            real = fact["rate"] > criterion.min_sigma * fact["error"]
+            recent.append((newest_s, fact["low"] / fact["bound"] if real and fact["bound"] > 0.0 else 0.0))
         counted = [f for at_s, f in recent if dwell.within_s is None or newest_s - at_s <= dwell.within_s]
         if len(counted) < dwell.hits:
             return 0.0
@@ -249,7 +253,7 @@ class ForecastGain:
 
     Attributes:
         criterion: The forecast criterion.
-        heard_share: Of looks at which a forecast was there.
+        data_share: Of looks at which a forecast was there.
         false_days: Of velocity alone with its own bounds, and of both together.
         factor: On the bounds of velocity, so that it alone has no more false days than both; None where none is found.
         alone: How the events were met by velocity with that factor.
@@ -257,7 +261,7 @@ class ForecastGain:
     """
 
     criterion: str
-    heard_share: float
+    data_share: float
     false_days: tuple[int, int]
     factor: float | None
     alone: tuple[EventScore, ...]
@@ -272,7 +276,7 @@ class ForecastGain:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "criterion": self.criterion, "heard_share": round(self.heard_share, 4),
+            "criterion": self.criterion, "heard_share": round(self.data_share, 4),
             "false_days_velocity": self.false_days[0], "false_days_with_forecast": self.false_days[1],
             "velocity_bounds_times": self.factor,
             "events": [
@@ -283,47 +287,47 @@ class ForecastGain:
 
 
 def find_gains(
-    site: Site, strength: Strength, said: Mapping[str, Sequence[Span]], heard: Mapping[str, float],
-    labels: Sequence[Label], lead_s: float,
+    site: Site, strength: Strength, spans: Mapping[str, Sequence[Span]], data_shares: Mapping[str, float],
+    labels: Sequence[EventLabel], lead_s: float,
 ) -> tuple[ForecastGain, ...]:  # fmt: skip
     """What each forecast criterion adds; nothing where no event is known, or no velocity is judged.
 
     Args:
         site: the declaration.
         strength: of the velocity criteria.
-        said: what each criterion asked for, over time.
-        heard: share of looks at which it had anything to go by.
+        spans: what each criterion asked for, over time.
+        data_shares: share of looks at which it had anything to go by.
         labels: events.
         lead_s: a warning up to this long before an event belongs to it.
     """
     if not labels or not strength.ribbons:
         return ()
     return tuple(
-        _compare(site, c, strength, said.get(c.id, ()), heard.get(c.id, 0.0), labels, lead_s)
+        _compare(site, c, strength, spans.get(c.id, ()), data_shares.get(c.id, 0.0), labels, lead_s)
         for c in site.criteria if c.kind.facts == "forecasts"
     )  # fmt: skip
 
 
 def _compare(
-    site: Site, criterion: Criterion, strength: Strength, said: Sequence[Span], heard: float,
-    labels: Sequence[Label], lead_s: float,
+    site: Site, criterion: Criterion, strength: Strength, spans: Sequence[Span], data_share: float,
+    labels: Sequence[EventLabel], lead_s: float,
 ) -> ForecastGain:  # fmt: skip
     highest = max((t.level for t in criterion.thresholds), default=site.top_level)
-    asked = [replace(x, level=min(x.level, highest)) for x in labels]
+    reachable = [replace(x, level=min(x.level, highest)) for x in labels]
 
     def count(spans: Sequence[Span]) -> int:
         return len(find_false_days(spans, labels, (), lead_s, site.timezone, judged=True))
 
     def meet(spans: Sequence[Span]) -> tuple[EventScore, ...]:
-        return tuple(score_event(x, spans, lead_s) for x in asked)
+        return tuple(score_event(x, spans, lead_s) for x in reachable)
 
     plain = strength.warn(AS_DECLARED)
-    both = sorted((*plain, *(s for s in said if s.level > 0)), key=lambda s: s.from_s)
+    both = sorted((*plain, *(s for s in spans if s.level > 0)), key=lambda s: s.from_s)
     allowed = count(both)
     place = next((k for k in range(len(FACTORS)) if count(strength.warn(k)) <= allowed), None)
     alone = plain if place is None else strength.warn(place)
     return ForecastGain(
-        criterion.id, heard, (count(plain), allowed), None if place is None else FACTORS[place], meet(alone),
+        criterion.id, data_share, (count(plain), allowed), None if place is None else FACTORS[place], meet(alone),
         meet(both),
     )  # fmt: skip
 
@@ -335,7 +339,7 @@ class CriterionScore:
     criterion: str
     kind: str
     role: str
-    heard_share: float  # of looks at which it had anything to go by; 0 = no data, so neither hit nor miss means much
+    data_share: float  # of looks at which it had anything to go by; 0 = no data, so neither hit nor miss means much
     crossings: int  # times it rose from nothing
     days: int  # with at least the lowest level
     days_by_level: Mapping[str, int]
@@ -346,7 +350,7 @@ class CriterionScore:
         """JSON-ready."""
         return {
             "criterion": self.criterion, "kind": self.kind, "role": self.role,
-            "heard_share": round(self.heard_share, 4), "crossings": self.crossings,
+            "heard_share": round(self.data_share, 4), "crossings": self.crossings,
             "days": self.days, "days_by_level": dict(self.days_by_level), "false_days": self.false_days,
             "hits": sum(not e.missed for e in self.events), "misses": sum(e.missed for e in self.events),
             "events": [e.to_json() for e in self.events],
@@ -379,7 +383,7 @@ class DetectorScore:
     reported: int
     confirmed: int
     dismissed: int
-    measured: Measured | None = None  # None for a check: it has no threshold and spends no budget
+    measured: BudgetMeasurement | None = None  # None for a check: it has no threshold and spends no budget
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -393,7 +397,9 @@ class DetectorScore:
         }  # fmt: skip
 
 
-def score_detectors(happenings: Iterable[AnomalyRun], measured: Iterable[Measured] = ()) -> tuple[DetectorScore, ...]:
+def score_detectors(
+    happenings: Iterable[AnomalyRun], measured: Iterable[BudgetMeasurement] = ()
+) -> tuple[DetectorScore, ...]:
     """Happenings by detector, as the newest word of a person has it, beside what was measured against the budget."""
     by_name = {m.detector: m for m in measured}
     words: dict[str, list[str]] = {}
@@ -401,8 +407,8 @@ def score_detectors(happenings: Iterable[AnomalyRun], measured: Iterable[Measure
         for detector in one.detectors:
             words.setdefault(detector, []).append("" if one.label is None else str(one.label.verdict))
     return tuple(
-        DetectorScore(name, len(said), said.count(CONFIRMED), said.count(DISMISSED), by_name.get(name))
-        for name, said in sorted(words.items())
+        DetectorScore(name, len(verdicts), verdicts.count(CONFIRMED), verdicts.count(DISMISSED), by_name.get(name))
+        for name, verdicts in sorted(words.items())
     )
 
 
@@ -444,7 +450,7 @@ class Run:
         return {
             "name": self.name, "config_version": self.config_version, "looks": self.looks,
             "level_history": [
-                {"from": spell(instant(s.from_s)), "to": spell(instant(s.to_s)), "level": s.level,
+                {"from": format_iso(instant(s.from_s)), "to": format_iso(instant(s.to_s)), "level": s.level,
                  "level_name": self.level_names[s.level]} for s in self.levels
             ],
             "alerts": [a.to_json() for a in self.alerts],
@@ -470,7 +476,7 @@ class Scorecard:
     known: Mapping[str, Any]  # which instants of knowledge were used, and for how many rows
     lead_s: float
     rule_version: str
-    labels: tuple[Label, ...]
+    labels: tuple[EventLabel, ...]
     runs: tuple[Run, ...]
     detectors: tuple[DetectorScore, ...] = ()
     unproven: tuple[Message, ...] = ()  # criteria that counted here and are advice in the service, one line each
@@ -478,12 +484,19 @@ class Scorecard:
     def to_json(self) -> dict[str, Any]:
         """The whole scorecard as JSON-ready values (a dict)."""
         return {
-            "site": self.site, "site_name": self.site_name, "from": spell(self.from_at), "to": spell(self.to_at),
-            "known": dict(self.known), "lead_window_h": self.lead_s / 3600.0, "rule_version": self.rule_version,
-            "labels": [x.to_json() for x in self.labels], "runs": [r.to_json() for r in self.runs],
-            "differences": list(self.differences()), "detectors": [d.to_json() for d in self.detectors],
+            "site": self.site,
+            "site_name": self.site_name,
+            "from": format_iso(self.from_at),
+            "to": format_iso(self.to_at),
+            "known": dict(self.known),
+            "lead_window_h": self.lead_s / 3600.0,
+            "rule_version": self.rule_version,
+            "labels": [x.to_json() for x in self.labels],
+            "runs": [r.to_json() for r in self.runs],
+            "differences": list(self.differences()),
+            "detectors": [d.to_json() for d in self.detectors],
             "unproven": list(self.unproven),
-        }  # fmt: skip
+        }
 
     def differences(self) -> tuple[Message, ...]:
         """What the second configuration does otherwise than the first, one line each; empty for one run."""
@@ -515,15 +528,20 @@ class Scorecard:
 
 
 def score(
-    name: str, site: Site, tally: Tally, labels: Sequence[Label], alerts: Sequence[PastAlert], lead_s: float
+    name: str,
+    site: Site,
+    tally: ReplayTotals,
+    labels: Sequence[EventLabel],
+    alerts: Sequence[AlertWithOutcome],
+    lead_s: float,
 ) -> Run:
     """Turn what a replay left behind into its run of the scorecard."""
     names = tuple(k.name for k in site.levels)
     spans = tuple(tally.levels.spans)
     judged = bool(labels) or any(a.outcome for a in alerts)
-    asked = find_days(tally.asked.spans, site.timezone)
+    requested_days = find_days(tally.requested.spans, site.timezone)
     false_list = [
-        (day, cause if cause not in {UNEXPLAINED, UNJUDGED} or day in asked else HELD, level)
+        (day, cause if cause not in {UNEXPLAINED, UNJUDGED} or day in requested_days else HELD, level)
         for day, cause, level in find_false_days(spans, labels, alerts, lead_s, site.timezone, judged=judged)
     ]
     causes = Counter(cause for _, cause, _ in false_list)
@@ -532,20 +550,36 @@ def score(
         time_in[names[min(span.level, len(names) - 1)]] += span.to_s - span.from_s
     words = {k: tuple(v.spans) for k, v in tally.criteria.items()}
     return Run(
-        name, site.version, names, tally.looks, spans, tuple(tally.alerts), time_in, dict(tally.sight),
-        tuple(score_event(x, spans, lead_s) for x in labels), len(find_days(spans, site.timezone)), causes,
-        tuple(false_list), build_matrix(spans, labels, lead_s, names),
+        name,
+        site.version,
+        names,
+        tally.looks,
+        spans,
+        tuple(tally.alerts),
+        time_in,
+        dict(tally.sight),
+        tuple(score_event(x, spans, lead_s) for x in labels),
+        len(find_days(spans, site.timezone)),
+        causes,
+        tuple(false_list),
+        build_matrix(spans, labels, lead_s, names),
         tuple(_score_criterion(site, c, tally, labels, lead_s) for c in site.criteria),
         tuple(_score_sensor(name, tally) for name in dict.fromkeys((*(s.id for s in site.stations), *tally.health))),
         {k: tuple(v) for k, v in tally.plot.items()},
         words,
-        find_gains(site, tally.strength, words, {k: n / max(tally.looks, 1) for k, n in tally.heard.items()}, labels,
-                   lead_s),
-    )  # fmt: skip
+        find_gains(
+            site,
+            tally.strength,
+            words,
+            {k: n / max(tally.looks, 1) for k, n in tally.looks_with_data.items()},
+            labels,
+            lead_s,
+        ),
+    )
 
 
 def _score_criterion(
-    site: Site, criterion: Criterion, tally: Tally, labels: Sequence[Label], lead_s: float
+    site: Site, criterion: Criterion, tally: ReplayTotals, labels: Sequence[EventLabel], lead_s: float
 ) -> CriterionScore:
     ribbon = tally.criteria.get(criterion.id)
     # a criterion is judged by what it can say: one with a bound for yellow only is not asked for orange
@@ -560,13 +594,19 @@ def _score_criterion(
         s.level > 0 and (i == 0 or spans[i - 1].level == 0 or spans[i - 1].to_s < s.from_s) for i, s in enumerate(spans)
     )
     return CriterionScore(
-        criterion.id, criterion.kind.id, criterion.role, tally.heard[criterion.id] / max(tally.looks, 1), rises,
-        len(days), by_level, judged,
+        criterion.id,
+        criterion.kind.id,
+        criterion.role,
+        tally.looks_with_data[criterion.id] / max(tally.looks, 1),
+        rises,
+        len(days),
+        by_level,
+        judged,
         tuple(score_event(replace(x, level=min(x.level, highest)), spans, lead_s) for x in labels),
-    )  # fmt: skip
+    )
 
 
-def _score_sensor(station: str, tally: Tally) -> SensorScore:
+def _score_sensor(station: str, tally: ReplayTotals) -> SensorScore:
     return SensorScore(
         station, tally.raises[station], tally.voting_s.get(station, 0.0) / 86400.0,
         dict(sorted(tally.health.get(station, {}).items())), len(tally.pended.get(station, ())),

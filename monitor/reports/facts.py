@@ -14,11 +14,11 @@ from sqlalchemy import Connection
 from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.criteria.rain_gauge import read_gauge
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
-from monitor.domain.causes import say_cause
-from monitor.domain.decision import View, seconds
-from monitor.domain.instants import parse, spell_all
+from monitor.domain.causes import describe_cause
+from monitor.domain.decision import DecisionInputs, seconds
+from monitor.domain.instants import format_instants, parse
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Site
@@ -63,22 +63,27 @@ def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
     movement = load_newest_movement(c, site_id, period.to_at)
     advice: dict[str, list[str]] = {}
     for alert in alerts:
-        if alert.ledger == Ledger.ADVICE:
+        if alert.ledger == AlertCategory.ADVICE:
             advice.setdefault(alert.key.rpartition(":")[0], []).append(alert.key)
     facts: dict[str, Any] = {
         "site": {
-            "id": site.id, "name": site.name, "timezone": site.timezone, "version": site.version,
+            "id": site.id,
+            "name": site.name,
+            "timezone": site.timezone,
+            "version": site.version,
             "levels": [{"number": v.number, "name": v.name, "action": v.action} for v in site.levels],
         },
-        "kind": period.kind, "from": period.from_at, "to": period.to_at,
+        "kind": period.kind,
+        "from": period.from_at,
+        "to": period.to_at,
         "now": rows.find_sight(c, site_id, period.to_at),
         "segments": segments,
-        "days": [
-            _describe_day(str(day), low, high, segments, turns) for day, low, high in split_days(period, zone)
+        "days": [_describe_day(str(day), low, high, segments, turns) for day, low, high in split_days(period, zone)],
+        "hazards": [asdict(a) for a in alerts if a.ledger == AlertCategory.HAZARD],
+        "instruments": [
+            asdict(a) for a in alerts if a.ledger == AlertCategory.HEALTH and a.closed_at is None and a.level > 0
         ],
-        "hazards": [asdict(a) for a in alerts if a.ledger == Ledger.HAZARD],
-        "instruments": [asdict(a) for a in alerts if a.ledger == Ledger.HEALTH and a.closed_at is None and a.level > 0],
-        "advice": [say_cause(keys) for _, keys in sorted(advice.items())],
+        "advice": [describe_cause(keys) for _, keys in sorted(advice.items())],
         "movement": _describe_motion(c, site, series, movement, period),
         "rain": _describe_rain(c, site, series, period),
         "water": _describe_water(c, series, period),
@@ -88,10 +93,10 @@ def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
         "changes": rows.load_changes(c, site_id, *span),
         "notes": rows.load_notes(c, site_id, *span),
         "acts": rows.load_acts(c, site_id, *span),
-    }  # fmt: skip
+    }
     if cut:
         facts |= {"cut": cut, "cut_after": rows.MOST}
-    return dict(gather(json.loads(canonical_json(spell_all(facts)))))
+    return dict(gather(json.loads(canonical_json(format_instants(facts)))))
 
 
 def digest_of(facts: dict[str, Any]) -> str:
@@ -222,7 +227,7 @@ def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], perio
             before_s = max(before_s, spec.max_silence_s)
         before = timedelta(seconds=before_s)
         readings = _read(c, one, Period(period.kind, period.from_at - before, period.to_at))
-        view, end_s = View({f"{one.station}.{RAIN}": tuple(readings)}), seconds(period.to_at)
+        view, end_s = DecisionInputs({f"{one.station}.{RAIN}": tuple(readings)}), seconds(period.to_at)
         gauge = read_gauge(view, spec, one.station, RAIN, end_s)
         if gauge is None:
             continue

@@ -22,7 +22,7 @@ from monitor.domain.duty.channels import split_channel
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import gettext, use
-from monitor.language.local_time import spell_local
+from monitor.language.local_time import format_local
 from monitor.notify.circuit import backoff_s
 from monitor.notify.notifier import channel_settings
 from monitor.notify.notifiers.mail import MailNotifier
@@ -34,7 +34,7 @@ from monitor.reports.render import TITLES, find_state, render_report
 from monitor.store import report_facts as store
 from monitor.store.alerting.sites import SiteSummary, load_sites_summary
 from monitor.store.database.engine import Database
-from monitor.store.report_facts import Issue, Mail
+from monitor.store.report_facts import IssuedReport, ReportMail
 
 log = logging.getLogger(__name__)
 LATE: Final = timedelta(days=2)  # what ended longer ago is not made any more
@@ -44,7 +44,7 @@ LONGEST_S: Final = 6 * 3600.0  # between two tries
 
 
 @dataclass(slots=True)
-class Due:
+class DueReport:
     """A report that is due, and who gets it."""
 
     site: SiteSummary
@@ -79,9 +79,9 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     return f"{made} reports made, {sent} mailed"
 
 
-def list_due(db: Database, config: ServiceConfig, now: datetime) -> list[Due]:
+def list_due(db: Database, config: ServiceConfig, now: datetime) -> list[DueReport]:
     """The newest period of each planned report, of each site; each report once, with all who get it."""
-    found: dict[tuple[str, str, str, datetime], Due] = {}
+    found: dict[tuple[str, str, str, datetime], DueReport] = {}
     with db.read() as c:
         sites = load_sites_summary(c)
     for plan in config.report:
@@ -93,14 +93,14 @@ def list_due(db: Database, config: ServiceConfig, now: datetime) -> list[Due]:
             if period.to_at < now - LATE:
                 continue
             language = plan.language or config.language.default
-            due = found.setdefault((site.id, plan.kind, language, period.to_at), Due(site, period, language))
+            due = found.setdefault((site.id, plan.kind, language, period.to_at), DueReport(site, period, language))
             for channel in plan.to:
                 text = f"{site.id}\n{plan.kind}\n{language}\n{period.to_at}\n{channel}\n{plan.form}"
                 due.mails[channel, plan.form] = hashlib.sha256(text.encode()).hexdigest()
     return list(found.values())
 
 
-def _issue(db: Database, due: Due, now: datetime, troubles: list[str]) -> bool:
+def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> bool:
     """Make a report that is not there yet; True where it was made."""
     period = due.period
     try:
@@ -116,7 +116,7 @@ def _issue(db: Database, due: Due, now: datetime, troubles: list[str]) -> bool:
     except Exception as error:  # whatever one site holds, the others get theirs
         troubles.append(f"{due.site.id} {period.kind}: {_one_line(error)}")
         return False
-    issue = known or Issue(
+    issue = known or IssuedReport(
         0,
         due.site.id,
         period.kind,
@@ -133,7 +133,7 @@ def _issue(db: Database, due: Due, now: datetime, troubles: list[str]) -> bool:
     return known is None
 
 
-def make_document(db: Database, issue: Issue, late: timedelta) -> tuple[str, Mapping[str, Any]]:
+def make_document(db: Database, issue: IssuedReport, late: timedelta) -> tuple[str, Mapping[str, Any]]:
     """A report that was issued: the document and its facts, as they were stored with it.
 
     Where none were stored, or what is stored does not give the digest of then, it is made again from its rows. What
@@ -150,12 +150,12 @@ def make_document(db: Database, issue: Issue, late: timedelta) -> tuple[str, Map
     return render_report(facts, digest, issue.language, issue.made_at, late, photos), facts
 
 
-def _is_whole(issue: Issue) -> bool:
+def _is_whole(issue: IssuedReport) -> bool:
     return issue.facts is not None and hashlib.sha256(issue.facts.encode()).hexdigest() == issue.facts_sha256
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ReissueCheck:
     """What a report that is made again says of the one that was issued."""
 
     facts_sha256: str  # of the one made now
@@ -165,17 +165,17 @@ class Proof:
     changed: tuple[str, ...] = ()  # parts of the facts
 
 
-def prove(c: Connection, issue: Issue) -> Proof:
+def prove(c: Connection, issue: IssuedReport) -> ReissueCheck:
     """Make the facts of a report again from its rows, and compare them with what is stored of it."""
     facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
     whole, digest = _is_whole(issue), digest_of(facts)
     changed = find_changed(gather(json.loads(issue.facts or "")), facts) if whole else []
     same, older = whole and digest == issue.facts_sha256, issue.code_version != code_version()
-    return Proof(digest, same, whole, older, tuple(changed))
+    return ReissueCheck(digest, same, whole, older, tuple(changed))
 
 
 def _send(
-    db: Database, config: ServiceConfig, mail: Mail, now: datetime, done: dict[tuple[int, str], EmailMessage]
+    db: Database, config: ServiceConfig, mail: ReportMail, now: datetime, done: dict[tuple[int, str], EmailMessage]
 ) -> None:
     if (mail.report_id, mail.form) not in done:
         with db.read() as c:
@@ -193,12 +193,12 @@ def _send(
         store.mark_mailed(c, mail.id, now)
 
 
-def _compose(db: Database, config: ServiceConfig, issue: Issue, form: str) -> EmailMessage:
+def _compose(db: Database, config: ServiceConfig, issue: IssuedReport, form: str) -> EmailMessage:
     """The mail of a report, without its addresses."""
     html, facts = make_document(db, issue, config.schedule.late)
     state = find_state(facts, issue.language, config.schedule.late)
     with use(issue.language):
-        title, at = gettext(TITLES[issue.kind]), spell_local(issue.to_at, facts["site"]["timezone"])
+        title, at = gettext(TITLES[issue.kind]), format_local(issue.to_at, facts["site"]["timezone"])
         lines = [f"{facts['site']['name']}: {title}, {at}", f"{gettext('Level')}: {state['line']}"]
         lines += [gettext("Do: %(action)s") % {"action": state["action"]}] if state["action"] else []
     if page := config.web.public_url.rstrip("/"):
@@ -226,7 +226,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
-def _settle_failure(db: Database, mail: Mail, error: Exception, line: str, now: datetime) -> None:
+def _settle_failure(db: Database, mail: ReportMail, error: Exception, line: str, now: datetime) -> None:
     final = (isinstance(error, DeliveryError) and error.permanent) or now - mail.queued_at > GIVE_UP_AFTER
     wait_s = (
         600.0 if isinstance(error, ConfigError) else 60.0 * backoff_s(mail.attempts + 1, lambda: 0.5, None, LONGEST_S)

@@ -8,26 +8,26 @@ from monitor.config.service import ComputeSection
 from monitor.errors import JobError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.worker import run_in_worker
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 FONTS: Final = ("/etc/fonts", "/var/cache/fontconfig")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PdfRequest:
     """A document."""
 
     html: str
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
+class PdfResult:
     """The PDF, in base 64."""
 
     content: str
 
 
-def print_document(asked: Asked) -> Printed:
+def print_document(request: PdfRequest) -> PdfResult:
     """In the worker."""
     import mimetypes
 
@@ -36,11 +36,11 @@ def print_document(asked: Asked) -> Printed:
     from weasyprint.urls import URLFetcher
 
     itself = URLFetcher(allowed_protocols=("data",), allow_redirects=False)  # photos stand in the text
-    content = HTML(string=asked.html, url_fetcher=itself).write_pdf(pdf_variant="pdf/ua-1")
-    return Printed(base64.b64encode(content).decode())
+    content = HTML(string=request.html, url_fetcher=itself).write_pdf(pdf_variant="pdf/ua-1")
+    return PdfResult(base64.b64encode(content).decode())
 
 
-PRINT: Final = Task("monitor.reports.pdf:print_document", Asked, Printed)
+PRINT: Final = WorkerTask("monitor.reports.pdf:print_document", PdfRequest, PdfResult)
 
 
 def make_pdf(plan: ComputeSection, html: str) -> bytes:
@@ -52,7 +52,7 @@ def make_pdf(plan: ComputeSection, html: str) -> bytes:
     if not is_installed("weasyprint"):
         raise JobError(describe_missing("weasyprint"))
     try:
-        printed = run_in_worker(plan.model_copy(update={"dask": ""}), PRINT, Asked(html), reads=FONTS)
+        printed = run_in_worker(plan.model_copy(update={"dask": ""}), PRINT, PdfRequest(html), reads=FONTS)
     except JobError as error:
         if "cannot load library" in str(error):
             raise JobError("WeasyPrint finds no Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0") from None

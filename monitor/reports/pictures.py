@@ -8,7 +8,7 @@ LONG_GAP: Final = 6.0  # usual steps without a value: the line breaks
 Points = Sequence[tuple[float, float | None]]
 
 
-class Scale:
+class PlotScale:
     """Drawing units of instants and values, within a picture with an edge above and below."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Scale:
     def draw(self, points: Points) -> str:
         """A line as a path; a gap stays a gap.
 
-        >>> Scale([0.0, 10.0], [1.0, 2.0]).draw([(0.0, 1.0), (5.0, None), (10.0, 2.0)])
+        >>> PlotScale([0.0, 10.0], [1.0, 2.0]).draw([(0.0, 1.0), (5.0, None), (10.0, 2.0)])
         'M0.0 77.0 M320.0 3.0'
         """
         steps = sorted(b[0] - a[0] for a, b in pairwise(points))
@@ -54,4 +54,4 @@ def draw_line(values: Sequence[float | None], width: float, height: float) -> st
     """
     if len(values) - values.count(None) < 2:
         return ""
-    return Scale(range(len(values)), values, width, height, 2.0).draw([*enumerate(values)])
+    return PlotScale(range(len(values)), values, width, height, 2.0).draw([*enumerate(values)])

@@ -17,8 +17,8 @@ from monitor.domain.instants import parse, spell_duration
 from monitor.domain.site import Recipient, Site
 from monitor.language import catalogue
 from monitor.language.catalogue import N_, gettext
-from monitor.language.figures import level_class, spell_number
-from monitor.language.local_time import describe_zone, spell_local, use_zone
+from monitor.language.figures import format_number, level_class
+from monitor.language.local_time import describe_zone, format_local, use_zone
 from monitor.language.rendering import translate, translate_level
 from monitor.reports.facts import load_site_then
 from monitor.reports.field import NO_PHOTOS, Photos
@@ -47,7 +47,7 @@ def minute(value: str | datetime | None) -> str:
     """An instant by the clock of the site, or a dash."""
     if value is None:
         return "–"
-    return spell_local(parse(value) if isinstance(value, str) else value)
+    return format_local(parse(value) if isinstance(value, str) else value)
 
 
 def draw_bars(values: Sequence[float]) -> list[dict[str, float]]:
@@ -65,13 +65,13 @@ def draw_bars(values: Sequence[float]) -> list[dict[str, float]]:
     ]  # fmt: skip
 
 
-def spell_signed(value: float | None, digits: int = 3) -> str:
+def format_signed(value: float | None, digits: int = 3) -> str:
     """A change with its sign.
 
-    >>> spell_signed(1.234), spell_signed(-0.5), spell_signed(0.0), spell_signed(None)
+    >>> format_signed(1.234), format_signed(-0.5), format_signed(0.0), format_signed(None)
     ('+1.23', '-0.5', '0', '–')
     """
-    text = spell_number(value, digits)
+    text = format_number(value, digits)
     return f"+{text}" if value is not None and value > 0 else text
 
 
@@ -89,7 +89,7 @@ def open_templates(folder: Path) -> Environment:
 def _environment() -> Environment:
     environment = open_templates(TEMPLATES)
     environment.filters.update(
-        minute=minute, number=spell_number, signed=spell_signed, say=translate,
+        minute=minute, number=format_number, signed=format_signed, say=translate,
         line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=spell_duration, window=format_span,
     )  # fmt: skip
     environment.globals.update(level_class=level_class, language=catalogue.current, style=read_style)
@@ -126,15 +126,15 @@ def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> dict
             nothing = {"level": None, "is_known": False, "since": "", "action": ""}
             return nothing | {"word": unknown, "line": unknown.upper()}
         level, sight = int(now["level"]), str(now["observability"])
-        word = translate_level(names.get(level, str(level)), language)
+        name = translate_level(names.get(level, str(level)), language)
         is_known = parse(facts["to"]) - parse(now["at"]) <= late
         since = "" if is_known else gettext(LAST) % {
-            "at": spell_local(parse(now["at"])), "level": word.upper(),
+            "at": format_local(parse(now["at"])), "level": name.upper(),
         }  # fmt: skip
-        line = word.upper() + ("" if sight == "full" else f", {translate(sight)}")
+        line = name.upper() + ("" if sight == "full" else f", {translate(sight)}")
     action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
     return {
-        "level": level, "is_known": is_known, "since": since, "word": word if is_known else unknown,
+        "level": level, "is_known": is_known, "since": since, "word": name if is_known else unknown,
         "line": line if is_known else f"{unknown.upper()} ({since})",
         "action": action if is_known or level > min(names) else "",
     }  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from forecasting.message import Message, Template
-from monitor.domain.decision import Memory, Newest, View
+from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
@@ -26,14 +26,14 @@ def measure_nothing() -> Measured:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """One criterion's word on one station.
+    """The result of one criterion at one station.
 
     Attributes:
         criterion: Its id.
         station: The witness; `observers` for reports.
         raise_level: Highest level whose bound is crossed with its dwell.
         hold_level: Highest level whose recovery limit is not yet passed: an older vote may fall to it, not below.
-        heard: False = no evidence at all: an older vote stays as it is and ages.
+        has_data: False = no evidence at all: an older vote stays as it is and ages.
         fresh: True = the evidence is recent and sound enough to lower a vote.
         newest_s: Newest datum it rests on; the age of the vote.
         reason: One clause for people.
@@ -46,7 +46,7 @@ class Assessment:
     station: str
     raise_level: int = 0
     hold_level: int = 0
-    heard: bool = False
+    has_data: bool = False
     fresh: bool = False
     newest_s: float | None = None
     reason: Message = _NO_DATA
@@ -71,7 +71,7 @@ class Assessment:
 
 
 @dataclass(slots=True)
-class Warm:
+class EvaluationCache:
     """What decisions on a declaration leave for the next one; it saves work and changes nothing.
 
     Attributes:
@@ -84,8 +84,8 @@ class Warm:
 
 
 @dataclass(slots=True)
-class Windows:
-    """What criteria look through: the view at an instant, with tracks built once per station and kind of question.
+class DecisionContext:
+    """What criteria are given: site, inputs and memory at an instant, with tracks built once per station and criterion.
 
     Attributes:
         as_declared: The windows with all offsets and corrections, where these are without those of one person alone.
@@ -94,15 +94,15 @@ class Windows:
     """
 
     site: Site
-    view: View
+    view: DecisionInputs
     memory: Memory
     now_s: float
-    warm: Warm = field(default_factory=Warm)  # of this site, from evaluations before
-    as_declared: "Windows | None" = None
+    warm: EvaluationCache = field(default_factory=EvaluationCache)  # of this site, from evaluations before
+    as_declared: "DecisionContext | None" = None
     touched: frozenset[str] = frozenset()
     kept_as: str = "~measured"
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
-    _newest: dict[str, list[tuple[str, Newest]]] = field(default_factory=dict)
+    _newest: dict[str, list[tuple[str, NewestEpoch]]] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
         """The cleaned track of a station for a criterion."""
@@ -132,7 +132,7 @@ class Windows:
         since = {value for at_s, value in zip(track.times_s, track.values, strict=True) if at_s >= known.since_s}
         return replace(track, stuck=len(since) == 1)
 
-    def list_newest(self, station_id: str) -> Sequence[tuple[str, Newest]]:
+    def list_newest(self, station_id: str) -> Sequence[tuple[str, NewestEpoch]]:
         """(quantity, newest epoch) of all that a station says."""
         if not self._newest:
             for name, newest in self.view.newest.items():
@@ -156,25 +156,27 @@ class Windows:
         return self.memory.answered.get(key, float("-inf"))
 
 
-Rule = Callable[[Criterion, Windows], tuple[Assessment, ...]]  # what a criterion says: one answer for each witness
+Rule = Callable[
+    [Criterion, DecisionContext], tuple[Assessment, ...]
+]  # what a criterion says: one answer for each witness
 
 
-def each_station(judge: Callable[[Criterion, Windows, Station], Assessment]) -> Rule:
+def each_station(assess: Callable[[Criterion, DecisionContext, Station], Assessment]) -> Rule:
     """The rule that judges the stations of a criterion one by one."""
-    return lambda criterion, windows: tuple(judge(criterion, windows, s) for s in stations_of(windows, criterion))
+    return lambda criterion, windows: tuple(assess(criterion, windows, s) for s in stations_of(windows, criterion))
 
 
-def each_track(judge: Callable[[Criterion, Track, SeriesSpec, Windows], Assessment]) -> Rule:
+def each_track(assess: Callable[[Criterion, Track, SeriesSpec, DecisionContext], Assessment]) -> Rule:
     """The same for a criterion on motion: of a station whose track says nothing, nothing is judged."""
 
-    def judge_station(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
+    def assess_station(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
         found = open_track(windows, criterion, station.id)
-        return found if isinstance(found, Assessment) else judge(criterion, *found, windows)
+        return found if isinstance(found, Assessment) else assess(criterion, *found, windows)
 
-    return each_station(judge_station)
+    return each_station(assess_station)
 
 
-def open_track(windows: Windows, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:
+def open_track(windows: DecisionContext, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:
     """The track that a criterion on motion judges, with its declaration; else the word that nothing can be said."""
     track = windows.track(criterion, station)
     spec = windows.site.series(station, criterion.quantity)
@@ -227,7 +229,7 @@ def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
     return digit > limit * (threshold.window_s or 86400.0) / 86400.0
 
 
-def stations_of(windows: Windows, criterion: Criterion) -> list[Station]:
+def stations_of(windows: DecisionContext, criterion: Criterion) -> list[Station]:
     """Declared stations of a criterion, controls left out: they never vote."""
     found = (windows.site.station(s) for s in criterion.stations)
     return [s for s in found if s is not None and s.on_slope]

@@ -17,11 +17,11 @@ from typing import Final
 
 from forecasting.message import Figure, Message, NameList, Template, Timestamp, join
 from monitor.domain.decision import Memory, instant, seconds
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.message import name_series
 from monitor.domain.observation import BROUGHT_BY, Reading
 from monitor.domain.site import SeriesSpec
-from monitor.series.assessment import ARRIVED, Warm, Windows
+from monitor.series.assessment import ARRIVED, DecisionContext, EvaluationCache
 from monitor.series.noise import scatter_of
 from monitor.series.steps import says_no
 
@@ -53,13 +53,13 @@ class Correction:
         series: `STATION.QUANTITY`.
         unit: Of its values.
         readings: What is in doubt.
-        beside: Where they were put between those of the instrument: by how much they differ from these at most.
+        inserted_by: Where they were put between those of the instrument: by how much they differ from these at most.
     """
 
     series: str
     unit: str
     readings: tuple[Reading, ...]
-    beside: float = 0.0
+    inserted_by: float = 0.0
 
     @property
     def station(self) -> str:
@@ -69,8 +69,8 @@ class Correction:
     def describe(self) -> Message:
         """Series, span, size and who, for people."""
         largest = max((r.value_raw - (r.first or r).value_raw for r in self.readings), key=abs)
-        if self.beside:
-            template, size = _BETWEEN, Figure(self.beside, "+.1f")
+        if self.inserted_by:
+            template, size = _BETWEEN, Figure(self.inserted_by, "+.1f")
         elif largest:
             template, size = _CHANGED, Figure(largest, "+.1f")
         else:
@@ -82,7 +82,7 @@ class Correction:
         )  # fmt: skip
 
 
-def find_corrections(windows: Windows) -> list[Correction]:
+def find_corrections(windows: DecisionContext) -> list[Correction]:
     """What was changed beyond the usual scatter in the series that decisions look at, answered ones left out."""
     found = []
     for name, readings in windows.view.readings.items():
@@ -98,14 +98,14 @@ def find_corrections(windows: Windows) -> list[Correction]:
         mine = tuple(r for r in readings if seconds(r.received_at) > until_s and is_correction(r, spec, usual))
         if mine:
             found.append(Correction(name, spec.unit, mine))
-        beside = [(r, by) for r, by in _compare(readings, own, spec, usual) if seconds(r.received_at) > until_s]
-        if beside:
-            largest = max((by for _, by in beside), key=abs)
-            found.append(Correction(name, spec.unit, tuple(r for r, _ in beside), largest))
+        inserted = [(r, by) for r, by in _compare(readings, own, spec, usual) if seconds(r.received_at) > until_s]
+        if inserted:
+            largest = max((by for _, by in inserted), key=abs)
+            found.append(Correction(name, spec.unit, tuple(r for r, _ in inserted), largest))
     return found
 
 
-def _is_untouched(warm: Warm, name: str, readings: tuple[Reading, ...]) -> bool:
+def _is_untouched(warm: EvaluationCache, name: str, readings: tuple[Reading, ...]) -> bool:
     """True where nothing was corrected or brought; of readings that grew only the new ones are looked at."""
     known = warm.untouched.get(name, ())
     if readings is known:
@@ -131,10 +131,10 @@ def _compare(
             continue
         now_s = seconds(reading.observed_at)
         k = bisect_left(at, now_s)
-        beside = range(max(k - 1, 0), min(k + 1, len(own)))
-        if not any(abs(at[n] - now_s) < NEAR * spec.interval_s for n in beside):
+        neighbours = range(max(k - 1, 0), min(k + 1, len(own)))
+        if not any(abs(at[n] - now_s) < NEAR * spec.interval_s for n in neighbours):
             continue
-        values = [(own[n].first or own[n]).value_raw for n in beside]
+        values = [(own[n].first or own[n]).value_raw for n in neighbours]
         share = (now_s - at[k - 1]) / (at[k] - at[k - 1]) if len(values) == 2 else 0.0
         by = reading.value_raw - (values[0] + share * (values[-1] - values[0]))
         if abs(by) > SIGMAS * (max(reading.sigma or 0.0, spec.noise_floor) or usual):
@@ -169,22 +169,22 @@ def answered_s(memory: Memory, station: str) -> float:
     """Corrections of a station that came up to this instant are right, say two people."""
     begin = f"{CORRECTED}{station}@"
     answers = memory.answers.items()
-    said = [seconds(parse(k.removeprefix(begin))) for k, a in answers if k.startswith(begin) and says_no(a)]
-    return max(said, default=float("-inf"))
+    answered = [seconds(parse(k.removeprefix(begin))) for k, a in answers if k.startswith(begin) and says_no(a)]
+    return max(answered, default=float("-inf"))
 
 
-def as_arrived(windows: Windows, corrections: Sequence[Correction]) -> Windows:
+def without_corrections(windows: DecisionContext, corrections: Sequence[Correction]) -> DecisionContext:
     """The same windows with each corrected station as it arrived; the very same where nothing was corrected."""
     stations = frozenset(c.station for c in corrections)
     if not stations:
         return windows
-    beside = {(c.series, r.observed_at) for c in corrections if c.beside for r in c.readings}
+    inserted = {(c.series, r.observed_at) for c in corrections if c.inserted_by for r in c.readings}
     memory, readings = windows.memory, dict(windows.view.readings)
     for name, rows in readings.items():
         if (station := name.partition(".")[0]) in stations:
-            own = (r for r in rows if (name, r.observed_at) not in beside)
+            own = (r for r in rows if (name, r.observed_at) not in inserted)
             readings[name] = tuple(_undo(own, answered_s(memory, station)))
-    return Windows(
+    return DecisionContext(
         windows.site, replace(windows.view, readings=readings), windows.memory, windows.now_s, windows.warm,
         as_declared=windows, touched=stations, kept_as=ARRIVED,
     )  # fmt: skip
@@ -202,7 +202,7 @@ def _undo(readings: Iterable[Reading], answered_s: float) -> Iterator[Reading]:
             yield replace(first, offset_applied=applied, value=first.value_raw - applied)
 
 
-def list_questions(windows: Windows, corrections: Sequence[Correction]) -> dict[str, Message]:
+def list_questions(windows: DecisionContext, corrections: Sequence[Correction]) -> dict[str, Message]:
     """By question (`corrected:STATION@INSTANT`) what is asked: one for each station, on what came up to its instant.
 
     A question that is open stays the same until it is answered, so that a signature on it finds its second.
@@ -212,10 +212,10 @@ def list_questions(windows: Windows, corrections: Sequence[Correction]) -> dict[
         mine = [c for c in corrections if c.station == station]
         came = sorted({seconds(r.received_at) for c in mine for r in c.readings})
         begin = f"{CORRECTED}{station}@"
-        asked = [k for k in windows.memory.conditions if k.startswith(f"health:{begin}")]
-        until = [seconds(parse(k.removeprefix(f"health:{begin}").removesuffix(VERIFY))) for k in asked]
+        open_keys = [k for k in windows.memory.conditions if k.startswith(f"health:{begin}")]
+        until = [seconds(parse(k.removeprefix(f"health:{begin}").removesuffix(VERIFY))) for k in open_keys]
         at_s = next((s for s in sorted(until) if s >= came[0]), came[-1])
-        found[f"{begin}{spell(instant(at_s))}"] = join([c.describe() for c in mine[:3]])
+        found[f"{begin}{format_iso(instant(at_s))}"] = join([c.describe() for c in mine[:3]])
     return found
 
 

@@ -13,7 +13,7 @@ from monitor.domain.decision import Condition, Step
 from monitor.domain.keys import StepKey
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import EVENT, SHAKING_S
 
@@ -68,7 +68,7 @@ def find_turn(waited_s: float, within_s: float) -> tuple[int, float, float]:
     return turn, at_s, at_s + pause_s
 
 
-def list_reminders(windows: Windows, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
+def list_reminders(windows: DecisionContext, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
     """A new urgent alarm at each turn, also when the questions were acknowledged; none before the clock is over."""
     site, now_s = windows.site, windows.now_s
     keys = find_shaken(site, steps)

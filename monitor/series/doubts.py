@@ -7,7 +7,7 @@ from statistics import median
 from typing import Final
 
 from forecasting.message import Figure, Message, Template
-from monitor.domain.decision import View, seconds
+from monitor.domain.decision import DecisionInputs, seconds
 from monitor.domain.site import Station
 from monitor.series.step_detector import AGREEING, Jump
 from monitor.series.tracks import Track, direction
@@ -22,7 +22,7 @@ UPSLOPE_MM: Final = 500.0  # slopes do not climb; half a metre upslope is a faul
 DOWNSLOPE: Final = frozenset({"displacement", "displacement_downslope"})  # single series that know where down is
 
 
-def find_doubt(view: View, station: Station, track: Track, jump: Jump) -> Message | None:
+def find_doubt(view: DecisionInputs, station: Station, track: Track, jump: Jump) -> Message | None:
     """Why a jump is doubted; None where it is not, or where later epochs have shown it with usual errors.
 
     Args:
@@ -47,7 +47,7 @@ def find_doubt(view: View, station: Station, track: Track, jump: Jump) -> Messag
     return _UNSURE(n=Figure(stated / usual, ".1f"))
 
 
-def _stated(view: View, key: str, at_s: float) -> float:
+def _stated(view: DecisionInputs, key: str, at_s: float) -> float:
     """The standard deviation that a series states of an epoch; 0 where it states none."""
     readings = view.readings.get(key, ())
     place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))

@@ -5,28 +5,28 @@ from dataclasses import dataclass
 from typing import Final
 
 from forecasting.message import Message, NameList, Template, Timestamp
-from monitor.domain.decision import View
+from monitor.domain.decision import DecisionInputs
 from monitor.domain.site import Site
 
 MAINTENANCE: Final = Template("vote.maintenance", "maintenance of {station} until {at}, by {names}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
-class Cover:
-    """What a maintenance window sets aside."""
+class MaintenanceMask:
+    """Votes of a station that a maintenance window excludes, and until when (epoch seconds)."""
 
     limit: int  # votes above this level count all the same
     to_s: float
     reason: Message
 
 
-def find_covers(site: Site, view: View, now_s: float) -> Mapping[str, Cover]:
+def find_maintenance_masks(site: Site, view: DecisionInputs, now_s: float) -> Mapping[str, MaintenanceMask]:
     """Stations under maintenance now, and how far their votes are set aside.
 
     One person sets aside what lies below the two highest levels, two the second highest as well, nobody the highest.
     A window that is over covers nothing: what was set aside counts again at once.
     """
-    found: dict[str, Cover] = {}
+    found: dict[str, MaintenanceMask] = {}
     for fact in view.maintenance:
         if not fact.from_s <= now_s < fact.to_s:
             continue
@@ -37,5 +37,5 @@ def find_covers(site: Site, view: View, now_s: float) -> Mapping[str, Cover]:
         reason = MAINTENANCE(station=fact.station, at=Timestamp(fact.to_s), names=who, reason=fact.reason)
         known = found.get(fact.station)
         if limit > 0 and (known is None or (limit, fact.to_s) > (known.limit, known.to_s)):
-            found[fact.station] = Cover(limit, fact.to_s, reason)
+            found[fact.station] = MaintenanceMask(limit, fact.to_s, reason)
     return found

@@ -15,7 +15,7 @@ from monitor.domain.fusion import Neighbours
 from monitor.domain.ground import measure_m
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Station
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 from monitor.series.vectors import norm
 
 _MOVES: Final = Template("neighbour.moves", "a neighbour moves along")()
@@ -35,7 +35,7 @@ ALONE: Final = "alone:"  # how the question about a station begins
 
 
 @dataclass(frozen=True, slots=True)
-class Cap:
+class VoteCap:
     """How far a vote counts for now, and why."""
 
     level: int
@@ -43,22 +43,22 @@ class Cap:
 
 
 @dataclass(frozen=True, slots=True)
-class Companions:
-    """What the neighbours say: votes held down by key, and questions with the instant they were first asked."""
+class NeighbourCheck:
+    """Votes that no neighbour shares: held down by key, with the questions and the instant that each was opened."""
 
-    caps: Mapping[VoteKey, Cap]
-    asked: Mapping[str, float]
+    caps: Mapping[VoteKey, VoteCap]
+    open_since_s: Mapping[str, float]
     reasons: Mapping[str, Message]  # by question
 
 
-def ask_neighbours(
-    windows: Windows,
+def check_neighbours(
+    windows: DecisionContext,
     assessments: Sequence[Assessment],
     votes: Mapping[VoteKey, Vote],
     sick: Mapping[VoteKey, Message],
     groups: Mapping[str, str],
     away: Collection[str] = (),
-) -> Companions:
+) -> NeighbourCheck:
     """Hold down votes above a level that no neighbour shares though one is seen, until the clock of the question ends.
 
     A neighbour that is missing, broken or silent never lowers a vote; and one that falls silent after it was seen to
@@ -76,15 +76,15 @@ def ask_neighbours(
     site, memory, now_s = windows.site, windows.memory, windows.now_s
     plan = site.fusion.neighbours
     if plan is None:
-        return Companions({}, {}, {})
+        return NeighbourCheck({}, {}, {})
     high = {
         key.station for key, v in votes.items()
         if v.level > plan.above and v.valid_until_s >= now_s and key not in sick
     }  # fmt: skip
     if len({groups.get(name, name) for name in high}) > 1:
-        return Companions({}, {}, {})
-    caps: dict[VoteKey, Cap] = {}
-    asked: dict[str, float] = {}
+        return NeighbourCheck({}, {}, {})
+    caps: dict[VoteKey, VoteCap] = {}
+    open_since_s: dict[str, float] = {}
     reasons: dict[str, Message] = {}
     for criterion in site.criteria:
         named = criterion.id in plan.criteria if plan.criteria else criterion.kind.velocity
@@ -105,7 +105,7 @@ def ask_neighbours(
             since_s = now_s if known_s is None else known_s
             answer = memory.answers.get(question)
             reason = _ALONE(station=name, text=still) if still else _ALONE_WHEN_SEEN(station=name)
-            asked[question], reasons[question] = since_s, reason
+            open_since_s[question], reasons[question] = since_s, reason
             if answer == "movement" or (answer is None and now_s >= since_s + site.fusion.verify_within_s):
                 continue
             until = (
@@ -113,14 +113,18 @@ def ask_neighbours(
                 else _IN_FULL(at=Timestamp(since_s + site.fusion.verify_within_s))
             )  # fmt: skip
             held = _HELD(level=Term(site.levels[plan.above].name), text=reason)
-            caps[key] = Cap(plan.above, join([held, until]))
-    return Companions(caps, asked, reasons)
+            caps[key] = VoteCap(plan.above, join([held, until]))
+    return NeighbourCheck(caps, open_since_s, reasons)
 
 
 def _find_still(
-    windows: Windows, plan: Neighbours, station: Station, criterion: Criterion, assessments: Mapping[str, Assessment],
+    windows: DecisionContext,
+    plan: Neighbours,
+    station: Station,
+    criterion: Criterion,
+    assessments: Mapping[str, Assessment],
     sick: Mapping[VoteKey, Message],
-) -> Message | None:  # fmt: skip
+) -> Message | None:
     """What the neighbours that are seen do instead of moving along; `_MOVES` = one does, None = none can be judged."""
     own = assessments.get(station.id)
     if own is None or own.motion is None:

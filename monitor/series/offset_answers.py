@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from monitor.domain.decision import Memory, OffsetFact, seconds
 from monitor.domain.observation import Reading
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 
 SUFFIX = ":offset"  # how the alert key of a notice ends: `health:STATION@INSTANT:offset`
 
 
-def find_offsets(windows: Windows, station: str, at_s: float) -> list[OffsetFact]:
+def find_offsets(windows: DecisionContext, station: str, at_s: float) -> list[OffsetFact]:
     """Offsets of a station that begin between the last reading before an instant and that instant."""
     mine = [o for o in windows.view.offsets if o.station == station and o.at_s <= at_s]
     if not mine:
@@ -26,12 +26,12 @@ def find_offsets(windows: Windows, station: str, at_s: float) -> list[OffsetFact
     return [o for o in mine if o.at_s > before_s]
 
 
-def is_told(before: Memory, key: str) -> bool:
+def was_answered(before: Memory, key: str) -> bool:
     """True for a step that an offset had answered: without that offset it is news again."""
     return f"health:{key}{SUFFIX}" in before.conditions
 
 
-def measure(declared: Windows) -> Windows:
+def measure(declared: DecisionContext) -> DecisionContext:
     """The same windows as measured, without offsets that one person alone stands behind; the very same without any."""
     alone: dict[str, list[OffsetFact]] = {}
     for fact in declared.view.offsets:
@@ -43,7 +43,7 @@ def measure(declared: Windows) -> Windows:
     undone = {name: tuple(_undo(declared.view.readings[name], facts)) for name, facts in alone.items()}
     view = replace(declared.view, readings={**declared.view.readings, **undone})
     touched = frozenset(fact.station for facts in alone.values() for fact in facts)
-    return Windows(
+    return DecisionContext(
         declared.site, view, declared.memory, declared.now_s, declared.warm, as_declared=declared, touched=touched
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from forecasting.message import NameList, Template, Timestamp
 from monitor.domain.decision import Condition, Memory, Step
 from monitor.domain.keys import StepKey
 from monitor.domain.site import Site
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 from monitor.series.step_clocks import interval_s, together_s
 from monitor.series.step_detector import RETURNED
 from monitor.series.step_fates import BACK, GOES_ON, LASTS, find_fate, keeps_its_way
@@ -30,7 +30,7 @@ _SCATTER: Final = Template(
     "slope, the supply and the radio; what nobody answers counts for the lowest level when its clock is over",
 )
 
-TOLD_S: Final = 86400.0  # a common disturbance is shown for a day
+SHOWN_S: Final = 86400.0  # a common disturbance is shown for a day
 DISTURBANCE, SCATTER = "health:site:disturbance", "health:site:scatter"
 COMPANY: Final = frozenset({"pending", "counted", "movement"})  # a step in such a state may be one of a pair
 
@@ -38,11 +38,11 @@ Tracks = Mapping[str, Sequence[Track]]  # by station
 
 
 @dataclass(frozen=True, slots=True)
-class Disturbed:
+class CommonDisturbance:
     """What is said of stations that jumped together."""
 
     partners: Mapping[StepKey, Sequence[StepKey]]  # by step that waits: steps of other groups that wait with it
-    told: Mapping[str, Condition]
+    conditions: Mapping[str, Condition]
 
 
 def find_partners(
@@ -58,7 +58,7 @@ def find_partners(
     ]  # fmt: skip
 
 
-def is_confirmed(windows: Windows, key: StepKey, step: Step, tracks: Sequence[Track]) -> bool | None:
+def is_confirmed(windows: DecisionContext, key: StepKey, step: Step, tracks: Sequence[Track]) -> bool | None:
     """True when a step has shown itself at later epochs, counts already, or need not on a site that believes at once.
 
     None while they are waited for, False where they show that it only scatters.
@@ -90,8 +90,12 @@ def list_unresolved(
 
 
 def find_disturbed(
-    windows: Windows, steps: Mapping[StepKey, Step], tracks: Tracks, groups: Mapping[str, str], common: Iterable[str]
-) -> Disturbed:  # fmt: skip
+    windows: DecisionContext,
+    steps: Mapping[StepKey, Step],
+    tracks: Tracks,
+    groups: Mapping[str, str],
+    common: Iterable[str],
+) -> CommonDisturbance:
     """Steps that wait in company, and what came back in company.
 
     Args:
@@ -106,16 +110,16 @@ def find_disturbed(
     scattering = [k for k in waiting if is_confirmed(windows, k, steps[k], tracks.get(k.station, ())) is False]
     moving = [k for k in waiting if k not in scattering]
     partners = {k: find_partners(windows.site, k, steps, moving, groups) for k in waiting}
-    told = _list_disturbances(windows, windows.memory, tracks, groups, shared)
+    conditions = _list_disturbances(windows, windows.memory, tracks, groups, shared)
     if pairs := [k for k in scattering if find_partners(windows.site, k, steps, scattering, groups)]:
         names, at_s = NameList(tuple(sorted({k.station for k in pairs}))), min(steps[k].at_s for k in pairs)
         since_s, text = min(steps[k].known_s for k in pairs), _SCATTER(stations=names, at=Timestamp(at_s))
-        told |= {SCATTER: Condition("health", 2, since_s, text)}
-    return Disturbed(partners, told)
+        conditions |= {SCATTER: Condition("health", 2, since_s, text)}
+    return CommonDisturbance(partners, conditions)
 
 
 def _list_disturbances(
-    windows: Windows, before: Memory, tracks: Tracks, groups: Mapping[str, str], shared: set[str]
+    windows: DecisionContext, before: Memory, tracks: Tracks, groups: Mapping[str, str], shared: set[str]
 ) -> dict[str, Condition]:
     """A notice when stations of several groups jumped at one instant and came back: no movement, but look at them.
 
@@ -123,7 +127,7 @@ def _list_disturbances(
     """
     site, now_s = windows.site, windows.now_s
     known = before.conditions.get(DISTURBANCE)
-    found = {DISTURBANCE: known} if known is not None and now_s < known.since_s + TOLD_S else {}
+    found = {DISTURBANCE: known} if known is not None and now_s < known.since_s + SHOWN_S else {}
     for key, step in sorted(before.steps.items()):
         station = key.station
         if step.state != "pending" or station in shared or find_fate(step, tracks.get(station, ())) != BACK:

@@ -17,7 +17,7 @@ from monitor.domain.message import name_series
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.witnesses import find_voting_series
-from monitor.series.assessment import REPEATS, Windows, bound_of, is_hidden
+from monitor.series.assessment import REPEATS, DecisionContext, bound_of, is_hidden
 from monitor.series.noise import LEARNT
 from monitor.series.step_detector import OPENING
 from monitor.series.step_fates import carries
@@ -73,7 +73,7 @@ MUTE: Final = 2  # newest epochs without a value, from which on an instrument gi
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SeriesProblem:
     """What is wrong with one series."""
 
     state: str
@@ -83,7 +83,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Sense:
+class SeriesHealth:
     """How one declared series does (one of `BLIND` shows no rest), its newest epoch, and why it scatters."""
 
     state: str
@@ -92,19 +92,19 @@ class Sense:
     burst: Message | None = None
 
 
-Senses = Mapping[tuple[str, str], Sense]  # by station and declared quantity
+SeriesHealthMap = Mapping[tuple[str, str], SeriesHealth]  # by station and declared quantity
 
 
 def examine(
-    windows: Windows, tracks: Mapping[str, Sequence[Track]], steps: Mapping[StepKey, Step]
-) -> tuple[tuple[StationHealth, ...], dict[str, Condition], Senses]:
+    windows: DecisionContext, tracks: Mapping[str, Sequence[Track]], steps: Mapping[StepKey, Step]
+) -> tuple[tuple[StationHealth, ...], dict[str, Condition], SeriesHealthMap]:
     """Health of every declared station, the open conditions by alert key, and how each series does.
 
     A station shows the worst of its series; what may vote is judged by the series that a criterion reads alone, so
     that a broken thermometer beside a GNSS antenna silences nobody.
     """
     voting = find_voting_series(windows.site)
-    senses: dict[tuple[str, str], Sense] = {}
+    series_health: dict[tuple[str, str], SeriesHealth] = {}
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
@@ -119,8 +119,8 @@ def examine(
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
             hidden, is_whole = coarse.get((station.id, spec.quantity), (None, False))
-            told = [one for one in (_find_overlap(windows, spec), found or hidden) if one is not None]
-            for one in told:
+            problems = [one for one in (_find_overlap(windows, spec), found or hidden) if one is not None]
+            for one in problems:
                 if one.state != "unknown":
                     name = "stale" if one.state == "silent" else one.state
                     text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=one.reason)
@@ -131,8 +131,10 @@ def examine(
                     state, reason = shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)
             found = found or (hidden if is_whole else None)
             burst = _explain_burst(spec, used, is_known=scatter_key((station.id, spec.quantity)) in known)
-            sense = Sense("ok", _WELL, seen_s) if found is None else Sense(found.state, found.reason, seen_s)
-            senses[station.id, spec.quantity] = replace(sense, burst=burst)
+            health = (
+                SeriesHealth("ok", _WELL, seen_s) if found is None else SeriesHealth(found.state, found.reason, seen_s)
+            )
+            series_health[station.id, spec.quantity] = replace(health, burst=burst)
             if burst is not None and _RANK[state] < _RANK["verify"]:
                 state, reason = "verify", burst
         if state == "ok" and station.id in unsure:
@@ -147,10 +149,10 @@ def examine(
                 expected_interval_s=interval_s,
                 missing_share_24h=_missing_share(windows, readings.get(station.id, ()), station),
                 votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
-                and _may_vote(station, state, senses, voting),
+                and _may_vote(station, state, series_health, voting),
             )
         )  # fmt: skip
-    return tuple(healths), conditions, senses
+    return tuple(healths), conditions, series_health
 
 
 def scatter_key(place: tuple[str, str]) -> str:
@@ -167,7 +169,7 @@ def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track], *, is_known: bool)
     return _SCATTERS(size=size, usual=usual, n=LEARNT)
 
 
-def _find_overlap(windows: Windows, spec: SeriesSpec) -> Finding | None:
+def _find_overlap(windows: DecisionContext, spec: SeriesSpec) -> SeriesProblem | None:
     """That the rain of a gauge raises nothing, where its sums cover more time than passed."""
     if spec.quantity != "rain" or spec.stamp != "interval_end":
         return None
@@ -177,10 +179,10 @@ def _find_overlap(windows: Windows, spec: SeriesSpec) -> Finding | None:
         return None
     known = windows.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{OVERLAP}")
     since_s = windows.now_s if known is None else known.since_s
-    return Finding(OVERLAP, _OVERLAPS(duration=Duration(spec.interval_s)), since_s)
+    return SeriesProblem(OVERLAP, _OVERLAPS(duration=Duration(spec.interval_s)), since_s)
 
 
-def _may_vote(station: Station, state: str, senses: Senses, voting: Collection[tuple[str, str]]) -> bool:
+def _may_vote(station: Station, state: str, senses: SeriesHealthMap, voting: Collection[tuple[str, str]]) -> bool:
     mine = [senses[station.id, s.quantity].state for s in station.series if (station.id, s.quantity) in voting]
     return "ok" in mine if mine else state in WELL
 
@@ -194,7 +196,7 @@ def _by_station(readings: Mapping[str, tuple[Reading, ...]]) -> Mapping[str, Seq
     return parts
 
 
-def _newest(windows: Windows, station: Station, spec: SeriesSpec) -> float | None:
+def _newest(windows: DecisionContext, station: Station, spec: SeriesSpec) -> float | None:
     """Newest epoch of any component, whatever its quality, not from the future."""
     found = [
         n.observed_s for quantity, n in windows.list_newest(station.id)
@@ -215,57 +217,59 @@ def _is_of(station: Station, quantity: str, spec: SeriesSpec) -> bool:
 
 
 def _examine_series(
-    windows: Windows, spec: SeriesSpec, seen_s: float | None, tracks: Sequence[Track]
-) -> Finding | None:
+    windows: DecisionContext, spec: SeriesSpec, seen_s: float | None, tracks: Sequence[Track]
+) -> SeriesProblem | None:
     now_s = windows.now_s
     if windows.view.draining:
         # what looks silent may only be waiting in the queue; what was sick stays so until it says something sound
         known = _find_lasting(windows, spec, tracks)
         if known is not None:
             return known
-        return None if seen_s is not None else Finding("unknown", _NOTHING_YET(), now_s)
+        return None if seen_s is not None else SeriesProblem("unknown", _NOTHING_YET(), now_s)
     if seen_s is None:
         started_s = windows.memory.started_s if windows.memory.started_s is not None else now_s
         if now_s - started_s > spec.max_silence_s:
-            return Finding("silent", NEVER_RECEIVED(), started_s)
-        return Finding("unknown", _NOTHING_YET(), started_s)
+            return SeriesProblem("silent", NEVER_RECEIVED(), started_s)
+        return SeriesProblem("unknown", _NOTHING_YET(), started_s)
     allowed = Duration(spec.max_silence_s)
     if now_s - seen_s > spec.max_silence_s:
         since = seen_s + spec.max_silence_s
-        return Finding("silent", _TOO_OLD(at=Timestamp(seen_s), duration=allowed), since)
+        return SeriesProblem("silent", _TOO_OLD(at=Timestamp(seen_s), duration=allowed), since)
     if now_s - seen_s <= _EARLY_S and tracks and all(t.newest_s is None for t in tracks):
-        return Finding("unknown", _NOTHING_YET(), seen_s)  # the first epoch of a clock a little ahead is still to come
+        return SeriesProblem(
+            "unknown", _NOTHING_YET(), seen_s
+        )  # the first epoch of a clock a little ahead is still to come
     usable = [t.usable_s for t in tracks if t.usable_s is not None]
     mute = _find_mute(windows, spec, tracks, max(usable, default=None))
     if mute is not None:
         return mute
     if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
         why = next((w for t in tracks for _, w in reversed(t.set_aside)), _UNUSABLE())
-        return Finding("flagged", _UNUSABLE_FOR(duration=allowed, text=why), max(usable, default=seen_s))
+        return SeriesProblem("flagged", _UNUSABLE_FOR(duration=allowed, text=why), max(usable, default=seen_s))
     if not tracks and not _is_unflagged(windows, spec):
-        return Finding("flagged", _FLAGGED(), seen_s)
+        return SeriesProblem("flagged", _FLAGGED(), seen_s)
     if tracks and all(t.stuck for t in tracks):
-        return Finding("stuck", REPEATS(), seen_s)
+        return SeriesProblem("stuck", REPEATS(), seen_s)
     return None
 
 
 def _find_mute(
-    windows: Windows, spec: SeriesSpec, tracks: Sequence[Track], usable_s: float | None
-) -> Finding | None:  # fmt: skip
+    windows: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track], usable_s: float | None
+) -> SeriesProblem | None:  # fmt: skip
     """An instrument whose newest epochs say that it has no value, or that it has reached the end of its scale."""
     if not tracks:
         known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
         if known is not None and FILL in known.flags:
-            return Finding("flagged", _NO_VALUE(), known.observed_s)
+            return SeriesProblem("flagged", _NO_VALUE(), known.observed_s)
         return None
     newest = [(at_s, why) for t in tracks for at_s, why in t.set_aside if usable_s is None or at_s > usable_s]
     newest.sort(key=itemgetter(0))
     last = newest[-1][1] if newest else _WELL
     if _says(last, IS_AT_STOP):
-        return Finding(AT_STOP, _AT_STOP(text=last), newest[0][0], 2)
+        return SeriesProblem(AT_STOP, _AT_STOP(text=last), newest[0][0], 2)
     mute = {at_s for at_s, why in newest if _says(why, GIVES_NONE)}
     if _says(last, GIVES_NONE) and len(mute) >= MUTE:
-        return Finding("flagged", last, min(mute))
+        return SeriesProblem("flagged", last, min(mute))
     return None
 
 
@@ -273,7 +277,7 @@ def _says(why: str, template: Template) -> bool:
     return isinstance(why, Message) and why.id == template.id
 
 
-def _find_lasting(windows: Windows, spec: SeriesSpec, tracks: Sequence[Track]) -> Finding | None:
+def _find_lasting(windows: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track]) -> SeriesProblem | None:
     place = f"{spec.station}.{spec.quantity}"
     sound = [t.usable_s for t in tracks if t.usable_s is not None and not t.stuck]
     for name in sorted({*SICK, AT_STOP}):
@@ -282,17 +286,17 @@ def _find_lasting(windows: Windows, spec: SeriesSpec, tracks: Sequence[Track]) -
             continue
         spoke = max(sound, default=known.since_s) > known.since_s if tracks else _is_unflagged(windows, spec)
         if not spoke:
-            return Finding(name, cast("Message", known.reason.values["text"]), known.since_s, known.level)
+            return SeriesProblem(name, cast("Message", known.reason.values["text"]), known.since_s, known.level)
     return None
 
 
-def _is_unflagged(windows: Windows, spec: SeriesSpec) -> bool:
+def _is_unflagged(windows: DecisionContext, spec: SeriesSpec) -> bool:
     known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
     return known is None or HARMLESS.issuperset(known.flags)
 
 
 def _missing_share(
-    windows: Windows, shown: Sequence[tuple[str, Sequence[Reading]]], station: Station
+    windows: DecisionContext, shown: Sequence[tuple[str, Sequence[Reading]]], station: Station
 ) -> float | None:  # fmt: skip
     """Share of the last 24 h's epochs that never came, where the loaded window reaches that far."""
     shares = []
@@ -310,18 +314,18 @@ def _missing_share(
     return round(max(shares), 6) if shares else None
 
 
-def find_coarse(windows: Windows) -> dict[tuple[str, str], tuple[Finding, bool]]:
+def find_coarse(windows: DecisionContext) -> dict[tuple[str, str], tuple[SeriesProblem, bool]]:
     """What the last digit of series hides, by station and declared quantity; whether it hides every bound of a rate."""
-    asked: dict[tuple[str, str], list[tuple[bool, float, Criterion, Threshold]]] = {}
+    bounds_of: dict[tuple[str, str], list[tuple[bool, float, Criterion, Threshold]]] = {}
     for criterion in windows.site.criteria:
         for station in criterion.stations if criterion.kind.rate else ():
             digit = windows.track(criterion, station).digit
             spec = windows.site.series(station, criterion.quantity)
             if digit and spec is not None:
                 bounds = ((is_hidden(digit, criterion, t), digit, criterion, t) for t in criterion.thresholds)
-                asked.setdefault((station, spec.quantity), []).extend(bounds)
+                bounds_of.setdefault((station, spec.quantity), []).extend(bounds)
     found = {}
-    for place, some in asked.items():
+    for place, some in bounds_of.items():
         hidden = [one for one in some if one[0]]
         spec = windows.site.series(*place)
         if not hidden or spec is None:
@@ -331,5 +335,5 @@ def find_coarse(windows: Windows) -> dict[tuple[str, str], tuple[Finding, bool]]
             size=Figure(digit, ".3g", spec.unit), window=Duration(threshold.window_s or 86400.0),
             bound=Figure(bound_of(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
         )  # fmt: skip
-        found[place] = Finding(COARSE, reason, windows.now_s), len(hidden) == len(some)
+        found[place] = SeriesProblem(COARSE, reason, windows.now_s), len(hidden) == len(some)
     return found

@@ -12,8 +12,8 @@ def interval_s(site: Site, station: str) -> float:
     """The longest interval of the series of a station that are asked about steps, or of all of them."""
     known = site.station(station)
     series = known.series if known else ()
-    asked = [s.interval_s for s in series if s.verify_step is not None] or [s.interval_s for s in series]
-    return max(asked, default=0.0)
+    intervals_s = [s.interval_s for s in series if s.verify_step is not None] or [s.interval_s for s in series]
+    return max(intervals_s, default=0.0)
 
 
 def clock_s(site: Site, station: str) -> float:

@@ -49,8 +49,8 @@ class Jump:
 
 
 @dataclass(slots=True)
-class Walk:
-    """One pass over a series, epoch by epoch, each judged by what came before it alone; it can be taken further.
+class StepDetector:
+    """Detects steps epoch by epoch, each from earlier epochs alone; it can be continued with newer ones.
 
     A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up to
     there, over its length or lately, whichever is larger. The epoch after a jump settles it: back where it was = the
@@ -121,7 +121,7 @@ class Walk:
             if i >= OPENING:
                 self._scattered.note(self.values[i - 1], self.values[i])
             if not self._settle_jump(i, self.limit):
-                self._judge(i, self.limit)
+                self._classify(i, self.limit)
             if i >= OPENING and self.kept[-1] == i:
                 self._end_scatter(i, self.limit)
 
@@ -195,7 +195,7 @@ class Walk:
         count = len(self.kept) - bisect_left(self.kept, index)
         return count >= SPIKE_EPOCHS and self.times[self._at] - self.times[index] > SPIKE_S
 
-    def _judge(self, i: int, limit: float) -> None:
+    def _classify(self, i: int, limit: float) -> None:
         value = minus(self.values[i], self._shift) if any(self._shift) else self.values[i]
         last = self.kept[-1]
         if norm(minus(value, self.level[last])) <= limit:

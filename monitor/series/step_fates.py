@@ -11,7 +11,7 @@ from operator import mul
 from statistics import median
 from typing import Final
 
-from monitor.domain.decision import Step, View, seconds
+from monitor.domain.decision import DecisionInputs, Step, seconds
 from monitor.series.noise import PRESENT, measure_bent
 from monitor.series.step_detector import ERRATIC, REST_OF_STEP, RETURNED, TAIL
 from monitor.series.tracks import Epoch, Track
@@ -104,7 +104,7 @@ def _lead(home: Sequence[Epoch], at_s: float) -> Vector:
     return tuple(found)
 
 
-def stands_again(view: View, tracks: Iterable[Track], step: Step) -> bool:
+def stands_again(view: DecisionInputs, tracks: Iterable[Track], step: Step) -> bool:
     """True when the newest values of a station lie where those before a step lay, within a quarter of the step.
 
     A walk may call an epoch a spike after late data, and the station stands elsewhere all the same.

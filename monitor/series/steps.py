@@ -9,9 +9,9 @@ from forecasting.message import Figure, Message, NameList, Template, Term, Value
 from monitor.domain.decision import EventFact, Memory, OffsetFact, Step, seconds
 from monitor.domain.keys import StepKey, StepVote
 from monitor.domain.site import Criterion, Site
-from monitor.series.assessment import ARRIVED, Windows, bound_of
+from monitor.series.assessment import ARRIVED, DecisionContext, bound_of
 from monitor.series.doubts import find_doubt
-from monitor.series.offset_answers import find_offsets, is_told
+from monitor.series.offset_answers import find_offsets, was_answered
 from monitor.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
 from monitor.series.step_clocks import clock_s, interval_s
 from monitor.series.step_detector import Jump
@@ -54,7 +54,7 @@ SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said t
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class StepCandidate:
     """A jump as a criterion's track shows it."""
 
     station: str
@@ -84,9 +84,11 @@ def state_after(answer: str) -> str:
     return "instrument" if says_no(answer) else MOVEMENT
 
 
-def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) -> dict[StepKey, Sighting]:
+def find_step_candidates(
+    windows: DecisionContext, tracks: Iterable[tuple[Criterion, Track]]
+) -> dict[StepKey, StepCandidate]:
     """Jumps in all tracks, by key, each with the level it would ask for as movement."""
-    found: dict[StepKey, Sighting] = {}
+    found: dict[StepKey, StepCandidate] = {}
     seen_s = windows.memory.seen_s
     known_before_s = float("-inf") if seen_s is None else seen_s - COMMIT_S
     for criterion, track in tracks:
@@ -96,7 +98,7 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
         unsure = list_unsure(windows, track)
         for jump in (*track.jumps, *unsure):
             key = StepKey(track.station, jump.at_s)
-            is_open = key in windows.memory.steps or is_told(windows.memory, key)
+            is_open = key in windows.memory.steps or was_answered(windows.memory, key)
             if not is_open and jump.known_s <= known_before_s and jump not in unsure:
                 continue  # seen before and not found a step: the window has slid, nothing has happened
             sudden = jump.at_s - jump.before_s <= max(spec.max_silence_s, 2.0 * spec.interval_s)
@@ -107,11 +109,11 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
                 station = windows.site.station(track.station)
                 doubt = None if station is None else find_doubt(windows.view, station, track, jump)
                 doubt = UNKNOWN_NOISE if jump in unsure else doubt
-                found[key] = Sighting(track.station, jump, level, spec.quantity, before=old, doubt=doubt)
+                found[key] = StepCandidate(track.station, jump, level, spec.quantity, before=old, doubt=doubt)
     return found
 
 
-def list_unsure(windows: Windows, track: Track) -> tuple[Jump, ...]:
+def list_unsure(windows: DecisionContext, track: Track) -> tuple[Jump, ...]:
     """A jump that may be noise or not, when silence follows: nothing that is to come will show which."""
     if not track.early or not track.times_s:
         return ()
@@ -120,7 +122,7 @@ def list_unsure(windows: Windows, track: Track) -> tuple[Jump, ...]:
     return track.early[-1:] if silent or key in windows.memory.steps else ()
 
 
-def _watched_since_s(windows: Windows, track: Track) -> float:
+def _watched_since_s(windows: DecisionContext, track: Track) -> float:
     """Since when anybody could be warned of this series: the first decision, and the first datum that was received.
 
     What an imported history shows of the time before is no news, however sudden it was.
@@ -141,9 +143,13 @@ def _level_as_rate(criterion: Criterion, jump: Jump) -> int:
 
 
 def update_steps(
-    memory: Memory, sightings: Mapping[StepKey, Sighting], tracks: Mapping[str, list[Track]], windows: Windows,
-    groups: Mapping[str, str], common: Iterable[str],
-) -> dict[StepKey, Step]:  # fmt: skip
+    memory: Memory,
+    sightings: Mapping[StepKey, StepCandidate],
+    tracks: Mapping[str, list[Track]],
+    windows: DecisionContext,
+    groups: Mapping[str, str],
+    common: Iterable[str],
+) -> dict[StepKey, Step]:
     """Steps after this look: new ones start their clock, explained ones go, those whose time is over count.
 
     Args:
@@ -171,16 +177,16 @@ def update_steps(
             steps[key] = (
                 replace(old, state=state_after(answered))
                 if answered
-                else _look_again(old, sightings.get(key), tracks.get(station, ()), windows)
+                else _update_unanswered(old, sightings.get(key), tracks.get(station, ()), windows)
             )
     for key, seen in sightings.items():
         if key not in steps:
-            steps[key] = _ask(seen, memory.answers.get(key), windows)
+            steps[key] = _make_step(seen, memory.answers.get(key), windows)
     for key, step in list(steps.items()):
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
         noted = _note_offset(windows, key, step)
         steps[key] = _annotate(noted, list_events_at(windows, key, noted, seen_before_s), windows.now_s)
-    single = {k for k, s in steps.items() if _is_one_word(windows, k, s)}
+    single = {k for k, s in steps.items() if _is_answered_by_one(windows, k, s)}
     company = [
         k for k, s in steps.items()
         if (_may_pair(windows, s) or k in single) and k.station not in shared
@@ -196,7 +202,7 @@ def update_steps(
     return dict(sorted(steps.items()))
 
 
-def _ask(seen: Sighting, answered: str | None, windows: Windows) -> Step:
+def _make_step(seen: StepCandidate, answered: str | None, windows: DecisionContext) -> Step:
     """A jump that is seen for the first time; its clock starts when the question is asked."""
     state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
     spec = windows.site.series(seen.station, seen.quantity)
@@ -211,7 +217,9 @@ def _ask(seen: Sighting, answered: str | None, windows: Windows) -> Step:
     )  # fmt: skip
 
 
-def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], windows: Windows) -> Step:
+def _update_unanswered(
+    step: Step, seen: StepCandidate | None, tracks: Iterable[Track], windows: DecisionContext
+) -> Step:
     """What later epochs make of a step that no person answered: doubt that is gone, a value that came back.
 
     Only the value itself takes a step back that counts; silence never does.
@@ -223,7 +231,7 @@ def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], wind
     return step
 
 
-def _may_pair(windows: Windows, step: Step) -> bool:
+def _may_pair(windows: DecisionContext, step: Step) -> bool:
     """True for a step that another group's makes count.
 
     One person's event or offset hides neither of the two highest levels.
@@ -232,7 +240,7 @@ def _may_pair(windows: Windows, step: Step) -> bool:
     return step.state in {*COMPANY, OFFSET} or (step.state == EVENT and step.words == 1 and step.level >= high)
 
 
-def _is_one_word(windows: Windows, key: StepKey, step: Step) -> bool:
+def _is_answered_by_one(windows: DecisionContext, key: StepKey, step: Step) -> bool:
     """True for a step that one person alone called none when it asked for less than it might: it asks anew with more.
 
     What silence follows, or an independent station shares, is not hidden by one word where it asks for a high level.
@@ -242,7 +250,7 @@ def _is_one_word(windows: Windows, key: StepKey, step: Step) -> bool:
     return step.state == "instrument" and height is not None and height < high <= step.level
 
 
-def asked_level(step: Step) -> int:
+def requested_level(step: Step) -> int:
     """What a step asks for now.
 
     A lone step whose station goes on speaking, and which nobody answered, asks for the lowest hazard level; one that
@@ -254,7 +262,7 @@ def asked_level(step: Step) -> int:
 def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
     """True when the data no longer ask: an offset was entered, or it was pending and is no longer seen.
 
-    A step that counts is movement until a person says no, or until the value comes back (`_look_again`).
+    A step that counts is movement until a person says no, or until the value comes back (`_update_unanswered`).
     """
     if step.state == "instrument" or offset:
         return True  # nothing more to remember than the answer, which is kept apart
@@ -308,7 +316,7 @@ def without_cause(reason: Message) -> Message:
     return cast("Message", reason.values["step"]) if reason.id == _BECAUSE.id else reason
 
 
-def ask_step_again(reason: Message) -> Message:
+def reopen_step(reason: Message) -> Message:
     """The reason of a step whose answer was withdrawn."""
     return _because(reason, _ANSWER_WITHDRAWN())
 
@@ -328,7 +336,9 @@ def _at_event(reason: Message, event: EventFact) -> Message:
     return _BECAUSE(step=seen, text=reason.values["text"]) if reason.id == _BECAUSE.id else seen
 
 
-def list_events_at(windows: Windows, key: StepKey, step: Step, before_s: float | None = None) -> list[EventFact]:
+def list_events_at(
+    windows: DecisionContext, key: StepKey, step: Step, before_s: float | None = None
+) -> list[EventFact]:
     """Declared events between the last reading before a step and its first one, one interval more before them.
 
     A solution over a day or an hour shows what happened within it in two epochs. An earthquake is over within
@@ -355,19 +365,19 @@ def _over_s(event: EventFact) -> float:
     return min(event.to_s, event.from_s + SHAKING_S) if is_earthquake(event.kind) else event.to_s
 
 
-def _needs_second(windows: Windows, key: StepKey, step: Step) -> bool:
+def _needs_second(windows: DecisionContext, key: StepKey, step: Step) -> bool:
     """True while an offset of one person answers a step that asks for one of the two highest levels."""
-    if asked_level(step) < high_level(windows.site):
+    if requested_level(step) < high_level(windows.site):
         return False
     return any(o.second_by is None for o in find_offsets(windows, key.station, step.at_s))
 
 
-def find_alone(windows: Windows, station: str, at_s: float) -> list[OffsetFact]:
+def find_alone(windows: DecisionContext, station: str, at_s: float) -> list[OffsetFact]:
     """Offsets at a step that one person alone stands behind."""
     return [o for o in find_offsets(windows, station, at_s) if o.alone]
 
 
-def _is_answered_by_offset(windows: Windows, key: StepKey, step: Step) -> bool:
+def _is_answered_by_offset(windows: DecisionContext, key: StepKey, step: Step) -> bool:
     """True when an offset explains a step for good, so that nothing more need be known of it."""
     offsets = find_offsets(windows, key.station, step.at_s)
     confirmed = step.state == OFFSET and bool(offsets) and not any(o.alone for o in offsets)
@@ -375,7 +385,7 @@ def _is_answered_by_offset(windows: Windows, key: StepKey, step: Step) -> bool:
     return (confirmed or has_offset(windows, key.station, step.at_s)) and not _needs_second(windows, key, step)
 
 
-def _note_offset(windows: Windows, key: StepKey, step: Step) -> Step:
+def _note_offset(windows: DecisionContext, key: StepKey, step: Step) -> Step:
     """A step that waits is explained while one person alone says so by an offset, or a correction took it away.
 
     By an offset also one that counts for no high level.
@@ -384,7 +394,7 @@ def _note_offset(windows: Windows, key: StepKey, step: Step) -> Step:
     """
     alone = bool(find_alone(windows, key.station, step.at_s))
     corrected = _is_corrected_away(windows, key)
-    low = asked_level(step) < high_level(windows.site)
+    low = requested_level(step) < high_level(windows.site)
     if ((alone or corrected) and step.state == "pending") or (alone and step.state in ACTIVE and low):
         return replace(step, state=OFFSET, words=None)
     if step.state == OFFSET and not (alone or corrected):
@@ -392,7 +402,7 @@ def _note_offset(windows: Windows, key: StepKey, step: Step) -> Step:
     return step
 
 
-def _is_corrected_away(windows: Windows, key: StepKey) -> bool:
+def _is_corrected_away(windows: DecisionContext, key: StepKey) -> bool:
     """True for a step that is seen in the values as they arrived and no more in those that replaced them."""
     spoken, station = windows.as_declared, key.station
     if windows.kept_as != ARRIVED or spoken is None or station not in windows.touched:
@@ -401,7 +411,7 @@ def _is_corrected_away(windows: Windows, key: StepKey) -> bool:
     return not any(jump.at_s == key.at_s for track in tracks for jump in track.jumps)
 
 
-def has_offset(windows: Windows, station: str, at_s: float) -> bool:
+def has_offset(windows: DecisionContext, station: str, at_s: float) -> bool:
     """True when an offset of the station begins between the last reading before an instant and that instant."""
     for key, readings in windows.view.readings.items():
         if key.partition(".")[0] != station:
@@ -414,7 +424,7 @@ def has_offset(windows: Windows, station: str, at_s: float) -> bool:
 
 def _why_it_counts(
     key: StepKey, step: Step, steps: Mapping[StepKey, Step], company: Sequence[StepKey],
-    tracks: Mapping[str, list[Track]], windows: Windows, groups: Mapping[str, str],
+    tracks: Mapping[str, list[Track]], windows: DecisionContext, groups: Mapping[str, str],
 ) -> Message | None:  # fmt: skip
     site, station = windows.site, key.station
     mine = tracks.get(station, [])
@@ -433,6 +443,6 @@ def _why_it_counts(
     return UNANSWERED if is_over and not explained else None
 
 
-def _silence_s(windows: Windows, station: str) -> float:
+def _silence_s(windows: DecisionContext, station: str) -> float:
     known = windows.site.station(station)
     return max((s.max_silence_s for s in known.series), default=0.0) if known else 0.0

@@ -11,13 +11,13 @@ from typing import Any, Final
 from forecasting.hydrology.rain_amounts import drop_totals
 from forecasting.kinematics.direction import free_of_noise
 from forecasting.message import Figure, Message, Template, Term
-from monitor.domain.decision import View, seconds
+from monitor.domain.decision import DecisionInputs, seconds
 from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.observation import DIGIT, HARMLESS, Reading
 from monitor.domain.quantities import LEVELS, PRESSURES, QUANTITIES, convert_difference
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.series.noise import Burst, find_burst, is_stuck
-from monitor.series.step_detector import PATIENCE, Jump, Walk
+from monitor.series.step_detector import PATIENCE, Jump, StepDetector
 from monitor.series.vectors import Vector, norm
 
 _FUTURE: Final = Template("reading.future", "stamped in the future")
@@ -35,7 +35,7 @@ LEAST_LEAPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(
 LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
 
 
-_SAID_BY: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP}
+_FAULT_OF_FLAG: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP}
 Epoch = tuple[float, float, Vector]  # when it was measured and received, and its value
 
 
@@ -121,7 +121,7 @@ class Tracker:
         self._joined: _Row | None = None  # the newest of them
         self._begin()
 
-    def track(self, view: View, now_s: float) -> Track:
+    def track(self, view: DecisionInputs, now_s: float) -> Track:
         """The track as the view shows it."""
         quantities = _choose(view, self._station, self.criterion)
         spec = self._site.series(self._station.id, quantities[0]) if quantities else None
@@ -155,7 +155,7 @@ class Tracker:
         self._aside: list[dict[float, Message]] = [{} for _ in range(count)]
         self._newest_s: float | None = None
         self._ahead = False
-        self._walk: Walk | None = None
+        self._walk: StepDetector | None = None
         self._errors: list[float] = []  # along the direction, of every epoch
         self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
         self._columns = ([], [], [], [], [], [])
@@ -183,7 +183,9 @@ class Tracker:
         self._seen = list(readings)
         shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
         if self._walk is None:
-            self._walk = Walk(verify_step(spec, self.criterion), unit=spec.unit, patience_s=PATIENCE * spec.interval_s)
+            self._walk = StepDetector(
+                verify_step(spec, self.criterion), unit=spec.unit, patience_s=PATIENCE * spec.interval_s
+            )
             self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
         if shared and self._walk.times and shared[0] <= self._walk.times[-1]:
             return False
@@ -318,7 +320,7 @@ def _reach(values: Sequence[Vector], sigmas: Sequence[Vector]) -> list[float]:
     return found
 
 
-def _choose(view: View, station: Station, criterion: Criterion) -> tuple[str, ...]:
+def _choose(view: DecisionInputs, station: Station, criterion: Criterion) -> tuple[str, ...]:
     """Quantities that carry what the criterion asks for: components if they are there, else the scalar."""
 
     def have(names: Sequence[str]) -> tuple[str, ...]:
@@ -367,9 +369,9 @@ def direction(station: Station, components: int) -> Vector | None:
 def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> Message | None:
     if at_s > now_s:
         return _FUTURE()
-    for flag, said in _SAID_BY.items() if reading.flags else ():
+    for flag, template in _FAULT_OF_FLAG.items() if reading.flags else ():
         if flag in reading.flags:
-            return said(value=Figure(reading.value_raw, "g", spec.unit))
+            return template(value=Figure(reading.value_raw, "g", spec.unit))
     for flag in reading.flags:
         if flag not in HARMLESS:
             return _FLAG(word=Term(flag))

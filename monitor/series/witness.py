@@ -12,7 +12,7 @@ AGREEMENT: Final = 0.1  # a shifted reference moves all rovers alike; beyond thi
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class StationMotion:
     """How a station moves now: mm/day by component, or mm for a step."""
 
     station: str
@@ -21,7 +21,7 @@ class Motion:
     moving: bool
 
 
-def move_as_one(rovers: Sequence[Motion], controls: Sequence[Motion], *, others_move: bool) -> bool:
+def move_as_one(rovers: Sequence[StationMotion], controls: Sequence[StationMotion], *, others_move: bool) -> bool:
     """True when all rovers of one reference move alike and nothing else does: the reference is the suspect.
 
     The first one over a bound is not alone when the others follow: each moves by more than its error, and more like
@@ -38,7 +38,7 @@ def move_as_one(rovers: Sequence[Motion], controls: Sequence[Motion], *, others_
     return all(norm(minus(r.vector, middle)) <= AGREEMENT * size + 3.0 * r.error for r in rovers)
 
 
-def follows(rover: Motion, leaders: Iterable[Motion]) -> bool:
+def follows(rover: StationMotion, leaders: Iterable[StationMotion]) -> bool:
     """True when a station below its bound moves along with one that is over it, by more than its own error.
 
     Only what it does in the leader's direction is looked at. The one that crosses first does so with the help of noise,

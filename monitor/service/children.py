@@ -17,12 +17,12 @@ from monitor.broker.broker_log import DeniedTopic
 from monitor.broker.logins import Login, LoginBook
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.canonical import digest_text
-from monitor.domain.instants import spell
-from monitor.domain.observation import Whole
+from monitor.domain.instants import format_iso
+from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
-from monitor.store.readings.messages import DENIED, LOGIN, Rejected
+from monitor.store.readings.messages import DENIED, LOGIN, RejectedMessage
 from monitor.worker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class ModuleProcess:
         if self._process is not None:
             self._process.kill()
 
-    def ask(self) -> None:
+    def request_end(self) -> None:
         """Ask it to end."""
         if self._process is not None and self.pid is not None:
             self._process.terminate()
@@ -100,7 +100,7 @@ class ModuleProcess:
     def stop(self) -> None:
         """Ask it to end, kill it when it does not in time."""
         if self._process is not None:
-            self.ask()
+            self.request_end()
             try:
                 self._process.wait(self._stop_s)
             except subprocess.TimeoutExpired:
@@ -180,11 +180,11 @@ class PythonChild(ModuleProcess):
             if mark != health.STARTING:  # an upgrade may still run
                 self.can_read = mark != health.STANDS_APART
 
-    def tell(self, text: str) -> None:
+    def send_line(self, text: str) -> None:
         """Let it hear a text; one that does not read loses it and hears the next."""
         if self._teller is not None:
             with contextlib.suppress(OSError):
-                os.write(self._teller, health.spell_line(text))
+                os.write(self._teller, health.encode_line(text))
 
     def stop(self) -> None:
         """Ask it to end, kill it when it does not in time; what belongs to it is closed."""
@@ -212,7 +212,7 @@ class BrokerChild:
             anonymous=config.broker.anonymous, find_sites=lambda: read_sites(config),
         )  # fmt: skip
         assert broker is not None, "an external broker is nobody's child"
-        self._broker, self.durable, self._asked_at = broker, broker.durable, 0.0
+        self._broker, self.durable, self._probed_at = broker, broker.durable, 0.0
         if isinstance(broker, ManagedBroker):
             try:
                 broker.prepare()  # before anybody asks how the service reaches it
@@ -222,13 +222,13 @@ class BrokerChild:
     def start(self) -> None:
         """Start it and wait until it takes connections."""
         self._broker.start()
-        self._asked_at = time.monotonic()
+        self._probed_at = time.monotonic()
 
     def alive(self) -> bool:
         """True while it runs; whether it takes connections is tried now and then, for each try is a line in its log."""
-        if time.monotonic() - self._asked_at < TRY_BROKER_EVERY_S:
+        if time.monotonic() - self._probed_at < TRY_BROKER_EVERY_S:
             return self._broker.pid is not None
-        self._asked_at = time.monotonic()
+        self._probed_at = time.monotonic()
         return self._broker.alive()
 
     def reload(self) -> None:
@@ -256,7 +256,7 @@ class BrokerChild:
             logins = {}
         nobody = Login("", "")
         return [
-            {"login": one.login, "topic": one.topic, "n": one.times, "at": spell(one.at)}
+            {"login": one.login, "topic": one.topic, "n": one.times, "at": format_iso(one.at)}
             | {"site": (login := logins.get(one.login, nobody)).site, "station": login.station}
             for one in islice(denied, DENIED_MOST)
         ]
@@ -266,19 +266,19 @@ class BrokerChild:
         self._broker.stop()
 
 
-def reject_denied(denied: Iterable[DeniedTopic]) -> list[Rejected]:
+def reject_denied(denied: Iterable[DeniedTopic]) -> list[RejectedMessage]:
     """The rows of what is not stored yet."""
     return [
-        Rejected(
+        RejectedMessage(
             one.at, one.topic, b"", DENIED, _DENIED(login=one.login), f"{LOGIN}{one.login}",
             times=one.times - one.stored,
-            whole=Whole(one.payload_bytes, digest_text(f"{DENIED}\0{one.login}\0{one.topic}")),
+            whole=PayloadSize(one.payload_bytes, digest_text(f"{DENIED}\0{one.login}\0{one.topic}")),
         )
         for one in denied if one.times > one.stored
     ]  # fmt: skip
 
 
-class Keeper:
+class ProcessRestarter:
     """Keeps one child alive: pauses between restarts grow, and repeated deaths are told once."""
 
     def __init__(
@@ -291,9 +291,9 @@ class Keeper:
         self.deaths = 0
         self._started_at = 0.0
         self._next_start: float | None = 0.0
-        self._told = False
+        self._reported = False
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Start the child when it is due, and note when it has died."""
         now = time.monotonic()
         if self._next_start is not None:
@@ -301,8 +301,8 @@ class Keeper:
                 self._start(now)
             return
         if self.child.alive():
-            if self._told and now - self._started_at > STEADY_S:
-                self._told, self.deaths = False, 0
+            if self._reported and now - self._started_at > STEADY_S:
+                self._reported, self.deaths = False, 0
                 self._on_dying(self.child.name, _RUNS_AGAIN(name=self.child.name), False)
             return
         if getattr(self.child, "status", None) == health.EXIT_RENEW:
@@ -333,8 +333,8 @@ class Keeper:
         self.deaths += 1
         self._next_start = now + pause_s
         log.error("%s; again in %g s", line, pause_s)
-        if self.deaths >= DEATHS_BEFORE_ALARM and not self._told:
-            self._told = True
+        if self.deaths >= DEATHS_BEFORE_ALARM and not self._reported:
+            self._reported = True
             self._on_dying(self.child.name, _AGAIN(text=line, n=self.deaths), True)
 
 

@@ -41,10 +41,10 @@ AHEAD_S: Final = 300.0  # as readings are flagged to be of the future
 AGREE_S: Final = 120.0
 FEWEST_STATIONS: Final = 2
 MOST_OF: Final = 0.6
-HEARD_WITHIN: Final = timedelta(minutes=15)
+READ_WITHIN: Final = timedelta(minutes=15)
 
 
-class Step(NamedTuple):
+class ClockStep(NamedTuple):
     """A step of the wall clock that was followed, or the service's own correction, in seconds."""
 
     seconds: float
@@ -59,7 +59,7 @@ class Step(NamedTuple):
         return end - timedelta(seconds=self.seconds), end
 
 
-def describe_step(step: Step) -> Message:
+def describe_step(step: ClockStep) -> Message:
     """What a step means, in words; one forward means one of two things, which look the same from inside."""
     if step.seconds < 0 or step.seconds <= PAUSE_S:
         template = _SET_FORWARD if step.seconds > 0 else _SET_BACK
@@ -92,7 +92,7 @@ def read_uptime() -> Uptime:
     return Uptime(time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
-class ClockWord(NamedTuple):
+class ClockOffset(NamedTuple):
     """What many stations say of our clock: by how much it seems to be behind, and whether it is it that is wrong."""
 
     behind_s: float
@@ -101,9 +101,11 @@ class ClockWord(NamedTuple):
     is_doubted: bool = False  # other sites fit our clock
 
 
-def judge_clock(
-    heard: Mapping[str, Sequence[float]], synchronised: bool | None, before: Mapping[str, Sequence[float]] | None = None
-) -> ClockWord | None:
+def estimate_offset(
+    ahead_s: Mapping[str, Sequence[float]],
+    synchronised: bool | None,
+    before: Mapping[str, Sequence[float]] | None = None,
+) -> ClockOffset | None:
     """Whether the sites say together that our clock is behind; None where none says so.
 
     Each site has one voice, however many stations it has: that of most of its declared stations, where these are ahead
@@ -113,31 +115,31 @@ def judge_clock(
     it would be blind there.
 
     Args:
-        heard: by site, how far the newest readings of its declared stations lie before their reception, in seconds.
+        ahead_s: by site, how far the newest readings of its declared stations lie before their reception, in seconds.
         synchronised: whether our clock follows a reference; None where nobody can say.
         before: the same of all that was heard since our clock was set.
 
-    >>> judge_clock({"a": [3601.0, 3599.0, -4.0]}, False).behind_s
+    >>> estimate_offset({"a": [3601.0, 3599.0, -4.0]}, False).behind_s
     3600.0
-    >>> judge_clock({"a": [3601.0, 3599.0], "b": [-2.0]}, False).is_ours
+    >>> estimate_offset({"a": [3601.0, 3599.0], "b": [-2.0]}, False).is_ours
     False
     """
-    voices = {site: voice for site, ones in heard.items() if (voice := _find_voice(ones)) is not None}
+    voices = {site: voice for site, ones in ahead_s.items() if (voice := _find_voice(ones)) is not None}
     behind_s = median(voices.values()) if voices else 0.0
-    agree = [one for site in voices for one in heard[site] if _is_about(one, behind_s)]
+    agree = [one for site in voices for one in ahead_s[site] if _is_about(one, behind_s)]
     if len(agree) < FEWEST_STATIONS:
         return None
-    who = _AHEAD(n=len(agree), n2=sum(map(len, heard.values())), n3=Figure(behind_s / 60, ",.0f"))
-    known = {**(before or {}), **heard}
+    who = _AHEAD(n=len(agree), n2=sum(map(len, ahead_s.values())), n3=Figure(behind_s / 60, ",.0f"))
+    known = {**(before or {}), **ahead_s}
     sound = sorted(site for site, ones in known.items() if site not in voices and min(ones) <= AHEAD_S)
     if synchronised:
-        return ClockWord(behind_s, is_ours=False, text=_LOGGERS(text=who), is_doubted=bool(sound))
+        return ClockOffset(behind_s, is_ours=False, text=_LOGGERS(text=who), is_doubted=bool(sound))
     if sound:
         text = _OTHERS_FIT(text=who, sites=", ".join(sorted(voices)), others=", ".join(sound))
-        return ClockWord(behind_s, is_ours=False, text=text, is_doubted=True)
+        return ClockOffset(behind_s, is_ours=False, text=text, is_doubted=True)
     if not all(_is_about(voice, behind_s) for voice in voices.values()):
         return None
-    return ClockWord(behind_s, is_ours=True, text=_BEHIND(text=who))
+    return ClockOffset(behind_s, is_ours=True, text=_BEHIND(text=who))
 
 
 def _find_voice(ones: Sequence[float]) -> float | None:
@@ -178,7 +180,7 @@ class ServiceClock:
         self._at, self._at_s, self._suspended_s = wall(), up.elapsed_s, up.elapsed_s - up.awake_s
         self._suspensions: list[Suspension] = []
         self._odd: tuple[float, float] | None = None  # seconds that wall time is off, since when
-        self._steps: list[Step] = []
+        self._steps: list[ClockStep] = []
 
     @property
     def correction_s(self) -> float:
@@ -189,14 +191,14 @@ class ServiceClock:
         """The present."""
         with self._lock:
             wall, up = self._wall(), self._uptime()
-            now = self._look(wall, up.elapsed_s)
+            now = self._advance(wall, up.elapsed_s)
             suspended_s = up.elapsed_s - up.awake_s
             if suspended_s - self._suspended_s > STEP_S:
                 self._suspensions.append(Suspension(now - timedelta(seconds=suspended_s - self._suspended_s), now))
             self._suspended_s = suspended_s
             return now
 
-    def _look(self, wall: datetime, now_s: float) -> datetime:
+    def _advance(self, wall: datetime, now_s: float) -> datetime:
         expected = self._at + timedelta(seconds=now_s - self._at_s)
         off_s = (wall + self._correction - expected).total_seconds()
         own_s = self._correction.total_seconds()
@@ -221,7 +223,7 @@ class ServiceClock:
             self._correction += timedelta(seconds=seconds)
             self._at += timedelta(seconds=seconds)
             self._odd = None
-            self._steps.append(Step(seconds, self._at))
+            self._steps.append(ClockStep(seconds, self._at))
 
     def confirm(self, seconds: float) -> bool:
         """Follow a step that is still doubted, at once, if it is by about so much; whether it was."""
@@ -231,7 +233,7 @@ class ServiceClock:
             self._follow(self._wall() + self._correction, self._uptime().elapsed_s, self._odd[0])
             return True
 
-    def take_steps(self) -> list[Step]:
+    def take_steps(self) -> list[ClockStep]:
         """Steps that were followed since the last call."""
         with self._lock:
             taken, self._steps = self._steps, []
@@ -246,4 +248,4 @@ class ServiceClock:
     def _follow(self, now: datetime, now_s: float, off_s: float) -> None:
         lasted_s = 0.0 if self._odd is None else now_s - self._odd[1]
         self._at, self._at_s, self._odd = now, now_s, None
-        self._steps.append(Step(off_s, now, lasted_s))
+        self._steps.append(ClockStep(off_s, now, lasted_s))

@@ -11,18 +11,28 @@ from forecasting.message import Template
 from monitor import health
 from monitor.checks.machine import is_synchronised
 from monitor.domain.site import Site
-from monitor.ingest.pipeline import Heard
+from monitor.ingest.pipeline import LastReading
 from monitor.ingest.service import Ingest
 from monitor.notify.dispatcher import Dispatcher
 from monitor.service.alarms import ServiceAlarms, make_alarm
-from monitor.service.clock import HEARD_WITHIN, STEP_S, ClockWord, ServiceClock, Step, describe_step, judge_clock
+from monitor.service.clock import (
+    READ_WITHIN,
+    STEP_S,
+    ClockOffset,
+    ClockStep,
+    ServiceClock,
+    describe_step,
+    estimate_offset,
+)
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
 from monitor.service.schedule import Schedule
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.clock_steps import set_back, withdraw_future
 
-_LOOK_AT: Final = Template("service.clock.look_at", "{text}: look at its time service; all waiting times go on")
+_CHECK_TIME_SERVICE: Final = Template(
+    "service.clock.look_at", "{text}: look at its time service; all waiting times go on"
+)
 _FITS: Final = Template("service.clock.fits", "the time stamps of the stations fit the clock of this machine")
 _BY_STATIONS: Final = Template(
     "service.clock.by_stations", "cannot see: decide. {text}; decisions go by the stations' time"
@@ -33,13 +43,13 @@ log = logging.getLogger(__name__)
 WAKING_S: Final = 30.0  # so long after a suspension, stations and broker are given time to reach us again
 
 
-class Jumps:
+class ClockJumpGuard:
     """Whether the present jumped a moment ago: the stamps of progress made before were made by another time."""
 
     def __init__(self, now: datetime) -> None:
         self._seen, self._jumped_s = (now, time.monotonic()), float("-inf")
 
-    def look(self, now: datetime) -> bool:
+    def has_jumped(self, now: datetime) -> bool:
         """Whether it jumped since the last look, or within the time after which a thread is overdue."""
         now_s = time.monotonic()
         before, before_s = self._seen
@@ -61,7 +71,7 @@ class ClockWatch:
     evaluation: EvaluationLoop
     dispatcher: Dispatcher
     schedule: Schedule
-    _steps: list[Step] = field(default_factory=list)  # of the clock, not acted on yet
+    _steps: list[ClockStep] = field(default_factory=list)  # of the clock, not acted on yet
 
     def follow(self) -> None:
         """Set waiting times anew after a step of the clock; ask whether many stations say that ours is wrong."""
@@ -71,17 +81,17 @@ class ClockWatch:
         while self._steps:
             self._take_step(self._steps[0])
             del self._steps[0]  # not before: a database that is away has it taken again
-        since, before = self.clock() - HEARD_WITHIN, self._list_heard()
-        heard = {site: [one.ahead_s for one in ones if one.received_at >= since] for site, ones in before.items()}
-        self._take_word(judge_clock(
-            {site: ones for site, ones in heard.items() if ones}, is_synchronised(),
+        since, before = self.clock() - READ_WITHIN, self._list_last_readings()
+        ahead_s = {site: [one.ahead_s for one in ones if one.received_at >= since] for site, ones in before.items()}
+        self._apply_offset(estimate_offset(
+            {site: ones for site, ones in ahead_s.items() if ones}, is_synchronised(),
             {site: [one.ahead_s for one in ones] for site, ones in before.items()},
         ))  # fmt: skip
 
-    def _list_heard(self) -> dict[str, list[Heard]]:
+    def _list_last_readings(self) -> dict[str, list[LastReading]]:
         """What declared stations said of the time, by site: an invented one has no voice."""
-        found: dict[str, list[Heard]] = {}
-        for (site, station), one in self.ingest.heard_of().items():
+        found: dict[str, list[LastReading]] = {}
+        for (site, station), one in self.ingest.list_last_readings().items():
             if site in self.sites and self.sites[site].station(station) is not None:
                 found.setdefault(site, []).append(one)
         return found
@@ -95,7 +105,7 @@ class ClockWatch:
             self.dispatcher.forget_times()
             self.schedule.wake()
 
-    def _take_step(self, step: Step) -> None:
+    def _take_step(self, step: ClockStep) -> None:
         reason = describe_step(step)
         log.critical("%s; waiting times go on from there", reason)
         with self.db.write() as c:
@@ -103,32 +113,34 @@ class ClockWatch:
                 log.warning("moved back: %s", set_back(c, -step.seconds, self.clock()))
             else:  # what came while the step was doubted lay in the future
                 log.warning("count again: %d readings", withdraw_future(c, self.clock(), step.jumped_over[0]))
-        self.ingest.forget_heard()
+        self.ingest.forget_last_readings()
         self.evaluation.mark(frozenset(self.sites))
         self.dispatcher.forget_times()
         self.schedule.set_anew()
-        self.alarms.open("clock:step", _LOOK_AT(text=reason), level=2)
+        self.alarms.open("clock:step", _CHECK_TIME_SERVICE(text=reason), level=2)
         # it has happened and is over: the next one is a message of its own
         self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))
 
-    def _take_word(self, word: ClockWord | None) -> None:
+    def _apply_offset(self, offset: ClockOffset | None) -> None:
         """Act on what the stations' time stamps say of our clock."""
-        if word is None:
+        if offset is None:
             if isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0:
                 return  # until somebody sets the clock
             for key in ("clock:stations", "clock:behind"):
                 self.alarms.clear(key, _FITS())
             return
-        if isinstance(self.clock, ServiceClock) and not word.is_doubted and self.clock.confirm(word.behind_s):
+        if isinstance(self.clock, ServiceClock) and not offset.is_doubted and self.clock.confirm(offset.behind_s):
             return  # a step that was still doubted: the stations saw it as well
-        if word.is_ours and isinstance(self.clock, ServiceClock):
-            self.clock.correct(word.behind_s)
+        if offset.is_ours and isinstance(self.clock, ServiceClock):
+            self.clock.correct(offset.behind_s)
             self.clock.take_steps()
             with self.db.write() as c:
                 withdrawn = withdraw_future(c, self.clock())
-            log.critical("%s; decisions go by the time of the stations, %d readings count again", word.text, withdrawn)
+            log.critical(
+                "%s; decisions go by the time of the stations, %d readings count again", offset.text, withdrawn
+            )
             self.schedule.set_anew()
-            self.ingest.forget_heard()
-            self.alarms.open("clock:behind", _BY_STATIONS(text=word.text), 2)
+            self.ingest.forget_last_readings()
+            self.alarms.open("clock:behind", _BY_STATIONS(text=offset.text), 2)
         else:
-            self.alarms.open("clock:stations", _CANNOT_SEE(text=word.text), level=2)
+            self.alarms.open("clock:stations", _CANNOT_SEE(text=offset.text), level=2)

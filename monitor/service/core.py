@@ -19,13 +19,13 @@ from monitor import health, logs
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import live
-from monitor.checks.machine import Footing, Machine, is_synchronised
-from monitor.checks.site_files import SiteFiles as SitesRead
-from monitor.checks.table import look, look_for_alarms, read_rows
+from monitor.checks.machine import DatabaseFacts, Machine, is_synchronised
+from monitor.checks.site_files import SiteFolder as SitesRead
+from monitor.checks.table import read_rows, run_alarm_checks, run_checks
 from monitor.config.service import ServiceConfig, load_service
-from monitor.domain.alert import Ledger, Notification
+from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import STOPPED, spell
+from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.movement.cadence import stage_cadence
@@ -36,22 +36,22 @@ from monitor.notify.notifier import channel_settings
 from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.state import StatePublisher
 from monitor.notify.trial import gather_channels
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.notify.web_push import find_key, find_public_key
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.clock import ServiceClock
-from monitor.service.clock_watch import ClockWatch, Jumps
+from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.hourly_summary import HourlySummary, count_sent
 from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
 from monitor.service.one_core import hold_alone, refuse_second
 from monitor.service.outage_watch import OutageWatch
-from monitor.service.readiness import LEASE, WRITE, Vigil
+from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
-from monitor.service.self_checks import Conditions
-from monitor.service.site_files import SiteFiles
-from monitor.store.alerting.change_feed import News
+from monitor.service.self_checks import AlarmConditions
+from monitor.service.site_files import SiteFileWatcher
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
@@ -114,7 +114,7 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-class Duty(NamedTuple):
+class PeriodicTask(NamedTuple):
     """What the stamps thread does, and how often."""
 
     act: Callable[[], object]
@@ -144,11 +144,11 @@ class Core:
         self._ended: dict[str, str] = {}  # threads that nobody told to end, with the reason
         self.sites: dict[str, Site] = {}
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
-        self.site_files = SiteFiles(self.db, config, self.alarms, clock)
-        self.conditions = Conditions(self.alarms)
-        self.vigil = Vigil(clock, config.schedule.evaluate_tick_s)
-        self.news = News()
-        self.jumps = Jumps(clock())
+        self.site_files = SiteFileWatcher(self.db, config, self.alarms, clock)
+        self.conditions = AlarmConditions(self.alarms)
+        self.commits = CommitMonitor(clock, config.schedule.evaluate_tick_s)
+        self.news = ChangeDetector()
+        self.jump_guard = ClockJumpGuard(clock())
         self._apart = ""  # why the database cannot be read while we stand by
         self._outages = OutageWatch(self.db, clock)
         self._commits_s: deque[float] = deque(maxlen=COMMITS)
@@ -163,12 +163,12 @@ class Core:
         if turn is not None:
             self.db.guard, self.db.holds = turn.guard, turn.holds
 
-    def stand_by(self) -> bool:
+    def wait_for_turn(self) -> bool:
         """Wait until the turn is ours; False when told to end before. The service that has it decides meanwhile."""
         if self.turn is None or not self.config.standby.enabled:
             return True
         while not self._do(self.turn.take_over) or not self.turn.is_ours:
-            if not health.beat(self.vigil.trouble(), self._mark_standby()) or self.stopping.wait(1.0):
+            if not health.beat(self.commits.trouble(), self._mark_standby()) or self.stopping.wait(1.0):
                 return False
         log.warning("turn %d is ours: this service decides from now on", self.turn.fence)
         return True
@@ -178,15 +178,15 @@ class Core:
         try:
             require_current(self.db)
         except StoreBusyError as error:
-            self.vigil.note_error(error.message)
+            self.commits.note_error(error.message)
         except StoreError as error:
-            self.vigil.note_write()
+            self.commits.note_write()
             if str(error) != self._apart:
                 self._apart = str(error)
                 log.warning("standing by without a page: %s", error)
             return health.STANDS_APART
         else:
-            self.vigil.note_write()
+            self.commits.note_write()
         return health.STANDS_BY
 
     def start(self) -> None:
@@ -203,14 +203,14 @@ class Core:
 
     def _write_cap(self, notification: Notification) -> str:
         """The CAP message of a hazard; empty for what CAP does not warn of."""
-        if notification.ledger != Ledger.HAZARD:
+        if notification.ledger != AlertCategory.HAZARD:
             return ""
-        return self.db.ask(compose_event, self.config, notification.event_id)
+        return self.db.run_read(compose_event, self.config, notification.event_id)
 
     def _beat_until(self, begun: threading.Event) -> None:
         """Say that this process lives while it starts: an upgrade of a large database takes its time."""
         while not begun.wait(1.0):
-            health.beat(self.vigil.trouble(), health.STARTING)
+            health.beat(self.commits.trouble(), health.STARTING)
 
     def _note_ended(self, what: threading.ExceptHookArgs) -> None:
         """Whatever ends a thread of this process, an error or a call to exit, comes here."""
@@ -219,12 +219,12 @@ class Core:
         self._ended[name] = problem
         log.critical("thread %s ended: %s", name, problem, exc_info=what.exc_value)
 
-    def _see_threads(self) -> live.Threads:
+    def _see_threads(self) -> live.ThreadStatus:
         alive = {one.name for one in threading.enumerate() if not one.name.startswith(UNNAMED)}
         ended = dict(self._ended)
         for name in alive & ended.keys():  # another one does its work
             del self._ended[name]
-        return live.Threads(alive, ended)
+        return live.ThreadStatus(alive, ended)
 
     def _start(self) -> None:
         threading.excepthook = self._note_ended
@@ -240,7 +240,7 @@ class Core:
             language=self.config.language.default, page_url=self.config.web.public_url.rstrip("/"),
             write_document=self._write_cap,
             zone=self.config.web.timezone,
-            limits=Limits(
+            limits=DeliveryLimits(
                 unconfirmed_after_s=self.config.duty.unconfirmed_after_s,
                 unconfirmed_again_s=self.config.duty.unconfirmed_again_s,
             ),
@@ -256,7 +256,7 @@ class Core:
         self.evaluation = EvaluationLoop(
             self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
             on_changed=self._on_changed, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,
-            find_pace=self._find_pace, on_evaluated=self.vigil.note_evaluation, on_outdated=self._look_for_versions,
+            find_pace=self._find_pace, on_evaluated=self.commits.note_evaluation, on_outdated=self._check_versions,
         )  # fmt: skip
         self.publisher = StatePublisher(
             self.db, find_access(self.config.broker), self.clock, version=code_version(), page_url=self.config.web.url,
@@ -296,7 +296,7 @@ class Core:
                 return EXIT_OVERDUE
             progress = {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
             now = self.clock()
-            if self.jumps.look(now):
+            if self.jump_guard.has_jumped(now):
                 continue  # the stamps of progress were made by another time
             overdue = health.find_overdue(progress, now)
             if overdue:
@@ -307,12 +307,12 @@ class Core:
             if self.renewing.is_set():
                 return health.EXIT_RENEW
             if self.turn is not None and self.turn.is_lost:
-                return self._stand_by(self.turn)
+                return self._go_to_standby(self.turn)
         if not self.stopping.is_set():
             log.warning("the supervisor is gone; stopping")
         return 0
 
-    def _stand_by(self, turn: CoreTurn) -> int:
+    def _go_to_standby(self, turn: CoreTurn) -> int:
         """Another core decides on this database: end every part and say so, until the turn is free again."""
         self._stands_by = True
         if self.config.standby.enabled:
@@ -354,16 +354,16 @@ class Core:
                 return act()
             except StoreBusyError as error:
                 log.warning("waiting for the database: %s", error)
-                self.vigil.note_error(error.message)
+                self.commits.note_error(error.message)
                 if self.stopping.wait(2.0):
                     raise
 
     def find_trouble(self) -> str:
         """Why nothing can be decided at this moment; empty when all is well."""
-        return self.vigil.trouble(busy=self.evaluation.is_busy())
+        return self.commits.trouble(busy=self.evaluation.is_busy())
 
     def _mark_beat(self) -> str:
-        return "" if self.vigil.has_evaluated() or not self.sites else health.UNPROVEN
+        return "" if self.commits.has_evaluated() or not self.sites else health.UNPROVEN
 
     def _await_broker(self) -> None:
         """Give the broker a moment to confirm the subscriptions: what is published after "ready" is not missed."""
@@ -386,7 +386,7 @@ class Core:
         """The sites to watch; what of their files hides motion is told when they are taken."""
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
         taken = SitesRead(self.config, [*self.sites.values()], {})
-        self.conditions.follow(look_for_alarms(taken), time.monotonic())
+        self.conditions.follow(run_alarm_checks(taken), time.monotonic())
 
     def _make_inboxes(self) -> None:
         """The watched folders are there from the start, so that a person finds where to put scenes and files."""
@@ -398,7 +398,7 @@ class Core:
                 except OSError as error:
                     log.warning("%s: cannot be made, nothing can be put there: %s", folder, error)
 
-    def _look_for_versions(self) -> None:
+    def _check_versions(self) -> None:
         """Ask for a fresh core when a site file was put in force that this one does not run on."""
         if changed := self.site_files.find_changed():
             log.info("site files put in force: %s; core starts anew with them", ", ".join(changed))
@@ -419,7 +419,7 @@ class Core:
 
     def _find_news(self) -> frozenset[str]:
         with self.db.read() as c:
-            return self.news.look(c)
+            return self.news.find_changed(c)
 
     def _find_pace(self, site_id: str) -> float:
         return stage_cadence(self.sites[site_id], self.schedule.stage_of(site_id))[0]
@@ -450,25 +450,27 @@ class Core:
         """Write alarms of the service and the stamp of this process; a locked database is waited for."""
         summary = HourlySummary(self.db)
         duties = (
-            Duty(self.reserve.follow, 1.0),
-            Duty(self.readers.follow, READERS_EVERY_S),
-            Duty(self.alarms.write_pending, 0.5),
-            Duty(self._follow_conditions, STAMP_EVERY_S),
-            Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
-            Duty(lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
-            Duty(self._look_at_footing, AUDIT_EVERY_S),
-            Duty(self._follow_sources, SOURCES_EVERY_S),
-            Duty(self._follow_rotas, ROTAS_EVERY_S),
-            Duty(self._publish_push_key, SOURCES_EVERY_S),
-            *([Duty(self._follow_sirens, STAMP_EVERY_S)] if self.sirens.topics else []),
-            *([Duty(self._follow_modem, STAMP_EVERY_S)] if self.config.sms.gateway == "modem" else []),
-            Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
-            Duty(self._look_for_versions, STAMP_EVERY_S),
-            Duty(self.clock_watch.follow, CLOCK_EVERY_S),
-            Duty(self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
-            Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
-            Duty(lambda: summary.write(self.ingest.status(), count_sent(self.dispatcher.status())), SUMMARY_EVERY_S),
-        )  # fmt: skip
+            PeriodicTask(self.reserve.follow, 1.0),
+            PeriodicTask(self.readers.follow, READERS_EVERY_S),
+            PeriodicTask(self.alarms.write_pending, 0.5),
+            PeriodicTask(self._follow_conditions, STAMP_EVERY_S),
+            PeriodicTask(lambda: self._write_stamp("running"), STAMP_EVERY_S),
+            PeriodicTask(lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
+            PeriodicTask(self._check_footing, AUDIT_EVERY_S),
+            PeriodicTask(self._follow_sources, SOURCES_EVERY_S),
+            PeriodicTask(self._follow_rotas, ROTAS_EVERY_S),
+            PeriodicTask(self._publish_push_key, SOURCES_EVERY_S),
+            *([PeriodicTask(self._follow_sirens, STAMP_EVERY_S)] if self.sirens.topics else []),
+            *([PeriodicTask(self._follow_modem, STAMP_EVERY_S)] if self.config.sms.gateway == "modem" else []),
+            PeriodicTask(self.alarms.unshelve, UNSHELVE_EVERY_S),
+            PeriodicTask(self._check_versions, STAMP_EVERY_S),
+            PeriodicTask(self.clock_watch.follow, CLOCK_EVERY_S),
+            PeriodicTask(self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
+            PeriodicTask(self._end_dead_drills, UNSHELVE_EVERY_S),
+            PeriodicTask(
+                lambda: summary.write(self.ingest.status(), count_sent(self.dispatcher.status())), SUMMARY_EVERY_S
+            ),
+        )
         due = dict.fromkeys(duties, 0.0)
         while not self._parts_end.wait(0.25):
             for duty in duties:
@@ -482,10 +484,10 @@ class Core:
             act()
         except SlopewardError as error:
             log.warning("stamps wait: %s", error)
-            self.vigil.note_error(error.message, what)
+            self.commits.note_error(error.message, what)
         except Exception as error:  # loop edge: stamps that stop are seen from outside as a silent core
             log.exception("stamps")
-            self.vigil.note_error(f"{type(error).__name__}: {error}", what)
+            self.commits.note_error(f"{type(error).__name__}: {error}", what)
         else:
             return True
         return False
@@ -494,7 +496,7 @@ class Core:
         """Renew the lease, apart from all that may wait for a lock: who does not is taken for one that hangs."""
         while not self._parts_end.wait(RENEW_EVERY_S):
             if self._do(turn.keep, LEASE):
-                self.vigil.note_write(LEASE)
+                self.commits.note_write(LEASE)
 
     def _end_dead_drills(self) -> None:
         """A drill whose process died is ended: its exercise alarms would otherwise be escalated for ever."""
@@ -508,40 +510,44 @@ class Core:
     def _follow_conditions(self) -> None:
         grew = self.conditions.grew
         self._follow(
-            live.Intake(self.ingest.status(), grew), self.config.broker, live.Publishing(self.publisher.status(), grew),
-            live.Troubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()),
-            live.Readers(self.readers, grew), live.Evaluating(self.sites, self.evaluation.find_slow()),
-            self._see_delivery(), self._see_threads(),
-        )  # fmt: skip
+            live.IntakeStatus(self.ingest.status(), grew),
+            self.config.broker,
+            live.PublisherStatus(self.publisher.status(), grew),
+            live.PartTroubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()),
+            live.ReaderStatus(self.readers, grew),
+            live.EvaluationTimes(self.sites, self.evaluation.find_slow()),
+            self._see_delivery(),
+            self._see_threads(),
+        )
 
-    def _see_delivery(self) -> live.Telling:
+    def _see_delivery(self) -> live.EscalationStatus:
         named, hanging = gather_channels(self.sites.values()), self.dispatcher.find_hanging()
         undelivered = self.dispatcher.find_undelivered(named)
         channels = {*named, *hanging, *self.dispatcher.list_channels()}
-        return live.Telling(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
+        return live.EscalationStatus(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
 
     def _follow(self, *seen: object) -> None:
-        self.conditions.follow((one for what in seen for one in look(what)), time.monotonic())
+        self.conditions.follow((one for what in seen for one in run_checks(what)), time.monotonic())
 
     def _follow_sources(self) -> None:
-        polls = self.db.ask(load_polls)
-        self._follow(live.Polling(self.config.source, self.sites, polls, self.clock()))
+        polls = self.db.run_read(load_polls)
+        self._follow(live.SourceStatus(self.config.source, self.sites, polls, self.clock()))
 
     def _follow_rotas(self) -> None:
         teams = [team for site in self.sites.values() for team in site.teams]
         if teams:
             now = self.clock()
-            rosters = self.db.ask(load_rosters, teams, now)
-            self._follow(live.Rotas(teams, rosters, now))
+            rosters = self.db.run_read(load_rosters, teams, now)
+            self._follow(live.RotaStatus(teams, rosters, now))
 
     def _follow_sirens(self) -> None:
-        self._follow(live.Horns(self.sirens.find_troubles()))
+        self._follow(live.SirenStatus(self.sirens.find_troubles()))
 
     def _follow_modem(self) -> None:
         try:
             self.modem.follow()
         finally:
-            self._follow(live.Modem(self.modem.find_trouble()))
+            self._follow(live.ModemStatus(self.modem.find_trouble()))
 
     def _publish_push_key(self) -> None:
         private = find_key(Path(self.config.paths.state), self.config.push.key)
@@ -550,12 +556,12 @@ class Core:
                 publish_push_key(c, find_public_key(private), self.clock())
             self._push_key = private
 
-    def _look_at_footing(self) -> None:
+    def _check_footing(self) -> None:
         """What the service stands on, for people to read; what is bad is an alarm."""
         now = self.clock()
         channels = gather_channels(self.sites.values())
-        footing = Footing(self.db, self.config, tuple(self._commits_s), channels, now)
-        checks = [one.row for what in (Machine(self.config), footing) for one in look(what)]
+        footing = DatabaseFacts(self.db, self.config, tuple(self._commits_s), channels, now)
+        checks = [one.row for what in (Machine(self.config), footing) for one in run_checks(what)]
         with self.db.write() as c:
             gone = save_checks(c, checks, now, self._is_footing)
             known = [one.check for one in load_checks(c).values()]
@@ -573,7 +579,7 @@ class Core:
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "host": socket.gethostname(),
             "started_at": self.started_at.isoformat(), "version": code_version(), "name": self.config.service_name,
-            "active_since": None if self.turn is None or self.turn.taken_at is None else spell(self.turn.taken_at),
+            "active_since": None if self.turn is None or self.turn.taken_at is None else format_iso(self.turn.taken_at),
             "sites": sorted(self.sites), "degraded": list(degraded), "levels": degraded,
             "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
         }  # fmt: skip
@@ -581,7 +587,7 @@ class Core:
             began_s = time.monotonic()
             stamp(c, "core", detail, self.clock())
         self._commits_s.append(time.monotonic() - began_s)
-        self.vigil.note_write()
+        self.commits.note_write()
 
     def _watch_file(self) -> None:
         """Tell once when the SQLite file was removed or replaced: we go on in the old one, which nobody else sees."""
@@ -627,7 +633,7 @@ def main(config_path: str | None = None) -> int:
         signal.signal(number, lambda *_: core.stopping.set())
     with hold_alone(config, session) as turn:
         core.hold(turn)
-        if not core.stand_by():
+        if not core.wait_for_turn():
             return 0
         core.start()
         spare_what_stays()

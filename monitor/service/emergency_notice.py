@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from forecasting.message import Template, Timestamp
-from monitor.domain.alert import Ledger, Notification
+from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.message import join_lines
 from monitor.domain.site import Site
 from monitor.errors import DeliveryError, SlopewardError
@@ -18,7 +18,7 @@ from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
 from monitor.language.local_time import open_zone
 from monitor.notify.message import deliver_in
 from monitor.notify.notifier import open_notifier
-from monitor.service.notice_record import Address, Told, ToldFile
+from monitor.service.notice_record import ChannelAddress, NoticeState, NoticeStateFile
 
 _CANNOT: Final = Template("service.notice.cannot_decide", "Slopeward cannot decide: {text}.")
 _WAITS: Final = Template(
@@ -36,32 +36,32 @@ _BEING_READ: Final = Template(
 _OVER_SUBJECT: Final = Template("service.notice.over", "over: decides again")
 
 log = logging.getLogger(__name__)
-TELL_AFTER_S: Final = 20.0  # core has waited before it says that it is in trouble: together well below a minute
+NOTIFY_AFTER_S: Final = 20.0  # core has waited before it says that it is in trouble: together well below a minute
 OVER_AFTER_S: Final = 5.0  # trouble that is away for less comes and goes
 AGAIN_S: Final = 5.0
 TRIES: Final = 60
 URGENT: Final = 2
 
 
-def list_addresses(sites: Iterable[Site]) -> list[Address]:
+def list_addresses(sites: Iterable[Site]) -> list[ChannelAddress]:
     """Every channel of everybody who hears the top level of a site, each once.
 
     A site whose top level nobody hears gives all its recipients: somebody must hear that nobody decides.
     """
-    found: dict[Address, None] = {}
+    found: dict[ChannelAddress, None] = {}
     for site in sites:
         top = site.levels[-1].number
         people = [r for r in site.recipients if any(one.readable for one in r.everybody)]
         chosen = [r for r in people if top in r.levels] or people
         for one in (member for recipient in chosen for member in recipient.everybody):
-            found |= {Address(one.name, channel): None for channel in one.readable}
+            found |= {ChannelAddress(one.name, channel): None for channel in one.readable}
     return list(found)
 
 
-class Herald:
+class EmergencyNotifier:
     """Follows the trouble and tells it once, and once that it is over.
 
-    `look` is called again and again by one thread; deliveries run in threads of their own, each tried again until it
+    `update` is called again and again by one thread; deliveries run in threads of their own, each tried again until it
     is taken or the trouble is over. What a herald before this one had told, and had not, is gone on with.
 
     Args:
@@ -77,12 +77,12 @@ class Herald:
 
     def __init__(
         self,
-        find_addresses: Callable[[], list[Address]],
+        find_addresses: Callable[[], list[ChannelAddress]],
         describe: Callable[[], list[str]],
         environ: Mapping[str, str],
         clock: Callable[[], datetime],
         on_over: Callable[[str, int, int], None],
-        file: ToldFile,
+        file: NoticeStateFile,
         find_language: Callable[[str], str] = lambda _recipient: ENGLISH,
         zone: str = "UTC",
     ) -> None:
@@ -97,10 +97,10 @@ class Herald:
         self._gone_s: float | None = None
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._told = file.read()
-        self._goes_on = self._told is not None  # from before the start; not taken up yet
+        self._notice = file.read()
+        self._goes_on = self._notice is not None  # from before the start; not taken up yet
 
-    def look(self, trouble: str, now_s: float, *, sure: bool = True) -> None:
+    def update(self, trouble: str, now_s: float, *, sure: bool = True) -> None:
         """Compare with what was told.
 
         Args:
@@ -116,104 +116,104 @@ class Herald:
             self._trouble, self._gone_s = trouble, None
             self._since_s = now_s if self._since_s is None else self._since_s
         elif sure:
-            self._look_for_end(now_s)
+            self._check_end(now_s)
             return
-        if self._since_s is not None and not self._lasts and now_s - self._since_s >= TELL_AFTER_S:
-            self._tell(self._trouble)
+        if self._since_s is not None and not self._lasts and now_s - self._since_s >= NOTIFY_AFTER_S:
+            self._notify_trouble(self._trouble)
 
     @property
     def _lasts(self) -> bool:
         """Whether people were told and wait for the end."""
-        return self._told is not None and self._told.over_at is None
+        return self._notice is not None and self._notice.over_at is None
 
-    def _look_for_end(self, now_s: float) -> None:
+    def _check_end(self, now_s: float) -> None:
         if self._since_s is None and not self._lasts:
             return
         self._gone_s = now_s if self._gone_s is None else self._gone_s
         if now_s - self._gone_s >= OVER_AFTER_S:
             self._since_s = self._gone_s = None
             if self._lasts:
-                self._tell_over()
+                self._notify_over()
 
-    def say(self, subject: str, lines: Iterable[str], mark: str) -> None:
+    def notify(self, subject: str, lines: Iterable[str], mark: str) -> None:
         """Deliver one message to everybody, once each; `mark` names it for those who drop what came twice."""
         self._send(self._find_addresses(), subject, join_lines(lines), mark, threading.Event())
 
-    def _tell(self, trouble: str) -> None:
+    def _notify_trouble(self, trouble: str) -> None:
         log.critical("cannot decide: %s; telling the people of the top level past the outbox", trouble)
         lines = [_CANNOT(text=trouble), _WAITS(), *self._describe(), _OTHER_MEANS(), _ONE_MORE()]
-        told = Told(trouble, self._clock(), join_lines(lines), tuple(self._find_addresses()))
-        if not told.asked:
+        notice = NoticeState(trouble, self._clock(), join_lines(lines), tuple(self._find_addresses()))
+        if not notice.addressees:
             log.critical("nobody can be notified: no site file names a recipient")
         with self._lock:
-            self._told, self._over = told, threading.Event()
-        self._file.keep(told)
-        self._send_trouble(told)
+            self._notice, self._over = notice, threading.Event()
+        self._file.keep(notice)
+        self._send_trouble(notice)
 
     def _go_on(self) -> None:
         """Tell those whom the service before this one had not reached when it ended."""
-        told = self._told
-        assert told is not None
-        log.warning("reported before the start: %s", told.trouble)
-        if told.over_at is None:
-            self._send_trouble(told)
+        notice = self._notice
+        assert notice is not None
+        log.warning("reported before the start: %s", notice.trouble)
+        if notice.over_at is None:
+            self._send_trouble(notice)
         else:
             self._over.set()
-            self._send_over(told, told.taken - told.settled)
+            self._send_over(notice, notice.taken - notice.settled)
 
-    def _tell_over(self) -> None:
+    def _notify_over(self) -> None:
         with self._lock:
-            assert self._told is not None
-            told = self._told = replace(self._told, over_at=self._clock())
+            assert self._notice is not None
+            notice = self._notice = replace(self._notice, over_at=self._clock())
             self._over.set()
-        log.warning("over: %s", told.trouble)
-        self._file.keep(told)
-        self._send_over(told, told.taken)
-        self._on_over(told.trouble, len(told.taken), len(told.asked))
+        log.warning("over: %s", notice.trouble)
+        self._file.keep(notice)
+        self._send_over(notice, notice.taken)
+        self._on_over(notice.trouble, len(notice.taken), len(notice.addressees))
 
-    def _send_trouble(self, told: Told) -> None:
-        waiting = [one for one in told.asked if one not in told.taken]
+    def _send_trouble(self, notice: NoticeState) -> None:
+        waiting = [one for one in notice.addressees if one not in notice.taken]
         self._send(
-            waiting, CANNOT_DECIDE(text=told.trouble), told.body, f"decide:{told.at}", self._over,
-            on_end=lambda address, taken: self._note_taken(told, address) if taken else None,
+            waiting, CANNOT_DECIDE(text=notice.trouble), notice.body, f"decide:{notice.at}", self._over,
+            on_end=lambda address, taken: self._note_taken(notice, address) if taken else None,
         )  # fmt: skip
 
-    def _note_taken(self, told: Told, address: Address) -> None:
+    def _note_taken(self, notice: NoticeState, address: ChannelAddress) -> None:
         with self._lock:
-            if self._told is None or self._told.at != told.at:
+            if self._notice is None or self._notice.at != notice.at:
                 return  # another outage since
-            now = self._told = replace(self._told, taken=self._told.taken | {address})
+            now = self._notice = replace(self._notice, taken=self._notice.taken | {address})
         self._file.keep(now)
         if now.over_at is not None:  # it was on its way when the end was told to the others
             self._send_over(now, [address])
 
-    def _send_over(self, told: Told, addresses: Collection[Address]) -> None:
-        lines = [_AGAIN(at=Timestamp.of(told.over_at or self._clock(), "second"), text=told.trouble), _BEING_READ()]
+    def _send_over(self, notice: NoticeState, addresses: Collection[ChannelAddress]) -> None:
+        lines = [_AGAIN(at=Timestamp.of(notice.over_at or self._clock(), "second"), text=notice.trouble), _BEING_READ()]
         if not addresses:
-            self._note_settled(told, ())
+            self._note_settled(notice, ())
         self._send(
-            addresses, _OVER_SUBJECT(), join_lines(lines), f"over:{told.at}", threading.Event(),
-            on_end=lambda address, _: self._note_settled(told, (address,)),
+            addresses, _OVER_SUBJECT(), join_lines(lines), f"over:{notice.at}", threading.Event(),
+            on_end=lambda address, _: self._note_settled(notice, (address,)),
         )  # fmt: skip
 
-    def _note_settled(self, told: Told, addresses: Iterable[Address]) -> None:
+    def _note_settled(self, notice: NoticeState, addresses: Iterable[ChannelAddress]) -> None:
         """Forget the outage when everybody who heard of it has heard the end, or cannot."""
         with self._lock:
-            if self._told is None or self._told.at != told.at:
+            if self._notice is None or self._notice.at != notice.at:
                 return
-            now = replace(self._told, settled=self._told.settled.union(addresses))
-            self._told = None if now.settled >= now.taken else now
-            kept = self._told
+            now = replace(self._notice, settled=self._notice.settled.union(addresses))
+            self._notice = None if now.settled >= now.taken else now
+            kept = self._notice
         self._file.keep(kept)
 
     def _send(
         self,
-        addresses: Collection[Address],
+        addresses: Collection[ChannelAddress],
         subject: str,
         body: str,
         mark: str,
         over: threading.Event,
-        on_end: Callable[[Address, bool], None] = lambda *_: None,
+        on_end: Callable[[ChannelAddress, bool], None] = lambda *_: None,
     ) -> None:
         for address in addresses:
             threading.Thread(
@@ -221,12 +221,12 @@ class Herald:
                 daemon=True,
             ).start()  # fmt: skip
 
-    def _deliver(self, address: Address, subject: str, body: str, mark: str, over: threading.Event) -> bool:
+    def _deliver(self, address: ChannelAddress, subject: str, body: str, mark: str, over: threading.Event) -> bool:
         """Try until it is taken, which it says, or until that makes no sense any more."""
         key = hashlib.sha256(f"{mark}|{address.recipient}|{address.channel}".encode()).hexdigest()
         for attempt in range(1, TRIES + 1):
             notification = Notification(
-                0, 0, 0, "status", str(Ledger.HEALTH), URGENT, "urgent", address.recipient, address.channel,
+                0, 0, 0, "status", str(AlertCategory.HEALTH), URGENT, "urgent", address.recipient, address.channel,
                 exercise=False, subject=subject, body=body, idempotency_key=key, attempts=attempt,
                 queued_at=self._clock(),
             )  # fmt: skip

@@ -18,7 +18,7 @@ SHORTEST_GAP_S: Final = 0.25
 # after an outage, silence is judged and levels may fall when the queue is drained, at the latest after this
 DRAIN_LIMIT_S: Final = 300.0
 BUSY_PAUSE_S: Final = 1.0
-LOOK_EVERY_S: Final = 2.0  # for what people added
+NEWS_EVERY_S: Final = 2.0  # for what people added
 SLOW_S: Final = 30.0  # an evaluation that takes longer is told
 # a thread that computes is slow, not stuck: no fresh process would be faster; beyond this it is given up
 LONGEST_S: Final = 900.0
@@ -75,7 +75,7 @@ class EvaluationLoop:
         on_evaluated: Callable[[], None] = lambda: None,
         on_outdated: Callable[[], None] = lambda: None,
     ) -> None:
-        self._find_news, self._look_at, self._find_pace = find_news, 0.0, find_pace
+        self._find_news, self._next_news_s, self._find_pace = find_news, 0.0, find_pace
         self._on_evaluated, self._on_outdated = on_evaluated, on_outdated
         self._db, self._sites, self._tick_s, self._clock = db, sites, tick_s, clock
         self._evaluate: Evaluate = Evaluator() if evaluate is None else evaluate
@@ -115,7 +115,7 @@ class EvaluationLoop:
 
     def progress(self) -> dict[str, datetime]:
         """When the thread last went round, finished a site, or was seen computing on one."""
-        self._look_at_work()
+        self._note_work()
         return dict(self._progress)
 
     def is_busy(self) -> bool:
@@ -150,7 +150,7 @@ class EvaluationLoop:
         except (AttributeError, OSError):  # there the watchdog knows finished sites only
             return None
 
-    def _look_at_work(self) -> None:
+    def _note_work(self) -> None:
         in_hand, computed_s = self._in_hand, self._read_computed_s()
         if in_hand is None or computed_s is None:
             return
@@ -159,19 +159,19 @@ class EvaluationLoop:
             self._progress["evaluate"] = self._clock()
 
     def _run(self) -> None:
-        self._look_for_news()  # what comes from here on is noticed
+        self._mark_changed()  # what comes from here on is noticed
         for site_id in list(self._sites):
             self._evaluate_once(site_id, "start")
         while not self._stopping:
-            self._look_for_news()
+            self._mark_changed()
             for site_id, why in self._take_due():
                 self._evaluate_once(site_id, why)
             self._progress["evaluate"] = self._clock()
 
-    def _look_for_news(self) -> None:
-        if time.monotonic() < self._look_at:
+    def _mark_changed(self) -> None:
+        if time.monotonic() < self._next_news_s:
             return
-        self._look_at = time.monotonic() + LOOK_EVERY_S
+        self._next_news_s = time.monotonic() + NEWS_EVERY_S
         try:
             self.mark(self._find_news())
         except StoreBusyError as error:

@@ -51,11 +51,13 @@ def _describe_sites(c: Connection) -> str:
     """Those above the lowest level or not wholly seen by name, the others by their number."""
     rows = load_view(c, "site_status", order_by=("-level", "site"))
     calm = [row for row in rows if row["level"] == 0 and row["observability"] == "full"]
-    told = [
+    described = [
         f"{row['site']} {row['level_name']}, sight {row['observability']}" if row["evaluated_at"] else
         f"{row['site']} not evaluated yet" for row in rows if row["level"] != 0 or row["observability"] != "full"
     ]  # fmt: skip
-    told[MOST:] = [f"{len(told) - MOST} more"] if len(told) > MOST else []
+    described[MOST:] = [f"{len(described) - MOST} more"] if len(described) > MOST else []
     if calm:
-        told.append(f"{len(calm)} of {len(rows)} sites all seen, {'/'.join(sorted({r['level_name'] for r in calm}))}")
-    return "; ".join(told) or "no site"
+        described.append(
+            f"{len(calm)} of {len(rows)} sites all seen, {'/'.join(sorted({r['level_name'] for r in calm}))}"
+        )
+    return "; ".join(described) or "no site"

@@ -39,7 +39,7 @@ def recognise(db: Database, state: Path, alarms: ServiceAlarms) -> None:
     Raises:
         StoreBusyError: nothing was told or noted, call again.
     """
-    first = db.ask(find_first)
+    first = db.run_read(find_first)
     if first is None:
         return
     digest, begun_at = first

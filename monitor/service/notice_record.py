@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from forecasting.message import gather, spread
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 
 log = logging.getLogger(__name__)
 ROOM: Final = 65536  # bytes that are kept for it, so that a full disk does not keep it from being written
 PATIENCE_S: Final = 2.0  # a disk that hangs keeps nobody from being told
 
 
-class Address(NamedTuple):
+class ChannelAddress(NamedTuple):
     """One channel of one person."""
 
     recipient: str
@@ -27,14 +27,14 @@ class Address(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class NoticeState:
     """One outage of which people were told.
 
     Attributes:
         trouble: why nothing could be decided, and since when.
         at: when it was told.
         body: what was told.
-        asked: whom it was meant for.
+        addressees: whom it was meant for.
         taken: those who have it.
         over_at: when it was over; None while it lasts.
         settled: those who need not hear any more that it is over.
@@ -43,14 +43,14 @@ class Told:
     trouble: str
     at: datetime
     body: str
-    asked: tuple[Address, ...]
-    taken: frozenset[Address] = frozenset()
+    addressees: tuple[ChannelAddress, ...]
+    taken: frozenset[ChannelAddress] = frozenset()
     over_at: datetime | None = None
-    settled: frozenset[Address] = frozenset()
+    settled: frozenset[ChannelAddress] = frozenset()
 
 
-class ToldFile:
-    """Holds the newest `Told`; replaced in one step, readable for its owner alone. Thread-safe.
+class NoticeStateFile:
+    """Holds the newest `NoticeState`; replaced in one step, readable for its owner alone. Thread-safe.
 
     The next version is written over blanks that lie ready beside it, so that it needs no room on a disk that is full.
     What cannot be written is logged, and the service goes on as if there were no file.
@@ -59,11 +59,11 @@ class ToldFile:
     def __init__(self, path: Path) -> None:
         self._path, self._spare = path, path.with_name(f"{path.name}.next")
         self._lock = threading.Lock()
-        self._newest: Told | None = None
+        self._newest: NoticeState | None = None
         self._warned = False
         self._do(self._lay_spare)
 
-    def read(self) -> Told | None:
+    def read(self) -> NoticeState | None:
         """What it holds; None where nothing is told, or where it cannot be read."""
         self._newest = None
         try:
@@ -74,17 +74,17 @@ class ToldFile:
             log.error("%s: what was reported before the start is not known: %s", self._path, error)  # noqa: TRY400
         return self._newest
 
-    def keep(self, told: Told | None) -> None:
+    def keep(self, notice: NoticeState | None) -> None:
         """Hold this from now on (None: nothing); comes back after two seconds at the latest."""
-        self._newest = told
+        self._newest = notice
         thread = threading.Thread(target=self._write, name="told", daemon=True)
         thread.start()
         thread.join(PATIENCE_S)
 
     def _write(self) -> None:
         with self._lock:  # whoever comes late writes the newest as well
-            told = self._newest
-            self._do(self._remove if told is None else lambda: self._replace(_spell(told)))
+            notice = self._newest
+            self._do(self._remove if notice is None else lambda: self._replace(_to_json(notice)))
 
     def _do(self, act: Callable[[], None]) -> None:
         try:
@@ -122,24 +122,24 @@ class ToldFile:
         return file
 
 
-def _spell(told: Told) -> bytes:
+def _to_json(notice: NoticeState) -> bytes:
     document = spread({
-        "trouble": told.trouble, "at": spell(told.at), "body": told.body, "asked": told.asked,
-        "taken": sorted(told.taken), "over_at": None if told.over_at is None else spell(told.over_at),
-        "settled": sorted(told.settled),
+        "trouble": notice.trouble, "at": format_iso(notice.at), "body": notice.body, "asked": notice.addressees,
+        "taken": sorted(notice.taken), "over_at": None if notice.over_at is None else format_iso(notice.over_at),
+        "settled": sorted(notice.settled),
     })  # fmt: skip
     return json.dumps(document).encode()
 
 
-def _parse(text: str) -> Told:
+def _parse(text: str) -> NoticeState:
     content = gather(json.loads(text))
     over_at = content["over_at"]
-    return Told(
+    return NoticeState(
         content["trouble"], parse(content["at"]), content["body"],
         tuple(_read_addresses(content["asked"])), frozenset(_read_addresses(content["taken"])),
         None if over_at is None else parse(over_at), frozenset(_read_addresses(content["settled"])),
     )  # fmt: skip
 
 
-def _read_addresses(pairs: Any) -> list[Address]:
-    return [Address(str(recipient), str(channel)) for recipient, channel in pairs]
+def _read_addresses(pairs: Any) -> list[ChannelAddress]:
+    return [ChannelAddress(str(recipient), str(channel)) for recipient, channel in pairs]

@@ -39,7 +39,7 @@ class OutageWatch:
         """
         now = self._clock()
         if not self._has_begun:
-            known = self._db.ask(find_stamp, GOOD)
+            known = self._db.run_read(find_stamp, GOOD)
             self._good_at, self._has_begun = None if known is None else known[0], True
         is_long = self._good_at is not None and (now - self._good_at).total_seconds() >= SHORTEST_S
         if is_long and not self._has_looked:

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from forecasting.message import Message
-from monitor.checks.decisions import Pulse
-from monitor.checks.table import look
+from monitor.checks.decisions import CoreProgress
+from monitor.checks.table import run_checks
 
 TEXT_MOST: Final = 400
 WRITE: Final = "write"
 LEASE: Final = "lease"  # a core that cannot renew it may not send what it writes: that counts as no write
 
 
-class Mark(NamedTuple):
+class CommitMark(NamedTuple):
     """When something was last done, and what kept it from being done again."""
 
     at_s: float
@@ -23,7 +23,7 @@ class Mark(NamedTuple):
     error: str = ""
 
 
-class Vigil:
+class CommitMonitor:
     """The last writes that were committed, and what kept the next one from being so.
 
     Thread-safe. Durations run on the monotonic clock; the wall clock only spells when it began.
@@ -40,14 +40,14 @@ class Vigil:
         self._clock, self._monotonic_s, self._tick_s = clock, monotonic_s, tick_s
         self._lock = threading.Lock()
         now_s = monotonic_s()
-        self._marks = {WRITE: Mark(now_s, clock())}
+        self._marks = {WRITE: CommitMark(now_s, clock())}
         self._evaluated_s, self._evaluated_at = now_s, clock()
         self._watching = False
 
     def note_write(self, what: str = WRITE) -> None:
         """A transaction was committed, or the lease of the core renewed."""
         with self._lock:
-            self._marks[what] = Mark(self._monotonic_s(), self._clock())
+            self._marks[what] = CommitMark(self._monotonic_s(), self._clock())
 
     def note_evaluation(self) -> None:
         """An evaluation was committed."""
@@ -59,7 +59,7 @@ class Vigil:
         """A transaction was not committed, or the lease not renewed, and why."""
         text = error if isinstance(error, Message) else " ".join(error.split())[:TEXT_MOST]
         with self._lock:
-            mark = self._marks.get(what) or Mark(self._monotonic_s(), self._clock())
+            mark = self._marks.get(what) or CommitMark(self._monotonic_s(), self._clock())
             self._marks[what] = mark._replace(error=text)
 
     def has_evaluated(self) -> bool:
@@ -75,8 +75,8 @@ class Vigil:
         """
         with self._lock:
             now_s, last = self._monotonic_s(), min(self._marks.values())
-            pulse = Pulse(
+            pulse = CoreProgress(
                 now_s - last.at_s, last.at, last.error, now_s - self._evaluated_s - self._tick_s,
                 self._evaluated_at, self._watching and not busy,
             )  # fmt: skip
-        return next((one.text for one in look(pulse) if one.is_wrong), "")
+        return next((one.text for one in run_checks(pulse) if one.is_wrong), "")

@@ -34,7 +34,7 @@ HOUR_S: Final = 3600.0
 DAY_S: Final = 86400.0
 POLLS: Final = 2  # looks at sources at once: they mostly wait for a server, and hold no other job up
 FAILS_BEFORE_ALARM: Final = 3
-LOOK_S: Final = 1.0  # between two looks at the folders that jobs watch
+SCAN_S: Final = 1.0  # between two looks at the folders that jobs watch
 AGAIN_S: Final = 60.0  # after a run that the database did not take: a day later would be a day without it
 AWAY_AGAIN_S: Final = 600.0  # after a run that no machine took: each try waits for it, and holds up the other jobs
 GIVE_BACK_S: Final = 10.0  # between two times that freed memory goes back: some jobs run many times a second
@@ -97,7 +97,7 @@ JOBS: Final = (
     Job("instruments", "monitor.jobs.instruments.run:run", lambda _: HOUR_S / 4, 45.0, light=True),
     Job(
         "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
-        watched=lambda config, site: Path(config.paths.inbox) / site.id, again="monitor.jobs.scenes.inbox:next_look",
+        watched=lambda config, site: Path(config.paths.inbox) / site.id, again="monitor.jobs.scenes.inbox:next_scan",
     ),
     Job("tiles", "monitor.jobs.scenes.tiles:run", lambda _: 30.0, 40.0, show=True),
     Job(
@@ -171,7 +171,7 @@ class Schedule:
         self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
         self._found = {name: _find(name) for job in jobs for name in (job.function, job.again) if name}
         self._failures: dict[str, int] = {}
-        self._said: dict[str, str] = {}  # by a job and its site: how its last run ended
+        self._last_results: dict[str, str] = {}  # by a job and its site: how its last run ended
         self._lock = threading.Lock()
         threads = {"default": config.compute.jobs_at_once, "light": 1, "polls": POLLS, "show": 1}
         executors = {name: ThreadPoolExecutor(count) for name, count in threads.items()}
@@ -180,7 +180,7 @@ class Schedule:
         self._entries: dict[str, tuple[Job, Site | None]] = {}
         self._stages: dict[str, str | None] = {}
         self._running: set[str] = set()
-        self._asked: set[str] = set()  # waits for a thread
+        self._queued: set[str] = set()  # waits for a thread
         self._anew: set[str] = set()  # runs, and was hastened since it began
         self._gave_back_s = -GIVE_BACK_S
         self._stopped = threading.Event()
@@ -236,14 +236,14 @@ class Schedule:
             for key, (job, site) in self._entries.items() if job.watched is not None and site is not None
         }  # fmt: skip
         seen = {key: _newest_ns(folder) for key, folder in folders.items()}
-        while not self._stopped.wait(LOOK_S):
+        while not self._stopped.wait(SCAN_S):
             for key, folder in folders.items():
                 newest = _newest_ns(folder)
-                if key in self._running or key in self._asked or (newest == seen[key] and not self._is_due(key)):
+                if key in self._running or key in self._queued or (newest == seen[key] and not self._is_due(key)):
                     continue
                 seen[key] = newest
                 if newest is not None and self._scheduler.get_job(key) is not None:
-                    self._asked.add(key)
+                    self._queued.add(key)
                     self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
 
     def _is_due(self, key: str) -> bool:
@@ -276,7 +276,7 @@ class Schedule:
     def run_now(self, key: str) -> str:
         """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
         self._running.add(key)
-        self._asked.discard(key)
+        self._queued.discard(key)
         try:
             with patient():
                 return self._run(key)
@@ -308,8 +308,8 @@ class Schedule:
             _give_back_memory()
             self._gave_back_s = time.monotonic()
         is_idle = state == "done" and detail == IDLE
-        is_old = state == "done" and self._said.get(key) == detail  # it did what it does each time
-        self._said[key] = detail
+        is_old = state == "done" and self._last_results.get(key) == detail  # it did what it does each time
+        self._last_results[key] = detail
         level = logging.DEBUG if is_idle or is_old else logging.INFO if state == "done" else logging.WARNING
         log.log(level, "job %s %s: %s", key, state, detail)
         try:
@@ -329,7 +329,7 @@ class Schedule:
     def _follow_stage(self, site: Site) -> None:
         """Give the entries of a site the pauses of its stage; one that is due sooner than that stays so."""
         try:
-            stage = self._db.ask(find_stage, site.id)
+            stage = self._db.run_read(find_stage, site.id)
         except SlopewardError as error:
             log.warning("the stage of %s is not known for now: %s", site.id, error)
             return

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from forecasting.message import Template, join
-from monitor.checks.check import Check, Finding
+from monitor.checks.check import Check, CheckFinding
 from monitor.domain.alert import OVER
 from monitor.service.alarms import ServiceAlarms
 
 FOUND_BEFORE: Final = Template("service.found_before", "what was found before the service was started")()
 
 
-class Conditions:
+class AlarmConditions:
     """Follows findings and puts an alarm where one begins or ends; what a process before us left open is ended.
 
     What is found is an alarm when it is so for `Check.after_s`, until it was not for `hold_s`. All that is found under
@@ -22,18 +22,18 @@ class Conditions:
         self._alarms = alarms
         self._since: dict[str, float] = {}
         self._last: dict[str, float] = {}
-        self._told: dict[str, str] = {}  # key -> what is wrong; "" = it is over
+        self._reported: dict[str, str] = {}  # key -> what is wrong; "" = it is over
         self._counts: dict[str, int] = {}
-        self._wrong: dict[str, Wrong] = {}
+        self._wrong: dict[str, CurrentFaults] = {}
         self._left: set[str] = set()  # keys of alarms of a process before us, until their check is looked at
 
     def recall(self, left_open: Iterable[str]) -> None:
         """Take over the alarms that a process before us left open, by their keys."""
         self._left |= {*left_open}
 
-    def follow(self, findings: Iterable[Finding], monotonic_s: float) -> None:
+    def follow(self, findings: Iterable[CheckFinding], monotonic_s: float) -> None:
         """Compare with what was told; of a check that found others, a subject that is gone is over."""
-        found: dict[str, list[Finding]] = {}
+        found: dict[str, list[CheckFinding]] = {}
         for one in findings:
             if one.check.alarm or one.check.degrades:
                 found.setdefault(one.key, []).append(one)
@@ -46,25 +46,25 @@ class Conditions:
         for key in gone.keys() - found.keys():
             self._follow(key, gone[key], [], monotonic_s)
 
-    def _follow(self, key: str, check: Check, wrong: list[Finding], monotonic_s: float) -> None:
+    def _follow(self, key: str, check: Check, wrong: list[CheckFinding], monotonic_s: float) -> None:
         if wrong:
             texts = [*dict.fromkeys(one.text for one in wrong)]
             reason = wrong[0]._replace(text=join(texts) if len(texts) > 1 else texts[0]).reason
-            self._wrong[key] = Wrong(check, reason, wrong[0].level)
+            self._wrong[key] = CurrentFaults(check, reason, wrong[0].level)
             self._last[key] = monotonic_s
             since = self._since.setdefault(key, monotonic_s)
-            if check.alarm and monotonic_s - since >= check.after_s and not self._told.get(key):
-                self._told[key] = reason
+            if check.alarm and monotonic_s - since >= check.after_s and not self._reported.get(key):
+                self._reported[key] = reason
                 self._alarms.open(key, reason, check.alarm)
             return
         self._since.pop(key, None)
         if monotonic_s - self._last.get(key, float("-inf")) < check.hold_s:
             return
         self._wrong.pop(key, None)
-        if check.alarm and self._told.get(key) != "":
+        if check.alarm and self._reported.get(key) != "":
             # what was wrong, as it was told: by now the figures of the reason are those of nothing
-            told, self._told[key] = self._told.get(key), ""
-            self._alarms.clear(key, OVER(text=told or FOUND_BEFORE))
+            reported, self._reported[key] = self._reported.get(key), ""
+            self._alarms.clear(key, OVER(text=reported or FOUND_BEFORE))
 
     def degraded(self) -> dict[str, str]:
         """What is wrong now of what `status` says, one line each with its level."""
@@ -77,7 +77,7 @@ class Conditions:
         return count > before
 
 
-class Wrong(NamedTuple):
+class CurrentFaults(NamedTuple):
     """What is wrong now."""
 
     check: Check

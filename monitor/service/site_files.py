@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from forecasting.message import Template
-from monitor.alerting.acts.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
+from monitor.alerting.acts.change_control import SiteFileInForce, explain_refusal, explain_unread, find_file, take_in
 from monitor.config.service import ServiceConfig, parse_site, scan_sites
 from monitor.domain.alert import SERVICE
 from monitor.domain.site import Site
@@ -37,7 +37,7 @@ _IN_FORCE: Final = Template("service.site_file.in_force", "the site file is the 
 log = logging.getLogger(__name__)
 
 
-class SiteFiles:
+class SiteFileWatcher:
     """Takes the site files in at the start, and sees when others were put in force."""
 
     def __init__(
@@ -59,7 +59,7 @@ class SiteFiles:
             known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
             sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
         for read in sites:
-            self._tell_refused(taken[read.id], read.version)
+            self._report_refused(taken[read.id], read.version)
         sites = [taken[site.id].site for site in sites]
         for path, failure in failures.items():
             log.error("%s", failure)
@@ -92,7 +92,7 @@ class SiteFiles:
             known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
         return sorted(s for s, sha in known.items() if self._in_force.get(s) != sha)
 
-    def _tell_refused(self, taken: Taken, version: str) -> None:
+    def _report_refused(self, taken: SiteFileInForce, version: str) -> None:
         """Say that a file was not taken, because it could loosen a high level and nobody approved it."""
         unread = f"config:{taken.site.id}:unread"
         if taken.unread:

@@ -24,7 +24,7 @@ from monitor import health, logs
 from monitor.alerting.acts.change_control import load_in_force
 from monitor.broker.broker_log import DeniedTopic
 from monitor.checks.decisions import SLOW_BEAT_S, Heartbeat
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
@@ -34,11 +34,11 @@ from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker import hold_folder
 from monitor.notify.notifier import channel_settings
 from monitor.service.child_environment import core_environment, page_environment
-from monitor.service.children import BrokerChild, Child, Keeper, PythonChild, read_sites, reject_denied
+from monitor.service.children import BrokerChild, Child, ProcessRestarter, PythonChild, read_sites, reject_denied
 from monitor.service.clock import ServiceClock
-from monitor.service.emergency_notice import Herald, list_addresses
-from monitor.service.notice_record import Address, ToldFile
-from monitor.service.unwatched import Unwatched
+from monitor.service.emergency_notice import EmergencyNotifier, list_addresses
+from monitor.service.notice_record import ChannelAddress, NoticeStateFile
+from monitor.service.unwatched import MonitoringGap
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
@@ -58,8 +58,8 @@ _IS_PART: Final = Template(
 _NO_LEVEL: Final = Template("service.notice.no_level", "No level is known.")
 
 log = logging.getLogger(__name__)
-LOOK_EVERY_S: Final = 1.0
-TELL_WEB_EVERY_S: Final = 3.0
+CHECK_EVERY_S: Final = 1.0
+NOTIFY_WEB_EVERY_S: Final = 3.0
 STOP_CORE_S: Final = 8.0
 PING_EVERY_S: Final = 60.0
 NO_BODY: Final = frozenset({400, 404, 405, 411, 413, 415, 501})  # what a watcher that takes GET alone answers
@@ -106,20 +106,20 @@ class Supervisor:
         )  # fmt: skip
         if with_web:
             children.append(self.web)
-        self.keepers = [Keeper(child, self._on_dying, self._reload_broker) for child in children]
+        self.restarters = [ProcessRestarter(child, self._on_dying, self._reload_broker) for child in children]
         self._lines: list[AlertChange] = []
         self._quota = Quota.of_megabytes(config.limits.quarantine_mb, config.limits.quarantine_source_mb)
-        self.herald = Herald(
+        self.emergency = EmergencyNotifier(
             self._list_addresses, lambda: self._levels or [_NO_LEVEL()], channel_settings(config, os.environ), _now_utc,
-            self._note_told, ToldFile(_find_told_path(config)),
+            self._record_notice, NoticeStateFile(_find_notice_path(config)),
             lambda name: self._languages.get(name) or config.language.default, config.web.timezone,
         )  # fmt: skip
         self._languages: dict[str, str] = {}  # of recipients, by name
         self._known: list[Site] = []  # the versions in force and the last stored levels, as last read
         self._levels: list[str] = []
         self._head = ""  # of the audit log
-        self.unwatched = Unwatched(clock or ServiceClock())
-        self._next_look = self._next_tell = 0.0
+        self.gap = MonitoringGap(clock or ServiceClock())
+        self._next_check = self._next_web_notice = 0.0
         self._writer: threading.Thread | None = None
         self._pinger: threading.Thread | None = None
         self._refused = False  # the database did not take what we wrote last: the next try is at the next stamp
@@ -131,22 +131,22 @@ class Supervisor:
         """Go round until told to stop; returns the exit status."""
         next_stamp, next_ping = time.monotonic() + 2.0, time.monotonic() + PING_EVERY_S
         interval_s = health.watchdog_interval_s()
-        next_word = 0.0
+        next_watchdog = 0.0
         try:
             while not self.stopping.is_set():
-                for keeper in self.keepers:
+                for keeper in self.restarters:
                     if keeper.child is self.web and not (self._ready and self.core.can_read):
                         continue  # the page needs the schema that core brings up to date
-                    keeper.look()
+                    keeper.check()
                 self._note_ready()
-                self._look_at_core(time.monotonic())
+                self._check_core(time.monotonic())
                 if self.core.status == EXIT_KNOWN and not self._ready:
                     log.critical("core cannot start; its line above says why")
                     return EXIT_KNOWN
                 now = time.monotonic()
-                if interval_s is not None and now >= next_word:
+                if interval_s is not None and now >= next_watchdog:
                     health.notify_systemd("WATCHDOG=1")
-                    next_word = now + interval_s
+                    next_watchdog = now + interval_s
                 if self._ready and self.core.can_read and (now >= next_stamp or (self._lines and not self._refused)):
                     next_stamp = now + STAMP_EVERY_S
                     if self._writer is None or not self._writer.is_alive():
@@ -164,37 +164,37 @@ class Supervisor:
             self._stop()
         return 0
 
-    def _look_at_core(self, now: float) -> None:
+    def _check_core(self, now: float) -> None:
         """Follow whether anybody decides: tell it past the outbox where nobody does, and the gap when it is over."""
-        if not self.core.beat_at or now < self._next_look:
+        if not self.core.beat_at or now < self._next_check:
             return
-        self._next_look = now + LOOK_EVERY_S
+        self._next_check = now + CHECK_EVERY_S
         trouble = self.find_trouble(now)
-        self.herald.look(trouble, now, sure=self.core.decides or self.core.stands_by)
-        if now >= self._next_tell:
-            self._next_tell = now + TELL_WEB_EVERY_S
-            self.web.tell(trouble)
+        self.emergency.update(trouble, now, sure=self.core.decides or self.core.stands_by)
+        if now >= self._next_web_notice:
+            self._next_web_notice = now + NOTIFY_WEB_EVERY_S
+            self.web.send_line(trouble)
         beats = now - self.core.beat_at <= SLOW_BEAT_S and self.core.alive()
-        self.unwatched.look(now, self.core.beat_at, beats=beats)
+        self.gap.update(now, self.core.beat_at, beats=beats)
         if self.core.stands_by:  # the other one watches
-            self.unwatched.forget()
+            self.gap.forget()
 
     def find_trouble(self, now: float) -> str:
         """Why nothing can be decided at this moment; empty when all is well."""
         silent_s = now - self.core.beat_at
         beat = Heartbeat(silent_s, _now_utc() - timedelta(seconds=silent_s))
-        return next((one.text for one in look(beat) if one.is_wrong), self.core.trouble)
+        return next((one.text for one in run_checks(beat) if one.is_wrong), self.core.trouble)
 
-    def _list_addresses(self) -> list[Address]:
+    def _list_addresses(self) -> list[ChannelAddress]:
         """Whom the files name and whom the versions in force name: the database need not answer."""
         sites = [*read_sites(self.config), *self._known]
         self._languages = {r.name: r.language for r in gather_recipients(sites)}
         return list_addresses(sites)
 
-    def _note_told(self, told: str, taken: int, asked: int) -> None:
+    def _record_notice(self, trouble: str, taken: int, addressed: int) -> None:
         """Put what was told past the outbox into the ledger; it is not sent again."""
-        line = _PAST_OUTBOX(text=told, n=taken, n2=asked)
-        facts = {"told": told, "channels_taken": taken, "channels_asked": asked}
+        line = _PAST_OUTBOX(text=trouble, n=taken, n2=addressed)
+        facts = {"told": trouble, "channels_taken": taken, "channels_asked": addressed}
         for is_open, reason in ((True, line), (False, OVER(text=line))):
             level = 2 * is_open
             self._lines.append(
@@ -214,11 +214,13 @@ class Supervisor:
             for row in rows if row["evaluated_at"] is not None
         ]  # fmt: skip
         self._head = "audit entry {} head {}".format(*find_head(c))
-        gap = self.unwatched.take(rows)
+        gap = self.gap.take(rows)
         if gap is not None and not self._is_elsewhere(c):
             line = gap.describe(rows)
             log.critical("%s", line)
-            self.herald.say(line, [_SENTENCE(text=line), *filter(None, [gap.why]), _IS_PART()], f"gap:{gap.begin}")
+            self.emergency.notify(
+                line, [_SENTENCE(text=line), *filter(None, [gap.why]), _IS_PART()], f"gap:{gap.begin}"
+            )
 
     def reload(self) -> None:
         """Start core anew, which reads configuration and site files again; nothing is lost, the broker keeps it."""
@@ -243,7 +245,7 @@ class Supervisor:
         log.info("reading configuration and site files again: core starts anew")
         self._reload_broker()
         self.core.stop()
-        next(k for k in self.keepers if k.child is self.core).renew()
+        next(k for k in self.restarters if k.child is self.core).renew()
 
     def _reload_broker(self) -> None:
         if self.broker is not None:
@@ -252,7 +254,7 @@ class Supervisor:
     def _stop(self) -> None:
         health.notify_systemd("STOPPING=1")
         started = time.monotonic()
-        for keeper in reversed(self.keepers):
+        for keeper in reversed(self.restarters):
             keeper.child.stop()
             log.info("%s stopped", keeper.child.name)
         self._forget_standby()
@@ -299,7 +301,7 @@ class Supervisor:
                             now=now, rule_version=code_version(),
                         )  # fmt: skip
                     before = find_stamp(c, "supervisor")
-                    deaths = {k.child.name: k.deaths for k in self.keepers}
+                    deaths = {k.child.name: k.deaths for k in self.restarters}
                     own = {"pid": os.getpid(), "host": socket.gethostname(), "deaths": deaths}
                     if stands_by:
                         stamp(c, self._standby, own | {"differs": self._find_different()}, now)
@@ -312,7 +314,7 @@ class Supervisor:
                     self.broker.note_stored(denied)
                 if not self._has_written and not stands_by:
                     self._has_written = True
-                    self.unwatched.note_start(before and before[0])
+                    self.gap.note_start(before and before[0])
             self._refused = False
         except Exception as error:  # the supervisor must outlive any trouble of the database
             self._refused = True
@@ -365,7 +367,7 @@ def _now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-def _find_told_path(config: ServiceConfig) -> Path:
+def _find_notice_path(config: ServiceConfig) -> Path:
     """One file per database: services that share a working directory do not hear of each other's outages."""
     name = make_url(config.database.url).render_as_string(hide_password=True)
     return Path(config.paths.state) / f"told-{hashlib.sha256(name.encode()).hexdigest()[:8]}.json"

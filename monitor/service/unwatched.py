@@ -24,7 +24,7 @@ NOT_RUNNING: Final = Template(
 )()
 
 
-class Gap(NamedTuple):
+class UnwatchedPeriod(NamedTuple):
     """A time in which nobody watched, and why, where that is known."""
 
     begin: datetime
@@ -40,7 +40,7 @@ class Gap(NamedTuple):
         return _NOBODY(at=Timestamp.of(self.begin, "second"), at2=Timestamp.of(self.end, "second"), text=now)
 
 
-class Unwatched:
+class MonitoringGap:
     """Follows core and the clock of the machine; holds the gap that people have not been told of.
 
     Args:
@@ -50,9 +50,9 @@ class Unwatched:
     def __init__(self, clock: ServiceClock) -> None:
         self._clock = clock
         self._silent: tuple[float, datetime] | None = None  # core does not go round since then
-        self._gap: Gap | None = None
+        self._gap: UnwatchedPeriod | None = None
 
-    def look(self, now_s: float, beat_s: float, *, beats: bool) -> None:
+    def update(self, now_s: float, beat_s: float, *, beats: bool) -> None:
         """Note what has ended.
 
         Args:
@@ -84,7 +84,7 @@ class Unwatched:
         if seen_at is not None and (self._clock() - seen_at).total_seconds() > DOWN_WORTH_S:
             self._note(seen_at, self._clock(), NOT_RUNNING)
 
-    def take(self, sites: Iterable[Mapping[str, Any]]) -> Gap | None:
+    def take(self, sites: Iterable[Mapping[str, Any]]) -> UnwatchedPeriod | None:
         """The gap to tell, once every site was evaluated after its end with what had waited; rows of `site_status`."""
         seen = [row for row in sites if row["evaluated_at"] is not None]
         if self._gap is None or not seen or any(row["catching_up"] for row in seen):
@@ -99,4 +99,4 @@ class Unwatched:
             return
         if self._gap is not None:  # not told yet: nothing was decided between the two
             begin, why = min(begin, self._gap.begin), why or self._gap.why
-        self._gap = Gap(begin, end, why)
+        self._gap = UnwatchedPeriod(begin, end, why)

@@ -21,30 +21,29 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import func, select
 
 from monitor.broker.logins import lend_login
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import COMMAND
 from monitor.domain.headline import find_window
-from monitor.domain.instants import parse, spell, spell_duration
+from monitor.domain.instants import format_iso, parse, spell_duration
 from monitor.domain.observation import SiteEvent
 from monitor.domain.quantities import QUANTITIES, convert, split_suffix
 from monitor.domain.topics import ROOT
 from monitor.errors import JobError, PayloadError, SlopewardError, StoreBusyError
 from monitor.extras import describe_missing, is_installed
 from monitor.health import HOW_TO_INSTALL
-from monitor.simulate.publish import Publisher, Sent, play, spell_sample
-from monitor.simulate.scene import DRAW, Drawing
+from monitor.simulate.publish import OutgoingMessage, Publisher, play, sample_to_message
+from monitor.simulate.scene import DRAW, DrawSceneRequest
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
-from monitor.simulate.worth import NETWORKS, judge_detectors, judge_forecasters, tell_worth
+from monitor.simulate.worth import NETWORKS, assess_detectors, assess_forecasters, print_worth
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models
+from monitor.store.models.totals import count_issues, count_notifications, count_rows, find_peak_level
 from monitor.store.people.users import add_user
-from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
 from monitor.worker import compute
 
@@ -73,11 +72,11 @@ port = {web_port}
 [schedule]
 evaluate_tick = "5s"
 """
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass
-class Stage:
+class DemoInstallation:
     """Where the demonstration plays: its folder, its addresses, its service."""
 
     folder: Path
@@ -96,7 +95,9 @@ class Stage:
         return str(self.folder / "slopeward.toml")
 
 
-def run_demo(*, once: bool, folder: Path | None, seed: int, say: Say, clock: Callable[[], datetime]) -> dict[str, Any]:
+def run_demo(
+    *, once: bool, folder: Path | None, seed: int, print_line: PrintLine, clock: Callable[[], datetime]
+) -> dict[str, Any]:
     """Show everything on a simulated slope; with `once` it ends by itself, else when the person ends it.
 
     Returns:
@@ -105,28 +106,28 @@ def run_demo(*, once: bool, folder: Path | None, seed: int, say: Say, clock: Cal
     began = time.monotonic()
     now = clock()
     model = plan_story(now, seed, DAYS, STEP, STATIONS)
-    with open_stage({f"{SITE_ID}.toml": write_story_site(model)}, folder, say) as stage:
+    with open_stage({f"{SITE_ID}.toml": write_story_site(model)}, folder, print_line) as stage:
         password = _add_person(stage, now)
-        say(f"page: {stage.page_url}   (to acknowledge: user demo, password {password})")
+        print_line(f"page: {stage.page_url}   (to acknowledge: user demo, password {password})")
         (stage.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
         if not is_installed("torch"):
             stage.missing = describe_missing("torch")
-            say(f"left out: {stage.missing}")
+            print_line(f"left out: {stage.missing}")
         else:
             _begin(stage, "scene", lambda: _drop_scene(stage, model, now))
-        _play(stage, model, now, say, follow=not once)
+        _play(stage, model, now, print_line, follow=not once)
         complete = _wait_for_acts(stage, has_played, PATIENCE_S if once else math.inf)
         counted = count(stage)
         counted["seconds"] = round(time.monotonic() - began, 1)
         if complete:
-            _tell_done(stage, counted, say, keeps=folder is not None or not once)
+            _print_summary(stage, counted, print_line, keeps=folder is not None or not once)
         if not once:
-            _stay(stage, say)
+            _stay(stage, print_line)
     return counted
 
 
 def run_measured(
-    data: Path, *, once: bool, folder: Path | None, say: Say, clock: Callable[[], datetime]
+    data: Path, *, once: bool, folder: Path | None, print_line: PrintLine, clock: Callable[[], datetime]
 ) -> dict[str, Any]:
     """Play measured series, moved in time so that they end now, and whatever scenes lie beside them.
 
@@ -135,7 +136,7 @@ def run_measured(
             with `scene.toml`, or a GeoTIFF).
         once: end by itself.
         folder: where everything is kept; None = a temporary one.
-        say: takes progress lines.
+        print_line: takes progress lines.
         clock: the present, aware UTC.
 
     Raises:
@@ -148,22 +149,24 @@ def run_measured(
     site_text = own.read_text(encoding="utf-8") if own.is_file() else write_site(rows, live)
     site_id = parse_site(site_text, str(own) if own.is_file() else "site written for the data").id
     moved = [replace(r, at=r.at + (now - rows[-1].at)) for r in rows]
-    with open_stage({f"{site_id}.toml": site_text}, folder, say) as stage:
-        say(f"page: {stage.page_url}   (to acknowledge: user demo, password {_add_person(stage, now)})")
-        say(f"{len(rows)} values of {rows[0].at:%Y-%m-%d} to {rows[-1].at:%Y-%m-%d}, moved by {now - rows[-1].at}")
+    with open_stage({f"{site_id}.toml": site_text}, folder, print_line) as stage:
+        print_line(f"page: {stage.page_url}   (to acknowledge: user demo, password {_add_person(stage, now)})")
+        print_line(
+            f"{len(rows)} values of {rows[0].at:%Y-%m-%d} to {rows[-1].at:%Y-%m-%d}, moved by {now - rows[-1].at}"
+        )
         scenes = _copy_scenes(data, stage.folder / "inbox" / site_id)
         with _open_publisher(stage, site_id) as publisher:
             play(
-                spell_rows(moved, site_id), publisher, now - live, live.total_seconds() / PLAY_S, clock=clock,
+                rows_to_messages(moved, site_id), publisher, now - live, live.total_seconds() / PLAY_S, clock=clock,
                 stop=stage.stop,
-                on_history=lambda n: say(f"{n} messages of history; now the last tenth in {PLAY_S:g} s"),
+                on_history=lambda n: print_line(f"{n} messages of history; now the last tenth in {PLAY_S:g} s"),
             )  # fmt: skip
         _wait_for_rows(stage, len(rows))
         _begin(stage, "forecasts", lambda: _order(stage, "forecast", "run", site=site_id))
         if once:
             _wait_for_acts(stage, lambda counted: counted["forecasts"] and counted["scenes"] >= scenes, PATIENCE_S)
         else:
-            _stay(stage, say)
+            _stay(stage, print_line)
         counted = count(stage)
         counted["seconds"] = round(time.monotonic() - began, 1)
     return counted
@@ -182,14 +185,14 @@ def _copy_scenes(data: Path, inbox: Path) -> int:
     return len(found)
 
 
-def _stay(stage: Stage, say: Say) -> None:
-    say("Ctrl-C ends the demonstration")
+def _stay(stage: DemoInstallation, print_line: PrintLine) -> None:
+    print_line("Ctrl-C ends the demonstration")
     while not stage.stop.wait(1.0) and stage.service.poll() is None:
         pass
 
 
 @contextlib.contextmanager
-def open_stage(site_files: dict[str, str], folder: Path | None, say: Say) -> Iterator[Stage]:
+def open_stage(site_files: dict[str, str], folder: Path | None, print_line: PrintLine) -> Iterator[DemoInstallation]:
     """A folder with configuration and site files, and the service running in it; both go away at the end."""
     home = Path(tempfile.mkdtemp(prefix="slopeward-demo-")) if folder is None else folder
     if folder is not None and folder.exists() and any(folder.iterdir()):
@@ -206,14 +209,14 @@ def open_stage(site_files: dict[str, str], folder: Path | None, say: Say) -> Ite
             [sys.executable, "-m", "monitor.cli.main", "run", "--config", str(home / "slopeward.toml")],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
-    stage = Stage(
+    stage = DemoInstallation(
         home,
         f"mqtt://127.0.0.1:{broker_port}",
         f"http://127.0.0.1:{web_port}",
         f"sqlite:///{home}/slopeward.db",
         service,
     )
-    say(f"folder: {home}   log: {home / 'service.log'}")
+    print_line(f"folder: {home}   log: {home / 'service.log'}")
     try:
         _wait_for_service(stage)
         yield stage
@@ -242,38 +245,26 @@ def free_port(wish: int = 0) -> int:
         return int(probe.getsockname()[1])
 
 
-def count(stage: Stage) -> dict[str, Any]:
+def count(stage: DemoInstallation) -> dict[str, Any]:
     """Count what is in the database."""
     with Database(stage.db_url) as db, db.read() as c:
-        forecasts = c.execute(
-            select(t.forecast.c.model, func.count(t.forecast.c.issued_at.distinct()))
-            .where(~t.forecast.c.hindcast)
-            .group_by(t.forecast.c.model)
-        )
-        states = c.execute(select(t.notification.c.state, func.count()).group_by(t.notification.c.state))
-        sent = {str(row[0]): int(row[1]) for row in states}
+        rows, sent = count_rows(c), count_notifications(c)
         stamp = find_stamp(c, "broker")
-
-        def rows(table: Any) -> int:
-            return int(c.execute(select(func.count()).select_from(table)).scalar_one())
-
         return {
-            "observations": rows(t.observation),
-            "forecasts": {str(row[0]): int(row[1]) for row in forecasts},
-            "footprints": rows(t.scene_footprint),
-            "scenes": rows(t.scene),
-            "forecasters": judge_forecasters(c),
-            "anomaly_scores": rows(t.anomaly),
-            "anomalies": judge_detectors(c),
-            "alerts": rows(t.alert),
-            "top_level": int(
-                c.execute(select(func.max(t.alert.c.peak_level)).where(t.alert.c.ledger == "hazard")).scalar() or 0
-            ),
+            "observations": rows["observation"],
+            "forecasts": count_issues(c),
+            "footprints": rows["scene_footprint"],
+            "scenes": rows["scene"],
+            "forecasters": assess_forecasters(c),
+            "anomaly_scores": rows["anomaly"],
+            "anomalies": assess_detectors(c),
+            "alerts": rows["alert"],
+            "top_level": find_peak_level(c),
             "notifications": {
                 "delivered": sent.get("delivered", 0) + sent.get("confirmed", 0),
                 "failed": sent.get("failed_final", 0) + sent.get("failed_retry", 0),
             },
-            "rejected": rows(t.rejected_message),
+            "rejected": rows["rejected_message"],
             "degraded": bool(stamp and not stamp[1].get("durable", True)),
             "trouble": stage.trouble,
             "missing": stage.missing,
@@ -295,11 +286,13 @@ def has_played(counted: dict[str, Any]) -> bool:
     return bool(seen and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0)
 
 
-def wait_until(look: Callable[[], tuple[Any, Any]], patience_s: float, stage: Stage, pause_s: float = 0.5) -> bool:
+def wait_until(
+    poll: Callable[[], tuple[Any, Any]], patience_s: float, stage: DemoInstallation, pause_s: float = 0.5
+) -> bool:
     """Poll until something is there; False when nothing has moved for long, or the service or the person has ended it.
 
     Args:
-        look: gives whether it is there, and anything that changes while the work goes on.
+        poll: gives whether it is there, and anything that changes while the work goes on.
         patience_s: seconds without a change after which it is given up.
         stage: where it happens.
         pause_s: seconds between two looks.
@@ -307,7 +300,7 @@ def wait_until(look: Callable[[], tuple[Any, Any]], patience_s: float, stage: St
     moved_at, before = time.monotonic(), None
     while time.monotonic() - moved_at < patience_s and not stage.stop.is_set() and stage.service.poll() is None:
         with contextlib.suppress(StoreBusyError):
-            there, now = look()
+            there, now = poll()
             if there:
                 return True
             if now != before:
@@ -317,35 +310,35 @@ def wait_until(look: Callable[[], tuple[Any, Any]], patience_s: float, stage: St
 
 
 # ---- the acts ----------------------------------------------------------------------------------------------------
-def _play(stage: Stage, model: SlopeModel, now: datetime, say: Say, *, follow: bool) -> None:
+def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line: PrintLine, *, follow: bool) -> None:
     speed = LIVE.total_seconds() / PLAY_S
 
     def after_history(messages: int) -> None:
         _wait_for_rows(stage, messages)
-        say(f"{messages} messages of {DAYS:g} days are in the database; now the last 18 hours in {PLAY_S:g} s")
+        print_line(f"{messages} messages of {DAYS:g} days are in the database; now the last 18 hours in {PLAY_S:g} s")
         if follow:
-            say("Ctrl-C ends the demonstration")
+            print_line("Ctrl-C ends the demonstration")
         if not stage.missing:
             _begin(stage, "detector", lambda: _order(stage, "anomalies", "train", "--detector", "ae"))
 
     def at_present() -> None:
-        say("the slope has reached the present; forecasts with all models follow")
+        print_line("the slope has reached the present; forecasts with all models follow")
         _begin(stage, "forecasts", lambda: _forecast(stage))
         if follow:
-            _begin(stage, "failure", lambda: _note_failure(stage, now + FAILS_AFTER, say))
+            _begin(stage, "failure", lambda: _note_failure(stage, now + FAILS_AFTER, print_line))
 
     with _open_publisher(stage, SITE_ID) as publisher:
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
         publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken")
         play(
-            map(spell_sample, model.samples()), publisher, now - LIVE, speed, clock=lambda: datetime.now(UTC),
+            map(sample_to_message, model.samples()), publisher, now - LIVE, speed, clock=lambda: datetime.now(UTC),
             stop=stage.stop, follow=follow,
             on_history=after_history, on_present=at_present,
         )  # fmt: skip
 
 
 @contextlib.contextmanager
-def _open_publisher(stage: Stage, site_id: str) -> Iterator[Publisher]:
+def _open_publisher(stage: DemoInstallation, site_id: str) -> Iterator[Publisher]:
     """An instrument of the site with a login of its own."""
     with (
         lend_login(load_service(stage.config).broker, site_id, "demo") as login,
@@ -354,7 +347,7 @@ def _open_publisher(stage: Stage, site_id: str) -> Iterator[Publisher]:
         yield publisher
 
 
-def _begin(stage: Stage, name: str, act: Callable[[], None]) -> None:
+def _begin(stage: DemoInstallation, name: str, act: Callable[[], None]) -> None:
     """Run an act beside the play; what goes wrong in it is counted as trouble, never hidden."""
 
     def run() -> None:
@@ -369,17 +362,17 @@ def _begin(stage: Stage, name: str, act: Callable[[], None]) -> None:
     thread.start()
 
 
-def _drop_scene(stage: Stage, model: SlopeModel, now: datetime) -> None:
+def _drop_scene(stage: DemoInstallation, model: SlopeModel, now: datetime) -> None:
     name = f"scene-{now:%Y%m%dT%H%M}"
     taken_at = now - timedelta(hours=2)
-    drawing = Drawing(stage.folder / "drawn" / name, model.seed, model.longitude, model.latitude, taken_at)
+    drawing = DrawSceneRequest(stage.folder / "drawn" / name, model.seed, model.longitude, model.latitude, taken_at)
     compute.run(DRAW, drawing, ACT_LIMIT_S)
     inbox = stage.folder / "inbox" / SITE_ID
     inbox.mkdir(parents=True, exist_ok=True)
     (stage.folder / "drawn" / name).rename(inbox / name)
 
 
-def _note_failure(stage: Stage, failed_at: datetime, say: Say) -> None:
+def _note_failure(stage: DemoInstallation, failed_at: datetime, print_line: PrintLine) -> None:
     """Once the slope has failed, say so on its page, beside the middle of the window that was believed."""
     if stage.stop.wait((failed_at - datetime.now(UTC)).total_seconds()):
         return
@@ -394,10 +387,10 @@ def _note_failure(stage: Stage, failed_at: datetime, say: Say) -> None:
             add_event(c, SiteEvent(SITE_ID, failed_at, failed_at, "failure", text), failed_at, "demo", via=COMMAND)
     finally:
         db.close()
-    say(text)
+    print_line(text)
 
 
-def _forecast(stage: Stage) -> None:
+def _forecast(stage: DemoInstallation) -> None:
     """The baselines at once, then the networks, which the service has trained by itself, and what all erred before."""
     _order(stage, "forecast", "run")
     if stage.missing:
@@ -411,14 +404,14 @@ def _forecast(stage: Stage) -> None:
     _order(stage, "forecast", "hindcast")
 
 
-def _list_untrained(stage: Stage) -> list[str]:
+def _list_untrained(stage: DemoInstallation) -> list[str]:
     with contextlib.suppress(StoreBusyError), Database(stage.db_url) as db:
-        trained = {one.kind for one in db.ask(load_models, site=SITE_ID)}
+        trained = {one.kind for one in db.run_read(load_models, site=SITE_ID)}
         return [name for name in NETWORKS if name not in trained]
     return [*NETWORKS]
 
 
-def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
+def _order(stage: DemoInstallation, *words: str, site: str = SITE_ID) -> None:
     """Run a verb of the command line as a person would."""
     done = subprocess.run(
         [sys.executable, "-m", "monitor.cli.main", *words, "--site", site, "--config", stage.config],
@@ -428,14 +421,14 @@ def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
         raise JobError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def _add_person(stage: Stage, now: datetime) -> str:
+def _add_person(stage: DemoInstallation, now: datetime) -> str:
     password = secrets.token_urlsafe(9)
     with Database(stage.db_url) as db, db.write() as c:
         add_user(c, "demo", password, "operator", now)
     return password
 
 
-def _wait_for_service(stage: Stage) -> None:
+def _wait_for_service(stage: DemoInstallation) -> None:
     def is_running() -> bool:
         if not (stage.folder / "slopeward.db").exists():
             return False
@@ -447,50 +440,52 @@ def _wait_for_service(stage: Stage) -> None:
         # before ingest has subscribed, a new broker session would keep nothing for it
         return found is not None and all(found[1]["ingest"]["connected"].values())
 
-    def look() -> tuple[bool, Any]:
+    def poll() -> tuple[bool, Any]:
         # while it starts it writes its log and lays out its database
         written = (stage.folder / "service.log", stage.folder / "slopeward.db")
         return is_running(), [path.stat().st_size for path in written if path.exists()]
 
-    if not wait_until(look, PATIENCE_S, stage, 0.2):
+    if not wait_until(poll, PATIENCE_S, stage, 0.2):
         lines = (stage.folder / "service.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise SlopewardError(f"the service did not start: {lines[-1] if lines else 'it said nothing'}")
 
 
-def _wait_for_rows(stage: Stage, rows: int) -> None:
+def _wait_for_rows(stage: DemoInstallation, rows: int) -> None:
     """Until so many readings are in the database, or no more come."""
 
-    def look() -> tuple[bool, int]:
+    def poll() -> tuple[bool, int]:
         found = count(stage)["observations"]
         return found >= rows, found
 
-    wait_until(look, PATIENCE_S, stage)
+    wait_until(poll, PATIENCE_S, stage)
 
 
-def _wait_for_acts(stage: Stage, is_seen: Callable[[dict[str, Any]], Any], patience_s: float) -> bool:
+def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[dict[str, Any]], Any], patience_s: float) -> bool:
     """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
 
-    def look() -> tuple[bool, Any]:
+    def poll() -> tuple[bool, Any]:
         if any(thread.is_alive() for thread in stage.threads):
             return False, time.monotonic()  # an act that goes on is a movement: it ends by its own limit
         counted = count(stage)
         return bool(is_seen(counted)), counted
 
-    return wait_until(look, patience_s, stage, 1.0)
+    return wait_until(poll, patience_s, stage, 1.0)
 
 
-def _tell_done(stage: Stage, counted: dict[str, Any], say: Say, *, keeps: bool) -> None:
+def _print_summary(stage: DemoInstallation, counted: dict[str, Any], print_line: PrintLine, *, keeps: bool) -> None:
     """Say what ran beside each other, and where to look."""
-    say(f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
+    print_line(f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
         f"{counted['notifications']['delivered']} messages were delivered")  # fmt: skip
-    tell_worth(counted["forecasters"], counted["anomalies"], say)
+    print_worth(counted["forecasters"], counted["anomalies"], print_line)
     if counted["degraded"]:
-        say(f"  degraded: the broker is not durable; {HOW_TO_INSTALL}")
+        print_line(f"  degraded: the broker is not durable; {HOW_TO_INSTALL}")
     if not keeps:
-        say("look: run it without --once for the page, or with --folder DIR to keep the database")
+        print_line("look: run it without --once for the page, or with --folder DIR to keep the database")
         return
-    say(f"look: page {stage.page_url} while it runs; forecasts {stage.page_url}/sites/{SITE_ID}/forecasts")
-    say(f"      database {stage.folder / 'slopeward.db'}, by sqlite3 or any SQL client; the view latest_forecast")
+    print_line(f"look: page {stage.page_url} while it runs; forecasts {stage.page_url}/sites/{SITE_ID}/forecasts")
+    print_line(
+        f"      database {stage.folder / 'slopeward.db'}, by sqlite3 or any SQL client; the view latest_forecast"
+    )
 
 
 MEASURED: Final = "measured"
@@ -564,17 +559,17 @@ def _read_row(record: dict[str, Any]) -> Row | None:
     )
 
 
-def spell_rows(rows: Sequence[Row], site: str) -> Iterator[Sent]:
+def rows_to_messages(rows: Sequence[Row], site: str) -> Iterator[OutgoingMessage]:
     """Messages as a logger would send them, one per station and epoch."""
     groups: dict[tuple[datetime, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.at, row.station].append(row)
     for number, ((at, station), group) in enumerate(groups.items()):
-        payload: dict[str, Any] = {"time": spell(at), **{r.name: r.value for r in group}}
+        payload: dict[str, Any] = {"time": format_iso(at), **{r.name: r.value for r in group}}
         sigma = {r.name: r.sigma for r in group if r.sigma is not None}
         if sigma:
             payload["sigma"] = sigma
-        yield Sent(at, f"{ROOT}/{site}/{station}/obs", json.dumps(payload).encode(), str(number))
+        yield OutgoingMessage(at, f"{ROOT}/{site}/{station}/obs", json.dumps(payload).encode(), str(number))
 
 
 def write_site(rows: Sequence[Row], live: timedelta) -> str:

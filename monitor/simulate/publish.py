@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from monitor.broker.access import open_access
 from monitor.domain.topics import ROOT
 from monitor.errors import BrokerError, ConfigError
-from monitor.simulate.slope import SITE_ID, Sample
+from monitor.simulate.slope import SITE_ID, SimulatedMessage
 
 IN_FLIGHT: Final = 500
 PATIENCE_S: Final = 10.0
@@ -124,7 +124,7 @@ class Publisher:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class PublishedCount:
     """What was published and acknowledged."""
 
     history: int
@@ -133,7 +133,7 @@ class Played:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class OutgoingMessage:
     """A message to send: its instant decides when."""
 
     at: datetime
@@ -142,16 +142,16 @@ class Sent:
     key: str
 
 
-def spell_sample(sample: Sample) -> Sent:
+def sample_to_message(sample: SimulatedMessage) -> OutgoingMessage:
     """The message of a simulated sample; its key is `source/boot_id/seq`."""
     payload = sample.payload
     key = f"{payload['source']}/{payload['boot_id']}/{payload['seq']}"
     text = json.dumps(payload, separators=(",", ":")).encode()
-    return Sent(sample.at, f"{ROOT}/{SITE_ID}/{sample.station}/obs", text, key)
+    return OutgoingMessage(sample.at, f"{ROOT}/{SITE_ID}/{sample.station}/obs", text, key)
 
 
 def play(
-    messages: Iterable[Sent],
+    messages: Iterable[OutgoingMessage],
     publisher: Publisher,
     live_from: datetime,
     speed: float,
@@ -161,7 +161,7 @@ def play(
     follow: bool = False,
     on_history: Callable[[int], None] | None = None,
     on_present: Callable[[], None] | None = None,
-) -> Played:
+) -> PublishedCount:
     """Publish what happened before `live_from` as fast as the broker takes it, then the rest in time.
 
     Nothing is ever stamped in the future: the fast part ends at the present, and goes on at the pace of the clock when
@@ -201,12 +201,12 @@ def play(
         publisher.publish(sample.topic, sample.payload, sample.key)
         live, until = live + 1, sample.at
     publisher.wait(60.0)
-    return Played(history, live, until)
+    return PublishedCount(history, live, until)
 
 
 def _publish_history(
-    messages: Iterator[Sent], publisher: Publisher, until: datetime, stop: threading.Event
-) -> tuple[int, list[Sent]]:
+    messages: Iterator[OutgoingMessage], publisher: Publisher, until: datetime, stop: threading.Event
+) -> tuple[int, list[OutgoingMessage]]:
     """Send what is older at once; returns how many, and the first message that is not."""
     count = 0
     for one in messages:

@@ -5,11 +5,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class DrawSceneRequest:
     """Where a scene is drawn, of what place, and when it was taken."""
 
     folder: Path
@@ -20,22 +20,22 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnScene:
     """The folder that holds it."""
 
     folder: str
 
 
-def write(asked: Drawing) -> Drawn:
+def write(request: DrawSceneRequest) -> DrawnScene:
     """Draw and write one scene folder; runs as a job because it needs the raster library."""
     from detection.imagery.data.generate import write_scene
 
-    place = (asked.longitude, asked.latitude)
+    place = (request.longitude, request.latitude)
     write_scene(
-        asked.folder, asked.seed, center_lon=place[0], center_lat=place[1], acquired_at=asked.acquired_at,
+        request.folder, request.seed, center_lon=place[0], center_lat=place[1], acquired_at=request.acquired_at,
         scar_lonlat=place,
     )  # fmt: skip
-    return Drawn(str(asked.folder))
+    return DrawnScene(str(request.folder))
 
 
-DRAW: Final = Task("monitor.simulate.scene:write", Drawing, Drawn)
+DRAW: Final = WorkerTask("monitor.simulate.scene:write", DrawSceneRequest, DrawnScene)

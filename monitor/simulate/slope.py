@@ -21,7 +21,7 @@ FaultKind = Literal["spike", "rezero", "stuck", "dropout", "clock_jump", "common
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InstrumentFault:
     """One fault of one instrument, or of one reference station.
 
     Attributes:
@@ -47,7 +47,7 @@ class Fault:
             raise ValueError(f"fault {self.kind} on {self.target} ends before it begins")
 
 
-def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequence[Fault]) -> Array:
+def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequence[InstrumentFault]) -> Array:
     """Lay the faults that change values over clean readings.
 
     Args:
@@ -74,14 +74,14 @@ def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequ
     return out
 
 
-def is_silent(at: datetime, faults: Sequence[Fault]) -> bool:
+def is_silent(at: datetime, faults: Sequence[InstrumentFault]) -> bool:
     """True where a dropout swallows the reading at this instant."""
     return any(f.kind == "dropout" and f.from_at <= at < f.to_at for f in faults)
 
 
 def plan_faults(
     seed: int, start_at: datetime, duration: timedelta, step: timedelta, movers: Sequence[str], reference: str
-) -> tuple[Fault, ...]:
+) -> tuple[InstrumentFault, ...]:
     """A reproducible day in the life: one fault of each kind, spread over the quiet first half of the record.
 
     Args:
@@ -104,12 +104,12 @@ def plan_faults(
 
     span = step * max(1, round(0.02 * (duration / step)))
     return (
-        Fault("spike", place(0), moment(0.15), moment(0.15) + step, 400.0),
-        Fault("stuck", place(1), moment(0.22), moment(0.22) + span),
-        Fault("dropout", place(2), moment(0.28), moment(0.28) + span),
-        Fault("clock_jump", place(3), moment(0.34), moment(0.34) + 6 * step, 26 * 3600.0),
-        Fault("rezero", place(0), moment(0.40), start_at + duration, -35.0),
-        Fault("common_shift", reference, moment(0.46), moment(0.46) + span, 18.0),
+        InstrumentFault("spike", place(0), moment(0.15), moment(0.15) + step, 400.0),
+        InstrumentFault("stuck", place(1), moment(0.22), moment(0.22) + span),
+        InstrumentFault("dropout", place(2), moment(0.28), moment(0.28) + span),
+        InstrumentFault("clock_jump", place(3), moment(0.34), moment(0.34) + 6 * step, 26 * 3600.0),
+        InstrumentFault("rezero", place(0), moment(0.40), start_at + duration, -35.0),
+        InstrumentFault("common_shift", reference, moment(0.46), moment(0.46) + span, 18.0),
     )
 
 
@@ -267,7 +267,9 @@ def plan_stations(seed: int, movers: int, latitude: float, longitude: float) -> 
             )
         )
 
-    def beside(name: str, kind: str, north_m: float, logger: str, factor: float, reference: str | None) -> StationPlan:
+    def plan_further(
+        name: str, kind: str, north_m: float, logger: str, factor: float, reference: str | None
+    ) -> StationPlan:
         at = round(latitude + north_m / METRES_PER_DEGREE, 6)
         azimuth, plunge = (205.0, 28.0) if kind == "gnss" else (None, None)
         on_slope = kind != "gnss"
@@ -277,18 +279,18 @@ def plan_stations(seed: int, movers: int, latitude: float, longitude: float) -> 
 
     return (
         *plans,
-        beside("C1", "gnss", 260.0, "logger-a", 0.0, "BASE-A"),
-        beside("C2", "gnss", 300.0, "logger-b", 0.0, "BASE-B"),
-        beside("R1", "rain", 200.0, "logger-c", 0.0, None),
-        beside("P1", "piezometer", 20.0, "logger-c", 0.0, None),
-        beside("E1", "extensometer", 95.0, "logger-d", 0.7, None),
-        beside("T1", "tilt", -20.0, "logger-d", 1.0, None),
-        beside("W1", "reservoir", -400.0, "logger-c", 0.0, None),
+        plan_further("C1", "gnss", 260.0, "logger-a", 0.0, "BASE-A"),
+        plan_further("C2", "gnss", 300.0, "logger-b", 0.0, "BASE-B"),
+        plan_further("R1", "rain", 200.0, "logger-c", 0.0, None),
+        plan_further("P1", "piezometer", 20.0, "logger-c", 0.0, None),
+        plan_further("E1", "extensometer", 95.0, "logger-d", 0.7, None),
+        plan_further("T1", "tilt", -20.0, "logger-d", 1.0, None),
+        plan_further("W1", "reservoir", -400.0, "logger-c", 0.0, None),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SimulatedMessage:
     """One message: who sends it, when it leaves the instrument (true time), and its payload (what its clock says)."""
 
     station: str
@@ -317,7 +319,7 @@ class SlopeModel:
         fails: bool = True,
         white_mm: tuple[float, float, float] = (0.9, 0.9, 2.4),
         flicker_mm: tuple[float, float, float] = (0.12, 0.12, 0.35),
-        faults: Sequence[Fault] | None = None,
+        faults: Sequence[InstrumentFault] | None = None,
         latitude: float = 46.2,
         longitude: float = 8.9,
     ) -> None:
@@ -442,7 +444,7 @@ class SlopeModel:
         """Instant after the last epoch."""
         return self.start_at + len(self._seconds) * self.step
 
-    def samples(self, from_at: datetime | None = None, to_at: datetime | None = None) -> Iterator[Sample]:
+    def samples(self, from_at: datetime | None = None, to_at: datetime | None = None) -> Iterator[SimulatedMessage]:
         """Messages with `from_at` <= at < `to_at`, in time order; any chunking gives the same messages.
 
         Sequence numbers count per logger and go on through a dropout, so that the gap can be seen.
@@ -458,7 +460,7 @@ class SlopeModel:
                 if self._is_alive(station, k) and not is_silent(at, self._faults_of(station)):
                     yield self._sample(station, k)
 
-    def missed(self, source: str, from_seq: int, to_seq: int) -> Iterator[Sample]:
+    def missed(self, source: str, from_seq: int, to_seq: int) -> Iterator[SimulatedMessage]:
         """What a logger kept but did not send, for backfill: samples of a dropout, both numbers included."""
         group = self._group(source)
         for seq in range(max(from_seq, 0), min(to_seq, len(self._seconds) * len(group) - 1) + 1):
@@ -470,13 +472,13 @@ class SlopeModel:
     def _group(self, logger: str) -> list[StationPlan]:
         return [s for s in self.stations if s.logger == logger]
 
-    def _faults_of(self, station: StationPlan) -> list[Fault]:
+    def _faults_of(self, station: StationPlan) -> list[InstrumentFault]:
         return [f for f in self.faults if f.target == station.id]
 
     def _is_alive(self, station: StationPlan, k: int) -> bool:
         return not station.factor or bool(self._seconds[k] < self._failure_s)
 
-    def _sample(self, station: StationPlan, k: int) -> Sample:
+    def _sample(self, station: StationPlan, k: int) -> SimulatedMessage:
         at = self.start_at + k * self.step
         group = self._group(station.logger)
         jumps = (f for f in self._faults_of(station) if f.kind == "clock_jump")
@@ -487,7 +489,7 @@ class SlopeModel:
             "boot_id": BOOT_ID,
             "seq": k * len(group) + group.index(station),
         }
-        return Sample(station.id, at, payload | self._content(station, k))
+        return SimulatedMessage(station.id, at, payload | self._content(station, k))
 
     def _content(self, station: StationPlan, k: int) -> dict[str, Any]:
         value = self._readings[station.id][k]

@@ -5,42 +5,29 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, distinct, func, select
+from sqlalchemy import Connection
 
-from monitor.domain.instants import spell, spell_duration
-from monitor.store.schema import tables as t
+from monitor.domain.instants import format_iso, spell_duration
+from monitor.store.models.totals import load_hindcast_errors, load_newest_issues, summarize_anomalies
 
 NETWORKS: Final = ("gru", "lstm", "graph-gru")
 LINE: Final = "drift"
 """A straight line through the newest readings."""
 AUTO: Final = "auto"
-BESIDE: Final = (LINE, AUTO)
+BASELINES: Final = (LINE, AUTO)
 STANDARDS: Final = ("persistence", LINE, "lld")  # to be better than, never shown while there is something else
 SKILLS: Final = ("skill_straight_line", "skill_auto")
 NAMES: Final = {LINE: "straight line"}
 Errors = dict[tuple[float, int, Any], float]  # by horizon, series and moment of issue
 
 
-def judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
+def assess_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
     """Of each model's newest issue: how many forecasts were given, how many are shown, and why the others are not.
 
     Beside it `own`, what it says of the series that moves most (mm from the newest reading on), and `past`, what it
     erred where the past was forecast afterwards, on the same targets as a straight line and `auto`.
     """
-    f = t.forecast.c
-    newest = (
-        select(f.model.label("model"), func.max(f.issued_at).label("at"))
-        .where(~f.hindcast)
-        .group_by(f.model)
-        .subquery()
-    )
-    rows = c.execute(
-        select(t.forecast, t.series.c.station, t.series.c.quantity, t.series.c.unit)
-        .join(newest, (newest.c.model == f.model) & (newest.c.at == f.issued_at))
-        .join(t.series, t.series.c.id == f.series_id)
-        .where(~f.hindcast)
-        .order_by(f.model, f.series_id, f.horizon_s)
-    ).all()
+    rows = load_newest_issues(c)
     found: dict[str, dict[str, Any]] = {}
     fastest = max(
         (r for r in rows if r.model == AUTO and r.unit == "mm"), key=lambda r: abs(r.q50 - r.data_value), default=None
@@ -63,18 +50,11 @@ def judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
 
 def _score_past(c: Connection) -> dict[str, dict[str, Any]]:
     """Mean absolute errors of the past by model, mm, in all and by horizon; skills against what stands beside it."""
-    f, k = t.forecast.c, t.forecast_score.c
-    query = (
-        select(f.model, f.series_id, f.issued_at, f.horizon_s, k.error)
-        .join(t.forecast_score, k.forecast_id == f.id)
-        .join(t.series, t.series.c.id == f.series_id)
-        .where(f.hindcast, t.series.c.unit == "mm")
-    )
     errors: dict[str, Errors] = defaultdict(dict)
-    for r in c.execute(query):
+    for r in load_hindcast_errors(c):
         errors[r.model][r.horizon_s, r.series_id, r.issued_at] = abs(r.error)
-    others = [errors[name] for name in BESIDE if name in errors]
-    return {model: _compare_past(mine, others) for model, mine in errors.items() if len(others) == len(BESIDE)}
+    others = [errors[name] for name in BASELINES if name in errors]
+    return {model: _compare_past(mine, others) for model, mine in errors.items() if len(others) == len(BASELINES)}
 
 
 def _compare_past(mine: Errors, others: Sequence[Errors]) -> dict[str, Any]:
@@ -91,50 +71,49 @@ def _compare_past(mine: Errors, others: Sequence[Errors]) -> dict[str, Any]:
     return {"n": len(same), **{k: fmean(v) if v else None for k, v in skills.items()}, "horizons": by}
 
 
-def judge_detectors(c: Connection) -> dict[str, dict[str, Any]]:
+def assess_detectors(c: Connection) -> dict[str, dict[str, Any]]:
     """Of each detector: its scores, what lay over its threshold, where and since when, and what it may spend."""
-    a = t.anomaly.c
-    rows = c.execute(
-        select(
-            a.detector, func.count(), func.sum(case((a.alerted, 1), else_=0)), func.count(distinct(a.series_id)),
-            func.count(distinct(case((a.alerted, a.series_id)))), func.min(case((a.alerted, a.at))), func.max(a.budget),
-        ).group_by(a.detector).order_by(a.detector)
-    )  # fmt: skip
     return {
         str(name): {
             "scores": int(scores), "over_threshold": int(over or 0), "series": int(series), "series_over": int(where),
-            "first_over_at": None if first is None else spell(first), "budget_per_sensor_month": float(budget),
+            "first_over_at": None if first is None else format_iso(first), "budget_per_sensor_month": float(budget),
         }
-        for name, scores, over, series, where, first, budget in rows
+        for name, scores, over, series, where, first, budget in summarize_anomalies(c)
     }  # fmt: skip
 
 
-def tell_worth(
-    forecasters: Mapping[str, Mapping[str, Any]], detectors: Mapping[str, Mapping[str, Any]], say: Callable[[str], None]
+def print_worth(
+    forecasters: Mapping[str, Mapping[str, Any]],
+    detectors: Mapping[str, Mapping[str, Any]],
+    print_line: Callable[[str], None],
 ) -> None:
     """Say what the models forecast, what they erred, whether they are shown, and what the detectors found."""
-    told = [name for name in (*BESIDE, *NETWORKS) if name in forecasters]
-    if owned := [name for name in told if "own" in forecasters[name]]:
-        say(f"forecasts of {forecasters[owned[0]]['own']['series']}, mm from the newest reading on (80 % between):")
+    models = [name for name in (*BASELINES, *NETWORKS) if name in forecasters]
+    if owned := [name for name in models if "own" in forecasters[name]]:
+        print_line(
+            f"forecasts of {forecasters[owned[0]]['own']['series']}, mm from the newest reading on (80 % between):"
+        )
         for name in owned:
             spans = forecasters[name]["own"]["horizons"]
             parts = [f"{h} {one['mm']:.1f} ({one['low']:.1f} to {one['high']:.1f})" for h, one in spans.items()]
-            say(f"  {NAMES.get(name, name):13} {', '.join(parts)}")
-    if scored := [name for name in told if forecasters[name].get("past", {}).get("n")]:
-        say("errors on the past, mean absolute in mm, on the same targets; better (+) or worse (-) than the two above:")
+            print_line(f"  {NAMES.get(name, name):13} {', '.join(parts)}")
+    if scored := [name for name in models if forecasters[name].get("past", {}).get("n")]:
+        print_line(
+            "errors on the past, mean absolute in mm, on the same targets; better (+) or worse (-) than the two above:"
+        )
         for name in scored:
             past = forecasters[name]["past"]
             parts = [f"{h} {one['mae_mm']:.2f}" for h, one in past["horizons"].items()]
-            skills = zip(BESIDE, (past[key] for key in SKILLS), strict=True)
+            skills = zip(BASELINES, (past[key] for key in SKILLS), strict=True)
             worth = [f"{NAMES.get(k, k)} {v:+.0%}" for k, v in skills if k != name and v is not None]
-            say(f"  {NAMES.get(name, name):13} {', '.join(parts)}; beside {', '.join(worth)}")
+            print_line(f"  {NAMES.get(name, name):13} {', '.join(parts)}; beside {', '.join(worth)}")
     for name in (n for n in forecasters if n not in STANDARDS):
         one = forecasters[name]
         because = "" if one["shown"] else f", because: {one['not_shown_because'].removeprefix('not shown: ')}"
-        say(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}")
+        print_line(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}")
     for name, one in detectors.items():
         since = f" from {one['first_over_at'][11:16]} UTC on" if one["first_over_at"] else ""
-        say(
+        print_line(
             f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold at "
             f"{one['series_over']} of {one['series']} series{since}; it may raise "
             f"{one['budget_per_sensor_month']:g} false alarms a month and sensor"

@@ -19,30 +19,28 @@ from monitor.store.service_state import find_stamp
 
 # what a row is listed under: the first of these that it has
 PARENTS: Final = ("logger", "base", "gateway", "power")
-_LOOK_AT: Final = Template("instrument.action.parent", "look at {parent}")
-_LOOK_AT_RADIO: Final = Template("instrument.action.parent_radio", "look at power, antenna and radio of {parent}")
+_INSPECT: Final = Template("instrument.action.parent", "look at {parent}")
+_INSPECT_RADIO: Final = Template("instrument.action.parent_radio", "look at power, antenna and radio of {parent}")
 _REFUSED: Final = Template("instrument.refused", "{n} messages came and were refused, the last at {at}: {code}")
-_LOOK_AT_CONTENT: Final = Template(
+_INSPECT_CONTENT: Final = Template(
     "instrument.action.refused", "it sends, and what it sends cannot be read: look at the reason under Messages"
 )
 _MISDATED: Final = Template("instrument.misdated", "readings arrive, the last at {at}, stamped {duration} {word} it")
 _BEFORE, _AFTER = Template("instrument.misdated.before", "before")(), Template("instrument.misdated.after", "after")()
-_LOOK_AT_CLOCK: Final = Template(
+_INSPECT_CLOCK: Final = Template(
     "instrument.action.misdated", "look at the clock of the logger and its time zone, or whether it sends a backlog"
 )
 
 _DENIED: Final = Template(
     "instrument.denied", "the broker refused {n} messages of it, the last at {at} on topic {topic}"
 )
-_LOOK_AT_TOPIC: Final = Template(
+_INSPECT_TOPIC: Final = Template(
     "instrument.action.denied", "correct the topic that it sends to, or give it a login for that topic"
 )
 _DENIED_LATELY: Final = timedelta(hours=1)  # before its newest reading
 
 
-def load_board(
-    c: Connection, site: str | frozenset[str] | None, instrument: str | None = None
-) -> list[dict[str, Any]]:  # fmt: skip
+def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str | None = None) -> list[dict[str, Any]]:
     """Rows of `instrument_health` by site and parent, each with `parent`, `findings` and `months`, newest first.
 
     What one cause silenced stands under that cause, else under the first of `PARENTS` that it has.
@@ -65,19 +63,19 @@ def load_board(
         cause = causes.get(row["parent_alert_id"])
         if cause is not None:  # of all that one cause silenced, however many loggers they have
             row["parent"] = cause.text
-            look = _LOOK_AT if cause.kind == "power" else _LOOK_AT_RADIO
-            row["action"] = row["action"] or clock or look(parent=cause.text)
-        if row["state"] in {"stale", "unknown"} and (heard := _find_heard(c, row)) is not None:
-            row["reason"], action = join([one for one in (row["reason"], heard[0]) if one]), heard[1]
+            template = _INSPECT if cause.kind == "power" else _INSPECT_RADIO
+            row["action"] = row["action"] or clock or template(parent=cause.text)
+        if row["state"] in {"stale", "unknown"} and (arrival := _find_arrival(c, row)) is not None:
+            row["reason"], action = join([one for one in (row["reason"], arrival[0]) if one]), arrival[1]
             row["action"] = clock or action
         if (refusal := _describe_denied(row, [one for one in denied if _is_of(one, row)])) is not None:
             row["reason"] = join([one for one in (row["reason"], refusal) if one])
-            row["action"] = row["action"] or _LOOK_AT_TOPIC()
+            row["action"] = row["action"] or _INSPECT_TOPIC()
         row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
     return sorted(rows, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
 
 
-def _find_heard(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message] | None:
+def _find_arrival(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message] | None:
     """What a station that looks silent has sent since its newest reading that counts, and what to do; None if nothing.
 
     The network carries what is refused and what is stamped wrongly: nobody is sent to the antenna for those.
@@ -87,9 +85,10 @@ def _find_heard(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message
     newest_at = EPOCH if row["newest_at"] is None else parse(row["newest_at"])
     refused = c.execute(
         select(r.code, func.sum(r.times), func.max(r.received_at))
-        .where(r.topic.startswith(topic, autoescape=True), r.received_at > newest_at, r.code != DENIED).group_by(r.code)
+        .where(r.topic.startswith(topic, autoescape=True), r.received_at > newest_at, r.code != DENIED)
+        .group_by(r.code)
         .order_by(func.sum(r.times).desc())
-    ).all()  # fmt: skip
+    ).all()
     silent_since = EPOCH if row["since"] is None else parse(row["since"])
     # the one that came last says how its clock goes
     came = [a for a in load_newest_stamps(c, row["site"], row["instrument"]) if a.received_at >= silent_since]
@@ -97,13 +96,15 @@ def _find_heard(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message
     last = max((latest for *_, latest in refused), default=None)
     if arrived is not None and (last is None or arrived.received_at > last):
         way_s = (arrived.received_at - arrived.observed_at).total_seconds()
-        told = Duration(abs(way_s), "about")
-        said = _MISDATED(at=Timestamp.of(arrived.received_at), duration=told, word=_BEFORE if way_s > 0 else _AFTER)
-        return said, _LOOK_AT_CLOCK()
+        duration = Duration(abs(way_s), "about")
+        reason = _MISDATED(
+            at=Timestamp.of(arrived.received_at), duration=duration, word=_BEFORE if way_s > 0 else _AFTER
+        )
+        return reason, _INSPECT_CLOCK()
     if last is None:
         return None
     n = sum(int(times) for _, times, _ in refused)
-    return _REFUSED(n=n, at=Timestamp.of(last), code=str(refused[0].code)), _LOOK_AT_CONTENT()
+    return _REFUSED(n=n, at=Timestamp.of(last), code=str(refused[0].code)), _INSPECT_CONTENT()
 
 
 def _is_of(denied: Mapping[str, Any], row: Mapping[str, Any]) -> bool:

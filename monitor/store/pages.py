@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, null, select
 
 from forecasting.message import TEXT_OF, Message, Template, Term, gather, join, read_columns
 from forecasting.serving.records import KINEMATIC
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
@@ -101,9 +101,12 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
     return sorted(
         cards,
         key=lambda k: (
-            -(k.status["level"] or 0), not k.status["unacknowledged"], sight.get(k.status["observability"], 2), k.id
+            -(k.status["level"] or 0),
+            not k.status["unacknowledged"],
+            sight.get(k.status["observability"], 2),
+            k.id,
         ),
-    )  # fmt: skip
+    )
 
 
 def find_ladder(c: Connection, site: str) -> tuple[list[dict[str, Any]], str] | None:
@@ -117,7 +120,6 @@ def _load_stages_seen(c: Connection, stages: Mapping[str, str]) -> dict[str, dat
     """When a stage was seen last that no series of its site shows now: a silent one counts with the stage it had.
 
     Args:
-        c: the database.
         stages: site -> its stage.
     """
     if not stages:
@@ -144,10 +146,7 @@ def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
     for delivered in series.values():
         delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
     s = t.station.c
-    names = (
-        "id", "latitude", "longitude", "height_m", "azimuth_deg", "plunge_deg", "reference", "logger", "on_slope",
-        "declared",
-    )  # fmt: skip
+    names = [k.name for k in s if k.name not in {"site", "antenna", "gateway", "power"}]
     rows = c.execute(select(t.station).where(s.site == site).order_by(s.id))
     return [
         {**{n: getattr(r, n) for n in names}, "health": health.get(r.id), "latest": series.get(r.id, [])} for r in rows
@@ -234,10 +233,7 @@ def _load_scenes(
     c: Connection, which: Sequence[ColumnElement[bool]], order: Sequence[Any], limit: int
 ) -> list[dict[str, Any]]:
     s, g = t.scene.c, t.scene_footprint.c
-    own = (
-        s.scene_hash, s.name, s.acquired_at, s.received_at, s.role, s.state, s.error, s.error_id, s.error_values,
-        s.valid_share, s.out_dir, s.run,
-    )  # fmt: skip
+    own = [k for k in s if k.name not in {"site", "path", "crs", "pixel_area_m2"}]
     area = func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2")
     rows = c.execute(
         select(*own, func.count(g.polygon_id).label("footprints"), area)
@@ -327,7 +323,7 @@ def load_past_forecasts(
         .where(f.series_id == series_id, f.horizon_s == horizon_s, f.shown, f.target_at > from_at, f.target_at <= to_at)
         .order_by(f.target_at.desc())
         .limit(limit)
-    ).all()  # fmt: skip
+    ).all()
     return [dict(row._mapping) for row in reversed(rows)]  # noqa: SLF001 - the public name of a row's mapping
 
 
@@ -368,9 +364,11 @@ def load_rolled(c: Connection, site: str) -> list[dict[str, Any]]:
 
     f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
     newest = c.execute(
-        select(func.max(f.target_at)).join(t.forecast_score, k.forecast_id == f.id).join(t.series, s.id == f.series_id)
+        select(func.max(f.target_at))
+        .join(t.forecast_score, k.forecast_id == f.id)
+        .join(t.series, s.id == f.series_id)
         .where(s.site == site, f.shown)
-    ).scalar()  # fmt: skip
+    ).scalar()
     if newest is None:
         return []
     rows = c.execute(
@@ -384,12 +382,9 @@ def load_rolled(c: Connection, site: str) -> list[dict[str, Any]]:
     for (station, quantity, horizon_s), group in groupby(rows, lambda r: (r.station, r.quantity, r.horizon_s)):
         held = roll(np.array([float(r.inside_80) for r in group]))
         if held.size:
-            found.append(
-                {
-                    "station": station, "quantity": quantity, "horizon_s": horizon_s, "newest": float(held[-1]),
-                    "lowest": float(held.min()), "n": int(held.size) + ROLLING - 1,
-                }
-            )  # fmt: skip
+            facts = {"station": station, "quantity": quantity, "horizon_s": horizon_s}
+            shares = {"newest": float(held[-1]), "lowest": float(held.min()), "n": int(held.size) + ROLLING - 1}
+            found.append(facts | shares)
     return found
 
 
@@ -434,7 +429,7 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     reports = select(r.at, r.kind, r.text, r.station).where(r.site == site, r.at > from_at, r.at <= to_at)
     events = select(e.from_at, e.kind, e.text, null()).where(e.site == site, e.from_at > from_at, e.from_at <= to_at)
     marks = [
-        {"at": spell(at), "kind": what, "station": station, "text": TEXT_OF(name=Term(kind), text=text)}
+        {"at": format_iso(at), "kind": what, "station": station, "text": TEXT_OF(name=Term(kind), text=text)}
         for what, query in (("report", reports), ("event", events))
         for at, kind, text, station in c.execute(query.limit(200))
     ]
@@ -442,19 +437,20 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
         select(n.at, n.from_level, n.to_level, n.reason, n.reason_id, n.reason_values, n.alert_id, a.key, a.ledger)
         .join(t.alert, a.id == n.alert_id)
         .where(
-            a.site == site, a.exercise.is_(False), n.at > from_at, n.at <= to_at,
+            a.site == site,
+            a.exercise.is_(False),
+            n.at > from_at,
+            n.at <= to_at,
             n.from_level.is_distinct_from(n.to_level),
             (a.ledger == "hazard") | and_(a.ledger == "health", a.key.like("%verif%")),
         )
         .order_by(n.at.desc())
         .limit(200)
-    )  # fmt: skip
+    )
     for row in changes:
         kind = "level" if row.ledger == "hazard" else "verification"
-        marks.append({
-            "at": spell(row.at), "kind": kind, "station": None, "level": row.to_level,
-            "text": read_columns(row, "reason"), "alert": row.alert_id,
-        })  # fmt: skip
+        what = {"level": row.to_level, "text": read_columns(row, "reason"), "alert": row.alert_id}
+        marks.append({"at": format_iso(row.at), "kind": kind, "station": None} | what)
     return sorted(marks, key=lambda mark: str(mark["at"]))
 
 
@@ -504,8 +500,6 @@ def find_headings(c: Connection, site: str, windows: Mapping[str, float], at: da
     """Degrees clockwise from north, by station; those without both components, or without readings, are left out.
 
     Args:
-        c: a read transaction.
-        site: site.
         windows: seconds to look back from `at`, by station.
         at: as known at this instant.
     """

@@ -8,19 +8,19 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
 
 from forecasting.message import gather
-from monitor.domain.alert import AlertState, DeliveryState, Ledger
+from monitor.domain.alert import AlertCategory, AlertState, DeliveryState
 from monitor.errors import NotFoundError
 from monitor.logs import redact
 from monitor.store.alerting.alerts import AlertEvent
 from monitor.store.database.engine import add_if_absent
-from monitor.store.database.rows import add_row, find_record, load_records, spell_record
+from monitor.store.database.rows import add_row, find_record, load_records, record_to_dict
 from monitor.store.schema import tables as t
 
 MOST: Final = 500  # rows of one kind, the newest
 
 
 @dataclass(frozen=True, slots=True)
-class PastAlert:
+class AlertAtInstant:
     """An alert as it stood at an instant, out of its chain."""
 
     id: int
@@ -48,7 +48,9 @@ def find_version_at(c: Connection, site: str, at: datetime) -> str:
     return str(found)
 
 
-def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> tuple[list[PastAlert], list[str]]:
+def load_past_alerts(
+    c: Connection, site: str, from_at: datetime, to_at: datetime
+) -> tuple[list[AlertAtInstant], list[str]]:
     """Alerts that were open in a period, drills left out, as they stood at its end; the newest first.
 
     Returns:
@@ -56,16 +58,19 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
     """
     a, e, o = t.alert.c, t.alert_event.c, t.alert_outcome.c
     heads, cut = list[Any](), list[str]()
-    for ledger in Ledger:
+    for ledger in AlertCategory:
         wanted = (
             select(a.id, a.ledger, a.key, a.raised_at)
             .where(
-                a.site == site, a.ledger == ledger, a.exercise.is_(False), a.raised_at <= to_at,
+                a.site == site,
+                a.ledger == ledger,
+                a.exercise.is_(False),
+                a.raised_at <= to_at,
                 or_(a.closed_at.is_(None), a.closed_at > from_at),
             )
             .order_by(case((a.closed_at <= to_at, 1), else_=0), a.raised_at.desc(), a.id.desc())
             .limit(MOST + 1)
-        )  # fmt: skip
+        )
         found = c.execute(wanted).all()
         heads += found[:MOST]
         cut += [str(ledger)] if len(found) > MOST else []
@@ -75,16 +80,16 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
     for event in load_records(c, AlertEvent, events):
         chains[event.alert_id].append(event)
     newest = select(func.max(o.id)).where(o.at <= to_at).group_by(o.alert_id)
-    said = select(o.alert_id, o["class"], o.note).where(o.id.in_(newest), o.alert_id.in_(list(chains)))
-    outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(said)}
+    query = select(o.alert_id, o["class"], o.note).where(o.id.in_(newest), o.alert_id.in_(list(chains)))
+    outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(query)}
     return [
-        _look_back(row, chains[row.id], *outcomes.get(row.id, (None, None))) for row in heads if chains[row.id]
-    ], cut  # fmt: skip
+        _restore_alert(row, chains[row.id], *outcomes.get(row.id, (None, None))) for row in heads if chains[row.id]
+    ], cut
 
 
-def _look_back(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note: str | None) -> PastAlert:
+def _restore_alert(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note: str | None) -> AlertAtInstant:
     last = chain[-1]
-    said = [e for e in chain if e.from_level != e.to_level]
+    changes = [e for e in chain if e.from_level != e.to_level]
     acknowledged: AlertEvent | None = None
     for event in chain:
         if event.to_state == AlertState.UNACKNOWLEDGED and event.from_state != AlertState.SHELVED:
@@ -92,11 +97,21 @@ def _look_back(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note
         elif event.to_state == AlertState.ACKNOWLEDGED and event.from_state != AlertState.ACKNOWLEDGED:
             acknowledged = event
     closed = next((e for e in chain if e.to_state == AlertState.CLOSED), None)
-    return PastAlert(
-        head.id, head.ledger, head.key, head.raised_at, last.to_state, last.to_level, max(e.to_level for e in chain),
-        (said or chain)[-1].reason, acknowledged.at if acknowledged else None,
-        acknowledged.actor if acknowledged else None, closed.at if closed else None, outcome, note,
-    )  # fmt: skip
+    return AlertAtInstant(
+        head.id,
+        head.ledger,
+        head.key,
+        head.raised_at,
+        last.to_state,
+        last.to_level,
+        max(e.to_level for e in chain),
+        (changes or chain)[-1].reason,
+        acknowledged.at if acknowledged else None,
+        acknowledged.actor if acknowledged else None,
+        closed.at if closed else None,
+        outcome,
+        note,
+    )
 
 
 def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
@@ -105,12 +120,10 @@ def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> l
     query = (
         select(e.at, e.alert_id, e.actor, e.from_state, e.to_state, e.reason, e.reason_id, e.reason_values)
         .join(t.alert, a.id == e.alert_id)
-        .where(
-            a.site == site, a.exercise.is_(False), e.actor_kind == "person", e.at > from_at, e.at <= to_at,
-        )
+        .where(a.site == site, a.exercise.is_(False), e.actor_kind == "person", e.at > from_at, e.at <= to_at)
         .order_by(e.at.desc(), e.id.desc())
         .limit(MOST)
-    )  # fmt: skip
+    )
     return [gather(row) for row in c.execute(query).mappings()][::-1]
 
 
@@ -138,12 +151,13 @@ def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) 
     late = [row for row in rows.values() if not is_out(row.id)]
     names = ("id", "alert_id", "level_name", "ledger", "recipient", "queued_at")
     return {
-        "queued": len(rows), "sent": sum(is_out(number) for number in rows),
+        "queued": len(rows),
+        "sent": sum(is_out(number) for number in rows),
         "late": [
             {**{name: getattr(row, name) for name in names}, "channel": row.channel.partition(":")[0]}
             for row in late[-MOST:]
         ],
-    }  # fmt: skip
+    }
 
 
 def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
@@ -172,17 +186,24 @@ def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
         r.site == site, r.at > from_at, r.at <= to_at, r.received_at <= to_at
     )
     events = select(e.from_at, e.to_at, e.kind, e.text, e.by, null()).where(
-        e.site == site, e.from_at <= to_at, e.to_at > from_at, e.received_at <= to_at,
+        e.site == site,
+        e.from_at <= to_at,
+        e.to_at > from_at,
+        e.received_at <= to_at,
         or_(e.withdrawn_at.is_(None), e.withdrawn_at > to_at),
-    )  # fmt: skip
+    )
     work = select(m.from_at, m.to_at, literal("maintenance"), m.reason, m.by, m.station).where(
-        m.site == site, m.from_at <= to_at, m.to_at > from_at, m.added_at <= to_at,
+        m.site == site,
+        m.from_at <= to_at,
+        m.to_at > from_at,
+        m.added_at <= to_at,
         or_(m.ended_at.is_(None), m.ended_at > from_at),
-    )  # fmt: skip
+    )
     queries = {
-        "report": reports.order_by(r.at, r.id), "event": events.order_by(e.from_at, e.id),
+        "report": reports.order_by(r.at, r.id),
+        "event": events.order_by(e.from_at, e.id),
         "maintenance": work.order_by(m.from_at, m.id),
-    }  # fmt: skip
+    }
     names = ("at", "to_at", "kind", "text", "by", "station")
     found = [
         {"what": what, **dict(zip(names, row, strict=True))}
@@ -207,14 +228,12 @@ def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: dat
     for row in c.execute(query):
         groups.setdefault((row.station, row.quantity, row.unit, row.horizon_s), []).append(row)
     return [
-        {
-            "station": station, "quantity": quantity, "unit": unit, "horizon_s": horizon_s, "n": len(rows),
-            "mae": round(sum(abs(r.error) for r in rows) / len(rows), 6),
-            "mae_baseline": round(sum(abs(r.baseline_error) for r in rows) / len(rows), 6),
-            "inside_80": sum(bool(r.inside_80) for r in rows),
-        }
+        {"station": station, "quantity": quantity, "unit": unit, "horizon_s": horizon_s, "n": len(rows)}
+        | {"mae": round(sum(abs(r.error) for r in rows) / len(rows), 6)}
+        | {"mae_baseline": round(sum(abs(r.baseline_error) for r in rows) / len(rows), 6)}
+        | {"inside_80": sum(bool(r.inside_80) for r in rows)}
         for (station, quantity, unit, horizon_s), rows in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 def find_sight(c: Connection, site: str, at: datetime) -> dict[str, Any] | None:
@@ -235,7 +254,7 @@ _SHORT: Final = [column for column in t.issued_report.c if column.name != "facts
 
 
 @dataclass(frozen=True, slots=True)
-class Issue:
+class IssuedReport:
     """One report: of which site and period, and the digest of all that it says."""
 
     id: int
@@ -251,7 +270,7 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class ReportMail:
     """One mail of a report."""
 
     id: int
@@ -267,30 +286,30 @@ class Mail:
     idempotency_key: str
 
 
-def find_issue(c: Connection, site: str, kind: str, language: str, to_at: datetime) -> Issue | None:
+def find_issue(c: Connection, site: str, kind: str, language: str, to_at: datetime) -> IssuedReport | None:
     """The report of a period that ended at an instant, without its facts; None where none was issued."""
     r = t.issued_report.c
     query = select(*_SHORT).where(r.site == site, r.kind == kind, r.language == language, r.to_at == to_at)
-    return find_record(c, Issue, query)
+    return find_record(c, IssuedReport, query)
 
 
-def load_issue(c: Connection, report_id: int) -> Issue | None:
+def load_issue(c: Connection, report_id: int) -> IssuedReport | None:
     """A report by its number."""
-    return find_record(c, Issue, select(t.issued_report).where(t.issued_report.c.id == report_id))
+    return find_record(c, IssuedReport, select(t.issued_report).where(t.issued_report.c.id == report_id))
 
 
-def load_issues(c: Connection, site: str, limit: int) -> list[Issue]:
+def load_issues(c: Connection, site: str, limit: int) -> list[IssuedReport]:
     """Reports of a site without their facts, the newest first."""
     r = t.issued_report.c
     query = select(*_SHORT).where(r.site == site).order_by(r.to_at.desc(), r.id.desc()).limit(limit)
-    return load_records(c, Issue, query)
+    return load_records(c, IssuedReport, query)
 
 
-def load_mails(c: Connection, report_ids: Sequence[int]) -> dict[int, list[Mail]]:
+def load_mails(c: Connection, report_ids: Sequence[int]) -> dict[int, list[ReportMail]]:
     """Mails of reports, by report."""
     query = select(t.report_mail).where(t.report_mail.c.report_id.in_(report_ids)).order_by(t.report_mail.c.id)
-    found: dict[int, list[Mail]] = {number: [] for number in report_ids}
-    for mail in load_records(c, Mail, query):
+    found: dict[int, list[ReportMail]] = {number: [] for number in report_ids}
+    for mail in load_records(c, ReportMail, query):
         found[mail.report_id].append(mail)
     return found
 
@@ -301,26 +320,23 @@ def list_channels(c: Connection, report_id: int) -> set[tuple[str, str]]:
     return {(row.channel, row.form) for row in c.execute(select(m.channel, m.form).where(m.report_id == report_id))}
 
 
-def add_issue(c: Connection, issue: Issue, mails: Sequence[tuple[str, str, str]], now: datetime) -> int:
+def add_issue(c: Connection, issue: IssuedReport, mails: Sequence[tuple[str, str, str]], now: datetime) -> int:
     """Store a report that is not there yet (`issue.id` is 0), and queue those of its mails that are not; its number.
 
     Args:
-        c: a write transaction.
-        issue: the report.
         mails: channel, form, key.
         now: when they are queued.
     """
-    values = {name: value for name, value in spell_record(issue).items() if name != "id"}
+    values = {name: value for name, value in record_to_dict(issue).items() if name != "id"}
     number = issue.id or add_row(c, t.issued_report, **values)
     for channel, form, key in mails:
-        add_if_absent(c, t.report_mail, {
-            "report_id": number, "channel": channel, "form": form, "state": str(DeliveryState.QUEUED), "attempts": 0,
-            "queued_at": now, "next_attempt_at": now, "idempotency_key": key,
-        })  # fmt: skip
+        row = {"report_id": number, "channel": channel, "form": form, "idempotency_key": key}
+        row |= {"state": str(DeliveryState.QUEUED), "attempts": 0, "queued_at": now, "next_attempt_at": now}
+        add_if_absent(c, t.report_mail, row)
     return number
 
 
-def load_due_mails(c: Connection, now: datetime, limit: int) -> list[Mail]:
+def load_due_mails(c: Connection, now: datetime, limit: int) -> list[ReportMail]:
     """Mails that are to be tried now, the oldest first."""
     m = t.report_mail.c
     waiting = (str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))
@@ -330,31 +346,19 @@ def load_due_mails(c: Connection, now: datetime, limit: int) -> list[Mail]:
         .order_by(m.queued_at, m.id)
         .limit(limit)
     )
-    return load_records(c, Mail, query)
+    return load_records(c, ReportMail, query)
 
 
 def mark_mailed(c: Connection, mail_id: int, now: datetime) -> None:
     """The mail server took it."""
     m = t.report_mail
-    c.execute(
-        update(m)
-        .where(m.c.id == mail_id)
-        .values(
-            state=str(DeliveryState.DELIVERED), attempts=m.c.attempts + 1, sent_at=now, next_attempt_at=None,
-            last_error=None,
-        )
-    )  # fmt: skip
+    values = {"state": str(DeliveryState.DELIVERED), "sent_at": now, "next_attempt_at": None, "last_error": None}
+    c.execute(update(m).where(m.c.id == mail_id).values(values | {"attempts": m.c.attempts + 1}))
 
 
 def mark_not_mailed(c: Connection, mail_id: int, error: str, next_attempt_at: datetime | None) -> None:
     """It was not taken: once more at an instant, or never. Secrets are taken out."""
     m = t.report_mail
     state = DeliveryState.FAILED_FINAL if next_attempt_at is None else DeliveryState.FAILED_RETRY
-    c.execute(
-        update(m)
-        .where(m.c.id == mail_id)
-        .values(
-            state=str(state), attempts=m.c.attempts + 1, next_attempt_at=next_attempt_at,
-            last_error=redact(error)[:ERROR_LIMIT],
-        )
-    )  # fmt: skip
+    values = {"state": str(state), "next_attempt_at": next_attempt_at, "last_error": redact(error)[:ERROR_LIMIT]}
+    c.execute(update(m).where(m.c.id == mail_id).values(values | {"attempts": m.c.attempts + 1}))

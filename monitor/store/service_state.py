@@ -81,8 +81,8 @@ def forget_run(connection: Connection, run_id: int) -> None:
 
 def add_missed(connection: Connection, job: str, site: str | None, due_at: datetime, now: datetime) -> None:
     """Note a run that was due and never started."""
-    said = {"state": "missed", "detail": "was due and did not start"}
-    add_row(connection, job_run, job=job, site=site, started_at=due_at, finished_at=now, **said)
+    facts = {"state": "missed", "detail": "was due and did not start"}
+    add_row(connection, job_run, job=job, site=site, started_at=due_at, finished_at=now, **facts)
 
 
 def mark_abandoned(connection: Connection, now: datetime) -> int:
@@ -117,7 +117,7 @@ class CheckRow(NamedTuple):
     unit: str | None = None
 
 
-class Checked(NamedTuple):
+class StoredCheck(NamedTuple):
     """A check as it stands in the database."""
 
     check: CheckRow
@@ -131,9 +131,7 @@ def save_checks(
     """Replace the rows of these subjects; the instant since when a state holds stays while it does.
 
     Args:
-        c: of a write.
         checks: what was found.
-        now: the present.
         is_mine: whether a subject that is not among them is nobody's any more.
 
     Returns:
@@ -149,10 +147,10 @@ def save_checks(
     return gone
 
 
-def load_checks(c: Connection) -> dict[str, Checked]:
+def load_checks(c: Connection) -> dict[str, StoredCheck]:
     """All subjects by name."""
     rows = c.execute(select(service_check).order_by(service_check.c.name)).all()
     return {
-        r.name: Checked(CheckRow(r.name, r.state, r.found, r.remedy, r.value, r.unit), r.since, r.checked_at)
+        r.name: StoredCheck(CheckRow(r.name, r.state, r.found, r.remedy, r.value, r.unit), r.since, r.checked_at)
         for r in rows
     }

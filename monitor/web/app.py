@@ -23,12 +23,12 @@ from monitor.domain.canonical import code_version
 from monitor.language.rendering import translate
 from monitor.store.database.engine import Database
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
-from monitor.web.access.reader import Reader
+from monitor.web.access.reader import LanguageMiddleware
 from monitor.web.access.rules import admit, require_rules
 from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
-from monitor.web.pulse import Pulse
+from monitor.web.pulse import ChangeNotifier
 from monitor.web.routes import acts, api, cap, exports, files, gateway, live, maps, pages, photos, probes
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures, single_sign_on
 from monitor.web.routes.site import (
@@ -44,7 +44,7 @@ from monitor.web.routes.site import (
     reports,
     scenes,
 )
-from monitor.web.uploads.work import Workshop
+from monitor.web.uploads.work import UploadProcessor
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_HERE: Final = Template("page.nothing_here", "there is nothing at this address")
@@ -119,10 +119,10 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
         dependencies=[Depends(admit)],
     )  # fmt: skip
     app.state.context = Context(config, db, clock, code_version())
-    app.state.turnstile = login.Turnstile()
+    app.state.turnstile = login.LoginThrottle()
     app.state.sign_ons = single_sign_on.SignOns()
-    app.state.workshop = Workshop(app.state.context)
-    app.state.pulse = Pulse(db)
+    app.state.workshop = UploadProcessor(app.state.context)
+    app.state.pulse = ChangeNotifier(db)
     app.state.limiters = {}
     app.state.drafts = Drafts(app.state.context)
     app.add_middleware(GZipMiddleware, minimum_size=2000)
@@ -130,7 +130,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(Guard)
     app.add_middleware(HeadOnly)
 
-    app.add_middleware(Reader, default=config.language.default)
+    app.add_middleware(LanguageMiddleware, default=config.language.default)
     app.mount("/static", LastingFiles("max-age=86400", directory=HERE / "static"), name="static")
     libraries = LastingFiles("max-age=31536000, immutable", directory=HERE / "vendor")
     app.mount("/vendor", libraries, name="vendor")

@@ -23,7 +23,7 @@ from monitor.store.database.engine import Database
 from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
 
 _ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
-_SAY_WHY: Final = Template("act.say_why", "say why in a few words")
+_REASON_WANTED: Final = Template("act.say_why", "say why in a few words")
 COOKIE = "slopeward_session"
 DEVICE = "slopeward_device"  # outlives the session: who logged in here before
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
@@ -33,7 +33,7 @@ LATE: Final = timedelta(minutes=5)  # an evaluation is stored within it
 SITES: Final = 200  # of which so much is kept; more begin anew
 
 
-class Change(NamedTuple):
+class LevelChange(NamedTuple):
     """From an instant on: the level and who could see; no level where nobody decided."""
 
     at: datetime
@@ -42,27 +42,27 @@ class Change(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Known:
+class _KnownLevels:
     from_at: datetime
     to_at: datetime
-    changes: list[Change]
+    changes: list[LevelChange]
 
 
 @dataclass(slots=True)
-class Ribbons:
+class LevelTimelineCache:
     """Answers a range from memory and reads what is new: a month holds one evaluation for each of its minutes."""
 
-    _known: dict[str, _Known] = field(default_factory=dict)
+    _known: dict[str, _KnownLevels] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def load(self, c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime) -> list[Change]:
+    def load(self, c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime) -> list[LevelChange]:
         """Changes of a range, the first as it stood at its begin; at most the last 400 days."""
         from_at = max(from_at, to_at - LONGEST)
         end = min(to_at, now)
         with self._lock:
             known = self._known.get(site)
         if known is None or known.to_at < from_at or end < known.from_at:
-            known = _Known(from_at, from_at, [])
+            known = _KnownLevels(from_at, from_at, [])
         changes, low, high = known.changes, known.from_at, known.to_at
         if from_at < low:
             changes, low = _join(_read(c, site, from_at, low), changes), from_at
@@ -73,18 +73,18 @@ class Ribbons:
         with self._lock:
             if len(self._known) >= SITES:
                 self._known.clear()
-            self._known[site] = _Known(low, high, changes)
+            self._known[site] = _KnownLevels(low, high, changes)
         # an outage is written down when it is over: it is never among what is kept
-        changes = [Change(*point) for point in leave_out(changes, load_silences(c, site, low, high, now))]
+        changes = [LevelChange(*point) for point in leave_out(changes, load_silences(c, site, low, high, now))]
         before = [k for k in changes if k.at <= from_at][-1:]
         return [*(k._replace(at=from_at) for k in before), *(k for k in changes if from_at < k.at <= end)]
 
 
-def _read(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Change]:
-    return [Change(*point) for point in load_levels(c, site, from_at, to_at)]
+def _read(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[LevelChange]:
+    return [LevelChange(*point) for point in load_levels(c, site, from_at, to_at)]
 
 
-def _join(first: list[Change], then: list[Change]) -> list[Change]:
+def _join(first: list[LevelChange], then: list[LevelChange]) -> list[LevelChange]:
     """Both in a row; where the second goes on as the first ended, no change is told."""
     found = list(first)
     for change in then:
@@ -128,7 +128,7 @@ def require_words(text: str) -> str:
     """What a person wrote, tidied; raises RefusedError where it says nothing."""
     cleaned = tidy_text(text)
     if len(cleaned) < 3:
-        raise RefusedError(_SAY_WHY())
+        raise RefusedError(_REASON_WANTED())
     return cleaned
 
 
@@ -139,7 +139,7 @@ Span = Annotated[str, Query(description="back from `to` when `from` is left out:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedRange:
+class RequestedRange:
     """A range as a request asks for it; the end is else the newest datum, or now."""
 
     from_: From = None
@@ -148,14 +148,14 @@ class AskedRange:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedSeason(AskedRange):
+class RequestedSeason(RequestedRange):
     """The same, of three months where it says nothing."""
 
     span: Span = "90d"
 
 
-Range = Annotated[AskedRange, Depends()]
-Season = Annotated[AskedSeason, Depends()]
+Range = Annotated[RequestedRange, Depends()]
+Season = Annotated[RequestedSeason, Depends()]
 # what a person gives as a reason: it may stand in a message, and begins no line of it
 Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL), AfterValidator(tidy_text)]
 Reason = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(require_words)]
@@ -173,9 +173,11 @@ class Context:
     db: Database
     clock: Callable[[], datetime]
     version: str
-    ribbons: Ribbons = field(default_factory=Ribbons)
+    ribbons: LevelTimelineCache = field(default_factory=LevelTimelineCache)
     trouble: str = ""  # what keeps core from deciding, as the supervisor says it
-    said: dict[str, tuple[datetime, dict[str, Any]]] = field(default_factory=dict)  # by site file: the newest dry run
+    dry_runs: dict[str, tuple[datetime, dict[str, Any]]] = field(
+        default_factory=dict
+    )  # by site file: the newest dry run
 
 
 def context_of(request: Request) -> Context:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.alerting.acts.change_control import Change
+from monitor.alerting.acts.change_control import ProposedChange
 from monitor.errors import NotFoundError, RefusedError
 from monitor.replay.effect import FAILED, preview_apart
 from monitor.web.context import Context
@@ -35,7 +35,7 @@ class Draft:
     reason: str
     at: datetime
     months: int
-    change: Change
+    change: ProposedChange
     share: float = 0.0
     effect: Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class Drafts:
         self._drafts: dict[str, Draft] = {}
         self._lock, self._turn = threading.Lock(), threading.Semaphore(1)
 
-    def begin(self, text: str, change: Change, by: str, reason: str, months: int) -> Draft:
+    def begin(self, text: str, change: ProposedChange, by: str, reason: str, months: int) -> Draft:
         """Keep a change and start its replay.
 
         Raises:
@@ -82,14 +82,14 @@ class Drafts:
             self._drafts.pop(draft.id, None)
 
     def _play(self, draft: Draft) -> None:
-        def tell(share: float) -> None:
+        def report(share: float) -> None:
             draft.share = share
 
         url = self._context.db.url.render_as_string(hide_password=False)
         try:
             with self._turn:
                 draft.effect = preview_apart(
-                    url, draft.change.old, draft.change.new, draft.at, draft.months, on_progress=tell,
+                    url, draft.change.old, draft.change.new, draft.at, draft.months, on_progress=report,
                     limit_s=self._context.config.compute.job_limit_s, is_wanted=lambda: draft.id in self._drafts,
                 )  # fmt: skip
         except Exception as error:  # the person is told; the page goes on

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Collection
 from typing import Final
 
 from fastapi.concurrency import run_in_threadpool
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from monitor.errors import SlopewardError
+from monitor.store.alerting.change_feed import find_newest_events, load_site_states
 from monitor.store.database.engine import Database
-from monitor.store.schema import tables as t
 
 EVERY_S: Final = 1.0
 PING_S: Final = 15.0  # a line that says nothing: proxies close what is silent
@@ -20,7 +20,7 @@ MOST: Final = 100  # streams at once; half of what the server answers at a time
 Sites = Collection[str] | None  # None = all
 
 
-class Pulse:
+class ChangeNotifier:
     """Counts changes by site; a look at the database a second while anybody listens, none otherwise."""
 
     def __init__(self, db: Database) -> None:
@@ -38,12 +38,12 @@ class Pulse:
         if time.monotonic() - self._looked_s >= EVERY_S and self._lock.acquire(blocking=False):
             try:
                 if time.monotonic() - self._looked_s >= EVERY_S:
-                    self._look()
+                    self._count_changes()
             finally:
                 self._lock.release()
         return sum(n for site, n in self._counts.copy().items() if sites is None or site in sites)
 
-    def _look(self) -> None:
+    def _count_changes(self) -> None:
         try:
             with self._db.read() as c:
                 changed = self._find_changed(c)
@@ -55,22 +55,12 @@ class Pulse:
             self._counts[site] = self._counts.get(site, 0) + 1
 
     def _find_changed(self, c: Connection) -> set[str]:
-        s, a, e = t.site_state.c, t.alert.c, t.alert_event.c
-        rows = c.execute(
-            select(s.site, s.level, s.since, s.level_source, s.observability, s.reachable_level, s.movement_stage)
-        )
-        states = {row.site: tuple(row)[1:] for row in rows}
+        states = load_site_states(c)
         changed = {site for site, state in states.items() if self._states.get(site) != state} if self._states else set()
         self._states = states
-        if self._newest_event is None:
-            self._newest_event = c.execute(select(func.max(e.id))).scalar() or 0
-            return changed
-        events = c.execute(
-            select(a.site, func.max(e.id)).join(t.alert, a.id == e.alert_id).where(e.id > self._newest_event)
-            .group_by(a.site)
-        ).all()  # fmt: skip
-        self._newest_event = max([self._newest_event, *(int(newest) for _, newest in events)])
-        return changed | {site for site, _ in events}
+        events = find_newest_events(c, self._newest_event or 0)
+        is_first, self._newest_event = self._newest_event is None, max([self._newest_event or 0, *events.values()])
+        return changed if is_first else changed | events.keys()
 
     async def listen(self, sites: Sites) -> AsyncIterator[str]:
         """Events as a browser reads them (HTML, Server-sent events): `changed` when something changed on the sites."""
@@ -79,15 +69,15 @@ class Pulse:
             yield f"retry: {int(PING_S * 1000)}\n\n"
             seen = await run_in_threadpool(self.count, sites)
             until_s = time.monotonic() + LASTS_S
-            said_s = time.monotonic()
+            sent_s = time.monotonic()
             while time.monotonic() < until_s and not self.is_over:
                 await asyncio.sleep(EVERY_S)
                 count = await run_in_threadpool(self.count, sites)
                 if count != seen:
-                    seen, said_s = count, time.monotonic()
+                    seen, sent_s = count, time.monotonic()
                     yield "event: changed\ndata: \n\n"
-                elif time.monotonic() - said_s >= PING_S:
-                    said_s = time.monotonic()
+                elif time.monotonic() - sent_s >= PING_S:
+                    sent_s = time.monotonic()
                     yield ": \n\n"
         finally:
             self.listening -= 1

@@ -18,16 +18,16 @@ from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
 from monitor.web.access.patience import patient
 from monitor.web.context import Context
-from monitor.web.pulse import Pulse
+from monitor.web.pulse import ChangeNotifier
 from monitor.worker.kernel import hide_memory
-from monitor.worker.memory import end_without_look, without_looks
+from monitor.worker.memory import end_without_cleanup, without_looks
 
 _LOG = logging.getLogger("slopeward.web")
 
 
 def main(config_path: str | None = None) -> int:
     """Serve until told to stop; returns the exit status, 1 with one line for what is known to go wrong."""
-    end_without_look()
+    end_without_cleanup()
     hide_memory()  # it holds secrets
     try:
         config = load_service(config_path)
@@ -59,7 +59,7 @@ def main(config_path: str | None = None) -> int:
 class PageServer(uvicorn.Server):
     """Says where the page is once its port is open, and not before."""
 
-    def __init__(self, settings: uvicorn.Config, url: str, pulse: Pulse) -> None:
+    def __init__(self, settings: uvicorn.Config, url: str, pulse: ChangeNotifier) -> None:
         super().__init__(settings)
         self._url, self._pulse = url, pulse
 
@@ -91,12 +91,12 @@ def listen(context: Context) -> None:
     if not number:
         return
 
-    def hear() -> None:
+    def read_trouble() -> None:
         with os.fdopen(int(number), encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 context.trouble = read_line(line)
 
-    threading.Thread(target=hear, name="trouble", daemon=True).start()
+    threading.Thread(target=read_trouble, name="trouble", daemon=True).start()
 
 
 if __name__ == "__main__":

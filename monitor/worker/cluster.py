@@ -16,7 +16,7 @@ from monitor.extras import explain_missing
 
 CONNECT_S: Final = 10.0  # to reach the scheduler
 NO_WORKER_S: Final = 60.0  # a cluster without a worker for so long takes no job
-LOOK_S: Final = 1.0
+POLL_S: Final = 1.0
 TRIES: Final = 3  # workers that may be lost under a job before it fails (scheduler.allowed-failures of deploy/)
 # what decides the last bit of a result, beside ourselves; what one side lacks is not compared
 COMPARED: Final = ("numpy", "scipy", "torch", "statsmodels", "rasterio", "scikit-learn")
@@ -97,7 +97,7 @@ def call(
             client = _connect(cluster, distributed)
             return _wait(job, client, client.submit(function, *given, pure=False), limit_s, is_stopping)
         except JobError as error:
-            raise type(error)(TEXT_OF(name=job, text=_ON(text=error.said, address=cluster.address))) from None
+            raise type(error)(TEXT_OF(name=job, text=_ON(text=error.problem, address=cluster.address))) from None
         except distributed.scheduler.KilledWorker as error:
             text = _LOST(n=error.allowed_failures + 1, address=cluster.address)
             raise JobError(TEXT_OF(name=job, text=text)) from None
@@ -105,8 +105,8 @@ def call(
             _forget(cluster)
             is_away = isinstance(error, OSError | distributed.CancelledError)
             if is_last or not is_away or is_stopping():
-                told = AwayError if is_away else JobError
-                raise told(TEXT_OF(name=job, text=_ON(text=_explain(error), address=cluster.address))) from error
+                error_type = AwayError if is_away else JobError
+                raise error_type(TEXT_OF(name=job, text=_ON(text=_explain(error), address=cluster.address))) from error
     raise AssertionError
 
 
@@ -155,7 +155,7 @@ def _wait(
     try:
         while True:
             try:
-                return future.result(timeout=LOOK_S)
+                return future.result(timeout=POLL_S)
             except TimeoutError:
                 now_s = time.monotonic()
                 if is_stopping():

@@ -1,9 +1,9 @@
 """The one seam to heavy work: a job runs in a process of its own, with one thread, and is killed at its limit.
 
-A job is a function named by a `Task`: it takes one record and gives one back; when it takes a second argument, that is
-a function for progress. It opens no database. The child is a fresh interpreter, not a fork: it inherits no connection,
-lock or file of the service, and ends when the service ends. It works behind the walls of `sandbox`, and what it answers
-is not trusted: JSON, from its own files only, that is read field by field as the record that was agreed.
+A job is a function named by a `WorkerTask`: it takes one record and gives one back; when it takes a second argument,
+that is a function for progress. It opens no database. The child is a fresh interpreter, not a fork: it inherits no
+connection, lock or file of the service, and ends when the service ends. It works within the bounds of `sandbox`.
+What it answers is not trusted: JSON, from its own files only, read field by field as the record that was agreed.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ from monitor.extras import explain_missing
 from monitor.worker import sandbox
 from monitor.worker.cluster import STOPPING, Cluster, Versions, count_threads, explain_versions, list_versions
 from monitor.worker.cluster import call as call_there
-from monitor.worker.memory import end_without_look, without_looks
-from monitor.worker.records import Answered, Asked, Task, read_record, spell_record
-from monitor.worker.sandbox import Terms
+from monitor.worker.memory import end_without_cleanup, without_looks
+from monitor.worker.records import Answered, Request, WorkerTask, read_record, record_to_plain
+from monitor.worker.sandbox import SandboxLimits
 
 _KILLED: Final = Template("job.killed", "killed at its limit of {seconds} s")
 RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
@@ -70,26 +70,26 @@ Progress = Callable[[dict[str, Any]], None]
 log = logging.getLogger(__name__)
 
 _running: set[subprocess.Popen[bytes]] = set()
-_waiting: dict[str, "_Child"] = {}  # started for a job that is about to come
+_waiting: dict[str, "_WorkerProcess"] = {}  # started for a job that is about to come
 _lock: Final = threading.Lock()
 _stopped = threading.Event()
-_told: set[str] = set()  # which walls are missing is said once
+_reported: set[str] = set()  # which walls are missing is said once
 _troubles: dict[str, str] = {}  # by cluster, "" is this machine: why the last job could not begin there
 
 
 def run(
-    task: Task[Asked, Answered],
-    asked: Asked,
+    task: WorkerTask[Request, Answered],
+    request: Request,
     limit_s: float,
     on_progress: Progress | None = None,
     cluster: Cluster | None = None,
-    terms: Terms = Terms(),  # noqa: B008  frozen
+    terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
 ) -> Answered:
     """Run a job to its end and return what it answers.
 
     Args:
         task: the job.
-        asked: what its function gets.
+        request: what its function gets.
         limit_s: seconds after which the process is terminated, then killed.
         on_progress: called in this thread with each dict the job reports (a local job only).
         cluster: runs the job instead, behind the same walls on one of its machines.
@@ -102,9 +102,9 @@ def run(
     with _noted(cluster):
         if cluster is None:
             terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
-            return _run_here(task, asked, limit_s, on_progress, terms)
+            return _run_here(task, request, limit_s, on_progress, terms)
         answered: Answered = call_there(
-            cluster, task.function, run_for, task, asked, limit_s, terms, list_versions(),
+            cluster, task.function, run_for, task, request, limit_s, terms, list_versions(),
             limit_s=limit_s, is_stopping=is_stopping,
         )  # fmt: skip
         return answered
@@ -117,7 +117,7 @@ def _noted(cluster: Cluster | None) -> Iterator[None]:
         yield
     except AwayError as error:
         # which job it was says nothing to people: all of them wait
-        trouble = error.said
+        trouble = error.problem
         raise
     finally:
         _troubles["" if cluster is None else cluster.address] = trouble
@@ -129,7 +129,11 @@ def find_trouble() -> str:
 
 
 def _run_here(
-    task: Task[Asked, Answered], asked: Asked, limit_s: float, on_progress: Progress | None, terms: Terms
+    task: WorkerTask[Request, Answered],
+    request: Request,
+    limit_s: float,
+    on_progress: Progress | None,
+    terms: SandboxLimits,
 ) -> Answered:
     job = task.function
     try:
@@ -139,8 +143,8 @@ def _run_here(
     try:
         try:
             with (child.folder / "asked").open("wb") as file:
-                pickle.dump({"job": job, "asked": asked}, file, protocol=5)
-            (child.folder / "terms").write_text(json.dumps(terms, default=spell_record), encoding="utf-8")
+                pickle.dump({"job": job, "asked": request}, file, protocol=5)
+            (child.folder / "terms").write_text(json.dumps(terms, default=record_to_plain), encoding="utf-8")
         except OSError as error:
             raise _explain_no_room(job, error) from error
         status = _run_process(job, child, limit_s, on_progress)
@@ -196,7 +200,7 @@ def stop_all() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Child:
+class _WorkerProcess:
     """A started process and the folder that it shares with the service."""
 
     process: subprocess.Popen[bytes]
@@ -216,7 +220,7 @@ class _Child:
         os.close(self.lock)
 
 
-def _start(job: str, early: str) -> _Child:
+def _start(job: str, early: str) -> _WorkerProcess:
     """Start a process for a job; `early`: the job whose libraries it loads before it is told to begin."""
     folder, lock = _make_folder()
     try:
@@ -234,7 +238,7 @@ def _start(job: str, early: str) -> _Child:
     except BaseException:
         _remove_folder(folder, lock)
         raise
-    return _Child(process, folder, lock)
+    return _WorkerProcess(process, folder, lock)
 
 
 @contextlib.contextmanager
@@ -281,7 +285,7 @@ def sweep_folders() -> int:
     return swept
 
 
-def _take_waiting(job: str) -> _Child | None:
+def _take_waiting(job: str) -> _WorkerProcess | None:
     """The process that waits for a job; None where there is none, or it has ended meanwhile."""
     with _lock:
         child = _waiting.pop(job, None)
@@ -291,7 +295,7 @@ def _take_waiting(job: str) -> _Child | None:
     return child
 
 
-def _run_process(job: str, child: _Child, limit_s: float, on_progress: Progress | None) -> int:
+def _run_process(job: str, child: _WorkerProcess, limit_s: float, on_progress: Progress | None) -> int:
     deadline = time.monotonic() + limit_s
     assert child.process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has ended: `_wait` says so
@@ -360,14 +364,14 @@ def _kill(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _read_answer(task: Task[Asked, Answered], folder: Path, status: int, terms: Terms) -> Answered:
+def _read_answer(task: WorkerTask[Request, Answered], folder: Path, status: int, terms: SandboxLimits) -> Answered:
     job = task.function
     for line in _read_own(folder / "missing", TEXT_LIMIT_BYTES).decode(errors="replace").splitlines():
-        if line not in _told:
-            _told.add(line)
+        if line not in _reported:
+            _reported.add(line)
             log.warning("%s", line)
-    if told := _read_own(folder / "error", TEXT_LIMIT_BYTES):
-        raise JobError(TEXT_OF(name=job, text=" ".join(told.decode(errors="replace").split())))
+    if error_text := _read_own(folder / "error", TEXT_LIMIT_BYTES):
+        raise JobError(TEXT_OF(name=job, text=" ".join(error_text.decode(errors="replace").split())))
     answer = folder / "answer"
     if status != 0 or not answer.exists():
         raise (KilledError if status < 0 else JobError)(TEXT_OF(name=job, text=_explain_end(folder, status, terms)))
@@ -376,15 +380,15 @@ def _read_answer(task: Task[Asked, Answered], folder: Path, status: int, terms: 
         raise JobError(TEXT_OF(name=job, text=_MANY_BYTES(n=size, most=most)))
     content = _read_own(answer, RESULT_LIMIT_BYTES)
     if (values := sum(map(content.count, (b"[", b"{", b",")))) > MOST_VALUES:
-        told_values = _MANY_VALUES(n=Figure(values, "d"), most=Figure(MOST_VALUES, "d"))
-        raise JobError(TEXT_OF(name=job, text=told_values))
+        text = _MANY_VALUES(n=Figure(values, "d"), most=Figure(MOST_VALUES, "d"))
+        raise JobError(TEXT_OF(name=job, text=text))
     try:
         return read_record(task.answers, json.loads(content))
     except Exception as error:  # bytes of somebody else can fail in any way
         raise JobError(TEXT_OF(name=job, text=_ODD_ANSWER(problem=_one_line(error)))) from None
 
 
-def _explain_end(folder: Path, status: int, terms: Terms) -> str:
+def _explain_end(folder: Path, status: int, terms: SandboxLimits) -> str:
     """Why the child left neither an answer nor an error."""
     lines = _read_own(folder / "stderr", TEXT_LIMIT_BYTES, end=True).decode(errors="replace").strip().splitlines()
     if status == -signal.SIGXCPU:
@@ -395,22 +399,22 @@ def _explain_end(folder: Path, status: int, terms: Terms) -> str:
     return TEXT_OF(name=why, text=lines[-1][:300]) if lines else why
 
 
-def call(job: str, asked: Any, progress: Progress) -> Any:
+def call(job: str, request: Any, progress: Progress) -> Any:
     """Import the job's function and call it."""
     module, _, name = job.partition(":")
     with without_looks():
         function = getattr(importlib.import_module(module), name)
     if len(inspect.signature(function).parameters) > 1:
-        return function(asked, progress)
-    return function(asked)
+        return function(request, progress)
+    return function(request)
 
 
 def run_all(
-    task: Task[Asked, Answered],
-    questions: Sequence[Asked],
+    task: WorkerTask[Request, Answered],
+    questions: Sequence[Request],
     limit_s: float,
     cluster: Cluster | None = None,
-    terms: Terms = Terms(),  # noqa: B008  frozen
+    terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
 ) -> Iterator[Answered]:
     """Run the same job on many records; their answers in the order of the records.
 
@@ -428,27 +432,27 @@ def run_all(
 
 
 def run_each(
-    task: Task[Asked, Answered],
-    questions: Sequence[Asked],
+    task: WorkerTask[Request, Answered],
+    questions: Sequence[Request],
     limit_s: float,
     cluster: Cluster | None = None,
-    terms: Terms = Terms(),  # noqa: B008  frozen
+    terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
 ) -> Generator[Answered | JobError]:
     """As `run_all`, where one that fails ends no other: its error stands in the place of its answer."""
 
-    def ask(asked: Asked) -> Answered | JobError:
+    def answer(asked: Request) -> Answered | JobError:
         try:
             return run(task, asked, limit_s, cluster=cluster, terms=terms)
         except JobError as error:
             return error
 
     if cluster is None or len(questions) < 2:
-        yield from map(ask, questions)
+        yield from map(answer, questions)
         return
     with _noted(cluster):
         at_once = min(len(questions), count_threads(cluster))
     with ThreadPoolExecutor(at_once, "cluster") as threads:
-        waiting = deque(threads.submit(ask, asked) for asked in questions)
+        waiting = deque(threads.submit(answer, request) for request in questions)
         try:
             while waiting:
                 yield waiting.popleft().result()
@@ -458,7 +462,7 @@ def run_each(
 
 
 def run_for(
-    task: Task[Asked, Answered], asked: Asked, limit_s: float, terms: Terms, versions: Versions
+    task: WorkerTask[Request, Answered], request: Request, limit_s: float, terms: SandboxLimits, versions: Versions
 ) -> Answered:  # fmt: skip
     """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
 
@@ -468,7 +472,7 @@ def run_for(
     """
     if different := explain_versions(versions, list_versions()):
         raise AwayError(TEXT_OF(name=task.function, text=_SAME(different=different, host=socket.gethostname())))
-    return run(task, asked, limit_s, terms=terms)
+    return run(task, request, limit_s, terms=terms)
 
 
 def _one_line(error: BaseException) -> str:
@@ -499,14 +503,14 @@ def _give_way() -> None:
 
 def main(folder: Path, early: str = "") -> int:
     """Life of the child: go behind the walls, read what is asked, do the job, leave the answer or one line why not."""
-    end_without_look()
+    end_without_cleanup()
     with contextlib.suppress(OSError):  # a unit may forbid it
         os.nice(10)  # ingest and alarms come first
     if early:
         _load_early(early)
     if os.read(0, 1) != BEGIN:
         return 3  # the service is gone, or no job came
-    terms = read_record(Terms, json.loads((folder / "terms").read_text(encoding="utf-8")))
+    terms = read_record(SandboxLimits, json.loads((folder / "terms").read_text(encoding="utf-8")))
     if terms.gives_way:
         _give_way()
     sandbox.wall_in(terms, folder)
@@ -523,11 +527,11 @@ def main(folder: Path, early: str = "") -> int:
         try:
             result = call(task["job"], task["asked"], progress)
             sandbox.check_files()
-            (folder / "answer").write_text(json.dumps(result, default=spell_record), encoding="utf-8")
+            (folder / "answer").write_text(json.dumps(result, default=record_to_plain), encoding="utf-8")
         except Exception as error:  # whatever it was, the service gets one line
             line = _one_line(error)
-            told = explain_missing(error) or sandbox.explain(line, terms) or line
-            (folder / "error").write_text(told, encoding="utf-8")
+            reason = explain_missing(error) or sandbox.explain(line, terms) or line
+            (folder / "error").write_text(reason, encoding="utf-8")
             return 1
     return 0
 

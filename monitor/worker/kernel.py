@@ -41,7 +41,7 @@ CALLS: Final[dict[str, tuple[int, tuple[int, ...]]]] = {
 
 # linux/landlock.h; the three calls have one number on all machines
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
-RULE_PATH_BENEATH: Final = 1
+RULE_PATH: Final = 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = 1, 2, 4, 8, 16, 32
 MAKE_CHAR, MAKE_DIR, MAKE_REG, MAKE_SOCK, MAKE_FIFO, MAKE_BLOCK, MAKE_SYM = 64, 128, 256, 512, 1024, 2048, 4096
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
@@ -148,8 +148,8 @@ def lock_files(reads: Iterable[Path] | None, writes: Iterable[Path], *, connects
         words.append(BIND if connects else BIND_AND_CONNECT)
     if version >= SCOPES_SINCE:
         words.append(ABSTRACT_SOCKETS_AND_SIGNALS)
-    asked = struct.pack(f"={len(words)}Q", *words)
-    rules = int(_LIBC.syscall(CREATE_RULESET, asked, ctypes.c_size_t(len(asked)), 0))
+    attributes = struct.pack(f"={len(words)}Q", *words)
+    rules = int(_LIBC.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0))
     if rules < 0:
         return False
     try:
@@ -168,7 +168,7 @@ def _allow(rules: int, rights: int, path: Path) -> bool:
         return True  # not there: nothing to allow
     try:
         rule = struct.pack("=Qi", rights if path.is_dir() else rights & OF_A_FILE, place)
-        return int(_LIBC.syscall(ADD_RULE, rules, RULE_PATH_BENEATH, rule, 0)) == 0
+        return int(_LIBC.syscall(ADD_RULE, rules, RULE_PATH, rule, 0)) == 0
     finally:
         os.close(place)
 

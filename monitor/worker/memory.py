@@ -35,7 +35,7 @@ def without_looks() -> Iterator[None]:
             gc.enable()
 
 
-def end_without_look() -> None:
+def end_without_cleanup() -> None:
     """Let the interpreter end without a look through all that it holds, which the system takes back anyway.
 
     That look was a quarter of the processor time of a short command. What must happen at the end is asked for by name

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, ge
 
 from forecasting.message import Figure, Message, MessageList, Value, read_message, to_english
 
-Asked = TypeVar("Asked")
+Request = TypeVar("Request")
 Answered = TypeVar("Answered")
 Record = TypeVar("Record")
 Read = Callable[[Any], Any]
@@ -23,7 +23,7 @@ FIGURE: Final = re.compile(r"[+]?,?(\.\d{1,2})?[defg%]?")  # how a number of a m
 
 
 @dataclass(frozen=True, slots=True)
-class Task(Generic[Asked, Answered]):
+class WorkerTask(Generic[Request, Answered]):
     """A function that runs in a worker, with the records that cross.
 
     Attributes:
@@ -33,7 +33,7 @@ class Task(Generic[Asked, Answered]):
     """
 
     function: str
-    asks: type[Asked]
+    asks: type[Request]
     answers: type[Answered]
 
 
@@ -74,7 +74,7 @@ def read_record(kind: type[Record], plain: Any) -> Record:
     return found
 
 
-def spell_record(one: Any) -> Any:
+def record_to_plain(one: Any) -> Any:
     """A record or an instant as plain values, one level deep: the `default` of `json.dumps`.
 
     A message crosses with its id and values, alone, among texts and in pairs of texts.
@@ -82,15 +82,15 @@ def spell_record(one: Any) -> Any:
     if isinstance(one, datetime):
         return one.isoformat()
     if is_dataclass(one) and not isinstance(one, type):
-        return {field.name: _spell_messages(getattr(one, field.name)) for field in fields(one)}
+        return {field.name: _messages_to_plain(getattr(one, field.name)) for field in fields(one)}
     raise TypeError(f"{type(one).__name__} is no plain data")
 
 
-def _spell_messages(value: Any) -> Any:
+def _messages_to_plain(value: Any) -> Any:
     if isinstance(value, Message):
         return value.to_json()
     if isinstance(value, list | tuple) and value and isinstance(value[0], str | tuple):
-        return [_spell_messages(one) for one in value]
+        return [_messages_to_plain(one) for one in value]
     if isinstance(value, dict):
         return {key: one.to_json() if isinstance(one, Message) else one for key, one in value.items()}
     return value

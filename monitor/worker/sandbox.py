@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor.worker import kernel
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 MIB, GIB = 1 << 20, 1 << 30
 # All that a worker gets of the environment: where programs, libraries and their tables lie, and how to spell.
@@ -53,7 +53,7 @@ _cut_short: list[bool] = []  # a write of this process met the bound
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SandboxLimits:
     """What a worker may take.
 
     Attributes:
@@ -79,7 +79,7 @@ class Terms:
     @classmethod
     def bound(
         cls, memory_gib: float, file_gib: float, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()
-    ) -> "Terms":
+    ) -> "SandboxLimits":
         """What a job may take, read and write, by the bounds of `[compute]`."""
         return cls(
             memory_bytes=int(memory_gib * GIB), file_bytes=int(file_gib * GIB), reads=tuple(sorted(map(str, reads))),
@@ -96,7 +96,7 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name in KEPT or name.startswith(KEPT_BEGIN)}
 
 
-def wall_in(terms: Terms, folder: Path) -> None:
+def wall_in(terms: SandboxLimits, folder: Path) -> None:
     """Put the walls around this process, which must have one thread; they stay until it ends.
 
     Args:
@@ -128,30 +128,30 @@ def wall_in(terms: Terms, folder: Path) -> None:
         _bound(resource.RLIMIT_AS, terms.memory_bytes)
 
 
-def memory_bytes(terms: Terms, environ: Mapping[str, str]) -> int:
+def memory_bytes(terms: SandboxLimits, environ: Mapping[str, str]) -> int:
     """The address space that holds, 0: none does, as the driver of an accelerator maps far more than it uses."""
     return terms.memory_bytes if environ.get(DEVICE, "cpu").strip().lower() in {"", "cpu"} else 0
 
 
 @dataclass(frozen=True, slots=True)
-class Walls:
+class MissingBounds:
     """Lines on the walls that do not stand."""
 
     missing: tuple[str, ...]
 
 
-def describe(_: None = None) -> Walls:
+def describe(_: None = None) -> MissingBounds:
     """The job that says which walls do not stand around its own process."""
-    return Walls(tuple(_missing))
+    return MissingBounds(tuple(_missing))
 
 
-DESCRIBE: Final = Task("monitor.worker.sandbox:describe", type(None), Walls)
+DESCRIBE: Final = WorkerTask("monitor.worker.sandbox:describe", type(None), MissingBounds)
 
 
-def explain(text: str, terms: Terms) -> str | None:
+def explain(text: str, terms: SandboxLimits) -> str | None:
     """The line for an error that a bound made; None where it was another one.
 
-    >>> explain("MemoryError: Unable to allocate 3. GiB for an array", Terms())
+    >>> explain("MemoryError: Unable to allocate 3. GiB for an array", SandboxLimits())
     'needs more memory than its bound of 8 GiB (compute.job_memory_gib)'
     """
     low = text.lower()

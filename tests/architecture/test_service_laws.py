@@ -12,11 +12,9 @@ import pytest
 
 from forecasting.kinematics.stages import RANK
 from monitor.config.service import ServiceConfig
-from monitor.config.site_schema import LevelTable, SiteFile
 from monitor.criteria.table import CRITERIA
-from monitor.criteria.tables import DwellTable
-from monitor.domain.alert import Ledger
-from monitor.domain.terms import list_keys
+from monitor.domain.alert import AlertCategory
+from monitor.domain.terms import find_tables
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "statsmodels", "rasterio", "pandas", "matplotlib", "sklearn")
@@ -67,7 +65,7 @@ def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
     assert found == {
         "monitor/export/tables.py",
         "monitor/simulate/story.py",
-        "monitor/replay/first_look.py",
+        "monitor/replay/past_levels.py",
     }
 
 
@@ -97,14 +95,11 @@ def test_help_loads_no_verb():
     assert not loaded_by(code).intersection({*HEAVY, "typer", "sqlalchemy", "pydantic", "numpy"})
 
 
-def test_the_reference_of_the_configuration_names_every_key():
+def test_the_reference_of_the_configuration_names_every_key_of_the_service():
+    """Those of a site file are written from the program: tests/architecture/test_written_reference.py."""
     text = (ROOT / "docs/reference/configuration.md").read_text()
-    keys = [key.rpartition(".")[2] for key in [*list_keys(ServiceConfig), *list_keys(SiteFile)]]
-    bounds = [entry.bound for entry in CRITERIA.values() if entry.bound is not None]
-    for model in (*(entry.table for entry in CRITERIA.values()), *bounds, DwellTable, LevelTable):
-        keys += model.written_keys()
-    missing = {key for key in keys if f"`{key}`" not in text}
-    assert not missing
+    keys = [key for _, table in find_tables(ServiceConfig) for key in table.written_keys()]
+    assert not {key for key in keys if f"`{key}`" not in text}
     assert all(f"`{kind}`" in text for kind in CRITERIA)
 
 
@@ -133,7 +128,7 @@ def test_no_module_has_a_name_that_says_nothing():
 
 def test_the_glossary_names_what_people_meet():
     text = (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
-    for name in (*RANK, "unknown", *Ledger):
+    for name in (*RANK, "unknown", *AlertCategory):
         assert f"`{name}`" in text, name
 
 
@@ -146,3 +141,34 @@ def test_no_folder_holds_more_than_twenty_modules():
     )
     assert len(folders) > 100
     assert not {folder: count for folder, count in folders.items() if count > 20}
+
+
+ENGINE_ONLY = {
+    "sqlalchemy.Connection", "sqlalchemy.engine.make_url", "sqlalchemy.exc.IntegrityError",
+    "sqlalchemy.exc.SQLAlchemyError",
+}  # fmt: skip
+
+
+def find_sql(source):
+    """What belongs into `monitor.store`: parts of SQLAlchemy that make statements, the tables, calls that execute."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+        names += [f"{node.module}.{one.name}" for one in node.names] if isinstance(node, ast.ImportFrom) else []
+        made = [n for n in names if n.startswith("sqlalchemy") and n not in ENGINE_ONLY]
+        found += made + [n for n in names if n.endswith("schema.tables")]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            found += [node.func.attr] if node.func.attr in {"execute", "exec_driver_sql"} else []
+    return found
+
+
+def test_sql_stands_in_the_store_alone():
+    """Also in the `store.py` of an extension."""
+    files = [path.relative_to(ROOT) for path in (ROOT / "monitor").rglob("*.py")]
+    outside = [path for path in files if path.parts[1] != "store" and path.name != "store.py"]
+    found = {str(path): sql for path in outside if (sql := find_sql((ROOT / path).read_text(encoding="utf-8")))}
+    assert not found
+    assert len(outside) > 100
+    assert find_sql("from sqlalchemy import select\nfrom monitor.store.schema import tables as t\nc.execute(x)") == [
+        "sqlalchemy.select", "monitor.store.schema.tables", "execute",
+    ]  # fmt: skip

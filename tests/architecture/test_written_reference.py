@@ -7,6 +7,7 @@ from pathlib import Path
 from monitor.cli.main import VERBS
 from monitor.config.service import ServiceConfig
 from monitor.config.site_schema import SiteFile
+from monitor.criteria.table import CRITERIA
 from monitor.store.schema.views import NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +21,12 @@ def test_the_reference_can_be_written_from_the_program(tmp_path):
     assert "| `--speed` | number | `900.0` |" in pages["all-commands"]
     keys = {*ServiceConfig.model_fields, *SiteFile.model_fields}
     assert all(f"[{key}]" in pages["all-keys"] for key in keys)
+    assert "| `interval` | duration | required | expected sampling interval |" in pages["all-keys"]
+    assert '| `horizons` | list of duration | `["1d", "7d", "30d"]` |' in pages["all-keys"]
+    site_file = pages["all-keys"].partition("## Site file")[2]
+    assert all(f'kind = "{kind}"' in site_file for kind in CRITERIA)
+    rows = [row for row in site_file.splitlines() if row.startswith("| `")]
+    assert not [row for row in rows if row.endswith("|  |") or row.count(" | ") < 3]
     assert "| `name` | text | required |" in pages["all-keys"]
     assert all(f"## {name}\n" in pages["all-views"] for name in NAMES)
     assert "## GET /api/v1/sites" in pages["all-paths"]

@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from detection.imagery.tiles.records import ReliefAsked
+from detection.imagery.tiles.records import ReliefRequest
 from detection.imagery.tiles.relief import make_relief
 from monitor.config.service import load_service
 from monitor.domain.decision import Memory, Vote
@@ -57,14 +57,14 @@ def served(filled_sqlite_url, tmp_path):
     (tmp_path / "tiles").mkdir()
     write_scene(tmp_path / "scene", 7, center_lon=8.9, center_lat=46.2, size_px=128)
     for out in (folder / ".relief.pmtiles", tmp_path / "tiles" / "land.pmtiles"):
-        assert make_relief(ReliefAsked(tmp_path / "scene" / "dem.tif", out)).error == ""
+        assert make_relief(ReliefRequest(tmp_path / "scene" / "dem.tif", out)).error == ""
     db = Database(filled_sqlite_url)
     votes = {"G1": 2, "E1": 3}
     memory = Memory(votes={
         VoteKey("v", s): Vote(n, epoch_s(story.NOW), epoch_s(story.NOW) + 86400, "x") for s, n in votes.items()
     })  # fmt: skip
     with db.write() as c:
-        c.execute(site_state.update().where(site_state.c.site == "north-bench").values(state=memory.spell()))
+        c.execute(site_state.update().where(site_state.c.site == "north-bench").values(state=memory.to_json()))
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
     environment = {"SLOPEWARD_PATHS__INBOX": str(tmp_path / "inbox"), "SLOPEWARD_MAP__TILES": str(tmp_path / "tiles")}
     with serving(db, story.NOW + timedelta(minutes=5), load_service(None, environment)) as client:
@@ -269,7 +269,7 @@ def lay_scenes(db, folder):
     from affine import Affine
 
     from detection.imagery.footprints.scene_tiles import make_tiles
-    from detection.imagery.tiles.records import SceneTilesAsked
+    from detection.imagery.tiles.records import SceneTilesRequest
 
     place = {"driver": "GTiff", "crs": "EPSG:4326", "transform": Affine(1e-4, 0, 8.89, 0, -1e-4, 46.215)}
     place |= {"dtype": "uint8", "width": 256, "height": 256}
@@ -286,7 +286,7 @@ def lay_scenes(db, folder):
                 file.set_band_description(index, band)
         with rasterio.open(out / "prob.tif", "w", count=1, **place) as file:
             file.write(np.full((1, 256, 256), 180, np.uint8))
-        assert make_tiles(SceneTilesAsked(image, story.NOW, out / "prob.tif", out)).error == ""
+        assert make_tiles(SceneTilesRequest(image, story.NOW, out / "prob.tif", out)).error == ""
         with db.write() as c:
             c.execute(scene.update().where(scene.c.scene_hash == story.HASHES[name]).values(
                 out_dir=str(out), run={"threshold": 0.5, "outputs": {"bounds": [8.89, 46.1894, 8.9156, 46.215]}}

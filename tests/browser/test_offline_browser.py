@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monitor import web
-from monitor.domain.instants import spell_age
+from monitor.domain.instants import format_age
 from tests.browser.test_web_browser import chromium, served, story, watch  # noqa: F401
 from tests.conftest import wait_for
 
@@ -70,7 +70,7 @@ def test_ages_run_on_as_the_server_spells_them(chromium):  # noqa: F811
     page = chromium.new_page()
     shown = page.evaluate(f"(spans) => spans.map((s) => ({spell})(1000 * s))", spans_s)
     page.close()
-    assert shown == [spell_age(timedelta(seconds=span)) for span in spans_s]
+    assert shown == [format_age(timedelta(seconds=span)) for span in spans_s]
 
 
 def test_what_one_person_read_is_gone_when_another_one_signs_in(served, watch):  # noqa: F811

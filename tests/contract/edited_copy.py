@@ -5,13 +5,13 @@ import sys
 from datetime import timedelta
 
 from monitor.config.service import parse_service
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.language.catalogue import use
 from monitor.language.local_time import use_zone
 from monitor.notify.cap.chain import compose as compose_cap
 from monitor.notify.message import translate
 from monitor.notify.notifiers.mail import compose as compose_mail
-from monitor.notify.notifiers.telephone import spell_sms
+from monitor.notify.notifiers.telephone import format_sms
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.database.engine import Database
@@ -41,7 +41,7 @@ def read_all(url):
     assert slope.live(6, {"G1": 200.0}).level == 3
     with database.write() as c:
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, slope.now)
-        (alert,) = [one for one in load_alerts(c, "bench", open_only=True) if one.ledger == Ledger.HAZARD]
+        (alert,) = [one for one in load_alerts(c, "bench", open_only=True) if one.ledger == AlertCategory.HAZARD]
         (sent,) = claim_due(c, slope.now, "test", 60.0, 9, MAIL)
         caps = {f"cap {x}": compose_cap(c, parse_service("", "x"), alert.id, languages=(x,)) for x in ("en", "it")}
     found = {"file": sys.modules["monitor.criteria.kinds.level"].__file__, **caps}
@@ -51,7 +51,7 @@ def read_all(url):
             with use(language), use_zone("UTC"):
                 said = translate(sent)
                 found[f"mail {language}"] = compose_mail(said, "a@example.org", "b@example.org").get_content()
-                found[f"sms {language}"] = spell_sms(said)
+                found[f"sms {language}"] = format_sms(said)
             found[f"page {language}"] = client.get(f"/alerts/{alert.id}", params={"lang": language}).text
     database.close()
     return found

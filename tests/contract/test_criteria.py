@@ -14,12 +14,12 @@ from monitor.alerting.acts.loosening import ADVISED, find_loosening
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
 from monitor.criteria.table import CRITERIA, FILES
-from monitor.domain.decision import Memory, View
+from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import QUANTITIES
-from monitor.domain.witnesses import find_groups, list_voices
+from monitor.domain.witnesses import find_groups, list_voting_witnesses
 from monitor.errors import ConfigError
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 from monitor.series.bounds import lower_bounds
 from monitor.web.parts.collect import describe_rules
 
@@ -64,7 +64,7 @@ def rest(site):
         values = [0.0 if quantity == "rain" else 1.0 + 0.001 * (7 * k % 5) for k in range(len(hours))]
         return tuple(Reading(at, at, 0, v, 0.0, v, None, ()) for at, v in zip(hours, values, strict=True))
 
-    return View({f"{s.id}.{p.quantity}": readings(p.quantity) for s in site.stations for p in s.series})
+    return DecisionInputs({f"{s.id}.{p.quantity}": readings(p.quantity) for s in site.stations for p in s.series})
 
 
 def test_every_file_of_the_room_stands_in_the_table_under_its_own_id():
@@ -78,7 +78,7 @@ def test_its_traits_name_what_exists(kind):
     traits, site = CRITERIA[kind].kind, read(kind)
     assert traits.loosening != "unknown", "say what a change of it may do to the two highest levels"
     assert set(traits.drawn) <= DRAWN
-    assert traits.facts in {None, *(f.name for f in fields(View))}
+    assert traits.facts in {None, *(f.name for f in fields(DecisionInputs))}
     assert traits.plan in {None, *ADVISED}
     assert traits.witness is None or traits.zone is None
     assert not (traits.source == "suggestion" and traits.role == "witness"), "a suggestion is advice until promoted"
@@ -112,18 +112,18 @@ def _without_bounds(example):
 def test_it_answers_for_its_witnesses_only_and_says_nothing_without_data(kind):
     site = read(kind)
     criterion = criterion_of(site)
-    heard = {v.witness for v in list_voices(site, criterion)}
+    heard = {v.witness for v in list_voting_witnesses(site, criterion)}
     assert heard
     assert heard <= set(find_groups(site)), "every witness belongs to a group that is independent of others"
-    for view in (View(), rest(site)):
-        words = CRITERIA[kind].rule(criterion, Windows(site, view, Memory(), NOW.timestamp()))
+    for view in (DecisionInputs(), rest(site)):
+        words = CRITERIA[kind].rule(criterion, DecisionContext(site, view, Memory(), NOW.timestamp()))
         assert {w.criterion for w in words} <= {"it"}
         assert {w.station for w in words} <= heard
         assert all(w.raise_level == 0 for w in words), "nothing moves, and nothing is raised"
         assert all(is_same_text(_store_and_read(w.reason), w.reason) and w.reason.strip() for w in words)
-        assert words == CRITERIA[kind].rule(criterion, Windows(site, view, Memory(), NOW.timestamp()))
-    blind = CRITERIA[kind].rule(criterion, Windows(site, View(), Memory(), NOW.timestamp()))
-    assert all(not w.heard for w in blind)
+        assert words == CRITERIA[kind].rule(criterion, DecisionContext(site, view, Memory(), NOW.timestamp()))
+    blind = CRITERIA[kind].rule(criterion, DecisionContext(site, DecisionInputs(), Memory(), NOW.timestamp()))
+    assert all(not w.has_data for w in blind)
 
 
 def _store_and_read(reason):

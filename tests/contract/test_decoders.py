@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import monitor.ingest
 from monitor.domain.canonical import canonical_json
 from monitor.ingest.decoders.table import DECODERS
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from tests.data.payloads.hostile import damage
 from tests.data.payloads.published import NOW, PUBLISHED, SITE
@@ -47,7 +47,7 @@ BODIES = st.recursive(
 
 def check(topic, payload):
     """Whatever it is, it becomes rows or waits in the quarantine with a reason."""
-    decoded = Pipeline(None, {"north": SITE}, lambda: NOW).decode(Message(topic, payload, NOW, "live"))
+    decoded = Pipeline(None, {"north": SITE}, lambda: NOW).decode(BrokerMessage(topic, payload, NOW, "live"))
     assert decoded.observations or decoded.faults or decoded.report or decoded.event or decoded.links
     for item in decoded.observations:
         assert math.isfinite(item.value)
@@ -92,7 +92,7 @@ def test_what_comes_under_a_former_id_is_of_the_station_of_today(kind):
     """A decoder that is new in the table is walked without being asked: its published payloads are."""
     count = 0
     for one in (one for one in PUBLISHED if one.decoder == kind):
-        message = Message(one.topic, one.payload, NOW, "live")
+        message = BrokerMessage(one.topic, one.payload, NOW, "live")
         plain = Pipeline(None, {"north": SITE}, lambda: NOW).decode(message)
         said = [item.station for item in (*plain.observations, *plain.links)]
         said += [plain.report.station] if plain.report is not None and plain.report.station else []
@@ -119,7 +119,7 @@ def test_what_cannot_be_read_is_let_go_at_once(kind):
     gc.disable()
     try:
         for topic, raw in rows:
-            pipeline.decode(Message(topic, raw, NOW, "live", epoch=1))
+            pipeline.decode(BrokerMessage(topic, raw, NOW, "live", epoch=1))
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
         left = Counter(  # a thread that an earlier test left behind has its own frames

@@ -8,11 +8,49 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/how-to/extend.md"
+SITE = """
+[site]
+id = "bench"
+name = "Bench"
+latitude = 46.0
+longitude = 8.0
+
+[[station]]
+id = "S1"
+series = [{quantity = "pore_pressure", unit = "kPa", interval = "1h"}]
+
+[[station]]
+id = "S2"
+series = [{quantity = "pore_pressure", unit = "kPa", interval = "1h"}]
+
+[[decoder]]
+topic = "boxes/#"
+name = "tiltbox"
+
+[[criterion]]
+kind = "swing"
+stations = ["S1", "S2"]
+quantity = "pore_pressure"
+yellow = {over = 5.0, window = "1d"}
+orange = {over = 10.0, window = "1d"}
+red = {over = 20.0, window = "1d"}
+
+[[recipient]]
+name = "Lamp"
+levels = ["yellow", "orange", "red"]
+channels = ["lamp:/run/lamp"]
+
+[forecast]
+models = ["half-drift", "last-row"]
+
+[anomaly]
+detectors = ["big-step"]
+"""
 BLOCK = re.compile(r"^```python (file|table|try)(?:=(\S+))?(?: after=(.+?))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def test_every_seam_is_extended_as_the_page_says(tmp_path):
-    for name in ("monitor", "forecasting", "detection"):
+    for name in ("monitor", "forecasting", "detection", "alembic"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "weights", "static"))
     text = PAGE.read_text(encoding="utf-8")
     sections = text.split("\n## ")[1:]
@@ -32,10 +70,30 @@ def test_every_seam_is_extended_as_the_page_says(tmp_path):
                 (tmp_path / place).write_text("".join([*lines[: at + 1], body, *lines[at + 1 :]]), encoding="utf-8")
             else:
                 tries.append(body)
-        assert done == {"file", "table", "try"}, section.splitlines()[0]
-    ended = subprocess.run(
-        [sys.executable, "-c", "import monitor; print(monitor.__file__)\n" + "\n".join(tries)],
-        cwd=tmp_path, env={"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
+        assert done in ({"file", "table", "try"}, {"table", "try"}), section.splitlines()[0]
+    ended = run_python(tmp_path, "-c", "import monitor; print(monitor.__file__)\n" + "\n".join(tries))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith(str(tmp_path))  # the copy was tried, not the checkout
+
+    sites = tmp_path / "sites"
+    sites.mkdir()
+    (sites / "bench.toml").write_text(SITE, encoding="utf-8")
+    (tmp_path / "slopeward.toml").write_text('[paths]\nsites = "sites"\n', encoding="utf-8")
+    check = ("-m", "monitor.cli.main", "check", "--config", "slopeward.toml")
+    ended = run_python(tmp_path, *check)
+    assert ended.returncode == 0, ended.stderr
+    assert "criteria: 1, recipients: 1" in ended.stdout
+    for name in (names := ("tiltbox", "lamp", "swing", "half-drift", "last-row", "big-step")):
+        (sites / f"{name}.toml").write_text(SITE.replace(name, f"{name}x").replace('"bench"', f'"not-{name}"'))
+    ended = run_python(tmp_path, *check)
+    wrong = [line for line in ended.stderr.splitlines() if line.startswith("WRONG")]
+    assert ended.returncode == 1
+    for name in names:  # what it is not is refused, and it is named among what there is
+        (text,) = [line.split(":", 2)[2] for line in wrong if f"{name}x" in line]
+        assert name in text.replace(f"{name}x", ""), text
+
+
+def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python on the copy of the packages."""
+    environ = {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *arguments], cwd=folder, env=environ, capture_output=True, text=True)

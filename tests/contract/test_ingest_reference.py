@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monitor.domain.quantities import SUFFIXES
 from monitor.domain.site import Level, Site
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ def test_every_example_can_be_read():
         body = json.loads(example)
         topic = "report" if "by" in body else "event" if "from" in body else "G1/obs"
         decoded = pipeline.decode(
-            Message(f"slopeward/v1/north/{topic}", example.encode(), datetime(2026, 3, 1, 7, tzinfo=UTC), "live")
+            BrokerMessage(f"slopeward/v1/north/{topic}", example.encode(), datetime(2026, 3, 1, 7, tzinfo=UTC), "live")
         )
         assert decoded.faults == (), example
         assert decoded.observations or decoded.report or decoded.event

@@ -55,7 +55,7 @@ noise_floor_mm = 1.0
 
 TASKS = (
     FORECAST_SITE, HINDCAST_SITE, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, points.COUNT,
-    points.LOOK, point_forecasts.CHOOSE, point_forecasts.FORECAST, READ_ONE, CUT, MAKE_FILES,
+    points.FIND_ALARMS, point_forecasts.CHOOSE, point_forecasts.FORECAST, READ_ONE, CUT, MAKE_FILES,
     DRAW_STRIP,
     DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
     map_files.TAKE, map_files.DRAW, map_files.PICTURE,

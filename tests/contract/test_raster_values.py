@@ -16,7 +16,7 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.insar.interferogram import invert
 from detection.imagery.insar.stack import read_stack
-from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
+from detection.imagery.insar.velocity import VelocityRequest, measure_velocity
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.height_tiles import join_tiles
 from detection.imagery.raster.masks import Mask, apply_mask
@@ -26,7 +26,7 @@ from detection.imagery.raster.reading.values import BACKSCATTER, COHERENCES, FAC
 from detection.imagery.raster.terrain import open_terrain
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.tiles.relief import draw_relief
-from monitor.ingest.files.reader import Said, StationPlace
+from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.grids.read import open_grid, open_pixels
 
 ROOT = Path(__file__).parents[2]
@@ -177,7 +177,7 @@ def by_bands(name):
 
 
 def by_velocity(path, _):
-    found = measure_velocity(VelocityAsked(files=(path,), component="up", factor=1.0, minimum_area_m2=1000.0))
+    found = measure_velocity(VelocityRequest(files=(path,), component="up", factor=1.0, minimum_area_m2=1000.0))
     return np.array([found.valid_share, *(zone.mean_mm_per_year for zone in found.zones)])
 
 
@@ -207,14 +207,14 @@ def by_prior(path, _):
 def by_pixels(path, _):
     from datetime import UTC, datetime
 
-    said = Said(point_set="a", direction="up", unit="mm")
+    said = ImportOptions(point_set="a", direction="up", unit="mm")
     with open_pixels(path, said, datetime(2030, 1, 1, tzinfo=UTC)) as (_, pieces):
         found = {piece.point.pid: piece.values[0].value for piece in pieces}
     return np.array([v for _, v in sorted(found.items())])
 
 
 def by_station(path, _):
-    said = Said(quantity="rain", unit="mm", places=(StationPlace("S", 46.0507, 9.0020),), window_m=300.0)
+    said = ImportOptions(quantity="rain", unit="mm", places=(StationPlace("S", 46.0507, 9.0020),), window_m=300.0)
     with open_grid(path, said) as lines:
         return np.array([row["value"] for line in lines for row, _ in line.rows])
 
@@ -353,7 +353,7 @@ def test_slopes_of_another_unit_are_refused_and_so_are_units_that_nobody_knows(t
 def test_what_is_left_out_is_counted_and_said(tmp_path):
     write(tmp_path / "a.tif", RECORDS[HEIGHT], hide=-9999)
     with Layer(tmp_path / "a.tif", GRID, quantity=HEIGHT) as layer:
-        (line,) = layer.told
+        (line,) = layer.notes
     assert line.startswith("a.tif: 32 pixels of band 1 have -9999, which stands alone among its heights")
     assert "nodata" in line
     found = subtract(write(tmp_path / "b.tif", RECORDS[HEIGHT]), tmp_path / "a.tif")
@@ -364,11 +364,11 @@ def test_sea_and_a_cliff_of_true_heights_stay(tmp_path):
     sea = np.maximum(0.0, RECORDS[HEIGHT] - 430)
     with Layer(write(tmp_path / "sea.tif", sea), GRID, quantity=HEIGHT) as layer:
         assert layer.read(0, 0, SIDE, SIDE)[1].all()
-        assert layer.told == []
+        assert layer.notes == []
 
 
 def test_every_quantity_has_its_reader_in_the_walk():
-    made = {one for one in vars(reading).values() if isinstance(one, reading.Quantity)}
+    made = {one for one in vars(reading).values() if isinstance(one, reading.BandQuantity)}
     beside = {reading.HEIGHT_ERROR, reading.ANGLE}  # go with heights and backscatter, by the same `Layer`
     assert made - beside == {quantity for quantity, _ in READERS.values()}
 

@@ -12,7 +12,7 @@ import pytest
 
 from monitor.domain.instruments.no_value import FILL
 from monitor.ingest.decoders.table import DECODERS
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import open_empty
 from tests.data.payloads import traps as t
@@ -42,7 +42,7 @@ def pipeline(mapping):
 
 def read(pipeline, name, token="4.5", sigma="0.5", time=t.TIME, payload=None):
     raw = t.WALKED[name].spell(token, sigma, time) if payload is None else payload
-    return pipeline.decode(Message(t.topic_of(name), raw, NOW, "live", epoch=1))
+    return pipeline.decode(BrokerMessage(t.topic_of(name), raw, NOW, "live", epoch=1))
 
 
 def named(decoded):
@@ -159,7 +159,7 @@ def test_a_time_without_zone_counts_in_the_zone_of_the_decoder(name, mapping, pi
     zoned = Pipeline(None, {site.id: site}, lambda: NOW)
     assert zoned.unusable == {}
     raw = t.WALKED[name].spell(sound(name), "0.5", naive)
-    assert when(zoned.decode(Message(t.topic_in_zone(name), raw, NOW, "live"))) == {AT}
+    assert when(zoned.decode(BrokerMessage(t.topic_in_zone(name), raw, NOW, "live"))) == {AT}
     if not name.startswith(("ecowitt", "nmea")):  # its key, its form say UTC
         assert [f.code for f in read(pipeline, name, sound(name), time=naive).faults] == ["no_zone"]
 
@@ -169,7 +169,7 @@ def test_a_mapping_may_say_the_zone_itself(tmp_path):
     site = t.make_site(str(tmp_path / "m.toml"), "Europe/Zurich")
     raw = t.WALKED["mapping"].spell("4.5", "0.5", "2026-03-01T14:00:00")
     pipeline = Pipeline(None, {site.id: site}, lambda: NOW)
-    assert when(pipeline.decode(Message(t.topic_of("mapping"), raw, NOW, "live"))) == {AT}
+    assert when(pipeline.decode(BrokerMessage(t.topic_of("mapping"), raw, NOW, "live"))) == {AT}
     (tmp_path / "n.toml").write_text(t.MAPPING.replace('path = "t"', 'path = "t"\nzone = "Ticino"'))
     site = t.make_site(str(tmp_path / "n.toml"))
     assert "Ticino" in Pipeline(None, {site.id: site}, lambda: NOW).unusable["north"]
@@ -181,13 +181,13 @@ def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at, map
     received = datetime(2025, 10, 26, 0, 30, tzinfo=UTC) + timedelta(minutes=minutes)
     pipeline = Pipeline(None, {site.id: site}, lambda: received)
     raw = t.WALKED["json"].spell("4.5", "0.5", "2025-10-26T02:30:00")
-    decoded = pipeline.decode(Message(t.topic_of("json"), raw, received, "live"))
+    decoded = pipeline.decode(BrokerMessage(t.topic_of("json"), raw, received, "live"))
     if at is None:
         assert [f.code for f in decoded.faults] == ["ambiguous_time"]
     else:
         assert {f"{o.observed_at:%H:%M}" for o in decoded.observations} == {at}
     raw = t.WALKED["json"].spell("4.5", "0.5", "2026-03-29T02:30:00")  # never there
-    assert pipeline.decode(Message(t.topic_of("json"), raw, received, "live")).faults[0].code == "ambiguous_time"
+    assert pipeline.decode(BrokerMessage(t.topic_of("json"), raw, received, "live")).faults[0].code == "ambiguous_time"
 
 
 @has(t.FILLED)
@@ -198,7 +198,7 @@ def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name, m
         for k, token in enumerate([*[sound(name)] * 6, "7999", sound(name)]):
             now[0] = AT + timedelta(hours=k)
             raw = count_anew(told.spell(token, "0.5", f"{now[0]:%Y-%m-%dT%H:%M:%SZ}"), now[0])
-            outcome = pipeline.store([Message(t.topic_of(name), raw, now[0], "live", epoch=1)])
+            outcome = pipeline.store([BrokerMessage(t.topic_of(name), raw, now[0], "live", epoch=1)])
             assert outcome.rejected == 0
         with db.read() as c:
             rows = c.exec_driver_sql(

@@ -7,7 +7,7 @@ import pytest
 
 from monitor.domain.instruments.no_value import FILL
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_readings
 from monitor.ingest.files.reading import read_file
 from monitor.ingest.pipeline import Pipeline
@@ -36,7 +36,7 @@ def gate(tmp_path):
         path.write_bytes(around % (told.head + "".join(told.spell(*row) for row in rows)).encode())
         mapping = load_mapping(tmp_path / "m.toml") if "--mapping" in told.options else None
         origins = tuple((s.id, s.origin) for s in site.stations if s.origin is not None)
-        said = Said(mapping, station="G1" if "--station" in told.options else None, origins=origins)
+        said = ImportOptions(mapping, station="G1" if "--station" in told.options else None, origins=origins)
         with open_empty(site) as db:
             pipeline = Pipeline(db, {site.id: site}, lambda: NOW)
             result = read_file(

@@ -4,21 +4,21 @@ import importlib
 import json
 from dataclasses import replace
 
-from monitor.jobs.forecasts.tasks import TrainingAsked
-from monitor.worker.records import read_record, spell_record
+from monitor.jobs.forecasts.tasks import TrainingRequest
+from monitor.worker.records import read_record, record_to_plain
 
 
 def cross(task, asked, *_args, **_kwargs):
     """In place of `compute.run`."""
     module, _, name = task.function.partition(":")
     answer = getattr(importlib.import_module(module), name)(asked)
-    return read_record(task.answers, json.loads(json.dumps(answer, default=spell_record)))
+    return read_record(task.answers, json.loads(json.dumps(answer, default=record_to_plain)))
 
 
 def hurry(asked, stride=4):
     """A training that takes one pass; all else as it is."""
     return (
         replace(asked, training=replace(asked.training, epochs=1, stride=stride))
-        if isinstance(asked, TrainingAsked)
+        if isinstance(asked, TrainingRequest)
         else asked
     )

@@ -16,7 +16,7 @@ from monitor.domain.site import Site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import Proof, add_proof, weights_in_use
+from monitor.store.models.proofs import ModelTest, add_proof, weights_in_use
 from tests.data.crossing import cross
 
 PLACE = (141.951, 42.7305)
@@ -134,5 +134,5 @@ def prove_outlines(database: Database, site: Site, at: datetime) -> None:
     (criterion,) = [one for one in needs_proof(site) if one.kind.facts == "footprints"]
     with database.write() as c:
         weights = weights_in_use(c, site, criterion, OUTLINES, datetime(2100, 1, 1, tzinfo=UTC)) or ""
-        passed = Proof("scene", OUTLINES, "slopeward scenes score", weights, (), {"f1": 0.9}, 40)
+        passed = ModelTest("scene", OUTLINES, "slopeward scenes score", weights, (), {"f1": 0.9}, 40)
         add_proof(c, site, criterion, passed, Actor("ada"), at)

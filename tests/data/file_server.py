@@ -13,7 +13,7 @@ from typing import Any
 
 from monitor.errors import JobError
 from monitor.worker import compute
-from monitor.worker.records import Answered, Asked, Task, read_record, spell_record
+from monitor.worker.records import Answered, Request, WorkerTask, read_record, record_to_plain
 
 
 class FileServer:
@@ -99,10 +99,10 @@ def serve(certificate: str = "") -> Iterator[FileServer]:
         server.close()
 
 
-def run_here(task: Task[Asked, Answered], asked: Asked, limit_s: float, terms: Any = None) -> Answered:
+def run_here(task: WorkerTask[Request, Answered], asked: Request, limit_s: float, terms: Any = None) -> Answered:
     """In place of `compute.run`, where walls are not what is tested: the job in this process, its records as ever."""
     try:
         answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), lambda _: None)
     except Exception as error:
         raise JobError(f"{task.function}: {type(error).__name__}: {error}") from None
-    return read_record(task.answers, json.loads(json.dumps(answer, default=spell_record)))
+    return read_record(task.answers, json.loads(json.dumps(answer, default=record_to_plain)))

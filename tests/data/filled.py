@@ -18,11 +18,11 @@ from sqlalchemy import Connection, insert, update
 from forecasting.decomposition.season import Season
 from forecasting.message import Figure, Template
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Memory
-from monitor.domain.instants import spell
-from monitor.domain.observation import Observation, Report, SiteEvent
+from monitor.domain.instants import format_iso
+from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
 from monitor.reports.facts import digest_of, gather_facts
 from monitor.reports.period import Period
@@ -40,7 +40,7 @@ from monitor.store.models import (
 )
 from monitor.store.people import api_tokens, sessions, users
 from monitor.store.readings import instruments, messages, observations, photos, points
-from monitor.store.scenes.outlines import Unsure, save_unsure
+from monitor.store.scenes.outlines import UncertainTile, save_unsure
 from monitor.store.schema import tables as t
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -188,8 +188,12 @@ def _fill_alerts(c: Connection, north: Site, lake: Site) -> dict[str, Any]:
     duty = Recipient("duty engineer", ("log", "email:duty@example.org"), (1, 2, 3))
     chief = Recipient("chief geologist", ("webhook:CHIEF_HOOK",), (2, 3))
 
-    def change(ledger: Ledger, key: str, level: int, reason: str, at: datetime, *, gone: bool = False) -> AlertChange:
-        evidence = canonical_json({"criterion": key, "data_time": spell(at), "inputs": [["G1", spell(at), 0, 4.25]]})
+    def change(
+        ledger: AlertCategory, key: str, level: int, reason: str, at: datetime, *, gone: bool = False
+    ) -> AlertChange:
+        evidence = canonical_json(
+            {"criterion": key, "data_time": format_iso(at), "inputs": [["G1", format_iso(at), 0, 4.25]]}
+        )
         return AlertChange(ledger, key, level, not gone, reason, at, evidence)
 
     def apply(site: Site, what: AlertChange, now: datetime, **more: Any) -> int:
@@ -207,7 +211,7 @@ def _fill_alerts(c: Connection, north: Site, lake: Site) -> dict[str, Any]:
         row = c.execute(t.alert_event.select().where(t.alert_event.c.id == event)).one()
         return int(row.alert_id)
 
-    hazard, health, advice = Ledger.HAZARD, Ledger.HEALTH, Ledger.ADVICE
+    hazard, health, advice = AlertCategory.HAZARD, AlertCategory.HEALTH, AlertCategory.ADVICE
     past = NOW - days(40)
     rain = apply(north, change(hazard, "hazard", 1, "rain sum beyond the yellow line", past), past)
     alerts.acknowledge(c, rain, BO, "heavy rain, ditch checked", past + timedelta(minutes=20))
@@ -374,7 +378,9 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
         )  # fmt: skip
     story = load_story_sites()[0]
     asks = next(one for one in story.criteria if one.kind.facts == "anomalies")
-    tested = proofs.Proof("anomaly", "rules", "slopeward anomalies train", HASHES["ae"], ("too many alarms",), {}, 900)
+    tested = proofs.ModelTest(
+        "anomaly", "rules", "slopeward anomalies train", HASHES["ae"], ("too many alarms",), {}, 900
+    )
     proofs.add_proof(c, story, asks, tested, BO, NOW)
     left = Template("instrument.battery.days_left", "about {n} days left")(n=4)
     line = Template(
@@ -387,11 +393,11 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
     )  # fmt: skip
     spark = [12.5 - 0.02 * k for k in range(42)]
     instruments.save_instruments(c, "north-bench", [
-        instruments.Judged(
+        instruments.InstrumentAssessment(
             "G1", (battery,), 11.8, NOW, NOW + days(4), line, "2025-06-01", "2026-06-01", "battery_voltage", spark
         ),
     ], NOW)  # fmt: skip
-    instruments.save_months(c, "north-bench", [instruments.Month("G1", "2026-02", 112, 109)])
+    instruments.save_months(c, "north-bench", [instruments.InstrumentMonth("G1", "2026-02", 112, 109)])
     for kind, task, digest, state in (
         ("gru", "forecast", "gru", "active"), ("lstm-ae", "anomaly", "ae", "active"), ("unet", "scene", "unet", "active"),
     ):  # fmt: skip
@@ -441,7 +447,7 @@ def _fill_point_forecasts(c: Connection, ids: list[int]) -> None:
         (-5.5, -5.75, -7.0, None, 3.5, 4.5, None, 0, ""), (-3.0, -3.0, -3.25, None, 3.0, 4.0, None, 2, ""),
         (-2.0, *none, 0, "stale: newest observation is older than 3 intervals"),
     ])  # fmt: skip
-    point_looks.end_issue(c, issue_id, point_looks.Ended(2, 1, "cd" * 32), NOW)
+    point_looks.end_issue(c, issue_id, point_looks.IssueTotals(2, 1, "cd" * 32), NOW)
 
 
 def _fill_point_look(c: Connection, point_id: int) -> None:
@@ -450,17 +456,17 @@ def _fill_point_look(c: Connection, point_id: int) -> None:
     alarm = point_looks.PointAnomaly(
         point_id, NOW - days(2), "rules", "level", "step", 9.5, 7.0, -12.5, against
     )  # fmt: skip
-    alone = point_looks.PointHappening(
+    alone = point_looks.PointEvent(
         1, "step", False, NOW - days(2), NOW - days(2), 1, 1, -12.5, 1.36, 46.2, 8.9, 0.0, "G1", 120.0, against, (alarm,)
     )  # fmt: skip
-    common = point_looks.PointHappening(
+    common = point_looks.PointEvent(
         2, "phase-jump", True, NOW - days(14), NOW - days(14), 11, 12, 0.0412, None, None, None, None, None, None, against,
         (replace(alarm, at=NOW - days(14)),),
     )  # fmt: skip
-    found = point_looks.PointLook(
+    found = point_looks.ScanResult(
         NOW - days(2), 2, 12, 1, 2, 0, 0, 0.001, {"rules": {"level": 7.0}}, "ab" * 32, "", (alone, common)
     )  # fmt: skip
-    point_looks.add_look(c, asked, found, NOW)
+    point_looks.add_scan(c, asked, found, NOW)
 
 
 def _fill_scene(c: Connection) -> None:
@@ -546,7 +552,7 @@ def _fill_states(c: Connection, north: Site, lake: Site) -> None:
             site=site.id, level=level, level_source="auto", since=NOW - days(2), evaluated_at=NOW + timedelta(minutes=2),
             observability=seen, reachable_level=site.top_level if level else 1, witnesses_available=3 if level else 1,
             health="ok" if level else "not ok: W1", movement_stage=stage, trend="progressive" if level else None,
-            newest_at=NOW, config_sha256=site.version, state=Memory(level=level).spell(), catching_up=level == 0,
+            newest_at=NOW, config_sha256=site.version, state=Memory(level=level).to_json(), catching_up=level == 0,
         ))  # fmt: skip
         c.execute(insert(t.evaluation).values(
             site=site.id, at=NOW + timedelta(minutes=2), trigger="data", level=level, observability=seen,
@@ -594,10 +600,10 @@ def _fill_records(c: Connection) -> None:
             site="north-bench", station="G1", source="logger-3", boot_id=12, from_seq=first, to_seq=last, from_at=NOW - days(2),
             to_at=NOW - days(1), detected_at=NOW - days(1), requested_at=NOW - days(1), filled_at=filled,
         ))  # fmt: skip
-    crack = Report("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1")
+    crack = ObserverReport("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1")
     messages.add_report(c, crack, NOW, actor=BO, credential="account bo")
     number, jpeg = messages.find_report(c, crack), b"\xff\xd8\xff"
-    said = photos.Taken(800, 600, "2026-03-01 06:58:00", 46.2011, 8.9022, "Maker Phone")
+    said = photos.PhotoMetadata(800, 600, "2026-03-01 06:58:00", 46.2011, 8.9022, "Maker Phone")
     photos.add_photo(c, crack.site, BO, "looking west", jpeg, jpeg, said, NOW, report_id=number)
     blast = SiteEvent("north-bench", NOW - days(7), NOW - days(7) + STEP, "blasting", "blast in pit 5", 240.0)
     events.add_event(c, blast, NOW - days(7), "bo", via="mqtt")
@@ -699,5 +705,5 @@ def make_drawable(db, folder):
     run = {"threshold": 0.5, "outputs": {"preview": "preview.png", "bounds": list(DRAWN_BOUNDS)}}
     with db.write() as c:
         c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(run=run, out_dir=str(folder)))
-        tiles = [Unsure(8.8975, 46.2, 8.9, 46.2025, 0.93), Unsure(8.907, 46.2, 8.9095, 46.2025, 0.7)]
+        tiles = [UncertainTile(8.8975, 46.2, 8.9, 46.2025, 0.93), UncertainTile(8.907, 46.2, 8.9095, 46.2025, 0.7)]
         save_unsure(c, "north-bench", HASHES["scene"], HASHES["unet"], tiles, NOW)

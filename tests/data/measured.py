@@ -10,10 +10,10 @@ from forecasting.data.workbook import read_sheet
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import load_site
 from monitor.criteria.scope import anchor_at, wanted_series
-from monitor.domain.decision import Decision, EventFact, Memory, Newest, View, seconds
+from monitor.domain.decision import Decision, DecisionInputs, EventFact, Memory, NewestEpoch, seconds
 from monitor.domain.observation import Observation, Reading
 from monitor.domain.site import Site
-from monitor.series.assessment import Warm
+from monitor.series.assessment import EvaluationCache
 
 SITES = Path(__file__).parent / "sites"
 CASCADIA = ("ALBH", "BLYN", "KTBW", "NEAH", "P423", "P401", "P402", "P403", "P426", "P435", "SEAT", "SEDR")
@@ -89,8 +89,8 @@ def replay(
     span_s = max(wanted_series(site).values())
     arrivals = sorted(observations, key=lambda o: (o.received_at, o.observed_at))
     held: dict[str, dict[datetime, Reading]] = {}
-    newest: dict[str, Newest] = {}
-    memory, warm = Memory(), Warm()
+    newest: dict[str, NewestEpoch] = {}
+    memory, warm = Memory(), EvaluationCache()
     index = 0
     looks = sorted({o.received_at for o in arrivals})
     for look in looks:
@@ -104,7 +104,7 @@ def replay(
             )
             at_s = seconds(o.observed_at)
             if "future" not in o.flags and (key not in newest or at_s >= newest[key].observed_s):
-                newest[key] = Newest(at_s, seconds(o.received_at), o.flags)
+                newest[key] = NewestEpoch(at_s, seconds(o.received_at), o.flags)
         for now in (look, look + timedelta(seconds=extra_s)) if extra_s else (look,):
             edge = anchor_at(now, span_s)
             for series in held.values():
@@ -112,6 +112,6 @@ def replay(
                     del series[old]
             readings = {k: tuple(v[at] for at in sorted(v) if at <= now) for k, v in held.items()}
             known = tuple(e for e in events if e.received_s <= seconds(now))
-            decision = decide(site, memory, View(readings, dict(newest), events=known), now, warm)
-            memory = person(Memory.read(json.loads(json.dumps(decision.memory.spell()))))
+            decision = decide(site, memory, DecisionInputs(readings, dict(newest), events=known), now, warm)
+            memory = person(Memory.read(json.loads(json.dumps(decision.memory.to_json()))))
             yield now, decision

@@ -15,7 +15,7 @@ import paho.mqtt.client as mqtt
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import AlertChange
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.ingest.service import Ingest
@@ -67,7 +67,7 @@ def payloads(observations: Iterable[Observation]) -> list[tuple[str, bytes]]:
     order = sorted(observations, key=lambda o: (o.observed_at, o.station, o.quantity))
     for (at, station, site), group in groupby(order, key=lambda o: (o.observed_at, o.station, o.site)):
         values = {o.quantity: o for o in group}
-        body: dict[str, Any] = {"time": spell(at)}
+        body: dict[str, Any] = {"time": format_iso(at)}
         parts = [values.pop(f"displacement_{p}", None) for p in ("east", "north", "up")]
         if all(parts):
             body["gnss"] = {

@@ -12,7 +12,7 @@ from monitor.config.service import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.movement.update import update_movement
 from monitor.simulate.story import plan_story, write_story_site
@@ -150,7 +150,7 @@ class WalkedSlope:
 
     def hear_until(self, at):
         messages = [
-            Message(f"slopeward/v1/{self.site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "live")
+            BrokerMessage(f"slopeward/v1/{self.site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "live")
             for s in self.model.samples(self.now, at)
         ]
         self.now = at

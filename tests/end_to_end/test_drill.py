@@ -15,7 +15,7 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState
 from monitor.domain.decision import ProofFact
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -23,13 +23,13 @@ from monitor.errors import RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifiers.webhook import payload
 from monitor.notify.path import grouped, throttled
-from monitor.notify.verdict import Superseded, View
-from monitor.replay.drill import DrillTerms, hold_drill, rehearse
+from monitor.notify.verdict import DeliveryContext, Superseded
+from monitor.replay.drill import DrillOptions, hold_drill, rehearse
 from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alert_events, load_alerts
 from monitor.store.alerting.audit_pack import load_citations
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.drills import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
-from monitor.store.alerting.outbox import Waiting, claim_due
+from monitor.store.alerting.outbox import QueuedMessage, claim_due
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
@@ -98,12 +98,12 @@ def real(database: Database, site: Site) -> Database:
         add_observations(c, rows, NOW)
     evaluate_site(database, site, NOW, "start")
     with database.write() as c:
-        tell_real(c, site, "hazard", Ledger.HAZARD, 1)
-        tell_real(c, site, "health:G2:stale", Ledger.HEALTH, 1)
+        tell_real(c, site, "hazard", AlertCategory.HAZARD, 1)
+        tell_real(c, site, "health:G2:stale", AlertCategory.HEALTH, 1)
     return database
 
 
-def tell_real(c: Any, site: Site, key: str, ledger: Ledger, level: int) -> None:
+def tell_real(c: Any, site: Site, key: str, ledger: AlertCategory, level: int) -> None:
     change = AlertChange(ledger, key, level, open=True, reason=f"really {key}", data_time=NOW, evidence="{}")
     apply_changes(
         c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=NOW, rule_version="test"
@@ -175,7 +175,7 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
     dispatcher.start()
     try:
         drill_id, outcome = hold_drill(
-            real, site, ADA, DrillTerms(speed=1e9, hold_s=30.0), clock=lambda: datetime.now(UTC), wait=wait,
+            real, site, ADA, DrillOptions(speed=1e9, hold_s=30.0), clock=lambda: datetime.now(UTC), wait=wait,
             on_turn=lambda at, change: seen.append((at, change)),
         )  # fmt: skip
         deadline = time.monotonic() + 20
@@ -211,7 +211,7 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
 def begin_red(c: Connection, site: Site) -> int:
     """A drill that stands at red."""
     drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
-    red = AlertChange(Ledger.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
+    red = AlertChange(AlertCategory.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
     apply_changes(
         c, site.id, as_exercise(drill_id, [red]), site=site, recipients=site.recipients, actor=ADA, now=NOW,
         rule_version="test", exercise=True,
@@ -268,7 +268,7 @@ def test_somebody_else_can_end_a_drill(real: Database, site: Site) -> None:
     clock = Running()
     told: list[int] = []
     _, outcome = hold_drill(
-        real, site, ADA, DrillTerms(speed=86400.0), clock=clock, wait=wait, on_turn=lambda _, x: told.append(x.level)
+        real, site, ADA, DrillOptions(speed=86400.0), clock=clock, wait=wait, on_turn=lambda _, x: told.append(x.level)
     )
     assert outcome["reason"] == "telephone"
     assert told == [1], "what was not told yet is told no more"
@@ -276,28 +276,28 @@ def test_somebody_else_can_end_a_drill(real: Database, site: Site) -> None:
 
 def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Database, site: Site) -> None:
     with pytest.raises(RefusedError, match="--by"):
-        hold_drill(real, site, Actor(" "), DrillTerms(), clock=lambda: NOW, wait=lambda _: None)
+        hold_drill(real, site, Actor(" "), DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
     calm = parse_site(SITE.replace('kind = "velocity"', 'kind = "velocity"\nrole = "advice"'), "ridge.toml")
     with pytest.raises(RefusedError, match="no velocity or rate criterion"):
-        hold_drill(real, calm, ADA, DrillTerms(), clock=lambda: NOW, wait=lambda _: None)
+        hold_drill(real, calm, ADA, DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
     with real.read() as c:
         (one,) = load_drills(c)
     assert (one.state, one.outcome["alerts"], "no velocity" in one.outcome["reason"]) == ("refused", 0, True)
 
 
 def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
-    def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> Waiting:
-        return Waiting(
+    def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> QueuedMessage:
+        return QueuedMessage(
             number, number, "ridge", ledger, level, "hook", "webhook:HOOK", NOW - timedelta(minutes=1), NOW, 0,
             "unacknowledged", urgent=False, exercise=exercise,
         )  # fmt: skip
 
     # the drill's is the higher and newer one of the group: it still does not stand for the real one
-    assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], View(NOW, 0)) == []
-    two = grouped([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], View(NOW, 0))
+    assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0)) == []
+    two = grouped([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0))
     assert [(v.id, v.by) for v in two if isinstance(v, Superseded)] == [(1, 2)]
     # one place left in the hour: a real advice takes it before a hazard of a drill
-    full = View(NOW, 59)
+    full = DeliveryContext(NOW, 59)
     held = throttled(
         [waiting(2, 1, exercise=True, ledger="hazard"), waiting(1, 1, exercise=False, ledger="advice")], full
     )
@@ -340,7 +340,7 @@ def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:
     watched = parse_site(SITE.replace("[[criterion]]", WITNESS + "[[criterion]]", 1), "ridge.toml")
     holds = ProofFact("strange", "rules", 0.0, 4e9, True, "", "w", "s", "w", "s")
     for fact, unproven in ((holds, False), (replace(holds, passed=False, why="too many alarms"), True)):
-        turns = rehearse(watched, DrillTerms(quiet=False), lambda: True, [fact])
+        turns = rehearse(watched, DrillOptions(quiet=False), lambda: True, [fact])
         keys = {change.key for turn in turns for change in turn.changes}
         assert ("health:strange:unproven" in keys) is unproven
         (proof,) = json.loads(turns[-1].frozen)["view"]["proofs"]

@@ -17,16 +17,16 @@ from sqlalchemy import select
 
 from monitor.alerting.acts.operator_acts import set_level, verify
 from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site
-from monitor.alerting.decision.reading_cache import Looking
+from monitor.alerting.decision.reading_cache import SiteReadingCache
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.message import GROWN
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.replay.backtest import Terms, run_backtest
-from monitor.replay.history import Known
+from monitor.replay.backtest import BacktestOptions, run_backtest
+from monitor.replay.history import VisibilityRule
 from monitor.replay.scorecard import Run
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.store.alerting.decisions import find_state
@@ -44,7 +44,9 @@ DAYS = 30
 END = START + timedelta(days=DAYS)
 COALESCE_S = 60.0
 GEOLOGIST = Actor("geologist")
-TERMS = Terms(known=Known("received"), as_then=True, acts=True, coalesce_s=COALESCE_S, tick_s=STEP.total_seconds())
+TERMS = BacktestOptions(
+    known=VisibilityRule("received"), as_then=True, acts=True, coalesce_s=COALESCE_S, tick_s=STEP.total_seconds()
+)
 
 
 def make_model() -> SlopeModel:
@@ -87,7 +89,7 @@ class Live:
         self.db, self.model, self.end = db, model, end
         self.sites = make_sites(model)
         self.site = self.sites[0]
-        self.looking = Looking(self.site)
+        self.looking = SiteReadingCache(self.site)
         self.now = START
         self.pipeline = Pipeline(db, {SITE_ID: self.site}, lambda: self.now)
         self.due: list[datetime] = []
@@ -138,7 +140,7 @@ class Live:
 
     def _store(self, burst: list[tuple[datetime, str, dict[str, Any]]]) -> None:
         messages = [
-            Message(f"slopeward/v1/{SITE_ID}/{topic}", json.dumps(body).encode(), at, "live")
+            BrokerMessage(f"slopeward/v1/{SITE_ID}/{topic}", json.dumps(body).encode(), at, "live")
             for at, topic, body in burst
         ]
         outcome = self.pipeline.store(messages)
@@ -181,7 +183,7 @@ class Live:
 
     def _change_site(self) -> None:
         self.site = self.sites[1]
-        self.looking = Looking(self.site)
+        self.looking = SiteReadingCache(self.site)
         self._load(self.site)
         self._evaluate("start")
 
@@ -213,7 +215,7 @@ def live_history(db: Database) -> list[tuple[datetime, str, str, int, str]]:
 
 
 def replayed(
-    db: Database, site: Site, terms: Terms, end: datetime = END
+    db: Database, site: Site, terms: BacktestOptions, end: datetime = END
 ) -> tuple[Run, list[tuple[datetime, str, str, int, str]]]:
     run = run_backtest(db, site, START, end, terms=terms).runs[0]
     return run, sorted((t.at, a.ledger, a.key, t.level, t.reason) for a in run.alerts for t in a.turns)
@@ -240,7 +242,7 @@ def test_a_replay_decides_what_the_service_decided(database: Database) -> None:
 
     # the comparison can fail: another rule of knowledge, the first site file all the time, nobody who acts
     others = [
-        (live.site, replace(TERMS, known=Known("observed"))),
+        (live.site, replace(TERMS, known=VisibilityRule("observed"))),
         (live.sites[0], replace(TERMS, as_then=False)),
         (live.site, replace(TERMS, acts=False)),
     ]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from tests.data.measured import measured_site, read_baijiabao, read_cascadia, read_outang, replay
 
 pytestmark = pytest.mark.data
@@ -18,7 +18,7 @@ def day(*parts):
 
 def rises(found):
     """(instant, level) of every change of the hazard level."""
-    return [(now, c.level) for now, d in found for c in d.changes if c.ledger == Ledger.HAZARD]
+    return [(now, c.level) for now, d in found for c in d.changes if c.ledger == AlertCategory.HAZARD]
 
 
 def test_outang_climbs_in_autumn_2017_and_is_quiet_the_year_before(measured):

@@ -12,10 +12,10 @@ from forecasting.data.workbook import read_sheet
 from monitor.cli.main import run_verb
 from monitor.config.site import parse_site
 from monitor.criteria.table import CRITERIA
-from monitor.domain.decision import Memory, Newest, View, instant, seconds
+from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 from tests.data.measured import measured_site, read_baijiabao, read_outang
 from tests.data.site_text import head, series, station
 
@@ -43,8 +43,10 @@ def as_readings(rows):
 def look(site, criterion, series, readings, times, at_s, back_s):
     """One assessment from what was known at an instant."""
     part = readings[bisect_right(times, at_s - back_s) : bisect_right(times, at_s)]
-    seen = View({series: part}, {series: Newest(seconds(part[-1].observed_at), seconds(part[-1].received_at))})
-    (word,) = CRITERIA[criterion.kind.id].rule(criterion, Windows(site, seen, Memory(), at_s))
+    seen = DecisionInputs(
+        {series: part}, {series: NewestEpoch(seconds(part[-1].observed_at), seconds(part[-1].received_at))}
+    )
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(site, seen, Memory(), at_s))
     return word
 
 

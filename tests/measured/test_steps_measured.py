@@ -64,7 +64,7 @@ def play(
 
 
 def memory_with(memory: Memory, answers: dict[str, str]) -> Memory:
-    return Memory.read({**memory.spell(), "answers": {**memory.answers, **answers}})
+    return Memory.read({**memory.to_json(), "answers": {**memory.answers, **answers}})
 
 
 def asked(looks: Iterable[tuple[datetime, Decision]], station: str) -> list[str]:

@@ -16,11 +16,11 @@ from typing import Protocol
 from monitor.alerting.decision import decide as decide_module
 from monitor.criteria.scope import anchor_at
 from monitor.criteria.table import KINDS
-from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
+from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.series.assessment import Warm
+from monitor.series.assessment import EvaluationCache
 
 START = parse("2026-01-01T00:00:00Z")
 STEP_S = 6 * 3600.0
@@ -190,7 +190,7 @@ class Look:
 
     now: datetime
     before: Memory
-    view: View
+    view: DecisionInputs
     decision: Decision
 
     @property
@@ -198,12 +198,12 @@ class Look:
         return seconds(self.now)
 
 
-Change = Callable[[float, View], View]
+Change = Callable[[float, DecisionInputs], DecisionInputs]
 
 
 def run(
     history: History, site: Site = SITE, *, ticks: int = 0, more_epochs: int = 0, alter: Change | None = None,
-    extra: Iterable[tuple[float, str, Reading]] = (), warm: Warm | None = None,
+    extra: Iterable[tuple[float, str, Reading]] = (), warm: EvaluationCache | None = None,
     cold: bool = False, start: tuple[int, Memory] = (0, Memory()),
 ) -> list[Look]:  # fmt: skip
     """Decide at every epoch (and at `ticks` instants between); memory goes through JSON at times, as in a restart.
@@ -213,9 +213,9 @@ def run(
     """
     feed = sorted([*messages(history), *extra], key=lambda m: (m[0], m[2].observed_at, m[1]))
     held: dict[str, dict[datetime, Reading]] = {}
-    newest: dict[str, Newest] = {}
+    newest: dict[str, NewestEpoch] = {}
     memory, looks, index = start[1], [], 0
-    warm = None if cold else warm or Warm()
+    warm = None if cold else warm or EvaluationCache()
     for epoch in range(start[0], history.epochs + more_epochs):
         for tick in range(ticks + 1):
             now_s = seconds(START) + (epoch + tick / (ticks + 1)) * STEP_S
@@ -227,17 +227,17 @@ def run(
                 held.setdefault(key, {})[item.observed_at] = item
                 at_s = seconds(item.observed_at)
                 if at_s <= now_s and (key not in newest or at_s >= newest[key].observed_s):
-                    newest[key] = Newest(at_s, seconds(item.received_at), item.flags)
+                    newest[key] = NewestEpoch(at_s, seconds(item.received_at), item.flags)
             edge = anchor_at(now, SPAN_S)
             readings = {k: tuple(v[at] for at in sorted(v) if at > edge) for k, v in held.items()}
             drains = history.drains is not None and history.drains[0] <= epoch < history.drains[1]
-            view = View(readings, dict(newest), draining=drains)
+            view = DecisionInputs(readings, dict(newest), draining=drains)
             view = alter(now_s, view) if alter else view
             decision = decide_module.decide(site, memory, view, now, warm)
             looks.append(Look(now, memory, view, decision))
             memory = decision.memory
             if len(looks) % RESTART == 0:
-                memory = Memory.read(json.loads(json.dumps(memory.spell())))
+                memory = Memory.read(json.loads(json.dumps(memory.to_json())))
     return looks
 
 

@@ -14,15 +14,15 @@ from forecasting.kinematics.velocity import fit_velocity
 from monitor.alerting.decision import decide
 from monitor.criteria.kinds.earthquake import lowered_factor
 from monitor.criteria.table import KINDS
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
     AnomalyFact,
+    DecisionInputs,
     EventFact,
     FootprintFact,
     MaintenanceFact,
     Memory,
-    View,
     instant,
     seconds,
 )
@@ -30,7 +30,7 @@ from monitor.domain.fusion import Clause, FusionRule, Neighbours
 from monitor.domain.keys import read_support
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
-from monitor.series.assessment import Warm
+from monitor.series.assessment import EvaluationCache
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,
@@ -113,7 +113,7 @@ class Story:
                 )
         return found
 
-    def see(self, now_s: float, view: View) -> View:
+    def see(self, now_s: float, view: DecisionInputs) -> DecisionInputs:
         """What people declared, as far as it is known."""
         quake = self.quake
         return replace(
@@ -162,18 +162,25 @@ def draw_story(seed: int) -> Story:
 
 
 def play(
-    story: Story, site=FULL, *, ticks: int = 0, alter: Callable[[float, View], View] | None = None,
+    story: Story, site=FULL, *, ticks: int = 0, alter: Callable[[float, DecisionInputs], DecisionInputs] | None = None,
     start: tuple[int, Memory] = (FIRST_LOOK, Memory()),
 ) -> list[Look]:  # fmt: skip
     """Decide through a story and the silence behind it, from an epoch on and with what is remembered there."""
 
-    def see(now_s: float, view: View) -> View:
+    def see(now_s: float, view: DecisionInputs) -> DecisionInputs:
         view = story.see(now_s, view)
         return view if alter is None else alter(now_s, view)
 
     return run(
-        story.history, site, ticks=ticks, more_epochs=TAIL, alter=see, extra=story.messages(), warm=Warm(), start=start,
-    )  # fmt: skip
+        story.history,
+        site,
+        ticks=ticks,
+        more_epochs=TAIL,
+        alter=see,
+        extra=story.messages(),
+        warm=EvaluationCache(),
+        start=start,
+    )
 
 
 # ---- laws of every run -----------------------------------------------------------------------------------------
@@ -269,7 +276,7 @@ def law_3_sick_votes_are_pended(looks: Sequence[Look]) -> None:
             elif vote["level"] > 0 and name not in {"C", "D"}:
                 assert "maintenance" in (vote["pended"] or "maintenance"), f"{key}: {vote['pended']} though well"
         for change in look.decision.changes:
-            assert (change.ledger == Ledger.HAZARD) == (change.key == "hazard")
+            assert (change.ledger == AlertCategory.HAZARD) == (change.key == "hazard")
 
 
 def law_4_the_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
@@ -358,9 +365,9 @@ def law_9_recomputes_bit_for_bit(looks: Sequence[Look], site=FULL) -> None:
     """From its frozen inputs a decision comes out the same, to the last bit; with nothing held from before."""
     changed = [look for look in looks if look.decision.changes]
     for look in (looks[len(looks) // 2], *changed[-1:]):
-        frozen = json.loads(canonical_json({"memory": look.before.spell(), "view": look.view.spell()}))
-        again = decide.decide(site, Memory.read(frozen["memory"]), View.read(frozen["view"]), look.now)
-        assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
+        frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.view.to_json()}))
+        again = decide.decide(site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now)
+        assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
 
 
 def law_14_thin_rain_lowers_nothing(looks: Sequence[Look]) -> None:
@@ -428,7 +435,7 @@ def play_changed(story: Story, looks: Sequence[Look]) -> list[Look]:
                 value = rate * (epoch - EPOCHS) + rng.gauss(0.0, 1.0)
                 extra.append((at_of(epoch), name, reading(at_of(epoch), at_of(epoch), value, ("bad_fix",))))
 
-    def suggest(now_s: float, view: View) -> View:
+    def suggest(now_s: float, view: DecisionInputs) -> DecisionInputs:
         scores = tuple(AnomalyFact(n, "displacement", now_s - 60.0, "lstm-ae", 9.0, 1.0, "") for n in MOVERS)
         scene = (FootprintFact("s", now_s - 60.0, "p1", "new", 9e4, "A", 5.0, now_s, near=(("A", 5.0),)),)
         view = replace(view, anomalies=scores, footprints=scene)
@@ -464,7 +471,7 @@ class Offset:
     size: float
     made: dict[int, tuple[Reading, Reading]] = field(default_factory=dict)  # so that a reading stays the same object
 
-    def apply(self, view: View) -> View:
+    def apply(self, view: DecisionInputs) -> DecisionInputs:
         key, since = f"{self.name}.displacement", instant(self.from_s)
         rows = tuple(r if r.observed_at < since else self._correct(r) for r in view.readings.get(key, ()))
         return replace(view, readings={**view.readings, key: rows})

@@ -16,9 +16,9 @@ from monitor.alerting.decision import conditions, decide
 from monitor.criteria.kinds import velocity
 from monitor.criteria.table import KINDS
 from monitor.domain import decision as records
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import AnomalyFact, FootprintFact, Memory, View, instant, seconds
+from monitor.domain.decision import AnomalyFact, DecisionInputs, FootprintFact, Memory, instant, seconds
 from monitor.domain.site import Criterion, Dwell, Threshold
 from monitor.series import paired_steps, station_health, steps, tracks
 from tests.property.alerting_histories import (
@@ -90,7 +90,7 @@ def check_sick_votes_are_pended(looks: Sequence[Look]) -> None:
             elif vote["level"] > 0 and name not in {"C", "D"}:
                 assert not vote["pended"], f"{key} is set aside though its series is well: {vote['pended']}"
         for change in look.decision.changes:
-            assert (change.ledger == Ledger.HAZARD) == (change.key == "hazard")
+            assert (change.ledger == AlertCategory.HAZARD) == (change.key == "hazard")
 
 
 def check_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
@@ -151,9 +151,9 @@ def check_a_backlog_forgets_nothing(looks: Sequence[Look]) -> None:
 def check_recomputes_bit_for_bit(looks: Sequence[Look]) -> None:
     """Rule 9: from its frozen inputs a decision comes out the same, to the last bit."""
     for look in looks[::7]:
-        frozen = json.loads(canonical_json({"memory": look.before.spell(), "view": look.view.spell()}))
-        again = decide.decide(SITE, Memory.read(frozen["memory"]), View.read(frozen["view"]), look.now)
-        assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
+        frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.view.to_json()}))
+        again = decide.decide(SITE, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now)
+        assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
 
 
 # ---- rule by rule, against a changed history -------------------------------------------------------------------
@@ -356,7 +356,7 @@ def check_advice_moves_no_level(_: object = None) -> None:
         ),
     )
 
-    def suggest(now_s: float, view: View) -> View:
+    def suggest(now_s: float, view: DecisionInputs) -> DecisionInputs:
         scores = tuple(AnomalyFact(n, "displacement", now_s - 60.0, "lstm-ae", 9.0, 1.0, "") for n in MOVERS)
         return replace(
             view,
@@ -385,7 +385,7 @@ def check_future_data_are_kept_out(_: object = None) -> None:
 def check_offsets_explain_steps(_: object = None) -> None:
     """Rule 11: with the offset entered, the raw step is gone: nothing rises, what was asked is answered."""
 
-    def corrected(now_s: float, view: View) -> View:
+    def corrected(now_s: float, view: DecisionInputs) -> DecisionInputs:
         since = instant(seconds(START) + 22 * STEP_S)
         if now_s < seconds(START) + 24 * STEP_S:
             return view  # entered two epochs after it happened
@@ -491,7 +491,7 @@ def _timeless(item, spec, quantity, at_s, now_s):
     return f"flag {item.flags[0]}" if item.flags else None
 
 
-ORIGINAL_VOTES, ORIGINAL_SPELL, ORIGINAL_COMPONENTS = decide.update_votes, records._spell_reading, tracks._values
+ORIGINAL_VOTES, ORIGINAL_SPELL, ORIGINAL_COMPONENTS = decide.update_votes, records._reading_to_json, tracks._values
 FALLING = [
     quiet(s, motions={"A": Motion(9.0, 16, 30), "B": Motion(9.0, 16, EPOCHS)}, gaps={"B": (32, EPOCHS)})
     for s in range(4)
@@ -516,7 +516,7 @@ MUTANTS = {
         decide, "series_behind", _whole_station, check_a_broken_thermometer_changes_nothing,
     ),
     "2 votes never age": (decide, "update_votes", _vote_of_reception, _always(check_votes_age_with_their_data, STALE)),
-    "3 sick votes count": (decide, "find_pended", lambda *_: {}, _always(check_sick_votes_are_pended, SICK)),
+    "3 sick votes count": (decide, "find_pending_reasons", lambda *_: {}, _always(check_sick_votes_are_pended, SICK)),
     "4 everybody is independent": (
         decide, "find_groups", lambda site: {s.id: s.id for s in site.stations},
         _always(check_top_has_independent_witnesses, DEPENDENT),
@@ -542,7 +542,7 @@ MUTANTS = {
         decide, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}, check_advice_moves_no_level,
     ),
     "8 the future counts": (tracks, "_fault", _timeless, check_future_data_are_kept_out),
-    "9 inputs are rounded": (records, "_spell_reading", _rounded, _always(check_recomputes_bit_for_bit, DEPENDENT)),
+    "9 inputs are rounded": (records, "_reading_to_json", _rounded, _always(check_recomputes_bit_for_bit, DEPENDENT)),
     "11 offsets are ignored": (tracks, "_values", _raw, check_offsets_explain_steps),
 }  # fmt: skip
 

@@ -9,8 +9,8 @@ from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.jobs import score
-from detection.anomaly.records import Scoring
-from detection.anomaly.running.state import Running
+from detection.anomaly.records import ScoringRequest
+from detection.anomaly.running.state import DetectorState
 from detection.anomaly.windows import build_series
 
 CHECKS = {"stuck": find_stuck, "replay": find_replay, "unit": find_unit_jumps}
@@ -54,7 +54,7 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
         "rules": {p: t.value for p, t in start_without_history("rules", step_s).thresholds.items()},
         "persistence-z": {"persistence-z": 6.26},
     }
-    running = Running({n: build_series(t, v, step_s) for n, (t, v) in begun.items()}, thresholds, from_s)
+    running = DetectorState({n: build_series(t, v, step_s) for n, (t, v) in begun.items()}, thresholds, from_s)
     found = {name: {} for name in thresholds}
     suspects = {name: [] for name in samples}
 
@@ -78,7 +78,7 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
         take_in()
     # what a cell was scored on while a neighbour's reading was still missing may differ: the last word is compared
     for detector in thresholds:
-        whole = score(Scoring(detector, samples, step_s, None, from_s)).scores
+        whole = score(ScoringRequest(detector, samples, step_s, None, from_s)).scores
         assert whole
         for one in whole:
             mine = found[detector].get((one.station, one.at_s))

@@ -19,9 +19,9 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError
 from monitor.jobs.forecasts.drivers import Driving
 from monitor.jobs.forecasts.read_site import make_record
-from monitor.jobs.forecasts.tasks import AskedModel, SiteForecastAsked
+from monitor.jobs.forecasts.tasks import ModelRequest, SiteForecastRequest
 from monitor.jobs.forecasts.worker import forecast_site
-from monitor.jobs.samples import Samples
+from monitor.jobs.samples import SeriesSamples
 from tests.bench.forecasting.motion_scenes import crack
 
 HORIZONS_S = (DAY_S, 7 * DAY_S, 30 * DAY_S)
@@ -164,11 +164,11 @@ def test_what_a_site_declares_reaches_its_forecasts():
     values = -2.0 * np.arange(150.0) + np.random.default_rng(4).normal(0.0, 0.2, 150)
     station = site.stations[0]
     now = datetime.fromtimestamp(times[-1], UTC)
-    sample = Samples("C1.crack_opening", station, station.series[0], 1, "crack_opening", times, values, now)
+    sample = SeriesSamples("C1.crack_opening", station, station.series[0], 1, "crack_opening", times, values, now)
     record = make_record(site, [sample], DAY_S, now, Driving())
 
     def issue(record):
-        return forecast_site(SiteForecastAsked(record, HORIZONS_S, (AskedModel("lld", "lld"),), {})).rows
+        return forecast_site(SiteForecastRequest(record, HORIZONS_S, (ModelRequest("lld", "lld"),), {})).rows
 
     held, free = issue(record), issue(replace(record, limits={}))
     assert len(held) == len(free) == 3

@@ -31,7 +31,7 @@ from forecasting.message import (
 from monitor.domain.canonical import canonical_json
 from monitor.language.catalogue import LANGUAGES, find_template
 from monitor.language.local_time import UNCHANGED
-from monitor.language.rendering import render, translate_word
+from monitor.language.rendering import render, translate_term
 from monitor.language.vocabulary import LEVELS, WORDS
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def list_shown(value, language):
     if isinstance(value, NameList):
         return list(value.names)
     if isinstance(value, Term):
-        return [translate_word(value.english(), language)]
+        return [translate_term(value.english(), language)]
     if isinstance(value, Timestamp):
         return [] if value.form != "day" else [value.english()]
     return [value if isinstance(value, str) else value.english() if hasattr(value, "english") else f"{value:g}"]

@@ -12,13 +12,13 @@ from monitor.alerting.decision.signatures import counts_with
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Signature
 from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_names
-from monitor.domain.observation import Report
+from monitor.domain.observation import ObserverReport
 from monitor.domain.site import Level, Recipient, Site
 from monitor.errors import PayloadError, RefusedError
-from monitor.ingest.decoders.decoder import Received
+from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.observer import decode_event, decode_report
 from monitor.ingest.decoders.strict_json import read_person
-from monitor.ingest.message import Message, Place
+from monitor.ingest.message import BrokerMessage, TopicTarget
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
 from monitor.store.alerting import alerts, maintenance, offsets
@@ -95,9 +95,9 @@ def test_an_account_is_not_opened_twice_under_another_spelling(database):
 
 
 def say(body):
-    message = Message("slopeward/v1/north-bench/report", json.dumps(body).encode(), NOW, "live")
+    message = BrokerMessage("slopeward/v1/north-bench/report", json.dumps(body).encode(), NOW, "live")
     site = Site("north-bench", "North bench", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
-    return Received(message, Place("report", site.id, ""), site, Vocabulary({}), References())
+    return ReceivedMessage(message, TopicTarget("report", site.id, ""), site, Vocabulary({}), References())
 
 
 def test_words_of_an_observer_begin_no_line_of_a_message():
@@ -116,7 +116,7 @@ def test_words_of_an_observer_begin_no_line_of_a_message():
 def test_observers_are_named_as_people(database):
     with database.write() as c:
         for n, by in enumerate(["R. Mori", "r.  mori", "A. Rossi"]):
-            item = Report("north", NOW + timedelta(minutes=n), "crack", "seen", by, None)
+            item = ObserverReport("north", NOW + timedelta(minutes=n), "crack", "seen", by, None)
             add_report(c, item, NOW, actor=Actor(by), credential="user duty of this machine")
     with database.read() as c:
         facts = load_report_facts(c, "north", NOW - timedelta(hours=1), NOW + timedelta(hours=1))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forecasting.message import PLACE, Figure, Message, MessageList
 from monitor.criteria.kinds.velocity import AGAINST, describe_dwell
-from monitor.domain.alert import AlertState, DeliveryState, Ledger
+from monitor.domain.alert import AlertCategory, AlertState, DeliveryState
 from monitor.domain.message import name_series
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.terms import Section
@@ -39,7 +39,7 @@ def list_kinds(kind: type = Section) -> Iterator[type]:
 
 
 TYPED = OF_OTHERS | set(VIEWS) | {key for kind in list_kinds() for key in kind.model_fields}
-SHOWN = sorted({*map(str, AlertState), *map(str, DeliveryState), *map(str, Ledger), *QUANTITIES})
+SHOWN = sorted({*map(str, AlertState), *map(str, DeliveryState), *map(str, AlertCategory), *QUANTITIES})
 
 
 def find_faults(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from monitor.alerting.decision.decide import decide
 from monitor.criteria.rain_gauge import Gauge
 from monitor.criteria.table import KINDS
-from monitor.domain.decision import Memory, Newest, View, instant, seconds
+from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
@@ -60,8 +60,10 @@ def walk(site, values):
     hours = [i for i, v in enumerate(values) if v is not None]
     for hour in range(WINDOWS[1], len(values), EVERY):
         known = tuple(r for r, i in zip(rows, hours, strict=True) if hour - 20 < i <= hour)
-        newest = {"R1.rain": Newest(seconds(known[-1].observed_at), seconds(known[-1].received_at))} if known else {}
-        memory = decide(site, memory, View({"R1.rain": known}, newest), instant(T0 + hour * H)).memory
+        newest = (
+            {"R1.rain": NewestEpoch(seconds(known[-1].observed_at), seconds(known[-1].received_at))} if known else {}
+        )
+        memory = decide(site, memory, DecisionInputs({"R1.rain": known}, newest), instant(T0 + hour * H)).memory
         yield hour, memory.level
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert
 
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.store.alerting.offsets import add_offset, revoke_offset
 from monitor.store.readings import observations as module
@@ -35,19 +35,23 @@ def check_newest_revision_speaks(seeds):
         rng = random.Random(seed)
         rows, best = [], {}
         for epoch in range(rng.randint(1, 8)):
-            at = spell(START + epoch * HOUR)
+            at = format_iso(START + epoch * HOUR)
             for revision in range(rng.randint(1, 4)):
                 solution = rng.choice((None, "rapid", "final", "corrected"))
                 value = round(rng.uniform(-50.0, 50.0), 3)
-                rows.append((at, spell(START + (epoch + revision) * HOUR), revision, value, 1.0, solution, "", None))
+                rows.append(
+                    (at, format_iso(START + (epoch + revision) * HOUR), revision, value, 1.0, solution, "", None)
+                )
                 if at not in best or RANK[solution] >= RANK[best[at][1]]:
                     best[at] = (value, solution, revision)
         count = rng.randint(0, 3)
-        offsets = sorted((spell(START + rng.uniform(-1.0, 9.0) * HOUR), rng.uniform(-90.0, 90.0)) for _ in range(count))
+        offsets = sorted(
+            (format_iso(START + rng.uniform(-1.0, 9.0) * HOUR), rng.uniform(-90.0, 90.0)) for _ in range(count)
+        )
         found = make_readings(choose_speaking(rows), offsets, {})
-        assert [spell(r.observed_at) for r in found] == sorted(best)
+        assert [format_iso(r.observed_at) for r in found] == sorted(best)
         for reading in found:
-            at = spell(reading.observed_at)
+            at = format_iso(reading.observed_at)
             value, _, revision = best[at]
             moved = sum(size for since, size in offsets if since <= at)
             assert (reading.value_raw, reading.revision) == (value, revision), f"seed {seed}: another revision speaks"

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from monitor.alerting.acts import operator_acts
-from monitor.domain.alert import Actor, AlertChange, AlertState, Ledger
+from monitor.domain.alert import Actor, AlertCategory, AlertChange, AlertState
 from monitor.errors import RefusedError
 from monitor.store.alerting import alerts
 from monitor.store.alerting.alerts import acknowledge, apply_changes, close_alert, find_alert, set_outcome, shelve
@@ -26,9 +26,9 @@ class Desk:
 
     def __init__(self, c, number):
         self.c, self.rng, self.now = c, random.Random(number), START + timedelta(seconds=number)
-        self.ledger = self.rng.choice((Ledger.HAZARD, Ledger.HEALTH, Ledger.ADVICE))
-        self.site, self.key = f"slope{number}", "hazard" if self.ledger == Ledger.HAZARD else f"{self.ledger}:x"
-        self.level = self.rng.randint(1, TOP if self.ledger == Ledger.HAZARD else 2)
+        self.ledger = self.rng.choice((AlertCategory.HAZARD, AlertCategory.HEALTH, AlertCategory.ADVICE))
+        self.site, self.key = f"slope{number}", "hazard" if self.ledger == AlertCategory.HAZARD else f"{self.ledger}:x"
+        self.level = self.rng.randint(1, TOP if self.ledger == AlertCategory.HAZARD else 2)
         self.change(self.level)
         newest = select(func.max(alerts.t.alert.c.id)).where(alerts.t.alert.c.site == self.site)
         self.id = c.execute(newest).scalar()
@@ -49,7 +49,7 @@ class Desk:
         before, state = self.entries(), find_alert(self.c, self.id).state
         second = self.rng.choice((None, BOB, SAME, ROBOT))
         two = second is BOB
-        grave = self.level >= (TOP - 1 if self.ledger == Ledger.HAZARD else 2)
+        grave = self.level >= (TOP - 1 if self.ledger == AlertCategory.HAZARD else 2)
         name = self.rng.choice(("shelve", "close", "acknowledge", "outcome", "worsen", "nameless"))
         try:
             if name == "shelve":
@@ -62,7 +62,7 @@ class Desk:
                 set_outcome(self.c, self.id, "true", ADA, "it fell", self.now)
             elif name == "nameless":
                 shelve(self.c, self.id, Actor(" ", "person"), " ", self.now + timedelta(hours=1), self.now, second=BOB)
-            elif self.level < (TOP if self.ledger == Ledger.HAZARD else 2) and state != AlertState.CLOSED:
+            elif self.level < (TOP if self.ledger == AlertCategory.HAZARD else 2) and state != AlertState.CLOSED:
                 self.change(self.level + 1)
                 assert find_alert(self.c, self.id).state not in HIDDEN, "it grew worse and is still hidden"
                 return
@@ -78,7 +78,7 @@ class Desk:
         hidden = find_alert(self.c, self.id).state in HIDDEN
         if name in {"shelve", "close"} and hidden and grave:
             assert two, f"{name} of level {self.level} in {self.ledger} by one person"
-        if name == "close" and self.ledger == Ledger.HAZARD:
+        if name == "close" and self.ledger == AlertCategory.HAZARD:
             assert self.level == 0, "closed while the level stands"
 
 

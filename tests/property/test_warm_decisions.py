@@ -11,14 +11,14 @@ from sqlalchemy import insert
 from monitor.alerting.decision import reading_cache as looking_module
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import load_view
-from monitor.alerting.decision.reading_cache import Looking
+from monitor.alerting.decision.reading_cache import SiteReadingCache
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.observation import Observation
 from monitor.series import tracks
-from monitor.series.assessment import Warm
-from monitor.series.step_detector import Walk
+from monitor.series.assessment import EvaluationCache
+from monitor.series.step_detector import StepDetector
 from monitor.store.alerting.offsets import add_offset, revoke_offset
 from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema.tables import observation, observation_flag
@@ -47,7 +47,7 @@ def check_walk_in_pieces(seeds):
         times = [3600.0 * k for k in range(count)]
         stated = rng.choice(((1.0,), (0.0, 1.0, 30.0)))
         sigmas = [tuple(40.0 if k in vague else rng.choice(stated) for _ in range(axes)) for k in range(count)]
-        whole, pieces, at = Walk(limit), Walk(limit), 0
+        whole, pieces, at = StepDetector(limit), StepDetector(limit), 0
         whole.extend(times, times, values, sigmas)
         while at < count:
             end = min(count, at + rng.randint(1, 5))
@@ -76,7 +76,7 @@ def test_a_walk_in_pieces_ends_where_one_in_a_single_piece_ends():
 
 @pytest.mark.parametrize("broken", ["_open", "_scatter"])
 def test_a_walk_that_keeps_what_it_should_not_is_caught(broken, monkeypatch):
-    plain = getattr(Walk, broken)
+    plain = getattr(StepDetector, broken)
 
     def first_time(walk):  # the opening is judged once, or the scatter measured once, and never again
         if id(walk) not in kept:
@@ -86,7 +86,7 @@ def test_a_walk_that_keeps_what_it_should_not_is_caught(broken, monkeypatch):
         return kept[id(walk)][1]
 
     kept = {}
-    monkeypatch.setattr(Walk, broken, first_time)
+    monkeypatch.setattr(StepDetector, broken, first_time)
     with pytest.raises((AssertionError, IndexError, KeyError)):
         check_walk_in_pieces(range(200))
 
@@ -95,18 +95,20 @@ def test_a_walk_that_keeps_what_it_should_not_is_caught(broken, monkeypatch):
 def check_warm_is_cold(seeds):
     """Decide over drawn histories with one memory of tracks, and each time again without it."""
     for seed in seeds:
-        warm = run(seeded(seed), warm=Warm())
+        warm = run(seeded(seed), warm=EvaluationCache())
         for look in warm[seed % 3 :: 3]:
             again = decide(SITE, look.before, look.view, look.now)
-            assert canonical_json(again.spell()) == canonical_json(look.decision.spell()), f"seed {seed}, {look.now}"
+            assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json()), (
+                f"seed {seed}, {look.now}"
+            )
             check_order(look.decision.memory)
 
 
 def check_order(memory):
     """What a replay goes on with is what a service reads back from its database, to the order of every mapping."""
-    stored, kept = Memory.read(json.loads(canonical_json(memory.spell()))), memory.in_order()
+    stored, kept = Memory.read(json.loads(canonical_json(memory.to_json()))), memory.in_order()
     assert kept == stored
-    assert json.dumps(kept.spell()) == json.dumps(stored.spell()), "one order differs"
+    assert json.dumps(kept.to_json()) == json.dumps(stored.to_json()), "one order differs"
     for name in ("votes", "supporters", "answered", "steps", "unheard"):
         assert [*map(type, getattr(kept, name))] == [*map(type, getattr(stored, name))]
 
@@ -176,17 +178,17 @@ def check_held_readings(database, seeds):
     for seed in seeds:
         with database.write() as c:
             c.execute(observation.delete())
-        jumble, looking, memory = Jumble(database, seed), Looking(SITE), Memory()
+        jumble, looking, memory = Jumble(database, seed), SiteReadingCache(SITE), Memory()
         for epoch in range(LENGTH):
             now = jumble.go_on(epoch) + timedelta(seconds=jumble.rng.choice((0.0, 60.0)))
             with database.read() as c:
                 view, known = load_view(c, SITE, now, draining=False, looking=looking)
                 cold, known_cold = load_view(c, SITE, now, draining=False)
-            assert canonical_json(view.spell()) == canonical_json(cold.spell()), f"seed {seed}, {now}"
+            assert canonical_json(view.to_json()) == canonical_json(cold.to_json()), f"seed {seed}, {now}"
             assert known == known_cold
             decision = decide(SITE, memory, view, now, looking.warm)
             if epoch % 6 == 0:
-                assert canonical_json(decide(SITE, memory, cold, now).spell()) == canonical_json(decision.spell())
+                assert canonical_json(decide(SITE, memory, cold, now).to_json()) == canonical_json(decision.to_json())
             memory = decision.memory
         assert looking.is_warm, "nothing was held, so nothing was tested"
 
@@ -218,10 +220,10 @@ NEWER = looking_module.load_newer
 
 
 def test_going_back_in_time_begins_anew(database):
-    jumble, looking = Jumble(database, 5), Looking(SITE)
+    jumble, looking = Jumble(database, 5), SiteReadingCache(SITE)
     instants = [jumble.go_on(epoch) for epoch in range(30)]
     for now in (instants[-1], instants[12], instants[20]):
         with database.read() as c:
             held, _ = load_view(c, SITE, now, draining=False, looking=looking)
             cold, _ = load_view(c, replace(SITE), now, draining=False)
-        assert canonical_json(held.spell()) == canonical_json(cold.spell())
+        assert canonical_json(held.to_json()) == canonical_json(cold.to_json())

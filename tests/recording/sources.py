@@ -16,7 +16,7 @@ import numpy as np
 
 from detection.anomaly.jobs import score
 from detection.anomaly.jobs import train as train_detector
-from detection.anomaly.records import DetectorTraining, Scoring
+from detection.anomaly.records import DetectorTraining, ScoringRequest
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.detect import detect
 from forecasting.data.series import DAY_S, Panel
@@ -25,13 +25,13 @@ from monitor.config.service import parse_site
 from monitor.domain.decision import Decision, seconds
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.movement.update import update_movement
 from monitor.replay.backtest import open_empty
-from monitor.replay.clock import Pace, play
+from monitor.replay.clock import ReplaySchedule, play
 from monitor.replay.drill import open_scenario
-from monitor.replay.history import History, Known
+from monitor.replay.history import History, VisibilityRule
 from monitor.simulate.story import plan_story, write_story_site
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
@@ -59,7 +59,7 @@ DAY: Final = timedelta(days=1)
 # ---- decisions -----------------------------------------------------------------------------------------------------
 def figures_of(decision: Decision) -> Figures:
     """All that must stay equal of one decision."""
-    spelled = gather(decision.spell())
+    spelled = gather(decision.to_json())
     evidence = spelled["evidence"]
     health = {h["station"]: _without(h, "station", "reason") for h in spelled["health"]}
     changes = {f"{c['ledger']} {c['key']}": {k: c[k] for k in ("level", "open", "notify", "data_time")}
@@ -101,13 +101,13 @@ def decided(site: Site, observations: Iterable[Observation], **how: Any) -> Iter
         yield site.id, seconds(now), figures_of(decision)
 
 
-def played(db: Database, site: Site, pace: Pace) -> Iterator[Row]:
+def played(db: Database, site: Site, pace: ReplaySchedule) -> Iterator[Row]:
     """What a database holds through the clock of the replay."""
     with db.read() as c:
         span = find_span(c, site.id)
         assert span is not None
         from_s, to_s = seconds(span[0]), seconds(span[1])
-        history = History(c, [site], span[0], span[1], Known("observed"))
+        history = History(c, [site], span[0], span[1], VisibilityRule("observed"))
         for look in play(history, [(from_s, site)], from_s, to_s, pace):
             yield site.id, seconds(look.at), figures_of(look.decision)
 
@@ -282,17 +282,17 @@ def demo() -> Iterator[Row]:
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: START)
         pipeline.store([
-            Message(f"slopeward/v1/{site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "demo")
+            BrokerMessage(f"slopeward/v1/{site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "demo")
             for s in model.samples(START - 4 * DAY, START + MINUTE)
         ])  # fmt: skip
-        yield from played(db, site, Pace(60.0, 3600.0))
+        yield from played(db, site, ReplaySchedule(60.0, 3600.0))
 
 
 def drill() -> Iterator[Row]:
     """The collapse that a drill makes of a site."""
     site = measured_site("outang")
     with open_scenario(site, "collapse") as db:
-        yield from played(db, site, Pace(0.0, DAY_S))
+        yield from played(db, site, ReplaySchedule(0.0, DAY_S))
 
 
 def movement() -> Iterator[Row]:
@@ -400,7 +400,7 @@ def anomalies() -> Iterator[Row]:
     for detector in DETECTORS:
         with TemporaryDirectory() as folder:
             made = train_detector(DetectorTraining(detector, known, panel.step_s, Path(folder), 0.5, seed=1))
-            found = score(Scoring(detector, known, panel.step_s, made.checkpoint, last_s - 30 * DAY_S))
+            found = score(ScoringRequest(detector, known, panel.step_s, made.checkpoint, last_s - 30 * DAY_S))
         limits = {part: {k: t[k] for k in ("value", "false_alarms", "months")} for part, t in
                   made.card["thresholds"].items()}  # fmt: skip
         yield detector, 0.0, {"threshold": limits, "findings": len(found.findings), "may_vote": made.card["may_vote"]}

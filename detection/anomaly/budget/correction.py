@@ -8,7 +8,7 @@ DAY_S: Final = 86400.0
 # Below so many labelled alarms nothing is measured, and no threshold moves.
 FEWEST_LABELS: Final = 10
 # What is older is forgotten.
-LOOK_BACK_S: Final = 180.0 * DAY_S
+LABEL_MEMORY_S: Final = 180.0 * DAY_S
 # A threshold moves by 5 % a week at most. It is never below the one counted on the site's past, nor 1.5 times above it.
 EVERY_S: Final = 7.0 * DAY_S
 STEP: Final = 0.05
@@ -33,7 +33,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class FalseAlarmRate:
     """False alarms per sensor-month, with its 80 % interval."""
 
     value: float
@@ -46,7 +46,7 @@ def count_labels(alarms: Sequence[Alarm]) -> int:
     return sum(a.shown and a.is_false is not None for a in alarms)
 
 
-def measure_rate(alarms: Sequence[Alarm], months: float) -> Rate | None:
+def measure_rate(alarms: Sequence[Alarm], months: float) -> FalseAlarmRate | None:
     """The rate of what was shown; None with fewer than ten labels.
 
     Where people labelled half of the alarms, half of the sensor-months were looked at. The interval is that of a
@@ -61,7 +61,7 @@ def measure_rate(alarms: Sequence[Alarm], months: float) -> Rate | None:
         return None
     looked = months * labels / sum(a.shown for a in alarms)
     false = sum(a.shown and a.is_false is True for a in alarms)
-    return Rate(false / looked, _lower(false) / looked, _upper(false) / looked)
+    return FalseAlarmRate(false / looked, _lower(false) / looked, _upper(false) / looked)
 
 
 def choose_factor(alarms: Sequence[Alarm], months: float, budget: float, before: float) -> float:
@@ -100,11 +100,11 @@ def share_budget(budget: float, alarms: Mapping[str, Sequence[Alarm]]) -> dict[s
     >>> share_budget(1.0, {"rules": [Alarm(2.0, False)] * 10, "ae": [Alarm(2.0, True)] * 10})
     {'rules': 0.75, 'ae': 0.25}
     """
-    said = {name: count_labels(row) for name, row in alarms.items()}
-    if len(alarms) < 2 or min(said.values()) < FEWEST_LABELS:
+    label_counts = {name: count_labels(row) for name, row in alarms.items()}
+    if len(alarms) < 2 or min(label_counts.values()) < FEWEST_LABELS:
         return dict.fromkeys(alarms, budget / max(1, len(alarms)))
     worth = {
-        name: (sum(a.shown and a.is_false is False for a in row) + 1.0) / (said[name] + 2.0)
+        name: (sum(a.shown and a.is_false is False for a in row) + 1.0) / (label_counts[name] + 2.0)
         for name, row in alarms.items()
     }
     mean = sum(worth.values()) / len(worth)

@@ -5,11 +5,11 @@ from math import ceil, log
 
 import numpy as np
 
-from detection.anomaly.certain.finding import Finding
+from detection.anomaly.certain.finding import CertainFault
 from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
 from detection.anomaly.certain.units import LENGTHS
-from detection.anomaly.stages import CHANCE, COARSE, Stuck
+from detection.anomaly.stages import CHANCE, COARSE, StuckRuns
 from detection.anomaly.windows import Series
 
 MOST_EQUAL = 1 + ceil(log(CHANCE) / log(COARSE))  # no longer run is found stuck later
@@ -17,7 +17,7 @@ REPLAY_CELLS = 8
 GAP_CELLS = 3
 
 
-def find_stuck(series: Series) -> list[Finding]:
+def find_stuck(series: Series) -> list[CertainFault]:
     """Runs of equal readings that are too long for this sensor's own resolution (`stages.Stuck`).
 
     The share of unchanged readings before the run gives the run length that chance cannot explain, so a coarse sensor
@@ -26,22 +26,22 @@ def find_stuck(series: Series) -> list[Finding]:
     """
     found = []
     index = np.flatnonzero(series.observed)
-    values, is_stuck = series.values[index], Stuck(1).feed(series.values[None], 0)[0, index]
+    values, is_stuck = series.values[index], StuckRuns(1).feed(series.values[None], 0)[0, index]
     begins = np.flatnonzero(np.diff(values, prepend=np.nan) != 0)
     for now in np.flatnonzero(is_stuck & ~np.concatenate([[False], is_stuck[:-1]])).tolist():
         run = now - int(begins[np.searchsorted(begins, now, side="right") - 1]) + 1
         text = f"{run} equal readings of {values[now]:g}"
-        found.append(Finding(float(series.times_s[index[now]]), "stuck", text))
+        found.append(CertainFault(float(series.times_s[index[now]]), "stuck", text))
     return found
 
 
-def find_replay(series: Series, cells: int = REPLAY_CELLS) -> list[Finding]:
+def find_replay(series: Series, cells: int = REPLAY_CELLS) -> list[CertainFault]:
     """Blocks of readings that repeat an earlier block digit by digit: a buffer or a file sent again as new.
 
     A block counts when at least half of its readings differ from each other; flat blocks are `find_stuck`'s. One
     finding per replayed stretch.
     """
-    found: list[Finding] = []
+    found: list[CertainFault] = []
     index = np.flatnonzero(series.observed)
     seen: dict[tuple[float, ...], int] = {}
     last = -cells
@@ -54,12 +54,12 @@ def find_replay(series: Series, cells: int = REPLAY_CELLS) -> list[Finding]:
             if k - last > 1:
                 source = float(series.times_s[index[earlier]])
                 text = f"{cells} readings equal those up to {source:.0f} s"
-                found.append(Finding(float(series.times_s[index[k]]), "replay", text))
+                found.append(CertainFault(float(series.times_s[index[k]]), "replay", text))
             last = k
     return found
 
 
-def find_empty_cells(series: Series, cells: int = GAP_CELLS) -> list[Finding]:
+def find_empty_cells(series: Series, cells: int = GAP_CELLS) -> list[CertainFault]:
     """More than so many cells of the grid without a reading, known when readings come back.
 
     It judges gaps that a benchmark injects; a series on its grid has no declared interval. What is served are the holes
@@ -68,7 +68,7 @@ def find_empty_cells(series: Series, cells: int = GAP_CELLS) -> list[Finding]:
     index = np.flatnonzero(series.observed)
     holes = np.flatnonzero(np.diff(index) > cells)
     return [
-        Finding(
+        CertainFault(
             float(series.times_s[index[k + 1]]),
             "gap",
             f"{int(index[k + 1] - index[k] - 1)} intervals without a reading",
@@ -77,7 +77,9 @@ def find_empty_cells(series: Series, cells: int = GAP_CELLS) -> list[Finding]:
     ]
 
 
-def check_series(series: Series, times_s: Sequence[float], factors: Mapping[float, int] = LENGTHS) -> list[Finding]:
+def check_series(
+    series: Series, times_s: Sequence[float], factors: Mapping[float, int] = LENGTHS
+) -> list[CertainFault]:
     """All certain faults of one station, in time order.
 
     Args:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CertainFault:
     """A certain fault: when it could first be known, its kind, and what was seen in words."""
 
     at_s: float

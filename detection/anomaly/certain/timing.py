@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.certain.finding import Finding
+from detection.anomaly.certain.finding import CertainFault
 from detection.anomaly.stages import MAD_TO_SIGMA, Array
 
 USUAL: Final = 24  # intervals that tell what is usual
@@ -14,13 +14,13 @@ MOVED: Final = 0.1  # of an interval
 FAR: Final = 10.0  # times the usual scatter of the instants
 
 
-def find_timing_faults(times_s: Sequence[float]) -> list[Finding]:
+def find_timing_faults(times_s: Sequence[float]) -> list[CertainFault]:
     """All faults of the instants of one sensor, in the order in which its readings came."""
     times = np.asarray(times_s, dtype=np.float64)
     return sorted([*_find_disorder(times), *_find_moved(np.unique(times))], key=lambda f: f.at_s)
 
 
-def _find_disorder(times: Array) -> list[Finding]:
+def _find_disorder(times: Array) -> list[CertainFault]:
     """Times that repeat or run backwards; one finding where a stretch begins."""
     if len(times) < 2 or (np.diff(times) > 0).all():
         return []
@@ -28,15 +28,15 @@ def _find_disorder(times: Array) -> list[Finding]:
     newest, was_back = -np.inf, False
     for at in times.tolist():
         if at == newest:
-            found.append(Finding(at, "timing", "the same instant twice"))
+            found.append(CertainFault(at, "timing", "the same instant twice"))
         elif at < newest and not was_back:
-            found.append(Finding(at, "timing", f"{newest - at:g} s before an earlier reading"))
+            found.append(CertainFault(at, "timing", f"{newest - at:g} s before an earlier reading"))
         was_back = at < newest
         newest = max(newest, at)
     return found
 
 
-def _find_moved(times: Array) -> list[Finding]:
+def _find_moved(times: Array) -> list[CertainFault]:
     """A clock that was set anew, readings that come faster, instants that begin to jitter.
 
     Missing readings are none of these: intervals are taken modulo the usual one. A sensor whose instants scatter by
@@ -75,5 +75,5 @@ def _find_moved(times: Array) -> list[Finding]:
             detail = f"instants scatter by {scatter[k]:.0f} s, usual are {usual_scatter[k]:.0f} s"
         else:
             detail = f"readings come {abs(moved[k]):.0f} s {'later' if moved[k] > 0 else 'earlier'} than they used to"
-        found.append(Finding(at, "timing", detail))
+        found.append(CertainFault(at, "timing", detail))
     return found

@@ -23,7 +23,7 @@ NEIGHBOUR, POINT, SIGN, SWAP, TOO_MANY, MISSING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Slip:
+class TypingMistake:
     """How a reading was probably typed wrongly; `detail`: in words, or the neighbour whose value it is."""
 
     kind: str
@@ -32,7 +32,7 @@ class Slip:
     detail: str
 
 
-def find_slip(value: float, before: Sequence[float], others: Mapping[str, Sequence[float]]) -> Slip | None:
+def find_slip(value: float, before: Sequence[float], others: Mapping[str, Sequence[float]]) -> TypingMistake | None:
     """The one slip that explains a jump; None where there is no jump, or where chance may explain it as well.
 
     Slips are: the value of another marker, a decimal point one to three places off (or another unit), a sign, two
@@ -67,7 +67,7 @@ def find_slip(value: float, before: Sequence[float], others: Mapping[str, Sequen
             if typed == round(typed) and CLEAR * usual < abs(typed - last) <= jump:
                 reached.add(typed)
             if found is None and abs(typed - here) < 1e-6 * max(1.0, abs(here)):
-                found = Slip(kind, value, meant / unit, detail)
+                found = TypingMistake(kind, value, meant / unit, detail)
         if len(reached) > CHANCE * 2.0 * jump:
             return None
         if found is not None:

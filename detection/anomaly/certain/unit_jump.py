@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.certain.finding import Finding
+from detection.anomaly.certain.finding import CertainFault
 from detection.anomaly.certain.units import LENGTHS
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
@@ -20,7 +20,7 @@ NOISE_ERROR: Final = 1.7  # the noise follows the factor this closely, either wa
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class UnitChange:
     """A change of the unit.
 
     Attributes:
@@ -38,15 +38,15 @@ class Change:
     noise: float
 
 
-def find_unit_jumps(series: Series, factors: Mapping[float, int] = LENGTHS) -> list[Finding]:
+def find_unit_jumps(series: Series, factors: Mapping[float, int] = LENGTHS) -> list[CertainFault]:
     """One finding per change (`find_changes`), at the reading that made it certain."""
     return [
-        Finding(one.at_s, "unit", f"level and noise are {one.times:g} times as large: another unit?")
+        CertainFault(one.at_s, "unit", f"level and noise are {one.times:g} times as large: another unit?")
         for one in find_changes(series, factors)
     ]
 
 
-def find_changes(series: Series, factors: Mapping[float, int] = LENGTHS) -> list[Change]:
+def find_changes(series: Series, factors: Mapping[float, int] = LENGTHS) -> list[UnitChange]:
     """Readings whose level and noise became so many times as large, or as small, as units differ (`units`).
 
     A series that stands at zero has no level to grow: there it is `noise` that alarms.
@@ -55,7 +55,7 @@ def find_changes(series: Series, factors: Mapping[float, int] = LENGTHS) -> list
     values = series.values[index]
     usual = _usual_steps(values)
     jumps = np.abs(np.diff(values, prepend=np.nan))
-    found, last = list[Change](), 0
+    found, last = list[UnitChange](), 0
     for k in np.flatnonzero(jumps > CLEAR * usual).tolist():
         before = values[max(last, k - BEFORE) : k]
         if len(before) < BEFORE // 2:
@@ -65,7 +65,7 @@ def find_changes(series: Series, factors: Mapping[float, int] = LENGTHS) -> list
             if len(after) == enough and (times := _find_factor(before, after, factor)):
                 begin, certain = index[[k, k + enough - 1]]
                 found.append(
-                    Change(
+                    UnitChange(
                         float(series.times_s[begin]), float(series.times_s[certain]), times,
                         float(np.median(before[-5:])), find_noise(before),
                     )
@@ -111,7 +111,7 @@ def _find_factor(before: Array, after: Array, factor: float) -> float:
     return 0.0
 
 
-def is_as_before(values: Sequence[float], change: Change) -> bool:
+def is_as_before(values: Sequence[float], change: UnitChange) -> bool:
     """Whether the level and noise of some readings are nearer to those before a change than to those after it.
 
     The factor is known here: fewer signs tell than a check needs that knows nothing.

@@ -62,8 +62,8 @@ class LstmAutoencoder(nn.Module):
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Reconstruct, as the dense one."""
         read, _ = self.encoder(torch.stack([values, mask], dim=2))
-        told, _ = self.decoder(read[:, -1:].expand(-1, values.shape[1], -1).contiguous())
-        out: torch.Tensor = self.head(told).squeeze(2)
+        decoded, _ = self.decoder(read[:, -1:].expand(-1, values.shape[1], -1).contiguous())
+        out: torch.Tensor = self.head(decoded).squeeze(2)
         return out
 
 

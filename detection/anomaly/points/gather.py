@@ -7,7 +7,7 @@ from math import cos, hypot, radians
 from statistics import median
 from typing import Final
 
-from detection.anomaly.points.records import Shared
+from detection.anomaly.points.records import AcquisitionCounts
 from detection.anomaly.points.shapes import is_phase_jump
 
 CELL_M: Final = 100.0  # alarms in the same or in adjoining squares of this side belong together,
@@ -19,7 +19,7 @@ METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the mean sphere
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
+class CommonShift:
     """What most points did the same way: of the processing or its reference, or of all the ground.
 
     Attributes:
@@ -40,7 +40,7 @@ class Common:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class LocatedAlarm:
     """An alarm of a point: where, at which acquisition, and how strong in thresholds."""
 
     latitude: float
@@ -52,7 +52,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class AlarmGroup:
     """Alarms that belong together, as places in the list that was given.
 
     Attributes:
@@ -72,26 +72,27 @@ class Line:
     radius_m: float
 
 
-def join_shared(tables: Sequence[Sequence[Shared]]) -> list[Shared]:
+def join_shared(tables: Sequence[Sequence[AcquisitionCounts]]) -> list[AcquisitionCounts]:
     """What the points of several tables did, as if they had been one; in order of acquisitions."""
-    by_column: dict[int, list[Shared]] = {}
+    by_column: dict[int, list[AcquisitionCounts]] = {}
     for one in (s for table in tables for s in table):
         by_column.setdefault(one.column, []).append(one)
     found = []
     for column, parts in sorted(by_column.items()):
         judged = sum(p.judged for p in parts)
         middle = sum(p.judged * p.middle_mm for p in parts) / judged
-        found.append(Shared(column, judged, sum(p.up for p in parts), sum(p.down for p in parts), middle))
+        found.append(AcquisitionCounts(column, judged, sum(p.up for p in parts), sum(p.down for p in parts), middle))
     return found
 
 
-def find_common(shared: Sequence[Shared], jump_mm: float | None) -> list[Common]:
+def find_common(shared: Sequence[AcquisitionCounts], jump_mm: float | None) -> list[CommonShift]:
     """What half of the points or more did the same way; acquisitions one after the other are one happening.
 
-    >>> [(c.first, c.last, c.kind) for c in find_common([Shared(4, 20, 0, 0, 0.1), Shared(5, 20, 19, 0, 27.0)], 27.7)]
+    >>> rows = [AcquisitionCounts(4, 20, 0, 0, 0.1), AcquisitionCounts(5, 20, 19, 0, 27.0)]
+    >>> [(c.first, c.last, c.kind) for c in find_common(rows, 27.7)]
     [(5, 5, 'phase-jump')]
     """
-    found: list[Common] = []
+    found: list[CommonShift] = []
     for one in shared:
         part = max(one.up, one.down)
         if one.judged < FEWEST or part < HALF * one.judged:
@@ -99,20 +100,20 @@ def find_common(shared: Sequence[Shared], jump_mm: float | None) -> list[Common]
         if found and one.column - found[-1].last == 1:
             before = found.pop()
             points, judged = max((before.points, before.judged), (part, one.judged))
-            found.append(Common(before.first, one.column, points, judged, before.kind, before.size_mm))
+            found.append(CommonShift(before.first, one.column, points, judged, before.kind, before.size_mm))
             continue
         is_jump = jump_mm is not None and is_phase_jump(one.middle_mm, SURE_MM, jump_mm)
         kind = "phase-jump" if is_jump else "common-mode"
-        found.append(Common(one.column, one.column, part, one.judged, kind, one.middle_mm))
+        found.append(CommonShift(one.column, one.column, part, one.judged, kind, one.middle_mm))
     return found
 
 
-def belongs(common: Common, at: int, size_mm: float) -> bool:
+def belongs(common: CommonShift, at: int, size_mm: float) -> bool:
     """Whether an alarm is a part of what is common."""
     return common.first <= at <= common.last and size_mm * common.size_mm > 0
 
 
-def gather(alarms: Sequence[Placed]) -> list[Line]:
+def gather(alarms: Sequence[LocatedAlarm]) -> list[AlarmGroup]:
     """The lines of alarms, those of many points first."""
     if not alarms:
         return []
@@ -139,18 +140,18 @@ def gather(alarms: Sequence[Placed]) -> list[Line]:
     return sorted(lines, key=lambda line: (-len(line.members), -alarms[line.members[0]].ratio, line.members))
 
 
-def _lay(alarms: Sequence[Placed]) -> tuple[list[float], list[float]]:
+def _lay(alarms: Sequence[LocatedAlarm]) -> tuple[list[float], list[float]]:
     """Metres north and east of nowhere, true at the middle of all."""
     shrink = cos(radians(median(one.latitude for one in alarms)))
     north = [one.latitude * METRES_PER_DEGREE for one in alarms]
     return north, [one.longitude * METRES_PER_DEGREE * shrink for one in alarms]
 
 
-def _describe(alarms: Sequence[Placed], members: list[int]) -> Line:
+def _describe(alarms: Sequence[LocatedAlarm], members: list[int]) -> AlarmGroup:
     mine = [alarms[k] for k in members]
     latitude, longitude = (sum(v) / len(mine) for v in zip(*((o.latitude, o.longitude) for o in mine), strict=True))
     shrink = cos(radians(latitude))
     radius_m = max(hypot(o.latitude - latitude, (o.longitude - longitude) * shrink) for o in mine) * METRES_PER_DEGREE
     kind = Counter(o.kind for o in sorted(mine, key=lambda o: -o.ratio)).most_common(1)[0][0]
     order = sorted(members, key=lambda k: (-alarms[k].ratio, k))
-    return Line(tuple(order), kind, median(o.size_mm for o in mine), latitude, longitude, radius_m)
+    return AlarmGroup(tuple(order), kind, median(o.size_mm for o in mine), latitude, longitude, radius_m)

@@ -22,7 +22,7 @@ class PointTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Counting:
+class PointThresholdRequest:
     """Count thresholds on a table, for a budget of false alarms per point and month of all detectors together."""
 
     table: PointTable
@@ -30,7 +30,7 @@ class Counting:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class PointThresholds:
     """Thresholds by detector and part, or in `reason` why there are none."""
 
     thresholds: Thresholds
@@ -38,7 +38,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class PointAlarmRequest:
     """Look at the acquisitions of each point from a column on.
 
     Attributes:
@@ -82,7 +82,7 @@ class PointAlarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class AcquisitionCounts:
     """What points did at one acquisition: how many could be judged, went far up and far down, and by how many mm."""
 
     column: int
@@ -93,7 +93,7 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class PointAlarmResult:
     """What a look found.
 
     Attributes:
@@ -106,7 +106,7 @@ class Looked:
     """
 
     alarms: tuple[PointAlarm, ...] = ()
-    shared: tuple[Shared, ...] = ()
+    shared: tuple[AcquisitionCounts, ...] = ()
     scored: int = 0
     withheld: int = 0
     going_on: int = 0

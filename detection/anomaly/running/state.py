@@ -6,12 +6,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.kinds import KindSoFar
-from detection.anomaly.neighbours import Others
-from detection.anomaly.parts import LONG_AGO, PartScores, Strongest, call, lay_out
-from detection.anomaly.records import Score
+from detection.anomaly.kinds import RunningClassification
+from detection.anomaly.neighbours import ComparedSeries
+from detection.anomaly.parts import LONG_AGO, PartScores, StrongestPart, call, lay_out
+from detection.anomaly.records import ReadingScore
 from detection.anomaly.registry import COMPOSITES, compared_with
-from detection.anomaly.running.suspects import Recent
+from detection.anomaly.running.suspects import RecentReadings
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
 
@@ -28,7 +28,7 @@ Thresholds = Mapping[str, float]  # of each part, or of the detector itself
 Dismissed = Mapping[str, tuple[float, float, Mapping[str, float]]]
 
 
-class Running:
+class DetectorState:
     """What is kept of the series of a site between two cycles; its size does not grow with the record.
 
     Attributes:
@@ -37,19 +37,23 @@ class Running:
     """
 
     def __init__(
-        self, samples: Mapping[str, Series], detectors: Mapping[str, Thresholds], from_s: float,
-        shown_above: Mapping[str, float | None] | None = None, told: Mapping[str, Mapping[str, float]] | None = None,
+        self,
+        samples: Mapping[str, Series],
+        detectors: Mapping[str, Thresholds],
+        from_s: float,
+        shown_above: Mapping[str, float | None] | None = None,
+        notified: Mapping[str, Mapping[str, float]] | None = None,
         dismissed: Dismissed | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Take in a record.
 
         Args:
             samples: at least one series; all on one interval.
             detectors: those of RUNNING that are wanted, with their thresholds; without any, only checks look.
             from_s: readings after it are scored by the first `score`, those before are taken as known.
-            shown_above: of each detector, see `Strongest`; 1 where nothing is said.
-            told: of each detector and series, the newest instant up to `from_s` of which people were told. None: what
-                would have alarmed was told.
+            shown_above: of each detector, see `StrongestPart`; 1 where nothing is said.
+            notified: of each detector and series, the newest instant up to `from_s` that people were notified of. None:
+                what would have alarmed.
             dismissed: see `forgive`.
         """
         self.names, table, first, places = lay_out(samples)
@@ -68,11 +72,11 @@ class Running:
         self._scores = PartScores(scored, self.step_s, {part for limits in of_parts.values() for part in limits})
         above = shown_above or {}
         self._strongest = {
-            name: Strongest(rows, self.step_s, limits, above.get(name, 1.0)) for name, limits in of_parts.items()
+            name: StrongestPart(rows, self.step_s, limits, above.get(name, 1.0)) for name, limits in of_parts.items()
         }
         self.forgive(dismissed or {})
-        self._kinds = KindSoFar()
-        self._recent = Recent(rows)
+        self._kinds = RunningClassification()
+        self._recent = RecentReadings(rows)
         fresh = (times > from_s) & np.isfinite(table)
         columns = np.flatnonzero(fresh.any(axis=0))
         closed = max(0, min(table.shape[1] - OPEN_CELLS, int(columns[0]) if len(columns) else table.shape[1]))
@@ -80,8 +84,8 @@ class Running:
         for begin in range(0, closed, self._at_once):
             part = slice(begin, min(begin + self._at_once, closed))
             self._close(table[:, part], times[:, part], first + begin)
-        for name, one in self._strongest.items() if told is not None else ():
-            one.remember(self._find_cells((told or {}).get(name, {})))
+        for name, one in self._strongest.items() if notified is not None else ():
+            one.remember(self._find_cells((notified or {}).get(name, {})))
         self._first = first + closed
         self._values, self._times = table[:, closed:].copy(), times[:, closed:].copy()
         self._touched = fresh[:, closed:].copy()
@@ -129,13 +133,13 @@ class Running:
         cells[rows] = self._lay(rows, np.array(list(known.values()), dtype=np.float64))
         return cells
 
-    def score(self) -> tuple[dict[str, list[Score]], dict[str, float]]:
+    def score(self) -> tuple[dict[str, list[ReadingScore]], dict[str, float]]:
         """Score what was added since the last call, and close the cells that are complete.
 
         Returns:
             Scores by detector; and the series that a check would look at, with the instant before their new readings.
         """
-        found: dict[str, list[Score]] = {name: [] for name in self.detectors}
+        found: dict[str, list[ReadingScore]] = {name: [] for name in self.detectors}
         suspects: dict[str, float] = {}
         if not self._touched.any():
             return found, suspects
@@ -151,10 +155,10 @@ class Running:
                 self._touched[:] = False
                 return found, suspects
 
-    def _score_block(self, k: int, keep: int, found: dict[str, list[Score]], suspects: dict[str, float]) -> None:
+    def _score_block(self, k: int, keep: int, found: dict[str, list[ReadingScore]], suspects: dict[str, float]) -> None:
         """Score the first k open cells and close the first `keep` of them."""
         values, times, touched = self._values[:, :k], self._times[:, :k], self._touched[:, :k]
-        for row, at_s in self._recent.look(values, times, touched, keep).items():
+        for row, at_s in self._recent.find_suspects(values, times, touched, keep).items():
             suspects[self.names[row]] = min(at_s, suspects.get(self.names[row], np.inf))
         if not self.detectors:
             return
@@ -171,7 +175,7 @@ class Running:
             else:
                 parts, strongest, which = (), np.abs(self._scores.looks), None
                 echoes, limit = np.zeros(strongest.shape, dtype=bool), thresholds[detector]
-            others: dict[tuple[str, int], Others] = {}
+            others: dict[tuple[str, int], ComparedSeries] = {}
             for row, cell in np.argwhere(touched & np.isfinite(strongest)).tolist():
                 kind, name, score = looks[row][cell], self.names[row], float(strongest[row, cell])
                 against: tuple[int, tuple[str, ...]] = (0, ())
@@ -179,11 +183,11 @@ class Running:
                     part = parts[which[row, cell]]
                     kind = call(part, kind, moves=bool(self._scores.together[row, cell]))
                     if (part, cell) not in others:
-                        others[part, cell] = Others(self.names, self._scores.known[part][:, cell])
+                        others[part, cell] = ComparedSeries(self.names, self._scores.known[part][:, cell])
                     of = others[part, cell]
                     against = of.count(row), of.name(name) if score > limit else ()
                 found[detector].append(
-                    Score(
+                    ReadingScore(
                         name, float(times[row, cell]), score, limit, kind, score > limit and not echoes[row, cell],
                         compared_with(detector, kind, *against),
                     )
@@ -192,7 +196,7 @@ class Running:
     def _close(self, values: Array, times: Array, first: int) -> None:
         """Take in cells of the past."""
         k = values.shape[1]
-        self._recent.look(values, times, np.zeros(values.shape, dtype=bool), k)
+        self._recent.find_suspects(values, times, np.zeros(values.shape, dtype=bool), k)
         if not self.detectors:
             return
         scored = self._scores.feed(values, first, k)

@@ -22,7 +22,7 @@ _MIX: Final = np.random.default_rng(20260).integers(1, 2**63, REPLAY_CELLS, dtyp
 Mask = NDArray[np.bool_]
 
 
-class Recent:
+class RecentReadings:
     """The newest readings of many series, and a mark of each block of readings that was there before."""
 
     def __init__(self, rows: int) -> None:
@@ -31,7 +31,7 @@ class Recent:
         self._marks = np.zeros((rows, BLOCKS), dtype=np.uint32)  # 0: none
         self._next = np.zeros(rows, dtype=np.int64)
 
-    def look(self, values: Array, times: Array, touched: Mask, keep: int) -> dict[int, float]:
+    def find_suspects(self, values: Array, times: Array, touched: Mask, keep: int) -> dict[int, float]:
         """Rows that a check should look at, and the instant before their new readings.
 
         Args:

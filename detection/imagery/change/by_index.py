@@ -17,25 +17,25 @@ from detection.imagery.change.guards import (
     Block,
     Image,
     as_it_came,
+    describe_white_ground,
     find_season,
+    find_white_ground,
     lay_together,
     list_before,
-    look_for_white,
-    tell_measured,
-    tell_white,
+    make_date_comparison,
 )
 from detection.imagery.change.outlines import FILE as OUTLINES
 from detection.imagery.change.outlines import write_outlines
 from detection.imagery.change.records import (
     NOT_COMPARED,
-    Areas,
-    Change,
+    ChangedAreas,
     Comparison,
-    KeptDate,
+    FootprintChange,
     KnownOutline,
+    StoredDate,
+    outline_to_json,
     read_outlines,
-    spell,
-    spell_outline,
+    record_to_json,
 )
 from detection.imagery.errors import BandMissingError, ImageryError, hide_folder
 from detection.imagery.footprints.cautions import list_misplaced
@@ -57,7 +57,7 @@ DEVIATIONS: Final = 3.0
 RISE_MOST: Final = 0.4
 REDDEST_SHARE: Final = 0.001
 THRESHOLD: Final = 0.5
-BESIDE_OUTLINES: Final = "change-index.geojson"
+INDEX_OUTLINES: Final = "change-index.geojson"
 _SHIFTED: Final = Template("change.shifted", "no change is claimed against {day}: its image lies {shift} px off")
 _OUT_OF_REACH: Final = Template(
     "change.out_of_reach",
@@ -67,8 +67,8 @@ _OUT_OF_REACH: Final = Template(
 _COLOURLESS: Final = Template(
     "change.no_red_green", "one of the images has no red and green, which the index is made of"
 )
-_BESIDE: Final = Template("caution.by_index", "found by an index of red and green beside the network, as advice")
-_FOUND_BESIDE: Final = Template(
+_BY_INDEX: Final = Template("caution.by_index", "found by an index of red and green beside the network, as advice")
+_FOUND_BY_INDEX: Final = Template(
     "change.index_beside",
     "outlines that became barer since {day} by an index of red and green, beside the network: {outlines} ({area} m²), "
     "not found by the network: {alone}; they are advice",
@@ -77,7 +77,7 @@ RED_GREEN: Final = "B4", "B3"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class IndexLimits:
     """How the index of a scene moved as a whole, from which change on a pixel counts, and how red ground can be."""
 
     median: float
@@ -86,7 +86,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class IndexComparison:
     """What the index says of a date that a network read, and what only one of them found.
 
     Attributes:
@@ -96,7 +96,7 @@ class Beside:
         alone: polygon_ids of the new or grown outlines of the network that meet none of the index.
     """
 
-    date: KeptDate
+    date: StoredDate
     found: Comparison
     shared: frozenset[str]
     alone: frozenset[str]
@@ -108,29 +108,29 @@ class Beside:
         outlines = self.date.outlines
         area = Figure(sum(one.area_m2 for one in outlines), ",.0f")
         day, alone = self.found.compared[0].acquired_at.date().isoformat(), len(outlines) - len(self.shared)
-        return _FOUND_BESIDE(outlines=len(outlines), area=area, day=day, alone=alone)
+        return _FOUND_BY_INDEX(outlines=len(outlines), area=area, day=day, alone=alone)
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """All of it, as JSON has it."""
         outlines = [
-            {**spell_outline(one), **spell(self.found.changes[one.polygon_id]),
+            {**outline_to_json(one), **record_to_json(self.found.changes[one.polygon_id]),
              "also_by_network": one.polygon_id in self.shared}
             for one in self.date.outlines
         ]  # fmt: skip
-        return {"model": INDEX, "footprints": outlines, "network_alone": sorted(self.alone), **self.found.tell()}
+        return {"model": INDEX, "footprints": outlines, "network_alone": sorted(self.alone), **self.found.to_json()}
 
 
-def lay_index_beside(
-    newer: KeptDate, by_network: Comparison, earlier: Iterable[KeptDate], out_dir: Path | None = None
-) -> Beside:
+def add_index_comparison(
+    newer: StoredDate, by_network: Comparison, earlier: Iterable[StoredDate], out_dir: Path | None = None
+) -> IndexComparison:
     """Say by the index too what ground became bare on a date that a network read, and what only one of them found."""
-    date, found = compare_by_index(newer, earlier, out_dir, beside=True)
-    told = [one for one in newer.outlines if by_network.changes[one.polygon_id].change in {"new", "grown"}]
-    (own, others) = (shapes_of([one.geometry for one in some]) for some in (date.outlines, told))
+    date, found = compare_by_index(newer, earlier, out_dir, with_network=True)
+    changed = [one for one in newer.outlines if by_network.changes[one.polygon_id].change in {"new", "grown"}]
+    (own, others) = (shapes_of([one.geometry for one in some]) for some in (date.outlines, changed))
     met = shapely.STRtree(own).query(others, "intersects")
-    return Beside(
+    return IndexComparison(
         date, found, frozenset(date.outlines[k].polygon_id for k in met[1]),
-        frozenset(one.polygon_id for place, one in enumerate(told) if place not in set(met[0].tolist())),
+        frozenset(one.polygon_id for place, one in enumerate(changed) if place not in set(met[0].tolist())),
     )  # fmt: skip
 
 
@@ -139,33 +139,36 @@ class OutOfReachError(ImageryError):
 
 
 def compare_by_index(
-    newer: KeptDate, earlier: Iterable[KeptDate], out_dir: Path | None = None, *, beside: bool = False
-) -> tuple[KeptDate, Comparison]:
+    newer: StoredDate, earlier: Iterable[StoredDate], out_dir: Path | None = None, *, with_network: bool = False
+) -> tuple[StoredDate, Comparison]:
     """Say what ground became bare since the newest earlier date whose image is there, whatever read that date.
 
     Args:
         newer: a date, read by the index or by a network.
         earlier: dates of the same ground, in any order.
         out_dir: where `change.geojson` is written; None: nowhere.
-        beside: a network read the newer date, and says of it what it can: the file is `change-index.geojson`.
+        with_network: a network read the newer date, and says of it what it can: the file is `change-index.geojson`.
 
     Returns:
         The date with the outlines of what became bare, and a word on each. Every word carries a caution.
     """
-    nothing = replace(newer, polygons=()), Comparison({}, (), areas={newer.classes[0]: Areas(0.0, 0.0, 0.0, 0.0)})
+    nothing = (
+        replace(newer, polygons=()),
+        Comparison({}, (), areas={newer.classes[0]: ChangedAreas(0.0, 0.0, 0.0, 0.0)}),
+    )
     warnings: list[Message] = []
     grid = read_grid(Path(newer.prob))
     file, doubts = OUTLINES, list(newer.doubts)
-    if beside:
-        file, doubts = BESIDE_OUTLINES, [_BESIDE(), *list_misplaced(newer.doubts)]
-    with _Pair(newer, grid) as now:
+    if with_network:
+        file, doubts = INDEX_OUTLINES, [_BY_INDEX(), *list_misplaced(newer.doubts)]
+    with _MatchedImage(newer, grid) as now:
         for older in list_before(newer, earlier)[:DATES_MOST]:
             try:
-                with _Pair(older, grid) as then:
-                    date, found = _compare(newer, older, now, then, doubts, beside=beside)
+                with _MatchedImage(older, grid) as then:
+                    date, found = _compare(newer, older, now, then, doubts, with_network=with_network)
             except (ImageryError, KeyError) as error:
-                said = hide_folder(error_text(error), Path(as_it_came(older).scene_path).parent)
-                warnings.append(NOT_COMPARED(scene=str(older.acquired_at.date()), text=said))
+                reason = hide_folder(error_text(error), Path(as_it_came(older).scene_path).parent)
+                warnings.append(NOT_COMPARED(scene=str(older.acquired_at.date()), text=reason))
             else:
                 found = replace(found, warnings=(*warnings, *found.warnings))
                 if out_dir is None:
@@ -175,18 +178,24 @@ def compare_by_index(
     return nothing[0], replace(nothing[1], warnings=tuple(warnings))
 
 
-class _Pair(ExitStack):
+class _MatchedImage(ExitStack):
     """The image of a date as it is compared, and as it came; the same, but where the first was made of the second."""
 
-    def __init__(self, date: KeptDate, grid: Grid) -> None:
+    def __init__(self, date: StoredDate, grid: Grid) -> None:
         super().__init__()
         self.read = self.enter_context(Image(date, grid))
         self.came = self.read if date.came_path is None else self.enter_context(Image(as_it_came(date), grid))
 
 
 def _compare(
-    newer: KeptDate, older: KeptDate, now: _Pair, then: _Pair, doubts: Sequence[str], *, beside: bool
-) -> tuple[KeptDate, Comparison]:  # fmt: skip
+    newer: StoredDate,
+    older: StoredDate,
+    now: _MatchedImage,
+    then: _MatchedImage,
+    doubts: Sequence[str],
+    *,
+    with_network: bool,
+) -> tuple[StoredDate, Comparison]:
     day, grid = older.acquired_at.date().isoformat(), now.read.grid
     if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now.read, then.read)):
         raise BandMissingError(_COLOURLESS())
@@ -194,7 +203,7 @@ def _compare(
     cautions = [*doubts, *find_season(ratios, 0.0, 0.0)]
     if shift is None:
         cautions.append("the shift between the images could not be measured")
-    measured = tell_measured(older, shift, ratios, cautions)
+    measured = make_date_comparison(older, shift, ratios, cautions)
     outlines: tuple[KnownOutline, ...] = ()
     warnings: list[Message] = []
     joint, limit = 0, None
@@ -206,7 +215,7 @@ def _compare(
         assert shift is not None
         warnings.append(_SHIFTED(day=day, shift=Figure(shift.px, ".1f")))
     words = {
-        one.polygon_id: Change(
+        one.polygon_id: FootprintChange(
             change="new", parent_id=None, grown_m2=None, since_at=older.acquired_at, root_id=one.polygon_id,
             first_seen_at=newer.acquired_at, anchor_scene=newer.scene_hash, caution=join(cautions),
         )
@@ -215,22 +224,22 @@ def _compare(
     drawn = to_pixels(shapes_of([one.geometry for one in outlines]), grid)
     for date, image in ((newer, now.came), (older, then.came)) if measured.claimed else ():
         seen = date.acquired_at.date().isoformat()
-        white, untold = look_for_white(image, seen)
+        white, untold = find_white_ground(image, seen)
         lying = (
             []
             if white is None
             else [one.polygon_id for one, lies in zip(outlines, white.lies_at(drawn), strict=True) if lies]
         )
         words |= {name: words[name].doubted(WHITE_OF(day=seen)) for name in lying}
-        warnings += untold if beside else [*untold, *tell_white(white, seen, len(lying))]
+        warnings += untold if with_network else [*untold, *describe_white_ground(white, seen, len(lying))]
     share = joint / (grid.width * grid.height)
-    areas = Areas(sum(one.area_m2 for one in outlines), 0.0, 0.0, round(share, 6))
-    told = Comparison(words, (), (measured,), {newer.classes[0]: areas}, tuple(warnings), limit=limit)
-    return replace(newer, polygons=outlines), told
+    areas = ChangedAreas(sum(one.area_m2 for one in outlines), 0.0, 0.0, round(share, 6))
+    comparison = Comparison(words, (), (measured,), {newer.classes[0]: areas}, tuple(warnings), limit=limit)
+    return replace(newer, polygons=outlines), comparison
 
 
 def _find_bare(
-    newer: KeptDate, older: KeptDate, now: Image, then: Image, step: Step
+    newer: StoredDate, older: StoredDate, now: Image, then: Image, step: IndexLimits
 ) -> tuple[tuple[KnownOutline, ...], int]:
     """Outlines of what became bare, and how many pixels both dates show that could have been found."""
     grid = now.grid
@@ -260,8 +269,8 @@ def _find_bare(
                 minimum_hole_m2=newer.minimum_area_m2, kind=newer.classes[0],
                 identity=f"{newer.scene_hash}:{older.scene_hash}:{MODEL.model_hash}",
             )  # fmt: skip
-            told = [one.tell() for one in found if not one.hugs_nodata]
-    return read_outlines(told), joint
+            rows = [one.to_json() for one in found if not one.hugs_nodata]
+    return read_outlines(rows), joint
 
 
 def _measure_both(
@@ -274,7 +283,7 @@ def _measure_both(
     return one, other, seen & (np.concatenate(values) > 0).all(axis=0)
 
 
-def _measure_step(now: Image, then: Image) -> Step:
+def _measure_step(now: Image, then: Image) -> IndexLimits:
     """The median change of the index over both images, the bound above it, and how red ground can be.
 
     Raises:
@@ -290,4 +299,4 @@ def _measure_step(now: Image, then: Image) -> Step:
     if bound > RISE_MOST:
         raise OutOfReachError(_OUT_OF_REACH(limit=Figure(bound, ".2f"), most=Figure(RISE_MOST, ".1f")))
     usual, reddest = np.quantile(one[seen], [0.5, 1 - REDDEST_SHARE])
-    return Step(median, bound, float(max(usual + RISE_MOST, reddest)))
+    return IndexLimits(median, bound, float(max(usual + RISE_MOST, reddest)))

@@ -10,22 +10,22 @@ from typing import Any, Final
 
 import shapely
 
+from detection.imagery.change.classification import classify_dates
 from detection.imagery.change.dates import DATES_MOST, Date
 from detection.imagery.change.guards import (
     SHIFT_MOST_PX,
     WHITE_OF,
     Image,
     as_it_came,
+    describe_white_ground,
     find_season,
+    find_white_ground,
     landslide_shares,
     lay_together,
     list_before,
-    look_for_white,
+    make_date_comparison,
     scene_of,
-    tell_measured,
-    tell_white,
 )
-from detection.imagery.change.judge import judge_dates
 from detection.imagery.change.outlines import FILE as OUTLINES
 from detection.imagery.change.outlines import write_outlines
 from detection.imagery.change.picture import FILE as PICTURE
@@ -33,10 +33,10 @@ from detection.imagery.change.picture import write_change_picture
 from detection.imagery.change.raster import FILE, write_change
 from detection.imagery.change.records import (
     NOT_COMPARED,
-    Change,
     Comparison,
-    KeptDate,
-    Vanished,
+    FootprintChange,
+    StoredDate,
+    VanishedFootprint,
     open_geometry,
     read_outlines,
 )
@@ -60,9 +60,9 @@ _SHIFTED: Final = Template(
 log = logging.getLogger(__name__)
 
 
-def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None = None) -> KeptDate:
+def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None = None) -> StoredDate:
     """Return what `compare` needs of a result of `detect` (JSON) that was made with an `out_dir`."""
-    return KeptDate(
+    return StoredDate(
         scene_hash=result["scene_hash"], acquired_at=datetime.fromisoformat(result["acquired_at"]),
         prob=result["outputs"]["prob"], scene_path=str(scene_path), threshold=float(result["threshold"]),
         minimum_area_m2=float(result["minimum_area_m2"]), classes=tuple(result["classes"]),
@@ -73,7 +73,7 @@ def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None =
 
 
 def compare(
-    newer: KeptDate, earlier: Iterable[KeptDate], out_dir: Path | None = None, *, guards: bool = True
+    newer: StoredDate, earlier: Iterable[StoredDate], out_dir: Path | None = None, *, guards: bool = True
 ) -> Comparison:
     """Say what changed on one date against the earlier ones, each pixel against the newest that shows it.
 
@@ -97,13 +97,13 @@ def compare(
         dates = [date for date in opened if date is not None]
         image = stack.enter_context(Image(as_it_came(newer), grid))
         if guards:
-            own.white, untold = look_for_white(image, own.day)
+            own.white, untold = find_white_ground(image, own.day)
             warnings += untold
         for date in dates if guards else ():
             _guard(date, own, image, warnings)
-        compared = tuple(tell_measured(d.facts, d.shift, d.ratios, d.cautions) for d in dates)
+        compared = tuple(make_date_comparison(d.facts, d.shift, d.ratios, d.cautions) for d in dates)
         usable = [d for d in dates if d.shift is None or d.shift.px <= SHIFT_MOST_PX]
-        changes, vanished = _doubt(*judge_dates(own, usable, grid), own, usable, grid)
+        changes, vanished = _doubt(*classify_dates(own, usable, grid), own, usable, grid)
         changes, vanished = _doubt_white(changes, vanished, own, usable, grid, warnings)
         found = Comparison(changes, tuple(vanished), compared, write_change(own, usable, grid, out_dir))
     warnings += [_COMPARED(scene=d.day, text=text) for d in usable for text in d.cautions]
@@ -119,46 +119,51 @@ def compare(
 
 
 def _doubt(
-    changes: dict[str, Change], vanished: list[Vanished], own: Date, dates: list[Date], grid: Grid
-) -> tuple[dict[str, Change], list[Vanished]]:
+    changes: dict[str, FootprintChange], vanished: list[VanishedFootprint], own: Date, dates: list[Date], grid: Grid
+) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
     """What a network says of a scene unlike its training, badly placed, or beside a border or a cloud, is advice."""
     outlines = to_pixels(
         shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
     )
     borders = [(BORDER, own.doubtful), *((BORDER_OF(day=date.day), date.doubtful) for date in dates)]
-    told = iter(doubt_outlines(outlines, own.facts.doubts, borders, own.cloudy))
+    doubts = iter(doubt_outlines(outlines, own.facts.doubts, borders, own.cloudy))
     names = [one.polygon_id for one in own.facts.outlines]
     return (
-        {name: changes[name].doubted(*next(told)) for name in names},
-        [replace(one, word=one.word.doubted(*next(told))) for one in vanished],
+        {name: changes[name].doubted(*next(doubts)) for name in names},
+        [replace(one, change=one.change.doubted(*next(doubts))) for one in vanished],
     )
 
 
 def _doubt_white(
-    changes: dict[str, Change], vanished: list[Vanished], own: Date, dates: list[Date], grid: Grid, warnings: list[str]
-) -> tuple[dict[str, Change], list[Vanished]]:
+    changes: dict[str, FootprintChange],
+    vanished: list[VanishedFootprint],
+    own: Date,
+    dates: list[Date],
+    grid: Grid,
+    warnings: list[str],
+) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
     """What lies on or beside white ground, on its own date or on that it is compared with, is advice."""
-    words = [*(changes[one.polygon_id] for one in own.facts.outlines), *(one.word for one in vanished)]
+    words = [*(changes[one.polygon_id] for one in own.facts.outlines), *(one.change for one in vanished)]
     outlines = to_pixels(
         shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
     )
     for date in (own, *dates):
         if date.white is None:
             continue
-        asked = [k for k, word in enumerate(words) if date is own or word.since_at == date.at]
-        lying = [k for k, lies in zip(asked, date.white.lies_at(outlines[asked]), strict=True) if lies]
+        dated = [k for k, change in enumerate(words) if date is own or change.since_at == date.at]
+        lying = [k for k, lies in zip(dated, date.white.lies_at(outlines[dated]), strict=True) if lies]
         for place in lying:
             words[place] = words[place].doubted(WHITE_OF(day=date.day))
-        warnings += tell_white(date.white, date.day, len(lying))
+        warnings += describe_white_ground(date.white, date.day, len(lying))
     names = [one.polygon_id for one in own.facts.outlines]
     gone = zip(vanished, words[len(names) :], strict=True)
-    return dict(zip(names, words, strict=False)), [replace(one, word=word) for one, word in gone]
+    return dict(zip(names, words, strict=False)), [replace(one, change=change) for one, change in gone]
 
 
-def _draw(newer: KeptDate, grid: Grid, found: Comparison, out_dir: Path) -> bool:
+def _draw(newer: StoredDate, grid: Grid, found: Comparison, out_dir: Path) -> bool:
     """Draw the picture of change, where the newer image is still there."""
     words = [(found.changes[one.polygon_id].change, one.geometry) for one in newer.outlines]
-    words += [(one.word.change, one.outline.geometry) for one in found.vanished]
+    words += [(one.change.change, one.outline.geometry) for one in found.vanished]
     try:
         write_change_picture(scene_of(newer), grid, out_dir / FILE, words, out_dir / PICTURE)
     except ImageryError:
@@ -166,7 +171,7 @@ def _draw(newer: KeptDate, grid: Grid, found: Comparison, out_dir: Path) -> bool
     return True
 
 
-def choose_before(newer: KeptDate, earlier: Iterable[KeptDate]) -> list[KeptDate]:
+def choose_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[StoredDate]:
     """Return the earlier dates that count, the newest first: at most so many, and those on which outlines rest."""
     before = list_before(newer, earlier)
     near = before[:DATES_MOST]
@@ -174,7 +179,7 @@ def choose_before(newer: KeptDate, earlier: Iterable[KeptDate]) -> list[KeptDate
     return near + [one for one in before[DATES_MOST:] if one.scene_hash in anchors]
 
 
-def _open_layers(stack: ExitStack, facts: KeptDate, grid: Grid) -> dict[str, Layer]:
+def _open_layers(stack: ExitStack, facts: StoredDate, grid: Grid) -> dict[str, Layer]:
     """The kept probabilities of a date by class."""
     return {
         kind: stack.enter_context(Layer(Path(facts.prob), grid, number, nodata=NODATA))
@@ -182,7 +187,7 @@ def _open_layers(stack: ExitStack, facts: KeptDate, grid: Grid) -> dict[str, Lay
     }
 
 
-def _make_date(stack: ExitStack, facts: KeptDate, own: Grid, grid: Grid) -> Date:
+def _make_date(stack: ExitStack, facts: StoredDate, own: Grid, grid: Grid) -> Date:
     proving_nothing = (*facts.unseen, *facts.cloudy)
     unseen, doubtful, cloudy = (
         join_windows(windows, own, grid) for windows in (proving_nothing, facts.doubtful, facts.cloudy)
@@ -196,7 +201,7 @@ def _is_kept(date: Date) -> bool:
     return all(layer.tags.get("SCENE_HASH", wanted) == wanted for layer in date.layers.values())
 
 
-def _open(stack: ExitStack, facts: KeptDate, own: Date, grid: Grid, warnings: list[str]) -> Date | None:
+def _open(stack: ExitStack, facts: StoredDate, own: Date, grid: Grid, warnings: list[str]) -> Date | None:
     """One earlier date, or None with a warning where its kept files do not serve."""
     day = facts.acquired_at.date().isoformat()
     try:
@@ -227,12 +232,12 @@ def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
         older = image.enter_context(Image(as_it_came(date.facts), grid))  # its white ground is asked for later
         date.shift, date.ratios = lay_together(image, older)
     except (ImageryError, KeyError) as error:
-        said = str(error)
+        reason = str(error)
         for facts in (own.facts, date.facts):  # people read it: no path of the server
-            said = said.replace(f"{Path(as_it_came(facts).scene_path).parent}/", "")
-        date.cautions.append(f"the images cannot be laid on each other ({said})")
+            reason = reason.replace(f"{Path(as_it_came(facts).scene_path).parent}/", "")
+        date.cautions.append(f"the images cannot be laid on each other ({reason})")
     else:
-        date.white, untold = look_for_white(older, date.day)
+        date.white, untold = find_white_ground(older, date.day)
         warnings += untold
         if date.ratios is None:
             date.cautions.append("the season of the images could not be compared")

@@ -10,12 +10,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from detection.imagery.change.records import KeptDate, KnownOutline
+from detection.imagery.change.records import KnownOutline, StoredDate
 from detection.imagery.raster.areas import map_outline, pixel_at, true_area_m2
 from detection.imagery.raster.components import NODATA, Rows
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Box, Layer, burn
-from detection.imagery.scene.registration import Shift
+from detection.imagery.scene.registration import ImageShift
 
 # So many earlier dates are looked at, the newest first.
 DATES_MOST = 5
@@ -27,9 +27,9 @@ Near = list[tuple[KnownOutline, Any]]
 class Date:
     """One date on the newer grid: its kept probabilities by class, its guards, its footprints in pixels."""
 
-    facts: KeptDate
+    facts: StoredDate
     layers: dict[str, Layer]
-    shift: Shift | None = None
+    shift: ImageShift | None = None
     ratios: tuple[float, ...] | None = None
     cautions: list[str] = field(default_factory=list)
     polygons: list[KnownOutline] = field(default_factory=list)

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.change.dates import ground_m2
-from detection.imagery.change.records import KeptDate, Measured
+from detection.imagery.change.records import DateComparison, StoredDate
 from detection.imagery.errors import ImageryError
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.components import EIGHT, NODATA, Rows
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, strips, window_around
 from detection.imagery.raster.raster import read_grid
-from detection.imagery.scene.registration import Edges, Shift, measure_shift, median_ratios
+from detection.imagery.scene.registration import Edges, ImageShift, measure_shift, median_ratios
 from detection.imagery.scene.scene import Scene, read_scene, take_heights
-from detection.imagery.scene.white import COLOURS, PIXELS_M, Light, find_white, holds_at, measure_light
+from detection.imagery.scene.white import COLOURS, PIXELS_M, SceneBrightness, find_white, holds_at, measure_light
 from forecasting.message import Figure, Message, Template
 
 # Above this shift between two images no change is claimed, pixels.
@@ -36,15 +36,15 @@ SAMPLE = 400_000
 BANDS_MOST = 4
 # An outline lies on or beside white ground that covers so much of it, or as much within so many pixels of it.
 SHARE_LEAST: Final = 0.1
-BESIDE_PX: Final = 2
+NEAR_PX: Final = 2
 # What is narrower, in pixels, is a road or noise.
 NARROWEST: Final = np.ones((2, 2), bool)
 # White ground is told from this share of an image on, also where no outline lies beside it.
-TOLD_SHARE: Final = 0.05
+REPORTED_SHARE: Final = 0.05
 WHITE_OF: Final = Template(
     "caution.white", "lies on or beside white ground of {day}: snow, ice or cloud, or pale bare ground"
 )
-_TOLD: Final = Template(
+_WHITE_SHARE: Final = Template(
     "change.white",
     "{area} km² ({share} %) of the image of {day} is white (snow, ice or cloud, or pale bare ground): outlines on or "
     "beside it, {outlines} here, count for no warning level",
@@ -60,7 +60,7 @@ _PIXELS: Final = Template(
 Block = tuple[NDArray[np.float32], NDArray[np.bool_]]  # values, and where they are valid
 
 
-def scene_of(date: KeptDate) -> Scene:
+def scene_of(date: StoredDate) -> Scene:
     """Return the scene of a date by its `scene_path`.
 
     Raises:
@@ -70,27 +70,27 @@ def scene_of(date: KeptDate) -> Scene:
     return take_heights(replace(scene, dem=Path(date.dem))) if date.dem else scene
 
 
-def as_it_came(date: KeptDate) -> KeptDate:
+def as_it_came(date: StoredDate) -> StoredDate:
     """The same with the image as it came: guards are measured on that, never on what was made of it."""
     return date if date.came_path is None else replace(date, scene_path=date.came_path)
 
 
-def list_before(newer: KeptDate, earlier: Iterable[KeptDate]) -> list[KeptDate]:
+def list_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[StoredDate]:
     """The dates before another one, the newest first."""
     before = [one for one in earlier if one.acquired_at < newer.acquired_at]
     return sorted(before, key=lambda one: (one.acquired_at, one.scene_hash), reverse=True)
 
 
-def tell_measured(
-    date: KeptDate, shift: Shift | None, ratios: tuple[float, ...] | None, cautions: Sequence[str]
-) -> Measured:
+def make_date_comparison(
+    date: StoredDate, shift: ImageShift | None, ratios: tuple[float, ...] | None, cautions: Sequence[str]
+) -> DateComparison:
     """What was measured between a newer date and this one, for the record."""
     claimed = shift is None or shift.px <= SHIFT_MOST_PX
     moved = None if shift is None else asdict(shift)
-    return Measured(date.scene_hash, date.acquired_at, moved, ratios, tuple(cautions), claimed)
+    return DateComparison(date.scene_hash, date.acquired_at, moved, ratios, tuple(cautions), claimed)
 
 
-def lay_together(newer: "Image", older: "Image") -> tuple[Shift | None, tuple[float, ...] | None]:
+def lay_together(newer: "Image", older: "Image") -> tuple[ImageShift | None, tuple[float, ...] | None]:
     """Measure the shift between the images of two dates, and the ratios of their bands' medians (newer over older).
 
     Raises:
@@ -145,7 +145,7 @@ class Image(ExitStack):
     manager.
     """
 
-    def __init__(self, date: KeptDate, grid: Grid) -> None:
+    def __init__(self, date: StoredDate, grid: Grid) -> None:
         super().__init__()
         self._date, self.grid = date, grid
         self._layers: dict[str, Layer] = {}
@@ -197,7 +197,7 @@ def _stack(blocks: Sequence[Block]) -> Block:
     return np.stack(values), np.logical_and.reduce(valid)
 
 
-class White:
+class WhiteGround:
     """The white ground of one image.
 
     Args:
@@ -209,7 +209,7 @@ class White:
         area_m2: of that.
     """
 
-    def __init__(self, image: Image, light: Light) -> None:
+    def __init__(self, image: Image, light: SceneBrightness) -> None:
         self._image, self._light, self._grid = image, light, image.grid
         values, valid = image.sample_colours()
         self.share = float(find_white(values, valid, light).mean())
@@ -222,11 +222,11 @@ class White:
         if not self.share:
             return found
         read = Rows(self._read, self._grid.width, self._grid.height)
-        boxes = [window_around(outline, self._grid, BESIDE_PX + len(NARROWEST)) for outline in outlines]
+        boxes = [window_around(outline, self._grid, NEAR_PX + len(NARROWEST)) for outline in outlines]
         for place in sorted(range(len(outlines)), key=lambda k: (boxes[k] or (0, 0))[1]):
             if (box := boxes[place]) is None or not (body := burn(outlines[place], box)).any():
                 continue
-            near = ndimage.binary_dilation(body, EIGHT, iterations=BESIDE_PX)
+            near = ndimage.binary_dilation(body, EIGHT, iterations=NEAR_PX)
             white = ndimage.binary_opening(read(*box), NARROWEST)
             found[place] = np.count_nonzero(near & white) >= SHARE_LEAST * np.count_nonzero(body)
         return found
@@ -235,7 +235,7 @@ class White:
         return find_white(*self._image.read_colours(*box), self._light)
 
 
-def look_for_white(image: Image, day: str) -> tuple[White | None, list[Message]]:
+def find_white_ground(image: Image, day: str) -> tuple[WhiteGround | None, list[Message]]:
     """The white ground of the image of a date; None with a line that says why it was not looked for.
 
     An image that cannot be read is the trouble of the guards, and said by them.
@@ -250,14 +250,14 @@ def look_for_white(image: Image, day: str) -> tuple[White | None, list[Message]]
             return None, [_PIXELS(day=day, pixel=Figure(pixel_m, ".3g"), least=least, most=most)]
         values, valid = image.sample_colours()
         light = measure_light(values[:, valid])
-        return (None if light is None else White(image, light)), []
+        return (None if light is None else WhiteGround(image, light)), []
     except ImageryError:
         return None, []
 
 
-def tell_white(white: White | None, day: str, outlines: int) -> list[Message]:
+def describe_white_ground(white: WhiteGround | None, day: str, outlines: int) -> list[Message]:
     """How much of an image is white, where that is much or takes outlines their vote."""
-    if white is None or not (outlines or white.share >= TOLD_SHARE):
+    if white is None or not (outlines or white.share >= REPORTED_SHARE):
         return []
     area, share = Figure(white.area_m2 / 1e6, ".2f"), Figure(100 * white.share, ".1f")
-    return [_TOLD(area=area, share=share, day=day, outlines=outlines)]
+    return [_WHITE_SHARE(area=area, share=share, day=day, outlines=outlines)]

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.change.records import Change, KnownOutline
+from detection.imagery.change.records import FootprintChange, KnownOutline
 
 # An outline of a scene delivered again is that of the version before where they share so much of the smaller one.
 SAME_SHARE = 0.5
 
 
 def keep_lines(
-    outlines: Iterable[KnownOutline], changes: Mapping[str, Change], before: Iterable[KnownOutline]
-) -> dict[str, Change]:
+    outlines: Iterable[KnownOutline], changes: Mapping[str, FootprintChange], before: Iterable[KnownOutline]
+) -> dict[str, FootprintChange]:
     """What was judged, where outlines without a parent take the root of the outline that they replace.
 
     Args:
@@ -25,15 +25,15 @@ def keep_lines(
     >>> square = {"type": "Polygon", "coordinates": [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]}
     >>> old = KnownOutline("o", "landslide", square, (0, 0, 2, 2), 900.0, 0.8, root_id="r")
     >>> own = KnownOutline("n", "landslide", square, (0, 0, 2, 2), 900.0, 0.8)
-    >>> word = Change("single", None, None, None, "n", datetime(2026, 5, 12, tzinfo=UTC), "s", None)
+    >>> word = FootprintChange("single", None, None, None, "n", datetime(2026, 5, 12, tzinfo=UTC), "s", None)
     >>> keep_lines([own], {"n": word}, [old])["n"].root_id
     'r'
     """
     known = [(shape_of(one.geometry), one) for one in before if not one.is_gone]
     found = dict(changes)
     for own in outlines:
-        word = changes[own.polygon_id]
-        if word.parent_id is not None or not known:
+        change = changes[own.polygon_id]
+        if change.parent_id is not None or not known:
             continue
         outline = shape_of(own.geometry)
         shared = [
@@ -45,6 +45,6 @@ def keep_lines(
             continue
         share, _, one = max(shared, key=lambda item: item[:2])
         if share >= SAME_SHARE:
-            root, first = one.root_id or one.polygon_id, one.first_seen_at or word.first_seen_at
-            found[own.polygon_id] = replace(word, root_id=root, first_seen_at=first)
+            root, first = one.root_id or one.polygon_id, one.first_seen_at or change.first_seen_at
+            found[own.polygon_id] = replace(change, root_id=root, first_seen_at=first)
     return found

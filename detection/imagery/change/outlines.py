@@ -3,25 +3,25 @@
 import json
 from pathlib import Path
 
-from detection.imagery.change.records import Change, Comparison, KeptDate, Outline, spell
+from detection.imagery.change.records import Comparison, FootprintChange, PlacedOutline, StoredDate, record_to_json
 from detection.whole_file import replacing
 
 FILE = "change.geojson"
 WORDS = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "root_id", "caution")
 
 
-def write_outlines(date: KeptDate, found: Comparison, path: Path) -> None:
+def write_outlines(date: StoredDate, found: Comparison, path: Path) -> None:
     """Write a FeatureCollection (RFC 7946) by temporary name and rename."""
-    rows: list[tuple[Outline, Change]] = [(one, found.changes[one.polygon_id]) for one in date.outlines]
-    rows += [(one.outline, one.word) for one in found.vanished]
+    rows: list[tuple[PlacedOutline, FootprintChange]] = [(one, found.changes[one.polygon_id]) for one in date.outlines]
+    rows += [(one.outline, one.change) for one in found.vanished]
     shared = {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat()}
     features = []
-    for outline, word in rows:
-        told = spell(word)
+    for outline, change in rows:
+        values = record_to_json(change)
         features.append({
             "type": "Feature", "id": outline.polygon_id, "geometry": outline.geometry,
             "properties": {
-                "class": outline.kind, "area_m2": outline.area_m2, **{key: told[key] for key in WORDS}, **shared,
+                "class": outline.kind, "area_m2": outline.area_m2, **{key: values[key] for key in WORDS}, **shared,
             },
         })  # fmt: skip
     text = json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False)

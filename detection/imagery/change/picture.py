@@ -34,9 +34,9 @@ def write_change_picture(
     """
     image, small = paint_scene(scene, grid, longest_px)
     with Layer(change, small, nearest=True, nodata=NODATA) as layer:
-        _, told = layer.read(0, 0, small.width, small.height)
+        _, valid = layer.read(0, 0, small.width, small.height)
     grey = (image[:3].mean(axis=0) * 0.45 + 20).astype(np.uint8)
-    image[:3, ~told] = grey[~told]
+    image[:3, ~valid] = grey[~valid]
     # what is told last lies on top
     for kind in ("single", "vanished", "known", "grown", "new"):
         for outline in shapes_of([geometry for change_kind, geometry in words if change_kind == kind]):

@@ -30,8 +30,8 @@ from detection.imagery.change.radar_dates import (
     to_power,
 )
 from detection.imagery.change.radar_outputs import FILES, write_radar
-from detection.imagery.change.radar_records import RadarAsked, RadarChange, RadarOutline
-from detection.imagery.change.speckle import Law, fit_law, to_decibel
+from detection.imagery.change.radar_records import RadarChange, RadarOutline, RadarRequest
+from detection.imagery.change.speckle import SpeckleLaw, fit_law, to_decibel
 from detection.imagery.errors import NoValidPixelsError, SceneError, about
 from detection.imagery.footprints.polygons import STEPS, find_footprints
 from detection.imagery.footprints.records import Footprint
@@ -41,7 +41,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, read_grid, writing_geotiff
-from detection.imagery.raster.reading.values import ANGLE, BACKSCATTER, COHERENCES, Quantity
+from detection.imagery.raster.reading.values import ANGLE, BACKSCATTER, COHERENCES, BandQuantity
 from forecasting.message import TEXT_OF, Figure, Template
 
 STRIP_PX: Final = 1 << 22  # pixels of one image that are held at a time
@@ -77,7 +77,7 @@ EMPTY: Final = -9999.0
 
 
 @dataclass(slots=True)
-class Cells:
+class RadarCells:
     """A strip of cells: rows x columns, NaN where nothing is known.
 
     Attributes:
@@ -95,22 +95,24 @@ class Cells:
     uncertain: NDArray[np.bool_]
 
 
-class Source(ExitStack):
+class RadarSource(ExitStack):
     """All rasters of a question on one grid, read as cells; use as a context manager."""
 
-    def __init__(self, asked: RadarAsked) -> None:
+    def __init__(self, request: RadarRequest) -> None:
         super().__init__()
-        self.dates = [[self._read_date(path, asked.band) for path in paths] for paths in (asked.before, asked.after)]
-        if bool(asked.before) != bool(asked.after) or not (asked.after or asked.coherence):
+        self.dates = [
+            [self._read_date(path, request.band) for path in paths] for paths in (request.before, request.after)
+        ]
+        if bool(request.before) != bool(request.after) or not (request.after or request.coherence):
             raise SceneError("give images of before and of after, or a pair of coherences, or both")
-        first = self.dates[1][0].file if asked.after else asked.coherence[1]  # type: ignore[index]
-        k = asked.multilook
+        first = self.dates[1][0].file if request.after else request.coherence[1]  # type: ignore[index]
+        k = request.multilook
         with about(first):
             own = read_grid(first)
             if min(own.width, own.height) < k:
                 raise SceneError(f"{first}: {own.width} x {own.height} pixels are fewer than one cell of {k} x {k}")
         a, b, c, d, e, f = own.transform[:6]
-        self.grid, self.asked = own, asked
+        self.grid, self.request = own, request
         self.cells = Grid(Affine(a * k, b * k, c, d * k, e * k, f), own.crs_wkt, own.width // k, own.height // k)
         self.rows = max(1, STRIP_PX // (own.width * k))
         self.warnings: list[str] = []
@@ -125,24 +127,24 @@ class Source(ExitStack):
         return self
 
     def _open(self) -> None:
-        asked = self.asked
+        request = self.request
         dates = [date for group in self.dates for date in group]
         if dates:
             check_order(*self.dates)
             self.warnings += check_geometry(dates)
         self._images = [[self._open_image(date) for date in group] for group in self.dates]
-        self._coherences = [self._layer(path, COHERENCES) for path in asked.coherence or ()]
-        self._angles = [self._layer(path, ANGLE) for path in asked.incidence or ()]
-        self._mask = None if asked.mask is None else self._layer(asked.mask)
+        self._coherences = [self._layer(path, COHERENCES) for path in request.coherence or ()]
+        self._angles = [self._layer(path, ANGLE) for path in request.incidence or ()]
+        self._mask = None if request.mask is None else self._layer(request.mask)
 
     def _layer(
-        self, path: Path, quantity: Quantity | None = None, index: int = 1, *, nodata: float | None = None
+        self, path: Path, quantity: BandQuantity | None = None, index: int = 1, *, nodata: float | None = None
     ) -> Layer:
         with about(path):
             layer = self.enter_context(
                 Layer(path, self.grid, index, nearest=quantity is None, nodata=nodata, quantity=quantity)
             )
-        self.warnings += layer.told
+        self.warnings += layer.notes
         if layer.warped and quantity is not None:
             self.warnings.append(_WARPED(name=path.name))
         return layer
@@ -156,13 +158,13 @@ class Source(ExitStack):
         layer = self._layer(date.file, BACKSCATTER, date.index, nodata=0.0)
         values, valid = _sample(layer)
         with about(date.file):
-            units, why = find_units(date, values[valid], self.asked.units)
+            units, why = find_units(date, values[valid], self.request.units)
         self.units[str(date.path)] = f"{units} ({why})"
         return layer, units
 
-    def read(self, top: int, rows: int) -> Cells:
+    def read(self, top: int, rows: int) -> RadarCells:
         """Read rows of cells."""
-        k, columns = self.asked.multilook, self.cells.width
+        k, columns = self.request.multilook, self.cells.width
         box = (0, top * k, columns * k, rows * k)
         hidden: NDArray[np.bool_] = np.zeros((rows * k, columns * k), bool)
         if self._mask is not None:
@@ -176,13 +178,13 @@ class Source(ExitStack):
         if self._angles:
             one, other = (self._to_cells(layer, box, hidden) for layer in self._angles)
             uncertain = ~(np.abs(one - other) <= INCIDENCE_APART_DEG)
-        return Cells(before, after, was, crossed, uncertain)
+        return RadarCells(before, after, was, crossed, uncertain)
 
     def _mean_power(
         self, images: list[tuple[Layer, str]], box: tuple[int, int, int, int], hidden: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
         """Mean over the dates; a cell that one of them does not show is not known."""
-        k = self.asked.multilook
+        k = self.request.multilook
         total = np.full((box[3] // k, box[2] // k), np.nan if not images else 0.0)
         for layer, units in images:
             values, valid = _read(layer, box)
@@ -193,7 +195,7 @@ class Source(ExitStack):
 
     def _to_cells(self, layer: Layer, box: tuple[int, int, int, int], hidden: NDArray[np.bool_]) -> NDArray[np.float64]:
         values, valid = _read(layer, box)
-        return average_cells(values, valid & ~hidden, self.asked.multilook)
+        return average_cells(values, valid & ~hidden, self.request.multilook)
 
 
 def _read(layer: Layer, box: tuple[int, int, int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -242,15 +244,15 @@ def average_cells(values: NDArray[Any], valid: NDArray[np.bool_], k: int) -> NDA
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RadarRules:
     """By what a cell counts as changed; None: not compared by it."""
 
-    alone: Law | None
-    nine: Law | None
+    alone: SpeckleLaw | None
+    nine: SpeckleLaw | None
     coherence: tuple[float, float] | None  # middle and spread of the normalised difference
     false_alarms: float
 
-    def judge(self, cells: Cells) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]]:
+    def classify(self, cells: RadarCells) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]]:
         """Flags of the cells, which of them say anything, and the logarithm of the ratio, centred."""
         flags = np.zeros(cells.before.shape, np.uint8)
         known = np.zeros(cells.before.shape, bool)
@@ -311,42 +313,49 @@ def mean_of_nine(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.where(count >= NINE_LEAST, total / np.maximum(count, 1), np.nan))
 
 
-def find_radar_change(asked: RadarAsked, on_progress: Callable[[str, float], None] = lambda *_: None) -> RadarChange:
+def find_radar_change(
+    request: RadarRequest, on_progress: Callable[[str, float], None] = lambda *_: None
+) -> RadarChange:
     """Say where ground changed between radar images of two times.
 
     Args:
-        asked: the images and by what they are compared.
+        request: the images and by what they are compared.
         on_progress: called with a stage and the share of it that is done.
 
     Raises:
         NoValidPixelsError: no cell is shown by all of them.
         SceneError: images that cannot be compared.
     """
-    with Source(asked) as source, ExitStack() as stack:
+    with RadarSource(request) as source, ExitStack() as stack:
         rules, warnings = _find_rules(source)
         warnings = [*source.warnings, *warnings]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slopeward-radar-")))
-        if asked.out_dir is not None:
-            asked.out_dir.mkdir(parents=True, exist_ok=True)
-        change = (asked.out_dir or folder) / FILES["change"]
+        if request.out_dir is not None:
+            request.out_dir.mkdir(parents=True, exist_ok=True)
+        change = (request.out_dir or folder) / FILES["change"]
         marks = ByteRaster(folder / "marks.tif", source.cells, count=2)
         compared, changed = _write_cells(source, rules, marks, change, on_progress)
         if not compared:
             raise NoValidPixelsError("no cell is shown by all images")
         if changed > MUCH * compared:
             warnings.append(_MUCH_CHANGED(percent=Figure(100 * changed / compared, ".0f")))
-        outlines, small = _list_outlines(source, marks, change, asked)
+        outlines, small = _list_outlines(source, marks, change, request)
         found = _answer(source, rules, (compared, changed), outlines, small, warnings)
-        return found if asked.out_dir is None else write_radar(found, source.cells, marks.path, asked)
+        return found if request.out_dir is None else write_radar(found, source.cells, marks.path, request)
 
 
 def _answer(
-    source: Source, rules: Rules, cells: tuple[int, int], outlines: list[RadarOutline], small: int, warnings: list[str]
+    source: RadarSource,
+    rules: RadarRules,
+    cells: tuple[int, int],
+    outlines: list[RadarOutline],
+    small: int,
+    warnings: list[str],
 ) -> RadarChange:
-    asked, law = source.asked, rules.alone
+    request, law = source.request, rules.alone
     bounds = None
     if law is not None:
-        low, high = replace(law, centre=0.0).bounds(asked.false_alarms / 2)
+        low, high = replace(law, centre=0.0).bounds(request.false_alarms / 2)
         bounds = (round(to_decibel(low), 2), round(to_decibel(high), 2))
     chances = (law is not None) + (rules.coherence is not None)
     return RadarChange(
@@ -355,14 +364,14 @@ def _answer(
         looks=None if law is None or rules.nine is None else (round(law.looks, 2), round(rules.nine.looks, 2)),
         threshold_db=bounds, offset_db=None if law is None else round(to_decibel(law.centre), 2),
         threshold_coherence=None if rules.coherence is None else round(rules.fall, 3),
-        false_alarms=asked.false_alarms, expected_false_cells=round(asked.false_alarms * chances * cells[0], 1),
+        false_alarms=request.false_alarms, expected_false_cells=round(request.false_alarms * chances * cells[0], 1),
         valid_share=round(cells[0] / (source.cells.width * source.cells.height), 4),
         changed_share=round(cells[1] / cells[0], 6), too_small=small, outlines=tuple(outlines),
         warnings=tuple(dict.fromkeys(warnings)),
     )  # fmt: skip
 
 
-def _find_rules(source: Source) -> tuple[Rules, list[str]]:
+def _find_rules(source: RadarSource) -> tuple[RadarRules, list[str]]:
     """The law of unchanged ground from strips spread over the scene, and what is doubtful about it."""
     alone: list[NDArray[np.float64]] = []
     nine: list[NDArray[np.float64]] = []
@@ -378,12 +387,12 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
         falls.append(_known(normalised_fall(cells.was, cells.crossed)[np.nan_to_num(cells.was) >= COHERENT]))
     single, groups, fall = (np.concatenate(one) for one in (alone, nine, falls))
     warnings = []
-    laws: tuple[Law | None, Law | None] = (None, None)
+    laws: tuple[SpeckleLaw | None, SpeckleLaw | None] = (None, None)
     before, after = len(source.dates[0]), len(source.dates[1])
     if after:
         if len(single) < FEW_CELLS:
             raise NoValidPixelsError(f"{len(single)} cells are shown by all images; {FEW_CELLS} are needed")
-        law = fit_law(single, before, after, source.asked.looks)
+        law = fit_law(single, before, after, source.request.looks)
         wide = fit_law(groups, before, after) if len(groups) >= FEW_CELLS / 9 else replace(law, looks=law.looks)
         # nine cells have at most nine times the looks; more is chance
         laws = law, replace(wide, looks=float(np.clip(wide.looks, law.looks, 9 * law.looks)), centre=law.centre)
@@ -393,22 +402,22 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
                 "each other, or most of the ground changed"
             )
     coherence = None
-    if source.asked.coherence is not None and len(fall) < FEW_CELLS:
+    if source.request.coherence is not None and len(fall) < FEW_CELLS:
         n = Figure(len(fall), "d")
         if not after:
             raise NoValidPixelsError(_FEW_COHERENT(n=n, coherence=COHERENT, needed=FEW_CELLS))
         warnings.append(_NOT_COHERENT(n=n, coherence=COHERENT, needed=FEW_CELLS))
-    elif source.asked.coherence is not None:
+    elif source.request.coherence is not None:
         middle = float(np.median(fall))
         coherence = middle, max(NMAD * float(np.median(np.abs(fall - middle))), 1e-3)
-    return Rules(*laws, coherence, source.asked.false_alarms), warnings
+    return RadarRules(*laws, coherence, source.request.false_alarms), warnings
 
 
 def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[np.isfinite(values)]
 
 
-def _strips(source: Source) -> Iterator[tuple[int, int, int, int]]:
+def _strips(source: RadarSource) -> Iterator[tuple[int, int, int, int]]:
     """First row and rows of a strip, and of what is read for it: one row more on each side."""
     height = source.cells.height
     for top in range(0, height, source.rows):
@@ -418,7 +427,7 @@ def _strips(source: Source) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _write_cells(
-    source: Source, rules: Rules, marks: ByteRaster, change: Path, on_progress: Callable[[str, float], None]
+    source: RadarSource, rules: RadarRules, marks: ByteRaster, change: Path, on_progress: Callable[[str, float], None]
 ) -> tuple[int, int]:
     """Write steps and flags of all cells, and change in dB with both coherences; cells compared and changed."""
     compared = changed = 0
@@ -426,7 +435,7 @@ def _write_cells(
         for top, rows, first, read in _strips(source):
             cells = source.read(first, read)
             own = slice(top - first, top - first + rows)
-            flags, known, ratio = rules.judge(cells)
+            flags, known, ratio = rules.classify(cells)
             flags, known, ratio, uncertain = flags[own], known[own], ratio[own], cells.uncertain[own]
             compared += int(known.sum())
             changed += int((flags > 0).sum())
@@ -445,7 +454,7 @@ def to_decibels(ratio: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _list_outlines(
-    source: Source, marks: ByteRaster, change: Path, asked: RadarAsked
+    source: RadarSource, marks: ByteRaster, change: Path, request: RadarRequest
 ) -> tuple[list[RadarOutline], int]:
     small = 0
 
@@ -459,8 +468,8 @@ def _list_outlines(
         found = [
             _describe(one, grid, read, (ratio, was, crossed))
             for one in find_footprints(
-                lambda *box: read(*box, 1), grid, threshold=0.5, minimum_area_m2=asked.minimum_area_m2,
-                minimum_hole_m2=0.0, identity=asked.identity, on_small=count,
+                lambda *box: read(*box, 1), grid, threshold=0.5, minimum_area_m2=request.minimum_area_m2,
+                minimum_hole_m2=0.0, identity=request.identity, on_small=count,
             )
         ]  # fmt: skip
     return sorted(found, key=lambda one: (-one.area_m2, one.polygon_id)), small
@@ -474,11 +483,11 @@ def _describe(one: Footprint, grid: Grid, read: Any, layers: tuple[Layer, Layer,
     body = burn(outline, box)
     flags = read(*box, 2)[body]
     amplitude, coherence = bool((flags & AMPLITUDE).any()), bool((flags & COHERENCE).any())
-    beneath = []
+    below = []
     for layer in layers:
         values, valid = layer.read(*box)
-        beneath.append(values[valid & body].astype(np.float64))
-    ratio, was, crossed = beneath
+        below.append(values[valid & body].astype(np.float64))
+    ratio, was, crossed = below
     return RadarOutline(
         polygon_id=one.polygon_id, by="both" if amplitude and coherence else "amplitude" if amplitude else "coherence",
         area_m2=float(one.area_m2 or 0.0), change_db=_mean(ratio, 2),

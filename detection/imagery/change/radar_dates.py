@@ -19,7 +19,7 @@ _NO_ORBIT: Final = Template(
     "radar.no_orbit", "nothing says that all images are of one orbit: where they are not, slopes seem to change"
 )()
 POLARISATIONS: Final = ("VV", "HH", "VH", "HV")  # the one that is taken where several are there
-BESIDE: Final = ("COHERENCE", "CC", "COH", "ANGLE", "INCIDENCE")  # bands that radar brings too
+OTHER_BANDS: Final = ("COHERENCE", "CC", "COH", "ANGLE", "INCIDENCE")  # bands that radar brings too
 UNITS: Final = ("power", "db", "amplitude")
 KEYS: Final = ("orbit", "track", "look", "units", "incidence_deg")
 ORBITS: Final = ("ascending", "descending")
@@ -59,14 +59,14 @@ class RadarDate:
         file: its raster.
         index: number of the band.
         at: when it was taken; None: nobody says it.
-        said: what is known of its geometry and unit, by the names of `KEYS`, and the polarisation.
+        metadata: what is known of its geometry and unit, by the names of `KEYS`, and the polarisation.
     """
 
     path: Path
     file: Path
     index: int
     at: datetime | None
-    said: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 def read_radar(path: Path, band: int | None = None) -> RadarDate:
@@ -88,10 +88,10 @@ def read_radar(path: Path, band: int | None = None) -> RadarDate:
     if not 1 <= band <= facts.count:
         raise BandMissingError(f"{path}: band {band} was asked for, the file has {facts.count}")
     tags = {key.upper(): value for key, value in facts.tags.items()}
-    told = {key: tags[name] for key, names in TAGS.items() for name in reversed(names) if name in tags}
+    declared = {key: tags[name] for key, names in TAGS.items() for name in reversed(names) if name in tags}
     if names[band - 1] in POLARISATIONS:
-        told["polarisation"] = names[band - 1]
-    return RadarDate(path, path, band, find_date(path, facts.tags), _read_said(path, told, path.name))
+        declared["polarisation"] = names[band - 1]
+    return RadarDate(path, path, band, find_date(path, facts.tags), _read_metadata(path, declared, path.name))
 
 
 def of_scene(scene: Scene) -> RadarDate:
@@ -106,37 +106,37 @@ def of_scene(scene: Scene) -> RadarDate:
         raise BandMissingError(f"{scene.path}: no band {', '.join(POLARISATIONS)}; found: {', '.join(scene.bands)}")
     if unknown := sorted(set(scene.sar) - set(KEYS)):
         raise ManifestError(f"{scene.path}: unknown key {unknown[0]!r} in [sar]; expected: {', '.join(KEYS)}")
-    said = _read_said(scene.path, {**scene.sar, "polarisation": name}, scene.path.name)
-    return RadarDate(scene.path, bands[name].path, bands[name].index, scene.acquired_at, said)
+    metadata = _read_metadata(scene.path, {**scene.sar, "polarisation": name}, scene.path.name)
+    return RadarDate(scene.path, bands[name].path, bands[name].index, scene.acquired_at, metadata)
 
 
 def is_radar(scene: Scene) -> bool:
     """Whether a scene is one of radar: its manifest says so, or it has bands of radar only."""
     names = {name.upper() for name in scene.bands}
-    return bool(scene.sar) or bool(names & {*POLARISATIONS} and names <= {*POLARISATIONS, *BESIDE})
+    return bool(scene.sar) or bool(names & {*POLARISATIONS} and names <= {*POLARISATIONS, *OTHER_BANDS})
 
 
-def _read_said(path: Path, told: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _read_metadata(path: Path, declared: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What is said, checked; a word that a tag has for something else says nothing."""
     found: dict[str, Any] = {}
     for key, known in (("orbit", ORBITS), ("look", LOOKS), ("units", UNITS)):
-        if key not in told:
+        if key not in declared:
             continue
-        word = str(told[key]).strip().lower()
-        word = SPELLED.get(word, word)
-        if word in known:
-            found[key] = word
+        value = str(declared[key]).strip().lower()
+        value = SPELLED.get(value, value)
+        if value in known:
+            found[key] = value
         elif path.is_dir():
-            raise ManifestError(f"{path}: {key} = {told[key]!r} of [sar] is none of: {', '.join(known)}")
+            raise ManifestError(f"{path}: {key} = {declared[key]!r} of [sar] is none of: {', '.join(known)}")
     for key in ("track", "incidence_deg"):
-        if key in told:
+        if key in declared:
             try:
-                found[key] = float(told[key])
+                found[key] = float(declared[key])
             except (TypeError, ValueError):
                 if path.is_dir():
-                    raise ManifestError(f"{path}: {key} = {told[key]!r} of [sar] is no number") from None
-    if "polarisation" in told:
-        found["polarisation"] = str(told["polarisation"]).strip().upper()
+                    raise ManifestError(f"{path}: {key} = {declared[key]!r} of [sar] is no number") from None
+    if "polarisation" in declared:
+        found["polarisation"] = str(declared["polarisation"]).strip().upper()
     if "track" not in found and (match := SENTINEL1.search(name)):
         orbit = int(match[2])
         moved = match[1] == "C" and orbit > MOVED_AFTER
@@ -152,21 +152,21 @@ def find_difference(one: RadarDate, other: RadarDate) -> str | None:
     'orbit ascending and descending'
     """
     for key in ("orbit", "track", "look", "polarisation"):
-        first, second = one.said.get(key), other.said.get(key)
+        first, second = one.metadata.get(key), other.metadata.get(key)
         if first is not None and second is not None and first != second:
-            return f"{key} {_spell(first)} and {_spell(second)}"
-    angle, other_angle = (date.said.get("incidence_deg") for date in (one, other))
+            return f"{key} {_format_value(first)} and {_format_value(second)}"
+    angle, other_angle = (date.metadata.get("incidence_deg") for date in (one, other))
     if angle is not None and other_angle is not None and abs(angle - other_angle) > INCIDENCE_APART_DEG:
         return f"incidence {angle:g} and {other_angle:g} degrees"
     if any(not date.at or date.at.time() == time() for date in (one, other)) or one.at is None or other.at is None:
         return None
     apart = abs((one.at - other.at).total_seconds()) % 86_400
-    if min(apart, 86_400 - apart) > APART_S and not (one.said.get("track") and other.said.get("track")):
+    if min(apart, 86_400 - apart) > APART_S and not (one.metadata.get("track") and other.metadata.get("track")):
         return f"taken at {one.at:%H:%M} and {other.at:%H:%M} UTC, so not from one orbit"
     return None
 
 
-def _spell(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -180,7 +180,7 @@ def check_geometry(dates: Sequence[RadarDate]) -> list[str]:
     for other in dates[1:]:
         if why := find_difference(first, other):
             raise SceneError(f"{first.path} and {other.path}: {why}; take images of one orbit and one polarisation")
-    if not all({"orbit", "track"} & set(date.said) for date in dates):
+    if not all({"orbit", "track"} & set(date.metadata) for date in dates):
         return [_NO_ORBIT]
     return []
 
@@ -197,28 +197,28 @@ def check_order(before: Sequence[RadarDate], after: Sequence[RadarDate]) -> None
                 raise SceneError(f"{one.path} was taken after {other.path}: exchange before and after")
 
 
-def find_units(date: RadarDate, values: NDArray[np.floating], asked: str | None = None) -> tuple[str, str]:
+def find_units(date: RadarDate, values: NDArray[np.floating], given: str | None = None) -> tuple[str, str]:
     """In which unit backscatter is, and why: said, else found by its sign and size.
 
     Args:
         date: whose values they are.
         values: some that are valid.
-        asked: what a person says.
+        given: what a person says.
 
     Raises:
         RadiometryError: it is no calibrated backscatter, or not in the unit that is said.
     """
-    said = asked or date.said.get("units")
-    if said and not values.size:
-        return said, "as said"
+    stated = given or date.metadata.get("units")
+    if stated and not values.size:
+        return stated, "as said"
     if not values.size:
         raise RadiometryError(f"{date.path}: no valid value, so its unit cannot be found; say --units")
     below, middle = float(np.mean(values < 0)), float(np.median(values))
     low, high = (float(one) for one in np.percentile(values, [1, 99]))
-    if said:
-        if not (low >= DB_LEAST and high <= DB_MOST if said == "db" else below <= 0.5):
-            raise RadiometryError(f"{date.path}: said to be {said}, but its values go from {low:.4g} to {high:.4g}")
-        return said, "as said"
+    if stated:
+        if not (low >= DB_LEAST and high <= DB_MOST if stated == "db" else below <= 0.5):
+            raise RadiometryError(f"{date.path}: said to be {stated}, but its values go from {low:.4g} to {high:.4g}")
+        return stated, "as said"
     if below > 0.5 and low >= DB_LEAST and high <= DB_MOST:
         return "db", f"found: {below:.0%} of the values are below 0, median {middle:.1f}"
     if below <= 0.01 and middle <= POWER_MOST:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.imagery.change.radar_records import RadarAsked, RadarChange
+from detection.imagery.change.radar_records import RadarChange, RadarRequest
 from detection.imagery.footprints.preview import bounds_of, paint_signed
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, lonlat_frame
@@ -22,18 +22,18 @@ PICTURE_PX: Final = 1024
 FULL_DB: Final = 6.0  # full colour of the picture
 
 
-def write_radar(found: RadarChange, grid: Grid, marks: Path, asked: RadarAsked) -> RadarChange:
+def write_radar(found: RadarChange, grid: Grid, marks: Path, request: RadarRequest) -> RadarChange:
     """The same with the paths of the files that were written; `change_db.tif` lies there already."""
-    assert asked.out_dir is not None
-    out = asked.out_dir
+    assert request.out_dir is not None
+    out = request.out_dir
     with Layer(marks, grid) as layer, writing_geotiff(out / FILES["prob"], grid, "uint8", nodata=NODATA) as write:
         for box in strips(grid):
             write(layer.read_steps(*box), *box[:2])
     bounds = _draw(found, grid, out)
     found = replace(found, outputs={**{name: str(out / file) for name, file in FILES.items()}, "bounds": bounds})
-    features = [{"type": "Feature", "geometry": one.geometry, "properties": one.tell()} for one in found.outlines]
+    features = [{"type": "Feature", "geometry": one.geometry, "properties": one.to_json()} for one in found.outlines]
     write_json(out / FILES["geojson"], {"type": "FeatureCollection", "features": features})
-    write_json(out / FILES["run"], found.tell())
+    write_json(out / FILES["run"], found.to_json())
     return found
 
 

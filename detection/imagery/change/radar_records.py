@@ -12,7 +12,7 @@ METHOD = "sar"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RadarAsked:
+class RadarRequest:
     """What is asked: change of backscatter, of coherence, or of both.
 
     Attributes:
@@ -76,7 +76,7 @@ class RadarOutline:
     geometry: dict[str, Any]
     bbox: Box
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it, without the outline."""
         return {
             name: getattr(self, name) for name in self.__slots__ if name not in {"geometry", "bbox"}
@@ -125,15 +125,15 @@ class RadarChange:
     warnings: tuple[str, ...]
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name not in {"outlines", "units", "outputs"}}
         return {
             **plain, "method": METHOD, "units": dict(self.units), "outputs": dict(self.outputs),
-            "before_at": [_spell(at) for at in self.before_at], "after_at": [_spell(at) for at in self.after_at],
-            "outlines": [{**one.tell(), "geometry": one.geometry} for one in self.outlines],
+            "before_at": [_to_iso(at) for at in self.before_at], "after_at": [_to_iso(at) for at in self.after_at],
+            "outlines": [{**one.to_json(), "geometry": one.geometry} for one in self.outlines],
         }  # fmt: skip
 
 
-def _spell(at: datetime | None) -> str | None:
+def _to_iso(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()

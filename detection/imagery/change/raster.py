@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.change.dates import Date, ground_m2, lay_before
-from detection.imagery.change.records import Areas
+from detection.imagery.change.records import ChangedAreas
 from detection.imagery.change.rules import NOTHING, change_of
 from detection.imagery.footprints.polygons import threshold_steps
 from detection.imagery.raster.components import NODATA
@@ -20,7 +20,7 @@ from detection.imagery.raster.raster import ByteRaster, write_cog
 FILE = "change.tif"
 
 
-def write_change(own: Date, dates: Sequence[Date], grid: Grid, out_dir: Path | None) -> dict[str, Areas]:
+def write_change(own: Date, dates: Sequence[Date], grid: Grid, out_dir: Path | None) -> dict[str, ChangedAreas]:
     """Count the pixels of change, and write them as a cloud-optimised GeoTIFF where a folder is given.
 
     Returns:
@@ -54,6 +54,6 @@ def write_change(own: Date, dates: Sequence[Date], grid: Grid, out_dir: Path | N
     }  # fmt: skip
 
 
-def _sum_up(counts: NDArray[np.int64], pixel_m2: float, total: int) -> Areas:
-    new, known, gone = (round(int(counts[word]) * pixel_m2, 1) for word in (1, 2, 3))
-    return Areas(new, known, gone, round(float(counts[NOTHING:NODATA].sum()) / total, 6))
+def _sum_up(counts: NDArray[np.int64], pixel_m2: float, total: int) -> ChangedAreas:
+    new, known, gone = (round(int(counts[code]) * pixel_m2, 1) for code in (1, 2, 3))
+    return ChangedAreas(new, known, gone, round(float(counts[NOTHING:NODATA].sum()) / total, 6))

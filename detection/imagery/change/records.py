@@ -14,7 +14,7 @@ LANDSLIDE = "landslide"
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class PlacedOutline:
     """A footprint with a place on the ground: without one, change is not judged; `geometry` is GeoJSON."""
 
     polygon_id: str
@@ -26,7 +26,7 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownOutline(Outline):
+class KnownOutline(PlacedOutline):
     """A footprint with what is known of its line; None where nothing was judged yet.
 
     Attributes:
@@ -50,7 +50,7 @@ class KnownOutline(Outline):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptDate:
+class StoredDate:
     """What is kept of a scene that was read, as another is compared with it.
 
     Attributes:
@@ -92,7 +92,7 @@ class KeptDate:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FootprintChange:
     """What became of a footprint.
 
     Attributes:
@@ -115,21 +115,21 @@ class Change:
     anchor_scene: str
     caution: str | None
 
-    def doubted(self, *cautions: str) -> "Change":
+    def doubted(self, *cautions: str) -> "FootprintChange":
         """The same with more cautions, each said once."""
         return replace(self, caution=join_cautions(self.caution, *cautions))
 
 
 @dataclass(frozen=True, slots=True)
-class Vanished:
+class VanishedFootprint:
     """A footprint of before that is gone, under a name of its own; its probability is that of the newer date."""
 
-    outline: Outline
-    word: Change
+    outline: PlacedOutline
+    change: FootprintChange
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class DateComparison:
     """What was measured between the newer date and an earlier one.
 
     Attributes:
@@ -150,7 +150,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Areas:
+class ChangedAreas:
     """Change pixel by pixel, true m², and the share of the pixels that two dates show."""
 
     new_m2: float
@@ -173,10 +173,10 @@ class Comparison:
         limit: by the index, the change from which on a pixel counts, beyond that of the whole scene; else None.
     """
 
-    changes: dict[str, Change]
-    vanished: tuple[Vanished, ...]
-    compared: tuple[Measured, ...] = ()
-    areas: Mapping[str, Areas] = field(default_factory=dict)
+    changes: dict[str, FootprintChange]
+    vanished: tuple[VanishedFootprint, ...]
+    compared: tuple[DateComparison, ...] = ()
+    areas: Mapping[str, ChangedAreas] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     limit: float | None = None
@@ -186,61 +186,65 @@ class Comparison:
         """Share of the pixels that two dates show, of the first class."""
         return next(iter(self.areas.values())).joint_share
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """What was measured, as it is kept beside the words (JSON)."""
         first, *others = self.areas.values()
-        more = {"classes": {kind: spell(areas) for kind, areas in self.areas.items()}} if others else {}
+        more = {"classes": {kind: record_to_json(areas) for kind, areas in self.areas.items()}} if others else {}
         return {
-            "compared": [spell(one) for one in self.compared], "pixels": {**spell(first), **more},
+            "compared": [record_to_json(one) for one in self.compared], "pixels": {**record_to_json(first), **more},
             "warnings": spread(self.warnings), "outputs": dict(self.outputs),
             **({} if self.limit is None else {"limit": self.limit}),
         }  # fmt: skip
 
 
-def spell_comparison(found: Comparison) -> dict[str, Any]:
+def comparison_to_json(found: Comparison) -> dict[str, Any]:
     """All that changed, as JSON has it."""
     return {
-        "changes": {name: spell(word) for name, word in found.changes.items()},
-        "vanished": [spell_vanished(one) for one in found.vanished], **found.tell(),
+        "changes": {name: record_to_json(change) for name, change in found.changes.items()},
+        "vanished": [vanished_to_json(one) for one in found.vanished], **found.to_json(),
     }  # fmt: skip
 
 
-def spell(record: Any) -> dict[str, Any]:
+def record_to_json(record: Any) -> dict[str, Any]:
     """A record as JSON has it, one level deep: instants in ISO, tuples as lists.
 
-    >>> spell(Areas(1.0, 0.0, 0.0, 0.5))
+    >>> record_to_json(ChangedAreas(1.0, 0.0, 0.0, 0.5))
     {'new_m2': 1.0, 'known_m2': 0.0, 'gone_m2': 0.0, 'joint_share': 0.5}
     """
-    return {one.name: _spell_value(getattr(record, one.name)) for one in fields(record)}
+    return {one.name: _value_to_json(getattr(record, one.name)) for one in fields(record)}
 
 
-def _spell_value(value: Any) -> Any:
+def _value_to_json(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return spread(value) if isinstance(value, tuple) else value
 
 
-def spell_outline(one: Outline) -> dict[str, Any]:
+def outline_to_json(one: PlacedOutline) -> dict[str, Any]:
     """An outline, as JSON has it."""
-    told = spell(one)
-    return {**{key: told[key] for key in ("polygon_id", "geometry", "bbox", "area_m2", "mean_probability")},
+    values = record_to_json(one)
+    return {**{key: values[key] for key in ("polygon_id", "geometry", "bbox", "area_m2", "mean_probability")},
             "class": one.kind}  # fmt: skip
 
 
-def spell_vanished(one: Vanished) -> dict[str, Any]:
+def vanished_to_json(one: VanishedFootprint) -> dict[str, Any]:
     """A footprint that is gone, as JSON has it."""
-    return {**spell(one.word), **spell_outline(one.outline)}
+    return {**record_to_json(one.change), **outline_to_json(one.outline)}
 
 
-def remember(date: KeptDate, changes: Mapping[str, Change]) -> KeptDate:
+def remember(date: StoredDate, changes: Mapping[str, FootprintChange]) -> StoredDate:
     """The date with what became of its footprints, for those that are judged after it."""
 
     def learn(one: KnownOutline) -> KnownOutline:
-        word = changes[one.polygon_id]
+        change = changes[one.polygon_id]
         return replace(
-            one, change=word.change, parent_id=word.parent_id, root_id=word.root_id, anchor_scene=word.anchor_scene,
-            first_seen_at=word.first_seen_at,
-        )  # fmt: skip
+            one,
+            change=change.change,
+            parent_id=change.parent_id,
+            root_id=change.root_id,
+            anchor_scene=change.anchor_scene,
+            first_seen_at=change.first_seen_at,
+        )
 
     return replace(date, polygons=tuple(map(learn, date.outlines)))
 

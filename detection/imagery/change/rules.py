@@ -63,7 +63,7 @@ def change_of(newer: NDArray[np.uint8], older: NDArray[np.uint8], least: int) ->
     return out
 
 
-def weigh(body: NDArray[np.bool_], older: NDArray[np.uint8], least: int, tolerance_px: int) -> Evidence:
+def measure_evidence(body: NDArray[np.bool_], older: NDArray[np.uint8], least: int, tolerance_px: int) -> Evidence:
     """Weigh one outline against the older date, in a window with a margin wider than the tolerance.
 
     Args:

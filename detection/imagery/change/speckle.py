@@ -17,7 +17,7 @@ DECIBEL = float(10.0 / np.log(10.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class SpeckleLaw:
     """How the logarithm of the ratio strays over unchanged ground.
 
     Attributes:
@@ -35,7 +35,7 @@ class Law:
     def bounds(self, false_alarms: float) -> tuple[float, float]:
         """The logarithms below and above which unchanged ground comes to lie with this chance, both together.
 
-        >>> [round(float(value), 3) for value in Law(20.0, 1, 1).bounds(1e-3)]
+        >>> [round(float(value), 3) for value in SpeckleLaw(20.0, 1, 1).bounds(1e-3)]
         [-1.071, 1.071]
         """
         from scipy import stats  # half a second, and few scenes are radar
@@ -47,7 +47,7 @@ class Law:
         )
 
 
-def fit_law(logarithms: NDArray[np.floating], before: int, after: int, looks: float | None = None) -> Law:
+def fit_law(logarithms: NDArray[np.floating], before: int, after: int, looks: float | None = None) -> SpeckleLaw:
     """Estimate looks and centre from the quartiles of log(after / before): up to a quarter may have changed either way.
 
     What ordinary ground does between the dates (moisture, growth) widens the quartiles and lowers the looks: the
@@ -63,7 +63,9 @@ def fit_law(logarithms: NDArray[np.floating], before: int, after: int, looks: fl
 
     low, middle, high = (float(one) for one in np.percentile(logarithms, [25, 50, 75]))
     found = looks or _find_looks(high - low, before, after)
-    return Law(found, before, after, middle - float(np.log(stats.f.median(2 * found * after, 2 * found * before))))
+    return SpeckleLaw(
+        found, before, after, middle - float(np.log(stats.f.median(2 * found * after, 2 * found * before)))
+    )
 
 
 def _find_looks(spread: float, before: int, after: int) -> float:

@@ -46,7 +46,7 @@ FILES = {"difference": "difference.tif", "geojson": "difference.geojson", "run":
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class SurfaceBody:
     """A body of loss or gain beyond the limit of detection; `geometry` is GeoJSON, the error one sigma."""
 
     kind: str
@@ -59,7 +59,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Total:
+class SurfaceTotal:
     """All bodies of a kind."""
 
     bodies: int
@@ -69,7 +69,7 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class SurfaceDifference:
     """What a newer surface has lost and gained.
 
     Attributes:
@@ -101,13 +101,13 @@ class Difference:
     stable_share: float
     compared_share: float
     shift_px: dict[str, float] | None
-    loss: Total
-    gain: Total
+    loss: SurfaceTotal
+    gain: SurfaceTotal
     crs: str
     pixel_area_m2: float
     net_volume_m3: float
     net_volume_error_m3: float
-    polygons: tuple[Body, ...]
+    polygons: tuple[SurfaceBody, ...]
     warnings: tuple[str, ...]
     outputs: dict[str, str] = field(default_factory=dict)
 
@@ -129,7 +129,7 @@ def subtract(
     stable: Path | None = None,
     minimum_area_m2: float = 0.0,
     out_dir: Path | None = None,
-) -> Difference:
+) -> SurfaceDifference:
     """Subtract an older surface from a newer one, on the grid of the newer one.
 
     The vertical offset between the surfaces is the median over stable ground, and is taken away. Without named stable
@@ -160,14 +160,14 @@ def subtract(
     grid = read_grid(newer)
     if grid.width * grid.height > PIXELS_MOST:
         raise SceneError(f"{newer}: {grid.width} x {grid.height} pixels are too many at once; cut out the slope")
-    said = [inspect(path).vertical for path in (older, newer)]
-    warnings = warn_of_heights(*said)
+    systems = [inspect(path).vertical for path in (older, newer)]
+    warnings = warn_of_heights(*systems)
     box = (0, 0, grid.width, grid.height)
     with Layer(newer, grid, quantity=HEIGHT) as now, Layer(older, grid, quantity=HEIGHT) as then:
         new, shown = now.read(*box)
         old, also = then.read(*box)
         cells = None if sigma_older_m is not None else _read_errors(older, newer, grid)
-        warnings += [*then.told, *now.told]
+        warnings += [*then.notes, *now.notes]
         if then.warped:
             warnings.append("the older surface was warped onto the grid of the newer one (bilinear)")
     valid = shown & also
@@ -212,7 +212,7 @@ def subtract(
     shift_px = _shift(new, difference, ground, warnings)
     unknown = "stable ground" if trusted else "what differs as a whole"
     source = "given" if given is not None else unknown if cells is None or not trusted else "cells"
-    found = Difference(
+    found = SurfaceDifference(
         offset_m=round(offset, 4), sigma_m=round(sigma, 4), sigma_from=source,
         limit_of_detection_m=round(CONFIDENCE * sigma, 4), correlation_range_m=round(range_m, 2),
         stable_share=round(float(ground.sum() / valid.sum()), 4), compared_share=round(float(valid.mean()), 6),
@@ -322,7 +322,7 @@ def _volume_error(sigma: float, area_m2: float, range_m: float, offset_error: fl
 def _list_bodies(
     difference: NDArray[np.float64], errors: NDArray[np.float64], grid: Grid, pixel_m2: NDArray[np.float64],
     minimum_m2: float, err: Callable[[float, float], float],
-) -> list[Body]:  # fmt: skip
+) -> list[SurfaceBody]:  # fmt: skip
     """Bodies of loss and gain beyond the limit of detection, the largest volume first."""
     found = []
     for kind, beyond in (("loss", difference < -CONFIDENCE * errors), ("gain", difference > CONFIDENCE * errors)):
@@ -340,7 +340,7 @@ def _list_bodies(
             ground = map_outline(outline, lambda x, y, c=left, r=top: grid.to_crs(x + c, y + r))  # type: ignore[misc]
             lonlat = map_outline(ground, grid.to_lonlat)
             found.append(
-                Body(
+                SurfaceBody(
                     kind=kind, area_m2=round(area, 2), volume_m3=round(volume, 3),
                     mean_m=round(float(heights[body].mean()), 3), most_m=round(float(heights.max()), 3),
                     geometry=mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
@@ -350,9 +350,9 @@ def _list_bodies(
     return sorted(found, key=lambda body: (-body.volume_m3, body.kind))
 
 
-def _sum_up(bodies: Sequence[Body], err: Callable[[float], float]) -> Total:
+def _sum_up(bodies: Sequence[SurfaceBody], err: Callable[[float], float]) -> SurfaceTotal:
     area = sum(body.area_m2 for body in bodies)
-    return Total(len(bodies), round(area, 2), round(sum(body.volume_m3 for body in bodies), 3), err(area))
+    return SurfaceTotal(len(bodies), round(area, 2), round(sum(body.volume_m3 for body in bodies), 3), err(area))
 
 
 def _shift(
@@ -378,8 +378,8 @@ def _shift(
 
 
 def _write(
-    found: Difference, difference: NDArray[np.float64], errors: NDArray[np.float64], grid: Grid, out_dir: Path
-) -> Difference:
+    found: SurfaceDifference, difference: NDArray[np.float64], errors: NDArray[np.float64], grid: Grid, out_dir: Path
+) -> SurfaceDifference:
     """The same with the paths of the files that were written."""
     out_dir.mkdir(parents=True, exist_ok=True)
     held = np.isfinite(difference)

@@ -48,7 +48,7 @@ COLUMNS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class TrackAsked:
+class TrackingRequest:
     """How two images are compared.
 
     Attributes:
@@ -75,7 +75,7 @@ class TrackAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class Vector:
+class MotionVector:
     """How far one window moved, on the ground; errors are one sigma.
 
     Attributes:
@@ -106,7 +106,7 @@ class Vector:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tracked:
+class TrackingResult:
     """What two images say of movement.
 
     Attributes:
@@ -127,7 +127,7 @@ class Tracked:
 
     older_at: datetime | None
     newer_at: datetime | None
-    vectors: tuple[Vector, ...]
+    vectors: tuple[MotionVector, ...]
     asked: int
     dropped: dict[str, int]
     lost_places: dict[str, str]
@@ -151,7 +151,7 @@ class _Match:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _GridMatch:
     """A match there and back at a place of the grid."""
 
     name: str
@@ -193,8 +193,8 @@ class _LostError(Exception):
 
 
 def track(
-    older: Path, newer: Path, asked: TrackAsked, progress: Callable[[str, float], None] = lambda *_: None
-) -> Tracked:
+    older: Path, newer: Path, request: TrackingRequest, progress: Callable[[str, float], None] = lambda *_: None
+) -> TrackingResult:
     """Find windows of the older image again on the newer one, and say how far they moved, with its error.
 
     The whole pixel is the best normalised cross-correlation within `most_m`; what is below a pixel comes by least
@@ -206,7 +206,7 @@ def track(
     Args:
         older: georeferenced raster.
         newer: georeferenced raster; gives the grid, the older one is warped onto it.
-        asked: how.
+        request: how.
         progress: told stage and share.
 
     Raises:
@@ -215,21 +215,21 @@ def track(
     """
     grid = read_grid(newer)
     step = min(spacing_m(grid, grid.width / 2, grid.height / 2))
-    reach = int(min(np.ceil(asked.most_m / step), 1e6)) if asked.most_m > 0 else 0
-    _check(newer, grid, asked, reach, step)
-    places = {name: grid.pixel_of(*place) for name, place in asked.places.items()}
-    nodes = [("", (float(column), float(row))) for column, row in _list_nodes(grid, asked)]
-    found: list[_Found] = []
+    reach = int(min(np.ceil(request.most_m / step), 1e6)) if request.most_m > 0 else 0
+    _check(newer, grid, request, reach, step)
+    places = {name: grid.pixel_of(*place) for name, place in request.places.items()}
+    nodes = [("", (float(column), float(row))) for column, row in _list_nodes(grid, request)]
+    found: list[_GridMatch] = []
     lost: dict[str, str] = {}
     dropped: Counter[str] = Counter()
-    with Layer(older, grid, asked.band) as before, Layer(newer, grid, asked.band) as after:
+    with Layer(older, grid, request.band) as before, Layer(newer, grid, request.band) as after:
         then, now = _Strips(before), _Strips(after)
         warnings = ["the older image was warped onto the grid of the newer one (bilinear)"] if before.warped else []
         windows = [*places.items(), *nodes]
         for number, (name, at) in enumerate(windows):
             progress("windows", number / len(windows))
             try:
-                found.append(_follow(name, at, then, now, asked.window_px, reach))
+                found.append(_follow(name, at, then, now, request.window_px, reach))
             except _LostError as why:
                 dropped[str(why)] += 1
                 if name:
@@ -238,38 +238,38 @@ def track(
         reasons = ", ".join(f"{why}: {count}" for why, count in dropped.most_common())
         raise NoValidPixelsError(f"{newer}: no window of {older} was found again ({reasons})")
     times = [given or find_date(path, inspect(path).tags) for given, path in
-             ((asked.older_at, older), (asked.newer_at, newer))]  # fmt: skip
-    told = _correct(found, grid, asked, newer, warnings)
+             ((request.older_at, older), (request.newer_at, newer))]  # fmt: skip
+    result = _correct(found, grid, request, newer, warnings)
     tracked = replace(
-        told, older_at=times[0], newer_at=times[1], asked=len(places) + len(nodes), dropped=dict(dropped),
+        result, older_at=times[0], newer_at=times[1], asked=len(places) + len(nodes), dropped=dict(dropped),
         lost_places=lost, warnings=tuple(warnings),
     )  # fmt: skip
-    return tracked if asked.out_dir is None else _write(tracked, asked.out_dir)
+    return tracked if request.out_dir is None else _write(tracked, request.out_dir)
 
 
-def _check(newer: Path, grid: Grid, asked: TrackAsked, reach: int, step: float) -> None:
-    if not WINDOW_PX[0] <= asked.window_px <= WINDOW_PX[1] or asked.step_px < 1:
+def _check(newer: Path, grid: Grid, request: TrackingRequest, reach: int, step: float) -> None:
+    if not WINDOW_PX[0] <= request.window_px <= WINDOW_PX[1] or request.step_px < 1:
         raise SceneError(f"a window has {WINDOW_PX[0]} to {WINDOW_PX[1]} pixels a side, and the step is 1 at least")
     if not 1 <= reach <= SEARCH_MOST_PX:
         raise SceneError(
-            f"{newer}: {asked.most_m:g} m are {reach} pixels of {step:.3g} m; at most {SEARCH_MOST_PX:.0f} are "
+            f"{newer}: {request.most_m:g} m are {reach} pixels of {step:.3g} m; at most {SEARCH_MOST_PX:.0f} are "
             "searched: take larger pixels, or a smaller distance"
         )
-    nodes = (grid.width // asked.step_px) * (grid.height // asked.step_px)
+    nodes = (grid.width // request.step_px) * (grid.height // request.step_px)
     if nodes > NODES_MOST:
         raise SceneError(
             f"{newer}: {nodes:,} windows, the limit is {NODES_MOST:,}; take a wider step, or cut the slope out"
         )
 
 
-def _list_nodes(grid: Grid, asked: TrackAsked) -> Iterator[tuple[int, int]]:
-    half = asked.window_px // 2
-    for row in range(half, grid.height - half + 1, asked.step_px):
-        for column in range(half, grid.width - half + 1, asked.step_px):
+def _list_nodes(grid: Grid, request: TrackingRequest) -> Iterator[tuple[int, int]]:
+    half = request.window_px // 2
+    for row in range(half, grid.height - half + 1, request.step_px):
+        for column in range(half, grid.width - half + 1, request.step_px):
             yield column, row
 
 
-def _follow(name: str, at: tuple[float, float], then: _Strips, now: _Strips, window: int, reach: int) -> _Found:
+def _follow(name: str, at: tuple[float, float], then: _Strips, now: _Strips, window: int, reach: int) -> _GridMatch:
     """A match there, and back again from where it came to lie."""
     if not np.isfinite(at).all():
         raise _LostError("at the rim")
@@ -280,7 +280,7 @@ def _follow(name: str, at: tuple[float, float], then: _Strips, now: _Strips, win
     left = float(np.hypot(*(there.moved + back.moved)))
     if left > BACK_MOST_PX:
         raise _LostError("does not lead back")
-    return _Found(name, at, there, left)
+    return _GridMatch(name, at, there, left)
 
 
 def _match(one: _Strips, other: _Strips, column: int, row: int, window: int, reach: int) -> _Match:
@@ -353,14 +353,16 @@ def _refine(
     return shift, np.asarray(variance * np.linalg.inv(normal)[:2, :2])
 
 
-def _correct(found: list[_Found], grid: Grid, asked: TrackAsked, newer: Path, warnings: list[str]) -> Tracked:
+def _correct(
+    found: list[_GridMatch], grid: Grid, request: TrackingRequest, newer: Path, warnings: list[str]
+) -> TrackingResult:
     """Vectors on the ground, less what stable ground seems to have moved, with errors that stable ground bears out."""
     at = np.array([one.at for one in found])
     lon, lat, turn = _place(grid, at)
     moved = np.einsum("nij,nj->ni", turn, np.array([one.match.moved for one in found]))
     covariance = turn @ np.array([one.match.covariance for one in found]) @ turn.transpose(0, 2, 1)
     on_grid = np.array([not one.name for one in found])
-    ground = _find_stable(moved, on_grid, at, grid, asked.stable, warnings)
+    ground = _find_stable(moved, on_grid, at, grid, request.stable, warnings)
     if ground.sum() < STABLE_LEAST:
         raise SceneError(
             f"{newer}: {ground.sum()} windows lie on stable ground, {STABLE_LEAST} are needed to say any error: take "
@@ -370,11 +372,11 @@ def _correct(found: list[_Found], grid: Grid, asked: TrackAsked, newer: Path, wa
     left = moved - shift
     sigma = np.sqrt(np.einsum("nii->ni", covariance))
     raised = max(1.0, NMAD * float(np.median(np.abs(left[ground] / sigma[ground]))))
-    overlap = min(1.0, asked.step_px / asked.window_px) ** 2
+    overlap = min(1.0, request.step_px / request.window_px) ** 2
     scatter = NMAD * float(np.median(np.abs(left[ground])))
     shift_error = 1.2533 * scatter / np.sqrt(max(1.0, overlap * ground.sum()))
     off_m, usual_m = float(np.abs(shift).max()), raised * float(np.median(sigma))
-    if asked.stable is None and off_m > np.sqrt(CHI2_95) * np.hypot(usual_m, shift_error):
+    if request.stable is None and off_m > np.sqrt(CHI2_95) * np.hypot(usual_m, shift_error):
         warnings.append(
             f"the newer image differs by {off_m:.3f} m as a whole: either it lay off or this ground moved; nothing was "
             "taken away: give --stable"
@@ -384,14 +386,14 @@ def _correct(found: list[_Found], grid: Grid, asked: TrackAsked, newer: Path, wa
     beyond = np.einsum("ni,nij,nj->n", left, np.linalg.inv(covariance), left) > CHI2_95
     errors = np.sqrt(np.einsum("nii->ni", covariance))
     vectors = tuple(
-        Vector(
+        MotionVector(
             one.name, round(float(lon[k]), 8), round(float(lat[k]), 8), round(float(left[k, 0]), 5),
             round(float(left[k, 1]), 5), round(float(errors[k, 0]), 5), round(float(errors[k, 1]), 5), bool(beyond[k]),
             round(one.match.correlation, 4), round(one.match.ratio, 3), round(one.back_px, 4),
         )
         for k, one in enumerate(found)
     )  # fmt: skip
-    return Tracked(
+    return TrackingResult(
         older_at=None, newer_at=None, vectors=vectors, asked=0, dropped={}, lost_places={},
         shift_m=(round(float(shift[0]), 5), round(float(shift[1]), 5)), shift_error_m=round(float(shift_error), 5),
         raised=round(raised, 3), stable=int(ground.sum()), error_m=round(float(np.median(errors)), 5), warnings=(),
@@ -440,7 +442,7 @@ def _find_stable(
     return np.asarray(ground)
 
 
-def list_rows(tracked: Tracked) -> Iterator[dict[str, Any]]:
+def list_rows(tracked: TrackingResult) -> Iterator[dict[str, Any]]:
     """Yield the vectors as rows of a table, with length and azimuth (clockwise from north)."""
     for vector in tracked.vectors:
         yield {
@@ -450,7 +452,7 @@ def list_rows(tracked: Tracked) -> Iterator[dict[str, Any]]:
         }
 
 
-def _write(tracked: Tracked, out_dir: Path) -> Tracked:
+def _write(tracked: TrackingResult, out_dir: Path) -> TrackingResult:
     """The same with the paths of the files that were written."""
     out_dir.mkdir(parents=True, exist_ok=True)
     with replacing(out_dir / FILES["vectors"]) as partial:

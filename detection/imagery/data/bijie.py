@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.files import open_files
 from detection.imagery.data.patches import Patches
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 
 BANDS = ("B4", "B3", "B2")
 """Red, green, blue."""
@@ -30,13 +30,13 @@ def read(folder: Path, part: str) -> Patches:
     images = files.below(f"{short}/images", "landslide/image", "non-landslide/image", suffix=".png")
     masks = set(files.below(f"{short}/masks", "landslide/mask", suffix=".png").values())
     if not images:
-        raise RecipeError(f"{folder}: no images of the Bijie layout for {part!r}")
+        raise TrainingRecipeError(f"{folder}: no images of the Bijie layout for {part!r}")
     pairs = []
     for image in images.values():
         path = PurePosixPath(image)
         mask = str(path.parent.parent / path.parent.name.replace("image", "mask") / path.name)
         if mask not in masks and "non-landslide" not in path.parts:
-            raise RecipeError(f"{folder}: {image} has no mask {mask}")
+            raise TrainingRecipeError(f"{folder}: {image} has no mask {mask}")
         pairs.append((path.stem, image, mask if mask in masks else None))
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:

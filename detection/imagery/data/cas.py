@@ -4,7 +4,7 @@ from pathlib import Path
 
 from detection.imagery.data.folder import pair_files, read_pairs
 from detection.imagery.data.patches import Patches
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 
 BANDS = ("B4", "B3", "B2")
 """Red, green, blue."""
@@ -24,8 +24,8 @@ def read(folder: Path, part: str, *, test_regions: tuple[str, ...] = ()) -> Patc
     pairs = pair_files(folder, "img", "mask")
     regions = {image.parent.parent.name for image, _ in pairs}
     if unknown := sorted(set(test_regions) - regions):
-        raise RecipeError(f"{folder}: no region {unknown[0]!r}; there are: {', '.join(sorted(regions))}")
+        raise TrainingRecipeError(f"{folder}: no region {unknown[0]!r}; there are: {', '.join(sorted(regions))}")
     chosen = [pair for pair in pairs if (pair[0].parent.parent.name in test_regions) == (part != "train")]
     if not chosen:
-        raise RecipeError(f"{folder}: no patches for {part!r} with test_regions {list(test_regions)}")
+        raise TrainingRecipeError(f"{folder}: no patches for {part!r} with test_regions {list(test_regions)}")
     return read_pairs(folder, chosen, BANDS, landslide=None)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from detection.imagery.data.patches import Patches, hold_arrays
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 
 COMMON = ("source", "folder", "size_px", "test_part")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LabelledDataSet:
     """One data set.
 
     Attributes:
@@ -48,8 +48,8 @@ class Source:
 
 
 _UNKNOWN = "the origin's own licence was not seen; the data themselves are not shipped"
-SOURCES: dict[str, Source] = {
-    "generated": Source(
+SOURCES: dict[str, LabelledDataSet] = {
+    "generated": LabelledDataSet(
         "detection.imagery.data.generate:draw_patches",
         "scenes drawn by detection.imagery.data.generate",
         "Apache-2.0, as the project",
@@ -59,7 +59,7 @@ SOURCES: dict[str, Source] = {
         options=("train", "test"),
         undated="drawn scenes have no date",
     ),
-    "landslide4sense-rgb": Source(
+    "landslide4sense-rgb": LabelledDataSet(
         "detection.imagery.data.landslide4sense:read_png",
         "true-colour PNG renderings of Landslide4Sense-2022 training patches (Sentinel-2, about 10 m); "
         "original data: IARAI, iarai/Landslide4Sense-2022, Zenodo record 10463239",
@@ -74,7 +74,7 @@ SOURCES: dict[str, Source] = {
         tried=True,
         pixel_size_m=10.0,
     ),
-    "landslide4sense": Source(
+    "landslide4sense": LabelledDataSet(
         "detection.imagery.data.landslide4sense:read_hdf5",
         "Landslide4Sense-2022 patches, 14 bands (Sentinel-2, slope, elevation, about 10 m); IARAI, Zenodo 10463239",
         "the origin's own licence was not seen; third parties list MIT for a copy of the data set; "
@@ -84,7 +84,7 @@ SOURCES: dict[str, Source] = {
         tried=True,
         pixel_size_m=10.0,
     ),
-    "bijie": Source(
+    "bijie": LabelledDataSet(
         "detection.imagery.data.bijie:read",
         "Bijie landslides, Guizhou (TripleSat, about 0.8 m crops): Ji et al. 2020, Wuhan University",
         _UNKNOWN,
@@ -94,7 +94,7 @@ SOURCES: dict[str, Source] = {
         tried=True,
         pixel_size_m=1.2,
     ),
-    "hr-gldd": Source(
+    "hr-gldd": LabelledDataSet(
         "detection.imagery.data.hr_gldd:read",
         "HR-GLDD: PlanetScope patches of ten events, about 3 m (Meena et al. 2023, Earth Syst. Sci. Data 15:3283; "
         "Zenodo record 7189381)",
@@ -103,7 +103,7 @@ SOURCES: dict[str, Source] = {
         tried=False,
         pixel_size_m=3.0,
     ),
-    "cas": Source(
+    "cas": LabelledDataSet(
         "detection.imagery.data.cas:read",
         "CAS Landslide Dataset: nine regions, satellites and drones, 0.2 to 5 m (Xu et al. 2024, Sci. Data 11:12; "
         "Zenodo record 10294997)",
@@ -113,7 +113,7 @@ SOURCES: dict[str, Source] = {
         pixel_size_m=2.0,
         options=("test_regions",),
     ),
-    "folder": Source(
+    "folder": LabelledDataSet(
         "detection.imagery.data.folder:read",
         "files of the user's own",
         "as the user knows",
@@ -139,14 +139,14 @@ def find_pixel_size(data: dict[str, Any], native: Patches) -> float:
     if (published := SOURCES[data["source"]].pixel_size_m) is not None:
         return published
     if native.pixel_size_m is None:
-        raise RecipeError(
+        raise TrainingRecipeError(
             "the pixel size of the tiles is unknown, for they have no place on the ground: give data.pixel_size_m"
         )
     shrunk = native.read(0).mask.shape[0] / int(data["size_px"]) if data.get("size_px") else 1.0
     return float(f"{native.pixel_size_m * shrunk:.4g}")
 
 
-def check_data(data: dict[str, Any], where: str) -> Source:
+def check_data(data: dict[str, Any], where: str) -> LabelledDataSet:
     """Return the source a recipe's `[data]` names.
 
     Raises:
@@ -154,10 +154,10 @@ def check_data(data: dict[str, Any], where: str) -> Source:
     """
     name = data.get("source")
     if name not in SOURCES:
-        raise RecipeError(f"{where}: data.source {name!r} is unknown; known: {', '.join(SOURCES)}")
+        raise TrainingRecipeError(f"{where}: data.source {name!r} is unknown; known: {', '.join(SOURCES)}")
     known = {*COMMON, *SOURCES[name].options}
     if unknown := sorted(set(data) - known):
-        raise RecipeError(f"{where}: unknown key data.{unknown[0]}; expected: {', '.join(sorted(known))}")
+        raise TrainingRecipeError(f"{where}: unknown key data.{unknown[0]}; expected: {', '.join(sorted(known))}")
     return SOURCES[name]
 
 

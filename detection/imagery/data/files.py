@@ -9,7 +9,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.errors import DataError, RecipeError, TooLargeError
+from detection.imagery.errors import DataError, TooLargeError, TrainingRecipeError
 
 PART_BYTES = 1 << 29  # of one file of a zip: a patch has a megabyte
 
@@ -59,11 +59,11 @@ def open_files(path: Path) -> Files:
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
         return Files(path, tuple(names), lambda name: (path / name).read_bytes())
     if not path.is_file():
-        raise RecipeError(f"{path}: the recipe's data are absent; name their folder with --data")
+        raise TrainingRecipeError(f"{path}: the recipe's data are absent; name their folder with --data")
     try:
         archive = ZipFile(path)
     except BadZipFile:
-        raise RecipeError(f"{path}: neither a folder nor a zip") from None
+        raise TrainingRecipeError(f"{path}: neither a folder nor a zip") from None
     parts = tuple(sorted(n for n in archive.namelist() if not n.endswith("/")))
     return Files(path, parts, lambda name: _read_part(archive, name))
 

@@ -15,8 +15,8 @@ from detection.imagery.errors import (
     ImpossibleCrsError,
     NoCrsError,
     NotARasterError,
-    RecipeError,
     TooLargeError,
+    TrainingRecipeError,
 )
 from detection.imagery.scene.band_names import name_band
 
@@ -53,7 +53,7 @@ def read(
     root = folder / part if (folder / part).is_dir() else folder
     pairs = pair_files(root, "images", "masks")
     if not pairs:
-        raise RecipeError(f"{root}: no pair of images/NAME.tif and masks/NAME.tif")
+        raise TrainingRecipeError(f"{root}: no pair of images/NAME.tif and masks/NAME.tif")
     _check_masks(root, [mask for _, mask in pairs], landslide)
     names = tuple(name_band(band) for band in bands or _describe(pairs[0][0]))
     patches = read_pairs(root, pairs, names, landslide=landslide)
@@ -83,22 +83,26 @@ def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> fl
         return given_m
     low, middle, high = min(sides_m), median(sides_m), max(sides_m)
     if given_m is not None and not 1 / ONE_SIZE_RATIO <= given_m / middle <= ONE_SIZE_RATIO:
-        raise RecipeError(f"data.pixel_size_m is {given_m:g} m, the tiles in {root} have pixels of {middle:.3g} m")
+        raise TrainingRecipeError(
+            f"data.pixel_size_m is {given_m:g} m, the tiles in {root} have pixels of {middle:.3g} m"
+        )
     if high > ONE_SIZE_RATIO * low:
-        raise RecipeError(f"{root}: tiles with pixels of {low:.3g} to {high:.3g} m; bring them to one size first")
+        raise TrainingRecipeError(
+            f"{root}: tiles with pixels of {low:.3g} to {high:.3g} m; bring them to one size first"
+        )
     return given_m or middle
 
 
 def pair_files(root: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
     """(image, mask) of the same name in sister folders anywhere below `root`, sorted."""
     if not root.is_dir():
-        raise RecipeError(f"{root}: the recipe's data are absent; name their folder with --data")
+        raise TrainingRecipeError(f"{root}: the recipe's data are absent; name their folder with --data")
     pairs = []
     for image in sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES):
         if image.parent.name.lower() != images:
             continue
-        beside = [image.parent.parent / masks / f"{image.stem}{suffix}" for suffix in SUFFIXES]
-        if mask := next((file for file in beside if file.is_file()), None):
+        candidates = [image.parent.parent / masks / f"{image.stem}{suffix}" for suffix in SUFFIXES]
+        if mask := next((file for file in candidates if file.is_file()), None):
             pairs.append((image, mask))
     return pairs
 
@@ -177,7 +181,7 @@ def _check_masks(root: Path, masks: list[Path], landslide: int) -> None:
 def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read a raster at once, whether it has a place on earth or not: bands x H x W, and H x W where all are valid."""
     from detection.imagery.raster.raster import PICTURE_PIXELS, decode_png
-    from detection.imagery.raster.untrusted import Limits, open_raster
+    from detection.imagery.raster.untrusted import RasterLimits, open_raster
 
     if path.suffix.lower() == ".png":
         try:
@@ -187,7 +191,7 @@ def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         except TooLargeError as error:
             raise DataError(f"{path}: {error}") from None
         return image, np.ones(image.shape[1:], bool)
-    with open_raster(path, Limits(pixels=PICTURE_PIXELS)) as source:
+    with open_raster(path, RasterLimits(pixels=PICTURE_PIXELS)) as source:
         return source.read(), np.asarray(source.read_masks().min(axis=0) > 0)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches
-from detection.imagery.errors import DataError, RecipeError
+from detection.imagery.errors import DataError, TrainingRecipeError
 
 BANDS = ("B4", "B3", "B2", "B8")
 """Red, green, blue, near infrared; the second and fourth are sure, whether red or blue comes first is not said."""
@@ -24,7 +24,7 @@ def read(folder: Path, part: str) -> Patches:
     paths = [folder / f"{short}{letter}.npy" for letter in "XY"]
     for path in paths:
         if not path.is_file():
-            raise RecipeError(f"{path}: the recipe's data are absent; name their folder with --data")
+            raise TrainingRecipeError(f"{path}: the recipe's data are absent; name their folder with --data")
     try:
         images, masks = (np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
     except ValueError as error:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.files import PART_BYTES, open_files
 from detection.imagery.data.patches import Patches
-from detection.imagery.errors import DataError, RecipeError
+from detection.imagery.errors import DataError, TrainingRecipeError
 
 BANDS = (*(f"B{number}" for number in range(1, 13)), "slope", "dem")
 """Channels of `img`: Sentinel-2 B1 to B12, slope, elevation; divided by a constant per band."""
@@ -81,7 +81,7 @@ def _pair(images: dict[str, str], masks: dict[str, str], root: Path) -> list[tup
         (PurePosixPath(name).name, file, by_key[_key(name)]) for name, file in images.items() if _key(name) in by_key
     ]
     if not pairs:
-        raise RecipeError(f"{root}: no pair of image and mask of the Landslide4Sense layout")
+        raise TrainingRecipeError(f"{root}: no pair of image and mask of the Landslide4Sense layout")
     return pairs
 
 
@@ -97,7 +97,7 @@ def _read_key(content: bytes, key: str, name: str) -> NDArray[Any]:
     try:
         import h5py
     except ImportError:
-        raise RecipeError("reading HDF5 needs h5py: pip install 'slopeward[imagery]'") from None
+        raise TrainingRecipeError("reading HDF5 needs h5py: pip install 'slopeward[imagery]'") from None
     try:
         with h5py.File(io.BytesIO(content)) as source:
             if key not in source:

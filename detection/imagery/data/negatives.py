@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.data.generate import BANDS, REFLECTANCE_SCALE, SCAR, WATER, draw_scene
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 
 # Few drawings, used again and again with other light, size and place.
 POOL = 48
@@ -23,7 +23,7 @@ def draw_negative(seed: int, size_px: int, bands: tuple[str, ...]) -> NDArray[np
     (2, 32, 32)
     """
     if missing := [name for name in bands if name not in BANDS]:
-        raise RecipeError(f"negative_share: no ground is drawn in {missing[0]}; drawn are {', '.join(BANDS)}")
+        raise TrainingRecipeError(f"negative_share: no ground is drawn in {missing[0]}; drawn are {', '.join(BANDS)}")
     rng = np.random.default_rng([seed, 2])
     scene = draw_scene(seed, size_px, scars=0, clouds=rng.random() < 0.4)
     ground = np.stack([scene.bands[name] for name in bands]) / np.float32(REFLECTANCE_SCALE)

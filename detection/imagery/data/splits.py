@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches, as_values, resize_bands
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 
 ALL = "all"
 KINDS = ("seeded", "blocks", "content", "folders", ALL)
@@ -74,7 +74,7 @@ def split_folders(names: Sequence[str], held_share: float, seed: int) -> Parts:
     folders = np.array([name.rpartition("/images/")[0] for name in names])
     known = np.unique(folders)
     if len(known) < 2:
-        raise RecipeError('split "folders" needs patches in two folders at least: FOLDER/images/NAME.tif')
+        raise TrainingRecipeError('split "folders" needs patches in two folders at least: FOLDER/images/NAME.tif')
     order, held = np.random.default_rng(seed).permutation(known), np.zeros(len(names), bool)
     for folder in order[:-1]:
         if held.sum() >= max(1, round(len(names) * held_share)):
@@ -97,7 +97,7 @@ def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
         return np.arange(len(patches)), np.empty(0, np.int64)
     if kind == "folders":
         return split_folders(patches.names, held_share, seed)
-    raise RecipeError(f"unknown split {kind!r}; known: {', '.join(KINDS)}")
+    raise TrainingRecipeError(f"unknown split {kind!r}; known: {', '.join(KINDS)}")
 
 
 def find_twins(one: Patches, other: Patches) -> list[tuple[str, str, float]]:

@@ -13,7 +13,7 @@ from detection.imagery.raster.rational import MISPLACED
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
 from detection.imagery.scene.radiometry import LOCAL, find_pixel_m
 from detection.imagery.scene.reader import BandReader
-from detection.imagery.scene.resized import spell_pixels
+from detection.imagery.scene.resized import describe_pixels
 from detection.imagery.scene.scene import Scene
 from detection.imagery.scene.white import PIXELS_M, holds_at
 from detection.imagery.training.domain import find_season
@@ -84,8 +84,8 @@ def list_cautions(
             f"{share:.1%} of the scene is bright white cloud or lies beside one: footprints there count for no warning "
             "level until they are seen on a clear date; mask the clouds"
         )
-    if (said := _spell_clouds(result, reader.grid, card)) is not None:
-        found.append(said)
+    if (caution := _describe_clouds(result, reader.grid, card)) is not None:
+        found.append(caution)
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
         found.append(f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})")
     if scene.role == "single":
@@ -93,7 +93,7 @@ def list_cautions(
     if not grid.placed:
         found.append("no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels")
     if result["coarser_than_m"]:
-        found += spell_coarser(result)
+        found += describe_coarser(result)
     elif result["resample_to_m"]:
         found.append(f"resampled to pixels of {result['resample_to_m']:g} m")
     elif reader.warped:
@@ -106,7 +106,7 @@ def list_cautions(
             f"areas by {error:+.2%}; areas of footprints are measured on the ellipsoid"
         )
     if result["read_at"]:
-        found.append(spell_pixels(result["read_at"], grid, card))
+        found.append(describe_pixels(result["read_at"], grid, card))
     elif grid.placed and not by_index:
         pixel_m = result["pixel_area_m2"] ** 0.5
         if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
@@ -152,18 +152,18 @@ def doubt_outlines(
         borders: what is said of the border of a date, and its ground that may be one, in pixels or None.
         cloudy: ground beside clouds, in pixels or None.
     """
-    placed = [said for said in doubts if isinstance(said, Message) and said.id in {*MISPLACED, COARSER.id}]
-    unlike = [said for said in doubts if said not in placed]
+    placed = [caution for caution in doubts if isinstance(caution, Message) and caution.id in {*MISPLACED, COARSER.id}]
+    unlike = [caution for caution in doubts if caution not in placed]
     shared = [_UNLIKE(text=join(unlike)), *placed] if unlike else placed
     reasons: list[list[str]] = [[*shared] for _ in outlines]
-    for said, ground in [*borders, (CLOUD, cloudy)]:
+    for caution, ground in [*borders, (CLOUD, cloudy)]:
         if ground is not None:
             for place in np.flatnonzero(shapely.intersects(outlines, ground)):
-                reasons[place].append(said)
+                reasons[place].append(caution)
     return reasons
 
 
-def _spell_clouds(result: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Message | None:
+def _describe_clouds(result: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Message | None:
     """That white clouds were not looked for, where weights look for them and pixels have another size."""
     pixel_m = (result["read_at"] or {}).get("pixel_m") or find_pixel_m(grid)
     if card["radiometry"]["stretch"] not in LOCAL or holds_at(pixel_m):
@@ -174,10 +174,10 @@ def _spell_clouds(result: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]
 
 def list_misplaced(doubts: Iterable[str]) -> list[str]:
     """Of the doubts of a scene those of its place."""
-    return [said for said in doubts if isinstance(said, Message) and said.id in MISPLACED]
+    return [caution for caution in doubts if isinstance(caution, Message) and caution.id in MISPLACED]
 
 
-def spell_coarser(result: Mapping[str, Any]) -> list[Message]:
+def describe_coarser(result: Mapping[str, Any]) -> list[Message]:
     """That `auto` read a scene on larger pixels than its own; nothing where it did not."""
     if not result["coarser_than_m"]:
         return []

@@ -16,13 +16,13 @@ from detection.imagery.errors import (
     UnfitError,
 )
 from detection.imagery.footprints.cautions import PIXEL_RATIO
-from detection.imagery.footprints.options import Options
+from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.domain import READABLE
 from detection.imagery.training.steadiness import find_cost
-from detection.imagery.weights_file import spell_own
+from detection.imagery.weights_file import describe_own
 from forecasting.message import TEXT_OF, Figure, Message, Template, error_text, join
 
 PIXELS: Final = Template("weights.pixels", "pixels of {pixel} m, trained on {trained} m")
@@ -53,7 +53,7 @@ UNKNOWN_COST: Final = 1.0  # more than any
 Answer = TypeVar("Answer")
 
 
-class Refusal(NamedTuple):
+class WeightsRefusal(NamedTuple):
     """Weights that were not used, and why; `broken`: they are of one's own and cannot be read; `mend`: what serves."""
 
     weights: str
@@ -61,12 +61,12 @@ class Refusal(NamedTuple):
     broken: bool = False
     mend: Message | None = None
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it; what serves instead follows from it."""
         return {"weights": self.weights, "why": self.why, "broken": self.broken}
 
 
-class Attempt(NamedTuple):
+class WeightsAttempt(NamedTuple):
     """Weights that are tried, and how.
 
     Attributes:
@@ -77,16 +77,16 @@ class Attempt(NamedTuple):
     """
 
     weights: str
-    refused: tuple[Refusal, ...] = ()
+    refused: tuple[WeightsRefusal, ...] = ()
     coarser_m: float | None = None
     doubted: bool = False
 
-    def ask(self, options: Options) -> Options:
+    def apply_to(self, options: DetectionOptions) -> DetectionOptions:
         """What is asked of the detection then."""
         return options if self.coarser_m is None else replace(options, resample_to_m=self.coarser_m)
 
 
-def choose_weights(options: Options, attempt: Callable[[Attempt], Answer]) -> Answer:
+def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt], Answer]) -> Answer:
     """Return the answer of the weights that were named; of `auto`, that of the first that fit, else of the index.
 
     The weights of one's own come first, then the shipped ones: a better one for this ground than for all ground. Where
@@ -102,24 +102,24 @@ def choose_weights(options: Options, attempt: Callable[[Attempt], Answer]) -> An
         DomainError: no weights fit and the values are no image of ground: one line that says why each was refused.
     """
     if options.weights != AUTO:
-        return attempt(Attempt(options.weights, doubted=True))
-    refused: list[Refusal] = []
+        return attempt(WeightsAttempt(options.weights, doubted=True))
+    refused: list[WeightsRefusal] = []
     finer: list[tuple[float, int]] = []
     doubted: list[tuple[float | None, int, float | None]] = []
     for weights in (*options.own, *SHIPPED):
         try:
-            return attempt(Attempt(weights, tuple(refused)))
+            return attempt(WeightsAttempt(weights, tuple(refused)))
         except REFUSES as error:
             if isinstance(error, FinerError) and options.resample_to_m is None:
                 finer.append((error.trained_m, len(refused)))
             if isinstance(error, DoubtedError):
                 doubted.append((error.cost, len(refused), None))
             broken = weights in options.own and isinstance(error, ModelError)
-            refused.append(Refusal(weights, _strip(error, options), broken))
+            refused.append(WeightsRefusal(weights, _strip(error, options), broken))
     for coarser_m, place in () if doubted else sorted(finer):
         one = refused[place]
         try:
-            return attempt(Attempt(one.weights, tuple(refused), coarser_m))
+            return attempt(WeightsAttempt(one.weights, tuple(refused), coarser_m))
         except REFUSES as error:
             if isinstance(error, DoubtedError):
                 doubted.append((error.cost, place, coarser_m))
@@ -129,26 +129,28 @@ def choose_weights(options: Options, attempt: Callable[[Attempt], Answer]) -> An
         doubted, key=lambda one: UNKNOWN_COST if one[0] is None else one[0]
     ):  # the first of equal ones
         rest = tuple(one for k, one in enumerate(refused) if k != place)
-        return attempt(Attempt(refused[place].weights, rest, at_m, doubted=True))
+        return attempt(WeightsAttempt(refused[place].weights, rest, at_m, doubted=True))
     if finer:
         coarser_m, place = min(finer)
-        refused[place] = refused[place]._replace(mend=spell_mend(options.scene_path, refused[place].weights, coarser_m))
+        refused[place] = refused[place]._replace(
+            mend=describe_mend(options.scene_path, refused[place].weights, coarser_m)
+        )
     try:
-        return attempt(Attempt(INDEX, tuple(refused), doubted=True))
+        return attempt(WeightsAttempt(INDEX, tuple(refused), doubted=True))
     except (BandMissingError, DomainError, RadiometryError) as error:
-        said = join([*spell_refusals(refused), _NOR_DATES(text=_strip(error, options))])
-        raise type(error)(TEXT_OF(name=str(options.scene_path), text=said)) from None
+        text = join([*describe_refusals(refused), _NOR_DATES(text=_strip(error, options))])
+        raise type(error)(TEXT_OF(name=str(options.scene_path), text=text)) from None
 
 
 REFUSES: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
 
 
-def spell_refusals(refused: Sequence[Refusal]) -> list[Message]:
+def describe_refusals(refused: Sequence[WeightsRefusal]) -> list[Message]:
     """Why no network was used, and why each does not fit.
 
-    >>> spell_refusals([Refusal("bijie", "pixels of 10 m, trained on 1.2 m")])
+    >>> describe_refusals([WeightsRefusal("bijie", "pixels of 10 m, trained on 1.2 m")])
     ['no network fits this image', 'bijie does not fit: pixels of 10 m, trained on 1.2 m']
-    >>> spell_refusals([])
+    >>> describe_refusals([])
     ['no network was used']
     """
     if not refused:
@@ -157,10 +159,10 @@ def spell_refusals(refused: Sequence[Refusal]) -> list[Message]:
     return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused), *mends]
 
 
-def spell_mend(scene: Path, weights: str, trained_m: float) -> Message:
+def describe_mend(scene: Path, weights: str, trained_m: float) -> Message:
     """The commands that read a scene of finer pixels all the same.
 
-    >>> spell_mend(Path("drone/a b.tif"), "bijie", 1.2).partition(" reads")[0]
+    >>> describe_mend(Path("drone/a b.tif"), "bijie", 1.2).partition(" reads")[0]
     "slopeward scenes detect 'drone/a b.tif' --model bijie --resample-to 1.2"
     """
     detect = ["slopeward", "scenes", "detect", str(scene), "--model", weights, "--resample-to", f"{trained_m:g}"]
@@ -168,14 +170,15 @@ def spell_mend(scene: Path, weights: str, trained_m: float) -> Message:
     return _ALL_THE_SAME(command=shlex.join(detect), command2=shlex.join(learn))
 
 
-def spell_broken(refused: Sequence[Refusal], used: str) -> list[Message]:
+def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Message]:
     """That weights of one's own cannot be read, and what serves in their place: a fault to be mended, not a choice.
 
-    >>> spell_broken([Refusal("m/mine.safetensors", "torn", True), Refusal("bijie", "pixels of 10 m")], "index")
+    >>> others = [WeightsRefusal("bijie", "pixels of 10 m")]
+    >>> describe_broken([WeightsRefusal("m/mine.safetensors", "torn", True), *others], "index")
     ['your own weights m/mine.safetensors cannot be read: no network serves instead']
     """
-    told = _NONE_SERVES if used == INDEX else _SHIPPED_SERVE if used in SHIPPED else _OTHERS_SERVE
-    return [told(weights=spell_own(one.weights)) for one in refused if one.broken]
+    template = _NONE_SERVES if used == INDEX else _SHIPPED_SERVE if used in SHIPPED else _OTHERS_SERVE
+    return [template(weights=describe_own(one.weights)) for one in refused if one.broken]
 
 
 def check_pixels(grid: Grid, card: Mapping[str, Any], *, brought: bool) -> None:
@@ -219,7 +222,7 @@ def check_doubts(doubts: Sequence[str], card: Mapping[str, Any]) -> None:
         raise UnfitError(join(doubts))
 
 
-def _strip(error: Exception, options: Options) -> str:
+def _strip(error: Exception, options: DetectionOptions) -> str:
     """What an error says without the path of the scene, which is said once."""
     why = error_text(error)
     return why if isinstance(why, Message) else why.removeprefix(f"{options.scene_path}: ")

@@ -22,21 +22,21 @@ from detection.imagery.errors import (
     TooLargeError,
     UnfitError,
 )
-from detection.imagery.footprints.cautions import BORDER, doubt_outlines, list_cautions, spell_coarser
+from detection.imagery.footprints.cautions import BORDER, describe_coarser, doubt_outlines, list_cautions
 from detection.imagery.footprints.choose import (
-    Attempt,
-    Refusal,
+    WeightsAttempt,
+    WeightsRefusal,
     check_doubts,
     check_pixels,
     check_size,
     choose_weights,
-    spell_broken,
-    spell_mend,
-    spell_refusals,
+    describe_broken,
+    describe_mend,
+    describe_refusals,
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
 from detection.imagery.footprints.index_map import IndexModel, NoNetwork
-from detection.imagery.footprints.options import Options, read_options
+from detection.imagery.footprints.options import DetectionOptions, read_options
 from detection.imagery.footprints.outputs import (
     open_workplace,
     own_class,
@@ -51,7 +51,7 @@ from detection.imagery.footprints.probabilities import (
     COLUMNS,
     PART_ROWS,
     Classifier,
-    Plan,
+    TilingPlan,
     bring_back,
     make_plan,
     map_scene,
@@ -59,20 +59,20 @@ from detection.imagery.footprints.probabilities import (
     name_classes,
 )
 from detection.imagery.footprints.records import AUTO, INDEX, STRIPS, STRIPS_MOST, Footprint, Window
-from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
+from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_area_m2, resample_grid
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
-from detection.imagery.raster.reading.warped import Keeping
+from detection.imagery.raster.reading.warped import WarpStorage
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
-from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_pixels
+from detection.imagery.scene.radiometry import RadiometricStretch, measure_stretch, sample_pixels
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.resized import ReadAt, find_pixels, fit_pixels
 from detection.imagery.scene.sampling import Sampler
@@ -89,7 +89,7 @@ from detection.imagery.scene.scene import (
 from detection.imagery.scene.strips import (
     DividedError,
     Rows,
-    Task,
+    StripTask,
     are_whole,
     cut_strips,
     join_strips,
@@ -103,7 +103,7 @@ from detection.imagery.training.domain import check_ground, find_doubts, find_ot
 from forecasting.message import Template, error_text, join
 
 if TYPE_CHECKING:
-    from detection.imagery.neural.checkpoint import Model
+    from detection.imagery.neural.checkpoint import SegmentationModel
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ MINIMUM_AREA_M2 = 900.0
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenScene:
     """A scene with everything that belongs to it, open for reading."""
 
     scene: Scene
@@ -170,51 +170,51 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         return _choose(scene, options, progress)
 
 
-def _choose(scene: Scene, options: Options, progress: Progress) -> dict[str, Any]:
+def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> dict[str, Any]:
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
-    asked = ask_for(options.triage, options.known) if options.weights != INDEX else None
-    return choose_weights(options, partial(_detect, scene, options, asked, progress))
+    triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
+    return choose_weights(options, partial(_detect, scene, options, triage, progress))
 
 
 def _detect(
-    scene: Scene, options: Options, asked: Asked | None, progress: Progress, attempt: Attempt
+    scene: Scene, options: DetectionOptions, triage: TriageRequest | None, progress: Progress, attempt: WeightsAttempt
 ) -> dict[str, Any]:
     """Find landslides by one set of weights, after others were refused."""
-    options, weights, refused, doubted = attempt.ask(options), attempt.weights, attempt.refused, attempt.doubted
+    options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
     model = _load(weights)
     plan = plan_tiles(model, options)
-    asked = asked if weights != INDEX else None
-    facts = _facts(scene, model, plan, options, asked)
-    facts |= {"named": options.weights != AUTO, "refused": [one.tell() for one in refused]}
+    triage = triage if weights != INDEX else None
+    facts = _facts(scene, model, plan, options, triage)
+    facts |= {"named": options.weights != AUTO, "refused": [one.to_json() for one in refused]}
     known = read_run(options.out_dir, facts, later=options.later) if options.out_dir and not options.force else None
     if known is not None:
         return known
     with ExitStack() as stack:
         work = stack.enter_context(open_workplace(options.out_dir))
-        keeping = Keeping(work, partial(progress, PIXELS))
+        keeping = WarpStorage(work, partial(progress, PIXELS))
         check = partial(_check_grid, model, options, attempt)
         opened = stack.enter_context(_open(scene, model.bands, options, work, keeping, check))
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
-        told = partial(progress, BRIGHTNESS)
-        stretch, doubts = _measure(opened, seen, model, refused, options, told, doubted=doubted)
+        report = partial(progress, BRIGHTNESS)
+        stretch, doubts = _measure(opened, seen, model, refused, options, report, doubted=doubted)
         segmenter = _make_segmenter(model)
-        passing = Passing(asked, seen, model.card, options.scale) if asked else None
+        passing = SceneTriage(triage, seen, model.card, options.scale) if triage else None
         wants = passing.wants if passing else None
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
         strips = _find_strips(model, plan, seen.grid, options)
-        folder = _divide(strips, options, Task(facts, weights, stretch))
+        folder = _divide(strips, options, StripTask(facts, weights, stretch))
         with drawn.writing() as write:
-            told = partial(progress, MAP)
+            report = partial(progress, MAP)
             if folder:
                 size = steps.count, seen.grid.height, seen.grid.width
-                valid = join_strips(folder, len(strips), size, NODATA, write, told)
+                valid = join_strips(folder, len(strips), size, NODATA, write, report)
             else:
-                valid = map_scene(seen, segmenter, stretch, plan, steps.count, write, told, wants)
+                valid = map_scene(seen, segmenter, stretch, plan, steps.count, write, report, wants)
         if read_at:
             valid = bring_back(drawn, steps, opened.reader)
-        chosen = passing.tell() if passing else None
+        chosen = passing.to_json() if passing else None
         if not valid:
             if hint := _name_product(opened.reader, scene):
                 raise RadiometryError(f"{scene.path}: refused by {model.card['name']}: as bright as a cloud{hint}")
@@ -245,17 +245,17 @@ def _detect(
             "calibration": {"gain": scene.gain, "offset": scene.offset, "source": scene.calibration},
             "coarser_than_m": opened.coarser_than_m if attempt.coarser_m else None,
             "warnings": [],
-            "polygons": [one.tell() for one in footprints],
+            "polygons": [one.to_json() for one in footprints],
             "outputs": {},
         }
         cautions = list_cautions(scene, opened.reader, model.card, result, left_out)
         result["warnings"] = [
-            *spell_broken(refused, weights),
+            *describe_broken(refused, weights),
             *opened.warnings,
             *cautions,
             *list_triage_cautions(chosen),
         ]
-        result["doubts"] = [*doubts, *spell_coarser(result), *opened.misplaced]
+        result["doubts"] = [*doubts, *describe_coarser(result), *opened.misplaced]
         _add_cautions(result, grid)
         if options.out_dir:
             unreadable = opened.reader.unreadable
@@ -268,7 +268,7 @@ def _detect(
 
 
 def _set_aside(
-    opened: Opened, model: "Model | IndexModel", options: Options, work: Path
+    opened: OpenScene, model: "SegmentationModel | IndexModel", options: DetectionOptions, work: Path
 ) -> tuple[BandReader, ReadAt | None, tuple[float, ...], list[Border]]:
     """What the network sees of a scene, once what is no ground is left out."""
     seen, read_at = _fit_pixels(opened, model, options)
@@ -277,7 +277,9 @@ def _set_aside(
     return seen, read_at, fills, set_aside_borders(opened.reader, rim, work, fills)
 
 
-def _find_strips(model: "Model | IndexModel", plan: Plan, grid: Grid, options: Options) -> list[Rows]:
+def _find_strips(
+    model: "SegmentationModel | IndexModel", plan: TilingPlan, grid: Grid, options: DetectionOptions
+) -> list[Rows]:
     """The strips of a scene that may be drawn by several workers; one where it is not."""
     # a triage counts its tiles, and blocks that cannot be read are counted by one reader
     is_whole = isinstance(model, IndexModel) or options.triage or options.partial or not options.out_dir
@@ -286,7 +288,7 @@ def _find_strips(model: "Model | IndexModel", plan: Plan, grid: Grid, options: O
     return cut_strips(plan.step, grid.width, grid.height, options.strip_px, STRIPS_MOST)
 
 
-def _divide(strips: Sequence[Rows], options: Options, task: Task) -> Path | None:
+def _divide(strips: Sequence[Rows], options: DetectionOptions, task: StripTask) -> Path | None:
     """Where the drawn strips lie; None where this process draws the scene.
 
     Raises:
@@ -361,7 +363,7 @@ def _add_cautions(result: dict[str, Any], grid: Grid) -> None:
         polygon["caution"] = join(why) if why else None
 
 
-def _load(weights: str) -> "Model | IndexModel":
+def _load(weights: str) -> "SegmentationModel | IndexModel":
     if weights == INDEX:
         return INDEX_MODEL
     from detection.imagery.neural.checkpoint import load_model
@@ -369,7 +371,7 @@ def _load(weights: str) -> "Model | IndexModel":
     return load_model(weights)
 
 
-def _make_segmenter(model: "Model | IndexModel") -> Classifier:
+def _make_segmenter(model: "SegmentationModel | IndexModel") -> Classifier:
     if isinstance(model, IndexModel):
         return NoNetwork()
     from detection.imagery.neural.inference import Segmenter
@@ -377,7 +379,9 @@ def _make_segmenter(model: "Model | IndexModel") -> Classifier:
     return Segmenter(model)
 
 
-def _check_grid(model: "Model | IndexModel", options: Options, attempt: Attempt, grid: Grid) -> None:
+def _check_grid(
+    model: "SegmentationModel | IndexModel", options: DetectionOptions, attempt: WeightsAttempt, grid: Grid
+) -> None:
     """Refuse weights that nobody named by the pixels alone, before terrain is made for them or the scene is read.
 
     Raises:
@@ -391,7 +395,9 @@ def _check_grid(model: "Model | IndexModel", options: Options, attempt: Attempt,
     check_pixels(grid, model.card, brought=pixel_m is not None and find_pixels(pixel_m, model.card) is not None)
 
 
-def _fit_pixels(opened: Opened, model: "Model | IndexModel", options: Options) -> tuple[BandReader, ReadAt | None]:
+def _fit_pixels(
+    opened: OpenScene, model: "SegmentationModel | IndexModel", options: DetectionOptions
+) -> tuple[BandReader, ReadAt | None]:
     """What the network sees, and on which grid that is; a grid that was asked for is the one that it sees.
 
     Raises:
@@ -401,18 +407,24 @@ def _fit_pixels(opened: Opened, model: "Model | IndexModel", options: Options) -
     seen, read_at = (opened.reader, None) if options.resample_to_m else fit_pixels(opened.reader, model.card)
     if read_at:
         size, limit = read_at.width * read_at.height, options.limits.pixels
-        said = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
+        described = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
         if options.weights == AUTO and size > min(limit, BROUGHT_MOST_PX):
             raise UnfitError(_TOO_LONG(width=read_at.width, height=read_at.height, pixel=read_at.pixel_m))
         if size > limit:
-            raise TooLargeError(f"{opened.scene.path}: {said}, the limit is {limit:,}")
+            raise TooLargeError(f"{opened.scene.path}: {described}, the limit is {limit:,}")
     return seen, read_at
 
 
 def _measure(
-    opened: Opened, seen: BandReader, model: "Model | IndexModel", refused: tuple[Refusal, ...], options: Options,
-    progress: Callable[[float], None] = lambda _: None, *, doubted: bool,
-) -> tuple[Stretch, list[str]]:  # fmt: skip
+    opened: OpenScene,
+    seen: BandReader,
+    model: "SegmentationModel | IndexModel",
+    refused: tuple[WeightsRefusal, ...],
+    options: DetectionOptions,
+    progress: Callable[[float], None] = lambda _: None,
+    *,
+    doubted: bool,
+) -> tuple[RadiometricStretch, list[str]]:
     """The stretch of a scene as the network sees it, and why it lies outside of the training.
 
     `doubted`: though it does; else weights that nobody named refuse it then.
@@ -428,7 +440,7 @@ def _measure(
         stretch = measure_stretch(seen, model.card, options.scale, progress)
         if isinstance(model, IndexModel):
             check_ground(reader, stretch, model.card)
-            return stretch, [*spell_refusals(refused)]
+            return stretch, [*describe_refusals(refused)]
         # noise between pixels is none any more where they are interpolated or averaged
         own = None if seen is reader else (reader, measure_stretch(reader, model.card, options.scale))
         doubts = find_doubts(seen, stretch, model.card, own)
@@ -437,12 +449,12 @@ def _measure(
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
     except FinerError as error:
-        mend = spell_mend(scene.path, options.weights, error.trained_m)
+        mend = describe_mend(scene.path, options.weights, error.trained_m)
         raise FinerError(f"{scene.path}: refused by {name}: {error}; {mend}", error.trained_m) from None
     except (DomainError, RadiometryError) as error:
         hint = _name_product(reader, scene)
-        said = "" if options.weights == AUTO else f"refused by {name}: "
-        raise type(error)(f"{scene.path}: {said}{error}{hint}") from None
+        prefix = "" if options.weights == AUTO else f"refused by {name}: "
+        raise type(error)(f"{scene.path}: {prefix}{error}{hint}") from None
     if strict and not doubted:
         check_doubts(doubts, model.card)
     return stretch, doubts
@@ -459,7 +471,7 @@ def _name_product(reader: BandReader, scene: Scene) -> str:
     return f"; {found}" if found else ""
 
 
-def look_at_image(payload: dict[str, Any]) -> tuple[list[str], tuple[Window, ...]]:
+def inspect_image(payload: dict[str, Any]) -> tuple[list[str], tuple[Window, ...]]:
     """Say why a scene lies outside of what the named weights were trained on, and where it is beside clouds.
 
     Weights that would not read it at all are such a reason: nothing is mapped.
@@ -484,14 +496,14 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
     return choose_weights(options, partial(_survey, _find_scene(options), options))
 
 
-def _survey(scene: Scene, options: Options, attempt: Attempt) -> dict[str, Any]:
+def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) -> dict[str, Any]:
     import time
 
-    options = attempt.ask(options)
+    options = attempt.apply_to(options)
     model = _load(attempt.weights)
     plan = plan_tiles(model, options)
     check = partial(_check_grid, model, options, attempt)
-    with open_workplace(None) as work, _open(scene, model.bands, options, work, Keeping(work), check) as opened:
+    with open_workplace(None) as work, _open(scene, model.bands, options, work, WarpStorage(work), check) as opened:
         grid = opened.reader.grid
         seen, read_at = _fit_pixels(opened, model, options)
         doubts = (
@@ -523,11 +535,11 @@ def _survey(scene: Scene, options: Options, attempt: Attempt) -> dict[str, Any]:
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
             "estimated_memory_mib": round(450 + _estimate_bytes(model, plan, width, height) / 2**20),
-            "warnings": [*opened.warnings, *doubts, *(spell_coarser(coarser) if attempt.coarser_m else [])],
+            "warnings": [*opened.warnings, *doubts, *(describe_coarser(coarser) if attempt.coarser_m else [])],
         }
 
 
-def _find_scene(options: Options) -> Scene:
+def _find_scene(options: DetectionOptions) -> Scene:
     scene = read_scene(options.scene_path, options.acquired_at)
     if options.offset is not None:
         scene = replace(scene, gain=1.0, offset=options.offset, calibration="--offset")
@@ -540,19 +552,19 @@ def _find_scene(options: Options) -> Scene:
     return take_heights(replace(scene, dem_tiles=options.dem_tiles, **given))
 
 
-def _find_prior(scene: Scene, options: Options) -> Path | None:
+def _find_prior(scene: Scene, options: DetectionOptions) -> Path | None:
     return options.prior or scene.prior
 
 
-def plan_tiles(model: "Model | IndexModel", options: Options) -> Plan:
+def plan_tiles(model: "SegmentationModel | IndexModel", options: DetectionOptions) -> TilingPlan:
     """Return how a scene is cut for a model: as asked, else in rows where the network can be shown them."""
     if isinstance(model, IndexModel):  # a pixel by itself
-        return Plan("rows", COLUMNS, 0, 1)
+        return TilingPlan("rows", COLUMNS, 0, 1)
     entry = find_entry(model.card["network"]["name"])
     return make_plan(model.card, entry, options.tile, options.halo, triage=bool(options.triage))
 
 
-def _estimate_bytes(model: "Model | IndexModel", plan: Plan, width: int, height: int) -> int:
+def _estimate_bytes(model: "SegmentationModel | IndexModel", plan: TilingPlan, width: int, height: int) -> int:
     """What a tile takes: about six maps of the first level are alive at once, beside the libraries themselves.
 
     Of rows those are alive that wait for the decoder: on all levels as many as on the first twice as far as it sees.
@@ -564,7 +576,11 @@ def _estimate_bytes(model: "Model | IndexModel", plan: Plan, width: int, height:
 
 
 def _facts(
-    scene: Scene, model: "Model | IndexModel", plan: Plan, options: Options, asked: Asked | None
+    scene: Scene,
+    model: "SegmentationModel | IndexModel",
+    plan: TilingPlan,
+    options: DetectionOptions,
+    triage: TriageRequest | None,
 ) -> dict[str, Any]:
     """Everything that the result depends on: a stored result with the same facts is this one."""
     prior = _find_prior(scene, options)
@@ -584,7 +600,7 @@ def _facts(
         "scale": options.scale,
         "offset": scene.offset,
         "resample_to_m": options.resample_to_m,
-        "triage": asked.facts() if asked else None,
+        "triage": triage.facts() if triage else None,
         "dem": _describe_dem(scene),
         "prior": describe_prior(prior) if prior else None,
         "slope_gate_deg": options.slope_gate_deg,
@@ -602,7 +618,7 @@ def _describe_dem(scene: Scene) -> dict[str, Any] | None:
     return {"file": scene.dem.name, "sha256": hash_file(scene.dem)}
 
 
-def _least_area_m2(card: Mapping[str, Any], options: Options) -> float:
+def _least_area_m2(card: Mapping[str, Any], options: DetectionOptions) -> float:
     if options.minimum_area_m2 is not None:
         return options.minimum_area_m2
     return float(card.get("minimum_area_m2", MINIMUM_AREA_M2))
@@ -612,11 +628,11 @@ def _least_area_m2(card: Mapping[str, Any], options: Options) -> float:
 def _open(
     scene: Scene,
     names: tuple[str, ...],
-    options: Options,
+    options: DetectionOptions,
     work: Path,
-    keeping: Keeping | None = None,
+    keeping: WarpStorage | None = None,
     check: Callable[[Grid], None] = lambda _: None,
-) -> Iterator[Opened]:
+) -> Iterator[OpenScene]:
     """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check.
 
     `keeping`: see `BandReader`.
@@ -626,7 +642,7 @@ def _open(
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
     with ExitStack() as stack:
         grid, terrain, masks, own_m = None, None, list_masks(scene), None
-        told: list[str] = []
+        notes: list[str] = []
         taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
         if scene.dem or scene.aoi or options.resample_to_m:
             files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
@@ -639,7 +655,7 @@ def _open(
         if grid:
             check(grid)
         if scene.aoi and grid:
-            masks = (*masks, make_mask(scene.aoi, grid, work, told))
+            masks = (*masks, make_mask(scene.aoi, grid, work, notes))
         if scene.dem and grid and grid.placed:
             terrain = stack.enter_context(open_terrain(scene.dem, grid, work, names))
         reader = stack.enter_context(
@@ -650,9 +666,9 @@ def _open(
         if (below := _find_prior(scene, options)) and reader.grid.placed:
             prior = stack.enter_context(BandReader({"prior": (below, 1)}, grid=reader.grid, covering=False))
         placing, misplaced = _list_placing(scene, names)
-        told += () if terrain is None else terrain.told
-        warnings = (*scene.remarks, *contradictions, *placing, *told, *reader.told)
-        yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
+        notes += () if terrain is None else terrain.notes
+        warnings = (*scene.remarks, *contradictions, *placing, *notes, *reader.notes)
+        yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
 
 
 def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
@@ -663,10 +679,10 @@ def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tupl
     files = dict.fromkeys(scene.bands[name].path for name in names if name in scene.bands)
     facts = {file: inspect(file) for file in files}
     misplaced = dict.fromkeys(one.misplaced for one in facts.values() if one.misplaced)
-    return [f"{file}: {said}" for file, one in facts.items() for said in one.placing], tuple(misplaced)
+    return [f"{file}: {note}" for file, one in facts.items() for note in one.placing], tuple(misplaced)
 
 
-def _resample(grid: Grid, scene: Scene, options: Options) -> Grid:
+def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:
     pixel_m, limit = float(options.resample_to_m or 0), options.limits.pixels
     if not grid.placed:
         raise NoCrsError(f"{scene.path}: has no place on the ground and cannot be resampled to {pixel_m:g} m")
@@ -679,7 +695,7 @@ def _resample(grid: Grid, scene: Scene, options: Options) -> Grid:
 
 
 def _find_all(
-    steps: ByteRaster, opened: Opened, facts: Mapping[str, Any], linear: list[str], progress: Progress
+    steps: ByteRaster, opened: OpenScene, facts: Mapping[str, Any], linear: list[str], progress: Progress
 ) -> tuple[list[Footprint], dict[str, int]]:
     """The footprints of all classes, and how many were left out for which reason."""
     least, gate = threshold_steps(facts["threshold"]), facts["slope_gate_deg"]

@@ -6,13 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detection.imagery.raster.untrusted import LIMITS, Limits
+from detection.imagery.raster.untrusted import LIMITS, RasterLimits
 
 FORMATS = ("gpkg", "geojson")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DetectionOptions:
     """How to detect.
 
     Attributes:
@@ -85,19 +85,19 @@ class Options:
     max_bands: int = LIMITS.bands
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> RasterLimits:
         """What is too large."""
-        return Limits(pixels=self.max_pixels, bands=self.max_bands)
+        return RasterLimits(pixels=self.max_pixels, bands=self.max_bands)
 
 
-def read_options(payload: Mapping[str, Any]) -> Options:
+def read_options(payload: Mapping[str, Any]) -> DetectionOptions:
     """Read a payload of plain JSON values.
 
     Raises:
         TypeError: an unknown key.
         ValueError: a value that cannot be meant.
     """
-    known = {field.name for field in fields(Options)}
+    known = {field.name for field in fields(DetectionOptions)}
     if unknown := sorted(set(payload) - known):
         raise TypeError(f"unknown key {unknown[0]!r} in the payload")
     given = {key: value for key, value in payload.items() if value is not None}
@@ -122,7 +122,7 @@ def read_options(payload: Mapping[str, Any]) -> Options:
         if not wanted or (unknown := sorted(wanted - set(FORMATS))):
             raise ValueError(f"format {', '.join(unknown) if wanted else 'none'}; known: {', '.join(FORMATS)}")
         given["formats"] = tuple(name for name in FORMATS if name in wanted)
-    options = Options(**given)
+    options = DetectionOptions(**given)
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise ValueError("the threshold must lie between 0 and 1")
     if (options.minimum_area_m2 or 0) < 0 or options.max_pixels < 1 or options.max_bands < 1:

@@ -25,8 +25,8 @@ from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.preview import find_bounds, write_preview
-from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, Tally, flag_pixels
-from detection.imagery.footprints.records import MAKING, NOT_MADE, FilesAsked, FilesMade
+from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, QualityCounts, flag_pixels
+from detection.imagery.footprints.records import MAKING, NOT_MADE, SceneFilesRequest, SceneFilesResult
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
@@ -131,37 +131,37 @@ def write_first(
     _move((FILES["prob"], MAKING), work, out_dir)
 
 
-def make_files(asked: FilesAsked) -> FilesMade:
+def make_files(request: SceneFilesRequest) -> SceneFilesResult:
     """What a worker does once the rows are stored: the files that were left for later, or why there are none.
 
     They have the bytes that `write_outputs` would have written. Where they are there already nothing is done.
     An image that cannot be read may come back: nothing is made without it unless that is asked for.
     """
     try:
-        with placing({"into": asked.into, "affine": asked.affine} if asked.into else None):
-            return _make_files(asked)
+        with placing({"into": request.into, "affine": request.affine} if request.into else None):
+            return _make_files(request)
     except (_UnreadError, ImageryError, OSError) as error:
-        return FilesMade(error=str(error), unread=isinstance(error, _UnreadError))
+        return SceneFilesResult(error=str(error), unread=isinstance(error, _UnreadError))
 
 
 class _UnreadError(Exception):
     """The image cannot be read; the files could be made without a picture."""
 
 
-def _make_files(asked: FilesAsked) -> FilesMade:
-    out_dir = asked.out_dir
+def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
+    out_dir = request.out_dir
     if not (out_dir / MAKING).exists():
-        return FilesMade()
+        return SceneFilesResult()
     with open_workplace(out_dir) as work:
         result = _read_record(out_dir / MAKING, "making")
         if result is None:
             if (out_dir / MAKING).exists():
                 raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
-            return FilesMade()  # another process made them meanwhile
+            return SceneFilesResult()  # another process made them meanwhile
         making = result.pop("making")
         if read_run(out_dir, {key: result[key] for key in SHARED}) is not None:
             _end_making(out_dir)  # all that a killed run left undone
-            return FilesMade()
+            return SceneFilesResult()
         if not is_cog(prob := out_dir / FILES["prob"]):
             _pack_prob(prob, work)
             _move((FILES["prob"],), work, out_dir)
@@ -169,17 +169,17 @@ def _make_files(asked: FilesAsked) -> FilesMade:
         grid = Grid(Affine(*place["transform"]), place["crs"], place["width"], place["height"])
         steps = ByteRaster(prob, grid, len(result["classes"]))
         _write_others(result, steps, work, [(left, top) for left, top in making["unreadable"]])
-        _write_picture(asked, result, grid, work)
+        _write_picture(request, result, grid, work)
         _place(result, grid, work, out_dir)
-    return FilesMade()
+    return SceneFilesResult()
 
 
-def _write_picture(asked: FilesAsked, result: dict[str, Any], grid: Grid, work: Path) -> None:
+def _write_picture(request: SceneFilesRequest, result: dict[str, Any], grid: Grid, work: Path) -> None:
     """The picture, or the reason in the result why there is none."""
-    reason = asked.no_picture
-    if asked.scene is not None:
+    reason = request.no_picture
+    if request.scene is not None:
         try:
-            scene = read_scene(asked.scene, asked.acquired_at)
+            scene = read_scene(request.scene, request.acquired_at)
             write_preview(scene, result["polygons"], work / FILES["preview"], grid)
         except ImageryError as error:
             if not reason:
@@ -187,14 +187,14 @@ def _write_picture(asked: FilesAsked, result: dict[str, Any], grid: Grid, work: 
             (work / FILES["preview"]).unlink(missing_ok=True)
         else:
             return
-    log.warning("%s: no picture: %s", asked.out_dir, reason)
+    log.warning("%s: no picture: %s", request.out_dir, reason)
     result["no_picture"] = reason
 
 
 def _label_prob(result: Mapping[str, Any], steps: ByteRaster) -> None:
     tags = {**_list_tags(result), "STEPS_PER_UNIT": str(STEPS)}
-    if told := result["passed_over"]:
-        tags["PASSED_OVER"] = str(told["passed_over"])
+    if passed := result["passed_over"]:
+        tags["PASSED_OVER"] = str(passed["passed_over"])
     label_geotiff(steps.path, tags, tuple(result["classes"]))
 
 
@@ -291,11 +291,11 @@ def _write_mask(steps: ByteRaster, least: int, work: Path) -> ByteRaster:
 def _write_flags(
     steps: ByteRaster, unreadable: Collection[tuple[int, int]], work: Path
 ) -> tuple[ByteRaster, dict[str, Any]]:
-    flags, tally = ByteRaster(work / "flags.tif", steps.grid, nodata=None), Tally()
+    flags, tally = ByteRaster(work / "flags.tif", steps.grid, nodata=None), QualityCounts()
     with steps.reading() as read, flags.writing() as write:
         for row, values in flag_pixels(read, steps.grid, unreadable, tally):
             write(values, 0, row)
-    return flags, tally.tell()
+    return flags, tally.to_json()
 
 
 def _to_row(footprint: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from shapely.geometry import shape as shape_of
 
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import STEPS
-from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
@@ -29,7 +29,7 @@ SEEN_SHARE = 0.5
 
 
 def measure_places(
-    prob: Path, scene: Scene | None, places: Sequence[Place], unseen: Sequence[Sequence[int]] = ()
+    prob: Path, scene: Scene | None, places: Sequence[MeasuredPlace], unseen: Sequence[Sequence[int]] = ()
 ) -> dict[str, dict[str, float]]:
     """Measure the means over places of one scene.
 
@@ -98,7 +98,7 @@ def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, 
     return layers
 
 
-def outline_of(place: Place, grid: Grid) -> Any:
+def outline_of(place: MeasuredPlace, grid: Grid) -> Any:
     """The outline of a place in (column, row)."""
     ground = place.ground
     if not isinstance(ground, Circle):

@@ -43,7 +43,7 @@ EMPTY = shapely.Polygon()
 
 
 @dataclass(slots=True)
-class Body:
+class ComponentFacts:
     """What is known of a component's pixels once all of them were seen."""
 
     outline: BaseGeometry = EMPTY
@@ -55,7 +55,7 @@ class Body:
     samples: Sums = field(default_factory=Sums)
 
 
-class Stack:
+class OutlineQueue:
     """Bodies that wait for their outlines: windows under each other, for one call that outlines all of them.
 
     One call for many takes a fifth of the time of many calls; a wide window would leave too much empty beside it and is
@@ -67,9 +67,11 @@ class Stack:
 
     def __init__(self, hole_px: float) -> None:
         self._hole_px, self._px = hole_px, 0
-        self._waiting: list[tuple[Body, NDArray[np.bool_], NDArray[np.bool_], tuple[int, int]]] = []
+        self._waiting: list[tuple[ComponentFacts, NDArray[np.bool_], NDArray[np.bool_], tuple[int, int]]] = []
 
-    def add(self, body: Body, pixels: NDArray[np.bool_], nodata: NDArray[np.bool_], origin: tuple[int, int]) -> None:
+    def add(
+        self, body: ComponentFacts, pixels: NDArray[np.bool_], nodata: NDArray[np.bool_], origin: tuple[int, int]
+    ) -> None:
         """Take a body, its pixels in a window, and column and row of the first of them."""
         alone = pixels.shape[1] > NARROW_PX
         if alone or self._px + NARROW_PX * pixels.shape[0] > STACK_PX:
@@ -147,8 +149,8 @@ def find_footprints(
     hole_px = (minimum_hole_m2 if grid.placed else UNPLACED_MINIMUM_PX) / pixel_m2
     labelling = Labelling(read, grid.width, grid.height, least)
     rows = Rows(read, grid.width, grid.height)
-    found: list[tuple[Component, Body]] = []
-    stack = Stack(hole_px)
+    found: list[tuple[Component, ComponentFacts]] = []
+    stack = OutlineQueue(hole_px)
     for component in labelling.components:
         if component.box_px * pixel_m2 < 0.5 * smallest:
             on_small()
@@ -167,9 +169,16 @@ def find_footprints(
 
 
 def _describe(
-    found: list[tuple[Component, Body]], grid: Grid, smallest: float, identity: str, sampler: Sampler, kind: str,
-    on_small: Callable[[], None], *, linear: bool,
-) -> Iterator[Footprint]:  # fmt: skip
+    found: list[tuple[Component, ComponentFacts]],
+    grid: Grid,
+    smallest: float,
+    identity: str,
+    sampler: Sampler,
+    kind: str,
+    on_small: Callable[[], None],
+    *,
+    linear: bool,
+) -> Iterator[Footprint]:
     """Measure bodies on the ground, all of them in one call of each library, and yield those that are large enough."""
     placed = grid.placed
     outlines = np.array([body.outline for _, body in found], object)
@@ -215,7 +224,9 @@ def _describe(
         )
 
 
-def _gather(read: Read, grid: Grid, component: Component, least: int, stack: Stack, sampler: Sampler) -> Body:
+def _gather(
+    read: Read, grid: Grid, component: Component, least: int, stack: OutlineQueue, sampler: Sampler
+) -> ComponentFacts:
     """Look at a component in one window; its outline is that of the stack, once it is drawn."""
     left, top = max(0, component.left - NODATA_MARGIN_PX), max(0, component.top - NODATA_MARGIN_PX)
     right = min(grid.width, component.right + NODATA_MARGIN_PX)
@@ -223,7 +234,7 @@ def _gather(read: Read, grid: Grid, component: Component, least: int, stack: Sta
     values = read(left, top, right - left, bottom - top)
     nodata = values == NODATA
     pixels = _find_pixels((values >= least) & ~nodata, component, left, top)
-    body = Body()
+    body = ComponentFacts()
     stack.add(body, pixels, nodata, (left, top))
     _count(body, values, pixels, nodata)
     sampler.sample(body.samples, left, top, pixels)
@@ -243,10 +254,10 @@ def _find_pixels(marked: NDArray[np.bool_], component: Component, left: int, top
 
 def _gather_large(
     read: Read, grid: Grid, component: Component, labelling: Labelling, hole_px: float, sampler: Sampler
-) -> Body:
+) -> ComponentFacts:
     """Look at a component strip by strip; the outlines of the strips are united."""
     parts: list[BaseGeometry] = []
-    body = Body()
+    body = ComponentFacts()
     for row, pixels, _ in labelling.bodies(component):
         if not pixels.any():
             continue
@@ -264,7 +275,9 @@ def _gather_large(
     return body
 
 
-def _count(body: Body, values: NDArray[np.uint8], pixels: NDArray[np.bool_], nodata: NDArray[np.bool_]) -> None:
+def _count(
+    body: ComponentFacts, values: NDArray[np.uint8], pixels: NDArray[np.bool_], nodata: NDArray[np.bool_]
+) -> None:
     steps = values[pixels]
     body.pixels += int(steps.size)
     body.steps_sum += int(steps.sum(dtype=np.int64))

@@ -23,5 +23,5 @@ def describe_prior(path: Path) -> dict[str, Any]:
     with open_values(path, SHARE):  # refuses what is no probability
         pass
     tags = inspect(path).tags
-    said = {name: str(tags[tag])[:MOST_TEXT] for tag, name in FACTS.items() if tags.get(tag)}
-    return {"file": path.name, "sha256": hash_file(path), **said}
+    tagged = {name: str(tags[tag])[:MOST_TEXT] for tag, name in FACTS.items() if tags.get(tag)}
+    return {"file": path.name, "sha256": hash_file(path), **tagged}

@@ -14,8 +14,8 @@ from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster
-from detection.imagery.raster.tiling import cut, weigh
-from detection.imagery.scene.radiometry import Stretch
+from detection.imagery.raster.tiling import compute_blend_weights, cut
+from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import Pixels, resample
 
@@ -55,7 +55,7 @@ class Classifier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TilingPlan:
     """How a scene is cut.
 
     Attributes:
@@ -87,7 +87,7 @@ class Plan:
         return self.blend != "hann" and self.stride > 1 and grid.width * grid.height <= LOOKED_AT_TWICE_PX
 
 
-def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> Plan:
+def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> TilingPlan:
     """Return the plan of a network: in rows, else exact tiles with a halo where there is such a thing, else a blend.
 
     Args:
@@ -98,11 +98,11 @@ def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int |
         triage: whether tiles are chosen.
     """
     if entry.streams and tile is None and halo is None and not triage:
-        return Plan("rows", COLUMNS, entry.halo_px, entry.stride)
+        return TilingPlan("rows", COLUMNS, entry.halo_px, entry.stride)
     if entry.tile_exact:
-        return Plan("crop", tile or TILE_PX, entry.halo_px if halo is None else halo, entry.stride)
+        return TilingPlan("crop", tile or TILE_PX, entry.halo_px if halo is None else halo, entry.stride)
     patch = int(card.get("tile_px", PATCH_PX))
-    plan = Plan("hann", tile or -(-patch // (4 * entry.stride)) * 4 * entry.stride, 0, entry.stride)
+    plan = TilingPlan("hann", tile or -(-patch // (4 * entry.stride)) * 4 * entry.stride, 0, entry.stride)
     if plan.tile % (4 * entry.stride):
         raise ModelError(f"{card['name']}: the tile of a blend must be a multiple of {4 * entry.stride}")
     return plan
@@ -117,9 +117,16 @@ def name_classes(card: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def map_scene(
-    reader: BandReader, segmenter: Classifier, stretch: Stretch, plan: Plan, classes: int, write: Write,
-    progress: Progress, wants: Wants | None = None, rows: tuple[int, int] | None = None,
-) -> int:  # fmt: skip
+    reader: BandReader,
+    segmenter: Classifier,
+    stretch: RadiometricStretch,
+    plan: TilingPlan,
+    classes: int,
+    write: Write,
+    progress: Progress,
+    wants: Wants | None = None,
+    rows: tuple[int, int] | None = None,
+) -> int:
     """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid.
 
     Valid pixels of a tile that nobody wants are 0: no landslide. With `rows`, the first and the one after the last,
@@ -168,7 +175,7 @@ def map_scene(
     return pixels
 
 
-class Drawn(NamedTuple):
+class StepBlock(NamedTuple):
     """Steps classes x H x W whose first pixel is (column, row) of the scene."""
 
     steps: NDArray[np.uint8]
@@ -192,8 +199,13 @@ class Strip(NamedTuple):
 
 
 def draw_rows(
-    reader: BandReader, segmenter: Classifier, stretch: Stretch, plan: Plan, classes: int, rows: tuple[int, int]
-) -> Iterator[Drawn]:
+    reader: BandReader,
+    segmenter: Classifier,
+    stretch: RadiometricStretch,
+    plan: TilingPlan,
+    classes: int,
+    rows: tuple[int, int],
+) -> Iterator[StepBlock]:
     """Yield the map of rows of a scene, part by part, by a network that is shown them as they come.
 
     A part in whose reach there is no valid pixel is passed over. What is given does not depend on the rows asked for:
@@ -203,7 +215,7 @@ def draw_rows(
     for columns in cut(grid.width, 1, plan.tile, plan.halo, plan.stride):
         left, own = columns.read_column, columns.crop[1]
         read = read_strips(reader, stretch.around_px, (left, columns.read_width), (top - PART_ROWS, bottom + PART_ROWS))
-        for is_seen, run in groupby(_look_around(read), key=lambda pair: pair[1]):
+        for is_seen, run in groupby(_flag_near_valid(read), key=lambda pair: pair[1]):
             strips = (strip for strip, _ in run)
             if is_seen:
                 drawn = _draw_run(segmenter, stretch, strips, left, again=plan.looks_again(grid))
@@ -211,7 +223,9 @@ def draw_rows(
                 drawn = ((strip, np.full((classes, *strip.valid.shape), NODATA, np.uint8)) for strip in strips)
             for strip, steps in drawn:
                 if top <= strip.row < bottom:
-                    yield Drawn(steps[:, : min(strip.height, bottom - strip.row), own], columns.own_column, strip.row)
+                    yield StepBlock(
+                        steps[:, : min(strip.height, bottom - strip.row), own], columns.own_column, strip.row
+                    )
 
 
 def read_strips(reader: BandReader, around: int, columns: tuple[int, int], rows: tuple[int, int]) -> Iterator[Strip]:
@@ -223,7 +237,7 @@ def read_strips(reader: BandReader, around: int, columns: tuple[int, int], rows:
         yield Strip(row, own, *reader.read(left, row - above, width, above + own + below), above)
 
 
-def _look_around(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
+def _flag_near_valid(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
     """Each strip, and whether it or one beside it holds a valid pixel."""
     before, waiting = False, None
     for strip in strips:
@@ -237,7 +251,7 @@ def _look_around(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
 
 
 def _draw_run(
-    segmenter: Classifier, stretch: Stretch, strips: Iterable[Strip], left: int, *, again: bool
+    segmenter: Classifier, stretch: RadiometricStretch, strips: Iterable[Strip], left: int, *, again: bool
 ) -> Iterator[tuple[Strip, NDArray[np.uint8]]]:
     """The steps of strips that follow each other."""
     shown: deque[tuple[Strip, NDArray[np.bool_]]] = deque()
@@ -256,7 +270,7 @@ def _draw_run(
 def blend(
     reader: BandReader,
     segmenter: Classifier,
-    stretch: Stretch,
+    stretch: RadiometricStretch,
     tile: int,
     classes: int,
     region: tuple[int, int, int, int],
@@ -278,7 +292,7 @@ def blend(
         wants: tiles it does not want say nothing; a pixel that no other tile reaches is 0.
     """
     left, top, width, height = region
-    grid, half, fade = reader.grid, tile // 2, weigh(tile)
+    grid, half, fade = reader.grid, tile // 2, compute_blend_weights(tile)
     sums = np.zeros((classes, tile, width), np.float32)
     weights, valid_here = np.zeros((tile, width), np.float32), np.zeros((tile, width), bool)
     origins = tile_origins(top, height, tile, shift)
@@ -315,8 +329,8 @@ def blend(
 def measure_flips(
     reader: BandReader,
     segmenter: Classifier,
-    stretch: Stretch,
-    plan: Plan,
+    stretch: RadiometricStretch,
+    plan: TilingPlan,
     classes: int,
     read: Any,
     least: int,
@@ -386,7 +400,13 @@ def tile_origins(start: int, length: int, tile: int, shift: int) -> list[int]:
 
 
 def _stretch(
-    stretch: Stretch, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int, *, own: bool = False
+    stretch: RadiometricStretch,
+    values: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    column: int,
+    row: int,
+    *,
+    own: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     """Counts to model values; where the network sees them (not what cannot be real), and where its word is kept."""
     counts, values = values, stretch.apply(values, column, row, own=own)

@@ -20,7 +20,7 @@ STRIP = 256
 
 
 @dataclass(slots=True)
-class Tally:
+class QualityCounts:
     """What was counted over the strips.
 
     Attributes:
@@ -31,7 +31,7 @@ class Tally:
     valid: int = 0
     edge: int = 0
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return what stands in the record."""
         share = round(self.edge / self.valid, 6) if self.valid else 0.0
         return {"edge_px": EDGE_PX, "edge_share": share}
@@ -41,7 +41,7 @@ def flag_pixels(
     read: Callable[[int, int, int, int], NDArray[np.uint8]],
     grid: Grid,
     unreadable: Collection[tuple[int, int]],
-    tally: Tally,
+    tally: QualityCounts,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield (row, flags rows x width) strip by strip.
 

@@ -58,7 +58,7 @@ class Circle:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MeasuredPlace:
     """Ground that is measured: a circle, or an outline as GeoJSON."""
 
     name: str
@@ -74,7 +74,7 @@ class DoubtfulTile:
 
 
 @dataclass(frozen=True, slots=True)
-class FilesAsked:
+class SceneFilesRequest:
     """Whose files are made after its rows.
 
     Attributes:
@@ -95,7 +95,7 @@ class FilesAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class FilesMade:
+class SceneFilesResult:
     """What came of it; `error` says in one line why they are not there, `unread` that the image is the cause."""
 
     error: str = ""
@@ -153,10 +153,10 @@ class Footprint:
     shadow_share: float | None
     caution: str | None = None
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
-        told = {"class" if name == "kind" else name: getattr(self, name) for name in self.__slots__}
-        return {**told, "bbox": list(self.bbox), "centroid": list(self.centroid)}
+        values = {"class" if name == "kind" else name: getattr(self, name) for name in self.__slots__}
+        return {**values, "bbox": list(self.bbox), "centroid": list(self.centroid)}
 
 
 def find_coarser(doubts: Iterable[str]) -> str | None:
@@ -174,4 +174,4 @@ def explain_unread(warnings: Iterable[str]) -> str:
     >>> explain_unread(["taken in winter", "no network fits this image; bijie does not fit: pixels of 10 m"])
     'no network fits this image; bijie does not fit: pixels of 10 m'
     """
-    return next((str(one) for one in warnings if any(said in str(one) for said in UNREAD)), UNREAD[0])
+    return next((str(one) for one in warnings if any(mark in str(one) for mark in UNREAD)), UNREAD[0])

@@ -20,7 +20,7 @@ from detection.imagery.errors import ImageryError, NoValidPixelsError, Truncated
 from detection.imagery.footprints.outputs import make_files
 from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.footprints.preview import measure_stretch, show_bands
-from detection.imagery.footprints.records import FilesAsked, note_failure
+from detection.imagery.footprints.records import SceneFilesRequest, note_failure
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, apply_affine
 from detection.imagery.raster.local_grid import placing
@@ -28,8 +28,8 @@ from detection.imagery.raster.raster import grid_of
 from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
 from detection.imagery.scene.reader import BandReader, read_block
 from detection.imagery.scene.scene import read_scene
-from detection.imagery.tiles.pyramid import Look, Tile, write_pyramid
-from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM, SceneTilesAsked, Tiles
+from detection.imagery.tiles.pyramid import Tile, TileEncoding, write_pyramid
+from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM, SceneTilesRequest, Tiles
 from detection.imagery.tiles.web_grid import OFF_GRID, SIDE_PX, WEB, choose_zooms, find_extent, frame_tile, span_tiles
 from forecasting.message import TEXT_OF, Template, error_text
 
@@ -49,30 +49,32 @@ Read = Callable[[int, int, int, int], NDArray[np.uint8]]
 """Pixels of a window (column, row, width, height): bands x height x width, 0 where there is nothing."""
 
 
-def make_tiles(asked: SceneTilesAsked) -> Tiles:
+def make_tiles(request: SceneTilesRequest) -> Tiles:
     """What a worker does: tiles of a scene and of its probabilities, or one line that says why there are none.
 
     Files of its results that its rows did not wait for are made first: so they cost no worker of their own.
     """
-    made = make_files(FilesAsked(asked.out_dir, asked.scene, asked.acquired_at, asked.into, asked.affine))
+    made = make_files(
+        SceneFilesRequest(request.out_dir, request.scene, request.acquired_at, request.into, request.affine)
+    )
     if made.error:
-        log.warning("%s: files are not made: %s", asked.out_dir, made.error)
+        log.warning("%s: files are not made: %s", request.out_dir, made.error)
         with suppress(OSError):  # on a full disk the job tries it once more, and knows then
-            note_failure(asked.out_dir, made.error, unread=made.unread)
-    local = {"into": asked.into, "affine": asked.affine} if asked.into else None
+            note_failure(request.out_dir, made.error, unread=made.unread)
+    local = {"into": request.into, "affine": request.affine} if request.into else None
     try:
         with placing(local):
-            probability = asked.out_dir / SCENE_FILES["probability"]
-            if asked.prob is None:
+            probability = request.out_dir / SCENE_FILES["probability"]
+            if request.prob is None:
                 probability.unlink(missing_ok=True)
             else:
-                draw_probability(asked.prob, probability)
-            return draw_scene(asked)
+                draw_probability(request.prob, probability)
+            return draw_scene(request)
     except (ImageryError, OSError) as error:
         return Tiles(error=error_text(error))
 
 
-def draw_scene(asked: SceneTilesAsked) -> Tiles:
+def draw_scene(request: SceneTilesRequest) -> Tiles:
     """Write the tiles of a scene: red, green and blue or grey, stretched as its preview is, nodata transparent.
 
     Clouds and shadows are shown: whoever looks wants to see why nothing was found there.
@@ -82,7 +84,7 @@ def draw_scene(asked: SceneTilesAsked) -> Tiles:
         NoValidPixelsError: nothing of it is valid.
         TruncatedRasterError: a block of it cannot be read.
     """
-    scene = read_scene(asked.scene, asked.acquired_at)
+    scene = read_scene(request.scene, request.acquired_at)
     names = show_bands(scene)
     with BandReader(scene.choose(names), limits=NO_LIMITS) as reader:
         stretch = measure_stretch(scene, reader.grid)
@@ -95,11 +97,11 @@ def draw_scene(asked: SceneTilesAsked) -> Tiles:
             return np.where(valid, shown, np.uint8(0))
 
         about = {"name": "scene", "type": "overlay", "bands": names, "stretch": [list(pair) for pair in stretch]}
-        source = _Source(read, reader.grid, len(names), in_rows=not reader.in_tiles)
-        look = Look("webp", _fold_picture, _encode_picture)
-        found = _write(source, asked.scene, asked.out_dir / SCENE_FILES["scene"], look, about)
+        source = _TileSource(read, reader.grid, len(names), in_rows=not reader.in_tiles)
+        encoding = TileEncoding("webp", _fold_picture, _encode_picture)
+        found = _write(source, request.scene, request.out_dir / SCENE_FILES["scene"], encoding, about)
         if not found.tiles:
-            raise NoValidPixelsError(TEXT_OF(name=str(asked.scene), text=_EMPTY))
+            raise NoValidPixelsError(TEXT_OF(name=str(request.scene), text=_EMPTY))
         return found
 
 
@@ -115,12 +117,12 @@ def draw_probability(prob: Path, out: Path) -> Tiles:
             bands = [read_block(raster.read, index, window, prob) for index in raster.indexes]
             return np.asarray(np.where(np.stack(bands) == NODATA, 0, np.stack(bands)).max(axis=0)[None], np.uint8)
 
-        source = _Source(read, grid_of(raster, prob), 1, in_rows=False)
+        source = _TileSource(read, grid_of(raster, prob), 1, in_rows=False)
         about = {"name": "probability", "type": "overlay", "steps_per_unit": STEPS}
-        return _write(source, prob, out, Look("webp", _fold_highest, _encode_probability), about)
+        return _write(source, prob, out, TileEncoding("webp", _fold_highest, _encode_probability), about)
 
 
-def _write(source: "_Source", path: Path, out: Path, look: Look, about: dict[str, Any]) -> Tiles:
+def _write(source: "_TileSource", path: Path, out: Path, encoding: TileEncoding, about: dict[str, Any]) -> Tiles:
     extent = find_extent(source.grid, path)
     zooms = choose_zooms(extent, MOST_TILES, finest=FINEST, around=AROUND)
     columns, _ = span_tiles(zooms[1], extent)
@@ -129,10 +131,10 @@ def _write(source: "_Source", path: Path, out: Path, look: Look, about: dict[str
         coarse = frame_tile(zoom, column, row).a > 2 * extent.step_m
         return source.draw(zoom, column, row, columns, coarse=coarse, path=path)
 
-    return write_pyramid(out, extent, zooms, draw, look, about)
+    return write_pyramid(out, extent, zooms, draw, encoding, about)
 
 
-class _Source:
+class _TileSource:
     """A raster whose windows become tiles; of one that lies in rows those of a row of tiles are kept meanwhile."""
 
     def __init__(self, read: Read, grid: Grid, bands: int, *, in_rows: bool) -> None:

@@ -15,7 +15,7 @@ from detection.imagery.errors import ModelError, RadiometryError
 from detection.imagery.footprints.cautions import PIXEL_RATIO
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
-from detection.imagery.scene.radiometry import Stretch, measure_stretch
+from detection.imagery.scene.radiometry import RadiometricStretch, measure_stretch
 
 if TYPE_CHECKING:
     from detection.imagery.scene.reader import BandReader
@@ -61,14 +61,14 @@ class Triage:
             return True
         size_px = int(self.card["tile_px"])
         mean = np.array(self.card["normalisation"]["mean"], np.float32)[:, None, None]
-        probability = self.judge(resize_bands(np.where(valid, values, mean), (size_px, size_px)))
+        probability = self.estimate_probability(resize_bands(np.where(valid, values, mean), (size_px, size_px)))
         if probability >= self.card["threshold"]:
             return True
         self.skipped += 1
         log.info("tile passed over: probability of a landslide %.4f below %.4f", probability, self.card["threshold"])
         return False
 
-    def judge(self, picture: NDArray[np.float32]) -> float:
+    def estimate_probability(self, picture: NDArray[np.float32]) -> float:
         """Probability that a picture, bands x H x W in the values of this card, shows a landslide."""
         import torch
 
@@ -79,7 +79,7 @@ class Triage:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TriageRequest:
     """Triage as it was asked for: the network, and the boxes of all that was ever found on this ground."""
 
     triage: Triage
@@ -94,7 +94,7 @@ class Asked:
         }  # fmt: skip
 
 
-def ask_for(weights: str | None, known: Sequence[Sequence[float]]) -> Asked | None:
+def load_triage(weights: str | None, known: Sequence[Sequence[float]]) -> TriageRequest | None:
     """Load the network of the triage; None where none is asked for.
 
     Raises:
@@ -107,10 +107,10 @@ def ask_for(weights: str | None, known: Sequence[Sequence[float]]) -> Asked | No
         if len(box) != 4 or not np.isfinite(box).all() or box[0] > box[2] or box[1] > box[3]:
             raise ValueError(f"known footprint {list(box)} is no box of longitudes and latitudes")
     boxes: list[Box] = [(float(a), float(b), float(c), float(d)) for a, b, c, d in known]
-    return Asked(Triage(weights), tuple(sorted(boxes)))
+    return TriageRequest(Triage(weights), tuple(sorted(boxes)))
 
 
-class Passing:
+class SceneTriage:
     """Triage on the tiles of one scene: which are passed over, and why the others are not.
 
     A tile is looked at without asking the network where it overlaps anything found on this ground before, or where any
@@ -124,20 +124,22 @@ class Passing:
         scale: factor from counts to that network's values, replaces its card's.
     """
 
-    def __init__(self, asked: Asked, reader: Any, card: Mapping[str, Any], scale: float | None = None) -> None:
-        self._triage = asked.triage
+    def __init__(
+        self, request: TriageRequest, reader: Any, card: Mapping[str, Any], scale: float | None = None
+    ) -> None:
+        self._triage = request.triage
         self.because = {"footprint": 0, "nodata": 0, "network": 0, "aside": 0}
         self.passed_over: list[tuple[int, int, int, int]] = []
         self.aside: str | None = None
-        self._known = np.array([_to_pixels(box, reader.grid) for box in asked.known]).reshape(-1, 4).T
-        self._stretch: Stretch | None = None
+        self._known = np.array([_to_pixels(box, reader.grid) for box in request.known]).reshape(-1, 4).T
+        self._stretch: RadiometricStretch | None = None
         self._window_px = _window_px(self._triage.card, reader.grid)
         # what was said of the counts of one network holds for another of the same values
         own = scale if card["radiometry"] == self._triage.card["radiometry"] else None
         try:
             self._chosen = _choose(self._triage.bands, reader.names)
             self._check_pixels(reader.grid)
-            part = cast("BandReader", _Part(reader, self._chosen, self._triage.bands))
+            part = cast("BandReader", _BandSubset(reader, self._chosen, self._triage.bands))
             self._stretch = measure_stretch(part, self._triage.card, own)
         except (ModelError, RadiometryError) as error:
             self.aside = f"triage stands aside, all tiles are looked at: {error}"
@@ -145,14 +147,14 @@ class Passing:
     def wants(self, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int) -> bool:
         """Whether the segmenter must look at a tile: counts bands x H x W of the scene, from (column, row) on."""
         height, width = valid.shape
-        word = self._word(values, valid, column, row)
-        if word is not None:
-            self.because[word] += 1
+        reason = self._find_reason(values, valid, column, row)
+        if reason is not None:
+            self.because[reason] += 1
             return True
         self.passed_over.append((column, row, width, height))
         return False
 
-    def _word(self, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int) -> str | None:
+    def _find_reason(self, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int) -> str | None:
         """Why a tile is looked at; None when it is not."""
         height, width = valid.shape
         if self._stretch is None:
@@ -170,17 +172,20 @@ class Passing:
         for rows, columns in _windows(height, width, self._window_px):
             window = seen[:, rows, columns]
             shape = tuple(max(1, round(side * shrink)) for side in window.shape[1:])
-            if self._triage.judge(resize_bands(window, (shape[0], shape[1]))) >= self._triage.card["threshold"]:
+            if (
+                self._triage.estimate_probability(resize_bands(window, (shape[0], shape[1])))
+                >= self._triage.card["threshold"]
+            ):
                 return "network"
         return None
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """For the record and the log: how many tiles there were, which were passed over, why the others were not."""
         for window in self.passed_over:
             log.info("tile at column %d, row %d (%d x %d px) passed over by triage", *window)
         return {
             "tiles": sum(self.because.values()) + len(self.passed_over), "passed_over": len(self.passed_over),
-            "looked_at": {word: count for word, count in self.because.items() if count},
+            "looked_at": {reason: count for reason, count in self.because.items() if count},
             "windows": [list(window) for window in self.passed_over], "aside": self.aside,
         }  # fmt: skip
 
@@ -191,17 +196,17 @@ class Passing:
             raise ModelError(f"pixels of {pixel_m:.3g} m, it was trained at {trained_m:g} m")
 
 
-def list_triage_cautions(told: Mapping[str, Any] | None) -> list[str]:
+def list_triage_cautions(record: Mapping[str, Any] | None) -> list[str]:
     """What one must know of a result whose tiles were chosen by triage."""
-    if told is None:
+    if record is None:
         return []
-    if told["aside"]:
-        return [str(told["aside"])]
-    share = f"{told['passed_over']} of {told['tiles']} tiles were passed over by triage"
-    return [f"{share}: a coarse network alone says that they hold no landslide"] if told["passed_over"] else []
+    if record["aside"]:
+        return [str(record["aside"])]
+    share = f"{record['passed_over']} of {record['tiles']} tiles were passed over by triage"
+    return [f"{share}: a coarse network alone says that they hold no landslide"] if record["passed_over"] else []
 
 
-class _Part:
+class _BandSubset:
     """Some bands of a reader, by position, under the names of a card."""
 
     def __init__(self, reader: Any, chosen: list[int], names: tuple[str, ...]) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.footprints.places import SEEN_SHARE, outline_of
-from detection.imagery.footprints.records import Place
+from detection.imagery.footprints.records import MeasuredPlace
 from detection.imagery.insar.interferogram import outline_zones
 from detection.imagery.insar.records import CoherenceLoss, CoherenceValue
-from detection.imagery.insar.stack import Pair, Stack
+from detection.imagery.insar.stack import Interferogram, InterferogramStack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, window_around
 from detection.imagery.raster.reading.values import COHERENCES
@@ -21,20 +21,22 @@ LOSS = 0.25
 WAS = 0.5
 
 
-def list_short(stack: Stack) -> list[Pair]:
+def list_short(stack: InterferogramStack) -> list[Interferogram]:
     """The pairs of comparable length that have coherence, by their later date; of one date the shortest."""
     pairs = [p for p in stack.pairs if p.coherence is not None]
     if not pairs:
         return []
     longest = SHORT_FACTOR * min(p.days for p in pairs)
-    newest: dict[Any, Pair] = {}
+    newest: dict[Any, Interferogram] = {}
     for pair in sorted(pairs, key=lambda p: -p.days):
         if pair.days <= longest:
             newest[pair.second_at] = pair
     return [newest[at] for at in sorted(newest)]
 
 
-def measure_coherence(stack: Stack, grid: Grid, places: Sequence[Place]) -> dict[str, tuple[CoherenceValue, ...]]:
+def measure_coherence(
+    stack: InterferogramStack, grid: Grid, places: Sequence[MeasuredPlace]
+) -> dict[str, tuple[CoherenceValue, ...]]:
     """Mean coherence over places from date to date.
 
     Args:
@@ -68,7 +70,9 @@ def measure_coherence(stack: Stack, grid: Grid, places: Sequence[Place]) -> dict
     return found
 
 
-def find_coherence_loss(stack: Stack, grid: Grid, minimum_area_m2: float = 40_000.0) -> list[CoherenceLoss]:
+def find_coherence_loss(
+    stack: InterferogramStack, grid: Grid, minimum_area_m2: float = 40_000.0
+) -> list[CoherenceLoss]:
     """Zones whose coherence fell on the newest short pair against the earlier ones of like length; advice only.
 
     Returns:
@@ -92,7 +96,7 @@ def find_coherence_loss(stack: Stack, grid: Grid, minimum_area_m2: float = 40_00
     ]  # fmt: skip
 
 
-def _read(pair: Pair, grid: Grid) -> NDArray[np.float64]:
+def _read(pair: Interferogram, grid: Grid) -> NDArray[np.float64]:
     """Coherence of a pair, NaN where it is not valid."""
     assert pair.coherence is not None
     with Layer(pair.coherence, grid, quantity=COHERENCES) as layer:

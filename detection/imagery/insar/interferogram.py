@@ -12,7 +12,7 @@ from shapely.geometry import mapping
 
 from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError
 from detection.imagery.insar.records import MovingZone, PointSeries
-from detection.imagery.insar.stack import Stack
+from detection.imagery.insar.stack import InterferogramStack
 from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
 from detection.imagery.raster.components import EIGHT
 from detection.imagery.raster.grid import Grid, same_grid
@@ -34,7 +34,7 @@ DAYS_PER_YEAR = 365.25
 
 
 @dataclass(frozen=True, slots=True)
-class Movement:
+class StackMovement:
     """What a stack says of each pixel; NaN where it says nothing.
 
     Attributes:
@@ -60,7 +60,7 @@ class Movement:
     warnings: tuple[str, ...]
 
 
-def invert(stack: Stack, coherence_least: float = COHERENCE_LEAST) -> Movement:
+def invert(stack: InterferogramStack, coherence_least: float = COHERENCE_LEAST) -> StackMovement:
     """Invert a stack for displacement per date and rate, pixel by pixel, by weighted least squares.
 
     Each interferogram is the difference of two dates (Berardino et al. 2002, all baselines in one network); weights are
@@ -92,29 +92,29 @@ def invert(stack: Stack, coherence_least: float = COHERENCE_LEAST) -> Movement:
     weights = np.where(used, 2 * LOOKS * good**2 / (1 - good**2), 0.0)
     dates = stack.dates
     design = _design(stack, dates)
-    solved, misfit, told = _solve(design, phase, weights, used)
-    if not told.any():
+    solved, misfit, known = _solve(design, phase, weights, used)
+    if not known.any():
         raise NoValidPixelsError(f"{stack.path}: no pixel has enough coherent interferograms")
     sign = 1.0 if stack.toward_positive else -1.0
     displacement = sign * solved * stack.wavelength_m / (4 * np.pi) * 1000
-    contradicted = told & (misfit > MISFIT_MOST_RAD)
+    contradicted = known & (misfit > MISFIT_MOST_RAD)
     if contradicted.any():
         warnings.append(
-            f"{contradicted.sum() / told.sum():.1%} of the pixels are left out: their interferograms contradict each "
+            f"{contradicted.sum() / known.sum():.1%} of the pixels are left out: their interferograms contradict each "
             "other (unwrapping)"
         )
-    told &= ~contradicted
+    known &= ~contradicted
     rate, error = _fit_rate(dates, displacement)
     for values in (displacement, rate, error, misfit):
-        values[..., ~told] = np.nan
-    noise = NMAD * float(np.nanmedian(np.abs(rate[reference & told] - np.nanmedian(rate[reference & told]))))
+        values[..., ~known] = np.nan
+    noise = NMAD * float(np.nanmedian(np.abs(rate[reference & known] - np.nanmedian(rate[reference & known]))))
     seen = valid.any(axis=0)
     mean = np.where(seen, (coherence * valid).sum(axis=0) / np.maximum(1, valid.sum(axis=0)), np.nan)
-    return Movement(grid, dates, displacement, rate, error, misfit, mean, noise, tuple(warnings))
+    return StackMovement(grid, dates, displacement, rate, error, misfit, mean, noise, tuple(warnings))
 
 
 def _read(
-    stack: Stack, grid: Grid, warnings: list[str]
+    stack: InterferogramStack, grid: Grid, warnings: list[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Phases, coherences (1 where there is none) and validity, pairs x H x W."""
     shape = (len(stack.pairs), grid.height, grid.width)
@@ -126,18 +126,18 @@ def _read(
         with Layer(pair.unwrapped, grid, quantity=PHASE) as layer, Layer(pair.unwrapped, grid) as stored:
             phase[number], valid[number] = layer.read(*box)
             zero = stored.read_values(*box) == 0
-            warnings += layer.told
+            warnings += layer.notes
         if pair.coherence is not None:
             with Layer(pair.coherence, grid, quantity=COHERENCES) as layer:
                 coherence[number], also = layer.read(*box)
-                warnings += layer.told
+                warnings += layer.notes
             # a phase of exactly zero that has a coherence was measured
             valid[number] = also & (valid[number] | zero)
     return phase, coherence, valid
 
 
 def _reference(
-    stack: Stack, grid: Grid, coherence: NDArray[np.float64], used: NDArray[np.bool_], warnings: list[str]
+    stack: InterferogramStack, grid: Grid, coherence: NDArray[np.float64], used: NDArray[np.bool_], warnings: list[str]
 ) -> NDArray[np.bool_]:
     """Ground taken as still: the named circle, else all ground that is coherent in most interferograms."""
     if stack.reference is not None:
@@ -156,7 +156,7 @@ def _reference(
     return np.asarray(steady & (mean >= np.median(mean[steady]))) if steady.any() else share > 0
 
 
-def _design(stack: Stack, dates: tuple[datetime, ...]) -> NDArray[np.float64]:
+def _design(stack: InterferogramStack, dates: tuple[datetime, ...]) -> NDArray[np.float64]:
     """Pairs x (dates - 1): an interferogram is the later date minus the earlier one; the first date is zero."""
     design = np.zeros((len(stack.pairs), len(dates) - 1))
     for number, pair in enumerate(stack.pairs):
@@ -186,8 +186,8 @@ def _solve(
     out[0, enough], out[1:, enough] = np.where(tied, 0.0, np.nan), solution.T
     misfits = np.full(height * width, np.nan)
     misfits[enough] = misfit
-    told = np.isfinite(misfits)
-    return out.reshape(-1, height, width), misfits.reshape(height, width), told.reshape(height, width)
+    known = np.isfinite(misfits)
+    return out.reshape(-1, height, width), misfits.reshape(height, width), known.reshape(height, width)
 
 
 def _fit_rate(
@@ -204,7 +204,7 @@ def _fit_rate(
     return np.asarray(rate), np.asarray(error)
 
 
-def find_zones(movement: Movement, *, k_sigma: float = 3.0, minimum_area_m2: float = 40_000.0) -> list[MovingZone]:
+def find_zones(movement: StackMovement, *, k_sigma: float = 3.0, minimum_area_m2: float = 40_000.0) -> list[MovingZone]:
     """Connected zones that move beyond k sigma, the fastest first.
 
     Sigma of a pixel is its own standard error and the scatter of still ground together, so that an atmosphere that all
@@ -233,7 +233,7 @@ def find_zones(movement: Movement, *, k_sigma: float = 3.0, minimum_area_m2: flo
 
 
 @dataclass(frozen=True, slots=True)
-class Zone:
+class PixelZone:
     """A connected part of a mask: its pixels (H x W), its true area, its outline as GeoJSON."""
 
     body: NDArray[np.bool_]
@@ -241,7 +241,7 @@ class Zone:
     geometry: dict[str, Any]
 
 
-def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float) -> list[Zone]:
+def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float) -> list[PixelZone]:
     """Outline the connected parts of a mask; small ones are left out."""
     labels, number = ndimage.label(beyond, structure=EIGHT)
     zones = []
@@ -252,14 +252,14 @@ def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float)
         area = true_area_m2(ground, grid)
         if area >= minimum_area_m2:
             lonlat = shapely.set_precision(map_outline(ground, grid.to_lonlat), 1e-7)
-            zones.append(Zone(body, round(area, 1), mapping(shapely.normalize(lonlat))))
+            zones.append(PixelZone(body, round(area, 1), mapping(shapely.normalize(lonlat))))
     return zones
 
 
-def list_points(movement: Movement, every: int = 1) -> list[PointSeries]:
+def list_points(movement: StackMovement, every: int = 1) -> list[PointSeries]:
     """The pixels that have a rate as points; every n-th row and column."""
-    told = np.isfinite(movement.rate_mm_per_year)
-    rows, columns = np.nonzero(told)
+    known = np.isfinite(movement.rate_mm_per_year)
+    rows, columns = np.nonzero(known)
     chosen = (rows % every == 0) & (columns % every == 0)
     rows, columns = rows[chosen], columns[chosen]
     lon, lat = movement.grid.to_lonlat(*movement.grid.to_crs(columns + 0.5, rows + 0.5))

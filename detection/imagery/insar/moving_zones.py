@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.insar.stack import Stack
+from detection.imagery.insar.stack import InterferogramStack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.reading.values import COHERENCES, PHASE
 
 
-def find_moving(stack: Stack, weights: str) -> tuple[NDArray[np.float64], Grid, float]:
+def find_moving(stack: InterferogramStack, weights: str) -> tuple[NDArray[np.float64], Grid, float]:
     """Mean probability of movement over the wrapped interferograms of a stack.
 
     Returns:
@@ -35,14 +35,14 @@ def find_moving(stack: Stack, weights: str) -> tuple[NDArray[np.float64], Grid, 
         wrapped = wrap(phase.astype(np.float64))
         image = np.where(valid, np.stack([np.cos(wrapped), np.sin(wrapped), coherence]), 0.0).astype(np.float32)
         temperature = float(model.card.get("temperature", 1.0))
-        found = ask_network(model.network, image[None], model.card["normalisation"], temperature)[0]
+        found = run_network(model.network, image[None], model.card["normalisation"], temperature)[0]
         total += np.where(valid, found, 0.0)
         seen += valid
     mean = np.where(seen > 0, total / np.maximum(1, seen), np.nan)
     return mean, grid, float(model.card["threshold"])
 
 
-def ask_network(
+def run_network(
     network: Any, images: NDArray[np.float32], normalisation: dict[str, Any], temperature: float
 ) -> NDArray[Any]:
     """Probabilities N x H x W of N x 3 x H x W."""

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from shapely.geometry import shape as shape_of
 
 from detection.imagery.footprints.preview import colour_signed
-from detection.imagery.footprints.records import Place
+from detection.imagery.footprints.records import MeasuredPlace
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
-from detection.imagery.insar.interferogram import Movement, find_zones, invert, list_points
-from detection.imagery.insar.records import CoherenceLoss, Hint, MovingZone, StackAsked, StackRates
-from detection.imagery.insar.stack import Stack, read_stack
+from detection.imagery.insar.interferogram import StackMovement, find_zones, invert, list_points
+from detection.imagery.insar.records import CoherenceLoss, MovingZone, NetworkHint, StackRates, StackRequest
+from detection.imagery.insar.stack import InterferogramStack, read_stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import to_pixels
 from detection.imagery.raster.raster import write_geotiff, write_png
@@ -30,16 +30,16 @@ NODATA = -9999.0
 PICTURE_PX = 900
 
 
-def measure_stack(asked: StackAsked) -> StackRates:
+def measure_stack(request: StackRequest) -> StackRates:
     """Measure the movement of a stack of interferograms."""
-    stack = read_stack(asked.folder)
-    if asked.reference is not None:
-        stack = replace(stack, reference=asked.reference)
-    movement = invert(stack, asked.coherence_least)
-    grid, minimum_m2 = movement.grid, asked.minimum_area_m2
+    stack = read_stack(request.folder)
+    if request.reference is not None:
+        stack = replace(stack, reference=request.reference)
+    movement = invert(stack, request.coherence_least)
+    grid, minimum_m2 = movement.grid, request.minimum_area_m2
     rates = movement.rate_mm_per_year[np.isfinite(movement.rate_mm_per_year)]
-    zones = find_zones(movement, k_sigma=asked.k_sigma, minimum_area_m2=minimum_m2)
-    of_zones = measure_coherence(stack, grid, [Place(str(k), zone.geometry) for k, zone in enumerate(zones)])
+    zones = find_zones(movement, k_sigma=request.k_sigma, minimum_area_m2=minimum_m2)
+    of_zones = measure_coherence(stack, grid, [MeasuredPlace(str(k), zone.geometry) for k, zone in enumerate(zones)])
     found = StackRates(
         dates=movement.dates, pairs=len(stack.pairs), direction=stack.direction,
         told_share=round(float(np.isfinite(movement.rate_mm_per_year).mean()), 4),
@@ -50,32 +50,32 @@ def measure_stack(asked: StackAsked) -> StackRates:
         coherence=round(float(np.nanmean(movement.coherence)), 3),
         zones=tuple(replace(zone, coherence=of_zones.get(str(k), ())) for k, zone in enumerate(zones)),
         coherence_loss=tuple(find_coherence_loss(stack, grid, minimum_m2)),
-        points=tuple(list_points(movement, asked.every)),
-        coherence_series=measure_coherence(stack, grid, asked.places), warnings=movement.warnings,
+        points=tuple(list_points(movement, request.every)),
+        coherence_series=measure_coherence(stack, grid, request.places), warnings=movement.warnings,
     )  # fmt: skip
-    if asked.out_dir is not None:
-        found = _write(found, movement, asked.out_dir)
-    return found if asked.network is None else _ask_network(found, stack, asked.network, asked.out_dir)
+    if request.out_dir is not None:
+        found = _write(found, movement, request.out_dir)
+    return found if request.network is None else _run_network(found, stack, request.network, request.out_dir)
 
 
-def _ask_network(found: StackRates, stack: Stack, weights: str, out_dir: Path | None) -> StackRates:
+def _run_network(found: StackRates, stack: InterferogramStack, weights: str, out_dir: Path | None) -> StackRates:
     """What a network marks on the wrapped phases, as a share and, where a folder is given, as a raster."""
     from detection.imagery.insar.moving_zones import find_moving
 
     probability, grid, threshold = find_moving(stack, weights)
-    told = np.isfinite(probability)
+    known = np.isfinite(probability)
     outputs = dict(found.outputs)
     if out_dir is not None:
         outputs["moving"] = str(out_dir / MOVING)
-        filled = np.where(told, probability, NODATA).astype(np.float32)
+        filled = np.where(known, probability, NODATA).astype(np.float32)
         write_geotiff(out_dir / MOVING, filled[None], grid, nodata=NODATA)
     warning = "the network was trained on drawn interferograms only: unvalidated, a hint where to look"
-    marked = float((probability[told] >= threshold).mean()) if told.any() else 0.0
-    hint = Hint(weights, threshold, round(marked, 4))
+    marked = float((probability[known] >= threshold).mean()) if known.any() else 0.0
+    hint = NetworkHint(weights, threshold, round(marked, 4))
     return replace(found, network=hint, warnings=(*found.warnings, warning), outputs=outputs)
 
 
-def _write(found: StackRates, movement: Movement, out_dir: Path) -> StackRates:
+def _write(found: StackRates, movement: StackMovement, out_dir: Path) -> StackRates:
     """The same with the paths of the files that were written."""
     out_dir.mkdir(parents=True, exist_ok=True)
     rasters = {
@@ -88,25 +88,27 @@ def _write(found: StackRates, movement: Movement, out_dir: Path) -> StackRates:
     zones: list[MovingZone | CoherenceLoss] = [*found.zones, *found.coherence_loss]
     features = []
     for zone in zones:
-        told = zone.tell()
+        properties = zone.to_json()
         what = "zones" if isinstance(zone, MovingZone) else "coherence_loss"
-        features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": {"what": what, **told}})
+        features.append(
+            {"type": "Feature", "geometry": properties.pop("geometry"), "properties": {"what": what, **properties}}
+        )
     found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
-    for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", found.tell())):
+    for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", found.to_json())):
         write_json(out_dir / FILES[name], content)
     return found
 
 
-def _draw(path: Path, movement: Movement, zones: Sequence[MovingZone]) -> None:
+def _draw(path: Path, movement: StackMovement, zones: Sequence[MovingZone]) -> None:
     """Rates from red (away) over white to blue (toward), full colour at the 98th percentile; zones outlined black."""
     rate = movement.rate_mm_per_year
-    told = np.isfinite(rate)
-    most = max(1e-6, float(np.percentile(np.abs(rate[told]), 98)))
+    known = np.isfinite(rate)
+    most = max(1e-6, float(np.percentile(np.abs(rate[known]), 98)))
     share = np.clip(np.nan_to_num(rate) / most, -1, 1)
     scale = max(1, PICTURE_PX // max(rate.shape))
     image = np.zeros((4, rate.shape[0] * scale, rate.shape[1] * scale), np.uint8)
     image[:3] = np.kron(colour_signed(share), np.ones((1, scale, scale))).astype(np.uint8)
-    image[3] = np.kron(told * 255, np.ones((scale, scale))).astype(np.uint8)
+    image[3] = np.kron(known * 255, np.ones((scale, scale))).astype(np.uint8)
     for zone in zones:
         _outline(image, zone.geometry, movement.grid, scale)
     write_png(path, image)

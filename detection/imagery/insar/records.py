@@ -6,13 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detection.imagery.footprints.records import Place
+from detection.imagery.footprints.records import MeasuredPlace
 
 Reference = tuple[float, float, float]  # longitude, latitude, radius in metres of ground taken as still
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StackAsked:
+class StackRequest:
     """What is asked.
 
     Attributes:
@@ -35,7 +35,7 @@ class StackAsked:
     reference: Reference | None = None
     every: int = 1
     network: str | None = None
-    places: tuple[Place, ...] = ()
+    places: tuple[MeasuredPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class CoherenceValue:
     at: datetime
     value: float
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {"from": self.since.isoformat(), "at": self.at.isoformat(), "value": self.value}
 
@@ -75,9 +75,9 @@ class MovingZone:
     geometry: dict[str, Any]
     coherence: tuple[CoherenceValue, ...] = ()
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {**asdict(self), "coherence": [one.tell() for one in self.coherence]}
+        return {**asdict(self), "coherence": [one.to_json() for one in self.coherence]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class CoherenceLoss:
         return {"area_m2": self.area_m2, "was": self.was, "is": self.value, "from": self.since.isoformat(),
                 "to": self.until.isoformat()}  # fmt: skip
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {**self.facts(), "geometry": self.geometry}
 
@@ -112,14 +112,14 @@ class PointSeries:
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
+class NetworkHint:
     """What a network that was trained on drawn interferograms marks."""
 
     weights: str
     threshold: float
     marked_share: float
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {**asdict(self), "validated": False}
 
@@ -160,18 +160,18 @@ class StackRates:
     coherence_loss: tuple[CoherenceLoss, ...]
     points: tuple[PointSeries, ...]
     coherence_series: Mapping[str, tuple[CoherenceValue, ...]]
-    network: Hint | None = None
+    network: NetworkHint | None = None
     warnings: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it; of the points their number."""
-        more = {} if self.network is None else {"network": self.network.tell()}
+        more = {} if self.network is None else {"network": self.network.to_json()}
         return {
             **{one.name: getattr(self, one.name) for one in fields(self) if one.name != "network"},
-            "dates": [at.isoformat() for at in self.dates], "zones": [one.tell() for one in self.zones],
-            "coherence_loss": [one.tell() for one in self.coherence_loss], "warnings": list(self.warnings),
+            "dates": [at.isoformat() for at in self.dates], "zones": [one.to_json() for one in self.zones],
+            "coherence_loss": [one.to_json() for one in self.coherence_loss], "warnings": list(self.warnings),
             "points": len(self.points),
-            "coherence_series": {k: [one.tell() for one in values] for k, values in self.coherence_series.items()},
+            "coherence_series": {k: [one.to_json() for one in values] for k, values in self.coherence_series.items()},
             **more,
         }  # fmt: skip

@@ -20,7 +20,7 @@ DATES = re.compile(r"(?<!\d)(\d{8})[-_](\d{8})(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Interferogram:
     """One interferogram.
 
     Attributes:
@@ -42,7 +42,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class InterferogramStack:
     """Interferograms of one track.
 
     Attributes:
@@ -55,7 +55,7 @@ class Stack:
     """
 
     path: Path
-    pairs: tuple[Pair, ...]
+    pairs: tuple[Interferogram, ...]
     wavelength_m: float
     toward_positive: bool
     direction: str
@@ -67,7 +67,7 @@ class Stack:
         return tuple(sorted({p.first_at for p in self.pairs} | {p.second_at for p in self.pairs}))
 
 
-def read_stack(folder: Path) -> Stack:
+def read_stack(folder: Path) -> InterferogramStack:
     """Read a folder with `stack.toml`, or one whose rasters carry the tags of GAMMA as PyRate writes them.
 
     Without a manifest the dates are those of the tags FIRST_DATE and SECOND_DATE, else of the name
@@ -81,7 +81,7 @@ def read_stack(folder: Path) -> Stack:
     return _read_manifest(folder, manifest) if manifest.is_file() else _read_tags(folder)
 
 
-def _read_manifest(folder: Path, manifest: Path) -> Stack:
+def _read_manifest(folder: Path, manifest: Path) -> InterferogramStack:
     try:
         content = tomllib.loads(manifest.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -99,12 +99,12 @@ def _read_manifest(folder: Path, manifest: Path) -> Stack:
             raise ManifestError(f"{manifest}: a pair lacks {missing[0]!r}")
         files = [_inside(folder, one.get(k), manifest) for k in ("unwrapped", "coherence")]
         assert files[0] is not None
-        pairs.append(Pair(_instant(one["from"], manifest), _instant(one["to"], manifest), files[0], files[1]))
+        pairs.append(Interferogram(_instant(one["from"], manifest), _instant(one["to"], manifest), files[0], files[1]))
     reference = content.get("reference")
     place = None if reference is None else tuple(_numbers(reference, ("longitude", "latitude", "radius_m")))
     if place == ():
         raise ManifestError(f"{manifest}: reference needs the numbers longitude, latitude and radius_m")
-    return Stack(
+    return InterferogramStack(
         folder, _sort(pairs, folder), _wavelength(content["wavelength_m"], manifest),
         bool(content.get("toward_positive", False)), str(content.get("direction", "los")), place,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -155,7 +155,7 @@ def _instant(value: Any, manifest: Path) -> datetime:
         raise ManifestError(f"{manifest}: {text!r} is no date or time") from None
 
 
-def _read_tags(folder: Path) -> Stack:
+def _read_tags(folder: Path) -> InterferogramStack:
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     phases: dict[tuple[datetime, datetime], Path] = {}
     coherences: dict[tuple[datetime, datetime], Path] = {}
@@ -174,22 +174,22 @@ def _read_tags(folder: Path) -> Stack:
         raise ManifestError(f"{folder}: no {MANIFEST}, and no raster that names two dates")
     if len(wavelengths) != 1:
         raise ManifestError(f"{folder}: the wavelength is not stated; write a {MANIFEST} with wavelength_m")
-    pairs = [Pair(a, b, file, coherences.get((a, b))) for (a, b), file in phases.items()]
-    return Stack(folder, _sort(pairs, folder), wavelengths.pop(), False, "los", None)
+    pairs = [Interferogram(a, b, file, coherences.get((a, b))) for (a, b), file in phases.items()]
+    return InterferogramStack(folder, _sort(pairs, folder), wavelengths.pop(), False, "los", None)
 
 
 def _dates_of(file: Path, tags: dict[str, str]) -> tuple[datetime, datetime] | None:
     if {"FIRST_DATE", "SECOND_DATE"} <= set(tags):
-        told = [f"{tags[f'{which}_DATE']}T{tags.get(f'{which}_TIME', '00:00:00')}" for which in ("FIRST", "SECOND")]
+        texts = [f"{tags[f'{which}_DATE']}T{tags.get(f'{which}_TIME', '00:00:00')}" for which in ("FIRST", "SECOND")]
     elif match := DATES.search(file.name):
-        told = list(match.groups())
+        texts = list(match.groups())
     else:
         return None
-    first, second = (_instant(text, file) for text in told)
+    first, second = (_instant(text, file) for text in texts)
     return first, second
 
 
-def _sort(pairs: list[Pair], folder: Path) -> tuple[Pair, ...]:
+def _sort(pairs: list[Interferogram], folder: Path) -> tuple[Interferogram, ...]:
     for pair in pairs:
         if pair.second_at <= pair.first_at:
             raise ManifestError(f"{folder}: {pair.unwrapped.name}: its second date is not after its first")

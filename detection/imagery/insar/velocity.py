@@ -20,7 +20,7 @@ from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneE
 from detection.imagery.footprints.places import SEEN_SHARE, outline_of
 from detection.imagery.footprints.polygons import STEPS, find_footprints
 from detection.imagery.footprints.preview import paint_signed
-from detection.imagery.footprints.records import Place
+from detection.imagery.footprints.records import MeasuredPlace
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid, lonlat_frame
@@ -52,7 +52,7 @@ PICTURE_PX: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VelocityAsked:
+class VelocityRequest:
     """What is asked of a map of velocities.
 
     Attributes:
@@ -77,7 +77,7 @@ class VelocityAsked:
     sigma: float | None = None
     k_sigma: float = 3.0
     minimum_area_m2: float = 10_000.0
-    places: tuple[Place, ...] = ()
+    places: tuple[MeasuredPlace, ...] = ()
     bounds: Mapping[str, float] = field(default_factory=dict)
     out_dir: Path | None = None
 
@@ -172,29 +172,29 @@ class VelocityMap:
     warnings: tuple[str, ...]
     outputs: dict[str, str]
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
 
 
-class Source:
+class VelocitySource:
     """The components and their errors on one grid; what is opened is closed with the stack."""
 
-    def __init__(self, asked: VelocityAsked, stack: ExitStack) -> None:
-        bands, self.component = find_components(asked.files, asked.component)
+    def __init__(self, request: VelocityRequest, stack: ExitStack) -> None:
+        bands, self.component = find_components(request.files, request.component)
         self.grid: Grid = read_grid(bands[0][0])
         self.layers = [stack.enter_context(Layer(path, self.grid, index, quantity=RATE)) for path, index in bands]
-        errors = [(path, 1) for path in asked.sigma_files]
+        errors = [(path, 1) for path in request.sigma_files]
         if len(errors) == 1:  # a file with a band for each component
-            errors = [(asked.sigma_files[0], k) for k in range(1, len(bands) + 1)]
+            errors = [(request.sigma_files[0], k) for k in range(1, len(bands) + 1)]
         if errors and len(errors) != len(bands):
             raise SceneError(f"{len(errors)} files of errors for {len(bands)} components")
         self._errors = [stack.enter_context(Layer(path, self.grid, index, quantity=RATE)) for path, index in errors]
-        self._asked = asked
+        self._request = request
         self.empty: float | None = None  # a value that means nothing, where no tag says so
-        self.sigma_from = "file" if errors else "given" if asked.sigma is not None else "scatter"
-        self.fixed = np.full(len(bands), 0.0 if asked.sigma is None else asked.sigma * asked.factor)
-        self.warnings = [line for layer in (*self.layers, *self._errors) for line in layer.told]
+        self.sigma_from = "file" if errors else "given" if request.sigma is not None else "scatter"
+        self.fixed = np.full(len(bands), 0.0 if request.sigma is None else request.sigma * request.factor)
+        self.warnings = [line for layer in (*self.layers, *self._errors) for line in layer.notes]
         self.warnings += [
             f"{layer.path.name} was warped onto the grid of the first file" for layer in (*self.layers, *self._errors)
             if layer.warped
@@ -202,7 +202,7 @@ class Source:
 
     def factor_of(self, layer: Layer) -> float:
         """By what a value of a layer becomes mm/year."""
-        return self._asked.factors.get(layer.path, self._asked.factor)
+        return self._request.factors.get(layer.path, self._request.factor)
 
     def read(self, *box: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Velocities and one sigma, mm/year, components x rows x columns; and where all are known."""
@@ -220,7 +220,7 @@ class Source:
         return values, sigma, known
 
 
-def find_components(files: tuple[Path, ...], said: str | None) -> tuple[list[tuple[Path, int]], str]:
+def find_components(files: tuple[Path, ...], component: str | None) -> tuple[list[tuple[Path, int]], str]:
     """The bands of the components and what they are; nothing is guessed.
 
     Raises:
@@ -229,8 +229,8 @@ def find_components(files: tuple[Path, ...], said: str | None) -> tuple[list[tup
     if len(files) not in {1, 3}:
         raise SceneError(f"{len(files)} files: give one, or three of east, north and up")
     if len(files) == 3:
-        if said not in {None, ENU}:
-            raise SceneError(f"three files are east, north and up, not {said}")
+        if component not in {None, ENU}:
+            raise SceneError(f"three files are east, north and up, not {component}")
         for path, names in zip(files, AXES, strict=True):
             axes = _find_axes(inspect(path).descriptions)
             if any(axes) and not axes[AXES.index(names)]:
@@ -240,17 +240,17 @@ def find_components(files: tuple[Path, ...], said: str | None) -> tuple[list[tup
     axes = _find_axes(facts.descriptions)
     tags = {key.upper(): value.strip().lower() for key, value in facts.tags.items()}
     tagged = next((tags[tag] for tag in TAGS if tags.get(tag) in COMPONENTS), None)
-    if said is None:
-        said = ENU if all(axes) else tagged
-    if said is None:
+    if component is None:
+        component = ENU if all(axes) else tagged
+    if component is None:
         raise SceneError(f"{files[0]}: what is a positive velocity? give --component: {', '.join(COMPONENTS)}")
-    if tagged not in {None, said}:
-        raise SceneError(f"{files[0]}: its tag says {tagged}, not {said}")
-    if said != ENU:
-        index = next((at for at, names in zip(axes, AXES, strict=True) if said in names), 0)
+    if tagged not in {None, component}:
+        raise SceneError(f"{files[0]}: its tag says {tagged}, not {component}")
+    if component != ENU:
+        index = next((at for at, names in zip(axes, AXES, strict=True) if component in names), 0)
         if not index and (all(axes) or 1 in axes):
-            raise SceneError(f"{files[0]}: its bands say their components, none of them is {said}")
-        return [(files[0], index or 1)], said
+            raise SceneError(f"{files[0]}: its bands say their components, none of them is {component}")
+        return [(files[0], index or 1)], component
     if facts.count < 3:
         raise SceneError(f"{files[0]}: {facts.count} bands; east, north and up are needed")
     return [(files[0], index if all(axes) else k) for k, index in enumerate(axes, start=1)], ENU
@@ -262,7 +262,7 @@ def _find_axes(descriptions: tuple[str | None, ...]) -> list[int]:
     return [next((named.index(name) + 1 for name in names if name in named), 0) for names in AXES]
 
 
-def measure_velocity(asked: VelocityAsked) -> VelocityMap:
+def measure_velocity(request: VelocityRequest) -> VelocityMap:
     """Find the zones that move, and the velocities of places.
 
     Raises:
@@ -270,7 +270,7 @@ def measure_velocity(asked: VelocityAsked) -> VelocityMap:
         SceneError: a file that cannot be meant.
     """
     with ExitStack() as stack:
-        source = Source(asked, stack)
+        source = VelocitySource(request, stack)
         noise = _measure_noise(source)
         warnings = source.warnings
         if source.sigma_from == "scatter":
@@ -281,19 +281,19 @@ def measure_velocity(asked: VelocityAsked) -> VelocityMap:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slopeward-velocity-")))
         kinds = ("moving",) if source.component == ENU else KINDS[source.component]
         steps = ByteRaster(folder / "steps.tif", source.grid, count=len(kinds))
-        share = _write_steps(source, steps, asked.k_sigma)
-        zones, small = _list_zones(source, steps, kinds, asked.minimum_area_m2)
-        places, lost = _measure_places(source, asked)
+        share = _write_steps(source, steps, request.k_sigma)
+        zones, small = _list_zones(source, steps, kinds, request.minimum_area_m2)
+        places, lost = _measure_places(source, request)
         found = VelocityMap(
             component=source.component, crs=source.grid.crs_name, valid_share=round(share, 4),
             noise_mm_per_year=tuple(round(float(one), 2) for one in noise), sigma_from=source.sigma_from,
             zones=tuple(zones), places=tuple(places), lost_places=lost, too_small=small, warnings=tuple(warnings),
             outputs={},
         )  # fmt: skip
-        return found if asked.out_dir is None else _write(found, source, asked.out_dir)
+        return found if request.out_dir is None else _write(found, source, request.out_dir)
 
 
-def _measure_noise(source: Source) -> NDArray[np.float64]:
+def _measure_noise(source: VelocitySource) -> NDArray[np.float64]:
     """Scatter of each component over rows spread over the map: the median absolute deviation as a sigma.
 
     Rounded values scatter by no less than the step between them.
@@ -324,7 +324,7 @@ def _measure_noise(source: Source) -> NDArray[np.float64]:
     return np.asarray(np.maximum(scatter, np.where(np.isfinite(steps), steps, 1e-6)))
 
 
-def _find_empty(source: Source) -> None:
+def _find_empty(source: VelocitySource) -> None:
     """A value that stands again and again and lies far off all others means nothing: it is set aside.
 
     So is 0 where most of it lies at the edges, as a frame does; rounded velocities are 0 anywhere.
@@ -365,7 +365,7 @@ def _frames(strips_: list[NDArray[np.bool_]]) -> bool:
     return framed > FRAME_SHARE * marked
 
 
-def _write_steps(source: Source, steps: ByteRaster, k_sigma: float) -> float:
+def _write_steps(source: VelocitySource, steps: ByteRaster, k_sigma: float) -> float:
     """Mark what moves, strip by strip; the share of pixels that have a value."""
     seen = 0
     with steps.writing() as write:
@@ -391,7 +391,7 @@ def _find_moving(values: NDArray[np.float64], sigma: NDArray[np.float64], k_sigm
 
 
 def _list_zones(
-    source: Source, steps: ByteRaster, kinds: tuple[str, ...], minimum_area_m2: float
+    source: VelocitySource, steps: ByteRaster, kinds: tuple[str, ...], minimum_area_m2: float
 ) -> tuple[list[VelocityZone], int]:
     zones: list[VelocityZone] = []
     small = 0
@@ -412,7 +412,7 @@ def _list_zones(
     return sorted(zones, key=lambda zone: (-abs(zone.p95_mm_per_year), -zone.area_m2)), small
 
 
-def _describe(source: Source, kind: str, area_m2: float, geometry: dict[str, Any]) -> VelocityZone:
+def _describe(source: VelocitySource, kind: str, area_m2: float, geometry: dict[str, Any]) -> VelocityZone:
     outline = to_pixels(shape_of(geometry), source.grid)
     box = window_around(outline, source.grid, 0)
     assert box is not None
@@ -437,7 +437,7 @@ def _describe(source: Source, kind: str, area_m2: float, geometry: dict[str, Any
 
 
 def _gather(
-    source: Source, outline: Any, box: tuple[int, int, int, int], most: int
+    source: VelocitySource, outline: Any, box: tuple[int, int, int, int], most: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Values and errors beneath an outline within a box, components x pixels, strip by strip; how many there are.
 
@@ -457,10 +457,10 @@ def _gather(
     return np.concatenate(values, axis=1), np.concatenate(sigmas, axis=1), pixels
 
 
-def _measure_places(source: Source, asked: VelocityAsked) -> tuple[list[PlaceVelocity], dict[str, str]]:
+def _measure_places(source: VelocitySource, request: VelocityRequest) -> tuple[list[PlaceVelocity], dict[str, str]]:
     """What the map says of places; of one that lies off the map or shows little of it, why there is nothing."""
     found, lost = [], {}
-    for place in asked.places:
+    for place in request.places:
         outline = outline_of(place, source.grid)
         box = window_around(outline, source.grid, 1)
         if box is None:
@@ -471,7 +471,7 @@ def _measure_places(source: Source, asked: VelocityAsked) -> tuple[list[PlaceVel
             lost[place.name] = "less than half of its ground has a velocity"
             continue
         speed = np.linalg.norm(values, axis=0)
-        moving = _find_moving(values, sigma, asked.k_sigma) & (speed > asked.bounds.get(place.name, 0.0))
+        moving = _find_moving(values, sigma, request.k_sigma) & (speed > request.bounds.get(place.name, 0.0))
         found.append(
             PlaceVelocity(
                 place.name, tuple(round(float(one), 3) for one in values.mean(axis=1)),
@@ -482,17 +482,17 @@ def _measure_places(source: Source, asked: VelocityAsked) -> tuple[list[PlaceVel
     return found, lost
 
 
-def _write(found: VelocityMap, source: Source, out: Path) -> VelocityMap:
+def _write(found: VelocityMap, source: VelocitySource, out: Path) -> VelocityMap:
     """The same with the paths of the files that were written."""
     out.mkdir(parents=True, exist_ok=True)
     _draw(found, source, out / FILES["picture"])
     found = replace(found, outputs={name: str(out / file) for name, file in FILES.items()})
     write_json(out / FILES["zones"], {"type": "FeatureCollection", "features": list_features(found.zones)})
-    write_json(out / FILES["run"], found.tell())
+    write_json(out / FILES["run"], found.to_json())
     return found
 
 
-def _draw(found: VelocityMap, source: Source, path: Path) -> None:
+def _draw(found: VelocityMap, source: VelocitySource, path: Path) -> None:
     """Signed rates from red over white to blue, speeds from white to red; zones outlined black."""
     frame = lonlat_frame(source.grid, PICTURE_PX)
     layers = []

@@ -17,7 +17,7 @@ Held = Iterable[tuple[NDArray[np.floating], NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class TemperatureCalibration:
     """A temperature; negative log-likelihood and expected calibration error of the held part without and with it."""
 
     temperature: float = 1.0
@@ -27,7 +27,7 @@ class Calibration:
     ece_after: float = 0.0
 
 
-def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> Calibration:
+def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> TemperatureCalibration:
     """Find the temperature with the least negative log-likelihood, by golden section on its logarithm.
 
     >>> odds = np.array([8.0, -8.0, 8.0, -8.0] * 25)
@@ -44,7 +44,7 @@ def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) ->
         else:
             low = left
     temperature = round(float(np.exp((low + high) / 2)), 4)
-    return Calibration(
+    return TemperatureCalibration(
         temperature=temperature,
         nll_before=round(_nll(log_odds, truth), 5),
         nll_after=round(_nll(log_odds / temperature, truth), 5),
@@ -60,9 +60,9 @@ def expected_error(probabilities: NDArray[np.floating], truth: NDArray[np.bool_]
     0.0
     """
     places = np.minimum((probabilities * BINS).astype(int), BINS - 1)
-    said = np.bincount(places, probabilities, BINS)
+    predicted = np.bincount(places, probabilities, BINS)
     was = np.bincount(places, truth.astype(float), BINS)
-    return float(np.abs(said - was).sum() / max(len(truth), 1))
+    return float(np.abs(predicted - was).sum() / max(len(truth), 1))
 
 
 def choose_threshold(held: Held, temperature: float = 1.0) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from detection.whole_file import replacing
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class SegmentationModel:
     """A network with weights and everything its card says.
 
     Attributes:
@@ -50,7 +50,7 @@ def save_model(path: Path, network: torch.nn.Module, card: dict[str, Any]) -> No
             partial.write_bytes(payload)
 
 
-def load_model(weights: str, *, ungated: bool = False) -> Model:
+def load_model(weights: str, *, ungated: bool = False) -> SegmentationModel:
     """Load weights by shipped name or path.
 
     Args:
@@ -70,4 +70,4 @@ def load_model(weights: str, *, ungated: bool = False) -> Model:
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(f"{found.path}: does not fit the network of the card ({str(error).splitlines()[0]})") from None
     network.eval()
-    return Model(network, card, found.model_hash)
+    return SegmentationModel(network, card, found.model_hash)

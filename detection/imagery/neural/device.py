@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 
 VARIABLE = "SLOPEWARD_DEVICE"
 CHOICES = ("cpu", "cuda", "auto")
@@ -24,10 +24,10 @@ def pick_device() -> torch.device:
     """
     wanted = os.environ.get(VARIABLE, "").strip().lower() or "cpu"
     if wanted not in CHOICES:
-        raise RecipeError(f"{VARIABLE}={wanted}: expected one of {', '.join(CHOICES)}")
+        raise TrainingRecipeError(f"{VARIABLE}={wanted}: expected one of {', '.join(CHOICES)}")
     there = wanted != "cpu" and torch.cuda.is_available()
     if wanted == "cuda" and not there:
-        raise RecipeError(f"{VARIABLE}=cuda: torch finds no accelerator")
+        raise TrainingRecipeError(f"{VARIABLE}=cuda: torch finds no accelerator")
     return torch.device("cuda") if there else PROCESSOR
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.imagery.neural.checkpoint import Model
+from detection.imagery.neural.checkpoint import SegmentationModel
 from detection.imagery.neural.networks.blocks import fold_norms
 
 Part = tuple[NDArray[np.float32], NDArray[np.bool_]]
@@ -24,7 +24,7 @@ class Segmenter:
         model: network and card.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: SegmentationModel) -> None:
         torch.set_num_threads(1)  # the same bytes everywhere
         normalisation = model.card["normalisation"]
         self._network = fold_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -56,7 +56,7 @@ class Segmenter:
         half the stride, so that what lay at the rim of a cell of the poolings lies in its middle.
         """
         if again:
-            yield from self._look_twice(list(parts))
+            yield from self._classify_twice(list(parts))
             return
         rows: deque[int] = deque()
 
@@ -73,7 +73,7 @@ class Segmenter:
                 yield known[:, :count]
                 known = known[:, count:]
 
-    def _look_twice(self, parts: list[Part]) -> Iterator[NDArray[np.float32]]:
+    def _classify_twice(self, parts: list[Part]) -> Iterator[NDArray[np.float32]]:
         left = self._network.stride // 2
         tops = [left if number == 0 else 0 for number in range(len(parts))]
         moved = [

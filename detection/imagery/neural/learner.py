@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from detection.imagery.data.augment import Augmentation, degrade_patch, mix, vary
 from detection.imagery.data.negatives import POOL, draw_negative
 from detection.imagery.data.patches import Patches, as_values, hold_arrays
-from detection.imagery.errors import OtherRunError, RecipeError, TrainingPausedError
+from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.training_state import below, read_place, write_place
 from detection.imagery.registry import build
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
-Judge = Callable[[torch.nn.Module], tuple[float, float]]
+Scorer = Callable[[torch.nn.Module], tuple[float, float]]
 """From the network to (score on the held part, threshold)."""
 NativePatches = tuple[Patches, Callable[[Patches], Patches]]
 """The patches in the unit of their files, where quality is lost, and what turns them into those that are shown."""
@@ -34,7 +34,7 @@ WARMUP_SHARE, WARMUP_MOST = 0.14, 100
 
 
 @dataclass(frozen=True, slots=True)
-class Settings(Augmentation):
+class ImageryTrainingSettings(Augmentation):
     """How to train and how patches vary; the defaults are those measured on Landslide4Sense patches.
 
     Attributes:
@@ -77,7 +77,7 @@ class Settings(Augmentation):
     temperature: float = 0.0
     clip: bool = False
 
-    def fitted(self, patches: int) -> "Settings":
+    def fitted(self, patches: int) -> "ImageryTrainingSettings":
         """Return the settings with what depends on the size of the set filled in, where it was not given.
 
         Few patches need many passes: with the 13 passes that 900 patches need, 200 patches are left half learnt.
@@ -85,10 +85,10 @@ class Settings(Augmentation):
         Args:
             patches: of the fit part.
 
-        >>> [Settings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
+        >>> [ImageryTrainingSettings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
         [60, 34, 13, 13]
-        >>> Settings().fitted(184).warmup_steps, Settings(epochs=10).fitted(184).warmup_steps
-        (57, 17)
+        >>> [one.fitted(184).warmup_steps for one in (ImageryTrainingSettings(), ImageryTrainingSettings(epochs=10))]
+        [57, 17]
         """
         per_epoch = max(1, -(-patches // self.batch))
         epochs = self.epochs
@@ -136,7 +136,7 @@ class Hooks:
     clock: Callable[[], float] = time.process_time
 
 
-class Learner:
+class ImageryLearner:
     """A network in training.
 
     Batches, their order and their variation follow from (seed, epoch, step) alone, so that a place needs no state of
@@ -148,10 +148,10 @@ class Learner:
         self,
         patches: Patches,
         fit: NDArray[np.int64],
-        settings: Settings,
+        settings: ImageryTrainingSettings,
         normalisation: Normalisation,
         landslide_share: float,
-        judge: Judge | None,
+        scorer: Scorer | None,
         network: torch.nn.Module | None = None,
         device: torch.device = PROCESSOR,
         native: NativePatches | None = None,
@@ -160,7 +160,7 @@ class Learner:
         torch.use_deterministic_algorithms(mode=True, warn_only=device != PROCESSOR)
         self.patches, self.fit, self.normalisation = patches, fit, normalisation
         self.settings = settings = settings.fitted(len(fit))
-        self.judge, self.device = judge, device
+        self.scorer, self.device = scorer, device
         self.native = native or (patches, lambda shown: shown)
         self.negatives: dict[int, NDArray[np.float32]] = {}
         self.epoch, self.step = 1, 0
@@ -170,10 +170,10 @@ class Learner:
         self.optimiser = _make_optimiser(self.network, settings)
         self.steps_per_epoch = len(self._cuts())
         if not self.steps_per_epoch:
-            raise RecipeError(f"{len(fit)} patches to fit are too few")
+            raise TrainingRecipeError(f"{len(fit)} patches to fit are too few")
         self.epochs = -(-settings.steps // self.steps_per_epoch) if settings.steps else settings.epochs or 0
         if self.epochs < 1:
-            raise RecipeError("epochs must be at least 1")
+            raise TrainingRecipeError("epochs must be at least 1")
         self.losses: list[float] = []
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, int, float, dict[str, torch.Tensor]] | None = None
@@ -198,7 +198,7 @@ class Learner:
                 self.losses.append(self._learn(cuts[self.step]))
                 self.step += 1
                 self.cpu_s = hooks.clock() - begun
-                hooks.on_progress(self._tell(None))
+                hooks.on_progress(self._make_progress(None))
                 if hooks.should_stop():
                     if hooks.place:
                         self.put_down(hooks.place)
@@ -206,8 +206,8 @@ class Learner:
                         f"stopped in epoch {self.epoch} of {self.epochs}; the same command goes on"
                     )
             held_score, judged = None, {}
-            if self.judge:
-                held_score, threshold = self.judge(self.network)
+            if self.scorer:
+                held_score, threshold = self.scorer(self.network)
                 judged = {"held_f1": round(held_score, 5)}
                 if self.best is None or held_score > self.best[0]:
                     state = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
@@ -216,7 +216,7 @@ class Learner:
             loss = round(float(np.mean(self.losses)), 5)
             self.history.append({"epoch": self.epoch, "loss": loss, **judged, "learning_rate": round(float(rate), 8)})
             self.cpu_s = hooks.clock() - begun
-            hooks.on_progress(self._tell(held_score))
+            hooks.on_progress(self._make_progress(held_score))
             self.epoch, self.step, self.losses = self.epoch + 1, 0, []
             if hooks.place:
                 self.put_down(hooks.place)
@@ -301,7 +301,7 @@ class Learner:
         try:
             images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
         except ValueError:
-            raise RecipeError("the patches have different sizes; give data.size_px to resize them") from None
+            raise TrainingRecipeError("the patches have different sizes; give data.size_px to resize them") from None
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
 
     def _read(self, position: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -332,7 +332,7 @@ class Learner:
         share = (step - warmup) / max(1, self.epochs * self.steps_per_epoch - warmup)
         return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, share))))
 
-    def _tell(self, held_score: float | None) -> Progress:
+    def _make_progress(self, held_score: float | None) -> Progress:
         done = (self.epoch - 1) * self.steps_per_epoch + self.step
         left = self.epochs * self.steps_per_epoch - done
         return Progress(
@@ -350,12 +350,12 @@ def read_degraded(
     return show(hold_arrays(degrade_patch(image, how, rng)[None], mask[None], patches.bands)).read(0)[1:]
 
 
-def _make_optimiser(network: torch.nn.Module, settings: Settings) -> torch.optim.Optimizer:
+def _make_optimiser(network: torch.nn.Module, settings: ImageryTrainingSettings) -> torch.optim.Optimizer:
     kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
     if settings.optimiser not in kinds:
-        raise RecipeError(f"unknown optimiser {settings.optimiser!r}; known: {', '.join(kinds)}")
+        raise TrainingRecipeError(f"unknown optimiser {settings.optimiser!r}; known: {', '.join(kinds)}")
     if settings.schedule not in {"cosine", "constant"}:
-        raise RecipeError(f"unknown schedule {settings.schedule!r}; known: cosine, constant")
+        raise TrainingRecipeError(f"unknown schedule {settings.schedule!r}; known: cosine, constant")
     return kinds[settings.optimiser](
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from detection.imagery.data.patches import IGNORED
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 SMOOTH = 1.0
@@ -29,7 +29,7 @@ def make_loss(spelling: str, landslide_share: float = 0.5) -> Loss:
     """
     names = spelling.split("+")
     if unknown := [name for name in names if name not in TERMS]:
-        raise RecipeError(f"unknown loss {unknown[0]!r}; known: {', '.join(TERMS)}, added up with +")
+        raise TrainingRecipeError(f"unknown loss {unknown[0]!r}; known: {', '.join(TERMS)}, added up with +")
     share = min(max(landslide_share, 1e-4), 1 - 1e-4)
     weights = torch.tensor([(1 - share) ** -0.5, share**-0.5])
     weights = weights / weights.mean()

@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.data.patches import IGNORED, Patches, as_values, hold_arrays, resize_bands
 from detection.imagery.data.splits import Parts, split
-from detection.imagery.neural.calibration import Calibration, choose_threshold, fit_temperature, gather
+from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, gather
 from detection.imagery.neural.device import PROCESSOR, pick_device, place_of
-from detection.imagery.neural.learner import Hooks, Learner, NativePatches, Normalisation, Settings, read_degraded
+from detection.imagery.neural.learner import (
+    Hooks,
+    ImageryLearner,
+    ImageryTrainingSettings,
+    NativePatches,
+    Normalisation,
+    read_degraded,
+)
 from detection.imagery.neural.losses import log_odds
 
 log = logging.getLogger(__name__)
@@ -23,7 +30,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedNetwork:
     """What a training run leaves: the network of the best epoch, its card facts and the history.
 
     Attributes:
@@ -39,7 +46,7 @@ class Trained:
     std: list[float]
     value_range: list[list[float]]
     threshold: float
-    calibration: Calibration
+    calibration: TemperatureCalibration
     history: list[dict[str, float]]
     best_epoch: int
     held: tuple[str, ...]
@@ -49,15 +56,15 @@ class Trained:
 
     @classmethod
     def of(
-        cls, learner: Learner, held: NDArray[np.int64], value_range: list[list[float]], threshold: float,
-        score: float | None, epoch: int, calibration: Calibration | None = None, *, clipped: bool = False,
-    ) -> "Trained":  # fmt: skip
+        cls, learner: ImageryLearner, held: NDArray[np.int64], value_range: list[list[float]], threshold: float,
+        score: float | None, epoch: int, calibration: TemperatureCalibration | None = None, *, clipped: bool = False,
+    ) -> "TrainedNetwork":  # fmt: skip
         """What a learner leaves, with the network as it stands there."""
         network = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         mean, std = (values.tolist() for values in learner.normalisation)
         return cls(
             network=network.eval(), mean=mean, std=std, value_range=value_range, threshold=threshold,
-            calibration=calibration or Calibration(), history=learner.history, best_epoch=epoch,
+            calibration=calibration or TemperatureCalibration(), history=learner.history, best_epoch=epoch,
             held=tuple(learner.patches.names[int(position)] for position in held), held_f1=score, cpu_s=learner.cpu_s,
             clipped=clipped,
         )  # fmt: skip
@@ -68,20 +75,20 @@ class Trained:
         return np.array(self.mean, np.float32), np.array(self.std, np.float32)
 
 
-def train_network(images: NDArray[Any], masks: NDArray[np.uint8], settings: Settings) -> Trained:
+def train_network(images: NDArray[Any], masks: NDArray[np.uint8], settings: ImageryTrainingSettings) -> TrainedNetwork:
     """Train on N x C x H x W images (float, or uint8 meaning value / 255) and N x H x W masks of 0 and 1."""
     return train_patches(hold_arrays(images, masks), settings)
 
 
 def train_patches(
     patches: Patches,
-    settings: Settings,
+    settings: ImageryTrainingSettings,
     hooks: Hooks | None = None,
     parts: Parts | None = None,
     network: torch.nn.Module | None = None,
     normalisation: Normalisation | None = None,
     native: NativePatches | None = None,
-) -> Trained:
+) -> TrainedNetwork:
     """Train on patches of one size, on the device that SLOPEWARD_DEVICE names.
 
     Statistics for the normalisation come from the fit part; epoch, temperature and threshold from the held part.
@@ -114,30 +121,30 @@ def train_patches(
 
     judged, places = _list_judged(patches, held, settings, native)
 
-    def look(network: torch.nn.Module) -> tuple[float, float]:
+    def score_held(network: torch.nn.Module) -> tuple[float, float]:
         threshold, f1 = choose_threshold(held_odds(network, judged, places, (mean, std)))
         return f1, threshold
 
-    judge = look if len(held) else None
-    learner = Learner(patches, fit, settings, (mean, std), share, judge, network, device=device, native=native)
+    scorer = score_held if len(held) else None
+    learner = ImageryLearner(patches, fit, settings, (mean, std), share, scorer, network, device=device, native=native)
     learner.run(hooks or Hooks())
     if learner.best is None:  # nothing is held: the last pass, at the threshold that was chosen elsewhere
-        chosen = Calibration(settings.temperature or 1.0)
+        chosen = TemperatureCalibration(settings.temperature or 1.0)
         threshold, epoch = settings.threshold or 0.5, len(learner.history)
-        return Trained.of(learner, held, value_range, threshold, None, epoch, chosen, clipped=settings.clip)
+        return TrainedNetwork.of(learner, held, value_range, threshold, None, epoch, chosen, clipped=settings.clip)
     learner.network.load_state_dict(learner.best[3])
     trained = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     pixels = sum(judged.read(int(position)).mask.size for position in places)
     calibration = fit_temperature(*gather(held_odds(trained, judged, places, (mean, std)), pixels))
     threshold, held_f1 = choose_threshold(held_odds(trained, judged, places, (mean, std)), calibration.temperature)
     threshold = settings.threshold or threshold
-    return Trained.of(
+    return TrainedNetwork.of(
         learner, held, value_range, threshold, held_f1, learner.best[1], calibration, clipped=settings.clip
     )
 
 
 def _list_judged(
-    patches: Patches, held: NDArray[np.int64], settings: Settings, native: NativePatches | None
+    patches: Patches, held: NDArray[np.int64], settings: ImageryTrainingSettings, native: NativePatches | None
 ) -> tuple[Patches, NDArray[np.int64]]:
     """What chooses epoch, temperature and threshold: the held part; with `degraded_share` also as it is degraded."""
     if not settings.degraded_share:
@@ -217,7 +224,7 @@ def predict_maps(
 
 
 def map_by(
-    trained: Trained, patches: Patches, resize_px: int | None = None,
+    trained: TrainedNetwork, patches: Patches, resize_px: int | None = None,
     show: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:  # fmt: skip
     """What `predict_maps` gives, by a network that was just trained."""
@@ -230,7 +237,7 @@ def map_by(
 
 
 def evaluate(
-    trained: Trained, patches: Patches, resize_px: int | None = None,
+    trained: TrainedNetwork, patches: Patches, resize_px: int | None = None,
     show: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> dict[str, float | int | None]:  # fmt: skip
     """Pooled pixel scores of a trained network at its own threshold, on data it has not seen, at native sizes."""

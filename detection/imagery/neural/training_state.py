@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 from detection.whole_file import replacing
 
 
@@ -32,7 +32,9 @@ def read_place(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             facts = json.loads(source.metadata()["place"])
             return facts, {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, TypeError, ValueError):
-        raise RecipeError(f"{path}: not the place of a training run; remove it, or begin anew (--anew)") from None
+        raise TrainingRecipeError(
+            f"{path}: not the place of a training run; remove it, or begin anew (--anew)"
+        ) from None
 
 
 def below(tensors: dict[str, torch.Tensor], head: str) -> dict[str, torch.Tensor]:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.data.splits import split
-from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
-from detection.imagery.neural.training import Trained, measure_statistics
+from detection.imagery.neural.learner import Hooks, ImageryLearner, ImageryTrainingSettings, Normalisation
+from detection.imagery.neural.training import TrainedNetwork, measure_statistics
 
 RECALL = 0.975
 """Share of the held landslide tiles that must pass; the bar on tiles never seen is .95."""
@@ -20,7 +20,7 @@ MOST = 0.015
 Of five folds of the Bijie train part the first gave .74, and 9 of the 40 landslide tiles left out were passed over."""
 
 
-def train_triage(patches: Patches, settings: Settings, hooks: Hooks | None = None) -> Trained:
+def train_triage(patches: Patches, settings: ImageryTrainingSettings, hooks: Hooks | None = None) -> TrainedNetwork:
     """Train a classifier of whole patches: does any pixel belong to a landslide?
 
     The network is that of the last epoch: choosing among epochs by so few held tiles makes the threshold too bold. The
@@ -31,21 +31,21 @@ def train_triage(patches: Patches, settings: Settings, hooks: Hooks | None = Non
     mean, std, value_range, _ = measure_statistics(patches, fit)
     truth = labels(patches, held)
 
-    def judge(network: torch.nn.Module) -> tuple[float, float]:
+    def score_held(network: torch.nn.Module) -> tuple[float, float]:
         probabilities = predict_tiles(network, patches, held, (mean, std))
         threshold = choose_pass(probabilities, truth)
         passed = probabilities >= threshold
         return float(np.mean(~passed[~truth]) if (~truth).any() else 0.0), threshold
 
     share = float(labels(patches, fit).mean())
-    learner = Learner(patches, fit, replace(settings, loss="weighted-ce"), (mean, std), share, judge)
+    learner = ImageryLearner(patches, fit, replace(settings, loss="weighted-ce"), (mean, std), share, score_held)
     learner.run(hooks or Hooks())
     learner.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    specificity, threshold = judge(learner.network)
-    return Trained.of(learner, held, value_range, threshold, specificity, len(learner.history))
+    specificity, threshold = score_held(learner.network)
+    return TrainedNetwork.of(learner, held, value_range, threshold, specificity, len(learner.history))
 
 
-def evaluate_triage(trained: Trained, patches: Patches, size_px: int) -> dict[str, float | int | None]:
+def evaluate_triage(trained: TrainedNetwork, patches: Patches, size_px: int) -> dict[str, float | int | None]:
     """Tiles that pass and tiles passed over, on data the network has not seen."""
     positions = np.arange(len(patches))
     seen = patches.resize(size_px)

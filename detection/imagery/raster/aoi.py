@@ -24,14 +24,14 @@ STRIP = 512
 _ELSEWHERE = "{aoi}: does not meet the scene: no pixel of it lies in the area of interest"
 
 
-def make_mask(aoi: Path, grid: Grid, work: Path, told: list[str] | None = None) -> Mask:
+def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None) -> Mask:
     """Return the mask of an area of interest; GeoJSON is drawn into a temporary raster, strip by strip.
 
     Args:
         aoi: a raster, or GeoJSON by its name.
         grid: of the scene.
         work: folder for the temporary raster.
-        told: gets a sentence on each kind of geometry that is left out.
+        notes: gets a sentence on each kind of geometry that is left out.
 
     Raises:
         AoiError: neither a raster by name nor GeoJSON with a polygon, or the scene has no place.
@@ -42,7 +42,7 @@ def make_mask(aoi: Path, grid: Grid, work: Path, told: list[str] | None = None) 
         return Mask(aoi, "mask")
     if not grid.placed:
         raise AoiError(f"{aoi}: polygons in longitude and latitude do not fit a scene without a place")
-    whole = shapely.union_all([outline for _, outline in read_outlines(aoi, told)])
+    whole = shapely.union_all([outline for _, outline in read_outlines(aoi, notes)])
     outline = map_outline(whole, lambda x, y: from_lonlat(grid, x, y))
     raster = ByteRaster(work / "aoi.tif", grid)
     met = False
@@ -72,12 +72,12 @@ def _check_meets(aoi: Path, grid: Grid) -> None:
             raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
 
 
-def read_outlines(aoi: Path, told: list[str] | None = None) -> list[tuple[str, BaseGeometry]]:
+def read_outlines(aoi: Path, notes: list[str] | None = None) -> list[tuple[str, BaseGeometry]]:
     """Return the polygons of a GeoJSON file in longitude and latitude, each by its `name`, its `id`, or its number.
 
     Args:
         aoi: the file.
-        told: gets a sentence on each kind of geometry that is left out.
+        notes: gets a sentence on each kind of geometry that is left out.
 
     Raises:
         AoiError: no GeoJSON with a polygon.
@@ -95,11 +95,11 @@ def read_outlines(aoi: Path, told: list[str] | None = None) -> list[tuple[str, B
         raise AoiError(f"{aoi}: not GeoJSON") from None
     if not held:
         raise AoiError(f"{aoi}: no polygon in it{f' ({lines[0]})' if lines else ''}")
-    if told is not None:
-        told += [f"{aoi.name}: {line}" for line in lines]
+    if notes is not None:
+        notes += [f"{aoi.name}: {line}" for line in lines]
     return [(_name_of(features[place], place + 1), placed[place]) for place in held]
 
 
 def _name_of(feature: dict[str, Any], number: int) -> str:
-    told = feature.get("properties") or {}
-    return str(told.get("name") or told.get("id") or feature.get("id") or number)[:100]
+    properties = feature.get("properties") or {}
+    return str(properties.get("name") or properties.get("id") or feature.get("id") or number)[:100]

@@ -61,7 +61,7 @@ class Fit:
         """Whether the points agree on one place."""
         return self.worst_m <= WORST_PX * self.pixel_m
 
-    def tell(self) -> str:
+    def describe(self) -> str:
         """The fit in one sentence."""
         begun = f"placed by {self.points} control points, polynomial of order {self.order}"
         if not self.spare:
@@ -133,13 +133,13 @@ def _fit(
     try:
         with GCPTransformer(points) as transformer:
             found = transformer.xy(*at, offset="ul")
-            beside = transformer.xy(at[0], at[1] + 1, offset="ul")
+            right = transformer.xy(at[0], at[1] + 1, offset="ul")
             below = transformer.xy(at[0] + 1, at[1], offset="ul")
     except Exception:  # the bindings raise classes of their own: too few points, or all on one line
         return None
-    said = (np.array(x), np.array(y))
-    away_m = _apart_m(said, found, wkt)
-    side_m = np.sqrt(_apart_m(found, beside, wkt) * _apart_m(found, below, wkt))
+    stated = (np.array(x), np.array(y))
+    away_m = _apart_m(stated, found, wkt)
+    side_m = np.sqrt(_apart_m(found, right, wkt) * _apart_m(found, below, wkt))
     if not (np.isfinite(away_m).all() and np.isfinite(side_m).all()):
         return None
     return Fit(
@@ -171,11 +171,11 @@ def explain_no_place(source: Any) -> str:
 
 def list_placing(source: Any) -> list[str]:
     """Return what one must know of the place of an open raster, one sentence each."""
-    if told := getattr(source, "told", ""):
-        return [told]
+    if note := getattr(source, "note", ""):
+        return [note]
     fit = find_fit(source)
     if fit is not None and isinstance(source, PlacedSource):
-        return [fit.tell()]
+        return [fit.describe()]
     source = original_of(source)
     if source.rpcs is not None and source.crs is not None:
         return [NO_ORTHO_IMAGE]

@@ -19,8 +19,8 @@ MOST_BYTES: Final = 64 << 20
 
 def list_features(records: Iterable[Any]) -> list[dict[str, Any]]:
     """Records that have a `geometry` as features; what else they hold is their properties."""
-    told = [asdict(one) for one in records]
-    return [{"type": "Feature", "geometry": one.pop("geometry"), "properties": one} for one in told]
+    rows = [asdict(one) for one in records]
+    return [{"type": "Feature", "geometry": one.pop("geometry"), "properties": one} for one in rows]
 
 
 class GeoJsonError(ValueError):
@@ -40,8 +40,8 @@ def read_features(path: Path, most_bytes: int = MOST_BYTES) -> tuple[list[dict[s
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         features = content["features"] if content.get("type") == "FeatureCollection" else [content]
         named = content.get("crs")
-        said = named["properties"] if named else {}
-        name = next((said[key] for key in ("name", "code", "href") if key in said), named or None)
+        properties = named["properties"] if named else {}
+        name = next((properties[key] for key in ("name", "code", "href") if key in properties), named or None)
         found = [
             {**one, "geometry": one.get("geometry")} if one.get("type") == "Feature" else {"geometry": one}
             for one in features

@@ -23,7 +23,7 @@ from detection.imagery.raster.untrusted import LIMITS, NO_LIMITS, open_raster
 
 SUFFIXES: Final = (".tif", ".tiff")
 # What providers lay beside heights on the same ground: masks of editing, filling and water, errors, counts, dates.
-BESIDE: Final = re.compile(
+COMPANION_FILES: Final = re.compile(
     r"_(ACM|EDM|FLM|HEM|WBM|MSK|STK|MAD|COUNT|MATCHTAG|DATAMASK|MAXDATE|MINDATE)\.TIFF?", re.IGNORECASE
 )
 MOST_FILES: Final = 30_000  # the whole earth in squares of a degree has 26,450
@@ -34,11 +34,11 @@ Box = tuple[float, float, float, float]
 """West, south, east, north."""
 
 
-class Joined(NamedTuple):
+class JoinedTiles(NamedTuple):
     """The tiles that a raster was made of, the finest first, and what was left out."""
 
     tiles: tuple[Path, ...]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class _Tile(NamedTuple):
@@ -53,7 +53,7 @@ class _Tile(NamedTuple):
         return abs(self.grid.transform.determinant)
 
 
-def join_tiles(dem: Path, ground: Grid, out: Path) -> Joined:
+def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
     """Write the heights below a grid as one raster; holes between tiles are nodata.
 
     Tiles of one system are laid on the grid of the finest, those that share its pixels bit for bit. Tiles of several
@@ -72,17 +72,17 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> Joined:
         TruncatedRasterError: a block of a tile cannot be read.
     """
     box = _box_around(ground)
-    told: list[str] = []
-    tiles = list(_find(dem, box, told))
+    notes: list[str] = []
+    tiles = list(_find(dem, box, notes))
     one_system = all(tile.grid.crs == tiles[0].grid.crs for tile in tiles)  # else degrees and metres are compared
     tiles.sort(key=lambda tile: (float(f"{tile.size if one_system else tile.pixel_m:.5g}"), tile.path.as_posix()))
     if not tiles:
-        raise CoverageError(f"{dem}: no tile of heights lies on its ground{f'; {told[0]}' if told else ''}")
+        raise CoverageError(f"{dem}: no tile of heights lies on its ground{f'; {notes[0]}' if notes else ''}")
     vertical = {inspect(tile.path).vertical: tile.path.name for tile in tiles}
     vertical.pop("", None)
     if len(vertical) > 1:
-        said = ", ".join(f"{name} in {system}" for system, name in sorted(vertical.items()))
-        raise NotARasterError(f"{dem}: heights of several systems ({said}): their seams would be slopes; choose one")
+        systems = ", ".join(f"{name} in {system}" for system, name in sorted(vertical.items()))
+        raise NotARasterError(f"{dem}: heights of several systems ({systems}): their seams would be slopes; choose one")
     grid = _choose_grid(tiles, ground, box)
     if grid.width * grid.height > LIMITS.pixels:
         raise TooLargeError(
@@ -90,7 +90,7 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> Joined:
             "give coarser ones"
         )
     with writing_geotiff(out, grid, "float32", nodata=NODATA) as write, ExitStack() as stack:
-        opened = [(tile.path, *_open(tile, grid, stack, ground, told)) for tile in tiles]
+        opened = [(tile.path, *_open(tile, grid, stack, ground, notes)) for tile in tiles]
         for row in range(0, grid.height, STRIP):
             rows = min(STRIP, grid.height - row)
             values = np.full((rows, grid.width), NODATA, np.float32)
@@ -100,14 +100,14 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> Joined:
                     part = values[first - row : last - row, left:right]
                     _fill(part, source, path, (left, first, right - left, last - first))
             write(values, 0, row)
-    return Joined(tuple(tile.path for tile in tiles), tuple(told))
+    return JoinedTiles(tuple(tile.path for tile in tiles), tuple(notes))
 
 
-def _find(dem: Path, box: Box, told: list[str]) -> Iterator[_Tile]:
+def _find(dem: Path, box: Box, notes: list[str]) -> Iterator[_Tile]:
     """Elevation models that overlap a box; those that cannot be opened are told."""
     if dem.is_dir():
         paths = sorted(path for path in dem.rglob("*") if path.suffix.lower() in SUFFIXES)
-        paths = [path for path in paths if path.is_file() and not BESIDE.search(path.name)]
+        paths = [path for path in paths if path.is_file() and not COMPANION_FILES.search(path.name)]
     else:
         paths = [dem]
     if len(paths) > MOST_FILES:
@@ -119,7 +119,7 @@ def _find(dem: Path, box: Box, told: list[str]) -> Iterator[_Tile]:
                     continue  # a picture or a mask
                 grid = grid_of(source, path)
         except ImageryError as error:
-            told.append(f"left out: {error}")
+            notes.append(f"left out: {error}")
             continue
         west, south, east, north = found = _box_of(grid)
         if west < box[2] and box[0] < east and south < box[3] and box[1] < north:
@@ -175,10 +175,10 @@ def _bounds_in(grid: Grid, wkt: str) -> Box:
 
 
 def _open(
-    tile: _Tile, grid: Grid, stack: ExitStack, ground: Grid, told: list[str]
+    tile: _Tile, grid: Grid, stack: ExitStack, ground: Grid, notes: list[str]
 ) -> tuple[Any, tuple[int, int, int, int]]:
     """A tile on the grid, and which of its pixels it may have something for."""
-    source = stack.enter_context(open_values(tile.path, HEIGHT, ground=ground, told=told))
+    source = stack.enter_context(open_values(tile.path, HEIGHT, ground=ground, notes=notes))
     at = [round(float(one), 9) for one in apply_affine(~grid.transform, *tile.grid.transform[2:6:3])]
     same_step = np.allclose(
         np.array(tile.grid.transform[:6])[[0, 1, 3, 4]],

@@ -20,7 +20,7 @@ SAYS: Final = "[crs] local of the site file"
 
 
 @dataclass(frozen=True, slots=True)
-class LocalGrid:
+class LocalGridTransform:
     """How the coordinates of a local system become those of a known one.
 
     Attributes:
@@ -31,18 +31,18 @@ class LocalGrid:
     into: str
     affine: tuple[float, float, float, float, float, float]
 
-    def spell(self) -> str:
+    def to_text(self) -> str:
         """One line that differs where a place would."""
         return f"{self.into} {' '.join(map(repr, self.affine))}"
 
 
 class LocalSource(PlacedSource):
-    """An open raster on the grid that the site's affine gives it; `told` says so."""
+    """An open raster on the grid that the site's affine gives it; `note` says so."""
 
-    told = ""
+    note = ""
 
 
-_used: ContextVar[LocalGrid | None] = ContextVar("local_grid", default=None)
+_used: ContextVar[LocalGridTransform | None] = ContextVar("local_grid", default=None)
 
 
 @contextmanager
@@ -55,14 +55,14 @@ def placing(local: Mapping[str, Any] | None) -> Iterator[None]:
     Raises:
         ImpossibleCrsError: the system is not known, or the affine has no area.
     """
-    token = _used.set(None if local is None else _check(LocalGrid(str(local["into"]), tuple(local["affine"]))))
+    token = _used.set(None if local is None else _check(LocalGridTransform(str(local["into"]), tuple(local["affine"]))))
     try:
         yield
     finally:
         _used.reset(token)
 
 
-def _check(local: LocalGrid) -> LocalGrid:
+def _check(local: LocalGridTransform) -> LocalGridTransform:
     try:
         pyproj.CRS.from_user_input(local.into)
     except ProjectionError:
@@ -91,14 +91,14 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
         )  # fmt: skip
     except (RasterioError, CRSError, ValueError):
         return source
-    placed.told = f"in the local system {_read_crs(source).name}, placed in {local.into} by {SAYS}"
+    placed.note = f"in the local system {_read_crs(source).name}, placed in {local.into} by {SAYS}"
     return stack.enter_context(placed)
 
 
-def spell_local(source: Any) -> str:
+def describe_local_grid(source: Any) -> str:
     """What the place of an open raster hangs on, for a hash; empty where it is not placed by a local grid."""
     local = _used.get()
-    return local.spell() if local is not None and isinstance(source, LocalSource) else ""
+    return local.to_text() if local is not None and isinstance(source, LocalSource) else ""
 
 
 def _compose(affine: tuple[float, ...], transform: Affine) -> Affine:

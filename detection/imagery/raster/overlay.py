@@ -18,14 +18,14 @@ from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
 from detection.imagery.raster.raster import read_grid, warp, window_of
-from detection.imagery.raster.reading.values import EMPTY, Quantity, open_values
+from detection.imagery.raster.reading.values import EMPTY, BandQuantity, open_values
 from detection.imagery.raster.untrusted import open_raster
 
 STRIP = 512
 # no strip holds more pixels, however wide the grid is
 STRIP_PX = 1 << 23
 # Up to so many pixels asking each one whether it lies inside costs less than setting up a raster.
-ASKED_PX = 1 << 14
+SAMPLED_PX = 1 << 14
 # Sides of windows are cut so fine before they are bent onto another grid.
 UNSEEN_STEP_PX = 64.0
 Box = tuple[int, int, int, int]  # column, row, width, height
@@ -46,7 +46,7 @@ class Layer(ExitStack):
         quantity: give values of it, as `values` reads them; None: numbers as they are stored, such as classes.
 
     Attributes:
-        told: what was left out of a quantity, one sentence each.
+        notes: what was left out of a quantity, one sentence each.
 
     Raises:
         RadiometryError: a scale, a unit or values that cannot be meant.
@@ -54,19 +54,19 @@ class Layer(ExitStack):
 
     def __init__(
         self, path: Path, grid: Grid, index: int = 1, *, nearest: bool = False, nodata: float | None = None,
-        offset: float = 0.0, quantity: Quantity | None = None,
+        offset: float = 0.0, quantity: BandQuantity | None = None,
     ) -> None:  # fmt: skip
         self.path, self.grid, self.index = path, grid, index
-        self._offset, self.told = np.float32(offset), list[str]()
+        self._offset, self.notes = np.float32(offset), list[str]()
         super().__init__()
         try:
             own = read_grid(path)
             reading = (
                 open_raster(path) if quantity is None
-                else open_values(path, quantity, index, told=self.told, empty=nodata)
+                else open_values(path, quantity, index, notes=self.notes, empty=nodata)
             )  # fmt: skip
             source = self.enter_context(reading)
-            self._said_nodata = None if quantity is not None and source.nodatavals[index - 1] == EMPTY else nodata
+            self._stated_nodata = None if quantity is not None and source.nodatavals[index - 1] == EMPTY else nodata
             if not 1 <= index <= source.count:
                 raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
             self.tags: dict[str, str] = dict(source.tags())
@@ -115,8 +115,8 @@ class Layer(ExitStack):
                 valid &= self._source.read_masks(self.index, window=window)[::every, ::every] > 0
         except RasterioError:
             raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
-        if self._said_nodata is not None:
-            valid &= values != self._said_nodata
+        if self._stated_nodata is not None:
+            valid &= values != self._stated_nodata
         if self._offset:
             values = values + self._offset
         return np.where(valid, values, np.float32(0)), valid
@@ -161,7 +161,7 @@ def burn(outline: Any, box: Box) -> NDArray[np.bool_]:
     column, row, width, height = box
     if outline.is_empty:
         return np.zeros((height, width), bool)
-    if width * height <= ASKED_PX:
+    if width * height <= SAMPLED_PX:
         shapely.prepare(outline)
         x, y = np.arange(column, column + width) + 0.5, np.arange(row, row + height) + 0.5
         return np.asarray(shapely.contains_xy(outline, *np.meshgrid(x, y)))

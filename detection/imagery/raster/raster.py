@@ -26,7 +26,7 @@ from rasterio.windows import Window
 from detection.imagery.errors import ImpossibleCrsError, NoCrsError, OutputError, TooLargeError
 from detection.imagery.raster.control_points import explain_no_place, list_placing, original_of
 from detection.imagery.raster.grid import Grid, apply_affine, check_place, flatten
-from detection.imagery.raster.local_grid import spell_local
+from detection.imagery.raster.local_grid import describe_local_grid
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
 from detection.whole_file import replacing
 
@@ -71,7 +71,7 @@ def inspect(path: Path) -> RasterFacts:
             units=tuple(source.units),
             placing=tuple(list_placing(placed)),
             misplaced=getattr(placed, "doubt", ""),
-            placed_by=spell_local(placed),
+            placed_by=describe_local_grid(placed),
             vertical=source.tags().get(VERTICAL_TAG) or _name_vertical(source.crs),
         )
 

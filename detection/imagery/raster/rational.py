@@ -39,17 +39,17 @@ MISPLACED: Final = frozenset({_ASSUMED.id, _ONE_HEIGHT.id})
 
 
 class RationalSource(PlacedSource):
-    """An open raster, warped by its RPC; `told` says at which heights, and what they may put it off by.
+    """An open raster, warped by its RPC; `note` says at which heights, and what they may put it off by.
 
     `doubt` says why its place is not known well enough for a vote; empty where it is.
     """
 
-    told = ""
+    note = ""
     doubt = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class HeightRange:
     """Heights of the ground of a raster, metres: 5th, 50th and 95th percentile, and where they come from.
 
     `reach` is the share of the ground that the elevation model shows; below `LEAST_REACH` it gives no height.
@@ -63,14 +63,14 @@ class Spread:
 
 
 @dataclass(slots=True)
-class Heights:
+class GroundHeights:
     """The elevation model in use, and what was measured on it; a scene opens its files many times."""
 
     path: Path
-    measured: dict[tuple[float, ...], Spread] = field(default_factory=dict)
+    measured: dict[tuple[float, ...], HeightRange] = field(default_factory=dict)
 
 
-_heights: dict[Path, Heights] = {}  # by file
+_heights: dict[Path, GroundHeights] = {}  # by file
 
 
 def keep_heights(files: Iterable[Path], dem: Path | None) -> None:
@@ -78,7 +78,7 @@ def keep_heights(files: Iterable[Path], dem: Path | None) -> None:
 
     Whoever reads what a scene is says it once. So its files lie in one place, whoever opens them.
     """
-    heights = None if dem is None else Heights(dem)
+    heights = None if dem is None else GroundHeights(dem)
     for file in files:
         if heights is None or file == dem:
             _heights.pop(file.absolute(), None)
@@ -86,7 +86,7 @@ def keep_heights(files: Iterable[Path], dem: Path | None) -> None:
             _heights[file.absolute()] = heights
 
 
-def find_spread(path: Path, rpc: RPC, open_dem: Callable[[Path], AbstractContextManager[Any]]) -> Spread | None:
+def find_spread(path: Path, rpc: RPC, open_dem: Callable[[Path], AbstractContextManager[Any]]) -> HeightRange | None:
     """The heights on the ground of some RPC; None where no elevation model is in use.
 
     Args:
@@ -104,8 +104,8 @@ def find_spread(path: Path, rpc: RPC, open_dem: Callable[[Path], AbstractContext
     return heights.measured[key]
 
 
-def _measure(source: Any, rpc: RPC, name: str) -> Spread:
-    nothing = Spread(math.nan, math.nan, math.nan, name, 0.0)
+def _measure(source: Any, rpc: RPC, name: str) -> HeightRange:
+    nothing = HeightRange(math.nan, math.nan, math.nan, name, 0.0)
     if source.crs is None:
         return nothing
     west, east = rpc.long_off - rpc.long_scale, rpc.long_off + rpc.long_scale
@@ -127,10 +127,10 @@ def _measure(source: Any, rpc: RPC, name: str) -> Spread:
         return nothing
     inside = float(np.ptp(columns) * np.ptp(rows)) / float(np.ptp(whole[0]) * np.ptp(whole[1]))
     low, middle, high = (float(one) for one in np.percentile(values, [5, 50, 95]))
-    return Spread(low, middle, high, name, inside * values.size / read.size)
+    return HeightRange(low, middle, high, name, inside * values.size / read.size)
 
 
-def place_by_rpc(source: Any, stack: ExitStack, ground: Spread | None) -> Any:
+def place_by_rpc(source: Any, stack: ExitStack, ground: HeightRange | None) -> Any:
     """Return an open raster that only RPC place on a grid of its own, else as it is.
 
     Args:
@@ -151,7 +151,7 @@ def place_by_rpc(source: Any, stack: ExitStack, ground: Spread | None) -> Any:
         placed = RationalSource(source, src_crs=LONLAT, crs=crs, SRC_METHOD="RPC", RPC_HEIGHT=repr(height_m))
     except (RasterioError, TransformError, ValueError, pyproj.exceptions.ProjError):
         return source
-    placed.told, placed.doubt = _tell(rpc, lean_m, ground)
+    placed.note, placed.doubt = _describe_place(rpc, lean_m, ground)
     return stack.enter_context(placed)
 
 
@@ -181,7 +181,7 @@ def _find_lean(rpc: RPC, height_m: float) -> float:
     return lean_m
 
 
-def _tell(rpc: RPC, lean_m: float, ground: Spread | None) -> tuple[str, str]:
+def _describe_place(rpc: RPC, lean_m: float, ground: HeightRange | None) -> tuple[str, str]:
     """What one must know of the place, and why it is not known well enough for a vote."""
     stated = [one for one in (rpc.err_bias, rpc.err_rand) if one is not None and math.isfinite(one) and one > 0]
     own_m = math.hypot(*stated)

@@ -87,14 +87,14 @@ class TerrainReader:
         stored: their names, of `STORED`.
         path: the elevation model, for messages.
         covered_share: share of the scene's pixels for which there is terrain.
-        told: what was left out of the elevation model.
+        notes: what was left out of the elevation model.
     """
 
     source: Any
     stored: tuple[str, ...]
     path: Path
     covered_share: float
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def read(
         self, column: int, row: int, width: int, height: int
@@ -135,8 +135,8 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
     wanted = {"dem", "slope", *names} | ({"northness", "eastness"} if "aspect" in names else set())
     stored = tuple(name for name in STORED if name in wanted)
     metres, here = work / "terrain-metres.tif", work / "terrain.tif"
-    told: list[str] = []
-    with open_values(dem, HEIGHT, ground=grid, told=told) as source, ExitStack() as stack:
+    notes: list[str] = []
+    with open_values(dem, HEIGHT, ground=grid, notes=notes) as source, ExitStack() as stack:
         dem_grid = grid_of(source, dem)
         metric: Any = source
         if not _is_metric(dem_grid):
@@ -162,7 +162,7 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
         if share < LEAST_COVERED:
             raise CoverageError(f"{dem}: covers {share:.1%} of the ground, at least {LEAST_COVERED:.0%} are needed")
         with rasterio.open(here, driver="GTiff") as source:
-            yield TerrainReader(source, stored, dem, share, tuple(told))
+            yield TerrainReader(source, stored, dem, share, tuple(notes))
 
 
 def _bring(metres: Path, grid: Grid, here: Path) -> float:

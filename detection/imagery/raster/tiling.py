@@ -72,10 +72,11 @@ def list_runs(cells: NDArray[np.bool_], side: int, width: int, height: int) -> l
     return found
 
 
-def weigh(tile: int) -> NDArray[np.float32]:
+def compute_blend_weights(tile: int) -> NDArray[np.float32]:
     """Return the weights tile x tile of a blend: of tiles half over each other they add up to one everywhere.
 
-    >>> float((weigh(8)[:4, :4] + weigh(8)[4:, :4] + weigh(8)[:4, 4:] + weigh(8)[4:, 4:]).round(5).min())
+    >>> weights = compute_blend_weights(8)
+    >>> float((weights[:4, :4] + weights[4:, :4] + weights[:4, 4:] + weights[4:, 4:]).round(5).min())
     1.0
     """
     fade = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2

@@ -36,8 +36,8 @@ class TurnedSource:
         return self._take(self.original.read_masks, index, window)
 
     def _take(self, method: Any, index: int, window: Any) -> NDArray[Any]:
-        asked = (int(value) for value in (window.col_off, window.row_off, window.width, window.height))
-        values = method(index, window=Window(*self.turn(*asked)))  # type: ignore[arg-type,unused-ignore]
+        bounds = (int(value) for value in (window.col_off, window.row_off, window.width, window.height))
+        values = method(index, window=Window(*self.turn(*bounds)))  # type: ignore[arg-type,unused-ignore]
         turned = values[:: -1 if self._rows else 1, :: -1 if self._columns else 1]
         return np.ascontiguousarray(turned)
 

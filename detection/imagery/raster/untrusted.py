@@ -14,7 +14,7 @@ from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooL
 from detection.imagery.raster.control_points import place_by_points
 from detection.imagery.raster.local_grid import place_locally
 from detection.imagery.raster.rational import find_spread, place_by_rpc
-from detection.imagery.raster.vrt import add_beside, list_sources, read_vrt, rebuild
+from detection.imagery.raster.vrt import add_side_file, list_sources, read_vrt, rebuild
 
 # What a file begins with -> the only driver that may read it.
 SIGNATURES = {
@@ -40,7 +40,7 @@ SETTINGS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RasterLimits:
     """How much of a raster is taken.
 
     Attributes:
@@ -57,13 +57,13 @@ class Limits:
 
 
 Through = Callable[[Any, ExitStack], Any]
-LIMITS = Limits()
+LIMITS = RasterLimits()
 # For a look at a header, and for what was let in before.
-NO_LIMITS = Limits(pixels=1 << 62, side=1 << 62, bands=1 << 16, block_bytes=1 << 62)
+NO_LIMITS = RasterLimits(pixels=1 << 62, side=1 << 62, bands=1 << 16, block_bytes=1 << 62)
 
 
 @contextmanager
-def open_raster(path: Path, limits: Limits = LIMITS, through: Through | None = None) -> Iterator[Any]:
+def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | None = None) -> Iterator[Any]:
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
@@ -105,14 +105,14 @@ def open_raster(path: Path, limits: Limits = LIMITS, through: Through | None = N
             # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
-            told = source if driver == "VRT" else add_beside(source, path, stack)
-            made = told if through is None else through(told, stack)
+            completed = source if driver == "VRT" else add_side_file(source, path, stack)
+            made = completed if through is None else through(completed, stack)
             placed = place_locally(_place(path, made, stack, limits), stack)
             _check_size(placed, path, limits)
             yield placed
 
 
-def _place(path: Path, source: Any, stack: ExitStack, limits: Limits) -> Any:
+def _place(path: Path, source: Any, stack: ExitStack, limits: RasterLimits) -> Any:
     """An open raster on the grid that control points or RPC give it, where nothing else places it."""
     placed = place_by_points(source, stack)
     if source.rpcs is None or placed is not source:
@@ -180,7 +180,7 @@ def _check_kind(source: Any, path: Path) -> None:
             raise NotARasterError(f"{path}: band {band} holds complex values; give its amplitude or its phase")
 
 
-def _check_size(source: Any, path: Path, limits: Limits) -> None:
+def _check_size(source: Any, path: Path, limits: RasterLimits) -> None:
     pixels = source.width * source.height
     if pixels > limits.pixels:
         raise TooLargeError(

@@ -23,8 +23,8 @@ from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooL
 VRT_SOURCES: Final = frozenset({"SimpleSource", "ComplexSource"})
 VRT_DEPTH: Final = 3
 VRT_BYTES: Final = 16 << 20
-BESIDE_BYTES: Final = 1 << 20
-SAID: Final = ("NoDataValue", "Scale", "Offset", "UnitType", "Description")  # of a band, in a file beside it
+SIDE_FILE_BYTES: Final = 1 << 20
+SIDE_FILE_KEYS: Final = ("NoDataValue", "Scale", "Offset", "UnitType", "Description")  # of a band, in a file beside it
 _NONE: Final[frozenset[str]] = frozenset()
 _RECT: Final = frozenset({"xOff", "yOff", "xSize", "ySize"})
 # element -> (attributes, elements within); what is not named here does more than put files together
@@ -101,8 +101,8 @@ def _check(element: ET.Element, path: Path) -> None:
     attributes, children = _GRAMMAR[element.tag]
     for name, value in element.attrib.items():
         if name not in attributes:
-            said = value if name.lower() == "subclass" else f"the attribute {name} of {element.tag}"
-            raise ForbiddenSourceError(f"{path}: {said} is not allowed in a VRT; only mosaics and stacks of files are")
+            what = value if name.lower() == "subclass" else f"the attribute {name} of {element.tag}"
+            raise ForbiddenSourceError(f"{path}: {what} is not allowed in a VRT; only mosaics and stacks of files are")
     seen: set[str] = set()
     for child in element:
         if child.tag not in children:
@@ -152,7 +152,7 @@ def rebuild(path: Path, root: Path, stack: ExitStack, is_vrt: Any, depth: int = 
     return str(held.name)
 
 
-def add_beside(source: Any, path: Path, stack: ExitStack) -> Any:
+def add_side_file(source: Any, path: Path, stack: ExitStack) -> Any:
     """The same raster with what a file beside it says of its bands and its own header does not.
 
     JPEG 2000 has no other place for them.
@@ -161,14 +161,14 @@ def add_beside(source: Any, path: Path, stack: ExitStack) -> Any:
     nothing: tuple[Any, ...] = (None,), (1.0,), (0.0,), (None, ""), (None, "")
     mute = {
         (number, key)
-        for key, values, usual in zip(SAID, own, nothing, strict=True)
+        for key, values, usual in zip(SIDE_FILE_KEYS, own, nothing, strict=True)
         for number, value in enumerate(values, start=1) if value in usual
     }  # fmt: skip
-    said = {at: text for at, text in _read_beside(path.with_name(f"{path.name}.aux.xml")).items() if at in mute}
-    if not said:
+    added = {at: text for at, text in _read_side_file(path.with_name(f"{path.name}.aux.xml")).items() if at in mute}
+    if not added:
         return source
     tree = copy_tree(source, stack)
-    for (number, key), text in said.items():
+    for (number, key), text in added.items():
         band = tree.findall("VRTRasterBand")[number - 1]
         for one in band.findall(key):
             band.remove(one)
@@ -176,15 +176,17 @@ def add_beside(source: Any, path: Path, stack: ExitStack) -> Any:
     return open_tree(tree, stack)
 
 
-def _read_beside(beside: Path) -> dict[tuple[int, str], str]:
+def _read_side_file(side_file: Path) -> dict[tuple[int, str], str]:
     """What the file says: (band, element) -> text; nothing where it is not there or cannot be read."""
     try:
-        content = beside.read_bytes() if beside.is_file() and beside.stat().st_size <= BESIDE_BYTES else b""
+        content = side_file.read_bytes() if side_file.is_file() and side_file.stat().st_size <= SIDE_FILE_BYTES else b""
         if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
             return {}
         bands = ET.fromstring(content).findall("PAMRasterBand")  # noqa: S314 - no entities, and bounded
-        said = {(int(b.get("band", "1")), key): (b.findtext(key) or "").strip() for b in bands for key in SAID}
-        return {at: text for at, text in said.items() if text and (at[1] in SAID[3:] or str(float(text)))}
+        found = {
+            (int(b.get("band", "1")), key): (b.findtext(key) or "").strip() for b in bands for key in SIDE_FILE_KEYS
+        }
+        return {at: text for at, text in found.items() if text and (at[1] in SIDE_FILE_KEYS[3:] or str(float(text)))}
     except (OSError, ET.ParseError, ValueError):
         return {}
 

@@ -39,13 +39,13 @@ def name_band(name: str) -> str:
     return BAND_NAMES.get(name.strip().lower(), name)
 
 
-def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], said: Mapping[str, str], file: str) -> bool:
+def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], tags: Mapping[str, str], file: str) -> bool:
     """Whether numbers by which a file calls its bands are not those of Sentinel-2.
 
     Args:
         names: what the file calls its bands.
         colours: which colour each is shown as, by the names of `BAND_NAMES`; others say nothing.
-        said: tags of the file.
+        tags: tags of the file.
         file: its name.
 
     >>> is_numbered_otherwise(["B4", "B3"], ["red", "green"], {}, "a.tif")
@@ -61,4 +61,4 @@ def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], said: Ma
     shown = [(name, colour) for name, colour in numbered if colour in _OF_LANDSAT_7]
     # three bands of bytes are shown as red, green and blue whatever they are: the colours count where all are Landsat's
     by_colour = bool(shown) and all(name.endswith(_OF_LANDSAT_7[colour]) for name, colour in shown)
-    return bool(numbered) and (by_colour or any(_ANOTHER.search(text) for text in (file, *said.values())))
+    return bool(numbered) and (by_colour or any(_ANOTHER.search(text) for text in (file, *tags.values())))

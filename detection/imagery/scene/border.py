@@ -89,8 +89,8 @@ def list_doubtful(borders: Iterable[Mapping[str, Any]]) -> list[tuple[int, int, 
 
     White ones are not among them: what is as bright is a cloud as likely, and those have guards of their own.
     """
-    told = (b for b in borders if b["colour"] == BLACK and b["left_share"] >= DOUBT_SHARE)
-    return [(c, r, w, h) for border in told for c, r, w, h in border.get("left", ())]
+    doubtful = (b for b in borders if b["colour"] == BLACK and b["left_share"] >= DOUBT_SHARE)
+    return [(c, r, w, h) for border in doubtful for c, r, w, h in border.get("left", ())]
 
 
 def _measure_distance(values: NDArray[np.float32], value: float) -> NDArray[np.float32]:

@@ -14,19 +14,19 @@ from detection.imagery.scene.scene import hash_file, read_scene
 FILE: Final = "heights.tif"
 
 
-class Heights(NamedTuple):
+class SceneHeights(NamedTuple):
     """Heights below a scene: one raster, name and digest of each tile that it was made of, and what was left out."""
 
     path: Path
     tiles: tuple[tuple[str, str], ...]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
-    def ask(self) -> dict[str, Any]:
+    def to_options(self) -> dict[str, Any]:
         """What a detection is asked of them (see `options.Options`)."""
         return {"dem": str(self.path), "dem_tiles": self.tiles}
 
 
-def gather_heights(dem: Path, path: Path, work: Path) -> Heights:
+def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
     """Bring the heights below a scene together into one raster.
 
     Args:
@@ -55,4 +55,4 @@ def gather_heights(dem: Path, path: Path, work: Path) -> Heights:
         raise HeightsError(str(error)) from None
     except (OSError, RasterioError) as error:
         raise HeightsError(f"{dem}: cannot be brought together ({error})") from None
-    return Heights(work / FILE, tuple(tiles), joined.told)
+    return SceneHeights(work / FILE, tuple(tiles), joined.notes)

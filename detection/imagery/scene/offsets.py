@@ -30,7 +30,7 @@ DARKEST: Final = (950.0, 1450.0)
 BRIGHTEST_MEDIAN: Final = 6000.0
 
 
-class Calibration(NamedTuple):
+class CountCalibration(NamedTuple):
     """Counts are `gain` x value + `offset`; `source` says where that was read, empty where nothing says it."""
 
     gain: float = 1.0
@@ -38,7 +38,7 @@ class Calibration(NamedTuple):
     source: str = ""
 
 
-def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> Calibration:
+def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> CountCalibration:
     """Return how values become counts of reflectance, by product names in the paths or by tags.
 
     Args:
@@ -52,21 +52,23 @@ def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> Calibration
         named = PRODUCT.search(path.name) or PRODUCT.search(path.parent.name)
         if named:
             offset = SENTINEL_OFFSET if int(named[1]) >= BASELINE else 0.0
-            return Calibration(1.0, offset, f"processing baseline {named[1][:2]}.{named[1][2:]} in the product's name")
+            return CountCalibration(
+                1.0, offset, f"processing baseline {named[1][:2]}.{named[1][2:]} in the product's name"
+            )
         if LANDSAT.search(path.name):
             return _in_counts(LANDSAT_SCALE, LANDSAT_OFFSET, "Landsat Collection 2 level 2 in the product's name")
     for fact in facts:
-        if (said := _offset_in(fact.tags)) is not None:
-            return Calibration(1.0, said[1], f"tag {said[0]}")
+        if (tagged := _offset_in(fact.tags)) is not None:
+            return CountCalibration(1.0, tagged[1], f"tag {tagged[0]}")
         scale, offset = fact.scales[0], fact.offsets[0]
         if (scale, offset) != (1.0, 0.0) and SCALES[0] <= scale <= SCALES[1]:
             return _in_counts(scale, offset, f"scale {scale:g} and offset {offset:g} in the header")
-    return Calibration()
+    return CountCalibration()
 
 
-def _in_counts(scale: float, offset: float, source: str) -> Calibration:
+def _in_counts(scale: float, offset: float, source: str) -> CountCalibration:
     """From what turns values into reflectance to what turns them into counts of reflectance."""
-    return Calibration(round(scale / COUNT, 9), round(offset / COUNT, 6), source)
+    return CountCalibration(round(scale / COUNT, 9), round(offset / COUNT, 6), source)
 
 
 def _offset_in(tags: Mapping[str, str]) -> tuple[str, float] | None:

@@ -48,7 +48,7 @@ FLOOR = -0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class RadiometricStretch:
     """How the values of one scene become model values; depends on the scene, never on the tiles.
 
     Attributes:
@@ -161,7 +161,7 @@ class Stretch:
 def measure_stretch(
     reader: BandReader, card: Mapping[str, Any], scale: float | None = None,
     progress: Callable[[float], None] = lambda _: None,
-) -> Stretch:  # fmt: skip
+) -> RadiometricStretch:  # fmt: skip
     """Fix the stretch of a scene.
 
     `reflectance` multiplies by a constant, or by one per band; a sample of the scene shows whether it is the right
@@ -197,7 +197,7 @@ def measure_stretch(
                 _check_range(sample_pixels(reader), factors, card)
         highs = np.array([high for _, high in card["normalisation"]["value_range"]], np.float32)
         ceilings, clouds = (np.where(spectral, by * highs, np.inf).astype(np.float32) for by in (SLACK, CLOUD_SLACK))
-        return Stretch(factors, None, 1, ceilings, clouds)
+        return RadiometricStretch(factors, None, 1, ceilings, clouds)
     block_px = int(card["radiometry"].get("block_px", 128))
     colours = tuple(reader.names.index(name) for name in COLOURS) if set(COLOURS) <= set(reader.names) else ()
     local, offset, tells = kind == LOCAL_STANDARD, 0.0, holds_at(find_pixel_m(reader.grid))
@@ -210,10 +210,10 @@ def measure_stretch(
         raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
     factors, maxima = spectral.astype(np.float32), _fill_gaps(blocks.maxima)
     if not local:
-        return Stretch(factors, maxima, block_px, colours=colours, tells_clouds=tells)
+        return RadiometricStretch(factors, maxima, block_px, colours=colours, tells_clouds=tells)
     if offset:
         maxima = np.maximum(maxima - np.float32(offset), np.float32(1))
-    stretch = Stretch(
+    stretch = RadiometricStretch(
         factors, maxima, block_px, colours=colours, moments=blocks.moments, offset=offset, tells_clouds=tells
     )
     return _leave_out_clouds(reader, stretch, blocks)
@@ -254,7 +254,7 @@ def _measure_blocks(
     return _Blocks(maxima, moments, whitest)
 
 
-def _leave_out_clouds(reader: BandReader, stretch: Stretch, blocks: _Blocks) -> Stretch:
+def _leave_out_clouds(reader: BandReader, stretch: RadiometricStretch, blocks: _Blocks) -> RadiometricStretch:
     """Take what is bright and white out of mean and spread: beside a cloud all ground would be one dark shade.
 
     Only where something can be so is read again. A scene that is nothing but cloud keeps its own.

@@ -26,10 +26,10 @@ from detection.imagery.raster.integrity import Checker, make_checker
 from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow
 from detection.imagery.raster.raster import grid_of, has_alpha, warp, window_of
 from detection.imagery.raster.reading.values import HEIGHT, SHARE, open_values
-from detection.imagery.raster.reading.warped import Keeping, WarpedOnce, read_warped_valid
+from detection.imagery.raster.reading.warped import WarpedOnce, WarpStorage, read_warped_valid
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
 from detection.imagery.raster.turned import TurnedSource, turn_file
-from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
+from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
 from detection.imagery.scene.indices import DERIVED, derive
 from detection.imagery.scene.scene import Scene, list_masks
 
@@ -83,8 +83,8 @@ class BandReader(ExitStack):
         offset: float = 0.0,
         nodata: float | None = None,
         covering: bool = True,
-        limits: Limits = LIMITS,
-        keeping: Keeping | None = None,
+        limits: RasterLimits = LIMITS,
+        keeping: WarpStorage | None = None,
     ) -> None:
         self._made = (*bands, *terrain_names, *derived)
         self.names = self._made if names is None else names
@@ -100,7 +100,7 @@ class BandReader(ExitStack):
         self._warped: dict[tuple[Any, ...], Any] = {}
         self._files: dict[tuple[Path, str], tuple[Any, Checker]] = {}
         self._checkers: dict[str, Checker] = {}
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self.warped: list[str] = []
         self.unreadable: set[tuple[int, int]] = set()
         try:
@@ -132,7 +132,7 @@ class BandReader(ExitStack):
         if key not in self._files:
             opened = self.enter_context(
                 open_raster(path, self._limits) if quantity is None
-                else open_values(path, quantity, index, limits=self._limits, told=self.told)
+                else open_values(path, quantity, index, limits=self._limits, notes=self.notes)
             )  # fmt: skip
             self._files[key] = turn_file(opened, make_checker(opened, path))
         source, checker = self._files[key]
@@ -307,8 +307,8 @@ def open_scene(
     terrain: TerrainReader | None = None,
     partial: bool = False,
     ungeoreferenced: bool = False,
-    limits: Limits = LIMITS,
-    keeping: Keeping | None = None,
+    limits: RasterLimits = LIMITS,
+    keeping: WarpStorage | None = None,
 ) -> BandReader:
     """Open the named bands of a scene; names that no file has come from `terrain`, or are made of other bands.
 

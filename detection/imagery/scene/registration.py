@@ -22,7 +22,7 @@ ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class ImageShift:
     """How the older image must be moved to lie on the newer one, pixels of the newer grid.
 
     Attributes:
@@ -45,7 +45,7 @@ Edges = dict[tuple[int, int], tuple[NDArray[np.bool_], NDArray[np.float64]]]
 """Of one image: place of a block -> where it was valid, and its edges."""
 
 
-def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = None) -> Shift | None:
+def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = None) -> ImageShift | None:
     """Measure the shift between two images by the cross-correlation of their edges, block by block.
 
     Edges (the gradient's length, cut at its 95th percentile) survive a change of light and season that brightness does
@@ -82,7 +82,7 @@ def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = 
     if len(near) * 2 <= len(shifts):
         return None
     columns, rows = np.median(near, axis=0)
-    return Shift(round(float(columns), 2), round(float(rows), 2), len(near))
+    return ImageShift(round(float(columns), 2), round(float(rows), 2), len(near))
 
 
 def _choose_blocks(read: ReadPair, width: int, height: int, side: int) -> list[tuple[int, int]]:

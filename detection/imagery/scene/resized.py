@@ -101,7 +101,7 @@ def fit_pixels(reader: BandReader, card: Mapping[str, Any]) -> tuple[BandReader,
     return cast("BandReader", ResizedReader(reader, grid)), read_at
 
 
-def spell_pixels(read_at: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Message:
+def describe_pixels(read_at: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Message:
     """Say at which pixels a scene was read that has others."""
     pixel_m, trained_m, at_m = geodesic_pixel_m2(grid) ** 0.5, float(card["pixel_size_m"]), read_at["pixel_m"]
     if pixel_m < trained_m:

@@ -23,7 +23,7 @@ class Sums:
     shadow_px: int = 0
 
 
-class Beneath(NamedTuple):
+class TerrainUnderFootprint(NamedTuple):
     """What lies under the pixels of a footprint; None where it is not known."""
 
     mean_slope_deg: float | None
@@ -68,9 +68,9 @@ class Sampler:
         if self._shadow is not None:
             sums.shadow_px += int(np.count_nonzero(self._shadow(*window) & pixels))
 
-    def describe(self, sums: Sums, pixels: int) -> Beneath:
+    def describe(self, sums: Sums, pixels: int) -> TerrainUnderFootprint:
         """What lies under so many pixels."""
-        return Beneath(
+        return TerrainUnderFootprint(
             mean_slope_deg=_mean(sums.slope_deg, 2),
             min_elevation_m=round(sums.low_m, 1) if np.isfinite(sums.low_m) else None,
             max_elevation_m=round(sums.high_m, 1) if np.isfinite(sums.low_m) else None,

@@ -24,7 +24,7 @@ from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
 from detection.imagery.raster.rational import keep_heights
 from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band
-from detection.imagery.scene.offsets import COUNT, SCALES, Calibration, read_calibration
+from detection.imagery.scene.offsets import COUNT, SCALES, CountCalibration, read_calibration
 from detection.imagery.scene.products.product import READERS, describe_product, is_product
 
 MANIFEST = "scene.toml"
@@ -100,8 +100,8 @@ class Scene:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files of the scene, sorted, the manifest and those that a VRT names among them."""
-        beside = (*(getattr(self, name) for name in COMPANIONS), self.aoi)
-        named = {band.path for band in self.bands.values()} | {path for path in beside if path}
+        companions = (*(getattr(self, name) for name in COMPANIONS), self.aoi)
+        named = {band.path for band in self.bands.values()} | {path for path in companions if path}
         for path in [path for path in named if is_vrt(path)]:
             named |= set(list_files(path))
         manifest = self.path / MANIFEST
@@ -141,8 +141,8 @@ def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
 
 def take_heights(scene: Scene) -> Scene:
     """Return the scene; its files are placed by RPC at the heights of its elevation model, whoever opens them."""
-    beside = (getattr(scene, name) for name in COMPANIONS if name != "dem")
-    keep_heights({*(band.path for band in scene.bands.values()), *(path for path in beside if path)}, scene.dem)
+    companions = (getattr(scene, name) for name in COMPANIONS if name != "dem")
+    keep_heights({*(band.path for band in scene.bands.values()), *(path for path in companions if path)}, scene.dem)
     return scene
 
 
@@ -171,8 +171,8 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
         own = _read_manifest(path / MANIFEST)  # a product that lists its files says nothing of what lies beside it
         if not own.get("files") and own.get("complete") is not True:
             return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
-    beside = {key: content[key] for key in COMPANIONS if key in content}
-    for name, value in (*content.get("bands", {}).items(), *beside.items()):
+    companions = {key: content[key] for key in COMPANIONS if key in content}
+    for name, value in (*content.get("bands", {}).items(), *companions.items()):
         file = _entry(path, name, value).path
         if not file.is_file():
             return f"{file}: has not arrived"
@@ -275,30 +275,30 @@ def _describe(folder: Path) -> dict[str, Any] | None:
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return describe_product(folder)
-    said = _read_manifest(manifest)
+    stated = _read_manifest(manifest)
     try:
-        product = None if said.get("sar") else describe_product(folder)
+        product = None if stated.get("sar") else describe_product(folder)
     except ManifestError as error:
-        if said.get("bands") and "offset" in said:
-            return said
+        if stated.get("bands") and "offset" in stated:
+            return stated
         raise ManifestError(f"{error}; else name [bands] and `offset` in {MANIFEST}") from None
-    return said if product is None else _complete(said, product, manifest)
+    return stated if product is None else _complete(stated, product, manifest)
 
 
-def _complete(said: dict[str, Any], product: dict[str, Any], manifest: Path) -> dict[str, Any]:
+def _complete(stated: dict[str, Any], product: dict[str, Any], manifest: Path) -> dict[str, Any]:
     """What a manifest says, and a product for the rest; scale and offset of a product are those of its own files."""
-    content = product | said | {"files": product.get("files", {}) | said.get("files", {})}
-    if "offset" in said:
+    content = product | stated | {"files": product.get("files", {}) | stated.get("files", {})}
+    if "offset" in stated:
         content["calibration"] = MANIFEST
     own = set(product.get("counts", ())) or {_file_in(value) for value in product["bands"].values()}
-    named = {_file_in(value) for name, value in said.get("bands", {}).items() if name not in TERRAIN_NAMES}
+    named = {_file_in(value) for name, value in stated.get("bands", {}).items() if name not in TERRAIN_NAMES}
     if named <= own:
         return content
-    if named & own and "offset" not in said:
+    if named & own and "offset" not in stated:
         raise ManifestError(
             f"{manifest}: [bands] names files of the product and others, which may differ in scale; say `offset`"
         )
-    of_files = {"gain", "nodata", *(() if "offset" in said else ("offset", "calibration"))}
+    of_files = {"gain", "nodata", *(() if "offset" in stated else ("offset", "calibration"))}
     return {key: value for key, value in content.items() if key not in of_files}
 
 
@@ -325,31 +325,33 @@ def _read_folder(folder: Path) -> Scene:
     bands = _name_bands(manifest, content["bands"])
     stated = content.get("offset")
     if content.get("sar"):
-        said = Calibration(1.0, 0.0, "")
+        calibration = CountCalibration(1.0, 0.0, "")
     elif stated is None:
-        said = _calibrate(bands)
+        calibration = _calibrate(bands)
     else:
         gain = float(content.get("gain", 1.0))
         if not SCALES[0] <= gain * COUNT <= SCALES[1]:
             raise ManifestError(f"{folder}: values times {gain:g} are no counts of reflectance; write a {MANIFEST}")
-        said = Calibration(gain, _number(manifest, stated), content.get("calibration", MANIFEST))
-    beside: dict[str, Any] = {name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content}
+        calibration = CountCalibration(gain, _number(manifest, stated), content.get("calibration", MANIFEST))
+    companions: dict[str, Any] = {
+        name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content
+    }
     return Scene(
         path=folder,
         bands=bands,
         acquired_at=acquired_at,
         role=role,
-        gain=said.gain,
-        offset=said.offset,
-        calibration=said.source,
+        gain=calibration.gain,
+        offset=calibration.offset,
+        calibration=calibration.source,
         nodata=content.get("nodata"),
         remarks=tuple(content.get("remarks", ())),
         sar=content.get("sar", {}),
-        **beside,
+        **companions,
     )
 
 
-def _calibrate(bands: Mapping[str, Band]) -> Calibration:
+def _calibrate(bands: Mapping[str, Band]) -> CountCalibration:
     """How the values of spectral bands become counts, as their files say; those that cannot be opened say nothing."""
     from detection.imagery.raster.raster import inspect
 
@@ -396,10 +398,10 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
         raise ManifestError(
             f"{path}: acquisition time unknown; write a folder with {MANIFEST}, or set the tag ACQUIRED_AT"
         )
-    said = read_calibration([path], [facts])
+    calibration = read_calibration([path], [facts])
     return Scene(
-        path=path, bands=bands, acquired_at=taken_at.astimezone(UTC), gain=said.gain, offset=said.offset,
-        calibration=said.source,
+        path=path, bands=bands, acquired_at=taken_at.astimezone(UTC), gain=calibration.gain, offset=calibration.offset,
+        calibration=calibration.source,
     )  # fmt: skip
 
 

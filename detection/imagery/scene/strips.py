@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.errors import SceneError
 from detection.imagery.scene.moments import Moments
-from detection.imagery.scene.radiometry import Stretch
+from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.whole_file import replacing, write_json
 
 FEWEST: Final = 4  # fewer are not worth the start of so many processes
@@ -41,12 +41,12 @@ class DividedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class StripTask:
     """What every strip of a scene is drawn by: the facts of the result, the weights, and the stretch."""
 
     facts: dict[str, Any]
     weights: str
-    stretch: Stretch
+    stretch: RadiometricStretch
 
 
 def cut_strips(step: int, width: int, height: int, strip_px: int, most: int) -> list[Rows]:
@@ -72,23 +72,23 @@ def cut_strips(step: int, width: int, height: int, strip_px: int, most: int) -> 
     return found if len(found) >= FEWEST else [(0, height)]
 
 
-def write_task(folder: Path, task: Task) -> None:
+def write_task(folder: Path, task: StripTask) -> None:
     """Keep what the strips are drawn by; strips of an earlier try go."""
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink(missing_ok=True)
-    told = {field.name: getattr(task.stretch, field.name) for field in fields(Stretch)}
-    moments = told.pop("moments")
-    arrays = {name: told.pop(name) for name in list(told) if isinstance(told[name], np.ndarray)}
+    values = {field.name: getattr(task.stretch, field.name) for field in fields(RadiometricStretch)}
+    moments = values.pop("moments")
+    arrays = {name: values.pop(name) for name in list(values) if isinstance(values[name], np.ndarray)}
     if moments is not None:
         arrays |= {f"moments_{name}": getattr(moments, name) for name in ("count", "total", "square")}
-        told["moments_px"] = moments.block_px
+        values["moments_px"] = moments.block_px
     with (folder / STRETCH).open("wb") as file:
         np.savez(file, **arrays)
-    write_json(folder / TASK, {"facts": task.facts, "weights": task.weights, "stretch": told})
+    write_json(folder / TASK, {"facts": task.facts, "weights": task.weights, "stretch": values})
 
 
-def read_task(folder: Path) -> Task:
+def read_task(folder: Path) -> StripTask:
     """What was kept.
 
     Raises:
@@ -96,14 +96,14 @@ def read_task(folder: Path) -> Task:
     """
     try:
         kept = json.loads((folder / TASK).read_text(encoding="utf-8"))
-        told = kept["stretch"]
+        values = kept["stretch"]
         with np.load(folder / STRETCH, allow_pickle=False) as arrays:
             known = {name: arrays[name] for name in arrays.files}
-        px = told.pop("moments_px", None)
+        px = values.pop("moments_px", None)
         sums = [known.pop(f"moments_{name}", None) for name in ("count", "total", "square")]
         moments = None if px is None else Moments(sums[0], sums[1], sums[2], px)
-        told |= {"colours": tuple(told["colours"]), "cloudy": tuple(map(tuple, told["cloudy"]))}
-        return Task(kept["facts"], kept["weights"], Stretch(moments=moments, **told, **known))
+        values |= {"colours": tuple(values["colours"]), "cloudy": tuple(map(tuple, values["cloudy"]))}
+        return StripTask(kept["facts"], kept["weights"], RadiometricStretch(moments=moments, **values, **known))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SceneError(f"{folder}: what the strips are drawn by cannot be read ({error})") from None
 

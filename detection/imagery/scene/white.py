@@ -25,7 +25,7 @@ TIMES_USUAL: Final = 2.5
 COLOURED_LEAST: Final = 0.01
 
 
-class Light(NamedTuple):
+class SceneBrightness(NamedTuple):
     """How bright a scene is: the darkest ground by colour, and usual ground beyond that."""
 
     darkest: NDArray[np.float64]
@@ -41,7 +41,7 @@ def holds_at(pixel_m: float | None) -> bool:
     return pixel_m is not None and PIXELS_M[0] <= pixel_m <= PIXELS_M[1]
 
 
-def measure_light(sample: NDArray[np.floating]) -> Light | None:
+def measure_light(sample: NDArray[np.floating]) -> SceneBrightness | None:
     """The light of a scene from values of red, green and blue, 3 x n; None where there are none."""
     if not sample.shape[1]:
         return None
@@ -49,15 +49,15 @@ def measure_light(sample: NDArray[np.floating]) -> Light | None:
     light = _take_off(sample, darkest)
     coloured = ~_has_no_colour(light)
     if coloured.mean() < COLOURED_LEAST:
-        return Light(darkest, 0.0)  # nothing but snow, or a grey image: all that is not dark is white
-    return Light(darkest, float(np.median(light.min(axis=0)[coloured])))
+        return SceneBrightness(darkest, 0.0)  # nothing but snow, or a grey image: all that is not dark is white
+    return SceneBrightness(darkest, float(np.median(light.min(axis=0)[coloured])))
 
 
-def find_white(values: NDArray[np.floating], valid: NDArray[np.bool_], light: Light) -> NDArray[np.bool_]:
+def find_white(values: NDArray[np.floating], valid: NDArray[np.bool_], light: SceneBrightness) -> NDArray[np.bool_]:
     """Where values of red, green and blue, 3 x H x W, are bright and white; thin snow and that in shade too.
 
     >>> scene = np.array([[200.0, 210, 220, 900, 1500], [230, 240, 250, 750, 1500], [300, 305, 310, 520, 1500]])
-    >>> find_white(scene[:, None], np.ones((1, 5), bool), Light(scene[:, 0], 20.0)).tolist()
+    >>> find_white(scene[:, None], np.ones((1, 5), bool), SceneBrightness(scene[:, 0], 20.0)).tolist()
     [[False, False, False, False, True]]
     """
     beyond = _take_off(values, light.darkest)

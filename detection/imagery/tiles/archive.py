@@ -24,7 +24,7 @@ KINDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class ArchiveFacts:
     """What a file of tiles says of itself.
 
     Attributes:
@@ -42,7 +42,7 @@ class About:
     metadata: Mapping[str, Any]
 
 
-def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: About) -> int:
+def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: ArchiveFacts) -> int:
     """Write tiles into a file that comes into place whole; returns how many.
 
     Args:
@@ -70,7 +70,7 @@ def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: About) 
             else:
                 entries.append(Entry(number, *place, 1))
         root, leaves, _ = optimize_directories(entries, FIRST_BYTES - HEAD_BYTES)
-        said = gzip.compress(json.dumps(about.metadata, ensure_ascii=False).encode(), mtime=0)
+        metadata = gzip.compress(json.dumps(about.metadata, ensure_ascii=False).encode(), mtime=0)
         count = sum(entry.run_length for entry in entries)
         header: Any = {
             "addressed_tiles_count": count, "tile_entries_count": len(entries), "tile_contents_count": len(known),
@@ -80,14 +80,17 @@ def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: About) 
         }  # fmt: skip
         end = HEAD_BYTES
         for name, size in (
-            ("root", len(root)), ("metadata", len(said)), ("leaf_directory", len(leaves)), ("tile_data", data.tell())
-        ):  # fmt: skip
+            ("root", len(root)),
+            ("metadata", len(metadata)),
+            ("leaf_directory", len(leaves)),
+            ("tile_data", data.tell()),
+        ):
             header |= {f"{name}_offset": end, f"{name}_length": size}
             end += size
         for name, degrees in zip(("min_lon", "min_lat", "max_lon", "max_lat"), about.bounds, strict=True):
             header[f"{name}_e7"] = round(degrees * 1e7)
         with replacing(path) as work, work.open("wb") as file:
-            for part in (serialize_header(header), root, said, leaves):
+            for part in (serialize_header(header), root, metadata, leaves):
                 file.write(part)
             data.seek(0)
             shutil.copyfileobj(data, file)

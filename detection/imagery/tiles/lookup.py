@@ -19,7 +19,7 @@ from pmtiles.tile import Compression, Entry, TileType
 
 from detection.imagery.errors import ImageryError
 from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, bounds_of
-from detection.imagery.tiles.records import SAID
+from detection.imagery.tiles.records import METADATA_FILE
 from forecasting.message import gather
 
 LARGEST_TILE: Final = 4 << 20
@@ -27,7 +27,7 @@ LARGEST_DIRECTORY: Final = 4 << 20  # unpacked
 MOST_ENTRIES: Final = 1 << 18
 LONGEST_NUMBER: Final = re.compile(rb"[\x80-\xff]{10}")  # one that goes on for longer does not fit into 64 bits
 FINEST: Final = 24
-LONGEST_SAID: Final = 1 << 14
+LONGEST_METADATA: Final = 1 << 14
 
 
 class TornTilesError(ImageryError):
@@ -95,18 +95,18 @@ def _open(path: Path, mark: str, head: bytes) -> Archive:
     if len(head) < HEAD_BYTES:
         raise TornTilesError(f"{path}: torn, its header is not whole")
     try:
-        said = format3.deserialize_header(head)
+        header = format3.deserialize_header(head)
     except (format3.MagicNumberNotFound, format3.SpecVersionUnsupported, ValueError):
         raise TornTilesError(f"{path}: no file of tiles") from None
-    kind, zipped = said["tile_type"], said["internal_compression"] == Compression.GZIP
-    if kind not in {TileType.PNG, TileType.JPEG, TileType.WEBP} or said["tile_compression"] != Compression.NONE:
+    kind, zipped = header["tile_type"], header["internal_compression"] == Compression.GZIP
+    if kind not in {TileType.PNG, TileType.JPEG, TileType.WEBP} or header["tile_compression"] != Compression.NONE:
         raise TornTilesError(f"{path}: no file of pictures in tiles")
-    low, high = said["min_zoom"], said["max_zoom"]
+    low, high = header["min_zoom"], header["max_zoom"]
     if not low <= high <= FINEST or not zipped:
         raise TornTilesError(f"{path}: zooms {low} to {high}")
     return Archive(
-        path, mark, f"image/{kind.name.lower()}", (low, high), bounds_of(said),
-        (said["root_offset"], said["root_length"]), said["leaf_directory_offset"], said["tile_data_offset"],
+        path, mark, f"image/{kind.name.lower()}", (low, high), bounds_of(header),
+        (header["root_offset"], header["root_length"]), header["leaf_directory_offset"], header["tile_data_offset"],
     )  # fmt: skip
 
 
@@ -163,11 +163,11 @@ def _read_directory(archive: Archive, offset: int, length: int) -> list[Entry]:
         raise TornTilesError(f"{archive.path}: a directory cannot be read ({error})") from None
 
 
-def read_said(folder: Path) -> dict[str, Any] | None:
+def read_metadata(folder: Path) -> dict[str, Any] | None:
     """What was said of the tiles of a folder; None where they were not cut."""
     try:
-        with _regular(folder / SAID) as (file, _):
-            found = gather(json.loads(os.pread(file, LONGEST_SAID, 0)))
+        with _regular(folder / METADATA_FILE) as (file, _):
+            found = gather(json.loads(os.pread(file, LONGEST_METADATA, 0)))
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -12,8 +12,8 @@ from typing import Any, Final
 from pmtiles.tile import Compression, SpecVersionUnsupported, deserialize_header, zxy_to_tileid
 
 from detection.imagery.errors import ImageryError
-from detection.imagery.tiles.archive import HEAD_BYTES, KINDS, About, bounds_of, write_archive
-from detection.imagery.tiles.records import Tiles, TilesAsked
+from detection.imagery.tiles.archive import HEAD_BYTES, KINDS, ArchiveFacts, bounds_of, write_archive
+from detection.imagery.tiles.records import Tiles, TilesRequest
 from detection.whole_file import replacing
 
 MAGIC: Final = b"PMTiles"
@@ -27,10 +27,10 @@ class NotTilesError(ImageryError):
     """A file that holds no map tiles, or not as its format has them."""
 
 
-def take_tiles(asked: TilesAsked) -> Tiles:
+def take_tiles(request: TilesRequest) -> Tiles:
     """What a worker does: one file of tiles into its place, or one line that says why not."""
     try:
-        return pack(asked.source, asked.out)
+        return pack(request.source, request.out)
     except (ImageryError, OSError) as error:
         return Tiles(error=str(error))
 
@@ -65,24 +65,24 @@ def read_header(head: bytes, path: Path) -> Tiles:
     if len(head) < HEAD_BYTES:
         raise NotTilesError(f"{path}: torn, its header is not whole")
     try:
-        said = deserialize_header(head)
+        header = deserialize_header(head)
     except SpecVersionUnsupported:
         raise NotTilesError(f"{path}: PMTiles of version {head[7]}; `pmtiles convert` makes version 3 of it") from None
     except ValueError:
         raise NotTilesError(f"{path}: tiles or a compression that browsers do not read (kind {head[99]})") from None
-    kind = {number: name for name, number in KINDS.items()}.get(said["tile_type"])
+    kind = {number: name for name, number in KINDS.items()}.get(header["tile_type"])
     read = {Compression.NONE, Compression.GZIP}
-    if kind is None or not {said["internal_compression"], said["tile_compression"]} <= read:
+    if kind is None or not {header["internal_compression"], header["tile_compression"]} <= read:
         raise NotTilesError(f"{path}: tiles or a compression that browsers do not read (kind {head[99]})")
-    return Tiles(said["addressed_tiles_count"], kind, (said["min_zoom"], said["max_zoom"]), bounds_of(said))
+    return Tiles(header["addressed_tiles_count"], kind, (header["min_zoom"], header["max_zoom"]), bounds_of(header))
 
 
 def _pack_database(source: Path, out: Path) -> Tiles:
     with closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as base:
         base.execute("PRAGMA trusted_schema = OFF")
         base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_TILE)
-        said = dict(base.execute("SELECT name, value FROM metadata"))
-        kind = str(said.get("format", ""))
+        metadata = dict(base.execute("SELECT name, value FROM metadata"))
+        kind = str(metadata.get("format", ""))
         if kind not in KINDS:
             raise NotTilesError(f"{source}: tiles of the format {kind[:20]!r}; pbf, png, jpg and webp can be shown")
         places = [
@@ -94,14 +94,16 @@ def _pack_database(source: Path, out: Path) -> Tiles:
         places.sort()
         zooms = (min(place[1] for place in places), max(place[1] for place in places))
         first = _read_tile(base, *places[0][1:])
-        about = About(kind, _read_bounds(said.get("bounds")), zooms, first.startswith(b"\x1f\x8b"), _describe(said))
+        about = ArchiveFacts(
+            kind, _read_bounds(metadata.get("bounds")), zooms, first.startswith(b"\x1f\x8b"), _describe(metadata)
+        )
         tiles = ((place[0], _read_tile(base, *place[1:])) for place in places)
         return Tiles(write_archive(out, tiles, about), "mvt" if kind == "pbf" else kind, zooms, about.bounds)
 
 
 def _list_places(base: sqlite3.Connection, source: Path) -> Iterator[tuple[int, int, int]]:
-    asked = "SELECT DISTINCT zoom_level, tile_column, tile_row FROM tiles LIMIT ?"
-    for count, (zoom, column, row) in enumerate(base.execute(asked, (MOST_TILES + 1,))):
+    query = "SELECT DISTINCT zoom_level, tile_column, tile_row FROM tiles LIMIT ?"
+    for count, (zoom, column, row) in enumerate(base.execute(query, (MOST_TILES + 1,))):
         if count == MOST_TILES:
             raise NotTilesError(f"{source}: more than {MOST_TILES:,} tiles; cut it to the region")
         whole = all(isinstance(number, int) for number in (zoom, column, row))
@@ -111,8 +113,8 @@ def _list_places(base: sqlite3.Connection, source: Path) -> Iterator[tuple[int, 
 
 
 def _read_tile(base: sqlite3.Connection, zoom: int, column: int, row: int) -> bytes:
-    asked = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
-    (tile,) = base.execute(asked, (zoom, column, row)).fetchone()
+    query = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
+    (tile,) = base.execute(query, (zoom, column, row)).fetchone()
     return tile if isinstance(tile, bytes) else b""
 
 
@@ -126,11 +128,13 @@ def _read_bounds(text: Any) -> tuple[float, float, float, float]:
     return (west, max(south, -85.0), east, min(north, 85.0))
 
 
-def _describe(said: dict[str, Any]) -> dict[str, Any]:
+def _describe(metadata: dict[str, Any]) -> dict[str, Any]:
     """Name, attribution and layers; what else stands there is of no use to a reader."""
-    found: dict[str, Any] = {k: str(said[k])[:2000] for k in ("name", "attribution", "description") if k in said}
+    found: dict[str, Any] = {
+        k: str(metadata[k])[:2000] for k in ("name", "attribution", "description") if k in metadata
+    }
     try:
-        more = json.loads(said.get("json", "{}"))
+        more = json.loads(metadata.get("json", "{}"))
     except (TypeError, ValueError):
         more = {}
     if isinstance(more, dict) and isinstance(more.get("vector_layers"), list):

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pmtiles.tile import zxy_to_tileid
 
-from detection.imagery.tiles.archive import About, write_archive
+from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from detection.imagery.tiles.records import Tiles
-from detection.imagery.tiles.web_grid import SIDE_PX, Extent, span_tiles
+from detection.imagery.tiles.web_grid import SIDE_PX, WebMapExtent, span_tiles
 
 Tile = NDArray[np.uint8]  # bands x 512 x 512
 Draw = Callable[[int, int, int], Tile | None]
@@ -20,7 +20,7 @@ Draw = Callable[[int, int, int], Tile | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TileEncoding:
     """How tiles look.
 
     Attributes:
@@ -38,14 +38,14 @@ class Look:
 class _Pyramid:
     """Tiles as far as they are drawn: encoded ones in a file, of coarser zooms what the finer rows have filled."""
 
-    look: Look
+    encoding: TileEncoding
     lowest: int
     data: IO[bytes]
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
     begun: dict[tuple[int, int], dict[int, Tile]] = field(default_factory=dict)  # zoom, row -> column -> tile
 
     def add(self, zoom: int, column: int, row: int, tile: Tile) -> None:
-        content = self.look.encode(tile)
+        content = self.encoding.encode(tile)
         if content is not None:
             self.places[zxy_to_tileid(zoom, column, row)] = (self.data.tell(), len(content))
             self.data.write(content)
@@ -56,7 +56,7 @@ class _Pyramid:
         if column // 2 not in above:
             above[column // 2] = np.zeros_like(tile)
         top, left = row % 2 * half, column % 2 * half
-        above[column // 2][:, top : top + half, left : left + half] = self.look.fold(tile)
+        above[column // 2][:, top : top + half, left : left + half] = self.encoding.fold(tile)
 
     def end_row(self, zoom: int, row: int, last: int) -> None:
         """After the last tile of a row: the coarser row above is whole when it has all of its rows."""
@@ -73,7 +73,12 @@ class _Pyramid:
 
 
 def write_pyramid(
-    out: Path, extent: Extent, zooms: tuple[int, int], draw: Draw, look: Look, metadata: Mapping[str, Any]
+    out: Path,
+    extent: WebMapExtent,
+    zooms: tuple[int, int],
+    draw: Draw,
+    encoding: TileEncoding,
+    metadata: Mapping[str, Any],
 ) -> Tiles:
     """Draw the tiles of the highest zoom, fold those of the others, and write all into one file.
 
@@ -82,18 +87,18 @@ def write_pyramid(
         extent: of the raster.
         zooms: lowest, highest.
         draw: asked for the tiles of the highest zoom alone, row by row from west to east.
-        look: how they look.
+        encoding: how they look.
         metadata: what the file says of itself.
     """
     lowest, highest = zooms
     columns, rows = span_tiles(highest, extent)
     with tempfile.TemporaryFile(dir=out.parent) as data:
-        pyramid = _Pyramid(look, lowest, data)
+        pyramid = _Pyramid(encoding, lowest, data)
         for row in rows:
             for column in columns:
                 if (tile := draw(highest, column, row)) is not None:
                     pyramid.add(highest, column, row, tile)
             pyramid.end_row(highest, row, rows[-1])
-        about = About(look.kind, extent.lonlat, zooms, zipped=False, metadata=metadata)
+        about = ArchiveFacts(encoding.kind, extent.lonlat, zooms, zipped=False, metadata=metadata)
         tiles = write_archive(out, pyramid.read(), about)
-    return Tiles(tiles, look.kind, zooms, extent.lonlat)
+    return Tiles(tiles, encoding.kind, zooms, extent.lonlat)

@@ -11,11 +11,11 @@ SHOWN_FROM: Final = 0.05  # what is less probable is not drawn
 SCENE_FILES: Final = {"scene": "scene.pmtiles", "probability": "probability.pmtiles"}  # beside the results of a scene
 
 
-SAID: Final = "tiles.json"  # beside them: of what they were cut, or why there are none
+METADATA_FILE: Final = "tiles.json"  # beside them: of what they were cut, or why there are none
 
 
 @dataclass(frozen=True, slots=True)
-class ReliefAsked:
+class ReliefRequest:
     """Which elevation model becomes which file of tiles; `into` and `affine` place one in a local system."""
 
     dem: Path
@@ -25,8 +25,8 @@ class ReliefAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class SceneTilesAsked:
-    """Which scene, and which of its results, become tiles in `out_dir`; see `ReliefAsked` for the local system.
+class SceneTilesRequest:
+    """Which scene, and which of its results, become tiles in `out_dir`; see `ReliefRequest` for the local system.
 
     `prob` is None where there are no probabilities: radar marks what changed.
     """
@@ -40,7 +40,7 @@ class SceneTilesAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class TilesAsked:
+class TilesRequest:
     """Which file becomes which."""
 
     source: Path

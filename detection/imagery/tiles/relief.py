@@ -19,8 +19,8 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import grid_of
 from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.terrain import NODATA, derive_terrain
-from detection.imagery.tiles.archive import About, write_archive
-from detection.imagery.tiles.records import ReliefAsked, Tiles
+from detection.imagery.tiles.archive import ArchiveFacts, write_archive
+from detection.imagery.tiles.records import ReliefRequest, Tiles
 from detection.imagery.tiles.web_grid import (
     SIDE_PX,
     WEB,
@@ -62,7 +62,7 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
             for zoom in range(coarsest, finest + 1)
             for column, row in list_tiles(zoom, extent)
         ]
-        about = About(
+        about = ArchiveFacts(
             "png", extent.lonlat, (coarsest, finest), zipped=False, metadata={"name": "relief", "type": "overlay"}
         )
         drawn = (
@@ -121,12 +121,12 @@ def _continue(heights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Heights one pixel further at the border of what is known, so that it is shaded up to its edge."""
     filled = heights.copy()
     for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
-        beside = np.roll(heights, (down, right), (0, 1))
+        shifted = np.roll(heights, (down, right), (0, 1))
         if down:
-            beside[0 if down > 0 else -1, :] = np.nan
+            shifted[0 if down > 0 else -1, :] = np.nan
         if right:
-            beside[:, 0 if right > 0 else -1] = np.nan
-        filled = np.where(np.isnan(filled), beside, filled)
+            shifted[:, 0 if right > 0 else -1] = np.nan
+        filled = np.where(np.isnan(filled), shifted, filled)
     return filled
 
 
@@ -138,11 +138,11 @@ def _encode(image: NDArray[np.uint8]) -> bytes:
         return bytes(memory.read())
 
 
-def make_relief(asked: ReliefAsked) -> Tiles:
+def make_relief(request: ReliefRequest) -> Tiles:
     """What a worker does: the relief of one model, or one line that says why there is none."""
-    local = {"into": asked.into, "affine": asked.affine} if asked.into else None
+    local = {"into": request.into, "affine": request.affine} if request.into else None
     try:
         with placing(local):
-            return draw_relief(asked.dem, asked.out)
+            return draw_relief(request.dem, request.out)
     except ImageryError as error:
         return Tiles(error=str(error))

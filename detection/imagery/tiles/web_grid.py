@@ -26,7 +26,7 @@ WIDEST: Final = 256  # tiles side by side: a row of them is held in memory
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class WebMapExtent:
     """Where a raster lies on the grid of web maps, in its metres, and the size of a pixel there."""
 
     west: float
@@ -41,7 +41,7 @@ class Extent:
         return (*to_lonlat(self.west, self.south), *to_lonlat(self.east, self.north))
 
 
-def find_extent(grid: Grid, path: Path) -> Extent:
+def find_extent(grid: Grid, path: Path) -> WebMapExtent:
     """Where a grid lies on that of web maps.
 
     Raises:
@@ -58,7 +58,7 @@ def find_extent(grid: Grid, path: Path) -> Extent:
         raise NoCrsError(TEXT_OF(name=str(path), text=_BEYOND))
     if east - west > HALF_M:
         raise NoCrsError(TEXT_OF(name=str(path), text=_TOO_WIDE))
-    return Extent(west, south, east, north, _measure_pixel(grid))
+    return WebMapExtent(west, south, east, north, _measure_pixel(grid))
 
 
 def _measure_pixel(grid: Grid) -> float:
@@ -69,7 +69,7 @@ def _measure_pixel(grid: Grid) -> float:
     return float(abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])) ** 0.5)
 
 
-def choose_zooms(extent: Extent, most: int, *, finest: int, around: int = 0) -> tuple[int, int]:
+def choose_zooms(extent: WebMapExtent, most: int, *, finest: int, around: int = 0) -> tuple[int, int]:
     """Lowest and highest zoom: the raster in one or two tiles, and its own resolution or what `most` tiles can show.
 
     Args:
@@ -89,14 +89,14 @@ def _is_too_much(columns: range, rows: range, most: int) -> bool:
     return len(columns) > WIDEST or len(columns) * len(rows) > most
 
 
-def span_tiles(zoom: int, extent: Extent) -> tuple[range, range]:
+def span_tiles(zoom: int, extent: WebMapExtent) -> tuple[range, range]:
     """Columns and rows of the tiles of a zoom that a raster covers."""
     side_m = 2 * HALF_M / 2**zoom
     columns = range(floor((extent.west + HALF_M) / side_m), ceil((extent.east + HALF_M) / side_m))
     return columns, range(floor((HALF_M - extent.north) / side_m), ceil((HALF_M - extent.south) / side_m))
 
 
-def list_tiles(zoom: int, extent: Extent) -> Iterator[tuple[int, int]]:
+def list_tiles(zoom: int, extent: WebMapExtent) -> Iterator[tuple[int, int]]:
     """Column and row of each of these tiles."""
     columns, rows = span_tiles(zoom, extent)
     return ((column, row) for column in columns for row in rows)

@@ -12,7 +12,7 @@ from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError, FinerError
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
-from detection.imagery.scene.radiometry import UNITS, Stretch
+from detection.imagery.scene.radiometry import UNITS, RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.white import COLOURS
 from detection.imagery.training.grain import (
@@ -117,7 +117,7 @@ OBLONG_MOST: Final = 1.1  # of the sides of pixels: an image that was warped to 
 CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its brightness is asked for again
 
 
-class Look(NamedTuple):
+class WindowStatistics(NamedTuple):
     """What is measured of one window, in model values.
 
     Attributes:
@@ -153,10 +153,10 @@ class Look(NamedTuple):
     noise_steps: NDArray[np.float64]
 
 
-def look_at(
+def measure_window(
     values: NDArray[np.floating], valid: NDArray[np.bool_], counts: NDArray[np.floating] | None = None, *,
     texture: bool = True,
-) -> Look:  # fmt: skip
+) -> WindowStatistics:  # fmt: skip
     """Measure a window bands x H x W of spectral bands; pixels that are not valid do not count.
 
     Args:
@@ -167,7 +167,7 @@ def look_at(
             which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
-    >>> round(look_at(ramp, np.ones((64, 64), bool)).smoothness, 2)
+    >>> round(measure_window(ramp, np.ones((64, 64), bool)).smoothness, 2)
     1.0
     """
     counts = values if counts is None else counts
@@ -200,7 +200,7 @@ def look_at(
     dark, light = _find_points(_pick(counts, valid)[:, ::8], (0.05, 0.95))
     noise = measure_noise(values, valid) if texture else np.zeros(len(values))
     brightest = float(_find_points(kept.reshape(-1), (BRIGHTEST,))[0])
-    return Look(
+    return WindowStatistics(
         middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
         measure_crispness(values, valid) if texture else 0.0, measure_smear(values, valid) if texture else 0.0,
@@ -233,7 +233,7 @@ def _correlate(
     return np.asarray(np.divide(covariance, power, out=np.zeros_like(covariance), where=power > 0))
 
 
-def _correlate_steps(looks: Sequence[Look], *, less_noise: bool = False) -> float:
+def _correlate_steps(looks: Sequence[WindowStatistics], *, less_noise: bool = False) -> float:
     """The least correlation between two bands of the steps from a pixel to the next; calm parts hardly count.
 
     Roofs, crowns and furrows are the same steps in every colour. The speckle of radar is another in every channel.
@@ -243,21 +243,21 @@ def _correlate_steps(looks: Sequence[Look], *, less_noise: bool = False) -> floa
         looks: of the windows.
         less_noise: of what is left of the steps without noise that is another in every band.
     """
-    pooled = np.sum([look.steps for look in looks], axis=0)
+    pooled = np.sum([window.steps for window in looks], axis=0)
     power = np.diag(pooled)
     if less_noise:
-        power = power - np.sum([look.noise_steps for look in looks], axis=0)
+        power = power - np.sum([window.noise_steps for window in looks], axis=0)
     size = np.sqrt(np.maximum(power, LEAST_STEPS * np.diag(pooled)))
     return float((pooled / np.maximum(np.outer(size, size), 1e-12)).min())
 
 
-def _is_slight(looks: Sequence[Look]) -> bool:
+def _is_slight(looks: Sequence[WindowStatistics]) -> bool:
     """Whether the noise of a scene is no more than weights are tried with; radar and what is no image has more."""
-    return float(np.median([look.noise for look in looks])) <= NOISE_SLACK * max(NOISE_COUNTS)
+    return float(np.median([window.noise for window in looks])) <= NOISE_SLACK * max(NOISE_COUNTS)
 
 
 def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance: bool = False) -> dict[str, Any]:
-    """Describe the training tiles for the card of a model: 1 % and 99 % points of what `look_at` measures.
+    """Describe the training tiles for the card of a model: 1 % and 99 % points of what `measure_window` measures.
 
     Args:
         patches: as the network saw them, in model values.
@@ -271,13 +271,13 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         image = patches.read(position).image
         types.add(image.dtype.name)
         tile = as_values(image)[spectral]
-        looks.append(look_at(tile, np.ones(tile.shape[1:], bool)))
+        looks.append(measure_window(tile, np.ones(tile.shape[1:], bool)))
         values.append(tile.reshape(len(spectral), -1)[:, ::17])
     as_they_came = {}
     if reflectance:
         as_they_came = {
             "counts_as_they_came": any(_find_offset(one / COUNT) is not None for one in values),
-            "contrast_least": _find_point([_measure_contrast(look) for look in looks], 0.01),
+            "contrast_least": _find_point([_measure_contrast(window) for window in looks], 0.01),
         }
     points = np.quantile(np.concatenate(values, axis=1), [0.01, 0.05, 0.5, 0.95, 0.99], axis=1).T
     return {
@@ -285,11 +285,11 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "pixel_size_m": pixel_size_m,
         "season": list(patches.months) or None, "season_note": None if patches.months else undated,
         "quantiles": {"of": [0.01, 0.05, 0.5, 0.95, 0.99], "by_band": np.round(points, 5).tolist()},
-        "median": _range([look.median for look in looks]), "spread": _range([look.spread for look in looks]),
-        **{f"{name}_least": _find_point([getattr(look, name) for look in looks], 0.01)
+        "median": _range([window.median for window in looks]), "spread": _range([window.spread for window in looks]),
+        **{f"{name}_least": _find_point([getattr(window, name) for window in looks], 0.01)
            for name in ("correlation", "smoothness", "crispness")},
-        "steps_least": _find_point([_correlate_steps([look]) for look in looks], 0.01),
-        "grain_most": _find_point([look.grain for look in looks], 0.99),
+        "steps_least": _find_point([_correlate_steps([window]) for window in looks], 0.01),
+        "grain_most": _find_point([window.grain for window in looks], 0.99),
         **as_they_came, **_describe_narrow([patches.bands[k] for k in spectral], looks),
     }  # fmt: skip
 
@@ -298,13 +298,13 @@ def _find_point(values: Sequence[float] | NDArray[np.float64], share: float) -> 
     return round(float(np.quantile(values, share)), 4)
 
 
-def _describe_narrow(bands: Sequence[str], looks: list[Look]) -> dict[str, float]:
+def _describe_narrow(bands: Sequence[str], looks: list[WindowStatistics]) -> dict[str, float]:
     """Limits near to what ground usually has; none from few tiles: they would doubt the very scenes of the training."""
     if len(looks) < POINT:
         return {}
-    found = {"smear_most": _find_point([look.smear for look in looks], 0.99)}
-    lower: dict[str, NDArray[np.float64]] = {"colour_least": np.array([look.colour for look in looks])}
-    if float(np.quantile(detail := np.array([look.detail for look in looks]), 0.01)) > 0:
+    found = {"smear_most": _find_point([window.smear for window in looks], 0.99)}
+    lower: dict[str, NDArray[np.float64]] = {"colour_least": np.array([window.colour for window in looks])}
+    if float(np.quantile(detail := np.array([window.detail for window in looks]), 0.01)) > 0:
         lower["detail_least"] = detail
     if {"B4", "B3"} <= set(bands):
         lower["red_over_green_least"] = _compare_contrasts(bands, looks)
@@ -316,25 +316,25 @@ def _describe_narrow(bands: Sequence[str], looks: list[Look]) -> dict[str, float
     return found | {name: value for name, value in least.items() if np.isfinite(value)}
 
 
-def _compare_green(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float64]:
+def _compare_green(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
     """What green has beyond the lesser of red and blue in each window, of the medians, as a share of the brightest."""
-    median = np.array([look.median for look in looks])[:, [list(bands).index(name) for name in COLOURS]]
+    median = np.array([window.median for window in looks])[:, [list(bands).index(name) for name in COLOURS]]
     red, green, blue = median.T
     return np.asarray((green - np.minimum(red, blue)) / np.maximum(median.max(axis=1), 1e-12))
 
 
-def _compare_contrasts(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float64]:
+def _compare_contrasts(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
     """The contrast of red over that of green in each window, each as a share of its median."""
     _, relative = _list_contrasts(bands, looks, ("B4", "B3"))
     return np.asarray(relative[:, 0] / np.maximum(relative[:, 1], 1e-12))
 
 
 def _list_contrasts(
-    bands: Sequence[str], looks: list[Look], names: tuple[str, str]
+    bands: Sequence[str], looks: list[WindowStatistics], names: tuple[str, str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The spread of two bands in each window, as it is and as a share of the median."""
     pair = [list(bands).index(name) for name in names]
-    spread, median = (np.array([getattr(look, name) for look in looks])[:, pair] for name in ("spread", "median"))
+    spread, median = (np.array([getattr(window, name) for window in looks])[:, pair] for name in ("spread", "median"))
     return spread, spread / np.maximum(np.abs(median), 1e-12)
 
 
@@ -343,7 +343,10 @@ def _range(rows: list[NDArray[np.float64]]) -> list[list[float]]:
 
 
 def find_doubts(
-    reader: BandReader, stretch: Stretch, card: Mapping[str, Any], own: tuple[BandReader, Stretch] | None = None
+    reader: BandReader,
+    stretch: RadiometricStretch,
+    card: Mapping[str, Any],
+    own: tuple[BandReader, RadiometricStretch] | None = None,
 ) -> list[str]:
     """Say why a scene lies outside of what a network was trained on; empty where it does not, or no card says.
 
@@ -380,14 +383,14 @@ def find_doubts(
         of_image += _list_dim(readings[0])
     if not image.grid.placed or max(sides := pixel_sides_m(image.grid)) <= OBLONG_MOST * min(sides):
         of_image += _list_beyond(readings[0], domain, "smear_most", _SMEARED)
-    for key, said in (("detail_least", _DARK), ("colour_least", _GREY)):
-        of_image += _list_beyond(looks, domain, key, said, DETAIL_SLACK)
+    for key, template in (("detail_least", _DARK), ("colour_least", _GREY)):
+        of_image += _list_beyond(looks, domain, key, template, DETAIL_SLACK)
     if stretch.moments is None:  # others see no factor of a band
         of_image += [*_list_green(looks, domain), *_list_purple(looks, domain)]
     return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
 
 
-def find_other_types(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> list[str]:
+def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any]) -> list[str]:
     """Say that a scene has counts of another type than pictures of eight bits, where a picture is all they know.
 
     Of counts a factor makes a picture by chance alone. Weights that look at ratios nearby are not asked.
@@ -404,7 +407,7 @@ def find_other_types(reader: BandReader, stretch: Stretch, card: Mapping[str, An
     return [_OTHER_TYPES(types=NameList(tuple(sorted(others))), trained=PICTURE)]
 
 
-def check_ground(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> None:
+def check_ground(reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any]) -> None:
     """Refuse what no map can be made of, by a network or not: noise, no contrast, decibels, clouds, one grey image.
 
     Args:
@@ -419,19 +422,19 @@ def check_ground(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) 
 
 
 def _check_ground(
-    reader: BandReader, stretch: Stretch, card: Mapping[str, Any], domain: Mapping[str, Any] | None
-) -> tuple[list[Look], str | None]:
+    reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any], domain: Mapping[str, Any] | None
+) -> tuple[list[WindowStatistics], str | None]:
     """What the windows look like, and which offset their counts seem to lack; without a domain, for any network."""
     looks, negative, counts, colours = [], [], [], []
     texture = domain is not None and ("steadiness" in card or not domain.keys().isdisjoint(TEXTURE))
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
     shown = [spectral.index(k) for k in stretch.colours or _list_colours(reader, domain)]
-    for found, values, said, valid in _read_windows(reader, stretch, card):
+    for found, values, stated, valid in _read_windows(reader, stretch, card):
         if shown:  # of what is set aside as a cloud too
-            colours.append(_measure_colour(_pick(found[shown], said)))
+            colours.append(_measure_colour(_pick(found[shown], stated)))
         if valid.mean() < LEAST_VALID:
             continue
-        looks.append(look_at(values, valid, found, texture=texture))
+        looks.append(measure_window(values, valid, found, texture=texture))
         kept = _pick(found, valid)
         negative.append(float((kept < 0).mean()))
         counts.append(kept[:, ::7])
@@ -486,7 +489,7 @@ def find_season(domain: Mapping[str, Any], month: int, latitude: float | None) -
 
 
 def _read_windows(
-    reader: BandReader, stretch: Stretch, card: Mapping[str, Any]
+    reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]:
     """Counts of the spectral bands, and values of which a ratio means something, in windows spread over the scene.
 
@@ -497,15 +500,15 @@ def _read_windows(
     width, height = reader.grid.width, reader.grid.height
     for row in _spread(height, side):
         for column in _spread(width, side):
-            counts, said = reader.read(column, row, min(side, width), min(side, height))
-            if said.mean() < LEAST_VALID or min(said.shape) < LEAST_SIDE_PX:
+            counts, stated = reader.read(column, row, min(side, width), min(side, height))
+            if stated.mean() < LEAST_VALID or min(stated.shape) < LEAST_SIDE_PX:
                 continue
             values = stretch.apply(counts, column, row)
             plausible = stretch.find_plausible(values)
-            valid = said if plausible is None else said & plausible
+            valid = stated if plausible is None else stated & plausible
             if (clouds := stretch.find_clouds(values, counts, column, row)) is not None:
                 valid = valid & ~clouds
-            yield counts[spectral], stretch.show_light(values, counts, column, row)[spectral], said, valid
+            yield counts[spectral], stretch.show_light(values, counts, column, row)[spectral], stated, valid
 
 
 def _measure_colour(counts: NDArray[np.floating]) -> float:
@@ -542,9 +545,9 @@ def _find_offset(counts: NDArray[np.floating]) -> str | None:
     return find_missing_offset(counts) or find_landsat(counts)
 
 
-def _measure_contrast(look: Look) -> float:
+def _measure_contrast(window: WindowStatistics) -> float:
     """Range over the median, of the band where it is greatest; an offset of the counts makes it small."""
-    return float((look.spread / np.maximum(abs(look.median), 1e-12)).max())
+    return float((window.spread / np.maximum(abs(window.median), 1e-12)).max())
 
 
 def _find_least_contrast(domain: Mapping[str, Any]) -> float:
@@ -557,11 +560,11 @@ def _find_least_contrast(domain: Mapping[str, Any]) -> float:
     return max(CONTRAST_FLOOR, found)
 
 
-def _refuse_nonsense(looks: list[Look], negative: list[float], least: float, smoothest: float) -> None:
+def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least: float, smoothest: float) -> None:
     """Refuse what no network can read: negative values, no contrast, noise, one image in every band."""
-    contrast = np.array([_measure_contrast(look) for look in looks])
-    smoothness = np.array([look.smoothness for look in looks])
-    correlation = np.array([look.correlation for look in looks])
+    contrast = np.array([_measure_contrast(window) for window in looks])
+    smoothness = np.array([window.smoothness for window in looks])
+    correlation = np.array([window.correlation for window in looks])
     below, many = np.array(negative), len(looks[0].median) > 1
     _refuse(
         (below > NEGATIVE_MOST, f"{np.median(below):.0%} of the values are below 0: decibels or an index"),
@@ -571,12 +574,12 @@ def _refuse_nonsense(looks: list[Look], negative: list[float], least: float, smo
     )
 
 
-def _refuse_others(looks: list[Look], domain: Mapping[str, Any], *, light: bool) -> None:
+def _refuse_others(looks: list[WindowStatistics], domain: Mapping[str, Any], *, light: bool) -> None:
     """Refuse what these weights cannot read: another unit, if they see light and contrast at all; other bands."""
     least = float(domain["correlation_least"]) - CORRELATION_DROP
-    medians = np.array([look.median for look in looks])
+    medians = np.array([window.median for window in looks])
     low, high = np.array(domain["median"]).T
-    correlation = np.array([look.correlation for look in looks])
+    correlation = np.array([window.correlation for window in looks])
     steps, ground = _correlate_steps(looks), _correlate_steps(looks, less_noise=_is_slight(looks))
     least_steps = float(domain.get("steps_least", -1.0)) - STEPS_DROP
     darker, brighter = (medians < low / UNIT_RATIO).all(axis=1), (medians > high * UNIT_RATIO).all(axis=1)
@@ -601,21 +604,21 @@ def _refuse(*found: tuple[NDArray[np.bool_], str]) -> None:
             raise DomainError(why)
 
 
-def _list_outside(looks: list[Look], domain: Mapping[str, Any], *, light: bool) -> list[str]:
+def _list_outside(looks: list[WindowStatistics], domain: Mapping[str, Any], *, light: bool) -> list[str]:
     """What most windows have that hardly any training tile had; `light`: whether the weights see light and contrast."""
     found = []
     measures = ("median", MEDIAN_SLACK, "brightness"), ("spread", SPREAD_SLACK, "contrast")
-    for name, slack, word in measures if light else ():
-        seen = np.array([getattr(look, name) for look in looks])
+    for name, slack, label in measures if light else ():
+        seen = np.array([getattr(window, name) for window in looks])
         low, high = np.array(domain[name]).T
         if np.mean(((seen < low / slack) | (seen > high * slack)).any(axis=1)) > OUTSIDE_SHARE:
             typical = ", ".join(f"{value:.3g}" for value in np.median(seen, axis=0))
             trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
-            found.append(f"{word} {typical} ({', '.join(domain['bands'])}), trained on {trained}")
+            found.append(f"{label} {typical} ({', '.join(domain['bands'])}), trained on {trained}")
     return found
 
 
-def _list_disorder(every: list[list[Look]], domain: Mapping[str, Any]) -> list[str]:
+def _list_disorder(every: list[list[WindowStatistics]], domain: Mapping[str, Any]) -> list[str]:
     """Which order most windows lack that hardly any training tile lacked; of several readings the first that does."""
     found: dict[str, str] = {}
     for looks in filter(None, every):
@@ -623,33 +626,33 @@ def _list_disorder(every: list[list[Look]], domain: Mapping[str, Any]) -> list[s
     return list(found.values())
 
 
-def _measure_disorder(looks: list[Look], domain: Mapping[str, Any]) -> dict[str, str]:
+def _measure_disorder(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> dict[str, str]:
     found = {}
-    for name, said in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
-        seen = np.array([getattr(look, name) for look in looks])
+    for name, template in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
+        seen = np.array([getattr(window, name) for window in looks])
         least = float(domain[f"{name}_least"])
         if np.mean(seen < least - ORDER_SLACK) > OUTSIDE_SHARE:
-            found[name] = said(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
+            found[name] = template(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
     steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0))
     if steps < least_steps - ORDER_SLACK:
         by_noise = _is_slight(looks) and _correlate_steps(looks, less_noise=True) >= least_steps - ORDER_SLACK
-        said = _NOISY_STEPS if by_noise else _STEPS.format
-        found["steps"] = said(seen=f"{steps:.2f}", limit=f"{least_steps:.2f}")
+        template = _NOISY_STEPS if by_noise else _STEPS.format
+        found["steps"] = template(seen=f"{steps:.2f}", limit=f"{least_steps:.2f}")
     return found
 
 
-def _list_alike(looks: list[Look]) -> list[str]:
+def _list_alike(looks: list[WindowStatistics]) -> list[str]:
     """Whether the bands of most windows are next to one image."""
-    seen = np.array([look.correlation for look in looks if len(look.median) > 1])
+    seen = np.array([window.correlation for window in looks if len(window.median) > 1])
     if not len(seen) or np.mean(seen > ALIKE) <= OUTSIDE_SHARE:
         return []
     return [f"correlation of bands {np.median(seen):.3f}: next to one image in one tint"]
 
 
-def _spell_apart(seen: float, limit: float) -> tuple[str, str]:
+def _format_apart(seen: float, limit: float) -> tuple[str, str]:
     """Two figures with two decimals, or as many more as it takes until they differ.
 
-    >>> _spell_apart(0.7, 0.631), _spell_apart(0.6341, 0.6312)
+    >>> _format_apart(0.7, 0.631), _format_apart(0.6341, 0.6312)
     (('0.70', '0.63'), ('0.634', '0.631'))
     """
     both = ((f"{seen:.{places}f}", f"{limit:.{places}f}") for places in range(2, DECIMALS_MOST + 1))
@@ -657,7 +660,11 @@ def _spell_apart(seen: float, limit: float) -> tuple[str, str]:
 
 
 def _list_beyond(
-    looks: list[Look], domain: Mapping[str, Any], key: str, said: str | Callable[[str, str], str], slack: float = 1.0
+    looks: list[WindowStatistics],
+    domain: Mapping[str, Any],
+    key: str,
+    template: str | Callable[[str, str], str],
+    slack: float = 1.0,
 ) -> list[str]:
     """Say that most windows lie beyond what hardly any training tile had; nothing where the card has no such limit.
 
@@ -665,30 +672,30 @@ def _list_beyond(
         looks: of the windows.
         domain: of the card.
         key: of the limit there: a measure, and `most` or `least`.
-        said: with a place for the usual value and one for the limit; or what makes a text of both.
+        template: with a place for the usual value and one for the limit; or what makes a text of both.
         slack: of the limit, so much is looked for.
     """
     name, _, side = key.rpartition("_")
     sign = 1.0 if side == "most" else -1.0
-    seen, limit = np.array([getattr(look, name) for look in looks]), float(domain.get(key, sign * np.inf))
+    seen, limit = np.array([getattr(window, name) for window in looks]), float(domain.get(key, sign * np.inf))
     if np.mean(sign * seen > sign * slack * limit) <= OUTSIDE_SHARE:
         return []
-    both = _spell_apart(np.median(seen), limit)
-    return [said.format(*both) if isinstance(said, str) else said(*both)]
+    both = _format_apart(np.median(seen), limit)
+    return [template.format(*both) if isinstance(template, str) else template(*both)]
 
 
-def _list_even(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+def _list_even(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
     """Whether the grain of most windows is more even than that of hardly any training tile, or than that of none."""
     if found := _list_beyond(looks, domain, "grain_most", _EVEN, EVEN_MOST):
         return found
     return _list_beyond(looks, domain, "grain_most", lambda seen, limit: _EVEN_READ(seen=seen, limit=limit))
 
 
-def list_noisy(looks: Sequence[Look], steadiness: Mapping[str, Any] | None) -> list[str]:
+def list_noisy(looks: Sequence[WindowStatistics], steadiness: Mapping[str, Any] | None) -> list[str]:
     """Whether most windows have more noise than the weights were shown to hold, by their card (see `steadiness`)."""
     if not steadiness or not looks:
         return []
-    seen, held = np.array([look.noise for look in looks]), float(steadiness["noise_counts"])
+    seen, held = np.array([window.noise for window in looks]), float(steadiness["noise_counts"])
     if np.mean(seen > NOISE_SLACK * held) <= OUTSIDE_SHARE:
         return []
     noise, tried = float(np.median(seen)), max(NOISE_COUNTS)
@@ -697,33 +704,33 @@ def list_noisy(looks: Sequence[Look], steadiness: Mapping[str, Any] | None) -> l
     return [NOISY(seen=Figure(noise, ".1f"), limit=f"{held:g}")]
 
 
-def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[str]:
+def _list_drawn(readings: list[list[WindowStatistics]], domain: Mapping[str, Any]) -> list[str]:
     """Whether most windows are smoother than hardly any training tile, or repeat pixels; on each reading of a scene.
 
     What was brought to other pixels is smoother than the image, or the image smoother than it.
     """
     least, found = float(domain.get("crispness_least", 0.0)), list[str]()
-    crisp = [np.array([look.crispness for look in looks]) for looks in readings]
+    crisp = [np.array([window.crispness for window in looks]) for looks in readings]
     if min(np.mean(seen < CRISPNESS_SLACK * least) for seen in crisp) > OUTSIDE_SHARE:
-        most, limit = _spell_apart(max(np.median(seen) for seen in crisp), least)
+        most, limit = _format_apart(max(np.median(seen) for seen in crisp), least)
         drawn = min(np.mean(seen < BLURRED_LEAST) for seen in crisp) > OUTSIDE_SHARE
         found.append(_DRAWN.format(most, limit) if drawn else INTERPOLATED(seen=most, limit=limit))
-    repeats = [np.array([look.repeats for look in looks]) for looks in readings]
+    repeats = [np.array([window.repeats for window in looks]) for looks in readings]
     if min(np.mean(seen > REPEATS_MOST) for seen in repeats) > OUTSIDE_SHARE:
         share = min(np.median(seen) for seen in repeats)
         found.append(f"{share:.0%} of the pixels repeat the one beside them: drawn, or saved with great loss?")
     return found
 
 
-def _list_dim(looks: list[Look]) -> list[str]:
+def _list_dim(looks: list[WindowStatistics]) -> list[str]:
     """Whether the counts of most windows of a picture of eight bits hardly differ: night, or darkened by far."""
-    seen = np.array([look.levels for look in looks])
+    seen = np.array([window.levels for window in looks])
     if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
         return []
     return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
 
 
-def _list_purple(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+def _list_purple(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
     """Whether green is the darkest colour of most windows, where it hardly ever was in the training."""
     if "green_least" not in domain:
         return []
@@ -735,19 +742,19 @@ def _list_purple(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _list_green(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+def _list_green(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
     """Whether what is called red has so little contrast beside green as hardly any training tile had."""
     if (least := domain.get("red_over_green_least")) is None:
         return []
     seen = _compare_contrasts(domain["bands"], looks)
     if np.mean(seen < least) <= OUTSIDE_SHARE:
         return []
-    share, limit = _spell_apart(np.median(seen), least)
+    share, limit = _format_apart(np.median(seen), least)
     why = "red and green may be exchanged: check the names of the bands"
     return [f"red has {share} of the contrast of green for its brightness, trained on {limit}; {why}"]
 
 
-def _list_swapped(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+def _list_swapped(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
     """Whether what is called red looks like blue, where the training's red had more contrast than its blue."""
     bands = domain["bands"]
     if not {"B4", "B2"} <= set(bands):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts, split
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.training.model_card import read_normalisation
 from detection.imagery.training.recipe_file import show_by
-from detection.imagery.training.scoring import Scored, compare, pool_blocks, score_maps
+from detection.imagery.training.scoring import ScoringResult, compare, pool_blocks, score_maps
 from detection.imagery.training.seen import count_seen, digest_pictures
 from detection.imagery.training.simple_maps import SimpleMap, fit_index, fit_logistic, fit_over, score_simple
 from detection.imagery.training.worst_cases import draw_sheet
@@ -66,8 +66,8 @@ def score_weights(
     find_entry(card["network"]["name"])
     table = data or card["data"]["recipe"]
     if data is None and not ((data_folder or Path()) / table.get("folder", "")).is_dir():
-        beside = weights_path(weights).parent  # weights learnt from outlines lie beside their tiles
-        data_folder = beside if (beside / table.get("folder", "")).is_dir() else data_folder
+        folder = weights_path(weights).parent  # weights learnt from outlines lie beside their tiles
+        data_folder = folder if (folder / table.get("folder", "")).is_dir() else data_folder
     resize_px = card.get("resize_px")
     train, test = open_data(table, model.bands, int(card["training"]["seed"]), data_folder)
     test = test.remember()
@@ -82,7 +82,7 @@ def score_weights(
     if simple:
         # without a train part all parts are the whole set
         in_turn = table.get("test_part") != "train" and train.names == test.names
-        answer["simple"] = _beside(scored, train, test, card, resize_px, in_turn=in_turn, objects=objects)
+        answer["simple"] = _score_simple_maps(scored, train, test, card, resize_px, in_turn=in_turn, objects=objects)
         answer["simple_learnt_from"] = IN_TURN if in_turn else TRAIN_PART
         fitted = 0 if in_turn else _count_again(train, test)
         answer |= _find_fitted(test, card, max(fitted, facts["trained_on"] or 0))
@@ -106,8 +106,8 @@ def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> M
     return predict_maps(model.network, patches, read_normalisation(model.card), temperature, resize_px, prepare)
 
 
-def _beside(
-    scored: Scored,
+def _score_simple_maps(
+    scored: ScoringResult,
     train: Patches,
     test: Patches,
     card: dict[str, Any],
@@ -123,7 +123,7 @@ def _beside(
     were fitted on others.
     """
     if len(card["bands"]) < 2:
-        raise RecipeError("the simple maps need two bands at least, red and green first")
+        raise TrainingRecipeError("the simple maps need two bands at least, red and green first")
     if in_turn:
         found = _map_in_turn(test, objects=objects)
     else:
@@ -146,13 +146,13 @@ def _fit_simple(train: Patches, settings: dict[str, Any]) -> dict[str, SimpleMap
         if kind != ALL:
             fit, held = split(train, kind, settings["held_share"], settings["seed"])
             return {"index": fit_index(train, held), "logistic": fit_logistic(train, fit, held)}
-    except RecipeError:
+    except TrainingRecipeError:
         log.info("the set cannot be split by %s: cross-validation over its pictures instead", kind)
     rules = fit_over(train, _deal(train))
     return {name: ones[-1] for name, ones in rules.items()}
 
 
-def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, Scored]:
+def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, ScoringResult]:
     """Score each picture of a set by rules that were fitted on others of it."""
     folds = _deal(patches)
     rules, of_fold = fit_over(patches, folds), np.zeros(len(patches), int)
@@ -174,7 +174,7 @@ def _deal(patches: Patches) -> list[Parts]:
     blocks = _list_blocks(patches.names)
     count = min(FOLDS, int(blocks.max()) + 1)
     if count < 2:
-        raise RecipeError("one picture or folder alone: the simple maps need others to be fitted on")
+        raise TrainingRecipeError("one picture or folder alone: the simple maps need others to be fitted on")
     of_block = np.random.default_rng(0).permutation(int(blocks.max()) + 1) % count
     return [
         (np.flatnonzero(of_block[blocks] != fold), np.flatnonzero(of_block[blocks] == fold)) for fold in range(count)
@@ -204,7 +204,7 @@ def _count_again(train: Patches, test: Patches) -> int:
 
 
 def _draw_worst(
-    scored: Scored, model: Any, test: Patches, threshold: float, resize_px: int | None, sheet: Path
+    scored: ScoringResult, model: Any, test: Patches, threshold: float, resize_px: int | None, sheet: Path
 ) -> None:
     worst = test.take([test.names.index(name) for name in scored.worst])
     miou = dict(zip(scored.names, scored.image_miou, strict=True))

@@ -11,9 +11,9 @@ from detection.imagery.data.catalogue import SOURCES
 from detection.imagery.registry import CLASSIFIERS
 
 if TYPE_CHECKING:
-    from detection.imagery.neural.learner import Settings
-    from detection.imagery.neural.training import Trained
-    from detection.imagery.training.recipe_file import Recipe
+    from detection.imagery.neural.learner import ImageryTrainingSettings
+    from detection.imagery.neural.training import TrainedNetwork
+    from detection.imagery.training.recipe_file import TrainingRecipe
 
 LIMITS = (
     "A footprint is advice, not evidence of a new landslide.",
@@ -29,7 +29,9 @@ LARGEST_MINIMUM_M2 = 900.0
 ONE_DATE = "One date, true colour only: bare soil, fields, roads, river beds and clouds can look like a landslide."
 
 
-def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts: dict[str, Any]) -> dict[str, Any]:
+def make_card(
+    recipe: "TrainingRecipe", settings: "ImageryTrainingSettings", trained: "TrainedNetwork", facts: dict[str, Any]
+) -> dict[str, Any]:
     """Put together what the weights are, come from and are worth.
 
     Args:
@@ -115,7 +117,7 @@ def render_card(card: dict[str, Any]) -> str:
     )
     if begun := card.get("begun_from"):
         how += f" Went on from the weights `{begun['weights']}` (model {begun['model_hash'][:12]})."
-    shown = [f"{word} {test[key]}" for key, word in _SHOWN if test.get(key) is not None]
+    shown = [f"{label} {test[key]}" for key, label in _SHOWN if test.get(key) is not None]
     caution = _CAUTION if "accuracy" in test else ""
     lines = [
         f"# Weights `{card['name']}`",

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
 from detection.imagery.data.splits import ALL
-from detection.imagery.errors import DataError, RecipeError
+from detection.imagery.errors import DataError, TrainingRecipeError
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
-from detection.imagery.training.recipe_file import Recipe, show_by
+from detection.imagery.training.recipe_file import TrainingRecipe, show_by
 from detection.imagery.training.seen import write_seen
 
 if TYPE_CHECKING:
-    from detection.imagery.neural.checkpoint import Model
-    from detection.imagery.neural.learner import Hooks, Settings
+    from detection.imagery.neural.checkpoint import SegmentationModel
+    from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
 
 log = logging.getLogger(__name__)
 # Of a run that goes on from weights, where the recipe does not say it: it has less to learn, and could unlearn more.
@@ -23,7 +23,7 @@ START_EPOCHS, START_RATE = 12, 5e-4
 
 
 def run_recipe(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     out: Path,
     data_folder: Path | None = None,
     *,
@@ -106,7 +106,9 @@ def run_recipe(
     return card
 
 
-def _take_up(recipe: Recipe, settings: "Settings") -> tuple["Settings", "Model"]:
+def _take_up(
+    recipe: TrainingRecipe, settings: "ImageryTrainingSettings"
+) -> tuple["ImageryTrainingSettings", "SegmentationModel"]:
     """The settings of a run that goes on from weights, and these.
 
     Raises:
@@ -119,13 +121,13 @@ def _take_up(recipe: Recipe, settings: "Settings") -> tuple["Settings", "Model"]
     card = begun.card
     own = recipe.radiometry, list(recipe.bands)
     if own != (card["radiometry"], card["bands"]):
-        raise RecipeError(
+        raise TrainingRecipeError(
             f"recipe {recipe.name}: {settings.start} reads bands {', '.join(card['bands'])} by {card['radiometry']}, "
             f"the recipe {', '.join(recipe.bands)} by {recipe.radiometry}: training cannot go on from there"
         )
     network = card["network"]
     if network["name"] in CLASSIFIERS or settings.network in CLASSIFIERS:
-        raise RecipeError(f"recipe {recipe.name}: triage is trained from nothing; leave out start")
+        raise TrainingRecipeError(f"recipe {recipe.name}: triage is trained from nothing; leave out start")
     rate = settings.learning_rate if "learning_rate" in recipe.training else START_RATE
     settings = replace(
         settings, network=network["name"], width=network["width"], options=dict(network["options"]),

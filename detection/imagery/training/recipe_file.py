@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from detection.imagery.data.catalogue import check_data, open_data
 from detection.imagery.data.patches import Patches
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.scene.band_names import name_band
 from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD
 from detection.imagery.scene.radiometry import UNITS
 
 if TYPE_CHECKING:
-    from detection.imagery.neural.learner import Settings
+    from detection.imagery.neural.learner import ImageryTrainingSettings
 
 SHIPPED = Path(__file__).resolve().parents[3] / "configs" / "detection"
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TrainingRecipe:
     """A checked recipe; `training` holds the keys of `neural.learner.Settings`, `text` is the file it was read from."""
 
     name: str
@@ -32,23 +32,23 @@ class Recipe:
     training: dict[str, Any]
     text: str = ""
 
-    def settings(self) -> "Settings":
+    def settings(self) -> "ImageryTrainingSettings":
         """Return the settings of the training.
 
         Raises:
             RecipeError: a key that training does not know.
         """
-        from detection.imagery.neural.learner import Settings
+        from detection.imagery.neural.learner import ImageryTrainingSettings
 
-        known = {field.name for field in fields(Settings)} - {"seed"}
+        known = {field.name for field in fields(ImageryTrainingSettings)} - {"seed"}
         if unknown := sorted(set(self.training) - known):
-            raise RecipeError(
+            raise TrainingRecipeError(
                 f"recipe {self.name}: unknown training key {unknown[0]!r}; expected: {', '.join(sorted(known))}"
             )
         options: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in self.training.items()
         }
-        return Settings(seed=self.seed, **options)
+        return ImageryTrainingSettings(seed=self.seed, **options)
 
 
 def find_recipe(name: str, folders: tuple[Path, ...] = (SHIPPED,)) -> Path:
@@ -63,10 +63,10 @@ def find_recipe(name: str, folders: tuple[Path, ...] = (SHIPPED,)) -> Path:
         if (path := folder / f"{name}.toml").is_file():
             return path
     known = sorted(path.stem for folder in folders for path in folder.glob("*.toml"))
-    raise RecipeError(f"{name}: no such recipe; shipped: {', '.join(known)}")
+    raise TrainingRecipeError(f"{name}: no such recipe; shipped: {', '.join(known)}")
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path) -> TrainingRecipe:
     """Read and check a recipe.
 
     Raises:
@@ -76,22 +76,22 @@ def read_recipe(path: Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
     except FileNotFoundError:
-        raise RecipeError(f"{path}: no such recipe") from None
+        raise TrainingRecipeError(f"{path}: no such recipe") from None
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: not TOML ({error})") from None
-    wanted = [field.name for field in fields(Recipe) if field.name != "text"]
+        raise TrainingRecipeError(f"{path}: not TOML ({error})") from None
+    wanted = [field.name for field in fields(TrainingRecipe) if field.name != "text"]
     if unknown := sorted(set(content) - set(wanted)):
-        raise RecipeError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(wanted)}")
+        raise TrainingRecipeError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(wanted)}")
     if missing := [key for key in wanted if key not in content]:
-        raise RecipeError(f"{path}: key {missing[0]!r} is missing")
+        raise TrainingRecipeError(f"{path}: key {missing[0]!r} is missing")
     check_data(content["data"], str(path))
     made = [band for band in content["bands"] if band in DERIVED]
     if made and content["radiometry"].get("stretch") == "band-mean":
-        raise RecipeError(f"{path}: {made[0]} of values of an unknown unit says nothing (stretch band-mean)")
-    return Recipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])}, text=text)
+        raise TrainingRecipeError(f"{path}: {made[0]} of values of an unknown unit says nothing (stretch band-mean)")
+    return TrainingRecipe(**{**content, "bands": tuple(name_band(band) for band in content["bands"])}, text=text)
 
 
-def read_parts(recipe: Recipe, data_folder: Path | None) -> tuple[Patches, Patches]:
+def read_parts(recipe: TrainingRecipe, data_folder: Path | None) -> tuple[Patches, Patches]:
     """Return the train and the test part of a recipe, at native sizes."""
     return open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
 

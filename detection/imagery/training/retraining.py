@@ -14,14 +14,14 @@ from scipy import ndimage
 
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, join
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.training.model_card import read_normalisation, render_card
 from detection.imagery.training.recipe_file import show_by
-from detection.imagery.training.scoring import Scored, compare, score_maps
+from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from detection.imagery.training.seen import write_seen
 
 if TYPE_CHECKING:
-    from detection.imagery.neural.checkpoint import Model
+    from detection.imagery.neural.checkpoint import SegmentationModel
 
 log = logging.getLogger(__name__)
 LEAST_REVIEWS = 20
@@ -75,21 +75,23 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     """
     from detection.imagery.data.splits import split
     from detection.imagery.neural.checkpoint import load_model, save_model
-    from detection.imagery.neural.learner import Settings
+    from detection.imagery.neural.learner import ImageryTrainingSettings
     from detection.imagery.neural.training import train_patches
     from detection.imagery.weights_file import weights_path
 
     reviews = [Review(**review) for review in payload["reviews"]]
     least = int(payload.get("least", LEAST_REVIEWS))
     if len(reviews) < least:
-        raise RecipeError(f"{len(reviews)} reviews; {least} are needed before a candidate is trained")
+        raise TrainingRecipeError(f"{len(reviews)} reviews; {least} are needed before a candidate is trained")
     model = load_model(str(payload["weights"]))
     card = model.card
     patches = cut_reviews(reviews, model)
     held_back = np.arange(0, len(patches), HELD_BACK_EVERY)
     used = patches.take(np.setdiff1d(np.arange(len(patches)), held_back))
     train, left_out = _own_parts(card, model.bands, payload.get("data"))
-    old = Settings(**{**_known(card["training"]), "seed": int(payload.get("seed", card["training"]["seed"]))})
+    old = ImageryTrainingSettings(
+        **{**_known(card["training"]), "seed": int(payload.get("seed", card["training"]["seed"]))}
+    )
     fit, held = split(train, old.split, old.held_share, int(card["training"]["seed"]))
     # weights that learnt from all of train: what was left out then judges, at the threshold that is theirs
     judging = train.take(held) if len(held) else left_out
@@ -108,7 +110,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     news = {"threshold": candidate.threshold, "temperature": candidate.calibration.temperature}
     changed = replace(model, network=candidate.network, card={**card, **news})
-    gate = judge(
+    gate = compare_candidate(
         [(_map(m, judging), _map(m, patches.take(held_back))) for m in (changed, model)],
         "held part of train" if len(held) else "pictures that were left out",
     )
@@ -132,7 +134,9 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     return {"weights": str(out), "gate": gate, "reviews": facts}
 
 
-def judge(scored: Sequence[tuple[Scored, Scored]], where: str = "held part of train") -> dict[str, Any]:
+def compare_candidate(
+    scored: Sequence[tuple[ScoringResult, ScoringResult]], where: str = "held part of train"
+) -> dict[str, Any]:
     """Compare candidate and weights in use; both given as (scores on held patches, scores on reviews held back).
 
     It passes when on the held patches its F1 is not worse (lower end of the paired interval above -.02), and on the
@@ -144,12 +148,12 @@ def judge(scored: Sequence[tuple[Scored, Scored]], where: str = "held part of tr
     reasons = []
     not_worse = held["interval"] is not None and held["interval"][0] > -NOT_WORSE
     reasons.append(
-        f"{where}: F1 {_say(new_held.report['f1'])} against {_say(old_held.report['f1'])}, difference "
-        f"{held['interval']}: {'not worse' if not_worse else 'may be worse'} by {NOT_WORSE}"
+        f"{where}: F1 {_format_value(new_held.report['f1'])} against {_format_value(old_held.report['f1'])}, "
+        f"difference {held['interval']}: {'not worse' if not_worse else 'may be worse'} by {NOT_WORSE}"
     )
     better = None not in right and (right[0] > right[1] or right[0] == 1.0)
     reasons.append(
-        f"reviews held back: {_say(right[0])} of the reviewed pixels right against {_say(right[1])}: "
+        f"reviews held back: {_format_value(right[0])} of the reviewed pixels right against {_format_value(right[1])}: "
         f"{'better' if better else 'not better'}"
     )
     return {
@@ -160,7 +164,7 @@ def judge(scored: Sequence[tuple[Scored, Scored]], where: str = "held part of tr
     }
 
 
-def cut_reviews(reviews: Sequence[Review], model: "Model") -> Patches:
+def cut_reviews(reviews: Sequence[Review], model: "SegmentationModel") -> Patches:
     """Cut one patch of the model's size around each reviewed footprint, in the model's values.
 
     What a person judged is 0 or 1, also a ring around it; everything else in the patch is not known.
@@ -244,17 +248,17 @@ def _own_parts(card: Mapping[str, Any], bands: tuple[str, ...], data: Any) -> tu
 def _known(training: Mapping[str, Any]) -> dict[str, Any]:
     from dataclasses import fields
 
-    from detection.imagery.neural.learner import Settings
+    from detection.imagery.neural.learner import ImageryTrainingSettings
 
-    names = {field.name for field in fields(Settings)}
+    names = {field.name for field in fields(ImageryTrainingSettings)}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in training.items() if key in names}
 
 
-def _map(model: "Model", patches: Patches) -> Scored:
+def _map(model: "SegmentationModel", patches: Patches) -> ScoringResult:
     from detection.imagery.training.evaluation import map_patches
 
     return score_maps(map_patches(model, patches), float(model.card["threshold"]), objects=False)
 
 
-def _say(value: float | None) -> str:
+def _format_value(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"

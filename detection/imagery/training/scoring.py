@@ -23,7 +23,7 @@ INTERVALS = ("precision", "recall", "f1", "iou", "miou")
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoringResult:
     """What scoring leaves: the report, and what comparisons and pictures need."""
 
     report: dict[str, Any]
@@ -44,7 +44,7 @@ def score_maps(
     seed: int = 0,
     draws: int = DRAWS,
     objects: bool = True,
-) -> Scored:
+) -> ScoringResult:
     """Score probability maps against masks.
 
     Args:
@@ -76,7 +76,7 @@ def score_maps(
     if draws:
         report["intervals"] = {"level": 0.95, "draws": draws, "seed": seed, **bootstrap(confusions, seed, draws)}
     report |= {"threshold": threshold, "images": len(names)}
-    return Scored(report, tuple(names), confusions, tuple(per_image))
+    return ScoringResult(report, tuple(names), confusions, tuple(per_image))
 
 
 def summarise_images(names: Sequence[str], values: Sequence[float | None]) -> dict[str, Any]:

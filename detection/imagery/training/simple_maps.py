@@ -11,7 +11,7 @@ from scipy import ndimage
 from detection.imagery.data.metrics import best_threshold
 from detection.imagery.data.patches import IGNORED, Patches, as_values
 from detection.imagery.data.splits import Parts
-from detection.imagery.training.scoring import Scored, score_maps
+from detection.imagery.training.scoring import ScoringResult, score_maps
 
 SCALES_PX = (1.0, 3.0, 8.0)
 PIXELS_PER_PATCH = 400
@@ -42,9 +42,9 @@ class SimpleMap:
         if self.kind == "index":
             return red_less_green(image)
         features = describe_pixels(image)
-        return self.weigh(features.reshape(len(features), -1)).reshape(features.shape[1:])
+        return self.compute_values(features.reshape(len(features), -1)).reshape(features.shape[1:])
 
-    def weigh(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def compute_values(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the values of features x pixels."""
         standardised = (features - self.mean[:, None]) / self.std[:, None]
         return _sigmoid(self.weights[:-1] @ standardised + self.weights[-1])
@@ -113,7 +113,7 @@ def fit_over(patches: Patches, folds: Sequence[Parts], seed: int = 0) -> dict[st
     for fit, held in folds:
         rules.append(_solve(*join(fit)))
         features, truth = join(held)
-        values.append(rules[-1].weigh(features))
+        values.append(rules[-1].compute_values(features))
         truths.append(truth)
     threshold, _ = best_threshold(np.concatenate(values), np.concatenate(truths))
     every = np.arange(len(patches))
@@ -139,7 +139,7 @@ def _solve(features: NDArray[np.float64], truth: NDArray[np.bool_]) -> SimpleMap
     return SimpleMap("logistic", weights, mean, std, 0.5)
 
 
-def score_simple(rule: SimpleMap, patches: Patches, *, objects: bool = True) -> Scored:
+def score_simple(rule: SimpleMap, patches: Patches, *, objects: bool = True) -> ScoringResult:
     """Score a rule on patches, as `scoring.score_maps` does a network."""
     maps = ((patch.name, rule.map(patch.image), patch.mask) for patch in patches)
     return score_maps(maps, rule.threshold, objects=objects)

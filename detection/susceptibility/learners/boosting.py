@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.learners.table import Cells, Numbers
+from detection.susceptibility.learners.table import Numbers, SampledCells
 
 DEPTH: Final = 3
 TREES: Final = 60
@@ -50,11 +50,11 @@ class Trees:
             total[first : first + CHUNK] = own
         return total.reshape(columns.shape[1:])
 
-    def score_cells(self, cells: Cells) -> Numbers:
+    def score_cells(self, cells: SampledCells) -> Numbers:
         """See `learners.Fitted`."""
         return self.score(cells.columns.T, np.empty(0, bool))
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
             "start": self.start, "column": self.column.tolist(), "bound": self.bound.tolist(),
@@ -62,7 +62,7 @@ class Trees:
         }  # fmt: skip
 
 
-def fit(cells: Cells, label: NDArray[np.int64], seed: int) -> Trees:
+def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Trees:
     """Fit by scikit-learn and take its trees out."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -99,11 +99,11 @@ def _walk(nodes: Any, here: int, place: int, depth: int, into: tuple[NDArray[Any
         _walk(nodes, here if is_leaf else int(node[child]), 2 * place + side, depth + 1, into)
 
 
-def read(told: Mapping[str, Any]) -> Trees:
+def read(content: Mapping[str, Any]) -> Trees:
     """Read back what `tell` gave."""
     trees = Trees(
-        float(told["start"]), np.asarray(told["column"], np.int64), np.asarray(told["bound"], np.float64),
-        np.asarray(told["leaf"], np.float64),
+        float(content["start"]), np.asarray(content["column"], np.int64), np.asarray(content["bound"], np.float64),
+        np.asarray(content["leaf"], np.float64),
     )  # fmt: skip
     if trees.column.shape != trees.bound.shape or trees.leaf.shape != (len(trees.column), SPLITS + 1):
         raise ValueError("trees of another shape")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.learners.table import Cells, Numbers
+from detection.susceptibility.learners.table import Numbers, SampledCells
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,11 @@ class Logistic:
         slopes = self.weights / self.deviation
         return np.asarray(np.tensordot(slopes, columns, axes=1) + (self.intercept - float(slopes @ self.mean)))
 
-    def score_cells(self, cells: Cells) -> Numbers:
+    def score_cells(self, cells: SampledCells) -> Numbers:
         """See `learners.Fitted`."""
         return self.score(cells.columns.T, np.empty(0, bool))
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
             "mean": self.mean.tolist(), "deviation": self.deviation.tolist(), "weights": self.weights.tolist(),
@@ -36,7 +36,7 @@ class Logistic:
         }  # fmt: skip
 
 
-def fit(cells: Cells, label: NDArray[np.int64], seed: int) -> Logistic:  # noqa: ARG001 - nothing is drawn
+def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Logistic:  # noqa: ARG001 - nothing is drawn
     """Fit by L2-penalised maximum likelihood (scikit-learn, C = 1)."""
     from sklearn.linear_model import LogisticRegression
 
@@ -46,7 +46,7 @@ def fit(cells: Cells, label: NDArray[np.int64], seed: int) -> Logistic:  # noqa:
     return Logistic(mean, deviation, np.asarray(model.coef_[0], np.float64), float(model.intercept_[0]))
 
 
-def read(told: Mapping[str, Any]) -> Logistic:
+def read(content: Mapping[str, Any]) -> Logistic:
     """Read back what `tell` gave."""
-    mean, deviation, weights = (np.asarray(told[name], np.float64) for name in ("mean", "deviation", "weights"))
-    return Logistic(mean, deviation, weights, float(told["intercept"]))
+    mean, deviation, weights = (np.asarray(content[name], np.float64) for name in ("mean", "deviation", "weights"))
+    return Logistic(mean, deviation, weights, float(content["intercept"]))

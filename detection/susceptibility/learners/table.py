@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 
-class Fitted(Protocol):
+class FittedLearner(Protocol):
     """A learner that has learned."""
 
     def score(self, columns: NDArray[np.float32], known: NDArray[np.bool_]) -> Numbers:
@@ -23,17 +23,17 @@ class Fitted(Protocol):
         """
         ...
 
-    def score_cells(self, cells: "Cells") -> Numbers:
+    def score_cells(self, cells: "SampledCells") -> Numbers:
         """Return log-odds of sampled cells."""
         ...
 
-    def tell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class SampledCells:
     """Sampled cells as learners take them.
 
     Attributes:
@@ -42,18 +42,18 @@ class Cells:
 
     columns: NDArray[np.float32]
 
-    def __getitem__(self, chosen: Any) -> "Cells":
+    def __getitem__(self, chosen: Any) -> "SampledCells":
         """Some of them."""
-        return Cells(self.columns[chosen])
+        return SampledCells(self.columns[chosen])
 
-    def shuffled(self, places: list[int], order: NDArray[np.int64]) -> "Cells":
+    def shuffled(self, places: list[int], order: NDArray[np.int64]) -> "SampledCells":
         """The same with some columns taken from other cells."""
         columns = self.columns.copy()
         columns[:, places] = columns[order][:, places]
-        return Cells(columns)
+        return SampledCells(columns)
 
 
-Fit = Callable[[Cells, NDArray[np.int64], int], Fitted]
+Fit = Callable[[SampledCells, NDArray[np.int64], int], FittedLearner]
 # id -> (module, what a person reads of it); each module has `fit(cells, label, seed)` and `read(told)`
 LEARNERS: Final[dict[str, tuple[str, str]]] = {
     "logistic": ("detection.susceptibility.learners.logistic", "logistic regression (scikit-learn, L2)"),
@@ -61,13 +61,13 @@ LEARNERS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def fit(name: str, cells: Cells, label: NDArray[np.int64], seed: int) -> Fitted:
+def fit(name: str, cells: SampledCells, label: NDArray[np.int64], seed: int) -> FittedLearner:
     """Fit a learner."""
-    fitted: Fitted = import_module(LEARNERS[name][0]).fit(cells, label, seed)
+    fitted: FittedLearner = import_module(LEARNERS[name][0]).fit(cells, label, seed)
     return fitted
 
 
-def read(name: str, told: Mapping[str, Any]) -> Fitted:
+def read(name: str, content: Mapping[str, Any]) -> FittedLearner:
     """Read back what `tell` gave."""
-    fitted: Fitted = import_module(LEARNERS[name][0]).read(told)
+    fitted: FittedLearner = import_module(LEARNERS[name][0]).read(content)
     return fitted

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from detection.whole_file import replacing
 from forecasting.message import Message, Template, Term, join
 from monitor.alerting.acts.loosening import find_loosening
-from monitor.alerting.acts.site_diff import Difference, differ
+from monitor.alerting.acts.site_diff import SiteFileDifference, differ
 from monitor.alerting.decision.conditions import AND_MORE
 from monitor.alerting.decision.orphaned_votes import list_changed, set_apart
 from monitor.config.service import parse_site
@@ -82,7 +82,7 @@ _APPROVED: Final = Template("proposal.approved", "{reason} (proposal {number}, a
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class SiteFileInForce:
     """The declaration in force; `loosens` says why the file that was read is not.
 
     `unread` is the hash of the version before where this program cannot read it any more: the file was not compared.
@@ -94,16 +94,16 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ProposedChange:
     """What a proposal would change."""
 
     old: Site | None
     new: Site
-    differences: tuple[Difference, ...]
+    differences: tuple[SiteFileDifference, ...]
     loosens: tuple[Message, ...]
 
 
-def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) -> Taken:
+def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) -> SiteFileInForce:
     """Declare a site as its file was read, unless that could loosen a high level unapproved.
 
     The first file of a site is taken as it is.
@@ -116,15 +116,15 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
         now: wall time.
     """
     old = find_in_force(c, site.id)
-    loosens = () if old is None or old.version == site.version else _judge(c, old, site)
+    loosens = () if old is None or old.version == site.version else _list_loosening(c, old, site)
     if old is not None and loosens:
         renew_flags(c, old, now, changed=save_site(c, old, author, reason, now))  # it may have been retired
-        return Taken(old, loosens)
+        return SiteFileInForce(old, loosens)
     before = find_version(c, site.id)
     _put_in_force(c, old, site, author, reason, now)
     # who takes a file in runs on it alone: nobody else stores readings of the site
     _rename(c, site, Actor(author), now, merge=True)
-    return Taken(site, unread=before if old is None and before is not None else "")
+    return SiteFileInForce(site, unread=before if old is None and before is not None else "")
 
 
 def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
@@ -157,7 +157,7 @@ def _rename(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bo
     )  # fmt: skip
 
 
-def _judge(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:
+def _list_loosening(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:
     """What of a change needs two people; a station that cannot be the one that it is said to have been needs more."""
     return (*find_clashes(c, new), *find_loosening(old, new))
 
@@ -187,28 +187,28 @@ def load_in_force(c: Connection) -> list[Site]:
     return [site for site in found if site is not None]
 
 
-def explain_refusal(taken: Taken, path: str) -> Message:
+def explain_refusal(taken: SiteFileInForce, path: str) -> Message:
     """One line for people: what was not taken, what runs instead, and which command to run."""
     text, left = join(taken.loosens[:3]), len(taken.loosens) - 3
     text = AND_MORE(text=text, n=left) if left > 0 else text
     return _LOOSENS(path=path, text=text, site=taken.site.id, version=taken.site.version[:12])
 
 
-def explain_unread(taken: Taken) -> Message:
+def explain_unread(taken: SiteFileInForce) -> Message:
     """One line for people: the file runs, and nobody could say whether it loosens anything."""
     version2 = taken.site.version[:12]
     return _UNREAD(version=taken.unread[:12], site=taken.site.id, version2=version2)
 
 
-def compare(c: Connection, new: Site) -> Change:
+def compare(c: Connection, new: Site) -> ProposedChange:
     """What a new declaration changes against the one in force."""
     old = find_in_force(c, new.id)
     if old is not None:
-        loosens = _judge(c, old, new)
+        loosens = _list_loosening(c, old, new)
     else:
         unknown = find_version(c, new.id) is not None
         loosens = (_NOT_COMPARED(),) if unknown else ()
-    return Change(old, new, differ(old, new), loosens)
+    return ProposedChange(old, new, differ(old, new), loosens)
 
 
 def propose(

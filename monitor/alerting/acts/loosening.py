@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Message, Template, Term
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.fusion import Clause, Fusion, list_leaves
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.site import Criterion, Recipient, Site, Station, find_renamed, rename_stations
@@ -153,13 +153,13 @@ def _fields(
 def _values(name: str, old: Mapping[str, Any], new: Mapping[str, Any], known: Mapping[str, Safe]) -> list[Message]:
     """The same for two tables that have the same keys."""
     return [
-        _FIELD(name=name, field=key, old=_say(before), new=_say(new[key]))
+        _FIELD(name=name, field=key, old=_format_value(before), new=_format_value(new[key]))
         for key, before in old.items()
         if before != new[key] and not (key in known and known[key](before, new[key]))
     ]
 
 
-def _say(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -220,7 +220,7 @@ def _stations(old: Site, new: Site) -> list[Message]:
     # one more rover or control on a reference takes part in the test for a common motion
     added = [s for s in new.stations if old.station(s.id) is None]
     shared = {m for s in old.stations for m in _marks(s)}
-    meets = [_SHARES(station=s.id, what=_say(sorted(v for _, v in _marks(s) & shared)))
+    meets = [_SHARES(station=s.id, what=_format_value(sorted(v for _, v in _marks(s) & shared)))
              for s in added if _marks(s) & shared]  # fmt: skip
     return [*found, *joined, *meets, *[_CONTROL(station=s.id) for s in added if not s.on_slope]]
 
@@ -331,8 +331,8 @@ def _recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -
     after = {r.name: r for r in new}
     for recipient in old:
         name, now = _RECIPIENT(name=recipient.name), after.get(recipient.name)
-        mine = {n for n in recipient.levels if n >= high and Ledger.HAZARD in recipient.ledgers}
-        if not mine and Ledger.HEALTH not in recipient.ledgers:
+        mine = {n for n in recipient.levels if n >= high and AlertCategory.HAZARD in recipient.ledgers}
+        if not mine and AlertCategory.HEALTH not in recipient.ledgers:
             continue
         if now is None:
             found.append(_RECIPIENT_GONE(name=recipient.name))

@@ -12,15 +12,15 @@ from forecasting.message import Message, MessageList, NameList, Template, Term, 
 from monitor.alerting.decision.conditions import HAZARD_KEY
 from monitor.alerting.decision.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
 from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two, require_shared
-from monitor.domain.alert import Actor, AlertChange, Ledger
+from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
-from monitor.domain.instants import spell
-from monitor.domain.keys import RuleKey, station_asked
+from monitor.domain.instants import format_iso
+from monitor.domain.keys import RuleKey, station_of_question
 from monitor.domain.message import OF_LEVEL
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.series.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after
+from monitor.series.steps import CAUSES, MOVEMENT, requested_level, says_no, state_after
 from monitor.store.alerting.alerts import add_note, apply_changes, load_alerts
 from monitor.store.alerting.decisions import add_decision, find_state, save_memory
 from monitor.store.database.audit import add_audit, seal_decision
@@ -40,12 +40,12 @@ _NOT_LOWERED: Final = Template(
 _SET_ALONE: Final = Template("level.set_alone", "{site}: one person may not set {level} aside")
 _AT: Final = Template("level.asks_at", "{criterion} at {station}")
 _ASKS: Final = Template("level.asks", "{who} asks for {level}: {reason}")
-_ASKED: Final = Template("level.asked", "{who} asked for {level} and has given no data since {at}: {reason}")
+_REQUESTED: Final = Template("level.asked", "{who} asked for {level} and has given no data since {at}: {reason}")
 _STEP_ASKS: Final = Template("level.step_asks", "step of {step} asks for {level}")
 _STEP_WAITS: Final = Template("level.step_waits", "step of {step} waits for verification and may ask for {level}")
 _ODD_ANSWER: Final = Template("answer.odd", "answer '{answer}': expected one of: {names}")
-_NOT_ASKED: Final = Template("answer.not_asked", "'{key}' does not wait for verification; waiting: {names}")
-_NONE_ASKED: Final = Template("answer.none_asked", "'{key}' does not wait for verification; waiting: nothing")
+_NOT_OPEN: Final = Template("answer.not_asked", "'{key}' does not wait for verification; waiting: {names}")
+_NONE_OPEN: Final = Template("answer.none_asked", "'{key}' does not wait for verification; waiting: nothing")
 _COUNTS: Final = Template(
     "answer.counts_already",
     "{question}: an answer counts already; take that back first: slopeward alerts withdraw",
@@ -107,9 +107,14 @@ def order_level_of(
     if level != memory.level:
         data_time = None if memory.newest_s is None else instant(memory.newest_s)
         change = AlertChange(
-            ledger=Ledger.HAZARD, key=HAZARD_KEY, level=level, open=level > 0, reason=sentence, data_time=data_time,
+            ledger=AlertCategory.HAZARD,
+            key=HAZARD_KEY,
+            level=level,
+            open=level > 0,
+            reason=sentence,
+            data_time=data_time,
             evidence="{}",
-        )  # fmt: skip
+        )
         apply_changes(
             c, site.id, [change], site=site, recipients=site.recipients, actor=actor, now=now, decision_id=basis,
             rule_version=rule_version(site),
@@ -127,8 +132,8 @@ def measure_stake(c: Connection, site: Site) -> int:
 
 
 def _measure_stake(memory: Memory) -> int:
-    asked = [v.level for v in memory.votes.values()] + [asked_level(s) for s in memory.steps.values()]
-    return max([memory.level, *asked])
+    requested = [v.level for v in memory.votes.values()] + [requested_level(s) for s in memory.steps.values()]
+    return max([memory.level, *requested])
 
 
 def find_asking(db: Database, site: Site, level: int, now: datetime) -> list[Message]:
@@ -146,25 +151,25 @@ def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[M
             found.append((vote.level, _ASKS(who=who, level=name, reason=vote.reason)))
         else:
             since = Timestamp(vote.newest_s, "minute")
-            found.append((vote.level, _ASKED(who=who, level=name, at=since, reason=vote.reason)))
+            found.append((vote.level, _REQUESTED(who=who, level=name, at=since, reason=vote.reason)))
     for name_of_step, step in memory.steps.items():
-        asked = step.level if step.state == "pending" else asked_level(step)
-        name = Term(site.levels[min(asked, site.top_level)].name)
+        requested = step.level if step.state == "pending" else requested_level(step)
+        name = Term(site.levels[min(requested, site.top_level)].name)
         template = _STEP_WAITS if step.state == "pending" else _STEP_ASKS
-        found.append((asked, template(step=str(name_of_step), level=name)))
-    return [line for asked, line in sorted(found, key=lambda f: (-f[0], f[1])) if asked > level]
+        found.append((requested, template(step=str(name_of_step), level=name)))
+    return [line for requested, line in sorted(found, key=lambda f: (-f[0], f[1])) if requested > level]
 
 
 def order_level(memory: Memory, level: int, now_s: float) -> Memory:
     """The memory after a person set the level."""
     answered = dict(memory.answered) | {k: v.newest_s for k, v in memory.votes.items() if v.level > level}
-    for key, asked in memory.supporters.items():  # a rule may ask for more than any vote behind it
-        vote = memory.votes.get(key.vote) if isinstance(key, RuleKey) and asked > level else None
+    for key, requested in memory.supporters.items():  # a rule may ask for more than any vote behind it
+        vote = memory.votes.get(key.vote) if isinstance(key, RuleKey) and requested > level else None
         answered |= {} if vote is None else {key: vote.newest_s}
     votes = {k: Vote(min(v.level, level), v.newest_s, v.valid_until_s, v.reason) for k, v in memory.votes.items()}
     # a step that asks for more than the person lets stand is answered by that
-    answers = dict(memory.answers) | {k: "instrument" for k, s in memory.steps.items() if asked_level(s) > level}
-    steps = {k: replace(s, state="instrument") if asked_level(s) > level else s for k, s in memory.steps.items()}
+    answers = dict(memory.answers) | {k: "instrument" for k, s in memory.steps.items() if requested_level(s) > level}
+    steps = {k: replace(s, state="instrument") if requested_level(s) > level else s for k, s in memory.steps.items()}
     return replace(
         memory, started_s=memory.started_s if memory.started_s is not None else now_s, level=level,
         level_source="person", since_s=now_s, floor=level if level >= memory.level else 0, votes=votes,
@@ -199,7 +204,7 @@ def verify(
         waiting = _list_waiting(memory)
         if not mine and key not in waiting:
             open_ones = NameList(tuple(map(str, waiting)))
-            raise NotFoundError(_NOT_ASKED(key=key, names=open_ones) if waiting else _NONE_ASKED(key=key))
+            raise NotFoundError(_NOT_OPEN(key=key, names=open_ones) if waiting else _NONE_OPEN(key=key))
         height = measure_height(site, memory, key, mine, seconds(now))
         is_plain = answer in {MOVEMENT, CAUSES[0]}
         alone = says_no(answer) and needs_two(site, height)
@@ -212,8 +217,10 @@ def verify(
         first = given.pop() if len(given) == 1 else None
         if alone and not counts_with(c, first, answer, height, actor, now):
             act, after = SIGNED, _sign(memory, names, Signature(answer, actor.name, height))
-            said = (_WAS if is_plain else _WAS_NONE)(question=key, word=Term(answer), name=actor.name, reason=reason)
-            sentence = _SIGN_THAT(text=said)
+            answer_text = (_WAS if is_plain else _WAS_NONE)(
+                question=key, word=Term(answer), name=actor.name, reason=reason
+            )
+            sentence = _SIGN_THAT(text=answer_text)
         else:
             act, after = VERIFIED, _answer(memory, key, mine, answer, None if alone else height)
             who = f"{first.by} and {actor.name}" if alone and first is not None else actor.name
@@ -232,7 +239,7 @@ def note_questions(
     c: Connection, site_id: str, keys: Collection[str], actor: Actor, sentence: Message, now: datetime
 ) -> None:  # fmt: skip
     """Write what a person said into the chain of the open alerts that ask it."""
-    for alert in load_alerts(c, site_id, open_only=True, ledger=str(Ledger.HEALTH)):
+    for alert in load_alerts(c, site_id, open_only=True, ledger=str(AlertCategory.HEALTH)):
         if step_of_alert(alert.key) in keys:
             add_note(c, alert.id, actor, sentence, now)
 
@@ -242,7 +249,7 @@ def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
     with db.read() as c:
         row = find_state(c, site_id)
     signed = {} if row is None else Memory.read(row.state).signed
-    return next((s for k, s in signed.items() if key in {k, station_asked(k)}), None)
+    return next((s for k, s in signed.items() if key in {k, station_of_question(k)}), None)
 
 
 def _sign(memory: Memory, names: Sequence[str], signature: Signature) -> Memory:
@@ -262,8 +269,8 @@ def _answer(memory: Memory, key: str, mine: Sequence[str], answer: str, height: 
 
 def _list_waiting(memory: Memory) -> list[str]:
     # a question about steps is answered by their own keys, which hold their instant
-    asked = [key for alert in memory.conditions if ":" in (key := step_of_alert(alert) or "")]
-    return list(dict.fromkeys([*memory.steps, *(f"reference:{r}" for r in memory.common), *memory.asked, *asked]))
+    waiting = [key for alert in memory.conditions if ":" in (key := step_of_alert(alert) or "")]
+    return list(dict.fromkeys([*memory.steps, *(f"reference:{r}" for r in memory.common), *memory.asked, *waiting]))
 
 
 def step_of_alert(alert_key: str) -> str | None:
@@ -288,7 +295,15 @@ def freeze_act(
 ) -> int:
     """Keep what a person's act found and left, as a decision of its own; returns its number."""
     frozen: Mapping[str, Any] = {
-        "format": FORMAT, "act": act, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
-        "now": spell(now), "actor": actor.name, "memory": before.spell(), "after": after.spell(), "sentence": sentence,
-    }  # fmt: skip
+        "format": FORMAT,
+        "act": act,
+        "site": site.id,
+        "config_sha256": site.version,
+        "code_version": code_version(),
+        "now": format_iso(now),
+        "actor": actor.name,
+        "memory": before.to_json(),
+        "after": after.to_json(),
+        "sentence": sentence,
+    }
     return add_decision(c, site.id, now, site.version, canonical_json(frozen))

@@ -14,7 +14,7 @@ NAMES: Final = ("id", "name", "topic", "quantity")  # what a table of a list may
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class SiteFileDifference:
     """One key; None where the file does not say it."""
 
     key: str
@@ -22,10 +22,10 @@ class Difference:
     new: Any
 
     def __str__(self) -> str:
-        return f"{self.key}: {_say(self.old)} -> {_say(self.new)}"
+        return f"{self.key}: {_format_value(self.old)} -> {_format_value(self.new)}"
 
 
-def find_differences(old: str, new: str) -> tuple[Difference, ...]:
+def find_differences(old: str, new: str) -> tuple[SiteFileDifference, ...]:
     r"""Keys whose values differ, in the order of the new file, those that are gone last.
 
     >>> [str(d) for d in find_differences("[fusion]\ntop_needs = 2", "[fusion]\ntop_needs = 3")]
@@ -42,15 +42,15 @@ def find_differences(old: str, new: str) -> tuple[Difference, ...]:
             mine, its = f"station[{was}].", f"station[{station.get('id')}]."
             before = {(its + k[len(mine) :] if k.startswith(mine) else k): value for k, value in before.items()}
     keys = [*after, *(k for k in before if k not in after)]
-    return tuple(Difference(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k))
+    return tuple(SiteFileDifference(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k))
 
 
-def differ(old: Site | None, new: Site) -> tuple[Difference, ...]:
+def differ(old: Site | None, new: Site) -> tuple[SiteFileDifference, ...]:
     """The same for two declarations; everything is new where there was none."""
     return find_differences("" if old is None else old.source, new.source)
 
 
-def spell_effect(effect: Mapping[str, Any]) -> list[str]:
+def format_effect(effect: Mapping[str, Any]) -> list[str]:
     """The effect on the past for people: both declarations side by side, then what differs."""
     if "scorecard" not in effect:
         return [_NOT_COMPUTED(text=effect.get("skipped") or _NOT_STORED())]
@@ -94,5 +94,5 @@ def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield prefix, str(value) if not isinstance(value, str | int | float | bool | list) else value
 
 
-def _say(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "(not said)" if value is None else repr(value) if isinstance(value, str) else str(value)

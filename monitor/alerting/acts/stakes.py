@@ -9,7 +9,7 @@ from monitor.store.alerting.sites import find_version
 from monitor.store.people.users import load_users
 
 
-def weigh(c: Connection, site_id: str) -> tuple[int, bool]:
+def needs_two_people(c: Connection, site_id: str) -> tuple[int, bool]:
     """The highest level that stands or is asked for, and whether one person alone may not touch what it rests on.
 
     Before the first account one person is enough. A slope whose file this program cannot read takes two.

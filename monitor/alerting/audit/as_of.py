@@ -13,12 +13,12 @@ from monitor.alerting.audit.recompute import parse_frozen_site
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import load_facts
 from monitor.criteria.scope import anchor_at, find_span_s, wanted_series
-from monitor.domain.decision import Decision, Memory, Newest, View, seconds
-from monitor.domain.instants import parse, spell
+from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, seconds
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site, rename_stations
 from monitor.errors import RefusedError
-from monitor.language.local_time import spell_instant
+from monitor.language.local_time import format_instant
 from monitor.store.alerting.decisions import DecisionRow, load_newest
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.renames import call_today, load_renamings
@@ -31,7 +31,7 @@ LATE: Final[Mapping[str, Callable[[Any], float]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class EvidenceDifference:
     """One way in which today's tables differ from the frozen inputs."""
 
     kind: str  # late, revised, flags, offset, altered, gone, added
@@ -41,8 +41,8 @@ class Departure:
     today: Any
 
     def __str__(self) -> str:
-        at = f" of {spell_instant(parse(self.observed_at))}" if self.observed_at else ""
-        return f"{self.kind}: {self.series}{at}: {_say(self.frozen)} -> {_say(self.today)}"
+        at = f" of {format_instant(parse(self.observed_at))}" if self.observed_at else ""
+        return f"{self.kind}: {self.series}{at}: {_format_value(self.frozen)} -> {_format_value(self.today)}"
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -54,20 +54,20 @@ class AsOf:
     """Today's tables against frozen inputs, and what would be decided from them."""
 
     known_at: datetime
-    departures: tuple[Departure, ...]
+    departures: tuple[EvidenceDifference, ...]
     decision: Decision
     level_then: int
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "known_at": spell(self.known_at), "departures": [d.to_json() for d in self.departures],
+            "known_at": format_iso(self.known_at), "departures": [d.to_json() for d in self.departures],
             "level_then": self.level_then, "level": self.decision.level,
             "sentence": self.decision.evidence["sentence"],
         }  # fmt: skip
 
 
-def look_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime | None) -> AsOf:
+def decide_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime | None) -> AsOf:
     """Read the same windows from today's tables, as known at an instant, and decide from them.
 
     The instant of the decision, its memory and its site file stay as they were frozen.
@@ -87,15 +87,17 @@ def look_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime 
     if "view" not in frozen:
         raise RefusedError("no readings were used: a person or the service itself decided; --as-of has nothing to read")
     now = parse(frozen["now"])
-    then = View.read(frozen["view"])
+    then = DecisionInputs.read(frozen["view"])
     site = parse_frozen_site(row, source)
     today = load_view_as_of(c, site, then, now, known_at or now)
     decision = decide(site, Memory.read(frozen["memory"]), today, now)
-    departures = tuple(find_departures(then, today))
+    departures = tuple(find_evidence_differences(then, today))
     return AsOf(known_at or now, departures, decision, int(frozen["outcome"]["level"]))
 
 
-def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_at: datetime) -> View:
+def load_view_as_of(
+    c: Connection, site: Site, then: DecisionInputs, now: datetime, known_at: datetime
+) -> DecisionInputs:
     """The view `then` of a decision at `now` with every row that was stored by `known_at`; epochs end at `now`."""
     wanted = wanted_series(site)
     readings: dict[str, tuple[Reading, ...]] = {}
@@ -115,12 +117,12 @@ def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_
         readings[name] = found
         last = next((r for r in reversed(found) if "future" not in r.flags), None)
         if last is not None and known_at != now:
-            newest[name] = Newest.of(last.observed_at, last.received_at, last.flags)
+            newest[name] = NewestEpoch.of(last.observed_at, last.received_at, last.flags)
     besides = {
         name: rename_stations(facts, then_called) if then_called else facts
         for name, facts in _load_besides(c, site, now, known_at).items()
     }
-    return View(readings, dict(sorted(newest.items())), draining=then.draining, **besides)
+    return DecisionInputs(readings, dict(sorted(newest.items())), draining=then.draining, **besides)
 
 
 def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) -> dict[str, Any]:
@@ -143,50 +145,57 @@ def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) 
 
 
 # ---- differences -----------------------------------------------------------------------------------------------
-def find_departures(then: View, today: View) -> Iterator[Departure]:
+def find_evidence_differences(then: DecisionInputs, today: DecisionInputs) -> Iterator[EvidenceDifference]:
     """Differences of two views, series by series; what is equal is passed over."""
     for name in sorted({*then.readings, *today.readings}):
         yield from _compare(name, then.readings.get(name, ()), today.readings.get(name, ()))
     for name in BESIDES:
         before, after = getattr(then, name), getattr(today, name)
-        yield from (Departure("gone", name, None, str(x), None) for x in before if x not in after)
-        yield from (Departure("added", name, None, None, str(x)) for x in after if x not in before)
+        yield from (EvidenceDifference("gone", name, None, str(x), None) for x in before if x not in after)
+        yield from (EvidenceDifference("added", name, None, None, str(x)) for x in after if x not in before)
 
 
-def _compare(name: str, then: Sequence[Reading], today: Sequence[Reading]) -> Iterator[Departure]:
+def _compare(name: str, then: Sequence[Reading], today: Sequence[Reading]) -> Iterator[EvidenceDifference]:
     before = {r.observed_at: r for r in then}
     after = {r.observed_at: r for r in today}
     for at in sorted({*before, *after}):
         old, new = before.get(at), after.get(at)
-        spelled = spell(at)
+        spelled = format_iso(at)
         if old is None and new is not None:
-            yield Departure("late", name, spelled, None, {"value": new.value, "received_at": spell(new.received_at)})
+            yield EvidenceDifference(
+                "late", name, spelled, None, {"value": new.value, "received_at": format_iso(new.received_at)}
+            )
         elif new is None and old is not None:
-            yield Departure("gone", name, spelled, {"value": old.value}, None)
+            yield EvidenceDifference("gone", name, spelled, {"value": old.value}, None)
         elif old is not None and new is not None and old != new:
             yield from _differ(name, spelled, old, new)
 
 
-def _differ(name: str, at: str, old: Reading, new: Reading) -> Iterator[Departure]:
+def _differ(name: str, at: str, old: Reading, new: Reading) -> Iterator[EvidenceDifference]:
     if old.revision != new.revision:
-        yield Departure("revised", name, at, _revision(old), _revision(new))
+        yield EvidenceDifference("revised", name, at, _revision(old), _revision(new))
     elif (old.value_raw, old.sigma, old.extra, old.received_at) != (
         new.value_raw, new.sigma, new.extra, new.received_at,
     ):  # fmt: skip
-        yield Departure(
+        yield EvidenceDifference(
             "altered", name, at, _revision(old), _revision(new)
         )  # a stored revision never changes by itself
     if old.offset_applied != new.offset_applied:
-        yield Departure("offset", name, at, old.offset_applied, new.offset_applied)
+        yield EvidenceDifference("offset", name, at, old.offset_applied, new.offset_applied)
     if old.flags != new.flags:
-        yield Departure("flags", name, at, list(old.flags), list(new.flags))
+        yield EvidenceDifference("flags", name, at, list(old.flags), list(new.flags))
 
 
 def _revision(r: Reading) -> dict[str, Any]:
-    return {"revision": r.revision, "value_raw": r.value_raw, "sigma": r.sigma, "received_at": spell(r.received_at)}
+    return {
+        "revision": r.revision,
+        "value_raw": r.value_raw,
+        "sigma": r.sigma,
+        "received_at": format_iso(r.received_at),
+    }
 
 
-def _say(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, Mapping):
@@ -196,7 +205,7 @@ def _say(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def summarise(departures: Sequence[Departure], most: int = 12) -> list[str]:
+def summarise(departures: Sequence[EvidenceDifference], most: int = 12) -> list[str]:
     """Lines for people: how many of each kind, then the first ones."""
     counts: dict[str, int] = {}
     for one in departures:

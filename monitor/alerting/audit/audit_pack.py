@@ -20,11 +20,11 @@ from forecasting.message import gather, spread
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.audit.recompute import recompute
 from monitor.config.service import parse_site
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.errors import ConfigError, RefusedError
-from monitor.language.local_time import spell_instant, use_zone
+from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
-from monitor.store.alerting.audit_pack import Cited, Material
+from monitor.store.alerting.audit_pack import AuditPackMaterial, OrderedChange
 from monitor.store.alerting.decisions import DecisionRow
 from monitor.store.database.audit import entry_hash
 from monitor.store.database.seals import ACTION, digest_row, read_seals
@@ -36,7 +36,7 @@ _LONGEST: Final = 512 * 1024 * 1024  # a part that claims more is not read
 _BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError)
 
 
-def build_pack(material: Material) -> dict[str, bytes]:
+def build_pack(material: AuditPackMaterial) -> dict[str, bytes]:
     """The files of a pack by name, the manifest last."""
     files = {
         "alert.json": _json(material.row),
@@ -146,9 +146,9 @@ def _check_decisions(files: Mapping[str, bytes]) -> list[str]:
         if seal != one["seal"]:
             found.append(f"decision {one['id']}: its seal is not the one of the audit log")
         source = files.get(f"sites/{one['config_sha256']}.toml", b"").decode()
-        cited = tuple(Cited(**gather(x)) for x in one["cited"])
-        told = {(e["to_level"], e["reason"]) for e in events if e["decision_id"] == one["id"]}
-        if told != {(x.level, x.reason) for x in cited}:
+        cited = tuple(OrderedChange(**gather(x)) for x in one["cited"])
+        recorded = {(e["to_level"], e["reason"]) for e in events if e["decision_id"] == one["id"]}
+        if recorded != {(x.level, x.reason) for x in cited}:
             found.append(f"decision {one['id']}: the timeline says something else of it")
         again = recompute(row, source, seal=seal, cited=cited).differences
         found += [f"decision {one['id']}: {line}" for line in again[:5]]
@@ -189,13 +189,13 @@ def _check_audit(audit: Mapping[str, Any]) -> list[str]:
 
 
 # ---- for people ------------------------------------------------------------------------------------------------
-def summarise(material: Material) -> str:
+def summarise(material: AuditPackMaterial) -> str:
     """The story of the alert as Markdown, with times in the zone of its site."""
     with use_zone(_find_zone(material)):
         return "\n".join(_list_lines(material))
 
 
-def _list_lines(material: Material) -> list[str]:
+def _list_lines(material: AuditPackMaterial) -> list[str]:
     """The same in the zone in use."""
     alert = material.alert
     lines = [
@@ -203,11 +203,11 @@ def _list_lines(material: Material) -> list[str]:
         "",
         f"{'EXERCISE. ' if alert.exercise else ''}{translate(alert.reason)}",
         "",
-        f"- raised {_spell(alert.raised_at)}, newest datum {_spell(alert.data_time)}",
+        f"- raised {_format_instant(alert.raised_at)}, newest datum {_format_instant(alert.data_time)}",
         f"- highest level {alert.peak_level}, level now {alert.level}, {alert.state}",
         f"- rule version {alert.rule_version}",
-        f"- acknowledged {_spell(alert.acknowledged_at)} by {alert.acknowledged_by or 'nobody'}",
-        f"- closed {_spell(alert.closed_at)}",
+        f"- acknowledged {_format_instant(alert.acknowledged_at)} by {alert.acknowledged_by or 'nobody'}",
+        f"- closed {_format_instant(alert.closed_at)}",
         "",
         "## What happened",
         "",
@@ -240,11 +240,11 @@ def _list_lines(material: Material) -> list[str]:
     return lines
 
 
-def _list_outcomes(material: Material) -> list[str]:
+def _list_outcomes(material: AuditPackMaterial) -> list[str]:
     return [f"- {_minute(o['at'])} {o['by']}: {o['class']}. {o['note']}" for o in material.outcomes]
 
 
-def _find_zone(material: Material) -> str:
+def _find_zone(material: AuditPackMaterial) -> str:
     """The zone of the site, by the newest of its site files that decided."""
     for source in reversed([*material.sources.values()]):
         with suppress(ConfigError):
@@ -259,21 +259,21 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
 
 
-def _describe(row: DecisionRow, material: Material) -> dict[str, Any]:
+def _describe(row: DecisionRow, material: AuditPackMaterial) -> dict[str, Any]:
     facts = {k: v for k, v in _spelled(asdict(row)).items() if k != "evidence"}
     return {**facts, "seal": material.seals[row.id], "cited": [spread(asdict(x)) for x in material.cited[row.id]]}
 
 
 def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}
 
 
-def _spell(at: datetime | None) -> str:
-    return "never" if at is None else spell_instant(at)
+def _format_instant(at: datetime | None) -> str:
+    return "never" if at is None else format_instant(at)
 
 
 def _minute(spelled: str | None) -> str:
-    return "" if spelled is None else spell_instant(parse(spelled))
+    return "" if spelled is None else format_instant(parse(spelled))
 
 
 def _json(value: Any) -> bytes:

@@ -15,17 +15,17 @@ from monitor.domain.decision import instant
 from monitor.domain.instants import parse
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError
-from monitor.language.local_time import spell_instant
+from monitor.language.local_time import format_instant
 from monitor.language.rendering import translate
 from monitor.series.bounds import bound_units
 
-# positions in a frozen reading, see `monitor.domain.decision.View.spell`
+# positions in a frozen reading, see `monitor.domain.decision.DecisionInputs.spell`
 _OBSERVED, _RECEIVED, _REVISION, _RAW, _OFFSET, _VALUE, _FLAGS = 0, 1, 2, 3, 4, 5, 7
 BESIDES: Final = ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points")
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class SeriesInput:
     """What was read of one series."""
 
     series: str
@@ -52,7 +52,7 @@ class Input:
         return f"{text}; {'; '.join(more)}" if more else text
 
 
-def list_inputs(frozen: Mapping[str, Any]) -> tuple[Input, ...]:
+def list_inputs(frozen: Mapping[str, Any]) -> tuple[SeriesInput, ...]:
     """The series that were read, each with its span, revisions, offsets and flags."""
     found = []
     for name, rows in frozen.get("view", {}).get("readings", {}).items():
@@ -60,7 +60,7 @@ def list_inputs(frozen: Mapping[str, Any]) -> tuple[Input, ...]:
             continue
         flags = Counter(flag for row in rows for flag in row[_FLAGS])
         found.append(
-            Input(
+            SeriesInput(
                 series=name, count=len(rows), from_at=rows[0][_OBSERVED], to_at=rows[-1][_OBSERVED],
                 last_received_at=max(row[_RECEIVED] for row in rows), first_value=rows[0][_VALUE],
                 last_value=rows[-1][_VALUE], revised=sum(row[_REVISION] > 0 for row in rows),
@@ -101,15 +101,15 @@ def explain(frozen: Mapping[str, Any], units: Mapping[str, str] | None = None) -
     ]
     if view["draining"]:
         lines.append("  a backlog was being read: nothing could fall, silence was not judged")
-    lines += ["what each rule said:", *_words(evidence["words"], units or {})]
+    lines += ["what each rule said:", *_describe_assessments(evidence["words"], units or {})]
     lines += ["votes:", *(_votes(evidence["votes"]) or ["  none"])]
     rules = evidence.get("rules", {}).values()
     lines += [f"{translate(r['sentence'])}; behind it: {', '.join(r['behind']) or 'nobody'}" for r in rules]
     lines += [translate(evidence["bounds"])] if "bounds" in evidence else []
     for event in evidence.get("events", ()):
         who = f", confirmed by {' and '.join(event['confirmed_by'])}" if event["confirmed_by"] else ""
-        told = f"event {event['event']} ({event['kind']}) by {event['by']}, by way of {event['via']}{who}"
-        lines.append(f"{told}: {'; '.join(map(translate, event['effects']))}")
+        line = f"event {event['event']} ({event['kind']}) by {event['by']}, by way of {event['via']}{who}"
+        lines.append(f"{line}: {'; '.join(map(translate, event['effects']))}")
     for key, step in evidence["steps"].items():
         pended = f"; pended: {translate(step['pended'])}" if "pended" in step else ""
         lines.append(f"step {key}: level {step['level']}, {step['state']}; {translate(step['reason'])}{pended}")
@@ -139,14 +139,15 @@ def _stood(votes: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _words(words: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> Iterator[str]:
-    for word in words:
-        name = f"  {word['criterion']} {word['station']}"
-        if not word["heard"]:
-            yield f"{name}: excluded, no data: {translate(word['reason'])}"
+def _describe_assessments(words: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> Iterator[str]:
+    for assessment in words:
+        name = f"  {assessment['criterion']} {assessment['station']}"
+        if not assessment["heard"]:
+            yield f"{name}: excluded, no data: {translate(assessment['reason'])}"
             continue
-        yield f"{name}: asks for level {word['raise_level']}, holds {word['hold_level']}; {translate(word['reason'])}"
-        yield from (f"    {line}" for line in _margins(word["facts"], units.get(word["criterion"], "")))
+        levels = f"asks for level {assessment['raise_level']}, holds {assessment['hold_level']}"
+        yield f"{name}: {levels}; {translate(assessment['reason'])}"
+        yield from (f"    {line}" for line in _margins(assessment["facts"], units.get(assessment["criterion"], "")))
 
 
 def _margins(facts: Mapping[str, Any], unit: str) -> Iterator[str]:
@@ -190,8 +191,8 @@ def _votes(votes: Mapping[str, Any]) -> list[str]:
 
 
 def _at(at_s: float | None) -> str:
-    return "none" if at_s is None else spell_instant(instant(at_s))
+    return "none" if at_s is None else format_instant(instant(at_s))
 
 
 def _minute(spelled: str) -> str:
-    return spell_instant(parse(spelled))
+    return format_instant(parse(spelled))

@@ -12,18 +12,18 @@ from typing import Any
 from sqlalchemy import Connection
 
 from forecasting.message import gather, is_same_text
+from monitor.alerting.acts.answer_acts import TAKEN_BACK, reopen_questions
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import FORMAT
 from monitor.config.service import parse_site
 from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import Memory, View, seconds
+from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.store.alerting.alerts import Alert, load_alert_events
-from monitor.store.alerting.audit_pack import Cited, load_citations
+from monitor.store.alerting.audit_pack import OrderedChange, load_citations
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.drills import without_exercise
 from monitor.store.alerting.sites import load_site_source
@@ -39,21 +39,21 @@ class Recomputation:
 
 
 @dataclass(frozen=True, slots=True)
-class Recomputing:
+class RecomputationRequest:
     """What a worker decides again: each decision with its site file, its seal, and the events that cite it."""
 
-    decisions: tuple[tuple[DecisionRow, str, str | None, tuple[Cited, ...]], ...]
+    decisions: tuple[tuple[DecisionRow, str, str | None, tuple[OrderedChange, ...]], ...]
     newest: int | None = None  # the decision that the alert rests on
 
 
 @dataclass(frozen=True, slots=True)
-class Recomputed:
+class RecomputationResult:
     """What deciding again gave; no line where everything is equal bit for bit."""
 
     differences: tuple[str, ...]
 
 
-def gather_decisions(c: Connection, alert: Alert) -> Recomputing:
+def gather_decisions(c: Connection, alert: Alert) -> RecomputationRequest:
     """Every decision behind an alert, with all that deciding again takes."""
     found = []
     ids = {e.decision_id for e in load_alert_events(c, alert.id)} | {alert.decision_id}
@@ -61,19 +61,21 @@ def gather_decisions(c: Connection, alert: Alert) -> Recomputing:
         row = load_decision(c, number)
         source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
         found.append((row, source, find_seal(c, number), load_citations(c, number)))
-    return Recomputing(tuple(found), alert.decision_id)
+    return RecomputationRequest(tuple(found), alert.decision_id)
 
 
-def recompute_all(asked: Recomputing) -> Recomputed:
+def recompute_all(request: RecomputationRequest) -> RecomputationResult:
     """Decide again for every change of an alert; what differs, a line each."""
     found = []
-    for row, source, seal, cited in asked.decisions:
+    for row, source, seal, cited in request.decisions:
         again = recompute(row, source, seal=seal, cited=cited)
-        found += [line if row.id == asked.newest else f"decision {row.id}: {line}" for line in again.differences]
-    return Recomputed(tuple(found))
+        found += [line if row.id == request.newest else f"decision {row.id}: {line}" for line in again.differences]
+    return RecomputationResult(tuple(found))
 
 
-def recompute(row: DecisionRow, source: str, *, seal: str | None = None, cited: Sequence[Cited] = ()) -> Recomputation:
+def recompute(
+    row: DecisionRow, source: str, *, seal: str | None = None, cited: Sequence[OrderedChange] = ()
+) -> Recomputation:
     """Decide again.
 
     Args:
@@ -113,8 +115,8 @@ def parse_frozen_site(row: DecisionRow, source: str) -> Site:
 
 def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) -> list[str]:
     site = parse_frozen_site(row, source)
-    decision = decide(site, Memory.read(frozen["memory"]), View.read(frozen["view"]), parse(frozen["now"]))
-    found = _differences("outcome", frozen["outcome"], gather(json.loads(canonical_json(decision.spell()))))
+    decision = decide(site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), parse(frozen["now"]))
+    found = _differences("outcome", frozen["outcome"], gather(json.loads(canonical_json(decision.to_json()))))
     if found and frozen["format"] != FORMAT:
         found.insert(0, f"decided by earlier rules (format {frozen['format']})")
     return found
@@ -126,16 +128,16 @@ def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
         return []
     before, now_s = Memory.read(frozen["memory"]), seconds(parse(frozen["now"]))
     if frozen["act"] == TAKEN_BACK:
-        after = ask_again(before, before.answers.keys() - frozen["after"]["answers"].keys(), now_s)
+        after = reopen_questions(before, before.answers.keys() - frozen["after"]["answers"].keys(), now_s)
     else:
         after = order_level(before, frozen["after"]["level"], now_s)
-    return _differences("after", frozen["after"], gather(json.loads(canonical_json(after.spell()))))
+    return _differences("after", frozen["after"], gather(json.loads(canonical_json(after.to_json()))))
 
 
-def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
+def _check_cited(frozen: Mapping[str, Any], cited: OrderedChange) -> list[str]:
     """An event of an alert must say what the decision ordered; what no change of it names is not its order."""
     name = f"alert {cited.ledger} {cited.key}"
-    key, told = without_exercise(cited.key, cited.reason)
+    key, event_reason = without_exercise(cited.key, cited.reason)
     if "act" in frozen:
         level, reason = int(frozen["after"]["level"]), frozen["sentence"]
     elif "outcome" in frozen:
@@ -146,7 +148,7 @@ def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
     else:
         return []
     found = [] if level == cited.level else [f"{name}: the event says level {cited.level}, the decision {level}"]
-    return found if reason == told else [*found, f"{name}: the event's reason is not the decision's"]
+    return found if reason == event_reason else [*found, f"{name}: the event's reason is not the decision's"]
 
 
 def _differences(where: str, old: Any, new: Any) -> list[str]:

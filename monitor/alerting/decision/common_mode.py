@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Final
 
 from forecasting.message import Message, NameList, Template
-from monitor.criteria.kinds.velocity import judge_rates
+from monitor.criteria.kinds.velocity import assess_rates
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Station
 from monitor.domain.witnesses import OBSERVERS
-from monitor.series.assessment import Assessment, Windows
-from monitor.series.steps import Sighting
+from monitor.series.assessment import Assessment, DecisionContext
+from monitor.series.steps import StepCandidate
 from monitor.series.vectors import Vector
-from monitor.series.witness import Motion, move_as_one
+from monitor.series.witness import StationMotion, move_as_one
 
 MOVE_ALIKE: Final = Template(
     "question.move_as_one",
@@ -21,9 +21,9 @@ MOVE_ALIKE: Final = Template(
 
 
 def find_common(
-    windows: Windows,
+    windows: DecisionContext,
     assessments: Sequence[Assessment],
-    sightings: Mapping[StepKey, Sighting],
+    sightings: Mapping[StepKey, StepCandidate],
     groups: Mapping[str, str],
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Message]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
@@ -58,7 +58,7 @@ def find_common(
     return found, sentences
 
 
-def _says_nothing(windows: Windows, station: Station, rovers: Sequence[Motion]) -> bool:
+def _says_nothing(windows: DecisionContext, station: Station, rovers: Sequence[StationMotion]) -> bool:
     """True for a rover whose vote lives and which is not heard now: its silence does not make the vote count."""
     if windows.view.draining:
         return True
@@ -67,21 +67,23 @@ def _says_nothing(windows: Windows, station: Station, rovers: Sequence[Motion]) 
     return lives and all(r.station != station.id for r in rovers)
 
 
-def _motions(assessments: Sequence[Assessment], open_steps: Mapping[str, Vector], station: Station) -> list[Motion]:
+def _motions(
+    assessments: Sequence[Assessment], open_steps: Mapping[str, Vector], station: Station
+) -> list[StationMotion]:
     """The motion of a rover that is heard: its open step, else its velocity."""
     mine = [w for w in assessments if w.station == station.id and w.motion is not None]
     if station.id in open_steps:
         error = max((w.motion_error for w in mine), default=0.0)
-        return [Motion(station.id, open_steps[station.id], error, moving=True)]
+        return [StationMotion(station.id, open_steps[station.id], error, moving=True)]
     fresh = [w for w in mine if w.fresh]
     if not fresh:
         return []
     best = max(fresh, key=lambda w: (w.raise_level, w.criterion))
     assert best.motion is not None
-    return [Motion(station.id, best.motion, best.motion_error, moving=best.raise_level > 0)]
+    return [StationMotion(station.id, best.motion, best.motion_error, moving=best.raise_level > 0)]
 
 
-def _control(windows: Windows, station: Station, open_steps: Mapping[str, Vector]) -> list[Motion]:
+def _control(windows: DecisionContext, station: Station, open_steps: Mapping[str, Vector]) -> list[StationMotion]:
     """The motion of a control station; it never votes, it only clears or burdens its reference."""
     criterion = next((c for c in windows.site.criteria if c.kind.velocity), None)
     spec = windows.site.series(station.id, criterion.quantity) if criterion else None
@@ -91,8 +93,10 @@ def _control(windows: Windows, station: Station, open_steps: Mapping[str, Vector
     if track.usable_s is None or track.stuck or not windows.is_fresh(track.usable_s, spec):
         return []
     if track.jumps or station.id in open_steps:
-        return [Motion(station.id, track.jumps[-1].size if track.jumps else open_steps[station.id], 0.0, moving=True)]
+        return [
+            StationMotion(station.id, track.jumps[-1].size if track.jumps else open_steps[station.id], 0.0, moving=True)
+        ]
     # it is asked with the lowest bound alone
     lenient = replace(criterion, thresholds=criterion.thresholds[:1], direction="norm")
-    found = judge_rates(lenient, track, spec, windows)
-    return [Motion(station.id, found.motion, found.motion_error, found.raise_level > 0)] if found.motion else []
+    found = assess_rates(lenient, track, spec, windows)
+    return [StationMotion(station.id, found.motion, found.motion_error, found.raise_level > 0)] if found.motion else []

@@ -9,8 +9,8 @@ from forecasting.message import NameList, Template, Term, Timestamp
 from monitor.domain.decision import Condition, seconds
 from monitor.domain.instruments.parents import GONE, Place
 from monitor.domain.witnesses import find_moving_series
-from monitor.series.assessment import Windows
-from monitor.series.station_health import Senses
+from monitor.series.assessment import DecisionContext
+from monitor.series.station_health import SeriesHealthMap
 
 _ON_SLOPE: Final = Template(
     "health.silent_slope",
@@ -41,13 +41,13 @@ class CommonSilence:
     def describe(self) -> Condition:
         """The urgent condition that it is."""
         at, level = Timestamp(self.since_s, "minute"), Term(self.level)
-        told: dict[str, Any] = {"n": len(self.stations), "at": at, "level": level}
-        text = _ON_SLOPE(**told) if self.on_slope else _BEHIND(**told, names=NameList(self.stations))
+        values: dict[str, Any] = {"n": len(self.stations), "at": at, "level": level}
+        text = _ON_SLOPE(**values) if self.on_slope else _BEHIND(**values, names=NameList(self.stations))
         return Condition("health", 2, self.since_s, text)
 
 
 def find_common_silence(
-    windows: Windows, level: int, senses: Senses, behind: Collection[Place]
+    windows: DecisionContext, level: int, senses: SeriesHealthMap, behind: Collection[Place]
 ) -> CommonSilence | None:  # fmt: skip
     """Above the lowest level, silence of all that measures the motion of the slope, or of all that the level rests on.
 
@@ -68,7 +68,7 @@ def find_common_silence(
     return None
 
 
-def _is_overdue(windows: Windows, place: Place) -> bool:
+def _is_overdue(windows: DecisionContext, place: Place) -> bool:
     """Whether nothing was received for longer than its limit, or than three intervals, its longest pause and patience.
 
     The limit of the site file may be a day for readings of every half hour; at an elevated level that is too long.
@@ -76,12 +76,12 @@ def _is_overdue(windows: Windows, place: Place) -> bool:
     spec = windows.site.series(*place)
     if spec is None:
         return False
-    heard = [
+    received_s = [
         [seconds(r.received_at) for r in readings[-LOOKED_AT:]]
         for key, readings in windows.view.readings.items() if _is_of(windows, key, place)
     ]  # fmt: skip
     newest = [n.received_s for q, n in windows.list_newest(place[0]) if _is_of(windows, f"{place[0]}.{q}", place)]
-    pauses = sorted({at_s for one in heard for at_s in one})
+    pauses = sorted({at_s for one in received_s for at_s in one})
     limit_s = spec.max_silence_s
     if len(pauses) > LEAST:
         longest_s = max(b - a for a, b in pairwise(pauses))
@@ -89,7 +89,7 @@ def _is_overdue(windows: Windows, place: Place) -> bool:
     return windows.now_s - max([*newest, *pauses], default=windows.now_s) > limit_s
 
 
-def _is_of(windows: Windows, key: str, place: Place) -> bool:
+def _is_of(windows: DecisionContext, key: str, place: Place) -> bool:
     station, _, quantity = key.partition(".")
     spec = windows.site.series(station, quantity)
     return station == place[0] and spec is not None and spec.quantity == place[1]

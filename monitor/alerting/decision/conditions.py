@@ -20,30 +20,30 @@ from forecasting.message import (
     list_parts,
 )
 from monitor.alerting.decision.common_silence import SILENT_SLOPE
-from monitor.alerting.decision.ladder import BY_PERSON, Rung
+from monitor.alerting.decision.ladder import BY_PERSON, LevelState
 from monitor.alerting.decision.late_crossings import find_late
 from monitor.alerting.decision.lost_levels import RARE, describe_lost, rare_key
 from monitor.alerting.decision.orphaned_votes import GONE as ORPHANED
 from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
-from monitor.alerting.decision.situation import Outlook, Situation
+from monitor.alerting.decision.situation import Observability, Situation
 from monitor.criteria.kinds.earthquake import list_inspections
-from monitor.domain.alert import OVER, AlertChange, Ledger
+from monitor.domain.alert import OVER, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
-from monitor.domain.headline import Rate
+from monitor.domain.headline import StationRate
 from monitor.domain.instants import parse
-from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_roots, list_children, stale_key
+from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
 from monitor.domain.message import GROWN, OF_LEVEL
 from monitor.domain.site import Criterion, Site
 from monitor.language.figures import find_form
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 from monitor.series.coseismic_steps import VERIFY, list_reminders
 from monitor.series.offset_answers import SUFFIX, find_offsets
 from monitor.series.station_health import NEVER_RECEIVED
 from monitor.series.step_clocks import clock_s
-from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, asked_level, says_no
+from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, requested_level, says_no
 
 _LONE_TOP: Final = Template(
     "witness.lone_top",
@@ -62,7 +62,7 @@ _RETURNED: Final = Template(
     "question.step_returned",
     "the step at {at} counts no more, and a level that it raised stands until a person lowers it",
 )
-_SAY_WHAT: Final = Template("question.say_what", "answer what it was if you know")
+_ANSWER_WHAT: Final = Template("question.say_what", "answer what it was if you know")
 _COUNTS_AT: Final = Template("question.counts_at", "counts as movement at {at} unless a person answers before")
 _COUNTS: Final = Template("question.counts", "counts as movement until a person says no")
 _BOTH_COUNT: Final = Template(
@@ -101,9 +101,9 @@ _CANNOT_SEE: Final = Template(
 )
 _UNHEARD: Final = Template("health.unheard", "no criterion of the site file reads these any more: {keys}")
 _UNDECIDED: Final = Template("question.undecided", "decide: {station}: {text}")
-_LOOK: Final = Template("question.look", "look whether the slope moves, and at the instrument")
-_LOOK_AT_POWER: Final = Template("health.look_at_power", "look at its power and radio")
-_LOOK_AND_SET: Final = Template("health.look_and_set", "look by other means, then set the level")
+_INSPECT: Final = Template("question.look", "look whether the slope moves, and at the instrument")
+_INSPECT_POWER: Final = Template("health.look_at_power", "look at its power and radio")
+_INSPECT_AND_SET: Final = Template("health.look_and_set", "look by other means, then set the level")
 _LONE_LEVEL: Final = Template("level.lone", "too few independent witnesses ask for {level}")
 _ALL_BACK: Final = Template(
     "level.all_back", "all that asked for {level} is clearly back within its bounds, by fresh readings"
@@ -132,7 +132,12 @@ _LOUD: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
 
 def list_conditions(situation: Situation) -> dict[str, Condition]:
     """All conditions that are open now, by alert key."""
-    windows, steps, ask, assessments = situation.windows, situation.steps, situation.ask, situation.assessments
+    windows, steps, requested, assessments = (
+        situation.windows,
+        situation.steps,
+        situation.requested,
+        situation.assessments,
+    )
     site, now_s, before = windows.site, windows.now_s, windows.memory.conditions
     found = dict(situation.sick)
     if not windows.view.draining:
@@ -141,7 +146,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         # silence is not judged while a backlog drains: what was known stays
         found |= {k: c for k, c in before.items() if k.endswith((":stale", RARE)) or k in _LOUD}
     found |= _list_steps(windows, steps, situation.disturbed.partners)
-    found |= situation.disturbed.told
+    found |= situation.disturbed.conditions
     found |= list_reminders(windows, steps)
     found |= _list_offsets(windows, windows.memory, steps)
     found |= list_waiting(situation)
@@ -149,23 +154,23 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     for reference in situation.common.stations:
         text = situation.common.sentences[reference]
         found |= _list_question(windows, f"reference:{reference}", situation.common.since_s[reference], text)
-    for question, since_s in situation.companions.asked.items():
-        found |= _list_question(windows, question, since_s, situation.companions.reasons[question])
+    for question, since_s in situation.neighbours.open_since_s.items():
+        found |= _list_question(windows, question, since_s, situation.neighbours.reasons[question])
     found |= list_inspections(site, windows.memory, windows.view, now_s)
     found |= _list_reviews(site, now_s)
     found |= list_unproven(site, windows.view.proofs, now_s)
-    if ask.lone_top:
-        top = sorted({k.station for k, level in ask.by_vote.items() if level >= site.top_level})
+    if requested.lone_top:
+        top = sorted({k.station for k, level in requested.by_vote.items() if level >= site.top_level})
         text = _LONE_TOP(stations=NameList(tuple(top)), level=Term(site.levels[-1].name), n=site.fusion.top_needs)
-        found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=join([text, _LOOK()])))
+        found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=join([text, _INSPECT()])))
     if not windows.view.draining:
         stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
-        found |= _list_sight(site, now_s, situation.outlook, situation.rung, stale)
-        rare = situation.outlook.rare.items()
+        found |= _list_sight(site, now_s, situation.sight, situation.level_state, stale)
+        rare = situation.sight.rare.items()
         found |= {rare_key(place): Condition("health", 1, now_s, text) for place, text in rare}
-        if situation.outlook.silence is not None:
-            found[SILENT_SLOPE] = situation.outlook.silence.describe()
-    found |= find_late(windows, situation.rung.level)
+        if situation.sight.silence is not None:
+            found[SILENT_SLOPE] = situation.sight.silence.describe()
+    found |= find_late(windows, situation.level_state.level)
     found |= _list_undecided(windows, assessments)
     found |= _list_advice(windows, assessments)
     return {
@@ -176,7 +181,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
 
 def _gather_silent(situation: Situation) -> dict[str, Condition]:
     """Conditions of instruments, those that are silent by one cause as one: a dead base, logger, gateway or supply."""
-    windows, senses, sick = situation.windows, situation.senses, dict(situation.sick)
+    windows, senses, sick = situation.windows, situation.series_health, dict(situation.sick)
     silent = {place: sick[stale_key(place)].since_s for place, sense in senses.items() if sense.state == "silent"}
     if not silent:
         return sick
@@ -202,12 +207,12 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         ]  # fmt: skip
         return newest_s is None or not ends or newest_s > min(ends)
 
-    roots = find_roots(
+    roots = find_silence_causes(
         list_children(site), silent, lambda place: has_missed(place, 1.5),
         lambda place: has_missed(place, GONE), waited_until_s,
         windows.memory.conditions, now_s, spoke_since,
     )  # fmt: skip
-    for place in (*roots.waiting, *roots.told, *(p for places in roots.pages.values() for p in places)):
+    for place in (*roots.waiting, *roots.notified, *(p for places in roots.pages.values() for p in places)):
         del sick[stale_key(place)]
     for parent, places in roots.pages.items():
         if parent.kind == "station":
@@ -216,12 +221,14 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
             names = list(dict.fromkeys(station for station, _ in sorted(places)))
         newest_s = max((s for p in places if (s := senses[p].newest_s) is not None), default=None)
         last = NEVER_RECEIVED() if newest_s is None else NOTHING_NEWER(at=Timestamp(newest_s))
-        text = join([_ALL_SILENT(parent=parent.text, names=NameList(tuple(names)), text=last), _LOOK_AT_POWER()])
+        text = join([_ALL_SILENT(parent=parent.text, names=NameList(tuple(names)), text=last), _INSPECT_POWER()])
         sick[parent.key] = Condition("health", 1, min(silent[p] for p in places), text)
     return sick
 
 
-def _find_first_back(windows: Windows, back: Collection[tuple[str, str]], after_s: float | None) -> float | None:
+def _find_first_back(
+    windows: DecisionContext, back: Collection[tuple[str, str]], after_s: float | None
+) -> float | None:
     """When the first reading was received of series that speak again, of those later than an epoch."""
     if after_s is None:
         return None
@@ -237,7 +244,7 @@ def _find_first_back(windows: Windows, back: Collection[tuple[str, str]], after_
 
 
 def _list_steps(
-    windows: Windows, steps: Mapping[StepKey, Step], partners: Mapping[StepKey, Sequence[StepKey]]
+    windows: DecisionContext, steps: Mapping[StepKey, Step], partners: Mapping[StepKey, Sequence[StepKey]]
 ) -> dict[str, Condition]:  # fmt: skip
     """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
     found: dict[str, Condition] = {}
@@ -249,7 +256,7 @@ def _list_steps(
             parts = [_BEFORE_WATCH(step=step.reason, at=at)]
             if step.state != BEFORE:
                 parts = [step.reason, _RETURNED(at=at)]
-            found[f"health:{key}:verify"] = Condition("health", 1, step.known_s, join([*parts, _SAY_WHAT()]))
+            found[f"health:{key}:verify"] = Condition("health", 1, step.known_s, join([*parts, _ANSWER_WHAT()]))
             continue
         if windows.memory.answers.get(key) is not None or step.state not in {"pending", DOUBTFUL, EVENT, *ACTIVE}:
             continue
@@ -266,14 +273,14 @@ def _list_steps(
     return found
 
 
-def _list_offsets(windows: Windows, before: Memory, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
+def _list_offsets(windows: DecisionContext, before: Memory, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
     """A notice for each step that counted and that an offset answers, until somebody else has confirmed the offset."""
-    asked = {k for k, s in before.steps.items() if s.state in ACTIVE}
-    asked |= {
+    waiting = {k for k, s in before.steps.items() if s.state in ACTIVE}
+    waiting |= {
         StepKey.read(k.removeprefix("health:").removesuffix(SUFFIX)) for k in before.conditions if k.endswith(SUFFIX)
     }
     found = {}
-    for key in sorted(asked):
+    for key in sorted(waiting):
         open_offsets = [o for o in find_offsets(windows, key.station, key.at_s) if o.second_by is None]
         if not open_offsets:
             continue
@@ -281,7 +288,7 @@ def _list_offsets(windows: Windows, before: Memory, steps: Mapping[StepKey, Step
         numbers = NameList(tuple(str(o.id) for o in open_offsets))
         step = steps.get(key)
         effect = (
-            _GOES_ON(level=Term(windows.site.levels[asked_level(step)].name))
+            _GOES_ON(level=Term(windows.site.levels[requested_level(step)].name))
             if step is not None and step.state in ACTIVE else _NO_MORE()
         )  # fmt: skip
         text = _BY_OFFSET(station=key.station, name=by, text=effect, numbers=numbers)
@@ -289,7 +296,7 @@ def _list_offsets(windows: Windows, before: Memory, steps: Mapping[StepKey, Step
     return found
 
 
-def _list_question(windows: Windows, question: str, since_s: float, text: Message) -> dict[str, Condition]:
+def _list_question(windows: DecisionContext, question: str, since_s: float, text: Message) -> dict[str, Condition]:
     """A question as long as it is open; answered, a notice says what is set aside, and nobody is asked once more."""
     answer = windows.memory.answers.get(question)
     if answer == MOVEMENT:
@@ -298,7 +305,7 @@ def _list_question(windows: Windows, question: str, since_s: float, text: Messag
         return {
             f"health:{question}:set_aside": Condition("health", 1, since_s, _ASIDE(word=Term(str(answer)), text=text))
         }
-    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=join([text, _LOOK()])))}
+    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=join([text, _INSPECT()])))}
 
 
 def review_due_s(criterion: Criterion) -> float | None:
@@ -323,7 +330,7 @@ def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
 
 
 def _list_sight(
-    site: Site, now_s: float, outlook: Outlook, rung: Rung, stale: Sequence[Message]
+    site: Site, now_s: float, outlook: Observability, rung: LevelState, stale: Sequence[Message]
 ) -> dict[str, Condition]:  # fmt: skip
     """What cannot be seen or reached, with the instruments that are silent."""
     found = {}
@@ -343,31 +350,31 @@ def _list_sight(
             duration=Duration(site.fusion.hold_when_missing_s),
         )  # fmt: skip
         gone = [_UNHEARD(keys=join(map(_name_support, outlook.unheard), ", "))] if outlook.unheard else []
-        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join([text, _LOOK_AND_SET(), *gone, *stale]))
+        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join([text, _INSPECT_AND_SET(), *gone, *stale]))
     return found
 
 
-def _list_undecided(windows: Windows, assessments: Sequence[Assessment]) -> dict[str, Condition]:
+def _list_undecided(windows: DecisionContext, assessments: Sequence[Assessment]) -> dict[str, Condition]:
     """What only its own error keeps from counting, bound by bound; silence does not end the question."""
     voters = {c.id for c in windows.site.criteria if c.role in {"witness", "part"}}
-    asked = any(UNDECIDED in key for key in windows.memory.conditions)
+    is_open = any(UNDECIDED in key for key in windows.memory.conditions)
     found = {}
     for assessment in assessments:
-        if assessment.criterion not in voters or not (asked or assessment.undecided):
+        if assessment.criterion not in voters or not (is_open or assessment.undecided):
             continue
         for level in range(1, len(windows.site.levels)):
             key = f"health:{assessment.key}{UNDECIDED}{windows.site.levels[level].name}"
             known = windows.memory.conditions.get(key)
             if level in assessment.undecided:
                 why = assessment.undecided[level]
-                text = join([_UNDECIDED(station=assessment.station, text=why), _LOOK()])
+                text = join([_UNDECIDED(station=assessment.station, text=why), _INSPECT()])
                 found[key] = Condition("health", 2, windows.now_s, text)
             elif known is not None and not assessment.fresh:
                 found[key] = known
     return found
 
 
-def _list_advice(windows: Windows, assessments: Sequence[Assessment]) -> dict[str, Condition]:
+def _list_advice(windows: DecisionContext, assessments: Sequence[Assessment]) -> dict[str, Condition]:
     advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
     return {
         f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, of_witness(w.station, w.reason))
@@ -392,35 +399,37 @@ def list_changes(
         summary = canonical_json({k: evidence[k] for k in ("sentence", "votes", "steps", "common", "held_by", "at")})
         changes.append(
             AlertChange(
-                ledger=Ledger.HAZARD, key=HAZARD_KEY, level=after.level, open=after.level > 0,
+                ledger=AlertCategory.HAZARD, key=HAZARD_KEY, level=after.level, open=after.level > 0,
                 reason=growth or evidence["sentence"], data_time=data_time, evidence=summary,
                 repeats=growth is not None,
             )
         )  # fmt: skip
     # one cause is one page: what an urgent one says already, no second one repeats
-    is_told = any(key in after.conditions and key not in before.conditions for key in _LOUD)
+    is_notified = any(key in after.conditions and key not in before.conditions for key in _LOUD)
     for key in sorted({*before.conditions, *after.conditions}):
         old, new = before.conditions.get(key), after.conditions.get(key)
         if new is not None and (old is None or old.level != new.level):
             change = _change(key, new, new.reason, data_time, is_open=True)
             by_it = key.endswith(":stale") or (key == REACHABLE and SILENT_SLOPE in after.conditions)
-            changes.append(replace(change, notify=not (is_told and by_it)))
+            changes.append(replace(change, notify=not (is_notified and by_it)))
         elif new is None and old is not None:
             changes.append(_change(key, old, OVER(text=_find_fact(old.reason)), data_time, is_open=False))
-    assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == Ledger.HAZARD)
+    assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == AlertCategory.HAZARD)
     return tuple(changes)
 
 
 def _find_fact(reason: Message) -> Value:
     """What a condition found, without what it asked people to do: that is over."""
-    asked = reason.values["text"] if reason.id == VERIFY.id else reason
-    fact = list_parts(asked)[0] if isinstance(asked, str) else asked
+    sentence = reason.values["text"] if reason.id == VERIFY.id else reason
+    fact = list_parts(sentence)[0] if isinstance(sentence, str) else sentence
     if isinstance(fact, Message) and fact.id == _UNDECIDED.id:
         return of_witness(fact.values["station"], fact.values["text"])
     return fact
 
 
-def follow_growth(before: Memory, level: int, rates: Sequence[Rate]) -> tuple[dict[str, float], Rate | None]:
+def follow_growth(
+    before: Memory, level: int, rates: Sequence[StationRate]
+) -> tuple[dict[str, float], StationRate | None]:
     """The largest rate by criterion that people were notified of, and the one that has doubled since.
 
     It has doubled where it is twice that rate and twice its bound, whichever single reading is left out: neither noise
@@ -443,14 +452,14 @@ def follow_growth(before: Memory, level: int, rates: Sequence[Rate]) -> tuple[di
     return dict(sorted(reported.items())), None if is_new else max(grown, key=lambda r: (r.level, r.share))
 
 
-def explain_growth(sentence: Message, grown: Rate, known: Mapping[str, float]) -> Message:
+def explain_growth(sentence: Message, grown: StationRate, known: Mapping[str, float]) -> Message:
     """Why people hear of a level again: what asks for it now, and how much faster it is than what they know."""
     rate = max(known.get(grown.criterion, 0.0), abs(grown.bound))
     times = _along(grown, grown.rate) / rate
     return GROWN(text=sentence, n=Figure(times, ".1f"), rate=Figure(rate, find_form(rate), grown.unit))
 
 
-def _along(rate: Rate, value: float) -> float:
+def _along(rate: StationRate, value: float) -> float:
     """A rate in the direction of its bound."""
     return value if rate.bound > 0.0 else -value
 
@@ -458,22 +467,22 @@ def _along(rate: Rate, value: float) -> float:
 def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:
     evidence = canonical_json({"key": key, "since_s": condition.since_s, "reason": condition.reason})
     return AlertChange(
-        ledger=Ledger(condition.ledger), key=key, level=condition.level, open=is_open, reason=reason,
+        ledger=AlertCategory(condition.ledger), key=key, level=condition.level, open=is_open, reason=reason,
         data_time=data_time, evidence=evidence,
     )  # fmt: skip
 
 
 def explain_level(situation: Situation) -> Message:
     """One sentence: the level, what moved it, what asks for it still, or what holds it."""
-    site, ask, held_by = situation.site, situation.ask, situation.rung.held_by
-    before, level = situation.before.level, situation.rung.level
+    site, requested, held_by = situation.site, situation.requested, situation.level_state.held_by
+    before, level = situation.before.level, situation.level_state.level
     name = Term(site.levels[level].name)
     if level > before:
-        lone = [_LONE_LEVEL(level=Term(site.levels[-1].name))] if ask.lone_top else []
+        lone = [_LONE_LEVEL(level=Term(site.levels[-1].name))] if requested.lone_top else []
         return OF_LEVEL(level=name, text=join([_name_asking(situation), *lone]))
     if level < before:
         return OF_LEVEL(level=name, text=_ALL_BACK(level=Term(site.levels[before].name)))
-    if 0 < level <= ask.level:
+    if 0 < level <= requested.level:
         return _STANDS(level=name, text=_name_asking(situation))
     if held_by:
         return _HOLDS(level=name, text=join(_list_holding(held_by)))
@@ -508,10 +517,10 @@ def _name_support(key: str) -> Message:
 
 def _name_asking(situation: Situation) -> Message:
     """The witnesses that ask for the level, with what they say; three at most, then how many more."""
-    level = situation.rung.level
+    level = situation.level_state.level
     who = []
-    for key, asked in sorted(situation.counted.items(), key=lambda item: (-item[1], item[0])):
-        if asked < level:
+    for key, requested in sorted(situation.counted.items(), key=lambda item: (-item[1], item[0])):
+        if requested < level:
             continue
         if isinstance(key, StepVote):
             step = situation.steps.get(key.step)

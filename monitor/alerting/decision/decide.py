@@ -16,43 +16,43 @@ from monitor.alerting.decision.conditions import (
     review_due_s,
 )
 from monitor.alerting.decision.evidence import describe
-from monitor.alerting.decision.fusion_rules import Ruling, apply_rule
-from monitor.alerting.decision.ladder import Rung, climb, fuse
+from monitor.alerting.decision.fusion_rules import RuleStatus, apply_rule
+from monitor.alerting.decision.ladder import LevelState, advance_level, fuse
 from monitor.alerting.decision.lost_levels import find_barred
-from monitor.alerting.decision.orphaned_votes import find_unheard
+from monitor.alerting.decision.orphaned_votes import find_orphaned_supporters
 from monitor.alerting.decision.proof import as_advice, find_unproven, next_proof_s
 from monitor.alerting.decision.scattering import hold_scattering
 from monitor.alerting.decision.signatures import keep_signatures
 from monitor.alerting.decision.single_offsets import merge
-from monitor.alerting.decision.situation import CommonMotion, Outlook, Situation
-from monitor.alerting.decision.vote_status import stand
-from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
+from monitor.alerting.decision.situation import CommonMotion, Observability, Situation
+from monitor.alerting.decision.vote_status import classify_votes
+from monitor.alerting.decision.votes import REFERENCE, drop_exceeded_answers, find_lasting, keep_answers, update_votes
 from monitor.criteria.kinds.earthquake import lowered_factor
 from monitor.criteria.reachable import shut
 from monitor.criteria.table import CRITERIA
-from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
+from monitor.domain.decision import Decision, DecisionInputs, Memory, Step, Vote, instant, seconds
 from monitor.domain.headline import list_rates
 from monitor.domain.instruments.no_value import AT_STOP
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import find_groups, find_moving_series, find_voting_series, reach
-from monitor.series.assessment import Assessment, Warm, Windows
+from monitor.domain.witnesses import compute_reachable_level, find_groups, find_moving_series, find_voting_series
+from monitor.series.assessment import Assessment, DecisionContext, EvaluationCache
 from monitor.series.bounds import lower_bounds
-from monitor.series.corrections import as_arrived, find_corrections, list_questions
+from monitor.series.corrections import find_corrections, list_questions, without_corrections
 from monitor.series.coseismic_steps import find_shaken, next_page_s
-from monitor.series.maintenance import Cover, find_covers
-from monitor.series.neighbours import ask_neighbours
+from monitor.series.maintenance import MaintenanceMask, find_maintenance_masks
+from monitor.series.neighbours import check_neighbours
 from monitor.series.offset_answers import measure
 from monitor.series.paired_steps import find_disturbed
-from monitor.series.station_health import BLIND, SICK, Sense, Senses, examine
+from monitor.series.station_health import BLIND, SICK, SeriesHealth, SeriesHealthMap, examine
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import (
     ACTIVE,
     MOVEMENT,
     OFFSET,
-    asked_level,
-    find_sightings,
+    find_step_candidates,
+    requested_level,
     says_no,
     update_steps,
 )
@@ -62,7 +62,9 @@ _SICK: Final = Template("vote.instrument_sick", "{station} is {word}: {quantity}
 _MOVE_AS_ONE: Final = Template("vote.move_as_one", "all on {reference} move as one")
 
 
-def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | None = None) -> Decision:
+def decide(
+    site: Site, memory: Memory, view: DecisionInputs, now: datetime, warm: EvaluationCache | None = None
+) -> Decision:
     """Decide once.
 
     Args:
@@ -84,10 +86,12 @@ def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | N
     # once, so that criteria, steps and rules see the same roles and bounds
     site = as_advice(site, find_unproven(view.proofs, now_s))
     site = lower_bounds(site, factor)
-    situation = size_up(Windows(site, view, memory, now_s, Warm() if warm is None else warm), factor)
+    situation = compute_situation(
+        DecisionContext(site, view, memory, now_s, EvaluationCache() if warm is None else warm), factor
+    )
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
     after = remember(situation, newest_s)
-    outlook = situation.outlook
+    outlook = situation.sight
     evidence = describe(situation, after, now)
     rates = tuple(list_rates(evidence, situation.site))
     reported, grown = follow_growth(situation.before, after.level, rates)
@@ -102,72 +106,86 @@ def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | N
     )  # fmt: skip
 
 
-def size_up(windows: Windows, factor: float) -> Situation:
-    """Everything between what was known and what is decided."""
+def compute_situation(windows: DecisionContext, factor: float) -> Situation:
+    """Compute the situation of a site at one instant: criteria, steps, votes and rules; `factor` lowers bounds."""
     groups = find_groups(windows.site)
     corrections = find_corrections(windows)
     questions = list_questions(windows, corrections)
     assessments = measured = assess(windows)
-    for undo in (measure, lambda declared: as_arrived(declared, corrections)):
+    for undo in (measure, lambda declared: without_corrections(declared, corrections)):
         declared, windows = windows, undo(windows)
         if windows is not declared:
             measured = assess(windows)
             assessments = merge(windows, assessments, measured)
     site, view, now_s = windows.site, windows.view, windows.now_s
-    asked_tracks = [
+    followed = [
         (c, windows.track(c, s)) for c in site.criteria for s in c.stations
         if c.kind.followed and c.quantity != "rain"
     ]  # fmt: skip
     tracks: dict[str, list[Track]] = {}
-    for _, track in asked_tracks:
+    for _, track in followed:
         tracks.setdefault(track.station, []).append(track)
-    sightings = find_sightings(windows, asked_tracks)
+    sightings = find_step_candidates(windows, followed)
     alike, sentences = find_common(windows, measured, sightings, groups)
     together = [s for ids in alike.values() for s in ids]
     steps = update_steps(windows.memory, sightings, tracks, windows, groups, together)
     disturbed = find_disturbed(windows, steps, tracks, groups, together)
-    healths, sick, senses = examine(windows, tracks, steps)
-    assessments = silence_blind(site, assessments, senses)
+    healths, sick, series_health = examine(windows, tracks, steps)
+    assessments = silence_blind(site, assessments, series_health)
 
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
-    bursts = {place for place, sense in senses.items() if sense.burst}
+    bursts = {place for place, sense in series_health.items() if sense.burst}
     behind = {w.key: series_behind(site, w.key, {}) for w in assessments} if bursts else {}
     scattering = {key: place for key, places in behind.items() for place in places if place in bursts}
-    assessments, wild = hold_scattering(windows, assessments, scattering, senses, groups)
+    assessments, wild = hold_scattering(windows, assessments, scattering, series_health, groups)
     votes = update_votes(windows, [w for w in assessments if w.criterion in voters], voters, steps)
-    memory = windows.memory = outgrow(site, windows.memory, votes, now_s, steps)
+    memory = windows.memory = drop_exceeded_answers(site, windows.memory, votes, now_s, steps)
     common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
-    pended = find_pended(site, votes, voters, senses, find_suspects(windows, common))
-    covers = find_covers(site, view, now_s)
-    companions = ask_neighbours(windows, measured, votes, pended, groups, covers)
-    fresh = {w.key for w in assessments if w.heard and w.fresh}
-    standings = stand(votes, pended, companions.caps, covers, fresh, now_s)
-    covered = find_covered(steps, covers)
-    rulings = tuple(apply_rule(site, rule, standings, groups, memory.answered) for rule in site.fusion.rules)
+    pended = find_pending_reasons(site, votes, voters, series_health, find_suspects(windows, common))
+    masks = find_maintenance_masks(site, view, now_s)
+    companions = check_neighbours(windows, measured, votes, pended, groups, masks)
+    fresh = {w.key for w in assessments if w.has_data and w.fresh}
+    statuses = classify_votes(votes, pended, companions.caps, masks, fresh, now_s)
+    covered = find_covered(steps, masks)
+    rulings = tuple(apply_rule(site, rule, statuses, groups, memory.answered) for rule in site.fusion.rules)
     counted: dict[Support, int] = {
-        **{k: s.counts for k, s in standings.items() if s.counts > 0 and k.criterion in witnesses},
-        **{StepVote(k): asked_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
+        **{k: s.counts for k, s in statuses.items() if s.counts > 0 and k.criterion in witnesses},
+        **{StepVote(k): requested_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
         **{key: r.rule.level for r in rulings for key in r.keys},
     }
-    ask = fuse(site, counted, lambda key: group_of(key, groups))
-    aside = {k: s.aside for k, s in standings.items() if s.aside is not None}
-    rung = climb(
-        site, memory, ask,
+    requested = fuse(site, counted, lambda key: group_of(key, groups))
+    aside = {k: s.aside for k, s in statuses.items() if s.aside is not None}
+    level_state = advance_level(
+        site, memory, requested,
         lambda key, level: is_denied(key, rulings) if isinstance(key, RuleKey)
         else is_clear(key, level, votes, steps, fresh, aside),
         may_fall=not view.draining,
     )  # fmt: skip
     return Situation(
-        windows=windows, factor=factor, assessments=assessments, steps=steps, disturbed=disturbed, sick=sick | wild,
+        windows=windows,
+        factor=factor,
+        assessments=assessments,
+        steps=steps,
+        disturbed=disturbed,
+        sick=sick | wild,
         healths=healths,
-        senses=senses, common=common, companions=companions, votes=votes, standings=standings, covered=covered,
-        rulings=rulings, counted=counted, ask=ask, rung=rung, outlook=look_out(windows, rung, senses, steps, groups),
+        series_health=series_health,
+        common=common,
+        neighbours=companions,
+        votes=votes,
+        vote_statuses=statuses,
+        covered=covered,
+        rulings=rulings,
+        counted=counted,
+        requested=requested,
+        level_state=level_state,
+        sight=assess_observability(windows, level_state, series_health, steps, groups),
         corrected=questions,
-    )  # fmt: skip
+    )
 
 
-def silence_blind(site: Site, assessments: Sequence[Assessment], senses: Senses) -> list[Assessment]:
+def silence_blind(site: Site, assessments: Sequence[Assessment], senses: SeriesHealthMap) -> list[Assessment]:
     """What every criterion says, without the word for rest of series that cannot show any: motion counts as ever.
 
     A digit too coarse for a rate says where a level stands all the same.
@@ -177,7 +195,7 @@ def silence_blind(site: Site, assessments: Sequence[Assessment], senses: Senses)
         return list(assessments)
     of_levels = {c.id for c in site.criteria if c.kind.is_level}
     return [
-        replace(w, fresh=False, heard=w.heard and w.raise_level > 0)
+        replace(w, fresh=False, has_data=w.has_data and w.raise_level > 0)
         if any(
             blind[p] == AT_STOP or w.criterion not in of_levels for p in series_behind(site, w.key, {}) if p in blind
         ) else w
@@ -185,28 +203,28 @@ def silence_blind(site: Site, assessments: Sequence[Assessment], senses: Senses)
     ]  # fmt: skip
 
 
-def assess(windows: Windows) -> list[Assessment]:
+def assess(windows: DecisionContext) -> list[Assessment]:
     """What every criterion says."""
     return [a for c in windows.site.criteria for a in CRITERIA[c.kind.id].rule(c, windows)]
 
 
 def remember(situation: Situation, newest_s: float | None) -> Memory:
     """What this decision leaves to the next one."""
-    before, now_s, outlook = situation.before, situation.windows.now_s, situation.outlook
-    assessments, asked, steps = situation.assessments, situation.companions.asked, situation.steps
-    level = situation.rung.level
+    before, now_s, outlook = situation.before, situation.windows.now_s, situation.sight
+    assessments, open_since_s, steps = situation.assessments, situation.neighbours.open_since_s, situation.steps
+    level = situation.level_state.level
     changed = level != before.level
     since_s = situation.common.since_s
     unclear = find_lasting(situation.site, assessments, situation.votes, now_s)
-    lasting = {*(f"{REFERENCE}{r}" for r in since_s), *asked, *unclear, *situation.corrected}
+    lasting = {*(f"{REFERENCE}{r}" for r in since_s), *open_since_s, *unclear, *situation.corrected}
     answers = keep_answers(before.answers, lasting, now_s)
     return Memory(
         started_s=before.started_s, level=level, level_source="auto" if changed else before.level_source,
         since_s=now_s if changed else before.since_s, floor=before.floor, votes=dict(sorted(situation.votes.items())),
-        supporters=situation.rung.supporters, answered=before.answered, steps=steps, answers=answers,
+        supporters=situation.level_state.supporters, answered=before.answered, steps=steps, answers=answers,
         common=dict(sorted(since_s.items())), conditions=list_conditions(situation),
         observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
-        asked=dict(sorted(asked.items())),
+        asked=dict(sorted(open_since_s.items())),
         heights={q: h for q, h in sorted(before.heights.items()) if q in answers or q in lasting},
         signed=keep_signatures(before, {*steps, *lasting}), unheard=outlook.unheard,
     )  # fmt: skip
@@ -217,7 +235,7 @@ def newest_of_slope(situation: Situation, newest_s: float) -> float:
 
     The rain gauge and the control stations go on speaking when the slope has taken its own instruments along.
     """
-    senses = situation.senses
+    senses = situation.series_health
     spoke = [senses[p].newest_s for p in find_moving_series(situation.site)]
     return max((at_s for at_s in spoke if at_s is not None), default=newest_s)
 
@@ -228,8 +246,8 @@ def find_witness_criteria(site: Site) -> dict[str, Criterion]:
 
 
 # ---- votes -----------------------------------------------------------------------------------------------------
-def find_pended(
-    site: Site, votes: Mapping[VoteKey, Vote], criteria: Mapping[str, Criterion], senses: Senses,
+def find_pending_reasons(
+    site: Site, votes: Mapping[VoteKey, Vote], criteria: Mapping[str, Criterion], senses: SeriesHealthMap,
     suspects: Mapping[str, Message],
 ) -> dict[VoteKey, Message]:  # fmt: skip
     """Votes that do not count now, with the reason: their series is sick, or its reference is the suspect."""
@@ -249,7 +267,7 @@ def find_pended(
     return found
 
 
-def find_suspects(windows: Windows, common: CommonMotion) -> dict[str, Message]:
+def find_suspects(windows: DecisionContext, common: CommonMotion) -> dict[str, Message]:
     """Stations whose reference is under suspicion, with the reason: until its clock is over, or a person has said."""
     answers = windows.memory.answers
     found: dict[str, Message] = {}
@@ -261,15 +279,15 @@ def find_suspects(windows: Windows, common: CommonMotion) -> dict[str, Message]:
     return found
 
 
-def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, Cover]) -> dict[StepKey, Message]:
+def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, MaintenanceMask]) -> dict[StepKey, Message]:
     """Steps that maintenance of their station sets aside, with the reason."""
     return {
         key: cover.reason for key, step in steps.items()
-        if (cover := covers.get(key.station)) is not None and asked_level(step) <= cover.limit
+        if (cover := covers.get(key.station)) is not None and requested_level(step) <= cover.limit
     }  # fmt: skip
 
 
-def is_denied(key: RuleKey, rulings: Sequence[Ruling]) -> bool:
+def is_denied(key: RuleKey, rulings: Sequence[RuleStatus]) -> bool:
     """True when the rule behind a vote is known not to hold, on fresh data; unknown or gone is no denial."""
     return any(r.rule.id == key.rule and r.holds is False for r in rulings)
 
@@ -281,7 +299,7 @@ def is_clear(
     """True when the witness behind a vote says with fresh data that the level is over."""
     if isinstance(key, StepVote):
         step = steps.get(key.step)
-        return step is None or asked_level(step) < level
+        return step is None or requested_level(step) < level
     vote = votes.get(key)
     return vote is not None and key in fresh and key not in pended and vote.level < level
 
@@ -292,10 +310,14 @@ def group_of(key: Support, groups: Mapping[str, str]) -> str:
 
 
 # ---- sight -----------------------------------------------------------------------------------------------------
-def look_out(
-    windows: Windows, rung: Rung, senses: Senses, steps: Mapping[StepKey, Step], groups: Mapping[str, str]
-) -> Outlook:
-    """What can be seen now; while a backlog drains the answer of before stands."""
+def assess_observability(
+    windows: DecisionContext,
+    rung: LevelState,
+    senses: SeriesHealthMap,
+    steps: Mapping[StepKey, Step],
+    groups: Mapping[str, str],
+) -> Observability:
+    """Observability and reachable level now; while a backlog drains those of before are kept."""
     memory, level, supporters = windows.memory, rung.level, rung.supporters
     site = windows.site
     voting = find_voting_series(site)
@@ -303,11 +325,11 @@ def look_out(
     # a station that has just been declared is expected, not missing
     expected = {p for p in voting if senses[p].state == "unknown"}
     barriers, rare = find_barred(windows)
-    reached = reach(site, seen | expected, groups, shut(barriers))
+    reached = compute_reachable_level(site, seen | expected, groups, shut(barriers))
     witnesses = len(reached.top_groups)
-    gone = find_unheard(site, supporters, level, memory.unheard, windows.now_s)
+    gone = find_orphaned_supporters(site, supporters, level, memory.unheard, windows.now_s)
     if windows.view.draining and memory.reachable_level is not None:
-        return Outlook(memory.observability, memory.reachable_level, witnesses, None, gone, None, barriers, rare)
+        return Observability(memory.observability, memory.reachable_level, witnesses, None, gone, None, barriers, rare)
     behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
     unseen = behind - seen
     silence = find_common_silence(windows, level, senses, behind)
@@ -319,7 +341,7 @@ def look_out(
         since_s = min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
     elif blind:
         since_s = max(_unseen_since(windows, p, senses[p]) for p in voting)
-    return Outlook(observability, reached.level, witnesses, since_s, gone, silence, barriers, rare)
+    return Observability(observability, reached.level, witnesses, since_s, gone, silence, barriers, rare)
 
 
 def series_behind(site: Site, key: Support, steps: Mapping[StepKey, Step]) -> list[tuple[str, str]]:
@@ -337,18 +359,18 @@ def series_behind(site: Site, key: Support, steps: Mapping[StepKey, Step]) -> li
     return sorted(p for p in find_voting_series(site) if p[0] == station)
 
 
-def _unseen_since(windows: Windows, place: tuple[str, str], sense: Sense) -> float:
+def _unseen_since(windows: DecisionContext, place: tuple[str, str], sense: SeriesHealth) -> float:
     """When a series that is not seen ought to have said something sound at the latest.
 
     What arrives broken does not count as seen: the newest datum that a vote rests on does.
     """
     votes = windows.memory.votes
-    heard = [v.newest_s for k, v in votes.items() if place in series_behind(windows.site, k, {})]
-    newest_s = max(heard, default=sense.newest_s if sense.state == "silent" else None)
+    newest = [v.newest_s for k, v in votes.items() if place in series_behind(windows.site, k, {})]
+    newest_s = max(newest, default=sense.newest_s if sense.state == "silent" else None)
     return min(windows.now_s, _deadline(windows, place, newest_s))
 
 
-def _deadline(windows: Windows, place: tuple[str, str], newest_s: float | None) -> float:
+def _deadline(windows: DecisionContext, place: tuple[str, str], newest_s: float | None) -> float:
     """When a series ought to have spoken at the latest."""
     spec = windows.site.series(*place)
     started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
@@ -358,7 +380,7 @@ def _deadline(windows: Windows, place: tuple[str, str], newest_s: float | None) 
 def find_next_due(situation: Situation, after: Memory) -> float | None:
     """The next instant at which the decision could change without any new datum."""
     windows, site = situation.windows, situation.site
-    unseen_since_s = situation.outlook.unseen_since_s
+    unseen_since_s = situation.sight.unseen_since_s
     due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
     due += [s.known_s + clock_s(site, k.station) for k, s in after.steps.items() if s.state in {"pending", OFFSET}]
     due += [next_page_s(site, k, after.steps[k], windows.now_s) for k in find_shaken(site, after.steps)]
@@ -366,15 +388,15 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
     due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]
     due += [at_s for c in site.criteria if (at_s := review_due_s(c)) is not None]
     due += next_proof_s(windows.view.proofs, windows.now_s)
-    silent = [_deadline(windows, p, s.newest_s) for p, s in situation.senses.items()]
+    silent = [_deadline(windows, p, s.newest_s) for p, s in situation.series_health.items()]
     unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
     due += [d + FALL_TOGETHER_S for d in silent]
-    due += _list_gone(windows, situation.senses)
+    due += _list_gone(windows, situation.series_health)
     due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
     return min((d for d in due if d > windows.now_s), default=None)
 
 
-def _list_gone(windows: Windows, senses: Senses) -> list[float]:
+def _list_gone(windows: DecisionContext, senses: SeriesHealthMap) -> list[float]:
     """When series that may be silent for longer have missed so much that those beside them need not wait for them."""
     places = {p for places in list_children(windows.site).values() for p in places}
     return [

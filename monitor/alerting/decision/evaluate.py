@@ -13,13 +13,13 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.alerting.decision.decide import decide
-from monitor.alerting.decision.reading_cache import Looking
+from monitor.alerting.decision.reading_cache import SiteReadingCache
 from monitor.criteria.kinds.earthquake import event_span_s
 from monitor.criteria.scope import reach_s, wanted_series
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
-from monitor.domain.decision import Decision, Memory, ProofFact, View, instant
-from monitor.domain.instants import spell
+from monitor.domain.decision import Decision, DecisionInputs, Memory, ProofFact, instant
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
@@ -75,7 +75,7 @@ class EvaluationResult:
 
 def evaluate_site(
     db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False, dry_run: bool = False,
-    looking: Looking | None = None,
+    looking: SiteReadingCache | None = None,
 ) -> EvaluationResult:  # fmt: skip
     """Decide once for a site and store level, health, alerts and outbox in one transaction.
 
@@ -93,13 +93,13 @@ def evaluate_site(
         OutdatedSiteError: another version of the site file was put in force meanwhile; nothing is written.
     """
     now = now.astimezone(UTC)
-    looking = Looking(site) if looking is None else looking
+    looking = SiteReadingCache(site) if looking is None else looking
     for _ in range(ATTEMPTS):
-        row, memory, view, known_until = _look(db, site, now, looking, draining=draining)
+        row, memory, view, known_until = _load_snapshot(db, site, now, looking, draining=draining)
         decision = decide(site, memory, view, now, looking.warm)
         if decision.changes and looking.is_warm:
             looking.forget()  # what is frozen rests on nothing but what the database says
-            row, memory, view, known_until = _look(db, site, now, looking, draining=draining)
+            row, memory, view, known_until = _load_snapshot(db, site, now, looking, draining=draining)
             decision = decide(site, memory, view, now, looking.warm)
         if dry_run or _store(db, site, row, memory, view, decision, now, trigger, known_until):
             return EvaluationResult(
@@ -110,9 +110,9 @@ def evaluate_site(
     raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
 
 
-def _look(
-    db: Database, site: Site, now: datetime, looking: Looking, *, draining: bool
-) -> tuple[StateRow | None, Memory, View, datetime | None]:
+def _load_snapshot(
+    db: Database, site: Site, now: datetime, looking: SiteReadingCache, *, draining: bool
+) -> tuple[StateRow | None, Memory, DecisionInputs, datetime | None]:
     """Memory and view of one snapshot."""
     with db.read() as c:
         row = find_state(c, site.id)
@@ -121,30 +121,30 @@ def _look(
 
 
 def load_view(
-    c: Connection, site: Site, now: datetime, *, draining: bool, looking: Looking | None = None
-) -> tuple[View, datetime | None]:
+    c: Connection, site: Site, now: datetime, *, draining: bool, looking: SiteReadingCache | None = None
+) -> tuple[DecisionInputs, datetime | None]:
     """Everything a decision at `now` may see, and the newest instant of reception among it."""
-    readings = (Looking(site) if looking is None else looking).read(c, now)
+    readings = (SiteReadingCache(site) if looking is None else looking).read(c, now)
     newest = load_newest(c, site.id, now)
-    view = View(readings, newest, draining=draining, **load_facts(c, site, now))
+    view = DecisionInputs(readings, newest, draining=draining, **load_facts(c, site, now))
     known = max((n.received_s for n in newest.values()), default=None)
     return view, None if known is None else instant(known)
 
 
 def load_facts(
-    c: Connection, site: Site, now: datetime, *, as_said: bool = False, proofs: Sequence[ProofFact] | None = None,
+    c: Connection, site: Site, now: datetime, *, as_claimed: bool = False, proofs: Sequence[ProofFact] | None = None,
     scored_until: datetime | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same.
 
-    With `as_said` events count from when people said that they knew them, which only a replay asks for. So it
+    With `as_claimed` events count from when people said that they knew them, which only a replay asks for. So it
     does of `proofs` that are not those stored here; where they are empty, no criterion has to prove that it may count.
     Anomalies are those until `scored_until`, as known at `now`: who looks back asks for what came late of a time.
     """
     proofs = load_proof_facts(c, site, now) if proofs is None else tuple(proofs)
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
     reads = {x.kind.facts for x in site.criteria}
-    stations, horizons_s = list_asked_forecasts(site)
+    stations, horizons_s = list_needed_forecasts(site)
     scored_until = scored_until or now
     events_since, strict_s = min(since, now - timedelta(seconds=events_reach_s(site))), event_span_s(site)
     return {
@@ -152,7 +152,7 @@ def load_facts(
         "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
         "footprints": load_footprint_facts(c, site.id, since, now) if "footprints" in reads else (),
         "reports": load_report_facts(c, site.id, since, now) if "reports" in reads else (),
-        "events": load_event_facts(c, site.id, events_since, now, as_said=as_said, strict_s=strict_s),
+        "events": load_event_facts(c, site.id, events_since, now, as_reported=as_claimed, strict_s=strict_s),
         "offsets": load_offset_facts(c, site.id, now),
         "maintenance": load_maintenance_facts(c, site.id, now),
         "points": load_point_facts(c, site, now) if "points" in reads else (),
@@ -161,7 +161,7 @@ def load_facts(
     }
 
 
-def list_asked_forecasts(site: Site) -> tuple[set[str], set[float]]:
+def list_needed_forecasts(site: Site) -> tuple[set[str], set[float]]:
     """Stations and horizons (s) whose forecasts a criterion of the site reads."""
     asking = [x for x in site.criteria if x.kind.facts == "forecasts"]
     horizons_s = {t.window_s for x in asking for t in x.thresholds if t.window_s is not None}
@@ -178,13 +178,20 @@ def events_reach_s(site: Site) -> float:
 
 
 def _store(
-    db: Database, site: Site, row: StateRow | None, memory: Memory, view: View, decision: Decision, now: datetime,
-    trigger: str, known_until: datetime | None,
-) -> bool:  # fmt: skip
+    db: Database,
+    site: Site,
+    row: StateRow | None,
+    memory: Memory,
+    view: DecisionInputs,
+    decision: Decision,
+    now: datetime,
+    trigger: str,
+    known_until: datetime | None,
+) -> bool:
     """Write the outcome if the memory is still the one it started from."""
     # an evaluation that saw nothing new differs by its instant alone
     moved = row is None or digest_of({**row.state, "seen_s": None}) != digest_of(
-        {**decision.memory.spell(), "seen_s": None}
+        {**decision.memory.to_json(), "seen_s": None}
     )
     with db.write() as c:
         current = find_state(c, site.id)
@@ -207,7 +214,7 @@ def _store(
             frozen = canonical_json(freeze(site, memory, view, decision, now))
             basis = add_decision(c, site.id, now, site.version, frozen)
             apply_changes(
-                c, site.id, _hush_told(c, site, decision.changes, now),
+                c, site.id, _mute_explained(c, site, decision.changes, now),
                 site=site, recipients=site.recipients, actor=SERVICE, now=now,
                 decision_id=basis, rule_version=rule_version(site),
             )  # fmt: skip
@@ -218,7 +225,7 @@ def _store(
     return True
 
 
-def _hush_told(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime) -> list[AlertChange]:
+def _mute_explained(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime) -> list[AlertChange]:
     """One cause is one page: silence that a notice explains is told to nobody.
 
     That of instruments whose battery was announced to be empty by now, and of those that send on with a wrong clock, so
@@ -232,22 +239,22 @@ def _hush_told(c: Connection, site: Site, changes: Sequence[AlertChange], now: d
     behind = {parent.key: {station for station, _ in places} for parent, places in list_children(site).items()}
     behind |= {stale_key((station.id, s.quantity)): {station.id} for station in site.stations for s in station.series}
 
-    def is_told(key: str) -> bool:
+    def is_explained(key: str) -> bool:
         name = key.removeprefix("health:").removesuffix(":stale")
         those = behind.get(key, set())
         return bool(those) and (
             those <= emptied or those <= misdated or f"health:instrument:{name}:clock" in clocks
         )  # fmt: skip
 
-    return [replace(x, notify=x.notify and not (x.open and is_told(x.key))) for x in changes]
+    return [replace(x, notify=x.notify and not (x.open and is_explained(x.key))) for x in changes]
 
 
-def freeze(site: Site, memory: Memory, view: View, decision: Decision, now: datetime) -> dict[str, Any]:
+def freeze(site: Site, memory: Memory, view: DecisionInputs, decision: Decision, now: datetime) -> dict[str, Any]:
     """Everything needed to decide again: configuration hash, instant, memory, view, and what came out."""
-    outcome = decision.spell()
+    outcome = decision.to_json()
     return {
         "format": FORMAT, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
-        "now": spell(now), "memory": memory.spell(), "view": view.spell(), "outcome": outcome,
+        "now": format_iso(now), "memory": memory.to_json(), "view": view.to_json(), "outcome": outcome,
         "sentence": decision.evidence["sentence"],
     }  # fmt: skip
 
@@ -266,7 +273,7 @@ class Evaluator:
 
     def __init__(self, hold_most: int = HOLD_MOST) -> None:
         self._hold_most = hold_most
-        self._lookings: dict[str, tuple[Looking, datetime]] = {}
+        self._lookings: dict[str, tuple[SiteReadingCache, datetime]] = {}
 
     def __call__(
         self, db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False
@@ -274,7 +281,7 @@ class Evaluator:
         """Decide once for a site and store what came out; after an error nothing of the site is held."""
         held = self._lookings.pop(site.id, None)
         if held is None or held[0].site is not site or not timedelta(0) <= now - held[1] < AGAIN:
-            held = (Looking(site), now)
+            held = (SiteReadingCache(site), now)
         looking, since = held
         result = evaluate_site(db, site, now, trigger, draining=draining, looking=looking)
         if looking.count() + sum(other.count() for other, _ in self._lookings.values()) <= self._hold_most:

@@ -9,13 +9,13 @@ from monitor.alerting.decision.conditions import explain_level
 from monitor.alerting.decision.proof import find_unproven
 from monitor.alerting.decision.single_offsets import WAITS
 from monitor.alerting.decision.situation import Situation
-from monitor.alerting.decision.vote_status import Standing
+from monitor.alerting.decision.vote_status import VoteStatus
 from monitor.criteria.kinds.earthquake import list_lowering
 from monitor.domain.decision import Memory, Step, Vote, seconds
 from monitor.domain.keys import StepKey, Support, VoteKey
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 from monitor.series.offset_answers import SUFFIX
-from monitor.series.steps import EVENT, asked_level, is_earthquake, list_events_at
+from monitor.series.steps import EVENT, is_earthquake, list_events_at, requested_level
 
 _LOWERED: Final = Template(
     "bounds.lowered", "bounds are lowered to {n} of what the site file says: an earthquake was declared"
@@ -27,19 +27,19 @@ _LOWERS: Final = Template("event.lowers_bounds", "lowers bounds to {n} of what t
 
 def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, Any]:
     """Who said what, who counted, who was set aside and why; what did not happen leaves no key."""
-    site, counted, standings = situation.site, situation.counted, situation.standings
+    site, counted, standings = situation.site, situation.counted, situation.vote_statuses
     parts = {c.id for c in site.criteria if c.role == "part"}
     found: dict[str, Any] = {
         "site": site.id,
         "at": seconds(now),
         "level_before": situation.before.level,
         "level": after.level,
-        "asked": situation.ask.level,
-        "lone_top": list(situation.ask.lone_top),
+        "asked": situation.requested.level,
+        "lone_top": list(situation.requested.lone_top),
         "words": [
             {
                 "criterion": w.criterion, "station": w.station, "raise_level": w.raise_level,
-                "hold_level": w.hold_level, "heard": w.heard, "fresh": w.fresh, "newest_s": w.newest_s,
+                "hold_level": w.hold_level, "heard": w.has_data, "fresh": w.fresh, "newest_s": w.newest_s,
                 "reason": w.reason, "facts": dict(w.facts),
             }
             for w in situation.assessments
@@ -49,7 +49,7 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
         },
         "steps": {k: _describe_step(s, situation.covered.get(k)) for k, s in after.steps.items()},
         "common": dict(situation.common.sentences),
-        "held_by": list(situation.rung.held_by),
+        "held_by": list(situation.level_state.held_by),
         "sentence": explain_level(situation),
     }  # fmt: skip
     if unproven := find_unproven(situation.windows.view.proofs, situation.windows.now_s):
@@ -66,7 +66,7 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
 
 
 def _describe_vote(
-    key: VoteKey, vote: Vote, standing: Standing, counted: Mapping[Support, int], parts: set[str]
+    key: VoteKey, vote: Vote, standing: VoteStatus, counted: Mapping[Support, int], parts: set[str]
 ) -> dict[str, Any]:
     found = {
         "level": vote.level, "newest_s": vote.newest_s, "valid_until_s": vote.valid_until_s, "counted": key in counted,
@@ -80,11 +80,11 @@ def _describe_vote(
 
 
 def _describe_step(step: Step, covered: Message | None) -> dict[str, Any]:
-    found = {"level": asked_level(step), "state": step.state, "reason": step.reason}
+    found = {"level": requested_level(step), "state": step.state, "reason": step.reason}
     return found if covered is None else {**found, "pended": covered}
 
 
-def describe_events(windows: Windows, steps: dict[StepKey, Step]) -> list[dict[str, Any]]:
+def describe_events(windows: DecisionContext, steps: dict[StepKey, Step]) -> list[dict[str, Any]]:
     """Events that change this decision, with who said so: those that explain a step, and those that lower bounds."""
     found = {}
     effects: dict[int, list[Message]] = {}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.alerting.decision.vote_status import Standing
-from monitor.domain.fusion import Clause, FusionRule, find_behind, judge, spell_clause
+from monitor.alerting.decision.vote_status import VoteStatus
+from monitor.domain.fusion import Clause, FusionRule, evaluate_clause, find_behind, format_clause
 from monitor.domain.keys import RuleKey, Support, VoteKey
 from monitor.domain.site import Site
 from monitor.domain.witnesses import is_met
@@ -19,7 +19,7 @@ _SENTENCES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class RuleStatus:
     """What one rule says now.
 
     Attributes:
@@ -41,14 +41,14 @@ class Ruling:
         """As JSON-ready values."""
         return {
             "level": self.rule.level, "holds": self.holds, "behind": list(self.behind),
-            "sentence": _SENTENCES[self.holds](rule=self.rule.id, clause=spell_clause(self.rule.when)),
+            "sentence": _SENTENCES[self.holds](rule=self.rule.id, clause=format_clause(self.rule.when)),
         }  # fmt: skip
 
 
 def apply_rule(
-    site: Site, rule: FusionRule, standings: Mapping[VoteKey, Standing], groups: Mapping[str, str],
+    site: Site, rule: FusionRule, standings: Mapping[VoteKey, VoteStatus], groups: Mapping[str, str],
     answered: Mapping[Support, float],
-) -> Ruling:  # fmt: skip
+) -> RuleStatus:  # fmt: skip
     """Judge a rule of a site on how each vote stands.
 
     Args:
@@ -65,17 +65,17 @@ def apply_rule(
             return None
         return standings[key].says(leaf.level, rule.level, answered.get(RuleKey(rule.id, key), float("-inf")))
 
-    def look(leaf: Clause) -> bool | None:
-        said = {name: says(leaf, name) for name in leaf.witnesses}
-        if is_met(site, leaf, [n for n, word in said.items() if word is True], groups):
+    def evaluate_leaf(leaf: Clause) -> bool | None:
+        votes = {name: says(leaf, name) for name in leaf.witnesses}
+        if is_met(site, leaf, [n for n, vote in votes.items() if vote is True], groups):
             return True
-        return None if is_met(site, leaf, [n for n, word in said.items() if word is not False], groups) else False
+        return None if is_met(site, leaf, [n for n, vote in votes.items() if vote is not False], groups) else False
 
-    holds = judge(rule.when, look)
+    holds = evaluate_clause(rule.when, evaluate_leaf)
     behind = {
         VoteKey(leaf.criterion, name)
-        for leaf in (find_behind(rule.when, look) if holds else ())
+        for leaf in (find_behind(rule.when, evaluate_leaf) if holds else ())
         for name in leaf.witnesses
         if says(leaf, name) is True
     }
-    return Ruling(rule, holds, tuple(sorted(behind)))
+    return RuleStatus(rule, holds, tuple(sorted(behind)))

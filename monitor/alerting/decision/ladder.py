@@ -12,8 +12,8 @@ BY_PERSON: Final = "a person must lower it"
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What the votes of this moment ask for.
+class RequestedLevel:
+    """The level that the votes of this instant request.
 
     Attributes:
         level: Level asked for.
@@ -27,42 +27,42 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """Where the ladder stands after a decision, and what keeps it from falling."""
+class LevelState:
+    """The level after a decision, the votes that support it, and what keeps it from falling."""
 
     level: int
     supporters: Mapping[Support, int]
     held_by: tuple[str, ...]
 
 
-def fuse(site: Site, counted: Mapping[Support, int], group_of: Callable[[Support], str]) -> Ask:
+def fuse(site: Site, counted: Mapping[Support, int], group_of: Callable[[Support], str]) -> RequestedLevel:
     """Turn votes into the level asked for: the top needs independent groups, lower levels one witness."""
     top = site.top_level
     tops = sorted(key for key, level in counted.items() if level >= top)
     if len({group_of(key) for key in tops}) >= site.fusion.top_needs:
-        return Ask(top, (), counted)
+        return RequestedLevel(top, (), counted)
     level = max((min(v, top - 1) for v in counted.values()), default=0)
-    return Ask(level, tuple(dict.fromkeys(key.station for key in tops)), counted)
+    return RequestedLevel(level, tuple(dict.fromkeys(key.station for key in tops)), counted)
 
 
-def climb(
-    site: Site, memory: Memory, ask: Ask, is_clear: Callable[[Support, int], bool], *, may_fall: bool
-) -> Rung:  # fmt: skip
-    """One step of the ladder.
+def advance_level(
+    site: Site, memory: Memory, requested: RequestedLevel, is_clear: Callable[[Support, int], bool], *, may_fall: bool
+) -> LevelState:  # fmt: skip
+    """Advance the level: it rises at once and falls only where every vote behind it is clear.
 
     Args:
         site: levels and which of them fall by themselves.
-        memory: where it stood and who supported that.
-        ask: what the votes ask for.
+        memory: the level before and its supporters.
+        requested: what the votes ask for.
         is_clear: (vote, level) -> its witness has fresh data beyond the recovery limit of that level.
         may_fall: False while a backlog drains.
     """
-    level = max(memory.level, ask.level)
+    level = max(memory.level, requested.level)
     supporters = dict(memory.supporters)
-    for key, asked in ask.by_vote.items():
-        if min(asked, level) > 0:
-            supporters[key] = max(supporters.get(key, 0), min(asked, level))
-    bottom = max(ask.level, memory.floor)
+    for key, wanted in requested.by_vote.items():
+        if min(wanted, level) > 0:
+            supporters[key] = max(supporters.get(key, 0), min(wanted, level))
+    bottom = max(requested.level, memory.floor)
     held: tuple[str, ...] = ()
     while level > bottom:
         behind = [k for k, v in supporters.items() if v >= level]
@@ -73,4 +73,4 @@ def climb(
             break
         level -= 1
         supporters = {k: min(v, level) for k, v in supporters.items() if min(v, level) > 0}
-    return Rung(level, dict(sorted(supporters.items())), held)
+    return LevelState(level, dict(sorted(supporters.items())), held)

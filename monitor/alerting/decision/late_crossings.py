@@ -16,7 +16,7 @@ from monitor.domain.instants import EPOCH
 from monitor.domain.keys import Support
 from monitor.domain.observation import Reading
 from monitor.domain.witnesses import find_groups
-from monitor.series.assessment import Assessment, Warm, Windows
+from monitor.series.assessment import Assessment, DecisionContext, EvaluationCache
 
 _LATE: Final = Template(
     "health.late_crossing",
@@ -28,7 +28,7 @@ MOST: Final = 48  # instants that are looked at; a longer backlog is thinned eve
 STORED: Final = timedelta(minutes=1)  # by then after its reception a reading is stored
 
 
-def find_late(windows: Windows, level: int) -> dict[str, Condition]:
+def find_late(windows: DecisionContext, level: int) -> dict[str, Condition]:
     """The highest level that a backlog asked for at any of its readings, where it is above the level that stands.
 
     A backlog is what follows the newest reading known at the look before, two readings at least, or one that is too old
@@ -43,15 +43,19 @@ def find_late(windows: Windows, level: int) -> dict[str, Condition]:
         k: c for k, c in memory.conditions.items()
         if k in names[level + 1 :] and since_s < c.since_s > now_s - site.fusion.hold_when_missing_s
     }  # fmt: skip
-    found = [(asked, -at_s, said) for at_s in _list_backlog(windows) for asked, said in [_ask(windows, at_s)]]
-    asked, at_s, said = max(found, key=lambda one: one[:2], default=(0, 0.0, join([])))
-    if asked > level and names[asked] not in kept:
-        text = _LATE(level=Term(site.levels[asked].name), at=Timestamp(-at_s, "minute"), text=said)
-        kept[names[asked]] = Condition("health", 2, now_s, text)
+    found = [
+        (requested, -at_s, sentence)
+        for at_s in _list_backlog(windows)
+        for requested, sentence in [_find_requested(windows, at_s)]
+    ]
+    requested, at_s, sentence = max(found, key=lambda one: one[:2], default=(0, 0.0, join([])))
+    if requested > level and names[requested] not in kept:
+        text = _LATE(level=Term(site.levels[requested].name), at=Timestamp(-at_s, "minute"), text=sentence)
+        kept[names[requested]] = Condition("health", 2, now_s, text)
     return kept
 
 
-def _list_backlog(windows: Windows) -> list[float]:
+def _list_backlog(windows: DecisionContext) -> list[float]:
     """Instants of readings that no look has seen as the newest; the last one only where it votes no more."""
     memory, valid_s = windows.memory, min((c.valid_for_s for c in windows.site.criteria), default=0.0)
     if memory.seen_s is None or memory.started_s is None:
@@ -74,18 +78,18 @@ def _list_backlog(windows: Windows) -> list[float]:
     return times_s[:: max(1, -(-len(times_s) // MOST))]
 
 
-def _ask(windows: Windows, at_s: float) -> tuple[int, Message]:
+def _find_requested(windows: DecisionContext, at_s: float) -> tuple[int, Message]:
     """The level that the witnesses would have asked for at an instant, had its readings been there; and who did."""
     site, groups = windows.site, find_groups(windows.site)
     at = instant(at_s)
     observed = attrgetter("observed_at")
     cut = {k: v[: bisect_right(v, at, key=observed)] for k, v in windows.view.readings.items()}
-    then = Windows(site, replace(windows.view, readings=cut), windows.memory, at_s, Warm())
-    said: list[Assessment] = [
+    then = DecisionContext(site, replace(windows.view, readings=cut), windows.memory, at_s, EvaluationCache())
+    raising: list[Assessment] = [
         a for c in site.criteria if c.role == "witness" and c.kind.source == "instruments"
         for a in CRITERIA[c.kind.id].rule(c, then) if a.raise_level > 0
     ]  # fmt: skip
-    counted: Mapping[Support, int] = {a.key: a.raise_level for a in said}
-    asked = fuse(site, counted, lambda key: groups.get(key.station, key.station)).level
-    loudest = sorted((a for a in said if a.raise_level >= asked), key=lambda a: a.station)[:3]
-    return asked, join([TEXT_OF(name=a.station, text=a.reason) for a in loudest])
+    counted: Mapping[Support, int] = {a.key: a.raise_level for a in raising}
+    requested = fuse(site, counted, lambda key: groups.get(key.station, key.station)).level
+    loudest = sorted((a for a in raising if a.raise_level >= requested), key=lambda a: a.station)[:3]
+    return requested, join([TEXT_OF(name=a.station, text=a.reason) for a in loudest])

@@ -7,18 +7,18 @@ from forecasting.message import Duration, Message, Template
 from monitor.criteria.reachable import (
     Barriers,
     describe_barriers,
+    describe_unreachable,
     find_barriers,
     find_interval_s,
     list_barriers,
     list_followed,
-    tell,
 )
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Site
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 
 _MORE: Final = Template("reachable.more", "{text}; and so {n} more")
-_TOLD: Final = 2
+_MOST_SENTENCES: Final = 2
 RARE: Final = ":rare"
 _DECLARED: Final = Template("reachable.declared", "{text} (declared: one every {every})")
 
@@ -28,7 +28,7 @@ def rare_key(place: tuple[str, str]) -> str:
     return f"health:{'.'.join(place)}{RARE}"
 
 
-def find_barred(windows: Windows) -> tuple[Barriers, Mapping[tuple[str, str], Message]]:
+def find_barred(windows: DecisionContext) -> tuple[Barriers, Mapping[tuple[str, str], Message]]:
     """What keeps levels from being reached now, and the series that come too seldom for a level, with the sentence.
 
     A level that cannot be reached even if readings come as declared is told by `slopeward check`, and counted here.
@@ -44,7 +44,7 @@ def find_barred(windows: Windows) -> tuple[Barriers, Mapping[tuple[str, str], Me
             found[key] = barriers
         lost = [n for n, one in barriers.items() if one.is_shut and not (n in usual and usual[n].is_shut)]
         if lost:
-            sentence = tell(windows.site, criterion.id, [station.id], max(lost), barriers[max(lost)])
+            sentence = describe_unreachable(windows.site, criterion.id, [station.id], max(lost), barriers[max(lost)])
             rare.setdefault((station.id, spec.quantity), _DECLARED(text=sentence, every=Duration(spec.interval_s)))
     return found, rare
 
@@ -52,5 +52,12 @@ def find_barred(windows: Windows) -> tuple[Barriers, Mapping[tuple[str, str], Me
 def describe_lost(site: Site, barriers: Barriers, above: int) -> list[Message]:
     """Why levels above one cannot be reached: a sentence each, the gravest first, and how many more."""
     found = [(n, text) for n, one, text in describe_barriers(site, barriers) if one.is_shut and n > above]
-    told = [text for _, text in sorted(found, key=lambda item: -item[0])]
-    return told if len(told) <= _TOLD else [*told[: _TOLD - 1], _MORE(text=told[_TOLD - 1], n=len(told) - _TOLD)]
+    sentences = [text for _, text in sorted(found, key=lambda item: -item[0])]
+    return (
+        sentences
+        if len(sentences) <= _MOST_SENTENCES
+        else [
+            *sentences[: _MOST_SENTENCES - 1],
+            _MORE(text=sentences[_MOST_SENTENCES - 1], n=len(sentences) - _MOST_SENTENCES),
+        ]
+    )

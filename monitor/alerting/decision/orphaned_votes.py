@@ -15,32 +15,35 @@ from monitor.domain.decision import Memory
 from monitor.domain.keys import RuleKey, StepVote, Support, VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import list_voices
+from monitor.domain.witnesses import list_voting_witnesses
 
 GONE: Final = "~"  # stands behind the name of a criterion or rule that is heard no more; no site file may use it
 _AUTOMATIC: Final = re.compile(r"[a-z_]+-\d+")
 
 
-def find_unheard(
+def find_orphaned_supporters(
     site: Site, supporters: Mapping[Support, int], level: int, known: Mapping[Support, float], now_s: float
 ) -> dict[Support, float]:
-    """Supporters of a level that the site file hears no more, with the instant since when that is so."""
+    """Supporters of a level that the site file declares no more, with the instant since when (epoch seconds)."""
     if level == 0:
         return {}
-    heard = {
-        VoteKey(c.id, v.witness) for c in site.criteria if c.role in {"witness", "part"} for v in list_voices(site, c)
+    declared = {
+        VoteKey(c.id, v.witness)
+        for c in site.criteria
+        if c.role in {"witness", "part"}
+        for v in list_voting_witnesses(site, c)
     }
     rules = {rule.id for rule in site.fusion.rules}
     found = {}
-    for key, asked in supporters.items():
-        if asked < level:
+    for key, requested in supporters.items():
+        if requested < level:
             continue
         if isinstance(key, StepVote):
             lost = site.station(key.station) is None
         elif isinstance(key, RuleKey):
-            lost = key.rule not in rules or key.vote not in heard
+            lost = key.rule not in rules or key.vote not in declared
         else:
-            lost = key not in heard
+            lost = key not in declared
         if lost:
             found[key] = known.get(key, now_s)
     return dict(sorted(found.items()))

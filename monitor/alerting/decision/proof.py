@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from forecasting.message import Message, Template, Term, Timestamp
-from monitor.criteria.proofs import WARN_S, needs_proof, spell_command
+from monitor.criteria.proofs import WARN_S, format_command, needs_proof
 from monitor.domain.decision import Condition, ProofFact
 from monitor.domain.site import Site, once_per_site
 
@@ -84,7 +84,7 @@ def _variants(_: Site) -> dict[frozenset[str], Site]:
 
 def list_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> dict[str, Condition]:
     """Conditions of health: what counts as advice against the site file, and which test is soon to be made again."""
-    commands = {c.id: spell_command(site, c) for c in site.criteria if any(f.criterion == c.id for f in facts)}
+    commands = {c.id: format_command(site, c) for c in site.criteria if any(f.criterion == c.id for f in facts)}
     unproven = find_unproven(facts, now_s)
     found = {
         f"health:{name}:unproven": Condition(
@@ -116,7 +116,7 @@ def describe_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> l
     """Criteria that count although nothing stored shows that they may, one line each, with what to do."""
     unproven = find_unproven(facts, now_s)
     return [
-        _UNPROVEN(criterion=one.id, role=one.role, text=unproven[one.id], command=spell_command(site, one))
+        _UNPROVEN(criterion=one.id, role=one.role, text=unproven[one.id], command=format_command(site, one))
         for one in needs_proof(site) if one.id in unproven
     ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from monitor.criteria.scope import anchor_at, find_span_s, wanted_series
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
-from monitor.series.assessment import Warm
+from monitor.series.assessment import EvaluationCache
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.reading_stamps import Stamp, load_newer, load_stamps
 
@@ -31,8 +31,8 @@ class _Held:
         return self.readings[-1].observed_at if self.readings else self.from_at
 
 
-class Looking:
-    """The warm memory of one site in one thread.
+class SiteReadingCache:
+    """Readings of one site, held between the evaluations of one thread.
 
     Attributes:
         site: The declaration; another one needs another memory.
@@ -42,7 +42,7 @@ class Looking:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.warm = Warm()
+        self.warm = EvaluationCache()
         self._spans = wanted_series(site)
         self._held: dict[int, _Held] = {}
         self._now: datetime | None = None
@@ -50,7 +50,7 @@ class Looking:
 
     def forget(self) -> None:
         """Begin anew: the next look reads everything."""
-        self.warm, self._held, self._now = Warm(), {}, None
+        self.warm, self._held, self._now = EvaluationCache(), {}, None
 
     def count(self) -> int:
         """Readings held, and with them the epochs of tracks, of which each criterion has its own."""

@@ -11,15 +11,18 @@ from forecasting.message import TEXT_OF
 from monitor.domain.decision import Condition
 from monitor.domain.instruments.parents import Place
 from monitor.domain.keys import RuleKey, VoteKey
-from monitor.series.assessment import Assessment, Windows
-from monitor.series.station_health import Senses, scatter_key
+from monitor.series.assessment import Assessment, DecisionContext
+from monitor.series.station_health import SeriesHealthMap, scatter_key
 from monitor.series.step_clocks import clock_s
 
 
 def hold_scattering(
-    windows: Windows, assessments: Sequence[Assessment], scattering: Mapping[VoteKey, Place], senses: Senses,
+    windows: DecisionContext,
+    assessments: Sequence[Assessment],
+    scattering: Mapping[VoteKey, Place],
+    senses: SeriesHealthMap,
     groups: Mapping[str, str],
-) -> tuple[list[Assessment], dict[str, Condition]]:  # fmt: skip
+) -> tuple[list[Assessment], dict[str, Condition]]:
     """What every criterion says, and why series cannot be judged; urgent where a vote is held.
 
     No vote on such a series rises before its clock is over, and none falls further than what others hold.
@@ -55,7 +58,7 @@ def hold_scattering(
 
 
 def _list_others(
-    windows: Windows, assessments: Sequence[Assessment], scattering: Collection[VoteKey]
+    windows: DecisionContext, assessments: Sequence[Assessment], scattering: Collection[VoteKey]
 ) -> Iterator[Assessment]:
     """What those say that raised the level too and were in sight, without a pause, for their longest window."""
     memory = windows.memory
@@ -63,7 +66,7 @@ def _list_others(
     followed = {c.id: c for c in windows.site.criteria if c.kind.followed}
     for one in assessments:
         criterion = followed.get(one.criterion)
-        if criterion is None or one.key not in behind or one.key in scattering or not (one.heard and one.fresh):
+        if criterion is None or one.key not in behind or one.key in scattering or not (one.has_data and one.fresh):
             continue
         spec = windows.site.series(one.station, criterion.quantity)
         from_s = windows.now_s - max([t.window_s or 0.0 for t in criterion.thresholds])

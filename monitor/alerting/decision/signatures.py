@@ -14,15 +14,17 @@ from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.series.coseismic_steps import find_shaken
-from monitor.series.steps import asked_level, high_level
+from monitor.series.steps import high_level, requested_level
 from monitor.store.people.users import load_users, require_account, require_two
 
 
 def measure_height(site: Site, memory: Memory, key: str, steps: Collection[StepKey], now_s: float) -> int:
     """The level that a question's votes, or the steps it asks about, ask for at this moment."""
     shaken = find_shaken(site, memory.steps)
-    asked = max((memory.steps[k].level if k in shaken else asked_level(memory.steps[k]) for k in steps), default=0)
-    return max(asked, find_height(site, key, memory.votes, now_s))
+    requested = max(
+        (memory.steps[k].level if k in shaken else requested_level(memory.steps[k]) for k in steps), default=0
+    )
+    return max(requested, find_height(site, key, memory.votes, now_s))
 
 
 def needs_two(site: Site, height: int) -> bool:

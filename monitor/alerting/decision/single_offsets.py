@@ -12,7 +12,7 @@ from monitor.alerting.decision.situation import Situation
 from monitor.domain.decision import Condition
 from monitor.domain.message import name_series
 from monitor.domain.site import Site
-from monitor.series.assessment import ARRIVED, Assessment, Windows
+from monitor.series.assessment import ARRIVED, Assessment, DecisionContext
 from monitor.series.coseismic_steps import VERIFY
 from monitor.series.steps import high_level
 
@@ -40,32 +40,34 @@ _BELOW: Final = Template("offset.below", "{text}, below they count with it")
 WAITS = ":offset_"  # in the alert key of the notice: `health:STATION:offset_NUMBER`
 
 
-def merge(windows: Windows, declared: Sequence[Assessment], measured: Sequence[Assessment]) -> list[Assessment]:
+def merge(windows: DecisionContext, declared: Sequence[Assessment], measured: Sequence[Assessment]) -> list[Assessment]:
     """One assessment of each witness: as declared, and for the two highest levels as measured if that asks for more."""
     also = {w.key: w for w in measured}
     found = [_merge(windows, w, also.pop(w.key)) if w.key in also else w for w in declared]
     return [*found, *also.values()]
 
 
-def _merge(windows: Windows, declared: Assessment, measured: Assessment) -> Assessment:
+def _merge(windows: DecisionContext, declared: Assessment, measured: Assessment) -> Assessment:
     if declared == measured:
         return measured
     high, vote = high_level(windows.site), windows.memory.votes.get(declared.key)
     raises = measured.raise_level if measured.raise_level >= high else 0
     # what never asked for a high level is not held by the error of one
     holds = measured.hold_level if vote is not None and min(vote.level, measured.hold_level) >= high else 0
-    told = replace(measured, reason=_WITHOUT(text=measured.reason, text2=_explain_without(windows, measured.station)))
-    counts = told if (raises, holds) > (declared.raise_level, declared.hold_level) else declared
-    newest = [w.newest_s for w in (declared, measured) if w.heard and w.newest_s is not None]
+    explained = replace(
+        measured, reason=_WITHOUT(text=measured.reason, text2=_explain_without(windows, measured.station))
+    )
+    counts = explained if (raises, holds) > (declared.raise_level, declared.hold_level) else declared
+    newest = [w.newest_s for w in (declared, measured) if w.has_data and w.newest_s is not None]
     return replace(
         counts, raise_level=max(declared.raise_level, raises), hold_level=max(declared.hold_level, holds),
-        heard=declared.heard or measured.heard, fresh=declared.fresh and measured.fresh,
-        newest_s=max(newest, default=counts.newest_s), measure=(measured if measured.heard else declared).measure,
-        undecided={**{k: why for k, why in told.undecided.items() if k >= high}, **declared.undecided},
+        has_data=declared.has_data or measured.has_data, fresh=declared.fresh and measured.fresh,
+        newest_s=max(newest, default=counts.newest_s), measure=(measured if measured.has_data else declared).measure,
+        undecided={**{k: why for k, why in explained.undecided.items() if k >= high}, **declared.undecided},
     )  # fmt: skip
 
 
-def _explain_without(windows: Windows, station: str) -> Message:
+def _explain_without(windows: DecisionContext, station: str) -> Message:
     if windows.kept_as == ARRIVED:
         return _AS_ARRIVED()
     mine = [o for o in windows.view.offsets if o.alone and o.station == station]
@@ -97,14 +99,14 @@ def list_corrected(situation: Situation) -> dict[str, Condition]:
     return {
         f"health:{question}:verify": Condition(
             "health", level, situation.windows.now_s,
-            VERIFY(text=join([said, _UNTIL_TWO(text=_name_high(site))])),
+            VERIFY(text=join([sentence, _UNTIL_TWO(text=_name_high(site))])),
         )
-        for question, said in situation.corrected.items() if answers.get(question) is None
+        for question, sentence in situation.corrected.items() if answers.get(question) is None
     }  # fmt: skip
 
 
 def _urgency(situation: Situation) -> int:
-    return 2 if max(situation.rung.level, situation.ask.level) > 0 else 1
+    return 2 if max(situation.level_state.level, situation.requested.level) > 0 else 1
 
 
 def _name_high(site: Site) -> Message:

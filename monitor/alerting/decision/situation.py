@@ -5,22 +5,22 @@ from dataclasses import dataclass, field
 
 from forecasting.message import Message
 from monitor.alerting.decision.common_silence import CommonSilence
-from monitor.alerting.decision.fusion_rules import Ruling
-from monitor.alerting.decision.ladder import Ask, Rung
-from monitor.alerting.decision.vote_status import Standing
+from monitor.alerting.decision.fusion_rules import RuleStatus
+from monitor.alerting.decision.ladder import LevelState, RequestedLevel
+from monitor.alerting.decision.vote_status import VoteStatus
 from monitor.criteria.reachable import Barriers
 from monitor.domain.decision import Condition, Memory, StationHealth, Step, Vote
 from monitor.domain.keys import StepKey, Support, VoteKey
 from monitor.domain.site import Site
-from monitor.series.assessment import Assessment, Windows
-from monitor.series.neighbours import Companions
-from monitor.series.paired_steps import Disturbed
-from monitor.series.station_health import Senses
+from monitor.series.assessment import Assessment, DecisionContext
+from monitor.series.neighbours import NeighbourCheck
+from monitor.series.paired_steps import CommonDisturbance
+from monitor.series.station_health import SeriesHealthMap
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """What the site could see and raise at this instant."""
+class Observability:
+    """Observability of a site at this instant: what it can see, and the highest level that it can raise."""
 
     observability: str
     reachable_level: int
@@ -49,48 +49,48 @@ class CommonMotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """Everything between what was known and what is decided.
+    """The situation of a site at one instant: criteria, steps, votes and rules.
 
     Attributes:
-        windows: The site with the bounds in force, the view, the memory of before and the instant.
+        windows: The site with the bounds in force, the inputs, the memory of before and the instant.
         factor: The share of themselves to which bounds are lowered; 1 = as declared.
-        assessments: What every criterion says.
-        steps: All steps after this look.
+        assessments: The result of every criterion.
+        steps: All steps after this evaluation.
         disturbed: Steps that wait for those of other stations.
         sick: Conditions of instruments.
         healths: Health of every station.
-        senses: Health of every series.
+        series_health: Health of every series.
         common: References under suspicion.
-        companions: Votes that their neighbours do not share.
-        votes: Votes after this look, by key.
-        standings: How every vote stands.
+        neighbours: Votes that their neighbours do not share.
+        votes: Votes after this evaluation, by key.
+        vote_statuses: Status of every vote.
         covered: Steps that maintenance sets aside, with the reason.
-        rulings: What every rule over several criteria says.
+        rulings: Status of every rule over several criteria.
         counted: Level asked for by each vote that counts.
-        ask: What they ask for together.
-        rung: Where the ladder stands now.
-        outlook: What could be seen and raised.
+        requested: What they ask for together.
+        level_state: Where the ladder stands now.
+        sight: What could be seen and raised.
         corrected: Questions about values that were changed after they had arrived.
     """
 
-    windows: Windows
+    windows: DecisionContext
     factor: float
     assessments: Sequence[Assessment]
     steps: dict[StepKey, Step]
-    disturbed: Disturbed
+    disturbed: CommonDisturbance
     sick: Mapping[str, Condition]
     healths: tuple[StationHealth, ...]
-    senses: Senses
+    series_health: SeriesHealthMap
     common: CommonMotion
-    companions: Companions
+    neighbours: NeighbourCheck
     votes: Mapping[VoteKey, Vote]
-    standings: Mapping[VoteKey, Standing]
+    vote_statuses: Mapping[VoteKey, VoteStatus]
     covered: Mapping[StepKey, Message]
-    rulings: Sequence[Ruling]
+    rulings: Sequence[RuleStatus]
     counted: Mapping[Support, int]
-    ask: Ask
-    rung: Rung
-    outlook: Outlook
+    requested: RequestedLevel
+    level_state: LevelState
+    sight: Observability
     corrected: Mapping[str, Message]
 
     @property

@@ -7,7 +7,7 @@ from typing import Final
 from monitor.domain.decision import Memory, Step, Vote
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 from monitor.series.corrections import CORRECTED
 from monitor.series.neighbours import ALONE
 from monitor.series.steps import MOVEMENT, OFFSET, QUIET, high_level, says_no
@@ -17,7 +17,7 @@ REFERENCE: Final = "reference:"
 
 
 def update_votes(
-    windows: Windows, assessments: Sequence[Assessment], criteria: Mapping[str, Criterion],
+    windows: DecisionContext, assessments: Sequence[Assessment], criteria: Mapping[str, Criterion],
     steps: Mapping[StepKey, Step],
 ) -> dict[VoteKey, Vote]:  # fmt: skip
     """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
@@ -28,7 +28,7 @@ def update_votes(
     # forecasts are issued of values as they are declared: these take no high level back that waits for two people
     forecasts = {c.id for c in criteria.values() if c.kind.facts == "forecasts"}
     for assessment in assessments:
-        if not assessment.heard or assessment.newest_s is None:
+        if not assessment.has_data or assessment.newest_s is None:
             continue
         key = assessment.key
         old = votes.get(key)
@@ -48,7 +48,7 @@ def update_votes(
     return votes
 
 
-def outgrow(
+def drop_exceeded_answers(
     site: Site, memory: Memory, votes: Mapping[VoteKey, Vote], now_s: float, steps: Mapping[StepKey, Step]
 ) -> Memory:  # fmt: skip
     """The memory without answers that the motion has outgrown: their questions are asked anew, with a new clock.
@@ -94,7 +94,7 @@ def find_lasting(
     moving = {
         w.station for w in assessments
         if (vote := votes.get(w.key)) is not None and vote.valid_until_s >= now_s
-        and (not w.heard or (w.hold_level > 0 and w.motion is not None))
+        and (not w.has_data or (w.hold_level > 0 and w.motion is not None))
     }  # fmt: skip
     return {f"{REFERENCE}{s.reference}" for s in site.stations if s.id in moving and s.reference is not None} | {
         f"{ALONE}{name}" for name in moving

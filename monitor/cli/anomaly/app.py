@@ -16,7 +16,7 @@ from monitor.store.models.registry import find_active
 
 if TYPE_CHECKING:
     from detection.anomaly.windows import Series
-    from monitor.store.models.proofs import Proof
+    from monitor.store.models.proofs import ModelTest
 
 app = session.Commands(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 app.add_typer(labels.app)
@@ -30,8 +30,8 @@ def score(site: session.SiteOption) -> None:
 
     (service, db, chosen), now = session.open_site(site), datetime.now(UTC)
     session.point_to_the_past(db, chosen, now)
-    said = anomaly.run(db, service, chosen, now)
-    session.show({"site": chosen.id, "said": said}, said)
+    outcome = anomaly.run(db, service, chosen, now)
+    session.show({"site": chosen.id, "said": outcome}, outcome)
 
 
 @app.command(epilog="Example: slopeward anomalies train --site north-bench --detector rules")
@@ -50,14 +50,14 @@ def train(
     now, trained = datetime.now(UTC), 0
     session.point_to_the_past(db, chosen, now)
     for name in wanted:
-        said = train_one(db, service, chosen, "anomaly", name, now, seed)
-        active = db.ask(find_active, task="anomaly", kind=name, site=chosen.id)
-        if active is None or not active.model_hash.startswith(said):
-            print(f"{name}: not trained: {said}", file=sys.stderr)
+        outcome = train_one(db, service, chosen, "anomaly", name, now, seed)
+        active = db.run_read(find_active, task="anomaly", kind=name, site=chosen.id)
+        if active is None or not active.model_hash.startswith(outcome):
+            print(f"{name}: not trained: {outcome}", file=sys.stderr)
             continue
         trained += 1
         facts = {"site": chosen.id, "detector": name, "model_hash": active.model_hash, "card": active.card}
-        session.show(facts, f"{name}: {_describe(active.card)} (model {said})")
+        session.show(facts, f"{name}: {_describe(active.card)} (model {outcome})")
     if trained < len(wanted) or not wanted:
         raise typer.Exit(3 if trained else 4)
 
@@ -73,11 +73,11 @@ def _check_detectors(names: list[str] | None) -> list[str]:
 def _describe(card: Mapping[str, Any]) -> str:
     """What was counted, and whether the record shows that the detector may count as a witness."""
     held = card["heldout_alarms_per_sensor_month"]
-    said = "nothing could be counted" if held is None else f"{held:.3g} alarms per sensor-month"
+    held_out = "nothing could be counted" if held is None else f"{held:.3g} alarms per sensor-month"
     vote = "may be a witness" if card["may_vote"] else f"advice: {'; '.join(gather(card['may_not_vote_because']))}"
     return (
         f"threshold {card['threshold']:.3g} for {card['budget_per_sensor_month']:g} false alarms per sensor-month; "
-        f"{said} on {card['heldout_months']:.1f} held-out sensor-months; {vote}"
+        f"{held_out} on {card['heldout_months']:.1f} held-out sensor-months; {vote}"
     )
 
 
@@ -121,8 +121,10 @@ def bench(
             row["adds"] = gain is not None and gain >= trials.VOTE_GAIN
     certain = trials.run_certain_bench(samples, range(seeds))
     judged = [row for row in rows if "adds" in row]
-    told = [f"{row['detector']}: {_judge(row['recall_gain_over_rules'], adds=row['adds'])}" for row in judged]
-    _show_rows([*rows, *certain], "\n".join([trials.format_table(rows), *told, trials.format_certain(certain)]))
+    verdicts = [
+        f"{row['detector']}: {_describe_gain(row['recall_gain_over_rules'], adds=row['adds'])}" for row in judged
+    ]
+    _show_rows([*rows, *certain], "\n".join([trials.format_table(rows), *verdicts, trials.format_certain(certain)]))
     if site is not None:
         _keep_proofs(site)
 
@@ -145,25 +147,25 @@ def _keep_proofs(site: str) -> None:
         with db.read() as c:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
         if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
-            said = train_one(db, service, chosen, "anomaly", detector, now, actor=name_helper())
-            serving = db.ask(find_active, task="anomaly", kind=detector, site=chosen.id)
-            if serving is None or not serving.model_hash.startswith(said):
-                print(f"{detector}: no proof: {said}", file=sys.stderr)
+            outcome = train_one(db, service, chosen, "anomaly", detector, now, actor=name_helper())
+            serving = db.run_read(find_active, task="anomaly", kind=detector, site=chosen.id)
+            if serving is None or not serving.model_hash.startswith(outcome):
+                print(f"{detector}: no proof: {outcome}", file=sys.stderr)
                 continue
             now = datetime.now(UTC)
         proof = prove_serving(
             db, chosen, serving, history_since(now, step_s, HISTORY_STEPS), now, name_helper(), made_by
         )
-        _tell_proof(detector, proof)
+        _print_proof(detector, proof)
 
 
-def _tell_proof(detector: str, proof: "Proof | None") -> None:
+def _print_proof(detector: str, proof: "ModelTest | None") -> None:
     if proof is None:
         print(f"{detector}: no proof", file=sys.stderr)
         return
     facts = {"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result}
-    said = "may be a witness" if proof.passed else f"advice: {'; '.join(proof.reasons)}"
-    session.show_in_order(facts, f"{detector}: {said} (kept)")
+    verdict = "may be a witness" if proof.passed else f"advice: {'; '.join(proof.reasons)}"
+    session.show_in_order(facts, f"{detector}: {verdict} (kept)")
 
 
 def _show_rows(rows: Iterable[Mapping[str, Any]], table: str) -> None:
@@ -174,7 +176,7 @@ def _show_rows(rows: Iterable[Mapping[str, Any]], table: str) -> None:
         session.print_json(row)
 
 
-def _judge(gain: float | None, *, adds: bool) -> str:
+def _describe_gain(gain: float | None, *, adds: bool) -> str:
     """Whether a network adds anything on this record."""
     if gain is None:
         return "advice: the record is too short to compare it at equal false alarms"

@@ -7,10 +7,10 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import acting, narrow_to_reader
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.instruments.board import CAUSES, VERDICTS
 from monitor.errors import RefusedError
-from monitor.store.models.anomaly_budget import Measured, counts_again, load_budgets, measure_detectors
+from monitor.store.models.anomaly_budget import BudgetMeasurement, counts_again, load_budgets, measure_detectors
 from monitor.store.models.anomaly_budget import set_factor as keep_factor
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
 from monitor.store.readings.gaps import load_gaps
@@ -34,29 +34,35 @@ def list_runs(
         found = load_runs(c, declared, now - timedelta(days=days), now)
         gaps = load_gaps(c, site, now - timedelta(days=days), now)
     for run in found:
-        said = f"{run.label.verdict}, {run.label.cause}, by {run.label.by}" if run.label else "nobody said"
-        line = f"{run.station} {run.quantity} {spell(run.from_at)[:19]}Z to {spell(run.to_at)[:19]}Z {run.kind}"
+        labelled = f"{run.label.verdict}, {run.label.cause}, by {run.label.by}" if run.label else "nobody said"
+        line = (
+            f"{run.station} {run.quantity} {format_iso(run.from_at)[:19]}Z to {format_iso(run.to_at)[:19]}Z {run.kind}"
+        )
         found_by = f"{', '.join(run.detectors)}, {run.score:.2g} times the threshold"
         against = f"compared with {', '.join(run.compared_with)}"
-        session.show(spell_run(run), f"{line} ({found_by}; {against}): {said}")
+        session.show(run_to_json(run), f"{line} ({found_by}; {against}): {labelled}")
     for gap in gaps:
-        line = f"{gap.station} {gap.quantity} {spell(gap.from_at)[:19]}Z to {spell(gap.to_at)[:19]}Z gap"
+        line = f"{gap.station} {gap.quantity} {format_iso(gap.from_at)[:19]}Z to {format_iso(gap.to_at)[:19]}Z gap"
         facts = {
-            "station": gap.station, "quantity": gap.quantity, "from": spell(gap.from_at), "to": spell(gap.to_at),
-            "kind": "gap", "missing": gap.missing,
-        }  # fmt: skip
+            "station": gap.station,
+            "quantity": gap.quantity,
+            "from": format_iso(gap.from_at),
+            "to": format_iso(gap.to_at),
+            "kind": "gap",
+            "missing": gap.missing,
+        }
         session.show(facts, f"{line} ({gap.missing} readings missing)")
     if not found and not gaps:
-        session.say("no anomaly")
+        session.print_note("no anomaly")
         raise typer.Exit(session.NOTHING)
 
 
-def spell_run(run: AnomalyRun) -> dict[str, Any]:
+def run_to_json(run: AnomalyRun) -> dict[str, Any]:
     """A happening as JSON-ready values."""
     k = run.label
-    label = None if k is None else {"verdict": k.verdict, "cause": k.cause, "by": k.by, "at": spell(k.at)}
+    label = None if k is None else {"verdict": k.verdict, "cause": k.cause, "by": k.by, "at": format_iso(k.at)}
     return {
-        "station": run.station, "quantity": run.quantity, "from": spell(run.from_at), "to": spell(run.to_at),
+        "station": run.station, "quantity": run.quantity, "from": format_iso(run.from_at), "to": format_iso(run.to_at),
         "kind": run.kind, "detectors": list(run.detectors), "score": round(run.score, 4),
         "compared_with": list(run.compared_with), "label": label,
     }  # fmt: skip
@@ -87,7 +93,7 @@ def label(
         run = find_run(load_runs(c, declared, since, now), station, instant, quantity)
         number = add_label(c, site, run, verdict, cause, who, note, now)
     facts = {"label": number, "station": station, "quantity": run.quantity, "verdict": verdict, "cause": cause}
-    session.show(facts, f"{station} {run.quantity} {spell(run.from_at)[:19]}Z: {verdict}, {cause}")
+    session.show(facts, f"{station} {run.quantity} {format_iso(run.from_at)[:19]}Z: {verdict}, {cause}")
 
 
 @app.command("budget")
@@ -112,27 +118,28 @@ def list_budgets(
         explained = f", {one.known_cause} with a known cause" if one.known_cause else ""
         line = f"{one.detector}: {one.describe()}; {against}"
         seen = f"{one.reported} alarms in {one.sensor_months:.1f} sensor-months in all"
-        session.show(spell_budget(one), f"{line}; {seen}{explained}")
+        session.show(budget_to_json(one), f"{line}; {seen}{explained}")
     for row in kept:
         is_same = not recompute or counts_again(row)
         differ += not is_same
-        head = f"{spell(row.at)[:16]}Z {row.detector}: {row.factor_before:.3g} to {row.factor:.3g} times the threshold,"
+        at, factors = format_iso(row.at)[:16], f"{row.factor_before:.3g} to {row.factor:.3g}"
+        head = f"{at}Z {row.detector}: {factors} times the threshold,"
         line = f"{head} by {row.by}: {row.reason}"
-        facts = {k: v for k, v in row._mapping.items() if k != "evidence"} | {"at": spell(row.at), "same": is_same}  # noqa: SLF001
-        facts["from_at"] = spell(row.from_at)
+        facts = {k: v for k, v in row._mapping.items() if k != "evidence"} | {"at": format_iso(row.at), "same": is_same}  # noqa: SLF001
+        facts["from_at"] = format_iso(row.from_at)
         session.show(facts, line if is_same else f"{line}: DIFFERS when counted again")
     if differ:
         raise typer.Exit(1)
     if not measured and not kept:
-        session.say("no detector with a threshold" if not (history or recompute) else "nothing was kept yet")
+        session.print_note("no detector with a threshold" if not (history or recompute) else "nothing was kept yet")
         raise typer.Exit(session.NOTHING)
 
 
-def spell_budget(one: Measured) -> dict[str, Any]:
+def budget_to_json(one: BudgetMeasurement) -> dict[str, Any]:
     """What a detector did as JSON-ready values."""
     rate = one.rate
     return {
-        "detector": one.detector, "from": spell(one.from_at), "to": spell(one.to_at),
+        "detector": one.detector, "from": format_iso(one.from_at), "to": format_iso(one.to_at),
         "sensor_months": round(one.sensor_months, 3), "reported": one.reported, "labelled": one.labelled,
         "dismissed": one.dismissed, "known_cause": one.known_cause,
         "rate_per_sensor_month": rate and rate.value, "rate_low_per_sensor_month": rate and rate.low,

@@ -6,9 +6,9 @@ import typer
 
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import SiteOption, open_site, require_any, show
-from monitor.domain.instants import spell
-from monitor.language.figures import spell_number
-from monitor.store.models.point_looks import KeptLook, PointHappening, load_looks
+from monitor.domain.instants import format_iso
+from monitor.language.figures import format_number
+from monitor.store.models.point_looks import PointEvent, StoredScan, load_looks
 from monitor.store.schema.views import load_view
 
 
@@ -25,7 +25,9 @@ def points(
     with db.read() as c:
         narrow_to_reader(c, site)
         found = load_looks(c, site, looks)
-        told = {k.id: load_view(c, "point_anomalies", order_by=("number", "at", "pid"), look_id=k.id) for k in found}
+        anomalies = {
+            k.id: load_view(c, "point_anomalies", order_by=("number", "at", "pid"), look_id=k.id) for k in found
+        }
     differ = 0
     for kept in found:
         is_same = None
@@ -34,28 +36,28 @@ def points(
 
             is_same = repeats(db, service.compute, chosen, kept.id)
             differ += not is_same
-        facts = {"look": kept.id, **_spell_look(kept), "same": is_same, "anomalies": told[kept.id]}
+        facts = {"look": kept.id, **_inspection_to_json(kept), "same": is_same, "anomalies": anomalies[kept.id]}
         lines = [_describe(kept) + (": DIFFERS when made again" if is_same is False else "")]
-        lines += [f"  {_describe_happening(one)}" for one in kept.found.happenings]
+        lines += [f"  {_describe_event(one)}" for one in kept.found.happenings]
         show(facts, "\n".join(lines))
     if differ:
         raise typer.Exit(1)
     require_any(found, "no look at satellite points yet")
 
 
-def _spell_look(kept: KeptLook) -> dict[str, object]:
+def _inspection_to_json(kept: StoredScan) -> dict[str, object]:
     found = kept.found
     return {
-        "site": kept.asked.site, "point_set": kept.asked.name, "known_at": spell(kept.asked.known_at),
-        "newest_at": None if found.newest_at is None else spell(found.newest_at), "points": found.points,
+        "site": kept.request.site, "point_set": kept.request.name, "known_at": format_iso(kept.request.known_at),
+        "newest_at": None if found.newest_at is None else format_iso(found.newest_at), "points": found.points,
         "acquisitions": found.acquisitions, "withheld": found.withheld, "alarms": found.alarms,
         "going_on": found.going_on, "left_out": found.left_out, "reason": found.reason,
     }  # fmt: skip
 
 
-def _describe(kept: KeptLook) -> str:
+def _describe(kept: StoredScan) -> str:
     found = kept.found
-    head = f"look {kept.id}, {kept.asked.name}, known {spell(kept.asked.known_at)[:16]}Z"
+    head = f"look {kept.id}, {kept.request.name}, known {format_iso(kept.request.known_at)[:16]}Z"
     if found.reason:
         return f"{head}: not looked at: {found.reason}"
     seen = f"{found.points} points, {found.acquisitions} new acquisitions"
@@ -63,12 +65,12 @@ def _describe(kept: KeptLook) -> str:
     return f"{head}: {seen}, {found.alarms} alarms, {len(found.happenings)} happenings{rest}"
 
 
-def _describe_happening(one: PointHappening) -> str:
-    at = spell(one.first_at)[:10]
+def _describe_event(one: PointEvent) -> str:
+    at = format_iso(one.first_at)[:10]
     if one.common:
-        return f"{at} {one.kind} of {one.points} of {one.judged} points, {spell_number(one.size_mm)} mm: common to all"
+        return f"{at} {one.kind} of {one.points} of {one.judged} points, {format_number(one.size_mm)} mm: common to all"
     place = f"{one.latitude:.5f}°, {one.longitude:.5f}°"
     near = "" if one.station is None else f", {one.distance_m:.0f} m from {one.station}"
     within = f"{one.points} points within {one.radius_m:.0f} m of" if one.points > 1 else "1 point at"
     score = f"{one.score:.2g} times the threshold, compared with {one.compared_with}"
-    return f"{at} {one.kind} of {within} {place}{near}: {spell_number(one.size_mm)} mm, {score}"
+    return f"{at} {one.kind} of {within} {place}{near}: {format_number(one.size_mm)} mm, {score}"

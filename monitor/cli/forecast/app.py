@@ -22,8 +22,8 @@ def run(site: session.SiteOption) -> None:
     from monitor.jobs.forecasts import run
 
     (service, db, one), now = session.open_site(site), datetime.now(UTC)
-    for job, said in (("issue", run.run(db, service, one, now)), ("score", run.rescore(db, service, one, now))):
-        session.show({"site": one.id, "job": job, "said": said}, said)
+    for job, outcome in (("issue", run.run(db, service, one, now)), ("score", run.rescore(db, service, one, now))):
+        session.show({"site": one.id, "job": job, "said": outcome}, outcome)
     for facts, line in list_why_not(db, one.id):
         session.show(facts, line)
     session.point_to_the_past(db, one, now)
@@ -38,8 +38,8 @@ def hindcast(site: session.SiteOption) -> None:
     from monitor.jobs.forecasts.hindcast import run_hindcast
 
     service, db, one = session.open_site(site)
-    said = run_hindcast(db, service, one, datetime.now(UTC))
-    session.show({"site": one.id, "said": said}, said)
+    outcome = run_hindcast(db, service, one, datetime.now(UTC))
+    session.show({"site": one.id, "said": outcome}, outcome)
 
 
 def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
@@ -54,10 +54,12 @@ def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
     out = []
     for (text, day), mine in same.items():
         stations, models = (list(dict.fromkeys(row[key] for row in mine)) for key in ("station", "model"))
-        told = f"{', '.join(stations[:MOST_NAMED])}{' ...' if len(stations) > MOST_NAMED else ''}: {text}"
+        lacking = f"{', '.join(stations[:MOST_NAMED])}{' ...' if len(stations) > MOST_NAMED else ''}: {text}"
         facts = {"site": site, "stations": stations, "models": models, "reason": mine[0]["reason"], "lacking": text}
         at = f", at the earliest {day}" if day else ""
-        out.append(({**facts, "earliest_at": mine[0]["earliest_at"]}, f"not shown: {told} ({', '.join(models)}{at})"))
+        out.append(
+            ({**facts, "earliest_at": mine[0]["earliest_at"]}, f"not shown: {lacking} ({', '.join(models)}{at})")
+        )
     return out
 
 
@@ -76,8 +78,8 @@ def train(
     if model not in NETWORKS:
         raise typer.BadParameter(f"no network is called {model!r}; there are {', '.join(sorted(NETWORKS))}")
     service, db, one = session.open_site(site)
-    said = train_one(db, service, one, "forecast", model, datetime.now(UTC), seed, actor=name_helper())
-    session.show({"site": one.id, "model": model, "seed": seed, "said": said}, said)
+    outcome = train_one(db, service, one, "forecast", model, datetime.now(UTC), seed, actor=name_helper())
+    session.show({"site": one.id, "model": model, "seed": seed, "said": outcome}, outcome)
 
 
 for verb, example in (

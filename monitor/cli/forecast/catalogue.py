@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from monitor.cli.benchmarks import NOT_MEASURED, read_benchmark, tell_reasons
+from monitor.cli.benchmarks import NOT_MEASURED, format_reasons, read_benchmark
 
 SETS = ("SK", "S", "G", "K")
 RECORDS = "records: G and K measured by GNSS (18 and 24 stations), S and SK a landslide's curve with such noise (8)"
@@ -63,14 +63,14 @@ def list_models() -> list[dict[str, Any]]:
         for name, path in table.items():
             row = _describe(name, kind, path, whole_file=shared[path.partition(":")[0]] == 1)
             size = _size_of_network(name) if kind == "network" else {}
-            told = _weigh(_score_short()) if name in PRETRAINED else _argue(_score(name))
-            rows.append(row | size | {"reads_drivers": name in READS_DRIVERS, "served": name in SERVED} | told)
+            argued = _sum_up_arguments(_score_short()) if name in PRETRAINED else _argue(_score(name))
+            rows.append(row | size | {"reads_drivers": name in READS_DRIVERS, "served": name in SERVED} | argued)
     for name, path in METHODS.items():
         row = _describe(name, "decomposition", path.partition(":")[0])
-        rows.append(row | {"served": name in FOR_FORECASTS} | _weigh(_score_parts(name)))
+        rows.append(row | {"served": name in FOR_FORECASTS} | _sum_up_arguments(_score_parts(name)))
     for name, path in KINEMATIC.items():
-        told = _weigh(_score_looks(name)) if name in CALLED else _score_failure()
-        rows.append(_describe(name, "curve", path) | {"served": True} | told)
+        argued = _sum_up_arguments(_score_looks(name)) if name in CALLED else _score_failure()
+        rows.append(_describe(name, "curve", path) | {"served": True} | argued)
     for name, path in {**RULES, **AUTOENCODERS}.items():
         size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
         row = _describe(name, "anomaly detector", path)
@@ -85,16 +85,16 @@ def list_models() -> list[dict[str, Any]]:
     return rows
 
 
-def tell_model(row: Mapping[str, Any]) -> str:
+def format_model(row: Mapping[str, Any]) -> str:
     """A few lines for people."""
     size = "" if row["parameters"] is None else f"{row['parameters']:,} weights"
-    reads = [word for word in ("drivers", "graph") if row[f"reads_{word}"]]
+    reads = [part for part in ("drivers", "graph") if row[f"reads_{part}"]]
     more = f"reads {' and '.join(reads)}" if reads else ""
     served = "" if row["served"] else "not served"
-    head = "  ".join(word for word in (size, more, served, row["note"] or "") if word)
-    told = [f"{row['id']:20} {row['kind']:20} {head}".rstrip(), f"    {row['what']}"]
-    told += [f"    paper: {row['paper']}"] if row["paper"] else []
-    return "\n".join(told + tell_reasons(row))
+    head = "  ".join(part for part in (size, more, served, row["note"] or "") if part)
+    lines = [f"{row['id']:20} {row['kind']:20} {head}".rstrip(), f"    {row['what']}"]
+    lines += [f"    paper: {row['paper']}"] if row["paper"] else []
+    return "\n".join(lines + format_reasons(row))
 
 
 _EQUAL = "recall_at_equal_false_alarms"
@@ -172,10 +172,10 @@ def _score(name: str) -> Iterator[dict[str, Any]]:
 
 
 # a score, whether it speaks for the model, and in which words; either may be missing
-Told = tuple[dict[str, Any] | None, bool, str | None]
+Argument = tuple[dict[str, Any] | None, bool, str | None]
 
 
-def _score_short() -> Iterator[Told]:
+def _score_short() -> Iterator[Argument]:
     """Of the network with shipped weights: its error on short records that it never saw, and how often it is shown."""
     figures, source = _read("forecast-short")
     for rows, table in figures.get("reported", {}).items():
@@ -189,7 +189,7 @@ def _score_short() -> Iterator[Told]:
         yield score, ratio["tuned"] < 1.0, f"{rows} of {table['records']} records: {size}"
 
 
-def _score_parts(name: str) -> Iterator[Told]:
+def _score_parts(name: str) -> Iterator[Argument]:
     """A row ahead by the parts and without them, and what the future would have made of it."""
     figures, source = _read("seeds")
     for one, horizon in PARTS_SETS.items():
@@ -208,7 +208,7 @@ def _score_parts(name: str) -> Iterator[Told]:
         )
 
 
-def _score_looks(name: str) -> Iterator[Told]:
+def _score_looks(name: str) -> Iterator[Argument]:
     """How often the worst is called a week before drawn collapses, and on slopes that did not fail."""
     key, words, counted = CALLED[name]
     figures, source = _read("stages")
@@ -231,23 +231,23 @@ def _score_looks(name: str) -> Iterator[Told]:
 
 def _argue(scores: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """For it: where its error, or that of what the gate would show, is below that of `auto`; against it: the rest."""
-    told: list[Told] = []
+    arguments: list[Argument] = []
     for score in scores:
         shown = score["gated_mae_mm"] if score["gated_mae_mm"] is not None else score["mae_mm"]
         gain = 1.0 - min(shown, score["mae_mm"]) / score["auto_mae_mm"]
-        told.append((score, gain > 0, f"{score['set']} {score['horizon']}: {_compare(score, gain)}"))
-    if told and all(score["mae_mm"] == score["auto_mae_mm"] for score, _, _ in told if score):
-        told = [(score, False, None) for score, _, _ in told]
-        told.append((None, True, "what every other forecast is compared with"))
-    return _weigh(told)
+        arguments.append((score, gain > 0, f"{score['set']} {score['horizon']}: {_compare(score, gain)}"))
+    if arguments and all(score["mae_mm"] == score["auto_mae_mm"] for score, _, _ in arguments if score):
+        arguments = [(score, False, None) for score, _, _ in arguments]
+        arguments.append((None, True, "what every other forecast is compared with"))
+    return _sum_up_arguments(arguments)
 
 
-def _weigh(told: Iterable[Told]) -> dict[str, Any]:
+def _sum_up_arguments(arguments: Iterable[Argument]) -> dict[str, Any]:
     """Scores and what they say for and against a model."""
-    told = list(told)
-    scores = [score for score, _, _ in told if score is not None]
+    arguments = list(arguments)
+    scores = [score for score, _, _ in arguments if score is not None]
     reasons = {
-        is_for: "; ".join(words for _, side, words in told if words and side is is_for) for is_for in (True, False)
+        is_for: "; ".join(words for _, side, words in arguments if words and side is is_for) for is_for in (True, False)
     }
     return {
         "scores": scores or None, "note": None if scores else NOT_MEASURED,
@@ -270,17 +270,17 @@ def _score_failure() -> dict[str, Any]:
     if not figures:
         return {}
     row = figures[FAILURE_SET]["all"]["7d"]
-    told = (
+    reason = (
         f"a week before the end of {row['curves']} drawn collapses: issued {row['issued']:.0%}, error "
         f"{row['median_abs_error_days']:.2g} days, inside the window {row['inside']:.0%}"
     )
-    return _weigh([({"set": FAILURE_SET, "lead": "7d"} | row | source, True, told)])
+    return _sum_up_arguments([({"set": FAILURE_SET, "lead": "7d"} | row | source, True, reason)])
 
 
 def _score_detector(name: str) -> dict[str, Any]:
     """Recall and F1 of injected faults at the same budget, beside the rules."""
     figures, source = _read("anomalies-bench")
-    told: list[Told] = []
+    arguments: list[Argument] = []
     for one, tables in figures.items():
         for seeds in ("three seeds", "networks, one seed", "rules, one seed"):
             rows = {row["detector"]: row for row in tables.get(seeds, ())}
@@ -294,6 +294,6 @@ def _score_detector(name: str) -> dict[str, Any]:
                 words = f"{one}: F1 {score['f1']:.2f}"
             elif score["f1"] is not None and rules is not None:
                 is_for, words = score["f1"] > rules, f"{one}: F1 {score['f1']:.2f}, rules {score['rules_f1']:.2f}"
-            told.append((score, is_for, words))
+            arguments.append((score, is_for, words))
             break
-    return _weigh(told) if told else {}
+    return _sum_up_arguments(arguments) if arguments else {}

@@ -16,7 +16,7 @@ from monitor.domain.instants import epoch_s, from_epoch_s, read_iso
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.names import list_names
 from monitor.errors import PayloadError
-from monitor.ingest.text.cells import spell_number
+from monitor.ingest.text.cells import normalise_number
 from monitor.ingest.text.clocks import doubt_span, tidy_time
 from monitor.ingest.text.heads import Heads
 
@@ -35,7 +35,7 @@ CURVE_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class DisplacementCurve:
     """Displacement of one series, mm, in order of time.
 
     Attributes:
@@ -51,7 +51,7 @@ class Curve:
     notes: tuple[str, ...]
 
 
-def read_curve(path: Path, column: str, *, station: str | None = None, value: str | None = None) -> Curve:
+def read_curve(path: Path, column: str, *, station: str | None = None, value: str | None = None) -> DisplacementCurve:
     """Read one curve.
 
     Read are: a time column and a value column under any usual header (comma, semicolon or tab; units as `_mm`, `(cm)`,
@@ -84,7 +84,7 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     notes = [f"{skipped} rows without a number left out"] if skipped else []
     fills = find_fills([number for _, number in pairs])
     words = {format(number, "g"): n for number, n in fills.items()}
-    notes += [f"{n} rows with {word} left out: it stands for no measurement" for word, n in words.items()]
+    notes += [f"{n} rows with {fill} left out: it stands for no measurement" for fill, n in words.items()]
     scale = _scale(name)
     pairs = [(at_s, scale * number) for at_s, number in pairs if number not in fills]
     if zoneless:
@@ -92,7 +92,7 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     ordered = sorted(dict(pairs).items())
     if len(ordered) < len(pairs):
         notes.append(f"{len(pairs) - len(ordered)} rows repeat a time: the last of each is used")
-    notes += _look_at_order(pairs)
+    notes += _check_order(pairs)
     if not ordered:
         others = [h.strip() for i, h in enumerate(header) if i not in {at, place}]
         raise _refuse(
@@ -106,7 +106,7 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     if column == "velocity":
         values = _add_up(times_s, values)
         notes.append("velocity in mm/day added up to a displacement")
-    return Curve(times_s, values, name, tuple(notes))
+    return DisplacementCurve(times_s, values, name, tuple(notes))
 
 
 def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -184,7 +184,7 @@ def _pairs(path: Path, rows: Sequence[list[str]], at: int, place: int) -> tuple[
     for number, row in enumerate(rows, 2):
         text = row[place].strip() if len(row) > max(at, place) else ""
         try:
-            reading = float(spell_number(text))
+            reading = float(normalise_number(text))
         except ValueError:
             reading = float("nan")
         if not isfinite(reading):
@@ -199,7 +199,7 @@ def _pairs(path: Path, rows: Sequence[list[str]], at: int, place: int) -> tuple[
     return pairs, skipped, zoneless
 
 
-def _look_at_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
+def _check_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
     """What the order of the rows says of their times: a curve that rises in the order of the file knows it better."""
     back = [k for k in range(1, len(pairs)) if pairs[k][0] < pairs[k - 1][0]]
     if not back:
@@ -231,12 +231,12 @@ def _scale(name: str) -> float:
     >>> _scale("Disp (cm)"), _scale("velocity_m_per_day"), _scale("speed [mm/h]"), _scale("total")
     (10.0, 1000.0, 24.0, 1.0)
     """
-    word = name.strip().lower().rstrip(")]")
+    label = name.strip().lower().rstrip(")]")
     per_day = 1.0
-    if (per := PER.search(word)) is not None:
-        word, per_day = word[: per.end(1)], PER_DAY[per[2][0]]
+    if (per := PER.search(label)) is not None:
+        label, per_day = label[: per.end(1)], PER_DAY[per[2][0]]
     for mark in ("_", "(", "[", "/", " "):
-        unit = word.rsplit(mark, 1)[-1] if mark in word else ""
+        unit = label.rsplit(mark, 1)[-1] if mark in label else ""
         if unit in LENGTHS:
             return LENGTHS[unit] * per_day
     return 1.0

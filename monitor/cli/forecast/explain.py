@@ -27,36 +27,36 @@ def explain(
         kept = _only(row.card["explanation"], station)
         show_in_order(
             {"model_hash": row.model_hash, "model": row.kind, "site": site, "state": row.state, **kept},
-            "\n".join(tell(row.kind, row.model_hash, kept)),
+            "\n".join(format_explanation(row.kind, row.model_hash, kept)),
         )
     require_any(rows, f"no network of {site} has an explanation yet: it is made when one is trained")
 
 
-def _only(told: Mapping[str, Any], station: str | None) -> dict[str, Any]:
+def _only(explanation: Mapping[str, Any], station: str | None) -> dict[str, Any]:
     """The record with one station's forecast.
 
     Raises:
         NotFoundError: It explains others only.
     """
-    stations: Mapping[str, Any] = told["forecast"]["stations"]
+    stations: Mapping[str, Any] = explanation["forecast"]["stations"]
     if station is None:
-        return dict(told)
+        return dict(explanation)
     kept = {name: one for name, one in stations.items() if station in {name, name.partition(".")[0]}}
     if not kept:
         raise NotFoundError(f"no station {station!r} is explained; there are: {', '.join(stations)}")
-    return {**told, "forecast": {**told["forecast"], "stations": kept}}
+    return {**explanation, "forecast": {**explanation["forecast"], "stations": kept}}
 
 
-def tell(model: str, model_hash: str, told: Mapping[str, Any]) -> Iterator[str]:
+def format_explanation(model: str, model_hash: str, explanation: Mapping[str, Any]) -> Iterator[str]:
     """The record as lines for a terminal."""
-    yield f"{model} {model_hash[:12]}: {told['of']}"
-    yield f"  {told['note']}"
-    yield f"  reads beside the movement: {tell_drivers(told.get('drivers', ()))}"
-    for horizon, rises in told["calibration"]["permutation_mm"].items():
+    yield f"{model} {model_hash[:12]}: {explanation['of']}"
+    yield f"  {explanation['note']}"
+    yield f"  reads beside the movement: {tell_drivers(explanation.get('drivers', ()))}"
+    for horizon, rises in explanation["calibration"]["permutation_mm"].items():
         words = ", ".join(f"{group} {_mm(rise)}" for group, rise in rises.items())
         yield f"  {spell_span(float(horizon))}: error rises by: {words}"
-    at = datetime.fromtimestamp(told["forecast"]["issued_s"], UTC)
-    for station, horizons in told["forecast"]["stations"].items():
+    at = datetime.fromtimestamp(explanation["forecast"]["issued_s"], UTC)
+    for station, horizons in explanation["forecast"]["stations"].items():
         yield f"  {station} at {at:%Y-%m-%dT%H:%MZ}"
         for horizon, one in horizons.items():
             inner = one["gradients"]
@@ -64,7 +64,7 @@ def tell(model: str, model_hash: str, told: Mapping[str, Any]) -> Iterator[str]:
             state = "" if inner["complete"] else f"; gradients do not add up ({inner['completeness_error']:.1%})"
             adds = f"{_mm(one['correction_mm'])}, {_mm(inner['difference_mm'])} more than from usual readings"
             yield f"    {spell_span(float(horizon))}: {adds}: {shares}{state}"
-    for one in told["maps"]:
+    for one in explanation["maps"]:
         yield f"  {one['kind']} ({one['order']}): {one['note']}; values by --json"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from forecasting.kinematics.curves import draw_collapse
 from forecasting.kinematics.failure import FailureSpec
 from forecasting.kinematics.failure_scores import count_false, mark_issues, pool_false, sum_up, watch_curve
-from monitor.cli.forecast.curve_file import Curve, read_curve
+from monitor.cli.forecast.curve_file import DisplacementCurve, read_curve
 from monitor.domain.instants import epoch_s
 from monitor.errors import NotFoundError
 
@@ -84,7 +84,7 @@ def score_non_failing(data: Path) -> Iterator[dict[str, Any]]:
 
 def gnss(
     data: Path, japan: Sequence[str] = JAPAN, cascadia: Sequence[str] = CASCADIA
-) -> Iterator[tuple[str, Curve, float]]:
+) -> Iterator[tuple[str, DisplacementCurve, float]]:
     """Both horizontal components of stable stations over three years, with their stated noise in mm."""
     for station in japan:
         for column in ("lon", "lat"):
@@ -109,7 +109,7 @@ def data_folder(given: Path | None) -> Path:
     return given or Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 
 
-def _read_pbo(path: Path, place: int) -> Curve:
+def _read_pbo(path: Path, place: int) -> DisplacementCurve:
     """One component of a PBO CSV: eleven lines of header, a trailing comma."""
     times_s, values = [], []
     with path.open(encoding="utf-8") as file:
@@ -117,10 +117,10 @@ def _read_pbo(path: Path, place: int) -> Curve:
             if len(row) >= 7 and row[0][:4].isdigit() and row[0][4:5] == "-":
                 times_s.append(epoch_s(datetime.fromisoformat(row[0]).replace(tzinfo=UTC)))
                 values.append(float(row[place]))
-    return Curve(times_s, values, path.stem, ())
+    return DisplacementCurve(times_s, values, path.stem, ())
 
 
-def _read_rtklib(path: Path) -> Curve:
+def _read_rtklib(path: Path) -> DisplacementCurve:
     """Southward motion of an RTKLIB solution in mm; a repeated epoch is left out."""
     times_s, values = [0.0], [0.0]
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -129,10 +129,10 @@ def _read_rtklib(path: Path) -> Curve:
         if epoch_s(at) > times_s[-1]:
             times_s.append(epoch_s(at))
             values.append(-float(words[2]) * MM_PER_DEGREE)
-    return Curve(times_s[1:], [v - values[1] for v in values[1:]], path.stem, ())
+    return DisplacementCurve(times_s[1:], [v - values[1] for v in values[1:]], path.stem, ())
 
 
-def _cut(curve: Curve) -> Curve:
+def _cut(curve: DisplacementCurve) -> DisplacementCurve:
     from_s, to_s = epoch_s(FROM_AT), epoch_s(TO_AT)
     kept = [(t, v) for t, v in zip(curve.times_s, curve.values, strict=True) if from_s <= t < to_s]
-    return Curve([t for t, _ in kept], [v for _, v in kept], curve.column, curve.notes)
+    return DisplacementCurve([t for t, _ in kept], [v for _, v in kept], curve.column, curve.notes)

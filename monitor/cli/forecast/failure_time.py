@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from monitor.cli.session import Commands, options, print_if_json, print_json
-from monitor.domain.instants import from_epoch_s, parse_duration_s, spell
+from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s
 
 DAY_S = 86_400.0
 
@@ -74,10 +74,10 @@ def watch(
         counts[falls] = sum(issue.trusted for issue in windows), len(windows)
     falls = max(tried, key=lambda way: (*counts[way], not way))
     if len(tried) > 1 and counts[falls][1]:
-        print(f"{file}: {_spell_way(counts[not falls], falls=falls)}", file=sys.stderr)
+        print(f"{file}: {_describe_way(counts[not falls], falls=falls)}", file=sys.stderr)
     for issue in tried[falls]:
         if options().as_json:
-            print_json({**_spell_issue(issue), "backwards": falls})
+            print_json({**_issue_to_json(issue), "backwards": falls})
         elif issue.from_s is not None or issue.withdrawn is not None:
             print(_line(issue))
     if not options().as_json and not counts[falls][1]:
@@ -118,15 +118,15 @@ def bench(
 
 
 # ---- spelling ----------------------------------------------------------------------------------------------------
-def _spell_way(of_other: tuple[int, int], *, falls: bool) -> str:
+def _describe_way(of_other: tuple[int, int], *, falls: bool) -> str:
     """Which way the values were taken to run, and how many windows the other way gives: trusted ones, and all."""
-    word, other = ("fall", "--forwards") if falls else ("rise", "--backwards")
+    verb, other = ("fall", "--forwards") if falls else ("rise", "--backwards")
     trusted, count = of_other
     also = f"; the other way gives {count} windows, {trusted} of them trusted: {other}" if count else ""
-    return f"read as values that {word} along the movement{also}"
+    return f"read as values that {verb} along the movement{also}"
 
 
-def _spell_issue(issue: Any) -> dict[str, Any]:
+def _issue_to_json(issue: Any) -> dict[str, Any]:
     return {
         "time": _instant(issue.data_until_s), "onset": _instant(issue.onset_s), "window_from": _instant(issue.from_s),
         "window_mid": _instant(issue.mid_s), "window_to": _instant(issue.to_s), "trusted": issue.trusted,
@@ -147,7 +147,7 @@ def _line(issue: Any) -> str:
 
 
 def _instant(at_s: float | None) -> str | None:
-    return None if at_s is None else spell(from_epoch_s(at_s))
+    return None if at_s is None else format_iso(from_epoch_s(at_s))
 
 
 def _print_table(row: dict[str, Any]) -> None:

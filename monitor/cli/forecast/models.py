@@ -9,9 +9,9 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import act_by_two, prove
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError, SlopewardError
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,17 +45,17 @@ def models(
         if not everything:
             raise
         found = False
-        session.say(f"no trained models: {error}")
+        session.print_note(f"no trained models: {error}")
     if everything:
-        from monitor.cli.forecast.catalogue import RECORDS, list_models, tell_model
+        from monitor.cli.forecast.catalogue import RECORDS, format_model, list_models
 
         if not session.options().as_json:
             print(f"{RECORDS}. Mean absolute errors beside those of the forecast `auto`; 1d: a day ahead.")
         for row in list_models():
-            session.show(row, tell_model(row))
+            session.show(row, format_model(row))
     elif not found:
         of = f" of {site}" if site else ""
-        session.say(f"no model is kept yet{of}; --all lists retired ones, and every model there is")
+        session.print_note(f"no model is kept yet{of}; --all lists retired ones, and every model there is")
         raise typer.Exit(session.NOTHING)
 
 
@@ -76,11 +76,11 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
     for row in rows:
         mine = list(gates.get(row.model_hash, {}).values())
         if session.options().as_json:
-            told = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes[row.model_hash]]
+            transitions = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes[row.model_hash]]
             session.print_json(
                 _model_facts(row)
                 | {"horizons": [_gate_facts(g) for g in mine]}
-                | ({"history": told} if history else {})
+                | ({"history": transitions} if history else {})
             )
             continue
         print(
@@ -91,7 +91,7 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
         for t in changes[row.model_hash]:
             at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
             who = t.by + (f" with {t.second_by}" if t.second_by else "")
-            print(f"    {spell(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}")
+            print(f"    {format_iso(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}")
     for name, what in awaited:
         line = f"{'-':12}  {what.task:9} {what.what:14} {name:20} {'awaited':9} {what.describe()}"
         session.show(what.to_json(name), line)
@@ -186,7 +186,7 @@ def _compare_site(
                     facts = {
                         "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
                         "state": state, "shown": who == champion, "champion": champion[0],
-                        "stage": _said(stage), "situation": _said(situation), "latency_ms": _usual_ms(rows),
+                        "stage": _stated(stage), "situation": _stated(situation), "latency_ms": _usual_ms(rows),
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }  # fmt: skip
                     session.show(facts, _compare_line(facts))
@@ -209,15 +209,15 @@ def promote(
     horizon_s = None if horizon is None else _horizons(one.forecast.horizons_s, horizon)[0]
     with db:
         who, now = prove(db, by, site), datetime.now(UTC)
-        shared = SharedAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
+        shared = TwoPersonAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
         again = f"slopeward forecast promote {model_hash} --site {site}{f' --horizon {horizon}' if horizon else ''}"
-        said = act_by_two(
+        lines = act_by_two(
             db, shared, who, second, reason, f"{again} --force",
             lambda c, other: act(
                 c, service, one, model_hash, horizon_s, who, reason, now, second=other if force else None, force=force
             ),
         )  # fmt: skip
-    for line in said:
+    for line in lines:
         session.show({"site": site, "said": line}, line)
 
 
@@ -234,12 +234,12 @@ def retire(model_hash: HashArgument, site: session.SiteOption, reason: Reason, b
     session.show({"site": site, "said": line, "issued": issued}, line + (f"; {issued}" if issued else ""))
 
 
-def _horizons(known: tuple[float, ...], asked: str | None) -> tuple[float, ...]:
-    if asked is None:
+def _horizons(known: tuple[float, ...], given: str | None) -> tuple[float, ...]:
+    if given is None:
         return known
-    horizon_s = session.read_duration_s("--horizon", asked)
+    horizon_s = session.read_duration_s("--horizon", given)
     if horizon_s not in known:
-        raise RefusedError(f"--horizon {asked}: the site forecasts at {', '.join(_words(h) for h in known)}")
+        raise RefusedError(f"--horizon {given}: the site forecasts at {', '.join(_words(h) for h in known)}")
     return (horizon_s,)
 
 
@@ -252,12 +252,12 @@ def _flat(found: Any) -> dict[str, Any]:
 def _model_facts(row: "ModelRow") -> dict[str, Any]:
     return {
         "model_hash": row.model_hash, "kind": row.kind, "task": row.task, "site": row.site, "state": row.state,
-        "reason": row.reason, "path": row.path, "created_at": spell(row.created_at),
+        "reason": row.reason, "path": row.path, "created_at": format_iso(row.created_at),
     }  # fmt: skip
 
 
 def _gate_facts(gate: "GateRow") -> dict[str, Any]:
-    facts = {k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(gate).items()}
+    facts = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(gate).items()}
     del facts["model_hash"]
     return facts
 
@@ -281,14 +281,14 @@ def _compare_line(facts: dict[str, Any]) -> str:
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
     skill = _share(facts["skill"])
     stage = "".join(f"{facts[key]}: " for key in ("stage", "situation") if facts[key] is not None)
-    fan = "" if facts["crps"] is None else f"  crps {_figure(facts['crps'])}{_between(facts['crps_95'])}"
+    spread = "" if facts["crps"] is None else f"  crps {_figure(facts['crps'])}{_between(facts['crps_95'])}"
     if facts["pit_below_10"] is not None:
-        fan += f"  below 10 % {_share(facts['pit_below_10'])}, above 90 % {_share(facts['pit_above_90'])}"
-    fan += "" if facts["lowest_30"] is None else f"  lowest 30 {_share(facts['lowest_30'])}"
+        spread += f"  below 10 % {_share(facts['pit_below_10'])}, above 90 % {_share(facts['pit_above_90'])}"
+    spread += "" if facts["lowest_30"] is None else f"  lowest 30 {_share(facts['lowest_30'])}"
     time = "" if facts["latency_ms"] is None else f"  {facts['latency_ms'] / 1000:.2f} s"
     return (
         f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
-        f"{fan}{time}"
+        f"{spread}{time}"
     )
 
 
@@ -301,7 +301,7 @@ def _parts(
     return [(None, None), *((s, None) for s in stages), *((None, s) for s in situations)]
 
 
-def _said(part: str | None) -> str | None:
+def _stated(part: str | None) -> str | None:
     return part if part is None else part or "not stated"
 
 

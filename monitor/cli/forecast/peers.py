@@ -22,31 +22,31 @@ def compare_files(files: Sequence[str], horizons: str | None, models: str, origi
 
     peers = PEERS if is_installed(LIBRARY) else ()
     if not peers:
-        session.say(f"not compared with {', '.join(PEERS)}: {describe_missing(LIBRARY)}")
+        session.print_note(f"not compared with {', '.join(PEERS)}: {describe_missing(LIBRARY)}")
     for library, names in OTHERS.items():
         here = "not asked" if is_installed(library) else "not installed"
-        session.say(
+        session.print_note(
             f"not compared with {', '.join(names)}: {library} is {here} here; they take a training per record, in an"
             f" environment of their own (pip install {library})"
         )
     found = 0
     opened = [(file, open_records(file, None, None, horizons)) for file in files]
-    for file, record, asked in [(file, one, spans) for file, (_, records, spans) in opened for one in records]:
+    for file, record, wanted in [(file, one, spans) for file, (_, records, spans) in opened for one in records]:
         panel, stations = record.panel, record.panel.stations
         try:
-            refuse_interpolated(panel, asked)
-            spans = fit_horizons(panel, asked)
+            refuse_interpolated(panel, wanted)
+            spans = fit_horizons(panel, wanted)
             scores = score_beside_peers(
-                panel, model_list(models), spans, peers=peers, origins=origins, told=session.say
+                panel, model_list(models), spans, peers=peers, origins=origins, told=session.print_note
             ) if spans else []  # fmt: skip
         except ForecastingError as error:
-            session.say(f"{list_names(stations)}: {error}")  # the other records are scored all the same
+            session.print_note(f"{list_names(stations)}: {error}")  # the other records are scored all the same
             continue
         found += len(scores)
         if session.options().as_json:
             for one in scores:
-                told = {"file": file, "stations": stations, "horizon": spell_duration(round(one.horizon_s))}
-                session.print_json(told | one._asdict())
+                facts = {"file": file, "stations": stations, "horizon": spell_duration(round(one.horizon_s))}
+                session.print_json(facts | one._asdict())
         else:
             print("\n".join([f"{file}: {list_names(stations)}", *tabulate(scores)]))
     session.require_any(found, "no forecast could be scored")
@@ -67,5 +67,5 @@ def tabulate(scores: "Sequence[PeerScore]") -> list[str]:
 def _cell(one: "PeerScore | None", most: int) -> str:
     if one is None:
         return "-"
-    fan = "-" if one.crps_mm is None else f"{one.crps_mm:.3f}"
-    return f"{one.mae_mm:.3f} / {fan}" + ("" if one.n == most else f" (n {one.n})")
+    crps = "-" if one.crps_mm is None else f"{one.crps_mm:.3f}"
+    return f"{one.mae_mm:.3f} / {crps}" + ("" if one.n == most else f" (n {one.n})")

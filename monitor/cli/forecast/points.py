@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import NOTHING, SiteOption, open_site, say, show
+from monitor.cli.session import NOTHING, SiteOption, open_site, print_note, show
 from monitor.store.models.point_looks import load_largest, load_newest_issues
 from monitor.store.schema.views import load_view
 
@@ -27,7 +27,7 @@ def points(
         if now:
             from monitor.jobs.point_forecasts import run
 
-            say(run(db, service, chosen, datetime.now(UTC)))
+            print_note(run(db, service, chosen, datetime.now(UTC)))
         with db.read() as c:
             narrow_to_reader(c, site)
             issues = load_newest_issues(c, site)
@@ -48,7 +48,7 @@ def points(
     if not all(same.values()):
         raise typer.Exit(1)
     if not issues or (pid is not None and not rows):
-        say("no forecast of satellite points yet" if pid is None else f"no forecast of a point {pid!r}")
+        print_note("no forecast of satellite points yet" if pid is None else f"no forecast of a point {pid!r}")
         raise typer.Exit(NOTHING)
 
 

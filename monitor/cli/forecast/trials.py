@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_if_json, print_json, say, show_in_order
-from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
+from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_if_json, print_json, print_note, show_in_order
+from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s, spell_duration
 from monitor.domain.names import list_names
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ def backtest(
     from forecasting.evaluation.backtest import run_trials
     from forecasting.evaluation.scoring import score_trial
 
-    recipe, records, asked = open_records(data, config, quantity, horizons)
+    recipe, records, requested = open_records(data, config, quantity, horizons)
     wanted = _ways(by)
     if not allow_interpolated:
         for record in records:
-            refuse_interpolated(record.panel, asked)
+            refuse_interpolated(record.panel, requested)
     chosen_seed = int(recipe.run.get("seed", 7)) if seed is None else seed
     scores: list[Score] = []
     summaries: list[str] = []
@@ -76,12 +76,12 @@ def backtest(
     for record in records:
         covariates, panel = _name_covariates(recipe, record)
         panel, learn = _hold_out(panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
-        spans = asked if len(records) == 1 else fit_horizons(panel, asked)
+        spans = requested if len(records) == 1 else fit_horizons(panel, requested)
         settings: dict[str, Any] = {"covariates": covariates}
         settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
         trials = run_trials(
             panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last, training=settings,
-            on_progress=say, learn=learn,
+            on_progress=print_note, learn=learn,
         )  # fmt: skip
         own: list[Score] = []
         try:
@@ -94,15 +94,15 @@ def backtest(
         except ForecastingError as error:
             if len(records) == 1:
                 raise
-            say(f"{list_names(panel.stations)}: {error}")  # stations of other intervals are scored all the same
+            print_note(f"{list_names(panel.stations)}: {error}")  # stations of other intervals are scored all the same
         if "station" in wanted:
-            _tell_unscored(panel, spans, own)
+            _print_unscored(panel, spans, own)
         scores += own
         if len(records) > 1 and own:
-            summaries.append(f"{list_names(panel.stations)}, every {_spell_step(panel)}:")
+            summaries.append(f"{list_names(panel.stations)}, every {_format_step(panel)}:")
         summaries += summary(own) if own else []
     if not scores:
-        say("no forecast could be scored")
+        print_note("no forecast could be scored")
         raise typer.Exit(NOTHING)
     if not options().as_json:
         print("\n".join(summaries))
@@ -115,11 +115,11 @@ def fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
     fit = keep_horizons(panel.step_s, horizons_s)
     if short := [h for h in horizons_s if h not in fit]:
         spans, names = ", ".join(spell_duration(round(h)) for h in short), list_names(panel.stations)
-        say(f"{names}: no score at {spans}: that is shorter than the {_spell_step(panel)} between readings")
+        print_note(f"{names}: no score at {spans}: that is shorter than the {_format_step(panel)} between readings")
     return [h for h in horizons_s if h in fit]
 
 
-def _tell_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequence[Score]") -> None:
+def _print_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequence[Score]") -> None:
     """Name each station of which nothing could be scored at some horizon, and how many gaps it has."""
     import numpy as np
 
@@ -132,15 +132,15 @@ def _tell_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequenc
         rows = np.flatnonzero(seen)
         whole = int(rows[-1] - rows[0] + 1) if rows.size else 0
         gap = int(np.diff(rows).max() - 1) if rows.size > 1 else 0
-        spans, step = ", ".join(spell_duration(round(h)) for h in missing), _spell_step(panel)
-        last = f", the last at {spell(from_epoch_s(float(panel.times_s[rows[-1]])))}" if rows.size else ""
-        say(
+        spans, step = ", ".join(spell_duration(round(h)) for h in missing), _format_step(panel)
+        last = f", the last at {format_iso(from_epoch_s(float(panel.times_s[rows[-1]])))}" if rows.size else ""
+        print_note(
             f"{station}: no score at {spans}: nothing that is scored was observed. {rows.size} of {whole} intervals of "
             f"{step} have a reading{last}; the longest gap is {spell_duration(round(gap * panel.step_s))}"
         )
 
 
-def _spell_step(panel: "Panel") -> str:
+def _format_step(panel: "Panel") -> str:
     return spell_duration(round(panel.step_s))
 
 
@@ -187,7 +187,7 @@ def audit(
     findings = [one for record in records for one in audit_panel(record.panel, spans_s)]
     if len(records) > 1:
         for record in records:
-            say(f"{list_names(record.panel.stations)}: every {_spell_step(record.panel)}")
+            print_note(f"{list_names(record.panel.stations)}: every {_format_step(record.panel)}")
     if recipe.data.get("format", "long") == "long":
         findings = [*audit_rows(find_file(data or recipe.data["file"]), spans_s), *findings]
     for one in findings:
@@ -276,7 +276,7 @@ def model_list(words: str | Sequence[str]) -> list[str]:
 
     groups = {"baselines": [*BASELINES], "networks": [*NETWORKS], "all": [*BASELINES, *NETWORKS]}
     given = words.split(",") if isinstance(words, str) else list(words)
-    return [name for word in given for name in groups.get(word.strip(), [word.strip()])]
+    return [name for one in given for name in groups.get(one.strip(), [one.strip()])]
 
 
 def refuse_interpolated(panel: "Panel", horizons_s: Sequence[float]) -> None:
@@ -321,12 +321,12 @@ def _hold_out(panel: "Panel", way: str, seed: int) -> "tuple[Panel, Panel | None
     if way == "time":
         return panel, None
     learn, held = hold_out(panel, seed)
-    say(f"{len(learn.stations)} points to learn from, {len(held.stations)} others are forecast")
+    print_note(f"{len(learn.stations)} points to learn from, {len(held.stations)} others are forecast")
     return held, learn
 
 
 def _ways(text: str) -> set[str]:
-    wanted = {word.strip() for word in text.split(",") if word.strip() and word.strip() != "all"}
+    wanted = {one.strip() for one in text.split(",") if one.strip() and one.strip() != "all"}
     if wanted - set(WAYS):
         raise typer.BadParameter(f"--by: expected {', '.join(WAYS)} or all")
     return wanted

@@ -10,13 +10,13 @@ import typer
 from monitor.cli.identity import acting, require_readable
 from monitor.cli.people.hand_over import app as hand_over
 from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
-from monitor.cli.session import LARGEST_ID, Commands, open_database, options, print_json, say, show
+from monitor.cli.session import LARGEST_ID, Commands, open_database, options, print_json, print_note, show
 from monitor.domain.duty.local_time import TWICE, local_day, read_local
-from monitor.domain.duty.rota import DAYS, NOBODY, Shift, list_shifts, who_is_on_duty
-from monitor.domain.instants import spell
+from monitor.domain.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.errors import NotFoundError, RefusedError
-from monitor.language.local_time import spell_local
+from monitor.language.local_time import format_local
 from monitor.store.alerting import duty as store
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -46,26 +46,41 @@ def show_(
         plans = {one.name: store.load_plans(c, site, one.name) for one in teams}
         changes = store.load_changes(c, site, now)
     if not teams:
-        say(f"site {site} has no [[team]]: each recipient is notified by the levels it names")
+        print_note(f"site {site} has no [[team]]: each recipient is notified by the levels it names")
     for one in teams:
         roster, mine = rosters[site, one.name], [k for k in changes if k.team == one.name]
         shifts = list_shifts(roster, now, now + timedelta(days=days)) if roster.rotas else []
         plan = next((p for p in plans[one.name] if p.valid_from <= now), None)
         facts = {
-            "site": site, "team": one.name, "at": spell(now), "on_duty": list(who_is_on_duty(roster, now)),
-            "lead": one.lead, "members": [m.name for m in one.members], "plan": plan and plan.plan,
-            "shifts": [{"from": spell(s.from_at), "to": spell(s.to_at), "people": list(s.people)} for s in shifts],
-            "changes": [
-                {"id": k.id, "from": spell(k.from_at), "to": spell(k.to_at), "out": k.person_out, "in": k.person_in,
-                 "by": k.by, "reason": k.reason} for k in mine
+            "site": site,
+            "team": one.name,
+            "at": format_iso(now),
+            "on_duty": list(who_is_on_duty(roster, now)),
+            "lead": one.lead,
+            "members": [m.name for m in one.members],
+            "plan": plan and plan.plan,
+            "shifts": [
+                {"from": format_iso(s.from_at), "to": format_iso(s.to_at), "people": list(s.people)} for s in shifts
             ],
-        }  # fmt: skip
-        lines = [f"{one.name} of {site}: {_say_people(who_is_on_duty(roster, now))} now"]
+            "changes": [
+                {
+                    "id": k.id,
+                    "from": format_iso(k.from_at),
+                    "to": format_iso(k.to_at),
+                    "out": k.person_out,
+                    "in": k.person_in,
+                    "by": k.by,
+                    "reason": k.reason,
+                }
+                for k in mine
+            ],
+        }
+        lines = [f"{one.name} of {site}: {_describe_people(who_is_on_duty(roster, now))} now"]
         lines += ["  no plan: messages go to all of the team"] if not roster.rotas else []
         lines += [f"  {line}" for line in (plan.plan.splitlines() if plan else ())]
-        lines += [f"  {_spell_shift(s, one.zone)}" for s in shifts]
+        lines += [f"  {_format_shift(s, one.zone)}" for s in shifts]
         lines += [
-            f"  change {k.id}: {spell_local(k.from_at, one.zone)} to {spell_local(k.to_at, one.zone)}: "
+            f"  change {k.id}: {format_local(k.from_at, one.zone)} to {format_local(k.to_at, one.zone)}: "
             f"{k.person_in or NOBODY} for {k.person_out or 'whoever is on duty'} ({k.by}: {k.reason})"
             for k in mine
         ]
@@ -93,7 +108,7 @@ def plan(
         crew = pick_team(find_site(c, site), team)
         valid_from = None if from_ is None else _read_local(from_, crew.zone)
         number = store.add_plan(c, crew, text, who, reason, now, valid_from=valid_from, begins=begins)
-    start = spell_local(valid_from or now, crew.zone)
+    start = format_local(valid_from or now, crew.zone)
     show({"plan_id": number, "team": crew.name}, f"plan {number} of {crew.name} is in force from {start}")
 
 
@@ -115,7 +130,7 @@ def swap(
         from_at = now if from_ is None else _read_local(from_, crew.zone)
         to_at = _read_local(until, crew.zone)
         number = store.add_change(c, crew, from_at, to_at, out, into, who, reason, now)
-    line = f"change {number}: {into or NOBODY} for {out or 'whoever is on duty'} until {spell_local(to_at, crew.zone)}"
+    line = f"change {number}: {into or NOBODY} for {out or 'whoever is on duty'} until {format_local(to_at, crew.zone)}"
     show({"change_id": number, "team": crew.name}, line)
 
 
@@ -164,7 +179,7 @@ def export(
     count = sum(map(len, planned.values()))
     if ics is not None:
         ics.write_bytes(content)
-        say(f"{ics}: {count} shift{'' if count == 1 else 's'}")
+        print_note(f"{ics}: {count} shift{'' if count == 1 else 's'}")
     if options().as_json:
         where = {"calendar": content.decode()} if ics is None else {"file": str(ics)}
         print_json({"site": site, "shifts": count, **where})
@@ -180,11 +195,11 @@ def _read_local(text: str, zone: str) -> datetime:
         raise RefusedError(f"{error}{hint}") from None
 
 
-def _say_people(people: tuple[str, ...]) -> str:
+def _describe_people(people: tuple[str, ...]) -> str:
     return ", second ".join(people[:2]) if people else f"{NOBODY} (messages go to all of the team)"
 
 
-def _spell_shift(shift: Shift, zone: str) -> str:
+def _format_shift(shift: DutyShift, zone: str) -> str:
     day = local_day(shift.from_at, zone)
-    ends = spell_local(shift.to_at, zone, today=day)
-    return f"{DAYS[day.weekday()]} {spell_local(shift.from_at, zone)} to {ends}  {_say_people(shift.people)}"
+    ends = format_local(shift.to_at, zone, today=day)
+    return f"{DAYS[day.weekday()]} {format_local(shift.from_at, zone)} to {ends}  {_describe_people(shift.people)}"

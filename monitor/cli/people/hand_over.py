@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from monitor.cli.identity import acting, require_readable
 from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
 from monitor.cli.session import Commands, open_database, show
-from monitor.domain.instants import parse, spell
-from monitor.language.local_time import spell_local
+from monitor.domain.instants import format_iso, parse
+from monitor.language.local_time import format_local
 from monitor.store.alerting import duty as store
 from monitor.store.alerting.duty import Handover
 
@@ -33,22 +33,22 @@ def show_(site: SiteName) -> None:
     with open_database() as db, db.read() as c:
         require_readable(c, site)
         zone = find_site(c, site).timezone
-        items, every = store.gather_open(c, site, now, _tell_sentences), store.load_handovers(c, site)
+        items, every = store.gather_open(c, site, now, _list_sentences), store.load_handovers(c, site)
     waiting = [one for one in every if one.signed_at is None]
     signed = [one for one in every if one.signed_at is not None][:SHOWN]
     facts = {
-        "site": site, "at": spell(now), "open": items, "waiting": [_tell(one) for one in waiting],
-        "signed": [_tell(one) for one in signed],
+        "site": site, "at": format_iso(now), "open": items, "waiting": [_to_json(one) for one in waiting],
+        "signed": [_to_json(one) for one in signed],
     }  # fmt: skip
     lines = [f"open at {site} now:", *_list_items(items, zone)]
     for one in waiting:
-        lines += [f"hand-over {one.id} of {one.team}: {one.outgoing} signed at {spell_local(one.at, zone)}"]
+        lines += [f"hand-over {one.id} of {one.team}: {one.outgoing} signed at {format_local(one.at, zone)}"]
         lines += [f"  {line}" for line in one.notes.splitlines()]
         lines += ["  open then:", *(f"  {line}" for line in _list_items(one.open_items, zone))]
         lines += [f"  who comes signs: slopeward duty hand-over sign {site} {one.id} --by NAME"]
     lines += [] if waiting else ["no hand-over waits for who comes"]
     lines += [
-        f"{spell_local(one.signed_at, zone)} {one.outgoing} to {one.incoming} ({one.team})"
+        f"{format_local(one.signed_at, zone)} {one.outgoing} to {one.incoming} ({one.team})"
         for one in signed if one.signed_at is not None
     ]  # fmt: skip
     show(facts, "\n".join(lines))
@@ -67,7 +67,7 @@ def write(
     text = sys.stdin.read(store.LONGEST_NOTES + 1) if notes == "-" else notes
     with acting(by, site) as (c, who, now):
         crew = pick_team(find_site(c, site), team)
-        number = store.sign_out(c, crew, who, text.strip(), now, _tell_sentences)
+        number = store.sign_out(c, crew, who, text.strip(), now, _list_sentences)
     line = f"hand-over {number} of {crew.name} is signed by {who.name}; who comes signs as well"
     show({"handover_id": number, "team": crew.name, "outgoing": who.name}, line)
 
@@ -101,26 +101,33 @@ def withdraw(
     show({"handover_id": number, "withdrawn": True}, f"hand-over {number} is withdrawn")
 
 
-def _tell(one: Handover) -> dict[str, Any]:
+def _to_json(one: Handover) -> dict[str, Any]:
     return {
-        "handover_id": one.id, "team": one.team, "since": one.since_at and spell(one.since_at), "at": spell(one.at),
-        "outgoing": one.outgoing, "notes": one.notes, "open": one.open_items,
-        "signed_at": one.signed_at and spell(one.signed_at), "incoming": one.incoming, "remark": one.remark,
-    }  # fmt: skip
+        "handover_id": one.id,
+        "team": one.team,
+        "since": one.since_at and format_iso(one.since_at),
+        "at": format_iso(one.at),
+        "outgoing": one.outgoing,
+        "notes": one.notes,
+        "open": one.open_items,
+        "signed_at": one.signed_at and format_iso(one.signed_at),
+        "incoming": one.incoming,
+        "remark": one.remark,
+    }
 
 
-def _tell_sentences(c: Connection, alerts: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
+def _list_sentences(c: Connection, alerts: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
     """What the page says of each alert; loaded late."""
-    from monitor.web.parts.headline import tell_sentences
+    from monitor.web.parts.headline import list_sentences
 
-    return tell_sentences(c, alerts, at_once=store.MOST)
+    return list_sentences(c, alerts, at_once=store.MOST)
 
 
 def _list_items(items: Mapping[str, Any], zone: str) -> list[str]:
     """What was open, a line each."""
 
     def local(at: str) -> str:
-        return spell_local(parse(at), zone)
+        return format_local(parse(at), zone)
 
     more = items["alerts_count"] - len(items["alerts"])
     return [

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import prove
-from monitor.cli.session import LARGEST_ID, Commands, open_database, read_duration_s, require_any, say, show
-from monitor.domain.instants import spell
+from monitor.cli.session import LARGEST_ID, Commands, open_database, print_note, read_duration_s, require_any, show
+from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people import api_tokens
@@ -39,7 +39,7 @@ def add(
             number, token = api_tokens.add_api_token(c, name, label, scope, site, valid_s, now)
             made = api_tokens.find_api_token(c, number)
             add_audit(c, who, "token.add", f"token:{number}", _facts(made), now)
-    say(f"token {number} of {name}, {_describe(made)}; it is shown this once")
+    print_note(f"token {number} of {name}, {_describe(made)}; it is shown this once")
     show({**_facts(made), "token": token}, token)
 
 
@@ -80,8 +80,8 @@ def revoke(
 def _facts(one: ApiToken) -> dict[str, object]:
     return {
         "number": one.id, "user": one.user, "label": one.label, "scope": one.scope,
-        "sites": None if one.sites is None else sorted(one.sites), "created_at": spell(one.created_at),
-        "expires_at": spell(one.expires_at),
+        "sites": None if one.sites is None else sorted(one.sites), "created_at": format_iso(one.created_at),
+        "expires_at": format_iso(one.expires_at),
     }  # fmt: skip
 
 

@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import acting, prove
-from monitor.cli.session import Commands, open_database, options, read_service, require_any, say, show
-from monitor.domain.instants import spell
+from monitor.cli.session import Commands, open_database, options, print_note, read_service, require_any, show
+from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people import second_factor, users
 from monitor.store.people.users import bind_person
-from monitor.web.access.vault import Vault, open_vault
+from monitor.web.access.vault import FernetVault, open_vault
 
 app = Commands(no_args_is_help=True, help=__doc__)
 PASSWORD_VARIABLE = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
@@ -55,9 +55,9 @@ def list_users() -> None:
     with open_database() as db, db.read() as c:
         found = users.load_users(c)
     for user in found:
-        disabled = None if user.disabled_at is None else spell(user.disabled_at)
+        disabled = None if user.disabled_at is None else format_iso(user.disabled_at)
         facts = {
-            "name": user.name, "role": user.role, "created_at": spell(user.created_at), "disabled_at": disabled,
+            "name": user.name, "role": user.role, "created_at": format_iso(user.created_at), "disabled_at": disabled,
             "sites": None if user.sites is None else sorted(user.sites), "os_user": user.os_user,
             "oidc_subject": user.oidc_subject,
         }  # fmt: skip
@@ -78,7 +78,7 @@ def disable(name: Name, by: By = None) -> None:
     with acting(by) as (c, who, now):
         users.disable_user(c, name, now)
         add_audit(c, who, "user.disable", f"user:{name}", {}, now)
-    show({"name": name, "disabled_at": spell(now)}, f"{name} is locked")
+    show({"name": name, "disabled_at": format_iso(now)}, f"{name} is locked")
 
 
 @app.command("enable")
@@ -221,18 +221,18 @@ def totp(
         with db.write() as c:
             spare = second_factor.confirm_second_factor(c, vault, name, code, now)
             add_audit(c, who, "user.totp", f"user:{name}", {"on": True}, now)
-    say(f"from now on {name} logs in with a code; write these down for a lost telephone, each lets in once:")
+    print_note(f"from now on {name} logs in with a code; write these down for a lost telephone, each lets in once:")
     show({"name": name, "totp": True, "codes": spare}, "\n".join(spare))
 
 
-def _begin_totp(db: Database, vault: Vault, name: str, now: datetime, by: str | None) -> str | None:
+def _begin_totp(db: Database, vault: FernetVault, name: str, now: datetime, by: str | None) -> str | None:
     """Print the address for the authenticator; the first code where somebody sits at a terminal, else None."""
     address = db.do(second_factor.add_second_factor, vault, name, now, pending=True)
-    say(f"enter this once into the authenticator of {name}, by hand or as QR code; it is not shown again")
+    print_note(f"enter this once into the authenticator of {name}, by hand or as QR code; it is not shown again")
     show({"name": name, "totp": False, "address": address}, address)
     if options().as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         command = f"slopeward users totp {name} --code 123456" + (f" --by {by}" if by else "")
-        say(f"then, with the code that it shows: {command}; before, nothing counts")
+        print_note(f"then, with the code that it shows: {command}; before, nothing counts")
         return None
     return input("The code that it shows now: ")
 
@@ -260,8 +260,8 @@ def oidc(
     with acting(by) as (c, who, now):
         bind_person(c, name, issuer, subject)
         add_audit(c, who, "user.oidc", f"user:{name}", {"issuer": issuer, "subject": subject}, now)
-    said = f"{name} comes in by the provider no more" if subject is None else f"{name} is {subject!r} at {issuer}"
-    show({"name": name, "issuer": issuer, "subject": subject}, said)
+    line = f"{name} comes in by the provider no more" if subject is None else f"{name} is {subject!r} at {issuer}"
+    show({"name": name, "issuer": issuer, "subject": subject}, line)
 
 
 def _on(sites: Iterable[str] | None) -> str:

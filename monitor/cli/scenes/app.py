@@ -27,7 +27,7 @@ from monitor.cli.scenes import (
     weights,
 )
 from monitor.cli.scenes.archives import unpacked
-from monitor.cli.session import Commands, SiteOption, open_site, say, show
+from monitor.cli.session import Commands, SiteOption, open_site, print_note, show
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import is_silent
 from monitor.domain.site import Site
@@ -57,9 +57,9 @@ def add(
         target = inbox / content.name
         if not (target.exists() and content.samefile(target)):
             _put(content, target, move=content != scene)
-    said = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
-    show({"site": one.id, "scene": scene.name, "said": said}, f"{scene.name}: {said}")
-    is_failed = isinstance(said, Message) and said.id == FAILED.id
+    outcome = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
+    show({"site": one.id, "scene": scene.name, "said": outcome}, f"{scene.name}: {outcome}")
+    is_failed = isinstance(outcome, Message) and outcome.id == FAILED.id
     if is_failed or not _see_to_files(db, service, one, target, scene, make=files):
         raise typer.Exit(1)
 
@@ -77,18 +77,18 @@ def _see_to_files(db: Database, service: ServiceConfig, site: Site, target: Path
         rows = [row for row in load_scenes(c, site.id) if row.name == name_of(target)]
         core = find_stamp(c, "core")
     if make:
-        make_left(service, site, rows, now, asked=True)
+        make_left(service, site, rows, now, requested=True)
     left = any(map(has_left, rows))
     if make and left:
-        say(f"{scene.name}: not all of its files could be made: see above")
+        print_note(f"{scene.name}: not all of its files could be made: see above")
         return False
     again = f"slopeward scenes add {shlex.quote(str(scene))} --site {site.id}"
     if core is not None and not is_silent(core, now):
         return True
     if left:
-        say(f"{scene.name}: its picture, masks and vectors wait until the service runs; now: {again} --files")
+        print_note(f"{scene.name}: its picture, masks and vectors wait until the service runs; now: {again} --files")
     if any(row.state == WAITING for row in rows):
-        say(f"{scene.name}: no service runs that would look at it again; when it is complete: {again}")
+        print_note(f"{scene.name}: no service runs that would look at it again; when it is complete: {again}")
     return True
 
 

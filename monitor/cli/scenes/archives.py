@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from monitor.cli.session import say
+from monitor.cli.session import print_note
 from monitor.errors import RefusedError
 
 
@@ -26,9 +26,9 @@ def unpacked(scene: Path, work: Path) -> Iterator[Path]:
     shutil.rmtree(work, ignore_errors=True)
     try:
         (work / stem).mkdir(parents=True)
-        told = unpack(scene, work / stem)
-        left = f", {told.left_out} links and devices left out" if told.left_out else ""
-        say(f"{scene.name}: {told.files} files unpacked{left}")
+        archive = unpack(scene, work / stem)
+        left = f", {archive.left_out} links and devices left out" if archive.left_out else ""
+        print_note(f"{scene.name}: {archive.files} files unpacked{left}")
         yield _find_content(work / stem, scene.name)
     finally:
         shutil.rmtree(work, ignore_errors=True)

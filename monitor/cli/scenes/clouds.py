@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from detection.clouds.errors import NoPointsError
-from monitor.cli.session import Commands, ending_at, print_if_json, tell_progress, warn
+from monitor.cli.session import Commands, ending_at, make_progress_printer, print_if_json, warn
 from monitor.errors import SlopewardError
 
 app = Commands(help="Grid and compare point clouds (LAS, LAZ).", no_args_is_help=True)
@@ -30,14 +30,14 @@ def grid(
     height_unit: HeightUnit = None,
 ) -> None:
     """A raster of ground heights with the error of each cell; `slopeward scenes dod` subtracts two of them."""
-    from detection.clouds.grid import GridAsked, grid_clouds
+    from detection.clouds.grid import CloudGridRequest, grid_clouds
     from detection.clouds.header import read_header
 
-    asked = GridAsked(
+    request = CloudGridRequest(
         cell_m=cell, method=method, ground=ground, reach=reach, crs=crs, height_unit=height_unit, like=like,  # type: ignore[arg-type]
     )  # fmt: skip
     with ending_at(NoPointsError):
-        found = grid_clouds(files := _list_clouds(clouds), out, asked, tell_progress())
+        found = grid_clouds(files := _list_clouds(clouds), out, request, make_progress_printer())
     warn(found.warnings)
     if print_if_json(asdict(found)):
         return
@@ -84,15 +84,15 @@ def compare(
     height_unit: HeightUnit = None,
 ) -> None:
     """Distances along the normals (M3C2) and where they are significant at 95 %; exit 4: no ground in common."""
-    from detection.clouds.distance import DistanceAsked, compare_clouds
+    from detection.clouds.distance import CloudDistanceRequest, compare_clouds
 
-    asked = DistanceAsked(
+    request = CloudDistanceRequest(
         spacing_m=spacing, normal_m=normal, radius_m=radius, depth_m=depth, ground=ground, stable=stable,
         registration_m=registration_m, minimum_area_m2=minimum_area_m2, places=zones, outward_deg=outward,
         crs=crs, height_unit=height_unit, out_dir=out,
     )  # fmt: skip
     with ending_at(NoPointsError):
-        found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), asked, tell_progress())
+        found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), request, make_progress_printer())
     warn(found.warnings)
     if print_if_json(asdict(found)):
         return

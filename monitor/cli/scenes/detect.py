@@ -16,11 +16,11 @@ from detection.imagery.footprints.records import INDEX, explain_unread, find_coa
 from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
-from monitor.cli.session import NOTHING, say, show_in_order
+from monitor.cli.session import NOTHING, print_note, show_in_order
 from monitor.errors import RefusedError
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
-TOLD_EVERY_S = 20.0  # a person who waits wants a word at least so often
+PROGRESS_EVERY_S = 20.0  # a person who waits wants a word at least so often
 EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
 INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
 
@@ -124,7 +124,7 @@ def detect(
         for number, scene in enumerate(scenes):
             folder = None if out is None else out / scene.name if len(scenes) > 1 else out
             one = {**payload, "out_dir": _text(folder)}
-            named = _Named(scene, pre, dem, Path(work) / str(number))
+            named = _NamedScene(scene, pre, dem, Path(work) / str(number))
             codes.append(_guard(named, lambda one=one, named=named: _run(one, named, dry_run=dry_run)))  # type: ignore[misc]
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
     if code:
@@ -132,7 +132,7 @@ def detect(
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class _NamedScene:
     """What a person named for one scene, and a folder for what is made of it meanwhile."""
 
     scene: Path
@@ -140,36 +140,36 @@ class _Named:
     dem: Path | None
     work: Path
 
-    def spell(self, text: str) -> str:
+    def format_text(self, text: str) -> str:
         """A sentence without the folder in which an archive was unpacked, and with the name of the scene."""
         text = text.replace(f"{self.work}/", "")
         return text if str(self.scene) in text else f"{self.scene}: {text}"
 
 
-def _run(payload: dict[str, Any], named: _Named, *, dry_run: bool) -> int:
+def _run(payload: dict[str, Any], named: _NamedScene, *, dry_run: bool) -> int:
     """One scene; the exit status."""
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, named.work, ignore_errors=True)  # of many scenes one at a time takes room
         scene = stack.enter_context(unpacked(named.scene, named.work / "scene"))
         pre = stack.enter_context(unpacked(named.pre, named.work / "pre")) if named.pre else None
-        return _look(payload, named, (scene, pre), dry_run=dry_run)
+        return _detect_one(payload, named, (scene, pre), dry_run=dry_run)
 
 
-def _ask(payload: dict[str, Any], scene: Path, named: _Named, part: str) -> dict[str, Any]:
+def _make_payload(payload: dict[str, Any], scene: Path, named: _NamedScene, part: str) -> dict[str, Any]:
     """The payload of a detection on one date, with the heights below it."""
     from detection.imagery.scene.heights import gather_heights
 
-    asked = {**payload, "scene_path": str(scene), "dem": _text(named.dem)}
+    request = {**payload, "scene_path": str(scene), "dem": _text(named.dem)}
     if named.dem is None or not named.dem.is_dir():
-        return asked
+        return request
     heights = gather_heights(named.dem, scene, named.work / part)
-    for one in heights.told:
-        say(f"warning: {named.spell(one)}")
-    say(f"{scene.name}: heights from {len(heights.tiles)} tiles of {named.dem}")
-    return asked | heights.ask()
+    for one in heights.notes:
+        print_note(f"warning: {named.format_text(one)}")
+    print_note(f"{scene.name}: heights from {len(heights.tiles)} tiles of {named.dem}")
+    return request | heights.to_options()
 
 
-def _look(payload: dict[str, Any], named: _Named, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:
+def _detect_one(payload: dict[str, Any], named: _NamedScene, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:
     """One scene as it lies on the disk, and the one before; the exit status."""
     from detection.imagery.footprints.detect import detect as run_detect
     from detection.imagery.footprints.detect import survey
@@ -177,23 +177,25 @@ def _look(payload: dict[str, Any], named: _Named, dates: tuple[Path, Path | None
     scene, pre = dates
     check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
     since = ""
-    payload = _ask(payload, scene, named, "heights")
+    payload = _make_payload(payload, scene, named, "heights")
     if dry_run:
         plan = survey(payload) | {"scene": str(named.scene)}
         _warn(plan, named)
-        show_in_order(plan, _tell_plan(plan))
+        show_in_order(plan, _format_plan(plan))
         return 0
     if pre is None:
         written = _written_ns(payload)
         answer = run_detect(payload, _progress(scene.name))
         codes = [NOTHING] if answer["model"] == INDEX else []
         if written is not None and written == _written_ns(payload):
-            say(f"{scene.name}: known from before: the same result lies in {payload['out_dir']}; --force does it again")
+            print_note(
+                f"{scene.name}: known from before: the same result lies in {payload['out_dir']}; --force does it again"
+            )
         _warn(answer, named)
     else:
         check_order(scene, pre)
         # what was found there before must be known before triage passes over a tile
-        before = _ask(payload, pre, named, "heights-before")
+        before = _make_payload(payload, pre, named, "heights-before")
         earlier = detect_before(before, pre, _progress(pre.name))
         known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
         answer = run_detect({**payload, "known": known}, _progress(scene.name))
@@ -202,7 +204,7 @@ def _look(payload: dict[str, Any], named: _Named, dates: tuple[Path, Path | None
         if earlier is not None:
             answer, answer["change"], since = compare_with(answer, earlier, payload, pre, before["dem"])
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
-    show_in_order({"scene": str(named.scene), **answer}, _tell(answer, since))
+    show_in_order({"scene": str(named.scene), **answer}, _format_answer(answer, since))
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
 
 
@@ -212,7 +214,7 @@ def _written_ns(payload: dict[str, Any]) -> int | None:
     return record.stat().st_mtime_ns if record is not None and record.exists() else None
 
 
-def _guard(named: _Named, work: Callable[[], int]) -> int:
+def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
     """A known error is one line that names the scene and a status, so that the scenes after this one are still read."""
     from detection.imagery.errors import ImageryError, NoValidPixelsError
 
@@ -230,9 +232,9 @@ def _guard(named: _Named, work: Callable[[], int]) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
-def _refuse(named: _Named, why: str, code: int) -> int:
+def _refuse(named: _NamedScene, why: str, code: int) -> int:
     """Say why a scene has no answer, and of which scene that is said."""
-    say(named.spell(why))
+    print_note(named.format_text(why))
     return code
 
 
@@ -240,42 +242,42 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _warn(answer: dict[str, Any], named: _Named) -> None:
+def _warn(answer: dict[str, Any], named: _NamedScene) -> None:
     """A line for each warning, with the file it is about."""
     for warning in answer["warnings"]:
-        say(f"warning: {named.spell(warning)}")
+        print_note(f"warning: {named.format_text(warning)}")
 
 
 def _progress(name: str) -> Callable[[str, float], None]:
     """A line on stderr for each tenth of the map, and of every other stage that makes a person wait.
 
-    A stage gets a line when more than `TOLD_EVERY_S` went by since the last one, with about how long that stage still
-    takes: the map is the longest, but brightness, outlines and files of a large scene are minutes too.
+    A stage gets a line when more than `PROGRESS_EVERY_S` went by since the last one, with about how long that stage
+    still takes: the map is the longest, but brightness, outlines and files of a large scene are minutes too.
     """
     begun_s = last_s = time.monotonic()
-    doing, told = "", 0
+    doing, printed = "", 0
 
-    def tell(stage: str, share: float) -> None:
-        nonlocal begun_s, doing, told, last_s
+    def print_share(stage: str, share: float) -> None:
+        nonlocal begun_s, doing, printed, last_s
         now_s = time.monotonic()
         if stage != doing:
-            doing, told, begun_s = stage, 0, now_s
+            doing, printed, begun_s = stage, 0, now_s
         tenth = int(share * 10) if stage == "map" else 0
-        if tenth <= told and now_s - last_s < TOLD_EVERY_S:
+        if tenth <= printed and now_s - last_s < PROGRESS_EVERY_S:
             return
         left_s = (now_s - begun_s) * (1 - share) / share if share else 0.0
-        more = f", about {left_s:.0f} s left of this" if left_s >= TOLD_EVERY_S else ""
-        say(f"{name}: {stage} {share * 100:.0f} %{more}")
-        told, last_s = tenth, now_s
+        more = f", about {left_s:.0f} s left of this" if left_s >= PROGRESS_EVERY_S else ""
+        print_note(f"{name}: {stage} {share * 100:.0f} %{more}")
+        printed, last_s = tenth, now_s
 
-    return tell
+    return print_share
 
 
-def _tell(answer: dict[str, Any], since: str) -> str:
+def _format_answer(answer: dict[str, Any], since: str) -> str:
     lines = [
         f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid, "
         + ("read by no network" if answer["model"] == INDEX else f"read by {answer['model']}")
-        + (f", {said}" if (said := find_coarser(answer["doubts"])) else "")
+        + (f", {coarser}" if (coarser := find_coarser(answer["doubts"])) else "")
     ]
     found = answer["polygons"]
     for kind in answer["classes"]:
@@ -287,14 +289,14 @@ def _tell(answer: dict[str, Any], since: str) -> str:
         else:
             total = sum(footprint["area_m2"] for footprint in own)
             lines.append(f"{len(own)} footprints ({kind}), {total:,.0f} m², pixel {answer['pixel_area_m2']} m²")
-    if told := answer["passed_over"]:
-        lines.append(f"{told['passed_over']} of {told['tiles']} tiles passed over by triage")
+    if passed := answer["passed_over"]:
+        lines.append(f"{passed['passed_over']} of {passed['tiles']} tiles passed over by triage")
     if since:
         lines.append(f"since the scene before: {since}")
     return "\n".join(lines)
 
 
-def _tell_plan(plan: dict[str, Any]) -> str:
+def _format_plan(plan: dict[str, Any]) -> str:
     tiles = f"{plan['tiles']} tiles of {plan['tile']} px"
     read = {
         "rows": f"in rows of at most {plan['tile']} px", "crop": f"{tiles}, halo {plan['halo']} px",

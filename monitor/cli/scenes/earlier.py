@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.footprints.records import INDEX
-from monitor.cli.session import say, warn
+from monitor.cli.session import print_note, warn
 from monitor.domain.instants import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
-    from detection.imagery.change.by_index import Beside
-    from detection.imagery.change.records import Comparison, KeptDate
+    from detection.imagery.change.by_index import IndexComparison
+    from detection.imagery.change.records import Comparison, StoredDate
 
 WORDS = ("new", "grown", "known", "single")
 
@@ -66,7 +66,7 @@ def detect_before(
     try:
         found = detect({**payload, "scene_path": str(pre), "out_dir": folder, "aoi": None, "known": None}, progress)
     except NoValidPixelsError as error:
-        say(f"nothing to compare with: {error}")
+        print_note(f"nothing to compare with: {error}")
         return None
     warn(f"{pre.name}: {warning}" for warning in not_alone(found["warnings"]))
     return found
@@ -79,75 +79,78 @@ def compare_with(
 
     Files of the change are written. Where no network was used, the answer gets the outlines that the index found.
     """
-    from detection.imagery.change.by_index import compare_by_index, lay_index_beside
+    from detection.imagery.change.by_index import add_index_comparison, compare_by_index
     from detection.imagery.change.compare import as_date, compare
-    from detection.imagery.change.records import spell_comparison, spell_outline
+    from detection.imagery.change.records import comparison_to_json, outline_to_json
 
     own, before = as_date(answer, payload["scene_path"], payload.get("dem")), as_date(earlier, pre, pre_dem)
     out = Path(payload["out_dir"])
     if answer["model"] == INDEX:
         own, found = compare_by_index(own, [before], out)
-        answer = {**answer, "polygons": [spell_outline(one) for one in own.outlines]}
+        answer = {**answer, "polygons": [outline_to_json(one) for one in own.outlines]}
         warn(found.warnings)
-        return answer, spell_comparison(found), spell_change(own, found, by_index=True)
+        return answer, comparison_to_json(found), describe_change(own, found, by_index=True)
     is_read = earlier["model_hash"] == answer["model_hash"]  # else the network says nothing of what is new
     found = compare(own, [before] if is_read else [], out)
-    beside = lay_index_beside(own, found, [before], out)
-    warn(dict.fromkeys((*found.warnings, *beside.found.warnings)))
-    told = {**spell_comparison(found), "by_index": beside.tell()}
+    index_found = add_index_comparison(own, found, [before], out)
+    warn(dict.fromkeys((*found.warnings, *index_found.found.warnings)))
+    described = {**comparison_to_json(found), "by_index": index_found.to_json()}
     if not is_read:
-        by_index = spell_change(beside.date, beside.found, by_index=True)
+        by_index = describe_change(index_found.date, index_found.found, by_index=True)
         why = f"by the index of red and green alone, as advice: {answer['model']} does not read the scene before"
-        return answer, told, f"{by_index}, {why}"
-    return answer, told, f"{spell_change(own, found)}\n{spell_beside(beside)}"
+        return answer, described, f"{by_index}, {why}"
+    return answer, described, f"{describe_change(own, found)}\n{describe_index_comparison(index_found)}"
 
 
-def spell_beside(beside: "Beside") -> str:
+def describe_index_comparison(comparison: "IndexComparison") -> str:
     """One line on what the index says beside a network, and what only one of them found.
 
     >>> from types import SimpleNamespace
     >>> one = SimpleNamespace(polygon_id="i", area_m2=900.0)
     >>> found = SimpleNamespace(limit=0.07, joint_share=0.6, warnings=())
     >>> date = SimpleNamespace(outlines=[one])
-    >>> spell_beside(SimpleNamespace(date=date, found=found, shared={"i"}, alone={"p", "q"}))
+    >>> describe_index_comparison(SimpleNamespace(date=date, found=found, shared={"i"}, alone={"p", "q"}))
     'by the index of red and green, as advice: 1 barer (900 m²), 0 of them not found by the network; 2 new or grown found by the network alone; rise of 0.07 or more, 60.0% compared'
     """  # noqa: E501
-    found, outlines = beside.found, beside.date.outlines
+    found, outlines = comparison.found, comparison.date.outlines
     head = "by the index of red and green, as advice: "
     if found.limit is None or not found.joint_share:
         why = str(next(iter(found.warnings), "the dates show no ground in common"))
         return head + (why if why.startswith("not compared") else f"not compared: {why}")
     area = sum(one.area_m2 for one in outlines)
     return (
-        f"{head}{len(outlines)} barer ({area:,.0f} m²), {len(outlines) - len(beside.shared)} of them not found by the "
-        f"network; {len(beside.alone)} new or grown found by the network alone; "
+        f"{head}{len(outlines)} barer ({area:,.0f} m²), {len(outlines) - len(comparison.shared)} of them not found by "
+        f"the network; {len(comparison.alone)} new or grown found by the network alone; "
         f"rise of {found.limit:.2f} or more, {found.joint_share:.1%} compared"
     )
 
 
-def spell_change(date: "KeptDate", found: "Comparison", *, by_index: bool = False) -> str:
+def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool = False) -> str:
     """One line on what became of the footprints of a date; where nothing was compared, why.
 
-    >>> from detection.imagery.change.records import Areas, Comparison, KeptDate, Outline, Vanished
-    >>> gone = Vanished(Outline("v", "landslide", {}, (0, 0, 1, 1), 900.0, 0.1), None)
-    >>> found = Comparison({}, (gone,), areas={"landslide": Areas(0.0, 0.0, 900.0, 0.595)})
-    >>> spell_change(KeptDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
+    >>> from detection.imagery.change.records import ChangedAreas, Comparison, PlacedOutline
+    >>> from detection.imagery.change.records import StoredDate, VanishedFootprint
+    >>> gone = VanishedFootprint(PlacedOutline("v", "landslide", {}, (0, 0, 1, 1), 900.0, 0.1), None)
+    >>> found = Comparison({}, (gone,), areas={"landslide": ChangedAreas(0.0, 0.0, 900.0, 0.595)})
+    >>> describe_change(StoredDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
     ...                       minimum_area_m2=900.0), found)
     '1 vanished (900 m²); 59.5% compared'
-    >>> nothing = KeptDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5, minimum_area_m2=900.0)
-    >>> spell_change(nothing, Comparison({}, (), areas={"landslide": Areas(0.0, 0.0, 0.0, 0.0)}))
+    >>> nothing = StoredDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
+    ...                      minimum_area_m2=900.0)
+    >>> describe_change(nothing, Comparison({}, (), areas={"landslide": ChangedAreas(0.0, 0.0, 0.0, 0.0)}))
     'not compared: the dates show no ground in common'
-    >>> spell_change(nothing, Comparison({}, (), areas={"landslide": Areas(0.0, 0.0, 0.0, 1.0)}), by_index=True)
+    >>> nothing_new = Comparison({}, (), areas={"landslide": ChangedAreas(0.0, 0.0, 0.0, 1.0)})
+    >>> describe_change(nothing, nothing_new, by_index=True)
     'no ground that became barer by the index (no network read it); 100.0% compared'
     """
-    told = [(one, found.changes[one.polygon_id]) for one in date.outlines]
+    changes = [(one, found.changes[one.polygon_id]) for one in date.outlines]
     parts = []
     for change in WORDS:
-        rows = [(one, word) for one, word in told if word.change == change]
+        rows = [(one, became) for one, became in changes if became.change == change]
         if not rows:
             continue
-        total = sum(word.grown_m2 or 0.0 if change == "grown" else one.area_m2 for one, word in rows)
-        doubtful = sum(1 for _, word in rows if word.caution) if change in {"new", "grown"} else 0
+        total = sum(became.grown_m2 or 0.0 if change == "grown" else one.area_m2 for one, became in rows)
+        doubtful = sum(1 for _, became in rows if became.caution) if change in {"new", "grown"} else 0
         advice = f", {doubtful} advice only" if doubtful else ""
         parts.append(f"{len(rows)} {change} ({'+' if change == 'grown' else ''}{total:,.0f} m²{advice})")
     if found.vanished:

@@ -17,10 +17,10 @@ def export(site: SiteOption) -> None:
 
     With --json each footprint is a GeoJSON Feature on a line of its own.
     """
-    from sqlalchemy import text
+    from monitor.store.schema.views import stream_view
 
     with open_database() as db, db.read() as c:
-        rows = c.execute(text("SELECT * FROM scene_polygons WHERE site = :site"), {"site": site}).mappings().all()
+        rows = list(stream_view(c, "scene_polygons", site=site))
         check_site(c, site, rows)
     require_any(rows, f"no footprint of {site} is kept")
     found = [({k: v for k, v in row.items() if k != "geometry"}, _read_outline(row)) for row in rows]

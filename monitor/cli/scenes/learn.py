@@ -12,19 +12,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from monitor.cli.scenes.local import placing_by
-from monitor.cli.scenes.train import asked_to_stop, show_progress
-from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, say
+from monitor.cli.scenes.train import catching_stop, show_progress
+from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, print_note
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.lock import hold
 from monitor.store.models.registry import SHORT, add_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
-from monitor.store.scenes.outlines import LEARNING, Labelled, Unsure, forget_unsure, load_labels, save_unsure
+from monitor.store.scenes.outlines import (
+    LEARNING,
+    LabelledGround,
+    UncertainTile,
+    forget_unsure,
+    load_labels,
+    save_unsure,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from detection.learning.records import Label
-    from detection.learning.run import Learnt
+    from detection.learning.records import GroundLabel
+    from detection.learning.run import LearningResult
     from monitor.domain.site import Site
     from monitor.store.database.engine import Database
 
@@ -33,14 +40,14 @@ NOT_OFFERED: Final = 3  # exit status
 
 
 @dataclass(frozen=True, slots=True)
-class _Owner:
+class _LearningSite:
     """The site that learns: where its models lie, its scenes that were read, what people said of them."""
 
     site: "Site"
     db: "Database"
     models: Path
     scenes: list[SceneRow]
-    labels: list[Labelled]
+    labels: list[LabelledGround]
 
 
 def learn(
@@ -78,7 +85,7 @@ def learn(
     """
     from detection.imagery.errors import TrainingPausedError
     from detection.imagery.neural.learner import Hooks
-    from detection.learning.records import Asked
+    from detection.learning.records import LearningRequest
     from detection.learning.run import learn as run_learning
     from detection.learning.scenes import find_scenes
 
@@ -94,16 +101,23 @@ def learn(
             raise SlopewardError(f"{target}: another process learns in it; wait, or name another folder with --out")
         name = site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
         try:
-            labels, told = _read_labels(outlines, looked, owner, since)
+            labels, notes = _read_labels(outlines, looked, owner, since)
             scenes = find_scenes(folder) if folder else tuple(_list_paths(owner))
-            asked = Asked(
-                scenes, tuple(labels), target, name, around=not from_page, minutes=minutes, seed=seed, told=tuple(told),
+            request = LearningRequest(
+                scenes,
+                tuple(labels),
+                target,
+                name,
+                around=not from_page,
+                minutes=minutes,
+                seed=seed,
+                notes=tuple(notes),
                 tried=_list_tried(owner, target),
-            )  # fmt: skip
-            stopped = stack.enter_context(asked_to_stop())
-            learnt = run_learning(asked, say, Hooks(show_progress, lambda: bool(stopped)))
+            )
+            stopped = stack.enter_context(catching_stop())
+            learnt = run_learning(request, print_note, Hooks(show_progress, lambda: bool(stopped)))
         except TrainingPausedError:
-            say(f"stopped; the same command goes on in {target}")
+            print_note(f"stopped; the same command goes on in {target}")
             return
         answer = learnt.answer | ({} if owner is None else _keep(owner, learnt))
     if not print_if_json(answer):
@@ -125,17 +139,17 @@ def _check_words(
         raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
 
 
-def _open_owner(name: str, stack: ExitStack) -> _Owner:
+def _open_owner(name: str, stack: ExitStack) -> _LearningSite:
     service, db = open_service()
     stack.enter_context(db)
     site = pick_site(service, name)
     stack.enter_context(placing_by(site))
     with db.read() as c:
         scenes = [row for row in load_scenes(c, name) if row.state == "done"]
-        return _Owner(site, db, Path(service.paths.models) / "scenes" / name, scenes, load_labels(c, name))
+        return _LearningSite(site, db, Path(service.paths.models) / "scenes" / name, scenes, load_labels(c, name))
 
 
-def _name_folder(folder: Path | None, owner: _Owner | None) -> Path:
+def _name_folder(folder: Path | None, owner: _LearningSite | None) -> Path:
     """Of a site a new folder each time, for weights in use never change below their name; a run cut off goes on."""
     from detection.learning.run import ANSWER
 
@@ -148,7 +162,7 @@ def _name_folder(folder: Path | None, owner: _Owner | None) -> Path:
     return owner.models / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
 
 
-def _list_tried(owner: _Owner | None, target: Path) -> tuple[int, ...]:
+def _list_tried(owner: _LearningSite | None, target: Path) -> tuple[int, ...]:
     """Seeds of the runs for a site that have an answer, this one left out."""
     from detection.learning.run import ANSWER
 
@@ -157,30 +171,30 @@ def _list_tried(owner: _Owner | None, target: Path) -> tuple[int, ...]:
 
 
 def _read_labels(
-    outlines: Path | None, looked: Path | None, owner: _Owner | None, since: datetime | None
-) -> "tuple[list[Label], list[str]]":
+    outlines: Path | None, looked: Path | None, owner: _LearningSite | None, since: datetime | None
+) -> "tuple[list[GroundLabel], list[str]]":
     from shapely.geometry import shape
 
     from detection.learning.labels import read_labels
-    from detection.learning.records import NOTHING, Label
+    from detection.learning.records import NOTHING, GroundLabel
 
     if outlines is not None:
-        labels, told = read_labels(outlines, looked)
+        labels, notes = read_labels(outlines, looked)
         # what was looked at was looked at on every day; before this one there is no landslide in it
         return [one if one.kind == NOTHING or since is None else replace(one, since=since.replace(tzinfo=UTC))
-                for one in labels], told  # fmt: skip
+                for one in labels], notes  # fmt: skip
     assert owner is not None
-    labels = [Label(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
+    labels = [GroundLabel(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
     if not any(one.kind == "landslide" for one in labels):
         raise SlopewardError(f"nobody outlined a landslide on a scene of {owner.site.id}: nothing can be learnt")
-    return labels, [_spell_origins(owner.labels)]
+    return labels, [_describe_origins(owner.labels)]
 
 
-def _spell_origins(labels: list[Labelled]) -> str:
+def _describe_origins(labels: list[LabelledGround]) -> str:
     """Where the labels of a page come from: drawn, or found by a reader and then judged by a person.
 
     >>> found = Labelled("s", "s.tif", "", None, "landslide", {}, "ada", datetime(2026, 1, 1), "footprint", "sar")
-    >>> _spell_origins([found, replace(found, origin="outline", method="")])
+    >>> _describe_origins([found, replace(found, origin="outline", method="")])
     'labels of the page: 1 drawn, 1 found by sar and judged by a person'
     """
     counts = Counter(one.method for one in labels)
@@ -189,7 +203,7 @@ def _spell_origins(labels: list[Labelled]) -> str:
     return f"labels of the page: {', '.join([f'{drawn} drawn', *judged])}"
 
 
-def _list_paths(owner: _Owner | None) -> list[Path]:
+def _list_paths(owner: _LearningSite | None) -> list[Path]:
     """The scenes of a site that were read and are still there."""
     assert owner is not None
     found = [path for path in dict.fromkeys(Path(row.path) for row in owner.scenes) if path.exists()]
@@ -198,14 +212,14 @@ def _list_paths(owner: _Owner | None) -> list[Path]:
     return found
 
 
-def _keep(owner: _Owner, learnt: "Learnt") -> dict[str, Any]:
+def _keep(owner: _LearningSite, learnt: "LearningResult") -> dict[str, Any]:
     """Register weights that are offered, and the tiles of scenes of the site that a look would help most."""
     answer, now = learnt.answer, datetime.now(UTC)
     hashes = {Path(row.path).resolve(): row.scene_hash for row in owner.scenes}
-    waiting: dict[str, list[Unsure]] = {}
+    waiting: dict[str, list[UncertainTile]] = {}
     for tile in learnt.unsure:
         if (scene_hash := hashes.get(tile.window.scene.resolve())) is not None:
-            waiting.setdefault(scene_hash, []).append(Unsure(*tile.window.bounds, tile.doubt))
+            waiting.setdefault(scene_hash, []).append(UncertainTile(*tile.window.bounds, tile.doubt))
     with owner.db.write() as c:
         forget_unsure(c, owner.site.id, LEARNING)
         for scene_hash, tiles in waiting.items():
@@ -214,7 +228,7 @@ def _keep(owner: _Owner, learnt: "Learnt") -> dict[str, Any]:
     return {"on_page": sum(map(len, waiting.values())), "registered": new}
 
 
-def _register(c: "Connection", owner: _Owner, answer: dict[str, Any], now: datetime) -> bool:
+def _register(c: "Connection", owner: _LearningSite, answer: dict[str, Any], now: datetime) -> bool:
     weights = Path(answer["weights"]).resolve()
     card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
     return add_model(
@@ -223,7 +237,7 @@ def _register(c: "Connection", owner: _Owner, answer: dict[str, Any], now: datet
     )  # fmt: skip
 
 
-def _register_left(owner: _Owner) -> None:
+def _register_left(owner: _LearningSite) -> None:
     """Register the weights of the last run, where it ended between its answer and the registry."""
     from detection.learning.run import ANSWER
 
@@ -232,7 +246,7 @@ def _register_left(owner: _Owner) -> None:
         if answer["offered"] and Path(answer["weights"]).with_suffix(".json").is_file():
             with owner.db.write() as c:
                 if _register(c, owner, answer, datetime.now(UTC)):
-                    say(f"weights of the run before are registered now: {answer['weights']}")
+                    print_note(f"weights of the run before are registered now: {answer['weights']}")
 
 
 def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:

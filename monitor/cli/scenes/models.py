@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.benchmarks import NOT_MEASURED, read_benchmark, tell_reasons
+from monitor.cli.benchmarks import NOT_MEASURED, format_reasons, read_benchmark
 from monitor.cli.session import options, show
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
@@ -32,15 +32,15 @@ def models(
     kept = {name: found for name in RECORDS if (found := read_benchmark(name))}
     shipped = _find_shipped()
     rows = [
-        _tell(name, kind, entry.paper, entry.parameters, shipped.get(name, []), kept)
+        _make_row(name, kind, entry.paper, entry.parameters, shipped.get(name, []), kept)
         for kind, table in ((SEGMENTER, SEGMENTERS), (CLASSIFIER, CLASSIFIERS))
         for name, entry in table.items()
     ]
     if everything:
         for one in VARIANTS:
             name = f"{one.network} " + ", ".join(f"{key} {value}" for key, value in one.options.items())
-            rows.append(_tell(name, SEGMENTER, SEGMENTERS[one.network].paper, one.parameters, [], kept))
-        rows += [_tell(name, "simple map", paper, None, [], kept) for name, paper in _SIMPLE.items()]
+            rows.append(_make_row(name, SEGMENTER, SEGMENTERS[one.network].paper, one.parameters, [], kept))
+        rows += [_make_row(name, "simple map", paper, None, [], kept) for name, paper in _SIMPLE.items()]
     if not options().as_json:
         print(HEADER)
     for row in rows:
@@ -69,7 +69,7 @@ def _find_shipped() -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _tell(
+def _make_row(
     name: str,
     kind: str,
     paper: str | None,
@@ -150,14 +150,14 @@ def _difference(name: str, other: str, table: dict[str, Any]) -> dict[str, Any] 
 
 def _argue(scores: list[dict[str, Any]], shipped: list[dict[str, Any]]) -> str | None:
     """Shipped weights; better than the plain network; as good in less time."""
-    told = ["shipped as " + ", ".join(one["name"] for one in shipped)] if shipped else []
-    told += [_sentence(score) for score in scores if "beside" in score and _is_for(score)]
-    return "; ".join(told + [score["for"] for score in scores if "for" in score]) or None
+    reasons = ["shipped as " + ", ".join(one["name"] for one in shipped)] if shipped else []
+    reasons += [_sentence(score) for score in scores if "beside" in score and _is_for(score)]
+    return "; ".join(reasons + [score["for"] for score in scores if "for" in score]) or None
 
 
 def _argue_against(scores: list[dict[str, Any]]) -> str | None:
-    told = [_sentence(score) for score in scores if "beside" in score and not _is_for(score)]
-    return "; ".join(told + [score["against"] for score in scores if "against" in score]) or None
+    reasons = [_sentence(score) for score in scores if "beside" in score and not _is_for(score)]
+    return "; ".join(reasons + [score["against"] for score in scores if "against" in score]) or None
 
 
 def _is_for(score: dict[str, Any]) -> bool:
@@ -187,10 +187,10 @@ def _sentence(score: dict[str, Any]) -> str:
 def _lines(row: dict[str, Any]) -> str:
     counts = row["parameters"]
     size = "" if counts is None else f"{_millions(counts['3_bands'])} / {_millions(counts['14_bands'])}"
-    told_scores = (f"{s['set']} {LABELS[_figure(s)]} {_digits(s[_figure(s)])}" for s in row["scores"] or [])
-    scores = ", ".join(told_scores) or row["note"]
-    told = [f"{row['id']:26} {size:>19}  {scores}", f"    {row['paper']}"]
-    return "\n".join(told + tell_reasons(row))
+    score_texts = (f"{s['set']} {LABELS[_figure(s)]} {_digits(s[_figure(s)])}" for s in row["scores"] or [])
+    scores = ", ".join(score_texts) or row["note"]
+    lines = [f"{row['id']:26} {size:>19}  {scores}", f"    {row['paper']}"]
+    return "\n".join(lines + format_reasons(row))
 
 
 def _millions(count: int) -> str:

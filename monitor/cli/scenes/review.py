@@ -11,7 +11,7 @@ import typer
 from monitor.cli import session
 from monitor.cli.identity import acting
 from monitor.cli.scenes.local import placing_by
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import SlopewardError
 from monitor.store.models.registry import find_weights
 from monitor.store.scenes import reviews as store
@@ -35,22 +35,22 @@ def list_(
     shown = [one for one in found if everything or (one.unsure and one.verdict is None)]
     for one in shown:
         if not session.print_if_json(_facts(one)):
-            said = one.verdict or "waiting"
+            state = one.verdict or "waiting"
             found_by = f"by {one.method}"
             if one.method == store.NETWORK:
                 found_by = f"{one.mean_probability:.3f} (from {one.threshold:g})"
-            print(f"{one.polygon_id[:12]}  {one.scene}  {found_by}  {one.area_m2:,.0f} m²  {one.change}  {said}")
+            print(f"{one.polygon_id[:12]}  {one.scene}  {found_by}  {one.area_m2:,.0f} m²  {one.change}  {state}")
     session.require_any(shown, "no footprint" + ("" if everything else " waits for a look; --all lists the others"))
 
 
-def _verdict(word: str, *, outlined: bool) -> Callable[..., None]:
+def _verdict(kind: str, *, outlined: bool) -> Callable[..., None]:
     """The verb that keeps this verdict; one that gives another outline asks for it."""
 
     def keep(polygon: Polygon, site: session.SiteOption, by: By = None, note: Note = None) -> None:
-        _keep(site, polygon, word, by, note)
+        _keep(site, polygon, kind, by, note)
 
     def redraw(polygon: Polygon, site: session.SiteOption, outline: Outline, by: By = None, note: Note = None) -> None:
-        _keep(site, polygon, word, by, note, _read_outline(outline))
+        _keep(site, polygon, kind, by, note, _read_outline(outline))
 
     return redraw if outlined else keep
 
@@ -118,14 +118,14 @@ def _read_outline(path: Path) -> dict[str, Any]:
     return dict(mapping(found[0][1]))
 
 
-def _payload(one: store.Reviewed) -> dict[str, Any]:
+def _payload(one: store.ReviewedFootprint) -> dict[str, Any]:
     return {
-        "scene_path": one.path, "acquired_at": None if one.acquired_at is None else spell(one.acquired_at),
+        "scene_path": one.path, "acquired_at": None if one.acquired_at is None else format_iso(one.acquired_at),
         "geometry": dict(one.geometry), "verdict": one.verdict, "redrawn": one.redrawn,
     }  # fmt: skip
 
 
-def _facts(one: store.Reviewed) -> dict[str, Any]:
+def _facts(one: store.ReviewedFootprint) -> dict[str, Any]:
     kept = {key: value for key, value in asdict(one).items() if key != "path"}
     if one.method != store.NETWORK:
         kept |= {"mean_probability": None, "threshold": None}  # what an index or radar gives is no probability

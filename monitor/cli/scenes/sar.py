@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from detection.imagery.change.radar_records import RadarAsked, RadarChange
+from detection.imagery.change.radar_records import RadarChange, RadarRequest
 from monitor.cli.scenes.local import SiteFile, placing_by_file
-from monitor.cli.session import ending_at, print_if_json, tell_progress, warn
+from monitor.cli.session import ending_at, make_progress_printer, print_if_json, warn
 
 EXAMPLE = "Example: slopeward scenes sar --before 20260501_VV.tif --after 20260513_VV.tif --out ./change --json"
 SHOWN = 12
@@ -48,16 +48,16 @@ def sar(
         raise typer.BadParameter("--incidence-before and --incidence-after belong together")
     if bool(before) != bool(after) or not (before or coherence_before):
         raise typer.BadParameter("give --before and --after, or a pair of coherences, or all of them")
-    asked = RadarAsked(
+    request = RadarRequest(
         before=tuple(before or ()), after=tuple(after or ()), mask=mask, band=band, multilook=multilook,
         coherence=(coherence_before, coherence_across) if coherence_before and coherence_across else None,
         incidence=(incidence_before, incidence_after) if incidence_before and incidence_after else None,
         false_alarms=false_alarms, minimum_area_m2=minimum_area_m2, looks=looks, units=units, out_dir=out,
     )  # fmt: skip
     with ending_at(NoValidPixelsError), placing_by_file(site):
-        found = find_radar_change(asked, tell_progress())
+        found = find_radar_change(request, make_progress_printer())
     warn(found.warnings)
-    if not print_if_json(found.tell()):
+    if not print_if_json(found.to_json()):
         _show(found)
 
 

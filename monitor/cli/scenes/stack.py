@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from detection.imagery.insar.records import Reference, StackAsked, StackRates
+from detection.imagery.insar.records import Reference, StackRates, StackRequest
 from monitor.cli.scenes.local import placing_by
 from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, warn
 from monitor.domain.site import Site
@@ -38,7 +38,7 @@ def rates(
     from detection.imagery.errors import NoValidPixelsError
     from detection.imagery.insar.outputs import measure_stack
 
-    asked = StackAsked(
+    request = StackRequest(
         folder=stack, reference=_place(reference), k_sigma=k_sigma, coherence_least=coherence,
         minimum_area_m2=minimum_area_m2, every=every, out_dir=out, network=network,
     )  # fmt: skip
@@ -46,9 +46,9 @@ def rates(
     target = None if site is None else _open(site)
     if target is not None:
         with target[0].read() as c:
-            asked = replace(asked, places=tuple(list_stack_places(c, target[1])))
+            request = replace(request, places=tuple(list_stack_places(c, target[1])))
     with ending_at(NoValidPixelsError), placing_by(None if target is None else target[1]):
-        found = measure_stack(asked)
+        found = measure_stack(request)
     warn(found.warnings)
     label = name or stack.resolve().name
     stored = coherences = None
@@ -56,7 +56,7 @@ def rates(
         stored = _store(target, label, found, stack)
         with target[0].write() as c:
             coherences = store_coherence(c, target[1], label, found, datetime.now(UTC))
-    if print_if_json({**found.tell(), "stored": stored, "stored_coherence": coherences}):
+    if print_if_json({**found.to_json(), "stored": stored, "stored_coherence": coherences}):
         return
     spread = found.rate_mm_per_year
     print(
@@ -114,6 +114,6 @@ def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: P
     if stored:
         with db.write() as c:
             set_id = points.open_point_set(c, site, name, LOS, "mm")
-            told = points.PointsAdded(stored, 0, revisions)
-            points.add_delivery(c, site, set_id, stack.resolve().name, datetime.now(UTC), dates[-1], told)
+            total = points.PointsAdded(stored, 0, revisions)
+            points.add_delivery(c, site, set_id, stack.resolve().name, datetime.now(UTC), dates[-1], total)
     return stored

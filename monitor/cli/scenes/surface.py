@@ -38,17 +38,17 @@ def dod(
     print(f"offset {found.offset_m:+.3f} m, limit of detection {found.limit_of_detection_m:.3f} m (95 %)")
     for kind, part in (("loss", found.loss), ("gain", found.gain)):
         print(
-            f"{kind}: {_spell(part.volume_m3, part.volume_error_m3)} on {part.area_m2:,.0f} m² in "
+            f"{kind}: {_format_volume(part.volume_m3, part.volume_error_m3)} on {part.area_m2:,.0f} m² in "
             f"{part.bodies} {'body' if part.bodies == 1 else 'bodies'}"
         )
-    print(f"net: {_spell(found.net_volume_m3, found.net_volume_error_m3, sign='+')}")
+    print(f"net: {_format_volume(found.net_volume_m3, found.net_volume_error_m3, sign='+')}")
     print("errors are those of heights; how exactly the outlines are drawn is not in them")
 
 
-def _spell(value: float, error: float, sign: str = "") -> str:
+def _format_volume(value: float, error: float, sign: str = "") -> str:
     """A volume with its error to two figures.
 
-    >>> _spell(695.21, 0.179), _spell(-12345.6, 1234.5, "+"), _spell(0.0, 0.0)
+    >>> _format_volume(695.21, 0.179), _format_volume(-12345.6, 1234.5, "+"), _format_volume(0.0, 0.0)
     ('695.21 ± 0.18 m³', '-12,300 ± 1,200 m³', '0 ± 0 m³')
     """
     digits = 0 if not 0 < error < inf else 1 - floor(log10(error))

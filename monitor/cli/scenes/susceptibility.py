@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, Commands, ending_at, print_if_json, tell_progress, warn
+from monitor.cli.session import LARGEST_SEED, Commands, ending_at, make_progress_printer, print_if_json, warn
 
 app = Commands(help="Maps of where landslides of an inventory would lie; never when.", no_args_is_help=True)
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file that names factors and inventory.")]
@@ -27,7 +27,7 @@ def train(
 ) -> None:
     """Learn susceptibility from an inventory; scored on blocks of ground that were left out."""
     from detection.susceptibility.learners.table import LEARNERS
-    from detection.susceptibility.training import RULES, Asked
+    from detection.susceptibility.training import RULES, TrainingRequest
     from detection.susceptibility.training import train as run_training
 
     names = tuple(dict.fromkeys(name.strip() for name in learners.split(",")))
@@ -37,8 +37,8 @@ def train(
         raise typer.BadParameter(f"{classes!r}; known: {', '.join(RULES)}", param_hint="--classes")
     if out.suffix != ".json":
         raise typer.BadParameter("the model is a .json file", param_hint="--out")
-    asked = Asked(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
-    answer = run_training(asked, tell_progress())
+    request = TrainingRequest(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
+    answer = run_training(request, make_progress_printer())
     warn(answer["warnings"])
     if print_if_json(answer):
         return
@@ -63,10 +63,10 @@ def draw(
 ) -> None:
     """Lay a model over factors: probability, spread, class and ground unlike the training; exit 4 with no value."""
     from detection.imagery.errors import NoValidPixelsError
-    from detection.susceptibility.mapping import MapAsked, make_map
+    from detection.susceptibility.mapping import MapRequest, make_map
 
     with ending_at(NoValidPixelsError):
-        answer = make_map(MapAsked(study, model, out, datetime.now(UTC).date()), tell_progress())
+        answer = make_map(MapRequest(study, model, out, datetime.now(UTC).date()), make_progress_printer())
     warn(answer["warnings"])
     if print_if_json(answer):
         return

@@ -13,11 +13,11 @@ from monitor.cli.scenes.local import placing_by
 from monitor.errors import SlopewardError
 from monitor.export.tables import write_csv
 from monitor.ingest.files.reading import FileResult, record_file
-from monitor.ingest.files.vectors import Moved, list_image_places, store_vectors
+from monitor.ingest.files.vectors import StationDisplacement, list_image_places, store_vectors
 from monitor.ingest.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from detection.imagery.change.tracking import Tracked
+    from detection.imagery.change.tracking import TrackingResult
 
 TABLE: Final = "vectors.csv"
 EXAMPLE = "Example: slopeward scenes track 20260501.tif 20260601.tif --most 2 --site north-bench --at stations"
@@ -40,7 +40,7 @@ def track(
     ] = "grid",
 ) -> None:
     """Displacement between two images with its error, by image correlation; exit 3: not at all stations, 4: nowhere."""
-    from detection.imagery.change.tracking import TrackAsked
+    from detection.imagery.change.tracking import TrackingRequest
     from detection.imagery.change.tracking import track as find_vectors
     from detection.imagery.errors import NoValidPixelsError
 
@@ -48,13 +48,13 @@ def track(
         raise typer.BadParameter("--at stations and --site belong together")
     service, db = session.open_service() if site is not None else (None, None)
     target = None if service is None or site is None else session.pick_site(service, site)
-    asked = TrackAsked(
+    request = TrackingRequest(
         window_px=window, step_px=step, most_m=most, stable=stable, band=band, out_dir=out,
         places={} if target is None else list_image_places(target),
         older_at=_read_time(older_at, "--older-at"), newer_at=_read_time(newer_at, "--newer-at"),
     )  # fmt: skip
     with session.ending_at(NoValidPixelsError), placing_by(target):
-        found = find_vectors(older, newer, asked, session.tell_progress())
+        found = find_vectors(older, newer, request, session.make_progress_printer())
     stored = None
     if target is not None and db is not None and service is not None:
         if found.older_at is None or found.newer_at is None:
@@ -62,7 +62,9 @@ def track(
         now = datetime.now(UTC)
         pipeline = Pipeline(db, {target.id: target}, lambda: datetime.now(UTC), service.limits)
         moved = [
-            Moved(v.name, (v.east_m * 1e3, v.north_m * 1e3), (v.east_error_m * 1e3, v.north_error_m * 1e3))
+            StationDisplacement(
+                v.name, (v.east_m * 1e3, v.north_m * 1e3), (v.east_error_m * 1e3, v.north_error_m * 1e3)
+            )
             for v in found.vectors
             if v.name
         ]
@@ -73,10 +75,10 @@ def track(
         found = replace(found, outputs={**found.outputs, "table": _write_table(found, out)})
     _show(found, stored)
     if found.lost_places:
-        raise typer.Exit(session.NOTHING if len(found.lost_places) == len(asked.places) else 3)
+        raise typer.Exit(session.NOTHING if len(found.lost_places) == len(request.places) else 3)
 
 
-def _write_table(found: "Tracked", out: Path) -> str:
+def _write_table(found: "TrackingResult", out: Path) -> str:
     """The vectors for a spreadsheet; returns the path."""
     from detection.imagery.change.tracking import list_rows
     from detection.whole_file import replacing
@@ -98,10 +100,10 @@ def _read_time(text: str | None, option: str) -> datetime | None:
     return found.astimezone(UTC)
 
 
-def _show(found: "Tracked", stored: FileResult | None) -> None:
+def _show(found: "TrackingResult", stored: FileResult | None) -> None:
     session.warn(found.warnings)
     for place, why in found.lost_places.items():
-        session.say(f"{place}: no vector ({why})")
+        session.print_note(f"{place}: no vector ({why})")
     if session.print_if_json({**asdict(found), "stored": None if stored is None else stored.stored}):
         return
     moving = [v for v in found.vectors if v.significant]

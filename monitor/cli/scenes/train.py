@@ -17,9 +17,9 @@ from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
-from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
+from monitor.criteria.proofs import OUTLINES, check_outlines, needs_proof
 from monitor.errors import SlopewardError
-from monitor.store.models.proofs import Proof, add_proof
+from monitor.store.models.proofs import ModelTest, add_proof
 from monitor.store.models.registry import find_weights
 from monitor.store.scenes.reviews import load_reviewed
 
@@ -67,11 +67,11 @@ def train(
         raise typer.BadParameter("is the contrary of --resume", param_hint="--anew")
     torch.set_num_threads(1)
     try:
-        asked = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
-        asked = asked if seed is None else replace(asked, seed=seed)
-        target = out or Path(f"{asked.name}.safetensors")
-        _tell_begun(target, resume=resume, anew=anew)
-        with asked_to_stop() as stopped:
+        loaded = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
+        loaded = loaded if seed is None else replace(loaded, seed=seed)
+        target = out or Path(f"{loaded.name}.safetensors")
+        _print_begun(target, resume=resume, anew=anew)
+        with catching_stop() as stopped:
             hooks = Hooks(
                 show_progress, lambda: bool(stopped), resume=not anew, on_warning=lambda doubt: warn([doubt]),
                 on_resume=lambda epoch: typer.echo(
@@ -79,9 +79,9 @@ def train(
                     "(--anew would begin anew)", err=True,
                 ),
             )  # fmt: skip
-            card = run_recipe(asked, target, data, hooks=hooks)
+            card = run_recipe(loaded, target, data, hooks=hooks)
     except OtherRunError as other:
-        raise SlopewardError(f"{other}. {_spell_choice(recipe, data, seed, target)}") from None
+        raise SlopewardError(f"{other}. {_describe_choice(recipe, data, seed, target)}") from None
     except TrainingPausedError as pause:
         typer.echo(f"\n{pause}", err=True)
         return
@@ -94,18 +94,18 @@ def train(
     print(", ".join(f"{name} {value}" for name, value in test.items()))
 
 
-def _spell_choice(recipe: str, data: Path, seed: int | None, target: Path) -> str:
+def _describe_choice(recipe: str, data: Path, seed: int | None, target: Path) -> str:
     """What to do where an unfinished run of something else lies: the two commands."""
     words = ["--recipe", recipe, "--data", str(data), *([] if seed is None else ["--seed", str(seed)]), "--out"]
     again = f"slopeward scenes train {shlex.join(words)}"
-    beside = target.with_name(f"{target.stem}-2{target.suffix}")
+    other = target.with_name(f"{target.stem}-2{target.suffix}")
     return (
         "It goes on with the recipe, seed and data that it began with. To keep it, train into another file: "
-        f"{again} {shlex.quote(str(beside))}; to give it up: {again} {shlex.quote(str(target))} --anew"
+        f"{again} {shlex.quote(str(other))}; to give it up: {again} {shlex.quote(str(target))} --anew"
     )
 
 
-def _tell_begun(target: Path, *, resume: bool, anew: bool) -> None:
+def _print_begun(target: Path, *, resume: bool, anew: bool) -> None:
     """Say what lies where weights are to be written: a run that is given up, or weights."""
     place = target.with_suffix(".place")
     if place.exists() and anew:
@@ -129,7 +129,7 @@ def score(
         int | None, typer.Option(min=1, max=255, help="Value of landslide in the masks of --layout folder; else 1.")
     ] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Replaces the card's.")] = None,
-    beside: Annotated[str | None, typer.Option("--with", help="`simple`: beside an index and 25 features.")] = None,
+    compare: Annotated[str | None, typer.Option("--with", help="`simple`: compare an index and 25 features.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG of the worst cases to write.")] = None,
     site: Annotated[
         str | None,
@@ -148,7 +148,7 @@ def score(
 
     from detection.imagery.training.evaluation import score_weights
 
-    if beside not in {None, "simple"}:
+    if compare not in {None, "simple"}:
         raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
     if weights is None and site is None:
         raise typer.BadParameter("name --weights, or the --site that they serve")
@@ -156,9 +156,9 @@ def score(
         raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
     if site is not None and threshold is not None:
         raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
-    asked, stated = None if site is None else _ask_for(site, by), weights
-    if asked is not None:
-        weights, beside = _choose_weights(*asked[:2], weights), "simple"
+    keeper, stated = None if site is None else _find_keeper(site, by), weights
+    if keeper is not None:
+        weights, compare = _choose_weights(*keeper[:2], weights), "simple"
     assert weights is not None
     torch.set_num_threads(1)
     if bands is not None and layout != "folder":
@@ -170,8 +170,8 @@ def score(
     named: dict[str, Any] = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
     named |= {} if landslide is None else {"landslide": landslide}
     table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part, **named}
-    answer = score_weights(weights, data, data=table, threshold=threshold, simple=beside is not None, sheet=sheet)
-    proof = None if asked is None else _keep_proof(*asked, answer, stated)
+    answer = score_weights(weights, data, data=table, threshold=threshold, simple=compare is not None, sheet=sheet)
+    proof = None if keeper is None else _keep_proof(*keeper, answer, stated)
     if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
         return
     if proof is not None:
@@ -183,19 +183,22 @@ def score(
     else:
         print(f"{seen} of {answer['images']} pictures were trained on" + (SEEN if seen else ""))
     low, high = answer["intervals"]["f1"] or (None, None)
-    print(f"{answer['images']} images, threshold {answer['threshold']}: F1 {_say(answer['f1'])} ({low} to {high})")
+    print(
+        f"{answer['images']} images, threshold {answer['threshold']}: "
+        f"F1 {_format_value(answer['f1'])} ({low} to {high})"
+    )
     for name in ("precision", "recall", "iou", "miou", "mf1", "oa", "kappa", "ap50"):
-        print(f"  {name} {_say(answer[name], answer['undefined'].get(name))}")
+        print(f"  {name} {_format_value(answer[name], answer['undefined'].get(name))}")
     for size, value in answer["object_recall"]["covered_half"].items():
-        print(f"  landslides of {size} px covered by half: {_say(value)}")
+        print(f"  landslides of {size} px covered by half: {_format_value(value)}")
     if simple := answer.get("simple"):
         print(f"  simple maps fitted on {answer['simple_learnt_from']}:")
         for name, difference in simple["beside"].items():
-            print(f"  {name}: F1 {_say(simple[name]['f1'])}, weights less it {difference['interval']}")
+            print(f"  {name}: F1 {_format_value(simple[name]['f1'])}, weights less it {difference['interval']}")
     print(f"  note: {answer['note']}")
 
 
-def _ask_for(site: str, by: str | None) -> "tuple[Database, Site, Criterion, Actor]":
+def _find_keeper(site: str, by: str | None) -> "tuple[Database, Site, Criterion, Actor]":
     """Who keeps a proof of which criterion of a site: before the work, so that nobody scores for nothing."""
     service, db = open_service()
     keeper, chosen = prove(db, by, site), pick_site(service, site)
@@ -212,7 +215,7 @@ def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
         SlopewardError: the site file names others: a proof would be of no use.
     """
     if named is None:
-        return db.ask(find_weights, chosen, datetime.now(UTC))
+        return db.run_read(find_weights, chosen, datetime.now(UTC))
     own = chosen.scenes.weights
     if own not in {AUTO, named} and not is_same(own, named):
         raise SlopewardError(f"{chosen.id} names {own} in its site file: others prove nothing there")
@@ -239,7 +242,7 @@ def _keep_proof(
         accepted = sum(r.verdict == "accept" for r in looked)
         low = (logistic.get("interval") or [None])[0]
         blocks = int(answer.get("blocks", answer["images"]))
-        reasons = judge_outlines(blocks, low, len(looked), accepted)
+        reasons = check_outlines(blocks, low, len(looked), accepted)
         result = {
             "f1": answer.get("f1"), "less_logistic": logistic, "reviewed": len(looked), "accepted": accepted,
             "data": data, "threshold": answer.get("threshold"), "patches_sha256": answer.get("patches_sha256"),
@@ -247,14 +250,14 @@ def _keep_proof(
         }  # fmt: skip
         of = "" if stated is None else f" --weights {stated}"
         made_by = f"slopeward scenes score --site {chosen.id}{of} --layout {data['source']} --folder {data['folder']}"
-        proof = Proof(
+        proof = ModelTest(
             "scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, blocks
         )  # fmt: skip
         add_proof(c, chosen, asking, proof, keeper, now)
     return reasons
 
 
-def _say(value: float | None, reason: str | None = None) -> str:
+def _format_value(value: float | None, reason: str | None = None) -> str:
     return f"{value:.4f}" if value is not None else f"undefined ({reason or 'no such thing in the truth'})"
 
 
@@ -272,18 +275,18 @@ def show_progress(progress: Any) -> None:
 
 
 @contextlib.contextmanager
-def asked_to_stop() -> Iterator[list[int]]:
+def catching_stop() -> Iterator[list[int]]:
     """Take the first SIGTERM or Ctrl-C as a wish to stop after the step in hand; the list is then not empty."""
-    asked: list[int] = []
+    requests: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
-        if asked:
+        if requests:
             raise KeyboardInterrupt
-        asked.append(number)
+        requests.append(number)
 
     kept = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield asked
+        yield requests
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)

@@ -12,19 +12,19 @@ import typer
 from detection.whole_file import write_json
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
-from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, say, warn
+from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, print_note, warn
 from monitor.config.service import ServiceConfig
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site, Station
 from monitor.errors import SlopewardError
 from monitor.ingest.files.reading import record_file
-from monitor.ingest.files.velocity import Velocity, list_mapped_ground, store_velocities
+from monitor.ingest.files.velocity import MappedVelocity, list_mapped_ground, store_velocities
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database
 
 if TYPE_CHECKING:
-    from detection.imagery.footprints.records import Place
+    from detection.imagery.footprints.records import MeasuredPlace
     from detection.imagery.insar.velocity import VelocityMap
 
 EXAMPLE = (
@@ -41,7 +41,7 @@ def velocity(
     unit: Annotated[str | None, typer.Option(help="mm/year, mm/day, cm/year, m/year; else as the file says.")] = None,
     component: Annotated[
         Literal["los-towards", "los-away", "east", "north", "up", "enu"] | None,
-        typer.Option(help="What a positive value means; else as bands or tags say."),
+        typer.Option(help="What a positive value means; else as bands or tags print_note."),
     ] = None,
     sigma_file: Annotated[
         list[Path] | None, typer.Option(help="Errors, one sigma: a file, or one a component.")
@@ -60,7 +60,7 @@ def velocity(
 ) -> None:
     """Moving zones of a map of velocities, with mean, 95 % and error; exit 3: not at all stations, 4: no value."""
     from detection.imagery.errors import NoValidPixelsError
-    from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
+    from detection.imagery.insar.velocity import VelocityRequest, measure_velocity
 
     ends_at = _read_end(until, site)
     service, db = open_service() if site is not None else (None, None)
@@ -74,13 +74,13 @@ def velocity(
         files, errors, warnings = _open(file, tuple(sigma_file or ()), cell, Path(folder))
         factor = _find_factor(file[0].name, files[0], unit)
         others = {path: _find_factor(path.name, path, unit, factor) for path in (*files[1:], *errors)}
-        asked = VelocityAsked(
+        request = VelocityRequest(
             files=files, component=component, factor=factor, factors=others, sigma_files=errors,
             sigma=sigma, k_sigma=k_sigma, minimum_area_m2=minimum_area_m2, out_dir=out,
             places=tuple(_find_place(ground.station, near_m) for ground in grounds),
             bounds={ground.station.id: ground.over_mm_per_day * DAYS_PER_YEAR for ground in grounds},
         )  # fmt: skip
-        found = measure_velocity(asked)
+        found = measure_velocity(request)
     found = replace(found, warnings=(*warnings, *found.warnings))
     stored = None
     if target is not None and service is not None and db is not None and ends_at is not None:
@@ -114,19 +114,19 @@ def _open(
     return (values,), errors or ((sigma,) if sigma else ()), warnings
 
 
-def _find_place(station: Station, near_m: float) -> "Place":
+def _find_place(station: Station, near_m: float) -> "MeasuredPlace":
     """The ground of a station: its outline, else a circle around it."""
-    from detection.imagery.footprints.records import Circle, Place
+    from detection.imagery.footprints.records import Circle, MeasuredPlace
 
     if station.outline:
         ring = [[lon, lat] for lat, lon in (*station.outline, station.outline[0])]
-        return Place(station.id, {"type": "Polygon", "coordinates": [ring]})
+        return MeasuredPlace(station.id, {"type": "Polygon", "coordinates": [ring]})
     assert station.longitude is not None
     assert station.latitude is not None
-    return Place(station.id, Circle(station.longitude, station.latitude, near_m))
+    return MeasuredPlace(station.id, Circle(station.longitude, station.latitude, near_m))
 
 
-def _find_factor(name: str, raster: Path, said: str | None, silent: float | None = None) -> float:
+def _find_factor(name: str, raster: Path, stated: str | None, silent: float | None = None) -> float:
     """By how much a value is multiplied to be mm/year; the unit is said by the file or a person, never guessed.
 
     A file that goes with another and says no unit has that one's factor, `silent`.
@@ -141,7 +141,7 @@ def _find_factor(name: str, raster: Path, said: str | None, silent: float | None
         raise SlopewardError(f"{name}: bands in different units: {', '.join(sorted(units))}")
     if not units and silent is not None:
         return silent
-    unit = choose_unit(units.pop() if units else "", None if said is None else read_unit(said), name)
+    unit = choose_unit(units.pop() if units else "", None if stated is None else read_unit(stated), name)
     canonical, factor, _ = UNITS.get(unit, ("", 0.0, 0.0))
     if canonical != "mm/day":
         raise SlopewardError(f"{name}: {unit!r} is no unit of velocity; expected mm/year, mm/day or m/year")
@@ -157,7 +157,7 @@ def _store(
     now = datetime.now(UTC)
     pipeline = Pipeline(db, {site.id: site}, lambda: datetime.now(UTC), service.limits)
     rows = [
-        Velocity(
+        MappedVelocity(
             one.name, one.speed / DAYS_PER_YEAR, one.speed_sigma / DAYS_PER_YEAR, one.p95 / DAYS_PER_YEAR,
             one.moving_share, one.pixels,
         )
@@ -172,7 +172,7 @@ def _store(
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = list_features(found.zones)[:ZONES_MOST]
     component = found.component if found.places else before
-    write_json(path, {"name": name, "component": component, "until": spell(until), "features": shown})
+    write_json(path, {"name": name, "component": component, "until": format_iso(until), "features": shown})
     return {"readings": result.stored, "known": result.duplicates, "zones": len(shown)}
 
 
@@ -194,8 +194,8 @@ def _find_component(path: Path) -> str | None:
 def _show(found: "VelocityMap", stored: dict[str, Any] | None) -> None:
     warn(found.warnings)
     for name, why in found.lost_places.items():
-        say(f"{name}: no velocity ({why})")
-    if print_if_json({**found.tell(), "stored": stored}):
+        print_note(f"{name}: no velocity ({why})")
+    if print_if_json({**found.to_json(), "stored": stored}):
         return
     noise = ", ".join(f"{one:.1f} mm/year" for one in found.noise_mm_per_year)
     print(

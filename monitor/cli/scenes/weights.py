@@ -40,5 +40,5 @@ def _act(
         if before is not None:
             with db.read() as c:  # takes seconds, in which others write
                 before(c, one, model_hash)
-        said = db.do(act, one, model_hash, who, reason, now)
-    show({"site": site, "said": said}, said)
+        outcome = db.do(act, one, model_hash, who, reason, now)
+    show({"site": site, "said": outcome}, outcome)

@@ -49,7 +49,7 @@ def add(
         _note(db, who, "broker.login.add", login)
     facts = {"username": login.name, "password": password, "site": site_id, "station": station, "listens": listen}
     session.show(facts, f"username: {login.name}\npassword: {password}")
-    _tell_broker(service.broker, book)
+    _notify_broker(service.broker, book)
 
 
 @app.command("list")
@@ -82,7 +82,7 @@ def revoke(name: Annotated[str, typer.Argument(help="Name of the login")], by: B
         login = book.revoke(name)
         _note(db, who, "broker.login.revoke", login)
     session.show({"username": name}, f"{name} has no login any more")
-    _tell_broker(service.broker, book)
+    _notify_broker(service.broker, book)
 
 
 @app.command("acl")
@@ -102,7 +102,7 @@ def acl(
         who = prove(db, by)
         sites, failures = scan_sites(service.paths.sites)
         for error in failures.values():
-            session.say(f"left as it was: {error}")
+            session.print_note(f"left as it was: {error}")
         book = _open_book(service.broker)
         for site, station in _list_places(sites, book.load(), stations=stations):
             login, password = book.issue(site, station, reserved=_reserved(service.broker))
@@ -116,7 +116,7 @@ def acl(
         for file in (PASSWORDS, ACL):
             write_private(out / file, (book.folder / file).read_text(encoding="utf-8"))
     _explain_files(service, book, folder)
-    _tell_broker(service.broker, book)
+    _notify_broker(service.broker, book)
 
 
 @app.command("files")
@@ -130,13 +130,13 @@ def files() -> None:
     service = session.read_service()
     sites, failures = scan_sites(service.paths.sites)
     for error in failures.values():
-        session.say(f"left as it was: {error}")
+        session.print_note(f"left as it was: {error}")
     book = _open_book(service.broker)
     book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
     facts = {"folder": str(book.folder), "logins": len(book.load()), "sites": len(sites)}
     line = f"{facts['folder']}: {facts['logins']} logins, access lists for {facts['sites']} sites"
     if not session.print_if_json(facts):
-        session.say(line)
+        session.print_note(line)
 
 
 @app.command("keys")
@@ -191,25 +191,29 @@ def _open_keyring(service: ServiceConfig) -> Keyring:
 def _list_places(sites: list[Site], known: list[Login], *, stations: bool) -> list[tuple[str, str]]:
     """What has no login yet: (site, station), the station empty for a whole site."""
     have = {(one.site, one.station) for one in known if not one.listens}
-    asked = [(s.id, one.id) for s in sites for one in s.stations] if stations else [(s.id, "") for s in sites]
-    return [place for place in asked if place not in have]
+    wanted = [(s.id, one.id) for s in sites for one in s.stations] if stations else [(s.id, "") for s in sites]
+    return [place for place in wanted if place not in have]
 
 
 def _explain_files(service: ServiceConfig, book: LoginBook, folder: Path) -> None:
-    session.say(
+    session.print_note(
         f"{folder}: {PASSWORDS} and {ACL} for your Mosquitto; how its two listeners differ: deploy/mosquitto.conf."
     )
-    session.say("  Give them to the account of Mosquitto, mode 0600, and let it read them: systemctl reload mosquitto")
+    session.print_note(
+        "  Give them to the account of Mosquitto, mode 0600, and let it read them: systemctl reload mosquitto"
+    )
     user, secret = _own_login(service.broker)
     if service.broker.mode == "external" and not secret:
-        session.say(
+        session.print_note(
             f'  in slopeward.toml: [broker] username = "{user}", password_file = "{book.folder / SERVICE_SECRET}"'
         )
 
 
 def _open_book(broker: BrokerSection) -> LoginBook:
     if broker.mode == "demo":
-        session.say("broker.mode = demo: that broker asks nobody for a login; this is for the day it is another one")
+        session.print_note(
+            "broker.mode = demo: that broker asks nobody for a login; this is for the day it is another one"
+        )
     return LoginBook(Path(broker.data))
 
 
@@ -234,7 +238,7 @@ def _note(db: Database, who: Actor, action: str, login: Login) -> None:
         add_audit(c, who, action, f"login:{login.name}", detail, datetime.now(UTC))
 
 
-def _tell_broker(broker: BrokerSection, book: LoginBook) -> None:
+def _notify_broker(broker: BrokerSection, book: LoginBook) -> None:
     """Let the broker of the folder know; where none runs the next start does."""
     if broker.mode == "external":
         line = f"files for your broker lie in {book.folder}; slopeward broker acl says where they go"
@@ -243,4 +247,4 @@ def _tell_broker(broker: BrokerSection, book: LoginBook) -> None:
             line = "the broker knows it now" if book.reload_broker() else "the broker knows it from its next start"
         except BrokerError as error:
             line = str(error)
-    session.say(line)
+    session.print_note(line)

@@ -8,8 +8,8 @@ import typer
 
 from monitor.checks.check import BAD, OK, WARN
 from monitor.checks.settings import Connections
-from monitor.checks.site_files import Environment, SiteFiles
-from monitor.checks.table import look
+from monitor.checks.site_files import Environment, SiteFolder
+from monitor.checks.table import run_checks
 from monitor.cli.session import Commands, options, print_json, read_service
 from monitor.config.service import ServiceConfig
 from monitor.errors import ConfigError
@@ -29,8 +29,8 @@ def check(
             found = {"subject": subject, "ok": state != WRONG, "state": state, "text": line}
             print_json(found)
         else:
-            word = "WRONG" if state == WRONG else f"{state:5}"
-            print(f"{word} {subject}: {line}", file=sys.stdout if state == OK else sys.stderr)
+            label = "WRONG" if state == WRONG else f"{state:5}"
+            print(f"{label} {subject}: {line}", file=sys.stdout if state == OK else sys.stderr)
     if any(state == WRONG for _, state, _ in findings):
         raise typer.Exit(1)
 
@@ -38,13 +38,13 @@ def check(
 def _find(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, str]]:
     """What it concerns, ok | warn | wrong, one line; sites that are in order with what they have."""
     try:
-        files = SiteFiles.read(service)
+        files = SiteFolder.read(service)
     except ConfigError as error:
         yield str(service.paths.sites), WRONG, str(error)
-        files = SiteFiles(service, [], {})
+        files = SiteFolder(service, [], {})
     wrong = set()
     for what in (files, Environment(files), *([Connections(files)] if connect else [])):
-        for one in look(what):
+        for one in run_checks(what):
             if isinstance(what, Environment) and one.check.area == "channels" and not connect:
                 continue
             state = WRONG if one.level == BAD else one.level

@@ -8,8 +8,16 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.cli.identity import acting, name_helper, prove
-from monitor.cli.session import Commands, open_database, read_service, require_any, say, show, tell_progress
-from monitor.domain.instants import spell
+from monitor.cli.session import (
+    Commands,
+    make_progress_printer,
+    open_database,
+    print_note,
+    read_service,
+    require_any,
+    show,
+)
+from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError, SlopewardError
 from monitor.jobs import housekeeping
 from monitor.store.database import audit
@@ -32,7 +40,7 @@ def upgrade() -> None:
         copy = migrate.upgrade(db)
         after = migrate.current(db)
     if copy is not None:
-        say(f"the file as it was before: {copy}")
+        print_note(f"the file as it was before: {copy}")
     show({"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}")
 
 
@@ -59,9 +67,9 @@ def make_backup(
     with open_database() as db:
         suffix = "db" if db.is_sqlite else "dump"
         target = file or Path(f"slopeward-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{suffix}")
-        head = db.ask(audit.latest_hash)  # before the copy: it is then in the copy too
+        head = db.run_read(audit.latest_hash)  # before the copy: it is then in the copy too
         backup.back_up(db, target)
-    say(f"audit head (keep it elsewhere; `db verify --audit-head` proves that nothing was cut off): {head}")
+    print_note(f"audit head (keep it elsewhere; `db verify --audit-head` proves that nothing was cut off): {head}")
     show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target))
 
 
@@ -76,7 +84,7 @@ def prove_copy(file: Annotated[Path, typer.Argument(help="A copy made by `slopew
     for finding in found.findings:
         show({"finding": finding}, finding)
     if found.findings:
-        say(f"{len(found.findings)} findings; take an older copy")
+        print_note(f"{len(found.findings)} findings; take an older copy")
         raise typer.Exit(1)
     line = f"{file} can be restored: {sum(found.rows.values())} rows in {len(found.rows)} tables, chain and seals hold"
     show({"file": str(file), "rows": found.rows, "audit_head": found.audit_head}, line)
@@ -113,14 +121,14 @@ def verify_all(
 
     Example: slopeward db verify
     """
-    progress = tell_progress()
+    progress = make_progress_printer()
     with open_database() as db, db.read() as c:
         findings = proof.verify(c, audit_head, lambda n, of: progress("readings that decisions used", n / of))
         head = audit.latest_hash(c)
     for finding in findings:
         show({"finding": finding}, finding)
     if findings:
-        say(f"{len(findings)} findings; restore a copy from before, or ask who touched the database")
+        print_note(f"{len(findings)} findings; restore a copy from before, or ask who touched the database")
         raise typer.Exit(1)
     show({"findings": 0, "audit_head": head}, f"all is as it was written; audit head {head}")
 
@@ -146,11 +154,13 @@ def prune_old(
                 "quarantine": limits.quarantine_before_at,
             }.items():
                 line = (
-                    f"{what}: all are kept" if before_at is None else f"{what}: those before {spell(before_at)} may go"
+                    f"{what}: all are kept"
+                    if before_at is None
+                    else f"{what}: those before {format_iso(before_at)} may go"
                 )
-                show({"what": what, "before": None if before_at is None else spell(before_at)}, line)
+                show({"what": what, "before": None if before_at is None else format_iso(before_at)}, line)
             return
-        sweep = prune.Sweep(db, limits, now)
+        sweep = prune.RetentionRun(db, limits, now)
         sweep.run()
         total = sweep.removed()
         if any(total.values()):
@@ -175,9 +185,9 @@ def grant_readonly(role: Annotated[str, typer.Argument(help="An existing Postgre
     facts = {"role": role, "views": list(views.NAMES), "left_to_administrator": refused}
     show(facts, f"{role} may read {len(views.NAMES)} views")
     if refused:
-        say("this account may not limit the role; let an administrator of the server run:")
+        print_note("this account may not limit the role; let an administrator of the server run:")
         for statement in refused:
-            say(f"  {statement}")
+            print_note(f"  {statement}")
         raise typer.Exit(3)
 
 

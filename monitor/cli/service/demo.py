@@ -31,17 +31,17 @@ def demo(
 
     signal.signal(signal.SIGTERM, leave)
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         print(line, file=sys.stderr if options().as_json else sys.stdout, flush=True)
 
     def clock() -> datetime:
         return datetime.now(UTC)
 
     if data is not None:
-        counted = run_measured(data, once=once, folder=folder, say=say, clock=clock)
+        counted = run_measured(data, once=once, folder=folder, print_line=print_line, clock=clock)
         complete = bool(counted["observations"] and counted["forecasts"])
     else:
-        counted = run_demo(once=once, folder=folder, seed=seed, say=say, clock=clock)
+        counted = run_demo(once=once, folder=folder, seed=seed, print_line=print_line, clock=clock)
         complete = is_complete(counted)
     if not print_if_json(counted):
         for name, value in counted.items():

@@ -8,12 +8,12 @@ import typer
 
 from monitor.checks.broker import RunningBroker
 from monitor.checks.check import BAD, OK, WARN
-from monitor.checks.database import Stored
+from monitor.checks.database import CurrentDatabase
 from monitor.checks.installation import Installation
 from monitor.checks.machine import Machine
-from monitor.checks.running import Stamps
-from monitor.checks.site_files import Environment, SiteFiles
-from monitor.checks.table import look
+from monitor.checks.running import ProcessStamps
+from monitor.checks.site_files import Environment, SiteFolder
+from monitor.checks.table import run_checks
 from monitor.cli.session import Commands, read_service, show_in_order
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import spell_about
@@ -29,12 +29,12 @@ OLD_S: Final = 2 * 3600.0  # a check that was looked at before that says when
 def doctor() -> None:
     """Look at files, database, broker, queue, clock, disk, processes and channels; exit 1 when something is bad."""
     service = read_service()
-    worst, said = OK, set[str]()
+    worst, printed = OK, set[str]()
     for name, see in SEEN.items():
         for subject, state, found, remedy in _guard(name, see, service):
-            if f"{subject}: {found}" in said:
+            if f"{subject}: {found}" in printed:
                 continue
-            said.add(f"{subject}: {found}")
+            printed.add(f"{subject}: {found}")
             worst = max(worst, state, key=(OK, WARN, BAD).index)
             show_in_order(
                 {"subject": subject, "state": state, "found": found, "remedy": remedy},
@@ -51,19 +51,19 @@ def _guard(name: str, see: Callable[[ServiceConfig], Iterator[Line]], service: S
         yield name, BAD, " ".join(str(error).split()), "see the line; `slopeward check --connect` tries it again"
 
 
-def _say(*seen: object) -> Iterator[Line]:
+def _list_lines(*seen: object) -> Iterator[Line]:
     for what in seen:
-        yield from ((one.check.area, one.level, one.line, one.todo) for one in look(what) if one.text)
+        yield from ((one.check.area, one.level, one.line, one.todo) for one in run_checks(what) if one.text)
 
 
 def _see_sites(service: ServiceConfig) -> Iterator[Line]:
-    files = SiteFiles.read(service)
-    yield from _say(files, Environment(files))
+    files = SiteFolder.read(service)
+    yield from _list_lines(files, Environment(files))
 
 
 def _see_broker(service: ServiceConfig) -> Iterator[Line]:
     broker = RunningBroker(service)
-    yield from _say(broker, broker.facts)
+    yield from _list_lines(broker, broker.facts)
 
 
 def _see_database(service: ServiceConfig) -> Iterator[Line]:
@@ -77,7 +77,7 @@ def _see_database(service: ServiceConfig) -> Iterator[Line]:
         require_current(db)
         with db.read() as c:
             known, stamps = load_checks(c), load_stamps(c)
-        yield from _say(Stored(service, db, now), Stamps(stamps, now))
+        yield from _list_lines(CurrentDatabase(service, db, now), ProcessStamps(stamps, now))
     for name, one in known.items():
         if name.partition(".")[0] not in {"clock", "disk"}:  # looked at here
             age_s = (now - one.checked_at).total_seconds()
@@ -89,6 +89,6 @@ SEEN: Final[dict[str, Callable[[ServiceConfig], Iterator[Line]]]] = {
     "sites": _see_sites,
     "database": _see_database,
     "broker": _see_broker,
-    "machine": lambda service: _say(Machine(service)),
-    "installation": lambda service: _say(Installation(service)),
+    "machine": lambda service: _list_lines(Machine(service)),
+    "installation": lambda service: _list_lines(Installation(service)),
 }

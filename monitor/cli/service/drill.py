@@ -12,9 +12,9 @@ from monitor.cli import session
 from monitor.cli.identity import prove
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.alert import AlertChange
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
-from monitor.replay.drill import COLLAPSE, DrillTerms, hold_drill
+from monitor.replay.drill import COLLAPSE, DrillOptions, hold_drill
 from monitor.store.alerting.drills import end_drill, find_drill, load_drills
 from monitor.store.database.engine import Database
 
@@ -56,11 +56,11 @@ def drill(
         else:
             if by is None:
                 raise RefusedError("a drill needs the name of who holds it: --by NAME")
-            terms = DrillTerms(scenario, speed, session.read_duration_s("--hold", hold), quiet=not health)
+            terms = DrillOptions(scenario, speed, session.read_duration_s("--hold", hold), quiet=not health)
             _hold(db, service, site_id, by, terms)
 
 
-def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: DrillTerms) -> None:
+def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: DrillOptions) -> None:
     site = session.pick_site(service, site_id)
     if terms.scenario != COLLAPSE and not Path(terms.scenario).exists():
         raise NotFoundError(f"--scenario {terms.scenario}: no such file; or {COLLAPSE}")
@@ -68,7 +68,7 @@ def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: Dr
     who = prove(db, by, site.id)
 
     def show(at: datetime, change: AlertChange) -> None:
-        session.say(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
+        session.print_note(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
 
     drill_id, outcome = hold_drill(db, site, who, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show)
     if not session.print_if_json({"drill": drill_id, "site": site.id, **outcome}):
@@ -107,14 +107,21 @@ def _end(db: Database, service: ServiceConfig, number: int | None, by: str | Non
 
 
 def _list(db: Database) -> None:
-    drills = db.ask(load_drills)
+    drills = db.run_read(load_drills)
     for d in drills:
         if session.options().as_json:
-            session.print_json({
-                "drill": d.id, "site": d.site, "state": d.state, "by": d.by, "scenario": d.scenario,
-                "started_at": spell(d.started_at), "ended_at": None if d.ended_at is None else spell(d.ended_at),
-                "outcome": d.outcome,
-            })  # fmt: skip
+            session.print_json(
+                {
+                    "drill": d.id,
+                    "site": d.site,
+                    "state": d.state,
+                    "by": d.by,
+                    "scenario": d.scenario,
+                    "started_at": format_iso(d.started_at),
+                    "ended_at": None if d.ended_at is None else format_iso(d.ended_at),
+                    "outcome": d.outcome,
+                }
+            )
         else:
             slowest = (d.outcome or {}).get("slowest_acknowledgement_s")
             print(f"{d.id} {d.site} {d.started_at:%Y-%m-%d %H:%M} {d.state} by {d.by}: {d.scenario}"

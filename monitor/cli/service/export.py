@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import require_readable
-from monitor.cli.session import NOTHING, Commands, check_site, open_database, say, show
+from monitor.cli.session import NOTHING, Commands, check_site, open_database, print_note, show
 from monitor.domain.instants import parse
 from monitor.errors import RefusedError
 from monitor.export import calendar, maps
@@ -61,7 +61,7 @@ def export(
         try:
             if kind in FORMATS:
                 rows = read_rows(c, what, site, station=station, from_at=from_at, to_at=to_at)
-                count = write_table(rows, work, kind, lambda n: say(f"  {n} rows"))
+                count = write_table(rows, work, kind, lambda n: print_note(f"  {n} rows"))
             elif kind == _CALENDAR:
                 windows = load_maintenance(c, site, now, everything=True)
                 name = next((s.name for s in load_sites_summary(c, active_only=False) if s.id == site), site)
@@ -77,7 +77,7 @@ def export(
         lacks = f"has no {what} {'in that range' if from_at or to_at else 'yet'}"
         if what == "stations":
             lacks = "has no station with a place: give it latitude and longitude in the site file"
-        say(f"{site} {lacks}; nothing was written")
+        print_note(f"{site} {lacks}; nothing was written")
         raise typer.Exit(NOTHING)
     size = out.stat().st_size
     show({"file": str(out), "rows": count, "bytes": size}, f"{out}: {count} {what}, {size} bytes")

@@ -6,17 +6,19 @@ from typing import Annotated
 
 import typer
 
-from detection.imagery.tiles.records import ReliefAsked, Tiles, TilesAsked
-from detection.susceptibility.records import PictureAsked, PictureDrawn
+from detection.imagery.tiles.records import ReliefRequest, Tiles, TilesRequest
+from detection.susceptibility.records import PictureRequest, PictureResult
 from monitor.cli.session import Commands, pick_site, read_service, show
 from monitor.errors import NotFoundError, RefusedError
 from monitor.jobs.worker import run_in_worker
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 app = Commands(no_args_is_help=True, help=__doc__)
-TAKE: Task[TilesAsked, Tiles] = Task("detection.imagery.tiles.packing:take_tiles", TilesAsked, Tiles)
-PICTURE: Task[PictureAsked, PictureDrawn] = Task("detection.susceptibility.picture:show", PictureAsked, PictureDrawn)
-DRAW: Task[ReliefAsked, Tiles] = Task("detection.imagery.tiles.relief:make_relief", ReliefAsked, Tiles)
+TAKE: WorkerTask[TilesRequest, Tiles] = WorkerTask("detection.imagery.tiles.packing:take_tiles", TilesRequest, Tiles)
+PICTURE: WorkerTask[PictureRequest, PictureResult] = WorkerTask(
+    "detection.susceptibility.picture:show", PictureRequest, PictureResult
+)
+DRAW: WorkerTask[ReliefRequest, Tiles] = WorkerTask("detection.imagery.tiles.relief:make_relief", ReliefRequest, Tiles)
 
 
 @app.command("relief")
@@ -34,10 +36,10 @@ def relief(
     out = service.paths.relief_of(declared.id).absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     local = declared.scenes.local
-    asked = ReliefAsked(dem.absolute(), out, *(() if local is None else (local.into, local.affine)))
+    request = ReliefRequest(dem.absolute(), out, *(() if local is None else (local.into, local.affine)))
     # a VRT reads files beside it
-    found = run_in_worker(service.compute, DRAW, asked, reads=[dem.absolute().parent], writes=[out.parent])
-    _tell(out, found)
+    found = run_in_worker(service.compute, DRAW, request, reads=[dem.absolute().parent], writes=[out.parent])
+    _print_tiles(out, found)
 
 
 @app.command("susceptibility")
@@ -55,8 +57,8 @@ def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Sit
     out = service.paths.susceptibility_of(declared.id).absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     local = declared.scenes.local
-    asked = PictureAsked(prior, out, *(() if local is None else (local.into, local.affine)))
-    found = run_in_worker(service.compute, PICTURE, asked, reads=[prior], writes=[out.parent])
+    request = PictureRequest(prior, out, *(() if local is None else (local.into, local.affine)))
+    found = run_in_worker(service.compute, PICTURE, request, reads=[prior], writes=[out.parent])
     if found.error:
         raise RefusedError(found.error)
     facts = {"file": str(out), "sha256": found.sha256, "bounds": list(found.bounds)}
@@ -83,9 +85,9 @@ def tiles(
     if out.exists() and out.samefile(file):
         raise RefusedError(f"{file} lies in the folder already")
     found = run_in_worker(
-        service.compute, TAKE, TilesAsked(file.absolute(), out), reads=[file.absolute()], writes=[out.parent]
+        service.compute, TAKE, TilesRequest(file.absolute(), out), reads=[file.absolute()], writes=[out.parent]
     )
-    _tell(out, found)
+    _print_tiles(out, found)
 
 
 def _require(file: Path) -> None:
@@ -93,7 +95,7 @@ def _require(file: Path) -> None:
         raise NotFoundError(f"{file}: no such file")
 
 
-def _tell(out: Path, found: Tiles) -> None:
+def _print_tiles(out: Path, found: Tiles) -> None:
     if found.error:
         raise RefusedError(found.error)
     facts = {

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from monitor.cli.session import Commands, open_database, read_service, require_any, show
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.notify.web_push import KEY_FILE, find_key, find_public_key, save_key
 from monitor.store.delivery.devices import load_all_devices
 
@@ -40,10 +40,10 @@ def devices() -> None:
         found = load_all_devices(c)
     for one in found:
         facts = {
-            "account": one.user, "device": one.name, "added_at": spell(one.added_at),
-            "sent_at": None if one.sent_at is None else spell(one.sent_at),
-            "ended_at": None if one.ended_at is None else spell(one.ended_at), "ended_why": one.ended_why,
+            "account": one.user, "device": one.name, "added_at": format_iso(one.added_at),
+            "sent_at": None if one.sent_at is None else format_iso(one.sent_at),
+            "ended_at": None if one.ended_at is None else format_iso(one.ended_at), "ended_why": one.ended_why,
         }  # fmt: skip
         state = "takes messages" if one.ended_at is None else f"ended: {one.ended_why}"
-        show(facts, f"{one.user:<20} {one.name:<24} since {spell(one.added_at)[:10]}, {state}")
+        show(facts, f"{one.user:<20} {one.name:<24} since {format_iso(one.added_at)[:10]}, {state}")
     require_any(found, "no device takes messages; people switch them on under their account on the page")

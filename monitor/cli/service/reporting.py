@@ -11,11 +11,11 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import require_readable
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
-    from monitor.reports.issue import Proof
+    from monitor.reports.issue import ReissueCheck
 
 app = session.Commands()
 Site = Annotated[str, typer.Argument(help="Site id")]
@@ -74,12 +74,16 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
         facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
     digest = digest_of(facts)
     _save(out, render_report(facts, digest, wanted, now, service.schedule.late, photos))
-    said = {
-        "site": site, "kind": kind, "from": spell(period.from_at), "to": spell(period.to_at), "facts_sha256": digest,
+    written = {
+        "site": site,
+        "kind": kind,
+        "from": format_iso(period.from_at),
+        "to": format_iso(period.to_at),
+        "facts_sha256": digest,
         "file": str(out),
-    }  # fmt: skip
+    }
     if str(out) != "-":
-        session.show(said, f"{out}: {kind} report of {site}, {said['from'][:16]}Z to {said['to'][:16]}Z")
+        session.show(written, f"{out}: {kind} report of {site}, {written['from'][:16]}Z to {written['to'][:16]}Z")
 
 
 @app.command("card")
@@ -154,10 +158,16 @@ def list_issues(site: Site, limit: session.LimitOption = 20) -> None:
         states = [mail.state for mail in mails[one.id]]
         sent = f"{states.count('delivered')} of {len(states)} mailed"
         facts = {
-            "report_id": one.id, "site": site, "kind": one.kind, "from": spell(one.from_at), "to": spell(one.to_at),
-            "made_at": spell(one.made_at), "facts_sha256": one.facts_sha256, "mails": states,
-        }  # fmt: skip
-        session.show(facts, f"{one.id:>5} {one.kind} to {spell(one.to_at)[:16]}Z, {sent}, {one.facts_sha256[:12]}")
+            "report_id": one.id,
+            "site": site,
+            "kind": one.kind,
+            "from": format_iso(one.from_at),
+            "to": format_iso(one.to_at),
+            "made_at": format_iso(one.made_at),
+            "facts_sha256": one.facts_sha256,
+            "mails": states,
+        }
+        session.show(facts, f"{one.id:>5} {one.kind} to {format_iso(one.to_at)[:16]}Z, {sent}, {one.facts_sha256[:12]}")
     session.require_any(issues, "no report was issued")
 
 
@@ -187,12 +197,12 @@ def prove_issue(
     digests = (
         "" if found.same else f"; digest {issue.facts_sha256[:12]} as issued, {found.facts_sha256[:12]} as made now"
     )
-    session.show(facts, f"report {number}: {_say_proof(found, issue.code_version)}{digests}")
+    session.show(facts, f"report {number}: {_describe_proof(found, issue.code_version)}{digests}")
     if not found.same:
         raise typer.Exit(3 if found.older and found.stored else 1)
 
 
-def _say_proof(found: "Proof", made_by: str) -> str:
+def _describe_proof(found: "ReissueCheck", made_by: str) -> str:
     if found.same:
         return "the same"
     if not found.stored:

@@ -9,11 +9,11 @@ import typer
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import NOTHING, Commands, open_service, options, pick_site, require_any, show
 from monitor.config.sources import FOLDER_KIND, SourceSection
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.poll import poll_source
-from monitor.ingest.sources.take import Place
+from monitor.ingest.sources.take import SourceTarget
 from monitor.store.readings.sources import PollState, load_files, load_polls
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -34,20 +34,20 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
         states = {state.source: state for state in load_polls(c)}
         files = {name: len(load_files(c, name)) for name in states}
     tables = {one.name: one for one in service.source if one.kind != FOLDER_KIND}
-    told = 0
+    shown = 0
     for name in sorted(tables.keys() | states.keys()):
         table, state = tables.get(name), states.get(name)
         place = table.site if table is not None else state.site if state is not None else ""
         if chosen is not None and place not in ({chosen} if isinstance(chosen, str) else chosen):
             continue
-        told += 1
+        shown += 1
         facts = {
             "name": name, "site": place, "kind": table.kind if table else state.kind if state else "",
             "url": "" if table is None else hide_query(table.address), "configured": table is not None,
-            "files": files.get(name, 0), **_spell(state),
+            "files": files.get(name, 0), **_state_to_json(state),
         }  # fmt: skip
         show(facts, _describe(name, place, table, state))
-    require_any(told, "no source: write a [[source]] into the service file (docs/how-to/import-files.md)")
+    require_any(shown, "no source: write a [[source]] into the service file (docs/how-to/import-files.md)")
 
 
 @app.command("poll")
@@ -66,7 +66,7 @@ def poll(
             raise NotFoundError(f"no source {name!r}; there are: {', '.join(sorted(tables)) or 'none'}")
         source = tables[name]
         site = pick_site(service, source.site)
-        place = Place(db, service, site, lambda: datetime.now(UTC), f"source {name}", source.accept_units)
+        place = SourceTarget(db, service, site, lambda: datetime.now(UTC), f"source {name}", source.accept_units)
         found = poll_source(source, place, os.environ, may_shrink=shorter)
     facts = {
         "name": name, "site": site.id, "new": found.new, "same": found.same, "stored": found.rows,
@@ -83,12 +83,12 @@ def poll(
         raise typer.Exit(NOTHING)
 
 
-def _spell(state: PollState | None) -> dict[str, object]:
+def _state_to_json(state: PollState | None) -> dict[str, object]:
     if state is None:
         return dict.fromkeys(("polled", "success", "news", "error", "error_since", "next")) | {"stored": 0}
     at = {"polled": state.polled_at, "success": state.success_at, "news": state.new_at, "next": state.next_at}
-    found: dict[str, object] = {key: None if value is None else spell(value) for key, value in at.items()}
-    since = None if state.error_since is None else spell(state.error_since)
+    found: dict[str, object] = {key: None if value is None else format_iso(value) for key, value in at.items()}
+    since = None if state.error_since is None else format_iso(state.error_since)
     return {**found, "error": state.error, "error_since": since, "stored": state.rows_all}
 
 

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from monitor import health
-from monitor.checks.running import Reached, SiteSight
-from monitor.checks.verdict import BLIND, DEGRADED, EXIT_OF, SEEN, Verdict, judge, judge_unread
+from monitor.checks.running import ReachedDatabase, SiteStatus
+from monitor.checks.verdict import BLIND, DEGRADED, EXIT_OF, SEEN, ServiceVerdict, assess_service, assess_unreadable
 from monitor.cli.session import (
     Commands,
     UtcOption,
     find_zones,
+    format_in_zone,
     open_database,
     options,
     print_json,
     read_service,
-    tell,
-    tell_instant,
+    translate_in_zone,
 )
 from monitor.config.service import ServiceConfig, scan_sites
-from monitor.domain.instants import parse, spell_age
+from monitor.domain.instants import format_age, parse
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, StoreError
 from monitor.store.alerting.sites import load_sites_summary
@@ -47,7 +47,7 @@ def status(utc: UtcOption = False) -> None:
         with open_database(service) as db:
             verdict = _show(service, db, now, utc=utc)
     except StoreError as error:
-        verdict = judge_unread(error.message)
+        verdict = assess_unreadable(error.message)
         if options().as_json:
             print_json({"state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": []})
         else:
@@ -55,7 +55,7 @@ def status(utc: UtcOption = False) -> None:
     raise typer.Exit(EXIT_OF[verdict.state])
 
 
-def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> Verdict:
+def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
     """Print what the database holds, and whether it takes writes at this moment."""
     from monitor.jobs.forecasts.awaited import list_awaited  # numpy comes with it
 
@@ -71,7 +71,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
         zones = find_zones(c, utc=utc)
     sights = [_see(row, tops) for row in rows]
     unseen = [] if sights else [site.id for site in declared]
-    verdict = judge(stamps, sights, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
+    verdict = assess_service(stamps, sights, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
     if options().as_json:
         print_json({
             "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
@@ -98,24 +98,24 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
                 print(f"  {_describe(outage, own)}")
         for scene in waiting:
             zone = zones(scene.site)
-            since = f"waits since {tell_instant(scene.received_at, zone)}"
-            print(f"  {scene.site}: scene {scene.name} {since}: {tell(scene.error, zone)}")
+            since = f"waits since {format_in_zone(scene.received_at, zone)}"
+            print(f"  {scene.site}: scene {scene.name} {since}: {translate_in_zone(scene.error, zone)}")
         for one in polls:
             if one.error is not None:
                 zone = zones(one.site)
-                since = f"since {tell_instant(one.error_since, zone)}"
-                print(f"  {one.site}: source {one.source} {since}: {tell(one.error, zone)}")
+                since = f"since {format_in_zone(one.error_since, zone)}"
+                print(f"  {one.site}: source {one.source} {since}: {translate_in_zone(one.error, zone)}")
         for site, what in awaited:
-            print(f"  {site}: {what.what} is awaited: {tell(what.describe(), zones(site))}")
+            print(f"  {site}: {what.what} is awaited: {translate_in_zone(what.describe(), zones(site))}")
     return verdict
 
 
-def _try_to_write(db: Database) -> Reached:
+def _try_to_write(db: Database) -> ReachedDatabase:
     try:
         db.require_writable()
     except StoreError as error:
-        return Reached(error.message)
-    return Reached("")
+        return ReachedDatabase(error.message)
+    return ReachedDatabase("")
 
 
 def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime, zone: str) -> str:
@@ -127,7 +127,7 @@ def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now
     core = stamps.get("core")
     if core is None or not waiting:
         return ""
-    since = tell_instant(core[1].get("active_since"), zone)
+    since = format_in_zone(core[1].get("active_since"), zone)
     return f"{core[1].get('name')} decides since {since}; {', '.join(waiting)}"
 
 
@@ -140,7 +140,7 @@ def _find_declared(service: ServiceConfig) -> list[Site]:
 
 
 def _describe(outage: Any, zone: str) -> str:
-    begun, ended, drained = (tell_instant(outage[name], zone) for name in ("from_at", "back_at", "drained_at"))
+    begun, ended, drained = (format_in_zone(outage[name], zone) for name in ("from_at", "back_at", "drained_at"))
     return (
         f"outage ({outage['cause']}) from {begun} to {ended}: what had waited was read by {drained}; "
         f"{outage['late']} epochs came late, {outage['missing']} are missing"
@@ -156,9 +156,9 @@ MEANS = {
 }
 
 
-def _see(row: Any, tops: dict[str, int]) -> SiteSight:
+def _see(row: Any, tops: dict[str, int]) -> SiteStatus:
     unset = row["evaluated_at"] is None
-    return SiteSight(
+    return SiteStatus(
         row["site"], -1 if unset else row["level"], row["level_name"] or "", row["observability"] or "",
         0 if unset else row["reachable_level"], tops[row["site"]], _read(row["evaluated_at"]), _read(row["newest_at"]),
     )  # fmt: skip
@@ -172,14 +172,14 @@ def make_table(rows: Any, now: datetime, zones: Callable[[str], str]) -> "Table"
     for title in ("site", "level", "since", "sees", "movement", "newest datum", "open alerts"):
         table.add_column(title)
     for row in rows:
-        since = tell_instant(row["since"] or None, zones(row["site"]))
+        since = format_in_zone(row["since"] or None, zones(row["site"]))
         moves = ", ".join(str(row[k]) for k in ("movement_stage", "trend") if row[k]) or "-"
         table.add_row(row["site"], row["level_name"] or "-", since, row["observability"] or "-", moves,
                       describe_age(_read(row["newest_at"]), now), str(row["active_alerts"]))  # fmt: skip
     return table
 
 
-def _print(rows: Any, verdict: Verdict, now: datetime, zones: Callable[[str], str]) -> None:
+def _print(rows: Any, verdict: ServiceVerdict, now: datetime, zones: Callable[[str], str]) -> None:
     from rich.console import Console
 
     console = Console() if sys.stdout.isatty() else Console(width=200)  # into a pipe a row stays one line
@@ -187,7 +187,7 @@ def _print(rows: Any, verdict: Verdict, now: datetime, zones: Callable[[str], st
         console.print(make_table(rows, now, zones))
     console.print(f"\n{MEANS[verdict.state]}", highlight=False)
     for reason in verdict.reasons:
-        console.print(f"  {tell(reason, zones(''))}", highlight=False, soft_wrap=True)
+        console.print(f"  {translate_in_zone(reason, zones(''))}", highlight=False, soft_wrap=True)
 
 
 def _read(text: str | None) -> datetime | None:
@@ -200,4 +200,4 @@ def describe_age(at: datetime | None, now: datetime) -> str:
     >>> describe_age(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 2, tzinfo=UTC)), describe_age(None, None)
     ('2 h ago', 'never')
     """
-    return "never" if at is None else f"{spell_age(now - at)} ago"
+    return "never" if at is None else f"{format_age(now - at)} ago"

@@ -14,9 +14,9 @@ from monitor.cli.identity import SERVICE_SITE, act_by_two, acting, narrow_to_rea
 from monitor.cli.people.teams import By
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
-from monitor.domain.alert import Actor, Ledger
-from monitor.domain.causes import gather, say_cause
-from monitor.domain.instants import spell
+from monitor.domain.alert import Actor, AlertCategory
+from monitor.domain.causes import describe_cause, gather
+from monitor.domain.instants import format_iso
 from monitor.domain.message import name_level
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -24,7 +24,7 @@ from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import Alert
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(explaining.app)
@@ -78,8 +78,8 @@ def list_(
 
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """
-    if ledger is not None and ledger not in list(Ledger):
-        raise RefusedError(f"--ledger: expected one of: {', '.join(Ledger)}, got {ledger!r}")
+    if ledger is not None and ledger not in list(AlertCategory):
+        raise RefusedError(f"--ledger: expected one of: {', '.join(AlertCategory)}, got {ledger!r}")
     with session.open_database() as db, db.read() as c:
         found = store.load_alerts(
             c, narrow_to_reader(c, site), open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
@@ -94,14 +94,14 @@ def list_(
         if others:
             members = [alert, *others]
             numbers = ", ".join(str(a.id) for a in members)
-            at = session.tell_instant(alert.raised_at, zones(alert.site))
-            cause = say_cause([a.key for a in members])
+            at = session.format_in_zone(alert.raised_at, zones(alert.site))
+            cause = describe_cause([a.key for a in members])
             print(f"{alert.id:>5} {at} {alert.site} {alert.ledger}: {cause} (alerts {numbers})")
             continue
-        word = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
-        at = session.tell_instant(alert.raised_at, zones(alert.site))
-        line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {word}, {_name(alert.state)}"
-        session.show(_facts(alert), f"{line}: {session.tell(alert.reason, zones(alert.site))}")
+        level = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
+        at = session.format_in_zone(alert.raised_at, zones(alert.site))
+        line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {level}, {_name(alert.state)}"
+        session.show(_facts(alert), f"{line}: {session.translate_in_zone(alert.reason, zones(alert.site))}")
     session.require_any(found, "no alert")
 
 
@@ -121,9 +121,9 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
     what = f"{alert.ledger} {name_level(names, alert.ledger, alert.level)}, {_name(alert.state)}"
     lines = [f"alert {alert.id} of {alert.site}: {what}"]
     lines += [
-        f"  {session.tell_instant(e.at, zone)} {_name(e.from_state or 'normal')} -> {_name(e.to_state)}, "
+        f"  {session.format_in_zone(e.at, zone)} {_name(e.from_state or 'normal')} -> {_name(e.to_state)}, "
         f"{name_level(names, alert.ledger, e.to_level)}, "
-        f"{e.actor} ({e.actor_kind}): {session.tell(e.reason, zone)}"
+        f"{e.actor} ({e.actor_kind}): {session.translate_in_zone(e.reason, zone)}"
         for e in events
     ]
     session.show(facts, "\n".join(lines))
@@ -281,8 +281,8 @@ def withdraw(
 
     Example: slopeward alerts withdraw 7 --by "R. Mori" --reason "the photo was of another mast"
     """
+    from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
     from monitor.alerting.acts.operator_acts import measure_stake, step_of_alert
-    from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
     from monitor.alerting.decision.evaluate import evaluate_site
 
     with session.open_database() as db:
@@ -293,15 +293,15 @@ def withdraw(
         if key is None:
             raise RefusedError(f"alert {alert_id} asks for no verification: nobody said anything to withdraw")
         site = _site_of(db, alert, "alerts withdraw")
-        act = db.ask(share_taking_back, site, key)
-        said = act_by_two(
+        act = db.run_read(share_taking_back, site, key)
+        outcome = act_by_two(
             db, act, who, None, reason, f"slopeward alerts withdraw {alert_id}",
-            lambda c, second: take_word_back(c, site, key, who, reason, now, second=second),
+            lambda c, second: withdraw_answer(c, site, key, who, reason, now, second=second),
             lambda c: measure_stake(c, site),
         )  # fmt: skip
         level = evaluate_site(db, site, datetime.now(UTC), "person").level
-    facts = {"alert_id": alert_id, "withdrawn": said, "by": who.name, "level": level}
-    session.show(facts, f"{key}: the {said} is withdrawn; {site.id} is at {site.levels[level].name}")
+    facts = {"alert_id": alert_id, "withdrawn": outcome, "by": who.name, "level": level}
+    session.show(facts, f"{key}: the {outcome} is withdrawn; {site.id} is at {site.levels[level].name}")
 
 
 def _site_of(db: Database, alert: Alert, command: str) -> Site:
@@ -325,7 +325,7 @@ def _act_by_two(
     terms: Mapping[str, Any], do: Callable[[Connection, Actor, Actor | None, datetime], None],
 ) -> None:  # fmt: skip
     """An act on an alert for which a grave one wants a second person; a signature holds for the level it saw."""
-    word, _, options = verb.partition(" ")
+    name, _, options = verb.partition(" ")
     with session.open_database() as db:
         who = prove(db, by, _where(alert_id))
 
@@ -334,8 +334,8 @@ def _act_by_two(
             return _find(store.find_alert(c, alert_id), alert_id)
 
         alert = act_by_two(
-            db, SharedAct(f"alert.{word}", f"alert:{alert_id}", terms), who, second, reason,
-            " ".join(filter(None, (f"slopeward alerts {word} {alert_id}", options))), act,
+            db, TwoPersonAct(f"alert.{name}", f"alert:{alert_id}", terms), who, second, reason,
+            " ".join(filter(None, (f"slopeward alerts {name} {alert_id}", options))), act,
             lambda c: _find(store.find_alert(c, alert_id), alert_id).level,
         )  # fmt: skip
     _show(alert)
@@ -365,4 +365,4 @@ def _facts(alert: Alert) -> dict[str, Any]:
 
 
 def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in facts.items()}
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}

@@ -13,22 +13,31 @@ import typer
 
 from monitor.cli.identity import prove as prove_identity
 from monitor.cli.printable import bare
-from monitor.cli.session import NOTHING, Commands, open_service, options, pick_site, print_json, read_duration_s, say
+from monitor.cli.session import (
+    NOTHING,
+    Commands,
+    open_service,
+    options,
+    pick_site,
+    print_json,
+    print_note,
+    read_duration_s,
+)
 from monitor.config.service import load_site, parse_site
-from monitor.criteria.proofs import judge_forecasts
+from monitor.criteria.proofs import check_forecasts
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, spell_duration
 from monitor.domain.site import Criterion, Site
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, RefusedError
-from monitor.replay.backtest import Progress, Terms, open_files, run_backtest
-from monitor.replay.history import MODES, Known
+from monitor.replay.backtest import BacktestOptions, Progress, open_files, run_backtest
+from monitor.replay.history import MODES, VisibilityRule
 from monitor.replay.matrix import read_labels
 from monitor.replay.scorecard import Scorecard
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import Proof, add_proof, find_shown_since, weights_in_use
+from monitor.store.models.proofs import ModelTest, add_proof, find_shown_since, weights_in_use
 from monitor.store.models.scores import load_shown_record
 
 app = Commands()
@@ -103,28 +112,30 @@ def backtest(
     service_file, other_file = sort_configs(config or [])
     bound_s = None if late_bound is None else read_duration_s("--late-bound", late_bound)
     mode = "observed" if data is not None and known == "auto" else known  # a file was all read just now
-    terms = Terms(
-        known=Known(mode, read_duration_s("--latency", latency), bound_s), lead_s=read_duration_s("--lead", lead),
-        as_then=as_then, acts=as_then,
-    )  # fmt: skip
+    terms = BacktestOptions(
+        known=VisibilityRule(mode, read_duration_s("--latency", latency), bound_s),
+        lead_s=read_duration_s("--lead", lead),
+        as_then=as_then,
+        acts=as_then,
+    )
     accepted = {"accept_units": accept_units, "accept_times": accept_times}
     with open_past(data, mapping, site_file, site_id, service_file, **accepted) as (db, site):
         keeper = None if prove is None else prove_identity(db, by, site.id)
         asking = None if prove is None else pick_criterion(site, prove)
         other = None if other_file is None else load_site(other_file)
-        span = db.ask(find_span, site.id)
+        span = db.run_read(find_span, site.id)
         if span is None:
-            say(f"no readings of {site.id} are stored: nothing to replay")
+            print_note(f"no readings of {site.id} are stored: nothing to replay")
             raise typer.Exit(NOTHING)
         begin, end = _instant("--from", from_at, span[0]), _instant("--to", to_at, span[1])
         events = () if labels is None else read_labels(labels, site)
-        with progress_bar() as tell:
-            card = run_backtest(db, site, begin, end, other=other, on_progress=tell, labels=events, terms=terms)
+        with progress_bar() as report:
+            card = run_backtest(db, site, begin, end, other=other, on_progress=report, labels=events, terms=terms)
         if asking is not None and keeper is not None and card.known["rows"] > 0:
             keep_proof(db, site, card, asking, keeper)
     if card.known["rows"] == 0:
         other_way = "try --known observed" if asking is None else "no proof was kept"
-        say(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
+        print_note(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
         raise typer.Exit(NOTHING)
     answer(card, html)
 
@@ -151,7 +162,7 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
         }
         gained = [] if gain is None else [g or 0.0 for g in gain.gained_s]
         figures = {h: (r.issues, r.mae_mm, r.mae_persistence_mm, r.coverage_80) for h, r in records.items()}
-        reasons = judge_forecasts(figures, gained)
+        reasons = check_forecasts(figures, gained)
         result = {
             "gain": None if gain is None else gain.to_json(),
             "shown": {spell_duration(h): asdict(r) for h, r in records.items()},
@@ -162,12 +173,12 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
         }  # fmt: skip
         weights = weights_in_use(c, site, criterion, criterion.id, now) or ""
         made_by = f"slopeward backtest --site {site.id} --prove {criterion.id}"
-        proof = Proof(
+        proof = ModelTest(
             "forecast", criterion.id, made_by, weights, tuple(reasons), result, int(card.known["rows"]), card.from_at,
             card.to_at,
         )  # fmt: skip
         add_proof(c, site, criterion, proof, keeper, now)
-    say(f"{criterion.id}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(reasons)} (kept)")
+    print_note(f"{criterion.id}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(reasons)} (kept)")
 
 
 def answer(card: Scorecard, html: Path | None) -> None:
@@ -179,7 +190,7 @@ def answer(card: Scorecard, html: Path | None) -> None:
             html.write_text(write_page(card), encoding="utf-8")
         except OSError as error:
             raise RefusedError(f"{html}: cannot be written: {error.strerror}") from error
-        say(f"{html} written")
+        print_note(f"{html} written")
     if options().as_json:
         print_json(card.to_json())
     elif html is None:
@@ -226,7 +237,9 @@ def open_past(
     with open_files(data, site, mapping, accept_units=accept_units, accept_times=accept_times) as past:
         for result in past.results:
             if result.rejected:
-                say(f"{result.file}: {result.rejected} of {result.rows} rows left out; first: {result.first_reason}")
+                print_note(
+                    f"{result.file}: {result.rejected} of {result.rows} rows left out; first: {result.first_reason}"
+                )
         yield past.db, site
 
 

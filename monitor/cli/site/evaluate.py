@@ -9,10 +9,10 @@ from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.cli import session
 from monitor.domain.decision import Decision, Memory, seconds
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.replay.history import MODES, History, Known
+from monitor.replay.history import MODES, History, VisibilityRule
 from monitor.store.alerting.decisions import find_state
 from monitor.store.database.engine import Database
 
@@ -37,7 +37,7 @@ def evaluate(
     with db:
         site = session.pick_site(service, site_id)
         if at is not None:
-            decision = _look_from(db, site, _instant(at), Known(known))
+            decision = _evaluate_from(db, site, _instant(at), VisibilityRule(known))
         else:
             if not dry_run:
                 site = session.take_site(db, site, "evaluate", now)
@@ -46,7 +46,7 @@ def evaluate(
         with db.read() as c:
             zone = session.find_zones(c, utc=utc)(site.id)
     facts: dict[str, Any] = {
-        "site": site.id, "at": at or spell(now), "level": decision.level,
+        "site": site.id, "at": at or format_iso(now), "level": decision.level,
         "level_name": site.levels[decision.level].name, "observability": decision.observability,
         "reachable_level": decision.reachable_level, "sentence": decision.evidence["sentence"],
         "evidence": dict(decision.evidence),
@@ -55,13 +55,13 @@ def evaluate(
         return
     print(f"{facts['level_name']} | sees: {decision.observability} | reachable: "
           f"{site.levels[decision.reachable_level].name}")  # fmt: skip
-    print(session.tell(facts["sentence"], zone))
-    for word in decision.evidence["words"]:
-        said = site.levels[word["raise_level"]].name if word["heard"] else "no data"
-        print(f"  {word['criterion']} {word['station']}: {said}; {session.tell(word['reason'], zone)}")
+    print(session.translate_in_zone(facts["sentence"], zone))
+    for entry in decision.evidence["words"]:
+        level = site.levels[entry["raise_level"]].name if entry["heard"] else "no data"
+        print(f"  {entry['criterion']} {entry['station']}: {level}; {session.translate_in_zone(entry['reason'], zone)}")
 
 
-def _look_from(db: Database, site: Site, at: datetime, known: Known) -> Decision:
+def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule) -> Decision:
     with db.read() as c:
         if known.mode != "received":
             history = History(c, [site], at, at, known)
@@ -70,8 +70,8 @@ def _look_from(db: Database, site: Site, at: datetime, known: Known) -> Decision
         row = find_state(c, site.id)
         view, _ = load_view(c, site, at, draining=False)
     if not view.newest:
-        session.say(
-            f"nothing of {site.id} was known at {spell(at)}; what was imported later counts with --known observed"
+        session.print_note(
+            f"nothing of {site.id} was known at {format_iso(at)}; what was imported later counts with --known observed"
         )
     memory = Memory() if row is None else Memory.read(row.state)
     # a memory that knows more than was known then would answer from the future

@@ -11,13 +11,13 @@ from sqlalchemy import Connection
 from monitor.cli import session
 from monitor.cli.identity import act_by_two, acting, narrow_to_reader, prove
 from monitor.domain.alert import COMMAND, Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import tidy_text
 from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.decoders.observer import read_given_time
 from monitor.store.alerting import events
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.schema.views import load_view
 
 KINDS = ("work", "blasting", "reservoir", "earthquake")  # usual words; others are kept as they are
@@ -82,21 +82,28 @@ def add(
     with acting(by, place.id, urgent=True) as (c, who, now):
         number = events.add_event(c, item, now, who.name, via=COMMAND, known_from=knew, actor=who)
         known = events.find_event(c, item)
-        alone = kind == "earthquake" and number is not None and not _stand_behind(c, number, who, text, now)
+        alone = kind == "earthquake" and number is not None and not _confirm_own(c, number, who, text, now)
     if number is None:
-        session.say(f"the very same event is there already: {known}; see `slopeward events confirm`")
+        session.print_note(f"the very same event is there already: {known}; see `slopeward events confirm`")
         raise typer.Exit(session.NOTHING)
     if alone:
-        session.say(
+        session.print_note(
             f"{who.name!r} has no open account as operator: the event annotates, and explains no step until confirmed"
         )
     session.show(
-        {"event_id": number, "site": place.id, "kind": kind, "from": spell(begin), "to": spell(end), "by": who.name},
+        {
+            "event_id": number,
+            "site": place.id,
+            "kind": kind,
+            "from": format_iso(begin),
+            "to": format_iso(end),
+            "by": who.name,
+        },
         f"{place.id}: {kind} noted as event {number}",
-    )  # fmt: skip
+    )
 
 
-def _stand_behind(c: Connection, number: int, who: Actor, text: str, now: datetime) -> bool:
+def _confirm_own(c: Connection, number: int, who: Actor, text: str, now: datetime) -> bool:
     """Count who adds an event as the first who confirms it; False where that person may not."""
     try:
         events.confirm_event(c, number, who, text, now)
@@ -156,12 +163,12 @@ def withdraw(
 
     with session.open_database() as db:
         who, now = prove(db, by, lambda c: events.find_site_of_event(c, event_id)), datetime.now(UTC)
-        site_id = db.ask(events.find_site_of_event, event_id)
+        site_id = db.run_read(events.find_site_of_event, event_id)
         if site_id is None:
             raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
         site = session.take_site(db, session.pick_site(session.read_service(), site_id), "events withdraw", now)
         if confirmation_of is None:
-            act = SharedAct("event.withdraw", f"site:{site.id}", {"event": event_id})
+            act = TwoPersonAct("event.withdraw", f"site:{site.id}", {"event": event_id})
             act_by_two(
                 db, act, who, None, reason, f"slopeward events withdraw {event_id}",
                 lambda c, second: take_event_back(c, site, event_id, who, reason, now, second=second),
@@ -202,8 +209,8 @@ def find_meant(kind: str) -> str | None:
     """The usual word that another one was probably meant for; None where it is one, or something else."""
     if kind in KINDS:
         return None
-    word = kind.strip().lower()
-    near = get_close_matches(word, KINDS, 1, 0.75)
-    near += [known for known in KINDS if len(word) >= len("work") and word in known]
-    near += ["earthquake"] if "quake" in word else []
+    name = kind.strip().lower()
+    near = get_close_matches(name, KINDS, 1, 0.75)
+    near += [known for known in KINDS if len(name) >= len("work") and name in known]
+    near += ["earthquake"] if "quake" in name else []
     return near[0] if near else None

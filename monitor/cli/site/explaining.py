@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.identity import require_readable
-from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, open_database, say, show
+from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, open_database, print_note, show
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.errors import NotFoundError, RefusedError
-from monitor.language.local_time import spell_instant, use_zone
+from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
 from monitor.store.alerting.alerts import Alert, find_alert
 from monitor.store.alerting.audit_pack import load_material
@@ -34,7 +34,7 @@ def explain(
     again: Annotated[bool, typer.Option("--recompute", help="Decide again from the frozen inputs, of every change of "
                                         "the alert; exit 1 if anything differs in a single bit")] = False,
     as_of: Annotated[str | None, typer.Option("--as-of", help="Read today's tables as known at this instant (`then` = "
-                                              "that of the decision, `now`) and say what differs")] = None,
+                                              "that of the decision, `now`) and print_note what differs")] = None,
     utc: UtcOption = False,
 ) -> None:  # fmt: skip
     """Say why: inputs, margins, who voted, who was set aside, by which version of the rules.
@@ -47,27 +47,27 @@ def explain(
             source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
             zone = find_zones(c, utc=utc)(alert.site)
         with use_zone(zone):
-            facts, lines = _tell(db, alert, row, seal, source, as_of, again=again)
+            facts, lines = _describe(db, alert, row, seal, source, as_of, again=again)
     show(facts, "\n".join(lines))
     if facts.get("differences") or facts.get("story"):
         raise typer.Exit(DIFFERS)
 
 
-def _tell(
+def _describe(
     db: Database, alert: Alert, row: DecisionRow, seal: str | None, source: str, as_of: str | None, *, again: bool
 ) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
     """What there is to say of an alert, for programs and for people, with times of the zone in use."""
-    frozen, inputs, told = _read(row, source)
+    frozen, inputs, summary = _read(row, source)
     facts: dict[str, Any] = {
-        **{k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
-        "at": spell(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
+        **{k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
+        "at": format_iso(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
         "code_version": row.code_version, "config_sha256": row.config_sha256,
         "inputs": inputs, "evidence": frozen,
     }  # fmt: skip
     lines = [
         f"alert {alert.id}: {translate(alert.reason)}",
         f"rule version {alert.rule_version}, decision {row.id}, SHA-256 of the frozen inputs {row.evidence_sha256}",
-        *(["no inputs were frozen: a notice of the service, decided on no reading"] if frozen == {} else told),
+        *(["no inputs were frozen: a notice of the service, decided on no reading"] if frozen == {} else summary),
     ]
     if seal is None and frozen and {"view", "act"} & set(frozen):
         lines.append("not sealed: the audit log has no entry of it (it was cut off)")
@@ -75,7 +75,7 @@ def _tell(
         lines += _compare(db, row, as_of, facts)
     if again:
         facts["differences"] = differences = recompute_all(db, alert)
-        facts["story"] = db.ask(verify_story, alert.id, alert.site)
+        facts["story"] = db.run_read(verify_story, alert.id, alert.site)
         lines += [f"altered: {line}" for line in facts["story"]]
         same = "equal bit for bit" if frozen else "there is nothing to recompute"
         lines.append("recomputed: " + ("; ".join(differences[:10]) or same))
@@ -113,12 +113,12 @@ def recompute_all(db: Database, alert: Alert) -> list[str]:
     from monitor.alerting.audit.recompute import gather_decisions
     from monitor.alerting.audit.recompute import recompute_all as decide_all
 
-    asked = db.ask(gather_decisions, alert)
-    return list(decide_all(asked).differences)
+    decisions = db.run_read(gather_decisions, alert)
+    return list(decide_all(decisions).differences)
 
 
 def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) -> list[str]:
-    from monitor.alerting.audit.as_of import look_as_of, summarise
+    from monitor.alerting.audit.as_of import decide_as_of, summarise
 
     try:
         known_at = None if as_of == "then" else datetime.now(UTC) if as_of == "now" else parse(as_of)
@@ -126,12 +126,12 @@ def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) 
         raise RefusedError(f"--as-of: {error}; for example 2026-03-01T06:00:00Z, `then` or `now`") from error
     with db.read() as c:
         source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
-        found = look_as_of(c, row, source, known_at)
+        found = decide_as_of(c, row, source, known_at)
     facts["as_of"] = found.to_json()
-    said = f"level {found.decision.level}, then it was {found.level_then}"
+    levels = f"level {found.decision.level}, then it was {found.level_then}"
     return [
-        f"as known at {spell_instant(found.known_at)}:", *(f"  {line}" for line in summarise(found.departures)),
-        f"  from them would be decided: {said}; {translate(found.decision.evidence['sentence'])}",
+        f"as known at {format_instant(found.known_at)}:", *(f"  {line}" for line in summarise(found.departures)),
+        f"  from them would be decided: {levels}; {translate(found.decision.evidence['sentence'])}",
     ]  # fmt: skip
 
 
@@ -165,5 +165,5 @@ def export(
             require_readable(c, alert.site)
         files = build_pack(load_material(c, alert_id))
     digest = write_pack(files, path)
-    say(f"SHA-256 of the manifest (keep it elsewhere: it proves the whole pack): {digest}")
+    print_note(f"SHA-256 of the manifest (keep it elsewhere: it proves the whole pack): {digest}")
     show({"file": str(path), "parts": len(files), "manifest_sha256": digest}, str(path))

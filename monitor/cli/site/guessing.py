@@ -13,28 +13,28 @@ from typing import TYPE_CHECKING
 import typer
 
 from monitor.cli.identity import name_helper
-from monitor.cli.session import options, print_json, read_service, say
+from monitor.cli.session import options, print_json, print_note, read_service
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.domain.instants import spell, spell_duration
+from monitor.domain.instants import format_iso, spell_duration
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
-from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.guess import site_file
-from monitor.ingest.guess.guess import ZONE, Guess, Sensor, guess
+from monitor.ingest.guess.guess import ZONE, SensorGuess, TableGuess, guess
 from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.look import SHEET, look_at
-from monitor.ingest.guess.questions import Interview, Question
+from monitor.ingest.guess.questions import FileQuestion, Interview
+from monitor.ingest.guess.raw_table import SHEET, read_raw_table
 from monitor.ingest.guess.recognise import find_form
-from monitor.ingest.guess.record import Record
-from monitor.ingest.guess.sharing import ask_files
-from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.guess.record import MotionRecord
+from monitor.ingest.guess.sharing import request_files
+from monitor.ingest.guess.toml_writer import format_mapping
 from monitor.ingest.guess.values import list_values
-from monitor.ingest.sources.plan import place_said
+from monitor.ingest.sources.plan import add_places
 
 if TYPE_CHECKING:
     from monitor.replay.scorecard import Scorecard
@@ -66,27 +66,27 @@ def guess_file(
         author=by or name_helper().name,
         reason=f"given with --bound on {datetime.now(UTC):%Y-%m-%d}",
     )
-    set_bounds = {q: setter(q, said) for q, said in _read_answers("--bound", "tilt_x=5", bounds).items()}
+    set_bounds = {q: setter(q, text) for q, text in _read_answers("--bound", "tilt_x=5", bounds).items()}
     known = _known_sites()
     site = None if site_id is None else known.get(site_id)
     asks = sys.stdin.isatty() and not options().as_json
     each = _understand_all(path, site, answers, is_new=site is None and not dry_run)
     found = _merge(each, answers)
     if dry_run:
-        say(f"{len(each)} {'file' if len(each) == 1 else 'files'} understood, nothing written (dry run)")
+        print_note(f"{len(each)} {'file' if len(each) == 1 else 'files'} understood, nothing written (dry run)")
         if options().as_json:
             print_json({"files": [{"file": str(p), "facts": dict(f.facts)} for p, f in each]})
         return
     here = out or Path()
     written: list[Path] = []
     readings: list[tuple[Path, str]] = []
-    for one, told in each:
-        readings.append((one, _spell_options(told)))
-        if told.mapping is not None:
-            written.append(_write(here / f"{one.stem}.mapping.toml", spell_mapping(told.mapping, one.name)))
+    for one, understood in each:
+        readings.append((one, _format_options(understood)))
+        if understood.mapping is not None:
+            written.append(_write(here / f"{one.stem}.mapping.toml", format_mapping(understood.mapping, one.name)))
             readings[-1] = one, f"--mapping {_quote(written[-1])}"
     before = []
-    added: Sequence[Sensor] = ()
+    added: Sequence[SensorGuess] = ()
     folder = _sites_folder()
     name = site_id or site_file.name_site(path.resolve().stem)
     is_renewed = bool(set_bounds) and _is_own(folder, name, found, answers)
@@ -95,7 +95,7 @@ def guess_file(
         fresh = partial(site_file.write_site, name, place, found.zone, found.sensors, known=found.known)
         site = parse_site(fresh(_join(set_bounds)), name)
         added = found.sensors
-        if asks and _ask_bounds(site_file.tell_unjudged(site, added), set_bounds, setter):
+        if asks and _prompt_bounds(site_file.describe_unused(site, added), set_bounds, setter):
             site = parse_site(fresh(_join(set_bounds)), name)
         body = fresh(_join(set_bounds))
         # among the sites of a service that runs a file is put by its name alone, not by a look at a table
@@ -110,13 +110,13 @@ def guess_file(
     elif absent := site_file.find_absent(site, found.sensors):
         added = absent
         if asks:
-            _ask_bounds(
-                site_file.tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter
+            _prompt_bounds(
+                site_file.describe_unused(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter
             )
-        more = site_file.spell_more(site, absent, _join(set_bounds), found.known)
+        more = site_file.format_additions(site, absent, _join(set_bounds), found.known)
         written.append(_write(here / f"{path.resolve().stem}.stations.toml", "\n" + more))
         many = len({s.station for s in absent})
-        say(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
+        print_note(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
         before = [f"cat {_quote(written[-1])} >> {_quote((folder or Path()) / f'{site.id}.toml')}"]
         site = parse_site(f"{site.source}\n{more}", site.id)
     elif set_bounds:
@@ -127,25 +127,27 @@ def guess_file(
             "sensors": [asdict(sensor) for sensor in found.sensors],
         })  # fmt: skip
     for file in written:
-        say(f"{file} written")
+        print_note(f"{file} written")
     is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], (written or [path])[-1])
     if not path.is_dir():  # of a folder the past is played once all of it is stored
         if not site_file.find_absent(site, found.sensors):
-            _show_past(path, (found.form, place_said(found.said, site)), site, accepts=accepts)
+            _show_past(path, (found.form, add_places(found.options, site)), site, accepts=accepts)
         _score_forecasts(path, found)
     todo = "look at the bounds in the site file: those that you did not give are examples"
-    say(f"next: {todo if site.criteria else 'write the bounds'}; then store the readings, and look back and ahead:")
+    print_note(
+        f"next: {todo if site.criteria else 'write the bounds'}; then store the readings, and look back and ahead:"
+    )
     for command in (*before, *_list_next(readings, site.id, is_weak=is_weak)):
-        say(f"  {command}")
+        print_note(f"  {command}")
 
 
 def _understand_all(
     path: Path, site: Site | None, answers: dict[str, str], *, is_new: bool
-) -> list[tuple[Path, Guess]]:  # fmt: skip
+) -> list[tuple[Path, TableGuess]]:  # fmt: skip
     """What each file says; the questions of all files of a folder are listed before it ends where nobody answers."""
     suffixes = {s for reader in READERS.values() if reader.content is Content.READINGS for s in reader.suffixes}
     files = list_files(path, tuple(sorted(suffixes)))
-    each: list[tuple[Path, Guess]] = []
+    each: list[tuple[Path, TableGuess]] = []
     is_open = False
     for one in files:
         if path.is_dir() and not options().as_json:
@@ -153,16 +155,16 @@ def _understand_all(
         own = answers | {k.removeprefix(f"{one.name}/"): v for k, v in answers.items() if k.startswith(f"{one.name}/")}
         try:
             understand = _open(one, site)
-            found = _ask_until_known(partial(_understand, understand, own, is_new=is_new), own)
+            found = _prompt_until_known(partial(_understand, understand, own, is_new=is_new), own)
         except ConfigError as error:
             if not path.is_dir():
                 raise
-            say(f"{error}; left out")  # a list of stations or a note beside the tables
+            print_note(f"{error}; left out")  # a list of stations or a note beside the tables
             continue
         except typer.Exit:
             is_open = True
             if path.is_dir():
-                say(f"  these are questions about {one}: --answer '{one.name}/KEY=...' answers for it alone")
+                print_note(f"  these are questions about {one}: --answer '{one.name}/KEY=...' answers for it alone")
             continue
         answers |= {key: own[key] for key in (site_file.PLACE, ZONE) if key in own}
         each.append((one, replace(found, sensors=_follow(one, found))))
@@ -173,11 +175,11 @@ def _understand_all(
     return each
 
 
-def _merge(each: Sequence[tuple[Path, Guess]], answers: dict[str, str]) -> Guess:
+def _merge(each: Sequence[tuple[Path, TableGuess]], answers: dict[str, str]) -> TableGuess:
     """What the files of a folder say together, with the series that stand in several of them once."""
     if len(each) == 1:
         return each[0][1]
-    series: dict[tuple[str, str], Sensor] = {}
+    series: dict[tuple[str, str], SensorGuess] = {}
     where: dict[tuple[str, str], list[str]] = {}
     for path, found in each:
         for sensor in found.sensors:
@@ -185,10 +187,10 @@ def _merge(each: Sequence[tuple[Path, Guess]], answers: dict[str, str]) -> Guess
             where.setdefault((sensor.station, sensor.quantity), []).append(path.name)
     shared = {key: names for key, names in where.items() if len(names) > 1}
     if shared:
-        _ask_until_known(lambda: replace(each[0][1], facts=(), questions=_compare(each, shared, answers)), answers)
+        _prompt_until_known(lambda: replace(each[0][1], facts=(), questions=_compare(each, shared, answers)), answers)
     for (station, quantity), names in shared.items():
-        say(f"{station}.{quantity} stands in {', '.join(names)}: they are read as one record")
-    known = Said(
+        print_note(f"{station}.{quantity} stands in {', '.join(names)}: they are read as one record")
+    known = ImportOptions(
         places=tuple({p.station: p for _, found in each for p in found.known.places}.values()),
         origins=tuple({name: o for _, found in each for name, o in found.known.origins}.items()),
     )
@@ -197,12 +199,12 @@ def _merge(each: Sequence[tuple[Path, Guess]], answers: dict[str, str]) -> Guess
 
 
 def _compare(
-    each: Sequence[tuple[Path, Guess]], shared: Mapping[tuple[str, str], Sequence[str]], answers: Mapping[str, str]
-) -> tuple[Question, ...]:
+    each: Sequence[tuple[Path, TableGuess]], shared: Mapping[tuple[str, str], Sequence[str]], answers: Mapping[str, str]
+) -> tuple[FileQuestion, ...]:
     """The questions about series whose files claim the same instants with other values."""
     values: dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]] = {key: {} for key in shared}
     for path, found in each:
-        for one in list_values(path, found.form, found.said):
+        for one in list_values(path, found.form, found.options):
             if one.at is None or one.error or (one.station, one.quantity) not in shared:
                 continue
             with suppress(ValueError, TypeError):  # no number
@@ -210,40 +212,40 @@ def _compare(
                 values[one.station, one.quantity].setdefault(path.name, []).append((one.at, number))
     talk = Interview(answers)
     for (station, quantity), files in values.items():
-        ask_files(f"{station}.{quantity}", [*files.items()], talk)
+        request_files(f"{station}.{quantity}", [*files.items()], talk)
     return tuple(talk.questions)
 
 
-def _follow(path: Path, found: Guess) -> tuple[Sensor, ...]:
+def _follow(path: Path, found: TableGuess) -> tuple[SensorGuess, ...]:
     """The sensors with how their records move."""
-    record = Record()
-    for value in list_values(path, found.form, found.said):
+    record = MotionRecord()
+    for value in list_values(path, found.form, found.options):
         record.add(value)
-    return record.tell(found.sensors)
+    return record.estimate_motion(found.sensors)
 
 
-def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:
+def _explain_unjudged(site: Site, added: Sequence[SensorGuess], file: Path) -> bool:
     """Say what no criterion judges and how one would; whether `check` refuses the site until one does."""
     top = site.levels[-1].name
     for _, _, lost in describe_barriers(site, list_barriers(site)):
-        say(lost)
+        print_note(lost)
     is_weak = bool(find_weaknesses(site)) or bool(find_unreached(site))
     refused = f"`slopeward check` exits 1 until something can reach {top!r}"
-    unjudged = site_file.tell_unjudged(site, added)
+    unjudged = site_file.describe_unused(site, added)
     if unjudged is None:
         if is_weak:
-            say(f"{refused}; no series of {site.id} can yet")
+            print_note(f"{refused}; no series of {site.id} can yet")
         return is_weak
     quantities = ", ".join(unjudged.quantities)
     first = f"{unjudged.quantities[0]}=NUMBERS {QUANTITIES[unjudged.quantities[0]].unit}"
-    say(
+    print_note(
         f"nothing judges {quantities} yet: give --bound '{first}' with this command, or write criteria "
         f"into {file}, with a number of this slope for each BOUND"
     )
     for line in unjudged.criterion.splitlines():
-        say(f"  {line}")
+        print_note(f"  {line}")
     if is_weak:
-        say(f"  before that {refused}, and no level above {site.levels[0].name!r} comes from them")
+        print_note(f"  before that {refused}, and no level above {site.levels[0].name!r} comes from them")
     return is_weak
 
 
@@ -264,7 +266,7 @@ def _quote(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _is_own(folder: Path | None, name: str, found: Guess, answers: Mapping[str, str]) -> bool:
+def _is_own(folder: Path | None, name: str, found: TableGuess, answers: Mapping[str, str]) -> bool:
     """Whether a site file is as this command wrote it without bounds: then nobody's words are lost with it."""
     if folder is None or (site_file.PLACE not in answers and not found.known.places):
         return False
@@ -275,14 +277,14 @@ def _is_own(folder: Path | None, name: str, found: Guess, answers: Mapping[str, 
     return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
-def _join(bounds: Mapping[str, tuple[site_file.Bounds, ...]]) -> list[site_file.Bounds]:
+def _join(bounds: Mapping[str, tuple[site_file.LevelBounds, ...]]) -> list[site_file.LevelBounds]:
     return [one for several in bounds.values() for one in several]
 
 
-def _ask_bounds(
-    unjudged: site_file.Unjudged | None,
-    bounds: dict[str, tuple[site_file.Bounds, ...]],
-    read: Callable[[str, str], tuple[site_file.Bounds, ...]],
+def _prompt_bounds(
+    unjudged: site_file.UnusedQuantities | None,
+    bounds: dict[str, tuple[site_file.LevelBounds, ...]],
+    read: Callable[[str, str], tuple[site_file.LevelBounds, ...]],
 ) -> bool:
     """Ask the person at the keyboard for what nothing judges; an empty answer leaves it so."""
     before = len(bounds)
@@ -290,12 +292,12 @@ def _ask_bounds(
         text = (
             f"from which {quantity} on, in {QUANTITIES[quantity].unit}? {', '.join(site_file.LEVELS)}; empty: not yet"
         )
-        while said := str(typer.prompt(text, default="", show_default=False, err=True)).strip():
+        while typed := str(typer.prompt(text, default="", show_default=False, err=True)).strip():
             try:
-                bounds[quantity] = read(quantity, said)
+                bounds[quantity] = read(quantity, typed)
                 break
             except ConfigError as error:
-                say(str(error))
+                print_note(str(error))
     return len(bounds) > before
 
 
@@ -309,7 +311,7 @@ def _read_answers(option: str, example: str, given: Sequence[str]) -> dict[str, 
     return answers
 
 
-def _ask_until_known(understand: Callable[[], Guess], answers: dict[str, str]) -> Guess:
+def _prompt_until_known(understand: Callable[[], TableGuess], answers: dict[str, str]) -> TableGuess:
     """Understand, ask a person at the keyboard what is open, and again, until nothing is."""
     shown = False
     while True:
@@ -321,53 +323,53 @@ def _ask_until_known(understand: Callable[[], Guess], answers: dict[str, str]) -
         if not found.questions:
             return found
         if not sys.stdin.isatty() or options().as_json:
-            say("the file does not say everything:")
+            print_note("the file does not say everything:")
             for question in found.questions:
-                say(f"  {_explain(question)}")
+                print_note(f"  {_explain(question)}")
             raise typer.Exit(1)
         for question in found.questions:
-            answers[question.key] = _ask(question)
+            answers[question.key] = _prompt(question)
 
 
-def _ask(question: Question) -> str:
+def _prompt(question: FileQuestion) -> str:
     choices = f" [{', '.join(question.choices)}]" if question.choices else ""
     while True:
-        said = str(typer.prompt(f"{question.text}{choices}", default=question.default, err=True)).strip()
-        if not question.choices or said in question.choices:
-            return said
-        near = [c for c in question.choices if c.startswith(said)]
+        typed = str(typer.prompt(f"{question.text}{choices}", default=question.default, err=True)).strip()
+        if not question.choices or typed in question.choices:
+            return typed
+        near = [c for c in question.choices if c.startswith(typed)]
         if len(near) == 1:
             return near[0]
-        say(f"one of: {', '.join(question.choices)}")
+        print_note(f"one of: {', '.join(question.choices)}")
 
 
-def _explain(question: Question) -> str:
+def _explain(question: FileQuestion) -> str:
     """What is open, and the option that answers it."""
     choices = f" One of: {', '.join(question.choices)}." if question.choices else ""
     return f"{question.text}{choices} Answer: --answer '{question.key}=...'"
 
 
-def _open(path: Path, site: Site | None) -> Callable[[Mapping[str, str]], Guess]:
+def _open(path: Path, site: Site | None) -> Callable[[Mapping[str, str]], TableGuess]:
     """What understands a file: by its form where its content says one, else as a table."""
     form = find_form(path)
     if form != WIDE and READERS[form].content is Content.READINGS:
-        return lambda answers: understand_known(path, form, answers, place_said(Said(), site))
-    look = cache(partial(look_at, path))
-    return lambda answers: guess(look(answers.get(SHEET, "")), answers)
+        return lambda answers: understand_known(path, form, answers, add_places(ImportOptions(), site))
+    inspected = cache(partial(read_raw_table, path))
+    return lambda answers: guess(inspected(answers.get(SHEET, "")), answers)
 
 
-def _spell_options(found: Guess) -> str:
+def _format_options(found: TableGuess) -> str:
     """How a file of a known form is read again."""
-    said = found.known
-    given = {"--format": found.form if said.station else None, "--station": said.station, "--time": said.time}
+    known = found.known
+    given = {"--format": found.form if known.station else None, "--station": known.station, "--time": known.time}
     return " ".join(f"{option} {value}" for option, value in given.items() if value)
 
 
 def _understand(
-    understand: Callable[[Mapping[str, str]], Guess], answers: Mapping[str, str], *, is_new: bool
-) -> Guess:  # fmt: skip
+    understand: Callable[[Mapping[str, str]], TableGuess], answers: Mapping[str, str], *, is_new: bool
+) -> TableGuess:  # fmt: skip
     found = understand(answers)
-    return site_file.ask_place(found, answers) if is_new else found
+    return site_file.request_place(found, answers) if is_new else found
 
 
 def _known_sites() -> dict[str, Site]:
@@ -400,14 +402,14 @@ def _write(path: Path, text: str) -> Path:
 # ---- what it makes of the record ---------------------------------------------------------------------------------
 
 
-def _show_past(path: Path, known: tuple[str, Said], site: Site, *, accepts: bool) -> None:
+def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, accepts: bool) -> None:
     """The levels of the record as the site file would have decided them."""
     from monitor.cli.site.backtest import answer, progress_bar
-    from monitor.replay.first_look import look_back
+    from monitor.replay.past_levels import summarise_past
 
     def play(*, accept: bool) -> "Scorecard":
-        with progress_bar() as tell:
-            return look_back(path, known, site, accept_units=accept, on_read=_say_read, on_progress=tell)
+        with progress_bar() as report:
+            return summarise_past(path, known, site, accept_units=accept, on_read=_print_read, on_progress=report)
 
     try:
         card = play(accept=accepts)
@@ -420,35 +422,35 @@ def _show_past(path: Path, known: tuple[str, Said], site: Site, *, accepts: bool
         if site.criteria
         else "without any bound, so nothing can raise one"
     )
-    say(f"levels from {spell(card.from_at)[:16]} to {spell(card.to_at)[:16]}, {bounds}:")
+    print_note(f"levels from {format_iso(card.from_at)[:16]} to {format_iso(card.to_at)[:16]}, {bounds}:")
     answer(card, None)
 
 
-def _say_read(results: Sequence[FileResult]) -> None:
+def _print_read(results: Sequence[FileResult]) -> None:
     for result in results:
         counts = f"{result.valid} readings, {result.rejected} refused, {result.missing} without a value"
-        say(f"{result.file}: {result.rows} rows, {counts}")
+        print_note(f"{result.file}: {result.rows} rows, {counts}")
         if result.rejected:
-            say(f"  first reason: {result.first_reason}")
+            print_note(f"  first reason: {result.first_reason}")
 
 
-def _score_forecasts(path: Path, found: Guess) -> None:
+def _score_forecasts(path: Path, found: TableGuess) -> None:
     """How well each quantity of motion could have been forecast; a record that is too short is said to be."""
     from forecasting.data.cadence import choose_horizons
     from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError
     from monitor.cli.forecast.trials import backtest
-    from monitor.replay.first_look import lay_out_motion, list_motion
+    from monitor.replay.past_levels import lay_out_motion, list_motion
 
     quantities = list_motion(s.quantity for s in found.sensors)
     if not quantities:
-        say("no series of motion: there is nothing to forecast")
+        print_note("no series of motion: there is nothing to forecast")
     for quantity in quantities:
-        with lay_out_motion(path, (found.form, found.said), quantity) as long:
-            say(f"forecasts of {quantity}, scored on the newest part of the record:")
+        with lay_out_motion(path, (found.form, found.options), quantity) as long:
+            print_note(f"forecasts of {quantity}, scored on the newest part of the record:")
             try:
                 steps_s = {panel.step_s for panel in read_long_panels(long)}
                 horizons_s = sorted({h for step_s in steps_s for h in choose_horizons(step_s)})
                 backtest(data=str(long), horizons=",".join(spell_duration(round(h)) for h in horizons_s))
             except (SlopewardError, ForecastingError, typer.Exit) as error:
-                say(f"  none: {error}")
+                print_note(f"  none: {error}")

@@ -12,28 +12,28 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.stakes import weigh
+from monitor.alerting.acts.stakes import needs_two_people
 from monitor.cli import session
 from monitor.cli.identity import act_by_two, name_helper, prove
 from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said
+from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileResult, read_file, record_file, record_units, renew_known_flags
 from monitor.ingest.files.tables import list_files
-from monitor.ingest.files.walled import Opened, open_walled
+from monitor.ingest.files.walled import ConvertedFile, open_walled
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
 from monitor.ingest.replay import replay_rejected
-from monitor.ingest.sources.plan import place_said
+from monitor.ingest.sources.plan import add_places
 from monitor.store.database.engine import Database
 from monitor.store.people.users import find_account, load_users
 
@@ -42,7 +42,7 @@ _FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in READERS.i
 PARTLY: Final = 3
 
 
-class Accepted(NamedTuple):
+class AcceptedDoubts(NamedTuple):
     """What a person has said to be right of a file, however doubtful it looks."""
 
     units: bool
@@ -152,9 +152,11 @@ def ingest(
     else:
         assert path is not None
         known = None if mapping is None else load_mapping(mapping)
-        said = Said(known, point_set, direction, unit, station, quantity, variable, window, within, time, stamp=stamp)
-        accepted = Accepted(accept_units, accept_times)
-        _read(path, site, form, given, said, accepted=accepted, by=by, dry_run=dry_run)
+        stated = ImportOptions(
+            known, point_set, direction, unit, station, quantity, variable, window, within, time, stamp=stamp
+        )
+        accepted = AcceptedDoubts(accept_units, accept_times)
+        _read(path, site, form, given, stated, accepted=accepted, by=by, dry_run=dry_run)
 
 
 def _now() -> datetime:
@@ -162,38 +164,38 @@ def _now() -> datetime:
 
 
 def _read(
-    path: Path, site_id: str | None, asked: str | None, given: Mapping[str, object], said: Said, *,
-    accepted: Accepted, by: str | None, dry_run: bool,
+    path: Path, site_id: str | None, named: str | None, given: Mapping[str, object], stated: ImportOptions, *,
+    accepted: AcceptedDoubts, by: str | None, dry_run: bool,
 ) -> None:  # fmt: skip
     results: list[FileResult] = []
     unread = 0
     has_points = False
     with ExitStack() as stack:
-        files = list_files(path, list_suffixes(asked, given))
+        files = list_files(path, list_suffixes(named, given))
         sites = _find_sites(site_id, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
-        said = place_said(said, place)
+        stated = add_places(stated, place)
         database = None if dry_run else stack.enter_context(session.open_database())
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
         who = prove(database, by, site_id) if any(accepted) and database is not None else None
         _hold_to_sites(pipeline, database, who)
-        grids = _read_grids(files, asked, given, said, stack) if len(files) > 1 else {}
+        grids = _read_grids(files, named, given, stated, stack) if len(files) > 1 else {}
         for file in files:
             try:
-                form = choose_for(file, asked, given)
+                form = choose_for(file, named, given)
                 points = READERS[form].content is Content.POINTS
                 has_points |= points
-                with nullcontext(grids[file]) if file in grids else _behind_walls(file, form, said) as walled:
+                with nullcontext(grids[file]) if file in grids else _behind_walls(file, form, stated) as walled:
                     if points:
-                        result = _read_points(file, place, form, said, database, walled)
+                        result = _read_points(file, place, form, stated, database, walled)
                     else:
                         result = _read_table(
-                            file, pipeline, place, form, said, database, who, walled, accepted=accepted, by=by
+                            file, pipeline, place, form, stated, database, who, walled, accepted=accepted, by=by
                         )
             except ConfigError as error:
                 if len(files) == 1:
                     raise
-                session.say(str(error))  # one broken file does not keep the others of the folder out
+                session.print_note(str(error))  # one broken file does not keep the others of the folder out
                 unread += 1
                 continue
             results.append(result)
@@ -208,28 +210,28 @@ def _read(
     session.require_any(valid, "nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
     if bad and not dry_run:
         again = "read it again: slopeward ingest --rejected" if not has_points else "mend the file and import it again"
-        session.say(f"what could not be read waits in the view rejected_messages; {again}")
+        session.print_note(f"what could not be read waits in the view rejected_messages; {again}")
     if bad or unread:
         raise typer.Exit(PARTLY)
 
 
 def _read_grids(
-    files: Sequence[Path], asked: str | None, given: Mapping[str, object], said: Said, stack: ExitStack
-) -> dict[Path, Opened]:
+    files: Sequence[Path], named: str | None, given: Mapping[str, object], stated: ImportOptions, stack: ExitStack
+) -> dict[Path, ConvertedFile]:
     """The grids of a folder, read before anything of them is stored; what a worker refuses is left to its turn.
 
     Raises:
         ConfigError: two of them say something of one station at one instant: a name may say the day and not its time.
     """
-    from monitor.ingest.grids.sums import check_stamp, judge_sums
+    from monitor.ingest.grids.sums import check_stamp, classify_sums
 
-    found: dict[Path, Opened] = {}
+    found: dict[Path, ConvertedFile] = {}
     claims: dict[tuple[str, str], Path] = {}
     rain: dict[str, list[tuple[float, float]]] = {}
     for file in files:
         try:
-            is_grid = choose_for(file, asked, given) == "grid"
-            opened = stack.enter_context(_behind_walls(file, "grid", said)) if is_grid else None
+            is_grid = choose_for(file, named, given) == "grid"
+            opened = stack.enter_context(_behind_walls(file, "grid", stated)) if is_grid else None
         except ConfigError:
             continue
         if opened is None:
@@ -244,16 +246,16 @@ def _read_grids(
                         "the name says the day alone, add the time of the day to it (20240105T0630Z), or import the "
                         "files by themselves"
                     )
-                if said.quantity == "rain":
+                if stated.quantity == "rain":
                     rain.setdefault(station, []).append((epoch_s(parse(at)), row["value"]))
     if rain:  # files of one layer each show together what none of them shows
-        places = [place for place in said.places if place.station in rain]
-        check_stamp(f"{files[0].parent}", places, said.stamp, adds=judge_sums(rain.values()), is_doubtful=False)
+        places = [place for place in stated.places if place.station in rain]
+        check_stamp(f"{files[0].parent}", places, stated.stamp, adds=classify_sums(rain.values()), is_doubtful=False)
     return found
 
 
 @contextmanager
-def _behind_walls(file: Path, form: str, said: Said) -> Iterator[Opened | None]:
+def _behind_walls(file: Path, form: str, stated: ImportOptions) -> Iterator[ConvertedFile | None]:
     """What a worker read of a file whose form needs that; None: it is read here."""
     if not READERS[form].walled:
         yield None
@@ -264,23 +266,28 @@ def _behind_walls(file: Path, form: str, said: Said) -> Iterator[Opened | None]:
         if session.options().config is not None:
             raise
         plan = ComputeSection()  # a dry run looks at the file alone
-    with open_walled(file, form, said, plan, _now()) as opened:
+    with open_walled(file, form, stated, plan, _now()) as opened:
         yield opened
 
 
 def _read_points(
-    file: Path, site: Site | None, form: str, said: Said, database: Database | None, walled: Opened | None
+    file: Path,
+    site: Site | None,
+    form: str,
+    stated: ImportOptions,
+    database: Database | None,
+    walled: ConvertedFile | None,
 ) -> FileResult:
     """One file of points into a site; raises what `read_points` raises."""
     if site is None:
         raise NotFoundError("points belong to a site: give --site")
-    opened = open_points(form)(file, said, _now()) if walled is None else walled.points(_now())
+    opened = open_points(form)(file, stated, _now()) if walled is None else walled.points(_now())
     return read_points(PointsFile(file, site, _now, database), opened, on_progress=_show_progress)
 
 
 def _read_table(
-    file: Path, pipeline: Pipeline, place: Site | None, form: str, said: Said, database: Database | None,
-    who: Actor | None, walled: Opened | None, *, accepted: Accepted, by: str | None,
+    file: Path, pipeline: Pipeline, place: Site | None, form: str, stated: ImportOptions, database: Database | None,
+    who: Actor | None, walled: ConvertedFile | None, *, accepted: AcceptedDoubts, by: str | None,
 ) -> FileResult:  # fmt: skip
     """One table; where its units or times are doubtful a person at the keyboard must confirm, and a program is refused.
 
@@ -289,7 +296,7 @@ def _read_table(
         pipeline: the gate.
         place: where rows without a site column belong.
         form: its reader.
-        said: what the command line says of it.
+        stated: what the command line says of it.
         database: None: a dry run.
         who: who said beforehand that they are right.
         walled: what a worker read of it, where its form needs that.
@@ -301,11 +308,11 @@ def _read_table(
         RefusedError: who says it does not prove to be that person.
     """
 
-    def read(right: Accepted) -> FileResult:
+    def read(right: AcceptedDoubts) -> FileResult:
         return read_file(
-            file, pipeline, place, _now, form=form, mapping=said.mapping, dry_run=database is None,
+            file, pipeline, place, _now, form=form, mapping=stated.mapping, dry_run=database is None,
             accept_units=right.units, accept_times=right.times, on_progress=_show_progress, by=name_helper().name,
-            open_lines=partial(open_readings(form), file, said) if walled is None else walled.readings,
+            open_lines=partial(open_readings(form), file, stated) if walled is None else walled.readings,
         )  # fmt: skip
 
     try:
@@ -317,7 +324,7 @@ def _read_table(
             raise
         who = prove(database, by, None if place is None else place.id)
         _hold_to_sites(pipeline, database, who)
-        result = read(Accepted(units=True, times=True))
+        result = read(AcceptedDoubts(units=True, times=True))
     if who is not None and database is not None:
         record_units(database, who, str(file), result, _now())
     return result
@@ -369,7 +376,8 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         "missing": result.missing, "reasons": result.reasons, "sites": sorted(result.sites),
         "flags": result.flags, "undeclared": sorted(result.undeclared), "unknown_stations": sorted(result.unknown),
         "tied": [str(line) for line in result.tied],
-        "from": None if span[0] is None else spell(span[0]), "to": None if span[1] is None else spell(span[1]),
+        "from": None if span[0] is None else format_iso(span[0]),
+        "to": None if span[1] is None else format_iso(span[1]),
     }  # fmt: skip
     if result.points:
         facts["points"] = result.points
@@ -380,7 +388,7 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         line += f", {result.missing} without a value"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
-    line += "".join(f"; {said}" for said in result.tied)
+    line += "".join(f"; {line}" for line in result.tied)
     session.show(facts, line + _doubts([result]))
 
 
@@ -407,7 +415,7 @@ def _doubts(results: Sequence[FileResult]) -> str:
 
 def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterable[str]) -> None:
     for site in renew_known_flags(database, sites, touched, _now()):
-        session.say(
+        session.print_note(
             f"{site}: the site file is not in force yet, flags of readings stored before follow it from then on: "
             f"restart the service, or run slopeward evaluate --site {site}"
         )
@@ -453,11 +461,11 @@ def _answer(place: str, by: str | None, reason: str, *, accept: bool) -> None:
             act = share_answer(connection, place, accept=accept)
 
         def do(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:
-            takes_two = weigh(c, site)[1]
+            takes_two = needs_two_people(c, site)[1]
             return answer_reference(c, place, who, reason, _now(), accept=accept, takes_two=takes_two, second=second)
 
         again = f"slopeward ingest --{'accept' if accept else 'keep'}-epoch0 {place}"
-        holds, other = act_by_two(database, act, who, None, reason, again, do, lambda c: weigh(c, site)[0])
+        holds, other = act_by_two(database, act, who, None, reason, again, do, lambda c: needs_two_people(c, site)[0])
     more = "; slopeward ingest --rejected reads what waited, and an offset answers a jump" if accept else ""
-    facts = {"station": place, "holds": holds.spell(), "other": other.spell()}
+    facts = {"station": place, "holds": holds.to_json(), "other": other.to_json()}
     session.show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from monitor.cli.session import say
+from monitor.cli.session import print_note
 from monitor.ingest.files.reader import DIRECTIONS, NAME_LIMIT, UNITS, Content
 from monitor.ingest.files.readers import LONG, READERS, WIDE
 from monitor.ingest.guess.recognise import choose_reader
@@ -21,7 +21,7 @@ def choose_for(file: Path, form: str | None, given: Mapping[str, object]) -> str
     if form is None and given["--mapping"] is None and str(file) != "-":
         form = choose_reader(file, {option for option, value in given.items() if value is not None})
         if form != LONG:
-            say(f"{file}: read as --format {form}: {READERS[form].help}")
+            print_note(f"{file}: read as --format {form}: {READERS[form].help}")
     return choose_form(form, given)
 
 

@@ -33,7 +33,7 @@ def list_(
         if not session.options().as_json and (row["site"], row["parent"]) != parent:
             parent = (row["site"], row["parent"])
             print(f"{row['site']}, {row['parent'] or 'on its own'}")
-        session.show(_spell(row), _describe(row, zones(row["site"])))
+        session.show(_row_to_json(row), _describe(row, zones(row["site"])))
     session.require_any(rows, "no instrument" if not unwell else "all instruments are ok")
 
 
@@ -58,19 +58,19 @@ def show_(
     row = rows[0]
     lines = [_describe(row, zone).strip()]
     lines += [
-        f"  {f['state']} since {session.tell_instant(f['since'], zone)}: {session.tell(f['reason'], zone)}: "
-        f"{session.tell(f['action'], zone)}"
+        f"  {f['state']} since {session.format_in_zone(f['since'], zone)}: "
+        f"{session.translate_in_zone(f['reason'], zone)}: {session.translate_in_zone(f['action'], zone)}"
         for f in row["findings"]
     ]
-    method = session.tell(row["battery_method"], zone)
+    method = session.translate_in_zone(row["battery_method"], zone)
     lines.append(f"  battery: {_battery(row)}; {method}" if method else "  battery: -")
     age = f", {row['calibration_age_days']} days ago" if row["calibrated_on"] else ""
     lines.append(f"  calibrated on {row['calibrated_on'] or '-'}{age}, due on {row['calibration_due_on'] or '-'}")
     lines += [f"  {m['month']}: {m['availability']:.1%} of {m['expected']} epochs" for m in row["months"]]
-    session.show(_spell(row), "\n".join(lines))
+    session.show(_row_to_json(row), "\n".join(lines))
 
 
-def _spell(row: dict[str, Any]) -> dict[str, Any]:
+def _row_to_json(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "spark": None if row["spark"] is None else json.loads(row["spark"])}
 
 
@@ -82,7 +82,7 @@ def _battery(row: dict[str, Any]) -> str:
 
 
 def _describe(row: dict[str, Any], zone: str) -> str:
-    since = f" since {session.tell_instant(row['since'], zone)}" if row["since"] else ""
+    since = f" since {session.format_in_zone(row['since'], zone)}" if row["since"] else ""
     votes = "votes" if row["votes"] else "does not vote"
-    said = "".join(f": {session.tell(text, zone)}" for text in (row["reason"], row["action"]) if text)
-    return f"  {row['instrument']:<10} {row['state']}{since}, {votes}, battery {_battery(row)}{said}"
+    details = "".join(f": {session.translate_in_zone(text, zone)}" for text in (row["reason"], row["action"]) if text)
+    return f"  {row['instrument']:<10} {row['state']}{since}, {votes}, battery {_battery(row)}{details}"

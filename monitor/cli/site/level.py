@@ -8,11 +8,11 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import find_asking, measure_stake, order_level_of
 from monitor.cli.identity import act_by_two, prove
-from monitor.cli.session import Commands, open_database, pick_site, read_service, say, show, take_site
+from monitor.cli.session import Commands, open_database, pick_site, print_note, read_service, show, take_site
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 
 app = Commands(no_args_is_help=True, help=__doc__)
 
@@ -51,11 +51,11 @@ def set_(
             signers[:] = [who.name] if second is None else [second.name, who.name]
             return order_level_of(c, site, number, who, reason, now, sure=yes, second=second)
 
-        act = SharedAct("level.set", f"site:{site.id}", {"to": number})
+        act = TwoPersonAct("level.set", f"site:{site.id}", {"to": number})
         again = f"slopeward level set {site.id} {level_name}{' --yes' if yes else ''}"
         before = act_by_two(db, act, who, None, reason, again, do, lambda c: measure_stake(c, site))
     for one in asking if number < before else ():
-        say(one)
+        print_note(one)
     line = f"{site.id}: {site.levels[before].name} -> {level_name}"
     facts = {"site": site.id, "from": before, "to": number, "level_name": level_name, "signed_by": signers}
     show(facts, line)

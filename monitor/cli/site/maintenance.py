@@ -11,11 +11,11 @@ from monitor.cli.identity import act_by_two, acting, narrow_to_reader, prove
 from monitor.cli.people.teams import By
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
 from monitor.domain.alert import Actor
-from monitor.domain.instants import parse, parse_duration_s, spell
+from monitor.domain.instants import format_iso, parse, parse_duration_s
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.alerting import maintenance as store
 from monitor.store.alerting.sites import load_sites_summary
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import load_users
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -62,11 +62,11 @@ def add(
             )
             return next(_facts(m) for m in store.load_maintenance(c, site, now, everything=True) if m.id == number)
 
-        from_said = None if begin is None else spell(begin)
-        terms = {"for_s": span.total_seconds(), "from": from_said, "two": second is not None}
+        from_text = None if begin is None else format_iso(begin)
+        terms = {"for_s": span.total_seconds(), "from": from_text, "two": second is not None}
         again = f"slopeward maintenance add {site} {station} --for {for_}{f' --from {from_}' if from_ else ''}"
         facts = act_by_two(
-            db, SharedAct("maintenance.add", f"station:{site}/{station}", terms), who, second, reason,
+            db, TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), who, second, reason,
             f"{again} --second {who.name}", do,
         )  # fmt: skip
         number = facts["id"]
@@ -85,8 +85,8 @@ def end(
         store.end_maintenance(c, number, who, reason, now)
         done = next(m for m in store.load_maintenance(c, None, now, everything=True) if m.id == number)
     again = f"slopeward offsets propose --site {done.site} --station {done.station} --maintenance {number}"
-    said = f"maintenance {number} is over; was a sensor replaced or moved? Once it has sent readings: {again}"
-    show({"id": number, "ended": True, "propose": again}, said)
+    line = f"maintenance {number} is over; was a sensor replaced or moved? Once it has sent readings: {again}"
+    show({"id": number, "ended": True, "propose": again}, line)
 
 
 @app.command("list")
@@ -111,4 +111,4 @@ def list_(
 
 
 def _facts(one: store.Maintenance) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(one).items()}
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(one).items()}

@@ -13,7 +13,7 @@ from forecasting.message import Message
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.identity import acting, narrow_to_reader
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
-from monitor.domain.instants import epoch_s, from_epoch_s, parse, spell, spell_duration
+from monitor.domain.instants import epoch_s, format_iso, from_epoch_s, parse, spell_duration
 from monitor.domain.observation import HARMLESS
 from monitor.domain.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
 from monitor.errors import NotFoundError, RefusedError
@@ -66,10 +66,10 @@ def add(
             c, series_id, at=happened, known_from=known or now, size=size, unit=unit, kind=kind, author=author,
             reason=reason, now=now,
         )  # fmt: skip
-    told = (
+    note = (
         f"for the two highest levels it counts once a second person confirms it: slopeward offsets confirm {offset_id}"
     )
-    show({"offset_id": offset_id}, f"offset {offset_id} is declared; {told}")
+    show({"offset_id": offset_id}, f"offset {offset_id} is declared; {note}")
 
 
 @app.command("propose")
@@ -105,7 +105,7 @@ def propose(
             spec = None if declared is None else declared.series(station, row.quantity)
             found = _measure(c, row, begins, ends, 0.0 if spec is None else spec.noise_floor)
             measured += isinstance(found, ProposedOffset)
-            show(*_tell(row, found))
+            show(*_describe_proposed(row, found))
     require_any(measured, "no series has readings enough before and after")
 
 
@@ -187,7 +187,7 @@ def _measure(
     return propose_offset([at for at, _ in usable], [v for _, v in usable], epoch_s(begins), epoch_s(ends), noise)
 
 
-def _tell(row: SeriesRow, found: ProposedOffset | Message) -> tuple[dict[str, Any], str]:
+def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple[dict[str, Any], str]:
     """What is proposed of a series, as JSON and as people read it."""
     name = f"{row.station} {row.quantity}"
     facts: dict[str, Any] = {"station": row.station, "quantity": row.quantity, "unit": row.unit}
@@ -195,7 +195,7 @@ def _tell(row: SeriesRow, found: ProposedOffset | Message) -> tuple[dict[str, An
         return {**facts, "reason": str(found)}, f"{name}: nothing can be said: {found}"
     at, size = from_epoch_s(found.at_s), round(found.size, max(0, 2 - floor(log10(found.error or 1e-6))))
     facts |= {
-        "at": spell(at), "size": size, "error": found.error, "motion": found.motion, "needed": found.is_needed,
+        "at": format_iso(at), "size": size, "error": found.error, "motion": found.motion, "needed": found.is_needed,
         "motion_error": found.motion_error, "gap_s": found.gap_s, "readings": list(found.counts),
         "doubts": [str(one) for one in found.doubts],
     }  # fmt: skip
@@ -209,8 +209,8 @@ def _tell(row: SeriesRow, found: ProposedOffset | Message) -> tuple[dict[str, An
     if not found.is_needed:
         return facts, f"{line}: no offset is needed"
     facts["command"] = (
-        f"slopeward offsets add --site {row.site} --station {row.station} --quantity {row.quantity} --at {spell(at)} "
-        f'--size {size} --unit {shlex.quote(row.unit)} --kind antenna --reason "..."'
+        f"slopeward offsets add --site {row.site} --station {row.station} --quantity {row.quantity} "
+        f'--at {format_iso(at)} --size {size} --unit {shlex.quote(row.unit)} --kind antenna --reason "..."'
     )
     return facts, f"{line}\n  {facts['command']}"
 
@@ -219,4 +219,4 @@ def _instant(text: str) -> datetime:
     try:
         return parse(text)
     except ValueError as error:
-        raise RefusedError(f"{error}; for example {spell(datetime(2026, 3, 1, 6, tzinfo=UTC))}") from error
+        raise RefusedError(f"{error}; for example {format_iso(datetime(2026, 3, 1, 6, tzinfo=UTC))}") from error

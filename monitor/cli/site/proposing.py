@@ -10,12 +10,21 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.site_diff import spell_effect
+from monitor.alerting.acts.site_diff import format_effect
 from monitor.cli.identity import narrow_to_reader, prove, require_readable
 from monitor.cli.people.teams import By
-from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, open_service, require_any, say, show
+from monitor.cli.session import (
+    LARGEST_ID,
+    Commands,
+    check_site,
+    open_database,
+    open_service,
+    print_note,
+    require_any,
+    show,
+)
 from monitor.config.service import parse_site
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
 from monitor.store.alerting.sites import Proposal
@@ -47,7 +56,9 @@ def propose(
         )  # fmt: skip
     _print(found)
     who = "somebody else" if found.loosens_high else "somebody"
-    say(f"proposal {found.id} waits; {who} puts it in force by: slopeward sites approve {found.id} --by W --reason R")
+    print_note(
+        f"proposal {found.id} waits; {who} puts it in force by: slopeward sites approve {found.id} --by W --reason R"
+    )
 
 
 @app.command(epilog="Example: slopeward sites proposals 3")
@@ -71,7 +82,9 @@ def proposals(
         check_site(c, site, found)
     for one in found:
         mark = ", loosens a high level" if one.loosens_high else ""
-        line = f"{one.id:>4} {spell(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
+        line = (
+            f"{one.id:>4} {format_iso(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
+        )
         show(_facts(one), line)
     require_any(found, "no proposal")
 
@@ -103,23 +116,25 @@ def _preview(db: Database, old: Site | None, new: Site, now: datetime, months: i
     from monitor.replay.effect import preview_effect
 
     if months:
-        say(f"replaying what it would have done in {months} month{'' if months == 1 else 's'} of 30 days")
-    return preview_effect(db, old, new, now, months, on_progress=_tell_progress(written_over=sys.stderr.isatty()))
+        print_note(f"replaying what it would have done in {months} month{'' if months == 1 else 's'} of 30 days")
+    return preview_effect(
+        db, old, new, now, months, on_progress=_make_progress_printer(written_over=sys.stderr.isatty())
+    )
 
 
-def _tell_progress(*, written_over: bool) -> Callable[[float], None]:
+def _make_progress_printer(*, written_over: bool) -> Callable[[float], None]:
     """The share that is replayed, on stderr: a line written over itself on a terminal, else one line per tenth."""
-    told = -1
+    printed = -1
 
-    def tell(share: float) -> None:
-        nonlocal told
+    def print_share(share: float) -> None:
+        nonlocal printed
         if written_over:
             print(f"\rreplaying {share:4.0%}", end="\n" if share >= 1.0 else "", file=sys.stderr, flush=True)
-        elif int(share * 10) > told:
-            told = int(share * 10)
-            print(f"replaying {told * 10} %", file=sys.stderr, flush=True)
+        elif int(share * 10) > printed:
+            printed = int(share * 10)
+            print(f"replaying {printed * 10} %", file=sys.stderr, flush=True)
 
-    return tell
+    return print_share
 
 
 def _where(number: int) -> Callable[[Connection], str | None]:
@@ -129,21 +144,21 @@ def _where(number: int) -> Callable[[Connection], str | None]:
 
 
 def _facts(one: Proposal) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(one).items() if k != "source"}
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(one).items() if k != "source"}
 
 
 def _print(one: Proposal) -> None:
     lines = [f"proposal {one.id} of {one.site}, {one.state}, by {one.author}: {one.reason}"]
     if one.decided_at is not None:
-        lines.append(f"  {one.state} {spell(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
-    lines += [f"  {d['key']}: {_say(d['old'])} -> {_say(d['new'])}" for d in one.differences or ()]
+        lines.append(f"  {one.state} {format_iso(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
+    lines += [f"  {d['key']}: {_format_value(d['old'])} -> {_format_value(d['new'])}" for d in one.differences or ()]
     effect: Mapping[str, Any] = one.effect or {}
     if one.loosens_high:
         lines.append("  loosens one of the two highest levels; its approver must be somebody else:")
         lines += [f"    {line}" for line in effect.get("loosens", ())]
-    lines += [f"  {line}" for line in spell_effect(effect)]
+    lines += [f"  {line}" for line in format_effect(effect)]
     show(_facts(one), "\n".join(lines))
 
 
-def _say(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "(not said)" if value is None else str(value)

@@ -8,9 +8,9 @@ import typer
 from monitor.cli.identity import prove
 from monitor.cli.service import reporting
 from monitor.cli.session import Commands, open_database, pick_site, read_service, require_any, show
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import tidy_text
-from monitor.domain.observation import Report
+from monitor.domain.observation import ObserverReport
 from monitor.errors import RefusedError
 from monitor.ingest.decoders.observer import read_given_time
 from monitor.ingest.message import is_station
@@ -49,9 +49,9 @@ def add(
     seen_at = read_given_time(time, now)
     with open_database() as db:
         who, now = prove(db, by, place.id), datetime.now(UTC)
-        item = Report(place.id, seen_at, kind, text, who.name, station, photo_url)
+        item = ObserverReport(place.id, seen_at, kind, text, who.name, station, photo_url)
         with db.write(urgent=True) as c:
             credential = name_credential(c, who.name, f"user {who.os_user} of this machine")
             added = add_report(c, item, now, actor=who, credential=credential)
     require_any(added, "the very same report is there already")
-    show({"site": place.id, "kind": kind, "at": spell(item.at), "by": who.name}, f"{place.id}: {kind} noted")
+    show({"site": place.id, "kind": kind, "at": format_iso(item.at), "by": who.name}, f"{place.id}: {kind} noted")

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.word_acts import list_words
+from monitor.alerting.acts.answer_acts import list_first_answers
 from monitor.cli.identity import acting, sites_of_reader
 from monitor.cli.session import LARGEST_ID, Commands, open_database, require_any, show
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.store.alerting.offsets import load_waiting_offsets
 from monitor.store.people.countersign import load_waiting, withdraw_signature
 
@@ -32,23 +32,25 @@ def list_signatures() -> None:
         sites = sites_of_reader(c)
         found = [one for one in load_waiting(c, datetime.now(UTC)) if sites is None or one.site in sites]
         offsets = [o for o in load_waiting_offsets(c, datetime.now(UTC)) if sites is None or o.site in sites]
-        words = [word for word in list_words(c) if sites is None or word.site in sites]
+        words = [answer for answer in list_first_answers(c) if sites is None or answer.site in sites]
     for one in found:
-        until = spell(one.lapses_at)
+        until = format_iso(one.lapses_at)
         facts = {
             "signature_id": one.id, "site": one.site, "act": one.act, "subject": one.subject, "terms": one.terms,
-            "by": one.by, "reason": one.reason, "signed_at": spell(one.signed_at), "lapses_at": until,
+            "by": one.by, "reason": one.reason, "signed_at": format_iso(one.signed_at), "lapses_at": until,
         }  # fmt: skip
         terms = "".join(f", {name} {value}" for name, value in one.terms.items())
         line = f"{one.id:>4} {one.act} of {one.subject}{terms}: signed by {one.by}, until {until[:16]}Z: {one.reason}"
         show(facts, line)
-    for word in words:
-        line = f"   - {word.site} {word.question}: {word.answer}, says {word.by}; alert {word.alert_id or '-'}"
-        show({"signature_id": None, "act": "step.sign", **asdict(word)}, line)
+    for answer in words:
+        line = (
+            f"   - {answer.site} {answer.question}: {answer.answer}, says {answer.by}; alert {answer.alert_id or '-'}"
+        )
+        show({"signature_id": None, "act": "step.sign", **asdict(answer)}, line)
     for waiting in offsets:
         series, number = f"{waiting.site} {waiting.station} {waiting.quantity}", waiting.offset.id
         author, reason = waiting.offset.author, waiting.offset.reason
-        line = f"   - offset {number} of {series}, {waiting.said}: declared by {author}: {reason}"
+        line = f"   - offset {number} of {series}, {waiting.text}: declared by {author}: {reason}"
         facts = {
             "signature_id": None, "act": "offset.confirm", "site": waiting.site, "subject": f"offset:{number}",
             "by": author, "reason": reason,

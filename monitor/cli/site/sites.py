@@ -56,7 +56,7 @@ def show(name: Name) -> None:
         series = ", ".join(f"{s.quantity} [{s.unit}] every {spell_duration(s.interval_s)}" for s in station.series)
         print(f"  station {station.id}{'' if station.on_slope else ' (control)'}: {series or 'no series'}")
     for criterion in site.criteria:
-        bounds = _spell_bounds(site, criterion)
+        bounds = _format_bounds(site, criterion)
         print(f"  criterion {criterion.id} ({criterion.role}): {', '.join(criterion.stations)} {bounds}")
     for plan in site.movement.stages:
         every = f"judged every {spell_duration(plan.evaluate_every_s)}"
@@ -67,7 +67,7 @@ def show(name: Name) -> None:
         print(f"  ! {weakness}")
 
 
-def _spell_bounds(site: Site, criterion: Criterion) -> str:
+def _format_bounds(site: Site, criterion: Criterion) -> str:
     parts, unit = [], declared_units(site)[criterion.id]
     for bound in criterion.thresholds:
         name = site.levels[bound.level].name
@@ -87,7 +87,7 @@ def init(
     text = write_first_site(name)
     site = parse_site(text, name)  # says at once what is wrong with the name
     for _, _, line in describe_barriers(site, list_barriers(site)):
-        session.say(line)
+        session.print_note(line)
     path = out or read_service().paths.sites / f"{name}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -111,7 +111,7 @@ def retire(
     from monitor.store.alerting.decisions import find_state
     from monitor.store.alerting.sites import load_sites_summary, mark_inactive
     from monitor.store.database.audit import add_audit
-    from monitor.store.people.countersign import SharedAct
+    from monitor.store.people.countersign import TwoPersonAct
     from monitor.store.people.users import require_two
 
     service, db = open_service()
@@ -138,7 +138,7 @@ def retire(
         state = find_state(c, name)
         return 0 if state is None else state.level
 
-    act = SharedAct("retire_site", name, {})
+    act = TwoPersonAct("retire_site", name, {})
     act_by_two(db, act, who, second, reason, f"slopeward sites retire {name}", do, measure)
     line = f"{name} is no longer watched; restart the service (or send it SIGHUP)"
     session.show({"site": name, "watched": False, "reason": reason}, line)

@@ -12,13 +12,13 @@ import typer
 
 from forecasting.hydrology import threshold_learning
 from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
-from monitor.cli.session import Commands, say, show
+from monitor.cli.session import Commands, print_note, show
 from monitor.criteria.rain_gauge import make_gauge
-from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
+from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s, spell_duration
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import SeriesSpec
 from monitor.errors import RefusedError
-from monitor.ingest.files.selecting import Selected, read_selected
+from monitor.ingest.files.selecting import SelectedSeries, read_selected
 
 app = Commands(no_args_is_help=True, help=__doc__)
 DataOption = Annotated[Path, typer.Option("--data", help="Neutral long CSV or Parquet: time, station, quantity, value")]
@@ -77,9 +77,9 @@ def learn(
     facts["criterion"] = None if fell.unit == "index" else write_criterion(found, facts, rain, level)
     show(facts, _text(found, facts))
     if found.cross.skill <= 0.0:
-        say("cross-validated skill is not above chance: this threshold is no better than none")
+        print_note("cross-validated skill is not above chance: this threshold is no better than none")
     if fell.unit == "index":
-        say(f"{rain} is an index without unit: no criterion may use it")
+        print_note(f"{rain} is an index without unit: no criterion may use it")
         raise typer.Exit(PARTLY)
 
 
@@ -141,21 +141,31 @@ def write_criterion(found: threshold_learning.Learned, facts: dict[str, Any], ra
 
 
 def _facts(
-    found: threshold_learning.Learned, fell: Selected, moved: Selected, limit: float, grounds: str
+    found: threshold_learning.Learned, fell: SelectedSeries, moved: SelectedSeries, limit: float, grounds: str
 ) -> dict[str, Any]:
     return {
-        "rain": fell.name, "movement": moved.name, "unit": fell.unit,
-        "from": spell(from_epoch_s(max(fell.times_s[0], moved.times_s[0]))),
-        "to": spell(from_epoch_s(min(fell.times_s[-1], moved.times_s[-1]))), "years": list(found.years),
-        "fast_mm_per_day": limit, "fast_from": grounds,
-        "events": [spell(from_epoch_s(t)) for t in found.events_s], "n_events": len(found.events_s),
-        "window_s": found.window_s, "lag_s": found.lag_s, "over": found.score.over_mm, "auc": found.area,
-        "lead_s": found.lead_s, "in_sample": _spell_score(found.score), "cross_validated": _spell_score(found.cross),
-        "roc": [_spell_score(row) for row in found.table],
-    }  # fmt: skip
+        "rain": fell.name,
+        "movement": moved.name,
+        "unit": fell.unit,
+        "from": format_iso(from_epoch_s(max(fell.times_s[0], moved.times_s[0]))),
+        "to": format_iso(from_epoch_s(min(fell.times_s[-1], moved.times_s[-1]))),
+        "years": list(found.years),
+        "fast_mm_per_day": limit,
+        "fast_from": grounds,
+        "events": [format_iso(from_epoch_s(t)) for t in found.events_s],
+        "n_events": len(found.events_s),
+        "window_s": found.window_s,
+        "lag_s": found.lag_s,
+        "over": found.score.over_mm,
+        "auc": found.area,
+        "lead_s": found.lead_s,
+        "in_sample": _score_to_json(found.score),
+        "cross_validated": _score_to_json(found.cross),
+        "roc": [_score_to_json(row) for row in found.table],
+    }
 
 
-def _spell_score(score: threshold_learning.Score) -> dict[str, Any]:
+def _score_to_json(score: threshold_learning.Score) -> dict[str, Any]:
     rates = {"hit_rate": score.hit_rate, "false_rate": score.false_rate, "skill": score.skill}
     return {**asdict(score), **{k: round(v, 6) for k, v in rates.items()}}
 
@@ -201,7 +211,7 @@ def _durations(text: str, option: str) -> list[float]:
     return found
 
 
-def _count_rain(fell: Selected, stamp: str | None) -> tuple[Selected, float, dict[str, int]]:
+def _count_rain(fell: SelectedSeries, stamp: str | None) -> tuple[SelectedSeries, float, dict[str, int]]:
     """What fell in each interval, as criteria count it; its length in seconds, and what was left out, with its count.
 
     Raises:
@@ -229,20 +239,22 @@ def _count_rain(fell: Selected, stamp: str | None) -> tuple[Selected, float, dic
     if gauge is None:
         raise RefusedError(f"{fell.name}: no reading of rain is left")
     if gauge.overlaps_s:
-        at = spell(from_epoch_s(gauge.overlaps_s[0]))
+        at = format_iso(from_epoch_s(gauge.overlaps_s[0]))
         raise RefusedError(
             f"{fell.name}: sums of {spell_duration(interval_s)} cover more time than passed, first at {at}: leave what "
             "comes twice out of the file"
         )
     for value, count in left_out.items():
-        say(f"{fell.name}: {value} is no amount of rain: {count} {'reading' if count == 1 else 'readings'} left out")
+        print_note(
+            f"{fell.name}: {value} is no amount of rain: {count} {'reading' if count == 1 else 'readings'} left out"
+        )
     twice = len(rows) - len(gauge.times_s)
     if stamp != "counter" and twice:
-        say(f"{fell.name}: {twice} sums of intervals that have one already, left out")
+        print_note(f"{fell.name}: {twice} sums of intervals that have one already, left out")
     return replace(fell, times_s=gauge.times_s, values=gauge.amounts_mm), interval_s, dict(left_out)
 
 
-def _rates(moved: Selected, window_s: float) -> tuple[list[float], list[float], float]:
+def _rates(moved: SelectedSeries, window_s: float) -> tuple[list[float], list[float], float]:
     """Instants, the rate (mm/day) of the window that begins at each, and the standard deviation of its noise."""
     times, values = moved.times_s, moved.values
     starts, rates = [], []
@@ -275,7 +287,7 @@ def _fast(rates: list[float], noise: float, given: float | None) -> tuple[float,
     return share, "95 % quantile of the rates"
 
 
-def _complete_years(fell: Selected, interval_s: float, share: float) -> list[int]:
+def _complete_years(fell: SelectedSeries, interval_s: float, share: float) -> list[int]:
     counts: dict[int, int] = {}
     for at_s in fell.times_s:
         counts[_year(at_s - interval_s)] = counts.get(_year(at_s - interval_s), 0) + 1

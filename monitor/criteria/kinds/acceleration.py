@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.message import Duration, Figure, Message, Template
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.velocity import (
     AGAINST,
     TOO_FEW,
@@ -22,14 +22,14 @@ from monitor.criteria.kinds.velocity import (
     name_way,
     pick_way,
 )
-from monitor.criteria.tables import DwellTable, MeasuredTable, SpeedBound, Sureness
+from monitor.criteria.tables import Dwelling, DwellTable, MeasuredTable, SpeedBound, Sureness
 from monitor.criteria.ways import describe_way, list_ways
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 from monitor.series.assessment import (
     Assessment,
-    Windows,
+    DecisionContext,
     bound_of,
     each_track,
     pick_bound,
@@ -53,10 +53,10 @@ class AccelerationTable(MeasuredTable):
     """kind = "acceleration": mm/day2 along the direction of movement."""
 
     min_sigma: Sureness = 3.0
-    dwell: DwellTable = DwellTable(hits=2, of=3)
+    dwell: Dwelling = DwellTable(hits=2, of=3)
 
 
-def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
+def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext) -> Assessment:
     """Crossed when the parabola over the window bends more than the bound, whichever single epoch is left out.
 
     Both the acceleration and the velocity must be real by `min_sigma` standard errors: a slope that stands still and
@@ -66,7 +66,7 @@ def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Wi
     newest_s = track.times_s[-1]
     epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
     quiet = track.times_s[-criterion.dwell.hits :]
-    heard = False
+    has_fit = False
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
     for threshold in criterion.thresholds:
@@ -77,21 +77,21 @@ def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Wi
         clear = all(is_clear(fits[e], sign, limit) for e in quiet)
         moving = [f for f in fits[newest_s] if f.velocity > criterion.min_sigma * f.velocity_error]
         newest = pick_way(moving or fits[newest_s], bound, sign, criterion.min_sigma)
-        said = describe_fit(threshold, "acceleration", newest, hits, criterion.dwell.hits, clear=clear)
-        said |= name_way(track, fits[newest_s], newest)
+        fact = describe_fit(threshold, "acceleration", newest, hits, criterion.dwell.hits, clear=clear)
+        fact |= name_way(track, fits[newest_s], newest)
         if newest is not None:
-            heard = True
-            said |= {"velocity": newest.velocity, "velocity_error": newest.velocity_error}
+            has_fit = True
+            fact |= {"velocity": newest.velocity, "velocity_error": newest.velocity_error}
         if asks_backwards(track, criterion, bound):
             back = [e for e in epochs if _bends_over(fits[e], -bound, -sign, criterion.min_sigma)]
             if len(back) >= criterion.dwell.hits and newest_s in back:
                 there = pick_way(fits[newest_s], -bound, -sign, criterion.min_sigma)
                 figures = describe_fit(threshold, "acceleration", there, hits, criterion.dwell.hits, clear=clear)
-                said |= figures | {"against": True}
-                said.pop("way", None)  # signed, as the direction is
-                undecided[threshold.level] = explain_against(_AGAINST, "acceleration", said, criterion, spec, track)
-        facts.append(said | {"looked": len(epochs)})
-    return assess_track(criterion, track, spec, windows, facts, _explain, heard=heard, undecided=undecided)
+                fact |= figures | {"against": True}
+                fact.pop("way", None)  # signed, as the direction is
+                undecided[threshold.level] = explain_against(_AGAINST, "acceleration", fact, criterion, spec, track)
+        facts.append(fact | {"looked": len(epochs)})
+    return assess_track(criterion, track, spec, windows, facts, _explain, has_fit=has_fit, undecided=undecided)
 
 
 def _fit(track: Track, end_s: float, threshold: Threshold, sureness: float) -> tuple[Acceleration, ...]:
@@ -111,25 +111,25 @@ def _bends_over(fits: Sequence[Acceleration], bound: float, sign: float, min_sig
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
-    if (said := pick_bound(facts, level, "acceleration")) is None:
+    if (fact := pick_bound(facts, level, "acceleration")) is None:
         return TOO_FEW
     unit = criterion.kind.unit_of(spec.unit)
     reason = _ACCELERATES(
-        acceleration=Figure(said["acceleration"], ".3g"), error=Figure(said["error"], ".2g", unit),
-        window=Duration(said["window_s"] or 86400.0), velocity=Figure(said["velocity"], ".2f", f"{spec.unit}/day"),
+        acceleration=Figure(fact["acceleration"], ".3g"), error=Figure(fact["error"], ".2g", unit),
+        window=Duration(fact["window_s"] or 86400.0), velocity=Figure(fact["velocity"], ".2f", f"{spec.unit}/day"),
         dwell=describe_dwell(
-            said, Figure(said["bound"], "g", unit), back=_SLOWER if said["velocity"] > 0.0 else AGAINST
+            fact, Figure(fact["bound"], "g", unit), back=_SLOWER if fact["velocity"] > 0.0 else AGAINST
         ),
     )  # fmt: skip
-    return describe_way(reason, said, criterion)
+    return describe_way(reason, fact, criterion)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="acceleration", quantity="displacement", per="/day²", epochs=LEAST_EPOCHS, motion=True,
         noise_steps=True, followed=True, scaled=True, loosening="bounds", drawn=("movement",),
     ),
-    AccelerationTable, SpeedBound, each_track(judge_bend),
+    AccelerationTable, SpeedBound, each_track(assess_acceleration),
     example="""
 stations = ["S1"]
 yellow = {over = 1.0, window = "2d"}

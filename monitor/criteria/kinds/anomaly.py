@@ -3,12 +3,12 @@
 from typing import Final
 
 from forecasting.message import Figure, Message, Template, Term, Value
-from monitor.criteria.entry import Entry
-from monitor.criteria.tables import AroundTable
-from monitor.domain.decision import AnomalyFact, View
+from monitor.criteria.entry import KindEntry
+from monitor.criteria.tables import AroundTable, LevelName
+from monitor.domain.decision import AnomalyFact, DecisionInputs
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 
 _NONE: Final = Template("criterion.anomaly.none", "no anomaly")()
 _SCORES: Final = Template("criterion.anomaly.scores", "{quantity} scores {score} over {threshold} ({detector})")
@@ -25,10 +25,10 @@ _FAULT_OF: Final = Template(
 class AnomalyTable(AroundTable):
     """kind = "anomaly"."""
 
-    level: str
+    level: LevelName
 
 
-def assess_anomalies(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_anomalies(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """A score beyond its detector's threshold, as long as it is valid.
 
     As witness or part it hears the detectors alone that a test of this site speaks for, with the weights that were
@@ -36,11 +36,11 @@ def assess_anomalies(criterion: Criterion, windows: Windows) -> tuple[Assessment
     """
     level = criterion.thresholds[0].level
     tested = _list_tested(criterion, windows.view)
-    heard = [a for a in windows.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
+    tested_rows = [a for a in windows.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
     found = []
     for station in criterion.stations:
         rows = [
-            a for a in heard
+            a for a in tested_rows
             if a.station == station and 0.0 <= windows.now_s - a.at_s <= criterion.valid_for_s
         ]  # fmt: skip
         if not rows:
@@ -53,7 +53,7 @@ def assess_anomalies(criterion: Criterion, windows: Windows) -> tuple[Assessment
                 station,
                 level,
                 level,
-                heard=True,
+                has_data=True,
                 newest_s=worst.at_s,
                 reason=_explain(worst),
                 facts={
@@ -67,7 +67,7 @@ def assess_anomalies(criterion: Criterion, windows: Windows) -> tuple[Assessment
     return tuple(found)
 
 
-def _list_tested(criterion: Criterion, view: View) -> set[tuple[str, str]] | None:
+def _list_tested(criterion: Criterion, view: DecisionInputs) -> set[tuple[str, str]] | None:
     """Detectors that may vote, with their weights; None where nothing asks for a test: then all are heard."""
     if not view.proofs or criterion.role == "advice":
         return None
@@ -76,17 +76,17 @@ def _list_tested(criterion: Criterion, view: View) -> set[tuple[str, str]] | Non
 
 def _explain(worst: AnomalyFact) -> Message:
     """A check has no score: it finds a fault or none, and both figures of its row are 1."""
-    said: dict[str, Value] = {"quantity": Term(worst.quantity), "detector": worst.detector}
+    values: dict[str, Value] = {"quantity": Term(worst.quantity), "detector": worst.detector}
     fault = worst.score <= worst.threshold
     if not fault:
-        said |= {"score": Figure(worst.score, ".2f"), "threshold": Figure(worst.threshold, ".2f")}
+        values |= {"score": Figure(worst.score, ".2f"), "threshold": Figure(worst.threshold, ".2f")}
     if not worst.compared_with:
-        return _FAULT(**said) if fault else _SCORES(**said)
-    said |= {"kind": Term(worst.kind.replace("-", " ")), "text": worst.compared_with}
-    return _FAULT_OF(**said) if fault else _SCORES_AS(**said)
+        return _FAULT(**values) if fault else _SCORES(**values)
+    values |= {"kind": Term(worst.kind.replace("-", " ")), "text": worst.compared_with}
+    return _FAULT_OF(**values) if fault else _SCORES_AS(**values)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="anomaly", role="advice", source="suggestion", facts="anomalies", plan="anomaly", loosening="bounds",
     ),

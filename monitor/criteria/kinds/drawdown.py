@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Final
 
 from forecasting.message import Duration, Figure, Template
-from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.velocity import LEAST_EPOCHS, judge_rates
+from monitor.criteria.entry import KindEntry
+from monitor.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
 from monitor.criteria.tables import MeasuredTable, OverBound, Sureness
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
-from monitor.series.assessment import Assessment, Windows, measure_nothing, open_track, pick_bound
+from monitor.series.assessment import Assessment, DecisionContext, measure_nothing, open_track, pick_bound
 
 _FALLS: Final = Template(
     "criterion.drawdown", "water falls {rate} ± {error} in {window}, bound {bound}, level {height}"
@@ -22,35 +22,37 @@ class DrawdownTable(MeasuredTable):
     min_sigma: Sureness = 3.0
 
 
-def assess_drawdown(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_drawdown(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """The error-aware rate of a water level, in m per day and downwards, against `over`; rising water never crosses.
 
     The gauge may stand off the slope: its station need not be `on_slope`.
     """
-    return tuple(_judge(criterion, windows, s) for s in criterion.stations)
+    return tuple(_assess_gauge(criterion, windows, s) for s in criterion.stations)
 
 
-def _judge(criterion: Criterion, windows: Windows, station: str) -> Assessment:
+def _assess_gauge(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
     found = open_track(windows, criterion, station)
     if isinstance(found, Assessment):
         return found
     track, spec = found
     falling = tuple(replace(t, over=None, under=-(t.over or 0.0)) for t in criterion.thresholds)
     # water that falls is no motion of the slope: it neither accuses nor clears a reference
-    word = replace(judge_rates(replace(criterion, thresholds=falling), track, spec, windows), measure=measure_nothing)
-    if (said := pick_bound(word.facts["bounds"], word.raise_level)) is None:
-        return word
+    assessment = replace(
+        assess_rates(replace(criterion, thresholds=falling), track, spec, windows), measure=measure_nothing
+    )
+    if (fact := pick_bound(assessment.facts["bounds"], assessment.raise_level)) is None:
+        return assessment
     per_day = f"{spec.unit}/day"
     reason = _FALLS(
-        rate=Figure(-said["rate"], ".3g"), error=Figure(said["error"], ".2g", per_day),
-        window=Duration(said["window_s"]), bound=Figure(-said["bound"], "g", per_day),
+        rate=Figure(-fact["rate"], ".3g"), error=Figure(fact["error"], ".2g", per_day),
+        window=Duration(fact["window_s"]), bound=Figure(-fact["bound"], "g", per_day),
         height=Figure(track.along[-1], ".2f", spec.unit),
     )  # fmt: skip
-    facts = {**word.facts, "drawdown_per_day": -said["rate"], "level_now": track.along[-1]}
-    return replace(word, reason=reason, facts=facts)
+    facts = {**assessment.facts, "drawdown_per_day": -fact["rate"], "level_now": track.along[-1]}
+    return replace(assessment, reason=reason, facts=facts)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="drawdown", quantity="reservoir_level", per="/day", epochs=LEAST_EPOCHS, followed=True, trigger=True,
         scaled=True, loosening="bounds", drawn=("rain",),

@@ -12,19 +12,19 @@ from pydantic import Field, model_validator
 
 from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
 from forecasting.message import Figure, Message, Template, Timestamp, Value
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.scene import AND_MORE
 from monitor.criteria.places import Places
 from monitor.criteria.tables import CriterionTable, Share, add_params, refuse_falling
-from monitor.domain.decision import Condition, EventFact, Memory, View, instant
-from monitor.domain.instants import spell
+from monitor.domain.decision import Condition, DecisionInputs, EventFact, Memory, instant
+from monitor.domain.instants import format_iso
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site, Threshold, once_per_site
 from monitor.domain.terms import Duration, Section
 from monitor.domain.witnesses import EARTHQUAKE
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 from monitor.series.coseismic_steps import VERIFY
 
 INSPECT: Final = "inspect:"
@@ -55,8 +55,8 @@ _SHAKING: Final = ("critical_acceleration_g", "factor_of_safety", "slope_deg", "
 class ShakingBound(Section):
     """The bound of one level on peak ground acceleration (g), on Newmark displacement (cm), or both: either crosses."""
 
-    over: float | None = Field(default=None, gt=0.0, le=5.0)
-    newmark_cm: float | None = Field(default=None, gt=0.0)
+    over: float | None = Field(default=None, gt=0.0, le=5.0, description="peak ground acceleration, g")
+    newmark_cm: float | None = Field(default=None, gt=0.0, description="displacement of the block, cm")
 
     @model_validator(mode="after")
     def _something(self) -> "ShakingBound":
@@ -68,11 +68,11 @@ class ShakingBound(Section):
 class EarthquakeTable(CriterionTable):
     """kind = "earthquake": declared shaking; asks for an inspection and may make bounds stricter for a time."""
 
-    critical_acceleration_g: float | None = Field(default=None, ge=0.001)
-    factor_of_safety: float | None = Field(default=None, gt=1.0)
-    slope_deg: float | None = Field(default=None, gt=0.0, lt=90.0)
-    lower_to: Share = 1.0
-    lower_for: Duration | None = None
+    critical_acceleration_g: float | None = Field(None, ge=0.001, description="that moves the block")
+    factor_of_safety: float | None = Field(default=None, gt=1.0, description="of the slope at rest")
+    slope_deg: float | None = Field(default=None, gt=0.0, lt=90.0, description="of the slip surface")
+    lower_to: Share = Field(1.0, description="bounds times this after an earthquake beyond the lowest")
+    lower_for: Duration | None = Field(None, description="for so long")
 
     @model_validator(mode="after")
     def _complete(self) -> "EarthquakeTable":
@@ -122,7 +122,7 @@ class Shaking:
     facts: dict[str, Any]
 
 
-def assess_shaking(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_shaking(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """Peak ground acceleration at the site, and the Newmark displacement it may have caused, against bounds.
 
     One answer for all earthquakes within `valid_for` that nobody answered as harmless.
@@ -142,12 +142,12 @@ def assess_shaking(criterion: Criterion, windows: Windows) -> tuple[Assessment, 
     worst = max(known, key=lambda s: (s.level, s.event.from_s))
     level = worst.level or 0
     return (
-        Assessment(criterion.id, EARTHQUAKE, level, level, heard=True, newest_s=worst.event.from_s,
+        Assessment(criterion.id, EARTHQUAKE, level, level, has_data=True, newest_s=worst.event.from_s,
                    reason=worst.reason, facts=worst.facts),
     )  # fmt: skip
 
 
-def group_shaking(criterion: Criterion, view: View, now_s: float) -> list[list[Shaking]]:
+def group_shaking(criterion: Criterion, view: DecisionInputs, now_s: float) -> list[list[Shaking]]:
     """Earthquakes that matter, oldest first, with their aftershocks: one question is enough for all of a group.
 
     An aftershock is no stronger (by level) than what came before in its group, and not later than AFTERSHOCKS_S after
@@ -156,7 +156,7 @@ def group_shaking(criterion: Criterion, view: View, now_s: float) -> list[list[S
     """
     groups: list[list[Shaking]] = []
     for event in sorted(_earthquakes(view, now_s), key=lambda e: e.from_s):
-        shaking = judge_shaking(criterion, event)
+        shaking = classify_shaking(criterion, event)
         if shaking.level == 0:
             continue
         last = next((g for g in reversed(groups) if _was_confirmed(g[0].event) == _was_confirmed(event)), None)
@@ -180,7 +180,7 @@ def _gravity(shaking: Shaking) -> int:
     return 1 if shaking.level is None else shaking.level  # what nobody measured is asked about, no more
 
 
-def judge_shaking(criterion: Criterion, event: EventFact) -> Shaking:
+def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
     """Hold one earthquake against the bounds of a criterion."""
     params = dict(criterion.params)
     at = Timestamp(event.from_s)
@@ -221,14 +221,14 @@ def judge_shaking(criterion: Criterion, event: EventFact) -> Shaking:
 
 def _explain_unknown(event: EventFact) -> Message:
     """Of an earthquake without an acceleration, with what its author wrote, cut to what a reason may hold."""
-    said: dict[str, Value] = {"at": Timestamp(event.from_s)}
+    values: dict[str, Value] = {"at": Timestamp(event.from_s)}
     if event.value is not None:
-        said["n"] = Figure(event.value)
+        values["n"] = Figure(event.value)
     template = _NONE_GIVEN if event.value is None else _NO_ACCELERATION
-    return template(what=event.text[: max(0, LONGEST - len(template(what="", **said)))], **said)
+    return template(what=event.text[: max(0, LONGEST - len(template(what="", **values)))], **values)
 
 
-def list_inspections(site: Site, memory: Memory, view: View, now_s: float) -> dict[str, Condition]:
+def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: float) -> dict[str, Condition]:
     """Questions that earthquakes opened and nobody answered.
 
     Their alert keys are `health:inspect:<criterion>@<instant>:verify`. A question stays when its
@@ -257,10 +257,10 @@ def list_inspections(site: Site, memory: Memory, view: View, now_s: float) -> di
 
 def inspection_key(criterion: Criterion, event: EventFact) -> str:
     """How an answer names the question that the first earthquake of a group opened: `inspect:<criterion>@<instant>`."""
-    return f"{INSPECT}{criterion.id}@{spell(instant(event.from_s))}"
+    return f"{INSPECT}{criterion.id}@{format_iso(instant(event.from_s))}"
 
 
-def lowered_factor(site: Site, view: View, now_s: float) -> float:
+def lowered_factor(site: Site, view: DecisionInputs, now_s: float) -> float:
     """Factor (0 < f <= 1) on every bound in the days after an earthquake beyond a criterion's lowest bound; 1 = none.
 
     The strictest of all that are running counts. An earthquake whose shaking nobody gave lowers nothing.
@@ -268,7 +268,7 @@ def lowered_factor(site: Site, view: View, now_s: float) -> float:
     return min((lower_to for _, lower_to in list_lowering(site, view, now_s)), default=1.0)
 
 
-def list_lowering(site: Site, view: View, now_s: float) -> list[tuple[EventFact, float]]:
+def list_lowering(site: Site, view: DecisionInputs, now_s: float) -> list[tuple[EventFact, float]]:
     """The earthquakes that lower bounds now, each with its factor; whoever said so, for they make stricter only."""
     found = []
     for criterion in _criteria(site):
@@ -276,7 +276,7 @@ def list_lowering(site: Site, view: View, now_s: float) -> list[tuple[EventFact,
         lower_to, lower_for_s = params.get("lower_to", 1.0), params.get("lower_for_s", 0.0)
         found += [
             (event, lower_to) for event in _earthquakes(view, now_s)
-            if lower_to < 1.0 and now_s - event.from_s <= lower_for_s and judge_shaking(criterion, event).level
+            if lower_to < 1.0 and now_s - event.from_s <= lower_for_s and classify_shaking(criterion, event).level
         ]  # fmt: skip
     return found
 
@@ -292,14 +292,14 @@ def _criteria(site: Site) -> tuple[Criterion, ...]:
     return tuple(c for c in site.criteria if c.kind == ENTRY.kind)
 
 
-def _earthquakes(view: View, now_s: float) -> Iterator[EventFact]:
+def _earthquakes(view: DecisionInputs, now_s: float) -> Iterator[EventFact]:
     return (
         e for e in view.events
         if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s and not e.withdrawn
     )  # fmt: skip
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="earthquake", role="advice", source="suggestion", witness=EARTHQUAKE, loosening="reaching",
     ),

@@ -11,7 +11,7 @@ from pydantic import Field
 from forecasting.kinematics.chance import DISTRIBUTION, QUANTILES, Chance, chance_over
 from forecasting.kinematics.velocity import DAY_S
 from forecasting.message import Duration, Figure, Message, Template, join
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import MeasuredTable
 from monitor.domain.decision import ForecastFact
@@ -20,7 +20,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows, each_station, recovery_of
+from monitor.series.assessment import Assessment, DecisionContext, each_station, recovery_of
 from monitor.series.tracks import direction
 
 MEDIAN: Final = 0.5
@@ -46,12 +46,12 @@ EAST, NORTH, UP = "displacement_east", "displacement_north", "displacement_up"
 class ForecastBound(Section):
     """The bound of one level: more than a chance of more than a forecast mean velocity (mm/day) until a horizon."""
 
-    over: float = Field(gt=0.0)
-    window: Horizon
-    probability: float = Field(default=MEDIAN, ge=0.05, le=0.95)
+    over: float = Field(gt=0.0, description="mm/day on average until the horizon")
+    window: Horizon = Field(description="the horizon, one of `forecast.horizons`")
+    probability: float = Field(MEDIAN, ge=0.05, le=0.95, description="crossed by a greater chance than this")
 
 
-class ForecastTable(MeasuredTable):
+class VelocityForecastTable(MeasuredTable):
     """kind = "forecast"."""
 
     def refuse_bound(self, bound: Threshold, places: Places, key: str) -> None:
@@ -62,7 +62,7 @@ class ForecastTable(MeasuredTable):
 
 
 @dataclass(frozen=True, slots=True)
-class Fan:
+class VelocityQuantiles:
     """Quantiles of the mean velocity downslope until one target, mm/day by name, rising."""
 
     data_until_s: float
@@ -75,7 +75,7 @@ class Fan:
         return chance_over([share for share, _ in known], [value for _, value in known], bound)
 
 
-def judge_forecast(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
+def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """A level is asked for where its bound has more than its chance to be crossed, by the forecast of its own horizon.
 
     A horizon that has no forecast, or one whose target has passed, raises nothing and takes nothing back.
@@ -86,36 +86,49 @@ def judge_forecast(criterion: Criterion, windows: Windows, station: Station) -> 
     ahead = [
         f for f in windows.view.forecasts
         if f.station == station.id and f.shown and f.target_s > max(f.data_until_s, windows.now_s)
-        and _is_asked(criterion, f)
+        and _is_wanted(criterion, f)
     ]  # fmt: skip
     for threshold in criterion.thresholds:
-        fans = list(find_fans(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s]))
-        if not fans:
+        found = list(
+            find_velocity_quantiles(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s])
+        )
+        if not found:
             continue
-        bound, asked = threshold.over or 0.0, threshold.probability or MEDIAN
-        fan = max(fans, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"]))
-        chance, limit = fan.chance_over(bound), recovery_of(threshold, criterion.recover)
-        crossed = chance.low > asked
+        bound, probability = threshold.over or 0.0, threshold.probability or MEDIAN
+        quantiles = max(found, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"]))
+        chance, limit = quantiles.chance_over(bound), recovery_of(threshold, criterion.recover)
+        crossed = chance.low > probability
         raise_level = max(raise_level, threshold.level) if crossed else raise_level
-        newest_s = fan.data_until_s if newest_s is None else max(newest_s, fan.data_until_s)
-        facts.append({
-            "level": threshold.level, "over_mm_per_day": bound, "window_s": threshold.window_s,
-            "probability": asked, "chance_from": chance.low, "chance_to": chance.high, "crossed": crossed,
-            "recovered": all(f.chance_over(limit).high <= asked for f in fans),
-            "velocity_mm_per_day": dict(fan.velocity), "model": fan.model, "data_until_s": fan.data_until_s,
-        })  # fmt: skip
+        newest_s = quantiles.data_until_s if newest_s is None else max(newest_s, quantiles.data_until_s)
+        facts.append(
+            {
+                "level": threshold.level,
+                "over_mm_per_day": bound,
+                "window_s": threshold.window_s,
+                "probability": probability,
+                "chance_from": chance.low,
+                "chance_to": chance.high,
+                "crossed": crossed,
+                "recovered": all(f.chance_over(limit).high <= probability for f in found),
+                "velocity_mm_per_day": dict(quantiles.velocity),
+                "model": quantiles.model,
+                "data_until_s": quantiles.data_until_s,
+            }
+        )
     if newest_s is None:
         return Assessment(criterion.id, station.id, reason=_NONE)
     open_levels = {t.level for t in criterion.thresholds} - {f["level"] for f in facts if f["recovered"]}
-    said = next((f for f in facts if f["level"] == raise_level), facts[0])
+    chosen = next((f for f in facts if f["level"] == raise_level), facts[0])
     return Assessment(
-        criterion.id, station.id, raise_level, max([raise_level, *open_levels]), heard=True,
+        criterion.id, station.id, raise_level, max([raise_level, *open_levels]), has_data=True,
         fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)), newest_s=newest_s,
-        reason=_explain(said), facts={"bounds": facts, "distribution": DISTRIBUTION},
+        reason=_explain(chosen), facts={"bounds": facts, "distribution": DISTRIBUTION},
     )  # fmt: skip
 
 
-def find_fans(criterion: Criterion, station: Station, rows: Sequence[ForecastFact]) -> Iterator[Fan]:
+def find_velocity_quantiles(
+    criterion: Criterion, station: Station, rows: Sequence[ForecastFact]
+) -> Iterator[VelocityQuantiles]:
     """Forecasts of a station for one horizon as velocities, downslope where that is known.
 
     Components are joined along the station's direction as its tracks are, with the spread that they have when all err
@@ -150,18 +163,18 @@ def _list_solutions(rows: Sequence[ForecastFact], *, with_up: bool) -> Iterator[
             yield from ((east, north, *up) for up in (zip(ups, strict=True) if ups else [()]))
 
 
-def _is_asked(criterion: Criterion, fact: ForecastFact) -> bool:
+def _is_wanted(criterion: Criterion, fact: ForecastFact) -> bool:
     wanted = criterion.quantity
     return fact.quantity == wanted or (wanted == "displacement" and fact.quantity.startswith("displacement"))
 
 
-def _project(parts: Sequence[tuple[float, ForecastFact]]) -> Fan:
+def _project(parts: Sequence[tuple[float, ForecastFact]]) -> VelocityQuantiles:
     """Weighted sum of forecasts as a velocity: medians add, and so do the half widths on the side that each goes."""
     first = parts[0][1]
     days = (first.target_s - first.data_until_s) / DAY_S
     names = [name for name, _ in QUANTILES]
     mirrored = dict(zip(names, reversed(names), strict=True))
-    return Fan(
+    return VelocityQuantiles(
         first.data_until_s,
         "+".join(sorted({f.model for _, f in parts})),
         {
@@ -171,41 +184,41 @@ def _project(parts: Sequence[tuple[float, ForecastFact]]) -> Fan:
     )
 
 
-def describe_chance(said: Mapping[str, Any]) -> Message:
+def describe_chance(fact: Mapping[str, Any]) -> Message:
     """The chance of one level in words, with what counts."""
-    low, high = said["chance_from"], said["chance_to"]
+    low, high = fact["chance_from"], fact["chance_to"]
     template = _CHANCE if low == high else _AT_MOST if low == 0.0 else _AT_LEAST
     return template(
         n=Figure(100.0 * (high if low == 0.0 else low), ".0f" if low == high else "g"),
-        bound=Figure(said["over_mm_per_day"]), duration=Duration(said["window_s"]),
-        counts=Figure(100.0 * said["probability"]),
+        bound=Figure(fact["over_mm_per_day"]), duration=Duration(fact["window_s"]),
+        counts=Figure(100.0 * fact["probability"]),
     )  # fmt: skip
 
 
-def describe_quantiles(said: Mapping[str, Any]) -> str:
+def describe_quantiles(fact: Mapping[str, Any]) -> str:
     """The mean velocity of one level by quantile.
 
     >>> describe_quantiles({"velocity_mm_per_day": {"q10": 2.0, "q50": 8.0, "q90": 14.0}})
     'mean velocity 2.00 mm/day (10 %), 8.00 mm/day (50 %), 14.00 mm/day (90 %)'
     """
-    velocity = said["velocity_mm_per_day"]
+    velocity = fact["velocity_mm_per_day"]
     known = [f"{velocity[name]:.2f} mm/day ({100.0 * share:g} %)" for name, share in QUANTILES if name in velocity]
     return f"mean velocity {', '.join(known)}"
 
 
-def _explain(said: Mapping[str, Any]) -> Message:
-    velocity = {name: Figure(value, ".2f") for name, value in said["velocity_mm_per_day"].items()}
+def _explain(fact: Mapping[str, Any]) -> Message:
+    velocity = {name: Figure(value, ".2f") for name, value in fact["velocity_mm_per_day"].items()}
     return join([
-        describe_chance(said), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])
+        describe_chance(fact), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])
     ])  # fmt: skip
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="forecast", role="advice", source="suggestion", quantity="displacement", unit="mm/day", facts="forecasts",
         plan="forecast", loosening="bounds",
     ),
-    ForecastTable, ForecastBound, each_station(judge_forecast),
+    VelocityForecastTable, ForecastBound, each_station(assess_forecast),
     example="""
 stations = ["S1"]
 yellow = {over = 5.0, window = "1d", probability = 0.3}

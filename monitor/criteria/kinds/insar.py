@@ -7,17 +7,17 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.message import Figure, Template, Timestamp, join
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
-from monitor.criteria.tables import AroundTable, DepthBound, Share, Sureness, add_params
+from monitor.criteria.tables import AroundTable, DepthBound, Recovery, Sureness, add_params
 from monitor.domain.decision import PointFact
-from monitor.domain.instants import spell_delay
+from monitor.domain.instants import format_delay
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
-from monitor.domain.witnesses import INSAR, list_voices
-from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of
+from monitor.domain.witnesses import INSAR, list_voting_witnesses
+from monitor.series.assessment import Assessment, DecisionContext, bound_of, recovery_of
 
 _TOO_FEW: Final = Template("criterion.insar.too_few", "too few acquisitions in the window")()
 _MOVES: Final = Template(
@@ -31,10 +31,10 @@ _ACROSS: Final = Template("criterion.insar.across", "ground that moves across th
 class InsarTable(AroundTable):
     """kind = "insar_rate": radar points around stations."""
 
-    window: Duration
-    near_m: float = Field(default=150.0, gt=0.0)
+    window: Duration = Field(description="of acquisitions, four at least")
+    near_m: float = Field(default=150.0, gt=0.0, description="radius of a zone around its nearest station")
     min_sigma: Sureness = 3.0
-    recover: Share = 0.8
+    recover: Recovery = 0.8
     valid_for: Duration = 24.0 * 86400.0
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
@@ -43,7 +43,7 @@ class InsarTable(AroundTable):
         return add_params(criterion, near_m=self.near_m, window_s=self.window)
 
 
-def assess_zones(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """Rate of a zone along the line of sight, either way, against a bound per level.
 
     One answer for each zone; all zones are one witness. Crossed when the rate is over the bound whichever
@@ -56,9 +56,9 @@ def assess_zones(criterion: Criterion, windows: Windows) -> tuple[Assessment, ..
         if fact.window_s == window_s and fact.newest_s <= windows.now_s:
             facts.setdefault(fact.station, []).append(fact)
     found = []
-    for voice in list_voices(windows.site, criterion):
+    for voice in list_voting_witnesses(windows.site, criterion):
         of_point = facts.get(voice.witness.partition(":")[2], ())
-        assessments = [_judge(criterion, windows, voice.witness, f) for f in of_point]
+        assessments = [_assess_point(criterion, windows, voice.witness, f) for f in of_point]
         if assessments:
             found.append(_join(assessments))
         else:
@@ -66,7 +66,7 @@ def assess_zones(criterion: Criterion, windows: Windows) -> tuple[Assessment, ..
     return tuple(found)
 
 
-def _judge(criterion: Criterion, windows: Windows, witness: str, fact: PointFact) -> Assessment:
+def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, fact: PointFact) -> Assessment:
     sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
     rate = sign * fact.rate_mm_per_day
     least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
@@ -84,11 +84,11 @@ def _judge(criterion: Criterion, windows: Windows, witness: str, fact: PointFact
         station=str(fact.station), rate=Figure(fact.rate_mm_per_day, ".3f"),
         error=Figure(fact.error_mm_per_day, ".3f"), zone=fact.zone, points=Figure(fact.points, "d"),
         acquisitions=Figure(fact.epochs, "d"), at=Timestamp(fact.newest_s),
-        duration=spell_delay(max(0.0, latency_s)),
+        duration=format_delay(max(0.0, latency_s)),
     )  # fmt: skip
     reason = join([moves, _ACROSS])
     return Assessment(
-        criterion.id, witness, raise_level, max(hold_level, raise_level), heard=True,
+        criterion.id, witness, raise_level, max(hold_level, raise_level), has_data=True,
         fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,
         facts={"rate": fact.rate_mm_per_day, "error": fact.error_mm_per_day, "points": fact.points,
                "latency_s": latency_s},
@@ -104,7 +104,7 @@ def _join(assessments: Sequence[Assessment]) -> Assessment:
     return replace(first, hold_level=max(w.hold_level for w in assessments))
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="insar_rate", role="advice", source="suggestion", scaled=True, zone=INSAR, facts="points",
         loosening="bounds",

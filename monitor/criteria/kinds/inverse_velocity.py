@@ -5,18 +5,20 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final, Literal
 
+from pydantic import Field
+
 from forecasting.message import Duration, Figure, Message, Template, Timestamp, join
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
-from monitor.criteria.tables import Share, StationsTable
-from monitor.domain.decision import FailureFact, Newest
+from monitor.criteria.tables import Recovery, StationsTable
+from monitor.domain.decision import FailureFact, NewestEpoch
 from monitor.domain.kinds import Kind
 from monitor.domain.observation import HARMLESS
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.domain.witnesses import find_groups
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows, each_station, stations_of
+from monitor.series.assessment import Assessment, DecisionContext, each_station, stations_of
 
 METHOD: Final = "inverse_velocity"
 _NO_WINDOW: Final = Template("criterion.failure.none", "no failure window")()
@@ -39,14 +41,14 @@ _ALONE: Final = Template(
 class WithinBound(Section):
     """The bound of one level on the time that is left until the failure window."""
 
-    within: Horizon
+    within: Horizon = Field(description="time left until the trusted failure window")
 
 
 class InverseVelocityTable(StationsTable):
     """kind = "inverse_velocity": how near the failure window is."""
 
-    edge: Literal["mid", "from"] = "mid"
-    recover: Share = 0.8
+    edge: Literal["mid", "from"] = Field("mid", description="which end of that window counts")
+    recover: Recovery = 0.8
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With the end of the window that is judged."""
@@ -63,7 +65,7 @@ class InverseVelocityTable(StationsTable):
                 )
 
 
-def judge_nearness(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
+def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """A trusted window whose middle (or beginning) lies within the time of a level asks for that level.
 
     A window is "if the present acceleration continues", never a date. As a witness it needs a second, independent
@@ -73,7 +75,7 @@ def judge_nearness(criterion: Criterion, windows: Windows, station: Station) -> 
     spec = windows.site.series(station.id, criterion.quantity)
     fact = _find(windows, criterion, station.id)
     if fact is None:
-        return _say_without(criterion, windows, station.id, spec)
+        return _assess_without(criterion, windows, station.id, spec)
     if not windows.is_fresh(fact.data_until_s, spec) and not windows.view.draining:
         reason = _OLD(at=Timestamp(fact.data_until_s))
         return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
@@ -83,7 +85,7 @@ def judge_nearness(criterion: Criterion, windows: Windows, station: Station) -> 
     second = criterion.role != "witness" or _has_second(criterion, windows, station)
     level = max(near, default=0) if fact.trusted and second else 0
     return Assessment(
-        criterion.id, station.id, level, max(level, max(held, default=0)), heard=True,
+        criterion.id, station.id, level, max(level, max(held, default=0)), has_data=True,
         fresh=windows.is_fresh(fact.data_until_s, spec), newest_s=fact.data_until_s,
         reason=_explain(fact, windows.now_s, alone=not second),
         facts={
@@ -95,18 +97,20 @@ def judge_nearness(criterion: Criterion, windows: Windows, station: Station) -> 
     )  # fmt: skip
 
 
-def _say_without(criterion: Criterion, windows: Windows, station: str, spec: SeriesSpec | None) -> Assessment:
+def _assess_without(
+    criterion: Criterion, windows: DecisionContext, station: str, spec: SeriesSpec | None
+) -> Assessment:
     """No window stands: none was ever seen, or the data took it back. Silence and broken data say nothing."""
     newest = _newest(windows, station, criterion.quantity)
     sound = newest is not None and all(f in HARMLESS for f in newest.flags)
     fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
     return Assessment(
-        criterion.id, station, heard=fresh, fresh=fresh,
+        criterion.id, station, has_data=fresh, fresh=fresh,
         newest_s=None if newest is None else newest.observed_s, reason=_NO_WINDOW,
     )  # fmt: skip
 
 
-def _has_second(criterion: Criterion, windows: Windows, station: Station) -> bool:
+def _has_second(criterion: Criterion, windows: DecisionContext, station: Station) -> bool:
     """True when an independent station has a trusted window within the widest time of the criterion as well."""
     widest_s = max((t.window_s or 0.0 for t in criterion.thresholds), default=0.0)
     groups = find_groups(windows.site)
@@ -121,7 +125,7 @@ def _has_second(criterion: Criterion, windows: Windows, station: Station) -> boo
     return False
 
 
-def _find(windows: Windows, criterion: Criterion, station: str) -> FailureFact | None:
+def _find(windows: DecisionContext, criterion: Criterion, station: str) -> FailureFact | None:
     """The window of a station by inverse velocity; the forecast's one stands beside it and never replaces it."""
     wanted = criterion.quantity
     rows = [
@@ -135,7 +139,7 @@ def _edge_s(criterion: Criterion, fact: FailureFact) -> float:
     return fact.from_s if dict(criterion.texts).get("edge") == "from" else fact.mid_s
 
 
-def _newest(windows: Windows, station: str, quantity: str) -> Newest | None:
+def _newest(windows: DecisionContext, station: str, quantity: str) -> NewestEpoch | None:
     found = [
         n for name, n in windows.list_newest(station)
         if (name == quantity or name.startswith(f"{quantity}_")) and n.observed_s <= windows.now_s
@@ -163,12 +167,12 @@ def _explain(fact: FailureFact, now_s: float, *, alone: bool) -> Message:
     return join([*parts, _ALONE]) if alone else join(parts) if len(parts) > 1 else parts[0]
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="inverse_velocity", role="advice", source="suggestion", quantity="displacement", facts="failures",
         plan="forecast", loosening="bounds",
     ),
-    InverseVelocityTable, WithinBound, each_station(judge_nearness),
+    InverseVelocityTable, WithinBound, each_station(assess_nearness),
     example="""
 stations = ["*"]
 yellow = {within = "7d"}

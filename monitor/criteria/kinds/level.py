@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from forecasting.message import Figure, MessageList, Template, Term
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.velocity import dwell_epochs
-from monitor.criteria.tables import Bound, MeasuredTable
+from monitor.criteria.tables import LevelBound, MeasuredTable
 from monitor.domain.decision import Step, seconds
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station
-from monitor.series.assessment import Assessment, Windows, bound_of, each_station, levels_of, recovery_of
+from monitor.series.assessment import Assessment, DecisionContext, bound_of, each_station, levels_of, recovery_of
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, OFFSET
 
@@ -19,7 +19,7 @@ _STANDS: Final = Template("criterion.level", "{quantity}: {value}, bounds {bound
 LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says
 
 
-def judge_level(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
+def assess_level(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """Crossed at `hits` (never fewer than two) of the last distinct epochs."""
     track = windows.track(criterion, station.id)
     spec = windows.site.series(station.id, criterion.quantity)
@@ -46,13 +46,13 @@ def judge_level(criterion: Criterion, windows: Windows, station: Station) -> Ass
         bounds=MessageList(bounds, ", "),
     )  # fmt: skip
     return Assessment(
-        criterion.id, station.id, *levels_of(facts), heard=True, fresh=windows.is_fresh(times[-1], spec),
+        criterion.id, station.id, *levels_of(facts), has_data=True, fresh=windows.is_fresh(times[-1], spec),
         newest_s=times[-1], reason=reason, facts={"bounds": facts, "quantity": track.quantity},
     )  # fmt: skip
 
 
 def value_epochs(
-    windows: Windows, criterion: Criterion, station: str, times: Sequence[float]
+    windows: DecisionContext, criterion: Criterion, station: str, times: Sequence[float]
 ) -> tuple[tuple[float, ...], int]:
     """The epochs of a value that may count, and how many of them must cross a bound."""
     needed, after_s = max(criterion.dwell.hits, LEAST_EPOCHS), windows.answered_s(VoteKey(criterion.id, station))
@@ -60,7 +60,7 @@ def value_epochs(
     return (epochs if len(epochs) >= needed else tuple(t for t in times[-needed:] if t > after_s)), needed
 
 
-def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[float, float]:
+def read_values(windows: DecisionContext, criterion: Criterion, station: str) -> dict[float, float]:
     """Values by epoch as they are; those after a step that is still to be verified say nothing yet.
 
     An earthquake explains a step of displacement, not that water stands where it stands: when the clock of the question
@@ -83,15 +83,15 @@ def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[fl
     return values
 
 
-def _is_over(windows: Windows, step: Step, station: str) -> bool:
+def _is_over(windows: DecisionContext, step: Step, station: str) -> bool:
     return step.state in {EVENT, OFFSET} and windows.now_s >= step.known_s + clock_s(windows.site, station)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="level", per="", motion=True, is_level=True, followed=True, loosening="bounds", drawn=("line",),
     ),
-    MeasuredTable, Bound, each_station(judge_level),
+    MeasuredTable, LevelBound, each_station(assess_level),
     example="""
 series = "S1.pore_pressure"
 yellow = {over = 15.0}

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from forecasting.hydrology.rain_events import antecedent_index
 from forecasting.message import Template
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rain_table import RainTable
@@ -16,7 +16,7 @@ from monitor.criteria.tables import DepthBound, add_params
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 
 _INDEX: Final = Template("rain.index", "antecedent index {depth} mm in {hours} h")
 _RECENT: Final = Template("rain.recent", "recent and antecedent rain {depth} mm in {hours} h")
@@ -25,11 +25,11 @@ _RECENT: Final = Template("rain.recent", "recent and antecedent rain {depth} mm 
 class RainAntecedentTable(RainTable):
     """kind = "rain_antecedent": sum of rain * decay**age, or recent rain + weight * rain before it, in mm."""
 
-    decay: float | None = Field(default=None, gt=0.0, lt=1.0)
-    span: Duration | None = None
-    recent: Duration | None = None
-    antecedent: Duration | None = None
-    weight: float | None = Field(default=None, gt=0.0)
+    decay: float | None = Field(None, gt=0.0, lt=1.0, description="per day, of the rain within `span`")
+    span: Duration | None = Field(None, description="how far back")
+    recent: Duration | None = Field(None, description="the recent sum, with `antecedent` and `weight`")
+    antecedent: Duration | None = Field(None, description="the sum before it")
+    weight: float | None = Field(default=None, gt=0.0, description="of the sum before")
 
     @model_validator(mode="after")
     def _one_form(self) -> "RainAntecedentTable":
@@ -48,7 +48,7 @@ class RainAntecedentTable(RainTable):
         )  # fmt: skip
 
 
-def assess_wetness(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_wetness(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """Sum of rain * decay**days (Kohler and Linsley 1951), or P_recent + weight * P_before (Chleborad 2000), in mm.
 
     The second form is the line P_recent = intercept - weight * P_before of cumulative-rain thresholds, its intercept
@@ -77,7 +77,7 @@ def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     return [make_fact(t, span_s, index, coverage, t.over or 0.0, **parts) for t in criterion.thresholds]
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="rain_antecedent", quantity="rain", per="", trigger=True, scaled=True, loosening="bounds",
         safe_params=RAIN_SAFE, drawn=("rain",),

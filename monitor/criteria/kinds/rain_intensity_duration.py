@@ -7,12 +7,12 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.hydrology.rain_events import event_span_s
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places, find_series, refuse_index
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
-from monitor.criteria.rain_table import join_rain
+from monitor.criteria.rain_table import Coverage, ExpectedRain, IssueAge, join_rain
 from monitor.criteria.rainfall import Fact, each_gauge, make_fact
-from monitor.criteria.tables import CriterionTable, Share, Target, add_params
+from monitor.criteria.tables import CriterionTable, LevelName, Recovery, Target, add_params
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
@@ -21,18 +21,18 @@ from monitor.domain.terms import Duration
 class RainCurveTable(CriterionTable):
     """kind = "rain_intensity_duration": I = c + a * D**-b, I in mm/h, D in h."""
 
-    series: str
-    a: float = Field(gt=0.0)
-    b: float = Field(gt=0.0)
-    c: float = 0.0
-    duration: tuple[Duration, Duration]
-    dry_gap: Duration | None = None
-    dry_mm: float = Field(default=0.0, ge=0.0)
-    forecast: dict[str, str] = Field(default_factory=dict)
-    forecast_valid: Duration = 43200.0
-    min_coverage: Share = 0.8
-    level: str
-    recover: Share = 0.8
+    series: str = Field(description="the gauge, `STATION.rain`")
+    a: float = Field(gt=0.0, description="I = c + a D^-b, mm/h and h")
+    b: float = Field(gt=0.0, description="of that curve")
+    c: float = Field(0.0, description="of that curve")
+    duration: tuple[Duration, Duration] = Field(description="[from, to]: durations that are compared")
+    dry_gap: Duration | None = Field(None, description="only in the rain event that runs now; it ends after so long")
+    dry_mm: float = Field(default=0.0, ge=0.0, description="with no more rain than this")
+    forecast: ExpectedRain = Field(default_factory=dict)
+    forecast_valid: IssueAge = 43200.0
+    min_coverage: Coverage = 0.8
+    level: LevelName
+    recover: Recovery = 0.8
 
     def find_target(self, places: Places) -> Target:
         """One gauge."""
@@ -100,7 +100,7 @@ def _quiet(criterion: Criterion, gauge: Gauge, span_s: float, event_s: float | N
     return make_fact(criterion.thresholds[0], span_s, total, 0.0 if event_s is None else coverage, 0.0, **event)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="rain_intensity_duration", trigger=True, scaled=True, scaled_params=("a", "c"), loosening="bounds",
         safe_params=(*RAIN_SAFE, ("a", "lower"), ("c", "lower")), drawn=("rain", "curve"),

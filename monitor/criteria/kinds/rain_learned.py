@@ -8,12 +8,12 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.message import Template
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rain_table import RainTable
 from monitor.criteria.rainfall import Fact, each_gauge, make_fact
-from monitor.criteria.tables import add_params
+from monitor.criteria.tables import LevelName, Window, add_params
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
@@ -24,11 +24,11 @@ _LARGEST: Final = Template("rain.largest", "largest rain within the lag, {depth}
 class RainLearnedTable(RainTable):
     """kind = "rain_learned": what `slopeward thresholds learn` found on the site's own events."""
 
-    window: Duration
-    lag: Duration
-    over: float = Field(gt=0.0)
-    events: int = Field(ge=1)
-    level: str
+    window: Window
+    lag: Duration = Field(description="how long before an event rain counts")
+    over: float = Field(gt=0.0, description="mm, as `slopeward thresholds learn` prints it")
+    events: int = Field(ge=1, description="that it was learnt from")
+    level: LevelName
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With its one bound, which stands beside `level`."""
@@ -60,7 +60,7 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     return [make_fact(threshold, window_s, total, min(coverage, held), threshold.over or 0.0, **further)]
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="rain_learned", quantity="rain", trigger=True, scaled=True, loosening="bounds",
         safe_params=RAIN_SAFE, drawn=("rain",),

@@ -15,7 +15,7 @@ from forecasting.hydrology.return_period import (
     require_record,
     years_of_depth,
 )
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rain_table import RainTable
@@ -30,9 +30,9 @@ from monitor.errors import ConfigError
 class RainReturnTable(RainTable):
     """kind = "rain_return_period": bounds in years, from the site's annual maxima or given quantiles (mm) by window."""
 
-    method: Literal["gumbel", "gev"] = "gumbel"
-    annual_maxima: dict[str, tuple[float, ...]] = Field(default_factory=dict)
-    quantiles: dict[str, tuple[tuple[float, float], ...]] = Field(default_factory=dict)
+    method: Literal["gumbel", "gev"] = Field("gumbel", description="the distribution that is fitted")
+    annual_maxima: dict[str, tuple[float, ...]] = Field({}, description='{"24h" = [mm, ...]}, 10 years at least')
+    quantiles: dict[str, tuple[tuple[float, float], ...]] = Field({}, description='{"24h" = [[years, mm], ...]}')
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With depths in mm for the years."""
@@ -114,7 +114,7 @@ def _years(params: Mapping[str, float], window_s: float, total_mm: float) -> flo
     return years_of_depth(known, total_mm)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="rain_return_period", quantity="rain", trigger=True, loosening="bounds", safe_params=RAIN_SAFE,
         drawn=("rain",),

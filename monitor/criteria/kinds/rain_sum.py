@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.rain_gauge import RAIN_SAFE
 from monitor.criteria.rain_table import RainTable
 from monitor.criteria.rainfall import each_gauge, measure_sums
 from monitor.criteria.tables import OverBound
 from monitor.domain.kinds import Kind
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="rain_sum", quantity="rain", per="", trigger=True, scaled=True, loosening="bounds",
         safe_params=RAIN_SAFE, drawn=("rain",),

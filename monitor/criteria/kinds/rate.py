@@ -2,36 +2,33 @@
 
 from typing import Final
 
-from pydantic import Field
-
-from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.velocity import LEAST_EPOCHS, judge_rates
-from monitor.criteria.tables import Bound, MeasuredTable, Sureness
+from monitor.criteria.entry import KindEntry
+from monitor.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
+from monitor.criteria.tables import FastTrack, LevelBound, MeasuredTable, Sureness, Window
 from monitor.domain.kinds import Kind
-from monitor.domain.terms import Duration
 from monitor.series.assessment import each_track
 
 
-class RateBound(Bound):
+class RateBound(LevelBound):
     """The bound of one level on a rate (per day) in a window."""
 
-    window: Duration
+    window: Window
 
 
 class RateTable(MeasuredTable):
     """kind = "rate"."""
 
     min_sigma: Sureness = 3.0
-    fast_track: float | None = Field(default=None, gt=1.0)
+    fast_track: FastTrack = None
 
 
 # the same error-aware fit as velocity; `under` with a negative bound watches a drawdown
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="rate", per="/day", epochs=LEAST_EPOCHS, motion=True, rate=True, followed=True, scaled=True,
         loosening="bounds", drawn=("ray",),
     ),
-    RateTable, RateBound, each_track(judge_rates),
+    RateTable, RateBound, each_track(assess_rates),
     example="""
 series = "S1.tilt"
 yellow = {under = -1.0, window = "1d"}

@@ -5,14 +5,14 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.message import Figure, Template, Term
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
-from monitor.criteria.tables import CriterionTable, add_params
+from monitor.criteria.tables import CriterionTable, LevelName, add_params
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import OBSERVERS
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 
 LONGEST: Final = 200  # letters of a reason; what a person wrote is cut
 _NONE: Final = Template("criterion.report.none", "no report")()
@@ -23,9 +23,9 @@ _TOO_FEW: Final = Template("criterion.report.too_few", "{kind} reported by {n} o
 class ReportTable(CriterionTable):
     """kind = "report"."""
 
-    kinds: tuple[str, ...] = Field(min_length=1)
-    needs: int = Field(default=1, ge=1)
-    level: str
+    kinds: tuple[str, ...] = Field(min_length=1, description="of report that vote")
+    needs: int = Field(default=1, ge=1, description="so many different observers within `valid_for`")
+    level: LevelName
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With how many observers must say so."""
@@ -33,7 +33,7 @@ class ReportTable(CriterionTable):
         return add_params(criterion, needs=self.needs)
 
 
-def assess_reports(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_reports(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """One answer for all reports of the kinds that count."""
     after = windows.answered_s(VoteKey(criterion.id, OBSERVERS))
     rows = [
@@ -52,13 +52,13 @@ def assess_reports(criterion: Criterion, windows: Windows) -> tuple[Assessment, 
     kind = Term(newest.kind)
     room = LONGEST - len(_REPORTED(kind=kind, name=newest.by, report=""))
     return (
-        Assessment(criterion.id, OBSERVERS, level, level, heard=True, newest_s=newest.at_s,
+        Assessment(criterion.id, OBSERVERS, level, level, has_data=True, newest_s=newest.at_s,
                    reason=_REPORTED(kind=kind, name=newest.by, report=newest.text[: max(0, room)]),
                    facts={"count": len(rows)}),
     )  # fmt: skip
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="report", source="observers", witness=OBSERVERS, facts="reports", loosening="bounds",
         safe_params=(("needs", "lower"),),

@@ -6,15 +6,15 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.message import Figure, Message, Template, Term, Value
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.places import Places
-from monitor.criteria.tables import AroundTable, add_params
+from monitor.criteria.tables import AroundTable, LevelName, add_params
 from monitor.domain.decision import FootprintFact, instant
-from monitor.domain.instants import spell_delay
+from monitor.domain.instants import format_delay
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import SCENE
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 
 CHANGED: Final = frozenset({"new", "grown"})
 _NO_CHANGE: Final = Template("criterion.scene.no_change", "no change")()
@@ -48,8 +48,8 @@ MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", 
 class SceneTable(AroundTable):
     """kind = "scene"; where it says nothing of `near_m`, that of [scenes] holds."""
 
-    level: str
-    near_m: float | None = Field(default=None, gt=0.0)
+    level: LevelName
+    near_m: float | None = Field(None, gt=0.0, description="how near a footprint must be; default that of [scenes]")
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With how near."""
@@ -57,7 +57,7 @@ class SceneTable(AroundTable):
         return add_params(criterion, near_m=self.near_m)
 
 
-def assess_scenes(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_scenes(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """A footprint near a station; only change between two dates, and that without a caution, can be a witness.
 
     One answer for all footprints: images are one witness. As witness or part it hears those weights alone that a
@@ -82,22 +82,22 @@ def assess_scenes(criterion: Criterion, windows: Windows) -> tuple[Assessment, .
     reason = _explain_change(first, near)
     reason = AND_MORE(text=reason, n=more) if more else reason
     late_s = first.received_s - first.acquired_s  # a vote is as old as the image
-    reason = _KNOWN_LATER(text=reason, duration=spell_delay(late_s)) if late_s > 0.0 else reason
+    reason = _KNOWN_LATER(text=reason, duration=format_delay(late_s)) if late_s > 0.0 else reason
     return (
-        Assessment(criterion.id, SCENE, level, level, heard=True, newest_s=first.acquired_s, reason=reason,
+        Assessment(criterion.id, SCENE, level, level, has_data=True, newest_s=first.acquired_s, reason=reason,
                    facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,
                           "count": len(rows)}),
     )  # fmt: skip
 
 
-def _list_tested(criterion: Criterion, windows: Windows) -> set[str] | None:
+def _list_tested(criterion: Criterion, windows: DecisionContext) -> set[str] | None:
     """Weights that may vote; None where nothing asks for a test."""
     if not (proofs := windows.view.proofs):
         return None
     return {f.weights for f in proofs if f.criterion == criterion.id and f.holds(windows.now_s)}
 
 
-def _list_near(criterion: Criterion, fact: FootprintFact, windows: Windows) -> list[tuple[str, float]]:
+def _list_near(criterion: Criterion, fact: FootprintFact, windows: DecisionContext) -> list[tuple[str, float]]:
     """The criterion's stations that a footprint speaks for, nearest first."""
     near_m = dict(criterion.params).get("near_m", windows.site.scenes.near_m)
     known = fact.near
@@ -114,18 +114,18 @@ def _rank(fact: FootprintFact) -> tuple[float, bool, float, str]:
 
 def _explain_change(fact: FootprintFact, stations: Sequence[tuple[str, float]]) -> Message:
     """One clause: what changed since when, and how near."""
-    said: dict[str, Value] = {
+    values: dict[str, Value] = {
         "kind": Term(fact.kind), "area": Figure(fact.area_m2, ",.0f"), "text": _describe_near(stations),
     }  # fmt: skip
     since: dict[str, Value] = {} if fact.since_s is None else {"day": _describe_day(fact.since_s, fact.acquired_s)}
     if fact.change == "grown" and fact.grown_m2 is not None:
-        said |= {"area": Figure(fact.grown_m2, ",.0f"), "area2": said["area"]}
-        what = _GREW_SINCE(**said, **since) if since else _GREW(**said)
+        values |= {"area": Figure(fact.grown_m2, ",.0f"), "area2": values["area"]}
+        what = _GREW_SINCE(**values, **since) if since else _GREW(**values)
     elif fact.change in CHANGED:
-        said["change"] = Term(fact.change)
-        what = _CHANGED_SINCE(**said, **since) if since else _CHANGED(**said)
+        values["change"] = Term(fact.change)
+        what = _CHANGED_SINCE(**values, **since) if since else _CHANGED(**values)
     else:
-        what = _SINGLE(**said)
+        what = _SINGLE(**values)
     return _ADVICE_ONLY(text=what, text2=fact.caution) if fact.caution else what
 
 
@@ -145,7 +145,7 @@ def _describe_day(since_s: float, taken_s: float) -> Message:
     return _DAY(**day) if since.year == taken.year else _DAY_OF(year=since.year, **day)
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="scene", role="advice", source="suggestion", witness=SCENE, facts="footprints", plan="scenes",
         loosening="bounds", safe_params=(("near_m", "higher"),),

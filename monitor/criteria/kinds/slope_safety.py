@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache, partial
 from math import cos, radians
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -17,19 +17,19 @@ from forecasting.hydrology.slope_stability import (
     pressure_below_table,
 )
 from forecasting.message import Duration, Figure, Message, MessageList, Template, Value
-from monitor.criteria.entry import Entry
+from monitor.criteria.entry import KindEntry
 from monitor.criteria.kinds.level import read_values, value_epochs
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
-from monitor.criteria.rain_table import find_spec
-from monitor.criteria.tables import MeasuredTable, Share, add_params
+from monitor.criteria.rain_table import Coverage, find_spec
+from monitor.criteria.tables import MeasuredTable, Recovery, add_params
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration as Span
 from monitor.domain.terms import Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import REPEATS, Assessment, Windows, levels_of, recovery_of
+from monitor.series.assessment import REPEATS, Assessment, DecisionContext, levels_of, recovery_of
 
 STEPS_AHEAD: Final = 8
 _MEASURED: Final = Template(
@@ -57,38 +57,41 @@ _SLOPE: Final = (
 )  # fmt: skip
 
 
+Spread = Annotated[float, Field(ge=0.0, description="its standard deviation")]
+
+
 class UnderBound(Section):
     """The bound of one level on a factor of safety."""
 
-    under: float = Field(gt=0.0)
+    under: float = Field(gt=0.0, description="factor of safety")
 
 
 class SafetyTable(MeasuredTable):
     """kind = "factor_of_safety": an infinite slope; pore pressure measured, or from rain by infiltration."""
 
-    method: Literal["measured", "infiltration"] = "measured"
-    slope_deg: float = Field(gt=0.0, lt=90.0)
-    depth_m: float = Field(gt=0.0)
-    cohesion_kpa: float = Field(ge=0.0)
-    friction_deg: float = Field(gt=0.0, lt=90.0)
-    unit_weight_kn_m3: float = Field(gt=0.0)
-    depth_sd_m: float = Field(default=0.0, ge=0.0)
-    cohesion_sd_kpa: float = Field(default=0.0, ge=0.0)
-    friction_sd_deg: float = Field(default=0.0, ge=0.0)
-    unit_weight_sd_kn_m3: float = Field(default=0.0, ge=0.0)
-    pressure_sd_kpa: float = Field(default=0.0, ge=0.0)
-    judge: Literal["best", "low"] = "best"
-    suction: bool = False
-    sensor_depth_m: float | None = Field(default=None, gt=0.0)
-    ground_level_m: float | None = None
-    conductivity_m_per_s: float | None = Field(default=None, gt=0.0)
-    diffusivity_m2_per_s: float | None = Field(default=None, gt=0.0)
-    water_table_m: float | None = Field(default=None, ge=0.0)
-    steady_flux_m_per_s: float = Field(default=0.0, ge=0.0)
-    span: Span = 864000.0
-    ahead: Span | None = None
-    min_coverage: Share = 0.8
-    recover: Share = 0.95
+    method: Literal["measured", "infiltration"] = Field("measured", description="from water pressure, or from rain")
+    slope_deg: float = Field(gt=0.0, lt=90.0, description="of the slip surface")
+    depth_m: float = Field(gt=0.0, description="of the slip surface, vertical")
+    cohesion_kpa: float = Field(ge=0.0, description="effective cohesion")
+    friction_deg: float = Field(gt=0.0, lt=90.0, description="effective angle of friction")
+    unit_weight_kn_m3: float = Field(gt=0.0, description="of the soil")
+    depth_sd_m: Spread = 0.0
+    cohesion_sd_kpa: Spread = 0.0
+    friction_sd_deg: Spread = 0.0
+    unit_weight_sd_kn_m3: Spread = 0.0
+    pressure_sd_kpa: Spread = 0.0
+    judge: Literal["best", "low"] = Field("best", description="the best estimate or its 5 % limit")
+    suction: bool = Field(False, description="whether suction holds the slope")
+    sensor_depth_m: float | None = Field(None, gt=0.0, description="where it is not that of the slip surface")
+    ground_level_m: float | None = Field(None, description="in the datum of a water level")
+    conductivity_m_per_s: float | None = Field(None, gt=0.0, description="infiltration: of the saturated soil")
+    diffusivity_m2_per_s: float | None = Field(default=None, gt=0.0, description="infiltration: hydraulic diffusivity")
+    water_table_m: float | None = Field(default=None, ge=0.0, description="infiltration: depth before the rain")
+    steady_flux_m_per_s: float = Field(default=0.0, ge=0.0, description="infiltration: rate before the rain")
+    span: Span = Field(864000.0, description="of rain that counts")
+    ahead: Span | None = Field(None, description="the greatest pressure until then if no more rain falls")
+    min_coverage: Coverage = 0.8
+    recover: Recovery = 0.95
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With the ground, and how much of the rain must be measured."""
@@ -132,13 +135,13 @@ def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Cri
     return add_params(replace(criterion, texts=(*criterion.texts, ("method", table.method))), **params)
 
 
-def assess_safety(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+def assess_safety(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
     """Infinite slope, level by `under`; the best estimate is judged, or its 5 % limit where `judge` is low."""
-    judge = _from_rain if dict(criterion.texts).get("method") == "infiltration" else _from_water
-    return tuple(judge(criterion, windows, s) for s in criterion.stations)
+    assess = _from_rain if dict(criterion.texts).get("method") == "infiltration" else _from_water
+    return tuple(assess(criterion, windows, s) for s in criterion.stations)
 
 
-def _from_water(criterion: Criterion, windows: Windows, station: str) -> Assessment:
+def _from_water(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
     """Each level needs `dwell.hits` (never fewer than two) of the last epochs."""
     spec = windows.site.series(station, criterion.quantity)
     if spec is None:
@@ -151,18 +154,18 @@ def _from_water(criterion: Criterion, windows: Windows, station: str) -> Assessm
         return Assessment(criterion.id, station)
     raising, needed = value_epochs(windows, criterion, station, times)
     quiet = times[-needed:]
-    found = {t: judge_water(criterion, values[t]) for t in {*raising, *quiet}}
+    found = {t: compute_safety_from_water(criterion, values[t]) for t in {*raising, *quiet}}
     newest, is_known = found[times[-1]], len(quiet) >= needed
     bounds = _hold(criterion, [found[t] for t in raising], needed, [found[t] for t in quiet], is_known=is_known)
     facts = {"bounds": bounds, **_describe(newest), "pressure_kpa": slip_pressure_kpa(criterion, values[times[-1]])}
     reason = _explain(_MEASURED, criterion, newest)
     return Assessment(
-        criterion.id, station, *levels_of(bounds), heard=True, fresh=windows.is_fresh(times[-1], spec),
+        criterion.id, station, *levels_of(bounds), has_data=True, fresh=windows.is_fresh(times[-1], spec),
         newest_s=times[-1], reason=reason, facts=facts,
     )  # fmt: skip
 
 
-def _from_rain(criterion: Criterion, windows: Windows, station: str) -> Assessment:
+def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
     """Rain that is missing would have lowered the factor: thin coverage may raise a level, never lower it."""
     spec = windows.site.series(station, criterion.quantity)
     gauge = None if spec is None else read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
@@ -171,7 +174,7 @@ def _from_rain(criterion: Criterion, windows: Windows, station: str) -> Assessme
     params = dict(criterion.params)
     newest_s = gauge.times_s[-1]
     coverage = gauge.total(params["span_s"])[1]
-    safety, pressure, later_s = judge_rain_water(criterion, gauge)
+    safety, pressure, later_s = compute_safety_from_rain(criterion, gauge)
     # sums that cover more time than passed say too much: they hold a level and raise none
     raising = [] if gauge.is_overlapping(params["span_s"]) else [safety]
     bounds = _hold(criterion, raising, 1, [safety], is_known=coverage >= params.get("min_coverage", 0.8))
@@ -183,7 +186,7 @@ def _from_rain(criterion: Criterion, windows: Windows, station: str) -> Assessme
         else _explain(_AFTER_RAIN, criterion, safety, duration=Duration(later_s), known=known)
     )
     return Assessment(
-        criterion.id, station, *levels_of(bounds), heard=True, fresh=windows.is_fresh(newest_s, spec),
+        criterion.id, station, *levels_of(bounds), has_data=True, fresh=windows.is_fresh(newest_s, spec),
         newest_s=newest_s, reason=reason, facts={"bounds": bounds, **_describe(safety), **further},
     )  # fmt: skip
 
@@ -226,13 +229,13 @@ def slip_pressure_kpa(criterion: Criterion, value: float, depth_m: float | None 
     return pressure if params.get("suction", 0.0) > 0.0 else max(0.0, pressure)
 
 
-def judge_water(criterion: Criterion, value: float) -> Safety:
+def compute_safety_from_water(criterion: Criterion, value: float) -> Safety:
     """Factor of safety with its range from one reading of water."""
     at_depth = partial(slip_pressure_kpa, criterion, value)
     return judge_safety(slope_of(criterion), at_depth(), at_depth)
 
 
-def judge_rain_water(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float, float]:
+def compute_safety_from_rain(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float, float]:
     """Factor of safety with its range, pore pressure in kPa, and the seconds after the newest reading it stands for.
 
     From the rain of the span; with `ahead` the greatest pressure until then if no more rain falls: it goes on rising
@@ -288,7 +291,7 @@ def _explain(template: Template, criterion: Criterion, safety: Safety, **further
     )  # fmt: skip
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="factor_of_safety", followed=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",),
     ),

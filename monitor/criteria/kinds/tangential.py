@@ -2,22 +2,22 @@
 
 from dataclasses import replace
 from math import radians, tan
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import Field
 
 from forecasting.kinematics.tangential import tangential_angle_deg
 from forecasting.message import Figure, Template
-from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.velocity import LEAST_EPOCHS, describe_dwell, judge_rates
+from monitor.criteria.entry import KindEntry
+from monitor.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates, describe_dwell
 from monitor.criteria.places import Places
-from monitor.criteria.tables import DwellTable, MeasuredTable, Sureness, Target
+from monitor.criteria.tables import Direction, Dwelling, DwellTable, MeasuredTable, Sureness, Target, Window
 from monitor.criteria.ways import describe_way
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
-from monitor.domain.terms import Duration, Section
+from monitor.domain.terms import Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows, each_station, open_track, pick_bound
+from monitor.series.assessment import Assessment, DecisionContext, each_station, open_track, pick_bound
 
 _NO_CREEP: Final = Template(
     "criterion.tangential.no_creep", "its velocity of uniform creep is not reviewed yet: no angle is known"
@@ -32,16 +32,16 @@ _DEGREES: Final = Template("criterion.tangential.degrees", "{n} degrees")
 class AngleBound(Section):
     """The bound of one level on the tangential angle, in degrees."""
 
-    over: float = Field(gt=0.0, lt=90.0)
-    window: Duration
+    over: float = Field(gt=0.0, lt=90.0, description="degrees")
+    window: Window
 
 
 class TangentialTable(MeasuredTable):
     """kind = "tangential_angle": degrees against the reviewed velocity of uniform creep."""
 
-    direction: Literal["downslope", "norm"] = "downslope"
+    direction: Direction = "downslope"
     min_sigma: Sureness = 3.0
-    dwell: DwellTable = DwellTable(hits=2, of=3)
+    dwell: Dwelling = DwellTable(hits=2, of=3)
 
     def find_target(self, places: Places) -> Target:
         """It stands and falls with the velocity of uniform creep: no station without a reviewed one."""
@@ -55,7 +55,7 @@ class TangentialTable(MeasuredTable):
         return chosen, quantity
 
 
-def judge_angle(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
+def assess_angle(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
     """An angle of atan(v / v_eq) over the bound is a velocity over v_eq tan(bound), and is judged as one.
 
     So the angle inherits all that guards a velocity: no single epoch raises or lowers it, it must be real by
@@ -69,7 +69,7 @@ def judge_angle(criterion: Criterion, windows: Windows, station: Station) -> Ass
         return found
     track, spec = found
     as_rates = replace(criterion, thresholds=to_velocities(criterion.thresholds, station.v_eq_mm_per_day))
-    return _spell_angles(judge_rates(as_rates, track, spec, windows), criterion, spec, station.v_eq_mm_per_day)
+    return _add_angles(assess_rates(as_rates, track, spec, windows), criterion, spec, station.v_eq_mm_per_day)
 
 
 def to_velocities(thresholds: tuple[Threshold, ...], v_eq_mm_per_day: float) -> tuple[Threshold, ...]:
@@ -81,31 +81,31 @@ def to_velocities(thresholds: tuple[Threshold, ...], v_eq_mm_per_day: float) -> 
     return tuple(replace(t, over=v_eq_mm_per_day * tan(radians(t.over or 0.0))) for t in thresholds)
 
 
-def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, v_eq: float) -> Assessment:
+def _add_angles(assessment: Assessment, criterion: Criterion, spec: SeriesSpec, v_eq: float) -> Assessment:
     """The same word with the angle beside the velocity, for people and for the evidence."""
     degrees = {t.level: t.over for t in criterion.thresholds}
     facts = [
         f | {"bound_deg": degrees[f["level"]]}
         | ({"angle_deg": tangential_angle_deg(f["rate"], v_eq)} if "rate" in f else {})
-        for f in word.facts["bounds"]
+        for f in assessment.facts["bounds"]
     ]  # fmt: skip
-    reason = word.reason
-    if (said := pick_bound(facts, word.raise_level)) is not None:
+    reason = assessment.reason
+    if (fact := pick_bound(facts, assessment.raise_level)) is not None:
         angle = _ANGLE(
-            angle=Figure(said["angle_deg"], ".1f"), rate=Figure(said["rate"], ".2f"),
-            error=Figure(said["error"], ".2f", f"{spec.unit}/day"), v_eq=Figure(v_eq),
-            dwell=describe_dwell(said, _DEGREES(n=Figure(said["bound_deg"]))),
+            angle=Figure(fact["angle_deg"], ".1f"), rate=Figure(fact["rate"], ".2f"),
+            error=Figure(fact["error"], ".2f", f"{spec.unit}/day"), v_eq=Figure(v_eq),
+            dwell=describe_dwell(fact, _DEGREES(n=Figure(fact["bound_deg"]))),
         )  # fmt: skip
-        reason = describe_way(angle, said, criterion)
-    return replace(word, reason=reason, facts={**word.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
+        reason = describe_way(angle, fact, criterion)
+    return replace(assessment, reason=reason, facts={**assessment.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="tangential_angle", quantity="displacement", per="/day", unit="degrees", epochs=LEAST_EPOCHS, motion=True,
         noise_steps=True, followed=True, loosening="bounds", drawn=("movement",),
     ),
-    TangentialTable, AngleBound, each_station(judge_angle),
+    TangentialTable, AngleBound, each_station(assess_angle),
     example="""
 stations = ["S1"]
 yellow = {over = 45.0, window = "2d"}

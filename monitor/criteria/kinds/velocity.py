@@ -5,23 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import fsum, sqrt
-from typing import Any, Final, Literal, TypeVar
-
-from pydantic import Field
+from typing import Any, Final, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
-from monitor.criteria.entry import Entry
-from monitor.criteria.tables import MeasuredTable, SpeedBound, Sureness
+from monitor.criteria.entry import KindEntry
+from monitor.criteria.tables import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
 from monitor.criteria.ways import describe_way, list_free_ways, list_ways
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
 from monitor.series.assessment import (
     Assessment,
+    DecisionContext,
     Measured,
-    Windows,
     bound_of,
     each_track,
     is_hidden,
@@ -86,12 +84,12 @@ Fits = Sequence[Velocity] | Sequence[Acceleration]  # of one window, by way; emp
 class VelocityTable(MeasuredTable):
     """kind = "velocity"."""
 
-    direction: Literal["downslope", "norm"] = "downslope"
+    direction: Direction = "downslope"
     min_sigma: Sureness = 3.0
-    fast_track: float | None = Field(default=None, gt=1.0)
+    fast_track: FastTrack = None
 
 
-def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
+def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext) -> Assessment:
     """Compare the rates that end at the last epochs with every bound.
 
     Crossed when the fit is over the bound, real by `min_sigma`, and over it whichever single epoch is left out. So no
@@ -103,61 +101,61 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         criterion = _without_side(criterion)
     epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
     quiet = track.times_s[-criterion.dwell.hits :]
-    heard = False
+    has_fit = False
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
-    asked = {*epochs, *quiet}
+    fitted = {*epochs, *quiet}
     for threshold in criterion.thresholds:
         bound, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
-        fits = {e: _fit(track, e, threshold, criterion.min_sigma) for e in asked}
+        fits = {e: _fit(track, e, threshold, criterion.min_sigma) for e in fitted}
         hits = [is_over(fits[e], bound, sign, criterion.min_sigma) for e in epochs].count(True)
-        heard = heard or bool(fits[newest_s])
+        has_fit = has_fit or bool(fits[newest_s])
         far = newest_s in epochs and any(_is_far(f, bound, sign, criterion) for f in fits[newest_s])
         crossed = hits >= criterion.dwell.hits or far
         clear = all(is_clear(fits[e], sign, limit) for e in quiet) and not is_hidden(track.digit, criterion, threshold)
         newest = pick_way(fits[newest_s], bound, sign, criterion.min_sigma)
-        said = describe_fit(threshold, "rate", newest, hits, criterion.dwell.hits, clear=clear)
-        said |= name_way(track, fits[newest_s], newest)
-        said["looked"] = len(epochs)
+        fact = describe_fit(threshold, "rate", newest, hits, criterion.dwell.hits, clear=clear)
+        fact |= name_way(track, fits[newest_s], newest)
+        fact["looked"] = len(epochs)
         if far:
-            said["fast_track"] = True
+            fact["fast_track"] = True
         if not crossed and _is_undecided(track, epochs, threshold, criterion):
-            said["undecided"] = True
+            fact["undecided"] = True
             loose = pick_way(_fit(track, newest_s, threshold, 0.0), bound, sign, 0.0)
             figures = {"rate": loose.rate, "error": loose.error} if loose is not None else {}
-            undecided[threshold.level] = _explain_undecided(said | figures, criterion, spec)
+            undecided[threshold.level] = _explain_undecided(fact | figures, criterion, spec)
         if asks_backwards(track, criterion, bound):
             back = [e for e in epochs if is_over(fits[e], -bound, -sign, criterion.min_sigma)]
             is_sure = len(back) >= criterion.dwell.hits and newest_s in back
             if is_sure and is_over(_fit_before(track, epochs, threshold, criterion), -bound, -sign, 0.0):
                 there = pick_way(fits[newest_s], -bound, -sign, criterion.min_sigma)
-                said |= describe_fit(threshold, "rate", there, hits, criterion.dwell.hits, clear=clear) | {
+                fact |= describe_fit(threshold, "rate", there, hits, criterion.dwell.hits, clear=clear) | {
                     "against": True
                 }
-                undecided[threshold.level] = explain_against(_AGAINST, "rate", said, criterion, spec, track)
+                undecided[threshold.level] = explain_against(_AGAINST, "rate", fact, criterion, spec, track)
             elif not crossed and (aside := _find_across(track, epochs, threshold, criterion)) is not None:
-                said |= {"across": aside.rate, "across_error": aside.error}
+                fact |= {"across": aside.rate, "across_error": aside.error}
                 of = {"rate": -aside.rate, "error": aside.error}
-                undecided[threshold.level] = explain_against(_ACROSS, "rate", said | of, criterion, spec, track)
-        facts.append(said)
-    return assess_track(criterion, track, spec, windows, facts, _explain, heard=heard, undecided=undecided)
+                undecided[threshold.level] = explain_against(_ACROSS, "rate", fact | of, criterion, spec, track)
+        facts.append(fact)
+    return assess_track(criterion, track, spec, windows, facts, _explain, has_fit=has_fit, undecided=undecided)
 
 
 def assess_track(
-    criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows, facts: list[dict[str, Any]],
-    explain: Callable[[Criterion, SeriesSpec, Sequence[dict[str, Any]], int], Message], *, heard: bool,
+    criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext, facts: list[dict[str, Any]],
+    explain: Callable[[Criterion, SeriesSpec, Sequence[dict[str, Any]], int], Message], *, has_fit: bool,
     undecided: Mapping[int, Message],
 ) -> Assessment:  # fmt: skip
     """What was found of a track, bound by bound, as the answer of its criterion."""
     newest_s = track.times_s[-1]
     raise_level, hold_level = levels_of(facts)
     return Assessment(
-        criterion=criterion.id, station=track.station, raise_level=raise_level, hold_level=hold_level, heard=heard,
-        fresh=heard and windows.is_fresh(newest_s, spec),
+        criterion=criterion.id, station=track.station, raise_level=raise_level, hold_level=hold_level, has_data=has_fit,
+        fresh=has_fit and windows.is_fresh(newest_s, spec),
         newest_s=newest_s, reason=explain(criterion, spec, facts, raise_level),
         facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
-        measure=partial(measure_motion, track, criterion) if heard else measure_nothing, undecided=undecided,
+        measure=partial(measure_motion, track, criterion) if has_fit else measure_nothing, undecided=undecided,
     )  # fmt: skip
 
 
@@ -362,56 +360,56 @@ def describe_fit(
 
 
 def _describe_rate(
-    templates: tuple[Template, Template], said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec,
+    templates: tuple[Template, Template], fact: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec,
     **further: Value,
 ) -> Message:  # fmt: skip
     """A rate in its window: of the two templates, that of a velocity or that of another quantity."""
     of_velocity, of_quantity = templates
     further |= {
-        "rate": Figure(said["rate"], ".2f"), "window": Duration(said["window_s"] or 86400.0),
-        "error": Figure(said["error"], ".2f", criterion.kind.unit_of(spec.unit)),
+        "rate": Figure(fact["rate"], ".2f"), "window": Duration(fact["window_s"] or 86400.0),
+        "error": Figure(fact["error"], ".2f", criterion.kind.unit_of(spec.unit)),
     }  # fmt: skip
     if criterion.kind.velocity:
         return of_velocity(**further)
     return of_quantity(quantity=Term(criterion.quantity), **further)
 
 
-def _explain_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> Message:
-    bound = Figure(said["bound"], "g", criterion.kind.unit_of(spec.unit))
-    reason = _describe_rate(_HELD_BACK, said, criterion, spec, bound=bound, n=Figure(criterion.min_sigma))
-    return describe_way(reason, said, criterion)
+def _explain_undecided(fact: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> Message:
+    bound = Figure(fact["bound"], "g", criterion.kind.unit_of(spec.unit))
+    reason = _describe_rate(_HELD_BACK, fact, criterion, spec, bound=bound, n=Figure(criterion.min_sigma))
+    return describe_way(reason, fact, criterion)
 
 
 def explain_against(
-    template: Template, figure: str, said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec, track: Track
+    template: Template, figure: str, fact: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec, track: Track
 ) -> Message:
     """The question that motion against the declared direction is, with what is to be looked at."""
     unit = criterion.kind.unit_of(spec.unit)
-    error, bound = Figure(said["error"], ".2g", unit), Figure(said["bound"], ".3g", unit)
+    error, bound = Figure(fact["error"], ".2g", unit), Figure(fact["bound"], ".3g", unit)
     return template(
-        rate=Figure(-said[figure], ".3g"), error=error, bound=bound,
-        window=Duration(said["window_s"] or 86400.0), key=_ITS_DIRECTION if len(track.values[0]) > 1 else _ITS_SIGN,
+        rate=Figure(-fact[figure], ".3g"), error=error, bound=bound,
+        window=Duration(fact["window_s"] or 86400.0), key=_ITS_DIRECTION if len(track.values[0]) > 1 else _ITS_SIGN,
     )  # fmt: skip
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
-    if (said := pick_bound(facts, level)) is None:
+    if (fact := pick_bound(facts, level)) is None:
         return TOO_FEW
-    _, sign = bound_of(next(t for t in criterion.thresholds if t.level == said["level"]))
-    bound = Figure(said["bound"], "g", criterion.kind.unit_of(spec.unit))
-    is_motion = criterion.quantity.startswith(BACKWARDS_OF) and "way" not in said
-    dwell = describe_dwell(said, bound, "over" if sign > 0 else "under", AGAINST if is_motion else _OTHER_WAY)
-    reason = describe_way(_describe_rate(_MOVES, said, criterion, spec, dwell=dwell), said, criterion)
-    return join([reason, _FAR(n=Figure(criterion.fast_track or 1.0))]) if said.get("fast_track") else reason
+    _, sign = bound_of(next(t for t in criterion.thresholds if t.level == fact["level"]))
+    bound = Figure(fact["bound"], "g", criterion.kind.unit_of(spec.unit))
+    is_motion = criterion.quantity.startswith(BACKWARDS_OF) and "way" not in fact
+    dwell = describe_dwell(fact, bound, "over" if sign > 0 else "under", AGAINST if is_motion else _OTHER_WAY)
+    reason = describe_way(_describe_rate(_MOVES, fact, criterion, spec, dwell=dwell), fact, criterion)
+    return join([reason, _FAR(n=Figure(criterion.fast_track or 1.0))]) if fact.get("fast_track") else reason
 
 
 def describe_dwell(
-    said: Mapping[str, Any], bound: Value, side: str = "over", back: Template = AGAINST
+    fact: Mapping[str, Any], bound: Value, side: str = "over", back: Template = AGAINST
 ) -> Message:  # fmt: skip
     """In how many of the newest readings a bound was passed, as the end of a sentence.
 
     Args:
-        said: what `describe_fit` gave, with the readings that were looked at.
+        fact: what `describe_fit` gave, with the readings that were looked at.
         bound: as it is read.
         side: of the bound.
         back: what is said of a value that surely goes the other way.
@@ -426,17 +424,17 @@ def describe_dwell(
     >>> describe_dwell(newest | {"margin": 0.2}, Figure(10.0, "g", "mm/day"))
     'over 10 mm/day, but surely in none of its last 4 readings'
     """
-    if "against" in said or "across" in said:
-        return (_BACKWARDS if "against" in said else _SIDEWAYS)(bound=bound)
-    hits, looked, needs = said["hits"], said["looked"], said["needs"]
+    if "against" in fact or "across" in fact:
+        return (_BACKWARDS if "against" in fact else _SIDEWAYS)(bound=bound)
+    hits, looked, needs = fact["hits"], fact["looked"], fact["needs"]
     passed: dict[str, Value] = {"side": Term(side), "bound": bound}
     if looked == 0:
         return _IN_NONE(**passed)
     if hits == 0:
-        margin, least = said.get("margin", 0.0), said["bound"] if side == "over" else -said["bound"]
+        margin, least = fact.get("margin", 0.0), fact["bound"] if side == "over" else -fact["bound"]
         if margin > 0.0:
             return _UNSURE_LAST(looked=looked, **passed) if looked > 1 else _UNSURE_NEWEST(**passed)
-        return (back if least > 0.0 and margin + least < -said.get("error", 0.0) else _WITHIN)(**passed)
+        return (back if least > 0.0 and margin + least < -fact.get("error", 0.0) else _WITHIN)(**passed)
     if looked == 1:
         return _IN_NEWEST(**passed) if needs == 1 else _IN_NEWEST_OF(needs=needs, **passed)
     return _IN_LAST(hits=hits, looked=looked, needs=needs, **passed)
@@ -457,12 +455,12 @@ def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:
     return tuple(rate for rate, _ in fits), sqrt(fsum(error * error for _, error in fits))
 
 
-ENTRY: Final = Entry(
+ENTRY: Final = KindEntry(
     Kind(
         id="velocity", quantity="displacement", per="/day", epochs=LEAST_EPOCHS, motion=True, velocity=True, rate=True,
         followed=True, scaled=True, loosening="bounds", drawn=("ray", "movement"),
     ),
-    VelocityTable, SpeedBound, each_track(judge_rates),
+    VelocityTable, SpeedBound, each_track(assess_rates),
     example="""
 stations = ["*"]
 yellow = {over = 5.0, window = "1d"}

@@ -33,9 +33,9 @@ def to_instant(day: date, minute: int, zone: str) -> datetime:
     '2026-10-25 00:30:00+00:00'
     """
     there = ZoneInfo(zone)
-    said = datetime.combine(day, time()) + timedelta(minutes=minute)
-    first, second = (said.replace(tzinfo=there, fold=fold).astimezone(UTC) for fold in (0, 1))
-    if first.astimezone(there).replace(tzinfo=None) == said:
+    local = datetime.combine(day, time()) + timedelta(minutes=minute)
+    first, second = (local.replace(tzinfo=there, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first.astimezone(there).replace(tzinfo=None) == local:
         return first
     low, high = min(first, second), max(first, second)  # the clock is set forward between them
     before = low.astimezone(there).utcoffset()
@@ -69,10 +69,10 @@ def read_minute(text: str) -> int:
     return 60 * int(hour) + int(minute)
 
 
-def spell_minute(minute: int) -> str:
+def format_minute(minute: int) -> str:
     """`HH:MM` of minutes after midnight.
 
-    >>> spell_minute(450)
+    >>> format_minute(450)
     '07:30'
     """
     return f"{minute // 60:02}:{minute % 60:02}"

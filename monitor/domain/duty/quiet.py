@@ -7,7 +7,7 @@ from monitor.domain.duty.local_time import local_day, read_minute, to_instant
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
+class QuietHours:
     """From one time of the day to another, over midnight where the second is the earlier one."""
 
     from_minute: int
@@ -30,12 +30,12 @@ class Quiet:
         return start, to_instant(last, self.to_minute, self.zone)
 
 
-def read_quiet(text: str, zone: str) -> Quiet:
+def read_quiet(text: str, zone: str) -> QuietHours:
     """Quiet hours out of `22:00-06:00`; raises ValueError."""
     first, mark, last = text.partition("-")
     if not mark:
         raise ValueError(f"expected two times of the day such as '22:00-06:00', got {text!r}")
-    found = Quiet(read_minute(first.strip()), read_minute(last.strip()), zone)
+    found = QuietHours(read_minute(first.strip()), read_minute(last.strip()), zone)
     if found.from_minute == found.to_minute:
         raise ValueError(f"{text!r} has no end; expected two different times")
     return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from monitor.domain.duty.local_time import DAY_MIN, local_day, read_minute, spell_minute, to_instant
+from monitor.domain.duty.local_time import DAY_MIN, format_minute, local_day, read_minute, to_instant
 from monitor.domain.names import is_same_person, tidy_name
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -16,7 +16,7 @@ WEEK_MIN: Final = 7 * DAY_MIN
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Turn:
+class DutyTurn:
     """A hand-over of a plan: from here on these people are on duty, until the next one."""
 
     minute: int  # after Monday, 00:00, of the first week; local time
@@ -30,7 +30,7 @@ class Rota:
     zone: str
     weeks: int
     begins: date  # the Monday of its first week
-    turns: tuple[Turn, ...]  # in order; none: it was stored and cannot be read, so that nobody is planned
+    turns: tuple[DutyTurn, ...]  # in order; none: it was stored and cannot be read, so that nobody is planned
     valid_from: datetime
 
 
@@ -46,7 +46,7 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class DutyShift:
     """A time through which the same people are on duty; the last one has no end."""
 
     from_at: datetime
@@ -73,24 +73,24 @@ def who_is_on_duty(roster: Roster, at: datetime) -> tuple[str, ...]:
     return _apply(roster, () if turn is None else turn.people, at)
 
 
-def list_shifts(roster: Roster, from_at: datetime, to_at: datetime) -> list[Shift]:
+def list_shifts(roster: Roster, from_at: datetime, to_at: datetime) -> list[DutyShift]:
     """Who is on duty through a range: shifts that follow each other without a gap, the first and last one cut."""
     bounds = {from_at, *(r.valid_from for r in roster.rotas)}
     bounds |= {at for o in roster.overrides for at in (o.from_at, o.to_at)}
     for rota in roster.rotas:
         bounds.update(_list_handovers(rota, from_at, to_at))
     starts = sorted(at for at in bounds if from_at <= at < to_at)
-    shifts: list[Shift] = []
+    shifts: list[DutyShift] = []
     for start, end in zip(starts, [*starts[1:], to_at], strict=True):
         people = who_is_on_duty(roster, start)
         if shifts and shifts[-1].people == people:
-            shifts[-1] = Shift(shifts[-1].from_at, end, people)
+            shifts[-1] = DutyShift(shifts[-1].from_at, end, people)
         else:
-            shifts.append(Shift(start, end, people))
+            shifts.append(DutyShift(start, end, people))
     return shifts
 
 
-def find_gap(roster: Roster, from_at: datetime, to_at: datetime) -> Shift | None:
+def find_gap(roster: Roster, from_at: datetime, to_at: datetime) -> DutyShift | None:
     """The first time of a range in which nobody is on duty; None where somebody always is, or there is no rota."""
     if not roster.rotas or min(r.valid_from for r in roster.rotas) >= to_at:
         return None
@@ -104,7 +104,7 @@ def find_unread(roster: Roster, at: datetime) -> bool:
     return any(not r.turns for r in roster.rotas if r is now or r.valid_from > at)
 
 
-def split_days(shifts: Iterable[Shift], zone: str) -> list[tuple[date, Shift]]:
+def split_days(shifts: Iterable[DutyShift], zone: str) -> list[tuple[date, DutyShift]]:
     """The shifts cut at local midnights, each with its day."""
     found = []
     for shift in shifts:
@@ -112,7 +112,7 @@ def split_days(shifts: Iterable[Shift], zone: str) -> list[tuple[date, Shift]]:
         while start < shift.to_at:
             day = local_day(start, zone)
             end = min(shift.to_at, to_instant(day + timedelta(days=1), 0, zone))
-            found.append((day, Shift(start, end, shift.people)))
+            found.append((day, DutyShift(start, end, shift.people)))
             start = end
     return found
 
@@ -122,7 +122,7 @@ def _find_rota(roster: Roster, at: datetime) -> Rota | None:
     return max((r for r in roster.rotas if r.valid_from <= at), key=lambda r: r.valid_from, default=None)
 
 
-def _find_turn(rota: Rota, at: datetime) -> Turn | None:
+def _find_turn(rota: Rota, at: datetime) -> DutyTurn | None:
     """The last hand-over at or before an instant."""
     this_week = _week_of(rota, local_day(at, rota.zone))
     for week in range(this_week, this_week - rota.weeks - 1, -1):
@@ -144,12 +144,12 @@ def _week_of(rota: Rota, day: date) -> int:
     return (day - rota.begins).days // 7
 
 
-def _turns_of_week(rota: Rota, week: int) -> list[Turn]:
+def _turns_of_week(rota: Rota, week: int) -> list[DutyTurn]:
     place = week % rota.weeks
     return [turn for turn in rota.turns if turn.minute // WEEK_MIN == place]
 
 
-def _instant_of(rota: Rota, week: int, turn: Turn) -> datetime:
+def _instant_of(rota: Rota, week: int, turn: DutyTurn) -> datetime:
     day, minute = divmod(turn.minute % WEEK_MIN, DAY_MIN)
     return to_instant(rota.begins + timedelta(weeks=week, days=day), minute, rota.zone)
 
@@ -172,7 +172,7 @@ def _apply(roster: Roster, planned: Sequence[str], at: datetime) -> tuple[str, .
 
 
 # ---- the plan as people write it -------------------------------------------------------------------------------
-def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[Turn, ...]]:
+def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[DutyTurn, ...]]:
     r"""How many weeks a plan has, and its hand-overs, out of its lines.
 
     A line is `[week N] DAYS HH:MM NAME[, SECOND]`: from that time on these people are on duty, until the next line.
@@ -182,21 +182,21 @@ def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[Tu
     >>> weeks, turns = read_plan("Mon-Fri 07:00 Mori, Rossi\nFri 19:00 Rossi", ["Mori", "Rossi"])
     >>> weeks, len(turns), turns[-1].people
     (1, 6, ('Rossi',))
-    >>> print(spell_plan(weeks, turns))
+    >>> print(format_plan(weeks, turns))
     Mon-Fri 07:00 Mori, Rossi
     Fri 19:00 Rossi
 
     Raises:
         ValueError: a line cannot be read, names nobody of the team, or two lines are of one time.
     """
-    turns: dict[int, Turn] = {}
+    turns: dict[int, DutyTurn] = {}
     weeks = 1
     for number, line in enumerate(text.splitlines(), 1):
-        said = line.partition("#")[0].strip()
-        if not said:
+        content = line.partition("#")[0].strip()
+        if not content:
             continue
         try:
-            week, found = _read_line(said, members)
+            week, found = _read_line(content, members)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         weeks = max(weeks, week)
@@ -211,7 +211,7 @@ def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[Tu
     return weeks, tuple(sorted(turns.values()))
 
 
-def _read_line(line: str, members: Collection[str] | None) -> tuple[int, list[Turn]]:
+def _read_line(line: str, members: Collection[str] | None) -> tuple[int, list[DutyTurn]]:
     words = line.split()
     week = 1
     if words[0].lower() == "week":
@@ -222,7 +222,7 @@ def _read_line(line: str, members: Collection[str] | None) -> tuple[int, list[Tu
     if len(words) < 3:
         raise ValueError("expected DAYS HH:MM NAME, such as: Mon-Fri 07:00 R. Mori, A. Rossi")
     minute, people = read_minute(words[1]), _read_people(" ".join(words[2:]), members)
-    return week, [Turn((week - 1) * WEEK_MIN + day * DAY_MIN + minute, people) for day in _read_days(words[0])]
+    return week, [DutyTurn((week - 1) * WEEK_MIN + day * DAY_MIN + minute, people) for day in _read_days(words[0])]
 
 
 def _read_days(text: str) -> list[int]:
@@ -249,24 +249,24 @@ def _read_people(text: str, members: Collection[str] | None) -> tuple[str, ...]:
     if text.strip().lower() == NOBODY:
         return ()
     found: list[str] = []
-    for said in text.split(","):
-        name = tidy_name(said) if members is None else find_member(said, members)
+    for part in text.split(","):
+        name = tidy_name(part) if members is None else find_member(part, members)
         if name in found:
             raise ValueError(f"{name} stands there twice")
         found.append(name)
     return tuple(found)
 
 
-def find_member(said: str, members: Collection[str]) -> str:
+def find_member(text: str, members: Collection[str]) -> str:
     """The name of a member as the team has it; raises ValueError."""
-    name = tidy_name(said)
+    name = tidy_name(text)
     known = next((m for m in members if name and is_same_person(m, name)), None)
     if known is None:
         raise ValueError(f"{name!r} does not belong to the team; it has: {', '.join(members) or 'nobody'}")
     return known
 
 
-def spell_plan(weeks: int, turns: Sequence[Turn]) -> str:
+def format_plan(weeks: int, turns: Sequence[DutyTurn]) -> str:
     """The lines of a plan; what is the same from day to day is one line."""
     lines: dict[tuple[int, int, tuple[str, ...]], list[int]] = {}
     for turn in turns:
@@ -276,11 +276,11 @@ def spell_plan(weeks: int, turns: Sequence[Turn]) -> str:
     found = []
     for (week, minute, people), days in sorted(lines.items(), key=lambda one: (one[0][0], one[1][0], one[0][1])):
         head = f"week {week + 1} " if weeks > 1 else ""
-        found.append(f"{head}{_spell_days(days)} {spell_minute(minute)} {', '.join(people) or NOBODY}")
+        found.append(f"{head}{_format_days(days)} {format_minute(minute)} {', '.join(people) or NOBODY}")
     return "\n".join(found)
 
 
-def _spell_days(days: Sequence[int]) -> str:
+def _format_days(days: Sequence[int]) -> str:
     if list(days) == list(range(7)):
         return "daily"
     if len(days) > 2 and list(days) == list(range(days[0], days[-1] + 1)):

@@ -28,15 +28,15 @@ _FULL: Final = (32767, 32768, 65533, 65534, 65535, 8388607, 8388608, 16777215, 2
 _SHARES: Final = (1.0, 0.1, 0.01, 0.001)
 
 
-def _spell(value: float) -> str:
+def _to_digits(value: float) -> str:
     return f"{abs(value):{_DIGITS}}"
 
 
-FULL_SCALES: Final = frozenset({_spell(n * share) for n in _FULL for share in _SHARES} | {"7999", "6999"})
+FULL_SCALES: Final = frozenset({_to_digits(n * share) for n in _FULL for share in _SHARES} | {"7999", "6999"})
 _NINES: Final = frozenset(  # -99, 99.99 and 999 on: 99 and 99.9 are what batteries and moistures say
-    _spell(float(f"{'9' * whole}.{'9' * broken}")) for whole in range(2, 8) for broken in range(min(4, 8 - whole))
+    _to_digits(float(f"{'9' * whole}.{'9' * broken}")) for whole in range(2, 8) for broken in range(min(4, 8 - whole))
 )
-_OTHERS: Final = frozenset(_spell(n) for n in (999.25, 8888.0, 88888.0, 1e10, 1e15, 1e20))
+_OTHERS: Final = frozenset(_to_digits(n) for n in (999.25, 8888.0, 88888.0, 1e10, 1e15, 1e20))
 _LEAST_POSITIVE: Final = 99.985  # of nines: 99.99 is missing rain of GSOD
 
 RUN: Final = 3  # steps towards the end of a scale that are a run
@@ -55,8 +55,8 @@ def is_no_value(value: Any) -> bool:
     if value is None:
         return True
     if isinstance(value, str):
-        word = value.strip().lower()
-        return word in WORDS or word.lstrip("+-").startswith("nan(")
+        text = value.strip().lower()
+        return text in WORDS or text.lstrip("+-").startswith("nan(")
     return isinstance(value, float) and (not isfinite(value) or abs(value) >= LARGEST)
 
 
@@ -68,7 +68,7 @@ def is_fill_number(value: float) -> bool:
     """
     if abs(value) >= _HUGE:
         return True
-    text = _spell(value)
+    text = _to_digits(value)
     if text in _NINES:
         return value <= -99.0 or value >= _LEAST_POSITIVE
     return text in FULL_SCALES or text in _OTHERS
@@ -80,7 +80,7 @@ def is_full_scale(value: float) -> bool:
     >>> is_full_scale(6553.5), is_full_scale(7999.0), is_full_scale(9999.0)
     (True, True, False)
     """
-    return _spell(value) in FULL_SCALES
+    return _to_digits(value) in FULL_SCALES
 
 
 def stands_alone(value: float, record: Sequence[float]) -> bool:
@@ -128,7 +128,9 @@ def is_run(value: float, before: Sequence[float]) -> bool:
     return all(step * gap > 0.0 for step in steps) and abs(gap) <= LEAP * abs(steps[-1])
 
 
-def judge(value: float, before: Sequence[float], after: Iterable[float] = (), *, is_end: bool = False) -> str | None:
+def classify_number(
+    value: float, before: Sequence[float], after: Iterable[float] = (), *, is_end: bool = False
+) -> str | None:
     """The flag of a number that may be a fill, by what its series says: `fill`, `at_stop`, or None: it is a reading.
 
     The first number at the end of a scale, reached by a run, is a reading: the instrument moved so far at least.
@@ -139,9 +141,9 @@ def judge(value: float, before: Sequence[float], after: Iterable[float] = (), *,
         after: readings after it, which are asked where few came before.
         is_end: it is the end of a scale.
 
-    >>> judge(7999.0, [20.0, 20.1, 20.0]), judge(6553.5, [10.0, 900.0, 2300.0, 4400.0])
+    >>> classify_number(7999.0, [20.0, 20.1, 20.0]), classify_number(6553.5, [10.0, 900.0, 2300.0, 4400.0])
     ('fill', None)
-    >>> judge(6553.5, [10.0, 900.0, 2300.0, 4400.0, 6553.5], is_end=True)
+    >>> classify_number(6553.5, [10.0, 900.0, 2300.0, 4400.0, 6553.5], is_end=True)
     'at_stop'
     """
     free = [v for v in before if v != value]

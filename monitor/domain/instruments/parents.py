@@ -69,15 +69,15 @@ def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Roots:
-    """What silent series are told by: the parent of each group, those told a little later, and those told already."""
+class SilenceCauses:
+    """Causes of silent series: the parent of each group, series that wait a little, and those notified already."""
 
     pages: Mapping[Parent, frozenset[Place]]
     waiting: frozenset[Place]
-    told: frozenset[Place] = frozenset()
+    notified: frozenset[Place] = frozenset()
 
 
-def find_roots(
+def find_silence_causes(
     children: Mapping[Parent, Collection[Place]],
     silent: Mapping[Place, float],
     is_late: Callable[[Place], bool],
@@ -86,7 +86,7 @@ def find_roots(
     paged: Collection[str],
     now_s: float,
     spoke_since: Callable[[Place, Collection[Place]], bool] = lambda *_: True,
-) -> Roots:
+) -> SilenceCauses:
     """Parents that explain silent series, the one with the most of them first.
 
     A parent is the cause when none of its children speaks. Some of them may still be within the time that their own
@@ -110,8 +110,8 @@ def find_roots(
         spoke_since: whether a series has spoken after some that are silent fell silent.
     """
     left = {p for p in silent if stale_key(p) not in paged}  # who has a page of its own keeps it
-    told = {p for p in left if p[1] in HOUSEKEEPING and _is_told(p, silent, paged, spoke_since)}
-    left -= told
+    notified = {p for p in left if p[1] in HOUSEKEEPING and _is_notified(p, silent, paged, spoke_since)}
+    left -= notified
     pages: dict[Parent, frozenset[Place]] = {}
     waiting: set[Place] = set()
     while left:
@@ -142,15 +142,15 @@ def find_roots(
                 break
         else:
             break
-    return Roots(pages, frozenset(waiting), frozenset(told))
+    return SilenceCauses(pages, frozenset(waiting), frozenset(notified))
 
 
-def _is_told(
+def _is_notified(
     place: Place,
     silent: Mapping[Place, float],
     paged: Collection[str],
     spoke_since: Callable[[Place, Collection[Place]], bool],
 ) -> bool:
     """Whether another series of the station has a page of its own, and this one has not spoken since."""
-    beside = [p for p in silent if p[0] == place[0] and p != place and stale_key(p) in paged]
-    return bool(beside) and not spoke_since(place, beside)
+    others = [p for p in silent if p[0] == place[0] and p != place and stale_key(p) in paged]
+    return bool(others) and not spoke_since(place, others)

@@ -19,7 +19,7 @@ MOTION: Final = "motion"  # the group of what stations are there for: thresholds
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class QuantityCheck:
     """What looks at a quantity.
 
     Attributes:
@@ -42,11 +42,11 @@ PARTS: Final = ("level", "trend", "bend", "noise")
 _ALL: Final = ("flatline", "replay", "unit-jump", "timing")
 # a sensor of few different readings repeats whole stretches by chance
 _SLOW: Final = ("flatline", "unit-jump", "timing")
-MOVES: Final = Watch(_ALL, "length", PARTS, moves=True)
-NOTHING: Final = Watch()
+MOVES: Final = QuantityCheck(_ALL, "length", PARTS, moves=True)
+NOTHING: Final = QuantityCheck()
 # A check or a part is off where it said 0.1 or more per sensor-month of measured records at `TIMES`:
 # `python -m tests.bench.anomaly.bench_quantities`. No record of tilt, strain or earth pressure is at hand.
-WATCHED: Final[Mapping[str, Watch]] = {
+WATCHED: Final[Mapping[str, QuantityCheck]] = {
     **dict.fromkeys(
         (
             "displacement", "displacement_east", "displacement_north", "displacement_up", "displacement_downslope",
@@ -54,22 +54,22 @@ WATCHED: Final[Mapping[str, Watch]] = {
         ),
         MOVES,
     ),
-    **dict.fromkeys(("tilt", "tilt_x", "tilt_y"), Watch(_ALL, "angle", PARTS, moves=True)),
-    "strain": Watch(_ALL, "share", PARTS, moves=True),
-    "pore_pressure": Watch(_SLOW, "pressure", PARTS),
-    "groundwater_level": Watch(_SLOW, "length", PARTS),
-    "reservoir_level": Watch(_SLOW, "length", PARTS),
-    "water_level": Watch(_SLOW, "length", PARTS),
-    "earth_pressure": Watch(_SLOW, "pressure", PARTS),
-    "air_pressure": Watch(_SLOW, "pressure", PARTS),
-    "soil_moisture": Watch(_SLOW, "share"),  # rain makes it jump
+    **dict.fromkeys(("tilt", "tilt_x", "tilt_y"), QuantityCheck(_ALL, "angle", PARTS, moves=True)),
+    "strain": QuantityCheck(_ALL, "share", PARTS, moves=True),
+    "pore_pressure": QuantityCheck(_SLOW, "pressure", PARTS),
+    "groundwater_level": QuantityCheck(_SLOW, "length", PARTS),
+    "reservoir_level": QuantityCheck(_SLOW, "length", PARTS),
+    "water_level": QuantityCheck(_SLOW, "length", PARTS),
+    "earth_pressure": QuantityCheck(_SLOW, "pressure", PARTS),
+    "air_pressure": QuantityCheck(_SLOW, "pressure", PARTS),
+    "soil_moisture": QuantityCheck(_SLOW, "share"),  # rain makes it jump
     # its scales have another zero, and it stands still within the resolution of its sensor
-    "temperature": Watch(("timing",), parts=PARTS),
+    "temperature": QuantityCheck(("timing",), parts=PARTS),
     # now and then, or judged by what reads them
     **dict.fromkeys(("rain", "snow_depth", "acceleration", BATTERY, BATTERY_LEVEL, SIGNAL), NOTHING),
     **dict.fromkeys((*OF_SCENES, *OF_VELOCITY_MAPS), NOTHING),
 }  # fmt: skip
-OWN: Final = Watch(("timing",))  # quantities that a site file names itself
+OWN: Final = QuantityCheck(("timing",))  # quantities that a site file names itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Group:
 
     name: str
     step_s: float
-    watch: Watch
+    watch: QuantityCheck
     series: tuple[Watched, ...]
 
 

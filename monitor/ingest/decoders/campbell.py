@@ -15,11 +15,11 @@ from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault, read_each
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, join_fault, read_each
 from monitor.ingest.decoders.naming import Target, find_target, read_series
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, check_text, read_object
-from monitor.ingest.message import Decoded, Fault, is_station
-from monitor.ingest.quality import Field
+from monitor.ingest.message import DecodedMessage, MessageFault, is_station
+from monitor.ingest.quality import StationField
 
 _NAMES_MOST: Final = 1000
 _STATES: Final = {"online": True, "offline": False}
@@ -30,7 +30,7 @@ def open_campbell(binding: Binding) -> Decoder:
     """Make the decoder; `series` says what the fields of the table are; raises ConfigError."""
     series = read_series(binding)
 
-    def decode(received: Received) -> Decoded:
+    def decode(received: ReceivedMessage) -> DecodedMessage:
         body = read_object(received.message.payload)
         if isinstance(body.get("state"), str) and body["state"] in _STATES:
             return _read_state(body, received, series)
@@ -64,12 +64,12 @@ def open_campbell(binding: Binding) -> Decoder:
         found, bad = gather(rows.items(), read)
         if not bad and not found:
             raise PayloadError("empty", "no field that is read has a value")
-        return Decoded(tuple(found), _join_fault(bad, table, len(rows)))
+        return DecodedMessage(tuple(found), _join_fault(bad, table, len(rows)))
 
     return decode
 
 
-def _read_state(body: Mapping[str, Any], received: Received, series: Mapping[str, Target]) -> Decoded:
+def _read_state(body: Mapping[str, Any], received: ReceivedMessage, series: Mapping[str, Target]) -> DecodedMessage:
     """What a logger says of itself, or the broker of it; its client id counts where nothing else says whose it is."""
     stations = {target.station for target in series.values() if target.station} | {received.place.station} - {""}
     own = str(body.get("clientId", ""))
@@ -82,10 +82,14 @@ def _read_state(body: Mapping[str, Any], received: Received, series: Mapping[str
     why = f": {' '.join(reason.split())[:_REASON_MOST]}" if isinstance(reason, str) else ""
     text = f"state {body['state']}{why}"
     check_text(text, "reason")
-    return Decoded(links=tuple(received.link(one, text, online=_STATES[body["state"]]) for one in sorted(stations)))
+    return DecodedMessage(
+        links=tuple(received.link(one, text, online=_STATES[body["state"]]) for one in sorted(stations))
+    )
 
 
-def _find_field(series: Mapping[str, Target], name: str, station: str, received: Received) -> tuple[str, Field] | None:
+def _find_field(
+    series: Mapping[str, Target], name: str, station: str, received: ReceivedMessage
+) -> tuple[str, StationField] | None:
     """Station and field of a column; None for one that the site file does not name and the house does not know."""
     if name in series:
         return series[name].find(received, station)
@@ -97,7 +101,7 @@ def _find_field(series: Mapping[str, Target], name: str, station: str, received:
 
 def _join_fault(
     bad: list[tuple[tuple[str, Any], PayloadError]], table: dict[str, Any], total: int
-) -> tuple[Fault, ...]:
+) -> tuple[MessageFault, ...]:
     """The bad rows in a payload of their own that can be read again."""
     kept = {"properties": {**table, "observations": dict(row for row, _ in bad)}}
     return join_fault(bad, total, "rows", json.dumps(kept).encode())

@@ -10,8 +10,8 @@ from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell, read_time
-from monitor.ingest.message import Decoded, Fault, Message, Place
-from monitor.ingest.quality import Field, Vocabulary, observe, read_digit
+from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget
+from monitor.ingest.quality import StationField, Vocabulary, observe, read_digit
 from monitor.ingest.references import References
 
 RECEPTION: Final = "reception"
@@ -21,7 +21,7 @@ Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedMessage:
     """A message, and what is known where it belongs.
 
     Attributes:
@@ -33,19 +33,19 @@ class Received:
         zone: in which times without one count, as the site file says.
     """
 
-    message: Message
-    place: Place
+    message: BrokerMessage
+    place: TopicTarget
     site: Site
     vocabulary: Vocabulary
     references: References
     zone: ZoneInfo | None = None
 
-    def field(self, station: str, name: str, unit: str | None = None) -> Field:
+    def field(self, station: str, name: str, unit: str | None = None) -> StationField:
         """What a name of a station means; raises PayloadError."""
         return self.vocabulary.field(self.site, self.site.now_called(station), name, unit)
 
     def observe(
-        self, station: str, field: Field, value: float, at: datetime, sigma: float | None = None,
+        self, station: str, field: StationField, value: float, at: datetime, sigma: float | None = None,
         solution: str | None = None, extra: str | None = None, digit: float | None = None,
     ) -> Observation:  # fmt: skip
         """The record of one value given in the field's unit; raises PayloadError."""
@@ -54,7 +54,7 @@ class Received:
             extra, digit,
         )  # fmt: skip
 
-    def observe_cell(self, station: str, field: Field, cell: object, name: str, at: datetime) -> Observation:
+    def observe_cell(self, station: str, field: StationField, cell: object, name: str, at: datetime) -> Observation:
         """The record of a number that came as a number or as text; raises PayloadError."""
         return self.observe(station, field, read_cell(cell, name), at, digit=read_digit(cell))
 
@@ -68,8 +68,8 @@ class Received:
         age = self.message.came_at - at
         rolled = round(age / ROLLOVER)
         if 1 <= rolled <= ROLLED_MOST and abs(age - rolled * ROLLOVER) < timedelta(days=1):
-            told = f"{at:%Y-%m-%d %H:%M} lies {1024 * rolled} weeks back: the receiver counts weeks of GPS in ten bits"
-            raise PayloadError("clock_unset", f"{name}: {told}, renew its firmware")
+            text = f"{at:%Y-%m-%d %H:%M} lies {1024 * rolled} weeks back: the receiver counts weeks of GPS in ten bits"
+            raise PayloadError("clock_unset", f"{name}: {text}, renew its firmware")
         return at
 
     def link(self, station: str, text: str, *, online: bool) -> Link:
@@ -77,11 +77,11 @@ class Received:
         return Link(self.site.id, self.site.now_called(station), self.message.came_at, online, text)
 
 
-Decoder = Callable[[Received], Decoded]
+Decoder = Callable[[ReceivedMessage], DecodedMessage]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DecoderSpec:
     """A decoder that the site file tells something: `opener(binding)` makes it, `keys` of [[decoder]] are read."""
 
     opener: str
@@ -110,13 +110,15 @@ def read_each(parts: Iterable[Part], read: Callable[[Part], Iterable[Observation
         raise bad[0][1]
 
 
-def join_fault(bad: Sequence[tuple[Any, PayloadError]], total: int, parts: str, payload: bytes) -> tuple[Fault, ...]:
+def join_fault(
+    bad: Sequence[tuple[Any, PayloadError]], total: int, parts: str, payload: bytes
+) -> tuple[MessageFault, ...]:
     """The bad parts of a message in a payload of their own that can be read again, with the first reason."""
     if not bad:
         return ()
     first = bad[0][1]
     reason = f"{len(bad)} of {total} {parts}, the first: {first}" if total > 1 else str(first)
-    return (Fault(first.code, reason, payload),)
+    return (MessageFault(first.code, reason, payload),)
 
 
 def counts_from_reception(binding: Binding) -> bool:
@@ -125,7 +127,7 @@ def counts_from_reception(binding: Binding) -> bool:
     Raises:
         ConfigError: `date` says something else.
     """
-    word = dict(binding.told).get("date", "")
-    if word not in {"", RECEPTION}:
-        raise ConfigError(f"decoder {binding.name!r}: date: expected {RECEPTION}, got {word!r}")
-    return word == RECEPTION
+    source = dict(binding.told).get("date", "")
+    if source not in {"", RECEPTION}:
+        raise ConfigError(f"decoder {binding.name!r}: date: expected {RECEPTION}, got {source!r}")
+    return source == RECEPTION

@@ -15,9 +15,9 @@ from monitor.domain.instruments.no_value import is_fill_number, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received, gather
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather
 from monitor.ingest.decoders.strict_json import read_cell, read_object
-from monitor.ingest.message import Decoded, Fault, is_station
+from monitor.ingest.message import DecodedMessage, MessageFault, is_station
 
 METRIC: Final = "ecowitt-metric"
 INCHES_MOST: Final = 40.0  # of mercury: no place on earth has more
@@ -33,14 +33,14 @@ def open_ecowitt(binding: Binding) -> Decoder:
     Raises:
         ConfigError: `rain` names no counter.
     """
-    said = dict(binding.told).get("rain", "")
-    if said and said not in _RAIN:
-        raise ConfigError(f"decoder {binding.name!r}: rain: expected one of {', '.join(_RAIN)}, got {said!r}")
-    counters = (said,) if said else _RAIN
+    rain_key = dict(binding.told).get("rain", "")
+    if rain_key and rain_key not in _RAIN:
+        raise ConfigError(f"decoder {binding.name!r}: rain: expected one of {', '.join(_RAIN)}, got {rain_key!r}")
+    counters = (rain_key,) if rain_key else _RAIN
     return partial(_decode, counters, binding.name == METRIC)
 
 
-def _decode(counters: Sequence[str], is_metric: bool, received: Received) -> Decoded:
+def _decode(counters: Sequence[str], is_metric: bool, received: ReceivedMessage) -> DecodedMessage:
     body = read_object(received.message.payload)
     station = received.place.station or received.message.topic.rsplit("/", 1)[-1]
     if not is_station(station):
@@ -57,8 +57,8 @@ def _decode(counters: Sequence[str], is_metric: bool, received: Received) -> Dec
             and not is_fill_number(pressure)
             and not (pressure >= HPA_LEAST if is_metric else 0 < pressure <= INCHES_MOST)
         ):
-            said = "hPa" if is_metric else "inches of mercury"
-            raise PayloadError("unit_mismatch", f"{key} is not in {said}: ecowitt or ecowitt-metric?")
+            unit_name = "hPa" if is_metric else "inches of mercury"
+            raise PayloadError("unit_mismatch", f"{key} is not in {unit_name}: ecowitt or ecowitt-metric?")
     counter = next((key for key in counters if not is_no_value(body.get(key))), "")
     units = ("hPa", "degC", "mm") if is_metric else ("inHg", "degF", "in")
     wanted = zip((_PRESSURES[0], "tempf", counter), ("air_pressure", "temperature", "rain"), units, strict=True)
@@ -72,8 +72,8 @@ def _decode(counters: Sequence[str], is_metric: bool, received: Received) -> Dec
     if not found:
         raise bad[0][1] if bad else PayloadError("empty", "no temperature, air pressure or counter of rain in the post")
     first = bad[0][1] if bad else None
-    faults = () if first is None else (Fault(first.code, first.message, received.message.payload),)
-    return Decoded(tuple(found), faults)
+    faults = () if first is None else (MessageFault(first.code, first.message, received.message.payload),)
+    return DecodedMessage(tuple(found), faults)
 
 
 def read_known(body: Mapping[str, object], key: str) -> float | None:

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Final
 
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.site import GEOID, Origin, Site
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Received
+from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.message import is_station
 from monitor.ingest.positions import Vector, find_enu_mm
@@ -111,7 +111,7 @@ def state_error(fix: Fix, origin: Origin) -> tuple[Covariance | None, Vector | N
     return (ee, nn, uu, *cov[3:]), steps_mm if is_coarse else None
 
 
-def observe_fix(fix: Fix, received: Received) -> list[Observation]:
+def observe_fix(fix: Fix, received: ReceivedMessage) -> list[Observation]:
     """East, north and up of a position; raises PayloadError."""
     received.check_clock(fix.at)
     site, station = received.site, received.place.station
@@ -120,7 +120,7 @@ def observe_fix(fix: Fix, received: Received) -> list[Observation]:
     received.references.join(site.id, station, frame, origin.since)  # another one is asked about, whatever follows
     enu_mm = find_displacement(fix, origin)
     cov, steps_mm = state_error(fix, origin)
-    facts = {"cov_mm2": None if cov is None else list(cov), "epoch0": spell(origin.since), "frame": origin.frame,
+    facts = {"cov_mm2": None if cov is None else list(cov), "epoch0": format_iso(origin.since), "frame": origin.frame,
              "fix": fix.kind, "satellites": fix.satellites,
              DIGIT: None if steps_mm is None else list(steps_mm)}  # fmt: skip
     extra = canonical_json({key: value for key, value in facts.items() if value is not None})

@@ -18,10 +18,10 @@ from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received, gather, read_each
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, read_each
 from monitor.ingest.decoders.naming import SYMBOLS, Target, check_unit, find_target, read_series
 from monitor.ingest.decoders.strict_json import check_depth, read_json
-from monitor.ingest.message import Decoded, Fault
+from monitor.ingest.message import DecodedMessage, MessageFault
 
 _LONGEST: Final = 500  # an expression
 ITEMS_MOST: Final = 1000
@@ -35,24 +35,24 @@ def open_json(binding: Binding) -> Decoder:
     Raises:
         ConfigError: an expression is none, or one that is needed is missing.
     """
-    told = dict(binding.told)
-    paths: dict[str, ParsedResult] = {key: _compile(key, told[key]) for key in EXPRESSIONS if key in told}
+    settings = dict(binding.told)
+    paths: dict[str, ParsedResult] = {key: _compile(key, settings[key]) for key in EXPRESSIONS if key in settings}
     if "time" not in paths:
         raise ConfigError("decoder 'json': time is missing: the expression that gives the time")
     if ("quantity" in paths) != ("value" in paths):
         raise ConfigError("decoder 'json': quantity and value stand together, or neither does")
-    read: Callable[[Received, Any], Iterator[Observation]]
+    read: Callable[[ReceivedMessage, Any], Iterator[Observation]]
     if "quantity" in paths:
-        read = partial(_read_listed, paths, read_series(binding), told.get("time_unit"))
+        read = partial(_read_listed, paths, read_series(binding), settings.get("time_unit"))
     else:
         if not binding.series:
             raise ConfigError("decoder 'json': series is missing: expression = QUANTITY_UNIT, for each value")
         if "unit" in paths:
             raise ConfigError("decoder 'json': unit stands beside quantity and value only")
         values = {name: (_compile(f"series {name!r}", name), target) for name, target in read_series(binding).items()}
-        read = partial(_read_named, paths, values, told.get("time_unit"))
+        read = partial(_read_named, paths, values, settings.get("time_unit"))
 
-    def decode(received: Received) -> Decoded:
+    def decode(received: ReceivedMessage) -> DecodedMessage:
         message = received.message
         if len(message.payload) > BYTES_MOST:
             raise PayloadError("too_large", f"{len(message.payload)} bytes; at most {BYTES_MOST} are read")
@@ -67,18 +67,18 @@ def open_json(binding: Binding) -> Decoder:
         if not bad:
             if not found:
                 raise PayloadError("empty", "none of the values is there")
-            return Decoded(tuple(found))
+            return DecodedMessage(tuple(found))
         # which part of the message an item was, nobody knows: the whole waits, and what is stored is known again
         first = bad[0][1]
         reason = f"{len(bad)} of {len(items)} items, the first: {first}"
-        return Decoded(tuple(found), (Fault(first.code, reason, message.payload),))
+        return DecodedMessage(tuple(found), (MessageFault(first.code, reason, message.payload),))
 
     return decode
 
 
 def _read_named(
     paths: dict[str, ParsedResult], values: dict[str, tuple[ParsedResult, Target]], time_unit: str | None,
-    received: Received, item: Any,
+    received: ReceivedMessage, item: Any,
 ) -> Iterator[Observation]:  # fmt: skip
     """Values at known places of an item; raises PayloadError, the first of them that cannot be read."""
     station = _find_station(paths, item, received)
@@ -94,7 +94,11 @@ def _read_named(
 
 
 def _read_listed(
-    paths: dict[str, ParsedResult], series: dict[str, Target], time_unit: str | None, received: Received, item: Any
+    paths: dict[str, ParsedResult],
+    series: dict[str, Target],
+    time_unit: str | None,
+    received: ReceivedMessage,
+    item: Any,
 ) -> Iterator[Observation]:
     """An item that says what it is: a quantity, its unit and a value; raises PayloadError."""
     name, value = (_search(paths[key], item, key) for key in ("quantity", "value"))
@@ -112,7 +116,7 @@ def _read_listed(
     yield received.observe_cell(where, field, value, "value", at)
 
 
-def _find_station(paths: dict[str, ParsedResult], item: Any, received: Received) -> str:
+def _find_station(paths: dict[str, ParsedResult], item: Any, received: ReceivedMessage) -> str:
     if "device" not in paths:
         return received.place.station
     name = _search(paths["device"], item, "device")

@@ -17,9 +17,9 @@ from monitor.domain.instants import from_epoch_s
 from monitor.domain.quantities import BATTERY_LEVEL, SIGNAL
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
-from monitor.ingest.message import Decoded, is_station
+from monitor.ingest.message import DecodedMessage, is_station
 
 Value = tuple[str, str, float, datetime | None]
 """Quantity, unit, number, and its own time where the payload has one."""
@@ -31,7 +31,7 @@ def open_lorawan(binding: Binding) -> Decoder:
     return partial(_decode, _INSTRUMENTS[binding.name])
 
 
-def _decode(read: Callable[[bytes], list[Value]], received: Received) -> Decoded:
+def _decode(read: Callable[[bytes], list[Value]], received: ReceivedMessage) -> DecodedMessage:
     station, at, data, radio, battery = read_uplink(received.message.payload, received.read_time)
     measured = read(data) if data else []
     if battery is not None and all(one[0] != BATTERY_LEVEL for one in measured):
@@ -45,7 +45,7 @@ def _decode(read: Callable[[bytes], list[Value]], received: Received) -> Decoded
     if radio is not None:
         extra = None if radio[1] is None else canonical_json({"snr_db": radio[1]})
         found.append(received.observe(station, received.field(station, SIGNAL, "dBm"), radio[0], at, extra=extra))
-    return Decoded(tuple(found))
+    return DecodedMessage(tuple(found))
 
 
 def read_uplink(
@@ -146,9 +146,13 @@ def _walk_milesight(data: bytes) -> Iterator[Value]:
             case 0x01, 0x75:
                 yield BATTERY_LEVEL, "%", float(piece[0]), None
             case 0x03, 0xCF:
-                yield from ((f"tilt_{axis}", "deg", word / 100, None) for axis, word in zip("xy", words, strict=False))
+                yield from (
+                    (f"tilt_{axis}", "deg", register / 100, None) for axis, register in zip("xy", words, strict=False)
+                )
             case 0x03, 0xD4:  # the lowest bit says that a threshold was passed
-                yield from ((f"tilt_{a}", "deg", (word >> 1) / 100, None) for a, word in zip("xy", words, strict=False))
+                yield from (
+                    (f"tilt_{a}", "deg", (register >> 1) / 100, None) for a, register in zip("xy", words, strict=False)
+                )
             case 0x03, 0x77 if words[0] & 0xFFFF not in _FAILURES:
                 yield "water_level", "cm", float(words[0] & 0xFFFF), None
             case 0x03, 0x7B if words[0] & 0xFFFF not in _FAILURES:

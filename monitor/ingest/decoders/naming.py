@@ -6,9 +6,9 @@ from typing import Final
 from monitor.domain.quantities import UNITS, convert, split_suffix
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Received
+from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.message import is_station
-from monitor.ingest.quality import Field
+from monitor.ingest.quality import StationField
 
 SYMBOLS: Final = {"°C": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d": "mm/day"}  # units as others write them
 
@@ -27,7 +27,7 @@ class Target:
         parts = None if self.unit is not None else split_suffix(self.name)
         return self.name if parts is None else parts[0]
 
-    def find(self, received: Received, station: str) -> tuple[str, Field]:
+    def find(self, received: ReceivedMessage, station: str) -> tuple[str, StationField]:
         """Station and field, of the station of the message where this names none; raises PayloadError."""
         where = self.station or station
         if not is_station(where):
@@ -64,13 +64,13 @@ def find_target(series: dict[str, Target], name: str) -> Target | None:
     return found if found is not None or split_suffix(name) is None else Target("", name)
 
 
-def check_unit(told: object, expected: str, who: str) -> None:
+def check_unit(given: object, expected: str, who: str) -> None:
     """Refuse values that are said to be in another unit than the site file says; a unit nobody knows says nothing.
 
     Raises:
         PayloadError: unit_mismatch, in the name of who says it.
     """
-    unit = SYMBOLS.get(told, told) if isinstance(told, str) else ""
+    unit = SYMBOLS.get(given, given) if isinstance(given, str) else ""
     if unit not in UNITS or expected not in UNITS or unit == expected:
         return
     try:

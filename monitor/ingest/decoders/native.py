@@ -18,8 +18,8 @@ from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.errors import PayloadError
 from monitor.ingest.decoders import strict_json
-from monitor.ingest.decoders.decoder import Received, gather
-from monitor.ingest.message import Decoded, Fault, Message
+from monitor.ingest.decoders.decoder import ReceivedMessage, gather
+from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
 from monitor.store.readings.messages import SequenceMark
 
 SOLUTIONS: Final = frozenset({"rapid", "final", "corrected"})
@@ -49,7 +49,7 @@ _NO_EPOCH0: Final = Template("sample.epoch0", "gnss.epoch0 is missing: displacem
 _VECTOR: Final = Template("sample.vector", "{name}: expected a list of {n} numbers")
 
 
-def decode(received: Received) -> Decoded:
+def decode(received: ReceivedMessage) -> DecodedMessage:
     """Read the samples of a message.
 
     Raises:
@@ -76,7 +76,7 @@ def decode(received: Received) -> Decoded:
         newest = max((one.observed_at for one in observations), default=message.received_at)
         mark = SequenceMark(received.site.id, station, *counted, newest)
     faults = (_join_faults(message, body, bad, len(samples), many=many),) if bad else ()
-    return Decoded(tuple(observations), faults, mark=mark)
+    return DecodedMessage(tuple(observations), faults, mark=mark)
 
 
 def _read_counts(body: Mapping[str, Any]) -> tuple[str, int, int] | None:
@@ -94,18 +94,18 @@ def _read_counts(body: Mapping[str, Any]) -> tuple[str, int, int] | None:
 
 
 def _join_faults(
-    message: Message, body: Mapping[str, Any], bad: list[tuple[Any, PayloadError]], total: int, *, many: bool
-) -> Fault:
+    message: BrokerMessage, body: Mapping[str, Any], bad: list[tuple[Any, PayloadError]], total: int, *, many: bool
+) -> MessageFault:
     first = bad[0][1]
     if not many or len(bad) == total:
         reason = _ALL_SAMPLES(n=Figure(total, "d"), reason=first.message) if many else first.message
-        return Fault(first.code, reason, message.payload)
+        return MessageFault(first.code, reason, message.payload)
     kept = {**body, "samples": [sample for sample, _ in bad]}
     reason = _SOME_SAMPLES(n=Figure(len(bad), "d"), total=Figure(total, "d"), reason=first.message)
-    return Fault(first.code, reason, json.dumps(kept).encode())
+    return MessageFault(first.code, reason, json.dumps(kept).encode())
 
 
-def _read_sample(sample: Any, body: Mapping[str, Any], received: Received) -> Iterator[Observation]:
+def _read_sample(sample: Any, body: Mapping[str, Any], received: ReceivedMessage) -> Iterator[Observation]:
     """The values of a sample; raises the first PayloadError after the others were read."""
     if not isinstance(sample, dict):
         raise PayloadError("not_object", _SAMPLE(type=type(sample).__name__))
@@ -181,7 +181,7 @@ def _read_meta(meta: object) -> str:
 
 
 def _read_gnss(
-    gnss: object, solution: str | None, at: datetime, meta: str | None, received: Received
+    gnss: object, solution: str | None, at: datetime, meta: str | None, received: ReceivedMessage
 ) -> list[Observation]:  # fmt: skip
     if not isinstance(gnss, dict):
         raise PayloadError("not_object", _GNSS_OBJECT())

@@ -14,11 +14,11 @@ import pynmea2
 from monitor.domain.observation import Observation
 from monitor.domain.site import ELLIPSOID, Binding
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received, counts_from_reception, join_fault
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, counts_from_reception, join_fault
 from monitor.ingest.decoders.fixes import Covariance, Fix, observe_fix
 from monitor.ingest.decoders.rtklib import split_lines
 from monitor.ingest.decoders.strict_json import read_cell, read_time
-from monitor.ingest.message import Decoded
+from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import read_digit
 from monitor.ingest.references import PART
 
@@ -35,7 +35,7 @@ def open_nmea(binding: Binding) -> Decoder:
     """Make the decoder; `date = "reception"` takes the day from the reception; raises ConfigError."""
     of_reception = counts_from_reception(binding)
 
-    def decode(received: Received) -> Decoded:
+    def decode(received: ReceivedMessage) -> DecodedMessage:
         message = received.message
         if message.retained and of_reception:
             raise PayloadError("retained", "a position without date that the broker had kept: when it was is unknown")
@@ -74,7 +74,7 @@ def open_nmea(binding: Binding) -> Decoder:
                 bad[k] = error.bare()
         kept = "\n".join(line for k, line in enumerate(lines) if k in bad or k in days)
         total = sum(kind in _READ for kind in kinds)
-        return Decoded(tuple(found), join_fault([*bad.items()], total, "lines", kept.encode()))
+        return DecodedMessage(tuple(found), join_fault([*bad.items()], total, "lines", kept.encode()))
 
     return decode
 

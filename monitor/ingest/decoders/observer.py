@@ -5,9 +5,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.observation import Report, SiteEvent
+from monitor.domain.observation import ObserverReport, SiteEvent
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Received
+from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.strict_json import (
     check_keys,
     read_line,
@@ -17,13 +17,13 @@ from monitor.ingest.decoders.strict_json import (
     read_text,
     read_time,
 )
-from monitor.ingest.message import Decoded, is_station
+from monitor.ingest.message import DecodedMessage, is_station
 
 _REPORT: Final = frozenset({"time", "time_unit", "kind", "text", "by", "station", "photo_url"})
 _EVENT: Final = frozenset({"from", "to", "time_unit", "kind", "value", "text", "by"})
 
 
-def decode_report(received: Received) -> Decoded:
+def decode_report(received: ReceivedMessage) -> DecodedMessage:
     """Read `{time, kind, text, by, station?, photo_url?}`; raises PayloadError."""
     body, site = read_object(received.message.payload), received.place.site
     check_keys(body, _REPORT)
@@ -32,15 +32,15 @@ def decode_report(received: Received) -> Decoded:
         raise PayloadError("bad_station", "station: expected a station id")
     if photo is not None and not _is_address(read_text(photo, "photo_url", 2000)):
         raise PayloadError("bad_url", "photo_url: expected an http or https address")
-    report = Report(
+    report = ObserverReport(
         site, received.read_time(body.get("time"), body.get("time_unit")), read_line(body.get("kind"), "kind", 64),
         read_line(body.get("text"), "text"), read_person(body.get("by"), "by"),
         None if station is None else received.site.now_called(station), photo,
     )  # fmt: skip
-    return Decoded(report=report)
+    return DecodedMessage(report=report)
 
 
-def decode_event(received: Received) -> Decoded:
+def decode_event(received: ReceivedMessage) -> DecodedMessage:
     """Read `{from, to, kind, value?, text, by?}`; raises PayloadError."""
     body = read_object(received.message.payload)
     check_keys(body, _EVENT)
@@ -54,7 +54,7 @@ def decode_event(received: Received) -> Decoded:
         received.place.site, from_at, to_at, read_line(body.get("kind"), "kind", 64),
         read_line(body.get("text"), "text"), None if is_no_value(value) else read_number(value, "value"),
     )  # fmt: skip
-    return Decoded(event=event, event_by=read_person(body.get("by", "mqtt"), "by"))
+    return DecodedMessage(event=event, event_by=read_person(body.get("by", "mqtt"), "by"))
 
 
 def _is_address(text: str) -> bool:

@@ -9,10 +9,10 @@ from typing import Final
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.naming import find_target, read_series
 from monitor.ingest.decoders.strict_json import read_cell, read_payload
-from monitor.ingest.message import Decoded, is_station
+from monitor.ingest.message import DecodedMessage, is_station
 from monitor.ingest.quality import read_digit
 
 _STATE: Final = "$state"
@@ -34,7 +34,7 @@ def open_plain(binding: Binding) -> Decoder:
     if not is_state and "{quantity}" not in binding.pattern and len(series) != 1:
         raise ConfigError(f"topic {binding.pattern!r}: expected a level {{quantity}}, or a single name in series")
 
-    def decode(received: Received) -> Decoded:
+    def decode(received: ReceivedMessage) -> DecodedMessage:
         message = received.message
         if message.retained and not is_state:
             raise PayloadError("retained", "a value without time that the broker had kept: when it was is unknown")
@@ -49,7 +49,7 @@ def open_plain(binding: Binding) -> Decoder:
             raise PayloadError("empty", f"{name[:64]}: the device says that it has no value")
         station, field = target.find(received, received.place.station)
         value = read_cell(text, name[:64])
-        return Decoded((received.observe(station, field, value, message.came_at, digit=read_digit(text)),))
+        return DecodedMessage((received.observe(station, field, value, message.came_at, digit=read_digit(text)),))
 
     return decode
 
@@ -66,9 +66,9 @@ def _read_text(payload: bytes) -> str:
     return text
 
 
-def _read_state(text: str, received: Received) -> Decoded:
+def _read_state(text: str, received: ReceivedMessage) -> DecodedMessage:
     if text not in _STATES:
         raise PayloadError("bad_payload", f"{text!r} is no state of Homie; known: {', '.join(_STATES)}")
     if not is_station(station := received.place.station):
         raise PayloadError("no_station", "the topic names no station; put {station} into the pattern")
-    return Decoded(links=(received.link(station, f"$state {text}", online=_STATES[text]),))
+    return DecodedMessage(links=(received.link(station, f"$state {text}", online=_STATES[text]),))

@@ -13,7 +13,7 @@ from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.quantities import OF_VELOCITY_MAPS, read_trace
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Received, gather
+from monitor.ingest.decoders.decoder import ReceivedMessage, gather
 from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
 from monitor.ingest.decoders.strict_json import (
     LATE,
@@ -24,7 +24,7 @@ from monitor.ingest.decoders.strict_json import (
     read_sigma,
     read_time,
 )
-from monitor.ingest.message import Decoded, Fault, is_station
+from monitor.ingest.message import DecodedMessage, MessageFault, is_station
 from monitor.ingest.quality import Vocabulary, observe, read_digit
 
 FRAME, EPOCH0 = "frame", "epoch0"  # what a position counts from: the file as a whole is held to it
@@ -43,7 +43,7 @@ _NO_PIXELS: Final = Template("row.pixels", "pixels: expected a whole number abov
 _ROWS: Final = Template("row.first", "{n} rows, the first: {reason}")
 
 
-def decode(received: Received) -> Decoded:
+def decode(received: ReceivedMessage) -> DecodedMessage:
     """Read `{"rows": [{time, station, quantity, value, ...}]}`; bad rows stay in the quarantine."""
     rows = read_object(received.message.payload).get("rows")
     if not isinstance(rows, list) or not rows:
@@ -59,7 +59,7 @@ def decode(received: Received) -> Decoded:
     found, bad = gather(rows, read)
     if not found and not bad:
         raise PayloadError("empty", _NO_VALUE())
-    return Decoded(tuple(found), join_bad_rows(bad))
+    return DecodedMessage(tuple(found), join_bad_rows(bad))
 
 
 def read_row(
@@ -99,38 +99,43 @@ def _read_more(row: Mapping[str, Any], quantity: str) -> str | None:
     Steps of the last digit of its epoch, by component; what the sign of a velocity means, of how many pixels it is.
     """
     component, pixels = row.get("component"), row.get("pixels")
-    told: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     if row.get(DIGIT):
-        told[DIGIT] = [read_cell(step, DIGIT) for step in str(row[DIGIT]).split()]
+        extra[DIGIT] = [read_cell(step, DIGIT) for step in str(row[DIGIT]).split()]
     for name, value in (("component", component), ("pixels", pixels)):
         if value is not None and value != "" and quantity not in OF_VELOCITY_MAPS:
             raise PayloadError(f"bad_{name}", _OF_VELOCITY(name=name, quantity=Term(quantity)))
     if component is not None and component != "":
         if not isinstance(component, str) or not is_station(component):
             raise PayloadError("bad_component", _NO_COMPONENT())
-        told["component"] = component
+        extra["component"] = component
     if pixels is not None and pixels != "":
         count = read_cell(pixels, "pixels")
         if count < 1 or count != int(count):
             raise PayloadError("bad_pixels", _NO_PIXELS(n=Figure(count)))
-        told["pixels"] = int(count)
-    return canonical_json(told) if told else None
+        extra["pixels"] = int(count)
+    return canonical_json(extra) if extra else None
 
 
-def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[Fault, ...]:
+def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[MessageFault, ...]:
     """One fault per cause, whose payload holds the rows as they came."""
     by_code: dict[str, list[tuple[Any, PayloadError]]] = {}
     for row, error in bad:
         by_code.setdefault(error.code, []).append((row, error))
-    kept = {code: json.dumps({"rows": [row for row, _ in rows]}, default=spell_value) for code, rows in by_code.items()}
-    return tuple(Fault(code, tell_first(len(by_code[code]), by_code[code][0][1]), kept[code].encode()) for code in kept)
+    kept = {
+        code: json.dumps({"rows": [row for row, _ in rows]}, default=value_to_json) for code, rows in by_code.items()
+    }
+    return tuple(
+        MessageFault(code, describe_first(len(by_code[code]), by_code[code][0][1]), kept[code].encode())
+        for code in kept
+    )
 
 
-def tell_first(count: int, first: PayloadError) -> str:
+def describe_first(count: int, first: PayloadError) -> str:
     """Why rows are refused, by the first of them."""
     return first.message if count == 1 else _ROWS(n=Figure(count, "d"), reason=first.message)
 
 
-def spell_value(value: object) -> str:
+def value_to_json(value: object) -> str:
     """What JSON has no form for; instants as ISO 8601."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 from monitor.domain.observation import Observation
 from monitor.domain.site import ELLIPSOID, GEOID, Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, join_fault
 from monitor.ingest.decoders.fixes import LINES_MOST, Fix, observe_fix
 from monitor.ingest.decoders.strict_json import read_cell, read_payload, read_time
-from monitor.ingest.message import Decoded
+from monitor.ingest.message import DecodedMessage
 from monitor.ingest.positions import Vector, gps_to_utc
 from monitor.ingest.quality import read_digit
 from monitor.ingest.references import PART
@@ -38,7 +38,7 @@ _BLANKS: Final = str.maketrans(",;", "  ")  # what out-fieldsep may be
 _FEWEST: Final = 7  # time in two fields, three numbers, quality, satellites
 
 
-class Head(NamedTuple):
+class SolutionHeader(NamedTuple):
     """What the head of solutions says: time system, form, above which heights count, frame ("": unsaid)."""
 
     system: str
@@ -49,16 +49,16 @@ class Head(NamedTuple):
 
 def open_rtklib(binding: Binding) -> Decoder:
     """Make the decoder; `time` is gpst or utc, `positions` llh or enu, where the stream has no header."""
-    told = dict(binding.told)
+    settings = dict(binding.told)
     for key, known in (("time", _SYSTEMS), ("positions", tuple(_FORMS))):
-        if key in told and told[key] not in known:
-            raise ConfigError(f"decoder 'rtklib': {key}: expected {' or '.join(known)}, got {told[key]!r}")
+        if key in settings and settings[key] not in known:
+            raise ConfigError(f"decoder 'rtklib': {key}: expected {' or '.join(known)}, got {settings[key]!r}")
 
-    def decode(received: Received) -> Decoded:
+    def decode(received: ReceivedMessage) -> DecodedMessage:
         lines = split_lines(received.message.payload)
         head = [line for line in lines if line.startswith("%")]
-        told_system = told.get("time") or (_LOCAL if received.zone else None)
-        known = read_head(head, told_system, told.get("positions"))
+        declared_system = settings.get("time") or (_LOCAL if received.zone else None)
+        known = read_head(head, declared_system, settings.get("positions"))
         solutions = [line for line in lines if not line.startswith("%")]
 
         def observe(line: str) -> Iterator[Observation]:
@@ -71,7 +71,7 @@ def open_rtklib(binding: Binding) -> Decoder:
         if not bad and not found:
             raise PayloadError("empty", "no line of a solution")
         kept = "\n".join([*head, *(line for line, _ in bad)])
-        return Decoded(tuple(found), join_fault(bad, len(solutions), "lines", kept.encode()))
+        return DecodedMessage(tuple(found), join_fault(bad, len(solutions), "lines", kept.encode()))
 
     return decode
 
@@ -92,7 +92,7 @@ def find_columns(head: Sequence[str]) -> str:
     return next((line for line in head if any(c in line for c in (*_FORMS.values(), *_OTHER_FORMS))), "")
 
 
-def read_head(head: Sequence[str], system: str | None, form: str | None) -> Head:
+def read_head(head: Sequence[str], system: str | None, form: str | None) -> SolutionHeader:
     """What the header says, else the site file; raises PayloadError."""
     if columns := find_columns(head):
         if any(other in columns for other in _OTHER_FORMS):
@@ -103,7 +103,7 @@ def read_head(head: Sequence[str], system: str | None, form: str | None) -> Head
         raise PayloadError("no_zone", "GPS time or UTC? send the header of the solution, or say time = gpst or utc")
     if form is None:
         raise PayloadError("bad_payload", "send the header of the solution, or say positions = llh or enu")
-    return Head(system, form, read_height(head), read_frame(head))
+    return SolutionHeader(system, form, read_height(head), read_frame(head))
 
 
 def read_frame(head: Sequence[str]) -> str:
@@ -128,15 +128,15 @@ def read_height(head: Sequence[str]) -> str:
     >>> read_height(["% (lat/lon/height=WGS84/geodetic,Q=1:fix,2:float)"]), read_height(["%  GPST  latitude(deg)"])
     ('geoid', '')
     """
-    said = next((found for line in head if (found := _HEIGHT.search(line))), None)
-    if said is None:
+    height = next((found for line in head if (found := _HEIGHT.search(line))), None)
+    if height is None:
         return ""
-    if said[1].strip() != _DATUM:
-        raise PayloadError("other_frame", f"positions in the datum {said[1].strip()[:40]}: set out-datum = wgs84")
-    return GEOID if said[2] == "geodetic" else ELLIPSOID
+    if height[1].strip() != _DATUM:
+        raise PayloadError("other_frame", f"positions in the datum {height[1].strip()[:40]}: set out-datum = wgs84")
+    return GEOID if height[2] == "geodetic" else ELLIPSOID
 
 
-def read_solution(line: str, head: Head) -> Fix:
+def read_solution(line: str, head: SolutionHeader) -> Fix:
     """One line of a solution; raises PayloadError."""
     system, form, height, frame = head
     parts = line.translate(_BLANKS).split()

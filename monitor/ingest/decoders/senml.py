@@ -15,9 +15,16 @@ from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import RECEPTION, Decoder, Received, counts_from_reception, gather, join_fault
+from monitor.ingest.decoders.decoder import (
+    RECEPTION,
+    Decoder,
+    ReceivedMessage,
+    counts_from_reception,
+    gather,
+    join_fault,
+)
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_array, read_number
-from monitor.ingest.message import Decoded, is_station
+from monitor.ingest.message import DecodedMessage, is_station
 
 _ABSOLUTE_S: Final = 2.0**28  # smaller times count from now (RFC 8428, 4.5.3)
 _UNITS: Final = {"Cel": "degC", "/": "1", "m/s2": "m/s2", "%EL": "%", "%RH": "%"}  # where SenML spells otherwise
@@ -30,13 +37,13 @@ def open_senml(binding: Binding) -> Decoder:
     """Make the decoder; `date = "reception"` takes records without an absolute time; raises ConfigError."""
     of_reception = counts_from_reception(binding)
 
-    def decode(received: Received) -> Decoded:
+    def decode(received: ReceivedMessage) -> DecodedMessage:
         resolved = _resolve(read_array(received.message.payload))
         found, bad = gather(resolved, lambda record: _read(record, received, of_reception=of_reception))
         if not found:
             raise bad[0][1] if bad else PayloadError("empty", "no record holds a value")
         kept = json.dumps([record for record, _ in bad]).encode()
-        return Decoded(tuple(found), join_fault(bad, len(resolved), "records", kept))
+        return DecodedMessage(tuple(found), join_fault(bad, len(resolved), "records", kept))
 
     return decode
 
@@ -56,14 +63,14 @@ def _resolve(records: list[Any]) -> list[dict[str, Any]]:
         if base.get("bver", _VERSION_MOST) != _VERSION_MOST and read_number(base["bver"], "bver") > _VERSION_MOST:
             raise PayloadError("bad_version", f"SenML of version {base['bver']}; at most {_VERSION_MOST} is read")
         if "v" in record:
-            told = {key: record[key] for key in _OWN & record.keys()}
-            found.append({**{key: base[key] for key in base if key != "bver"}, **told})
+            own = {key: record[key] for key in _OWN & record.keys()}
+            found.append({**{key: base[key] for key in base if key != "bver"}, **own})
     if not found:
         raise PayloadError("empty", "no record holds a number")
     return found
 
 
-def _read(record: Mapping[str, Any], received: Received, *, of_reception: bool) -> Iterator[Observation]:
+def _read(record: Mapping[str, Any], received: ReceivedMessage, *, of_reception: bool) -> Iterator[Observation]:
     if is_no_value(record["v"]) or ("bv" in record and is_no_value(record["bv"])):
         return
     station, quantity = _split(_text(record, "bn") + _text(record, "n"))

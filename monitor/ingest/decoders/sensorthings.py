@@ -15,10 +15,10 @@ from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, join_fault
 from monitor.ingest.decoders.naming import Target, check_unit, read_series
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_object, read_time
-from monitor.ingest.message import Decoded
+from monitor.ingest.message import DecodedMessage
 
 _IN_TOPIC: Final = re.compile(r"Datastreams\('?([^()']{1,200})'?\)")
 
@@ -27,7 +27,7 @@ def open_sensorthings(binding: Binding) -> Decoder:
     """Make the decoder; `series` says what the Datastreams are; raises ConfigError."""
     series = read_series(binding)
 
-    def decode(received: Received) -> Decoded:
+    def decode(received: ReceivedMessage) -> DecodedMessage:
         body = read_object(received.message.payload)
         many = body.get("value") if "value" in body and "result" not in body else [body]
         if not isinstance(many, list) or not many or len(many) > SAMPLE_LIMIT:
@@ -38,7 +38,7 @@ def open_sensorthings(binding: Binding) -> Decoder:
         if not found and not bad:
             raise PayloadError("empty", "no Observation has a result")
         kept = json.dumps({"value": [one for one, _ in bad]}).encode()
-        return Decoded(tuple(found), join_fault(bad, len(many), "Observations", kept))
+        return DecodedMessage(tuple(found), join_fault(bad, len(many), "Observations", kept))
 
     return decode
 
@@ -62,7 +62,7 @@ def find_newest(payload: bytes, until: datetime) -> datetime | None:
     return max((at for at in found if at <= until), default=None)
 
 
-def _read(one: Any, received: Received, series: Mapping[str, Target]) -> Iterator[Observation]:
+def _read(one: Any, received: ReceivedMessage, series: Mapping[str, Target]) -> Iterator[Observation]:
     if not isinstance(one, dict):
         raise PayloadError("not_object", "an Observation must be an object")
     stream = one.get("Datastream")

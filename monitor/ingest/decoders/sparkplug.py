@@ -17,11 +17,11 @@ from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
 from monitor.ingest.births import Births, Metric, Node
-from monitor.ingest.decoders.decoder import Decoder, Received, gather
+from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather
 from monitor.ingest.decoders.naming import Target, find_target, read_series
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, check_text, read_number
-from monitor.ingest.message import Decoded, Fault, is_station
-from monitor.ingest.quality import Field
+from monitor.ingest.message import DecodedMessage, MessageFault, is_station
+from monitor.ingest.quality import StationField
 
 NAMESPACE: Final = "spBv1.0"
 _KINDS: Final = ("NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH")
@@ -41,7 +41,7 @@ _REBIRTH: Final = b"\x0a\x14Node Control/Rebirth\x20\x0b\x70\x01"  # a metric: n
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class MetricValue:
     """A metric of a message."""
 
     name: str = ""
@@ -52,10 +52,10 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Payload:
+class SparkplugPayload:
     """A message."""
 
-    metrics: tuple[Value, ...]
+    metrics: tuple[MetricValue, ...]
     at_ms: int | None
     seq: int | None
 
@@ -64,21 +64,21 @@ def open_sparkplug(binding: Binding) -> Decoder:
     """Make the decoder; `series` says what metrics are, by name or by DEVICE:NAME; raises ConfigError."""
     series = read_series(binding)
 
-    def decode(received: Received) -> Decoded:
+    def decode(received: ReceivedMessage) -> DecodedMessage:
         parts = received.message.topic.split("/")
         if parts[0] != NAMESPACE or len(parts) not in {4, 5} or parts[2] not in _KINDS:
             raise PayloadError("not_reading", "a command or a state of a host, no reading of Sparkplug B")
-        talk = _Talk(received, series, parts[1], parts[3], "".join(parts[4:]))
+        talk = _SparkplugMessage(received, series, parts[1], parts[3], "".join(parts[4:]))
         return talk.read(parts[2], read_payload(received.message.payload))
 
     return decode
 
 
 @dataclass(frozen=True, slots=True)
-class _Talk:
+class _SparkplugMessage:
     """One message of a node or of its device."""
 
-    received: Received
+    received: ReceivedMessage
     series: dict[str, Target]
     group: str
     node: str
@@ -96,7 +96,7 @@ class _Talk:
     def station(self) -> str:
         return self.received.place.station or self.device or self.node
 
-    def read(self, kind: str, payload: Payload) -> Decoded:
+    def read(self, kind: str, payload: SparkplugPayload) -> DecodedMessage:
         known = self.births.find(self.key, self.received.message.epoch)
         if kind == "NDEATH":
             return self._end_node(known, payload)
@@ -108,34 +108,38 @@ class _Talk:
         if kind in {"NBIRTH", "DBIRTH"}:
             return self._bear(known, payload)
         if kind == "DDEATH":
-            return Decoded(links=self._link(self._find_stations(known, self.device), "DDEATH", online=False))
+            return DecodedMessage(links=self._link(self._find_stations(known, self.device), "DDEATH", online=False))
         return self._read_data(known, payload)
 
-    def _bear(self, known: Node | None, payload: Payload) -> Decoded:
+    def _bear(self, known: Node | None, payload: SparkplugPayload) -> DecodedMessage:
         aliases = {v.alias: Metric(v.name, v.datatype) for v in payload.metrics if v.alias is not None and v.name}
         found, bad = self._observe(payload, [v for v in payload.metrics if v.name])
         stations = frozenset(o.station for o in found) or frozenset({self.station})
         links = self._link(stations, "DBIRTH" if self.device else "NBIRTH", online=True)
         if known is None:  # a device of a node whose own birth was not heard: its names hold, its aliases do not
-            return Decoded(tuple(found), self._fault("no_birth", self._why()), links=links, ask=self._ask())
+            return DecodedMessage(
+                tuple(found), self._fault("no_birth", self._why()), links=links, request=self._request_rebirth()
+            )
         self.births.add_device(self.key, self.device, aliases, stations)
-        return Decoded(tuple(found), bad, links=links)
+        return DecodedMessage(tuple(found), bad, links=links)
 
-    def _read_data(self, known: Node | None, payload: Payload) -> Decoded:
+    def _read_data(self, known: Node | None, payload: SparkplugPayload) -> DecodedMessage:
         aliases = {} if known is None else known.aliases.get(self.device)
         named = [named for v in payload.metrics if (named := _name(v, aliases or {})).name]
         found, bad = self._observe(payload, named)
         if len(named) < len(payload.metrics):
-            return Decoded(tuple(found), self._fault("no_birth", self._why()), ask=self._ask())
+            return DecodedMessage(tuple(found), self._fault("no_birth", self._why()), request=self._request_rebirth())
         if not found and not bad:
             shown = ", ".join(v.name for v in named)[:200] or "an empty message"
             if any(is_no_value(v.number) for v in named):
                 raise PayloadError("empty", f"no number, or none of good quality: {shown}")
             raise PayloadError("unknown_quantity", f"series names none of {shown}, or none has a value")
-        return Decoded(tuple(found), bad)
+        return DecodedMessage(tuple(found), bad)
 
-    def _observe(self, payload: Payload, values: list[Value]) -> tuple[list[Observation], tuple[Fault, ...]]:
-        def read(value: Value) -> Iterator[Observation]:
+    def _observe(
+        self, payload: SparkplugPayload, values: list[MetricValue]
+    ) -> tuple[list[Observation], tuple[MessageFault, ...]]:
+        def read(value: MetricValue) -> Iterator[Observation]:
             where = self._find_field(value.name)
             if where is not None and not is_no_value(value.number):
                 stamp = value.at_ms if value.at_ms is not None else payload.at_ms
@@ -145,7 +149,7 @@ class _Talk:
         found, bad = gather(values, read)
         return found, self._fault(bad[0][1].code, str(bad[0][1])) if bad else ()
 
-    def _find_field(self, name: str) -> tuple[str, Field] | None:
+    def _find_field(self, name: str) -> tuple[str, StationField] | None:
         """Station and field of a metric; None where the site file does not want it."""
         target = self.series.get(f"{self.device or self.node}:{name}") or self.series.get(name)
         if target is None:
@@ -154,7 +158,7 @@ class _Talk:
                 return None
         return target.find(self.received, self.station)
 
-    def _end_node(self, known: Node | None, payload: Payload) -> Decoded:
+    def _end_node(self, known: Node | None, payload: SparkplugPayload) -> DecodedMessage:
         died = _find_bd_seq(payload)
         if known is not None and None not in {died, known.born} and died != known.born:
             raise PayloadError("stale_death", f"the death of connection {died}; it lives in connection {known.born}")
@@ -162,14 +166,14 @@ class _Talk:
         for device in () if known is None else known.stations:
             stations |= self._find_stations(known, device)
         self.births.forget(self.key)
-        return Decoded(links=self._link(stations, "NDEATH", online=False))
+        return DecodedMessage(links=self._link(stations, "NDEATH", online=False))
 
     def _find_stations(self, known: Node | None, device: str) -> frozenset[str]:
         mine = None if known is None else known.stations.get(device)
         return mine or frozenset({self.received.place.station or device or self.node})
 
-    def _link(self, stations: frozenset[str], word: str, *, online: bool) -> tuple[Link, ...]:
-        text = f"Sparkplug {word} of {self.group}/{self.node}{'/' * bool(self.device)}{self.device}"
+    def _link(self, stations: frozenset[str], state: str, *, online: bool) -> tuple[Link, ...]:
+        text = f"Sparkplug {state} of {self.group}/{self.node}{'/' * bool(self.device)}{self.device}"
         named = filter(is_station, sorted(stations))
         return tuple(self.received.link(station, text[:200], online=online) for station in named)
 
@@ -179,19 +183,19 @@ class _Talk:
             "aliases are unknown. It is asked for a new birth (NCMD, Node Control/Rebirth), which brings all values"
         )
 
-    def _fault(self, code: str, reason: str) -> tuple[Fault, ...]:
-        return (Fault(code, reason, self.received.message.payload),)
+    def _fault(self, code: str, reason: str) -> tuple[MessageFault, ...]:
+        return (MessageFault(code, reason, self.received.message.payload),)
 
-    def _ask(self) -> tuple[str, bytes]:
-        return f"{NAMESPACE}/{self.group}/NCMD/{self.node}", spell_rebirth(self.received.message.received_at)
+    def _request_rebirth(self) -> tuple[str, bytes]:
+        return f"{NAMESPACE}/{self.group}/NCMD/{self.node}", encode_rebirth(self.received.message.received_at)
 
 
-def _find_bd_seq(payload: Payload) -> int | None:
+def _find_bd_seq(payload: SparkplugPayload) -> int | None:
     """Which connection of the node a birth or a death is of."""
     return next((v.number for v in payload.metrics if v.name == "bdSeq" and isinstance(v.number, int)), None)
 
 
-def _name(value: Value, aliases: dict[int, Metric]) -> Value:
+def _name(value: MetricValue, aliases: dict[int, Metric]) -> MetricValue:
     """The metric with the name and the type that its birth gave it."""
     known = aliases.get(value.alias) if value.alias is not None else None
     if known is None:
@@ -200,12 +204,12 @@ def _name(value: Value, aliases: dict[int, Metric]) -> Value:
     return replace(value, name=value.name or known.name, number=number)
 
 
-def spell_rebirth(now: datetime) -> bytes:
+def encode_rebirth(now: datetime) -> bytes:
     """The payload of the command that asks a node to be born again."""
-    return b"\x08" + _spell_varint(int(epoch_s(now) * 1000)) + b"\x12" + _spell_varint(len(_REBIRTH)) + _REBIRTH
+    return b"\x08" + _encode_varint(int(epoch_s(now) * 1000)) + b"\x12" + _encode_varint(len(_REBIRTH)) + _REBIRTH
 
 
-def _spell_varint(number: int) -> bytes:
+def _encode_varint(number: int) -> bytes:
     found = bytearray()
     while number > 0x7F:
         found.append(number & 0x7F | 0x80)
@@ -214,7 +218,7 @@ def _spell_varint(number: int) -> bytes:
 
 
 # ---- protobuf -----------------------------------------------------------------------------------------------------
-def read_payload(data: bytes) -> Payload:
+def read_payload(data: bytes) -> SparkplugPayload:
     """The metrics of a payload.
 
     Raises:
@@ -222,7 +226,7 @@ def read_payload(data: bytes) -> Payload:
     """
     if len(data) > PAYLOAD_LIMIT:
         raise PayloadError("too_large", f"{len(data)} bytes; at most {PAYLOAD_LIMIT} are read")
-    metrics: list[Value] = []
+    metrics: list[MetricValue] = []
     at_ms = seq = None
     for field, wire, value in tuple(_walk(data, _METRICS_MOST)):  # too many are refused before one of them is read
         if field == _METRICS and isinstance(value, bytes):
@@ -233,10 +237,10 @@ def read_payload(data: bytes) -> Payload:
             seq = value
     if not metrics and at_ms is None and seq is None:
         raise PayloadError("bad_payload", "no payload of Sparkplug B")
-    return Payload(tuple(metrics), at_ms, seq)
+    return SparkplugPayload(tuple(metrics), at_ms, seq)
 
 
-def _read_metric(data: bytes) -> Value:
+def _read_metric(data: bytes) -> MetricValue:
     found: dict[int, int | bytes] = {}
     for field, wire, value in _walk(data, _FIELDS_MOST):
         expected = _WIRES.get(field)
@@ -248,7 +252,7 @@ def _read_metric(data: bytes) -> Value:
     datatype = _whole(found, 4) or 0
     is_none = _whole(found, 7) or not _is_good(found.get(9, b""))
     number = None if is_none else _to_signed(_read_number(found), datatype)
-    return Value(_text(found.get(1, b"")), _whole(found, 2), _whole(found, 3), datatype, number)
+    return MetricValue(_text(found.get(1, b"")), _whole(found, 2), _whole(found, 3), datatype, number)
 
 
 def _is_good(properties: int | bytes) -> bool:
@@ -261,8 +265,8 @@ def _is_good(properties: int | bytes) -> bool:
         elif field == 2 and isinstance(value, bytes):
             parts = {part: one for part, _, one in _walk(value, _FIELDS_MOST)}
             codes.append(_whole(parts, 3) if 3 in parts else _whole(parts, 4))
-    told = [code for name, code in zip(names, codes, strict=False) if name == _QUALITY.encode()]
-    return all(code is None or code in _GOOD for code in told)
+    qualities = [code for name, code in zip(names, codes, strict=False) if name == _QUALITY.encode()]
+    return all(code is None or code in _GOOD for code in qualities)
 
 
 def _read_number(found: dict[int, int | bytes]) -> int | float | None:

@@ -6,33 +6,33 @@ from typing import Any, Final
 
 from monitor.domain.site import Binding, Site
 from monitor.errors import ConfigError
-from monitor.ingest.decoders.decoder import RECEPTION, Decoder, Told
+from monitor.ingest.decoders.decoder import RECEPTION, Decoder, DecoderSpec
 from monitor.ingest.message import matches
 
 ROOM: Final = "monitor.ingest.decoders"
 MAPPING: Final = "mapping"
-DECODERS: Final[dict[str, str | Told]] = {
+DECODERS: Final[dict[str, str | DecoderSpec]] = {
     "native": "monitor.ingest.decoders.native:decode",
     "report": "monitor.ingest.decoders.observer:decode_report",
     "event": "monitor.ingest.decoders.observer:decode_event",
     "rows": "monitor.ingest.decoders.rows:decode",
-    "milesight": Told(f"{ROOM}.lorawan:open_lorawan", frozenset()),
-    "decentlab-ctd10": Told(f"{ROOM}.lorawan:open_lorawan", frozenset()),
-    "decentlab-lid": Told(f"{ROOM}.lorawan:open_lorawan", frozenset()),
-    "decentlab-zn1": Told(f"{ROOM}.lorawan:open_lorawan", frozenset()),
-    "campbell": Told(f"{ROOM}.campbell:open_campbell", frozenset({"series", "station"})),
-    "json": Told(
+    "milesight": DecoderSpec(f"{ROOM}.lorawan:open_lorawan", frozenset()),
+    "decentlab-ctd10": DecoderSpec(f"{ROOM}.lorawan:open_lorawan", frozenset()),
+    "decentlab-lid": DecoderSpec(f"{ROOM}.lorawan:open_lorawan", frozenset()),
+    "decentlab-zn1": DecoderSpec(f"{ROOM}.lorawan:open_lorawan", frozenset()),
+    "campbell": DecoderSpec(f"{ROOM}.campbell:open_campbell", frozenset({"series", "station"})),
+    "json": DecoderSpec(
         f"{ROOM}.json_paths:open_json",
         frozenset({"series", "station", "each", "time", "time_unit", "device", "quantity", "unit", "value"}),
     ),
-    "ecowitt": Told(f"{ROOM}.ecowitt:open_ecowitt", frozenset({"rain"})),
-    "ecowitt-metric": Told(f"{ROOM}.ecowitt:open_ecowitt", frozenset({"rain"})),
-    "nmea": Told(f"{ROOM}.nmea:open_nmea", frozenset({"station", "date"})),
-    "plain": Told(f"{ROOM}.plain:open_plain", frozenset({"series", "station"})),
-    "rtklib": Told(f"{ROOM}.rtklib:open_rtklib", frozenset({"station", "time", "positions"})),
-    "sensorthings": Told(f"{ROOM}.sensorthings:open_sensorthings", frozenset({"series"})),
-    "senml": Told(f"{ROOM}.senml:open_senml", frozenset({"date"})),
-    "sparkplug": Told(f"{ROOM}.sparkplug:open_sparkplug", frozenset({"series", "station"})),
+    "ecowitt": DecoderSpec(f"{ROOM}.ecowitt:open_ecowitt", frozenset({"rain"})),
+    "ecowitt-metric": DecoderSpec(f"{ROOM}.ecowitt:open_ecowitt", frozenset({"rain"})),
+    "nmea": DecoderSpec(f"{ROOM}.nmea:open_nmea", frozenset({"station", "date"})),
+    "plain": DecoderSpec(f"{ROOM}.plain:open_plain", frozenset({"series", "station"})),
+    "rtklib": DecoderSpec(f"{ROOM}.rtklib:open_rtklib", frozenset({"station", "time", "positions"})),
+    "sensorthings": DecoderSpec(f"{ROOM}.sensorthings:open_sensorthings", frozenset({"series"})),
+    "senml": DecoderSpec(f"{ROOM}.senml:open_senml", frozenset({"date"})),
+    "sparkplug": DecoderSpec(f"{ROOM}.sparkplug:open_sparkplug", frozenset({"series", "station"})),
 }
 
 
@@ -56,20 +56,20 @@ def find_decoder(name: str, binding: Binding | None = None) -> Decoder:
     if not is_mapping and name not in DECODERS:
         raise ConfigError(f"decoder {name!r} is unknown; expected one of {', '.join(DECODERS)} or mapping:FILE.toml")
     binding = binding or Binding("", name)
-    entry: str | Told = "" if is_mapping else DECODERS[name]
-    known = entry.keys if isinstance(entry, Told) else frozenset()
+    entry: str | DecoderSpec = "" if is_mapping else DECODERS[name]
+    known = entry.keys if isinstance(entry, DecoderSpec) else frozenset()
     _check_keys(binding, known | ({"zone"} if (MAPPING if is_mapping else name) in _IN_A_ZONE else set()))
     if is_mapping:
         from monitor.ingest.decoders.mapping import open_mapping
 
         return open_mapping(name.removeprefix(f"{MAPPING}:"))
-    found: Decoder = _load(entry.opener)(binding) if isinstance(entry, Told) else _load(entry)
+    found: Decoder = _load(entry.opener)(binding) if isinstance(entry, DecoderSpec) else _load(entry)
     return found
 
 
 def _check_keys(binding: Binding, known: frozenset[str]) -> None:
-    told = [key for key, value in (("series", binding.series), ("station", binding.station), *binding.told) if value]
-    for key in told:
+    given = [key for key, value in (("series", binding.series), ("station", binding.station), *binding.told) if value]
+    for key in given:
         if key not in known:
             reads = f"it reads {', '.join(sorted(known))}" if known else "it reads none beside topic and name"
             raise ConfigError(f"decoder {binding.name!r} does not read the key {key!r}; {reads}")

@@ -18,7 +18,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.point_rows import read_place
-from monitor.ingest.files.reader import BadRow, Declared, Piece, Said
+from monitor.ingest.files.reader import BadRow, ImportOptions, PointLine, ValueMeaning
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.text.heads import refuse_part
 from monitor.store.readings.points import PointValue
@@ -42,10 +42,10 @@ _DIRECTIONS: Final = {"E": "east", "U": "up"}
 _SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses; only along its sight it makes jumps
 
 
-Opened = AbstractContextManager[tuple[Declared, Iterator[Piece]]]
+Opened = AbstractContextManager[tuple[ValueMeaning, Iterator[PointLine]]]
 
 
-def open_egms(path: Path, said: Said, now: datetime) -> Opened:
+def open_egms(path: Path, options: ImportOptions, now: datetime) -> Opened:
     """Open a product of level 2a, 2b or 3: what it declares, and its points one after the other.
 
     Values are mm. Levels 2a and 2b are along the line of sight, positive towards the satellite; level 3 is east or up,
@@ -57,11 +57,11 @@ def open_egms(path: Path, said: Said, now: datetime) -> Opened:
         ConfigError: the file is no such product, one line.
     """
 
-    def declare(header: Sequence[str]) -> tuple[Declared, dict[int, datetime]]:
+    def declare(header: Sequence[str]) -> tuple[ValueMeaning, dict[int, datetime]]:
         dates = _find_dates(header, path)
-        direction = _find_direction(said.call(path), header, said.direction)
+        direction = _find_direction(options.call(path), header, options.direction)
         wavelength_mm = _SENTINEL_1_MM if direction == _TOWARDS else None
-        return Declared(said.point_set or said.call(path).stem, direction, "mm", wavelength_mm), dates
+        return ValueMeaning(options.point_set or options.call(path).stem, direction, "mm", wavelength_mm), dates
 
     return _open(path, now, declare, _place)
 
@@ -86,7 +86,7 @@ def is_wide_points(names: Sequence[str]) -> bool:
     return placed and sum(read_day(name) is not None for name in names) >= LEAST_DATES
 
 
-def open_wide_points(path: Path, said: Said, now: datetime) -> Opened:
+def open_wide_points(path: Path, options: ImportOptions, now: datetime) -> Opened:
     """Open a table of points with a column a date, as SqueeSAR, SARPROZ, StaMPS and others export them.
 
     Points are called by a column (`CODE`, `pid`, `id`), else by their place. Acquisitions count from the beginning of
@@ -95,23 +95,23 @@ def open_wide_points(path: Path, said: Said, now: datetime) -> Opened:
     Raises:
         ConfigError: it is no such table, or nobody said what its values mean; one line.
     """
-    name, direction, unit = said.point_set, said.direction, said.unit
+    name, direction, unit = options.point_set, options.direction, options.unit
     if name is None or direction is None or unit is None:
         raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")
 
-    def declare(header: Sequence[str]) -> tuple[Declared, dict[int, datetime]]:
+    def declare(header: Sequence[str]) -> tuple[ValueMeaning, dict[int, datetime]]:
         if not is_wide_points(header):
             raise ConfigError(f"{path}: expected columns lat and lon, and a column a date such as D20240105")
-        return Declared(name, direction, unit), {k: at for k, one in enumerate(header) if (at := read_day(one))}
+        return ValueMeaning(name, direction, unit), {k: at for k, one in enumerate(header) if (at := read_day(one))}
 
     return _open(path, now, declare, _place_wide)
 
 
 @contextmanager
 def _open(
-    path: Path, now: datetime, declare: Callable[[Sequence[str]], tuple[Declared, dict[int, datetime]]],
+    path: Path, now: datetime, declare: Callable[[Sequence[str]], tuple[ValueMeaning, dict[int, datetime]]],
     place: Callable[[dict[str, str]], dict[str, object]],
-) -> Iterator[tuple[Declared, Iterator[Piece]]]:  # fmt: skip
+) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:  # fmt: skip
     try:
         with _open_text(path) as text:
             lines = _split(limit_lines(text, path))
@@ -191,19 +191,19 @@ def _find_dates(header: Sequence[str], path: Path) -> dict[int, datetime]:
     return dates
 
 
-def _find_direction(path: Path, header: Sequence[str], asked: str | None) -> str:
+def _find_direction(path: Path, header: Sequence[str], requested: str | None) -> str:
     if {"latitude", "longitude"} <= set(header):  # levels 2a and 2b
         found = _TOWARDS
-        if asked not in (None, found):
-            raise ConfigError(f"{path}: levels 2a and 2b are along the line of sight, not {asked}: {found}")
+        if requested not in (None, found):
+            raise ConfigError(f"{path}: levels 2a and 2b are along the line of sight, not {requested}: {found}")
         return found
     words = path.stem.upper().split("_")
     named = [_DIRECTIONS[w] for w in words if w in _DIRECTIONS] if words[:2] == ["EGMS", "L3"] else []
-    if len(named) != 1 and asked is None:
+    if len(named) != 1 and requested is None:
         raise ConfigError(f"{path}: east or up? The name of the file does not say so: give --direction east or up")
-    if len(named) == 1 and asked not in (None, named[0]):
-        raise ConfigError(f"{path}: the name of the file says {named[0]}, not {asked}")
-    found = named[0] if len(named) == 1 else str(asked)
+    if len(named) == 1 and requested not in (None, named[0]):
+        raise ConfigError(f"{path}: the name of the file says {named[0]}, not {requested}")
+    found = named[0] if len(named) == 1 else str(requested)
     if found not in _DIRECTIONS.values():
         raise ConfigError(f"{path}: level 3 is east or up, not {found}")
     return found
@@ -212,7 +212,7 @@ def _find_direction(path: Path, header: Sequence[str], asked: str | None) -> str
 def _walk(
     file: str, lines: Iterator[list[str]], header: Sequence[str], dates: dict[int, datetime],
     place: Callable[[dict[str, str]], dict[str, object]],
-) -> Iterator[Piece]:  # fmt: skip
+) -> Iterator[PointLine]:  # fmt: skip
     columns = {name: k for k, name in enumerate(header)}
     for line, cells in enumerate(lines, 2):
         if not any(cells):
@@ -227,7 +227,7 @@ def _walk(
                 raise PayloadError("cell_count", f"{len(cells)} cells, the header has {len(header)}")
             point = read_place(place(about))
         except PayloadError as error:
-            yield Piece(None, (), 0, (BadRow(about, error, len(dates)),))
+            yield PointLine(None, (), 0, (BadRow(about, error, len(dates)),))
             continue
         values: list[PointValue] = []
         bad: list[BadRow] = []
@@ -246,7 +246,7 @@ def _walk(
                 bad.append(_refuse(point.pid, header[column], cell))
         if len(values) >= LEAST_DATES and not any(one.value for one in values):  # masked, as in grids
             missing, values = missing + len(values), []
-        yield Piece(point, tuple(values), missing, tuple(bad))
+        yield PointLine(point, tuple(values), missing, tuple(bad))
 
 
 def _refuse(pid: str, date: str, cell: str) -> BadRow:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from forecasting.message import Template, spread
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.rows import spell_value
-from monitor.ingest.files.reader import Judged, Line
+from monitor.ingest.decoders.rows import value_to_json
+from monitor.ingest.files.reader import Judged, ReadingLine
 from monitor.worker.records import read_text
 
 LINE_BYTES: Final = 4 << 20
@@ -19,22 +19,22 @@ NOT_OF_THEIR_FORM: Final = Template("file.lines.form", "the rows cannot be read:
 _UNREADABLE: Final = Template("file.lines", "the rows cannot be read: {problem}")
 
 
-def write_lines(lines: Iterable[Line], write: Callable[[str], object]) -> int:
+def write_lines(lines: Iterable[ReadingLine], write: Callable[[str], object]) -> int:
     """Write the lines of a file of readings, as `open_plain` reads them; returns how many."""
     count = 0
     for count, line in enumerate(lines, 1):  # noqa: B007  the last one is the answer
         rows = [[row, None if error is None else [error.code, spread(error.message)]] for row, error in line.rows]
-        write(spell([rows, line.missing]))
+        write(format_line([rows, line.missing]))
     return count
 
 
-def spell(value: Any) -> str:
+def format_line(value: Any) -> str:
     """One line of JSON; instants as ISO 8601."""
-    return json.dumps(value, default=spell_value) + "\n"
+    return json.dumps(value, default=value_to_json) + "\n"
 
 
 @contextmanager
-def open_plain(path: Path) -> Iterator[Iterator[Line]]:
+def open_plain(path: Path) -> Iterator[Iterator[ReadingLine]]:
     """The lines that `write_lines` wrote: one that is none of the form ends the file.
 
     Raises:
@@ -55,12 +55,12 @@ def open_raw(path: Path, most: int = LINE_BYTES) -> Iterator[Iterator[bytes]]:
         yield iter(lambda: file.readline(most), b"")
 
 
-def _read_line(raw: bytes) -> Line:
+def _read_line(raw: bytes) -> ReadingLine:
     try:
         rows, missing = json.loads(raw)
         if type(missing) is not int:
             raise TypeError
-        return Line(tuple(_read_judged(*pair) for pair in rows), missing)
+        return ReadingLine(tuple(_read_judged(*pair) for pair in rows), missing)
     except (ValueError, TypeError, RecursionError):
         raise ConfigError(NOT_OF_THEIR_FORM()) from None
 

@@ -10,7 +10,7 @@ from monitor.domain.ground import wrap_longitude
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell, read_sigma, read_time
 from monitor.ingest.files.mapping import is_missing
-from monitor.ingest.files.reader import NAME_LIMIT, BadRow, Declared, Piece, Said
+from monitor.ingest.files.reader import NAME_LIMIT, BadRow, ImportOptions, PointLine, ValueMeaning
 from monitor.ingest.files.tables import Row, find_fault, open_rows, require_columns
 from monitor.store.readings.points import Point, PointValue
 
@@ -35,34 +35,36 @@ def read_place(row: Mapping[str, Any]) -> Point:
 
 
 @contextmanager
-def open_points(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+def open_points(
+    path: Path, options: ImportOptions, now: datetime
+) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
     """Open the neutral form `time,point,latitude,longitude,value[,sigma][,height_m]`, CSV or Parquet.
 
     Raises:
         ConfigError: the file is no such table, or nobody said what its values mean.
     """
-    if said.point_set is None or said.direction is None or said.unit is None:
+    if options.point_set is None or options.direction is None or options.unit is None:
         raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")
-    declared = Declared(said.point_set, said.direction, said.unit)
+    declared = ValueMeaning(options.point_set, options.direction, options.unit)
     with open_rows(path) as (names, rows):
         require_columns(path, names, _NEEDED, "[sigma, height_m]")
         yield declared, (_read_row(row, now) for row in rows)
 
 
-def _read_row(row: Row, now: datetime) -> Piece:
+def _read_row(row: Row, now: datetime) -> PointLine:
     try:
         if error := find_fault(row):
             raise error
         point = read_place(row)
         if is_missing(row.get("value")):
-            return Piece(point, missing=1)
+            return PointLine(point, missing=1)
         at = _read_time(row.get("time"))
         if at > now:
             raise PayloadError("future", f"time: {at.isoformat()} lies in the future")
         value = PointValue(point.pid, at, read_cell(row["value"], "value"), read_sigma(row.get("sigma")))
-        return Piece(point, (value,))
+        return PointLine(point, (value,))
     except PayloadError as error:
-        return Piece(None, bad=(BadRow({k or "surplus": v for k, v in row.items()}, error),))
+        return PointLine(None, bad=(BadRow({k or "surplus": v for k, v in row.items()}, error),))
 
 
 def _read_time(value: Any) -> datetime:

@@ -17,16 +17,16 @@ from forecasting.message import Figure, Template
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, RefusedError, StoreBusyError
-from monitor.ingest.decoders.rows import tell_first
-from monitor.ingest.files.reader import BadRow, Declared, Piece
+from monitor.ingest.decoders.rows import describe_first
+from monitor.ingest.files.reader import BadRow, PointLine, ValueMeaning
 from monitor.ingest.files.reading import FileResult, insist
 from monitor.ingest.message import POINTS_TOPIC
 from monitor.ingest.pipeline import Clock
 from monitor.store.database.engine import Database
-from monitor.store.readings.messages import Rejected, add_rejected
+from monitor.store.readings.messages import RejectedMessage, add_rejected
 from monitor.store.readings.points import (
     METRES_PER_DEGREE,
-    Placed,
+    PlacedPoint,
     Point,
     PointsAdded,
     PointValue,
@@ -53,7 +53,7 @@ _UNTIED: Final = Template(
     "the file counts from {day}, on which point {point} has no value here: read the file of that day first, or give "
     "another --set",
 )
-Opened = AbstractContextManager[tuple[Declared, Iterator[Piece]]]
+Opened = AbstractContextManager[tuple[ValueMeaning, Iterator[PointLine]]]
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ def read_points(
 
 
 def _gather(
-    pieces: Iterator[Piece], declared: Declared, result: FileResult, now: datetime
+    pieces: Iterator[PointLine], declared: ValueMeaning, result: FileResult, now: datetime
 ) -> Iterator[_Chunk]:  # fmt: skip
     chunk = _Chunk()
     for piece in pieces:
@@ -142,15 +142,20 @@ def _leave_fills(chunk: _Chunk, result: FileResult) -> None:
 
 
 def _take(
-    chunk: _Chunk, point: Point, values: tuple[PointValue, ...], declared: Declared, result: FileResult, now: datetime
-) -> None:  # fmt: skip
+    chunk: _Chunk,
+    point: Point,
+    values: tuple[PointValue, ...],
+    declared: ValueMeaning,
+    result: FileResult,
+    now: datetime,
+) -> None:
     first = chunk.points.setdefault(point.pid, point)
     if _apart_m(first.latitude, first.longitude, point) > MOVED_M:
         chunk.bad += [_moved(v) for v in values]
         return
     for value in values:
-        if error := declared.judge(value, now):
-            chunk.bad.append(BadRow(_spell(value), error))
+        if error := declared.check(value, now):
+            chunk.bad.append(BadRow(_to_document(value), error))
             continue
         before = chunk.values.setdefault((value.pid, value.observed_at), value)
         if before.value != value.value:
@@ -160,7 +165,9 @@ def _take(
             result.valid += 1
 
 
-def _store(file: PointsFile, database: Database, declared: Declared, chunk: _Chunk, began_at: datetime) -> PointsAdded:
+def _store(
+    file: PointsFile, database: Database, declared: ValueMeaning, chunk: _Chunk, began_at: datetime
+) -> PointsAdded:
     def store() -> PointsAdded:
         began_s = time.monotonic()
         added = database.do(_add, file, declared, chunk, began_at)
@@ -170,16 +177,16 @@ def _store(file: PointsFile, database: Database, declared: Declared, chunk: _Chu
     return insist(store, (StoreBusyError, IntegrityError))  # the latter: another process stored the same keys meanwhile
 
 
-def _open_set(c: Connection, file: PointsFile, declared: Declared) -> int:
-    told = {
+def _open_set(c: Connection, file: PointsFile, declared: ValueMeaning) -> int:
+    meaning = {
         "wavelength_mm": declared.wavelength_mm, "reference_point": declared.reference_point,
         "reference_at": None if declared.reference_at is None else declared.reference_at.isoformat(),
     }  # fmt: skip
-    meta = {key: value for key, value in told.items() if value is not None}
+    meta = {key: value for key, value in meaning.items() if value is not None}
     return open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit, meta or None)
 
 
-def _add(c: Connection, file: PointsFile, declared: Declared, chunk: _Chunk, began_at: datetime) -> PointsAdded:
+def _add(c: Connection, file: PointsFile, declared: ValueMeaning, chunk: _Chunk, began_at: datetime) -> PointsAdded:
     received_at = file.clock()
     set_id = _open_set(c, file, declared)
     placed = place_points(c, set_id, list(chunk.points.values()))
@@ -199,7 +206,7 @@ def _add(c: Connection, file: PointsFile, declared: Declared, chunk: _Chunk, beg
 
 
 def _tie(
-    c: Connection, set_id: int, placed: Mapping[str, Placed], values: list[PointValue], declared: Declared
+    c: Connection, set_id: int, placed: Mapping[str, PlacedPoint], values: list[PointValue], declared: ValueMeaning
 ) -> tuple[list[PointValue], list[BadRow]]:
     """Values as they count from the reference of their set, tied at the new reference; and those that cannot be tied.
 
@@ -217,18 +224,18 @@ def _tie(
     tied = [replace(value, value=value.value + base[value.pid]) for value in values if value.pid in base]
     day = new_at.date().isoformat()
     untied = [value for value in values if value.pid not in base]
-    return tied, [BadRow(_spell(v), PayloadError("untied", _UNTIED(point=v.pid, day=day))) for v in untied]
+    return tied, [BadRow(_to_document(v), PayloadError("untied", _UNTIED(point=v.pid, day=day))) for v in untied]
 
 
-def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> list[Rejected]:
+def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> list[RejectedMessage]:
     """One message per cause with its rows as they came."""
     by_code: dict[str, list[BadRow]] = {}
     for item in bad:
         by_code.setdefault(item.error.code, []).append(item)
     return [
-        Rejected(
+        RejectedMessage(
             received_at, POINTS_TOPIC + file.site.id, json.dumps({"rows": [b.row for b in rows]}, default=str).encode(),
-            code, tell_first(len(rows), rows[0].error),
+            code, describe_first(len(rows), rows[0].error),
             f"file:{file.path.name}",
         )
         for code, rows in by_code.items()
@@ -243,7 +250,9 @@ def _count(result: FileResult, chunk: _Chunk) -> None:
         result.reach(at)
 
 
-def _sign(file: PointsFile, database: Database, declared: Declared, result: FileResult, newest_at: datetime) -> None:
+def _sign(
+    file: PointsFile, database: Database, declared: ValueMeaning, result: FileResult, newest_at: datetime
+) -> None:
     with database.write() as c:
         set_id = _open_set(c, file, declared)
         added = PointsAdded(result.stored, result.duplicates, result.revisions)
@@ -256,15 +265,15 @@ def _apart_m(latitude: float, longitude: float, point: Point) -> float:
     return hypot(north, (point.longitude - longitude) * METRES_PER_DEGREE * cos(radians(latitude)))
 
 
-def _spell(value: PointValue) -> dict[str, object]:
+def _to_document(value: PointValue) -> dict[str, object]:
     return {"time": value.observed_at, "point": value.pid, "value": value.value, "sigma": value.sigma}
 
 
 def _moved(value: PointValue) -> BadRow:
     reason = _MOVED(point=value.pid, distance=Figure(MOVED_M, "g", "m"))
-    return BadRow(_spell(value), PayloadError("point_moved", reason))
+    return BadRow(_to_document(value), PayloadError("point_moved", reason))
 
 
 def _contradict(value: PointValue) -> BadRow:
     reason = _TWICE(point=value.pid, at=value.observed_at.isoformat())
-    return BadRow(_spell(value), PayloadError("contradiction", reason))
+    return BadRow(_to_document(value), PayloadError("contradiction", reason))

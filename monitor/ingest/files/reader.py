@@ -45,7 +45,7 @@ class StationPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ImportOptions:
     """What a person says of a file beside its name; the options of `slopeward ingest`, and places of the site file.
 
     Args:
@@ -86,7 +86,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ReadingLine:
     """What one line of a file of readings says: its rows, and how many cells say "no measurement"."""
 
     rows: tuple[Judged, ...] = ()
@@ -94,7 +94,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class ValueMeaning:
     """What the values of a set mean; never guessed."""
 
     name: str
@@ -104,7 +104,7 @@ class Declared:
     reference_at: datetime | None = None  # from which displacements count, where the file says it
     reference_point: str | None = None  # against which they count, where the file says it
 
-    def judge(self, value: PointValue, now: datetime) -> PayloadError | None:
+    def check(self, value: PointValue, now: datetime) -> PayloadError | None:
         """Why a value cannot be one, or None; nobody can be asked about one of many points."""
         if (doubt := doubt_span(value.observed_at, value.observed_at, now)) is not None:
             return PayloadError("bad_time", TEXT_OF(name=f"point {value.pid}", text=doubt))
@@ -123,7 +123,7 @@ class BadRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PointLine:
     """What one line says: a point with values, or what is wrong."""
 
     point: Point | None
@@ -132,14 +132,14 @@ class Piece:
     bad: tuple[BadRow, ...] = ()
 
 
-OpenReadings = Callable[[Path, Said], AbstractContextManager[Iterator[Line]]]
+OpenReadings = Callable[[Path, ImportOptions], AbstractContextManager[Iterator[ReadingLine]]]
 """Opens a file of readings; raises ConfigError where it is none of this form."""
-OpenPoints = Callable[[Path, Said, datetime], AbstractContextManager[tuple[Declared, Iterator[Piece]]]]
+OpenPoints = Callable[[Path, ImportOptions, datetime], AbstractContextManager[tuple[ValueMeaning, Iterator[PointLine]]]]
 """Opens a file of points, with the present instant; raises ConfigError where it is none of this form."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class FileReader:
     """One form of files.
 
     Args:

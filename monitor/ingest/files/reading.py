@@ -16,12 +16,12 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import join_bad_rows, read_row
-from monitor.ingest.files.frames import FramesSeen, Ties, has_frames, read_frame
+from monitor.ingest.files.frames import FileFrames, ReferenceOffsets, has_frames, read_frame
 from monitor.ingest.files.mapping import TableMapping
-from monitor.ingest.files.reader import Judged, Line, Said
+from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
 from monitor.ingest.files.tables import Row
-from monitor.ingest.files.units import Scales, find_header_doubts
+from monitor.ingest.files.units import ScaleCheck, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
 from monitor.ingest.text.clocks import CENTURY_MOST, COUNTS, doubt_century, doubt_count, doubt_span
@@ -29,7 +29,7 @@ from monitor.store.alerting.sites import find_version
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.readings.flags import UNDECLARED, renew_flags
-from monitor.store.readings.messages import Rejected
+from monitor.store.readings.messages import RejectedMessage
 from monitor.store.readings.observations import AddResult
 from monitor.store.readings.points import PointsAdded
 
@@ -47,7 +47,7 @@ _DOUBTED_TIMES: Final = Template(
 )
 _NO_SITE: Final = Template("file.site", "the row names no site; give --site")
 Added = TypeVar("Added")
-OpenLines = Callable[[], AbstractContextManager[Iterator[Line]]]
+OpenLines = Callable[[], AbstractContextManager[Iterator[ReadingLine]]]
 
 
 @dataclass(slots=True)
@@ -128,18 +128,18 @@ def read_file(
     """
     result = FileResult(name or str(path))
     if open_lines is None:
-        open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, Said(mapping))
+        open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, ImportOptions(mapping))
     who = None if by is None else f"{by} ({name or path.name})"
     if not (accept_units and accept_times):
         accepted = {"units": accept_units, "times": accept_times}
         _check(name or str(path), pipeline, site, clock, mapping, open_lines, accepted, dry_run=dry_run)
     ties = _tie(name or str(path), pipeline, site, clock, open_lines, dry_run=dry_run)
-    result.tied = ties.said
+    result.tied = ties.notes
     before_storing()
-    if ties.told and not dry_run:
+    if ties.references and not dry_run:
         insist(partial(_keep_frames, pipeline, ties, clock()))
     with open_lines() as lines:
-        judged = _judge(lines, result)
+        judged = _check_lines(lines, result)
         while chunk := list(islice(judged, CHUNK)):
             received_at = clock()
             observations, rejected = _sort(chunk, pipeline, site, received_at, name or path.name)
@@ -157,7 +157,7 @@ def store_given(
     rows: Iterable[Row], pipeline: Pipeline, site: Site, now: datetime, by: str, name: str
 ) -> FileResult:  # fmt: skip
     """Store rows that are no file: a person typed them, or a map gave them; raises StoreBusyError."""
-    lines = [Line(((row, None),)) for row in rows]
+    lines = [ReadingLine(((row, None),)) for row in rows]
     return read_file(
         Path(name), pipeline, site, lambda: now, accept_units=True, accept_times=True, by=by, name=name,
         open_lines=lambda: nullcontext(iter(lines)),
@@ -166,25 +166,25 @@ def store_given(
 
 def _tie(
     name: str, pipeline: Pipeline, site: Site | None, clock: Clock, open_lines: OpenLines, *, dry_run: bool
-) -> Ties:  # fmt: skip
+) -> ReferenceOffsets:  # fmt: skip
     """How the positions of a file count from what their stations count from; raises ConfigError where they do not."""
     with open_lines() as lines:
-        if not has_frames(_judge(lines, FileResult(name))):
-            return Ties()
-    seen = FramesSeen(name)
+        if not has_frames(_check_lines(lines, FileResult(name))):
+            return ReferenceOffsets()
+    seen = FileFrames(name)
     with open_lines() as lines:
-        for row, error in _judge(lines, FileResult(name)):
-            if error is None and (said := read_frame(row))[0]:
+        for row, error in _check_lines(lines, FileResult(name)):
+            if error is None and (frame := read_frame(row))[0]:
                 with suppress(PayloadError):  # it goes to the quarantine
                     place = _find_site(row, pipeline.sites, site)
-                    seen.add(read_row(row, place, pipeline.vocabulary, clock()), *said)
+                    seen.add(read_row(row, place, pipeline.vocabulary, clock()), *frame)
     if dry_run:
         return seen.tie(None, clock())
     with pipeline.database.read() as c:
         return seen.tie(c, clock())
 
 
-def _keep_frames(pipeline: Pipeline, ties: Ties, now: datetime) -> None:
+def _keep_frames(pipeline: Pipeline, ties: ReferenceOffsets, now: datetime) -> None:
     with pipeline.database.write() as c:
         ties.save(c, now)
 
@@ -199,9 +199,9 @@ def _check(
         UnitDoubtError: what is doubtful of its units and times, all of it.
     """
     database = None if dry_run else pipeline.database
-    scales, looked = Scales(), FileResult(name)
+    scales, looked = ScaleCheck(), FileResult(name)
     with open_lines() as lines:
-        judged = _judge(lines, looked)
+        judged = _check_lines(lines, looked)
         while chunk := list(islice(judged, CHUNK)):
             good = _sort(chunk, pipeline, site, clock(), name)[0]
             scales.add([one for one in good if FILL not in one.flags])
@@ -211,10 +211,10 @@ def _check(
                 looked.reach(at)
     units = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
     times = [] if accepted["times"] else _doubt_times(looked, mapping, clock())
-    told = [_DOUBT_TIMES(file=name, details=join(times))] if times else []
-    told += [_DOUBT(file=name, details=join(units))] if units and not accepted["units"] else []
-    if told:
-        raise UnitDoubtError((_DOUBTED_TIMES if times else _DOUBTED)(doubt=join(told)))
+    doubts = [_DOUBT_TIMES(file=name, details=join(times))] if times else []
+    doubts += [_DOUBT(file=name, details=join(units))] if units and not accepted["units"] else []
+    if doubts:
+        raise UnitDoubtError((_DOUBTED_TIMES if times else _DOUBTED)(doubt=join(doubts)))
 
 
 def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime) -> list[Message]:
@@ -230,7 +230,7 @@ def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime
     return [one for one in found if one is not None]
 
 
-def _judge(lines: Iterable[Line], result: FileResult) -> Iterator[Judged]:
+def _check_lines(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[Judged]:
     for line in lines:
         result.rows += 1
         result.missing += line.missing
@@ -243,7 +243,7 @@ def _judge(lines: Iterable[Line], result: FileResult) -> Iterator[Judged]:
 
 def _sort(
     chunk: list[Judged], pipeline: Pipeline, site: Site | None, received_at: datetime, name: str
-) -> tuple[list[Observation], list[tuple[Rejected, int]]]:
+) -> tuple[list[Observation], list[tuple[RejectedMessage, int]]]:
     good: list[Observation] = []
     bad: dict[str, list[tuple[Any, PayloadError]]] = {}
     for row, known_error in chunk:
@@ -261,10 +261,13 @@ def _sort(
         for _, cause in rows:
             counts[cause.code] = counts.get(cause.code, 0) + 1
         rejected += [
-            (Rejected(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, f"file:{name}"), counts[f.code])
+            (
+                RejectedMessage(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, f"file:{name}"),
+                counts[f.code],
+            )
             for f in join_bad_rows(rows)
         ]
-    return list(pipeline.judge(good)), rejected
+    return list(pipeline.flag(good)), rejected
 
 
 def _find_site(row: Mapping[str, Any], sites: Mapping[str, Site], default: Site | None) -> Site:
@@ -289,7 +292,7 @@ def insist(act: Callable[[], Added], refusals: tuple[type[Exception], ...] = (St
 
 
 def _count(
-    result: FileResult, observations: list[Observation], rejected: list[tuple[Rejected, int]],
+    result: FileResult, observations: list[Observation], rejected: list[tuple[RejectedMessage, int]],
     sites: Mapping[str, Site],
 ) -> None:  # fmt: skip
     result.valid += len(observations)

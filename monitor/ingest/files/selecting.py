@@ -13,7 +13,7 @@ from monitor.ingest.files.tables import open_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class SelectedSeries:
     """One series: epoch seconds rising, values in the canonical unit (`index` where the file says so)."""
 
     name: str
@@ -22,7 +22,7 @@ class Selected:
     values: tuple[float, ...]
 
 
-def read_selected(path: Path, names: Sequence[str]) -> list[Selected]:
+def read_selected(path: Path, names: Sequence[str]) -> list[SelectedSeries]:
     """Read series named `STATION.quantity` from a neutral long table; quantities carry their unit as a suffix.
 
     Raises:
@@ -45,15 +45,18 @@ def read_selected(path: Path, names: Sequence[str]) -> list[Selected]:
             try:
                 at = row["time"] if not isinstance(row["time"], str) else read_time(row["time"], live=False)
                 trace = read_trace(row["value"], quantity)
-                told = read_cell(row["value"], "value") if trace is None else trace
-                value, units[name] = _canonical(told, quantity, unit)
+                read = read_cell(row["value"], "value") if trace is None else trace
+                value, units[name] = _canonical(read, quantity, unit)
             except (PayloadError, ValueError) as error:
                 raise ConfigError(f"{path}: row {number}: {error}") from None
             found[name][epoch_s(at)] = value
     missing = [n for n in names if not found[n]]
     if missing:
         raise RefusedError(f"{path}: no series {missing[0]!r}; there are: {', '.join(list(seen)[:20]) or 'none'}")
-    return [Selected(n, units[n], tuple(sorted(found[n])), tuple(found[n][t] for t in sorted(found[n]))) for n in names]
+    return [
+        SelectedSeries(n, units[n], tuple(sorted(found[n])), tuple(found[n][t] for t in sorted(found[n])))
+        for n in names
+    ]
 
 
 def _canonical(value: float, quantity: str, unit: str) -> tuple[float, str]:

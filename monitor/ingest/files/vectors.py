@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.site import IMAGE_CORRELATION, Site
 from monitor.errors import RefusedError
 from monitor.ingest.files.reading import FileResult, store_given
@@ -17,7 +17,7 @@ from monitor.store.readings.observations import find_series_id, latest_reading, 
 QUANTITIES: Final = ("displacement_east", "displacement_north")
 
 
-class Moved(NamedTuple):
+class StationDisplacement(NamedTuple):
     """What two images say of one station: millimetres and their errors, one sigma; in the order of `QUANTITIES`."""
 
     station: str
@@ -45,9 +45,14 @@ def list_image_places(site: Site) -> dict[str, tuple[float, float]]:
 
 
 def store_vectors(
-    pipeline: Pipeline, site: Site, moved: Iterable[Moved], older_at: datetime, newer_at: datetime, name: str,
+    pipeline: Pipeline,
+    site: Site,
+    moved: Iterable[StationDisplacement],
+    older_at: datetime,
+    newer_at: datetime,
+    name: str,
     now: datetime,
-) -> FileResult:  # fmt: skip
+) -> FileResult:
     """Store displacement since the first image of each series: what was known at the older image, and what came to it.
 
     A series that has no reading yet begins with 0 at the older image. Errors of a chain of images add up in squares.
@@ -56,24 +61,26 @@ def store_vectors(
         RefusedError: the images are in the wrong order, or a series has readings but none at the older image.
     """
     if newer_at <= older_at:
-        raise RefusedError(f"the newer image ({spell(newer_at)}) was not taken after the older one ({spell(older_at)})")
+        raise RefusedError(
+            f"the newer image ({format_iso(newer_at)}) was not taken after the older one ({format_iso(older_at)})"
+        )
     if newer_at - now > FUTURE_TOLERANCE:
-        raise RefusedError(f"the newer image was taken at {spell(newer_at)}, in the future")
+        raise RefusedError(f"the newer image was taken at {format_iso(newer_at)}, in the future")
     with pipeline.database.read() as c:
         rows: list[dict[str, Any]] = [row for one in moved for row in _list_rows(c, site, one, older_at, newer_at, now)]
     return store_given(rows, pipeline, site, now, IMAGE_CORRELATION, name)
 
 
 def _list_rows(
-    c: Connection, site: Site, moved: Moved, older_at: datetime, newer_at: datetime, now: datetime
+    c: Connection, site: Site, moved: StationDisplacement, older_at: datetime, newer_at: datetime, now: datetime
 ) -> Iterator[dict[str, Any]]:
     for quantity, mm, sigma in zip(QUANTITIES, moved.mm, moved.sigma_mm, strict=True):
-        told: dict[str, Any] = {"station": moved.station, "quantity": quantity, "unit": "mm"}
+        row: dict[str, Any] = {"station": moved.station, "quantity": quantity, "unit": "mm"}
         base = _find_base(c, site, moved.station, quantity, older_at, now)
         if base is None:  # an error of 0 would outweigh all other readings of a line
-            yield {**told, "time": older_at, "value": 0.0, "sigma": round(sigma, 3)}
+            yield {**row, "time": older_at, "value": 0.0, "sigma": round(sigma, 3)}
         before, error = base or (0.0, 0.0)
-        yield {**told, "time": newer_at, "value": round(before + mm, 3), "sigma": round(hypot(error, sigma), 3)}
+        yield {**row, "time": newer_at, "value": round(before + mm, 3), "sigma": round(hypot(error, sigma), 3)}
 
 
 def _find_base(
@@ -90,7 +97,7 @@ def _find_base(
     found = load_readings(c, series, None, older_at, now)
     if not found or found[-1].observed_at != older_at:
         raise RefusedError(
-            f"{station}.{quantity} has readings, but none at the older image ({spell(older_at)}): compare with an "
-            f"image that is in the series, such as that of {spell(newest.observed_at)}"
+            f"{station}.{quantity} has readings, but none at the older image ({format_iso(older_at)}): compare with an "
+            f"image that is in the series, such as that of {format_iso(newest.observed_at)}"
         )
     return found[-1].value_raw, 0.0 if len(found) == 1 else found[-1].sigma or 0.0

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.quantities import OF_VELOCITY_MAPS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.errors import RefusedError
@@ -12,7 +12,7 @@ from monitor.ingest.files.reading import FileResult, store_given
 from monitor.ingest.pipeline import Pipeline
 
 
-class Velocity(NamedTuple):
+class MappedVelocity(NamedTuple):
     """What a map says of the ground of a station; mm/day.
 
     Attributes:
@@ -63,7 +63,13 @@ def list_mapped_ground(site: Site) -> list[MappedGround]:
 
 
 def store_velocities(
-    pipeline: Pipeline, site: Site, found: Iterable[Velocity], until: datetime, component: str, name: str, now: datetime
+    pipeline: Pipeline,
+    site: Site,
+    found: Iterable[MappedVelocity],
+    until: datetime,
+    component: str,
+    name: str,
+    now: datetime,
 ) -> FileResult:
     """Store what a map says of stations at the end of the time that it shows; the same map again adds nothing.
 
@@ -74,16 +80,16 @@ def store_velocities(
         RefusedError: that time lies in the future.
     """
     if until - now > FUTURE_TOLERANCE:
-        raise RefusedError(f"the map ends at {spell(until)}, in the future")
-    asked = {ground.station.id: ground.quantities for ground in list_mapped_ground(site)}
+        raise RefusedError(f"the map ends at {format_iso(until)}, in the future")
+    wanted = {ground.station.id: ground.quantities for ground in list_mapped_ground(site)}
     rows = [
-        {"station": one.station, "quantity": quantity, "time": until, "component": component, **said}
-        for one in found for quantity, said in _spell(one).items() if quantity in asked[one.station]
+        {"station": one.station, "quantity": quantity, "time": until, "component": component, **cells}
+        for one in found for quantity, cells in _list_quantities(one).items() if quantity in wanted[one.station]
     ]  # fmt: skip
     return store_given(rows, pipeline, site, now, VELOCITY_MAP, name)
 
 
-def _spell(one: Velocity) -> dict[str, dict[str, object]]:
+def _list_quantities(one: MappedVelocity) -> dict[str, dict[str, object]]:
     """What each quantity says; nobody knows the error of a share."""
     of_velocity = {"sigma": round(one.sigma_mm_per_day, 6), "unit": "mm/day", "pixels": one.pixels}
     return {

@@ -15,14 +15,14 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.raster.untrusted import open_raster
 from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import find_date
-from monitor.ingest.grids.stack import Array, Stack, leave_fills, name_reference
+from monitor.ingest.grids.stack import Array, GridStack, leave_fills, name_reference
 from monitor.ingest.grids.sums import may_add_up
 
 TAGGED: Final = 8  # bands whose tags are read
 
 
 @contextmanager
-def open_geotiff(path: Path, *, ends: bool) -> Iterator[Stack]:
+def open_geotiff(path: Path, *, ends: bool) -> Iterator[GridStack]:
     """Open a raster; values are nothing where its mask or nodata says so; `ends` as `find_date` has it.
 
     Raises:
@@ -35,7 +35,7 @@ def open_geotiff(path: Path, *, ends: bool) -> Iterator[Stack]:
         raise ConfigError(f"{path}: {' '.join(str(error).split()).removeprefix(f'{path}: ')[:300]}") from None
 
 
-def _read_stack(path: Path, source: Any, *, ends: bool) -> Stack:
+def _read_stack(path: Path, source: Any, *, ends: bool) -> GridStack:
     t = source.transform
     if source.crs is None or t.b or t.d:
         raise ConfigError(f"{path}: expected a raster with coordinates whose rows run east to west")
@@ -58,7 +58,7 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> Stack:
     tags = [source.tags(), *(source.tags(band) for band in range(1, min(source.count, TAGGED) + 1))]
     texts = [str(text) for each in tags for text in each.values()]
     called = {text for each in tags for key, text in each.items() if key.upper() in {"GRIB_ELEMENT", "VARIABLE"}}
-    return Stack(
+    return GridStack(
         path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0],
         may_add_up=any(may_add_up(name, texts) for name in called or {""}),
         reference_at=_find_reference(source.tags()), reference_point=name_reference(source.tags()),
@@ -79,8 +79,8 @@ def _find_times(path: Path, source: Any, *, ends: bool) -> tuple[datetime, ...]:
 
 def _find_reference(tags: dict[str, str]) -> datetime | None:
     """The date from which displacements count, as a tag says it."""
-    said = {key.upper(): value for key, value in tags.items()}
-    text = next((said[key] for key in ("REF_DATE", "REFERENCE_DATE", "REFERENCE_TIME") if key in said), None)
+    upper = {key.upper(): value for key, value in tags.items()}
+    text = next((upper[key] for key in ("REF_DATE", "REFERENCE_DATE", "REFERENCE_TIME") if key in upper), None)
     return None if text is None else _read_tag(text, ends=False)
 
 

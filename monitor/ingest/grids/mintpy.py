@@ -16,11 +16,11 @@ from pyproj.exceptions import CRSError
 
 from monitor.errors import ConfigError
 from monitor.ingest.grids.netcdf import CHUNK_BYTES
-from monitor.ingest.grids.stack import MOST_TIMES, Array, Stack, name_reference
+from monitor.ingest.grids.stack import MOST_TIMES, Array, GridStack, name_reference
 
 
 @contextmanager
-def open_mintpy(path: Path) -> Iterator[Stack]:
+def open_mintpy(path: Path) -> Iterator[GridStack]:
     """Open a time series; the instant of an acquisition is its date and `CENTER_LINE_UTC`.
 
     Raises:
@@ -35,7 +35,7 @@ def open_mintpy(path: Path) -> Iterator[Stack]:
         raise ConfigError(f"{path}: cannot be read as MintPy: {' '.join(str(error).split())[:200]}") from None
 
 
-def _read_stack(path: Path, file: Any) -> Stack:
+def _read_stack(path: Path, file: Any) -> GridStack:
     attrs = {k: v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for k, v in file.attrs.items()}
     if "timeseries" not in file or "date" not in file:
         raise ConfigError(f"{path}: no MintPy time series: expected the datasets timeseries and date")
@@ -57,7 +57,7 @@ def _read_stack(path: Path, file: Any) -> Stack:
         return found
 
     kept = values.chunks[1] if values.chunks else 1
-    return Stack(
+    return GridStack(
         path.name, times, x, y, _find_crs(path, attrs), attrs.get("UNIT", "m"), read, kept,
         reference_at=_read_day(reference) + at if re.fullmatch(r"\d{8}", reference) else None,
         reference_point=name_reference(attrs),

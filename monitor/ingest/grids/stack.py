@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
-from detection.imagery.raster.reading.fills import Record, is_fill
+from detection.imagery.raster.reading.fills import ValueStatistics, is_fill
 from monitor.domain.ground import wrap_longitude
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace
@@ -25,7 +25,7 @@ MOST_SIDE: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class GridStack:
     """Values on a grid.
 
     Args:
@@ -122,9 +122,9 @@ class Stack:
         return METRES_PER_DEGREE * float(np.cos(np.radians(latitude))), METRES_PER_DEGREE
 
 
-def name_reference(told: Mapping[str, str]) -> str | None:
+def name_reference(given: Mapping[str, str]) -> str | None:
     """The place against which displacements count, as attributes of MintPy or the tags of its GeoTIFF say it."""
-    return ", ".join(told[key].strip() for key in ("REF_LAT", "REF_LON") if key in told) or None
+    return ", ".join(given[key].strip() for key in ("REF_LAT", "REF_LON") if key in given) or None
 
 
 def leave_fills(values: Array, *, zero: bool) -> Array:
@@ -134,7 +134,7 @@ def leave_fills(values: Array, *, zero: bool) -> Array:
         values: NaN where there is none.
         zero: a pixel of 0 on all layers is masked; of rain it is dry.
     """
-    record, valid = Record(), np.isfinite(values)
+    record, valid = ValueStatistics(), np.isfinite(values)
     record.feed(values, valid)
     for fill in record.find_fills():
         valid &= values != fill

@@ -14,17 +14,17 @@ from typing import Final
 
 from monitor.domain.site import Origin
 from monitor.errors import ConfigError
-from monitor.ingest.files.reader import Said, StationPlace
+from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.files.readers import WIDE
-from monitor.ingest.guess.guess import Guess, Sensor, guess
+from monitor.ingest.guess.guess import SensorGuess, TableGuess, guess
 from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.look import SHEET, Look, look_at
-from monitor.ingest.guess.questions import Question
+from monitor.ingest.guess.questions import FileQuestion
+from monitor.ingest.guess.raw_table import SHEET, RawTable, read_raw_table
 from monitor.ingest.guess.recognise import find_form
-from monitor.ingest.guess.record import Record
-from monitor.ingest.guess.site_file import ask_place
-from monitor.ingest.guess.spell import spell_mapping
-from monitor.ingest.guess.values import Value, list_values
+from monitor.ingest.guess.record import MotionRecord
+from monitor.ingest.guess.site_file import request_place
+from monitor.ingest.guess.toml_writer import format_mapping
+from monitor.ingest.guess.values import CheckedValue, list_values
 from monitor.language.file_names import rename_file
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")
@@ -38,18 +38,18 @@ CELL_MOST: Final = 60  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class AskedTable:
+class PreviewRequest:
     """A file, the name its owner gave it, what was answered so far, and the stations of the site where it belongs."""
 
     table: str
     name: str
     answers: Mapping[str, str]
     is_new: bool  # the site is: its place must be asked
-    known: Said = Said()  # noqa: RUF009 - frozen
+    known: ImportOptions = ImportOptions()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class PreviewCurve:
     """A series of a table, few points of it; instants in seconds since 1970."""
 
     series: str
@@ -60,8 +60,8 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the answers and the file itself say beside its columns: the part of `Said` that crosses from the worker."""
+class FileFacts:
+    """Facts of a file besides its columns: the part of `ImportOptions` that crosses from the worker."""
 
     point_set: str | None = None
     direction: str | None = None
@@ -73,25 +73,25 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
+class PreviewResult:
     """What a table says; `trouble`: the one line why it says nothing."""
 
     trouble: str = ""
     facts: tuple[tuple[str, str], ...] = ()
-    questions: tuple[Question, ...] = ()
-    sensors: tuple[Sensor, ...] = ()
+    questions: tuple[FileQuestion, ...] = ()
+    sensors: tuple[SensorGuess, ...] = ()
     mapping: str = ""  # as TOML; "" while a question is open, and where the form of the file is known
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()  # the first: as cells while a question is open, then as they are read
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[PreviewCurve, ...] = ()
     form: str = WIDE  # the reader of the file
-    told: Known = Known()
+    told: FileFacts = FileFacts()
     zone: str = "UTC"  # of the site that it would make
 
     @property
-    def known(self) -> Said:
+    def known(self) -> ImportOptions:
         """What is said of it, but for the mapping."""
-        return Said(**{one.name: getattr(self.told, one.name) for one in fields(self.told)})
+        return ImportOptions(**{one.name: getattr(self.told, one.name) for one in fields(self.told)})
 
     @property
     def is_settled(self) -> bool:
@@ -99,61 +99,61 @@ class Understood:
         return bool(self.facts) and not self.questions and not self.trouble
 
 
-def understand(asked: AskedTable) -> Understood:
+def understand(request: PreviewRequest) -> PreviewResult:
     """The job: what a table says, its first rows, and a curve of each series."""
-    path = Path(asked.table)
+    path = Path(request.table)
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     try:
         form = find_form(path)
         if form != WIDE:
-            said = replace(asked.known, name=asked.name)
-            found = _ask_place(understand_known(path, form, asked.answers, said), asked)
+            options = replace(request.known, name=request.name)
+            found = _request_place(understand_known(path, form, request.answers, options), request)
         else:
-            look = look_at(path, asked.answers.get(SHEET, ""))
-            found = _ask_place(guess(replace(look, path=Path(asked.name)), asked.answers), asked)
-            head, rows = tuple(map(_cut, look.names[:COLUMNS_SHOWN])), tuple(_list_cells(look))
-        known = Understood(
+            table = read_raw_table(path, request.answers.get(SHEET, ""))
+            found = _request_place(guess(replace(table, path=Path(request.name)), request.answers), request)
+            head, rows = tuple(map(_cut, table.names[:COLUMNS_SHOWN])), tuple(_list_cells(table))
+        known = PreviewResult(
             facts=found.facts, questions=found.questions, sensors=found.sensors, form=form,
-            told=Known(**{one.name: getattr(found.known, one.name) for one in fields(Known)}),
+            told=FileFacts(**{one.name: getattr(found.known, one.name) for one in fields(FileFacts)}),
             zone=found.zone,
         )  # fmt: skip
         if found.questions:
             return replace(known, head=head, rows=rows)
-        record = Record()
-        first, curves = _read_rows(path, form, found.said, record)
+        record = MotionRecord()
+        first, curves = _read_rows(path, form, found.options, record)
     except ConfigError as error:
-        return Understood(rename_file(error.message, str(path), asked.name))
-    mapping = "" if found.mapping is None else spell_mapping(found.mapping, asked.name)
-    sensors = record.tell(found.sensors)
+        return PreviewResult(rename_file(error.message, str(path), request.name))
+    mapping = "" if found.mapping is None else format_mapping(found.mapping, request.name)
+    sensors = record.estimate_motion(found.sensors)
     return replace(known, mapping=mapping, head=HEAD, rows=first, curves=curves, sensors=sensors)
 
 
-def _ask_place(found: Guess, asked: AskedTable) -> Guess:
-    return ask_place(found, asked.answers) if asked.is_new else found
+def _request_place(found: TableGuess, request: PreviewRequest) -> TableGuess:
+    return request_place(found, request.answers) if request.is_new else found
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= CELL_MOST else f"{text[:CELL_MOST]}…"
 
 
-def _list_cells(look: Look) -> Iterator[tuple[str, ...]]:
-    for k in range(min(ROWS_SHOWN, look.rows)):
-        cells = (look.columns[name][k] for name in look.names[:COLUMNS_SHOWN])
+def _list_cells(table: RawTable) -> Iterator[tuple[str, ...]]:
+    for k in range(min(ROWS_SHOWN, table.rows)):
+        cells = (table.columns[name][k] for name in table.names[:COLUMNS_SHOWN])
         yield tuple("" if cell is None else _cut(str(cell)) for cell in cells)
 
 
 def _read_rows(
-    path: Path, form: str, said: Said, record: Record
-) -> tuple[tuple[tuple[str, ...], ...], tuple[Curve, ...]]:
+    path: Path, form: str, options: ImportOptions, record: MotionRecord
+) -> tuple[tuple[tuple[str, ...], ...], tuple[PreviewCurve, ...]]:
     """The first rows as they are read, and curves of the first series; all motion goes into the record."""
     first: list[tuple[str, ...]] = []
     series: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     counts: dict[tuple[str, str, str], int] = {}
-    for one in islice(list_values(path, form, said), VALUES_MOST):
+    for one in islice(list_values(path, form, options), VALUES_MOST):
         record.add(one)
         if len(first) < ROWS_SHOWN:
-            first.append(_spell_row(one))
+            first.append(_to_cells(one))
         key = (one.station, one.quantity, one.unit)
         if one.error or one.at is None or (key not in series and len(series) >= CURVES_MOST):
             continue
@@ -170,15 +170,15 @@ def _read_rows(
     return tuple(first), tuple(_draw(key, series[key], counts[key]) for key in series)
 
 
-def _spell_row(one: Value) -> tuple[str, ...]:
+def _to_cells(one: CheckedValue) -> tuple[str, ...]:
     when = one.when if one.at is None else f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     value = f"{one.value}: {one.error}" if one.error else str(one.value)
     return tuple(map(_cut, (when, one.station, one.quantity, value, one.unit)))
 
 
-def _draw(key: tuple[str, str, str], points: list[tuple[float, float]], count: int) -> Curve:
+def _draw(key: tuple[str, str, str], points: list[tuple[float, float]], count: int) -> PreviewCurve:
     kept = _thin(points)
-    return Curve(f"{key[0]} {key[1]}", key[2], tuple(p[0] for p in kept), tuple(p[1] for p in kept), count)
+    return PreviewCurve(f"{key[0]} {key[1]}", key[2], tuple(p[0] for p in kept), tuple(p[1] for p in kept), count)
 
 
 def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from forecasting.message import TEXT_OF, Template
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.rtklib import Head, find_columns, read_solution
+from monitor.ingest.decoders.rtklib import SolutionHeader, find_columns, read_solution
 from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
 from monitor.ingest.files.gnss import is_positions
 from monitor.ingest.files.lines import is_long
@@ -29,7 +29,7 @@ _NAME_AT: Final = 30  # octets before the name of the first file of a zip
 _SOLUTION_FIELDS: Final = 13  # of a line of RTKLIB with its errors: fewer may be anything
 
 
-class Seen(NamedTuple):
+class ReaderCandidates(NamedTuple):
     """Readers that could take a file, the likeliest first; and what to say where none can as it stands."""
 
     forms: tuple[str, ...]
@@ -43,7 +43,7 @@ _GRID: Final = Template(
     "guess.advice.grid",
     "this is a grid: --quantity says what stations get of it, --set and --direction what its pixels are",
 )
-_POINTS_ASK: Final = Template(
+_POINTS_NEED: Final = Template(
     "guess.advice.points", "these are InSAR points: --set, --direction and --unit say what their values mean"
 )
 _PACKED: Final = Template("guess.advice.packed", "it is packed: unpack it, and read in what it holds")
@@ -66,7 +66,7 @@ def choose_reader(path: Path, given: Container[str] = ()) -> str:
     Raises:
         ConfigError: none takes it as it stands; the line says what would.
     """
-    forms, advice = _look(path)
+    forms, advice = _find_candidates(path)
     for form in forms:
         if all(option in given for option in READERS[form].needs):
             return form
@@ -79,7 +79,7 @@ def find_form(path: Path) -> str:
     Raises:
         ConfigError: the file cannot be read, or is of a kind that takes more words than questions can ask.
     """
-    forms, advice = _look(path)
+    forms, advice = _find_candidates(path)
     if not forms or forms[0] == "grid":
         raise ConfigError(TEXT_OF(name=str(path), text=advice))
     if forms[0] != LONG:
@@ -88,46 +88,46 @@ def find_form(path: Path) -> str:
         return LONG if is_long(names) else WIDE
 
 
-def tell_known(path: Path) -> str:
+def describe_known(path: Path) -> str:
     """Why a file is no table to be guessed, and what reads it; "" where it may be one.
 
     Raises:
         ConfigError: it cannot be read.
     """
-    forms, advice = _look(path)
+    forms, advice = _find_candidates(path)
     if forms[:1] in {(LONG,), (WIDE,)} or (forms == ("gnss",) and path.suffix.lower() == ".csv"):
         return ""  # a table with names over its columns is understood as well
     name = shlex.quote(path.name)
     return advice or _KNOWN(file=name, form=forms[0])
 
 
-def _look(path: Path) -> Seen:
+def _find_candidates(path: Path) -> ReaderCandidates:
     try:
         with path.open("rb") as file:
-            return _look_at_bytes(path, file.read(HEAD_BYTES))
+            return _inspect_bytes(path, file.read(HEAD_BYTES))
     except OSError as error:
         raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=error.strerror or ""))) from None
 
 
-def _look_at_bytes(path: Path, head: bytes) -> Seen:
+def _inspect_bytes(path: Path, head: bytes) -> ReaderCandidates:
     suffix = path.suffix.lower()
     if suffix in WORKBOOKS:
         return _table(path)
     if head.startswith(_ZIP):
-        return _look_at_zip(head)
+        return _inspect_zip(head)
     if head.startswith(b"PAR1"):
-        return Seen((LONG,)) if suffix in {".parquet", ".pq"} else Seen((), _PARQUET())
+        return ReaderCandidates((LONG,)) if suffix in {".parquet", ".pq"} else ReaderCandidates((), _PARQUET())
     if head.startswith(_HDF5) and suffix in READERS["mintpy"].suffixes:
-        return Seen(("mintpy",))
+        return ReaderCandidates(("mintpy",))
     if head.startswith((*_TIFF, *_NETCDF, _HDF5)):
-        return Seen(("grid", "insar-grid"), _GRID())
+        return ReaderCandidates(("grid", "insar-grid"), _GRID())
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
-        return Seen((), _PACKED())
+        return ReaderCandidates((), _PACKED())
     if head.startswith((b"\xff\xfe", b"\xfe\xff", b'"TOB1"')):
         return _table(path)
     if b"\0" in head:
-        return Seen((), _NO_TEXT())
-    seen = _look_at_text(path, head.decode("utf-8-sig", "replace"))
+        return ReaderCandidates((), _NO_TEXT())
+    seen = _inspect_text(path, head.decode("utf-8-sig", "replace"))
     return seen if seen.forms != (LONG,) or _is_utf_8(head) else _table(path)
 
 
@@ -140,41 +140,41 @@ def _is_utf_8(head: bytes) -> bool:
     return True
 
 
-def _table(path: Path) -> Seen:
-    return Seen((WIDE,), _NO_LONG(file=shlex.quote(str(path))))
+def _table(path: Path) -> ReaderCandidates:
+    return ReaderCandidates((WIDE,), _NO_LONG(file=shlex.quote(str(path))))
 
 
-def _look_at_zip(head: bytes) -> Seen:
+def _inspect_zip(head: bytes) -> ReaderCandidates:
     """The name of the first file in it says enough."""
     first = head[_NAME_AT : _NAME_AT + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace")
     if re.match(r"(?:.*/)?EGMS_L\d", first):
-        return Seen(("egms",))
+        return ReaderCandidates(("egms",))
     if re.match(r"\[Content_Types\]|_rels/|docProps/|xl/", first):
-        return Seen((), _WORKBOOK())
-    return Seen((), _ZIPPED())
+        return ReaderCandidates((), _WORKBOOK())
+    return ReaderCandidates((), _ZIPPED())
 
 
-def _look_at_text(path: Path, text: str) -> Seen:
+def _inspect_text(path: Path, text: str) -> ReaderCandidates:
     lines = text.splitlines(keepends=True)
     first = next((line.strip() for line in lines if line.strip()), "")
     if re.match(r"\s*[\[{]\s*[\[{\"}]", text):
-        return Seen((), _JSON())
+        return ReaderCandidates((), _JSON())
     names = {name.strip().strip('"') for name in first.split(",")}
     if len(_LONG & names) > 1 or not first:
-        return Seen((LONG,)) if not names >= _POINTS else _POINT_ROWS
+        return ReaderCandidates((LONG,)) if not names >= _POINTS else _POINT_ROWS
     if names >= _POINTS:
         return _POINT_ROWS
     names = {name.strip().strip('"') for name in first.split(find_separator(first))}
     if "pid" in names and OWN & names and any(re.fullmatch(r"\d{8}", name) for name in names):
-        return Seen(("egms",))
+        return ReaderCandidates(("egms",))
     if is_wide_points(sorted(names)):
-        return Seen(("insar-wide",), _POINTS_ASK())
+        return ReaderCandidates(("insar-wide",), _POINTS_NEED())
     if is_solution(lines):
-        return Seen(("rtklib",))
-    return Seen(("gnss",)) if is_positions(path, lines) else _table(path)
+        return ReaderCandidates(("rtklib",))
+    return ReaderCandidates(("gnss",)) if is_positions(path, lines) else _table(path)
 
 
-_POINT_ROWS: Final = Seen(("insar-points",), _POINTS_ASK())
+_POINT_ROWS: Final = ReaderCandidates(("insar-points",), _POINTS_NEED())
 
 
 def is_solution(lines: Iterable[str]) -> bool:
@@ -188,7 +188,7 @@ def is_solution(lines: Iterable[str]) -> bool:
             if find_columns(head):
                 return True
             fields = line.split()
-            read_solution(line, Head("utc", "llh"))
+            read_solution(line, SolutionHeader("utc", "llh"))
             return len(fields) >= _SOLUTION_FIELDS and ("/" in fields[0] or fields[0].isdigit())
         return False
     return False

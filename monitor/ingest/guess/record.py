@@ -10,8 +10,8 @@ from typing import Final
 
 from forecasting.kinematics.velocity import DAY_S, fit_velocity
 from monitor.domain.quantities import convert
-from monitor.ingest.guess.guess import Motion, Sensor
-from monitor.ingest.guess.values import Value
+from monitor.ingest.guess.guess import MotionGuess, SensorGuess
+from monitor.ingest.guess.values import CheckedValue
 
 MOTION: Final = ("displacement", "crack_opening")
 PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
@@ -29,14 +29,14 @@ BASE: Final = re.compile(
 )
 
 
-class Record:
+class MotionRecord:
     """The readings of motion of a file, few of each series where they are many."""
 
     def __init__(self) -> None:
         self._points: dict[tuple[str, str], list[tuple[float, float]]] = {}
         self._seen: dict[tuple[str, str], tuple[int, int]] = {}  # how many there were, and each how manieth is kept
 
-    def add(self, one: Value) -> None:
+    def add(self, one: CheckedValue) -> None:
         """Take a value of motion; any other is none of this."""
         if one.error or one.at is None or not one.quantity.startswith(MOTION):
             return
@@ -54,24 +54,24 @@ class Record:
             every *= 2
         self._seen[key] = count + 1, every
 
-    def tell(self, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
+    def estimate_motion(self, sensors: Iterable[SensorGuess]) -> tuple[SensorGuess, ...]:
         """The sensors, each with how its record moves; east, north and up of a station are one motion."""
         sensors = tuple(sensors)
         in_space = list_in_space(sensors)
-        told: dict[tuple[str, ...], Motion | None] = {}
+        motions: dict[tuple[str, ...], MotionGuess | None] = {}
         for s in sensors:
             key = _name_motion(s, in_space)
-            if key not in told:
-                told[key] = _find_motion([sorted(self._points.get((s.station, q), ())) for q in key[1:]])
-        return tuple(replace(s, motion=told[_name_motion(s, in_space)]) for s in sensors)
+            if key not in motions:
+                motions[key] = _find_motion([sorted(self._points.get((s.station, q), ())) for q in key[1:]])
+        return tuple(replace(s, motion=motions[_name_motion(s, in_space)]) for s in sensors)
 
 
-def _name_motion(sensor: Sensor, in_space: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+def _name_motion(sensor: SensorGuess, in_space: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     """The station and the quantities that are one motion with a series."""
     return sensor.station, *((sensor.quantity in PARTS and in_space.get(sensor.station)) or (sensor.quantity,))
 
 
-def _find_motion(series: Sequence[Sequence[tuple[float, float]]]) -> Motion | None:
+def _find_motion(series: Sequence[Sequence[tuple[float, float]]]) -> MotionGuess | None:
     """How a station moves, by its one line, or by east, north and maybe up; None where the record is short."""
     paths = [path for n in PIECES if all(series) and len(path := _find_path(series, n)) >= PIECES[-1]]
     if not paths:
@@ -81,7 +81,7 @@ def _find_motion(series: Sequence[Sequence[tuple[float, float]]]) -> Motion | No
     path = next((path for path in paths if _is_sure([p[:plane] for p in path])), paths[-1])
     moved = [b - a for a, b in zip(path[0], path[-1], strict=True)]
     rises = len(series) > 2 and any(_is_sure([p[2:] for p in path]) for path in paths)
-    motion = Motion(hypot(*moved[:plane]), days, _is_sure([p[:plane] for p in path]), is_sure_in_height=rises)
+    motion = MotionGuess(hypot(*moved[:plane]), days, _is_sure([p[:plane] for p in path]), is_sure_in_height=rises)
     if plane == 1 or not motion.is_sure:
         return motion
     east, north = (part / motion.moved_mm for part in moved[:2])
@@ -118,7 +118,7 @@ def _is_sure(path: Sequence[tuple[float, ...]]) -> bool:
     return rest > NOTHING_MM and (len(path) - 1) * (rest / way) ** 2 >= SURE
 
 
-def list_in_space(sensors: Iterable[Sensor]) -> dict[str, dict[str, Sensor]]:
+def list_in_space(sensors: Iterable[SensorGuess]) -> dict[str, dict[str, SensorGuess]]:
     """The stations that move in east and north, and up where they say it, by component in this order."""
     known = {(s.station, s.quantity): s for s in sensors}
     return {
@@ -128,12 +128,12 @@ def list_in_space(sensors: Iterable[Sensor]) -> dict[str, dict[str, Sensor]]:
     }
 
 
-def moves(own: Iterable[Sensor]) -> bool:
+def moves(own: Iterable[SensorGuess]) -> bool:
     """Whether a station surely moves: to the side, up or down, or along a line."""
     return any(s.motion.is_sure or s.motion.is_sure_in_height for s in own if s.motion is not None)
 
 
-def find_bases(sensors: Iterable[Sensor], *, others: bool = False) -> frozenset[str]:
+def find_bases(sensors: Iterable[SensorGuess], *, others: bool = False) -> frozenset[str]:
     """Stations on stable ground: the name says so, and no motion is sure while another station is there to be watched.
 
     The record alone makes none: a station that rests today may be the first to move. `others`: the site has some.

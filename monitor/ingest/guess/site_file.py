@@ -11,25 +11,24 @@ from typing import Final
 from forecasting.message import NameList, Template, Term
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S, write_first_site
 from monitor.config.site import parse_site
-from monitor.config.site_schema import SITE_ID
 from monitor.domain.instants import spell_duration
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL, convert, is_unit_of, list_units
-from monitor.domain.site import Site
+from monitor.domain.site import SITE_ID, Site
 from monitor.domain.witnesses import find_voting_series, is_judged
 from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, WIDE
-from monitor.ingest.guess.guess import Guess, Sensor
-from monitor.ingest.guess.questions import ONE_OF, Question
+from monitor.ingest.guess.guess import SensorGuess, TableGuess
+from monitor.ingest.guess.questions import ONE_OF, FileQuestion
 from monitor.ingest.guess.record import MOTION, PARTS, find_bases, list_in_space
-from monitor.ingest.guess.spell import quote, spell_stations
+from monitor.ingest.guess.toml_writer import format_stations, quote
 
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"
 HOLD_DAYS: Final = 3
 # measured beside a slope: a bound on it warns of no landslide by itself
-BESIDE: Final = frozenset({"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL,
+AUXILIARY: Final = frozenset({"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL,
                            SIGNAL})  # fmt: skip
 _KEPT_READINGS: Final = 3  # a level is kept for so many of them
 
@@ -57,7 +56,7 @@ _NUMBERS: Final = re.compile(r"((?:[+-]?\d+(?:\.\d+)?(?:\s+|$|(?=[^\s\d.,+-])))+
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class LevelBounds:
     """From which values on the levels of a quantity count, as a person set them.
 
     Args:
@@ -75,7 +74,7 @@ class Bounds:
     reason: str = ""
 
 
-def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") -> tuple[Bounds, ...]:
+def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") -> tuple[LevelBounds, ...]:
     """What a person wrote as the bounds of a quantity; who and why stand in the site file beside them.
 
     >>> [(b.side, b.values) for b in read_bounds("tilt_x", "5 10 mrad; under -5 -10")]
@@ -102,7 +101,7 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
         values = tuple(convert(float(number), unit, canonical) for number in match[1].split())
         if any((b < a) if side == SIDES[0] else (b > a) for a, b in pairwise(values)):
             raise ConfigError(_NOT_FARTHER(quantity=Term(quantity), answer=text))
-        found.append(Bounds(quantity, side, values, author, reason))
+        found.append(LevelBounds(quantity, side, values, author, reason))
     sides = [one.side for one in found]
     if len(set(sides)) < len(sides):
         raise ConfigError(_ONE_A_SIDE(quantity=Term(quantity), answer=text))
@@ -113,12 +112,12 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
     return tuple(found)
 
 
-def ask_place(found: Guess, answers: Iterable[str]) -> Guess:
+def request_place(found: TableGuess, answers: Iterable[str]) -> TableGuess:
     """For a new site also where it is, unless the file says where a station stands."""
     is_known = found.form != WIDE and (found.known.places or found.questions)  # what is open may say it
     if PLACE in answers or is_known or READERS[found.form].content is Content.POINTS:
         return found
-    return replace(found, questions=(*found.questions, Question(PLACE, _WHERE())))
+    return replace(found, questions=(*found.questions, FileQuestion(PLACE, _WHERE())))
 
 
 def read_place(text: str) -> tuple[float, float]:
@@ -131,7 +130,7 @@ def read_place(text: str) -> tuple[float, float]:
     raise ConfigError(_NO_PLACE(answer=text))
 
 
-def find_place(known: Said, answers: Mapping[str, str]) -> tuple[float, float]:
+def find_place(known: ImportOptions, answers: Mapping[str, str]) -> tuple[float, float]:
     """Where a new site is: as a person says, else where the first station stands; raises ConfigError."""
     if PLACE not in answers and known.places:
         return round(known.places[0].latitude, 6), round(known.places[0].longitude, 6)
@@ -148,9 +147,13 @@ def name_site(stem: str) -> str:
 
 
 def write_site(
-    name: str, place: tuple[float, float], zone: str, sensors: Sequence[Sensor], bounds: Sequence[Bounds] = (),
-    known: Said = Said(),  # noqa: B008 - frozen
-) -> str:  # fmt: skip
+    name: str,
+    place: tuple[float, float],
+    zone: str,
+    sensors: Sequence[SensorGuess],
+    bounds: Sequence[LevelBounds] = (),
+    known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
+) -> str:
     """A first site file for the stations of a table; all bounds but those that a person set are examples.
 
     Raises:
@@ -161,10 +164,8 @@ def write_site(
     first = write_first_site(name)
     head, _, rest = first.partition("[[station]]")
     tail = rest[rest.index("[fusion]") :]
-    head = head.replace("latitude = 46.2\n", f"latitude = {place[0]}\n")
-    head = head.replace("longitude = 8.9\n", f"longitude = {place[1]}\n").replace(
-        'timezone = "UTC"', f'timezone = "{zone}"'
-    )
+    head = head.replace("latitude = 46.2 ", f"latitude = {place[0]} ", 1)
+    head = head.replace("longitude = 8.9 ", f"longitude = {place[1]} ", 1).replace('"UTC"', f'"{zone}"', 1)
     bases = find_bases(sensors)
     moving = [s for s in sensors if s.quantity.startswith(MOTION) and s.station not in bases]
     fast = {s.station for s in moving if LEVELS[-1] in choose_windows(s.interval_s or 3600.0, LEVELS)}
@@ -174,39 +175,39 @@ def write_site(
     slowest_days = max((s.interval_s or 0.0 for s in sensors), default=0.0) / 86400.0
     hold = f'hold_when_missing = "{max(HOLD_DAYS, math.ceil(HOLD_DAYS * slowest_days))}d"'
     tail = tail.replace(f'hold_when_missing = "{HOLD_DAYS}d"', hold, 1)
-    examples = (*_spell_motion(moving, LEVELS), *reports, *_spell_rain(sensors))
-    criteria = "\n".join((*examples, *_spell_bounds(sensors, LEVELS, bounds)))
-    return f"{head}{spell_stations(sensors, known, bases)}\n{criteria}\n{tail}"
+    examples = (*_format_motion(moving, LEVELS), *reports, *_format_rain(sensors))
+    criteria = "\n".join((*examples, *_format_bounds(sensors, LEVELS, bounds)))
+    return f"{head}{format_stations(sensors, known, bases)}\n{criteria}\n{tail}"
 
 
-def find_absent(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
+def find_absent(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]:
     """The series of stations that a site file does not name."""
     return [s for s in sensors if site.station(s.station) is None]
 
 
-def _find_unjudged(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
+def _find_unjudged(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]:
     """The series of a table that say something of the slope, and that no criterion of the site hears."""
-    return [s for s in sensors if s.quantity not in BESIDE and not is_judged(site, s.station, s.quantity)]
+    return [s for s in sensors if s.quantity not in AUXILIARY and not is_judged(site, s.station, s.quantity)]
 
 
 @dataclass(frozen=True, slots=True)
-class Unjudged:
+class UnusedQuantities:
     """What no criterion hears: its quantities, and a criterion for the first series that lacks only its bounds."""
 
     quantities: tuple[str, ...]
     criterion: str
 
 
-def tell_unjudged(site: Site, sensors: Iterable[Sensor]) -> Unjudged | None:
+def describe_unused(site: Site, sensors: Iterable[SensorGuess]) -> UnusedQuantities | None:
     """What nothing judges of a table at a site, and how it would be; None where all of it is."""
     unjudged = _find_unjudged(site, sensors)
     if not unjudged:
         return None
     quantities = tuple(dict.fromkeys(s.quantity for s in unjudged))
-    return Unjudged(quantities, spell_criterion(unjudged[0], [level.name for level in site.levels[1:]]))
+    return UnusedQuantities(quantities, format_criterion(unjudged[0], [level.name for level in site.levels[1:]]))
 
 
-def spell_criterion(sensor: Sensor, levels: Iterable[str], bounds: Bounds | None = None) -> str:
+def format_criterion(sensor: SensorGuess, levels: Iterable[str], bounds: LevelBounds | None = None) -> str:
     """A criterion for a series; without bounds BOUND stands where a person puts a number."""
     unit = QUANTITIES[sensor.quantity].unit
     side = SIDES[0] if bounds is None else bounds.side
@@ -221,7 +222,9 @@ def spell_criterion(sensor: Sensor, levels: Iterable[str], bounds: Bounds | None
     return "\n".join(lines)
 
 
-def _spell_bounds(sensors: Iterable[Sensor], levels: Sequence[str], bounds: Iterable[Bounds]) -> Iterator[str]:
+def _format_bounds(
+    sensors: Iterable[SensorGuess], levels: Sequence[str], bounds: Iterable[LevelBounds]
+) -> Iterator[str]:
     known = list(sensors)
     for one in bounds:
         own = [s for s in known if s.quantity == one.quantity]
@@ -230,25 +233,35 @@ def _spell_bounds(sensors: Iterable[Sensor], levels: Sequence[str], bounds: Iter
             raise ConfigError(_NOT_THERE(quantity=Term(one.quantity), names=had))
         if len(one.values) > len(levels):
             raise ConfigError(_TOO_MANY(quantity=Term(one.quantity), n=len(one.values), levels=len(levels)))
-        yield from (f"{spell_criterion(sensor, levels, one)}\n" for sensor in own)
+        yield from (f"{format_criterion(sensor, levels, one)}\n" for sensor in own)
 
 
-def spell_more(site: Site, sensors: Sequence[Sensor], bounds: Sequence[Bounds] = (), known: Said = Said()) -> str:  # noqa: B008 - frozen
+def format_additions(
+    site: Site,
+    sensors: Sequence[SensorGuess],
+    bounds: Sequence[LevelBounds] = (),
+    known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
+) -> str:
     """Stations that a site file lacks, with criteria: by bounds that a person set, and examples for motion not judged.
 
     A station of motion that falls under no criterion of the file gets one, whatever it is called.
     """
     levels = [level.name for level in site.levels[1:]]
     bases = find_bases(sensors, others=any(q.startswith(MOTION) for _, q in find_voting_series(site)))
-    given = "\n".join((spell_stations(sensors, known, bases), *_spell_bounds(sensors, levels, bounds)))
+    given = "\n".join((format_stations(sensors, known, bases), *_format_bounds(sensors, levels, bounds)))
     whole = parse_site(f"{site.source}\n{given}", site.id)
     motion = [s for s in _find_unjudged(whole, sensors) if s.quantity.startswith(MOTION)]
-    return "\n".join((given, *_spell_motion(motion, levels, is_first=False)))
+    return "\n".join((given, *_format_motion(motion, levels, is_first=False)))
 
 
-def add_stations(site: Site, sensors: Sequence[Sensor], bounds: Sequence[Bounds] = (), known: Said = Said()) -> str:  # noqa: B008 - frozen
+def add_stations(
+    site: Site,
+    sensors: Sequence[SensorGuess],
+    bounds: Sequence[LevelBounds] = (),
+    known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
+) -> str:
     """A site file with stations that it lacks, at its end; what stands there stays as it is."""
-    return f"{site.source.rstrip()}\n\n{spell_more(site, sensors, bounds, known)}"
+    return f"{site.source.rstrip()}\n\n{format_additions(site, sensors, bounds, known)}"
 
 
 def choose_windows(interval_s: float, levels: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -269,14 +282,14 @@ def choose_windows(interval_s: float, levels: Sequence[str]) -> dict[str, tuple[
     return dict(reversed(found))
 
 
-def _list_ways(sensors: Sequence[Sensor]) -> Iterator[tuple[str, str, str, list[Sensor]]]:
+def _list_ways(sensors: Sequence[SensorGuess]) -> Iterator[tuple[str, str, str, list[SensorGuess]]]:
     """Kind, side and quantity of the criteria for series of motion, and the series that each is for.
 
     A line may be read from either end, so it is watched towards both sides. Height is watched by itself where it is all
     that a station says, or all that surely moves.
     """
     in_space = list_in_space(sensors)
-    lines: dict[str, list[Sensor]] = {}
+    lines: dict[str, list[SensorGuess]] = {}
     for s in sensors:
         is_part = s.station in in_space and s.quantity in PARTS
         rises = s.motion is not None and s.motion.is_sure_in_height and not s.motion.is_sure
@@ -291,7 +304,7 @@ def _list_ways(sensors: Sequence[Sensor]) -> Iterator[tuple[str, str, str, list[
         yield "rate", SIDES[1], quantity, own
 
 
-def _spell_motion(sensors: Sequence[Sensor], levels: Sequence[str], *, is_first: bool = True) -> Iterator[str]:
+def _format_motion(sensors: Sequence[SensorGuess], levels: Sequence[str], *, is_first: bool = True) -> Iterator[str]:
     """Bounds to begin with for what moves, by how often it is read.
 
     In a first site file a glob takes all stations that measure it, and those that are added later.
@@ -309,11 +322,11 @@ def _spell_motion(sensors: Sequence[Sensor], levels: Sequence[str], *, is_first:
             stations = sorted(station for station, pace in paces.items() if pace == windows)
             slowest_s = max(every[station] for station in stations)
             names = '"*"' if takes_all else ", ".join(map(quote, stations))
-            yield _spell_rates(kind, side, quantity, names, slowest_s, levels)
+            yield _format_rates(kind, side, quantity, names, slowest_s, levels)
             takes_all = False  # faster ones besides
 
 
-def _spell_rates(kind: str, side: str, quantity: str, names: str, interval_s: float, levels: Sequence[str]) -> str:
+def _format_rates(kind: str, side: str, quantity: str, names: str, interval_s: float, levels: Sequence[str]) -> str:
     windows = choose_windows(interval_s, levels)
     lines = ["[[criterion]]", f'kind = "{kind}"', f"stations = [{names}]", f'quantity = "{quantity}"']
     lines += [
@@ -333,7 +346,7 @@ def _spell_rates(kind: str, side: str, quantity: str, names: str, interval_s: fl
     return "\n".join(lines if windows else [f"# {line.removeprefix('# ')}" for line in lines]) + "\n"
 
 
-def _spell_rain(sensors: Iterable[Sensor]) -> Iterator[str]:
+def _format_rain(sensors: Iterable[SensorGuess]) -> Iterator[str]:
     """A bound to begin with for rain that is read each day."""
     for s in sensors:
         if s.quantity == "rain" and (s.interval_s or 0.0) <= 86400.0:

@@ -10,10 +10,10 @@ from typing import Final
 
 from forecasting.message import NameList, Template
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
-from monitor.ingest.guess.look import Look
-from monitor.ingest.guess.names import COMPONENTS, EXTREME, Name, read_name
+from monitor.ingest.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
 from monitor.ingest.guess.numerals import read_number
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, Interview, Question, require
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
+from monitor.ingest.guess.raw_table import RawTable
 
 AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"
@@ -51,7 +51,9 @@ Numbers = Callable[[str], Sequence[float]]
 # ---- components ------------------------------------------------------------------------------------------------
 
 
-def settle_components(names: Mapping[str, Name], talk: Interview) -> tuple[dict[str, Name], list[str]]:
+def settle_components(
+    names: Mapping[str, ColumnMeaning], talk: Interview
+) -> tuple[dict[str, ColumnMeaning], list[str]]:
     """Letters and sides of the compass as components, where a station has them all; else they are its name.
 
     The columns in question come beside.
@@ -61,29 +63,29 @@ def settle_components(names: Mapping[str, Name], talk: Interview) -> tuple[dict[
     for column, name in names.items():
         if name.sign and name.quantity is None and not name.is_error:
             groups.setdefault(name.base, {}).setdefault(name.sign, []).append(column)
-    asked: list[str] = []
+    open_columns: list[str] = []
     for base, signs in groups.items():
         columns = {sign: own[0] for sign, own in signs.items() if len(own) == 1}
         if {"x", "y"} <= set(columns) and _are(columns.values(), names, "tilt"):
-            said: Mapping[str, str] = _ANGLES
+            components: Mapping[str, str] = _ANGLES
         elif {"e", "n"} <= set(columns) and _are(columns.values(), names, "displacement") and _is_set(columns, names):
-            said = COMPONENTS
+            components = COMPONENTS
         elif {"x", "y"} <= set(columns) and _are(columns.values(), names, "displacement"):
             way = talk.answers.get(AXES)
             if way is None:
-                asked += columns.values()
-            said = {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
+                open_columns += columns.values()
+            components = {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
         else:
             continue
-        chosen = {sign: quantity for sign, quantity in said.items() if sign in columns}
+        chosen = {sign: quantity for sign, quantity in components.items() if sign in columns}
         for column in names:
             found[column] = _place(found[column], base, chosen if column in columns.values() else {}, chosen)
-    if asked or AXES in talk.answers:
-        talk.ask(AXES, _WHICH_WAY(names=name_some(asked)), (X_EAST, X_NORTH, EACH))
-    return found, [*asked, *_settle_letters(found, talk)]
+    if open_columns or AXES in talk.answers:
+        talk.request(AXES, _WHICH_WAY(names=name_some(open_columns)), (X_EAST, X_NORTH, EACH))
+    return found, [*open_columns, *_settle_letters(found, talk)]
 
 
-def _settle_letters(found: dict[str, Name], talk: Interview) -> list[str]:
+def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[str]:
     """A and B alone: the axes of one tiltmeter or two instruments; with C beside them they are instruments."""
     lettered = {
         name.station.upper(): c
@@ -92,48 +94,48 @@ def _settle_letters(found: dict[str, Name], talk: Interview) -> list[str]:
     }
     if set(lettered) != set(_LETTERS):
         return []
-    said = talk.ask(TILT, _WHICH_TILT(names=name_some([*lettered.values()])), (TWO_AXES, TWO_INSTRUMENTS))
-    if said is None:
+    answer = talk.request(TILT, _WHICH_TILT(names=name_some([*lettered.values()])), (TWO_AXES, TWO_INSTRUMENTS))
+    if answer is None:
         return [*lettered.values()]
-    if said == TWO_AXES:
+    if answer == TWO_AXES:
         for letter, column in lettered.items():
             found[column] = replace(found[column], quantity=_LETTERS[letter], station="")
     return []
 
 
-def _are(columns: Iterable[str], names: Mapping[str, Name], quantity: str) -> bool:
+def _are(columns: Iterable[str], names: Mapping[str, ColumnMeaning], quantity: str) -> bool:
     """Whether columns have units of a quantity; a length may have none, an angle says it."""
     units = [names[column].unit for column in columns]
     return all((unit is None and quantity != "tilt") or (unit and is_unit_of(unit, quantity)) for unit in units)
 
 
-def _is_set(columns: Mapping[str, str], names: Mapping[str, Name]) -> bool:
+def _is_set(columns: Mapping[str, str], names: Mapping[str, ColumnMeaning]) -> bool:
     """Two suffice where they are words, or letters behind the name of a station; E1 and N1 may be two instruments."""
     base = names[columns["e"]].base
     words = names[columns["e"]].is_side and names[columns["n"]].is_side
     return words or "u" in columns or (base != "" and not base.isdigit())
 
 
-def _place(name: Name, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> Name:
+def _place(name: ColumnMeaning, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> ColumnMeaning:
     """A name with the component that it has, also as the error of one."""
     errors = tuple(
-        replace(e, quantity=all_of[e.sign], station=_spell_base(base))
+        replace(e, quantity=all_of[e.sign], station=_format_base(base))
         if e.base == base and e.sign in all_of and e.quantity is None else e
         for e in name.error_of
     )  # fmt: skip
     if name.sign in own and name.base == base:
-        return replace(name, quantity=own[name.sign], station=_spell_base(base), error_of=errors)
+        return replace(name, quantity=own[name.sign], station=_format_base(base), error_of=errors)
     return replace(name, error_of=errors)
 
 
-def _spell_base(base: str) -> str:
+def _format_base(base: str) -> str:
     return f"S{base}" if base.isdigit() else base
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------
 
 
-def pair_errors(names: Mapping[str, Name], numbers: Numbers, talk: Interview) -> dict[str, str | None]:
+def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, talk: Interview) -> dict[str, str | None]:
     """The columns that hold the standard deviation of another: error -> value; None: it is left out.
 
     A column is one where it says so and its partner is there, or where its name might say so beside that of its
@@ -147,33 +149,33 @@ def pair_errors(names: Mapping[str, Name], numbers: Numbers, talk: Interview) ->
     values = [c for c in names if c not in maybe]
     found: dict[str, str | None] = {}
     for column in [c for c in names if c in maybe]:
-        partner = _find_partner(column, names, maybe) or _find_beside(column, names, maybe)
+        partner = _find_partner(column, names, maybe) or _find_column_before(column, names, maybe)
         alone = values[0] if len(values) == 1 and _is_bare(names[column]) else None
-        if partner is not None and _fits(numbers(column), numbers(partner), is_said=names[column].is_error):
+        if partner is not None and _fits(numbers(column), numbers(partner), is_named=names[column].is_error):
             found[column] = partner
-        elif alone is not None and names[column].is_error and _fits(numbers(column), numbers(alone), is_said=True):
+        elif alone is not None and names[column].is_error and _fits(numbers(column), numbers(alone), is_named=True):
             found[column] = alone
         elif values and (names[column].is_error or partner is not None or alone is not None):
-            said = talk.find(ERROR, column)
+            answer = talk.find(ERROR, column)
             unit = names[column].unit
             offered = [c for c in values if unit is None or names[c].unit in {None, unit}][:_OFFERED_MOST]
             choices = (*offered, NO, LEAVE_OUT)
-            if said is None:
-                talk.questions.append(Question(f"{ERROR}:{column}", _WHOSE_ERROR(column=column), choices))
+            if answer is None:
+                talk.questions.append(FileQuestion(f"{ERROR}:{column}", _WHOSE_ERROR(column=column), choices))
                 found[column] = None
                 continue
-            require(f"{ERROR}:{column}", said, choices)
-            if said != NO:
-                found[column] = None if said == LEAVE_OUT else said
+            require(f"{ERROR}:{column}", answer, choices)
+            if answer != NO:
+                found[column] = None if answer == LEAVE_OUT else answer
     return found
 
 
-def _is_bare(name: Name) -> bool:
+def _is_bare(name: ColumnMeaning) -> bool:
     """Whether nothing but the word for an error stands in a name."""
     return any(not e.station and e.quantity is None and not e.sign for e in name.error_of)
 
 
-def _find_partner(column: str, names: Mapping[str, Name], errors: Iterable[str]) -> str | None:
+def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Iterable[str]) -> str | None:
     """The one column that is called as an error column is without its word."""
     for error in names[column].error_of:
         if not error.station and error.quantity is None:
@@ -189,7 +191,7 @@ def _find_partner(column: str, names: Mapping[str, Name], errors: Iterable[str])
     return None
 
 
-def _find_beside(column: str, names: Mapping[str, Name], errors: Iterable[str]) -> str | None:
+def _find_column_before(column: str, names: Mapping[str, ColumnMeaning], errors: Iterable[str]) -> str | None:
     """The column before, where value and error alternate throughout and no error has a name of its own."""
     columns = list(names)
     bare = [c for c in columns if c in errors and names[c].is_error and _is_bare(names[c])]
@@ -199,25 +201,25 @@ def _find_beside(column: str, names: Mapping[str, Name], errors: Iterable[str]) 
     return columns[columns.index(column) - 1]
 
 
-def _fits(errors: Sequence[float], values: Sequence[float], *, is_said: bool) -> bool:
+def _fits(errors: Sequence[float], values: Sequence[float], *, is_named: bool) -> bool:
     """Whether numbers can be standard deviations; where nothing says so they must be small beside the values too."""
     if not errors or min(errors) < 0:
         return False
-    return is_said or (bool(values) and median(errors) <= max(values) - min(values))
+    return is_named or (bool(values) and median(errors) <= max(values) - min(values))
 
 
 # ---- sums ------------------------------------------------------------------------------------------------------
 
 
-def find_totals(look: Look, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, str]:
+def find_totals(table: RawTable, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, str]:
     """Columns that only add up another, of rain: total -> part. Both would be the same rain twice."""
-    names = {n: read_name(look.title(n), look.units.get(n)) for n in numbers}
+    names = {n: read_name(table.title(n), table.units.get(n)) for n in numbers}
     found: dict[str, str] = {}
     for part in [n for n, name in names.items() if name.quantity == "rain"]:
         for total in [n for n, name in names.items() if name.quantity in {"rain", None} and n not in {part, *found}]:
             if names[total].unit not in {None, names[part].unit}:
                 continue
-            pairs = islice(zip(look.columns[part], look.columns[total], strict=True), SUM_MOST)
+            pairs = islice(zip(table.columns[part], table.columns[total], strict=True), SUM_MOST)
             rows = [(read_number(a, decimal, thousands), read_number(b, decimal, thousands)) for a, b in pairs]
             known = [(a, b) for a, b in rows if a is not None and b is not None]
             rises = [(after[0], after[1] - before[1]) for before, after in pairwise(known)]
@@ -227,7 +229,7 @@ def find_totals(look: Look, numbers: Sequence[str], decimal: str, thousands: str
     return found
 
 
-def find_repeats(names: Mapping[str, Name], numbers: Numbers) -> dict[str, str]:
+def find_repeats(names: Mapping[str, ColumnMeaning], numbers: Numbers) -> dict[str, str]:
     """Columns that say the same in another unit: repeat -> the first. One sensor is no two witnesses."""
     found: dict[str, str] = {}
     for column, name in names.items():
@@ -250,7 +252,7 @@ def find_repeats(names: Mapping[str, Name], numbers: Numbers) -> dict[str, str]:
 
 
 def find_windows(
-    names: Mapping[str, Name], title: Callable[[str], str], steps: Mapping[str, timedelta | None]
+    names: Mapping[str, ColumnMeaning], title: Callable[[str], str], steps: Mapping[str, timedelta | None]
 ) -> list[str]:
     """Columns of rain over the last so many hours that come more often: their sums lie over one another."""
     found = []
@@ -264,7 +266,7 @@ def find_windows(
     return found
 
 
-def find_extremes(names: Mapping[str, Name], title: Callable[[str], str]) -> dict[str, str]:
+def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> dict[str, str]:
     """Least and largest values of a span beside its mean: extreme -> mean. One sensor is no three witnesses."""
     groups: dict[tuple[str, str | None], list[str]] = {}
     for column, name in names.items():

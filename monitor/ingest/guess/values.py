@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from monitor.domain.quantities import split_suffix
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.strict_json import read_time
-from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 
 
-class Value(NamedTuple):
+class CheckedValue(NamedTuple):
     """A value of a station or of a point; `error`: why it is refused. `at` is None where no instant can be read."""
 
     at: datetime | None
@@ -24,32 +24,32 @@ class Value(NamedTuple):
     error: str = ""  # a message
 
 
-def list_values(path: Path, form: str, said: Said) -> Iterator[Value]:
+def list_values(path: Path, form: str, options: ImportOptions) -> Iterator[CheckedValue]:
     """The values of a file.
 
     Args:
         path: the file.
         form: a name in `READERS`.
-        said: what is said of it.
+        options: what is said of it.
 
     Raises:
         ConfigError: it is none of this form.
     """
     if READERS[form].content is Content.POINTS:
-        with open_points(form)(path, said, datetime.now(UTC)) as (declared, pieces):
+        with open_points(form)(path, options, datetime.now(UTC)) as (declared, pieces):
             for piece in pieces:
                 for bad in piece.bad:
-                    yield Value(None, "", "", "", " ".join(map(str, bad.row.values())), "", bad.error.message)
+                    yield CheckedValue(None, "", "", "", " ".join(map(str, bad.row.values())), "", bad.error.message)
                 for v in piece.values:
                     pid = "" if piece.point is None else piece.point.pid
-                    yield Value(v.observed_at, "", pid, declared.direction, v.value, declared.unit)
+                    yield CheckedValue(v.observed_at, "", pid, declared.direction, v.value, declared.unit)
         return
-    with open_readings(form)(path, said) as lines:
+    with open_readings(form)(path, options) as lines:
         for row, error in (judged for line in lines for judged in line.rows):
             yield _read(row, error)
 
 
-def _read(row: Mapping[str, Any], error: PayloadError | None) -> Value:
+def _read(row: Mapping[str, Any], error: PayloadError | None) -> CheckedValue:
     quantity, unit = str(row.get("quantity") or ""), str(row.get("unit") or "")
     if not unit and (own := split_suffix(quantity)) is not None:
         quantity, unit = own
@@ -60,4 +60,4 @@ def _read(row: Mapping[str, Any], error: PayloadError | None) -> Value:
         at = None
         error = error or (failure if isinstance(failure, PayloadError) else PayloadError("bad_time", str(failure)))
     station, value = str(row.get("station") or ""), row.get("value", row.get("line", ""))
-    return Value(at, str(when or ""), station, quantity, value, unit, "" if error is None else error.message)
+    return CheckedValue(at, str(when or ""), station, quantity, value, unit, "" if error is None else error.message)

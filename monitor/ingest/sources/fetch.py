@@ -8,7 +8,7 @@ from typing import Final
 
 from monitor.errors import RefusedError, SlopewardError
 from monitor.extras import explain_missing
-from monitor.ingest.sources.tasks import FAILED, Answer, Asked, Fetched
+from monitor.ingest.sources.tasks import FAILED, FetchedFile, PollRequest, PollResult
 
 # kind of server -> what fetches from it; loaded in the worker alone
 FETCHERS: Final[dict[str, str]] = {
@@ -20,24 +20,24 @@ FETCHERS: Final[dict[str, str]] = {
 PART: Final = ".part"
 
 
-def fetch(asked: Asked) -> Answer:
+def fetch(request: PollRequest) -> PollResult:
     """Fetch what is new; a file that fails does not keep the others out."""
-    module, _, name = FETCHERS[asked.kind].partition(":")
-    fetcher: Callable[[Asked], Iterator[Fetched]] = getattr(importlib.import_module(module), name)
-    return Answer(tuple(fetcher(asked)))
+    module, _, name = FETCHERS[request.kind].partition(":")
+    fetcher: Callable[[PollRequest], Iterator[FetchedFile]] = getattr(importlib.import_module(module), name)
+    return PollResult(tuple(fetcher(request)))
 
 
-def explain(error: Exception, name: str) -> Fetched:
+def explain(error: Exception, name: str) -> FetchedFile:
     """What stands in the way of one file, in one line without secrets."""
     if isinstance(error, ModuleNotFoundError):
         raise error
     text = str(error) if isinstance(error, SlopewardError | OSError) else f"{type(error).__name__}: {error}"
-    return Fetched(name, FAILED, (explain_missing(error) or " ".join(text.split()))[:500])
+    return FetchedFile(name, FAILED, (explain_missing(error) or " ".join(text.split()))[:500])
 
 
-def require_room(asked: Asked) -> None:
+def require_room(request: PollRequest) -> None:
     """Refuse to fetch one more file where it could fill the disk; the next look begins with those that are missing."""
-    free, needed = shutil.disk_usage(asked.folder).free, asked.most_bytes + asked.reserve_bytes
+    free, needed = shutil.disk_usage(request.folder).free, request.most_bytes + request.reserve_bytes
     if free < needed:
         raise RefusedError(f"{free >> 20} MiB are free on the disk of paths.state, and {needed >> 20} may be needed"
                            " (most_mb and the reserve): fetched later")  # fmt: skip

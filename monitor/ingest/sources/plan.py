@@ -13,9 +13,9 @@ from monitor.errors import ConfigError, UnsetError
 from monitor.extras import describe_missing, is_installed
 from monitor.ingest.decoders.naming import read_series
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import Said, StationPlace
+from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.files.readers import LONG, READERS, WIDE
-from monitor.ingest.sources.tasks import Asked, Login, Wanted
+from monitor.ingest.sources.tasks import PollRequest, ServerCredentials, WantedFile
 from monitor.store.readings.sources import FileState
 
 FETCHERS = {"nevada": "http", "egms": "http"}  # patterns are files by HTTP
@@ -24,13 +24,13 @@ PACKAGES = {"sftp": "asyncssh", "stac": "pystac"}
 MIB = 1 << 20
 
 
-def list_wanted(source: SourceSection, known: Mapping[str, FileState]) -> tuple[Wanted, ...]:
+def list_wanted(source: SourceSection, known: Mapping[str, FileState]) -> tuple[WantedFile, ...]:
     """The files of a source, each with what is known of the version that is stored."""
     found = []
     for name, url in _name_files(source):
         state = known.get(name)
         fresh = state is None or state.reason is not None  # what was refused is looked at again
-        found.append(Wanted(name, url, "" if fresh else state.etag, "" if fresh else state.modified))  # type: ignore[union-attr]
+        found.append(WantedFile(name, url, "" if fresh else state.etag, "" if fresh else state.modified))  # type: ignore[union-attr]
     # what is stored comes last: where a look is ended at its limit, the next one begins with what is missing
     return tuple(sorted(found, key=lambda one: one.name in known))
 
@@ -49,9 +49,9 @@ def _name_files(source: SourceSection) -> list[tuple[str, str]]:
     return [(Path(urlsplit(source.address).path).name or source.name, source.address)]
 
 
-def make_asked(
+def make_request(
     source: SourceSection, known: Mapping[str, FileState], folder: Path, environ: Mapping[str, str]
-) -> Asked:
+) -> PollRequest:
     """What the worker that fetches is asked.
 
     Raises:
@@ -60,12 +60,21 @@ def make_asked(
     secret = _require_secret(source, environ)
     host = urlsplit(source.address).hostname or ""
     key_file = str(Path(source.key_file).absolute()) if source.key_file else ""
-    return Asked(
-        FETCHERS.get(source.kind, source.kind), list_wanted(source, known), str(folder), (host, *source.hosts),
-        source.private, int(source.most_mb * MIB),
-        Login(source.username, secret, source.parameter or TOKEN.get(source.kind, ""), key_file, source.host_key),
-        source.ca_file, tuple(source.assets.items()), tuple(known) if source.kind == "stac" else (), source.since,
-    )  # fmt: skip
+    return PollRequest(
+        FETCHERS.get(source.kind, source.kind),
+        list_wanted(source, known),
+        str(folder),
+        (host, *source.hosts),
+        source.private,
+        int(source.most_mb * MIB),
+        ServerCredentials(
+            source.username, secret, source.parameter or TOKEN.get(source.kind, ""), key_file, source.host_key
+        ),
+        source.ca_file,
+        tuple(source.assets.items()),
+        tuple(known) if source.kind == "stac" else (),
+        source.since,
+    )
 
 
 def _require_secret(source: SourceSection, environ: Mapping[str, str]) -> str:
@@ -128,14 +137,14 @@ def find_faults(
             yield error
 
 
-def make_said(source: SourceSection, site: Site) -> Said:
+def make_options(source: SourceSection, site: Site) -> ImportOptions:
     """How the files are to be read; raises ConfigError where the mapping cannot be used."""
-    said = Said(
+    options = ImportOptions(
         load_mapping(Path(source.mapping)) if source.mapping else None, source.set or None, source.direction or None,
         source.unit or None, source.station or None, source.quantity or None, source.variable or None,
         source.window_m, source.within_m, source.time or None, stamp=source.stamp or None,
     )  # fmt: skip
-    return place_said(said, site)
+    return add_places(options, site)
 
 
 def _find_stamp(station: Station) -> str:
@@ -143,7 +152,7 @@ def _find_stamp(station: Station) -> str:
     return "" if spec is None else spec.stamp
 
 
-def place_said(said: Said, site: Site | None) -> Said:
+def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
     """With what the site file says of the places of its stations."""
     stations = () if site is None else site.stations
     places = tuple(
@@ -152,5 +161,5 @@ def place_said(said: Said, site: Site | None) -> Said:
         if one.latitude is not None and one.longitude is not None
     )
     origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
-    station = said.station if site is None or said.station is None else site.now_called(said.station)
-    return replace(said, places=places, origins=origins, station=station)
+    station = options.station if site is None or options.station is None else site.now_called(options.station)
+    return replace(options, places=places, origins=origins, station=station)

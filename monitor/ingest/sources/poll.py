@@ -13,19 +13,19 @@ from typing import Final
 from forecasting.message import Message, Template
 from monitor.config.service import ServiceConfig
 from monitor.config.sources import FOLDER_KIND, SourceSection
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.site import Site
 from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.pipeline import Clock
 from monitor.ingest.sources import take
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.fetch import require_room
-from monitor.ingest.sources.folder import SERIES, look_at_folder
+from monitor.ingest.sources.folder import SERIES, scan_folder
 from monitor.ingest.sources.observations import take_pages
-from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
-from monitor.ingest.sources.polled import Polled, follow
-from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Asked, Fetched
+from monitor.ingest.sources.plan import MIB, find_form, make_options, make_request
+from monitor.ingest.sources.polled import PollSummary, follow
+from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, FetchedFile, PollRequest
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import (
     FileState,
@@ -39,19 +39,19 @@ from monitor.store.readings.sources import (
 )
 from monitor.store.service_state import IDLE
 from monitor.worker import compute
-from monitor.worker.sandbox import Terms
+from monitor.worker.sandbox import SandboxLimits
 
 FOLDER: Final = "sources"  # in paths.state: what is being fetched
 INBOX: Final = "inbox/"  # before a site: the name of a watched folder
 _LATER: Final = Template("source.later", "{n} of {total} files were fetched, the others later: {problem}")
-_NOT_ASKED: Final = Template("source.answer", "the worker answered about a file that it was not asked for")
+_UNEXPECTED: Final = Template("source.answer", "the worker answered about a file that it was not asked for")
 _OTHER_FOLDER: Final = Template("source.answer.folder", "the worker answered about a folder that is not its own")
 _BUSY: Final = Template("source.busy", "source {name} is being looked at by another process")
 
 
 def poll_source(
-    source: SourceSection, place: take.Place, environ: Mapping[str, str], *, may_shrink: bool = False
-) -> Polled:
+    source: SourceSection, place: take.SourceTarget, environ: Mapping[str, str], *, may_shrink: bool = False
+) -> PollSummary:
     """Look at a source now.
 
     Args:
@@ -64,20 +64,20 @@ def poll_source(
         RefusedError: another process looks at it at this moment.
         StoreBusyError: the database did not answer; the next look stores what is missing.
     """
-    found = Polled(source.name)
+    found = PollSummary(source.name)
     with _alone(Path(place.config.paths.state) / FOLDER, source.name) as folder:
-        known = place.db.ask(load_files, source.name)
+        known = place.db.run_read(load_files, source.name)
         known = {name: _forget_version(state, source) for name, state in known.items()}
         if source.kind == "sensorthings":  # a newest time of the future would let nothing in: it is read from the start
-            latest = spell(place.clock() + FUTURE_TOLERANCE)
+            latest = format_iso(place.clock() + FUTURE_TOLERANCE)
             known = {name: state for name, state in known.items() if state.modified <= latest}
         try:
             form = "" if source.kind in {"stac", "sensorthings"} else find_form(source)
-            said = make_said(source, place.site)
+            options = make_options(source, place.site)
             reserve_bytes = place.config.limits.reserve_mb * MIB
-            asked = replace(make_asked(source, known, folder, environ), reserve_bytes=reserve_bytes)
-            require_room(asked)
-            for one in _fetch(source, asked, found.errors):
+            request = replace(make_request(source, known, folder, environ), reserve_bytes=reserve_bytes)
+            require_room(request)
+            for one in _fetch(source, request, found.errors):
                 before = known.get(one.name)
                 if one.state == FAILED:
                     found.errors.append(cut(one.reason))
@@ -91,7 +91,7 @@ def poll_source(
                     take_pages(found, one, source, folder, "" if before is None else before.modified, place)
                 else:
                     path, shrinks = folder / one.name, may_shrink or source.rolling
-                    _take(found, one, path, before, (form, said, shrinks), place)
+                    _take(found, one, path, before, (form, options, shrinks), place)
         except StoreBusyError:
             raise
         except (SlopewardError, OSError) as error:
@@ -108,25 +108,27 @@ def _forget_version(state: FileState, source: SourceSection) -> FileState:
     return replace(state, etag="", modified="", sha256="")
 
 
-def _fetch(source: SourceSection, asked: Asked, errors: list[str]) -> list[Fetched]:
+def _fetch(source: SourceSection, request: PollRequest, errors: list[str]) -> list[FetchedFile]:
     """What the worker fetched of what it was asked for; an answer about something else is refused.
 
     Of one that was ended at its limit, the files that are whole are kept: nothing half-written bears a name.
     """
-    reads = [path for path in (asked.login.key_file, asked.ca_file) if path]
-    terms = Terms(file_bytes=asked.most_bytes + MIB, reads=tuple(reads), writes=(asked.folder,), network=True)
+    reads = [path for path in (request.login.key_file, request.ca_file) if path]
+    terms = SandboxLimits(
+        file_bytes=request.most_bytes + MIB, reads=tuple(reads), writes=(request.folder,), network=True
+    )
     try:
-        files = compute.run(FETCH, asked, source.limit_s, terms=terms).files
+        files = compute.run(FETCH, request, source.limit_s, terms=terms).files
     except JobError as error:
-        line = error.said
-        whole = [wanted.name for wanted in asked.wanted if (Path(asked.folder) / wanted.name).is_file()]
+        line = error.problem
+        whole = [wanted.name for wanted in request.wanted if (Path(request.folder) / wanted.name).is_file()]
         if source.kind in {"stac", "sensorthings"} or not whole:
             raise RefusedError(line) from None
-        errors.append(cut(_LATER(n=len(whole), total=len(asked.wanted), problem=line)))
-        return [Fetched(name, NEW) for name in whole]
-    names = {wanted.name for wanted in asked.wanted}
+        errors.append(cut(_LATER(n=len(whole), total=len(request.wanted), problem=line)))
+        return [FetchedFile(name, NEW) for name in whole]
+    names = {wanted.name for wanted in request.wanted}
     if source.kind != "stac" and not {one.name for one in files} <= names:
-        raise RefusedError(_NOT_ASKED())
+        raise RefusedError(_UNEXPECTED())
     return [
         replace(
             one, name=_clean(one.name), reason=_clean(one.reason), etag=_clean(one.etag), modified=_clean(one.modified)
@@ -148,9 +150,14 @@ def _one_line(error: Exception) -> str:
 
 
 def _take(
-    found: Polled, one: Fetched, path: Path, before: FileState | None, how: tuple[str, Said, bool], place: take.Place
+    found: PollSummary,
+    one: FetchedFile,
+    path: Path,
+    before: FileState | None,
+    how: tuple[str, ImportOptions, bool],
+    place: take.SourceTarget,
 ) -> None:
-    form, said, may_shrink = how
+    form, options, may_shrink = how
     digest = ""
     try:
         size, digest = take.measure(path)
@@ -164,7 +171,7 @@ def _take(
             found.same += 1
         else:
             take.check_content(path, end, before, may_shrink=may_shrink)
-            found.add(take.take_file(path, form, said, place, one.name))
+            found.add(take.take_file(path, form, options, place, one.name))
     except StoreBusyError:
         raise
     except SlopewardError as error:
@@ -177,7 +184,7 @@ def _take(
     path.unlink(missing_ok=True)
 
 
-def _take_scene(found: Polled, one: Fetched, folder: Path, place: take.Place) -> None:
+def _take_scene(found: PollSummary, one: FetchedFile, folder: Path, place: take.SourceTarget) -> None:
     try:
         if not one.etag.startswith("item-") or "/" in one.etag:
             raise RefusedError(_OTHER_FOLDER())
@@ -192,13 +199,13 @@ def _take_scene(found: Polled, one: Fetched, folder: Path, place: take.Place) ->
     _note_item(found, one, place)
 
 
-def _note_item(found: Polled, one: Fetched, place: take.Place) -> None:
+def _note_item(found: PollSummary, one: FetchedFile, place: take.SourceTarget) -> None:
     """An item that was dealt with is not looked at again."""
     with place.db.write() as c:
         save_file(c, found.source, FileState(one.name[:500], "", one.modified, 0, "", place.clock()))
 
 
-def _keep(found: Polled, source: SourceSection, place: take.Place) -> None:
+def _keep(found: PollSummary, source: SourceSection, place: take.SourceTarget) -> None:
     now = place.clock()
     with place.db.write() as c:
         before = find_poll(c, source.name)
@@ -237,8 +244,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             for name in gone:
                 forget_source(c, name)
     lines = []
-    folder = Polled(f"{INBOX}{site.id}")
-    look_at_folder(folder, take.Place(db, config, site, clock, f"folder {site.id}"))
+    folder = PollSummary(f"{INBOX}{site.id}")
+    scan_folder(folder, take.SourceTarget(db, config, site, clock, f"folder {site.id}"))
     if folder.new or folder.errors or folder.source in states:
         with db.write() as c:
             before, address = states.get(folder.source), f"{INBOX}{SERIES}/{site.id}"
@@ -250,7 +257,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             continue  # it says how files of the watched folder are read
         if name in states and states[name].next_at > now:
             continue
-        place = take.Place(db, config, site, clock, f"source {name}", source.accept_units)
+        place = take.SourceTarget(db, config, site, clock, f"source {name}", source.accept_units)
         try:
             lines.append(poll_source(source, place, os.environ).describe())
         except RefusedError as error:
@@ -259,7 +266,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             raise
         except Exception as error:  # whatever one source brings, the others are looked at
             line = " ".join(f"{type(error).__name__}: {error}".split())
-            failed = Polled(name, errors=[cut(_clean(line))])
+            failed = PollSummary(name, errors=[cut(_clean(line))])
             _keep(failed, source, place)
             lines.append(failed.describe())
     return "; ".join(lines) or IDLE

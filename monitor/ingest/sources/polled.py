@@ -17,7 +17,7 @@ _DICE: Final = random.SystemRandom()
 
 
 @dataclass(slots=True)
-class Polled:
+class PollSummary:
     """What one look came to."""
 
     source: str
@@ -48,7 +48,7 @@ class Polled:
 
 
 def follow(
-    before: PollState | None, found: Polled, name: str, site: str, kind: str, now: datetime, every_s: float,
+    before: PollState | None, found: PollSummary, name: str, site: str, kind: str, now: datetime, every_s: float,
     address: str = "",
 ) -> PollState:  # fmt: skip
     """The state after a look: an error stands since its beginning, and the pause grows while it lasts."""

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 NEW, SAME, FAILED, OLD = "new", "same", "failed", "old"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedFile:
     """One file of a source.
 
     Args:
@@ -26,7 +26,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class ServerCredentials:
     """What a server is shown; it never stands in a text that is stored or logged."""
 
     username: str = ""
@@ -37,7 +37,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PollRequest:
     """One look at a server.
 
     Args:
@@ -56,12 +56,12 @@ class Asked:
     """
 
     kind: str
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[WantedFile, ...]
     folder: str
     hosts: tuple[str, ...]
     private: bool
     most_bytes: int
-    login: Login = Login()
+    login: ServerCredentials = ServerCredentials()
     ca_file: str = ""
     assets: tuple[tuple[str, str], ...] = ()
     known: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedFile:
     """What became of one file; of an item of a catalogue, of its folder."""
 
     name: str
@@ -83,10 +83,10 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PollResult:
     """What became of all of them."""
 
-    files: tuple[Fetched, ...]
+    files: tuple[FetchedFile, ...]
 
 
-FETCH: Final = Task("monitor.ingest.sources.fetch:fetch", Asked, Answer)
+FETCH: Final = WorkerTask("monitor.ingest.sources.fetch:fetch", PollRequest, PollResult)

@@ -12,7 +12,7 @@ from forecasting.data.units import spell_span
 from forecasting.message import Message, Template, Timestamp, spread
 from forecasting.registry import NETWORKS, count_needed
 from forecasting.serving.conformal import MINIMUM_SCORES
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.domain.instruments.watched import find_motion, find_watched_motion, is_forecast
 from monitor.domain.site import Site
 from monitor.extras import is_installed
@@ -75,11 +75,11 @@ class Awaited:
 
     def to_json(self, site: str) -> dict[str, Any]:
         """One line of `forecast models`, and an entry of `status`."""
-        told: dict[str, Any] = spread({
+        document: dict[str, Any] = spread({
             "model_hash": None, "kind": self.what, "task": self.task, "site": site, "state": "awaited",
-            "reason": self.describe(), "at": self.at and spell(self.at),
+            "reason": self.describe(), "at": self.at and format_iso(self.at),
         })  # fmt: skip
-        return told
+        return document
 
 
 class Lacking(NamedTuple):
@@ -108,8 +108,8 @@ def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
     ids = load_ids(c, site.id)
     motion = find_motion(site, ids)
     able, found, unforecast = is_installed("torch"), list[Awaited](), set[int]()
-    asked = {*site.forecast.models, *site.anomaly.detectors}
-    models = [m for m in load_models(c, site=site.id, kinds=asked) if m.state != "retired"]
+    requested = {*site.forecast.models, *site.anomaly.detectors}
+    models = [m for m in load_models(c, site=site.id, kinds=requested) if m.state != "retired"]
     panels = list_panels(site, motion)
     for panel in panels:
         step_s, numbers = panel.cadence.step_s, [one.series_id for one in panel.series]

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
-from monitor.jobs.forecasts.tasks import TRAIN_FORECASTER, SiteRecord, TrainingAnswer, TrainingAsked
+from monitor.jobs.forecasts.tasks import TRAIN_FORECASTER, SiteRecord, TrainingRequest, TrainingResult
 from monitor.jobs.worker import list_checkpoint, run_in_worker
 from monitor.store.models.registry import add_model
 
@@ -28,21 +28,21 @@ def make_folder(config: ServiceConfig, site: Site) -> Path:
 def train_network(
     config: ServiceConfig, site: Site, kind: str, horizons_s: tuple[float, ...], record: SiteRecord, now: datetime,
     seed: int = SEED, *, start: Path | None = None, replay: Sequence[SiteRecord] = (), gives_way: bool = False,
-) -> TrainingAnswer:  # fmt: skip
+) -> TrainingResult:  # fmt: skip
     """Train one network on a record in a worker, or say why not; it begins from `start` where there is one."""
     folder = make_folder(config, site)
     training = Training(
-        kind, horizons_s, folder, seed, time_limit_s=config.compute.job_limit_s * 0.8, created_at=spell(now),
+        kind, horizons_s, folder, seed, time_limit_s=config.compute.job_limit_s * 0.8, created_at=format_iso(now),
         start=start, own_start=site.forecast.start_from == site.id,
     )  # fmt: skip
     return run_in_worker(
-        config.compute, TRAIN_FORECASTER, TrainingAsked(record, training, tuple(replay)),
+        config.compute, TRAIN_FORECASTER, TrainingRequest(record, training, tuple(replay)),
         reads=list_checkpoint(None if start is None else str(start)), writes=(folder,), gives_way=gives_way,
     )  # fmt: skip
 
 
 def keep_checkpoint(
-    c: Connection, site: Site, task: str, kind: str, made: TrainingAnswer, now: datetime, reason: str,
+    c: Connection, site: Site, task: str, kind: str, made: TrainingResult, now: datetime, reason: str,
     actor: Actor = SERVICE,
 ) -> bool:  # fmt: skip
     """Register what was trained; False where the same checkpoint was there already."""

@@ -16,7 +16,7 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import COMPONENTS, SCALARS
 from monitor.domain.observation import Timed, is_fit
 from monitor.domain.site import Site
-from monitor.jobs.samples import Samples, plan_xy_m, read_driver
+from monitor.jobs.samples import SeriesSamples, plan_xy_m, read_driver
 from monitor.store.readings.observations import find_series_id, load_readings
 
 WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
@@ -50,7 +50,7 @@ def load_driving(c: Connection, site: Site, since: datetime, now: datetime, mode
     )  # fmt: skip
 
 
-def describe_stations(site: Site, samples: Sequence[Samples]) -> dict[str, dict[str, float]]:
+def describe_stations(site: Site, samples: Sequence[SeriesSamples]) -> dict[str, dict[str, float]]:
     """By label what of a station does not change: height, plunge, distance from the middle, and what it measures."""
     places = plan_xy_m(site, list(samples)) or {}
     middle = np.mean(list(places.values()), axis=0) if places else np.zeros(2)
@@ -67,11 +67,11 @@ def describe_stations(site: Site, samples: Sequence[Samples]) -> dict[str, dict[
 
 def find_wet(c: Connection, site: Site, instants: Iterable[datetime], now: datetime) -> dict[datetime, bool]:
     """Whether much rain had fallen before each instant, at any gauge, as known at `now`; unknown counts as dry."""
-    asked = sorted(set(instants))
-    if not asked:
+    ordered = sorted(set(instants))
+    if not ordered:
         return {}
-    rain = load_drivers(c, site, asked[0] - WETTEST_OF, now, quantities=("rain",))
-    return {at: any(is_after_rain(*timed, epoch_s(at)) for timed in rain.values()) for at in asked}
+    rain = load_drivers(c, site, ordered[0] - WETTEST_OF, now, quantities=("rain",))
+    return {at: any(is_after_rain(*timed, epoch_s(at)) for timed in rain.values()) for at in ordered}
 
 
 def load_drivers(
@@ -85,9 +85,9 @@ def load_drivers(
     """
     out: dict[str, Timed] = {}
     expected = {name for name, _ in site.forecast.expected_rain}
-    asked = {f"{s.id}.{p.quantity}": None for s in site.stations for p in s.series if p.quantity in quantities}
-    asked |= dict.fromkeys(name for name in named if name not in WORDS)
-    for name in asked:
+    wanted = {f"{s.id}.{p.quantity}": None for s in site.stations for p in s.series if p.quantity in quantities}
+    wanted |= dict.fromkeys(name for name in named if name not in WORDS)
+    for name in wanted:
         station, _, quantity = name.partition(".")
         spec = site.series(station, quantity)
         if spec is None or name in expected or (quantity == "rain" and spec.stamp == "event"):

@@ -78,7 +78,7 @@ class FirstRuns:
             with self._lock:
                 self._arrived |= sites
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look at the sites that are due, and hasten what can begin."""
         with self._lock:
             arrived, self._arrived = self._arrived, set()
@@ -87,21 +87,21 @@ class FirstRuns:
             one = self._followed[site_id]
             one.due_s = min(one.due_s, one.looked_s + SOON_S) if one.is_first else one.due_s
         for site_id in [one for one, followed in self._followed.items() if followed.due_s <= began_s]:
-            self._look_at(site_id, self._followed[site_id])
+            self._check_site(site_id, self._followed[site_id])
             if self._monotonic_s() > began_s + AT_ONCE_S:
                 return
 
-    def _look_at(self, site_id: str, one: _Followed) -> None:
+    def _check_site(self, site_id: str, one: _Followed) -> None:
         from monitor.jobs.forecasts.awaited import FORECAST, find_lacking
 
         now_s = one.looked_s = self._monotonic_s()
         one.due_s = now_s + FIRST_S  # also where this look fails
-        newest = self._db.ask(load_newest, site_id)
+        newest = self._db.run_read(load_newest, site_id)
         is_old = newest.keys() <= one.known and all(newest.get(i) == at for i, at in one.newest.items())
         if is_old and one.is_first and not one.grows and now_s < one.full_s + LATER_S and now_s >= one.trains_until_s:
             return
         one.full_s = now_s
-        awaited, without, one.known, is_whole = self._db.ask(find_lacking, self._sites[site_id], self._clock())
+        awaited, without, one.known, is_whole = self._db.run_read(find_lacking, self._sites[site_id], self._clock())
         one.newest = {i: at for i, at in newest.items() if i in without}
         one.is_first = bool(without) or not is_whole
         one.grows = False

@@ -13,7 +13,7 @@ from forecasting.message import Template, Timestamp
 from forecasting.registry import NETWORKS, name_blend
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
-from monitor.domain.instants import epoch_s, from_epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.checkpoints import keep_checkpoint, train_network
 from monitor.jobs.forecasts.issue import name_models, to_row
@@ -22,11 +22,11 @@ from monitor.jobs.forecasts.read_site import PanelRead, read_site
 from monitor.jobs.forecasts.score import score_targets
 from monitor.jobs.forecasts.tasks import (
     HINDCAST_SITE,
-    AskedModel,
-    HindcastAsked,
-    SiteForecastAsked,
+    HindcastRequest,
+    ModelRequest,
+    SiteForecastRequest,
     SiteRecord,
-    TrainingAnswer,
+    TrainingResult,
     cut_record,
 )
 from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
@@ -60,7 +60,7 @@ def run_hindcast(
         standings = load_standings(c, site, now)
         found = read_site(c, site, now, site.forecast.models)
         done = [forecasts.load_hindcasts(c, [s.series_id for s in one.samples]) for one in found]
-    panels, told = [one.panel for one in found], list[str]()
+    panels, lines = [one.panel for one in found], list[str]()
     simple = [m for m in name_models(site) if m not in NETWORKS]
     for one, newest in zip(found, done, strict=True):
         kinds = dict.fromkeys(s.row.kind for s in standings if one.panel.knows(s.row, panels))
@@ -70,10 +70,10 @@ def run_hindcast(
         known = {model for model, at in newest.items() if epoch_s(at) > half_s}
         left = [kind for kind in kinds if kind not in known]
         if left or {*simple} - known:
-            told += _score_past(db, config, site, one, one.record, left, simple, now, gives_way=gives_way)
-    if not told:
+            lines += _score_past(db, config, site, one, one.record, left, simple, now, gives_way=gives_way)
+    if not lines:
         return "the past is scored already" if any(one.samples for one in found) else "no past to score"
-    return "; ".join([*told, score_targets(db, site, now, hindcast=True)])
+    return "; ".join([*lines, score_targets(db, site, now, hindcast=True)])
 
 
 def _score_past(
@@ -82,23 +82,23 @@ def _score_past(
 ) -> list[str]:  # fmt: skip
     """Train networks on the older part of a panel and issue them with the simple forecasts over the rest."""
     cut_s = record.end_s - SHARE * (record.end_s - record.begin_s)
-    asked, told, horizons_s = [AskedModel(m, m) for m in simple], list[str](), found.panel.cadence.horizons_s
+    models, lines, horizons_s = [ModelRequest(m, m) for m in simple], list[str](), found.panel.cadence.horizons_s
     for kind in kinds:
         made = train_network(config, site, kind, horizons_s, cut_record(record, cut_s), now, gives_way=gives_way)
         if made.refused:
-            told.append(f"{kind}: no past of it to score: {made.refused}")
+            lines.append(f"{kind}: no past of it to score: {made.refused}")
             continue
         _register(db, site, kind, made, cut_s, now)
-        asked += [AskedModel(m, m, made.path) for m in (kind, name_blend(kind))]
-    issues = min(ISSUES, MOST_ROWS // (len(asked) * len(found.samples) * len(horizons_s)))
+        models += [ModelRequest(m, m, made.path) for m in (kind, name_blend(kind))]
+    issues = min(ISSUES, MOST_ROWS // (len(models) * len(found.samples) * len(horizons_s)))
     if issues < FEWEST_ISSUES:
-        return [*told, "too many series to score their past"]
-    question = HindcastAsked(SiteForecastAsked(record, horizons_s, tuple(asked), {}), cut_s, issues)
+        return [*lines, "too many series to score their past"]
+    question = HindcastRequest(SiteForecastRequest(record, horizons_s, tuple(models), {}), cut_s, issues)
     added = _issue_past(db, config, site, now, found, question)
-    return [*told, f"{added} forecasts of the past from {spell(from_epoch_s(cut_s))[:10]} on"]
+    return [*lines, f"{added} forecasts of the past from {format_iso(from_epoch_s(cut_s))[:10]} on"]
 
 
-def _register(db: Database, site: Site, kind: str, made: TrainingAnswer, cut_s: float, now: datetime) -> None:
+def _register(db: Database, site: Site, kind: str, made: TrainingResult, cut_s: float, now: datetime) -> None:
     """Keep the checkpoint as one that serves nothing, so that each row of the past names what it came from."""
     reason = _PAST(at=Timestamp(cut_s, "day"))
     with db.write() as c:
@@ -107,16 +107,16 @@ def _register(db: Database, site: Site, kind: str, made: TrainingAnswer, cut_s: 
 
 
 def _issue_past(
-    db: Database, config: ServiceConfig, site: Site, now: datetime, found: PanelRead, asked: HindcastAsked
+    db: Database, config: ServiceConfig, site: Site, now: datetime, found: PanelRead, request: HindcastRequest
 ) -> int:  # fmt: skip
     """Ask for the rows of the past and store those whose target has come; how many were new."""
     by_label = {s.label: s for s in found.samples}
-    files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked.site.models))
-    answer = run_in_worker(config.compute, HINDCAST_SITE, asked, reads=files)
+    files = list_models(config.paths.models, site.id, (one.checkpoint for one in request.site.models))
+    answer = run_in_worker(config.compute, HINDCAST_SITE, request, reads=files)
     refuse_strange((row.station for row in answer.rows), by_label)
     rows = [
         to_row(one, by_label[one.station], from_epoch_s(one.issued_s), now, None, hindcast=True)
-        for one in answer.rows if one.target_s <= asked.site.record.end_s
+        for one in answer.rows if one.target_s <= request.site.record.end_s
     ]  # fmt: skip
     with db.write() as c:
         return forecasts.add_forecasts(c, rows)

@@ -18,18 +18,25 @@ from monitor.domain.alert import SERVICE
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
-from monitor.jobs.forecasts.promotion import Refusal, Standing, enter_shadow, find_refusals, load_standings, retire
+from monitor.jobs.forecasts.promotion import (
+    ModelStatus,
+    PromotionRefusal,
+    enter_shadow,
+    find_refusals,
+    load_standings,
+    retire,
+)
 from monitor.jobs.forecasts.read_site import HISTORY_STEPS, PROBE_STEPS, PanelRead, read_site
 from monitor.jobs.forecasts.tasks import (
     FORECAST_SITE,
-    AskedModel,
+    ModelRequest,
     Permit,
     SiteForecast,
-    SiteForecastAsked,
+    SiteForecastRequest,
     join_points,
     split_points,
 )
-from monitor.jobs.samples import Samples, SitePanel, history_since
+from monitor.jobs.samples import SeriesSamples, SitePanel, history_since
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
@@ -47,21 +54,21 @@ Key = tuple[int, str, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _IssueInputs:
     """What an issue starts from, as known at its instant."""
 
     found: list[PanelRead]
-    standings: list[Standing]
+    standings: list[ModelStatus]
     states: Mapping[Key, ConformalState]
     stages: Mapping[str, str]  # by station
     scored: list[tuple[ScoredError, ...]]  # of the networks of each panel
 
     @property
-    def by_label(self) -> dict[str, Samples]:
+    def by_label(self) -> dict[str, SeriesSamples]:
         """The series by the name that a worker gives them."""
         return {s.label: s for one in self.found for s in one.samples}
 
-    def of(self, panel: SitePanel) -> list[Standing]:
+    def of(self, panel: SitePanel) -> list[ModelStatus]:
         """The checkpoints that speak of a panel."""
         panels = [one.panel for one in self.found]
         return [s for s in self.standings if panel.knows(s.row, panels)]
@@ -79,7 +86,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         known = _load_known(c, site, now, models)
     if not known.by_label:
         return "no recent displacement readings"
-    answer, count = _ask_workers(config, site, known, [m for m in models if m not in NETWORKS], now)
+    answer, count = _run_workers(config, site, known, [m for m in models if m not in NETWORKS], now)
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
@@ -102,23 +109,25 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         _move_on(c, site, known.standings, answer, rows, now)
     parts = [f"{added} rows by {count} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
-    parts += [f"{said} {why_untrained}" for said in (names if able else filter(None, [", ".join(names)]))]
+    parts += [
+        f"{names_of_kind} {why_untrained}" for names_of_kind in (names if able else filter(None, [", ".join(names)]))
+    ]
     return "; ".join(parts)
 
 
 def name_models(site: Site) -> tuple[str, ...]:
     """Every model that runs at a site: what it asks for, and what this is judged beside, `auto` of a network."""
-    judge = () if NETWORKS.keys().isdisjoint(site.forecast.models) else ("auto",)
-    return tuple(dict.fromkeys((*ALWAYS, *judge, *site.forecast.models)))
+    switch = () if NETWORKS.keys().isdisjoint(site.forecast.models) else ("auto",)
+    return tuple(dict.fromkeys((*ALWAYS, *switch, *site.forecast.models)))
 
 
-def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _Known:
+def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _IssueInputs:
     """What is known of a site and its models."""
     standings = load_standings(c, site, now)
     found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
     states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
     scored = [_load_errors(c, one, {s.row.kind for s in standings}, now) for one in found]
-    return _Known(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
+    return _IssueInputs(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
 
 
 def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now: datetime) -> tuple[ScoredError, ...]:
@@ -130,7 +139,7 @@ def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now
     return tuple(load_errors(c, labels, networks, now, history_since(now, cadence.step_s, rows)))
 
 
-def _list_withheld(answer: SiteForecast, known: _Known) -> list[forecasts.WithheldRow]:
+def _list_withheld(answer: SiteForecast, known: _IssueInputs) -> list[forecasts.WithheldRow]:
     """Forecasts that were not given, once for each reason of a series and model."""
     found: dict[tuple[int, str, str], list[Withheld]] = {}
     by_label = known.by_label
@@ -148,7 +157,7 @@ def _list_withheld(answer: SiteForecast, known: _Known) -> list[forecasts.Withhe
 
 
 def _list_waiting(
-    found: PanelRead, refused: Sequence[Refusal], models: Sequence[str], held: Collection[tuple[int, str]]
+    found: PanelRead, refused: Sequence[PromotionRefusal], models: Sequence[str], held: Collection[tuple[int, str]]
 ) -> Iterator[forecasts.WithheldRow]:
     """What keeps models back at the series of a panel, but for those that are held back already."""
     for r in refused:
@@ -159,7 +168,7 @@ def _list_waiting(
         yield from (forecasts.WithheldRow(one.series_id, m, _SILENT(n=PROBE_STEPS)) for m in models)
 
 
-def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, now: datetime) -> Refusal:
+def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, now: datetime) -> PromotionRefusal:
     """What a network lacks that was never trained here, and when it could be shown at the earliest."""
     step_s, horizon_s = found.panel.cadence.step_s, found.panel.cadence.horizons_s[0]
     needed = count_needed(model)
@@ -167,14 +176,14 @@ def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, no
     lacking = _LACK_RECORD(n=seen, needed=needed) if seen < needed else _LACK_FIRST
     begin_s = epoch_s(now) + max(0, needed - seen) * step_s
     earliest_s = find_earliest_s(horizon_s, begin_s=begin_s, every_s=site.forecast.every_s)
-    return Refusal(model, horizon_s, reason, lacking, from_epoch_s(earliest_s))
+    return PromotionRefusal(model, horizon_s, reason, lacking, from_epoch_s(earliest_s))
 
 
-def list_asked(
-    simple: Sequence[str], standings: Sequence[Standing], site: Site, now: datetime
-) -> list[AskedModel]:  # fmt: skip
+def list_requests(
+    simple: Sequence[str], standings: Sequence[ModelStatus], site: Site, now: datetime
+) -> list[ModelRequest]:  # fmt: skip
     """What the workers are asked for: simple forecasts, then of each checkpoint its own forecast and its blend."""
-    asked = [AskedModel(model, forecasts.name_intervals(model, "")) for model in simple]
+    requests = [ModelRequest(model, forecasts.name_intervals(model, "")) for model in simple]
     for standing in standings:
         row = standing.row
         own: dict[float, Permit] = {}
@@ -186,38 +195,38 @@ def list_asked(
                 blend[h] = Permit(True, gate.reason, gate.skill)
             else:
                 own[h] = blend[h] = Permit(False, standing.refuse(h, site, now).reason, None)
-        asked.append(_ask(row.kind, standing, own))
+        requests.append(_make_request(row.kind, standing, own))
         if any(standing.weight(h) for h in standing.horizons_s):
-            asked.append(_ask(name_blend(row.kind), standing, blend))
-    return asked
+            requests.append(_make_request(name_blend(row.kind), standing, blend))
+    return requests
 
 
-def _ask(model: str, standing: Standing, permits: Mapping[float, Permit]) -> AskedModel:
+def _make_request(model: str, standing: ModelStatus, permits: Mapping[float, Permit]) -> ModelRequest:
     name = forecasts.name_intervals(model, standing.row.model_hash)
-    return AskedModel(model, name, standing.row.path, permits)
+    return ModelRequest(model, name, standing.row.path, permits)
 
 
-def _ask_workers(
-    config: ServiceConfig, site: Site, known: _Known, simple: Sequence[str], now: datetime
+def _run_workers(
+    config: ServiceConfig, site: Site, known: _IssueInputs, simple: Sequence[str], now: datetime
 ) -> tuple[SiteForecast, int]:  # fmt: skip
     """The answer of all workers, of series that were asked about, and how many models were asked."""
     questions = [
-        SiteForecastAsked(
-            one.record, one.panel.cadence.horizons_s, tuple(list_asked(simple, known.of(one.panel), site, now)),
+        SiteForecastRequest(
+            one.record, one.panel.cadence.horizons_s, tuple(list_requests(simple, known.of(one.panel), site, now)),
             _grouped(known.states, one.samples), scored,
         )
         for one, scored in zip(known.found, known.scored, strict=True) if one.record is not None
     ]  # fmt: skip
-    asked = {one.name: one.checkpoint for question in questions for one in question.models}
-    files = list_models(config.paths.models, site.id, asked.values())
+    checkpoints = {one.name: one.checkpoint for question in questions for one in question.models}
+    files = list_models(config.paths.models, site.id, checkpoints.values())
     pieces = [piece for question in questions for piece in split_points(question)]
     answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, pieces, reads=files))
     named = [*(row.station for row in answer.rows), *(one.station for one in answer.withheld)]
     refuse_strange(named, known.by_label)
-    return answer, len(asked)
+    return answer, len(checkpoints)
 
 
-def _rows(answer: SiteForecast, known: _Known, now: datetime) -> list[forecasts.ForecastRow]:
+def _rows(answer: SiteForecast, known: _IssueInputs, now: datetime) -> list[forecasts.ForecastRow]:
     """The rows to store; a candidate that failed in one piece of a large site is judged on none."""
     unfit = {
         s.row.model_hash for s in known.standings
@@ -232,8 +241,14 @@ def _rows(answer: SiteForecast, known: _Known, now: datetime) -> list[forecasts.
 
 
 def to_row(
-    one: Forecast, sample: Samples, issued_at: datetime, as_of: datetime, stage: str | None, *, hindcast: bool = False
-) -> forecasts.ForecastRow:  # fmt: skip
+    one: Forecast,
+    sample: SeriesSamples,
+    issued_at: datetime,
+    as_of: datetime,
+    stage: str | None,
+    *,
+    hindcast: bool = False,
+) -> forecasts.ForecastRow:
     """A forecast as it is stored, of readings that had been received by `as_of`."""
     return forecasts.ForecastRow(
         sample.series_id, issued_at, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
@@ -245,7 +260,7 @@ def to_row(
 
 
 def _move_on(
-    c: Connection, site: Site, standings: Sequence[Standing], answer: SiteForecast,
+    c: Connection, site: Site, standings: Sequence[ModelStatus], answer: SiteForecast,
     rows: Sequence[forecasts.ForecastRow], now: datetime,
 ) -> None:  # fmt: skip
     """Retire what only a new training can serve; a candidate whose first forecasts are stored goes into the shadow."""
@@ -260,7 +275,7 @@ def _move_on(
 
 
 def _grouped(
-    states: Mapping[Key, ConformalState], samples: list[Samples]
+    states: Mapping[Key, ConformalState], samples: list[SeriesSamples]
 ) -> dict[str, dict[str, ConformalState]]:  # fmt: skip
     """States by name of the model and the worker's own key, `label|horizon|nominal`."""
     labels = {s.series_id: s.label for s in samples}
@@ -272,7 +287,7 @@ def _grouped(
 
 
 def _flat(
-    answered: Mapping[str, Mapping[str, ConformalState]], by_label: Mapping[str, Samples],
+    answered: Mapping[str, Mapping[str, ConformalState]], by_label: Mapping[str, SeriesSamples],
     known: Mapping[Key, ConformalState],
 ) -> dict[Key, ConformalState]:  # fmt: skip
     """States that the worker started; those the database knows are changed by the score job only."""

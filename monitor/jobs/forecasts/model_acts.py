@@ -14,8 +14,8 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, RefusedError
-from monitor.jobs.forecasts.model_alarms import tell_degraded
-from monitor.jobs.forecasts.promotion import Standing, age_s, displace, enter_shadow, load_standings, retire
+from monitor.jobs.forecasts.model_alarms import alarm_degraded
+from monitor.jobs.forecasts.promotion import ModelStatus, age_s, displace, enter_shadow, load_standings, retire
 from monitor.store.models.registry import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
 from monitor.store.people.users import require_reason, require_two
 
@@ -80,11 +80,11 @@ def promote(
     if not verdicts:
         raise RefusedError(f"{row.name} was trained for no horizon")
     may_be = [h for h, (may, _) in verdicts.items() if may]
-    said = _show(c, mine, may_be, standings, reason, actor, second, now, force)
+    lines = _show(c, mine, may_be, standings, reason, actor, second, now, force)
     for shown_s, gate in load_gates(c, [row.model_hash])[row.model_hash].items():
         if shown_s in may_be:
-            tell_degraded(c, site, row, gate, now, degraded=False)
-    return [*said, *(f"not at {line}" for line in refused)]
+            alarm_degraded(c, site, row, gate, now, degraded=False)
+    return [*lines, *(f"not at {line}" for line in refused)]
 
 
 def retire_model(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> tuple[str, bool]:
@@ -111,7 +111,7 @@ def _find_own(c: Connection, site: Site, start: str) -> ModelRow:
 
 
 def _may(
-    standing: Standing, horizon_s: float, config: ServiceConfig, now: datetime, *, force: bool
+    standing: ModelStatus, horizon_s: float, config: ServiceConfig, now: datetime, *, force: bool
 ) -> tuple[bool, str]:
     gate = standing.gates.get(horizon_s)
     if gate is None:
@@ -138,16 +138,16 @@ def _may(
 
 def _show(
     c: Connection,
-    standing: Standing,
+    standing: ModelStatus,
     horizons_s: Sequence[float],
-    standings: Sequence[Standing],
+    standings: Sequence[ModelStatus],
     reason: str,
     actor: Actor,
     second: Actor | None,
     now: datetime,
     force: bool,
 ) -> list[str]:
-    said = []
+    lines = []
     row = standing.row
     people = actor.name + (f" with {second.name}" if second else "")
     for horizon_s in horizons_s:
@@ -155,10 +155,10 @@ def _show(
         text = (_SHOWN_AGAINST if force else _SHOWN)(names=people, reason=reason)
         after: GateRow = replace(gate, state="active", reason=text, since=now)
         if change_gate(c, row, gate, after, actor, now, second=second):
-            said.append(f"{row.name} is shown at {spell_span(horizon_s)}")
-            said += displace(c, row, horizon_s, standings, now)
+            lines.append(f"{row.name} is shown at {spell_span(horizon_s)}")
+            lines += displace(c, row, horizon_s, standings, now)
     if row.state != "active":
         change_state(
             c, find_model(c, row.model_hash), "active", _SHOWN(names=people, reason=reason), actor, now, second=second
         )
-    return said
+    return lines

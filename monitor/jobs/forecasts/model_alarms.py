@@ -15,7 +15,7 @@ from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, 
 from monitor.domain.alert import health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Site
-from monitor.store.alerting.alerts import tell_site
+from monitor.store.alerting.alerts import notify_site
 from monitor.store.models.registry import GateRow, ModelRow
 
 _DEGRADED: Final = Template("model.degraded", "{model} is degraded, the simple forecast is shown")
@@ -29,7 +29,7 @@ RECOVERED_COVERAGE_80: Final = 0.74
 WORST_COVERAGE_80: Final = 0.50
 
 
-def tell_degraded(c: Connection, site: Site, row: ModelRow, gate: GateRow, now: datetime, *, degraded: bool) -> None:
+def alarm_degraded(c: Connection, site: Site, row: ModelRow, gate: GateRow, now: datetime, *, degraded: bool) -> None:
     """Open or close the alarm `model_degraded` of one kind at one horizon, of the fastest panel or of a slower one."""
     fastest_s = min((spec.interval_s for spec in site.moving), default=0.0)
     trained_s = float(row.card.get("config", {}).get("step_s", 0.0))
@@ -41,7 +41,7 @@ def tell_degraded(c: Connection, site: Site, row: ModelRow, gate: GateRow, now: 
     _change(c, site, key, TEXT_OF(name=text, text=gate.reason), facts, now, is_open=degraded)
 
 
-def tell_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Scored]], now: datetime) -> None:
+def alarm_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Scored]], now: datetime) -> None:
     """Open or close the alarm of intervals that did not hold, whichever model was shown."""
     for horizon_s, rows in shown.items():
         record = summarise(rows)
@@ -66,4 +66,4 @@ def _change(
     c: Connection, site: Site, key: str, reason: Message, facts: Mapping[str, Any], now: datetime, *, is_open: bool
 ) -> None:
     change = health_alarm(key, int(is_open), reason, is_open=is_open, evidence={"reason": reason, **facts})
-    tell_site(c, site, [change], now, code_version())
+    notify_site(c, site, [change], now, code_version())

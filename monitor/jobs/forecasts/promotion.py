@@ -18,7 +18,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
-from monitor.jobs.forecasts.model_alarms import tell_coverage, tell_degraded
+from monitor.jobs.forecasts.model_alarms import alarm_coverage, alarm_degraded
 from monitor.jobs.samples import list_horizons
 from monitor.store.database.engine import Database
 from monitor.store.models import registry
@@ -48,7 +48,7 @@ MOST_CHALLENGERS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class PromotionRefusal:
     """Why a network is not shown, what it lacks, and when it can be shown at the earliest."""
 
     model: str
@@ -64,7 +64,7 @@ def until(reason: str, earliest_at: datetime) -> Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ModelStatus:
     """One checkpoint with its gates and its scores at each horizon."""
 
     row: registry.ModelRow
@@ -85,17 +85,17 @@ class Standing:
         """How much of it its gate takes at a horizon."""
         return weight_of(self.row.card.get("gates", {}), horizon_s)
 
-    def refuse(self, horizon_s: float, site: Site, now: datetime) -> "Refusal":
+    def refuse(self, horizon_s: float, site: Site, now: datetime) -> "PromotionRefusal":
         """Why it is not shown at a horizon, as it was judged last; what one waits for that never was."""
         gate = self.gates.get(horizon_s)
         if gate is not None and gate.earliest_at is not None:
-            return Refusal(self.row.kind, horizon_s, gate.reason, gate.lacking, gate.earliest_at)
+            return PromotionRefusal(self.row.kind, horizon_s, gate.reason, gate.lacking, gate.earliest_at)
         earliest_at = self.find_earliest(horizon_s, site, now)
         verdict = promotion.judge_shadow(
             horizon_s, self.calibration(horizon_s), (), shadow_s=0.0, latency_limit_ms=0.0
         )  # fmt: skip
         reason = until(promotion.IN_SHADOW(text=_NO_SCORE) if gate is None else gate.reason, earliest_at)
-        return Refusal(self.row.kind, horizon_s, reason, verdict.lacking, earliest_at)
+        return PromotionRefusal(self.row.kind, horizon_s, reason, verdict.lacking, earliest_at)
 
     def find_earliest(self, horizon_s: float, site: Site, now: datetime) -> datetime:
         """When it, or where calibration closed it its successor, can be shown at the earliest."""
@@ -133,14 +133,14 @@ def judged_as(row: registry.ModelRow, horizon_s: float) -> str:
     return name_blend(row.kind) if weight_of(row.card.get("gates", {}), horizon_s) else row.kind
 
 
-def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
+def load_standings(c: Connection, site: Site, now: datetime) -> list[ModelStatus]:
     """Every living forecaster that the site asks for, oldest first."""
     kinds = [m for m in site.forecast.models if m in NETWORKS]
     rows = [r for r in registry.load_models(c, task="forecast", site=site.id, kinds=kinds) if r.state in ALIVE]
     gates = registry.load_gates(c, [r.model_hash for r in rows])
     names = load_series_names(c, site.id)
     return [
-        Standing(
+        ModelStatus(
             row,
             gates.get(row.model_hash, {}),
             {
@@ -154,9 +154,9 @@ def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
     ]
 
 
-def find_refusals(standings: Sequence[Standing], site: Site, now: datetime) -> list[Refusal]:
+def find_refusals(standings: Sequence[ModelStatus], site: Site, now: datetime) -> list[PromotionRefusal]:
     """Of each trained network that is shown nowhere, the horizon at which it can be shown the soonest."""
-    found: dict[str, list[Refusal]] = {}
+    found: dict[str, list[PromotionRefusal]] = {}
     shown = {s.row.kind for s in standings if s.is_shown()}
     for one in standings:
         mine = found.setdefault(one.row.kind, [])
@@ -167,13 +167,13 @@ def find_refusals(standings: Sequence[Standing], site: Site, now: datetime) -> l
     ]  # fmt: skip
 
 
-def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
+def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
     """Judge every forecaster of a site at every horizon by what is scored by now.
 
     Returns:
         One sentence per change, and whether something that was shown is not any more: then issue again at once.
     """
-    said: list[str] = []
+    lines: list[str] = []
     fallen = False
     with db.read() as c:
         standings = load_standings(c, site, now)
@@ -186,19 +186,19 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
     with db.write() as c:
         for standing in standings:
             for horizon_s, gate in standing.gates.items():
-                after = _judge(standing, horizon_s, gate, standings, config, site, now)
+                after = _assess(standing, horizon_s, gate, standings, config, site, now)
                 if after.state == gate.state:
                     registry.save_record(c, after, after.state)
                 elif registry.change_gate(c, standing.row, gate, after, SERVICE, now):
-                    said.append(f"{standing.row.name} at {spell_span(horizon_s)} {after.state}: {after.reason}")
+                    lines.append(f"{standing.row.name} at {spell_span(horizon_s)} {after.state}: {after.reason}")
                     down = after.state == "shadow"
                     fallen = fallen or down
-                    tell_degraded(c, site, standing.row, after, now, degraded=down)
+                    alarm_degraded(c, site, standing.row, after, now, degraded=down)
                 if after.state == "active" and gate.state != "active":
-                    said += displace(c, standing.row, horizon_s, standings, now)
-        said += _settle(c, standings, now)
-        tell_coverage(c, site, shown, now)
-    return said, fallen
+                    lines += displace(c, standing.row, horizon_s, standings, now)
+        lines += _settle(c, standings, now)
+        alarm_coverage(c, site, shown, now)
+    return lines, fallen
 
 
 def enter_shadow(c: Connection, row: registry.ModelRow, reason: str, now: datetime, actor: Actor = SERVICE) -> None:
@@ -216,7 +216,7 @@ def retire(c: Connection, site: Site | None, row: registry.ModelRow, reason: str
         return False
     if site is not None:
         for gate in registry.load_gates(c, [row.model_hash]).get(row.model_hash, {}).values():
-            tell_degraded(c, site, row, replace(gate, reason=_RETIRED(text=reason)), now, degraded=False)
+            alarm_degraded(c, site, row, replace(gate, reason=_RETIRED(text=reason)), now, degraded=False)
     return True
 
 
@@ -237,11 +237,11 @@ def retire_older(c: Connection, site: Site, newest: str, now: datetime) -> None:
         retire(c, site, standing.row, reason, SERVICE, now)
 
 
-def _judge(
-    standing: Standing,
+def _assess(
+    standing: ModelStatus,
     horizon_s: float,
     gate: registry.GateRow,
-    others: Sequence[Standing],
+    others: Sequence[ModelStatus],
     config: ServiceConfig,
     site: Site,
     now: datetime,
@@ -277,7 +277,7 @@ def _judge(
 
 
 def _is_better(
-    rows: Sequence[promotion.Scored], row: registry.ModelRow, horizon_s: float, others: Sequence[Standing]
+    rows: Sequence[promotion.Scored], row: registry.ModelRow, horizon_s: float, others: Sequence[ModelStatus]
 ) -> tuple[bool, str]:
     """Whether a challenger beats the shown checkpoint of its kind on the targets that both forecast."""
     for other in others:
@@ -296,23 +296,23 @@ def _is_better(
 
 
 def displace(
-    c: Connection, winner: registry.ModelRow, horizon_s: float, standings: Sequence[Standing], now: datetime
+    c: Connection, winner: registry.ModelRow, horizon_s: float, standings: Sequence[ModelStatus], now: datetime
 ) -> list[str]:
     """The shown checkpoint of the same kind steps back where its challenger won."""
-    said = []
+    lines = []
     for other in standings:
         gate = other.gates.get(horizon_s)
         if other.row.rivals(winner) and gate is not None and gate.state == "active":
             reason = promotion.IN_SHADOW(text=_BETTER(model=winner.name, horizon=spell_span(horizon_s)))
             after = replace(gate, state="shadow", reason=reason, since=now, counts_from=now, judged_at=now)
             if registry.change_gate(c, other.row, gate, after, SERVICE, now):
-                said.append(f"{other.row.name} at {spell_span(horizon_s)} shadow: {reason}")
-    return said
+                lines.append(f"{other.row.name} at {spell_span(horizon_s)} shadow: {reason}")
+    return lines
 
 
-def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list[str]:
+def _settle(c: Connection, standings: Sequence[ModelStatus], now: datetime) -> list[str]:
     """The state of each checkpoint as a whole follows from its horizons."""
-    said = []
+    lines = []
     gates = registry.load_gates(c, [s.row.model_hash for s in standings])
     shown = {h: {x for x, g in per.items() if g.state == "active"} for h, per in gates.items()}
     for standing in standings:
@@ -336,8 +336,8 @@ def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list
                 else promotion.IN_SHADOW(text=_NO_HORIZON),
             )
         if registry.change_state(c, row, state, reason, SERVICE, now):
-            said.append(f"{row.name} {state}: {reason}")
-    return said
+            lines.append(f"{row.name} {state}: {reason}")
+    return lines
 
 
 def age_s(gate: registry.GateRow, now: datetime) -> float:

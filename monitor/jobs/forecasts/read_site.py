@@ -13,7 +13,7 @@ from monitor.domain.instruments.watched import find_motion
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.drivers import Driving, describe_stations, load_driving
 from monitor.jobs.forecasts.tasks import SiteRecord
-from monitor.jobs.samples import Samples, SitePanel, history_since, list_panels, plan_xy_m, read_all
+from monitor.jobs.samples import SeriesSamples, SitePanel, history_since, list_panels, plan_xy_m, read_all
 from monitor.store.readings.observations import load_ids
 
 HISTORY_STEPS: Final = 1200
@@ -25,7 +25,7 @@ class PanelRead:
     """The series of a panel and the record that a worker is given of them; none where all of it is silent."""
 
     panel: SitePanel
-    samples: list[Samples]
+    samples: list[SeriesSamples]
     record: SiteRecord | None
 
 
@@ -53,7 +53,7 @@ def read_panel(
 
 
 def make_record(
-    site: Site, samples: list[Samples], step_s: float, now: datetime, driving: Driving
+    site: Site, samples: list[SeriesSamples], step_s: float, now: datetime, driving: Driving
 ) -> SiteRecord:  # fmt: skip
     """What is known of a site at `now`, for one grid of `step_s`."""
     return SiteRecord(

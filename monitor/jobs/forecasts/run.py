@@ -8,7 +8,7 @@ from datetime import datetime
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.issue import issue_forecasts
-from monitor.jobs.forecasts.promotion import judge_models
+from monitor.jobs.forecasts.promotion import assess_models
 from monitor.jobs.forecasts.score import score_targets
 from monitor.store.database.engine import Database
 
@@ -16,13 +16,13 @@ from monitor.store.database.engine import Database
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Score what has come, judge the models by it, then issue; returns one line that says what was done."""
     score_targets(db, site, now)
-    changes, _ = judge_models(db, config, site, now)
+    changes, _ = assess_models(db, config, site, now)
     return "; ".join([issue_forecasts(db, config, site, now), *changes])
 
 
 def rescore(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Score, judge the models, and issue again at once when one that was shown fell; returns one line."""
     scored = score_targets(db, site, now)
-    changes, fallen = judge_models(db, config, site, now)
+    changes, fallen = assess_models(db, config, site, now)
     again = [issue_forecasts(db, config, site, now)] if fallen else []
     return "; ".join([scored, *changes, *again])

@@ -16,7 +16,7 @@ from monitor.store.models import forecasts
 from monitor.store.readings.observations import load_series, stream_readings
 
 Key = tuple[int, str, float, float]
-LOOK_BACK_S = 90 * 86400.0  # a target observed later than this stays unscored
+SCORED_WITHIN_S = 90 * 86400.0  # a target observed later than this stays unscored
 
 
 def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = False) -> str:
@@ -28,7 +28,7 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
     nothing is fed back twice.
     """
     with db.read() as c:
-        since = datetime.min.replace(tzinfo=UTC) if hindcast else now - timedelta(seconds=LOOK_BACK_S)
+        since = datetime.min.replace(tzinfo=UTC) if hindcast else now - timedelta(seconds=SCORED_WITHIN_S)
         waiting = forecasts.load_unscored(c, site.id, now, since, hindcast=hindcast)
         names = {row.id: row for row in load_series(c, site.id)}
         specs = {i: site.series(names[i].station, names[i].quantity) for i in {u.series_id for u in waiting}}
@@ -38,7 +38,7 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
         }  # fmt: skip
         wet = find_wet(c, site, (u.issued_at for u in waiting), now)
         situations = forecasts.load_situations(c, waiting, wet)
-    scores: dict[int, forecasts.Score] = {}
+    scores: dict[int, forecasts.ForecastScore] = {}
     for one in waiting:
         spec = specs[one.series_id]
         if spec is None:
@@ -85,7 +85,9 @@ def nearest_reading(readings: list[Reading], target_at: datetime, within_s: floa
     return best
 
 
-def _feed_back(states: dict[Key, ConformalState], one: forecasts.Unscored, observed: float, steps: int) -> set[Key]:
+def _feed_back(
+    states: dict[Key, ConformalState], one: forecasts.UnscoredForecast, observed: float, steps: int
+) -> set[Key]:
     """Give the intervals of this series, model and horizon (in readings) what they missed or held; what changed."""
     if one.margin_80 is None or one.margin_95 is None:
         return set()

@@ -11,14 +11,14 @@ from monitor.domain.observation import Timed
 from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.extras import describe_missing, is_installed
-from monitor.jobs.forecasts.tasks import SPLIT_SEASONS, SeasonsAsked
+from monitor.jobs.forecasts.tasks import SPLIT_SEASONS, SeasonsRequest
 from monitor.jobs.samples import thin
 from monitor.jobs.worker import run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.seasons import load_computed, save_seasons
 from monitor.store.readings.observations import load_series, stream_readings
 
-LOOK_BACK: Final = timedelta(days=10 * 366)
+RECORD_SPAN: Final = timedelta(days=10 * 366)
 """Older readings say little of the season of today, and cost."""
 FRESH: Final = timedelta(hours=20)
 """A start by day does not repeat the work of the night."""
@@ -45,23 +45,23 @@ def split_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
         return "nothing to split" if not series else "split already tonight"
     if not (config.compute.dask or is_installed("statsmodels")):
         return describe_missing("statsmodels")
-    told = 0
+    split = 0
     for begin in range(0, len(due), AT_ONCE):
         parts = {str(one.id): _load_parts(db, one.id, now) for one in due[begin : begin + AT_ONCE]}
-        answer = run_in_worker(config.compute, SPLIT_SEASONS, SeasonsAsked(parts))
+        answer = run_in_worker(config.compute, SPLIT_SEASONS, SeasonsRequest(parts))
         if set(answer.found) != set(parts):
             raise JobError("the answer of the worker names other series than the question")
         with db.write() as c:
             save_seasons(c, {int(key): one for key, one in answer.found.items()}, now)
-        told += sum(not one.reason for one in answer.found.values())
-    return f"{told} of {len(due)} series split into trend, season and remainder"
+        split += sum(not one.reason for one in answer.found.values())
+    return f"{split} of {len(due)} series split into trend, season and remainder"
 
 
 def _load_parts(db: Database, series_id: int, now: datetime) -> Timed:
     """A series as known now, the mean of each part of a day."""
     times, values = array("d"), array("d")
     with db.read() as c:
-        for at_s, value, _ in thin(stream_readings(c, series_id, now - LOOK_BACK, now, now), PART_S):
+        for at_s, value, _ in thin(stream_readings(c, series_id, now - RECORD_SPAN, now, now), PART_S):
             times.append(at_s)
             values.append(value)
     return times, values

@@ -11,7 +11,7 @@ from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import Forecast, Limits, ScoredError, Training, Withheld
 from monitor.domain.observation import Timed
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 _T = TypeVar("_T")
 
@@ -58,7 +58,7 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedModel:
+class ModelRequest:
     """One model of a site.
 
     Attributes:
@@ -75,7 +75,7 @@ class AskedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class SiteForecastAsked:
+class SiteForecastRequest:
     """The record of a site, the models that forecast it, and the states of their intervals by name and key.
 
     Networks have a share in `auto` by what they erred, `scored`.
@@ -83,7 +83,7 @@ class SiteForecastAsked:
 
     record: SiteRecord
     horizons_s: tuple[float, ...]
-    models: tuple[AskedModel, ...]
+    models: tuple[ModelRequest, ...]
     conformal: Mapping[str, Mapping[str, ConformalState]]
     scored: tuple[ScoredError, ...] = ()
 
@@ -103,16 +103,16 @@ class SiteForecast:
 
 
 @dataclass(frozen=True, slots=True)
-class HindcastAsked:
+class HindcastRequest:
     """A site and its models, none of which knew anything after `cut_s`, and how many issues of the past are wanted."""
 
-    site: SiteForecastAsked
+    site: SiteForecastRequest
     cut_s: float
     issues: int
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingAsked:
+class TrainingRequest:
     """The record that a network shall learn from, how, and the records of other sites that it goes on learning from."""
 
     record: SiteRecord
@@ -121,7 +121,7 @@ class TrainingAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingAnswer:
+class TrainingResult:
     """A checkpoint with its card (JSON), or why nothing was trained."""
 
     model_hash: str = ""
@@ -131,7 +131,7 @@ class TrainingAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class SeasonsAsked:
+class SeasonsRequest:
     """Series by label that shall be split into trend, season and remainder."""
 
     series: Mapping[str, Timed]
@@ -160,27 +160,27 @@ def cut_record(record: SiteRecord, end_s: float) -> SiteRecord:
 POINTS_AT_ONCE: Final = 5000  # series of a site in one record; a graph ties 2,000 at most
 
 
-def split_points(asked: SiteForecastAsked) -> list[SiteForecastAsked]:
+def split_points(request: SiteForecastRequest) -> list[SiteForecastRequest]:
     """The same question in pieces of `POINTS_AT_ONCE` series, so that many workers answer it in bounded memory."""
-    labels = list(asked.record.samples)
+    labels = list(request.record.samples)
     if len(labels) <= POINTS_AT_ONCE:
-        return [asked]
+        return [request]
     of_label: dict[str, list[tuple[str, str, ConformalState]]] = {}
-    for name, known in asked.conformal.items():
+    for name, known in request.conformal.items():
         for key, state in known.items():
             of_label.setdefault(key.rsplit("|", 2)[0], []).append((name, key, state))
     pieces = []
     for first in range(0, len(labels), POINTS_AT_ONCE):
         mine = labels[first : first + POINTS_AT_ONCE]  # looked up one by one: pieces of a million points are many
         record = replace(
-            asked.record, samples=_pick(asked.record.samples, mine), xy_m=_only(asked.record.xy_m, mine),
-            facts=_pick(asked.record.facts, mine),
+            request.record, samples=_pick(request.record.samples, mine), xy_m=_only(request.record.xy_m, mine),
+            facts=_pick(request.record.facts, mine),
         )  # fmt: skip
-        states: dict[str, dict[str, ConformalState]] = {name: {} for name in asked.conformal}
+        states: dict[str, dict[str, ConformalState]] = {name: {} for name in request.conformal}
         for label in mine:
             for name, key, state in of_label.get(label, ()):
                 states[name][key] = state
-        pieces.append(replace(asked, record=record, conformal=states))
+        pieces.append(replace(request, record=record, conformal=states))
     return pieces
 
 
@@ -210,8 +210,8 @@ def _pick(known: Mapping[str, _T], names: Collection[str]) -> dict[str, _T]:
 
 
 _ROOM: Final = "monitor.jobs.forecasts.worker"
-FORECAST_SITE: Final = Task(f"{_ROOM}:forecast_site", SiteForecastAsked, SiteForecast)
-HINDCAST_SITE: Final = Task(f"{_ROOM}:hindcast_site", HindcastAsked, SiteForecast)
-SPLIT_SEASONS: Final = Task(f"{_ROOM}:split_seasons", SeasonsAsked, Seasons)
-TRAIN_FORECASTER: Final = Task(f"{_ROOM}:train_forecaster", TrainingAsked, TrainingAnswer)
-TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, TrainingAnswer)
+FORECAST_SITE: Final = WorkerTask(f"{_ROOM}:forecast_site", SiteForecastRequest, SiteForecast)
+HINDCAST_SITE: Final = WorkerTask(f"{_ROOM}:hindcast_site", HindcastRequest, SiteForecast)
+SPLIT_SEASONS: Final = WorkerTask(f"{_ROOM}:split_seasons", SeasonsRequest, Seasons)
+TRAIN_FORECASTER: Final = WorkerTask(f"{_ROOM}:train_forecaster", TrainingRequest, TrainingResult)
+TRAIN_DETECTOR: Final = WorkerTask(f"{_ROOM}:train_detector", DetectorTraining, TrainingResult)

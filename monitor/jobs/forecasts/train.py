@@ -29,7 +29,7 @@ from monitor.jobs.forecasts.drivers import Driving
 from monitor.jobs.forecasts.hindcast import run_hindcast
 from monitor.jobs.forecasts.promotion import MAXIMUM_AGE, load_standings, retire_older
 from monitor.jobs.forecasts.read_site import make_record, read_panel
-from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, SiteRecord, TrainingAnswer
+from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, SiteRecord, TrainingResult
 from monitor.jobs.samples import SitePanel, history_since, list_panels, load_watched, read_all
 from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.sites import find_version, load_site_source
@@ -43,7 +43,7 @@ HISTORY_STEPS = 2000
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Train what is missing or old; returns one line with what was trained or why not."""
     networks, clock, trained = [m for m in site.forecast.models if m in NETWORKS], go_on(now), False
-    panels = db.ask(_list_panels, site)
+    panels = db.run_read(_list_panels, site)
     parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
     wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
     wanted += [("anomaly", d, None) for d in site.anomaly.detectors if d in list_detectors()]
@@ -55,8 +55,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         with db.read() as c:
             reason = _why_count(c, site, kind, now) if panel is None else _why_train(c, site, kind, panel, panels, now)
         if reason is not None:
-            said = train_one(db, config, site, task, kind, now, reason=reason, clock=clock, panel=panel)
-            parts.append(f"{kind}{_spell_panel(panel, panels)}: {said}")
+            result = train_one(db, config, site, task, kind, now, reason=reason, clock=clock, panel=panel)
+            parts.append(f"{kind}{_describe_panel(panel, panels)}: {result}")
             trained = trained or task == "forecast"
     if trained:
         try:
@@ -75,7 +75,7 @@ def _list_panels(c: Connection, site: Site) -> list[SitePanel]:
     return list_panels(site, find_motion(site, load_ids(c, site.id)))
 
 
-def _spell_panel(panel: SitePanel | None, panels: Sequence[SitePanel]) -> str:
+def _describe_panel(panel: SitePanel | None, panels: Sequence[SitePanel]) -> str:
     """Which panel of several."""
     return f" every {spell_span(panel.cadence.interval_s)}" if panel is not None and len(panels) > 1 else ""
 
@@ -129,19 +129,19 @@ def train_one(
         return "no displacement series declared"
     if task == "anomaly":
         return _train_detector(db, config, site, kind, now, seed, actor, clock)
-    panels = db.ask(_list_panels, site)
-    said = []
+    panels = db.run_read(_list_panels, site)
+    lines = []
     for one in panels if panel is None else [panel]:
-        begin = f"{_spell_panel(one, panels).lstrip()}: " if panel is None and len(panels) > 1 else ""
-        said.append(begin + _train_forecaster(db, config, site, kind, one, now, seed, reason, actor, clock))
-    return "; ".join(said) or "no readings"
+        begin = f"{_describe_panel(one, panels).lstrip()}: " if panel is None and len(panels) > 1 else ""
+        lines.append(begin + _train_forecaster(db, config, site, kind, one, now, seed, reason, actor, clock))
+    return "; ".join(lines) or "no readings"
 
 
 def _train_forecaster(
     db: Database, config: ServiceConfig, site: Site, kind: str, panel: SitePanel, now: datetime, seed: int,
     reason: str, actor: Actor, clock: Callable[[], datetime],
 ) -> str:  # fmt: skip
-    start, missing = db.ask(_find_start, site, kind, panel)
+    start, missing = db.run_read(_find_start, site, kind, panel)
     if missing:
         return missing
     with db.read() as c:
@@ -166,7 +166,7 @@ def _train_detector(
     clock: Callable[[], datetime],
 ) -> str:  # fmt: skip
     step_s = site.watched_step_s or 0.0
-    samples = db.ask(load_watched, site, history_since(now, step_s, HISTORY_STEPS), now)
+    samples = db.run_read(load_watched, site, history_since(now, step_s, HISTORY_STEPS), now)
     if not samples:
         return "no readings"
     series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)
@@ -183,11 +183,11 @@ def _train_detector(
     return _describe(answer)
 
 
-def _describe(answer: TrainingAnswer) -> str:
+def _describe(answer: TrainingResult) -> str:
     read = answer.card.get("explanation", {}).get("drivers", ())
     begun = gather(answer.card.get("training", {})).get("begun_from", "")
-    said = [answer.model_hash[:12], *([f"begun {begun}"] if isinstance(begun, Message) else [])]
-    return "; ".join([*said, *([f"reads {tell_drivers(read)}"] if read else [])])
+    parts = [answer.model_hash[:12], *([f"begun {begun}"] if isinstance(begun, Message) else [])]
+    return "; ".join([*parts, *([f"reads {tell_drivers(read)}"] if read else [])])
 
 
 def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple[Path | None, str]:
@@ -196,16 +196,16 @@ def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple
     The one of this step, of these the one that looks the most horizons ahead, then the one that is shown, else the
     newest. Of the site itself one of other series is none.
     """
-    asked, cadence = site.forecast.start_from, panel.cadence
-    if not asked or kind not in NETWORKS or kind in PRETRAINED:
+    start_from, cadence = site.forecast.start_from, panel.cadence
+    if not start_from or kind not in NETWORKS or kind in PRETRAINED:
         return None, ""
     alive = [
-        m for m in load_models(c, task="forecast", site=asked, kinds=[kind])
+        m for m in load_models(c, task="forecast", site=start_from, kinds=[kind])
         if m.state != "retired" and {*m.card.get("config", {}).get("horizons_s", ())} <= {*cadence.horizons_s}
-        and (asked != site.id or not m.series.isdisjoint(one.label for one in panel.series))
+        and (start_from != site.id or not m.series.isdisjoint(one.label for one in panel.series))
     ]  # fmt: skip
     if not alive:
-        return None, "" if asked == site.id else f"{asked} has no {kind} of these horizons to start from"
+        return None, "" if start_from == site.id else f"{start_from} has no {kind} of these horizons to start from"
 
     def rank(m: ModelRow) -> tuple[bool, int, bool]:
         config = m.card["config"]

@@ -20,30 +20,30 @@ _NO_SCORE: Final = Template("forecast.no_score", "no forecast of it has been sco
 _UNSCORED = tasks.Permit(shown=False, reason=NOT_SHOWN(text=_NO_SCORE), skill=None)
 
 
-def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
+def forecast_site(request: tasks.SiteForecastRequest) -> tasks.SiteForecast:
     """Run every model of a site on one panel; a model that fails does not stop the others."""
     from forecasting.serving.gate import choose_shown
     from forecasting.serving.jobs import forecast, look_at_motion
     from forecasting.serving.members import join_networks
 
-    panel = lay_panel(asked.record)
-    motion = look_at_motion(panel, asked.horizons_s)
+    panel = lay_panel(request.record)
+    motion = look_at_motion(panel, request.horizons_s)
     rows: list[Forecast] = []
     withheld: list[Withheld] = []
     states: dict[str, dict[str, ConformalState]] = {}
     failed: dict[str, str] = {}
     outdated: list[str] = []
-    for one in asked.models:
-        given = asked.conformal.get(one.name)
+    for one in request.models:
+        given = request.conformal.get(one.name)
         try:
             made = forecast(
                 panel,
                 one.model,
-                asked.horizons_s,
+                request.horizons_s,
                 checkpoint=one.checkpoint,
                 conformal=given,
                 motion=motion,
-                limits=asked.record.limits,
+                limits=request.record.limits,
             )
         except ForecastingError as error:
             failed[one.name] = error_text(error)
@@ -52,25 +52,25 @@ def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
         except ModuleNotFoundError as error:  # a network without its extra: baselines forecast all the same
             failed[one.name] = explain_missing(error) or str(error)
             continue
-        rows += made.rows if one.permits is None else [_judge(row, one.permits) for row in made.rows]
+        rows += made.rows if one.permits is None else [_apply_permit(row, one.permits) for row in made.rows]
         withheld += made.withheld
         states[one.name] = made.conformal
-    rows = join_networks(panel, rows, asked.scored, asked.record.limits)
+    rows = join_networks(panel, rows, request.scored, request.record.limits)
     return tasks.SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed, tuple(outdated))
 
 
-def hindcast_site(asked: tasks.HindcastAsked) -> tasks.SiteForecast:
+def hindcast_site(request: tasks.HindcastRequest) -> tasks.SiteForecast:
     """What every model would have forecast, from moments spread over the record after the cut."""
     import numpy as np
 
     from forecasting.serving.hindcast import forecast_past
 
-    panel, site = lay_panel(asked.site.record), asked.site
+    panel, site = lay_panel(request.site.record), request.site
     horizons_s = tuple(h for h in site.horizons_s if round(h / panel.step_s) >= 1)
-    cut = int((asked.cut_s - panel.start_s) // panel.step_s) + 1
+    cut = int((request.cut_s - panel.start_s) // panel.step_s) + 1
     # the nearest target of the last one has come
     last = panel.values.shape[0] - 1 - panel.steps(min(horizons_s, default=panel.step_s))
-    origins = np.unique(np.linspace(cut, last, asked.issues).round().astype(np.int64)) if last >= cut else ()
+    origins = np.unique(np.linspace(cut, last, request.issues).round().astype(np.int64)) if last >= cut else ()
     rows: list[Forecast] = []
     failed: dict[str, str] = {}
     for one in site.models if horizons_s and len(origins) else ():
@@ -81,35 +81,35 @@ def hindcast_site(asked: tasks.HindcastAsked) -> tasks.SiteForecast:
     return tasks.SiteForecast(tuple(rows), (), {}, failed)
 
 
-def split_seasons(asked: tasks.SeasonsAsked) -> tasks.Seasons:
+def split_seasons(request: tasks.SeasonsRequest) -> tasks.Seasons:
     """Trend, season and remainder of each series."""
-    return tasks.Seasons({label: split_season(*timed) for label, timed in asked.series.items()})
+    return tasks.Seasons({label: split_season(*timed) for label, timed in request.series.items()})
 
 
-def train_forecaster(asked: tasks.TrainingAsked) -> tasks.TrainingAnswer:
+def train_forecaster(request: tasks.TrainingRequest) -> tasks.TrainingResult:
     """Train one network on the panel of a site, or say why not."""
     from forecasting.serving.jobs import train
 
     try:
-        made = train(lay_panel(asked.record), asked.training, replay=[lay_panel(other) for other in asked.replay])
+        made = train(lay_panel(request.record), request.training, replay=[lay_panel(other) for other in request.replay])
     except ForecastingError as error:
-        return tasks.TrainingAnswer(refused=str(error))
-    return tasks.TrainingAnswer(made.model_hash, made.path, made.card)
+        return tasks.TrainingResult(refused=str(error))
+    return tasks.TrainingResult(made.model_hash, made.path, made.card)
 
 
-def train_detector(asked: DetectorTraining) -> tasks.TrainingAnswer:
+def train_detector(request: DetectorTraining) -> tasks.TrainingResult:
     """Train one anomaly detector, or say why not."""
     from detection.anomaly.errors import AnomalyError
     from detection.anomaly.jobs import train
 
     try:
-        made = train(asked)
+        made = train(request)
     except AnomalyError as error:
-        return tasks.TrainingAnswer(refused=str(error))
-    return tasks.TrainingAnswer(made.model_hash, made.checkpoint, made.card)
+        return tasks.TrainingResult(refused=str(error))
+    return tasks.TrainingResult(made.model_hash, made.checkpoint, made.card)
 
 
-def _judge(row: Forecast, permits: Mapping[float, tasks.Permit]) -> Forecast:
+def _apply_permit(row: Forecast, permits: Mapping[float, tasks.Permit]) -> Forecast:
     """What the record of a checkpoint says of a row, in place of what its training said."""
     permit = permits.get(row.horizon_s, _UNSCORED)
     if row.model == KINEMATIC:

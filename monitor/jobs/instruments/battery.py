@@ -36,7 +36,7 @@ FEWEST_NEW: Final = 2  # readings of a new battery; one alone may be wrong
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class BatteryDay:
     """Lowest and highest voltage, or level, of a day or an hour; `at_s` is the hour of the lowest."""
 
     at_s: float
@@ -45,41 +45,42 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Expectation:
+class BatteryExpectation:
     """When a battery is expected to be empty; None = not known, and `method` says why."""
 
     empty_s: float | None
     method: Message
 
 
-def split_days(hours: Sequence[Day], end_s: float) -> list[Day]:
+def split_days(hours: Sequence[BatteryDay], end_s: float) -> list[BatteryDay]:
     """Hours of readings, oldest first, as days that are counted back from an instant.
 
     One reading alone may be wrong: of three hours or more the lowest but one speaks for the day.
 
-    >>> split_days([Day(0.0, 12.0, 12.1), Day(90000.0, 11.9, 12.2), Day(93600.0, 11.8, 12.0)], 93600.0)
-    [Day(at_s=0.0, low=12.0, high=12.1), Day(at_s=93600.0, low=11.8, high=12.2)]
+    >>> hours = [BatteryDay(0.0, 12.0, 12.1), BatteryDay(90000.0, 11.9, 12.2), BatteryDay(93600.0, 11.8, 12.0)]
+    >>> split_days(hours, 93600.0)
+    [BatteryDay(at_s=0.0, low=12.0, high=12.1), BatteryDay(at_s=93600.0, low=11.8, high=12.2)]
     """
-    days: dict[int, list[Day]] = {}
+    days: dict[int, list[BatteryDay]] = {}
     for hour in hours:
         days.setdefault(int((end_s - hour.at_s) // DAY_S), []).append(hour)
     found = []
     for _, those in sorted(days.items(), reverse=True):
         in_order = sorted(those, key=lambda h: h.low)
         lowest = in_order[len(in_order) >= ENOUGH_HOURS]
-        found.append(Day(lowest.at_s, lowest.low, max(h.high for h in those)))
+        found.append(BatteryDay(lowest.at_s, lowest.low, max(h.high for h in those)))
     return found
 
 
-def find_new_battery(hours: Sequence[Day]) -> int:
+def find_new_battery(hours: Sequence[BatteryDay]) -> int:
     """The first hour of the battery that is in use, as a place in its readings: an old one's past says nothing of it.
 
     A new battery shows as a rise that undoes more than a week of fall and a usual day: all that came since lies so far
     above what came at the same hours of the day before. So the sun alone makes no new battery, and none waits for a
     night. Where nothing came at such an hour, the highest of that day stands for it.
 
-    >>> old = [Day(n * 21600.0, 12.4 - 0.02 * n, 12.4 - 0.02 * n) for n in range(32)]
-    >>> new = [Day(n * 21600.0, 12.8, 12.8) for n in range(32, 34)]
+    >>> old = [BatteryDay(n * 21600.0, 12.4 - 0.02 * n, 12.4 - 0.02 * n) for n in range(32)]
+    >>> new = [BatteryDay(n * 21600.0, 12.8, 12.8) for n in range(32, 34)]
     >>> find_new_battery([*old, *new]), find_new_battery([*old, new[0]]), find_new_battery(old)
     (32, 0, 0)
     """
@@ -99,18 +100,18 @@ def find_new_battery(hours: Sequence[Day]) -> int:
     return 0
 
 
-def _find_before(day: Sequence[Day], at_s: float) -> float:
+def _find_before(day: Sequence[BatteryDay], at_s: float) -> float:
     """The highest of a day about an hour, else the highest of that day."""
     those = [h.high for h in day if abs(h.at_s - at_s) <= SAME_HOUR_S] or [h.high for h in day]
     return max(those)
 
 
-def _list_slopes(days: Sequence[Day]) -> list[float]:
+def _list_slopes(days: Sequence[BatteryDay]) -> list[float]:
     """Between the lows of all pairs of days, per day."""
     return [(b.low - a.low) * DAY_S / (b.at_s - a.at_s) for i, a in enumerate(days) for b in days[i + 1 :]]
 
 
-def expect_empty(days: Sequence[Day], empty: float | None, now_s: float, unit: str = "V") -> Expectation:
+def expect_empty(days: Sequence[BatteryDay], empty: float | None, now_s: float, unit: str = "V") -> BatteryExpectation:
     """Extend the line through the lowest voltages of the last days to the voltage at which the instrument stops.
 
     In the same way the levels that devices work out themselves, where `unit` is `%`.
@@ -118,7 +119,7 @@ def expect_empty(days: Sequence[Day], empty: float | None, now_s: float, unit: s
     The line is that of Theil and Sen: the median of the slopes of all pairs of days (Sen, 1968, J. Am. Stat. Assoc.
     63), which one cold night does not bend. It is extended only where four pairs in five fall.
 
-    >>> days = [Day(n * 86400.0, 12.4 - 0.1 * n, 12.9 - 0.1 * n) for n in range(7)]
+    >>> days = [BatteryDay(n * 86400.0, 12.4 - 0.1 * n, 12.9 - 0.1 * n) for n in range(7)]
     >>> found = expect_empty(days, 11.4, 6 * 86400.0)
     >>> round((found.empty_s - 6 * 86400.0) / 86400.0, 6), found.method
     (4.0, 'line through the daily lows of 7 days, -0.1 V per day, down to 11.4 V')
@@ -126,32 +127,32 @@ def expect_empty(days: Sequence[Day], empty: float | None, now_s: float, unit: s
     'no voltage is declared at which it is empty'
     """
     if empty is None:
-        return Expectation(None, _NO_LIMIT())
+        return BatteryExpectation(None, _NO_LIMIT())
     if not days:
-        return Expectation(None, _NONE_CAME())
+        return BatteryExpectation(None, _NONE_CAME())
     if days[-1].low <= empty and empty > 0.0:  # what still says 0 % of itself may say so for years
-        return Expectation(now_s, _IS_BELOW(n=days[-1].low, unit=unit, n2=empty, unit2=unit))
+        return BatteryExpectation(now_s, _IS_BELOW(n=days[-1].low, unit=unit, n2=empty, unit2=unit))
     if len(days) < LEAST_DAYS:
         one, many = (_VOLTAGE, _VOLTAGES) if unit == "V" else (_LEVEL, _LEVELS)
-        return Expectation(None, one(n=LEAST_DAYS) if len(days) == 1 else many(n=len(days), n2=LEAST_DAYS))
+        return BatteryExpectation(None, one(n=LEAST_DAYS) if len(days) == 1 else many(n=len(days), n2=LEAST_DAYS))
     slopes = _list_slopes(days)
     slope = median(slopes)
     if slope >= 0.0 or sum(s < 0.0 for s in slopes) < FALLING_SHARE * len(slopes):
-        return Expectation(None, _NO_FALL())
+        return BatteryExpectation(None, _NO_FALL())
     # a battery falls faster towards its end: the newest days say where it stands
     level = median(d.low - slope * (d.at_s - days[-1].at_s) / DAY_S for d in days[-NEWEST_DAYS:])
     left = (level - empty) / -slope
     if left > FAR_DAYS:
-        return Expectation(None, _FAR(n=FAR_DAYS))
-    said = _LINE(n=len(days), n2=Figure(slope, ".2g"), unit=unit, n3=empty, unit2=unit)
-    return Expectation(max(now_s, days[-1].at_s + left * DAY_S), said)
+        return BatteryExpectation(None, _FAR(n=FAR_DAYS))
+    text = _LINE(n=len(days), n2=Figure(slope, ".2g"), unit=unit, n3=empty, unit2=unit)
+    return BatteryExpectation(max(now_s, days[-1].at_s + left * DAY_S), text)
 
 
-def find_lost_charge(days: Sequence[Day]) -> tuple[float, float] | None:
+def find_lost_charge(days: Sequence[BatteryDay]) -> tuple[float, float] | None:
     """The swing of the last two days and the usual one, V, where the panel charges no more; None where it does.
 
-    >>> sunny = [Day(n * 86400.0, 12.2, 13.2) for n in range(8)]
-    >>> find_lost_charge([*sunny, Day(8 * 86400.0, 12.1, 12.2), Day(9 * 86400.0, 12.0, 12.1)]) is not None
+    >>> sunny = [BatteryDay(n * 86400.0, 12.2, 13.2) for n in range(8)]
+    >>> find_lost_charge([*sunny, BatteryDay(8 * 86400.0, 12.1, 12.2), BatteryDay(9 * 86400.0, 12.0, 12.1)]) is not None
     True
     >>> find_lost_charge(sunny) is None
     True

@@ -10,8 +10,8 @@ from forecasting.message import Duration, Figure, Message, Template, Term, Times
 from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED, UNIT_ACTION
 from monitor.domain.observation import Link
 from monitor.domain.quantities import MOVING
-from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
-from monitor.store.readings.flags import Typed
+from monitor.jobs.instruments.battery import BatteryDay, BatteryExpectation, find_lost_charge
+from monitor.store.readings.flags import TypedReading
 from monitor.store.readings.gaps import Gap
 
 _OFFLINE: Final = Template("instrument.offline", "not connected since {at}: {text}")
@@ -57,7 +57,7 @@ SNOW_M: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class InstrumentFinding:
     """One thing that is wrong with an instrument."""
 
     state: str
@@ -67,7 +67,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
+class EpochHousekeeping:
     """Housekeeping of one epoch: how long its readings travelled, what the receiver said of its fix, when it came."""
 
     delay_s: float
@@ -84,34 +84,34 @@ class Weather:
     snow_m: float | None = None
 
 
-def _found(state: str, reason: Message, since: datetime | None = None) -> Finding:
-    return Finding(state, reason, ACTIONS[state], since)
+def _found(state: str, reason: Message, since: datetime | None = None) -> InstrumentFinding:
+    return InstrumentFinding(state, reason, ACTIONS[state], since)
 
 
-def check_link(link: Link | None, newest: datetime | None) -> list[Finding]:
+def check_link(link: Link | None, newest: datetime | None) -> list[InstrumentFinding]:
     """A device that said that it is gone, or whose broker said so for it, and that has sent nothing since."""
     if link is None or link.online or (newest is not None and newest > link.at):
         return []
     return [_found("offline", _OFFLINE(at=Timestamp.of(link.at, "minute"), text=link.text), link.at)]
 
 
-def check_typed(quantity: str, newest: Typed | None) -> list[Finding]:
+def check_typed(quantity: str, newest: TypedReading | None) -> list[InstrumentFinding]:
     """The newest reading that a person typed, where it looks like a typing error."""
     if newest is None:
         return []
     return [_found("mistyped", _MISTYPED(quantity=Term(quantity), text=newest.why), newest.at)]
 
 
-def check_battery(station: str, expected: Expectation, now_s: float) -> list[Finding]:
+def check_battery(station: str, expected: BatteryExpectation, now_s: float) -> list[InstrumentFinding]:
     """A battery that is empty, or will be soon."""
     if expected.empty_s is None or expected.empty_s - now_s > SOON_DAYS * 86400.0:
         return []
     days = round((expected.empty_s - now_s) / 86400.0)
     left = _EMPTY() if days < 1 else _DAYS_LEFT(n=days) if days > 1 else _DAY_LEFT()
-    return [Finding("battery", _BATTERY(text=left, text2=expected.method), _SWAP(station=station, text=left))]
+    return [InstrumentFinding("battery", _BATTERY(text=left, text2=expected.method), _SWAP(station=station, text=left))]
 
 
-def check_level(station: str, level_percent: float) -> list[Finding]:
+def check_level(station: str, level_percent: float) -> list[InstrumentFinding]:
     """A battery of which its device says that little is left.
 
     >>> [one.reason for one in check_level("T1", 8.0)], check_level("T1", 40.0)
@@ -120,10 +120,10 @@ def check_level(station: str, level_percent: float) -> list[Finding]:
     if level_percent > LOW_PERCENT:
         return []
     left = _PERCENT_LEFT(n=Figure(level_percent, ".0f"))
-    return [Finding("battery", _SAYS_DEVICE(text=left), _SWAP(station=station, text=left))]
+    return [InstrumentFinding("battery", _SAYS_DEVICE(text=left), _SWAP(station=station, text=left))]
 
 
-def check_charge(days: Sequence[Day], weather: Weather) -> list[Finding]:
+def check_charge(days: Sequence[BatteryDay], weather: Weather) -> list[InstrumentFinding]:
     """A panel that charges no more: under snow or ice where it is cold or snow lies, else broken."""
     lost = find_lost_charge(days)
     if lost is None:
@@ -134,7 +134,7 @@ def check_charge(days: Sequence[Day], weather: Weather) -> list[Finding]:
     return [_found("snow_ice" if is_cold or is_white else "solar", text)]
 
 
-def check_clock(now: Sequence[Epoch], usual_s: Sequence[float]) -> list[Finding]:
+def check_clock(now: Sequence[EpochHousekeeping], usual_s: Sequence[float]) -> list[InstrumentFinding]:
     """A clock that runs ahead, or has moved against that of the service.
 
     The shortest way of a day's readings is taken for the clock: a slow network makes readings late, none early. A
@@ -146,7 +146,7 @@ def check_clock(now: Sequence[Epoch], usual_s: Sequence[float]) -> list[Finding]
         usual_s: of the days before, the shortest way of each hour in which readings came. Few hours say nothing of
             the usual way: an import brings all its readings within one.
 
-    >>> today = [Epoch(2.0, received_s=3600.0 * n) for n in range(6)]
+    >>> today = [EpochHousekeeping(2.0, received_s=3600.0 * n) for n in range(6)]
     >>> check_clock(today, [90_000.0])
     []
     >>> [one.reason for one in check_clock(today, [90_000.0, *[3602.0] * 6])]
@@ -168,7 +168,7 @@ def check_clock(now: Sequence[Epoch], usual_s: Sequence[float]) -> list[Finding]
     return [_found("clock", way(duration=Duration(abs(moved_s), "about")))]
 
 
-def check_far_clock(ways_s: Sequence[float]) -> list[Finding]:
+def check_far_clock(ways_s: Sequence[float]) -> list[InstrumentFinding]:
     """A clock that is wrong by more than a day, from the ways of what came lately with such stamps.
 
     GPS receivers go back by 1,024 weeks, loggers without a battery of their clock to 1970 or 2000.
@@ -186,7 +186,7 @@ def check_far_clock(ways_s: Sequence[float]) -> list[Finding]:
     return [_found("clock", _FAR_LATE(duration=Duration(way_s, "about")))]
 
 
-def _comes_alike(now: Sequence[Epoch], shortest_s: float) -> bool:
+def _comes_alike(now: Sequence[EpochHousekeeping], shortest_s: float) -> bool:
     """Whether the shortest ways of several hours of reception are equal."""
     hours: dict[int, float] = {}
     for epoch in now:
@@ -195,7 +195,7 @@ def _comes_alike(now: Sequence[Epoch], shortest_s: float) -> bool:
     return sum(way_s - shortest_s <= CLOCK_MOVED_S for way_s in hours.values()) >= LEAST_HOURS
 
 
-def check_fixes(now: Sequence[Epoch], before: Sequence[Epoch]) -> list[Finding]:
+def check_fixes(now: Sequence[EpochHousekeeping], before: Sequence[EpochHousekeeping]) -> list[InstrumentFinding]:
     """Fixes that are not fixed, and satellites that are missing."""
     found = []
     fixes = [e.fix for e in now if e.fix is not None]
@@ -212,7 +212,7 @@ def check_fixes(now: Sequence[Epoch], before: Sequence[Epoch]) -> list[Finding]:
     return found
 
 
-def check_signal(now_db: Sequence[float], before_db: Sequence[float], low_db: float | None) -> list[Finding]:
+def check_signal(now_db: Sequence[float], before_db: Sequence[float], low_db: float | None) -> list[InstrumentFinding]:
     """A radio that is heard badly: below what the site file allows, or far below what was usual."""
     if not now_db:
         return []
@@ -225,7 +225,7 @@ def check_signal(now_db: Sequence[float], before_db: Sequence[float], low_db: fl
 
 def check_calibration(
     calibrated_on: str | None, every_s: float | None, today: date
-) -> tuple[list[Finding], str | None]:
+) -> tuple[list[InstrumentFinding], str | None]:
     """A calibration that is due, and the day on which it is."""
     if calibrated_on is None or every_s is None:
         return [], None
@@ -235,12 +235,12 @@ def check_calibration(
     return found, due.isoformat()
 
 
-def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> list[Finding]:
+def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> list[InstrumentFinding]:
     """What detectors suspect and nobody dismissed; (quantity, kind, since, cause that a person gave), newest last.
 
     It is a suspicion for people: what a detector says takes no vote away, for drift may be movement.
     """
-    found: dict[tuple[str, str], Finding] = {}
+    found: dict[tuple[str, str], InstrumentFinding] = {}
     for quantity, kind, since, cause in rows:
         if cause == "movement":
             continue
@@ -249,7 +249,7 @@ def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> li
         if cause is None and state in PAGED and not quantity.startswith(MOVING):
             state = "suspected"  # it sends no notice
         names = {"quantity": Term(quantity), "kind": Term(kind.replace("-", "_"))}
-        found[state, quantity] = Finding(
+        found[state, quantity] = InstrumentFinding(
             state,
             _SUSPECTED_BY(**names) if cause in {None, "unknown"} else _SAYS_PERSON(**names, word=Term(str(cause))),
             UNIT_ACTION if (cause or kind) == "unit" else ACTIONS[state], since,
@@ -257,7 +257,7 @@ def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> li
     return list(found.values())
 
 
-def check_gaps(gaps: Iterable[Gap]) -> list[Finding]:
+def check_gaps(gaps: Iterable[Gap]) -> list[InstrumentFinding]:
     """Readings that were missing lately, of each series the newest ones; their silence was noticed when it was."""
     newest = {gap.quantity: gap for gap in gaps}
     return [
@@ -268,14 +268,14 @@ def check_gaps(gaps: Iterable[Gap]) -> list[Finding]:
     ]  # fmt: skip
 
 
-def join_states(found: Sequence[Finding]) -> list[Finding]:
+def join_states(found: Sequence[InstrumentFinding]) -> list[InstrumentFinding]:
     """One finding for each state, with what all series of the instrument say of it, since the earliest.
 
     >>> stuck, drift = _found("stuck", join(["tilt x: a"])), _found("drift", join(["c"]))
     >>> [one.reason for one in join_states([stuck, drift, _found("stuck", join(["b"]))])]
     ['tilt x: a; b', 'c']
     """
-    by_state: dict[str, list[Finding]] = {}
+    by_state: dict[str, list[InstrumentFinding]] = {}
     for one in found:
         by_state.setdefault(one.state, []).append(one)
     return [

@@ -25,9 +25,16 @@ from monitor.domain.observation import Link
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGNAL
 from monitor.domain.site import Site, Station
 from monitor.jobs.instruments import checks
-from monitor.jobs.instruments.battery import DAYS, Day, Expectation, expect_empty, find_new_battery, split_days
+from monitor.jobs.instruments.battery import (
+    DAYS,
+    BatteryDay,
+    BatteryExpectation,
+    expect_empty,
+    find_new_battery,
+    split_days,
+)
 from monitor.series.maintenance import MAINTENANCE
-from monitor.store.alerting.alerts import tell_site
+from monitor.store.alerting.alerts import notify_site
 from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import AnomalyRun, list_standing, load_runs
@@ -75,7 +82,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         for (name, quantity), series_id in series.items():
             series_of.setdefault(name, {})[quantity] = series_id
         judged = [
-            _judge(
+            _assess(
                 c, station, series_of.get(station.id, {}), weather, work.get(station.id), runs_of.get(station.id, ()),
                 gaps_of.get(station.id, ()), links.get(station.id), now,
             )
@@ -86,12 +93,12 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         silent = store.load_silent(c, site.id)
         clocks = NO_CLOCKS
         if any(state == "clock" for one in judged for state, *_ in one.findings):
-            clocks = Clocks(store.load_found(c, site.id, "clock"), _find_heard(c, site, series_of, now))
+            clocks = LoggerClocks(store.load_found(c, site.id, "clock"), _find_last_readings(c, site, series_of, now))
     changes = list_changes(site, judged, pages, silent, clocks)
     with db.write() as c:
         store.save_instruments(c, site.id, judged, now)
         store.save_months(c, site.id, months)
-        tell_site(c, site, changes, now, code_version())
+        notify_site(c, site, changes, now, code_version())
     wrong = sum(bool(one.findings) for one in judged)
     return f"{wrong} of {len(judged)} instruments with a finding"
 
@@ -102,17 +109,17 @@ def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
     return [r for r in runs if not (len(moving) >= FEWEST_TOGETHER and r.kind == COMMON and r.station in moving)]
 
 
-def _judge(
+def _assess(
     c: Connection, station: Station, series: Series, weather: checks.Weather, work: MaintenanceFact | None,
     runs: Sequence[AnomalyRun], gaps: Sequence[Gap], link: Link | None, now: datetime,
-) -> store.Judged:  # fmt: skip
-    found: list[checks.Finding] = []
+) -> store.InstrumentAssessment:  # fmt: skip
+    found: list[checks.InstrumentFinding] = []
     now_s = epoch_s(now)
     if work is not None:
         reason = MAINTENANCE(
             station=station.id, at=Timestamp(work.to_s), names=NameList((work.by,)), reason=work.reason
         )
-        found.append(checks.Finding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
+        found.append(checks.InstrumentFinding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
     if link is not None and not link.online:
         found += checks.check_link(link, store.find_newest_reception(c, list(series.values()), link.at))
     for quantity, series_id in series.items():
@@ -157,7 +164,7 @@ def _judge(
     elif main is not None:
         hours = store.load_hours(c, main[1], now - SPARK_DAYS * DAY, now)
         spark = _draw_spark(hours, _interval_s(station, main[0]), now)
-    return store.Judged(
+    return store.InstrumentAssessment(
         station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in checks.join_states(found)),
         round(battery[-1].mean, 3) if battery else None, _begin(battery[-1].hour) if battery else None,
         None if expected.empty_s is None else instant(expected.empty_s), expected.method,
@@ -165,16 +172,18 @@ def _judge(
     )  # fmt: skip
 
 
-def _expect_empty(station: Station, volts: Sequence[Day], levels: Sequence[Day], now_s: float) -> Expectation:
+def _expect_empty(
+    station: Station, volts: Sequence[BatteryDay], levels: Sequence[BatteryDay], now_s: float
+) -> BatteryExpectation:
     """The earlier end of the two that the voltages and the levels of the battery in use let expect."""
     days, shares = (split_days(hours[find_new_battery(hours) :], now_s) for hours in (volts, levels))
-    spec, said = station.find_series(BATTERY), station.find_series(BATTERY_LEVEL)
+    spec, level_spec = station.find_series(BATTERY), station.find_series(BATTERY_LEVEL)
     by_volts = [] if spec is None else [expect_empty(days, spec.empty, now_s)]
-    empty = 0.0 if said is None or said.empty is None else said.empty
+    empty = 0.0 if level_spec is None or level_spec.empty is None else level_spec.empty
     by_level = [expect_empty(shares, empty, now_s, "%")] if shares else []
     # where neither knows an end, the first one says why
     found = by_volts + by_level if days and spec is not None and spec.empty is not None else by_level + by_volts
-    none = Expectation(None, _NO_VOLTAGE())
+    none = BatteryExpectation(None, _NO_VOLTAGE())
     return min(found, key=lambda e: inf if e.empty_s is None else e.empty_s, default=none)
 
 
@@ -189,8 +198,8 @@ def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
     return None
 
 
-def _read_hours(hours: Sequence[store.Hour]) -> list[Day]:
-    return [Day(epoch_s(_begin(hour.hour)), hour.low, hour.high) for hour in hours]
+def _read_hours(hours: Sequence[store.HourSummary]) -> list[BatteryDay]:
+    return [BatteryDay(epoch_s(_begin(hour.hour)), hour.low, hour.high) for hour in hours]
 
 
 @lru_cache(maxsize=2048)  # all instruments share the hours of a month
@@ -198,14 +207,14 @@ def _begin(hour: str) -> datetime:
     return parse(f"{hour}:00:00Z")
 
 
-def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[checks.Epoch]:
+def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[checks.EpochHousekeeping]:
     return [
-        checks.Epoch(delay_s, extra.get("fix"), extra.get("satellites"), epoch_s(received_at))
+        checks.EpochHousekeeping(delay_s, extra.get("fix"), extra.get("satellites"), epoch_s(received_at))
         for received_at, delay_s, extra in store.load_epochs(c, series_id, from_at, to_at)
     ]
 
 
-def _find_heard(
+def _find_last_readings(
     c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
 ) -> dict[str, datetime]:  # fmt: skip
     """When each station was heard last, of those of which enough came to judge a clock by."""
@@ -218,7 +227,7 @@ def _find_heard(
     return found
 
 
-def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[checks.Finding]:
+def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[checks.InstrumentFinding]:
     series_id, spec = series.get(SIGNAL), station.find_series(SIGNAL)
     if series_id is None or spec is None:
         return []
@@ -241,7 +250,7 @@ def _interval_s(station: Station, quantity: str) -> float:
     return 0.0 if spec is None else spec.interval_s
 
 
-def _draw_spark(hours: Sequence[store.Hour], interval_s: float, now: datetime) -> list[float | None]:
+def _draw_spark(hours: Sequence[store.HourSummary], interval_s: float, now: datetime) -> list[float | None]:
     """Means of equal spans of the last days, for a small picture."""
     points = max(2, int(SPARK_DAYS * DAY / max(SHORTEST_SPAN, timedelta(seconds=interval_s))))
     span, begin = SPARK_DAYS * DAY / points, now - SPARK_DAYS * DAY
@@ -253,7 +262,9 @@ def _draw_spark(hours: Sequence[store.Hour], interval_s: float, now: datetime) -
     return [round(fmean(parts[n]), 4) if n in parts else None for n in range(points)]
 
 
-def _count_months(c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime) -> list[store.Month]:
+def _count_months(
+    c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
+) -> list[store.InstrumentMonth]:
     """This month so far and the one before: epochs that came, of those that the declared intervals let expect."""
     this = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     before = (this - DAY).replace(day=1)
@@ -281,33 +292,36 @@ def _count_months(c: Connection, site: Site, series_of: Mapping[str, Series], no
                 old.update(ids)
             seen_before = seen_before or expected > 0
             if expected:
-                found.append(store.Month(station.id, store.month_of(begin), expected, received))
+                found.append(store.InstrumentMonth(station.id, store.month_of(begin), expected, received))
     return found
 
 
 # ---- notices -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Clocks:
+class LoggerClocks:
     """What tells one wrong clock of a logger from several: since when each is found wrong, and who was heard when."""
 
     wrong: Mapping[str, datetime]
-    heard: Mapping[str, datetime]
+    last_readings: Mapping[str, datetime]
 
 
-NO_CLOCKS: Final = Clocks({}, {})
+NO_CLOCKS: Final = LoggerClocks({}, {})
 
 
 def list_changes(
-    site: Site, judged: Sequence[store.Judged], pages: Mapping[str, Message], silent: Collection[str] = (),
-    clocks: Clocks = NO_CLOCKS,
-) -> list[AlertChange]:  # fmt: skip
+    site: Site,
+    judged: Sequence[store.InstrumentAssessment],
+    pages: Mapping[str, Message],
+    silent: Collection[str] = (),
+    clocks: LoggerClocks = NO_CLOCKS,
+) -> list[AlertChange]:
     """Notices that open and end; what all instruments of one parent have in common is one notice.
 
     Who is silent or under work says nothing against a cause. Who has not been heard since a clock went wrong says
     nothing of the clock of its logger; so one that was found wrong just now waits for the next look.
     Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
     """
-    said: dict[str, dict[str, Message]] = {}
+    described: dict[str, dict[str, Message]] = {}
     quiet = set(silent)
     for one in judged:
         if any(state == "maintenance" for state, *_ in one.findings):
@@ -315,14 +329,14 @@ def list_changes(
             continue
         for state, _, _, reason, action in one.findings:
             if state in PAGED:
-                said.setdefault(state, {})[one.station] = join([reason, action])
+                described.setdefault(state, {})[one.station] = join([reason, action])
     families = {
         parent: {station for station, _ in places}
         for parent, places in list_children(site).items() if parent.kind != "station"
     }  # fmt: skip
     families = {parent: stations for parent, stations in families.items() if len(stations) > 1}
     wanted: dict[str, Message] = {}
-    for state, by_station in said.items():
+    for state, by_station in described.items():
         left = {s for s in by_station if _key(s, state) not in pages}
         wanted |= {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in by_station if s not in left}
         ranked = sorted(
@@ -337,7 +351,11 @@ def list_changes(
             mine, others = stations & left, stations - by_station.keys() - quiet
             if state == "clock":
                 first = min((clocks.wrong[s] for s in mine if s in clocks.wrong), default=None)
-                others = {s for s in others if s in clocks.heard and (first is None or clocks.heard[s] > first)}
+                others = {
+                    s
+                    for s in others
+                    if s in clocks.last_readings and (first is None or clocks.last_readings[s] > first)
+                }
             key = _key(f"{parent.kind}:{parent.name}", state)
             if mine and (key in pages or (len(mine) > 1 and not others)):
                 names = sorted(mine)

@@ -10,7 +10,7 @@ from typing import Final
 from detection.imagery.footprints.records import STRIPS, STRIPS_MOST
 from monitor.config.service import ComputeSection
 from monitor.errors import JobError
-from monitor.jobs.scenes.tasks import DRAW_STRIP, READ_ONE, SceneAnswer, SceneAsked, StripAsked
+from monitor.jobs.scenes.tasks import DRAW_STRIP, READ_ONE, SceneRequest, SceneResult, StripRequest
 from monitor.jobs.worker import run_all_in_workers, run_in_worker
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 STRIP_PX: Final = 1 << 24  # half a minute of a network of a quarter width, beside five seconds to start
 
 
-def read_divided(plan: ComputeSection, asked: SceneAsked, reads: Sequence[str | Path], writes: Path) -> SceneAnswer:
+def read_divided(plan: ComputeSection, request: SceneRequest, reads: Sequence[str | Path], writes: Path) -> SceneResult:
     """Read a scene; on a cluster its strips are drawn by all workers that are free.
 
     The first job measures the whole scene and divides it, the others draw, and the last one reads the drawn strips as
@@ -26,40 +26,40 @@ def read_divided(plan: ComputeSection, asked: SceneAsked, reads: Sequence[str | 
 
     Args:
         plan: where jobs run, and their bounds.
-        asked: the scene.
+        request: the scene.
         reads: what its workers may read.
         writes: where the results of the site lie.
 
     Raises:
         JobError: as `run_in_worker`.
     """
-    folder = asked.out_dir / STRIPS
+    folder = request.out_dir / STRIPS
     try:
         if not plan.dask:
-            return run_in_worker(plan, READ_ONE, asked, reads=reads, writes=(writes,))
-        asked = replace(asked, strip_px=STRIP_PX)
-        answer = run_in_worker(plan, READ_ONE, asked, reads=reads, writes=(writes,))
+            return run_in_worker(plan, READ_ONE, request, reads=reads, writes=(writes,))
+        request = replace(request, strip_px=STRIP_PX)
+        answer = run_in_worker(plan, READ_ONE, request, reads=reads, writes=(writes,))
         if not answer.strips:
             return answer
-        digests = _draw(plan, asked, answer.strips, reads, folder)
-        asked = replace(asked, drawn=digests) if digests else replace(asked, strip_px=None)
-        return run_in_worker(plan, READ_ONE, asked, reads=reads, writes=(writes,))
+        digests = _draw(plan, request, answer.strips, reads, folder)
+        request = replace(request, drawn=digests) if digests else replace(request, strip_px=None)
+        return run_in_worker(plan, READ_ONE, request, reads=reads, writes=(writes,))
     finally:  # also what a process that was killed has left
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _draw(
-    plan: ComputeSection, asked: SceneAsked, count: int, reads: Sequence[str | Path], folder: Path
+    plan: ComputeSection, request: SceneRequest, count: int, reads: Sequence[str | Path], folder: Path
 ) -> tuple[str, ...]:  # fmt: skip
     """The digests of all strips; nothing where one of them cannot be drawn."""
     if not 2 <= count <= STRIPS_MOST:
         raise JobError(f"{READ_ONE.function}: it answered {count} strips, more than {STRIPS_MOST} or too few")
     digests = []
-    questions = [StripAsked(asked, number) for number in range(count)]
+    questions = [StripRequest(request, number) for number in range(count)]
     for one in run_all_in_workers(plan, DRAW_STRIP, questions, reads=reads, writes=(folder,)):
         if one.error:
-            log.warning("%s: a strip cannot be drawn, one worker reads the scene: %s", asked.scene_path, one.error)
+            log.warning("%s: a strip cannot be drawn, one worker reads the scene: %s", request.scene_path, one.error)
             return ()
         digests.append(one.digest)
-        log.info("%s: strip %d of %d is drawn", asked.scene_path, len(digests), count)
+        log.info("%s: strip %d of %d is drawn", request.scene_path, len(digests), count)
     return tuple(digests)

@@ -6,7 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from detection.imagery.footprints.records import MAKING, NOT_MADE, FilesAsked, FilesMade, count_unread, note_failure
+from detection.imagery.footprints.records import (
+    MAKING,
+    NOT_MADE,
+    SceneFilesRequest,
+    SceneFilesResult,
+    count_unread,
+    note_failure,
+)
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import JobError
@@ -16,12 +23,12 @@ from monitor.jobs.worker import run_in_worker
 from monitor.store.scenes.arrivals import SceneRow
 from monitor.store.scenes.versions import SUPERSEDED
 from monitor.worker import compute
-from monitor.worker.records import Answered, Asked, Task
+from monitor.worker.records import Answered, Request, WorkerTask
 
 log = logging.getLogger(__name__)
 
-MAKE_FILES: Final[Task[FilesAsked, FilesMade]] = Task(
-    "detection.imagery.footprints.outputs:make_files", FilesAsked, FilesMade
+MAKE_FILES: Final[WorkerTask[SceneFilesRequest, SceneFilesResult]] = WorkerTask(
+    "detection.imagery.footprints.outputs:make_files", SceneFilesRequest, SceneFilesResult
 )
 AGAIN_S: Final = 3600.0  # what failed is tried again: the disk may have been full
 UNREAD_MOST: Final = 3  # times that an image could not be read; then the files are made without its picture
@@ -32,7 +39,7 @@ _tried_at: dict[Path, float] = {}  # of a folder that took no note of a failure,
 
 
 def make_left(
-    config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: datetime, *, asked: bool = False
+    config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: datetime, *, requested: bool = False
 ) -> None:  # fmt: skip
     """Make the files of scenes that were read and have not all of them; their rows stand whatever comes of it.
 
@@ -43,7 +50,7 @@ def make_left(
         site: the site.
         rows: its scenes.
         now: wall time.
-        asked: a person asks for them: those that failed a moment ago are tried too.
+        requested: a person asks for them: those that failed a moment ago are tried too.
 
     Raises:
         JobError: the service is stopping.
@@ -51,7 +58,7 @@ def make_left(
     """
     trouble: OSError | None = None
     for row in rows:
-        if not (has_left(row) if asked else is_left(row, now)):
+        if not (has_left(row) if requested else is_left(row, now)):
             continue
         try:
             _make(config, site, row, now)
@@ -89,7 +96,7 @@ def is_left(row: SceneRow, now: datetime) -> bool:
 
 def _make(config: ServiceConfig, site: Site, row: SceneRow, now: datetime) -> None:
     folder = Path(row.out_dir or "")
-    made = _ask(config, site, row, folder)
+    made = _run_worker(config, site, row, folder)
     _tried_at.pop(folder, None)
     if not made.error:
         return
@@ -101,20 +108,20 @@ def _make(config: ServiceConfig, site: Site, row: SceneRow, now: datetime) -> No
         raise
 
 
-def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> FilesMade:
+def _run_worker(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> SceneFilesResult:
     """What the worker answers; one that fails costs the files alone, unless the service is stopping."""
     no_picture = "" if count_unread(folder) < UNREAD_MOST else UNREADABLE
     try:
         scene = _find_image(row)
     except OSError as error:
         if not no_picture:
-            return FilesMade(error=f"{UNREADABLE}: {error.strerror}", unread=True)
+            return SceneFilesResult(error=f"{UNREADABLE}: {error.strerror}", unread=True)
         scene = None
     else:
         no_picture = no_picture if scene else REPLACED
     assert row.acquired_at is not None
-    asked = FilesAsked(folder.absolute(), scene, row.acquired_at, *find_place(site), no_picture)
-    return ask_behind(config, MAKE_FILES, asked, scene, folder)
+    request = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *find_place(site), no_picture)
+    return run_behind(config, MAKE_FILES, request, scene, folder)
 
 
 def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
@@ -123,21 +130,21 @@ def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
     return ("", ()) if local is None else (local.into, tuple(local.affine))
 
 
-def ask_behind(
-    config: ServiceConfig, task: Task[Asked, Answered], asked: Asked, scene: Path | None, folder: Path
+def run_behind(
+    config: ServiceConfig, task: WorkerTask[Request, Answered], request: Request, scene: Path | None, folder: Path
 ) -> Answered:  # fmt: skip
     """What a worker answers that gives way to others; one that fails says so, unless the service is stopping.
 
     Args:
         config: the service's.
         task: whose answer has a field `error`.
-        asked: what it gets.
+        request: what it gets.
         scene: the image that it reads.
         folder: the results of the scene, which it writes.
     """
     reads = [] if scene is None else [scene.parent]
     try:
-        return run_in_worker(config.compute, task, asked, reads=reads, writes=[folder.absolute()], gives_way=True)
+        return run_in_worker(config.compute, task, request, reads=reads, writes=[folder.absolute()], gives_way=True)
     except JobError as error:
         if compute.is_stopping():
             raise

@@ -25,7 +25,7 @@ from monitor.jobs.scenes.divided import read_divided
 from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
-from monitor.jobs.scenes.tasks import READ_ONE, KnownDate, KnownVersion, SceneAnswer, SceneAsked, find_stranger
+from monitor.jobs.scenes.tasks import READ_ONE, KnownDate, KnownVersion, SceneRequest, SceneResult, find_stranger
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
 from monitor.jobs.worker import list_checkpoint
 from monitor.store.database.engine import Database
@@ -49,12 +49,12 @@ RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 CLOUDS = frozenset({".las", ".laz"})
 ATTEMPTS = 4  # footprints may lack at the first; another scene of the site may be stored while a worker runs
 SETTLED_S = 5.0  # a lone raster has no manifest: it is taken when its size and time stayed for so long
-LOOK_S = 1.0  # between two looks at a raster that somebody may be writing
+SCAN_S = 1.0  # between two looks at a raster that somebody may be writing
 LONGEST_S = 20.0  # a raster that is still being written then is said to wait
 STRAY_S = 600.0  # what is no scene after this long is told, not passed over in silence
 
 
-class _Seen(NamedTuple):
+class _PendingRaster(NamedTuple):
     """A lone raster as it was seen: its print, since when it changes, when it will have stayed for long enough."""
 
     print_: str
@@ -63,7 +63,7 @@ class _Seen(NamedTuple):
 
 
 # By the inbox of a site; a service that starts anew watches anew.
-_watched: dict[Path, dict[Path, _Seen]] = {}
+_watched: dict[Path, dict[Path, _PendingRaster]] = {}
 _due_s: dict[Path, float | None] = {}
 
 
@@ -81,7 +81,7 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     folder = _folder_of(config, site)
     _due_s.pop(folder, None)  # a run that fails says nothing of the next one
     parts = []
-    rows = db.ask(load_scenes, site.id)
+    rows = db.run_read(load_scenes, site.id)
     states = {
         pair: row.state for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in scene_rows.list_names(row)
     }
@@ -95,20 +95,20 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if growing.get(entry) is False:
             continue
         try:
-            said = _look_at(db, config, site, entry, lacking, states, waiting, now)
+            line = _read_entry(db, config, site, entry, lacking, states, waiting, now)
         except JobError:
             raise  # the service is stopping
         except Exception as error:
             log.exception("%s: %s", site.id, name)
-            said, failed = lacks.FAILED(text=error_text(error)), failed or error
-        if said == READ:
+            line, failed = lacks.FAILED(text=error_text(error)), failed or error
+        if line == READ:
             read.add(name)
-        elif said is not None:
-            parts.append(f"{name}: {said}")
-    rows = db.ask(load_scenes, site.id)
-    lacks.tell_waiting(db, site, rows, now)
+        elif line is not None:
+            parts.append(f"{name}: {line}")
+    rows = db.run_read(load_scenes, site.id)
+    lacks.notify_waiting(db, site, rows, now)
     release_named(db, site, now)
-    lacks.tell_weights(db, site, now)
+    lacks.notify_weights(db, site, now)
     if folder.is_dir():  # an inbox that is away for a moment has lost nothing
         lacks.end_troubles(db, site, rows, present, read, now)
     if failed is not None:
@@ -133,7 +133,7 @@ def has_unread(db: Database, config: ServiceConfig, site: str, since: datetime) 
     return not known.issuperset(came)
 
 
-def _look_at(
+def _read_entry(
     db: Database, config: ServiceConfig, site: Site, entry: Path, lacking: str | None,
     states: Mapping[tuple[str, str], str], waiting: Mapping[str, SceneRow], now: datetime,
 ) -> str | None:  # fmt: skip
@@ -188,7 +188,7 @@ def detect_scene(
 
 
 def _is_read(db: Database, site: Site, entry: Path) -> bool:
-    rows = db.ask(load_scenes, site.id)
+    rows = db.run_read(load_scenes, site.id)
     return any(
         (scene_rows.name_of(entry), fingerprint(entry)) in scene_rows.list_names(row)
         for row in rows
@@ -208,14 +208,14 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
             mark = scene_rows.mark_dates(c, site.id)
             versions = list_versions(c, site.id, entry)
             known = load_boxes(c, site.id) if site.scenes.triage else []
-        told = _ask(config, site, entry, out_dir, dates, versions, known, own)
-        if told.lacks and not everything:
+        result = _run_worker(config, site, entry, out_dir, dates, versions, known, own)
+        if result.lacks and not everything:
             everything = True
             continue
-        if told.waiting:
-            return lacks.store_waiting(db, site, entry, print_, told.waiting, now, at_once=not told.comes)
-        if (answer := told.read) is None:
-            return lacks.store_failure(db, site, entry, print_, told.error, now)
+        if result.waiting:
+            return lacks.store_waiting(db, site, entry, print_, result.waiting, now, at_once=not result.comes)
+        if (answer := result.read) is None:
+            return lacks.store_failure(db, site, entry, print_, result.error, now)
         if answer.acquired_at - now > FUTURE_TOLERANCE:
             error = _FUTURE(at=Timestamp.of(answer.acquired_at, "second"))
             return lacks.store_failure(db, site, entry, print_, error, now)
@@ -246,18 +246,18 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
         if answer.model == INDEX and not added:
             why = explain_unread(answer.warnings)
             return f"no footprints: {why}; {changed} new or grown by the index, {values} values of places{gone}"
-        coarser = f"; {said}" if (said := find_coarser(answer.doubts)) else ""
+        coarser = f"; {loss}" if (loss := find_coarser(answer.doubts)) else ""
         return f"{added} footprints, {changed} new or grown, {values} values of places{gone}{coarser}"
     return "waiting: other scenes of the site came in all the time"
 
 
-def _ask(
+def _run_worker(
     config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: list[KnownDate],
     versions: list[KnownVersion], known: list[Box], own_weights: list[str],
-) -> SceneAnswer:  # fmt: skip
+) -> SceneResult:  # fmt: skip
     """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     plan, relief = site.scenes, config.paths.relief_of(site.id).absolute()
-    asked = SceneAsked(
+    request = SceneRequest(
         scene_path=str(entry), weights=plan.weights, out_dir=out_dir, minimum_area_m2=plan.minimum_area_m2,
         owner=site.id, triage="triage" if plan.triage else None, known=tuple(known), dates=tuple(dates),
         versions=tuple(versions), stations=scene_rows.list_places(site), near_m=plan.near_m, local=plan.local,
@@ -267,21 +267,21 @@ def _ask(
     )  # fmt: skip
     own: tuple[str | Path, ...] = (
         entry.parent,
-        *(path for path in (asked.prior, asked.dem) if path),
+        *(path for path in (request.prior, request.dem) if path),
         *(file for weights in (plan.weights, *own_weights) for file in list_checkpoint(weights)),
         *(date.out_dir for date in dates),
     )
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     try:
-        answer = read_divided(config.compute, asked, own, results)
+        answer = read_divided(config.compute, request, own, results)
     except JobError as error:
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start
         if isinstance(error, AwayError):
-            return SceneAnswer(waiting=error.message)  # nor is that
-        return SceneAnswer(error=error.message)
-    if answer.read is not None and (strange := find_stranger(answer.read, asked)):
-        return SceneAnswer(error=f"the answer of the worker names {strange!r}, which is no part of the question")
+            return SceneResult(waiting=error.message)  # nor is that
+        return SceneResult(error=error.message)
+    if answer.read is not None and (strange := find_stranger(answer.read, request)):
+        return SceneResult(error=f"the answer of the worker names {strange!r}, which is no part of the question")
     return answer
 
 
@@ -321,7 +321,7 @@ def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]
             yield entry, lacking
 
 
-def next_look(config: ServiceConfig, site: Site) -> float | None:
+def next_scan(config: ServiceConfig, site: Site) -> float | None:
     """When (monotonic) a raster that is watched will have stayed for long enough; None where none is."""
     return _due_s.get(_folder_of(config, site))
 
@@ -335,15 +335,15 @@ def _watch_rasters(
 ) -> dict[Path, bool]:
     """New lone rasters whose size and time have not stayed yet, and whether that lasts too long to go unsaid.
 
-    What was seen is kept for the next run: a run waits for what needs less than `LOOK_S`, and holds no thread for the
-    rest (`next_look`). A raster that was last written to more than `SETTLED_S` ago needs two equal looks only. A time
+    What was seen is kept for the next run: a run waits for what needs less than `SCAN_S`, and holds no thread for the
+    rest (`next_scan`). A raster that was last written to more than `SETTLED_S` ago needs two equal looks only. A time
     in the future (the clock of another machine) says nothing about that. With `warm` the worker loads its libraries
     meanwhile.
     """
     known = _watched.get(folder, {})
     began, growing = time.monotonic(), dict[Path, bool]()
     while not compute.is_stopping():
-        found: dict[Path, _Seen] = {}
+        found: dict[Path, _PendingRaster] = {}
         growing, due = {}, []
         for entry in _list_entries(folder):
             if not _is_lone_raster(entry) or not is_line(entry.name):
@@ -356,8 +356,8 @@ def _watch_rasters(
                 continue  # it was read as it lies there
             at, one = time.monotonic(), known.get(entry)
             if one is None or one.print_ != print_:
-                needed_s = LOOK_S if one is None and age_s > SETTLED_S else SETTLED_S
-                one = _Seen(print_, at if one is None else min(one.first_s, at), at + needed_s)
+                needed_s = SCAN_S if one is None and age_s > SETTLED_S else SETTLED_S
+                one = _PendingRaster(print_, at if one is None else min(one.first_s, at), at + needed_s)
                 if warm:
                     compute.warm(READ_ONE.function)
             if at < one.settled_s:
@@ -368,9 +368,9 @@ def _watch_rasters(
             found[entry] = one
         _watched[folder] = known = found
         _due_s[folder] = soonest = min(due, default=None)
-        if soonest is None or soonest - time.monotonic() > LOOK_S or time.monotonic() - began > LONGEST_S:
+        if soonest is None or soonest - time.monotonic() > SCAN_S or time.monotonic() - began > LONGEST_S:
             break
-        time.sleep(LOOK_S / 4)
+        time.sleep(SCAN_S / 4)
     return growing
 
 

@@ -14,19 +14,19 @@ from shapely.geometry import shape as shape_of
 from detection.imagery.change.radar import check_image, find_radar_change
 from detection.imagery.change.radar_dates import find_difference, is_radar, of_scene
 from detection.imagery.change.radar_outputs import FILES
-from detection.imagery.change.radar_records import METHOD, RadarAsked, RadarChange, RadarOutline
-from detection.imagery.change.records import NOT_COMPARED, Change, Outline, join_cautions, open_geometry
+from detection.imagery.change.radar_records import METHOD, RadarChange, RadarOutline, RadarRequest
+from detection.imagery.change.records import NOT_COMPARED, FootprintChange, PlacedOutline, join_cautions, open_geometry
 from detection.imagery.errors import ImageryError, hide_folder
 from detection.imagery.footprints.places import COHERENCE, measure_places
 from detection.imagery.footprints.preview import write_preview
-from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.overlay import strips
 from detection.imagery.raster.raster import read_grid, writing_geotiff
 from detection.imagery.scene.scene import Scene, read_scene, scene_hash
 from forecasting.message import Figure, Message, NameList, Template, error_text, spread
-from monitor.jobs.scenes.tasks import Judgement, KnownDate, PlaceValue, ReadScene, SceneAsked
+from monitor.jobs.scenes.tasks import DateAssessment, KnownDate, PlaceValue, ReadScene, SceneRequest
 
 BEFORE_MOST: Final = 3  # earlier images whose mean is the ground before
 OLDEST: Final = timedelta(days=90)  # growth and seasons change backscatter too
@@ -68,51 +68,51 @@ def list_before(scene: Scene, dates: tuple[KnownDate, ...]) -> tuple[list[tuple[
                 check_image(of_scene(other), own)
                 found.append((date, other))
         except ImageryError as error:
-            unfit.append(_tell_unfit([date], error))
+            unfit.append(_describe_unfit([date], error))
         if len(found) == BEFORE_MOST:
             break
     return found, unfit[:BEFORE_MOST]
 
 
-def _tell_unfit(dates: list[KnownDate], error: ImageryError) -> Message:
+def _describe_unfit(dates: list[KnownDate], error: ImageryError) -> Message:
     """Why dates were left out, without the folders of the server."""
-    said = error_text(error)
+    text = error_text(error)
     for date in dates:
-        said = hide_folder(said, Path(date.scene_path).parent)
-    return NOT_COMPARED(scene=NameList(tuple(f"{date.acquired_at:%Y-%m-%d}" for date in dates)), text=said)
+        text = hide_folder(text, Path(date.scene_path).parent)
+    return NOT_COMPARED(scene=NameList(tuple(f"{date.acquired_at:%Y-%m-%d}" for date in dates)), text=text)
 
 
-def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
+def read_radar_scene(request: SceneRequest, scene: Scene) -> ReadScene:
     """Compare a radar scene with the last ones of its orbit; of the first one there is nothing to say."""
-    own_hash = scene_hash(scene, asked.owner)
+    own_hash = scene_hash(scene, request.owner)
     check_image(of_scene(scene), of_scene(scene))
-    before, unfit = list_before(scene, asked.dates)
-    asked.out_dir.mkdir(parents=True, exist_ok=True)
-    cautions = [ADVICE, *_tell_hidden(scene, asked.dates)]
-    found, before, said = _compare(asked, scene, before, own_hash)
-    warnings = [*unfit, *said]
+    before, unfit = list_before(scene, request.dates)
+    request.out_dir.mkdir(parents=True, exist_ok=True)
+    cautions = [ADVICE, *_describe_hidden(scene, request.dates)]
+    found, before, lines = _compare(request, scene, before, own_hash)
+    warnings = [*unfit, *lines]
     if found is not None:
         warnings, outputs = [*warnings, *found.warnings], dict(found.outputs)
     else:
-        warnings, outputs = warnings or [_NO_EARLIER(days=OLDEST.days)], _write_first(scene, asked.out_dir)
+        warnings, outputs = warnings or [_NO_EARLIER(days=OLDEST.days)], _write_first(scene, request.out_dir)
     grid = read_grid(of_scene(scene).file)
-    changes = {} if found is None else _judge(scene, own_hash, found, before, cautions)
+    changes = {} if found is None else _classify_changes(scene, own_hash, found, before, cautions)
     outlines = tuple(map(_outline, found.outlines if found else ()))
     return ReadScene(
         scene_hash=own_hash, model=METHOD, model_hash=MODEL_HASH, acquired_at=scene.acquired_at, role=scene.role,
         crs=grid.crs_name, pixel_area_m2=round(pixel_area_m2(grid), 4),
         valid_share=1.0 if found is None else found.valid_share, classes=(CLASS,), threshold=0.5,
-        minimum_area_m2=_least_area_m2(asked), warnings=(*scene.remarks, *warnings, *cautions[1:]), outputs=outputs,
+        minimum_area_m2=_least_area_m2(request), warnings=(*scene.remarks, *warnings, *cautions[1:]), outputs=outputs,
         polygons=outlines, weights_path="", card=CARD,
-        judgements=(Judgement(own_hash, changes, (), _tell_compared(found, before)),),
-        series=_list_coherence(scene, Path(outputs["prob"]), asked),
-        replaced=tuple(sorted(v.scene_hash for v in asked.versions
+        judgements=(DateAssessment(own_hash, changes, (), _describe_compared(found, before)),),
+        series=_list_coherence(scene, Path(outputs["prob"]), request),
+        replaced=tuple(sorted(v.scene_hash for v in request.versions
                               if v.acquired_at == scene.acquired_at and v.scene_hash != own_hash)),
     )  # fmt: skip
 
 
 def _compare(
-    asked: SceneAsked, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
+    request: SceneRequest, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
 ) -> tuple[RadarChange | None, list[tuple[KnownDate, Scene]], list[str]]:
     """Compare with the mean of the dates before; where that fails without coherence, and then with the newest alone.
 
@@ -121,39 +121,39 @@ def _compare(
     """
     tries = []
     if before:
-        whole = _ask(asked, scene, before, own_hash)
+        whole = _make_request(request, scene, before, own_hash)
         bare = replace(whole, coherence=None)
         tries = [(before, whole)]
         tries += [(before, bare)] if whole.coherence else []
         tries += [(before[:1], replace(bare, before=bare.before[-1:]))] if before[1:] else []
-    said: list[str] = []
+    lines: list[str] = []
     for dates, one in tries:
         try:
             found = find_radar_change(one)
         except ImageryError as error:
             if error.path is not None and error.path.is_relative_to(scene.path):
                 raise
-            said.append(_tell_unfit([date for date, _ in dates], error))
+            lines.append(_describe_unfit([date for date, _ in dates], error))
         else:
             most = len(found.outlines)
             if most > OUTLINES_MOST:
-                said.append(_LARGEST(n=OUTLINES_MOST, count=Figure(most, "d")))
-            return replace(found, outlines=found.outlines[:OUTLINES_MOST]), dates, said
-    return None, [], said
+                lines.append(_LARGEST(n=OUTLINES_MOST, count=Figure(most, "d")))
+            return replace(found, outlines=found.outlines[:OUTLINES_MOST]), dates, lines
+    return None, [], lines
 
 
-def _least_area_m2(asked: SceneAsked) -> float:
-    return RadarAsked().minimum_area_m2 if asked.minimum_area_m2 is None else asked.minimum_area_m2
+def _least_area_m2(request: SceneRequest) -> float:
+    return RadarRequest().minimum_area_m2 if request.minimum_area_m2 is None else request.minimum_area_m2
 
 
-def _ask(
-    asked: SceneAsked, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
-) -> RadarAsked:  # fmt: skip
+def _make_request(
+    request: SceneRequest, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
+) -> RadarRequest:  # fmt: skip
     newest, own = _find_coherence(before[0][1]), _find_coherence(scene)
-    return RadarAsked(
+    return RadarRequest(
         before=tuple(other.path for _, other in reversed(before)), after=(scene.path,), mask=scene.shadow,
         coherence=(newest, own) if newest and own else None, multilook=MULTILOOK, false_alarms=FALSE_ALARMS,
-        minimum_area_m2=_least_area_m2(asked), out_dir=asked.out_dir, identity=f"{own_hash}:{MODEL_HASH}",
+        minimum_area_m2=_least_area_m2(request), out_dir=request.out_dir, identity=f"{own_hash}:{MODEL_HASH}",
     )  # fmt: skip
 
 
@@ -163,7 +163,7 @@ def _find_coherence(scene: Scene) -> Path | None:
     return next((band.path for band in bands if band.index == 1), None)
 
 
-def _tell_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
+def _describe_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
     """Where the optical scene of the week hides much, that is said: it is why radar is looked at."""
     near = [
         date for date in dates
@@ -180,14 +180,14 @@ def _tell_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
     return [_HIDDEN(day=day, percent=Figure(100 * hidden, ".0f"))]
 
 
-def _outline(one: RadarOutline) -> Outline:
+def _outline(one: RadarOutline) -> PlacedOutline:
     """As it is stored; radar gives no probability, so it is 0."""
-    return Outline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
+    return PlacedOutline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
 
 
-def _judge(
+def _classify_changes(
     scene: Scene, own_hash: str, found: RadarChange, before: list[tuple[KnownDate, Scene]], cautions: list[str]
-) -> dict[str, Change]:
+) -> dict[str, FootprintChange]:
     """New, or seen before on one of the images that it is compared with; always with a caution."""
     known = [(one, date) for date, _ in before for one in date.outlines if not one.is_gone]
     shapes = [shape_of(open_geometry(one).geometry) for one, _ in known]
@@ -201,7 +201,7 @@ def _judge(
         )  # fmt: skip
         caution = join_cautions(*cautions, _INCIDENCE if outline.uncertain else None)
         first = scene.acquired_at if parent is None else parent[0].first_seen_at or parent[1].acquired_at
-        changes[outline.polygon_id] = Change(
+        changes[outline.polygon_id] = FootprintChange(
             change="new" if parent is None else "known", parent_id=None if parent is None else parent[0].polygon_id,
             grown_m2=None, since_at=before[0][0].acquired_at,
             root_id=outline.polygon_id if parent is None else parent[0].root_id or parent[0].polygon_id,
@@ -210,17 +210,17 @@ def _judge(
     return changes
 
 
-def _tell_compared(found: RadarChange | None, before: list[tuple[KnownDate, Scene]]) -> dict[str, Any]:
+def _describe_compared(found: RadarChange | None, before: list[tuple[KnownDate, Scene]]) -> dict[str, Any]:
     """What was measured, as it is kept beside the words (JSON)."""
     if found is None:
         return {"compared": [], "warnings": [], "outputs": {}, "method": METHOD}
-    told = found.tell()
-    told.pop("outlines")
+    document = found.to_json()
+    document.pop("outlines")
     compared = [
         {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat(), "cautions": []}
         for date, _ in before
     ]  # fmt: skip
-    return {**told, "compared": compared, "warnings": spread(found.warnings),
+    return {**document, "compared": compared, "warnings": spread(found.warnings),
             "outputs": {"change": found.outputs["change"], "picture": found.outputs["preview"]}}  # fmt: skip
 
 
@@ -234,11 +234,11 @@ def _write_first(scene: Scene, out: Path) -> dict[str, Any]:
     return {"prob": str(out / FILES["prob"]), "preview": str(out / FILES["preview"]), "bounds": bounds}
 
 
-def _list_coherence(scene: Scene, prob: Path, asked: SceneAsked) -> tuple[PlaceValue, ...]:
+def _list_coherence(scene: Scene, prob: Path, request: SceneRequest) -> tuple[PlaceValue, ...]:
     """Mean coherence around the stations, where the scene brings it; radar has no probability for them."""
     if _find_coherence(scene) is None:
         return ()
-    places = [Place(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
+    places = [MeasuredPlace(name, Circle(lon, lat, request.near_m)) for name, (lon, lat) in request.stations.items()]
     means = measure_places(prob, scene, places)
     return tuple(
         PlaceValue(name, "coherence", scene.acquired_at, found["coherence"])

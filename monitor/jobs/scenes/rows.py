@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from detection.imagery.change import records
-from detection.imagery.change.records import KnownOutline, Outline
+from detection.imagery.change.records import KnownOutline, PlacedOutline
 from monitor.domain.names import is_line
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
@@ -22,7 +22,7 @@ from monitor.store.models.registry import BROKEN
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes import arrivals
 from monitor.store.scenes.arrivals import load_scenes
-from monitor.store.scenes.outlines import Unsure
+from monitor.store.scenes.outlines import UncertainTile
 from monitor.store.scenes.versions import name_origin
 
 # Scenes of a site by one model that a worker is given, the newest by acquisition: radar must not crowd out others.
@@ -109,7 +109,7 @@ def pick_newest(scenes: Iterable[arrivals.SceneRow]) -> list[arrivals.SceneRow]:
     return found
 
 
-def list_footprints(answer: ReadScene, site: Site) -> list[arrivals.Footprint]:
+def list_footprints(answer: ReadScene, site: Site) -> list[arrivals.FootprintRow]:
     """The footprints of a scene as rows, each with its nearest station and all that are within reach."""
     return _footprints(answer, answer.scene_hash, answer.polygons, site, "single")
 
@@ -119,11 +119,14 @@ def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime)
     news = changed = 0
     for one in answer.judgements:
         arrivals.add_footprints(c, _footprints(answer, one.scene_hash, one.vanished, site, "vanished"), now)
-        changes = [arrivals.Change(polygon_id, **asdict(word)) for polygon_id, word in sorted(one.changes.items())]
+        changes = [
+            arrivals.ChangeAssessment(polygon_id, **asdict(change))
+            for polygon_id, change in sorted(one.changes.items())
+        ]
         news += arrivals.save_changes(c, one.scene_hash, answer.model_hash, changes, now)
         if one.scene_hash == answer.scene_hash:
             changed = sum(1 for row in changes if row.change in {"new", "grown"})
-        arrivals.save_comparison(c, one.scene_hash, one.told)
+        arrivals.save_comparison(c, one.scene_hash, one.described)
     return news, changed
 
 
@@ -143,9 +146,9 @@ def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, ver
     return add_observations(c, rows, now).stored
 
 
-def list_unsure(answer: ReadScene) -> list[Unsure]:
+def list_unsure(answer: ReadScene) -> list[UncertainTile]:
     """The tiles of a scene that wait for somebody to look."""
-    return [Unsure(*one.box, one.doubt) for one in answer.doubtful_tiles]
+    return [UncertainTile(*one.box, one.doubt) for one in answer.doubtful_tiles]
 
 
 def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:
@@ -190,8 +193,8 @@ def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, no
 
 
 def _footprints(
-    answer: ReadScene, scene_hash: str, outlines: Iterable[Outline], site: Site, change: str
-) -> list[arrivals.Footprint]:
+    answer: ReadScene, scene_hash: str, outlines: Iterable[PlacedOutline], site: Site, change: str
+) -> list[arrivals.FootprintRow]:
     places, reach_m = list_places(site), find_reach_m(site)
     found = list(outlines)
     distances = list_distances([one.geometry for one in found], places)
@@ -203,18 +206,18 @@ def _footprints(
 
 def find_reach_m(site: Site) -> float:
     """How far a footprint may lie from the stations that are stored with it: as far as any criterion looks."""
-    asked = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind.facts == "footprints"]
-    return max(site.scenes.near_m, *asked)
+    reaches = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind.facts == "footprints"]
+    return max(site.scenes.near_m, *reaches)
 
 
 def _footprint(
-    answer: ReadScene, scene_hash: str, one: Outline, distances: Sequence[tuple[float, str]], reach_m: float,
+    answer: ReadScene, scene_hash: str, one: PlacedOutline, distances: Sequence[tuple[float, str]], reach_m: float,
     change: str,
-) -> arrivals.Footprint:  # fmt: skip
+) -> arrivals.FootprintRow:  # fmt: skip
     distance, station = distances[0] if distances else (None, None)
     susceptibility = answer.priors.get(one.polygon_id)
     known = susceptibility is not None
-    return arrivals.Footprint(
+    return arrivals.FootprintRow(
         scene_hash, answer.model_hash, one.polygon_id, answer.model, change, one.area_m2, one.mean_probability,
         one.geometry, *one.bbox, station, distance, kind=one.kind, near_stations=keep_near(distances, reach_m),
         susceptibility=susceptibility, susceptibility_map=(answer.prior or {}).get("sha256") if known else None,

@@ -6,17 +6,17 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.insar.records import CoherenceLoss, MovingZone, StackRates
 from forecasting.message import Figure, Template, Timestamp
-from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import LANDSLIDE, QUANTITIES
 from monitor.domain.site import Site
 from monitor.jobs.scenes.proximity import keep_near, list_distances
 from monitor.jobs.scenes.rows import list_places
-from monitor.store.alerting.alerts import tell_site
+from monitor.store.alerting.alerts import notify_site
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import load_followed
 
@@ -38,13 +38,14 @@ _LOST_MORE: Final = Template(
 _KEPT: Final = Template("coherence.kept", "coherence of {name} is not lost near a station any more")
 
 
-def list_stack_places(c: Connection, site: Site) -> list[Place]:
+def list_stack_places(c: Connection, site: Site) -> list[MeasuredPlace]:
     """Circles around the stations and the newest outlines of followed landslides, as a stack is measured over them."""
     circles = [
-        Place(name, Circle(lon, lat, site.scenes.near_m)) for name, (lon, lat) in sorted(list_places(site).items())
+        MeasuredPlace(name, Circle(lon, lat, site.scenes.near_m))
+        for name, (lon, lat) in sorted(list_places(site).items())
     ]
     outlines = [
-        Place(f"{LANDSLIDE}{root[:12]}", geometry)
+        MeasuredPlace(f"{LANDSLIDE}{root[:12]}", geometry)
         for root, geometry in load_followed(c, site.id, site.scenes.near_m, FOLLOWED_MOST)
     ]
     return [*circles, *outlines]
@@ -80,7 +81,7 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
         ],
         now,
     )  # fmt: skip
-    _tell_loss(c, site, name, found.coherence_loss, now)
+    _notify_loss(c, site, name, found.coherence_loss, now)
     return added.stored
 
 
@@ -94,7 +95,7 @@ def _name_zones(site: Site, zones: Sequence[MovingZone]) -> dict[str, MovingZone
     return named
 
 
-def _tell_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceLoss], now: datetime) -> None:
+def _notify_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceLoss], now: datetime) -> None:
     """Advice while the newest pair shows a loss near a station; it ends with a newer stack that shows none."""
     places, near_m = list_places(site), site.scenes.near_m
     distances = list_distances([loss.geometry for loss in losses], places)
@@ -113,8 +114,8 @@ def _tell_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceL
             distance=Figure(away_m, ",.0f"), station=stations[0][0], **({"n": others} if others else {}),
         )  # fmt: skip
     change = AlertChange(
-        Ledger.ADVICE, f"advice:coherence:{name}", 1, open=bool(near), reason=reason, data_time=newest_at,
+        AlertCategory.ADVICE, f"advice:coherence:{name}", 1, open=bool(near), reason=reason, data_time=newest_at,
         evidence=canonical_json({"losses": [loss.facts() for *_, loss in near]}),
         notify=bool(near),
     )  # fmt: skip
-    tell_site(c, site, [change], now, site.version)
+    notify_site(c, site, [change], now, site.version)

@@ -6,18 +6,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from detection.imagery.change.records import Change, KeptDate, KnownOutline, Outline
+from detection.imagery.change.records import FootprintChange, KnownOutline, PlacedOutline, StoredDate
 from detection.imagery.footprints.records import Box, DoubtfulTile, Window
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import LocalGrid
 from monitor.jobs.scenes.proximity import Place
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 MEASURED: Final = frozenset({"scene_probability", "ndvi", "coherence"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnownDate(KeptDate):
+class KnownDate(StoredDate):
     """A scene of the site that is done: what a worker needs to compare another with it.
 
     Where another image lies at its `scene_path` now, that ends with `(replaced)`.
@@ -47,7 +47,7 @@ class KnownVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SceneAsked:
+class SceneRequest:
     """One scene against the other dates of its site.
 
     Attributes:
@@ -94,15 +94,15 @@ class SceneAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class StripAsked:
+class StripRequest:
     """One strip of a scene, from 0, once the scene was divided."""
 
-    scene: SceneAsked
+    scene: SceneRequest
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class StripAnswer:
+class StripResult:
     """The digest of a strip that was drawn, or why it was not."""
 
     digest: str = ""
@@ -110,20 +110,20 @@ class StripAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class DateAssessment:
     """What was judged of one date.
 
     Attributes:
         scene_hash: the date.
         changes: polygon_id of each of its footprints, and of those that vanished, to what became of it.
         vanished: footprints of before that are gone.
-        told: what was measured between it and the dates before, as it is kept (JSON).
+        described: what was measured between it and the dates before, as it is kept (JSON).
     """
 
     scene_hash: str
-    changes: dict[str, Change]
-    vanished: tuple[Outline, ...]
-    told: dict[str, Any]
+    changes: dict[str, FootprintChange]
+    vanished: tuple[PlacedOutline, ...]
+    described: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +164,10 @@ class ReadScene:
     doubtful: tuple[Window, ...] = ()
     cloudy: tuple[Window, ...] = ()
     outputs: dict[str, Any]
-    polygons: tuple[Outline, ...]
+    polygons: tuple[PlacedOutline, ...]
     weights_path: str
     card: dict[str, Any]
-    judgements: tuple[Judgement, ...]
+    judgements: tuple[DateAssessment, ...]
     series: tuple[PlaceValue, ...] = ()
     replaced: tuple[str, ...] = ()
     prior: dict[str, Any] | None = None
@@ -178,7 +178,7 @@ class ReadScene:
 
 
 @dataclass(frozen=True, slots=True)
-class SceneAnswer:
+class SceneResult:
     """A scene that was read; or what it waits for, and whether that may come by itself; or why it cannot be used.
 
     `lacks`: footprints of dates are needed that were not given; `strips`: into so many it was divided, to be drawn.
@@ -192,17 +192,17 @@ class SceneAnswer:
     strips: int = 0
 
 
-READ_ONE: Final = Task("monitor.jobs.scenes.worker:read_one", SceneAsked, SceneAnswer)
-DRAW_STRIP: Final = Task("monitor.jobs.scenes.worker:draw_one_strip", StripAsked, StripAnswer)
+READ_ONE: Final = WorkerTask("monitor.jobs.scenes.worker:read_one", SceneRequest, SceneResult)
+DRAW_STRIP: Final = WorkerTask("monitor.jobs.scenes.worker:draw_one_strip", StripRequest, StripResult)
 
 
-def find_stranger(answer: ReadScene, asked: SceneAsked) -> str | None:
+def find_stranger(answer: ReadScene, request: SceneRequest) -> str | None:
     """The first thing that an answer says of what it was not asked about; None where there is none."""
-    hashes = {answer.scene_hash, *(date.scene_hash for date in asked.dates)}
+    hashes = {answer.scene_hash, *(date.scene_hash for date in request.dates)}
     strange = [j.scene_hash for j in answer.judgements if j.scene_hash not in hashes]
-    strange += [h for h in answer.replaced if h not in {v.scene_hash for v in asked.versions}]
+    strange += [h for h in answer.replaced if h not in {v.scene_hash for v in request.versions}]
     strange += [
         f"{row.station}.{row.quantity}" for row in answer.series
-        if row.quantity not in MEASURED or not (row.station in asked.stations or row.station.startswith(LANDSLIDE))
+        if row.quantity not in MEASURED or not (row.station in request.stations or row.station.startswith(LANDSLIDE))
     ]  # fmt: skip
     return strange[0][:60] if strange else None

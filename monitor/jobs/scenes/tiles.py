@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Final
 
 from detection.imagery.errors import hide_folder
-from detection.imagery.tiles.lookup import read_said
-from detection.imagery.tiles.records import SAID, SCENE_FILES, SceneTilesAsked, Tiles
+from detection.imagery.tiles.lookup import read_metadata
+from detection.imagery.tiles.records import METADATA_FILE, SCENE_FILES, SceneTilesRequest, Tiles
 from detection.whole_file import write_json
 from forecasting.message import Template, spread
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
-from monitor.jobs.scenes.files import ask_behind, find_place, is_left, make_left
+from monitor.jobs.scenes.files import find_place, is_left, make_left, run_behind
 from monitor.jobs.scenes.inbox import fingerprint, has_unread
 from monitor.jobs.scenes.rows import list_names, pick_newest
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
 from monitor.store.service_state import IDLE
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
-CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(
-    "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesAsked, Tiles
+CUT: Final[WorkerTask[SceneTilesRequest, Tiles]] = WorkerTask(
+    "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesRequest, Tiles
 )
 AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full
 ROOM: Final = 2 << 30  # bytes that must be free: tiles of the largest scenes take half of it
@@ -40,7 +40,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     The worker that cuts them first makes the files that the rows did not wait for; those of other scenes follow.
     Scenes that are to be read come before both.
     """
-    rows = db.ask(load_scenes, site.id)
+    rows = db.run_read(load_scenes, site.id)
     newest = pick_newest(rows)
     due = [row for row in newest if not _is_cut(row, now)]
     left = [row for row in rows if is_left(row, now)]
@@ -53,19 +53,19 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     following = {row.scene_hash for row in due[1:] if _has_room(Path(row.out_dir or ""))}
     left = [row for row in left if row.scene_hash not in following]
     try:
-        said = _cut_first(config, site, rows, newest, due[0]) if due else IDLE
+        line = _cut_first(config, site, rows, newest, due[0]) if due else IDLE
     except OSError:
         make_left(config, site, left, now)
         raise
     make_left(config, site, left, now)
-    return said
+    return line
 
 
 def _must_wait(db: Database, config: ServiceConfig, site: Site, now: datetime) -> bool:
     """Whether a scene of any site is to be read first. Where such come all the time, one set is cut in between."""
     since = _waits_since.setdefault(site.id, now)
     if timedelta() <= now - since < WAIT_MOST:
-        sites = db.ask(load_sites_summary)
+        sites = db.run_read(load_sites_summary)
         if any(has_unread(db, config, one.id, now - WAIT_MOST) for one in sites):
             return True
     del _waits_since[site.id]
@@ -80,52 +80,52 @@ def _cut_first(
     A full set takes about as much room as a JPEG of the scene; that is kept for as many dates as are compared.
     """
     folder = Path(due.out_dir or "")
-    if not _has_room(folder) and _is_told(due, NO_ROOM):
+    if not _has_room(folder) and _is_noted(due, NO_ROOM):
         return IDLE
     _remove(rows, {row.out_dir for row in newest})
     # a full disk is an alarm of its own: nothing is added to it for the look of the page
-    found = _ask(config, site, due, folder) if _has_room(folder) else Tiles(error=NO_ROOM)
-    return f"{due.name}: {_say(due, found)}"
+    found = _run_worker(config, site, due, folder) if _has_room(folder) else Tiles(error=NO_ROOM)
+    return f"{due.name}: {_note_result(due, found)}"
 
 
 def _has_room(folder: Path) -> bool:
     return shutil.disk_usage(folder).free >= ROOM
 
 
-def _is_told(row: SceneRow, error: str) -> bool:
-    said = read_said(Path(row.out_dir or "")) or {}
-    return said.get("of") == _mark(row) and said.get("error") == error
+def _is_noted(row: SceneRow, error: str) -> bool:
+    noted = read_metadata(Path(row.out_dir or "")) or {}
+    return noted.get("of") == _mark(row) and noted.get("error") == error
 
 
 def _is_cut(row: SceneRow, now: datetime) -> bool:
     """Whether the tiles that lie there are of this scene as it was read last; one whose results are gone has none."""
     folder = Path(row.out_dir or "")
-    said = read_said(folder)
+    noted = read_metadata(folder)
     if not folder.is_dir():
         return True
-    if said is None or said.get("of") != _mark(row):
+    if noted is None or noted.get("of") != _mark(row):
         return False
-    if said.get("error") == NO_ROOM:
+    if noted.get("error") == NO_ROOM:
         return False
-    return not said.get("error") or now.timestamp() - (folder / SAID).stat().st_mtime < AGAIN_S
+    return not noted.get("error") or now.timestamp() - (folder / METADATA_FILE).stat().st_mtime < AGAIN_S
 
 
 def _mark(row: SceneRow) -> list[str]:
     return [row.scene_hash, str((row.run or {})["model_hash"])]
 
 
-def _say(row: SceneRow, found: Tiles) -> str:
+def _note_result(row: SceneRow, found: Tiles) -> str:
     """Note beside the results what came of it; where tiles failed, those that lay there go."""
     folder, error = Path(row.out_dir or ""), found.error
     if error:
         _unlink(folder)
         for place in (Path(row.path).absolute().parent, folder.absolute()):  # paths of the server are nobody's business
             error = hide_folder(error, place)
-    write_json(folder / SAID, spread({"of": _mark(row), "tiles": found.tiles, "error": error}))
+    write_json(folder / METADATA_FILE, spread({"of": _mark(row), "tiles": found.tiles, "error": error}))
     return f"no tiles: {error}" if error else f"{found.tiles} tiles"
 
 
-def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tiles:
+def _run_worker(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tiles:
     """What the worker answers; one that fails costs the tiles alone, unless the service is stopping."""
     scene = Path(row.path)
     try:
@@ -137,8 +137,8 @@ def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tile
     run = row.run or {}
     prob = run.get("outputs", {}).get("prob") if (run.get("change") or {}).get("method") is None else None
     kept = None if prob is None else folder.absolute() / Path(prob).name
-    asked = SceneTilesAsked(scene.absolute(), row.acquired_at, kept, folder.absolute(), *find_place(site))
-    return ask_behind(config, CUT, asked, asked.scene, folder)
+    request = SceneTilesRequest(scene.absolute(), row.acquired_at, kept, folder.absolute(), *find_place(site))
+    return run_behind(config, CUT, request, request.scene, folder)
 
 
 def _remove(rows: Iterable[SceneRow], kept: set[str | None]) -> None:
@@ -148,5 +148,5 @@ def _remove(rows: Iterable[SceneRow], kept: set[str | None]) -> None:
 
 
 def _unlink(folder: Path) -> None:
-    for name in (*SCENE_FILES.values(), SAID):
+    for name in (*SCENE_FILES.values(), METADATA_FILE):
         (folder / name).unlink(missing_ok=True)

@@ -12,9 +12,15 @@ from monitor.domain.alert import health_alarm
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import known_outline, list_names, name_of
 from monitor.jobs.scenes.tasks import KnownVersion, ReadScene
-from monitor.store.alerting.alerts import tell_site
+from monitor.store.alerting.alerts import notify_site
 from monitor.store.scenes.arrivals import SceneRow, load_footprints, load_scenes
-from monitor.store.scenes.versions import SUPERSEDED, Withdrawn, flag_values, supersede_scene, withdraw_footprints
+from monitor.store.scenes.versions import (
+    SUPERSEDED,
+    WithdrawnFootprint,
+    flag_values,
+    supersede_scene,
+    withdraw_footprints,
+)
 
 # Scenes of one name whose outlines are given to a worker, the newest by acquisition.
 LINES_MOST: Final = 24
@@ -86,16 +92,18 @@ def give_way(c: Connection, site: Site, name: str, answer: ReadScene, now: datet
         now: when it is known.
     """
     points = {(row.station, row.quantity, row.at) for row in answer.series}
-    found: list[Withdrawn] = []
+    found: list[WithdrawnFootprint] = []
     for scene_hash in answer.replaced:
         found += supersede_scene(c, scene_hash, answer.scene_hash, now)
         flag_values(c, site.id, scene_hash, points, now)
     found += withdraw_footprints(c, answer.scene_hash, now, REREAD, keep_model=answer.model_hash)
-    _tell(c, site, name, [one for one in found if one.claimed], now)
+    _notify_withdrawn(c, site, name, [one for one in found if one.claimed], now)
     return len(found)
 
 
-def _tell(c: Connection, site: Site, name: str, claimed: Sequence[Withdrawn], now: datetime) -> None:
+def _notify_withdrawn(
+    c: Connection, site: Site, name: str, claimed: Sequence[WithdrawnFootprint], now: datetime
+) -> None:
     """Say once that change is withdrawn that may have raised a level: it falls by a person, or when the vote ages."""
     if not claimed:
         return
@@ -105,10 +113,10 @@ def _tell(c: Connection, site: Site, name: str, claimed: Sequence[Withdrawn], no
         distance = Figure(_nearness(near), ",.0f")
         reason = _DELIVERED_NEAR(scene=name, n=len(claimed), distance=distance, station=near.station or "")
     key = f"scene-version:{name}"
-    told = health_alarm(key, 1, reason, is_open=True, evidence={})
+    alarm = health_alarm(key, 1, reason, is_open=True, evidence={})
     over = health_alarm(key, 1, reason, is_open=False, evidence={}, notify=False)
-    tell_site(c, site, [told, over], now, site.version)
+    notify_site(c, site, [alarm, over], now, site.version)
 
 
-def _nearness(one: Withdrawn) -> float:
+def _nearness(one: WithdrawnFootprint) -> float:
     return float("inf") if one.distance_m is None else one.distance_m

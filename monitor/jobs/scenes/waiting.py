@@ -9,22 +9,22 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from detection.imagery.errors import hide_folder
-from detection.imagery.weights_file import spell_own
+from detection.imagery.weights_file import describe_own
 from forecasting.message import Message, Template, Timestamp
 from monitor.domain.alert import health_alarm
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import name_of
-from monitor.store.alerting.alerts import load_alerts, tell_site
+from monitor.store.alerting.alerts import load_alerts, notify_site
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import SHORT, find_broken_weights
 from monitor.store.scenes.arrivals import SceneRow, save_scene
 from monitor.store.scenes.versions import WAITING, drop_waiting, forget_failure
 
 # A scene that waits is told after this long; one without weights at once, for nothing will come by itself.
-TOLD_AFTER: Final = timedelta(hours=1)
+NOTIFIED_AFTER: Final = timedelta(hours=1)
 # The same files are looked at again after this long: what they wait for may lie elsewhere.
-LOOK_AGAIN: Final = timedelta(minutes=10)
+RETRY_AFTER: Final = timedelta(minutes=10)
 FAILED: Final = Template("scene.failed", "failed: {text}")
 _WAITS: Final = Template("scene.waits", "scene {name} waits since {since}: {text}")
 _UNUSABLE: Final = Template("scene.unusable", "scene {name} cannot be used: {text}")
@@ -41,7 +41,7 @@ WEIGHTS: Final = "weights:"
 def is_due(row: SceneRow | None, print_: str, now: datetime) -> bool:
     """Whether a scene that waits is worth a look: its files have changed, or some time has passed."""
     run = {} if row is None else row.run or {}
-    return run.get("fingerprint") != print_ or now - parse(run["looked_at"]) >= LOOK_AGAIN
+    return run.get("fingerprint") != print_ or now - parse(run["looked_at"]) >= RETRY_AFTER
 
 
 def store_waiting(
@@ -50,21 +50,21 @@ def store_waiting(
     """Keep that a scene waits and for what; a person is told when it has waited for long. Returns one line."""
     name = name_of(entry)
     row = SceneRow(
-        _name_row(site, name, WAITING), site.id, name, None, "single", _spell_path(entry), now, WAITING,
-        shorten(reason, entry), run={"fingerprint": print_, "looked_at": spell(now)},
+        _name_row(site, name, WAITING), site.id, name, None, "single", _format_path(entry), now, WAITING,
+        shorten(reason, entry), run={"fingerprint": print_, "looked_at": format_iso(now)},
     )  # fmt: skip
     db.do(save_scene, row, [], now)
-    return f"waiting: {row.error}" if not at_once else f"waiting: {row.error}; {_tell(db, site, row, now, now)}"
+    return f"waiting: {row.error}" if not at_once else f"waiting: {row.error}; {_notify(db, site, row, now, now)}"
 
 
-def tell_waiting(db: Database, site: Site, rows: Iterable[SceneRow], now: datetime) -> None:
+def notify_waiting(db: Database, site: Site, rows: Iterable[SceneRow], now: datetime) -> None:
     """Tell a person of the scenes that have waited for long."""
     for row in rows:
-        if row.state == WAITING and now - row.received_at >= TOLD_AFTER:
-            _tell(db, site, row, row.received_at, now)
+        if row.state == WAITING and now - row.received_at >= NOTIFIED_AFTER:
+            _notify(db, site, row, row.received_at, now)
 
 
-def _tell(db: Database, site: Site, row: SceneRow, since_at: datetime, now: datetime) -> str:
+def _notify(db: Database, site: Site, row: SceneRow, since_at: datetime, now: datetime) -> str:
     reason = _WAITS(name=row.name, since=Timestamp.of(since_at, "minute"), text=row.error or "")
     with db.write() as c:
         if not any(a.key == f"{PREFIX}{row.name}" and _says(a.reason, row.error) for a in _open_alerts(c, site)):
@@ -72,37 +72,39 @@ def _tell(db: Database, site: Site, row: SceneRow, since_at: datetime, now: date
     return "told"
 
 
-def _says(told: str, error: str | None) -> bool:
+def _says(reason: str, error: str | None) -> bool:
     """Whether an alarm of a scene that waits gives this as what it waits for."""
-    return isinstance(told, Message) and told.id == _WAITS.id and told.values["text"] == (error or "")
+    return isinstance(reason, Message) and reason.id == _WAITS.id and reason.values["text"] == (error or "")
 
 
-def tell_weights(db: Database, site: Site, now: datetime) -> None:
+def notify_weights(db: Database, site: Site, now: datetime) -> None:
     """Tell of weights of a site that are in use and cannot be read, and when they can be read again."""
     with db.read() as c:
-        told = {a.key for a in _open_alerts(c, site, WEIGHTS) if a.state != "returned_unacknowledged"}
+        notified = {a.key for a in _open_alerts(c, site, WEIGHTS) if a.state != "returned_unacknowledged"}
         faults = find_broken_weights(c, site)
-    wanted = {f"{WEIGHTS}{own.model_hash[:SHORT]}": _OTHERS_TRIED(weights=spell_own(own.path)) for own, _ in faults}
-    changes = [health_alarm(key, 2, reason, is_open=True) for key, reason in wanted.items() if key not in told]
-    changes += [health_alarm(key, 0, _READ_AGAIN, is_open=False, notify=False) for key in sorted(told - wanted.keys())]
+    wanted = {f"{WEIGHTS}{own.model_hash[:SHORT]}": _OTHERS_TRIED(weights=describe_own(own.path)) for own, _ in faults}
+    changes = [health_alarm(key, 2, reason, is_open=True) for key, reason in wanted.items() if key not in notified]
+    changes += [
+        health_alarm(key, 0, _READ_AGAIN, is_open=False, notify=False) for key in sorted(notified - wanted.keys())
+    ]
     if not changes:
         return
-    db.do(tell_site, site, changes, now, site.version)
+    db.do(notify_site, site, changes, now, site.version)
 
 
 def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> Message:
     """Keep that a scene cannot be used, and tell a person; returns one line."""
-    said = shorten(error, entry)
+    reason = shorten(error, entry)
     name = name_of(entry)
     row = SceneRow(
-        _name_row(site, name, print_), site.id, name, None, "single", _spell_path(entry), now, "failed", said,
+        _name_row(site, name, print_), site.id, name, None, "single", _format_path(entry), now, "failed", reason,
         run={"fingerprint": print_},
     )  # fmt: skip
     with db.write() as c:
         save_scene(c, row, [], now)
         drop_waiting(c, [_name_row(site, name, WAITING)])
-        _apply(c, site, name, _UNUSABLE(name=name, text=said), now, is_open=True)
-    return FAILED(text=said)
+        _apply(c, site, name, _UNUSABLE(name=name, text=reason), now, is_open=True)
+    return FAILED(text=reason)
 
 
 def clear(c: Connection, site: Site, name: str, now: datetime) -> None:
@@ -126,9 +128,9 @@ def end_troubles(
     """
     gone = [r for r in rows if r.state == WAITING and (r.name not in present or r.name in read)]
     with db.read() as c:
-        told = [a.key.removeprefix(PREFIX) for a in _open_alerts(c, site) if a.state != "returned_unacknowledged"]
-    over = {name: _READ(name=name) for name in told if name in read}
-    over |= {name: _GONE(name=name) for name in told if name not in present}
+        notified = [a.key.removeprefix(PREFIX) for a in _open_alerts(c, site) if a.state != "returned_unacknowledged"]
+    over = {name: _READ(name=name) for name in notified if name in read}
+    over |= {name: _GONE(name=name) for name in notified if name not in present}
     if not gone and not over:
         return
     with db.write() as c:
@@ -145,15 +147,15 @@ def shorten(reason: str, entry: Path) -> str:
     >>> shorten("/var/in/bench/s1/B4.tif: has not arrived", Path("/var/in/bench/s1"))
     's1/B4.tif: has not arrived'
     """
-    told = hide_folder(reason, entry.parent)
-    return told if isinstance(told, Message) else _spell(told)
+    text = hide_folder(reason, entry.parent)
+    return text if isinstance(text, Message) else _to_storable(text)
 
 
-def _spell_path(entry: Path) -> str:
-    return _spell(str(entry))
+def _format_path(entry: Path) -> str:
+    return _to_storable(str(entry))
 
 
-def _spell(text: str) -> str:
+def _to_storable(text: str) -> str:
     """Text that a database takes: a name on disk may hold bytes that are none."""
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -169,4 +171,4 @@ def _name_row(site: Site, name: str, mark: str) -> str:
 
 def _apply(c: Connection, site: Site, name: str, reason: Message, now: datetime, *, is_open: bool) -> None:
     change = health_alarm(f"{PREFIX}{name}", 1, reason, is_open=is_open, evidence={}, notify=is_open)
-    tell_site(c, site, [change], now, site.version)
+    notify_site(c, site, [change], now, site.version)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from detection.imagery.change import records
-from detection.imagery.change.by_index import compare_by_index, lay_index_beside
+from detection.imagery.change.by_index import add_index_comparison, compare_by_index
 from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.radar_dates import is_radar
@@ -19,7 +19,7 @@ from detection.imagery.footprints.detect import detect, draw_strip
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.places import measure_places
-from detection.imagery.footprints.records import INDEX, Circle, Place
+from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
@@ -50,34 +50,34 @@ def load_libraries() -> None:
     importlib.import_module("detection.imagery.neural.inference")
 
 
-def read_one(asked: tasks.SceneAsked) -> tasks.SceneAnswer:
+def read_one(request: tasks.SceneRequest) -> tasks.SceneResult:
     """Segment one scene and judge change in the order of acquisition, whatever the order of arrival."""
     try:
-        local = None if asked.local is None else asdict(asked.local)
+        local = None if request.local is None else asdict(request.local)
         with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
-            return tasks.SceneAnswer(read=_read_one(asked, Path(work)))
+            return tasks.SceneResult(read=_read_one(request, Path(work)))
     except _LacksError:
-        return tasks.SceneAnswer(lacks=True)
+        return tasks.SceneResult(lacks=True)
     except DividedError as divided:
-        return tasks.SceneAnswer(strips=divided.count)
+        return tasks.SceneResult(strips=divided.count)
     except _WaitingError as waiting:
-        return tasks.SceneAnswer(waiting=error_text(waiting), comes=waiting.comes)
+        return tasks.SceneResult(waiting=error_text(waiting), comes=waiting.comes)
     except ImageryError as error:
-        return tasks.SceneAnswer(error=error_text(error))
+        return tasks.SceneResult(error=error_text(error))
 
 
-def draw_one_strip(asked: tasks.StripAsked) -> tasks.StripAnswer:
+def draw_one_strip(request: tasks.StripRequest) -> tasks.StripResult:
     """One strip of the probabilities of a scene that `read_one` has divided; the same whoever draws it."""
-    scene = asked.scene
+    scene = request.scene
     local = None if scene.local is None else asdict(scene.local)
     try:
         with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
-            draw = partial(draw_strip, number=asked.number)
-            return tasks.StripAnswer(
+            draw = partial(draw_strip, number=request.number)
+            return tasks.StripResult(
                 _with_heights(scene, read_scene(Path(scene.scene_path)), None, Path(work), draw)[0]
             )
     except (ImageryError, ModuleNotFoundError) as error:
-        return tasks.StripAnswer(error=error_text(error))
+        return tasks.StripResult(error=error_text(error))
 
 
 class _WaitingError(Exception):
@@ -92,34 +92,34 @@ class _LacksError(Exception):
     """Footprints of dates are needed that were not given."""
 
 
-def _read_one(asked: tasks.SceneAsked, work: Path) -> tasks.ReadScene:
+def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
     """One scene against the other dates of its site; `work` is a folder for what is made of the site's heights."""
     try:
-        if reason := find_missing(Path(asked.scene_path)):
+        if reason := find_missing(Path(request.scene_path)):
             raise _WaitingError(reason, comes=True)
-        if is_radar(scene := read_scene(Path(asked.scene_path))):
-            if any(date.polygons is None for date, _ in list_before(scene, asked.dates)[0]):
+        if is_radar(scene := read_scene(Path(request.scene_path))):
+            if any(date.polygons is None for date, _ in list_before(scene, request.dates)[0]):
                 raise _LacksError
-            return read_radar_scene(asked, scene)
-        prior, unmapped = _show_prior(asked)
-        answer, dem, flat = _with_heights(asked, scene, prior, work, detect)
-        told = (*unmapped, *flat)
-        own = as_date(answer, asked.scene_path, dem)
+            return read_radar_scene(request, scene)
+        prior, unmapped = _show_prior(request)
+        answer, dem, flat = _with_heights(request, scene, prior, work, detect)
+        notes = (*unmapped, *flat)
+        own = as_date(answer, request.scene_path, dem)
         replaced = [
-            v for v in asked.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash
+            v for v in request.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash
         ]  # fmt: skip
         gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
         if answer["model"] == INDEX:
-            return _read_by_index(answer, own, asked, replaced, told)
-        same = [d for d in asked.dates if d.model_hash == answer["model_hash"] and d.scene_hash not in gone]
+            return _read_by_index(answer, own, request, replaced, notes)
+        same = [d for d in request.dates if d.model_hash == answer["model_hash"] and d.scene_hash not in gone]
         if dem is not None:
-            same = _give_heights(own, same, asked.dem, work)
+            same = _give_heights(own, same, request.dem, work)
         # where later dates are judged again, each is laid beside dates of its own
         is_late = any(d.acquired_at > own.acquired_at for d in same)
-        needed: Sequence[records.KeptDate] = same if is_late else choose_before(own, same)
+        needed: Sequence[records.StoredDate] = same if is_late else choose_before(own, same)
         if any(d.polygons is None for d in needed):
             raise _LacksError
-        judgements = _judge(own, same, asked, [p for v in replaced for p in v.polygons])
+        judgements = _assess_dates(own, same, request, [p for v in replaced for p in v.polygons])
     except IncompleteSceneError as error:
         raise _WaitingError(error_text(error), comes=True) from error
     except ModelError as error:
@@ -130,11 +130,11 @@ def _read_one(asked: tasks.SceneAsked, work: Path) -> tasks.ReadScene:
         raise _WaitingError(missing, comes=False) from error
     from detection.imagery.neural.checkpoint import load_model
 
-    used = answer.get("weights", asked.weights)
-    judgements[0] = own, _add_index(own, judgements[0][1], asked, gone)
+    used = answer.get("weights", request.weights)
+    judgements[0] = own, _add_index(own, judgements[0][1], request, gone)
     judged = [_judgement(*one) for one in judgements]
-    series = _list_series(own, judgements[0][1], same, asked)
-    read = _tell(answer, own, asked, judged, series, replaced, told)
+    series = _list_series(own, judgements[0][1], same, request)
+    read = _make_result(answer, own, request, judged, series, replaced, notes)
     return replace(
         read, weights_path=str(weights_path(used)), card=load_model(used).card,
         doubtful_tiles=find_doubtful(Path(own.prob), own.threshold, len(own.classes)),
@@ -142,55 +142,63 @@ def _read_one(asked: tasks.SceneAsked, work: Path) -> tasks.ReadScene:
 
 
 def _read_by_index(
-    answer: dict[str, Any], own: records.KeptDate, asked: tasks.SceneAsked, replaced: Sequence[tasks.KnownVersion],
-    told: tuple[str, ...],
-) -> tasks.ReadScene:  # fmt: skip
+    answer: dict[str, Any],
+    own: records.StoredDate,
+    request: tasks.SceneRequest,
+    replaced: Sequence[tasks.KnownVersion],
+    notes: tuple[str, ...],
+) -> tasks.ReadScene:
     """A scene that no network fits: what became bare since the date before, as advice."""
     gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
-    date, found = compare_by_index(own, _list_optical(asked, gone), asked.out_dir)
-    series = [row for row in _list_series(date, found, (), asked) if row.quantity != PROBABILITY]
-    return _tell(answer, date, asked, [_judgement(date, found)], series, replaced, told)
+    date, found = compare_by_index(own, _list_optical(request, gone), request.out_dir)
+    series = [row for row in _list_series(date, found, (), request) if row.quantity != PROBABILITY]
+    return _make_result(answer, date, request, [_judgement(date, found)], series, replaced, notes)
 
 
-def _list_optical(asked: tasks.SceneAsked, gone: Collection[str]) -> list[tasks.KnownDate]:
+def _list_optical(request: tasks.SceneRequest, gone: Collection[str]) -> list[tasks.KnownDate]:
     """The dates that an index of colours can be compared with, whatever read them."""
-    return [d for d in asked.dates if d.scene_hash not in gone and d.model_hash != RADAR]
+    return [d for d in request.dates if d.scene_hash not in gone and d.model_hash != RADAR]
 
 
 def _add_index(
-    own: records.KeptDate, found: records.Comparison, asked: tasks.SceneAsked, gone: Collection[str]
+    own: records.StoredDate, found: records.Comparison, request: tasks.SceneRequest, gone: Collection[str]
 ) -> records.Comparison:
     """What the network says, with a line on what the index of colours says beside it, and its file."""
-    beside = lay_index_beside(own, found, _list_optical(asked, gone), asked.out_dir)
-    if (line := beside.sum_up()) is None:
+    compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir)
+    if (line := compared.sum_up()) is None:
         return found
-    outputs = {**found.outputs, "index_outlines": beside.found.outputs["outlines"]}
+    outputs = {**found.outputs, "index_outlines": compared.found.outputs["outlines"]}
     return replace(found, warnings=(*found.warnings, line), outputs=outputs)
 
 
-def _tell(
-    answer: dict[str, Any], own: records.KeptDate, asked: tasks.SceneAsked, judged: Sequence[tasks.Judgement],
-    series: Sequence[tasks.PlaceValue], replaced: Sequence[tasks.KnownVersion], told: tuple[str, ...],
-) -> tasks.ReadScene:  # fmt: skip
+def _make_result(
+    answer: dict[str, Any],
+    own: records.StoredDate,
+    request: tasks.SceneRequest,
+    judged: Sequence[tasks.DateAssessment],
+    series: Sequence[tasks.PlaceValue],
+    replaced: Sequence[tasks.KnownVersion],
+    notes: tuple[str, ...],
+) -> tasks.ReadScene:
     """All that is kept of a scene, but for the weights that read it."""
-    undrawn = () if asked.relief is None else _draw_relief(own, asked.relief)
+    undrawn = () if request.relief is None else _draw_relief(own, request.relief)
     return tasks.ReadScene(
         scene_hash=answer["scene_hash"], model=answer["model"], model_hash=answer["model_hash"],
         acquired_at=own.acquired_at, role=answer.get("role") or "single", crs=answer["crs"],
         pixel_area_m2=answer["pixel_area_m2"], valid_share=answer["valid_share"],
         classes=own.classes, threshold=own.threshold,
-        minimum_area_m2=own.minimum_area_m2, warnings=(*answer["warnings"], *told, *undrawn),
+        minimum_area_m2=own.minimum_area_m2, warnings=(*answer["warnings"], *notes, *undrawn),
         doubts=own.doubts, unseen=own.unseen,
         doubtful=own.doubtful, cloudy=own.cloudy, outputs=answer["outputs"],
         polygons=tuple(map(_outline, own.outlines)), weights_path="", card=dict(CARD),
         judgements=tuple(judged), series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"], dem=answer["dem"],
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
-        broken=_judge_own(answer, asked.own),
+        broken=_check_own(answer, request.own),
     )  # fmt: skip
 
 
-def _judge_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str | None]:
+def _check_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str | None]:
     """Of each network of one's own that was asked, by its hash, why it cannot be run; None where it can.
 
     Files that are not sound are left out: they are looked at by themselves.
@@ -204,29 +212,29 @@ def _judge_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str |
 
 
 def _with_heights(
-    asked: tasks.SceneAsked, scene: Scene, prior: Path | None, work: Path, read: Callable[[dict[str, Any]], Answer]
+    request: tasks.SceneRequest, scene: Scene, prior: Path | None, work: Path, read: Callable[[dict[str, Any]], Answer]
 ) -> tuple[Answer, str | None, tuple[str, ...]]:
     """What `read` makes of a scene, the heights of the site that were used, and warnings where they cannot be.
 
     Heights that a scene brings itself come first. No scene fails by those of the site.
     """
     payload = {
-        "scene_path": asked.scene_path, "weights": asked.weights, "out_dir": str(asked.out_dir), "prior": prior,
-        "minimum_area_m2": asked.minimum_area_m2, "owner": asked.owner, "triage": asked.triage,
-        "known": asked.known, "own": asked.own, "later": True,
-        "strip_px": asked.strip_px, "drawn": asked.drawn,
+        "scene_path": request.scene_path, "weights": request.weights, "out_dir": str(request.out_dir), "prior": prior,
+        "minimum_area_m2": request.minimum_area_m2, "owner": request.owner, "triage": request.triage,
+        "known": request.known, "own": request.own, "later": True,
+        "strip_px": request.strip_px, "drawn": request.drawn,
     }  # fmt: skip
-    if asked.dem is None or scene.dem is not None:
+    if request.dem is None or scene.dem is not None:
         return read(payload), None, ()
     try:
-        found = gather_heights(asked.dem, Path(asked.scene_path), work)
-        return read(payload | found.ask()), str(found.path), found.told
+        found = gather_heights(request.dem, Path(request.scene_path), work)
+        return read(payload | found.to_options()), str(found.path), found.notes
     except (CoverageError, HeightsError) as error:
         return read(payload), None, (f"no terrain: {error}",)
 
 
 def _give_heights(
-    own: records.KeptDate, dates: Sequence[tasks.KnownDate], dem: Path | None, work: Path
+    own: records.StoredDate, dates: Sequence[tasks.KnownDate], dem: Path | None, work: Path
 ) -> list[tasks.KnownDate]:
     """Dates with the heights of the site that they were read with, where these count once more.
 
@@ -250,13 +258,13 @@ def _give_own(date: tasks.KnownDate, dem: Path | None, work: Path, *, always: bo
         return date  # its files are gone, or no tile lies below it
 
 
-def _list_later(own: records.KeptDate, dates: Sequence[tasks.KnownDate]) -> list[tasks.KnownDate]:
+def _list_later(own: records.StoredDate, dates: Sequence[tasks.KnownDate]) -> list[tasks.KnownDate]:
     """Dates after this one that are judged again, the oldest first."""
     later = (date for date in dates if date.acquired_at > own.acquired_at)
     return sorted(later, key=lambda date: (date.acquired_at, date.scene_hash))[:AGAIN_MOST]
 
 
-def _draw_relief(own: records.KeptDate, out: Path) -> tuple[str, ...]:
+def _draw_relief(own: records.StoredDate, out: Path) -> tuple[str, ...]:
     """The ground of the map, where there is an elevation model; a warning where that cannot be drawn."""
     from detection.imagery.tiles.relief import draw_relief
 
@@ -270,41 +278,41 @@ def _draw_relief(own: records.KeptDate, out: Path) -> tuple[str, ...]:
     return ()
 
 
-def _show_prior(asked: tasks.SceneAsked) -> tuple[Path | None, tuple[str, ...]]:
+def _show_prior(request: tasks.SceneRequest) -> tuple[Path | None, tuple[str, ...]]:
     """The susceptibility map, drawn for the page too; a warning where it cannot be used, for it decides nothing."""
     from detection.susceptibility.picture import show_map
 
-    if asked.prior is None or asked.prior_picture is None:
+    if request.prior is None or request.prior_picture is None:
         return None, ()
     try:
-        asked.prior_picture.parent.mkdir(parents=True, exist_ok=True)
-        show_map(asked.prior, asked.prior_picture)
+        request.prior_picture.parent.mkdir(parents=True, exist_ok=True)
+        show_map(request.prior, request.prior_picture)
     except (ImageryError, OSError) as error:
         return None, (f"no susceptibility: {error}",)
-    return asked.prior, ()
+    return request.prior, ()
 
 
-def _outline(one: records.Outline) -> records.Outline:
+def _outline(one: records.PlacedOutline) -> records.PlacedOutline:
     """The footprint alone, without what is known of its line: so it crosses to the core."""
-    return records.Outline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
+    return records.PlacedOutline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
 
 
-def _judgement(date: records.KeptDate, found: records.Comparison) -> tasks.Judgement:
-    changes = {**found.changes, **{one.outline.polygon_id: one.word for one in found.vanished}}
-    return tasks.Judgement(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.tell())
+def _judgement(date: records.StoredDate, found: records.Comparison) -> tasks.DateAssessment:
+    changes = {**found.changes, **{one.outline.polygon_id: one.change for one in found.vanished}}
+    return tasks.DateAssessment(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.to_json())
 
 
-def _judge(
-    own: records.KeptDate,
+def _assess_dates(
+    own: records.StoredDate,
     others: Sequence[tasks.KnownDate],
-    asked: tasks.SceneAsked,
+    request: tasks.SceneRequest,
     replaced: Sequence[records.KnownOutline],
-) -> list[tuple[records.KeptDate, records.Comparison]]:
+) -> list[tuple[records.StoredDate, records.Comparison]]:
     """Judge this date, then again those after it, oldest first, each with what is now known of those before."""
-    first = compare(own, others, asked.out_dir)
+    first = compare(own, others, request.out_dir)
     first = replace(first, changes=keep_lines(own.outlines, first.changes, map(records.open_geometry, replaced)))
-    found: list[tuple[records.KeptDate, records.Comparison]] = [(own, first)]
-    dates: list[records.KeptDate] = [*others, records.remember(own, first.changes)]
+    found: list[tuple[records.StoredDate, records.Comparison]] = [(own, first)]
+    dates: list[records.StoredDate] = [*others, records.remember(own, first.changes)]
     for date in _list_later(own, others):
         # what was called vanished is judged anew: only outlines found on the date itself go in
         bare = replace(date, polygons=tuple(one for one in date.outlines if not one.is_gone))
@@ -319,31 +327,34 @@ def _judge(
 
 
 def _list_series(
-    own: records.KeptDate, judged: records.Comparison, others: Sequence[records.KeptDate], asked: tasks.SceneAsked
-) -> list[tasks.PlaceValue]:  # fmt: skip
+    own: records.StoredDate,
+    judged: records.Comparison,
+    others: Sequence[records.StoredDate],
+    request: tasks.SceneRequest,
+) -> list[tasks.PlaceValue]:
     """Means around stations and under followed footprints; of new footprints also on the date before."""
-    circles = [Place(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
-    outlines: list[tuple[records.Outline, records.Change]] = [
+    circles = [MeasuredPlace(name, Circle(lon, lat, request.near_m)) for name, (lon, lat) in request.stations.items()]
+    outlines: list[tuple[records.PlacedOutline, records.FootprintChange]] = [
         (one, judged.changes[one.polygon_id]) for one in own.outlines
     ]
-    outlines += [(one.outline, one.word) for one in judged.vanished]
-    distances = list_distances([one.geometry for one, _ in outlines], asked.stations)
+    outlines += [(one.outline, one.change) for one in judged.vanished]
+    distances = list_distances([one.geometry for one, _ in outlines], request.stations)
     near = [
-        (found[0][0], -one.area_m2, one.polygon_id, word, one)
-        for (one, word), found in zip(outlines, distances, strict=True)
-        if found and found[0][0] <= asked.near_m
+        (found[0][0], -one.area_m2, one.polygon_id, change, one)
+        for (one, change), found in zip(outlines, distances, strict=True)
+        if found and found[0][0] <= request.near_m
     ]
     followed = sorted(near, key=lambda item: item[:3])[:FOLLOWED_MOST]
-    places = [Place(f"{LANDSLIDE}{word.root_id[:12]}", one.geometry) for *_, word, one in followed]
+    places = [MeasuredPlace(f"{LANDSLIDE}{change.root_id[:12]}", one.geometry) for *_, change, one in followed]
     rows = _measure(own, [*circles, *places])
     before = max((d for d in others if d.acquired_at < own.acquired_at), key=lambda d: d.acquired_at, default=None)
-    fresh = [place for place, (*_, word, _) in zip(places, followed, strict=True) if word.change == "new"]
+    fresh = [place for place, (*_, change, _) in zip(places, followed, strict=True) if change.change == "new"]
     if before is not None and fresh:
         rows += _measure(before, fresh)
     return rows
 
 
-def _measure(date: records.KeptDate, places: Sequence[Place]) -> list[tasks.PlaceValue]:
+def _measure(date: records.StoredDate, places: Sequence[MeasuredPlace]) -> list[tasks.PlaceValue]:
     try:
         scene: Scene | None = read_scene(Path(date.scene_path), date.acquired_at)
     except ImageryError:

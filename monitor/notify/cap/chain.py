@@ -17,7 +17,15 @@ from monitor.domain.keys import VoteKey
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
 from monitor.errors import NotFoundError, RefusedError
-from monitor.notify.cap.message import BARE, Ground, Source, Step, Window, list_steps, write_cap
+from monitor.notify.cap.message import (
+    BARE,
+    CapSender,
+    ChainMessage,
+    DecisionBasis,
+    FailureWindow,
+    list_steps,
+    write_cap,
+)
 from monitor.notify.cap.signature import sign_cap
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.alerts import NO_ALERT, find_alert, find_alert_of_event, find_outcome, load_alert_events
@@ -27,10 +35,10 @@ from monitor.store.pages import SiteCard, load_cards
 from monitor.store.report_facts import find_version_at
 
 
-def find_source(config: ServiceConfig) -> Source:
+def find_source(config: ServiceConfig) -> CapSender:
     """Who sends: `[cap] sender`, else the service at the host of its page."""
     host = urlsplit(config.web.url).hostname or "localhost"
-    return Source(config.cap.sender or f"slopeward@{host}", config.web.url)
+    return CapSender(config.cap.sender or f"slopeward@{host}", config.web.url)
 
 
 def compose(
@@ -63,7 +71,7 @@ def compose(
         raise NotFoundError(f"alert {alert_id} has no message {number[:20]!r}")
     if not found.is_false:
         events, outcome = [e for e in events if e.sequence <= int(found.number)], None
-    card, ground = _look_back(c, alert.site, found)
+    card, ground = _find_basis(c, alert.site, found)
     text = write_cap(
         alert, events, card, find_source(config), languages or config.language.cap, outcome=outcome,
         holds=holds or config.cap.holds, is_test=is_test, ground=ground,
@@ -83,7 +91,7 @@ def compose_event(c: Connection, config: ServiceConfig, event_id: int) -> str:
     return compose(c, config, alert_id, list_steps(alert, events, None)[-1].number)
 
 
-def _look_back(c: Connection, site_id: str, step: Step) -> tuple[SiteCard, Ground]:
+def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[SiteCard, DecisionBasis]:
     """The site and what was known of it when a message was sent."""
     decision = None if step.decision_id is None else load_decision(c, step.decision_id)
     site = find_declaration(c, _find_version(c, site_id, step.at) if decision is None else decision.config_sha256)
@@ -91,21 +99,21 @@ def _look_back(c: Connection, site_id: str, step: Step) -> tuple[SiteCard, Groun
     if decision is None:  # a person set the level, or took it back
         found = replace(BARE, stations=_place(site, None), window=_find_window(c, site_id, step.at))
         return card, replace(found, exposed=_find_exposed(site, step.level))
-    told = gather(json.loads(decision.evidence))
-    evidence = (told.get("outcome") or {}).get("evidence") or {} if isinstance(told, dict) else {}
+    known = gather(json.loads(decision.evidence))
+    evidence = (known.get("outcome") or {}).get("evidence") or {} if isinstance(known, dict) else {}
     votes = {VoteKey.read(key): vote for key, vote in (evidence.get("votes") or {}).items()}
     counted = {key for key, vote in votes.items() if vote.get("counted")}
     sentences = {VoteKey(w["criterion"], w["station"]): w["reason"] for w in evidence.get("words") or ()}
-    ground = Ground(
+    ground = DecisionBasis(
         stations=_place(site, None), voting=_place(site, {key.station for key in counted}),
         votes=tuple((key.station, sentences.get(key, key.criterion)) for key in sorted(counted)),
-        votes_asked=len(votes), exposed=_find_exposed(site, step.level), window=_find_window(c, site_id, step.at),
+        votes_required=len(votes), exposed=_find_exposed(site, step.level), window=_find_window(c, site_id, step.at),
         evidence_sha256=decision.evidence_sha256,
     )  # fmt: skip
     return card, ground
 
 
-def _find_card(c: Connection, site_id: str, site: Site | None, step: Step) -> SiteCard:
+def _find_card(c: Connection, site_id: str, site: Site | None, step: ChainMessage) -> SiteCard:
     """Name, place and levels by the file of then; raises RefusedError to warn where nobody watches any more."""
     now = next(iter(load_cards(c, site_id)), None)
     if now is None and (site is None or step.level > 0):
@@ -135,14 +143,14 @@ def _place(site: Site | None, named: set[str] | None) -> tuple[tuple[float, floa
 
 
 def _find_exposed(site: Site | None, level: int) -> tuple[tuple[str, tuple[Place, ...]], ...]:
-    """What is in danger at a level by the file of then; at the lowest one all of it, for it is told that it ended."""
+    """What is in danger at a level by the file of then; at the lowest one all of it, as its end is told."""
     return tuple((e.name, e.corners) for e in (() if site is None else site.exposed) if level == 0 or level >= e.level)
 
 
-def _find_window(c: Connection, site: str, at: datetime) -> Window | None:
+def _find_window(c: Connection, site: str, at: datetime) -> FailureWindow | None:
     """The next failure window that was trusted at an instant and not over."""
     ahead = [f for f in load_failure_facts(c, site, at) if f.trusted and instant(f.to_s) > at]
     if not ahead:
         return None
     first = min(ahead, key=lambda f: f.from_s)
-    return Window(first.station, instant(first.from_s), instant(first.to_s))
+    return FailureWindow(first.station, instant(first.from_s), instant(first.to_s))

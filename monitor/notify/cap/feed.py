@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
-from monitor.domain.instants import EPOCH, spell
+from monitor.domain.instants import EPOCH, format_iso
 from monitor.language.catalogue import current
 from monitor.language.rendering import translate, translate_level
 from monitor.notify.cap.message import add_text
@@ -18,7 +18,7 @@ CAP_TYPE: Final = "application/cap+xml"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FeedEntry:
     """One message of the feed."""
 
     alert_id: int
@@ -37,13 +37,13 @@ class Entry:
         return f"/alerts/{self.alert_id}/cap/{self.number}.xml"
 
 
-def write_feed(entries: Sequence[Entry], root_url: str, path: str, title: str, sender: str) -> bytes:
+def write_feed(entries: Sequence[FeedEntry], root_url: str, path: str, title: str, sender: str) -> bytes:
     """The feed; the same entries give the same bytes."""
     host = urlsplit(root_url).hostname or "localhost"
     feed = ET.Element("feed", xmlns=ATOM)
     add_text(feed, "id", f"tag:{host},2026:slopeward{path}")
     add_text(feed, "title", title)
-    add_text(feed, "updated", spell(max((e.at for e in entries), default=EPOCH)))
+    add_text(feed, "updated", format_iso(max((e.at for e in entries), default=EPOCH)))
     ET.SubElement(feed, "link", rel="self", type="application/atom+xml", href=f"{root_url}{path}")
     add_text(ET.SubElement(feed, "author"), "name", sender)
     for one in entries:
@@ -55,8 +55,8 @@ def write_feed(entries: Sequence[Entry], root_url: str, path: str, title: str, s
             "title",
             f"{mark}[{one.site_name}] {translate_level(one.level_name, current()).upper()}: {translate(one.reason)}",
         )
-        add_text(entry, "updated", spell(one.at))
-        add_text(entry, "published", spell(one.at))
+        add_text(entry, "updated", format_iso(one.at))
+        add_text(entry, "published", format_iso(one.at))
         ET.SubElement(entry, "category", term=one.kind)
         ET.SubElement(entry, "category", term="Exercise" if one.exercise else "Actual")
         ET.SubElement(entry, "link", rel="alternate", type=CAP_TYPE, href=f"{root_url}{one.path}")

@@ -38,7 +38,7 @@ FALSE: Final[Mapping[str, Message]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CapSender:
     """Who sends: a name that is unique among senders, and the address of the page."""
 
     sender: str
@@ -46,7 +46,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Rank:
+class CapCodes:
     """What CAP says of a level: codes of `responseType`, `urgency`, `severity` and `certainty`."""
 
     response: str
@@ -58,17 +58,17 @@ class Rank:
 # By distance from the highest level; docs/reference/cap.md says why, and a test holds the two together. The hazard is a
 # landslide: movement that is measured makes it likely or possible, and it is never `Observed`.
 RANKS: Final = (
-    Rank("Execute", "Immediate", "Extreme", "Likely"),
-    Rank("Prepare", "Expected", "Severe", "Possible"),
-    Rank("Monitor", "Future", "Moderate", "Possible"),
-    Rank("Monitor", "Future", "Minor", "Possible"),
+    CapCodes("Execute", "Immediate", "Extreme", "Likely"),
+    CapCodes("Prepare", "Expected", "Severe", "Possible"),
+    CapCodes("Monitor", "Future", "Moderate", "Possible"),
+    CapCodes("Monitor", "Future", "Minor", "Possible"),
 )
-OVER: Final = Rank("AllClear", "Past", "Minor", "Unlikely")
+OVER: Final = CapCodes("AllClear", "Past", "Minor", "Unlikely")
 URGENCIES: Final = ("Future", "Expected", "Immediate")
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class FailureWindow:
     """A trusted failure window: of which station, between which instants."""
 
     station: str
@@ -77,14 +77,14 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class DecisionBasis:
     """What a decision rested on, as it was known then: more than its level and its reason.
 
     Attributes:
         stations: places of the stations on the slope.
         voting: places of the stations whose votes counted.
         votes: station and sentence of each vote that counted.
-        votes_asked: how many votes there were.
+        votes_required: how many votes there were.
         exposed: what is in danger at the level, each with its name and corners.
         window: the next trusted failure window.
         evidence_sha256: hash of the frozen inputs.
@@ -93,17 +93,17 @@ class Ground:
     stations: tuple[Place, ...] = ()
     voting: tuple[Place, ...] = ()
     votes: tuple[tuple[str, str], ...] = ()
-    votes_asked: int = 0
+    votes_required: int = 0
     exposed: tuple[tuple[str, tuple[Place, ...]], ...] = ()
-    window: Window | None = None
+    window: FailureWindow | None = None
     evidence_sha256: str = ""
 
 
-BARE: Final = Ground()
+BARE: Final = DecisionBasis()
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ChainMessage:
     """One message of the chain of an alert."""
 
     name: str
@@ -116,9 +116,9 @@ class Step:
 
 
 def write_cap(
-    alert: Alert, events: Sequence[AlertEvent], card: SiteCard, source: Source, languages: Sequence[str], *,
+    alert: Alert, events: Sequence[AlertEvent], card: SiteCard, source: CapSender, languages: Sequence[str], *,
     outcome: Outcome | None = None, holds: timedelta | None = None, is_test: bool = False,
-    ground: Ground = BARE,
+    ground: DecisionBasis = BARE,
 ) -> str:  # fmt: skip
     """The message of an alert as it stands now.
 
@@ -146,7 +146,7 @@ def write_cap(
     sender = _UNSAFE.sub("-", source.sender)
     add_text(root, "identifier", now.name)
     add_text(root, "sender", sender)
-    add_text(root, "sent", spell_cap(now.at))
+    add_text(root, "sent", format_cap_time(now.at))
     add_text(root, "status", "Test" if is_test else "Exercise" if alert.exercise else "Actual")
     add_text(root, "msgType", "Cancel" if now.is_false else "Update" if before else "Alert")
     add_text(root, "scope", "Restricted")
@@ -156,11 +156,11 @@ def write_cap(
         # with an identifier, as the standard wants it
         add_text(root, "note", f"{kind} {now.name.rpartition('.')[0]}: {meaning}")
     if before:
-        add_text(root, "references", " ".join(f"{sender},{step.name},{spell_cap(step.at)}" for step in before))
+        add_text(root, "references", " ".join(f"{sender},{step.name},{format_cap_time(step.at)}" for step in before))
     for language in dict.fromkeys(languages):
         with use(language):
             _add_info(root, language, now, card, f"{source.page_url}/alerts/{alert.id}", holds, ground)
-    return _spell(root)
+    return _to_text(root)
 
 
 def write_notice(name: str, sender: str, at: datetime, text: str) -> str:
@@ -168,17 +168,17 @@ def write_notice(name: str, sender: str, at: datetime, text: str) -> str:
     root = ET.Element("alert", xmlns=NAMESPACE)
     add_text(root, "identifier", _UNSAFE.sub("-", f"slopeward.test.{name}"))
     add_text(root, "sender", _UNSAFE.sub("-", sender))
-    add_text(root, "sent", spell_cap(at))
+    add_text(root, "sent", format_cap_time(at))
     for tag, value in (("status", "Test"), ("msgType", "Alert"), ("scope", "Restricted")):
         add_text(root, tag, value)
     add_text(root, "restriction", "For the recipients of this service.")
     add_text(root, "note", text)
-    return _spell(root)
+    return _to_text(root)
 
 
 def list_steps(
     alert: Alert, events: Sequence[AlertEvent], outcome: Outcome | None, *, is_test: bool = False
-) -> list[Step]:
+) -> list[ChainMessage]:
     """The messages of an alert: its changes of level, reminders of one, and its end as a false alarm.
 
     Raises:
@@ -188,20 +188,30 @@ def list_steps(
         raise RefusedError(f"alert {alert.id} is of {alert.ledger}: CAP warns of hazards only")
     chain = _UNSAFE.sub("-", f"slopeward.{alert.site}.{alert.id}{'.test' if is_test else ''}")
     steps = [
-        Step(f"{chain}.{e.sequence}", e.at, e.to_level, e.reason, decision_id=e.decision_id, number=str(e.sequence))
+        ChainMessage(
+            f"{chain}.{e.sequence}", e.at, e.to_level, e.reason, decision_id=e.decision_id, number=str(e.sequence)
+        )
         for e in events
         if e.from_level != e.to_level or is_reminder(e.reason)
     ]
     if not steps:
         raise RefusedError(f"alert {alert.id} reported no level yet")
     if outcome is not None and outcome.kind in FALSE and steps[-1].level == 0:
-        steps.append(Step(f"{chain}.cancel", outcome.at, 0, FALSE[outcome.kind], is_false=True, number="cancel"))
+        steps.append(
+            ChainMessage(f"{chain}.cancel", outcome.at, 0, FALSE[outcome.kind], is_false=True, number="cancel")
+        )
     return steps
 
 
 def _add_info(
-    root: ET.Element, language: str, now: Step, card: SiteCard, url: str, holds: timedelta | None, ground: Ground
-) -> None:  # fmt: skip
+    root: ET.Element,
+    language: str,
+    now: ChainMessage,
+    card: SiteCard,
+    url: str,
+    holds: timedelta | None,
+    ground: DecisionBasis,
+) -> None:
     level = next((v for v in card.levels if v["number"] == now.level), {"name": str(now.level), "action": ""})
     window = ground.window if now.level > 0 and ground.window and ground.window.to_at > now.at else None
     rank = raise_rank(find_rank(now.level, card.top_level), window, now.at)
@@ -215,10 +225,10 @@ def _add_info(
     add_text(info, "severity", rank.severity)
     add_text(info, "certainty", rank.certainty)
     if window is not None:
-        add_text(info, "onset", spell_cap(window.from_at))
+        add_text(info, "onset", format_cap_time(window.from_at))
     if holds is not None:
         # a window that is believed lasts as long as it lasts
-        add_text(info, "expires", spell_cap(max(now.at + holds, window.to_at if window else now.at)))
+        add_text(info, "expires", format_cap_time(max(now.at + holds, window.to_at if window else now.at)))
     add_text(info, "senderName", "Slopeward")
     head = f"[{card.name}] {translate_level(str(level['name']), language).upper()}: "
     add_text(info, "headline", cut_words(f"{head}{cut_message(now.reason, max(HEADLINE - len(head), 1))}", HEADLINE))
@@ -228,19 +238,19 @@ def _add_info(
     add_text(info, "web", url)
     _add_parameter(info, "level", f"{now.level} of {card.top_level}: {level['name']}")
     if now.level > 0:
-        if ground.votes_asked:
-            _add_parameter(info, "votes", f"{len(ground.votes)} of {ground.votes_asked} count")
+        if ground.votes_required:
+            _add_parameter(info, "votes", f"{len(ground.votes)} of {ground.votes_required} count")
         for station, sentence in ground.votes[:VOTES]:
             _add_parameter(info, "vote", f"{station}: {translate(sentence)}")
         if window is not None:
-            span = f"{spell_cap(window.from_at)} {spell_cap(window.to_at)}"
+            span = f"{format_cap_time(window.from_at)} {format_cap_time(window.to_at)}"
             _add_parameter(info, "failure_window", f"{span} {window.station}")
     if ground.evidence_sha256:
         _add_parameter(info, "evidence_sha256", ground.evidence_sha256)
     _add_area(info, card, ground)
 
 
-def _add_area(info: ET.Element, card: SiteCard, ground: Ground) -> None:
+def _add_area(info: ET.Element, card: SiteCard, ground: DecisionBasis) -> None:
     """The ground around the stations that vote, else a circle around the site; then each place that is in danger."""
     area = ET.SubElement(info, "area")
     add_text(area, "areaDesc", card.name)
@@ -256,7 +266,7 @@ def _add_area(info: ET.Element, card: SiteCard, ground: Ground) -> None:
         add_text(area, "polygon", " ".join(f"{lat:.6f},{lon:.6f}" for lat, lon in (*corners, corners[0])))
 
 
-def find_rank(level: int, top: int) -> Rank:
+def find_rank(level: int, top: int) -> CapCodes:
     """What CAP says of a level, by its place on the ladder.
 
     >>> find_rank(3, 3).severity, find_rank(1, 3).severity, find_rank(1, 9).severity, find_rank(0, 3).response
@@ -265,24 +275,24 @@ def find_rank(level: int, top: int) -> Rank:
     return OVER if level <= 0 else RANKS[min(max(0, top - level), len(RANKS) - 1)]
 
 
-def raise_rank(rank: Rank, window: Window | None, at: datetime) -> Rank:
+def raise_rank(rank: CapCodes, window: FailureWindow | None, at: datetime) -> CapCodes:
     """The same with a trusted failure window: failure is likely, and as urgent as it is near; nothing gets lower.
 
     >>> at = datetime(2026, 3, 1, tzinfo=UTC)
-    >>> raise_rank(RANKS[2], Window("G1", at + SOON / 2, at + SOON), at)
-    Rank(response='Monitor', urgency='Expected', severity='Moderate', certainty='Likely')
+    >>> raise_rank(RANKS[2], FailureWindow("G1", at + SOON / 2, at + SOON), at)
+    CapCodes(response='Monitor', urgency='Expected', severity='Moderate', certainty='Likely')
     """
     if window is None or rank is OVER:
         return rank
-    asked = "Immediate" if window.from_at <= at else "Expected" if window.from_at <= at + SOON else "Future"
-    urgency = max(rank.urgency, asked, key=URGENCIES.index)
-    return Rank(rank.response, urgency, rank.severity, "Likely")
+    due_within = "Immediate" if window.from_at <= at else "Expected" if window.from_at <= at + SOON else "Future"
+    urgency = max(rank.urgency, due_within, key=URGENCIES.index)
+    return CapCodes(rank.response, urgency, rank.severity, "Likely")
 
 
-def spell_cap(at: datetime) -> str:
+def format_cap_time(at: datetime) -> str:
     """An instant as CAP writes it: seconds, and the offset of UTC as `-00:00` (3.3.2).
 
-    >>> spell_cap(datetime(2026, 3, 1, 6, 0, 0, 5, tzinfo=UTC))
+    >>> format_cap_time(datetime(2026, 3, 1, 6, 0, 0, 5, tzinfo=UTC))
     '2026-03-01T06:00:00-00:00'
     """
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}-00:00"
@@ -299,6 +309,6 @@ def add_text(parent: ET.Element, tag: str, text: str) -> None:
     ET.SubElement(parent, tag).text = _ILLEGAL.sub("\ufffd", text)
 
 
-def _spell(root: ET.Element) -> str:
+def _to_text(root: ET.Element) -> str:
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'

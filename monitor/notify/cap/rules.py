@@ -101,10 +101,10 @@ def _find(root: ET.Element) -> Iterator[str]:
 
 
 def _check_chain(root: ET.Element) -> Iterator[str]:
-    said = _text(root, "references").split()
-    if _text(root, "msgType") in {"Update", "Cancel", "Ack", "Error"} and not said:
+    references = _text(root, "references").split()
+    if _text(root, "msgType") in {"Update", "Cancel", "Ack", "Error"} and not references:
         yield f"references: needed in a message of type {_text(root, 'msgType')}"
-    for one in said:
+    for one in references:
         parts = one.split(",")
         if len(parts) != 3 or not TIME.fullmatch(parts[2]):
             yield f"references: {one[:100]!r} is not sender,identifier,sent"

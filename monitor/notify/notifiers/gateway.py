@@ -65,13 +65,13 @@ class Gateway:
             raise DeliveryError(f"{kind}: {type(error).__name__}") from error
         status = answer.status_code
         try:
-            said = json.loads(content)
+            reply = json.loads(content)
         except (ValueError, RecursionError):
-            said = {}
-        said = said if isinstance(said, dict) else {}
-        if 200 <= status < 300 and said.get("sid"):
-            return str(said["sid"])[:64]
-        code = f" (code {said['code']})" if isinstance(said.get("code"), int) else ""
+            reply = {}
+        reply = reply if isinstance(reply, dict) else {}
+        if 200 <= status < 300 and reply.get("sid"):
+            return str(reply["sid"])[:64]
+        code = f" (code {reply['code']})" if isinstance(reply.get("code"), int) else ""
         raise refuse(ANSWERED(name=kind, n=f"{status}{code}"), status, answer.headers.get("Retry-After"))
 
     def find_callback(self, path: str, **query: int) -> str:
@@ -99,17 +99,17 @@ def is_signed(token: str, url: str, form: Iterable[tuple[str, str]], signature: 
     return bool(token) and hmac.compare_digest(sign(token, url, form).encode(), signature.encode())
 
 
-def spell_call(text: str, language: str, answer_at: str) -> str:
+def write_call(text: str, language: str, answer_at: str) -> str:
     """TwiML of a call: says the message twice and takes the digit 1; without an address it only says it.
 
-    >>> spell_call("Red", "en", "")
+    >>> write_call("Red", "en", "")
     '<Response><Say language="en-GB">Red</Say><Pause /><Say language="en-GB">Red</Say></Response>'
     """
     root = ET.Element("Response")
     holder = root
     if answer_at:
-        asked = {"input": "dtmf", "numDigits": "1", "timeout": "10", "action": answer_at, "method": "POST"}
-        holder = ET.SubElement(root, "Gather", asked)
+        attributes = {"input": "dtmf", "numDigits": "1", "timeout": "10", "action": answer_at, "method": "POST"}
+        holder = ET.SubElement(root, "Gather", attributes)
         text = f"{text} {gettext(PRESS)}"
     for turn in range(2):
         if turn:
@@ -118,7 +118,7 @@ def spell_call(text: str, language: str, answer_at: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def spell_answer(tag: str, text: str, language: str = "en") -> str:
+def write_answer(tag: str, text: str, language: str = "en") -> str:
     """TwiML that answers: `Message` to a text message, `Say` in a call; nothing at all where there is no text."""
     root = ET.Element("Response")
     if text:

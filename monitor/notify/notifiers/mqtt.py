@@ -37,7 +37,7 @@ class MqttPublisher:
         self.connections = 0
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._hear
+        self._client.on_message = self._receive
         self._started = False
 
     def _on_connect(self, client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
@@ -47,7 +47,7 @@ class MqttPublisher:
             self.connections += 1
             self._connected.set()
 
-    def _hear(self, _client: Any, _userdata: Any, message: Any) -> None:
+    def _receive(self, _client: Any, _userdata: Any, message: Any) -> None:
         if self._on_message is not None:
             self._on_message(message.topic, bytes(message.payload), bool(message.retain))
 

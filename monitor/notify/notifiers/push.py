@@ -54,10 +54,10 @@ class PushNotifier:
         db = self._db
         if db is None:
             raise DeliveryError("push: devices are kept in the database, which is away", permanent=True)
-        devices = db.ask(load_open_devices, self._user)
+        devices = db.run_read(load_open_devices, self._user)
         if notification.idempotency_key != self._key_of:
             self._key_of, self._taken = notification.idempotency_key, set()
-        content = spell_push(notification)
+        content = format_push(notification)
         troubles = []
         for device in (one for one in devices if one.id not in self._taken):
             try:
@@ -128,16 +128,16 @@ def is_served(endpoint: str, services: Iterable[str]) -> bool:
     return any(host == one or (one.startswith("*.") and host.endswith(one[1:])) for one in services)
 
 
-def spell_push(notification: Notification) -> bytes:
+def format_push(notification: Notification) -> bytes:
     """What the browser shows: title, a text, and the page that a tap opens; cut to what one message can hold."""
     n = notification
-    said: dict[str, Any] = {
+    document: dict[str, Any] = {
         "title": n.subject, "body": n.body, "url": f"/alerts/{n.alert_id}" if n.alert_id else "/",
         "key": n.idempotency_key[:32], "level": n.level, "ledger": n.ledger, "exercise": n.exercise,
         "language": current(), "at": n.queued_at.isoformat(),
     }  # fmt: skip
     for most in (2000, 500, 100):
-        content = json.dumps({**said, "body": shorten(n.body, most)}, ensure_ascii=False).encode()
+        content = json.dumps({**document, "body": shorten(n.body, most)}, ensure_ascii=False).encode()
         if len(content) <= LARGEST:
             return content
-    return json.dumps({**said, "title": shorten(n.subject, 100), "body": ""}, ensure_ascii=False).encode()
+    return json.dumps({**document, "title": shorten(n.subject, 100), "body": ""}, ensure_ascii=False).encode()

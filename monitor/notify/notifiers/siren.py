@@ -11,11 +11,11 @@ from monitor.broker.signing import KEYS_FILE, Keyring, sign
 from monitor.domain.alert import Notification
 from monitor.domain.canonical import canonical_json
 from monitor.domain.duty.channels import find_topic_fault
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.mqtt import MqttPublisher
 from monitor.store.database.engine import Database
-from monitor.store.delivery.siren_orders import Order, make_order
+from monitor.store.delivery.siren_orders import SirenOrder, make_order
 
 SOUND_FOR_S: Final = 180.0
 VALID_FOR_S: Final = 300.0
@@ -51,15 +51,15 @@ class SirenNotifier:
         if not keys:
             raise DeliveryError("siren: there is no key to sign with; see `slopeward broker keys`")
         order = self._db.do(make_order, self._topic, n, now, self._valid_for)
-        content = spell_order(order, self._sound_s)
+        content = format_order(order, self._sound_s)
         self._publisher.publish(self._topic, sign(self._topic, content, keys, now))
         return f"siren {order.sequence}"
 
 
-def spell_order(order: Order, sound_s: float) -> str:
+def format_order(order: SirenOrder, sound_s: float) -> str:
     """The order as JSON, not signed yet."""
     return canonical_json({
         "sequence": order.sequence, "wanted": order.wanted, "site": order.site, "level": order.level,
         "level_name": order.level_name, "exercise": order.exercise, "sound_s": sound_s,
-        "ordered_at": spell(order.ordered_at), "valid_until": spell(order.valid_until),
+        "ordered_at": format_iso(order.ordered_at), "valid_until": format_iso(order.valid_until),
     })  # fmt: skip

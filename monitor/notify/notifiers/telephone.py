@@ -10,7 +10,7 @@ from monitor.language.catalogue import N_, current, gettext
 from monitor.language.cutting import shorten
 from monitor.notify.modem import put_message
 from monitor.notify.notifier import read_number
-from monitor.notify.notifiers.gateway import DIGIT, STATUS, Gateway, spell_call
+from monitor.notify.notifiers.gateway import DIGIT, STATUS, Gateway, write_call
 
 LONGEST: Final = 160  # characters of the subject; code and address of the page come behind
 HOW: Final = N_("Reply ACK {code} to acknowledge.")
@@ -31,7 +31,7 @@ class SmsNotifier:
 
     def deliver(self, notification: Notification) -> str:
         """Hand over; raises DeliveryError where nobody takes it."""
-        text = spell_sms(notification)
+        text = format_sms(notification)
         if self._gateway is None:
             return put_message(self._folder, self._to, text, notification.idempotency_key)
         form = {"To": self._to, "From": self._gateway.sender, "Body": text}
@@ -53,19 +53,19 @@ class VoiceNotifier:
         """Start the call; raises DeliveryError where nobody makes it."""
         n, gateway = notification, self._gateway
         answer_at = gateway.find_callback(DIGIT, message=n.id) if n.id and n.code else ""
-        said = " ".join([shorten(n.subject, _SPOKEN), *_say_others(n)])
-        text = spell_call(said, current(), answer_at)
+        speech = " ".join([shorten(n.subject, _SPOKEN), *_describe_others(n)])
+        text = write_call(speech, current(), answer_at)
         form = {"To": self._to, "From": gateway.sender, "Twiml": text}
         if report := gateway.find_callback(STATUS, message=n.id):
             form["StatusCallback"] = report
         return gateway.post("Calls", form, "voice")
 
 
-def spell_sms(notification: Notification) -> str:
+def format_sms(notification: Notification) -> str:
     """The essence first: subject, how many other alerts it stands for, how to answer, where to look."""
     n = notification
     lines = [shorten(" ".join(n.subject.split()), LONGEST)]
-    lines += _say_others(n)
+    lines += _describe_others(n)
     if n.code:
         lines.append(gettext(HOW).format(code=n.code))
     if n.link:
@@ -73,6 +73,6 @@ def spell_sms(notification: Notification) -> str:
     return "\n".join(lines)
 
 
-def _say_others(notification: Notification) -> list[str]:
+def _describe_others(notification: Notification) -> list[str]:
     """A text or a call has no body to list them in."""
     return [gettext(OTHERS).format(count=notification.others)] if notification.others else []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from forecasting.message import Template
 from monitor.domain.alert import Notification
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import ConfigError, DeliveryError
 from monitor.language.catalogue import current
 from monitor.notify.notifier import read_secret
@@ -99,10 +99,10 @@ def is_final(status: int) -> bool:
     return 400 <= status < 500 and status not in PASSING
 
 
-def refuse(said: str, status: int, retry_after: str | None) -> DeliveryError:
+def refuse(problem: str, status: int, retry_after: str | None) -> DeliveryError:
     """The error of an answer that takes no message: by one rule for every channel that speaks HTTP."""
     wait_s = None if is_final(status) else read_retry_after(retry_after, datetime.now(UTC))
-    return DeliveryError(said, permanent=is_final(status), retry_after_s=wait_s)
+    return DeliveryError(problem, permanent=is_final(status), retry_after_s=wait_s)
 
 
 def payload(notification: Notification) -> str:
@@ -112,7 +112,7 @@ def payload(notification: Notification) -> str:
         "idempotency_key": n.idempotency_key, "notification_id": n.id, "alert_id": n.alert_id, "event_id": n.event_id,
         "site": n.site, "ledger": n.ledger, "level": n.level, "level_name": n.level_name, "recipient": n.recipient,
         "exercise": n.exercise, "language": current(), "subject": n.subject, "body": n.body,
-        "queued_at": spell(n.queued_at),
+        "queued_at": format_iso(n.queued_at),
     })  # fmt: skip
 
 

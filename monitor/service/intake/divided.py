@@ -17,13 +17,13 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.ingest.division import Division, Share
-from monitor.ingest.handover import Handover, find_division, save_division
-from monitor.ingest.pipeline import Clock, Heard
+from monitor.ingest.handover import DivisionHandover, find_division, save_division
+from monitor.ingest.pipeline import Clock, LastReading
 from monitor.ingest.service import Ingest
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.child_environment import ingest_environment
-from monitor.service.children import Keeper, ModuleProcess
-from monitor.service.intake.records import Orders, Report, Stored, Told, Word
+from monitor.service.children import ModuleProcess, ProcessRestarter
+from monitor.service.intake.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.store.database.core_turn import CoreTurn, boot_s
 from monitor.store.database.engine import Database
 
@@ -34,7 +34,7 @@ _STARTING: Final = Template("ingest.process_starting", "process {n} of ingest is
 _DIVIDING: Final = Template("ingest.dividing", "sessions are being divided")()
 log: Final = logging.getLogger(__name__)
 MODULE: Final = "monitor.service.intake.process"
-WORD_EVERY_S: Final = 0.5
+HEARTBEAT_EVERY_S: Final = 0.5
 SILENT_S: Final = 45.0  # a process that says nothing for so long is stuck
 STOP_S: Final = 4.0
 _SUMS: Final = (
@@ -45,14 +45,14 @@ _NOW: Final = frozenset({"queued"})  # of the moment: nothing of it is left when
 
 
 class IngestChild(ModuleProcess):
-    """One process of ingest, as `Keeper` and `DividedIngest` see it."""
+    """One process of ingest, as `ProcessRestarter` and `DividedIngest` see it."""
 
-    def __init__(self, share: Share, give_orders: Callable[[Share], tuple[Orders, Word]]) -> None:
+    def __init__(self, share: Share, give_orders: Callable[[Share], tuple[StartOrders, CoreHeartbeat]]) -> None:
         super().__init__(f"ingest {share.number}", MODULE, STOP_S)
         self.share, self._give_orders = share, give_orders
         self.line: Connection | None = None
-        self.report: Report | None = None  # None until the first of this process
-        self._heard_s = 0.0  # when it said something last
+        self.report: IngestHeartbeat | None = None  # None until the first of this process
+        self._received_s = 0.0  # when it said something last
         self._before = dict.fromkeys(_SUMS, 0)  # what processes counted that have ended
 
     def start(self) -> None:
@@ -60,30 +60,30 @@ class IngestChild(ModuleProcess):
         ours, theirs = socket.socketpair()
         with theirs:
             self.launch([str(theirs.fileno())], ingest_environment(os.environ), (theirs.fileno(),))
-        self.line, self._heard_s = Connection(ours.detach()), time.monotonic()
-        for word in self._give_orders(self.share):
-            self.say(word)
+        self.line, self._received_s = Connection(ours.detach()), time.monotonic()
+        for message in self._give_orders(self.share):
+            self.send(message)
 
-    def say(self, word: Orders | Word) -> None:
+    def send(self, message: StartOrders | CoreHeartbeat) -> None:
         """Let it hear something; one that is gone hears nothing."""
         if self.line is not None:
             with contextlib.suppress(OSError):
-                self.line.send(word)
+                self.line.send(message)
 
-    def hear(self) -> Report | Stored | Told | None:
+    def receive(self) -> IngestHeartbeat | StoredNotice | AlarmNotice | None:
         """What it says next; None where it says nothing any more."""
         try:
-            said = None if self.line is None else self.line.recv()
+            received = None if self.line is None else self.line.recv()
         except (EOFError, OSError):
-            said = None
-        if said is None:
+            received = None
+        if received is None:
             self._hang_up()
             return None
-        self._heard_s = time.monotonic()
-        if isinstance(said, Report):
-            self.report = said
-        assert isinstance(said, Report | Stored | Told)
-        return said
+        self._received_s = time.monotonic()
+        if isinstance(received, IngestHeartbeat):
+            self.report = received
+        assert isinstance(received, IngestHeartbeat | StoredNotice | AlarmNotice)
+        return received
 
     def _hang_up(self) -> None:
         line, self.line = self.line, None
@@ -92,7 +92,7 @@ class IngestChild(ModuleProcess):
 
     def alive(self) -> bool:
         """False when it has ended, or is stuck (then it is killed)."""
-        if self.pid is not None and time.monotonic() - self._heard_s > SILENT_S:
+        if self.pid is not None and time.monotonic() - self._received_s > SILENT_S:
             log.critical("%s has said nothing for %g s; killed", self.name, SILENT_S)
             self.kill()
             return False
@@ -132,18 +132,18 @@ class DividedIngest:
 
     def __init__(
         self, db: Database, config: ServiceConfig, sites: Mapping[str, Site],
-        on_stored: Callable[[frozenset[str]], None], alarms: ServiceAlarms, on_told: Callable[[], None], clock: Clock,
+        on_stored: Callable[[frozenset[str]], None], alarms: ServiceAlarms, on_alarm: Callable[[], None], clock: Clock,
         hold: Callable[[], str] = str, turn: CoreTurn | None = None,
     ) -> None:  # fmt: skip
         self._db, self._config, self._sites, self._clock = db, config, sites, clock
-        self._on_stored, self._alarms, self._on_told, self._hold, self._turn = on_stored, alarms, on_told, hold, turn
+        self._on_stored, self._alarms, self._on_alarm, self._hold, self._turn = on_stored, alarms, on_alarm, hold, turn
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ingest-processes", daemon=True)
         self._children: list[IngestChild] = []
-        self._keepers: list[Keeper] = []
+        self._keepers: list[ProcessRestarter] = []
         self._whole: Ingest | None = None  # where one takes all again
-        self._handover: Handover | None = None
-        self._heard: dict[tuple[str, str], Heard] = {}
+        self._handover: DivisionHandover | None = None
+        self._last_readings: dict[tuple[str, str], LastReading] = {}
         self._stamp = clock()
         self._expect_s, self._forget = 0.0, False  # to be said with the next word
         self._expects_until = self._ignores_until = 0.0  # until all have heard it
@@ -215,17 +215,17 @@ class DividedIngest:
         reports = [child.report for child in self._children if child.pid is not None]
         return bool(reports) and len(reports) == len(self._children) and all(r and r.status["drained"] for r in reports)
 
-    def heard_of(self) -> dict[tuple[str, str], Heard]:
-        """As `Ingest.heard_of`."""
-        return dict(self._heard) if self._whole is None else self._whole.heard_of()
+    def list_last_readings(self) -> dict[tuple[str, str], LastReading]:
+        """As `Ingest.list_last_readings`."""
+        return dict(self._last_readings) if self._whole is None else self._whole.list_last_readings()
 
-    def forget_heard(self) -> None:
-        """As `Ingest.forget_heard`."""
-        self._ignores_until = time.monotonic() + 2 * WORD_EVERY_S  # what is on its way was heard by the old clock
-        self._heard.clear()
+    def forget_last_readings(self) -> None:
+        """As `Ingest.forget_last_readings`."""
+        self._ignores_until = time.monotonic() + 2 * HEARTBEAT_EVERY_S  # what is on its way was heard by the old clock
+        self._last_readings.clear()
         self._forget = True
         if (inside := self._inside()) is not None:
-            inside.forget_heard()
+            inside.forget_last_readings()
 
     def expect_more(self, seconds: float) -> None:
         """As `Ingest.expect_more`."""
@@ -256,7 +256,7 @@ class DividedIngest:
         division, is_other = found
         if is_other:
             log.info("the sites are divided anew among %d processes of ingest", division.processes)
-            self._handover = Handover(
+            self._handover = DivisionHandover(
                 self._db, self._config, self._sites, division, self._on_stored, self._alarms.write, self._clock,
                 self._hold,
             )  # fmt: skip
@@ -279,17 +279,17 @@ class DividedIngest:
             self._stop.wait()
             return
         self._children = [IngestChild(share, self._give_orders) for share in division.shares()]
-        self._keepers = [Keeper(child, self._on_dying) for child in self._children]
-        say_at = 0.0
+        self._keepers = [ProcessRestarter(child, self._on_dying) for child in self._children]
+        next_heartbeat_s = 0.0
         while not self._stop.is_set():
             self._stamp = self._clock()
             for keeper in self._keepers:
-                keeper.look()
-            if time.monotonic() >= say_at:
-                say_at = time.monotonic() + WORD_EVERY_S
-                word = self._make_word()
+                keeper.check()
+            if time.monotonic() >= next_heartbeat_s:
+                next_heartbeat_s = time.monotonic() + HEARTBEAT_EVERY_S
+                heartbeat = self._make_heartbeat()
                 for child in self._children:
-                    child.say(word)
+                    child.send(heartbeat)
             by_line = {child.line: child for child in self._children if child.line is not None}
             for line in wait(list(by_line), 0.2):
                 self._take(by_line[line])  # type: ignore[index]
@@ -297,34 +297,34 @@ class DividedIngest:
                 self._stop.wait(0.2)
 
     def _take(self, child: IngestChild) -> None:
-        said = child.hear()
-        if isinstance(said, Stored):
-            self._on_stored(said.sites)
-        elif isinstance(said, Told):
-            self._on_told()
-        elif isinstance(said, Report):
+        received = child.receive()
+        if isinstance(received, StoredNotice):
+            self._on_stored(received.sites)
+        elif isinstance(received, AlarmNotice):
+            self._on_alarm()
+        elif isinstance(received, IngestHeartbeat):
             if time.monotonic() >= self._ignores_until:
-                self._heard |= said.heard
-            late = health.find_overdue(said.progress, self._clock())
+                self._last_readings |= received.last_readings
+            late = health.find_overdue(received.progress, self._clock())
             if late:
                 log.critical("%s has made no progress for %g s; ended", child.name, health.OVERDUE_S)
                 child.stop()
         elif child.share.sites:  # it ended; what it stored last it may not have told
             self._on_stored(child.share.sites)
 
-    def _give_orders(self, share: Share) -> tuple[Orders, Word]:
+    def _give_orders(self, share: Share) -> tuple[StartOrders, CoreHeartbeat]:
         config = self._config
         fence = 0 if self._turn is None else self._turn.fence
-        return Orders(
+        return StartOrders(
             config.database.url, self._db.session, fence, config.broker, config.limits, self._sites, share,
             config.log.level,
-        ), self._make_word()  # fmt: skip
+        ), self._make_heartbeat()  # fmt: skip
 
-    def _make_word(self) -> Word:
+    def _make_heartbeat(self) -> CoreHeartbeat:
         expect_s, self._expect_s = self._expect_s, 0.0
         forget, self._forget = self._forget, False
         renewed_s = None if self._turn is None else self._turn.renewed_s
-        return Word(self._clock(), boot_s(), renewed_s, self._hold(), expect_s, forget)
+        return CoreHeartbeat(self._clock(), boot_s(), renewed_s, self._hold(), expect_s, forget)
 
     def _on_dying(self, name: str, line: str, dying: bool) -> None:
         (log.critical if dying else log.info)("%s", line)
@@ -340,14 +340,14 @@ class DividedIngest:
         if whole is not None:
             whole.stop()
         for child in self._children:
-            child.ask()
+            child.request_end()
         for child in self._children:
             child.stop()
 
 
 def open_ingest(
     db: Database, config: ServiceConfig, sites: Mapping[str, Site], on_stored: Callable[[frozenset[str]], None],
-    alarms: ServiceAlarms, on_told: Callable[[], None], clock: Clock, hold: Callable[[], str],
+    alarms: ServiceAlarms, on_alarm: Callable[[], None], clock: Clock, hold: Callable[[], str],
     turn: CoreTurn | None = None,
 ) -> "Ingest | DividedIngest":  # fmt: skip
     """Ingest in this process, or in several where the service file says so, or where it did at the last start."""
@@ -358,4 +358,4 @@ def open_ingest(
     is_other = find_division(db, config.broker, sites, processes)[1]
     if is_demo or (processes == 1 and not is_other):
         return Ingest(db, config, sites, on_stored, alarms.write, clock, hold)
-    return DividedIngest(db, config, sites, on_stored, alarms, on_told, clock, hold, turn)
+    return DividedIngest(db, config, sites, on_stored, alarms, on_alarm, clock, hold, turn)

@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from monitor import logs
-from monitor.ingest.pipeline import Heard
+from monitor.ingest.pipeline import LastReading
 from monitor.ingest.service import Ingest
 from monitor.service.alarms import ServiceAlarms
-from monitor.service.intake.records import Orders, Report, Stored, Told, Word
+from monitor.service.intake.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.store.database.core_turn import CoreTurn, boot_s
 from monitor.store.database.engine import Database
 from monitor.worker.kernel import hide_memory
@@ -50,22 +50,22 @@ class IngestProcess:
         first: what core said then.
     """
 
-    def __init__(self, line: Connection, orders: Orders, first: Word) -> None:
+    def __init__(self, line: Connection, orders: StartOrders, first: CoreHeartbeat) -> None:
         self._line, self._sending = line, threading.Lock()
         self.ended = threading.Event()
         self._clock = CoreClock()
         self._hold = ""
-        self._told: dict[tuple[str, str], Heard] = {}
+        self._reported: dict[tuple[str, str], LastReading] = {}
         self.db = Database(orders.database_url, orders.session)
         self._turn: CoreTurn | None = None
         if orders.fence:
             self._turn = CoreTurn(self.db)
             self._turn.fence = orders.fence
             self.db.guard, self.db.holds = self._turn.guard, self._turn.holds
-        self._obey(first)
-        alarms = ServiceAlarms(self.db, orders.sites, self._clock, lambda: self._say(Told()))
+        self._apply(first)
+        alarms = ServiceAlarms(self.db, orders.sites, self._clock, lambda: self._send(AlarmNotice()))
         self.ingest = Ingest(
-            self.db, orders, orders.sites, lambda sites: self._say(Stored(sites)), alarms.write, self._clock,
+            self.db, orders, orders.sites, lambda sites: self._send(StoredNotice(sites)), alarms.write, self._clock,
             lambda: self._hold, orders.share,
         )  # fmt: skip
         self._listener = threading.Thread(target=self._listen, name="words", daemon=True)
@@ -78,7 +78,7 @@ class IngestProcess:
         spare_what_stays()
         while not self.ended.wait(REPORT_EVERY_S):
             cpu_s = time.process_time() - began_s
-            self._say(Report(self.ingest.status(), self.ingest.progress(), cpu_s, self._find_heard()))
+            self._send(IngestHeartbeat(self.ingest.status(), self.ingest.progress(), cpu_s, self._find_new_readings()))
             if self._turn is not None and self._turn.is_lost:
                 log.warning("core has lost its turn; this process ends")
                 break
@@ -90,11 +90,11 @@ class IngestProcess:
         log.critical("thread %s ended: %s", what.thread and what.thread.name, what.exc_value, exc_info=what.exc_value)
         self.ended.set()
 
-    def _find_heard(self) -> dict[tuple[str, str], Heard]:
-        before, self._told = self._told, self.ingest.heard_of()
-        return {place: heard for place, heard in self._told.items() if before.get(place) is not heard}
+    def _find_new_readings(self) -> dict[tuple[str, str], LastReading]:
+        before, self._reported = self._reported, self.ingest.list_last_readings()
+        return {place: reading for place, reading in self._reported.items() if before.get(place) is not reading}
 
-    def _say(self, what: Report | Stored | Told) -> None:
+    def _send(self, what: IngestHeartbeat | StoredNotice | AlarmNotice) -> None:
         try:
             with self._sending:
                 self._line.send(what)
@@ -105,20 +105,20 @@ class IngestProcess:
         try:
             with contextlib.suppress(EOFError, OSError):
                 while True:
-                    word = self._line.recv()
-                    self._obey(word)
-                    if word.expect_s:
-                        self.ingest.expect_more(word.expect_s)
-                    if word.forget_heard:
-                        self.ingest.forget_heard()
+                    heartbeat = self._line.recv()
+                    self._apply(heartbeat)
+                    if heartbeat.expect_s:
+                        self.ingest.expect_more(heartbeat.expect_s)
+                    if heartbeat.forget_heard:
+                        self.ingest.forget_last_readings()
         finally:  # whatever it was: without words of core it must not go on
             self.ended.set()
 
-    def _obey(self, word: Word) -> None:
-        self._clock.set(word.now, word.at_s)
-        self._hold = word.hold
-        if self._turn is not None and word.renewed_s is not None:
-            self._turn.renewed_s = word.renewed_s
+    def _apply(self, heartbeat: CoreHeartbeat) -> None:
+        self._clock.set(heartbeat.now, heartbeat.at_s)
+        self._hold = heartbeat.hold
+        if self._turn is not None and heartbeat.renewed_s is not None:
+            self._turn.renewed_s = heartbeat.renewed_s
 
 
 def main(number: str) -> int:

@@ -8,11 +8,11 @@ from typing import Any
 from monitor.config.service import BrokerSection, LimitsSection
 from monitor.domain.site import Site
 from monitor.ingest.division import Share
-from monitor.ingest.pipeline import Heard
+from monitor.ingest.pipeline import LastReading
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class StartOrders:
     """What a process of ingest begins with. It reads no file of the service and knows no other secret.
 
     Args:
@@ -37,7 +37,7 @@ class Orders:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class CoreHeartbeat:
     """What core says twice a second.
 
     Args:
@@ -46,7 +46,7 @@ class Word:
         renewed_s: when the turn was renewed last, by the same clock; None: there is no turn.
         hold: why no readings may be stored now.
         expect_s: so long, what does not come may only not have reached us again.
-        forget_heard: our clock was set; what was heard by the old one says nothing.
+        forget_last_readings: our clock was set; what was heard by the old one says nothing.
     """
 
     now: datetime
@@ -54,33 +54,33 @@ class Word:
     renewed_s: float | None
     hold: str = ""
     expect_s: float = 0.0
-    forget_heard: bool = False
+    forget_last_readings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class IngestHeartbeat:
     """What a process of ingest says of itself twice a second.
 
     Args:
         status: of its `Ingest`.
         progress: of its threads.
         cpu_s: processor time since it began to listen.
-        heard: stations that were heard since the report before.
+        last_readings: stations that were heard since the report before.
     """
 
     status: Mapping[str, Any]
     progress: Mapping[str, datetime]
     cpu_s: float
-    heard: Mapping[tuple[str, str], Heard]
+    last_readings: Mapping[tuple[str, str], LastReading]
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredNotice:
     """Sites that have news; said right after the commit."""
 
     sites: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AlarmNotice:
     """An alarm was written: who delivers it should look."""

@@ -11,11 +11,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, case, func, insert, or_, select, update
 
 from forecasting.message import Duration, Message, Template, Timestamp, gather, message_columns, read_columns
-from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
+from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.headline import find_headline
-from monitor.domain.message import Raised, name_level, take_out_reason, write_message
+from monitor.domain.message import LevelOnset, name_level, take_out_reason, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
@@ -23,7 +23,7 @@ from monitor.store.alerting.decisions import add_decision, load_decision
 from monitor.store.alerting.duty import list_addressees
 from monitor.store.alerting.maintenance import WHO_AND_WHY
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, find_record, load_records, of_sites, read_record
+from monitor.store.database.rows import add_row, fill_row, find_record, load_records, of_sites, read_record
 from monitor.store.schema import tables as t
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
@@ -35,8 +35,7 @@ _LEVEL_STANDS: Final = Template(
     "alert.level_stands", "alert {number}: the hazard level stands; lower it with `slopeward level set` first"
 )
 _CLOSE_ALONE: Final = Template(
-    "alert.close_alone",
-    "alert {number}: the condition stands; one person may not close it, name a second one",
+    "alert.close_alone", "alert {number}: the condition stands; one person may not close it, name a second one"
 )
 _HIDE_ALONE: Final = Template("alert.hide_alone", "alert {number} may not be hidden by one person; name a second one")
 _TOP: Final = Template("alert.top_on_no_shelf", "alert {number} is of the highest level: it goes on no shelf")
@@ -124,13 +123,10 @@ def apply_changes(
     condition that is gone closes an acknowledged alert and leaves an unacknowledged one waiting for a person.
 
     Args:
-        c: a write transaction.
         site_id: site, or `status` for the service itself.
         changes: what the decision ordered.
         site: declaration, for level names and actions; None for `status`.
         recipients: who may be told; of a team whoever is on duty now.
-        actor: who caused it.
-        now: wall time of the decision.
         decision_id: frozen inputs; None stores each change's own evidence as one.
         rule_version: code and configuration that decided.
         exercise: True marks a drill.
@@ -147,13 +143,15 @@ def apply_changes(
         elif (found is None and not change.open) or (found is not None and _says_the_same(found, change)):
             continue
         basis = decision_id or add_decision(c, site_id, now, site.version if site else "", change.evidence)
-        event = _open_alert(c, site_id, change, actor, now, basis, rule_version, exercise=exercise) if (
-            found is None
-        ) else _move_alert(c, found, change, actor, now, basis, rule_version)  # fmt: skip
+        event = (
+            _open_alert(c, site_id, change, actor, now, basis, rule_version, exercise=exercise)
+            if (found is None)
+            else _move_alert(c, found, change, actor, now, basis, rule_version)
+        )
         events.append(event)
         if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
             _drop_unsent(c, found.id)  # it came and went while it was put aside: nobody hears of it afterwards
-        elif change.notify and (change.open or change.ledger == Ledger.HAZARD or _was_told(c, found)):
+        elif change.notify and (change.open or change.ledger == AlertCategory.HAZARD or _was_notified(c, found)):
             before = 0 if found is None else int(found.level)
             _queue(c, site_id, change, before, event, site, recipients, now, basis, exercise=exercise)
     if any(change.open and may_be_suppressed(change.ledger, change.level, change.key) for change in changes):
@@ -161,7 +159,7 @@ def apply_changes(
     return events
 
 
-def tell_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime, rule_version: str) -> None:
+def notify_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime, rule_version: str) -> None:
     """The same for what the service itself found at a site; its recipients are told."""
     apply_changes(
         c, site.id, changes, site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=rule_version
@@ -177,7 +175,7 @@ def _find_open(c: Connection, site_id: str, change: AlertChange) -> Row[Any] | N
     ).one_or_none()
 
 
-def _was_told(c: Connection, found: Row[Any] | None) -> bool:
+def _was_notified(c: Connection, found: Row[Any] | None) -> bool:
     """Whether somebody was sent the alert: the end of what nobody heard of is no message."""
     n = t.notification.c
     return found is not None and c.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
@@ -197,18 +195,22 @@ def _says_the_same(found: Row[Any], change: AlertChange) -> bool:
 
 
 def _open_alert(
-    c: Connection, site_id: str, change: AlertChange, actor: Actor, now: datetime, basis: int, rule_version: str,
-    *, exercise: bool,
-) -> int:  # fmt: skip
-    number = add_row(
-        c, t.alert, site=site_id, ledger=str(change.ledger), key=change.key, level=change.level,
-        peak_level=change.level, state=str(AlertState.UNACKNOWLEDGED), exercise=exercise, raised_at=now,
-        data_time=change.data_time, reason=change.reason, decision_id=basis, rule_version=rule_version,
-    )  # fmt: skip
-    return _add_event(
-        c, number, now, change.data_time, None, step(None, AlertStep.RAISE, number), None, change.level, actor,
-        change.reason, basis,
-    )  # fmt: skip
+    c: Connection,
+    site_id: str,
+    change: AlertChange,
+    actor: Actor,
+    now: datetime,
+    basis: int,
+    rule_version: str,
+    *,
+    exercise: bool,
+) -> int:
+    facts = {"data_time": change.data_time, "decision_id": basis}
+    row = fill_row(t.alert, change, site=site_id, ledger=str(change.ledger), peak_level=change.level, **facts)
+    row |= {"state": str(AlertState.UNACKNOWLEDGED), "exercise": exercise, "raised_at": now}
+    number = add_row(c, t.alert, row, rule_version=rule_version)
+    state = step(None, AlertStep.RAISE, number)
+    return _add_event(c, number, now, actor, change.reason, state, to_level=change.level, **facts)
 
 
 def _move_alert(
@@ -223,73 +225,83 @@ def _move_alert(
         event = AlertStep.RAISE if reopened else AlertStep.WORSEN if level > found.level else AlertStep.CHANGE
         if event is not AlertStep.CHANGE:
             values |= {"acknowledged_at": None, "acknowledged_by": None}
-        values |= {
-            "peak_level": max(level, found.peak_level),
-            "data_time": change.data_time,
-            "rule_version": rule_version,
-        }
+        values |= {"peak_level": max(level, found.peak_level), "data_time": change.data_time}
+        values |= {"rule_version": rule_version}
     else:
         # the confirmation that such an alarm asked for has come: nothing is left to acknowledge
         event = AlertStep.ANSWER if change.key.startswith(UNCONFIRMED) else AlertStep.CLEAR
     state = step(before, event, found.id)
     values |= {"closed_at": now} if state is AlertState.CLOSED else {}
     c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
-    return _add_event(
-        c, found.id, now, change.data_time, found.state, state, found.level, level, actor, change.reason, basis
-    )
+    was = {"from_state": found.state, "from_level": found.level, "data_time": change.data_time, "decision_id": basis}
+    return _add_event(c, found.id, now, actor, change.reason, state, to_level=level, **was)
 
 
 def _add_event(
-    c: Connection, alert_id: int, now: datetime, data_time: datetime | None, from_state: str | None,
-    to_state: AlertState, from_level: int | None, to_level: int, actor: Actor, reason: str, decision_id: int | None,
-    until: datetime | None = None,
-) -> int:  # fmt: skip
+    c: Connection, alert_id: int, now: datetime, actor: Actor, reason: str, state: AlertState, **columns: Any
+) -> int:
     e = t.alert_event.c
     last = c.execute(select(func.max(e.sequence)).where(e.alert_id == alert_id)).scalar()
-    return add_row(
-        c, t.alert_event, alert_id=alert_id, sequence=(last or 0) + 1, at=now, data_time=data_time,
-        from_state=from_state, to_state=str(to_state), from_level=from_level, to_level=to_level, actor=actor.name,
-        actor_kind=actor.kind, via=actor.via, reason=reason, decision_id=decision_id, until_at=until,
-    )  # fmt: skip
+    columns |= {"alert_id": alert_id, "sequence": (last or 0) + 1, "at": now, "to_state": str(state)}
+    columns |= {"actor": actor.name, "actor_kind": actor.kind, "via": actor.via, "reason": reason}
+    return add_row(c, t.alert_event, columns)
 
 
 def _queue(
-    c: Connection, site_id: str, change: AlertChange, before: int, event_id: int, site: Site | None,
-    recipients: Sequence[Recipient], now: datetime, basis: int, *, exercise: bool,
-) -> None:  # fmt: skip
+    c: Connection,
+    site_id: str,
+    change: AlertChange,
+    before: int,
+    event_id: int,
+    site: Site | None,
+    recipients: Sequence[Recipient],
+    now: datetime,
+    basis: int,
+    *,
+    exercise: bool,
+) -> None:
     alert_id = c.execute(select(t.alert_event.c.alert_id).where(t.alert_event.c.id == event_id)).scalar_one()
     level = change.level if change.open else 0
     name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
     # who asked to hear of a level is told when it is reached, passed or over
     passed = range(min(before, level), max(before, level) + 1)
-    is_hazard = change.ledger == Ledger.HAZARD
+    is_hazard = change.ledger == AlertCategory.HAZARD
     notified = [
-        r for r in list_addressees(c, recipients, now, everybody=change.key.startswith(UNCONFIRMED))
+        r
+        for r in list_addressees(c, recipients, now, everybody=change.key.startswith(UNCONFIRMED))
         if change.ledger in r.ledgers and not (is_hazard and not any(n in passed for n in r.levels))
-    ]  # fmt: skip
+    ]
     if not notified:
         return
     frozen = gather(json.loads(load_decision(c, basis).evidence)) if is_hazard and change.open else {}
     raised = find_raised(c, alert_id, site) if change.repeats else None
     subject, body = write_message(
-        site_id, site, change, level, name, alert_id, before=before, now=now, frozen=frozen,
-        recipients=list(dict.fromkeys(r.name for r in notified)), exercise=exercise, raised=raised,
-    )  # fmt: skip
+        site_id,
+        site,
+        change,
+        level,
+        name,
+        alert_id,
+        before=before,
+        now=now,
+        frozen=frozen,
+        recipients=list(dict.fromkeys(r.name for r in notified)),
+        exercise=exercise,
+        raised=raised,
+    )
+    facts = {"alert_id": alert_id, "event_id": event_id, "site": site_id, "ledger": str(change.ledger), "level": level}
+    facts |= {"level_name": name, "exercise": exercise, "subject": subject, "body": body, "state": "queued"}
+    facts |= {"attempts": 0, "queued_at": now, "next_attempt_at": now}
     rows: dict[str, dict[str, Any]] = {}  # somebody may be told for himself and by a team: once by each channel
     for recipient in notified:
         for channel in _pick_channels(recipient, change):
             key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
-            rows.setdefault(key, {
-                "alert_id": alert_id, "event_id": event_id, "site": site_id, "ledger": str(change.ledger),
-                "level": level, "level_name": name, "recipient": recipient.name, "channel": channel,
-                "exercise": exercise, "subject": subject, "body": body, "state": "queued", "attempts": 0,
-                "queued_at": now, "next_attempt_at": now, "idempotency_key": key,
-            })  # fmt: skip
+            rows.setdefault(key, facts | {"recipient": recipient.name, "channel": channel, "idempotency_key": key})
     if rows:
         c.execute(insert(t.notification), list(rows.values()))
 
 
-def find_raised(c: Connection, alert_id: int, site: Site | None) -> Raised:
+def find_raised(c: Connection, alert_id: int, site: Site | None) -> LevelOnset:
     """What an alert was raised to its level on, from frozen evidence; its reason where that measured nothing."""
     a, d = t.alert.c, t.decision.c
     row = c.execute(
@@ -297,8 +309,8 @@ def find_raised(c: Connection, alert_id: int, site: Site | None) -> Raised:
     ).one()
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):  # altered, perhaps
         if (found := find_headline(gather(json.loads(row.evidence)), site, row.level)) is not None:
-            return Raised(row.at, found.sentence, found.short)
-    return Raised(row.at or row.raised_at, take_out_reason(read_columns(row, "reason")))
+            return LevelOnset(row.at, found.sentence, found.short)
+    return LevelOnset(row.at or row.raised_at, take_out_reason(read_columns(row, "reason")))
 
 
 def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
@@ -308,9 +320,9 @@ def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
 
     Who has no other channel is told by that one: it may work again. For advice nobody is called.
     """
-    if change.ledger == Ledger.HAZARD:
+    if change.ledger == AlertCategory.HAZARD:
         return dict.fromkeys(recipient.readable if change.repeats else recipient.channels)
-    is_advice = change.ledger == Ledger.ADVICE
+    is_advice = change.ledger == AlertCategory.ADVICE
     found = dict.fromkeys(k for k in recipient.readable if not (is_advice and traits_of(k).rings))
     others = [k for k in found if change.key not in {f"{FAILING}{k[:56]}", f"{UNDELIVERED}{k[:56]}"}]
     return others or found
@@ -326,11 +338,6 @@ def acknowledge(
     Who acknowledges the alarm that nobody confirmed an alert acknowledges that alert, at the level it named.
 
     Args:
-        c: a write transaction.
-        alert_id: the alert.
-        actor: who signs.
-        reason: why, or what is done.
-        now: wall time.
         seen: the level that the person saw; None = not known, whatever stands is signed.
 
     Raises:
@@ -347,8 +354,9 @@ def acknowledge(
         # another one has seen it too
         return _act(c, found, step(AlertState.ACKNOWLEDGED, AlertStep.NOTE, alert_id), actor, reason, now, "alert.note")
     state = step(AlertState(found.state), AlertStep.ACKNOWLEDGE, alert_id)
-    return _act(c, found, state, actor, reason, now, "alert.acknowledge", acknowledged_at=now,
-                acknowledged_by=actor.name, closed_at=now if state is AlertState.CLOSED else None)  # fmt: skip
+    signed: dict[str, Any] = {"acknowledged_at": now, "acknowledged_by": actor.name}
+    closed_at = now if state is AlertState.CLOSED else None
+    return _act(c, found, state, actor, reason, now, "alert.acknowledge", closed_at=closed_at, **signed)
 
 
 def _acknowledge_root(c: Connection, alarm: Row[Any], actor: Actor, reason: str, now: datetime) -> None:
@@ -375,11 +383,6 @@ def close_alert(
     """Close a health or advice alert, or a hazard alert whose level is gone; returns the event id.
 
     Args:
-        c: a write transaction.
-        alert_id: the alert.
-        actor: who closes it.
-        reason: why.
-        now: wall time.
         second: another person; needed for an urgent alarm whose condition stands, since it is not told again.
 
     Raises:
@@ -389,7 +392,7 @@ def close_alert(
     found = _require(c, alert_id, actor, reason)
     if found.closed_at is not None:
         raise RefusedError(_CLOSED(number=alert_id))
-    if found.ledger == Ledger.HAZARD and found.level > 0:
+    if found.ledger == AlertCategory.HAZARD and found.level > 0:
         raise RefusedError(_LEVEL_STANDS(number=alert_id))
     if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
         raise NeedsSecondError(_CLOSE_ALONE(number=alert_id))
@@ -418,9 +421,16 @@ def find_outcome(c: Connection, alert_id: int) -> Outcome | None:
 
 
 def shelve(
-    c: Connection, alert_id: int, actor: Actor, reason: str, until: datetime, now: datetime, *,
-    second: Actor | None = None, top_level: int = 3,
-) -> int:  # fmt: skip
+    c: Connection,
+    alert_id: int,
+    actor: Actor,
+    reason: str,
+    until: datetime,
+    now: datetime,
+    *,
+    second: Actor | None = None,
+    top_level: int = 3,
+) -> int:
     """Quiet an alert for a time; the second highest hazard level and urgent health alarms need a second person.
 
     Raises:
@@ -460,7 +470,7 @@ def take_out(
         NeedsSecondError: an urgent alarm and no second person.
     """
     found = _require(c, alert_id, actor, reason)
-    if found.ledger == Ledger.HAZARD:
+    if found.ledger == AlertCategory.HAZARD:
         raise RefusedError(_NEVER_OUT(number=alert_id))
     state = step(AlertState(found.state), AlertStep.TAKE_OUT, alert_id)
     if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
@@ -485,7 +495,7 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
     work = {row.station: row for row in c.execute(select(t.maintenance).where(*standing).order_by(m.to_at))}
     followed = [str(AlertState.SUPPRESSED)]
     followed += [str(AlertState.UNACKNOWLEDGED), str(AlertState.ACKNOWLEDGED)] if work else []
-    mine = (a.site == site_id, a.ledger == str(Ledger.HEALTH), a.state.in_(followed), a.closed_at.is_(None))
+    mine = (a.site == site_id, a.ledger == str(AlertCategory.HEALTH), a.state.in_(followed), a.closed_at.is_(None))
     events = []
     for found in c.execute(select(t.alert).where(*mine)).all():
         station = find_cause(found.ledger, found.level, found.key, work)
@@ -495,18 +505,18 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
         event = AlertStep.RESUME if station is None else AlertStep.SUPPRESS
         state = step(AlertState(found.state), event, found.id)
         action = "alert.resume" if station is None else "alert.suppress"
-        reason = _WORK_OVER() if station is None else _say_work(work[station])
+        reason = _WORK_OVER() if station is None else _describe_work(work[station])
         events.append(_act(c, found, state, actor, reason, now, action))
     return events
 
 
-def _say_work(work: Row[Any]) -> Message:
+def _describe_work(work: Row[Any]) -> Message:
     return _WORK(station=work.station, at=Timestamp.of(work.to_at), name=work.by, reason=work.reason)
 
 
 def is_grave(ledger: str, level: int, top_level: int) -> bool:
     """True for what no single person may hide: the two highest hazard levels and urgent alarms."""
-    return level >= (max(1, top_level - 1) if ledger == Ledger.HAZARD else 2)
+    return level >= (max(1, top_level - 1) if ledger == AlertCategory.HAZARD else 2)
 
 
 def _are_two(actor: Actor, second: Actor | None) -> bool:
@@ -550,25 +560,41 @@ def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any
 
 
 def _act(
-    c: Connection, found: Row[Any], state: AlertState, actor: Actor, reason: str, now: datetime, action: str, *,
-    until: datetime | None = None, **values: Any,
-) -> int:  # fmt: skip
+    c: Connection,
+    found: Row[Any],
+    state: AlertState,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    action: str,
+    *,
+    until: datetime | None = None,
+    **values: Any,
+) -> int:
     c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
-    event = _add_event(
-        c, found.id, now, found.data_time, found.state, state, found.level, found.level, actor, reason, None, until
-    )
+    was = {"from_state": found.state, "from_level": found.level, "to_level": found.level, "data_time": found.data_time}
+    event = _add_event(c, found.id, now, actor, reason, state, until_at=until, **was)
     add_audit(c, actor, action, f"alert:{found.id}", {"site": found.site, "reason": reason, "event": event}, now)
     return event
 
 
 # ---- reads -----------------------------------------------------------------------------------------------------
 def load_alerts(
-    c: Connection, site: str | frozenset[str] | None = None, *, open_only: bool = False, ledger: str | None = None,
-    limit: int | None = None, hazard_first: bool = False,
-) -> list[Alert]:  # fmt: skip
+    c: Connection,
+    site: str | frozenset[str] | None = None,
+    *,
+    open_only: bool = False,
+    ledger: str | None = None,
+    limit: int | None = None,
+    hazard_first: bool = False,
+) -> list[Alert]:
     """Alerts of a site, of several, or of all, newest first; with `hazard_first` hazard, then health, then advice."""
     a = t.alert.c
-    rank = [case((a.ledger == Ledger.HAZARD, 0), (a.ledger == Ledger.HEALTH, 1), else_=2)] if hazard_first else []
+    rank = (
+        [case((a.ledger == AlertCategory.HAZARD, 0), (a.ledger == AlertCategory.HEALTH, 1), else_=2)]
+        if hazard_first
+        else []
+    )
     wanted = select(t.alert).where(*of_sites(a.site, site)).order_by(*rank, a.raised_at.desc(), a.id.desc())
     if ledger is not None:
         wanted = wanted.where(a.ledger == ledger)
@@ -605,17 +631,14 @@ def load_level_changes(
     wanted = (
         select(t.alert, t.alert_event)
         .join(t.alert, a.id == e.alert_id)
-        .where(a.ledger == Ledger.HAZARD, e.from_level.is_distinct_from(e.to_level), *of_sites(a.site, sites))
+        .where(a.ledger == AlertCategory.HAZARD, e.from_level.is_distinct_from(e.to_level), *of_sites(a.site, sites))
         .order_by(e.at.desc(), e.id.desc())
         .limit(limit)
     )
     if not exercises:
         wanted = wanted.where(a.exercise.is_(False))
     return [
-        (
-            read_record(Alert, {k.name: row[k] for k in a}),
-            read_record(AlertEvent, {k.name: row[k] for k in e}),
-        )
+        (read_record(Alert, {k.name: row[k] for k in a}), read_record(AlertEvent, {k.name: row[k] for k in e}))
         for row in c.execute(wanted).mappings()
     ]
 
@@ -629,7 +652,7 @@ def load_outcomes(
     wanted = (
         select(t.alert, o["class"].label("kind"), o.at.label("said_at"))
         .join(t.alert_outcome, o.alert_id == a.id)
-        .where(a.ledger == Ledger.HAZARD, a.level == 0, *of_sites(a.site, sites))
+        .where(a.ledger == AlertCategory.HAZARD, a.level == 0, *of_sites(a.site, sites))
         .where(o.id.in_(newest), o["class"].in_(kinds))
         .order_by(o.at.desc(), o.id.desc())
         .limit(limit)

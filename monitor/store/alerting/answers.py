@@ -15,7 +15,7 @@ from monitor.store.schema import tables as t
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RecipientDelivery:
     """What became of the messages of one alert to one recipient."""
 
     recipient: str
@@ -26,23 +26,23 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class AlertDeliveries:
     """The recipients of one alert, in the order in which they were notified."""
 
-    told: tuple[Told, ...] = ()
+    deliveries: tuple[RecipientDelivery, ...] = ()
 
     @property
     def confirmed(self) -> list[str]:
         """Who confirmed."""
-        return [one.recipient for one in self.told if one.confirmed_at is not None]
+        return [one.recipient for one in self.deliveries if one.confirmed_at is not None]
 
     @property
     def since(self) -> datetime | None:
         """When the first of them was notified."""
-        return min((one.first_at for one in self.told), default=None)
+        return min((one.first_at for one in self.deliveries), default=None)
 
 
-def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, Answers]:
+def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, AlertDeliveries]:
     """By alert: who was notified of it and who confirmed; what was put aside for another message does not count.
 
     What was sent before an acknowledged alert rose does not count either: of what it says now nobody heard by that.
@@ -62,10 +62,12 @@ def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, Answers
     for row in rows:
         found.setdefault(row.alert_id, {}).setdefault(row.recipient, []).append(row)
     return {
-        alert_id: Answers(
+        alert_id: AlertDeliveries(
             tuple(
-                Told(
-                    name, mine[0].queued_at, max((m.sent_at for m in mine if m.sent_at), default=None),
+                RecipientDelivery(
+                    name,
+                    mine[0].queued_at,
+                    max((m.sent_at for m in mine if m.sent_at), default=None),
                     min((m.confirmed_at for m in mine if m.confirmed_at), default=None),
                     all(m.state == DeliveryState.FAILED_FINAL for m in mine),
                 )
@@ -73,7 +75,7 @@ def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, Answers
             )
         )
         for alert_id, people in found.items()
-    }  # fmt: skip
+    }
 
 
 def load_confirmed(c: Connection, event_ids: Collection[int]) -> set[int]:

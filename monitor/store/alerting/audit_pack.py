@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, or_, select
 
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError
 from monitor.store.alerting.alerts import NO_ALERT, Alert, find_alert, load_alert_events
 from monitor.store.alerting.decisions import DecisionRow, load_decision
@@ -25,7 +25,7 @@ _WORDS: Final = ("step.sign", "step.verify", "step.unsign", "step.withdraw")  # 
 
 
 @dataclass(frozen=True, slots=True)
-class Cited:
+class OrderedChange:
     """What an event of an alert says that a decision ordered."""
 
     alert_id: int
@@ -36,7 +36,7 @@ class Cited:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class AuditPackMaterial:
     """All rows about one alert as they are sealed, JSON-ready but for the alert, the decisions and the sources."""
 
     alert: Alert
@@ -44,7 +44,7 @@ class Material:
     events: Rows
     decisions: tuple[DecisionRow, ...]
     seals: Mapping[int, str | None]  # hash of the frozen inputs as the audit log has it
-    cited: Mapping[int, tuple[Cited, ...]]
+    cited: Mapping[int, tuple[OrderedChange, ...]]
     sources: Mapping[str, str]  # site files by SHA-256
     versions: Rows
     messages: Rows
@@ -56,7 +56,7 @@ class Material:
     findings: tuple[str, ...]  # what the database says of it and the audit log does not
 
 
-def load_citations(c: Connection, decision_id: int, alert_id: int | None = None) -> tuple[Cited, ...]:
+def load_citations(c: Connection, decision_id: int, alert_id: int | None = None) -> tuple[OrderedChange, ...]:
     """Events of alerts that name a decision."""
     e, a = t.alert_event.c, t.alert.c
     wanted = (
@@ -67,15 +67,11 @@ def load_citations(c: Connection, decision_id: int, alert_id: int | None = None)
     )
     if alert_id is not None:
         wanted = wanted.where(e.alert_id == alert_id)
-    return tuple(load_records(c, Cited, wanted))
+    return tuple(load_records(c, OrderedChange, wanted))
 
 
-def load_material(c: Connection, alert_id: int) -> Material:
+def load_material(c: Connection, alert_id: int) -> AuditPackMaterial:
     """Everything about one alert.
-
-    Args:
-        c: a read transaction.
-        alert_id: the alert.
 
     Raises:
         NotFoundError: there is none.
@@ -97,17 +93,33 @@ def load_material(c: Connection, alert_id: int) -> Material:
     photos = load_photos(c, 1000, alert_id=alert_id)
     story = _rows(c, select(t.alert).where(t.alert.c.id == alert_id))[0]
     written = _rows(c, select(t.alert_event).where(t.alert_event.c.alert_id == alert_id).order_by(t.alert_event.c.id))
-    rows = {"alert": [story], "alert_event": written, "alert_outcome": outcomes,
-            "notification": messages, "photo": [{"id": row["photo_id"]} for row in photos]}  # fmt: skip
+    rows = {
+        "alert": [story],
+        "alert_event": written,
+        "alert_outcome": outcomes,
+        "notification": messages,
+        "photo": [{"id": row["photo_id"]} for row in photos],
+    }
     sealing = load_seals(c)
     sealed_by = {sealing.get(f"{name} {row['id']}", (None, 0))[1] for name, some in rows.items() for row in some}
     entries = _load_audit(c, alert, ids, shas, sealed_by)
-    return Material(
-        alert, story, rows["alert_event"], decisions, {i: find_seal(c, i) for i in ids},
-        {i: load_citations(c, i, alert_id) for i in ids}, sources, versions, messages,
-        outcomes, entries, _load_links(c, entries), photos, load_pictures(c, alert_id),
+    return AuditPackMaterial(
+        alert,
+        story,
+        rows["alert_event"],
+        decisions,
+        {i: find_seal(c, i) for i in ids},
+        {i: load_citations(c, i, alert_id) for i in ids},
+        sources,
+        versions,
+        messages,
+        outcomes,
+        entries,
+        _load_links(c, entries),
+        photos,
+        load_pictures(c, alert_id),
         tuple(verify_story(c, alert_id, alert.site)),
-    )  # fmt: skip
+    )
 
 
 def _load_audit(
@@ -146,5 +158,5 @@ def _rows(c: Connection, wanted: Any) -> Rows:
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as it is stored and sealed: instants and JSON as text."""
-    stored = {dict: canonical_json, list: canonical_json, datetime: spell}
+    stored = {dict: canonical_json, list: canonical_json, datetime: format_iso}
     return {str(k): stored[type(v)](v) if type(v) in stored else v for k, v in row.items()}

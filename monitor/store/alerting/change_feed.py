@@ -11,12 +11,13 @@ _OF_SERIES = (tables.offset_entry, tables.observation_flag)
 Marks = dict[tuple[str, str], Any]  # (table, column) -> newest
 # columns that are set after the row was added
 _LATER = {
-    tables.offset_entry.name: ("confirmed_at", "revoked_at"), tables.maintenance.name: ("ended_at",),
+    tables.offset_entry.name: ("confirmed_at", "revoked_at"),
+    tables.maintenance.name: ("ended_at",),
     **dict.fromkeys((tables.site_event.name, tables.event_confirmation.name), ("withdrawn_at",)),
-}  # fmt: skip
+}
 
 
-class News:
+class ChangeDetector:
     """Compares the newest rows of reports, events, offsets and flags with those of the last look.
 
     All of them are found by an index or in a table of a few rows, so that a look every second costs nothing.
@@ -25,7 +26,7 @@ class News:
     def __init__(self) -> None:
         self._known: Marks | None = None
 
-    def look(self, connection: Connection) -> frozenset[str]:
+    def find_changed(self, connection: Connection) -> frozenset[str]:
         """Sites with something new since the last look; none at the first."""
         marks = [(t.name, c, func.max(t.c[c])) for t in (*_OF_SITE, *_OF_SERIES) for c in _columns(t)]
         row = connection.execute(select(*[select(newest).scalar_subquery() for _, _, newest in marks])).one()
@@ -38,6 +39,20 @@ class News:
             for t in _OF_SERIES
         ]
         return frozenset(connection.execute(union(*wanted)).scalars())
+
+
+def load_site_states(c: Connection) -> dict[str, tuple[object, ...]]:
+    """What people see of the state of each site."""
+    s = tables.site_state.c
+    shown = (s.level, s.since, s.level_source, s.observability, s.reachable_level, s.movement_stage)
+    return {row.site: tuple(row)[1:] for row in c.execute(select(s.site, *shown))}
+
+
+def find_newest_events(c: Connection, after: int) -> dict[str, int]:
+    """The id of the newest alert event of each site, of those after an id."""
+    a, e = tables.alert.c, tables.alert_event.c
+    query = select(a.site, func.max(e.id)).join(tables.alert, a.id == e.alert_id).where(e.id > after).group_by(a.site)
+    return {site: int(newest) for site, newest in c.execute(query)}
 
 
 def _columns(table: Table) -> tuple[str, ...]:

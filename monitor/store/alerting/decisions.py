@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, and_, bindparam, case, delete, func, insert, select
 
 from forecasting.message import read_columns, read_message
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json, code_version, digest_text
 from monitor.domain.decision import (
     AnomalyFact,
@@ -18,23 +18,32 @@ from monitor.domain.decision import (
     FootprintFact,
     ForecastFact,
     Memory,
-    Newest,
+    NewestEpoch,
     ReportFact,
     instant,
     seconds,
 )
-from monitor.domain.headline import Rate
+from monitor.domain.headline import StationRate
 from monitor.domain.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
-from monitor.store.database.rows import add_row, find_record, load_records, save_rows, spell_record
+from monitor.store.database.rows import add_row, fill_row, find_record, load_records, record_to_dict, save_rows
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
-_SAID: Final = ("level", "window_s", "over_mm_per_day", "chance_from", "chance_to", "probability", "crossed", "model")
+_BOUND_FACTS: Final = (
+    "level",
+    "window_s",
+    "over_mm_per_day",
+    "chance_from",
+    "chance_to",
+    "probability",
+    "crossed",
+    "model",
+)
 ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
 
 
@@ -89,26 +98,19 @@ def save_state(
     """Write the memory and what people read of it."""
     memory = decision.memory
     sick = sorted(h.station for h in decision.health if h.state != "ok")
-    values = {
-        "level": decision.level, "level_source": memory.level_source, "since": from_epoch_s(memory.since_s),
-        "evaluated_at": now, "observability": decision.observability, "reachable_level": decision.reachable_level,
-        "witnesses_available": decision.witnesses_available, "health": f"not ok: {', '.join(sick)}" if sick else "ok",
-        "newest_at": decision.newest_at, "config_sha256": config_sha256, "state": memory.spell(),
-        "catching_up": catching_up,
-    }  # fmt: skip
-    save_rows(c, t.site_state, [{"site": site, **values}])
+    facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": memory.to_json()}
+    facts |= {"health": f"not ok: {', '.join(sick)}" if sick else "ok", "catching_up": catching_up}
+    row = fill_row(t.site_state, decision, site=site, evaluated_at=now, config_sha256=config_sha256, **facts)
+    save_rows(c, t.site_state, [row])
 
 
 def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
     """Write a memory that a person changed; what is seen stays as the last evaluation left it."""
-    values = {
-        "level": memory.level, "level_source": memory.level_source, "since": from_epoch_s(memory.since_s),
-        "state": memory.spell(),
-    }  # fmt: skip
-    row = upsert(c, t.site_state).values(
-        site=site, evaluated_at=now, observability=memory.observability, reachable_level=memory.reachable_level or 0,
-        witnesses_available=0, health="unknown", config_sha256=config_sha256, **values,
-    )  # fmt: skip
+    values: dict[str, Any] = {"since": from_epoch_s(memory.since_s), "state": memory.to_json()}
+    values |= {"level": memory.level, "level_source": memory.level_source}
+    first = {"site": site, "evaluated_at": now, "witnesses_available": 0, "health": "unknown"}
+    first |= {"observability": memory.observability, "reachable_level": memory.reachable_level or 0}
+    row = upsert(c, t.site_state).values(**values, **first, config_sha256=config_sha256)
     c.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
 
 
@@ -125,10 +127,7 @@ def save_station_states(
     for h in decision.health:
         before = known.get(h.station)
         newest_at = None if h.newest_s is None else instant(h.newest_s)
-        fresh = {
-            "station": h.station, "state": h.state, "reason": h.reason, "newest_at": newest_at,
-            "expected_interval_s": h.expected_interval_s, "missing_share_24h": h.missing_share_24h, "votes": h.votes,
-        }  # fmt: skip
+        fresh = fill_row(t.station_state, h, newest_at=newest_at)
         if before is not None and all(getattr(before, name) == value for name, value in fresh.items()):
             continue
         if catching_up and before is not None and (before.state, before.newest_at) == ("silent", newest_at):
@@ -143,11 +142,17 @@ def save_chances(c: Connection, site: str, decision: Decision, config_sha256: st
     k = t.forecast_chance.c
     rows = [
         {
-            "site": site, "criterion": word["criterion"], "station": word["station"], "config_sha256": config_sha256,
-            "evaluated_at": now, "data_until": instant(said["data_until_s"]), **{n: said[n] for n in _SAID},
+            "site": site,
+            "config_sha256": config_sha256,
+            "evaluated_at": now,
+            "data_until": instant(bound["data_until_s"]),
         }
-        for word in decision.evidence["words"] for said in word["facts"].get("bounds", ()) if "chance_from" in said
-    ]  # fmt: skip
+        | {n: claim[n] for n in ("criterion", "station")}
+        | {n: bound[n] for n in _BOUND_FACTS}
+        for claim in decision.evidence["words"]
+        for bound in claim["facts"].get("bounds", ())
+        if "chance_from" in bound
+    ]
     names = [x.name for x in t.forecast_chance.columns if x.name != "evaluated_at"]
     known = c.execute(select(*(k[n] for n in names)).where(k.site == site)).all()
     if sorted(tuple(r) for r in known) != sorted(tuple(row[n] for n in names) for row in rows):
@@ -167,34 +172,34 @@ def save_rates(c: Connection, site: str, decision: Decision) -> None:
     for key in known.keys() - rates.keys():
         gone = (r.site == site, r.criterion == key.criterion, r.station == key.station)
         c.execute(delete(t.rate_now).where(*gone))
-    save_rows(c, t.rate_now, [{"site": site, **spell_record(r)} for k, r in rates.items() if known.get(k) != r])
+    save_rows(c, t.rate_now, [{"site": site, **record_to_dict(r)} for k, r in rates.items() if known.get(k) != r])
 
 
-def load_rates(c: Connection, site: str) -> list[Rate]:
+def load_rates(c: Connection, site: str) -> list[StationRate]:
     """What every vote on a rate measured last."""
     r = t.rate_now.c
-    return load_records(c, Rate, select(t.rate_now).where(r.site == site).order_by(r.criterion, r.station))
+    return load_records(c, StationRate, select(t.rate_now).where(r.site == site).order_by(r.criterion, r.station))
 
 
 def add_evaluation(
-    c: Connection, site: str, now: datetime, trigger: str, decision: Decision, known_until: datetime | None,
+    c: Connection,
+    site: str,
+    now: datetime,
+    trigger: str,
+    decision: Decision,
+    known_until: datetime | None,
     config_sha256: str,
-) -> None:  # fmt: skip
+) -> None:
     """Store the instant of an evaluation, what it had seen and what came out."""
-    add_row(
-        c, t.evaluation, site=site, at=now, trigger=trigger, level=decision.level,
-        observability=decision.observability, reachable_level=decision.reachable_level, known_until=known_until,
-        config_sha256=config_sha256, digest=digest_of(decision.memory.spell()),
-    )  # fmt: skip
+    row = fill_row(t.evaluation, decision, site=site, at=now, trigger=trigger, known_until=known_until)
+    add_row(c, t.evaluation, row, config_sha256=config_sha256, digest=digest_of(decision.memory.to_json()))
 
 
 # ---- frozen inputs ---------------------------------------------------------------------------------------------
 def add_decision(c: Connection, site: str, at: datetime, config_sha256: str, evidence: str) -> int:
     """Freeze what was decided on; `evidence` is canonical JSON. Returns its id."""
-    return add_row(
-        c, t.decision, site=site, at=at, code_version=code_version(), config_sha256=config_sha256, evidence=evidence,
-        evidence_sha256=digest_text(evidence),
-    )  # fmt: skip
+    row = {"site": site, "at": at, "code_version": code_version(), "config_sha256": config_sha256}
+    return add_row(c, t.decision, row, evidence=evidence, evidence_sha256=digest_text(evidence))
 
 
 def load_decision(c: Connection, decision_id: int) -> DecisionRow:
@@ -209,8 +214,14 @@ def load_decision(c: Connection, decision_id: int) -> DecisionRow:
     return found
 
 
+def find_evidence(c: Connection, alert_id: int) -> str | None:
+    """The frozen inputs of the decision behind an alert, canonical JSON; None where there are none."""
+    d, a = t.decision.c, t.alert.c
+    return c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
+
+
 # ---- what a view is made of, besides the readings --------------------------------------------------------------
-def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newest]:
+def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, NewestEpoch]:
     """Newest epoch of each series by `station.quantity`, as received now (or until an earlier instant, by a seek)."""
     k = t.series_latest.c
     rows = c.execute(
@@ -228,17 +239,16 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
             then = c.execute(
                 select(o.observed_at, o.received_at, o.flags)
                 .where(
-                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= until,
-                    o.flags.not_like("%future%"),
+                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= until, o.flags.not_like("%future%")
                 )
                 .order_by(o.observed_at.desc())
                 .limit(1)
-            ).one_or_none()  # fmt: skip
+            ).one_or_none()
             if then is None:
                 continue
             observed_at, received_at, flags = then
         flag_list = tuple(f for f in flags.split(",") if f)
-        found[f"{r.station}.{r.quantity}"] = Newest.of(observed_at, received_at, flag_list)
+        found[f"{r.station}.{r.quantity}"] = NewestEpoch.of(observed_at, received_at, flag_list)
     return found
 
 
@@ -255,19 +265,18 @@ def load_forecast_facts(
         .subquery()
     )
     rows = c.execute(
-        select(t.forecast, s.station, s.quantity)
+        select(s.station, s.quantity, f.data_until, f.target_at, f.horizon_s, f.q10, f.q50, f.q90)
+        .add_columns(f.data_value, f.model, f.shown, f.q025, f.q975)  # as `ForecastFact` has them
+        .select_from(t.forecast)
         .join(t.series, s.id == f.series_id)
         .join(newest, and_(newest.c.series_id == f.series_id, newest.c.at == f.issued_at))
         .where(f.shown, f.horizon_s.in_(sorted(horizons_s)))
         .order_by(s.station, s.quantity, f.target_at, f.model)
     )
     return tuple(
-        ForecastFact(
-            r.station, r.quantity, seconds(r.data_until), seconds(r.target_at), r.horizon_s, r.q10, r.q50, r.q90,
-            r.data_value, r.model, bool(r.shown), r.q025, r.q975,
-        )
-        for r in rows
-    )  # fmt: skip
+        ForecastFact(station, quantity, seconds(data_until), seconds(target_at), *figures)
+        for station, quantity, data_until, target_at, *figures in rows
+    )
 
 
 def load_anomaly_facts(
@@ -278,15 +287,22 @@ def load_anomaly_facts(
     What was scored before it decides nothing. The limit is of each detector, so that one crowds no other out. What was
     scored after `known_at` is not read: a score may come late.
     """
-    asked = {"site_id": site, "since": since, "until": until, "known_at": known_at, "most": ADVICE_LIMIT}
-    rows = c.execute(_plan_anomaly_facts(), asked)
+    values = {"site_id": site, "since": since, "until": until, "known_at": known_at, "most": ADVICE_LIMIT}
+    rows = c.execute(_plan_anomaly_facts(), values)
     return tuple(
         AnomalyFact(
-            r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold, r.kind,
-            read_message(r.compared_with or "", r.compared_with_id, r.compared_with_values), r.model_hash or "",
+            r.station,
+            r.quantity,
+            seconds(r.at),
+            r.detector,
+            r.score,
+            r.threshold,
+            r.kind,
+            read_message(r.compared_with or "", r.compared_with_id, r.compared_with_values),
+            r.model_hash or "",
         )
         for r in rows
-    )  # fmt: skip
+    )
 
 
 @cache  # put together once: it is asked at every look
@@ -332,22 +348,34 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
             judged.setdefault(key, None)  # nothing was judged yet: then it was a footprint of one date
     found = []
     for r in c.execute(footprints, taken):
-        word = judged.get((r.scene_hash, r.model_hash, r.polygon_id), r)
-        change = "single" if word is None else word.change
+        latest = judged.get((r.scene_hash, r.model_hash, r.polygon_id), r)
+        change = "single" if latest is None else latest.change
         if change not in SCENE_CHANGES:
             continue
         judgement = (None, None, None, None)
-        if word is not None:
-            judgement = (word.grown_m2, word.parent_id, word.since_at, read_columns(word, "caution"))
+        if latest is not None:
+            judgement = (latest.grown_m2, latest.parent_id, latest.since_at, read_columns(latest, "caution"))
         grown_m2, parent, since_at, caution = judgement
-        known_at = r.detected_at if word is None or word is r else word.judged_at
+        known_at = r.detected_at if latest is None or latest is r else latest.judged_at
         found.append(
             FootprintFact(
-                r.name, seconds(r.acquired_at), r.polygon_id, change, r.area_m2, r.nearest_station, r.distance_m,
-                seconds(known_at), grown_m2, parent, None if since_at is None else seconds(since_at), caution,
-                tuple((station, away_m) for station, away_m in r.near_stations or ()), r.kind, r.model_hash,
+                r.name,
+                seconds(r.acquired_at),
+                r.polygon_id,
+                change,
+                r.area_m2,
+                r.nearest_station,
+                r.distance_m,
+                seconds(known_at),
+                grown_m2,
+                parent,
+                None if since_at is None else seconds(since_at),
+                caution,
+                tuple((station, away_m) for station, away_m in r.near_stations or ()),
+                r.kind,
+                r.model_hash,
             )
-        )  # fmt: skip
+        )
         if len(found) == ADVICE_LIMIT:
             break
     return tuple(found)
@@ -361,16 +389,12 @@ def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
     taken = (s.site == bindparam("site_id"), s.acquired_at > bindparam("since"), s.acquired_at <= now)
     return (
         select(t.scene_change).join(t.scene, s.scene_hash == h.scene_hash).where(*taken).order_by(h.judged_at),
-        select(
-            g.scene_hash, g.model_hash, g.polygon_id, g.change, g.area_m2, g.nearest_station, g.distance_m,
-            g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, g.caution_id, g.caution_values,
-            g.near_stations, s.name, s.acquired_at, g["class"].label("kind"),
-        )
+        select(*(k for k in g if k.name != "geometry"), s.name, s.acquired_at, g["class"].label("kind"))
         .join(t.scene, s.scene_hash == g.scene_hash)
         .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))
         # the nearest first: an image with hundreds of outlines must not crowd out the one beside a station
         .order_by(g.distance_m, s.acquired_at.desc(), g.polygon_id),
-    )  # fmt: skip
+    )
 
 
 def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:
@@ -406,7 +430,7 @@ def find_asks_at(c: Connection, site: str, top: int, at: datetime) -> dict[str, 
     frozen = c.execute(
         select(d.evidence)
         .join(t.alert, a.decision_id == d.id)
-        .where(a.site == site, a.ledger == Ledger.HAZARD, ~a.exercise, a.raised_at <= at)
+        .where(a.site == site, a.ledger == AlertCategory.HAZARD, ~a.exercise, a.raised_at <= at)
         .order_by(a.raised_at.desc(), a.id.desc())
         .limit(1)
     ).scalar()

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select, update
 
 from forecasting.message import Template
-from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, DeliveryState, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
 from monitor.domain.canonical import code_version
 from monitor.domain.message import EXERCISE, take_out
 from monitor.domain.site import Site
@@ -120,11 +120,6 @@ def end_drill(
     Ending one that is over changes nothing.
 
     Args:
-        c: a write transaction.
-        drill_id: the drill.
-        actor: who ends it.
-        reason: why.
-        now: wall time.
         site: declaration, for whom to tell; None tells nobody.
         state: ended; abandoned where its process died; refused where it could not begin.
     """
@@ -135,15 +130,28 @@ def end_drill(
     # the hazard tells that it is over; the others close without a message each
     over = [
         AlertChange(
-            Ledger(a.ledger), a.key, a.level, open=False, reason=EXERCISE(text=_OVER(reason=reason)),
-            data_time=None, evidence="{}", notify=a.ledger == Ledger.HAZARD,
+            AlertCategory(a.ledger),
+            a.key,
+            a.level,
+            open=False,
+            reason=EXERCISE(text=_OVER(reason=reason)),
+            data_time=None,
+            evidence="{}",
+            notify=a.ledger == AlertCategory.HAZARD,
         )
         for a in open_alerts
-    ]  # fmt: skip
+    ]
     apply_changes(
-        c, drill.site, over, site=site, recipients=site.recipients if site else (), actor=actor, now=now,
-        rule_version=code_version(), exercise=True,
-    )  # fmt: skip
+        c,
+        drill.site,
+        over,
+        site=site,
+        recipients=site.recipients if site else (),
+        actor=actor,
+        now=now,
+        rule_version=code_version(),
+        exercise=True,
+    )
     person = Actor(actor.name or "slopeward", actor.kind)
     for a in c.execute(_alerts_of(drill_id).where(t.alert.c.closed_at.is_(None))).all():
         close_alert(c, a.id, person, _OVER(reason=reason), now)
@@ -158,10 +166,10 @@ def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
     """How the drill went: alerts, seconds to the first message and to each acknowledgement."""
     alerts = c.execute(_alerts_of(drill.id).order_by(t.alert.c.id)).all()
     n, e = t.notification.c, t.alert_event.c
-    told, answered = [], []
+    delays_s, answered = [], []
     for a in alerts:
         sent = c.execute(select(func.min(n.sent_at)).where(n.alert_id == a.id)).scalar()
-        told += [] if sent is None else [(sent - a.raised_at).total_seconds()]
+        delays_s += [] if sent is None else [(sent - a.raised_at).total_seconds()]
         signed = c.execute(
             select(e.at, e.actor)
             .where(e.alert_id == a.id, e.to_state == str(AlertState.ACKNOWLEDGED))
@@ -173,14 +181,17 @@ def measure(c: Connection, drill: Drill, now: datetime) -> dict[str, Any]:
             answered.append({"alert_id": a.id, "ledger": a.ledger, "by": signed.actor, "after_s": waited_s})
     states = c.execute(
         select(n.state, func.count()).where(n.alert_id.in_([a.id for a in alerts])).group_by(n.state)
-    ).all()  # fmt: skip
+    ).all()
     return {
-        "duration_s": (now - drill.started_at).total_seconds(), "alerts": len(alerts),
-        "peak_level": max((a.peak_level for a in alerts if a.ledger == Ledger.HAZARD), default=0),
-        "acknowledged": answered, "unanswered": len(alerts) - len(answered),
+        "duration_s": (now - drill.started_at).total_seconds(),
+        "alerts": len(alerts),
+        "peak_level": max((a.peak_level for a in alerts if a.ledger == AlertCategory.HAZARD), default=0),
+        "acknowledged": answered,
+        "unanswered": len(alerts) - len(answered),
         "slowest_acknowledgement_s": max((x["after_s"] for x in answered), default=None),
-        "first_message_s": min(told, default=None), "messages": {s: int(k) for s, k in states},
-    }  # fmt: skip
+        "first_message_s": min(delays_s, default=None),
+        "messages": {s: int(k) for s, k in states},
+    }
 
 
 def end_dead_drills(

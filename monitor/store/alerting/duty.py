@@ -16,7 +16,7 @@ from forecasting.message import Template
 from monitor.domain.alert import Actor, AlertState
 from monitor.domain.duty import rota
 from monitor.domain.duty.local_time import local_day
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Recipient, Team
 from monitor.errors import NotFoundError, RefusedError
@@ -42,15 +42,15 @@ LAID_OUT: Final = timedelta(days=35)  # so far ahead the view `duty` goes
 LONGEST: Final = timedelta(days=92)  # of one change; a longer one is another plan
 GRACE: Final = timedelta(minutes=1)
 PAST: Final = timedelta(days=7)  # so far back shifts are shown, and looked for the begin of the one that runs
-SAY_EVERY_S: Final = 3600.0  # that a plan cannot be read
+LOG_EVERY_S: Final = 3600.0  # that a plan cannot be read
 MOST_PLANS: Final = 20  # of a team, the newest: what was in force before them no message asks for
 
 Key = tuple[str, str]  # site and team
-_told: Final[dict[int, float]] = {}  # plans that could not be read: when the log said so, monotonic
+_logged: Final[dict[int, float]] = {}  # plans that could not be read: when the log said so, monotonic
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DutyPlan:
     """A plan as it is stored."""
 
     id: int
@@ -63,7 +63,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DutyChange:
     """A change of a plan as it is stored."""
 
     id: int
@@ -110,14 +110,14 @@ def _read_rota(row: Row[Any]) -> rota.Rota:
         return rota.Rota(ZoneInfo(row.zone).key, weeks, date.fromisoformat(row.begins), turns, row.valid_from)
     except Exception as error:  # whatever stands in the row, it stops no alarm
         now_s = time.monotonic()
-        if now_s - _told.get(row.id, -math.inf) >= SAY_EVERY_S:  # it is read every few seconds
-            _told[row.id] = now_s
+        if now_s - _logged.get(row.id, -math.inf) >= LOG_EVERY_S:  # it is read every few seconds
+            _logged[row.id] = now_s
             _LOG.error("plan %s of team %s cannot be read: %s", row.id, row.team, error)
         return rota.Rota("UTC", 1, date.min, (), row.valid_from)
 
 
 @lru_cache(maxsize=256)
-def _read_kept(plan: str) -> tuple[int, tuple[rota.Turn, ...]]:
+def _read_kept(plan: str) -> tuple[int, tuple[rota.DutyTurn, ...]]:
     return rota.read_plan(plan, None)
 
 
@@ -144,18 +144,18 @@ def list_addressees(
     return [one for r in chosen for one in (list_chain(c, [r], at)[0] if r.team is not None else (r,))]
 
 
-def load_plans(c: Connection, site: str, team: str) -> list[Plan]:
+def load_plans(c: Connection, site: str, team: str) -> list[DutyPlan]:
     """The plans of a team, newest first."""
     r = t.duty_rota.c
     mine = (r.site == site, r.team == team)
-    return load_records(c, Plan, select(t.duty_rota).where(*mine).order_by(r.id.desc()).limit(MOST_PLANS))
+    return load_records(c, DutyPlan, select(t.duty_rota).where(*mine).order_by(r.id.desc()).limit(MOST_PLANS))
 
 
-def load_changes(c: Connection, site: str, since: datetime) -> list[Change]:
+def load_changes(c: Connection, site: str, since: datetime) -> list[DutyChange]:
     """Changes of the plans of a site that stand and are not over, the earliest first."""
     o = t.duty_override.c
     standing = (o.site == site, o.to_at > since, o.withdrawn_at.is_(None))
-    return load_records(c, Change, select(t.duty_override).where(*standing).order_by(o.from_at, o.id))
+    return load_records(c, DutyChange, select(t.duty_override).where(*standing).order_by(o.from_at, o.id))
 
 
 def find_team_of_change(c: Connection, site: str, number: int) -> str:
@@ -169,18 +169,20 @@ def find_team_of_change(c: Connection, site: str, number: int) -> str:
 
 # ---- what people do --------------------------------------------------------------------------------------------
 def add_plan(
-    c: Connection, team: Team, text: str, actor: Actor, reason: str, now: datetime, *,
-    valid_from: datetime | None = None, begins: date | None = None,
-) -> int:  # fmt: skip
+    c: Connection,
+    team: Team,
+    text: str,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    *,
+    valid_from: datetime | None = None,
+    begins: date | None = None,
+) -> int:
     """Put a plan in force for a team, until a later one begins; returns its number.
 
     Args:
-        c: a write transaction.
-        team: the team of the site file in force.
         text: its lines, see `read_plan`.
-        actor: a person.
-        reason: why.
-        now: wall time.
         valid_from: not in the past; None = now.
         begins: the week in which `week 1` of the plan begins; None = the week of `valid_from`.
 
@@ -197,36 +199,34 @@ def add_plan(
         raise RefusedError(_ODD_PLAN(team=team.name, problem=str(error))) from None
     first = begins or local_day(valid_from, team.zone)
     monday = first - timedelta(days=first.weekday())
-    plan = rota.spell_plan(weeks, turns)
-    number = add_row(
-        c, t.duty_rota, site=team.site, team=team.name, valid_from=valid_from, begins=monday.isoformat(),
-        zone=team.zone, plan=plan, by=actor.name, reason=reason, added_at=now,
-    )  # fmt: skip
-    detail = {
-        "site": team.site, "team": team.name, "valid_from": spell(valid_from), "begins": monday.isoformat(),
-        "plan": plan, "reason": reason,
-    }  # fmt: skip
+    plan = rota.format_plan(weeks, turns)
+    facts = {"site": team.site, "team": team.name, "begins": monday.isoformat(), "plan": plan, "reason": reason}
+    signed = {"by": actor.name, "added_at": now}
+    number = add_row(c, t.duty_rota, facts | signed, valid_from=valid_from, zone=team.zone)
+    detail = facts | {"valid_from": format_iso(valid_from)}
     add_audit(c, actor, "duty.plan", f"duty_rota:{number}", detail, now)
     lay_out(c, team, now)
     return number
 
 
 def add_change(
-    c: Connection, team: Team, from_at: datetime, to_at: datetime, person_out: str, person_in: str, actor: Actor,
-    reason: str, now: datetime,
-) -> int:  # fmt: skip
+    c: Connection,
+    team: Team,
+    from_at: datetime,
+    to_at: datetime,
+    person_out: str,
+    person_in: str,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+) -> int:
     """Let somebody take the place of somebody else for a time, or nobody; returns the number of the change.
 
     Args:
-        c: a write transaction.
-        team: the team of the site file in force.
         from_at: not in the past.
         to_at: at most `LONGEST` later.
         person_out: who is not on duty then; empty = whoever is on duty.
         person_in: who is instead; empty = nobody, and the second moves up.
-        actor: a person.
-        reason: why.
-        now: wall time.
 
     Raises:
         RefusedError: somebody is not of the team, no person or reason, or the time is wrong.
@@ -245,14 +245,10 @@ def add_change(
         raise RefusedError(_NOBODY())
     if out and into and is_same_person(out, into):
         raise RefusedError(_SAME(name=out, other=into))
-    number = add_row(
-        c, t.duty_override, site=team.site, team=team.name, from_at=from_at, to_at=to_at, person_out=out or None,
-        person_in=into or None, by=actor.name, reason=reason, added_at=now,
-    )  # fmt: skip
-    detail = {
-        "site": team.site, "team": team.name, "from": spell(from_at), "to": spell(to_at), "out": out, "in": into,
-        "reason": reason,
-    }  # fmt: skip
+    facts = {"site": team.site, "team": team.name, "reason": reason}
+    people = {"person_out": out or None, "person_in": into or None, "by": actor.name}
+    number = add_row(c, t.duty_override, facts | people, from_at=from_at, to_at=to_at, added_at=now)
+    detail = facts | {"from": format_iso(from_at), "to": format_iso(to_at), "out": out, "in": into}
     add_audit(c, actor, "duty.swap", f"duty_override:{number}", detail, now)
     lay_out(c, team, now)
     return number
@@ -298,10 +294,8 @@ def lay_out(c: Connection, team: Team, now: datetime) -> int:
     rows: list[dict[str, Any]] = []
     for day, shift in rota.split_days(rota.list_shifts(roster, start, now + LAID_OUT), team.zone):
         person, second = (*shift.people, None, None)[:2]
-        rows.append({
-            "site": team.site, "team": team.name, "from_at": shift.from_at, "to_at": shift.to_at,
-            "day": day.isoformat(), "person": person, "second_person": second,
-        })  # fmt: skip
+        facts = {"site": team.site, "team": team.name, "from_at": shift.from_at, "to_at": shift.to_at}
+        rows.append(facts | {"day": day.isoformat(), "person": person, "second_person": second})
     if last is not None and rows:
         goes_on = all(rows[0][name] == getattr(last, name) for name in ("day", "person", "second_person"))
         ends_at = rows.pop(0)["to_at"] if goes_on and last.to_at >= start else min(last.to_at, start)
@@ -325,23 +319,23 @@ def find_shift_start(c: Connection, team: Team, now: datetime) -> datetime | Non
     return shifts[-1].from_at if shifts else None
 
 
-def join_days(rows: Iterable[Mapping[str, Any]], now: datetime) -> list[rota.Shift]:
+def join_days(rows: Iterable[Mapping[str, Any]], now: datetime) -> list[rota.DutyShift]:
     """Shifts out of rows by day, up to the one that runs: the same people over midnight are one shift."""
-    shifts: list[rota.Shift] = []
+    shifts: list[rota.DutyShift] = []
     for row in rows:
         if row["from_at"] > now:
             break
         people = tuple(name for name in (row["person"], row["second_person"]) if name)
         if shifts and shifts[-1].people[:1] == people[:1] and shifts[-1].to_at == row["from_at"]:
-            shifts[-1] = rota.Shift(shifts[-1].from_at, row["to_at"], people)
+            shifts[-1] = rota.DutyShift(shifts[-1].from_at, row["to_at"], people)
         else:
-            shifts.append(rota.Shift(row["from_at"], row["to_at"], people))
+            shifts.append(rota.DutyShift(row["from_at"], row["to_at"], people))
     return shifts
 
 
 MOST: Final = 50  # of each kind of what is open
 LONGEST_NOTES: Final = 4000
-FIRST_LOOK: Final = timedelta(days=1)  # reports shown where no hand-over was ever signed
+FIRST_PERIOD: Final = timedelta(days=1)  # reports shown where no hand-over was ever signed
 _NO_NOTES: Final = Template("handover.no_notes", "write in the notes what who comes must know")
 _LONG_NOTES: Final = Template("handover.long_notes", "the notes are longer than {count} signs")
 _WAITS: Final = Template(
@@ -354,7 +348,7 @@ _NONE: Final = Template("handover.none", "site {site} has no hand-over {number}"
 _SIGNED: Final = Template("handover.signed_already", "hand-over {number} is signed already")
 _WITHDRAWN: Final = Template("handover.withdrawn_already", "hand-over {number} is withdrawn already")
 WELL: Final = ("ok", "unknown")
-Tell = Callable[[Connection, Sequence[Mapping[str, Any]]], Mapping[int, str]]
+Describe = Callable[[Connection, Sequence[Mapping[str, Any]]], Mapping[int, str]]
 """One sentence for each of some alerts, by their id."""
 
 
@@ -376,23 +370,24 @@ class Handover:
     withdrawn_at: datetime | None
 
 
-def gather_open(c: Connection, site: str, now: datetime, tell: Tell) -> dict[str, Any]:
+def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> dict[str, Any]:
     """What who comes must know: level, open alerts, sick instruments, work, and reports since the last hand-over.
 
-    The reason of an alert is the sentence that `tell` has of it, else its own.
+    The reason of an alert is the sentence that `describe` has of it, else its own.
     """
     last = c.execute(select(func.max(t.duty_handover.c.signed_at)).where(t.duty_handover.c.site == site)).scalar()
-    since = last or now - FIRST_LOOK
+    since = last or now - FIRST_PERIOD
     status = load_view(c, "site_status", site=site)
     rows = [
-        row for row in load_view(c, "active_alerts", order_by=("-level", "-alert_id"), without="evidence", site=site)
+        row
+        for row in load_view(c, "active_alerts", order_by=("-level", "-alert_id"), without="evidence", site=site)
         if not row["exercise"] and row["ledger"] != "advice"
-    ]  # fmt: skip
-    told = tell(c, rows[:MOST])
+    ]
+    sentences = describe(c, rows[:MOST])
     kept = ("alert_id", "ledger", "level", "level_name", "state", "reason", "raised_at")
     alerts = [
-        {key: row[key] for key in kept} | {"reason": told.get(row["alert_id"], row["reason"])} for row in rows
-    ]  # fmt: skip
+        {key: row[key] for key in kept} | {"reason": sentences.get(row["alert_id"], row["reason"])} for row in rows
+    ]
     sick = [
         {key: row[key] for key in ("instrument", "state", "reason", "since")}
         for row in load_view(c, "instrument_health", order_by=("instrument",), site=site)
@@ -406,32 +401,33 @@ def gather_open(c: Connection, site: str, now: datetime, tell: Tell) -> dict[str
         .limit(MOST)
     )
     work = c.execute(
-        select(m.station, m.to_at, m.reason, m.by).where(m.site == site, m.to_at > now, m.ended_at.is_(None))
-        .order_by(m.to_at).limit(MOST)
-    )  # fmt: skip
+        select(m.station, m.to_at, m.reason, m.by)
+        .where(m.site == site, m.to_at > now, m.ended_at.is_(None))
+        .order_by(m.to_at)
+        .limit(MOST)
+    )
     return {
-        "level": status[0]["level"] if status else None, "level_name": status[0]["level_name"] if status else None,
-        "alerts": alerts[:MOST], "alerts_count": len(alerts),
+        "level": status[0]["level"] if status else None,
+        "level_name": status[0]["level_name"] if status else None,
+        "alerts": alerts[:MOST],
+        "alerts_count": len(alerts),
         "shelved": [a["alert_id"] for a in alerts if a["state"] == AlertState.SHELVED][:MOST],
         "sick": sick[:MOST],
-        "reports": [{"at": spell(x.at), "kind": x.kind, "text": x.text, "by": x.by} for x in seen],
+        "reports": [{"at": format_iso(x.at), "kind": x.kind, "text": x.text, "by": x.by} for x in seen],
         "maintenance": [
-            {"station": x.station, "to_at": spell(x.to_at), "reason": x.reason, "by": x.by} for x in work
+            {"station": x.station, "to_at": format_iso(x.to_at), "reason": x.reason, "by": x.by} for x in work
         ],
-        "since": spell(since),
-    }  # fmt: skip
+        "since": format_iso(since),
+    }
 
 
-def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, tell: Tell) -> int:
+def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, describe: Describe) -> int:
     """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
 
     Args:
-        c: a write transaction.
-        team: the team of the site file in force.
         actor: a person who may act on the site.
         notes: what who comes must know.
-        now: wall time.
-        tell: one sentence for each of some alerts.
+        describe: one sentence for each of some alerts.
 
     Raises:
         RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
@@ -445,13 +441,11 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     waiting = find_waiting(c, team.site, team.name)
     if waiting is not None:
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
-    items = gather_open(c, team.site, now, tell)
-    number = add_row(
-        c, t.duty_handover, site=team.site, team=team.name, since_at=find_shift_start(c, team, now), at=now,
-        outgoing=actor.name, notes=notes, open_items=items,
-    )  # fmt: skip
-    detail = {"site": team.site, "team": team.name, "notes": notes, "open": items}
-    add_audit(c, actor, "duty.handover", f"duty_handover:{number}", detail, now)
+    items = gather_open(c, team.site, now, describe)
+    facts = {"site": team.site, "team": team.name, "notes": notes}
+    row = {"since_at": find_shift_start(c, team, now), "at": now, "outgoing": actor.name, "open_items": items}
+    number = add_row(c, t.duty_handover, facts | row)
+    add_audit(c, actor, "duty.handover", f"duty_handover:{number}", facts | {"open": items}, now)
     return number
 
 
@@ -466,10 +460,10 @@ def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, no
     require_person(actor, "signs")
     require_two(c, Actor(found.outgoing), actor, now)
     h = t.duty_handover.c
-    said = remark.strip()[:LONGEST_NOTES]
-    values = {"signed_at": now, "incoming": actor.name, "remark": said or None}
+    remarks = remark.strip()[:LONGEST_NOTES]
+    values = {"signed_at": now, "incoming": actor.name, "remark": remarks or None}
     c.execute(update(t.duty_handover).where(h.id == number).values(**values))
-    detail = {"site": site, "team": found.team, "of": found.outgoing, "remark": said}
+    detail = {"site": site, "team": found.team, "of": found.outgoing, "remark": remarks}
     add_audit(c, actor, "duty.handover.sign", f"duty_handover:{number}", detail, now)
     return found
 

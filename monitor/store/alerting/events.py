@@ -11,13 +11,13 @@ from forecasting.message import NameList, Template, Timestamp
 from monitor.domain.alert import COMMAND, PAGE, Actor
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.decision import EventFact, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
-from monitor.store.database.rows import add_row, spell_record
+from monitor.store.database.rows import add_row, record_to_dict
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.schema import tables as t
 
@@ -32,19 +32,25 @@ _EXPLAINS_NOTHING: Final = Template(
     "event.explains_nothing", "event {number} is '{kind}': it explains nothing, so there is nothing to confirm"
 )
 _CONFIRMED: Final = Template("event.confirmed_already", "event {number} is confirmed already by {names}")
-_ONE_WORD: Final = Template("event.one_word", "{name} has confirmed event {number} already; a second person is needed")
+_ONE_PERSON: Final = Template(
+    "event.one_word", "{name} has confirmed event {number} already; a second person is needed"
+)
 _GONE: Final = Template("event.gone", "event {number} was withdrawn by {name} at {at}; add it anew in other words")
 
 
 def add_event(
-    c: Connection, item: SiteEvent, received_at: datetime, by: str, *, via: str, known_from: datetime | None = None,
+    c: Connection,
+    item: SiteEvent,
+    received_at: datetime,
+    by: str,
+    *,
+    via: str,
+    known_from: datetime | None = None,
     actor: Actor | None = None,
-) -> int | None:  # fmt: skip
+) -> int | None:
     """Store an event on the slope, with who and by which way in the audit log; None when the very same is there.
 
     Args:
-        c: a write transaction of `Database.write`.
-        item: the event.
         received_at: since when the service knows it.
         by: who says so; by MQTT nobody has proven it.
         via: `mqtt`, `command` or `page`.
@@ -52,16 +58,15 @@ def add_event(
         actor: that person, with how it was proved who it is.
     """
     digest = _digest(item)
-    told = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}
-    if not add_if_absent(c, t.site_event, {**spell_record(item), **told}):
+    facts = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}
+    if not add_if_absent(c, t.site_event, {**record_to_dict(item), **facts}):
         return None
     number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
-    detail = {
-        "event": number, "kind": item.kind, "from": spell(item.from_at), "via": via,
-        **({} if is_person else {"said_by": by}),
-        **({} if known_from is None else {"known_from": spell(known_from)}),
-    }  # fmt: skip
+    detail = {"event": number, "kind": item.kind, "from": format_iso(item.from_at), "via": via}
+    detail |= ({} if is_person else {"said_by": by}) | (
+        {} if known_from is None else {"known_from": format_iso(known_from)}
+    )
     who = actor or (Actor(by, "person", via) if is_person else Actor(via, "program"))
     add_audit(c, who, "event.add", f"site:{item.site}", detail, received_at)
     return number
@@ -87,7 +92,7 @@ def find_event_kind(c: Connection, event_id: int, site: str) -> str:
 
 
 def _digest(item: SiteEvent) -> str:
-    facts = spell_record(item) | {"from_at": spell(item.from_at), "to_at": spell(item.to_at)}
+    facts = record_to_dict(item) | {"from_at": format_iso(item.from_at), "to_at": format_iso(item.to_at)}
     return digest_text(canonical_json(facts))
 
 
@@ -100,11 +105,7 @@ def confirm_event(
     One person's word explains no step that an independent station shares for one of the two highest levels; two do.
 
     Args:
-        c: a write transaction of `Database.write`.
-        event_id: its number.
-        actor: a person.
         reason: how it is known.
-        now: wall time.
         site: refuse an event of any other site.
 
     Raises:
@@ -123,16 +124,13 @@ def confirm_event(
     if len(known) >= WORDS:
         raise RefusedError(_CONFIRMED(number=event_id, names=NameList(known, conjunction=True)))
     if any(is_same_person(name, actor.name) for name in known):
-        raise RefusedError(_ONE_WORD(name=actor.name, number=event_id))
+        raise RefusedError(_ONE_PERSON(name=actor.name, number=event_id))
     require_account(c, actor.name, site=row.site)
     if known:
         require_two(c, Actor(known[0]), actor, now)
-    values = {
-        "event_id": event_id, "site": row.site, "at": now, "by": actor.name, "via": actor.via or UNKNOWN_WAY,
-        "reason": reason,
-    }  # fmt: skip
-    add_row(c, t.event_confirmation, **values)
-    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "via": values["via"], "reason": reason}
+    facts = {"via": actor.via or UNKNOWN_WAY, "reason": reason}
+    add_row(c, t.event_confirmation, facts, event_id=event_id, site=row.site, at=now, by=actor.name)
+    detail = facts | {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at)}
     add_audit(c, actor, "event.confirm", f"site:{row.site}", detail, now)
     return (*known, actor.name)
 
@@ -145,11 +143,7 @@ def withdraw_event(
     Whether that takes a second person is asked by `monitor.alerting.acts.event_acts`, which knows what is at stake.
 
     Args:
-        c: a write transaction of `Database.write`.
-        event_id: its number.
-        actor: a person.
         reason: why it does not hold.
-        now: wall time.
         second: the other person, where it took two.
 
     Raises:
@@ -158,7 +152,7 @@ def withdraw_event(
     """
     row = _take_hold(c, event_id, actor, reason)
     c.execute(update(t.site_event).where(t.site_event.c.id == event_id).values(**_gone(actor, now)))
-    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "reason": reason}
+    detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(c, actor, "event.withdraw", f"site:{row.site}", detail, now)
 
@@ -171,12 +165,7 @@ def withdraw_confirmation(
     Steps that it explained are asked about anew. That can only raise, so one person is enough, whoever confirmed.
 
     Args:
-        c: a write transaction of `Database.write`.
-        event_id: its number.
         of: who had confirmed it.
-        actor: a person.
-        reason: why.
-        now: wall time.
 
     Raises:
         NotFoundError: no such event, or that person does not stand behind it.
@@ -190,7 +179,7 @@ def withdraw_confirmation(
         names = load_words(c, [event_id], now).get(event_id, ())
         raise NotFoundError(f"{of} does not stand behind event {event_id}; who does: {', '.join(names) or 'nobody'}")
     c.execute(update(t.event_confirmation).where(k.id.in_(mine)).values(**_gone(actor, now)))
-    detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "of": of, "reason": reason}
+    detail = {"event": event_id, "kind": row.kind, "from": format_iso(row.from_at), "of": of, "reason": reason}
     add_audit(c, actor, "event.unconfirm", f"site:{row.site}", detail, now)
     return load_words(c, [event_id], now).get(event_id, ())
 
@@ -239,7 +228,7 @@ def _stands(columns: Any, now: Any) -> ColumnElement[bool]:
 
 # ---- what a decision sees ----------------------------------------------------------------------------------------
 def load_event_facts(
-    c: Connection, site: str, since: datetime, now: datetime, *, as_said: bool = False, strict_s: float = 0.0
+    c: Connection, site: str, since: datetime, now: datetime, *, as_reported: bool = False, strict_s: float = 0.0
 ) -> tuple[EventFact, ...]:
     """Events that touch a time, as known at its end, newest first.
 
@@ -247,42 +236,49 @@ def load_event_facts(
     stricter, then other earthquakes: no flood of messages pushes out what holds a slope to a stricter bound.
 
     Args:
-        c: the connection.
-        site: its id.
         since: begin of that time.
         now: its end.
-        as_said: an event counts as known from when people said it was, not from when the service heard of it.
+        as_reported: an event counts as known from when people said it was, not from when the service heard of it.
         strict_s: for how long an earthquake may make bounds stricter.
     """
     k = t.event_confirmation.c
     strict_from = now - timedelta(seconds=strict_s)
     found: Sequence[Any] = c.execute(
-        _plan_event_facts(as_said),
+        _plan_event_facts(as_reported),
         {"site_id": site, "since": since, "now": now, "strict_from": strict_from, "at_most": READ_AT_MOST},
     ).all()
     if not found:
         return ()
     rows = sorted(found, key=lambda x: (-seconds(x.from_at), x.id))
     words = load_words(c, [x.id for x in rows], now)
-    if as_said:  # who adds an event of the past says since when it was known; so did those who stand behind it
+    if as_reported:  # who adds an event of the past says since when it was known; so did those who stand behind it
         words |= load_words(c, [x.id for x in rows if x.known_from is not None], None)
     gone = {x.id for x in rows if x.withdrawn_at is not None and x.withdrawn_at <= now}
     taken_back = select(k.event_id).where(k.event_id.in_([x.id for x in rows]), k.withdrawn_at <= now)
     doubted = {*c.execute(taken_back).scalars()}
     return tuple(
         EventFact(
-            seconds(x.from_at), seconds(x.to_at),
-            seconds((x.known_from or x.received_at) if as_said else x.received_at), x.kind, x.value, x.text, x.by,
-            x.id, x.via, () if x.id in gone else words.get(x.id, ()), x.id in gone, x.id in doubted,
+            seconds(x.from_at),
+            seconds(x.to_at),
+            seconds((x.known_from or x.received_at) if as_reported else x.received_at),
+            x.kind,
+            x.value,
+            x.text,
+            x.by,
+            x.id,
+            x.via,
+            () if x.id in gone else words.get(x.id, ()),
+            x.id in gone,
+            x.id in doubted,
         )
         for x in rows
-    )  # fmt: skip
+    )
 
 
 @cache  # put together once: it is asked at every look
-def _plan_event_facts(as_said: bool) -> Select[Any]:
+def _plan_event_facts(as_reported: bool) -> Select[Any]:
     e, k, now = t.site_event.c, t.event_confirmation.c, bindparam("now", type_=t.site_event.c.to_at.type)
-    known_at = func.coalesce(e.known_from, e.received_at) if as_said else e.received_at
+    known_at = func.coalesce(e.known_from, e.received_at) if as_reported else e.received_at
     is_quake = func.lower(func.trim(e.kind)) == EARTHQUAKE
     is_strict = and_(is_quake, e.from_at >= bindparam("strict_from"), e.value > 0.0, e.value <= PLAUSIBLE_G)
     is_confirmed = and_(is_quake, exists().where(k.event_id == e.id))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, String, func, select, tuple_, type_co
 from forecasting.message import gather
 from monitor.domain.quantities import convert_difference
 from monitor.store.readings.flags import BY, OF_FILE
-from monitor.store.readings.observations import SeriesRow
+from monitor.store.readings.observations import STORED, SeriesRow
 from monitor.store.schema import tables as t
 
 PAGE: Final = 2000
@@ -54,7 +54,7 @@ class PastAct:
 
 
 @dataclass(frozen=True, slots=True)
-class PastAlert:
+class AlertWithOutcome:
     """A real alert with what people said it was; None = nobody said."""
 
     id: int
@@ -68,13 +68,10 @@ class PastAlert:
 
 def read_rows(
     c: Connection, series_id: int, from_at: datetime | None, to_at: datetime, page: int = PAGE
-) -> Iterator[PastRow]:  # fmt: skip
+) -> Iterator[PastRow]:
     """Every revision of a series observed in (from_at, to_at], in order of epoch and revision, page by page."""
     o = t.observation.c
-    base = select(
-        type_coerce(o.observed_at, String), type_coerce(o.received_at, String), o.revision, o.value_raw, o.sigma,
-        o.solution, o.flags, o.extra,
-    ).where(o.series_id == series_id, o.observed_at <= to_at)  # fmt: skip
+    base = select(*STORED).where(o.series_id == series_id, o.observed_at <= to_at)
     base = base.order_by(o.observed_at, o.revision).limit(page)
     wanted = base if from_at is None else base.where(o.observed_at > from_at)
     while True:
@@ -90,12 +87,11 @@ def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow |
     """The last revision of the newest epoch at or before an instant that is not stamped in the future."""
     o = t.observation.c
     row = c.execute(
-        select(
-            type_coerce(o.observed_at, String), type_coerce(o.received_at, String), o.revision, o.value_raw, o.sigma,
-            o.solution, o.flags, o.extra,
-        ).where(o.series_id == series_id, o.observed_at <= at, o.flags.not_like("%future%"))
-        .order_by(o.observed_at.desc(), o.revision.desc()).limit(1)
-    ).one_or_none()  # fmt: skip
+        select(*STORED)
+        .where(o.series_id == series_id, o.observed_at <= at, o.flags.not_like("%future%"))
+        .order_by(o.observed_at.desc(), o.revision.desc())
+        .limit(1)
+    ).one_or_none()
     return None if row is None else tuple(row)
 
 
@@ -150,7 +146,7 @@ def load_past_evaluations(c: Connection, site: str, from_at: datetime, to_at: da
     return [(r.at, r.trigger) for r in c.execute(query)]
 
 
-def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PastAlert]:
+def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[AlertWithOutcome]:
     """Real alerts of a site that stood at some time in [from_at, to_at], with their newest outcome."""
     a, e, u = t.alert.c, t.alert_event.c, t.alert_outcome.c
     query = select(t.alert).where(
@@ -159,10 +155,8 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
     found = []
     for r in c.execute(query.order_by(a.raised_at, a.id)).all():
         over = c.execute(select(e.at).where(e.alert_id == r.id, e.to_level == 0).order_by(e.sequence).limit(1)).scalar()
-        outcome = c.execute(
-            select(u["class"]).where(u.alert_id == r.id).order_by(u.id.desc()).limit(1)
-        ).scalar()  # fmt: skip
-        found.append(PastAlert(r.id, r.ledger, r.key, r.peak_level, r.raised_at, over or r.closed_at, outcome))
+        outcome = c.execute(select(u["class"]).where(u.alert_id == r.id).order_by(u.id.desc()).limit(1)).scalar()
+        found.append(AlertWithOutcome(r.id, r.ledger, r.key, r.peak_level, r.raised_at, over or r.closed_at, outcome))
     return found
 
 
@@ -171,18 +165,23 @@ def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datet
     of_site = [
         (t.report, ("received_at", "at")),
         (t.site_event, ("received_at", "known_from", "from_at", "to_at", "withdrawn_at")),
-        (t.event_confirmation, ("at", "withdrawn_at")), (t.maintenance, ("added_at", "from_at", "to_at", "ended_at")),
+        (t.event_confirmation, ("at", "withdrawn_at")),
+        (t.maintenance, ("added_at", "from_at", "to_at", "ended_at")),
         (t.point_delivery, ("received_at",)),
-    ]  # fmt: skip
+    ]
     of_series = [
-        (t.offset_entry, ("known_from", "confirmed_at", "revoked_at")), (t.observation_flag, ("known_from",)),
-        (t.forecast, ("issued_at",)), (t.failure_time, ("issued_at", "withdrawn_at")), (t.anomaly, ("scored_at", "at")),
-    ]  # fmt: skip
+        (t.offset_entry, ("known_from", "confirmed_at", "revoked_at")),
+        (t.observation_flag, ("known_from",)),
+        (t.forecast, ("issued_at",)),
+        (t.failure_time, ("issued_at", "withdrawn_at")),
+        (t.anomaly, ("scored_at", "at")),
+    ]
     wanted: list[Select[Any]] = [select(x.c[n]).where(x.c.site == site) for x, names in of_site for n in names]
     wanted += [
         select(x.c[n]).join(t.series, t.series.c.id == x.c.series_id).where(t.series.c.site == site)
-        for x, names in of_series for n in names
-    ]  # fmt: skip
+        for x, names in of_series
+        for n in names
+    ]
     wanted += [
         select(x.c[name]).join(t.scene, t.scene.c.scene_hash == x.c.scene_hash).where(t.scene.c.site == site)
         for x, name in ((t.scene_footprint, "detected_at"), (t.scene_change, "judged_at"))

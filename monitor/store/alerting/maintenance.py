@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
-from monitor.domain.instants import spell, spell_duration
+from monitor.domain.instants import format_iso, spell_duration
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -39,20 +39,24 @@ class Maintenance:
 
 
 def add_maintenance(
-    c: Connection, site_id: str, station: str, from_at: datetime, to_at: datetime, actor: Actor, reason: str,
-    now: datetime, *, second: Actor | None = None,
-) -> int:  # fmt: skip
+    c: Connection,
+    site_id: str,
+    station: str,
+    from_at: datetime,
+    to_at: datetime,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    *,
+    second: Actor | None = None,
+) -> int:
     """Declare work on a station; its votes are then pended up to a level, and it ends by itself.
 
     Args:
-        c: a write transaction.
-        site_id: site.
         station: a declared station.
         from_at: not in the past: what was decided is not undone.
         to_at: at most `LONGEST_S` later.
-        actor: a person.
         reason: what is done there.
-        now: wall time.
         second: another person; without one the votes for the second highest level go on counting.
 
     Returns:
@@ -74,14 +78,9 @@ def add_maintenance(
         raise RefusedError(f"maintenance lasts at most {spell_duration(LONGEST_S)}, and ends after it begins")
     if second is not None:
         require_two(c, actor, second, now)
-    number = add_row(
-        c, t.maintenance, site=site_id, station=station, from_at=from_at, to_at=to_at, by=actor.name,
-        second_by=None if second is None else second.name, reason=reason, added_at=now,
-    )  # fmt: skip
-    detail = {
-        "site": site_id, "station": station, "from": spell(from_at), "to": spell(to_at), "reason": reason,
-        "second_by": None if second is None else second.name,
-    }  # fmt: skip
+    facts = {"site": site_id, "station": station, "reason": reason, "second_by": second.name if second else None}
+    number = add_row(c, t.maintenance, facts, from_at=from_at, to_at=to_at, by=actor.name, added_at=now)
+    detail = facts | {"from": format_iso(from_at), "to": format_iso(to_at)}
     add_audit(c, actor, "maintenance.add", f"maintenance:{number}", detail, now)
     return number
 

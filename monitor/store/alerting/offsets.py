@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import OffsetFact, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.quantities import convert_difference
 from monitor.errors import NotFoundError, RefusedError
@@ -67,16 +67,12 @@ def add_offset(
     there the series counts as measured as well.
 
     Args:
-        connection: a write transaction.
-        series_id: the series.
         at: first epoch that carries the jump.
         known_from: since when we know; not before `at`, not after `now`.
         size: the jump in `unit`, as raw shows it; stored in the unit of the series.
         unit: any unit that converts into that of the series.
         kind: one of KINDS.
-        author: who declares it.
         reason: why; never empty.
-        now: the instant of the act.
 
     Returns:
         The id of the offset.
@@ -104,14 +100,9 @@ def add_offset(
     ).first()
     if newest is not None and newest.size == converted:
         return int(newest.id)
-    offset_id = add_row(
-        connection, offset_entry, series_id=series_id, at=at, known_from=known_from, size=converted, unit=stored_unit,
-        kind=kind, author=author.name, reason=reason,
-    )  # fmt: skip
-    detail = {
-        "series_id": series_id, "at": spell(at), "known_from": spell(known_from), "size": converted,
-        "unit": stored_unit, "kind": kind, "reason": reason,
-    }  # fmt: skip
+    facts = {"series_id": series_id, "size": converted, "unit": stored_unit, "kind": kind, "reason": reason}
+    offset_id = add_row(connection, offset_entry, facts, at=at, known_from=known_from, author=author.name)
+    detail = facts | {"at": format_iso(at), "known_from": format_iso(known_from)}
     add_audit(connection, author, "offset.add", f"offset:{offset_id}", detail, now)
     return offset_id
 
@@ -132,9 +123,9 @@ class WaitingOffset:
     offset: Offset
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """The offset as people read it."""
-        return f"{self.offset.size:+g} {self.offset.unit} from {spell(self.offset.at)[:16]}Z"
+        return f"{self.offset.size:+g} {self.offset.unit} from {format_iso(self.offset.at)[:16]}Z"
 
 
 def load_waiting_offsets(connection: Connection, now: datetime) -> list[WaitingOffset]:
@@ -196,8 +187,8 @@ def revoke_offset(connection: Connection, offset_id: int, actor: Actor, reason: 
     if _is_second(found.author, found.confirmed_by):
         raise RefusedError(
             f"{found.author} and {found.confirmed_by} stand behind offset {offset_id}; declare the opposite one "
-            f"(`slopeward offsets add --at {spell(found.at)} --size {-found.size} --unit {found.unit}` ...), which "
-            "a second person confirms"
+            f"(`slopeward offsets add --at {format_iso(found.at)} --size {-found.size} --unit {found.unit}` ...), "
+            "which a second person confirms"
         )
     if not reason.strip():
         raise RefusedError("to revoke an offset a reason is needed")
@@ -213,12 +204,17 @@ def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple
     rows = connection.execute(_plan_offset_facts(), {"site_id": site, "now": now})
     return tuple(
         OffsetFact(
-            id=r.id, station=r.station, at_s=seconds(r.at), by=r.author,
-            second_by=r.confirmed_by if is_second(r, now) else None, quantity=r.quantity,
+            id=r.id,
+            station=r.station,
+            at_s=seconds(r.at),
+            by=r.author,
+            second_by=r.confirmed_by if is_second(r, now) else None,
+            quantity=r.quantity,
             alone=convert_difference(r.size, r.unit, r.stored) if is_alone(r, now) else 0.0,
         )
-        for r in rows if r.at >= now - FACTS_KEPT or is_alone(r, now)
-    )  # fmt: skip
+        for r in rows
+        if r.at >= now - FACTS_KEPT or is_alone(r, now)
+    )
 
 
 @cache  # put together once: it is asked at every look
@@ -228,11 +224,12 @@ def _plan_offset_facts() -> Select[Any]:
         select(offset_entry, s.station, s.quantity, s.unit.label("stored"))
         .join(series, s.id == e.series_id)
         .where(
-            s.site == bindparam("site_id"), e.known_from <= bindparam("now"),
+            s.site == bindparam("site_id"),
+            e.known_from <= bindparam("now"),
             e.revoked_at.is_(None) | (e.revoked_at > bindparam("now")),
         )
         .order_by(e.at, e.id)
-    )  # fmt: skip
+    )
 
 
 def _is_second(author: str, confirmed_by: str | None) -> bool:
@@ -254,8 +251,8 @@ def find_offset(connection: Connection, offset_id: int) -> Offset:
 def _check(at: datetime, known_from: datetime, kind: str, reason: str, now: datetime) -> None:
     if not at <= known_from <= now:
         raise RefusedError(
-            f"an offset is known at the earliest when it happened and at the latest now: at {spell(at)}, "
-            f"known from {spell(known_from)}, now {spell(now)}"
+            f"an offset is known at the earliest when it happened and at the latest now: at {format_iso(at)}, "
+            f"known from {format_iso(known_from)}, now {format_iso(now)}"
         )
     if kind not in KINDS:
         raise RefusedError(f"offset kind {kind!r} is unknown; one of {', '.join(KINDS)}")

@@ -12,17 +12,25 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case, exists, func, not_, or_, select, update
 
 from forecasting.message import Template, message_columns, read_columns
-from monitor.domain.alert import UNCONFIRMED, URGENT_HEALTH, AlertState, DeliveryState, Ledger, Notification, is_urgent
+from monitor.domain.alert import (
+    UNCONFIRMED,
+    URGENT_HEALTH,
+    AlertCategory,
+    AlertState,
+    DeliveryState,
+    Notification,
+    is_urgent,
+)
 from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.canonical import digest_text
-from monitor.domain.causes import gather, say_cause
+from monitor.domain.causes import describe_cause, gather
 from monitor.domain.duty.channels import ORDERING, traits_of
 from monitor.domain.instants import EPOCH
-from monitor.domain.message import DRILL, join_lines, list_covered, say_delay, split_lines
+from monitor.domain.message import DRILL, describe_delay, join_lines, list_covered, split_lines
 from monitor.language.subjects import change_essence, mark_delayed, mark_exercise
 from monitor.logs import redact
 from monitor.store.database.engine import insert
-from monitor.store.database.rows import load_records, read_record
+from monitor.store.database.rows import columns_of, fill_row, load_records, read_record
 from monitor.store.schema import tables as t
 from monitor.store.schema.tables import alert, alert_event, notification, site
 
@@ -50,14 +58,15 @@ LONGEST_LEASE: Final = timedelta(minutes=5)
 CLOCK_MARGIN: Final = timedelta(minutes=1)  # beyond both: our own clock may have gone back a little since
 LONGEST_HOLD: Final = LONGEST_WAIT + CLOCK_MARGIN  # from its creation, which is sealed; then the row is not believed
 MOST_ATTEMPTS: Final = 1_000_000
-TOLD_WITHIN: Final = timedelta(days=1)  # before now; so many messages of an alarm that comes and goes were sent
+SENT_WITHIN: Final = timedelta(days=1)  # before now; so many messages of an alarm that comes and goes were sent
 _LEASE_EXPIRED: Final = Template("delivery.lease_expired", "lease expired before the outcome was known")
+_NO_LEASE: Final[dict[str, Any]] = {"lease_owner": None, "lease_until": None}
 _ANSWERED: Final = (AlertState.ACKNOWLEDGED, *PUT_ASIDE)
 _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueuedMessage:
     """A message that is not sent yet, as the stages see it."""
 
     id: int
@@ -86,7 +95,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SentNotification:
     """One notification of an event, as the escalation sees it."""
 
     recipient: str
@@ -110,7 +119,7 @@ class OpenAlert:
     body: str
     urgent: bool
     raised_at: datetime
-    told: tuple[Told, ...]  # oldest first
+    sent: tuple[SentNotification, ...]  # oldest first
     key: str = ""
     insists: bool = False  # the alarm that nobody confirmed another alert
     reached: Mapping[str, datetime] = field(default_factory=dict)  # by earlier events that nobody answered: since when
@@ -120,7 +129,7 @@ class OpenAlert:
     @property
     def is_back(self) -> bool:
         """Whether it came back since the newest message of it."""
-        return self.returned_at is not None and max(t.queued_at for t in self.told) < self.returned_at
+        return self.returned_at is not None and max(t.queued_at for t in self.sent) < self.returned_at
 
 
 def load_top_levels(c: Connection) -> dict[str, int]:
@@ -133,9 +142,7 @@ def load_top_levels(c: Connection) -> dict[str, int]:
 
 def _due(table: Any, times: Mapping[str, Any]) -> Any:
     at = table.c.next_attempt_at
-    return and_(
-        table.c.state.in_(WAITING), or_(at.is_(None), at <= times["now"], at > times["beyond_any_wait"])
-    )  # fmt: skip
+    return and_(table.c.state.in_(WAITING), or_(at.is_(None), at <= times["now"], at > times["beyond_any_wait"]))
 
 
 def _expired(times: Mapping[str, Any]) -> Any:
@@ -187,35 +194,32 @@ def old_channels(c: Connection, now: datetime) -> set[str]:
     return set(c.execute(_plan_old_channels(), {"before": now - LONGEST_HOLD}).scalars())
 
 
-def load_waiting(c: Connection, channel: str) -> list[Waiting]:
+def load_waiting(c: Connection, channel: str) -> list[QueuedMessage]:
     """All unsent messages of a channel, newest first (at most `BACKLOG_LIMIT`)."""
     n = notification
     query = (
-        select(
-            n.c.id, n.c.alert_id, n.c.site, n.c.ledger, n.c.level, n.c.recipient, n.c.channel, n.c.queued_at,
-            n.c.next_attempt_at, n.c.attempts, alert.c.state.label("alert_state"), n.c.exercise, alert.c.key,
-        )
+        select(*columns_of(QueuedMessage, n), alert.c.state.label("alert_state"), alert.c.key)
         .join(alert, alert.c.id == n.c.alert_id)
         .where(n.c.state.in_(WAITING), n.c.channel == channel)
         .order_by(n.c.id.desc())
         .limit(BACKLOG_LIMIT)
-    )  # fmt: skip
+    )
     tops = load_top_levels(c)
     return [
         # an order that ends a siren waits no more than one that starts it
-        Waiting(**r._mapping, urgent=traits_of(channel).orders or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
+        QueuedMessage(**r._mapping, urgent=traits_of(channel).orders or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
         for r in c.execute(query)
     ]
 
 
-def count_told(
-    c: Connection, waiting: Sequence[Waiting], channel: str, now: datetime
+def count_sent(
+    c: Connection, waiting: Sequence[QueuedMessage], channel: str, now: datetime
 ) -> Mapping[tuple[str, str, str], int]:
     """Messages that a channel sent within the day before of the alarms of health that wait, by site, key and recipient.
 
     Alarms that are or were urgent, and those of drills, are not counted.
     """
-    alarms = [w for w in waiting if w.ledger == Ledger.HEALTH and not w.exercise]
+    alarms = [w for w in waiting if w.ledger == AlertCategory.HEALTH and not w.exercise]
     if not alarms:
         return {}
     a, n = alert.c, notification.c
@@ -223,12 +227,16 @@ def count_told(
         select(a.site, a.key, n.recipient, func.count().label("messages"))
         .join(notification, n.alert_id == a.id)
         .where(
-            a.site.in_({w.site for w in alarms}), a.ledger == Ledger.HEALTH, a.exercise.is_(False),
-            a.key.in_({w.key for w in alarms}), a.peak_level < URGENT_HEALTH,
-            n.channel == channel, n.sent_at > now - TOLD_WITHIN,
+            a.site.in_({w.site for w in alarms}),
+            a.ledger == AlertCategory.HEALTH,
+            a.exercise.is_(False),
+            a.key.in_({w.key for w in alarms}),
+            a.peak_level < URGENT_HEALTH,
+            n.channel == channel,
+            n.sent_at > now - SENT_WITHIN,
         )
         .group_by(a.site, a.key, n.recipient)
-    )  # fmt: skip
+    )
     return {(row.site, row.key, row.recipient): row.messages for row in c.execute(query)}
 
 
@@ -250,11 +258,8 @@ def claim_due(
     and recipient is due or being sent: after an outage the present state is told before the past.
 
     Args:
-        c: a write transaction.
-        now: the instant of the claim.
         owner: who holds the lease; only this owner may settle it.
         lease_s: after this the lease is void and `release_expired` gives the message back; at most `LONGEST_LEASE`.
-        limit: at most so many.
         channel: `kind:address`.
         only: when given, ids outside are left alone, and stand before nobody.
         overdue: ids that are due whatever their rows say of the next attempt.
@@ -266,21 +271,29 @@ def claim_due(
     n, newer = notification, notification.alias("newer")
     is_due = _due(newer, _times(now)) if only is None else and_(_due(newer, _times(now)), newer.c.id.in_(only))
     blocked = exists().where(
-        newer.c.alert_id == n.c.alert_id, newer.c.recipient == n.c.recipient, newer.c.channel == n.c.channel,
-        newer.c.id > n.c.id, or_(is_due, newer.c.state == DeliveryState.CLAIMED),
-    )  # fmt: skip
+        newer.c.alert_id == n.c.alert_id,
+        newer.c.recipient == n.c.recipient,
+        newer.c.channel == n.c.channel,
+        newer.c.id > n.c.id,
+        or_(is_due, newer.c.state == DeliveryState.CLAIMED),
+    )
     rank = case((n.c.ledger == "hazard", 0), (n.c.ledger == "health", 1), else_=2)
     query = (
         select(n)
         .where(
-            n.c.channel == channel, or_(_due(n, _times(now)), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))),
+            n.c.channel == channel,
+            or_(_due(n, _times(now)), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))),
             ~blocked,
         )
         .order_by(
-            n.c.exercise, case((n.c.id.in_(first), 0), else_=1), case((n.c.level == 0, 1), else_=0), rank,
-            n.c.level.desc(), n.c.id.desc(),
+            n.c.exercise,
+            case((n.c.id.in_(first), 0), else_=1),
+            case((n.c.level == 0, 1), else_=0),
+            rank,
+            n.c.level.desc(),
+            n.c.id.desc(),
         )
-    )  # fmt: skip
+    )
     if only is not None:
         query = query.where(n.c.id.in_(only))
     claimed = []
@@ -290,10 +303,12 @@ def claim_due(
             update(n)
             .where(n.c.id == row.id, n.c.state == row.state, n.c.attempts == row.attempts)
             .values(
-                state=DeliveryState.CLAIMED, attempts=attempts, lease_owner=owner,
+                state=DeliveryState.CLAIMED,
+                attempts=attempts,
+                lease_owner=owner,
                 lease_until=now + min(timedelta(seconds=lease_s), LONGEST_LEASE),
-            ),
-        ).rowcount  # fmt: skip
+            )
+        ).rowcount
         if changed == 1:
             claimed.append(_as_notification(c, row, attempts))
     return claimed
@@ -318,30 +333,33 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     later = c.execute(
         select(n.c.level_name, n.c.queued_at)
         .where(
-            n.c.alert_id == row.alert_id, n.c.recipient == row.recipient, n.c.channel == row.channel, n.c.id > row.id,
+            n.c.alert_id == row.alert_id,
+            n.c.recipient == row.recipient,
+            n.c.channel == row.channel,
+            n.c.id > row.id,
             n.c.state.in_((DeliveryState.DELIVERED, DeliveryState.CONFIRMED)),
         )
         .order_by(n.c.id.desc())
-    ).first()  # fmt: skip
+    ).first()
     if later is not None:
         subject = mark_delayed(subject)
-        parts.append([say_delay(row.queued_at, later.level_name, later.queued_at)])
+        parts.append([describe_delay(row.queued_at, later.level_name, later.queued_at)])
     covered = load_covered(c, row.id)
     if covered:
         key = c.execute(select(alert.c.key).where(alert.c.id == row.alert_id)).scalar_one()
-        own = read_record(Covered, row, key=key)
-        said = []
+        own = read_record(SupersededMessage, row, key=key)
+        lines_covered = []
         # what is open and what is over are two causes
         for line in gather([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
-            cause = say_cause([m.key for m in line])
+            cause = describe_cause([m.key for m in line])
             together = change_essence(line[-1].subject, cause)
             if line[0] is not own:
-                said.append((line[-1].queued_at, line[-1].subject if len(line) == 1 else together))
+                lines_covered.append((line[-1].queued_at, line[-1].subject if len(line) == 1 else together))
             elif len(line) > 1:
                 subject = together
                 parts[0] = [DRILL(text=cause) if row.exercise else cause, *parts[0]]
-        if said:
-            parts.append(list_covered(said))
+        if lines_covered:
+            parts.append(list_covered(lines_covered))
     others = {m.alert_id for m in covered} - {row.alert_id}
     first, *more = parts
     lines = [*first, *(line for part in more for line in ("", *part))]
@@ -349,7 +367,7 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Covered:
+class SupersededMessage:
     """A message that another one stands for."""
 
     id: int
@@ -361,16 +379,16 @@ class Covered:
     key: str
 
 
-def load_covered(c: Connection, notification_id: int) -> list[Covered]:
+def load_covered(c: Connection, notification_id: int) -> list[SupersededMessage]:
     """Messages that were superseded by this one, directly or through others, oldest first."""
     n = notification
-    found: dict[int, Covered] = {}
+    found: dict[int, SupersededMessage] = {}
     frontier = [notification_id]
     while frontier:
         mine = select(n, alert.c.key).join(alert, alert.c.id == n.c.alert_id)
         rows = c.execute(mine.where(n.c.superseded_by.in_(frontier))).all()
         frontier = [r.id for r in rows if r.id not in found]
-        found |= {r.id: read_record(Covered, r) for r in rows}
+        found |= {r.id: read_record(SupersededMessage, r) for r in rows}
     return [found[key] for key in sorted(found)]
 
 
@@ -387,12 +405,11 @@ def mark_delivered(
     c: Connection, notification_id: int, owner: str, now: datetime, provider_id: str | None = None
 ) -> bool:
     """The channel took it, and calls it so. False when the lease was lost meanwhile: it goes again, same key."""
-    return _move(
-        c, notification_id, DeliveryState.DELIVERED, owner, sent_at=now, lease_owner=None, lease_until=None,
-        **message_columns("last_error", None), next_attempt_at=None, provider_id=provider_id,
-        # the device may have answered before the channel returned
-        provider_said=case((notification.c.received_at.is_(None), None), else_=notification.c.provider_said),
-    )  # fmt: skip
+    n = notification.c
+    status = case((n.received_at.is_(None), None), else_=n.provider_said)  # the device may have answered already
+    values = {"sent_at": now, "next_attempt_at": None, "provider_id": provider_id, "provider_said": status}
+    values |= message_columns("last_error", None)
+    return _move(c, notification_id, DeliveryState.DELIVERED, owner, **_NO_LEASE, **values)
 
 
 def mark_failed(
@@ -400,13 +417,11 @@ def mark_failed(
 ) -> bool:
     """The channel did not take it: try again at `next_attempt_at`, or never when `permanent`. Secrets are taken out."""
     state = DeliveryState.FAILED_FINAL if permanent else DeliveryState.FAILED_RETRY
-    return _move(
-        c, notification_id, state, owner, next_attempt_at=None if permanent else next_attempt_at, lease_owner=None,
-        lease_until=None, **spell_error("last_error", error),
-    )  # fmt: skip
+    values = make_error_columns("last_error", error) | {"next_attempt_at": None if permanent else next_attempt_at}
+    return _move(c, notification_id, state, owner, **_NO_LEASE, **values)
 
 
-def spell_error(name: str, error: str | None) -> dict[str, Any]:
+def make_error_columns(name: str, error: str | None) -> dict[str, Any]:
     """What went wrong, as the columns of an update: without secrets, and not longer than is kept.
 
     >>> spell_error("last_error", "smtp://ada:pw@mail is away")["last_error"]
@@ -428,7 +443,7 @@ def postpone(c: Connection, notification_id: int, until: datetime, why: str) -> 
     return c.execute(query.values(next_attempt_at=until, **message_columns("last_error", why))).rowcount == 1
 
 
-class Failing(NamedTuple):
+class ChannelFailure(NamedTuple):
     """How a channel fails, by the messages that it did not take."""
 
     attempts: int  # of the one that was tried most often and waits
@@ -437,7 +452,7 @@ class Failing(NamedTuple):
     error: str | None  # of the newest
 
 
-def find_failing(c: Connection, channel: str) -> Failing:
+def find_failing(c: Connection, channel: str) -> ChannelFailure:
     """How a channel fails now."""
     n = notification.c
     failed = (DeliveryState.FAILED_RETRY, DeliveryState.FAILED_FINAL)
@@ -451,11 +466,12 @@ def find_failing(c: Connection, channel: str) -> Failing:
     )
     rows = c.execute(query).all()
     waiting = [row for row in rows if row.state == DeliveryState.FAILED_RETRY]
-    return Failing(
-        max((row.attempts for row in waiting), default=0), min((row.queued_at for row in waiting), default=None),
+    return ChannelFailure(
+        max((row.attempts for row in waiting), default=0),
+        min((row.queued_at for row in waiting), default=None),
         next((row.queued_at for row in rows if row.state == DeliveryState.FAILED_FINAL), None),
         read_columns(rows[0], "last_error") if rows else None,
-    )  # fmt: skip
+    )
 
 
 def release_backoff(c: Connection, channel: str, now: datetime, but: Collection[int] = ()) -> bool:
@@ -465,9 +481,8 @@ def release_backoff(c: Connection, channel: str, now: datetime, but: Collection[
     """
     n = notification
     query = update(n).where(
-        n.c.channel == channel, n.c.state == DeliveryState.FAILED_RETRY, n.c.next_attempt_at > now,
-        n.c.id.not_in(but),
-    )  # fmt: skip
+        n.c.channel == channel, n.c.state == DeliveryState.FAILED_RETRY, n.c.next_attempt_at > now, n.c.id.not_in(but)
+    )
     c.execute(query.values(next_attempt_at=now))
     return True
 
@@ -478,11 +493,13 @@ def release_foreign(c: Connection, now: datetime, channel: str, owner: str) -> i
     return c.execute(
         update(n)
         .where(
-            n.c.state == DeliveryState.CLAIMED, n.c.channel == channel, n.c.queued_at < now - LONGEST_HOLD,
+            n.c.state == DeliveryState.CLAIMED,
+            n.c.channel == channel,
+            n.c.queued_at < now - LONGEST_HOLD,
             or_(n.c.lease_owner.is_(None), n.c.lease_owner != owner),
         )
         .values(state=DeliveryState.QUEUED, lease_owner=None, lease_until=None, next_attempt_at=now)
-    ).rowcount  # fmt: skip
+    ).rowcount
 
 
 def release_expired(c: Connection, now: datetime) -> int:
@@ -492,10 +509,13 @@ def release_expired(c: Connection, now: datetime) -> int:
         update(n)
         .where(_expired(_times(now)))
         .values(
-            state=DeliveryState.QUEUED, lease_owner=None, lease_until=None, next_attempt_at=now,
+            state=DeliveryState.QUEUED,
+            lease_owner=None,
+            lease_until=None,
+            next_attempt_at=now,
             **message_columns("last_error", _LEASE_EXPIRED()),
         )
-    ).rowcount  # fmt: skip
+    ).rowcount
 
 
 def has_expired(c: Connection, now: datetime) -> bool:
@@ -511,9 +531,8 @@ def count_sent_between(c: Connection, channel: str, since: datetime, until: date
     n = notification
     floor = (c.execute(select(func.max(n.c.id))).scalar() or 0) - 1000
     query = select(func.count()).where(
-        n.c.id > floor, n.c.channel == channel, n.c.sent_at > since, n.c.sent_at <= until,
-        n.c.exercise.is_(False),
-    )  # fmt: skip
+        n.c.id > floor, n.c.channel == channel, n.c.sent_at > since, n.c.sent_at <= until, n.c.exercise.is_(False)
+    )
     return int(c.execute(query).scalar_one())
 
 
@@ -537,7 +556,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
         .join(alert, alert.c.id == n.c.alert_id)
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
         .order_by(n.c.id)
-    )  # fmt: skip
+    )
     tops, returned = load_top_levels(c), _load_returned(c, open_ids)
     reached: dict[int, dict[str, datetime]] = {}
     escalated_to: dict[int, set[str]] = {}
@@ -550,13 +569,17 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
         groups.setdefault(row.alert_id, []).append(row)
     return [
         read_record(
-            OpenAlert, rows[0], urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
-            told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
-            insists=rows[0].key.startswith(UNCONFIRMED), reached=reached.get(number, {}),
-            escalated_to=frozenset(escalated_to.get(number, ())), returned_at=returned.get(number),
+            OpenAlert,
+            rows[0],
+            urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
+            sent=tuple(SentNotification(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
+            insists=rows[0].key.startswith(UNCONFIRMED),
+            reached=reached.get(number, {}),
+            escalated_to=frozenset(escalated_to.get(number, ())),
+            returned_at=returned.get(number),
         )
         for number, rows in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 def _plan_reached(open_ids: Select[Any], newest: Subquery) -> Select[Any]:
@@ -592,19 +615,16 @@ def _load_returned(c: Connection, open_ids: Select[Any]) -> dict[int, datetime]:
 
 def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: str, subject: str, now: datetime) -> bool:
     """Queue one more message of the same event; its key counts the rounds, so that a doubled call adds nothing."""
-    turn = sum(t.recipient == recipient and t.channel == channel for t in source.told)
+    turn = sum(t.recipient == recipient and t.channel == channel for t in source.sent)
     key = digest_text(f"{source.event_id}|{recipient}|{channel}|escalation|{turn}")
-    same = ("alert_id", "event_id", "site", "ledger", "level", "level_name", "exercise", "body")
-    row = {name: getattr(source, name) for name in same} | {
-        "recipient": recipient, "channel": channel, "subject": subject, "state": DeliveryState.QUEUED,
-        "queued_at": now, "idempotency_key": key,
-    }  # fmt: skip
+    facts = {"recipient": recipient, "channel": channel, "subject": subject, "idempotency_key": key}
+    row = fill_row(notification, source, **facts, state=DeliveryState.QUEUED, queued_at=now)
     statement = insert(c, notification).values(row).on_conflict_do_nothing(index_elements=["idempotency_key"])
     return c.execute(statement.returning(notification.c.id)).first() is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredMessage:
     """A delivered message, and what a person did with its alert afterwards."""
 
     notification_id: int
@@ -615,7 +635,7 @@ class Answered:
     via: str | None  # the way: `command` or `page`
 
 
-def load_answered(c: Connection, since: datetime) -> list[Answered]:
+def load_answered(c: Connection, since: datetime) -> list[AnsweredMessage]:
     """Delivered messages on whose alert a person acted afterwards (since an instant), the first act first.
 
     Whether the person is the recipient of the message, only the site file knows.
@@ -630,7 +650,7 @@ def load_answered(c: Connection, since: datetime) -> list[Answered]:
         )
         .order_by(e.id, n.id)
     )
-    return load_records(c, Answered, query)
+    return load_records(c, AnsweredMessage, query)
 
 
 def mark_confirmed(c: Connection, notification_id: int, at: datetime, by: str, via: str | None) -> bool:
@@ -647,16 +667,12 @@ def count_states(c: Connection) -> dict[str, int]:
 def load_alert_events(c: Connection, above: int, limit: int = 500) -> list[Row[Any]]:
     """Changes of alerts with an id above a floor, in order: what `<site>/alert` publishes."""
     query = (
-        select(
-            alert_event.c.id, alert_event.c.alert_id, alert_event.c.sequence, alert_event.c.at, alert_event.c.data_time,
-            alert_event.c.to_level, alert_event.c.to_state, alert_event.c.reason, alert_event.c.actor_kind,
-            alert.c.site, alert.c.ledger, alert.c.exercise,
-        )
+        select(alert_event, alert.c.site, alert.c.ledger, alert.c.exercise)
         .join(alert, alert.c.id == alert_event.c.alert_id)
         .where(alert_event.c.id > above)
         .order_by(alert_event.c.id)
         .limit(limit)
-    )  # fmt: skip
+    )
     return list(c.execute(query))
 
 
@@ -679,13 +695,15 @@ def count_tries(c: Connection, site: str, recipient: str, day: str) -> int | Non
 
 def note_try(
     c: Connection, site: str, recipient: str, day: str, channel: str, error: str | None, now: datetime
-) -> None:  # fmt: skip
+) -> None:
     """Keep what became of a digest; `error` is None when the channel took it."""
     d = t.digest.c
     values = {
-        "channel": channel, "at": now, "state": SENT if error is None else FAILED,
-        **spell_error("error", error),
-    }  # fmt: skip
+        "channel": channel,
+        "at": now,
+        "state": SENT if error is None else FAILED,
+        **make_error_columns("error", error),
+    }
     mine = (d.site == site, d.recipient == recipient, d.day == day)
     changed = c.execute(update(t.digest).where(*mine).values(**values, attempts=d.attempts + 1)).rowcount
     if not changed:

@@ -1,6 +1,6 @@
 """Declared sites, every version of their files, which decisions are recomputed from, and changes that wait."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -39,21 +39,24 @@ def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime
     levels = [{"number": k.number, "name": k.name, "action": k.action, "auto_lower": k.auto_lower} for k in site.levels]
     values = {
         **{name: getattr(site, name) for name in ("id", "name", "latitude", "longitude", "timezone")},
-        "levels": levels, "config_sha256": site.version, "active": True,
-    }  # fmt: skip
+        "levels": levels,
+        "config_sha256": site.version,
+        "active": True,
+    }
     current = c.execute(select(t.site.c.config_sha256, t.site.c.active).where(t.site.c.id == site.id)).one_or_none()
     save_rows(c, t.site, [values])
     _save_stations(c, site)
     if current is not None and current.config_sha256 == site.version:
         return False
-    c.execute(
-        insert(c, t.config_version)
-        .values(
-            site=site.id, sha256=site.version, source=site.source, loaded_at=now, author=author, reason=reason,
-            code_version=code_version(),
-        )
-        .on_conflict_do_nothing()
-    )  # fmt: skip
+    row: dict[str, Any] = {
+        "site": site.id,
+        "sha256": site.version,
+        "source": site.source,
+        "author": author,
+        "reason": reason,
+    }
+    row |= {"loaded_at": now, "code_version": code_version()}
+    c.execute(insert(c, t.config_version).values(row).on_conflict_do_nothing())
     return True
 
 
@@ -99,6 +102,15 @@ def find_version(c: Connection, site_id: str) -> str | None:
     return None if found is None else str(found)
 
 
+def list_slope_stations(c: Connection, sites: Collection[str]) -> dict[str, set[str]]:
+    """The stations on the slope that the files of some sites declare, by site."""
+    s = t.station.c
+    found: dict[str, set[str]] = {}
+    for row in c.execute(select(s.site, s.id).where(s.site.in_(sites), s.declared, s.on_slope)):
+        found.setdefault(row.site, set()).add(row.id)
+    return found
+
+
 def mark_inactive(c: Connection, site_id: str) -> None:
     """Take a site off the active list; its history stays."""
     c.execute(update(t.site).where(t.site.c.id == site_id).values(active=False))
@@ -137,15 +149,23 @@ class Proposal:
 
 
 def add_proposal(
-    c: Connection, site: str, sha256: str, base_sha256: str | None, source: str, author: str, reason: str,
-    now: datetime, *, effect: Mapping[str, Any], differences: Sequence[Mapping[str, Any]], loosens_high: bool,
-) -> int:  # fmt: skip
+    c: Connection,
+    site: str,
+    sha256: str,
+    base_sha256: str | None,
+    source: str,
+    author: str,
+    reason: str,
+    now: datetime,
+    *,
+    effect: Mapping[str, Any],
+    differences: Sequence[Mapping[str, Any]],
+    loosens_high: bool,
+) -> int:
     """Store a proposal; returns its number."""
-    return add_row(
-        c, t.site_proposal, site=site, sha256=sha256, base_sha256=base_sha256, source=source, author=author,
-        reason=reason, proposed_at=now, state=PROPOSED, effect=dict(effect),
-        differences=[dict(d) for d in differences], loosens_high=loosens_high,
-    )  # fmt: skip
+    row: dict[str, Any] = {"site": site, "sha256": sha256, "base_sha256": base_sha256, "source": source}
+    row |= {"author": author, "reason": reason, "proposed_at": now, "state": PROPOSED, "loosens_high": loosens_high}
+    return add_row(c, t.site_proposal, row, effect=dict(effect), differences=[dict(d) for d in differences])
 
 
 def load_proposals(
@@ -174,17 +194,9 @@ def mark_decided(
     c: Connection, number: int, state: str, by: str, reason: str, now: datetime, *, second_by: str | None = None
 ) -> None:
     """Write what became of a proposal; `second_by` names who made it two people where two were needed."""
-    c.execute(
-        update(t.site_proposal)
-        .where(t.site_proposal.c.id == number)
-        .values(
-            state=state,
-            approved_by=by,
-            second_by=second_by,
-            decided_at=now,
-            **message_columns("decision_reason", reason),
-        )
-    )
+    values = {"state": state, "approved_by": by, "second_by": second_by, "decided_at": now}
+    values |= message_columns("decision_reason", reason)
+    c.execute(update(t.site_proposal).where(t.site_proposal.c.id == number).values(values))
 
 
 def mark_superseded(c: Connection, site: str, by_number: int, now: datetime) -> None:

@@ -12,10 +12,10 @@ from monitor.store.database.audit import SEAL
 from monitor.store.database.seals import GoneRow, find_unsealed
 from monitor.store.schema import tables as t
 
-_ACTS: Final = (
-    "alert.acknowledge", "alert.note", "alert.close", "alert.shelve", "alert.unshelve", "alert.take_out",
-    "alert.put_back", "alert.suppress", "alert.resume",
-)  # fmt: skip
+_ACTS: Final = tuple(
+    f"alert.{act}"
+    for act in ("acknowledge", "note", "close", "shelve", "unshelve", "take_out", "put_back", "suppress", "resume")
+)
 _RETURNED: Final = "returned_unacknowledged"
 
 
@@ -46,9 +46,9 @@ def verify_story(c: Connection, alert_id: int, site: str) -> list[str]:
         numbers = c.execute(select(table.c.id).where(table.c.alert_id == alert_id)).scalars()
         mine += [f"{table.name} {number}: " for number in numbers]
     e = t.alert_event.c
-    told = c.execute(select(e.actor, e.decision_id).where(e.alert_id == alert_id)).all()
-    mine += [f"user_account {name}: " for name in {row.actor for row in told}]
-    mine += [f"decision {number}: " for number in {row.decision_id for row in told}]
+    acts = c.execute(select(e.actor, e.decision_id).where(e.alert_id == alert_id)).all()
+    mine += [f"user_account {name}: " for name in {row.actor for row in acts}]
+    mine += [f"decision {number}: " for number in {row.decision_id for row in acts}]
     parts = tuple(f"{table.name} " for table in _OF_AN_ALERT)
     return [
         line
@@ -60,9 +60,6 @@ def verify_story(c: Connection, alert_id: int, site: str) -> list[str]:
 def verify_stories(c: Connection) -> Iterator[str]:
     """Compare every alert with its events, and every event with the audit log or the decision that it cites.
 
-    Args:
-        c: a read transaction.
-
     Yields:
         One line per damage: table, row, and column where it is known.
     """
@@ -71,12 +68,12 @@ def verify_stories(c: Connection) -> Iterator[str]:
     alerts = {row["id"]: row for row in _read(c, select(*_raw(t.alert)))}
     seen: set[int] = set()
     cited: set[int] = set()
-    told: set[int] = set()
+    with_events: set[int] = set()
     e = t.alert_event.c
     stream = _read(c, select(*_raw(t.alert_event)).order_by(e.alert_id, e.sequence))
     for alert_id, group in groupby(stream, key=lambda row: int(row["alert_id"])):
         events = list(group)
-        told.add(alert_id)
+        with_events.add(alert_id)
         seen |= {row["id"] for row in events}
         cited |= {row["decision_id"] for row in events if row["decision_id"] is not None}
         alert = alerts.get(alert_id)
@@ -87,7 +84,7 @@ def verify_stories(c: Connection) -> Iterator[str]:
             yield from _check_basis(event, alert, acts.get(event["id"]), decisions)
         yield from _check_steps(events)
         yield from _check_alert(alert, events, acts)
-    yield from (f"alert {i}: it has no event" for i in sorted(alerts.keys() - told))
+    yield from (f"alert {i}: it has no event" for i in sorted(alerts.keys() - with_events))
     for event_id in sorted(acts.keys() - seen):
         act = acts[event_id]
         logged = f"audit entry {act.entry_id} has {act.action} of {act.subject}"
@@ -122,20 +119,20 @@ def _check_outcomes(c: Connection) -> Iterator[str]:
     o, e = t.alert_outcome, t.audit_entry.c
     rows: dict[tuple[str, ...], list[int]] = {}
     for row in _read(c, select(*_raw(o)).order_by(o.c.id)):
-        said = (f"alert:{row['alert_id']}", row["at"], row["by"], row["class"], row["note"])
-        rows.setdefault(said, []).append(row["id"])
+        outcome = (f"alert:{row['alert_id']}", row["at"], row["by"], row["class"], row["note"])
+        rows.setdefault(outcome, []).append(row["id"])
     logged = select(e.id, e.subject, type_coerce(e.at, String).label("at"), e.actor, e.detail)
     for entry in c.execute(logged.where(e.action == "alert.outcome").order_by(e.id)):
         try:
             detail = json.loads(entry.detail)
-            said = (entry.subject, entry.at, entry.actor, str(detail["class"]), str(detail["note"]))
+            outcome = (entry.subject, entry.at, entry.actor, str(detail["class"]), str(detail["note"]))
         except (ValueError, KeyError, TypeError):
             continue  # an altered entry is named by the walk along the chain
-        if mine := rows.get(said):
+        if mine := rows.get(outcome):
             mine.pop()
         else:
             name = entry.subject.replace(":", " ")
-            yield f"{name}: outcome {said[3]!r} of audit entry {entry.id} is gone or altered"
+            yield f"{name}: outcome {outcome[3]!r} of audit entry {entry.id} is gone or altered"
     left = sorted(number for numbers in rows.values() for number in numbers)
     yield from (f"alert_outcome {number}: no audit entry stands behind it" for number in left)
 
@@ -152,12 +149,14 @@ def _check_basis(
         elif decisions[event["decision_id"]] != alert["site"]:
             yield f"{name}: decision_id: decision {event['decision_id']} is of another site"
         return
-    said = {
-        "alert_id": f"alert:{event['alert_id']}", "at": event["at"], "actor": event["actor"],
+    stored = {
+        "alert_id": f"alert:{event['alert_id']}",
+        "at": event["at"],
+        "actor": event["actor"],
         "actor_kind": event["actor_kind"],
-    }  # fmt: skip
+    }
     logged = {"alert_id": act.subject, "at": act.at, "actor": act.actor, "actor_kind": act.actor_kind}
-    wrong = [column for column in said if said[column] != logged[column]]
+    wrong = [column for column in stored if stored[column] != logged[column]]
     wrong += [] if event["reason"] == act.reason else ["reason"]
     wrong += [] if event["decision_id"] is None else ["decision_id"]
     wrong += [] if event["from_level"] == event["to_level"] else ["to_level"]
@@ -183,11 +182,14 @@ def _check_alert(
     ordered = [row for row in events if row["id"] not in acts]
     signed = _signature(events, acts)
     expected = {
-        "raised_at": events[0]["at"], "state": last["to_state"], "level": last["to_level"],
+        "raised_at": events[0]["at"],
+        "state": last["to_state"],
+        "level": last["to_level"],
         "peak_level": max(row["to_level"] for row in events),
         "closed_at": last["at"] if last["to_state"] == "closed" else None,
-        "acknowledged_at": signed[0], "acknowledged_by": signed[1],
-    }  # fmt: skip
+        "acknowledged_at": signed[0],
+        "acknowledged_by": signed[1],
+    }
     if ordered:
         expected |= {"reason": ordered[-1]["reason"], "decision_id": ordered[-1]["decision_id"]}
     for column, value in expected.items():

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, or_, select, tuple_
 
 from forecasting.message import gather
-from monitor.domain.instants import is_silent, join_spans, spell
+from monitor.domain.instants import format_iso, is_silent, join_spans
 from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
 
@@ -18,11 +18,7 @@ ROWS_MOST: Final = 5000  # of one table in one answer, the newest
 Point = tuple[datetime, int | None, str]
 """From an instant on: the level and who could see; no level where nobody decided."""
 UNKNOWN: Final = "unknown"  # the stage of a series that cannot be judged
-MOVEMENT_NAMES: Final = (
-    "at", "data_until", "stage", "trend", "probability", "velocity_mm_per_day", "velocity_error_mm_per_day",
-    "velocity_window_s", "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg",
-    "v_eq_mm_per_day", "inverse_velocity_day_per_mm", "reasons", "reasons_id", "reasons_values",
-)  # fmt: skip
+_MOVEMENT: Final = [k for k in t.movement.c if k.name not in {"id", "series_id", "state"}]
 
 
 def load_ribbon(
@@ -39,7 +35,7 @@ def load_ribbon(
     points = leave_out(load_levels(c, site, from_at, to_at), load_silences(c, site, from_at, to_at, now or to_at))
     ends = [p[0] for p in points[1:]] + [to_at]  # one too many where the site was never evaluated
     return [
-        {"from_at": spell(at), "to_at": spell(min(end, to_at)), "level": level, "observability": seen}
+        {"from_at": format_iso(at), "to_at": format_iso(min(end, to_at)), "level": level, "observability": seen}
         for (at, level, seen), end in zip(points, ends, strict=False)
         if level is not None and at <= to_at
     ]
@@ -92,22 +88,23 @@ def load_levels(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
     ).one_or_none()
     inside = (
         select(
-            e.at, e.level, e.observability, e.id,
+            e.at,
+            e.level,
+            e.observability,
+            e.id,
             func.lag(e.level).over(order_by=(e.at, e.id)).label("level_before"),
             func.lag(e.observability).over(order_by=(e.at, e.id)).label("seen_before"),
         )
         .where(e.site == site, e.at > from_at, e.at <= to_at)
         .subquery()
-    )  # fmt: skip
+    )
     s = inside.c
     changes = c.execute(
         select(s.at, s.level, s.observability)
-        .where(
-            (s.level_before.is_(None)) | (s.level != s.level_before) | (s.observability != s.seen_before)
-        )
+        .where((s.level_before.is_(None)) | (s.level != s.level_before) | (s.observability != s.seen_before))
         .order_by(s.at.desc(), s.id.desc())
         .limit(ROWS_MOST)
-    ).all()  # fmt: skip
+    ).all()
     points: list[Point] = [(max(r.at, from_at), r.level, r.observability) for r in ([first] if first else [])]
     points += [(r.at, r.level, r.observability) for r in reversed(changes)]
     joined: list[Point] = []
@@ -131,11 +128,13 @@ def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: dateti
     for row in reversed(rows):
         segments = found.setdefault(row.station, [])
         if segments:
-            segments[-1]["to_at"] = spell(row.at)
+            segments[-1]["to_at"] = format_iso(row.at)
         if not segments or (segments[-1]["stage"], segments[-1]["trend"]) != (row.stage, row.trend):
-            segments.append({"from_at": spell(row.at), "to_at": spell(to_at), "stage": row.stage, "trend": row.trend})
+            segments.append(
+                {"from_at": format_iso(row.at), "to_at": format_iso(to_at), "stage": row.stage, "trend": row.trend}
+            )
     for segments in found.values():
-        segments[-1]["to_at"] = spell(to_at)
+        segments[-1]["to_at"] = format_iso(to_at)
     return dict(sorted(found.items()))
 
 
@@ -148,19 +147,17 @@ def list_judged(c: Connection, site: str) -> set[str]:
     return set(c.execute(query).scalars())
 
 
-def load_movement(
-    c: Connection, site: str, station: str, from_at: datetime, to_at: datetime
-) -> list[dict[str, Any]]:  # fmt: skip
+def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
     """How a station moved, update by update, oldest first."""
     m, s = t.movement.c, t.series.c
     rows = c.execute(
-        select(s.quantity, *(m[n] for n in MOVEMENT_NAMES))
+        select(s.quantity, *_MOVEMENT)
         .join(t.series, s.id == m.series_id)
         .where(s.site == site, s.station == station, m.at > from_at, m.at <= to_at)
         .order_by(m.at.desc())
         .limit(ROWS_MOST)
     ).all()
-    return [_spell(row) for row in reversed(rows)]
+    return [_format_row(row) for row in reversed(rows)]
 
 
 def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[str, Any]]:
@@ -182,7 +179,7 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
         select(func.max(last.at)).where(last.series_id == s.id, last.at <= now).correlate(t.series).scalar_subquery()
     )
     rows = c.execute(
-        select(s.site, s.id.label("series_id"), s.station, s.quantity, *(m[n] for n in MOVEMENT_NAMES))
+        select(s.site, s.id.label("series_id"), s.station, s.quantity, *_MOVEMENT)
         .select_from(t.series)
         .join(t.movement, (m.series_id == s.id) & (m.at == newest))
         .where(s.site.in_(sites))
@@ -195,20 +192,27 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
         .group_by(w.series_id, w.method)
     )
     names = (
-        "window_from", "window_mid", "window_to", "trusted", "reasons", "reasons_id", "reasons_values", "method",
+        "window_from",
+        "window_mid",
+        "window_to",
+        "trusted",
+        "reasons",
+        "reasons_id",
+        "reasons_values",
+        "method",
         "data_until",
-    )  # fmt: skip
+    )
     windows: dict[int, dict[str, Any]] = {}
     for row in c.execute(
         select(w.series_id, *(w[n] for n in names)).where(w.id.in_(standing)).order_by(w.method.desc())
     ):  # the one by inverse velocity first: it is the one that may vote
-        windows.setdefault(row.series_id, {n: v for n, v in _spell(row).items() if n != "series_id"})
+        windows.setdefault(row.series_id, {n: v for n, v in _format_row(row).items() if n != "series_id"})
     unknown = [(r.series_id, r.at) for r in rows if r.stage == UNKNOWN]
     states = c.execute(select(m.series_id, m.state).where(tuple_(m.series_id, m.at).in_(unknown))) if unknown else ()
     last_stages = {row.series_id: (row.state.get("stage") or {}).get("stage") for row in states}
     found: dict[str, list[dict[str, Any]]] = {}
     for r in rows:
-        facts = {k: v for k, v in _spell(r).items() if k != "site"}
+        facts = {k: v for k, v in _format_row(r).items() if k != "site"}
         stage = last_stages.get(r.series_id) if r.stage == UNKNOWN else r.stage
         found.setdefault(r.site, []).append({**facts, "window": windows.get(r.series_id), "last_stage": stage})
     return found
@@ -230,25 +234,18 @@ def load_velocities(
     return found
 
 
-def load_windows(
-    c: Connection, site: str, station: str, from_at: datetime, to_at: datetime
-) -> list[dict[str, Any]]:  # fmt: skip
+def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
     """Failure windows of a station, issue by issue, oldest first, withdrawn ones included."""
     w, s = t.failure_time.c, t.series.c
-    names = (
-        "issued_at", "data_until", "window_from", "window_mid", "window_to", "trusted", "reasons", "reasons_id",
-        "reasons_values", "r2", "velocity_mm_per_day", "n_filters", "n_agree", "withdrawn_at", "withdrawn_reason",
-        "withdrawn_reason_id", "withdrawn_reason_values", "method", "onset_at",
-    )  # fmt: skip
     rows = c.execute(
-        select(s.quantity, *(w[n] for n in names))
+        select(s.quantity, *(k for k in w if k.name not in {"id", "series_id"}))
         .join(t.series, s.id == w.series_id)
         .where(s.site == site, s.station == station, w.data_until > from_at, w.data_until <= to_at)
         .order_by(w.data_until.desc(), w.id.desc())
         .limit(ROWS_MOST)
     ).all()
-    return [_spell(row) for row in reversed(rows)]
+    return [_format_row(row) for row in reversed(rows)]
 
 
-def _spell(row: Any) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in gather(row._mapping).items()}  # noqa: SLF001
+def _format_row(row: Any) -> dict[str, Any]:
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in gather(row._mapping).items()}  # noqa: SLF001

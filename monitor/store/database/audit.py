@@ -10,7 +10,7 @@ from sqlalchemy import Connection, String, insert, select, type_coerce
 
 from monitor.domain.alert import TOKEN, Actor
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.store.database.locks import take_turn
 from monitor.store.schema.tables import audit_entry, decision
 
@@ -25,17 +25,15 @@ def add_audit(
     """Log an act; it is written as the transaction ends, behind all rows, for writing it serialises all appenders.
 
     Args:
-        connection: a write transaction of `Database.write`.
         actor: who; `kind` is person, service or program. The user of the operating system and the proof of the name,
             where they are known, stand in the detail beside it.
         action: verb with its subject's kind, such as `alert.acknowledge`.
         subject: what it was done to, such as `alert:12`.
         detail: JSON-ready facts, reason included; never a secret.
-        now: the instant of the act.
     """
     acts = connection.get_execution_options()["slopeward_sealing"].acts
-    beside = {"via": TOKEN if actor.via == TOKEN else None, "os_user": actor.os_user, "proof": actor.proof}
-    acts.append((actor, action, subject, {**detail, **{k: v for k, v in beside.items() if v is not None}}, now))
+    proof = {"via": TOKEN if actor.via == TOKEN else None, "os_user": actor.os_user, "proof": actor.proof}
+    acts.append((actor, action, subject, {**detail, **{k: v for k, v in proof.items() if v is not None}}, now))
 
 
 def lock_log(connection: Connection) -> None:
@@ -53,13 +51,13 @@ def append_entry(
     last = connection.execute(select(audit_entry.c.hash).order_by(audit_entry.c.id.desc()).limit(1)).scalar()
     previous = FIRST if last is None else str(last)
     spelled = canonical_json(dict(detail))
-    digest = _hash(previous, (spell(now), actor.name, actor.kind, action, subject, spelled))
+    digest = _hash(previous, (format_iso(now), actor.name, actor.kind, action, subject, spelled))
     connection.execute(
         insert(audit_entry).values(
-            at=now, actor=actor.name, actor_kind=actor.kind, action=action, subject=subject, detail=spelled,
-            previous_hash=previous, hash=digest,
+            {"at": now, "actor": actor.name, "actor_kind": actor.kind, "action": action, "subject": subject}
+            | {"detail": spelled, "previous_hash": previous, "hash": digest}
         )
-    )  # fmt: skip
+    )
 
 
 def seal_decision(connection: Connection, decision_id: int, actor: Actor, now: datetime) -> None:
@@ -82,14 +80,16 @@ def find_seal(connection: Connection, decision_id: int) -> str | None:
 
 
 def load_entries(
-    connection: Connection, limit: int, *, before: int | None = None, actor: str | None = None,
+    connection: Connection,
+    limit: int,
+    *,
+    before: int | None = None,
+    actor: str | None = None,
     action: str | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Entries, newest first, with their detail read; seals of rows only where that action is asked for.
 
     Args:
-        connection: any transaction.
-        limit: at most so many.
         before: only entries before this number.
         actor: only acts of this name.
         action: only this action.
@@ -100,7 +100,7 @@ def load_entries(
     query = query if before is None else query.where(e.id < before)
     query = query if actor is None else query.where(e.actor == actor)
     rows = connection.execute(query.limit(limit)).mappings()
-    return [{**row, "at": spell(row["at"]), "detail": json.loads(row["detail"])} for row in rows]
+    return [{**row, "at": format_iso(row["at"]), "detail": json.loads(row["detail"])} for row in rows]
 
 
 def latest_hash(connection: Connection) -> str:
@@ -132,7 +132,6 @@ def verify_chain(connection: Connection, expected: str | None = None) -> list[st
     """Walk the whole log and name every row that is altered, or whose predecessor is missing.
 
     Args:
-        connection: a read transaction.
         expected: a head noted earlier; it must still be in the chain.
 
     Returns:
@@ -147,8 +146,8 @@ def verify_chain(connection: Connection, expected: str | None = None) -> list[st
     for row in connection.execute(select(*columns).order_by(e.id).execution_options(yield_per=2000)):
         if row.previous_hash != previous:
             findings.append(f"audit entry {row.id}: the entry before it was removed or replaced")
-        said = (row.at, row.actor, row.actor_kind, row.action, row.subject, row.detail)
-        if _hash(row.previous_hash, said) != row.hash:
+        entry = (row.at, row.actor, row.actor_kind, row.action, row.subject, row.detail)
+        if _hash(row.previous_hash, entry) != row.hash:
             findings.append(f"audit entry {row.id}: its content was altered after it was written")
         previous = row.hash
         seen = seen or row.hash == expected
@@ -157,5 +156,5 @@ def verify_chain(connection: Connection, expected: str | None = None) -> list[st
     return findings
 
 
-def _hash(previous: str, said: tuple[str, str, str, str, str, str]) -> str:
-    return hashlib.sha256(f"{previous}\n{canonical_json(said)}".encode()).hexdigest()
+def _hash(previous: str, entry: tuple[str, str, str, str, str, str]) -> str:
+    return hashlib.sha256(f"{previous}\n{canonical_json(entry)}".encode()).hexdigest()

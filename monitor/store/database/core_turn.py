@@ -28,7 +28,7 @@ _FIRST: Final = text(
 )
 _RENEW: Final = text(f"UPDATE {LEASE} SET renewed_at = clock_timestamp() WHERE fence = :fence")  # noqa: S608
 _HOLD: Final = text(f"SELECT 1 FROM {LEASE} WHERE fence = :fence FOR KEY SHARE")  # noqa: S608
-_LOOK: Final = text(
+_READ_LEASE: Final = text(
     "SELECT fence, holder, session, taken_at,"  # noqa: S608  while the server was away nobody could renew it
     " extract(epoch FROM clock_timestamp() - greatest(renewed_at, pg_postmaster_start_time())) AS idle_s"
     f" FROM {LEASE}"
@@ -91,7 +91,7 @@ class CoreTurn:
         with translated():
             make_turns(self._engine)
             with self._engine.connect() as c:
-                row = c.execute(_LOOK).first()
+                row = c.execute(_READ_LEASE).first()
         return None if row is None else Lease(row.fence, row.holder, row.session, row.taken_at, float(row.idle_s))
 
     def take_over(self) -> bool:
@@ -109,8 +109,12 @@ class CoreTurn:
             return False
         with translated():
             ended = end_core_sessions(self._engine, lease.session)
-        log.critical("%s has not renewed its lease for %.0f s; its %d sessions are ended",
-                     lease.holder or NOBODY, lease.idle_s, ended)  # fmt: skip
+        log.critical(
+            "%s has not renewed its lease for %.0f s; its %d sessions are ended",
+            lease.holder or NOBODY,
+            lease.idle_s,
+            ended,
+        )
         return self.take()
 
     def take(self) -> bool:
@@ -126,14 +130,14 @@ class CoreTurn:
             held = lock_core(self._engine)
             if held is None:
                 return False
-            asked_s, given = boot_s(), {"holder": self._holder, "session": self._db.session}
+            began_s, given = boot_s(), {"holder": self._holder, "session": self._db.session}
             try:
                 with self._engine.begin() as c:  # waits for what a core before us is writing
                     row = c.execute(_TAKE, given).first() or c.execute(_FIRST, given).one()
             except BaseException:
                 held.close()
                 raise
-        self._held, self.fence, self.taken_at, self.renewed_s = held, row.fence, row.taken_at, asked_s
+        self._held, self.fence, self.taken_at, self.renewed_s = held, row.fence, row.taken_at, began_s
         return True
 
     def keep(self) -> None:
@@ -146,7 +150,7 @@ class CoreTurn:
         """
         if self.is_lost or not self.fence:
             return
-        asked_s = boot_s()
+        began_s = boot_s()
         is_anew = not self._is_held()
         with translated():
             if is_anew:
@@ -156,7 +160,7 @@ class CoreTurn:
                 self.is_lost = True
                 self._let_go()
                 return
-        self.renewed_s = asked_s
+        self.renewed_s = began_s
         if is_anew:
             log.warning("the turn of the core is taken anew")
 

@@ -48,7 +48,7 @@ def patient(seconds: float = PATIENCE_S) -> Iterator[None]:
         _patience.reset(before)
 
 
-class _Turnstile:
+class _WriterQueue:
     """One writer at a time inside a process: an urgent one (ingest) first, the others in the order they came."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Database:
         self.url = parsed
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.session = session
-        self._turnstile = _Turnstile()
+        self._turnstile = _WriterQueue()
         self.closed_because: str | None = None  # why nothing may be written by this object (yet)
         self.guard: Callable[[Connection], None] | None = None  # raises where a transaction may not be written any more
         self.holds: Callable[[], bool] = lambda: True  # whether what goes out to people and brokers is ours to send
@@ -112,9 +112,12 @@ class Database:
 
     def _open_sqlite(self) -> Engine:
         engine = create_engine(
-            self.url, poolclass=QueuePool, pool_size=8, max_overflow=8,
+            self.url,
+            poolclass=QueuePool,
+            pool_size=8,
+            max_overflow=8,
             connect_args={"timeout": SQLITE_BUSY_S, "check_same_thread": False, "isolation_level": None},
-        )  # fmt: skip
+        )
 
         file = self.url.database
 
@@ -139,16 +142,23 @@ class Database:
 
     def _open_postgresql(self) -> Engine:
         engine = create_engine(
-            self.url, pool_size=8, max_overflow=8, pool_pre_ping=True,
+            self.url,
+            pool_size=8,
+            max_overflow=8,
+            pool_pre_ping=True,
             connect_args={
                 # compiling a question takes longer than most of ours take to answer
-                "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS} -c jit=off", "connect_timeout": 10,
+                "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS} -c jit=off",
+                "connect_timeout": 10,
                 "application_name": self.session,
                 "client_encoding": "utf8",  # a database without an encoding (SQL_ASCII) would answer in bytes
                 # a server that went without a word is noticed in half a minute
-                "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30000,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 4,
+                "tcp_user_timeout": 30000,
             },
-        )  # fmt: skip
+        )
 
         @event.listens_for(engine, "checkin")
         def _obey_the_server(connection: Any, _record: Any) -> None:
@@ -193,7 +203,22 @@ class Database:
             yield connection
             sealing.close(connection, datetime.now(UTC))
 
-    def ask(self, load: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
+    def measure_log(self) -> int | None:
+        """Bytes of PostgreSQL's write-ahead log; None where this account may not see it."""
+        try:
+            with self.read() as c:
+                return int(c.exec_driver_sql("SELECT coalesce(sum(size), 0) FROM pg_ls_waldir()").scalar_one())
+        except DBAPIError:
+            return None
+
+    def find_journal_mode(self) -> str:
+        """How SQLite keeps its journal; `wal` on PostgreSQL, which has no other way."""
+        if not self.is_sqlite:
+            return "wal"
+        with self.read() as c:
+            return str(c.exec_driver_sql("PRAGMA journal_mode").scalar())
+
+    def run_read(self, load: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
         """What one function reads, in a transaction of its own."""
         with self.read() as c:
             return load(c, *args, **named)
@@ -206,7 +231,7 @@ class Database:
     @contextmanager
     def _begin_write(self, sealing: Sealing, *, urgent: bool) -> Iterator[Connection]:
         """A write transaction that has begun. Between two tries the other writers of this process have their turn."""
-        began_s, is_told = time.monotonic(), False
+        began_s, is_logged = time.monotonic(), False
         least_s, since_s = _patience.get()
         waits_s = max(least_s, began_s - since_s)
         while True:
@@ -219,9 +244,9 @@ class Database:
                 except OperationalError as error:
                     if not _is_held(error) or time.monotonic() - began_s >= waits_s:
                         raise
-                    if not is_told:
+                    if not is_logged:
                         log.warning("the database is locked: it is waited for, up to %.0f s", waits_s)
-                        is_told = True
+                        is_logged = True
                     continue
                 yield connection
                 return
@@ -349,13 +374,14 @@ def keep_private(database: str | None) -> None:
         if file.parent.is_dir():  # else SQLite says what is wrong
             file.touch(mode=0o600)
         return
-    beside = (Path(f"{file}{end}") for end in ("", "-wal", "-shm", ".lock"))
-    loosened = [path for path in beside if _close(path)]
+    files = (Path(f"{file}{end}") for end in ("", "-wal", "-shm", ".lock"))
+    loosened = [path for path in files if _close(path)]
     if file in loosened:
         log.warning(
             "%s could be read by others on this machine, accounts included; now by its owner alone."
-            " Readers get a copy of the views: slopeward db publish FILE", file,
-        )  # fmt: skip
+            " Readers get a copy of the views: slopeward db publish FILE",
+            file,
+        )
 
 
 def open_lock(database: str | Path) -> IO[str]:

@@ -1,10 +1,11 @@
 """Rows as records, and records as rows: fields and columns find each other by their names."""
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Executable, Table
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Connection, Double, Executable, Integer, Table
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.exc import DBAPIError
 
@@ -33,14 +34,26 @@ def find_record(c: Connection, kind: type[T], query: Executable) -> T | None:
     return None if row is None else read_record(kind, row)
 
 
-def spell_record(record: Any) -> dict[str, Any]:
+def columns_of(kind: type[Any], table: Table) -> list[ColumnElement[Any]]:
+    """The columns of a table that a record has fields for; a message with its id and values."""
+    named = {f"{f.name}{end}" for f in fields(kind) for end in ("", "_id", "_values")}
+    return [k for k in table.c if k.name in named]
+
+
+def record_to_dict(record: Any) -> dict[str, Any]:
     """The fields of a record by name; what they hold is not copied."""
     return {f.name: getattr(record, f.name) for f in fields(record)}
 
 
-def add_row(c: Connection, table: Table, **values: Any) -> int:
-    """Insert a row; returns its number."""
-    key = c.execute(plain_insert(table).values(**values)).inserted_primary_key
+def fill_row(table: Table, source: Any, **values: Any) -> dict[str, Any]:
+    """A row of a table: these values, and from a source what it has under the names of other columns, no number."""
+    names = [k.name for k in table.c if k.name not in values and k.name != "id" and hasattr(source, k.name)]
+    return {name: getattr(source, name) for name in names} | values
+
+
+def add_row(c: Connection, table: Table, *facts: Mapping[str, Any], **values: Any) -> int:
+    """Insert a row of facts and values; returns its number."""
+    key = c.execute(plain_insert(table).values(dict(ChainMap(values, *map(dict, facts))))).inserted_primary_key
     assert key is not None
     return int(key[0])
 
@@ -64,38 +77,31 @@ def of_sites(column: ColumnElement[str], sites: str | Iterable[str] | None) -> S
 MANY: Final = 1000  # rows from which on COPY costs less than arrays
 
 
-def insert_rows(
-    c: Connection, table: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]], *,
-    unless_there: bool = False,
-) -> int:  # fmt: skip
-    """Insert rows whose values are spelled as the database keeps them; none is nothing. Returns how many were added.
+def insert_rows(c: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, unless_there: bool = False) -> int:
+    """Insert rows that hold the first columns of a table, as the database keeps them: an instant is its text.
 
-    Args:
-        c: a write transaction.
-        table: name of the table, of our own code.
-        columns: their names and PostgreSQL types (bigint, int4, text, float8, bool), in the order of a row.
-        rows: what goes in; an instant is its text.
-        unless_there: rows whose key is there are passed by, and raise nothing.
+    With `unless_there` rows whose key is there are passed by, and raise nothing. Returns how many were added.
     """
     if not rows:
         return 0
+    columns = {k.name: _find_type(k) for k in list(table.c)[: len(rows[0])]}
     names, passed = ", ".join(columns), " ON CONFLICT DO NOTHING" if unless_there else ""
     if c.dialect.name == "sqlite":
         marks = ",".join("?" * len(columns))
-        statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){passed}"  # noqa: S608 - names of ours
+        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}){passed}"  # noqa: S608 - names of ours
         return int(c.exec_driver_sql(statement, list(rows)).rowcount)
     if len(rows) >= MANY and not unless_there:
-        _copy(c, f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)", tuple(columns.values()), rows)
+        _copy(c, f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)", tuple(columns.values()), rows)
         return len(rows)
     arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
     done = c.exec_driver_sql(
-        f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}){passed}",  # noqa: S608 - names of ours
-        tuple(_spell(kind, column) for kind, column in zip(columns.values(), zip(*rows, strict=True), strict=True)),
+        f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}){passed}",  # noqa: S608 - names of ours
+        tuple(_to_list(kind, column) for kind, column in zip(columns.values(), zip(*rows, strict=True), strict=True)),
     )
     return int(done.rowcount)
 
 
-def spell_message(text: str | None) -> tuple[str | None, str | None, str | None]:
+def message_to_cells(text: str | None) -> tuple[str | None, str | None, str | None]:
     """A text as its three cells; two stay empty where it is no message.
 
     >>> spell_message("by hand")
@@ -106,7 +112,13 @@ def spell_message(text: str | None) -> tuple[str | None, str | None, str | None]
     return str(text), text.id, canonical_json(values_to_json(text.values))
 
 
-def _spell(kind: str, column: tuple[Any, ...]) -> list[Any]:
+def _find_type(column: Column[Any]) -> str:
+    """The type of a column as PostgreSQL spells it in a cast."""
+    types = ((Double, "float8"), (Boolean, "bool"), (BigInteger, "bigint"), (Integer, "int4"))
+    return next((name for kind, name in types if isinstance(column.type, kind)), "text")
+
+
+def _to_list(kind: str, column: tuple[Any, ...]) -> list[Any]:
     """One column as a list of the driver, which takes no whole numbers beside others."""
     return [None if x is None else float(x) for x in column] if kind == "float8" else list(column)
 

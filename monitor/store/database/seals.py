@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Delete, Insert, String, Table, Update, func, 
 
 from monitor.domain.alert import SERVICE
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.store.database.audit import append_entry, lock_log
 from monitor.store.schema import tables as t
 
@@ -33,7 +33,7 @@ Rows = dict[Key, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedTable:
     """A table whose rows are sealed.
 
     Attributes:
@@ -77,39 +77,41 @@ def _leave(*columns: str) -> frozenset[str]:
 SEALED: Final = {
     one.table.name: one
     for one in (
-        Sealed(t.alert),
-        Sealed(t.alert_event, only_added=True),
-        Sealed(t.alert_outcome, only_added=True),
-        Sealed(
+        SealedTable(t.alert),
+        SealedTable(t.alert_event, only_added=True),
+        SealedTable(t.alert_outcome, only_added=True),
+        SealedTable(
             t.notification,
             _leave("attempts", "undelivered", "next_attempt_at", "last_error", "lease_owner", "lease_until"),
         ),
-        Sealed(t.decision, _leave("evidence"), only_added=True),
-        Sealed(t.site_state, frozenset(t.site_state.c.keys()) - {"site", "level", "level_source", "since"}),
-        Sealed(t.user_account),
-        Sealed(t.api_token),
-        Sealed(t.first_signature),
-        Sealed(t.second_factor, _leave("last_step")),
-        Sealed(t.recovery_code),
-        Sealed(t.config_version, _leave("source"), only_added=True),
-        Sealed(t.site_event),
-        Sealed(t.event_confirmation),
-        Sealed(t.report),
-        Sealed(t.photo, _leave("picture", "small"), only_added=True),
-        Sealed(t.offset_entry),
-        Sealed(t.maintenance),
-        Sealed(t.site_proposal, _leave("source")),
-        Sealed(t.drill),
-        Sealed(t.duty_rota, only_added=True),
-        Sealed(t.duty_override),
-        Sealed(t.duty_handover),
-        Sealed(t.footprint_review, _leave("geometry"), only_added=True),
-        Sealed(t.scene_outline, _leave("min_lon", "min_lat", "max_lon", "max_lat")),  # they follow from its geometry
-        Sealed(t.model_transition, only_added=True),
-        Sealed(t.anomaly_label, only_added=True),
-        Sealed(t.anomaly_budget, only_added=True),
-        Sealed(t.model_proof, only_added=True),
-        Sealed(t.issued_report, _leave("facts"), only_added=True),
+        SealedTable(t.decision, _leave("evidence"), only_added=True),
+        SealedTable(t.site_state, frozenset(t.site_state.c.keys()) - {"site", "level", "level_source", "since"}),
+        SealedTable(t.user_account),
+        SealedTable(t.api_token),
+        SealedTable(t.first_signature),
+        SealedTable(t.second_factor, _leave("last_step")),
+        SealedTable(t.recovery_code),
+        SealedTable(t.config_version, _leave("source"), only_added=True),
+        SealedTable(t.site_event),
+        SealedTable(t.event_confirmation),
+        SealedTable(t.report),
+        SealedTable(t.photo, _leave("picture", "small"), only_added=True),
+        SealedTable(t.offset_entry),
+        SealedTable(t.maintenance),
+        SealedTable(t.site_proposal, _leave("source")),
+        SealedTable(t.drill),
+        SealedTable(t.duty_rota, only_added=True),
+        SealedTable(t.duty_override),
+        SealedTable(t.duty_handover),
+        SealedTable(t.footprint_review, _leave("geometry"), only_added=True),
+        SealedTable(
+            t.scene_outline, _leave("min_lon", "min_lat", "max_lon", "max_lat")
+        ),  # they follow from its geometry
+        SealedTable(t.model_transition, only_added=True),
+        SealedTable(t.anomaly_label, only_added=True),
+        SealedTable(t.anomaly_budget, only_added=True),
+        SealedTable(t.model_proof, only_added=True),
+        SealedTable(t.issued_report, _leave("facts"), only_added=True),
     )
 }
 
@@ -124,11 +126,11 @@ def digest_row(table: str, row: Mapping[str, Any]) -> str:
         row: its columns by name; instants as `datetime` or spelled.
     """
     left_out = SEALED[table].left_out
-    said = {k: spell(v) if isinstance(v, datetime) else v for k, v in row.items() if v is not None}
-    said = {k: v for k, v in said.items() if k not in left_out}
-    if table == "notification" and said.get("state") not in _SETTLED:
-        said.pop("state", None)
-    return hashlib.sha256(canonical_json([table, said]).encode()).hexdigest()[:_DIGITS]
+    values = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in row.items() if v is not None}
+    values = {k: v for k, v in values.items() if k not in left_out}
+    if table == "notification" and values.get("state") not in _SETTLED:
+        values.pop("state", None)
+    return hashlib.sha256(canonical_json([table, values]).encode()).hexdigest()[:_DIGITS]
 
 
 class Sealing:
@@ -143,7 +145,6 @@ class Sealing:
         """Note the rows that a statement is about to touch, as they were before it.
 
         Args:
-            c: the write transaction.
             statement: what is about to be executed; nothing is noted unless it changes a sealed table.
             parameters: what is given with it, one mapping for each row of an insert.
         """
@@ -164,7 +165,7 @@ class Sealing:
         elif name not in self._floors:
             self._floors[name] = c.execute(select(func.max(key))).scalar() or 0
 
-    def _note(self, c: Connection, sealed: Sealed, wanted: Any, absent: Iterable[Key]) -> None:
+    def _note(self, c: Connection, sealed: SealedTable, wanted: Any, absent: Iterable[Key]) -> None:
         rows = c.execute(select(*sealed.columns).where(wanted).with_for_update())
         known = self._before.setdefault(sealed.table.name, {})
         for key, digest in {**dict.fromkeys(absent), **_digest_all(sealed, rows)}.items():
@@ -205,7 +206,6 @@ def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tu
     """The newest seal of each row by its name, with the number of its audit entry.
 
     Args:
-        c: a read transaction.
         resealed: takes a line for each row that never changes and was sealed again with another content.
     """
     e = t.audit_entry.c
@@ -231,9 +231,6 @@ def read_seals(detail: str) -> dict[str, str | None]:
 def find_unsealed(c: Connection) -> Iterator[str]:
     """Compare every sealed row with the audit log, both ways.
 
-    Args:
-        c: a read transaction.
-
     Yields:
         One line for each row that is altered, that no entry knows, or that is gone.
     """
@@ -243,17 +240,17 @@ def find_unsealed(c: Connection) -> Iterator[str]:
     for sealed in SEALED.values():
         for key, digest in _digest_each(sealed, _stream(c, sealed)):
             name = sealed.name(key)
-            said, entry_id = seals.pop(name, (None, 0))
+            seal, entry_id = seals.pop(name, (None, 0))
             if entry_id == 0:
                 yield f"{name}: no entry of the audit log knows this row; it was not written by the service"
-            elif said != digest:
+            elif seal != digest:
                 yield f"{name}: the row was altered; audit entry {entry_id} has it otherwise"
-    for name, (said, entry_id) in seals.items():
-        if said is not None:
+    for name, (seal, entry_id) in seals.items():
+        if seal is not None:
             yield GoneRow(f"{name}: the row is gone; audit entry {entry_id} has it")
 
 
-def _changes(c: Connection, sealed: Sealed, before: Mapping[Key, str | None]) -> dict[Key, str | None]:
+def _changes(c: Connection, sealed: SealedTable, before: Mapping[Key, str | None]) -> dict[Key, str | None]:
     found: dict[Key, str] = {}
     keys = list(before)
     for start in range(0, len(keys), AT_ONCE):
@@ -262,18 +259,18 @@ def _changes(c: Connection, sealed: Sealed, before: Mapping[Key, str | None]) ->
     return {key: found.get(key) for key, digest in before.items() if found.get(key) != digest}
 
 
-def _digest_each(sealed: Sealed, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:
+def _digest_each(sealed: SealedTable, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:
     name, keys = sealed.table.name, [key.name for key in sealed.keys]
     for row in rows:
-        said = row._mapping  # noqa: SLF001 - the public name of a row's mapping
-        yield tuple(said[key] for key in keys), digest_row(name, said)
+        values = row._mapping  # noqa: SLF001 - the public name of a row's mapping
+        yield tuple(values[key] for key in keys), digest_row(name, values)
 
 
-def _digest_all(sealed: Sealed, rows: Iterable[Any]) -> Rows:
+def _digest_all(sealed: SealedTable, rows: Iterable[Any]) -> Rows:
     return dict(_digest_each(sealed, rows))
 
 
-def _stream(c: Connection, sealed: Sealed) -> Iterator[Any]:
-    asked = select(*sealed.columns).order_by(*sealed.keys).execution_options(yield_per=2000)
-    with c.execute(asked) as rows:  # who has heard enough leaves no cursor open in the server
+def _stream(c: Connection, sealed: SealedTable) -> Iterator[Any]:
+    query = select(*sealed.columns).order_by(*sealed.keys).execution_options(yield_per=2000)
+    with c.execute(query) as rows:  # who has heard enough leaves no cursor open in the server
         yield from rows

@@ -38,9 +38,7 @@ class Device:
     ended_why: str | None
 
 
-def add_device(
-    c: Connection, actor: Actor, endpoint: str, p256dh: str, auth: str, name: str, now: datetime
-) -> int:  # fmt: skip
+def add_device(c: Connection, actor: Actor, endpoint: str, p256dh: str, auth: str, name: str, now: datetime) -> int:
     """Remember a browser for who is signed in there; one that was another's is this person's now. Returns its number.
 
     Raises:
@@ -48,10 +46,14 @@ def add_device(
     """
     t = push_subscription
     digest = digest_text(endpoint)
-    row = {
-        "user_name": actor.name, "endpoint": endpoint, "p256dh": p256dh, "auth": auth, "device": name,
-        "added_at": now, "ended_at": None, **message_columns("ended_why", None),
-    }  # fmt: skip
+    row: dict[str, Any] = {
+        "user_name": actor.name,
+        "endpoint": endpoint,
+        "p256dh": p256dh,
+        "auth": auth,
+        "device": name,
+    }
+    row |= {"added_at": now, "ended_at": None} | message_columns("ended_why", None)
     others = [one for one in load_devices(c, actor.name) if one.ended_at is None and one.endpoint != endpoint]
     if len(others) >= MOST_OF_ONE:
         raise RefusedError(f"{actor.name} has {MOST_OF_ONE} devices already; remove one first")

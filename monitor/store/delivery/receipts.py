@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, func, select, update
 
 from monitor.domain.alert import DeliveryState
 from monitor.logs import redact
-from monitor.store.alerting.outbox import ERROR_LIMIT, spell_error
+from monitor.store.alerting.outbox import ERROR_LIMIT, make_error_columns
 from monitor.store.database.rows import add_row
 from monitor.store.schema.tables import channel_test, notification
 
@@ -28,27 +28,29 @@ def load_unsaid(c: Connection, prefix: str, since: datetime) -> list[tuple[int, 
     """Messages that were taken and of which nothing was said yet, whose other name begins so."""
     n = notification.c
     query = select(n.id, n.provider_id).where(
-        n.state == DeliveryState.DELIVERED, n.provider_said.is_(None), n.sent_at > since,
+        n.state == DeliveryState.DELIVERED,
+        n.provider_said.is_(None),
+        n.sent_at > since,
         n.provider_id.startswith(prefix),
-    )  # fmt: skip
+    )
     return [(int(row[0]), str(row[1])) for row in c.execute(query)]
 
 
-def note_received(c: Connection, notification_id: int, said: str, now: datetime) -> bool:
+def note_received(c: Connection, notification_id: int, status: str, now: datetime) -> bool:
     """The device has the message; the first such word counts. False where it was said already."""
     n = notification
     row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
-    return c.execute(row.values(received_at=now, provider_said=said[:_LONGEST])).rowcount == 1
+    return c.execute(row.values(received_at=now, provider_said=status[:_LONGEST])).rowcount == 1
 
 
-def note_said(c: Connection, notification_id: int, said: str) -> None:
+def note_progress(c: Connection, notification_id: int, status: str) -> None:
     """A word on the way that decides nothing: `sent`, `ringing`."""
     n = notification
     row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
-    c.execute(row.values(provider_said=said[:_LONGEST]))
+    c.execute(row.values(provider_said=status[:_LONGEST]))
 
 
-def mark_undelivered(c: Connection, notification_id: int, said: str, why: str, now: datetime) -> bool:
+def mark_undelivered(c: Connection, notification_id: int, status: str, why: str, now: datetime) -> bool:
     """The other side could not deliver what it took: it goes out again in a minute, the third time it failed for good.
 
     Attempts that the provider itself refused do not count: only what it took and could not deliver does.
@@ -59,27 +61,27 @@ def mark_undelivered(c: Connection, notification_id: int, said: str, why: str, n
     n = notification
     before = c.execute(select(n.c.undelivered).where(n.c.id == notification_id)).scalar() or 0
     state = DeliveryState.FAILED_FINAL if before + 1 >= MOST_TRIES else DeliveryState.FAILED_RETRY
-    row = update(n).where(
-        n.c.id == notification_id, n.c.state == DeliveryState.DELIVERED, n.c.received_at.is_(None)
-    )  # fmt: skip
+    row = update(n).where(n.c.id == notification_id, n.c.state == DeliveryState.DELIVERED, n.c.received_at.is_(None))
     values = {
-        "state": state, "provider_said": said[:_LONGEST], "undelivered": n.c.undelivered + 1,
+        "state": state,
+        "provider_said": status[:_LONGEST],
+        "undelivered": n.c.undelivered + 1,
         "next_attempt_at": None if state is DeliveryState.FAILED_FINAL else now + AGAIN,
-        **spell_error("last_error", why),
-    }  # fmt: skip
+        **make_error_columns("last_error", why),
+    }
     return c.execute(row.values(**values)).rowcount == 1
 
 
-def note_test(c: Connection, provider_id: str, said: str, now: datetime, *, good: bool) -> bool:
+def note_test(c: Connection, provider_id: str, status: str, now: datetime, *, good: bool) -> bool:
     """The same of a test of a channel. False where no test is called so."""
     t = channel_test
     values = {"received_at": now} if good else {"good": False}
     row = update(t).where(t.c.provider_id == provider_id, t.c.received_at.is_(None))
-    return c.execute(row.values(found=said[:ERROR_LIMIT], **values)).rowcount == 1
+    return c.execute(row.values(found=status[:ERROR_LIMIT], **values)).rowcount == 1
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class ChannelTests:
     """How the tests of a channel went."""
 
     channel: str
@@ -95,13 +97,10 @@ class Tested:
 
 def add_test(
     c: Connection, channel: str, target: str, now: datetime, *, good: bool, found: str, provider_id: str | None
-) -> int:  # fmt: skip
+) -> int:
     """Keep the result of a test; returns its number. Secrets are taken out."""
-    row: dict[str, Any] = {
-        "channel": channel, "target": target, "at": now, "good": good, "found": redact(found)[:ERROR_LIMIT],
-        "provider_id": provider_id,
-    }  # fmt: skip
-    return add_row(c, channel_test, **row)
+    row = {"channel": channel, "target": target, "at": now, "good": good, "provider_id": provider_id}
+    return add_row(c, channel_test, row, found=redact(found)[:ERROR_LIMIT])
 
 
 def mark_unanswered(c: Connection, number: int, found: str) -> bool:
@@ -116,7 +115,7 @@ def has_answered(c: Connection, number: int) -> bool:
     return c.execute(select(channel_test.c.received_at).where(channel_test.c.id == number)).scalar() is not None
 
 
-def load_tested(c: Connection, channels: Iterable[str]) -> dict[str, Tested]:
+def load_tested(c: Connection, channels: Iterable[str]) -> dict[str, ChannelTests]:
     """By channel how its tests went; a channel that was never tested is missing."""
     t = channel_test.c
     wanted = sorted(set(channels))
@@ -126,6 +125,6 @@ def load_tested(c: Connection, channels: Iterable[str]) -> dict[str, Tested]:
     good = {row[0]: row[1] for row in c.execute(newest_good)}
     newest = {row.id: row for row in c.execute(select(channel_test).where(t.id.in_([row[2] for row in spans])))}
     return {
-        channel: Tested(channel, first_at, newest[last_id].at, good.get(channel), newest[last_id].found)
+        channel: ChannelTests(channel, first_at, newest[last_id].at, good.get(channel), newest[last_id].found)
         for channel, first_at, last_id in spans
     }

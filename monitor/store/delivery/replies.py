@@ -19,6 +19,7 @@ from monitor.store.alerting.alerts import acknowledge, find_alert
 from monitor.store.alerting.outbox import mark_confirmed
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
+from monitor.store.database.rows import fill_row
 from monitor.store.people.users import find_account, load_users, may
 from monitor.store.schema.tables import alert_event, reply, reply_code
 
@@ -42,7 +43,7 @@ ANSWERS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReplyResult:
     """What became of a reply, and how to say it."""
 
     outcome: str
@@ -52,18 +53,21 @@ class Answer:
 
 
 def make_code(
-    c: Connection, message: Notification, number: str, person: str, language: str, now: datetime,
+    c: Connection,
+    message: Notification,
+    number: str,
+    person: str,
+    language: str,
+    now: datetime,
     good_for: timedelta = timedelta(seconds=GOOD_FOR_S),
-) -> str:  # fmt: skip
+) -> str:
     """The code of a message, the same at each try; it differs from all that still hold for this number.
 
     Args:
-        c: a write transaction.
         message: that is about to be sent.
         number: where it goes, as `tidy_number` spells it.
         person: in whose name a reply acknowledges.
         language: of the answer.
-        now: the present.
         good_for: how long the code holds.
     """
     t = reply_code.c
@@ -75,11 +79,8 @@ def make_code(
     held = select(t.code).where(t.address == number, t.made_at > now - 2 * good_for)
     taken = {*c.execute(held).scalars()}
     code = next(k for k in iter(lambda: f"{secrets.randbelow(10_000):04d}", None) if k not in taken)
-    row = {
-        "notification_id": message.id, "alert_id": message.alert_id, "address": number, "person": person,
-        "language": language, "code": code, "level": message.level, "made_at": now, "expires_at": now + good_for,
-    }  # fmt: skip
-    c.execute(insert(reply_code).values(row))
+    facts = {"address": number, "person": person, "language": language, "made_at": now, "expires_at": now + good_for}
+    c.execute(insert(reply_code).values(fill_row(reply_code, message, **facts, notification_id=message.id, code=code)))
     return code
 
 
@@ -94,23 +95,21 @@ def tidy_number(text: str) -> str:
     return digits if re.fullmatch(r"\+[1-9]\d{5,14}", digits) else ""
 
 
-def take_reply(c: Connection, way: str, sender: str, text: str, provider_id: str, now: datetime) -> Answer:
+def take_reply(c: Connection, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
     """A text message that came in; call once for each, the same one again changes nothing.
 
     Args:
-        c: a write transaction.
         way: `sms`.
         sender: the number it came from.
         text: such as `ACK 1234`.
         provider_id: what the gateway calls it.
-        now: the present.
     """
     sender, text = (one.replace("\0", "") for one in (sender, text))  # which PostgreSQL does not store
     number, match = tidy_number(sender), _CODE.match(text)
     return _take(c, way, number or sender, match[1] if match else "", text, provider_id, now)
 
 
-def take_digit(c: Connection, notification_id: int, number: str, call_id: str, now: datetime) -> Answer:
+def take_digit(c: Connection, notification_id: int, number: str, call_id: str, now: datetime) -> ReplyResult:
     """Somebody pressed the digit that acknowledges, during the call of a message, at the number it went to."""
     t = reply_code.c
     code = c.execute(
@@ -119,20 +118,18 @@ def take_digit(c: Connection, notification_id: int, number: str, call_id: str, n
     return _take(c, "voice", tidy_number(number) or number, code or "", "1", f"{call_id} {notification_id}", now)
 
 
-def _take(c: Connection, way: str, number: str, code: str, text: str, provider_id: str, now: datetime) -> Answer:
-    row = {
-        "at": now, "way": way, "sender": number[:40], "text": text[:_LONGEST], "provider_id": provider_id[:100],
-        "outcome": REFUSED,
-    }  # fmt: skip
+def _take(c: Connection, way: str, number: str, code: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
+    provider_id = provider_id[:100]
+    row = {"way": way, "sender": number[:40], "text": text[:_LONGEST], "outcome": REFUSED, "provider_id": provider_id}
     c.execute(update(reply).where(reply.c.at < now - KEPT, reply.c.sender != "").values(sender="", text=""))
-    if not add_if_absent(c, reply, row):
-        return Answer(REPEATED)
-    answer, why = _judge(c, way, number, code, now)
+    if not add_if_absent(c, reply, row | {"at": now}):
+        return ReplyResult(REPEATED)
+    answer, why = _check_reply(c, way, number, code, now)
     c.execute(
-        update(reply).where(reply.c.provider_id == row["provider_id"]).values(
-            outcome=answer.outcome, alert_id=answer.alert_id, person=answer.person or None
-        )
-    )  # fmt: skip
+        update(reply)
+        .where(reply.c.provider_id == provider_id)
+        .values(outcome=answer.outcome, alert_id=answer.alert_id, person=answer.person or None)
+    )
     if answer.outcome not in {ACKNOWLEDGED, REPEATED, LIMITED}:  # what is limited fills no log either
         subject = "service" if answer.alert_id is None else f"alert:{answer.alert_id}"
         detail = {"number": hide_number(number), "outcome": answer.outcome, "why": why}
@@ -142,7 +139,7 @@ def _take(c: Connection, way: str, number: str, code: str, text: str, provider_i
     return answer
 
 
-def _judge(c: Connection, way: str, number: str, code: str, now: datetime) -> tuple[Answer, str]:
+def _check_reply(c: Connection, way: str, number: str, code: str, now: datetime) -> tuple[ReplyResult, str]:
     t, r = reply_code.c, reply.c
     recent = (r.sender == number) & (r.at > now - WITHIN) & r.outcome.in_((WRONG, LIMITED))
     wrong = c.execute(select(func.count()).select_from(reply).where(recent)).scalar_one()
@@ -150,34 +147,34 @@ def _judge(c: Connection, way: str, number: str, code: str, now: datetime) -> tu
     language_of_number = str(c.execute(known).scalar() or "")
     if wrong >= MOST_WRONG:  # said once: a telephone that answers by itself must not be answered for ever
         language = language_of_number if wrong == MOST_WRONG else ""
-        return Answer(LIMITED, language=language), "too many wrong codes within the hour"
+        return ReplyResult(LIMITED, language=language), "too many wrong codes within the hour"
     found = c.execute(
         select(reply_code).where(t.address == number, t.code == code).order_by(t.notification_id.desc()).limit(1)
     ).one_or_none()
     if found is None or not code:
-        return Answer(WRONG, language=language_of_number), "no message to this number has this code"
+        return ReplyResult(WRONG, language=language_of_number), "no message to this number has this code"
     person, alert_id, language = str(found.person), int(found.alert_id), str(found.language)
     if found.expires_at <= now:
-        return Answer(LATE, person, alert_id, language), "the code has expired"
+        return ReplyResult(LATE, person, alert_id, language), "the code has expired"
     alert = find_alert(c, alert_id)
     if why := _find_obstacle(c, person, "" if alert is None else alert.site):
-        return Answer(REFUSED, person, alert_id, language), why
+        return ReplyResult(REFUSED, person, alert_id, language), why
     if alert is not None and alert.level > found.level:
-        return Answer(RISEN, person, alert_id, language), "the level has risen since"
+        return ReplyResult(RISEN, person, alert_id, language), "the level has risen since"
     if found.used_at is not None and _was_raised_since(c, alert_id, found.used_at):
-        return Answer(LATE, person, alert_id, language), "the alert was raised again after this code was used"
+        return ReplyResult(LATE, person, alert_id, language), "the alert was raised again after this code was used"
     try:
         acknowledge(c, alert_id, Actor(person, via=way), f"acknowledged by {way}", now, seen=found.level)
     except RisenError:  # the alert behind the alarm that nobody confirmed
-        return Answer(RISEN, person, alert_id, language), "the level has risen since"
+        return ReplyResult(RISEN, person, alert_id, language), "the level has risen since"
     except RefusedError as error:
         done = found.used_at is not None or (alert is not None and alert.acknowledged_at is not None)
-        return Answer(REPEATED if done else REFUSED, person, alert_id, language), str(error)
+        return ReplyResult(REPEATED if done else REFUSED, person, alert_id, language), str(error)
     except SlopewardError as error:
-        return Answer(REFUSED, person, alert_id, language), str(error)
+        return ReplyResult(REFUSED, person, alert_id, language), str(error)
     c.execute(update(reply_code).where(t.notification_id == found.notification_id).values(used_at=now))
     mark_confirmed(c, found.notification_id, now, person, way)
-    return Answer(ACKNOWLEDGED, person, alert_id, language), ""
+    return ReplyResult(ACKNOWLEDGED, person, alert_id, language), ""
 
 
 def _was_raised_since(c: Connection, alert_id: int, at: datetime) -> bool:

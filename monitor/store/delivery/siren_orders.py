@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, func, select, update
 
 from monitor.domain.alert import Notification
-from monitor.store.database.rows import add_row, load_records, read_record
+from monitor.store.database.rows import add_row, fill_row, load_records, read_record
 from monitor.store.delivery.receipts import note_received, note_test
 from monitor.store.schema.tables import siren_order
 
@@ -16,7 +16,7 @@ _LONGEST: Final = 100  # characters of what a device says
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SirenOrder:
     """One order; its sequence rises with each order of a topic, also after the database was restored."""
 
     id: int
@@ -42,7 +42,7 @@ class Order:
         return self.confirmed_at is not None and self.said == self.wanted
 
 
-def make_order(c: Connection, topic: str, message: Notification, now: datetime, valid_for: timedelta) -> Order:
+def make_order(c: Connection, topic: str, message: Notification, now: datetime, valid_for: timedelta) -> SirenOrder:
     """The order that follows from a message; at a second try the same one, with a new end.
 
     A message that was held up orders nothing any more: the order of the newer one is given once more.
@@ -51,10 +51,8 @@ def make_order(c: Connection, topic: str, message: Notification, now: datetime, 
     site's alarm silence the siren while another site needs it.
 
     Args:
-        c: a write transaction.
         topic: of the siren.
         message: with what its recipient asked for; number 0 = a test of the channel.
-        now: the present.
         valid_for: after that devices ignore it.
     """
     t = siren_order
@@ -66,13 +64,10 @@ def make_order(c: Connection, topic: str, message: Notification, now: datetime, 
         if known is not None:
             return repeat_order(c, known, now, valid_for)
     newest = c.execute(select(func.max(t.c.sequence)).where(t.c.topic == topic)).scalar() or 0
-    row: dict[str, Any] = {
-        "topic": topic, "sequence": max(newest + 1, int(now.timestamp() * 1000)), "notification_id": message.id or None,
-        "site": message.site, "wanted": _decide(c, topic, message), "level": message.level,
-        "level_name": message.level_name, "exercise": message.exercise, "ordered_at": now, "sent_at": now,
-        "valid_until": now + valid_for, "times": 1,
-    }  # fmt: skip
-    return _find(c, add_row(c, t, **row))
+    facts = {"topic": topic, "sequence": max(newest + 1, int(now.timestamp() * 1000)), "times": 1}
+    facts |= {"notification_id": message.id or None, "wanted": _decide(c, topic, message)}
+    instants = {"ordered_at": now, "sent_at": now, "valid_until": now + valid_for}
+    return _find(c, add_row(c, t, fill_row(t, message, **facts, **instants)))
 
 
 def _decide(c: Connection, topic: str, message: Notification) -> str:
@@ -85,15 +80,15 @@ def _decide(c: Connection, topic: str, message: Notification) -> str:
     return OFF
 
 
-def _load_newest(c: Connection, topic: str) -> list[Order]:
+def _load_newest(c: Connection, topic: str) -> list[SirenOrder]:
     """The newest real order of each site to a topic; `test` is one that ended nothing, for another site needs it."""
     t = siren_order
     real = (t.c.topic == topic) & t.c.exercise.is_(False) & t.c.notification_id.is_not(None)
     newest = select(func.max(t.c.id)).where(real).group_by(t.c.site)
-    return load_records(c, Order, select(t).where(t.c.id.in_(newest)))
+    return load_records(c, SirenOrder, select(t).where(t.c.id.in_(newest)))
 
 
-def repeat_order(c: Connection, number: int, now: datetime, valid_for: timedelta) -> Order:
+def repeat_order(c: Connection, number: int, now: datetime, valid_for: timedelta) -> SirenOrder:
     """The same order once more, with a new end."""
     t = siren_order
     values = {"sent_at": now, "valid_until": now + valid_for, "times": t.c.times + 1}
@@ -101,30 +96,30 @@ def repeat_order(c: Connection, number: int, now: datetime, valid_for: timedelta
     return _find(c, number)
 
 
-def load_open_orders(c: Connection) -> list[Order]:
+def load_open_orders(c: Connection) -> list[SirenOrder]:
     """The newest order of each topic that no device does yet; tests are not waited for."""
     t = siren_order
     newest = select(func.max(t.c.sequence).label("sequence"), t.c.topic).where(t.c.wanted != TEST)
     newest_of = newest.group_by(t.c.topic).subquery()
     query = select(t).join(newest_of, (t.c.topic == newest_of.c.topic) & (t.c.sequence == newest_of.c.sequence))
-    return [order for order in load_records(c, Order, query) if not order.is_done]
+    return [order for order in load_records(c, SirenOrder, query) if not order.is_done]
 
 
-def confirm_order(c: Connection, topic: str, sequence: int, said: str, device: str, now: datetime) -> bool:
+def confirm_order(c: Connection, topic: str, sequence: int, state: str, device: str, now: datetime) -> bool:
     """What a device answered; the first answer that does what was ordered stays. False where no order waits for it."""
     t = siren_order
     mine = (t.c.topic == topic) & (t.c.sequence == sequence)
     open_one = mine & (t.c.confirmed_at.is_(None) | (t.c.said != t.c.wanted))
-    values = {"confirmed_at": now, "confirmed_by": device[:_LONGEST], "said": said[:_LONGEST]}
+    values = {"confirmed_at": now, "confirmed_by": device[:_LONGEST], "said": state[:_LONGEST]}
     if c.execute(update(t).where(open_one).values(values)).rowcount != 1:
         return False
-    order = read_record(Order, c.execute(select(t).where(mine)).one())
+    order = read_record(SirenOrder, c.execute(select(t).where(mine)).one())
     if order.is_done and order.notification_id is not None:
-        note_received(c, order.notification_id, said, now)
+        note_received(c, order.notification_id, state, now)
     elif order.is_done:
-        note_test(c, f"siren {sequence}", said, now, good=True)
+        note_test(c, f"siren {sequence}", state, now, good=True)
     return True
 
 
-def _find(c: Connection, number: int) -> Order:
-    return read_record(Order, c.execute(select(siren_order).where(siren_order.c.id == number)).one())
+def _find(c: Connection, number: int) -> SirenOrder:
+    return read_record(SirenOrder, c.execute(select(siren_order).where(siren_order.c.id == number)).one())

@@ -4,24 +4,25 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, func, select
 
 from detection.anomaly.certain.units import FACTORS
 from detection.anomaly.errors import InputError
-from monitor.domain.instants import epoch_s, from_epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.instruments.watched import Group, list_groups
 from monitor.domain.observation import is_fit
 from monitor.domain.site import Site
 from monitor.store.alerting.maintenance import load_maintenance_between
-from monitor.store.database.rows import insert_rows, spell_message
+from monitor.store.database.rows import insert_rows, message_to_cells
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.store.schema import tables as t
 from monitor.store.schema.tables import anomaly, series
 
 if TYPE_CHECKING:
-    from detection.anomaly.certain.unit_jump import Change
+    from detection.anomaly.certain.unit_jump import UnitChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,51 +46,36 @@ class AnomalyRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A series that is still strange and was not alerted of again: it is taken for the same happening.
-
-    Attributes:
-        station: of the series.
-        quantity: of it.
-        detector: that scored it.
-        at: newest epoch that was held back.
-        score: of it, in units of its threshold.
-        kind: what it looked like.
-        told_at: newest epoch before it that was alerted of; None: the sensor was stuck.
-    """
+class HeldAnomaly:
+    """A series that is still strange and was not alerted of again: it is taken for the same happening."""
 
     station: str
     quantity: str
-    detector: str
-    at: datetime
-    score: float
-    kind: str
-    told_at: datetime | None
+    detector: str  # that scored it
+    at: datetime  # newest epoch that was held back
+    score: float  # of it, in units of its threshold
+    kind: str  # what it looked like
+    notified_at: datetime | None  # newest epoch before it that was alerted of; None: the sensor was stuck
 
 
+_CELLS: Final = attrgetter("detector", "score", "threshold", "budget", "kind", "alerted", "model_hash")
 ECHO: Final = timedelta(days=90)  # longer than what was alerted of stays in any part
-_COLUMNS: Final = {
-    "series_id": "bigint", "at": "text", "detector": "text", "score": "float8", "threshold": "float8",
-    "budget": "float8", "kind": "text", "alerted": "bool", "model_hash": "text", "factor": "float8",
-    "compared_with": "text", "compared_with_id": "text", "compared_with_values": "text", "scored_at": "text",
-}  # fmt: skip
 
 
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
     """Add scores; an epoch is scored once per detector. Returns how many were new."""
-    spelled, scored_at = {at: spell(at) for at in {row.at for row in rows}}, spell(now)  # most rows have the same
+    spelled, scored_at = (
+        {at: format_iso(at) for at in {row.at for row in rows}},
+        format_iso(now),
+    )  # most rows have the same
     values = [
-        (
-            r.series_id, spelled[r.at], r.detector, r.score, r.threshold, r.budget, r.kind, r.alerted, r.model_hash,
-            r.factor, *spell_message(r.compared_with), scored_at,
-        )
-        for r in rows
-    ]  # fmt: skip
-    return insert_rows(c, "anomaly", _COLUMNS, values, unless_there=True)
+        (r.series_id, spelled[r.at], *_CELLS(r), scored_at, r.factor, *message_to_cells(r.compared_with)) for r in rows
+    ]
+    return insert_rows(c, t.anomaly, values, unless_there=True)
 
 
 def latest_by_series(
-    c: Connection, site: str, detector: str, *, told: tuple[datetime, datetime] | None = None
+    c: Connection, site: str, detector: str, *, notified: tuple[datetime, datetime] | None = None
 ) -> dict[int, datetime]:
     """The newest epoch that a detector has scored, by series; or that it alerted of in a time."""
     query = (
@@ -98,8 +84,8 @@ def latest_by_series(
         .where(series.c.site == site, anomaly.c.detector == detector)
         .group_by(anomaly.c.series_id)
     )
-    if told is not None:
-        query = query.where(anomaly.c.alerted, anomaly.c.at > told[0], anomaly.c.at <= told[1])
+    if notified is not None:
+        query = query.where(anomaly.c.alerted, anomaly.c.at > notified[0], anomaly.c.at <= notified[1])
     return {row[0]: row[1] for row in c.execute(query)}
 
 
@@ -122,9 +108,9 @@ def latest_scored_at(c: Connection, site: str, detector: str) -> datetime | None
     return value
 
 
-def load_held(c: Connection, site: str, since: datetime, now: datetime) -> list[Held]:
+def load_held(c: Connection, site: str, since: datetime, now: datetime) -> list[HeldAnomaly]:
     """What was held back since an instant of each series and detector, where no alert came after it; newest first."""
-    a, told = anomaly.c, dict[str, dict[int, datetime]]()
+    a, notified = anomaly.c, dict[str, dict[int, datetime]]()
     rows = c.execute(
         select(a.series_id, series.c.station, series.c.quantity, a.detector, a.at, a.score, a.threshold, a.kind)
         .join(series, series.c.id == a.series_id)
@@ -133,11 +119,13 @@ def load_held(c: Connection, site: str, since: datetime, now: datetime) -> list[
     )
     found = []
     for r in {(row.series_id, row.detector): row for row in rows}.values():
-        if r.detector not in told:
-            told[r.detector] = latest_by_series(c, site, r.detector, told=(since - ECHO, now))
-        told_at = told[r.detector].get(r.series_id)
-        if told_at is None or told_at < r.at:
-            found.append(Held(r.station, r.quantity, r.detector, r.at, r.score / r.threshold, r.kind, told_at))
+        if r.detector not in notified:
+            notified[r.detector] = latest_by_series(c, site, r.detector, notified=(since - ECHO, now))
+        notified_at = notified[r.detector].get(r.series_id)
+        if notified_at is None or notified_at < r.at:
+            found.append(
+                HeldAnomaly(r.station, r.quantity, r.detector, r.at, r.score / r.threshold, r.kind, notified_at)
+            )
     return sorted(found, key=lambda one: (one.at, one.station, one.quantity), reverse=True)
 
 
@@ -149,25 +137,15 @@ LOOKED_AT: Final = 240  # intervals up to an alert, from which the check finds t
 
 @dataclass(frozen=True, slots=True)
 class WrongUnit:
-    """A time in which a series speaks another unit than before.
-
-    Attributes:
-        series_id: the series.
-        station: of it.
-        quantity: of it.
-        from_at: its first reading in another unit.
-        found_at: the reading that made it certain.
-        to_at: when it ended; None: it lasts.
-        back_at: the alert by which the check found its way back; None: it found none.
-    """
+    """A time in which a series speaks another unit than before."""
 
     series_id: int
     station: str
     quantity: str
-    from_at: datetime
-    found_at: datetime
-    to_at: datetime | None
-    back_at: datetime | None = None
+    from_at: datetime  # its first reading in another unit
+    found_at: datetime  # the reading that made it certain
+    to_at: datetime | None  # when it ended; None: it lasts
+    back_at: datetime | None = None  # the alert by which the check found its way back; None: it found none
 
 
 def list_wrong_units(c: Connection, site: Site, series_ids: Collection[int], now: datetime) -> list[WrongUnit]:
@@ -197,7 +175,7 @@ def list_wrong_units(c: Connection, site: Site, series_ids: Collection[int], now
     return found
 
 
-def _recall(c: Connection, series_id: int, group: Group, at: datetime, now: datetime) -> "Change | None":
+def _recall(c: Connection, series_id: int, group: Group, at: datetime, now: datetime) -> "UnitChange | None":
     """The change that an alert was of; None where its readings were corrected since."""
     # most pages and commands do without numpy
     from detection.anomaly.certain.unit_jump import find_changes
@@ -214,7 +192,12 @@ def _recall(c: Connection, series_id: int, group: Group, at: datetime, now: date
 
 
 def _list_times(
-    c: Connection, one: SeriesRow, group: Group, changes: "Sequence[Change]", works: Sequence[datetime], now: datetime
+    c: Connection,
+    one: SeriesRow,
+    group: Group,
+    changes: "Sequence[UnitChange]",
+    works: Sequence[datetime],
+    now: datetime,
 ) -> list[WrongUnit]:
     """The times of one series from its changes, in order of time, and the beginnings of works on its station."""
     found, last = list[WrongUnit](), None
@@ -237,7 +220,7 @@ def _list_times(
 
 
 def _find_back(
-    c: Connection, series_id: int, group: Group, change: "Change", bounds: Sequence[datetime], now: datetime
+    c: Connection, series_id: int, group: Group, change: "UnitChange", bounds: Sequence[datetime], now: datetime
 ) -> datetime | None:
     """When readings were first those of before again, to an interval; looked for up to each bound by halves."""
     step = timedelta(seconds=group.step_s)
@@ -256,7 +239,7 @@ def _find_back(
     return None
 
 
-def _is_back(c: Connection, series_id: int, step: timedelta, change: "Change", at: datetime, now: datetime) -> bool:
+def _is_back(c: Connection, series_id: int, step: timedelta, change: "UnitChange", at: datetime, now: datetime) -> bool:
     """Whether level and noise up to an instant are nearer to those before a change than to those after it."""
     from detection.anomaly.certain.unit_jump import is_as_before  # as above
 

@@ -13,13 +13,13 @@ from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
 from forecasting.message import Figure, Message, Template
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import DISMISSED
 from monitor.domain.instruments.watched import MOTION, list_groups
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row
+from monitor.store.database.rows import add_row, fill_row
 from monitor.store.models.anomaly_labels import load_labels
 from monitor.store.people.users import require_person
 from monitor.store.readings.instruments import Spans, load_sick_spans
@@ -28,13 +28,13 @@ from monitor.store.schema import tables as t
 
 _NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
 _RATE: Final = Template("budget.rate", "{value} ({low} to {high}) false alarms per sensor-month")
-LOOK_BACK: Final = timedelta(seconds=correction.LOOK_BACK_S)
+MEASURED_SPAN: Final = timedelta(seconds=correction.LABEL_MEMORY_S)
 GAP: Final = timedelta(seconds=RUN_GAP_S)  # scores closer than that are one alarm, as the budget counts
 PERSON: Final = "person"
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class BudgetMeasurement:
     """What one detector did in a time.
 
     Attributes:
@@ -60,7 +60,7 @@ class Measured:
     factor: float
 
     @property
-    def rate(self) -> correction.Rate | None:
+    def rate(self) -> correction.FalseAlarmRate | None:
         """False alarms per sensor-month; None where too few were labelled."""
         return correction.measure_rate(self.alarms, self.sensor_months)
 
@@ -83,18 +83,16 @@ class Measured:
         """The rate in words."""
         return describe_rate(self.rate, self.labelled)
 
-    def spell_evidence(self, *, is_fixed: bool) -> dict[str, Any]:
+    def evidence_to_json(self, *, is_fixed: bool) -> dict[str, Any]:
         """What a factor is counted from, JSON-ready; `is_fixed` where it may not move."""
         alarms = [
             [series_id, from_at, a.score, a.is_false, a.shown]
             for (series_id, from_at), a in zip(self.places, self.alarms, strict=True)
         ]
-        return {
-            "alarms": alarms, "sensor_months": self.sensor_months, "budget": self.budget, "is_fixed": is_fixed,
-        }  # fmt: skip
+        return {"alarms": alarms, "sensor_months": self.sensor_months, "budget": self.budget, "is_fixed": is_fixed}
 
 
-def describe_rate(rate: correction.Rate | None, labelled: int) -> Message:
+def describe_rate(rate: correction.FalseAlarmRate | None, labelled: int) -> Message:
     """A rate in words, or why there is none."""
     if rate is None:
         return _NOT_MEASURED(n=labelled, needed=correction.FEWEST_LABELS)
@@ -112,20 +110,22 @@ def list_counted(site: Site) -> list[str]:
     return [d for d in site.anomaly.detectors if d not in CHECKS]
 
 
-def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime | None = None) -> list[Measured]:
+def measure_detectors(
+    c: Connection, site: Site, now: datetime, since: datetime | None = None
+) -> list[BudgetMeasurement]:
     """Every detector of the site that has a threshold, over the last 180 days or since an instant.
 
     What a person said of a factor begins the time anew: labels of before it are forgotten. Series of other groups than
     the motion do not count: their thresholds have no factor.
     """
     newest = load_newest(c, site.id)
-    spans = load_sick_spans(c, site, since or now - LOOK_BACK, now)
+    spans = load_sick_spans(c, site, since or now - MEASURED_SPAN, now)
     groups = list_groups(site, load_ids(c, site.id))
     others = frozenset(one.series_id for group in groups if group.name != MOTION for one in group.series)
     found = []
     for detector in list_counted(site):
         last = newest.get(detector)
-        begin = since or now - LOOK_BACK
+        begin = since or now - MEASURED_SPAN
         if since is None and (acted := _find_last_act(c, site.id, detector)) is not None:
             begin = max(begin, acted)
         alarms, places, known = _load_alarms(c, site, detector, begin, now, spans, others)
@@ -133,7 +133,7 @@ def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime 
         epochs = sum(n for i, n in counted.items() if i not in others)
         months = epochs * (site.watched_step_s or 0.0) / MONTH_S
         factor = 1.0 if last is None else float(last.factor)
-        found.append(Measured(detector, begin, now, months, alarms, places, known, 0.0, factor))
+        found.append(BudgetMeasurement(detector, begin, now, months, alarms, places, known, 0.0, factor))
     shares = correction.share_budget(site.anomaly.budget_per_sensor_month, {m.detector: m.alarms for m in found})
     return [replace(m, budget=shares[m.detector]) for m in found]
 
@@ -151,9 +151,9 @@ def load_budgets(c: Connection, site: str) -> list[Any]:
     return list(c.execute(select(t.anomaly_budget).where(b.site == site).order_by(b.id)))
 
 
-def read_rate(row: Any) -> correction.Rate | None:
+def read_rate(row: Any) -> correction.FalseAlarmRate | None:
     """The rate of a kept row; None = not measured."""
-    return None if row.rate is None else correction.Rate(row.rate, row.rate_low, row.rate_high)
+    return None if row.rate is None else correction.FalseAlarmRate(row.rate, row.rate_low, row.rate_high)
 
 
 def counts_again(row: Any) -> bool:
@@ -186,18 +186,22 @@ def _find_last_act(c: Connection, site: str, detector: str) -> datetime | None:
 
 
 def add_budget(
-    c: Connection, site: str, measured: Measured, factor: float, reason: str, actor: Actor, now: datetime, *,
+    c: Connection,
+    site: str,
+    measured: BudgetMeasurement,
+    factor: float,
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    *,
     is_fixed: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Keep what was measured and the factor from now on; a changed factor stands in the audit log."""
     rate = measured.rate
-    told = ("detector", "from_at", "sensor_months", "reported", "labelled", "dismissed", "known_cause", "budget")
-    add_row(
-        c, t.anomaly_budget, site=site, at=now, **{name: getattr(measured, name) for name in told},
-        rate=rate and rate.value, rate_low=rate and rate.low, rate_high=rate and rate.high,
-        factor_before=measured.factor, factor=factor, reason=reason, by=actor.name, by_kind=actor.kind,
-        evidence=measured.spell_evidence(is_fixed=is_fixed),
-    )  # fmt: skip
+    rates = {"rate": rate and rate.value, "rate_low": rate and rate.low, "rate_high": rate and rate.high}
+    facts = {"site": site, "at": now, "factor_before": measured.factor, "factor": factor, "reason": reason}
+    row = fill_row(t.anomaly_budget, measured, **rates, **facts, by=actor.name, by_kind=actor.kind)
+    add_row(c, t.anomaly_budget, row, evidence=measured.evidence_to_json(is_fixed=is_fixed))
     if factor != measured.factor:
         detail = {"before": measured.factor, "factor": factor, "reason": reason, "measured": measured.describe()}
         add_audit(c, actor, "anomaly.budget", f"detector:{site}/{measured.detector}", detail, now)
@@ -205,7 +209,7 @@ def add_budget(
 
 def set_factor(
     c: Connection, site: Site, detector: str, factor: float, actor: Actor, reason: str, now: datetime
-) -> Measured:
+) -> BudgetMeasurement:
     """A person puts a threshold back, or elsewhere within the bounds; what was said before it counts no more.
 
     Raises:
@@ -252,13 +256,13 @@ def _load_alarms(
     alarms, places, known = [], [], 0
     for run in runs:
         first, last = run[0], run[-1]
-        word = _read_labels(labels.get(first.series_id, ()), first.at, last.at)
+        label = _read_labels(labels.get(first.series_id, ()), first.at, last.at)
         shown = any(row.alerted for row in run)
-        if word is None and any(b <= last.at and e >= first.at for b, e in sick.get(first.station, ())):
+        if label is None and any(b <= last.at and e >= first.at for b, e in sick.get(first.station, ())):
             known += shown
             continue
-        alarms.append(correction.Alarm(max(r.score * r.factor / r.threshold for r in run if r.threshold), word, shown))
-        places.append((int(first.series_id), spell(first.at)))
+        alarms.append(correction.Alarm(max(r.score * r.factor / r.threshold for r in run if r.threshold), label, shown))
+        places.append((int(first.series_id), format_iso(first.at)))
     return tuple(alarms), tuple(places), known
 
 

@@ -13,7 +13,7 @@ from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
 from forecasting.message import Template, Term, read_columns
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -168,14 +168,16 @@ def _divide(
                 last, beyond = [], 0
             # what begins shortly before the time of a word may go on into it
             begin, end = (last[0].at, last[-1].at) if last else (at, at + pause)
-            word = next((k for k in words if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
-            if word is not None and word.verdict == DISMISSED:
-                said_at = spell(word.at)
-                if word.id not in seen:
-                    seen[word.id] = [r for r in mine if word.from_at <= r.at <= word.to_at and r.scored_at <= said_at]
-                unseen = [row for row in news if row.at > word.to_at or row.scored_at > said_at]
-                if _is_more(unseen, seen[word.id]):
-                    is_new, last, beyond = True, [], word.id
+            label = next((k for k in words if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
+            if label is not None and label.verdict == DISMISSED:
+                labelled_at = format_iso(label.at)
+                if label.id not in seen:
+                    seen[label.id] = [
+                        r for r in mine if label.from_at <= r.at <= label.to_at and r.scored_at <= labelled_at
+                    ]
+                unseen = [row for row in news if row.at > label.to_at or row.scored_at > labelled_at]
+                if _is_more(unseen, seen[label.id]):
+                    is_new, last, beyond = True, [], label.id
             if is_new:
                 found.append((last, beyond))
             last += news
@@ -207,17 +209,25 @@ def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
     named = next(certain, None) or next(row for row in rows if _in_thresholds(row) == most)
     against = (_read_comparison(row) for _, (_, row) in sorted(highest.items()))
     return AnomalyRun(
-        rows[0].series_id, rows[0].station, rows[0].quantity, rows[0].at, rows[-1].at, named.kind,
-        tuple(sorted(highest)), most, tuple(dict.fromkeys(text for text in against if text)),
-        beyond=beyond, newest={row.detector: row.at for row in rows},
-    )  # fmt: skip
+        rows[0].series_id,
+        rows[0].station,
+        rows[0].quantity,
+        rows[0].at,
+        rows[-1].at,
+        named.kind,
+        tuple(sorted(highest)),
+        most,
+        tuple(dict.fromkeys(text for text in against if text)),
+        beyond=beyond,
+        newest={row.detector: row.at for row in rows},
+    )
 
 
 def _read_comparison(row: Any) -> str:
     if not row.compared_with:
         return compared_with(row.detector, row.kind)
-    said: str = read_columns(row, "compared_with")
-    return said
+    text: str = read_columns(row, "compared_with")
+    return text
 
 
 def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[AnomalyRun]:
@@ -227,11 +237,14 @@ def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[
         one = next((w for w in wrong if w.series_id == run.series_id and _overlaps(w, run.from_at, run.to_at)), None)
         if one is not None and one is last:
             found[-1] = replace(
-                found[-1], to_at=run.to_at, detectors=tuple(sorted({*found[-1].detectors, *run.detectors})),
+                found[-1],
+                to_at=run.to_at,
+                detectors=tuple(sorted({*found[-1].detectors, *run.detectors})),
                 score=max(found[-1].score, run.score),
                 compared_with=tuple(dict.fromkeys((*found[-1].compared_with, *run.compared_with))),
-                beyond=max(found[-1].beyond, run.beyond), newest={**found[-1].newest, **run.newest},
-            )  # fmt: skip
+                beyond=max(found[-1].beyond, run.beyond),
+                newest={**found[-1].newest, **run.newest},
+            )
         else:
             found.append(
                 run if one is None else replace(run, kind=CHECKS[CHECK], from_at=min(one.from_at, run.from_at))
@@ -253,33 +266,27 @@ def _list_believed(c: Connection, site: Site, series_ids: Collection[int], now: 
     found = []
     for one in wrong:
         touching = (k for k in labels.get(one.series_id, ()) if k.from_at <= one.found_at <= k.to_at)
-        word = next(touching, None)
-        if word is None or (word.verdict != DISMISSED and word.cause in {"unknown", CHECKS[CHECK]}):
+        label = next(touching, None)
+        if label is None or (label.verdict != DISMISSED and label.cause in {"unknown", CHECKS[CHECK]}):
             found.append(one)
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Dismissed:
-    """What was dismissed of a series.
+class DismissedAlarms:
+    """What was dismissed of a series."""
 
-    Attributes:
-        alarms: up to when its alarms were.
-        stuck: up to when its stuck stretch was, None where none was.
-        standing: of each detector, its newest alarm up to there that nobody dismissed.
-    """
-
-    alarms: datetime
-    stuck: datetime | None
-    standing: Mapping[str, datetime]
+    alarms: datetime  # up to when its alarms were
+    stuck: datetime | None  # up to when its stuck stretch was, None where none was
+    standing: Mapping[str, datetime]  # of each detector, its newest alarm up to there that nobody dismissed
 
 
-def load_dismissed(c: Connection, site: Site, since: datetime, now: datetime) -> dict[int, Dismissed]:
+def load_dismissed(c: Connection, site: Site, since: datetime, now: datetime) -> dict[int, DismissedAlarms]:
     """What was dismissed of each series of a site, without those of which nothing was."""
     k, s = t.anomaly_label.c, t.series.c
     query = select(k.series_id).join(t.series, s.id == k.series_id)
     ids = set(c.execute(query.where(s.site == site.id, k.verdict == DISMISSED, k.to_at > since)).scalars())
-    found: dict[int, Dismissed] = {}
+    found: dict[int, DismissedAlarms] = {}
     standing: dict[int, dict[str, datetime]] = {}
     for run in load_runs(c, site, since, now, ids) if ids else ():
         before = standing.setdefault(run.series_id, {})
@@ -287,7 +294,7 @@ def load_dismissed(c: Connection, site: Site, since: datetime, now: datetime) ->
             stuck = max(run.label.at, run.to_at) if STUCK in run.detectors else None
             if stuck is None and run.series_id in found:
                 stuck = found[run.series_id].stuck
-            found[run.series_id] = Dismissed(run.to_at, stuck, dict(before))
+            found[run.series_id] = DismissedAlarms(run.to_at, stuck, dict(before))
         else:
             before.update(run.newest)
     return found
@@ -356,7 +363,9 @@ def find_run(runs: Sequence[AnomalyRun], station: str, at: datetime, quantity: s
     """
     mine = [r for r in runs if r.station == station and quantity in {None, r.quantity} and r.from_at <= at <= r.to_at]
     if not mine:
-        raise NotFoundError(f"no anomaly of {station} at {spell(at)[:19]}Z; see `slopeward anomalies list --site S`")
+        raise NotFoundError(
+            f"no anomaly of {station} at {format_iso(at)[:19]}Z; see `slopeward anomalies list --site S`"
+        )
     if len(mine) > 1:
         names = ", ".join(r.quantity for r in mine)
         raise NotFoundError(f"{station} has several at that time: {names}; say which by --quantity")
@@ -364,23 +373,25 @@ def find_run(runs: Sequence[AnomalyRun], station: str, at: datetime, quantity: s
 
 
 def add_label(
-    c: Connection, site: str, run: AnomalyRun, verdict: str, cause: str, actor: Actor, note: str, now: datetime, *,
+    c: Connection,
+    site: str,
+    run: AnomalyRun,
+    verdict: str,
+    cause: str,
+    actor: Actor,
+    note: str,
+    now: datetime,
+    *,
     seen: int | None = None,
-) -> int:  # fmt: skip
+) -> int:
     """Keep what a person says of a happening; earlier words stay, the newest counts. Returns its number.
 
     It trains the false-alarm budget and clears the board of instruments. It takes part in no decision. The same word of
     the same person on the same happening is kept once.
 
     Args:
-        c: a transaction.
-        site: of the happening.
         run: the happening with its newest label.
-        verdict: one of `VERDICTS`.
         cause: one of `CAUSES`.
-        actor: who.
-        note: in their words.
-        now: when.
         seen: number of the newest word that the person was shown, 0 = none; None = they were shown nothing.
 
     Raises:
@@ -391,27 +402,28 @@ def add_label(
         raise RefusedError(f"verdict {verdict!r} is unknown; expected one of: {', '.join(VERDICTS)}")
     if cause not in CAUSES:
         raise RefusedError(f"cause {cause!r} is unknown; expected one of: {', '.join(CAUSES)}")
-    last, from_at, said = run.label, run.from_at, (verdict, cause, actor.name, note)
+    last, from_at, given = run.label, run.from_at, (verdict, cause, actor.name, note)
     if last is None:
         if verdict == WITHDRAWN and (number := _find_withdrawal(c, run, actor)) is not None:
             return number
         if verdict == WITHDRAWN or seen:
             raise RefusedError(_NOBODY)
-    elif (last.verdict, last.cause, last.by, last.note) == said and last.to_at >= run.to_at:
+    elif (last.verdict, last.cause, last.by, last.note) == given and last.to_at >= run.to_at:
         return int(last.id)
     elif seen not in {None, last.id}:
         raise RefusedError(_MEANWHILE(name=last.by, verdict=Term(last.verdict)))
     elif verdict == WITHDRAWN:  # all that was said of it
         words = load_labels(c, {run.series_id}, run.from_at)[run.series_id]
         from_at = min(run.from_at, *(k.from_at for k in words if _speaks_of(k, run)))
-    number = add_row(
-        c, t.anomaly_label, series_id=run.series_id, from_at=from_at, to_at=run.to_at, verdict=verdict, cause=cause,
-        by=actor.name, note=note, at=now,
-    )  # fmt: skip
+    facts = {"verdict": verdict, "cause": cause, "note": note}
+    where = {"series_id": run.series_id, "from_at": from_at, "to_at": run.to_at}
+    number = add_row(c, t.anomaly_label, facts, where, by=actor.name, at=now)
     detail = {
-        "label": number, "quantity": run.quantity, "from": spell(run.from_at), "to": spell(run.to_at),
-        "verdict": verdict, "cause": cause, "note": note,
-    }  # fmt: skip
+        "label": number,
+        "quantity": run.quantity,
+        "from": format_iso(run.from_at),
+        "to": format_iso(run.to_at),
+    } | facts
     add_audit(c, actor, "anomaly.label", f"station:{site}/{run.station}", detail, now)
     return number
 

@@ -13,7 +13,7 @@ from forecasting.kinematics.situations import name_situation
 from forecasting.kinematics.stages import RANK
 from forecasting.serving.conformal import ConformalState
 from monitor.store.database.engine import add_if_absent, insert
-from monitor.store.database.rows import read_record, save_rows, spell_record
+from monitor.store.database.rows import read_record, record_to_dict, save_rows
 from monitor.store.models.movement import latest_movement
 from monitor.store.schema import tables as t
 
@@ -52,7 +52,7 @@ class ForecastRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Unscored:
+class UnscoredForecast:
     """A forecast whose target has passed and that has no score yet."""
 
     id: int
@@ -72,7 +72,7 @@ class Unscored:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class ForecastScore:
     """What a forecast was worth once its target was observed; errors are observed minus forecast."""
 
     forecast_id: int
@@ -92,7 +92,7 @@ class Score:
 
 def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
     """Add forecast rows; a row that is there already is left as it is. Returns how many were new."""
-    return sum(add_if_absent(c, t.forecast, spell_record(row)) for row in rows)
+    return sum(add_if_absent(c, t.forecast, record_to_dict(row)) for row in rows)
 
 
 def find_forecast(c: Connection, numbers: Sequence[int]) -> set[int]:
@@ -129,7 +129,7 @@ class WithheldRow:
 def add_withheld(c: Connection, entries: Sequence[WithheldRow], issued_at: datetime) -> None:
     """Record why forecasts were not given, or not shown."""
     if entries:
-        c.execute(insert(c, t.forecast_withheld), [spell_record(one) | {"issued_at": issued_at} for one in entries])
+        c.execute(insert(c, t.forecast_withheld), [record_to_dict(one) | {"issued_at": issued_at} for one in entries])
 
 
 def load_hindcasts(c: Connection, numbers: Sequence[int]) -> dict[str, datetime]:
@@ -145,7 +145,7 @@ def load_hindcasts(c: Connection, numbers: Sequence[int]) -> dict[str, datetime]
 
 def load_unscored(
     c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000, *, hindcast: bool = False
-) -> list[Unscored]:  # fmt: skip
+) -> list[UnscoredForecast]:
     """Forecasts of a site with targets in (since, until] and no score yet, oldest target first."""
     query = (
         select(t.forecast)
@@ -160,15 +160,15 @@ def load_unscored(
         .order_by(t.forecast.c.target_at, t.forecast.c.id)
         .limit(limit)
     )
-    return [read_record(Unscored, r, quantiles=(r.q025, r.q10, r.q50, r.q90, r.q975)) for r in c.execute(query)]
+    return [read_record(UnscoredForecast, r, quantiles=(r.q025, r.q10, r.q50, r.q90, r.q975)) for r in c.execute(query)]
 
 
-def load_situations(c: Connection, waiting: Sequence[Unscored], wet: Mapping[datetime, bool]) -> dict[int, str | None]:
+def load_situations(
+    c: Connection, waiting: Sequence[UnscoredForecast], wet: Mapping[datetime, bool]
+) -> dict[int, str | None]:
     """What each forecast was up against when it was issued, by its id.
 
     Args:
-        c: a connection.
-        waiting: the forecasts.
         wet: issue time -> whether much rain had fallen; one that is not there was dry, or nobody knows.
     """
     w, s = t.failure_time.c, t.series.c
@@ -184,17 +184,21 @@ def load_situations(c: Connection, waiting: Sequence[Unscored], wet: Mapping[dat
                 .join(t.series, s.id == w.series_id)
                 .join(station, (station.c.site == s.site) & (station.c.station == s.station))
                 .where(
-                    w.trusted, w.issued_at <= one.issued_at, w.window_to > one.issued_at,
+                    w.trusted,
+                    w.issued_at <= one.issued_at,
+                    w.window_to > one.issued_at,
                     or_(w.withdrawn_at.is_(None), w.withdrawn_at > one.issued_at),
                 )
                 .limit(1)
-            )  # fmt: skip
+            )
             known[key] = c.execute(query).first() is not None
         found[one.id] = name_situation(one.stage, critical=known[key], wet=wet.get(one.issued_at, False))
     return found
 
 
-def score_forecast(unscored: Unscored, observed_at: datetime, observed: float, situation: str | None = None) -> Score:
+def score_forecast(
+    unscored: UnscoredForecast, observed_at: datetime, observed: float, situation: str | None = None
+) -> ForecastScore:
     """Score one forecast against what came: errors, coverage, mean pinball loss, Winkler score at 80 %, CRPS and PIT.
 
     Pinball: Koenker & Bassett 1978. Winkler: interval width plus 2/alpha times the miss (Winkler 1972), alpha 0.2.
@@ -204,18 +208,28 @@ def score_forecast(unscored: Unscored, observed_at: datetime, observed: float, s
         max(level * (observed - q), (level - 1.0) * (observed - q))
         for (_, level), q in zip(QUANTILES, unscored.quantiles, strict=True)
     ]
-    fan, came = np.array(unscored.quantiles), np.array(observed)
+    quantiles, came = np.array(unscored.quantiles), np.array(observed)
     miss = max(q10 - observed, 0.0) + max(observed - q90, 0.0)
-    return Score(
-        unscored.id, observed_at, observed, observed - q50, observed - unscored.baseline_q50,
-        observed - unscored.data_value, q10 <= observed <= q90, q025 <= observed <= q975,
-        sum(losses) / len(losses), (q90 - q10) + 10.0 * miss, float(crps(fan, came)), float(pit(fan, came)), situation,
-    )  # fmt: skip
+    return ForecastScore(
+        unscored.id,
+        observed_at,
+        observed,
+        observed - q50,
+        observed - unscored.baseline_q50,
+        observed - unscored.data_value,
+        q10 <= observed <= q90,
+        q025 <= observed <= q975,
+        sum(losses) / len(losses),
+        (q90 - q10) + 10.0 * miss,
+        float(crps(quantiles, came)),
+        float(pit(quantiles, came)),
+        situation,
+    )
 
 
-def add_scores(c: Connection, scores: Sequence[Score], now: datetime) -> set[int]:
+def add_scores(c: Connection, scores: Sequence[ForecastScore], now: datetime) -> set[int]:
     """Add score rows; a forecast is scored once. Returns the ids of the forecasts that had no score before."""
-    values = [spell_record(score) | {"scored_at": now} for score in scores]
+    values = [record_to_dict(score) | {"scored_at": now} for score in scores]
     return {one["forecast_id"] for one in values if add_if_absent(c, t.forecast_score, one)}
 
 
@@ -236,11 +250,9 @@ def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, 
 
 def save_conformal(
     c: Connection, states: Mapping[tuple[int, str, float, float], ConformalState], now: datetime
-) -> None:  # fmt: skip
+) -> None:
     """Replace states of adaptive intervals."""
     for (series_id, model, horizon_s, nominal), state in states.items():
-        row = {
-            "series_id": series_id, "model": model, "horizon_s": horizon_s, "nominal": nominal,
-            "alpha_t": state.alpha, "n": state.n, "state": state.to_json(), "updated_at": now,
-        }  # fmt: skip
-        save_rows(c, t.conformal_state, [row])
+        key = {"series_id": series_id, "model": model, "horizon_s": horizon_s, "nominal": nominal}
+        values = {"alpha_t": state.alpha, "n": state.n, "state": state.to_json(), "updated_at": now}
+        save_rows(c, t.conformal_state, [key | values])

@@ -85,7 +85,6 @@ def add_update(
 
     Args:
         c: inside a write transaction: row, withdrawals and windows are there together or not at all.
-        row: the update.
         windows: what it issues.
         withdrawn: method -> why what stood before no longer does.
     """
@@ -111,7 +110,7 @@ def latest_movement(c: Connection, site: str, now: datetime) -> dict[int, Moveme
         select(t.movement)
         .join(newest, (newest.c.series_id == m.series_id) & (newest.c.at == m.at))
         .order_by(m.series_id)
-    )  # fmt: skip
+    )
     return {r.series_id: read_record(MovementRow, r) for r in rows}
 
 
@@ -130,12 +129,20 @@ def load_failure_facts(c: Connection, site: str, now: datetime) -> tuple[Failure
     """The newest window of each series and method that stood at an instant, as known then."""
     return tuple(
         FailureFact(
-            r.station, r.quantity, r.method, seconds(r.issued_at), seconds(r.data_until), seconds(r.window_from),
-            seconds(r.window_mid), seconds(r.window_to), r.velocity_mm_per_day or 0.0, bool(r.trusted),
+            r.station,
+            r.quantity,
+            r.method,
+            seconds(r.issued_at),
+            seconds(r.data_until),
+            seconds(r.window_from),
+            seconds(r.window_mid),
+            seconds(r.window_to),
+            r.velocity_mm_per_day or 0.0,
+            bool(r.trusted),
             read_columns(r, "reasons"),
         )
         for r in c.execute(_plan_failure_facts(), {"site_id": site, "now": now})
-    )  # fmt: skip
+    )
 
 
 @cache  # put together once: it is asked at every look
@@ -175,11 +182,15 @@ def find_shown_forecast(c: Connection, series_ids: Sequence[int], now: datetime)
         # one row per target: the gate shows one model of each horizon
         rows = [r for i, r in enumerate(rows) if i == 0 or r.target_at > rows[i - 1].target_at]
         found[series_id] = ShownForecast(
-            rows[0].issued_at, rows[0].data_until, rows[0].data_value,
+            rows[0].issued_at,
+            rows[0].data_until,
+            rows[0].data_value,
             tuple((r.target_at - r.data_until).total_seconds() for r in rows),
-            tuple(r.q10 for r in rows), tuple(r.q50 for r in rows), tuple(r.q90 for r in rows),
+            tuple(r.q10 for r in rows),
+            tuple(r.q50 for r in rows),
+            tuple(r.q90 for r in rows),
             "+".join(sorted({r.model for r in rows})),
-        )  # fmt: skip
+        )
     return found
 
 
@@ -187,13 +198,13 @@ def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[
     """What people said of each series up to an instant, as one word that changes with every offset and flag."""
     marks = dict.fromkeys(series_ids, "")
     e, f = t.offset_entry.c, t.observation_flag.c
-    told = (
+    queries = (
         select(e.series_id, func.max(e.id), func.count()).where(e.known_from <= now).group_by(e.series_id),
         select(e.series_id, func.max(e.id), func.count()).where(e.revoked_at <= now).group_by(e.series_id),
         select(e.series_id, func.max(e.id), func.count()).where(e.confirmed_at <= now).group_by(e.series_id),
         select(f.series_id, func.max(f.id), func.count()).where(f.known_from <= now).group_by(f.series_id),
     )
-    for query in told:
+    for query in queries:
         for series_id, newest, count in c.execute(query.where(query.selected_columns[0].in_(series_ids))):
             marks[series_id] += f"{newest}:{count};"
     return marks

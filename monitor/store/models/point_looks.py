@@ -10,23 +10,18 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from forecasting.message import message_columns
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
-from monitor.store.database.rows import add_row, insert_rows, read_record, spell_message, spell_record
-from monitor.store.readings.points import AskedSet, list_newest_deliveries
+from monitor.store.database.rows import add_row, insert_rows, message_to_cells, read_record, record_to_dict
+from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
 
 @dataclass(frozen=True, slots=True)
-class AskedLook(AskedSet):
-    """What a look looks at: with this alone it can be made again.
+class ScanRequest(PointSetRequest):
+    """What a look looks at: with this alone it can be made again."""
 
-    Attributes:
-        after_point_id: points up to this one were looked at before; 0: none.
-        from_at: acquisitions after it are new to those; None: there was no look.
-    """
-
-    after_point_id: int
-    from_at: datetime | None
+    after_point_id: int  # points up to this one were looked at before; 0: none
+    from_at: datetime | None  # acquisitions after it are new to those; None: there was no look
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,7 @@ class PointAnomaly:
 
 
 @dataclass(frozen=True, slots=True)
-class PointHappening:
+class PointEvent:
     """One cause, and the strongest of its points."""
 
     number: int
@@ -67,7 +62,7 @@ class PointHappening:
 
 
 @dataclass(frozen=True, slots=True)
-class PointLook:
+class ScanResult:
     """What a look found; `reason` says why nothing was looked at, and is empty where it was."""
 
     newest_at: datetime | None
@@ -81,68 +76,68 @@ class PointLook:
     thresholds: Mapping[str, Mapping[str, float]]
     digest: str
     reason: str
-    happenings: tuple[PointHappening, ...] = ()
+    happenings: tuple[PointEvent, ...] = ()
 
 
-class KeptLook(NamedTuple):
+class StoredScan(NamedTuple):
     """A stored look: what it looked at, and what it found."""
 
     id: int
-    asked: AskedLook
-    found: PointLook
+    request: ScanRequest
+    found: ScanResult
 
 
-def list_due(c: Connection, site: str) -> list[AskedLook]:
+def list_due(c: Connection, site: str) -> list[ScanRequest]:
     """The sets of a site of which something came in since they were looked at."""
     k = t.point_look.c
     looked = select(k.point_set_id, func.max(k.delivery_id).label("id")).where(k.site == site).group_by(k.point_set_id)
     due = []
     for one in list_newest_deliveries(c, site, looked):
         after_point_id, from_at = _find_before(c, one.point_set_id)
-        due.append(AskedLook(**asdict(one), after_point_id=after_point_id, from_at=from_at))
+        due.append(ScanRequest(**asdict(one), after_point_id=after_point_id, from_at=from_at))
     return due
 
 
 def _find_before(c: Connection, set_id: int) -> tuple[int, datetime | None]:
     """The newest point and acquisition of the last look that looked at something."""
     k = t.point_look.c
-    asked = select(k.last_point_id, k.newest_at).where(k.point_set_id == set_id, k.reason == "")
-    row = c.execute(asked.order_by(k.delivery_id.desc()).limit(1)).first()
+    query = select(k.last_point_id, k.newest_at).where(k.point_set_id == set_id, k.reason == "")
+    row = c.execute(query.order_by(k.delivery_id.desc()).limit(1)).first()
     return (0, None) if row is None else (row[0], row[1])
 
 
-def add_look(c: Connection, asked: AskedLook, found: PointLook, now: datetime) -> bool:
+def add_scan(c: Connection, request: ScanRequest, found: ScanResult, now: datetime) -> bool:
     """Keep a look; False where another process has looked at the same delivery meanwhile."""
-    row = spell_record(found) | spell_record(asked) | {"looked_at": now, "happenings": len(found.happenings)}
+    row = record_to_dict(found) | record_to_dict(request) | {"looked_at": now, "happenings": len(found.happenings)}
     row = {name: value for name, value in row.items() if name in t.point_look.c}
     kept = c.execute(upsert(c, t.point_look).values(row).on_conflict_do_nothing().returning(t.point_look.c.id)).first()
     if kept is None:
         return False
     anomalies = []
     for one in found.happenings:
-        values = {n: v for n, v in spell_record(one).items() if n != "members"}
+        values = {n: v for n, v in record_to_dict(one).items() if n != "members"}
         made = add_row(c, t.point_happening, **values, point_look_id=kept.id)
-        anomalies += [spell_record(member) | {"point_happening_id": made} for member in one.members]
+        anomalies += [record_to_dict(member) | {"point_happening_id": made} for member in one.members]
     if anomalies:
         c.execute(insert(t.point_anomaly), anomalies)
     return True
 
 
-def load_looks(c: Connection, site: str, most: int = 20) -> list[KeptLook]:
+def load_looks(c: Connection, site: str, most: int = 20) -> list[StoredScan]:
     """The newest looks at the sets of a site, newest first."""
     k = t.point_look.c
     return _load(c, _select_looks().where(k.site == site).order_by(k.id.desc()).limit(most))
 
 
-def load_look(c: Connection, look_id: int) -> KeptLook:
+def load_scan(c: Connection, scan_id: int) -> StoredScan:
     """One look.
 
     Raises:
         NotFoundError: there is none of this number.
     """
-    found = _load(c, _select_looks().where(t.point_look.c.id == look_id))
+    found = _load(c, _select_looks().where(t.point_look.c.id == scan_id))
     if not found:
-        raise NotFoundError(f"there is no look at points with the number {look_id}")
+        raise NotFoundError(f"there is no look at points with the number {scan_id}")
     return found[0]
 
 
@@ -151,37 +146,37 @@ def _select_looks() -> Select[Any]:
     return select(t.point_look, s.name, s.unit).join(t.point_set, s.id == t.point_look.c.point_set_id)
 
 
-def _load(c: Connection, query: Select[Any]) -> list[KeptLook]:
+def _load(c: Connection, query: Select[Any]) -> list[StoredScan]:
     looks = c.execute(query).all()
     happenings = _load_happenings(c, [r.id for r in looks])
     return [
-        KeptLook(r.id, read_record(AskedLook, r), read_record(PointLook, r, happenings=tuple(happenings.get(r.id, ()))))
+        StoredScan(
+            r.id, read_record(ScanRequest, r), read_record(ScanResult, r, happenings=tuple(happenings.get(r.id, ())))
+        )
         for r in looks
     ]
 
 
-def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointHappening]]:
+def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointEvent]]:
     h, a = t.point_happening.c, t.point_anomaly.c
     rows = c.execute(select(t.point_happening).where(h.point_look_id.in_(looks)).order_by(h.point_look_id, h.number))
     members: dict[int, list[PointAnomaly]] = {}
     joined = select(t.point_anomaly).join(t.point_happening, h.id == a.point_happening_id)
     for row in c.execute(joined.where(h.point_look_id.in_(looks)).order_by(a.at, a.point_id)):
         members.setdefault(row.point_happening_id, []).append(read_record(PointAnomaly, row))
-    found: dict[int, list[PointHappening]] = {}
+    found: dict[int, list[PointEvent]] = {}
     for row in rows:
-        one = read_record(PointHappening, row, members=tuple(members.get(row.id, ())))
+        one = read_record(PointEvent, row, members=tuple(members.get(row.id, ())))
         found.setdefault(row.point_look_id, []).append(one)
     return found
 
 
 HORIZONS: Final = 3  # of one row
 _NUMBERS: Final = (
-    "value_mm", *(f"middle_{k}_mm" for k in range(1, HORIZONS + 1)), *(f"half_{k}_mm" for k in range(1, HORIZONS + 1)),
-)  # fmt: skip
-_COLUMNS: Final = {
-    "point_id": "bigint", "point_issue_id": "bigint", **dict.fromkeys(_NUMBERS, "float8"), "on_line": "int4",
-    "reason": "text", "reason_id": "text", "reason_values": "text",
-}  # fmt: skip
+    "value_mm",
+    *(f"middle_{k}_mm" for k in range(1, HORIZONS + 1)),
+    *(f"half_{k}_mm" for k in range(1, HORIZONS + 1)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +209,7 @@ class PointIssue:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class IssueTotals:
     """What came of an issue: points with and without a forecast, and the digest of its rules and of every number."""
 
     points: int
@@ -222,21 +217,26 @@ class Ended:
     digest: str
 
 
-def list_unforecast(c: Connection, site: str) -> list[AskedSet]:
+def list_unforecast(c: Connection, site: str) -> list[PointSetRequest]:
     """The sets of a site of which something came in since they were forecast to the end."""
     i = t.point_issue.c
     ended = select(i.point_set_id, func.max(i.delivery_id).label("id")).where(i.site == site, i.ended_at.is_not(None))
     return list_newest_deliveries(c, site, ended.group_by(i.point_set_id))
 
 
-def open_issue(c: Connection, asked: AskedSet, found: PointIssue, now: datetime) -> int:
+def open_issue(c: Connection, request: PointSetRequest, found: PointIssue, now: datetime) -> int:
     """Begin an issue, or go on with one of the same delivery that did not end; returns its id."""
     i, h = t.point_issue.c, t.point_issue_horizon
     row = {
-        **{name: value for name, value in spell_record(asked).items() if name in t.point_issue.c}, "issued_at": now,
-        "newest_at": found.newest_at, "step_s": found.step_s, "points": 0, "withheld": 0, "digest": "",
+        **{name: value for name, value in record_to_dict(request).items() if name in t.point_issue.c},
+        "issued_at": now,
+        "newest_at": found.newest_at,
+        "step_s": found.step_s,
+        "points": 0,
+        "withheld": 0,
+        "digest": "",
         **message_columns("reason", found.reason),
-    }  # fmt: skip
+    }
     kept = ("issued_at", "last_point_id", "newest_at", "step_s", "reason", "reason_id", "reason_values")
     changed = {name: row[name] for name in kept}
     added = upsert(c, t.point_issue).values(row)
@@ -255,15 +255,13 @@ def save_forecasts(
     """Put the forecasts of some points in the place of the earlier ones.
 
     Args:
-        c: a write transaction.
-        set_id: the set.
         issue_id: whose they are.
         ids: the points, rising; all points of the set between the first and the last.
         rows: value, middles, halves, horizons on a line and reason of each.
     """
     clear_forecasts(c, set_id, ids)
-    told = [(point, issue_id, *row[:-1], *spell_message(row[-1])) for point, row in zip(ids, rows, strict=True)]
-    insert_rows(c, "point_forecast", _COLUMNS, told)
+    cells = [(point, issue_id, *row[:-1], *message_to_cells(row[-1])) for point, row in zip(ids, rows, strict=True)]
+    insert_rows(c, t.point_forecast, cells)
 
 
 def clear_forecasts(c: Connection, set_id: int, ids: Sequence[int]) -> None:
@@ -273,9 +271,9 @@ def clear_forecasts(c: Connection, set_id: int, ids: Sequence[int]) -> None:
     c.execute(delete(t.point_forecast).where(t.point_forecast.c.point_id.in_(mine)))
 
 
-def end_issue(c: Connection, issue_id: int, found: Ended, now: datetime) -> None:
+def end_issue(c: Connection, issue_id: int, found: IssueTotals, now: datetime) -> None:
     """Every point is through."""
-    c.execute(update(t.point_issue).where(t.point_issue.c.id == issue_id).values(**spell_record(found), ended_at=now))
+    c.execute(update(t.point_issue).where(t.point_issue.c.id == issue_id).values(**record_to_dict(found), ended_at=now))
 
 
 def load_newest_issues(c: Connection, site: str) -> list[dict[str, Any]]:
@@ -311,7 +309,7 @@ def load_largest(c: Connection, site: str, most: int) -> list[dict[str, Any]]:
     return found
 
 
-def load_asked(c: Connection, issue_id: int) -> tuple[AskedSet, str]:
+def load_scan_request(c: Connection, issue_id: int) -> tuple[PointSetRequest, str]:
     """What an issue read, and its digest.
 
     Raises:
@@ -319,10 +317,10 @@ def load_asked(c: Connection, issue_id: int) -> tuple[AskedSet, str]:
     """
     i, s = t.point_issue.c, t.point_set.c
     row = c.execute(
-        select(t.point_issue, s.name, s.unit).join(t.point_set, s.id == i.point_set_id).where(
-            i.id == issue_id, i.ended_at.is_not(None)
-        )
-    ).first()  # fmt: skip
+        select(t.point_issue, s.name, s.unit)
+        .join(t.point_set, s.id == i.point_set_id)
+        .where(i.id == issue_id, i.ended_at.is_not(None))
+    ).first()
     if row is None:
         raise NotFoundError(f"there is no issue of points with the number {issue_id}")
-    return read_record(AskedSet, row), row.digest
+    return read_record(PointSetRequest, row), row.digest

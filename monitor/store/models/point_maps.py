@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError
-from monitor.store.database.rows import insert_rows, load_records, save_rows, spell_record
-from monitor.store.readings.point_rates import Box, Fitted, PointRate, fit_points, points_in
-from monitor.store.readings.points import AskedSet, list_newest_deliveries
+from monitor.store.database.rows import insert_rows, load_records, record_to_dict, save_rows
+from monitor.store.readings.point_rates import Box, PointRate, PointTrend, fit_points, points_in
+from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema import tables as t
 
 POINTS_MOST: Final = 4000  # of a view; where it holds more, squares are drawn
@@ -21,43 +21,22 @@ SQUARES_MOST: Final = 4000
 SQUARES_WANTED: Final = 3000  # about 12 pixels wide on a large screen
 ACQUISITIONS_MOST: Final = 2000  # of the series of one point, the newest
 BLOCK: Final = 20_000
-_RATE: Final = {
-    "point_id": "bigint", "rate_mm_per_year": "float8", "error_mm_per_year": "float8", "epochs": "int4",
-    "from_at": "text", "newest_at": "text",
-}  # fmt: skip
-_SQUARE: Final = {
-    "delivery_id": "bigint", **dict.fromkeys(("level", "y", "x", "points", "rated"), "int4"),
-    **dict.fromkeys(("median_mm_per_year", "least_mm_per_year", "most_mm_per_year"), "float8"),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class SetOfPoints:
-    """A set of a site, and what its map was made of; `delivery_id` is None while there is none.
-
-    Attributes:
-        id: of the set.
-        name: of the set.
-        direction: what a positive value means.
-        unit: of its values.
-        delivery_id: the delivery that the map knows.
-        from_at: oldest acquisition.
-        newest_at: newest acquisition.
-        squash: height of a square by its width, in degrees.
-        coarsest: level of the largest squares; None: none are needed.
-        finest: level of the smallest.
-    """
+class PointSetMap:
+    """A set of a site, and what its map was made of; `delivery_id` is None while there is none."""
 
     id: int
     name: str
-    direction: str
+    direction: str  # what a positive value means
     unit: str
-    delivery_id: int | None
-    from_at: datetime | None
-    newest_at: datetime | None
-    squash: float | None
-    coarsest: int | None
-    finest: int | None
+    delivery_id: int | None  # the delivery that the map knows
+    from_at: datetime | None  # oldest acquisition
+    newest_at: datetime | None  # newest acquisition
+    squash: float | None  # height of a square by its width, in degrees
+    coarsest: int | None  # level of the largest squares; None: none are needed
+    finest: int | None  # level of the smallest
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +54,7 @@ class Square:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class MapView:
     """What a view shows: points or squares, never both, and how many points lie there."""
 
     points: tuple[PointRate, ...]
@@ -84,7 +63,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class PointMap:
     """What a map was made of, beside its squares."""
 
     points: int
@@ -105,26 +84,23 @@ def find_sides(level: int, squash: float) -> tuple[float, float]:
     return width, width * squash
 
 
-def list_due(c: Connection, site: str) -> list[AskedSet]:
+def list_due(c: Connection, site: str) -> list[PointSetRequest]:
     """The sets of a site of which something came in since their map was made."""
     m = t.point_map.c
     return list_newest_deliveries(c, site, select(m.point_set_id, m.delivery_id.label("id")))
 
 
-def save_rates(c: Connection, lines: Mapping[int, Fitted]) -> None:
+def save_rates(c: Connection, lines: Mapping[int, PointTrend]) -> None:
     """Put the lines of some points in the place of the earlier ones."""
     c.execute(delete(t.point_rate).where(t.point_rate.c.point_id.in_(list(lines))))
-    insert_rows(
-        c, "point_rate", _RATE,
-        [
-            (point, one.rate_mm_per_year, one.error_mm_per_year, one.epochs,
-             *(None if at is None else spell(at) for at in (one.from_at, one.newest_at)))
-            for point, one in lines.items()
-        ],
-    )  # fmt: skip
+    rows = [
+        (point, *(format_iso(value) if isinstance(value, datetime) else value for value in astuple(one)))
+        for point, one in lines.items()
+    ]
+    insert_rows(c, t.point_rate, rows)
 
 
-def stream_rates(c: Connection, asked: AskedSet) -> Iterator[Sequence[tuple[float, float, float | None]]]:
+def stream_rates(c: Connection, request: PointSetRequest) -> Iterator[Sequence[tuple[float, float, float | None]]]:
     """Latitude, longitude and rate of all points that were asked for, block by block."""
     p, r = t.point.c, t.point_rate.c
     last = 0
@@ -132,19 +108,20 @@ def stream_rates(c: Connection, asked: AskedSet) -> Iterator[Sequence[tuple[floa
         rows = c.execute(
             select(p.id, p.latitude, p.longitude, r.rate_mm_per_year)
             .outerjoin(t.point_rate, r.point_id == p.id)
-            .where(p.point_set_id == asked.point_set_id, p.id > last, p.id <= asked.last_point_id)
-            .order_by(p.id).limit(BLOCK)
-        ).all()  # fmt: skip
+            .where(p.point_set_id == request.point_set_id, p.id > last, p.id <= request.last_point_id)
+            .order_by(p.id)
+            .limit(BLOCK)
+        ).all()
         if not rows:
             return
         last = rows[-1][0]
         yield [(row[1], row[2], row[3]) for row in rows]
 
 
-def clear_squares(c: Connection, asked: AskedSet, *, keep: int | None) -> None:
+def clear_squares(c: Connection, request: PointSetRequest, *, keep: int | None) -> None:
     """Take away the squares of all deliveries of a set but one."""
     d = t.point_delivery.c
-    ours = select(d.id).where(d.point_set_id == asked.point_set_id, d.id != (keep or 0))
+    ours = select(d.id).where(d.point_set_id == request.point_set_id, d.id != (keep or 0))
     c.execute(delete(t.point_square).where(t.point_square.c.delivery_id.in_(ours)))
 
 
@@ -156,16 +133,16 @@ def find_kept(c: Connection, set_id: int) -> int | None:
 
 def save_squares(c: Connection, delivery_id: int, squares: Sequence[Square]) -> None:
     """Add some squares; nobody sees them before the map is saved."""
-    insert_rows(c, "point_square", _SQUARE, [(delivery_id, *astuple(one)) for one in squares])
+    insert_rows(c, t.point_square, [(delivery_id, *astuple(one)) for one in squares])
 
 
-def save_map(c: Connection, asked: AskedSet, drawn: Drawn, now: datetime) -> None:
+def save_map(c: Connection, request: PointSetRequest, drawn: PointMap, now: datetime) -> None:
     """From now on the map of a set is this one."""
-    of = {name: getattr(asked, name) for name in ("point_set_id", "delivery_id", "known_at")}
-    save_rows(c, t.point_map, [{**of, **spell_record(drawn), "made_at": now}])
+    of = {name: getattr(request, name) for name in ("point_set_id", "delivery_id", "known_at")}
+    save_rows(c, t.point_map, [{**of, **record_to_dict(drawn), "made_at": now}])
 
 
-def list_sets(c: Connection, site: str) -> dict[str, SetOfPoints]:
+def list_sets(c: Connection, site: str) -> dict[str, PointSetMap]:
     """The sets of a site by name."""
     s, m = t.point_set.c, t.point_map.c
     query = (
@@ -174,16 +151,16 @@ def list_sets(c: Connection, site: str) -> dict[str, SetOfPoints]:
         .where(s.site == site)
         .order_by(s.name)
     )
-    return {row.name: row for row in load_records(c, SetOfPoints, query)}
+    return {row.name: row for row in load_records(c, PointSetMap, query)}
 
 
-def load_view(c: Connection, one: SetOfPoints, box: Box) -> View:
+def load_view(c: Connection, one: PointSetMap, box: Box) -> MapView:
     """What a map shows of a set in a box: its points, or squares where there are too many."""
     p, r = t.point.c, t.point_rate.c
     if one.finest is not None and (found := _load_squares(c, one, box)) is not None:
         inside = sum(square.points for square in found)
         if inside > POINTS_MOST:
-            return View((), tuple(found), inside)
+            return MapView((), tuple(found), inside)
     line = (r.rate_mm_per_year, r.error_mm_per_year, r.epochs, r.from_at, r.newest_at)
     where = points_in(one.id, box)
     rows = c.execute(
@@ -192,13 +169,13 @@ def load_view(c: Connection, one: SetOfPoints, box: Box) -> View:
         .where(*where)
         .limit(POINTS_MOST)
     ).all()
-    points = tuple(PointRate(*row[:3], Fitted(row[3], row[4], row[5] or 0, *row[6:])) for row in rows)
+    points = tuple(PointRate(*row[:3], PointTrend(row[3], row[4], row[5] or 0, *row[6:])) for row in rows)
     # as many only where points came in since the squares were counted
     whole = len(points) < POINTS_MOST
-    return View(points, (), len(points) if whole else c.execute(select(func.count()).where(*where)).scalar_one())
+    return MapView(points, (), len(points) if whole else c.execute(select(func.count()).where(*where)).scalar_one())
 
 
-def _load_squares(c: Connection, one: SetOfPoints, box: Box) -> list[Square] | None:
+def _load_squares(c: Connection, one: PointSetMap, box: Box) -> list[Square] | None:
     """Squares that touch a box, as fine as their number allows; None where even the coarsest are too many."""
     assert one.finest is not None
     assert one.coarsest is not None
@@ -213,18 +190,19 @@ def _load_squares(c: Connection, one: SetOfPoints, box: Box) -> list[Square] | N
         rows = c.execute(
             select(*columns)
             .where(
-                q.delivery_id == one.delivery_id, q.level == level,
+                q.delivery_id == one.delivery_id,
+                q.level == level,
                 q.y.between(floor(south / high), floor(north / high)),
                 q.x.between(floor(west / wide), floor(east / wide)),
             )
             .limit(SQUARES_MOST + 1)
-        ).all()  # fmt: skip
+        ).all()
         if len(rows) <= SQUARES_MOST or level <= one.coarsest:
             return [Square(*row) for row in rows[:SQUARES_MOST]]
         level -= 1
 
 
-def load_point(c: Connection, one: SetOfPoints, pid: str, at: datetime) -> dict[str, Any]:
+def load_point(c: Connection, one: PointSetMap, pid: str, at: datetime) -> dict[str, Any]:
     """A point with its line and its newest acquisitions, each in the newest revision known at an instant; mm.
 
     Raises:
@@ -242,14 +220,19 @@ def load_point(c: Connection, one: SetOfPoints, pid: str, at: datetime) -> dict[
         .where(o.point_id == place.id, o.observed_at <= at, o.received_at <= at)
         .order_by(o.observed_at.desc(), o.revision.desc())
         .limit(2 * ACQUISITIONS_MOST)
-    )  # fmt: skip
+    )
     values: dict[datetime, float] = {}
     for row in rows:  # the newest revision comes first
         values.setdefault(row.observed_at, row.value_raw)
     kept = sorted(values.items())[-ACQUISITIONS_MOST:]
     per_mm = convert(1.0, one.unit, "mm")
     return {
-        "latitude": place.latitude, "longitude": place.longitude, "height_m": place.height_m,
-        "rate_mm_per_year": line.rate_mm_per_year, "error_mm_per_year": line.error_mm_per_year, "epochs": line.epochs,
-        "at": [spell(at) for at, _ in kept], "value_mm": [round(value * per_mm, 3) for _, value in kept],
-    }  # fmt: skip
+        "latitude": place.latitude,
+        "longitude": place.longitude,
+        "height_m": place.height_m,
+        "rate_mm_per_year": line.rate_mm_per_year,
+        "error_mm_per_year": line.error_mm_per_year,
+        "epochs": line.epochs,
+        "at": [format_iso(at) for at, _ in kept],
+        "value_mm": [round(value * per_mm, 3) for _, value in kept],
+    }

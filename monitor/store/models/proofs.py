@@ -15,36 +15,24 @@ from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Criterion, Site
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row
+from monitor.store.database.rows import add_row, fill_row
 from monitor.store.models.registry import find_newest, list_in_use
 from monitor.store.schema.tables import model, model_proof, model_transition
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """One test of what a criterion rests on.
+class ModelTest:
+    """One test of what a criterion rests on."""
 
-    Attributes:
-        kind: Of the criterion: anomaly, forecast or scene.
-        subject: A detector, a criterion of forecasts, or `outlines`.
-        made_by: The command or job.
-        weights: That were tested, as `weights_in_use` names them; empty where there are none.
-        reasons: Why it was not passed; empty where it was.
-        result: The figures.
-        rows: How many readings, forecasts or images were tested on.
-        from_at: Begin of the time of these rows, where they have one.
-        until_at: Its end.
-    """
-
-    kind: str
-    subject: str
-    made_by: str
-    weights: str
-    reasons: Sequence[str]
-    result: Mapping[str, Any]
-    rows: int
-    from_at: datetime | None = None
-    until_at: datetime | None = None
+    kind: str  # of the criterion: anomaly, forecast or scene
+    subject: str  # A detector, a criterion of forecasts, or `outlines`
+    made_by: str  # the command or job
+    weights: str  # that were tested, as `weights_in_use` names them; empty where there are none
+    reasons: Sequence[str]  # why it was not passed; empty where it was
+    result: Mapping[str, Any]  # the figures
+    rows: int  # how many readings, forecasts or images were tested on
+    from_at: datetime | None = None  # begin of the time of these rows, where they have one
+    until_at: datetime | None = None  # its end
 
     @property
     def passed(self) -> bool:
@@ -52,15 +40,14 @@ class Proof:
         return not self.reasons
 
 
-def add_proof(c: Connection, site: Site, criterion: Criterion, proof: Proof, actor: Actor, now: datetime) -> None:
+def add_proof(c: Connection, site: Site, criterion: Criterion, proof: ModelTest, actor: Actor, now: datetime) -> None:
     """Keep a test, whether it was passed or not; the newest one of a subject counts."""
     until = now + timedelta(seconds=LASTS_S)
-    add_row(
-        c, model_proof, site=site.id, kind=proof.kind, subject=proof.subject, tested_at=now, made_by=proof.made_by,
-        by=actor.name, by_kind=actor.kind, rows_from=proof.from_at, rows_until=proof.until_at, rows_tested=proof.rows,
-        weights=proof.weights, settings=digest_settings(site, criterion), config_sha256=site.version,
-        passed=proof.passed, reasons=join(proof.reasons), result=dict(proof.result), valid_until=until,
-    )  # fmt: skip
+    tested = {"rows_from": proof.from_at, "rows_until": proof.until_at, "rows_tested": proof.rows, "tested_at": now}
+    facts = {"site": site.id, "by": actor.name, "by_kind": actor.kind, "config_sha256": site.version}
+    facts |= {"settings": digest_settings(site, criterion), "reasons": join(proof.reasons)}
+    row = fill_row(model_proof, proof, **tested, **facts, result=dict(proof.result), valid_until=until)
+    add_row(c, model_proof, row)
     detail = {"kind": proof.kind, "passed": proof.passed, "reasons": list(proof.reasons), "weights": proof.weights}
     add_audit(c, actor, "model.proof", f"proof:{site.id}/{proof.subject}", detail, now)
 
@@ -83,7 +70,7 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
                 select(model_proof)
                 .where(p.site == site.id, p.kind == criterion.kind.id, p.subject == subject, p.tested_at <= now)
                 .order_by(p.tested_at.desc(), p.id.desc())
-            ).all()  # fmt: skip
+            ).all()
             if not rows:
                 found.append(ProofFact(criterion.id, name))
                 continue
@@ -93,11 +80,18 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
                     row = next((one for one in rows if one.weights == in_use), row)
                 found.append(
                     ProofFact(
-                        criterion.id, name, epoch_s(row.tested_at), epoch_s(row.valid_until), bool(row.passed),
-                        read_columns(row, "reasons"), row.weights,
-                        row.settings, row.weights if in_use is None else in_use, settings,
+                        criterion.id,
+                        name,
+                        epoch_s(row.tested_at),
+                        epoch_s(row.valid_until),
+                        bool(row.passed),
+                        read_columns(row, "reasons"),
+                        row.weights,
+                        row.settings,
+                        row.weights if in_use is None else in_use,
+                        settings,
                     )
-                )  # fmt: skip
+                )
     return tuple(found)
 
 
@@ -137,15 +131,14 @@ def digest_forecasters(c: Connection, site: str, now: datetime) -> str:
         .subquery()
     )
     rows = c.execute(
-        select(x.model_hash, x.horizon_s, x.to_state)
-        .join(last, x.id == last.c.id)
-        .order_by(x.model_hash, x.horizon_s)
-    ).all()  # fmt: skip
+        select(x.model_hash, x.horizon_s, x.to_state).join(last, x.id == last.c.id).order_by(x.model_hash, x.horizon_s)
+    ).all()
     gone = {r.model_hash for r in rows if r.horizon_s is None and r.to_state == "retired"}
     shown = [
         f"{r.model_hash} {r.horizon_s:g}"
-        for r in rows if r.horizon_s is not None and r.to_state == "active" and r.model_hash not in gone
-    ]  # fmt: skip
+        for r in rows
+        if r.horizon_s is not None and r.to_state == "active" and r.model_hash not in gone
+    ]
     return digest_text("\n".join(sorted(shown))) if shown else ""
 
 
@@ -158,14 +151,22 @@ def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str
         return digest_forecasters(c, site.id, now)
     if criterion.kind.facts == "anomalies":
         m = model.c
-        return c.execute(
-            select(m.model_hash)
-            .where(
-                m.task == "anomaly", m.kind == subject, m.site == site.id, m.state.in_(("active", "retired")),
-                m.created_at <= now, (m.retired_at.is_(None)) | (m.retired_at > now),
-            )
-            .order_by(m.created_at.desc()).limit(1)
-        ).scalar() or ""  # fmt: skip
+        return (
+            c.execute(
+                select(m.model_hash)
+                .where(
+                    m.task == "anomaly",
+                    m.kind == subject,
+                    m.site == site.id,
+                    m.state.in_(("active", "retired")),
+                    m.created_at <= now,
+                    (m.retired_at.is_(None)) | (m.retired_at > now),
+                )
+                .order_by(m.created_at.desc())
+                .limit(1)
+            ).scalar()
+            or ""
+        )
     return find_newest(c, site.id, now)
 
 
@@ -174,11 +175,9 @@ def find_shown_since(c: Connection, site: str, horizon_s: float, now: datetime) 
     x = model_transition.c
     rows = c.execute(
         select(x.model_hash, x.horizon_s, x.to_state, x.at)
-        .where(
-            x.task == "forecast", x.site == site, x.at <= now, (x.horizon_s.is_(None)) | (x.horizon_s == horizon_s)
-        )
+        .where(x.task == "forecast", x.site == site, x.at <= now, (x.horizon_s.is_(None)) | (x.horizon_s == horizon_s))
         .order_by(x.id)
-    )  # fmt: skip
+    )
     shown: set[str] = set()
     since = None
     for row in rows:

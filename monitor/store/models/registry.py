@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Text, insert, select, type_coerce, update
+from sqlalchemy import Connection, Text, select, type_coerce, update
 
 from detection.imagery.change.radar_records import METHOD as RADAR
 from detection.imagery.footprints.records import AUTO, INDEX
@@ -17,7 +17,7 @@ from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
-from monitor.store.database.rows import find_record, load_records
+from monitor.store.database.rows import add_row, find_record, load_records
 from monitor.store.schema.tables import model, model_gate, model_transition, scene, scene_footprint
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
@@ -118,11 +118,9 @@ def add_model(
     checkpoint was registered before (nothing is changed).
     """
     state = "candidate" if task == "forecast" or (task == "scene" and site is not None) else "active"
-    values = {
-        "model_hash": model_hash, "kind": kind, "task": task, "site": site, "state": state, "path": path,
-        "card": dict(card), "created_at": now, "promoted_at": now if state == "active" else None, "reason": reason,
-    }  # fmt: skip
-    if not add_if_absent(c, model, values):
+    facts = {"model_hash": model_hash, "kind": kind, "task": task, "site": site, "state": state, "path": path}
+    instants = {"created_at": now, "promoted_at": now if state == "active" else None}
+    if not add_if_absent(c, model, facts | instants | {"card": dict(card), "reason": reason}):
         return False
     new = find_model(c, model_hash)
     _record(c, new, None, None, state, reason, actor, now)
@@ -133,14 +131,7 @@ def add_model(
 
 
 def change_state(
-    c: Connection,
-    row: ModelRow,
-    state: str,
-    reason: str,
-    actor: Actor,
-    now: datetime,
-    *,
-    second: Actor | None = None,
+    c: Connection, row: ModelRow, state: str, reason: str, actor: Actor, now: datetime, *, second: Actor | None = None
 ) -> bool:
     """Move a checkpoint as a whole to another state; False when somebody else moved it first."""
     moved: dict[str, Any] = {"state": state, **message_columns("reason", reason)}
@@ -255,15 +246,11 @@ def _record(
 ) -> None:
     """One change, in the table of changes and in the audit log."""
     second_by = second.name if second else None
-    one = Transition(
-        row.model_hash, row.kind, row.task, row.site, horizon_s, now, before, after, reason, actor.name, actor.kind,
-        second_by,
-    )  # fmt: skip
-    c.execute(insert(model_transition).values(**asdict(one)))
-    detail = {
-        "model": row.kind, "task": row.task, "site": row.site, "horizon_s": horizon_s, "from": before, "to": after,
-        "reason": reason, "second_by": second_by,
-    }  # fmt: skip
+    facts = {"task": row.task, "site": row.site, "horizon_s": horizon_s, "reason": reason, "second_by": second_by}
+    states = {"from_state": before, "to_state": after}
+    change = {"model_hash": row.model_hash, "kind": row.kind, "at": now, "by": actor.name, "by_kind": actor.kind}
+    add_row(c, model_transition, facts, states, change)
+    detail = facts | {"model": row.kind, "from": before, "to": after}
     add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT]}", detail, now)
 
 
@@ -293,8 +280,8 @@ def _find_met(c: Connection, site: str, model_hash: str) -> str | None:
     Radar asks no network, and of several the first that fits is the last asked. So the newest scenes may say nothing.
     """
     s = scene.c
-    asked = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
-    newest = select(s.run).where(s.site == site, s.state == "done", asked).order_by(s.received_at.desc()).limit(1)
+    was_run = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
+    newest = select(s.run).where(s.site == site, s.state == "done", was_run).order_by(s.received_at.desc()).limit(1)
     run = c.execute(newest).scalar()
     return None if run is None else gather(run.get(BROKEN) or {}).get(model_hash)
 
@@ -318,16 +305,23 @@ def find_newest(c: Connection, site: str, now: datetime) -> str | None:
 def list_in_use(c: Connection, site: str, since: datetime, now: datetime) -> list[str]:
     """Hashes of the networks whose footprints on images since then are known at `now`; else of the newest one."""
     g = scene_footprint.c
-    found = c.execute(
-        select(g.model_hash)
-        .join(scene, scene.c.scene_hash == g.scene_hash)
-        .where(
-            scene.c.site == site, scene.c.acquired_at > since, scene.c.acquired_at <= now, g.detected_at <= now,
-            g.model.not_in(NO_NETWORKS),
+    found = (
+        c.execute(
+            select(g.model_hash)
+            .join(scene, scene.c.scene_hash == g.scene_hash)
+            .where(
+                scene.c.site == site,
+                scene.c.acquired_at > since,
+                scene.c.acquired_at <= now,
+                g.detected_at <= now,
+                g.model.not_in(NO_NETWORKS),
+            )
+            .distinct()
+            .order_by(g.model_hash)
         )
-        .distinct()
-        .order_by(g.model_hash)
-    ).scalars().all()  # fmt: skip
+        .scalars()
+        .all()
+    )
     newest = None if found else find_newest(c, site, now)
     return list(found) if newest is None else [newest]
 

@@ -39,9 +39,7 @@ def load_scored(
     """Scored forecasts of some series at one horizon as known at `now`, newest `newest` of each series.
 
     Args:
-        c: a connection.
         names: series id to the name that the rows bear as station.
-        horizon_s: horizon, s.
         now: scores written later are left out.
         model: only of this model; None: what was shown, whichever model it was.
         model_hash: only of this checkpoint.
@@ -52,36 +50,34 @@ def load_scored(
     f, k = forecast.c, forecast_score.c
     auto, auto_score = forecast.alias(), forecast_score.alias()
     a = auto.c
-    beside = (
-        a.series_id == f.series_id, a.model == "auto", a.model_hash == "", a.issued_at == f.issued_at,
+    is_same_issue = (
+        a.series_id == f.series_id,
+        a.model == "auto",
+        a.model_hash == "",
+        a.issued_at == f.issued_at,
         a.horizon_s == f.horizon_s,
-    )  # fmt: skip
+    )
     query = (
-        select(
-            f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage,
-            series.c.unit, k.pinball, k.crps, k.pit, k.situation, auto_score.c.crps.label("baseline_crps"),
-        )
+        select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage)
+        .add_columns(series.c.unit, k.pinball, k.crps, k.pit, k.situation, auto_score.c.crps)  # as `Scored` has them
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
-        .join(auto, and_(*beside), isouter=True)
+        .join(auto, and_(*is_same_issue), isouter=True)
         .join(auto_score, auto_score.c.forecast_id == a.id, isouter=True)
         .where(f.horizon_s == horizon_s, k.scored_at <= now, f.hindcast.is_(hindcast))
         .order_by(f.issued_at.desc())
         .limit(newest)
-    )  # fmt: skip
+    )
     query = query.where(f.shown) if model is None else query.where(f.model == model)
     if model_hash is not None:
         query = query.where(f.model_hash == model_hash)
     if since is not None:
         query = query.where(f.issued_at >= since)
     return [
-        Scored(
-            epoch_s(r.issued_at), name, r.error, r.baseline_error, bool(r.inside_80), bool(r.inside_95), r.latency_ms,
-            r.winkler_80, r.stage, r.unit, r.pinball, r.crps, r.pit, r.situation, r.baseline_crps,
-        )
+        Scored(epoch_s(issued_at), name, *figures)
         for series_id, name in names.items()
-        for r in c.execute(query.where(f.series_id == series_id))
-    ]  # fmt: skip
+        for issued_at, *figures in c.execute(query.where(f.series_id == series_id))
+    ]
 
 
 def load_errors(
@@ -92,7 +88,6 @@ def load_errors(
     Also those of a hindcast, which networks made of a past that they had not seen.
 
     Args:
-        c: a connection.
         names: series id to the name that the rows bear as station.
         models: ids of the networks.
         now: scores written later are left out.
@@ -120,9 +115,12 @@ def load_forecasters(
     """
     f = forecast.c
     at = (
-        f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.issued_at >= since, f.issued_at <= now,
+        f.series_id.in_(list(names)),
+        f.horizon_s == horizon_s,
+        f.issued_at >= since,
+        f.issued_at <= now,
         f.hindcast.is_(hindcast),
-    )  # fmt: skip
+    )
     found = c.execute(select(f.model, f.model_hash).where(*at).distinct().order_by(f.model, f.model_hash)).all()
     served = (f.model == "auto") if hindcast else f.shown
     last = c.execute(
@@ -148,20 +146,26 @@ def load_shown_record(
     f, k = forecast.c, forecast_score.c
     query = (
         select(
-            func.count(distinct(f.issued_at)), func.avg(func.abs(k.error)), func.avg(func.abs(k.persistence_error)),
+            func.count(distinct(f.issued_at)),
+            func.avg(func.abs(k.error)),
+            func.avg(func.abs(k.persistence_error)),
             func.avg(case((k.inside_80, 1.0), else_=0.0)),
         )
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
         .where(
-            series.c.site == site, series.c.station.in_(criterion.stations), f.horizon_s == horizon_s, f.shown,
-            k.scored_at <= now, _is_asked(criterion.quantity),
+            series.c.site == site,
+            series.c.station.in_(criterion.stations),
+            f.horizon_s == horizon_s,
+            f.shown,
+            k.scored_at <= now,
+            _has_quantity(criterion.quantity),
         )
-    )  # fmt: skip
+    )
     row = c.execute(query if since is None else query.where(f.issued_at >= since)).one()
     return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))
 
 
-def _is_asked(quantity: str) -> ColumnElement[bool]:
+def _has_quantity(quantity: str) -> ColumnElement[bool]:
     """The quantities that a criterion of forecasts reads: all of displacement, or the one that it names."""
     return series.c.quantity.like("displacement%") if quantity == "displacement" else series.c.quantity == quantity

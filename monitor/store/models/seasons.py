@@ -2,24 +2,20 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import instant
-from monitor.domain.instants import spell
-from monitor.store.database.rows import save_rows
+from monitor.domain.instants import format_iso
+from monitor.store.database.rows import fill_row, save_rows
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
 if TYPE_CHECKING:  # a season is found in a worker: who reads them needs no numpy
     from forecasting.decomposition.season import Season
 
-_AS_FOUND: Final = (
-    "grid", "period_rows", "rows", "reason", "trend_strength", "season_strength", "season_range", "parameters",
-    "method", "day_strength", "day_range",
-)  # fmt: skip
 PLACES = 6
 """Of the unit of a series: finer than any instrument."""
 
@@ -29,18 +25,14 @@ def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) ->
     for series_id, one in found.items():
         first_at, last_at = (instant(at) if one.rows else None for at in (one.first_s, one.last_s))
         columns = (one.value, one.trend, one.season, one.remainder)
-        row = {
-            "series_id": series_id, "computed_at": now, "first_at": first_at, "last_at": last_at,
-            **{name: getattr(one, name) for name in _AS_FOUND}, "code_version": code_version(),
-            "components": [
-                [spell(instant(at)), *(round(v, PLACES) for v in values)]
-                for at, *values in zip(one.at_s, *columns, strict=True)
-            ],
-            "day_parts": [
-                [k * 24 // len(one.day_parts), round(value, PLACES)] for k, value in enumerate(one.day_parts)
-            ],
-        }  # fmt: skip
-        save_rows(c, t.season, [row])
+        components = [
+            [format_iso(instant(at)), *(round(v, PLACES) for v in values)]
+            for at, *values in zip(one.at_s, *columns, strict=True)
+        ]
+        day_parts = [[k * 24 // len(one.day_parts), round(value, PLACES)] for k, value in enumerate(one.day_parts)]
+        facts = {"series_id": series_id, "computed_at": now, "first_at": first_at, "last_at": last_at}
+        facts |= {"code_version": code_version(), "components": components, "day_parts": day_parts}
+        save_rows(c, t.season, [fill_row(t.season, one, **facts)])
 
 
 def load_computed(c: Connection, site: str) -> dict[int, datetime]:

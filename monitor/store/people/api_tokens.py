@@ -49,19 +49,22 @@ class Bearer:
 
 
 def add_api_token(
-    connection: Connection, user: str, label: str, scope: str, sites: Iterable[str] | None, valid_s: float,
+    connection: Connection,
+    user: str,
+    label: str,
+    scope: str,
+    sites: Iterable[str] | None,
+    valid_s: float,
     now: datetime,
-) -> tuple[int, str]:  # fmt: skip
+) -> tuple[int, str]:
     """Make a token for an open account.
 
     Args:
-        connection: a write transaction.
         user: the account in whose name it is used.
         label: what it is for, so that people know which one to revoke.
         scope: read, act or admin.
         sites: the only ones; None = all those of the account.
         valid_s: for how long.
-        now: the instant of the act.
 
     Returns:
         Its number, and the token itself, which nobody can read again.
@@ -90,11 +93,8 @@ def add_api_token(
         if account.sites is not None and not account.sites.issuperset(wanted):
             raise RefusedError(f"{user} is for {', '.join(sorted(account.sites))} only")
     token = _MARK + secrets.token_urlsafe(32)
-    row: dict[str, Any] = {
-        "user_name": user, "label": label, "scope": scope, "sites": wanted, "token_sha256": digest_text(token),
-        "created_at": now, "expires_at": now + timedelta(seconds=valid_s),
-    }  # fmt: skip
-    return add_row(connection, api_token, **row), token
+    row = {"user_name": user, "label": label, "scope": scope, "sites": wanted, "token_sha256": digest_text(token)}
+    return add_row(connection, api_token, row, created_at=now, expires_at=now + timedelta(seconds=valid_s)), token
 
 
 def find_bearer(connection: Connection, token: str, now: datetime) -> Bearer | None:
@@ -104,10 +104,13 @@ def find_bearer(connection: Connection, token: str, now: datetime) -> Bearer | N
         select(k.scope, k.sites, u.name, u.role, u.sites.label("own"))
         .join(user_account, u.name == k.user_name)
         .where(
-            k.token_sha256 == digest_text(token), k.revoked_at.is_(None), k.expires_at > now, k.created_at <= now,
+            k.token_sha256 == digest_text(token),
+            k.revoked_at.is_(None),
+            k.expires_at > now,
+            k.created_at <= now,
             u.disabled_at.is_(None),
         )
-    ).first()  # fmt: skip
+    ).first()
     if row is None:
         return None
     role = min(SCOPES[row.scope], row.role, key=ROLES.index)

@@ -37,18 +37,12 @@ _NOT_YOURS: Final = Template(
 
 
 @dataclass(frozen=True, slots=True)
-class SharedAct:
-    """What two people do together: the same act on the same subject in the same terms.
+class TwoPersonAct:
+    """What two people do together: the same act on the same subject in the same terms."""
 
-    Attributes:
-        act: as the audit log calls it, such as `level.set`.
-        subject: what it is done to.
-        terms: what else was asked for, JSON-ready; reasons may differ.
-    """
-
-    act: str
-    subject: str
-    terms: Mapping[str, Any]
+    act: str  # as the audit log calls it, such as `level.set`
+    subject: str  # what it is done to
+    terms: Mapping[str, Any]  # what else was asked for, JSON-ready; reasons may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +55,7 @@ class FirstSignature:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingSignature:
     """A first signature that waits for the second one until it lapses."""
 
     id: int
@@ -85,7 +79,7 @@ def find_site(c: Connection, subject: str, terms: Mapping[str, Any]) -> str | No
     return (rest if mark else kind).partition("/")[0]
 
 
-def find_first(c: Connection, act: SharedAct, actor: Actor, height: int, now: datetime) -> FirstSignature | None:
+def find_first(c: Connection, act: TwoPersonAct, actor: Actor, height: int, now: datetime) -> FirstSignature | None:
     """The newest signature of another person that counts for this act now, locked for who uses it.
 
     Raises:
@@ -109,7 +103,7 @@ def find_first(c: Connection, act: SharedAct, actor: Actor, height: int, now: da
     return None
 
 
-def keep_first(c: Connection, act: SharedAct, actor: Actor, reason: str, height: int, now: datetime) -> None:
+def keep_first(c: Connection, act: TwoPersonAct, actor: Actor, reason: str, height: int, now: datetime) -> None:
     """Keep the first of two signatures.
 
     Raises:
@@ -120,26 +114,29 @@ def keep_first(c: Connection, act: SharedAct, actor: Actor, reason: str, height:
     if any(is_same_person(row.by, actor.name) for row in _load(c, act, height, now)):
         raise RefusedError(_SIGNED(name=actor.name))
     terms = canonical_json(dict(act.terms))
-    said = {"terms": terms, "height": height, "by": actor.name, "reason": reason, "signed_at": now}
-    add_row(c, first_signature, act=act.act, subject=act.subject, **said)
+    facts = {"terms": terms, "height": height, "by": actor.name, "reason": reason, "signed_at": now}
+    add_row(c, first_signature, act=act.act, subject=act.subject, **facts)
     detail = {"terms": dict(act.terms), "height": height, "reason": reason}
     add_audit(c, actor, f"{act.act}.sign", act.subject, detail, now)
 
 
 def do_by_two(
-    db: Database, act: SharedAct, actor: Actor, reason: str, do: Callable[[Connection, Actor | None], T],
-    measure: Callable[[Connection], int], now: datetime,
-) -> T:  # fmt: skip
+    db: Database,
+    act: TwoPersonAct,
+    actor: Actor,
+    reason: str,
+    do: Callable[[Connection, Actor | None], T],
+    measure: Callable[[Connection], int],
+    now: datetime,
+) -> T:
     """Do an act with the signature that another person left, or leave one for another person.
 
     Args:
         db: the database, which holds accounts.
         act: what is done.
         actor: who does it, proved.
-        reason: why.
         do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
         measure: the level that is at stake now; a signature that saw less counts no more.
-        now: wall time.
 
     Raises:
         NeedsSecondError: nothing is done; the signature of this person waits for another one.
@@ -160,12 +157,14 @@ def do_by_two(
         raise
 
 
-def load_waiting(c: Connection, now: datetime) -> list[Waiting]:
+def load_waiting(c: Connection, now: datetime) -> list[PendingSignature]:
     """Signatures that wait for the second one, oldest first."""
     s = first_signature.c
     wanted = select(first_signature).where(*_counts(s, now)).order_by(s.id)
     return [
-        read_record(Waiting, r, terms=terms, lapses_at=r.signed_at + VALID, site=find_site(c, r.subject, terms))
+        read_record(
+            PendingSignature, r, terms=terms, lapses_at=r.signed_at + VALID, site=find_site(c, r.subject, terms)
+        )
         for r in c.execute(wanted).all()
         for terms in [json.loads(r.terms)]
     ]
@@ -175,11 +174,8 @@ def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, no
     """Take back the first of two signatures; returns the act that is not done by it.
 
     Args:
-        c: a write transaction.
         number: of the signature, see `load_waiting`.
         actor: who gave it, or an admin of the site that it is about.
-        reason: why.
-        now: wall time.
 
     Raises:
         NotFoundError: no signature of that number waits.
@@ -208,10 +204,13 @@ def _counts(s: Any, now: datetime) -> tuple[Any, ...]:
     return s.used_at.is_(None), s.withdrawn_at.is_(None), s.signed_at > now - VALID, s.signed_at <= now
 
 
-def _load(c: Connection, act: SharedAct, height: int, now: datetime) -> list[Any]:
+def _load(c: Connection, act: TwoPersonAct, height: int, now: datetime) -> list[Any]:
     s = first_signature.c
     wanted = select(first_signature).where(
-        s.act == act.act, s.subject == act.subject, s.terms == canonical_json(dict(act.terms)),
-        s.height >= height, *_counts(s, now),
-    )  # fmt: skip
+        s.act == act.act,
+        s.subject == act.subject,
+        s.terms == canonical_json(dict(act.terms)),
+        s.height >= height,
+        *_counts(s, now),
+    )
     return list(c.execute(wanted.order_by(s.id.desc()).with_for_update()))

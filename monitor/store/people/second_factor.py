@@ -53,16 +53,11 @@ def code_of(secret: str, step: int, digits: int = DIGITS) -> str:
     return f"{number % 10**digits:0{digits}d}"
 
 
-def add_second_factor(
-    connection: Connection, vault: Vault, name: str, now: datetime, *, pending: bool = False
-) -> str:  # fmt: skip
+def add_second_factor(connection: Connection, vault: Vault, name: str, now: datetime, *, pending: bool = False) -> str:
     """Ask an account for a code at every login from now on; another secret takes the place of the one before.
 
     Args:
-        connection: a write transaction.
         vault: seals the secret.
-        name: the account.
-        now: wall time.
         pending: ask for nothing before `confirm_second_factor` saw a first code.
 
     Returns:
@@ -135,7 +130,6 @@ def check_second_factor(connection: Connection, vault: Vault, name: str, code: s
         vault: opens the secret.
         name: the account, whose password was right.
         code: as typed, of the telephone or one for a lost telephone; blanks do not count.
-        now: the instant of the login.
 
     Raises:
         KeyLostError: the secret cannot be opened any more; a code for a lost telephone still counts.
@@ -157,9 +151,10 @@ def _find_step(secret: str, code: str, now: datetime) -> int | None:
     """The step whose code this is; None where it is none of these minutes."""
     typed, present = "".join(code.split()), int(now.timestamp()) // STEP_S
     fitting = [
-        step for step in range(present - _LATE, present + _LATE + 1)
+        step
+        for step in range(present - _LATE, present + _LATE + 1)
         if hmac.compare_digest(code_of(secret, step).encode(), typed.encode())
-    ]  # fmt: skip
+    ]
     return fitting[0] if fitting else None
 
 

@@ -157,9 +157,7 @@ def take_turn_to_prove(c: Connection, name: str, os_user: str, now: datetime) ->
 
     Args:
         c: a write transaction, which ends before the wait.
-        name: the account.
         os_user: who sits at the keyboard, as the kernel has it.
-        now: the present.
 
     Raises:
         RefusedError: others wait already, and the turn would be more than `LONGEST_S` away.

@@ -56,9 +56,13 @@ class User:
 
 
 def add_user(
-    connection: Connection, name: str, password: str | None, role: str, now: datetime,
+    connection: Connection,
+    name: str,
+    password: str | None,
+    role: str,
+    now: datetime,
     sites: Iterable[str] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Create an account, on some sites alone or on all (None); without a password it comes in by a provider of logins.
 
     Raises:
@@ -286,14 +290,10 @@ def require_two(connection: Connection, one: Actor, other: Actor, now: datetime,
     require_independent(connection, names[0], names[1], now)
 
 
-def require_account(
-    connection: Connection, name: str, needed: str = "operator", *, site: str | None = None
-) -> None:  # fmt: skip
+def require_account(connection: Connection, name: str, needed: str = "operator", *, site: str | None = None) -> None:
     """Make sure that a name is that of an open account whose role suffices; any will do before the first account.
 
     Args:
-        connection: any transaction.
-        name: of the account.
         needed: the role.
         site: one on which the account must be allowed to act, where it is for some only.
 
@@ -351,8 +351,7 @@ SHORTEST: Final = 8
 NEEDED_SCORE: Final = 3  # of 0 to 4: 10^8 guesses at least, "safely unguessable" to whom the page answers slowly
 _SHORT: Final = Template("password.short", "the password is too short; {count} characters at least")
 _EASY: Final = Template(
-    "password.easy",
-    "the password is easy to guess: {reason}; take three or four words that do not belong together",
+    "password.easy", "the password is easy to guess: {reason}; take three or four words that do not belong together"
 )
 _FOUND_SOON: Final = Template("password.found_soon", "it would be found soon by trying words and names")
 _LOOKED_AT: Final = 72  # characters; what is longer cannot be weaker, and the search takes its time
@@ -375,8 +374,8 @@ def check_strength(name: str, password: str) -> None:
         raise RefusedError(_SHORT(count=SHORTEST))
     found = zxcvbn(password[:_LOOKED_AT], user_inputs=[name, *_KNOWN])
     if found["score"] < NEEDED_SCORE:
-        said = str(found["feedback"]["warning"]).rstrip(".")  # of the word lists, in English
-        raise RefusedError(_EASY(reason=said[0].lower() + said[1:] if said else _FOUND_SOON()))
+        warning = str(found["feedback"]["warning"]).rstrip(".")  # of the word lists, in English
+        raise RefusedError(_EASY(reason=warning[0].lower() + warning[1:] if warning else _FOUND_SOON()))
 
 
 COOLING: Final = timedelta(hours=24)  # somebody else comes by in that time, or reads the log
@@ -423,10 +422,13 @@ def require_independent(connection: Connection, one: str, other: str, now: datet
     hand = DONE[row.action](account=row.actor, other=row.subject.removeprefix("user:"))
     raise RefusedError(
         _DEPENDENT(
-            name=one, other=other, text=hand, at=Timestamp.of(row.at, "minute"),
+            name=one,
+            other=other,
+            text=hand,
+            at=Timestamp.of(row.at, "minute"),
             until=Timestamp.of(row.at + COOLING, "minute"),
         )
-    )  # fmt: skip
+    )
 
 
 def _find_hands(rows: Sequence[Any], name: str) -> Mapping[str, Any]:
@@ -458,19 +460,12 @@ _NOT_BOUND: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class ForeignPerson:
-    """Who came, as the provider says it.
+    """Who came, as the provider says it."""
 
-    Attributes:
-        issuer: the provider.
-        subject: who that is there, for ever.
-        name: what the account is called where it is made; may change at the provider and binds nothing.
-        groups: what the person belongs to there.
-    """
-
-    issuer: str
-    subject: str
-    name: str
-    groups: tuple[str, ...]
+    issuer: str  # the provider
+    subject: str  # who that is there, for ever
+    name: str  # what the account is called where it is made; may change at the provider and binds nothing
+    groups: tuple[str, ...]  # what the person belongs to there
 
 
 def choose_role(groups: Sequence[str], roles: Mapping[str, str]) -> str | None:
@@ -517,7 +512,7 @@ def bind_person(c: Connection, name: str, issuer: str, subject: str | None) -> N
 
 def admit_person(
     c: Connection, person: ForeignPerson, roles: Mapping[str, str], sites: Mapping[str, Sequence[str]], now: datetime
-) -> str:  # fmt: skip
+) -> str:
     """The account of a person who came, made at the first time; role and sites are what the groups give now.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import HARMLESS
 from monitor.store.schema.tables import observation, observation_flag, offset_entry
 
@@ -21,7 +21,7 @@ _STRETCHES: Final = "SELECT key AS k, value AS a, lead(value) OVER (ORDER BY key
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class ReadingSpan:
     """Readings between two edges, those with a flag against them left out; first and last epoch are text."""
 
     number: int
@@ -63,14 +63,13 @@ def list_flagged(c: Connection, series_id: int, from_at: datetime, to_at: dateti
 
 def load_stretches(
     c: Connection, parts: Sequence[tuple[int, float]], edges: Sequence[datetime], known_at: datetime
-) -> list[Stretch]:
+) -> list[ReadingSpan]:
     """What lies between neighbouring edges, (first, second], (second, third] and so on; empty stretches are left out.
 
     The value is the weighted sum of some series at the epochs that all of them have, as measured (offsets are not
     subtracted: put an edge at each). Of each epoch the revision that speaks counts, if no flag is against it.
 
     Args:
-        c: the database.
         parts: series and their weights.
         edges: rising instants.
         known_at: what came later is unknown.
@@ -80,8 +79,8 @@ def load_stretches(
     numbers = range(len(parts))
     value = " + ".join(f":weight{k} * o{k}.value_raw" for k in numbers)
     figures = f"min(o0.observed_at), max(o0.observed_at), min({value}), max({value}), sum({value}), count(*) AS n"
-    spelled = [spell(edge) for edge in edges]
-    facts: dict[str, Any] = {"known": spell(known_at)}
+    spelled = [format_iso(edge) for edge in edges]
+    facts: dict[str, Any] = {"known": format_iso(known_at)}
     for k, (series_id, weight) in enumerate(parts):
         facts |= {f"series{k}": series_id, f"weight{k}": weight}
     within = [
@@ -98,7 +97,7 @@ def load_stretches(
             f"ORDER BY o{k}.observed_at, {_RANK.format(f'o{k}')} DESC, o{k}.revision DESC) o{k}"
             for k, inside in enumerate(within)
         )
-        clear = " AND ".join(_say_clear(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
+        clear = " AND ".join(_clear_sql(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
         sql = (
             f"SELECT s.k - 1, v.* FROM {_UNNESTED} WITH ORDINALITY AS s(a, b, k) CROSS JOIN LATERAL "  # noqa: S608
             f"(SELECT {figures} FROM {spoken} WHERE {clear}) v WHERE v.n > 0 ORDER BY s.k"
@@ -106,15 +105,15 @@ def load_stretches(
     else:
         facts["edges"] = json.dumps(spelled)
         joined = "".join(f" CROSS JOIN observation o{k}" for k in numbers)
-        sound = " AND ".join(_say_sound(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
+        sound = " AND ".join(_sound_sql(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
         sql = (
             f"SELECT s.k, {figures} FROM ({_STRETCHES}) s{joined} "  # noqa: S608
             f"WHERE {'AND '.join(within)} AND {sound} GROUP BY s.k ORDER BY s.k"
         )
-    return [Stretch(*found) for found in c.execute(text(sql), facts)]
+    return [ReadingSpan(*found) for found in c.execute(text(sql), facts)]
 
 
-def _say_sound(c: Connection, o: str, series_ids: Sequence[int]) -> str:
+def _sound_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
     """The condition that a row speaks at the instant `:known` and nothing is said against it."""
     mine, other = _RANK.format(o), _RANK.format("rival")
     speaks_before = (
@@ -122,10 +121,10 @@ def _say_sound(c: Connection, o: str, series_ids: Sequence[int]) -> str:
         f"AND rival.observed_at = {o}.observed_at AND rival.revision <> {o}.revision AND rival.received_at <= :known "
         f"AND ({other} > {mine} OR ({other} = {mine} AND rival.revision > {o}.revision))"
     )
-    return f"{o}.received_at <= :known AND NOT EXISTS ({speaks_before}) AND {_say_clear(c, o, series_ids)}"
+    return f"{o}.received_at <= :known AND NOT EXISTS ({speaks_before}) AND {_clear_sql(c, o, series_ids)}"
 
 
-def _say_clear(c: Connection, o: str, series_ids: Sequence[int]) -> str:
+def _clear_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
     """The condition that nothing is said against a row at the instant `:known`.
 
     Of each flag the last word counts, as in `change_flags`: set at arrival, added (`flag`) or withdrawn (`-flag`).
@@ -133,7 +132,7 @@ def _say_clear(c: Connection, o: str, series_ids: Sequence[int]) -> str:
     harmless = ", ".join(f"'{flag}'" for flag in sorted(HARMLESS))
     query = select(observation_flag.c.id).where(observation_flag.c.series_id.in_(series_ids)).limit(1)
     has_later = c.execute(query).first() is not None
-    word = (
+    source = (
         f"FROM observation_flag {{0}} WHERE {{0}}.series_id = {o}.series_id AND {{0}}.observed_at = {o}.observed_at "
         f"AND {{0}}.revision = {o}.revision AND {{0}}.known_from <= :known"
     )
@@ -143,15 +142,15 @@ def _say_clear(c: Connection, o: str, series_ids: Sequence[int]) -> str:
         arrival = f"SELECT value AS flag FROM json_each('[\"' || replace({o}.flags, ',', '\",\"') || '\"]')"  # noqa: S608
     against = f"SELECT 1 FROM ({arrival}) a WHERE a.flag NOT IN ({harmless})"  # noqa: S608
     if has_later:
-        against += f" AND NOT EXISTS (SELECT 1 {word.format('w')} AND w.flag = '-' || a.flag)"
+        against += f" AND NOT EXISTS (SELECT 1 {source.format('w')} AND w.flag = '-' || a.flag)"
     clear = f"({o}.flags = '' OR NOT EXISTS ({against}))"
     if has_later:
         withdrawn = (
-            f"SELECT 1 {word.format('w')} AND w.flag = '-' || f.flag "
+            f"SELECT 1 {source.format('w')} AND w.flag = '-' || f.flag "
             "AND (w.known_from > f.known_from OR (w.known_from = f.known_from AND w.id > f.id))"
         )
         clear += (
-            f" AND NOT EXISTS (SELECT 1 {word.format('f')} AND substr(f.flag, 1, 1) <> '-' "
+            f" AND NOT EXISTS (SELECT 1 {source.format('f')} AND substr(f.flag, 1, 1) <> '-' "
             f"AND f.flag NOT IN ({harmless}) AND NOT EXISTS ({withdrawn}))"
         )
     return clear
@@ -163,9 +162,14 @@ def load_sound(
     """Readings of a range with no flag against them by series, as measured: epoch as text and value."""
     sql = (
         f"SELECT o.series_id, o.observed_at, o.value_raw FROM observation o WHERE o.series_id IN :ids "  # noqa: S608
-        f"AND o.observed_at > :first AND o.observed_at <= :last AND {_say_sound(c, 'o', series_ids)} ORDER BY 1, 2"
+        f"AND o.observed_at > :first AND o.observed_at <= :last AND {_sound_sql(c, 'o', series_ids)} ORDER BY 1, 2"
     )
-    facts = {"ids": list(series_ids), "first": spell(from_at), "last": spell(to_at), "known": spell(known_at)}
+    facts = {
+        "ids": list(series_ids),
+        "first": format_iso(from_at),
+        "last": format_iso(to_at),
+        "known": format_iso(known_at),
+    }
     found: dict[int, list[tuple[str, float]]] = {}
     for series_id, at, value in c.execute(text(sql).bindparams(bindparam("ids", expanding=True)), facts):
         found.setdefault(series_id, []).append((at, value))
@@ -179,8 +183,8 @@ def load_firsts(
 
     It costs a seek each, whatever the length of the record; extremes between are not seen.
     """
-    spelled = [spell(edge) for edge in edges]
-    facts: dict[str, Any] = {"known": spell(known_at)}
+    spelled = [format_iso(edge) for edge in edges]
+    facts: dict[str, Any] = {"known": format_iso(known_at)}
     if c.dialect.name == "postgresql":
         facts |= {"ids": list(series_ids), "begins": spelled[:-1], "ends": spelled[1:]}
         source = f"(SELECT unnest(CAST(:ids AS bigint[])) AS id) i CROSS JOIN {_UNNESTED} AS s(a, b)"
@@ -189,7 +193,7 @@ def load_firsts(
         source = f"(SELECT value AS id FROM json_each(:ids)) i CROSS JOIN ({_STRETCHES}) s"  # noqa: S608
     first = (
         "SELECT n.observed_at FROM observation n WHERE n.series_id = i.id AND n.observed_at > s.a "  # noqa: S608
-        f"AND n.observed_at <= s.b AND {_say_sound(c, 'n', series_ids)} ORDER BY n.observed_at LIMIT 1"
+        f"AND n.observed_at <= s.b AND {_sound_sql(c, 'n', series_ids)} ORDER BY n.observed_at LIMIT 1"
     )
     speaking = (
         f"SELECT o.value_raw FROM observation o WHERE o.series_id = k.id AND o.observed_at = k.at "  # noqa: S608

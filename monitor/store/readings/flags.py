@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, String, and_, func, insert, literal, not_, or_, select, text
 
 from forecasting.message import Template, gather
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Expected, Site
 from monitor.store.readings.observations import SeriesRow, load_series, rank
 from monitor.store.schema.tables import observation, observation_flag
@@ -29,8 +29,6 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
     """Append what the flags of stored readings are under the site file in force.
 
     Args:
-        c: inside a write transaction.
-        site: the declaration in force.
         now: from when on the flags are known.
         changed: the version is a new one: all readings are looked at, else only those that bear a flag.
 
@@ -43,7 +41,7 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
         if expected is None:
             continue
         if expected.declared:
-            mistaken = _bears(UNDECLARED) & (_last_word(UNDECLARED).is_(None))
+            mistaken = _bears(UNDECLARED) & (_find_last_change(UNDECLARED).is_(None))
             appended += _append(c, row.id, f"-{UNDECLARED}", now, mistaken, observation.c)
         if expected.unit == row.unit:
             appended += _renew_range(c, row, expected, now, changed=changed)
@@ -53,8 +51,8 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
 def _renew_range(c: Connection, row: SeriesRow, expected: Expected, now: datetime, *, changed: bool) -> int:
     o = observation.c
     inside = and_(o.value_raw >= expected.low, o.value_raw <= expected.high)
-    word = _last_word(OUT_OF_RANGE)
-    standing = or_(func.coalesce(word, "") == OUT_OF_RANGE, and_(word.is_(None), _bears(OUT_OF_RANGE)))
+    newest = _find_last_change(OUT_OF_RANGE)
+    standing = or_(func.coalesce(newest, "") == OUT_OF_RANGE, and_(newest.is_(None), _bears(OUT_OF_RANGE)))
     # a word that was appended later stands on readings that came without any flag
     looked_at = literal(value=True) if changed else _FLAGGED
     gone = _append(c, row.id, f"-{OUT_OF_RANGE}", now, and_(looked_at, inside, standing, not_(_by_person())), o)
@@ -65,12 +63,27 @@ def _renew_range(c: Connection, row: SeriesRow, expected: Expected, now: datetim
 
 def _append(c: Connection, series_id: int, flag: str, now: datetime, which: ColumnElement[bool], o: Any) -> int:
     chosen = select(
-        o.series_id, o.observed_at, o.revision, literal(flag), literal(spell(now), String(27)), literal(BY),
-        literal(OF_FILE.english), literal(OF_FILE.id), literal("{}"),
-    ).where(o.series_id == series_id, which)  # fmt: skip
+        o.series_id,
+        o.observed_at,
+        o.revision,
+        literal(flag),
+        literal(format_iso(now), String(27)),
+        literal(BY),
+        literal(OF_FILE.english),
+        literal(OF_FILE.id),
+        literal("{}"),
+    ).where(o.series_id == series_id, which)
     columns = [
-        "series_id", "observed_at", "revision", "flag", "known_from", "by", "reason", "reason_id", "reason_values",
-    ]  # fmt: skip
+        "series_id",
+        "observed_at",
+        "revision",
+        "flag",
+        "known_from",
+        "by",
+        "reason",
+        "reason_id",
+        "reason_values",
+    ]
     statement = insert(observation_flag).from_select(columns, chosen, include_defaults=False)
     return int(c.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
@@ -91,7 +104,7 @@ def _words(*flags: str) -> Any:
     )
 
 
-def _last_word(flag: str) -> Any:
+def _find_last_change(flag: str) -> Any:
     """The newest `flag` or `-flag` that was appended to a reading, or null."""
     f = observation_flag.c
     return _words(flag).order_by(f.known_from.desc(), f.id.desc()).limit(1).scalar_subquery()
@@ -106,7 +119,7 @@ MISTYPED: Final = "mistyped"  # flag, and in `extra` why
 REVISIONS: Final = 2  # of an epoch, that are usual: a mistyped one and what replaced it
 
 
-class Typed(NamedTuple):
+class TypedReading(NamedTuple):
     """One reading as it was typed, in the unit of its series."""
 
     at: datetime
@@ -115,12 +128,10 @@ class Typed(NamedTuple):
     why: str = ""
 
 
-def load_typed(c: Connection, series_id: int, before: datetime, until: datetime, count: int) -> list[Typed]:
+def load_typed(c: Connection, series_id: int, before: datetime, until: datetime, count: int) -> list[TypedReading]:
     """The newest readings of a series before an instant and all from it until another one, oldest first.
 
     Args:
-        c: the connection.
-        series_id: of the series.
         before: `count` readings before it are read.
         until: readings from `before` to it, that included, are read as well.
         count: how many readings before.
@@ -134,7 +145,7 @@ def load_typed(c: Connection, series_id: int, before: datetime, until: datetime,
     return newest[max(0, len(newest) - count - sum(t.at >= before for t in newest)) :]
 
 
-def load_beside(
+def load_neighbours(
     c: Connection, series_id: int, at: datetime, count: int, *, later: bool = False
 ) -> list[tuple[datetime, Any]]:
     """The readings of a series next to an instant and not of it, before it or after it: of each epoch what speaks."""
@@ -157,13 +168,13 @@ def _find_speaking(rows: Iterable[Any]) -> dict[datetime, Any]:
     return speaks
 
 
-def find_mistyped(c: Connection, series_id: int, now: datetime) -> Typed | None:
+def find_mistyped(c: Connection, series_id: int, now: datetime) -> TypedReading | None:
     """The newest reading of a series, where it looks like a typing error."""
     newest = load_typed(c, series_id, now, now, 1)
     return newest[-1] if newest and newest[-1].is_mistyped else None
 
 
-def _read(row: Any) -> Typed:
+def _read(row: Any) -> TypedReading:
     wrong = MISTYPED in row.flags.split(",")
     why = gather(json.loads(row.extra)).get(MISTYPED, "") if wrong and row.extra else ""
-    return Typed(row.observed_at, float(row.value_raw), wrong, why)
+    return TypedReading(row.observed_at, float(row.value_raw), wrong, why)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
 from detection.anomaly.records import HOLE
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.store.database.rows import insert_rows
 from monitor.store.readings.reading_stamps import load_epochs
@@ -17,23 +17,15 @@ from monitor.store.schema.tables import observation, outage, outage_station, rea
 
 WATCHED_FOR: Final = timedelta(days=400)  # so long a late reading takes a gap back
 HOLES_AT_ONCE: Final = 500  # holes in one transaction: nothing that is urgent waits longer than for these
-_COLUMNS: Final = {"series_id": "bigint", "from_at": "text", "to_at": "text", "missing": "int4", "found_at": "text"}
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
-    """A time in which a series may have no reading.
-
-    Attributes:
-        series_id: the series.
-        from_at: its last reading before.
-        to_at: its first reading after.
-        interval_s: of the series.
-    """
+class GapCandidate:
+    """A time in which a series may have no reading."""
 
     series_id: int
-    from_at: datetime
-    to_at: datetime
+    from_at: datetime  # its last reading before
+    to_at: datetime  # its first reading after
     interval_s: float
 
 
@@ -48,7 +40,7 @@ class Gap:
     missing: int
 
 
-def add_gaps(c: Connection, holes: Sequence[Hole], now: datetime) -> int:
+def add_gaps(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> int:
     """Keep holes that no reading lies in, of whatever use it is; of one with readings, what is left of it.
 
     Done twice it does nothing more: what was cut off between two transactions goes on from the begin.
@@ -57,17 +49,17 @@ def add_gaps(c: Connection, holes: Sequence[Hole], now: datetime) -> int:
         How many were new.
     """
     epochs = load_epochs(c, [(hole.series_id, hole.from_at, hole.to_at) for hole in holes], now)
-    rows, found_at = [], spell(now)
+    rows, found_at = [], format_iso(now)
     for hole, inside in zip(holes, epochs, strict=True):
         instants = [hole.from_at, *inside]
         for begin, end in pairwise(instants):
             steps = (end - begin).total_seconds() / hole.interval_s
             if steps > HOLE:
-                rows.append((hole.series_id, spell(begin), spell(end), round(steps) - 1, found_at))
-    return insert_rows(c, "reading_gap", _COLUMNS, rows, unless_there=True)
+                rows.append((hole.series_id, format_iso(end), format_iso(begin), round(steps) - 1, found_at))
+    return insert_rows(c, reading_gap, rows, unless_there=True)
 
 
-def find_filled(c: Connection, site: Site, now: datetime) -> list[Hole]:
+def find_filled(c: Connection, site: Site, now: datetime) -> list[GapCandidate]:
     """Gaps of a site in which readings lie by now."""
     g, s, o = reading_gap.c, series.c, observation.c
     late = select(o.series_id).where(
@@ -82,11 +74,11 @@ def find_filled(c: Connection, site: Site, now: datetime) -> list[Hole]:
     for row in c.execute(query):
         spec = site.series(row.station, row.quantity)
         if spec is not None:
-            found.append(Hole(row.series_id, row.from_at, row.to_at, spec.interval_s))
+            found.append(GapCandidate(row.series_id, row.from_at, row.to_at, spec.interval_s))
     return found
 
 
-def fill_gaps(c: Connection, holes: Sequence[Hole], now: datetime) -> None:
+def fill_gaps(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> None:
     """Take back gaps that readings lie in, and keep what is left of them; at least one."""
     g = reading_gap.c
     mine = g.series_id == bindparam("id"), g.from_at == bindparam("begin"), g.to_at == bindparam("end")
@@ -156,11 +148,14 @@ def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[
         (row.site, row.station): row
         for row in c.execute(
             select(
-                epochs.c.site, epochs.c.station, func.count().label("received"), func.sum(late).label("late"),
+                epochs.c.site,
+                epochs.c.station,
+                func.count().label("received"),
+                func.sum(late).label("late"),
                 func.max(case((epochs.c.first_at >= back_at, epochs.c.first_at))).label("last_late_at"),
             ).group_by(epochs.c.site, epochs.c.station)
         )
-    }  # fmt: skip
+    }
     span_s = (back_at - from_at).total_seconds()
     k = station_state.c
     expected = {
@@ -172,10 +167,8 @@ def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[
     for place in sorted({*there, *(place for place, count in expected.items() if count)}):
         row, wanted = there.get(place), expected.get(place)
         received = int(row.received) if row is not None else 0
-        rows.append({
-            "site": place[0], "station": place[1], "expected": wanted, "received": received,
-            "late": int(row.late) if row is not None else 0,
-            "missing": None if wanted is None else max(0, wanted - received),
-            "last_late_at": None if row is None else row.last_late_at,
-        })  # fmt: skip
+        behind = {"late": int(row.late) if row is not None else 0, "last_late_at": row.last_late_at if row else None}
+        missing = None if wanted is None else max(0, wanted - received)
+        counts = {"expected": wanted, "received": received, "missing": missing}
+        rows.append({"site": place[0], "station": place[1]} | counts | behind)
     return rows

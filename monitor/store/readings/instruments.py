@@ -10,12 +10,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, literal_column, or_, select
 
 from forecasting.message import Message, gather
-from monitor.domain.instants import EPOCH, epoch_s, join_spans, spell
+from monitor.domain.instants import EPOCH, epoch_s, format_iso, join_spans
 from monitor.domain.instruments.board import NOT_WELL
 from monitor.domain.instruments.parents import list_children
 from monitor.domain.observation import Link
 from monitor.domain.site import Site
-from monitor.store.database.rows import save_rows, spell_record
+from monitor.store.database.rows import fill_row, save_rows
 from monitor.store.schema import tables as t
 from monitor.store.service_state import load_stamps, stamp
 
@@ -26,17 +26,21 @@ WAYS_READ: Final = 20_000  # newest readings whose ways are looked at: of a week
 # asked of every instrument at each look: to build such a question takes longer than to answer it, so each is built once
 _O: Final = t.observation.c
 _OF_SERIES_WITHIN: Final = (
-    _O.series_id == bindparam("series_id"), _O.observed_at > bindparam("from_at"), _O.observed_at <= bindparam("to_at"),
-)  # fmt: skip
+    _O.series_id == bindparam("series_id"),
+    _O.observed_at > bindparam("from_at"),
+    _O.observed_at <= bindparam("to_at"),
+)
 _HOURS: Final = (
     select(
         func.substr(_O.observed_at, 1, 13, type_=t.station.c.id.type).label("hour"),
-        func.min(_O.value_raw), func.max(_O.value_raw), func.avg(_O.value_raw),
+        func.min(_O.value_raw),
+        func.max(_O.value_raw),
+        func.avg(_O.value_raw),
     )
     .where(*_OF_SERIES_WITHIN, _O.flags.in_(bindparam("flags", expanding=True)))
     .group_by(literal_column("hour"))
     .order_by(literal_column("hour"))
-)  # fmt: skip
+)
 _FIRST: Final = (
     select(_O.observed_at, _O.received_at)
     .where(_O.series_id == bindparam("series_id"))
@@ -68,7 +72,7 @@ _WAYS: Final = select(
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
+class HourSummary:
     """What a series said within an hour."""
 
     hour: str  # 2026-03-01T06
@@ -78,7 +82,7 @@ class Hour:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class InstrumentAssessment:
     """One instrument as a job found it; findings are (state, rank, since, reason, action)."""
 
     station: str
@@ -94,7 +98,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Month:
+class InstrumentMonth:
     """Epochs of a month that were expected of an instrument, and that came."""
 
     station: str
@@ -105,10 +109,10 @@ class Month:
 
 def load_hours(
     c: Connection, series_id: int, from_at: datetime, to_at: datetime, flags: Sequence[str] = ("",)
-) -> list[Hour]:
+) -> list[HourSummary]:
     """Hours of a series, oldest first; readings with other flags than these are left out."""
     rows = c.execute(_HOURS, {"series_id": series_id, "from_at": from_at, "to_at": to_at, "flags": flags})
-    return [Hour(r[0], float(r[1]), float(r[2]), float(r[3])) for r in rows]
+    return [HourSummary(r[0], float(r[1]), float(r[2]), float(r[3])) for r in rows]
 
 
 def find_newest_reception(c: Connection, series_ids: Sequence[int], since: datetime) -> datetime | None:
@@ -187,22 +191,22 @@ def load_begins(c: Connection, site: str) -> dict[int, datetime]:
     return {r.id: r.created_at for r in c.execute(select(s.id, s.created_at).where(s.site == site))}
 
 
-def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: datetime) -> None:
+def save_instruments(c: Connection, site: str, judged: Sequence[InstrumentAssessment], now: datetime) -> None:
     """Write what was found; `since` of a finding that goes on stays, and what is not found any more is gone."""
     f = t.instrument_finding.c
     before = {(r.station, r.state): r.since for r in c.execute(select(t.instrument_finding).where(f.site == site))}
     c.execute(delete(t.instrument_finding).where(f.site == site))
     rows = [
-        {"site": site, "station": one.station, "state": state, "rank": rank, "reason": reason, "action": action,
-         "since": since or before.get((one.station, state), now)}
-        for one in judged for state, rank, since, reason, action in one.findings
-    ]  # fmt: skip
+        {"site": site, "station": one.station, "state": state, "rank": rank, "reason": reason, "action": action}
+        | {"since": since or before.get((one.station, state), now)}
+        for one in judged
+        for state, rank, since, reason, action in one.findings
+    ]
     if rows:
         c.execute(insert(t.instrument_finding), rows)
     kept = [one.station for one in judged]
     c.execute(delete(t.instrument).where(t.instrument.c.site == site, t.instrument.c.station.not_in(kept)))
-    told = [{n: v for n, v in spell_record(one).items() if n != "findings"} for one in judged]
-    save_rows(c, t.instrument, [{"site": site, "judged_at": now, **one} for one in told])
+    save_rows(c, t.instrument, [fill_row(t.instrument, one, site=site, judged_at=now) for one in judged])
 
 
 def load_instruments_in(c: Connection, site: str, states: Collection[str]) -> frozenset[str]:
@@ -218,7 +222,7 @@ def load_found(c: Connection, site: str, state: str) -> dict[str, datetime]:
     return {r.station: r.since for r in rows}
 
 
-def save_months(c: Connection, site: str, months: Sequence[Month]) -> None:
+def save_months(c: Connection, site: str, months: Sequence[InstrumentMonth]) -> None:
     """Write the shares of months; earlier months stay as they were."""
     save_rows(c, t.instrument_month, [{"site": site, **asdict(one)} for one in months])
 
@@ -228,10 +232,14 @@ def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mappin
     a = t.alert.c
     rows = c.execute(
         select(a.key, a.reason, a.reason_id, a.reason_values).where(
-            a.site == site, a.ledger == "health", a.closed_at.is_(None), a.exercise.is_(False),
-            a.state != "returned_unacknowledged", a.key.like("health:instrument:%"),
+            a.site == site,
+            a.ledger == "health",
+            a.closed_at.is_(None),
+            a.exercise.is_(False),
+            a.state != "returned_unacknowledged",
+            a.key.like("health:instrument:%"),
         )
-    )  # fmt: skip
+    )
     mine = [r for r in rows.mappings() if r["key"].rpartition(":")[2] in states]
     return {r["key"]: gather(r)["reason"] for r in mine}
 
@@ -239,26 +247,27 @@ def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mappin
 def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:
     """Stations whose battery is expected to be empty by an instant, and of which an open notice says so."""
     i = t.instrument.c
-    return _load_told(c, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by))
+    return _load_notified(c, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by))
 
 
 def load_misdated(c: Connection, site: str) -> frozenset[str]:
     """Stations that still send, with a clock that is wrong, and of which an open notice says so."""
     f = t.instrument_finding.c
-    return _load_told(c, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
+    return _load_notified(c, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
 
 
-def _load_told(c: Connection, site: str, state: str, stations: Select[Any]) -> frozenset[str]:
+def _load_notified(c: Connection, site: str, state: str, stations: Select[Any]) -> frozenset[str]:
     """Those of some stations of which an open notice of a state speaks, its own or that of what it hangs on."""
     k, pages = t.station.c, load_open_pages(c, site, (state,))
     query = select(k.id, k.logger, k.reference, k.gateway, k.power).where(k.site == site, k.id.in_(stations))
     return frozenset(
-        r.id for r in c.execute(query)
+        r.id
+        for r in c.execute(query)
         if any(
             f"health:instrument:{name}:{state}" in pages
             for name in (r.id, f"logger:{r.logger}", f"base:{r.reference}", f"gateway:{r.gateway}", f"power:{r.power}")
         )
-    )  # fmt: skip
+    )
 
 
 def load_sick_spans(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Spans]:
@@ -311,7 +320,7 @@ def month_of(at: datetime) -> str:
     >>> month_of(datetime(2026, 3, 1, tzinfo=UTC))
     '2026-03'
     """
-    return spell(at)[:7]
+    return format_iso(at)[:7]
 
 
 _PREFIX: Final = "link:"
@@ -329,5 +338,6 @@ def load_links(connection: Connection, site: str) -> dict[str, Link]:
     start = f"{_PREFIX}{site}/"
     return {
         name[len(start) :]: Link(site, name[len(start) :], at, bool(detail["online"]), str(detail["text"]))
-        for name, (at, detail) in load_stamps(connection).items() if name.startswith(start)
-    }  # fmt: skip
+        for name, (at, detail) in load_stamps(connection).items()
+        if name.startswith(start)
+    }

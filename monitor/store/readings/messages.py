@@ -13,11 +13,11 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func,
 
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json, digest_text
-from monitor.domain.instants import spell
-from monitor.domain.observation import Report, Whole
+from monitor.domain.instants import format_iso
+from monitor.domain.observation import ObserverReport, PayloadSize
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
-from monitor.store.database.rows import load_records, read_record, save_rows, spell_record
+from monitor.store.database.rows import fill_row, load_records, read_record, record_to_dict, save_rows
 from monitor.store.schema.tables import quarantine_source, rejected_message, report, sequence_gap, sequence_state
 
 KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
@@ -67,7 +67,7 @@ def find_source(topic: str, client: str) -> str:
     return "/".join(topic.split("/")[:4])[:200] if not client.startswith("file:") else topic[:200]
 
 
-class Room:
+class QuarantineSpace:
     """The room left in the quarantine, within one write transaction; `close` writes what became of it."""
 
     def __init__(self, connection: Connection, quota: Quota) -> None:
@@ -96,10 +96,15 @@ class Room:
     def close(self, now: datetime) -> int:
         """Write the counts; returns how many messages were not kept."""
         facts = [
-            {"source": source, "kept_bytes": size, "kept_rows": rows, "unkept": unkept,
-             "unkept_at": now if unkept else None}
+            {
+                "source": source,
+                "kept_bytes": size,
+                "kept_rows": rows,
+                "unkept": unkept,
+                "unkept_at": now if unkept else None,
+            }
             for source, (size, rows, unkept) in sorted(self._added.items())  # one order: two writers never cross
-        ]  # fmt: skip
+        ]
         if facts:
             row = insert(self._connection, quarantine_source)
             own, new = quarantine_source.c, row.excluded
@@ -150,7 +155,7 @@ def _less(column: Any, by: int) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedMessage:
     """A message, or the bad part of one, that could not be read: raw bytes and the reason."""
 
     received_at: datetime
@@ -163,7 +168,7 @@ class Rejected:
     times: int = 1
     retained: bool = False  # the broker had kept it: when it was sent nobody knows
     is_cut: bool = False  # only the beginning of it is kept
-    whole: Whole | None = None  # of a payload that did not come here as a whole
+    whole: PayloadSize | None = None  # of a payload that did not come here as a whole
 
     @property
     def payload_bytes(self) -> int:
@@ -208,12 +213,10 @@ class SequenceGap:
     id: int | None = None
 
 
-def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Quota | None = None) -> int:
+def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], quota: Quota | None = None) -> int:
     """Store messages in the quarantine; one that waits there already is counted again.
 
     Args:
-        connection: a write transaction.
-        messages: what could not be read.
         quota: what the quarantine may keep; messages beyond it are counted by their source.
 
     Returns:
@@ -222,7 +225,7 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
     if not messages:
         return 0
     times: dict[str, int] = defaultdict(int)
-    first: dict[str, Rejected] = {}
+    first: dict[str, RejectedMessage] = {}
     for message in messages:
         digest = message.digest
         times[digest] += message.times
@@ -242,23 +245,21 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
             if row.retained and same is not None and not same.retained:  # now it is known when it was sent
                 sent = {"retained": False, "received_at": same.received_at, "client": same.client}
                 connection.execute(update(rejected_message).where(r.id == row.id).values(sent))
-    room = Room(connection, quota or Quota())
+    room = QuarantineSpace(connection, quota or Quota())
     first = {
-        digest: m for digest, m in first.items()
+        digest: m
+        for digest, m in first.items()
         if room.take(find_source(_text(m.topic), m.client), len(_kept(m.payload)), times[digest])
-    }  # fmt: skip
+    }
     if first:
         connection.execute(
             rejected_message.insert(),
             [
-                {
-                    "received_at": m.received_at, "topic": _text(m.topic), "payload": _kept(m.payload),
-                    "payload_bytes": m.payload_bytes, "code": m.code, "reason": _text(m.reason), "client": m.client,
-                    "digest": digest, "times": times[digest], "retained": m.retained,
-                }
+                fill_row(rejected_message, m, digest=digest, times=times[digest])
+                | {"topic": _text(m.topic), "payload": _kept(m.payload), "reason": _text(m.reason)}
                 for digest, m in first.items()
             ],
-        )  # fmt: skip
+        )
     return room.close(max(m.received_at for m in messages))
 
 
@@ -274,14 +275,14 @@ def _text(text: str) -> str:
 
 def load_rejected(
     connection: Connection, *, only_waiting: bool = True, after_id: int = 0, limit: int = 1000
-) -> list[Rejected]:
+) -> list[RejectedMessage]:
     """Quarantined messages by rising id; `only_waiting` leaves out those replayed."""
     r = rejected_message.c
     wanted = select(rejected_message).where(r.id > after_id)
     if only_waiting:
         wanted = wanted.where(r.replayed_at.is_(None))
     return [
-        read_record(Rejected, x, payload=bytes(x.payload), is_cut=x.payload_bytes > len(x.payload))
+        read_record(RejectedMessage, x, payload=bytes(x.payload), is_cut=x.payload_bytes > len(x.payload))
         for x in connection.execute(wanted.order_by(r.id).limit(limit))
     ]
 
@@ -295,30 +296,30 @@ def mark_replayed(connection: Connection, rejected_id: int, result: str, now: da
     )
 
 
-def add_report(connection: Connection, item: Report, received_at: datetime, *, actor: Actor, credential: str) -> bool:
+def add_report(
+    connection: Connection, item: ObserverReport, received_at: datetime, *, actor: Actor, credential: str
+) -> bool:
     """Store an observer's report, and note it in the audit log; False when the very same is there already.
 
     Args:
-        connection: a write transaction of `Database.write`.
         item: the report; the name in it is what its sender says.
         received_at: when it reached the service.
-        actor: who sent it, with the way.
         credential: what proved who sent it; rules that ask for several observers count these and no names.
     """
-    facts = spell_record(item)
-    digest = _digest({**facts, "at": spell(item.at)})
+    facts = record_to_dict(item)
+    digest = _digest({**facts, "at": format_iso(item.at)})
     via = actor.via or actor.name
-    told = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
-    if not add_if_absent(connection, report, {**facts, **told}):
+    arrival = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
+    if not add_if_absent(connection, report, {**facts, **arrival}):
         return False
-    detail = {"kind": item.kind, "at": spell(item.at), "via": via, "credential": credential, "said_by": item.by}
+    detail = {"kind": item.kind, "at": format_iso(item.at), "via": via, "credential": credential, "said_by": item.by}
     add_audit(connection, actor, "report.add", f"site:{item.site}", detail, received_at)
     return True
 
 
-def find_report(connection: Connection, item: Report) -> int | None:
+def find_report(connection: Connection, item: ObserverReport) -> int | None:
     """The number of a report that was stored; None where it was not."""
-    digest = _digest({**spell_record(item), "at": spell(item.at)})
+    digest = _digest({**record_to_dict(item), "at": format_iso(item.at)})
     found: int | None = connection.execute(select(report.c.id).where(report.c.digest == digest)).scalar()
     return found
 
@@ -359,7 +360,7 @@ def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: d
             _fill(connection, *key, sorted(late), now)
     opened = _within_room(connection, opened)
     if opened:
-        rows = [spell_record(gap) | {"detected_at": now} for gap in opened]
+        rows = [record_to_dict(gap) | {"detected_at": now} for gap in opened]
         connection.execute(sequence_gap.insert(), [{k: v for k, v in row.items() if k != "id"} for row in rows])
     if ends:
         _save_states(connection, list(ends.values()))
@@ -399,10 +400,16 @@ def _load_states(connection: Connection, keys: Sequence[_Boot]) -> dict[_Boot, A
 
 def _save_states(connection: Connection, marks: Sequence[SequenceMark]) -> None:
     rows = [
-        {"site": m.site, "source": m.source, "boot_id": m.boot_id, "station": m.station, "last_seq": m.seq,
-         "last_at": m.at}
+        {
+            "site": m.site,
+            "source": m.source,
+            "boot_id": m.boot_id,
+            "station": m.station,
+            "last_seq": m.seq,
+            "last_at": m.at,
+        }
         for m in sorted(marks, key=lambda m: (m.site, m.source, m.boot_id))  # one order: two writers never cross
-    ]  # fmt: skip
+    ]
     save_rows(connection, sequence_state, rows)
 
 
@@ -438,10 +445,14 @@ def _fill(connection: Connection, site: str, source: str, boot_id: int, late: li
     g = sequence_gap.c
     open_gaps = connection.execute(
         select(sequence_gap).where(
-            g.site == site, g.source == source, g.boot_id == boot_id, g.filled_at.is_(None),
-            g.from_seq <= late[-1], g.to_seq >= late[0],
+            g.site == site,
+            g.source == source,
+            g.boot_id == boot_id,
+            g.filled_at.is_(None),
+            g.from_seq <= late[-1],
+            g.to_seq >= late[0],
         )
-    ).all()  # fmt: skip
+    ).all()
     for gap in open_gaps:
         came = [seq for seq in late if gap.from_seq <= seq <= gap.to_seq]
         if not came:
@@ -459,9 +470,12 @@ def _fill(connection: Connection, site: str, source: str, boot_id: int, late: li
 
 
 def load_open_gaps(
-    connection: Connection, *, not_requested_since: datetime | None = None, sites: Collection[str] | None = None,
+    connection: Connection,
+    *,
+    not_requested_since: datetime | None = None,
+    sites: Collection[str] | None = None,
     limit: int = 1000,
-) -> list[SequenceGap]:  # fmt: skip
+) -> list[SequenceGap]:
     """Gaps that nobody filled; with `not_requested_since` only those not asked for since then, of these sites."""
     g = sequence_gap.c
     wanted = select(sequence_gap).where(g.filled_at.is_(None))

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, delete, func, select, type_coerce
 
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.observation import BROUGHT_BY, Observation, Reading
 from monitor.domain.quantities import convert_difference
@@ -31,29 +31,32 @@ from monitor.store.schema.views import stream_view
 SeriesKey = tuple[str, str, str]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 _RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
-_COLUMNS: Final = {
-    "series_id": "bigint", "observed_at": "text", "revision": "int4", "received_at": "text", "value_raw": "float8",
-    "sigma": "float8", "solution": "text", "flags": "text", "extra": "text",
-}  # fmt: skip
+# as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
+STORED: Final = (
+    *(type_coerce(column, String) for column in (observation.c.observed_at, observation.c.received_at)),
+    *(observation.c[name] for name in ("revision", "value_raw", "sigma", "solution", "flags", "extra")),
+)
 _CHUNK: Final = 2000
 _STREAM: Final = 500  # rows of a stream in memory at once
 _BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)  # before any epoch
 _T = TypeVar("_T")
 
 
-# Put together once, by `cache`: a look asks for dozens of series, and to spell these anew cost half of its reading.
+# Put together once, by `cache`: a look asks for dozens of series, and to build these anew cost half of its reading.
 @cache
 def _plan_known_rows() -> Select[Any]:
     """Every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
     o = observation.c
-    return select(
-        # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
-        type_coerce(o.observed_at, String), type_coerce(o.received_at, String),
-        o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra,
-    ).where(
-        o.series_id == bindparam("series_id"), o.received_at <= bindparam("known_at"),
-        o.observed_at > bindparam("from_at"), o.observed_at <= bindparam("to_at"),
-    ).order_by(o.observed_at, o.revision)  # fmt: skip
+    return (
+        select(*STORED)
+        .where(
+            o.series_id == bindparam("series_id"),
+            o.received_at <= bindparam("known_at"),
+            o.observed_at > bindparam("from_at"),
+            o.observed_at <= bindparam("to_at"),
+        )
+        .order_by(o.observed_at, o.revision)
+    )
 
 
 @cache
@@ -127,7 +130,6 @@ def add_observations(
     """Store observations; those already there are left out, other values become new revisions.
 
     Args:
-        connection: inside a write transaction.
         observations: in order of arrival.
         now: when series that are new here came into being.
         known_series: memory of series ids between calls; the caller clears it when the transaction fails.
@@ -141,7 +143,7 @@ def add_observations(
     known_series = {} if known_series is None else known_series
     while True:
         ids = _series_ids(connection, observations, now, known_series)
-        keyed = [(ids[o.site, o.station, o.quantity][0], spell(o.observed_at), o) for o in observations]
+        keyed = [(ids[o.site, o.station, o.quantity][0], format_iso(o.observed_at), o) for o in observations]
         there, newest = _existing(connection, keyed)
         if all(series_id in newest for series_id, _, _ in keyed):
             break
@@ -162,7 +164,9 @@ def add_observations(
         known.append(fact)
         if revision:
             revised.append(item)
-        received_at = received.get(item.received_at) or received.setdefault(item.received_at, spell(item.received_at))
+        received_at = received.get(item.received_at) or received.setdefault(
+            item.received_at, format_iso(item.received_at)
+        )
         flags = ",".join(item.flags)
         extra = item.extra if by is None or not newest[series_id] else _note_who(item.extra, by)
         rows.append((series_id, at, revision, received_at, item.value, item.sigma, item.solution, flags, extra))
@@ -171,7 +175,7 @@ def add_observations(
             best = latest.get(series_id)
             if best is None or (at, rank(item.solution), revision) >= (best[1], rank(best[6]), best[2]):
                 latest[series_id] = rows[-1][:8]
-    insert_rows(connection, "observation", _COLUMNS, rows)
+    insert_rows(connection, observation, rows)
     _renew_latest(connection, list(latest.values()))
     return AddResult(len(rows), duplicates, len(revised), frozenset(sites), tuple(revised))
 
@@ -250,10 +254,10 @@ def _existing(
             tuple(chunk),
         )
         newest.update((row[0], row[1] or "") for row in found)
-    asked = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest.get(series_id, "")})
+    wanted = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest.get(series_id, "")})
     there: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
     pair, collate = ("(?,?)", "") if mark == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
-    for chunk_of_pairs in in_chunks(asked):
+    for chunk_of_pairs in in_chunks(wanted):
         found = connection.exec_driver_sql(
             f"WITH k(series_id, observed_at) AS (VALUES {','.join([pair] * len(chunk_of_pairs))}) "  # noqa: S608
             "SELECT o.series_id, o.observed_at, o.value_raw, o.sigma, o.solution FROM k JOIN observation o "
@@ -352,9 +356,14 @@ def find_epoch(connection: Connection, series_id: int, to_at: datetime, back: in
 
 
 def load_readings(
-    connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime,
-    *, by_two: bool = False,
-) -> list[Reading]:  # fmt: skip
+    connection: Connection,
+    series_id: int,
+    from_at: datetime | None,
+    to_at: datetime,
+    known_at: datetime,
+    *,
+    by_two: bool = False,
+) -> list[Reading]:
     """Readings of (from_at, to_at] as they were known at an instant, in order of observed_at.
 
     Of each epoch the revision that spoke then; `value` has the offsets subtracted that were known and not revoked then;
@@ -463,9 +472,10 @@ def load_offsets(
     """Offsets known and not revoked at an instant, in the unit of the series, by the spelled instant they begin at."""
     found = connection.execute(_plan_known_offsets(), {"series_id": series_id, "known_at": known_at})
     return [
-        (spell(r.at), convert_difference(r.size, r.unit, r.stored))
-        for r in found if not (by_two and is_alone(r, known_at))
-    ]  # fmt: skip
+        (format_iso(r.at), convert_difference(r.size, r.unit, r.stored))
+        for r in found
+        if not (by_two and is_alone(r, known_at))
+    ]
 
 
 def is_alone(offset: Row[Any], known_at: datetime) -> bool:
@@ -488,7 +498,7 @@ def load_later_flags(
     """Flags added or withdrawn after arrival as known at an instant, in order, by (spelled epoch, revision)."""
     later: dict[tuple[str, int], list[str]] = defaultdict(list)
     for row in connection.execute(_plan_known_flags(), _span(series_id, from_at, to_at, known_at)):
-        later[spell(row.observed_at), row.revision].append(row.flag)
+        later[format_iso(row.observed_at), row.revision].append(row.flag)
     return later
 
 
@@ -522,16 +532,20 @@ def count_epochs(
 
 
 def load_epochs(
-    c: Connection, site: str, station: str, quantity: str, *, after: datetime | None = None,
-    until: datetime | None = None, newest_first: bool = False, skip: int = 0, limit: int = 100,
-) -> list[dict[str, Any]]:  # fmt: skip
+    c: Connection,
+    site: str,
+    station: str,
+    quantity: str,
+    *,
+    after: datetime | None = None,
+    until: datetime | None = None,
+    newest_first: bool = False,
+    skip: int = 0,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
     """Rows of `observation_history`, one for each epoch in [after, until): the revision that speaks.
 
     Args:
-        c: a read transaction.
-        site: site.
-        station: station.
-        quantity: quantity.
         after: first instant; None: from the first reading.
         until: instant before which epochs lie; None: to the last.
         newest_first: the order.
@@ -549,10 +563,16 @@ def load_epochs(
     if not epochs:
         return []
     rows = stream_view(
-        c, "observation_history", order_by=["observed_at", "revision"], column="observed_at",
-        after=spell(min(epochs) - timedelta(microseconds=1)), until=spell(max(epochs)), site=site, station=station,
+        c,
+        "observation_history",
+        order_by=["observed_at", "revision"],
+        column="observed_at",
+        after=format_iso(min(epochs) - timedelta(microseconds=1)),
+        until=format_iso(max(epochs)),
+        site=site,
+        station=station,
         quantity=quantity,
-    )  # fmt: skip
+    )
     found = [
         max(revisions, key=lambda row: (rank(row["solution"]), row["revision"]))
         for _, revisions in groupby(rows, key=lambda row: row["observed_at"])

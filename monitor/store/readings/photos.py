@@ -11,7 +11,7 @@ from forecasting.message import Figure, Template
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, spell_record
+from monitor.store.database.rows import add_row, record_to_dict
 from monitor.store.schema.tables import alert, photo, report
 from monitor.store.schema.views import load_view
 
@@ -27,7 +27,7 @@ _ALTERED: Final = Template("photo.altered", "photo {n} was altered in the databa
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class PhotoMetadata:
     """What the camera said of a photo, which nobody has proven."""
 
     width: int
@@ -39,9 +39,18 @@ class Taken:
 
 
 def add_photo(
-    c: Connection, site: str, actor: Actor, note: str, content: bytes, small: bytes, said: Taken, now: datetime, *,
-    alert_id: int | None = None, report_id: int | None = None,
-) -> int:  # fmt: skip
+    c: Connection,
+    site: str,
+    actor: Actor,
+    note: str,
+    content: bytes,
+    small: bytes,
+    metadata: PhotoMetadata,
+    now: datetime,
+    *,
+    alert_id: int | None = None,
+    report_id: int | None = None,
+) -> int:
     """Keep a photo of an alert or of a report; returns its number.
 
     Raises:
@@ -51,10 +60,9 @@ def add_photo(
     find_subject(c, site, alert_id, report_id)
     require_few(c, actor, now, alert_id, report_id)
     digest = hashlib.sha256(content).hexdigest()
-    made = add_row(
-        c, photo, site=site, alert_id=alert_id, report_id=report_id, added_at=now, by=actor.name, via=actor.via,
-        note=note, sha256=digest, **spell_record(said), picture=content, small=small,
-    )  # fmt: skip
+    facts: dict[str, Any] = {"site": site, "alert_id": alert_id, "report_id": report_id, "added_at": now, "note": note}
+    facts |= {"by": actor.name, "via": actor.via, "sha256": digest, "picture": content, "small": small}
+    made = add_row(c, photo, facts, record_to_dict(metadata))
     subject = f"alert:{alert_id}" if report_id is None else f"site:{site}"
     add_audit(c, actor, "photo.add", subject, {"photo": made, "sha256": digest, "report": report_id, "note": note}, now)
     return made
@@ -113,7 +121,7 @@ def load_pictures(c: Connection, alert_id: int) -> dict[int, bytes]:
 
 def load_between(
     c: Connection, site: str, from_at: datetime, to_at: datetime, limit: int
-) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+) -> tuple[list[dict[str, Any]], int]:
     """The newest photos of a site that came in a range, in order, with small pictures; and how many came."""
     p = photo.c
     inside = (p.site == site, p.added_at > from_at, p.added_at <= to_at)

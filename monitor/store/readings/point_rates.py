@@ -20,22 +20,14 @@ Box = tuple[float, float, float, float]  # west, south, east, north
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """The line of least squares through the acquisitions of a point.
+class PointTrend:
+    """The line of least squares through the acquisitions of a point."""
 
-    Attributes:
-        rate_mm_per_year: along the direction of the set; None with too few acquisitions.
-        error_mm_per_year: its standard error, were the errors of acquisitions independent.
-        epochs: acquisitions.
-        from_at: the oldest.
-        newest_at: the newest.
-    """
-
-    rate_mm_per_year: float | None = None
-    error_mm_per_year: float | None = None
-    epochs: int = 0
-    from_at: datetime | None = None
-    newest_at: datetime | None = None
+    rate_mm_per_year: float | None = None  # along the direction of the set; None with too few acquisitions
+    error_mm_per_year: float | None = None  # its standard error, were the errors of acquisitions independent
+    epochs: int = 0  # acquisitions
+    from_at: datetime | None = None  # the oldest
+    newest_at: datetime | None = None  # the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +37,7 @@ class PointRate:
     pid: str
     latitude: float
     longitude: float
-    line: Fitted
+    line: PointTrend
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +63,6 @@ def load_rates(
     """Rates of the points in a box, from (at - window, at] as known at `at`; of very many an even share.
 
     Args:
-        c: a read transaction.
-        set_id: the set.
         unit: of its values.
         box: of the map; None = everywhere.
         at: end of the window.
@@ -108,11 +98,10 @@ def _find_oldest(c: Connection, set_id: int, at: datetime) -> datetime:
 
 def fit_points(
     c: Connection, ids: Sequence[int], unit: str, at: datetime, window: timedelta | None = None
-) -> dict[int, Fitted]:
+) -> dict[int, PointTrend]:
     """The line of each point, from the newest revision of each value that was known at an instant.
 
     Args:
-        c: any transaction.
         ids: the points; each is in the answer.
         unit: of the values.
         at: what is later, or came in later, is left out.
@@ -121,33 +110,44 @@ def fit_points(
     o, later = t.point_observation.c, t.point_observation.alias()
     days = _days_since(c, o.observed_at, at)
     revised = select(later.c.point_id).where(
-        later.c.point_id == o.point_id, later.c.observed_at == o.observed_at, later.c.revision > o.revision,
+        later.c.point_id == o.point_id,
+        later.c.observed_at == o.observed_at,
+        later.c.revision > o.revision,
         later.c.received_at <= at,
-    )  # fmt: skip
-    asked = select(
-        o.point_id, func.count().label("n"), func.sum(days).label("x"), func.sum(o.value_raw).label("y"),
-        func.sum(days * days).label("xx"), func.sum(days * o.value_raw).label("xy"),
-        func.sum(o.value_raw * o.value_raw).label("yy"), func.min(o.observed_at).label("oldest"),
-        func.max(o.observed_at).label("newest"),
-    ).where(o.observed_at <= at, o.received_at <= at, ~revised.exists()).group_by(o.point_id)  # fmt: skip
+    )
+    query = (
+        select(
+            o.point_id,
+            func.count().label("n"),
+            func.sum(days).label("x"),
+            func.sum(o.value_raw).label("y"),
+            func.sum(days * days).label("xx"),
+            func.sum(days * o.value_raw).label("xy"),
+            func.sum(o.value_raw * o.value_raw).label("yy"),
+            func.min(o.observed_at).label("oldest"),
+            func.max(o.observed_at).label("newest"),
+        )
+        .where(o.observed_at <= at, o.received_at <= at, ~revised.exists())
+        .group_by(o.point_id)
+    )
     if window is not None:
-        asked = asked.where(o.observed_at > at - window)
+        query = query.where(o.observed_at > at - window)
     per_year = convert(YEAR_DAYS, unit, "mm")
-    lines = dict.fromkeys(ids, Fitted())
+    lines = dict.fromkeys(ids, PointTrend())
     for begin in range(0, len(ids), CHUNK):
-        rows = c.execute(asked.where(o.point_id.in_(ids[begin : begin + CHUNK])))
+        rows = c.execute(query.where(o.point_id.in_(ids[begin : begin + CHUNK])))
         lines |= {r.point_id: _fit(r, per_year) for r in rows}
     return lines
 
 
-def _fit(r: Any, per_year: float) -> Fitted:
+def _fit(r: Any, per_year: float) -> PointTrend:
     spread = r.xx - r.x * r.x / r.n
     if r.n < LEAST_EPOCHS or spread <= 0.0:
-        return Fitted(None, None, int(r.n), r.oldest, r.newest)
+        return PointTrend(None, None, int(r.n), r.oldest, r.newest)
     along = r.xy - r.x * r.y / r.n
     left = max(0.0, r.yy - r.y * r.y / r.n - along * along / spread)
     error = sqrt(left / (r.n - 2) / spread)
-    return Fitted(along / spread * per_year, error * per_year, int(r.n), r.oldest, r.newest)
+    return PointTrend(along / spread * per_year, error * per_year, int(r.n), r.oldest, r.newest)
 
 
 def _days_since(c: Connection, instant: Any, since: datetime) -> Any:

@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 
 AT_ONCE: Final = 500  # points of one statement: what the driver gives stays small
 KEPT: Final = 400  # acquisitions of a table, the newest
 
 
-def load_point_table(
-    c: Connection, ids: Sequence[int], known_at: datetime
-) -> tuple[list[str], NDArray[np.float64]]:  # fmt: skip
+def load_point_table(c: Connection, ids: Sequence[int], known_at: datetime) -> tuple[list[str], NDArray[np.float64]]:
     """Acquisitions (spelled, in order) and values in the unit of the set; shape (points, acquisitions), NaN unknown.
 
     Of each value the newest revision that had come in by `known_at`.
@@ -29,14 +27,16 @@ def load_point_table(
         rows = c.exec_driver_sql(
             "SELECT point_id, observed_at, value_raw FROM point_observation WHERE point_id IN "  # noqa: S608 - marks
             f"({','.join([mark] * len(some))}) AND received_at <= {mark} ORDER BY point_id, observed_at, revision",
-            (*some, spell(known_at)),
+            (*some, format_iso(known_at)),
         ).all()
         row_of = {point: first + k for k, point in enumerate(some)}
-        cells.append((
-            np.fromiter((row_of[r[0]] for r in rows), np.int64, len(rows)),
-            np.fromiter((dates.setdefault(r[1], len(dates)) for r in rows), np.int64, len(rows)),
-            np.fromiter((r[2] for r in rows), np.float64, len(rows)),
-        ))  # fmt: skip
+        cells.append(
+            (
+                np.fromiter((row_of[r[0]] for r in rows), np.int64, len(rows)),
+                np.fromiter((dates.setdefault(r[1], len(dates)) for r in rows), np.int64, len(rows)),
+                np.fromiter((r[2] for r in rows), np.float64, len(rows)),
+            )
+        )
     ordered = sorted(dates)
     place = np.empty(len(dates), dtype=np.int64)
     place[[dates[at] for at in ordered]] = np.arange(len(ordered))

@@ -10,22 +10,18 @@ from sqlalchemy import Connection, Select, func, select, update
 
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.domain.decision import PointFact, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.domain.site import Criterion, Site, Station
 from monitor.errors import RefusedError
 from monitor.store.database.engine import insert as upsert
-from monitor.store.database.rows import add_row, insert_rows
+from monitor.store.database.rows import add_row, fill_row, insert_rows
 from monitor.store.readings.observations import in_chunks
 from monitor.store.schema import tables as t
 
 POINTS_MOST: Final = 200  # of a zone, the nearest: more share the same atmosphere and add nothing
 DATES_SHARE: Final = 0.8  # of a zone's dates that a point must have
 ROUNDS: Final = 20
-_COLUMNS: Final = {
-    "point_id": "bigint", "observed_at": "text", "revision": "int4", "received_at": "text", "value_raw": "float8",
-    "sigma": "float8",
-}  # fmt: skip
 METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the mean sphere
 Values = Mapping[int, Mapping[float, float]]  # point -> instant -> mm
 
@@ -40,7 +36,7 @@ class Point:
     height_m: float | None = None
 
 
-class Placed(NamedTuple):
+class PlacedPoint(NamedTuple):
     """Where a point is stored."""
 
     id: int
@@ -60,28 +56,17 @@ class PointValue:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedSet:
-    """What a look at a set or an issue of forecasts reads of it: with this it can be made again.
+class PointSetRequest:
+    """What a look at a set or an issue of forecasts reads of it: with this it can be made again."""
 
-    Attributes:
-        site: whose set it is.
-        point_set_id: the set.
-        name: of the set.
-        unit: of its values.
-        delivery_id: the newest delivery.
-        known_at: when that was through; what came in later is not read.
-        last_point_id: the newest point of the set then.
-        jump_mm: by how much a wrong number of cycles changes a value; None where nobody knows it.
-    """
-
-    site: str
+    site: str  # whose set it is
     point_set_id: int
     name: str
     unit: str
-    delivery_id: int
-    known_at: datetime
-    last_point_id: int
-    jump_mm: float | None
+    delivery_id: int  # the newest delivery
+    known_at: datetime  # when that was through; what came in later is not read
+    last_point_id: int  # the newest point of the set then
+    jump_mm: float | None  # by how much a wrong number of cycles changes a value; None where nobody knows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +120,17 @@ def load_day_values(c: Connection, points: Mapping[str, int], at: datetime) -> d
     return {pid: found[number] for pid, number in points.items() if number in found}
 
 
-def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[str, Placed]:
+def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[str, PlacedPoint]:
     """Add the points that are new; returns where each of them is stored by `pid`, at the place first known."""
     if not points:
         return {}
     p = t.point.c
     rows = [
-        {"point_set_id": set_id, "pid": x.pid, "latitude": x.latitude, "longitude": x.longitude,
-         "height_m": x.height_m}
+        {"point_set_id": set_id, "pid": x.pid, "latitude": x.latitude, "longitude": x.longitude, "height_m": x.height_m}
         for x in points
-    ]  # fmt: skip
+    ]
     added = upsert(c, t.point).on_conflict_do_nothing().returning(p.pid, p.id, p.latitude, p.longitude)
-    found = {r.pid: Placed(r.id, r.latitude, r.longitude, is_new=True) for r in c.execute(added, rows)}
+    found = {r.pid: PlacedPoint(r.id, r.latitude, r.longitude, is_new=True) for r in c.execute(added, rows)}
     mark = "?" if c.dialect.name == "sqlite" else "%s"
     for names in in_chunks([x.pid for x in points if x.pid not in found]):
         # each by its own key: of a set that has just come in, PostgreSQL has no statistics and would read all of it
@@ -156,12 +140,16 @@ def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[st
             f"(SELECT x.id FROM point x WHERE x.point_set_id = {mark} AND x.pid = k.pid) FROM k)",
             (*names, set_id),
         )
-        found |= {r.pid: Placed(r.id, r.latitude, r.longitude, is_new=False) for r in known}
+        found |= {r.pid: PlacedPoint(r.id, r.latitude, r.longitude, is_new=False) for r in known}
     return found
 
 
 def add_point_values(
-    c: Connection, placed: Mapping[str, Placed], values: Sequence[PointValue], received_at: datetime, began_at: datetime
+    c: Connection,
+    placed: Mapping[str, PlacedPoint],
+    values: Sequence[PointValue],
+    received_at: datetime,
+    began_at: datetime,
 ) -> PointsAdded:
     """Add values of many points and acquisitions; the same again is a duplicate, another value a new revision.
 
@@ -175,7 +163,7 @@ def add_point_values(
     """
     if not values:
         return PointsAdded()
-    received, spelled = spell(received_at), {at: spell(at) for at in {v.observed_at for v in values}}
+    received, spelled = format_iso(received_at), {at: format_iso(at) for at in {v.observed_at for v in values}}
     ids = sorted({placed[v.pid].id for v in values if not placed[v.pid].is_new})
     known = _load_newest(c, ids, min(spelled), max(spelled))
     rows: list[tuple[Any, ...]] = []
@@ -195,7 +183,7 @@ def add_point_values(
             revisions += 1
             revision = before.revision + 1
         rows.append((point_id, spelled[v.observed_at], revision, received, v.value, v.sigma))
-    insert_rows(c, "point_observation", _COLUMNS, rows)
+    insert_rows(c, t.point_observation, rows)
     return PointsAdded(len(rows), duplicates, revisions, tuple(contradicted))
 
 
@@ -204,13 +192,13 @@ def _load_newest(
 ) -> dict[tuple[int, datetime], Any]:
     """The newest revision of each value of these points from one instant to another, both included."""
     o = t.point_observation.c
-    asked = select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at).where(
+    query = select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at).where(
         o.observed_at.between(from_at, to_at)
     )
     return {
         (r.point_id, r.observed_at): r
         for some in in_chunks(ids)
-        for r in c.execute(asked.where(o.point_id.in_(some)).order_by(o.point_id, o.observed_at, o.revision))
+        for r in c.execute(query.where(o.point_id.in_(some)).order_by(o.point_id, o.observed_at, o.revision))
     }
 
 
@@ -218,18 +206,14 @@ def add_delivery(
     c: Connection, site: str, set_id: int, file: str, received_at: datetime, newest_at: datetime, added: PointsAdded
 ) -> None:
     """Write down that a file of points has come in; the site is evaluated soon after."""
-    add_row(
-        c, t.point_delivery, site=site, point_set_id=set_id, file=file, received_at=received_at, newest_at=newest_at,
-        stored=added.stored, revisions=added.revisions,
-    )  # fmt: skip
+    row = fill_row(t.point_delivery, added, site=site, point_set_id=set_id, file=file)
+    add_row(c, t.point_delivery, row, received_at=received_at, newest_at=newest_at)
 
 
-def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[AskedSet]:
+def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[PointSetRequest]:
     """The newest delivery of each set of a site that is newer than what was done, by name.
 
     Args:
-        c: any transaction.
-        site: whose sets.
         done: `point_set_id` and, as `id`, the newest delivery for which it was done.
     """
     d, s = t.point_delivery.c, t.point_set.c
@@ -244,11 +228,11 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
         .order_by(s.name)
     ).all()
     return [
-        AskedSet(
+        PointSetRequest(
             site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), find_jump(r.meta)
         )
         for r in rows
-    ]  # fmt: skip
+    ]
 
 
 def find_jump(meta: Any) -> float | None:
@@ -265,14 +249,14 @@ def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFac
     apart from where each point stands (two-way additive fit), so that points that come and go bend no rate; the rate
     is the least-squares slope of those shared values, with the error of `fit_velocity`.
     """
-    asked: dict[tuple[str, float, float], None] = {}
+    zones: dict[tuple[str, float, float], None] = {}
     for criterion in site.criteria:
         if criterion.kind.facts == "points":
             window_s, near_m = window_of(criterion)
-            asked |= dict.fromkeys((s, window_s, near_m) for s in criterion.stations)
-    if not asked:
+            zones |= dict.fromkeys((s, window_s, near_m) for s in criterion.stations)
+    if not zones:
         return ()
-    widest_m = max(near_m for _, _, near_m in asked)
+    widest_m = max(near_m for _, _, near_m in zones)
     units: dict[str, str] = {}
     placed: dict[tuple[str, str], list[tuple[float, int]]] = {}  # (station, set) -> how far away, which point
     for r in c.execute(_points_around(site, widest_m)):
@@ -281,7 +265,7 @@ def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFac
             units[r.name] = r.unit
             placed.setdefault((found[0], r.name), []).append((found[1], r.id))
     facts = []
-    for station, window_s, near_m in sorted(asked):
+    for station, window_s, near_m in sorted(zones):
         for name in sorted(n for s, n in placed if s == station):
             near = sorted(x for x in placed[station, name] if x[0] <= near_m)[:POINTS_MOST]
             fact = _measure(c, name, station, [i for _, i in near], units[name], window_s, now)
@@ -316,8 +300,8 @@ def window_of(criterion: Criterion) -> tuple[float, float]:
 def load_places(c: Connection, ids: Sequence[int]) -> dict[int, tuple[float, float]]:
     """Latitude and longitude of points by id."""
     p = t.point.c
-    asked = select(p.id, p.latitude, p.longitude)
-    return {r.id: (r.latitude, r.longitude) for some in in_chunks(ids) for r in c.execute(asked.where(p.id.in_(some)))}
+    query = select(p.id, p.latitude, p.longitude)
+    return {r.id: (r.latitude, r.longitude) for some in in_chunks(ids) for r in c.execute(query.where(p.id.in_(some)))}
 
 
 def list_point_ids(c: Connection, set_id: int, until: int) -> list[int]:
@@ -352,11 +336,13 @@ def _measure(
     rows = c.execute(
         select(o.point_id, o.observed_at, o.value_raw, o.received_at)
         .where(
-            o.point_id.in_(ids), o.observed_at > now - timedelta(seconds=window_s), o.observed_at <= now,
+            o.point_id.in_(ids),
+            o.observed_at > now - timedelta(seconds=window_s),
+            o.observed_at <= now,
             o.received_at <= now,
         )
         .order_by(o.point_id, o.observed_at, o.revision)
-    ).all()  # fmt: skip
+    ).all()
     values: dict[int, dict[float, float]] = {}
     received: dict[float, float] = {}
     for r in rows:  # the newest revision known at `now` comes last
@@ -371,9 +357,18 @@ def _measure(
     if fit is None:
         return None
     return PointFact(
-        name, station, fit.rate, fit.error, len(steady), times[-1], received[times[-1]], fit.low, fit.high, window_s,
+        name,
+        station,
+        fit.rate,
+        fit.error,
+        len(steady),
+        times[-1],
+        received[times[-1]],
+        fit.low,
+        fit.high,
+        window_s,
         len(times),
-    )  # fmt: skip
+    )
 
 
 def separate_dates(values: Values) -> dict[float, float]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.observation import Reading, is_fit
 from monitor.store.readings import observations
 from monitor.store.schema.tables import observation_flag, offset_entry, series
@@ -22,22 +22,14 @@ class Stamp:
 
     Rows are only ever added, and pruned from the oldest on: late rows and revisions show in number, sum of revisions
     and newest reception, pruned ones in the first epoch.
-
-    Attributes:
-        rows: Revisions of all epochs.
-        first: First epoch, spelled.
-        revisions: Sum of their numbers.
-        received: Newest reception, spelled.
-        flags: Number and newest entry of later flags.
-        offsets: Entries that hold.
     """
 
-    rows: int = 0
-    first: str = ""
-    revisions: int = 0
-    received: str = ""
-    flags: tuple[int, int] = (0, 0)
-    offsets: tuple[int, ...] = ()
+    rows: int = 0  # revisions of all epochs
+    first: str = ""  # first epoch, spelled
+    revisions: int = 0  # sum of their numbers
+    received: str = ""  # newest reception, spelled
+    flags: tuple[int, int] = (0, 0)  # number and newest entry of later flags
+    offsets: tuple[int, ...] = ()  # entries that hold
 
 
 _UNTOUCHED: Final = Stamp()
@@ -48,7 +40,7 @@ def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     if not stretches:
         return []
     columns = "k.id, count(*), min(o.observed_at), sum(o.revision), max(o.received_at)"
-    rows = {r[0]: (int(r[1]), r[2], int(r[3]), r[4]) for r in _ask(c, stretches, columns, "GROUP BY k.id", known_at)}
+    rows = {r[0]: (int(r[1]), r[2], int(r[3]), r[4]) for r in _query(c, stretches, columns, "GROUP BY k.id", known_at)}
     ids = [s[0] for s in stretches]
     f, e = observation_flag.c, offset_entry.c
     since = f.observed_at > min(s[1] for s in stretches)
@@ -87,7 +79,6 @@ def load_newer(
         c: the snapshot in which the stamps were found.
         held: series, its newest epoch that is held, and the stamp of the stretch up to there.
         to_at: the newest epoch to read.
-        known_at: the instant.
 
     Returns:
         Readings and the stamp of the longer stretch, for series that have any.
@@ -95,9 +86,12 @@ def load_newer(
     found = {}
     for series_id, after, stamp, mine in _iter_newer(c, held, to_at, known_at):
         longer = replace(
-            stamp, rows=stamp.rows + len(mine), first=stamp.first or mine[0][0],
-            revisions=stamp.revisions + sum(r[2] for r in mine), received=max(stamp.received, *(r[1] for r in mine)),
-        )  # fmt: skip
+            stamp,
+            rows=stamp.rows + len(mine),
+            first=stamp.first or mine[0][0],
+            revisions=stamp.revisions + sum(r[2] for r in mine),
+            received=max(stamp.received, *(r[1] for r in mine)),
+        )
         found[series_id] = _make_newer(c, series_id, after, stamp, mine, to_at, known_at), longer
     return found
 
@@ -111,7 +105,6 @@ def load_newer_values(
         c: the snapshot in which the stamps were found.
         held: a stretch of each series, and what was entered of it since it arrived.
         after: a reading that arrived after it with its epoch in the stretch came late.
-        known_at: the instant.
 
     Returns:
         Epochs after the stretch in seconds with their values, None for one that no model may learn from, of series that
@@ -119,8 +112,8 @@ def load_newer_values(
     """
     found: dict[int, list[tuple[float, float | None]]] = defaultdict(list)
     columns = "k.id, o.observed_at > k.to_at, o.observed_at, o.value_raw, o.revision > 0 OR o.flags <> ''"
-    rest = f"AND (o.observed_at > k.to_at OR o.received_at > '{spell(after)}')"
-    rows = _ask(c, [stretch for stretch, _ in held], columns, rest, known_at, until=known_at)
+    rest = f"AND (o.observed_at > k.to_at OR o.received_at > '{format_iso(after)}')"
+    rows = _query(c, [stretch for stretch, _ in held], columns, rest, known_at, until=known_at)
     late, changed = set[int](), {i for (i, _, _), stamp in held if stamp != _UNTOUCHED}
     seconds = {at: epoch_s(parse(at)) for at in {row[2] for row in rows}}  # most series have the same epochs
     for series_id, is_new, at, value, is_changed in rows:
@@ -153,7 +146,7 @@ def _iter_newer(
     columns = "k.id, o.observed_at, o.received_at, o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra"
     order = "ORDER BY k.id, o.observed_at, o.revision"
     rows: dict[int, list[Any]] = defaultdict(list)
-    for row in _ask(c, [(i, after, to_at) for i, after, _ in held], columns, order, known_at):
+    for row in _query(c, [(i, after, to_at) for i, after, _ in held], columns, order, known_at):
         rows[row[0]].append(row[1:])
     for series_id, after, stamp in held:
         if (mine := rows.get(series_id)) is not None:
@@ -164,27 +157,32 @@ def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     """Epochs of each stretch at which something was read, of whatever use it is; in their order."""
     found: dict[tuple[int, str, str], list[datetime]] = defaultdict(list)
     columns, order = "k.id, k.from_at, k.to_at, o.observed_at", "AND o.revision = 0 ORDER BY k.id, o.observed_at"
-    for row in _ask(c, stretches, columns, order, known_at):
+    for row in _query(c, stretches, columns, order, known_at):
         found[row[0], row[1], row[2]].append(parse(row[3]))
-    return [found[i, spell(begin), spell(end)] for i, begin, end in stretches]
+    return [found[i, format_iso(begin), format_iso(end)] for i, begin, end in stretches]
 
 
-def _ask(
-    c: Connection, stretches: Sequence[Stretch], columns: str, rest: str, known_at: datetime,
-    *, until: datetime | None = None,
-) -> list[Any]:  # fmt: skip
+def _query(
+    c: Connection,
+    stretches: Sequence[Stretch],
+    columns: str,
+    rest: str,
+    known_at: datetime,
+    *,
+    until: datetime | None = None,
+) -> list[Any]:
     """Rows of several stretches in one statement; those after them too, up to an instant where one is given."""
     sqlite = c.dialect.name == "sqlite"
     mark = "?" if sqlite else "%s"
     one, collate = ("(?,?,?)", "") if sqlite else ("(%s::bigint,%s::text,%s::text)", 'COLLATE "C"')
-    end = "k.to_at" if until is None else f"'{spell(until)}'"
+    end = "k.to_at" if until is None else f"'{format_iso(until)}'"
     found: list[Any] = []
-    spelled = {at: spell(at) for at in {at for _, *both in stretches for at in both}}  # most series have the same
+    spelled = {at: format_iso(at) for at in {at for _, *both in stretches for at in both}}  # most series have the same
     for chunk in observations.in_chunks(stretches):
         found += c.exec_driver_sql(
             f"WITH k(id, from_at, to_at) AS (VALUES {','.join([one] * len(chunk))}) SELECT {columns} "  # noqa: S608
             f"FROM k JOIN observation o ON o.series_id = k.id AND o.observed_at > k.from_at {collate} "
             f"AND o.observed_at <= {end} {collate} WHERE o.received_at <= {mark} {rest}",
-            (*(v for i, a, b in chunk for v in (i, spelled[a], spelled[b])), spell(known_at)),
+            (*(v for i, a, b in chunk for v in (i, spelled[a], spelled[b])), format_iso(known_at)),
         ).all()
     return found

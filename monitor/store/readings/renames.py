@@ -54,18 +54,19 @@ class _Pair:
 
 def find_clashes(c: Connection, site: Site) -> list[Message]:
     """Why stations cannot be one with those that they are said to have been: both measured, and not the same."""
-    return [line for old, new in find_renamed(site).items() for pair in _find_pairs(c, site.id, old, new)
-            for line in _compare(c, pair)]  # fmt: skip
+    return [
+        line
+        for old, new in find_renamed(site).items()
+        for pair in _find_pairs(c, site.id, old, new)
+        for line in _compare(c, pair)
+    ]
 
 
 def apply_renames(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bool) -> Mapping[str, str]:
     """Name the rows of stations that the site file renames; what was named before stays as it is.
 
     Args:
-        c: a write transaction.
         site: the declaration that is put in force.
-        actor: who puts it in force.
-        now: the instant of the act.
         merge: also join what came under both ids; only where no other process stores readings, for a series goes.
 
     Returns:
@@ -75,8 +76,8 @@ def apply_renames(c: Connection, site: Site, actor: Actor, now: datetime, *, mer
     for old, new in find_renamed(site).items():
         if count := _rename(c, site.id, old, new, merge=merge):
             done[old] = new
-            add_audit(c, actor, ACTION, f"station:{site.id}/{new}",
-                      {"site": site.id, "old": old, "new": new, "rows": count}, now)  # fmt: skip
+            detail = {"site": site.id, "old": old, "new": new, "rows": count}
+            add_audit(c, actor, ACTION, f"station:{site.id}/{new}", detail, now)
     return done
 
 
@@ -85,8 +86,8 @@ def load_renamings(c: Connection) -> list[Renaming]:
     e = t.audit_entry.c
     found = []
     for row in c.execute(select(e.at, e.detail).where(e.action == ACTION).order_by(e.id)):
-        told = json.loads(row.detail)
-        found.append(Renaming(row.at, told["site"], told["old"], told["new"]))
+        detail = json.loads(row.detail)
+        found.append(Renaming(row.at, detail["site"], detail["old"], detail["new"]))
     return found
 
 
@@ -122,11 +123,9 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
                     c.execute(delete(table).where(mine, exists().where(*same)))
                 mine = and_(mine, ~exists().where(*same))
         count += c.execute(update(table).where(mine).values(station=new)).rowcount
-    h, look = t.point_happening, t.point_look.c
-    looks = select(look.id).where(look.site == site)
-    count += c.execute(
-        update(h).where(h.c.station == old, h.c.point_look_id.in_(looks)).values(station=new)
-    ).rowcount  # fmt: skip
+    h, scan = t.point_happening, t.point_look.c
+    looks = select(scan.id).where(scan.site == site)
+    count += c.execute(update(h).where(h.c.station == old, h.c.point_look_id.in_(looks)).values(station=new)).rowcount
     s, end = t.service_state, f":{site}/{old}"
     stamps = set(c.execute(select(s.c.name)).scalars())
     for name in (one for one in stamps if one.endswith(end)):
@@ -165,9 +164,9 @@ def _find_pairs(c: Connection, site: str, old: str, new: str) -> list[_Pair]:
 
 
 def _compare(c: Connection, pair: _Pair) -> Iterator[Message]:
-    said = {"old": pair.old.station, "new": pair.new.station, "quantity": pair.old.quantity}
+    names = {"old": pair.old.station, "new": pair.new.station, "quantity": pair.old.quantity}
     if pair.old.unit != pair.new.unit:
-        yield _UNIT(**said, unit=pair.old.unit, other=pair.new.unit)
+        yield _UNIT(**names, unit=pair.old.unit, other=pair.new.unit)
     stays, goes = pair.ids
     o, other = t.observation.c, t.observation.alias()
     at_once, same = _match(other.c, stays)
@@ -177,10 +176,10 @@ def _compare(c: Connection, pair: _Pair) -> Iterator[Message]:
         )
     ).one()
     if count:
-        yield _CLASH(**said, n=Figure(count, "d"), at=Timestamp.of(first))
+        yield _CLASH(**names, n=Figure(count, "d"), at=Timestamp.of(first))
     k = t.anomaly_label.c  # sealed: such rows never change
     if len(c.execute(select(k.series_id).where(k.series_id.in_(pair.ids)).distinct()).all()) > 1:
-        yield _LABELS(**said)
+        yield _LABELS(**names)
 
 
 def _match(other: Any, series_id: int) -> tuple[Sequence[ColumnElement[bool]], Sequence[ColumnElement[bool]]]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
-from monitor.store.database.rows import find_record, load_records, save_rows, spell_record
+from monitor.store.database.rows import find_record, load_records, record_to_dict, save_rows
 from monitor.store.schema.tables import source_file, source_poll
 
 TEXT_LIMIT: Final = 500
@@ -80,7 +80,7 @@ def find_poll(c: Connection, source: str) -> PollState | None:
 
 def save_poll(c: Connection, state: PollState) -> None:
     """Write what a look came to."""
-    save_rows(c, source_poll, [spell_record(state)])
+    save_rows(c, source_poll, [record_to_dict(state)])
 
 
 def load_files(c: Connection, source: str) -> dict[str, FileState]:
@@ -93,7 +93,7 @@ def save_file(c: Connection, source: str, state: FileState) -> None:
     """Write which version of a file was looked at."""
     reason = None if state.reason is None else cut(state.reason)
     row = replace(state, etag=state.etag[:300], modified=state.modified[:300], reason=reason)
-    save_rows(c, source_file, [{"source": source, **spell_record(row)}])
+    save_rows(c, source_file, [{"source": source, **record_to_dict(row)}])
 
 
 def forget_source(c: Connection, source: str) -> None:

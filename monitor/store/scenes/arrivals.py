@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Text, and_, bindparam, select, type_coerce, u
 
 from forecasting.message import message_columns
 from monitor.store.database.engine import add_all_absent, insert
-from monitor.store.database.rows import load_records, spell_record
+from monitor.store.database.rows import load_records, record_to_dict
 from monitor.store.schema.tables import scene, scene_change, scene_footprint
 
 
@@ -34,7 +34,7 @@ class SceneRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
+class FootprintRow:
     """One polygon in lon/lat (GeoJSON) with its true area; `change = single` is advice only.
 
     `kind` is the model's class, column `class`; `near_stations` are those within reach, nearest first, with metres.
@@ -64,37 +64,36 @@ class Footprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What was judged of one footprint; `caution` says why its change is advice only.
+class ChangeAssessment:
+    """What was judged of one footprint; `caution` says why its change is advice only."""
 
-    Attributes:
-        polygon_id: the footprint.
-        change: new, grown, known, vanished, single, or withdrawn (not called vanished any more).
-        parent_id: the footprint of an earlier scene that it continues.
-        grown_m2: growth since `since_at`.
-        since_at: when the scene was taken that it was compared with.
-        first_seen_at: when the scene was taken that showed it first.
-        root_id: its first footprint.
-        anchor_scene: the scene on which its outline was last declared new, grown or single.
-        caution: one line, or None.
-    """
-
-    polygon_id: str
-    change: str
-    parent_id: str | None = None
-    grown_m2: float | None = None
-    since_at: datetime | None = None
-    first_seen_at: datetime | None = None
-    root_id: str | None = None
-    anchor_scene: str | None = None
-    caution: str | None = None
+    polygon_id: str  # the footprint
+    change: str  # new, grown, known, vanished, single, or withdrawn (not called vanished any more)
+    parent_id: str | None = None  # the footprint of an earlier scene that it continues
+    grown_m2: float | None = None  # growth since `since_at`
+    since_at: datetime | None = None  # when the scene was taken that it was compared with
+    first_seen_at: datetime | None = None  # when the scene was taken that showed it first
+    root_id: str | None = None  # its first footprint
+    anchor_scene: str | None = None  # the scene on which its outline was last declared new, grown or single
+    caution: str | None = None  # one line, or None
 
 
 # what an earlier date is compared by, its outline aside
 _COMPARED: Final = (
-    "polygon_id", "class", "area_m2", "mean_probability", "change", "parent_id", "root_id", "anchor_scene",
-    "first_seen_at", "min_lon", "min_lat", "max_lon", "max_lat",
-)  # fmt: skip
+    "polygon_id",
+    "class",
+    "area_m2",
+    "mean_probability",
+    "change",
+    "parent_id",
+    "root_id",
+    "anchor_scene",
+    "first_seen_at",
+    "min_lon",
+    "min_lat",
+    "max_lon",
+    "max_lat",
+)
 # what a row of scene_change holds of a judgement
 _OF_CAUTION: Final = ("caution_id", "caution_values")
 _JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "caution")
@@ -154,12 +153,12 @@ def load_boxes(c: Connection, site: str) -> list[tuple[float, float, float, floa
     return [(row.min_lon, row.min_lat, row.max_lon, row.max_lat) for row in rows]
 
 
-def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], now: datetime) -> int:
+def save_scene(c: Connection, row: SceneRow, footprints: Sequence[FootprintRow], now: datetime) -> int:
     """Write a scene with all its footprints in one transaction; the same scene and model again adds nothing.
 
     Returns the number of new footprints.
     """
-    values = spell_record(row)
+    values = record_to_dict(row)
     values |= message_columns("error", row.error) | {"run": None if row.run is None else dict(row.run)}
     statement = insert(c, scene).values(values)
     changed = {k: v for k, v in values.items() if k not in {"scene_hash", "received_at"}}
@@ -167,17 +166,19 @@ def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], no
     return add_footprints(c, footprints, now)
 
 
-def add_footprints(c: Connection, footprints: Sequence[Footprint], now: datetime) -> int:
+def add_footprints(c: Connection, footprints: Sequence[FootprintRow], now: datetime) -> int:
     """Add footprints that are not there yet; returns how many were added."""
     rows = []
     for footprint in footprints:
-        one = spell_record(footprint) | {"detected_at": now}
+        one = record_to_dict(footprint) | {"detected_at": now}
         near = [list(pair) for pair in footprint.near_stations]
         rows.append(one | {"geometry": dict(footprint.geometry), "class": one.pop("kind"), "near_stations": near})
     return add_all_absent(c, scene_footprint, rows)
 
 
-def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Sequence[Change], now: datetime) -> int:
+def save_changes(
+    c: Connection, scene_hash: str, model_hash: str, changes: Sequence[ChangeAssessment], now: datetime
+) -> int:
     """Write what was judged of the footprints of a scene; the same again adds nothing.
 
     What was called vanished before and is not among `changes` is withdrawn: a scene that came late showed why.
@@ -190,7 +191,7 @@ def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Seque
         r.polygon_id: r for r in c.execute(select(scene_change).where(of_scene).order_by(h.judged_at))
     }
     named = {one.polygon_id for one in changes}
-    gone = [Change(k, "withdrawn") for k, r in known.items() if r.change == "vanished" and k not in named]
+    gone = [ChangeAssessment(k, "withdrawn") for k, r in known.items() if r.change == "vanished" and k not in named]
     judged = [*changes, *gone]
     key = {"scene_hash": scene_hash, "model_hash": model_hash}
     news = [
@@ -227,7 +228,9 @@ def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Seque
     return len(news)
 
 
-def save_comparison(c: Connection, scene_hash: str, told: Mapping[str, Any]) -> None:
+def save_comparison(c: Connection, scene_hash: str, measured: Mapping[str, Any]) -> None:
     """Write into a scene's run what was measured between it and the dates before it."""
     run = c.execute(select(scene.c.run).where(scene.c.scene_hash == scene_hash)).scalar()
-    c.execute(update(scene).where(scene.c.scene_hash == scene_hash).values(run={**(run or {}), "change": dict(told)}))
+    c.execute(
+        update(scene).where(scene.c.scene_hash == scene_hash).values(run={**(run or {}), "change": dict(measured)})
+    )

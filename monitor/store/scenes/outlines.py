@@ -34,8 +34,7 @@ _WITHDRAWN: Final = Template("outline.withdrawn", "outline {number} is withdrawn
 NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
 _NEWER: Final = Template("outline.newer", "scene {name} was delivered again: draw on the newer version")
 _NO_PICTURE: Final = Template(
-    "outline.no_picture",
-    "scene {name} has no picture with a place on the ground: nothing can be outlined on it",
+    "outline.no_picture", "scene {name} has no picture with a place on the ground: nothing can be outlined on it"
 )
 LANDSLIDE: Final = "landslide"
 NOT_LANDSLIDE: Final = "not_landslide"  # what looks like one
@@ -57,7 +56,7 @@ DETECTION, LEARNING = "detection", "learning"
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class CheckedOutline:
     """An outline that was checked; `ring` is closed."""
 
     kind: str
@@ -88,7 +87,7 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledGround:
     """Ground that a person said something of; `path` is the scene's files.
 
     `origin` is `outline` or `footprint`; `method` what found the footprint (`reviews.name_method`), empty of outlines.
@@ -107,7 +106,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsure:
+class UncertainTile:
     """A tile that a model is unsure of; `doubt` is 1 at its threshold and 0 where it is sure."""
 
     min_lon: float
@@ -118,7 +117,7 @@ class Unsure:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class TileToReview:
     """A tile that a model is unsure of; `tile` is its number on the scene.
 
     `is_seen`: somebody drew or looked there since it was named; `cause` is `DETECTION` or `LEARNING`.
@@ -176,14 +175,13 @@ def read_ring(geometry: Any, bounds: Bounds) -> Ring:
     return [[x / _STEPS, y / _STEPS] for x, y in [*corners, corners[0]]]
 
 
-def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> Drawn:
+def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> CheckedOutline:
     """What somebody sent as an outline, checked before anything is written: a ring takes its time.
 
     Args:
         kind: one of `KINDS`.
         geometry: GeoJSON Polygon, see `read_ring`.
         bounds: of the scene that was looked at.
-        note: what they say of it.
 
     Raises:
         RefusedError: an unknown kind, no plain polygon, or a note that is too long.
@@ -193,22 +191,25 @@ def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> Dr
     note = " ".join(note.replace("\0", " ").split())
     if len(note) > LONGEST_NOTE:
         raise RefusedError(_LONG_NOTE(n=LONGEST_NOTE))
-    return Drawn(kind, read_ring(geometry, bounds), note)
+    return CheckedOutline(kind, read_ring(geometry, bounds), note)
 
 
 def add_outlines(
-    c: Connection, site: str, scene_hash: str, drawn: Sequence[Drawn], actor: Actor, now: datetime, *,
-    from_polygon: str | None = None, instead_of: int | None = None,
-) -> list[int]:  # fmt: skip
+    c: Connection,
+    site: str,
+    scene_hash: str,
+    drawn: Sequence[CheckedOutline],
+    actor: Actor,
+    now: datetime,
+    *,
+    from_polygon: str | None = None,
+    instead_of: int | None = None,
+) -> list[int]:
     """Keep outlines of a person, all or none; returns their numbers.
 
     Args:
-        c: a write transaction.
-        site: its site.
         scene_hash: the scene that was looked at, one that was read.
         drawn: what `read_outline` gave.
-        actor: a person.
-        now: wall time.
         from_polygon: the footprint of this scene that they correct.
         instead_of: the outline of this scene that they correct: that one is withdrawn.
 
@@ -223,32 +224,31 @@ def add_outlines(
     o, g = scene_outline.c, scene_footprint.c
     model_hash = None
     if from_polygon is not None:
-        model_hash = c.execute(
-            select(g.model_hash).where(g.scene_hash.in_(versions), g.polygon_id == from_polygon)
-        ).scalars().first()  # fmt: skip
+        model_hash = (
+            c.execute(select(g.model_hash).where(g.scene_hash.in_(versions), g.polygon_id == from_polygon))
+            .scalars()
+            .first()
+        )
         if model_hash is None:
             raise NotFoundError(_NO_FOOTPRINT(name=from_polygon[:12]))
     if instead_of is not None:
         withdraw_outline(c, site, instead_of, actor, now, scenes=versions)
     size = func.coalesce(func.sum(func.length(type_coerce(o.geometry, Text))), 0)
-    stand = select(func.count(), size).where(o.site == site, o.scene_hash == scene_hash, o.withdrawn_at.is_(None))
-    count, characters = c.execute(stand).one()
+    current = select(func.count(), size).where(o.site == site, o.scene_hash == scene_hash, o.withdrawn_at.is_(None))
+    count, characters = c.execute(current).one()
     numbers = []
     for k, one in enumerate(drawn):
         if count + k >= MOST_OF_SCENE or characters >= MOST_TEXT:
             raise RefusedError(_TOO_MANY(n=count + k))
         geometry = {"type": "Polygon", "coordinates": [one.ring]}
         characters += len(json.dumps(geometry))
-        number = add_row(
-            c, scene_outline, site=site, scene_hash=scene_hash, kind=one.kind, geometry=geometry,
-            area_m2=round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1), from_model_hash=model_hash,
-            from_polygon_id=from_polygon, note=one.note, at=now, by=actor.name,
-            **dict(zip(_FRAME, frame(one.ring), strict=True)),
-        )  # fmt: skip
-        detail = {
-            "site": site, "scene": scene_hash, "kind": one.kind, "corners": len(one.ring) - 1,
-            "footprint": from_polygon, "instead_of": instead_of, "note": one.note,
-        }  # fmt: skip
+        facts = {"site": site, "kind": one.kind, "note": one.note}
+        area_m2 = round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1)
+        row = {"scene_hash": scene_hash, "geometry": geometry, "area_m2": area_m2, "at": now, "by": actor.name}
+        row |= {"from_model_hash": model_hash, "from_polygon_id": from_polygon}
+        number = add_row(c, scene_outline, facts, row, dict(zip(_FRAME, frame(one.ring), strict=True)))
+        detail = facts | {"scene": scene_hash, "corners": len(one.ring) - 1}
+        detail |= {"footprint": from_polygon, "instead_of": instead_of}
         add_audit(c, actor, "outline.add", f"outline:{number}", detail, now)
         numbers.append(number)
     return numbers
@@ -282,10 +282,7 @@ def load_outlines(
     """Outlines of a site or of one of its scenes, the newest first.
 
     Args:
-        c: any transaction.
-        site: its site.
         scene_hash: of this scene alone, versions that it replaced included.
-        limit: at most so many.
         everything: those withdrawn as well.
     """
     o = scene_outline.c
@@ -341,7 +338,7 @@ def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
 
 
 # ---- labels ----------------------------------------------------------------------------------------------------
-def load_labels(c: Connection, site: str) -> list[Labelled]:
+def load_labels(c: Connection, site: str) -> list[LabelledGround]:
     """All that people said of the ground of a site: outlines that stand, and footprints that were judged.
 
     A footprint that somebody outlined anew counts once, by the newer word. What was said on a version of a scene that
@@ -350,18 +347,20 @@ def load_labels(c: Connection, site: str) -> list[Labelled]:
     stands = list_versions(c, site)
     footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
     outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
-    said: list[tuple[str, str, Mapping[str, Any], str, datetime, str, str]] = [
-        (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline", "") for k in load_outlines(c, site)
+    labels: list[tuple[str, str, Mapping[str, Any], str, datetime, str, str]] = [
+        (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline", "")
+        for k in load_outlines(c, site)
         if (k.scene_hash, k.from_model_hash, k.from_polygon_id) not in outdated
-    ]  # fmt: skip
+    ]
     for k in footprints:
         kind = NOT_LANDSLIDE if k.verdict == "reject" else LANDSLIDE
         assert k.at is not None
-        said.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint", k.method))
+        labels.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint", k.method))
     return [
-        Labelled(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin, method)
-        for scene_hash, kind, geometry, by, at, origin, method in said if (row := stands.get(scene_hash)) is not None
-    ]  # fmt: skip
+        LabelledGround(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin, method)
+        for scene_hash, kind, geometry, by, at, origin, method in labels
+        if (row := stands.get(scene_hash)) is not None
+    ]
 
 
 def list_versions(c: Connection, site: str) -> dict[str, Any]:
@@ -382,21 +381,25 @@ def list_versions(c: Connection, site: str) -> dict[str, Any]:
 
 # ---- where it would help most to look ---------------------------------------------------------------------------
 def save_unsure(
-    c: Connection, site: str, scene_hash: str, model_hash: str, tiles: Sequence[Unsure], now: datetime, *,
+    c: Connection,
+    site: str,
+    scene_hash: str,
+    model_hash: str,
+    tiles: Sequence[UncertainTile],
+    now: datetime,
+    *,
     cause: str = DETECTION,
-) -> None:  # fmt: skip
+) -> None:
     """Keep the tiles of a scene that a model is least sure of, in the place of those kept before for the same cause."""
     u = scene_unsure.c
     c.execute(delete(scene_unsure).where(u.scene_hash == scene_hash, u.cause == cause))
     last = c.execute(select(func.max(u.tile)).where(u.scene_hash == scene_hash)).scalar()
     ordered = sorted(tiles, key=lambda tile: -tile.doubt)
     rows = [
-        {
-            "site": site, "scene_hash": scene_hash, "model_hash": model_hash, "tile": number, "made_at": now,
-            "cause": cause, **{name: float(getattr(tile, name)) for name in Unsure.__slots__},
-        }
+        {"site": site, "scene_hash": scene_hash, "model_hash": model_hash, "tile": number, "made_at": now}
+        | {"cause": cause, **{name: float(getattr(tile, name)) for name in UncertainTile.__slots__}}
         for number, tile in enumerate(ordered, 0 if last is None else last + 1)
-    ]  # fmt: skip
+    ]
     if rows:
         c.execute(insert(scene_unsure), rows)
 
@@ -406,13 +409,19 @@ def forget_unsure(c: Connection, site: str, cause: str) -> None:
     c.execute(delete(scene_unsure).where(scene_unsure.c.site == site, scene_unsure.c.cause == cause))
 
 
-def load_unsure(c: Connection, site: str) -> list[Waiting]:
+def load_unsure(c: Connection, site: str) -> list[TileToReview]:
     """Tiles that models are unsure of, on scenes that count: of networks just learnt first, there the least sure."""
     u, o = scene_unsure.c, scene_outline.c
     seen = exists().where(
-        o.site == u.site, o.scene_hash == u.scene_hash, o.withdrawn_at.is_(None), o.at >= u.made_at,
-        o.min_lon < u.max_lon, o.max_lon > u.min_lon, o.min_lat < u.max_lat, o.max_lat > u.min_lat,
-    )  # fmt: skip
+        o.site == u.site,
+        o.scene_hash == u.scene_hash,
+        o.withdrawn_at.is_(None),
+        o.at >= u.made_at,
+        o.min_lon < u.max_lon,
+        o.max_lon > u.min_lon,
+        o.min_lat < u.max_lat,
+        o.max_lat > u.min_lat,
+    )
     rows = c.execute(
         select(scene_unsure, scene.c.name.label("scene"), seen.label("is_seen"))
         .join(scene, scene.c.scene_hash == u.scene_hash)
@@ -420,7 +429,9 @@ def load_unsure(c: Connection, site: str) -> list[Waiting]:
         .order_by(u.cause != LEARNING, u.doubt.desc(), u.scene_hash, u.tile)
     )
     return [
-        read_record(Waiting, row, box=(row.min_lon, row.min_lat, row.max_lon, row.max_lat), is_seen=bool(row.is_seen))
+        read_record(
+            TileToReview, row, box=(row.min_lon, row.min_lat, row.max_lon, row.max_lat), is_seen=bool(row.is_seen)
+        )
         for row in rows
     ]
 

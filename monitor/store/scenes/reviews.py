@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, read_record
+from monitor.store.database.rows import add_row, fill_row, read_record
 from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline
 
 VERDICTS: Final = ("accept", "reject", "redraw")
@@ -27,7 +27,7 @@ def name_method(model: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
+class ReviewedFootprint:
     """A footprint with the newest word on it; `verdict` None: nobody looked yet.
 
     `by_outline`: somebody outlined it anew on the page, which says what a review would.
@@ -64,9 +64,13 @@ class Reviewed:
 
 
 def load_reviewed(
-    c: Connection, site: str, *, model_hash: str | None = None, scene_hash: str | None = None,
+    c: Connection,
+    site: str,
+    *,
+    model_hash: str | None = None,
+    scene_hash: str | None = None,
     polygon_id: str | None = None,
-) -> list[Reviewed]:  # fmt: skip
+) -> list[ReviewedFootprint]:
     """Footprints of a site, or of a model or scene of it, with the newest word on each, the least sure first.
 
     Those that no network found come last: nothing says how sure they are. Withdrawn ones are left out. `polygon_id`:
@@ -75,25 +79,23 @@ def load_reviewed(
     g, s, r = scene_footprint.c, scene.c, footprint_review.c
     same = and_(g.scene_hash == r.scene_hash, g.model_hash == r.model_hash, g.polygon_id == r.polygon_id)
     query = (
-        select(
-            s.name.label("scene"), s.path, s.acquired_at, s.run, scene_footprint, r.id, r.verdict, r.by, r.note,
-            r.geometry.label("redrawn"), r.at,
-        )
+        select(scene_footprint, r.id, r.verdict, r.by, r.note, r.geometry.label("redrawn"), r.at)
+        .add_columns(s.name.label("scene"), s.path, s.acquired_at, s.run)
         .join(scene, s.scene_hash == g.scene_hash)
         .outerjoin(footprint_review, same)
         .where(s.site == site, g.change != "withdrawn", g.change != "vanished")
         .order_by(r.id)
-    )  # fmt: skip
+    )
     if model_hash is not None:
         query = query.where(g.model_hash == model_hash)
     if scene_hash is not None:
         query = query.where(g.scene_hash == scene_hash)
     if polygon_id is not None:
         query = query.where(_begins(g.polygon_id, polygon_id))
-    found: dict[tuple[str, str, str], Reviewed] = {}
+    found: dict[tuple[str, str, str], ReviewedFootprint] = {}
     for row in c.execute(query):
         threshold = float((row.run or {}).get("threshold", 0.5))
-        one = read_record(Reviewed, row, threshold=threshold)
+        one = read_record(ReviewedFootprint, row, threshold=threshold)
         found[row.scene_hash, row.model_hash, row.polygon_id] = one
     for key, words in _load_corrections(c, site, scene_hash, polygon_id).items():
         if key in found:
@@ -121,33 +123,40 @@ def _load_corrections(
     return found
 
 
-def _correct(one: Reviewed, words: Sequence[Any]) -> Reviewed:
+def _correct(one: ReviewedFootprint, words: Sequence[Any]) -> ReviewedFootprint:
     """A footprint as the outlines say that correct it, unless somebody judged it after them."""
     last = words[-1]
     if one.at is not None and one.at > last.at:
         return one
-    rings = [word.geometry["coordinates"] for word in words if word.kind == "landslide"]
+    rings = [one_part.geometry["coordinates"] for one_part in words if one_part.kind == "landslide"]
     redrawn = {"type": "MultiPolygon", "coordinates": rings} if rings else None
     return replace(
-        one, verdict="redraw" if rings else "reject", by=last.by, note=last.note or None, redrawn=redrawn, at=last.at,
+        one,
+        verdict="redraw" if rings else "reject",
+        by=last.by,
+        note=last.note or None,
+        redrawn=redrawn,
+        at=last.at,
         by_outline=True,
-    )  # fmt: skip
+    )
 
 
 def add_review(
-    c: Connection, site: str, polygon_id: str, verdict: str, actor: Actor, now: datetime, *,
-    note: str | None = None, geometry: Mapping[str, Any] | None = None, scene_hash: str | None = None,
-) -> Reviewed:  # fmt: skip
+    c: Connection,
+    site: str,
+    polygon_id: str,
+    verdict: str,
+    actor: Actor,
+    now: datetime,
+    *,
+    note: str | None = None,
+    geometry: Mapping[str, Any] | None = None,
+    scene_hash: str | None = None,
+) -> ReviewedFootprint:
     """Keep what a person says of a footprint.
 
     Args:
-        c: a write transaction.
-        site: its site.
         polygon_id: its id, or an unmistakable beginning of it.
-        verdict: one of `VERDICTS`.
-        actor: a person.
-        now: wall time.
-        note: why.
         geometry: of `redraw`: the outline in lon/lat, a GeoJSON Polygon or MultiPolygon.
         scene_hash: its scene; None: any of the site.
 
@@ -170,10 +179,9 @@ def add_review(
     if len(matching) != 1:
         raise NotFoundError(f"{len(matching)} footprints of {site} begin with {polygon_id!r}; one is needed")
     one = matching[0]
-    add_row(
-        c, footprint_review, scene_hash=one.scene_hash, model_hash=one.model_hash, polygon_id=one.polygon_id, at=now,
-        verdict=verdict, by=actor.name, note=note, geometry=None if geometry is None else dict(geometry),
-    )  # fmt: skip
+    review = {"at": now, "verdict": verdict, "by": actor.name, "note": note}
+    outline = None if geometry is None else dict(geometry)
+    add_row(c, footprint_review, fill_row(footprint_review, one, **review, geometry=outline))
     detail = {"site": site, "scene": one.scene_hash, "verdict": verdict, "note": note}
     add_audit(c, actor, "footprint.review", f"footprint:{one.polygon_id}", detail, now)
     (stands,) = load_reviewed(c, site, model_hash=one.model_hash, scene_hash=one.scene_hash, polygon_id=one.polygon_id)

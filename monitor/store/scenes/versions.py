@@ -9,8 +9,9 @@ from sqlalchemy import Connection, RowMapping, and_, delete, select, update
 
 from forecasting.message import Message, Template, message_columns, read_message
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.store.database.engine import insert
+from monitor.store.database.rows import add_row, fill_row
 from monitor.store.scenes.reviews import name_method
 from monitor.store.schema.tables import observation, observation_flag, scene, scene_change, scene_footprint, series
 
@@ -24,7 +25,7 @@ SeriesPoint = tuple[str, str, datetime]  # station, quantity, observed_at
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawn:
+class WithdrawnFootprint:
     """An outline that was withdrawn; `claimed` when it had been called new or grown without a caution."""
 
     polygon_id: str
@@ -33,11 +34,11 @@ class Withdrawn:
     distance_m: float | None
 
 
-def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime) -> list[Withdrawn]:
+def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime) -> list[WithdrawnFootprint]:
     """Mark a scene as replaced by another version of it and withdraw its outlines; nothing is deleted."""
     run = c.execute(select(scene.c.run).where(scene.c.scene_hash == scene_hash)).scalar() or {}
-    told = {**run, "superseded_by": by_hash, "superseded_at": spell(now)}
-    c.execute(update(scene).where(scene.c.scene_hash == scene_hash).values(state=SUPERSEDED, run=told))
+    facts = {**run, "superseded_by": by_hash, "superseded_at": format_iso(now)}
+    c.execute(update(scene).where(scene.c.scene_hash == scene_hash).values(state=SUPERSEDED, run=facts))
     # outlines that rest on it, also on dates too late to be judged again, rest on the version that counts
     anchored = scene_footprint.c.anchor_scene == scene_hash
     c.execute(update(scene_footprint).where(anchored).values(anchor_scene=by_hash))
@@ -46,7 +47,7 @@ def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime)
 
 def withdraw_footprints(
     c: Connection, scene_hash: str, now: datetime, reason: Message, *, keep_model: str | None = None
-) -> list[Withdrawn]:
+) -> list[WithdrawnFootprint]:
     """Judge the outlines of a scene withdrawn from `now` on; those of `keep_model` stay."""
     g = scene_footprint.c
     which = and_(g.scene_hash == scene_hash, g.change != "withdrawn")
@@ -55,20 +56,18 @@ def withdraw_footprints(
     rows = c.execute(select(scene_footprint).where(which).order_by(g.model_hash, g.polygon_id)).all()
     found = []
     for row in rows:
-        key = {
-            "scene_hash": scene_hash, "model_hash": row.model_hash, "polygon_id": row.polygon_id, "judged_at": now,
-        }  # fmt: skip
-        word = {"change": "withdrawn", **message_columns("caution", reason)}
+        key = {"scene_hash": scene_hash, "model_hash": row.model_hash, "polygon_id": row.polygon_id, "judged_at": now}
+        change = {"change": "withdrawn", **message_columns("caution", reason)}
         bare = dict.fromkeys(("parent_id", "grown_m2", "since_at", "first_seen_at"))
-        statement = insert(c, scene_change).values(key | bare | word)
-        c.execute(statement.on_conflict_do_update(index_elements=list(key), set_=bare | word))
+        statement = insert(c, scene_change).values(key | bare | change)
+        c.execute(statement.on_conflict_do_update(index_elements=list(key), set_=bare | change))
         c.execute(
             update(scene_footprint)
             .where(*(g[name] == key[name] for name in ("scene_hash", "model_hash", "polygon_id")))
-            .values(word)
+            .values(change)
         )
         claimed = row.change in {"new", "grown"} and not row.caution
-        found.append(Withdrawn(row.polygon_id, claimed, row.nearest_station, row.distance_m))
+        found.append(WithdrawnFootprint(row.polygon_id, claimed, row.nearest_station, row.distance_m))
     return found
 
 
@@ -99,12 +98,8 @@ def flag_values(c: Connection, site: str, scene_hash: str, kept: Collection[Seri
     for row in rows:
         if (row.station, row.quantity, row.observed_at) in kept:
             continue
-        c.execute(
-            insert(c, observation_flag).values(
-                series_id=row.series_id, observed_at=row.observed_at, revision=row.revision, flag=WITHDRAWN_VALUE,
-                known_from=now, by="slopeward", reason=_IMAGE_WITHDRAWN,
-            )
-        )  # fmt: skip
+        facts = {"flag": WITHDRAWN_VALUE, "known_from": now, "by": "slopeward", "reason": _IMAGE_WITHDRAWN}
+        add_row(c, observation_flag, fill_row(observation_flag, row, **facts))
         flagged += 1
     return flagged
 
@@ -127,9 +122,18 @@ LINES_MOST: Final = 1000
 CHUNK: Final = 400
 _OF_CAUTION: Final = ("caution_id", "caution_values")
 _SHOWN: Final = (
-    "scene_hash", "model_hash", "polygon_id", "model", "grown_m2", "mean_probability", "geometry", "nearest_station",
-    "distance_m", "caution", *_OF_CAUTION,
-)  # fmt: skip
+    "scene_hash",
+    "model_hash",
+    "polygon_id",
+    "model",
+    "grown_m2",
+    "mean_probability",
+    "geometry",
+    "nearest_station",
+    "distance_m",
+    "caution",
+    *_OF_CAUTION,
+)
 Bounds = tuple[float, float, float, float]
 """West, south, east, north, deg."""
 
@@ -149,8 +153,6 @@ def load_lines(
     probability of the largest.
 
     Args:
-        c: the connection.
-        site: its id.
         scene_hash: the image that is looked at; of several of one instant it comes first.
         until: when it was taken; later ones are not known to it.
         model_hash: of the weights whose outlines are followed; None: of all.
@@ -160,22 +162,18 @@ def load_lines(
     which = [scene.c.site == site, scene.c.state == "done", scene.c.acquired_at <= until, g.change != "withdrawn"]
     which += [] if model_hash is None else [g.model_hash == model_hash]
     rows = c.execute(
-        select(
-            g.scene_hash, g.model_hash, g.polygon_id, g["class"], g.change, g.root_id, g.first_seen_at, g.area_m2,
-            scene.c.acquired_at, g.min_lon, g.min_lat, g.max_lon, g.max_lat,
-        )
+        select(*(k for k in g if k.name not in {"geometry", "near_stations"}), scene.c.acquired_at)
         .join(scene, scene.c.scene_hash == g.scene_hash)
         .where(*which)
-        .order_by(
-            scene.c.acquired_at.desc(), g.scene_hash != scene_hash, g.scene_hash, g.area_m2.desc(), g.polygon_id
-        )
+        .order_by(scene.c.acquired_at.desc(), g.scene_hash != scene_hash, g.scene_hash, g.area_m2.desc(), g.polygon_id)
         .limit(ROWS_MOST)
-    )  # fmt: skip
+    )
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows.mappings():
-        line = found.setdefault((row["model_hash"], row["class"], row["root_id"] or row["polygon_id"]), {
-            "class": row["class"], "vanished_at": None, "on": set(), "parts": [], "is_here": bounds is None,
-        })  # fmt: skip
+        line = found.setdefault(
+            (row["model_hash"], row["class"], row["root_id"] or row["polygon_id"]),
+            {"class": row["class"], "vanished_at": None, "on": set(), "parts": [], "is_here": bounds is None},
+        )
         line["is_here"] = line["is_here"] or _meets(row, bounds)
         if row["change"] == "vanished":
             if not line["on"]:
@@ -209,14 +207,14 @@ def _add_outlines(c: Connection, lines: Sequence[dict[str, Any]]) -> list[dict[s
         query = select(*(g[name] for name in _SHOWN)).where(g.polygon_id.in_(ids[begin : begin + CHUNK]))
         for row in c.execute(query).mappings():
             rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = _read_caution(dict(row))
-    told = []
+    found = []
     for line in lines:
         first, *more = (rows[line["scene_hash"], line["model_hash"], part] for part in line["parts"])
         facts = {key: value for key, value in line.items() if key not in {"on", "parts", "is_here"}} | first
         if more:
             facts["geometry"] = _join([part["geometry"] for part in (first, *more)])
-        told.append(facts | {"method": name_method(facts.pop("model"))})
-    return told
+        found.append(facts | {"method": name_method(facts.pop("model"))})
+    return found
 
 
 def _join(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,16 +7,19 @@ rounded so that the order of addition does not show, and the text is the same on
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import Boolean
+
+from monitor.store.schema.tables import metadata
+
 # columns that SQLite answers with numbers, in whatever view
-BOOLEANS: Final = frozenset({
-    "shown", "inside_80", "inside_95", "crossed", "trusted", "settled", "loosens_high", "catching_up", "votes", "exercise",
-    "good", "alerted", "common", "retained", "cut", "counted", "hindcast",
-})  # fmt: skip
+BOOLEANS: Final = {"cut", "settled"} | {
+    column.name for table in metadata.tables.values() for column in table.c if isinstance(column.type, Boolean)
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The few places where the two databases spell the same thing differently."""
+    """The few places where the two databases write the same thing differently."""
 
     sqlite: bool
 
@@ -166,8 +169,11 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
     def share(inside: str) -> str:
         return f"avg(CAST(CASE WHEN c.{inside} THEN 1 ELSE 0 END AS double precision))"
 
-    both = d.scored_groups(f"""{group}, count(*) AS n, {share("inside_80")} AS covered_80, {share("inside_95")} AS covered_95,
-  avg(f.q90 - f.q10) AS width_80, avg(f.q975 - f.q025) AS width_95""", by)  # fmt: skip
+    both = d.scored_groups(
+        f"""{group}, count(*) AS n, {share("inside_80")} AS covered_80, {share("inside_95")} AS covered_95,
+  avg(f.q90 - f.q10) AS width_80, avg(f.q975 - f.q025) AS width_95""",
+        by,
+    )
 
     return {
         # the kinematic forecast stands only while it is issued: an old one must not be read as shown
@@ -300,14 +306,14 @@ WHERE p.active AND k.declared AND k.on_slope
 
 def _instrument_views(d: Dialect) -> dict[str, str]:
     # what a decision sees speaks before what a job found, but for maintenance, which explains both
-    said = "CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' THEN f.{0} ELSE h.{0} END"
+    shown = "CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' THEN f.{0} ELSE h.{0} END"
     either = (
-        said.replace(" THEN f.{0}", " AND f.reason IS NOT NULL THEN f.{0}")
+        shown.replace(" THEN f.{0}", " AND f.reason IS NOT NULL THEN f.{0}")
         .replace("CASE WHEN ", "CASE WHEN (")
         .replace(" AND f.reason", ") AND f.reason")
     )
-    action = said.replace("h.{0} END", "NULL END")
-    word = "CASE h.state WHEN 'silent' THEN 'stale' WHEN 'flagged' THEN 'unusable' WHEN 'verify' THEN 'offset' ELSE h.state END"
+    action = shown.replace("h.{0} END", "NULL END")
+    state = "CASE h.state WHEN 'silent' THEN 'stale' WHEN 'flagged' THEN 'unusable' WHEN 'verify' THEN 'offset' ELSE h.state END"
     keys = ", ".join(
         f"'health:{kind}:' || k.{column} || ':stale'"
         for kind, column in (
@@ -321,8 +327,8 @@ def _instrument_views(d: Dialect) -> dict[str, str]:
     return {
         "instrument_health": f"""SELECT k.site, k.id AS instrument,
   CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' AND f.state IS NOT NULL THEN f.state
-    ELSE coalesce({word}, 'unknown') END AS state,
-  coalesce({said.format("since")}, h.since) AS since, coalesce({said.format("reason")}, h.reason, '') AS reason,
+    ELSE coalesce({state}, 'unknown') END AS state,
+  coalesce({shown.format("since")}, h.since) AS since, coalesce({shown.format("reason")}, h.reason, '') AS reason,
   {either.format("reason_id")} AS reason_id, {either.format("reason_values")} AS reason_values,
   coalesce({action.format("action")}, '') AS action, {action.format("action_id")} AS action_id,
   {action.format("action_values")} AS action_values, h.votes,

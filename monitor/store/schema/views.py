@@ -15,9 +15,13 @@ _MARK: Final = "slopeward view"
 # the number of connections and the room for sorting hold against anybody; the times are what a session starts with, and
 # it may change them: `monitor.store.upkeep.readers` ends what lasts longer
 READER_LIMITS: Final = (
-    "CONNECTION LIMIT 5", "SET statement_timeout = '60s'", "SET idle_in_transaction_session_timeout = '60s'",
-    "SET lock_timeout = '10s'", "SET default_transaction_read_only = on", "SET temp_file_limit = '1GB'",
-)  # fmt: skip
+    "CONNECTION LIMIT 5",
+    "SET statement_timeout = '60s'",
+    "SET idle_in_transaction_session_timeout = '60s'",
+    "SET lock_timeout = '10s'",
+    "SET default_transaction_read_only = on",
+    "SET temp_file_limit = '1GB'",
+)
 # what everybody may do by default, and by which one login uses up locks or disk of the whole server
 _ADVISORY: Final = (
     "SELECT CAST(p.oid AS regprocedure) FROM pg_proc p WHERE p.pronamespace = CAST('pg_catalog' AS regnamespace)"
@@ -59,18 +63,20 @@ def views_are_current(connection: Connection) -> bool:
 
 
 def load_view(
-    connection: Connection, name: str, *, order_by: Sequence[str] = (), limit: int | None = None, without: str = "",
+    connection: Connection,
+    name: str,
+    *,
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+    without: str = "",
     **equals: Any,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Rows of a view as dictionaries, the same on both databases: booleans are bool, times and JSON are text.
 
     What has an id and values beside it is read as a message.
 
     Args:
-        connection: any transaction.
-        name: the view.
         order_by: columns, a leading `-` for descending.
-        limit: at most so many rows.
         without: a column that is not read, so that a long text costs neither memory nor time.
         equals: column = value, any of a frozenset, or whatever it holds (None); instants in their spelled form.
 
@@ -82,20 +88,24 @@ def load_view(
 
 
 def stream_view(
-    connection: Connection, name: str, *, order_by: Sequence[str] = (), limit: int | None = None, without: str = "",
-    column: str = "", after: str | None = None, until: str | None = None, block: int = 0, **equals: Any,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+    connection: Connection,
+    name: str,
+    *,
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
+    without: str = "",
+    column: str = "",
+    after: str | None = None,
+    until: str | None = None,
+    block: int = 0,
+    **equals: Any,
+) -> Iterator[dict[str, Any]]:
     """The same row by row, as long as the transaction stays open, and with each column as it is stored.
 
     Args:
-        connection: any transaction.
-        name: the view.
         order_by: columns, a leading `-` for descending.
-        limit: at most so many rows.
-        without: a column that is not read.
         column: only rows where this one lies after `after` and at or before `until`.
         after: instant in its spelled form, or None.
-        until: likewise.
         block: rows that are held at a time; 0: all.
         equals: column = value, any of a frozenset, or whatever it holds (None); instants in their spelled form.
 

@@ -36,7 +36,6 @@ def back_up(db: Database, target: Path, begin: Callable[[], None] | None = None)
     Its SHA-256 stands beside it, in a file as `sha256sum` writes it.
 
     Args:
-        db: the database.
         target: the copy.
         begin: called in the process of `pg_dump` before it begins.
 
@@ -181,9 +180,12 @@ def _call(db: Database, program: str, *arguments: str, begin: Callable[[], None]
         raise StoreError(f"{program} is not installed; install the PostgreSQL client programs")
     url = db.url
     wanted = {
-        "PGHOST": url.host, "PGPORT": url.port, "PGUSER": url.username, "PGPASSWORD": url.password,
+        "PGHOST": url.host,
+        "PGPORT": url.port,
+        "PGUSER": url.username,
+        "PGPASSWORD": url.password,
         "PGDATABASE": url.database,
-    }  # fmt: skip
+    }
     environment = {**os.environ, **{name: str(value) for name, value in wanted.items() if value}}
     target = ("--dbname", str(url.database)) if program == "pg_restore" else ()
     done = run_program([program, *target, *arguments], env=environment, preexec_fn=begin)

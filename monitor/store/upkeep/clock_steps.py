@@ -3,11 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from monitor.domain.alert import SERVICE
 from monitor.domain.instants import epoch_s
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, fill_row
 from monitor.store.schema import tables as t
 
 # Instants by which people or decisions wait or know. What was frozen as evidence, alerts and their events stay.
@@ -31,7 +32,6 @@ def set_back(c: Connection, back_s: float, now: datetime) -> dict[str, int]:
     """Move what lies in the future by as much as the clock was set back; returns how many rows by table.
 
     Args:
-        c: a write transaction.
         back_s: how far the clock was set back, above 0.
         now: the present after it.
     """
@@ -85,7 +85,6 @@ def withdraw_future(c: Connection, now: datetime, received_from: datetime | None
     """Withdraw `future` from readings that lie in the past of a clock that is now right; returns how many.
 
     Args:
-        c: of the write.
         now: the present by the right clock.
         received_from: only those received since then; else those of the last days.
     """
@@ -103,12 +102,8 @@ def withdraw_future(c: Connection, now: datetime, received_from: datetime | None
             .where(o.received_at >= (received_from or now - 2 * BACK))
         )
         if (row.series_id, row.observed_at, row.revision) not in taken
-    ]  # fmt: skip
+    ]
     for row in rows:
-        c.execute(
-            insert(t.observation_flag).values(
-                series_id=row.series_id, observed_at=row.observed_at, revision=row.revision, flag="-future",
-                known_from=now, by=SERVICE.name, reason=BEHIND,
-            )
-        )  # fmt: skip
+        facts = {"flag": "-future", "known_from": now, "by": SERVICE.name, "reason": BEHIND}
+        add_row(c, t.observation_flag, fill_row(t.observation_flag, row, **facts))
     return len(rows)

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
 from detection.whole_file import LEFT_S
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import StoreError
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
@@ -21,7 +21,7 @@ PROVEN, MADE, FAILED = "proven", "made", "failed"
 PREFIX: Final = "slopeward-auto-"  # copies of other names are a person's, and stay
 
 
-class Copy(NamedTuple):
+class BackupCopy(NamedTuple):
     """A row of `backup_run`."""
 
     at: datetime
@@ -30,7 +30,7 @@ class Copy(NamedTuple):
     detail: str
 
 
-class Failures(NamedTuple):
+class BackupFailures(NamedTuple):
     """Tries in a row that failed, and what the last one said."""
 
     tries: int
@@ -40,14 +40,11 @@ class Failures(NamedTuple):
 
 def make_copy(
     db: Database, folder: Path, keep: int, now: datetime, *, is_proven: bool, begin: Callable[[], None] | None = None
-) -> Copy:
+) -> BackupCopy:
     """Make a copy while the service runs, prove it, and keep the newest ones.
 
     Args:
-        db: the database.
         folder: where copies lie; made where it is missing.
-        keep: how many.
-        now: the present.
         is_proven: restore it into a scratch database and check it there.
         begin: called in each process that is started, before its program.
 
@@ -58,30 +55,31 @@ def make_copy(
         StoreError: there is no copy, or it is not as it was written; that is written down as well.
     """
     start = time.monotonic()
-    stamp = spell(now)[:19].replace("-", "").replace(":", "")
+    stamp = format_iso(now)[:19].replace("-", "").replace(":", "")
     target = folder / f"{PREFIX}{stamp}Z.{'db' if db.is_sqlite else 'dump'}"
     with db.read() as c:
         head = audit.latest_hash(c)
+    facts = {"at": now, "file": str(target), "audit_head": head}
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _sweep(folder)
         backup.back_up(db, target, begin)
         try:
-            told = _prove(db, target, head, begin) if is_proven else (None, MADE, "not proven, as configured")
+            result = _prove(db, target, head, begin) if is_proven else (None, MADE, "not proven, as configured")
         except (StoreError, OSError):
             _remove(target)  # nobody can rely on it, and one more each time would fill the disk
             raise
     except (StoreError, OSError) as error:
-        _note(db, now, target, FAILED, time.monotonic() - start, None, None, head, str(error))
+        _note(db, **facts, state=FAILED, seconds=time.monotonic() - start, detail=str(error))
         raise StoreError(str(error)) from error
-    rows, state, detail = told
+    rows, state, detail = result
     size = target.stat().st_size
-    _note(db, now, target, state, time.monotonic() - start, size, rows, head, detail)
+    _note(db, **facts, state=state, seconds=time.monotonic() - start, bytes=size, rows=rows, detail=detail)
     with db.read() as c:
         failed = set(c.execute(select(backup_run.c.file).where(backup_run.c.state == FAILED)).scalars())
     for old in [one for one in list_copies(folder) if str(one) not in failed][:-keep]:
         _remove(old)
-    return Copy(now, str(target), state, detail)
+    return BackupCopy(now, str(target), state, detail)
 
 
 def _remove(copy: Path) -> None:
@@ -112,37 +110,31 @@ def list_copies(folder: Path) -> list[Path]:
     return sorted(one for one in folder.glob(f"{PREFIX}*") if one.suffix in {".db", ".dump"})
 
 
-def find_newest(c: Connection) -> Copy | None:
+def find_newest(c: Connection) -> BackupCopy | None:
     """The newest copy that there is, as it was written down; None where there never was one."""
     return _find(c, succeeded=True)
 
 
-def find_last_try(c: Connection) -> Copy | None:
+def find_last_try(c: Connection) -> BackupCopy | None:
     """The newest try, whatever became of it."""
     return _find(c, succeeded=False)
 
 
-def find_failures(c: Connection) -> Failures | None:
+def find_failures(c: Connection) -> BackupFailures | None:
     """Tries that failed since the last one that did not; None where the last one did not."""
     b = backup_run.c
     good = select(func.max(b.id)).where(b.state != FAILED).scalar_subquery()
     rows = c.execute(select(b.at, b.detail).where(b.id > func.coalesce(good, 0)).order_by(b.id)).all()
-    return Failures(len(rows), rows[-1].at, rows[-1].detail) if rows else None
+    return BackupFailures(len(rows), rows[-1].at, rows[-1].detail) if rows else None
 
 
-def _find(c: Connection, *, succeeded: bool) -> Copy | None:
+def _find(c: Connection, *, succeeded: bool) -> BackupCopy | None:
     b = backup_run.c
     wanted = select(b.at, b.file, b.state, b.detail).order_by(b.at.desc(), b.id.desc()).limit(1)
     row = c.execute(wanted.where(b.state != FAILED) if succeeded else wanted).first()
-    return None if row is None else Copy(*row)
+    return None if row is None else BackupCopy(*row)
 
 
-def _note(
-    db: Database, at: datetime, file: Path, state: str, seconds: float, size: int | None, rows: int | None, head: str,
-    detail: str,
-) -> None:  # fmt: skip
+def _note(db: Database, **columns: Any) -> None:
     with db.write() as c:
-        add_row(
-            c, backup_run, at=at, file=str(file), state=state, seconds=seconds, bytes=size, rows=rows,
-            audit_head=head, detail=detail,
-        )  # fmt: skip
+        add_row(c, backup_run, columns)

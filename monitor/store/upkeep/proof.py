@@ -38,7 +38,7 @@ class NoScratchError(StoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class BackupProof:
     """What a restored copy holds: rows by table, its newest audit hash, and what is not as it was written."""
 
     rows: dict[str, int]
@@ -46,7 +46,7 @@ class Proof:
     findings: tuple[str, ...]
 
 
-def prove(db: Database, copy: Path, audit_head: str | None = None) -> Proof:
+def prove(db: Database, copy: Path, audit_head: str | None = None) -> BackupProof:
     """Restore a copy into a database of its own, count, verify, and remove it.
 
     Args:
@@ -63,10 +63,12 @@ def prove(db: Database, copy: Path, audit_head: str | None = None) -> Proof:
         migrate.upgrade(scratch)
         with scratch.read() as c:
             rows = backup.count_rows(c)
-            return Proof(rows, audit.latest_hash(c), tuple(verify(c, audit_head)))
+            return BackupProof(rows, audit.latest_hash(c), tuple(verify(c, audit_head)))
 
 
-def prove_apart(db: Database, copy: Path, audit_head: str | None, begin: Callable[[], None] | None = None) -> Proof:
+def prove_apart(
+    db: Database, copy: Path, audit_head: str | None, begin: Callable[[], None] | None = None
+) -> BackupProof:
     """`prove` in a process of its own with low priority: the caller's threads are not held up.
 
     Args:
@@ -85,8 +87,8 @@ def prove_apart(db: Database, copy: Path, audit_head: str | None, begin: Callabl
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"it was ended with status {done.returncode}"])[-1]
         raise (NoScratchError if done.returncode == NO_SCRATCH else StoreError)(f"not proven: {last}")
-    said = json.loads(done.stdout)
-    return Proof(said["rows"], said["audit_head"], tuple(said["findings"]))
+    proven = json.loads(done.stdout)
+    return BackupProof(proven["rows"], proven["audit_head"], tuple(proven["findings"]))
 
 
 def require_restorable(db: Database, copy: Path) -> None:
@@ -197,10 +199,16 @@ def main(words: list[str]) -> int:
 _REFERENCES: Final = tuple(
     (table.c.series_id, t.series.c.id)
     for table in (
-        t.observation, t.observation_flag, t.series_latest, t.offset_entry, t.forecast, t.forecast_withheld,
-        t.failure_time, t.anomaly,
+        t.observation,
+        t.observation_flag,
+        t.series_latest,
+        t.offset_entry,
+        t.forecast,
+        t.forecast_withheld,
+        t.failure_time,
+        t.anomaly,
     )
-)  # fmt: skip
+)
 
 
 def verify(
@@ -209,7 +217,6 @@ def verify(
     """Read the whole database and name everything that is not as it was written.
 
     Args:
-        connection: a read transaction.
         audit_head: a head of the audit log noted earlier; it must still be in the chain.
         note: called with how many decisions were compared with their readings, and of how many.
 
@@ -283,9 +290,9 @@ def _verify_values(connection: Connection, table: Table) -> Iterator[str]:
     if not checks:
         return
     counts = connection.execute(select(*(func.count(case((bad, 1))) for bad in checks.values()))).one()
-    for said, count in zip(checks, counts, strict=True):
+    for name, count in zip(checks, counts, strict=True):
         if count:
-            yield f"{table.name}.{said.format(count)}"
+            yield f"{table.name}.{name.format(count)}"
 
 
 if __name__ == "__main__":

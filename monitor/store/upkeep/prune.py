@@ -42,7 +42,7 @@ class Thinning:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RetentionLimits:
     """What is older may go; None keeps all.
 
     `quantities` holds for the readings of these instead of `observations_before_at`. Of a site in `needed_from` no
@@ -59,17 +59,23 @@ class Limits:
 
     @classmethod
     def of(
-        cls, observations_s: float | None, forecasts_s: float | None, quarantine_s: float | None, now: datetime, *,
-        scores_s: float | None = None, quantities: Mapping[str, tuple[float, int]] | None = None,
-        reaches_s: Mapping[str, float] | None = None, photos_s: float | None = None,
-    ) -> "Limits":  # fmt: skip
+        cls,
+        observations_s: float | None,
+        forecasts_s: float | None,
+        quarantine_s: float | None,
+        now: datetime,
+        *,
+        scores_s: float | None = None,
+        quantities: Mapping[str, tuple[float, int]] | None = None,
+        reaches_s: Mapping[str, float] | None = None,
+        photos_s: float | None = None,
+    ) -> "RetentionLimits":
         """From the seconds of the configuration.
 
         Args:
             observations_s: age of readings; None keeps them, and so do the others.
             forecasts_s: of forecasts without a score.
             quarantine_s: of messages that could not be read.
-            now: the present.
             scores_s: of scores.
             quantities: by quantity, its age and the seconds of its summaries.
             reaches_s: by site, how far back its decisions look.
@@ -80,10 +86,14 @@ class Limits:
             return None if seconds is None else now - timedelta(seconds=seconds)
 
         return cls(
-            ago(observations_s), ago(forecasts_s), ago(quarantine_s), ago(scores_s),
+            ago(observations_s),
+            ago(forecasts_s),
+            ago(quarantine_s),
+            ago(scores_s),
             {q: Thinning(now - timedelta(seconds=age_s), span_s) for q, (age_s, span_s) in (quantities or {}).items()},
-            {site: now - timedelta(seconds=reach_s) for site, reach_s in (reaches_s or {}).items()}, ago(photos_s),
-        )  # fmt: skip
+            {site: now - timedelta(seconds=reach_s) for site, reach_s in (reaches_s or {}).items()},
+            ago(photos_s),
+        )
 
     def of_series(self, site: str, quantity: str) -> Thinning | None:
         """What may become of the readings of a series; None keeps them."""
@@ -96,7 +106,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Done:
+class RetentionResult:
     """What a run did to one table, or to the readings of one quantity."""
 
     before_at: datetime | None
@@ -118,24 +128,23 @@ def _spans(evidence: str) -> list[tuple[datetime, datetime]]:
     return join_spans(((at, at) for at in named), _JOINED)
 
 
-class Sweep:
+class RetentionRun:
     """One run over all that may go. What goes is looked up without a lock; a transaction deletes for some 30 ms.
 
     Args:
-        db: the database.
         limits: what is old.
         now: the present; expired web sessions go.
         pause: sleeps, so that other processes get the lock between two transactions.
     """
 
     def __init__(
-        self, db: Database, limits: Limits, now: datetime, pause: Callable[[float], object] = time.sleep
+        self, db: Database, limits: RetentionLimits, now: datetime, pause: Callable[[float], object] = time.sleep
     ) -> None:
         self._db, self._limits, self._now, self._pause = db, limits, now, pause
         self._rows = FIRST
-        self.done: dict[str, Done] = {}
+        self.done: dict[str, RetentionResult] = {}
 
-    def run(self) -> dict[str, Done]:
+    def run(self) -> dict[str, RetentionResult]:
         """Delete until nothing is left that may go; what was done is noted in `retention_run`."""
         with self._db.read() as c:
             cited = load_cited(c)
@@ -145,14 +154,22 @@ class Sweep:
             while self._step("rejected_message", limit, lambda c: (prune_quarantine(c, limit, self._rows), 0)):
                 pass
         self._sweep_observations(cited)
-        said = [
-            {"at": self._now, "what": what, "before_at": one.before_at, "removed": one.removed,
-             "summaries": one.summaries, "seconds": one.seconds, "longest_ms": one.longest_s * 1000}
-            for what, one in self.done.items() if one.removed
-        ]  # fmt: skip
-        if said:
+        results = [
+            {
+                "at": self._now,
+                "what": what,
+                "before_at": one.before_at,
+                "removed": one.removed,
+                "summaries": one.summaries,
+                "seconds": one.seconds,
+                "longest_ms": one.longest_s * 1000,
+            }
+            for what, one in self.done.items()
+            if one.removed
+        ]
+        if results:
             with self._db.write() as c:
-                c.execute(insert(t.retention_run), said)
+                c.execute(insert(t.retention_run), results)
         return self.done
 
     def removed(self) -> dict[str, int]:
@@ -163,7 +180,7 @@ class Sweep:
 
     def _step(self, what: str, before_at: datetime | None, act: Callable[[Connection], tuple[int, int]]) -> int:
         """One transaction; returns how many rows went, and learns how many fit."""
-        done = self.done.setdefault(what, Done(before_at))
+        done = self.done.setdefault(what, RetentionResult(before_at))
         with self._db.write() as c:
             start = time.monotonic()
             removed, summaries = act(c)
@@ -322,7 +339,7 @@ SPANS: Final = {"hourly": 3600, "daily": 86400}  # seconds; both begin with a da
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ReadingSummary:
     """One span of one series; figures are of the readings without a flag, None where there is none."""
 
     starts_at: datetime
@@ -341,8 +358,8 @@ class Summary:
 def floor_at(at: datetime, span_s: int) -> datetime:
     """The beginning of the span in which an instant lies.
 
-    >>> from monitor.domain.instants import parse, spell
-    >>> spell(floor_at(parse("2026-01-05T07:59:59.5Z"), 3600))
+    >>> from monitor.domain.instants import parse, format_iso
+    >>> format_iso(floor_at(parse("2026-01-05T07:59:59.5Z"), 3600))
     '2026-01-05T07:00:00.000000Z'
     """
     return from_epoch_s(epoch_s(at) // span_s * span_s)
@@ -354,7 +371,7 @@ def ceil_at(at: datetime, span_s: int) -> datetime:
     return start if start == at else start + timedelta(seconds=span_s)
 
 
-def summarise(readings: Iterable[Reading], span_s: int) -> list[Summary]:
+def summarise(readings: Iterable[Reading], span_s: int) -> list[ReadingSummary]:
     """Raw values of readings in order of epoch, span by span."""
     return [
         _of(starts_at, list(some))
@@ -362,9 +379,9 @@ def summarise(readings: Iterable[Reading], span_s: int) -> list[Summary]:
     ]
 
 
-def _of(starts_at: datetime, some: Sequence[Reading]) -> Summary:
+def _of(starts_at: datetime, some: Sequence[Reading]) -> ReadingSummary:
     values = [one.value_raw for one in some if not one.flags]
     flagged = len(some) - len(values)
     if not values:
-        return Summary(starts_at, 0, flagged, None, None, None, None)
-    return Summary(starts_at, len(values), flagged, median(values), min(values), max(values), fmean(values))
+        return ReadingSummary(starts_at, 0, flagged, None, None, None, None)
+    return ReadingSummary(starts_at, len(values), flagged, median(values), min(values), max(values), fmean(values))

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from detection.whole_file import replacing
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError, StoreError
 from monitor.store.database.audit import latest_hash
 from monitor.store.database.engine import Database
@@ -26,7 +26,6 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
     The service may run meanwhile. A view that holds a whole history is copied whole.
 
     Args:
-        db: the database, SQLite or PostgreSQL.
         target: the file; who opened the one before goes on reading that.
         now: the instant that the copy names.
 
@@ -43,7 +42,7 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
             out.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")  # half-written it is thrown away
             counts = {name: _copy(c, out, name) for name in NAMES}
             out.execute(f"CREATE TABLE {MARK} (published_at, audit_head)")
-            out.execute(f"INSERT INTO {MARK} VALUES (?, ?)", (spell(now), latest_hash(c)))  # noqa: S608 - our name
+            out.execute(f"INSERT INTO {MARK} VALUES (?, ?)", (format_iso(now), latest_hash(c)))  # noqa: S608 - our name
             out.commit()
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"the copy could not be written to {target}: {error}") from error

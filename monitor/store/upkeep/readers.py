@@ -36,7 +36,7 @@ _HELD: Final = text(
 _NOT_ALLOWED: Final = "42501"
 
 
-class Ended(NamedTuple):
+class EndedSessions(NamedTuple):
     """What became of sessions beyond the bound, one line each."""
 
     ended: list[str]
@@ -64,21 +64,21 @@ class ReaderWatch:
         self.last = ""  # which was ended last, and why
         self.refused = ""  # which could not be ended at the last look
 
-    def follow(self) -> Ended:
+    def follow(self) -> EndedSessions:
         """Look once.
 
         Raises:
             StoreBusyError: the database is away for the moment.
         """
         if self._db.is_sqlite:
-            return Ended([], [])
+            return EndedSessions([], [])
         now_s = self._monotonic_s()
         if now_s - self._roles_at >= ROLES_EVERY_S:
             with self._db.read() as c:
                 self._readers = list(c.execute(_READERS).scalars())
             self._roles_at = now_s
         if not self._readers:
-            return Ended([], [])
+            return EndedSessions([], [])
         with self._db.read() as c:
             result = self._end(c, self._find(c, now_s))
         self.ended += len(result.ended)
@@ -91,7 +91,7 @@ class ReaderWatch:
         rows = c.execute(_HELD, {"readers": self._readers}).all()
         self._since = {
             key: self._since.get(key, now_s) for key in ((row.pid, row.turn) for row in rows if row.turn is not None)
-        }  # fmt: skip
+        }
         found: dict[int, str] = {}
         for row in rows:
             lasts_s = now_s - self._since.get((row.pid, row.turn), now_s)
@@ -102,8 +102,8 @@ class ReaderWatch:
         return found
 
     @staticmethod
-    def _end(c: Connection, found: dict[int, str]) -> Ended:
-        result = Ended([], [])
+    def _end(c: Connection, found: dict[int, str]) -> EndedSessions:
+        result = EndedSessions([], [])
         for pid, why in found.items():
             try:
                 with c.begin_nested():

@@ -16,7 +16,7 @@ from typing import Final
 from monitor.store.database.engine import Database
 
 MEGABYTE: Final = 1_000_000
-LOOK_EVERY_S: Final = 1.0
+CHECK_EVERY_S: Final = 1.0
 _SMALLEST: Final = 1 / 8  # of what is configured: a disk without room for twice that takes no reading
 _GROWS: Final = 1.25  # times as much must fit before it is laid anew
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class DiskReserve:
 
     def hold(self) -> str:
         """Why readings must wait; empty where they need not. Looks at the disk at most once a second."""
-        if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+        if time.monotonic() - self._looked_s >= CHECK_EVERY_S:
             self.follow()
         return self.trouble
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, String, func, select, type_coerce
 
-from monitor.domain.instants import Span, join_spans, parse, spell
+from monitor.domain.instants import Span, format_iso, join_spans, parse
 from monitor.store.readings.observations import change_flags
 from monitor.store.readings.renames import call_today, load_renamings
 from monitor.store.schema import tables as t
@@ -25,7 +25,7 @@ Name = tuple[str, str]  # site, and `station.quantity`
 Key = tuple[str, int]  # epoch and revision
 
 
-class Used(NamedTuple):
+class UsedReading(NamedTuple):
     """What a decision froze of a row."""
 
     received: str
@@ -35,11 +35,11 @@ class Used(NamedTuple):
     flags: tuple[str, ...]
 
 
-class Stretch:
+class UsedSpan:
     """The readings of one series that some decisions used, each with the first of these, and the windows they span."""
 
     def __init__(self) -> None:
-        self.used: dict[tuple[Key, Used], int] = {}
+        self.used: dict[tuple[Key, UsedReading], int] = {}
         self.windows: list[Span] = []
 
     def add(self, decision: int, rows: Sequence[Any]) -> None:
@@ -48,7 +48,9 @@ class Stretch:
             self.windows.append((parse(rows[0][0]), parse(rows[-1][0])))
         for row in rows:
             for at, received, revision, value, _, _, sigma, flags, extra, *_ in (row, *row[9:]):
-                self.used.setdefault(((at, revision), Used(received, value, sigma, extra, tuple(flags))), decision)
+                self.used.setdefault(
+                    ((at, revision), UsedReading(received, value, sigma, extra, tuple(flags))), decision
+                )
 
 
 def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: None) -> Iterator[str]:
@@ -58,7 +60,6 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
     about once, however many decisions used it.
 
     Args:
-        c: a read transaction.
         note: called with how many decisions were compared, and of how many.
     """
     d, s = t.decision.c, t.series.c
@@ -66,7 +67,7 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
     total = int(c.execute(select(func.count()).select_from(t.decision)).scalar_one())
     renamings = load_renamings(c)
     frozen = select(d.id, d.site, d.at, d.evidence).order_by(d.site, d.at, d.id).execution_options(yield_per=50)
-    found: defaultdict[Name, Stretch] = defaultdict(Stretch)
+    found: defaultdict[Name, UsedSpan] = defaultdict(UsedSpan)
     for n, row in enumerate(c.execute(frozen), 1):
         # a person decided, or what is frozen is altered beyond reading: its hash says so
         with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError):
@@ -81,25 +82,30 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
             note(n, total)
 
 
-def _compare(c: Connection, series_id: int | None, stretch: Stretch) -> Iterator[str]:
+def _compare(c: Connection, series_id: int | None, stretch: UsedSpan) -> Iterator[str]:
     o, f = t.observation.c, t.observation_flag.c
-    rows: dict[Key, Used] = {}
+    rows: dict[Key, UsedReading] = {}
     later: defaultdict[Key, list[str]] = defaultdict(list)
     for begin, end in join_spans(stretch.windows, _APART):
         lies = (o.series_id == series_id, o.observed_at.between(begin, end))
         for at, revision, received, flags, value, sigma, extra in c.execute(
             select(
-                type_coerce(o.observed_at, String), o.revision, type_coerce(o.received_at, String), o.flags,
-                o.value_raw, o.sigma, o.extra,
+                type_coerce(o.observed_at, String),
+                o.revision,
+                type_coerce(o.received_at, String),
+                o.flags,
+                o.value_raw,
+                o.sigma,
+                o.extra,
             ).where(*lies)
-        ):  # fmt: skip
-            rows[at, revision] = Used(received, value, sigma, extra, tuple(x for x in flags.split(",") if x))
+        ):
+            rows[at, revision] = UsedReading(received, value, sigma, extra, tuple(x for x in flags.split(",") if x))
         for one in c.execute(
             select(f.observed_at, f.revision, f.flag)
             .where(f.series_id == series_id, f.observed_at.between(begin, end))
             .order_by(f.known_from, f.id)
         ):
-            later[spell(one.observed_at), one.revision].append(one.flag)
+            later[format_iso(one.observed_at), one.revision].append(one.flag)
     for (key, used), decision in sorted(stretch.used.items(), key=lambda item: item[0][0]):
         row = rows.get(key)
         if row is None:
@@ -108,12 +114,13 @@ def _compare(c: Connection, series_id: int | None, stretch: Stretch) -> Iterator
             yield f"of {key[0]}, revision {key[1]}: {'; '.join(wrong)} (decision {decision})"
 
 
-def _differ(used: Used, row: Used, later: list[str]) -> list[str]:
+def _differ(used: UsedReading, row: UsedReading, later: list[str]) -> list[str]:
     """What differs. Flags may have come since, in their order; where our clock was set back, receptions were too."""
     wrong = [
         f"{name} was {getattr(used, name)!r} and is {getattr(row, name)!r}"
-        for name in ("value", "sigma", "extra") if getattr(used, name) != getattr(row, name)
-    ]  # fmt: skip
+        for name in ("value", "sigma", "extra")
+        if getattr(used, name) != getattr(row, name)
+    ]
     if row.received > used.received:
         wrong.append(f"it was received at {used.received} and is at {row.received}")
     if all(change_flags(row.flags, later[:k]) != used.flags for k in range(len(later) + 1)):

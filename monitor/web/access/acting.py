@@ -17,7 +17,7 @@ from forecasting.message import Message, gather
 from monitor.domain.alert import Actor
 from monitor.errors import NeedsSecondError
 from monitor.store.database.engine import Database
-from monitor.store.people.countersign import SharedAct, do_by_two
+from monitor.store.people.countersign import TwoPersonAct, do_by_two
 from monitor.web.access.callers import actor_of
 from monitor.web.context import Context, context_of, token_of
 
@@ -36,12 +36,12 @@ class Act:
         """The database."""
         return self.context.db
 
-    def back(self, address: str, told: str) -> RedirectResponse:
+    def back(self, address: str, text: str) -> RedirectResponse:
         """Send the browser on, and tell it there what was done."""
-        return go_back(self.request, address, told)
+        return go_back(self.request, address, text)
 
     def by_two(
-        self, shared: SharedAct, reason: str, do: Callable[[Connection, Actor | None], object],
+        self, shared: TwoPersonAct, reason: str, do: Callable[[Connection, Actor | None], object],
         measure: Callable[[Connection], int], done: Message, waits: Message,
     ) -> Message:  # fmt: skip
         """Do an act with the signature of another person, or leave one for another person; what is told of it."""
@@ -68,18 +68,18 @@ LONGEST_MESSAGE: Final = 2000  # of a message with its values; of a longer one i
 def go_back(request: Request, address: str, text: str) -> RedirectResponse:
     """Send a browser on after an act, and tell it there what was done; `address` may end in `#part`."""
     path, mark, part = address.partition("#")
-    told = f"{'&' if '?' in path else '?'}told={quote(seal(token_of(request), _write(text)))}" if text else ""
-    return RedirectResponse(f"{path}{told}{mark}{part}", status_code=303)
+    query = f"{'&' if '?' in path else '?'}told={quote(seal(token_of(request), _write(text)))}" if text else ""
+    return RedirectResponse(f"{path}{query}{mark}{part}", status_code=303)
 
 
-def read_told(request: Request) -> str:
+def read_notice(request: Request) -> str:
     """The text that this session was sent on with, a message as one; empty for any other."""
     token, given = token_of(request), request.query_params.get("told", "")
     written = given.rpartition(".")[0]
     if not token or not hmac.compare_digest(seal(token, written).encode(), given.encode()):
         return ""
-    told: str = gather(json.loads(written))
-    return told
+    text: str = gather(json.loads(written))
+    return text
 
 
 def _write(text: str) -> str:

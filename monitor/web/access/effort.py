@@ -13,7 +13,7 @@ MOST_BITS: Final = 21  # some seconds to half a minute
 LASTS_S: Final = 600.0
 
 
-class Efforts:
+class ProofOfWork:
     """Gives challenges and takes each solution once; keys are of this process, a restart asks again."""
 
     def __init__(self) -> None:
@@ -21,18 +21,18 @@ class Efforts:
         self._lock = threading.Lock()
         self._used: dict[str, float] = {}
 
-    def ask(self, failures: int, tries: int) -> str:
+    def make_challenge(self, failures: int, tries: int) -> str:
         """A challenge, harder with the number of failures beyond those that are free."""
         bits = min(LEAST_BITS + int(log2(max(failures / tries, 1.0))), MOST_BITS)
-        said = f"{bits}.{time.monotonic() + LASTS_S:.0f}.{secrets.token_hex(4)}"
-        return f"{said}.{self._sign(said)}"
+        signed = f"{bits}.{time.monotonic() + LASTS_S:.0f}.{secrets.token_hex(4)}"
+        return f"{signed}.{self._sign(signed)}"
 
     def check(self, challenge: str, solution: str) -> bool:
         """Whether a challenge of ours was solved, in time and for the first time."""
-        said, _, signature = challenge.rpartition(".")
-        if not said or not hmac.compare_digest(self._sign(said), signature):
+        signed, _, signature = challenge.rpartition(".")
+        if not signed or not hmac.compare_digest(self._sign(signed), signature):
             return False
-        bits, until, _ = said.split(".")
+        bits, until, _ = signed.split(".")
         now = time.monotonic()
         if now > float(until) or not is_solved(challenge, solution, int(bits)):
             return False
@@ -43,8 +43,8 @@ class Efforts:
             self._used[challenge] = float(until)
         return True
 
-    def _sign(self, said: str) -> str:
-        return hmac.new(self._key, said.encode(), hashlib.sha256).hexdigest()[:20]  # short: one block of SHA-256 in all
+    def _sign(self, text: str) -> str:
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:20]  # short: one block of SHA-256 in all
 
 
 def is_solved(challenge: str, solution: str, bits: int) -> bool:

@@ -152,7 +152,7 @@ class HeadOnly:
             return
         is_over = False
 
-        async def told() -> Message:
+        async def receive_or_end() -> Message:
             return {"type": "http.disconnect"} if is_over else await receive()
 
         async def only_head(message: Message) -> None:
@@ -162,7 +162,7 @@ class HeadOnly:
                 await send({"type": "http.response.body", "body": b""})
                 is_over = True
 
-        await self.app({**scope, "method": "GET"}, told, only_head)
+        await self.app({**scope, "method": "GET"}, receive_or_end, only_head)
 
 
 async def _refuse(send: Send, status: int, text: str, *, close: bool = False) -> None:

@@ -53,7 +53,7 @@ _TAUGHT: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
+class OidcIdentity:
     """Whom a provider vouches for.
 
     Attributes:
@@ -83,14 +83,14 @@ def find_claim(claims: Any, name: str) -> Any:
 
 
 def read_person(
-    issuer: str, claims: Mapping[str, Any], told: Mapping[str, Any], name_claim: str, groups_claim: str
+    issuer: str, claims: Mapping[str, Any], userinfo: Mapping[str, Any], name_claim: str, groups_claim: str
 ) -> ForeignPerson:
     """Who came; what is no text, or no list of texts, says nothing.
 
     Args:
         issuer: of the provider.
         claims: of the ID token, verified.
-        told: of the userinfo endpoint; each claim counts only where the token has none by that very way.
+        userinfo: of the userinfo endpoint; each claim counts only where the token has none by that very way.
         name_claim: where the name stands, by its name or the way to it.
         groups_claim: where the groups stand.
 
@@ -102,7 +102,7 @@ def read_person(
 
     def find(name: str) -> Any:
         found = find_claim(claims, name)
-        return find_claim(told, name) if found is None else found
+        return find_claim(userinfo, name) if found is None else found
 
     subject, name, groups = str(claims["sub"]), find(name_claim), find(groups_claim)
     groups = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
@@ -140,22 +140,22 @@ class LoginRefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class LoginFlow:
     """What one browser keeps between leaving for the provider and coming back."""
 
     state: str
     nonce: str
     verifier: str
 
-    def spell(self) -> str:
+    def to_text(self) -> str:
         """As the cookie holds it."""
         return f"{self.state}.{self.nonce}.{self.verifier}"
 
     @staticmethod
-    def read(text: str) -> "Flow | None":
+    def read(text: str) -> "LoginFlow | None":
         """Back from the cookie; None where it is none of ours."""
         parts = text.split(".")
-        return Flow(*parts) if len(parts) == 3 and all(re.fullmatch(r"[\w-]{20,100}", p) for p in parts) else None
+        return LoginFlow(*parts) if len(parts) == 3 and all(re.fullmatch(r"[\w-]{20,100}", p) for p in parts) else None
 
     def fits(self, state: str) -> bool:
         """Whether an answer belongs to what this browser began."""
@@ -174,12 +174,12 @@ class Provider:
         self._section = section
         self._back = f"{page}{BACK}"
 
-    def begin(self) -> tuple[str, Flow]:
+    def begin(self) -> tuple[str, LoginFlow]:
         """Where the browser is sent, and what it keeps; raises ProviderDownError."""
         from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
         from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-        flow = Flow(*(secrets.token_urlsafe(size) for size in (24, 24, 48)))
+        flow = LoginFlow(*(secrets.token_urlsafe(size) for size in (24, 24, 48)))
         with _client() as client:
             place = self._discover(client)["authorization_endpoint"]
         levels = self._section.second_factor_acr
@@ -191,7 +191,7 @@ class Provider:
         )  # fmt: skip
         return str(address), flow
 
-    def redeem(self, code: str, flow: Flow, now: datetime) -> Vouched:
+    def redeem(self, code: str, flow: LoginFlow, now: datetime) -> OidcIdentity:
         """Who came back, by the ID token, verified; groups that it leaves out are asked for at the userinfo endpoint.
 
         Raises:
@@ -204,9 +204,9 @@ class Provider:
             answer = self._fetch_token(client, found, code, flow)
             claims = self._verify(answer, _get(client, found["jwks_uri"]), flow, now)
             asks = find_claim(claims, section.groups_claim) is None and "userinfo_endpoint" in found
-            told = _fetch_userinfo(client, found, answer, claims["sub"]) if asks else {}
-        person = read_person(section.issuer, claims, told, section.name_claim, section.groups_claim)
-        return Vouched(person, names_second_factor(claims, section.second_factor_acr))
+            userinfo = _fetch_userinfo(client, found, answer, claims["sub"]) if asks else {}
+        person = read_person(section.issuer, claims, userinfo, section.name_claim, section.groups_claim)
+        return OidcIdentity(person, names_second_factor(claims, section.second_factor_acr))
 
     def _discover(self, client: "httpx.Client") -> dict[str, Any]:
         issuer = self._section.issuer
@@ -218,7 +218,9 @@ class Provider:
                 raise ProviderDownError(_OPEN_ADDRESS(name=name))
         return found
 
-    def _fetch_token(self, client: "httpx.Client", found: Mapping[str, Any], code: str, flow: Flow) -> dict[str, Any]:
+    def _fetch_token(
+        self, client: "httpx.Client", found: Mapping[str, Any], code: str, flow: LoginFlow
+    ) -> dict[str, Any]:
         import httpx
 
         section = self._section
@@ -240,11 +242,11 @@ class Provider:
             raise ProviderDownError(_NO_ANSWER(problem=type(error).__name__)) from error
         answer = _read_json(response, content)
         if response.status_code != 200:
-            raise LoginRefusedError(f"the provider refuses it: {spell_code(answer.get('error'))}")
+            raise LoginRefusedError(f"the provider refuses it: {format_code(answer.get('error'))}")
         return answer
 
     def _verify(
-        self, answer: Mapping[str, Any], keys: Mapping[str, Any], flow: Flow, now: datetime
+        self, answer: Mapping[str, Any], keys: Mapping[str, Any], flow: LoginFlow, now: datetime
     ) -> dict[str, Any]:  # fmt: skip
         from authlib.oidc.core import CodeIDToken
         from joserfc import jwt
@@ -268,23 +270,23 @@ class Provider:
             claims = CodeIDToken(token.claims, token.header, options, params)
             claims.validate(now=int(now.timestamp()), leeway=LEEWAY_S)
         except (JoseError, ValueError, TypeError, KeyError) as error:
-            raise LoginRefusedError(f"its ID token does not hold: {_spell_fault(error)}") from error
+            raise LoginRefusedError(f"its ID token does not hold: {_format_fault(error)}") from error
         subject = claims.get("sub")
         if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST or not subject.isprintable():
             raise LoginRefusedError("its ID token does not hold: no usable subject")
         return dict(claims)
 
 
-def spell_code(code: object) -> str:
+def format_code(code: object) -> str:
     """An error code of the provider, as far as it is one (RFC 6749, section 5.2).
 
-    >>> spell_code("access_denied"), spell_code("<b>call 0900 ...</b>")
+    >>> format_code("access_denied"), format_code("<b>call 0900 ...</b>")
     ('access_denied', 'without a code')
     """
     return code if isinstance(code, str) and re.fullmatch(r"[a-z_]{1,40}", code) else _NO_CODE()
 
 
-def _spell_fault(error: Exception) -> str:
+def _format_fault(error: Exception) -> str:
     claim = getattr(error, "claim", None)
     words = " ".join(str(error).split())[:120] or type(error).__name__
     return f"{words} ({claim})" if claim and str(claim) not in words else words
@@ -310,10 +312,10 @@ def _fetch_userinfo(
     client: "httpx.Client", found: Mapping[str, Any], answer: Mapping[str, Any], subject: str
 ) -> dict[str, Any]:  # fmt: skip
     """What the provider says of a person by its token; raises LoginRefusedError where it speaks of another one."""
-    told = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
-    if told.get("sub") != subject:  # OpenID Connect Core, section 5.3.2
+    userinfo = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
+    if userinfo.get("sub") != subject:  # OpenID Connect Core, section 5.3.2
         raise LoginRefusedError("its userinfo is of another person")
-    return told
+    return userinfo
 
 
 def _get(client: "httpx.Client", address: str, *, bearer: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ API: Final = "/api/"
 LIVE: Final = "/live/"  # a page asks again in the language that it is in
 
 
-class Reader:
+class LanguageMiddleware:
     """ASGI middleware: chooses the language of an answer; `?lang=it` on a page is kept in a cookie of this browser.
 
     The API answers in English unless `?lang=` names another language: programs compare its texts.
@@ -34,20 +34,20 @@ class Reader:
         if scope["type"] != "http" or scope["path"].startswith(PROGRAMS):
             await self.app(scope, receive, send)
             return
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
-        asked = asked if asked in LANGUAGES else ""
+        wanted = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
+        wanted = wanted if wanted in LANGUAGES else ""
         if scope["path"].startswith(API):
-            if asked:
-                choose(asked)
+            if wanted:
+                choose(wanted)
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        chosen = asked or _read_cookie(headers) or find_wished(headers.get("accept-language", "")) or self.default
+        chosen = wanted or _read_cookie(headers) or find_wished(headers.get("accept-language", "")) or self.default
         choose(chosen)
 
         async def keep(message: Message) -> None:
-            if message["type"] == "http.response.start" and asked and not scope["path"].startswith(LIVE):
-                cookie = f"{COOKIE}={asked}; Path=/; Max-Age={LASTS_S}; SameSite=Lax; HttpOnly"
+            if message["type"] == "http.response.start" and wanted and not scope["path"].startswith(LIVE):
+                cookie = f"{COOKIE}={wanted}; Path=/; Max-Age={LASTS_S}; SameSite=Lax; HttpOnly"
                 message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
             await send(message)
 

@@ -18,7 +18,7 @@ _KEY_LOST: Final = Template(
 )
 
 
-class Vault:
+class FernetVault:
     """Seals and opens short texts (Fernet: AES-128-CBC with HMAC-SHA256).
 
     Args:
@@ -67,6 +67,6 @@ class Vault:
         return "SLOPEWARD_SECOND_FACTOR__KEY" if self._fixed else os.fspath(self._path)
 
 
-def open_vault(config: ServiceConfig) -> Vault:
+def open_vault(config: ServiceConfig) -> FernetVault:
     """The vault of a service file."""
-    return Vault(config.paths.state / KEY_FILE, config.second_factor.key)
+    return FernetVault(config.paths.state / KEY_FILE, config.second_factor.key)

@@ -32,7 +32,7 @@ WITHHELD: Final = Template(
 _LOG_SAYS_WHY: Final = Template("page.log_says_why", "the log of the service says why")
 
 
-class Veil:
+class ResponseRedactor:
     """Puts aside what names places of others.
 
     Args:
@@ -40,7 +40,7 @@ class Veil:
         others: names of all other ones; one that is an own name as well counts as own.
         addresses: whether mail addresses are read.
 
-    >>> veil = Veil(["lake", "lake-2", "G1"], ["lake-20", "north-bench", "G1", "G7"])
+    >>> veil = ResponseRedactor(["lake", "lake-2", "G1"], ["lake-20", "north-bench", "G1", "G7"])
     >>> [veil.hides(text) for text in ("topic v1/North-Bench/G1", "G7 is silent", "lake-20:G1", "lake/G1", "G70")]
     [True, True, True, False, False]
     >>> veil.cover({"level": 2, "reason": "G7 is silent", "north-bench": 1, "seen": ["lake", "G7"]})["seen"]
@@ -92,8 +92,8 @@ class Veil:
     def hide_addresses(self, value: Any) -> Any:
         """Plain data with a number in place of each mail address, the same one for the same address.
 
-        >>> Veil(addresses=False).hide_addresses({"email:bo@example.org": "refused (550 <bo@example.org> unknown)"})
-        {'email:address 1': 'refused (550 <address 1> unknown)'}
+        >>> ResponseRedactor(addresses=False).hide_addresses({"email:bo@example.org": "550 <bo@example.org> unknown"})
+        {'email:address 1': '550 <address 1> unknown'}
         """
         if self._addresses:
             return value
@@ -118,18 +118,18 @@ def _walk(value: Any, of_text: Callable[[str], Any], of_table: Callable[[Mapping
     return value
 
 
-def veil_of(request: Request, c: Connection) -> Veil:
+def veil_of(request: Request, c: Connection) -> ResponseRedactor:
     """The veil before who asks: none for an account of all sites, of addresses alone where reading is open."""
     caller = caller_of(request)
     if caller is not None and caller.sites is None:
-        return Veil()
+        return ResponseRedactor()
     if not context_of(request).config.web.login_to_read:
-        return Veil(addresses=False)
+        return ResponseRedactor(addresses=False)
     mine = frozenset() if caller is None else caller.sites or frozenset()
     own, others = set[str](), set[str]()
     for site, names in load_place_names(c).items():
         (own if site in mine else others).update(names)
-    return Veil(own, others, addresses=False)
+    return ResponseRedactor(own, others, addresses=False)
 
 
 def trouble_for(request: Request) -> str:

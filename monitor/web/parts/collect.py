@@ -11,15 +11,15 @@ from fastapi import Request
 from sqlalchemy import Connection
 
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
+from monitor.alerting.acts.answer_acts import OperatorAnswer, find_operator_answer
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import step_of_alert
-from monitor.alerting.acts.stakes import weigh
-from monitor.alerting.acts.word_acts import Spoken, find_spoken
-from monitor.checks.verdict import judge_parts
-from monitor.domain.alert import Ledger
+from monitor.alerting.acts.stakes import needs_two_people
+from monitor.checks.verdict import check_parts
+from monitor.domain.alert import AlertCategory
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
-from monitor.domain.instants import is_silent, parse, spell
+from monitor.domain.instants import format_iso, is_silent, parse
 from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
@@ -41,7 +41,7 @@ from monitor.store.readings.photos import NO_ALERT, load_photos
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
-from monitor.web.access.veil import Veil
+from monitor.web.access.veil import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
 from monitor.web.parts.columns import plan_page
@@ -49,9 +49,9 @@ from monitor.web.parts.headline import find_sentence, list_findings, read_eviden
 from monitor.web.parts.zones import draw
 
 LEDGERS: Final = (
-    (Ledger.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
-    (Ledger.HEALTH, "Health", Template("ledger.health", "What the instruments and the service do")()),
-    (Ledger.ADVICE, "Advice", Template("ledger.advice", "What models suggest; nobody was warned by it")()),
+    (AlertCategory.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
+    (AlertCategory.HEALTH, "Health", Template("ledger.health", "What the instruments and the service do")()),
+    (AlertCategory.ADVICE, "Advice", Template("ledger.advice", "What models suggest; nobody was warned by it")()),
 )
 NO_SITE: Final = Template("site.none", "there is no site '{site}'")
 STORED: Final = Template("page.stored", "stored")
@@ -95,14 +95,20 @@ def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: dat
     loud = cards if len(cards) <= CARDS_FEW else [card for card in cards if not _is_quiet(card)]
     drawn = [card.id for card in (loud + cards)[:CARDS_DRAWN]]
     return {
-        "cards": loud, "quiet": [card for card in cards if card not in loud], "ledgers": split_ledgers(alerts),
-        "tops": tops, "hazards": headline.find_hazards(alerts),
+        "cards": loud,
+        "quiet": [card for card in cards if card not in loud],
+        "ledgers": split_ledgers(alerts),
+        "tops": tops,
+        "hazards": headline.find_hazards(alerts),
         "motions": headline.collect_motions(c, list(dict.fromkeys(drawn)), now),
-        "names": {SERVICE_ALERTS: gettext("service")} | {card.id: card.name for card in cards}, "show_site": True,
-        "undelivered": pages.count_undelivered(c), "nows": headline.tell_now(c, headline.find_hazards(alerts)),
+        "names": {SERVICE_ALERTS: gettext("service")} | {card.id: card.name for card in cards},
+        "show_site": True,
+        "undelivered": pages.count_undelivered(c),
+        "nows": headline.list_present_sentences(c, headline.find_hazards(alerts)),
         "headlines": headline.find_headlines(c, headline.find_hazards(alerts).values()),
-        "put_aside": load_put_aside(c, sites), "zones": {card.id: card.timezone for card in cards},
-    }  # fmt: skip
+        "put_aside": load_put_aside(c, sites),
+        "zones": {card.id: card.timezone for card in cards},
+    }
 
 
 def _is_quiet(card: pages.SiteCard) -> bool:
@@ -120,7 +126,7 @@ def find_card(c: Connection, site_id: str) -> pages.SiteCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SiteSnapshot:
     """A site within a read transaction, and when it is looked at."""
 
     c: Connection
@@ -141,23 +147,23 @@ class Seen:
 
 
 @contextmanager
-def read_site(request: Request, site_id: str) -> Iterator[Seen]:
+def read_site(request: Request, site_id: str) -> Iterator[SiteSnapshot]:
     """A read transaction on a site that exists; raises NotFoundError."""
     context = context_of(request)
     with context.db.read() as c:
-        yield Seen(c, find_card(c, site_id), context, context.clock())
+        yield SiteSnapshot(c, find_card(c, site_id), context, context.clock())
 
 
 def require_declared(context: Context, c: Connection, site_id: str) -> Site:
     """A site as the file that is in force declares it; raises RefusedError where this program cannot read that."""
-    return Seen(c, find_card(c, site_id), context, context.clock()).require_declared()
+    return SiteSnapshot(c, find_card(c, site_id), context, context.clock()).require_declared()
 
 
 def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any]:
     """All of a site page but the curves, which the browser asks for."""
     live = collect_site_parts(c, site_id, context.clock())
     card = live["card"]
-    declared = Seen(c, card, context, context.clock()).declared
+    declared = SiteSnapshot(c, card, context, context.clock()).declared
     # the newest decision says it, not an alert that people may close
     row = find_state(c, site_id)
     open_now = {} if row is None else Memory.read(row.state).conditions
@@ -192,7 +198,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     declared = find_declaration(c, str(card.status["config_version"]))
     return {
         "hazards": hazards, "headlines": headline.find_headlines(c, hazards.values()),
-        "nows": headline.tell_now(c, hazards), "put_aside": load_put_aside(c, site_id),
+        "nows": headline.list_present_sentences(c, hazards), "put_aside": load_put_aside(c, site_id),
         "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
         "motion": headline.describe_motion(
             movement, now, watched, {s["id"]: s["health"] and s["health"]["state"] for s in stations}
@@ -222,30 +228,30 @@ def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[di
     return [
         {
             "id": k.id, "kind": k.kind.id, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
-            "bounds": [_spell_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
-            "params": join([spell_param(name, value) for name, value in k.params], ", ") if k.params else "",
+            "bounds": [_format_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
+            "params": join([format_param(name, value) for name, value in k.params], ", ") if k.params else "",
             "author": k.author, "reason": k.reason, "unproven": k.id in unproven,
         }
         for k in site.criteria
     ]  # fmt: skip
 
 
-def spell_param(name: str, value: float) -> Message:
+def format_param(name: str, value: float) -> Message:
     """A setting of a criterion with its unit, which the end of its name says.
 
-    >>> spell_param("dry_mm", 0.2), spell_param("duration_from_s", 3600.0), spell_param("min_coverage", 0.8)
+    >>> format_param("dry_mm", 0.2), format_param("duration_from_s", 3600.0), format_param("min_coverage", 0.8)
     ('dry 0.2 mm', 'duration from 1h', 'min coverage 80 %')
-    >>> spell_param("a", 14.82), spell_param("newmark_cm:2", 5.0)
+    >>> format_param("a", 14.82), format_param("newmark_cm:2", 5.0)
     ('a = 14.82', 'newmark 5 cm (level 2)')
     """
     base, _, of = name.partition(":")
-    said = _spell_param(base, value)
+    text = _format_param(base, value)
     if base in {"newmark_cm", "years"}:
-        return _OF_LEVEL(text=said, level=of)
-    return _OF(text=said, name=of) if of else said
+        return _OF_LEVEL(text=text, level=of)
+    return _OF(text=text, name=of) if of else text
 
 
-def _spell_param(base: str, value: float) -> Message:
+def _format_param(base: str, value: float) -> Message:
     for ending, unit in PARAM_UNITS:
         if base.endswith(ending):
             return _PARAM(name=base.removesuffix(ending).replace("_", " "), value=Figure(value, "g", unit))
@@ -257,7 +263,7 @@ def _spell_param(base: str, value: float) -> Message:
     return _PLAIN_PARAM(name=words, value=Figure(value))
 
 
-def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, unit: str) -> Message:
+def _format_bound(criterion: Criterion, names: dict[int, str], position: int, unit: str) -> Message:
     t = criterion.thresholds[position]
     side = "over" if t.over is not None else "under" if t.under is not None else ""
     values: dict[str, Value] = {
@@ -267,13 +273,13 @@ def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, uni
     return _BOUNDS[side, bool(t.window_s), bool(t.probability)](**values)
 
 
-def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
+def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[str, Any]:
     """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
     found = pages.load_alert_page(c, alert_id)
     if found is None:
         raise NotFoundError(NO_ALERT(n=alert_id))
     evidence = headline.read_json(found["alert"]["evidence"])
-    told = gather(evidence)
+    gathered = gather(evidence)
     cards = pages.load_cards(c, found["alert"]["site"])
     top = cards[0].top_level if cards else 2
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
@@ -284,19 +290,19 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
     values = {
         **found, "notifications": veil.cover_messages(found["notifications"]),
         "deliveries": gather_deliveries(veil.cover_messages(found["deliveries"])),
-        "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
-        "evidence": evidence, "tables": read_evidence(told), "sentence": find_sentence(told),
-        "headline": headline.read_headline(c, told, found["alert"]),
-        "findings": _find_findings(c, told, found["alert"]),
-        "story": tell_story(
+        "question": question, "takes_two": question is not None and needs_two_people(c, question.site)[1],
+        "evidence": evidence, "tables": read_evidence(gathered), "sentence": find_sentence(gathered),
+        "headline": headline.read_headline(c, gathered, found["alert"]),
+        "findings": _find_findings(c, gathered, found["alert"]),
+        "story": list_story(
             found["events"], veil.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
         ),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
         "shelf_hours": list_hours(found["alert"]["ledger"], found["alert"]["level"], top),
-        "level_names": ladder if found["alert"]["ledger"] == Ledger.HAZARD else HEALTH_NAMES,
+        "level_names": ladder if found["alert"]["ledger"] == AlertCategory.HAZARD else HEALTH_NAMES,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "zones": {card.id: card.timezone for card in cards},
-        "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",
+        "action": action if found["alert"]["ledger"] == AlertCategory.HAZARD else "",
     }  # fmt: skip
     covered: dict[str, Any] = veil.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values
     return covered
@@ -309,11 +315,11 @@ def _find_findings(c: Connection, evidence: dict[str, Any], alert: dict[str, Any
     return {}
 
 
-def _find_spoken(c: Connection, alert: dict[str, Any]) -> Spoken | None:
+def _find_spoken(c: Connection, alert: dict[str, Any]) -> OperatorAnswer | None:
     """What people said to the question of an alert, and may take back."""
     key = step_of_alert(alert["key"])
     state = None if key is None else find_state(c, alert["site"])
-    return None if key is None or state is None else find_spoken(Memory.read(state.state), key)
+    return None if key is None or state is None else find_operator_answer(Memory.read(state.state), key)
 
 
 def collect_health(
@@ -324,7 +330,7 @@ def collect_health(
     core, broker = stamps.get("core"), stamps.get("broker")
     age = None if core is None else (now - core[0]).total_seconds()
     alive = core is not None and not is_silent(core, now)
-    _, degraded = judge_parts(stamps, now)
+    _, degraded = check_parts(stamps, now)
     cards = pages.load_cards(c, sites)
     detail = {} if core is None else core[1]
     reasons = [CANNOT_DECIDE(text=context.trouble), *degraded] if context.trouble else degraded
@@ -333,7 +339,7 @@ def collect_health(
         "reasons": reasons,
         "core": {"alive": alive, "age_s": age, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
         "active": {"name": detail.get("name"), "since": detail.get("active_since")},
-        "standby": {n.removeprefix(STANDBY): spell(at) for n, (at, _) in stamps.items() if n.startswith(STANDBY)},
+        "standby": {n.removeprefix(STANDBY): format_iso(at) for n, (at, _) in stamps.items() if n.startswith(STANDBY)},
         "ingest": detail.get("ingest"), "dispatcher": detail.get("dispatcher"),
         "broker": None if broker is None else broker[1],
         "newest": {k.id: k.status["newest_at"] for k in cards},
@@ -353,7 +359,7 @@ def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
 Row = Mapping[str, Any]
 
 
-def tell_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[Row] = ()) -> list[dict[str, Any]]:
+def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[Row] = ()) -> list[dict[str, Any]]:
     """Entries by time: `event`, `photo`, and `sent`, `received`, `confirmed` with the names of all that share a minute.
 
     Args:
@@ -361,8 +367,8 @@ def tell_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[
         messages: rows of `deliveries`.
         photos: rows of `photos`.
     """
-    told = [{"kind": "event", "at": e["at"], "event": e} for e in events]
-    told += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
+    entries = [{"kind": "event", "at": e["at"], "event": e} for e in events]
+    entries += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
     together: dict[tuple[str, str], dict[str, Any]] = {}
     for m in messages:
         for kind, at, name in (
@@ -373,7 +379,7 @@ def tell_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[
             if at is not None:
                 entry = together.setdefault((kind, at[:16]), {"kind": kind, "at": at, "names": []})
                 entry["names"] += [] if name in entry["names"] else [name]
-    return sorted([*told, *together.values()], key=lambda one: parse(one["at"]))
+    return sorted([*entries, *together.values()], key=lambda one: parse(one["at"]))
 
 
 # the best that happened on any way says how far a recipient is reached

@@ -39,7 +39,7 @@ def load_points(
     if count <= EXACT:
         readings = load_exact(c, parts, low, high, now)
         kept = sample(readings, most)
-        return make_columns(_spell(kept)), len(readings), readings
+        return make_columns(_format_points(kept)), len(readings), readings
     begin = max(low, extremes.find_nth_newest(c, parts[0][0].id, high, NEWEST) or low) - TICK
     newest = load_exact(c, parts, begin, high, now)
     offsets = [load_offsets(c, s.id, now) for s, _ in parts]
@@ -61,12 +61,12 @@ def load_points(
         rows += [(first, ends[0], "")] + ([(last, ends[1], "")] if one.count > 1 else [])
     if len(parts) == 1:
         for at in extremes.list_flagged(c, parts[0][0].id, low, begin, FLAGGED):
-            rows += _spell(load_exact(c, parts, at - TICK, at, now))
-    rows += _spell(newest)
+            rows += _format_points(load_exact(c, parts, at - TICK, at, now))
+    rows += _format_points(newest)
     return make_columns(sorted(rows, key=lambda row: row[0])), total, newest
 
 
-def _spell(readings: Iterable[Reading]) -> list[tuple[float, float, str]]:
+def _format_points(readings: Iterable[Reading]) -> list[tuple[float, float, str]]:
     return [(r.observed_at.timestamp(), r.value, ",".join(r.flags)) for r in readings]
 
 

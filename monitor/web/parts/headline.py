@@ -9,23 +9,24 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from forecasting.message import Template, Term, gather, join
 from monitor.domain import headline
-from monitor.domain.alert import Ledger
-from monitor.domain.instants import epoch_s, from_epoch_s, spell
+from monitor.domain.alert import AlertCategory
+from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
-from monitor.language.figures import spell_number
+from monitor.language.figures import format_number
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
-from monitor.reports.pictures import Scale
+from monitor.reports.pictures import PlotScale
 from monitor.series.station_health import WELL
 from monitor.store.alerting import timeline
+from monitor.store.alerting.decisions import find_evidence
+from monitor.store.alerting.sites import list_slope_stations
 from monitor.store.pages import count_states
-from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
 _LOST: Final = Template("motion.lost", "{n} of {n2} stations on the slope cannot be judged now: {text}")
@@ -40,11 +41,11 @@ CALM: Final = "creep"  # the stage that is nothing to wake anybody for
 _sentences: Final[dict[tuple[str, int], headline.Headline | None]] = {}  # by the hash of the evidence, and level
 
 
-def tell_sentences(
+def list_sentences(
     c: Connection, alerts: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE
 ) -> dict[int, str]:  # fmt: skip
     """What is behind the level of each alert of hazard, by its id: one sentence."""
-    hazards = [alert for alert in alerts if alert["ledger"] == Ledger.HAZARD]
+    hazards = [alert for alert in alerts if alert["ledger"] == AlertCategory.HAZARD]
     return {number: one.sentence for number, one in find_headlines(c, hazards, at_once).items()}
 
 
@@ -61,13 +62,13 @@ def find_headlines(
         key = (str(alert["evidence_sha256"]), int(alert["level"]))
         if key not in _sentences and left:
             left -= 1
-            said = read_headline(c, load_evidence(c, alert["alert_id"]), alert)
+            one = read_headline(c, load_evidence(c, alert["alert_id"]), alert)
             with _lock:  # pages are made by many threads; the oldest goes where there are many
                 while len(_sentences) >= SENTENCES_KEPT:
                     del _sentences[next(iter(_sentences))]
-                _sentences[key] = said
-        if (said := _sentences.get(key)) is not None:
-            found[int(alert["alert_id"])] = said
+                _sentences[key] = one
+        if (one := _sentences.get(key)) is not None:
+            found[int(alert["alert_id"])] = one
     return found
 
 
@@ -80,9 +81,7 @@ def read_headline(c: Connection, frozen: Mapping[str, Any], alert: Mapping[str, 
 
 def load_evidence(c: Connection, alert_id: int) -> dict[str, Any]:
     """The frozen evidence of an alert with its messages; empty where there is none."""
-    d, a = t.decision.c, t.alert.c
-    kept = c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
-    found: dict[str, Any] = gather(read_json(kept))
+    found: dict[str, Any] = gather(read_json(find_evidence(c, alert_id)))
     return found
 
 
@@ -94,7 +93,7 @@ def read_json(text: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def tell_now(c: Connection, hazards: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def list_present_sentences(c: Connection, hazards: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """What each site's level rests on by its newest decision, beside what stood when it was raised."""
     found = {site: find_now(c, site, int(hazard["level"])) for site, hazard in hazards.items()}
     return {site: now.sentence for site, now in found.items() if now is not None}
@@ -104,7 +103,7 @@ def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The alert of each site that its headline is about: of open ones, the highest first, and no drill."""
     found: dict[str, dict[str, Any]] = {}
     for alert in alerts:
-        if alert["ledger"] == Ledger.HAZARD and not alert["exercise"]:
+        if alert["ledger"] == AlertCategory.HAZARD and not alert["exercise"]:
             found.setdefault(alert["site"], alert)
     return found
 
@@ -134,23 +133,20 @@ def describe_motion(
     if not judged and not last:
         return None
     windows = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
-    heard = max((row["data_until"] for row in movement if row["data_until"]), default=spell(now))
+    data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
     return {
         "fastest": max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
         "beyond": len(fast & seen),
         "stations": len(seen), "lost": len(unjudged), "last_stages": last,
         "lost_text": _LOST(n=len(unjudged), n2=len(watched), text=join(count_states(Counter(unjudged.values())), ", ")),
-        "window": headline.find_window(windows, "window_from", "window_to", heard),
+        "window": headline.find_window(windows, "window_from", "window_to", data_until),
     }  # fmt: skip
 
 
 def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, dict[str, Any]]:
     """How each of some sites moves, with the velocity of its fastest series over a day as a small picture."""
     movements = timeline.load_newest_movements(c, sites, now)
-    s = t.station.c
-    watched: dict[str, set[str]] = {}
-    for row in c.execute(select(s.site, s.id).where(s.site.in_(sites), s.declared, s.on_slope)):
-        watched.setdefault(row.site, set()).add(row.id)
+    watched = list_slope_stations(c, sites)
     states: dict[str, dict[str, str | None]] = {}
     for health in load_view(c, "station_health", site=frozenset(movements)) if movements else ():
         states.setdefault(health["site"], {})[health["station"]] = health["state"]
@@ -174,7 +170,7 @@ def draw_velocities(past: Sequence[tuple[datetime, float]], now: datetime) -> st
     if len(thinned) < 2:
         return ""
     speeds = [abs(v) for _, v in thinned]
-    scale = Scale([epoch_s(now - SPARK), epoch_s(now)], [0.0, *speeds])
+    scale = PlotScale([epoch_s(now - SPARK), epoch_s(now)], [0.0, *speeds])
     return scale.draw([(epoch_s(at), v) for (at, _), v in zip(thinned, speeds, strict=True)])
 
 
@@ -209,36 +205,38 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
         `said`: for each vote its station, value, unit, span, level, bound and instant, or its stored reason; `agree`:
         how many stations counted for the level, and how many were asked; nothing where no criterion voted.
     """
-    told = headline.read_outcome(frozen)
-    if site is None or not told:
+    outcome = headline.read_outcome(frozen)
+    if site is None or not outcome:
         return {}
-    words = {VoteKey(w["criterion"], w["station"]): w for w in told.get("words", ())}
+    words = {VoteKey(w["criterion"], w["station"]): w for w in outcome.get("words", ())}
     rates = {c.id: c for c in site.criteria if c.kind.rate}
-    said = []
-    for name, vote in told.get("votes", {}).items():
+    findings = []
+    for name, vote in outcome.get("votes", {}).items():
         key = VoteKey.read(name)
-        word = words.get(key)
-        if not vote["level"] or word is None:
+        entry = words.get(key)
+        if not vote["level"] or entry is None:
             continue
         found: dict[str, Any] = {
-            "station": key.station, "level": vote["level"], "at": _instant(vote["newest_s"]), "reason": word["reason"],
+            "station": key.station, "level": vote["level"], "at": _instant(vote["newest_s"]), "reason": entry["reason"],
             "aside": vote["pended"] or "", "counted": vote["counted"], "name": headline.name_of(site, vote["level"]),
         }  # fmt: skip
-        bound = headline.find_own_bound(word, vote["level"])
+        bound = headline.find_own_bound(entry, vote["level"])
         if bound is not None and key.criterion in rates:
             criterion = rates[key.criterion]
             found |= {
-                "value": spell_number(bound["rate"]), "bound": spell_number(bound["bound"]),
+                "value": format_number(bound["rate"]), "bound": format_number(bound["bound"]),
                 "span_s": headline.window_of(bound), "unit": headline.find_unit(site, key.criterion),
                 "moved": criterion.kind.velocity, "quantity": criterion.quantity,
             }  # fmt: skip
-        said.append(found)
-    said.sort(key=lambda one: (-one["level"], not one["counted"], one["station"]))
-    top = max((one["level"] for one in said if one["counted"]), default=0)
-    agree = {one["station"] for one in said if one["counted"] and one["level"] == top}
-    asked = {w["station"] for w in told.get("words", ()) if w["criterion"] in rates}
+        findings.append(found)
+    findings.sort(key=lambda one: (-one["level"], not one["counted"], one["station"]))
+    top = max((one["level"] for one in findings if one["counted"]), default=0)
+    agree = {one["station"] for one in findings if one["counted"] and one["level"] == top}
+    stations = {w["station"] for w in outcome.get("words", ()) if w["criterion"] in rates}
     return (
-        {"said": said, "agree": (len(agree), len(asked | agree)), "name": headline.name_of(site, top)} if said else {}
+        {"said": findings, "agree": (len(agree), len(stations | agree)), "name": headline.name_of(site, top)}
+        if findings
+        else {}
     )
 
 
@@ -252,8 +250,8 @@ def _instant(at_s: Any) -> Any:
     return from_epoch_s(at_s) if isinstance(at_s, int | float) else "–"
 
 
-def _arrange(told: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
-    tables = read_told(told)
+def _arrange(outcome: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
+    tables = list_outcome_tables(outcome)
     for name, readings in view.get("readings", {}).items():
         rows = [[_flat(v) for v in r[: len(READING_HEAD)]] for r in readings]
         known = QUANTITIES.get(name.partition(".")[2])
@@ -264,25 +262,25 @@ def _arrange(told: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
     return [t for t in tables if t["rows"]]
 
 
-def read_told(told: Mapping[str, Any]) -> list[Table]:
+def list_outcome_tables(outcome: Mapping[str, Any]) -> list[Table]:
     """Votes, words, steps and holds of a decision's evidence as tables; empty ones are left out."""
     votes = []
-    for key, v in told.get("votes", {}).items():
+    for key, v in outcome.get("votes", {}).items():
         counted, aside = Term("counted" if v["counted"] else "not counted"), v["pended"] or ""
         votes.append(
             [key.replace("|", " · "), v["level"], counted, aside, _instant(v["newest_s"]), _instant(v["valid_until_s"])]
         )
     words = []
-    for w in told.get("words", ()):
+    for w in outcome.get("words", ()):
         age = Term("fresh" if w["fresh"] else "old" if w["heard"] else "silent")
         words.append([w["criterion"], w["station"], w["raise_level"], age, _instant(w["newest_s"]), w["reason"]])
-    steps = [[key, v["level"], v["state"], v["reason"]] for key, v in told.get("steps", {}).items()]
+    steps = [[key, v["level"], v["state"], v["reason"]] for key, v in outcome.get("steps", {}).items()]
     tables = [
         _table("Votes", ("witness", "level", "", "set aside because", "newest datum", "valid until"), votes),
         _table("What each rule said", ("rule", "station", "level", "datum", "newest", "in words"), words),
         _table("Sudden steps", ("step", "level", "state", "in words"), steps),
-        _table("Common motion", ("reference", "in words"), [list(item) for item in told.get("common", {}).items()]),
-        _table("Held by", ("witness",), [[key] for key in told.get("held_by", ())]),
+        _table("Common motion", ("reference", "in words"), [list(item) for item in outcome.get("common", {}).items()]),
+        _table("Held by", ("witness",), [[key] for key in outcome.get("held_by", ())]),
     ]
     return [t for t in tables if t["rows"]]
 

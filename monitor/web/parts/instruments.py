@@ -17,7 +17,7 @@ from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.point_looks import load_looks, load_newest_issues
 from monitor.store.readings.gaps import load_gaps
 from monitor.store.schema.views import load_view
-from monitor.web.parts.collect import Seen, name_stations
+from monitor.web.parts.collect import SiteSnapshot, name_stations
 
 LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
 LISTED_AT_MOST: Final = 60
@@ -29,7 +29,7 @@ LOOKS: Final = 4  # at satellite points
 WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
 
 
-def collect_instruments(seen: Seen, find: str, state: str) -> dict[str, Any]:
+def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, Any]:
     """All that the page shows of the instruments of a name or with a parent of that name, in a state."""
     c, now, site, declared = seen.c, seen.now, seen.card.id, seen.declared
     called = name_stations(declared)
@@ -42,7 +42,7 @@ def collect_instruments(seen: Seen, find: str, state: str) -> dict[str, Any]:
     if find.strip() and state in {"", UNWELL}:
         state = EVERY  # who asks for a name wants it, well or not
     state = state or (UNWELL if len(rows) > FEW and unwell else EVERY)
-    asked = pick_rows(rows, find, state)
+    picked = pick_rows(rows, find, state)
     runs, gaps = runs[::-1], gaps[::-1]
     if find.strip():
         named = {str(r["instrument"]) for r in pick_rows(rows, find, EVERY)}
@@ -50,8 +50,8 @@ def collect_instruments(seen: Seen, find: str, state: str) -> dict[str, Any]:
         gaps = [one for one in gaps if one.station in named]
         held = [one for one in held if one.station in named]
     return {
-        "card": seen.card, "groups": list_groups(asked[:CARDS_AT_MOST], rows, now),
-        "left_out": max(0, len(asked) - CARDS_AT_MOST), "asked": len(asked), "find": find, "state": state,
+        "card": seen.card, "groups": list_groups(picked[:CARDS_AT_MOST], rows, now),
+        "left_out": max(0, len(picked) - CARDS_AT_MOST), "asked": len(picked), "find": find, "state": state,
         "states": sorted(states - {"ok", "unknown"}, key=lambda s: RANKS.get(s, len(RANKS))),
         "runs": runs[:LISTED_AT_MOST], "held": held[:LISTED_AT_MOST], "gaps": gaps[:LISTED_AT_MOST],
         "left_runs": len(runs) - LISTED_AT_MOST, "left_held": len(held) - LISTED_AT_MOST,
@@ -115,8 +115,8 @@ def describe_row(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     left = None if empty is None else max(0, round((empty - now) / timedelta(days=1)))
     others = [f for f in row["findings"] if f["state"] != row["state"]]
     reasons = [f["reason"] for f in row["findings"]]
-    is_told = any(row["battery_method"] in one.values.values() for one in reasons if isinstance(one, Message))
+    is_named = any(row["battery_method"] in one.values.values() for one in reasons if isinstance(one, Message))
     return {
         **row, "path": draw_line(spark, WIDTH, HEIGHT), "days_left": left, "others": others,
-        "battery_method": "" if is_told else row["battery_method"],
+        "battery_method": "" if is_named else row["battery_method"],
     }  # fmt: skip

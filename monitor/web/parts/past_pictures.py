@@ -7,32 +7,32 @@ from typing import Any, Final
 from monitor.alerting.acts.site_diff import list_hours, name_levels
 from monitor.domain.decision import seconds
 from monitor.domain.instants import parse
-from monitor.ingest.guess.preview import Curve
-from monitor.replay.first_look import ForecastPicture
-from monitor.reports.pictures import Scale
+from monitor.ingest.guess.preview import PreviewCurve
+from monitor.replay.past_levels import ForecastPicture
+from monitor.reports.pictures import PlotScale
 
 RIBBON: Final = 1000.0
 LEAST: Final = 2.0  # of a span of levels: what was short is to be seen
 
 
-def spell_day(at_s: float) -> str:
+def format_day(at_s: float) -> str:
     """The day of an instant.
 
-    >>> spell_day(1.0e9)
+    >>> format_day(1.0e9)
     '2001-09-09'
     """
     return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d}"
 
 
-def draw_curve(curve: Curve) -> dict[str, Any] | None:
+def draw_curve(curve: PreviewCurve) -> dict[str, Any] | None:
     """A series of a table; None where it has fewer than two values."""
     if len(curve.values) < 2:
         return None
-    scale = Scale(curve.times_s, curve.values)
+    scale = PlotScale(curve.times_s, curve.values)
     return {
         "series": curve.series.replace("_", " "), "unit": curve.unit, "count": curve.count, "low": scale.low,
         "high": scale.high, "path": scale.draw(list(zip(curve.times_s, curve.values, strict=False))),
-        "from": spell_day(curve.times_s[0]), "to": spell_day(curve.times_s[-1]),
+        "from": format_day(curve.times_s[0]), "to": format_day(curve.times_s[-1]),
     }  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def draw_forecast(one: ForecastPicture) -> dict[str, Any] | None:
     """What would have been forecast, with its 80 % interval, beside what came; None where nothing can be drawn."""
     if len(one.times_s) < 2:
         return None
-    scale = Scale(one.times_s, [*one.observed, *one.low, *one.high])
+    scale = PlotScale(one.times_s, [*one.observed, *one.low, *one.high])
     band = [p for p in zip(one.times_s, one.low, one.high, strict=True) if p[1] is not None and p[2] is not None]
     edges = [scale.place(t, low) for t, low, _ in band if low is not None]
     edges += [scale.place(t, high) for t, _, high in reversed(band) if high is not None]
@@ -48,7 +48,7 @@ def draw_forecast(one: ForecastPicture) -> dict[str, Any] | None:
         "station": one.station, "horizon": one.horizon, "band": f"M{' L'.join(edges)} Z" if len(band) > 1 else "",
         "observed": scale.draw(list(zip(one.times_s, one.observed, strict=True))),
         "middle": scale.draw(list(zip(one.times_s, one.middle, strict=True))),
-        "low": scale.low, "high": scale.high, "from": spell_day(one.times_s[0]), "to": spell_day(one.times_s[-1]),
+        "low": scale.low, "high": scale.high, "from": format_day(one.times_s[0]), "to": format_day(one.times_s[-1]),
     }  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def draw_levels(
         x = min(max((low_s - from_s) / whole_s, 0.0), 1.0) * RIBBON
         width = max((high_s - low_s) / whole_s * RIBBON, LEAST)
         blocks.append({"x": round(min(x, RIBBON - width), 1), "width": round(width, 1), "level": level,
-                       "name": names[level], "text": f"{spell_day(low_s)} – {spell_day(high_s)}"})  # fmt: skip
+                       "name": names[level], "text": f"{format_day(low_s)} – {format_day(high_s)}"})  # fmt: skip
     return blocks
 
 

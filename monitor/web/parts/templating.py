@@ -12,19 +12,19 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from forecasting.message import Message, Template, Term, format_span, join
-from monitor.domain.causes import gather, say_cause
+from monitor.domain.causes import describe_cause, gather
 from monitor.domain.headline import SIGHT_WORDS
-from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about, spell_age
+from monitor.domain.instants import STOPPED, format_age, format_iso, is_silent, parse, spell_about
 from monitor.language import catalogue, local_time
-from monitor.language.figures import level_class, spell_number
+from monitor.language.figures import format_number, level_class
 from monitor.language.rendering import render as render_message
-from monitor.language.rendering import translate, translate_word
+from monitor.language.rendering import translate, translate_term
 from monitor.language.scripts import translate_scripts
-from monitor.language.subjects import say_subject
+from monitor.language.subjects import translate_subject
 from monitor.reports.render import open_templates
 from monitor.store.pages import SiteCard
 from monitor.store.service_state import find_stamp
-from monitor.web.access.acting import read_told
+from monitor.web.access.acting import read_notice
 from monitor.web.access.callers import Caller, person_of
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.veil import trouble_for
@@ -54,7 +54,7 @@ _CATCHING_UP: Final = Template(
 )
 
 
-def spell_sight(card: SiteCard, seen: str) -> Message:
+def describe_sight(card: SiteCard, seen: str) -> Message:
     """What the sight of a site means, with the figure of its stations where both must be read together."""
     words: list[str] = [_BLIND() if seen == "blind" else SIGHT_WORDS.get(seen, seen)]
     if card.status.get("catching_up"):
@@ -70,7 +70,7 @@ def as_instant(value: str | datetime | None) -> datetime | None:
     return parse(value) if isinstance(value, str) else value
 
 
-def spell_minute(value: str | datetime | None, zone: str = "") -> str:
+def format_minute(value: str | datetime | None, zone: str = "") -> str:
     """`2026-03-01 07:00` in the zone of the page, or a dash.
 
     Args:
@@ -81,21 +81,22 @@ def spell_minute(value: str | datetime | None, zone: str = "") -> str:
     if at is None:
         return "–"
     if not zone or zone == local_time.zone_in_use():
-        return local_time.spell_local(at)
-    return f"{local_time.spell_local(at, zone)} {local_time.name_zone(at, zone)}"
+        return local_time.format_local(at)
+    return f"{local_time.format_local(at, zone)} {local_time.name_zone(at, zone)}"
 
 
-def spell_utc(value: str | datetime | None) -> str:
+def format_utc(value: str | datetime | None) -> str:
     """What a time says when it is pointed at: `2026-03-01 06:00 UTC`."""
     at = as_instant(value)
     return "" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def tell(text: Any) -> Any:
+def render_text(text: Any) -> Any:
     """A message in the reader's language and zone; each of its times shows UTC when it is pointed at.
 
-    >>> said = join([Timestamp.of(parse("2026-10-07T19:16:51Z")), "& more"], " ")
-    >>> str(tell(said)).partition(" title=")[2]
+    >>> from forecasting.message import Timestamp
+    >>> timed = join([Timestamp.of(parse("2026-10-07T19:16:51Z")), "& more"], " ")
+    >>> str(render_text(timed)).partition(" title=")[2]
     '"2026-10-07 19:16 UTC">2026-10-07T19:16:51.000000Z</time> &amp; more'
     """
     if not isinstance(text, Message):
@@ -103,30 +104,30 @@ def tell(text: Any) -> Any:
     found = Markup()
     for shown, at in render_message(text):
         mark = Markup('<time datetime="{}" title="{}">{}</time>')
-        found += shown if at is None else mark.format(spell(at), spell_utc(at), shown)
+        found += shown if at is None else mark.format(format_iso(at), format_utc(at), shown)
     return found
 
 
-def say_cell(value: Any) -> Any:
+def translate_cell(value: Any) -> Any:
     """A cell of a table of evidence: messages and terms in the reader's language; one plain word may be a name.
 
-    >>> say_cell("rain"), say_cell(1.5), say_cell(parse("2026-03-01T06:00:00Z"))
+    >>> translate_cell("rain"), translate_cell(1.5), translate_cell(parse("2026-03-01T06:00:00Z"))
     ('rain', 1.5, '2026-03-01 06:00')
     """
     if isinstance(value, datetime):
-        return local_time.spell_local(value)
+        return local_time.format_local(value)
     if isinstance(value, Term):
-        return translate_word(value.english())
+        return translate_term(value.english())
     return translate(value) if isinstance(value, Message) or (isinstance(value, str) and " " in value) else value
 
 
-def say_word(text: str) -> Any:
+def translate_name(text: str) -> Any:
     """A word of the program, such as a quantity or a state, as people read it; a message likewise.
 
-    >>> say_word("crack_opening")
+    >>> translate_name("crack_opening")
     'crack opening'
     """
-    return translate(text) if isinstance(text, Message) else translate_word(text.replace("_", " "))
+    return translate(text) if isinstance(text, Message) else translate_term(text.replace("_", " "))
 
 
 def gather_alerts(alerts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -136,23 +137,23 @@ def gather_alerts(alerts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]
 
 ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates")
 ENVIRONMENT.filters.update(
-    told=tell,
+    told=render_text,
     about=spell_about,
-    minute=spell_minute,
-    utc=spell_utc,
-    subject=lambda text: say_subject(text, LONGEST_LISTED),
-    number=spell_number,
+    minute=format_minute,
+    utc=format_utc,
+    subject=lambda text: translate_subject(text, LONGEST_LISTED),
+    number=format_number,
     instant=as_instant,
     pretty=partial(json.dumps, indent=1, ensure_ascii=False, sort_keys=True),
     span=format_span,
     say=translate,
-    word=say_word,
-    cell=say_cell,
+    word=translate_name,
+    cell=translate_cell,
     by_cause=gather_alerts,
-    say_cause=say_cause,
+    say_cause=describe_cause,
 )
 ENVIRONMENT.globals.update(
-    level_class=level_class, spell=spell, spell_sight=spell_sight, spell_local=local_time.spell_local,
+    level_class=level_class, spell=format_iso, spell_sight=describe_sight, spell_local=local_time.format_local,
     name_zone=local_time.name_zone, describe_zone=local_time.describe_zone,
     language=catalogue.current, languages=catalogue.LANGUAGES, script_words=translate_scripts,
 )  # fmt: skip
@@ -187,7 +188,7 @@ def render_part(name: str, now: datetime, values: Mapping[str, Any]) -> str:
 
     def age(value: str | datetime | None) -> str:
         at = as_instant(value)
-        return catalogue.gettext("never") if at is None else spell_age(now - at)
+        return catalogue.gettext("never") if at is None else format_age(now - at)
 
     zone = find_zone(values)
     with local_time.use_zone(zone):
@@ -214,7 +215,7 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
         session, banner, pair = None, {"text": text, "since": None}, None
     shared = share(request, session, banner, trouble) | {
         "version": context.version, "login_to_read": context.config.web.login_to_read, "oidc": context.config.oidc,
-        "exercise_note": False, "pair": pair, "told": read_told(request),
+        "exercise_note": False, "pair": pair, "told": read_notice(request),
     }  # fmt: skip
     return HTMLResponse(render_part(name, now, shared | values))
 

@@ -10,13 +10,13 @@ from pydantic import AfterValidator
 from sqlalchemy import Connection
 
 from forecasting.message import NameList, Template
+from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
-from monitor.alerting.acts.stakes import weigh
-from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
-from monitor.alerting.audit.recompute import Recomputed, Recomputing, gather_decisions
+from monitor.alerting.acts.stakes import needs_two_people
+from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
-from monitor.domain.observation import Report
+from monitor.domain.observation import ObserverReport
 from monitor.domain.site import Site
 from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError
 from monitor.ingest.references import answer_reference, share_answer
@@ -26,16 +26,18 @@ from monitor.store.alerting.alerts import acknowledge, add_note, find_alert
 from monitor.store.alerting.events import confirm_event
 from monitor.store.alerting.offsets import confirm_offset
 from monitor.store.pages import load_cards
-from monitor.store.people.countersign import SharedAct, do_by_two
+from monitor.store.people.countersign import TwoPersonAct, do_by_two
 from monitor.store.readings.messages import add_report, find_report
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting
 from monitor.web.context import NO_NUL, AlertId, Context, Reason, Why, require_words, take_turn
 from monitor.web.parts.collect import find_card, require_declared
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
-RECOMPUTE: Final = Task("monitor.alerting.audit.recompute:recompute_all", Recomputing, Recomputed)
+RECOMPUTE: Final = WorkerTask(
+    "monitor.alerting.audit.recompute:recompute_all", RecomputationRequest, RecomputationResult
+)
 RECOMPUTE_LIMIT_S: Final = 60.0
 _recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
 _ACKNOWLEDGED: Final = Template("act.acknowledged", "acknowledged")
@@ -92,13 +94,13 @@ def recompute_alert(act: Acting, alert_id: AlertId) -> Response:
             alert = find_alert(c, alert_id)
             if alert is None:
                 raise NotFoundError(NO_ALERT(n=alert_id))
-            asked = gather_decisions(c, alert)
+            decisions = gather_decisions(c, alert)
         try:
-            found = run_in_worker(plan, RECOMPUTE, asked).differences
-            told = _DIFFERS(text=found[0][:120]) if found else _EQUAL()
+            found = run_in_worker(plan, RECOMPUTE, decisions).differences
+            text = _DIFFERS(text=found[0][:120]) if found else _EQUAL()
         except JobError as error:
-            told = _NOT_RECOMPUTED(problem=error.message)
-    return act.back(f"/alerts/{alert_id}#h-evidence", told)
+            text = _NOT_RECOMPUTED(problem=error.message)
+    return act.back(f"/alerts/{alert_id}#h-evidence", text)
 
 
 @router.post("/alerts/{alert_id}/verify")
@@ -113,22 +115,22 @@ def verify_step(
 
 
 @router.post("/alerts/{alert_id}/verify/withdraw")
-def take_word_of_step_back(act: Acting, alert_id: AlertId, reason: Reason) -> Response:
+def withdraw_step_answer(act: Acting, alert_id: AlertId, reason: Reason) -> Response:
     """Take back the first answer to a question, or the answer that counts; the site is decided again at once."""
     site, key = _find_question(act.context, alert_id)
     with act.db.read() as c:
         shared = share_taking_back(c, site, key)
     try:
-        said = do_by_two(
+        described = do_by_two(
             act.db, shared, act.actor, reason,
-            lambda c, second: take_word_back(c, site, key, act.actor, reason, act.now, second=second),
+            lambda c, second: withdraw_answer(c, site, key, act.actor, reason, act.now, second=second),
             lambda c: measure_stake(c, site), act.now,
         )  # fmt: skip
-        told = _TAKEN_BACK(text=said)
+        text = _TAKEN_BACK(text=described)
         evaluate_site(act.db, site, act.now, "person")
     except NeedsSecondError:
-        told = _SIGNED_BACK()
-    return act.back(f"/alerts/{alert_id}", told)
+        text = _SIGNED_BACK()
+    return act.back(f"/alerts/{alert_id}", text)
 
 
 def _find_question(context: Context, alert_id: int) -> tuple[Site, str]:
@@ -154,7 +156,7 @@ def report_seen(
         raise RefusedError(_ODD_REPORT(kind=kind, names=NameList(REPORT_KINDS)))
     with act.db.write() as c:
         find_card(c, site)
-        item = Report(site, act.now, kind, text, act.actor.name, station or None)
+        item = ObserverReport(site, act.now, kind, text, act.actor.name, station or None)
         add_report(c, item, act.now, actor=act.actor, credential=f"account {act.actor.name}")
         number = find_report(c, item)
     if "application/json" in act.request.headers.get("accept", ""):  # the script that sends a photo of it next
@@ -163,7 +165,7 @@ def report_seen(
 
 
 @router.post("/sites/{site}/stations/{station}/reference")
-def say_reference(
+def choose_reference(
     act: Acting,
     site: str,
     station: str,
@@ -177,15 +179,15 @@ def say_reference(
         shared = share_answer(c, place, accept=accept)
 
     def do(c: Connection, second: Actor | None) -> None:
-        takes_two = weigh(c, site)[1]
+        takes_two = needs_two_people(c, site)[1]
         answer_reference(c, place, act.actor, reason, act.now, accept=accept, takes_two=takes_two, second=second)
 
-    told = act.by_two(shared, reason, do, lambda c: weigh(c, site)[0], _ANSWERED(), _SIGNED_REFERENCE())
-    return act.back(f"/alerts/{alert}", told)
+    text = act.by_two(shared, reason, do, lambda c: needs_two_people(c, site)[0], _ANSWERED(), _SIGNED_REFERENCE())
+    return act.back(f"/alerts/{alert}", text)
 
 
 @router.post("/sites/{site}/events/{event_id}/confirm")
-def stand_behind(act: Acting, site: str, event_id: AlertId, reason: Reason) -> Response:
+def confirm_earthquake(act: Acting, site: str, event_id: AlertId, reason: Reason) -> Response:
     """Stand behind an earthquake that was declared, so that it may explain steps; the site is looked at at once."""
     with act.db.write(urgent=True) as c:
         names = confirm_event(c, event_id, act.actor, reason, act.now, site=site)
@@ -219,9 +221,9 @@ def shelve_alert(
     def do(c: Connection, second: Actor | None) -> None:
         alerts.shelve(c, alert_id, act.actor, reason, until, act.now, second=second, top_level=top)
 
-    shared = SharedAct("alert.shelve", f"alert:{alert_id}", {"for_s": hours * 3600.0})
-    told = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _SHELVED(), _WAITS())
-    return act.back(f"/alerts/{alert_id}", told)
+    shared = TwoPersonAct("alert.shelve", f"alert:{alert_id}", {"for_s": hours * 3600.0})
+    text = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _SHELVED(), _WAITS())
+    return act.back(f"/alerts/{alert_id}", text)
 
 
 @router.post("/alerts/{alert_id}/unshelve")
@@ -239,9 +241,9 @@ def take_alert_out(act: Acting, alert_id: AlertId, reason: Why) -> Response:
     def do(c: Connection, second: Actor | None) -> None:
         alerts.take_out(c, alert_id, act.actor, reason, act.now, second=second)
 
-    shared = SharedAct("alert.take-out", f"alert:{alert_id}", {})
-    told = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _OUT(), _WAITS())
-    return act.back(f"/alerts/{alert_id}", told)
+    shared = TwoPersonAct("alert.take-out", f"alert:{alert_id}", {})
+    text = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _OUT(), _WAITS())
+    return act.back(f"/alerts/{alert_id}", text)
 
 
 @router.post("/alerts/{alert_id}/put-back")

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 
 from detection.imagery.footprints.records import is_making
 from forecasting.message import Template
-from monitor.domain.instants import spell_all
+from monitor.domain.instants import format_instants
 from monitor.errors import NotFoundError
 from monitor.export.maps import list_outlines
 from monitor.store import pages
@@ -20,7 +20,7 @@ from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, find_series, read_site
 from monitor.web.parts.columns import list_quantities
-from monitor.web.parts.headline import find_hazards, find_headlines, tell_now
+from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
 from monitor.web.parts.zones import GeoJsonResponse, make_collection
 
 router = APIRouter(prefix="/api/v1")
@@ -29,7 +29,7 @@ _NO_PICTURE: Final = Template("scene.no_picture", "this scene has no picture")
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
-def _spell_card(card: pages.SiteCard) -> dict[str, Any]:
+def _card_to_json(card: pages.SiteCard) -> dict[str, Any]:
     return {
         **card.status, "name": card.name, "latitude": card.latitude, "longitude": card.longitude, "levels": card.levels,
         "top_level": card.top_level, "action": card.level_action, "stations": card.stations,
@@ -47,7 +47,7 @@ def describe_api(request: Request) -> dict[str, Any]:
 def list_sites(request: Request) -> list[dict[str, Any]]:
     """Every active site with level, observability, reachable level and newest datum; the most dangerous first."""
     with context_of(request).db.read() as c:
-        return [_spell_card(card) for card in pages.load_cards(c, narrow(request, None))]
+        return [_card_to_json(card) for card in pages.load_cards(c, narrow(request, None))]
 
 
 @router.get("/sites/{site}", tags=["sites"])
@@ -56,8 +56,8 @@ def get_site(request: Request, site: str) -> dict[str, Any]:
     with read_site(request, site) as seen:
         hazards = find_hazards(pages.load_open_alerts(seen.c, site))
         raised = [one.sentence for one in find_headlines(seen.c, hazards.values()).values()]
-        now = tell_now(seen.c, hazards)
-        return {**_spell_card(seen.card), "when_raised": raised[0] if raised else None, "now": now.get(site)}
+        now = list_present_sentences(seen.c, hazards)
+        return {**_card_to_json(seen.card), "when_raised": raised[0] if raised else None, "now": now.get(site)}
 
 
 @router.get("/sites/{site}/stations", tags=["sites"])
@@ -119,9 +119,9 @@ def list_point_looks(request: Request, site: str, limit: Limit = 20) -> list[dic
     """Newest looks at satellite points, each with what happened: one entry per cause."""
     with read_site(request, site) as seen:
         looks = load_view(seen.c, "point_looks", order_by=["-look_id"], limit=limit, site=site)
-        asked = frozenset(r["look_id"] for r in looks)
+        ids = frozenset(r["look_id"] for r in looks)
         order = ["look_id", "number"]
-        happened = load_view(seen.c, "point_happenings", order_by=order, look_id=asked) if asked else []
+        happened = load_view(seen.c, "point_happenings", order_by=order, look_id=ids) if ids else []
     return [{**r, "happenings": [h for h in happened if h["look_id"] == r["look_id"]]} for r in looks]
 
 
@@ -171,8 +171,8 @@ def list_scenes(request: Request, site: str, limit: Limit = 20) -> list[dict[str
     with read_site(request, site) as seen:
         rows = pages.load_scenes_of(seen.c, site, limit)
     hidden = {"out_dir", "run"}  # paths of the server are nobody's business
-    told = ({k: v for k, v in row.items() if k not in hidden} | {"bounds": pages.picture_bounds(row)} for row in rows)
-    return [spell_all(row) for row in told]
+    shown = ({k: v for k, v in row.items() if k not in hidden} | {"bounds": pages.picture_bounds(row)} for row in rows)
+    return [format_instants(row) for row in shown]
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}", tags=["scenes"])

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.catalogue import use
 from monitor.notify.cap.chain import compose, find_source
-from monitor.notify.cap.feed import CAP_TYPE, MEDIA_TYPE, Entry, write_feed
+from monitor.notify.cap.feed import CAP_TYPE, MEDIA_TYPE, FeedEntry, write_feed
 from monitor.notify.cap.message import FALSE
 from monitor.store.alerting.alerts import load_level_changes, load_outcomes
 from monitor.store.pages import load_cards
@@ -60,20 +60,20 @@ def _answer_feed(
     return _answer(request, feed, MEDIA_TYPE)
 
 
-def _list_entries(c: Connection, sites: frozenset[str] | None, *, exercises: bool) -> list[Entry]:
+def _list_entries(c: Connection, sites: frozenset[str] | None, *, exercises: bool) -> list[FeedEntry]:
     cards = {card.id: card for card in load_cards(c, sites)}
     names = {card.id: {int(v["number"]): str(v["name"]) for v in card.levels} for card in cards.values()}
     found = []
     for alert, event in load_level_changes(c, sites, limit=MOST, exercises=exercises):
         if alert.site in cards:
-            found.append(Entry(
+            found.append(FeedEntry(
                 alert.id, str(event.sequence), event.at, alert.site, cards[alert.site].name,
                 names[alert.site].get(event.to_level, str(event.to_level)), event.reason,
                 "Alert" if event.sequence == 1 else "Update", alert.exercise,
             ))  # fmt: skip
     for alert, outcome in load_outcomes(c, sites, sorted(FALSE), limit=MOST):
         if alert.site in cards and (exercises or not alert.exercise):
-            found.append(Entry(
+            found.append(FeedEntry(
                 alert.id, "cancel", outcome.at, alert.site, cards[alert.site].name, names[alert.site].get(0, "0"),
                 FALSE[outcome.kind], "Cancel", alert.exercise,
             ))  # fmt: skip

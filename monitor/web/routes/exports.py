@@ -41,7 +41,7 @@ _TURNS: Final = threading.BoundedSemaphore(AT_ONCE)
 Then = Annotated[Early, Query(description="as stored then; default now")]
 
 
-class Sending:
+class FileStream:
     """A file on its way to a reader: it has no name any more, and its turn ends with it."""
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +69,7 @@ class Sending:
             _TURNS.release()
 
 
-def _write(path: Path, write: Callable[[Path], int], nothing: Message) -> tuple[Sending, int]:
+def _write(path: Path, write: Callable[[Path], int], nothing: Message) -> tuple[FileStream, int]:
     """Write a file in a folder of its own and open it; nothing of it is left under a name.
 
     Raises:
@@ -81,7 +81,7 @@ def _write(path: Path, write: Callable[[Path], int], nothing: Message) -> tuple[
     try:
         if not write(path):
             raise NotFoundError(nothing)
-        return Sending(path), path.stat().st_size
+        return FileStream(path), path.stat().st_size
     except BaseException:
         _TURNS.release()
         raise

@@ -9,19 +9,19 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from forecasting.message import Template
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError, NotAllowedError, RefusedError
-from monitor.ingest.guess.preview import Understood
+from monitor.ingest.guess.preview import PreviewResult
 from monitor.ingest.guess.site_file import read_bounds
-from monitor.replay.first_look import AllForecasts, PastLevels
+from monitor.replay.past_levels import AllForecasts, PastLevels
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import Caller, actor_of, require_caller
 from monitor.web.access.guard import LARGEST_PART
 from monitor.web.context import NO_NUL, Name, context_of
-from monitor.web.parts.past_pictures import draw_curve, draw_forecast, draw_levels, spell_day
+from monitor.web.parts.past_pictures import draw_curve, draw_forecast, draw_levels, format_day
 from monitor.web.parts.templating import render
 from monitor.web.uploads import kept
 from monitor.web.uploads.kept import Upload, answered
-from monitor.web.uploads.work import NOT_READY, PAST_FORECASTS, PAST_LEVELS, Workshop, list_absent
+from monitor.web.uploads.work import NOT_READY, PAST_FORECASTS, PAST_LEVELS, UploadProcessor, list_absent
 
 router = APIRouter(include_in_schema=False)
 UploadId = Annotated[str, Path(max_length=32)]
@@ -35,9 +35,9 @@ ZONES = ("UTC", "Etc/GMT-1", "Europe/Rome", "Europe/Zurich", "Europe/Berlin", "E
          "America/New_York", "America/Lima", "Pacific/Auckland")  # fmt: skip
 
 
-def workshop_of(request: Request) -> Workshop:
+def workshop_of(request: Request) -> UploadProcessor:
     """The one of the application."""
-    found: Workshop = request.app.state.workshop
+    found: UploadProcessor = request.app.state.workshop
     return found
 
 
@@ -112,7 +112,7 @@ def answer_questions(
     before = workshop.understood(found)
     keys = [question.key for question in before.questions] if before is not None else []
     given = dict(zip(keys, answer or (), strict=False))
-    looked, understood = workshop.look(found, {} if again else answered(found, given))
+    looked, understood = workshop.inspect(found, {} if again else answered(found, given))
     if understood.trouble and before is None:
         workshop.shelf.discard(looked)
         return act.back("/files", understood.trouble)
@@ -124,7 +124,7 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
     """How far a file came: what was understood, what is open, how it is read in, what it shows."""
     found, workshop = _find(request, upload), workshop_of(request)
     share = workshop.progress.get(found.id)  # before the record: what ends meanwhile is seen as ended at the next look
-    understood = workshop.understood(found) or Understood()
+    understood = workshop.understood(found) or PreviewResult()
     levels = workshop.shelf.load(found, PAST_LEVELS, PastLevels)
     forecasts = workshop.shelf.load(found, PAST_FORECASTS, AllForecasts)
     blocks = levels and draw_levels(levels.from_s, levels.to_s, dict(enumerate(levels.names)), levels.spans)
@@ -139,14 +139,14 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         new_name=workshop.suggest_name(found), unjudged=unjudged,
         units={} if unjudged is None else {q: QUANTITIES[q].unit for q in unjudged.quantities},
         asked=[(q, q.choices or (ZONES if q.key == "zone" else ())) for q in understood.questions],
-        levels=levels, blocks=blocks or [], day=spell_day,
+        levels=levels, blocks=blocks or [], day=format_day,
         forecasts=[] if forecasts is None else forecasts.quantities, draw=draw_forecast,
         is_looked_back=forecasts is not None,
     )  # fmt: skip
 
 
 @router.get("/files/{upload}/state")
-def tell_state(request: Request, upload: UploadId) -> Response:
+def get_state(request: Request, upload: UploadId) -> Response:
     """Stage and share, for the page that waits."""
     found, workshop = _find(request, upload), workshop_of(request)
     share = workshop.progress.get(found.id)
@@ -175,9 +175,9 @@ def accept_file(
     unjudged = workshop.find_unjudged(found) if bound else None
     why = reason.strip() or f"stations of {found.name}"
     try:
-        said = zip(() if unjudged is None else unjudged.quantities, bound or (), strict=False)
+        given = zip(() if unjudged is None else unjudged.quantities, bound or (), strict=False)
         bounds = [
-            one for quantity, text in said if text.strip() for one in read_bounds(quantity, text, act.actor.name, why)
+            one for quantity, text in given if text.strip() for one in read_bounds(quantity, text, act.actor.name, why)
         ]
     except ConfigError as error:
         return act.back(f"/files/{upload}", error.message)

@@ -10,9 +10,9 @@ from fastapi.responses import Response
 from forecasting.message import Template
 from monitor.errors import NotAllowedError, NotFoundError
 from monitor.language.catalogue import ENGLISH, gettext, use
-from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, spell_answer
-from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_received, note_said, note_test
-from monitor.store.delivery.replies import ANSWERS, REFUSED, Answer, take_digit, take_reply
+from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, write_answer
+from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_progress, note_received, note_test
+from monitor.store.delivery.replies import ANSWERS, REFUSED, ReplyResult, take_digit, take_reply
 from monitor.web.context import Context, context_of, run_apart
 
 router = APIRouter(include_in_schema=False)
@@ -39,12 +39,12 @@ async def take_text(request: Request) -> Response:
     form, context = await _read(request), context_of(request)
     name = form.get("MessageSid") or form.get("SmsSid") or ""
 
-    def take() -> Answer:
+    def take() -> ReplyResult:
         with context.db.write(urgent=True) as c:
             return take_reply(c, "sms", form.get("From", ""), form.get("Body", ""), name, context.clock())
 
     answer = await run_apart(request, "gateway", take)
-    return _say(answer, "Message") if answer.language else _send(spell_answer("Message", ""))
+    return _answer(answer, "Message") if answer.language else _send(write_answer("Message", ""))
 
 
 @router.post(DIGIT)
@@ -52,31 +52,31 @@ async def take_key(request: Request, message: Message = None) -> Response:
     """A key pressed during a call; 1 acknowledges."""
     form = await _read(request)
     if form.get("Digits") != "1" or message is None:
-        return _send(spell_answer("Say", gettext(ANSWERS[REFUSED])))
+        return _send(write_answer("Say", gettext(ANSWERS[REFUSED])))
     context = context_of(request)
 
-    def press() -> Answer:
+    def press() -> ReplyResult:
         with context.db.write(urgent=True) as c:
             return take_digit(c, message, form.get("To", ""), form.get("CallSid", ""), context.clock())
 
-    return _say(await run_apart(request, "gateway", press), "Say")
+    return _answer(await run_apart(request, "gateway", press), "Say")
 
 
 def _note(context: Context, message: int | None, form: Form) -> None:
-    said = form.get("MessageStatus") or form.get("CallStatus") or ""
+    status = form.get("MessageStatus") or form.get("CallStatus") or ""
     name, code = form.get("MessageSid") or form.get("CallSid") or "", form.get("ErrorCode", "")[:20]
     now = context.clock()
     with context.db.write() as c:
         number = find_sent(c, name) if name else None
         if number is None and message is None:
-            note_test(c, name, said, now, good=said in RECEIVED)
-        elif said in RECEIVED:
-            note_received(c, number or message or 0, said, now)
-        elif said in FAILED and number is not None:  # by its name: a report of an earlier try ends no later one
-            why = _UNDELIVERED_CODE(status=said, code=code) if code else _UNDELIVERED(status=said)
-            mark_undelivered(c, number, said, why, now)
-        elif said and number is not None:
-            note_said(c, number, said)
+            note_test(c, name, status, now, good=status in RECEIVED)
+        elif status in RECEIVED:
+            note_received(c, number or message or 0, status, now)
+        elif status in FAILED and number is not None:  # by its name: a report of an earlier try ends no later one
+            why = _UNDELIVERED_CODE(status=status, code=code) if code else _UNDELIVERED(status=status)
+            mark_undelivered(c, number, status, why, now)
+        elif status and number is not None:
+            note_progress(c, number, status)
 
 
 async def _read(request: Request) -> Form:
@@ -96,17 +96,17 @@ async def _read(request: Request) -> Form:
     except ValueError:
         fields = ()
     # the address as the provider knows it, whatever the proxy in front made of it
-    asked = f"{base}{request.url.path}{f'?{request.url.query}' if request.url.query else ''}"
-    if not is_signed(config.sms.token, asked, fields, request.headers.get(SIGNATURE, "")):
+    address = f"{base}{request.url.path}{f'?{request.url.query}' if request.url.query else ''}"
+    if not is_signed(config.sms.token, address, fields, request.headers.get(SIGNATURE, "")):
         raise NotAllowedError("this is not signed by the provider of text messages")
     return {name: value.replace("\0", "") for name, value in fields}
 
 
-def _say(answer: Answer, tag: str) -> Response:
+def _answer(answer: ReplyResult, tag: str) -> Response:
     language = answer.language or ENGLISH
     with use(language):
         text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)
-    return _send(spell_answer(tag, text, language))
+    return _send(write_answer(tag, text, language))
 
 
 def _send(twiml: str) -> Response:

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.web.access.callers import SERVICE_ALERTS, person_of, sites_shown
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import trouble_for, veil_of
@@ -13,7 +13,7 @@ from monitor.web.context import AlertId, Find, InState, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts, read_site
 from monitor.web.parts.instruments import collect_instruments
 from monitor.web.parts.templating import render_part, service_banner, share
-from monitor.web.pulse import MOST, Pulse, Sites
+from monitor.web.pulse import MOST, ChangeNotifier, Sites
 
 router = APIRouter(prefix="/live", include_in_schema=False)
 
@@ -23,7 +23,7 @@ def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) ->
     now = context.clock()
     shared = share(request, person_of(request), service_banner(context, now, trouble), trouble)
     parts = {name: render_part(f"parts/{name}.html", now, shared | values) for name in ("banner", *names)}
-    return JSONResponse({"now": spell(now), "parts": parts})
+    return JSONResponse({"now": format_iso(now), "parts": parts})
 
 
 @router.get("/overview")
@@ -61,19 +61,19 @@ def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
 
 
 @router.get("/changes")
-async def tell_changes(request: Request) -> Response:
+async def stream_changes(request: Request) -> Response:
     """A line whenever a level, an alert or what is seen changes on any site of the reader."""
     return _stream(request, sites_shown(request))
 
 
 @router.get("/sites/{site}/changes")
-async def tell_changes_of(request: Request, site: str) -> Response:
+async def stream_site_changes(request: Request, site: str) -> Response:
     """The same for one site."""
     return _stream(request, frozenset({site, SERVICE_ALERTS}))
 
 
 def _stream(request: Request, sites: Sites) -> Response:
-    pulse: Pulse = request.app.state.pulse
+    pulse: ChangeNotifier = request.app.state.pulse
     if pulse.listening >= MOST:  # pages go on asking every 10 s
         return Response(status_code=204)
     return StreamingResponse(pulse.listen(sites), media_type="text/event-stream")

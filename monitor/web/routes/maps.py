@@ -16,12 +16,12 @@ from pydantic import AfterValidator
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
 from monitor.config.tile_files import NAME, list_files
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
-from monitor.store.models.point_maps import Square, View, find_sides, list_sets, load_point, load_view
+from monitor.store.models.point_maps import MapView, Square, find_sides, list_sets, load_point, load_view
 from monitor.store.readings.point_rates import Box, PointRate, load_rates
 from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Context, Instant, context_of, take_turn
@@ -77,22 +77,22 @@ def map_points(
     with take_turn(_drawing, _MANY_DRAW()), read_site(request, site) as seen:
         sets = list_sets(seen.c, site)
         one = sets.get(set_) if set_ is not None else next(iter(sets.values()), None)
-        found = View((), (), 0)
+        found = MapView((), (), 0)
         is_now = one is not None and at is None and days is None and one.delivery_id is not None
         if one is not None and is_now:
             found = load_view(seen.c, one, box)
         elif one is not None:
             span = None if days is None else timedelta(days=days)
             share = load_rates(seen.c, one.id, one.unit, box, at or seen.now, span)
-            found = View(share.points, (), share.inside)
+            found = MapView(share.points, (), share.inside)
     features = [_draw_point(p) for p in found.points]
     if one is not None and one.squash is not None:
         features += [_draw_square(square, one.squash) for square in found.squares]
     about = {
         "set": set_ if one is None else one.name, "sets": {name: s.direction for name, s in sets.items()},
         "inside": found.inside, "days": days, "shown": "squares" if found.squares else "points",
-        "from_at": spell(one.from_at) if one is not None and is_now and one.from_at is not None else None,
-        "newest_at": spell(one.newest_at) if one is not None and is_now and one.newest_at is not None else None,
+        "from_at": format_iso(one.from_at) if one is not None and is_now and one.from_at is not None else None,
+        "newest_at": format_iso(one.newest_at) if one is not None and is_now and one.newest_at is not None else None,
     }  # fmt: skip
     return GeoJsonResponse(make_collection(features, **about))
 
@@ -102,7 +102,7 @@ def _draw_point(one: PointRate) -> dict[str, Any]:
     return make_feature("Point", [round(one.longitude, 6), round(one.latitude, 6)], {
         "point": one.pid, "rate_mm_per_year": _round(line.rate_mm_per_year),
         "error_mm_per_year": _round(line.error_mm_per_year), "epochs": line.epochs,
-        "newest_at": None if line.newest_at is None else spell(line.newest_at),
+        "newest_at": None if line.newest_at is None else format_iso(line.newest_at),
     })  # fmt: skip
 
 
@@ -235,14 +235,23 @@ def send_range(path: Path, headers: Mapping[str, str]) -> Response:
         if not stat.S_ISREG(known.st_mode):
             raise NotFoundError(NO_TILES())
         size = known.st_size
-        told = {"Accept-Ranges": "bytes", "ETag": f'"{known.st_mtime_ns:x}-{size:x}"', "Content-Encoding": "identity"}
-        asked = RANGE.fullmatch(headers.get("range", "").strip())
-        first = int(asked[1]) if asked else size
-        last = min(int(asked[2]) if asked and asked[2] else size - 1, size - 1, first + LARGEST - 1)
+        sent_headers = {
+            "Accept-Ranges": "bytes",
+            "ETag": f'"{known.st_mtime_ns:x}-{size:x}"',
+            "Content-Encoding": "identity",
+        }
+        wanted = RANGE.fullmatch(headers.get("range", "").strip())
+        first = int(wanted[1]) if wanted else size
+        last = min(int(wanted[2]) if wanted and wanted[2] else size - 1, size - 1, first + LARGEST - 1)
         if first >= size or last < first:
-            return Response(status_code=416, headers={**told, "Content-Range": f"bytes */{size}"}, media_type=TYPE)
+            return Response(
+                status_code=416, headers={**sent_headers, "Content-Range": f"bytes */{size}"}, media_type=TYPE
+            )
         body = os.pread(file, last - first + 1, first)
     finally:
         os.close(file)
-    told |= {"Content-Range": f"bytes {first}-{first + len(body) - 1}/{size}", "Cache-Control": "private, max-age=3600"}
-    return Response(body, status_code=206, headers=told, media_type=TYPE)
+    sent_headers |= {
+        "Content-Range": f"bytes {first}-{first + len(body) - 1}/{size}",
+        "Cache-Control": "private, max-age=3600",
+    }
+    return Response(body, status_code=206, headers=sent_headers, media_type=TYPE)

@@ -20,12 +20,12 @@ from monitor.errors import JobError, RefusedError
 from monitor.jobs.worker import run_in_worker
 from monitor.language.file_names import EMPTY
 from monitor.store.database.engine import Database
-from monitor.store.readings.photos import Taken, add_photo, find_picture, find_subject, require_few
+from monitor.store.readings.photos import PhotoMetadata, add_photo, find_picture, find_subject, require_few
 from monitor.store.upkeep.reserve import MEGABYTE, find_folder
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, context_of, run_apart, take_turn
-from monitor.web.uploads.develop import NO_PICTURE, Developed, Undeveloped, name_format
-from monitor.worker.records import Task
+from monitor.web.uploads.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
+from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
 MOST_COMING: Final = 8  # bodies at once
@@ -70,12 +70,17 @@ def _take(
         require_few(c, actor, context.clock(), alert_id, report_id)
     require_room(context.db, context.config)
     made = develop_photo(context.config, content)
-    said = Taken(
-        made.said.width, made.said.height, made.said.taken, made.said.latitude, made.said.longitude, made.said.camera
+    taken = PhotoMetadata(
+        made.developed.width,
+        made.developed.height,
+        made.developed.taken,
+        made.developed.latitude,
+        made.developed.longitude,
+        made.developed.camera,
     )
     with context.db.write() as c:
         number = add_photo(
-            c, site, actor, tidy_text(note), made.photo, made.small, said, context.clock(), alert_id=alert_id,
+            c, site, actor, tidy_text(note), made.photo, made.small, taken, context.clock(), alert_id=alert_id,
             report_id=report_id,
         )  # fmt: skip
     return JSONResponse({"photo": number}, status_code=201)
@@ -94,7 +99,7 @@ def show_photo(request: Request, site: str, photo_id: Number, size: Literal["pho
 
 
 _LOG = logging.getLogger(__name__)
-DEVELOP: Final = Task("monitor.web.uploads.develop:develop", Undeveloped, Developed)
+DEVELOP: Final = WorkerTask("monitor.web.uploads.develop:develop", ReceivedPhoto, DevelopedPhoto)
 LIMIT_S: Final = 30.0
 MOST_BYTES: Final = 4 << 20  # of a picture that was written anew
 _NO_ROOM: Final = Template("photo.room", "the disk has no room for photos; what is left is for decisions and alarms")
@@ -107,7 +112,7 @@ class Picture:
 
     photo: bytes
     small: bytes
-    said: Developed
+    developed: DevelopedPhoto
 
 
 def require_room(db: Database, config: ServiceConfig) -> None:
@@ -134,15 +139,15 @@ def develop_photo(config: ServiceConfig, content: bytes) -> Picture:
         limit_s = min(LIMIT_S, config.compute.job_limit_s)
         plan = config.compute.model_copy(update={"dask": "", "job_limit_s": limit_s})
         try:
-            said = run_in_worker(plan, DEVELOP, Undeveloped(str(came), str(out)), reads=[came], writes=[out])
+            developed = run_in_worker(plan, DEVELOP, ReceivedPhoto(str(came), str(out)), reads=[came], writes=[out])
         except JobError as error:
             _LOG.warning("a picture was not taken: %s", error)
             raise RefusedError(_UNREADABLE()) from None
-        if said.trouble:
-            raise RefusedError(said.trouble)
+        if developed.trouble:
+            raise RefusedError(developed.trouble)
         # what a worker wrote is not trusted either: plain files of a sane size that begin as a JPEG does
         found = [_read(out / name) for name in ("photo.jpg", "small.jpg")]
-    return Picture(found[0], found[1], said)
+    return Picture(found[0], found[1], developed)
 
 
 def _read(path: pathlib.Path) -> bytes:

@@ -28,7 +28,7 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/health")
-def tell_health(request: Request) -> JSONResponse:
+def get_health(request: Request) -> JSONResponse:
     """State of core, ingest, dispatcher and broker; 503 when core's stamp is old or says stopped."""
     context = context_of(request)
     try:
@@ -106,7 +106,7 @@ def _age_s(at: str | None, now: datetime) -> float | None:
 
 
 @router.get("/metrics")
-def tell_metrics(request: Request) -> Response:
+def get_metrics(request: Request) -> Response:
     """Prometheus text format, from a registry of its own."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Gauges(request))

@@ -33,7 +33,7 @@ _MANY_PIXELS: Final = Template("picture.pixels.many", "the picture has more than
 
 
 @dataclass(frozen=True, slots=True)
-class Undeveloped:
+class ReceivedPhoto:
     """A file that somebody sent, and the folder for what becomes of it."""
 
     path: str
@@ -41,7 +41,7 @@ class Undeveloped:
 
 
 @dataclass(frozen=True, slots=True)
-class Developed:
+class DevelopedPhoto:
     """What became of it.
 
     Attributes:
@@ -78,35 +78,35 @@ def name_format(head: bytes) -> str:
     return "HEIF" if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS else ""
 
 
-def develop(asked: Undeveloped) -> Developed:
+def develop(received: ReceivedPhoto) -> DevelopedPhoto:
     """Decode a picture, read what its camera said, and write it anew in two sizes."""
     from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-    content = Path(asked.path).read_bytes()
+    content = Path(received.path).read_bytes()
     kind = name_format(content[:16])
     if not kind:
-        return Developed(NO_PICTURE())
+        return DevelopedPhoto(NO_PICTURE())
     if kind == "HEIF" and not _takes_heif():
-        return Developed(_NO_HEIC())
+        return DevelopedPhoto(_NO_HEIC())
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # what makes reports sets it for the whole process
     try:
         with Image.open(io.BytesIO(content), formats=[kind]) as picture:
             width, height = picture.size
             if width * height > MOST_PIXELS:
-                return Developed(_PIXELS(n=Figure(width * height // 10**6, "d")))
-            said = read_camera(picture)
+                return DevelopedPhoto(_PIXELS(n=Figure(width * height // 10**6, "d")))
+            details = read_camera(picture)
             picture.draft("RGB", (LONGEST_PX, LONGEST_PX))  # JPEG: unpacks no more than is needed
             upright = _flatten(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
-        return Developed(NO_PICTURE())
+        return DevelopedPhoto(NO_PICTURE())
     except Image.DecompressionBombError:
-        return Developed(_MANY_PIXELS())
+        return DevelopedPhoto(_MANY_PIXELS())
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, ArithmeticError):
-        return Developed(DAMAGED())
-    photo = _save(upright, Path(asked.out) / "photo.jpg", LONGEST_PX, QUALITY)
-    _save(upright, Path(asked.out) / "small.jpg", SMALL_PX, SMALL_QUALITY)
-    return Developed("", photo[0], photo[1], **said)
+        return DevelopedPhoto(DAMAGED())
+    photo = _save(upright, Path(received.out) / "photo.jpg", LONGEST_PX, QUALITY)
+    _save(upright, Path(received.out) / "small.jpg", SMALL_PX, SMALL_QUALITY)
+    return DevelopedPhoto("", photo[0], photo[1], **details)
 
 
 def _takes_heif() -> bool:
@@ -144,7 +144,7 @@ def read_camera(picture: "Image") -> dict[str, Any]:
         more, place = exif.get_ifd(_EXIF_PART), exif.get_ifd(_GPS_PART)
     except Exception:  # a stranger's bytes: whatever the library makes of them, the picture alone matters
         return {}
-    camera = " ".join(dict.fromkeys(word for tag in (_MAKE, _MODEL) for word in _plain(exif.get(tag)).split()))
+    camera = " ".join(dict.fromkeys(text for tag in (_MAKE, _MODEL) for text in _plain(exif.get(tag)).split()))
     latitude = _read_degrees(place.get(_LAT), place.get(_LAT_REF), "S", 90.0)
     longitude = _read_degrees(place.get(_LON), place.get(_LON_REF), "W", 180.0)
     found: dict[str, Any] = {"taken": _read_date(more), "camera": camera[:NAME_MOST]}

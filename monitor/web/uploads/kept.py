@@ -18,7 +18,7 @@ from forecasting.message import Figure, Template
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.files.readers import READERS
 from monitor.language.file_names import EMPTY
-from monitor.worker.records import RecordError, read_record, spell_record
+from monitor.worker.records import RecordError, read_record, record_to_plain
 
 FOLDER: Final = ".uploads"  # beside the folders of sites; no site can be called so
 PLAIN_SUFFIX: Final = ".csv"
@@ -79,7 +79,7 @@ class Upload:
     notes: tuple[str, ...] = ()
 
 
-class Shelf:
+class UploadStore:
     """All uploads of an installation."""
 
     def __init__(self, inbox: Path, most_bytes: int, reserve_bytes: int) -> None:
@@ -108,7 +108,7 @@ class Shelf:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if shutil.disk_usage(self.root).free < ROOM_TIMES * size + self.reserve_bytes:
                 raise RefusedError(_NO_ROOM())
-            shown = spell_name(name)
+            shown = format_name(name)
             suffix = PurePosixPath(shown).suffix.lower()
             known = suffix if suffix in SUFFIXES_KNOWN else PLAIN_SUFFIX
             made = Upload(secrets.token_hex(8), owner, shown, size, known, site, is_new=not site)
@@ -163,7 +163,7 @@ class Shelf:
         """Keep a record beside a file."""
         folder = self.folder(upload.id)
         with contextlib.suppress(FileNotFoundError), replacing(folder / name, mode=0o600) as partial:
-            partial.write_text(json.dumps(record, default=spell_record), encoding="utf-8")
+            partial.write_text(json.dumps(record, default=record_to_plain), encoding="utf-8")
 
     def load(self, upload: Upload, name: str, kind: type[Record]) -> Record | None:
         """A record beside a file, or None."""
@@ -211,10 +211,10 @@ class Shelf:
         return self.folder(upload.id) / "out"
 
 
-def spell_name(name: str) -> str:
+def format_name(name: str) -> str:
     r"""The name of a file as it may stand on a page and in a sentence: its last part, of plain characters.
 
-    >>> spell_name("../../etc/pass\nwd.csv"), spell_name("C:\\data\\Hang Süd.xlsx"), spell_name("..")
+    >>> format_name("../../etc/pass\nwd.csv"), format_name("C:\\data\\Hang Süd.xlsx"), format_name("..")
     ('pass_wd.csv', 'Hang Süd.xlsx', 'table')
     """
     last = PureWindowsPath(PurePosixPath(name).name).name

@@ -18,7 +18,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, JobError, NotFoundError, RefusedError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import (
     FileResult,
@@ -28,25 +28,25 @@ from monitor.ingest.files.reading import (
     record_units,
     renew_known_flags,
 )
-from monitor.ingest.files.walled import Opened, open_walled
+from monitor.ingest.files.walled import ConvertedFile, open_walled
 from monitor.ingest.guess import site_file
-from monitor.ingest.guess.guess import Sensor
-from monitor.ingest.guess.preview import AskedTable, Understood
+from monitor.ingest.guess.guess import SensorGuess
+from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.sources.plan import place_said
+from monitor.ingest.sources.plan import add_places
 from monitor.jobs.worker import run_in_worker
 from monitor.language.file_names import rename_file
 from monitor.notify.declarations import find_declaration
-from monitor.replay.first_look import AllForecasts, AskedPast, PastLevels
+from monitor.replay.past_levels import AllForecasts, PastLevels, PastLevelsRequest
 from monitor.store.alerting.sites import find_version, load_proposals, load_site_source
 from monitor.web.context import Context, take_turn
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.uploads import kept
-from monitor.web.uploads.kept import Shelf, Upload
-from monitor.worker.records import Answered, Task
+from monitor.web.uploads.kept import Upload, UploadStore
+from monitor.worker.records import Answered, WorkerTask
 
 _LOG = logging.getLogger(__name__)
-LOOK_LIMIT_S: Final = 90.0
+INSPECTION_LIMIT_S: Final = 90.0
 _BUSY: Final = Template("upload.busy", "another file is being looked at; try again in a minute")
 _TORN: Final = Template("upload.torn", "the file is torn: not all of it came; send it again")
 _ACCEPTED: Final = Template("upload.accepted", "this file was accepted already")
@@ -82,25 +82,25 @@ _UNNAMED: Final = Template(
 UNDERSTOOD: Final = "understood.json"
 PAST_LEVELS: Final = "levels.json"
 PAST_FORECASTS: Final = "forecasts.json"
-UNDERSTAND: Final = Task("monitor.ingest.guess.preview:understand", AskedTable, Understood)
-LEVEL_JOB: Final = Task("monitor.replay.first_look:find_levels", AskedPast, PastLevels)
-FORECAST_JOB: Final = Task("monitor.replay.first_look:find_forecasts", AskedPast, AllForecasts)
+UNDERSTAND: Final = WorkerTask("monitor.ingest.guess.preview:understand", PreviewRequest, PreviewResult)
+LEVEL_JOB: Final = WorkerTask("monitor.replay.past_levels:find_levels", PastLevelsRequest, PastLevels)
+FORECAST_JOB: Final = WorkerTask("monitor.replay.past_levels:find_forecasts", PastLevelsRequest, AllForecasts)
 
 
-class Workshop:
+class UploadProcessor:
     """Looks at one file at a time, and knows which ones are being read in."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         config = context.config
-        self.shelf = Shelf(config.paths.inbox, config.limits.upload_mb << 20, config.limits.reserve_mb << 20)
+        self.shelf = UploadStore(config.paths.inbox, config.limits.upload_mb << 20, config.limits.reserve_mb << 20)
         self.progress: dict[str, float] = {}  # of those at work, the share that is done
         self._looks, self._works = threading.Semaphore(1), threading.Semaphore(1)
         self._lock = threading.Lock()
         # a cluster has neither the file nor the walls of this machine
         self._plan = config.compute.model_copy(update={"dask": ""})
 
-    def look(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, Understood]:
+    def inspect(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, PreviewResult]:
         """Understand a file with these answers, behind walls; what is found is kept where it says anything.
 
         Raises:
@@ -111,18 +111,18 @@ class Workshop:
             raise RefusedError(_TORN())
         if upload.stage not in {kept.COMING, kept.LOOKED, kept.FAILED} or upload.id in self.progress:
             raise RefusedError(_ACCEPTED())
-        plan = self._plan.model_copy(update={"job_limit_s": min(LOOK_LIMIT_S, self._plan.job_limit_s)})
+        plan = self._plan.model_copy(update={"job_limit_s": min(INSPECTION_LIMIT_S, self._plan.job_limit_s)})
         table = self.shelf.table(upload).resolve()
         with self.context.db.read() as c:
-            known = place_said(Said(), self.find_site(c, upload.site))
-        asked = AskedTable(str(table), upload.name, answers, upload.is_new, known)
+            known = add_places(ImportOptions(), self.find_site(c, upload.site))
+        request = PreviewRequest(str(table), upload.name, answers, upload.is_new, known)
         with take_turn(self._looks, _BUSY()):
             try:
-                found = run_in_worker(plan, UNDERSTAND, asked, reads=[table])
+                found = run_in_worker(plan, UNDERSTAND, request, reads=[table])
             except JobError as error:
-                found = Understood(TEXT_OF(name=upload.name, text=_NO_TABLE(problem=_say(error))))
+                found = PreviewResult(TEXT_OF(name=upload.name, text=_NO_TABLE(problem=_describe_error(error))))
         if READERS[found.form].content is Content.POINTS and upload.is_new:
-            found = Understood(TEXT_OF(name=upload.name, text=_NEW_POINTS()))
+            found = PreviewResult(TEXT_OF(name=upload.name, text=_NEW_POINTS()))
         if found.trouble:
             return upload, found
         looked = replace(upload, answers=answers, stage=kept.LOOKED, trouble="")
@@ -132,12 +132,12 @@ class Workshop:
         self.shelf.save(looked)
         return looked, found
 
-    def understood(self, upload: Upload) -> Understood | None:
+    def understood(self, upload: Upload) -> PreviewResult | None:
         """What was found last."""
-        return self.shelf.load(upload, UNDERSTOOD, Understood)
+        return self.shelf.load(upload, UNDERSTOOD, PreviewResult)
 
     def declare(
-        self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.Bounds] = ()
+        self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.LevelBounds] = ()
     ) -> tuple[Upload, Site]:  # fmt: skip
         """Put the stations of a file in force, with bounds for them: a new site file, or stations that one lacks.
 
@@ -161,7 +161,7 @@ class Workshop:
         version = find_version(c, site_id) if site_id else None
         return None if version is None else find_declaration(c, version)
 
-    def find_unjudged(self, upload: Upload) -> site_file.Unjudged | None:
+    def find_unjudged(self, upload: Upload) -> site_file.UnusedQuantities | None:
         """What no criterion would judge of a file, once its stations are in force; None while it is not understood."""
         found = self.understood(upload)
         if found is None or not found.is_settled:
@@ -172,7 +172,7 @@ class Workshop:
             site = self._in_force(site_id) if text is None else parse_site(text, f"{site_id}.toml")
         except (ConfigError, RefusedError, NotFoundError):
             return None  # it cannot be accepted as it stands: that says why
-        return site_file.tell_unjudged(site, found.sensors)
+        return site_file.describe_unused(site, found.sensors)
 
     def suggest_name(self, upload: Upload) -> str:
         """Of the site of a file: what was chosen, else what its name makes."""
@@ -186,7 +186,7 @@ class Workshop:
         return site
 
     def _write_text(
-        self, upload: Upload, site_id: str, found: Understood, bounds: Sequence[site_file.Bounds]
+        self, upload: Upload, site_id: str, found: PreviewResult, bounds: Sequence[site_file.LevelBounds]
     ) -> str | None:  # fmt: skip
         """The site file with the stations of a table; None where it has them all."""
         with self.context.db.read() as c:
@@ -239,7 +239,7 @@ class Workshop:
         try:
             read = self._read_in(upload, site, actor, accept_units=accept_units)
             if read.stage == kept.LEVELS:
-                self._look_back(read, site)
+                self._replay_past(read, site)
         except Exception as error:
             _LOG.error("upload %s", upload.id, exc_info=error)
             self.shelf.save(replace(upload, stage=kept.FAILED, trouble=_BROKEN()))
@@ -249,46 +249,46 @@ class Workshop:
     def _read_in(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> Upload:
         """Through the gate that messages go through; a worker reads the file and leaves plain lines."""
         table = self.shelf.table(upload).resolve()
-        form, said = self._how(upload, site)
+        form, stated = self._plan_reading(upload, site)
         try:
-            with self._works, open_walled(table, form, said, self._plan, self.context.clock()) as opened:
+            with self._works, open_walled(table, form, stated, self._plan, self.context.clock()) as opened:
                 if READERS[form].content is Content.POINTS:
-                    told = self._store_points(upload, site, actor, opened)
+                    result = self._store_points(upload, site, actor, opened)
                 else:
-                    told = _count(
-                        upload, self._store(upload, site, actor, opened, said.mapping, accept_units=accept_units)
+                    result = _count(
+                        upload, self._store(upload, site, actor, opened, stated.mapping, accept_units=accept_units)
                     )
         except UnitDoubtError as doubt:
-            told = replace(upload, stage=kept.DOUBT, trouble=find_doubted(doubt))
+            result = replace(upload, stage=kept.DOUBT, trouble=find_doubted(doubt))
         except SlopewardError as error:
-            trouble = rename_file(_say(error), str(table), upload.name)
-            told = replace(upload, stage=kept.FAILED, trouble=trouble)
-        self.shelf.save(told)
-        return told
+            trouble = rename_file(_describe_error(error), str(table), upload.name)
+            result = replace(upload, stage=kept.FAILED, trouble=trouble)
+        self.shelf.save(result)
+        return result
 
-    def _how(self, upload: Upload, site: Site) -> tuple[str, Said]:
+    def _plan_reading(self, upload: Upload, site: Site) -> tuple[str, ImportOptions]:
         """The reader of a file, and what is said of it."""
         found = self.understood(upload)
         if found is None:
             raise RefusedError(NOT_READY())
-        said = place_said(replace(found.known, name=upload.name), site)
+        stated = add_places(replace(found.known, name=upload.name), site)
         if found.mapping:
-            said = replace(said, mapping=load_mapping(self.shelf.mapping(upload)))
-        return found.form, said
+            stated = replace(stated, mapping=load_mapping(self.shelf.mapping(upload)))
+        return found.form, stated
 
     def _store(
-        self, upload: Upload, site: Site, actor: Actor, opened: Opened, mapping: TableMapping | None, *,
+        self, upload: Upload, site: Site, actor: Actor, opened: ConvertedFile, mapping: TableMapping | None, *,
         accept_units: bool,
     ) -> FileResult:  # fmt: skip
         db, clock = self.context.db, self.context.clock
 
-        def tell(result: FileResult) -> None:
+        def report(result: FileResult) -> None:
             self.progress[upload.id] = min(1.0, result.rows / max(1, opened.count))
 
         sites = {site.id: site}
         result = read_file(
             opened.lines, Pipeline(db, sites, clock, self.context.config.limits), site, clock,
-            mapping=mapping, accept_units=accept_units, accept_times=accept_units, on_progress=tell,
+            mapping=mapping, accept_units=accept_units, accept_times=accept_units, on_progress=report,
             by=actor.name, name=upload.name, open_lines=opened.readings,
         )  # fmt: skip
         record_file(db, actor, result, clock())
@@ -297,59 +297,59 @@ class Workshop:
         renew_known_flags(db, sites, result.sites, clock())
         return result
 
-    def _store_points(self, upload: Upload, site: Site, actor: Actor, opened: Opened) -> Upload:
+    def _store_points(self, upload: Upload, site: Site, actor: Actor, opened: ConvertedFile) -> Upload:
         """Points are kept apart from instruments; a job looks at them, and no criterion plays their past."""
         db, clock = self.context.db, self.context.clock
 
-        def tell(result: FileResult) -> None:
+        def report(result: FileResult) -> None:
             self.progress[upload.id] = min(1.0, result.points / max(1, opened.count))
 
         file = PointsFile(Path(upload.name), site, clock, db)
-        result = read_points(file, opened.points(clock()), on_progress=tell)
+        result = read_points(file, opened.points(clock()), on_progress=report)
         record_file(db, actor, result, clock())
-        told = _count(upload, result)
-        if told.stage == kept.FAILED or opened.declared is None:
-            return told
-        return replace(told, stage=kept.DONE, notes=(*told.notes, _POINTS(name=opened.declared[0])))
+        counted = _count(upload, result)
+        if counted.stage == kept.FAILED or opened.declared is None:
+            return counted
+        return replace(counted, stage=kept.DONE, notes=(*counted.notes, _POINTS(name=opened.declared[0])))
 
-    def _look_back(self, upload: Upload, site: Site) -> None:
+    def _replay_past(self, upload: Upload, site: Site) -> None:
         """Levels, then forecasts; what one of them cannot say does not keep the other out."""
         table = self.shelf.table(upload).resolve()
-        form, said = self._how(upload, site)
+        form, stated = self._plan_reading(upload, site)
         found = self.understood(upload)
         quantities = () if found is None else tuple(dict.fromkeys(s.quantity for s in found.sensors))
         with self.context.db.read() as c:
             source = load_site_source(c, site.version)
-        asked = AskedPast(str(table), form, said, quantities, source)
+        request = PastLevelsRequest(str(table), form, stated, quantities, source)
         notes = list(upload.notes)
 
-        def tell(detail: dict[str, Any]) -> None:
+        def report(detail: dict[str, Any]) -> None:
             self.progress[upload.id] = float(detail.get("share", 0.0))
 
-        def run(stage: str, job: Task[AskedPast, Answered], name: str, failed: Template) -> None:
+        def run(stage: str, job: WorkerTask[PastLevelsRequest, Answered], name: str, failed: Template) -> None:
             self.progress[upload.id] = 0.0
             self.shelf.save(replace(upload, stage=stage))
             try:
                 with self._works:
-                    found = run_in_worker(self._plan, job, asked, reads=[table], on_progress=tell)
+                    found = run_in_worker(self._plan, job, request, reads=[table], on_progress=report)
                 self.shelf.keep(upload, name, found)
             except SlopewardError as error:
-                notes.append(failed(problem=_say(error)))
+                notes.append(failed(problem=_describe_error(error)))
 
         run(kept.LEVELS, LEVEL_JOB, PAST_LEVELS, _NO_LEVELS)
         run(kept.FORECASTS, FORECAST_JOB, PAST_FORECASTS, _NO_FORECASTS)
         self.shelf.save(replace(upload, stage=kept.DONE, notes=tuple(notes)))
 
 
-def list_absent(site: Site | None, sensors: tuple[Sensor, ...]) -> list[str]:
+def list_absent(site: Site | None, sensors: tuple[SensorGuess, ...]) -> list[str]:
     """The stations of a table that a site does not name; all of them where it is new."""
     absent = sensors if site is None else site_file.find_absent(site, sensors)
     return list(dict.fromkeys(s.station for s in absent))
 
 
-def _say(error: SlopewardError) -> str:
+def _describe_error(error: SlopewardError) -> str:
     """What is wrong, without the name of the job that says it."""
-    return error.said if isinstance(error, JobError) else error.message
+    return error.problem if isinstance(error, JobError) else error.message
 
 
 def _count(upload: Upload, result: FileResult) -> Upload:

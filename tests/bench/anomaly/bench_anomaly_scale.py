@@ -24,7 +24,7 @@ from sqlalchemy import insert
 
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.parts import score_parts
-from detection.anomaly.running.state import Running
+from detection.anomaly.running.state import DetectorState
 from detection.anomaly.windows import Series
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s
@@ -98,7 +98,7 @@ def measure_scoring() -> dict[str, Any]:
         thresholds = {p: t.value for p, t in start_without_history("rules", step_s).thresholds.items()}
         begun = time.process_time()
         with Waiting() as waiting:
-            running = Running(samples, {"rules": thresholds}, times[HISTORY - 1])
+            running = DetectorState(samples, {"rules": thresholds}, times[HISTORY - 1])
         made_s = time.process_time() - begun
 
         def cycle(column: int) -> None:

@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 
 from detection.anomaly.bench import TEST_FROM, find_certain, run_bench
 from detection.anomaly.detector import VALIDATE_UNTIL, Detector, start_without_history, train_detector
-from detection.anomaly.evaluation import Outcome, judge_alarms
+from detection.anomaly.evaluation import DetectionOutcome, evaluate_alarms
 from detection.anomaly.faults import AFTERMATH_DAYS, KINDS, Event, inject, inject_many
-from detection.anomaly.parts import LONG_AGO, Strongest, score_record
+from detection.anomaly.parts import LONG_AGO, StrongestPart, score_record
 from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.registry import CARRIED_OVER, DRAWN_TO
 from detection.anomaly.robust import noise_sigma
 from detection.anomaly.split import split_budget
 from detection.anomaly.stages import DAY_S
-from detection.anomaly.threshold import Threshold
+from detection.anomaly.threshold import DetectorThreshold
 from detection.anomaly.windows import Series, build_series
 from forecasting.data import sources as source
 from tests.bench.record import read_figures, record
@@ -91,7 +91,7 @@ def main() -> None:
         return
     figures: dict[str, Any] = {}
     wrong: Counter[str] = Counter()
-    served: dict[str, Mapping[str, Threshold]] = {}
+    served: dict[str, Mapping[str, DetectorThreshold]] = {}
     for name, samples in records.items():
         ready = train_detector("rules", samples, BUDGET, 0)
         served[name] = ready.thresholds
@@ -127,7 +127,7 @@ def read_benchmark(name: str) -> dict[str, Series]:
 
 
 def judge_tried(
-    records: Mapping[str, Mapping[str, Series]], served: Mapping[str, Mapping[str, Threshold]],
+    records: Mapping[str, Mapping[str, Series]], served: Mapping[str, Mapping[str, DetectorThreshold]],
     ways: "Mapping[str, Tried]",
 ) -> dict[str, Any]:  # fmt: skip
     """Figures of each way that was tried, and its gain over what is served, record by record."""
@@ -170,7 +170,7 @@ def judge_tried(
     return figures
 
 
-def _mean(rows: Sequence[Sequence[Outcome]], key: str) -> float:
+def _mean(rows: Sequence[Sequence[DetectionOutcome]], key: str) -> float:
     return round(float(np.mean([[getattr(one, key) for one in row] for row in rows])), 4)
 
 
@@ -219,14 +219,14 @@ class Laid:
     stuck: NDArray[np.bool_]
     certain: Mapping[str, NDArray[np.bool_]]
 
-    def judge(self, thresholds: Mapping[str, float], tried: Tried, *, begins: bool = False) -> Outcome:
+    def judge(self, thresholds: Mapping[str, float], tried: Tried, *, begins: bool = False) -> DetectionOutcome:
         """What these thresholds would have done on it; `begins`: of each run its first reading alone counts."""
         if tried.echoes:
             parts = np.nan_to_num([self.by[part] / limit for part, limit in thresholds.items()])
             scores = parts.max(axis=0) if tried.power is None else (parts**tried.power).sum(axis=0) ** (1 / tried.power)
         else:
             finite = {part: limit for part, limit in thresholds.items() if np.isfinite(limit)}
-            strongest = Strongest(len(self.stuck), next(iter(self.faulty.values())).step_s, finite)
+            strongest = StrongestPart(len(self.stuck), next(iter(self.faulty.values())).step_s, finite)
             scores = np.nan_to_num(self._follow(strongest) if tried.forgives else self._feed(strongest, slice(None)))
         alarms = {}
         for (name, certain), score in zip(self.certain.items(), scores, strict=True):
@@ -242,14 +242,14 @@ class Laid:
                 far = np.diff(self.faulty[name].times_s[cells], prepend=-np.inf) > RUN_GAP_S
                 raised = np.isin(np.arange(len(score)), cells[far])
             alarms[name] = raised.astype(np.float64)
-        return judge_alarms(self.faulty, alarms, self.events, TEST_FROM)
+        return evaluate_alarms(self.faulty, alarms, self.events, TEST_FROM)
 
-    def _feed(self, strongest: Strongest, block: slice) -> NDArray[np.float64]:
+    def _feed(self, strongest: StrongestPart, block: slice) -> NDArray[np.float64]:
         stuck = self.stuck[:, block]
         by = {part: row[:, block] for part, row in self.by.items()}
         return strongest.feed(by, stuck, block.start or 0, stuck.shape[1])[0]
 
-    def _follow(self, strongest: Strongest) -> NDArray[np.float64]:
+    def _follow(self, strongest: StrongestPart) -> NDArray[np.float64]:
         """Scores where somebody dismisses each false alarm a week after its end; aftermaths are labelled by nobody."""
         rows, cells = self.stuck.shape
         week = round(RUN_GAP_S / next(iter(self.faulty.values())).step_s)
@@ -286,7 +286,7 @@ def _score(faulty: Mapping[str, Series], events: list[Event], seen: Mapping[str,
 
 
 def judge_followed(
-    records: Mapping[str, Mapping[str, Series]], served: Mapping[str, Mapping[str, Threshold]]
+    records: Mapping[str, Mapping[str, Series]], served: Mapping[str, Mapping[str, DetectorThreshold]]
 ) -> dict[str, Any]:
     """Of drifts that begin some days after a step at the same station: how many are found, served and with echoes.
 
@@ -431,7 +431,7 @@ def tell_wrong(samples: Mapping[str, Series], seed: int, ready: Detector) -> lis
         ]
         for run in np.split(raised, np.flatnonzero(np.diff(series.times_s[raised]) > RUN_GAP_S) + 1):
             alone = {name: np.isin(np.arange(len(series.values)), run).astype(np.float64)}
-            outcome = judge_alarms({name: series}, alone, mine, TEST_FROM)
+            outcome = evaluate_alarms({name: series}, alone, mine, TEST_FROM)
             if outcome.runs == outcome.right:
                 continue
             before = [event for event in mine if event.first <= run[0] <= event.last + ECHO_DAYS]

@@ -9,7 +9,7 @@ import numpy as np
 
 from detection.anomaly.bench import find_certain
 from detection.anomaly.detector import start_without_history
-from detection.anomaly.evaluation import judge_alarms
+from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.faults import inject_many
 from detection.anomaly.windows import build_series
 from forecasting.data.sources import Recipe, read_record
@@ -38,7 +38,7 @@ def main() -> None:
                 if with_labels:
                     raised = follow_labels(scores, series, laid, given.begin, given.budget)
                 alarms = {name: (row | find_certain(series[name])).astype(float) for name, row in raised.items()}
-                found = judge_alarms(series, alarms, laid, given.begin)
+                found = evaluate_alarms(series, alarms, laid, given.begin)
                 rows.append((found.false_alarms_per_sensor_month, found.recall if laid else 0.0))
         clean, beside = np.mean(rows[::2], axis=0), np.mean(rows[1::2], axis=0)
         print(f"labels {with_labels}: untouched {clean[0]:.3f}, beside faults {beside[0]:.3f}, recall {beside[1]:.2f}")

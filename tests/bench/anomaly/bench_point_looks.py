@@ -20,8 +20,14 @@ from typing import Any, Final
 import numpy as np
 
 from detection.anomaly.bench import TEST_FROM
-from detection.anomaly.points.look import BUDGET, count_thresholds, look
-from detection.anomaly.points.records import Counting, Looking, PointAlarm, PointTable, Thresholds
+from detection.anomaly.points.alarms import BUDGET, count_thresholds, find_point_alarms
+from detection.anomaly.points.records import (
+    PointAlarm,
+    PointAlarmRequest,
+    PointTable,
+    PointThresholdRequest,
+    Thresholds,
+)
 from detection.anomaly.records import MONTH_S
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
@@ -29,8 +35,8 @@ from forecasting.data.sources import Recipe, read_record
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Said
-from monitor.jobs.points import AT_ONCE, LEARN_FROM, describe_look, run
+from monitor.ingest.files.reader import ImportOptions
+from monitor.jobs.points import AT_ONCE, LEARN_FROM, describe_alarms, run
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.point_looks import load_looks
@@ -53,8 +59,8 @@ def look_at_all(values: Array, thresholds: Thresholds, since: int) -> list[Point
     alarms = []
     for k in range(blocks):
         share = values[k::blocks]
-        asked = Looking(PointTable(share, STEP_S), thresholds, np.full(len(share), since), HALF_WAVELENGTH_MM)
-        alarms += [(a, k + a.row * blocks) for a in look(asked).alarms]
+        asked = PointAlarmRequest(PointTable(share, STEP_S), thresholds, np.full(len(share), since), HALF_WAVELENGTH_MM)
+        alarms += [(a, k + a.row * blocks) for a in find_point_alarms(asked).alarms]
     return [PointAlarm(row, a.column, a.detector, a.part, a.score, a.threshold, a.kind, a.size_mm) for a, row in alarms]
 
 
@@ -66,7 +72,7 @@ def measure(values: Array) -> dict[str, Any]:
     bare_s = time.process_time() - begun
     begun = time.process_time()
     sample = values[:: max(1, len(values) // LEARN_FROM)]
-    thresholds = count_thresholds(Counting(PointTable(sample, STEP_S), BUDGET)).thresholds
+    thresholds = count_thresholds(PointThresholdRequest(PointTable(sample, STEP_S), BUDGET)).thresholds
     count_s = time.process_time() - begun
     since = int(values.shape[1] * TEST_FROM)
     begun = time.process_time()
@@ -106,7 +112,9 @@ def serve() -> dict[str, Any]:
         with db.write() as c:
             save_site(c, SITE, "bench", "points", NOW)
         began = _spent()
-        read_points(PointsFile(FILE, SITE, lambda: NOW, db, lambda _: None), open_egms(FILE, Said(None, "ustica"), NOW))
+        read_points(
+            PointsFile(FILE, SITE, lambda: NOW, db, lambda _: None), open_egms(FILE, ImportOptions(None, "ustica"), NOW)
+        )
         after = _spent()
         said = run(db, ServiceConfig.model_validate({}), SITE, NOW)
         ended = _spent()
@@ -116,7 +124,7 @@ def serve() -> dict[str, Any]:
     kinds = Counter(one.kind for one in kept.found.happenings)
     return {
         "import_s": round(after[0] - began[0], 1), "core_s": round(ended[0] - after[0], 1),
-        "workers_s": round(ended[1] - after[1], 1), "said": said, "line": describe_look(kept.found),
+        "workers_s": round(ended[1] - after[1], 1), "said": said, "line": describe_alarms(kept.found),
         "kinds": dict(kinds.most_common()), "largest_happening": max(one.points for one in kept.found.happenings),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
     }  # fmt: skip

@@ -14,9 +14,9 @@ import numpy as np
 
 from detection.anomaly.bench import TEST_FROM, spend_budget
 from detection.anomaly.detector import Detector, train_detector
-from detection.anomaly.evaluation import Outcome, judge_alarms
+from detection.anomaly.evaluation import DetectionOutcome, evaluate_alarms
 from detection.anomaly.faults import Event
-from detection.anomaly.points.look import BUDGET
+from detection.anomaly.points.alarms import BUDGET
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series, build_series
 from forecasting.data.sources import Recipe, read_record
@@ -71,7 +71,7 @@ def _describe(
     scores: Mapping[str, Array], faulty: Mapping[str, Series], events: Sequence[Event], limit: float
 ) -> dict[str, Any]:
     alarms = {name: np.nan_to_num(row) > limit for name, row in scores.items()}
-    outcome = judge_alarms(faulty, {k: v.astype(np.float64) for k, v in alarms.items()}, events, TEST_FROM)
+    outcome = evaluate_alarms(faulty, {k: v.astype(np.float64) for k, v in alarms.items()}, events, TEST_FROM)
     return {
         "events": outcome.events,
         "precision": outcome.precision,
@@ -84,7 +84,7 @@ def _describe(
 
 
 def _accuracies(
-    alarms: Mapping[str, Any], faulty: Mapping[str, Series], events: Sequence[Event], outcome: Outcome
+    alarms: Mapping[str, Any], faulty: Mapping[str, Series], events: Sequence[Event], outcome: DetectionOutcome
 ) -> dict[str, float]:
     """Share of readings, and of points, that were called rightly; and what silence would have got."""
     event_of = {event.station: event for event in events}

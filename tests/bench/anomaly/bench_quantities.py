@@ -21,7 +21,7 @@ import numpy as np
 
 from detection.anomaly.certain.checks import check_series
 from detection.anomaly.certain.units import FACTORS
-from detection.anomaly.parts import Scored, Strongest, score_record
+from detection.anomaly.parts import RecordScores, StrongestPart, score_record
 from detection.anomaly.records import MONTH_S
 from detection.anomaly.registry import CHECKS
 from detection.anomaly.robust import persistence_z
@@ -138,14 +138,14 @@ def count(of: Record) -> tuple[float, Counter[str]]:
     return sum(len(times_s) for times_s, _ in of.samples.values()) * of.step_s / MONTH_S, found
 
 
-def _count_alarms(series: dict[str, Series], scored: Scored, limits: dict[str, float]) -> int:
+def _count_alarms(series: dict[str, Series], scored: RecordScores, limits: dict[str, float]) -> int:
     """Runs of alarms of these parts together, as `Detector.score_by_part` puts them together."""
     runs = 0
     for row, (name, place) in enumerate(zip(scored.names, scored.places, strict=True)):
         cells = len(series[name].values)
         mine = {part: scored.by[part][name][None] for part in limits}
         stuck = scored.stuck[row : row + 1, place : place + cells]
-        score, _ = Strongest(1, series[name].step_s, limits).feed(mine, stuck, 0, cells)
+        score, _ = StrongestPart(1, series[name].step_s, limits).feed(mine, stuck, 0, cells)
         runs += count_runs(series[name].times_s[np.nan_to_num(score[0]) > 1.0])
     return runs
 

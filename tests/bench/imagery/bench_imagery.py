@@ -25,9 +25,9 @@ import numpy as np
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import Parts, split_held
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.registry import SEGMENTERS
-from detection.imagery.training.scoring import Scored, compare, score_maps
+from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from tests.bench.record import read_figures, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
@@ -102,7 +102,7 @@ def run(job: Job, given: argparse.Namespace, opened: tuple[Patches, Patches, Par
 def _train(job: Job, given: argparse.Namespace, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
     import torch
 
-    from detection.imagery.neural.learner import Hooks, Settings
+    from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
     from detection.imagery.neural.training import predict_maps, train_patches
 
     name, model, seed = job
@@ -110,7 +110,7 @@ def _train(job: Job, given: argparse.Namespace, opened: tuple[Patches, Patches, 
     change = dict(TRIALS.get(model, {}))
     resize_px = change.pop("resize_px", SETS[name].resize_px)
     network = "unet" if model in TRIALS else model
-    settings = Settings(
+    settings = ImageryTrainingSettings(
         seed=seed, network=network, width=given.width, epochs=given.epochs or SETS[name].epochs, blank_share=0.05,
         brightness=(0.8, 1.2), **change,
     )  # fmt: skip
@@ -137,7 +137,7 @@ def _sees_padding(network: str, train: Patches, resize_px: int | None) -> bool:
     return SEGMENTERS[network].least_px > (resize_px or train.read(0).mask.shape[0])
 
 
-def _facts(scored: Scored, cpu_s: float, facts: dict[str, Any]) -> dict[str, Any]:
+def _facts(scored: ScoringResult, cpu_s: float, facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "report": scored.report, "names": list(scored.names), "confusions": scored.confusions.tolist(),
         "cpu_s": round(cpu_s, 1), **facts,
@@ -230,7 +230,9 @@ def main() -> None:
                 beside = path.with_suffix(".part")
                 try:
                     beside.write_text(json.dumps(run(job, given, opened)))
-                except RecipeError as error:  # the place of an unfinished run is of other data, settings or code
+                except (
+                    TrainingRecipeError
+                ) as error:  # the place of an unfinished run is of other data, settings or code
                     raise SystemExit(f"{' '.join(map(str, job))}: {str(error).partition(', or ')[0]}") from None
                 beside.replace(path)
                 print(f"{' '.join(map(str, job))}: {time.perf_counter() - begun:.0f} s", flush=True)

@@ -19,7 +19,7 @@ from detection.imagery.neural.learner import Hooks
 from detection.imagery.training.evaluation import map_patches, score_weights
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
-from detection.imagery.training.scoring import Scored, compare, score_maps
+from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from tests.bench.record import record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
@@ -71,7 +71,7 @@ def run(name: str) -> dict[str, Any]:
     return figures
 
 
-def score_kept(name: str) -> Scored:
+def score_kept(name: str) -> ScoringResult:
     """Counts image by image of kept weights."""
     model = load_model(str(KEPT / f"{name}.safetensors"))
     _, test = open_data(model.card["data"]["recipe"], model.bands, int(model.card["training"]["seed"]), DATA)

@@ -26,13 +26,13 @@ from scipy.stats import binomtest
 from shapely.geometry import shape as shape_of
 
 from detection.imagery.change.radar import find_radar_change
-from detection.imagery.change.radar_records import RadarAsked
+from detection.imagery.change.radar_records import RadarRequest
 from detection.imagery.errors import ImageryError
 from detection.imagery.insar.coherence import list_short
 from detection.imagery.insar.outputs import measure_stack
-from detection.imagery.insar.records import StackAsked
+from detection.imagery.insar.records import StackRequest
 from detection.imagery.insar.stack import read_stack
-from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
+from detection.imagery.insar.velocity import VelocityRequest, measure_velocity
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.overlay import burn, to_pixels
 from detection.imagery.raster.raster import writing_geotiff
@@ -75,7 +75,7 @@ def measure_false_alarms(folder: Path) -> dict[str, Any]:
     }
     for name, pair in grounds.items():
         paths = [ground.write(folder / f"{k}.tif", image, UNITS="power") for k, image in enumerate(pair)]
-        asked = RadarAsked(before=(paths[0],), after=(paths[1],))
+        asked = RadarRequest(before=(paths[0],), after=(paths[1],))
         for chance in FALSE_ALARMS:
             told = find_radar_change(replace(asked, false_alarms=chance))
             cells = round((FALSE_SIDE // asked.multilook) ** 2 * told.valid_share)
@@ -105,7 +105,7 @@ def measure_recall(folder: Path) -> dict[str, Any]:
             ]
             after = ground.write(folder / "after.tif", ground.draw(discs), UNITS="power")
             for dates in (1, 3):
-                asked = RadarAsked(before=tuple(before[:dates]), after=(after,), minimum_area_m2=2000.0)
+                asked = RadarRequest(before=tuple(before[:dates]), after=(after,), minimum_area_m2=2000.0)
                 told = find_radar_change(asked)
                 marked = np.zeros((RECALL_SIDE, RECALL_SIDE), bool)
                 for outline in told.outlines:
@@ -132,7 +132,7 @@ def measure_real(folder: Path) -> dict[str, Any]:
     for one, other in pairwise(pairs):
         assert one.coherence is not None
         assert other.coherence is not None
-        asked = RadarAsked(coherence=(one.coherence, other.coherence), multilook=1, minimum_area_m2=40_000.0)
+        asked = RadarRequest(coherence=(one.coherence, other.coherence), multilook=1, minimum_area_m2=40_000.0)
         try:
             told = find_radar_change(asked)
         except ImageryError as error:
@@ -140,9 +140,9 @@ def measure_real(folder: Path) -> dict[str, Any]:
             continue
         compared += 1
         outlines.append({"changed_share": told.changed_share, "outlines": len(told.outlines)})
-    rates = measure_stack(StackAsked(folder=STACK, reference=STILL, out_dir=folder / "rates"))
+    rates = measure_stack(StackRequest(folder=STACK, reference=STILL, out_dir=folder / "rates"))
     told_map = measure_velocity(
-        VelocityAsked(
+        VelocityRequest(
             files=(folder / "rates" / "rate.tif",), sigma_files=(folder / "rates" / "rate_error.tif",),
             component="los-towards", factor=1.0, minimum_area_m2=40_000.0,
         )
@@ -178,10 +178,10 @@ def run_large(kind: str, folder: Path) -> None:
 
     began, cpu = time.monotonic(), time.process_time()
     if kind == "sar":
-        told = find_radar_change(RadarAsked(before=(folder / "sar0.tif",), after=(folder / "sar1.tif",)))
+        told = find_radar_change(RadarRequest(before=(folder / "sar0.tif",), after=(folder / "sar1.tif",)))
         outlines = len(told.outlines)
     else:
-        asked = VelocityAsked(files=(folder / "velocity0.tif",), component="los-towards", factor=1.0, sigma=1.0)
+        asked = VelocityRequest(files=(folder / "velocity0.tif",), component="los-towards", factor=1.0, sigma=1.0)
         outlines = len(measure_velocity(replace(asked, k_sigma=5.0)).zones)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from detection.imagery.data import bijie, folder, landslide4sense
 from detection.imagery.data.patches import Patches, as_values, hold_arrays
-from detection.imagery.neural.checkpoint import Model, load_model
+from detection.imagery.neural.checkpoint import SegmentationModel, load_model
 from detection.imagery.neural.training import predict_maps
 from detection.imagery.training.model_card import read_normalisation
-from detection.imagery.training.scoring import Scored, compare, score_maps
+from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from tests.bench.record import read_figures, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
@@ -112,7 +112,9 @@ def adapt(network: torch.nn.Module, tensors: list[torch.Tensor], share: float) -
     return adapted
 
 
-def look(model: Model, patches: Patches, images: Images, share: float = 0.0, *, by_tile: bool = False) -> Scored:
+def look(
+    model: SegmentationModel, patches: Patches, images: Images, share: float = 0.0, *, by_tile: bool = False
+) -> ScoringResult:
     """Score the maps of these images at the threshold of the card."""
     mean, std = read_normalisation(model.card)
     size_px = model.card.get("resize_px") if patches.names[0].startswith(("ls_", "nls_")) else None
@@ -143,7 +145,7 @@ def measure(weights: str, name: str) -> dict[str, Any]:
     ends, path = (0.05, 0.95), (0.01, 0.05, 0.5, 0.95, 0.99)
     line = through(images, model.card, ends, by_tile=False)
     bent = through(images, model.card, path, by_tile=False)
-    looks: dict[str, Callable[[], Scored]] = {
+    looks: dict[str, Callable[[], ScoringResult]] = {
         "plain": lambda: look(model, patches, images),
         "histogram, line": lambda: look(model, patches, line),
         "histogram, line of each tile": lambda: look(model, patches, through(images, model.card, ends, by_tile=True)),
@@ -154,7 +156,7 @@ def measure(weights: str, name: str) -> dict[str, Any]:
         "histogram, five points, and AdaBN": lambda: look(model, patches, bent, 1.0),
     }
     told: dict[str, Any] = {"images": len(patches), "own_sensor": OWN[weights] == name}
-    plain: Scored | None = None
+    plain: ScoringResult | None = None
     for word, how in looks.items():
         begun = time.process_time()
         scored = how()

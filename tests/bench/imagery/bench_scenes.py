@@ -39,7 +39,7 @@ from rasterio.windows import Window
 from detection.imagery.data.generate import BANDS, draw_scene
 from detection.imagery.footprints import detect
 from detection.imagery.footprints.outputs import make_files
-from detection.imagery.footprints.records import FilesAsked
+from detection.imagery.footprints.records import SceneFilesRequest
 from detection.imagery.raster.grid import grid_around
 from tests.bench.record import read_figures, record
 
@@ -156,7 +156,7 @@ def measure(folder: Path, weights: str, dem: str) -> dict[str, Any]:
         }
     )
     total, rows_wall_s = time.process_time() - begun, time.monotonic() - wall
-    asked = FilesAsked(folder / "out", folder, datetime.fromisoformat(answer["acquired_at"]))
+    asked = SceneFilesRequest(folder / "out", folder, datetime.fromisoformat(answer["acquired_at"]))
     begun = time.process_time()
     made = make_files(asked)
     later = time.process_time() - begun

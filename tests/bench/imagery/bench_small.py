@@ -23,7 +23,7 @@ from detection.imagery.data.metrics import count
 from detection.imagery.data.patches import Patches, as_values, resize_bands
 from detection.imagery.data.splits import split_held
 from detection.imagery.neural.calibration import choose_threshold
-from detection.imagery.neural.checkpoint import Model, load_model
+from detection.imagery.neural.checkpoint import SegmentationModel, load_model
 from detection.imagery.training.objects import LABELS, ObjectCount
 from tests.bench.record import record
 
@@ -60,7 +60,9 @@ def twice(network: torch.nn.Module, image: NDArray[np.float32]) -> NDArray[np.fl
 LOOKS: dict[str, Look] = {"plain": plain, "eight views": eight_views, "twice the size": twice}
 
 
-def look(model: Model, patches: Patches, how: Look) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+def look(
+    model: SegmentationModel, patches: Patches, how: Look
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
     """Calibrated log odds and truth of every patch."""
     mean, std = (np.array(model.card["normalisation"][key], np.float32)[:, None, None] for key in ("mean", "std"))
     for patch in patches:

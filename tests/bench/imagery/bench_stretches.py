@@ -43,7 +43,7 @@ from detection.imagery.neural.learner import Hooks
 from detection.imagery.training.evaluation import map_patches
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
-from detection.imagery.training.scoring import Scored, compare, score_maps
+from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from detection.imagery.training.simple_maps import fit_logistic, score_simple
 from detection.imagery.training.steadiness import degrade_patches
 from detection.imagery.weights_file import WEIGHTS_FOLDER
@@ -191,7 +191,9 @@ def _find_weights(shipped: str, name: str, seed: int | None = None) -> Path:
     return path
 
 
-def _add_seeds(rows: dict[str, Any], own: dict[int, dict[str, Scored]], beside: dict[str, dict[str, Scored]]) -> None:
+def _add_seeds(
+    rows: dict[str, Any], own: dict[int, dict[str, ScoringResult]], beside: dict[str, dict[str, ScoringResult]]
+) -> None:
     """Add to each row what every seed scores, and how all of them, summed image by image, stand beside others."""
     for name in rows.keys() & set.intersection(*(set(found) for found in own.values())):
         f1 = {seed: round(found[name].report["f1"], 4) for seed, found in own.items()}

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from detection.clouds.distance import DistanceAsked, compare_clouds
-from detection.clouds.grid import GridAsked, grid_clouds
+from detection.clouds.distance import CloudDistanceRequest, compare_clouds
+from detection.clouds.grid import CloudGridRequest, grid_clouds
 from detection.clouds.ground import find_ground
-from detection.imagery.change.tracking import TrackAsked, track
+from detection.imagery.change.tracking import TrackingRequest, track
 from tests.bench.record import record
 from tests.data.surveys.clouds import ORIGIN, draw, ground, write_cloud
 from tests.data.surveys.images import SLID_M, still_and_slid, write_pair, write_still
@@ -32,7 +32,7 @@ Facts = dict[str, float]
 def heights(folder: Path, seed: int, method: str, per_m2: int) -> Facts:
     """Cells of half a metre of one cloud, all points of which lie on the ground."""
     cloud = write_cloud(folder / "a.laz", draw(np.random.default_rng(seed), side_m=25.0, per_m2=per_m2)[0])
-    grid_clouds([cloud], folder / "a.tif", GridAsked(method=method, ground="all"))
+    grid_clouds([cloud], folder / "a.tif", CloudGridRequest(method=method, ground="all"))
     with rasterio.open(folder / "a.tif") as source:
         (height, sigma, *_), turn = source.read(masked=True).filled(np.nan), source.transform
     rows, columns = np.indices(height.shape)
@@ -50,7 +50,7 @@ def distances(folder: Path, seed: int, per_m2: int) -> Facts:
     rng = np.random.default_rng(seed)
     older = write_cloud(folder / "a.laz", draw(rng, per_m2=per_m2)[0])
     newer = write_cloud(folder / "b.laz", draw(rng, per_m2=per_m2, noise_m=0.05)[0])
-    asked = DistanceAsked(ground="all", radius_m=0.75, registration_m=0.0, out_dir=folder)
+    asked = CloudDistanceRequest(ground="all", radius_m=0.75, registration_m=0.0, out_dir=folder)
     compare_clouds([older], [newer], asked)
     with rasterio.open(folder / "m3c2.tif") as source:
         distance, limit, _ = source.read(masked=True).filled(np.nan)
@@ -73,7 +73,7 @@ def cloth(folder: Path, seed: int) -> Facts:
 def vectors(folder: Path, seed: int, noise: float) -> Facts:
     """Windows of 32 pixels between two images whose middle slid and whose whole lies off."""
     older, newer, grid = write_pair(folder, noise=noise, seed=seed)
-    asked = TrackAsked(most_m=1.0, window_px=32, step_px=22)
+    asked = TrackingRequest(most_m=1.0, window_px=32, step_px=22)
     found = track(older, newer, replace(asked, stable=write_still(folder, grid)))
     at = np.array([grid.pixel_of(v.longitude, v.latitude) for v in found.vectors])
     moved, stated = (

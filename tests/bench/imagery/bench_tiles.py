@@ -28,7 +28,7 @@ from rasterio.windows import Window
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.footprints.scene_tiles import make_tiles
 from detection.imagery.raster.grid import grid_around
-from detection.imagery.tiles.records import SCENE_FILES, SceneTilesAsked
+from detection.imagery.tiles.records import SCENE_FILES, SceneTilesRequest
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.migrate import upgrade
@@ -41,7 +41,7 @@ ASKED = 400  # tiles that the reader looks at
 COMMAND = "python -m tests.bench.imagery.bench_tiles"
 
 
-def draw(folder: Path, side: int) -> SceneTilesAsked:
+def draw(folder: Path, side: int) -> SceneTilesRequest:
     """A scene and its probabilities."""
     drawn = draw_scene(77, PATCH, scars=6)
     patch = np.stack([drawn.bands[name] for name in ("B4", "B3", "B2")])
@@ -62,7 +62,7 @@ def draw(folder: Path, side: int) -> SceneTilesAsked:
                     file.write(part[:, :high, :wide], window=Window(column, row, wide, high))  # type: ignore[call-arg,unused-ignore]
         rasterio.shutil.copy(plain, folder / f"{name}.tif", driver="COG", compress="deflate")
         plain.unlink()
-    return SceneTilesAsked(folder / "20260225.tif", datetime(2026, 2, 25, tzinfo=UTC), folder / "prob.tif", folder)
+    return SceneTilesRequest(folder / "20260225.tif", datetime(2026, 2, 25, tzinfo=UTC), folder / "prob.tif", folder)
 
 
 def read_peak_mb() -> int:
@@ -71,7 +71,7 @@ def read_peak_mb() -> int:
     return round(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
 
 
-def cut(asked: SceneTilesAsked) -> dict[str, Any]:
+def cut(asked: SceneTilesRequest) -> dict[str, Any]:
     """What a worker does, with what it took."""
     began = time.monotonic()
     found = make_tiles(asked)

@@ -19,7 +19,7 @@ from scipy import stats
 
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches, as_values
-from detection.imagery.footprints.triage import Passing, ask_for
+from detection.imagery.footprints.triage import SceneTriage, load_triage
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from tests.bench.record import record
@@ -56,7 +56,7 @@ def judge_shipped(test: Patches) -> dict[str, Any]:
     from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.neural.inference import Segmenter
 
-    asked = ask_for("triage", [])
+    asked = load_triage("triage", [])
     assert asked is not None
     segmenter = Segmenter(load_model("bijie"))
     whole, windows, truth, cost = [], [], [], {"triage": 0.0, "network": 0.0}
@@ -64,7 +64,7 @@ def judge_shipped(test: Patches) -> dict[str, Any]:
         values, valid = as_values(patch.image), np.ones(patch.mask.shape, bool)
         whole.append(asked.triage.wants(values, valid))
         crop = Crop(patch.image, asked.triage.bands)
-        passing = Passing(asked, crop, asked.triage.card)
+        passing = SceneTriage(asked, crop, asked.triage.card)
         begun = time.process_time()
         windows.append(passing.wants(crop.values, valid, 0, 0))
         cost["triage"] += time.process_time() - begun

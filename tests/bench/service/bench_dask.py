@@ -28,7 +28,7 @@ import psutil
 from monitor.config.service import ComputeSection
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes import divided
-from monitor.jobs.scenes.tasks import DRAW_STRIP, SceneAsked
+from monitor.jobs.scenes.tasks import DRAW_STRIP, SceneRequest
 from monitor.jobs.worker import run_all_in_workers
 from tests.bench.record import read_figures, record
 from tests.bench.service.bench_points import SPARSE_ROWS, SPARSE_STEP_S, draw
@@ -46,8 +46,8 @@ def forecast_sites(plan: ComputeSection) -> object:
     walk = np.random.default_rng(7).normal(0.3, 1.0, (STATIONS, DAYS)).cumsum(axis=1)
     times = array("d", (DAY_S * k for k in range(DAYS)))
     samples = {f"P{k}": (times, array("d", walk[k])) for k in range(STATIONS)}
-    models = tuple(tasks.AskedModel(name, name) for name in ("persistence", "lld", "auto"))
-    asked = tasks.SiteForecastAsked(tasks.SiteRecord(samples, DAY_S, (DAYS - 1) * DAY_S), (DAY_S,), models, {})
+    models = tuple(tasks.ModelRequest(name, name) for name in ("persistence", "lld", "auto"))
+    asked = tasks.SiteForecastRequest(tasks.SiteRecord(samples, DAY_S, (DAYS - 1) * DAY_S), (DAY_S,), models, {})
     return sum(len(one.rows) for one in run_all_in_workers(plan, tasks.FORECAST_SITE, [asked] * SITES))
 
 
@@ -100,7 +100,7 @@ def measure_strips(place: Path, far: FarCluster, plan: ComputeSection) -> dict[s
     for name, one, where in (("here", ComputeSection(), None), ("there", plan, far)):
         folder = place / name
         folder.mkdir()
-        asked = SceneAsked(
+        asked = SceneRequest(
             scene_path=str(scene), weights="generated", out_dir=folder / "scene", minimum_area_m2=None, owner="bench",
             triage=None, known=(), dates=(), versions=(), stations={}, near_m=100.0, local=None,
             strip_px=TIMES * SIDE_PX**2 // 4,
@@ -108,7 +108,7 @@ def measure_strips(place: Path, far: FarCluster, plan: ComputeSection) -> dict[s
         before = spend(where)
         answer = divided.run_in_worker(one, divided.READ_ONE, asked, reads=[scene], writes=[folder])
         opened = {key: value - before[key] for key, value in spend(where).items()}
-        strips = [divided.StripAsked(asked, k) for k in range(answer.strips)]
+        strips = [divided.StripRequest(asked, k) for k in range(answer.strips)]
         digests: list[str] = []
 
         def draw_strips(given: ComputeSection) -> None:

@@ -33,8 +33,8 @@ import pytest
 from sqlalchemy import text
 
 from monitor.config.service import parse_site
-from monitor.domain.instants import parse, spell
-from monitor.ingest.message import Message
+from monitor.domain.instants import format_iso, parse
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database
 from tests.bench.record import read_figures, record
@@ -84,7 +84,7 @@ def remember(url):
         pipeline = Pipeline(database, {"north": parse_site(SITE_FILE + LIVE, "north.toml")}, lambda: now)
         for first in range(HISTORY, 0, -500):
             times = [now - timedelta(seconds=k / LIVE_RATE) for k in range(first, first - 500, -1)]
-            outcome = pipeline.store([Message(TOPIC, say(rng, at), now, "live", epoch=1) for at in times])
+            outcome = pipeline.store([BrokerMessage(TOPIC, say(rng, at), now, "live", epoch=1) for at in times])
             assert outcome.added.stored == len(times)
 
 
@@ -121,10 +121,10 @@ class Sender:
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def draw(self, count, seed):
-        self._ask(f"{count} {seed}", "drawn")
+        self._publish_request(f"{count} {seed}", "drawn")
 
     def send(self):
-        self._ask("go", "sent")
+        self._publish_request("go", "sent")
 
     def close(self):
         self._process.stdin.close()
@@ -147,7 +147,7 @@ class Live(threading.Thread):
         self.client.loop_start()
 
     def run(self):
-        database, newest, due = Database(self._url), spell(datetime.now(UTC)), time.monotonic()
+        database, newest, due = Database(self._url), format_iso(datetime.now(UTC)), time.monotonic()
         rng = random.Random(1)
         query = text(
             "SELECT o.observed_at FROM observation o JOIN series s ON s.id = o.series_id"
@@ -234,7 +234,7 @@ def test_every_decoder_reads_or_refuses_its_share():
         begun = time.process_time()
         for topic, raw in draw(kind, EACH, "alone"):
             before = time.process_time()
-            decoded = pipeline.decode(Message(topic, raw, NOW, "live", epoch=1))
+            decoded = pipeline.decode(BrokerMessage(topic, raw, NOW, "live", epoch=1))
             slowest_ms = max(slowest_ms, (time.process_time() - before) * 1e3)
             assert decoded.observations or decoded.faults or decoded.links or decoded.report or decoded.event
             codes["read" if not decoded.faults else decoded.faults[0].code] += 1

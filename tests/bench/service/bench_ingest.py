@@ -67,14 +67,14 @@ import sys, time, json
 from collections import deque
 from datetime import UTC, datetime
 from monitor.broker.access import Access
-from monitor.ingest.division import Listening
-from monitor.ingest.mqtt import Session
+from monitor.ingest.division import BrokerSession
+from monitor.ingest.mqtt import MqttSession
 door = json.loads(sys.argv[1])
 place = {"socket": door["target"][0]} if door["by"] == "unix" else dict(zip(("host", "port"), door["target"]))
 access = Access(username=door["username"], password=door["password"], **place)
 came, count = deque(), 0
-session = Session(
-    Listening("live", "session", ("slopeward/v1/+/+/obs",)), access, came.append, lambda _: None,
+session = MqttSession(
+    BrokerSession("live", "session", ("slopeward/v1/+/+/obs",)), access, came.append, lambda _: None,
     lambda: datetime.now(UTC),
 )
 session.start()

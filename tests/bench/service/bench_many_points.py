@@ -33,7 +33,7 @@ from sqlalchemy import insert, text
 from monitor.config.service import load_service, load_site
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.jobs import point_forecasts, point_map
 from monitor.jobs import points as point_looks
 from monitor.store.alerting.sites import save_site
@@ -124,7 +124,7 @@ def fill(config: Path, count: int) -> str:
     with few.open("w", encoding="utf-8") as out, config.with_name(FILE).open(encoding="utf-8") as file:
         out.writelines(line for _, line in zip(range(min(count, AT_ONCE) + 1), file, strict=False))
     with Database(service.database.url) as db:
-        opened = open_egms(few, Said(None, "track"), now)
+        opened = open_egms(few, ImportOptions(None, "track"), now)
         read_points(PointsFile(few, site, lambda: now, db, lambda _: None), opened)
         with db.read() as c:
             set_id, first, last = c.execute(text("SELECT point_set_id, min(id), max(id) FROM point")).one()

@@ -20,13 +20,13 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, load_readings, load_series
 from monitor.store.schema import views
 from monitor.store.upkeep import migrate
-from monitor.store.upkeep.prune import Limits, Sweep
+from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from tests.bench.record import record
 from tests.bench.service import bench_views
 from tests.conftest import PostgresServer
@@ -42,7 +42,7 @@ def months(first: datetime, last: datetime) -> Iterator[tuple[str, str]]:
     at = first.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     while at < last:
         then = (at + timedelta(days=32)).replace(day=1)
-        yield spell(at), spell(then)
+        yield format_iso(at), format_iso(then)
         at = then
 
 
@@ -129,14 +129,14 @@ def measure(db: Database, rows: int) -> Figures:
 
 def let_go(db: Database, before: datetime) -> Figures:
     """Delete in steps as the job does."""
-    sweep = Sweep(db, Limits(before, None), NOW, pause=lambda _: None)
+    sweep = RetentionRun(db, RetentionLimits(before, None), NOW, pause=lambda _: None)
     done = sweep.run()["observation"]
     return {"rows": done.removed, "seconds": round(done.seconds, 1), "longest_ms": round(done.longest_s * 1000)}
 
 
 def attach(db: Database) -> Figures:
     """The way from one table to a parted one: the old table becomes its first partition, checked while it is in use."""
-    border = spell(NOW + timedelta(days=31))
+    border = format_iso(NOW + timedelta(days=31))
     figures = {}
     with db.write() as c:
         figures["locked_check_s"] = timed(
@@ -197,7 +197,7 @@ def main() -> None:
                 figures[kind] = {"fill_s": round(seconds)} | measure(db, options.rows)
                 figures[kind]["month_deleted"] = let_go(db, first + timedelta(days=31))
                 if kind == "by_month":
-                    start = spell(first + timedelta(days=32))
+                    start = format_iso(first + timedelta(days=32))
                     gone = f"DROP TABLE observation_{start[:4]}_{start[5:7]}"
 
                     def drop(db: Database = db, gone: str = gone) -> None:

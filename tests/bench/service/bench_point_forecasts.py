@@ -33,7 +33,7 @@ from forecasting.serving.points import (
 from forecasting.simple.baselines import LevelDrift
 from monitor.domain.instants import epoch_s
 from monitor.ingest.files.egms import open_egms
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.jobs.points import AT_ONCE, LEARN_FROM
 from tests.bench.record import record
 
@@ -49,7 +49,7 @@ HALF_WAVELENGTH_MM: Final = 27.73
 
 def read(path: Path) -> PointRecord:
     """All points of a product."""
-    with open_egms(path, Said(None, "bench"), NOW) as (_, pieces):
+    with open_egms(path, ImportOptions(None, "bench"), NOW) as (_, pieces):
         rows = [{epoch_s(v.observed_at): v.value for v in piece.values} for piece in pieces]
     times = sorted({at for row in rows for at in row})
     return PointRecord(np.array(times), np.array([[row.get(at, np.nan) for at in times] for row in rows]))

@@ -27,7 +27,7 @@ SPARSE_ROWS, SPARSE_STEP_S = 60, 6 * 86400.0
 
 def draw(
     points: int, rows: int = ROWS, step_s: float = STEP_S, names: tuple[str, ...] = ("persistence", "lld")
-) -> tasks.SiteForecastAsked:
+) -> tasks.SiteForecastRequest:
     """Random walks with a drift."""
     chance = np.random.default_rng(7)
     times = array("d", (step_s * k for k in range(rows)))
@@ -35,7 +35,7 @@ def draw(
         f"P{k:07d}": (times, array("d", chance.normal(-0.2, 1.0, rows).cumsum().tobytes())) for k in range(points)
     }
     whole = tasks.SiteRecord(samples, step_s, (rows - 1) * step_s)
-    return tasks.SiteForecastAsked(whole, (step_s,), tuple(tasks.AskedModel(name, name) for name in names), {})
+    return tasks.SiteForecastRequest(whole, (step_s,), tuple(tasks.ModelRequest(name, name) for name in names), {})
 
 
 def main() -> None:

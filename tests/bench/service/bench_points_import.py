@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.ingest.files.points import CHUNK
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import Point, PointValue, add_point_values, open_point_set, place_points
@@ -56,7 +56,7 @@ def load(db: Database, pieces: Pieces) -> None:
     with db.write() as c:
         set_id = open_point_set(c, "bench", "bare", "los", "mm")
         number = int(c.exec_driver_sql("SELECT coalesce(max(id), 0) FROM point").scalar_one())
-    received, spelled = spell(NOW), {at: spell(at) for at in DATES}
+    received, spelled = format_iso(NOW), {at: format_iso(at) for at in DATES}
     for points, values in pieces:
         ids = {one.pid: number + k for k, one in enumerate(points, 1)}
         number += len(points)

@@ -25,7 +25,7 @@ from monitor.ingest.service import Ingest
 from monitor.store.database.engine import Database
 from monitor.store.upkeep import migrate
 from monitor.store.upkeep.copies import make_copy
-from monitor.store.upkeep.prune import Limits, Sweep, Thinning
+from monitor.store.upkeep.prune import RetentionLimits, RetentionRun, Thinning
 from tests.bench.record import record
 from tests.bench.service import bench_views
 from tests.bench.service.bench_ingest import spell_door
@@ -92,7 +92,7 @@ def measure(db: Database, broker: ManagedBroker, gateway: Access, folder: Path, 
     thinned = {"displacement_north": Thinning(at, 86400), "displacement_east": Thinning(at, 0)}
 
     def prune() -> str:
-        sweep = Sweep(db, Limits(None, None, quantities=thinned), datetime.now(UTC))
+        sweep = RetentionRun(db, RetentionLimits(None, None, quantities=thinned), datetime.now(UTC))
         longest = max(one.longest_s for one in sweep.run().values())
         return f"{sweep.removed()}, longest transaction {longest * 1000:.0f} ms"
 

@@ -26,7 +26,7 @@ from sqlalchemy import Connection, insert, text
 
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
@@ -88,7 +88,7 @@ def fill_history(c: Connection, rows: int) -> None:
     f.run(
         "INSERT INTO series_latest (series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags)"
         " SELECT series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags FROM observation"
-        f" WHERE observed_at = '{spell(NOW)}'"
+        f" WHERE observed_at = '{format_iso(NOW)}'"
     )
     f.run(
         "INSERT INTO offset_entry (series_id, at, known_from, size, unit, kind, author, reason)"
@@ -97,7 +97,7 @@ def fill_history(c: Connection, rows: int) -> None:
     )
     f.run(
         'INSERT INTO observation_flag (series_id, observed_at, revision, flag, known_from, "by", reason)'
-        f" SELECT s.id, {f.instant(f'{end} - n.k * 7200')}, 0, 'suspect', '{spell(NOW)}', 'ada', 'r' FROM series s CROSS JOIN {f.numbers(100)} n"  # noqa: E501
+        f" SELECT s.id, {f.instant(f'{end} - n.k * 7200')}, 0, 'suspect', '{format_iso(NOW)}', 'ada', 'r' FROM series s CROSS JOIN {f.numbers(100)} n"  # noqa: E501
     )
 
 
@@ -116,17 +116,17 @@ def fill_forecasts(c: Connection) -> None:
         )
         f.run(
             "INSERT INTO anomaly (series_id, at, detector, score, threshold, budget, kind, alerted, scored_at)"
-            f" SELECT s.id, {f.instant(f'{end} - n.k * 3600')}, 'persistence-z', 1.0, 4.0, 0.1, 'level', 1 = 0, '{spell(NOW)}'"  # noqa: E501
+            f" SELECT s.id, {f.instant(f'{end} - n.k * 3600')}, 'persistence-z', 1.0, 4.0, 0.1, 'level', 1 = 0, '{format_iso(NOW)}'"  # noqa: E501
             f" FROM series s CROSS JOIN {f.numbers(issues * 6)} n WHERE {where}"
         )
     f.run(
         "INSERT INTO forecast_score (forecast_id, observed_at, observed, error, baseline_error, persistence_error, inside_80, inside_95,"  # noqa: E501
         " pinball, winkler_80, scored_at)"
-        f" SELECT id, target_at, 3.2, 0.2, 0.1, 0.7, 1 = 1, 1 = 1, 0.3, 2.0, '{spell(NOW)}' FROM forecast WHERE target_at <= '{spell(NOW)}'"  # noqa: E501
+        f" SELECT id, target_at, 3.2, 0.2, 0.1, 0.7, 1 = 1, 1 = 1, 0.3, 2.0, '{format_iso(NOW)}' FROM forecast WHERE target_at <= '{format_iso(NOW)}'"  # noqa: E501
     )
     f.run(
         "INSERT INTO failure_time (series_id, issued_at, data_until, window_from, window_mid, window_to, trusted, reasons)"  # noqa: E501
-        f" SELECT s.id, {f.instant(issued)}, {f.instant(issued)}, '{spell(NOW)}', '{spell(NOW)}', '{spell(NOW)}', 1 = 0, 'bench'"  # noqa: E501
+        f" SELECT s.id, {f.instant(issued)}, {f.instant(issued)}, '{format_iso(NOW)}', '{format_iso(NOW)}', '{format_iso(NOW)}', 1 = 0, 'bench'"  # noqa: E501
         f" FROM series s CROSS JOIN {f.numbers(400)} n"
     )
 
@@ -142,7 +142,7 @@ def fill_rest(c: Connection) -> None:
     ))  # fmt: skip
     c.execute(insert(t.site_state).values(
         site=SITE, level=1, level_source="auto", since=NOW, evaluated_at=NOW, observability="full", reachable_level=2, witnesses_available=9,  # noqa: E501
-        health="ok", newest_at=NOW, config_sha256="a" * 64, state=Memory().spell(),
+        health="ok", newest_at=NOW, config_sha256="a" * 64, state=Memory().to_json(),
     ))  # fmt: skip
     for s in range(STATIONS):
         c.execute(insert(t.station).values(site=SITE, id=f"S{s:03d}", on_slope=True, declared=True))
@@ -204,7 +204,7 @@ def fill_network(c: Connection, stations: int, days: int = 365) -> None:
     levels = json.dumps(
         [{"number": k, "name": n, "action": "", "auto_lower": False} for k, n in enumerate(("green", "red"))]
     )
-    now, sha = spell(NOW), "c" * 64
+    now, sha = format_iso(NOW), "c" * 64
     site, place = "'net' || n.k", "n.k * 0.001 + m.k * 0.0001"
     each = f"FROM {f.numbers(sites)} n CROSS JOIN {f.numbers(PER_SITE)} m"
     f.run(
@@ -292,7 +292,7 @@ def measure(db: Database, name: str, site: str = SITE, station: str = STATION) -
         given = {"site": site, "station": station, "nearest_station": station}
         where = [f"{k} = :{k}" for k in given if k in columns]
         if name in RECENT:
-            where.append(f"{RECENT[name]} > '{spell(NOW - timedelta(days=30))}'")
+            where.append(f"{RECENT[name]} > '{format_iso(NOW - timedelta(days=30))}'")
         if name in NARROW:
             where.append(NARROW[name])
         query = text(f"SELECT * FROM {name} WHERE {' AND '.join(where) or '1 = 1'}")  # noqa: RUF100, S608

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.budget.correction import EVERY_S, LOOK_BACK_S, LOWEST, Alarm, choose_factor
+from detection.anomaly.budget.correction import EVERY_S, LABEL_MEMORY_S, LOWEST, Alarm, choose_factor
 from detection.anomaly.faults import Event
 from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.stages import Array
@@ -55,7 +55,7 @@ def follow_labels(
             week = (series.times_s >= at_s) & (series.times_s < next_s)
             raised[name] |= week & (np.nan_to_num(scored[name], nan=0.0) > factor)
         shown |= {run: run.score > factor for run in runs if at_s <= run.end_s < next_s}
-        since_s = max(begin_s, next_s - LOOK_BACK_S)
+        since_s = max(begin_s, next_s - LABEL_MEMORY_S)
         known = [
             Alarm(run.score, run.is_false if is_shown else None, is_shown)
             for run, is_shown in shown.items() if since_s < run.end_s <= next_s - LABELLED_AFTER_S

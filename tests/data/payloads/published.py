@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from monitor.config.service import parse_site
 from monitor.ingest.decoders.table import DECODERS
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 
@@ -286,9 +286,9 @@ SITE_FILE += "".join(f'[[decoder]]\ntopic = "{topic}"\nname = "{name}"\n' for na
 SITE = parse_site(SITE_FILE, "north.toml")
 
 
-def message(one: Published, payload: bytes | None = None, **more) -> Message:
+def message(one: Published, payload: bytes | None = None, **more) -> BrokerMessage:
     """The payload, or a damaged one, as the broker brings it."""
-    return Message(one.topic, one.payload if payload is None else payload, NOW, "live", epoch=1, **more)
+    return BrokerMessage(one.topic, one.payload if payload is None else payload, NOW, "live", epoch=1, **more)
 
 
 assert {one.decoder for one in PUBLISHED} == set(DECODERS)

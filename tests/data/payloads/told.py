@@ -5,8 +5,8 @@ from datetime import timedelta
 from monitor.domain.decision import seconds
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import open_empty
-from monitor.replay.clock import Pace, play
-from monitor.replay.history import History, Known
+from monitor.replay.clock import ReplaySchedule, play
+from monitor.replay.history import History, VisibilityRule
 from monitor.store.readings.observations import find_series_id, load_readings
 
 AT_ONCE = 40
@@ -28,8 +28,10 @@ def decide_messages(site, messages, *, every_s=600.0, series=()):
         with db.read() as c:
             history = History(
                 c, [site], messages[0].received_at - timedelta(days=1), now[0] + timedelta(seconds=1),
-                Known("received"), proofs=None,
+                VisibilityRule("received"), proofs=None,
             )  # fmt: skip
-            decisions = [look.decision for look in play(history, [(0.0, site)], from_s, to_s, Pace(60.0, every_s))]
+            decisions = [
+                look.decision for look in play(history, [(0.0, site)], from_s, to_s, ReplaySchedule(60.0, every_s))
+            ]
             stored = {one: load_readings(c, find_series_id(c, site.id, *one), None, now[0], now[0]) for one in series}
     return decisions, stored

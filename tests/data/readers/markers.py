@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from detection.anomaly.certain.typing_errors import Slip, find_slip
+from detection.anomaly.certain.typing_errors import TypingMistake, find_slip
 
 BESIDE, READ_BESIDE = 2, 6  # as monitor.ingest.hand_readings has them
 
@@ -43,7 +43,7 @@ def list_beside(markers: Markers, name: str, at: datetime) -> dict[str, list[flo
     }  # fmt: skip
 
 
-def name_slips(markers: Markers, names: str) -> Iterator[tuple[str, Typed, Slip]]:
+def name_slips(markers: Markers, names: str) -> Iterator[tuple[str, Typed, TypingMistake]]:
     """What would be flagged as it comes, marker by marker."""
     for name in names:
         before: list[float] = []

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from monitor.cli.main import run_verb
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
 from monitor.errors import RefusedError
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import apply_changes, close_alert, find_alert, load_alert_events, load_alerts
@@ -31,7 +31,7 @@ def desk(database):
 
 def change(c, level, *, key="hazard", site=SITE):
     """Bring an alert to a level; returns its id."""
-    ledger = Ledger.HAZARD if key == "hazard" else Ledger.HEALTH
+    ledger = AlertCategory.HAZARD if key == "hazard" else AlertCategory.HEALTH
     order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
     apply_changes(c, "bench", [order], site=site, recipients=site.recipients, actor=SERVICE, now=T0, rule_version="t")
     return load_alerts(c, "bench", ledger=str(ledger))[0].id

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, AlertCategory, AlertChange
 from monitor.domain.site import Recipient
 from monitor.language.catalogue import use
 from monitor.notify.message import translate
 from monitor.notify.path import run_stages
-from monitor.notify.verdict import View
+from monitor.notify.verdict import DeliveryContext
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.schema.views import load_view
@@ -33,12 +33,20 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
         reason = f"{place}: displacement_downslope scores 7.10 over 6.26 (rules)"
         changes.append(
             AlertChange(
-                Ledger.ADVICE, f"advice:anomaly:{place}", 1, open=True, reason=reason, data_time=NOW, evidence="{}"
+                AlertCategory.ADVICE,
+                f"advice:anomaly:{place}",
+                1,
+                open=True,
+                reason=reason,
+                data_time=NOW,
+                evidence="{}",
             )
         )
     forecast = "G1: forecast of 12 mm/day in 1d, over 10 mm/day"
     changes.append(
-        AlertChange(Ledger.ADVICE, "advice:forecast:G1", 1, open=True, reason=forecast, data_time=NOW, evidence="{}")
+        AlertChange(
+            AlertCategory.ADVICE, "advice:forecast:G1", 1, open=True, reason=forecast, data_time=NOW, evidence="{}"
+        )
     )
     channels = ("log:advice", "voice:GEOLOGIST", "siren:site/1")
     duty = Recipient("duty", channels, ("yellow", "orange", "red"), ledgers=("hazard", "health", "advice"))
@@ -50,7 +58,7 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
         later = NOW + timedelta(seconds=10)
         advised = {x["channel"] for x in load_view(c, "deliveries") if x["ledger"] == "advice"}
         assert advised == {"log:advice"}, "advice rings no telephone and sounds no siren"
-        run_stages(c, "log:advice", View(later, 0))
+        run_stages(c, "log:advice", DeliveryContext(later, 0))
         sent = claim_due(c, later, "test", 30.0, 9, "log:advice")
     # one message with a line for each of the two causes, which reads in every language
     assert len(sent) == 1

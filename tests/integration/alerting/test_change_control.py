@@ -19,7 +19,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.site import gather_recipients
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.jobs.housekeeping import _load_sites
-from monitor.service.children import Keeper
+from monitor.service.children import ProcessRestarter
 from monitor.service.core import Core
 from monitor.service.supervisor import _load_recipients
 from monitor.store.alerting.decisions import find_state
@@ -438,16 +438,16 @@ def test_what_of_a_file_hides_motion_is_told_when_it_is_taken(core, tmp_path):
 
 def test_an_approved_file_is_taken_by_a_fresh_core(core, bench, tmp_path):
     load(core)
-    core._look_for_versions()
+    core._check_versions()
     found = suggest(bench, LOOSE)
-    core._look_for_versions()
+    core._check_versions()
     assert not core.renewing.is_set()
     approve(bench.database, tmp_path / "sites", found.id, BO, "fine", START)
-    core._look_for_versions()
+    core._check_versions()
     assert core.watch() == health.EXIT_RENEW
     assert load(core) == LOOSE
     core.renewing.clear()
-    core._look_for_versions()
+    core._check_versions()
     assert not core.renewing.is_set()
     assert [a.open for a in core.alarms.pending() if a.key.endswith("unapproved")] == [True, False]
 
@@ -456,7 +456,7 @@ def test_a_core_that_ends_to_start_anew_is_no_death():
     started, told = [], []
     child = SimpleNamespace(name="core", status=None, alive=lambda: child.status is None, stop=lambda: None)
     child.start = lambda: (started.append(1), setattr(child, "status", None))
-    keeper = Keeper(child, lambda *said: told.append(said))
+    keeper = ProcessRestarter(child, lambda *said: told.append(said))
     for _ in range(5):
         keeper.look()
         child.status = health.EXIT_RENEW

@@ -7,7 +7,7 @@ import pytest
 from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE, Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.maintenance import (
     add_maintenance,
     end_maintenance,
@@ -90,17 +90,17 @@ def test_where_accounts_exist_both_people_need_one(bench):
 
 
 def test_a_window_and_its_end_are_news_for_the_running_service(bench):
-    news = News()
+    news = ChangeDetector()
     with bench.database.read() as c:
-        news.look(c)
+        news.find_changed(c)
     number = add(bench)
     with bench.database.read() as c:
-        assert news.look(c) == {"bench"}
-        assert news.look(c) == frozenset()
+        assert news.find_changed(c) == {"bench"}
+        assert news.find_changed(c) == frozenset()
     with bench.database.write() as c:
         end_maintenance(c, number, ADA, "done", START + HOUR)
     with bench.database.read() as c:
-        assert news.look(c) == {"bench"}
+        assert news.find_changed(c) == {"bench"}
 
 
 def test_the_commands_add_list_and_end(bench, tmp_path, capsys):

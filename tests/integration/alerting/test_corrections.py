@@ -9,9 +9,9 @@ from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source
@@ -103,12 +103,12 @@ def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)
         for name in FALL:
-            sample = {"time": spell(quiet.now), "crack_opening_mm": quiet.flat(), "solution": "corrected"}
+            sample = {"time": format_iso(quiet.now), "crack_opening_mm": quiet.flat(), "solution": "corrected"}
             payload = json.dumps({**sample, "meta": {"brought_by": "Ada"}}).encode()
-            outcome = pipeline.store([Message(f"slopeward/v1/bench/{name}/obs", payload, quiet.now, "live")])
+            outcome = pipeline.store([BrokerMessage(f"slopeward/v1/bench/{name}/obs", payload, quiet.now, "live")])
             assert (outcome.added.revisions, outcome.rejected) == (1, 0)
             again = json.dumps({**sample, "crack_opening_mm": quiet.flat()}).encode()
-            pipeline.store([Message(f"slopeward/v1/bench/{name}/obs", again, quiet.now, "live")])
+            pipeline.store([BrokerMessage(f"slopeward/v1/bench/{name}/obs", again, quiet.now, "live")])
         seen = look(quiet)
     assert seen.level == RED
     assert {c.reason.removeprefix("verify now: ").partition(" changed")[0] for c in find_questions(seen).values()} == {

@@ -11,9 +11,9 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import find_state, load_decision
 from monitor.store.alerting.events import confirm_event, withdraw_confirmation
@@ -37,9 +37,9 @@ def slope(database):
 
 def publish_event(slope, at, **more):
     """One message of somebody whom nobody knows, through the gate of ingest."""
-    body = {"from": spell(at), "to": spell(at), "kind": "earthquake", "text": "M 5.1", "value": 0.3, **more}
+    body = {"from": format_iso(at), "to": format_iso(at), "kind": "earthquake", "text": "M 5.1", "value": 0.3, **more}
     pipeline = Pipeline(slope.database, {"bench": slope.site}, lambda: slope.now)
-    message = Message("slopeward/v1/bench/event", json.dumps(body).encode(), slope.now, "backfill")
+    message = BrokerMessage("slopeward/v1/bench/event", json.dumps(body).encode(), slope.now, "backfill")
     assert pipeline.store([message]).rejected == 0
 
 
@@ -79,9 +79,18 @@ def test_to_explain_what_two_groups_show_takes_two_people(slope, people, level):
     slope.now -= HOUR / 2
     assert fall(slope) == level
     assert log_of(slope, "event.add") == [
-        ("mqtt", "program", {"event": 1, "kind": "earthquake", "from": spell(slope.now - 11.5 * HOUR), "via": "mqtt",
-                             "said_by": "mqtt"}),
-    ]  # fmt: skip
+        (
+            "mqtt",
+            "program",
+            {
+                "event": 1,
+                "kind": "earthquake",
+                "from": format_iso(slope.now - 11.5 * HOUR),
+                "via": "mqtt",
+                "said_by": "mqtt",
+            },
+        ),
+    ]
     assert [(who, kind, d["event"]) for who, kind, d in log_of(slope, "event.confirm")] == [
         (p.name, "person", 1) for p in people
     ]

@@ -15,15 +15,15 @@ import pytest
 from sqlalchemy import select, text, update
 
 from monitor.alerting.acts.operator_acts import set_level
-from monitor.alerting.audit.as_of import look_as_of
+from monitor.alerting.audit.as_of import decide_as_of
 from monitor.alerting.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import FORMAT
 from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
-from monitor.domain.observation import Report
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
+from monitor.domain.observation import ObserverReport
 from monitor.errors import RefusedError
 from monitor.service.alarms import ServiceAlarms, make_alarm
 from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alerts, set_outcome
@@ -38,7 +38,7 @@ from monitor.store.readings.observations import find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.backup import back_up, restore
 from monitor.store.upkeep.proof import verify
-from monitor.store.upkeep.prune import Limits, Sweep
+from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from tests.conftest import DATABASES
 from tests.data.seized import without_keys
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
@@ -71,7 +71,7 @@ def hazard(bench):
 
 def as_of(bench, row, known_at):
     with bench.database.read() as c:
-        return look_as_of(c, row, load_site_source(c, row.config_sha256), known_at)
+        return decide_as_of(c, row, load_site_source(c, row.config_sha256), known_at)
 
 
 def flag(bench, station, at, name):
@@ -123,7 +123,7 @@ def test_pruning_and_a_restore_leave_the_same_hash(bench, tmp_path):
     before = hazard(bench)[1]
     bench.live(24 * 4)
     later = bench.now + timedelta(days=40)
-    sweep = Sweep(bench.database, Limits(later - timedelta(days=1), later - timedelta(days=1)), later)
+    sweep = RetentionRun(bench.database, RetentionLimits(later - timedelta(days=1), later - timedelta(days=1)), later)
     sweep.run()
     removed = sum(sweep.removed().values())
     assert removed > 50
@@ -519,7 +519,7 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
     assert as_of(bench, row, None).decision.level == 1
     bench.now += 5 * HOUR
     with database.write() as c:
-        item = Report("bench", row.at - HOUR, "crack", "wide open", "Ada")
+        item = ObserverReport("bench", row.at - HOUR, "crack", "wide open", "Ada")
         add_report(c, item, bench.now, actor=Actor("Ada"), credential="account ada")
     assert as_of(bench, row, None).departures == ()
     found = as_of(bench, row, bench.now)
@@ -529,7 +529,7 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
 
 
 def test_a_notice_that_froze_nothing_claims_no_proof(database, tmp_path, capsys):
-    change = AlertChange(Ledger.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
+    change = AlertChange(AlertCategory.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
     with database.write() as c:
         apply_changes(c, "bench", [change], site=None, recipients=(), actor=SERVICE, now=START, rule_version="x")
     config = str(write_service(tmp_path, database))

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from detection.anomaly.budget.correction import HIGHEST, STEP
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
@@ -173,7 +173,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
 def test_what_health_explains_is_neither_false_nor_watched(watched):
     quiet = look(watched)
     battery = AlertChange(
-        Ledger.HEALTH, "health:instrument:G1:battery", 1, open=True, reason="low", data_time=None, evidence="{}"
+        AlertCategory.HEALTH, "health:instrument:G1:battery", 1, open=True, reason="low", data_time=None, evidence="{}"
     )
     with watched.write() as c:
         for week in range(5):

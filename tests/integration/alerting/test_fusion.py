@@ -9,7 +9,7 @@ from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.explain import explain
 from monitor.alerting.audit.recompute import recompute
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor, Ledger
+from monitor.domain.alert import Actor, AlertCategory
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import load_alert_events, load_alerts
 from monitor.store.alerting.decisions import find_state, load_decision
@@ -45,7 +45,7 @@ def place(extra=""):
 def frozen(slope):
     """The decision behind the open hazard alert, and what the site file said."""
     with slope.database.read() as c:
-        (alert,) = load_alerts(c, "bench", ledger=str(Ledger.HAZARD))
+        (alert,) = load_alerts(c, "bench", ledger=str(AlertCategory.HAZARD))
         row = load_decision(c, alert.decision_id)
         return row, load_site_source(c, row.config_sha256)
 

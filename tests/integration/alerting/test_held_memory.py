@@ -16,7 +16,7 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import find_motion
 from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.forecasts.drivers import load_drivers
 from monitor.jobs.samples import read_all
@@ -69,7 +69,7 @@ class Stream:
                 for k, name in enumerate(NAMES):
                     body = {"time": at.isoformat(), "displacement_mm": (self.epoch * (7919 + k)) % 11 / 10.0}
                     topic = f"slopeward/v1/{SITE.id}/{name}/obs"
-                    batch.append(Message(topic, json.dumps(body).encode(), at, "live"))
+                    batch.append(BrokerMessage(topic, json.dumps(body).encode(), at, "live"))
             self.now = START + timedelta(seconds=self.epoch)
             assert self.pipeline.store(batch).added.stored == len(batch)
             self.evaluator(self.database, SITE, self.now, "data")

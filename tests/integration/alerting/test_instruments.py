@@ -16,11 +16,11 @@ from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import RefusedError
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.instruments.run import run
 from monitor.replay.scorecard import score_detectors
@@ -192,7 +192,7 @@ def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
             put(c, name, later, 12.9)
     run(bench, ServiceConfig(), SITE, later)
     assert ("G3", "fix") in findings(bench)
-    assert findings(bench)["G3", "fix"]["since"] == spell(NOW), "it goes on since it was found first"
+    assert findings(bench)["G3", "fix"]["since"] == format_iso(NOW), "it goes on since it was found first"
 
 
 @ON_SQLITE
@@ -314,7 +314,7 @@ def test_a_sensor_that_is_added_to_an_old_station_is_expected_from_its_first_epo
 def test_the_board_changes_no_hazard_and_takes_no_vote(bench):
     def decide():
         found = evaluate_site(bench, SITE, NOW, "test", dry_run=True).decision
-        return found.spell()
+        return found.to_json()
 
     with bench.write() as c:
         series = find_series_id(c, "bench", "G2", "displacement_downslope")
@@ -364,7 +364,7 @@ def test_two_reasons_for_one_state_are_one_finding(bench):
     assert set(found["stuck"]["reason"].split("; ")) == {
         "displacement downslope: stuck found by detectors", "battery voltage: stuck found by detectors",
     }  # fmt: skip
-    assert found["stuck"]["since"] == spell(NOW - 30 * HOUR)
+    assert found["stuck"]["since"] == format_iso(NOW - 30 * HOUR)
 
 
 def test_a_sick_sensor_never_votes_and_work_explains_silence(bench):
@@ -440,7 +440,7 @@ def test_what_is_held_back_as_an_echo_stands_on_the_board(filled_database):
 def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_database, tmp_path, capsys):
     example = Path(__file__).resolve().parents[3] / "configs" / "sites" / "north-bench.toml"
     service = str(write_service(tmp_path, filled_database, example.read_text(encoding="utf-8")))
-    tap = {"station": "P1", "quantity": "pore_pressure", "at": spell(STORY_NOW - 3 * DAY)}
+    tap = {"station": "P1", "quantity": "pore_pressure", "at": format_iso(STORY_NOW - 3 * DAY)}
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
         page = bo.get("/sites/north-bench/instruments").text
         assert "swap battery of G1, about 4 days left" in page
@@ -492,14 +492,14 @@ def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(benc
     pipeline = Pipeline(bench, {"bench": site}, lambda: NOW)
 
     def tell(state, at, station="G2"):
-        pipeline.store([Message(f"homie/{station}/$state", state, at, "live")])
+        pipeline.store([BrokerMessage(f"homie/{station}/$state", state, at, "live")])
         run(bench, ServiceConfig(), SITE, at)
         with bench.read() as c:
             rows = load_view(c, "instrument_findings", site="bench", instrument="G2")
         return [(r["reason"], r["since"]) for r in rows if r["state"] == "offline"]
 
     gone = NOW + timedelta(minutes=1)
-    assert tell(b"lost", gone) == [("not connected since 2026-03-15 12:01 UTC: $state lost", spell(gone))]
+    assert tell(b"lost", gone) == [("not connected since 2026-03-15 12:01 UTC: $state lost", format_iso(gone))]
     assert tell(b"lost", gone, "unknown") == tell(b"happy", gone)  # nobody's word, and no word of Homie
     with bench.write() as c:
         put(c, "G2", gone + HOUR, 12.4)

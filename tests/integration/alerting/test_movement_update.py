@@ -213,14 +213,14 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     dice = random.Random(5)
     store(database, *(reading(d, v * d + dice.gauss(0.0, SIGMA), "B", q) for q, v in down.items() for d in range(100)))
     store(database, *(reading(d, 9.0 * d, "C") for d in range(100)))
-    healthy = movement_state.judge_movement
+    healthy = movement_state.assess_movement
 
     def poisoned(site, moving, *rest, **more):
         if moving.station.id == "A":
             raise ZeroDivisionError("a poisoned\nseries")
         return healthy(site, moving, *rest, **more)
 
-    monkeypatch.setattr(movement_state, "judge_movement", poisoned)
+    monkeypatch.setattr(movement_state, "assess_movement", poisoned)
     now = at(99) + DAY / 24
     with pytest.raises(JobError, match=r"A.displacement: ZeroDivisionError: a poisoned series"):
         run(database, None, PLACE, now)

@@ -7,7 +7,7 @@ import pytest
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
-from monitor.alerting.decision.reading_cache import Looking
+from monitor.alerting.decision.reading_cache import SiteReadingCache
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
@@ -140,7 +140,7 @@ def test_shaking_of_unknown_strength_asks_and_changes_no_bound(slope):
 
 
 def test_the_service_that_holds_a_site_decides_as_a_fresh_look(slope):
-    looking = Looking(SITE)
+    looking = SiteReadingCache(SITE)
     for hour in range(0, 40, 2):
         now = T0 + hour * HOUR
         tell(slope, now, 1.0 + hour % 3)
@@ -151,10 +151,10 @@ def test_the_service_that_holds_a_site_decides_as_a_fresh_look(slope):
         with slope.read() as c:
             cold, _ = load_view(c, SITE, now, draining=False)
             warm, _ = load_view(c, SITE, now, draining=False, looking=looking)
-        assert canonical_json(warm.spell()) == canonical_json(cold.spell())
+        assert canonical_json(warm.to_json()) == canonical_json(cold.to_json())
         before = evaluate_site(slope, SITE, now, "data", dry_run=True).decision
         after = evaluate_site(slope, SITE, now, "data", looking=looking).decision
-        assert canonical_json(after.spell()) == canonical_json(before.spell())
+        assert canonical_json(after.to_json()) == canonical_json(before.to_json())
     assert after.level == 1
 
 

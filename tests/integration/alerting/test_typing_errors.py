@@ -7,8 +7,8 @@ import pytest
 
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.instants import parse, spell
-from monitor.ingest.message import Message
+from monitor.domain.instants import format_iso, parse
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.instruments.run import run
 from monitor.store.alerting.sites import save_site
@@ -64,9 +64,9 @@ class Markers:
     def read(self, day, **typed_cm):
         """Somebody types the readings of a morning, in cm."""
         self.now = START + day * DAY
-        body = {name: {"time": spell(self.now), "crack_opening_cm": value} for name, value in typed_cm.items()}
+        body = {name: {"time": format_iso(self.now), "crack_opening_cm": value} for name, value in typed_cm.items()}
         messages = [
-            Message(f"slopeward/v1/msl/{name}/obs", json.dumps(said).encode(), self.now, "live")
+            BrokerMessage(f"slopeward/v1/msl/{name}/obs", json.dumps(said).encode(), self.now, "live")
             for name, said in body.items()
         ]
         assert self.pipeline.store(messages).rejected == 0

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from monitor.alerting.acts.answer_acts import find_operator_answer, list_first_answers, withdraw_answer
 from monitor.alerting.acts.operator_acts import load_memory, verify
-from monitor.alerting.acts.word_acts import find_spoken, list_words, take_word_back
 from monitor.alerting.audit.recompute import recompute
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Signature
@@ -32,7 +32,7 @@ WORDS = "copper violin marsh 38"
 
 def withdraw(slope, key, actor, reason="seen otherwise", second=None):
     with slope.database.write() as c:
-        said = take_word_back(c, slope.site, key, actor, reason, slope.now, second=second)
+        said = withdraw_answer(c, slope.site, key, actor, reason, slope.now, second=second)
     return said, slope.look("person")
 
 
@@ -72,7 +72,7 @@ def stepped(database):
 def test_a_first_word_taken_back_counts_with_nobody(asked):
     verify(asked.database, asked.site, "alone:G1", "weather", ADA, "ice on the mast", asked.now)
     with asked.database.read() as c:
-        (word,) = list_words(c)
+        (word,) = list_first_answers(c)
     assert (word.site, word.question, word.by, word.answer) == ("bench", "alone:G1", "Ada", "weather")
     with pytest.raises(RefusedError, match="only who gave it or an admin"):
         withdraw(asked, "alone:G1", BO)
@@ -194,5 +194,5 @@ def test_the_answer_to_a_motion_taken_back_is_asked_again(asked):
     assert {"health:alone:G1:verify", "health:alone:G1:set_aside"} & set(look.decision.memory.conditions) == {
         "health:alone:G1:verify"
     }
-    assert find_spoken(look.decision.memory, "alone:G1") is None
+    assert find_operator_answer(look.decision.memory, "alone:G1") is None
     assert asked.live(2, {"G1": 40.0}).level == 2, "it counts when the clock is over"

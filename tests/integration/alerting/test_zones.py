@@ -9,10 +9,10 @@ import pytest
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.config.service import parse_site
 from monitor.domain.alert import PAGE, Actor
-from monitor.domain.decision import Memory, View
-from monitor.domain.instants import parse, spell
-from monitor.domain.observation import Report
-from monitor.ingest.message import Message
+from monitor.domain.decision import DecisionInputs, Memory
+from monitor.domain.instants import format_iso, parse
+from monitor.domain.observation import ObserverReport
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.messages import add_report
@@ -147,7 +147,7 @@ def test_a_zone_over_its_bound_votes_as_long_as_its_acquisition_is_valid_and_all
     late = evaluate_site(slope, SITE, newest + 40 * DAY, "tick")
     assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"], "too old to count"
     assert late.level == 1, "and no reason to fall"
-    assert View.read(load(slope, now).spell()) == load(slope, now)
+    assert DecisionInputs.read(load(slope, now).to_json()) == load(slope, now)
 
 
 def load(database, now):
@@ -169,7 +169,7 @@ def test_stable_ground_and_one_wild_acquisition_raise_nothing(slope):
 def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_valid(slope):
     def say(by, at):
         with slope.write() as c:
-            item = Report("bench", at, "crack", "across the road", by)
+            item = ObserverReport("bench", at, "crack", "across the road", by)
             add_report(c, item, at, actor=Actor(by, via=PAGE), credential=f"account {by.strip().lower()}")
 
     say("ranger", T0)
@@ -187,8 +187,15 @@ def test_two_names_over_one_way_are_one_observer(slope):
     pipeline = Pipeline(slope, {"bench": SITE}, lambda: T0)
 
     def publish(by, minute):
-        body = {"time": spell(T0 + timedelta(minutes=minute)), "kind": "crack", "text": "across the road", "by": by}
-        message = Message("slopeward/v1/bench/report", json.dumps(body).encode(), T0 + timedelta(hours=1), "backfill")
+        body = {
+            "time": format_iso(T0 + timedelta(minutes=minute)),
+            "kind": "crack",
+            "text": "across the road",
+            "by": by,
+        }
+        message = BrokerMessage(
+            "slopeward/v1/bench/report", json.dumps(body).encode(), T0 + timedelta(hours=1), "backfill"
+        )
         assert pipeline.store([message]).rejected == 0
 
     publish("ranger", 0)
@@ -196,7 +203,7 @@ def test_two_names_over_one_way_are_one_observer(slope):
     now = T0 + timedelta(hours=2)
     assert evaluate_site(slope, SITE, now, "tick").level == 0
     with slope.write() as c:
-        item = Report("bench", now, "crack", "seen from the road", "Ada")
+        item = ObserverReport("bench", now, "crack", "seen from the road", "Ada")
         add_report(c, item, now, actor=Actor("Ada", via=PAGE), credential="account ada")
     assert evaluate_site(slope, SITE, now, "tick").level == 1, "a person with an account is another observer"
     with slope.read() as c:
@@ -215,13 +222,13 @@ def test_a_single_image_is_no_part_of_a_rule_either():
 
     from monitor.criteria.kinds.scene import assess_scenes
     from monitor.domain.decision import FootprintFact
-    from monitor.series.assessment import Windows
+    from monitor.series.assessment import DecisionContext
 
     (image,) = (c for c in SITE.criteria if c.id == "image")
     at_s = T0.timestamp()
-    view = View(footprints=(FootprintFact("post", at_s, "p1", "single", 4000.0, "G1", 40.0, at_s),))
+    view = DecisionInputs(footprints=(FootprintFact("post", at_s, "p1", "single", 4000.0, "G1", 40.0, at_s),))
     for role, level in (("witness", 0), ("part", 0), ("advice", 1)):
-        (word,) = assess_scenes(replace(image, role=role), Windows(SITE, view, Memory(), T0.timestamp() + 60.0))
+        (word,) = assess_scenes(replace(image, role=role), DecisionContext(SITE, view, Memory(), T0.timestamp() + 60.0))
         assert word.raise_level == level, role
 
 

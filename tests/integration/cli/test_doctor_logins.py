@@ -9,7 +9,7 @@ import pytest
 from monitor.broker.access import Access, find_access
 from monitor.broker.logins import ACL, PASSWORDS
 from monitor.checks.broker import RunningBroker
-from monitor.checks.table import look
+from monitor.checks.table import run_checks
 from monitor.cli.main import run_verb
 from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
@@ -41,7 +41,7 @@ def house(tmp_path, sqlite_url, monkeypatch):
 
 
 def see(service):
-    return [(one.level, one.text) for one in look(RunningBroker(service)) if one.check.area == "logins"]
+    return [(one.level, one.text) for one in run_checks(RunningBroker(service)) if one.check.area == "logins"]
 
 
 def test_a_managed_broker_withstands_and_an_open_one_is_said_to_be_open(house):

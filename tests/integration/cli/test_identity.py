@@ -20,13 +20,13 @@ from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Step
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.errors import RefusedError
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import sessions
 from monitor.store.people.api_tokens import add_api_token, revoke_api_token
-from monitor.store.people.countersign import SharedAct, keep_first
+from monitor.store.people.countersign import TwoPersonAct, keep_first
 from monitor.store.people.users import (
     COOLING,
     DONE,
@@ -240,7 +240,7 @@ def test_what_was_said_to_a_question_is_taken_back_at_the_command_line(accounts,
     row = {"site": "bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2, "reason": "?"}
     row |= {"state": "unacknowledged", "exercise": False, "raised_at": NOW, "rule_version": "1"}
     with accounts.database.write() as c:
-        state = replace(Memory(), level=3, started_s=at_s, steps={f"G1@{spell(NOW)}": step}).spell()
+        state = replace(Memory(), level=3, started_s=at_s, steps={f"G1@{format_iso(NOW)}": step}).to_json()
         c.execute(t.site_state.update().values(state=state))
         asked = c.execute(t.alert.insert().values(**row).returning(t.alert.c.id)).scalar_one()
     gone = ("alerts", "withdraw", asked, "--reason", "it was another slope")
@@ -440,7 +440,7 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database_
         assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
         with db.write() as c:
             set_sites(c, "Ada", ["bench"])
-            keep_first(c, SharedAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
+            keep_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
         assert call("signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
         assert call("users", "unbind", "Ada", "--by", "Root-1",
                     SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0  # fmt: skip

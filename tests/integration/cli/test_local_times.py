@@ -9,9 +9,9 @@ from forecasting.message import Timestamp
 from monitor.alerting.decision.conditions import NOTHING_NEWER
 from monitor.cli.main import run_verb
 from monitor.domain.instants import parse
-from monitor.language.local_time import spell_instant, spell_local, use_zone
+from monitor.language.local_time import format_instant, format_local, use_zone
 from monitor.store.database.engine import Database
-from monitor.web.parts.templating import spell_minute, tell
+from monitor.web.parts.templating import format_minute, render_text
 from tests.data.watched_slope import write_service
 
 SITE = Path(__file__).resolve().parents[3] / "configs" / "sites" / "north-bench.toml"
@@ -53,15 +53,15 @@ def test_json_is_utc_in_any_case(service, capsys):
 def test_the_hour_that_comes_twice_is_told_apart_everywhere():
     first, second = "2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"
     with use_zone("Europe/Zurich"):
-        assert spell_minute(first) == "2026-10-25 02:30 +02:00"
-        assert spell_minute(second) == "2026-10-25 02:30 +01:00"
-        assert spell_instant(parse(second)) == "2026-10-25 02:30 +01:00"
-        assert ">2026-10-25 02:30 +01:00</time>" in tell(NOTHING_NEWER(at=Timestamp.of(parse(second))))
-        assert spell_minute(second, "Asia/Tokyo") == "2026-10-25 10:30 JST", "a row of another zone than the page"
-    assert spell_instant(parse(first)) == "2026-10-25T00:30Z", "without a zone, as for programs"
+        assert format_minute(first) == "2026-10-25 02:30 +02:00"
+        assert format_minute(second) == "2026-10-25 02:30 +01:00"
+        assert format_instant(parse(second)) == "2026-10-25 02:30 +01:00"
+        assert ">2026-10-25 02:30 +01:00</time>" in render_text(NOTHING_NEWER(at=Timestamp.of(parse(second))))
+        assert format_minute(second, "Asia/Tokyo") == "2026-10-25 10:30 JST", "a row of another zone than the page"
+    assert format_instant(parse(first)) == "2026-10-25T00:30Z", "without a zone, as for programs"
     with use_zone("America/St_Johns"):
-        assert spell_minute("2026-07-01T00:00:00Z") == "2026-06-30 21:30"
+        assert format_minute("2026-07-01T00:00:00Z") == "2026-06-30 21:30"
 
 
 def test_no_zone_of_a_site_file_breaks_a_page():
-    assert spell_local(parse("2026-03-01T06:00:00Z"), "Mars/Base") == ("2026-03-01 06:00")
+    assert format_local(parse("2026-03-01T06:00:00Z"), "Mars/Base") == ("2026-03-01 06:00")

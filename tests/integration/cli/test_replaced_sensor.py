@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema import tables as t
@@ -63,13 +63,13 @@ def test_what_cannot_be_said_is_refused_in_one_line(slope, capsys):
         "Give either --at, or --maintenance": place,
         "no maintenance 9 of G1": (*place, "--maintenance", "9"),
         "no maintenance 1 of G2": ("--site", "bench", "--station", "G2", "--maintenance", "1"),
-        "has no series of a level": ("--site", "bench", "--station", "X", "--at", spell(slope.now)),
-        "--until lies before": (*place, "--at", spell(slope.now), "--until", spell(slope.now - HOUR)),
+        "has no series of a level": ("--site", "bench", "--station", "X", "--at", format_iso(slope.now)),
+        "--until lies before": (*place, "--at", format_iso(slope.now), "--until", format_iso(slope.now - HOUR)),
     }
     for said, words in cases.items():
         code, _, err = call(slope, capsys, "offsets", "propose", *words)
         assert code == 1, said
         assert said in err
-    code, out, _ = call(slope, capsys, "offsets", "propose", *place, "--at", spell(slope.now + HOUR), "--json")
+    code, out, _ = call(slope, capsys, "offsets", "propose", *place, "--at", format_iso(slope.now + HOUR), "--json")
     assert code == 4
     assert "usable readings after" in json.loads(out)["reason"]

@@ -21,17 +21,17 @@ from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import SiteEvent
 from monitor.errors import RefusedError, StoreError
-from monitor.ingest.sources.polled import Polled, follow
+from monitor.ingest.sources.polled import PollSummary, follow
 from monitor.reports.facts import digest_of, gather_facts
 from monitor.reports.period import find_before
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.offsets import add_offset
-from monitor.store.people.countersign import SharedAct, keep_first
+from monitor.store.people.countersign import TwoPersonAct, keep_first
 from monitor.store.people.users import add_user
 from monitor.store.readings.observations import find_series_id
 from monitor.store.readings.sources import save_poll
-from monitor.store.report_facts import Issue, add_issue
+from monitor.store.report_facts import IssuedReport, add_issue
 from monitor.store.schema.tables import metadata, user_account
 from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
@@ -190,16 +190,16 @@ def things(bench):
         bench.publish("G1", 0.0, bench.now - timedelta(hours=hour))
     with bench.database.write() as c:
         event = add_event(c, SiteEvent("bench", NOW, NOW, "earthquake", "M 5.1", 0.3), NOW, "feed", via="mqtt")
-        save_poll(c, follow(None, Polled("feed"), "feed", "bench", "http", NOW, 60.0))
+        save_poll(c, follow(None, PollSummary("feed"), "feed", "bench", "http", NOW, 60.0))
         work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
-        keep_first(c, SharedAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
+        keep_first(c, TwoPersonAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
         offset = add_offset(c, series_id, at=bench.now, known_from=bench.now, size=1.0, unit="mm", kind="antenna",
                             author=Actor("Ada"), reason="new mast", now=NOW)  # fmt: skip
         period = find_before("daily", bench.now, ZoneInfo("UTC"))
         facts = gather_facts(c, "bench", period)
         span, said = (period.from_at, period.to_at), (digest_of(facts), "1", canonical_json(facts))
-        report = add_issue(c, Issue(0, "bench", "daily", *span, NOW, "en", *said), (), NOW)
+        report = add_issue(c, IssuedReport(0, "bench", "daily", *span, NOW, "en", *said), (), NOW)
     changed = SITE_TEXT.replace("6.0, window", "7.0, window")
     change = propose(bench.database, changed, "bench.toml", Actor("Ada"), "noise", NOW, lambda *_: {})
     assert (event, work, offset, change.id, report) == (1, 1, 1, 1, 1)

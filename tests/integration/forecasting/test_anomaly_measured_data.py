@@ -12,7 +12,7 @@ import pytest
 from detection.anomaly import jobs
 from detection.anomaly.bench import run_bench
 from detection.anomaly.detector import start_without_history
-from detection.anomaly.records import DetectorTraining, Scoring
+from detection.anomaly.records import DetectorTraining, ScoringRequest
 from detection.anomaly.windows import build_series
 from forecasting.data.workbook import read_sheet
 
@@ -87,7 +87,7 @@ def test_a_site_without_history_finds_faults_within_the_budget(japan):
 
 @pytest.mark.parametrize("detector", ["persistence-z", "rules"])
 def test_baijiabao_2018_is_seen_in_time_and_not_before(baijiabao, detector):
-    answer = jobs.score(Scoring(detector, baijiabao, DAY))
+    answer = jobs.score(ScoringRequest(detector, baijiabao, DAY))
     alarms = [datetime.fromtimestamp(row.at_s, UTC) for row in answer.scores if row.alerted]
     quiet_from, event_from = datetime(2018, 1, 12, tzinfo=UTC), datetime(2018, 6, 1, tzinfo=UTC)
     assert [at for at in alarms if quiet_from <= at < event_from] == []

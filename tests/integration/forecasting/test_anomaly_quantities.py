@@ -12,7 +12,7 @@ from sqlalchemy import delete, event, select
 
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly
@@ -202,7 +202,7 @@ def test_a_wrong_unit_stays_on_the_board_until_the_readings_jump_back(database: 
     for hour in range(FAULT, ends, 12):
         serve(database, site, stations, range(hour, hour + 12), change)
         said.append(list_findings(database))
-    begins = spell(START + FAULT * HOUR)
+    begins = format_iso(START + FAULT * HOUR)
     assert said == [[("T1", "unusable", begins, "tilt x: unit found by detectors")]] * len(said)
     now = START + ends * HOUR
     with database.read() as c:
@@ -261,7 +261,7 @@ def test_what_lasts_is_found_in_a_batch_that_comes_twenty_days_late(database: Da
     look_at_instruments(database, CONFIG, site, START + ends * HOUR)
     first = list_findings(database)
     assert {(one[0], one[1]) for one in first} == {("T1", "unusable"), ("P1", "stuck")}
-    assert {one[0]: one[2] for one in first}["T1"] == spell(START + FAULT * HOUR)
+    assert {one[0]: one[2] for one in first}["T1"] == format_iso(START + FAULT * HOUR)
     forget(database, site.id)
     serve(database, site, stations, range(ends, ends + 24 * 5), spoil_both)
     assert list_findings(database) == first
@@ -276,7 +276,7 @@ def test_a_factor_of_the_motion_raises_no_threshold_of_other_quantities(database
     serve(database, site, STATIONS, range(FAULT, FAULT + 6), spoil)
     late = START + (FAULT + 1) * HOUR
     with database.read() as c:
-        rows = [r for r in load_view(c, "anomalies", site="kinds", detector="rules") if r["at"] > spell(late)]
+        rows = [r for r in load_view(c, "anomalies", site="kinds", detector="rules") if r["at"] > format_iso(late)]
     factors = {(r["quantity"] == "displacement", r["factor"]) for r in rows}
     assert factors == {(True, 1.4), (False, 1.0)}
 

@@ -10,11 +10,11 @@ import pytest
 
 from detection.anomaly import jobs
 from detection.anomaly.certain.unit_jump import find_unit_jumps
-from detection.anomaly.records import Score, Scores, Scoring
+from detection.anomaly.records import ReadingScore, Scores, ScoringRequest
 from detection.anomaly.windows import Series
 from forecasting.data.workbook import read_sheet
 from monitor.domain.quantities import QUANTITIES
-from monitor.series.step_detector import ERRATIC, RETURNED, Walk
+from monitor.series.step_detector import ERRATIC, RETURNED, StepDetector
 from tests.data.readers.gnss import read_positions
 from tests.data.readers.markers import name_slips, read_markers
 
@@ -42,7 +42,7 @@ def read_pbo(folder: Path, stations: Iterable[str], from_at: str, to_at: str) ->
     return samples
 
 
-def alarms(answer: Scores, from_at: str, to_at: str = "2030-01-01") -> list[Score]:
+def alarms(answer: Scores, from_at: str, to_at: str = "2030-01-01") -> list[ReadingScore]:
     return [row for row in answer.scores if row.alerted and day(from_at) <= row.at_s < day(to_at)]
 
 
@@ -50,7 +50,7 @@ def test_wild_days_of_one_station_are_its_own(measured: Measured) -> None:
     """BLYN throws single days and weeks by 30 to 200 mm; its neighbours do not."""
     folder = measured("gnss-cascadia-pbo-csv")
     samples = read_pbo(folder, ("BLYN", "SEAT", "P401", "P402", "P403", "P436", "P437", "SC02"), "2010-06", "2014-01")
-    answer = jobs.score(Scoring("rules", samples, DAY))
+    answer = jobs.score(ScoringRequest("rules", samples, DAY))
     found = alarms(answer, "2012-10-01")
     mine = {row.at_s for row in found if row.station == "BLYN"}
     # (those that come after a week of silence have nothing to be compared with)
@@ -66,7 +66,7 @@ def test_slow_slip_is_movement_of_most_and_a_fault_of_few(measured: Measured) ->
     names = ("ALBH", "KTBW", "NEAH", "P064", "P399", "P401", "P402", "P403", "P418", "P424", "P436", "P437", "P439",
              "PABH", "SC02", "SC03", "SEAT", "SEDR")  # fmt: skip
     samples = read_pbo(folder, names, "2008-09", "2010-10")
-    found = alarms(jobs.score(Scoring("rules", samples, DAY)), "2010-08-10")
+    found = alarms(jobs.score(ScoringRequest("rules", samples, DAY)), "2010-08-10")
     assert len({row.station for row in found}) < len(names) / 2  # those that go farther than most
     called = [row.kind for row in found if row.kind in {"drift", "movement"}]
     assert called.count("movement") > 1.5 * called.count("drift")  # for most stations go with them
@@ -79,7 +79,7 @@ def test_gorkha_is_a_step_at_the_stations_that_stepped_and_nowhere_else(measured
     for path in measured("gnss-nepal2015-neu").glob("*.neu"):
         rows = [o for o in read_positions(path, "nepal", from_at, to_at) if o.quantity.endswith(part)]
         samples[path.name[:4]] = [o.observed_at.timestamp() for o in rows], [o.value for o in rows]
-    found = alarms(jobs.score(Scoring("rules", samples, DAY)), "2015-04-25")
+    found = alarms(jobs.score(ScoringRequest("rules", samples, DAY)), "2015-04-25")
     first = {name: min(row.at_s for row in found if row.station == name) for name in {row.station for row in found}}
     stepped = {"KKN4", "CHLM", "SNDL"}
     assert stepped <= set(first) <= stepped | {"RMTE"}
@@ -94,7 +94,7 @@ def test_tohoku_is_seen_on_its_day(measured: Measured) -> None:
     from_at, to_at = datetime(2009, 1, 1, tzinfo=UTC), datetime(2011, 4, 1, tzinfo=UTC)
     rows = [o for o in read_positions(path, "japan", from_at, to_at) if o.quantity.endswith("east")]
     samples = {"USUD": ([o.observed_at.timestamp() for o in rows], [o.value for o in rows])}
-    found = alarms(jobs.score(Scoring("rules", samples, DAY)), "2011-01-15")
+    found = alarms(jobs.score(ScoringRequest("rules", samples, DAY)), "2011-01-15")
     assert day_of(found[0].at_s) == "2011-03-11"
     assert [row.kind for row in found[:3]] == ["spike", "movement", "movement"]
 
@@ -114,7 +114,7 @@ def test_a_pressure_sensor_under_a_glacier_that_dies(measured: Measured) -> None
     """Bowdoin: from 2017-02-04 00:30 on the logger writes -99999 for it."""
     path = measured("bowdoin-loggers/drucksens073303_final_storage_1.dat")
     rows = [row for row in read_logger(path) if day("2016-12-15") <= row[0] < day("2017-02-06")]
-    answer = jobs.score(Scoring("persistence-z", {"P": ([t for t, _ in rows], [v for _, v in rows])}, 1800.0))
+    answer = jobs.score(ScoringRequest("persistence-z", {"P": ([t for t, _ in rows], [v for _, v in rows])}, 1800.0))
     died = day("2017-02-04T00:30")
     assert min(v for _, v in rows) < QUANTITIES["pore_pressure"].low, "flagged as it arrives: it has no vote"
     before = max(row.score for row in answer.scores if row.at_s < died)
@@ -163,7 +163,7 @@ def test_markers_that_were_set_anew_are_steps_and_what_was_typed_wrongly_comes_b
     steps, returned = {}, set()
     for name, rows in read_markers(measured("dynaslope-markers/surficialdata.csv")).items():
         mm = {row.at.timestamp(): 10.0 * row.value for row in rows}
-        walk = Walk(100.0, unit="mm")
+        walk = StepDetector(100.0, unit="mm")
         walk.extend(list(mm), list(mm), [(value,) for value in mm.values()], [(1.0,)] * len(mm))
         steps |= {(name, day_of(jump.at_s)): round(jump.size[0]) for _, jump in walk.jumps if jump.size[0] < -1000.0}
         returned |= {(name, day_of(at_s)) for at_s in walk.aside if walk.aside[at_s] in {RETURNED, ERRATIC}}
@@ -182,5 +182,5 @@ def test_marks_that_stand_still_are_no_noise_to_measure_by(measured: Measured) -
     """The same value for weeks, then one that is mistyped: a score has nothing to divide by, and none is infinite."""
     markers = read_markers(measured("dynaslope-markers/surficialdata.csv"))
     samples: Samples = {n: ([r.at.timestamp() for r in rows], [r.value for r in rows]) for n, rows in markers.items()}
-    answer = jobs.score(Scoring("rules", samples, DAY))
+    answer = jobs.score(ScoringRequest("rules", samples, DAY))
     assert max(row.score for row in answer.scores) < 1000.0

@@ -7,7 +7,7 @@ import pytest
 
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec
 from monitor.errors import RefusedError
@@ -85,7 +85,7 @@ def test_the_board_says_since_when_a_long_happening_lasts(watched: Database) -> 
         run(watched, ServiceConfig(), SITE, BEGUN + day * DAY)
         with watched.read() as c:
             rows = load_view(c, "instrument_findings", site="bench", instrument="G1")
-        assert [(r["state"], r["since"]) for r in rows if r["state"] != "calibration"] == [("drift", spell(BEGUN))]
+        assert [(r["state"], r["since"]) for r in rows if r["state"] != "calibration"] == [("drift", format_iso(BEGUN))]
 
 
 @ON_SQLITE

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from sqlalchemy import delete, func, insert, select
 
-from detection.anomaly.records import Score, Scores
+from detection.anomaly.records import ReadingScore, Scores
 from forecasting.neural.checkpoint import model_hash, write
 from forecasting.neural.pretrained import PLACE
 from forecasting.serving.members import weigh_networks
@@ -51,7 +51,7 @@ from monitor.store.schema.tables import (
 from monitor.store.schema.tables import forecast as forecast_table
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.forecast_rows import row
@@ -151,9 +151,9 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(
                 )
             )  # fmt: skip
 
-    def answer(task: Task, _asked: object, *_args: object, **_more: object) -> object:
+    def answer(task: WorkerTask, _asked: object, *_args: object, **_more: object) -> object:
         if task is anomaly.SCORE:
-            return Scores((Score("G9.displacement", 0.0, 9.0, 1.0, "spike", alerted=True),), (), (), "-", None)
+            return Scores((ReadingScore("G9.displacement", 0.0, 9.0, 1.0, "spike", alerted=True),), (), (), "-", None)
         return SiteForecast((row("lld", station="G9.displacement"),), (), {}, {})
 
     monkeypatch.setattr(compute, "run", answer)

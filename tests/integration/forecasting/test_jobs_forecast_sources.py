@@ -23,7 +23,7 @@ from monitor.jobs.samples import plan_xy_m, read_all
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, load_ids
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 from tests.data.crossing import cross, hurry
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -170,7 +170,7 @@ def test_places_drivers_and_facts_reach_the_networks(
     assert places is not None
     assert places["G2.displacement"] == pytest.approx((0.0, -0.0008 * 111_320.0))
 
-    def run(task: Task, question: object, *_args: object, **_more: object) -> object:
+    def run(task: WorkerTask, question: object, *_args: object, **_more: object) -> object:
         asked.append(question)
         return cross(task, hurry(question))
 

@@ -27,7 +27,7 @@ from monitor.store.alerting.decisions import load_forecast_facts
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
-from monitor.store.models.forecasts import ForecastRow, Score, add_forecasts, add_scores, load_conformal
+from monitor.store.models.forecasts import ForecastRow, ForecastScore, add_forecasts, add_scores, load_conformal
 from monitor.store.models.registry import add_model, find_model, load_gates, load_models, load_transitions
 from monitor.store.pages import load_rolled
 from monitor.store.schema import tables as t
@@ -87,11 +87,11 @@ class Slope:
                 select(f.id).where(f.model == kind, f.model_hash == model_hash, f.issued_at == issued,
                                    f.horizon_s == horizon_s)
             ).scalars().all()  # fmt: skip
-            scores = [Score(n, target, 0.0, error, baseline, 1.0, inside, True, 0.1, 2.0) for n in numbers]
+            scores = [ForecastScore(n, target, 0.0, error, baseline, 1.0, inside, True, 0.1, 2.0) for n in numbers]
             assert len(add_scores(c, scores, target)) == 3
 
     def judge(self, day) -> list[str]:
-        return promotion.judge_models(self.database, self.config, self.site, START + day * DAY)[0]
+        return promotion.assess_models(self.database, self.config, self.site, START + day * DAY)[0]
 
     def state(self, model_hash, horizon_s=86400.0):
         with self.database.read() as c:
@@ -466,7 +466,9 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     with slope.database.write() as c:
         add_forecasts(c, rows)
         numbers = c.execute(select(t.forecast.c.id)).scalars().all()
-        add_scores(c, [Score(n, START, 0.0, 1.0, 1.0, 1.0, True, True, 0.1, 2.0) for n in numbers], START + 70 * DAY)
+        add_scores(
+            c, [ForecastScore(n, START, 0.0, 1.0, 1.0, 1.0, True, True, 0.1, 2.0) for n in numbers], START + 70 * DAY
+        )
         rolled = load_rolled(c, "jobs")
     assert [(r["horizon_s"], r["newest"], r["lowest"], r["n"]) for r in rolled] == [(86400.0, 1.0, 1.0, 260)]
     days = str((datetime.now(UTC) - START).days + 2)

@@ -19,7 +19,7 @@ from monitor.jobs.instruments.run import run as look_at_instruments
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import load_runs
-from monitor.store.readings.gaps import Hole, load_gaps
+from monitor.store.readings.gaps import GapCandidate, load_gaps
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -117,7 +117,7 @@ def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none
     cut_after = [2]
     real = anomaly.add_gaps
 
-    def keep(c: Connection, holes: Sequence[Hole], now: datetime) -> int:
+    def keep(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> int:
         if len(parts) == cut_after[0]:
             raise KeyboardInterrupt
         parts.append(len(holes))
@@ -142,7 +142,7 @@ def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none
     filled = [hour for hour in range(12, 300) if hour % 24 in {7, 8, 9, 10, 11}]
     filling = anomaly.fill_gaps
 
-    def fill(c: Connection, holes: Sequence[Hole], now: datetime) -> None:
+    def fill(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> None:
         filling(c, holes, now)
         if len(parts) == cut_after[0]:
             raise KeyboardInterrupt

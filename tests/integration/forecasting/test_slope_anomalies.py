@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from detection.anomaly import jobs
-from detection.anomaly.records import Scoring
+from detection.anomaly.records import ScoringRequest
 from monitor.config.site import find_weaknesses, parse_site
-from monitor.simulate.slope import Fault, SlopeModel
+from monitor.simulate.slope import InstrumentFault, SlopeModel
 from tests.data.site_text import write_site_toml
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,17 +21,17 @@ def score(model, component=0):
         if "gnss" in one.payload:
             samples[one.station][0].append(datetime.fromisoformat(one.payload["time"]).timestamp())
             samples[one.station][1].append(one.payload["gnss"]["enu_mm"][component])
-    return jobs.score(Scoring("persistence-z", dict(samples), 3600.0))
+    return jobs.score(ScoringRequest("persistence-z", dict(samples), 3600.0))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_faults_are_found_and_nothing_else(seed):
     faults = (
-        Fault("spike", "G1", START + 400 * HOUR, START + 401 * HOUR, 400.0),
-        Fault("rezero", "G2", START + 450 * HOUR, START + timedelta(days=40), -35.0),
-        Fault("stuck", "G3", START + 500 * HOUR, START + 520 * HOUR),
-        Fault("dropout", "G4", START + 500 * HOUR, START + 520 * HOUR),
-        Fault("common_shift", "BASE-A", START + 600 * HOUR, START + 620 * HOUR, 18.0),
+        InstrumentFault("spike", "G1", START + 400 * HOUR, START + 401 * HOUR, 400.0),
+        InstrumentFault("rezero", "G2", START + 450 * HOUR, START + timedelta(days=40), -35.0),
+        InstrumentFault("stuck", "G3", START + 500 * HOUR, START + 520 * HOUR),
+        InstrumentFault("dropout", "G4", START + 500 * HOUR, START + 520 * HOUR),
+        InstrumentFault("common_shift", "BASE-A", START + 600 * HOUR, START + 620 * HOUR, 18.0),
     )
     model = SlopeModel(seed, 4, START, duration=timedelta(days=30), fails=False, faults=faults)
     answer = score(model)

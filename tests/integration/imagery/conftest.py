@@ -9,7 +9,7 @@ import torch
 from detection.imagery.footprints import detect
 from detection.imagery.footprints.index_map import IndexModel
 from detection.imagery.footprints.probabilities import Classifier
-from detection.imagery.neural.checkpoint import Model
+from detection.imagery.neural.checkpoint import SegmentationModel
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 
 LOAD, MAKE = detect._load, detect._make_segmenter
@@ -26,7 +26,7 @@ def torch_as_it_was() -> Iterator[None]:
 
 
 @lru_cache(maxsize=8)
-def load_shipped(weights: str) -> Model | IndexModel:
+def load_shipped(weights: str) -> SegmentationModel | IndexModel:
     """Shipped weights stay as they are while tests run, and a detection changes no network."""
     return LOAD(weights)
 
@@ -37,12 +37,12 @@ def make_shipped(weights: str) -> Classifier:
     return MAKE(load_shipped(weights))
 
 
-def load(weights: str) -> Model | IndexModel:
+def load(weights: str) -> SegmentationModel | IndexModel:
     """Weights by name as often as they are wanted; those of a path are read each time."""
     return load_shipped(weights) if (WEIGHTS_FOLDER / f"{weights}.safetensors").is_file() else LOAD(weights)
 
 
-def make(model: Model | IndexModel) -> Classifier:
+def make(model: SegmentationModel | IndexModel) -> Classifier:
     """The classifier of a model that `load` gave."""
     torch.set_num_threads(1)
     name = "" if isinstance(model, IndexModel) else str(model.card["name"])

@@ -19,7 +19,7 @@ from detection.imagery.raster import raster
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.overlay import strips
 from detection.imagery.raster.raster import write_geotiff, write_png
-from detection.imagery.raster.untrusted import Limits, open_raster
+from detection.imagery.raster.untrusted import RasterLimits, open_raster
 from monitor.cli.main import run_verb
 
 SIZE = 96
@@ -440,11 +440,11 @@ def test_overviews_and_masks_in_other_files_are_refused(folder, tmp_path, capsys
 def test_what_a_vrt_is_made_of_keeps_the_limits_too(folder):
     write_vrt(folder / "B4.vrt", SOURCE.format(relative=1, name="B4.tif"))
     block = 512 * 512 * 2
-    with open_raster(folder / "B4.vrt", Limits(block_bytes=block)) as source:
+    with open_raster(folder / "B4.vrt", RasterLimits(block_bytes=block)) as source:
         assert source.count == 1
     with (
         pytest.raises(TooLargeError, match=r"B4\.tif: blocks of"),
-        open_raster(folder / "B4.vrt", Limits(block_bytes=block - 1)),
+        open_raster(folder / "B4.vrt", RasterLimits(block_bytes=block - 1)),
     ):
         pass
 

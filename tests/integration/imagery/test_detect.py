@@ -23,7 +23,7 @@ from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints import outputs, preview
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.outputs import FILES, make_files, read_run
-from detection.imagery.footprints.records import NOT_MADE, FilesAsked, FilesMade
+from detection.imagery.footprints.records import NOT_MADE, SceneFilesRequest, SceneFilesResult
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.grid import grid_around
@@ -178,7 +178,7 @@ def test_a_killed_run_is_mended_by_the_next(tmp_path):
         assert {file.name: file.read_bytes() for file in (tmp_path / place).iterdir()} == clean
 
 
-def make_killed(asked: FilesAsked, place: str) -> int:
+def make_killed(asked: SceneFilesRequest, place: str) -> int:
     """Make the files of a result in a child that is killed by signal 9 at this place."""
 
     def make_and_die():
@@ -203,13 +203,13 @@ def test_files_that_are_made_later_have_the_same_bytes(tmp_path):
     assert first["polygons"] == clean["polygons"]
     assert first["outputs"]["bounds"] == clean["outputs"]["bounds"]
     assert {Path(first["outputs"][key]).name for key in FILES} == set(FILES.values())
-    asked = FilesAsked(tmp_path / "later", tmp_path / "scene", datetime.fromisoformat(first["acquired_at"]))
+    asked = SceneFilesRequest(tmp_path / "later", tmp_path / "scene", datetime.fromisoformat(first["acquired_at"]))
     assert not is_cog(tmp_path / "later" / "prob.tif"), "nothing that the rows do not need is done before them"
     for place in ("probabilities", "renaming", "raster", "picture", "renaming"):
         assert make_killed(asked, place) == signal.SIGKILL
         assert not (tmp_path / "later" / "run.json").exists()
     for _ in range(2):
-        assert make_files(asked) == FilesMade()
+        assert make_files(asked) == SceneFilesResult()
         left = {file.name: file.read_bytes() for file in (tmp_path / "later").iterdir()}
         assert left == {name: (tmp_path / "clean" / name).read_bytes() for name in OUTPUTS}
 
@@ -218,7 +218,7 @@ def test_files_of_a_record_that_cannot_be_read_are_an_error_and_not_made(tmp_pat
     for torn in ('{"making": ', "", "{}", "\0" * 512):
         (tmp_path / "making.json").write_text(torn)
         assert read_run(tmp_path, {}, later=True) is None, "the scene can be read again"
-        made = make_files(FilesAsked(tmp_path, None, datetime(2024, 5, 6, tzinfo=UTC)))
+        made = make_files(SceneFilesRequest(tmp_path, None, datetime(2024, 5, 6, tzinfo=UTC)))
         assert made.error == f"{tmp_path / 'making.json'}: cannot be read; read the scene again"
 
 
@@ -228,10 +228,10 @@ def test_files_are_made_without_a_picture_where_the_image_is_gone(tmp_path):
     first = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(out), "later": True})
     shutil.rmtree(tmp_path / "scene")
     taken = datetime.fromisoformat(first["acquired_at"])
-    asked = FilesAsked(out, tmp_path / "scene", taken)
+    asked = SceneFilesRequest(out, tmp_path / "scene", taken)
     assert make_files(asked).unread, "it may come back"
     assert {file.name for file in out.iterdir()} == {"prob.tif", "making.json"}
-    assert make_files(replace(asked, no_picture="it is gone")) == FilesMade()
+    assert make_files(replace(asked, no_picture="it is gone")) == SceneFilesResult()
     assert {file.name for file in out.iterdir()} == set(OUTPUTS) - {"preview.png"}
     record = json.loads((out / "run.json").read_text())
     assert (record["no_picture"], "preview" in record["outputs"]) == ("it is gone", False)
@@ -245,18 +245,18 @@ def test_a_kill_at_each_rename_and_removal_is_mended(tmp_path):
     (tmp_path / "first" / NOT_MADE).write_text("{}")
     taken = datetime.fromisoformat(first["acquired_at"])
     shutil.copytree(tmp_path / "first", tmp_path / "clean")
-    assert make_files(FilesAsked(tmp_path / "clean", tmp_path / "scene", taken)) == FilesMade()
+    assert make_files(SceneFilesRequest(tmp_path / "clean", tmp_path / "scene", taken)) == SceneFilesResult()
     clean = {file.name: file.read_bytes() for file in (tmp_path / "clean").iterdir()}
     assert set(clean) == set(OUTPUTS)
     steps = 0
     while True:
         out = tmp_path / f"after-{steps}"
         shutil.copytree(tmp_path / "first", out)
-        if place_killed(FilesAsked(out, tmp_path / "scene", taken), steps) == 0:
+        if place_killed(SceneFilesRequest(out, tmp_path / "scene", taken), steps) == 0:
             break
         whole = (out / "run.json").is_file()
         scene = tmp_path / ("gone" if whole else "scene")
-        assert make_files(FilesAsked(out, scene, taken)) == FilesMade()
+        assert make_files(SceneFilesRequest(out, scene, taken)) == SceneFilesResult()
         assert {file.name: file.read_bytes() for file in out.iterdir()} == clean
         steps += 1
     assert steps >= len(clean) + 2
@@ -286,14 +286,14 @@ def test_each_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert dict(named) == {"prob.tif": True, "making.json": True}
     named.clear()
     taken = datetime.fromisoformat(first["acquired_at"])
-    assert make_files(FilesAsked(place, tmp_path / "scene", taken)) == FilesMade()
+    assert make_files(SceneFilesRequest(place, tmp_path / "scene", taken)) == SceneFilesResult()
     assert dict(named) == dict.fromkeys(OUTPUTS, True)
     named.clear()
     detect({**payload, "threshold": 0.4})
     assert dict(named) == dict.fromkeys(OUTPUTS, True)
 
 
-def place_killed(asked: FilesAsked, after: int) -> int:
+def place_killed(asked: SceneFilesRequest, after: int) -> int:
     """Make the files in a child that is killed before a rename or removal in their folder; 0: it came to its end."""
     left = [None] * after
 
@@ -343,7 +343,7 @@ def test_a_file_that_lacks_is_no_result(tmp_path, monkeypatch):
         return real(scene, footprints, path, grid)
 
     monkeypatch.setattr(outputs, "write_preview", lose)
-    made = make_files(FilesAsked(out, tmp_path / "scene", datetime.fromisoformat(first["acquired_at"])))
+    made = make_files(SceneFilesRequest(out, tmp_path / "scene", datetime.fromisoformat(first["acquired_at"])))
     assert "qa.tif is gone" in made.error
     assert {file.name for file in out.iterdir()} == {"prob.tif", "making.json"}
 
@@ -359,7 +359,7 @@ def test_files_that_cannot_be_made_leave_what_is_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(outputs, "write_geopackage", fail)
-    made = make_files(FilesAsked(out, tmp_path / "scene", datetime.fromisoformat(first["acquired_at"])))
+    made = make_files(SceneFilesRequest(out, tmp_path / "scene", datetime.fromisoformat(first["acquired_at"])))
     assert "cannot write the results (No space left" in made.error
     left = {file.name: file.read_bytes() for file in out.iterdir()}
     assert {**left, "prob.tif": before["prob.tif"]} == before

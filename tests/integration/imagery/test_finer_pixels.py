@@ -7,9 +7,9 @@ import pytest
 
 from detection.imagery.errors import DomainError, FinerError, UnfitError
 from detection.imagery.footprints import choose
-from detection.imagery.footprints.choose import Attempt, choose_weights
+from detection.imagery.footprints.choose import WeightsAttempt, choose_weights
 from detection.imagery.footprints.detect import detect
-from detection.imagery.footprints.options import Options
+from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.reading.warped import WarpedOnce
 from monitor.cli.main import run_verb
@@ -74,7 +74,7 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
     fits = {name: bool(chance.random() < 0.4) for name in names}
     tried = []
 
-    def attempt(one: Attempt):
+    def attempt(one: WeightsAttempt):
         tried.append((one.weights, one.coarser_m))
         if one.weights == INDEX or (one.coarser_m is not None and fits[one.weights]):
             return one
@@ -84,7 +84,7 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
             raise FinerError("too fine", trained_m[one.weights])
         raise (UnfitError if seed % 2 else DomainError)("unlike")
 
-    options = Options(tmp_path / "x.tif", own=tuple(names[:2]))
+    options = DetectionOptions(tmp_path / "x.tif", own=tuple(names[:2]))
     found = choose_weights(options, attempt)
     native = next((name for name in names if fails[name] == "reads"), None)
     coarser = sorted((trained_m[name], names.index(name)) for name in names if fails[name] == "finer" and fits[name])
@@ -92,7 +92,7 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
         assert (found.weights, found.coarser_m) == (native, None)
     elif coarser:
         assert (found.weights, found.coarser_m) == (names[coarser[0][1]], coarser[0][0])
-        assert found.ask(options).resample_to_m == coarser[0][0]
+        assert found.apply_to(options).resample_to_m == coarser[0][0]
     else:
         assert found.weights == INDEX
         assert sum(bool(one.mend) for one in found.refused) == ("finer" in fails.values())
@@ -100,7 +100,9 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
     # asked for pixels of their own, nothing else is tried
     if native is None:
         assert (
-            choose_weights(Options(tmp_path / "x.tif", own=tuple(names[:2]), resample_to_m=5.0), attempt).weights
+            choose_weights(
+                DetectionOptions(tmp_path / "x.tif", own=tuple(names[:2]), resample_to_m=5.0), attempt
+            ).weights
             == INDEX
         )
 

@@ -73,7 +73,7 @@ def place(grid, shape) -> dict:
 def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, monkeypatch, capsys, database_url):
     write_pictures(tmp_path / "scenes", LABELLED + OTHERS)
     monkeypatch.setattr("os.cpu_count", lambda: 1)  # no second process: it would load torch again
-    monkeypatch.setattr(records, "Asked", partial(records.Asked, tile_px=32))
+    monkeypatch.setattr(records, "LearningRequest", partial(records.LearningRequest, tile_px=32))
     monkeypatch.setattr(gate, "NOT_WORSE", 0.9)  # a second of training: what is offered shall be seen
     monkeypatch.chdir(tmp_path)
     asked = ["scenes", "learn", "--from-page", "--site", "bench", "--minutes", "0.04", "--json"]

@@ -31,7 +31,7 @@ from detection.imagery.raster.overlay import shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.scene.border import list_doubtful
-from detection.imagery.training.domain import ALIKE, as_values, look_at
+from detection.imagery.training.domain import ALIKE, as_values, measure_window
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
@@ -687,7 +687,7 @@ def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_
     radar = [correlate(draw_radar(how)) for how in kinds]
     assert len(seen) == 3 * 230
     values = as_values(crops.read(0).image)
-    looked = look_at(values, np.ones(values.shape[1:], bool), texture=False)
+    looked = measure_window(values, np.ones(values.shape[1:], bool), texture=False)
     assert looked.correlation == pytest.approx(correlate(values), abs=1e-6), "what a scene is judged by"
     assert round(max(seen), 3) == 0.991
     assert max(seen) < ALIKE < 0.999 <= min(radar)

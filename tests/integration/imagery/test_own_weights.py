@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from detection.imagery.data import folder
 from detection.imagery.data.generate import draw_patches, draw_scene
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.neural.checkpoint import load_model
-from detection.imagery.neural.learner import Settings
+from detection.imagery.neural.learner import ImageryTrainingSettings
 from monitor.cli.main import run_verb
 from monitor.criteria.proofs import digest_settings, needs_proof
 from monitor.store.database.engine import Database
@@ -113,10 +113,10 @@ def test_tiles_of_several_pixel_sizes_and_contradicted_sizes_are_refused(tmp_pat
     write_tiles(tmp_path, 4, 0.5)
     assert folder.read(tmp_path, "train").pixel_size_m == pytest.approx(0.5, rel=0.01)
     assert folder.read(tmp_path, "train", pixel_size_m=0.55).pixel_size_m == 0.55
-    with pytest.raises(RecipeError, match=r"data\.pixel_size_m is 10 m, the tiles in .* have pixels of 0\.5 m"):
+    with pytest.raises(TrainingRecipeError, match=r"data\.pixel_size_m is 10 m, the tiles in .* have pixels of 0\.5 m"):
         folder.read(tmp_path, "train", pixel_size_m=10.0)
     write(tmp_path / "train" / "images" / "tile-01.tif", np.ones((3, SIZE, SIZE), np.float32), 10.0)
-    with pytest.raises(RecipeError, match=r"tiles with pixels of 0\.5 to 10 m"):
+    with pytest.raises(TrainingRecipeError, match=r"tiles with pixels of 0\.5 to 10 m"):
         folder.read(tmp_path, "train")
 
 
@@ -130,10 +130,10 @@ def test_tiles_without_a_place_need_their_pixel_size_in_the_recipe(tmp_path, cap
 
 
 def test_few_patches_get_more_passes_and_a_warm_up_that_fits_the_run():
-    few, many = Settings().fitted(184), Settings().fitted(935)
+    few, many = ImageryTrainingSettings().fitted(184), ImageryTrainingSettings().fitted(935)
     assert (few.epochs, many.epochs) == (34, 13)
     assert (few.warmup_steps, many.warmup_steps) == (57, 100)
-    given = Settings(epochs=3, warmup_steps=2)
+    given = ImageryTrainingSettings(epochs=3, warmup_steps=2)
     assert given.fitted(184) == given
 
 

@@ -21,7 +21,7 @@ import pytest
 from detection.imagery.data import catalogue, files, landslide4sense
 from detection.imagery.errors import AoiError, DataError, ImageryError, TooLargeError
 from detection.imagery.raster import aoi, geojson, raster
-from detection.imagery.raster.untrusted import Limits, open_raster
+from detection.imagery.raster.untrusted import RasterLimits, open_raster
 from forecasting.data import bounds, sources, workbook
 from forecasting.errors import ForecastingError
 from monitor.alerting.audit import audit_pack
@@ -36,11 +36,11 @@ from monitor.ingest.files import tables, walled
 from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.gnss import open_gnss
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.rtklib import open_rtklib
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from tests.data.payloads import published
 
@@ -140,7 +140,7 @@ def test_files_of_ones_own_are_read_by_the_same_two_readers(tmp_path):
     lay_tif(tmp_path)
     with pytest.raises(TooLargeError, match="144,000,000 pixels"):
         read_whole(tmp_path / "img" / "a.tif")
-    with pytest.raises(TooLargeError), open_raster(tmp_path / "img" / "a.tif", Limits(side=1000)):
+    with pytest.raises(TooLargeError), open_raster(tmp_path / "img" / "a.tif", RasterLimits(side=1000)):
         pass
 
 
@@ -200,23 +200,23 @@ def read_rows(path):
 
 
 def read_points(path):
-    with open_egms(path, Said(), NOW) as (_, pieces):
+    with open_egms(path, ImportOptions(), NOW) as (_, pieces):
         return sum(1 for _ in pieces)
 
 
 def read_wide_points(path):
-    with open_wide_points(path, Said(point_set="a", direction="up", unit="mm"), NOW) as (_, pieces):
+    with open_wide_points(path, ImportOptions(point_set="a", direction="up", unit="mm"), NOW) as (_, pieces):
         return sum(1 for _ in pieces)
 
 
 def read_gnss(path):
-    with open_gnss(path, Said()) as lines:
+    with open_gnss(path, ImportOptions()) as lines:
         return sum(1 for _ in lines)
 
 
 def read_rtklib(path):
     origin = Origin(NOW, (46.0, 9.0, 900.0))
-    with open_rtklib(path, Said(station="P1", time="utc", origins=(("P1", origin),))) as lines:
+    with open_rtklib(path, ImportOptions(station="P1", time="utc", origins=(("P1", origin),))) as lines:
         return sum(1 for _ in lines)
 
 
@@ -237,7 +237,7 @@ def large_pieces(tmp_path, dataset, **others):
 
 def read_stack(opens):
     def read(path):
-        said = Said(point_set="a", direction="up", unit="mm", quantity="rain")
+        said = ImportOptions(point_set="a", direction="up", unit="mm", quantity="rain")
         with opens(path, said, *((NOW,) if opens is not open_grid else ())):
             pass
 
@@ -255,7 +255,7 @@ READ = {
     "insar-wide": (read_wide_points, (lambda t: one_line(t, ".txt"), zipped)),
     "grid": (read_stack(open_grid), PIECES), "insar-grid": (read_stack(open_pixels), PIECES),
     "mintpy": (
-        read_stack(lambda path, _, now: open_mintpy_points(path, Said(), now)),
+        read_stack(lambda path, _, now: open_mintpy_points(path, ImportOptions(), now)),
         (lambda t: large_pieces(t, "timeseries", date=[b"20250101"]),),
     ),
 }  # fmt: skip
@@ -402,7 +402,7 @@ def test_what_a_file_unpacks_to_fills_half_of_the_free_disk_at_most(tmp_path, mo
     monkeypatch.setattr(walled.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
     with (
         pytest.raises(ConfigError, match="half of what is free on the disk"),
-        walled.open_walled(tmp_path / "a.csv", "long", Said(), ComputeSection(), NOW),
+        walled.open_walled(tmp_path / "a.csv", "long", ImportOptions(), ComputeSection(), NOW),
     ):
         pass
 
@@ -421,7 +421,7 @@ MESSAGES = {
 def test_a_message_that_grows_is_refused_by_every_decoder(name, bomb):
     topic = next(one.topic for one in published.PUBLISHED if one.decoder == name)
     sites = {"north": published.SITE}
-    decoded = Pipeline(None, sites, lambda: NOW).decode(Message(topic, MESSAGES[bomb], NOW, "live"))
+    decoded = Pipeline(None, sites, lambda: NOW).decode(BrokerMessage(topic, MESSAGES[bomb], NOW, "live"))
     assert decoded.faults
     assert decoded.faults[0].code != "decoder_failed"
     assert not decoded.observations

@@ -17,7 +17,7 @@ from monitor.ingest.handover import STAMP
 from monitor.ingest.service import Ingest
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.intake.divided import DividedIngest, open_ingest
-from monitor.service.intake.records import Report
+from monitor.service.intake.records import IngestHeartbeat
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp
@@ -177,7 +177,7 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
 
 def test_after_a_suspension_nobody_is_taken_for_silent_before_the_processes_have_heard_of_it(place):
     divided = DividedIngest(place.db, ServiceConfig(), place.sites, print, None, print, lambda: T0)
-    divided._children = [SimpleNamespace(pid=1, report=Report({"drained": True}, {}, 0.0, {}))]
+    divided._children = [SimpleNamespace(pid=1, report=IngestHeartbeat({"drained": True}, {}, 0.0, {}))]
     assert divided.drained()
     divided.expect_more(30.0)
     assert not divided.drained()

@@ -14,7 +14,7 @@ from rasterio import Affine
 from scipy.io import netcdf_file
 
 from monitor.errors import ConfigError
-from monitor.ingest.files.reader import Said, StationPlace
+from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.grids import stack as stacks
 from monitor.ingest.grids.cf import find_date
 from monitor.ingest.grids.netcdf import open_netcdf
@@ -24,12 +24,12 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def rows_of(path, **said):
-    with open_grid(path, Said(**said)) as lines:
+    with open_grid(path, ImportOptions(**said)) as lines:
         return [(row["time"], row["station"], row["value"], row["unit"]) for line in lines for row, _ in line.rows]
 
 
 def points_of(opens, path, **said):
-    with opens(path, Said(**said), NOW) as (declared, pieces):
+    with opens(path, ImportOptions(**said), NOW) as (declared, pieces):
         return declared, list(pieces)
 
 
@@ -240,7 +240,7 @@ def test_a_pixel_that_never_changes_from_a_fill_is_masked_whatever_the_form(tmp_
 @pytest.mark.parametrize(("first", "turn"), [(8.9, 0.0), (8.9, -360.0), (-118.5, 0.0), (-118.5, 360.0)])
 def test_a_longitude_is_a_place_however_it_counts(first, turn):
     longitudes = first + np.array([0.0, 0.01, 0.02])
-    stack = stacks.Stack(
+    stack = stacks.GridStack(
         "a", (NOW,), longitudes + turn, np.array([46.21, 46.20]), CRS.from_epsg(4326), "mm",
         lambda *_: np.zeros((1, 2, 3)),
     )  # fmt: skip
@@ -265,10 +265,10 @@ def test_what_is_damaged_or_something_else_is_one_line(tmp_path):
 
 def test_a_single_row_is_as_wide_as_its_columns_are_apart():
     x, y = np.array([8.90, 8.91, 8.92]), np.array([46.20])
-    one = stacks.Stack("row.nc", (NOW,), x, y, CRS.from_epsg(4326), "mm", lambda *_: np.zeros((1, 1, 1)))
+    one = stacks.GridStack("row.nc", (NOW,), x, y, CRS.from_epsg(4326), "mm", lambda *_: np.zeros((1, 1, 1)))
     assert one.find_cells(StationPlace("G1", 46.204, 8.911), None) is not None
     assert one.find_cells(StationPlace("FAR", 46.21, 8.911), None) is None
-    cell = stacks.Stack("cell.nc", (NOW,), x[:1], y, CRS.from_epsg(4326), "mm", lambda *_: np.zeros((1, 1, 1)))
+    cell = stacks.GridStack("cell.nc", (NOW,), x[:1], y, CRS.from_epsg(4326), "mm", lambda *_: np.zeros((1, 1, 1)))
     assert cell.find_cells(StationPlace("NEAR", 46.3, 8.8), None) is not None
     assert cell.find_cells(StationPlace("NEXT", 46.5, 8.9), None) is None  # 33 km away
 

@@ -9,18 +9,18 @@ from types import MappingProxyType
 
 import pytest
 
-from monitor.checks.site_files import SiteFiles
-from monitor.checks.table import look
+from monitor.checks.site_files import SiteFolder
+from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, find_weaknesses, parse_site
-from monitor.ingest.guess.guess import Sensor, guess
-from monitor.ingest.guess.look import look_at
-from monitor.ingest.guess.preview import AskedTable, Understood
+from monitor.ingest.guess.guess import SensorGuess, guess
+from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
 from monitor.ingest.guess.preview import understand as understand_in_worker
-from monitor.ingest.guess.record import BASE, Record
+from monitor.ingest.guess.raw_table import read_raw_table
+from monitor.ingest.guess.record import BASE, MotionRecord
 from monitor.ingest.guess.site_file import add_stations, write_site
 from monitor.ingest.guess.values import list_values
-from monitor.replay.first_look import look_back
-from monitor.worker.records import read_record, spell_record
+from monitor.replay.past_levels import summarise_past
+from monitor.worker.records import read_record, record_to_plain
 
 BEGIN = datetime(2025, 3, 1)
 AXES = ("E", "N", "U")
@@ -52,12 +52,12 @@ def in_space(**stations):
 
 
 def understand(path, answers=MappingProxyType({})):
-    found = guess(look_at(path), answers)
+    found = guess(read_raw_table(path), answers)
     assert not found.questions, found.questions
-    record = Record()
-    for value in list_values(path, found.form, found.said):
+    record = MotionRecord()
+    for value in list_values(path, found.form, found.options):
         record.add(value)
-    return found, record.tell(found.sensors)
+    return found, record.estimate_motion(found.sensors)
 
 
 def begin_site(path, name="s"):
@@ -71,7 +71,7 @@ def begin_site(path, name="s"):
 
 
 def replay(path, site, found):
-    (run,) = look_back(path, (found.form, found.said), site, accept_units=True).runs
+    (run,) = summarise_past(path, (found.form, found.options), site, accept_units=True).runs
     return run.level_names[max(span.level for span in run.levels)]
 
 
@@ -180,7 +180,7 @@ def test_stations_fall_under_a_criterion_of_a_site_that_names_its_own(tmp_path):
 
 @pytest.mark.parametrize("hours", [0.1, 1, 3, 6, 12, 13, 24, 42, 48, 24 * 6, 24 * 11, 24 * 28, 24 * 40])
 def test_no_example_waits_longer_than_a_warning_may(hours):
-    sensors = [Sensor("G1", f"displacement_{part}", "mm", hours * 3600.0) for part in ("east", "north", "up")]
+    sensors = [SensorGuess("G1", f"displacement_{part}", "mm", hours * 3600.0) for part in ("east", "north", "up")]
     text = write_site("s", (46.0, 8.0), "UTC", sensors)
     site = parse_site(text, "s.toml")
     windows = {site.levels[t.level].name: t.window_s for c in site.criteria for t in c.thresholds if t.window_s}
@@ -193,7 +193,7 @@ def test_no_example_waits_longer_than_a_warning_may(hours):
 
 
 def test_fast_stations_keep_the_levels_that_slow_ones_beside_them_have_not():
-    sensors = [Sensor(name, f"displacement_{part}", "mm", every_s)
+    sensors = [SensorGuess(name, f"displacement_{part}", "mm", every_s)
                for name, every_s in (("F", 3600.0), ("S", DAY_S)) for part in ("east", "north")]  # fmt: skip
     site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
     highest = {c.stations: max(t.level for t in c.thresholds) for c in site.criteria if c.kind.id == "velocity"}
@@ -201,8 +201,8 @@ def test_fast_stations_keep_the_levels_that_slow_ones_beside_them_have_not():
 
 
 def list_slow(site):
-    files = SiteFiles(ServiceConfig(), [site], {})
-    return [one.text for one in look(files) if one.check.id == "sites.slow" and one.is_wrong]
+    files = SiteFolder(ServiceConfig(), [site], {})
+    return [one.text for one in run_checks(files) if one.check.id == "sites.slow" and one.is_wrong]
 
 
 def test_check_says_which_level_comes_too_late_and_why(tmp_path):
@@ -219,8 +219,8 @@ def test_check_says_which_level_comes_too_late_and_why(tmp_path):
 
 def test_the_page_gets_the_motion_of_a_table_from_its_worker(tmp_path):
     path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 40)))
-    told = understand_in_worker(AskedTable(str(path), "a.csv", {"place": "46,8"}, is_new=True))
-    again = read_record(Understood, json.loads(json.dumps(told, default=spell_record)))
+    told = understand_in_worker(PreviewRequest(str(path), "a.csv", {"place": "46,8"}, is_new=True))
+    again = read_record(PreviewResult, json.loads(json.dumps(told, default=record_to_plain)))
     assert {s.motion for s in again.sensors} == {s.motion for s in understand(path)[1]}
     assert again.sensors[0].motion.is_sure
 

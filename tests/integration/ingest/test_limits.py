@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select, text
 
-from monitor.checks.live import Intake
-from monitor.checks.table import look
+from monitor.checks.live import IntakeStatus
+from monitor.checks.table import run_checks
 from monitor.config.service import parse_service, parse_site
 from monitor.criteria import cost
 from monitor.domain.site import Binding, Level, Site, Station
 from monitor.errors import StoreBusyError
 from monitor.ingest import admission
 from monitor.ingest import pipeline as module
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
-from monitor.service.self_checks import Conditions
+from monitor.service.self_checks import AlarmConditions
 from monitor.store.readings import messages
 from monitor.store.readings.messages import MOST_BOOTS, MOST_SOURCES, OTHERS
 from monitor.store.readings.observations import add_observations
@@ -64,11 +64,11 @@ def pipeline(database, clock):
 
 def reading(n, station="G1", at=NOW, client="live"):
     body = {"time": (NOW - timedelta(days=2) + timedelta(seconds=n)).isoformat(), "rain_mm": 1.0}
-    return Message(f"slopeward/v1/north/{station}/obs", json.dumps(body).encode(), at, client)
+    return BrokerMessage(f"slopeward/v1/north/{station}/obs", json.dumps(body).encode(), at, client)
 
 
 def rubbish(n, topic="slopeward/v1/north/G9/obs", size=20_000):
-    return Message(topic, b"%d %s" % (n, b"x" * size), NOW, "live")
+    return BrokerMessage(topic, b"%d %s" % (n, b"x" * size), NOW, "live")
 
 
 def count(database, table):
@@ -106,7 +106,7 @@ def test_a_station_fills_the_windows_of_its_site_to_a_bound_and_takes_none_of_th
     def crack(n, station="E1", days=0.0):
         at = (NOW - timedelta(seconds=n, days=days)).isoformat()
         body = {"time": at, "crack_opening_mm" if station == "E1" else "displacement_up_mm": 1.0 + n}
-        return Message(f"slopeward/v1/{site.id}/{station}/obs", json.dumps(body).encode(), NOW, "live")
+        return BrokerMessage(f"slopeward/v1/{site.id}/{station}/obs", json.dumps(body).encode(), NOW, "live")
 
     most = int(cost.measure_room(site)["E1"].rows)
     assert 100 <= most < 2000
@@ -136,7 +136,7 @@ def test_senders_on_ever_new_topics_of_a_decoder_take_no_declared_station_its_bo
     def by_device(n, station, device):
         body = {**json.loads(reading(n).payload), "station": station, "quantity": "rain_mm", "value": 1.0}
         body.pop("rain_mm")
-        return Message(f"app/{device}/up", json.dumps({"rows": [body]}).encode(), NOW, "live")
+        return BrokerMessage(f"app/{device}/up", json.dumps({"rows": [body]}).encode(), NOW, "live")
 
     for station in ("X", "G1"):
         flood = pipeline.store([by_device(n, station, f"{station}{n}") for n in range(400)])
@@ -193,7 +193,7 @@ def test_invented_stations_end_at_a_number_and_declared_ones_always_come_in(pipe
 def counted(boot_id, seq, station="G1", source="logger", at=NOW):
     body = {"time": (NOW - timedelta(days=1) + timedelta(seconds=boot_id + seq)).isoformat(), "rain_mm": 1.0}
     payload = json.dumps({**body, "source": source, "boot_id": boot_id, "seq": seq}).encode()
-    return Message(f"slopeward/v1/north/{station}/obs", payload, at, "live")
+    return BrokerMessage(f"slopeward/v1/north/{station}/obs", payload, at, "live")
 
 
 def test_invented_boots_and_sources_are_forgotten_and_those_of_the_others_stay(database, clock):
@@ -239,7 +239,9 @@ def test_holes_that_a_sender_invents_end_at_a_number(database, clock, monkeypatc
 def test_counts_of_stations_that_are_not_let_in_are_not_kept(pipeline, database):
     empty = json.dumps({"time": NOW.isoformat(), "rain_mm": None, "source": "l", "boot_id": 1, "seq": 1}).encode()
     for n in range(30):
-        pipeline.store([counted(1, n, f"X{n}", f"l{n}"), Message(f"slopeward/v1/north/Y{n}/obs", empty, NOW, "live")])
+        pipeline.store(
+            [counted(1, n, f"X{n}", f"l{n}"), BrokerMessage(f"slopeward/v1/north/Y{n}/obs", empty, NOW, "live")]
+        )
     assert count(database, t.sequence_state) == 3
 
 
@@ -253,7 +255,9 @@ def test_rubbish_of_one_sender_is_bounded_and_counted_beyond(database, clock):
     assert kept["kept_bytes"] <= 1_000_000
     assert kept["kept_rows"] == count(database, t.rejected_message) == 48
     assert kept["unkept"] == sum(o.unkept for o in outcomes) == 152
-    assert pipeline.store([Message(f"{other}/obs", b"{", NOW, "live")]).unkept == 0  # the share of the others is theirs
+    assert (
+        pipeline.store([BrokerMessage(f"{other}/obs", b"{", NOW, "live")]).unkept == 0
+    )  # the share of the others is theirs
     assert sources(database)[other]["kept_rows"] == 1
 
 
@@ -283,8 +287,8 @@ def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
     assert before["unkept"] > 0
 
     def prune_all(now):
-        limits = prune.Limits.of(None, None, 90 * 86400.0, now)
-        prune.Sweep(database, limits, now).run()
+        limits = prune.RetentionLimits.of(None, None, 90 * 86400.0, now)
+        prune.RetentionRun(database, limits, now).run()
 
     prune_all(NOW + timedelta(days=89))
     assert sources(database)["slopeward/v1/north/G9"] == before
@@ -308,8 +312,8 @@ def test_what_is_not_kept_is_told_as_an_alarm_of_the_service():
         def clear(self, key, reason):
             told.pop(key, None)
 
-    conditions = Conditions(Alarms())
-    conditions.follow(look(Intake(status, conditions.grew)), 0.0)
+    conditions = AlarmConditions(Alarms())
+    conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), 0.0)
     assert "7 unreadable messages" in told["ingest:quarantine"][0]
-    conditions.follow(look(Intake(status, conditions.grew)), 700.0)
+    conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), 700.0)
     assert told == {}

@@ -18,10 +18,10 @@ from sqlalchemy import text
 from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline
-from monitor.ingest.mqtt import Session
+from monitor.ingest.mqtt import MqttSession
 from monitor.ingest.service import SESSION_LOST, Ingest
 from monitor.store.database.engine import Database
-from monitor.store.readings.messages import Rejected
+from monitor.store.readings.messages import RejectedMessage
 from tests.conftest import REPOSITORY, wait_for
 from tests.data.payloads import published
 
@@ -261,7 +261,7 @@ def test_of_what_is_too_large_the_beginning_reaches_us_and_counts_as_the_whole(d
         rows = c.execute(text("select payload_bytes, length(payload), code, times, digest from rejected_message"))
         found = {size: tuple(rest) for size, *rest in rows}
     assert found == {
-        size: (kept, code, times, Rejected(T0, OBS, b"[" * size, "", "", "live").digest)
+        size: (kept, code, times, RejectedMessage(T0, OBS, b"[" * size, "", "", "live").digest)
         for size, kept, code, times in (
             (1 << 20, 1 << 20, "too_deep", 1), ((1 << 20) + 1, 1 << 16, "too_large", 1),
             (3 << 20, 1 << 16, "too_large", 2),
@@ -292,7 +292,7 @@ def test_readings_go_before_the_quarantine_of_earlier_batches_and_order_is_kept(
     database, publisher, start_ingest, monkeypatch
 ):
     seen, acknowledged = [], []
-    real, really = pipeline.add_rejected, Session.acknowledge
+    real, really = pipeline.add_rejected, MqttSession.acknowledge
 
     def slow(connection, messages, quota):
         if messages and not seen:
@@ -306,7 +306,7 @@ def test_readings_go_before_the_quarantine_of_earlier_batches_and_order_is_kept(
         really(session, messages)
 
     monkeypatch.setattr(pipeline, "add_rejected", slow)
-    monkeypatch.setattr(Session, "acknowledge", note)
+    monkeypatch.setattr(MqttSession, "acknowledge", note)
     ingest = start_ingest()
     rubbish = [b"x" * size for size in (400_000, 300_000, 500_000)]
     publisher.wait(*[publisher.send(OBS, payload) for payload in rubbish])

@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 from monitor.domain.site import Level, Site
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
 from monitor.store.readings import messages as stored_messages
@@ -19,7 +19,7 @@ from monitor.store.readings.messages import (
     BEGINNING_BYTES,
     KEPT_BYTES,
     Quota,
-    Rejected,
+    RejectedMessage,
     SequenceMark,
     add_rejected,
     load_rejected,
@@ -40,7 +40,9 @@ def pipeline(database):
 
 def message(n, **more):
     at = (NOW + timedelta(minutes=n) - timedelta(days=1)).isoformat()
-    return Message("slopeward/v1/north/G1/obs", json.dumps({"time": at, "rain_mm": n, **more}).encode(), NOW, "live")
+    return BrokerMessage(
+        "slopeward/v1/north/G1/obs", json.dumps({"time": at, "rain_mm": n, **more}).encode(), NOW, "live"
+    )
 
 
 def ask(database, sql):
@@ -86,7 +88,7 @@ def test_a_busy_database_writes_nothing_and_the_batch_comes_again(pipeline, data
 
 
 def test_readings_are_there_before_the_quarantine_is_written(pipeline, database, monkeypatch):
-    rubbish = Message("slopeward/v1/north/G2/obs", b"{", NOW, "live")
+    rubbish = BrokerMessage("slopeward/v1/north/G2/obs", b"{", NOW, "live")
     outcome = pipeline.store([rubbish, message(1), rubbish], readings_first=True)
     assert (outcome.added.stored, outcome.rejected, len(outcome.waiting)) == (1, 2, 2)
     assert ask(database, "select (select count(*) from observation), (select count(*) from rejected_message)") == [
@@ -107,7 +109,7 @@ def test_a_large_payload_is_a_portion_of_its_own(pipeline, monkeypatch):
     sizes = []
     monkeypatch.setattr(module, "add_rejected", lambda _c, some, _q: sizes.append([len(m.payload) for m in some]) or 0)
     lengths = (5, 6, 1 << 20, 7, 100_000, 150_000, 8)
-    rubbish = [Message("slopeward/v1/north/G2/obs", b"x" * n, NOW, "live") for n in lengths]
+    rubbish = [BrokerMessage("slopeward/v1/north/G2/obs", b"x" * n, NOW, "live") for n in lengths]
     refusals = module.Refusals(list(pipeline.store(rubbish, readings_first=True).waiting))
     while refusals.waiting:
         pipeline.keep(refusals)
@@ -127,8 +129,8 @@ def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is
         return add_rejected(connection, messages, quota)
 
     monkeypatch.setattr(module, "add_rejected", refuse)
-    poison = Message("slopeward/v1/north/G2/obs", b"poison", NOW, "live")
-    others = [Message("slopeward/v1/north/G3/obs", b"{" * n, NOW, "live") for n in (1, 2)]
+    poison = BrokerMessage("slopeward/v1/north/G2/obs", b"poison", NOW, "live")
+    others = [BrokerMessage("slopeward/v1/north/G3/obs", b"{" * n, NOW, "live") for n in (1, 2)]
     outcome = pipeline.store([message(1), others[0], poison, others[1]], readings_first=True)
     refusals = module.Refusals([*outcome.waiting[:2], *outcome.waiting[1:]])  # two parts of one message
     with pytest.raises(StoreBusyError):
@@ -141,8 +143,8 @@ def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is
 
 def test_rubbish_that_the_broker_had_kept_counts_as_sent_when_it_comes_live(pipeline, database):
     topic, later = "slopeward/v1/north/G2/obs", NOW + timedelta(minutes=5)
-    kept = Message(topic, b"{", NOW, "live", retained=True)
-    live = Message(topic, b"{", later, "live")
+    kept = BrokerMessage(topic, b"{", NOW, "live", retained=True)
+    live = BrokerMessage(topic, b"{", later, "live")
     pipeline.store([kept])
     pipeline.store([kept, live])
     pipeline.store([kept])
@@ -163,7 +165,7 @@ def test_more_refused_messages_are_no_more_statements(database, quota):
         return len(seen)
 
     def refuse(numbers):
-        return [Rejected(NOW, f"slopeward/v1/north/G{k}/obs", b"%d" % k, "no", "no", "live") for k in numbers]
+        return [RejectedMessage(NOW, f"slopeward/v1/north/G{k}/obs", b"%d" % k, "no", "no", "live") for k in numbers]
 
     for name in ("new", "known"):
         assert count_statements(refuse(range(2))) == count_statements(refuse(range(2, 200))), name
@@ -172,7 +174,7 @@ def test_more_refused_messages_are_no_more_statements(database, quota):
 def test_of_what_is_too_large_only_the_beginning_is_kept_and_never_read_again(pipeline, database):
     whole = message(1).payload
     for size in (KEPT_BYTES, KEPT_BYTES + 1):  # the beginning alone would be a reading
-        text = Message("slopeward/v1/nowhere/G1/obs", whole + b" " * (size - len(whole)), NOW, "live")
+        text = BrokerMessage("slopeward/v1/nowhere/G1/obs", whole + b" " * (size - len(whole)), NOW, "live")
         assert pipeline.store([text]).rejected == 1
     rows = ask(database, "select payload_bytes, length(payload) from rejected_message order by id")
     assert rows == [(KEPT_BYTES, KEPT_BYTES), (KEPT_BYTES + 1, BEGINNING_BYTES)]
@@ -192,7 +194,7 @@ def test_a_second_process_may_write_the_same_keys(pipeline, database):
 def gnss(epoch0, n=0):
     at = (NOW + timedelta(minutes=n) - timedelta(days=1)).isoformat()
     block = {"enu_mm": [1 + n, 2, 3], "frame": "local", "epoch0": epoch0}
-    return Message("slopeward/v1/north/G1/obs", json.dumps({"time": at, "gnss": block}).encode(), NOW, "live")
+    return BrokerMessage("slopeward/v1/north/G1/obs", json.dumps({"time": at, "gnss": block}).encode(), NOW, "live")
 
 
 def test_the_reference_of_a_station_outlives_the_process(pipeline, database):
@@ -214,12 +216,12 @@ def test_shuffled_and_doubled_messages_leave_no_gap_and_no_double(pipeline, data
 
 def test_what_the_broker_had_kept_is_not_fresh_when_the_quarantine_is_read_again(database):
     pipeline = Pipeline(database, {"north": published.SITE}, lambda: NOW)
-    kept = Message("homie/super-car/engine/temperature", b"21.5", NOW, "live", retained=True)
+    kept = BrokerMessage("homie/super-car/engine/temperature", b"21.5", NOW, "live", retained=True)
     assert pipeline.store([kept]).rejected == 1
     again = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
     assert (again.stored, again.reasons) == (0, {"retained": 1})
     before = Pipeline(database, {}, lambda: NOW)  # of a site that nobody declared yet
-    kept = Message("homie/super-car/engine/speed", b"7", NOW, "live", retained=True)
+    kept = BrokerMessage("homie/super-car/engine/speed", b"7", NOW, "live", retained=True)
     assert before.store([kept]).rejected == 1
     again = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
     assert (again.stored, again.accepted) == (0, 0)

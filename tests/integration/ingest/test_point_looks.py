@@ -12,7 +12,7 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.errors import JobError
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.jobs import points
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -64,7 +64,7 @@ def write(path: Path, values: np.ndarray, until: int, rows: range = range(COUNT)
 
 
 def take(db: Database, path: Path, at: datetime) -> None:
-    declared = open_egms(path, Said(None, "sentinel"), at)
+    declared = open_egms(path, ImportOptions(None, "sentinel"), at)
     assert read_points(PointsFile(path, SITE, lambda: at, db, pause=lambda _: None), declared).rejected == 0
 
 
@@ -93,8 +93,8 @@ def test_points_that_came_in_are_looked_at_once_and_what_happened_is_one_line_ea
         anomalies = load_view(c, "point_anomalies", look_id=newest.id)
         looks = load_view(c, "point_looks", order_by=("look_id",))
     assert first.found.alarms <= 2, "quiet points are quiet"
-    assert first.asked.jump_mm == pytest.approx(27.7329)
-    assert (newest.asked.from_at, newest.found.newest_at) == (DATES[116], DATES[125])
+    assert first.request.jump_mm == pytest.approx(27.7329)
+    assert (newest.request.from_at, newest.found.newest_at) == (DATES[116], DATES[125])
     assert [(r["points"], r["acquisitions"], r["reason"]) for r in looks] == [(300, 39, ""), (300, 9, "")]
     common = happenings[0]
     assert (common["common"], common["kind"], common["judged"] > 250) == (True, "phase-jump", True)
@@ -162,9 +162,9 @@ def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monk
 
 @ON_SQLITE
 def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path, monkeypatch):
-    at, right = DATES[116], points.make_look
+    at, right = DATES[116], points.detect_alarms
     for name in ("a", "b"):
-        declared = open_egms(path := write(tmp_path / f"{name}.csv", draw(), 117), Said(None, name), at)
+        declared = open_egms(path := write(tmp_path / f"{name}.csv", draw(), 117), ImportOptions(None, name), at)
         read_points(PointsFile(path, SITE, lambda: at, bench, pause=lambda _: None), declared)
 
     def fail_at_a(db, plan, site, asked):
@@ -172,8 +172,8 @@ def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path,
             raise JobError("it needed too much memory")
         return right(db, plan, site, asked)
 
-    monkeypatch.setattr(points, "make_look", fail_at_a)
+    monkeypatch.setattr(points, "detect_alarms", fail_at_a)
     with pytest.raises(JobError, match="a: it needed too much memory; b: 300 points looked at"):
         look(bench, at)
     with bench.read() as c:
-        assert [kept.asked.name for kept in load_looks(c, "bench")] == ["b"]
+        assert [kept.request.name for kept in load_looks(c, "bench")] == ["b"]

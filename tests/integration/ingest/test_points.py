@@ -15,14 +15,14 @@ from sqlalchemy import func, select, text
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.decision import View
+from monitor.domain.decision import DecisionInputs
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Declared, Piece, Said
+from monitor.ingest.files.reader import ImportOptions, PointLine, ValueMeaning
 from monitor.ingest.guess.recognise import choose_reader
-from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.history import load_news_instants
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -49,7 +49,7 @@ yellow = {over = 0.3}
 """
 )
 SITE = parse_site(TEXT, "bench.toml")
-DESC = Said(None, "desc", "los-towards", "mm")
+DESC = ImportOptions(None, "desc", "los-towards", "mm")
 COLUMNS = "time,point,latitude,longitude,value,sigma"
 DATES = [T0 + 12 * k * DAY for k in range(8)]
 NEWEST = DATES[-1]
@@ -89,7 +89,7 @@ def rejected(database):
 
 
 def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_then_on(bench, tmp_path):
-    news = News()
+    news = ChangeDetector()
     with bench.read() as c:
         news.look(c)
     path = write_long(tmp_path / "a.csv")
@@ -144,14 +144,14 @@ def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path)
     assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"]
     with bench.read() as c:
         view = load_view(c, SITE, arrived, draining=False)[0]
-    assert View.read(view.spell()) == view
+    assert DecisionInputs.read(view.to_json()) == view
 
 
 def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):
     arrived = NEWEST + 3 * DAY
-    take(bench, write_long(tmp_path / "a.csv", rate=0.0), arrived, Said(None, "asc", "los-towards", "mm"))
+    take(bench, write_long(tmp_path / "a.csv", rate=0.0), arrived, ImportOptions(None, "asc", "los-towards", "mm"))
     assert evaluate_site(bench, SITE, arrived, "tick").level == 0
-    take(bench, write_long(tmp_path / "b.csv", rate=-0.5), arrived + DAY, Said(None, "desc", "los-away", "mm"))
+    take(bench, write_long(tmp_path / "b.csv", rate=-0.5), arrived + DAY, ImportOptions(None, "desc", "los-away", "mm"))
     with bench.read() as c:
         found = {f.zone: round(f.rate_mm_per_day, 1) for f in load_point_facts(c, SITE, arrived + DAY)}
     assert found == {"asc": 0.0, "desc": -0.5}
@@ -212,7 +212,7 @@ def test_a_file_that_breaks_off_is_told_and_what_came_before_counts(bench, tmp_p
 def test_another_unit_or_direction_is_another_set(bench, tmp_path):
     path = write_long(tmp_path / "a.csv")
     take(bench, path, NEWEST + DAY)
-    for declared in (Said(None, "desc", "los-away", "mm"), Said(None, "desc", "los-towards", "cm")):
+    for declared in (ImportOptions(None, "desc", "los-away", "mm"), ImportOptions(None, "desc", "los-towards", "cm")):
         with pytest.raises(RefusedError, match="give another --set"):
             take(bench, path, NEWEST + 2 * DAY, declared)
 
@@ -236,7 +236,7 @@ def slice_egms(source, target, most=60, keep=lambda row: True):
 
 def take_egms(database, path, now, site=SITE, direction=None):
     file = PointsFile(path, site, lambda: now, database, pause=lambda _: None)
-    return read_points(file, open_egms(path, Said(direction=direction), now))
+    return read_points(file, open_egms(path, ImportOptions(direction=direction), now))
 
 
 def test_a_measured_product_becomes_a_rate_whose_age_is_true(database, measured, tmp_path):
@@ -385,9 +385,9 @@ def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_pa
 # ---- the reference from which displacements count ----------------------------------------------------------------
 def deliver(database, values, reference_at, *, point=None, now=NEWEST + 30 * DAY):
     """One delivery of values of p1 by date, counted from a date."""
-    declared = Declared("moving", "los-towards", "mm", None, reference_at, point)
+    declared = ValueMeaning("moving", "los-towards", "mm", None, reference_at, point)
     place = Point("p1", 46.0, 8.0)
-    pieces = iter([Piece(place, tuple(PointValue("p1", at, value) for at, value in values.items()))])
+    pieces = iter([PointLine(place, tuple(PointValue("p1", at, value) for at, value in values.items()))])
     file = PointsFile(Path("a.nc"), SITE, lambda: now, database, pause=lambda _: None)
     return read_points(file, nullcontext((declared, pieces)))
 
@@ -443,7 +443,10 @@ def test_tables_of_other_programs_are_known_and_their_unit_and_sign_asked(tmp_pa
     assert choose_reader(path, ("--set", "--direction", "--unit")) == "insar-wide"
     with pytest.raises(ConfigError, match="--set, --direction and --unit"):
         choose_reader(path)
-    with pytest.raises(ConfigError, match="unit and sign are declared"), open_wide_points(path, Said(), NEWEST):
+    with (
+        pytest.raises(ConfigError, match="unit and sign are declared"),
+        open_wide_points(path, ImportOptions(), NEWEST),
+    ):
         pass
     with open_wide_points(path, DESC, NEWEST) as (declared, pieces):
         (piece,) = pieces
@@ -451,7 +454,7 @@ def test_tables_of_other_programs_are_known_and_their_unit_and_sign_asked(tmp_pa
     assert (piece.point.latitude, piece.point.longitude) == (46.0, pytest.approx(8.0))
     assert [(v.observed_at.day, v.value) for v in piece.values] == [(1, 0.0), (13, -1.5)]
     assert piece.missing == 1
-    with pytest.raises(ConfigError, match="no EGMS product"), open_egms(path, Said(), NEWEST):
+    with pytest.raises(ConfigError, match="no EGMS product"), open_egms(path, ImportOptions(), NEWEST):
         pass
 
 

@@ -15,7 +15,7 @@ from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.people import countersign
@@ -72,7 +72,7 @@ def say(pipeline, epoch0, *minutes, frame="local"):
     for n in minutes:
         at = (NOW - timedelta(days=1) + timedelta(minutes=n)).isoformat()
         body = {"time": at, "gnss": {"enu_mm": [float(n), 2.0, 3.0], "frame": frame, "epoch0": epoch0}}
-        messages.append(Message("slopeward/v1/north/G1/obs", json.dumps(body).encode(), NOW, "live"))
+        messages.append(BrokerMessage("slopeward/v1/north/G1/obs", json.dumps(body).encode(), NOW, "live"))
     outcome = pipeline.store(messages)
     return outcome.added.stored, outcome.rejected
 

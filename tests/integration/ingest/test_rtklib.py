@@ -8,11 +8,11 @@ import pytest
 from monitor.config.service import parse_site
 from monitor.domain.site import Origin
 from monitor.errors import ConfigError
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.rtklib import find_origin, open_rtklib
 from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.recognise import find_form
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm
 from tests.data.payloads.traps import _check
@@ -31,7 +31,7 @@ ENU = LLH.replace("latitude(deg)", "e-baseline(m)").replace("longitude(deg)", "n
 
 def lines_of(path, origin=None, **said):
     origins = (("B1501", origin or Origin(SINCE, PLACE)),)
-    with open_rtklib(path, Said(origins=origins, **said)) as lines:
+    with open_rtklib(path, ImportOptions(origins=origins, **said)) as lines:
         return [row for line in lines for row in line.rows]
 
 
@@ -132,7 +132,7 @@ def test_solutions_in_another_form_are_refused_and_never_taken_for_a_table(tmp_p
     path = tmp_path / "B1501_a.pos"
     path.write_text(head + SOLUTION)
     with pytest.raises(ConfigError, match="set out-"):
-        understand_known(path, find_form(path), {"station": "B1501"}, Said())
+        understand_known(path, find_form(path), {"station": "B1501"}, ImportOptions())
 
 
 @pytest.mark.parametrize("mark", [",", ";", "  "])
@@ -162,7 +162,7 @@ def test_messages_of_another_height_wait_and_are_no_motion(of_stream, of_origin)
         topic, payload, is_same = "n/B1501", "\r\n".join(map(_check, lines)).encode(), of_origin == "ellipsoid"
     else:
         topic, payload, is_same = "r/B1501", (head_of(of_stream) + SOLUTION).encode(), of_stream == of_origin
-    decoded = pipeline.decode(Message(topic, payload, now, "live"))
+    decoded = pipeline.decode(BrokerMessage(topic, payload, now, "live"))
     assert [f.code for f in decoded.faults] == ([] if is_same else ["other_frame"])
     assert len(decoded.observations) == (3 if is_same else 0)
     assert all(abs(o.value) < 1000.0 for o in decoded.observations)

@@ -20,8 +20,8 @@ import pytest
 from sqlalchemy import select
 
 from forecasting.message import TEXT_OF
-from monitor.checks.live import Polling
-from monitor.checks.table import look
+from monitor.checks.live import SourceStatus
+from monitor.checks.table import run_checks
 from monitor.cli.main import run_verb
 from monitor.config.secrets import find_secret
 from monitor.config.service import load_service, load_site
@@ -30,10 +30,20 @@ from monitor.ingest.sources import fetch as fetch_module
 from monitor.ingest.sources import http, poll, sensorthings
 from monitor.ingest.sources.addresses import find_addresses
 from monitor.ingest.sources.fetch import fetch
-from monitor.ingest.sources.polled import Polled, follow
-from monitor.ingest.sources.take import Place
-from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Answer, Asked, Fetched, Login, Wanted
-from monitor.service.self_checks import Conditions
+from monitor.ingest.sources.polled import PollSummary, follow
+from monitor.ingest.sources.take import SourceTarget
+from monitor.ingest.sources.tasks import (
+    FAILED,
+    FETCH,
+    NEW,
+    OLD,
+    FetchedFile,
+    PollRequest,
+    PollResult,
+    ServerCredentials,
+    WantedFile,
+)
+from monitor.service.self_checks import AlarmConditions
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import find_poll, load_files, load_polls, save_file
 from monitor.store.schema import tables as t
@@ -84,7 +94,7 @@ def settle(tmp_path, monkeypatch, database_url):
     write_tables()
     with Database(database_url) as database:
         upgrade(database, NOW)
-        yield Place(database, load_service(), load_site("configs/sites/north.toml"), lambda: NOW, "source test")
+        yield SourceTarget(database, load_service(), load_site("configs/sites/north.toml"), lambda: NOW, "source test")
 
 
 def spell(value):
@@ -115,8 +125,8 @@ def values(database):
 
 def asked(server, tmp_path, *names, **more):
     (tmp_path / "f").mkdir(exist_ok=True)
-    wanted = tuple(Wanted(name, f"{server.url}/{name}") for name in names)
-    return replace(Asked("http", wanted, str(tmp_path / "f"), ("127.0.0.1",), True, 100_000), **more)
+    wanted = tuple(WantedFile(name, f"{server.url}/{name}") for name in names)
+    return replace(PollRequest("http", wanted, str(tmp_path / "f"), ("127.0.0.1",), True, 100_000), **more)
 
 
 # ---- one file, again and again -----------------------------------------------------------------------------------
@@ -311,19 +321,19 @@ def test_by_https_the_name_of_the_server_is_proven_though_its_address_is_connect
             server.files["/a.csv"] = b"x"
             question = asked(server, tmp_path, "a.csv", hosts=("localhost",), ca_file=str(tmp_path / f"{trusted}.crt"))
             url = f"https://localhost:{server.port}/a.csv"
-            (one,) = fetch(replace(question, wanted=(Wanted("a.csv", url),))).files
+            (one,) = fetch(replace(question, wanted=(WantedFile("a.csv", url),))).files
             assert (one.state == NEW, said in one.reason) == (not said, True), one.reason
 
 
 def test_a_login_goes_to_its_own_server_alone_and_stands_in_no_reason(server, tmp_path):
     server.files |= {"/a.csv": b"x", "/b.csv": b"y"}
-    login = Login(secret="hush-hush")
+    login = ServerCredentials(secret="hush-hush")
     fetch(asked(server, tmp_path, "a.csv", login=login))
     assert server.asked[-1][1]["authorization"] == "Bearer hush-hush"
     fetch(asked(server, tmp_path, "a.csv", login=replace(login, parameter="id")))
     assert server.asked[-1][0] == "/a.csv?id=hush-hush"
     server.faults["/a.csv"] = f"http://localhost:{server.port}/b.csv"
-    fetch(asked(server, tmp_path, "a.csv", login=Login("me", "hush"), hosts=("127.0.0.1", "localhost")))
+    fetch(asked(server, tmp_path, "a.csv", login=ServerCredentials("me", "hush"), hosts=("127.0.0.1", "localhost")))
     assert [("authorization" in head) for _, head, _ in server.asked[-2:]] == [True, False]
     with serve() as other:  # another port of the same host is another server
         other.files["/b.csv"] = b"y"
@@ -333,7 +343,7 @@ def test_a_login_goes_to_its_own_server_alone_and_stands_in_no_reason(server, tm
     server.faults["/a.csv"] = 403
     (one,) = fetch(asked(server, tmp_path, "a.csv", login=replace(login, parameter="id"))).files
     assert "hush" not in one.reason
-    (one,) = fetch(asked(server, tmp_path, "a.csv", login=Login(secret="hush-hush\n"))).files
+    (one,) = fetch(asked(server, tmp_path, "a.csv", login=ServerCredentials(secret="hush-hush\n"))).files
     assert (one.state, "hush" in one.reason) == (FAILED, False)
     assert find_secret({"TOKEN": " hush-hush\r\n"}, "TOKEN") == "hush-hush"
     with pytest.raises(UnsetError, match="TOKEN: a secret is one line"):
@@ -366,14 +376,14 @@ def test_a_source_that_fails_is_asked_less_and_less_and_told_once(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     Path("configs").mkdir()
     table = write_tables({"name": "a", "kind": "http", "site": "north", "url": "https://h.example/a"})
-    bad, state, waits = Polled("a", errors=["no answer"]), None, []
+    bad, state, waits = PollSummary("a", errors=["no answer"]), None, []
     for k in range(8):
         at = NOW + timedelta(hours=k)
         state = follow(state, bad, "a", "north", "http", at, 3600.0)
         waits.append((state.next_at - at).total_seconds())
     assert all(270 * 2**k <= wait <= 330 * 2**k for k, wait in enumerate(waits[:5]))
     assert max(waits) <= 4 * 3600 * 1.1
-    held = Polled("a", held=["a.csv"])  # its last line has no end: looked at soon, but not each minute for ever
+    held = PollSummary("a", held=["a.csv"])  # its last line has no end: looked at soon, but not each minute for ever
     looks = [follow(None, held, "a", "north", "http", NOW, 3600.0)]
     looks += [follow(looks[0], held, "a", "north", "http", NOW, 3600.0)]
     assert [(one.next_at - NOW).total_seconds() > 60.0 for one in looks] == [False, True]
@@ -383,14 +393,16 @@ def test_a_source_that_fails_is_asked_less_and_less_and_told_once(tmp_path, monk
         open = staticmethod(lambda key, reason, level: told.append((key, reason, level)))
         clear = staticmethod(lambda key, reason: told.append((key, "", 0)))
 
-    conditions = Conditions(Alarms())
+    conditions = AlarmConditions(Alarms())
     for now in (NOW + timedelta(hours=2), NOW + timedelta(hours=4), NOW + timedelta(hours=5)):
-        conditions.follow(look(Polling(table, {"north"}, [state], now)), now.timestamp())
-    well = follow(state, Polled("a"), "a", "north", "http", NOW, 3600.0)
-    conditions.follow(look(Polling(table, {"north"}, [well], NOW + timedelta(hours=6))), NOW.timestamp() + 6e4)
+        conditions.follow(run_checks(SourceStatus(table, {"north"}, [state], now)), now.timestamp())
+    well = follow(state, PollSummary("a"), "a", "north", "http", NOW, 3600.0)
+    conditions.follow(
+        run_checks(SourceStatus(table, {"north"}, [well], NOW + timedelta(hours=6))), NOW.timestamp() + 6e4
+    )
     assert [(key, level) for key, _, level in told] == [("source:a", 0), ("source:a", 1), ("source:a", 0)]
     assert "no answer" in told[1][1]
-    (lost,) = look(Polling(table, set(), [], NOW))
+    (lost,) = run_checks(SourceStatus(table, set(), [], NOW))
     assert lost.is_wrong
 
 
@@ -600,8 +612,8 @@ def test_files_of_one_name_in_two_folders_keep_their_own_rows_and_doubt_drops_no
 def test_odd_texts_of_a_server_do_not_keep_other_sources_out(place, server, monkeypatch):
     base = {"kind": "stac", "site": "north", "url": f"{server.url}/catalog.json", "private": True, "assets": {"g": "g"}}
     write_tables({"name": "one", **base}, {"name": "two", **base})
-    files = (Fetched("http://h/\ud800\0", OLD, modified="\ud800\0"), Fetched("b", FAILED, "\ud800\0"))
-    monkeypatch.setattr(compute, "run", lambda *_, **__: Answer(files))
+    files = (FetchedFile("http://h/\ud800\0", OLD, modified="\ud800\0"), FetchedFile("b", FAILED, "\ud800\0"))
+    monkeypatch.setattr(compute, "run", lambda *_, **__: PollResult(files))
     poll.run(place.db, load_service(), place.site, NOW, place.clock)
     with place.db.read() as c:
         assert [(state.source, state.error) for state in load_polls(c)] == [("one", "??"), ("two", "??")]
@@ -694,8 +706,8 @@ def test_a_file_that_is_written_to_without_pause_is_taken_as_far_as_it_was_read_
     from monitor.ingest.sources import sftp
 
     monkeypatch.setattr(sftp, "PAUSE_S", 0.0)
-    wanted = Wanted("day.csv", "sftp://127.0.0.1/day.csv")
-    asked = Asked("sftp", (wanted,), str(tmp_path), ("127.0.0.1",), True, 1000)
+    wanted = WantedFile("day.csv", "sftp://127.0.0.1/day.csv")
+    asked = PollRequest("sftp", (wanted,), str(tmp_path), ("127.0.0.1",), True, 1000)
     grown = asyncio.run(sftp._fetch_one(Growing([6, 8], b"12345678"), asked, wanted))
     assert (grown.state, grown.modified) == (NEW, "8 1770000008")
     assert (tmp_path / "day.csv").read_bytes() == b"12345678"

@@ -17,7 +17,7 @@ from detection.imagery.scene.scene import find_missing, read_scene
 from monitor.errors import RefusedError
 from monitor.ingest.sources.fetch import fetch
 from monitor.ingest.sources.take import place_scene
-from monitor.ingest.sources.tasks import FAILED, NEW, Asked, Wanted
+from monitor.ingest.sources.tasks import FAILED, NEW, PollRequest, WantedFile
 from tests.data.file_server import serve
 from tests.data.products import SIDE, draw, write_image
 
@@ -101,9 +101,9 @@ def poll(server, archive, folder, assets, **more):
             "links": [{"rel": "item", "href": "./s/item.json"}]}  # fmt: skip
     server.files["/catalog.json"] = json.dumps(root).encode()
     folder.mkdir()
-    wanted = (Wanted("catalog", f"{server.url}/catalog.json"),)
+    wanted = (WantedFile("catalog", f"{server.url}/catalog.json"),)
     told = {"most_bytes": 1_000_000, "assets": tuple(assets.items()), **more}
-    (found,) = fetch(Asked("stac", wanted, str(folder), ("127.0.0.1",), True, **told)).files
+    (found,) = fetch(PollRequest("stac", wanted, str(folder), ("127.0.0.1",), True, **told)).files
     return found
 
 

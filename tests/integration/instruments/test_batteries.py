@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from monitor.jobs.instruments.battery import Day, expect_empty, find_new_battery, split_days
+from monitor.jobs.instruments.battery import BatteryDay, expect_empty, find_new_battery, split_days
 
 HOUR_S = 3600.0
 
@@ -19,7 +19,7 @@ def spell_hours(swapped_at, until, *, fall, swing, seed=3):
         sun = swing * clouds[hour // 24] * max(0.0, math.sin((hour % 24 - 6) / 12 * math.pi))
         volts = 12.5 - fall * hour / 24 if hour < swapped_at else 12.9 - fall * (hour - swapped_at) / 24
         volts += sun + draw.gauss(0.0, 0.005)
-        found.append(Day(hour * HOUR_S, volts, volts))
+        found.append(BatteryDay(hour * HOUR_S, volts, volts))
     return found
 
 
@@ -46,9 +46,9 @@ def test_sun_after_clouds_is_no_new_battery():
 
 def test_one_reading_of_nothing_empties_no_battery_and_two_hours_do():
     hours = spell_hours(999, 24 * 10, fall=0.02, swing=0.3)
-    glitch = [*hours[:-3], Day(hours[-3].at_s, 0.0, hours[-3].high), *hours[-2:]]
+    glitch = [*hours[:-3], BatteryDay(hours[-3].at_s, 0.0, hours[-3].high), *hours[-2:]]
     assert expect_empty(split_days(glitch, hours[-1].at_s), 11.0, hours[-1].at_s).method == (
         expect_empty(split_days(hours, hours[-1].at_s), 11.0, hours[-1].at_s).method
     )
-    dead = [*hours[:-2], *(Day(h.at_s, 0.0, 0.0) for h in hours[-2:])]
+    dead = [*hours[:-2], *(BatteryDay(h.at_s, 0.0, 0.0) for h in hours[-2:])]
     assert expect_empty(split_days(dead, hours[-1].at_s), 11.0, hours[-1].at_s).empty_s == hours[-1].at_s

@@ -13,12 +13,12 @@ import pytest
 
 from monitor.config.service import parse_site
 from monitor.errors import ConfigError
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import read_file
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.sources.plan import place_said
+from monitor.ingest.sources.plan import add_places
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.service_state import find_stamp
@@ -80,7 +80,7 @@ class Desk:
         path = self.folder / name
         path.write_text(text)
         pipeline = Pipeline(self.database, {"bench": SITE}, lambda: NOW)
-        said = place_said(Said(), SITE)
+        said = add_places(ImportOptions(), SITE)
         opener = open_readings(form)
         return read_file(path, pipeline, SITE, lambda: NOW, open_lines=lambda: opener(path, said), **more)
 
@@ -238,7 +238,7 @@ def checksum(text):
 
 def send(database, topic, payload, at):
     pipeline = Pipeline(database, {"bench": SITE}, lambda: at)
-    return pipeline.store([Message(topic, payload, at, "live")])
+    return pipeline.store([BrokerMessage(topic, payload, at, "live")])
 
 
 def test_a_receiver_that_begins_to_say_its_separation_is_asked_about(desk):

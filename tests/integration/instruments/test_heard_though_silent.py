@@ -6,11 +6,11 @@ import pytest
 
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.config.service import parse_site
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.store.alerting.sites import save_site
 from monitor.store.instrument_board import load_board
-from monitor.store.readings.messages import Rejected, add_rejected
+from monitor.store.readings.messages import RejectedMessage, add_rejected
 from monitor.store.readings.observations import add_observations
 from monitor.store.service_state import stamp
 from tests.data.site_text import along
@@ -40,7 +40,7 @@ def list_readings(until, wrong_by=timedelta(0)):
 
 
 def refuse(station, minutes_ago, text, code="not_json"):
-    return Rejected(
+    return RejectedMessage(
         NOW - timedelta(minutes=minutes_ago), f"slopeward/v1/bench/{station}/obs", text.encode(), code,
         "no JSON", "logger",
     )  # fmt: skip
@@ -93,12 +93,12 @@ def test_one_that_is_silent_is_silent(database):
     ],
 )
 def test_what_the_broker_refused_stands_with_the_instrument_of_the_login(database, login, site, station, topic, is_its):
-    facts = {"login": login, "site": site, "station": station, "topic": topic, "n": 7, "at": spell(NOW)}
-    long_ago = facts | {"topic": f"{topic}/old", "n": 9, "at": spell(NOW - 12 * HOUR)}
+    facts = {"login": login, "site": site, "station": station, "topic": topic, "n": 7, "at": format_iso(NOW)}
+    long_ago = facts | {"topic": f"{topic}/old", "n": 9, "at": format_iso(NOW - 12 * HOUR)}
     with database.write() as c:
         stamp(c, "broker", {"denied": [facts, long_ago]}, NOW)
     row = read_row(database, list_readings(NOW), [])
     assert (
-        f"the broker refused 7 messages of it, the last at {spell(NOW)} on topic {topic}" in str(row["reason"])
+        f"the broker refused 7 messages of it, the last at {format_iso(NOW)} on topic {topic}" in str(row["reason"])
     ) is is_its
     assert ("correct the topic" in row["action"]) is is_its

@@ -13,7 +13,7 @@ from monitor.language.catalogue import LANGUAGES
 from monitor.language.rendering import translate
 from monitor.store.alerting.sites import save_site
 from monitor.store.instrument_board import load_board
-from monitor.store.readings.instruments import Judged
+from monitor.store.readings.instruments import InstrumentAssessment
 from monitor.store.readings.observations import add_observations
 from tests.conftest import ON_SQLITE
 from tests.data.site_text import along
@@ -60,7 +60,7 @@ def test_twenty_rovers_of_a_dead_base_are_one_group_with_one_act(database):
 )
 def test_a_notice_names_the_parent_that_its_state_is_of(state, named):
     found = ((state, RANKS[state], NOW, "why", "do"),)
-    judged = [Judged(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
+    judged = [InstrumentAssessment(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
     (change,) = list_changes(SITE, judged, {})
     assert change.key == f"health:instrument:{named}:{state}"
     kind, _, name = named.partition(":")
@@ -69,7 +69,7 @@ def test_a_notice_names_the_parent_that_its_state_is_of(state, named):
 
 def test_a_notice_that_is_open_goes_on_under_its_name():
     found = (("solar", RANKS["solar"], NOW, "why", "do"),)
-    judged = [Judged(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
+    judged = [InstrumentAssessment(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
     assert list_changes(SITE, judged, {"health:instrument:gateway:W1:solar": "why"}) == []
 
 

@@ -9,17 +9,17 @@ import pytest
 from sqlalchemy import and_, func, select
 
 from monitor.alerting.acts.change_control import approve, compare, find_in_force, propose, take_in
-from monitor.alerting.audit.as_of import look_as_of
+from monitor.alerting.audit.as_of import decide_as_of
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory
-from monitor.domain.instants import spell
-from monitor.domain.observation import Observation, Report
+from monitor.domain.instants import format_iso
+from monitor.domain.observation import Observation, ObserverReport
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.reading import read_file
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import run_backtest
 from monitor.store.alerting.alerts import load_alerts
@@ -88,9 +88,9 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
             c, find_series_id(c, "bench", "G1", "crack_opening"), at=slope.now, known_from=slope.now, size=0.5,
             unit="mm", kind="rezero", author=ADA, reason="re-zeroed", now=slope.now,
         )  # fmt: skip
-        report = Report("bench", slope.now, "crack", "a new crack", "Ada", "G1")
+        report = ObserverReport("bench", slope.now, "crack", "a new crack", "Ada", "G1")
         add_report(c, report, slope.now, actor=ADA, credential="Ada")
-        stamp(c, "epoch0:bench/G1", {"frame": "IGS20", "epoch0": spell(slope.now)}, slope.now)
+        stamp(c, "epoch0:bench/G1", {"frame": "IGS20", "epoch0": format_iso(slope.now)}, slope.now)
         level, memory = find_state(c, "bench").level, Memory.read(find_state(c, "bench").state)
         before = list_rows(c, "G1")
         assert {"series", "station", "station_state", "maintenance", "report", "rate_now"} <= before.keys()
@@ -119,7 +119,7 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
         assert list(verify(c)) == []
         last = max(n for n, e in c.execute(select(t.decision.c.id, t.decision.c.evidence)).all() if "G1" in e)
         row = load_decision(c, last)
-        found = look_as_of(c, row, load_site_source(c, row.config_sha256), None)
+        found = decide_as_of(c, row, load_site_source(c, row.config_sha256), None)
         assert not [d for d in found.departures if d.kind in {"gone", "altered", "late"}], found.departures
 
 
@@ -166,17 +166,17 @@ def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tm
     pipeline = Pipeline(slope.database, {"bench": site}, lambda: slope.now + HOUR)
     at = slope.now + timedelta(minutes=7)
     payloads = {
-        "slopeward/v1/bench/G1/obs": {"time": spell(at), "crack_opening_mm": 1.25},
+        "slopeward/v1/bench/G1/obs": {"time": format_iso(at), "crack_opening_mm": 1.25},
         "slopeward/v1/bench/report": {
-            "time": spell(at), "kind": "crack", "text": "wider", "by": "Bo", "station": "G1"
+            "time": format_iso(at), "kind": "crack", "text": "wider", "by": "Bo", "station": "G1"
         },
     }  # fmt: skip
     outcome = pipeline.store(
-        [Message(topic, json.dumps(body).encode(), slope.now + HOUR, "live") for topic, body in payloads.items()]
+        [BrokerMessage(topic, json.dumps(body).encode(), slope.now + HOUR, "live") for topic, body in payloads.items()]
     )
     assert (outcome.rejected, outcome.added.stored) == (0, 1)
     path = tmp_path / "old.csv"
-    path.write_text(f"time,station,quantity,value,unit\n{spell(at + HOUR)},G1,crack_opening,1.5,mm\n")
+    path.write_text(f"time,station,quantity,value,unit\n{format_iso(at + HOUR)},G1,crack_opening,1.5,mm\n")
     assert read_file(path, pipeline, site, lambda: slope.now + 2 * HOUR).stored == 1
     with slope.database.read() as c:
         assert list_rows(c, "G1") == {}
@@ -222,8 +222,8 @@ def test_a_question_about_the_reference_of_the_old_id_is_asked_under_the_new_one
     def send(frame, pipeline, minutes):
         at = slope.now - timedelta(minutes=minutes)
         gnss = {"enu_mm": [1.0, 2.0, 3.0], "frame": frame, "epoch0": "2026-01-01T00:00:00Z"}
-        body = json.dumps({"time": spell(at), "gnss": gnss}).encode()
-        return pipeline.store([Message("slopeward/v1/bench/G1/obs", body, slope.now, "live")])
+        body = json.dumps({"time": format_iso(at), "gnss": gnss}).encode()
+        return pipeline.store([BrokerMessage("slopeward/v1/bench/G1/obs", body, slope.now, "live")])
 
     assert send("IGS14", pipeline, 9).added.stored == 3
     assert send("IGS20", pipeline, 8).rejected == 1

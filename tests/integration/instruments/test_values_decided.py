@@ -9,7 +9,7 @@ import pytest
 
 from monitor.config.service import parse_site
 from monitor.domain.instruments.no_value import AT_STOP, FILL
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from tests.data.payloads.told import decide_messages
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -87,7 +87,7 @@ def tell(station, name, values):
     for k, value in enumerate(values):
         at = T0 + timedelta(minutes=10 * k)
         body = {"time": at.isoformat(), name: value}
-        messages.append(Message(f"slopeward/v1/slope/{station}/obs", json.dumps(body).encode(), at, "live"))
+        messages.append(BrokerMessage(f"slopeward/v1/slope/{station}/obs", json.dumps(body).encode(), at, "live"))
     place = (station, name.rpartition("_")[0])
     decisions, stored = decide_messages(BENCH, messages, series=[place])
     return decisions, [tuple(r.flags) for r in stored[place]]
@@ -142,7 +142,7 @@ def test_an_instrument_at_its_stop_is_an_urgent_question_and_shows_no_rest():
 def test_one_dead_sensor_does_not_take_the_others_along():
     for dead in ("NaN", '"nan"', "null", "Infinity", "nan"):
         raw = f'{{"time": "2026-03-01T00:00:00Z", "pore_pressure_kpa": 20.5, "temperature_degc": {dead}}}'.encode()
-        _, stored = decide_messages(BENCH, [Message("slopeward/v1/slope/P1/obs", raw, T0, "live")],
+        _, stored = decide_messages(BENCH, [BrokerMessage("slopeward/v1/slope/P1/obs", raw, T0, "live")],
                                     series=[("P1", "pore_pressure")])  # fmt: skip
         assert [r.value for r in stored["P1", "pore_pressure"]] == [20.5]
 
@@ -170,7 +170,7 @@ def positions(decimals, moved_mm, *, gst=True, hours=8, start_m=0.0):
         ]
         if gst:
             lines.append(sentence(f"GPGST,{clock},0.01,0.01,0.01,0,0.01,0.01,0.02"))
-        found.append(Message("gnss/N1/nmea", "\r\n".join(lines).encode(), at, "live"))
+        found.append(BrokerMessage("gnss/N1/nmea", "\r\n".join(lines).encode(), at, "live"))
     return found
 
 
@@ -211,18 +211,18 @@ def test_a_value_that_came_as_text_is_no_surer_than_its_last_digit():
     row = {"time": "2026-03-01T00:00:00Z", "station": "E1", "quantity": "crack_opening_mm", "value": "3.0"}
     rows = [row | {"sigma": sigma} for sigma in ("0.001", "0.5", None)]
     for row, expected in zip(rows, (pytest.approx(0.1 / 12**0.5), 0.5, None), strict=True):
-        message = Message("file/slope", json.dumps({"rows": [row]}).encode(), T0, "live")
+        message = BrokerMessage("file/slope", json.dumps({"rows": [row]}).encode(), T0, "live")
         _, stored = decide_messages(BENCH, [message], series=[("E1", "crack_opening")])
         assert [r.sigma for r in stored["E1", "crack_opening"]] == [expected]
 
 
 def test_a_gauge_that_writes_whole_centimetres_has_no_vote_for_rest():
     messages = [
-        Message("logger/E1/crack", text, T0 + timedelta(minutes=10 * k), "live")
+        BrokerMessage("logger/E1/crack", text, T0 + timedelta(minutes=10 * k), "live")
         for k, text in enumerate([b"3e1", b"3e1", b"30"] * 30)
     ]
     decisions, _ = decide_messages(BENCH, messages[:89], every_s=3600.0)
     assert said(decisions, "E1.crack_opening:coarse")
-    fine = [Message(m.topic, b"30.0", m.received_at, "live") for m in messages]
+    fine = [BrokerMessage(m.topic, b"30.0", m.received_at, "live") for m in messages]
     decisions, _ = decide_messages(BENCH, fine, every_s=3600.0)
     assert not said(decisions, ":coarse")

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState
 from monitor.domain.alert_states import OPEN, TRANSITIONS, AlertStep
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.notify.path import run_stages
-from monitor.notify.verdict import View
+from monitor.notify.verdict import DeliveryContext
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.answers import load_put_aside
 from monitor.store.alerting.maintenance import add_maintenance, end_maintenance
@@ -34,7 +34,13 @@ def desk(database):
 
 def change(c, level, key=KEY, now=T0):
     """The service finds a level; 0 = the condition is gone."""
-    ledger = Ledger.HAZARD if key == "hazard" else Ledger.ADVICE if key.startswith("advice") else Ledger.HEALTH
+    ledger = (
+        AlertCategory.HAZARD
+        if key == "hazard"
+        else AlertCategory.ADVICE
+        if key.startswith("advice")
+        else AlertCategory.HEALTH
+    )
     order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
     store.apply_changes(c, "bench", [order], site=SITE, recipients=SITE.recipients, actor=SERVICE, now=now, rule_version="t")  # fmt: skip # noqa: E501
     return store.load_alerts(c, "bench", ledger=str(ledger))[0].id
@@ -135,14 +141,14 @@ def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
         (out, "out_of_service", "Bo", "dismantled"),
     ]  # fmt: skip
     with desk.write() as c:
-        assert run_stages(c, "log:mori", View(T0 + HOUR, 0)) == []
+        assert run_stages(c, "log:mori", DeliveryContext(T0 + HOUR, 0)) == []
         n = t.notification.c
         why = c.execute(select(n.last_error).where(n.alert_id == number, n.channel == "log:mori")).scalar_one()
         assert "until the work is over" in why
         end_maintenance(c, 1, ADA, "done", T0 + HOUR)
         store.follow_maintenance(c, "bench", SERVICE, T0 + HOUR)
         assert store.find_alert(c, number).state == "unacknowledged"
-        assert {w.alert_id for w in run_stages(c, "log:mori", View(T0 + 2 * HOUR, 0))} == {number}
+        assert {w.alert_id for w in run_stages(c, "log:mori", DeliveryContext(T0 + 2 * HOUR, 0))} == {number}
     with desk.read() as c:
         assert list(verify_stories(c)) == []
         assert list(find_unsealed(c)) == []

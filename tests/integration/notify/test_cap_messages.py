@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_service, parse_site
-from monitor.domain.alert import Actor, Ledger
+from monitor.domain.alert import Actor, AlertCategory
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.cap import signature
 from monitor.notify.cap.chain import compose, compose_event
@@ -73,7 +73,7 @@ def test_a_message_names_what_is_in_danger_at_its_level(database):
     slope.live(22, {"G1": 12.0, "G2": 11.0}, looks=3)
     slope.live(10, {"G1": 150.0, "G2": 140.0}, looks=3)
     with database.read() as c:
-        (alert,) = (a for a in alerts.load_alerts(c, None) if a.ledger == Ledger.HAZARD)
+        (alert,) = (a for a in alerts.load_alerts(c, None) if a.ledger == AlertCategory.HAZARD)
         steps = list_steps(alert, alerts.load_alert_events(c, alert.id), None)
         found = [
             {
@@ -113,7 +113,7 @@ def test_what_cannot_be_exposed_is_refused(change, said):
 @pytest.fixture
 def hazard(database, slope):
     with database.read() as c:
-        return c.execute(select(t.alert.c.id).where(t.alert.c.ledger == Ledger.HAZARD)).scalar_one()
+        return c.execute(select(t.alert.c.id).where(t.alert.c.ledger == AlertCategory.HAZARD)).scalar_one()
 
 
 def add_window(slope, *, trusted=True, ahead=HOUR):
@@ -150,7 +150,8 @@ def test_a_message_says_what_was_known_when_it_was_sent(database, slope, hazard)
     slope.take(type(slope.site)(**{**{n: getattr(slope.site, n) for n in slope.site.__slots__}, "name": "Other"}))
     with database.write() as c:
         c.execute(update(t.alert).where(t.alert.c.id == hazard).values(level=0))
-        alerts._add_event(c, hazard, slope.now + HOUR, None, "x", "closed", 3, 0, ADA, "all quiet", None)
+        changed = {"from_state": "x", "from_level": 3, "to_level": 0}
+        alerts._add_event(c, hazard, slope.now + HOUR, ADA, "all quiet", "closed", **changed)
         alerts.set_outcome(c, hazard, "false_instrument", ADA, "a fox", slope.now + 2 * HOUR)
     with database.read() as c:
         assert {number: compose(c, PLAIN, hazard, str(number)) for number in before} == before
@@ -177,7 +178,7 @@ def test_a_trusted_window_known_at_the_message_stands_in_it(database):
     add_window(slope, ahead=timedelta(hours=12))
     slope.live(10, {"G1": 150.0, "G2": 140.0})
     with database.read() as c:
-        number = c.execute(select(t.alert.c.id).where(t.alert.c.ledger == Ledger.HAZARD)).scalar_one()
+        number = c.execute(select(t.alert.c.id).where(t.alert.c.ledger == AlertCategory.HAZARD)).scalar_one()
         root = read(compose(c, PLAIN, number, languages=["it", "en"]))
     assert [e.text for e in root.iter(f"{{{NAMESPACE}}}onset")] == ["2026-03-02T14:00:00-00:00"] * 2
     assert find(root, "info/certainty").text == "Likely"

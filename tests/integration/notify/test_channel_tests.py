@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiosmtpd.controller import Controller
 
-from monitor.checks.machine import Footing
-from monitor.checks.table import look
+from monitor.checks.machine import DatabaseFacts
+from monitor.checks.table import run_checks
 from monitor.config.service import parse_service, parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Recipient
@@ -67,10 +67,12 @@ def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(da
     for hours, expected in ((23, [False, False]), (25, [True, True])):
         at = datetime.now(UTC) + timedelta(hours=hours)
         assert [
-            c.counts for c in look(Footing(database, config, (), channels, at)) if c.check.area == "channel"
+            c.counts for c in run_checks(DatabaseFacts(database, config, (), channels, at)) if c.check.area == "channel"
         ] == expected
     assert not [
-        c for c in look(Footing(database, parse_service("", "x"), (), channels, at)) if c.check.area == "channel"
+        c
+        for c in run_checks(DatabaseFacts(database, parse_service("", "x"), (), channels, at))
+        if c.check.area == "channel"
     ]
 
 

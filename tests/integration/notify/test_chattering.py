@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from monitor.domain.alert import SERVICE, Actor, health_alarm
 from monitor.domain.site import Recipient
 from monitor.notify.path import run_stages
-from monitor.notify.verdict import View
+from monitor.notify.verdict import DeliveryContext
 from monitor.store.alerting.alerts import acknowledge, apply_changes
 from monitor.store.schema.tables import alert, notification
 from tests.conftest import ON_SQLITE
@@ -28,7 +28,7 @@ class Loose:
         for _ in range(0, minutes, step):
             self.minute += step
             with self.database.write() as c:
-                for message in run_stages(c, "log:desk", View(T0 + self.minute * MINUTE, 0)):
+                for message in run_stages(c, "log:desk", DeliveryContext(T0 + self.minute * MINUTE, 0)):
                     self.sent.append((self.minute, message.level > 0))
                     c.execute(
                         update(notification)

@@ -7,7 +7,7 @@ import pytest
 
 from monitor.config.service import parse_service
 from monitor.config.site import parse_site
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.digest import run
 from monitor.store.alerting.duty import add_plan
@@ -48,7 +48,7 @@ def test_a_digest_comes_once_a_day_at_its_local_hour_also_when_all_is_well(datab
     assert run(database, CONFIG, site, SEVEN + timedelta(hours=7)) == "none due"  # too late for this day
     with database.write() as c:
         raise_alert(c, 2, SEVEN + DAY - timedelta(hours=1), site=site)
-        raise_alert(c, 1, SEVEN + DAY - timedelta(hours=1), "strange", Ledger.ADVICE, site=site)
+        raise_alert(c, 1, SEVEN + DAY - timedelta(hours=1), "strange", AlertCategory.ADVICE, site=site)
     assert run(database, CONFIG, site, SEVEN + DAY) == "1 sent"
     text = said()[-1]
     assert "suggestions: 1" in text

@@ -7,15 +7,15 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import update
 
-from monitor.checks.live import Rotas, Telling
-from monitor.checks.table import look
+from monitor.checks.live import EscalationStatus, RotaStatus
+from monitor.checks.table import run_checks
 from monitor.config.site import find_weaknesses, parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger, health_alarm
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, health_alarm
 from monitor.domain.duty.rota import Roster, Rota, read_plan
 from monitor.domain.site import gather_recipients
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import acknowledge, apply_changes, shelve, unshelve_due
 from monitor.store.alerting.duty import (
     add_change,
@@ -65,7 +65,7 @@ def watched(database):
     return database
 
 
-def raise_alert(c, level, at, key="hazard", ledger=Ledger.HAZARD, site=SITE, recipients=None, **more):
+def raise_alert(c, level, at, key="hazard", ledger=AlertCategory.HAZARD, site=SITE, recipients=None, **more):
     change = AlertChange(ledger, key, level, open=True, reason="moves", data_time=None, evidence="{}")
     apply_changes(
         c, site.id if site else "status", [change], site=site, recipients=recipients or SITE.recipients, actor=SERVICE,
@@ -81,7 +81,7 @@ def told(database):
 
 def test_who_is_on_duty_is_notified_and_escalation_goes_down_the_team(watched):
     now = [T0]
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=1e9))
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=1e9))
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         raise_alert(c, 2, T0)
@@ -139,7 +139,7 @@ def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_c
 def test_alarms_of_the_service_go_to_who_is_on_duty_at_each_site(watched):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
-        raise_alert(c, 2, T0, "health:x", Ledger.HEALTH, None, gather_recipients([SITE]))
+        raise_alert(c, 2, T0, "health:x", AlertCategory.HEALTH, None, gather_recipients([SITE]))
     assert sorted({name for name, _ in told(watched)}) == ["R. Mori", "control room"]
 
 
@@ -240,7 +240,7 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
     roster = Roster((Rota(CREW.zone, turns[0], date(2026, 3, 2), turns[1], T0 - DAY),))
 
     def wrong(at):
-        found = look(Rotas([CREW], {("bench", "geologists"): roster}, at))
+        found = run_checks(RotaStatus([CREW], {("bench", "geologists"): roster}, at))
         return [(k.check.alarm, k.reason) for k in found if k.is_wrong]
 
     assert wrong(T0 - 4 * DAY) == []
@@ -252,7 +252,7 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
 @ON_SQLITE
 @pytest.mark.parametrize("wrong", [{"plan": "every day"}, {"begins": "soon"}, {"zone": "Nowhere/Else"}])
 def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, caplog, monkeypatch):
-    monkeypatch.setattr("monitor.store.alerting.duty._told", {})
+    monkeypatch.setattr("monitor.store.alerting.duty._logged", {})
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         c.execute(update(t.duty_rota).values(**wrong))
@@ -260,7 +260,7 @@ def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, ca
     assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     with watched.read() as c:
         rosters = load_rosters(c, [CREW], T0)
-    reasons = [k.reason for k in look(Rotas([CREW], rosters, T0)) if k.is_wrong]
+    reasons = [k.reason for k in run_checks(RotaStatus([CREW], rosters, T0)) if k.is_wrong]
     assert "the plan of team geologists of bench cannot be read: put a new one in force" in reasons
     assert sum("cannot be read" in r.getMessage() for r in caplog.records) == 1, "it is read every few seconds"
 
@@ -268,7 +268,9 @@ def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, ca
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, monkeypatch):
     other = parse_site(text_of().replace('"bench"', '"apron"'), "apron")
-    watch = Dispatcher(watched, {"bench": SITE, "apron": other}, lambda: T0, limits=Limits(unconfirmed_after_s=1e9))
+    watch = Dispatcher(
+        watched, {"bench": SITE, "apron": other}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=1e9)
+    )
     with watched.write() as c:
         save_site(c, other, "ada", "test", T0 - DAY)
         for site in (SITE, other):
@@ -282,7 +284,7 @@ def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, mon
 
     monkeypatch.setattr("monitor.notify.dispatcher.list_chain", fail_at_apron)
     assert watch.escalate_once(T0 + HOUR) == 1
-    alarms = look(Telling(["bench", "apron"], watch.failing))
+    alarms = run_checks(EscalationStatus(["bench", "apron"], watch.failing))
     assert [k.key for k in alarms if k.is_wrong] == ["escalation:apron"]
     monkeypatch.undo()
     assert watch.escalate_once(T0 + HOUR) == 1
@@ -291,7 +293,7 @@ def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, mon
 
 def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(watched):
     now = [T0]
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=1e9))
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=1e9))
     minute = timedelta(minutes=1)
 
     def flap():
@@ -299,7 +301,7 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
         before = len(told(watched))
         for _ in range(3):
             with watched.write() as c:
-                raise_alert(c, 2, now[0], "health:x", Ledger.HEALTH)
+                raise_alert(c, 2, now[0], "health:x", AlertCategory.HEALTH)
             watch.escalate_once(now[0])
             now[0] += 4 * minute
             watch.escalate_once(now[0])
@@ -315,7 +317,7 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
     assert flap() == {"control room", "R. Mori", "A. Rossi"}
     assert flap() == {"control room", "R. Mori", "A. Rossi", "L. Frei"}
     with watched.write() as c:
-        raise_alert(c, 2, now[0], "health:x", Ledger.HEALTH)
+        raise_alert(c, 2, now[0], "health:x", AlertCategory.HEALTH)
         acknowledge(c, 1, BO, "on the way", now[0])
         c.execute(update(t.alert).values(state="unacknowledged"))
     assert watch.escalate_once(now[0]) == 0, "somebody answered: it begins below again"
@@ -325,7 +327,7 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
 def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched):
     now = [T0]
     silent = replace(SITE, recipients=tuple(replace(r, escalate_after_s=None) for r in SITE.recipients))
-    watch = Dispatcher(watched, {"bench": silent}, lambda: now[0], limits=Limits(unconfirmed_after_s=1e9))
+    watch = Dispatcher(watched, {"bench": silent}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=1e9))
     with watched.write() as c:
         add_plan(c, CREW, "daily 08:00 R. Mori\ndaily 10:30 L. Frei", ADA, "spring", T0)
         raise_alert(c, 1, T0, site=silent, recipients=silent.recipients)

@@ -11,7 +11,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.site import Level, Recipient, Site
 from monitor.errors import RefusedError
 from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import acknowledge, find_alert
 from monitor.store.alerting.outbox import (
     claim_due,
@@ -116,7 +116,7 @@ def test_what_a_clock_that_was_ahead_sent_fills_no_hour(database, hooks, sent_at
             sick = add_alert(c, f"sent-{k}", "health", level=1)
             add_message(c, sick, "webhook:OK", 1, ledger="health", state="delivered", sent_at=now + sent_at)
         waits = add_message(c, add_alert(c, "waits", "health", level=1), "webhook:OK", 1, ledger="health")
-    with running(database, {"OK": f"{hooks.base}/ok"}, limits=Limits(group_wait_s=0.0, sends_per_hour=2)):
+    with running(database, {"OK": f"{hooks.base}/ok"}, limits=DeliveryLimits(group_wait_s=0.0, sends_per_hour=2)):
         wait_for(lambda: rows(database)[waits].state == "delivered" or rows(database)[waits].next_attempt_at)
     assert rows(database)[waits].state == state
 

@@ -13,8 +13,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from monitor.broker.access import open_access
-from monitor.broker.logins import Login, _list_topics, spell_acl
-from monitor.broker.signing import Key
+from monitor.broker.logins import Login, _list_topics, format_acl
+from monitor.broker.signing import SigningKey
 from monitor.config.service import parse_site
 from monitor.domain.site import Level, Recipient, Site
 from monitor.errors import ConfigError, DeliveryError
@@ -23,9 +23,9 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import open_notifier
 from monitor.notify.path import run_stages
 from monitor.notify.sirens import Sirens, list_topics
-from monitor.notify.verdict import Limits, View
+from monitor.notify.verdict import DeliveryContext, DeliveryLimits
 from monitor.notify.worker import ChannelWorker, Delivery
-from monitor.store.alerting.outbox import OpenAlert, Told
+from monitor.store.alerting.outbox import OpenAlert, SentNotification
 from monitor.store.delivery.siren_orders import make_order
 from monitor.store.schema.views import load_view
 from tests.conftest import wait_for
@@ -34,7 +34,7 @@ from tests.integration.notify.outbox import add_alert, add_message, add_site, cl
 from tests.integration.notify.siren_device import Siren
 
 TOPIC = "valley/horn"
-KEY = Key("k1", b"0123456789abcdef")
+KEY = SigningKey("k1", b"0123456789abcdef")
 LADDER = tuple(Level(n, name, auto_lower=False) for n, name in enumerate(("green", "yellow", "orange", "red")))
 HORN = Recipient("horn", (f"siren:{TOPIC}",), (3,), ("hazard",))
 NORTH = Site("north", "North", 46.0, 8.0, "UTC", LADDER, (), (), recipients=(HORN,))
@@ -72,7 +72,7 @@ def service(db, url, within_s=0.4):
     sites = {"north": NORTH}
     sirens = Sirens(db, open_access(url), clock, list_topics(sites.values()), lambda: (KEY,), within_s, 300.0)
     dispatcher = Dispatcher(
-        db, sites, clock, environ=environ, poll_s=0.05, jitter=lambda: 0.0, limits=Limits(group_wait_s=0.0)
+        db, sites, clock, environ=environ, poll_s=0.05, jitter=lambda: 0.0, limits=DeliveryLimits(group_wait_s=0.0)
     )
     sirens.start()
     dispatcher.start()
@@ -174,7 +174,7 @@ def test_no_stage_holds_back_the_order_that_ends_a_siren(database):
         alert_id = add_alert(c, state="shelved", level=0, at=clock())
         add_message(c, alert_id, f"siren:{TOPIC}", level=0, recipient="horn", at=clock())
         add_message(c, alert_id, "log:desk", level=0, recipient="horn", at=clock())
-        view = View(clock(), 1000)
+        view = DeliveryContext(clock(), 1000)
         assert [[w.level for w in run_stages(c, one, view)] for one in (f"siren:{TOPIC}", "log:desk")] == [[0], []]
 
 
@@ -206,21 +206,21 @@ def test_a_raise_that_was_held_up_behind_the_all_clear_does_not_sound(database):
 
 def test_a_device_ignores_what_is_forged_old_or_over():
     from monitor.broker.signing import sign
-    from monitor.notify.notifiers.siren import spell_order
-    from monitor.store.delivery.siren_orders import Order
+    from monitor.notify.notifiers.siren import format_order
+    from monitor.store.delivery.siren_orders import SirenOrder
 
     now = datetime(2026, 3, 1, 6, tzinfo=UTC)
-    made = Order(1, TOPIC, 7, None, "north", "on", 3, "red", False, now, now, now + VALID, 1, None, None, None)
+    made = SirenOrder(1, TOPIC, 7, None, "north", "on", 3, "red", False, now, now, now + VALID, 1, None, None, None)
     siren = Siren(TOPIC, {KEY.id: KEY.secret}, "horn-1")
 
     def say(order, key=KEY, topic=TOPIC, at=now):
-        return siren.hear(sign(topic, spell_order(order, 180.0), (key,), at).encode(), now)
+        return siren.hear(sign(topic, format_order(order, 180.0), (key,), at).encode(), now)
 
     schema = json.loads((Path(__file__).parents[3] / "docs/reference/siren-order.schema.json").read_text())
     check = jsonschema.Draft202012Validator(schema).validate
-    check(json.loads(sign(TOPIC, spell_order(made, 180.0), (KEY,), now)))
+    check(json.loads(sign(TOPIC, format_order(made, 180.0), (KEY,), now)))
     check(json.loads(siren._sign({"sequence": 7, "state": "on", "device": "horn-1"})))
-    assert say(made, Key("k1", b"not the same key")) is None
+    assert say(made, SigningKey("k1", b"not the same key")) is None
     assert say(made, topic="other/horn") is None
     assert say(replace(made, valid_until=now - timedelta(seconds=1))) is None
     assert siren.wanted == "off"
@@ -234,7 +234,7 @@ def test_a_device_ignores_what_is_forged_old_or_over():
 
 def test_the_login_of_a_siren_reads_its_orders_and_writes_its_answers_alone():
     topics = {"north": _list_topics(NORTH)}
-    rules = spell_acl([Login("north.listener", "north", listens=True)], topics, anonymous=False)
+    rules = format_acl([Login("north.listener", "north", listens=True)], topics, anonymous=False)
     mine = rules[rules.index("user north.listener") : rules.index("user slopeward-doctor")]
     assert f"topic read {TOPIC}\n" in mine
     assert [line for line in mine.splitlines() if "write" in line] == [f"topic write {TOPIC}/confirm"]
@@ -249,11 +249,14 @@ def test_no_siren_gets_health_or_an_escalation_and_its_levels_are_named(database
             channel.deliver(wrong)
         assert caught.value.permanent
     assert HORN.readable == ()
-    told = (Told("duty", "log:desk", clock(), "failed_final"), Told("horn", f"siren:{TOPIC}", clock(), "delivered"))
+    told = (
+        SentNotification("duty", "log:desk", clock(), "failed_final"),
+        SentNotification("horn", f"siren:{TOPIC}", clock(), "delivered"),
+    )
     alert = OpenAlert(1, 1, "north", "hazard", 3, "red", False, "s", "b", True, told[0].queued_at, told)
     deaf = Recipient("deaf horn", ("siren:hill/horn",), (3,), ("hazard",))
     chief = Recipient("chief", ("log:chief",), (3,), ("hazard",))
-    (one,) = escalated.apply(alert, [[HORN], [deaf], [chief]], clock(), Limits())
+    (one,) = escalated.apply(alert, [[HORN], [deaf], [chief]], clock(), DeliveryLimits())
     assert (one.recipient, one.channel) == ("chief", "log:chief")
 
 

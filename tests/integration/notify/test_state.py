@@ -76,7 +76,7 @@ def fill(database):
             insert(site_state).values(
                 site="north", level=1, level_source="auto", since=T0, evaluated_at=T0, observability="degraded",
                 reachable_level=1, witnesses_available=1, health="ok", newest_at=T0, config_sha256="x",
-                state=Memory().spell(), catching_up=True,
+                state=Memory().to_json(), catching_up=True,
             )
         )  # fmt: skip
 

@@ -26,8 +26,8 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.message import translate
 from monitor.notify.modem import FOLDERS, ModemWatch, put_message
 from monitor.notify.notifiers.gateway import sign
-from monitor.notify.notifiers.telephone import VoiceNotifier, spell_sms
-from monitor.notify.verdict import Limits
+from monitor.notify.notifiers.telephone import VoiceNotifier, format_sms
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.database.audit import load_entries
@@ -101,7 +101,7 @@ def running(db, port=0, **more):
     environ |= {"DUTY_PHONE": NUMBER, "SLOPEWARD_WEB__PUBLIC_URL": PUBLIC}
     dispatcher = Dispatcher(
         db, {"north": NORTH}, clock, environ=environ, poll_s=0.05, jitter=lambda: 0.0, page_url=PUBLIC,
-        limits=Limits(group_wait_s=0.0),
+        limits=DeliveryLimits(group_wait_s=0.0),
     )  # fmt: skip
     dispatcher.start()
     try:
@@ -502,7 +502,7 @@ def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(da
                 superseded_by=first,
             )  # fmt: skip
         (said,) = claim_due(c, clock(), "w", 30.0, 1, "sms:DUTY_PHONE")
-    text = spell_sms(translate(said))
+    text = format_sms(translate(said))
     assert text.split("\n") == ["DELAYED: RED North: close the road.", "Other alerts: 2, see the page."]
     with provider() as twilio, use("it"):
         settings = {"URL": f"http://127.0.0.1:{twilio.server_port}", "ACCOUNT": "AC1", "TOKEN": TOKEN,

@@ -6,14 +6,14 @@ import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy import select
 
-from monitor.checks.live import Telling
-from monitor.checks.table import look
+from monitor.checks.live import EscalationStatus
+from monitor.checks.table import run_checks
 from monitor.domain.alert import UNCONFIRMED
 from monitor.domain.site import Recipient
 from monitor.notify.trial import send_test
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.service.alarms import ServiceAlarms
-from monitor.service.self_checks import Conditions
+from monitor.service.self_checks import AlarmConditions
 from monitor.store.alerting.alerts import UNDELIVERED
 from monitor.store.delivery.receipts import add_test
 from monitor.store.schema.tables import alert
@@ -58,12 +58,14 @@ def alarms_of(database, key):
 def followed(database, dispatcher, sites):
     """One round of the core's watch over its channels, and what comes of it."""
     alarms = ServiceAlarms(database, sites, clock, dispatcher.wake)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
 
     def follow(at_s):
         named = {k for s in sites.values() for r in s.recipients for k in r.channels}
-        seen = Telling(sites, (), {*named, *dispatcher.list_channels()}, (), dispatcher.find_undelivered(named))
-        conditions.follow(look(seen), at_s)
+        seen = EscalationStatus(
+            sites, (), {*named, *dispatcher.list_channels()}, (), dispatcher.find_undelivered(named)
+        )
+        conditions.follow(run_checks(seen), at_s)
         alarms.write_pending()
 
     return follow
@@ -139,7 +141,7 @@ def test_a_level_that_reached_nobody_goes_to_the_people_of_all_sites(database, h
         "north": site_with(Recipient("duty", (MAIL,), (3,))),
         "south": site_with(Recipient("far", ("webhook:FAR",), (3,))),
     }
-    with running(database, environ, sites, limits=Limits()) as dispatcher:
+    with running(database, environ, sites, limits=DeliveryLimits()) as dispatcher:
         number = put(database, MAIL)
         wait_for(lambda: rows(database)[number].state == "failed_final")
         dispatcher.escalate_once(clock())
@@ -165,7 +167,7 @@ def test_reached_is_who_was_sent_a_message_that_a_channel_took(database, state, 
             next_attempt_at=now + timedelta(hours=1) if state in {"queued", "failed_retry"} else None,
         )  # fmt: skip
     with running(
-        database, {}, {"north": site_with(Recipient("duty", (MAIL,), (3,)))}, poll_s=60.0, limits=Limits()
+        database, {}, {"north": site_with(Recipient("duty", (MAIL,), (3,)))}, poll_s=60.0, limits=DeliveryLimits()
     ) as dispatcher:
         dispatcher.escalate_once(now)
     assert bool(alarms_of(database, f"{UNCONFIRMED}{alert_id}")) is is_told

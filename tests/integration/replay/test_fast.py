@@ -11,7 +11,7 @@ from monitor.alerting.decision.evaluate import Evaluator
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -84,14 +84,14 @@ def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetim
     return levels
 
 
-def stream() -> Iterator[Message]:
+def stream() -> Iterator[BrokerMessage]:
     """Quiet, then 86 m a day: 2 mm more at each epoch."""
     for k in range(EPOCHS):
         for name, behind_s in BEHIND_S.items():
             at = START + timedelta(seconds=2 * k)
             value = max(0, k - FALL_AT) * 2.0 + (k * 7919 % 11 - 5) / 50.0
             body = json.dumps({"time": at.isoformat(), "displacement_mm": value}).encode()
-            yield Message(f"slopeward/v1/fast/{name}/obs", body, at + timedelta(seconds=behind_s), "live")
+            yield BrokerMessage(f"slopeward/v1/fast/{name}/obs", body, at + timedelta(seconds=behind_s), "live")
 
 
 def test_a_level_of_a_fast_slope_is_as_late_as_the_backtest_says(

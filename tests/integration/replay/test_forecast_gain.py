@@ -16,9 +16,9 @@ from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
-from monitor.replay.backtest import Terms, run_backtest
-from monitor.replay.history import Known
-from monitor.replay.page import say_gain, write_page
+from monitor.replay.backtest import BacktestOptions, run_backtest
+from monitor.replay.history import VisibilityRule
+from monitor.replay.page import describe_gain, write_page
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow, add_forecasts
@@ -57,10 +57,10 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
             )])  # fmt: skip
         (votes,) = [replace(x, role="witness") for x in SITE.criteria if x.id == "f"]
         voting = replace(SITE, criteria=(SITE.criteria[0], votes))
-    terms = Terms(Known("received"))
+    terms = BacktestOptions(VisibilityRule("received"))
     card = run_backtest(database, SITE, START, START + timedelta(days=53), labels=[EVENT], terms=terms)
     (gain,) = card.runs[0].gains
-    assert gain.heard_share > 0.5
+    assert gain.data_share > 0.5
     assert gain.false_days == (0, 0)
     assert gain.gained_s[0] is not None
     assert gain.gained_s[0] > 0.0, "the forecast knows a day before"
@@ -129,4 +129,4 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
         assert load_view(c, "model_proofs", site="slope") == kept
     database.close()
     assert "Forecast beside velocity" in write_page(card)
-    assert "Lead gained on velocity with its bounds times" in say_gain(gain)
+    assert "Lead gained on velocity with its bounds times" in describe_gain(gain)

@@ -10,12 +10,12 @@ from sqlalchemy import insert
 from monitor.alerting.decision.evaluate import load_view
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
-from monitor.domain.decision import View, seconds
+from monitor.domain.decision import DecisionInputs, seconds
 from monitor.domain.observation import Observation, SiteEvent
 from monitor.domain.site import Site
 from monitor.replay import backtest
-from monitor.replay.backtest import Terms, run_backtest
-from monitor.replay.history import History, Known
+from monitor.replay.backtest import BacktestOptions, run_backtest
+from monitor.replay.history import History, VisibilityRule
 from monitor.store.alerting.events import add_event, confirm_event
 from monitor.store.alerting.offsets import add_offset, confirm_offset, revoke_offset
 from monitor.store.alerting.sites import save_site
@@ -121,12 +121,12 @@ def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(datab
     looks = [*sorted(looks), to_at]
     seen = set()
     with database.read() as c:
-        history = History(c, [site], looks[0], to_at, Known("received"))
+        history = History(c, [site], looks[0], to_at, VisibilityRule("received"))
         for now in looks:
             history.move(seconds(now))
             found = history.view(site)
             wanted, _ = load_view(c, site, now, draining=False)
-            one, other = found.spell(), wanted.spell()
+            one, other = found.to_json(), wanted.to_json()
             for key, rows in other["readings"].items():
                 assert one["readings"][key] == rows, (now, key)
             assert one == other, now
@@ -145,7 +145,7 @@ def test_what_nothing_changed_stays_the_same_object(light: Database, site: Site)
     """Warm decisions compare by identity."""
     fill(light, site)
     with light.read() as c:
-        history = History(c, [site], START, START + timedelta(days=DAYS), Known("received"))
+        history = History(c, [site], START, START + timedelta(days=DAYS), VisibilityRule("received"))
         history.move(seconds(START + 100 * HOUR))
         one = (
             history.view(site).readings["P1.pore_pressure"] if "P1.pore_pressure" in history.view(site).readings else ()
@@ -168,19 +168,19 @@ def test_the_rule_of_knowledge_decides_what_is_seen(database: Database, site: Si
         add_observations(c, rows, START)
     to_at = START + timedelta(days=DAYS)
 
-    def levels(known: Known) -> tuple[set[int], dict[str, object]]:
-        card = run_backtest(database, site, START, to_at, terms=Terms(known=known))
+    def levels(known: VisibilityRule) -> tuple[set[int], dict[str, object]]:
+        card = run_backtest(database, site, START, to_at, terms=BacktestOptions(known=known))
         return {s.level for s in card.runs[0].levels}, dict(card.known)
 
-    nothing, said = levels(Known("received"))
+    nothing, said = levels(VisibilityRule("received"))
     assert nothing == {0}
     assert said["rows"] == 0
-    moving, said = levels(Known("auto"))
+    moving, said = levels(VisibilityRule("auto"))
     assert max(moving) >= 2
     assert (said["rows_by_reception"], said["rows_by_epoch"]) == (0, len(rows))
-    assert levels(Known("observed", latency_s=60.0))[0] == moving
+    assert levels(VisibilityRule("observed", latency_s=60.0))[0] == moving
     with database.read() as c:
-        history = History(c, [site], START, to_at, Known("observed", latency_s=7200.0))
+        history = History(c, [site], START, to_at, VisibilityRule("observed", latency_s=7200.0))
         history.move(seconds(START + 10 * HOUR))
         (newest,) = {v.observed_s for v in history.view(site).newest.values()}
     assert newest == seconds(START + 8 * HOUR), "two hours of latency"
@@ -198,9 +198,9 @@ def test_a_correction_keeps_its_distance_when_epochs_count(light: Database, site
 
     def value_at(hours: float) -> float:
         with light.read() as c:
-            history = History(c, [site], START, START + timedelta(days=4), Known("auto"))
+            history = History(c, [site], START, START + timedelta(days=4), VisibilityRule("auto"))
             history.move(seconds(START + hours * HOUR))
-            view: View = history.view(site)
+            view: DecisionInputs = history.view(site)
         return view.readings["G1.displacement"][-1].value
 
     assert value_at(9.5) == 1.0
@@ -235,7 +235,7 @@ def test_memory_holds_windows_and_not_the_history(light: Database, site: Site) -
         save_site(c, site, "test", "test", START)
         add_observations(c, rows, came)
     with light.read() as c:
-        history = History(c, [site], START, came + timedelta(days=1), Known("received"))
+        history = History(c, [site], START, came + timedelta(days=1), VisibilityRule("received"))
         assert history.next_arrival_s() == seconds(came)
         assert history.waiting < 20, "one for each instant of arrival"
         history.move(seconds(came + timedelta(hours=1)))
@@ -255,7 +255,7 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
 
     def find_known(mode: str, now: datetime) -> list[float]:
         with database.read() as c:
-            history = History(c, [site], START, START + timedelta(days=DAYS), Known(mode))
+            history = History(c, [site], START, START + timedelta(days=DAYS), VisibilityRule(mode))
             history.move(seconds(now))
             return [e.received_s for e in history.view(site).events if e.kind == "earthquake"]
 
@@ -266,7 +266,7 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
 
     def find_words(mode: str, now: datetime) -> list[tuple[str, ...]]:
         with database.read() as c:
-            history = History(c, [site], START, told + 3 * HOUR, Known(mode))
+            history = History(c, [site], START, told + 3 * HOUR, VisibilityRule(mode))
             history.move(seconds(now))
             replayed = [e.confirmed_by for e in history.view(site).events if e.kind == "earthquake"]
             live = [e.confirmed_by for e in load_view(c, site, now, draining=False)[0].events if e.kind == "earthquake"]

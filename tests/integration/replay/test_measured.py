@@ -8,7 +8,7 @@ import pytest
 
 from monitor.domain.observation import Observation
 from monitor.replay.backtest import run_backtest
-from monitor.replay.matrix import Label
+from monitor.replay.matrix import EventLabel
 from monitor.replay.scorecard import Run
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -22,7 +22,9 @@ def day(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc]
 
 
-def replayed(url: str, name: str, rows: list[Observation], from_at: datetime, to_at: datetime, label: Label) -> Run:
+def replayed(
+    url: str, name: str, rows: list[Observation], from_at: datetime, to_at: datetime, label: EventLabel
+) -> Run:
     """The scorecard of a record that was imported in one piece years later."""
     site = measured_site(name)
     with Database(url) as db:
@@ -46,7 +48,7 @@ def test_outang_is_quiet_for_a_year_and_warns_before_its_fastest_day(
     from_at, to_at = day(2016, 9, 1), day(2017, 11, 1)
     rows = [o for o in read_outang(measured("outang/monitoring_data.csv")) if day(2016, 7, 1) <= o.observed_at < to_at]
     # the fastest day of the record
-    run = replayed(sqlite_url, "outang", rows, from_at, to_at, Label(day(2017, 9, 16), day(2017, 9, 17), 2, 2))
+    run = replayed(sqlite_url, "outang", rows, from_at, to_at, EventLabel(day(2017, 9, 16), day(2017, 9, 17), 2, 2))
     (event,) = run.events
     assert run.misses == 0
     assert event.lead_s is not None
@@ -60,10 +62,10 @@ def test_outang_is_quiet_for_a_year_and_warns_before_its_fastest_day(
 def test_baijiabao_warns_in_june(sqlite_url: str, measured: Callable[[str], Path]) -> None:
     rows = read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))
     from_at, to_at = min(o.observed_at for o in rows), max(o.observed_at for o in rows)
-    run = replayed(sqlite_url, "baijiabao", rows, from_at, to_at, Label(day(2018, 6, 12), day(2018, 6, 30), 2, 2))
+    run = replayed(sqlite_url, "baijiabao", rows, from_at, to_at, EventLabel(day(2018, 6, 12), day(2018, 6, 30), 2, 2))
     (event,) = run.events
     assert event.right_at is not None
     assert day(2018, 6, 1) <= event.right_at <= day(2018, 6, 10)
     assert event.peak_level == 2
     scores = {c.criterion: c for c in run.criteria}
-    assert scores["velocity-1"].heard_share > 0.9
+    assert scores["velocity-1"].data_share > 0.9

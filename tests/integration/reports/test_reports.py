@@ -321,7 +321,7 @@ def test_a_report_without_pdf_is_better_than_none(database, mail, monkeypatch):
 def add_field_photos(database, count, note="at the toe <b>wet</b>", pixels=240):
     small = io.BytesIO()
     Image.effect_noise((pixels, pixels), 60.0).save(small, "JPEG", quality=70)
-    said = photos.Taken(1600, 1200, "2026-02-28 06:58:00", 46.2011, 8.9022)
+    said = photos.PhotoMetadata(1600, 1200, "2026-02-28 06:58:00", 46.2011, 8.9022)
     with database.write() as c:
         (number,) = c.execute(select(t.report.c.id).where(t.report.c.site == SITE)).scalars()
         for k in range(count):

@@ -15,14 +15,14 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.scene import hash_file, read_scene, scene_hash
 from detection.susceptibility.picture import show, show_map
-from detection.susceptibility.records import PictureAsked, read_shown
+from detection.susceptibility.records import PictureRequest, read_shown
 from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting import decisions
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.alerting.sites import save_site
-from monitor.store.scenes.arrivals import Change, Footprint, SceneRow, save_changes, save_scene
+from monitor.store.scenes.arrivals import ChangeAssessment, FootprintRow, SceneRow, save_changes, save_scene
 from monitor.store.schema import tables as t
 from monitor.store.service_state import IDLE
 from tests.data.drawn_scenes import make_config, of_drawings, work_here
@@ -156,7 +156,7 @@ def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(da
     with pytest.raises(SceneError, match=f"another map than the one in use .* it was {sha256[:12]}"):
         show_map(prior, picture)
     assert read_shown(picture) == shown
-    assert show(PictureAsked(prior, picture)).sha256 == hash_file(prior)
+    assert show(PictureRequest(prior, picture)).sha256 == hash_file(prior)
     assert show_map(prior, picture)["sha256"] == hash_file(prior)
     # the same image without a map is the same scene
     assert read_scene_hash(drawn / "b", "bench") == run.scene_hash
@@ -221,7 +221,7 @@ def test_a_decision_reads_the_nearest_outlines_by_the_newest_judgement_known_the
     row = SceneRow("1" * 64, "bench", "a", MAY_7, "single", "a", MAY_7, "done")
     away = {"far": 900.0, "near": 5.0, "none": None, "middle": 40.0}
     outlines = [
-        Footprint(row.scene_hash, "m" * 64, name, "unet", "single", 100.0, 0.9, {}, 0, 0, 1, 1, "G1", metres)
+        FootprintRow(row.scene_hash, "m" * 64, name, "unet", "single", 100.0, 0.9, {}, 0, 0, 1, 1, "G1", metres)
         for name, metres in away.items()
     ]
     days = [MAY_7 + timedelta(days=day) for day in range(4)]
@@ -229,7 +229,7 @@ def test_a_decision_reads_the_nearest_outlines_by_the_newest_judgement_known_the
         save_scene(c, row, outlines, MAY_7)
         # the last of two judgements at one instant is what is known
         for at, change in ((days[2], "grown"), (days[1], "known"), (days[1], "new"), (days[3], "known")):
-            save_changes(c, row.scene_hash, "m" * 64, [Change("near", change, since_at=MAY_7)], at)
+            save_changes(c, row.scene_hash, "m" * 64, [ChangeAssessment("near", change, since_at=MAY_7)], at)
     monkeypatch.setattr(decisions, "ADVICE_LIMIT", 2)
     told = [[(f.polygon, f.change) for f in facts(database, site, at)] for at in days]
     assert told == [

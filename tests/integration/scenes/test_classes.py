@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from detection.imagery.change.records import Change, Outline
+from detection.imagery.change.records import FootprintChange, PlacedOutline
 from monitor.config.service import load_service, parse_site
 from monitor.jobs.scenes import inbox
 from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
-from monitor.jobs.scenes.tasks import Judgement, ReadScene, SceneAnswer
+from monitor.jobs.scenes.tasks import DateAssessment, ReadScene, SceneResult
 from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import save_scene
 from tests.data.drawn_scenes import SITE, of_drawings
@@ -22,15 +22,15 @@ def outline(number, kind="landslide"):
     west = 141.95 + 0.002 * number
     ring = [[west, 42.73], [west + 0.001, 42.73], [west + 0.001, 42.731], [west, 42.73]]
     shape = {"type": "Polygon", "coordinates": [ring]}
-    return Outline(f"p{number}", kind, shape, (west, 42.73, west + 0.001, 42.731), 900.0 + number, 0.8)
+    return PlacedOutline(f"p{number}", kind, shape, (west, 42.73, west + 0.001, 42.731), 900.0 + number, 0.8)
 
 
 @pytest.fixture
 def answer():
-    word = Change("single", None, None, None, "p", TAKEN, "s" * 64, None)
+    word = FootprintChange("single", None, None, None, "p", TAKEN, "s" * 64, None)
     polygons = (outline(0, "crack"), outline(1), outline(2))
     told = {"compared": [], "pixels": {}, "warnings": [], "outputs": {}}
-    judgement = Judgement("s" * 64, {one.polygon_id: word for one in polygons}, (), told)
+    judgement = DateAssessment("s" * 64, {one.polygon_id: word for one in polygons}, (), told)
     return ReadScene(
         scene_hash="s" * 64, model_hash="m" * 64, model="two-classes", acquired_at=TAKEN, role="post", valid_share=1.0,
         crs="EPSG:32654", pixel_area_m2=100.0, polygons=polygons, classes=("landslide", "crack"), threshold=0.5,
@@ -76,7 +76,7 @@ def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
 
     def note(_task, question, *_args, **_kwargs):
         asked.append(question)
-        return SceneAnswer(error="not read here")
+        return SceneResult(error="not read here")
 
     monkeypatch.setattr(inbox.compute, "run", note)
     said = inbox.run(database, load_service(str(tmp_path / "slopeward.toml")), site, TAKEN)

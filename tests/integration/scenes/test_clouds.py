@@ -9,7 +9,7 @@ from tests.data.surveys.clouds import draw, write_cloud
 
 
 def test_from_two_clouds_to_volumes_and_distances(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("monitor.cli.session.TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr("monitor.cli.session.PROGRESS_EVERY_S", 0.0)
     rng = np.random.default_rng(4)
     for name, depth in (("old", 0.0), ("new", -0.3)):
         folder = tmp_path / name

@@ -14,7 +14,7 @@ from monitor.errors import AwayError
 from monitor.jobs.scenes import divided, rows
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.sweep import sweep
-from monitor.jobs.scenes.tasks import Judgement, PlaceValue
+from monitor.jobs.scenes.tasks import DateAssessment, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema import tables as t
@@ -288,7 +288,7 @@ def test_results_that_no_scene_names_are_swept(database, config, site, inbox):
         {"series": (PlaceValue("G1", "displacement", may(12), 900.0),)},
         {"series": (PlaceValue("G9", "ndvi", may(12), 0.1),)},
         {"replaced": ("f" * 64,)},
-        {"judgements": (Judgement("f" * 64, {}, (), {}),)},
+        {"judgements": (DateAssessment("f" * 64, {}, (), {}),)},
     ],
 )
 def test_an_answer_that_names_what_is_no_part_of_the_question_is_refused(

@@ -17,7 +17,7 @@ from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.errors import ConfigError
 from monitor.jobs.scenes import inbox
-from monitor.store.scenes.arrivals import Footprint, SceneRow, load_scenes, save_scene
+from monitor.store.scenes.arrivals import FootprintRow, SceneRow, load_scenes, save_scene
 from monitor.store.scenes.reviews import add_review
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
@@ -172,7 +172,7 @@ def test_reviews_of_a_scene_in_the_mines_grid_are_cut_where_it_lies(tmp_path, da
     for number in range(20):
         lon, lat = 141.955 + number * 1e-4, 42.712
         square = mapping(box(lon, lat, lon + 5e-4, lat + 5e-4))
-        found.append(Footprint(
+        found.append(FootprintRow(
             "a" * 64, weights.model_hash, f"{number:016x}", "landslide4sense", "single", 2000.0, 0.5,
             square, lon, lat, lon + 5e-4, lat + 5e-4, None, None,
         ))  # fmt: skip

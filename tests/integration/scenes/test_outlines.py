@@ -18,9 +18,9 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.models.registry import add_model
 from monitor.store.scenes import outlines
-from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
+from monitor.store.scenes.arrivals import FootprintRow, SceneRow, save_scene
 from monitor.store.scenes.outlines import (
-    Unsure,
+    UncertainTile,
     add_outlines,
     find_bounds,
     load_labels,
@@ -61,7 +61,7 @@ def scene(scene_hash, bounds=BOX, **other):
 
 def footprint(scene_hash, polygon_id, west, south):
     g = square(west, south)
-    return Footprint(
+    return FootprintRow(
         scene_hash,
         "m" * 64,
         polygon_id,
@@ -214,7 +214,7 @@ def tiles_of(c):
 
 
 def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
-    tiles = [Unsure(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
+    tiles = [UncertainTile(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
     with site.write() as c:
         add_outline(
             c, "bench", "one", "nothing", square(8.9041, 46.2101), ADA, NOW - HOUR
@@ -229,7 +229,7 @@ def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
 
 
 def test_a_detection_leaves_the_tiles_that_learning_named_and_those_come_first(site):
-    tiles = [Unsure(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
+    tiles = [UncertainTile(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
     with site.write() as c:
         add_model(c, "m" * 64, kind="unet", task="scene", site=None, path="m", card={}, now=NOW, reason="chosen")
         outlines.save_unsure(c, "bench", "one", "l" * 64, tiles[:2], NOW, cause=outlines.LEARNING)

@@ -9,7 +9,7 @@ import rasterio
 from sqlalchemy import text
 
 from detection.imagery.insar.outputs import measure_stack
-from detection.imagery.insar.records import StackAsked
+from detection.imagery.insar.records import StackRequest
 from detection.imagery.raster.raster import read_grid
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
@@ -188,7 +188,7 @@ def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
     change_coherence(stack, len(DATES) - 1, 0.34)
     with database.write() as c:
         save_site(c, site, "test", "test", datetime.now(UTC))
-    found = measure_stack(StackAsked(folder=stack))
+    found = measure_stack(StackRequest(folder=stack))
     with database.write() as c:
         store_coherence(c, site, "stack", found, datetime.now(UTC) + timedelta(days=60))
         assert load_alerts(c, "valley") == []

@@ -11,7 +11,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.scene.scene import read_scene
 from monitor.jobs.scenes import inbox, rows, worker
 from monitor.jobs.scenes.radar import ADVICE, MODEL_HASH, read_radar_scene
-from monitor.jobs.scenes.tasks import KnownDate, SceneAsked
+from monitor.jobs.scenes.tasks import KnownDate, SceneRequest
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
 from tests.data.surveys.radar import Ground
@@ -58,7 +58,7 @@ def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
         )
         for day, path in paths.items()
     )  # fmt: skip
-    asked = SceneAsked(
+    asked = SceneRequest(
         scene_path=str(paths[13]), weights="auto", out_dir=tmp_path / "out", minimum_area_m2=None, owner="bench",
         triage=None, known=(), dates=dates[:4], versions=(), stations={}, near_m=100.0, local=None, relief=None,
         prior=None, prior_picture=None,

@@ -13,7 +13,7 @@ from detection.imagery.raster.grid import Grid
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.store.alerting.sites import save_site
-from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
+from monitor.store.scenes.arrivals import FootprintRow, SceneRow, save_scene
 from tests.data.drawn_scenes import SITE
 
 TAKEN = datetime(2026, 5, 12, 10, tzinfo=UTC)
@@ -39,7 +39,7 @@ def call(database, database_url, tmp_path, monkeypatch, capsys):
         for name in ("one", "two"):
             row = SceneRow(name * 12, "bench", name, TAKEN, "post", f"inbox/{name}", TAKEN, "done")
             rows = [
-                Footprint(
+                FootprintRow(
                     name * 12, "m" * 64, one.polygon_id, "bijie", "single", one.area_m2, one.mean_probability,
                     one.geometry, *one.bbox, None, None,
                 )

@@ -8,8 +8,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from detection.imagery.tiles.lookup import open_archive, read_said
-from detection.imagery.tiles.records import SAID, SCENE_FILES
+from detection.imagery.tiles.lookup import open_archive, read_metadata
+from detection.imagery.tiles.records import METADATA_FILE, SCENE_FILES
 from monitor.config.service import parse_site
 from monitor.errors import JobError
 from monitor.jobs.scenes import files, rows, tiles
@@ -109,7 +109,7 @@ def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, datab
     run, folders = told
     (tmp_path / "20260503.tif").write_bytes(b"another file")
     assert run() == f"20260503.tif: no tiles: {tiles.REPLACED}"
-    assert read_said(folders[3])["error"] == tiles.REPLACED
+    assert read_metadata(folders[3])["error"] == tiles.REPLACED
 
     def fail(*_args, **_kwargs):
         raise JobError("the worker took more than 4 GiB")
@@ -128,7 +128,7 @@ def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, datab
     assert run().startswith("20260501.tif: no tiles: 20260501.tif: not a raster"), "a place of the server is not shown"
     assert run() == IDLE
     assert run(NOW.replace(year=2100) + timedelta(days=2)).startswith("20260503.tif"), "it is tried again after a day"
-    (folders[3] / SAID).write_text("[")
+    (folders[3] / METADATA_FILE).write_text("[")
     assert run().startswith("20260503.tif")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from monitor.cli.main import run_verb
 from monitor.config.service import scan_sites
-from monitor.ingest.files.vectors import Moved, store_vectors
+from monitor.ingest.files.vectors import StationDisplacement, store_vectors
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series
 from tests.conftest import ON_SQLITE
@@ -94,7 +94,7 @@ def test_stations_get_series_with_errors_and_chains_add_up(database, track, imag
 def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch):
     first, second, third = images
     stations = ["--site", "bench", "--at", "stations"]
-    monkeypatch.setattr("monitor.cli.session.TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr("monitor.cli.session.PROGRESS_EVERY_S", 0.0)
     status, _, err = track(second, first, *stations)
     assert "windows 97%" in err
     assert status == 1
@@ -136,7 +136,7 @@ reason = "drawn"
     now, first = datetime(2026, 8, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)
     pipeline = Pipeline(database, {site.id: site}, lambda: now)
     for day in (31, 61, 85, 91):
-        moved = [Moved("P1", (9.0 * day, -4.5 * day), (3.0, 3.0))]
+        moved = [StationDisplacement("P1", (9.0 * day, -4.5 * day), (3.0, 3.0))]
         told = store_vectors(pipeline, site, moved, first, first + timedelta(days=day), f"{day}", now)
         assert told.stored == (4 if day == 31 else 2)
     at = ("--at", "2026-08-01T00:00:00Z", "--known", "observed")

@@ -321,8 +321,8 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
         """Run when the inbox says; a run itself waits for a second at most, so that it holds no thread of others."""
         began_s = copying.now_s
         while word not in (said := scene_inbox.run(database, config, site, now)):
-            assert copying.now_s - began_s <= scene_inbox.LOOK_S + 0.5
-            due_s = scene_inbox.next_look(config, site)
+            assert copying.now_s - began_s <= scene_inbox.SCAN_S + 0.5
+            due_s = scene_inbox.next_scan(config, site)
             assert due_s is not None, said
             while copying.now_s < due_s:
                 copying.sleep(0.25)
@@ -337,7 +337,7 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
     while copying.left:
         copying.write()
     assert run_until("footprints").startswith("20260512T100000.tif: ")
-    assert scene_inbox.next_look(config, site) is None
+    assert scene_inbox.next_scan(config, site) is None
     # it is finished before anybody says a word
     copying.copy("20260513T100000.tif", pieces=8)
     assert "20260513T100000.tif: " in (said := run_until("tif"))

@@ -7,20 +7,20 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
-from monitor.checks.live import Evaluating, Intake, Troubles
-from monitor.checks.table import look, read_rows
-from monitor.checks.verdict import judge_parts
+from monitor.checks.live import EvaluationTimes, IntakeStatus, PartTroubles
+from monitor.checks.table import read_rows, run_checks
+from monitor.checks.verdict import check_parts
 from monitor.config.service import parse_service
 from monitor.domain.alert import Actor
 from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest
 from monitor.service.alarms import STATUS_SITE, ServiceAlarms, make_alarm
 from monitor.service.clock_watch import ClockWatch
 from monitor.service.core import Core
-from monitor.service.self_checks import Conditions
+from monitor.service.self_checks import AlarmConditions
 from monitor.store.alerting.alerts import load_alerts, shelve
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata, notification
@@ -152,7 +152,7 @@ def writer(db):
 
 def message(mid):
     payload = b'{"time":"2026-03-01T05:%02d:00Z","rain_mm":1}' % mid
-    return Message("slopeward/v1/north/G1/obs", payload, NOW, "live", mid, 1)
+    return BrokerMessage("slopeward/v1/north/G1/obs", payload, NOW, "live", mid, 1)
 
 
 @pytest.mark.parametrize("faulty", ["_ask_for_gaps", "_on_stored", "_work"])
@@ -310,10 +310,10 @@ REFUSED = {**AWAY, "refused": {"live": "the broker refused the subscription to a
 )
 def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, words, after_s):
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
 
     def follow(status, at_s):
-        conditions.follow(look(Intake(status, conditions.grew)), at_s)
+        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
         alarms.write_pending()
         with db.read() as c:
             return {a.key: (a.state, a.reason) for a in load_alerts(c, STATUS_SITE)}
@@ -333,12 +333,12 @@ def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, 
 def test_a_session_that_is_gone_is_no_trouble_any_more(db):
     """As where sessions are divided among processes: who took them before has left, and others bear other names."""
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     whole = {**HEALTHY, "connected": {"live": False}, "problems": {"live": "the connection ended"}}
     divided = {**HEALTHY, "connected": {"live 1": True, "live 2": False}, "problems": {"live 2": "refused"}}
     for status, at_s, named in ((whole, 0.0, ["(live session)"]), (divided, 100.0, ["(live 2 session)"])):
-        conditions.follow(look(Intake(status, conditions.grew)), at_s)
-        conditions.follow(look(Intake(status, conditions.grew)), at_s + 60.0)
+        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
+        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s + 60.0)
         told = list(conditions.degraded())
         assert len(told) == len(named)
         assert all(name in line for name, line in zip(named, told, strict=True))
@@ -351,10 +351,10 @@ def test_an_alarm_of_a_session_that_only_a_process_before_had_is_ended(db):
     alarms = make_alarms(db)
     for key in ("mqtt:live:away", "slow:north"):
         alarms.write(make_alarm(key, 2, "it was so", is_open=True))
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     conditions.recall(alarms.list_open())
     divided = {**HEALTHY, "connected": {"live 1": True, "live 2": True}}
-    conditions.follow(look(Intake(divided, conditions.grew)), 0.0)
+    conditions.follow(run_checks(IntakeStatus(divided, conditions.grew)), 0.0)
     alarms.write_pending()
     with db.read() as c:
         states = {a.key: a.state for a in load_alerts(c, STATUS_SITE)}
@@ -364,10 +364,10 @@ def test_an_alarm_of_a_session_that_only_a_process_before_had_is_ended(db):
 
 def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     for status, at_s in ((HEALTHY, 0.0), ({**HEALTHY, "database_busy_since": NOW}, 1.0),
                          ({**HEALTHY, "database_busy_since": NOW}, 100.0), (HEALTHY, 200.0)):  # fmt: skip
-        conditions.follow(look(Intake(status, conditions.grew)), at_s)
+        conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
     of_key = [a.reason for a in alarms.pending() if a.key.endswith("ingest:database")]
     assert of_key == [
         "over: what was found before the service was started",
@@ -378,7 +378,7 @@ def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
 
 def test_disks_that_are_full_are_one_alarm(db):
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     full, free = (
         tuple(CheckRow(f"disk.{n}", state, f"0.4 GiB free at /{n}") for n in ("broker", "state")) for state in (BAD, OK)
     )
@@ -400,19 +400,19 @@ def test_disks_that_are_full_are_one_alarm(db):
 
 def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     told = []
     for trouble, at_s in (("", 0.0), ("no worker for 60 s", 5.0), ("", 30.0), ("no worker for 60 s", 40.0),
                           ("no scheduler", 101.0), ("", 130.0)):  # fmt: skip
         before = len(alarms.pending())
-        conditions.follow((one for one in look(Troubles(compute=trouble)) if one.key == "compute:away"), at_s)
+        conditions.follow((one for one in run_checks(PartTroubles(compute=trouble)) if one.key == "compute:away"), at_s)
         told.append([(a.open, a.level) for a in alarms.pending()[before:]])
     assert told == [[(False, 0)], [], [], [], [(True, 1)], [(False, 0)]]
 
 
 def test_a_count_that_grew_is_told_for_ten_minutes(db):
     alarms = make_alarms(db)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     for at_s, lost, expected in (
         (0, 0, []),
         (3, 2, [True]),
@@ -421,7 +421,7 @@ def test_a_count_that_grew_is_told_for_ten_minutes(db):
         (900, 5, []),
         (1101, 5, [False]),
     ):
-        conditions.follow(look(Intake({**HEALTHY, "lost": lost}, conditions.grew)), at_s)
+        conditions.follow(run_checks(IntakeStatus({**HEALTHY, "lost": lost}, conditions.grew)), at_s)
         told = [a.open for a in alarms.pending() if a.key == "health:ingest:lost"]
         assert told == ([False] if at_s == 0 else expected), at_s
         alarms.write_pending()
@@ -439,7 +439,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     core._write_stamp("running")
     core.db.close()
     with db.read() as c:
-        _, degraded = judge_parts(load_stamps(c), NOW)
+        _, degraded = check_parts(load_stamps(c), NOW)
     assert len(degraded) == 2
     assert "2 messages" in degraded[0]
     assert "evaluation of north takes 40 s" in degraded[1]
@@ -448,8 +448,8 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
 def test_an_alarm_that_a_process_before_left_open_is_ended(db):
     alarms = make_alarms(db)
     alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))
-    conditions = Conditions(alarms)
-    conditions.follow(look(Evaluating(["north", "south"], {"south": 45.0})), 0.0)
+    conditions = AlarmConditions(alarms)
+    conditions.follow(run_checks(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
     alarms.write_pending()
     with db.read() as c:
         found = {a.key: (a.state, a.reason) for a in load_alerts(c, STATUS_SITE)}
@@ -459,8 +459,8 @@ def test_an_alarm_that_a_process_before_left_open_is_ended(db):
 
 
 def test_ingest_says_all_that_the_conditions_ask(db):
-    conditions = Conditions(make_alarms(db))
-    found = look(Intake(make_ingest(db, None).status(), conditions.grew))
+    conditions = AlarmConditions(make_alarms(db))
+    found = run_checks(IntakeStatus(make_ingest(db, None).status(), conditions.grew))
     assert [c.key for c in found if c.check.alarm and c.is_wrong] == ["mqtt:live:away", "mqtt:backfill:away"]
 
 

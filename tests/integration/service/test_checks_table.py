@@ -8,16 +8,16 @@ import pytest
 
 from monitor.checks import table
 from monitor.checks.check import BAD, Check, found
-from monitor.checks.decisions import Pulse
-from monitor.checks.machine import Footing
-from monitor.checks.site_files import SiteFiles
+from monitor.checks.decisions import CoreProgress
+from monitor.checks.machine import DatabaseFacts
+from monitor.checks.site_files import SiteFolder
 from monitor.cli.main import run_verb
 from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
-from monitor.health import read_line, spell_line
+from monitor.health import encode_line, read_line
 from monitor.service.core import Core
-from monitor.service.emergency_notice import TELL_AFTER_S, Herald
-from monitor.service.notice_record import Address, ToldFile
+from monitor.service.emergency_notice import NOTIFY_AFTER_S, EmergencyNotifier
+from monitor.service.notice_record import ChannelAddress, NoticeStateFile
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_SQLITE, wait_for
@@ -52,12 +52,12 @@ def doctor(capsys, verb="doctor"):
 def test_what_the_service_stands_on_is_said_by_alarm_doctor_status_page_and_view(
     database, service, monkeypatch, capsys
 ):
-    monkeypatch.setattr("monitor.service.self_checks.Conditions.grew", lambda *_: False)
-    add(monkeypatch, Footing, alarm=2, degrades=True)
+    monkeypatch.setattr("monitor.service.self_checks.AlarmConditions.grew", lambda *_: False)
+    add(monkeypatch, DatabaseFacts, alarm=2, degrades=True)
     core = Core(service, lambda: NOW)
     core.ingest = SimpleNamespace(status=lambda: {"messages": 0, "queued": 0, "dropped_qos0": 0})
     core.dispatcher = SimpleNamespace(status=dict, wake=lambda: None)
-    core._look_at_footing()
+    core._check_footing()
     core.alarms.write_pending()
     core._write_stamp("running")
     core.db.close()
@@ -85,7 +85,7 @@ class Clock(datetime):
 @ON_SQLITE
 def test_what_is_wrong_with_site_files_is_said_by_check_and_doctor(service, monkeypatch, capsys):
     assert doctor(capsys, "check")[0] == 0
-    add(monkeypatch, SiteFiles)
+    add(monkeypatch, SiteFolder)
     status, said = doctor(capsys, "check")
     assert (status, [one["state"] for one in said if one["text"] == SAID]) == (1, ["wrong"])
     status, said = doctor(capsys)
@@ -100,16 +100,21 @@ def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the
     channel = SimpleNamespace(deliver=lambda one: sent.append(one.body))
     monkeypatch.setattr("monitor.service.emergency_notice.open_notifier", lambda *_: channel)
     core = Core(service, lambda: NOW)
-    assert core.vigil.trouble() == ""
-    add(monkeypatch, Pulse)
-    trouble = core.vigil.trouble()
+    assert core.commits.trouble() == ""
+    add(monkeypatch, CoreProgress)
+    trouble = core.commits.trouble()
     core.db.close()
     assert trouble == SAID
-    assert read_line(spell_line(trouble).decode()).values == trouble.values, "whole to the page"
-    herald = Herald(
-        lambda: [Address("ada", "log:a")], list, {}, lambda: NOW, lambda *_: None, ToldFile(tmp_path / "told.json")
+    assert read_line(encode_line(trouble).decode()).values == trouble.values, "whole to the page"
+    emergency = EmergencyNotifier(
+        lambda: [ChannelAddress("ada", "log:a")],
+        list,
+        {},
+        lambda: NOW,
+        lambda *_: None,
+        NoticeStateFile(tmp_path / "told.json"),
     )
-    herald.look(trouble, 0.0)
-    herald.look(trouble, TELL_AFTER_S)
+    emergency.update(trouble, 0.0)
+    emergency.update(trouble, NOTIFY_AFTER_S)
     wait_for(lambda: sent)
     assert sent[0].startswith(f"Slopeward cannot decide: {SAID}.")

@@ -14,9 +14,9 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Recipient
 from monitor.notify import escalated
 from monitor.notify.circuit import Circuit
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.service import clock_watch, evaluation_loop, readiness, supervisor
-from monitor.service.clock import Step
+from monitor.service.clock import ClockStep
 from monitor.store.alerting.alerts import load_alert_events, shelve, unshelve_due
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.outbox import due_channels, has_expired, load_unacknowledged
@@ -51,10 +51,10 @@ class Timers:
     def find_due(self, c, now):
         """Names of the timers whose time has come."""
         asked_s = Memory.read(find_state(c, "north").state).asked["alone:G1"]
-        waiting = [a for a in load_unacknowledged(c) if any(t.state == "delivered" for t in a.told)]
+        waiting = [a for a in load_unacknowledged(c) if any(t.state == "delivered" for t in a.sent)]
         (end,) = [e.until_at for e in load_alert_events(c, self.shelved) if e.until_at is not None]
         found = {
-            "escalation": any(escalated.apply(a, [[POST]], now, Limits()) for a in waiting),
+            "escalation": any(escalated.apply(a, [[POST]], now, DeliveryLimits()) for a in waiting),
             "next try": "log:try" in due_channels(c, now),
             "lease": has_expired(c, now),
             "rest": not self.circuit.is_open(now),
@@ -121,13 +121,13 @@ def test_a_step_sets_channels_and_jobs_anew(monkeypatch, step_s):
         clock=lambda: START,
         sites={},
         evaluation=SimpleNamespace(mark=lambda _: acts.append("sites")),
-        ingest=SimpleNamespace(forget_heard=lambda: acts.append("heard")),
+        ingest=SimpleNamespace(forget_last_readings=lambda: acts.append("heard")),
         db=SimpleNamespace(write=lambda: _Nothing()),
         dispatcher=SimpleNamespace(forget_times=lambda: acts.append("channels")),
         schedule=SimpleNamespace(set_anew=lambda: acts.append("jobs")),
         alarms=SimpleNamespace(open=lambda *_, **__: acts.append("told"), put=lambda _: None),
     )
-    clock_watch.ClockWatch._take_step(core, Step(step_s, START))
+    clock_watch.ClockWatch._take_step(core, ClockStep(step_s, START))
     assert acts == ["readings" if step_s > 0 else -step_s, "heard", "sites", "channels", "jobs", "told"]
 
 

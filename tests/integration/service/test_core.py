@@ -22,7 +22,7 @@ from monitor.errors import BrokerError
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.core import EXIT_OVERDUE, VITAL, Core
 from monitor.service.known_database import recognise
-from monitor.simulate.publish import Publisher, Sent, play
+from monitor.simulate.publish import OutgoingMessage, Publisher, play
 from monitor.store.database.audit import add_audit
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
@@ -180,7 +180,7 @@ def test_a_database_file_that_is_taken_away_is_told_once(tmp_path):
 
 
 def samples(count, step_s=1.0):
-    return [Sent(NOW + timedelta(seconds=i * step_s), "t/x", b"%d" % i, str(i)) for i in range(count)]
+    return [OutgoingMessage(NOW + timedelta(seconds=i * step_s), "t/x", b"%d" % i, str(i)) for i in range(count)]
 
 
 @pytest.mark.server

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.checks.live import Troubles
-from monitor.checks.table import look
+from monitor.checks.live import PartTroubles
+from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import StoreBusyError
 from monitor.ingest.service import Ingest
-from monitor.service.self_checks import Conditions
+from monitor.service.self_checks import AlarmConditions
 from monitor.store.database.audit import add_audit, verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.reserve import MEGABYTE, DiskReserve
@@ -115,10 +115,10 @@ def test_the_trouble_is_an_alarm_and_its_end_too():
         def clear(self, key, reason):
             told.pop(key, None)
 
-    conditions = Conditions(Alarms())
-    conditions.follow(look(Troubles("2 MB are free")), 0.0)
+    conditions = AlarmConditions(Alarms())
+    conditions.follow(run_checks(PartTroubles("2 MB are free")), 0.0)
     assert told == {"disk:reserve": ("2 MB are free", 2)}
-    conditions.follow(look(Troubles()), 10.0)
+    conditions.follow(run_checks(PartTroubles()), 10.0)
     assert told == {}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.jobs.forecasts import first_runs, run
 from monitor.jobs.forecasts.awaited import find_lacking
 from monitor.jobs.forecasts.first_runs import FirstRuns
@@ -47,7 +47,7 @@ class Clocked:
         self.asked.clear()
         if marked:
             self.runs.mark(frozenset([self.site.id]))
-        self.runs.look()
+        self.runs.check()
         return set(self.hastened)
 
 
@@ -116,7 +116,7 @@ def test_status_and_forecast_models_say_the_same_of_what_is_awaited(
         ("forecast", "forecast", "first"), ("gru", "forecast", "first"), ("ae", "anomaly", "first")}  # fmt: skip
     assert {one["reason"].partition("; all on ")[0] for one in told if one["kind"] == "gru"} == {
         "8 of 200 rows of 6 h, of series every 1 h", "30 of 200 rows of 7 d, of series every 7 d"}  # fmt: skip
-    assert all(one["at"] > spell(test_cadences.END) for one in told if one["kind"] == "gru")
+    assert all(one["at"] > format_iso(test_cadences.END) for one in told if one["kind"] == "gru")
     listed = [json.loads(line) for line in call("forecast", "models", "--json").splitlines()]
     for one in (*told, *listed):  # the two are asked at two instants
         one["at"], one["reason_values"] = one["at"] and one["at"][:16], None
@@ -151,8 +151,8 @@ def test_a_thousand_sites_that_lack_nothing_cost_nothing(database: Database) -> 
     sites = frozenset(f"s{k}" for k in range(1000))
     runs = FirstRuns(database, dict.fromkeys(sites, site), lambda *_: None, lambda: NOW)
     for _ in range(50):
-        runs.look()
+        runs.check()
     assert len(asked) == 2 * len(sites)
     runs.mark(sites)
-    runs.look()
+    runs.check()
     assert len(asked) == 2 * len(sites)

@@ -9,15 +9,15 @@ from monitor.broker import audit
 from monitor.broker.access import open_access
 from monitor.broker.probe import BrokerFacts
 from monitor.checks import broker_audit
-from monitor.checks.broker import Dropping
-from monitor.checks.machine import Footing, Machine
-from monitor.checks.table import look, read_rows
+from monitor.checks.broker import DroppedMessages
+from monitor.checks.machine import DatabaseFacts, Machine
+from monitor.checks.table import read_rows, run_checks
 from monitor.config.service import parse_service
 from monitor.domain.observation import Observation
 from monitor.jobs import outages
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.outage_watch import OutageWatch
-from monitor.service.self_checks import Conditions
+from monitor.service.self_checks import AlarmConditions
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -140,9 +140,9 @@ def test_a_check_that_nobody_makes_any_more_is_removed_and_those_of_others_stay(
 
 
 def test_a_look_without_figures_does_not_hide_what_the_broker_drops_meanwhile():
-    (silent,) = (one.row for one in look(Dropping(None, 5.0)))
+    (silent,) = (one.row for one in run_checks(DroppedMessages(None, 5.0)))
     assert (silent.state, silent.value) == (WARN, 5.0)
-    (after,) = (one.row for one in look(Dropping(9.0, silent.value)))
+    (after,) = (one.row for one in run_checks(DroppedMessages(9.0, silent.value)))
     assert (after.state, after.found) == (BAD, "the broker dropped 4 messages since the last look")
 
 
@@ -159,7 +159,7 @@ def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is
             BAD, NOW + timedelta(hours=2), NOW + timedelta(hours=3)
         )  # fmt: skip
     alarms = ServiceAlarms(database, {}, lambda: NOW, lambda: None)
-    conditions = Conditions(alarms)
+    conditions = AlarmConditions(alarms)
     for second, state in ((0, BAD), (70, BAD), (80, OK), (90, OK)):
         conditions.follow(read_rows([CheckRow("backup", state, "found")]), float(second))
         alarms.write_pending()
@@ -174,8 +174,8 @@ def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
     wanted = parse_service('[backup]\nevery = "24h"\n', "t")
 
     def find(hours, config=wanted, commits_s=()):
-        footing = Footing(database, config, commits_s, (), NOW + timedelta(hours=hours))
-        return {one.row.name: one.row for what in (footing, Machine(config)) for one in look(what)}
+        footing = DatabaseFacts(database, config, commits_s, (), NOW + timedelta(hours=hours))
+        return {one.row.name: one.row for what in (footing, Machine(config)) for one in run_checks(what)}
 
     def copies(hours, config=wanted):
         return find(hours, config)["backup"]
@@ -212,7 +212,7 @@ def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url
         assert set(found) == {"broker.dropped", "broker.session", "broker.queue", "broker.bridge"}
         assert found["broker.dropped"].state == OK
         assert "bridges an outage of 30 d" in found["broker.bridge"].found
-        lost = {one.row.name: one.row for one in look(BrokerFacts(False, None, 0))}
+        lost = {one.row.name: one.row for one in run_checks(BrokerFacts(False, None, 0))}
         assert (lost["broker.session"].state, lost["broker.queue"].value) == (BAD, None)
         assert "not known" in lost["broker.queue"].found  # a figure of another day would stay
         # a second look in the same day reads the figures alone

@@ -29,12 +29,12 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
 os.execv(sys.executable, [sys.executable, "-c", sys.argv[2]])
 """
 WORK = """
-from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import Task
+from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import WorkerTask
 from monitor.checks.machine import is_synchronised
 assert not kernel.leave_network(), "the unit forbids namespaces"
 print(is_synchronised() is not None)
 print(compute.run(sandbox.DESCRIBE, None, 60))
-print(compute.run(Task("nice_jobs:find", dict, dict), {}, 60))
+print(compute.run(WorkerTask("nice_jobs:find", dict, dict), {}, 60))
 """
 
 
@@ -66,7 +66,7 @@ def test_workers_keep_their_walls_behind_the_filter_of_the_unit(tmp_path, monkey
     allowed = ",".join(sorted(known[name] for name in list_allowed(UNIT.read_text()) if name in known))
     words = ["unshare", "--map-user=1000", "--map-group=1000", sys.executable, "-c", BEHIND_THE_FILTER, allowed, WORK]
     done = subprocess.run(words, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["True", "Walls(missing=())", "{'nice': 10}"], done.stderr
+    assert done.stdout.splitlines() == ["True", "MissingBounds(missing=())", "{'nice': 10}"], done.stderr
 
 
 def list_allowed(unit: str) -> set[str]:

@@ -171,7 +171,7 @@ def test_a_copy_that_fails_its_proof_is_removed_and_pushes_no_good_one_out(fille
     good = copies.make_copy(database, folder, 1, NOW, is_proven=True)
 
     def find(*_):
-        return proof.Proof(rows={}, audit_head=0.0, findings=("the row was altered",))
+        return proof.BackupProof(rows={}, audit_head=0.0, findings=("the row was altered",))
 
     with monkeypatch.context() as m:
         m.setattr(proof, "prove_apart", find)

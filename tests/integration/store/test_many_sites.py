@@ -22,7 +22,7 @@ def fill(c):
         ))  # fmt: skip
         c.execute(insert(t.site_state).values(
             site=site, level=0, level_source="auto", since=NOW, evaluated_at=NOW, observability="full", reachable_level=0,  # noqa: E501
-            witnesses_available=1, health="ok", movement_stage="slow", trend="steady", newest_at=NOW, config_sha256="a" * 64, state=Memory().spell(),  # noqa: E501
+            witnesses_available=1, health="ok", movement_stage="slow", trend="steady", newest_at=NOW, config_sha256="a" * 64, state=Memory().to_json(),  # noqa: E501
         ))  # fmt: skip
         for station in ("A", "B"):
             key = c.execute(insert(t.series).values(

@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
-from monitor.domain.observation import Observation, Report, SiteEvent
+from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.store.alerting.change_feed import News
+from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.events import add_event, confirm_event
 from monitor.store.alerting.offsets import KINDS, add_offset, confirm_offset, revoke_offset
@@ -30,11 +30,11 @@ def look(database):
     with database.write() as c:
         readings = [Observation(site, "G1", "displacement", "mm", T0, T0, 1.0) for site in ("north", "south")]
         add_observations(c, readings, T0)
-    news = News()
+    news = ChangeDetector()
 
     def look():
         with database.read() as c:
-            return news.look(c)
+            return news.find_changed(c)
 
     assert look() == frozenset()
     return look
@@ -42,12 +42,12 @@ def look(database):
 
 def test_reports_and_events_of_any_process_are_news_once(database, look):
     with database.write() as c:
-        add_report(c, Report("north", T0, "crack", "5 cm", "anna"), T0, actor=ANNA, credential="account anna")
+        add_report(c, ObserverReport("north", T0, "crack", "5 cm", "anna"), T0, actor=ANNA, credential="account anna")
     assert look() == {"north"}
     assert look() == frozenset()
     with database.write() as c:
         add_event(c, SiteEvent("south", T0, T0, "blasting", "quarry"), T0, "anna", via="mqtt")
-        add_report(c, Report("west", T0, "crack", "6 cm", "anna"), T0, actor=ANNA, credential="account anna")
+        add_report(c, ObserverReport("west", T0, "crack", "6 cm", "anna"), T0, actor=ANNA, credential="account anna")
     assert look() == {"south", "west"}
     with database.write() as c:
         number = add_event(c, SiteEvent("south", T0, T0, "earthquake", "M 5"), T0, "feed", via="mqtt")
@@ -118,11 +118,11 @@ def test_a_report_of_another_process_counts_within_five_seconds(database_url):
     with Database(database_url) as ours, Database(database_url) as theirs:
         with ours.write() as c:
             save_site(c, site, "x", "x", T0)
-        news = News()
+        news = ChangeDetector()
 
         def find_news():
             with ours.read() as c:
-                return news.look(c)
+                return news.find_changed(c)
 
         def level():
             with ours.read() as c:
@@ -138,7 +138,9 @@ def test_a_report_of_another_process_counts_within_five_seconds(database_url):
             wait_for(lambda: level() == 0)
             now = datetime.now(UTC)
             with theirs.write() as c:
-                add_report(c, Report("north", now, "crack", "5 cm", "anna"), now, actor=ANNA, credential="account anna")
+                add_report(
+                    c, ObserverReport("north", now, "crack", "5 cm", "anna"), now, actor=ANNA, credential="account anna"
+                )
             started = time.monotonic()
             wait_for(lambda: level() == 1)
             assert time.monotonic() - started < 30.0  # the tick is at 60 s

@@ -8,13 +8,13 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from monitor.checks.live import Readers
-from monitor.checks.table import look
+from monitor.checks.live import ReaderStatus
+from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.service import one_core
-from monitor.service.self_checks import Conditions
+from monitor.service.self_checks import AlarmConditions
 from monitor.store.alerting import decisions
 from monitor.store.database import locks
 from monitor.store.database.audit import add_audit, verify_chain
@@ -201,7 +201,9 @@ def test_who_cannot_be_ended_is_named(service, reader, postgresql, monkeypatch):
         watch = ReaderWatch(plain, 0.0)
         assert watch.follow().ended == []
         assert f"{reader.role} (pid {attacker.info.backend_pid})" in watch.refused
-        told = {one.key: one for one in look(Readers(watch, Conditions(None).grew))}["database:readers:unended"]
+        told = {one.key: one for one in run_checks(ReaderStatus(watch, AlarmConditions(None).grew))}[
+            "database:readers:unended"
+        ]
         assert told.is_wrong
         attacker.execute("ROLLBACK")
         migrate.upgrade(plain)

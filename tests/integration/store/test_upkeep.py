@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.engine import make_url
 
 from monitor.cli.main import run_verb
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database
@@ -158,7 +158,7 @@ def test_not_a_number_never_gets_in(filled_database):
 
 # ---- pruning ---------------------------------------------------------------------------------------------------
 def prune_all(database, limits, now=NOW):
-    sweep = prune.Sweep(database, limits, now, pause=lambda _: None)
+    sweep = prune.RetentionRun(database, limits, now, pause=lambda _: None)
     sweep.run()
     return sweep.removed()
 
@@ -180,7 +180,7 @@ def test_pruning_keeps_scored_forecasts_the_newest_reading_and_all_that_evidence
             t.observation.c.observed_at.in_(cited_at)
         )
         kept = set(map(tuple, c.execute(named)))
-    removed = prune_all(database, prune.Limits(far, far))
+    removed = prune_all(database, prune.RetentionLimits(far, far))
     assert removed["web_session"] == 1
     with database.read() as c:
         left = set(map(tuple, c.execute(select(t.observation.c.series_id, t.observation.c.observed_at))))
@@ -204,9 +204,9 @@ def test_pruning_keeps_scored_forecasts_the_newest_reading_and_all_that_evidence
 def test_what_is_young_or_kept_forever_stays(filled_database):
     database = filled_database
     before = told(database)
-    assert not any(prune_all(database, prune.Limits(None, None)).values())
-    limits = prune.Limits.of(None, 90 * 86400.0, None, NOW)
-    assert limits == prune.Limits(None, NOW - timedelta(days=90))
+    assert not any(prune_all(database, prune.RetentionLimits(None, None)).values())
+    limits = prune.RetentionLimits.of(None, 90 * 86400.0, None, NOW)
+    assert limits == prune.RetentionLimits(None, NOW - timedelta(days=90))
     assert not any(prune_all(database, limits).values())
     assert told(database) == before
 
@@ -224,7 +224,7 @@ def test_old_readings_leave_the_median_least_most_and_count_of_each_day(filled_d
     with database.read() as c:
         before, others = readings_of(c, "G1", quantity), readings_of(c, "G1", "displacement_east")
         cited = prune.load_cited(c)
-    limits = prune.Limits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
+    limits = prune.RetentionLimits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
     removed = prune_all(database, limits)
     with database.read() as c:
         after = readings_of(c, "G1", quantity)
@@ -237,10 +237,11 @@ def test_old_readings_leave_the_median_least_most_and_count_of_each_day(filled_d
     assert run[0]["what"] == f"observation {quantity}"
     assert run[0]["summaries"] == removed["summaries made"] >= len(kept)
     for row in kept:
-        day = [one for one in gone if spell(one.observed_at)[:10] == row["starts_at"][:10]]
+        day = [one for one in gone if format_iso(one.observed_at)[:10] == row["starts_at"][:10]]
         values = [one.value_raw for one in day if not one.flags]
         assert not any(
-            one.observed_at < NOW - days(10) and spell(one.observed_at)[:10] == row["starts_at"][:10] for one in after
+            one.observed_at < NOW - days(10) and format_iso(one.observed_at)[:10] == row["starts_at"][:10]
+            for one in after
         )
         assert (row["count"], row["median"], row["minimum"], row["maximum"]) == (
             len(values), statistics.median(values), min(values), max(values)
@@ -257,7 +258,7 @@ def test_old_readings_leave_the_median_least_most_and_count_of_each_day(filled_d
 
 def test_a_late_reading_of_a_thinned_day_is_a_row_of_its_own(filled_database):
     database, quantity = filled_database, "displacement_north"
-    limits = prune.Limits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
+    limits = prune.RetentionLimits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
     prune_all(database, limits)
     with database.read() as c:
         first = views.load_view(c, "observation_summaries", station="G1", quantity=quantity, order_by=["starts_at"])
@@ -277,7 +278,7 @@ def test_nothing_goes_that_a_decision_may_still_look_at(filled_database):
     needed = {"north-bench": NOW - days(20)}
     with filled_database.read() as c:
         before = [one for one in readings_of(c, "G1", "displacement_east") if one.observed_at >= needed["north-bench"]]
-    prune_all(filled_database, prune.Limits(far, None, needed_from=needed))
+    prune_all(filled_database, prune.RetentionLimits(far, None, needed_from=needed))
     with filled_database.read() as c:
         assert before
         assert set(before) <= set(readings_of(c, "G1", "displacement_east"))
@@ -286,7 +287,7 @@ def test_nothing_goes_that_a_decision_may_still_look_at(filled_database):
 def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_database, monkeypatch):
     """The span is left to the next run: what was counted is no longer what is there."""
     database, quantity = filled_database, "displacement_north"
-    limits = prune.Limits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
+    limits = prune.RetentionLimits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
     real, came = prune._make_summaries, []
 
     def slip_in(c, series_id, start, *rest):
@@ -324,9 +325,9 @@ def test_scores_go_by_a_limit_of_their_own_and_their_forecasts_after_them(filled
     far = NOW + days(400)
     with filled_database.read() as c:
         scored = c.execute(select(func.count()).select_from(t.forecast_score)).scalar()
-    removed = prune_all(filled_database, prune.Limits(None, None, scores_before_at=far))
+    removed = prune_all(filled_database, prune.RetentionLimits(None, None, scores_before_at=far))
     assert 0 < removed["forecast_score"] <= scored
-    removed = prune_all(filled_database, prune.Limits(None, far, scores_before_at=far))
+    removed = prune_all(filled_database, prune.RetentionLimits(None, far, scores_before_at=far))
     assert removed["forecast"] > 0
     with filled_database.read() as c:
         assert verify(c) == []

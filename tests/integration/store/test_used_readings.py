@@ -83,8 +83,8 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
                 reason="snow",
             ))  # fmt: skip
     slope.live(4)
-    limits = prune.Limits.of(60.0, 60.0, 60.0, slope.now + 400 * HOUR)
-    prune.Sweep(slope.database, limits, slope.now + 400 * HOUR, pause=lambda _: None).run()
+    limits = prune.RetentionLimits.of(60.0, 60.0, 60.0, slope.now + 400 * HOUR)
+    prune.RetentionRun(slope.database, limits, slope.now + 400 * HOUR, pause=lambda _: None).run()
     with slope.database.write() as c:
         assert list(find_altered(c)) == []
         assert len(list_used(c)) > len(used)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, text
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import Database
 from monitor.store.readings import observations
-from monitor.store.readings.messages import KEPT_BYTES, Rejected, add_rejected
+from monitor.store.readings.messages import KEPT_BYTES, RejectedMessage, add_rejected
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
@@ -158,11 +158,11 @@ def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database)
         assert newest["P1", "pore_pressure"]["flags"] == "checked"  # `suspect` was set and withdrawn
         past = views.load_view(
             c, "observation_history", site="north-bench", station="G1", quantity="displacement_east",
-            observed_at=spell(NOW - days(3)), order_by=("revision",),
+            observed_at=format_iso(NOW - days(3)), order_by=("revision",),
         )  # fmt: skip
         assert [(r["revision"], r["solution"], r["flags"]) for r in past] == [(0, "rapid", ""), (1, "final", "spike")]
         unmoved = newest["G1", "displacement_east"]
-        assert (unmoved["offset_applied"], unmoved["observed_at"]) == (0.0, spell(NOW))
+        assert (unmoved["offset_applied"], unmoved["observed_at"]) == (0.0, format_iso(NOW))
 
 
 def test_the_views_see_what_decisions_see(filled_database):
@@ -175,7 +175,7 @@ def test_the_views_see_what_decisions_see(filled_database):
             for reading in observations.load_readings(c, series_id, NOW - days(6), NOW, NOW):
                 row = views.load_view(
                     c, "observation_history", site=site, station=station, quantity=quantity,
-                    observed_at=spell(reading.observed_at), revision=reading.revision,
+                    observed_at=format_iso(reading.observed_at), revision=reading.revision,
                 )[0]  # fmt: skip
                 assert row["value"] == pytest.approx(reading.value, abs=1e-9)
                 assert set(filter(None, row["flags"].split(","))) == set(reading.flags)
@@ -193,7 +193,7 @@ def test_latest_forecast_is_the_last_issue_of_each_model(filled_database):
         ).scalar()
     assert len(rows) == expected == 6
     assert {r["model"] for r in rows} == {"persistence", "lld", "gru"}
-    assert {r["issued_at"] for r in rows} == {spell(NOW)}
+    assert {r["issued_at"] for r in rows} == {format_iso(NOW)}
     assert {r["model"] for r in rows if r["shown"]} == {"lld"}
 
 
@@ -208,7 +208,7 @@ def test_a_model_that_stopped_keeps_its_last_issue(filled_database):
         )
     with database.read() as c:
         issues = {r["model"]: r["issued_at"] for r in views.load_view(c, "latest_forecast", station="G1")}
-    assert issues == {"gru": spell(NOW - days(2)), "lld": spell(NOW), "persistence": spell(NOW)}
+    assert issues == {"gru": format_iso(NOW - days(2)), "lld": format_iso(NOW), "persistence": format_iso(NOW)}
 
 
 def test_skill_and_coverage_by_hand(filled_database):
@@ -309,7 +309,11 @@ def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
     sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (KEPT_BYTES + 1)}
     with database.write() as c:
         add_rejected(
-            c, [Rejected(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()]
+            c,
+            [
+                RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept")
+                for name, body in sent.items()
+            ],
         )
     with database.read() as c:
         rows = views.load_view(c, "rejected_messages")
@@ -352,7 +356,7 @@ def test_the_hypertable_of_decision_23_reads_the_stored_spelling_in_every_sessio
         with database.engine.begin() as c:
             c.execute(text("SET LOCAL TIME ZONE 'America/New_York'"))
             c.execute(text(function.group().replace(":", "\\:")))
-            read = c.execute(text("SELECT slopeward_instant(:at)"), {"at": spell(NOW)}).scalar_one()
+            read = c.execute(text("SELECT slopeward_instant(:at)"), {"at": format_iso(NOW)}).scalar_one()
             is_same_type = c.execute(
                 text(
                     "SELECT f.proargtypes[0] = a.atttypid AND f.provolatile = 'i' FROM pg_proc f, pg_attribute a "

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, update
 
 from forecasting.message import join
 from monitor.domain.decision import Memory, Step
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.database.audit import verify_chain
 from monitor.store.schema.tables import (
     alert,
@@ -64,10 +64,10 @@ def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, databas
 
 def test_a_person_says_what_a_step_was(client, database, filled):
     at = NOW - timedelta(minutes=20)
-    key = f"G1@{spell(at)}"
+    key = f"G1@{format_iso(at)}"
     step = Step(epoch_s(at), epoch_s(at), 31.0, 1, "pending", join(["jump of 31 mm"]))
     with database.write() as c:
-        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).spell()
+        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).to_json()
         c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
         row = {"site": "north-bench", "ledger": "health", "key": f"health:{key}:verify", "level": 2, "peak_level": 2}
         row |= {"state": "unacknowledged", "exercise": False, "raised_at": at, "reason": "verify", "rule_version": "1"}
@@ -89,10 +89,10 @@ def test_a_person_says_what_a_step_was(client, database, filled):
 
 def test_what_hides_a_high_level_needs_the_signature_of_a_second_person_on_the_page(client, database):
     at = NOW - timedelta(minutes=20)
-    key = f"G1@{spell(at)}"
+    key = f"G1@{format_iso(at)}"
     step = Step(epoch_s(at), epoch_s(at), 310.0, 3, "movement", join(["jump of 310 mm: silence followed it"]))
     with database.write() as c:
-        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).spell()
+        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).to_json()
         c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
         row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
         row |= {"state": "unacknowledged", "exercise": False, "raised_at": at, "reason": "verify", "rule_version": "1"}

@@ -287,7 +287,7 @@ def test_an_address_that_guesses_waits_however_much_it_works(filled_database, cl
     with serving(filled_database, clock, BEHIND_PROXY) as address:
         for n in range(login.TRIES):
             assert guess(address, f"name{n}", of="2001:db8:1:2::1").status_code == 401
-        challenge = address.app.state.turnstile.efforts.ask(0, login.TRIES)
+        challenge = address.app.state.turnstile.efforts.make_challenge(0, login.TRIES)
         done = {"challenge": challenge, "solution": solve(challenge)}
         # one machine has the whole network
         answer = guess(address, of="2001:db8:1:2:ffff::9", password=PASSWORD, **done)
@@ -376,13 +376,13 @@ def test_pages_come_and_known_devices_come_in_while_strangers_queue(browsers, ad
 
 @pytest.mark.parametrize("bent", ["", "x", "17.1.a.b", "1.9999999999.abcd.0000000000000000000"])
 def test_a_challenge_of_somebody_else_is_refused(bent):
-    assert not effort.Efforts().check(bent, "0")
+    assert not effort.ProofOfWork().check(bent, "0")
 
 
 def test_a_challenge_ends(monkeypatch):
     monkeypatch.setattr(effort, "LASTS_S", -1.0)
-    efforts = effort.Efforts()
-    challenge = efforts.ask(5, 5)
+    efforts = effort.ProofOfWork()
+    challenge = efforts.make_challenge(5, 5)
     assert not efforts.check(challenge, solve(challenge))
 
 

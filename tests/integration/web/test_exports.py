@@ -13,7 +13,7 @@ import pystac
 import pytest
 import shapely
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
 from monitor.export import tables
@@ -58,7 +58,7 @@ def test_every_table_leaves_as_csv_and_as_typed_parquet_with_all_its_rows(client
         found = list(csv.DictReader(io.StringIO(answers["csv"].text)))
         assert [list(row) for row in found] == [list(row) for row in expected], name
         for row, plain in zip(read_parquet(answers["parquet"].content), expected, strict=True):
-            assert {k: spell(v) if hasattr(v, "isoformat") else v for k, v in row.items()} == plain, name
+            assert {k: format_iso(v) if hasattr(v, "isoformat") else v for k, v in row.items()} == plain, name
     assert seen >= 13
 
 
@@ -165,7 +165,7 @@ def test_maintenance_is_a_calendar(client, filled_database):
     expected = rows_of(filled_database, "maintenance")
     assert [e["uid"] for e in events] == [f"maintenance-{r['maintenance_id']}@north-bench.slopeward" for r in expected]
     ends = [r["ended_at"] or r["to_at"] for r in expected]
-    assert [spell(e["dtend"].dt) for e in events] == ends
+    assert [format_iso(e["dtend"].dt) for e in events] == ends
     assert events
 
 
@@ -236,8 +236,8 @@ def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(
 
 def test_a_filter_of_two_ends_is_the_span_between_them():
     query = read_query({"$filter": "phenomenonTime gt 2026-03-01T00:00:00Z and phenomenonTime le 2026-03-02T00:00:00Z"})
-    assert spell(query.after) == "2026-03-01T00:00:00.000001Z"
-    assert spell(query.until) == "2026-03-02T00:00:00.000001Z"
+    assert format_iso(query.after) == "2026-03-01T00:00:00.000001Z"
+    assert format_iso(query.until) == "2026-03-02T00:00:00.000001Z"
     with pytest.raises(RefusedError, match=r"\$skip takes a whole number"):
         read_query({"$skip": "1; DROP TABLE site"})
 

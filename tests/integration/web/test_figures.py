@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from monitor.domain.decision import Memory
-from monitor.domain.instants import parse, spell
-from monitor.language.local_time import spell_local
+from monitor.domain.instants import format_iso, parse
+from monitor.language.local_time import format_local
 from monitor.store.schema.tables import (
     evaluation,
     failure_time,
@@ -102,7 +102,11 @@ def test_movement_and_ribbon_are_what_was_stored(client, database):
             )  # fmt: skip
     ribbon = client.get("/api/v1/sites/north-bench/ribbon?span=25h").json()
     low = ribbon["from"]
-    cuts = [low, *(spell(story.NOW - timedelta(hours=h)) for h in (10, 5)), spell(story.NOW + timedelta(minutes=2))]
+    cuts = [
+        low,
+        *(format_iso(story.NOW - timedelta(hours=h)) for h in (10, 5)),
+        format_iso(story.NOW + timedelta(minutes=2)),
+    ]
     assert [(r["from_at"], r["level"], r["observability"]) for r in ribbon["ribbon"]] == [
         (cuts[0], 1, "full"), (cuts[1], 1, "blind"), (cuts[2], 3, "full"), (cuts[3], 2, "full"),
     ]  # fmt: skip
@@ -117,7 +121,7 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
         c.execute(insert(movement).values(
             series_id=series_id, at=story.NOW + timedelta(minutes=1), data_until=story.NOW, stage="progressive",
             trend="progressive", velocity_mm_per_day=None, velocity_error_mm_per_day=None, reasons="too few data",
-            state=Memory().spell(),
+            state=Memory().to_json(),
         ))  # fmt: skip
         for station in ("G2", "P1"):
             c.execute(
@@ -140,7 +144,7 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     assert re.findall(r'<td class="num">(.*?)</td>', row) == ["–", "–"]
     assert f"{rows[0]['stage']}, trend {rows[0]['trend']}" in row
     for edge in ("window_from", "window_to"):
-        assert spell_local(parse(window[edge]), "Europe/Zurich") in row
+        assert format_local(parse(window[edge]), "Europe/Zurich") in row
     assert "open now: failure is possible at any time" in row
     newest = client.get("/api/v1/sites/north-bench/movement/G1").json()["newest"][0]
     assert {k: newest[k] for k in rows[0] if k in newest} == {k: v for k, v in rows[0].items() if k in newest}

@@ -89,7 +89,7 @@ def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
     }  # fmt: skip
     with database.write() as c:
         c.execute(
-            site_state.update().where(site_state.c.site == "north-bench").values(state=Memory(votes=votes).spell())
+            site_state.update().where(site_state.c.site == "north-bench").values(state=Memory(votes=votes).to_json())
         )
     text = client.get("/sites/north-bench").text
     asked = dict(re.findall(r'class="pin [\w ]*asks lv-\d"><title>(\w+): asks for (\w+)', text))

@@ -21,7 +21,7 @@ from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
 from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_token
-from monitor.store.people.countersign import SharedAct, keep_first, load_waiting
+from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.schema import tables as t
 from monitor.store.service_state import stamp
 from monitor.web import pulse
@@ -200,7 +200,7 @@ def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_datab
     """The own site in the address, and the station, scene, event or signature of another one beside it."""
     token, _ = make_token(filled_database, "ada", "read")
     with filled_database.write() as c:
-        keep_first(c, SharedAct("level.set", "site:north-bench", {"to": 0}), Actor("ada"), "quiet", 2, NOW)
+        keep_first(c, TwoPersonAct("level.set", "site:north-bench", {"to": 0}), Actor("ada"), "quiet", 2, NOW)
         (signature,) = [w.id for w in load_waiting(c, NOW)]
     others = places | {"site": "lake-slope"}
     form = {"holds": "asked", "reason": "seen on foot", "alert": "1"}

@@ -23,7 +23,7 @@ from monitor.store.people.second_factor import (
 from monitor.store.people.sessions import are_forgotten, code_wait_s, note_code
 from monitor.store.schema import tables as t
 from monitor.web.access.guard import csrf_token
-from monitor.web.access.vault import KEY_FILE, Vault
+from monitor.web.access.vault import KEY_FILE, FernetVault
 from monitor.web.routes.people.login import CODE_WAITS, WRONG_CODE
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, serving, solve
@@ -38,7 +38,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def vault(tmp_path):
-    return Vault(tmp_path / KEY_FILE)
+    return FernetVault(tmp_path / KEY_FILE)
 
 
 @pytest.fixture
@@ -187,9 +187,9 @@ def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings)
 def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(filled_database, secret, tmp_path):
     assert secret
     (tmp_path / KEY_FILE).unlink()
-    other = Vault(tmp_path / KEY_FILE)
+    other = FernetVault(tmp_path / KEY_FILE)
     other.seal("something makes another key")
-    for vault in (other, Vault(tmp_path / "none"), Vault(tmp_path / KEY_FILE, "no key")):
+    for vault in (other, FernetVault(tmp_path / "none"), FernetVault(tmp_path / KEY_FILE, "no key")):
         with filled_database.write() as c, pytest.raises(KeyLostError, match=r"slopeward users totp NAME --off"):
             check_second_factor(c, vault, "bo", "123456", NOW)
     with serving(filled_database, Clock(), f'[paths]\nstate = "{tmp_path}"\n') as address:
@@ -201,10 +201,10 @@ def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(fi
 
 
 def test_the_key_is_for_this_account_of_the_machine_alone_or_comes_from_elsewhere(tmp_path):
-    vault = Vault(tmp_path / "state" / KEY_FILE)
+    vault = FernetVault(tmp_path / "state" / KEY_FILE)
     assert vault.open(vault.seal("x")) == "x"
     assert (tmp_path / "state" / KEY_FILE).stat().st_mode & 0o777 == 0o600
     key = (tmp_path / "state" / KEY_FILE).read_text().strip()
     config = parse_service("", "test", {"SLOPEWARD_SECOND_FACTOR__KEY": key})
-    assert Vault(tmp_path / "none", config.second_factor.key).open(vault.seal("x")) == "x"
+    assert FernetVault(tmp_path / "none", config.second_factor.key).open(vault.seal("x")) == "x"
     assert key not in repr(config)

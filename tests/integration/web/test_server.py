@@ -9,7 +9,7 @@ import pytest
 from monitor.config.service import load_service
 from monitor.store.database.engine import Database
 from monitor.web.app import build
-from monitor.web.pulse import Pulse
+from monitor.web.pulse import ChangeNotifier
 from monitor.web.server import PageServer, make_settings
 from tests.conftest import wait_for
 
@@ -21,9 +21,11 @@ def test_the_log_says_where_the_page_is_once_its_port_is_open_and_not_before(tmp
         port = other.getsockname()[1]
         config = load_service(None, {"SLOPEWARD_WEB__PORT": str(port)})
         with pytest.raises(SystemExit):
-            PageServer(make_settings(build(config, database), config.web), config.web.url, Pulse(database)).run()
+            PageServer(
+                make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database)
+            ).run()
         assert "the page is at" not in caplog.text
-    server = PageServer(make_settings(build(config, database), config.web), config.web.url, Pulse(database))
+    server = PageServer(make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -14,14 +14,14 @@ from sqlalchemy import select
 
 from forecasting.message import format_span, gather
 from monitor.cli.main import run_verb
-from monitor.domain.instants import parse, spell, spell_age
+from monitor.domain.instants import format_age, format_iso, parse
 from monitor.language.rendering import translate
 from monitor.notify.notifiers import mail, webhook
 from monitor.notify.notifiers.log import LogNotifier
 from monitor.store.alerting.outbox import claim_due, due_channels
 from monitor.store.schema.tables import notification
 from monitor.store.schema.views import load_view
-from monitor.web.parts.templating import spell_minute, spell_number
+from monitor.web.parts.templating import format_minute, format_number
 from tests.conftest import ON_SQLITE
 from tests.data.figures import bare_figures, bare_figures_of_page
 from tests.data.watched_slope import WalkedSlope
@@ -53,7 +53,7 @@ def check_site(c, slope, page, decision):
     assert f"{status['level']} of {top}" in page.words
     assert status["level_name"] in page.words
     for title, column in (("Newest datum", "newest_at"), ("Evaluated", "evaluated_at"), ("At this level", "since")):
-        assert facts[title].startswith(spell_age(slope.now - parse(status[column]))), title
+        assert facts[title].startswith(format_age(slope.now - parse(status[column]))), title
     assert facts["Stage"].startswith(status["movement_stage"])
     health = {h["station"]: h for h in load_view(c, "station_health", site=slope.site.id)}
     voting = [h for h in health.values() if h["votes"]]
@@ -85,12 +85,12 @@ def check_movement_row(c, slope, row, fine):
         0
     ]
     assert row[1] == f"{newest['stage']}, trend {newest['trend']}"
-    assert row[2] == spell_number(newest["velocity_mm_per_day"])
+    assert row[2] == format_number(newest["velocity_mm_per_day"])
     if newest["velocity_mm_per_day"] is not None:
-        error, window = spell_number(newest["velocity_error_mm_per_day"], 2), format_span(newest["velocity_window_s"])
+        error, window = format_number(newest["velocity_error_mm_per_day"], 2), format_span(newest["velocity_window_s"])
         assert fine[2] == f"± {error} in {window}"
         assert f"in {window}" in newest["reasons"] or "site file warns of" in newest["reasons"] or row[1][:4] == "prog"
-    assert row[3] == spell_number(newest["inverse_velocity_day_per_mm"])
+    assert row[3] == format_number(newest["inverse_velocity_day_per_mm"])
     if row[3] != "–":
         assert float(row[2]) * float(row[3]) == pytest.approx(1.0, abs=0.02)
     windows = load_view(
@@ -101,9 +101,9 @@ def check_movement_row(c, slope, row, fine):
         assert row[4] == "none"
         return
     newest_window = standing[0]
-    assert row[4] == f"{spell_minute(newest_window['window_from'])} to {spell_minute(newest_window['window_to'])}"
-    assert newest_window["window_to"] > spell(slope.now), "a window that stands has not ended"
-    if newest_window["window_mid"] <= spell(slope.now):
+    assert row[4] == f"{format_minute(newest_window['window_from'])} to {format_minute(newest_window['window_to'])}"
+    assert newest_window["window_to"] > format_iso(slope.now), "a window that stands has not ended"
+    if newest_window["window_mid"] <= format_iso(slope.now):
         assert "failure is possible at any time" in fine[4]
 
 

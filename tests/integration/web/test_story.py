@@ -8,14 +8,14 @@ import pytest
 
 from forecasting.message import format_span
 from monitor.alerting.decision.evaluate import evaluate_site
-from monitor.domain.instants import parse, spell_age
+from monitor.domain.instants import format_age, parse
 from monitor.domain.observation import Observation
 from monitor.movement.update import update_movement
 from monitor.simulate.slope import voight_displacement
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.web.parts.templating import spell_minute, spell_number
+from monitor.web.parts.templating import format_minute, format_number
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.web.served import serving
 
@@ -115,7 +115,7 @@ def check_status(c, page, now):
     assert "every series that votes reports" in page.words
     assert {h["state"] for h in health} == {"ok"}, "nobody is sick here, and nothing says so"
     for title, column in (("Newest datum", "newest_at"), ("Evaluated", "evaluated_at"), ("At this level", "since")):
-        assert facts[title].startswith(spell_age(now - parse(status[column]))), title
+        assert facts[title].startswith(format_age(now - parse(status[column]))), title
     assert facts["Stage"].startswith(status["movement_stage"])
     assert status["movement_stage"] == "progressive"
     return status, facts
@@ -129,14 +129,16 @@ def check_movement(c, page):
     for name, (row, fine) in shown.items():
         newest = load_view(c, "movement_history", order_by=["-at"], site="bench", station=name)[0]
         assert row[1] == f"{newest['stage']}, trend {newest['trend']}"
-        assert row[2] == spell_number(newest["velocity_mm_per_day"])
+        assert row[2] == format_number(newest["velocity_mm_per_day"])
         window = format_span(newest["velocity_window_s"])
-        assert fine[2] == f"± {spell_number(newest['velocity_error_mm_per_day'], 2)} in {window}"
-        assert row[3] == spell_number(newest["inverse_velocity_day_per_mm"])
+        assert fine[2] == f"± {format_number(newest['velocity_error_mm_per_day'], 2)} in {window}"
+        assert row[3] == format_number(newest["inverse_velocity_day_per_mm"])
         assert float(row[2]) * float(row[3]) == pytest.approx(1.0, abs=0.01), "one figure, one source"
         mine = [w for w in windows if w["station"] == name]
         said = (
-            "none" if not mine else f"{spell_minute(mine[-1]['window_from'])} to {spell_minute(mine[-1]['window_to'])}"
+            "none"
+            if not mine
+            else f"{format_minute(mine[-1]['window_from'])} to {format_minute(mine[-1]['window_to'])}"
         )
         assert row[4] == said
     assert {row[1].split(",")[0] for row, _ in shown.values()} == {"progressive"}
@@ -150,7 +152,7 @@ def check_stations(c, page):
         assert row[1] == health["state"]
         assert row[3] == f"{round(100 * health['missing_share_24h'])} %"
         assert row[4] == ("yes" if health["votes"] else "no")
-        assert row[6] == f"crack opening {spell_number(latest['value'], 4)} {latest['unit']}"
+        assert row[6] == f"crack opening {format_number(latest['value'], 4)} {latest['unit']}"
     assert set(shown) == set(FAST)
 
 
@@ -180,7 +182,7 @@ def test_every_figure_of_a_slope_driven_to_red_is_the_one_of_sql(failing):
         events = load_view(c, "alert_events", order_by=["sequence"], alert_id=hazard[0]["alert_id"])
         for event in events:
             assert event["reason"] in alert.words
-            assert spell_minute(event["at"]) in alert.words
+            assert format_minute(event["at"]) in alert.words
         why = Page(client.get("/sites/bench/movement").text).words
         assert "asks for more" not in why, "red stands because something asks for it"
         assert all(word not in site.words for word in ("(passed)", "creep, none", "trend none"))
@@ -200,6 +202,6 @@ def check_silence(bench):
     stages = {row[1].split(",")[0] for row in site.rows if len(row) == 6 and row[0] in FAST}
     assert stages == {"unknown"}, "nobody shows a stage"
     for page in (overview, site):
-        assert dict(page.facts)["Stage"] == f"progressive, last seen {spell_minute(spoke)}"
+        assert dict(page.facts)["Stage"] == f"progressive, last seen {format_minute(spoke)}"
         assert "no valid data from the stations behind this level: decide by other means" in page.words
         assert "of the worst station" not in page.words

@@ -4,7 +4,7 @@ import re
 
 from monitor.store import pages
 from monitor.store.database.engine import Database
-from monitor.web.parts.headline import find_hazards, find_headlines, tell_now
+from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.web.served import client, database, filled
 
@@ -15,7 +15,7 @@ def look(own):
     with own.read() as c:
         hazards = find_hazards(pages.load_open_alerts(c))
         raised = find_headlines(c, hazards.values())
-        return str(raised[hazards["bench"]["alert_id"]].sentence), str(tell_now(c, hazards)["bench"])
+        return str(raised[hazards["bench"]["alert_id"]].sentence), str(list_present_sentences(c, hazards)["bench"])
 
 
 def rate_of(text):

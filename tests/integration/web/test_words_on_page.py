@@ -9,10 +9,10 @@ from sqlalchemy import insert, select, update
 from forecasting.message import join
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Step
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.alerting.offsets import add_offset, load_offset_facts
 from monitor.store.people import users
-from monitor.store.people.countersign import SharedAct, find_first, find_site, keep_first, load_waiting
+from monitor.store.people.countersign import TwoPersonAct, find_first, find_site, keep_first, load_waiting
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, site_state
 from tests.data.filled import NOW, PASSWORD, START
@@ -22,7 +22,7 @@ from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
 
 AT = NOW - timedelta(minutes=20)
-KEY = f"G1@{spell(AT)}"
+KEY = f"G1@{format_iso(AT)}"
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def asked(filled_database):
     row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
     row |= {"state": "unacknowledged", "exercise": False, "raised_at": AT, "reason": "verify", "rule_version": "1"}
     with filled_database.write() as c:
-        state = replace(Memory(), steps={KEY: step}, started_s=epoch_s(START)).spell()
+        state = replace(Memory(), steps={KEY: step}, started_s=epoch_s(START)).to_json()
         c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
         return c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
 
@@ -132,12 +132,12 @@ def test_an_offset_is_confirmed_on_the_page_by_somebody_else(filled_database):
 
 # ---- permissions per site ---------------------------------------------------------------------------------------
 ACTS = (
-    SharedAct("level.set", "site:north-bench", {"to": 0}),
-    SharedAct("retire_site", "north-bench", {}),
-    SharedAct("maintenance.add", "station:north-bench/G1", {"until": "noon"}),
-    SharedAct("epoch0.keep", "north-bench/G1", {"asked": "since 2025"}),
-    SharedAct("model.promote", "model:3fa1", {"site": "north-bench", "horizon_s": None}),
-    SharedAct("alert.close", "alert:ALERT", {}),
+    TwoPersonAct("level.set", "site:north-bench", {"to": 0}),
+    TwoPersonAct("retire_site", "north-bench", {}),
+    TwoPersonAct("maintenance.add", "station:north-bench/G1", {"until": "noon"}),
+    TwoPersonAct("epoch0.keep", "north-bench/G1", {"asked": "since 2025"}),
+    TwoPersonAct("model.promote", "model:3fa1", {"site": "north-bench", "horizon_s": None}),
+    TwoPersonAct("alert.close", "alert:ALERT", {}),
 )
 
 

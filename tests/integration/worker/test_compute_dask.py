@@ -20,11 +20,11 @@ from monitor.errors import AwayError, JobError
 from monitor.jobs import point_forecasts
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes import divided
-from monitor.jobs.scenes.tasks import READ_ONE, SceneAsked
+from monitor.jobs.scenes.tasks import READ_ONE, SceneRequest
 from monitor.jobs.worker import run_in_worker
 from monitor.worker import cluster, compute
 from monitor.worker.cluster import Cluster
-from monitor.worker.records import Task, spell_record
+from monitor.worker.records import WorkerTask, record_to_plain
 from tests.conftest import wait_for
 from tests.data.drawn_scenes import draw, draw_tall, may
 from tests.data.far.cluster import FarCluster, start_cluster
@@ -35,7 +35,7 @@ def double(payload): return {"x": list(payload["x"] * 2), "pid": os.getpid()}
 def fail(payload): raise ValueError("no\\n  data")
 def sleep(payload): open(payload["path"], "a").write(f"{os.getpid()}\\n"); time.sleep(payload["s"]); return {}
 """
-DOUBLE, FAIL, SLEEP = (Task(f"far_jobs:{name}", dict, dict) for name in ("double", "fail", "sleep"))
+DOUBLE, FAIL, SLEEP = (WorkerTask(f"far_jobs:{name}", dict, dict) for name in ("double", "fail", "sleep"))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCl
         folder = tmp_path / name
         folder.mkdir()
         training = Training("gru", (86400.0,), folder, epochs=2, stride=2, time_limit_s=120.0)
-        asked = tasks.TrainingAsked(draw_site(2, 260).record, training)
+        asked = tasks.TrainingRequest(draw_site(2, 260).record, training)
         made = run_in_worker(plan, tasks.TRAIN_FORECASTER, asked, writes=[folder])
         assert not made.refused
         read = run_in_worker(plan, READ_ONE, ask_for(scene, folder / "scene"), reads=[scene], writes=[folder])
@@ -128,7 +128,7 @@ def test_a_large_scene_is_read_in_strips_with_the_bytes_of_one_worker_though_one
         folder.mkdir()
         answer = divided.read_divided(plan, ask_for(scene, folder / "scene"), [scene], folder)
         kept = {path.name: path.read_bytes() for path in (folder / "scene").iterdir()}
-        found[name] = {"answer": json.dumps(answer, default=spell_record).replace(str(folder), "")} | kept
+        found[name] = {"answer": json.dumps(answer, default=record_to_plain).replace(str(folder), "")} | kept
 
     read("here", ComputeSection())
     thread = Thread(target=read, args=("there", there))
@@ -152,8 +152,8 @@ def is_busy(far: FarCluster, name: str) -> bool:
     return bool(client.processing().get(address))
 
 
-def ask_for(scene: Path, out: Path) -> SceneAsked:
-    return SceneAsked(
+def ask_for(scene: Path, out: Path) -> SceneRequest:
+    return SceneRequest(
         scene_path=str(scene), weights="generated", out_dir=out, minimum_area_m2=None, owner="bench", triage=None,
         known=(), dates=(), versions=(), stations={}, near_m=100.0, local=None,
     )  # fmt: skip
@@ -161,18 +161,18 @@ def ask_for(scene: Path, out: Path) -> SceneAsked:
 
 def bare(row: Any) -> Any:
     """Without how long it took."""
-    return {k: v for k, v in spell_record(row).items() if k != "latency_ms"}
+    return {k: v for k, v in record_to_plain(row).items() if k != "latency_ms"}
 
 
-def draw_site(points: int, days: int = 90) -> tasks.SiteForecastAsked:
+def draw_site(points: int, days: int = 90) -> tasks.SiteForecastRequest:
     from array import array
 
     day_s, walk = 86400.0, np.random.default_rng(7).normal(0.3, 1.0, (points, days)).cumsum(axis=1)
     times = array("d", (day_s * k for k in range(days)))
     samples = {f"P{k}": (times, array("d", walk[k])) for k in range(points)}
     record = tasks.SiteRecord(samples, day_s, (days - 1) * day_s)
-    models = tuple(tasks.AskedModel(name, name) for name in ("persistence", "lld"))
-    return tasks.SiteForecastAsked(record, (day_s,), models, {})
+    models = tuple(tasks.ModelRequest(name, name) for name in ("persistence", "lld"))
+    return tasks.SiteForecastRequest(record, (day_s,), models, {})
 
 
 def test_a_job_is_ended_at_its_limit_there_too(far: FarCluster, tmp_path: Path) -> None:

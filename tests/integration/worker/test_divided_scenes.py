@@ -9,8 +9,8 @@ from detection.imagery.footprints.records import STRIPS
 from monitor.config.service import ComputeSection
 from monitor.errors import JobError
 from monitor.jobs.scenes import divided
-from monitor.jobs.scenes.tasks import SceneAnswer, SceneAsked
-from monitor.worker.records import spell_record
+from monitor.jobs.scenes.tasks import SceneRequest, SceneResult
+from monitor.worker.records import record_to_plain
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import draw_tall
 
@@ -41,7 +41,7 @@ def asked_of(monkeypatch):
 
 
 def ask_for(scene, out, **more):
-    return SceneAsked(
+    return SceneRequest(
         scene_path=str(scene), weights="generated", out_dir=out, minimum_area_m2=None, owner="bench", triage=None,
         known=(), dates=(), versions=(), stations={}, near_m=100.0, local=None, **more,
     )  # fmt: skip
@@ -50,7 +50,7 @@ def ask_for(scene, out, **more):
 def read(plan, scene, out, **more):
     """The answer, with the files that it left."""
     answer = divided.read_divided(plan, ask_for(scene, out, **more), [scene], out.parent)
-    told = json.dumps(answer, default=spell_record).replace(str(out), "")
+    told = json.dumps(answer, default=record_to_plain).replace(str(out), "")
     return {"answer": told} | {path.name: path.read_bytes() for path in out.iterdir()}
 
 
@@ -59,7 +59,7 @@ def test_strips_give_what_one_worker_gives(tall, tmp_path, asked_of, weights):
     def read_by(plan, out):
         asked = replace(ask_for(tall, out), weights=weights)
         answer = divided.read_divided(plan, asked, [tall], out.parent)
-        return json.dumps(answer, default=spell_record).replace(str(out), ""), {
+        return json.dumps(answer, default=record_to_plain).replace(str(out), ""), {
             path.name: path.read_bytes() for path in out.iterdir()
         }
 
@@ -139,7 +139,7 @@ def test_strips_that_a_killed_service_left_go_when_one_worker_reads_the_scene(
 
 @pytest.mark.parametrize("count", [-1, 1, 65, 10**9])
 def test_a_number_of_strips_that_nobody_meant_is_refused(tall, tmp_path, monkeypatch, count):
-    monkeypatch.setattr(divided, "run_in_worker", lambda *_, **__: SceneAnswer(strips=count))
+    monkeypatch.setattr(divided, "run_in_worker", lambda *_, **__: SceneResult(strips=count))
     with pytest.raises(JobError, match="strips"):
         divided.read_divided(CLUSTER, ask_for(tall, tmp_path / "out"), [tall], tmp_path)
 

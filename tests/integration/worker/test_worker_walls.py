@@ -15,8 +15,8 @@ import pytest
 from monitor.errors import JobError
 from monitor.jobs.worker import list_models
 from monitor.worker import compute, kernel, sandbox
-from monitor.worker.records import Task
-from monitor.worker.sandbox import GIB, MIB, Terms, Walls
+from monitor.worker.records import WorkerTask
+from monitor.worker.sandbox import GIB, MIB, MissingBounds, SandboxLimits
 
 SECRET = "nobody-may-read-this"
 BODY = """
@@ -131,7 +131,7 @@ def listener():
 
 
 def run(job, payload=None, limit_s=30, **terms):
-    return compute.run(Task(f"wall_jobs:{job}", dict, dict), payload or {}, limit_s, terms=Terms(**terms))
+    return compute.run(WorkerTask(f"wall_jobs:{job}", dict, dict), payload or {}, limit_s, terms=SandboxLimits(**terms))
 
 
 def why(job, payload=None, limit_s=30, **terms):
@@ -178,8 +178,8 @@ def test_a_process_that_waited_for_its_job_stands_behind_the_same_walls(listener
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
     compute.warm("late_jobs:attempt")
-    terms = Terms(reads=())
-    attempt = Task("late_jobs:attempt", dict, dict)
+    terms = SandboxLimits(reads=())
+    attempt = WorkerTask("late_jobs:attempt", dict, dict)
     answer = compute.run(attempt, {"address": address, "path": str(secret)}, 300, terms=terms)
     assert answer["loaded"], "PyTorch was there before the job began"
     assert answer["threads"] == 2, "its own, and the one that watches for the end of the service"
@@ -227,11 +227,11 @@ def test_a_socket_of_the_database_is_not_reached_either(tmp_path):
 
 def test_without_walls_the_service_says_so_and_goes_on(listener, caplog, monkeypatch):
     _, came = listener
-    monkeypatch.setattr(compute, "_told", set())
+    monkeypatch.setattr(compute, "_reported", set())
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            answer = compute.run(sandbox.DESCRIBE, None, 30, terms=Terms(walls=()))
-    assert answer == Walls((sandbox.OPEN_FILES, sandbox.OPEN_NETWORK))
+            answer = compute.run(sandbox.DESCRIBE, None, 30, terms=SandboxLimits(walls=()))
+    assert answer == MissingBounds((sandbox.OPEN_FILES, sandbox.OPEN_NETWORK))
     assert [r.message for r in caplog.records] == [sandbox.OPEN_FILES, sandbox.OPEN_NETWORK]
     assert SECRET not in run("environment", walls=())["text"]
     assert came == []
@@ -242,18 +242,18 @@ def test_where_namespaces_are_forbidden_the_filter_of_calls_stands(listener, tmp
         pytest.skip("needs a user namespace to forbid further ones in")
     address, came = listener
     code = (
-        "from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import Task\n"
+        "from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import WorkerTask\n"
         "from monitor.errors import JobError\n"
         "assert not kernel.leave_network()\n"
         "print(compute.run(sandbox.DESCRIBE, None, 30))\n"
-        f"try: print(compute.run(Task('wall_jobs:connect', dict, dict), {{'address': {address!r}}}, 30))\n"
+        f"try: print(compute.run(WorkerTask('wall_jobs:connect', dict, dict), {{'address': {address!r}}}, 30))\n"
         "except JobError as error: print(error)\n"
     )
     shell = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
     words = ["unshare", "--map-root-user", "sh", "-c", shell, "sh", sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "Walls(missing=())",
+        "MissingBounds(missing=())",
         "wall_jobs:connect: PermissionError: [Errno 13] Permission denied",
     ], done.stderr
     assert came == []
@@ -362,7 +362,7 @@ def test_an_answer_that_would_run_code_is_refused(tmp_path, monkeypatch):
 )
 def test_an_answer_that_is_not_the_record_agreed_is_one_short_line(content, told):
     with pytest.raises(JobError) as caught:
-        compute.run(Task("wall_jobs:answer", dict, Walls), {"content": content}, 60)
+        compute.run(WorkerTask("wall_jobs:answer", dict, MissingBounds), {"content": content}, 60)
     said = str(caught.value)
     assert told in said
     assert "\n" not in said

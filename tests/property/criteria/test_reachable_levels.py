@@ -14,10 +14,10 @@ from monitor.alerting.decision.decide import decide
 from monitor.criteria import reachable
 from monitor.criteria.reachable import Barrier
 from monitor.criteria.table import KINDS
-from monitor.domain.decision import Decision, Memory, Newest, View, instant
+from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.series.assessment import Warm
+from monitor.series.assessment import EvaluationCache
 
 T0, DAY_S = 1.8e9, 86400.0
 FASTEST = 1e5  # mm/day
@@ -81,7 +81,7 @@ DRAWN = st.builds(
 
 def play(site: Site, moved: Callable[[float], float], noise: float, seed: int, interval_s: float) -> list[Decision]:
     """Decide at every reading of a motion (mm, by days) that nothing keeps back but the noise."""
-    rng, memory, warm, found = random.Random(seed), Memory(), Warm(), []
+    rng, memory, warm, found = random.Random(seed), Memory(), EvaluationCache(), []
     window_s = site.criteria[0].thresholds[0].window_s or DAY_S
     first, kept = int(window_s / interval_s) - 1, int(2 * window_s / interval_s) + 30
     readings: list[Reading] = []
@@ -91,7 +91,9 @@ def play(site: Site, moved: Callable[[float], float], noise: float, seed: int, i
         now_s = T0 + i * interval_s
         if i < first:
             continue
-        view = View({"P.displacement_downslope": tuple(readings)}, {"P.displacement_downslope": Newest(now_s, now_s)})
+        view = DecisionInputs(
+            {"P.displacement_downslope": tuple(readings)}, {"P.displacement_downslope": NewestEpoch(now_s, now_s)}
+        )
         found.append(decide(site, memory, view, instant(now_s), warm))
         memory = found[-1].memory
     return found

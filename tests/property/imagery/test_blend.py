@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from detection.imagery.footprints import polygons
 from detection.imagery.footprints.polygons import STEPS, find_footprints
-from detection.imagery.footprints.probabilities import Plan, blend, map_scene, measure_flips
+from detection.imagery.footprints.probabilities import TilingPlan, blend, map_scene, measure_flips
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
-from detection.imagery.scene.radiometry import Stretch
+from detection.imagery.scene.radiometry import RadiometricStretch
 
 PLACE = grid_around(141.95, 42.73, 8, 10.0)
-PLAIN = Stretch(np.ones(1, np.float32))
+PLAIN = RadiometricStretch(np.ones(1, np.float32))
 
 
 class Field:
@@ -74,7 +74,7 @@ def test_a_blend_writes_every_pixel_once_and_its_weights_sum_to_one(width, heigh
     """A network that answers with its input gives the input back, whatever the sizes."""
     rng = np.random.default_rng(seed)
     field = Field(rng.random((height, width)), rng.random((height, width)) < 0.9)
-    out = collect(field, Identity(), Plan("hann", tile, 0, 16))[0]
+    out = collect(field, Identity(), TilingPlan("hann", tile, 0, 16))[0]
     wanted = np.where(field.valid, np.rint(field.values * np.float32(STEPS)), NODATA)
     assert np.abs(out.astype(int) - wanted).max() <= 1  # a value half-way between two steps may fall to either
 
@@ -87,7 +87,7 @@ def test_a_blend_writes_every_pixel_once_and_its_weights_sum_to_one(width, heigh
 def test_a_crop_writes_every_pixel_once(width, height, tile, halo, classes):
     values = np.linspace(0, 1, width * height).reshape(height, width)
     field = Field(values, np.ones((height, width), bool))
-    out = collect(field, Identity(classes=classes), Plan("crop", tile, halo, 16), classes)
+    out = collect(field, Identity(classes=classes), TilingPlan("crop", tile, halo, 16), classes)
     for number in range(classes):
         wanted = np.rint(field.values / (1 + number) * np.float32(STEPS))
         assert np.abs(out[number].astype(int) - wanted).max() <= 1
@@ -96,7 +96,7 @@ def test_a_crop_writes_every_pixel_once(width, height, tile, halo, classes):
 def test_the_flip_rate_sees_a_network_that_leans_on_its_tile():
     rng = np.random.default_rng(3)
     field = Field(np.clip(0.5 + 0.05 * rng.standard_normal((300, 260)), 0, 1), np.ones((300, 260), bool))
-    plan = Plan("hann", 128, 0, 16)
+    plan = TilingPlan("hann", 128, 0, 16)
     rates = []
     for lean in (0.0, 0.1):
         first = collect(field, Identity(lean), plan)[0]

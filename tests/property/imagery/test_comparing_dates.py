@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from detection.imagery.change.by_index import RISE_MOST, compare_by_index, lay_index_beside
+from detection.imagery.change.by_index import RISE_MOST, add_index_comparison, compare_by_index
 from detection.imagery.change.compare import compare
 from detection.imagery.change.histogram_match import match_scene
-from detection.imagery.change.records import KeptDate, read_outlines
+from detection.imagery.change.records import StoredDate, read_outlines
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.polygons import find_footprints
@@ -32,7 +32,7 @@ def draw(seed: int, scars: int = 1):
     return np.stack([scene.bands[name] for name in COLOURS]).astype(float), scene.truth.astype(bool)
 
 
-def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> KeptDate:
+def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> StoredDate:
     """A date as it is kept: its image, and what a network would have marked on it."""
     folder.mkdir(parents=True)
     grid, at = grid_around(141.95, 42.73, SIDE, pixel_m), datetime(2026, 5, day, tzinfo=UTC)
@@ -50,9 +50,9 @@ def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> Kep
 
     least = 9 * pixel_m**2
     found = find_footprints(read, grid, threshold=0.5, minimum_area_m2=least, minimum_hole_m2=least, identity=str(day))
-    return KeptDate(
+    return StoredDate(
         scene_hash=str(day), acquired_at=at, prob=str(folder / "prob.tif"), scene_path=str(folder), threshold=0.5,
-        minimum_area_m2=least, polygons=read_outlines([one.tell() for one in found]),
+        minimum_area_m2=least, polygons=read_outlines([one.to_json() for one in found]),
     )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_the_season_is_measured_on_the_images_as_they_came(tmp_path, seed):
         assert words
         if name != "forgotten":
             assert all(SEASON in (word.caution or "") for word in words)
-        by_index = compare_by_index(newer, [before], beside=True)[1]
+        by_index = compare_by_index(newer, [before], with_network=True)[1]
         assert by_index.compared[0].median_ratios == told[name]
     assert told["came"] == told["matched"]
     # where nobody knows how the image came the guard is gone: the test can fail
@@ -115,7 +115,7 @@ def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
     dates = keep(tmp_path / "old", 2, *older), keep(tmp_path / "new", 12, *newer)
     found = compare(dates[1], dates[:1])
     day = "2026-05-02" if when == "older" else "2026-05-12"
-    on_snow = [one.word for one in found.vanished]
+    on_snow = [one.change for one in found.vanished]
     if when == "newer":
         assert not on_snow
         on_snow = [
@@ -135,7 +135,7 @@ def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
         assert all(SNOW in (word.caution or "") for word in first.changes.values())
 
 
-def _is_on(date: KeptDate, name: str, scar) -> bool:
+def _is_on(date: StoredDate, name: str, scar) -> bool:
     """Whether an outline of a date lies on the drawn scar."""
     from detection.imagery.raster.overlay import burn, shapes_of, to_pixels
     from detection.imagery.raster.raster import read_grid
@@ -154,7 +154,7 @@ def test_white_is_looked_for_at_the_pixel_sizes_it_was_measured_at(tmp_path, pix
     newer = keep(tmp_path / "new", 12, bands, scar, pixel_m=pixel_m)
     found = compare(newer, [older])
     assert found.vanished
-    assert not any(SNOW in (one.word.caution or "") for one in found.vanished)
+    assert not any(SNOW in (one.change.caution or "") for one in found.vanished)
     said = [str(one) for one in found.warnings if "were not looked for" in str(one)]
     assert len(said) == 2
     assert all(f"pixels of {pixel_m:.3g} m" in one for one in said)
@@ -171,7 +171,7 @@ def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
     limits, shares = [], []
     for number, spread in enumerate((0.0, 0.05, 0.12, 0.25, 0.5, 1.0)):
         date = keep(tmp_path / f"old{number}", 2, bare * np.exp(spread * noise), np.zeros_like(scar))
-        kept, found = compare_by_index(newer, [date], beside=True)
+        kept, found = compare_by_index(newer, [date], with_network=True)
         shares.append(found.joint_share)
         if found.limit is None:
             assert (found.joint_share, kept.outlines) == (0.0, ())
@@ -199,8 +199,8 @@ def test_network_and_index_stand_beside_each_other(tmp_path):
     newer = keep(tmp_path / "new", 12, bands, seen | elsewhere)
     older = keep(tmp_path / "old", 2, draw(80, scars=0)[0], np.zeros_like(scar))
     found = compare(newer, [older])
-    beside = lay_index_beside(newer, found, [older], tmp_path)
-    told = beside.tell()
+    beside = add_index_comparison(newer, found, [older], tmp_path)
+    told = beside.to_json()
     by_ground = {
         ground: {one["also_by_network"] for one in told["footprints"] if _is_on(beside.date, one["polygon_id"], where)}
         for ground, where in (("seen", seen), ("missed", missed))

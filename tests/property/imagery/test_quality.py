@@ -22,7 +22,7 @@ from detection.imagery.training.domain import (
     NOISE_SLACK,
     READABLE,
     list_noisy,
-    look_at,
+    measure_window,
 )
 from detection.imagery.training.grain import measure_noise
 from detection.imagery.training.steadiness import PLAIN, degrade_patches, measure_steadiness
@@ -76,9 +76,9 @@ def test_a_patch_that_loses_quality_keeps_its_truth_and_only_a_share_of_them_doe
 def test_noise_is_found_whatever_the_unit_and_whether_bands_share_it(seed, counts, unit, grey):
     ground, rng = draw_ground(seed), np.random.default_rng(seed)
     noise = rng.normal(0, counts / 255, ground.shape[1:] if grey else ground.shape)
-    look = look_at((ground + noise) * unit, np.ones(ground.shape[1:], bool))
+    look = measure_window((ground + noise) * unit, np.ones(ground.shape[1:], bool))
     assert 0.75 * counts < look.noise < 1.35 * counts
-    assert look_at(ground * unit, np.ones(ground.shape[1:], bool)).noise < 0.5, "ground without noise has none"
+    assert measure_window(ground * unit, np.ones(ground.shape[1:], bool)).noise < 0.5, "ground without noise has none"
 
 
 def test_edges_and_slopes_are_no_noise_to_this_measure_and_are_to_the_plain_one():
@@ -94,7 +94,7 @@ def test_edges_and_slopes_are_no_noise_to_this_measure_and_are_to_the_plain_one(
 @given(st.floats(0.0, 40.0), st.sampled_from((0.0, *NOISE_COUNTS)))
 def test_noise_beyond_what_weights_hold_is_one_line_and_less_is_none(noise, held):
     steadiness = {"noise_counts": held, "f1": {"plain": 0.6}}
-    look = look_at(draw_ground(1), np.ones((SIDE, SIDE), bool))._replace(noise=noise)
+    look = measure_window(draw_ground(1), np.ones((SIDE, SIDE), bool))._replace(noise=noise)
     said = list_noisy([look] * 3, steadiness)
     assert len(said) == (noise > NOISE_SLACK * held)
     readable = bool(said) and said[0].id in READABLE

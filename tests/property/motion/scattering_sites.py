@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from monitor.alerting.decision.decide import decide
 from monitor.criteria.scope import anchor_at, wanted_series
 from monitor.criteria.table import KINDS
-from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
+from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.series.assessment import Warm
+from monitor.series.assessment import EvaluationCache
 
 START_S = seconds(parse("2026-01-01T00:00:00Z"))
 QUIET, MOVING, AFTER = 30, 16, 20  # epochs
@@ -105,7 +105,7 @@ def play_scattering(story: Scattering) -> list[Decision]:
     rng, site, step_s = random.Random(story.seed), story.site, story.step_s
     span_s = max(wanted_series(site).values())
     held: dict[str, list[Reading]] = {f"{s.id}.displacement": [] for s in site.stations}
-    memory, warm, found = Memory(), Warm(), []
+    memory, warm, found = Memory(), EvaluationCache(), []
     for epoch in range(story.end):
         now_s = START_S + epoch * step_s
         moved = story.rate * max(0, min(epoch, story.begin) - QUIET)
@@ -116,11 +116,11 @@ def play_scattering(story: Scattering) -> list[Decision]:
                 value += rng.uniform(-story.scatter, story.scatter)
             key = f"{station.id}.displacement"
             held[key].append(Reading(instant(now_s), instant(now_s), 0, value, 0.0, value, None, ()))
-            newest[key] = Newest(now_s, now_s)
+            newest[key] = NewestEpoch(now_s, now_s)
         edge = anchor_at(instant(now_s), span_s)
         readings = {k: tuple(r for r in v if r.observed_at > edge) for k, v in held.items()}
-        decision = decide(site, memory, View(readings, newest), instant(now_s), warm)
-        memory = Memory.read(json.loads(json.dumps(decision.memory.spell())))
+        decision = decide(site, memory, DecisionInputs(readings, newest), instant(now_s), warm)
+        memory = Memory.read(json.loads(json.dumps(decision.memory.to_json())))
         found.append(decision)
     return found
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from monitor.criteria import ways
 from monitor.criteria.kinds import acceleration, forecast, tangential, velocity
-from monitor.criteria.kinds.velocity import judge_rates
+from monitor.criteria.kinds.velocity import assess_rates
 from monitor.criteria.table import KINDS
-from monitor.domain.decision import ForecastFact, Memory, View, instant
+from monitor.domain.decision import DecisionInputs, ForecastFact, Memory, instant
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.series import tracks
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, DecisionContext
 from monitor.series.tracks import Track
 
 DAY_S, STEP_S, T0 = 86400.0, 6 * 3600.0, 1.8e9
@@ -79,7 +79,7 @@ def judge(
         )
         for k, name in enumerate(("east", "north", "up"))
     }
-    windows = Windows(make_site(azimuth_deg, criterion, plunge_deg), View(readings), Memory(), END_S)
+    windows = DecisionContext(make_site(azimuth_deg, criterion, plunge_deg), DecisionInputs(readings), Memory(), END_S)
     (word,) = entry.rule(criterion, windows)
     return word
 
@@ -186,7 +186,7 @@ def test_a_single_series_that_goes_backwards_is_a_question_as_well():
         for i in range(EPOCHS)
     )
     entry, criterion = CRITERIA["velocity"]
-    windows = Windows(make_site(20.0, criterion), View({"P.displacement": rows}), Memory(), END_S)
+    windows = DecisionContext(make_site(20.0, criterion), DecisionInputs({"P.displacement": rows}), Memory(), END_S)
     (word,) = entry.rule(criterion, windows)
     assert word.reason == "velocity -24.00 ± 0.06 mm/day in 6d, over 2 mm/day against the declared direction"
     assert word.undecided[2].startswith("it moves 24 ± ")
@@ -203,13 +203,13 @@ def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, 
         "v", KINDS["velocity"], ("P",), "displacement",
         (Threshold(1, over=bound / spread, window_s=(n - 1) * STEP_S + 1.0),), min_sigma=min_sigma, dwell=Dwell(1, 1),
     )  # fmt: skip
-    windows = Windows(make_site(0.0, criterion), View(), Memory(), times[-1])
+    windows = DecisionContext(make_site(0.0, criterion), DecisionInputs(), Memory(), times[-1])
     for _ in range(150):
         values = tuple((rng.gauss(0.0, 1.0), rng.gauss(0.0, 1.0), rng.gauss(0.0, up)) for _ in times)
         sigmas = ((stated, stated, stated * up),) * n
         track = Track("P", "x", times, times, values, sigmas, tuple(v[1] for v in values), (stated,) * n)
         for k, is_directed in enumerate((True, False)):
-            word = judge_rates(
+            word = assess_rates(
                 criterion, replace(track, unit=(0.0, 1.0, 0.0) if is_directed else None, fits={}), SPEC, windows
             )
             found[k] += word.raise_level
@@ -273,8 +273,8 @@ def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
         )
         for k, name in enumerate(("east", "north"))
     }
-    track = Windows(site, View(readings), Memory(), END_S).track(criterion, "P")
-    word = judge_rates(criterion, track, SPEC, Windows(site, View(readings), Memory(), END_S))
+    track = DecisionContext(site, DecisionInputs(readings), Memory(), END_S).track(criterion, "P")
+    word = assess_rates(criterion, track, SPEC, DecisionContext(site, DecisionInputs(readings), Memory(), END_S))
     assert word.raise_level == 1
 
 
@@ -292,7 +292,9 @@ def foresee(
     criterion = Criterion(
         "f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S, probability=0.5),)
     )
-    windows = Windows(make_site(azimuth_deg, criterion, plunge_deg), View(forecasts=rows), Memory(), END_S)
+    windows = DecisionContext(
+        make_site(azimuth_deg, criterion, plunge_deg), DecisionInputs(forecasts=rows), Memory(), END_S
+    )
     (word,) = forecast.ENTRY.rule(criterion, windows)
     return word
 
@@ -320,9 +322,9 @@ def test_a_forecast_of_sinking_ground_counts_without_a_direction():
     row = ForecastFact("P", "displacement_up", END_S, END_S + DAY_S, DAY_S, -32.0, -30.0, -28.0, 0.0, "auto",
                        shown=True, q025=-34.0, q975=-26.0)  # fmt: skip
     criterion = Criterion("f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S),))
-    (fan,) = forecast.find_fans(criterion, still, [row])
+    (fan,) = forecast.find_velocity_quantiles(criterion, still, [row])
     assert fan.velocity["q50"] == pytest.approx(30.0)
-    (named,) = forecast.find_fans(replace(criterion, quantity="displacement_up"), still, [row])
+    (named,) = forecast.find_velocity_quantiles(replace(criterion, quantity="displacement_up"), still, [row])
     assert named.velocity["q50"] == pytest.approx(-30.0), "as the file says"
 
 
@@ -335,7 +337,8 @@ def test_the_speed_of_a_single_series_has_no_sign(sign):
     entry, criterion = CRITERIA["velocity"]
     criterion = replace(criterion, direction="norm")
     (word,) = entry.rule(
-        criterion, Windows(make_site(20.0, criterion), View({"P.displacement": rows}), Memory(), END_S)
+        criterion,
+        DecisionContext(make_site(20.0, criterion), DecisionInputs({"P.displacement": rows}), Memory(), END_S),
     )
     assert (word.raise_level, dict(word.undecided)) == (2, {})
     assert word.reason.endswith("; either way")

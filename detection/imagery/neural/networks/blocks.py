@@ -60,10 +60,10 @@ def initialise(module: nn.Module) -> None:
         return
     if isinstance(module, nn.ConvTranspose2d):
         # each output of a transposed convolution hears but kernel / stride cells per axis of its input
-        heard = (
+        inputs = (
             module.in_channels * module.kernel_size[0] * module.kernel_size[1] / (module.stride[0] * module.stride[1])
         )
-        nn.init.normal_(module.weight, std=(2 / heard) ** 0.5)
+        nn.init.normal_(module.weight, std=(2 / inputs) ** 0.5)
     else:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     if module.bias is not None:

@@ -52,7 +52,7 @@ class Pool:
     """A 2 x 2 max pool: an odd row waits for the next."""
 
     def __init__(self) -> None:
-        self._waiting = Waiting()
+        self._waiting = DelayedRows()
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:  # noqa: ARG002
         """See `RowLayer`."""
@@ -75,7 +75,7 @@ class Enlargement:
         return functional.interpolate(seen, scale_factor=2, mode="bilinear", align_corners=False)[:, :, first:end]
 
 
-class Waiting:
+class DelayedRows:
     """Rows in the order in which they came, until others have come so far."""
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class Shortcut:
 
     def __init__(self, block: Residual) -> None:
         self._body = Chain([Convolution(unit) for unit in block.body])
-        self._shortcut, self._waiting = block.shortcut, Waiting()
+        self._shortcut, self._waiting = block.shortcut, DelayedRows()
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
         """See `RowLayer`."""
@@ -166,7 +166,7 @@ class RowStream:
     ) -> None:
         self._encoder = [level if number == 0 else Chain([Pool(), level]) for number, level in enumerate(encoder)]
         self._lifts, self._decoder, self._head = lifts, decoder, head
-        self._skips = [Waiting() for _ in decoder]
+        self._skips = [DelayedRows() for _ in decoder]
         self._stride, self._least_px, self._awaited = stride, least_px, 0
 
     def draw(self, images: torch.Tensor, *, last: bool) -> torch.Tensor:

@@ -37,7 +37,7 @@ def is_fill(value: float, *, zero: bool = False, below: bool = False) -> bool:
 
 
 @dataclass(slots=True)
-class Record:
+class ValueStatistics:
     """What the numbers of a raster or stack are, fed part by part.
 
     Attributes:

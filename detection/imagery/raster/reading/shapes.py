@@ -14,14 +14,14 @@ AREAS: Final = frozenset({"Polygon", "MultiPolygon"})
 CLOSED_LEAST: Final = 4  # points of a line that closes: a triangle
 
 
-class Taken(NamedTuple):
+class ReadOutlines(NamedTuple):
     """Outlines in the order of what was given, None where nothing could be made of one; and a sentence on each kind."""
 
     shapes: NDArray[Any]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) -> Taken:
+def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) -> ReadOutlines:
     """Make valid outlines of geometries: polygons, those within collections, and lines that close.
 
     A polygon that crosses itself is mended so that its rings keep their roles: a hole stays a hole.
@@ -35,7 +35,7 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
     >>> taken = take_outlines([square, square.exterior, mixed, shapely.Point(0, 0), None])
     >>> [None if one is None else one.area for one in taken.shapes]
     [1.0, 1.0, 1.0, None, None]
-    >>> taken.told[0]
+    >>> taken.notes[0]
     '2 of 5 geometries are left out: 1 without geometry, 1 Point'
     """
     found, left, noted = np.empty(len(given), object), Counter[str](), Counter[str]()
@@ -60,12 +60,12 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
         for place in np.flatnonzero(broken).tolist():
             if found[place] is None:
                 left["without area"] += 1
-    told = []
+    notes = []
     if left:
         kinds = ", ".join(f"{many:,} {kind}" for kind, many in sorted(left.items(), reverse=True))
-        told.append(f"{sum(left.values()):,} of {len(given):,} geometries are left out: {kinds}")
-    told += [f"{many:,} {what}" for what, many in sorted(noted.items()) if many]
-    return Taken(found, tuple(told))
+        notes.append(f"{sum(left.values()):,} of {len(given):,} geometries are left out: {kinds}")
+    notes += [f"{many:,} {what}" for what, many in sorted(noted.items()) if many]
+    return ReadOutlines(found, tuple(notes))
 
 
 def _flatten(one: Any) -> list[Any]:

@@ -24,8 +24,8 @@ from detection.imagery.raster.areas import slope_deg, spacing_m
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.integrity import make_checker
 from detection.imagery.raster.raster import window_below
-from detection.imagery.raster.reading.fills import Record
-from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
+from detection.imagery.raster.reading.fills import ValueStatistics
+from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
 from detection.imagery.raster.vrt import copy_tree, open_tree
 
 EMPTY: Final = -99_999.0  # of what is given where something had to be changed
@@ -53,7 +53,7 @@ DEGREES: Final = {name: 180 / np.pi * factor for name, factor in RADIANS.items()
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
+class BandQuantity:
     """What a band holds.
 
     Attributes:
@@ -75,25 +75,25 @@ class Quantity:
     hint: str = "declare nodata, scale and unit: gdal_edit.py -a_nodata, -scale, -units"
 
 
-HEIGHT: Final = Quantity("heights", -500.0, 9000.0, units=METRES, zero=True, apart=3.0)
-HEIGHT_ERROR: Final = Quantity("errors of heights", 0.0, 9000.0, units=METRES)
-COHERENCES: Final = Quantity(
+HEIGHT: Final = BandQuantity("heights", -500.0, 9000.0, units=METRES, zero=True, apart=3.0)
+HEIGHT_ERROR: Final = BandQuantity("errors of heights", 0.0, 9000.0, units=METRES)
+COHERENCES: Final = BandQuantity(
     "coherences", -0.05, 1.05, hint="bytes of 0 to 255 need gdal_edit.py -scale 0.003921569, per cent -scale 0.01"
 )
-SHARE: Final = Quantity(
+SHARE: Final = BandQuantity(
     "probabilities", -1e-6, 1 + 1e-6, hint="what has none is declared as nodata, per cent need gdal_edit.py -scale 0.01"
 )
-PHASE: Final = Quantity("phases", -1e6, 1e6, units=RADIANS)
-RATE: Final = Quantity("velocities")
-ANGLE: Final = Quantity("angles of incidence", -360.0, 360.0, units=DEGREES)
-BACKSCATTER: Final = Quantity("backscatter")
-FACTOR: Final = Quantity("values")
+PHASE: Final = BandQuantity("phases", -1e6, 1e6, units=RADIANS)
+RATE: Final = BandQuantity("velocities")
+ANGLE: Final = BandQuantity("angles of incidence", -360.0, 360.0, units=DEGREES)
+BACKSCATTER: Final = BandQuantity("backscatter")
+FACTOR: Final = BandQuantity("values")
 
 
 @contextmanager
 def open_values(
-    path: Path, quantity: Quantity, index: int = 1, *, ground: Grid | None = None, limits: Limits = LIMITS,
-    told: list[str] | None = None, empty: float | None = None,
+    path: Path, quantity: BandQuantity, index: int = 1, *, ground: Grid | None = None, limits: RasterLimits = LIMITS,
+    notes: list[str] | None = None, empty: float | None = None,
 ) -> Iterator[Any]:  # fmt: skip
     """Open a raster of which one band is given as values of a quantity; where nothing must be changed, as it is.
 
@@ -103,7 +103,7 @@ def open_values(
         index: number of the band, from 1.
         ground: what is looked at for fills and impossible values; None: all of it.
         limits: see `open_raster`.
-        told: gets one sentence for each kind of what was left out.
+        notes: gets one sentence for each kind of what was left out.
         empty: the number that means nothing, as it is stored, where the file declares none.
 
     Raises:
@@ -125,9 +125,11 @@ def open_values(
             source = _mask_by_alpha(source, stack)  # the driver takes an alpha band of bytes for a mask, and no other
         stat = path.stat()
         changed = stat.st_mtime_ns, stat.st_size, stat.st_ino
-        lines, fills = _look(_Look(path.resolve(), changed, index, quantity, window, scale, offset), source)
-        if told is not None:
-            told.extend(line for line in lines if line not in told)
+        lines, fills = _inspect_band(
+            _InspectionKey(path.resolve(), changed, index, quantity, window, scale, offset), source
+        )
+        if notes is not None:
+            notes.extend(line for line in lines if line not in notes)
         scaled = (scale, offset) != (1.0, 0.0)
         if empty is not None and source.nodata is None and (scaled or fills):
             fills = (*fills, empty)
@@ -143,7 +145,7 @@ def open_values(
         yield source
 
 
-def _read_scale(source: Any, path: Path, quantity: Quantity, index: int) -> tuple[float, float]:
+def _read_scale(source: Any, path: Path, quantity: BandQuantity, index: int) -> tuple[float, float]:
     """By what a stored number is multiplied, and what is added, to be a value in the unit of the quantity."""
     scale, offset = float(source.scales[index - 1]), float(source.offsets[index - 1])
     if not (np.isfinite(scale) and np.isfinite(offset) and scale):
@@ -159,18 +161,18 @@ def _read_scale(source: Any, path: Path, quantity: Quantity, index: int) -> tupl
     return scale * factor, offset * factor
 
 
-def _find_factor(source: Any, path: Path, quantity: Quantity, index: int) -> tuple[float, str]:
+def _find_factor(source: Any, path: Path, quantity: BandQuantity, index: int) -> tuple[float, str]:
     """What the unit of a band is worth, as it says or its system of heights does; 1 where both are mute."""
-    said = (source.units[index - 1] or "").strip()
-    if said:
-        words = re.sub(r"[][().]", " ", said.lower()).split()
+    unit = (source.units[index - 1] or "").strip()
+    if unit:
+        words = re.sub(r"[][().]", " ", unit.lower()).split()
         factor = quantity.units.get(" ".join(words), quantity.units.get(words[0]) if words else None)
         if factor is None:
             known = {value: name for name, value in reversed(list(quantity.units.items()))}
             raise RadiometryError(
-                f"{path}: {quantity.name} in {said!r}; expected {', '.join(reversed(known.values()))}"
+                f"{path}: {quantity.name} in {unit!r}; expected {', '.join(reversed(known.values()))}"
             )
-        return factor, said
+        return factor, unit
     if source.crs is None or quantity.units is not METRES:
         return 1.0, ""
     try:
@@ -200,35 +202,37 @@ def _find_window(source: Any, ground: Grid | None) -> tuple[int, int, int, int]:
     return (left, top, right, bottom) if left < right and top < bottom else whole
 
 
-class _Look(NamedTuple):
+class _InspectionKey(NamedTuple):
     """What is looked at: the key under which it is remembered."""
 
     path: Path
     changed: tuple[int, int, int]
     band: int
-    quantity: Quantity
+    quantity: BandQuantity
     window: tuple[int, int, int, int]
     scale: float
     offset: float
 
 
-_SEEN: Final[dict[_Look, tuple[list[str], tuple[float, ...]]]] = {}  # in this process; a file is opened again and again
+_SEEN: Final[
+    dict[_InspectionKey, tuple[list[str], tuple[float, ...]]]
+] = {}  # in this process; a file is opened again and again
 
 
-def _look(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
+def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[float, ...]]:
     """What is said of a band, and its fills that nobody declared, as they are stored."""
-    if asked in _SEEN:
-        return _SEEN[asked]
-    path, quantity = asked.path, asked.quantity
-    record, slopes, holed = Record(zero=quantity.zero), [], False
-    left, first, right, end = asked.window
+    if key in _SEEN:
+        return _SEEN[key]
+    path, quantity = key.path, key.quantity
+    record, slopes, holed = ValueStatistics(zero=quantity.zero), [], False
+    left, first, right, end = key.window
     step = max(1, STRIP_PX // (right - left))
     boxes = [(left, row, right, min(end, row + step)) for row in range(first, end, step)]
     sloping = set(np.linspace(0, len(boxes) - 1, min(SLOPE_STRIPS, len(boxes))).astype(int).tolist())
     for number, box in enumerate(boxes):
         window = (box[1::2], box[::2])
         try:
-            values, valid = source.read(asked.band, window=window), source.read_masks(asked.band, window=window) > 0
+            values, valid = source.read(key.band, window=window), source.read_masks(key.band, window=window) > 0
         except RasterioError:
             raise TruncatedRasterError(f"{path}: a block from row {box[1]} on cannot be read") from None
         if values.dtype.kind == "f":
@@ -240,9 +244,9 @@ def _look(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
             rows = slice(max(3, min(SLOPE_ROWS, SLOPE_PX // (right - left))))
             values, valid = values[rows].astype(np.float64), valid[rows]
             valid &= (values >= record.low) & (values <= record.high)
-            slopes.append(_slopes(source, values * asked.scale + asked.offset, valid, box))
-    fills = record.find_fills(None if quantity.apart is None else quantity.apart / abs(asked.scale))
-    low, high = sorted(one * asked.scale + asked.offset for one in (record.low, record.high))
+            slopes.append(_slopes(source, values * key.scale + key.offset, valid, box))
+    fills = record.find_fills(None if quantity.apart is None else quantity.apart / abs(key.scale))
+    low, high = sorted(one * key.scale + key.offset for one in (record.low, record.high))
     if record.low <= record.high and (low < quantity.low or high > quantity.high):
         raise RadiometryError(
             f"{path}: {quantity.name} from {low:,.6g} to {high:,.6g}: possible are {quantity.low:,.3g} to "
@@ -255,7 +259,7 @@ def _look(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
             f"{quantity.hint}"
         )
     lines = [
-        f"{path.name}: {many:,} pixels of band {asked.band} have {fill:g}, which stands alone among its "
+        f"{path.name}: {many:,} pixels of band {key.band} have {fill:g}, which stands alone among its "
         f"{quantity.name}: taken as nodata, which the file does not declare"
         for fill, many in fills.items()
     ]
@@ -264,7 +268,7 @@ def _look(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
     if source.driver != "VRT":  # whose own file says nothing of changes in those that it is made of
         if len(_SEEN) >= SEEN_MOST:
             _SEEN.pop(next(iter(_SEEN)))
-        _SEEN[asked] = found
+        _SEEN[key] = found
     return found
 
 
@@ -318,9 +322,9 @@ def _rewrite(
             wide = source.dtypes[index - 1] in {"float64", "int32", "uint32", "int64", "uint64"}
             band.set("dataType", "Float64" if wide else "Float32")
             ET.SubElement(band, "NoDataValue").text = repr(EMPTY)
-            said = {"ScaleOffset": repr(offset), "ScaleRatio": repr(scale)}
+            elements = {"ScaleOffset": repr(offset), "ScaleRatio": repr(scale)}
             # GDAL asks for one of the two alone
-            said |= {"UseMaskBand": "true"} if fill is None else {"NODATA": repr(fill)}
-            for name, text in said.items():
+            elements |= {"UseMaskBand": "true"} if fill is None else {"NODATA": repr(fill)}
+            for name, text in elements.items():
                 ET.SubElement(part, name).text = text
     return open_tree(tree, stack)

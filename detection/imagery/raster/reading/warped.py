@@ -36,7 +36,7 @@ KEPT_BYTES: Final = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class WarpStorage:
     """Where rasters on another grid are kept while a scene is read.
 
     Attributes:
@@ -61,7 +61,7 @@ class WarpedOnce(ExitStack):
         keeping: where they are kept.
     """
 
-    def __init__(self, source: WarpedVRT, original: Any, indexes: Sequence[int], keeping: Keeping) -> None:
+    def __init__(self, source: WarpedVRT, original: Any, indexes: Sequence[int], keeping: WarpStorage) -> None:
         super().__init__()
         self._source, self._original, self._indexes, self._keeping = source, original, list(indexes), keeping
         self.width, self.height, self.count = source.width, source.height, source.count

@@ -21,24 +21,24 @@ def describe_landsat(folder: Path) -> dict[str, Any] | None:
     if len(found) > 1:
         raise ManifestError(f"{folder}: holds {len(found)} Landsat products; give each a folder of its own")
     metadata = found[0]
-    told = _flatten(read_json(metadata)) if metadata.suffix == ".json" else read_pairs(read_text(metadata))
-    level = told.get("PROCESSING_LEVEL", "")
+    values = _flatten(read_json(metadata)) if metadata.suffix == ".json" else read_pairs(read_text(metadata))
+    level = values.get("PROCESSING_LEVEL", "")
     if level not in {"L2SP", "L2SR"}:
         raise ManifestError(
             f"{metadata}: processing level {level or 'unknown'}: expected level 2 (L2SP, L2SR), the reflectance of the "
             "ground; order that product"
         )
-    names = OLI if told.get("SPACECRAFT_ID") in OLI_CRAFT else TM
-    bands = {name: file for number, name in names.items() if (file := told.get(f"FILE_NAME_BAND_{number}"))}
+    names = OLI if values.get("SPACECRAFT_ID") in OLI_CRAFT else TM
+    bands = {name: file for number, name in names.items() if (file := values.get(f"FILE_NAME_BAND_{number}"))}
     if not bands:
         raise ManifestError(f"{metadata}: names no band")
-    taken = f"{told.get('DATE_ACQUIRED', '')}T{told.get('SCENE_CENTER_TIME', '')}"
+    taken = f"{values.get('DATE_ACQUIRED', '')}T{values.get('SCENE_CENTER_TIME', '')}"
     content: dict[str, Any] = {
         "acquired_at": read_instant(taken, metadata, "DATE_ACQUIRED and SCENE_CENTER_TIME"), "bands": bands,
         "gain": round(LANDSAT_SCALE / COUNT, 9), "offset": round(LANDSAT_OFFSET / COUNT, 6),
         "calibration": f"Landsat Collection 2 level 2 in {metadata.name}", "remarks": [],
     }  # fmt: skip
-    if quality := told.get("FILE_NAME_QUALITY_L1_PIXEL"):
+    if quality := values.get("FILE_NAME_QUALITY_L1_PIXEL"):
         content["qa_pixel"] = quality
     return content
 

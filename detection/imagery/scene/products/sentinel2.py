@@ -26,10 +26,10 @@ def describe_sentinel2(folder: Path) -> dict[str, Any] | None:
     if root is None:
         return None
     metadata = next(root / name for name in LEVELS if (root / name).is_file())
-    told = read_xml(metadata)
+    document = read_xml(metadata)
     within = "" if root == folder else f"{root.name}/"
     images: dict[str, tuple[int, str]] = {}
-    for image in list_texts(told, "IMAGE_FILE", "IMAGE_ID"):
+    for image in list_texts(document, "IMAGE_FILE", "IMAGE_ID"):
         named = IMAGE.search(image)
         if named:
             found = int(named[2] or 0), f"{within}{image}.jp2"
@@ -37,11 +37,11 @@ def describe_sentinel2(folder: Path) -> dict[str, Any] | None:
     bands = {name: file for name, (_, file) in images.items() if name != "SCL"}
     if not bands:
         raise ManifestError(f"{metadata}: names no image; is the download complete?")
-    offset, source = _read_offset(told, metadata, root.name)
-    taken = find_text(told, "PRODUCT_START_TIME")
+    offset, source = _read_offset(document, metadata, root.name)
+    taken = find_text(document, "PRODUCT_START_TIME")
     content: dict[str, Any] = {
         "acquired_at": read_instant(taken, metadata, "PRODUCT_START_TIME"), "bands": bands, "offset": offset,
-        "gain": _read_gain(told, metadata), "calibration": source, "remarks": [],
+        "gain": _read_gain(document, metadata), "calibration": source, "remarks": [],
         "files": _read_sizes(root, within, {file for _, file in images.values()}),
     }  # fmt: skip
     if "SCL" in images:
@@ -65,28 +65,28 @@ def _find_root(folder: Path) -> Path | None:
     return inner[0]
 
 
-def _read_offset(told: ET.Element, metadata: Path, name: str) -> tuple[float, str]:
+def _read_offset(document: ET.Element, metadata: Path, name: str) -> tuple[float, str]:
     """What is added to counts, and where that is said."""
     tag = f"{LEVELS[metadata.name]}_ADD_OFFSET"
-    values = set(list_texts(told, tag))
+    values = set(list_texts(document, tag))
     if len(values) > 1:
         raise ManifestError(f"{metadata}: {tag} differs between bands ({', '.join(sorted(values)[:3])})")
     if values:
         return read_number(values.pop(), metadata, tag), f"{tag} in {metadata.name}"
-    said, named = find_text(told, "PROCESSING_BASELINE"), PRODUCT.search(name)
-    if said is not None:
-        baseline = round(100.0 * read_number(said, metadata, "PROCESSING_BASELINE"))
+    stated, named = find_text(document, "PROCESSING_BASELINE"), PRODUCT.search(name)
+    if stated is not None:
+        baseline = round(100.0 * read_number(stated, metadata, "PROCESSING_BASELINE"))
     else:
         baseline = int(named[1]) if named else 0
     return SENTINEL_OFFSET if baseline >= BASELINE else 0.0, f"processing baseline {baseline / 100:05.2f}"
 
 
-def _read_gain(told: ET.Element, metadata: Path) -> float:
+def _read_gain(document: ET.Element, metadata: Path) -> float:
     """By which values become counts of 1/10000."""
-    said = find_text(told, "BOA_QUANTIFICATION_VALUE") or find_text(told, "QUANTIFICATION_VALUE") or "10000"
-    value = read_number(said, metadata, "QUANTIFICATION_VALUE")
+    stated = find_text(document, "BOA_QUANTIFICATION_VALUE") or find_text(document, "QUANTIFICATION_VALUE") or "10000"
+    value = read_number(stated, metadata, "QUANTIFICATION_VALUE")
     if value <= 0.0:
-        raise ManifestError(f"{metadata}: QUANTIFICATION_VALUE: {said[:20]!r} is no divisor")
+        raise ManifestError(f"{metadata}: QUANTIFICATION_VALUE: {stated[:20]!r} is no divisor")
     return round(1.0 / (value * COUNT), 9)
 
 

@@ -140,17 +140,17 @@ def _read_baseline(properties: dict[str, Any], path: Path) -> dict[str, Any]:
     name = next((one for one in names if properties.get(one) is not None), None)
     if name is None:
         return {}
-    said = properties[name]
-    baseline = read_number(said, path, name)
+    stated = properties[name]
+    baseline = read_number(stated, path, name)
     offset = SENTINEL_OFFSET if round(100.0 * baseline) >= BASELINE else 0.0
-    return {"offset": offset, "calibration": f"{name} {said} in {path.name}"}
+    return {"offset": offset, "calibration": f"{name} {stated} in {path.name}"}
 
 
 def _is_picture(key: str, asset: object) -> bool:
     """Whether an asset is a picture for people: its eight bits are not the counts of the bands that it names."""
     roles = asset.get("roles") if isinstance(asset, dict) else None
-    told = {str(one).lower() for one in roles} if isinstance(roles, list) else set()
-    return key.lower() in PICTURES or bool(PICTURES & told)
+    names = {str(one).lower() for one in roles} if isinstance(roles, list) else set()
+    return key.lower() in PICTURES or bool(PICTURES & names)
 
 
 def _find_file(asset: object) -> str | None:
@@ -163,9 +163,11 @@ def _find_file(asset: object) -> str | None:
 
 def _is_sentinel(item: dict[str, Any], properties: dict[str, Any]) -> bool:
     """Whether an item says that it is of Sentinel-2, whose numbers of bands are the names by which models ask."""
-    said = " ".join(str(properties.get(key, "")) for key in ("platform", "constellation", "mission")).lower()
+    platforms = " ".join(str(properties.get(key, "")) for key in ("platform", "constellation", "mission")).lower()
     own = any(str(key).startswith(("s2:", "sentinel:")) for key in properties)
-    return own or "sentinel-2" in said or "sentinel2" in said or bool(PRODUCT_ID.match(str(item.get("id", ""))))
+    return (
+        own or "sentinel-2" in platforms or "sentinel2" in platforms or bool(PRODUCT_ID.match(str(item.get("id", ""))))
+    )
 
 
 def _list_bands(key: str, asset: dict[str, Any], path: Path, by_number: bool) -> list[tuple[str, Scale, float | None]]:
@@ -184,13 +186,13 @@ def _list_bands(key: str, asset: dict[str, Any], path: Path, by_number: bool) ->
         names = [name_band(one) for one in names if by_number or not NUMBER.fullmatch(one)]
         name = next((one for one in names if one in KNOWN), names[-1] if names else "")
         raster = rasters[k] if isinstance(rasters, list) and k < len(rasters) and isinstance(rasters[k], dict) else {}
-        told = asset | raster  # what all bands of an asset share may stand once (STAC 1.1)
-        scale, offset = (told.get(f"raster:{what}", told.get(what)) for what in ("scale", "offset"))
+        merged = asset | raster  # what all bands of an asset share may stand once (STAC 1.1)
+        scale, offset = (merged.get(f"raster:{what}", merged.get(what)) for what in ("scale", "offset"))
         numbers = None
         if scale is not None:
             shift = 0.0 if offset is None else read_number(offset, path, f"raster:offset of {key}")
             numbers = read_number(scale, path, f"raster:scale of {key}"), shift
-        empty = told.get("nodata")
+        empty = merged.get("nodata")
         if not isinstance(empty, int | float) or not math.isfinite(empty):
             empty = None  # `nan` is no value anyhow
         found.append((name, numbers, None if empty is None else float(empty)))

@@ -25,7 +25,7 @@ Entry = tuple[str, int, Callable[[], IO[bytes]] | None]
 """Name, stated size, and how it is opened; None for what is no file."""
 
 
-class Told(NamedTuple):
+class UnpackedArchive(NamedTuple):
     """What came out of an archive, and what was left out: links and devices."""
 
     files: int
@@ -42,7 +42,7 @@ def strip_suffix(name: str) -> str | None:
     return name[: -len(found)] if found and name[: -len(found)].strip(".") else None
 
 
-def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Told:
+def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> UnpackedArchive:
     """Write the files of an archive into a folder that exists; links and devices are left out.
 
     What is really written counts, whatever the archive states.
@@ -76,7 +76,7 @@ def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Told:
             files += 1
     except _DAMAGED as error:
         raise NotARasterError(f"{archive}: cannot be unpacked ({error})") from None
-    return Told(files, count - files)
+    return UnpackedArchive(files, count - files)
 
 
 def _list(archive: Path) -> Iterator[Entry]:

@@ -16,7 +16,7 @@ from monitor.web.access.acting import Act, Acting
 from monitor.web.access.callers import require_caller
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.templating import render
-from monitor.web.routes.people.devices import spell_devices
+from monitor.web.routes.people.devices import devices_to_json
 from monitor.web.routes.people.login import ALL, TRIES, turnstile_of
 
 router = APIRouter()
@@ -44,7 +44,7 @@ def show_account(request: Request) -> HTMLResponse:
         values = {
             "account": users.find_user(c, caller.name), "has_code": has_second_factor(c, caller.name),
             "codes_left": count_recovery_codes(c, caller.name),
-            "devices": spell_devices(load_devices(c, caller.name)), "push_key": find_push_key(c),
+            "devices": devices_to_json(load_devices(c, caller.name)), "push_key": find_push_key(c),
         }  # fmt: skip
     return render(request, "account.html", caller=caller, sessions=sessions, tokens=tokens, **values)
 

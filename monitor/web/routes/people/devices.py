@@ -65,7 +65,7 @@ def describe_browser(agent: str) -> str:
     return ", ".join([browser, *[one for one in systems if one in agent][:1]])
 
 
-def spell_devices(devices: list[Device]) -> list[dict[str, object]]:
+def devices_to_json(devices: list[Device]) -> list[dict[str, object]]:
     """Devices as the page shows them; a digest lets a browser find itself."""
     return [
         {

@@ -23,7 +23,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.people import sessions
 from monitor.store.people.second_factor import check_second_factor
 from monitor.store.people.users import check_password
-from monitor.web.access.effort import Efforts
+from monitor.web.access.effort import ProofOfWork
 from monitor.web.access.guard import check_csrf, check_origin, is_safe_path
 from monitor.web.access.patience import network_of
 from monitor.web.access.vault import open_vault
@@ -48,7 +48,7 @@ MOST_WAITING: Final = 24  # of the forty threads of the page: pages must come wh
 ALL: Final = "all"
 
 
-class Turnstile:
+class LoginThrottle:
     """Counts failures by account, address, device and all together, and lets few passwords be checked at a time."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Turnstile:
         self._checks = {known: threading.Semaphore(CHECKS_AT_ONCE) for known in (True, False)}
         self._waiting = {known: threading.Semaphore(MOST_WAITING // (1 + known)) for known in (True, False)}
         self._failures: dict[str, tuple[int, float]] = {}
-        self.efforts = Efforts()
+        self.efforts = ProofOfWork()
 
     @contextmanager
     def check(self, *, is_known: bool) -> Iterator[None]:
@@ -89,25 +89,27 @@ class Turnstile:
                     self._failures.pop(key, None)
 
 
-def turnstile_of(request: Request) -> Turnstile:
+def turnstile_of(request: Request) -> LoginThrottle:
     """The one of this page; made with the page, so that the first guesses of all count at the same one."""
-    found: Turnstile = request.app.state.turnstile
+    found: LoginThrottle = request.app.state.turnstile
     return found
 
 
-def ask_effort(request: Request, name: str = "") -> str:
+def find_challenge(request: Request, name: str = "") -> str:
     """The challenge that the login form must carry; empty where none is asked for now."""
     door = turnstile_of(request)
     account, everybody = door.failures(f"name:{fold_name(name)}")[0], door.failures(ALL)[0]
     if account < TRIES and everybody < TRIES_OF_ALL:
         return ""
-    return door.efforts.ask(max(account, everybody * TRIES // TRIES_OF_ALL), TRIES)
+    return door.efforts.make_challenge(max(account, everybody * TRIES // TRIES_OF_ALL), TRIES)
 
 
 @router.get("/login")
 def show_login(request: Request, to: str = "/") -> Response:
     """The form to log in."""
-    return render(request, "login.html", to=to if is_safe_path(to) else "/", failed="", challenge=ask_effort(request))
+    return render(
+        request, "login.html", to=to if is_safe_path(to) else "/", failed="", challenge=find_challenge(request)
+    )
 
 
 @router.post("/login")
@@ -134,8 +136,8 @@ def log_in(
         count, wait_s = door.failures(host)
         if not is_known and count >= TRIES:
             return refuse(request, to, TOO_MANY(wait=Figure(wait_s, ".0f", "s")), 429, wait_s=wait_s)
-        if not is_known and ask_effort(request, name) and not door.efforts.check(challenge, solution):
-            return refuse(request, to, _EFFORT(), 429, challenge=ask_effort(request, name), wait_s=1.0)
+        if not is_known and find_challenge(request, name) and not door.efforts.check(challenge, solution):
+            return refuse(request, to, _EFFORT(), 429, challenge=find_challenge(request, name), wait_s=1.0)
         with context.db.read() as c:
             role = check_password(c, name, password)
         if not context.config.oidc.takes_password(name):
@@ -161,7 +163,7 @@ def log_in(
         else:
             cookies = enter(request, c, name, detail, now)
     if role is None:
-        return refuse(request, to, _WRONG(), 401, challenge=ask_effort(request, name))
+        return refuse(request, to, _WRONG(), 401, challenge=find_challenge(request, name))
     answer = RedirectResponse(to, status_code=303)
     set_cookies(request, answer, *cookies)
     return answer

@@ -7,15 +7,15 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
 from forecasting.message import Template, Term
-from monitor.alerting.acts.word_acts import TAKEN_BACK, WaitingWord, list_words
-from monitor.domain.alert import Ledger
+from monitor.alerting.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
+from monitor.domain.alert import AlertCategory
 from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.offsets import WaitingOffset, load_waiting_offsets
 from monitor.store.alerting.sites import Proposal, load_proposals
 from monitor.store.people import countersign
-from monitor.store.people.countersign import Waiting, load_waiting
+from monitor.store.people.countersign import PendingSignature, load_waiting
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import caller_of
 from monitor.web.context import NO_NUL, context_of
@@ -41,7 +41,7 @@ def show_signatures(request: Request) -> HTMLResponse:
     sites = None if caller is None else caller.sites
     with context.db.read() as c:
         found = [_describe(c, one) for one in load_waiting(c, context.clock())]
-        found += [_describe_word(one) for one in list_words(c)]
+        found += [_describe_answer(one) for one in list_first_answers(c)]
         found += [_describe_offset(one) for one in load_waiting_offsets(c, context.clock())]
         found += [_describe_change(one) for one in load_proposals(c) if one.loosens_high]
     waiting = [one for one in found if sites is None or one["site"] in sites]
@@ -60,7 +60,7 @@ def withdraw_signature(
     return act.back("/signatures", _WITHDRAWN(number=number))
 
 
-def _describe(c: Connection, one: Waiting) -> dict[str, Any]:
+def _describe(c: Connection, one: PendingSignature) -> dict[str, Any]:
     """A signature under a command or a form: what is done to what, and where the second person looks."""
     kind, _, rest = one.subject.partition(":")
     number = int(rest) if kind == "alert" else None
@@ -79,12 +79,12 @@ def _describe(c: Connection, one: Waiting) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _describe_word(word: WaitingWord) -> dict[str, Any]:
+def _describe_answer(answer: WaitingAnswer) -> dict[str, Any]:
     """A first answer to what a step was; it stands until the question is answered."""
-    place = f"/alerts/{word.alert_id}" if word.alert_id else None
+    place = f"/alerts/{answer.alert_id}" if answer.alert_id else None
     return _row(
-        _STEP(), f"{word.site} {word.question}", word.by, word.site, terms=_ANSWER(answer=Term(word.answer)),
-        where=place or f"/sites/{word.site}", on_page=True, withdraw=place and f"{place}/verify/withdraw",
+        _STEP(), f"{answer.site} {answer.question}", answer.by, answer.site, terms=_ANSWER(answer=Term(answer.answer)),
+        where=place or f"/sites/{answer.site}", on_page=True, withdraw=place and f"{place}/verify/withdraw",
     )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def _describe_offset(waiting: WaitingOffset) -> dict[str, Any]:
     """An offset; for the two highest levels it counts once a second person confirms it."""
     offset, site = waiting.offset, waiting.site
     return _row(
-        _OFFSET(), f"{site} {waiting.station} {waiting.quantity}", offset.author, site, terms=waiting.said,
+        _OFFSET(), f"{site} {waiting.station} {waiting.quantity}", offset.author, site, terms=waiting.text,
         where=f"/sites/{site}", on_page=True, reason=offset.reason,
         confirm=f"/sites/{site}/offsets/{offset.id}/confirm",
     )  # fmt: skip
@@ -107,7 +107,7 @@ def _describe_change(change: Proposal) -> dict[str, Any]:
 
 
 def _find_newest(c: Connection, site: str, key: str) -> int | None:
-    return next((a.id for a in load_alerts(c, site, ledger=str(Ledger.HEALTH)) if a.key == key), None)
+    return next((a.id for a in load_alerts(c, site, ledger=str(AlertCategory.HEALTH)) if a.key == key), None)
 
 
 def _row(what: str, subject: str, by: str, site: str | None, **rest: Any) -> dict[str, Any]:

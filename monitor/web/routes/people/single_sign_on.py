@@ -24,7 +24,14 @@ from monitor.store.people.second_factor import check_second_factor, has_second_f
 from monitor.store.people.sessions import code_wait_s, end_sessions, is_known_device, note_code
 from monitor.store.people.users import admit_person, find_bound, find_user
 from monitor.web.access.guard import check_origin, is_safe_path
-from monitor.web.access.provider import Flow, LoginRefusedError, Provider, ProviderDownError, Vouched, spell_code
+from monitor.web.access.provider import (
+    LoginFlow,
+    LoginRefusedError,
+    OidcIdentity,
+    Provider,
+    ProviderDownError,
+    format_code,
+)
 from monitor.web.access.vault import open_vault
 from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, take_turn
 from monitor.web.parts.templating import render
@@ -62,11 +69,11 @@ _DOWN_ALONE: Final = Template(
     "login.down_alone",
     "The login of {provider} does not work now: {problem}. Try again, or log in below with an emergency account.",
 )
-Word = Annotated[str, Query(max_length=2048, pattern=NO_NUL)]
+Parameter = Annotated[str, Query(max_length=2048, pattern=NO_NUL)]
 
 
 @dataclass(frozen=True, slots=True)
-class Halfway:
+class PendingLogin:
     """A login that the provider vouched for, and that still wants the code of the second factor here."""
 
     name: str
@@ -81,7 +88,7 @@ class SignOns:
     """
 
     def __init__(self) -> None:
-        self._halfway: dict[str, tuple[Halfway, float]] = {}
+        self._halfway: dict[str, tuple[PendingLogin, float]] = {}
         self._lock = threading.Lock()
         self._used: dict[str, float] = {}
         self.asking = threading.Semaphore(ASKING_AT_ONCE)
@@ -93,7 +100,7 @@ class SignOns:
             self._used = {k: at for k, at in self._used.items() if now - at < 2 * FLOW_S}
             return self._used.setdefault(nonce, now) == now
 
-    def hold(self, halfway: Halfway) -> str:
+    def hold(self, halfway: PendingLogin) -> str:
         """Keep a login for some minutes; returns the token by which its browser goes on."""
         token, now = secrets.token_urlsafe(24), time.monotonic()
         with self._lock:
@@ -101,7 +108,7 @@ class SignOns:
             self._halfway[token] = (halfway, now)
         return token
 
-    def find(self, token: str) -> Halfway | None:
+    def find(self, token: str) -> PendingLogin | None:
         """What a browser began and may still go on with."""
         with self._lock:
             found = self._halfway.get(token)
@@ -121,23 +128,25 @@ def _provider(request: Request) -> Provider:
 
 
 @router.get("/login/oidc")
-def leave(request: Request, to: Word = "/") -> Response:
+def leave(request: Request, to: Parameter = "/") -> Response:
     """Send the browser to the provider."""
     provider, to = _provider(request), to if is_safe_path(to) else "/"
     try:
         with take_turn(request.app.state.sign_ons.asking, login.MANY()):
             address, flow = provider.begin()
     except ProviderDownError as error:
-        return _tell_down(request, to, error)
+        return _render_down(request, to, error)
     answer = RedirectResponse(address, status_code=303)
-    for name, value in ((FLOW, flow.spell()), (GOAL, to.encode().hex())):
+    for name, value in ((FLOW, flow.to_text()), (GOAL, to.encode().hex())):
         # it must come along when another site, the provider, sends the browser back
         login.give_cookie(request, answer, name, value, FLOW_S, samesite="lax")
     return answer
 
 
 @router.get("/login/oidc/back")
-def come_back(request: Request, state: Word = "", code: Word = "", error: Word = "", iss: Word = "") -> Response:
+def come_back(
+    request: Request, state: Parameter = "", code: Parameter = "", error: Parameter = "", iss: Parameter = ""
+) -> Response:
     """Let in whom the provider vouches for; every outcome ends what the browser had begun."""
     answer = _come_back(request, _provider(request), state, code, error, iss)
     for name in (FLOW, GOAL):
@@ -148,11 +157,11 @@ def come_back(request: Request, state: Word = "", code: Word = "", error: Word =
 def _come_back(request: Request, provider: Provider, state: str, code: str, error: str, iss: str) -> Response:
     context, door, to = context_of(request), login.turnstile_of(request), _goal(request)
     section, host = context.config.oidc, login.host_of(request)
-    flow = Flow.read(request.cookies.get(cookie_name(request, FLOW), ""))
+    flow = LoginFlow.read(request.cookies.get(cookie_name(request, FLOW), ""))
     if flow is None or not flow.fits(state):
         return login.refuse(request, to, _OTHER_BROWSER(), 401)
     if error or not code:
-        return login.refuse(request, to, _NOBODY(provider=section.name, code=spell_code(error)), 401)
+        return login.refuse(request, to, _NOBODY(provider=section.name, code=format_code(error)), 401)
     count, wait_s = door.failures(f"oidc:{host}")
     if count >= login.TRIES:
         return login.refuse(request, to, login.TOO_MANY(wait=Figure(wait_s, ".0f", "s")), 429, wait_s=wait_s)
@@ -165,7 +174,7 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
         if not request.app.state.sign_ons.use(flow.nonce):
             raise LoginRefusedError("the answer was used already")
     except ProviderDownError as down:
-        return _tell_down(request, to, down)
+        return _render_down(request, to, down)
     except LoginRefusedError as refused:
         door.note(f"oidc:{host}", failed=True)
         _LOG.warning("a login by %s was refused: %s", section.issuer, refused)
@@ -176,7 +185,7 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
     return _let_in(request, to, vouched)
 
 
-def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
+def _let_in(request: Request, to: str, vouched: OidcIdentity) -> Response:
     """Open a session, or ask for the second factor that the provider has not proved."""
     person, context, host = vouched.person, context_of(request), login.host_of(request)
     section, now = context.config.oidc, context.clock()
@@ -209,8 +218,8 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
     if wants_ours and not has_ours:
         return login.refuse(request, to, missing, 403)
     if cookies is None:
-        token = request.app.state.sign_ons.hold(Halfway(name, to, detail))
-        answer = ask_code(request)
+        token = request.app.state.sign_ons.hold(PendingLogin(name, to, detail))
+        answer = render_code_form(request)
         login.give_cookie(request, answer, HALFWAY, token, HALFWAY_S, samesite="strict")
         return answer
     # a page of our own in between: the browser sends a strict cookie along with no step that another site began
@@ -219,7 +228,7 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
     return answer
 
 
-def ask_code(request: Request, failed: str = "", status: int = 200) -> Response:
+def render_code_form(request: Request, failed: str = "", status: int = 200) -> Response:
     """The form for the code of the second factor."""
     answer = render(request, "login_code.html", failed=failed)
     answer.status_code = status
@@ -243,7 +252,7 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     with door.check(is_known=True):  # looked at inside: guesses at the same moment are counted as well
         with context.db.write() as c:
             if not is_known and (wait_s := code_wait_s(c, name, now)):
-                return ask_code(request, _MANY_CODES(wait=Figure(wait_s, ".0f", "s")), 429)
+                return render_code_form(request, _MANY_CODES(wait=Figure(wait_s, ".0f", "s")), 429)
             account = find_user(c, name)
             is_open = account is not None and account.disabled_at is None
             is_right = is_open and check_second_factor(c, open_vault(context.config), name, code, now)
@@ -257,7 +266,7 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
         if is_known:
             door.note(own, failed=not is_right)
     if not is_right:
-        return ask_code(request, _WRONG_CODE(), 401)
+        return render_code_form(request, _WRONG_CODE(), 401)
     waiting.drop(token)
     answer = RedirectResponse(halfway.to, status_code=303)
     login.set_cookies(request, answer, *cookies)
@@ -272,7 +281,7 @@ def _goal(request: Request) -> str:
     return to if is_safe_path(to) else "/"
 
 
-def _tell_down(request: Request, to: str, error: ProviderDownError) -> Response:
+def _render_down(request: Request, to: str, error: ProviderDownError) -> Response:
     section = context_of(request).config.oidc
     _LOG.warning("the provider of logins %s is of no use: %s", section.issuer, error)
     down = _DOWN_ALONE if section.only else _DOWN

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.domain.instants import parse, parse_duration_s, spell
+from monitor.domain.instants import format_iso, parse, parse_duration_s
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
-from monitor.web.context import AskedRange, Range
+from monitor.web.context import Range, RequestedRange
 from monitor.web.parts.collect import NO_SERIES, read_site
 from monitor.web.parts.columns import COMPONENTS, COMPUTED, Parts, component_weights, project_downslope, sample
 
@@ -29,11 +29,13 @@ _NO_AZIMUTH: Final = Template(
 Points = Annotated[int, Query(ge=50, le=20_000, description="at most about so many points")]
 
 
-def read_range(newest: datetime, asked: AskedRange) -> tuple[datetime, datetime]:
+def read_range(newest: datetime, requested: RequestedRange) -> tuple[datetime, datetime]:
     """The range asked for: `from` and `to`, or a span back from the newest datum; RefusedError says what is wrong."""
-    end = asked.to or newest
+    end = requested.to or newest
     try:
-        start = asked.from_ or end - timedelta(seconds=min(parse_duration_s(asked.span), LONGEST.total_seconds()))
+        start = requested.from_ or end - timedelta(
+            seconds=min(parse_duration_s(requested.span), LONGEST.total_seconds())
+        )
     except (ValueError, OverflowError) as error:
         raise RefusedError(_ODD_RANGE(problem=str(error))) from error
     if start >= end:
@@ -42,11 +44,11 @@ def read_range(newest: datetime, asked: AskedRange) -> tuple[datetime, datetime]
 
 
 def load_curve(
-    c: Connection, site: str, station: str, quantity: str, asked: AskedRange, now: datetime
+    c: Connection, site: str, station: str, quantity: str, requested: RequestedRange, now: datetime
 ) -> tuple[list[Reading], list[SeriesRow], str, datetime, datetime]:
     """Readings of a stored or computed series, the series they rest on, the unit and the range."""
     parts = find_parts(c, site, load_series(c, site), station, quantity)
-    low, high = read_range(pages.find_newest(c, [s.id for s, _ in parts]) or now, asked)
+    low, high = read_range(pages.find_newest(c, [s.id for s, _ in parts]) or now, requested)
     curves = [pages.load_range(c, s.id, low, high, now) for s, _ in parts]
     readings = curves[0] if len(parts) == 1 else project_downslope(curves, [weight for _, weight in parts])
     return readings, [s for s, _ in parts], parts[0][0].unit, low, high
@@ -65,10 +67,10 @@ def find_parts(c: Connection, site: str, series: Sequence[SeriesRow], station: s
     return list(zip((own[name] for name in COMPONENTS), component_weights(*place), strict=True))
 
 
-def spell_points(readings: Sequence[Reading]) -> dict[str, list[Any]]:
+def points_to_columns(readings: Sequence[Reading]) -> dict[str, list[Any]]:
     """Columns, which are a third of the size of records."""
     return {
-        "at": [spell(r.observed_at) for r in readings], "value": [r.value for r in readings],
+        "at": [format_iso(r.observed_at) for r in readings], "value": [r.value for r in readings],
         "sigma": [r.sigma for r in readings], "flags": [",".join(r.flags) for r in readings],
         "revision": [r.revision for r in readings],
     }  # fmt: skip
@@ -76,32 +78,38 @@ def spell_points(readings: Sequence[Reading]) -> dict[str, list[Any]]:
 
 @router.get("/sites/{site}/series/{station}/{quantity}")
 def get_series(
-    request: Request, site: str, station: str, quantity: str, asked: Range, max_points: Points = 5000
+    request: Request, site: str, station: str, quantity: str, requested: Range, max_points: Points = 5000
 ) -> dict[str, Any]:
     """Readings as known now, offsets subtracted; sampled to about `max_points`, extremes kept."""
     with read_site(request, site) as seen:
-        readings, _, unit, low, high = load_curve(seen.c, site, station, quantity, asked, seen.now)
+        readings, _, unit, low, high = load_curve(seen.c, site, station, quantity, requested, seen.now)
     return {
-        "site": site, "station": station, "quantity": quantity, "unit": unit, "from": spell(low), "to": spell(high),
-        "total": len(readings), "sampled": len(readings) > max_points,
-        "points": spell_points(sample(readings, max_points)),
-    }  # fmt: skip
+        "site": site,
+        "station": station,
+        "quantity": quantity,
+        "unit": unit,
+        "from": format_iso(low),
+        "to": format_iso(high),
+        "total": len(readings),
+        "sampled": len(readings) > max_points,
+        "points": points_to_columns(sample(readings, max_points)),
+    }
 
 
 @router.get("/sites/{site}/chart/{station}/{quantity}")
 def get_chart(
-    request: Request, site: str, station: str, quantity: str, asked: Range, max_points: Points = 1600
+    request: Request, site: str, station: str, quantity: str, requested: Range, max_points: Points = 1600
 ) -> dict[str, Any]:
     """One curve with all that is drawn beside it."""
     with read_site(request, site) as seen:
         c, levels, declared = seen.c, seen.card.levels, seen.declared
-        readings, parts, unit, low, high = load_curve(c, site, station, quantity, asked, seen.now)
+        readings, parts, unit, low, high = load_curve(c, site, station, quantity, requested, seen.now)
         single = parts[0] if len(parts) == 1 else None
         ahead = load_ahead(c, single, low, high)
         return translate_all({
             "site": site, "station": station, "quantity": quantity, "unit": unit, "computed": single is None,
-            "from": spell(low), "to": spell(high), "until": spell(ahead.ends), "total": len(readings),
-            "points": spell_points(sample(readings, max_points)),
+            "from": format_iso(low), "to": format_iso(high), "until": format_iso(ahead.ends), "total": len(readings),
+            "points": points_to_columns(sample(readings, max_points)),
             "thresholds": find_thresholds(declared, station, quantity, levels, readings),
             "forecast": ahead.issue, "others": ahead.others, "withheld": ahead.withheld,
             "past": {"horizon_s": ahead.horizon_s, "rows": ahead.past},
@@ -112,7 +120,7 @@ def get_chart(
         })  # fmt: skip
 
 
-class Ahead(NamedTuple):
+class SeriesForecasts(NamedTuple):
     """What was forecast of a series: the shown issue and where it ends, other models, and past forecasts."""
 
     issue: dict[str, Any] | None
@@ -123,16 +131,16 @@ class Ahead(NamedTuple):
     past: list[dict[str, Any]]
 
 
-def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: datetime) -> Ahead:
+def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: datetime) -> SeriesForecasts:
     """The forecasts of a stored series; a computed one has none."""
     if single is None:
-        return Ahead(None, high, [], None, None, [])
+        return SeriesForecasts(None, high, [], None, None, [])
     issues = pages.load_issue(c, single)
     newest = max((row["issued_at"] for row in issues), default=None)
     # nothing of an earlier issue stands where the newest one shows nothing
     shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
     horizon_s = min((row["horizon_s"] for row in shown), default=None)
-    return Ahead(
+    return SeriesForecasts(
         describe_issue(shown), max([high, *(parse(row["target_at"]) for row in shown)]), summarise_others(issues),
         pages.load_withheld(c, single.id), horizon_s,
         [] if horizon_s is None else pages.load_past_forecasts(c, single.id, horizon_s, low, high),
@@ -223,4 +231,7 @@ def _ray(readings: Sequence[Reading], per_day: float, window_s: float) -> dict[s
     if start is None or start.observed_at >= last:
         return None
     days = (last - start.observed_at) / timedelta(days=1)
-    return {"at": [spell(start.observed_at), spell(last)], "value": [start.value, start.value + per_day * days]}
+    return {
+        "at": [format_iso(start.observed_at), format_iso(last)],
+        "value": [start.value, start.value + per_day * days],
+    }

@@ -12,8 +12,8 @@ from monitor.alerting.acts.change_control import find_in_force, require_in_force
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.replay.apart import Apart
-from monitor.replay.drill import DrillTerms
+from monitor.replay.apart import ChildProcess
+from monitor.replay.drill import DrillOptions
 from monitor.store.alerting.drills import REFUSED, RUNNING, Drill, end_drill, find_drill, load_drills
 from monitor.web.access.acting import Acting
 from monitor.web.context import AlertId, Context, Why, take_turn
@@ -56,14 +56,14 @@ def hold(
         running = load_drills(c, site, running_only=True)
     if running:
         raise RefusedError(_RUNS(number=running[0].id, name=running[0].by))
-    terms = DrillTerms(lasts_s=MINUTES[minutes], quiet=not health)
+    terms = DrillOptions(lasts_s=MINUTES[minutes], quiet=not health)
     with take_turn(_preparing, _BUSY()):
         return act.back(f"/sites/{site}/drills", _begin(act.context, place, act.actor, terms))
 
 
-def _begin(context: Context, place: Site, actor: Actor, terms: DrillTerms) -> Message:
+def _begin(context: Context, place: Site, actor: Actor, terms: DrillOptions) -> Message:
     """Start the process, and wait for its first word; says what is known."""
-    child = Apart(
+    child = ChildProcess(
         "monitor.replay.drill:hold_apart", context.db.url.render_as_string(hide_password=False), place, actor, terms
     )
     answer = next(child.lines(PREPARED_S), None)

@@ -16,14 +16,14 @@ from monitor.domain.names import is_same_person
 from monitor.domain.site import Recipient, Site, Team
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import duty
-from monitor.store.alerting.answers import Answers, load_answers
+from monitor.store.alerting.answers import AlertDeliveries, load_answers
 from monitor.store.alerting.duty import Handover, join_days
 from monitor.store.pages import load_open_alerts
 from monitor.web.access.acting import Act, Acting
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL, AlertId, Name, Why
 from monitor.web.parts.collect import read_site, require_declared
-from monitor.web.parts.headline import find_hazards, find_headlines, tell_sentences
+from monitor.web.parts.headline import find_hazards, find_headlines, list_sentences
 from monitor.web.parts.templating import render
 from monitor.web.routes.site.readings import LATER
 
@@ -55,8 +55,8 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         past = duty.load_days(c, site, now - duty.PAST, now)
         signed = duty.load_handovers(c, site)
         plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
-        changes, items = duty.load_changes(c, site, now), duty.gather_open(c, site, now, tell_sentences)
-    mine = answers.get(hazard["alert_id"], Answers()) if hazard else Answers()
+        changes, items = duty.load_changes(c, site, now), duty.gather_open(c, site, now, list_sentences)
+    mine = answers.get(hazard["alert_id"], AlertDeliveries()) if hazard else AlertDeliveries()
     teams = [
         describe_team(team, rosters[site, team.name], past, signed, now) | {"plan": plans[team.name]}
         for team in declared.teams
@@ -133,12 +133,12 @@ def hand_over(
     notes: Annotated[str, Form(max_length=duty.LONGEST_NOTES, min_length=3, pattern=NO_NUL)],
 ) -> Response:  # fmt: skip
     """Who goes signs: what is open is frozen with the notes."""
-    tell = partial(tell_sentences, at_once=duty.MOST)
+    sentences_of = partial(list_sentences, at_once=duty.MOST)
     with act.db.read() as c:  # evidence is large: this process reads and keeps it before the database is held
-        duty.gather_open(c, site, act.now, tell)
+        duty.gather_open(c, site, act.now, sentences_of)
 
     def do(c: Connection, crew: Team) -> None:
-        duty.sign_out(c, crew, act.actor, notes.strip(), act.now, tell)
+        duty.sign_out(c, crew, act.actor, notes.strip(), act.now, sentences_of)
 
     return _act(act, site, team, do, _SIGNED())
 
@@ -162,7 +162,7 @@ def withdraw_handover(act: Acting, site: str, number: AlertId, reason: Why) -> R
     return act.back(f"/sites/{site}/duty", _WITHDRAWN())
 
 
-def _act(act: Act, site: str, team: str, do: Callable[[Connection, Team], None], said: Message) -> Response:
+def _act(act: Act, site: str, team: str, do: Callable[[Connection, Team], None], done: Message) -> Response:
     """One act on a team of the site file in force, in one transaction."""
     with act.db.write() as c:
         teams = require_declared(act.context, c, site).teams
@@ -170,7 +170,7 @@ def _act(act: Act, site: str, team: str, do: Callable[[Connection, Team], None],
         if crew is None:
             raise NotFoundError(_NO_TEAM(site=site, team=team))
         do(c, crew)
-    return act.back(f"/sites/{site}/duty", said)
+    return act.back(f"/sites/{site}/duty", done)
 
 
 def _read(text: str, zone: str, turn: str) -> datetime:
@@ -185,22 +185,25 @@ SHOWN_DAYS: Final = 14
 
 
 def list_calls(
-    site: Site, chain: Sequence[Sequence[Recipient]], rosters: Mapping[tuple[str, str], Roster], answers: Answers,
+    site: Site,
+    chain: Sequence[Sequence[Recipient]],
+    rosters: Mapping[tuple[str, str], Roster],
+    answers: AlertDeliveries,
     now: datetime,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Who to call, in the order in which messages go out, each once: role, telephone, what became of the messages."""
     roles: dict[str, str] = {}
     for team in site.teams:
         on_duty = who_is_on_duty(rosters[team.site, team.name], now)
         for name, role in [*zip(on_duty, ("on duty", "second"), strict=False), (team.lead, "lead")]:
             roles.setdefault(name, role)
-    told = {one.recipient: one for one in answers.told}
+    answered = {one.recipient: one for one in answers.deliveries}
     people: dict[str, Recipient] = {r.name: r for step in chain for r in step}
     return [
         {
             "name": name, "role": roles.get(name, ""), "phone": one.phone,
             "tel": "".join(sign for sign in one.phone if sign in "+0123456789"),
-            "told": told.get(name), "channels": sorted({k.partition(":")[0] for k in one.channels}),
+            "told": answered.get(name), "channels": sorted({k.partition(":")[0] for k in one.channels}),
         }
         for name, one in people.items()
     ]  # fmt: skip

@@ -54,8 +54,8 @@ def label_anomaly(
         declared = require_declared(act.context, c, site)
         run = find_run(load_runs(c, declared, act.now - LISTED, act.now), station, at, quantity)
         add_label(c, site, run, verdict, cause, act.actor, "", act.now, seen=seen)
-    asked = f"?{urlencode({'find': find})}" if find else ""
-    return act.back(f"/sites/{site}/instruments{asked}#anomalies", STORED())
+    query = f"?{urlencode({'find': find})}" if find else ""
+    return act.back(f"/sites/{site}/instruments{query}#anomalies", STORED())
 
 
 @router.post("/sites/{site}/anomalies/factor", include_in_schema=False)

@@ -17,8 +17,8 @@ from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.criteria.cost import ROWS_WARN, count_rows
 from monitor.criteria.kinds.rain_intensity_duration import measure_curve
 from monitor.criteria.rain_gauge import Gauge, read_gauge
-from monitor.domain.decision import View, instant, seconds
-from monitor.domain.instants import spell
+from monitor.domain.decision import DecisionInputs, instant, seconds
+from monitor.domain.instants import format_iso
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Criterion, Site
@@ -29,10 +29,10 @@ from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.models.seasons import list_with_day, load_season
 from monitor.store.readings.observations import load_stations
-from monitor.web.context import AskedRange, Context, Range, Season
+from monitor.web.context import Context, Range, RequestedRange, Season
 from monitor.web.parts.collect import find_series, read_site
 from monitor.web.parts.columns import COMPUTED
-from monitor.web.parts.headline import read_told
+from monitor.web.parts.headline import list_outcome_tables
 from monitor.web.parts.templating import render
 from monitor.web.routes.site.charts import load_curve, read_range
 
@@ -54,7 +54,7 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         on_slope = [s for s in pages.load_stations(c, site) if s["on_slope"]]
         moving = [s["id"] for s in on_slope if any(str(row["quantity"]).startswith(MOVING) for row in s["latest"])]
         judged, with_day = timeline.list_judged(c, site), list_with_day(c, site)
-    says = ask_now(seen.context, declared)
+    says = evaluate_now(seen.context, declared)
     curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
     actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
     return render(
@@ -64,7 +64,7 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
     )  # fmt: skip
 
 
-def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
+def evaluate_now(context: Context, site: Site | None) -> dict[str, Any]:
     """What a decision at this moment would rest on; nothing is written.
 
     It is computed once in some seconds, however many look. A site whose evaluation reads very much is not asked: the
@@ -75,41 +75,42 @@ def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
     if count_rows(site) > ROWS_WARN:
         return {"note": _TOO_MUCH(site=site.id), "tables": [], "sentence": ""}
     now = context.clock()
-    before = context.said.get(site.version)
+    before = context.dry_runs.get(site.version)
     if before is not None and timedelta(0) <= now - before[0] < KEPT:
         return before[1]
     decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
     rainy = {k.id for k in site.criteria if "rain" in k.kind.drawn}
     says = {
-        "note": "", "tables": read_told(decision.evidence), "sentence": decision.evidence["sentence"],
+        "note": "", "tables": list_outcome_tables(decision.evidence), "sentence": decision.evidence["sentence"],
         "rain": [w for w in decision.evidence["words"] if w["criterion"] in rainy],
     }  # fmt: skip
-    context.said[site.version] = (now, says)
+    context.dry_runs[site.version] = (now, says)
     return says
 
 
 @router.get("/api/v1/sites/{site}/ribbon", tags=["sites"])
-def get_ribbon(request: Request, site: str, asked: Season) -> dict[str, Any]:
+def get_ribbon(request: Request, site: str, requested: Season) -> dict[str, Any]:
     """Level and observability over a range, and the stage of each station; at most 400 days."""
     with read_site(request, site) as seen:
-        low, high = read_range(seen.now, asked)
+        low, high = read_range(seen.now, requested)
         return {
-            "site": site, "from": spell(low), "to": spell(high), "levels": seen.card.levels,
+            "site": site, "from": format_iso(low), "to": format_iso(high), "levels": seen.card.levels,
             "ribbon": timeline.load_ribbon(seen.c, site, low, high, seen.now),
             "stages": timeline.load_stage_ribbon(seen.c, site, low, high),
         }  # fmt: skip
 
 
 @router.get("/api/v1/sites/{site}/movement/{station}", tags=["sites"])
-def get_movement(request: Request, site: str, station: str, asked: Season) -> dict[str, Any]:
+def get_movement(request: Request, site: str, station: str, requested: Season) -> dict[str, Any]:
     """Velocity, acceleration, tangential angle, stage and failure windows of a station, update by update."""
     with read_site(request, site) as seen:
         c, declared = seen.c, seen.declared
         if station not in load_stations(c).get(site, ()):
             raise NotFoundError(_NO_STATION(site=site, station=station))
-        low, high = read_range(seen.now, asked)
+        low, high = read_range(seen.now, requested)
         return translate_all({
-            "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": seen.card.levels,
+            "site": site, "station": station, "from": format_iso(low), "to": format_iso(high),
+            "levels": seen.card.levels,
             "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],
             "movement": timeline.load_movement(c, site, station, low, high),
             "windows": timeline.load_windows(c, site, station, low, high),
@@ -154,14 +155,14 @@ def find_rates(
     """
     if site is None:
         return []
-    asked = {
+    windows = {
         t.window_s: k.id for k in site.criteria if k.kind.velocity and station in k.stations
         for t in k.thresholds if t.window_s
     }  # fmt: skip
-    readings = _load(c, site, station, low, high, max(asked, default=0.0), now)
+    readings = _load(c, site, station, low, high, max(windows, default=0.0), now)
     return [
         {"criterion": criterion, "window_s": window_s, **measure_rates(readings, window_s, seconds(low), points)}
-        for window_s, criterion in sorted(asked.items())
+        for window_s, criterion in sorted(windows.items())
     ]
 
 
@@ -171,7 +172,7 @@ def _load(
     start = instant(seconds(low) - window_s)
     for quantity in (COMPUTED, *SCALARS):
         try:
-            found, _, unit, _, _ = load_curve(c, site.id, station, quantity, AskedRange(start, high), now)
+            found, _, unit, _, _ = load_curve(c, site.id, station, quantity, RequestedRange(start, high), now)
         except (NotFoundError, RefusedError):
             continue
         if unit == "mm":
@@ -205,7 +206,7 @@ def measure_rates(
             [seconds(r.observed_at) for r in rows], [r.value for r in rows], [r.sigma or 0.0 for r in rows]
         )
         if fit is not None:
-            columns["at"].append(spell(readings[last].observed_at))
+            columns["at"].append(format_iso(readings[last].observed_at))
             columns["rate"].append(fit.rate)
             columns["error"].append(fit.error)
             columns["inverse"].append(inverse_of(fit))
@@ -217,17 +218,23 @@ RAIN_POINTS: Final = 24  # durations of one picture, evenly spaced on its logari
 
 
 @router.get("/api/v1/sites/{site}/rain", tags=["sites"])
-def get_rain(request: Request, site: str, asked: Range) -> dict[str, Any]:
+def get_rain(request: Request, site: str, requested: Range) -> dict[str, Any]:
     """Each intensity-duration curve of the site with what fell at its gauge: now, and at most within the range."""
     with read_site(request, site) as seen:
-        low, high = read_range(seen.now, asked)
+        low, high = read_range(seen.now, requested)
         declared = seen.declared
         curves = [] if declared is None else [k for k in declared.criteria if "curve" in k.kind.drawn]
         found = [
             row for k in curves for station in k.stations
             if declared is not None and (row := _describe(seen.c, declared, k, station, (low, high), seen.now))
         ]  # fmt: skip
-        return {"site": site, "from": spell(low), "to": spell(high), "levels": seen.card.levels, "curves": found}
+        return {
+            "site": site,
+            "from": format_iso(low),
+            "to": format_iso(high),
+            "levels": seen.card.levels,
+            "curves": found,
+        }
 
 
 def _describe(
@@ -243,7 +250,7 @@ def _describe(
         readings = pages.load_range(c, series.id, span[0] - longest, span[1], now)
     except NotFoundError:  # a gauge that never reported hides no other one
         readings = []
-    view = View({f"{station}.{criterion.quantity}": tuple(readings)})
+    view = DecisionInputs({f"{station}.{criterion.quantity}": tuple(readings)})
     gauge = read_gauge(view, spec, station, criterion.quantity, seconds(span[1]))
     recent = None if gauge is None else replace(
         gauge, times_s=gauge.times_s[-MOST_READINGS:], amounts_mm=gauge.amounts_mm[-MOST_READINGS:]
@@ -258,9 +265,9 @@ def _describe(
             for s in durations
         ],
         "now": [_point(f["duration_s"], f["sum_mm"]) for f in thin(facts)],
-        "newest_at": None if gauge is None else spell(readings[-1].observed_at),
+        "newest_at": None if gauge is None else format_iso(readings[-1].observed_at),
         "most": [] if recent is None else [_point(s, most_rain(recent, s)) for s in durations],
-        "most_from": None if recent is None else spell(instant(recent.times_s[0])),
+        "most_from": None if recent is None else format_iso(instant(recent.times_s[0])),
         "worst": _worst(facts),
         "ratio": max((f["ratio"] for f in facts), default=None),
         "coverage": min((f["coverage"] for f in facts), default=None),

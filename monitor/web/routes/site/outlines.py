@@ -133,7 +133,7 @@ def bring(
 
 
 @router.post("/sites/{site}/scenes/{scene_hash}/footprints")
-def judge(
+def review_footprint(
     act: Acting, site: str, scene_hash: str, polygon: Polygon = "",
     verdict: Annotated[Literal["", "accept", "reject"], Form()] = "",
 ) -> Response:  # fmt: skip
@@ -161,8 +161,8 @@ def _find_bounds(act: Act, site: str, scene_hash: str) -> store.Bounds:
         return store.find_bounds(c, site, scene_hash)
 
 
-def _back(act: Act, site: str, scene_hash: str, told: Message) -> Response:
-    return act.back(f"/sites/{site}/scenes/{scene_hash}/outlines", told)
+def _back(act: Act, site: str, scene_hash: str, text: Message) -> Response:
+    return act.back(f"/sites/{site}/scenes/{scene_hash}/outlines", text)
 
 
 def _clip(box: store.Bounds, bounds: store.Bounds) -> Mapping[str, Any]:
@@ -206,15 +206,15 @@ def read_collection(content: bytes, kind: str) -> list[Brought]:
     [('nothing', {'type': 'Polygon', 'coordinates': [[[8, 46], [9, 46], [9, 47]]]}, '')]
     """
     try:
-        said = json.loads(content)
-        named = json.dumps(said.get("crs") if isinstance(said, dict) else None)
+        document = json.loads(content)
+        named = json.dumps(document.get("crs") if isinstance(document, dict) else None)
     except (ValueError, RecursionError):
         raise RefusedError(_NO_GEOJSON()) from None
-    if named != "null" and not any(word in named for word in LONLAT):
+    if named != "null" and not any(name in named for name in LONLAT):
         raise RefusedError(_OTHER_SYSTEM())
-    features = said.get("features") if isinstance(said, dict) else None
+    features = document.get("features") if isinstance(document, dict) else None
     found: list[Brought] = []
-    for number, one in enumerate(features if isinstance(features, list) else [said], 1):
+    for number, one in enumerate(features if isinstance(features, list) else [document], 1):
         geometry = one.get("geometry", one) if isinstance(one, dict) else None
         facts = one.get("properties") if isinstance(one, dict) else None
         facts = facts if isinstance(facts, dict) else {}

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Template
 from monitor.criteria.rain_gauge import make_gauge, read_gauge
-from monitor.domain.decision import View
+from monitor.domain.decision import DecisionInputs
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE
@@ -24,7 +24,7 @@ from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
 from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
-from monitor.web.context import AskedRange, Context, Range, context_of
+from monitor.web.context import Context, Range, RequestedRange, context_of
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.parts.columns import (
     MOTION,
@@ -55,7 +55,7 @@ SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_
 
 @router.get("/sites/{site}/panes/{station}/{quantity}")
 def get_panes(
-    request: Request, site: str, station: str, quantity: str, asked: Range, max_points: charts.Points = 1600
+    request: Request, site: str, station: str, quantity: str, requested: Range, max_points: charts.Points = 1600
 ) -> dict[str, Any]:
     """A curve with its forecast and bounds, velocity, rain, water, level, marks and maintenance over one range."""
     context = context_of(request)
@@ -64,7 +64,7 @@ def get_panes(
         series = load_series(c, site)
         parts = charts.find_parts(c, site, series, station, quantity)
         now = context.clock()
-        low, high = _find_range(c, [s.id for s, _ in parts], now, asked)
+        low, high = _find_range(c, [s.id for s, _ in parts], now, requested)
         points, total, readings = load_points(c, parts, low, high, now, max_points)
         if total > len(readings):
             readings = _find_starts(c, parts, declared, station, readings, now) + readings
@@ -99,7 +99,7 @@ def get_panes(
 
 
 @router.get("/sites/{site}/compare/{quantity}")
-def get_comparison(request: Request, site: str, quantity: str, asked: Range) -> dict[str, Any]:
+def get_comparison(request: Request, site: str, quantity: str, requested: Range) -> dict[str, Any]:
     """One quantity of all stations that measure it, a curve each; what moves counts from the begin of the range."""
     context = context_of(request)
     with context.db.read() as c:
@@ -116,7 +116,7 @@ def get_comparison(request: Request, site: str, quantity: str, asked: Range) -> 
         unit = next(iter(found.values()))[0][0].unit
         drawn = {k: parts for k, parts in list(found.items())[:MOST_STATIONS] if parts[0][0].unit == unit}
         now = context.clock()
-        low, high = _find_range(c, [s.id for parts in drawn.values() for s, _ in parts], now, asked)
+        low, high = _find_range(c, [s.id for parts in drawn.values() for s, _ in parts], now, requested)
         curves, thinned = load_curves(c, drawn, low, high, now)
         if quantity.startswith(MOTION):
             curves = {k: [(at, value - rows[0][1]) for at, value in rows] for k, rows in curves.items() if rows}
@@ -141,10 +141,10 @@ def _open(c: Connection, site: str) -> tuple[list[dict[str, Any]], Site | None]:
 
 
 def _find_range(
-    c: Connection, series_ids: Sequence[int], now: datetime, asked: AskedRange
+    c: Connection, series_ids: Sequence[int], now: datetime, requested: RequestedRange
 ) -> tuple[datetime, datetime]:
     """The range asked for; it never begins before the first reading, nor ends more than a year from now."""
-    low, high = charts.read_range(pages.find_newest(c, series_ids) or now, asked)
+    low, high = charts.read_range(pages.find_newest(c, series_ids) or now, requested)
     high = min(high, now + timedelta(days=366))
     oldest = pages.find_oldest(c, series_ids)
     return (low, high) if oldest is None else (min(max(low, oldest - TICK), high - TICK), high)
@@ -154,12 +154,12 @@ def _find_starts(
     c: Connection, parts: Parts, site: Site | None, station: str, newest: Sequence[Reading], now: datetime
 ) -> list[Reading]:
     """What the curve was where the windows of its bounds begin: of a long range the newest readings alone are there."""
-    asked = {
+    windows = {
         t.window_s for k in (() if site is None else site.criteria) for t in k.thresholds
         if "ray" in k.kind.drawn and station in k.stations and t.window_s
     }  # fmt: skip
     found: list[Reading] = []
-    for window_s in sorted(asked, reverse=True) if newest else ():
+    for window_s in sorted(windows, reverse=True) if newest else ():
         start = newest[-1].observed_at - timedelta(seconds=window_s)
         near = load_exact(c, parts, start - TICK, start + timedelta(seconds=window_s / 20), now)
         found += [r for r in near if r.observed_at < newest[0].observed_at and not r.flags][:1]
@@ -245,7 +245,7 @@ def _count_rain(
         rows = (load_sound(c, [s.id], begin, edges[-1], now) if read is None else read).get(s.id, [])
         gauge = make_gauge([(parse(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
     else:
-        view = View({f"{s.station}.{s.quantity}": tuple(load_readings(c, s.id, begin, edges[-1], now))})
+        view = DecisionInputs({f"{s.station}.{s.quantity}": tuple(load_readings(c, s.id, begin, edges[-1], now))})
         gauge = read_gauge(view, spec, s.station, s.quantity, edges[-1].timestamp())
     found: dict[int, float] = {}
     ends = [edge.timestamp() for edge in edges]

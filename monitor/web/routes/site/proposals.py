@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from forecasting.message import Figure, Message, Template, Term, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
-from monitor.alerting.acts.site_diff import spell_effect
+from monitor.alerting.acts.site_diff import format_effect
 from monitor.config.service import parse_site
 from monitor.domain.names import is_same_person, tidy_text
 from monitor.domain.site import Site
@@ -22,7 +22,7 @@ from monitor.web.access.acting import Act, Acting
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL, AlertId, Why
 from monitor.web.drafts import Draft, Drafts
-from monitor.web.parts.collect import Seen, read_site
+from monitor.web.parts.collect import SiteSnapshot, read_site
 from monitor.web.parts.past_pictures import picture_effect
 from monitor.web.parts.templating import render
 
@@ -79,9 +79,9 @@ def _describe(one: Proposal, reader: str) -> dict[str, Any]:
     return {
         "id": one.id, "state": one.state, "author": one.author, "reason": one.reason, "at": one.proposed_at,
         "is_own": is_same_person(one.author, reader), "loosens_high": one.loosens_high,
-        "loosens": effect.get("loosens", ()), "effect": spell_effect(effect),
+        "loosens": effect.get("loosens", ()), "effect": format_effect(effect),
         "picture": picture_effect(effect), "lacks_effect": "skipped" in effect,
-        "differences": [spell_difference(d, units) for d in one.differences or ()], "source": one.source,
+        "differences": [format_difference(d, units) for d in one.differences or ()], "source": one.source,
         "decided_by": one.approved_by, "decided_at": one.decided_at, "decision_reason": one.decision_reason,
     }  # fmt: skip
 
@@ -94,28 +94,28 @@ def find_units(source: str) -> dict[str, str]:
         return {}  # of a version that this program cannot read: figures come without unit
 
 
-def spell_difference(difference: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, Message]:
+def format_difference(difference: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, Message]:
     """A stored difference as people read it: key, old and new."""
     key = str(difference["key"])
     bound = _BOUNDED.match(key)
     unit = "" if bound is None else units.get(bound[1], "")
-    return {"key": spell_key(key), **{k: spell_value(difference[k], unit) for k in ("old", "new")}}
+    return {"key": format_key(key), **{k: format_value(difference[k], unit) for k in ("old", "new")}}
 
 
-def spell_key(key: str) -> Message:
+def format_key(key: str) -> Message:
     """A key of a site file as people read it.
 
-    >>> spell_key("criterion[rate-1].red.over"), spell_key("fusion.top_needs")
+    >>> format_key("criterion[rate-1].red.over"), format_key("fusion.top_needs")
     ('criterion rate-1, red, over', 'fusion, top needs')
     """
     parts = [_OF(word=Term(name), name=of) if of else Term(name) for name, of in _PART.findall(key)]
     return join(parts, ", ")
 
 
-def spell_value(value: Any, unit: str = "") -> Message:
+def format_value(value: Any, unit: str = "") -> Message:
     """A value of a site file as people read it.
 
-    >>> spell_value(90.0, "mm/day"), spell_value(None), spell_value(["log", "log:second"]), spell_value(True)
+    >>> format_value(90.0, "mm/day"), format_value(None), format_value(["log", "log:second"]), format_value(True)
     ('90 mm/day', 'not said', 'log, log:second', 'yes')
     """
     if value is None:
@@ -123,7 +123,7 @@ def spell_value(value: Any, unit: str = "") -> Message:
     if isinstance(value, bool):
         return _VALUE(value=Term("yes" if value else "no"))
     if isinstance(value, list):
-        return join([spell_value(one) for one in value], ", ") if value else _VALUE(value=Term("none"))
+        return join([format_value(one) for one in value], ", ") if value else _VALUE(value=Term("none"))
     if isinstance(value, int | float):
         return _VALUE(value=Figure(value, "g" if isinstance(value, float) else "d", unit))
     return _WITH_UNIT(value=str(value), unit=unit) if unit else _VALUE(value=str(value))
@@ -141,7 +141,7 @@ _WAITS: Final = Template("threshold.waits", "change No. {number} waits for appro
 DraftId = Annotated[str, Path(max_length=32)]
 Key = Annotated[str, Form(max_length=100, pattern=NO_NUL)]
 Value = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
-Told = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(tidy_text)]
+ReasonText = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(tidy_text)]
 
 
 def drafts_of(request: Request) -> Drafts:
@@ -159,7 +159,7 @@ def show_thresholds(request: Request, site: str) -> HTMLResponse:
 
 @router.post("/sites/{site}/thresholds", response_class=HTMLResponse)
 def try_thresholds(
-    act: Acting, site: str, reason: Told = "",
+    act: Acting, site: str, reason: ReasonText = "",
     key: Annotated[list[Key] | None, Form(max_length=MOST_FIELDS)] = None,
     value: Annotated[list[Value] | None, Form(max_length=MOST_FIELDS)] = None,
     months: Annotated[int, Form(ge=1, le=MOST_MONTHS)] = 3, base: Annotated[str, Form(max_length=64)] = "",
@@ -192,13 +192,13 @@ def show_draft(request: Request, site: str, draft: DraftId) -> HTMLResponse:
         request, "threshold_draft.html", card=card, draft=found, effect=picture_effect(found.effect),
         skipped=found.effect.get("skipped", ""), loosens=found.change.loosens,
         differences=[
-            spell_difference({"key": d.key, "old": d.old, "new": d.new}, units) for d in found.change.differences
+            format_difference({"key": d.key, "old": d.old, "new": d.new}, units) for d in found.change.differences
         ],
     )  # fmt: skip
 
 
 @router.get("/sites/{site}/thresholds/{draft}/state")
-def tell_draft(request: Request, site: str, draft: DraftId) -> Response:
+def get_draft_state(request: Request, site: str, draft: DraftId) -> Response:
     """Whether the replay is done, for the page that waits."""
     found = _find(request, site, draft)
     return JSONResponse({"stage": "done" if found.effect else "replay", "share": found.share})
@@ -211,12 +211,12 @@ def propose_draft(act: Acting, site: str, draft: DraftId) -> Response:
     if not found.effect:
         raise RefusedError(_NOT_DONE())
 
-    def tell_effect(old: Site | None, _new: Site) -> Mapping[str, Any]:
+    def describe_effect(old: Site | None, _new: Site) -> Mapping[str, Any]:
         if (old and old.version) != (found.change.old and found.change.old.version):
             raise RefusedError(_MEANWHILE())  # what was replayed is not what would be proposed
         return found.effect
 
-    one = change_control.propose(act.db, found.text, f"{site}.toml", act.actor, found.reason, act.now, tell_effect)
+    one = change_control.propose(act.db, found.text, f"{site}.toml", act.actor, found.reason, act.now, describe_effect)
     drafts_of(act.request).drop(found)
     return act.back(f"/sites/{site}/proposals", _WAITS(number=one.id))
 
@@ -227,7 +227,7 @@ def _find(request: Request, site: str, draft_id: str) -> Draft:
 
 
 def _form(
-    request: Request, seen: Seen, values: Mapping[str, str], trouble: str, *,
+    request: Request, seen: SiteSnapshot, values: Mapping[str, str], trouble: str, *,
     reason: str = "", months: int = 3,
 ) -> HTMLResponse:  # fmt: skip
     """The form with what the file says, or with what was written where that could not be used."""

@@ -13,12 +13,12 @@ from forecasting.message import Template
 from monitor.domain.duty.local_time import TWICE, read_local
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.ingest.by_hand import Typed, find_doubt, find_unit, list_typed_series, store_typed
+from monitor.ingest.by_hand import ManualReading, find_doubt, find_unit, list_typed_series, store_typed
 from monitor.ingest.pipeline import Pipeline
 from monitor.language.local_time import open_zone
 from monitor.web.access.acting import Acting
 from monitor.web.context import NO_NUL
-from monitor.web.parts.collect import Seen, read_site
+from monitor.web.parts.collect import SiteSnapshot, read_site
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -58,11 +58,11 @@ def add_reading(
             return _form(act.request, seen, written, doubt=doubt)
     pipeline = Pipeline(act.db, {site: place}, act.context.clock, act.context.config.limits, is_sure=True)
     store_typed(pipeline, place, typed, act.actor, act.now)
-    told = _STORED(value=value.strip(), unit=unit, station=typed.station)
-    return act.back(f"/sites/{site}/readings?series={quote(series)}", told)
+    text = _STORED(value=value.strip(), unit=unit, station=typed.station)
+    return act.back(f"/sites/{site}/readings?series={quote(series)}", text)
 
 
-def _read(site: Site, written: dict[str, str]) -> Typed:
+def _read(site: Site, written: dict[str, str]) -> ManualReading:
     station, _, quantity = written["series"].partition(".")
     value = float("nan")
     with suppress(ValueError):
@@ -73,10 +73,12 @@ def _read(site: Site, written: dict[str, str]) -> Typed:
         at = read_local(written["at"], site.timezone, LATER.get(written["turn"]))
     except ValueError as error:
         raise RefusedError(error.args[0]) from None
-    return Typed(station, quantity, value, at)
+    return ManualReading(station, quantity, value, at)
 
 
-def _form(request: Request, seen: Seen, written: dict[str, str], *, trouble: str = "", doubt: str = "") -> HTMLResponse:
+def _form(
+    request: Request, seen: SiteSnapshot, written: dict[str, str], *, trouble: str = "", doubt: str = ""
+) -> HTMLResponse:
     place = seen.require_declared()
     clock = seen.now.astimezone(open_zone(place.timezone))
     shown: dict[str, Any] = {"value": "", "at": f"{clock:%Y-%m-%dT%H:%M}", "turn": "", **written}

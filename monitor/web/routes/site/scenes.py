@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.records import is_making
-from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_said
+from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_metadata
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
 from forecasting.message import Template
-from monitor.domain.instants import spell_all
+from monitor.domain.instants import format_instants
 from monitor.errors import NotFoundError
 from monitor.store import pages
 from monitor.store.models.proofs import mark_unproven
@@ -45,13 +45,13 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
         mark_unproven(c, site, lines, seen.now)
     others.sort(key=lambda s: (s["acquired_at"], s["scene_hash"]), reverse=True)
     chosen = next((s for s in others if s["scene_hash"] == before), None) or choose_before(scene, others)
-    said = read_said(pages.folder_of(scene)) or {}
+    metadata = read_metadata(pages.folder_of(scene)) or {}
     return render(
         request, "scene.html", card=seen.card, scene=scene, run=scene["run"] or {}, others=others, before=chosen,
         lines=[describe_line(line, scene) for line in lines[:LISTED]], total=total,
         making=[s["scene_hash"] for s in (scene, chosen) if s and is_making(pages.folder_of(s))],
         pictured=[s["scene_hash"] for s in (scene, chosen) if s and pages.find_preview(s)],
-        no_tiles=str(said.get("error", ""))[:300],
+        no_tiles=str(metadata.get("error", ""))[:300],
     )  # fmt: skip
 
 
@@ -63,10 +63,10 @@ def map_landslides(request: Request, site: str, scene_hash: str) -> GeoJsonRespo
     with context_of(request).db.read() as c:
         scene = find_scene(c, site, scene_hash)
         lines, total = _load_lines(c, site, scene)
-    told = [describe_line(line, scene) for line in lines]
+    rows = [describe_line(line, scene) for line in lines]
     features = (
         {"type": "Feature", "id": number, "geometry": one.pop("geometry"), "properties": one}
-        for number, one in enumerate(told)
+        for number, one in enumerate(rows)
     )
     return GeoJsonResponse(make_collection(features, of=total))
 
@@ -101,7 +101,7 @@ def describe_line(line: Mapping[str, Any], scene: Mapping[str, Any]) -> dict[str
     taken, first = scene["acquired_at"], line["first_seen_at"]
     confirmed = line["scene_hash"] == scene["scene_hash"]
     age = next((name for name, most in AGES if taken - first <= most), "older")
-    return dict(spell_all(line)) | {
+    return dict(format_instants(line)) | {
         "confirmed": confirmed, "age": age if confirmed else "gone",
         "age_days": round((taken - first).total_seconds() / 86400, 1),
         "change": line["change"] if confirmed else "vanished" if line["vanished_at"] else "unseen",

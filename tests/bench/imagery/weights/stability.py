@@ -14,10 +14,10 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.moments import LOCAL_STANDARD
 from detection.imagery.scene.resized import COARSE_FINER, Pixels, find_pixels, resample
 from detection.imagery.training.evaluation import Maps, map_patches
-from detection.imagery.training.scoring import Scored, score_maps
+from detection.imagery.training.scoring import ScoringResult, score_maps
 
 if TYPE_CHECKING:
-    from detection.imagery.neural.checkpoint import Model
+    from detection.imagery.neural.checkpoint import SegmentationModel
 
 Values = NDArray[np.float32]
 PLAIN = "plain"
@@ -56,7 +56,7 @@ def list_stretches(patches: Patches, *, by_brightest: bool) -> dict[str, Callabl
     }
 
 
-def score_stretched(model: "Model", patches: Patches, *, sizes: bool = False) -> dict[str, Scored]:
+def score_stretched(model: "SegmentationModel", patches: Patches, *, sizes: bool = False) -> dict[str, ScoringResult]:
     """Score weights at their own threshold on patches as they are, stretched, and with `sizes` smaller and larger.
 
     Args:
@@ -83,7 +83,7 @@ def score_stretched(model: "Model", patches: Patches, *, sizes: bool = False) ->
     return found
 
 
-def measure_other_pixels(model: "Model", patches: Patches) -> dict[str, Any] | None:
+def measure_other_pixels(model: "SegmentationModel", patches: Patches) -> dict[str, Any] | None:
     """Measure from which pixel sizes an image may be brought to those of the training; None where from no other.
 
     To twice as coarse, and then also from twice as fine on, where at each of `SIZES` on that side it is better to bring
@@ -112,7 +112,7 @@ def measure_other_pixels(model: "Model", patches: Patches) -> dict[str, Any] | N
     }  # fmt: skip
 
 
-def _map_brought(model: "Model", patches: Patches, small_px: int, seen_px: int) -> Maps:
+def _map_brought(model: "SegmentationModel", patches: Patches, small_px: int, seen_px: int) -> Maps:
     """Maps of pictures that a camera took with `small_px` to a side, brought to `seen_px` and back as a scene is."""
     small = Grid(Affine.identity(), "", small_px, small_px)
     seen = Grid(Affine.scale(small_px / seen_px), "", seen_px, seen_px)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from detection.imagery.data.metrics import count, score
-from detection.imagery.insar.moving_zones import ask_network
+from detection.imagery.insar.moving_zones import run_network
 from detection.imagery.neural.checkpoint import save_model
-from detection.imagery.neural.learner import Settings
+from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.training import train_network
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from tests.data.surveys.phases import draw_phase_patches
@@ -35,13 +35,13 @@ def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, see
         The card, with the scores on drawn patches of other seeds.
     """
     images, masks = draw_phase_patches(seed, patches, SIZE_PX)
-    settings = Settings(
+    settings = ImageryTrainingSettings(
         network="drs-unet", width=0.125, epochs=epochs, seed=seed, brightness=(1.0, 1.0), shift=0.0, warmup_steps=30
     )
     trained = train_network(images, masks, settings)
     test_images, test_masks = draw_phase_patches(seed + 1_000_003, TEST_PATCHES, SIZE_PX)
     normalisation = {"mean": trained.mean, "std": trained.std, "value_range": trained.value_range}
-    probability = ask_network(trained.network, test_images, normalisation, trained.calibration.temperature)
+    probability = run_network(trained.network, test_images, normalisation, trained.calibration.temperature)
     found = probability >= trained.threshold
     test = {k: round(v, 4) if isinstance(v, float) else v for k, v in score(count(found, test_masks > 0)).items()}
     card: dict[str, Any] = {

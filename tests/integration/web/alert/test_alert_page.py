@@ -14,7 +14,7 @@ from monitor.store.database.engine import Database
 from monitor.store.people import users
 from monitor.store.schema.tables import alert, decision
 from monitor.web.parts import headline
-from monitor.web.parts.collect import tell_story
+from monitor.web.parts.collect import list_story
 from tests.data.filled import PASSWORD
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
@@ -136,7 +136,7 @@ def test_messages_of_one_minute_are_one_line_of_the_story():
     rows = [{**message, "kind": kind, "sent_at": at.format(k)} for k, kind in enumerate(("email", "log"))]
     rows += [{**message, "kind": "log", "sent_at": None}]
     event = {"at": at.format(1)}
-    assert [(one["kind"], one.get("names")) for one in tell_story([event], rows)] == [
+    assert [(one["kind"], one.get("names")) for one in list_story([event], rows)] == [
         ("sent", ["duty (email)", "duty (log)"]), ("event", None),
     ]  # fmt: skip
 

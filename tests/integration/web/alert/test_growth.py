@@ -25,7 +25,7 @@ from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_ev
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from monitor.web.parts.headline import find_hazards, find_headlines, tell_now
+from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
 from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
@@ -167,7 +167,7 @@ def test_the_number_is_one_in_message_page_api_and_view(database_url):
         for _ in run_away(slope, 12):
             with own.read() as c:
                 hazards = find_hazards(pages.load_open_alerts(c))
-                page = tell_now(c, hazards)["bench"]
+                page = list_present_sentences(c, hazards)["bench"]
                 found = find_now(c, "bench", hazards["bench"]["level"])
                 rows = load_view(c, "movement_now", site="bench", order_by=["-velocity_mm_per_day"])
             rate = page.values["rate"]

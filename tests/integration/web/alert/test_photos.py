@@ -18,10 +18,10 @@ from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.readings import photos as kept
-from monitor.store.readings.photos import Taken, add_photo
+from monitor.store.readings.photos import PhotoMetadata, add_photo
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from monitor.store.upkeep.prune import Limits, Sweep
+from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from monitor.web.routes import acts, photos
 from tests.data.filled import NOW
 from tests.integration.web.test_door import Clock, serving, token
@@ -108,7 +108,7 @@ def test_photos_have_bounds_and_leave_the_room_for_decisions(filled_sqlite, monk
     alert, way = find_open(filled_sqlite), f"/alerts/{find_open(filled_sqlite)}/photos"
     with filled_sqlite.write() as c:
         for _ in range(2):
-            add_photo(c, "north-bench", Actor("bo"), "", b"x", b"x", Taken(8, 6), NOW, alert_id=alert)
+            add_photo(c, "north-bench", Actor("bo"), "", b"x", b"x", PhotoMetadata(8, 6), NOW, alert_id=alert)
     with serving(filled_sqlite, Clock()) as address, enter(address, "bo") as bo:
         for most, words in (("MOST_OF_ONE", "2 photos are here already"), ("MOST_A_DAY", "you sent 2 photos within")):
             with monkeypatch.context() as m:
@@ -127,11 +127,21 @@ def test_photos_have_bounds_and_leave_the_room_for_decisions(filled_sqlite, monk
 def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
     alert = find_open(filled_sqlite)
     with filled_sqlite.write() as c:
-        add_photo(c, "north-bench", Actor("bo"), "", b"\xff\xd8\xff", b"\xff\xd8\xff", Taken(8, 6), NOW, alert_id=alert)
+        add_photo(
+            c,
+            "north-bench",
+            Actor("bo"),
+            "",
+            b"\xff\xd8\xff",
+            b"\xff\xd8\xff",
+            PhotoMetadata(8, 6),
+            NOW,
+            alert_id=alert,
+        )
     later = NOW + timedelta(days=400)
 
     def sweep():
-        Sweep(filled_sqlite, Limits.of(None, None, None, later, photos_s=365 * 86400.0), later).run()
+        RetentionRun(filled_sqlite, RetentionLimits.of(None, None, None, later, photos_s=365 * 86400.0), later).run()
         with filled_sqlite.read() as c:
             return len(load_view(c, "photos"))
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.instruments.board import RANKS
 from monitor.domain.site import Binding
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs import anomaly
 from monitor.jobs.instruments.run import run
@@ -137,21 +137,29 @@ def speak(pipeline):
             if name == "stuck" and back < 8:
                 enu = kept.setdefault(name, enu)
             body = {
-                "time": spell(at), "battery_voltage_v": round(said["volts"], 2), "signal_strength_dbm": said["dbm"],
-                "gnss": {"enu_mm": enu, "epoch0": "2025-11-03T00:00:00Z", "frame": "local", "solution": "rapid",
-                         "fix": said["fix"], "satellites": said["satellites"]},
-            }  # fmt: skip
+                "time": format_iso(at),
+                "battery_voltage_v": round(said["volts"], 2),
+                "signal_strength_dbm": said["dbm"],
+                "gnss": {
+                    "enu_mm": enu,
+                    "epoch0": "2025-11-03T00:00:00Z",
+                    "frame": "local",
+                    "solution": "rapid",
+                    "fix": said["fix"],
+                    "satellites": said["satellites"],
+                },
+            }
             received = min(at + timedelta(seconds=said["s"]), NOW + 2 * DAY)
-            batch.append(Message(f"slopeward/v1/bench/{name}/obs", json.dumps(body).encode(), received, "live"))
-        weather = {"time": spell(at), "snow_depth_m": 0.4 if back < 4 else 0.0}
-        batch.append(Message("slopeward/v1/bench/weather/obs", json.dumps(weather).encode(), at, "live"))
+            batch.append(BrokerMessage(f"slopeward/v1/bench/{name}/obs", json.dumps(body).encode(), received, "live"))
+        weather = {"time": format_iso(at), "snow_depth_m": 0.4 if back < 4 else 0.0}
+        batch.append(BrokerMessage("slopeward/v1/bench/weather/obs", json.dumps(weather).encode(), at, "live"))
         if number % 8 == 0:
             typed = {
-                "time": spell(at),
+                "time": format_iso(at),
                 "crack_opening_cm": 9740.0 if back == 0 else round(97.4 + rng.gauss(0, 0.05), 1),
             }
-            batch.append(Message("slopeward/v1/bench/mistyped/obs", json.dumps(typed).encode(), at, "live"))
-    batch.append(Message("homie/offline/$state", b"lost", NOW + timedelta(hours=1), "live"))
+            batch.append(BrokerMessage("slopeward/v1/bench/mistyped/obs", json.dumps(typed).encode(), at, "live"))
+    batch.append(BrokerMessage("homie/offline/$state", b"lost", NOW + timedelta(hours=1), "live"))
     return pipeline.store(batch)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.replay.apart import Apart
+from monitor.replay.apart import ChildProcess
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.drills import load_drills
 from monitor.store.people import users
@@ -48,7 +48,7 @@ def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
         assert send(bo, f"{PLACE}/1/end", reason="once more").status_code == 303, "ending one that is over does nothing"
         # a process that dies before its first word, and a press while another is being prepared
         with monkeypatch.context() as m:
-            m.setattr(drills, "Apart", lambda _work, *rest: Apart("no.such:thing", *rest))
+            m.setattr(drills, "ChildProcess", lambda _work, *rest: ChildProcess("no.such:thing", *rest))
             died = send(bo, PLACE, minutes="1")
             assert (died.status_code, "could not be prepared" in died.text) == (409, True)
             with drills._preparing:

@@ -9,11 +9,11 @@ import pytest
 from icalendar import Calendar
 from sqlalchemy import update
 
-from monitor.domain.alert import Actor, Ledger, health_alarm
+from monitor.domain.alert import Actor, AlertCategory, health_alarm
 from monitor.domain.instants import parse
 from monitor.errors import RisenError
 from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import acknowledge, apply_changes, find_alert, load_alerts, shelve
 from monitor.store.alerting.answers import load_answers
 from monitor.store.alerting.duty import add_plan, gather_open, load_changes, load_handovers
@@ -24,7 +24,7 @@ from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.web.parts.headline import tell_sentences
+from monitor.web.parts.headline import list_sentences
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
 from tests.integration.web.test_door import serving as serving_at
 
@@ -166,7 +166,7 @@ def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_i
 
 def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_does(watched):
     now = [T0]
-    limits = Limits(unconfirmed_after_s=720.0, unconfirmed_again_s=300.0)
+    limits = DeliveryLimits(unconfirmed_after_s=720.0, unconfirmed_again_s=300.0)
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=limits)
 
     def pass_by(minutes, by=1):
@@ -217,7 +217,7 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answer_and_says_how_it_ends(watched):
     now = [T0]
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=60.0))
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=60.0))
 
     def alarm():
         watch.escalate_once(now[0])
@@ -245,7 +245,7 @@ def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answe
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert_unless_it_rose(watched):
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=Limits(unconfirmed_after_s=60.0))
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=60.0))
 
     def wait():
         for minutes in range(0, 66, 11):
@@ -267,7 +267,7 @@ def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert
 
 
 def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_ends_when_it_stays_away(watched):
-    now, limits = [T0], Limits(unconfirmed_after_s=600.0, unconfirmed_again_s=1e6)
+    now, limits = [T0], DeliveryLimits(unconfirmed_after_s=600.0, unconfirmed_again_s=1e6)
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=limits)
     seen = []
 
@@ -306,7 +306,7 @@ def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(wa
     def say():
         with watched.read() as c:
             answers = load_answers(c, [1])[1]
-        return [one.recipient for one in answers.told], answers.confirmed, answers.since
+        return [one.recipient for one in answers.deliveries], answers.confirmed, answers.since
 
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
@@ -322,7 +322,7 @@ def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(wa
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
     now = [T0]
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=60.0))
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=60.0))
     with watched.write() as c:
         raise_alert(c, 2, T0, exercise=True)
     now[0] += 3 * DAY
@@ -337,7 +337,7 @@ def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
 def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brought_back(watched):
     with watched.write() as c:
         raise_alert(c, 1, T0)
-        raise_alert(c, 2, T0, "health:site:cannot_see", Ledger.HEALTH)
+        raise_alert(c, 2, T0, "health:site:cannot_see", AlertCategory.HEALTH)
 
     def state(number):
         with watched.read() as c:
@@ -377,7 +377,7 @@ def test_a_hand_over_keeps_the_plain_sentence_of_an_alert(filled_database):
     with filled_database.read() as c:
         raw = {a["alert_id"]: a["reason"] for a in load_view(c, "active_alerts", site="north-bench")}
         items = gather_open(c, "north-bench", parse("2026-03-05T12:00:00Z"), tell)
-        assert tell_sentences(c, [{"ledger": "health"}]) == {}, "the evidence of a health alert is about a level"
+        assert list_sentences(c, [{"ledger": "health"}]) == {}, "the evidence of a health alert is about a level"
     for alert in items["alerts"]:
         plain = "moving 3 mm/day" if alert["ledger"] == "hazard" else raw[alert["alert_id"]]
         assert alert["reason"] == plain

@@ -11,7 +11,7 @@ from monitor.domain.instruments.board import ACTIONS, RANKS
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
 from monitor.store.people.users import add_user
-from monitor.store.readings.instruments import Judged, save_instruments
+from monitor.store.readings.instruments import InstrumentAssessment, save_instruments
 from monitor.store.readings.observations import add_observations
 from tests.integration.alerting.test_instruments import HEAD, SITE, STATION, say
 from tests.integration.web.test_door import serving
@@ -24,7 +24,9 @@ PAGE = "/sites/bench/instruments"
 
 def judge(name, *states):
     found = tuple((state, RANKS[state], None, f"{state} of {name}", ACTIONS[state]) for state in states)
-    return Judged(name, found, 12.4, NOW, None, "the daily lows do not fall", None, None, "battery_voltage", [1.0, 2.0])
+    return InstrumentAssessment(
+        name, found, 12.4, NOW, None, "the daily lows do not fall", None, None, "battery_voltage", [1.0, 2.0]
+    )
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 from scipy.stats import linregress
 from sqlalchemy import select
 
-from detection.imagery.tiles.archive import About, write_archive
+from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.config.tile_files import list_files
-from monitor.domain.alert import Ledger
+from monitor.domain.alert import AlertCategory
 from monitor.domain.decision import Memory, Vote
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, format_iso
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Observation
 from monitor.store.alerting.decisions import add_decision
@@ -45,7 +45,7 @@ def client(filled_database):
 
 
 def facts_of(client, at=None):
-    found = client.get(f"{SITE}/stations.geojson", params={} if at is None else {"at": spell(at)})
+    found = client.get(f"{SITE}/stations.geojson", params={} if at is None else {"at": format_iso(at)})
     assert found.status_code == 200, found.text
     return {f["properties"]["station"]: f["properties"] for f in found.json()["features"]}
 
@@ -67,7 +67,7 @@ def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(c
         )
         add_update(c, moves, [])
         memory = Memory(votes={VoteKey("v", "G1"): vote(2, NOW + timedelta(hours=1)), VoteKey("v", "E1"): vote(3, NOW)})
-        c.execute(t.site_state.update().where(t.site_state.c.site == "north-bench").values(state=memory.spell()))
+        c.execute(t.site_state.update().where(t.site_state.c.site == "north-bench").values(state=memory.to_json()))
     found = facts_of(client)
     assert (found["G2"]["heading_deg"], found["G2"]["heading_from"]) == (pytest.approx(315.0, abs=2.0), "readings")
     assert (found["G1"]["heading_deg"], found["G1"]["heading_from"]) == (205.0, "site file")
@@ -77,11 +77,11 @@ def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(c
 
 def test_the_past_is_as_it_was_stored(client, filled_database):
     then = NOW - timedelta(days=3)
-    evidence = {"outcome": {"memory": Memory(votes={VoteKey("v", "G1"): vote(1, then)}).spell()}}
+    evidence = {"outcome": {"memory": Memory(votes={VoteKey("v", "G1"): vote(1, then)}).to_json()}}
     with filled_database.write() as c:
         basis = add_decision(c, "north-bench", then, "x" * 64, json.dumps(evidence))
         c.execute(t.alert.insert().values(
-            site="north-bench", ledger=Ledger.HAZARD, key="level:then", level=1, peak_level=1, state="closed",
+            site="north-bench", ledger=AlertCategory.HAZARD, key="level:then", level=1, peak_level=1, state="closed",
             exercise=False, raised_at=then - timedelta(hours=1), reason="x", decision_id=basis,
             rule_version="1", closed_at=NOW,
         ))  # fmt: skip
@@ -194,7 +194,7 @@ def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
 def tiles(tmp_path):
     folder = tmp_path / "tiles"
     folder.mkdir()
-    about = About("png", (8.0, 46.0, 9.0, 47.0), (0, 0), zipped=False, metadata={})
+    about = ArchiveFacts("png", (8.0, 46.0, 9.0, 47.0), (0, 0), zipped=False, metadata={})
     write_archive(folder / "land.pmtiles", [(0, bytes(range(256)) * 40)], about)
     (folder / "huge.pmtiles").touch()
     with (folder / "huge.pmtiles").open("r+b") as file:

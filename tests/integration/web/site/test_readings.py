@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.store.database.audit import load_entries
 from monitor.store.database.engine import Database
@@ -31,7 +31,7 @@ def stored(bench):
     with bench.database.read() as c:
         row = next(s for s in load_series(c, "bench") if s.station == "G1")
         return [
-            (spell(r.observed_at)[:16], r.value)
+            (format_iso(r.observed_at)[:16], r.value)
             for r in load_readings(c, row.id, None, parse("2027-01-01T00:00:00Z"), parse("2027-01-01T00:00:00Z"))
         ]
 

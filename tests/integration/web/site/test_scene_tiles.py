@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from pmtiles.tile import zxy_to_tileid
 
-from detection.imagery.tiles.archive import About, write_archive
+from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from detection.imagery.tiles.records import SCENE_FILES
 from monitor.store.schema import tables as t
 from monitor.web.routes.site import scenes
@@ -26,7 +26,9 @@ def folder(filled_database, tmp_path):
     with filled_database.write() as c:
         c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(out_dir=str(tmp_path)))
     content = [(zxy_to_tileid(0, 0, 0), b"all"), (zxy_to_tileid(1, 1, 0), b"north-east")]
-    write_archive(tmp_path / SCENE_FILES["scene"], content, About("webp", BOUNDS, (0, 1), zipped=False, metadata={}))
+    write_archive(
+        tmp_path / SCENE_FILES["scene"], content, ArchiveFacts("webp", BOUNDS, (0, 1), zipped=False, metadata={})
+    )
     return tmp_path
 
 

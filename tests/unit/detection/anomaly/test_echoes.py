@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detection.anomaly.detector import start_without_history
-from detection.anomaly.parts import LONG_AGO, Strongest
+from detection.anomaly.parts import LONG_AGO, StrongestPart
 from detection.anomaly.windows import Series
 
 DAY = 86400.0
@@ -20,7 +20,7 @@ def alarms(level=(), creep=(), stuck=(), rows=1, step_s=DAY, cells=CELLS, shown_
             table[part][0, cell] = score * LIMITS[part]
     held = np.zeros((rows, cells), dtype=bool)
     held[0, list(stuck)] = True
-    strongest = Strongest(rows, step_s, LIMITS, shown_above)
+    strongest = StrongestPart(rows, step_s, LIMITS, shown_above)
     if dismissed is not None:
         strongest.forgive(*(np.full(rows, cell) for cell in dismissed))
     score, _ = strongest.feed(table, held, 0, cells)
@@ -79,7 +79,7 @@ def test_a_sensor_that_is_stuck_again_and_again_is_not_silent_for_ever():
 def test_other_series_alarm_as_before():
     table = {part: np.full((2, CELLS), 0.1) for part in LIMITS}
     table["level"][0, 50], table["creep"][1, 90] = 9.0, 30.0
-    score, which = Strongest(2, DAY, LIMITS).feed(table, np.zeros((2, CELLS), dtype=bool), 0, CELLS)
+    score, which = StrongestPart(2, DAY, LIMITS).feed(table, np.zeros((2, CELLS), dtype=bool), 0, CELLS)
     assert np.argwhere(score > 1.0).tolist() == [[0, 50], [1, 90]]
     assert (which[0, 50], which[1, 90]) == (0, 1)
 
@@ -95,8 +95,8 @@ def test_block_by_block_with_open_cells_is_the_whole(size):
     table = {part: limit * rng.exponential(0.35, (4, CELLS)) for part, limit in LIMITS.items()}
     table["creep"][1, 20:40] = np.nan
     held = rng.random((4, CELLS)) > 0.98
-    whole, which = Strongest(4, DAY, LIMITS).feed(table, held, 0, CELLS)
-    running = Strongest(4, DAY, LIMITS)
+    whole, which = StrongestPart(4, DAY, LIMITS).feed(table, held, 0, CELLS)
+    running = StrongestPart(4, DAY, LIMITS)
     for first in range(0, CELLS - size - 2, size):
         cells = slice(first, first + size + 2)  # two of them stay open
         score, part = running.feed({p: t[:, cells] for p, t in table.items()}, held[:, cells], first, size)
@@ -142,7 +142,7 @@ def test_an_alarm_of_slow_readings_goes_on_as_well():
 def test_what_is_held_back_keeps_its_score():
     table = {part: np.full((1, CELLS), 0.1) for part in LIMITS}
     table["level"][0, 50], table["creep"][0, 90] = 9.0, 30.0
-    strongest = Strongest(1, DAY, LIMITS)
+    strongest = StrongestPart(1, DAY, LIMITS)
     strongest.feed(table, np.zeros((1, CELLS), dtype=bool), 0, CELLS)
     assert np.flatnonzero(np.isfinite(strongest.held[0])).tolist() == [90]
     assert (strongest.held[0, 90], strongest.held_by[0, 90]) == (1.5, 1)
@@ -150,7 +150,7 @@ def test_what_is_held_back_keeps_its_score():
 
 @pytest.mark.filterwarnings("error")
 def test_a_part_whose_record_never_scored_alarms_beyond_one_and_divides_by_nothing():
-    strongest = Strongest(1, DAY, {"level": 0.0, "creep": 20.0}, None)
+    strongest = StrongestPart(1, DAY, {"level": 0.0, "creep": 20.0}, None)
     table = {"level": np.array([[0.0, 0.4, 3.0]]), "creep": np.array([[0.0, 2.0, 10.0]])}
     score, which = strongest.feed(table, np.zeros((1, 3), dtype=bool), 0, 3)
     assert score.tolist() == [[0.0, 0.4, 3.0]]

@@ -12,9 +12,9 @@ import pytest
 from detection.anomaly import jobs
 from detection.anomaly.bench import format_table, run_bench
 from detection.anomaly.checkpoint import load_checkpoint
-from detection.anomaly.errors import CheckpointError, InputError, ThresholdError
+from detection.anomaly.errors import DetectorCheckpointError, InputError, ThresholdError
 from detection.anomaly.kinds import name_kinds
-from detection.anomaly.records import DetectorTraining, Scoring
+from detection.anomaly.records import DetectorTraining, ScoringRequest
 from detection.anomaly.windows import build_series
 
 DAY = 86400.0
@@ -36,7 +36,7 @@ def training(folder, detector="persistence-z", samples=None, budget=0.3, seed=1)
 
 
 def scoring(detector="persistence-z", samples=None, checkpoint=None, since_s=None):
-    return Scoring(detector, site() if samples is None else samples, DAY, checkpoint, since_s)
+    return ScoringRequest(detector, site() if samples is None else samples, DAY, checkpoint, since_s)
 
 
 def test_persistence_scores_without_any_checkpoint():
@@ -132,9 +132,9 @@ def test_an_altered_or_foreign_checkpoint_is_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(CheckpointError, match="altered"):
+    with pytest.raises(DetectorCheckpointError, match="altered"):
         load_checkpoint(path)
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(DetectorCheckpointError, match="cannot be read"):
         load_checkpoint(tmp_path / "absent.safetensors")
 
 
@@ -156,8 +156,8 @@ def test_bench_reports_every_detector_at_one_budget():
 
 def test_scoring_by_rules_loads_no_torch():
     code = (
-        "import sys; from detection.anomaly import jobs; from detection.anomaly.records import Scoring;"
-        "jobs.score(Scoring('persistence-z', {'A': ([0.0, 1.0], [1.0, 2.0])}, 1.0));"
+        "import sys; from detection.anomaly import jobs; from detection.anomaly.records import ScoringRequest;"
+        "jobs.score(ScoringRequest('persistence-z', {'A': ([0.0, 1.0], [1.0, 2.0])}, 1.0));"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

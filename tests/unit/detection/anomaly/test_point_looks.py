@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from detection.anomaly.detector import Detector
-from detection.anomaly.points import look as looks
-from detection.anomaly.points.gather import Placed, find_common, gather, join_shared
-from detection.anomaly.points.look import BUDGET, compared_with, count_thresholds, look
-from detection.anomaly.points.records import Counting, Looking, PointTable, Shared
+from detection.anomaly.points import alarms as looks
+from detection.anomaly.points.alarms import BUDGET, compared_with, count_thresholds, find_point_alarms
+from detection.anomaly.points.gather import LocatedAlarm, find_common, gather, join_shared
+from detection.anomaly.points.records import AcquisitionCounts, PointAlarmRequest, PointTable, PointThresholdRequest
 from detection.anomaly.points.shapes import name_shapes
-from detection.anomaly.threshold import Threshold
+from detection.anomaly.threshold import DetectorThreshold
 from detection.anomaly.windows import Series
 from tests.data.anomalies.drawn_points import STEP_S, draw_points, inject_points
 
@@ -17,7 +17,7 @@ JUMP_MM = 27.7
 LIMITS = {"rules": {"level": 7.5, "trend": 9.0, "drift": 5.0, "creep": 20.0, "noise": 2.7}}
 
 
-def table_of(samples):
+def derive_table(samples):
     return np.stack([samples[name].values for name in sorted(samples)])
 
 
@@ -27,23 +27,25 @@ def drawn():
 
 
 def ask(values, since=100, limits=LIMITS, jump_mm=JUMP_MM):
-    return look(Looking(PointTable(values, STEP_S), limits, np.full(len(values), since), jump_mm))
+    return find_point_alarms(
+        PointAlarmRequest(PointTable(values, STEP_S), limits, np.full(len(values), since), jump_mm)
+    )
 
 
 def test_a_table_is_scored_as_the_series_are_to_the_last_bit(drawn, monkeypatch):
     faulty = {n: Series(s.times_s - 1000 * STEP_S, s.values, STEP_S) for n, s in inject_points(drawn, 1)[0].items()}
-    detector = Detector("rules", {part: Threshold(v, 0, 0.0, "test") for part, v in LIMITS["rules"].items()})
+    detector = Detector("rules", {part: DetectorThreshold(v, 0, 0.0, "test") for part, v in LIMITS["rules"].items()})
     scores = detector.score(faulty)
     expected = np.stack([scores[name] for name in sorted(faulty)])
-    assert np.array_equal(looks._score(table_of(faulty), STEP_S, LIMITS).ratio, expected, equal_nan=True)
+    assert np.array_equal(looks._score(derive_table(faulty), STEP_S, LIMITS).ratio, expected, equal_nan=True)
     monkeypatch.setattr(
         looks, "CELLS_AT_ONCE", 400 * 37
     )  # in several blocks of acquisitions, where sums are rounded else
-    assert np.allclose(looks._score(table_of(faulty), STEP_S, LIMITS).ratio, expected, rtol=1e-9, equal_nan=True)
+    assert np.allclose(looks._score(derive_table(faulty), STEP_S, LIMITS).ratio, expected, rtol=1e-9, equal_nan=True)
 
 
 def test_what_an_alarm_says_does_not_depend_on_later_acquisitions(drawn):
-    values = table_of(inject_points(drawn, 1)[0])
+    values = derive_table(inject_points(drawn, 1)[0])
     until = {(a.row, a.column): a.score for a in ask(values[:, :130]).alarms}
     later = {(a.row, a.column): a.score for a in ask(values).alarms}
     assert len(until) > 20
@@ -51,8 +53,8 @@ def test_what_an_alarm_says_does_not_depend_on_later_acquisitions(drawn):
 
 
 def test_quiet_points_are_quiet_at_counted_thresholds_and_changed_ones_are_found():
-    values = table_of(draw_points(5, 1200, 160))
-    counted = count_thresholds(Counting(PointTable(values[::2], STEP_S), BUDGET))
+    values = derive_table(draw_points(5, 1200, 160))
+    counted = count_thresholds(PointThresholdRequest(PointTable(values[::2], STEP_S), BUDGET))
     assert not counted.reason
     quiet = ask(values, 120, counted.thresholds)
     months = len(values) * 40 * STEP_S / (30.4375 * 86400.0)
@@ -69,7 +71,7 @@ def test_quiet_points_are_quiet_at_counted_thresholds_and_changed_ones_are_found
 
 
 def test_what_began_before_is_not_told_again(drawn):
-    values = table_of(drawn)
+    values = derive_table(drawn)
     values[3, 118:] += 80.0
     first = [a for a in ask(values[:, :120], 115).alarms if a.row == 3]
     assert [a.column for a in first] == [118]
@@ -79,7 +81,7 @@ def test_what_began_before_is_not_told_again(drawn):
 
 
 def test_points_with_too_short_a_past_are_said_and_nothing_new_is_nothing(drawn):
-    values = table_of(drawn)
+    values = derive_table(drawn)
     values[5, :140] = np.nan
     found = ask(values, 145)
     assert (found.scored, found.withheld) == (399, 1)
@@ -110,19 +112,28 @@ def test_a_change_is_named_one_acquisition_after_it(change, kind):
 
 def test_what_all_points_do_is_one_happening_over_the_acquisitions_it_lasts():
     tables = [
-        [Shared(7, 50, 0, 1, 0.2), Shared(8, 50, 49, 0, 27.0), Shared(9, 50, 40, 0, 26.0)],
-        [Shared(7, 50, 2, 0, 0.0), Shared(8, 50, 30, 0, 28.0), Shared(9, 50, 30, 0, 25.0), Shared(11, 50, 0, 48, -9.0)],
+        [
+            AcquisitionCounts(7, 50, 0, 1, 0.2),
+            AcquisitionCounts(8, 50, 49, 0, 27.0),
+            AcquisitionCounts(9, 50, 40, 0, 26.0),
+        ],
+        [
+            AcquisitionCounts(7, 50, 2, 0, 0.0),
+            AcquisitionCounts(8, 50, 30, 0, 28.0),
+            AcquisitionCounts(9, 50, 30, 0, 25.0),
+            AcquisitionCounts(11, 50, 0, 48, -9.0),
+        ],
     ]
     jump, other = find_common(join_shared(tables), JUMP_MM)
     assert (jump.first, jump.last, jump.points, jump.judged, jump.kind) == (8, 9, 79, 100, "phase-jump")
     assert jump.size_mm == pytest.approx(27.5)
     assert (other.first, other.kind, other.judged) == (11, "common-mode", 50)
-    assert find_common([Shared(3, 5, 5, 0, 9.0)], None) == [], "of five points nobody says what is common"
+    assert find_common([AcquisitionCounts(3, 5, 5, 0, 9.0)], None) == [], "of five points nobody says what is common"
 
 
 def test_neighbours_that_alarm_about_one_time_are_one_line():
-    slide = [Placed(46.0 + 3e-4 * k, 8.0, 90 + k % 2, "acceleration", 12.0 + k, 1.5 + k) for k in range(6)]
-    other = [Placed(46.0, 8.02, 90, "step", -9.0, 2.0), Placed(46.0, 8.0, 99, "step", 30.0, 1.2)]
+    slide = [LocatedAlarm(46.0 + 3e-4 * k, 8.0, 90 + k % 2, "acceleration", 12.0 + k, 1.5 + k) for k in range(6)]
+    other = [LocatedAlarm(46.0, 8.02, 90, "step", -9.0, 2.0), LocatedAlarm(46.0, 8.0, 99, "step", 30.0, 1.2)]
     lines = gather([*other, *slide])
     assert [len(line.members) for line in lines] == [6, 1, 1]
     assert lines[0].members[0] == 7, "the strongest first"
@@ -132,7 +143,7 @@ def test_neighbours_that_alarm_about_one_time_are_one_line():
 
 
 def test_a_short_record_is_refused_in_words():
-    counted = count_thresholds(Counting(PointTable(np.zeros((30, 40)), STEP_S), BUDGET))
+    counted = count_thresholds(PointThresholdRequest(PointTable(np.zeros((30, 40)), STEP_S), BUDGET))
     assert counted.thresholds == {}
     assert counted.reason == "40 acquisitions: at least 60 are needed"
 

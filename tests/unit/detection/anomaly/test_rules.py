@@ -7,13 +7,13 @@ import pytest
 
 from detection.anomaly.certain.checks import check_series, find_empty_cells, find_replay, find_stuck
 from detection.anomaly.errors import InputError, ThresholdError
-from detection.anomaly.evaluation import judge_alarms
+from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.faults import KINDS, Event, inject, inject_many
 from detection.anomaly.parts import PARTS, score_parts
 from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.registry import COMPOSITES, DRAWN_TO, NETWORKS, RULES, load_rule
 from detection.anomaly.split import split_budget
-from detection.anomaly.stages import SHARE_CELLS, Stuck, median_of_windows
+from detection.anomaly.stages import SHARE_CELLS, StuckRuns, median_of_windows
 from detection.anomaly.threshold import carry_over, choose_threshold, count_runs
 from detection.anomaly.windows import (
     Series,
@@ -129,13 +129,13 @@ def coarse_and_stuck(n):
 
 def test_stuck_readings_are_the_same_block_by_block():
     table, begin, out = coarse_and_stuck(1000), 0, []
-    stuck = Stuck(len(table))
+    stuck = StuckRuns(len(table))
     for k in [1, 2, 3, 1, 500, 1, 20, 330, 142]:
         keep = k // 2 or k
         block = stuck.feed(table[:, begin : begin + k], keep)
         out.append(block[:, :keep])
         begin += keep
-    whole = Stuck(len(table)).feed(table, 0)
+    whole = StuckRuns(len(table)).feed(table, 0)
     assert np.array_equal(np.concatenate(out, axis=1), whole[:, :begin])
     assert (0.01 < whole.mean(axis=1)).all()
 
@@ -143,7 +143,9 @@ def test_stuck_readings_are_the_same_block_by_block():
 def test_a_record_that_is_cut_has_the_stuck_readings_of_the_whole():
     table = coarse_and_stuck(1500)
     cut = 2 * SHARE_CELLS + 30  # a run may begin before the cut
-    assert np.array_equal(Stuck(5).feed(table[:, -1500 + 300 :], 0)[:, cut:], Stuck(5).feed(table, 0)[:, 300 + cut :])
+    assert np.array_equal(
+        StuckRuns(5).feed(table[:, -1500 + 300 :], 0)[:, cut:], StuckRuns(5).feed(table, 0)[:, 300 + cut :]
+    )
 
 
 def test_a_record_that_is_cut_has_the_scores_of_the_whole():
@@ -289,7 +291,7 @@ def test_judging_counts_events_runs_and_false_alarms_without_adjustment():
     events = [Event("A", "step", 300, 306, 350), Event("A", "spike", 380, 380, 380)]
     raised = np.zeros(400)
     raised[[302, 303, 340, 365]] = 1  # right, the same run, aftermath (ignored), false
-    outcome = judge_alarms({"A": series}, {"A": raised}, events, 0.5)
+    outcome = evaluate_alarms({"A": series}, {"A": raised}, events, 0.5)
     assert (outcome.found, outcome.events, outcome.runs, outcome.right) == (1, 2, 2, 1)
     assert outcome.precision == 0.5
     assert outcome.delays_days == (2.0,)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detection.clouds.errors import CloudError, NoPointsError
-from detection.clouds.grid import GridAsked, grid_clouds
+from detection.clouds.grid import CloudGridRequest, grid_clouds
 from tests.data.surveys.clouds import draw, write_cloud
 
 
@@ -64,7 +64,7 @@ def test_damage_is_one_line(sound, tmp_path, case):
     path = tmp_path / f"a.{end}"
     path.write_bytes(change(sound[end]))
     with pytest.raises(CloudError, match=line) as told:
-        grid_clouds([path], tmp_path / "a.tif", GridAsked(ground="all"))
+        grid_clouds([path], tmp_path / "a.tif", CloudGridRequest(ground="all"))
     assert str(told.value).startswith(str(path))
     assert "\n" not in str(told.value)
     assert isinstance(told.value, NoPointsError) == (case == "no point")
@@ -80,7 +80,7 @@ def test_any_damaged_octet_ends_in_a_line_or_in_heights(sound, tmp_path):
             content[at] = rng.integers(0, 256)
         (tmp_path / "a.laz").write_bytes(bytes(content))
         try:
-            grid_clouds([tmp_path / "a.laz"], tmp_path / "a.tif", GridAsked(ground="all"))
+            grid_clouds([tmp_path / "a.laz"], tmp_path / "a.tif", CloudGridRequest(ground="all"))
         except CloudError as error:
             lines.append(str(error))
     assert len(lines) > 10

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from detection.clouds.distance import DistanceAsked, compare_clouds
+from detection.clouds.distance import CloudDistanceRequest, compare_clouds
 from detection.clouds.errors import CloudError, NoPointsError
 from detection.imagery.errors import AoiError
 from tests.data.surveys.clouds import ORIGIN, draw, write_cloud
@@ -39,7 +39,7 @@ def write_still(folder, is_still=lambda x, y: np.hypot(x - 20, y - 20) > 10):
 
 def test_slide_shift_and_level_of_detection(pair, tmp_path):
     older, newer = pair
-    asked = DistanceAsked(ground="all", out_dir=tmp_path, stable=write_still(tmp_path))
+    asked = CloudDistanceRequest(ground="all", out_dir=tmp_path, stable=write_still(tmp_path))
     found = compare_clouds([older], [newer], asked)
     assert found.shift_m == pytest.approx(OFF, abs=0.01)
     assert found.asked == 1600
@@ -84,7 +84,7 @@ def test_named_areas_and_a_given_registration(pair, tmp_path):
 
     content = {"type": "FeatureCollection", "features": [area("scar", 17, 23), area("road", 2, 9), area("off", 90, 99)]}
     areas.write_text(json.dumps(content))
-    asked = DistanceAsked(ground="all", places=areas, registration_m=0.02)
+    asked = CloudDistanceRequest(ground="all", places=areas, registration_m=0.02)
     found = compare_clouds([older], [newer], asked)
     assert found.registration_from == "given"
     assert found.level_of_detection_m > 1.96 * 0.02
@@ -100,19 +100,19 @@ def test_named_areas_and_a_given_registration(pair, tmp_path):
 def test_clouds_that_do_not_meet(pair, tmp_path):
     away = write_cloud(tmp_path / "c.las", draw(np.random.default_rng(1), per_m2=5)[0] + [500, 0, 0])
     with pytest.raises(NoPointsError):
-        compare_clouds([pair[0]], [away], DistanceAsked(ground="all"))
+        compare_clouds([pair[0]], [away], CloudDistanceRequest(ground="all"))
     for wrong in ({"depth_m": 1e9}, {"radius_m": float("nan")}, {"registration_m": float("nan")}, {"spacing_m": 0.0}):
         with pytest.raises(CloudError):
-            compare_clouds([pair[0]], [pair[1]], DistanceAsked(**wrong))
+            compare_clouds([pair[0]], [pair[1]], CloudDistanceRequest(**wrong))
     with pytest.raises(CloudError, match="wider --spacing"):
-        compare_clouds([pair[0]], [pair[1]], DistanceAsked(spacing_m=0.01))
+        compare_clouds([pair[0]], [pair[1]], CloudDistanceRequest(spacing_m=0.01))
 
 
 def test_still_ground_of_a_flat_place_shifts_upwards_only(tmp_path):
     rng = np.random.default_rng(2)
     flat = [np.column_stack([*rng.uniform(0, 20, (2, 6000)), rng.normal(5, 0.02, 6000)]) for _ in range(2)]
     older, newer = (write_cloud(tmp_path / f"{k}.las", one) for k, one in enumerate((flat[0], flat[1] + [0, 0, 0.1])))
-    found = compare_clouds([older], [newer], DistanceAsked(ground="all", stable=write_still(tmp_path)))
+    found = compare_clouds([older], [newer], CloudDistanceRequest(ground="all", stable=write_still(tmp_path)))
     assert found.shift_m == pytest.approx((0, 0, 0.1), abs=0.005)
     assert found.significant_share < 0.1
 
@@ -123,12 +123,12 @@ def test_without_stable_ground_most_that_moved_is_not_taken_for_still(tmp_path):
         write_cloud(tmp_path / f"{k}.las", draw(rng, 24.0, 15, raised=lambda x, y, d=depth: np.where(y > 8, d, 0))[0])
         for k, depth in enumerate((0.0, -0.3))
     )
-    found = compare_clouds([older], [newer], DistanceAsked(ground="all"))
+    found = compare_clouds([older], [newer], CloudDistanceRequest(ground="all"))
     assert found.shift_m == (0, 0, 0)
     assert not found.zones
     assert found.registration_from == "what differs as a whole"
     assert any("either it lay off or this ground moved" in line for line in found.warnings)
-    given = compare_clouds([older], [newer], DistanceAsked(ground="all", registration_m=0.01))
+    given = compare_clouds([older], [newer], CloudDistanceRequest(ground="all", registration_m=0.01))
     assert [zone.kind for zone in given.zones] == ["loss"]
 
 
@@ -140,7 +140,7 @@ def test_a_wall_that_moved_outwards_is_a_gain_or_set_aside(tmp_path, lean):
         y, z = rng.uniform(0, 20, (2, 30_000))
         x = 20 - np.where(y > 10, out_m, 0) + lean * z + rng.normal(0, 0.02, 30_000)
         clouds.append([write_cloud(tmp_path / f"{k}.las", np.column_stack([x, y, z]))])
-    asked = DistanceAsked(
+    asked = CloudDistanceRequest(
         spacing_m=0.5, radius_m=0.5, depth_m=2.0, ground="all", registration_m=0.02, minimum_area_m2=0.5,
         stable=write_still(tmp_path, lambda x, y: y < 9),
     )  # fmt: skip
@@ -159,7 +159,7 @@ def test_the_roof_of_a_cave_and_what_lies_below_it_bear_a_caution(tmp_path):
         floor = np.column_stack([x, y, 5 + 0.1 * x + rng.normal(0, 0.02, 16_000)])
         roof = np.column_stack([roof_x, roof_y, 9 - fallen_m + rng.normal(0, 0.02, 1_500)])
         clouds.append([write_cloud(tmp_path / f"{k}.las", np.concatenate([floor, roof]))])
-    asked = DistanceAsked(
+    asked = CloudDistanceRequest(
         spacing_m=1.0, radius_m=0.5, depth_m=1.0, ground="all", registration_m=0.02, minimum_area_m2=2.0,
         stable=write_still(tmp_path, lambda x, y: x > 8),
     )  # fmt: skip
@@ -169,5 +169,5 @@ def test_the_roof_of_a_cave_and_what_lies_below_it_bear_a_caution(tmp_path):
     assert found.zones
     assert all("the sign may be wrong" in zone.caution for zone in found.zones)
     still = write_cloud(tmp_path / "b.las", draw(rng, 12.0, 10)[0])
-    bare = compare_clouds([still], [still], DistanceAsked(ground="all"))
+    bare = compare_clouds([still], [still], CloudDistanceRequest(ground="all"))
     assert bare.overlaid == 0

@@ -9,9 +9,9 @@ import pytest
 import rasterio
 from affine import Affine
 
-from detection.clouds.distance import DistanceAsked, compare_clouds
+from detection.clouds.distance import CloudDistanceRequest, compare_clouds
 from detection.clouds.errors import CloudError, DamagedCloudError, NoPlaceError, NoPointsError
-from detection.clouds.grid import GridAsked, grid_clouds
+from detection.clouds.grid import CloudGridRequest, grid_clouds
 from detection.clouds.reader import read_place
 from detection.imagery.change.surface import subtract
 from detection.imagery.raster.grid import Grid, grid_around
@@ -33,7 +33,7 @@ def read(path):
 def test_the_stated_error_covers_the_ground(tmp_path, method, per_m2):
     rng = np.random.default_rng(7)
     cloud = write_cloud(tmp_path / "a.laz", draw(rng, side_m=25.0, per_m2=per_m2)[0])
-    found = grid_clouds([cloud], tmp_path / "a.tif", GridAsked(method=method, ground="all"))
+    found = grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(method=method, ground="all"))
     (height, sigma, density, spread), x, y = read(tmp_path / "a.tif")
     held = np.isfinite(height)
     covered = np.abs(height - ground(x, y))[held] < 1.96 * sigma[held]
@@ -52,13 +52,13 @@ def test_trees_are_left_out_by_class_or_by_cloth(tmp_path):
     rules = {}
     for name, kinds in (("classified", kind), ("bare", None)):
         cloud = write_cloud(tmp_path / f"{name}.las", points, kind=kinds)
-        rules[name] = grid_clouds([cloud], tmp_path / f"{name}.tif", GridAsked()).ground_rule
+        rules[name] = grid_clouds([cloud], tmp_path / f"{name}.tif", CloudGridRequest()).ground_rule
         (height, *_), x, y = read(tmp_path / f"{name}.tif")
         held = np.isfinite(height)
         assert held.mean() > 0.9
         assert np.abs(height - ground(x, y))[held].max() < 0.3  # crowns begin at 1 m
     assert rules == {"classified": "class", "bare": "cloth"}
-    grid_clouds([tmp_path / "bare.las"], tmp_path / "all.tif", GridAsked(ground="all"))
+    grid_clouds([tmp_path / "bare.las"], tmp_path / "all.tif", CloudGridRequest(ground="all"))
     (height, *_), x, y = read(tmp_path / "all.tif")
     assert np.nanmax(height - ground(x, y)) > 1
 
@@ -71,8 +71,8 @@ def test_change_between_two_clouds_with_errors_of_cells(tmp_path):
 
     older = write_cloud(tmp_path / "a.laz", draw(rng)[0])
     newer = write_cloud(tmp_path / "b.laz", draw(rng, noise_m=0.05, raised=slide)[0] + [0, 0, 0.15])
-    grid_clouds([older], tmp_path / "a.tif", GridAsked(ground="all"))
-    grid_clouds([newer], tmp_path / "b.tif", GridAsked(ground="all", like=tmp_path / "a.tif"))
+    grid_clouds([older], tmp_path / "a.tif", CloudGridRequest(ground="all"))
+    grid_clouds([newer], tmp_path / "b.tif", CloudGridRequest(ground="all", like=tmp_path / "a.tif"))
     _, x, y = read(tmp_path / "a.tif")
     still = (np.hypot(x - 20, y - 20) > 9)[None].astype(np.uint8)
     write_geotiff(tmp_path / "still.tif", still, read_grid(tmp_path / "a.tif"))
@@ -101,7 +101,7 @@ def test_errors_of_cells_that_are_too_small_are_raised(tmp_path):
             return swell[(y // 5).astype(int) % 9, (x // 5).astype(int) % 9]
 
         write_cloud(tmp_path / f"{name}.laz", draw(rng, raised=bent)[0])
-        grid_clouds([tmp_path / f"{name}.laz"], tmp_path / f"{name}.tif", GridAsked(ground="all"))
+        grid_clouds([tmp_path / f"{name}.laz"], tmp_path / f"{name}.tif", CloudGridRequest(ground="all"))
     found = subtract(tmp_path / "a.tif", tmp_path / "b.tif")
     assert any("times more than the errors of the cells say" in line for line in found.warnings)
     assert found.sigma_m == pytest.approx(np.hypot(0.05, 0.05), rel=0.35)
@@ -112,7 +112,7 @@ def test_squares_join_without_a_trace(tmp_path, monkeypatch):
     for method in ("median", "idw"):
         for name, points in (("one", 1_000_000), ("many", 1)):
             monkeypatch.setattr("detection.clouds.spool.SQUARE_POINTS", points)
-            grid_clouds([cloud], tmp_path / f"{name}.tif", GridAsked(method=method, ground="all"))
+            grid_clouds([cloud], tmp_path / f"{name}.tif", CloudGridRequest(method=method, ground="all"))
         one, many = (read(tmp_path / f"{name}.tif")[0] for name in ("one", "many"))
         np.testing.assert_allclose(one[0], many[0], atol=2e-4)
         assert np.nanmax(np.abs(one[1] - many[1])) < 0.01  # cells without a plane take the usual slope of their square
@@ -122,23 +122,23 @@ def test_squares_join_without_a_trace(tmp_path, monkeypatch):
 def test_more_points_than_memory_are_thinned_and_it_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("detection.clouds.spool.SQUARE_MOST", 5_000)
     cloud = write_cloud(tmp_path / "a.laz", draw(np.random.default_rng(6), per_m2=10)[0])
-    found = grid_clouds([cloud], tmp_path / "a.tif", GridAsked(ground="all"))
+    found = grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(ground="all"))
     assert "every n-th" in found.warnings[0]
     assert found.ground_points <= 5_000 * len(found.warnings) * 9
     monkeypatch.setattr("detection.clouds.spool.HALO_MOST", 4_000)
     with pytest.raises(CloudError, match="take smaller radii, depth or reach"):
-        grid_clouds([cloud], tmp_path / "a.tif", GridAsked(ground="all"))
+        grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(ground="all"))
 
 
 def test_a_map_whose_metres_are_none_on_the_ground_is_refused(tmp_path):
     points = draw(np.random.default_rng(6), per_m2=3)[0]
     with pytest.raises(NoPlaceError, match=r"EPSG:3857 is 0\.7.. m on the ground"):
-        grid_clouds([write_cloud(tmp_path / "a.laz", points, crs="EPSG:3857")], tmp_path / "a.tif", GridAsked())
+        grid_clouds([write_cloud(tmp_path / "a.laz", points, crs="EPSG:3857")], tmp_path / "a.tif", CloudGridRequest())
     grid = Grid(Affine(1, 0, ORIGIN[0], 0, -1, ORIGIN[1] + 40), "EPSG:3857", 40, 40)
     write_geotiff(tmp_path / "like.tif", np.zeros((1, 40, 40), np.float32), grid)
     cloud = write_cloud(tmp_path / "b.laz", points)
     with pytest.raises(NoPlaceError, match=r"like\.tif"):
-        grid_clouds([cloud], tmp_path / "a.tif", GridAsked(like=tmp_path / "like.tif"))
+        grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(like=tmp_path / "like.tif"))
 
 
 def test_feet_become_metres(tmp_path):
@@ -146,8 +146,8 @@ def test_feet_become_metres(tmp_path):
     foot = 1200 / 3937
     cloud = write_cloud(tmp_path / "a.laz", points, crs="EPSG:2227", unit_m=foot)  # US survey feet; says no heights
     with pytest.raises(NoPlaceError, match="unit of heights is not said; give --height-unit"):
-        grid_clouds([cloud], tmp_path / "a.tif", GridAsked())
-    found = grid_clouds([cloud], tmp_path / "a.tif", GridAsked(ground="all", height_unit="us-ft"))
+        grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest())
+    found = grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(ground="all", height_unit="us-ft"))
     assert found.cell_m == pytest.approx(0.5)
     with rasterio.open(tmp_path / "a.tif") as source:
         height, turn = source.read(1, masked=True).filled(np.nan), source.transform
@@ -155,7 +155,7 @@ def test_feet_become_metres(tmp_path):
     x, y = ((turn.c + (columns + 0.5) * turn.a - ORIGIN[0]) * foot, (turn.f + (rows + 0.5) * turn.e - ORIGIN[1]) * foot)
     assert np.nanmax(np.abs(height - ground(x, y))) < 0.2
     both = write_cloud(tmp_path / "b.laz", points, crs="EPSG:2227+6360", unit_m=foot)  # heights in US survey feet
-    again = grid_clouds([both], tmp_path / "b.tif", GridAsked(ground="all"))
+    again = grid_clouds([both], tmp_path / "b.tif", CloudGridRequest(ground="all"))
     assert again.covered_share == found.covered_share
 
 
@@ -163,24 +163,24 @@ def test_a_cloud_without_a_place_is_asked_for_it(tmp_path):
     points = draw(np.random.default_rng(8), per_m2=2)[0]
     bare = write_cloud(tmp_path / "a.las", points, crs=None)
     with pytest.raises(NoPlaceError, match="give --crs"):
-        grid_clouds([bare], tmp_path / "a.tif", GridAsked())
-    grid_clouds([bare], tmp_path / "a.tif", GridAsked(crs="EPSG:32632", ground="all"))
+        grid_clouds([bare], tmp_path / "a.tif", CloudGridRequest())
+    grid_clouds([bare], tmp_path / "a.tif", CloudGridRequest(crs="EPSG:32632", ground="all"))
     with pytest.raises(NoPlaceError, match="no projected system"):
-        grid_clouds([bare], tmp_path / "a.tif", GridAsked(crs="EPSG:4326"))
+        grid_clouds([bare], tmp_path / "a.tif", CloudGridRequest(crs="EPSG:4326"))
     placed = write_cloud(tmp_path / "b.las", points)
     with pytest.raises(NoPlaceError, match="leave --crs out"):
-        grid_clouds([placed], tmp_path / "a.tif", GridAsked(crs="EPSG:32633"))
+        grid_clouds([placed], tmp_path / "a.tif", CloudGridRequest(crs="EPSG:32633"))
     with pytest.raises(NoPlaceError, match="another coordinate reference system"):
         grid_clouds(
-            [placed, write_cloud(tmp_path / "c.las", points, crs="EPSG:32633")], tmp_path / "a.tif", GridAsked()
+            [placed, write_cloud(tmp_path / "c.las", points, crs="EPSG:32633")], tmp_path / "a.tif", CloudGridRequest()
         )
     with pytest.raises(CloudError, match="class 2"):
-        grid_clouds([placed], tmp_path / "a.tif", GridAsked(ground="class"))
+        grid_clouds([placed], tmp_path / "a.tif", CloudGridRequest(ground="class"))
     with pytest.raises(CloudError, match="take larger ones"):
-        grid_clouds([placed], tmp_path / "a.tif", GridAsked(cell_m=0.001))
+        grid_clouds([placed], tmp_path / "a.tif", CloudGridRequest(cell_m=0.001))
     low = write_cloud(tmp_path / "d.las", points, kind=np.full(len(points), 7, np.uint8))
     with pytest.raises(NoPointsError):
-        grid_clouds([low], tmp_path / "a.tif", GridAsked())
+        grid_clouds([low], tmp_path / "a.tif", CloudGridRequest())
     assert not list(tmp_path.glob(".slopeward-points-*"))
 
 
@@ -192,9 +192,9 @@ def test_systems_of_heights_are_kept_and_not_mixed(tmp_path):
     )
     bare = write_cloud(tmp_path / "bare.las", points)
     with pytest.raises(NoPlaceError, match=r"heights are EGM2008 height, those of .* are EGM96 height"):
-        grid_clouds([old, bare, new], tmp_path / "a.tif", GridAsked(ground="all"))
+        grid_clouds([old, bare, new], tmp_path / "a.tif", CloudGridRequest(ground="all"))
     for name, files in (("a", [old, bare]), ("b", [new])):
-        grid_clouds(files, tmp_path / f"{name}.tif", GridAsked(cell_m=1.0, ground="all"))
+        grid_clouds(files, tmp_path / f"{name}.tif", CloudGridRequest(cell_m=1.0, ground="all"))
     assert json.loads((tmp_path / "a.json").read_text())["vertical"] == "EGM96 height"
     with rasterio.open(tmp_path / "a.tif") as source:
         said = pyproj.CRS(source.crs.to_wkt())
@@ -204,7 +204,7 @@ def test_systems_of_heights_are_kept_and_not_mixed(tmp_path):
     assert read_grid(tmp_path / "a.tif").crs_name == "EPSG:32632", "a grid has x and y alone"
     found = subtract(tmp_path / "a.tif", tmp_path / "b.tif")
     assert not any("warped" in line for line in found.warnings)
-    compared = compare_clouds([old], [new], DistanceAsked(ground="all"))
+    compared = compare_clouds([old], [new], CloudDistanceRequest(ground="all"))
     for warnings in (found.warnings, compared.warnings):
         assert any("EGM96 height" in line and "EGM2008 height" in line for line in warnings)
 
@@ -214,8 +214,12 @@ def test_a_grid_that_cannot_hold_heights_is_refused(tmp_path):
     degrees = grid_around(9.0, 46.0, 8, 1.0, geographic=True)
     write_geotiff(tmp_path / "like.tif", np.zeros((1, 8, 8), np.float32), degrees)
     with pytest.raises(CloudError, match="in degrees"):
-        grid_clouds([cloud], tmp_path / "a.tif", GridAsked(like=tmp_path / "like.tif"))
-    for wrong in (GridAsked(cell_m=float("nan")), GridAsked(reach=float("nan")), GridAsked(ground="trees")):
+        grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(like=tmp_path / "like.tif"))
+    for wrong in (
+        CloudGridRequest(cell_m=float("nan")),
+        CloudGridRequest(reach=float("nan")),
+        CloudGridRequest(ground="trees"),
+    ):
         with pytest.raises(CloudError):
             grid_clouds([cloud], tmp_path / "a.tif", wrong)
 
@@ -225,7 +229,7 @@ def test_two_parts_apart_and_flat_ground(tmp_path):
     flat = draw(np.random.default_rng(8), side_m=20.0, per_m2=8)[0]
     flat[:, 2] = 5.0
     parts = [write_cloud(tmp_path / f"{k}.las", flat + np.array([k * 300, 0, 0])) for k in range(2)]
-    grid_clouds(parts, tmp_path / "a.tif", GridAsked(ground="all"))
+    grid_clouds(parts, tmp_path / "a.tif", CloudGridRequest(ground="all"))
     (height, sigma, *_), x, _ = read(tmp_path / "a.tif")
     assert np.isnan(height[(x > 21) & (x < 299)]).all()
     assert np.nanmax(np.abs(height - 5)) < 1e-4
@@ -247,7 +251,7 @@ def test_what_a_killed_run_left_is_swept_after_a_day(tmp_path):
         if folder != new:
             os.utime(folder, (1, 1))
     cloud = write_cloud(tmp_path / "a.las", draw(np.random.default_rng(8), per_m2=2)[0])
-    grid_clouds([cloud], tmp_path / "a.tif", GridAsked(ground="all"))
+    grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(ground="all"))
     assert not old.exists()
     assert new.exists()
     assert all(folder.exists() for folder in kept)
@@ -286,6 +290,6 @@ def test_heights_of_a_cloud_that_cannot_be_are_refused(tmp_path, height):
     kind = np.full(len(points), 2, np.uint8)
     points[:5, 2] = height
     with pytest.raises(DamagedCloudError, match="possible are -500 to"):
-        grid_clouds([write_cloud(tmp_path / "a.las", points, kind=kind)], tmp_path / "a.tif", GridAsked())
+        grid_clouds([write_cloud(tmp_path / "a.las", points, kind=kind)], tmp_path / "a.tif", CloudGridRequest())
     kind[:5] = 7
-    grid_clouds([write_cloud(tmp_path / "b.las", points, kind=kind)], tmp_path / "b.tif", GridAsked())
+    grid_clouds([write_cloud(tmp_path / "b.las", points, kind=kind)], tmp_path / "b.tif", CloudGridRequest())

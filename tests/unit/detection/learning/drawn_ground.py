@@ -12,7 +12,7 @@ from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.raster import write_geotiff
-from detection.learning.records import Window
+from detection.learning.records import SceneWindow
 
 BANDS = ("B4", "B3", "B2")
 UTM = "EPSG:32632"
@@ -55,9 +55,9 @@ def write_outlines(path: Path, features: list) -> Path:
     return path
 
 
-def lay_tiles(side: int) -> list[Window]:
+def lay_tiles(side: int) -> list[SceneWindow]:
     """Tiles of one scene, side by side."""
     return [
-        Window("one.tif", 128 * k, 128 * j, 128, (k * 0.01, j * 0.01, k * 0.01 + 0.01, j * 0.01 + 0.01))
+        SceneWindow("one.tif", 128 * k, 128 * j, 128, (k * 0.01, j * 0.01, k * 0.01 + 0.01, j * 0.01 + 0.01))
         for k in range(side) for j in range(side)
     ]  # fmt: skip

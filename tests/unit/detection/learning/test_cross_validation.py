@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.patches import hold_arrays
 from detection.imagery.errors import ImageryError, TrainingPausedError
-from detection.imagery.neural.calibration import Calibration, choose_threshold
+from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold
 from detection.imagery.neural.checkpoint import load_model
-from detection.imagery.neural.learner import Hooks, Settings
+from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.training import evaluation, simple_maps
 from detection.imagery.training.simple_maps import SimpleMap, fit_over
 from detection.learning import cross_validation, run
 from detection.learning.blocks import deal_folds, find_blocks, list_touching
-from detection.learning.cross_validation import Budget, CrossValidation, Try, plan_next, search
+from detection.learning.cross_validation import Budget, CrossValidation, Trial, plan_next, search
 from detection.learning.labels import read_labels
-from detection.learning.records import Asked
+from detection.learning.records import LearningRequest
 from detection.learning.scenes import find_scenes
 from monitor.cli.main import run_verb
 from tests.unit.detection.learning.drawn_ground import BANDS, UTM, draw_picture, lay_tiles, write_pictures
@@ -49,8 +49,10 @@ def pretend(budget: Budget, gains: list[float]):
     """A way to try that takes the time of its passes, and whose F1 are given."""
     left = iter(gains)
 
-    def run(seed: int, epochs: int) -> Try:
-        return Try(seed, epochs, next(left, 0.0), 0.5, Calibration(), epochs * budget.folds_s + budget.look_s)
+    def run(seed: int, epochs: int) -> Trial:
+        return Trial(
+            seed, epochs, next(left, 0.0), 0.5, TemperatureCalibration(), epochs * budget.folds_s + budget.look_s
+        )
 
     return run
 
@@ -110,7 +112,7 @@ def test_longer_is_tried_while_it_brings_more_and_then_other_seeds():
     assert hasty.doubts(short) == [
         "3 passes were possible in this time, and 20 are usual for so many tiles: give more --minutes"
     ]
-    slow = Try(0, 30, 0.3, 0.5, Calibration(), 180.0)
+    slow = Trial(0, 30, 0.3, 0.5, TemperatureCalibration(), 180.0)
     assert plan_next([slow], short) == (None, "the time is spent")
 
 
@@ -165,7 +167,7 @@ class _Trained:
         self.network = _Network(fit)
 
 
-def check_threshold(tmp_path, monkeypatch, seed: int) -> Try:
+def check_threshold(tmp_path, monkeypatch, seed: int) -> Trial:
     """The threshold is the best for the tiles of all folds, each seen by the network that had not learnt from it."""
     odds, truth = make_odds(seed, 9)
     folds = [(np.setdiff1d(np.arange(9), held), held) for held in np.split(np.arange(9), 3)]
@@ -178,7 +180,7 @@ def check_threshold(tmp_path, monkeypatch, seed: int) -> Try:
     monkeypatch.setattr(cross_validation, "held_odds", look)
     names = tuple(f"b{k}/images/0" for k in range(9))
     patches = hold_arrays(np.zeros((9, 1, 20, 20), np.float32), np.zeros((9, 20, 20), np.uint8), ("B4",), names)
-    found = CrossValidation(patches, folds, Settings(), tmp_path, Hooks()).run(0, 5)
+    found = CrossValidation(patches, folds, ImageryTrainingSettings(), tmp_path, Hooks()).run(0, 5)
     rough = odds.astype(np.float16).astype(np.float32)
     wanted = choose_threshold([(rough.ravel(), truth.ravel())], found.calibration.temperature)
     assert (found.threshold, found.f1) == wanted
@@ -213,7 +215,7 @@ def test_a_network_that_saw_the_tiles_it_is_judged_by_is_found_out(tmp_path, mon
         return look(self, name, (np.concatenate(parts), parts[1]), how)
 
     look = CrossValidation._look
-    monkeypatch.setattr(CrossValidation, "_look", cheat)
+    monkeypatch.setattr(CrossValidation, "_score_fold", cheat)
     with pytest.raises(AssertionError, match="learnt from it"):
         check_threshold(tmp_path, monkeypatch, 0)
 
@@ -241,7 +243,7 @@ def pictures(tmp_path_factory):
 
 def ask(pictures, out, minutes):
     labels, _ = read_labels(pictures[1])
-    return Asked(find_scenes(pictures[0]), tuple(labels), out, "mine", minutes=minutes, tile_px=32)
+    return LearningRequest(find_scenes(pictures[0]), tuple(labels), out, "mine", minutes=minutes, tile_px=32)
 
 
 def answer_of(learnt):

@@ -21,9 +21,9 @@ from detection.imagery.scene.reader import open_scene
 from detection.imagery.training.domain import describe, find_doubts
 from detection.learning import run, tiles
 from detection.learning.blocks import find_blocks, find_touched, leave_out, list_touching
-from detection.learning.gate import Tried, judge
+from detection.learning.gate import HeldOutCounts, compare_maps
 from detection.learning.labels import find_least_m2, read_labels
-from detection.learning.records import NOTHING, Asked, Label, Window
+from detection.learning.records import NOTHING, GroundLabel, LearningRequest, SceneWindow
 from detection.learning.scenes import find_scenes, read_scenes
 from detection.learning.tiles import cut_tiles
 from tests.unit.detection.learning.drawn_ground import (
@@ -38,7 +38,7 @@ from tests.unit.detection.learning.drawn_ground import (
 def ask(folder, outlines, out, **more):
     labels, told = read_labels(outlines)
     settings = {"minutes": 0.01, "tile_px": 32, **more}
-    return Asked(find_scenes(folder), tuple(labels), out, "mine", told=tuple(told), **settings)
+    return LearningRequest(find_scenes(folder), tuple(labels), out, "mine", notes=tuple(told), **settings)
 
 
 def refuse(folder, outlines, out, **more):
@@ -77,9 +77,9 @@ def test_scenes_of_different_bands_or_units_are_told(tmp_path):
     (folder / "torn.tif").write_bytes((folder / "two.tif").read_bytes()[:300])
     found = read_scenes(find_scenes(folder))
     assert (found.bands, found.scale) == (("B4", "B3"), 1e-4)
-    assert [line.partition("/")[0] for line in found.told] == ["left out: ", found.told[1]]
-    assert "torn.tif: not a raster" in found.told[0]
-    assert found.told[1] == "bands B2 are not used: not every scene has them"
+    assert [line.partition("/")[0] for line in found.notes] == ["left out: ", found.notes[1]]
+    assert "torn.tif: not a raster" in found.notes[0]
+    assert found.notes[1] == "bands B2 are not used: not every scene has them"
     write_pictures(tmp_path / "one", 1, bands=("B8",))
     (tmp_path / "one/000_20240506.tif").rename(folder / "one.tif")
     with pytest.raises(ImageryError, match=r"share 0 of the bands.*one\.tif has B8"):
@@ -127,7 +127,7 @@ def test_of_one_large_scene_no_tile_learnt_from_touches_one_left_out(side):
 def test_of_few_images_so_many_are_left_out_that_something_can_be_told():
     assert leave_out(np.arange(20), np.ones(20, int), 0).sum() == 8
     assert leave_out(np.arange(12), np.ones(12, int), 0).sum() == 3  # as many would not remain
-    gate = judge(Tried(counts(0.7), counts(0.5), counts(0.2), np.arange(40) // 6))
+    gate = compare_maps(HeldOutCounts(counts(0.7), counts(0.5), counts(0.2), np.arange(40) // 6))
     assert (gate["verdict"], gate["passed"], gate["blocks_with_landslides"]) == ("cannot be said", False, 7)
     assert "7 of the images or blocks that were left out hold landslides, and 8 are needed" in gate["reasons"][0]
 
@@ -145,7 +145,9 @@ def counts(f1, tiles=40, spread=0, seed=0):
 )
 def test_the_gate_passes_what_is_better_or_as_good(network, logistic, verdict):
     blocks = np.arange(40) // 2
-    gate = judge(Tried(counts(network, spread=3), counts(logistic, spread=3, seed=1), counts(0.2), blocks))
+    gate = compare_maps(
+        HeldOutCounts(counts(network, spread=3), counts(logistic, spread=3, seed=1), counts(0.2), blocks)
+    )
     assert (gate["verdict"], gate["blocks"]) == (verdict, 20)
     assert gate["passed"] is (verdict in {"better", "as good"})
     assert gate["put_to_use"] is (verdict == "better")
@@ -166,7 +168,7 @@ def test_of_networks_that_are_equal_to_logistic_hardly_one_is_put_to_use():
             return np.round(np.stack([found, found / precision - found, size - found, 99 * size], 1)).astype(int)
 
         weak = np.round(np.stack([0.3 * size, 2 * size, 0.7 * size, 99 * size], 1)).astype(int)
-        said.append(judge(Tried(draw(), draw(), weak, np.arange(48) // 6), case))
+        said.append(compare_maps(HeldOutCounts(draw(), draw(), weak, np.arange(48) // 6), case))
     assert sum(one["put_to_use"] for one in said) <= 0.1 * len(said)
     assert sum(one["passed"] for one in said) > 0.25 * len(said), "candidates they are"
 
@@ -176,13 +178,13 @@ def test_an_outline_is_not_painted_on_a_scene_of_before_it(tmp_path):
     shutil.copy(tmp_path / "scenes/000_20240506.tif", earlier)
     (label,), _ = read_labels(outlines)
     readable = read_scenes(find_scenes(tmp_path / "scenes"))
-    cut = cut_tiles(readable, [label], tmp_path / "both", 32, around=True, tell=print)
+    cut = cut_tiles(readable, [label], tmp_path / "both", 32, around=True, report=print)
     assert len(cut.tiles) == 2
-    assert cut.told[0].startswith("1 of 1 outlines lie on scenes of several days and count on all of them")
-    later = [replace(label, since=datetime(2024, 1, 1, tzinfo=UTC)), Label(NOTHING, label.shape.buffer(0.001))]
-    cut = cut_tiles(readable, later, tmp_path / "later", 32, around=True, tell=print)
+    assert cut.notes[0].startswith("1 of 1 outlines lie on scenes of several days and count on all of them")
+    later = [replace(label, since=datetime(2024, 1, 1, tzinfo=UTC)), GroundLabel(NOTHING, label.shape.buffer(0.001))]
+    cut = cut_tiles(readable, later, tmp_path / "later", 32, around=True, report=print)
     assert [bool(tile.landslide_px) for tile in cut.tiles] == [False, True]
-    assert cut.told == ()
+    assert cut.notes == ()
 
 
 def write_uneven_scenes(folder):
@@ -197,7 +199,9 @@ def write_uneven_scenes(folder):
         frames = [(NOTHING, shapely.box(0, 0, 32 * side, 32 * side))]
         frames += [("landslide", shapely.box(32 * k + 8, 8, 32 * k + 24, 24)) for k in range(side // 2)]
         for kind, frame in frames:
-            labels.append(Label(kind, map_outline(frame, lambda x, y, grid=grid: grid.to_lonlat(*grid.to_crs(x, y)))))
+            labels.append(
+                GroundLabel(kind, map_outline(frame, lambda x, y, grid=grid: grid.to_lonlat(*grid.to_crs(x, y))))
+            )
         truth[f"{number}_20240506.tif"] = side * side, side // 2
     return labels, truth
 
@@ -212,7 +216,7 @@ def check_drawn(cut, truth, most):
     large = next(tiles for name, tiles in own.items() if truth[name][0] == 144)
     assert max(tile.window.row for tile in large) > 6 * 32, "not the first rows alone"
     every, landslides = (sum(counts[k] for counts in truth.values()) for k in (0, 1))
-    (line,) = [line for line in cut.told if "labelled tiles are used" in line]
+    (line,) = [line for line in cut.notes if "labelled tiles are used" in line]
     assert line == (
         f"{most} of {every} labelled tiles are used, drawn from 5 of 5 scenes: {landslides} of {landslides} with a "
         f"landslide, {most - landslides} of {every - landslides} without; {every - most} are left out"
@@ -225,7 +229,7 @@ def test_of_more_tiles_than_are_used_they_are_drawn(tmp_path, monkeypatch):
     readable = read_scenes(find_scenes(tmp_path / "scenes"))
 
     def cut(name, **more):
-        return cut_tiles(readable, labels, tmp_path / name, 32, around=True, tell=print, **more)
+        return cut_tiles(readable, labels, tmp_path / name, 32, around=True, report=print, **more)
 
     drawn = [check_drawn(cut(f"seed-{seed}", seed=seed, most=60), truth, 60) for seed in (0, 1)]
     assert drawn[0] != drawn[1]
@@ -242,20 +246,20 @@ def test_where_drawn_tiles_are_nodata_others_take_their_place(tmp_path):
     image[:, :64] = 900
     write_geotiff(path, image, grid, descriptions=BANDS, nodata=0)
     readable = read_scenes(find_scenes(tmp_path / "scenes"))
-    cut = cut_tiles(readable, labels, tmp_path / "cut", 32, around=True, tell=print, most=80)
+    cut = cut_tiles(readable, labels, tmp_path / "cut", 32, around=True, report=print, most=80)
     assert len(cut.tiles) == 80
     assert len({tile.window.scene for tile in cut.tiles}) == len(truth)
     assert all(tile.known_px for tile in cut.tiles)
     # 88 hold data: once they are all tried nothing is left out
-    whole = cut_tiles(readable, labels, tmp_path / "whole", 32, around=True, tell=print, most=100)
-    assert (len(whole.tiles), whole.told) == (88, ())
+    whole = cut_tiles(readable, labels, tmp_path / "whole", 32, around=True, report=print, most=100)
+    assert (len(whole.tiles), whole.notes) == (88, ())
 
 
 def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):
     outlines = write_pictures(tmp_path / "scenes", 1)
     scenes = find_scenes(tmp_path / "scenes")
-    labels = [Label(one.kind, one.shape, "elsewhere.tif") for one in read_labels(outlines)[0]]
-    asked = Asked(scenes, tuple(labels), tmp_path / "out", "mine", tile_px=32)
+    labels = [GroundLabel(one.kind, one.shape, "elsewhere.tif") for one in read_labels(outlines)[0]]
+    asked = LearningRequest(scenes, tuple(labels), tmp_path / "out", "mine", tile_px=32)
     with pytest.raises(ImageryError, match="none of the 1 outlines lies on one of the 1 scenes"):
         run.learn(asked, lambda _: None)
     assert BANDS[0] == "B4"
@@ -276,7 +280,7 @@ def test_weights_fit_the_very_scenes_that_they_were_learnt_from(tmp_path, made, 
         image = made(draw_picture(number)[0].astype(float)).clip(0, np.iinfo(np.uint16).max).astype(kind)
         write_geotiff(path, image, read_grid(path), descriptions=BANDS)
     readable = read_scenes(find_scenes(tmp_path / "scenes"))
-    cut_tiles(readable, read_labels(outlines)[0], tmp_path / "cut", 32, around=True, tell=print)
+    cut_tiles(readable, read_labels(outlines)[0], tmp_path / "cut", 32, around=True, report=print)
     tiles = tile_folder.read(tmp_path / "cut", "train", bands=readable.bands)
     assert len(tiles) == 3
     values = np.concatenate([tile.image.reshape(3, -1) for tile in tiles], axis=1).astype(np.float32)
@@ -296,13 +300,13 @@ def test_the_least_outline_is_that_of_the_tiles_and_a_splinter_in_a_hundred_is_n
 
     def square(lon, side_m, kind="landslide"):
         away = side_m / 111_195.0
-        return Label(kind, shapely.box(lon, 0.0, lon + away, away))
+        return GroundLabel(kind, shapely.box(lon, 0.0, lon + away, away))
 
-    window = Window(Path("a.tif"), 0, 0, 128, (9.99, -0.01, 10.5, 0.01))
+    window = SceneWindow(Path("a.tif"), 0, 0, 128, (9.99, -0.01, 10.5, 0.01))
     some = [square(10.0, 30.0), square(10.01, 20.0), square(10.02, 2.0, "not_landslide"), square(12.0, 1.0)]
     assert find_least_m2(some, [window]) == pytest.approx(400, rel=0.02)
     assert find_least_m2([square(12.0, 1.0)], [window]) == 0.0
-    parts = [Label("landslide", shapely.MultiPolygon([square(10.0, 30.0).shape, square(10.01, 10.0).shape]))]
+    parts = [GroundLabel("landslide", shapely.MultiPolygon([square(10.0, 30.0).shape, square(10.01, 10.0).shape]))]
     assert find_least_m2(parts, [window]) == pytest.approx(100, rel=0.02)
     many = [square(10.0 + 0.002 * number, 20.0 + 0.01 * number) for number in range(200)]
     assert find_least_m2([*many, square(10.45, 0.1)], [window]) == pytest.approx(400, rel=0.05)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from detection.susceptibility.calibration import fit_calibrator, fit_isotonic, fit_platt, read_calibrator
-from detection.susceptibility.encoding import Encoded, Encoder, fit_encoder
+from detection.susceptibility.encoding import EncodedFactor, Encoder, fit_encoder
 from detection.susceptibility.errors import FactorError
 from detection.susceptibility.learners import table as learners
 from detection.susceptibility.learners.boosting import export
-from detection.susceptibility.learners.table import Cells
+from detection.susceptibility.learners.table import SampledCells
 from detection.susceptibility.study import Factor
 
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
@@ -22,7 +22,7 @@ def cells(number=1500, seed=0):
     columns = rng.normal(0, 1, (number, 4)).astype(np.float32)
     columns[:, 3] = columns[:, 3] > 0.5
     label = (rng.random(number) < 1 / (1 + np.exp(-2 * columns[:, 0] * columns[:, 1] - columns[:, 3]))).astype(np.int64)
-    return Cells(columns), label
+    return SampledCells(columns), label
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -46,14 +46,14 @@ def test_exported_trees_answer_as_scikit_learn_to_the_last_bit(depth):
 def test_a_learner_is_the_same_after_json(name):
     given, label = cells(400)
     fitted = learners.fit(name, given, label, seed=3)
-    back = learners.read(name, json.loads(json.dumps(fitted.tell())))
+    back = learners.read(name, json.loads(json.dumps(fitted.to_json())))
     np.testing.assert_array_equal(back.score_cells(given), fitted.score_cells(given))
     # a window answers each pixel as its cell
     window = np.random.default_rng(1).normal(0, 1, (4, 6, 5)).astype(np.float32)
     known = np.ones(window.shape[1:], bool)
     found = fitted.score(window, known)
     assert found.shape == (6, 5)
-    np.testing.assert_allclose(fitted.score_cells(Cells(window[None, :, 2, 3])), found[2, 3], rtol=1e-5)
+    np.testing.assert_allclose(fitted.score_cells(SampledCells(window[None, :, 2, 3])), found[2, 3], rtol=1e-5)
 
 
 def test_calibration_brings_log_odds_of_a_sample_to_shares_of_the_ground():
@@ -69,7 +69,7 @@ def test_calibration_brings_log_odds_of_a_sample_to_shares_of_the_ground():
     bent = (rng.random(6000) < np.where(np.abs(score) < 1, 0.1, np.where(score < 0, 0.02, 0.6))).astype(np.int64)
     chosen = fit_calibrator(score, bent, np.ones(6000), np.arange(6000) % 5)
     assert chosen.kind == "isotonic"
-    assert read_calibrator(chosen.tell()).apply(score) == pytest.approx(chosen.apply(score))
+    assert read_calibrator(chosen.to_json()).apply(score) == pytest.approx(chosen.apply(score))
     assert fit_isotonic(score, label, weight).apply(np.array([-99.0]))[0] >= 1e-6
     # a ranking that is turned round teaches nothing, rather than the contrary
     assert fit_platt(-score, label, np.ones(6000)).x[0] == 0
@@ -92,7 +92,9 @@ def test_directions_are_circles_classes_are_columns_and_the_unseen_is_unknown(tm
     assert columns[2:5].sum(axis=0).tolist() == [1, 0, 0]
     assert encoder.count_outside(seen).tolist() == [0, 1, 2]
     assert encoder.places() == {"aspect": [0, 1], "rock": [2, 3, 4], "rain": [5]}
-    assert Encoder((Encoded("a", "number", "g"), Encoded("b", "number", "g"))).places("group") == {"g": [0, 1]}
+    assert Encoder((EncodedFactor("a", "number", "g"), EncodedFactor("b", "number", "g"))).places("group") == {
+        "g": [0, 1]
+    }
     with pytest.raises(FactorError, match="rain is 12 in the whole sample"):
         fit_encoder(factors[2:], np.full((1, 9), 12, np.float32))
     with pytest.raises(FactorError, match="classes are whole numbers"):

@@ -14,9 +14,9 @@ from detection.imagery.errors import ImageryError, NoValidPixelsError
 from detection.imagery.raster.grid import LONLAT
 from detection.imagery.raster.raster import write_geotiff
 from detection.susceptibility.factors import Distances, Factors
-from detection.susceptibility.mapping import MapAsked, make_map
+from detection.susceptibility.mapping import MapRequest, make_map
 from detection.susceptibility.study import Factor, read_study
-from detection.susceptibility.training import Asked, train
+from detection.susceptibility.training import TrainingRequest, train
 from detection.susceptibility.vectors import read_vectors
 from tests.unit.detection.susceptibility.drawn_landscape import draw, write_geojson
 
@@ -41,7 +41,7 @@ def study(landscape, tmp_path):
             text = text.replace(old, new)
         (tmp_path / "study.toml").write_text(text)
         with pytest.raises(ImageryError) as caught:
-            train(Asked(tmp_path / "study.toml", tmp_path / "m.json", DAY, ("logistic",), **(asked or {})))
+            train(TrainingRequest(tmp_path / "study.toml", tmp_path / "m.json", DAY, ("logistic",), **(asked or {})))
         said = str(caught.value)
         assert "\n" not in said
         assert not (tmp_path / "m.json").exists()
@@ -132,7 +132,7 @@ def test_a_factor_of_after_the_landslides_is_told(landscape, tmp_path):
     text = landscape.study.read_text().replace('classes = "rock.tif"', 'classes = "rock.tif", date = 2018-10-01')
     landscape.study.with_name("later.toml").write_text(text)
     pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
-    card = train(Asked(landscape.study.with_name("later.toml"), tmp_path / "m.json", DAY, ("logistic",)))
+    card = train(TrainingRequest(landscape.study.with_name("later.toml"), tmp_path / "m.json", DAY, ("logistic",)))
     assert card["warnings"] == ["rock is of 2018-10-01, landslides happened from 2018-09-06 on: it may show them"]
 
 
@@ -148,13 +148,13 @@ def test_nodata_stays_the_area_bounds_the_training_and_strange_ground_is_marked(
     part = shapely.box(corner[0], corner[1] - 20 * 90, corner[0] + 20 * 60, corner[1])
     write_geojson(folder / "area.geojson", [part], grid)
     (folder / "holes.toml").write_text('area = "area.geojson"\n' + text)
-    card = train(Asked(folder / "holes.toml", tmp_path / "m.json", DAY, ("logistic",)))
+    card = train(TrainingRequest(folder / "holes.toml", tmp_path / "m.json", DAY, ("logistic",)))
     assert card["sample"]["area_cells"] == 70 * 60
     assert card["inventory"]["landslides"] == landscape.slides[20:, :60].sum()
     rock[0, 70:] = 9
     write_geotiff(folder / "strange.tif", rock, grid, nodata=0)
     (folder / "strange.toml").write_text(text.replace("holes.tif", "strange.tif"))
-    record = make_map(MapAsked(folder / "strange.toml", tmp_path / "m.json", tmp_path / "map", DAY))
+    record = make_map(MapRequest(folder / "strange.toml", tmp_path / "m.json", tmp_path / "map", DAY))
     with rasterio.open(tmp_path / "map/susceptibility.tif") as file:
         chance, _, kind, outside = file.read()
     assert (chance[:20] == -1).all()
@@ -166,13 +166,13 @@ def test_nodata_stays_the_area_bounds_the_training_and_strange_ground_is_marked(
     rock[:] = 0
     write_geotiff(folder / "strange.tif", rock, grid, nodata=0)
     with pytest.raises(NoValidPixelsError, match="no pixel has a value of every factor"):
-        make_map(MapAsked(folder / "strange.toml", tmp_path / "m.json", tmp_path / "none", DAY))
+        make_map(MapRequest(folder / "strange.toml", tmp_path / "m.json", tmp_path / "none", DAY))
     assert not (tmp_path / "none").exists()
     (folder / "strange.toml").write_text(text.replace("aspect =", "elevation ="))
     with pytest.raises(
         ImageryError, match=r"needs these factors in this order: slope \(number\), aspect \(direction\)"
     ):
-        make_map(MapAsked(folder / "strange.toml", tmp_path / "m.json", tmp_path / "none", DAY))
+        make_map(MapRequest(folder / "strange.toml", tmp_path / "m.json", tmp_path / "none", DAY))
 
 
 def test_vectors_are_read_as_others_read_them(tmp_path):

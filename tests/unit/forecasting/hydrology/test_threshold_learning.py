@@ -19,9 +19,9 @@ from forecasting.hydrology.threshold_learning import (
 from monitor.cli.main import run_verb
 from monitor.config.site import parse_site
 from monitor.criteria.table import CRITERIA
-from monitor.domain.decision import Memory, View, instant
+from monitor.domain.decision import DecisionInputs, Memory, instant
 from monitor.domain.observation import Reading
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 from tests.data.site_text import head, series, station
 
 DAY = 86400.0
@@ -143,8 +143,8 @@ def test_the_command_prints_a_criterion_that_votes_as_it_was_learned(tmp_path, c
     readings = [Reading(instant(t), instant(t), 0, v, 0.0, v, None, ()) for t, v in zip(days, rain, strict=True)]
     predicted = predict_rain(days, rain, DAY, days, found["window_s"], found["lag_s"])
     for i in range(30, 600):
-        view = View({"R1.rain": tuple(readings[i - 20 : i + 1])})
-        (word,) = CRITERIA["rain_learned"].rule(rule, Windows(site, view, Memory(), days[i]))
+        view = DecisionInputs({"R1.rain": tuple(readings[i - 20 : i + 1])})
+        (word,) = CRITERIA["rain_learned"].rule(rule, DecisionContext(site, view, Memory(), days[i]))
         assert word.facts["worst"]["sum_mm"] == pytest.approx(predicted[i])
     assert run_verb(words) == 0
     assert "hit rate" in capsys.readouterr().out

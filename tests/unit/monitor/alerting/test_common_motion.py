@@ -8,11 +8,11 @@ import pytest
 
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
-from monitor.domain.decision import Memory, Newest, View, seconds
+from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.series import witness
-from monitor.series.assessment import Warm
+from monitor.series.assessment import EvaluationCache
 from tests.integration.alerting.test_scenes import make_site
 from tests.property import alerting_histories as histories
 
@@ -25,7 +25,7 @@ ALL = ("G1", "G2", "G3")
 def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS, until=10**6, silent=10**6):
     """(hour, decision) of rovers on one reference: quiet for 30 h, then at `rates` (mm/day) to the east."""
     site = make_site(**dict.fromkeys(ALL[: max(2, len(rates))], "BASE"))
-    rng, memory, warm, held, newest = random.Random(seed), Memory(), Warm(), {}, {}
+    rng, memory, warm, held, newest = random.Random(seed), Memory(), EvaluationCache(), {}, {}
     position = dict.fromkeys((s.id for s in site.stations), 0.0)
     for hour in range(hours):
         at = T0 + hour * HOUR
@@ -35,9 +35,9 @@ def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS
                 value = (position[name] if part == "east" else 0.0) + rng.gauss(0.0, noise)
                 key = f"{name}.displacement_{part}"
                 held.setdefault(key, []).append(Reading(at, at, 0, value, 0.0, value, None, ()))
-                newest[key] = Newest(seconds(at), seconds(at), ())
+                newest[key] = NewestEpoch(seconds(at), seconds(at), ())
         if hour >= QUIET - 2:
-            view = View({k: tuple(v[-28:]) for k, v in held.items()}, dict(newest))
+            view = DecisionInputs({k: tuple(v[-28:]) for k, v in held.items()}, dict(newest))
             decision = decide(site, memory, view, at, warm)
             yield hour, decision
             memory = act(hour, decision.memory)
@@ -140,9 +140,9 @@ def test_a_control_that_drifts_along_does_not_clear_its_reference_and_one_that_s
 
 
 def test_one_that_stands_does_not_follow():
-    still = witness.Motion("G2", (1.1, 0.0, 0.0), 1.0, moving=False)
+    still = witness.StationMotion("G2", (1.1, 0.0, 0.0), 1.0, moving=False)
     led = replace(still, vector=(6.0, 0.0, 0.0))
-    leader = witness.Motion("G1", (8.0, 0.0, 0.0), 1.0, moving=True)
+    leader = witness.StationMotion("G1", (8.0, 0.0, 0.0), 1.0, moving=True)
     assert not witness.follows(still, [leader])
     assert witness.follows(led, [leader])
     assert not witness.follows(led, [])

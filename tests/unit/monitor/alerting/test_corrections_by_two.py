@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from monitor.alerting.decision import decide
-from monitor.domain.decision import Memory, View, seconds
+from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.observation import Reading
-from monitor.series.assessment import Warm, Windows
+from monitor.series.assessment import DecisionContext, EvaluationCache
 from monitor.series.corrections import find_corrections
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, quiet, reading, run, seeded
 from tests.unit.monitor.alerting.test_offsets_by_two import FALL, HIGH, SEEDS, find_lower, levels
@@ -45,10 +45,10 @@ def test_corrections_of_the_size_of_the_movement_keep_no_falling_slope_green():
     assert find_lower(plain, run(history, alter=flatten(FALL, 0.0, sigma=900.0))) == []
 
 
-@pytest.mark.parametrize("broken", ["as_arrived", "merge", "find_corrections"])
+@pytest.mark.parametrize("broken", ["without_corrections", "merge", "find_corrections"])
 def test_a_broken_variant_is_caught(broken, monkeypatch):
     variants = {
-        "as_arrived": lambda windows, _: windows, "merge": lambda windows, declared, arrived: list(declared),
+        "without_corrections": lambda windows, _: windows, "merge": lambda windows, declared, arrived: list(declared),
         "find_corrections": lambda windows: [],
     }  # fmt: skip
     history = quiet(5, motions=FALL)
@@ -58,20 +58,20 @@ def test_a_broken_variant_is_caught(broken, monkeypatch):
 
 
 def test_what_is_held_of_the_values_as_they_arrived_changes_no_decision():
-    warm, history = Warm(), quiet(5, motions=FALL)
-    cold = [look.decision.spell() for look in run(history, alter=flatten(FALL), cold=True)]
-    assert [look.decision.spell() for look in run(history, alter=flatten(FALL), warm=warm)] == cold
+    warm, history = EvaluationCache(), quiet(5, motions=FALL)
+    cold = [look.decision.to_json() for look in run(history, alter=flatten(FALL), cold=True)]
+    assert [look.decision.to_json() for look in run(history, alter=flatten(FALL), warm=warm)] == cold
     assert {station for _, station in warm.trackers} >= {"A", "A~arrived", "B~arrived"}
 
 
 @pytest.mark.parametrize("further", [0, 1])
 def test_a_correction_in_the_middle_is_seen_by_what_looks_at_new_readings_alone(further):
     """Also at the look at which another reading came."""
-    warm, rows = Warm(), tuple(reading(T0 + k * STEP_S, T0 + k * STEP_S, float(k % 3)) for k in range(12))
+    warm, rows = EvaluationCache(), tuple(reading(T0 + k * STEP_S, T0 + k * STEP_S, float(k % 3)) for k in range(12))
 
     def find(readings):
-        view = View({"A.displacement": readings})
-        return find_corrections(Windows(SITE, view, Memory(), T0 + 12 * STEP_S, warm))
+        view = DecisionInputs({"A.displacement": readings})
+        return find_corrections(DecisionContext(SITE, view, Memory(), T0 + 12 * STEP_S, warm))
 
     assert find(rows[:10]) == []
     changed = replace(rows[4], value_raw=500.0, value=500.0, revision=1, first=rows[4])
@@ -81,9 +81,9 @@ def test_a_correction_in_the_middle_is_seen_by_what_looks_at_new_readings_alone(
 
 
 def test_what_was_frozen_holds_the_value_that_came_first():
-    view = flatten(FALL)(0.0, View({"A.displacement": (Reading(START, START, 0, 5.0, 0.0, 5.0, 1.0, ()),)}))
-    assert View.read(view.spell()) == view
-    assert View.read(view.spell()).readings["A.displacement"][0].first.value == 5.0
+    view = flatten(FALL)(0.0, DecisionInputs({"A.displacement": (Reading(START, START, 0, 5.0, 0.0, 5.0, 1.0, ()),)}))
+    assert DecisionInputs.read(view.to_json()) == view
+    assert DecisionInputs.read(view.to_json()).readings["A.displacement"][0].first.value == 5.0
 
 
 def test_corrections_lower_no_high_level_at_any_look_of_drawn_stories():

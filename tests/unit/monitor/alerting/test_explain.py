@@ -1,7 +1,7 @@
 """Frozen inputs as people read them: who counted, who was set aside, by which rule."""
 
 from monitor.alerting.audit.explain import explain, list_inputs
-from monitor.domain.decision import View
+from monitor.domain.decision import DecisionInputs
 
 AT = "2026-03-01T06:00:00.000000Z"
 VOTE = {"level": 2, "newest_s": 1772344800.0, "valid_until_s": 1772388000.0, "counted": False, "pended": None}
@@ -28,7 +28,7 @@ FIRST = [AT, AT, 0, 5.0, 0.0, 5.0, None, [], None]
 LAST = [AT, AT, 2, 9.0, 1.0, 8.0, 0.1, ["late"], None]
 FROZEN = {
     "now": AT, "sentence": "yellow: G1", "view": {
-        **View(draining=True).spell(), "readings": {"G1.crack": [FIRST, LAST]}, "reports": [{}],
+        **DecisionInputs(draining=True).to_json(), "readings": {"G1.crack": [FIRST, LAST]}, "reports": [{}],
     },
     "outcome": {"evidence": EVIDENCE, "health": [{"station": "G2", "state": "silent", "reason": "no word"}]},
 }  # fmt: skip

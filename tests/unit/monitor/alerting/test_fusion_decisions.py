@@ -14,9 +14,18 @@ from monitor.alerting.decision import decide as decide_module
 from monitor.alerting.decision.signatures import measure_height, needs_two
 from monitor.criteria.table import KINDS
 from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, Step, View, instant, seconds
+from monitor.domain.decision import (
+    DecisionInputs,
+    EventFact,
+    MaintenanceFact,
+    Memory,
+    Signature,
+    Step,
+    instant,
+    seconds,
+)
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.keys import StepKey, read_support
 from monitor.domain.site import Criterion, Dwell, Threshold
 from monitor.series import neighbours
@@ -440,7 +449,7 @@ def test_an_event_that_is_declared_late_takes_back_nothing():
 # ---- answers ---------------------------------------------------------------------------------------------------
 def test_every_cause_means_no_movement():
     for cause in steps_module.CAUSES:
-        looks = answered(22, f"A@{spell(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
+        looks = answered(22, f"A@{format_iso(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
         assert set(levels(looks)) == {0}, cause
         assert not any("verify" in k for k in looks[-1].decision.memory.conditions)
 
@@ -506,11 +515,11 @@ def test_bounds_are_lowered_never_loosened_and_recover_along():
 
 def test_a_memory_is_read_back_as_it_was_spelled():
     looks = run(quiet(1, motions={"A": Motion(9.0, 16)}))
-    spelled = json.loads(canonical_json(looks[-1].decision.memory.spell()))
+    spelled = json.loads(canonical_json(looks[-1].decision.memory.to_json()))
     assert Memory.read(spelled) == looks[-1].decision.memory
     assert not {"rules", "bounds"} & set(looks[-1].decision.evidence)
     asked = Memory(asked={"alone:A": 1.0}, heights={"alone:B": 2}, signed={"alone:A": Signature("weather", "Ada", 2)})
-    assert Memory.read(json.loads(json.dumps(asked.spell()))) == asked
+    assert Memory.read(json.loads(json.dumps(asked.to_json()))) == asked
 
 
 def test_nothing_of_this_changes_a_site_that_asks_for_none_of_it():
@@ -566,15 +575,17 @@ def test_top_needs_two_groups_work_hides_no_top_and_nothing_falls_without_a_word
                         sound = usable(look, key.partition("|")[2])
                         assert sound, key
                         assert look.now_s - seconds(sound[-1].observed_at) <= MAX_SILENCE_S, key
-            frozen = json.loads(canonical_json({"memory": look.before.spell(), "view": look.view.spell()}))
-            again = decide_module.decide(EVERYTHING, Memory.read(frozen["memory"]), View.read(frozen["view"]), look.now)
-            assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
+            frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.view.to_json()}))
+            again = decide_module.decide(
+                EVERYTHING, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now
+            )
+            assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
     assert sum(max(found) == 3 for found in seen) >= 2, "nothing happens in these histories"
     assert sum(any(b < a for a, b in pairwise(found)) for found in seen) >= 1
 
 
 # ---- one broken variant per mechanism: the tests above must catch it -------------------------------------------
-ORIGINAL_COVERS, ORIGINAL_CLAIMS = decide_module.find_covers, vote_status.Standing.says
+ORIGINAL_COVERS, ORIGINAL_CLAIMS = decide_module.find_maintenance_masks, vote_status.VoteStatus.says
 
 
 def _cover_all(site, view, now_s):
@@ -586,7 +597,7 @@ def _sure(self, level, rule_level, answered_s=float("-inf")):
 
 
 def _forget_asked(windows, *rest):
-    return neighbours.ask_neighbours(replace_memory(windows), *rest)
+    return neighbours.check_neighbours(replace_memory(windows), *rest)
 
 
 def replace_memory(windows):
@@ -594,16 +605,16 @@ def replace_memory(windows):
 
 
 MUTANTS = {
-    "unknown is no": (vote_status.Standing, "says", _sure, test_what_a_rule_does_not_know_neither_raises_nor_lowers),
+    "unknown is no": (vote_status.VoteStatus, "says", _sure, test_what_a_rule_does_not_know_neither_raises_nor_lowers),
     "a rule is a witness": (
         decide_module, "group_of", lambda key, _: key, test_a_rule_for_the_top_counts_as_the_witnesses_behind_it,
     ),
     "work hides the top": (
-        decide_module, "find_covers", _cover_all,
+        decide_module, "find_maintenance_masks", _cover_all,
         lambda: test_the_second_highest_level_is_set_aside_by_two_and_the_highest_by_nobody("Bo"),
     ),
     "silence of a neighbour frees": (
-        decide_module, "ask_neighbours", _forget_asked,
+        decide_module, "check_neighbours", _forget_asked,
         test_missing_neighbours_hold_nothing_down_and_their_silence_frees_nothing,
     ),
     "an earthquake explains nothing": (
@@ -625,7 +636,7 @@ MUTANTS = {
         test_a_review_that_is_due_is_told_and_the_bounds_go_on_counting,
     ),
     "an answer covers whatever comes": (
-        decide_module, "outgrow", lambda _site, memory, *_: memory,
+        decide_module, "drop_exceeded_answers", lambda _site, memory, *_: memory,
         lambda: test_an_answer_covers_what_was_asked_for_then_and_more_is_asked_about_anew("alone:A", "A", 18.0),
     ),
     "an answer is forgotten": (

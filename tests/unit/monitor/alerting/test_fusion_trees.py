@@ -5,15 +5,15 @@ from itertools import product
 import pytest
 
 from monitor.config.service import find_weaknesses, parse_site
-from monitor.domain.fusion import Clause, find_behind, judge, list_leaves, may_become, spell_clause
+from monitor.domain.fusion import Clause, evaluate_clause, find_behind, format_clause, list_leaves, may_become
 from monitor.domain.witnesses import (
     INSAR,
+    compute_reachable_level,
     find_groups,
     find_voting_series,
     is_met,
     list_top_witnesses,
     name_zone,
-    reach,
 )
 from monitor.errors import ConfigError
 
@@ -77,7 +77,7 @@ def leaf(name):
 def test_what_is_unknown_decides_only_where_it_could_not_matter(op):
     for values in product(VALUES, repeat=3):
         clause = Clause(op, tuple(leaf(str(i)) for i in range(3)), k=2)
-        found = judge(clause, lambda c, v=values: v[int(c.criterion)])
+        found = evaluate_clause(clause, lambda c, v=values: v[int(c.criterion)])
         needed = {"all": 3, "any": 1, "at_least": 2}[op]
         # every way in which the unknown could come out
         ways = {sum(w) >= needed for w in product(*[(True, False) if v is None else (v,) for v in values])}
@@ -87,9 +87,9 @@ def test_what_is_unknown_decides_only_where_it_could_not_matter(op):
 def test_not_needs_a_word_and_is_no_witness():
     clause = Clause("all", (leaf("v"), Clause("not", (leaf("rain"),))))
     for rain, expected in ((True, False), (False, True), (None, None)):
-        assert judge(clause, lambda c, r=rain: True if c.criterion == "v" else r) is expected
+        assert evaluate_clause(clause, lambda c, r=rain: True if c.criterion == "v" else r) is expected
     assert [c.criterion for c in find_behind(clause, lambda c: c.criterion == "v")] == ["v"]
-    assert spell_clause(clause) == "(v and not rain)"
+    assert format_clause(clause) == "(v and not rain)"
 
 
 def test_what_could_become_true_or_false_needs_those_who_can_speak():
@@ -154,10 +154,10 @@ def test_the_top_that_only_a_rule_asks_for_can_be_reached_as_long_as_its_parts_c
     assert list_top_witnesses(place) == [("G1",), ("G2",), ("R1",)]
     groups, voting = find_groups(place), find_voting_series(place)
     assert voting == {("G1", "displacement"), ("G2", "displacement"), ("R1", "rain")}
-    assert reach(place, voting, groups).level == 3
+    assert compute_reachable_level(place, voting, groups).level == 3
     for lost in voting:
-        assert reach(place, voting - {lost}, groups).level == 2, f"without {lost}"
-    assert reach(place, set(), groups).level == 0
+        assert compute_reachable_level(place, voting - {lost}, groups).level == 2, f"without {lost}"
+    assert compute_reachable_level(place, set(), groups).level == 0
     assert find_weaknesses(site(VELOCITY)) != []
 
 
@@ -165,8 +165,8 @@ def test_areas_are_asked_apart():
     text = RULE.replace('{criterion = "v", level = "orange", k = 2}', '{criterion = "v", level = "orange", areas = 2}')
     place = site(VELOCITY, RAIN, text)
     groups, voting = find_groups(place), find_voting_series(place)
-    assert reach(place, voting, groups).level == 3
-    assert reach(place, voting - {("G2", "displacement")}, groups).level == 2
+    assert compute_reachable_level(place, voting, groups).level == 3
+    assert compute_reachable_level(place, voting - {("G2", "displacement")}, groups).level == 2
 
 
 def test_so_many_witnesses_in_each_of_so_many_areas():
@@ -192,4 +192,4 @@ def test_a_gauge_beside_the_slope_may_be_part_of_a_rule():
     gauge = station("R1", "rain", "mm").replace('id = "R1"\n', 'id = "R1"\non_slope = false\n')
     place = site(stations=[station("G1"), station("G2"), gauge])
     assert list(list_leaves(place.fusion.rules[0].when))[1].witnesses == ("R1",)
-    assert reach(place, find_voting_series(place), find_groups(place)).level == 3
+    assert compute_reachable_level(place, find_voting_series(place), find_groups(place)).level == 3

@@ -9,7 +9,7 @@ import pytest
 
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
-from monitor.domain.decision import Memory, View
+from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.keys import RuleKey, StepKey, StepVote, VoteKey, read_support
 from monitor.domain.observation import Reading
 
@@ -48,10 +48,10 @@ series = "P1.pore_pressure"
 yellow = {{over = 15.0}}
 """, "bench.toml")  # fmt: skip
     times = [START + timedelta(hours=h) for h in range(12)]
-    view = View({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
+    view = DecisionInputs({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
     memory = decide(site, Memory(), view, times[-1]).memory
     assert memory.level == 1
-    memory = Memory.read(json.loads(json.dumps(memory.spell())))
+    memory = Memory.read(json.loads(json.dumps(memory.to_json())))
     late = decide(site, memory, view, times[-1] + timedelta(days=6))
     assert late.level == 1, "nobody has said that it is over"
     assert late.observability == "blind"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.domain.instants import parse
-from monitor.service.unwatched import Gap
+from monitor.service.unwatched import UnwatchedPeriod
 from tests.data.measured import replay
 from tests.unit.monitor.alerting.test_common_silence import BEGIN, STEP, declare, readings
 
@@ -60,7 +60,7 @@ def test_live_readings_and_a_backlog_of_calm_say_nothing_and_a_level_that_is_rea
 
 
 def test_a_site_that_cannot_be_seen_is_never_told_to_be_green_now():
-    gap = Gap(parse("2026-03-01T00:00:00Z"), parse("2026-03-01T09:00:00Z"))
+    gap = UnwatchedPeriod(parse("2026-03-01T00:00:00Z"), parse("2026-03-01T09:00:00Z"))
     levels = [{"site": s, "level_name": "green", "observability": o} for s, o in (("lid", "blind"), ("pit", "full"))]
     line = gap.describe(levels)
     assert "lid now green" not in line

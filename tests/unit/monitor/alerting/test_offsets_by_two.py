@@ -11,7 +11,7 @@ from monitor.criteria.table import KINDS
 from monitor.domain.decision import ForecastFact, OffsetFact, seconds
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
-from monitor.series.assessment import Warm
+from monitor.series.assessment import EvaluationCache
 from tests.property.alerting_histories import (
     DAY_S,
     EPOCHS,
@@ -111,11 +111,11 @@ def test_an_antenna_that_was_moved_asks_for_a_second_person_and_raises_nothing()
 
 
 def test_what_is_held_of_the_values_as_measured_changes_no_decision():
-    warm = Warm()
+    warm = EvaluationCache()
     offsets = [*hide(FALL), ("C", 20, 5.0)]
     history = quiet(5, motions=FALL)
-    cold = [look.decision.spell() for look in run(history, alter=declare(offsets), cold=True)]
-    assert [look.decision.spell() for look in run(history, alter=declare(offsets), warm=warm)] == cold
+    cold = [look.decision.to_json() for look in run(history, alter=declare(offsets), cold=True)]
+    assert [look.decision.to_json() for look in run(history, alter=declare(offsets), warm=warm)] == cold
     assert {station for _, station in warm.trackers} >= {"A", "A~measured", "B~measured", "C~measured"}
 
 

@@ -8,8 +8,8 @@ from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.proof import as_advice, describe_unproven, find_unproven
 from monitor.config.service import parse_site
 from monitor.criteria.kinds import forecast
-from monitor.criteria.proofs import LASTS_S, WARN_S, digest_settings, judge_forecasts, judge_outlines, needs_proof
-from monitor.domain.decision import AnomalyFact, Memory, Newest, ProofFact, View, instant
+from monitor.criteria.proofs import LASTS_S, WARN_S, check_forecasts, check_outlines, digest_settings, needs_proof
+from monitor.domain.decision import AnomalyFact, DecisionInputs, Memory, NewestEpoch, ProofFact, instant
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import ForecastPlan
 from monitor.language.rendering import translate
@@ -57,8 +57,8 @@ BROKEN = {
 def see(fact, at_s=NOW):
     """A score beyond its threshold, and the test of what made it."""
     score = AnomalyFact("G1", "displacement", at_s - 3600.0, "rules", 2.0, 1.0, "step", model_hash="w1")
-    newest = {"G1.displacement": Newest(at_s - 3600.0, at_s - 3600.0)}
-    return View({}, newest, anomalies=(score,), proofs=() if fact is None else (fact,))
+    newest = {"G1.displacement": NewestEpoch(at_s - 3600.0, at_s - 3600.0)}
+    return DecisionInputs({}, newest, anomalies=(score,), proofs=() if fact is None else (fact,))
 
 
 def look(fact, memory=None, at_s=NOW):
@@ -115,9 +115,9 @@ def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_vot
 
 def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
     for fact in (GOOD, *BROKEN.values()):
-        view = View.read(see(fact).spell())
+        view = DecisionInputs.read(see(fact).to_json())
         assert view == see(fact)
-        assert decide(SITE, Memory(), view, instant(NOW)).spell() == look(fact).spell()
+        assert decide(SITE, Memory(), view, instant(NOW)).to_json() == look(fact).to_json()
 
 
 def test_a_test_that_ends_lowers_no_level_and_says_who_is_heard_no_more():
@@ -176,16 +176,16 @@ def test_a_new_setting_at_its_default_asks_no_test_of_forecasts_anew(monkeypatch
 
 def test_forecasts_count_where_they_gain_lead_at_equal_false_alarms():
     good = {7 * DAY: (30, 2.0, 3.0, 0.8)}
-    assert judge_forecasts(good, [DAY, 0.0]) == []
-    assert judge_forecasts(good, []) == ["no event is known that they could have been early for"]
-    assert "no earlier than by velocity alone" in judge_forecasts(good, [0.0])[0]
-    assert "the warning comes 1d later than" in judge_forecasts(good, [-2 * DAY, 0.0])[0]
-    assert "at 3 issue times" in judge_forecasts({DAY: (3, 1.0, 2.0, 0.9)}, [DAY])[0]
-    assert len(judge_forecasts({DAY: (40, 2.0, 2.0, 0.5)}, [DAY])) == 2
+    assert check_forecasts(good, [DAY, 0.0]) == []
+    assert check_forecasts(good, []) == ["no event is known that they could have been early for"]
+    assert "no earlier than by velocity alone" in check_forecasts(good, [0.0])[0]
+    assert "the warning comes 1d later than" in check_forecasts(good, [-2 * DAY, 0.0])[0]
+    assert "at 3 issue times" in check_forecasts({DAY: (3, 1.0, 2.0, 0.9)}, [DAY])[0]
+    assert len(check_forecasts({DAY: (40, 2.0, 2.0, 0.5)}, [DAY])) == 2
 
 
 def test_outlines_count_where_they_are_better_than_logistic_regression_and_people_accept_them():
-    assert judge_outlines(40, 0.02, 12, 11) == []
-    assert len(judge_outlines(5, None, 0, 0)) == 3
-    assert "-0.010 at its lower end" in judge_outlines(40, -0.01, 12, 12)[0]
-    assert "5 of 12 reviewed" in judge_outlines(40, 0.1, 12, 5)[0]
+    assert check_outlines(40, 0.02, 12, 11) == []
+    assert len(check_outlines(5, None, 0, 0)) == 3
+    assert "-0.010 at its lower end" in check_outlines(40, -0.01, 12, 12)[0]
+    assert "5 of 12 reviewed" in check_outlines(40, 0.1, 12, 5)[0]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse
-from monitor.domain.instruments.parents import FALL_TOGETHER_S, Parent, find_roots
+from monitor.domain.instruments.parents import FALL_TOGETHER_S, Parent, find_silence_causes
 from monitor.domain.observation import Observation
 from tests.data.measured import replay
 
@@ -17,7 +17,9 @@ CHILDREN = {BASE: ROVERS, LOGGER: PAIR}
 
 def roots(silent, late=(), paged=(), now_s=0.0, gone=()):
     silent_s = dict.fromkeys(silent, 0.0)
-    return find_roots(CHILDREN, silent_s, lambda p: p in late, lambda p: p in gone, lambda *_: 3600.0, paged, now_s)
+    return find_silence_causes(
+        CHILDREN, silent_s, lambda p: p in late, lambda p: p in gone, lambda *_: 3600.0, paged, now_s
+    )
 
 
 def test_the_parent_of_all_that_is_silent_is_the_cause_and_the_nearest_of_several():
@@ -124,10 +126,10 @@ def test_a_battery_that_reports_once_a_day_makes_no_pages_of_the_instruments_of_
 def told(battery_s, displacement_s, paged, now_s):
     places = {"b": ("G5", "battery_voltage"), "d": ("G5", "displacement")}
     newest_s = {places["b"]: battery_s, places["d"]: displacement_s}
-    return find_roots(
+    return find_silence_causes(
         {}, dict.fromkeys(places.values(), 0.0), lambda _: True, lambda _: True, lambda *_: 0.0, paged, now_s,
         lambda p, quiet: newest_s[p] > min(newest_s[q] for q in quiet) + 450.0,
-    ).told  # fmt: skip
+    ).notified  # fmt: skip
 
 
 def test_what_the_battery_of_a_silent_instrument_adds_is_told_unless_it_spoke_meanwhile():

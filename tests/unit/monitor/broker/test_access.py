@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from monitor.broker.access import Access, Keeping
-from monitor.domain.observation import Whole
+from monitor.broker.access import Access, PayloadLimits
+from monitor.domain.observation import PayloadSize
 from tests.data.payloads.packets import publish
 
 LARGE = 70_000
@@ -102,7 +102,7 @@ def test_a_payload_of_a_refused_packet_is_given_to_no_other_message():
     assert [m.payload for m in heard] == [b"1"]
 
 
-KEEPING = Keeping(above_bytes=200_000, beginning_bytes=1_000)
+KEEPING = PayloadLimits(above_bytes=200_000, beginning_bytes=1_000)
 TOPIC = "slopeward/v1/alp/G1/obs"
 
 
@@ -123,7 +123,7 @@ def test_of_what_nobody_reads_the_beginning_is_kept_with_its_size_and_digest(siz
     )
     assert client._packet_read() == client._packet_read() == MQTTErrorCode.MQTT_ERR_SUCCESS
     client._sock = None
-    whole = Whole(size, hashlib.sha256(TOPIC.encode() + b"\0" + payload).hexdigest())
+    whole = PayloadSize(size, hashlib.sha256(TOPIC.encode() + b"\0" + payload).hexdigest())
     first = (payload[:1_000], whole) if size > 200_000 else (payload, None)
     assert heard == [first, (b"1", None)]
 

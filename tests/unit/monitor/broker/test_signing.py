@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monitor.broker.probe import TRIED
-from monitor.broker.signing import Key, Keyring, is_signed, make_key, sign
+from monitor.broker.signing import Keyring, SigningKey, is_signed, make_key, sign
 from monitor.domain.canonical import canonical_json
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.own_topics import OwnTopics
@@ -92,21 +92,21 @@ def test_keys_of_the_environment_win_and_nonsense_is_said(tmp_path):
 
 
 def test_only_what_is_not_ours_is_foreign():
-    key = Key("k", b"0" * 32)
+    key = SigningKey("k", b"0" * 32)
     own = OwnTopics("slopeward/v1/status", lambda: [key])
     first, second = (sign(TOPIC, GREEN, [key], NOW.replace(minute=m)) for m in (1, 2))
     for content in (first, second):
         own.note(TOPIC, content)
     for content in (first, second, second):  # the newest may come twice: delivery is at least once
-        own.hear(TOPIC, content.encode(), retained=False)
-    own.hear(TOPIC, b"of somebody else", retained=True)
+        own.compare(TOPIC, content.encode(), retained=False)
+    own.compare(TOPIC, b"of somebody else", retained=True)
     will = sign("slopeward/v1/status", '{"status":"offline"}', [key], NOW).encode()
-    own.hear("slopeward/v1/status", will, retained=False)
-    own.hear("slopeward/v1/doctor-1/alert", TRIED, retained=False)  # nobody is called for what doctor tries
+    own.compare("slopeward/v1/status", will, retained=False)
+    own.compare("slopeward/v1/doctor-1/alert", TRIED, retained=False)  # nobody is called for what doctor tries
     assert own.status() == {"foreign": 0, "foreign_last": ""}
-    own.hear(TOPIC, first.encode(), retained=False)
+    own.compare(TOPIC, first.encode(), retained=False)
     assert "repeated" in own.status()["foreign_last"]
-    own.hear("slopeward/v1/" + "x" * 9999 + "/state", b"{}", retained=False)
+    own.compare("slopeward/v1/" + "x" * 9999 + "/state", b"{}", retained=False)
     assert own.status()["foreign"] == 2
     assert len(own.status()["foreign_last"]) < 200
     assert own.take_stained() == {TOPIC}

@@ -77,7 +77,7 @@ def test_a_score_is_that_of_the_record_beside_auto(listed, monkeypatch):
     assert catalogue._score_failure() == {}
     nothing = {"scores": None, "note": "not measured", "reasons_for": None, "reasons_against": None}
     for found in (catalogue._score_short(), catalogue._score_parts("emd"), catalogue._score_looks("stages")):
-        assert catalogue._weigh(found) == nothing
+        assert catalogue._sum_up_arguments(found) == nothing
 
 
 def test_every_model_has_a_figure_or_a_reason(listed):
@@ -89,7 +89,7 @@ def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monke
     assert "bazimen 30d: RMSE 89.4 mm with its parts" in parts["reasons_against"]
     table = {"records": 14, "served": 0.5, "ratio to auto": {"tuned": [1.1, 14], "served": [0.9, 14]}}
     keep(monkeypatch, **{"forecast-short": {"reported": {"40 rows": table}}})
-    told = catalogue._weigh(catalogue._score_short())
+    told = catalogue._sum_up_arguments(catalogue._score_short())
     assert told["reasons_against"] == "40 rows of 14 records: 10.0% above auto, shown in 50%"
     short = listed["pretrained-lstm"]
     assert short["reasons_for"] is None
@@ -98,7 +98,7 @@ def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monke
         "a law": {"7d": {"curves": 30, "progressive": 0.9, "angle_85": 0.8}}, "cpu_s": 9,
         "did not fail": {"outang": {"looks": 2400, "with_angle": 2000, "progressive": 0.05, "angle_85": 0.1}},
     })  # fmt: skip
-    told = catalogue._weigh(catalogue._score_looks("tangential-angle"))
+    told = catalogue._sum_up_arguments(catalogue._score_looks("tangential-angle"))
     assert told["reasons_for"] == ("a week before the end of 30 drawn collapses, a law: 80% at 85 degrees or more")
     assert told["reasons_against"] == "outang, which did not fail: 10.0% of 2,000 looks at 85 degrees or more"
 

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.cli import main as cli
 from monitor.cli.scenes.detect import _progress
-from monitor.cli.site.proposing import _tell_progress
+from monitor.cli.site.proposing import _make_progress_printer
 from monitor.cli.site.sites import write_first_site
 from monitor.config.service import find_weaknesses, parse_site
 
@@ -393,7 +393,7 @@ def test_version(capsys):
 
 
 def test_progress_into_a_pipe_is_a_line_per_tenth(capsys):
-    tell = _tell_progress(written_over=False)
+    tell = _make_progress_printer(written_over=False)
     for percent in (0, 4, 11, 19, 20, 55, 100):
         tell(percent / 100.0)
     assert capsys.readouterr().err.splitlines() == [f"replaying {n} %" for n in (0, 10, 20, 50, 100)]

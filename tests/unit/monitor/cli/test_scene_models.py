@@ -77,7 +77,7 @@ def test_what_reasons_for_a_network_follows_from_the_record(carried, cpu_s, said
     maps = {"unet": {**row, "cpu_s": 10.0}, "new": {**row, "cpu_s": cpu_s}}
     content = {"measured_at": "2026-11-22", "machine": "here", "figures": {"width": 0.125}}
     content["figures"]["bijie"] = {"maps": maps, "carried": carried}
-    told = models._tell("new", "segmenter", "A paper", (1, 2), [], {"imagery": content})
+    told = models._make_row("new", "segmenter", "A paper", (1, 2), [], {"imagery": content})
     assert (told["reasons_for"], told["reasons_against"]) == (said, against)
 
 

@@ -18,14 +18,14 @@ from monitor.criteria.table import CRITERIA, KINDS
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
     AnomalyFact,
+    DecisionInputs,
     EventFact,
     FootprintFact,
     ForecastFact,
     Memory,
-    Newest,
+    NewestEpoch,
     ProofFact,
     ReportFact,
-    View,
     instant,
     seconds,
 )
@@ -34,8 +34,8 @@ from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.domain.witnesses import find_groups
 from monitor.language.rendering import translate
-from monitor.series.assessment import Windows
-from monitor.series.step_detector import Walk
+from monitor.series.assessment import DecisionContext
+from monitor.series.step_detector import StepDetector
 from monitor.series.tracks import direction
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
@@ -56,11 +56,11 @@ def view(values, station="P1", quantity="water_level", step_s=H, start_s=T0, fla
         if v is not None
     )
     key = f"{station}.{quantity}"
-    return View({key: rows}, {key: Newest(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))})
+    return DecisionInputs({key: rows}, {key: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))})
 
 
 def ask(criterion, seen, at_s, place, memory=None):
-    (word,) = CRITERIA[criterion.kind.id].rule(criterion, Windows(place, seen, memory or Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(place, seen, memory or Memory(), at_s))
     return word
 
 
@@ -118,7 +118,7 @@ def test_rate_watches_a_drawdown():
 def test_no_threshold_uses_an_index():
     c = Criterion("d", KINDS["rate"], ("P1",), "water_level", (Threshold(1, over=0.1, window_s=24 * H),))
     word = ask(c, view([float(i) for i in range(30)]), T0 + 29 * H, site(c, unit="index"))
-    assert not word.heard
+    assert not word.has_data
     assert word.raise_level == 0
 
 
@@ -219,7 +219,7 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
     later = decide(place, first.memory, view([1.0] * 3), instant(T0 + 30 * H))
     assert later.level == 2
     long = replace(seen, reports=(replace(seen.reports[0], text="blocks " * 99),))
-    (word,) = CRITERIA["report"].rule(c, Windows(place, long, Memory(), T0 + 2 * H))
+    (word,) = CRITERIA["report"].rule(c, DecisionContext(place, long, Memory(), T0 + 2 * H))
     assert word.reason == f"rockfall reported by ranger: {'blocks ' * 99}"[:200]
 
 
@@ -247,7 +247,7 @@ def test_downslope_is_signed_by_azimuth_and_plunge():
 
 
 def walk(values, limit=20.0, sigma=1.0, interval_s=1.0):
-    found = Walk(limit)
+    found = StepDetector(limit)
     times = [i * interval_s for i in range(len(values))]
     found.extend(times, [0.0] * len(values), [(v,) for v in values], [(sigma,)] * len(values))
     return found
@@ -318,7 +318,7 @@ def test_what_moved_does_not_hide_behind_the_errors_that_it_states():
     calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
 
     def vague(values, sigma=100.0):
-        found = Walk(10.0)
+        found = StepDetector(10.0)
         times = [float(i) for i in range(30 + len(values))]
         stated = [(1.0,)] * 30 + [(sigma,)] * len(values)
         found.extend(times, times, [(v,) for v in (*calm, *values)], stated)
@@ -403,10 +403,10 @@ def test_no_value_that_can_be_stored_stops_a_decision(seed):
                 extra = rng.choice([None, '{"cov_mm2":[1,2]}', '{"cov_mm2":[1,1,1e300,0,0,0]}', "cov", '["cov_mm2"]'])
                 rows[at] = Reading(at, at, 0, value, 0.0, value, sigma, (), extra)
             readings[f"P1.{quantity}"] = tuple(rows[at] for at in sorted(rows))
-        newest = {k: Newest(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items()}
-        outcome = decide(place, memory, View(readings, newest), instant(T0 + (30 + look) * H))
-        memory = Memory.read(json.loads(canonical_json(outcome.memory.spell())))
-        assert canonical_json(outcome.spell())
+        newest = {k: NewestEpoch(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items()}
+        outcome = decide(place, memory, DecisionInputs(readings, newest), instant(T0 + (30 + look) * H))
+        memory = Memory.read(json.loads(canonical_json(outcome.memory.to_json())))
+        assert canonical_json(outcome.to_json())
 
 
 def test_a_site_file_with_fewer_levels_does_not_lose_the_level():
@@ -436,7 +436,7 @@ def test_a_footprint_speaks_for_every_station_within_reach(stations, near_m, lev
     c = Criterion("img", KINDS["scene"], stations, "", (Threshold(1),), role="witness", params=(("near_m", near_m),))
     place = site(c)
     seen = replace(view([1.0] * 3), footprints=(near_two(),))
-    (word,) = assess_scenes(c, Windows(place, seen, Memory(), T0 + H))
+    (word,) = assess_scenes(c, DecisionContext(place, seen, Memory(), T0 + H))
     assert (word.raise_level, word.station) == (level, "scene")
     assert said in word.reason
     assert ("other" in said) == ("other" in word.reason)
@@ -497,10 +497,10 @@ interval = "1h"
 
 
 def test_evidence_of_a_footprint_reads_back_as_it_was():
-    seen = View(footprints=(near_two("grown", grown_m2=1200.0, kind="crack"),))
-    spelled = json.loads(json.dumps(seen.spell()))
-    assert View.read(spelled) == seen
-    assert hash(View.read(spelled).footprints[0]) == hash(seen.footprints[0])
+    seen = DecisionInputs(footprints=(near_two("grown", grown_m2=1200.0, kind="crack"),))
+    spelled = json.loads(json.dumps(seen.to_json()))
+    assert DecisionInputs.read(spelled) == seen
+    assert hash(DecisionInputs.read(spelled).footprints[0]) == hash(seen.footprints[0])
 
 
 def test_a_check_that_finds_a_fault_has_no_score():

@@ -11,12 +11,12 @@ from monitor.config.service import find_cautions, parse_site
 from monitor.criteria.kinds.forecast import ENTRY
 from monitor.criteria.table import KINDS
 from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import ForecastFact, Memory, View
+from monitor.domain.decision import DecisionInputs, ForecastFact, Memory
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
 from monitor.errors import ConfigError
 from monitor.language.rendering import translate
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 from monitor.web.parts.collect import describe_rules
 from tests.property.alerting_histories import DAY_S, SITE, STEP_S, levels, run, seeded
 
@@ -63,7 +63,7 @@ def read(bounds=YELLOW, more=""):
 def ask(facts, site=None):
     site = site or read()
     criterion = next(c for c in site.criteria if c.id == "f")
-    (word,) = ENTRY.rule(criterion, Windows(site, View(forecasts=tuple(facts)), Memory(), NOW_S))
+    (word,) = ENTRY.rule(criterion, DecisionContext(site, DecisionInputs(forecasts=tuple(facts)), Memory(), NOW_S))
     return word
 
 
@@ -109,7 +109,7 @@ def test_only_shown_forecasts_of_the_level_s_own_horizon_with_a_target_ahead_cou
         [fact(30.0, target_s=NOW_S)],
     ):  # fmt: skip
         word = ask(silent)
-        assert (word.raise_level, word.heard, word.reason) == (0, False, "no forecast is shown")
+        assert (word.raise_level, word.has_data, word.reason) == (0, False, "no forecast is shown")
 
 
 def test_a_horizon_without_a_forecast_takes_nothing_back():
@@ -138,7 +138,7 @@ def test_east_and_north_are_joined_downslope():
         ("q025", "q975"), ("q10", "q90"), ("q50", "q50"), ("q90", "q10"), ("q975", "q025")
     )}) for f in (east, north)]  # fmt: skip
     assert ask(upslope, site).raise_level == 0
-    assert not ask([east], site).heard, "one axis alone does not say how the slope moves"
+    assert not ask([east], site).has_data, "one axis alone does not say how the slope moves"
     (named,) = (replace(c, quantity="displacement_east") for c in site.criteria if c.id == "f")
     assert ask([east, north], replace(site, criteria=(named,))).raise_level == 0, "towards the east, as the file says"
     assert ask([upslope[0], north], replace(site, criteria=(named,))).raise_level == 1
@@ -213,8 +213,8 @@ def test_a_forecast_lowers_no_level_and_more_chance_asked_for_raises_no_vote():
 def test_a_decision_with_a_forecast_is_recomputed_from_what_it_froze():
     site = forecasting(0.3)
     look = next(x for x in run(seeded(6), site, alter=swing)[20:] if x.view.forecasts)
-    again = decide(site, Memory.read(look.before.spell()), View.read(look.view.spell()), look.now)
-    assert canonical_json(again.spell()) == canonical_json(look.decision.spell())
-    word = next(w for w in again.spell()["evidence"]["words"] if w["criterion"] == "f" and w["station"] == "A")
+    again = decide(site, Memory.read(look.before.to_json()), DecisionInputs.read(look.view.to_json()), look.now)
+    assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
+    word = next(w for w in again.to_json()["evidence"]["words"] if w["criterion"] == "f" and w["station"] == "A")
     assert {b["level"] for b in word["facts"]["bounds"]} == {1, 2, 3}
     assert VoteKey("f", "A") in again.memory.votes

@@ -9,12 +9,12 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
 from monitor.criteria.table import CRITERIA, KINDS
-from monitor.domain.decision import FailureFact, Memory, Newest, View, instant, seconds
+from monitor.domain.decision import DecisionInputs, FailureFact, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.errors import ConfigError
-from monitor.series.assessment import Windows
+from monitor.series.assessment import DecisionContext
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H, D = 3600.0, 86400.0
@@ -46,12 +46,14 @@ def readings(curve, hours, *, seed=1, flags=()):
 
 def view(rows, name="A", **kw):
     key = f"{name}.displacement_downslope"
-    return View({key: rows}, {key: Newest(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))}, **kw)
+    return DecisionInputs(
+        {key: rows}, {key: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))}, **kw
+    )
 
 
 def ask(site, seen, now_s, memory=None):
     (criterion,) = site.criteria
-    return CRITERIA[criterion.kind.id].rule(criterion, Windows(site, seen, memory or Memory(), now_s))
+    return CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(site, seen, memory or Memory(), now_s))
 
 
 BENDS = Criterion(
@@ -66,7 +68,7 @@ BENDS = Criterion(
 def test_acceleration_is_judged_in_the_window_of_each_level(mm_per_day2, level):
     rows = readings(lambda day: 3.0 * day + 0.5 * mm_per_day2 * day * day, 240)
     (word,) = ask(place(BENDS), view(rows), T0 + 240 * H)
-    assert (word.raise_level, word.heard, word.fresh) == (level, True, True)
+    assert (word.raise_level, word.has_data, word.fresh) == (level, True, True)
     assert word.facts["bounds"][0]["acceleration"] == pytest.approx(mm_per_day2, abs=0.1)
     assert word.motion is not None
 
@@ -104,9 +106,9 @@ def test_acceleration_recovers_by_its_share_and_never_by_silence_or_flags():
     flagged = readings(lambda day: 3.0 * day, 240, flags=("stuck",))
     (word,) = ask(place(BENDS), view(flagged), T0 + 240 * H)
     assert not word.fresh
-    gone = View({}, {})
+    gone = DecisionInputs({}, {})
     (word,) = ask(place(BENDS), gone, T0 + 240 * H)
-    assert (word.heard, word.raise_level) == (False, 0)
+    assert (word.has_data, word.raise_level) == (False, 0)
 
 
 @pytest.mark.parametrize("kind", ["acceleration", "tangential_angle"])
@@ -125,7 +127,7 @@ def test_a_level_is_held_through_silence_and_broken_data_and_falls_on_sound_data
     )
     broken = tuple(replace(r, flags=("bad",)) for r in calm)
     now = instant(T0 + (240 + 15 * 24) * H)
-    for seen in (view(rows), view(rows + broken), View({}, view(rows).newest)):
+    for seen in (view(rows), view(rows + broken), DecisionInputs({}, view(rows).newest)):
         assert decide(where, raised.memory, seen, now).level == 2
     assert decide(where, raised.memory, view(rows + calm), now).level == 0
 
@@ -161,7 +163,10 @@ def test_a_critical_angle_of_noise_is_none():
 
 def test_a_station_without_v_eq_says_nothing():
     (word,) = ask(place(ANGLE, station("A")), view(readings(lambda day: 50.0 * day, 120)), T0 + 120 * H)
-    assert (word.heard, word.reason) == (False, "its velocity of uniform creep is not reviewed yet: no angle is known")
+    assert (word.has_data, word.reason) == (
+        False,
+        "its velocity of uniform creep is not reviewed yet: no angle is known",
+    )
 
 
 # ---- the failure window --------------------------------------------------------------------------------------------
@@ -183,8 +188,8 @@ def window(name, mid_days, *, trusted=True, age_s=H, half_days=0.5, method="inve
 
 def word_of(name, facts, criterion=NEAR, *, newest_age_s=H, flags=()):
     at = NOW - newest_age_s
-    keys = {f"{s}.displacement_downslope": Newest(at, at, flags) for s in ("A", "B", "C")}
-    words = ask(place(criterion, *BOTH), View({}, keys, failures=tuple(facts)), NOW)
+    keys = {f"{s}.displacement_downslope": NewestEpoch(at, at, flags) for s in ("A", "B", "C")}
+    words = ask(place(criterion, *BOTH), DecisionInputs({}, keys, failures=tuple(facts)), NOW)
     return next(w for w in words if w.station == name)
 
 
@@ -209,16 +214,16 @@ def test_a_window_falls_below_its_recovery_and_by_being_withdrawn_only():
     assert word_of("A", [window("A", 8.0)]).hold_level == 1  # 7 d / 0.8 = 8.75 d
     assert word_of("A", [window("A", 9.0)]).hold_level == 0
     withdrawn = word_of("A", [])
-    assert (withdrawn.heard, withdrawn.fresh, withdrawn.hold_level) == (True, True, 0)
+    assert (withdrawn.has_data, withdrawn.fresh, withdrawn.hold_level) == (True, True, 0)
     silent, broken = word_of("A", [], newest_age_s=7 * H), word_of("A", [], flags=("stuck",))
     assert not silent.fresh
-    assert not silent.heard
-    assert not broken.heard
+    assert not silent.has_data
+    assert not broken.has_data
 
 
 def test_a_window_on_old_data_says_nothing_new():
     word = word_of("A", [window("A", 1.5, age_s=7 * H)])
-    assert (word.heard, word.raise_level) == (False, 0)
+    assert (word.has_data, word.raise_level) == (False, 0)
 
 
 def test_as_a_witness_it_needs_a_second_independent_sensor():
@@ -240,8 +245,8 @@ def test_two_that_share_something_with_a_third_are_one_witness():
         replace(station("B", "BASE"), logger="L"),
         replace(station("C", "OTHER"), logger="L"),
     )
-    keys = {f"{s}.displacement_downslope": Newest(NOW - H, NOW - H) for s in ("A", "B", "C")}
-    seen = View({}, keys, failures=(window("A", 1.5), window("C", 1.5)))
+    keys = {f"{s}.displacement_downslope": NewestEpoch(NOW - H, NOW - H) for s in ("A", "B", "C")}
+    seen = DecisionInputs({}, keys, failures=(window("A", 1.5), window("C", 1.5)))
     assert {w.raise_level for w in ask(place(witness, *BOTH), seen, NOW)} == {0, 2}
     assert {w.raise_level for w in ask(place(witness, *chained), seen, NOW)} == {0}
 
@@ -252,8 +257,8 @@ def test_the_window_of_the_forecast_stands_beside_and_never_votes():
 
 def test_a_level_that_a_person_lowered_rises_by_a_window_on_newer_data_only():
     site = place(replace(NEAR, role="witness"), *BOTH)
-    keys = {f"{s}.displacement_downslope": Newest(NOW - H, NOW - H) for s in ("A", "B", "C")}
-    seen = View({}, keys, failures=(window("A", 1.5), window("C", 1.5)))
+    keys = {f"{s}.displacement_downslope": NewestEpoch(NOW - H, NOW - H) for s in ("A", "B", "C")}
+    seen = DecisionInputs({}, keys, failures=(window("A", 1.5), window("C", 1.5)))
     first = decide(site, Memory(), seen, instant(NOW))
     assert first.level == 2
     lowered = order_level(first.memory, 0, NOW + 60.0)
@@ -263,8 +268,8 @@ def test_a_level_that_a_person_lowered_rises_by_a_window_on_newer_data_only():
 
 
 def test_a_window_is_advice_by_default_and_moves_no_level():
-    keys = {"A.displacement_downslope": Newest(NOW - H, NOW - H)}
-    outcome = decide(place(NEAR, *BOTH), Memory(), View({}, keys, failures=(window("A", 1.5),)), instant(NOW))
+    keys = {"A.displacement_downslope": NewestEpoch(NOW - H, NOW - H)}
+    outcome = decide(place(NEAR, *BOTH), Memory(), DecisionInputs({}, keys, failures=(window("A", 1.5),)), instant(NOW))
     assert outcome.level == 0
     assert "failure about" in outcome.memory.conditions["advice:f:A"].reason
 

@@ -6,10 +6,10 @@ from math import cos, radians, sin
 import pytest
 
 from monitor.alerting.decision.decide import decide
-from monitor.checks.site_files import SiteFiles
-from monitor.checks.table import look
+from monitor.checks.site_files import SiteFolder
+from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.decision import Decision, Memory, Newest, View, instant
+from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading
 
 T0, H = 1.8e9, 3600.0
@@ -59,8 +59,8 @@ def watch(site, heading: float, speed: float = 207.0, hours: int = 120) -> Decis
                 Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, None, ()) for i, v in enumerate(values)
             )
     now_s = T0 + (hours - 1) * H
-    newest = dict.fromkeys(readings, Newest(now_s, now_s))
-    return decide(site, Memory(started_s=T0), View(readings, newest), instant(now_s))
+    newest = dict.fromkeys(readings, NewestEpoch(now_s, now_s))
+    return decide(site, Memory(started_s=T0), DecisionInputs(readings, newest), instant(now_s))
 
 
 @pytest.mark.parametrize("heading", [180.0, 270.0, 33.0])
@@ -103,8 +103,8 @@ def test_displacement_as_a_value_is_the_distance_from_zero(heading):
 
 
 def find(site, check="sites.azimuth") -> list[str]:
-    files = SiteFiles(ServiceConfig(), [site], {})
-    return [f"{one.level} {one.text} {one.todo}" for one in look(files) if one.check.id == check]
+    files = SiteFolder(ServiceConfig(), [site], {})
+    return [f"{one.level} {one.text} {one.todo}" for one in run_checks(files) if one.check.id == check]
 
 
 def test_check_names_what_has_no_azimuth_and_says_what_to_do():

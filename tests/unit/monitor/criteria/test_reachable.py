@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.alerting.decision.decide import decide
-from monitor.checks.check import BAD, WARN, Finding
-from monitor.checks.site_files import SiteFiles
-from monitor.checks.table import look, look_for_alarms
+from monitor.checks.check import BAD, WARN, CheckFinding
+from monitor.checks.site_files import SiteFolder
+from monitor.checks.table import run_alarm_checks, run_checks
 from monitor.config.service import ServiceConfig
 from monitor.config.site import parse_site
 from monitor.criteria.reachable import SETTLED, find_interval_s
-from monitor.domain.decision import Decision, Memory, Newest, View, instant
+from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
@@ -39,9 +39,9 @@ def make_site(criterion: str = VELOCITY % RED, **facts: object) -> Site:
     return parse_site(head("bench", levels=FOUR) + "".join(rovers) + criterion, "bench.toml")
 
 
-def find(site: Site, check: str) -> list[Finding]:
-    files = SiteFiles(ServiceConfig(), [site], {})
-    return [one for one in look(files) if one.check.id == check and one.is_wrong]
+def find(site: Site, check: str) -> list[CheckFinding]:
+    files = SiteFolder(ServiceConfig(), [site], {})
+    return [one for one in run_checks(files) if one.check.id == check and one.is_wrong]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def play(site: Site, every_s: Sequence[float]) -> list[Decision]:
         value = 0.1 * (i * 7 % 5)
         readings = (*readings, Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, None, ()))[-200:]
         names = [f"{name}.displacement_downslope" for name in ("G1", "G2")]
-        view = View(dict.fromkeys(names, readings), dict.fromkeys(names, Newest(at_s, at_s)))
+        view = DecisionInputs(dict.fromkeys(names, readings), dict.fromkeys(names, NewestEpoch(at_s, at_s)))
         found.append(decide(site, memory, view, instant(at_s)))
         memory = found[-1].memory
     return found
@@ -171,9 +171,9 @@ def test_motion_that_no_vote_rests_on_is_named():
 def test_a_site_file_says_both_at_its_reload_and_takes_them_back():
     lost = make_site((VELOCITY % RED).replace("G*", "G1").replace("6h", "3h"))
     sound = make_site()
-    keys = {one.key: one.counts for one in look_for_alarms(SiteFiles(ServiceConfig(), [lost], {})) if one.counts}
+    keys = {one.key: one.counts for one in run_alarm_checks(SiteFolder(ServiceConfig(), [lost], {})) if one.counts}
     assert keys == {"config:bench:unreachable": True, "config:bench:unjudged": True}
-    over = list(look_for_alarms(SiteFiles(ServiceConfig(), [sound], {})))
+    over = list(run_alarm_checks(SiteFolder(ServiceConfig(), [sound], {})))
     assert {one.key for one in over} == set(keys)
     assert not any(one.counts for one in over)
 

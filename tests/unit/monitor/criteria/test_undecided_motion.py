@@ -8,7 +8,7 @@ import pytest
 from monitor.alerting.decision.decide import decide
 from monitor.criteria.kinds import velocity
 from monitor.criteria.table import KINDS
-from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
+from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
@@ -36,8 +36,8 @@ def look(site: Site, memory: Memory, rows: Sequence[Row], now_s: float) -> Decis
     readings = tuple(
         Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, sigma or None, ()) for at_s, value, sigma in rows
     )
-    newest = {"P1.displacement": Newest(rows[-1][0], rows[-1][0])}
-    return decide(site, memory, View({"P1.displacement": readings}, newest), instant(now_s))
+    newest = {"P1.displacement": NewestEpoch(rows[-1][0], rows[-1][0])}
+    return decide(site, memory, DecisionInputs({"P1.displacement": readings}, newest), instant(now_s))
 
 
 def play(site: Site, rows: Sequence[Row], since: int = 10) -> list[Decision]:

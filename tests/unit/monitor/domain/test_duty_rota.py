@@ -16,9 +16,9 @@ from monitor.domain.duty.rota import (
     Roster,
     Rota,
     find_gap,
+    format_plan,
     list_shifts,
     read_plan,
-    spell_plan,
     split_days,
     who_is_on_duty,
 )
@@ -136,7 +136,7 @@ def test_later_local_times_are_never_earlier_instants(zone, day, minute):
 @given(plans())
 def test_a_plan_is_read_back_as_it_was_written(text):
     weeks, turns = read_plan(text, PEOPLE)
-    again = read_plan(spell_plan(weeks, turns), PEOPLE)
+    again = read_plan(format_plan(weeks, turns), PEOPLE)
     assert again == ((weeks, turns) if weeks == again[0] else again)
     assert again[1] == turns
 

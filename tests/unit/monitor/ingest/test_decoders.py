@@ -6,7 +6,7 @@ import pytest
 
 from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
 from monitor.ingest.decoders.native import AXES
-from monitor.ingest.message import Message, locate, matches
+from monitor.ingest.message import BrokerMessage, locate, matches
 from monitor.ingest.pipeline import Pipeline
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
@@ -33,7 +33,7 @@ def pipeline():
 
 def read(pipeline, payload, topic=OBS):
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return pipeline.decode(Message(topic, raw, NOW, "live"))
+    return pipeline.decode(BrokerMessage(topic, raw, NOW, "live"))
 
 
 def values(decoded):

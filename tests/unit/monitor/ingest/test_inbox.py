@@ -2,13 +2,13 @@ import time
 from datetime import UTC, datetime
 
 from monitor.ingest.inbox import BATCH_MESSAGES, BATCH_MOST, BATCH_WAIT_S, PAUSE_S, Inbox
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def message(n, client="live", qos=1, size=10):
-    return Message(str(n), b"x" * size, NOW, client, n, qos)
+    return BrokerMessage(str(n), b"x" * size, NOW, client, n, qos)
 
 
 def test_live_goes_first_in_order_and_backfill_never_stands_still():

@@ -9,10 +9,10 @@ import pytest
 
 from monitor.domain.site import Binding, Level, Site
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Received
+from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.lorawan import read_uplink
 from monitor.ingest.decoders.table import find_decoder, is_undated
-from monitor.ingest.message import Message, Place
+from monitor.ingest.message import BrokerMessage, TopicTarget
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
 
@@ -26,8 +26,8 @@ def decode(name, payload, topic="gateway/up/W1", **more):
 
 def decode_whole(name, payload, topic="gateway/up/W1", told=(), **more):
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    message, vocabulary = Message(topic, raw, NOW, "live", **more), Vocabulary({"north": SITE})
-    received = Received(message, Place(name, "north", ""), SITE, vocabulary, References())
+    message, vocabulary = BrokerMessage(topic, raw, NOW, "live", **more), Vocabulary({"north": SITE})
+    received = ReceivedMessage(message, TopicTarget(name, "north", ""), SITE, vocabulary, References())
     return find_decoder(name, Binding("gateway/#", name, told=told))(received)
 
 

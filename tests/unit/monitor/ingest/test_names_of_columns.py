@@ -7,12 +7,12 @@ import pytest
 
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
 from monitor.ingest.files.lines import open_long, open_wide
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import find_header_doubts
 from monitor.ingest.guess import names
 from monitor.ingest.guess.guess import guess
-from monitor.ingest.guess.look import look_at
-from monitor.ingest.guess.names import is_no_measurement, is_word_of_field, may_count_downward, read_name
+from monitor.ingest.guess.names import is_no_measurement, is_term_of_field, may_count_downward, read_name
+from monitor.ingest.guess.raw_table import read_raw_table
 
 BEGIN = datetime(2025, 2, 3)
 WORDS = {
@@ -29,7 +29,7 @@ def lay(path, head, *columns, rows=40, mark=","):
         for k in range(rows)
     ]
     path.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
-    return look_at(path)
+    return read_raw_table(path)
 
 
 def rise(k):
@@ -114,12 +114,12 @@ def test_a_depth_is_no_unit_that_gainsays_a_mapping(tmp_path):
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_a_quantity_or_a_unit_alone_is_no_station(quantity):
-    assert is_word_of_field(quantity)
-    assert not is_word_of_field(f"{quantity}_7")
+    assert is_term_of_field(quantity)
+    assert not is_term_of_field(f"{quantity}_7")
     for text in ("mm", "kPa", "Deg C", "Rain", "Niederschlag", "pore pressure"):
-        assert is_word_of_field(text)
+        assert is_term_of_field(text)
     for text in ("P1", "A", "7", "Upper", "North", "Süd"):
-        assert not is_word_of_field(text)
+        assert not is_term_of_field(text)
 
 
 @pytest.mark.parametrize(
@@ -245,14 +245,14 @@ def test_with_the_old_keys_columns_would_be_dropped_or_taken_for_others(tmp_path
 def test_numbers_of_old_programs_are_read(tmp_path, spell, mark):
     look = lay(tmp_path / "f.csv", f"Time (UTC){mark}Crack 1 (mm)", lambda k: spell(1500.25 + k), mark=mark)
     sign = -1 if set(spell(1.0)) & {"-", "\u2212"} else 1
-    with open_wide(look.path, Said(guess(look, {}).mapping)) as lines:
+    with open_wide(look.path, ImportOptions(guess(look, {}).mapping)) as lines:
         rows = [row for line in lines for row, error in line.rows if error is None]
     assert [abs(float(row["value"])) for row in rows] == [1500.25 + k for k in range(40)]
     assert all((float(row["value"]) < 0) == (sign < 0) for row in rows)
     path = tmp_path / "long.csv"
     number = spell(2.5).replace(",", ".")
     path.write_text(f"time,station,quantity,value\n2025-01-01T00:00Z,A,crack_opening_mm,{number}\n")
-    with open_long(path, Said()) as lines:
+    with open_long(path, ImportOptions()) as lines:
         assert abs(float(next(lines).rows[0][0]["value"])) == 2.5
 
 

@@ -8,7 +8,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from monitor.broker.access import Access
-from monitor.ingest.sieve import BufferedSocket, SievedSocket
+from monitor.ingest.sieve import BufferedSocket, FilteredSocket
 from tests.data.payloads.packets import packet, publish
 
 
@@ -51,7 +51,7 @@ def test_messages_of_named_sites_are_left_out_and_nothing_else(sent, cuts):
         raw for one, raw in zip(sent, stream, strict=True)
         if isinstance(one, bytes) or one[2] or not one[0].startswith(out)
     ]  # fmt: skip
-    sieved = SievedSocket(Pieces(b"".join(stream), cuts), ["alp", "bach"])
+    sieved = FilteredSocket(Pieces(b"".join(stream), cuts), ["alp", "bach"])
     found = b""
     while True:
         try:
@@ -90,7 +90,7 @@ def test_paho_reads_through_it():
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
     client.on_message = lambda _c, _d, message: heard.append(message)
     stream = publish("slopeward/v1/alp/G1/obs", b"x" * 500) + publish("slopeward/v1/new/G1/obs", b"1")
-    client._sock = SievedSocket(Pieces(stream, [3, 400]), ["alp"])  # type: ignore[assignment]
+    client._sock = FilteredSocket(Pieces(stream, [3, 400]), ["alp"])  # type: ignore[assignment]
     for _ in range(6):
         client._packet_read()
     assert [m.topic for m in heard] == ["slopeward/v1/new/G1/obs"]

@@ -12,7 +12,7 @@ from forecasting.message import TEXT_OF, Figure, MessageList, Template, Term, jo
 from monitor.language.catalogue import LANGUAGES, use
 from monitor.language.cutting import CUT, SUBJECT_LENGTH, cut_words, shorten
 from monitor.language.rendering import translate, translate_level
-from monitor.language.subjects import LONGEST, cut_message, find_first, make_subject, mark_exercise, say_subject
+from monitor.language.subjects import LONGEST, cut_message, find_first, make_subject, mark_exercise, translate_subject
 
 LEVELS = ("yellow", "orange", "red")
 UNITS = ("mm", "mm/day", "degrees", "kPa")
@@ -50,7 +50,7 @@ def test_a_subject_that_is_cut_keeps_site_level_figures_and_units(language, titl
     essence = join(told)
     subject = make_subject(Term(level.upper()), title, "", essence, AT)
     with use(language):
-        cut, full = say_subject(mark_exercise(subject) if exercise else subject), translate(essence)
+        cut, full = translate_subject(mark_exercise(subject) if exercise else subject), translate(essence)
     head = f"{translate_level(level, language).upper()} {title}: "
     assert len(cut) <= LONGEST
     assert cut.endswith(f"{CUT} 06:00") or (cut.endswith(". 06:00") and not cut.endswith("…. 06:00"))

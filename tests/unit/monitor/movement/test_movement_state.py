@@ -10,11 +10,11 @@ from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan
 from monitor.movement.movement_state import (
     WARM_LOOKS,
     WARM_S,
-    Moving,
+    MovementSeries,
     Path,
     _lengths,
+    assess_movement,
     is_due,
-    judge_movement,
     may_be_silent,
 )
 from monitor.movement.update import find_worst
@@ -28,7 +28,7 @@ STAGES = tuple(StagePlan(s, H, D) for s in ("creep", "intermediate", "step", "un
 PLAN = MovementPlan((*STAGES, StagePlan("progressive", 5 * MINUTE, H)))
 LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
 SITE = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (STATION,), (), movement=PLAN)
-MOVING = Moving(STATION, SPEC, 1, ("displacement",), (1,))
+MOVING = MovementSeries(STATION, SPEC, 1, ("displacement",), (1,))
 
 
 def path(n, rate=0.0, every_s=MINUTE, *, stuck=False, seed=1):
@@ -43,7 +43,7 @@ def first(part, whole):
 
 
 def judge(where, seen, state=None, late_s=1.0):
-    return judge_movement(SITE, where, seen, state, None, seen.times_s[-1] + late_s)
+    return assess_movement(SITE, where, seen, state, None, seen.times_s[-1] + late_s)
 
 
 def test_minute_data_is_looked_at_as_often_as_the_stage_asks():
@@ -66,15 +66,15 @@ def test_a_level_that_rose_has_the_newest_datum_looked_at_whatever_the_cadence_s
     assert not is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0)
     assert judge(MOVING, whole, begun.state) is None
     assert is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0, rose=True)
-    found = judge_movement(SITE, MOVING, whole, begun.state, None, whole.times_s[-1] + 1.0, rose=True)
+    found = assess_movement(SITE, MOVING, whole, begun.state, None, whole.times_s[-1] + 1.0, rose=True)
     assert found.data_until_s == whole.times_s[-1]
 
 
 def test_a_first_look_goes_a_month_back_and_ends_with_the_present(monkeypatch):
     seen = []
-    real = judge_movement.__globals__["judge_stage"]
+    real = assess_movement.__globals__["judge_stage"]
     monkeypatch.setitem(
-        judge_movement.__globals__, "judge_stage", lambda state, facts: seen.append(facts.at_s) or real(state, facts)
+        assess_movement.__globals__, "judge_stage", lambda state, facts: seen.append(facts.at_s) or real(state, facts)
     )
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
     whole = path(60 * 24, every_s=H)
@@ -85,7 +85,7 @@ def test_a_first_look_goes_a_month_back_and_ends_with_the_present(monkeypatch):
 
 
 def test_a_backlog_is_worked_off_in_parts_with_the_same_end(monkeypatch):
-    monkeypatch.setitem(judge_movement.__globals__, "LOOKS_MOST", 20)
+    monkeypatch.setitem(assess_movement.__globals__, "LOOKS_MOST", 20)
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
     whole = path(12 * 24, 2.0, every_s=H)
     begun = judge(hourly, first(10 * 24, whole))
@@ -116,7 +116,7 @@ def test_a_stuck_or_silent_instrument_is_unknown_once_and_recovers():
     assert not may_be_silent(MOVING, silent.state, whole.times_s[-1] + 3 * H), "it is said once"
     back = path(10 * 1440 + 70)
     assert judge(MOVING, back, silent.state).movement.stage != "unknown"
-    nothing = judge_movement(SITE, MOVING, Path((), (), (), 0, stuck=False), None, None, 1.7e9)
+    nothing = assess_movement(SITE, MOVING, Path((), (), (), 0, stuck=False), None, None, 1.7e9)
     assert (nothing.movement.stage, nothing.data_until_s) == ("unknown", None)
 
 

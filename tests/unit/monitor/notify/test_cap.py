@@ -17,7 +17,7 @@ from monitor.domain.message import OF_LEVEL
 from monitor.errors import ConfigError, RefusedError
 from monitor.language.catalogue import LANGUAGES
 from monitor.notify.cap import signature
-from monitor.notify.cap.message import Ground, Rank, Source, Window, write_cap
+from monitor.notify.cap.message import CapCodes, CapSender, DecisionBasis, FailureWindow, write_cap
 from monitor.notify.cap.rules import NAMESPACE, find_faults
 from monitor.notify.cap.signature import make_key, sign_cap, verify_cap
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
@@ -29,7 +29,7 @@ SPEED = "velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 
 REASON = OF_LEVEL(level=Term("orange"), text=TEXT_OF(name="G1", text=SPEED))
 LEVELS = [{"number": n, "name": name, "action": "Close the road" if n == 3 else ""} for n, name in enumerate(NAMES)]
 CARD = SiteCard("pit", "North bench, pit 4", 46.5, 8.25, LEVELS, {}, {})
-SOURCE = Source("slopeward@example.org", "https://slopes.example.org")
+SOURCE = CapSender("slopeward@example.org", "https://slopes.example.org")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def read_table():
     """The table of the reference page: distance from the highest level -> codes."""
     page = (Path(__file__).parents[4] / "docs/reference/cap.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?:the )?([a-z0-9 ]+?) \| `(\w+)` \| `(\w+)` \| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)
-    return {row[0]: Rank(*row[1:]) for row in rows}
+    return {row[0]: CapCodes(*row[1:]) for row in rows}
 
 
 @pytest.mark.parametrize("top", [1, 2, 3, 5])
@@ -155,7 +155,7 @@ def test_every_level_in_every_state_is_what_the_reference_says(schema, top, stat
             place = ("highest level", "one below", "two below", "lower")[min(top - now, 3)] if now else "lowest"
             info = root.find("c:info", ns)
             codes = [info.find(f"c:{tag}", ns).text for tag in ("responseType", "urgency", "severity", "certainty")]
-            assert Rank(*codes) == table[place], (level, now)
+            assert CapCodes(*codes) == table[place], (level, now)
             assert info.find("c:category", ns).text == "Geo"
             assert root.find("c:status", ns).text == state
             assert root.find("c:msgType", ns).text == ("Cancel" if outcome else "Update" if names else "Alert")
@@ -169,11 +169,11 @@ SPAN = timedelta(days=30)
 PLACES = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
 FAR = st.one_of(PLACES, st.tuples(st.floats(46.4, 46.6), st.floats(8.2, 8.3)))  # places around the site as well
 GROUNDS = st.builds(
-    Ground, stations=st.lists(FAR, max_size=4).map(tuple), voting=st.lists(FAR, max_size=4).map(tuple),
+    DecisionBasis, stations=st.lists(FAR, max_size=4).map(tuple), voting=st.lists(FAR, max_size=4).map(tuple),
     votes=st.lists(st.tuples(st.text(max_size=8), st.text(max_size=40)), max_size=10).map(tuple),
-    votes_asked=st.integers(0, 12), evidence_sha256=st.sampled_from(["", "a" * 64]),
+    votes_required=st.integers(0, 12), evidence_sha256=st.sampled_from(["", "a" * 64]),
     window=st.one_of(st.none(), st.builds(
-        lambda before, length: Window("G1", T0 + before, T0 + before + length),
+        lambda before, length: FailureWindow("G1", T0 + before, T0 + before + length),
         st.timedeltas(-SPAN, SPAN), st.timedeltas(timedelta(0), SPAN),
     )),
 )  # fmt: skip
@@ -200,7 +200,7 @@ def test_histories_fit_schema_and_rules_and_no_drill_is_actual(
     sent = []
     for chain, known in chains:
         text = write_cap(
-            alert, chain, card, Source(sender, SOURCE.page_url), languages, holds=holds, is_test=is_test,
+            alert, chain, card, CapSender(sender, SOURCE.page_url), languages, holds=holds, is_test=is_test,
             ground=ground, outcome=known,
         )  # fmt: skip
         assert not find_faults(text.encode())
@@ -223,10 +223,10 @@ def test_histories_fit_schema_and_rules_and_no_drill_is_actual(
 
 def test_the_ground_of_a_message_is_that_of_its_votes():
     alert, events = make([1])
-    soon = Window("G2", T0 + timedelta(minutes=31), T0 + timedelta(hours=5))
-    ground = Ground(
+    soon = FailureWindow("G2", T0 + timedelta(minutes=31), T0 + timedelta(hours=5))
+    ground = DecisionBasis(
         stations=((46.5, 8.25), (46.518, 8.25)), voting=((46.501, 8.25), (46.502, 8.252)),
-        votes=(("G1", REASON), ("G2", "G2 moves")), votes_asked=3, window=soon, evidence_sha256="e" * 64,
+        votes=(("G1", REASON), ("G2", "G2 moves")), votes_required=3, window=soon, evidence_sha256="e" * 64,
     )  # fmt: skip
     root, ns = read(write_cap(alert, events, CARD, SOURCE, ["en"], ground=ground, holds=timedelta(hours=1)))
     info = root.find("c:info", ns)
@@ -248,7 +248,7 @@ def test_the_ground_of_a_message_is_that_of_its_votes():
         ("failure_window", "2026-03-01T06:31:00-00:00 2026-03-01T11:00:00-00:00 G2"), ("evidence_sha256", "e" * 64),
     ]  # fmt: skip
     # no vote has a place: a circle as far as the stations reach; a window that is over says nothing
-    over = Window("G2", T0 - timedelta(hours=5), T0)
+    over = FailureWindow("G2", T0 - timedelta(hours=5), T0)
     root, _ = read(write_cap(alert, events, CARD, SOURCE, ["en"], ground=replace(ground, voting=(), window=over)))
     info = root.find("c:info", ns)
     assert info.find("c:area/c:circle", ns).text == "46.500000,8.250000 2.102"

@@ -8,14 +8,22 @@ import pytest
 
 from forecasting.message import TEXT_OF, Figure, Template, Term, join, spread
 from monitor.config.site import parse_site
-from monitor.domain.alert import AlertChange, Ledger, Notification
+from monitor.domain.alert import AlertCategory, AlertChange, Notification
 from monitor.domain.headline import find_headline
-from monitor.domain.message import EXERCISE, OF_LEVEL, join_lines, list_covered, name_level, say_delay, write_message
+from monitor.domain.message import (
+    EXERCISE,
+    OF_LEVEL,
+    describe_delay,
+    join_lines,
+    list_covered,
+    name_level,
+    write_message,
+)
 from monitor.domain.site import Recipient
 from monitor.errors import ConfigError
 from monitor.language.catalogue import current, use
 from monitor.language.local_time import use_zone
-from monitor.language.subjects import LONGEST, make_subject, mark_open, say_subject
+from monitor.language.subjects import LONGEST, make_subject, mark_open, translate_subject
 from monitor.notify import message
 from monitor.notify.message import deliver_in, find_language, translate
 from monitor.notify.notifiers.mail import compose
@@ -67,7 +75,7 @@ SITE = parse_site(
 
 
 def make(
-    reason=REASON, *, exercise=False, channel="email:duty@example.org", ledger=Ledger.HAZARD, level=2, before=0,
+    reason=REASON, *, exercise=False, channel="email:duty@example.org", ledger=AlertCategory.HAZARD, level=2, before=0,
     frozen=MOVING, site=SITE, now=AT,
 ):  # fmt: skip
     change = AlertChange(ledger, "hazard", level, open=level > 0, reason=reason, data_time=AT, evidence="{}")
@@ -132,7 +140,7 @@ def test_a_long_subject_keeps_level_site_action_and_figure(language, title, acti
     essence = join([Figure(302, "g", "mm/day"), "5 stations"], ", ")
     subject = make_subject(Term("RED"), title, action, essence, at)
     with use(language):
-        said = say_subject(mark_open(subject, 900.0) if repeated else subject)
+        said = translate_subject(mark_open(subject, 900.0) if repeated else subject)
     assert len(said) <= LONGEST
     assert "Nordhang" in said
     assert action[:9] in said
@@ -205,9 +213,9 @@ def test_a_level_that_fell_and_the_end_have_the_same_form():
     assert "Since 2026-03-01 07:00 CET, before that the level was red" in lower.body
     over = read(make(OF_LEVEL(level=Term("green"), text="nothing asks for more"), level=0, before=2))
     assert over.subject == "GREEN North bench: nothing asks for more. 07:00"
-    health = read(make("verify now: step of 40.0 mm at G3", ledger=Ledger.HEALTH))
+    health = read(make("verify now: step of 40.0 mm at G3", ledger=AlertCategory.HEALTH))
     assert health.subject == "Health urgent North bench: verify now: step of 40.0 mm at G3. 07:00"
-    service = read(make("the audit chain holds", ledger=Ledger.HEALTH, level=1, site=None))
+    service = read(make("the audit chain holds", ledger=AlertCategory.HEALTH, level=1, site=None))
     assert service.subject == "Health notice Slopeward service: the audit chain holds. 07:00"
 
 
@@ -246,7 +254,7 @@ def test_a_drill_says_so_in_every_language(language, word, level):
 
 
 def test_an_escalated_message_of_health_is_translated():
-    plain = make(join(["step of 40.0 mm", "counts as movement until a person says no"]), ledger=Ledger.HEALTH)
+    plain = make(join(["step of 40.0 mm", "counts as movement until a person says no"]), ledger=AlertCategory.HEALTH)
     said = read(replace(plain, subject=mark_open(plain.subject, 1200.0)), "es")
     assert said.subject == "abierta 20 min: Instrumentos urgente North bench: step of 40.0 mm … 07:00"
 
@@ -254,7 +262,7 @@ def test_an_escalated_message_of_health_is_translated():
 def test_covered_messages_and_delay_are_translated():
     calm = OF_LEVEL(level=Term("red"), text=Template("level.nothing", "nothing asks for more")())
     lines = [
-        calm, "", say_delay(AT, "yellow", AT + timedelta(hours=1)), "",
+        calm, "", describe_delay(AT, "yellow", AT + timedelta(hours=1)), "",
         *list_covered([(AT - timedelta(hours=1), make_subject(Term("RED"), "pit", "", calm, AT))]),
     ]  # fmt: skip
     said = read(replace(make(), body=join_lines(lines)), "zh", "UTC").body.splitlines()
@@ -271,7 +279,7 @@ def test_what_nobody_knows_stays_english_and_nothing_is_lost():
 
 
 def test_a_fault_of_the_translation_sends_english(monkeypatch, caplog):
-    monkeypatch.setattr(message, "say_subject", lambda *_: 1 / 0)
+    monkeypatch.setattr(message, "translate_subject", lambda *_: 1 / 0)
     plain = make()
     said = read(plain, "it")
     assert said.body == plain.body

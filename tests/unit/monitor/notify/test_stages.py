@@ -13,8 +13,8 @@ from monitor.domain.site import Recipient
 from monitor.notify import escalated
 from monitor.notify.circuit import Circuit, backoff_s
 from monitor.notify.path import STAGES, grouped, quiet, superseded, throttled
-from monitor.notify.verdict import Limits, Postponed, Superseded, View
-from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, Told, Waiting
+from monitor.notify.verdict import DeliveryContext, DeliveryLimits, Postponed, Superseded
+from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, QueuedMessage, SentNotification
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 LEDGERS = ["hazard", "health", "advice"]
@@ -24,7 +24,7 @@ def waiting(
     number, level=1, ledger="hazard", alert_id=1, queued_at=T0, attempts=0, state="unacknowledged", recipient="duty"
 ):
     urgent = is_urgent(ledger, level, 3)
-    return Waiting(
+    return QueuedMessage(
         number, alert_id, "north", ledger, level, recipient, "log:x", queued_at, None, attempts, state, urgent
     )
 
@@ -49,7 +49,9 @@ NIGHT = read_quiet("22:00-06:00", "UTC")
 def view_of(sent, quiet):
     """At midnight in the quiet hours of "duty", or at six when they end; or of nobody."""
     at = {"in": T0, "after": T0 + timedelta(hours=6), "none": T0}[quiet]
-    return View(at, sent, find_quiet=lambda _site, name: NIGHT if quiet != "none" and name == "duty" else None)
+    return DeliveryContext(
+        at, sent, find_quiet=lambda _site, name: NIGHT if quiet != "none" and name == "duty" else None
+    )
 
 
 @given(messages, st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
@@ -86,19 +88,19 @@ def test_what_is_set_aside_is_spoken_for_by_one_that_is_still_there(found, sent,
 
 
 def test_the_newest_replaces_older_ones_but_not_the_red_raise():
-    found = superseded([waiting(1, 1), waiting(2, 3), waiting(3, 1), waiting(4, 0)], View(T0, 0))
+    found = superseded([waiting(1, 1), waiting(2, 3), waiting(3, 1), waiting(4, 0)], DeliveryContext(T0, 0))
     assert sorted((v.id, v.by) for v in found) == [(1, 2), (3, 4)]
 
 
 def test_hazard_is_never_grouped_and_never_waits():
-    assert grouped([waiting(n, 1, alert_id=n) for n in range(5)], View(T0, 0)) == []
+    assert grouped([waiting(n, 1, alert_id=n) for n in range(5)], DeliveryContext(T0, 0)) == []
 
 
 def test_health_waits_for_company_and_then_joins():
     crowd = [waiting(n, 1, "health", alert_id=n) for n in range(1, 4)]
-    early = grouped(crowd, View(T0 + timedelta(seconds=1), 0))
+    early = grouped(crowd, DeliveryContext(T0 + timedelta(seconds=1), 0))
     assert {type(v) for v in early} == {Postponed}
-    later = grouped(crowd, View(T0 + timedelta(seconds=6), 0))
+    later = grouped(crowd, DeliveryContext(T0 + timedelta(seconds=6), 0))
     assert [(v.id, v.by) for v in later] == [(1, 3), (2, 3)]
 
 
@@ -109,7 +111,7 @@ def test_quiet_hours_hold_what_is_not_urgent():
     held = quiet(crowd, view_of(0, "in"))
     assert {v.id for v in held} == {1, 4, 6}  # the two highest levels and the top route of health pass, and others do
     assert {v.until for v in held} == {T0 + timedelta(hours=1)}  # looked at again before anybody takes it for lost
-    assert {v.until for v in quiet(crowd, View(T0 + timedelta(hours=5, minutes=30), 0,
+    assert {v.until for v in quiet(crowd, DeliveryContext(T0 + timedelta(hours=5, minutes=30), 0,
             find_quiet=view_of(0, "in").find_quiet))} == {T0 + timedelta(hours=6)}  # fmt: skip
     assert quiet(crowd, view_of(0, "after")) == []
 
@@ -141,7 +143,7 @@ def test_quiet_hours_begin_and_end_in_every_night_of_the_year(first, last, at, z
 
 def test_throttle_postpones_the_lowest_and_never_the_urgent():
     crowd = [waiting(n, level, alert_id=n) for n, level in enumerate([0, 1, 2, 3, 1], 1)]
-    held = throttled(crowd, View(T0, 9, Limits(sends_per_hour=10)))
+    held = throttled(crowd, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
     assert {v.id for v in held} == {1, 2}
     assert all(v.until > T0 for v in held)
 
@@ -207,13 +209,13 @@ def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody()
     night = view_of(0, "in")
     (waits,) = quiet([waiting(1, 1, "advice")], night)
     assert isinstance(waits, Postponed)
-    late, told = T0 + timedelta(days=1), (Told("duty", "log:x", T0, "delivered"),)
+    late, told = T0 + timedelta(days=1), (SentNotification("duty", "log:x", T0, "delivered"),)
     every = ("hazard", "health", "advice")
     chain = [[Recipient(name, ("log:x",), (1, 2, 3), every, escalate_after_s=60.0)] for name in ("duty", "head")]
 
     def escalate(ledger, state="delivered"):
         alert = OpenAlert(1, 1, "n", ledger, 1, "x", False, "s", "b", False, T0, (replace(told[0], state=state),))
-        return escalated.apply(alert, chain, late, Limits())
+        return escalated.apply(alert, chain, late, DeliveryLimits())
 
     assert [e.recipient for e in escalate("health")] == ["head"]
     assert escalate("advice") == []
@@ -222,5 +224,5 @@ def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody()
 
 def test_throttle_tells_hazards_before_the_noise_of_instruments():
     crowd = [waiting(1, 1, "hazard"), waiting(2, 1, "health", 2), waiting(3, 1, "advice", 3)]
-    held = throttled(crowd, View(T0, 9, Limits(sends_per_hour=10)))
+    held = throttled(crowd, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
     assert {verdict.id for verdict in held} == {2, 3}

@@ -6,8 +6,8 @@ import pytest
 
 from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
-from monitor.replay.matrix import Label, Span
-from monitor.replay.page import say_gain
+from monitor.replay.matrix import EventLabel, Span
+from monitor.replay.page import describe_gain
 from monitor.replay.scorecard import AS_DECLARED, FACTORS, Strength, find_gains
 
 DAY = 86400.0
@@ -44,7 +44,7 @@ yellow = {over = 2.0, window = "1d", probability = 0.3}
 """,
     "slope.toml",
 )
-EVENT = Label(START + timedelta(days=50), START + timedelta(days=52), 1, 1)
+EVENT = EventLabel(START + timedelta(days=50), START + timedelta(days=52), 1, 1)
 
 
 def word(day: float, low: float, *, level: int = 0, error: float = 0.1) -> dict[str, object]:
@@ -100,4 +100,4 @@ def test_lead_is_compared_at_equal_days_of_false_alarm() -> None:
         assert gain.to_json()["events"][0]["gained_s"] == pytest.approx(gained * DAY)
     assert find_gains(SITE, strength, {}, {}, [], DAY) == (), "no event, nothing to gain"
     (absent,) = find_gains(SITE, strength, {}, {}, [EVENT], DAY)
-    assert say_gain(absent) == "f: not measured, no forecast was stored for that time"
+    assert describe_gain(absent) == "f: not measured, no forecast was stored for that time"

@@ -8,11 +8,11 @@ import pytest
 from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
 from monitor.errors import ConfigError, RefusedError
-from monitor.replay.history import Known
+from monitor.replay.history import VisibilityRule
 from monitor.replay.matrix import (
     BEFORE,
     NONE,
-    Label,
+    EventLabel,
     Span,
     build_matrix,
     find_false_days,
@@ -20,7 +20,7 @@ from monitor.replay.matrix import (
     read_labels,
     score_event,
 )
-from monitor.store.alerting.history import PastAlert
+from monitor.store.alerting.history import AlertWithOutcome
 
 DAY = 86400.0
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -52,8 +52,8 @@ def span(from_day: float, to_day: float, level: int) -> Span:
     return Span(S + from_day * DAY, S + to_day * DAY, level)
 
 
-def label(from_day: float, to_day: float, number: int, level: int) -> Label:
-    return Label(START + timedelta(days=from_day), START + timedelta(days=to_day), number, level)
+def label(from_day: float, to_day: float, number: int, level: int) -> EventLabel:
+    return EventLabel(START + timedelta(days=from_day), START + timedelta(days=to_day), number, level)
 
 
 # 100 days: green, yellow from 40, orange 45-60, green; a false yellow 80-82; one event 50-55 of class 2 (needs orange)
@@ -110,11 +110,11 @@ def test_lead_is_that_of_the_level_which_was_needed() -> None:
 
 
 def test_days_of_false_alarm_have_the_cause_that_people_gave() -> None:
-    def alert(day: float, outcome: str | None) -> PastAlert:
+    def alert(day: float, outcome: str | None) -> AlertWithOutcome:
         at = START + timedelta(days=day)
-        return PastAlert(1, "hazard", "hazard", 1, at, at + timedelta(days=2), outcome)
+        return AlertWithOutcome(1, "hazard", "hazard", 1, at, at + timedelta(days=2), outcome)
 
-    def days(*alerts: PastAlert, zone: str = "UTC", judged: bool = True) -> list[tuple[str, str, int]]:
+    def days(*alerts: AlertWithOutcome, zone: str = "UTC", judged: bool = True) -> list[tuple[str, str, int]]:
         return find_false_days(RIBBON, [EVENT], alerts, 10 * DAY, zone, judged=judged)
 
     assert days() == [
@@ -152,11 +152,11 @@ def test_labels_are_read_or_refused_with_their_line(tmp_path: Path) -> None:
     path.write_text("when,class\n")
     with pytest.raises(ConfigError, match="columns from are missing"):
         read_labels(path, site)
-    confirmed = PastAlert(7, "hazard", "hazard", 2, START, None, "true")
+    confirmed = AlertWithOutcome(7, "hazard", "hazard", 2, START, None, "true")
     (found,) = labels_of_outcomes([confirmed], START + timedelta(days=3), site)
     assert (found.level, found.source, found.to_at) == (2, "outcome", START + timedelta(days=3))
 
 
 def test_an_unknown_rule_of_knowledge_is_refused() -> None:
     with pytest.raises(RefusedError, match="expected one of: auto, received, observed"):
-        Known("then")
+        VisibilityRule("then")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from monitor.series.step_detector import Walk
+from monitor.series.step_detector import StepDetector
 
 DAY_S = 86400.0
 ROWS = 240
@@ -19,7 +19,7 @@ def test_the_walk_finds_the_steps_of_an_offline_search(seed):
     places = sorted(rng.choice(np.arange(40, 200, 10), 3, replace=False).tolist())
     for place in places:
         values[place:] += rng.choice([-1.0, 1.0]) * rng.uniform(15.0, 60.0)
-    walk, times = Walk(LIMIT_MM), [DAY_S * k for k in range(ROWS)]
+    walk, times = StepDetector(LIMIT_MM), [DAY_S * k for k in range(ROWS)]
     walk.extend(times, times, [(float(v),) for v in values], [(NOISE_MM,)] * ROWS)
 
     search = ruptures.Pelt(model="l2", min_size=2, jump=1).fit(values)

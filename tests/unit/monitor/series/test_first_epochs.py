@@ -4,16 +4,16 @@ import random
 
 import pytest
 
-from monitor.checks.site_files import SiteFiles
-from monitor.checks.table import look
+from monitor.checks.site_files import SiteFolder
+from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.series.step_detector import OPENING, Walk
+from monitor.series.step_detector import OPENING, StepDetector
 from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand, write_site
 
 
 def take(values, *, sigma=0.0, limit=1.0):
-    walk = Walk(limit)
+    walk = StepDetector(limit)
     count = len(values)
     walk.extend([float(i) for i in range(count)], [float(i) for i in range(count)], values, [(sigma,)] * count)
     return walk
@@ -96,7 +96,7 @@ def test_values_that_may_be_noise_count_as_values():
 def test_in_pieces_or_at_once_it_ends_in_the_same_state(seed):
     dice = random.Random(seed)
     values = [(v + (dice.choice((0.0, 60.0)) if i > 6 else 0.0),) for i, (v,) in enumerate(rough(40, seed))]
-    whole, parts = take(values), Walk(1.0)
+    whole, parts = take(values), StepDetector(1.0)
     at = 0
     while at < len(values):
         end = at + dice.randint(1, 9)
@@ -115,8 +115,8 @@ def test_steps_that_follow_each_other_each_stand_out():
 
 
 def find_noiseless(site):
-    files = SiteFiles(ServiceConfig(), [site], {})
-    return [one.text for one in look(files) if one.check.id == "sites.noise"]
+    files = SiteFolder(ServiceConfig(), [site], {})
+    return [one.text for one in run_checks(files) if one.check.id == "sites.noise"]
 
 
 def test_check_names_series_without_a_noise_floor_and_says_what_to_write():
@@ -140,7 +140,7 @@ def test_a_daily_site_of_two_months_has_learned_whatever_its_window():
 def test_a_series_that_seldom_speaks_is_waited_for_no_longer_than_its_patience():
     values = [(v,) for v in (0.1, 0.0, -0.1, 0.1, 0.0, 0.1, 0.0, 9.0)]
     times = [6.0 * i for i in range(8)]
-    walk = Walk(1.0, patience_s=36.0)
+    walk = StepDetector(1.0, patience_s=36.0)
     walk.extend(times, times, values, [(0.0,)] * 8)
     assert walk.learning is None
     assert [(i, j.known_s) for i, j in walk.jumps] == [(7, 42.0)]

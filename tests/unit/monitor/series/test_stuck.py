@@ -6,7 +6,7 @@ import pytest
 
 from monitor.alerting.decision.decide import decide
 from monitor.criteria.table import KINDS
-from monitor.domain.decision import Memory, Newest, View, instant, seconds
+from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
@@ -33,8 +33,8 @@ def decide_hourly(values, spec=PLAIN, seen=48):
     memory = Memory()
     for i in range(seen, len(rows) + 1):
         now = rows[i - 1].observed_at
-        view = View({"E1.crack_opening": tuple(rows[i - seen : i])},
-                    {"E1.crack_opening": Newest(seconds(now), seconds(now))})  # fmt: skip
+        view = DecisionInputs({"E1.crack_opening": tuple(rows[i - seen : i])},
+                    {"E1.crack_opening": NewestEpoch(seconds(now), seconds(now))})  # fmt: skip
         decision = decide(site, memory, view, now)
         memory = decision.memory
         yield decision

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.service.clock import PROBATION_S, ServiceClock, Suspension, Uptime, judge_clock
+from monitor.service.clock import PROBATION_S, ServiceClock, Suspension, Uptime, estimate_offset
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 STEPS = (3600.0, -3600.0, 86400.0, -86400.0)
@@ -160,7 +160,7 @@ class Heard:
 def test_many_stations_in_the_future_are_our_clock(
     ahead: list[float], synchronised: bool | None, ours: bool | None
 ) -> None:
-    word = judge_clock({"a": ahead} if ahead else {}, synchronised)
+    word = estimate_offset({"a": ahead} if ahead else {}, synchronised)
     assert (None if word is None else word.is_ours) == ours
 
 
@@ -169,7 +169,7 @@ def test_many_stations_in_the_future_are_our_clock(
 def test_one_gateway_moves_no_clock_while_another_site_fits_it(stations: int, synchronised: bool | None) -> None:
     wrong, sound = [3600.0 + k % 5 for k in range(stations)], [-3.0, -5.0]
     for heard, before in (({"a": wrong, "b": sound}, None), ({"a": wrong}, {"a": wrong, "b": sound})):
-        word = judge_clock(heard, synchronised, before)  # type: ignore[arg-type]
+        word = estimate_offset(heard, synchronised, before)  # type: ignore[arg-type]
         assert word is not None
         assert not word.is_ours
         first, then = word.text.index("gateway"), word.text.index("clock of this machine")
@@ -178,8 +178,8 @@ def test_one_gateway_moves_no_clock_while_another_site_fits_it(stations: int, sy
 
 
 def test_sites_of_one_station_have_a_voice_each_and_must_agree() -> None:
-    word = judge_clock({"a": [3600.0], "b": [3602.0], "c": [3590.0]}, False)
+    word = estimate_offset({"a": [3600.0], "b": [3602.0], "c": [3590.0]}, False)
     assert word is not None
     assert word.is_ours
     assert word.text.index("gateway") < word.text.index("clock of this machine")
-    assert judge_clock({"a": [3600.0, 3600.0], "b": [9000.0, 9000.0]}, False) is None
+    assert estimate_offset({"a": [3600.0, 3600.0], "b": [9000.0, 9000.0]}, False) is None

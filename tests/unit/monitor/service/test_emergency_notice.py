@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 
 from forecasting.message import Term, Timestamp
-from monitor.checks.decisions import Pulse
-from monitor.checks.table import look
+from monitor.checks.decisions import CoreProgress
+from monitor.checks.table import run_checks
 from monitor.domain.alert import Notification
 from monitor.errors import DeliveryError
 from monitor.service import emergency_notice as room
-from monitor.service.emergency_notice import OVER_AFTER_S, TELL_AFTER_S, Herald
-from monitor.service.notice_record import Address, Told, ToldFile
+from monitor.service.emergency_notice import NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
+from monitor.service.notice_record import ChannelAddress, NoticeState, NoticeStateFile
 from monitor.service.supervisor import LAST_LEVEL
 from tests.conftest import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
-ADA, BEN = Address("ada", "log:a"), Address("ben", "log:b")
-TOLD = Told("database takes no writes", NOW, "what was said", (ADA, BEN), frozenset({ADA}))
+ADA, BEN = ChannelAddress("ada", "log:a"), ChannelAddress("ben", "log:b")
+TOLD = NoticeState("database takes no writes", NOW, "what was said", (ADA, BEN), frozenset({ADA}))
 
 
 class World:
@@ -36,15 +36,15 @@ class World:
 
     def begin(self) -> None:
         """A fresh service."""
-        self.herald = Herald(
+        self.emergency = EmergencyNotifier(
             lambda: [ADA, BEN], lambda: ["s: green"], {}, lambda: NOW + timedelta(seconds=self.now_s - 1000.0),
-            lambda *told: self.ledger.append(told), ToldFile(self.path),
+            lambda *told: self.ledger.append(told), NoticeStateFile(self.path),
         )  # fmt: skip
 
     def pass_time(self, seconds: float, trouble: str, *, sure: bool = True) -> None:
         for _ in range(round(seconds)):
             self.now_s += 1.0
-            self.herald.look(trouble, self.now_s, sure=sure)
+            self.emergency.update(trouble, self.now_s, sure=sure)
         self.settle(len(self.away))
 
     def open(self, channel: str, _: object) -> "World":
@@ -81,11 +81,11 @@ FIRST, LAST = "cannot decide: disk full", "over: decides again"
 
 
 def test_an_outage_over_two_restarts_is_told_once_and_its_end_once(world: World) -> None:
-    world.pass_time(TELL_AFTER_S + 2, "disk full")
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     for _ in range(2):
         world.begin()
         world.pass_time(15, "", sure=False)  # a fresh core has found nothing yet
-        world.pass_time(TELL_AFTER_S + 20, "disk full, as the fresh core says")
+        world.pass_time(NOTIFY_AFTER_S + 20, "disk full, as the fresh core says")
     assert [world.subjects(who) for who in ("ada", "ben")] == [[FIRST], [FIRST]]
     world.pass_time(OVER_AFTER_S + 2, "")
     assert [world.subjects(who) for who in ("ada", "ben")] == [[FIRST, LAST], [FIRST, LAST]]
@@ -98,7 +98,7 @@ def test_an_outage_over_two_restarts_is_told_once_and_its_end_once(world: World)
 
 
 def test_an_outage_that_ended_while_no_service_ran_is_over_at_the_first_decision(world: World) -> None:
-    world.pass_time(TELL_AFTER_S + 2, "disk full")
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     world.begin()
     world.pass_time(100, "", sure=False)
     assert world.subjects("ada") == [FIRST]
@@ -107,9 +107,9 @@ def test_an_outage_that_ended_while_no_service_ran_is_over_at_the_first_decision
 
 
 def test_a_core_that_is_replaced_in_an_outage_does_not_end_it(world: World) -> None:
-    world.pass_time(TELL_AFTER_S + 2, "disk full")
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     world.pass_time(15, "", sure=False)
-    world.pass_time(TELL_AFTER_S + 20, "disk full")
+    world.pass_time(NOTIFY_AFTER_S + 20, "disk full")
     assert world.subjects("ada") == [FIRST]
 
 
@@ -122,9 +122,9 @@ def test_trouble_that_only_a_restart_of_core_interrupts_is_told(world: World) ->
 
 def test_who_was_not_reached_before_the_kill_is_reached_by_the_next_service(world: World) -> None:
     world.away = {BEN.channel}
-    world.pass_time(TELL_AFTER_S + 2, "disk full")
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     wait_for(lambda: "ada" in world.path.read_text(), 5, "the file")
-    world.herald._over.set()  # the old service's tries end with it
+    world.emergency._over.set()  # the old service's tries end with it
     world.settle()
     assert (world.subjects("ada"), world.subjects("ben")) == ([FIRST], [])
     world.away = set()
@@ -135,7 +135,7 @@ def test_who_was_not_reached_before_the_kill_is_reached_by_the_next_service(worl
 
 
 def test_a_service_killed_while_it_tells_the_end_goes_on_with_it(world: World) -> None:
-    ToldFile(world.path).keep(replace(TOLD, taken=frozenset({ADA, BEN}), over_at=NOW, settled=frozenset({ADA})))
+    NoticeStateFile(world.path).keep(replace(TOLD, taken=frozenset({ADA, BEN}), over_at=NOW, settled=frozenset({ADA})))
     world.begin()
     world.pass_time(1, "", sure=False)
     assert (world.subjects("ada"), world.subjects("ben")) == ([], [LAST])
@@ -143,16 +143,16 @@ def test_a_service_killed_while_it_tells_the_end_goes_on_with_it(world: World) -
 
 
 @pytest.mark.parametrize("told", [TOLD, replace(TOLD, over_at=NOW, settled=frozenset({ADA}))])
-def test_the_file_holds_what_was_told_for_its_owner_alone(tmp_path: Path, told: Told) -> None:
+def test_the_file_holds_what_was_told_for_its_owner_alone(tmp_path: Path, told: NoticeState) -> None:
     path = tmp_path / "var/told.json"
     (tmp_path / "var").mkdir()
     path.with_name("told.json.next").touch(0o644)  # left behind by whomever
-    ToldFile(path).keep(TOLD)
-    ToldFile(path).keep(told)
-    assert ToldFile(path).read() == told
+    NoticeStateFile(path).keep(TOLD)
+    NoticeStateFile(path).keep(told)
+    assert NoticeStateFile(path).read() == told
     assert path.stat().st_mode & 0o777 == 0o600
-    ToldFile(path).keep(None)
-    assert ToldFile(path).read() is None
+    NoticeStateFile(path).keep(None)
+    assert NoticeStateFile(path).read() is None
     assert not path.exists()
 
 
@@ -160,7 +160,7 @@ def test_the_file_holds_what_was_told_for_its_owner_alone(tmp_path: Path, told: 
 def test_a_file_that_says_nothing_is_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
     path = tmp_path / "told.json"
     path.write_text(content)
-    assert ToldFile(path).read() is None
+    assert NoticeStateFile(path).read() is None
     assert "is not known" in caplog.text
 
 
@@ -168,20 +168,20 @@ FULL = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from monitor.service.notice_record import Address, ToldFile
+from monitor.service.notice_record import ChannelAddress, NoticeStateFile
 from tests.unit.monitor.service.test_emergency_notice import TOLD, BEN, fill
 
 path = Path(sys.argv[1]) / "var/told.json"
-ready = ToldFile(path)
+ready = NoticeStateFile(path)
 fill(path.parent)
 ready.keep(TOLD)
-assert ToldFile(path).read() == TOLD, "the first"
+assert NoticeStateFile(path).read() == TOLD, "the first"
 for _ in range(3):
     fill(path.parent)
     ready.keep(replace(TOLD, taken=frozenset({BEN})))
-found = ToldFile(path).read()
+found = NoticeStateFile(path).read()
 assert found is not None and found.at == TOLD.at, "an older one at the worst"
-late = ToldFile(path.parent.parent / "other/told.json")
+late = NoticeStateFile(path.parent.parent / "other/told.json")
 late.keep(TOLD)  # no room was kept: it is logged, nobody is held up
 assert late.read() is None
 print("held")
@@ -223,14 +223,14 @@ def run(words: list[str]) -> subprocess.CompletedProcess[str] | None:
 def test_each_is_told_in_the_own_language(world: World) -> None:
     ids = {"ada": "it", "ben": "zh"}
     last = LAST_LEVEL(site="pit", level=Term("orange"), at=Timestamp.of(NOW - timedelta(minutes=1), "second"))
-    mails = [Address("ada", "email:a@example.org"), Address("ben", "email:b@example.org")]
-    world.herald = Herald(
+    mails = [ChannelAddress("ada", "email:a@example.org"), ChannelAddress("ben", "email:b@example.org")]
+    world.emergency = EmergencyNotifier(
         lambda: mails, lambda: [last], {}, lambda: NOW,
-        lambda *told: None, ToldFile(world.path.with_name("other.json")), ids.__getitem__,
+        lambda *told: None, NoticeStateFile(world.path.with_name("other.json")), ids.__getitem__,
     )  # fmt: skip
-    pulse = Pulse(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
-    trouble = next(one.text for one in look(pulse) if one.is_wrong)
-    world.pass_time(TELL_AFTER_S + 2, trouble)
+    pulse = CoreProgress(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
+    trouble = next(one.text for one in run_checks(pulse) if one.is_wrong)
+    world.pass_time(NOTIFY_AFTER_S + 2, trouble)
     world.pass_time(OVER_AFTER_S + 2, "")
     world.settle()
     said = {(who, subject): body for who, subject, body in world.sent}

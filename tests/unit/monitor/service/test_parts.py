@@ -1,4 +1,4 @@
-"""Parts of the service without processes: the evaluation loop, the schedule, health, the keeper."""
+"""Parts of the service without processes: the evaluation loop, the schedule, health, the restarter."""
 
 import socket
 import sys
@@ -11,18 +11,18 @@ import pytest
 
 from monitor import health
 from monitor.checks.decisions import SILENT_WRITE_S
-from monitor.checks.running import SiteSight
-from monitor.checks.verdict import BLIND, DEGRADED, SEEN, judge, judge_parts
+from monitor.checks.running import SiteStatus
+from monitor.checks.verdict import BLIND, DEGRADED, SEEN, assess_service, check_parts
 from monitor.config.service import parse_service
 from monitor.errors import AwayError, ConfigError, KilledError, StoreBusyError
 from monitor.health import find_overdue
 from monitor.ingest import handover
 from monitor.ingest.division import Division
-from monitor.service.children import Keeper
+from monitor.service.children import ProcessRestarter
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
 from monitor.service.intake.process import IngestProcess
-from monitor.service.readiness import LEASE, Vigil
+from monitor.service.readiness import LEASE, CommitMonitor
 from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
 from monitor.service.supervisor import WATCHER
 from monitor.store.database.engine import Database
@@ -45,10 +45,10 @@ def test_a_subscription_that_the_broker_refuses_does_not_hold_up_the_handover(mo
         def __init__(self, *_, **__):
             self.start = self.stop = lambda: None
 
-    monkeypatch.setattr(handover, "Session", Refused)
+    monkeypatch.setattr(handover, "MqttSession", Refused)
     config = parse_service("", "x")
     with Database("sqlite://") as db:
-        hand = handover.Handover(db, config, {}, Division("a", 2), lambda _: None, lambda _: None, clock)
+        hand = handover.DivisionHandover(db, config, {}, Division("a", 2), lambda _: None, lambda _: None, clock)
         stop = threading.Event()
         stop.set()  # whoever waits is told to end
         one = SimpleNamespace(name="live", client_id="a", filters=("x",), undated=())
@@ -181,7 +181,7 @@ def test_draining_ends_after_its_limit(make_loop, monkeypatch):
 
 
 def test_what_people_add_is_evaluated_before_the_tick(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.service.evaluation_loop.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("monitor.service.evaluation_loop.NEWS_EVERY_S", 0.1)
     decide, news = Decisions(), []
     answers = [StoreBusyError("locked"), KeyError("x")]
 
@@ -371,7 +371,7 @@ def test_a_job_that_no_machine_takes_is_not_called_broken_and_tries_again_in_ten
 def watch(db, monkeypatch, job, **facts):
     """A schedule of one job of this module, hourly by the table and looked at all the time; how often it ran."""
     monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
-    monkeypatch.setattr("monitor.service.schedule.LOOK_S", 0.05)
+    monkeypatch.setattr("monitor.service.schedule.SCAN_S", 0.05)
     jobs = (Job("work", f"jobs_of_test:{job}", lambda _: 3600.0, 3600.0, **facts),)
     made = Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, lambda *_: None, jobs)
     monkeypatch.setattr(made, "_follow_stage", lambda _: None)
@@ -469,7 +469,7 @@ def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
 
 def test_a_lease_that_cannot_be_renewed_counts_as_a_database_that_takes_no_writes():
     at_s = [0.0]
-    vigil = Vigil(lambda: NOW + timedelta(seconds=at_s[0]), 10.0, lambda: at_s[0])
+    vigil = CommitMonitor(lambda: NOW + timedelta(seconds=at_s[0]), 10.0, lambda: at_s[0])
     vigil.note_write(LEASE)
     for second in range(1, 30):
         at_s[0] = float(second)
@@ -486,7 +486,7 @@ def sight(**changes):
     facts = {"id": "s", "level": 0, "level_name": "green", "observability": "full", "reachable_level": 3,
              "top_level": 3,
              "evaluated_at": NOW, "newest_at": NOW}  # fmt: skip
-    return SiteSight(**{**facts, **changes})
+    return SiteStatus(**{**facts, **changes})
 
 
 STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
@@ -510,14 +510,14 @@ STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
     ],
 )
 def test_the_verdict_names_its_reason(stamps, sites, state, words):
-    verdict = judge(stamps, sites, NOW, 60.0)
+    verdict = assess_service(stamps, sites, NOW, 60.0)
     assert verdict.state == state
     assert words in "; ".join(verdict.reasons)
     assert (state == SEEN) == (verdict.reasons == ())
 
 
 def test_before_the_first_run_the_verdict_names_the_sites_that_wait():
-    reasons = judge({}, [], NOW, 60.0, ["b", "a"]).reasons
+    reasons = assess_service({}, [], NOW, 60.0, ["b", "a"]).reasons
     assert reasons[1] == "no site is watched yet; `slopeward run` takes: a, b"
     assert "never run" in reasons[0]
 
@@ -544,7 +544,7 @@ def test_the_watchdog_is_fed_at_half_its_time(monkeypatch):
     assert health.watchdog_interval_s() is None
 
 
-# ---- keeper ----------------------------------------------------------------------------------------------------
+# ---- restarter ----------------------------------------------------------------------------------------------------
 class Mortal:
     name, status = "mortal", 9
 
@@ -566,23 +566,23 @@ def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeyp
     now = [0.0]
     monkeypatch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
     child, told = Mortal(), []
-    keeper = Keeper(child, lambda *a: told.append(a))
-    keeper.look()
+    restarter = ProcessRestarter(child, lambda *a: told.append(a))
+    restarter.check()
     starts = []
     for _ in range(6):
         child.lives = False
-        keeper.look()
+        restarter.check()
         before, died = child.starts, now[0]
         while child.starts == before:
             now[0] += 0.1
-            keeper.look()
+            restarter.check()
         starts.append(now[0] - died)
     assert starts == sorted(starts)
     assert starts[0] < 0.5
     assert starts[-1] > 20
     assert [(name, dying) for name, _, dying in told] == [("mortal", True)]
     now[0] += 61
-    keeper.look()
+    restarter.check()
     assert told[-1][2] is False
 
 
@@ -590,10 +590,10 @@ def test_a_service_that_stood_by_and_is_silent_is_missed_for_a_week():
     at = datetime(2026, 3, 1, tzinfo=UTC)
     for age, missed in ((30, False), (61, True), (8 * 86400, False)):
         now = at + timedelta(seconds=age)
-        degraded = judge_parts({"core": (now, {}), "standby:b": (at, {})}, now)[1]
+        degraded = check_parts({"core": (now, {}), "standby:b": (at, {})}, now)[1]
         assert bool(degraded) is missed
         assert all("b stood by and is silent since 2026-03-01 00:00:00 UTC" in line for line in degraded)
-    other = judge_parts({"core": (at, {}), "standby:b": (at, {"differs": ["north"]})}, at)[1]
+    other = check_parts({"core": (at, {}), "standby:b": (at, {"differs": ["north"]})}, at)[1]
     assert other == ["b stands by with other site files than those in force: north"]
 
 

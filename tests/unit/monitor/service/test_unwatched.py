@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.service.clock import PROBATION_S
-from monitor.service.unwatched import Gap, Unwatched
+from monitor.service.unwatched import MonitoringGap, UnwatchedPeriod
 from tests.unit.monitor.service.test_clock import START, Machine
 
 HOUR_S = 3600.0
@@ -18,22 +18,22 @@ class Watch(Machine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.unwatched, self.beat_s = Unwatched(self.clock), self.monotonic_s
+        self.gap, self.beat_s = MonitoringGap(self.clock), self.monotonic_s
 
     def run(self, seconds: float, *, beats: bool = True) -> None:
         for _ in range(round(seconds)):
             self.pass_time(1)
             self.beat_s = self.monotonic_s if beats else self.beat_s
             late = self.monotonic_s - self.beat_s > 10
-            self.unwatched.look(self.monotonic_s, self.beat_s, beats=not late)
+            self.gap.update(self.monotonic_s, self.beat_s, beats=not late)
 
-    def take(self, *, catching_up: bool = False) -> Gap | None:
+    def take(self, *, catching_up: bool = False) -> UnwatchedPeriod | None:
         """What can be told after an evaluation at this moment."""
-        return self.unwatched.take([self.row(catching_up=catching_up)])
+        return self.gap.take([self.row(catching_up=catching_up)])
 
     def row(self, *, catching_up: bool = False) -> dict[str, Any]:
         return {
-            "site": "s", "level_name": "red", "evaluated_at": spell(self.clock()), "catching_up": catching_up,
+            "site": "s", "level_name": "red", "evaluated_at": format_iso(self.clock()), "catching_up": catching_up,
             "observability": "full",
         }  # fmt: skip
 
@@ -44,8 +44,8 @@ def test_a_suspended_machine_is_told_like_a_core_that_hangs() -> None:
     before = watch.row()
     watch.suspend(HOUR_S)
     watch.run(2)
-    assert watch.unwatched.take([before]) is None, "nothing was decided since"
-    assert watch.unwatched.take([watch.row(), before]) is None, "one site was not"
+    assert watch.gap.take([before]) is None, "nothing was decided since"
+    assert watch.gap.take([watch.row(), before]) is None, "one site was not"
     assert watch.take(catching_up=True) is None, "what waits may change the level"
     gap = watch.take()
     assert gap is not None
@@ -115,10 +115,10 @@ def test_gaps_that_follow_each_other_before_anything_is_decided_are_one() -> Non
 
 def test_a_service_that_did_not_run_says_from_when_to_when() -> None:
     watch = Watch()
-    watch.unwatched.note_start(None)
-    watch.unwatched.note_start(watch.clock() - timedelta(seconds=90))
+    watch.gap.note_start(None)
+    watch.gap.note_start(watch.clock() - timedelta(seconds=90))
     assert watch.take() is None, "a first start, or a restart by hand"
-    watch.unwatched.note_start(watch.clock() - timedelta(hours=5))
+    watch.gap.note_start(watch.clock() - timedelta(hours=5))
     begun = watch.row()
     watch.run(1)
     gap = watch.take()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from monitor.simulate.demo import Stage, _tell_done
+from monitor.simulate.demo import DemoInstallation, _print_summary
 
 
 def test_the_reason_of_a_forecast_that_is_not_shown_stands_once():
@@ -12,5 +12,5 @@ def test_the_reason_of_a_forecast_that_is_not_shown_stands_once():
         "seconds": 9.0, "top_level": 3, "notifications": {"delivered": 8}, "forecasters": {"gru": none},
         "anomalies": {}, "degraded": False,
     }  # fmt: skip
-    _tell_done(Stage(Path(), "", "", "", None), counted, said.append, keeps=False)
+    _print_summary(DemoInstallation(Path(), "", "", "", None), counted, said.append, keeps=False)
     assert "  gru: 0 of 34 forecasts shown, because: no forecast of it has been scored yet" in said

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from monitor.simulate import slope as physics
-from monitor.simulate.slope import Fault, SlopeModel, format_time
+from monitor.simulate.slope import InstrumentFault, SlopeModel, format_time
 from tests.data.site_text import write_site_toml
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -132,12 +132,12 @@ def test_velocity_grows_towards_the_failure():
 def test_each_fault_shows_where_it_was_planned_and_nowhere_else():
     hour = timedelta(hours=1)
     faults = (
-        Fault("spike", "G1", START + 10 * hour, START + 11 * hour, 400.0),
-        Fault("stuck", "G2", START + 20 * hour, START + 40 * hour),
-        Fault("dropout", "G3", START + 20 * hour, START + 40 * hour),
-        Fault("clock_jump", "G4", START + 20 * hour, START + 24 * hour, 26 * 3600.0),
-        Fault("common_shift", "BASE-A", START + 50 * hour, START + 60 * hour, 18.0),
-        Fault("rezero", "E1", START + 70 * hour, START + timedelta(days=20), -35.0),
+        InstrumentFault("spike", "G1", START + 10 * hour, START + 11 * hour, 400.0),
+        InstrumentFault("stuck", "G2", START + 20 * hour, START + 40 * hour),
+        InstrumentFault("dropout", "G3", START + 20 * hour, START + 40 * hour),
+        InstrumentFault("clock_jump", "G4", START + 20 * hour, START + 24 * hour, 26 * 3600.0),
+        InstrumentFault("common_shift", "BASE-A", START + 50 * hour, START + 60 * hour, 18.0),
+        InstrumentFault("rezero", "E1", START + 70 * hour, START + timedelta(days=20), -35.0),
     )
     clean = {(s.station, s.at): s.payload for s in short(faults=()).samples()}
     broken = {(s.station, s.at): s.payload for s in short(faults=faults).samples()}
@@ -159,7 +159,7 @@ def test_each_fault_shows_where_it_was_planned_and_nowhere_else():
 
 def test_a_logger_keeps_what_a_dropout_swallowed():
     hour = timedelta(hours=1)
-    faults = (Fault("dropout", "G3", START + 20 * hour, START + 40 * hour),)
+    faults = (InstrumentFault("dropout", "G3", START + 20 * hour, START + 40 * hour),)
     clean = [s for s in short(faults=()).samples() if s.station == "G3"]
     model = short(faults=faults)
     kept = list(model.missed("logger-a", 0, 10**6))
@@ -198,4 +198,4 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="onset"):
         short(onset_at=START + timedelta(days=10), failure_at=START + timedelta(days=5))
     with pytest.raises(ValueError, match="unknown fault"):
-        Fault("gremlin", "G1", START, START + timedelta(hours=1))
+        InstrumentFault("gremlin", "G1", START, START + timedelta(hours=1))

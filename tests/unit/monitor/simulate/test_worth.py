@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitor.simulate.worth import judge_detectors, judge_forecasters, tell_worth
+from monitor.simulate.worth import assess_detectors, assess_forecasters, print_worth
 from monitor.store.schema import tables as t
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -64,7 +64,7 @@ def filled(database):
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
     with filled.read() as c:
-        forecasters, detectors = judge_forecasters(c), judge_detectors(c)
+        forecasters, detectors = assess_forecasters(c), assess_detectors(c)
     gru = forecasters["gru"]
     assert (gru["forecasts"], gru["shown"]) == (2, 0)
     assert gru["own"] == {"series": "G2.crack_opening", "horizons": {"1h": {"mm": -10.0, "low": -12.0, "high": -8.0}}}
@@ -79,7 +79,7 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
         "budget_per_sensor_month": 0.5,
     }  # fmt: skip
     said = []
-    tell_worth(forecasters, detectors, said.append)
+    print_worth(forecasters, detectors, said.append)
     assert "  gru           1h -10.0 (-12.0 to -8.0)" in said
     assert "  gru           1h 1.50, 1d 1.50; beside straight line +59%, auto -50%" in said
     assert "  gru: 0 of 2 forecasts shown, because: no forecast of it has been scored yet" in said
@@ -91,8 +91,8 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_demonstration_without_networks_and_scores_says_what_there_is(database):
     with database.read() as c:
-        assert judge_forecasters(c) == {}
-        assert judge_detectors(c) == {}
+        assert assess_forecasters(c) == {}
+        assert assess_detectors(c) == {}
     said = []
-    tell_worth({}, {}, said.append)
+    print_worth({}, {}, said.append)
     assert said == []

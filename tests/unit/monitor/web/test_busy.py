@@ -8,20 +8,20 @@ import pytest
 
 from monitor.errors import RefusedError
 from monitor.web import drafts
-from monitor.web.pulse import Pulse
+from monitor.web.pulse import ChangeNotifier
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def test_one_looks_at_a_slow_database_and_the_others_go_on_with_what_is_known(monkeypatch):
-    pulse, began, gate = Pulse(None), threading.Event(), threading.Event()
+    pulse, began, gate = ChangeNotifier(None), threading.Event(), threading.Event()
     looks = []
 
     def look():
         looks.append(began.set())
         gate.wait(10)
 
-    monkeypatch.setattr(pulse, "_look", look)
+    monkeypatch.setattr(pulse, "_count_changes", look)
     first = threading.Thread(target=pulse.count, args=(None,))
     first.start()
     began.wait(10)

@@ -7,7 +7,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from monitor.web.uploads.develop import DAMAGED, NO_PICTURE, Undeveloped, develop
+from monitor.web.uploads.develop import DAMAGED, NO_PICTURE, ReceivedPhoto, develop
 
 GPS, EXIF = 0x8825, 0x8769
 
@@ -32,7 +32,7 @@ def dark(tmp_path):
 
     def work(content):
         (tmp_path / "came").write_bytes(content)
-        return develop(Undeveloped(str(tmp_path / "came"), str(tmp_path / "out"))), tmp_path / "out"
+        return develop(ReceivedPhoto(str(tmp_path / "came"), str(tmp_path / "out"))), tmp_path / "out"
 
     return work
 

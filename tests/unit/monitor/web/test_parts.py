@@ -14,13 +14,13 @@ from monitor.domain.observation import Reading
 from monitor.errors import NotAllowedError
 from monitor.language.local_time import use_zone
 from monitor.web.access.guard import check_csrf, csrf_token, is_safe_path
-from monitor.web.access.veil import WITHHELD, Veil
-from monitor.web.context import AskedRange
+from monitor.web.access.veil import WITHHELD, ResponseRedactor
+from monitor.web.context import RequestedRange
 from monitor.web.parts import templating
-from monitor.web.parts.collect import spell_param
+from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
 from monitor.web.parts.headline import find_sentence, read_evidence
-from monitor.web.parts.templating import level_class, render_part, spell_number, tell
+from monitor.web.parts.templating import format_number, level_class, render_part, render_text
 from monitor.web.parts.zones import HEIGHT, WIDTH, draw
 from monitor.web.routes.site.charts import read_range
 
@@ -136,9 +136,9 @@ def test_levels_keep_the_colour_of_their_name(name, number, top, expected):
 
 
 def test_ranges():
-    assert read_range(T0, AskedRange(span="1d")) == (T0 - timedelta(days=1), T0)
+    assert read_range(T0, RequestedRange(span="1d")) == (T0 - timedelta(days=1), T0)
     with pytest.raises(Exception, match="from must lie before to"):
-        read_range(T0, AskedRange(T0, T0 - timedelta(days=1)))
+        read_range(T0, RequestedRange(T0, T0 - timedelta(days=1)))
 
 
 def test_uplot_lies_in_the_package_with_its_licence():
@@ -170,7 +170,7 @@ def test_no_text_leads_off_the_page(text):
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_are_spelled_near_their_value(value):
-    assert float(spell_number(value, 6)) == pytest.approx(value, rel=1e-3, abs=1e-300)
+    assert float(format_number(value, 6)) == pytest.approx(value, rel=1e-3, abs=1e-300)
 
 
 def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
@@ -179,7 +179,7 @@ def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
         ["silent since", Timestamp.of(first), "fails about", Timestamp.of(second), "file 2026-10-07T1916.csv <b>"]
     )
     with use_zone("Europe/Zurich"):
-        said = tell(told)
+        said = render_text(told)
     plain = re.sub("<[^>]*>", "", said)
     assert plain == (
         "silent since; 2026-10-07 21:16 CEST; fails about; 2026-11-20 18:14 CET; file 2026-10-07T1916.csv &lt;b&gt;"
@@ -216,7 +216,7 @@ def test_footprints_are_drawn_on_a_halo_and_the_key_names_what_occurs():
     ],
 )  # fmt: skip
 def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
-    assert spell_param(name, value) == said
+    assert format_param(name, value) == said
 
 
 @pytest.mark.parametrize(
@@ -230,11 +230,11 @@ def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
 )  # fmt: skip
 def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
     """`2026` is a station of others, and no instant is hidden for that; `G1` is a station of both."""
-    veil = Veil(["lake", "lake-2", "G1"], ["north-bench", "lake-20", "Upper lake", "G1", "G7", "2026", ""])
+    veil = ResponseRedactor(["lake", "lake-2", "G1"], ["north-bench", "lake-20", "Upper lake", "G1", "G7", "2026", ""])
     row = {"site": "status", "state": "G7", "reason": text, "evidence": [{"said": (text,)}], "G7": 1}
     covered = WITHHELD if hidden else text
     expected = {"site": "status", "state": "G7", "reason": covered, "evidence": [{"said": [covered]}]}
     assert veil.cover_service({"ledgers": [{"alerts": [row]}], "own": {"site": "lake", "reason": text}}) == {
         "ledgers": [{"alerts": [expected]}], "own": {"site": "lake", "reason": text},
     }  # fmt: skip
-    assert Veil().cover_service(row) is row
+    assert ResponseRedactor().cover_service(row) is row

@@ -13,7 +13,7 @@ from monitor.language.catalogue import current, gettext
 from monitor.language.rendering import translate
 from monitor.series.assessment import Assessment
 from monitor.web.access.guard import Guard
-from monitor.web.access.reader import COOKIE, Reader
+from monitor.web.access.reader import COOKIE, LanguageMiddleware
 
 NO_DATA = Assessment("v", "Red").reason
 
@@ -30,7 +30,7 @@ class Browser:
     def __init__(self):
         app = Starlette(routes=[Route("/{path:path}", _answer)])
         self.cookies = httpx.Cookies()
-        self._transport = httpx.ASGITransport(Reader(app, "es"))
+        self._transport = httpx.ASGITransport(LanguageMiddleware(app, "es"))
 
     def get(self, path, headers=None, params=None):
         async def ask():
@@ -104,7 +104,7 @@ def test_a_cookie_of_backslashes_takes_no_time():
     app = Guard(Starlette(routes=[Route("/", lambda request: PlainTextResponse(str(request.cookies)))]))
 
     async def ask(cookie):
-        transport = httpx.ASGITransport(Reader(app, "es"))
+        transport = httpx.ASGITransport(LanguageMiddleware(app, "es"))
         async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
             return (await client.get("/", headers={"Cookie": cookie})).text
 

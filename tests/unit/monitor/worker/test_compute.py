@@ -11,7 +11,7 @@ import pytest
 
 from monitor.errors import AwayError, JobError
 from monitor.worker import compute
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 from tests.conftest import wait_for
 
 BODY = """
@@ -37,7 +37,7 @@ def chatty(payload, progress):
 
 
 def job(name):
-    return Task(name, dict, dict)
+    return WorkerTask(name, dict, dict)
 
 
 @pytest.fixture(autouse=True)
@@ -117,8 +117,8 @@ def test_the_job_ends_with_the_service(tmp_path):
     )
     path = tmp_path / "pid"
     code = (
-        "from monitor.worker import compute; from monitor.worker.records import Task\n"
-        f"compute.run(Task('more_jobs:mark', dict, dict), {{'path': {str(path)!r}}}, 60)"
+        "from monitor.worker import compute; from monitor.worker.records import WorkerTask\n"
+        f"compute.run(WorkerTask('more_jobs:mark', dict, dict), {{'path': {str(path)!r}}}, 60)"
     )
     service = subprocess.Popen([sys.executable, "-c", code])
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from forecasting.message import Figure, Template, Timestamp, is_same_text, join
-from monitor.worker.records import RecordError, read_record, spell_record
+from monitor.worker.records import RecordError, read_record, record_to_plain
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ WHOLE = Whole(
     "G1", 3, flag=True, box=(1.0, 2.5), parts=(Part(AT, 0.1), Part(AT)), by_name={"a": Part(AT)}, shares={"b": 0.5},
     words=["c"], card={"gates": [1, {"d": None}]},
 )  # fmt: skip
-PLAIN = json.loads(json.dumps(WHOLE, default=spell_record))
+PLAIN = json.loads(json.dumps(WHOLE, default=record_to_plain))
 
 
 def test_what_is_spelled_is_read():
@@ -75,7 +75,7 @@ SAID = Template("test.crossing", "{text} at {at}")(
 
 def test_a_message_crosses_with_its_id_and_values():
     whole = replace(WHOLE, name=SAID, words=["c", SAID], shares={}, card={})
-    back = read_record(Whole, json.loads(json.dumps(whole, default=spell_record)))
+    back = read_record(Whole, json.loads(json.dumps(whole, default=record_to_plain)))
     assert back == whole
     assert is_same_text(back.name, SAID)
     assert is_same_text(back.words[1], SAID)
@@ -99,4 +99,4 @@ def test_a_message_that_no_reader_could_be_shown_is_refused(values):
 
 def test_what_is_no_plain_data_is_not_spelled():
     with pytest.raises(TypeError, match="set is no plain data"):
-        json.dumps({"a": {1}}, default=spell_record)
+        json.dumps({"a": {1}}, default=record_to_plain)

@@ -59,7 +59,7 @@ class TransformerBlock(nn.Module):
         return result
 
 
-class Stage(nn.Module):
+class TransformerStage(nn.Module):
     """Overlapping patches by a strided convolution, blocks, normalisation."""
 
     def __init__(
@@ -109,7 +109,7 @@ class TransformerUnet(SegmentationNetwork):
         self.stages = nn.ModuleList()
         channels = in_channels
         for number, out_channels in enumerate(widths):
-            stage = Stage(
+            stage = TransformerStage(
                 channels,
                 out_channels,
                 stride=4 if number == 0 else 2,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from shapely.geometry import mapping
 
 from detection.imagery.change.compare import as_date, compare
-from detection.imagery.change.records import KeptDate, read_outlines, remember
-from detection.imagery.change.rules import change_of, choose_parent, has_grown, has_vanished, is_new, weigh
+from detection.imagery.change.records import StoredDate, read_outlines, remember
+from detection.imagery.change.rules import change_of, choose_parent, has_grown, has_vanished, is_new, measure_evidence
 from detection.imagery.data.generate import write_scene
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.detect import detect
@@ -39,7 +39,7 @@ def steps(*boxes, value=180, nodata=()):
 
 
 def weighed(body, older, tolerance_px=1):
-    return weigh(steps(body) > 0, older, LEAST, tolerance_px)
+    return measure_evidence(steps(body) > 0, older, LEAST, tolerance_px)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.37]))
@@ -55,7 +55,7 @@ def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn
         box = window_around(moved, grid, 3)
         asked = burn(moved, box)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(overlay, "ASKED_PX", 0)
+            patch.setattr(overlay, "SAMPLED_PX", 0)
             assert (asked == burn(moved, box)).all()
 
 
@@ -166,9 +166,9 @@ def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
     polygons = list(
         find_footprints(read, grid, threshold=0.5, minimum_area_m2=900.0, minimum_hole_m2=900.0, identity=name)
     )
-    return KeptDate(
+    return StoredDate(
         scene_hash=name, acquired_at=datetime(2026, 5, day, tzinfo=UTC), prob=str(path), threshold=0.5,
-        minimum_area_m2=900.0, polygons=read_outlines([one.tell() for one in polygons]), scene_path=str(folder),
+        minimum_area_m2=900.0, polygons=read_outlines([one.to_json() for one in polygons]), scene_path=str(folder),
     )  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def test_where_the_earlier_date_has_nothing_the_footprint_stays_single(tmp_path)
     after = make_date(tmp_path, "b", 2, [(5, 5, 20, 20), (40, 40, 50, 50)])
     found = compare(after, [before], tmp_path, guards=False)
     assert sorted(w.change for w in found.changes.values()) == ["new", "single"]
-    assert found.tell()["pixels"] == {
+    assert found.to_json()["pixels"] == {
         "new_m2": pytest.approx(10_000, rel=0.002), "known_m2": 0.0, "gone_m2": 0.0, "joint_share": 0.5
     }  # fmt: skip
     with Layer(tmp_path / "change.tif", read_grid(tmp_path / "change.tif"), nodata=255.0) as layer:
@@ -279,12 +279,12 @@ def test_each_class_is_judged_against_its_own_band(tmp_path):
     flipped = found.changes[by_change["new"].polygon_id]
     assert (flipped.parent_id, flipped.caution) == (None, "lies where landslide was seen before")
     assert words["landslide", True].caution is None
-    assert [(v.outline.kind, v.word.parent_id) for v in found.vanished] == [("landslide", landslide.polygon_id)]
-    told = found.tell()["pixels"]["classes"]
+    assert [(v.outline.kind, v.change.parent_id) for v in found.vanished] == [("landslide", landslide.polygon_id)]
+    told = found.to_json()["pixels"]["classes"]
     assert (told["landslide"]["gone_m2"], told["crack"]["new_m2"]) == (
         pytest.approx(40_000, rel=0.002), pytest.approx(40_000, rel=0.002),
     )  # fmt: skip
-    assert found.tell()["pixels"]["new_m2"] == told["landslide"]["new_m2"] == pytest.approx(10_000, rel=0.002)
+    assert found.to_json()["pixels"]["new_m2"] == told["landslide"]["new_m2"] == pytest.approx(10_000, rel=0.002)
     import rasterio
 
     with rasterio.open(tmp_path / "change.tif") as file:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from detection.imagery.change.radar import find_radar_change
 from detection.imagery.change.radar_dates import find_difference, is_radar, read_radar
-from detection.imagery.change.radar_records import RadarAsked
+from detection.imagery.change.radar_records import RadarRequest
 from detection.imagery.change.speckle import fit_law
 from detection.imagery.errors import ImageryError, NoValidPixelsError, RadiometryError, SceneError
 from detection.imagery.scene.scene import Band, Scene
@@ -36,7 +36,7 @@ def images(tmp_path_factory):
 
 def test_outlines_lie_where_the_ground_changed(images, tmp_path):
     ground, paths = images
-    found = find_radar_change(RadarAsked(before=(paths["before"],), after=(paths["after"],), out_dir=tmp_path))
+    found = find_radar_change(RadarRequest(before=(paths["before"],), after=(paths["after"],), out_dir=tmp_path))
     assert found.warnings == ()
     assert [at.month for at in (*found.before_at, *found.after_at) if at] == [1, 3]
     assert found.looks[0] == pytest.approx(9 * ground.looks, rel=0.2)
@@ -59,7 +59,7 @@ def test_outlines_lie_where_the_ground_changed(images, tmp_path):
 def test_nothing_is_called_change_more_often_than_asked(images):
     _, paths = images
     found = find_radar_change(
-        RadarAsked(before=(paths["before"],), after=(paths["again"],), false_alarms=0.01, minimum_area_m2=0.0)
+        RadarRequest(before=(paths["before"],), after=(paths["again"],), false_alarms=0.01, minimum_area_m2=0.0)
     )
     # the nine cells hang together, so fewer than asked may come; more must not
     assert 0.004 < found.changed_share < 0.013
@@ -70,8 +70,8 @@ def test_dates_in_db_and_stacks_see_more(images, tmp_path):
     weak = (200.0, 150.0, 20.0, 3.0)
     before = [ground.write(tmp_path / f"b{k}.tif", 10 * np.log10(ground.draw()), UNITS="dB") for k in range(2)]
     after = [ground.write(tmp_path / f"a{k}.tif", 10 * np.log10(ground.draw([weak]))) for k in range(2)]
-    one = find_radar_change(RadarAsked(before=tuple(before[:1]), after=tuple(after[:1])))
-    all_ = find_radar_change(RadarAsked(before=tuple(before), after=tuple(after)))
+    one = find_radar_change(RadarRequest(before=tuple(before[:1]), after=tuple(after[:1])))
+    all_ = find_radar_change(RadarRequest(before=tuple(before), after=tuple(after)))
     assert all_.units[str(before[0])] == "db (as said)"
     assert all_.units[str(after[0])].startswith("db (found")
     assert "one orbit" in all_.warnings[0]
@@ -86,24 +86,24 @@ def test_coherence_alone_and_joined(images, tmp_path):
     across = np.clip(was - 0.05 + 0.05 * rng.normal(size=was.shape), 0, 1).astype(np.float32)
     across[ground.truth([SLIDE]) != 0] = 0.2
     pair = tuple(ground.write(tmp_path / f"{k}.tif", v) for k, v in enumerate((was, across)))
-    alone = find_radar_change(RadarAsked(coherence=pair))
+    alone = find_radar_change(RadarRequest(coherence=pair))
     (outline,) = alone.outlines
     assert (outline.by, outline.change_db) == ("coherence", None)
     assert outline.coherence_was == pytest.approx(0.7, abs=0.05)
     assert outline.coherence_is == pytest.approx(0.25, abs=0.1)
-    joined = find_radar_change(RadarAsked(before=(paths["before"],), after=(paths["after"],), coherence=pair))
+    joined = find_radar_change(RadarRequest(before=(paths["before"],), after=(paths["after"],), coherence=pair))
     assert sorted(one.by for one in joined.outlines) == ["amplitude", "both"]
 
 
 def test_low_coherence_leaves_the_backscatter_and_values_beyond_1_are_refused(images, tmp_path):
     ground, paths = images
     low = ground.write(tmp_path / "low.tif", np.full((300, 300), 0.2, np.float32))
-    asked = RadarAsked(before=(paths["before"],), after=(paths["after"],), coherence=(low, low))
+    asked = RadarRequest(before=(paths["before"],), after=(paths["after"],), coherence=(low, low))
     found = find_radar_change(asked)
     assert len(found.outlines) == 2
     assert "coherence is not compared: 0 cells" in found.warnings[0]
     with pytest.raises(NoValidPixelsError, match="0 cells had a coherence"):
-        find_radar_change(RadarAsked(coherence=(low, low)))
+        find_radar_change(RadarRequest(coherence=(low, low)))
     high = ground.write(tmp_path / "high.tif", np.full((300, 300), 70.0, np.float32))
     with pytest.raises(RadiometryError, match="coherences from 70"):
         find_radar_change(replace(asked, coherence=(high, high)))
@@ -115,11 +115,11 @@ def test_stored_integers_are_read_by_their_scale(images, tmp_path):
     for name, discs in (("b", ()), ("a", (SLIDE,))):
         paths.append(ground.write(tmp_path / f"{name}.tif", np.round(1000 * np.log10(ground.draw(discs))), UNITS="dB"))
     with pytest.raises(RadiometryError, match="said to be db, but its values go from -"):
-        find_radar_change(RadarAsked(before=(paths[0],), after=(paths[1],)))
+        find_radar_change(RadarRequest(before=(paths[0],), after=(paths[1],)))
     for path in paths:
         with rasterio.open(path, "r+") as target:
             target.scales = (0.01,)
-    (outline,) = find_radar_change(RadarAsked(before=(paths[0],), after=(paths[1],))).outlines
+    (outline,) = find_radar_change(RadarRequest(before=(paths[0],), after=(paths[1],))).outlines
     assert outline.change_db == pytest.approx(5, abs=1.2)
 
 
@@ -138,7 +138,7 @@ def test_layover_says_nothing_and_another_incidence_is_doubted(images, tmp_path)
     mask = (np.arange(300)[None, :] > 180).repeat(300, axis=0).astype(np.float32)
     angles = [ground.write(tmp_path / f"i{k}.tif", np.full((300, 300), 35.0 + 5 * k, np.float32)) for k in range(2)]
     found = find_radar_change(
-        RadarAsked(
+        RadarRequest(
             before=(paths["before"],), after=(paths["after"],), incidence=tuple(angles),
             mask=ground.write(tmp_path / "layover.tif", mask),
         )
@@ -172,13 +172,13 @@ def test_other_geometries_are_refused(images, tmp_path, tags, name, why):
     ground, paths = images
     other = ground.write(tmp_path / name, ground.draw(), **tags)
     with pytest.raises(SceneError, match=why):
-        find_radar_change(RadarAsked(before=(paths["before"],), after=(other,)))
+        find_radar_change(RadarRequest(before=(paths["before"],), after=(other,)))
 
 
 def test_before_lies_before(images):
     _, paths = images
     with pytest.raises(SceneError, match="exchange before and after"):
-        find_radar_change(RadarAsked(before=(paths["after"],), after=(paths["before"],)))
+        find_radar_change(RadarRequest(before=(paths["after"],), after=(paths["before"],)))
 
 
 def test_the_track_is_read_from_the_name_of_a_product(tmp_path):
@@ -194,7 +194,7 @@ def test_the_track_is_read_from_the_name_of_a_product(tmp_path):
     tracks = {"S1C": (8018, 147), "S1D": (2389, 73)}
     for unit, (orbit, track) in {**tracks, "S1C_": (8019, 46)}.items():
         name = f"{unit[:3]}_IW_GRDH_1SDV_20260501T051230_20260501T051255_{orbit:06}_00E6A1_1234.tif"
-        assert read_radar(ground.write(tmp_path / name, ground.draw())).said["track"] == track
+        assert read_radar(ground.write(tmp_path / name, ground.draw())).metadata["track"] == track
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_what_is_no_backscatter_is_refused_in_one_line(tmp_path, values, error, 
     ground = Ground(values.shape[0])
     path = ground.write(tmp_path / "a.tif", values.astype(np.float32), **ORBIT)
     with pytest.raises(error, match=why) as told:
-        find_radar_change(RadarAsked(before=(path,), after=(path,)))
+        find_radar_change(RadarRequest(before=(path,), after=(path,)))
     assert isinstance(told.value, ImageryError)
     assert "\n" not in str(told.value)
 
@@ -224,5 +224,5 @@ def test_an_error_says_by_value_which_file_it_is_about(images, tmp_path, torn):
     for damage in (b"", b"no raster", own[torn].read_bytes()[:20_000]):
         own[torn].write_bytes(damage)
         with pytest.raises(ImageryError) as told:
-            find_radar_change(RadarAsked(before=(own["before"],), after=(own["after"],)))
+            find_radar_change(RadarRequest(before=(own["before"],), after=(own["after"],)))
         assert told.value.path == own[torn]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import rasterio
 
-from detection.imagery.change.tracking import TrackAsked, list_rows, track
+from detection.imagery.change.tracking import TrackingRequest, list_rows, track
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.raster.raster import write_geotiff
 from tests.data.surveys.images import LAY_OFF_M, PLACE, SIZE, SLID_M, still_and_slid, write_pair, write_still
 
-ASKED = TrackAsked(most_m=1.0, window_px=32, step_px=22)
+ASKED = TrackingRequest(most_m=1.0, window_px=32, step_px=22)
 
 
 @pytest.fixture(scope="module")

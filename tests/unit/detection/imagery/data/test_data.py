@@ -10,7 +10,7 @@ from detection.imagery.data import bijie, cas, folder, hr_gldd, landslide4sense
 from detection.imagery.data.catalogue import SOURCES, open_data
 from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, join, resize_bands, resize_mask
 from detection.imagery.data.splits import find_twins, group_twins, split, split_blocks
-from detection.imagery.errors import DataError, ImageryError, RecipeError
+from detection.imagery.errors import DataError, ImageryError, TrainingRecipeError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff, write_png
 
@@ -101,7 +101,7 @@ def test_bijie_in_the_layout_of_its_copies_and_of_its_origin(tmp_path):
     assert {patch.image.shape[0] for patch in patches.resize(16)} == {3}
     assert patches.resize(16).read(0).mask.shape == (16, 16)
     (tmp_path / "copy/train/masks/ls_0003.png").unlink()
-    with pytest.raises(RecipeError, match=r"ls_0003\.png has no mask"):
+    with pytest.raises(TrainingRecipeError, match=r"ls_0003\.png has no mask"):
         bijie.read(tmp_path / "copy", "train")
 
 
@@ -116,7 +116,7 @@ def test_hr_gldd_arrays_stream(tmp_path):
     np.save(tmp_path / "valX.npy", images.transpose(0, 3, 1, 2))
     with pytest.raises(DataError, match=r"valX\.npy: shape \(5, 4, 16, 16\), expected N x rows x columns x 4"):
         hr_gldd.read(tmp_path, "validation")
-    with pytest.raises(RecipeError, match=r"trainX\.npy: the recipe's data are absent"):
+    with pytest.raises(TrainingRecipeError, match=r"trainX\.npy: the recipe's data are absent"):
         hr_gldd.read(tmp_path, "train")
 
 
@@ -134,7 +134,7 @@ def test_cas_parts_are_regions(tmp_path):
     assert train.names == ("Wenchuan/img/a_1",)
     assert test.names == ("Palu/img/a_1",)
     assert set(np.unique(test.read(0).mask)) == {0, 1}
-    with pytest.raises(RecipeError, match="no region 'Pulau'; there are: Palu, Wenchuan"):
+    with pytest.raises(TrainingRecipeError, match="no region 'Pulau'; there are: Palu, Wenchuan"):
         cas.read(tmp_path, "train", test_regions=("Pulau",))
 
 
@@ -192,10 +192,10 @@ def test_masks_in_another_code_are_asked_about_and_colours_and_shares_refused(tm
 
 
 def test_absent_and_damaged_data_are_named(tmp_path):
-    with pytest.raises(RecipeError, match=r"train\.zip: the recipe's data are absent"):
+    with pytest.raises(TrainingRecipeError, match=r"train\.zip: the recipe's data are absent"):
         landslide4sense.read_png(tmp_path, "train")
     (tmp_path / "train.zip").write_bytes(b"not a zip at all")
-    with pytest.raises(RecipeError, match=r"train\.zip: neither a folder nor a zip"):
+    with pytest.raises(TrainingRecipeError, match=r"train\.zip: neither a folder nor a zip"):
         landslide4sense.read_png(tmp_path, "train")
     write_pair(tmp_path / "train/images", tmp_path / "train/masks", ("image_1.png", "mask_1.png"))
     (tmp_path / "train.zip").unlink()
@@ -267,7 +267,7 @@ def test_no_split_leaves_a_patch_on_both_sides(kind):
     assert bool(twins) == (kind != "content")
     again = split(named, kind, 0.2, seed=3)
     assert np.array_equal(again[1], held)
-    with pytest.raises(RecipeError, match="unknown split 'random'"):
+    with pytest.raises(TrainingRecipeError, match="unknown split 'random'"):
         split(named, "random", 0.2, 0)
 
 

@@ -8,17 +8,17 @@ import pytest
 
 from detection.imagery.footprints import probabilities
 from detection.imagery.footprints.polygons import STEPS
-from detection.imagery.footprints.probabilities import PART_ROWS, Plan, draw_rows, map_scene
+from detection.imagery.footprints.probabilities import PART_ROWS, TilingPlan, draw_rows, map_scene
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.components import NODATA
 from detection.imagery.registry import build
 from detection.imagery.scene.moments import Moments
-from detection.imagery.scene.radiometry import Stretch, sum_blocks
+from detection.imagery.scene.radiometry import RadiometricStretch, sum_blocks
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 BANDS = 3
-PLAIN = Stretch(np.ones(BANDS, np.float32))
-PLAN = Plan("rows", 4096, 112, 16)
+PLAIN = RadiometricStretch(np.ones(BANDS, np.float32))
+PLAN = TilingPlan("rows", 4096, 112, 16)
 
 
 @pytest.fixture(autouse=True)
@@ -87,14 +87,14 @@ def test_rows_have_the_map_of_one_pass(height, width, columns, segmenter):
 def test_columns_without_what_the_network_sees_beside_them_show(segmenter):
     """The test above can fail."""
     reader = make_reader(300, 300)
-    found, _ = draw(reader, segmenter, Plan("rows", 64, 16, 16))
+    found, _ = draw(reader, segmenter, TilingPlan("rows", 64, 16, 16))
     assert np.abs(found.astype(int) - draw_whole(reader, segmenter)).max() > 1
 
 
 @pytest.mark.parametrize("height", [700, 1025, 1600])
 @pytest.mark.parametrize("columns", [64, 4096])
 def test_strips_make_the_whole_to_the_last_bit(height, columns, segmenter):
-    reader, plan = make_reader(height, 140), Plan("rows", columns, 112, 16)
+    reader, plan = make_reader(height, 140), TilingPlan("rows", columns, 112, 16)
     reader.valid[300:1290, :90] = False
     reader.valid[520:1020] = False  # a part without a valid pixel, and one beside it
     whole, _ = draw(reader, segmenter, plan)
@@ -144,7 +144,7 @@ def make_cloudy():
     total = sum_blocks(reader.values.astype(float), block)
     moments = Moments(count, total, sum_blocks(reader.values.astype(float) ** 2, block), block)
     maxima = np.full(shape, 0.9, np.float32)
-    return reader, Stretch(np.ones(BANDS, np.float32), maxima, block, colours=(0, 1, 2), moments=moments)
+    return reader, RadiometricStretch(np.ones(BANDS, np.float32), maxima, block, colours=(0, 1, 2), moments=moments)
 
 
 def test_a_cloud_across_two_parts_is_the_cloud_of_the_whole(segmenter, monkeypatch):
@@ -153,13 +153,13 @@ def test_a_cloud_across_two_parts_is_the_cloud_of_the_whole(segmenter, monkeypat
     found, _ = draw(reader, segmenter, stretch=stretch)
     assert np.array_equal(found == NODATA, ~reader.valid | wanted)
     assert wanted.any()
-    monkeypatch.setattr(Stretch, "around_px", 0)
+    monkeypatch.setattr(RadiometricStretch, "around_px", 0)
     assert not np.array_equal(draw(reader, segmenter, stretch=stretch)[0] == NODATA, ~reader.valid | wanted)
 
 
 def test_memory_follows_no_scene(segmenter):
     """What is read at a time is bounded by columns and rows."""
     reader = make_reader(2 * PART_ROWS, 1000)
-    draw(reader, segmenter, Plan("rows", 256, 112, 16))
+    draw(reader, segmenter, TilingPlan("rows", 256, 112, 16))
     assert max(wide * high for _, _, wide, high in reader.read_at) <= (256 + 2 * 112) * PART_ROWS
     assert probabilities.COLUMNS % 512 == 0, "whole blocks of most files"

@@ -14,7 +14,7 @@ from pyproj import Transformer
 
 from detection.imagery.footprints.scene_tiles import make_tiles
 from detection.imagery.tiles.lookup import find_tile, open_archive
-from detection.imagery.tiles.records import SceneTilesAsked
+from detection.imagery.tiles.records import SceneTilesRequest
 
 AT = datetime(2026, 5, 12, tzinfo=UTC)
 UTM = "EPSG:32632"
@@ -42,7 +42,7 @@ def cut(tmp_path):
         scene = write(tmp_path / "20260512.tif", bands, **options)
         place = {key: options[key] for key in ("crs", "transform") if key in options}
         prob = write(tmp_path / "prob.tif", steps[None], nodata=255, **place)
-        return make_tiles(SceneTilesAsked(scene, AT, prob, tmp_path)), tmp_path
+        return make_tiles(SceneTilesRequest(scene, AT, prob, tmp_path)), tmp_path
 
     return make
 
@@ -144,6 +144,6 @@ def test_a_torn_scene_is_one_line(cut, tmp_path):
     told, _ = cut(checkers(), nodata=0)
     scene = tmp_path / "20260512.tif"
     scene.write_bytes(scene.read_bytes()[:60_000])
-    told = make_tiles(SceneTilesAsked(scene, AT, tmp_path / "prob.tif", tmp_path))
+    told = make_tiles(SceneTilesRequest(scene, AT, tmp_path / "prob.tif", tmp_path))
     assert "\n" not in told.error
     assert told.error

@@ -7,12 +7,12 @@ import pytest
 from scipy import ndimage
 
 from detection.imagery.errors import SceneError
-from detection.imagery.footprints.probabilities import Plan, map_scene
+from detection.imagery.footprints.probabilities import TilingPlan, map_scene
 from detection.imagery.raster.components import NODATA
 from detection.imagery.scene.moments import Moments
-from detection.imagery.scene.radiometry import Stretch
+from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.scene.strips import (
-    Task,
+    StripTask,
     are_whole,
     cut_strips,
     join_strips,
@@ -24,7 +24,7 @@ from detection.imagery.scene.strips import (
 )
 
 WIDTH, BANDS = 70, 2
-PLANS = [Plan("crop", 32, 16, 16), Plan("hann", 32, 0, 8)]
+PLANS = [TilingPlan("crop", 32, 16, 16), TilingPlan("hann", 32, 0, 8)]
 
 
 class Blur:
@@ -49,7 +49,7 @@ def make_reader(height):
 
 
 def draw(reader, plan, write, **more):
-    stretch = Stretch(np.ones(BANDS, np.float32))
+    stretch = RadiometricStretch(np.ones(BANDS, np.float32))
     return map_scene(reader, Blur(), stretch, plan, 1, write, lambda _: None, **more)
 
 
@@ -101,15 +101,17 @@ def test_a_torn_or_exchanged_strip_is_seen_and_one_that_lacks_pixels_is_refused(
 def test_what_strips_are_drawn_by_comes_back_as_it_was(tmp_path):
     rng = np.random.default_rng(1)
     moments = Moments(rng.random((2, 3)), rng.random((4, 2, 3)), rng.random((4, 2, 3)), 128)
-    full = Stretch(
+    full = RadiometricStretch(
         np.ones(4, np.float32), rng.random((2, 3)).astype(np.float32), 128, None, None, (2, 1, 0), moments, 0.1, 0.25,
         ((0, 16, 32, 16),),
     )  # fmt: skip
-    plain = Stretch(np.ones(2, np.float32), ceilings=np.full(2, np.inf, np.float32), clouds=np.ones(2, np.float32))
+    plain = RadiometricStretch(
+        np.ones(2, np.float32), ceilings=np.full(2, np.inf, np.float32), clouds=np.ones(2, np.float32)
+    )
     for stretch in (full, plain):
         facts = {"scale": 0.1 + 0.2, "classes": ["landslide"], "dem": None}
         (tmp_path / "strip-00.bin").write_bytes(b"of an earlier try")
-        write_task(tmp_path, Task(facts, "generated", stretch))
+        write_task(tmp_path, StripTask(facts, "generated", stretch))
         assert not (tmp_path / "strip-00.bin").exists()
         found = read_task(tmp_path)
         assert found.weights == "generated"

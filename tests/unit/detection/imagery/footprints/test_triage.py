@@ -13,12 +13,12 @@ from scipy import ndimage
 
 from detection.imagery.errors import ModelError
 from detection.imagery.footprints.detect import detect
-from detection.imagery.footprints.probabilities import Plan, map_scene
-from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
+from detection.imagery.footprints.probabilities import TilingPlan, map_scene
+from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
-from detection.imagery.scene.radiometry import Stretch
+from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
 
@@ -48,8 +48,10 @@ def bright_is_landslide(picture):
 
 
 def asked(known=(), judge=bright_is_landslide, **card):
-    triage = SimpleNamespace(card={**CARD, **card}, bands=tuple(CARD["bands"]), model_hash="h" * 64, judge=judge)
-    return Asked(triage, tuple(known))
+    triage = SimpleNamespace(
+        card={**CARD, **card}, bands=tuple(CARD["bands"]), model_hash="h" * 64, estimate_probability=judge
+    )
+    return TriageRequest(triage, tuple(known))
 
 
 def ground(height=64, width=64):
@@ -63,9 +65,9 @@ def wants(passing, field, column=0, row=0, width=32, height=32):
 def test_a_tile_is_passed_over_only_when_no_window_of_it_may_hold_a_landslide():
     field = Field(ground())
     field.values[1, 14:20, 44:50] = 90.0  # red is the second band of this scene
-    passing = Passing(asked(), field, {"radiometry": {}})
+    passing = SceneTriage(asked(), field, {"radiometry": {}})
     assert [wants(passing, field, c, r) for r in (0, 32) for c in (0, 32)] == [False, True, False, False]
-    told = passing.tell()
+    told = passing.to_json()
     assert (told["tiles"], told["passed_over"], told["looked_at"], told["aside"]) == (4, 3, {"network": 1}, None)
     assert told["windows"] == [[0, 0, 32, 32], [0, 32, 32, 32], [32, 32, 32, 32]]
     assert "3 of 4 tiles were passed over" in list_triage_cautions(told)[0]
@@ -80,7 +82,7 @@ def test_pictures_are_judged_at_the_pixel_size_of_the_training():
 
     fine = grid_around(106.1, 27.1, 96, 0.9)
     field = Field(ground(60, 60), grid=fine)
-    assert not wants(Passing(asked(judge=judge), field, {"radiometry": {}}), field, 0, 0, 60, 36)
+    assert not wants(SceneTriage(asked(judge=judge), field, {"radiometry": {}}), field, 0, 0, 60, 36)
     assert len(shapes) == 5 * 3, "windows of 21 px, half over each other, in a tile of 60 x 36"
     assert set(shapes) == {(3, 16, 16)}
 
@@ -93,7 +95,7 @@ def test_a_tile_on_an_earlier_footprint_is_never_passed_over(corners, across, do
     corners = np.array([left, right, right, left]), np.array([top, top, bottom, bottom])
     lon, lat = PLACE.to_lonlat(*PLACE.to_crs(*corners))
     field = Field(ground())
-    passing = Passing(asked([(lon.min(), lat.min(), lon.max(), lat.max())], judge=lambda _: 0.0), field, CARD)
+    passing = SceneTriage(asked([(lon.min(), lat.min(), lon.max(), lat.max())], judge=lambda _: 0.0), field, CARD)
     column, row = 16 * across, 16 * down
     touches = left < column + 16 and column < right and top < row + 16 and row < bottom
     wanted = wants(passing, field, column, row, 16, 16)
@@ -104,7 +106,7 @@ def test_a_tile_on_an_earlier_footprint_is_never_passed_over(corners, across, do
 
 def test_a_tile_with_a_pixel_that_is_hidden_or_cannot_be_real_is_looked_at():
     field = Field(ground())
-    passing = Passing(asked(), field, {"radiometry": {}})
+    passing = SceneTriage(asked(), field, {"radiometry": {}})
     values, valid = field.read(0, 0, 32, 32)
     assert not passing.wants(values, valid, 0, 0)
     valid[31, 31] = False
@@ -126,9 +128,9 @@ def test_a_tile_with_a_pixel_that_is_hidden_or_cannot_be_real_is_looked_at():
     ],
 )
 def test_triage_stands_aside_where_it_was_not_trained_for(field, reason):
-    passing = Passing(asked(judge=lambda _: 0.0), field, {"radiometry": {}})
+    passing = SceneTriage(asked(judge=lambda _: 0.0), field, {"radiometry": {}})
     assert wants(passing, field)
-    told = passing.tell()
+    told = passing.to_json()
     assert told["looked_at"] == {"aside": 1}
     (caution,) = list_triage_cautions(told)
     assert "all tiles are looked at" in caution
@@ -137,10 +139,10 @@ def test_triage_stands_aside_where_it_was_not_trained_for(field, reason):
 
 def test_counts_of_the_same_values_take_the_same_scale():
     field = Field(ground() * 200)
-    assert Passing(asked(judge=lambda _: 0.0), field, CARD, 0.00005).aside is None
+    assert SceneTriage(asked(judge=lambda _: 0.0), field, CARD, 0.00005).aside is None
 
 
-@pytest.mark.parametrize("plan", [Plan("crop", 16, 16, 16), Plan("hann", 32, 0, 8)])
+@pytest.mark.parametrize("plan", [TilingPlan("crop", 16, 16, 16), TilingPlan("hann", 32, 0, 8)])
 def test_what_nobody_wants_is_zero_and_takes_nothing_from_its_neighbours(plan):
     field, out = Field(ground()), np.full((64, 64), 7, np.uint8)
 
@@ -154,18 +156,21 @@ def test_what_nobody_wants_is_zero_and_takes_nothing_from_its_neighbours(plan):
     def west(_values, _valid, column, _row):
         return column < 32
 
-    assert map_scene(field, Sure(), Stretch(np.ones(3, np.float32)), plan, 1, write, lambda _: None, west) == 64 * 64
+    assert (
+        map_scene(field, Sure(), RadiometricStretch(np.ones(3, np.float32)), plan, 1, write, lambda _: None, west)
+        == 64 * 64
+    )
     # with halo or overlap, the last tile that is wanted owns or reaches the columns up to 48
     assert (out[:, :48] == 180).all()
     assert not out[:, 48:].any()
 
 
 def test_wrong_weights_and_boxes_are_one_line():
-    assert ask_for(None, [[1, 2, 3, 4]]) is None
+    assert load_triage(None, [[1, 2, 3, 4]]) is None
     with pytest.raises(ModelError, match="unet is no network for triage"):
-        ask_for("generated", [])
+        load_triage("generated", [])
     with pytest.raises(ValueError, match="no box of longitudes"):
-        ask_for("triage", [[3.0, 2.0, 1.0, 4.0]])
+        load_triage("triage", [[3.0, 2.0, 1.0, 4.0]])
 
 
 @pytest.fixture(scope="module")
@@ -241,10 +246,10 @@ def test_landslides_of_the_validation_crops_are_hardly_passed_over(measured):
     """The shipped network on whole crops as if they were tiles of a scene, window by window."""
     from detection.imagery.data.bijie import read
 
-    asked_for, landslides, passed = ask_for("triage", []), 0, 0
+    asked_for, landslides, passed = load_triage("triage", []), 0, 0
     for patch in read(measured("bijie"), "val"):
         field = Field(patch.image, names=("B4", "B3", "B2"), grid=Grid(PLACE.transform, "", 1, 1))
-        passing = Passing(asked_for, field, asked_for.triage.card)
+        passing = SceneTriage(asked_for, field, asked_for.triage.card)
         height, width = patch.mask.shape
         wanted = wants(passing, field, 0, 0, width, height)
         assert passing.aside is None

@@ -9,12 +9,12 @@ import shapely
 from shapely.geometry import shape
 
 from detection.imagery.errors import ManifestError, NoValidPixelsError
-from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.insar.interferogram import find_zones, invert, list_points
-from detection.imagery.insar.moving_zones import ask_network, wrap
+from detection.imagery.insar.moving_zones import run_network, wrap
 from detection.imagery.insar.outputs import measure_stack
-from detection.imagery.insar.records import StackAsked
+from detection.imagery.insar.records import StackRequest
 from detection.imagery.insar.stack import read_stack
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
@@ -148,8 +148,8 @@ def test_coherence_of_places_from_date_to_date(tmp_path):
     alter(short[2].coherence, hide)
     lon, lat = grid.to_lonlat(*grid.to_crs(np.array([20.5]), np.array([20.5])))
     places = [
-        Place("circle", Circle(float(lon[0]), float(lat[0]), 200.0)),
-        Place("far", Circle(float(lon[0]) + 5, float(lat[0]), 200.0)),
+        MeasuredPlace("circle", Circle(float(lon[0]), float(lat[0]), 200.0)),
+        MeasuredPlace("far", Circle(float(lon[0]) + 5, float(lat[0]), 200.0)),
     ]
     found = measure_coherence(stack, grid, places)
     assert set(found) == {"circle"}
@@ -211,7 +211,7 @@ def test_drawn_patches_hold_wrapped_phase_and_their_zone():
 def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, tmp_path):
     """30 interferograms of 13 dates over Mexico City: the lake bed sinks, the western hills do not, nor does a hill."""
     folder = measured("insar-pyrate-cropA")
-    found = measure_stack(StackAsked(folder=folder, reference=(-99.175, 19.40, 1500.0), out_dir=tmp_path))
+    found = measure_stack(StackRequest(folder=folder, reference=(-99.175, 19.40, 1500.0), out_dir=tmp_path))
     assert (found.pairs, len(found.dates)) == (30, 13)
     assert found.told_share > 0.85
     assert found.misfit_rad < 0.5
@@ -244,7 +244,7 @@ def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
     assert "unvalidated" in model.card["limits"][0]
     images, masks = draw_phase_patches(424_242, 24, 64)
     threads = torch.get_num_threads()
-    found = ask_network(model.network, images, model.card["normalisation"], model.card["temperature"])
+    found = run_network(model.network, images, model.card["normalisation"], model.card["temperature"])
     assert torch.get_num_threads() == threads
     assert score(count(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
 
@@ -261,7 +261,7 @@ def test_training_on_drawn_phases_is_seeded(tmp_path):
 
 
 def test_rates_with_the_network_say_that_it_is_unvalidated(drawn, tmp_path):
-    found = measure_stack(StackAsked(folder=drawn[0], out_dir=tmp_path, network=WEIGHTS))
-    assert found.tell()["network"]["validated"] is False
+    found = measure_stack(StackRequest(folder=drawn[0], out_dir=tmp_path, network=WEIGHTS))
+    assert found.to_json()["network"]["validated"] is False
     assert any("unvalidated" in w for w in found.warnings)
     assert (tmp_path / "moving.tif").is_file()

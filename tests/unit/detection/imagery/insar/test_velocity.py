@@ -10,8 +10,8 @@ import rasterio
 
 from detection.imagery.errors import ImageryError, NoValidPixelsError, RadiometryError, SceneError
 from detection.imagery.footprints.geopackage import write_geopackage
-from detection.imagery.footprints.records import Circle, Place
-from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
+from detection.imagery.footprints.records import Circle, MeasuredPlace
+from detection.imagery.insar.velocity import VelocityRequest, measure_velocity
 from detection.imagery.insar.velocity_points import grid_points
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
@@ -20,8 +20,12 @@ GRID = grid_around(11.0, 46.0, 200, 20.0)
 ROWS, COLUMNS = np.mgrid[:200, :200]
 SLIDE = (COLUMNS - 80) ** 2 + (ROWS - 120) ** 2 < 20**2
 AREA_M2 = np.pi * 400.0**2
-PLACES = (Place("G1", Circle(*(float(v[0]) for v in GRID.to_lonlat(*GRID.to_crs(np.array([80.0]), np.array([120.0])))),
-                             100.0)), Place("far", Circle(12.0, 46.0, 100.0)))  # fmt: skip
+PLACES = (
+    MeasuredPlace(
+        "G1", Circle(*(float(v[0]) for v in GRID.to_lonlat(*GRID.to_crs(np.array([80.0]), np.array([120.0])))), 100.0)
+    ),
+    MeasuredPlace("far", Circle(12.0, 46.0, 100.0)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,7 @@ def test_a_zone_along_the_line_of_sight(tmp_path, noise):
     values = 2.0 * noise[:1] - 40.0 * SLIDE
     path = write(tmp_path / "los.tif", values)
     found = measure_velocity(
-        VelocityAsked(files=(path,), component="los-towards", factor=1.0, places=PLACES, out_dir=tmp_path / "out")
+        VelocityRequest(files=(path,), component="los-towards", factor=1.0, places=PLACES, out_dir=tmp_path / "out")
     )
     (zone,) = found.zones
     assert zone.kind == "away"
@@ -52,7 +56,7 @@ def test_a_zone_along_the_line_of_sight(tmp_path, noise):
     assert found.places[0].speed_sigma == pytest.approx(2, rel=0.1)
     assert len(json.loads((tmp_path / "out" / "velocity.geojson").read_text())["features"]) == 1
     per_day = measure_velocity(
-        VelocityAsked(files=(write(tmp_path / "day.tif", values / 365.25),), component="los-away", factor=365.25)
+        VelocityRequest(files=(write(tmp_path / "day.tif", values / 365.25),), component="los-away", factor=365.25)
     )
     assert [one.kind for one in per_day.zones] == ["toward"]
     assert per_day.zones[0].mean_mm_per_year == pytest.approx(-40, abs=0.5)
@@ -62,7 +66,7 @@ def test_three_components_give_speed_and_way(tmp_path, noise):
     moved = np.array([12.0, 0.0, -9.0])[:, None, None] * SLIDE
     path = write(tmp_path / "enu.tif", noise + moved, ("east", "north", "up"))
     sigma = write(tmp_path / "sigma.tif", np.ones((3, 200, 200)))
-    found = measure_velocity(VelocityAsked(files=(path,), factor=1.0, sigma_files=(sigma,), places=PLACES))
+    found = measure_velocity(VelocityRequest(files=(path,), factor=1.0, sigma_files=(sigma,), places=PLACES))
     (zone,) = found.zones
     assert (found.component, found.sigma_from, found.warnings) == ("enu", "file", ())
     assert zone.mean_mm_per_year == pytest.approx(15, abs=0.3)
@@ -83,11 +87,11 @@ def test_the_ground_of_a_place_is_told_by_a_high_quantile_and_by_its_share_that_
     wide = [(left, top), (2 * right - left, top), (2 * right - left, bottom), (left, bottom), (left, top)]
     lon, lat = GRID.to_lonlat(*GRID.to_crs(*np.array(wide, float).T))
     ring = [[float(x), float(y)] for x, y in zip(lon, lat, strict=True)]
-    place = Place("flank", {"type": "Polygon", "coordinates": [ring]})
+    place = MeasuredPlace("flank", {"type": "Polygon", "coordinates": [ring]})
 
     def measure(**more):
         return measure_velocity(
-            VelocityAsked(
+            VelocityRequest(
                 files=(path,), component="los-towards", factor=1.0, sigma_files=(sigma,), places=(place,), **more
             )
         ).places[0]
@@ -126,7 +130,7 @@ def test_points_are_brought_onto_cells(tmp_path, noise, suffix):
     raster, sigma, warnings = grid_points(path, 80.0, tmp_path)
     assert (sigma is None, len(warnings)) == (suffix == ".gpkg", int(suffix == ".csv"))
     found = measure_velocity(
-        VelocityAsked(files=(raster,), component="up", factor=1.0, sigma_files=(sigma,) if sigma else ())
+        VelocityRequest(files=(raster,), component="up", factor=1.0, sigma_files=(sigma,) if sigma else ())
     )
     assert found.zones[0].kind == "up"
     assert found.zones[0].area_m2 == pytest.approx(AREA_M2, rel=0.2)
@@ -140,7 +144,7 @@ def test_a_grid_reads_its_system_once():
 def test_untagged_nodata_is_set_aside(tmp_path, noise):
     values = np.where(COLUMNS < 60, -9999.0, noise[0] + 20 * SLIDE)
     found = measure_velocity(
-        VelocityAsked(files=(write(tmp_path / "a.tif", values[None]),), component="up", factor=1.0)
+        VelocityRequest(files=(write(tmp_path / "a.tif", values[None]),), component="up", factor=1.0)
     )
     assert found.warnings[0].startswith("a.tif: 12,000 pixels of band 1 have -9999, which stands alone")
     assert found.valid_share == pytest.approx(0.7)
@@ -152,24 +156,26 @@ def test_stored_integers_are_read_by_scale_and_offset(tmp_path, noise):
     write_geotiff(path, np.round((noise[:1] + 40 * SLIDE + 5) * 10).astype(np.int16), GRID)
     with rasterio.open(path, "r+") as target:
         target.scales, target.offsets = (0.1,), (-5.0,)
-    found = measure_velocity(VelocityAsked(files=(path,), component="up", factor=1.0, places=PLACES, out_dir=tmp_path))
+    found = measure_velocity(
+        VelocityRequest(files=(path,), component="up", factor=1.0, places=PLACES, out_dir=tmp_path)
+    )
     assert found.zones[0].mean_mm_per_year == pytest.approx(40, abs=0.2)
     assert found.places[0].values[0] == pytest.approx(40, abs=0.5)
     assert found.noise_mm_per_year[0] == pytest.approx(1, rel=0.1)
     with rasterio.open(path, "r+") as target:
         target.scales = (0.0,)
     with pytest.raises(RadiometryError, match="the scale 0"):
-        measure_velocity(VelocityAsked(files=(path,), component="up", factor=1.0))
+        measure_velocity(VelocityRequest(files=(path,), component="up", factor=1.0))
 
 
 def test_rounded_velocities_scatter_by_their_step(tmp_path, noise):
     path = write(tmp_path / "rounded.tif", np.round(noise[:1] + 40 * SLIDE))
-    found = measure_velocity(VelocityAsked(files=(path,), component="up", factor=1.0))
+    found = measure_velocity(VelocityRequest(files=(path,), component="up", factor=1.0))
     assert found.valid_share == 1.0
     assert "is taken as a velocity" in found.warnings[0]
     assert found.noise_mm_per_year[0] >= 1.0
     framed = write(tmp_path / "framed.tif", np.where(COLUMNS < 60, 0, noise[0] + 20 * SLIDE)[None])
-    found = measure_velocity(VelocityAsked(files=(framed,), component="up", factor=1.0))
+    found = measure_velocity(VelocityRequest(files=(framed,), component="up", factor=1.0))
     assert found.warnings[0] == "0 stands in 30 % of the pixels and is taken as no value"
 
 
@@ -185,7 +191,7 @@ def test_rounded_velocities_scatter_by_their_step(tmp_path, noise):
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, values, asked, error, why):
     with pytest.raises(error, match=why) as told:
-        measure_velocity(VelocityAsked(files=(write(tmp_path / "a.tif", values),), factor=1.0, **asked))
+        measure_velocity(VelocityRequest(files=(write(tmp_path / "a.tif", values),), factor=1.0, **asked))
     assert isinstance(told.value, ImageryError)
 
 
@@ -206,10 +212,10 @@ def test_a_component_is_the_band_that_says_so(tmp_path, noise):
     moved = np.array([-40.0, 0.0, 0.0])[:, None, None] * SLIDE
     path = write(tmp_path / "uen.tif", noise + moved, ("up", "east", "north"))
     for component, zones in (("up", 1), ("east", 0)):
-        assert len(measure_velocity(VelocityAsked(files=(path,), component=component, factor=1.0)).zones) == zones
+        assert len(measure_velocity(VelocityRequest(files=(path,), component=component, factor=1.0)).zones) == zones
     with pytest.raises(SceneError, match="none of them is los-towards"):
-        measure_velocity(VelocityAsked(files=(path,), component="los-towards", factor=1.0))
+        measure_velocity(VelocityRequest(files=(path,), component="los-towards", factor=1.0))
     three = [write(tmp_path / f"{name}.tif", noise[:1], (name,)) for name in ("up", "east", "north")]
     with pytest.raises(SceneError, match="its band is not east"):
-        measure_velocity(VelocityAsked(files=tuple(three), factor=1.0))
-    measure_velocity(VelocityAsked(files=(*three[1:], three[0]), factor=1.0))
+        measure_velocity(VelocityRequest(files=tuple(three), factor=1.0))
+    measure_velocity(VelocityRequest(files=(*three[1:], three[0]), factor=1.0))

@@ -7,7 +7,7 @@ import torch
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.splits import split_held
 from detection.imagery.errors import ModelError
-from detection.imagery.neural.learner import Settings
+from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks.blocks import fold_norms
 from detection.imagery.neural.training import train_network
@@ -79,11 +79,13 @@ def test_twenty_steps_halve_the_loss(name):
 
 def test_the_same_seed_trains_the_same_network_to_the_last_bit():
     images, masks = draw_patches(3, 20, 32, ("B4", "B3", "B2"))
-    settings = Settings(seed=5, width=0.0625, epochs=2, batch=4, warmup_steps=2, blank_share=0.2)
+    settings = ImageryTrainingSettings(seed=5, width=0.0625, epochs=2, batch=4, warmup_steps=2, blank_share=0.2)
     first, again = (train_network(images, masks, settings) for _ in range(2))
     assert first.history == again.history
     assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), again.network.parameters(), strict=True))
-    other = train_network(images, masks, Settings(seed=6, width=0.0625, epochs=2, batch=4, warmup_steps=2))
+    other = train_network(
+        images, masks, ImageryTrainingSettings(seed=6, width=0.0625, epochs=2, batch=4, warmup_steps=2)
+    )
     assert other.history != first.history
 
 

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detection.imagery.raster.reading.fills import NUMBERS, Record, is_fill
+from detection.imagery.raster.reading.fills import NUMBERS, ValueStatistics, is_fill
 
 FILLS = [*sorted(NUMBERS), 1e20, float(np.finfo("float32").min), 9.96921e36]
 
 
 def look(values, *, zero=False, apart=None):
-    record = Record(zero=zero)
+    record = ValueStatistics(zero=zero)
     for part in np.array_split(values, 3):
         record.feed(part, np.isfinite(part))
     return record.find_fills(apart), record

@@ -75,7 +75,7 @@ def test_tiles_of_one_grid_are_joined_bit_for_bit(tmp_path):
     folder = write_copernicus(tmp_path / "dem")
     joined = join_tiles(folder, SCENE, tmp_path / "out.tif")
     assert [path.name[22:29] for path in joined.tiles] == ["N41_00_", "N42_00_"]
-    assert joined.told == ()
+    assert joined.notes == ()
     check_heights(tmp_path / "out.tif", 1e-3)
     heights, transform, _ = read(tmp_path / "out.tif")
     assert not heights.mask.any()
@@ -138,7 +138,7 @@ def test_what_cannot_be_used_is_said_in_one_line(tmp_path, monkeypatch):
         join_tiles(tmp_path / "gone", SCENE, tmp_path / "out.tif")
     (folder / "page.tif").write_text("<html>")
     tile = write_tile(folder / "a.tif", degrees(LON - 0.03, LAT + 100 / 3600))
-    assert "page.tif: an HTML page" in join_tiles(folder, SCENE, tmp_path / "out.tif").told[0]
+    assert "page.tif: an HTML page" in join_tiles(folder, SCENE, tmp_path / "out.tif").notes[0]
     with rasterio.open(tile, "r+") as source:
         source.update_tags(**{VERTICAL_TAG: "EGM2008 height"})
     write_tile(folder / "b.tif", degrees(LON - 0.03, LAT + 100 / 3600))

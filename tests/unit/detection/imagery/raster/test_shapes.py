@@ -54,8 +54,8 @@ def test_what_goes_in_is_taken_or_counted(kinds):
     assert [one is not None for one in taken.shapes] == [kind in TAKEN for kind in kinds]
     assert all(one.is_valid and one.area == 1 for one in taken.shapes if one is not None)
     lost = sum(kind not in TAKEN for kind in kinds)
-    assert any(line.startswith(f"{lost} of {len(kinds)} geometries are left out") for line in taken.told) == bool(lost)
-    assert any("closed lines" in line for line in taken.told) == bool({"closed line", "ring"} & set(kinds))
+    assert any(line.startswith(f"{lost} of {len(kinds)} geometries are left out") for line in taken.notes) == bool(lost)
+    assert any("closed lines" in line for line in taken.notes) == bool({"closed line", "ring"} & set(kinds))
 
 
 def test_points_stay_where_they_are_asked_for():

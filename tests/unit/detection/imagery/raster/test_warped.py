@@ -11,7 +11,7 @@ from rasterio.enums import ColorInterp, Resampling
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import has_alpha, warp, window_of
 from detection.imagery.raster.reading import warped as module
-from detection.imagery.raster.reading.warped import Keeping, WarpedOnce, read_warped_valid
+from detection.imagery.raster.reading.warped import WarpedOnce, WarpStorage, read_warped_valid
 from detection.imagery.scene.reader import BandReader
 
 UTM, SIDE = "EPSG:32632", 96
@@ -59,7 +59,7 @@ def test_what_is_read_is_what_the_warper_gives(tmp_path, dtype, hidden, step, tu
     how = Resampling.nearest if nearest else Resampling.bilinear
     with (
         pytest.MonkeyPatch.context() as patch, rasterio.open(tmp_path / "a.tif") as source,
-        warp(source, grid, how, nodata) as warper, WarpedOnce(warper, source, [1, 3], Keeping(tmp_path)) as kept,
+        warp(source, grid, how, nodata) as warper, WarpedOnce(warper, source, [1, 3], WarpStorage(tmp_path)) as kept,
     ):  # fmt: skip
         patch.setattr(module, "PIECE_PX", piece)
         assert has_alpha(source) == alpha
@@ -84,7 +84,7 @@ def test_a_raster_is_warped_once_however_often_it_is_read_and_for_all_of_its_ban
     monkeypatch.setattr(WarpedOnce, "_warp_piece", lambda self, *box: asked.append(box) or inner(self, *box))
     with (
         BandReader(bands, grid=grid) as plain,
-        BandReader(bands, grid=grid, keeping=Keeping(tmp_path, told.append)) as kept,
+        BandReader(bands, grid=grid, keeping=WarpStorage(tmp_path, told.append)) as kept,
     ):
         for box in ((0, 0, 24, 24), (3, 5, 9, 7), (0, 0, 24, 24)):
             for one, other in zip(kept.read(*box), plain.read(*box), strict=True):
@@ -109,7 +109,7 @@ def test_without_room_each_window_is_warped_for_itself(tmp_path, monkeypatch, la
         monkeypatch.setattr(module.os, "pwrite", full)
     with (
         rasterio.open(tmp_path / "a.tif") as source, warp(source, grid, Resampling.bilinear, 0) as warper,
-        WarpedOnce(warper, source, [2], Keeping(tmp_path)) as kept,
+        WarpedOnce(warper, source, [2], WarpStorage(tmp_path)) as kept,
     ):  # fmt: skip
         part = window_of(2, 3, 9, 11)
         assert np.array_equal(kept.read(2, part), warper.read(2, window=part))

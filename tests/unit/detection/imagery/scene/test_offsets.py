@@ -11,10 +11,10 @@ import rasterio
 from detection.imagery.change.compare import compare
 from detection.imagery.change.guards import Image, lay_together
 from detection.imagery.change.histogram_match import match_scene
-from detection.imagery.change.records import KeptDate
+from detection.imagery.change.records import StoredDate
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.places import measure_places
-from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import MANIFEST, read_scene
@@ -43,7 +43,7 @@ def pair(tmp_path_factory) -> tuple[Path, Path]:
 
 def test_the_season_is_judged_on_what_the_counts_mean(pair):
     plain, lifted = (
-        KeptDate(scene_hash="", acquired_at=AT, prob="", scene_path=str(path), threshold=0.5, minimum_area_m2=0.0)
+        StoredDate(scene_hash="", acquired_at=AT, prob="", scene_path=str(path), threshold=0.5, minimum_area_m2=0.0)
         for path in pair
     )
     grid = read_grid(pair[0] / "B4.tif")
@@ -56,7 +56,7 @@ def test_the_vegetation_index_does_not_step_with_the_offset(pair, tmp_path):
     grid = read_grid(pair[0] / "B4.tif")
     write_geotiff(tmp_path / "prob.tif", np.zeros((1, 64, 64), np.uint8), grid, nodata=255)
     lon, lat = (float(v[0]) for v in grid.to_lonlat(*grid.to_crs(np.array([32.0]), np.array([32.0]))))
-    place = Place("G1", Circle(lon, lat, 200.0))
+    place = MeasuredPlace("G1", Circle(lon, lat, 200.0))
     one, other = (measure_places(tmp_path / "prob.tif", read_scene(path), [place])["G1"]["ndvi"] for path in pair)
     assert one == other
     assert one > 0.2
@@ -89,7 +89,7 @@ def test_a_season_that_cannot_be_compared_is_a_caution(tmp_path):
         steps = np.zeros((1, 64, 64), np.uint8)
         write_geotiff(tmp_path / f"{name}.tif", steps, read_grid(folder / "B4.tif"), nodata=255)
         dates.append(
-            KeptDate(
+            StoredDate(
                 scene_hash=name, acquired_at=AT.replace(day=day), prob=str(tmp_path / f"{name}.tif"), threshold=0.5,
                 minimum_area_m2=900.0, polygons=(), scene_path=str(folder),
             )

@@ -7,10 +7,10 @@ import pytest
 from pmtiles.reader import MemorySource, Reader, all_tiles
 from pmtiles.tile import zxy_to_tileid
 
-from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, About, write_archive
+from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, ArchiveFacts, write_archive
 from detection.imagery.tiles.packing import NotTilesError, pack
 
-ABOUT = About("png", (8.0, 46.0, 9.0, 47.0), (0, 9), zipped=False, metadata={"name": "Täler"})
+ABOUT = ArchiveFacts("png", (8.0, 46.0, 9.0, 47.0), (0, 9), zipped=False, metadata={"name": "Täler"})
 
 
 def read_tiles(path):

@@ -7,11 +7,11 @@ import random
 import pytest
 from pmtiles.tile import deserialize_header, serialize_header, zxy_to_tileid
 
-from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, About, write_archive
-from detection.imagery.tiles.lookup import TornTilesError, find_tile, open_archive, read_said
-from detection.imagery.tiles.records import SAID
+from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, ArchiveFacts, write_archive
+from detection.imagery.tiles.lookup import TornTilesError, find_tile, open_archive, read_metadata
+from detection.imagery.tiles.records import METADATA_FILE
 
-ABOUT = About("webp", (8.0, 46.0, 9.0, 47.0), (0, 7), zipped=False, metadata={})
+ABOUT = ArchiveFacts("webp", (8.0, 46.0, 9.0, 47.0), (0, 7), zipped=False, metadata={})
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +57,12 @@ def test_what_is_no_file_of_tiles_is_none_or_one_error(tmp_path):
     os.mkfifo(tmp_path / "pipe.pmtiles")
     assert open_archive(tmp_path / "pipe.pmtiles") is None
     for said in ("[" * 9000, "[]", "{"):
-        (tmp_path / SAID).write_text(said)
-        assert read_said(tmp_path) is None
-    (tmp_path / SAID).unlink()
-    (tmp_path / SAID).symlink_to(tmp_path / "elsewhere.json")
+        (tmp_path / METADATA_FILE).write_text(said)
+        assert read_metadata(tmp_path) is None
+    (tmp_path / METADATA_FILE).unlink()
+    (tmp_path / METADATA_FILE).symlink_to(tmp_path / "elsewhere.json")
     (tmp_path / "elsewhere.json").write_text('{"error": "of somebody else"}')
-    assert read_said(tmp_path) is None
+    assert read_metadata(tmp_path) is None
     for content in (b"", b"PMTiles", b"GIF89a" * 40):
         (tmp_path / "odd.pmtiles").write_bytes(content)
         with pytest.raises(TornTilesError):

@@ -13,7 +13,7 @@ from rasterio.io import MemoryFile
 from detection.imagery.errors import NoCrsError, NoValidPixelsError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
-from detection.imagery.tiles.records import ReliefAsked
+from detection.imagery.tiles.records import ReliefRequest
 from detection.imagery.tiles.relief import SIDE_PX, draw_relief, make_relief, shade_heights
 from tests.unit.detection.imagery.tiles.test_archive import read_tiles
 
@@ -81,5 +81,5 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(tmp_path):
     with pytest.raises(NoCrsError):
         draw_relief(polar, tmp_path / "r.pmtiles")
     (tmp_path / "text.tif").write_text("no raster")
-    assert "not a raster" in make_relief(ReliefAsked(tmp_path / "text.tif", tmp_path / "r.pmtiles")).error
+    assert "not a raster" in make_relief(ReliefRequest(tmp_path / "text.tif", tmp_path / "r.pmtiles")).error
     assert not (tmp_path / "r.pmtiles").exists()

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from detection.imagery.data.patches import Patches
-from detection.imagery.training.domain import describe, look_at
+from detection.imagery.training.domain import describe, measure_window
 
 
 def correlate(one, other):
@@ -22,7 +22,7 @@ def test_a_look_measures_bands_neighbours_and_steps(valid_share, offset):
     noise = rng.normal(0, 0.05, (3, 90, 70))
     values = (offset + ground * np.array([1, 2, -1])[:, None, None] + noise).astype(np.float32)
     valid = rng.random((90, 70)) < valid_share
-    look, exact = look_at(values, valid), values.astype(np.float64)
+    look, exact = measure_window(values, valid), values.astype(np.float64)
     kept = exact[:, valid]
     low, middle, high = np.quantile(kept, [0.05, 0.5, 0.95], axis=1)
     assert look.median == pytest.approx(middle)
@@ -38,9 +38,9 @@ def test_a_look_measures_bands_neighbours_and_steps(valid_share, offset):
 def test_a_band_that_does_not_vary_correlates_with_nothing():
     values = np.full((2, 32, 32), 0.1, np.float32)
     values[1] = np.linspace(0, 1, 32)
-    look = look_at(values, np.ones((32, 32), bool))
+    look = measure_window(values, np.ones((32, 32), bool))
     assert (look.correlation, look.smoothness, look.spread[0]) == (0.0, 0.0, 0.0)
-    assert look_at(values[:1], np.eye(32, dtype=bool)).smoothness == 0.0  # no pixel has a neighbour
+    assert measure_window(values[:1], np.eye(32, dtype=bool)).smoothness == 0.0  # no pixel has a neighbour
 
 
 def test_what_pictures_without_colour_say_nothing_of_is_no_limit_of_a_card():

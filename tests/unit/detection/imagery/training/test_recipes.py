@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from detection.imagery.data.landslide4sense import BANDS
 from detection.imagery.data.patches import hold_arrays
-from detection.imagery.errors import BandMissingError, DataError, RadiometryError, RecipeError
+from detection.imagery.errors import BandMissingError, DataError, RadiometryError, TrainingRecipeError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster.grid import grid_around
@@ -157,7 +157,7 @@ def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
 def test_an_index_of_values_without_a_unit_is_refused(tmp_path):
     text = find_recipe("hr-gldd").read_text().replace('"B2", "B8"]', '"B2", "B8", "ndvi"]')
     (tmp_path / "own.toml").write_text(text)
-    with pytest.raises(RecipeError, match="ndvi of values of an unknown unit says nothing"):
+    with pytest.raises(TrainingRecipeError, match="ndvi of values of an unknown unit says nothing"):
         read_recipe(tmp_path / "own.toml")
 
 

@@ -12,18 +12,18 @@ from shapely.geometry import box, mapping, shape
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.data.patches import IGNORED
-from detection.imagery.errors import ModelError, RecipeError
+from detection.imagery.errors import ModelError, TrainingRecipeError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.training import retraining
 from detection.imagery.training.evaluation import map_patches
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
-from detection.imagery.training.retraining import RING_PX, judge, paint_verdict, retrain
+from detection.imagery.training.retraining import RING_PX, compare_candidate, paint_verdict, retrain
 from detection.imagery.training.scoring import score_maps
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
+from monitor.store.scenes.arrivals import FootprintRow, SceneRow, save_scene
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from tests.conftest import ON_SQLITE
 from tests.data.tiny_recipe import tiny
@@ -64,7 +64,7 @@ def keep(c, site, found):
             {"threshold": answer["threshold"]},
         )  # fmt: skip
         footprints = [
-            Footprint(
+            FootprintRow(
                 answer["scene_hash"], answer["model_hash"], one["polygon_id"], answer["model"], "single",
                 one["area_m2"], one["mean_probability"], one["geometry"], *one["bbox"], None, None,
             )
@@ -123,7 +123,7 @@ def test_what_people_said_is_kept_for_the_training(database, found, reviews):
 def test_twenty_words_make_a_candidate_that_the_gate_judges(reviews, weights, tmp_path):
     assert len(reviews) >= 20
     payload = {"weights": str(weights), "out": str(tmp_path / "new.safetensors"), "reviews": reviews, "data": None}
-    with pytest.raises(RecipeError, match="19 reviews; 20 are needed"):
+    with pytest.raises(TrainingRecipeError, match="19 reviews; 20 are needed"):
         retrain({**payload, "reviews": reviews[:19]})
     answer = retrain(payload)
     assert answer["reviews"]["held_back"] == -(-len(reviews) // 4)
@@ -183,7 +183,7 @@ def scored(share_right, images=40, seed=0):
 )
 def test_the_gate_asks_for_no_loss_and_a_gain(candidate, in_use, passed):
     new, old = (tuple(scored(share) for share in pair) for pair in (candidate, in_use))
-    gate = judge([new, old])
+    gate = compare_candidate([new, old])
     assert gate["passed"] is passed
     assert ("may be worse" in gate["reasons"][0]) == (candidate[0] < in_use[0])
     assert ("not better" in gate["reasons"][1]) == (candidate[1] <= in_use[1])

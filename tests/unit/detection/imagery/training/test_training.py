@@ -18,12 +18,12 @@ from detection.imagery.data.augment import Augmentation, mix, vary
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.negatives import draw_negative
 from detection.imagery.data.patches import IGNORED, hold_arrays
-from detection.imagery.errors import ModelError, OtherRunError, RecipeError, TrainingPausedError
+from detection.imagery.errors import ModelError, OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.footprints.triage import Triage
 from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
-from detection.imagery.neural.learner import Hooks, Learner, Settings
+from detection.imagery.neural.learner import Hooks, ImageryLearner, ImageryTrainingSettings
 from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
@@ -37,7 +37,9 @@ from tests.data.tiny_recipe import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[5]
 SHIPPED = sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
-QUICK = Settings(seed=5, width=0.0625, epochs=3, batch=4, warmup_steps=2, blank_share=0.2, held_share=0.25)
+QUICK = ImageryTrainingSettings(
+    seed=5, width=0.0625, epochs=3, batch=4, warmup_steps=2, blank_share=0.2, held_share=0.25
+)
 RECIPE = tiny(24, 6, 3)
 
 
@@ -92,7 +94,7 @@ def test_a_place_of_another_run_is_refused(patches, tmp_path):
     train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place, resume=True, on_resume=taken.append))
     assert taken == [2], "it had ended"
     place.write_bytes(place.read_bytes()[:100])
-    with pytest.raises(RecipeError, match="not the place of a training run"):
+    with pytest.raises(TrainingRecipeError, match="not the place of a training run"):
         train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place, resume=True))
     train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place))  # without resume it begins anew
 
@@ -189,10 +191,10 @@ def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(
 
 
 def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
-    from monitor.cli.scenes.train import asked_to_stop
+    from monitor.cli.scenes.train import catching_stop
 
     before = signal.getsignal(signal.SIGTERM)
-    with asked_to_stop() as asked:
+    with catching_stop() as asked:
         assert asked == []
         os.kill(os.getpid(), signal.SIGTERM)
         assert asked == [signal.SIGTERM]
@@ -239,7 +241,7 @@ def test_a_wrong_recipe_is_one_clear_line(tmp_path, capsys, old, new, words):
 
 
 def test_a_recipe_that_is_not_there_names_the_shipped_ones():
-    with pytest.raises(RecipeError, match="nix: no such recipe; shipped: bijie, bijie-steady, cas"):
+    with pytest.raises(TrainingRecipeError, match="nix: no such recipe; shipped: bijie, bijie-steady, cas"):
         find_recipe("nix")
 
 
@@ -332,12 +334,12 @@ def test_drawn_negatives_hold_no_landslide_and_need_drawn_bands(patches):
         replace(QUICK, epochs=1, negative_share=1.0, offset=0.2),
         replace(patches, bands=("B4", "B3", "B2")),
     )
-    learner = Learner(
+    learner = ImageryLearner(
         named, np.arange(12), settings, (np.zeros(3, np.float32), np.ones(3, np.float32)), 0.1, lambda _: (0.0, 0.5)
     )
     images, truth = learner._batch(np.arange(4))
     assert (images.shape, int(truth.sum())) == ((4, 3, 32, 32), 0)
-    with pytest.raises(RecipeError, match="no ground is drawn in slope"):
+    with pytest.raises(TrainingRecipeError, match="no ground is drawn in slope"):
         draw_negative(0, 16, ("slope",))
 
 
@@ -398,7 +400,7 @@ def test_values_out_of_range_are_held_within_it_in_training_and_use(patches, tmp
 
 def test_patches_of_several_sizes_need_a_size(patches):
     mixed = replace(patches, load=lambda i: (patches.load(i)[0][:, : 32 - i % 2], patches.load(i)[1][: 32 - i % 2]))
-    with pytest.raises(RecipeError, match=r"different sizes; give data\.size_px"):
+    with pytest.raises(TrainingRecipeError, match=r"different sizes; give data\.size_px"):
         train_patches(mixed, QUICK)
 
 
@@ -508,9 +510,9 @@ def test_weights_that_are_not_their_cards_are_refused(tmp_path):
 
 def test_the_device_is_a_known_one_that_is_there(patches, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_DEVICE", "tpu")
-    with pytest.raises(RecipeError, match="expected one of cpu, cuda, auto"):
+    with pytest.raises(TrainingRecipeError, match="expected one of cpu, cuda, auto"):
         train_patches(patches, QUICK)
     monkeypatch.setenv("SLOPEWARD_DEVICE", "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(RecipeError, match="finds no accelerator"):
+    with pytest.raises(TrainingRecipeError, match="finds no accelerator"):
         train_patches(patches, QUICK)

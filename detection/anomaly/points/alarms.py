@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 from detection.anomaly.detector import train_detector
 from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.neighbours import FEWEST_OTHERS
-from detection.anomaly.parts import CELLS_AT_ONCE, PARTS, PartScores, Strongest
-from detection.anomaly.points.records import Counted, Counting, Looked, Looking, PointAlarm, Shared, Thresholds
+from detection.anomaly.parts import CELLS_AT_ONCE, PARTS, PartScores, StrongestPart
+from detection.anomaly.points.records import (
+    AcquisitionCounts,
+    PointAlarm,
+    PointAlarmRequest,
+    PointAlarmResult,
+    PointThresholdRequest,
+    PointThresholds,
+    Thresholds,
+)
 from detection.anomaly.points.shapes import name_shapes
 from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.registry import PAST
@@ -39,31 +47,31 @@ _LINE: Final = Template("compared.line", "the line of its last {n} acquisitions"
 _POINTS: Final = Template("compared.points", "{past}, and with {n} other points")
 
 
-def count_thresholds(asked: Counting) -> Counted:
+def count_thresholds(request: PointThresholdRequest) -> PointThresholds:
     """Count thresholds on points, as `train_detector` does on the series of a site."""
-    values, step_s = asked.table.values, asked.table.step_s
+    values, step_s = request.table.values, request.table.step_s
     if values.shape[1] < FEWEST_ACQUISITIONS:
-        return Counted({}, _FEW(n=values.shape[1], needed=FEWEST_ACQUISITIONS))
+        return PointThresholds({}, _FEW(n=values.shape[1], needed=FEWEST_ACQUISITIONS))
     times_s = step_s * np.arange(values.shape[1], dtype=np.float64)
     samples = {f"{row:06}": Series(times_s, one, step_s) for row, one in enumerate(values)}
     try:
-        counted = train_detector(RULES, samples, asked.budget, 0).thresholds
+        counted = train_detector(RULES, samples, request.budget, 0).thresholds
     except ThresholdError:  # its own words are of sensors and tails
-        return Counted({}, _UNUSUAL(n=values.shape[1], points=len(values), needed=USUAL_FROM))
+        return PointThresholds({}, _UNUSUAL(n=values.shape[1], points=len(values), needed=USUAL_FROM))
     except InputError as error:
-        return Counted({}, error_text(error))
+        return PointThresholds({}, error_text(error))
     found = {part: one.value for part, one in counted.items()}
-    return Counted({RULES: found}, "" if found else _NO_THRESHOLD)
+    return PointThresholds({RULES: found}, "" if found else _NO_THRESHOLD)
 
 
-def look(asked: Looking) -> Looked:
+def find_point_alarms(request: PointAlarmRequest) -> PointAlarmResult:
     """Score a table and say where alarms begin at its new acquisitions."""
-    values, step_s = asked.table.values, asked.table.step_s
-    is_new = np.isfinite(values) & (np.arange(values.shape[1]) >= np.asarray(asked.since)[:, None])
+    values, step_s = request.table.values, request.table.step_s
+    is_new = np.isfinite(values) & (np.arange(values.shape[1]) >= np.asarray(request.since)[:, None])
     if not is_new.any():
-        return Looked()
-    limits = asked.thresholds[RULES]
-    scored = _score(values, step_s, asked.thresholds)
+        return PointAlarmResult()
+    limits = request.thresholds[RULES]
+    scored = _score(values, step_s, request.thresholds)
     parts = list(limits)
     over = scored.ratio > 1.0
     begins = over & ~_was_before(over, max(1, round(RUN_GAP_S / step_s)))
@@ -71,7 +79,7 @@ def look(asked: Looking) -> Looked:
     strongest = np.argsort(-scored.ratio[row, column], kind="stable")[:MOST]
     left_out = len(row) - len(strongest)
     row, column = row[strongest], column[strongest]
-    kinds, sizes = name_shapes(values[row], column, asked.jump_mm)
+    kinds, sizes = name_shapes(values[row], column, request.jump_mm)
     alarms = []
     for k, (r, at) in enumerate(zip(row.tolist(), column.tolist(), strict=True)):
         part = parts[scored.which[r, at]]
@@ -84,8 +92,8 @@ def look(asked: Looking) -> Looked:
         )  # fmt: skip
     judged = (np.isfinite(scored.ratio) & is_new).any(axis=1)
     goes_on = (over & is_new).any(axis=1) & ~(begins & is_new).any(axis=1)
-    return Looked(
-        tuple(alarms), tuple(_share(values, scored.looks, step_s, int(np.asarray(asked.since).min()))),
+    return PointAlarmResult(
+        tuple(alarms), tuple(_share(values, scored.looks, step_s, int(np.asarray(request.since).min()))),
         int(judged.sum()), int((is_new.any(axis=1) & ~judged).sum()), int(goes_on.sum()), left_out,
     )  # fmt: skip
 
@@ -117,7 +125,7 @@ def _score(values: Array, step_s: float, thresholds: Thresholds) -> _Scores:
     rows, columns = values.shape
     limits = thresholds[RULES]
     out = _Scores(values.shape)
-    running, strongest = PartScores(rows, step_s, limits), Strongest(rows, step_s, limits)
+    running, strongest = PartScores(rows, step_s, limits), StrongestPart(rows, step_s, limits)
     width = max(1, CELLS_AT_ONCE // rows)
     for first in range(0, columns, width):
         block = slice(first, min(first + width, columns))
@@ -139,7 +147,7 @@ def _was_before(over: Mask, pause: int) -> Mask:
     return before
 
 
-def _share(values: Array, looks: Array, step_s: float, since: int) -> list[Shared]:
+def _share(values: Array, looks: Array, step_s: float, since: int) -> list[AcquisitionCounts]:
     """What all points did at each acquisition from `since` on, and one before: a run may have begun there."""
     width = count_steps(step_s, PARTS["level"].days, PARTS["level"].at_least)
     padded = np.concatenate([np.full((len(values), width), np.nan), values], axis=1)
@@ -150,5 +158,5 @@ def _share(values: Array, looks: Array, step_s: float, since: int) -> list[Share
         judged = np.isfinite(z)
         if judged.any():
             up, down = int((z > FAR).sum()), int((z < -FAR).sum())
-            found.append(Shared(column, int(judged.sum()), up, down, float(np.median(moved[judged]))))
+            found.append(AcquisitionCounts(column, int(judged.sum()), up, down, float(np.median(moved[judged]))))
     return found

@@ -1,4 +1,4 @@
-"""To take back what a person said to a question: the first word of two, or the answer that counts."""
+"""Withdraw the answer of a person to a question: the first of two, or the one that counts."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -19,16 +19,16 @@ from monitor.alerting.acts.operator_acts import (
 from monitor.alerting.decision.signatures import require_shared
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
-from monitor.domain.keys import station_asked
+from monitor.domain.keys import station_of_question
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.series.steps import MOVEMENT, ask_step_again
+from monitor.series.steps import MOVEMENT, reopen_step
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.audit import add_audit, seal_decision
-from monitor.store.people.countersign import SharedAct
+from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import is_admin_of, require_account, require_person
 
 _WITHDRAWN: Final = Template("answer.withdrawn", "{question}: the {what} is withdrawn by {name}: {reason}")
@@ -47,8 +47,8 @@ TAKEN_BACK: Final = "step.withdraw"  # an answer that counts
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """What people said to a question and may take back.
+class OperatorAnswer:
+    """Answers of people to a question, which they may withdraw.
 
     Attributes:
         words: first words that wait for a second person: step or question -> who gave it.
@@ -59,28 +59,28 @@ class Spoken:
     answers: Mapping[str, str]
 
     @property
-    def said(self) -> Message:
+    def description(self) -> Message:
         """What is taken back, in words."""
         if self.words:
             return _FIRST(names=NameList(tuple(sorted(set(self.words.values()))), conjunction=True))
         return _ANSWER(words=MessageList(tuple(map(Term, sorted(set(self.answers.values())))), ", "))
 
 
-def find_spoken(memory: Memory, key: str) -> Spoken | None:
+def find_operator_answer(memory: Memory, key: str) -> OperatorAnswer | None:
     """What stands of people's words under a question (`G1`, `alone:G1`, `reference:BASE`); None = nothing.
 
     The answer to a step that is over, and of which nothing is asked any more, cannot be taken back.
     """
-    words = {k: s.by for k, s in memory.signed.items() if key in {k, station_asked(k)}}
+    words = {k: s.by for k, s in memory.signed.items() if key in {k, station_of_question(k)}}
     answers = {
-        k: a for k, a in memory.answers.items() if k == key or (key == station_asked(k) and k in memory.steps)
+        k: a for k, a in memory.answers.items() if k == key or (key == station_of_question(k) and k in memory.steps)
     }  # fmt: skip
-    return Spoken(words, answers) if words or answers else None
+    return OperatorAnswer(words, answers) if words or answers else None
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingWord:
-    """A first word on a question that waits for a second person."""
+class WaitingAnswer:
+    """A first answer to a question that waits for a second person."""
 
     site: str
     question: str
@@ -89,32 +89,32 @@ class WaitingWord:
     alert_id: int | None  # the open alert that asks it
 
 
-def list_words(c: Connection) -> list[WaitingWord]:
-    """First words of all sites that are watched; each stands until its question is answered or it is withdrawn."""
+def list_first_answers(c: Connection) -> list[WaitingAnswer]:
+    """First answers of all sites that are watched; each waits until its question is answered or it is withdrawn."""
     found = {}
     for site in load_sites_summary(c):
         state = find_state(c, site.id)
         signed = {} if state is None else Memory.read(state.state).signed
         alerts = load_alerts(c, site.id, open_only=True) if signed else []
-        asked = {step_of_alert(alert.key): alert.id for alert in alerts}
-        for key, word in signed.items():
-            question = key if key in asked else station_asked(key) or key
-            found[site.id, question, word.by] = WaitingWord(
-                site.id, question, word.by, word.answer, asked.get(question)
+        alert_ids = {step_of_alert(alert.key): alert.id for alert in alerts}
+        for key, signature in signed.items():
+            question = key if key in alert_ids else station_of_question(key) or key
+            found[site.id, question, signature.by] = WaitingAnswer(
+                site.id, question, signature.by, signature.answer, alert_ids.get(question)
             )  # fmt: skip
     return list(found.values())
 
 
-def share_taking_back(c: Connection, site: Site, key: str) -> SharedAct:
+def share_taking_back(c: Connection, site: Site, key: str) -> TwoPersonAct:
     """The act as two people do it: a signature holds for the very answer that it saw."""
     spoken = _require_spoken(load_memory(c, site), key)
-    return SharedAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(spoken.said)})
+    return TwoPersonAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(spoken.description)})
 
 
-def take_word_back(
+def withdraw_answer(
     c: Connection, site: Site, key: str, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
 ) -> Message:  # fmt: skip
-    """Take a first word back, or else the answer that counts; the site is to be decided again behind it.
+    """Withdraw a first answer, or else the one that counts; the site is to be decided again behind it.
 
     A first word changes nothing, so its giver takes it back alone; an admin who gave none there takes back those of
     others. Without the answer the question is open
@@ -151,25 +151,25 @@ def take_word_back(
         shared = moved and require_shared(c, site, measure_stake(c, site), actor, second, now, refuse)
         if shared and second is not None:
             who = f"{second.name} and {actor.name}"
-        act, after = TAKEN_BACK, ask_again(memory, spoken.answers, seconds(now))
-    sentence = _WITHDRAWN(question=key, what=spoken.said, name=who, reason=reason)
+        act, after = TAKEN_BACK, reopen_questions(memory, spoken.answers, seconds(now))
+    sentence = _WITHDRAWN(question=key, what=spoken.description, name=who, reason=reason)
     basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
     save_memory(c, site.id, after, site.version, now)
-    detail = {"key": key, "said": spoken.said, "reason": reason, "decision": basis}
+    detail = {"key": key, "said": spoken.description, "reason": reason, "decision": basis}
     detail |= {"second_by": second.name} if second is not None and who != actor.name else {}
     add_audit(c, actor, act, f"site:{site.id}", detail, now)
     note_questions(c, site.id, {key}, actor, sentence, now)
     seal_decision(c, basis, actor, now)
-    return spoken.said
+    return spoken.description
 
 
-def ask_again(memory: Memory, keys: Collection[str], now_s: float) -> Memory:
+def reopen_questions(memory: Memory, keys: Collection[str], now_s: float) -> Memory:
     """The memory without some answers: their questions are open, and the clock of each step begins now.
 
     What was doubted before it was answered is asked as any other step: rather one question too many.
     """
     steps = {
-        k: replace(s, state="pending", known_s=now_s, words=None, reason=ask_step_again(s.reason)) if k in keys else s
+        k: replace(s, state="pending", known_s=now_s, words=None, reason=reopen_step(s.reason)) if k in keys else s
         for k, s in memory.steps.items()
     }  # fmt: skip
     return replace(
@@ -178,16 +178,16 @@ def ask_again(memory: Memory, keys: Collection[str], now_s: float) -> Memory:
     )  # fmt: skip
 
 
-def _require_spoken(memory: Memory, key: str) -> Spoken:
-    found = find_spoken(memory, key)
+def _require_spoken(memory: Memory, key: str) -> OperatorAnswer:
+    found = find_operator_answer(memory, key)
     if found is None:
         raise NotFoundError(_NONE(question=key))
     return found
 
 
-def _pick_words(c: Connection, spoken: Spoken, actor: Actor, site: Site) -> Spoken:
+def _pick_words(c: Connection, spoken: OperatorAnswer, actor: Actor, site: Site) -> OperatorAnswer:
     """The first words that a person may take back: the own ones, where there are none those of others as an admin."""
     own = {k: by for k, by in spoken.words.items() if is_same_person(by, actor.name)}
     if not own and not is_admin_of(c, actor.name, site.id):
-        raise RefusedError(_NOT_YOURS(what=spoken.said, site=site.id))
+        raise RefusedError(_NOT_YOURS(what=spoken.description, site=site.id))
     return replace(spoken, words=own or spoken.words)

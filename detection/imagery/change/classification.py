@@ -12,8 +12,23 @@ from numpy.typing import NDArray
 
 from detection.imagery.change.dates import DATES_MOST, Date, Near, ground_m2, lay_before
 from detection.imagery.change.guards import scene_of
-from detection.imagery.change.records import Change, KeptDate, KnownOutline, Outline, Vanished, join_cautions
-from detection.imagery.change.rules import AGAIN_SHARE, Evidence, choose_parent, has_grown, has_vanished, is_new, weigh
+from detection.imagery.change.records import (
+    FootprintChange,
+    KnownOutline,
+    PlacedOutline,
+    StoredDate,
+    VanishedFootprint,
+    join_cautions,
+)
+from detection.imagery.change.rules import (
+    AGAIN_SHARE,
+    Evidence,
+    choose_parent,
+    has_grown,
+    has_vanished,
+    is_new,
+    measure_evidence,
+)
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.raster.areas import slope_deg, spacing_m
@@ -34,7 +49,9 @@ MARGIN_PX = 6
 OTHER_SHARE = 0.5
 
 
-def judge_dates(own: Date, dates: list[Date], grid: Grid) -> tuple[dict[str, Change], list[Vanished]]:
+def classify_dates(
+    own: Date, dates: list[Date], grid: Grid
+) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
     """Say what became of each footprint of a date against earlier ones, and which of before are gone.
 
     Args:
@@ -45,18 +62,18 @@ def judge_dates(own: Date, dates: list[Date], grid: Grid) -> tuple[dict[str, Cha
     Returns:
         What became of each footprint by its polygon_id, and the footprints of before that are gone.
     """
-    changes: dict[str, Change] = {}
-    vanished: list[Vanished] = []
+    changes: dict[str, FootprintChange] = {}
+    vanished: list[VanishedFootprint] = []
     with ExitStack() as stack:
         slope = _open_dem(own.facts, grid, stack)
         for kind in dict.fromkeys((*own.facts.classes, *(p.kind for p in own.facts.outlines))):
-            words, gone = Judgement(own, dates, grid, kind, slope).judge()
+            words, gone = ChangeClassifier(own, dates, grid, kind, slope).classify()
             changes |= words
             vanished += gone
     return changes, vanished
 
 
-class Judgement:
+class ChangeClassifier:
     """The footprints of one class on one date against the earlier dates."""
 
     def __init__(self, own: Date, dates: list[Date], grid: Grid, kind: str, slope: Layer | None) -> None:
@@ -68,7 +85,7 @@ class Judgement:
         """Steps of the newest earlier date that shows a pixel, and which date that is (255: none)."""
         return lay_before(self.dates, box, self.kind)
 
-    def judge(self) -> tuple[dict[str, Change], list[Vanished]]:
+    def classify(self) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
         """The word on each footprint of the class, and those of before that are gone."""
         words, children = {}, set()
         polygons = [p for p in self.own.facts.outlines if p.kind == self.kind]
@@ -76,13 +93,13 @@ class Judgement:
         of_dates = [date.list_near(outlines, self.kind) for date in self.dates]
         for number, (polygon, outline) in enumerate(zip(polygons, outlines, strict=True)):
             near = [of_date[number] for of_date in of_dates]
-            words[polygon.polygon_id], parents = self._judge_one(polygon, outline, near)
+            words[polygon.polygon_id], parents = self._classify_one(polygon, outline, near)
             children |= parents
         return words, list(self._find_vanished(children))
 
-    def _judge_one(self, polygon: KnownOutline, outline: Any, near: list[Near]) -> tuple[Change, set[str]]:
+    def _classify_one(self, polygon: KnownOutline, outline: Any, near: list[Near]) -> tuple[FootprintChange, set[str]]:
         """The word on one footprint, and the ids of those that live on in it; `near`: its neighbours, date by date."""
-        single = self._word("single", polygon, None, None)
+        single = self._make_change("single", polygon, None, None)
         box = window_around(outline, self.grid, MARGIN_PX)
         if box is None or not self.dates:
             return single, set()
@@ -96,13 +113,13 @@ class Judgement:
         touched = {other.polygon_id for found in near for other, _ in found}
         parent = self._parent(outline, near, newest)
         if parent is None:
-            return self._judge_orphan(polygon, body, box, date), touched
+            return self._classify_orphan(polygon, body, box, date), touched
         known_at, known = parent
         again = known_at is not date
         pixel_m2 = self._pixel_m2(box)
 
         def claim(before: NDArray[np.uint8]) -> tuple[Evidence, bool]:
-            found = weigh(body, before, self.least, known_at.tolerance_px)
+            found = measure_evidence(body, before, self.least, known_at.tolerance_px)
             return found, has_grown(found, pixel_m2, self.minimum_m2)
 
         evidence, grown = claim(known_at.steps(box, self.kind) if again else steps)
@@ -110,29 +127,29 @@ class Judgement:
         if grown and not again:
             cautions += self._doubts(body, steps, source, lambda before: claim(before)[1])
         if not grown and (anchor := self._anchor(known, known_at)) is not None:
-            older = weigh(body, anchor.steps(box, self.kind), self.least, anchor.tolerance_px)
+            older = measure_evidence(body, anchor.steps(box, self.kind), self.least, anchor.tolerance_px)
             if has_grown(older, pixel_m2, self.minimum_m2):
                 since, grown, evidence, cautions = anchor, True, older, anchor.cautions
-        word = self._word("grown" if grown else "known", polygon, known, since, cautions)
+        change = self._make_change("grown" if grown else "known", polygon, known, since, cautions)
         if again and not grown:
-            word = word.doubted(_SEEN(day=known_at.day, other=date.day))
+            change = change.doubted(_SEEN(day=known_at.day, other=date.day))
         if grown:
-            word = self._gate(replace(word, grown_m2=round(evidence.grown * pixel_m2, 1)), body, box)
-        return word, touched
+            change = self._gate(replace(change, grown_m2=round(evidence.grown * pixel_m2, 1)), body, box)
+        return change, touched
 
-    def _judge_orphan(self, polygon: KnownOutline, body: NDArray[np.bool_], box: Box, date: Date) -> Change:
+    def _classify_orphan(self, polygon: KnownOutline, body: NDArray[np.bool_], box: Box, date: Date) -> FootprintChange:
         steps, source = self.before(box)
 
         def claim(before: NDArray[np.uint8]) -> bool | None:
-            found = weigh(body, before, self.least, date.tolerance_px)
+            found = measure_evidence(body, before, self.least, date.tolerance_px)
             return is_new(found, self._pixel_m2(box), self.minimum_m2)
 
         new = claim(steps)
         if new is None:
-            return self._word("single", polygon, None, None)
+            return self._make_change("single", polygon, None, None)
         doubts = [*self._doubts(body, steps, source, claim), *self._other_classes(body, box)] if new else []
-        word = self._word("new" if new else "known", polygon, None, date, [*date.cautions, *doubts])
-        return self._gate(word, body, box) if new else word.doubted(_BELOW(day=date.day))
+        change = self._make_change("new" if new else "known", polygon, None, date, [*date.cautions, *doubts])
+        return self._gate(change, body, box) if new else change.doubted(_BELOW(day=date.day))
 
     def _doubts(
         self, body: NDArray[np.bool_], steps: NDArray[np.uint8], source: NDArray[np.uint8],
@@ -154,17 +171,17 @@ class Judgement:
             < _count_at_least(lay_before(self.dates, box, other)[0], body, self.least)
         ]
 
-    def _word(
+    def _make_change(
         self, change: str, polygon: KnownOutline, parent: KnownOutline | None, since: Date | None,
         cautions: Iterable[str] = (),
-    ) -> Change:  # fmt: skip
+    ) -> FootprintChange:  # fmt: skip
         own = self.own.facts
         first, root, anchor = own.acquired_at, polygon.polygon_id, own.scene_hash
         if parent is not None:
             first, root = parent.first_seen_at or first, parent.root_id or parent.polygon_id
             declared = change in {"new", "grown", "single"}
             anchor = anchor if declared else parent.anchor_scene or anchor
-        return Change(
+        return FootprintChange(
             change=change, parent_id=None if parent is None else parent.polygon_id, grown_m2=None,
             since_at=None if since is None else since.at, root_id=root, first_seen_at=first,
             anchor_scene=anchor, caution=join_cautions(*cautions),
@@ -194,7 +211,7 @@ class Judgement:
             return None
         return next((d for d in self.dates if d.facts.scene_hash == wanted), None)
 
-    def _find_vanished(self, children: set[str]) -> Iterable[Vanished]:
+    def _find_vanished(self, children: set[str]) -> Iterable[VanishedFootprint]:
         for position, date in enumerate(self.dates[:DATES_MOST]):
             for polygon, outline in date.footprints(self.kind):
                 box = window_around(outline, self.grid, MARGIN_PX)
@@ -209,31 +226,31 @@ class Judgement:
                     continue
                 shown = newer[body & (newer != NODATA)]
                 parent = replace(polygon, first_seen_at=polygon.first_seen_at or date.at)
-                word = self._word("vanished", polygon, parent, date, date.cautions)
+                change = self._make_change("vanished", polygon, parent, date, date.cautions)
                 name = f"{self.own.facts.scene_hash}:vanished:{polygon.polygon_id}"
-                yield Vanished(
-                    Outline(
+                yield VanishedFootprint(
+                    PlacedOutline(
                         hashlib.sha256(name.encode()).hexdigest()[:16], self.kind, polygon.geometry, polygon.bbox,
                         polygon.area_m2, round(float(shown.mean(dtype=np.float64)) / STEPS, 4),
-                    ), word,
+                    ), change,
                 )  # fmt: skip
 
-    def _gate(self, word: Change, body: NDArray[np.bool_], box: Box) -> Change:
+    def _gate(self, change: FootprintChange, body: NDArray[np.bool_], box: Box) -> FootprintChange:
         """The same with a caution on flat ground, where a slope is known."""
         if self._slope is None:
-            return word
+            return change
         heights, valid = self._slope.read(*box)
         slopes = slope_deg(heights, valid, spacing_m(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2))[body]
         slopes = slopes[np.isfinite(slopes)]
         if slopes.size and (steepest := float(np.percentile(slopes, 90))) < FLAT_DEG:
-            return word.doubted(_FLAT(slope=Figure(steepest, ".0f")))
-        return word
+            return change.doubted(_FLAT(slope=Figure(steepest, ".0f")))
+        return change
 
     def _pixel_m2(self, box: Box) -> float:
         return ground_m2(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2)
 
 
-def _open_dem(date: KeptDate, grid: Grid, stack: ExitStack) -> Layer | None:
+def _open_dem(date: StoredDate, grid: Grid, stack: ExitStack) -> Layer | None:
     try:
         dem = Path(date.dem) if date.dem else scene_of(date).dem
         return None if dem is None else stack.enter_context(Layer(dem, grid, quantity=HEIGHT))

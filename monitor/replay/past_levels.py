@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forecasting.message import error_text
 from monitor.config.service import parse_site
-from monitor.domain.instants import spell
+from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.guess.values import list_values
-from monitor.replay.backtest import Progress, Terms, open_files, run_backtest
-from monitor.replay.history import Known
+from monitor.replay.backtest import BacktestOptions, Progress, open_files, run_backtest
+from monitor.replay.history import VisibilityRule
 from monitor.replay.scorecard import Scorecard
 from monitor.store.alerting.history import find_span
 
@@ -39,8 +39,8 @@ OBSERVED_LEAST: Final = 8  # values beside a forecast, so that it can be judged 
 SPANS_MOST: Final = 2000  # of a history of levels
 
 
-def look_back(
-    path: Path, known: tuple[str, Said], site: Site, *, accept_units: bool,
+def summarise_past(
+    path: Path, known: tuple[str, ImportOptions], site: Site, *, accept_units: bool,
     on_read: Callable[[tuple[FileResult, ...]], None] = lambda _: None, on_progress: Progress | None = None,
 ) -> Scorecard:  # fmt: skip
     """The levels of a table as a site file would have decided them.
@@ -62,7 +62,7 @@ def look_back(
         with past.db.read() as c:
             span = find_span(c, site.id)
         assert span is not None
-        terms = Terms(known=Known("observed", 0.0, None))
+        terms = BacktestOptions(known=VisibilityRule("observed", 0.0, None))
         return run_backtest(past.db, site, span[0], span[1], on_progress=on_progress, terms=terms)
 
 
@@ -72,7 +72,7 @@ def list_motion(quantities: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def lay_out_motion(path: Path, known: tuple[str, Said], quantity: str) -> Iterator[Path]:
+def lay_out_motion(path: Path, known: tuple[str, ImportOptions], quantity: str) -> Iterator[Path]:
     """One quantity of motion in mm, in the form that the trials of forecasts read; the file goes when they are done."""
     with TemporaryDirectory(prefix="slopeward-guess-") as folder:
         long = Path(folder) / f"{quantity}.csv"
@@ -84,7 +84,7 @@ def lay_out_motion(path: Path, known: tuple[str, Said], quantity: str) -> Iterat
                     continue
                 with suppress(ValueError):
                     value = convert(float(one.value), one.unit, "mm")
-                    rows.writerow((spell(one.at), one.station, "displacement_mm", repr(value)))
+                    rows.writerow((format_iso(one.at), one.station, "displacement_mm", repr(value)))
         yield long
 
 
@@ -92,12 +92,12 @@ def lay_out_motion(path: Path, known: tuple[str, Said], quantity: str) -> Iterat
 
 
 @dataclass(frozen=True, slots=True)
-class AskedPast:
+class PastLevelsRequest:
     """A file, how it is read, and the site file that judges it."""
 
     table: str
     form: str
-    said: Said
+    options: ImportOptions
     quantities: tuple[str, ...]  # that it holds
     site: str  # text of the site file
 
@@ -169,11 +169,11 @@ class AllForecasts:
     quantities: tuple[PastForecasts, ...]
 
 
-def find_levels(asked: AskedPast, progress: Callable[[dict[str, Any]], None]) -> PastLevels:
+def find_levels(request: PastLevelsRequest, progress: Callable[[dict[str, Any]], None]) -> PastLevels:
     """The job: levels of a record whose units a person has answered for."""
-    site = parse_site(asked.site, "the site file")
-    card = look_back(
-        Path(asked.table), (asked.form, asked.said), site, accept_units=True,
+    site = parse_site(request.site, "the site file")
+    card = summarise_past(
+        Path(request.table), (request.form, request.options), site, accept_units=True,
         on_progress=lambda share: progress({"share": round(share, 3)}),
     )  # fmt: skip
     (run,) = card.runs
@@ -185,13 +185,13 @@ def find_levels(asked: AskedPast, progress: Callable[[dict[str, Any]], None]) ->
     )  # fmt: skip
 
 
-def find_forecasts(asked: AskedPast) -> AllForecasts:
+def find_forecasts(request: PastLevelsRequest) -> AllForecasts:
     """The job: forecasts of a record, scored where what came is known."""
-    known = asked.form, asked.said
-    return AllForecasts(tuple(_try_forecasts(Path(asked.table), known, q) for q in list_motion(asked.quantities)))
+    known = request.form, request.options
+    return AllForecasts(tuple(_try_forecasts(Path(request.table), known, q) for q in list_motion(request.quantities)))
 
 
-def _try_forecasts(path: Path, known: tuple[str, Said], quantity: str) -> PastForecasts:
+def _try_forecasts(path: Path, known: tuple[str, ImportOptions], quantity: str) -> PastForecasts:
     from forecasting.data.cadence import choose_horizons
     from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError

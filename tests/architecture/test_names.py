@@ -1,0 +1,109 @@
+"""Names are the field's terms or plain technical words: none of a list of pictures, and no class name stands twice."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("monitor", "forecasting", "detection")
+PICTURES = frozenset(
+    """ask asked beneath beside fan happening hear heard judge look said say speak spell stand tell told weigh
+    word""".split()
+)
+"""Forbidden as a whole word of a name: `told_at`, not `weight` or `standardise`."""
+MOST_TWICE = 10
+"""Class names that may stand in two files."""
+NOT_YET: tuple[str, ...] = (
+    "forecasting/",
+    "monitor/domain/site.py",
+    "monitor/ingest/",
+    "monitor/jobs/",
+    "monitor/language/",
+    "monitor/notify/",
+    "monitor/worker/",
+)
+"""Folders whose names are still to be changed; what is clean may not come back."""
+PUBLIC = {
+    "detection/clouds/distance.py asked": "key of the record of a comparison",
+    "detection/imagery/change/tracking.py asked": "key of the record of a comparison",
+    "detection/imagery/insar/records.py told_share": "key of the record of a stack",
+    "detection/imagery/scene/products/unpack.py tell": "method of a file",
+    "detection/learning/cross_validation.py look_s": "key of the plan of a run that goes on",
+    "monitor/store/delivery/siren_orders.py said": "column",
+    "monitor/store/schema/tables.py point_happening": "table",
+    "monitor/store/schema/tables.py point_look": "table",
+    "monitor/criteria/kinds/slope_safety.py judge": "key of a site file",
+    "monitor/domain/decision.py asked": "key of the stored memory",
+}
+"""Names that others rely on: file and name, and what it is to them."""
+
+
+def list_words(name: str) -> set[str]:
+    """The words of a name.
+
+    >>> sorted(list_words("_ToldFile")), sorted(list_words("told_at")), list_words("weight") & PICTURES
+    (['file', 'told'], ['at', 'told'], set())
+    """
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return set(parted.lower().strip("_").split("_"))
+
+
+def list_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every name that a module gives, with its line: classes, functions, parameters, variables and attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, node.lineno
+        elif isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr, node.lineno
+
+
+def list_modules() -> list[Path]:
+    """Modules of the product."""
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def test_no_name_is_a_picture() -> None:
+    """What is called `told` does not say what it holds."""
+    found = []
+    for path in list_modules():
+        where = path.relative_to(ROOT).as_posix()
+        if where.startswith(NOT_YET):
+            continue
+        names = [(path.stem, 1), *list_names(ast.parse(path.read_text()))]
+        found += [
+            f"{where}:{line}: {name}"
+            for name, line in names
+            if list_words(name) & PICTURES and f"{where} {name}" not in PUBLIC
+        ]
+    assert not found, "\n".join(found)
+
+
+def test_a_class_name_stands_once() -> None:
+    """Two things of one name are two things to confuse."""
+    files = defaultdict(set)
+    for path in list_modules():
+        where = path.relative_to(ROOT).as_posix()
+        if not where.startswith(NOT_YET):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    files[node.name].add(where)
+    twice = {name: sorted(places) for name, places in files.items() if len(places) > 1}
+    assert len(twice) <= MOST_TWICE, twice
+
+
+def test_a_picture_is_found() -> None:
+    """The rule sees every place where a name is given."""
+    tree = ast.parse("class Told:\n    def ask(self, word):\n        self.said = beside = word\n")
+    assert {name for name, _ in list_names(tree) if list_words(name) & PICTURES} == {
+        "Told",
+        "ask",
+        "word",
+        "said",
+        "beside",
+    }
