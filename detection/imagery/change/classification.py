@@ -98,7 +98,7 @@ class ChangeClassifier:
         return words, list(self._find_vanished(children))
 
     def _classify_one(self, polygon: KnownOutline, outline: Any, near: list[Near]) -> tuple[FootprintChange, set[str]]:
-        """The change of one footprint, and the ids of ids that live on in it; `near`: neighbours, date by date."""
+        """The change of one footprint, and the ids of those that live on in it; `near`: neighbours, date by date."""
         single = self._make_change("single", polygon, None, None)
         box = window_around(outline, self.grid, MARGIN_PX)
         if box is None or not self.dates:

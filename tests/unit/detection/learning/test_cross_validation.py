@@ -214,7 +214,7 @@ def test_a_network_that_saw_the_tiles_it_is_judged_by_is_found_out(tmp_path, mon
     def cheat(self, name, parts, how):
         return look(self, name, (np.concatenate(parts), parts[1]), how)
 
-    look = CrossValidation._look
+    look = CrossValidation._score_fold
     monkeypatch.setattr(CrossValidation, "_score_fold", cheat)
     with pytest.raises(AssertionError, match="learnt from it"):
         check_threshold(tmp_path, monkeypatch, 0)
