@@ -297,7 +297,7 @@ def _unsigned(files: SiteFolder) -> Iterator[SubjectState]:
         signed = [(CRITERION_NAMED(criterion=c.id), c.author, c.reason) for c in site.criteria if c.role != "advice"]
         rules = [(RULE_NAMED(rule=r.id), r.author, r.reason) for r in site.fusion.rules]
         for name, author, reason in (*signed, *rules):
-            missing = [key for key, said in (("author", author), ("reason", reason)) if not said.strip()]
+            missing = [key for key, text in (("author", author), ("reason", reason)) if not text.strip()]
             if missing:
                 yield found(site.id, name=name, missing=missing[0] if len(missing) == 1 else _NEITHER)
 

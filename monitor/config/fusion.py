@@ -30,9 +30,9 @@ def read_fusion(
     for rule_id in ids:
         if ids.count(rule_id) > 1:
             raise ConfigError(f"{name}: fusion.rule: id {rule_id!r} appears twice; expected different ones")
-    asked = {leaf.criterion for rule in rules for leaf in list_leaves(rule.when)}
+    named = {leaf.criterion for rule in rules for leaf in list_leaves(rule.when)}
     for criterion in criteria:
-        if criterion.role == "part" and criterion.id not in asked:
+        if criterion.role == "part" and criterion.id not in named:
             raise ConfigError(
                 f"{name}: criterion {criterion.id!r} has role 'part', which counts only inside rules, and no "
                 "fusion.rule names it; expected a [[fusion.rule]] that does, or another role"

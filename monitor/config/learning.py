@@ -9,8 +9,8 @@ from monitor.config.site_schema import Table
 def find_unfit(table: Table, site: str) -> Iterator[str]:
     """Keys that nothing would use, or that contradict each other: one line each, without the name of the file."""
     networks = [m for m in table.models if m in NETWORKS]
-    asked = {"start_from": table.start_from, "replay": table.replay}
-    for key, value in asked.items():
+    keys = {"start_from": table.start_from, "replay": table.replay}
+    for key, value in keys.items():
         if value and not networks:
             yield f"forecast.{key}: no network is chosen that could use it; add one to forecast.models, or take it out"
     if not networks:

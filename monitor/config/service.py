@@ -501,7 +501,7 @@ class ServiceConfig(Section):
         return value
 
     @model_validator(mode="after")
-    def _can_stand_by(self) -> Self:
+    def _check_standby(self) -> Self:
         if self.standby.enabled and not self.database.url.startswith("postgresql"):
             raise ValueError("standby.enabled: expected a PostgreSQL database; a SQLite file belongs to one machine")
         if self.standby.enabled and self.broker.mode != "external":

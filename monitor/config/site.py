@@ -72,15 +72,10 @@ def parse_site(text: str, name: str) -> domain.Site:
     document = read_toml(text, name)
     file, levels = _read_outline(document, name)
     faults, own = Faults(), {q.name: q for q in file.quantity}
-    for index, quantity in enumerate(file.quantity):
-        with faults.gathered():
-            if quantity.name in QUANTITIES:
-                where = f"{name}: quantity[{index}].name"
-                raise ConfigError(f"{where}: {quantity.name!r} exists already; expected a new name")
-    stations: tuple[domain.Station, ...] = ()
-    for index, table in enumerate(file.station):
-        with faults.gathered():
-            stations += (_read_station(table, file.site, own, f"{name}: station[{index}]"),)
+    faults.read_each(_refuse_known, file.quantity, f"{name}: quantity")
+    stations = faults.read_each(
+        lambda table, where: _read_station(table, file.site, own, where), file.station, f"{name}: station"
+    )
     whole = len(stations) == len(file.station)  # else what refers to stations would be refused for nothing
     criteria: tuple[domain.Criterion, ...] = ()
     counts: dict[str, int] = {}
@@ -104,30 +99,16 @@ def parse_site(text: str, name: str) -> domain.Site:
             _refuse_doubles(names, f"{name}: {what}")
     with faults.gathered():
         _refuse_former(file.station, name)
-    for model in file.forecast.models:
-        with faults.gathered():
-            if model not in SERVED:
-                raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
-    for covariate in file.forecast.covariates if whole else ():
-        with faults.gathered():
-            if covariate not in WORDS:
-                if "." not in covariate:
-                    words = " or ".join(repr(word) for word in WORDS)
-                    raise ConfigError(
-                        f"{name}: forecast.covariates: expected 'STATION.quantity', {words}, got {covariate!r}"
-                    )
-                find_series(covariate, stations, f"{name}: forecast.covariates")
-                refuse_expected(covariate, f"{name}: forecast.covariates")
+    _check_forecast(file.forecast, stations if whole else None, name, faults)
     for fault in find_unfit(file.forecast, file.site.id):
         with faults.gathered():
             raise ConfigError(f"{name}: {fault}")
     recipients, teams = _read_people(file, levels, name, faults)
     with faults.gathered():
         _read_movement(file.movement, file.forecast.every_s, name)
-    exposed: tuple[domain.Exposed, ...] = ()
-    for index, one in enumerate(file.exposed):
-        with faults.gathered():
-            exposed += (_read_exposed(one, file.site, levels, f"{name}: exposed[{index}]"),)
+    exposed = faults.read_each(
+        lambda table, where: _read_exposed(table, file.site, levels, where), file.exposed, f"{name}: exposed"
+    )
     faults.raise_any()
     criteria += tuple(_imply_advice(criteria, stations))
     _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
@@ -148,6 +129,27 @@ def parse_site(text: str, name: str) -> domain.Site:
         decoders=tuple(_read_binding(d) for d in file.decoder), exposed=exposed,
         version=digest_text(text), source=text,
     )  # fmt: skip
+
+
+def _refuse_known(table: QuantityTable, where: str) -> None:
+    if table.name in QUANTITIES:
+        raise ConfigError(f"{where}.name: {table.name!r} exists already; expected a new name")
+
+
+def _check_forecast(table: Table, stations: Sequence[domain.Station] | None, name: str, faults: Faults) -> None:
+    """Refuse models that nobody serves, and drivers that none of the stations has, where these are known."""
+    where = f"{name}: forecast.covariates"
+    for model in table.models:
+        with faults.gathered():
+            if model not in SERVED:
+                raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
+    for covariate in [] if stations is None else [one for one in table.covariates if one not in WORDS]:
+        with faults.gathered():
+            if "." not in covariate:
+                words = " or ".join(repr(one) for one in WORDS)
+                raise ConfigError(f"{where}: expected 'STATION.quantity', {words}, got {covariate!r}")
+            find_series(covariate, stations or (), where)
+            refuse_expected(covariate, where)
 
 
 def _read_outline(document: Mapping[str, Any], name: str) -> tuple[Table, tuple[domain.Level, ...]]:
@@ -232,7 +234,7 @@ def _make_stage(table: Table, stage: str, every_s: float, forecast_every_s: floa
 
 def find_weaknesses(site: domain.Site) -> list[str]:
     """What the site file allows and `check` refuses: a channel that sends nothing, a top level out of reach."""
-    found = list(_find_deaf_recipients(site))
+    found = list(_find_unserved_recipients(site))
     top = site.levels[-1]
     witnesses = list_top_witnesses(site)
     if len(witnesses) >= site.fusion.top_needs:
@@ -247,7 +249,7 @@ def find_weaknesses(site: domain.Site) -> list[str]:
     return [*found, text]
 
 
-def _find_deaf_recipients(site: domain.Site) -> Iterator[str]:
+def _find_unserved_recipients(site: domain.Site) -> Iterator[str]:
     """Channels that no program serves, and two recipients that are one."""
     for recipient in site.recipients:
         for channel in recipient.channels:
@@ -272,7 +274,7 @@ def _find_deaf_recipients(site: domain.Site) -> Iterator[str]:
 
 def find_cautions(site: domain.Site) -> list[str]:
     """What works and yet may leave a hazard untold, or tell one that is none."""
-    found = _find_unheard_top(site)
+    found = _find_unnotified_top(site)
     if site.fusion.fast_track:
         found.append(
             f"fusion.fast_track = true: two independent stations that jump at one epoch raise {site.levels[-1].name!r} "
@@ -284,15 +286,15 @@ def find_cautions(site: domain.Site) -> list[str]:
     return found
 
 
-def _find_unheard_top(site: domain.Site) -> list[str]:
+def _find_unnotified_top(site: domain.Site) -> list[str]:
     """Who is notified of the top level, and by how many ways."""
     if not site.recipients:
         return []  # nobody at all is said elsewhere
     top = site.levels[-1]
-    told = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
-    if not told:
+    notified = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
+    if not notified:
         return [f"no recipient is notified of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
-    channels = sorted({channel for recipient in told for one in recipient.everybody for channel in one.readable})
+    channels = sorted({channel for recipient in notified for one in recipient.everybody for channel in one.readable})
     if len(channels) > 1:
         return []
     text = (
@@ -402,8 +404,8 @@ def _read_origin(table: OriginTable | None) -> domain.Origin | None:
 
 
 def _read_binding(table: Table) -> domain.Binding:
-    told = table.model_dump(exclude={"pattern", "name", "station", "series"}, exclude_defaults=True)
-    return make_record(domain.Binding, table, series=tuple(table.series.items()), told=tuple(told.items()))
+    settings = table.model_dump(exclude={"pattern", "name", "station", "series"}, exclude_defaults=True)
+    return make_record(domain.Binding, table, series=tuple(table.series.items()), told=tuple(settings.items()))
 
 
 def _read_series(station: str, table: Table, own: Mapping[str, QuantityTable], where: str) -> domain.SeriesSpec:
@@ -480,12 +482,11 @@ def _read_people(
             )
     if len(read) < len(file.recipient):
         return tuple(read.values()), ()  # what refers to recipients would be refused for nothing
-    teams: tuple[domain.Team, ...] = ()
     with faults.gathered():
         _refuse_doubles((fold_name(t.name) for t in file.team), f"{name}: team: name")
-    for index, declared in enumerate(file.team):
-        with faults.gathered():
-            teams += (_read_team(declared, file, tuple(read.values()), f"{name}: team[{index}]"),)
+    teams = faults.read_each(
+        lambda table, where: _read_team(table, file, tuple(read.values()), where), file.team, f"{name}: team"
+    )
     for index, table in enumerate(file.recipient):
         if table.name.startswith(domain.TEAM) and len(teams) == len(file.team):
             with faults.gathered():
@@ -594,15 +595,11 @@ def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> do
     counts[kind.id] = counts.get(kind.id, 0) + 1
     chosen, quantity = table.find_target(places)
     dwell = getattr(table, "dwell", DwellTable())
-    criterion = domain.Criterion(
-        id=table.id or f"{kind.id}-{counts[kind.id]}", kind=kind, stations=chosen, quantity=quantity,
-        thresholds=_read_thresholds(shape, places),
-        direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
-        dwell=domain.Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
-        valid_for_s=table.valid_for, role=table.role or kind.role, author=table.author, reason=table.reason,
-        kinds=getattr(table, "kinds", ()),
+    criterion = make_record(
+        domain.Criterion, table, id=table.id or f"{kind.id}-{counts[kind.id]}", kind=kind, stations=chosen,
+        quantity=quantity, thresholds=_read_thresholds(shape, places), valid_for_s=table.valid_for,
+        dwell=domain.Dwell(dwell.hits, dwell.of, dwell.within), role=table.role or kind.role,
         valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
-        fast_track=getattr(table, "fast_track", None),
     )  # fmt: skip
     return table.complete(criterion, places)
 

@@ -8,7 +8,7 @@ from pydantic import Field, create_model, model_validator
 from monitor.domain import site as domain
 from monitor.domain.fusion import Fusion, FusionRule, Neighbours
 from monitor.domain.site import Name
-from monitor.domain.terms import Section, Zone, table_of
+from monitor.domain.terms import Section, Zone, derive_table
 
 Table = Any  # one of a file: its attributes are the fields of its record, as they were written
 # how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
@@ -73,20 +73,20 @@ def _many(table: Table) -> Any:
     return tuple[table, ...]
 
 
-SeriesTable: Final = table_of(
+SeriesTable: Final = derive_table(
     domain.SeriesSpec,
     noise_floor_mm=(float | None, Field(None, ge=0.0, description="smallest scatter ever assumed, mm")),
     verify_step_mm=(float | None, Field(None, gt=0.0, description="a jump beyond this asks for verification, mm")),
 )
-StationTable: Final = table_of(
+StationTable: Final = derive_table(
     domain.Station,
     origin=(OriginTable | None, Field(None, description="what positions count from, where its receiver sends them")),
     series=(_many(SeriesTable), Field((), description="what it measures")),
 )
-LevelTable: Final = table_of(domain.Level)
-StageTable: Final = table_of(domain.StagePlan)
+LevelTable: Final = derive_table(domain.Level)
+StageTable: Final = derive_table(domain.StagePlan)
 STAGE: Final = (StageTable, Field(StageTable(), description="what that stage asks for"))
-DecoderTable: Final = table_of(
+DecoderTable: Final = derive_table(
     domain.Binding,
     **_words(
         each="`json`: which parts of a message are readings", time="where the time stands",
@@ -97,31 +97,37 @@ DecoderTable: Final = table_of(
     zone=(Zone, Field("", description="of times without an offset, such as Europe/Zurich")),
     rain=(str, Field("", description="which counter of rain counts")),
 )  # fmt: skip
-FusionTable: Final = table_of(
+FusionTable: Final = derive_table(
     Fusion,
-    rule=(_many(table_of(FusionRule)), Field((), description="levels that several criteria ask for together")),
-    neighbours=(table_of(Neighbours) | None, Field(None, description="a vote needs a neighbour that moves as well")),
+    rule=(_many(derive_table(FusionRule)), Field((), description="levels that several criteria ask for together")),
+    neighbours=(
+        derive_table(Neighbours) | None,
+        Field(None, description="a vote needs a neighbour that moves as well"),
+    ),
 )
-LocalTable: Table = table_of(domain.LocalGrid)
+LocalTable: Table = derive_table(domain.LocalGrid)
 CrsTable: Final = create_model(
     "CrsTable", __base__=Section,
     local=(LocalTable | None, Field(None, description="the site's own system, such as a mine's grid")),
 )  # fmt: skip
 TABLES: Final[dict[str, Any]] = {
-    "site": (table_of(domain.Site), ...),
+    "site": (derive_table(domain.Site), ...),
     "levels": (dict[str, Any], {}),  # it and criteria are read apart: their keys depend on the names of the levels
     "station": (_many(StationTable), Field(min_length=1)),
     "quantity": (_many(QuantityTable), ()),
     "criterion": (_many(dict[str, Any]), ()),
     "fusion": (FusionTable, FusionTable()),
-    "forecast": (table := table_of(domain.ForecastPlan), table()),
-    "movement": (table := table_of(domain.MovementPlan, **dict.fromkeys((*STAGE_EVERY_S, "unknown"), STAGE)), table()),
-    "anomaly": (table := table_of(domain.AnomalyPlan), table()),
-    "scenes": (table := table_of(domain.ScenePlan), table()),
+    "forecast": (table := derive_table(domain.ForecastPlan), table()),
+    "movement": (
+        table := derive_table(domain.MovementPlan, **dict.fromkeys((*STAGE_EVERY_S, "unknown"), STAGE)),
+        table(),
+    ),
+    "anomaly": (table := derive_table(domain.AnomalyPlan), table()),
+    "scenes": (table := derive_table(domain.ScenePlan), table()),
     "crs": (CrsTable, CrsTable()),
-    "recipient": (_many(table_of(domain.Recipient)), ()),
-    "team": (_many(table_of(domain.Team)), ()),
+    "recipient": (_many(derive_table(domain.Recipient)), ()),
+    "team": (_many(derive_table(domain.Team)), ()),
     "decoder": (_many(DecoderTable), ()),
-    "exposed": (_many(table_of(domain.Exposed)), ()),
+    "exposed": (_many(derive_table(domain.Exposed)), ()),
 }
 SiteFile: Final = create_model("SiteFile", __base__=Section, **TABLES)

@@ -35,11 +35,11 @@ def gather(alerts: Iterable[T], describe: Callable[[T], tuple[str, str, str, boo
 def describe_cause(keys: Sequence[str]) -> Message:
     """What a line of several suggestions says, from their keys.
 
-    >>> say_cause(["advice:anomaly:G1", "advice:anomaly:G3"])
+    >>> describe_cause(["advice:anomaly:G1", "advice:anomaly:G3"])
     '2 suggestions of anomaly: G1, G3'
-    >>> say_cause(["advice:anomaly:G1"])
+    >>> describe_cause(["advice:anomaly:G1"])
     '1 suggestion of anomaly: G1'
-    >>> say_cause(["advice:inverse_velocity-1:G2", "advice:inverse_velocity-1:G10"])
+    >>> describe_cause(["advice:inverse_velocity-1:G2", "advice:inverse_velocity-1:G10"])
     '2 suggestions of inverse velocity: G2, G10'
     """
     # the name that a site file gives by itself to the only criterion of a kind

@@ -205,7 +205,7 @@ class ProofFact:
 
 @dataclass(frozen=True, slots=True)
 class DecisionInputs:
-    """Everything a decision may look at, as it was known at its instant; `readings` by `station.quantity`."""
+    """Inputs of a decision as they were known at its instant; `readings` by `station.quantity`."""
 
     readings: Mapping[str, tuple[Reading, ...]] = field(default_factory=dict)
     newest: Mapping[str, NewestEpoch] = field(default_factory=dict)
@@ -232,7 +232,7 @@ class DecisionInputs:
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "DecisionInputs":
-        """The view back from its JSON."""
+        """The inputs back from their JSON."""
         facts: dict[str, Any] = {
             name: tuple(kind(**{k: _freeze(v) for k, v in gather(f).items()}) for f in value[name])
             for name, kind in _FACTS.items()
@@ -283,7 +283,7 @@ def _read_reading(v: list[Any]) -> Reading:
 # ---- what it leaves behind -------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """What one witness (criterion and station) last said with fresh data; it ages with its newest datum."""
+    """The newest result of one witness (criterion and station) from fresh data; it ages with its newest datum."""
 
     level: int
     newest_s: float

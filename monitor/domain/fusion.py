@@ -64,9 +64,9 @@ def evaluate_clause(clause: Clause, evaluate_leaf: Callable[[Clause], bool | Non
 
     >>> say = {"v": True, "rain": None}
     >>> leaves = tuple(Clause("votes", criterion=name) for name in say)
-    >>> [judge(Clause(op, leaves), lambda c: say[c.criterion]) for op in ("all", "any")]
+    >>> [evaluate_clause(Clause(op, leaves), lambda c: say[c.criterion]) for op in ("all", "any")]
     [None, True]
-    >>> judge(Clause("not", leaves[1:]), lambda c: say[c.criterion]) is None
+    >>> evaluate_clause(Clause("not", leaves[1:]), lambda c: say[c.criterion]) is None
     True
     """
     if clause.op == "votes":
@@ -118,7 +118,7 @@ def format_clause(clause: Clause) -> str:
     """A clause as people read it.
 
     >>> rain = Clause("votes", criterion="rain")
-    >>> spell_clause(Clause("all", (Clause("votes", k=2, criterion="v"), Clause("not", (rain,)))))
+    >>> format_clause(Clause("all", (Clause("votes", k=2, criterion="v"), Clause("not", (rain,)))))
     '(2 of v and not rain)'
     """
     if clause.op == "votes":

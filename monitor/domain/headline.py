@@ -107,10 +107,10 @@ def name_of(site: Site, level: int) -> str:
 
 
 def find_own_bound(assessment: Frozen, level: int) -> Frozen | None:
-    """What a word measured against the bound that its vote rests on; None where it measured no rate against it.
+    """What an assessment measured against the bound of its vote; None where it measured no rate against it.
 
     Args:
-        assessment: of one station on one criterion, as it is kept.
+        assessment: of one station by one criterion, as it is stored.
         level: of its vote: it may ask for more than what stands.
     """
     bounds = (b for b in assessment["facts"].get("bounds", ()) if b.get("rate") is not None)

@@ -23,9 +23,9 @@ FUTURE_TOLERANCE: Final = timedelta(minutes=5)  # a clock that far ahead of rece
 
 
 def format_iso(at: datetime) -> str:
-    """Spell an aware instant in the one fixed-width form that sorts as text.
+    """Format an aware instant in the one fixed-width form that sorts as text.
 
-    >>> spell(datetime(2026, 3, 1, 6, tzinfo=UTC))
+    >>> format_iso(datetime(2026, 3, 1, 6, tzinfo=UTC))
     '2026-03-01T06:00:00.000000Z'
     """
     if at.tzinfo is None:
@@ -34,7 +34,7 @@ def format_iso(at: datetime) -> str:
 
 
 def format_instants(value: Any) -> Any:
-    """Plain data with its instants spelled."""
+    """Plain data with its instants formatted."""
     if isinstance(value, Mapping):
         return {k: format_instants(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -137,7 +137,7 @@ def parse_duration_s(text: str | float) -> float:
 def format_age(age: timedelta) -> str:
     """How long ago something was, a second at least: clocks differ by more.
 
-    >>> spell_age(timedelta(seconds=-3)), spell_age(timedelta(minutes=200))
+    >>> format_age(timedelta(seconds=-3)), format_age(timedelta(minutes=200))
     ('1 s', '3 h 20 min')
     """
     return spell_about(max(1.0, age.total_seconds()))
@@ -146,7 +146,7 @@ def format_age(age: timedelta) -> str:
 def format_delay(delay_s: float) -> str:
     """A delay as sentences of decisions name it: units stand close to their figures there.
 
-    >>> spell_delay(5412.0)
+    >>> format_delay(5412.0)
     '1h 30m'
     """
     return re.sub(r"(\d) (d|h|m|s)(?:in)?", r"\1\2", spell_about(delay_s))

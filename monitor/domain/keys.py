@@ -163,7 +163,7 @@ def rename_key(text: str, names: Mapping[str, str]) -> str:
 def station_of_question(question: str) -> str:
     """The station of the step that a question is about; empty where it is about no step.
 
-    >>> station_asked("G1@2026-03-01T06:00:00.000000Z"), station_asked("reference:BASE")
+    >>> station_of_question("G1@2026-03-01T06:00:00.000000Z"), station_of_question("reference:BASE")
     ('G1', '')
     """
     return StepKey.read(question).station

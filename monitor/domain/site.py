@@ -189,7 +189,7 @@ class Criterion:
     params: tuple[tuple[str, float], ...] = ()
     texts: tuple[tuple[str, str], ...] = ()  # what only its kind knows in words: names of further series, of a method
     kinds: tuple[str, ...] = ()  # report: the kinds of report that vote
-    valid_until: str | None = None  # the bounds are to be reviewed by then; they go on counting, and it is said
+    valid_until: str | None = None  # the bounds are to be reviewed by then; they go on counting, and an alarm reminds
     fast_track: float | None = None  # beyond so many times the bound, the dwell is waived
     declared: tuple[Threshold, ...] = ()  # while bounds are lowered: those of the site file, which say what a jump is
 
@@ -217,7 +217,7 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class MovementPlan:
-    """How movement is judged: windows, failure velocity, and what each stage asks for."""
+    """How movement is assessed: history, failure velocity, and the plan of each stage."""
 
     stages: tuple[StagePlan, ...] = ()
     failure_velocity_mm_per_day: Annotated[float | None, Key("a forecast that crosses it is failure", gt=0.0)] = None
@@ -307,7 +307,7 @@ class ScenePlan:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Who is told of which levels by which channels (`kind:address`; secrets by environment name)."""
+    """Who is notified of which levels by which channels (`kind:address`; secrets by environment name)."""
 
     name: Annotated[str, Key("unique in the site; `team:NAME` is whoever of that team is on duty", min_length=1)]
     channels: Annotated[tuple[str, ...], Key("`kind:address`; secrets by the name of a variable", default=())]
@@ -352,9 +352,9 @@ def find_sounding(recipients: Iterable[Recipient], channel: str, *, exercise: bo
 
     In a drill the levels of those count for whom it sounds in drills.
     """
-    asked = [(r.levels, one.exercises) for r in recipients for one in r.everybody if channel in one.channels]
-    in_drills = [levels for levels, exercises in asked if exercises]
-    counted = in_drills if exercise and in_drills else [levels for levels, _ in asked]
+    declared = [(r.levels, one.exercises) for r in recipients for one in r.everybody if channel in one.channels]
+    in_drills = [levels for levels, exercises in declared if exercises]
+    counted = in_drills if exercise and in_drills else [levels for levels, _ in declared]
     return min((number for levels in counted for number in levels), default=None), bool(in_drills)
 
 
@@ -420,7 +420,7 @@ def _check_filter(pattern: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A decoder bound to topics, with what the site file tells it; which of that it reads is said where it stands."""
+    """A decoder bound to topics, with its settings in the site file; the decoder declares which of that it reads."""
 
     pattern: Annotated[
         str,
@@ -533,12 +533,12 @@ class Site:
 
     @property
     def anomalies_vote(self) -> bool:
-        """Whether what detectors say counts for the warning level: then their thresholds stay as they were proven."""
+        """Whether detectors count for the warning level: then their thresholds stay as they were proven."""
         return any(one.kind.facts == "anomalies" and one.role != "advice" for one in self.criteria)
 
     def station(self, station_id: str) -> Station | None:
         """The declared station of an id that it has or had, or None."""
-        for station in self.stations:  # asked many times in every decision: the plain loop costs least
+        for station in self.stations:  # called many times in every decision: the plain loop costs least
             if station.id == station_id:
                 return station
         return next((s for s in self.stations if station_id in s.was), None)
@@ -569,15 +569,15 @@ Found = TypeVar("Found")
 
 
 def once_per_site(find: Callable[[Site], Found]) -> Callable[[Site], Found]:
-    """Keep what a function found for the very sites it was asked about last: every decision asks it again.
+    """Keep what a function found for the very sites that it was called with last: every decision calls it again.
 
-    Sites are frozen and told apart by identity, since to compare two of them costs more than to find anew. What is
-    found must not be changed by who asks.
+    Sites are frozen and distinguished by identity, since to compare two of them costs more than to find anew. What is
+    found must not be changed by the caller.
     """
     kept: dict[int, tuple[Site, Found]] = {}
 
     @wraps(find)
-    def ask(site: Site) -> Found:
+    def find_once(site: Site) -> Found:
         known = kept.get(id(site))
         if known is None or known[0] is not site:
             if len(kept) >= KEPT_SITES:
@@ -585,7 +585,7 @@ def once_per_site(find: Callable[[Site], Found]) -> Callable[[Site], Found]:
             known = kept[id(site)] = (site, find(site))
         return known[1]
 
-    return ask
+    return find_once
 
 
 @once_per_site
@@ -609,9 +609,9 @@ def rename_stations(value: Found, names: Mapping[str, str]) -> Found:
 
 
 def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:
-    """Everybody that any site names, each name once: who is told when the service itself is sick.
+    """Everybody that any site names, each name once: who is notified when the service itself is sick.
 
-    Somebody whom several sites name is told by all the channels that they name.
+    Somebody whom several sites name is notified by all the channels that they name.
     """
     found: dict[str, Recipient] = {}
     for recipient in (r for site in sites for r in site.recipients):

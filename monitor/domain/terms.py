@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -98,7 +98,7 @@ class Section(BaseModel):
 
 
 class Key:
-    """A key of a table, said where the record that is read from it has its field: `Annotated[float, Key("...")]`."""
+    """A key of a table, declared at the field of the record that is read from it: `Annotated[float, Key("...")]`."""
 
     def __init__(self, meaning: str, written: Any = None, default: Any = MISSING, **more: Any) -> None:
         """What it means; where it is written in another type than it is kept, that type and its default.
@@ -109,13 +109,13 @@ class Key:
         self.meaning, self.written, self.default, self.more = meaning, written, default, more
 
 
-def table_of(record: type, **other: Any) -> Any:
+def derive_table(record: type, **other: Any) -> Any:
     """The table of a file that a record is read from: its fields with a `Key`, and others as pydantic takes them."""
     found: dict[str, Any] = {}
     hints = get_type_hints(record, include_extras=True)
     for field in fields(record):
-        plain, *beside = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else (None,)
-        key = next((one for one in beside if isinstance(one, Key)), None)
+        plain, *metadata = get_args(hints[field.name]) if get_origin(hints[field.name]) is Annotated else (None,)
+        key = next((one for one in metadata if isinstance(one, Key)), None)
         if key is None:
             continue
         name = field.name.removesuffix("_s")
@@ -125,8 +125,8 @@ def table_of(record: type, **other: Any) -> Any:
         default = field.default if key.default is MISSING else key.default
         rules = Field(description=key.meaning, **{"alias": name} | key.more)
         # where a type has bounds of its own, such as a pattern, they hold before what checks the whole
-        beside = [one for one in beside if one is not key]
-        found[field.name] = (Annotated[written, rules, *beside], ... if default is MISSING else default)
+        metadata = [one for one in metadata if one is not key]
+        found[field.name] = (Annotated[written, rules, *metadata], ... if default is MISSING else default)
     return create_model(f"{record.__name__}Table", __base__=Section, __doc__=record.__doc__, **found, **other)
 
 
@@ -158,6 +158,14 @@ class Faults:
             yield
         except ConfigError as error:
             self.lines += error.faults
+
+    def read_each(self, read: Callable[[Any, str], _Record], rows: Iterable[Any], where: str) -> tuple[_Record, ...]:
+        """Read rows of which each is called `where[number]`; those that are wrong are left out."""
+        found = []
+        for index, row in enumerate(rows):
+            with self.gathered():
+                found.append(read(row, f"{where}[{index}]"))
+        return tuple(found)
 
     def raise_any(self) -> None:
         """Raise all that was gathered as one ConfigError."""
@@ -238,6 +246,8 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
 def _format_fault(item: ErrorDetails) -> str:
     if item["type"] == "missing":
         return "this key is required"
+    if item["type"] in {"model_type", "dict_type"}:
+        return "expected a table"
     if item["type"] == "too_short":
         return f"expected {item['ctx']['min_length']} entries or more, got {item['ctx']['actual_length']}"
     if item["type"] == "tuple_type":
@@ -256,9 +266,9 @@ def _lies_within(loc: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bo
 
 
 def format_key(loc: Iterable[int | str], prefix: str = "") -> str:
-    """Spell a location the way it is found in the file.
+    """Format a location the way it is found in the file.
 
-    >>> spell_key(("station", 2, "series", 0, "unit"))
+    >>> format_key(("station", 2, "series", 0, "unit"))
     'station[2].series[0].unit'
     """
     text = prefix

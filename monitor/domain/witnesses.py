@@ -19,7 +19,7 @@ SHARED: Final = ("reference", "logger", "antenna", "footprint")
 
 @dataclass(frozen=True, slots=True)
 class VotingWitness:
-    """A witness that may speak: which vote it casts, and the series it reads (None where it reads none)."""
+    """A witness that may vote: which vote it casts, and the series it reads (None where it reads none)."""
 
     criterion: Criterion
     witness: str
@@ -141,7 +141,7 @@ def _find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
 
 @dataclass(frozen=True, slots=True)
 class ReachableLevel:
-    """What those who can speak could raise."""
+    """The highest level that the witnesses with data could raise."""
 
     level: int
     top_groups: frozenset[str]  # independent groups that could ask for the top

@@ -21,7 +21,7 @@ SHORTEST_S: Final = 0.25  # between two looks, as in the service
 
 @dataclass(frozen=True, slots=True)
 class ReplaySchedule:
-    """When the replay looks.
+    """When the replay decides.
 
     Attributes:
         coalesce_s: arrivals within this time after the first are one look, at the last of them.
@@ -36,7 +36,7 @@ class ReplaySchedule:
 
 @dataclass(frozen=True, slots=True)
 class ReplayDecision:
-    """One decision of the replay; `acted` holds changes that a person made since the look before."""
+    """One decision of the replay; `acted` holds changes that a person made since the decision before."""
 
     at: datetime
     site: Site

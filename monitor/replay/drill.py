@@ -218,7 +218,7 @@ def _write(db: Database, site: Site, drill_id: int, turn: DrillStep, now: dateti
 
 
 class _DrillHeartbeat:
-    """Says that the drill lives, and hears when somebody ends it."""
+    """Stamps a running drill, and finds out when somebody ends it."""
 
     def __init__(self, db: Database, drill_id: int, clock: Clock, wait: Callable[[float], None]) -> None:
         self._db, self._drill_id, self._clock, self._wait = db, drill_id, clock, wait
@@ -249,7 +249,7 @@ class _DrillHeartbeat:
         return self.is_running()
 
     def wait_for_answers(self, hold_s: float) -> None:
-        """Let the alarms stand until all are answered and no message is on its way, or for a time."""
+        """Wait until all alarms are answered and no message is on its way, or for a time."""
         until = self._clock() + timedelta(seconds=hold_s)
         while self._clock() < until and self.is_running():
             with self._db.read() as c:

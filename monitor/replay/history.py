@@ -51,7 +51,7 @@ class VisibilityRule:
     def instant_s(self, observed_s: float, received_s: float, spec: SeriesSpec | None) -> tuple[float, bool]:
         """(since when known, whether the stored reception was used); never before the epoch itself.
 
-        >>> Known("auto").instant_s(0.0, 600.0, None), Known("auto", 60.0).instant_s(0.0, 1e8, None)
+        >>> VisibilityRule("auto").instant_s(0.0, 600.0, None), VisibilityRule("auto", 60.0).instant_s(0.0, 1e8, None)
         ((600.0, True), (60.0, False))
         """
         if self.mode == "received" or (self.mode == "auto" and received_s - observed_s <= self._bound(spec)):

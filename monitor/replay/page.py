@@ -336,7 +336,7 @@ def describe_gain(gain: ForecastGain) -> str:
 def format_lead(seconds: float | None) -> str:
     """A lead time for people: positive before the event.
 
-    >>> spell_lead(86400.0 * 9), spell_lead(5400.0), spell_lead(-7200.0), spell_lead(None)
+    >>> format_lead(86400.0 * 9), format_lead(5400.0), format_lead(-7200.0), format_lead(None)
     ('9.0 d', '1.5 h', '-2.0 h', '-')
     """
     if seconds is None:

@@ -89,7 +89,7 @@ class AlertTrace:
 
 
 class ReplayTotals:
-    """Gathers looks; `finish` closes what is open at the end."""
+    """Totals over the decisions of a replay; `finish` closes what is open at the end."""
 
     def __init__(self, from_s: float, to_s: float) -> None:
         self.from_s, self.to_s = from_s, to_s
@@ -111,7 +111,7 @@ class ReplayTotals:
         self._bucket = -1
 
     def add(self, step: ReplayDecision, history: History) -> None:
-        """Take in one look."""
+        """Add one decision."""
         self.looks += 1
         now_s = seconds(step.at)
         self._pass_time(now_s)

@@ -26,7 +26,7 @@ def measure_nothing() -> Measured:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """One criterion's word on one station.
+    """The result of one criterion at one station.
 
     Attributes:
         criterion: Its id.
@@ -85,7 +85,7 @@ class EvaluationCache:
 
 @dataclass(slots=True)
 class DecisionContext:
-    """What criteria look through: the view at an instant, with tracks built once per station and kind of question.
+    """What criteria are given: site, inputs and memory at an instant, with tracks built once per station and criterion.
 
     Attributes:
         as_declared: The windows with all offsets and corrections, where these are without those of one person alone.

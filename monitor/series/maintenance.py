@@ -13,7 +13,7 @@ MAINTENANCE: Final = Template("vote.maintenance", "maintenance of {station} unti
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceMask:
-    """What a maintenance window sets aside."""
+    """Votes of a station that a maintenance window excludes, and until when (epoch seconds)."""
 
     limit: int  # votes above this level count all the same
     to_s: float

@@ -44,7 +44,7 @@ class VoteCap:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourCheck:
-    """What the neighbours say: votes held down by key, and questions with the instant they were first asked."""
+    """Votes that no neighbour shares: held down by key, with the questions and the instant that each was opened."""
 
     caps: Mapping[VoteKey, VoteCap]
     open_since_s: Mapping[str, float]

@@ -50,7 +50,7 @@ class Jump:
 
 @dataclass(slots=True)
 class StepDetector:
-    """One pass over a series, epoch by epoch, each judged by what came before it alone; it can be taken further.
+    """Detects steps epoch by epoch, each from earlier epochs alone; it can be continued with newer ones.
 
     A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up to
     there, over its length or lately, whichever is larger. The epoch after a jump settles it: back where it was = the

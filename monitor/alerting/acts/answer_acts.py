@@ -1,4 +1,4 @@
-"""To take back what a person said to a question: the first word of two, or the answer that counts."""
+"""Withdraw the answer of a person to a question: the first of two, or the one that counts."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ TAKEN_BACK: Final = "step.withdraw"  # an answer that counts
 
 @dataclass(frozen=True, slots=True)
 class OperatorAnswer:
-    """What people said to a question and may take back.
+    """Answers of people to a question, which they may withdraw.
 
     Attributes:
         words: first words that wait for a second person: step or question -> who gave it.
@@ -80,7 +80,7 @@ def find_operator_answer(memory: Memory, key: str) -> OperatorAnswer | None:
 
 @dataclass(frozen=True, slots=True)
 class WaitingAnswer:
-    """A first word on a question that waits for a second person."""
+    """A first answer to a question that waits for a second person."""
 
     site: str
     question: str
@@ -90,7 +90,7 @@ class WaitingAnswer:
 
 
 def list_first_answers(c: Connection) -> list[WaitingAnswer]:
-    """First words of all sites that are watched; each stands until its question is answered or it is withdrawn."""
+    """First answers of all sites that are watched; each waits until its question is answered or it is withdrawn."""
     found = {}
     for site in load_sites_summary(c):
         state = find_state(c, site.id)
@@ -114,7 +114,7 @@ def share_taking_back(c: Connection, site: Site, key: str) -> TwoPersonAct:
 def withdraw_answer(
     c: Connection, site: Site, key: str, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
 ) -> Message:  # fmt: skip
-    """Take a first word back, or else the answer that counts; the site is to be decided again behind it.
+    """Withdraw a first answer, or else the one that counts; the site is to be decided again behind it.
 
     A first word changes nothing, so its giver takes it back alone; an admin who gave none there takes back those of
     others. Without the answer the question is open

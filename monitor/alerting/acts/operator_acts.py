@@ -157,7 +157,7 @@ def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[M
         name = Term(site.levels[min(requested, site.top_level)].name)
         template = _STEP_WAITS if step.state == "pending" else _STEP_ASKS
         found.append((requested, template(step=str(name_of_step), level=name)))
-    return [line for asked, line in sorted(found, key=lambda f: (-f[0], f[1])) if asked > level]
+    return [line for requested, line in sorted(found, key=lambda f: (-f[0], f[1])) if requested > level]
 
 
 def order_level(memory: Memory, level: int, now_s: float) -> Memory:

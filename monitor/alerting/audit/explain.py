@@ -25,7 +25,7 @@ BESIDES: Final = ("forecasts", "anomalies", "footprints", "reports", "events", "
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class SeriesInput:
     """What was read of one series."""
 
     series: str
@@ -52,7 +52,7 @@ class Input:
         return f"{text}; {'; '.join(more)}" if more else text
 
 
-def list_inputs(frozen: Mapping[str, Any]) -> tuple[Input, ...]:
+def list_inputs(frozen: Mapping[str, Any]) -> tuple[SeriesInput, ...]:
     """The series that were read, each with its span, revisions, offsets and flags."""
     found = []
     for name, rows in frozen.get("view", {}).get("readings", {}).items():
@@ -60,7 +60,7 @@ def list_inputs(frozen: Mapping[str, Any]) -> tuple[Input, ...]:
             continue
         flags = Counter(flag for row in rows for flag in row[_FLAGS])
         found.append(
-            Input(
+            SeriesInput(
                 series=name, count=len(rows), from_at=rows[0][_OBSERVED], to_at=rows[-1][_OBSERVED],
                 last_received_at=max(row[_RECEIVED] for row in rows), first_value=rows[0][_VALUE],
                 last_value=rows[-1][_VALUE], revised=sum(row[_REVISION] > 0 for row in rows),

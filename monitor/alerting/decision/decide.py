@@ -107,7 +107,7 @@ def decide(
 
 
 def compute_situation(windows: DecisionContext, factor: float) -> Situation:
-    """Everything between what was known and what is decided."""
+    """Compute the situation of a site at one instant: criteria, steps, votes and rules; `factor` lowers bounds."""
     groups = find_groups(windows.site)
     corrections = find_corrections(windows)
     questions = list_questions(windows, corrections)
@@ -317,7 +317,7 @@ def assess_observability(
     steps: Mapping[StepKey, Step],
     groups: Mapping[str, str],
 ) -> Observability:
-    """What can be seen now; while a backlog drains the answer of before stands."""
+    """Observability and reachable level now; while a backlog drains those of before are kept."""
     memory, level, supporters = windows.memory, rung.level, rung.supporters
     site = windows.site
     voting = find_voting_series(site)

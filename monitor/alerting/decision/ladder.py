@@ -13,7 +13,7 @@ BY_PERSON: Final = "a person must lower it"
 
 @dataclass(frozen=True, slots=True)
 class RequestedLevel:
-    """What the votes of this moment ask for.
+    """The level that the votes of this instant request.
 
     Attributes:
         level: Level asked for.
@@ -28,7 +28,7 @@ class RequestedLevel:
 
 @dataclass(frozen=True, slots=True)
 class LevelState:
-    """Where the ladder stands after a decision, and what keeps it from falling."""
+    """The level after a decision, the votes that support it, and what keeps it from falling."""
 
     level: int
     supporters: Mapping[Support, int]
@@ -48,11 +48,11 @@ def fuse(site: Site, counted: Mapping[Support, int], group_of: Callable[[Support
 def advance_level(
     site: Site, memory: Memory, requested: RequestedLevel, is_clear: Callable[[Support, int], bool], *, may_fall: bool
 ) -> LevelState:  # fmt: skip
-    """One step of the ladder.
+    """Advance the level: it rises at once and falls only where every vote behind it is clear.
 
     Args:
         site: levels and which of them fall by themselves.
-        memory: where it stood and who supported that.
+        memory: the level before and its supporters.
         requested: what the votes ask for.
         is_clear: (vote, level) -> its witness has fresh data beyond the recovery limit of that level.
         may_fall: False while a backlog drains.

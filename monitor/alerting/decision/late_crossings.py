@@ -44,7 +44,9 @@ def find_late(windows: DecisionContext, level: int) -> dict[str, Condition]:
         if k in names[level + 1 :] and since_s < c.since_s > now_s - site.fusion.hold_when_missing_s
     }  # fmt: skip
     found = [
-        (asked, -at_s, said) for at_s in _list_backlog(windows) for asked, said in [_find_requested(windows, at_s)]
+        (requested, -at_s, sentence)
+        for at_s in _list_backlog(windows)
+        for requested, sentence in [_find_requested(windows, at_s)]
     ]
     requested, at_s, sentence = max(found, key=lambda one: one[:2], default=(0, 0.0, join([])))
     if requested > level and names[requested] not in kept:

@@ -24,7 +24,7 @@ _AUTOMATIC: Final = re.compile(r"[a-z_]+-\d+")
 def find_orphaned_supporters(
     site: Site, supporters: Mapping[Support, int], level: int, known: Mapping[Support, float], now_s: float
 ) -> dict[Support, float]:
-    """Supporters of a level that the site file hears no more, with the instant since when that is so."""
+    """Supporters of a level that the site file declares no more, with the instant since when (epoch seconds)."""
     if level == 0:
         return {}
     declared = {

@@ -32,7 +32,7 @@ class _Held:
 
 
 class SiteReadingCache:
-    """The warm memory of one site in one thread.
+    """Readings of one site, held between the evaluations of one thread.
 
     Attributes:
         site: The declaration; another one needs another memory.

@@ -20,7 +20,7 @@ from monitor.series.station_health import SeriesHealthMap
 
 @dataclass(frozen=True, slots=True)
 class Observability:
-    """What the site could see and raise at this instant."""
+    """Observability of a site at this instant: what it can see, and the highest level that it can raise."""
 
     observability: str
     reachable_level: int
@@ -49,23 +49,23 @@ class CommonMotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """Everything between what was known and what is decided.
+    """The situation of a site at one instant: criteria, steps, votes and rules.
 
     Attributes:
-        windows: The site with the bounds in force, the view, the memory of before and the instant.
+        windows: The site with the bounds in force, the inputs, the memory of before and the instant.
         factor: The share of themselves to which bounds are lowered; 1 = as declared.
-        assessments: What every criterion says.
-        steps: All steps after this look.
+        assessments: The result of every criterion.
+        steps: All steps after this evaluation.
         disturbed: Steps that wait for those of other stations.
         sick: Conditions of instruments.
         healths: Health of every station.
         series_health: Health of every series.
         common: References under suspicion.
         neighbours: Votes that their neighbours do not share.
-        votes: Votes after this look, by key.
-        vote_statuses: How every vote stands.
+        votes: Votes after this evaluation, by key.
+        vote_statuses: Status of every vote.
         covered: Steps that maintenance sets aside, with the reason.
-        rulings: What every rule over several criteria says.
+        rulings: Status of every rule over several criteria.
         counted: Level asked for by each vote that counts.
         requested: What they ask for together.
         level_state: Where the ladder stands now.

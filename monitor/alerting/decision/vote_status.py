@@ -12,12 +12,12 @@ from monitor.series.neighbours import VoteCap
 
 @dataclass(frozen=True, slots=True)
 class VoteStatus:
-    """One vote as it stands.
+    """Status of one vote.
 
     Attributes:
         level: What it asks for.
         counts: What of that counts by itself.
-        in_rules: What of that a rule hears: maintenance is judged by the level of the rule.
+        in_rules: What of that counts inside rules: maintenance is judged by the level of the rule.
         clear: True when fresh and sound data say that nothing above `level` is asked for.
         lives: False when its newest datum is too old: it says nothing more.
         pended: Why it is set aside, or None.
@@ -56,7 +56,7 @@ def classify_votes(
     votes: Mapping[VoteKey, Vote], pended: Mapping[VoteKey, Message], caps: Mapping[VoteKey, VoteCap],
     covers: Mapping[str, MaintenanceMask], fresh: set[VoteKey], now_s: float,
 ) -> dict[VoteKey, VoteStatus]:  # fmt: skip
-    """How every vote stands.
+    """Classify every vote: what it asks for, what of that counts, and why not all.
 
     Args:
         votes: by `criterion|witness`.

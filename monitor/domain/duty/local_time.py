@@ -72,7 +72,7 @@ def read_minute(text: str) -> int:
 def format_minute(minute: int) -> str:
     """`HH:MM` of minutes after midnight.
 
-    >>> spell_minute(450)
+    >>> format_minute(450)
     '07:30'
     """
     return f"{minute // 60:02}:{minute % 60:02}"

@@ -182,7 +182,7 @@ def read_plan(text: str, members: Collection[str] | None) -> tuple[int, tuple[Du
     >>> weeks, turns = read_plan("Mon-Fri 07:00 Mori, Rossi\nFri 19:00 Rossi", ["Mori", "Rossi"])
     >>> weeks, len(turns), turns[-1].people
     (1, 6, ('Rossi',))
-    >>> print(spell_plan(weeks, turns))
+    >>> print(format_plan(weeks, turns))
     Mon-Fri 07:00 Mori, Rossi
     Fri 19:00 Rossi
 

@@ -141,9 +141,9 @@ def classify_number(
         after: readings after it, which are asked where few came before.
         is_end: it is the end of a scale.
 
-    >>> judge(7999.0, [20.0, 20.1, 20.0]), judge(6553.5, [10.0, 900.0, 2300.0, 4400.0])
+    >>> classify_number(7999.0, [20.0, 20.1, 20.0]), classify_number(6553.5, [10.0, 900.0, 2300.0, 4400.0])
     ('fill', None)
-    >>> judge(6553.5, [10.0, 900.0, 2300.0, 4400.0, 6553.5], is_end=True)
+    >>> classify_number(6553.5, [10.0, 900.0, 2300.0, 4400.0, 6553.5], is_end=True)
     'at_stop'
     """
     free = [v for v in before if v != value]

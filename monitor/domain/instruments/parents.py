@@ -70,7 +70,7 @@ def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
 
 @dataclass(frozen=True, slots=True)
 class SilenceCauses:
-    """What silent series are told by: the parent of each group, those told a little later, and those told already."""
+    """Causes of silent series: the parent of each group, series that wait a little, and those notified already."""
 
     pages: Mapping[Parent, frozenset[Place]]
     waiting: frozenset[Place]

@@ -17,7 +17,7 @@ JUMP_MM = 27.7
 LIMITS = {"rules": {"level": 7.5, "trend": 9.0, "drift": 5.0, "creep": 20.0, "noise": 2.7}}
 
 
-def table_of(samples):
+def derive_table(samples):
     return np.stack([samples[name].values for name in sorted(samples)])
 
 
@@ -37,15 +37,15 @@ def test_a_table_is_scored_as_the_series_are_to_the_last_bit(drawn, monkeypatch)
     detector = Detector("rules", {part: DetectorThreshold(v, 0, 0.0, "test") for part, v in LIMITS["rules"].items()})
     scores = detector.score(faulty)
     expected = np.stack([scores[name] for name in sorted(faulty)])
-    assert np.array_equal(looks._score(table_of(faulty), STEP_S, LIMITS).ratio, expected, equal_nan=True)
+    assert np.array_equal(looks._score(derive_table(faulty), STEP_S, LIMITS).ratio, expected, equal_nan=True)
     monkeypatch.setattr(
         looks, "CELLS_AT_ONCE", 400 * 37
     )  # in several blocks of acquisitions, where sums are rounded else
-    assert np.allclose(looks._score(table_of(faulty), STEP_S, LIMITS).ratio, expected, rtol=1e-9, equal_nan=True)
+    assert np.allclose(looks._score(derive_table(faulty), STEP_S, LIMITS).ratio, expected, rtol=1e-9, equal_nan=True)
 
 
 def test_what_an_alarm_says_does_not_depend_on_later_acquisitions(drawn):
-    values = table_of(inject_points(drawn, 1)[0])
+    values = derive_table(inject_points(drawn, 1)[0])
     until = {(a.row, a.column): a.score for a in ask(values[:, :130]).alarms}
     later = {(a.row, a.column): a.score for a in ask(values).alarms}
     assert len(until) > 20
@@ -53,7 +53,7 @@ def test_what_an_alarm_says_does_not_depend_on_later_acquisitions(drawn):
 
 
 def test_quiet_points_are_quiet_at_counted_thresholds_and_changed_ones_are_found():
-    values = table_of(draw_points(5, 1200, 160))
+    values = derive_table(draw_points(5, 1200, 160))
     counted = count_thresholds(PointThresholdRequest(PointTable(values[::2], STEP_S), BUDGET))
     assert not counted.reason
     quiet = ask(values, 120, counted.thresholds)
@@ -71,7 +71,7 @@ def test_quiet_points_are_quiet_at_counted_thresholds_and_changed_ones_are_found
 
 
 def test_what_began_before_is_not_told_again(drawn):
-    values = table_of(drawn)
+    values = derive_table(drawn)
     values[3, 118:] += 80.0
     first = [a for a in ask(values[:, :120], 115).alarms if a.row == 3]
     assert [a.column for a in first] == [118]
@@ -81,7 +81,7 @@ def test_what_began_before_is_not_told_again(drawn):
 
 
 def test_points_with_too_short_a_past_are_said_and_nothing_new_is_nothing(drawn):
-    values = table_of(drawn)
+    values = derive_table(drawn)
     values[5, :140] = np.nan
     found = ask(values, 145)
     assert (found.scored, found.withheld) == (399, 1)

@@ -138,7 +138,7 @@ def test_east_and_north_are_joined_downslope():
         ("q025", "q975"), ("q10", "q90"), ("q50", "q50"), ("q90", "q10"), ("q975", "q025")
     )}) for f in (east, north)]  # fmt: skip
     assert ask(upslope, site).raise_level == 0
-    assert not ask([east], site).heard, "one axis alone does not say how the slope moves"
+    assert not ask([east], site).has_data, "one axis alone does not say how the slope moves"
     (named,) = (replace(c, quantity="displacement_east") for c in site.criteria if c.id == "f")
     assert ask([east, north], replace(site, criteria=(named,))).raise_level == 0, "towards the east, as the file says"
     assert ask([upslope[0], north], replace(site, criteria=(named,))).raise_level == 1

@@ -214,11 +214,11 @@ def test_a_window_falls_below_its_recovery_and_by_being_withdrawn_only():
     assert word_of("A", [window("A", 8.0)]).hold_level == 1  # 7 d / 0.8 = 8.75 d
     assert word_of("A", [window("A", 9.0)]).hold_level == 0
     withdrawn = word_of("A", [])
-    assert (withdrawn.heard, withdrawn.fresh, withdrawn.hold_level) == (True, True, 0)
+    assert (withdrawn.has_data, withdrawn.fresh, withdrawn.hold_level) == (True, True, 0)
     silent, broken = word_of("A", [], newest_age_s=7 * H), word_of("A", [], flags=("stuck",))
     assert not silent.fresh
-    assert not silent.heard
-    assert not broken.heard
+    assert not silent.has_data
+    assert not broken.has_data
 
 
 def test_a_window_on_old_data_says_nothing_new():

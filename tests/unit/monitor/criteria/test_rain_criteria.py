@@ -410,7 +410,7 @@ def test_a_piezometer_that_repeats_one_value_says_nothing():
         "s.toml",
     )
     seen = view(P1__pore_pressure=rows([14.7] * 8))
-    assert not ask(noisy, seen, T0 + 7 * H).heard
+    assert not ask(noisy, seen, T0 + 7 * H).has_data
     memory = decide(noisy, Memory(), seen, instant(T0 + 7 * H)).memory
     assert "health:P1.pore_pressure:stuck" in memory.conditions
     assert ask(noisy, view(P1__pore_pressure=rows([14.7 + 0.01 * i for i in range(8)])), T0 + 7 * H).raise_level == 2
@@ -538,9 +538,9 @@ def test_shaking_is_judged_by_acceleration_and_by_displacement():
     assert word.raise_level == 2
     assert word.facts["newmark_cm"] == pytest.approx(6.14, abs=0.01)
     assert ask(place, view([quake(0.01)]), at).raise_level == 0
-    assert not ask(place, view([quake(0.4, kind="blasting")]), at).heard
-    assert ask(place, view([quake(0.4, kind="Earthquake ")]), at).heard, "as people write it"
-    assert not ask(place, view([quake(0.4)]), T0 + 4 * DAY).heard
+    assert not ask(place, view([quake(0.4, kind="blasting")]), at).has_data
+    assert ask(place, view([quake(0.4, kind="Earthquake ")]), at).has_data, "as people write it"
+    assert not ask(place, view([quake(0.4)]), T0 + 4 * DAY).has_data
     assert place.criteria[0].role == "advice", "shaking alone is no movement"
 
 
@@ -555,7 +555,7 @@ def test_a_person_is_asked_to_inspect_until_somebody_answers():
     assert list_inspections(place, later, view(), T0 + 99 * DAY) == found, "it stays when the earthquake is long past"
     answered = replace(later, answers={inspection_key(place.criteria[0], quake(0.06)): "instrument"})
     assert list_inspections(place, answered, view([quake(0.06)]), T0 + H) == {}
-    assert not ask(place, view([quake(0.06)]), T0 + H, answered).heard
+    assert not ask(place, view([quake(0.06)]), T0 + H, answered).has_data
     assert list_inspections(place, Memory(), view([quake(0.01)]), T0 + H) == {}
 
 
@@ -570,7 +570,7 @@ def test_aftershocks_are_one_question_and_what_is_stronger_or_later_is_another()
     assert len(list_inspections(place, Memory(), view(later), T0 + 8 * H)) == 2
     answered = Memory(answers={inspection_key(place.criteria[0], swarm[0]): "earthquake"})
     assert list_inspections(place, answered, view(swarm), T0 + 4 * H) == {}
-    assert not ask(place, view(swarm), T0 + 4 * H, answered).heard
+    assert not ask(place, view(swarm), T0 + 4 * H, answered).has_data
     assert ask(place, view(stronger), T0 + 4 * H, answered).raise_level == 2
 
 

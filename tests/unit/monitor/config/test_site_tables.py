@@ -1,0 +1,72 @@
+"""A key of a site file is declared once: the table of a record has its bounds, its default and its meaning."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+from pydantic import Field, ValidationError
+
+from monitor.config.first_site import write_first_site
+from monitor.config.site import parse_site
+from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
+from monitor.domain.terms import Key, derive_table, find_tables, make_record
+from monitor.errors import ConfigError
+
+TABLES = [*find_tables(SiteFile), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]
+BEYOND = {"ge": -1.0, "gt": 0.0, "le": 1.0, "lt": 0.0}  # added to a bound: what it refuses
+BOUNDED = [
+    (head, table, field.alias or name, getattr(rule, bound) + step)
+    for head, table in TABLES for name, field in table.model_fields.items()
+    for rule in field.metadata for bound, step in BEYOND.items() if hasattr(rule, bound)
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Pump:
+    """A record of two keys, and of a field that no file has."""
+
+    rest_s: Annotated[float, Key("how long it rests")] = 60.0
+    rate: Annotated[float | None, Key("what it lifts, l/s", ge=0.0)] = None
+    depths: Annotated[tuple[float, ...], Key("of its filters", str, "")] = ()
+    found: str = ""
+
+
+def test_a_table_is_derived_from_its_record():
+    table = derive_table(Pump, extra=(int, Field(1, description="written beside")))
+    assert table.written_keys() == ["rest", "rate", "depths", "extra"]
+    given = table.model_validate({"rest": "2h", "rate": 3, "depths": "4 5"})
+    depths = tuple(map(float, given.depths.split()))
+    assert make_record(Pump, given, depths=depths, found="x") == Pump(7200.0, 3.0, (4.0, 5.0), "x")
+    assert make_record(Pump, table.model_validate({}), depths=()) == Pump()
+    for wrong in ({"rest": 5}, {"rate": -1}, {"depths": 3.0}, {"found": "x"}):
+        with pytest.raises(ValidationError):
+            table.model_validate(wrong)
+
+
+def test_every_key_says_what_it_means():
+    keys = [(head, name, field) for head, table in TABLES for name, field in table.model_fields.items()]
+    assert len(keys) > 120
+    assert len(BOUNDED) > 25
+    assert not [(head, name) for head, name, field in keys if not field.description]
+
+
+@pytest.mark.parametrize(("head", "table", "key", "beyond"), BOUNDED)
+def test_what_is_beyond_a_bound_is_refused_at_its_key(head, table, key, beyond):
+    assert head.startswith("[")
+    with pytest.raises(ValidationError) as error:
+        table.model_validate({key: beyond})
+    assert (key,) in {one["loc"] for one in error.value.errors()}
+
+
+@pytest.mark.parametrize("old", ['yellow = {over = 2.0, window = "7d"}', 'dwell = {hits = 3, of = 4, within = "6h"}'])
+def test_a_value_in_the_place_of_a_table_is_refused_in_plain_words(old):
+    text = write_first_site("s1")
+    assert old in text
+    with pytest.raises(ConfigError, match=r"criterion\[0\]\.\w+: expected a table, got 3"):
+        parse_site(text.replace(old, f"{old.partition(' ')[0]} = 3"), "x.toml")
+
+
+def test_the_first_site_file_explains_a_key_where_it_stands_first():
+    lines = write_first_site("s1").splitlines()
+    assert sum("# expected sampling interval" in line for line in lines) == 1
+    assert next(line for line in lines if line.startswith("timezone")).endswith("all that is stored is UTC")
