@@ -88,7 +88,7 @@ FORECAST_JOB: Final = WorkerTask("monitor.replay.past_levels:find_forecasts", Pa
 
 
 class UploadProcessor:
-    """Looks at one file at a time, and knows which ones are being read in."""
+    """Inspects one uploaded file at a time, and reads in those that were accepted; `progress` holds their share."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
