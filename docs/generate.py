@@ -20,8 +20,8 @@ from sqlalchemy import text
 from monitor.cli.main import VERBS
 from monitor.config.service import ServiceConfig, parse_service
 from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
-from monitor.criteria.table import CRITERIA
-from monitor.criteria.tables import CriterionTable
+from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.criteria.tables import CriterionTable
 from monitor.domain.instants import spell_duration
 from monitor.domain.terms import Duration, Horizon, find_table, find_tables
 from monitor.store.database.engine import Database

@@ -208,7 +208,7 @@ def count_house() -> dict[str, int]:
     layers = next(one["layers"] for one in contracts if one["type"] == "layers")
     rooms, arrows = draw_sheet("whole", read_imports())
     sheet = count_sheet(rooms, arrows)
-    frozen = (ROOT / "monitor/alerting/decision/evaluate.py").read_text()
+    frozen = (ROOT / "monitor/alerting/evaluate.py").read_text()
     return {
         "product_lines": count_lines(packages),
         "hidden_lines": count_hidden_lines(packages, settings),

@@ -14,7 +14,8 @@ from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
 from monitor.config.site import IMPLIED
-from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
+from monitor.decision.criteria.reachable import describe_barriers, find_unreached, list_barriers
+from monitor.decision.series.noise import FEW, LEARNT, PRESENT
 from monitor.domain.alert import AlertCategory
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
@@ -26,7 +27,6 @@ from monitor.domain.witnesses import find_unjudged, find_voting_series, list_vot
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 from monitor.ingest.guess.record import MOTION
 from monitor.language.vocabulary import LEVELS
-from monitor.series.noise import FEW, LEARNT, PRESENT
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
 _UNREAD: Final = Template(
@@ -81,7 +81,7 @@ def _lines(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFolder], Iter
 
 
 def _dear(files: SiteFolder) -> Iterator[SubjectState]:
-    from monitor.criteria.cost import find_dear
+    from monitor.decision.criteria.cost import find_dear
 
     for site in files.sites:
         if dear := find_dear(site):
@@ -90,8 +90,8 @@ def _dear(files: SiteFolder) -> Iterator[SubjectState]:
 
 def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
     """What models say counts only where this site's own record shows that it may; the record lies in the database."""
-    from monitor.alerting.decision.proof import describe_unproven
-    from monitor.criteria.proofs import needs_proof
+    from monitor.decision.criteria.proofs import needs_proof
+    from monitor.decision.proof import describe_unproven
     from monitor.store.database.engine import Database
     from monitor.store.models.proofs import load_proof_facts
     from monitor.store.upkeep.migrate import require_current
@@ -180,8 +180,8 @@ def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
 
 def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
     """Series whose steps raise questions and of whose scatter the site file says nothing."""
-    from monitor.series.step_detector import OPENING
-    from monitor.series.tracks import verify_step
+    from monitor.decision.series.step_detector import OPENING
+    from monitor.decision.series.tracks import verify_step
 
     for site in files.sites:
         asking = [c for c in site.criteria if c.kind.followed and c.role == "witness" and c.quantity != "rain"]
@@ -198,7 +198,7 @@ def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
 
 def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
     """After how many readings a new scatter is the usual one, and series of which too few are looked at for any."""
-    from monitor.criteria.scope import wanted_series
+    from monitor.decision.criteria.scope import wanted_series
 
     for site in files.sites:
         spans = wanted_series(site)

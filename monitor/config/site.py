@@ -21,10 +21,10 @@ from monitor.config.site_schema import (
     SiteFile,
     Table,
 )
-from monitor.criteria.entry import KindEntry
-from monitor.criteria.places import Places, find_level, find_series
-from monitor.criteria.rain_table import read_expected_rain, refuse_expected
-from monitor.criteria.tables import CriterionTable, DwellTable
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.places import Places, find_level, find_series
+from monitor.decision.criteria.rain_table import read_expected_rain, refuse_expected
+from monitor.decision.criteria.tables import CriterionTable, DwellTable
 from monitor.domain import site as domain
 from monitor.domain.canonical import digest_text
 from monitor.domain.duty.channels import NOTIFIERS, find_topic_fault, split_channel, traits_of
@@ -554,7 +554,7 @@ def _read_time(text: str, read: Callable[[str], _R], where: str) -> _R | None:
 
 def _list_kinds() -> Mapping[str, KindEntry]:
     """The kinds of criteria; their rules are loaded with the first site file, which many verbs never read."""
-    from monitor.criteria.table import CRITERIA
+    from monitor.decision.criteria.table import CRITERIA
 
     return CRITERIA
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of criterion; `monitor.criteria.kinds` holds one file for each, with its table and its rule.
+    """One kind of criterion; `monitor.decision.criteria.kinds` holds one file for each, with its table and its rule.
 
     Attributes:
         id: How a site file names it.

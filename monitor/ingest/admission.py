@@ -10,7 +10,7 @@ from typing import Final
 
 from forecasting.message import Figure, Template
 from monitor.config.service import LimitsSection
-from monitor.criteria.cost import StationReadingLimit, measure_room
+from monitor.decision.criteria.cost import StationReadingLimit, measure_room
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT

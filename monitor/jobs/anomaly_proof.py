@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from detection.anomaly.records import ScoringRequest
 from forecasting.message import Template
-from monitor.criteria.proofs import list_subjects, needs_proof
+from monitor.decision.criteria.proofs import list_subjects, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.instants import epoch_s, from_epoch_s, go_on
 from monitor.domain.site import Criterion, Site

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Template
 from monitor.config.service import ServiceConfig, parse_site, scan_sites
-from monitor.criteria.scope import reach_s, wanted_series
+from monitor.decision.criteria.scope import reach_s, wanted_series
 from monitor.domain.alert import SERVICE, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Site, gather_recipients

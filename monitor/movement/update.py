@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from forecasting.message import join
 from monitor.config.service import ServiceConfig
+from monitor.decision.series.corrections import answered_s
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.site import Site
 from monitor.errors import JobError, StoreBusyError
 from monitor.movement import movement_state
 from monitor.movement.cadence import UNKNOWN, stage_cadence
-from monitor.series.corrections import answered_s
 from monitor.store.alerting.decisions import find_state, load_newest
 from monitor.store.database.engine import Database
 from monitor.store.models import movement

@@ -16,9 +16,9 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.message import Message, Template
-from monitor.alerting.decision.evaluate import rule_version
-from monitor.alerting.decision.proof import find_unproven
+from monitor.alerting.evaluate import rule_version
 from monitor.config.service import parse_site
+from monitor.decision.proof import find_unproven
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.errors import ConfigError, RefusedError

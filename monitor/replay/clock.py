@@ -8,12 +8,12 @@ from typing import Final
 
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, reopen_questions
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.alerting.decision.decide import decide
+from monitor.decision.decide import decide
+from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.alert import AlertCategory, AlertChange
 from monitor.domain.decision import Decision, DecisionInputs, Memory, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.history import History
-from monitor.series.assessment import EvaluationCache
 from monitor.store.alerting.history import PastAct
 
 SHORTEST_S: Final = 0.25  # between two looks, as in the service

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.alerting.decision.evaluate import freeze, rule_version
+from monitor.alerting.evaluate import freeze, rule_version
 from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import ProofFact, seconds

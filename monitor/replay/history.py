@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerting.decision.evaluate import load_facts
-from monitor.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
+from monitor.alerting.evaluate import load_facts
+from monitor.decision.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.domain.decision import DecisionInputs, NewestEpoch, ProofFact, instant, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.observation import Reading

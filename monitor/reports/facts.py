@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import gather
 from monitor.config.service import parse_site
-from monitor.criteria.rain_gauge import read_gauge
+from monitor.decision.criteria.rain_gauge import read_gauge
 from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
 from monitor.domain.causes import describe_cause

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, Protocol
 
-from monitor.alerting.decision.evaluate import EvaluationResult, Evaluator
+from monitor.alerting.evaluate import EvaluationResult, Evaluator
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.store.database.engine import Database
@@ -28,7 +28,7 @@ AGAIN_WHEN_DRAINED_S: Final = 2.0  # nothing falls while draining: look soon aft
 
 
 class Evaluate(Protocol):
-    """The decision, as `monitor.alerting.decision.evaluate.evaluate_site` is."""
+    """The decision, as `monitor.alerting.evaluate.evaluate_site` is."""
 
     def __call__(self, db: Database, site: Site, now: datetime, trigger: str, *, draining: bool) -> EvaluationResult:
         """Decide once and store; raises StoreBusyError when that must be tried again."""

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DECISIONS = (
-    "monitor/alerting", "monitor/criteria", "monitor/series", "forecasting/kinematics", "forecasting/hydrology",
+    "monitor/alerting", "monitor/decision", "forecasting/kinematics", "forecasting/hydrology",
 )  # fmt: skip
 COUNTS = {"len", "int", "count"}  # functions and methods that give whole numbers
 

@@ -30,7 +30,7 @@ PUBLIC = {
     "monitor/store/delivery/siren_orders.py said": "column",
     "monitor/store/schema/tables.py point_happening": "table",
     "monitor/store/schema/tables.py point_look": "table",
-    "monitor/criteria/kinds/slope_safety.py judge": "key of a site file",
+    "monitor/decision/criteria/kinds/slope_safety.py judge": "key of a site file",
     "monitor/domain/decision.py asked": "key of the stored memory",
 }
 """Names that others rely on: file and name, and what it is to them."""

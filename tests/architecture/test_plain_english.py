@@ -35,9 +35,9 @@ PICTURE = re.compile("|".join(f"(?:{pattern})" for pattern in FORBIDDEN), re.IGN
 
 # reasons and sentences that decisions freeze: (module, the phrase)
 STORED = {
-    ("monitor/alerting/decision/conditions.py", "person's word"),
-    ("monitor/alerting/decision/evidence.py", "speaks"),
-    ("monitor/series/coseismic_steps.py", "your word"), ("monitor/series/steps.py", "asked again"),
+    ("monitor/decision/conditions.py", "person's word"),
+    ("monitor/decision/evidence.py", "speaks"),
+    ("monitor/decision/series/coseismic_steps.py", "your word"), ("monitor/decision/series/steps.py", "asked again"),
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from forecasting.kinematics.stages import RANK
 from monitor.config.service import ServiceConfig
-from monitor.criteria.table import CRITERIA
+from monitor.decision.criteria.table import CRITERIA
 from monitor.domain.alert import AlertCategory
 from monitor.domain.terms import find_tables
 

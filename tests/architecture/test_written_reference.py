@@ -7,7 +7,7 @@ from pathlib import Path
 from monitor.cli.main import VERBS
 from monitor.config.service import ServiceConfig
 from monitor.config.site_schema import SiteFile
-from monitor.criteria.table import CRITERIA
+from monitor.decision.criteria.table import CRITERIA
 from monitor.store.schema.views import NAMES
 
 ROOT = Path(__file__).parents[2]

@@ -44,7 +44,7 @@ def read_all(url):
         (alert,) = [one for one in load_alerts(c, "bench", open_only=True) if one.ledger == AlertCategory.HAZARD]
         (sent,) = claim_due(c, slope.now, "test", 60.0, 9, MAIL)
         caps = {f"cap {x}": compose_cap(c, parse_service("", "x"), alert.id, languages=(x,)) for x in ("en", "it")}
-    found = {"file": sys.modules["monitor.criteria.kinds.level"].__file__, **caps}
+    found = {"file": sys.modules["monitor.decision.criteria.kinds.level"].__file__, **caps}
     with serving(database, slope.now + timedelta(minutes=1)) as client:
         found["api"] = client.get("/api/v1/alerts").text
         for language in ("en", "it"):

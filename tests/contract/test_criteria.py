@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-import monitor.criteria.kinds
+import monitor.decision.criteria.kinds
 from forecasting.message import gather, is_same_text, spread
 from monitor.alerting.acts.loosening import ADVISED, find_loosening
-from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
-from monitor.criteria.table import CRITERIA, FILES
+from monitor.decision.criteria.table import CRITERIA, FILES
+from monitor.decision.decide import decide
+from monitor.decision.series.assessment import DecisionContext
+from monitor.decision.series.bounds import lower_bounds
 from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.witnesses import find_groups, list_voting_witnesses
 from monitor.errors import ConfigError
-from monitor.series.assessment import DecisionContext
-from monitor.series.bounds import lower_bounds
 from monitor.web.parts.collect import describe_rules
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
@@ -68,7 +68,7 @@ def rest(site):
 
 
 def test_every_file_of_the_room_stands_in_the_table_under_its_own_id():
-    files = {p.stem for p in Path(monitor.criteria.kinds.__file__).parent.glob("*.py")} - {"__init__"}
+    files = {p.stem for p in Path(monitor.decision.criteria.kinds.__file__).parent.glob("*.py")} - {"__init__"}
     assert set(FILES.values()) == files
     assert {name: entry.kind.id for name, entry in CRITERIA.items()} == {name: name for name in CRITERIA}
 

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from detection.anomaly.registry import CHECKS, COMPARED, COMPOSITES, NETWORKS, RULES, list_served
-from monitor.alerting.decision.proof import describe_unproven
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.decision.proof import describe_unproven
 from monitor.domain.alert import Actor
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation

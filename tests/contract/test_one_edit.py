@@ -16,7 +16,7 @@ SOAKED = 'Template("criterion.level.soaked", "soaked: {value}")'
 WAYS = ("page en", "page it", "mail en", "mail it", "sms en", "sms it", "cap en", "cap it", "api")
 EDITS = [
     (
-        "monitor/criteria/kinds/level.py", STANDS, SOAKED, "soaked: 16.8", WAYS,
+        "monitor/decision/criteria/kinds/level.py", STANDS, SOAKED, "soaked: 16.8", WAYS,
     ),
     (
         "monitor/web/templates/alert.html", "{% block main %}", '{% block main %}<p>{{ _("The cellar is dry.") }}</p>',

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
 from monitor.config.service import load_service, parse_site
-from monitor.criteria.proofs import OUTLINES, needs_proof
+from monitor.decision.criteria.proofs import OUTLINES, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.jobs.scenes import inbox

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import paho.mqtt.client as mqtt
 
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import format_iso

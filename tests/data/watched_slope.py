@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Self
 
-from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site
+from monitor.alerting.evaluate import EvaluationResult, evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation

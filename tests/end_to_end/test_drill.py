@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState

@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import select
 
 from monitor.alerting.acts.operator_acts import set_level, verify
-from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site
-from monitor.alerting.decision.reading_cache import SiteReadingCache
+from monitor.alerting.evaluate import EvaluationResult, evaluate_site
+from monitor.alerting.reading_cache import SiteReadingCache
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.message import GROWN

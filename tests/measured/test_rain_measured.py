@@ -11,11 +11,11 @@ import pytest
 from forecasting.data.workbook import read_sheet
 from monitor.cli.main import run_verb
 from monitor.config.site import parse_site
-from monitor.criteria.table import CRITERIA
+from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.series.assessment import DecisionContext
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
-from monitor.series.assessment import DecisionContext
 from tests.data.measured import measured_site, read_baijiabao, read_outang
 from tests.data.site_text import head, series, station
 

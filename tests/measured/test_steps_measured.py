@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.criteria.table import KINDS
+from monitor.decision.criteria.table import KINDS
 from monitor.domain.decision import Decision, EventFact, Memory, seconds
 from monitor.domain.fusion import Fusion
 from monitor.domain.observation import Observation

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from monitor.alerting.decision import decide as decide_module
-from monitor.criteria.scope import anchor_at
-from monitor.criteria.table import KINDS
+from monitor.decision import decide as decide_module
+from monitor.decision.criteria.scope import anchor_at
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.series.assessment import EvaluationCache
 
 START = parse("2026-01-01T00:00:00Z")
 STEP_S = 6 * 3600.0

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from forecasting.kinematics.velocity import fit_velocity
-from monitor.alerting.decision import decide
-from monitor.criteria.kinds.earthquake import lowered_factor
-from monitor.criteria.table import KINDS
+from monitor.decision import decide
+from monitor.decision.criteria.kinds.earthquake import lowered_factor
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
@@ -30,7 +31,6 @@ from monitor.domain.fusion import Clause, FusionRule, Neighbours
 from monitor.domain.keys import read_support
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
-from monitor.series.assessment import EvaluationCache
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,

@@ -5,11 +5,11 @@
 
 import pytest
 
-from monitor.alerting.decision import conditions, decide
-from monitor.criteria import rain_gauge
-from monitor.criteria.kinds import velocity
+from monitor.decision import conditions, decide
+from monitor.decision.criteria import rain_gauge
+from monitor.decision.criteria.kinds import velocity
+from monitor.decision.series import maintenance, steps, tracks
 from monitor.domain import decision as records
-from monitor.series import maintenance, steps, tracks
 from tests.property.alerting_histories import DAY_S, SOAK
 from tests.property.alerting_laws import Statistics, check_story
 

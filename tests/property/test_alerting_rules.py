@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from forecasting.kinematics.velocity import fit_velocity
-from monitor.alerting.decision import conditions, decide
-from monitor.criteria.kinds import velocity
-from monitor.criteria.table import KINDS
+from monitor.decision import conditions, decide
+from monitor.decision.criteria.kinds import velocity
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.series import paired_steps, station_health, steps, tracks
 from monitor.domain import decision as records
 from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import AnomalyFact, DecisionInputs, FootprintFact, Memory, instant, seconds
 from monitor.domain.site import Criterion, Dwell, Threshold
-from monitor.series import paired_steps, station_health, steps, tracks
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from monitor.alerting.acts.loosening import find_loosening
-from monitor.criteria.table import KINDS
+from monitor.decision.criteria.table import KINDS
 from monitor.domain.site import Criterion, Dwell, Threshold
 from tests.property.alerting_histories import DAY_S, MOVERS, SITE, SOAK, THRESHOLDS, VALID_S, levels, run, seeded
 

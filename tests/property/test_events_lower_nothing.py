@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.criteria.table import KINDS
+from monitor.decision.criteria.table import KINDS
 from monitor.domain.decision import EventFact
 from monitor.domain.site import Criterion, Threshold
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, levels, quiet, run, seeded

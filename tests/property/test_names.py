@@ -8,7 +8,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from monitor.alerting.decision.signatures import counts_with
+from monitor.alerting.signatures import counts_with
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Signature
 from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_names

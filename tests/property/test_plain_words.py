@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting.message import PLACE, Figure, Message, MessageList
-from monitor.criteria.kinds.velocity import AGAINST, describe_dwell
+from monitor.decision.criteria.kinds.velocity import AGAINST, describe_dwell
 from monitor.domain.alert import AlertCategory, AlertState, DeliveryState
 from monitor.domain.message import name_series
 from monitor.domain.quantities import QUANTITIES

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.alerting.decision.decide import decide
-from monitor.criteria.rain_gauge import Gauge
-from monitor.criteria.table import KINDS
+from monitor.decision.criteria.rain_gauge import Gauge
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.decide import decide
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading

@@ -8,17 +8,17 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitor.alerting.decision import reading_cache as looking_module
-from monitor.alerting.decision.decide import decide
-from monitor.alerting.decision.evaluate import load_view
-from monitor.alerting.decision.reading_cache import SiteReadingCache
+from monitor.alerting import reading_cache as looking_module
+from monitor.alerting.evaluate import load_view
+from monitor.alerting.reading_cache import SiteReadingCache
+from monitor.decision.decide import decide
+from monitor.decision.series import tracks
+from monitor.decision.series.assessment import EvaluationCache
+from monitor.decision.series.step_detector import StepDetector
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.observation import Observation
-from monitor.series import tracks
-from monitor.series.assessment import EvaluationCache
-from monitor.series.step_detector import StepDetector
 from monitor.store.alerting.offsets import add_offset, revoke_offset
 from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema.tables import observation, observation_flag

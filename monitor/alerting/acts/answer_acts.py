@@ -16,14 +16,14 @@ from monitor.alerting.acts.operator_acts import (
     note_questions,
     step_of_alert,
 )
-from monitor.alerting.decision.signatures import require_shared
+from monitor.alerting.signatures import require_shared
+from monitor.decision.series.steps import MOVEMENT, reopen_step
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
 from monitor.domain.keys import station_of_question
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.series.steps import MOVEMENT, reopen_step
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import load_sites_summary

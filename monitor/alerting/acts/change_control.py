@@ -21,9 +21,9 @@ from detection.whole_file import replacing
 from forecasting.message import Message, Template, Term, join
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import SiteFileDifference, differ
-from monitor.alerting.decision.conditions import AND_MORE
-from monitor.alerting.decision.orphaned_votes import list_changed, set_apart
 from monitor.config.service import parse_site
+from monitor.decision.conditions import AND_MORE
+from monitor.decision.orphaned_votes import list_changed, set_apart
 from monitor.domain.alert import Actor, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import Memory

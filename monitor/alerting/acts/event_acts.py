@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 
 from forecasting.message import Template
 from monitor.alerting.acts.operator_acts import measure_stake
-from monitor.alerting.decision.signatures import require_shared
+from monitor.alerting.signatures import require_shared
+from monitor.decision.series.steps import is_earthquake
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
-from monitor.series.steps import is_earthquake
 from monitor.store.alerting.events import find_event_kind, withdraw_event
 
 _ALONE: Final = Template(

@@ -9,9 +9,11 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.message import Message, MessageList, NameList, Template, Term, Timestamp
-from monitor.alerting.decision.conditions import HAZARD_KEY
-from monitor.alerting.decision.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
-from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two, require_shared
+from monitor.alerting.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
+from monitor.alerting.signatures import counts_with, require_shared
+from monitor.decision.conditions import HAZARD_KEY
+from monitor.decision.series.steps import CAUSES, MOVEMENT, requested_level, says_no, state_after
+from monitor.decision.signatures import measure_height, needs_two
 from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
@@ -20,7 +22,6 @@ from monitor.domain.keys import RuleKey, station_of_question
 from monitor.domain.message import OF_LEVEL
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.series.steps import CAUSES, MOVEMENT, requested_level, says_no, state_after
 from monitor.store.alerting.alerts import add_note, apply_changes, load_alerts
 from monitor.store.alerting.decisions import add_decision, find_state, save_memory
 from monitor.store.database.audit import add_audit, seal_decision

@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.alerting.acts.operator_acts import measure_stake
-from monitor.alerting.decision.signatures import needs_two
+from monitor.decision.signatures import needs_two
 from monitor.store.alerting.sites import find_version
 from monitor.store.people.users import load_users
 

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from forecasting.message import gather
 from monitor.alerting.audit.explain import BESIDES
 from monitor.alerting.audit.recompute import parse_frozen_site
-from monitor.alerting.decision.decide import decide
-from monitor.alerting.decision.evaluate import load_facts
-from monitor.criteria.scope import anchor_at, find_span_s, wanted_series
+from monitor.alerting.evaluate import load_facts
+from monitor.decision.criteria.scope import anchor_at, find_span_s, wanted_series
+from monitor.decision.decide import decide
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Reading

@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 from forecasting.message import gather, is_same_text
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, reopen_questions
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.alerting.decision.decide import decide
-from monitor.alerting.decision.evaluate import FORMAT
+from monitor.alerting.evaluate import FORMAT
 from monitor.config.service import parse_site
+from monitor.decision.decide import decide
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.instants import parse

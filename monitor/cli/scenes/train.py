@@ -17,7 +17,7 @@ from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
-from monitor.criteria.proofs import OUTLINES, check_outlines, needs_proof
+from monitor.decision.criteria.proofs import OUTLINES, check_outlines, needs_proof
 from monitor.errors import SlopewardError
 from monitor.store.models.proofs import ModelTest, add_proof
 from monitor.store.models.registry import find_weights

@@ -241,7 +241,7 @@ def verify(
     """
     from monitor.alerting.acts.operator_acts import ANSWERS, find_signature, set_level, step_of_alert
     from monitor.alerting.acts.operator_acts import verify as answer_step
-    from monitor.series.steps import says_no
+    from monitor.decision.series.steps import says_no
 
     first = None
     with session.open_database() as db:
@@ -283,7 +283,7 @@ def withdraw(
     """
     from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
     from monitor.alerting.acts.operator_acts import measure_stake, step_of_alert
-    from monitor.alerting.decision.evaluate import evaluate_site
+    from monitor.alerting.evaluate import evaluate_site
 
     with session.open_database() as db:
         who, now = prove(db, by, _where(alert_id)), datetime.now(UTC)

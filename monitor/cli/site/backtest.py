@@ -24,7 +24,7 @@ from monitor.cli.session import (
     read_duration_s,
 )
 from monitor.config.service import load_site, parse_site
-from monitor.criteria.proofs import check_forecasts
+from monitor.decision.criteria.proofs import check_forecasts
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, spell_duration

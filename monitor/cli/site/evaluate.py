@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.alerting.decision.decide import decide
-from monitor.alerting.decision.evaluate import evaluate_site, load_view
+from monitor.alerting.evaluate import evaluate_site, load_view
 from monitor.cli import session
+from monitor.decision.decide import decide
 from monitor.domain.decision import Decision, Memory, seconds
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Site

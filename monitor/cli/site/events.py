@@ -159,7 +159,7 @@ def withdraw(
     """
     from monitor.alerting.acts.event_acts import take_event_back
     from monitor.alerting.acts.operator_acts import measure_stake
-    from monitor.alerting.decision.evaluate import evaluate_site
+    from monitor.alerting.evaluate import evaluate_site
 
     with session.open_database() as db:
         who, now = prove(db, by, lambda c: events.find_site_of_event(c, event_id)), datetime.now(UTC)

@@ -13,12 +13,12 @@ from monitor.cli.session import Commands, open_service, pick_site, print_if_json
 from monitor.cli.site import proposing
 from monitor.config.first_site import write_first_site
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
-from monitor.criteria.reachable import describe_barriers, list_barriers
+from monitor.decision.criteria.reachable import describe_barriers, list_barriers
+from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, Site
 from monitor.errors import ConfigError, NeedsSecondError, RefusedError
-from monitor.series.bounds import declared_units
 
 app = Commands(help="List, show, start and change site files.", no_args_is_help=True)
 app.add_typer(proposing.app)

@@ -13,7 +13,7 @@ import typer
 from forecasting.hydrology import threshold_learning
 from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
 from monitor.cli.session import Commands, print_note, show
-from monitor.criteria.rain_gauge import make_gauge
+from monitor.decision.criteria.rain_gauge import make_gauge
 from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s, spell_duration
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import SeriesSpec

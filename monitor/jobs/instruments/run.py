@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import TEXT_OF, Message, NameList, Template, Timestamp, join
 from monitor.config.service import ServiceConfig
+from monitor.decision.series.maintenance import MAINTENANCE
 from monitor.domain.alert import OVER, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import MaintenanceFact, instant
@@ -33,7 +34,6 @@ from monitor.jobs.instruments.battery import (
     find_new_battery,
     split_days,
 )
-from monitor.series.maintenance import MAINTENANCE
 from monitor.store.alerting.alerts import notify_site
 from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from forecasting.message import join, read_columns
-from monitor.criteria.proofs import LASTS_S, digest_settings, list_subjects, needs_proof
+from monitor.decision.criteria.proofs import LASTS_S, digest_settings, list_subjects, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import digest_text
 from monitor.domain.decision import ProofFact

@@ -16,6 +16,7 @@ from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import step_of_alert
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.checks.verdict import check_parts
+from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
@@ -29,7 +30,6 @@ from monitor.health import CANNOT_DECIDE, STANDBY
 from monitor.ingest.references import find_question
 from monitor.language.catalogue import gettext
 from monitor.notify.declarations import find_declaration
-from monitor.series.bounds import declared_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.answers import load_answers, load_put_aside

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.message import Template, Term, gather, join
+from monitor.decision.series.station_health import WELL
 from monitor.domain import headline
 from monitor.domain.alert import AlertCategory
 from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
@@ -22,7 +23,6 @@ from monitor.language.figures import format_number
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
 from monitor.reports.pictures import PlotScale
-from monitor.series.station_health import WELL
 from monitor.store.alerting import timeline
 from monitor.store.alerting.decisions import find_evidence
 from monitor.store.alerting.sites import list_slope_stations

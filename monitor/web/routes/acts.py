@@ -14,7 +14,7 @@ from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import ObserverReport
 from monitor.domain.site import Site

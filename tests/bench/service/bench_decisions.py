@@ -17,9 +17,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
 
-from monitor.alerting.decision import decide
-from monitor.alerting.decision.evaluate import Evaluator, evaluate_site
-from monitor.criteria.table import KINDS
+from monitor.alerting.evaluate import Evaluator, evaluate_site
+from monitor.decision import decide
+from monitor.decision.criteria.table import KINDS
 from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.replay.backtest import run_backtest

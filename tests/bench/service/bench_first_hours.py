@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from monitor.decision.series.noise import stands_out
 from monitor.domain.decision import Decision
-from monitor.series.noise import stands_out
 from tests.bench.record import record
 from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, Motion, draw, jump, make_site, stand

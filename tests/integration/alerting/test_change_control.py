@@ -12,7 +12,7 @@ from monitor import health
 from monitor.alerting.acts.change_control import approve, explain_refusal, find_in_force, propose, reject, take_in
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.operator_acts import set_level
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor

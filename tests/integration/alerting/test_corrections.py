@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation

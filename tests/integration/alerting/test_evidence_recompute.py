@@ -18,7 +18,7 @@ from monitor.alerting.acts.operator_acts import set_level
 from monitor.alerting.audit.as_of import decide_as_of
 from monitor.alerting.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.decision.evaluate import FORMAT
+from monitor.alerting.evaluate import FORMAT
 from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
 from monitor.config.service import parse_site

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from monitor.alerting.audit.explain import explain
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.observation import Observation
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import load_decision, load_forecast_facts

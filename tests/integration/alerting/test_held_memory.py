@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.alerting.decision.evaluate import Evaluator
-from monitor.criteria.scope import reach_s, wanted_series
-from monitor.criteria.table import KINDS
+from monitor.alerting.evaluate import Evaluator
+from monitor.decision.criteria.scope import reach_s, wanted_series
+from monitor.decision.criteria.table import KINDS
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import find_motion
 from monitor.domain.observation import Observation

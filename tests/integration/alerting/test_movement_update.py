@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import insert, select
 
 from monitor.alerting.acts.operator_acts import verify
-from monitor.alerting.decision.evaluate import evaluate_site
-from monitor.alerting.decision.evaluate import load_view as look
+from monitor.alerting.evaluate import evaluate_site
+from monitor.alerting.evaluate import load_view as look
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse

@@ -6,8 +6,8 @@ import pytest
 
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.decision.evaluate import evaluate_site, load_view
-from monitor.alerting.decision.reading_cache import SiteReadingCache
+from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerting.reading_cache import SiteReadingCache
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json

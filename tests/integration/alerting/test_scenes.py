@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
+from monitor.alerting import evaluate as evaluate_module
+from monitor.alerting import reading_cache as looking_module
 from monitor.alerting.acts.operator_acts import set_level, verify
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.decision import evaluate as evaluate_module
-from monitor.alerting.decision import reading_cache as looking_module
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor

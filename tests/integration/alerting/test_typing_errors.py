@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import format_iso, parse
 from monitor.ingest.message import BrokerMessage

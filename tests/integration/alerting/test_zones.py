@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerting.decision.evaluate import evaluate_site, load_view
+from monitor.alerting.evaluate import evaluate_site, load_view
 from monitor.config.service import parse_site
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.decision import DecisionInputs, Memory
@@ -220,9 +220,9 @@ def test_two_names_over_one_way_are_one_observer(slope):
 def test_a_single_image_is_no_part_of_a_rule_either():
     from dataclasses import replace
 
-    from monitor.criteria.kinds.scene import assess_scenes
+    from monitor.decision.criteria.kinds.scene import assess_scenes
+    from monitor.decision.series.assessment import DecisionContext
     from monitor.domain.decision import FootprintFact
-    from monitor.series.assessment import DecisionContext
 
     (image,) = (c for c in SITE.criteria if c.id == "image")
     at_s = T0.timestamp()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from forecasting.message import Timestamp
-from monitor.alerting.decision.conditions import NOTHING_NEWER
 from monitor.cli.main import run_verb
+from monitor.decision.conditions import NOTHING_NEWER
 from monitor.domain.instants import parse
 from monitor.language.local_time import format_instant, format_local, use_zone
 from monitor.store.database.engine import Database

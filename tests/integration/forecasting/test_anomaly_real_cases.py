@@ -13,8 +13,8 @@ from detection.anomaly.certain.unit_jump import find_unit_jumps
 from detection.anomaly.records import ReadingScore, Scores, ScoringRequest
 from detection.anomaly.windows import Series
 from forecasting.data.workbook import read_sheet
+from monitor.decision.series.step_detector import ERRATIC, RETURNED, StepDetector
 from monitor.domain.quantities import QUANTITIES
-from monitor.series.step_detector import ERRATIC, RETURNED, StepDetector
 from tests.data.readers.gnss import read_positions
 from tests.data.readers.markers import name_slips, read_markers
 

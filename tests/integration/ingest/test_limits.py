@@ -11,7 +11,7 @@ from sqlalchemy import event, func, select, text
 from monitor.checks.live import IntakeStatus
 from monitor.checks.table import run_checks
 from monitor.config.service import parse_service, parse_site
-from monitor.criteria import cost
+from monitor.decision.criteria import cost
 from monitor.domain.site import Binding, Level, Site, Station
 from monitor.errors import StoreBusyError
 from monitor.ingest import admission

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from monitor.alerting.decision.evaluate import evaluate_site, load_view
+from monitor.alerting.evaluate import evaluate_site, load_view
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.decision import DecisionInputs

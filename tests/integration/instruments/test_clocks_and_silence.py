@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from monitor.alerting.decision.evaluate import Evaluator
+from monitor.alerting.evaluate import Evaluator
 from monitor.config.service import parse_site
 from monitor.domain.observation import Observation
 from monitor.ingest.quality import FUTURE_TOLERANCE

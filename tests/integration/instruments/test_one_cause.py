@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.instruments.board import RANKS

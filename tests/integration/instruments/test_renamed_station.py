@@ -11,7 +11,7 @@ from sqlalchemy import and_, func, select
 from monitor.alerting.acts.change_control import approve, compare, find_in_force, propose, take_in
 from monitor.alerting.audit.as_of import decide_as_of
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory

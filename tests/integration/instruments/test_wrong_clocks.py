@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.alerting.decision.evaluate import Evaluator
+from monitor.alerting.evaluate import Evaluator
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse

@@ -8,9 +8,9 @@ from random import Random
 import pytest
 from sqlalchemy import insert, select
 
-from monitor.alerting.decision.proof import find_unproven
 from monitor.cli.main import run_verb
 from monitor.cli.site.backtest import keep_proof, pick_criterion
+from monitor.decision.proof import find_unproven
 from monitor.domain.alert import Actor
 from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s

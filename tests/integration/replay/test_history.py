@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from sqlalchemy import insert
 
-from monitor.alerting.decision.evaluate import load_view
+from monitor.alerting.evaluate import load_view
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import DecisionInputs, seconds

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from detection.imagery.insar.outputs import measure_stack
 from detection.imagery.insar.records import StackRequest
 from detection.imagery.raster.raster import read_grid
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import load_site
 from monitor.jobs.scenes.stack_series import store_coherence

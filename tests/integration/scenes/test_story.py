@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text
 
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source

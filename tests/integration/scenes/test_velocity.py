@@ -10,7 +10,7 @@ import rasterio
 
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.domain.witnesses import find_groups

@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 
 from detection.imagery.errors import NotARasterError
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.jobs.scenes import inbox, worker
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import load_decision, load_footprint_facts

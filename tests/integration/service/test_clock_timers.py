@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE

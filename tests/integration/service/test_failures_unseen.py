@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.instants import parse
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view

@@ -12,7 +12,7 @@ from alembic import command
 from sqlalchemy import LargeBinary, MetaData, insert, select, text
 
 from monitor.alerting.audit.audit_pack import check_pack, read_pack
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.decision import Memory

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from forecasting.message import format_span
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.instants import format_age, parse
 from monitor.domain.observation import Observation
 from monitor.movement.update import update_movement

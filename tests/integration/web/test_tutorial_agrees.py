@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monitor.alerting.audit.explain import explain, read_units
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import load_site
 from monitor.movement.update import update_movement

@@ -10,14 +10,14 @@ from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from monitor.alerting.decision.decide import decide
-from monitor.criteria import reachable
-from monitor.criteria.reachable import Barrier
-from monitor.criteria.table import KINDS
+from monitor.decision.criteria import reachable
+from monitor.decision.criteria.reachable import Barrier
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.decide import decide
+from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.series.assessment import EvaluationCache
 
 T0, DAY_S = 1.8e9, 86400.0
 FASTEST = 1e5  # mm/day

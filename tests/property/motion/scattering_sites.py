@@ -9,14 +9,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from monitor.alerting.decision.decide import decide
-from monitor.criteria.scope import anchor_at, wanted_series
-from monitor.criteria.table import KINDS
+from monitor.decision.criteria.scope import anchor_at, wanted_series
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.decide import decide
+from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.series.assessment import EvaluationCache
 
 START_S = seconds(parse("2026-01-01T00:00:00Z"))
 QUIET, MOVING, AFTER = 30, 16, 20  # epochs

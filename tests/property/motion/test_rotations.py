@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from monitor.criteria import ways
-from monitor.criteria.kinds import acceleration, forecast, tangential, velocity
-from monitor.criteria.kinds.velocity import assess_rates
-from monitor.criteria.table import KINDS
+from monitor.decision.criteria import ways
+from monitor.decision.criteria.kinds import acceleration, forecast, tangential, velocity
+from monitor.decision.criteria.kinds.velocity import assess_rates
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.series import tracks
+from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.decision.series.tracks import Track
 from monitor.domain.decision import DecisionInputs, ForecastFact, Memory, instant
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.series import tracks
-from monitor.series.assessment import Assessment, DecisionContext
-from monitor.series.tracks import Track
 
 DAY_S, STEP_S, T0 = 86400.0, 6 * 3600.0, 1.8e9
 EPOCHS = 40

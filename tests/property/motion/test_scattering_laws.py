@@ -7,14 +7,14 @@ from math import inf
 
 import pytest
 
-from monitor.alerting.decision import decide as decide_module
-from monitor.criteria.kinds import velocity
+from monitor.decision import decide as decide_module
+from monitor.decision.criteria.kinds import velocity
+from monitor.decision.series import paired_steps, step_fates, tracks
+from monitor.decision.series.assessment import recovery_of
+from monitor.decision.series.noise import BURST, CALM, LEARNT, find_burst
+from monitor.decision.series.step_fates import keeps_its_way
+from monitor.decision.series.tracks import Track
 from monitor.domain.decision import Step
-from monitor.series import paired_steps, step_fates, tracks
-from monitor.series.assessment import recovery_of
-from monitor.series.noise import BURST, CALM, LEARNT, find_burst
-from monitor.series.step_fates import keeps_its_way
-from monitor.series.tracks import Track
 from tests.property.alerting_histories import SOAK, Motion, levels, quiet, run
 from tests.property.motion.scattering_sites import draw_scattering, levels_after, play_scattering, still
 

@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 
 from forecasting.kinematics.velocity import fit_velocity
 from forecasting.message import Template
-from monitor.alerting.decision.evaluate import evaluate_site
-from monitor.criteria.cost import ROWS_WARN, count_rows
-from monitor.criteria.kinds.rain_intensity_duration import measure_curve
-from monitor.criteria.rain_gauge import Gauge, read_gauge
+from monitor.alerting.evaluate import evaluate_site
+from monitor.decision.criteria.cost import ROWS_WARN, count_rows
+from monitor.decision.criteria.kinds.rain_intensity_duration import measure_curve
+from monitor.decision.criteria.rain_gauge import Gauge, read_gauge
 from monitor.domain.decision import DecisionInputs, instant, seconds
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import HARMLESS, Reading

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.criteria.rain_gauge import make_gauge, read_gauge
+from monitor.decision.criteria.rain_gauge import make_gauge, read_gauge
 from monitor.domain.decision import DecisionInputs
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading

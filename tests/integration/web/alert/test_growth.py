@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import select
 
 from forecasting.message import read_columns
+from monitor.alerting import evaluate
 from monitor.alerting.audit.recompute import gather_decisions, recompute_all
-from monitor.alerting.decision import evaluate
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.duty.channels import NOTIFIERS
 from monitor.domain.instants import parse

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
-from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso, parse

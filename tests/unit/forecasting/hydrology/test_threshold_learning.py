@@ -18,10 +18,10 @@ from forecasting.hydrology.threshold_learning import (
 )
 from monitor.cli.main import run_verb
 from monitor.config.site import parse_site
-from monitor.criteria.table import CRITERIA
+from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.series.assessment import DecisionContext
 from monitor.domain.decision import DecisionInputs, Memory, instant
 from monitor.domain.observation import Reading
-from monitor.series.assessment import DecisionContext
 from tests.data.site_text import head, series, station
 
 DAY = 86400.0

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.alerting.decision.decide import decide
+from monitor.decision.decide import decide
+from monitor.decision.series import witness
+from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
-from monitor.series import witness
-from monitor.series.assessment import EvaluationCache
 from tests.integration.alerting.test_scenes import make_site
 from tests.property import alerting_histories as histories
 

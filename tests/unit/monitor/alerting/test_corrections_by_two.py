@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.alerting.decision import decide
+from monitor.decision import decide
+from monitor.decision.series.assessment import DecisionContext, EvaluationCache
+from monitor.decision.series.corrections import find_corrections
 from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.observation import Reading
-from monitor.series.assessment import DecisionContext, EvaluationCache
-from monitor.series.corrections import find_corrections
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, quiet, reading, run, seeded
 from tests.unit.monitor.alerting.test_offsets_by_two import FALL, HIGH, SEEDS, find_lower, levels
 

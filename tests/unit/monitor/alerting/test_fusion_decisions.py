@@ -9,10 +9,13 @@ import pytest
 
 from forecasting.message import join
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.alerting.decision import conditions, vote_status
-from monitor.alerting.decision import decide as decide_module
-from monitor.alerting.decision.signatures import measure_height, needs_two
-from monitor.criteria.table import KINDS
+from monitor.decision import conditions, vote_status
+from monitor.decision import decide as decide_module
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.series import neighbours
+from monitor.decision.series import steps as steps_module
+from monitor.decision.series.bounds import lower_bounds
+from monitor.decision.signatures import measure_height, needs_two
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
     DecisionInputs,
@@ -28,9 +31,6 @@ from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
 from monitor.domain.instants import format_iso
 from monitor.domain.keys import StepKey, read_support
 from monitor.domain.site import Criterion, Dwell, Threshold
-from monitor.series import neighbours
-from monitor.series import steps as steps_module
-from monitor.series.bounds import lower_bounds
 from tests.data.figures import bare_figures
 from tests.property.alerting_histories import (
     AUXILIARY,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
+from monitor.decision.decide import decide
 from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.keys import RuleKey, StepKey, StepVote, VoteKey, read_support
 from monitor.domain.observation import Reading

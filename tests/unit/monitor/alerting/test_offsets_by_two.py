@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.alerting.decision import decide
-from monitor.criteria.table import KINDS
+from monitor.decision import decide
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.decision import ForecastFact, OffsetFact, seconds
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
-from monitor.series.assessment import EvaluationCache
 from tests.property.alerting_histories import (
     DAY_S,
     EPOCHS,

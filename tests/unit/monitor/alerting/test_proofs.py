@@ -4,11 +4,18 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from monitor.alerting.decision.decide import decide
-from monitor.alerting.decision.proof import as_advice, describe_unproven, find_unproven
 from monitor.config.service import parse_site
-from monitor.criteria.kinds import forecast
-from monitor.criteria.proofs import LASTS_S, WARN_S, check_forecasts, check_outlines, digest_settings, needs_proof
+from monitor.decision.criteria.kinds import forecast
+from monitor.decision.criteria.proofs import (
+    LASTS_S,
+    WARN_S,
+    check_forecasts,
+    check_outlines,
+    digest_settings,
+    needs_proof,
+)
+from monitor.decision.decide import decide
+from monitor.decision.proof import as_advice, describe_unproven, find_unproven
 from monitor.domain.decision import AnomalyFact, DecisionInputs, Memory, NewestEpoch, ProofFact, instant
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import ForecastPlan
@@ -168,7 +175,7 @@ def test_a_new_setting_at_its_default_asks_no_test_of_forecasts_anew(monkeypatch
     class Later(ForecastPlan):
         blend: str = "none"
 
-    monkeypatch.setattr("monitor.criteria.proofs.ForecastPlan", Later)
+    monkeypatch.setattr("monitor.decision.criteria.proofs.ForecastPlan", Later)
     assert digest_settings(replace(SITE, forecast=Later()), criterion) == before
     assert digest_settings(replace(SITE, forecast=Later(blend="all")), criterion) != before
     assert digest_settings(replace(SITE, forecast=Later(models=("gru",))), criterion) != before

@@ -193,7 +193,7 @@ def test_every_quantity_is_a_word_of_the_vocabulary():
 
 
 def test_every_kind_of_criterion_is_a_word_of_the_vocabulary():
-    from monitor.criteria.table import CRITERIA
+    from monitor.decision.criteria.table import CRITERIA
 
     assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS
 

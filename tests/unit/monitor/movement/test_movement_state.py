@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from monitor.decision.series.tracks import Track
 from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
 from monitor.movement.movement_state import (
     WARM_LOOKS,
@@ -18,7 +19,6 @@ from monitor.movement.movement_state import (
     may_be_silent,
 )
 from monitor.movement.update import find_worst
-from monitor.series.tracks import Track
 from monitor.store.models.movement import MovementRow
 
 MINUTE, H, D = 60.0, 3600.0, 86400.0

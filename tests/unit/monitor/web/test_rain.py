@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.criteria.rain_gauge import Gauge
-from monitor.criteria.table import KINDS
+from monitor.decision.criteria.rain_gauge import Gauge
+from monitor.decision.criteria.table import KINDS
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.errors import NotFoundError
 from monitor.web.routes.site import movement

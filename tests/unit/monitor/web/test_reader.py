@@ -9,9 +9,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from forecasting.message import TEXT_OF
+from monitor.decision.series.assessment import Assessment
 from monitor.language.catalogue import current, gettext
 from monitor.language.rendering import translate
-from monitor.series.assessment import Assessment
 from monitor.web.access.guard import Guard
 from monitor.web.access.reader import COOKIE, LanguageMiddleware
 

@@ -1,0 +1,289 @@
+"""One evaluation of one site: what was known is read from one snapshot, the outcome is written in one transaction.
+
+The view is read outside the write lock. That is sound because a decision rests only on its frozen view and on the
+memory it started from: the write transaction takes effect only if the memory is still that one (compare and set), and
+rows that were committed after the snapshot bring their own evaluation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.reading_cache import SiteReadingCache
+from monitor.decision.criteria.kinds.earthquake import event_span_s
+from monitor.decision.criteria.scope import reach_s, wanted_series
+from monitor.decision.decide import decide
+from monitor.domain.alert import SERVICE, AlertChange
+from monitor.domain.canonical import canonical_json, code_version
+from monitor.domain.decision import Decision, DecisionInputs, Memory, ProofFact, instant
+from monitor.domain.instants import format_iso
+from monitor.domain.instruments.parents import list_children, stale_key
+from monitor.domain.site import Site
+from monitor.errors import OutdatedSiteError, StoreBusyError
+from monitor.store.alerting.alerts import apply_changes, follow_maintenance, unshelve_due
+from monitor.store.alerting.decisions import (
+    StateRow,
+    add_decision,
+    add_evaluation,
+    digest_of,
+    find_state,
+    load_anomaly_facts,
+    load_footprint_facts,
+    load_forecast_facts,
+    load_newest,
+    load_report_facts,
+    save_chances,
+    save_rates,
+    save_state,
+    save_station_states,
+)
+from monitor.store.alerting.events import load_event_facts
+from monitor.store.alerting.maintenance import load_maintenance_facts
+from monitor.store.alerting.offsets import load_offset_facts
+from monitor.store.alerting.sites import find_version
+from monitor.store.database.audit import seal_decision
+from monitor.store.database.engine import Database
+from monitor.store.models.movement import load_failure_facts
+from monitor.store.models.proofs import load_proof_facts
+from monitor.store.readings.instruments import load_emptied, load_misdated, load_open_pages
+from monitor.store.readings.points import load_point_facts
+
+# readings and epochs of tracks held of all sites together, 0.4 kB each: some 350 MB; a site beyond it is read anew each
+# time. The largest site that `check` lets pass stays below it with three criteria on every series
+HOLD_MOST: Final = 900_000
+AGAIN: Final = timedelta(hours=6)  # the longest that anything held is trusted, whatever the database says of it
+ATTEMPTS: Final = 5
+FORMAT: Final = 1  # of frozen inputs
+EARLY: Final = timedelta(days=2)  # a battery may end so long before it was expected to
+BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """What an evaluation found; `changes` are already written."""
+
+    level: int
+    observability: str
+    reachable_level: int
+    changes: tuple[AlertChange, ...]
+    next_due_at: datetime | None
+    decision: Decision
+
+
+def evaluate_site(
+    db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False, dry_run: bool = False,
+    looking: SiteReadingCache | None = None,
+) -> EvaluationResult:  # fmt: skip
+    """Decide once for a site and store level, health, alerts and outbox in one transaction.
+
+    Args:
+        db: the database.
+        site: the declaration, already saved with `save_site`.
+        now: the instant of the evaluation, aware UTC.
+        trigger: data, tick, person or start.
+        draining: True while a backlog is being read: levels may rise, nothing falls, silence is not judged.
+        dry_run: True writes nothing.
+        looking: what earlier evaluations of this very site left in memory; a change is decided again without it.
+
+    Raises:
+        StoreBusyError: the database is locked, or the memory was changed by others again and again.
+        OutdatedSiteError: another version of the site file was put in force meanwhile; nothing is written.
+    """
+    now = now.astimezone(UTC)
+    looking = SiteReadingCache(site) if looking is None else looking
+    for _ in range(ATTEMPTS):
+        row, memory, view, known_until = _load_snapshot(db, site, now, looking, draining=draining)
+        decision = decide(site, memory, view, now, looking.warm)
+        if decision.changes and looking.is_warm:
+            looking.forget()  # what is frozen rests on nothing but what the database says
+            row, memory, view, known_until = _load_snapshot(db, site, now, looking, draining=draining)
+            decision = decide(site, memory, view, now, looking.warm)
+        if dry_run or _store(db, site, row, memory, view, decision, now, trigger, known_until):
+            return EvaluationResult(
+                level=decision.level, observability=decision.observability, reachable_level=decision.reachable_level,
+                changes=decision.changes,
+                next_due_at=None if decision.next_due_s is None else instant(decision.next_due_s), decision=decision,
+            )  # fmt: skip
+    raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
+
+
+def _load_snapshot(
+    db: Database, site: Site, now: datetime, looking: SiteReadingCache, *, draining: bool
+) -> tuple[StateRow | None, Memory, DecisionInputs, datetime | None]:
+    """Memory and view of one snapshot."""
+    with db.read() as c:
+        row = find_state(c, site.id)
+        view, known_until = load_view(c, site, now, draining=draining, looking=looking)
+    return row, Memory() if row is None else Memory.read(row.state), view, known_until
+
+
+def load_view(
+    c: Connection, site: Site, now: datetime, *, draining: bool, looking: SiteReadingCache | None = None
+) -> tuple[DecisionInputs, datetime | None]:
+    """Everything a decision at `now` may see, and the newest instant of reception among it."""
+    readings = (SiteReadingCache(site) if looking is None else looking).read(c, now)
+    newest = load_newest(c, site.id, now)
+    view = DecisionInputs(readings, newest, draining=draining, **load_facts(c, site, now))
+    known = max((n.received_s for n in newest.values()), default=None)
+    return view, None if known is None else instant(known)
+
+
+def load_facts(
+    c: Connection, site: Site, now: datetime, *, as_claimed: bool = False, proofs: Sequence[ProofFact] | None = None,
+    scored_until: datetime | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same.
+
+    With `as_claimed` events count from when people said that they knew them, which only a replay asks for. So it
+    does of `proofs` that are not those stored here; where they are empty, no criterion has to prove that it may count.
+    Anomalies are those until `scored_until`, as known at `now`: who looks back asks for what came late of a time.
+    """
+    proofs = load_proof_facts(c, site, now) if proofs is None else tuple(proofs)
+    since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
+    reads = {x.kind.facts for x in site.criteria}
+    stations, horizons_s = list_needed_forecasts(site)
+    scored_until = scored_until or now
+    events_since, strict_s = min(since, now - timedelta(seconds=events_reach_s(site))), event_span_s(site)
+    return {
+        "forecasts": load_forecast_facts(c, site.id, now, stations, horizons_s) if stations else (),
+        "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
+        "footprints": load_footprint_facts(c, site.id, since, now) if "footprints" in reads else (),
+        "reports": load_report_facts(c, site.id, since, now) if "reports" in reads else (),
+        "events": load_event_facts(c, site.id, events_since, now, as_reported=as_claimed, strict_s=strict_s),
+        "offsets": load_offset_facts(c, site.id, now),
+        "maintenance": load_maintenance_facts(c, site.id, now),
+        "points": load_point_facts(c, site, now) if "points" in reads else (),
+        "failures": load_failure_facts(c, site.id, now) if "failures" in reads else (),
+        "proofs": proofs,
+    }
+
+
+def list_needed_forecasts(site: Site) -> tuple[set[str], set[float]]:
+    """Stations and horizons (s) whose forecasts a criterion of the site reads."""
+    asking = [x for x in site.criteria if x.kind.facts == "forecasts"]
+    horizons_s = {t.window_s for x in asking for t in x.thresholds if t.window_s is not None}
+    return {station for x in asking for station in x.stations}, horizons_s
+
+
+def events_reach_s(site: Site) -> float:
+    """How far back events are read, s: as long as they matter by themselves, and as far as readings are walked.
+
+    A step that an earthquake explained is found again at every walk: without the earthquake it would be movement.
+    """
+    walked_s = max((reach_s(span_s) for span_s in wanted_series(site).values()), default=0.0)
+    return max(event_span_s(site), walked_s + BEFORE_READINGS_S)
+
+
+def _store(
+    db: Database,
+    site: Site,
+    row: StateRow | None,
+    memory: Memory,
+    view: DecisionInputs,
+    decision: Decision,
+    now: datetime,
+    trigger: str,
+    known_until: datetime | None,
+) -> bool:
+    """Write the outcome if the memory is still the one it started from."""
+    # an evaluation that saw nothing new differs by its instant alone
+    moved = row is None or digest_of({**row.state, "seen_s": None}) != digest_of(
+        {**decision.memory.to_json(), "seen_s": None}
+    )
+    with db.write() as c:
+        current = find_state(c, site.id)
+        if (current.digest if current else None) != (row.digest if row else None):
+            return False
+        if (in_force := find_version(c, site.id)) not in (None, site.version):
+            # the memory was set apart for the names of that version: votes under older ones must not come back
+            raise OutdatedSiteError(
+                f"site {site.id}: another version of its file is in force ({str(in_force)[:12]}); "
+                f"nothing is decided by {site.version[:12]} any more"
+            )
+        save_state(c, site.id, decision, site.version, now, catching_up=view.draining)
+        save_station_states(c, site.id, decision, now, catching_up=view.draining)
+        save_rates(c, site.id, decision)
+        if any(x.kind.facts == "forecasts" for x in site.criteria):
+            save_chances(c, site.id, decision, site.version, now)
+        if moved or trigger != "data":
+            add_evaluation(c, site.id, now, trigger, decision, known_until, site.version)
+        if decision.changes:
+            frozen = canonical_json(freeze(site, memory, view, decision, now))
+            basis = add_decision(c, site.id, now, site.version, frozen)
+            apply_changes(
+                c, site.id, _mute_explained(c, site, decision.changes, now),
+                site=site, recipients=site.recipients, actor=SERVICE, now=now,
+                decision_id=basis, rule_version=rule_version(site),
+            )  # fmt: skip
+        unshelve_due(c, site.id, SERVICE, now)
+        follow_maintenance(c, site.id, SERVICE, now)
+        if decision.changes:
+            seal_decision(c, basis, SERVICE, now)  # last: it serialises all who write the audit log
+    return True
+
+
+def _mute_explained(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime) -> list[AlertChange]:
+    """One cause is one page: silence that a notice explains is told to nobody.
+
+    That of instruments whose battery was announced to be empty by now, and of those that send on with a wrong clock, so
+    that what they send counts for nothing. It stands on the page and on the board. What it takes out of sight or reach
+    is told as ever.
+    """
+    if not any(x.open and x.key.endswith(":stale") for x in changes):
+        return list(changes)
+    emptied, misdated = load_emptied(c, site.id, now + EARLY), load_misdated(c, site.id)
+    clocks = load_open_pages(c, site.id, ("clock",)) if misdated else {}
+    behind = {parent.key: {station for station, _ in places} for parent, places in list_children(site).items()}
+    behind |= {stale_key((station.id, s.quantity)): {station.id} for station in site.stations for s in station.series}
+
+    def is_explained(key: str) -> bool:
+        name = key.removeprefix("health:").removesuffix(":stale")
+        those = behind.get(key, set())
+        return bool(those) and (
+            those <= emptied or those <= misdated or f"health:instrument:{name}:clock" in clocks
+        )  # fmt: skip
+
+    return [replace(x, notify=x.notify and not (x.open and is_explained(x.key))) for x in changes]
+
+
+def freeze(site: Site, memory: Memory, view: DecisionInputs, decision: Decision, now: datetime) -> dict[str, Any]:
+    """Everything needed to decide again: configuration hash, instant, memory, view, and what came out."""
+    outcome = decision.to_json()
+    return {
+        "format": FORMAT, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
+        "now": format_iso(now), "memory": memory.to_json(), "view": view.to_json(), "outcome": outcome,
+        "sentence": decision.evidence["sentence"],
+    }  # fmt: skip
+
+
+def rule_version(site: Site) -> str:
+    """Code and configuration that decided, as people read it."""
+    return f"{code_version()}+{site.version[:12]}"
+
+
+class Evaluator:
+    """Evaluates sites as `evaluate_site` does, one at a time.
+
+    Args:
+        hold_most: readings and epochs of tracks that may be held of all sites together.
+    """
+
+    def __init__(self, hold_most: int = HOLD_MOST) -> None:
+        self._hold_most = hold_most
+        self._lookings: dict[str, tuple[SiteReadingCache, datetime]] = {}
+
+    def __call__(
+        self, db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False
+    ) -> EvaluationResult:  # fmt: skip
+        """Decide once for a site and store what came out; after an error nothing of the site is held."""
+        held = self._lookings.pop(site.id, None)
+        if held is None or held[0].site is not site or not timedelta(0) <= now - held[1] < AGAIN:
+            held = (SiteReadingCache(site), now)
+        looking, since = held
+        result = evaluate_site(db, site, now, trigger, draining=draining, looking=looking)
+        if looking.count() + sum(other.count() for other, _ in self._lookings.values()) <= self._hold_most:
+            self._lookings[site.id] = (looking, since)
+        return result

@@ -1,1 +1,0 @@
-"""One file per kind of criterion; `monitor.criteria.table` lists them."""

@@ -1,0 +1,1 @@
+"""The decision: series, criteria, votes, ladder, fusion and evidence; pure, and below the store."""

@@ -1,0 +1,102 @@
+"""Common motion: when all rovers of one reference move alike and nothing else does, the reference is the suspect."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from forecasting.message import Message, NameList, Template
+from monitor.decision.criteria.kinds.velocity import assess_rates
+from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.decision.series.steps import StepCandidate
+from monitor.decision.series.vectors import Vector
+from monitor.decision.series.witness import StationMotion, move_as_one
+from monitor.domain.keys import StepKey, VoteKey
+from monitor.domain.site import Station
+from monitor.domain.witnesses import OBSERVERS
+
+MOVE_ALIKE: Final = Template(
+    "question.move_as_one",
+    "{stations} move as one on reference {reference}, and nothing else moves",
+)
+
+
+def find_common(
+    windows: DecisionContext,
+    assessments: Sequence[Assessment],
+    sightings: Mapping[StepKey, StepCandidate],
+    groups: Mapping[str, str],
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Message]]:
+    """References whose rovers move as one: reference -> stations, and reference -> sentence."""
+    site = windows.site
+    # measured motion, or what people saw
+    telling = {c.id for c in site.criteria if c.kind.motion or c.kind.source == "observers"}
+    moving = {w.station for w in assessments if w.raise_level > 0 and w.criterion in telling}
+    open_steps = {s.station: s.jump.size for k, s in sightings.items() if windows.memory.answers.get(k) is None}
+    moving |= set(open_steps)
+    leaders = {*open_steps, *(w.station for w in assessments if w.fresh and w.raise_level > 0)}
+    found: dict[str, tuple[str, ...]] = {}
+    sentences: dict[str, Message] = {}
+    for reference in sorted({s.reference for s in site.stations if s.reference is not None}):
+        members = [s for s in site.stations if s.reference == reference]
+        mine = {groups[s.id] for s in members}
+        others = any(groups.get(s, s) not in mine or s == OBSERVERS for s in moving)
+        # while a backlog drains nothing is fresh: what was seen is neither over nor confirmed, unless others move now
+        known = reference in windows.memory.common and not others
+        leads = not others and any(s.on_slope and s.id in leaders for s in members)
+        if not known and not leads:
+            continue  # nobody to follow: no motion need be measured
+        rovers = [m for s in members if s.on_slope for m in _motions(assessments, open_steps, s)]
+        controls = [
+            m for s in members if not s.on_slope for m in _control(windows, s, open_steps)
+        ]  # fmt: skip
+        moved = {r.station for r in rovers} if move_as_one(rovers, controls, others_move=others) else set()
+        if known:
+            moved |= {s.id for s in members if s.on_slope and _says_nothing(windows, s, rovers)}
+        if moved:
+            found[reference] = tuple(sorted(moved))
+            sentences[reference] = MOVE_ALIKE(stations=NameList(found[reference]), reference=reference)
+    return found, sentences
+
+
+def _says_nothing(windows: DecisionContext, station: Station, rovers: Sequence[StationMotion]) -> bool:
+    """True for a rover whose vote lives and which is not heard now: its silence does not make the vote count."""
+    if windows.view.draining:
+        return True
+    votes = (windows.memory.votes.get(VoteKey(c.id, station.id)) for c in windows.site.criteria if c.kind.motion)
+    lives = any(v is not None and v.level > 0 and v.valid_until_s >= windows.now_s for v in votes)
+    return lives and all(r.station != station.id for r in rovers)
+
+
+def _motions(
+    assessments: Sequence[Assessment], open_steps: Mapping[str, Vector], station: Station
+) -> list[StationMotion]:
+    """The motion of a rover that is heard: its open step, else its velocity."""
+    mine = [w for w in assessments if w.station == station.id and w.motion is not None]
+    if station.id in open_steps:
+        error = max((w.motion_error for w in mine), default=0.0)
+        return [StationMotion(station.id, open_steps[station.id], error, moving=True)]
+    fresh = [w for w in mine if w.fresh]
+    if not fresh:
+        return []
+    best = max(fresh, key=lambda w: (w.raise_level, w.criterion))
+    assert best.motion is not None
+    return [StationMotion(station.id, best.motion, best.motion_error, moving=best.raise_level > 0)]
+
+
+def _control(windows: DecisionContext, station: Station, open_steps: Mapping[str, Vector]) -> list[StationMotion]:
+    """The motion of a control station; it never votes, it only clears or burdens its reference."""
+    criterion = next((c for c in windows.site.criteria if c.kind.velocity), None)
+    spec = windows.site.series(station.id, criterion.quantity) if criterion else None
+    if criterion is None or spec is None:
+        return []
+    track = windows.track(criterion, station.id)
+    if track.usable_s is None or track.stuck or not windows.is_fresh(track.usable_s, spec):
+        return []
+    if track.jumps or station.id in open_steps:
+        return [
+            StationMotion(station.id, track.jumps[-1].size if track.jumps else open_steps[station.id], 0.0, moving=True)
+        ]
+    # it is asked with the lowest bound alone
+    lenient = replace(criterion, thresholds=criterion.thresholds[:1], direction="norm")
+    found = assess_rates(lenient, track, spec, windows)
+    return [StationMotion(station.id, found.motion, found.motion_error, found.raise_level > 0)] if found.motion else []

@@ -1,0 +1,534 @@
+"""What is told besides the level: conditions of health and advice as they open and close, and the sentence of why."""
+
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from math import inf
+from typing import Any, Final
+
+from forecasting.message import (
+    TEXT_OF,
+    Duration,
+    Figure,
+    Message,
+    NameList,
+    Template,
+    Term,
+    Timestamp,
+    Value,
+    join,
+    list_parts,
+)
+from monitor.decision.common_silence import SILENT_SLOPE
+from monitor.decision.criteria.kinds.earthquake import list_inspections
+from monitor.decision.ladder import BY_PERSON, LevelState
+from monitor.decision.late_crossings import find_late
+from monitor.decision.lost_levels import RARE, describe_lost, rare_key
+from monitor.decision.orphaned_votes import GONE as ORPHANED
+from monitor.decision.proof import list_unproven
+from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.decision.series.coseismic_steps import VERIFY, list_reminders
+from monitor.decision.series.offset_answers import SUFFIX, find_offsets
+from monitor.decision.series.station_health import NEVER_RECEIVED
+from monitor.decision.series.step_clocks import clock_s
+from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, requested_level, says_no
+from monitor.decision.single_offsets import list_corrected, list_waiting
+from monitor.decision.situation import Observability, Situation
+from monitor.domain.alert import OVER, AlertCategory, AlertChange
+from monitor.domain.canonical import canonical_json
+from monitor.domain.decision import Condition, Memory, Step, instant, seconds
+from monitor.domain.headline import StationRate
+from monitor.domain.instants import parse
+from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
+from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
+from monitor.domain.message import GROWN, OF_LEVEL
+from monitor.domain.site import Criterion, Site
+from monitor.language.figures import find_form
+
+_LONE_TOP: Final = Template(
+    "witness.lone_top",
+    "only {stations} (one group of instruments) asks for {level}, which needs {n} independent witnesses",
+)
+_ASIDE: Final = Template("question.set_aside", "set aside as {word}: {text}")
+_ALL_SILENT: Final = Template(
+    "health.all_silent",
+    "{parent} is silent, and with it all that hangs on it ({names}): {text}",
+)
+NOTHING_NEWER: Final = Template("health.nothing_newer", "nothing newer than {at} has come")
+_BEFORE_WATCH: Final = Template(
+    "question.step_before_watch", "{step} at {at}, before the watch on it began: it counts for nothing"
+)
+_RETURNED: Final = Template(
+    "question.step_returned",
+    "the step at {at} counts no more, and a level that it raised stands until a person lowers it",
+)
+_ANSWER_WHAT: Final = Template("question.say_what", "answer what it was if you know")
+_COUNTS_AT: Final = Template("question.counts_at", "counts as movement at {at} unless a person answers before")
+_COUNTS: Final = Template("question.counts", "counts as movement until a person says no")
+_BOTH_COUNT: Final = Template(
+    "question.both_count",
+    "{stations}, which is independent, jumped as well: both count as movement unless the next two epochs of each show "
+    "that they came back or only scatter, at the latest at {at}",
+)
+_WAITS: Final = Template("question.waits", "waits for a person's word")
+_WAITS_ONE: Final = Template(
+    "question.waits_for_second",
+    "waits for a person's word; one person confirmed the event, and what an independent station shows for one of the "
+    "two highest levels counts until a second one does",
+)
+_DOUBTED: Final = Template(
+    "question.doubted", "counts for nothing until a person says movement, or later epochs show it"
+)
+_BY_OFFSET: Final = Template(
+    "offset.answers_step",
+    "the step of {station} that counted is answered by offset of {name}: {text} offset {numbers}",
+)
+_GOES_ON: Final = Template("offset.goes_on", "it goes on counting for {level} until a second person confirms")
+_NO_MORE: Final = Template("offset.no_more", "it counts no more; somebody else ought to confirm")
+_REVIEW: Final = Template("health.review_due", "review due: the bounds of {criterion} were valid until {day}")
+_REVIEW_BY: Final = Template(
+    "health.review_due_by", "review due: the bounds of {criterion} (set by {name}) were valid until {day}"
+)
+_UNREACHABLE: Final = Template(
+    "health.unreachable",
+    "{level} cannot be raised now: it needs {n2} independent witnesses and {n} can vote; the highest that can "
+    "be raised is {level2}",
+)
+_LOST: Final = Template("health.lost", "{level} cannot be raised, at most {level2}: {text}")
+_CANNOT_SEE: Final = Template(
+    "health.cannot_see",
+    "cannot see: decide. {level} stays, but what it rests on has given no data since {at}, longer than {duration}",
+)
+_UNHEARD: Final = Template("health.unheard", "no criterion of the site file reads these any more: {keys}")
+_UNDECIDED: Final = Template("question.undecided", "decide: {station}: {text}")
+_INSPECT: Final = Template("question.look", "look whether the slope moves, and at the instrument")
+_INSPECT_POWER: Final = Template("health.look_at_power", "look at its power and radio")
+_INSPECT_AND_SET: Final = Template("health.look_and_set", "look by other means, then set the level")
+_LONE_LEVEL: Final = Template("level.lone", "too few independent witnesses ask for {level}")
+_ALL_BACK: Final = Template(
+    "level.all_back", "all that asked for {level} is clearly back within its bounds, by fresh readings"
+)
+_STANDS: Final = Template("level.stands", "{level} stays: {text}")
+_STANDS_BY: Final = Template("level.stands_by_person", "{level} stays, set by a person: no witness asks for it now")
+_STANDS_ALONE: Final = Template("level.stands_alone", "{level} stays: no witness asks for it now")
+_HOLDS: Final = Template("level.holds", "{level} stays: {text}")
+_NOTHING: Final = Template("level.nothing", "nothing asks for more")
+AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
+_NOT_BACK: Final = Template("level.not_back", "not clearly back within the bounds: {text}")
+_SUPPORT: Final = Template("level.support", "{station} ({rule})")
+_STEP_AT: Final = Template("level.step_at", "{station} at {at}")
+_BY_PERSON: Final = Template("level.person_must_lower", "a person must lower it")
+_OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
+
+_WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
+
+HAZARD_KEY = "hazard"
+GROWTH: Final = 2.0  # of a rate, since people were last notified of it
+HOLDING_NAMED: Final = 5
+UNDECIDED = ":undecided_"
+REACHABLE, CANNOT_SEE = "health:site:reachable", "health:site:cannot_see"
+_LOUD: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
+
+
+def list_conditions(situation: Situation) -> dict[str, Condition]:
+    """All conditions that are open now, by alert key."""
+    windows, steps, requested, assessments = (
+        situation.windows,
+        situation.steps,
+        situation.requested,
+        situation.assessments,
+    )
+    site, now_s, before = windows.site, windows.now_s, windows.memory.conditions
+    found = dict(situation.sick)
+    if not windows.view.draining:
+        found = _gather_silent(situation)
+    else:
+        # silence is not judged while a backlog drains: what was known stays
+        found |= {k: c for k, c in before.items() if k.endswith((":stale", RARE)) or k in _LOUD}
+    found |= _list_steps(windows, steps, situation.disturbed.partners)
+    found |= situation.disturbed.conditions
+    found |= list_reminders(windows, steps)
+    found |= _list_offsets(windows, windows.memory, steps)
+    found |= list_waiting(situation)
+    found |= list_corrected(situation)
+    for reference in situation.common.stations:
+        text = situation.common.sentences[reference]
+        found |= _list_question(windows, f"reference:{reference}", situation.common.since_s[reference], text)
+    for question, since_s in situation.neighbours.open_since_s.items():
+        found |= _list_question(windows, question, since_s, situation.neighbours.reasons[question])
+    found |= list_inspections(site, windows.memory, windows.view, now_s)
+    found |= _list_reviews(site, now_s)
+    found |= list_unproven(site, windows.view.proofs, now_s)
+    if requested.lone_top:
+        top = sorted({k.station for k, level in requested.by_vote.items() if level >= site.top_level})
+        text = _LONE_TOP(stations=NameList(tuple(top)), level=Term(site.levels[-1].name), n=site.fusion.top_needs)
+        found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=join([text, _INSPECT()])))
+    if not windows.view.draining:
+        stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
+        found |= _list_sight(site, now_s, situation.sight, situation.level_state, stale)
+        rare = situation.sight.rare.items()
+        found |= {rare_key(place): Condition("health", 1, now_s, text) for place, text in rare}
+        if situation.sight.silence is not None:
+            found[SILENT_SLOPE] = situation.sight.silence.describe()
+    found |= find_late(windows, situation.level_state.level)
+    found |= _list_undecided(windows, assessments)
+    found |= _list_advice(windows, assessments)
+    return {
+        k: replace(c, since_s=before[k].since_s) if k in before and before[k].level == c.level else c
+        for k, c in sorted(found.items())
+    }
+
+
+def _gather_silent(situation: Situation) -> dict[str, Condition]:
+    """Conditions of instruments, those that are silent by one cause as one: a dead base, logger, gateway or supply."""
+    windows, senses, sick = situation.windows, situation.series_health, dict(situation.sick)
+    silent = {place: sick[stale_key(place)].since_s for place, sense in senses.items() if sense.state == "silent"}
+    if not silent:
+        return sick
+    site, now_s = windows.site, windows.now_s
+
+    def has_missed(place: tuple[str, str], intervals: float) -> bool:
+        newest_s, spec = senses[place].newest_s, site.series(*place)
+        return newest_s is None or spec is None or now_s - newest_s > intervals * spec.interval_s
+
+    def waited_until_s(place: tuple[str, str], back: Collection[tuple[str, str]]) -> float:
+        """As long after the first of the others as its own interval, and a quarter of an hour at least."""
+        newest_s, spec = senses[place].newest_s, site.series(*place)
+        first_s = _find_first_back(windows, back, newest_s)
+        interval_s = 0.0 if spec is None else spec.interval_s
+        return -inf if first_s is None else first_s + max(FALL_TOGETHER_S, 1.5 * interval_s)
+
+    def spoke_since(place: tuple[str, str], quiet: Collection[tuple[str, str]]) -> bool:
+        """Whether it spoke after the first of the silent ones missed an epoch."""
+        newest_s = senses[place].newest_s
+        ends = [
+            at_s + 1.5 * spec.interval_s for p in quiet
+            if (at_s := senses[p].newest_s) is not None and (spec := site.series(*p)) is not None
+        ]  # fmt: skip
+        return newest_s is None or not ends or newest_s > min(ends)
+
+    roots = find_silence_causes(
+        list_children(site), silent, lambda place: has_missed(place, 1.5),
+        lambda place: has_missed(place, GONE), waited_until_s,
+        windows.memory.conditions, now_s, spoke_since,
+    )  # fmt: skip
+    for place in (*roots.waiting, *roots.notified, *(p for places in roots.pages.values() for p in places)):
+        del sick[stale_key(place)]
+    for parent, places in roots.pages.items():
+        if parent.kind == "station":
+            names = [quantity for _, quantity in sorted(places)]
+        else:
+            names = list(dict.fromkeys(station for station, _ in sorted(places)))
+        newest_s = max((s for p in places if (s := senses[p].newest_s) is not None), default=None)
+        last = NEVER_RECEIVED() if newest_s is None else NOTHING_NEWER(at=Timestamp(newest_s))
+        text = join([_ALL_SILENT(parent=parent.text, names=NameList(tuple(names)), text=last), _INSPECT_POWER()])
+        sick[parent.key] = Condition("health", 1, min(silent[p] for p in places), text)
+    return sick
+
+
+def _find_first_back(
+    windows: DecisionContext, back: Collection[tuple[str, str]], after_s: float | None
+) -> float | None:
+    """When the first reading was received of series that speak again, of those later than an epoch."""
+    if after_s is None:
+        return None
+    found = []
+    for key, readings in windows.view.readings.items():
+        station, _, quantity = key.partition(".")
+        spec = windows.site.series(station, quantity)
+        if spec is None or (station, spec.quantity) not in back:
+            continue
+        later = readings[bisect_right(readings, instant(after_s), key=lambda r: r.observed_at) :]
+        found += [seconds(r.received_at) for r in later]
+    return min(found, default=None)
+
+
+def _list_steps(
+    windows: DecisionContext, steps: Mapping[StepKey, Step], partners: Mapping[StepKey, Sequence[StepKey]]
+) -> dict[str, Condition]:  # fmt: skip
+    """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
+    found: dict[str, Condition] = {}
+    for key, step in steps.items():
+        name = f"health:{key.station}:verify"
+        if step.state in {BEFORE, RETURNED} and windows.memory.answers.get(key) is None:
+            # under a name of its own: it must not stand in the way of a question about today
+            at = Timestamp(step.at_s)
+            parts = [_BEFORE_WATCH(step=step.reason, at=at)]
+            if step.state != BEFORE:
+                parts = [step.reason, _RETURNED(at=at)]
+            found[f"health:{key}:verify"] = Condition("health", 1, step.known_s, join([*parts, _ANSWER_WHAT()]))
+            continue
+        if windows.memory.answers.get(key) is not None or step.state not in {"pending", DOUBTFUL, EVENT, *ACTIVE}:
+            continue
+        if name in found and step.state not in ACTIVE:
+            continue
+        until = Timestamp(step.known_s + clock_s(windows.site, key.station))
+        others = NameList(tuple(dict.fromkeys(k.station for k in partners.get(key, ()))))
+        clock = {
+            "pending": _BOTH_COUNT(stations=others, at=until) if others.names else _COUNTS_AT(at=until),
+            EVENT: _WAITS_ONE() if step.words == 1 else _WAITS(),
+            DOUBTFUL: _DOUBTED(),
+        }.get(step.state, _COUNTS())
+        found[name] = Condition("health", 2, step.known_s, VERIFY(text=join([step.reason, clock])))
+    return found
+
+
+def _list_offsets(windows: DecisionContext, before: Memory, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
+    """A notice for each step that counted and that an offset answers, until somebody else has confirmed the offset."""
+    waiting = {k for k, s in before.steps.items() if s.state in ACTIVE}
+    waiting |= {
+        StepKey.read(k.removeprefix("health:").removesuffix(SUFFIX)) for k in before.conditions if k.endswith(SUFFIX)
+    }
+    found = {}
+    for key in sorted(waiting):
+        open_offsets = [o for o in find_offsets(windows, key.station, key.at_s) if o.second_by is None]
+        if not open_offsets:
+            continue
+        by = NameList(tuple(dict.fromkeys(o.by for o in open_offsets)))
+        numbers = NameList(tuple(str(o.id) for o in open_offsets))
+        step = steps.get(key)
+        effect = (
+            _GOES_ON(level=Term(windows.site.levels[requested_level(step)].name))
+            if step is not None and step.state in ACTIVE else _NO_MORE()
+        )  # fmt: skip
+        text = _BY_OFFSET(station=key.station, name=by, text=effect, numbers=numbers)
+        found[f"health:{key}{SUFFIX}"] = Condition("health", 1, windows.now_s, text)
+    return found
+
+
+def _list_question(windows: DecisionContext, question: str, since_s: float, text: Message) -> dict[str, Condition]:
+    """A question as long as it is open; answered, a notice says what is set aside, and nobody is asked once more."""
+    answer = windows.memory.answers.get(question)
+    if answer == MOVEMENT:
+        return {}
+    if says_no(answer):
+        return {
+            f"health:{question}:set_aside": Condition("health", 1, since_s, _ASIDE(word=Term(str(answer)), text=text))
+        }
+    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=join([text, _INSPECT()])))}
+
+
+def review_due_s(criterion: Criterion) -> float | None:
+    """When the bounds of a criterion ought to have been reviewed: the end of the day, UTC; None = never."""
+    if criterion.valid_until is None:
+        return None
+    return seconds(parse(f"{criterion.valid_until}T00:00:00Z")) + 86400.0
+
+
+def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
+    found = {}
+    for criterion in site.criteria:
+        due_s = review_due_s(criterion)
+        if due_s is not None and now_s >= due_s:
+            day = str(criterion.valid_until)
+            by = criterion.author
+            text = (
+                _REVIEW_BY(criterion=criterion.id, name=by, day=day) if by else _REVIEW(criterion=criterion.id, day=day)
+            )
+            found[f"health:{criterion.id}:review_due"] = Condition("health", 1, due_s, text)
+    return found
+
+
+def _list_sight(
+    site: Site, now_s: float, outlook: Observability, rung: LevelState, stale: Sequence[Message]
+) -> dict[str, Condition]:  # fmt: skip
+    """What cannot be seen or reached, with the instruments that are silent."""
+    found = {}
+    if outlook.reachable_level < site.top_level:
+        text = _UNREACHABLE(
+            level=Term(site.levels[-1].name), n=outlook.witnesses, n2=site.fusion.top_needs,
+            level2=Term(site.levels[outlook.reachable_level].name),
+        )  # fmt: skip
+        if lost := describe_lost(site, outlook.barriers, outlook.reachable_level):
+            highest = Term(site.levels[outlook.reachable_level].name)
+            text = _LOST(level=Term(site.levels[-1].name), level2=highest, text=join(lost))
+        found[REACHABLE] = Condition("health", 2, now_s, join([text, *stale]))
+    unseen_s = outlook.unseen_since_s
+    if unseen_s is not None and now_s - unseen_s >= site.fusion.hold_when_missing_s:
+        text = _CANNOT_SEE(
+            level=Term(site.levels[rung.level].name), at=Timestamp(unseen_s),
+            duration=Duration(site.fusion.hold_when_missing_s),
+        )  # fmt: skip
+        gone = [_UNHEARD(keys=join(map(_name_support, outlook.unheard), ", "))] if outlook.unheard else []
+        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join([text, _INSPECT_AND_SET(), *gone, *stale]))
+    return found
+
+
+def _list_undecided(windows: DecisionContext, assessments: Sequence[Assessment]) -> dict[str, Condition]:
+    """What only its own error keeps from counting, bound by bound; silence does not end the question."""
+    voters = {c.id for c in windows.site.criteria if c.role in {"witness", "part"}}
+    is_open = any(UNDECIDED in key for key in windows.memory.conditions)
+    found = {}
+    for assessment in assessments:
+        if assessment.criterion not in voters or not (is_open or assessment.undecided):
+            continue
+        for level in range(1, len(windows.site.levels)):
+            key = f"health:{assessment.key}{UNDECIDED}{windows.site.levels[level].name}"
+            known = windows.memory.conditions.get(key)
+            if level in assessment.undecided:
+                why = assessment.undecided[level]
+                text = join([_UNDECIDED(station=assessment.station, text=why), _INSPECT()])
+                found[key] = Condition("health", 2, windows.now_s, text)
+            elif known is not None and not assessment.fresh:
+                found[key] = known
+    return found
+
+
+def _list_advice(windows: DecisionContext, assessments: Sequence[Assessment]) -> dict[str, Condition]:
+    advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
+    return {
+        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, of_witness(w.station, w.reason))
+        for w in assessments
+        if w.criterion in advice and w.raise_level > 0 and w.newest_s is not None
+        and windows.now_s - w.newest_s <= advice[w.criterion].valid_for_s
+    }  # fmt: skip
+
+
+def list_changes(
+    site: Site,
+    before: Memory,
+    after: Memory,
+    evidence: Mapping[str, Any],
+    newest_s: float | None,
+    growth: Message | None = None,
+) -> tuple[AlertChange, ...]:
+    """What opened, changed or closed between two memories; of a level that stands, why people are reminded of it."""
+    data_time = None if newest_s is None else instant(newest_s)
+    changes = []
+    if after.level != before.level or growth is not None:
+        summary = canonical_json({k: evidence[k] for k in ("sentence", "votes", "steps", "common", "held_by", "at")})
+        changes.append(
+            AlertChange(
+                ledger=AlertCategory.HAZARD, key=HAZARD_KEY, level=after.level, open=after.level > 0,
+                reason=growth or evidence["sentence"], data_time=data_time, evidence=summary,
+                repeats=growth is not None,
+            )
+        )  # fmt: skip
+    # one cause is one page: what an urgent one says already, no second one repeats
+    is_notified = any(key in after.conditions and key not in before.conditions for key in _LOUD)
+    for key in sorted({*before.conditions, *after.conditions}):
+        old, new = before.conditions.get(key), after.conditions.get(key)
+        if new is not None and (old is None or old.level != new.level):
+            change = _change(key, new, new.reason, data_time, is_open=True)
+            by_it = key.endswith(":stale") or (key == REACHABLE and SILENT_SLOPE in after.conditions)
+            changes.append(replace(change, notify=not (is_notified and by_it)))
+        elif new is None and old is not None:
+            changes.append(_change(key, old, OVER(text=_find_fact(old.reason)), data_time, is_open=False))
+    assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == AlertCategory.HAZARD)
+    return tuple(changes)
+
+
+def _find_fact(reason: Message) -> Value:
+    """What a condition found, without what it asked people to do: that is over."""
+    sentence = reason.values["text"] if reason.id == VERIFY.id else reason
+    fact = list_parts(sentence)[0] if isinstance(sentence, str) else sentence
+    if isinstance(fact, Message) and fact.id == _UNDECIDED.id:
+        return of_witness(fact.values["station"], fact.values["text"])
+    return fact
+
+
+def follow_growth(
+    before: Memory, level: int, rates: Sequence[StationRate]
+) -> tuple[dict[str, float], StationRate | None]:
+    """The largest rate by criterion that people were notified of, and the one that has doubled since.
+
+    It has doubled where it is twice that rate and twice its bound, whichever single reading is left out: neither noise
+    nor one reading makes a reminder. What falls and comes back makes none, so their number is bounded by the motion.
+
+    Args:
+        before: what the decision before left.
+        level: that stands now; with another one a message goes out anyway, and says the rates of now.
+        rates: what every vote measured.
+    """
+    asking = [r for r in rates if r.counted and r.level >= level > 0 and r.bound]
+    known = before.reported if level == before.level else {}
+    grown = [r for r in asking if _along(r, r.least) >= GROWTH * max(known.get(r.criterion, 0.0), abs(r.bound))]
+    if level == before.level and not grown:
+        return {k: v for k, v in known.items() if level > 0}, None
+    reported = dict(known)
+    for r in asking:
+        reported[r.criterion] = max(reported.get(r.criterion, 0.0), _along(r, r.rate))
+    is_new = level != before.level
+    return dict(sorted(reported.items())), None if is_new else max(grown, key=lambda r: (r.level, r.share))
+
+
+def explain_growth(sentence: Message, grown: StationRate, known: Mapping[str, float]) -> Message:
+    """Why people hear of a level again: what asks for it now, and how much faster it is than what they know."""
+    rate = max(known.get(grown.criterion, 0.0), abs(grown.bound))
+    times = _along(grown, grown.rate) / rate
+    return GROWN(text=sentence, n=Figure(times, ".1f"), rate=Figure(rate, find_form(rate), grown.unit))
+
+
+def _along(rate: StationRate, value: float) -> float:
+    """A rate in the direction of its bound."""
+    return value if rate.bound > 0.0 else -value
+
+
+def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:
+    evidence = canonical_json({"key": key, "since_s": condition.since_s, "reason": condition.reason})
+    return AlertChange(
+        ledger=AlertCategory(condition.ledger), key=key, level=condition.level, open=is_open, reason=reason,
+        data_time=data_time, evidence=evidence,
+    )  # fmt: skip
+
+
+def explain_level(situation: Situation) -> Message:
+    """One sentence: the level, what moved it, what asks for it still, or what holds it."""
+    site, requested, held_by = situation.site, situation.requested, situation.level_state.held_by
+    before, level = situation.before.level, situation.level_state.level
+    name = Term(site.levels[level].name)
+    if level > before:
+        lone = [_LONE_LEVEL(level=Term(site.levels[-1].name))] if requested.lone_top else []
+        return OF_LEVEL(level=name, text=join([_name_asking(situation), *lone]))
+    if level < before:
+        return OF_LEVEL(level=name, text=_ALL_BACK(level=Term(site.levels[before].name)))
+    if 0 < level <= requested.level:
+        return _STANDS(level=name, text=_name_asking(situation))
+    if held_by:
+        return _HOLDS(level=name, text=join(_list_holding(held_by)))
+    if level > 0:
+        return _STANDS_BY(level=name) if situation.before.floor >= level else _STANDS_ALONE(level=name)
+    return OF_LEVEL(level=name, text=_NOTHING())
+
+
+def of_witness(witness: Value, reason: Value) -> Message:
+    """What a witness says, behind its name; `scene`, `observers` and `earthquake` are no stations, but words."""
+    return TEXT_OF(name=Term(witness) if isinstance(witness, str) and witness in _WITNESSES else witness, text=reason)
+
+
+def _list_holding(held_by: Sequence[str]) -> list[Message]:
+    """What keeps a level from falling: witnesses, and that a person must lower it."""
+    names = [_name_support(key) for key in held_by if key != BY_PERSON]
+    listed = join(names[:HOLDING_NAMED], ", ")
+    if len(names) > HOLDING_NAMED:
+        listed = AND_MORE(text=listed, n=len(names) - HOLDING_NAMED)
+    found = [_NOT_BACK(text=listed)] if names else []
+    return [*found, _BY_PERSON()] if BY_PERSON in held_by else found
+
+
+def _name_support(key: str) -> Message:
+    """What a level rests on, as people read it."""
+    support = read_support(key)
+    if isinstance(support, StepVote):
+        return _STEP_AT(station=support.station, at=Timestamp(support.step.at_s, "minute"))
+    rule = support.rule if isinstance(support, RuleKey) else support.criterion
+    return _SUPPORT(station=support.station, rule=rule.removesuffix(ORPHANED))
+
+
+def _name_asking(situation: Situation) -> Message:
+    """The witnesses that ask for the level, with what they say; three at most, then how many more."""
+    level = situation.level_state.level
+    who = []
+    for key, requested in sorted(situation.counted.items(), key=lambda item: (-item[1], item[0])):
+        if requested < level:
+            continue
+        if isinstance(key, StepVote):
+            step = situation.steps.get(key.step)
+            name: Value = _STEP_AT(station=key.station, at=Timestamp(key.step.at_s, "minute"))
+            who.append(TEXT_OF(name=name, text=step.reason if step else ""))
+        else:
+            vote = situation.votes.get(key.vote if isinstance(key, RuleKey) else key)
+            name = _OF_RULE(rule=key.rule, station=key.station) if isinstance(key, RuleKey) else key.station
+            who.append(of_witness(name, vote.reason if vote else ""))
+    listed = join(who[:3])
+    return AND_MORE(text=listed, n=len(who) - 3) if len(who) > 3 else listed

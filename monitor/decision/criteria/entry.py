@@ -1,0 +1,35 @@
+"""What one file of `kinds` gives to the table: the kind, what may be written of it, and its rule."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from monitor.decision.criteria.tables import CriterionTable
+from monitor.domain.kinds import Kind
+from monitor.domain.terms import Section
+
+if TYPE_CHECKING:
+    from monitor.decision.series.assessment import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class KindEntry:
+    """One kind of criterion, whole.
+
+    Attributes:
+        kind: What the rest of the service may ask of it.
+        table: Its [[criterion]] in a site file.
+        bound: The bound of each level in that table; None where one `level` is named.
+        rule: What it says of its stations.
+        implied_s: Where advice is raised although the site file is silent: the slowest interval of what moves, in
+            seconds, to how long its answer holds, in seconds.
+        example: The shortest table that is complete, on a station S1 that has every quantity; the contract test of
+            criteria reads and judges it.
+    """
+
+    kind: Kind
+    table: type[CriterionTable]
+    bound: type[Section] | None
+    rule: "Rule"
+    example: str
+    implied_s: Callable[[float], float] | None = None

@@ -1,0 +1,1 @@
+"""One file per kind of criterion; `monitor.decision.criteria.table` lists them."""

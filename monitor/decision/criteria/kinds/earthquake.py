@@ -1,0 +1,310 @@
+"""Shaking that somebody declared: it asks a person to look at the slope, and makes every bound stricter for some days.
+
+An earthquake alone is no movement: by default the criterion is advice. Whatever its role, shaking at or beyond the
+lowest bound (or of unknown strength) opens a question that stays until a person has answered it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import Field, model_validator
+
+from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
+from forecasting.message import Figure, Message, Template, Timestamp, Value
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.kinds.scene import AND_MORE
+from monitor.decision.criteria.places import Places
+from monitor.decision.criteria.tables import CriterionTable, Share, add_params, refuse_falling
+from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.decision.series.coseismic_steps import VERIFY
+from monitor.domain.decision import Condition, DecisionInputs, EventFact, Memory, instant
+from monitor.domain.instants import format_iso
+from monitor.domain.keys import VoteKey
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion, Site, Threshold, once_per_site
+from monitor.domain.terms import Duration, Section
+from monitor.domain.witnesses import EARTHQUAKE
+from monitor.errors import ConfigError
+
+INSPECT: Final = "inspect:"
+MOVED: Final = "movement"  # any other answer says that the slope did not move
+# beyond the strongest shaking ever recorded (4.36 g, Iwate-Miyagi 2008: Aoi et al. 2008, Science 322) a value is no
+# peak ground acceleration in g: most likely a magnitude or another unit was given
+LARGEST_PGA_G: Final = 5.0
+AFTERSHOCKS_S: Final = 6 * 3600.0
+LONGEST: Final = 200  # letters of a reason; what a person wrote is cut
+_NONE: Final = Template("criterion.earthquake.none", "no earthquake that matters")()
+_SHOOK: Final = Template("criterion.earthquake", "shaking at {at}, peak ground acceleration {pga} g")
+_SHOOK_AND_MOVED: Final = Template(
+    "criterion.earthquake.newmark",
+    "shaking at {at}, peak ground acceleration {pga} g, Newmark displacement {displacement} cm ({low} to {high})",
+)
+_NONE_GIVEN: Final = Template("criterion.earthquake.none_given", "unknown shaking at {at} (none given): {what}")
+_NO_ACCELERATION: Final = Template(
+    "criterion.earthquake.no_acceleration",
+    "unknown shaking at {at} ({n} is no acceleration in g): {what}",
+)
+_INSPECT: Final = Template("question.inspect", "an earthquake: inspect the slope and the instruments. It was {text}")
+
+
+LEAST_CRITICAL_G: Final = 0.001
+_SHAKING: Final = ("critical_acceleration_g", "factor_of_safety", "slope_deg", "lower_to")
+
+
+class ShakingBound(Section):
+    """The bound of one level on peak ground acceleration (g), on Newmark displacement (cm), or both: either crosses."""
+
+    over: float | None = Field(default=None, gt=0.0, le=5.0, description="peak ground acceleration, g")
+    newmark_cm: float | None = Field(default=None, gt=0.0, description="displacement of the block, cm")
+
+    @model_validator(mode="after")
+    def _something(self) -> "ShakingBound":
+        if self.over is None and self.newmark_cm is None:
+            raise ValueError("expected over (g), newmark_cm, or both")
+        return self
+
+
+class EarthquakeTable(CriterionTable):
+    """kind = "earthquake": declared shaking; asks for an inspection and may make bounds stricter for a time."""
+
+    critical_acceleration_g: float | None = Field(None, ge=0.001, description="that moves the block")
+    factor_of_safety: float | None = Field(default=None, gt=1.0, description="of the slope at rest")
+    slope_deg: float | None = Field(default=None, gt=0.0, lt=90.0, description="of the slip surface")
+    lower_to: Share = Field(1.0, description="bounds times this after an earthquake beyond the lowest")
+    lower_for: Duration | None = Field(None, description="for so long")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "EarthquakeTable":
+        if (self.factor_of_safety is None) != (self.slope_deg is None):
+            raise ValueError("factor_of_safety: expected together with slope_deg")
+        if self.critical_acceleration_g is not None and self.factor_of_safety is not None:
+            raise ValueError("expected either critical_acceleration_g, or factor_of_safety with slope_deg")
+        if (self.lower_to < 1.0) != (self.lower_for is not None):
+            raise ValueError("lower_to: expected together with lower_for")
+        return self
+
+    def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
+        """Shaking may be bounded by acceleration at one level and by displacement at another; raises ConfigError."""
+        refuse_falling([b for b in bounds if b.over is not None], places)
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With the block that shaking moves, and the bounds on its displacement."""
+        where, params = places.where, {k: getattr(self, k) for k in _SHAKING}
+        params["lower_for_s"] = self.lower_for
+        if self.factor_of_safety is not None and self.slope_deg is not None:
+            critical = critical_acceleration_g(self.factor_of_safety, self.slope_deg)
+            if critical < LEAST_CRITICAL_G:
+                raise ConfigError(
+                    f"{where}.factor_of_safety: gives a critical acceleration of {critical:.2g} g; expected at least "
+                    f"{LEAST_CRITICAL_G:g}"
+                )
+        able = self.critical_acceleration_g is not None or self.factor_of_safety is not None
+        for level in places.levels:
+            limit = places.raw.get(level.name, {}).get("newmark_cm")
+            if limit is not None and not able:
+                raise ConfigError(
+                    f"{where}.{level.name}.newmark_cm: expected critical_acceleration_g, "
+                    "or factor_of_safety with slope_deg"
+                )
+            if limit is not None:
+                params[f"newmark_cm:{level.number}"] = float(limit)
+        return add_params(criterion, **params)
+
+
+@dataclass(frozen=True, slots=True)
+class Shaking:
+    """What one earthquake means to one criterion; `level` is 0 below the lowest bound, None of unknown strength."""
+
+    event: EventFact
+    level: int | None
+    reason: Message
+    facts: dict[str, Any]
+
+
+def assess_shaking(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+    """Peak ground acceleration at the site, and the Newmark displacement it may have caused, against bounds.
+
+    One answer for all earthquakes within `valid_for` that nobody answered as harmless.
+    """
+    now_s = windows.now_s
+    after = windows.answered_s(VoteKey(criterion.id, EARTHQUAKE))
+    found = [
+        s for group in group_shaking(criterion, windows.view, now_s)
+        if windows.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED
+        for s in group
+        if now_s - s.event.from_s <= criterion.valid_for_s and s.event.from_s > after
+    ]  # fmt: skip
+    known = [s for s in found if s.level is not None]
+    if not known:
+        reason = found[-1].reason if found else _NONE
+        return (Assessment(criterion.id, EARTHQUAKE, reason=reason),)
+    worst = max(known, key=lambda s: (s.level, s.event.from_s))
+    level = worst.level or 0
+    return (
+        Assessment(criterion.id, EARTHQUAKE, level, level, has_data=True, newest_s=worst.event.from_s,
+                   reason=worst.reason, facts=worst.facts),
+    )  # fmt: skip
+
+
+def group_shaking(criterion: Criterion, view: DecisionInputs, now_s: float) -> list[list[Shaking]]:
+    """Earthquakes that matter, oldest first, with their aftershocks: one question is enough for all of a group.
+
+    An aftershock is no stronger (by level) than what came before in its group, and not later than AFTERSHOCKS_S after
+    its beginning; whatever is stronger or later is asked about anew. What people stand behind is no aftershock of what
+    nobody does: an invented earthquake, answered as harmless, must not answer for a real one.
+    """
+    groups: list[list[Shaking]] = []
+    for event in sorted(_earthquakes(view, now_s), key=lambda e: e.from_s):
+        shaking = classify_shaking(criterion, event)
+        if shaking.level == 0:
+            continue
+        last = next((g for g in reversed(groups) if _was_confirmed(g[0].event) == _was_confirmed(event)), None)
+        if (
+            last is not None
+            and event.from_s - last[0].event.from_s <= AFTERSHOCKS_S
+            and _gravity(shaking) <= max(_gravity(s) for s in last)
+        ):
+            last.append(shaking)
+        else:
+            groups.append([shaking])
+    return groups
+
+
+def _was_confirmed(event: EventFact) -> bool:
+    """True also where that was taken back: it lowers nothing by moving the event into an answered group."""
+    return event.words > 0 or event.doubted
+
+
+def _gravity(shaking: Shaking) -> int:
+    return 1 if shaking.level is None else shaking.level  # what nobody measured is asked about, no more
+
+
+def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
+    """Hold one earthquake against the bounds of a criterion."""
+    params = dict(criterion.params)
+    at = Timestamp(event.from_s)
+    if event.value is None or not 0.0 <= event.value <= LARGEST_PGA_G:
+        return Shaking(event, None, _explain_unknown(event), {})
+    pga = event.value
+    critical = params.get("critical_acceleration_g")
+    if critical is None and "factor_of_safety" in params:
+        critical = critical_acceleration_g(params["factor_of_safety"], params["slope_deg"])
+    moved = None if critical is None else estimate_displacement(pga, critical)
+    level = 0
+    bounds = []
+    for threshold in criterion.thresholds:
+        limit_cm = params.get(f"newmark_cm:{threshold.level}")
+        by_pga = threshold.over is not None and pga >= threshold.over
+        by_block = limit_cm is not None and moved is not None and moved.median_cm >= limit_cm
+        bounds.append({
+            "level": threshold.level, "bound": threshold.over, "newmark_cm": limit_cm, "crossed": by_pga or by_block,
+            "ratio": max(
+                pga / threshold.over if threshold.over else 0.0,
+                moved.median_cm / limit_cm if moved is not None and limit_cm else 0.0,
+            ),
+        })  # fmt: skip
+        level = threshold.level if by_pga or by_block else level
+    facts: dict[str, Any] = {"pga_g": pga, "at_s": event.from_s, "levels": bounds, "text": event.text}
+    reason = _SHOOK(at=at, pga=Figure(pga))
+    if moved is not None:
+        facts |= {
+            "critical_acceleration_g": critical, "newmark_cm": moved.median_cm, "newmark_low_cm": moved.low_cm,
+            "newmark_high_cm": moved.high_cm,
+        }  # fmt: skip
+        reason = _SHOOK_AND_MOVED(
+            at=at, pga=Figure(pga), displacement=Figure(moved.median_cm, ".2g"), low=Figure(moved.low_cm, ".2g"),
+            high=Figure(moved.high_cm, ".2g"),
+        )  # fmt: skip
+    return Shaking(event, level, reason, facts)
+
+
+def _explain_unknown(event: EventFact) -> Message:
+    """Of an earthquake without an acceleration, with what its author wrote, cut to what a reason may hold."""
+    values: dict[str, Value] = {"at": Timestamp(event.from_s)}
+    if event.value is not None:
+        values["n"] = Figure(event.value)
+    template = _NONE_GIVEN if event.value is None else _NO_ACCELERATION
+    return template(what=event.text[: max(0, LONGEST - len(template(what="", **values)))], **values)
+
+
+def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: float) -> dict[str, Condition]:
+    """Questions that earthquakes opened and nobody answered.
+
+    Their alert keys are `health:inspect:<criterion>@<instant>:verify`. A question stays when its
+    earthquake is no longer in view: only an answer (`memory.answers` under the key without `health:` and `:verify`)
+    ends it.
+    """
+    found = {
+        k: c for k, c in memory.conditions.items()
+        if k.startswith(f"health:{INSPECT}")
+        and k.removeprefix("health:").removesuffix(":verify") not in memory.answers
+    }  # fmt: skip
+    for criterion in _criteria(site):
+        for group in group_shaking(criterion, view, now_s):
+            key = inspection_key(criterion, group[0].event)
+            if key in memory.answers:
+                continue
+            name = f"health:{key}:verify"
+            if name not in found and now_s - group[-1].event.from_s > event_span_s(site):
+                continue  # it is read for the steps that it explains; nobody inspects for it now
+            since_s = found[name].since_s if name in found else now_s
+            text = group[0].reason
+            text = AND_MORE(text=text, n=len(group) - 1) if len(group) > 1 else text
+            found[name] = Condition("health", 2, since_s, VERIFY(text=_INSPECT(text=text)))
+    return found
+
+
+def inspection_key(criterion: Criterion, event: EventFact) -> str:
+    """How an answer names the question that the first earthquake of a group opened: `inspect:<criterion>@<instant>`."""
+    return f"{INSPECT}{criterion.id}@{format_iso(instant(event.from_s))}"
+
+
+def lowered_factor(site: Site, view: DecisionInputs, now_s: float) -> float:
+    """Factor (0 < f <= 1) on every bound in the days after an earthquake beyond a criterion's lowest bound; 1 = none.
+
+    The strictest of all that are running counts. An earthquake whose shaking nobody gave lowers nothing.
+    """
+    return min((lower_to for _, lower_to in list_lowering(site, view, now_s)), default=1.0)
+
+
+def list_lowering(site: Site, view: DecisionInputs, now_s: float) -> list[tuple[EventFact, float]]:
+    """The earthquakes that lower bounds now, each with its factor; whoever said so, for they make stricter only."""
+    found = []
+    for criterion in _criteria(site):
+        params = dict(criterion.params)
+        lower_to, lower_for_s = params.get("lower_to", 1.0), params.get("lower_for_s", 0.0)
+        found += [
+            (event, lower_to) for event in _earthquakes(view, now_s)
+            if lower_to < 1.0 and now_s - event.from_s <= lower_for_s and classify_shaking(criterion, event).level
+        ]  # fmt: skip
+    return found
+
+
+def event_span_s(site: Site) -> float:
+    """How far back events must be read: the longest that any of them still matters."""
+    spans = [max(c.valid_for_s, dict(c.params).get("lower_for_s", 0.0)) for c in _criteria(site)]
+    return max(spans, default=0.0)
+
+
+@once_per_site
+def _criteria(site: Site) -> tuple[Criterion, ...]:
+    return tuple(c for c in site.criteria if c.kind == ENTRY.kind)
+
+
+def _earthquakes(view: DecisionInputs, now_s: float) -> Iterator[EventFact]:
+    return (
+        e for e in view.events
+        if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s and not e.withdrawn
+    )  # fmt: skip
+
+
+ENTRY: Final = KindEntry(
+    Kind(
+        id="earthquake", role="advice", source="suggestion", witness=EARTHQUAKE, loosening="reaching",
+    ),
+    EarthquakeTable, ShakingBound, assess_shaking,
+    example="""
+yellow = {over = 0.05}
+""",
+)  # fmt: skip

@@ -1,0 +1,226 @@
+"""What the shown forecast says: the chance of more than a mean velocity downslope until the horizon of each level."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import fsum, sqrt
+from typing import Any, Final
+
+from pydantic import Field
+
+from forecasting.kinematics.chance import DISTRIBUTION, QUANTILES, Chance, chance_over
+from forecasting.kinematics.velocity import DAY_S
+from forecasting.message import Duration, Figure, Message, Template, join
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.places import Places
+from monitor.decision.criteria.tables import MeasuredTable
+from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, recovery_of
+from monitor.decision.series.tracks import direction
+from monitor.domain.decision import ForecastFact
+from monitor.domain.instants import spell_duration
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion, Station, Threshold
+from monitor.domain.terms import Horizon, Section
+from monitor.errors import ConfigError
+
+MEDIAN: Final = 0.5
+_NONE: Final = Template("criterion.forecast.none", "no forecast is shown")()
+_CHANCE: Final = Template(
+    "criterion.forecast.chance",
+    "{n} % chance of more than {bound} mm/day within {duration}, more than {counts} % counts",
+)
+_AT_LEAST: Final = Template(
+    "criterion.forecast.at_least",
+    "at least {n} % chance of more than {bound} mm/day within {duration}, more than {counts} % counts",
+)
+_AT_MOST: Final = Template(
+    "criterion.forecast.at_most",
+    "at most {n} % chance of more than {bound} mm/day within {duration}, more than {counts} % counts",
+)
+_VELOCITY: Final = Template(
+    "criterion.forecast.velocity", "forecast velocity {velocity} mm/day, 80 % interval {low} to {high} mm/day"
+)
+EAST, NORTH, UP = "displacement_east", "displacement_north", "displacement_up"
+
+
+class ForecastBound(Section):
+    """The bound of one level: more than a chance of more than a forecast mean velocity (mm/day) until a horizon."""
+
+    over: float = Field(gt=0.0, description="mm/day on average until the horizon")
+    window: Horizon = Field(description="the horizon, one of `forecast.horizons`")
+    probability: float = Field(MEDIAN, ge=0.05, le=0.95, description="crossed by a greater chance than this")
+
+
+class VelocityForecastTable(MeasuredTable):
+    """kind = "forecast"."""
+
+    def refuse_bound(self, bound: Threshold, places: Places, key: str) -> None:
+        """A bound asks for a horizon that the site forecasts; raises ConfigError."""
+        if bound.window_s not in places.horizons_s:
+            horizons = ", ".join(spell_duration(h) for h in places.horizons_s)
+            raise ConfigError(f"{key}.window: expected one of forecast.horizons: {horizons}")
+
+
+@dataclass(frozen=True, slots=True)
+class VelocityQuantiles:
+    """Quantiles of the mean velocity downslope until one target, mm/day by name, rising."""
+
+    data_until_s: float
+    model: str
+    velocity: Mapping[str, float]
+
+    def chance_over(self, bound: float) -> Chance:
+        """The chance of more than a velocity, mm/day."""
+        known = [(share, self.velocity[name]) for name, share in QUANTILES if name in self.velocity]
+        return chance_over([share for share, _ in known], [value for _, value in known], bound)
+
+
+def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+    """A level is asked for where its bound has more than its chance to be crossed, by the forecast of its own horizon.
+
+    A horizon that has no forecast, or one whose target has passed, raises nothing and takes nothing back.
+    """
+    facts: list[dict[str, Any]] = []
+    raise_level = 0
+    newest_s: float | None = None
+    ahead = [
+        f for f in windows.view.forecasts
+        if f.station == station.id and f.shown and f.target_s > max(f.data_until_s, windows.now_s)
+        and _is_wanted(criterion, f)
+    ]  # fmt: skip
+    for threshold in criterion.thresholds:
+        found = list(
+            find_velocity_quantiles(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s])
+        )
+        if not found:
+            continue
+        bound, probability = threshold.over or 0.0, threshold.probability or MEDIAN
+        quantiles = max(found, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"]))
+        chance, limit = quantiles.chance_over(bound), recovery_of(threshold, criterion.recover)
+        crossed = chance.low > probability
+        raise_level = max(raise_level, threshold.level) if crossed else raise_level
+        newest_s = quantiles.data_until_s if newest_s is None else max(newest_s, quantiles.data_until_s)
+        facts.append(
+            {
+                "level": threshold.level,
+                "over_mm_per_day": bound,
+                "window_s": threshold.window_s,
+                "probability": probability,
+                "chance_from": chance.low,
+                "chance_to": chance.high,
+                "crossed": crossed,
+                "recovered": all(f.chance_over(limit).high <= probability for f in found),
+                "velocity_mm_per_day": dict(quantiles.velocity),
+                "model": quantiles.model,
+                "data_until_s": quantiles.data_until_s,
+            }
+        )
+    if newest_s is None:
+        return Assessment(criterion.id, station.id, reason=_NONE)
+    open_levels = {t.level for t in criterion.thresholds} - {f["level"] for f in facts if f["recovered"]}
+    chosen = next((f for f in facts if f["level"] == raise_level), facts[0])
+    return Assessment(
+        criterion.id, station.id, raise_level, max([raise_level, *open_levels]), has_data=True,
+        fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)), newest_s=newest_s,
+        reason=_explain(chosen), facts={"bounds": facts, "distribution": DISTRIBUTION},
+    )  # fmt: skip
+
+
+def find_velocity_quantiles(
+    criterion: Criterion, station: Station, rows: Sequence[ForecastFact]
+) -> Iterator[VelocityQuantiles]:
+    """Forecasts of a station for one horizon as velocities, downslope where that is known.
+
+    Components are joined along the station's direction as its tracks are, with the spread that they have when all err
+    by one cause. Without an azimuth east and north are joined along the direction of their own medians, and an axis
+    whose partner is not shown stands for itself, either way; so does up where no plunge is declared. One that the
+    criterion names stands for itself as it is.
+    """
+    if criterion.quantity in {EAST, NORTH, UP}:
+        yield from (_project(((1.0, f),)) for f in rows)
+        return
+    joined: set[ForecastFact] = set()
+    for parts in _list_solutions(rows, with_up=station.azimuth_deg is not None and not station.lacks_plunge):
+        unit = direction(station, len(parts))
+        if unit is None:
+            e, n = (f.q50 - f.data_value for f in parts)
+            length = sqrt(e * e + n * n)
+            unit = (e / length, n / length) if length > 0.0 else (0.0, 1.0)
+        joined |= set(parts)
+        yield _project(tuple(zip(unit, parts, strict=True)))
+    for f in rows:
+        if f not in joined and (station.azimuth_deg is None or f.quantity not in {EAST, NORTH}):
+            is_back = f.quantity in {EAST, NORTH, UP} and f.q50 < f.data_value
+            yield _project(((-1.0 if is_back else 1.0, f),))
+
+
+def _list_solutions(rows: Sequence[ForecastFact], *, with_up: bool) -> Iterator[tuple[ForecastFact, ...]]:
+    """East and north of one instant together, and up where it is wanted and there."""
+    for east, north in product(*([f for f in rows if f.quantity == q] for q in (EAST, NORTH))):
+        if (east.target_s, east.data_until_s) == (north.target_s, north.data_until_s):
+            ups = [f for f in rows if with_up and f.quantity == UP and f.target_s == east.target_s]
+            ups = [f for f in ups if f.data_until_s == east.data_until_s]
+            yield from ((east, north, *up) for up in (zip(ups, strict=True) if ups else [()]))
+
+
+def _is_wanted(criterion: Criterion, fact: ForecastFact) -> bool:
+    wanted = criterion.quantity
+    return fact.quantity == wanted or (wanted == "displacement" and fact.quantity.startswith("displacement"))
+
+
+def _project(parts: Sequence[tuple[float, ForecastFact]]) -> VelocityQuantiles:
+    """Weighted sum of forecasts as a velocity: medians add, and so do the half widths on the side that each goes."""
+    first = parts[0][1]
+    days = (first.target_s - first.data_until_s) / DAY_S
+    names = [name for name, _ in QUANTILES]
+    mirrored = dict(zip(names, reversed(names), strict=True))
+    return VelocityQuantiles(
+        first.data_until_s,
+        "+".join(sorted({f.model for _, f in parts})),
+        {
+            name: fsum(w * (getattr(f, name if w >= 0.0 else mirrored[name]) - f.data_value) for w, f in parts) / days
+            for name in names
+        },
+    )
+
+
+def describe_chance(fact: Mapping[str, Any]) -> Message:
+    """The chance of one level in words, with what counts."""
+    low, high = fact["chance_from"], fact["chance_to"]
+    template = _CHANCE if low == high else _AT_MOST if low == 0.0 else _AT_LEAST
+    return template(
+        n=Figure(100.0 * (high if low == 0.0 else low), ".0f" if low == high else "g"),
+        bound=Figure(fact["over_mm_per_day"]), duration=Duration(fact["window_s"]),
+        counts=Figure(100.0 * fact["probability"]),
+    )  # fmt: skip
+
+
+def describe_quantiles(fact: Mapping[str, Any]) -> str:
+    """The mean velocity of one level by quantile.
+
+    >>> describe_quantiles({"velocity_mm_per_day": {"q10": 2.0, "q50": 8.0, "q90": 14.0}})
+    'mean velocity 2.00 mm/day (10 %), 8.00 mm/day (50 %), 14.00 mm/day (90 %)'
+    """
+    velocity = fact["velocity_mm_per_day"]
+    known = [f"{velocity[name]:.2f} mm/day ({100.0 * share:g} %)" for name, share in QUANTILES if name in velocity]
+    return f"mean velocity {', '.join(known)}"
+
+
+def _explain(fact: Mapping[str, Any]) -> Message:
+    velocity = {name: Figure(value, ".2f") for name, value in fact["velocity_mm_per_day"].items()}
+    return join([
+        describe_chance(fact), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])
+    ])  # fmt: skip
+
+
+ENTRY: Final = KindEntry(
+    Kind(
+        id="forecast", role="advice", source="suggestion", quantity="displacement", unit="mm/day", facts="forecasts",
+        plan="forecast", loosening="bounds",
+    ),
+    VelocityForecastTable, ForecastBound, each_station(assess_forecast),
+    example="""
+stations = ["S1"]
+yellow = {over = 5.0, window = "1d", probability = 0.3}
+""",
+)  # fmt: skip

@@ -1,0 +1,117 @@
+"""How fast the zones around stations move as radar from space sees them, with the true age of that knowledge."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from pydantic import Field
+
+from forecasting.message import Figure, Template, Timestamp, join
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.places import Places
+from monitor.decision.criteria.tables import AroundTable, DepthBound, Recovery, Sureness, add_params
+from monitor.decision.series.assessment import Assessment, DecisionContext, bound_of, recovery_of
+from monitor.domain.decision import PointFact
+from monitor.domain.instants import format_delay
+from monitor.domain.keys import VoteKey
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion
+from monitor.domain.terms import Duration
+from monitor.domain.witnesses import INSAR, list_voting_witnesses
+
+_TOO_FEW: Final = Template("criterion.insar.too_few", "too few acquisitions in the window")()
+_MOVES: Final = Template(
+    "criterion.insar",
+    "radar zone of {station}: {rate} ± {error} mm/day along the direction of {zone}, {points} points, {acquisitions} "
+    "acquisitions until {at}, known {duration} later",
+)
+_ACROSS: Final = Template("criterion.insar.across", "ground that moves across that direction looks still")()
+
+
+class InsarTable(AroundTable):
+    """kind = "insar_rate": radar points around stations."""
+
+    window: Duration = Field(description="of acquisitions, four at least")
+    near_m: float = Field(default=150.0, gt=0.0, description="radius of a zone around its nearest station")
+    min_sigma: Sureness = 3.0
+    recover: Recovery = 0.8
+    valid_for: Duration = 24.0 * 86400.0
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With how near, and the window in seconds."""
+        del places
+        return add_params(criterion, near_m=self.near_m, window_s=self.window)
+
+
+def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+    """Rate of a zone along the line of sight, either way, against a bound per level.
+
+    One answer for each zone; all zones are one witness. Crossed when the rate is over the bound whichever
+    acquisition is left out, and real by `min_sigma`. A vote is as old as its newest acquisition, however late that
+    came.
+    """
+    window_s = dict(criterion.params)["window_s"]
+    facts: dict[str | None, list[PointFact]] = {}
+    for fact in windows.view.points:
+        if fact.window_s == window_s and fact.newest_s <= windows.now_s:
+            facts.setdefault(fact.station, []).append(fact)
+    found = []
+    for voice in list_voting_witnesses(windows.site, criterion):
+        of_point = facts.get(voice.witness.partition(":")[2], ())
+        assessments = [_assess_point(criterion, windows, voice.witness, f) for f in of_point]
+        if assessments:
+            found.append(_join(assessments))
+        else:
+            found.append(Assessment(criterion.id, voice.witness, reason=_TOO_FEW))
+    return tuple(found)
+
+
+def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, fact: PointFact) -> Assessment:
+    sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
+    rate = sign * fact.rate_mm_per_day
+    least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
+    answered = fact.newest_s <= windows.answered_s(VoteKey(criterion.id, witness))
+    raise_level = hold_level = 0
+    for threshold in criterion.thresholds:
+        bound, _ = bound_of(threshold)
+        if least > bound and rate > criterion.min_sigma * fact.error_mm_per_day and not answered:
+            raise_level = max(raise_level, threshold.level)
+        if max(most, rate + fact.error_mm_per_day) >= recovery_of(threshold, criterion.recover):
+            hold_level = max(hold_level, threshold.level)
+    age_s = windows.now_s - fact.newest_s
+    latency_s = fact.received_s - fact.newest_s
+    moves = _MOVES(
+        station=str(fact.station), rate=Figure(fact.rate_mm_per_day, ".3f"),
+        error=Figure(fact.error_mm_per_day, ".3f"), zone=fact.zone, points=Figure(fact.points, "d"),
+        acquisitions=Figure(fact.epochs, "d"), at=Timestamp(fact.newest_s),
+        duration=format_delay(max(0.0, latency_s)),
+    )  # fmt: skip
+    reason = join([moves, _ACROSS])
+    return Assessment(
+        criterion.id, witness, raise_level, max(hold_level, raise_level), has_data=True,
+        fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,
+        facts={"rate": fact.rate_mm_per_day, "error": fact.error_mm_per_day, "points": fact.points,
+               "latency_s": latency_s},
+    )  # fmt: skip
+
+
+def _join(assessments: Sequence[Assessment]) -> Assessment:
+    """One word of a zone that several sets of points see, each along its own direction.
+
+    The strongest that is not too old speaks; none lets a level go that another still holds.
+    """
+    first = max(assessments, key=lambda w: (w.fresh, w.raise_level, w.hold_level, w.newest_s or 0.0))
+    return replace(first, hold_level=max(w.hold_level for w in assessments))
+
+
+ENTRY: Final = KindEntry(
+    Kind(
+        id="insar_rate", role="advice", source="suggestion", scaled=True, zone=INSAR, facts="points",
+        loosening="bounds",
+    ),
+    InsarTable, DepthBound, assess_zones,
+    example="""
+window = "60d"
+yellow = {over = 1.0}
+""",
+)  # fmt: skip

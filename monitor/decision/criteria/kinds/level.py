@@ -1,0 +1,106 @@
+"""Value of any series against a bound: pressure, water level, crack opening, tilt."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from forecasting.message import Figure, MessageList, Template, Term
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.kinds.velocity import dwell_epochs
+from monitor.decision.criteria.tables import LevelBound, MeasuredTable
+from monitor.decision.series.assessment import (
+    Assessment,
+    DecisionContext,
+    bound_of,
+    each_station,
+    levels_of,
+    recovery_of,
+)
+from monitor.decision.series.step_clocks import clock_s
+from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, OFFSET
+from monitor.domain.decision import Step, seconds
+from monitor.domain.keys import StepKey, VoteKey
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion, Station
+
+_STANDS: Final = Template("criterion.level", "{quantity}: {value}, bounds {bounds}")
+LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says
+
+
+def assess_level(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+    """Crossed at `hits` (never fewer than two) of the last distinct epochs."""
+    track = windows.track(criterion, station.id)
+    spec = windows.site.series(station.id, criterion.quantity)
+    values = read_values(windows, criterion, station.id)
+    if not values or spec is None or track.stuck:
+        return Assessment(criterion.id, station.id, newest_s=track.usable_s)
+    times = sorted(values)
+    epochs, needed = value_epochs(windows, criterion, station.id, times)
+    errors = dict(zip(track.times_s, track.along_sigma, strict=True))
+    facts: list[dict[str, Any]] = []
+    for threshold in criterion.thresholds:
+        bound, sign = bound_of(threshold)
+        limit = recovery_of(threshold, criterion.recover)
+        worst = [sign * values[e] + errors[e] for e in times[-needed:]]
+        clear = len(worst) >= needed and max(worst) < sign * limit
+        facts.append({
+            "level": threshold.level, "bound": bound, "hits": sum(sign * values[e] > sign * bound for e in epochs),
+            "needs": needed, "recovered": clear, "value": values[times[-1]],
+            "margin": sign * (values[times[-1]] - bound),
+        })  # fmt: skip
+    bounds = tuple(Figure(bound_of(t)[0], "g", spec.unit) for t in criterion.thresholds)
+    reason = _STANDS(
+        quantity=Term(criterion.quantity), value=Figure(values[times[-1]], ".6g", spec.unit),
+        bounds=MessageList(bounds, ", "),
+    )  # fmt: skip
+    return Assessment(
+        criterion.id, station.id, *levels_of(facts), has_data=True, fresh=windows.is_fresh(times[-1], spec),
+        newest_s=times[-1], reason=reason, facts={"bounds": facts, "quantity": track.quantity},
+    )  # fmt: skip
+
+
+def value_epochs(
+    windows: DecisionContext, criterion: Criterion, station: str, times: Sequence[float]
+) -> tuple[tuple[float, ...], int]:
+    """The epochs of a value that may count, and how many of them must cross a bound."""
+    needed, after_s = max(criterion.dwell.hits, LEAST_EPOCHS), windows.answered_s(VoteKey(criterion.id, station))
+    epochs = dwell_epochs(criterion, times, after_s)
+    return (epochs if len(epochs) >= needed else tuple(t for t in times[-needed:] if t > after_s)), needed
+
+
+def read_values(windows: DecisionContext, criterion: Criterion, station: str) -> dict[float, float]:
+    """Values by epoch as they are; those after a step that is still to be verified say nothing yet.
+
+    An earthquake explains a step of displacement, not that water stands where it stands: when the clock of the question
+    is over, values after such a step are believed as well. So are they after one that one person's offset explains.
+    """
+    track = windows.track(criterion, station)
+    values = dict(zip(track.times_s, track.along, strict=True))
+    if not track.jumps or len(track.values[0]) != 1:
+        return values
+    raw = {
+        seconds(r.observed_at): r.value for r in windows.view.readings.get(f"{station}.{track.quantity}", ())
+    }  # fmt: skip
+    for jump in track.jumps:
+        state = windows.memory.steps.get(StepKey(station, jump.at_s))
+        for at in [t for t in values if t >= jump.at_s]:
+            if state is not None and (state.state in {BEFORE, *ACTIVE} or _is_over(windows, state, station)):
+                values[at] = raw[at]
+            elif state is None or state.state in {"pending", DOUBTFUL, EVENT, OFFSET}:
+                del values[at]
+    return values
+
+
+def _is_over(windows: DecisionContext, step: Step, station: str) -> bool:
+    return step.state in {EVENT, OFFSET} and windows.now_s >= step.known_s + clock_s(windows.site, station)
+
+
+ENTRY: Final = KindEntry(
+    Kind(
+        id="level", per="", motion=True, is_level=True, followed=True, loosening="bounds", drawn=("line",),
+    ),
+    MeasuredTable, LevelBound, each_station(assess_level),
+    example="""
+series = "S1.pore_pressure"
+yellow = {over = 15.0}
+""",
+)  # fmt: skip

@@ -1,0 +1,92 @@
+"""How wet the slope already is: an antecedent index, or recent rain together with a share of the rain before it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pydantic import Field, model_validator
+
+from forecasting.hydrology.rain_events import antecedent_index
+from forecasting.message import Template
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.places import Places
+from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.decision.criteria.rain_table import RainTable
+from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact
+from monitor.decision.criteria.tables import DepthBound, add_params
+from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion
+from monitor.domain.terms import Duration
+
+_INDEX: Final = Template("rain.index", "antecedent index {depth} mm in {hours} h")
+_RECENT: Final = Template("rain.recent", "recent and antecedent rain {depth} mm in {hours} h")
+
+
+class RainAntecedentTable(RainTable):
+    """kind = "rain_antecedent": sum of rain * decay**age, or recent rain + weight * rain before it, in mm."""
+
+    decay: float | None = Field(None, gt=0.0, lt=1.0, description="per day, of the rain within `span`")
+    span: Duration | None = Field(None, description="how far back")
+    recent: Duration | None = Field(None, description="the recent sum, with `antecedent` and `weight`")
+    antecedent: Duration | None = Field(None, description="the sum before it")
+    weight: float | None = Field(default=None, gt=0.0, description="of the sum before")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "RainAntecedentTable":
+        index, split = (self.decay, self.span), (self.recent, self.antecedent, self.weight)
+        if not ((None not in index and split == (None,) * 3) or (None not in split and index == (None,) * 2)):
+            raise ValueError("expected either decay and span, or recent, antecedent and weight")
+        return self
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With the span that it must see."""
+        span = self.span if self.span is not None else (self.recent or 0.0) + (self.antecedent or 0.0)
+        windows_s = [s for s in (self.recent, self.antecedent, self.span) if s is not None]
+        return add_params(
+            self.join(criterion, places, windows_s), decay=self.decay, span_s=span, recent_s=self.recent,
+            weight=self.weight, history_s=span,
+        )  # fmt: skip
+
+
+def assess_wetness(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+    """Sum of rain * decay**days (Kohler and Linsley 1951), or P_recent + weight * P_before (Chleborad 2000), in mm.
+
+    The second form is the line P_recent = intercept - weight * P_before of cumulative-rain thresholds, its intercept
+    being the bound.
+    """
+    amount = _INDEX if "decay" in dict(criterion.params) else _RECENT
+    return each_gauge(measure_wetness, amount)(criterion, windows)
+
+
+def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
+    """One fact per level; coverage is that of the whole span."""
+    params = dict(criterion.params)
+    span_s, end_s = params["span_s"], gauge.times_s[-1]
+    total, coverage = gauge.total(span_s)
+    parts: Fact
+    if "decay" in params:
+        # expected rain is taken to fall at its end: older rain has then drained, what is to come has not
+        edge = end_s - span_s
+        inside = [(t, a) for t, a in zip(gauge.times_s, gauge.amounts_mm, strict=True) if t > edge]
+        index = antecedent_index([t for t, _ in inside], [a for _, a in inside], end_s, params["decay"])
+        parts = {"rain_mm": total}
+    else:
+        recent, _ = gauge.total(params["recent_s"])
+        index = recent + params["weight"] * max(0.0, total - recent)
+        parts = {"recent_mm": recent, "antecedent_mm": total - recent}
+    return [make_fact(t, span_s, index, coverage, t.over or 0.0, **parts) for t in criterion.thresholds]
+
+
+ENTRY: Final = KindEntry(
+    Kind(
+        id="rain_antecedent", quantity="rain", per="", trigger=True, scaled=True, loosening="bounds",
+        safe_params=RAIN_SAFE, drawn=("rain",),
+    ),
+    RainAntecedentTable, DepthBound, assess_wetness,
+    example="""
+series = "S1.rain"
+decay = 0.9
+span = "30d"
+yellow = {over = 80.0}
+""",
+)  # fmt: skip

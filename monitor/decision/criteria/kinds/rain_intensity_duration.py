@@ -1,0 +1,116 @@
+"""Intensity of rain over its duration against a curve: I = c + a * D**-b (Caine 1980)."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from pydantic import Field
+
+from forecasting.hydrology.rain_events import event_span_s
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.places import Places, find_series, refuse_index
+from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.decision.criteria.rain_table import Coverage, ExpectedRain, IssueAge, join_rain
+from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact
+from monitor.decision.criteria.tables import CriterionTable, LevelName, Recovery, Target, add_params
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion
+from monitor.domain.terms import Duration
+
+
+class RainCurveTable(CriterionTable):
+    """kind = "rain_intensity_duration": I = c + a * D**-b, I in mm/h, D in h."""
+
+    series: str = Field(description="the gauge, `STATION.rain`")
+    a: float = Field(gt=0.0, description="I = c + a D^-b, mm/h and h")
+    b: float = Field(gt=0.0, description="of that curve")
+    c: float = Field(0.0, description="of that curve")
+    duration: tuple[Duration, Duration] = Field(description="[from, to]: durations that are compared")
+    dry_gap: Duration | None = Field(None, description="only in the rain event that runs now; it ends after so long")
+    dry_mm: float = Field(default=0.0, ge=0.0, description="with no more rain than this")
+    forecast: ExpectedRain = Field(default_factory=dict)
+    forecast_valid: IssueAge = 43200.0
+    min_coverage: Coverage = 0.8
+    level: LevelName
+    recover: Recovery = 0.8
+
+    def find_target(self, places: Places) -> Target:
+        """One gauge."""
+        station, spec = find_series(self.series, places.stations, f"{places.where}.series")
+        refuse_index(spec, f"{places.where}.series")
+        return (station,), spec.quantity
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With the curve, its durations in seconds, the rain that is expected, and what ends an event."""
+        from_s, to_s = self.duration
+        criterion = add_params(
+            criterion, min_coverage=self.min_coverage, a=self.a, b=self.b, c=self.c, duration_from_s=from_s,
+            duration_to_s=to_s,
+        )  # fmt: skip
+        joined = join_rain(criterion, places, self.forecast, self.forecast_valid, self.duration[1:])
+        return add_params(joined, dry_gap_s=self.dry_gap, dry_mm=self.dry_mm)
+
+
+def measure_curve(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
+    """Sum, bound and coverage of every duration that ends now: what a page draws as points beside the curve.
+
+    Crossed when any duration lies above the curve. With `dry_gap` only durations within the rain event that runs now.
+    """
+    params = dict(criterion.params)
+    from_s, to_s = params.get("duration_from_s", 3600.0), params.get("duration_to_s", 864000.0)
+    threshold, end = criterion.thresholds[0], gauge.times_s[-1]
+    event_s: float | None = None
+    if "dry_gap_s" in params:
+        event_s = event_span_s(
+            gauge.times_s, gauge.amounts_mm, gauge.interval_s, gauge.stamp, params["dry_gap_s"], params["dry_mm"]
+        )
+        event_s += gauge.block_s - gauge.interval_s if event_s > 0.0 and gauge.block_s > 0.0 else 0.0
+        to_s = min(to_s, event_s)
+    steps = max(1, -int(-from_s // gauge.interval_s), -int(-gauge.block_s // gauge.interval_s))
+    found: list[Fact] = []
+    total, index = 0.0, len(gauge.times_s) - 1
+    late = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
+    count = int(to_s / gauge.interval_s)
+    bounds_mm = _list_bounds_mm(params.get("c", 0.0), params["a"], params["b"], gauge.interval_s, count)
+    for n in range(1, count + 1):
+        window_s = n * gauge.interval_s
+        while index >= 0 and gauge.times_s[index] > end - window_s + late:
+            total += gauge.amounts_mm[index]
+            index -= 1
+        if n < steps:
+            continue
+        coverage = gauge.coverage(len(gauge.times_s) - 1 - index, end, window_s)
+        found.append(make_fact(threshold, window_s, total, coverage, bounds_mm[n - 1]))
+    if event_s is not None:
+        found = [{**f, "event_s": event_s} for f in found]
+    return found or [_quiet(criterion, gauge, max(from_s, gauge.block_s), event_s)]
+
+
+@lru_cache(maxsize=64)
+def _list_bounds_mm(c: float, a: float, b: float, interval_s: float, count: int) -> tuple[float, ...]:
+    """The curve as sums: of one interval, two and so on; the same at every look."""
+    every = [n * interval_s / 3600.0 for n in range(1, count + 1)]
+    return tuple([(c + a * hours**-b) * hours for hours in every])
+
+
+def _quiet(criterion: Criterion, gauge: Gauge, span_s: float, event_s: float | None) -> Fact:
+    """No duration to judge: no event runs, or it is shorter than the curve reaches; known only if it was measured."""
+    total, coverage = gauge.total(max(span_s, dict(criterion.params).get("dry_gap_s", 0.0)))
+    event = {} if event_s is None else {"event_s": event_s}
+    return make_fact(criterion.thresholds[0], span_s, total, 0.0 if event_s is None else coverage, 0.0, **event)
+
+
+ENTRY: Final = KindEntry(
+    Kind(
+        id="rain_intensity_duration", trigger=True, scaled=True, scaled_params=("a", "c"), loosening="bounds",
+        safe_params=(*RAIN_SAFE, ("a", "lower"), ("c", "lower")), drawn=("rain", "curve"),
+    ),
+    RainCurveTable, None, each_gauge(measure_curve),
+    example="""
+series = "S1.rain"
+a = 14.8
+b = 0.39
+duration = ["1h", "3d"]
+level = "yellow"
+""",
+)  # fmt: skip

@@ -1,0 +1,128 @@
+"""How rare the rain of a window is: bounds in years, from the site's own annual maxima or from given quantiles."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+from pydantic import Field
+
+from forecasting.hydrology.return_period import (
+    Extremes,
+    TooFewYearsError,
+    fit_extremes,
+    join_quantiles,
+    require_record,
+    years_of_depth,
+)
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.places import Places
+from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.decision.criteria.rain_table import RainTable
+from monitor.decision.criteria.rainfall import Fact, each_gauge, measure_sums
+from monitor.decision.criteria.tables import OverBound, add_params
+from monitor.domain.instants import parse_duration_s, spell_duration
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion, Threshold
+from monitor.errors import ConfigError
+
+
+class RainReturnTable(RainTable):
+    """kind = "rain_return_period": bounds in years, from the site's annual maxima or given quantiles (mm) by window."""
+
+    method: Literal["gumbel", "gev"] = Field("gumbel", description="the distribution that is fitted")
+    annual_maxima: dict[str, tuple[float, ...]] = Field({}, description='{"24h" = [mm, ...]}, 10 years at least')
+    quantiles: dict[str, tuple[tuple[float, float], ...]] = Field({}, description='{"24h" = [[years, mm], ...]}')
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With depths in mm for the years."""
+        return _fit_depths(super().complete(criterion, places), self, places.where)
+
+
+def _fit_depths(criterion: Criterion, table: RainReturnTable, where: str) -> Criterion:
+    """Turn bounds in years into bounds in mm, each for its window."""
+    maxima = {_read_window(k, f"{where}.annual_maxima"): v for k, v in table.annual_maxima.items()}
+    quantiles = {_read_window(k, f"{where}.quantiles"): v for k, v in table.quantiles.items()}
+    if maxima.keys() & quantiles.keys():
+        raise ConfigError(f"{where}.quantiles: expected either annual_maxima or quantiles for a window, not both")
+    thresholds: list[Threshold] = []
+    params: dict[str, float] = {}
+    for threshold in criterion.thresholds:
+        years, window_s = threshold.over or 0.0, threshold.window_s or 0.0
+        name = spell_duration(window_s)
+        if years <= 1.0:
+            raise ConfigError(f"{where}: over: expected a return period of more than 1 year, got {years:g} years")
+        if window_s not in maxima and window_s not in quantiles:
+            raise ConfigError(f"{where}: no annual_maxima or quantiles for the window {name}")
+        try:
+            if window_s in quantiles:
+                params |= _keep_quantiles(quantiles[window_s], window_s)
+                depth = join_quantiles(quantiles[window_s], years)
+            else:
+                fitted = fit_extremes(maxima[window_s], table.method)
+                require_record(fitted, years)
+                depth = fitted.depth(years)
+                params |= {
+                    f"location:{window_s:g}": fitted.location, f"scale:{window_s:g}": fitted.scale,
+                    f"shape:{window_s:g}": fitted.shape, f"record:{window_s:g}": float(fitted.years),
+                }  # fmt: skip
+        except (TooFewYearsError, ValueError) as error:
+            raise ConfigError(f"{where}: window {name}: {error}") from None
+        thresholds.append(replace(threshold, over=depth))
+        params[f"years:{threshold.level}"] = years
+    return add_params(replace(criterion, thresholds=tuple(thresholds)), **params)
+
+
+def _keep_quantiles(values: Sequence[tuple[float, float]], window_s: float) -> dict[str, float]:
+    if len(values) < 2:
+        raise ValueError("expected at least two quantiles [years, mm]")
+    ordered = sorted(values)
+    if any(t <= 1.0 for t, _ in ordered) or any(b[1] <= a[1] or b[0] <= a[0] for a, b in itertools.pairwise(ordered)):
+        raise ValueError("expected return periods above 1 year with rising depths")
+    return {f"quantile:{window_s:g}:{t:g}": x for t, x in ordered}
+
+
+def _read_window(text: str, where: str) -> float:
+    try:
+        return parse_duration_s(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}.{text}: {error}") from None
+
+
+def measure_rarity(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
+    """One fact per level, with the return period of what fell where it is known.
+
+    The depths of the return periods were fitted when the site file was read.
+    """
+    params = dict(criterion.params)
+    return [
+        f | {"bound_years": params[f"years:{f['level']}"], "years": _years(params, f["duration_s"], f["sum_mm"])}
+        for f in measure_sums(criterion, gauge)
+    ]
+
+
+def _years(params: Mapping[str, float], window_s: float, total_mm: float) -> float | None:
+    """Return period of a sum; None where it is beyond twice the record, or outside the given quantiles."""
+    key = f"{window_s:g}"
+    if f"scale:{key}" in params:
+        record = params[f"record:{key}"]
+        fitted = Extremes(params[f"location:{key}"], params[f"scale:{key}"], params[f"shape:{key}"], int(record))
+        years = fitted.return_years(total_mm)
+        return years if years <= 2.0 * record else None
+    prefix = f"quantile:{key}:"
+    known = [(float(k.removeprefix(prefix)), v) for k, v in params.items() if k.startswith(prefix)]
+    return years_of_depth(known, total_mm)
+
+
+ENTRY: Final = KindEntry(
+    Kind(
+        id="rain_return_period", quantity="rain", trigger=True, loosening="bounds", safe_params=RAIN_SAFE,
+        drawn=("rain",),
+    ),
+    RainReturnTable, OverBound, each_gauge(measure_rarity),
+    example="""
+series = "S1.rain"
+quantiles = {1d = [[2.0, 50.0], [10.0, 80.0]]}
+yellow = {over = 5.0, window = "1d"}
+""",
+)  # fmt: skip

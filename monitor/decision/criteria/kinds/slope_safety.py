@@ -1,0 +1,308 @@
+"""How near a slope is to its limit of strength: factor of safety from measured water, or from the rain that fell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cache, partial
+from math import cos, radians
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from forecasting.hydrology.infiltration import Ground, pore_pressure_kpa, pressure_head
+from forecasting.hydrology.slope_stability import (
+    WATER_KN_M3,
+    InfiniteSlope,
+    Safety,
+    judge_safety,
+    pressure_below_table,
+)
+from forecasting.message import Duration, Figure, Message, MessageList, Template, Value
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.kinds.level import read_values, value_epochs
+from monitor.decision.criteria.places import Places
+from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
+from monitor.decision.criteria.rain_table import Coverage, find_spec
+from monitor.decision.criteria.tables import MeasuredTable, Recovery, add_params
+from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, levels_of, recovery_of
+from monitor.domain.keys import VoteKey
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion
+from monitor.domain.terms import Duration as Span
+from monitor.domain.terms import Section
+from monitor.errors import ConfigError
+
+STEPS_AHEAD: Final = 8
+_MEASURED: Final = Template(
+    "criterion.safety.measured",
+    "factor of safety {best} ({low} to {high}) by water measured, {share} likely below 1, bounds {bounds}",
+)
+_FROM_RAIN: Final = Template(
+    "criterion.safety.from_rain",
+    "factor of safety {best} ({low} to {high}) by water from rain, {share} likely below 1, bounds {bounds}, rain known "
+    "for {known} % of that time",
+)
+_AFTER_RAIN: Final = Template(
+    "criterion.safety.after_rain",
+    "factor of safety {best} ({low} to {high}) by water from rain, {share} likely below 1, bounds {bounds} in "
+    "{duration} without more rain, rain known for {known} % of that time",
+)
+
+
+_PRESSURES: Final = frozenset({"pore_pressure"})
+_LEVELS: Final = frozenset({"groundwater_level", "water_level"})
+_SLOPE: Final = (
+    "slope_deg", "depth_m", "cohesion_kpa", "friction_deg", "unit_weight_kn_m3", "depth_sd_m", "cohesion_sd_kpa",
+    "friction_sd_deg", "unit_weight_sd_kn_m3", "pressure_sd_kpa", "sensor_depth_m", "ground_level_m",
+    "conductivity_m_per_s", "diffusivity_m2_per_s", "water_table_m", "steady_flux_m_per_s",
+)  # fmt: skip
+
+
+Spread = Annotated[float, Field(ge=0.0, description="its standard deviation")]
+
+
+class UnderBound(Section):
+    """The bound of one level on a factor of safety."""
+
+    under: float = Field(gt=0.0, description="factor of safety")
+
+
+class SafetyTable(MeasuredTable):
+    """kind = "factor_of_safety": an infinite slope; pore pressure measured, or from rain by infiltration."""
+
+    method: Literal["measured", "infiltration"] = Field("measured", description="from water pressure, or from rain")
+    slope_deg: float = Field(gt=0.0, lt=90.0, description="of the slip surface")
+    depth_m: float = Field(gt=0.0, description="of the slip surface, vertical")
+    cohesion_kpa: float = Field(ge=0.0, description="effective cohesion")
+    friction_deg: float = Field(gt=0.0, lt=90.0, description="effective angle of friction")
+    unit_weight_kn_m3: float = Field(gt=0.0, description="of the soil")
+    depth_sd_m: Spread = 0.0
+    cohesion_sd_kpa: Spread = 0.0
+    friction_sd_deg: Spread = 0.0
+    unit_weight_sd_kn_m3: Spread = 0.0
+    pressure_sd_kpa: Spread = 0.0
+    judge: Literal["best", "low"] = Field("best", description="the best estimate or its 5 % limit")
+    suction: bool = Field(False, description="whether suction holds the slope")
+    sensor_depth_m: float | None = Field(None, gt=0.0, description="where it is not that of the slip surface")
+    ground_level_m: float | None = Field(None, description="in the datum of a water level")
+    conductivity_m_per_s: float | None = Field(None, gt=0.0, description="infiltration: of the saturated soil")
+    diffusivity_m2_per_s: float | None = Field(default=None, gt=0.0, description="infiltration: hydraulic diffusivity")
+    water_table_m: float | None = Field(default=None, ge=0.0, description="infiltration: depth before the rain")
+    steady_flux_m_per_s: float = Field(default=0.0, ge=0.0, description="infiltration: rate before the rain")
+    span: Span = Field(864000.0, description="of rain that counts")
+    ahead: Span | None = Field(None, description="the greatest pressure until then if no more rain falls")
+    min_coverage: Coverage = 0.8
+    recover: Recovery = 0.95
+
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With the ground, and how much of the rain must be measured."""
+        return _read_slope(criterion, self, places)
+
+
+def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Criterion:
+    quantity, where = criterion.quantity, places.where
+    for key, unit in (("depth", "m"), ("unit_weight", "kn_m3")):
+        if getattr(table, f"{key}_sd_{unit}") >= 0.5 * getattr(table, f"{key}_{unit}"):
+            raise ConfigError(f"{where}.{key}_sd_{unit}: expected less than half of {key}_{unit}")
+    if table.friction_deg + table.friction_sd_deg >= 80.0 or table.friction_sd_deg >= 0.5 * table.friction_deg:
+        raise ConfigError(f"{where}.friction_sd_deg: expected less than half of friction_deg, and 80 in all")
+    params: dict[str, float | None] = {k: getattr(table, k) for k in ("min_coverage", *_SLOPE)}
+    if table.method == "infiltration":
+        if quantity != "rain":
+            raise ConfigError(f"{where}.series: method 'infiltration' expects a rain series, got {quantity!r}")
+        for key in ("conductivity_m_per_s", "diffusivity_m2_per_s", "water_table_m"):
+            if getattr(table, key) is None:
+                raise ConfigError(f"{where}.{key}: this key is required by method 'infiltration'")
+        for name in criterion.stations:
+            spec = find_spec(name, quantity, places.stations)
+            if spec is not None and spec.stamp == "event":
+                raise ConfigError(
+                    f"{where}.series: infiltration needs rain by interval or counter, {name} sends events"
+                )
+        params["span_s"] = params["history_s"] = table.span
+        params["ahead_s"] = table.ahead
+        if table.ahead is not None:
+            # what the pressure will be is a forecast, although the rain has fallen
+            criterion = replace(criterion, role=table.role or "advice")
+    elif table.ahead is not None:
+        raise ConfigError(f"{where}.ahead: expected with method 'infiltration' only")
+    elif quantity in _LEVELS:
+        if table.ground_level_m is None:
+            raise ConfigError(f"{where}.ground_level_m: this key is required with a {quantity}, in its datum")
+    elif quantity not in _PRESSURES:
+        expected = ", ".join(sorted(_PRESSURES | _LEVELS))
+        raise ConfigError(f"{where}.series: method 'measured' expects one of {expected}, got {quantity!r}")
+    params |= {"judge_low": float(table.judge == "low"), "suction": float(table.suction)}
+    return add_params(replace(criterion, texts=(*criterion.texts, ("method", table.method))), **params)
+
+
+def assess_safety(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+    """Infinite slope, level by `under`; the best estimate is judged, or its 5 % limit where `judge` is low."""
+    assess = _from_rain if dict(criterion.texts).get("method") == "infiltration" else _from_water
+    return tuple(assess(criterion, windows, s) for s in criterion.stations)
+
+
+def _from_water(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
+    """Each level needs `dwell.hits` (never fewer than two) of the last epochs."""
+    spec = windows.site.series(station, criterion.quantity)
+    if spec is None:
+        return Assessment(criterion.id, station)
+    if windows.track(criterion, station).stuck:
+        return Assessment(criterion.id, station, reason=REPEATS())
+    values = read_values(windows, criterion, station)
+    times = sorted(values)
+    if not times:
+        return Assessment(criterion.id, station)
+    raising, needed = value_epochs(windows, criterion, station, times)
+    quiet = times[-needed:]
+    found = {t: compute_safety_from_water(criterion, values[t]) for t in {*raising, *quiet}}
+    newest, is_known = found[times[-1]], len(quiet) >= needed
+    bounds = _hold(criterion, [found[t] for t in raising], needed, [found[t] for t in quiet], is_known=is_known)
+    facts = {"bounds": bounds, **_describe(newest), "pressure_kpa": slip_pressure_kpa(criterion, values[times[-1]])}
+    reason = _explain(_MEASURED, criterion, newest)
+    return Assessment(
+        criterion.id, station, *levels_of(bounds), has_data=True, fresh=windows.is_fresh(times[-1], spec),
+        newest_s=times[-1], reason=reason, facts=facts,
+    )  # fmt: skip
+
+
+def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
+    """Rain that is missing would have lowered the factor: thin coverage may raise a level, never lower it."""
+    spec = windows.site.series(station, criterion.quantity)
+    gauge = None if spec is None else read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
+    if spec is None or gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
+        return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
+    params = dict(criterion.params)
+    newest_s = gauge.times_s[-1]
+    coverage = gauge.total(params["span_s"])[1]
+    safety, pressure, later_s = compute_safety_from_rain(criterion, gauge)
+    # sums that cover more time than passed say too much: they hold a level and raise none
+    raising = [] if gauge.is_overlapping(params["span_s"]) else [safety]
+    bounds = _hold(criterion, raising, 1, [safety], is_known=coverage >= params.get("min_coverage", 0.8))
+    further = {"pressure_kpa": pressure, "coverage": coverage, "later_s": later_s}
+    known = Figure(100.0 * coverage, ".0f")
+    reason = (
+        _explain(_FROM_RAIN, criterion, safety, known=known)
+        if later_s == 0.0
+        else _explain(_AFTER_RAIN, criterion, safety, duration=Duration(later_s), known=known)
+    )
+    return Assessment(
+        criterion.id, station, *levels_of(bounds), has_data=True, fresh=windows.is_fresh(newest_s, spec),
+        newest_s=newest_s, reason=reason, facts={"bounds": bounds, **_describe(safety), **further},
+    )  # fmt: skip
+
+
+def _hold(
+    criterion: Criterion, raising: Sequence[Safety], needed: int, quiet: Sequence[Safety], *, is_known: bool
+) -> list[dict[str, Any]]:
+    """Factors against each bound, the newest last; unless enough `is_known` no level has recovered."""
+    found = []
+    for threshold in criterion.thresholds:
+        bound, limit = threshold.under or 0.0, recovery_of(threshold, criterion.recover)
+        found.append({
+            "level": threshold.level, "bound": bound, "needs": needed,
+            "hits": sum(_judged(criterion, one) < bound for one in raising),
+            "recovered": is_known and all(_judged(criterion, one) > limit for one in quiet),
+            "margin": bound - _judged(criterion, quiet[-1]),
+        })  # fmt: skip
+    return found
+
+
+def slope_of(criterion: Criterion) -> InfiniteSlope:
+    """The slope that a criterion declares."""
+    params = dict(criterion.params)
+    return InfiniteSlope(**{f.name: params[f.name] for f in fields(InfiniteSlope)})
+
+
+def slip_pressure_kpa(criterion: Criterion, value: float, depth_m: float | None = None) -> float:
+    """Pore pressure at the slip surface from a reading: kPa at the sensor's depth, or the level of the water in m.
+
+    From the sensor to the slip surface water is taken to flow parallel to the slope. Suction counts as nothing unless
+    the site file asks for it: what dries may be wet again within hours.
+    """
+    params = dict(criterion.params)
+    depth = params["depth_m"] if depth_m is None else depth_m
+    if criterion.quantity == "pore_pressure":
+        below = depth - params.get("sensor_depth_m", params["depth_m"])
+        pressure = value + WATER_KN_M3 * below * cos(radians(params["slope_deg"])) ** 2
+    else:
+        pressure = pressure_below_table(depth, params["ground_level_m"] - value, params["slope_deg"])
+    return pressure if params.get("suction", 0.0) > 0.0 else max(0.0, pressure)
+
+
+def compute_safety_from_water(criterion: Criterion, value: float) -> Safety:
+    """Factor of safety with its range from one reading of water."""
+    at_depth = partial(slip_pressure_kpa, criterion, value)
+    return judge_safety(slope_of(criterion), at_depth(), at_depth)
+
+
+def compute_safety_from_rain(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float, float]:
+    """Factor of safety with its range, pore pressure in kPa, and the seconds after the newest reading it stands for.
+
+    From the rain of the span; with `ahead` the greatest pressure until then if no more rain falls: it goes on rising
+    at depth after the rain.
+    """
+    params = dict(criterion.params)
+    ground = Ground(
+        params["slope_deg"], params["conductivity_m_per_s"], params["diffusivity_m2_per_s"], params["water_table_m"],
+        params["steady_flux_m_per_s"],
+    )  # fmt: skip
+    end_s = gauge.times_s[-1]
+    rain = _intervals(gauge, end_s - params["span_s"])
+
+    def at_depth(depth_m: float, later_s: float = 0.0) -> float:
+        pressure = pore_pressure_kpa(pressure_head(ground, depth_m, rain, end_s + later_s))
+        return pressure if params.get("suction", 0.0) > 0.0 else max(0.0, pressure)
+
+    steps = STEPS_AHEAD if "ahead_s" in params else 0
+    looks = [params.get("ahead_s", 0.0) * k / STEPS_AHEAD for k in range(steps + 1)]
+    pressure, sooner_s = max((at_depth(params["depth_m"], s), -s) for s in looks)
+    by_depth = cache(lambda depth_m: at_depth(depth_m, -sooner_s))
+    return judge_safety(slope_of(criterion), pressure, by_depth), pressure, -sooner_s
+
+
+def _intervals(gauge: Gauge, from_s: float) -> list[tuple[float, float, float]]:
+    """(begin, end, mm) of each interval with rain; what a counter counted over a gap fell in all of it."""
+    found = []
+    for i, (at_s, amount) in enumerate(zip(gauge.times_s, gauge.amounts_mm, strict=True)):
+        begin_s = at_s - gauge.interval_s
+        if gauge.stamp == "counter" and i > 0:
+            begin_s = min(begin_s, gauge.times_s[i - 1])
+        if at_s > from_s and amount > 0.0:
+            found.append((begin_s, at_s, amount))
+    return found
+
+
+def _judged(criterion: Criterion, safety: Safety) -> float:
+    return safety.low if dict(criterion.params).get("judge_low", 0.0) > 0.0 else safety.best
+
+
+def _describe(safety: Safety) -> Mapping[str, Any]:
+    return {
+        "factor_of_safety": safety.best, "low": safety.low, "high": safety.high, "sd": safety.sd,
+        "below_one": safety.below_one,
+    }  # fmt: skip
+
+
+def _explain(template: Template, criterion: Criterion, safety: Safety, **further: Value) -> Message:
+    bounds = tuple(Figure(t.under or 0.0) for t in criterion.thresholds)
+    return template(
+        best=Figure(safety.best, ".2f"), low=Figure(safety.low, ".2f"), high=Figure(safety.high, ".2f"),
+        share=Figure(safety.below_one, ".0%"), bounds=MessageList(bounds, ", "), **further,
+    )  # fmt: skip
+
+
+ENTRY: Final = KindEntry(
+    Kind(
+        id="factor_of_safety", followed=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",),
+    ),
+    SafetyTable, UnderBound, assess_safety,
+    example="""
+series = "S1.pore_pressure"
+slope_deg = 30.0
+depth_m = 2.0
+cohesion_kpa = 10.0
+friction_deg = 32.0
+unit_weight_kn_m3 = 19.0
+yellow = {under = 1.3}
+""",
+)  # fmt: skip

@@ -1,0 +1,113 @@
+"""Improved tangential angle against degrees per level: velocity in units of the reviewed velocity of uniform creep."""
+
+from dataclasses import replace
+from math import radians, tan
+from typing import Final
+
+from pydantic import Field
+
+from forecasting.kinematics.tangential import tangential_angle_deg
+from forecasting.message import Figure, Template
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates, describe_dwell
+from monitor.decision.criteria.places import Places
+from monitor.decision.criteria.tables import Direction, Dwelling, DwellTable, MeasuredTable, Sureness, Target, Window
+from monitor.decision.criteria.ways import describe_way
+from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, open_track, pick_bound
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
+from monitor.domain.terms import Section
+from monitor.errors import ConfigError
+
+_NO_CREEP: Final = Template(
+    "criterion.tangential.no_creep", "its velocity of uniform creep is not reviewed yet: no angle is known"
+)()
+_ANGLE: Final = Template(
+    "criterion.tangential",
+    "tangential angle {angle} degrees ({rate} ± {error}, uniform creep is {v_eq} mm/day), {dwell}",
+)
+_DEGREES: Final = Template("criterion.tangential.degrees", "{n} degrees")
+
+
+class AngleBound(Section):
+    """The bound of one level on the tangential angle, in degrees."""
+
+    over: float = Field(gt=0.0, lt=90.0, description="degrees")
+    window: Window
+
+
+class TangentialTable(MeasuredTable):
+    """kind = "tangential_angle": degrees against the reviewed velocity of uniform creep."""
+
+    direction: Direction = "downslope"
+    min_sigma: Sureness = 3.0
+    dwell: Dwelling = DwellTable(hits=2, of=3)
+
+    def find_target(self, places: Places) -> Target:
+        """It stands and falls with the velocity of uniform creep: no station without a reviewed one."""
+        chosen, quantity = super().find_target(places)
+        missing = [s.id for s in places.stations if s.id in chosen and s.v_eq_mm_per_day is None]
+        if missing:
+            raise ConfigError(
+                f"{places.where}.stations: {', '.join(missing)}: expected v_eq_mm_per_day with v_eq_reviewed at the "
+                "station; without a reviewed velocity of uniform creep a tangential angle means nothing"
+            )
+        return chosen, quantity
+
+
+def assess_angle(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+    """An angle of atan(v / v_eq) over the bound is a velocity over v_eq tan(bound), and is judged as one.
+
+    So the angle inherits all that guards a velocity: no single epoch raises or lowers it, it must be real by
+    `min_sigma` standard errors, open jumps are taken out, dwell counts data epochs. `recover` is a share of the
+    velocity that the angle stands for. Motion in steps (rain, reservoir) passes every angle without a failure to come.
+    """
+    if station.v_eq_mm_per_day is None:
+        return Assessment(criterion.id, station.id, reason=_NO_CREEP)
+    found = open_track(windows, criterion, station.id)
+    if isinstance(found, Assessment):
+        return found
+    track, spec = found
+    as_rates = replace(criterion, thresholds=to_velocities(criterion.thresholds, station.v_eq_mm_per_day))
+    return _add_angles(assess_rates(as_rates, track, spec, windows), criterion, spec, station.v_eq_mm_per_day)
+
+
+def to_velocities(thresholds: tuple[Threshold, ...], v_eq_mm_per_day: float) -> tuple[Threshold, ...]:
+    """Bounds in degrees as bounds in mm/day.
+
+    >>> round(to_velocities((Threshold(1, over=45.0),), 2.0)[0].over, 9)
+    2.0
+    """
+    return tuple(replace(t, over=v_eq_mm_per_day * tan(radians(t.over or 0.0))) for t in thresholds)
+
+
+def _add_angles(assessment: Assessment, criterion: Criterion, spec: SeriesSpec, v_eq: float) -> Assessment:
+    """The same word with the angle beside the velocity, for people and for the evidence."""
+    degrees = {t.level: t.over for t in criterion.thresholds}
+    facts = [
+        f | {"bound_deg": degrees[f["level"]]}
+        | ({"angle_deg": tangential_angle_deg(f["rate"], v_eq)} if "rate" in f else {})
+        for f in assessment.facts["bounds"]
+    ]  # fmt: skip
+    reason = assessment.reason
+    if (fact := pick_bound(facts, assessment.raise_level)) is not None:
+        angle = _ANGLE(
+            angle=Figure(fact["angle_deg"], ".1f"), rate=Figure(fact["rate"], ".2f"),
+            error=Figure(fact["error"], ".2f", f"{spec.unit}/day"), v_eq=Figure(v_eq),
+            dwell=describe_dwell(fact, _DEGREES(n=Figure(fact["bound_deg"]))),
+        )  # fmt: skip
+        reason = describe_way(angle, fact, criterion)
+    return replace(assessment, reason=reason, facts={**assessment.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
+
+
+ENTRY: Final = KindEntry(
+    Kind(
+        id="tangential_angle", quantity="displacement", per="/day", unit="degrees", epochs=LEAST_EPOCHS, motion=True,
+        noise_steps=True, followed=True, loosening="bounds", drawn=("movement",),
+    ),
+    TangentialTable, AngleBound, each_station(assess_angle),
+    example="""
+stations = ["S1"]
+yellow = {over = 45.0, window = "2d"}
+""",
+)  # fmt: skip

@@ -1,0 +1,468 @@
+"""Velocity of displacement against a bound per level: signed downslope, or the speed where there is no direction."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from math import fsum, sqrt
+from typing import Any, Final, TypeVar
+
+from forecasting.kinematics.acceleration import Acceleration
+from forecasting.kinematics.velocity import Velocity, fit_rates
+from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
+from monitor.decision.criteria.entry import KindEntry
+from monitor.decision.criteria.tables import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
+from monitor.decision.criteria.ways import describe_way, list_free_ways, list_ways
+from monitor.decision.series.assessment import (
+    Assessment,
+    DecisionContext,
+    Measured,
+    bound_of,
+    each_track,
+    is_hidden,
+    levels_of,
+    measure_nothing,
+    pick_bound,
+    recovery_of,
+)
+from monitor.decision.series.tracks import Track
+from monitor.decision.series.vectors import minus, norm
+from monitor.domain.keys import VoteKey
+from monitor.domain.kinds import Kind
+from monitor.domain.site import Criterion, SeriesSpec, Threshold
+
+TOO_FEW: Final = Template("criterion.too_few", "too few readings in the window")()
+# of a velocity, and of another quantity
+_MOVES: Final = (
+    Template("criterion.velocity", "velocity {rate} ± {error} in {window}, {dwell}"),
+    Template("criterion.rate", "rate of {quantity}: {rate} ± {error} in {window}, {dwell}"),
+)
+_HELD_BACK: Final = (
+    Template(
+        "criterion.velocity.held_back",
+        "velocity {rate} ± {error} in {window} is over {bound}, but too unsure to count: it counts once it is "
+        "{n} times its error",
+    ),
+    Template(
+        "criterion.rate.held_back",
+        "rate of {quantity}: {rate} ± {error} in {window} is over {bound}, but too unsure to count: it counts "
+        "once it is {n} times its error",
+    ),
+)
+_AGAINST: Final = Template(
+    "criterion.velocity.against",
+    "it moves {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} in the "
+    "site file or the instrument is wrong",
+)
+_ACROSS: Final = Template(
+    "criterion.velocity.across",
+    "it moves {rate} ± {error} in {window} across the declared direction, over {bound}: either {key} in the "
+    "site file or the instrument is wrong",
+)
+_ITS_SIGN: Final = Template("criterion.velocity.its_sign", "its sign")()
+_ITS_DIRECTION: Final = Template("criterion.velocity.its_direction", "its direction (azimuth_deg)")()
+_FAR: Final = Template("criterion.far", "over {n} times the bound, so it counts at once")
+_BACKWARDS: Final = Template("dwell.against", "over {bound} against the declared direction")
+_SIDEWAYS: Final = Template("dwell.across", "over {bound} across the declared direction")
+_IN_NEWEST: Final = Template("dwell.newest", "{side} {bound} in its newest reading")
+_IN_NEWEST_OF: Final = Template("dwell.newest_of", "{side} {bound} in its newest reading, {needs} needed")
+_IN_LAST: Final = Template("dwell.last", "{side} {bound} in {hits} of its last {looked} readings, {needs} needed")
+_IN_NONE: Final = Template("dwell.none", "{side} {bound} in no reading since a person's answer")
+_UNSURE_NEWEST: Final = Template("dwell.unsure_newest", "{side} {bound} in its newest reading, but not surely")
+_UNSURE_LAST: Final = Template("dwell.unsure_last", "{side} {bound}, but surely in none of its last {looked} readings")
+_WITHIN: Final = Template("dwell.within", "not {side} {bound}")
+AGAINST: Final = Template("dwell.against_direction", "against the declared direction, so not {side} {bound}")
+_OTHER_WAY: Final = Template("dwell.other_way", "the other way, so not {side} {bound}")
+MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
+LEAST_EPOCHS: Final = 4  # of a line
+FITS_KEPT: Final = 512  # of a track
+BACKWARDS_OF: Final = "displacement"  # and its components and single series: their sign is a declared direction
+Fit = TypeVar("Fit")
+Fits = Sequence[Velocity] | Sequence[Acceleration]  # of one window, by way; empty where too little of it is seen
+
+
+class VelocityTable(MeasuredTable):
+    """kind = "velocity"."""
+
+    direction: Direction = "downslope"
+    min_sigma: Sureness = 3.0
+    fast_track: FastTrack = None
+
+
+def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext) -> Assessment:
+    """Compare the rates that end at the last epochs with every bound.
+
+    Crossed when the fit is over the bound, real by `min_sigma`, and over it whichever single epoch is left out. So no
+    one reading alone raises or lowers a level. Motion that would cross it against the declared direction, or across it,
+    is a question: a wrong azimuth must not hide a slope that slides.
+    """
+    newest_s = track.times_s[-1]
+    if not track.is_directed:
+        criterion = _without_side(criterion)
+    epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
+    quiet = track.times_s[-criterion.dwell.hits :]
+    has_fit = False
+    undecided: dict[int, Message] = {}
+    facts: list[dict[str, Any]] = []
+    fitted = {*epochs, *quiet}
+    for threshold in criterion.thresholds:
+        bound, sign = bound_of(threshold)
+        limit = sign * recovery_of(threshold, criterion.recover)
+        fits = {e: _fit(track, e, threshold, criterion.min_sigma) for e in fitted}
+        hits = [is_over(fits[e], bound, sign, criterion.min_sigma) for e in epochs].count(True)
+        has_fit = has_fit or bool(fits[newest_s])
+        far = newest_s in epochs and any(_is_far(f, bound, sign, criterion) for f in fits[newest_s])
+        crossed = hits >= criterion.dwell.hits or far
+        clear = all(is_clear(fits[e], sign, limit) for e in quiet) and not is_hidden(track.digit, criterion, threshold)
+        newest = pick_way(fits[newest_s], bound, sign, criterion.min_sigma)
+        fact = describe_fit(threshold, "rate", newest, hits, criterion.dwell.hits, clear=clear)
+        fact |= name_way(track, fits[newest_s], newest)
+        fact["looked"] = len(epochs)
+        if far:
+            fact["fast_track"] = True
+        if not crossed and _is_undecided(track, epochs, threshold, criterion):
+            fact["undecided"] = True
+            loose = pick_way(_fit(track, newest_s, threshold, 0.0), bound, sign, 0.0)
+            figures = {"rate": loose.rate, "error": loose.error} if loose is not None else {}
+            undecided[threshold.level] = _explain_undecided(fact | figures, criterion, spec)
+        if asks_backwards(track, criterion, bound):
+            back = [e for e in epochs if is_over(fits[e], -bound, -sign, criterion.min_sigma)]
+            is_sure = len(back) >= criterion.dwell.hits and newest_s in back
+            if is_sure and is_over(_fit_before(track, epochs, threshold, criterion), -bound, -sign, 0.0):
+                there = pick_way(fits[newest_s], -bound, -sign, criterion.min_sigma)
+                fact |= describe_fit(threshold, "rate", there, hits, criterion.dwell.hits, clear=clear) | {
+                    "against": True
+                }
+                undecided[threshold.level] = explain_against(_AGAINST, "rate", fact, criterion, spec, track)
+            elif not crossed and (aside := _find_across(track, epochs, threshold, criterion)) is not None:
+                fact |= {"across": aside.rate, "across_error": aside.error}
+                of = {"rate": -aside.rate, "error": aside.error}
+                undecided[threshold.level] = explain_against(_ACROSS, "rate", fact | of, criterion, spec, track)
+        facts.append(fact)
+    return assess_track(criterion, track, spec, windows, facts, _explain, has_fit=has_fit, undecided=undecided)
+
+
+def assess_track(
+    criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext, facts: list[dict[str, Any]],
+    explain: Callable[[Criterion, SeriesSpec, Sequence[dict[str, Any]], int], Message], *, has_fit: bool,
+    undecided: Mapping[int, Message],
+) -> Assessment:  # fmt: skip
+    """What was found of a track, bound by bound, as the answer of its criterion."""
+    newest_s = track.times_s[-1]
+    raise_level, hold_level = levels_of(facts)
+    return Assessment(
+        criterion=criterion.id, station=track.station, raise_level=raise_level, hold_level=hold_level, has_data=has_fit,
+        fresh=has_fit and windows.is_fresh(newest_s, spec),
+        newest_s=newest_s, reason=explain(criterion, spec, facts, raise_level),
+        facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
+        measure=partial(measure_motion, track, criterion) if has_fit else measure_nothing, undecided=undecided,
+    )  # fmt: skip
+
+
+def dwell_epochs(criterion: Criterion, times_s: Sequence[float], answered_s: float) -> tuple[float, ...]:
+    """The last `of` distinct data epochs that may count: newer than a person's answer, within the dwell's time."""
+    within = criterion.dwell.within_s
+    chosen = times_s[-max(criterion.dwell.of, criterion.dwell.hits) :]
+    return tuple(e for e in chosen if e > answered_s and (within is None or times_s[-1] - e <= within))
+
+
+def _without_side(criterion: Criterion) -> Criterion:
+    """Bounds of a motion without a direction: one that lies below nothing is a speed as well."""
+    if all(t.under is None or t.under >= 0.0 for t in criterion.thresholds):
+        return criterion
+    bounds = [
+        replace(t, over=-t.under, under=None) if t.under is not None and t.under < 0.0 else t
+        for t in criterion.thresholds
+    ]  # fmt: skip
+    return replace(criterion, thresholds=tuple(bounds))
+
+
+def asks_backwards(track: Track, criterion: Criterion, bound: float) -> bool:
+    """Whether motion the other way is a question; a rate of another quantity has a side that its author chose."""
+    is_motion = criterion.kind.noise_steps or criterion.kind.velocity
+    return is_motion and track.is_directed and bound > 0.0 and criterion.quantity.startswith(BACKWARDS_OF)
+
+
+def _fit(track: Track, end_s: float, threshold: Threshold, sureness: float) -> tuple[Velocity, ...]:
+    """The fits of the window that ends at an epoch; kept with the track, for they are asked again at the next."""
+    is_signed = track.is_directed and track.is_plunge_known
+    return keep_fit(track, (end_s, threshold.window_s or 86400.0, 0.0 if is_signed else sureness), _fit_window)
+
+
+def _find_across(track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion) -> Velocity | None:
+    """Motion across the direction, surely over the bound in each epoch that the dwell needs and half a window before.
+
+    Fitted only where the ends of the newest window lie half as far apart across it: that costs next to nothing.
+    """
+    bound, window_s, needs = abs(bound_of(threshold)[0]), threshold.window_s or 86400.0, criterion.dwell.hits
+    some = find_window(track, track.times_s[-1], window_s, LEAST_EPOCHS)
+    if some is None or track.unit is None or len(track.unit) == 1 or len(epochs) < needs:
+        return None
+    first, last = some.start, some.stop - 1
+    along = track.along[last] - track.along[first]
+    gone = minus(minus(track.values[last], track.values[first]), tuple([along * u for u in track.unit]))
+    if norm(gone) * 86400.0 < 0.5 * bound * (track.times_s[last] - track.times_s[first]):
+        return None
+    key = (window_s, criterion.min_sigma, "across")
+    if not all(
+        is_over(keep_fit(track, (e, *key), _fit_across), bound, 1.0, criterion.min_sigma) for e in epochs[-needs:]
+    ):
+        return None
+    before_s = _find_before(track, epochs, threshold, criterion)
+    if before_s is None or not is_over(keep_fit(track, (before_s, *key), _fit_across), bound, 1.0, 0.0):
+        return None
+    return pick_way(keep_fit(track, (track.times_s[-1], *key), _fit_across), bound, 1.0, criterion.min_sigma)
+
+
+def _fit_across(track: Track, end_s: float, window_s: float, sureness: float, _: str) -> tuple[Velocity, ...]:
+    if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
+        return ()
+    ways = list_free_ways(track, some, track.unit)
+    if not track.is_plunge_known:
+        ways = ways[:1]  # the vertical has its own vote
+    return tuple([f for way in ways if (f := way.fit_line(sureness)) is not None])
+
+
+def keep_fit(track: Track, key: tuple[Any, ...], fit: Callable[..., Fit]) -> Fit:
+    """The fit of a window of a track, made once; the oldest are dropped where there are many, and made again."""
+    if key not in track.fits:
+        track.fits[key] = fit(track, *key)
+        if len(track.fits) > FITS_KEPT:
+            for old in list(track.fits)[: FITS_KEPT // 2]:
+                del track.fits[old]
+    found: Fit = track.fits[key]
+    return found
+
+
+def find_window(track: Track, end_s: float, window_s: float, least: int) -> slice | None:
+    """Where the epochs of the window that ends at an epoch stand; None where too little of it is seen."""
+    high = bisect_right(track.times_s, end_s)
+    low = bisect_right(track.times_s, end_s - window_s, 0, high)
+    seen = track.times_s[low:high]
+    return None if len(seen) < least or seen[-1] - seen[0] < MIN_EXTENT * window_s else slice(low, high)
+
+
+def _fit_window(track: Track, end_s: float, window_s: float, sureness: float) -> tuple[Velocity, ...]:
+    if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
+        return ()
+    return tuple([f for way in list_ways(track, some) if (f := way.fit_line(sureness)) is not None])
+
+
+def pick_way(fits: Sequence[Fit], bound: float, sign: float, min_sigma: float) -> Fit | None:
+    """The fit that is surer of being over the bound; None where there is none."""
+
+    def rank(fit: Any) -> tuple[bool, float]:
+        surely = sign * fit.rate - min_sigma * fit.error
+        return is_over([fit], bound, sign, min_sigma), min(fit.low if sign > 0 else -fit.high, surely)
+
+    return max(fits, key=rank, default=None)
+
+
+def name_way(track: Track, fits: Sequence[Fit], picked: Fit | None) -> dict[str, str]:
+    """Which way the picked fit goes, where no direction is declared."""
+    if picked is None or (track.is_directed and fits[0] is picked):
+        return {}
+    names = (
+        ("", "no_plunge")
+        if track.is_directed
+        else ("horizontal", "vertical")
+        if len(track.values[0]) > 1
+        else ("either",)
+    )
+    return {"way": names[[f is picked for f in fits].index(True)]}
+
+
+def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
+    """Surely over the bound, whichever single epoch is left out."""
+    for fit in fits:
+        sure = fit.low if sign > 0 else -fit.high
+        # change in the bound's direction must be real; a bound on the other side of zero asks for the value alone
+        if sure > sign * bound and (sign * bound < 0 or sign * fit.rate > min_sigma * fit.error):
+            return True
+    return False
+
+
+def _is_held_back(track: Track, end_s: float, threshold: Threshold, criterion: Criterion) -> bool:
+    """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
+    bound, sign = bound_of(threshold)
+    if sign * bound <= 0 or not is_over(_fit(track, end_s, threshold, 0.0), bound, sign, 0.0):
+        return False
+    return not is_over(_fit(track, end_s, threshold, criterion.min_sigma), bound, sign, criterion.min_sigma)
+
+
+def _is_undecided(track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion) -> bool:
+    """Held back in every epoch that the dwell needs, and in one half a window before them: no passing noise.
+
+    An instrument that states a large error, or whose scatter has grown, must not hide a motion in silence.
+    """
+    bound, sign = bound_of(threshold)
+    latest = epochs[-criterion.dwell.hits :]
+    if len(latest) < criterion.dwell.hits:
+        return False
+    for epoch in latest:
+        if not _is_held_back(track, epoch, threshold, criterion):
+            return False
+    return is_over(_fit_before(track, epochs, threshold, criterion), bound, sign, 0.0)
+
+
+def _fit_before(
+    track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion
+) -> tuple[Velocity, ...]:  # fmt: skip
+    """The fits half a window before the epochs that the dwell needs."""
+    before_s = _find_before(track, epochs, threshold, criterion)
+    return () if before_s is None else _fit(track, before_s, threshold, 0.0)
+
+
+def _find_before(
+    track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion
+) -> float | None:  # fmt: skip
+    """The epoch half a window before those that the dwell needs: what passes is not in a window that ends with it."""
+    latest = epochs[-criterion.dwell.hits :]
+    before = bisect_right(track.times_s, latest[0] - (threshold.window_s or 86400.0) / 2.0) if latest else 0
+    return track.times_s[before - 1] if before else None
+
+
+def _is_far(fit: Velocity, bound: float, sign: float, criterion: Criterion) -> bool:
+    """So far beyond the bound, whichever single epoch is left out, that the dwell need not be waited for."""
+    if criterion.fast_track is None or sign * bound <= 0:
+        return False
+    limit = bound * criterion.fast_track
+    return sign * fit.rate > sign * limit and is_over([fit], limit, sign, criterion.min_sigma)
+
+
+def is_clear(fits: Fits, sign: float, limit: float) -> bool:
+    """Beyond the recovery limit within one standard error and whichever single epoch is left out; each way.
+
+    What goes back by chance is no surer for it: a rate whose error alone reaches the limit is not clear.
+    """
+    for fit in fits:
+        rate = sign * fit.rate if limit <= 0.0 else max(0.0, sign * fit.rate)
+        if max(fit.high if sign > 0 else -fit.low, rate + fit.error) >= limit:
+            return False
+    return bool(fits)
+
+
+def describe_fit(
+    threshold: Threshold, figure: str, fit: Velocity | Acceleration | None, hits: int, needs: int, *, clear: bool
+) -> dict[str, Any]:
+    """A fit against the bound of one level, JSON-ready; `figure`: what is fitted."""
+    bound, sign = bound_of(threshold)
+    found: dict[str, Any] = {
+        "level": threshold.level, "bound": bound, "window_s": threshold.window_s, "hits": hits,
+        "needs": needs, "recovered": clear,
+    }  # fmt: skip
+    if fit is not None:
+        found |= {
+            figure: fit.rate, "error": fit.error, "low": fit.low, "high": fit.high, "n": fit.n, "mid_s": fit.mid_s,
+            "margin": sign * (fit.rate - bound),
+        }  # fmt: skip
+    return found
+
+
+def _describe_rate(
+    templates: tuple[Template, Template], fact: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec,
+    **further: Value,
+) -> Message:  # fmt: skip
+    """A rate in its window: of the two templates, that of a velocity or that of another quantity."""
+    of_velocity, of_quantity = templates
+    further |= {
+        "rate": Figure(fact["rate"], ".2f"), "window": Duration(fact["window_s"] or 86400.0),
+        "error": Figure(fact["error"], ".2f", criterion.kind.unit_of(spec.unit)),
+    }  # fmt: skip
+    if criterion.kind.velocity:
+        return of_velocity(**further)
+    return of_quantity(quantity=Term(criterion.quantity), **further)
+
+
+def _explain_undecided(fact: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> Message:
+    bound = Figure(fact["bound"], "g", criterion.kind.unit_of(spec.unit))
+    reason = _describe_rate(_HELD_BACK, fact, criterion, spec, bound=bound, n=Figure(criterion.min_sigma))
+    return describe_way(reason, fact, criterion)
+
+
+def explain_against(
+    template: Template, figure: str, fact: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec, track: Track
+) -> Message:
+    """The question that motion against the declared direction is, with what is to be looked at."""
+    unit = criterion.kind.unit_of(spec.unit)
+    error, bound = Figure(fact["error"], ".2g", unit), Figure(fact["bound"], ".3g", unit)
+    return template(
+        rate=Figure(-fact[figure], ".3g"), error=error, bound=bound,
+        window=Duration(fact["window_s"] or 86400.0), key=_ITS_DIRECTION if len(track.values[0]) > 1 else _ITS_SIGN,
+    )  # fmt: skip
+
+
+def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
+    if (fact := pick_bound(facts, level)) is None:
+        return TOO_FEW
+    _, sign = bound_of(next(t for t in criterion.thresholds if t.level == fact["level"]))
+    bound = Figure(fact["bound"], "g", criterion.kind.unit_of(spec.unit))
+    is_motion = criterion.quantity.startswith(BACKWARDS_OF) and "way" not in fact
+    dwell = describe_dwell(fact, bound, "over" if sign > 0 else "under", AGAINST if is_motion else _OTHER_WAY)
+    reason = describe_way(_describe_rate(_MOVES, fact, criterion, spec, dwell=dwell), fact, criterion)
+    return join([reason, _FAR(n=Figure(criterion.fast_track or 1.0))]) if fact.get("fast_track") else reason
+
+
+def describe_dwell(
+    fact: Mapping[str, Any], bound: Value, side: str = "over", back: Template = AGAINST
+) -> Message:  # fmt: skip
+    """In how many of the newest readings a bound was passed, as the end of a sentence.
+
+    Args:
+        fact: what `describe_fit` gave, with the readings that were looked at.
+        bound: as it is read.
+        side: of the bound.
+        back: what is said of a value that surely goes the other way.
+
+    >>> describe_dwell({"hits": 3, "looked": 4, "needs": 3}, Figure(10.0, "g", "mm/day"))
+    'over 10 mm/day in 3 of its last 4 readings, 3 needed'
+    >>> describe_dwell({"hits": 1, "looked": 1, "needs": 1}, Figure(10.0, "g", "mm/day"))
+    'over 10 mm/day in its newest reading'
+    >>> newest = {"hits": 0, "looked": 4, "needs": 3, "bound": 10.0, "error": 0.3}
+    >>> [describe_dwell(newest | {"margin": value - 10.0}, Figure(10.0, "g", "mm/day")) for value in (2.0, -24.0)]
+    ['not over 10 mm/day', 'against the declared direction, so not over 10 mm/day']
+    >>> describe_dwell(newest | {"margin": 0.2}, Figure(10.0, "g", "mm/day"))
+    'over 10 mm/day, but surely in none of its last 4 readings'
+    """
+    if "against" in fact or "across" in fact:
+        return (_BACKWARDS if "against" in fact else _SIDEWAYS)(bound=bound)
+    hits, looked, needs = fact["hits"], fact["looked"], fact["needs"]
+    passed: dict[str, Value] = {"side": Term(side), "bound": bound}
+    if looked == 0:
+        return _IN_NONE(**passed)
+    if hits == 0:
+        margin, least = fact.get("margin", 0.0), fact["bound"] if side == "over" else -fact["bound"]
+        if margin > 0.0:
+            return _UNSURE_LAST(looked=looked, **passed) if looked > 1 else _UNSURE_NEWEST(**passed)
+        return (back if least > 0.0 and margin + least < -fact.get("error", 0.0) else _WITHIN)(**passed)
+    if looked == 1:
+        return _IN_NEWEST(**passed) if needs == 1 else _IN_NEWEST_OF(needs=needs, **passed)
+    return _IN_LAST(hits=hits, looked=looked, needs=needs, **passed)
+
+
+def measure_motion(track: Track, criterion: Criterion) -> Measured:
+    """Rate of every component in the window of the lowest bound, and the error of all together."""
+    return keep_fit(track, (track.times_s[-1], criterion.thresholds[0].window_s or 86400.0), _fit_motion)
+
+
+def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:
+    low = bisect_right(track.times_s, end_s - window_s)
+    fits = fit_rates(
+        track.times_s[low:], list(zip(*track.values[low:], strict=True)), list(zip(*track.sigmas[low:], strict=True))
+    )
+    if fits is None:
+        return None, 0.0
+    return tuple(rate for rate, _ in fits), sqrt(fsum(error * error for _, error in fits))
+
+
+ENTRY: Final = KindEntry(
+    Kind(
+        id="velocity", quantity="displacement", per="/day", epochs=LEAST_EPOCHS, motion=True, velocity=True, rate=True,
+        followed=True, scaled=True, loosening="bounds", drawn=("ray", "movement"),
+    ),
+    VelocityTable, SpeedBound, each_track(assess_rates),
+    example="""
+stations = ["*"]
+yellow = {over = 5.0, window = "1d"}
+""",
+)  # fmt: skip

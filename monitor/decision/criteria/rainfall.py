@@ -1,0 +1,137 @@
+"""Rain of a gauge against the bounds of a criterion: the word that every criterion on rain says.
+
+A sum carries its coverage: thin data make it a lower bound, enough to raise and never to lower. Where the site file
+names series of expected rain, each issue is joined to what was measured until it was issued.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from forecasting.message import Figure, Message, Template
+from monitor.decision.criteria.rain_gauge import Gauge, read_gauge, read_outlooks
+from monitor.decision.series.assessment import Assessment, DecisionContext, Rule
+from monitor.domain.keys import VoteKey
+from monitor.domain.site import Criterion, Threshold
+
+Fact = dict[str, Any]
+Measure = Callable[[Criterion, Gauge], Sequence[Fact]]
+RAIN: Final = Template("rain.sum", "rain {depth} mm in {hours} h")
+_INDEX: Final = Template("criterion.rain.index", "an index has no unit: no bound may use it")()
+_NO_RAINFALL: Final = Template(
+    "criterion.rain.none", "{amount} is no rainfall that the bounds are for, known for {known} % of that time"
+)
+_OF_BOUND: Final = Template(
+    "criterion.rain", "{amount} is {share} % of the bound of {bound} mm, known for {known} % of that time"
+)
+_EXPECTED: Final = Template(
+    "criterion.rain.expected",
+    "{amount} of which {expected} mm are expected is {share} % of the bound of {bound} mm, known for {known} % of that "
+    "time",
+)
+_OF_YEARS: Final = Template(
+    "criterion.rain.years",
+    "{amount} is {share} % of the bound of {bound} mm, a sum of once in {years} years, known for {known} % of that "
+    "time",
+)
+_OF_YEARS_NOW: Final = Template(
+    "criterion.rain.years_now",
+    "{amount} is {share} % of the bound of {bound} mm, a sum of once in {years} years (this one: once in {years2} "
+    "years), known for {known} % of that time",
+)
+
+
+def each_gauge(measure: Measure, amount: Template = RAIN) -> Rule:
+    """The rule that judges the gauges of a criterion one by one, with and without the rain that is expected.
+
+    Args:
+        measure: facts of `make_fact`.
+        amount: what a sum is called, with the places `depth` and `hours`.
+    """
+    return lambda criterion, windows: tuple(
+        assess_rain(criterion, windows, station, measure, amount) for station in criterion.stations
+    )
+
+
+def make_fact(
+    threshold: Threshold, duration_s: float, sum_mm: float, coverage: float, bound_mm: float, **further: Any
+) -> Fact:
+    """What fell in a time against the bound of one level, with the share of that time that was measured."""
+    ratio = sum_mm / bound_mm if bound_mm > 0 else 0.0
+    return {
+        "level": threshold.level, "duration_s": duration_s, "sum_mm": sum_mm, "coverage": coverage,
+        "bound_mm": bound_mm, "ratio": ratio, **further,
+    }  # fmt: skip
+
+
+def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
+    """One fact for each level: the sum of its window."""
+    windows_s = [t.window_s or 86400.0 for t in criterion.thresholds]
+    return [
+        make_fact(t, window_s, *gauge.total(window_s), t.over or 0.0)
+        for t, window_s in zip(criterion.thresholds, windows_s, strict=True)
+    ]
+
+
+def assess_rain(
+    criterion: Criterion, windows: DecisionContext, station: str, measure: Measure, amount: Template
+) -> Assessment:  # fmt: skip
+    """One gauge against the bounds of a criterion."""
+    spec = windows.site.series(station, criterion.quantity)
+    if spec is None or spec.unit == "index":
+        return Assessment(criterion.id, station, reason=_INDEX)
+    gauge = read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
+    if gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
+        return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
+    outlooks, complete = read_outlooks(criterion, windows.view, gauge, windows.now_s)
+    needed = dict(criterion.params).get("min_coverage", 0.8)
+    facts = list(measure(criterion, gauge))
+    for outlook in outlooks:
+        # a window shorter than the reach would need to know when within it the rain falls
+        facts += [
+            {**f, "expected_mm": outlook.amounts_mm[-1], "reach_s": outlook.block_s, "issued_s": outlook.issued_s}
+            for f in measure(criterion, outlook) if f["duration_s"] >= outlook.block_s
+        ]  # fmt: skip
+    # where more time is covered than passed a sum says too much: it holds a level and raises none
+    back_s = dict(criterion.params).get("lag_s", 0.0)
+    sound = [f for f in facts if not gauge.is_overlapping(f["duration_s"] + back_s)]
+    raise_level = max((f["level"] for f in sound if f["ratio"] > 1.0), default=0)
+    # thin coverage makes the sum a lower bound: enough to raise, never to lower
+    hold_level = max(
+        (f["level"] for f in facts if f["ratio"] >= criterion.recover or f["coverage"] < needed), default=0
+    )
+    worst = max(facts, key=lambda f: float(f["ratio"]))
+    newest_s = gauge.times_s[-1]
+    return Assessment(
+        criterion.id, station, raise_level, max(hold_level, raise_level), has_data=True,
+        # what was expected and is not told any more is missing, not dry
+        fresh=complete and windows.is_fresh(newest_s, spec), newest_s=newest_s,
+        reason=_explain(worst, amount),
+        facts={"worst": worst, "min_coverage": needed, "durations": len(facts), "levels": _by_level(facts)},
+    )  # fmt: skip
+
+
+def _explain(worst: Mapping[str, Any], amount: Template) -> Message:
+    known = Figure(100.0 * worst["coverage"], ".0f")
+    rain = amount(depth=Figure(worst["sum_mm"], ".1f"), hours=Figure(worst["duration_s"] / 3600, ".4g"))
+    if worst["bound_mm"] <= 0.0:  # no event runs, or one shorter than any bound
+        return _NO_RAINFALL(amount=rain, known=known)
+    bound, share = Figure(worst["bound_mm"], ".1f"), Figure(100.0 * worst["ratio"], ".0f")
+    if "expected_mm" in worst:
+        expected = Figure(worst["expected_mm"], ".1f")
+        return _EXPECTED(amount=rain, expected=expected, share=share, bound=bound, known=known)
+    if "bound_years" not in worst:
+        return _OF_BOUND(amount=rain, share=share, bound=bound, known=known)
+    return_years = Figure(worst["bound_years"])
+    if worst["years"] is None:
+        return _OF_YEARS(amount=rain, share=share, bound=bound, years=return_years, known=known)
+    years = Figure(worst["years"], ".3g")
+    return _OF_YEARS_NOW(amount=rain, share=share, bound=bound, years=return_years, years2=years, known=known)
+
+
+def _by_level(facts: Sequence[Fact]) -> list[Fact]:
+    """The fact that comes nearest to its bound at each level: what a page shows beside the curve."""
+    nearest: dict[int, Fact] = {}
+    for fact in facts:
+        if fact["level"] not in nearest or fact["ratio"] > nearest[fact["level"]]["ratio"]:
+            nearest[fact["level"]] = fact
+    return [nearest[k] for k in sorted(nearest)]

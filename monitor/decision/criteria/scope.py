@@ -1,0 +1,81 @@
+"""Which series a site's criteria look at, and how far back: nothing more is read."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from math import floor
+from typing import Final
+
+from monitor.decision.series.step_detector import OPENING
+from monitor.decision.series.tracks import verify_step
+from monitor.domain.decision import instant, seconds
+from monitor.domain.site import Criterion, SeriesSpec, Site
+
+CONTEXT_EPOCHS = 10  # before the window, so that a jump at its start is seen against what was there
+SHOWING: Final = 2.0 * OPENING  # intervals that hold enough epochs for a series to show its scatter, also with gaps
+BLOCKS: Final = 4  # the beginning of what is read moves on by a quarter of its span at a time
+
+
+def anchor_at(now: datetime, span_s: float) -> datetime:
+    """The instant after which readings are read: it stands still for a while, so that a walk over them only grows.
+
+    It lies on the grid of a quarter of the span since 1970, at least the span and at most `reach_s` before now.
+
+    >>> from monitor.domain.instants import parse, format_iso
+    >>> [format_iso(anchor_at(parse(f"2026-01-{day}T06:00:00Z"), 345600.0))[:16] for day in ("09", "10")]
+    ['2026-01-05T00:00', '2026-01-06T00:00']
+    """
+    if span_s <= 0.0:
+        return now
+    block_s = span_s / BLOCKS
+    return instant(floor((seconds(now) - span_s) / block_s) * block_s)
+
+
+def reach_s(span_s: float) -> float:
+    """How far back an anchor lies at most, in seconds."""
+    return span_s * (1.0 + 1.0 / BLOCKS)
+
+
+def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
+    """(station, declared quantity) -> seconds of history; controls on a shared reference are looked at as well."""
+    found: dict[tuple[str, str], float] = {}
+    for criterion in site.criteria:
+        if criterion.kind.source != "instruments":
+            continue
+        stations = set(criterion.stations)
+        if criterion.kind.velocity:
+            stations |= {s.id for s in site.stations if not s.on_slope and s.reference is not None}
+        for key in (*((station, criterion.quantity) for station in stations), *further_series(criterion)):
+            spec = site.series(*key)
+            if spec is not None:
+                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
+    return found
+
+
+def find_span_s(spans: Mapping[tuple[str, str], float], station: str, quantity: str) -> float:
+    """How far back a stored series is wanted, by its own name or as a component of displacement; 0 = not at all."""
+    declared = "displacement" if quantity.startswith("displacement_") else quantity
+    return spans.get((station, quantity)) or spans.get((station, declared)) or 0.0
+
+
+def further_series(criterion: Criterion) -> list[tuple[str, str]]:
+    """(station, quantity) of the series that a criterion names beside its own, such as those of expected rain."""
+    pairs = (series.partition(".") for name, series in criterion.texts if name.startswith("series:"))
+    return [(station, quantity) for station, _, quantity in pairs]
+
+
+def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
+    """How far back a criterion must see: its widest window, its dwell, the clock of a step, and some context.
+
+    Where nobody states the noise of a series that may step or stand still, far enough for it to show its scatter.
+    """
+    params = dict(criterion.params)
+    windows = [t.window_s for t in criterion.thresholds if t.window_s] + [
+        params.get("duration_to_s", 0.0), params.get("history_s", 0.0)
+    ]  # fmt: skip
+    dwell_s = criterion.dwell.within_s or (criterion.dwell.of + 1) * spec.interval_s
+    clock_s = max(site.fusion.verify_within_s, 2.5 * spec.interval_s)
+    steps = verify_step(spec, criterion) is not None
+    shows_noise = not spec.noise_floor and (steps or criterion.kind.followed)
+    least_s = SHOWING * spec.interval_s if shows_noise else 0.0
+    seen_s = max(windows) + max(dwell_s, clock_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s
+    return max(seen_s, least_s)

@@ -1,0 +1,407 @@
+"""The decision: from what was known at an instant to level, observability and alert changes. Pure and replayable."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from forecasting.message import Message, Template, Term
+from monitor.decision.common_mode import find_common
+from monitor.decision.common_silence import find_common_silence
+from monitor.decision.conditions import (
+    explain_growth,
+    follow_growth,
+    list_changes,
+    list_conditions,
+    review_due_s,
+)
+from monitor.decision.criteria.kinds.earthquake import lowered_factor
+from monitor.decision.criteria.reachable import shut
+from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.evidence import describe
+from monitor.decision.fusion_rules import RuleStatus, apply_rule
+from monitor.decision.ladder import LevelState, advance_level, fuse
+from monitor.decision.lost_levels import find_barred
+from monitor.decision.orphaned_votes import find_orphaned_supporters
+from monitor.decision.proof import as_advice, find_unproven, next_proof_s
+from monitor.decision.scattering import hold_scattering
+from monitor.decision.series.assessment import Assessment, DecisionContext, EvaluationCache
+from monitor.decision.series.bounds import lower_bounds
+from monitor.decision.series.corrections import find_corrections, list_questions, without_corrections
+from monitor.decision.series.coseismic_steps import find_shaken, next_page_s
+from monitor.decision.series.maintenance import MaintenanceMask, find_maintenance_masks
+from monitor.decision.series.neighbours import check_neighbours
+from monitor.decision.series.offset_answers import measure
+from monitor.decision.series.paired_steps import find_disturbed
+from monitor.decision.series.station_health import BLIND, SICK, SeriesHealth, SeriesHealthMap, examine
+from monitor.decision.series.step_clocks import clock_s
+from monitor.decision.series.steps import (
+    ACTIVE,
+    MOVEMENT,
+    OFFSET,
+    find_step_candidates,
+    requested_level,
+    says_no,
+    update_steps,
+)
+from monitor.decision.series.tracks import Track
+from monitor.decision.signatures import keep_signatures
+from monitor.decision.single_offsets import merge
+from monitor.decision.situation import CommonMotion, Observability, Situation
+from monitor.decision.vote_status import classify_votes
+from monitor.decision.votes import REFERENCE, drop_exceeded_answers, find_lasting, keep_answers, update_votes
+from monitor.domain.decision import Decision, DecisionInputs, Memory, Step, Vote, instant, seconds
+from monitor.domain.headline import list_rates
+from monitor.domain.instruments.no_value import AT_STOP
+from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
+from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
+from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import compute_reachable_level, find_groups, find_moving_series, find_voting_series
+
+_SICK: Final = Template("vote.instrument_sick", "{station} is {word}: {quantity}: {text}")
+_MOVE_AS_ONE: Final = Template("vote.move_as_one", "all on {reference} move as one")
+
+
+def decide(
+    site: Site, memory: Memory, view: DecisionInputs, now: datetime, warm: EvaluationCache | None = None
+) -> Decision:
+    """Decide once.
+
+    Args:
+        site: the declaration.
+        memory: what the decision before left.
+        view: everything that was known at `now`.
+        now: the instant of the decision; no clock is read here.
+        warm: what earlier decisions on this very site left for the next one; it saves work and changes nothing.
+
+    Returns:
+        The decision; the same arguments give the same canonical JSON, bit for bit.
+    """
+    now_s = seconds(now)
+    if memory.started_s is None:
+        memory = replace(memory, started_s=now_s, since_s=now_s)
+    if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
+        memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
+    factor = lowered_factor(site, view, now_s)
+    # once, so that criteria, steps and rules see the same roles and bounds
+    site = as_advice(site, find_unproven(view.proofs, now_s))
+    site = lower_bounds(site, factor)
+    situation = compute_situation(
+        DecisionContext(site, view, memory, now_s, EvaluationCache() if warm is None else warm), factor
+    )
+    newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
+    after = remember(situation, newest_s)
+    outlook = situation.sight
+    evidence = describe(situation, after, now)
+    rates = tuple(list_rates(evidence, situation.site))
+    reported, grown = follow_growth(situation.before, after.level, rates)
+    after = replace(after, reported=reported)
+    growth = explain_growth(evidence["sentence"], grown, situation.before.reported) if grown else None
+    return Decision(
+        memory=after, level=after.level, observability=outlook.observability, reachable_level=outlook.reachable_level,
+        witnesses_available=outlook.witnesses, health=situation.healths,
+        changes=list_changes(site, situation.before, after, evidence, newest_s, growth), evidence=evidence, rates=rates,
+        newest_at=None if newest_s is None else instant(newest_of_slope(situation, newest_s)),
+        next_due_s=find_next_due(situation, after),
+    )  # fmt: skip
+
+
+def compute_situation(windows: DecisionContext, factor: float) -> Situation:
+    """Compute the situation of a site at one instant: criteria, steps, votes and rules; `factor` lowers bounds."""
+    groups = find_groups(windows.site)
+    corrections = find_corrections(windows)
+    questions = list_questions(windows, corrections)
+    assessments = measured = assess(windows)
+    for undo in (measure, lambda declared: without_corrections(declared, corrections)):
+        declared, windows = windows, undo(windows)
+        if windows is not declared:
+            measured = assess(windows)
+            assessments = merge(windows, assessments, measured)
+    site, view, now_s = windows.site, windows.view, windows.now_s
+    followed = [
+        (c, windows.track(c, s)) for c in site.criteria for s in c.stations
+        if c.kind.followed and c.quantity != "rain"
+    ]  # fmt: skip
+    tracks: dict[str, list[Track]] = {}
+    for _, track in followed:
+        tracks.setdefault(track.station, []).append(track)
+    sightings = find_step_candidates(windows, followed)
+    alike, sentences = find_common(windows, measured, sightings, groups)
+    together = [s for ids in alike.values() for s in ids]
+    steps = update_steps(windows.memory, sightings, tracks, windows, groups, together)
+    disturbed = find_disturbed(windows, steps, tracks, groups, together)
+    healths, sick, series_health = examine(windows, tracks, steps)
+    assessments = silence_blind(site, assessments, series_health)
+
+    witnesses = find_witness_criteria(site)
+    voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
+    bursts = {place for place, sense in series_health.items() if sense.burst}
+    behind = {w.key: series_behind(site, w.key, {}) for w in assessments} if bursts else {}
+    scattering = {key: place for key, places in behind.items() for place in places if place in bursts}
+    assessments, wild = hold_scattering(windows, assessments, scattering, series_health, groups)
+    votes = update_votes(windows, [w for w in assessments if w.criterion in voters], voters, steps)
+    memory = windows.memory = drop_exceeded_answers(site, windows.memory, votes, now_s, steps)
+    common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
+    pended = find_pending_reasons(site, votes, voters, series_health, find_suspects(windows, common))
+    masks = find_maintenance_masks(site, view, now_s)
+    companions = check_neighbours(windows, measured, votes, pended, groups, masks)
+    fresh = {w.key for w in assessments if w.has_data and w.fresh}
+    statuses = classify_votes(votes, pended, companions.caps, masks, fresh, now_s)
+    covered = find_covered(steps, masks)
+    rulings = tuple(apply_rule(site, rule, statuses, groups, memory.answered) for rule in site.fusion.rules)
+    counted: dict[Support, int] = {
+        **{k: s.counts for k, s in statuses.items() if s.counts > 0 and k.criterion in witnesses},
+        **{StepVote(k): requested_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
+        **{key: r.rule.level for r in rulings for key in r.keys},
+    }
+    requested = fuse(site, counted, lambda key: group_of(key, groups))
+    aside = {k: s.aside for k, s in statuses.items() if s.aside is not None}
+    level_state = advance_level(
+        site, memory, requested,
+        lambda key, level: is_denied(key, rulings) if isinstance(key, RuleKey)
+        else is_clear(key, level, votes, steps, fresh, aside),
+        may_fall=not view.draining,
+    )  # fmt: skip
+    return Situation(
+        windows=windows,
+        factor=factor,
+        assessments=assessments,
+        steps=steps,
+        disturbed=disturbed,
+        sick=sick | wild,
+        healths=healths,
+        series_health=series_health,
+        common=common,
+        neighbours=companions,
+        votes=votes,
+        vote_statuses=statuses,
+        covered=covered,
+        rulings=rulings,
+        counted=counted,
+        requested=requested,
+        level_state=level_state,
+        sight=assess_observability(windows, level_state, series_health, steps, groups),
+        corrected=questions,
+    )
+
+
+def silence_blind(site: Site, assessments: Sequence[Assessment], senses: SeriesHealthMap) -> list[Assessment]:
+    """What every criterion says, without the word for rest of series that cannot show any: motion counts as ever.
+
+    A digit too coarse for a rate says where a level stands all the same.
+    """
+    blind = {place: sense.state for place, sense in senses.items() if sense.state in BLIND}
+    if not blind:
+        return list(assessments)
+    of_levels = {c.id for c in site.criteria if c.kind.is_level}
+    return [
+        replace(w, fresh=False, has_data=w.has_data and w.raise_level > 0)
+        if any(
+            blind[p] == AT_STOP or w.criterion not in of_levels for p in series_behind(site, w.key, {}) if p in blind
+        ) else w
+        for w in assessments
+    ]  # fmt: skip
+
+
+def assess(windows: DecisionContext) -> list[Assessment]:
+    """What every criterion says."""
+    return [a for c in windows.site.criteria for a in CRITERIA[c.kind.id].rule(c, windows)]
+
+
+def remember(situation: Situation, newest_s: float | None) -> Memory:
+    """What this decision leaves to the next one."""
+    before, now_s, outlook = situation.before, situation.windows.now_s, situation.sight
+    assessments, open_since_s, steps = situation.assessments, situation.neighbours.open_since_s, situation.steps
+    level = situation.level_state.level
+    changed = level != before.level
+    since_s = situation.common.since_s
+    unclear = find_lasting(situation.site, assessments, situation.votes, now_s)
+    lasting = {*(f"{REFERENCE}{r}" for r in since_s), *open_since_s, *unclear, *situation.corrected}
+    answers = keep_answers(before.answers, lasting, now_s)
+    return Memory(
+        started_s=before.started_s, level=level, level_source="auto" if changed else before.level_source,
+        since_s=now_s if changed else before.since_s, floor=before.floor, votes=dict(sorted(situation.votes.items())),
+        supporters=situation.level_state.supporters, answered=before.answered, steps=steps, answers=answers,
+        common=dict(sorted(since_s.items())), conditions=list_conditions(situation),
+        observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
+        asked=dict(sorted(open_since_s.items())),
+        heights={q: h for q, h in sorted(before.heights.items()) if q in answers or q in lasting},
+        signed=keep_signatures(before, {*steps, *lasting}), unheard=outlook.unheard,
+    )  # fmt: skip
+
+
+def newest_of_slope(situation: Situation, newest_s: float) -> float:
+    """The newest datum of what measures the motion of the slope; of everything where nothing does, or it said nothing.
+
+    The rain gauge and the control stations go on speaking when the slope has taken its own instruments along.
+    """
+    senses = situation.series_health
+    spoke = [senses[p].newest_s for p in find_moving_series(situation.site)]
+    return max((at_s for at_s in spoke if at_s is not None), default=newest_s)
+
+
+def find_witness_criteria(site: Site) -> dict[str, Criterion]:
+    """Criteria that vote; what models and single images suggest is advice until the site file promotes it."""
+    return {c.id: c for c in site.criteria if c.role == "witness"}
+
+
+# ---- votes -----------------------------------------------------------------------------------------------------
+def find_pending_reasons(
+    site: Site, votes: Mapping[VoteKey, Vote], criteria: Mapping[str, Criterion], senses: SeriesHealthMap,
+    suspects: Mapping[str, Message],
+) -> dict[VoteKey, Message]:  # fmt: skip
+    """Votes that do not count now, with the reason: their series is sick, or its reference is the suspect."""
+    found = {}
+    for key, vote in votes.items():
+        criterion, station = key.criterion, key.station
+        if vote.level == 0:
+            continue
+        places = [p for p in series_behind(site, key, {}) if p in senses]
+        bad = next((p for p in places if senses[p].state in SICK), None)
+        if bad is not None:
+            found[key] = _SICK(
+                station=station, word=Term(senses[bad].state), quantity=Term(bad[1]), text=senses[bad].reason
+            )
+        elif station in suspects and criteria[criterion].kind.motion:
+            found[key] = suspects[station]
+    return found
+
+
+def find_suspects(windows: DecisionContext, common: CommonMotion) -> dict[str, Message]:
+    """Stations whose reference is under suspicion, with the reason: until its clock is over, or a person has said."""
+    answers = windows.memory.answers
+    found: dict[str, Message] = {}
+    for reference, stations in common.stations.items():
+        answer = answers.get(f"{REFERENCE}{reference}")
+        waits = windows.now_s < common.since_s[reference] + windows.site.fusion.verify_within_s and answer != MOVEMENT
+        if waits or says_no(answer):
+            found |= dict.fromkeys(stations, _MOVE_AS_ONE(reference=reference))
+    return found
+
+
+def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, MaintenanceMask]) -> dict[StepKey, Message]:
+    """Steps that maintenance of their station sets aside, with the reason."""
+    return {
+        key: cover.reason for key, step in steps.items()
+        if (cover := covers.get(key.station)) is not None and requested_level(step) <= cover.limit
+    }  # fmt: skip
+
+
+def is_denied(key: RuleKey, rulings: Sequence[RuleStatus]) -> bool:
+    """True when the rule behind a vote is known not to hold, on fresh data; unknown or gone is no denial."""
+    return any(r.rule.id == key.rule and r.holds is False for r in rulings)
+
+
+def is_clear(
+    key: VoteKey | StepVote, level: int, votes: Mapping[VoteKey, Vote], steps: Mapping[StepKey, Step],
+    fresh: set[VoteKey], pended: Mapping[VoteKey, str],
+) -> bool:  # fmt: skip
+    """True when the witness behind a vote says with fresh data that the level is over."""
+    if isinstance(key, StepVote):
+        step = steps.get(key.step)
+        return step is None or requested_level(step) < level
+    vote = votes.get(key)
+    return vote is not None and key in fresh and key not in pended and vote.level < level
+
+
+def group_of(key: Support, groups: Mapping[str, str]) -> str:
+    """Independence group of a vote or step."""
+    return groups.get(key.station, key.station)
+
+
+# ---- sight -----------------------------------------------------------------------------------------------------
+def assess_observability(
+    windows: DecisionContext,
+    rung: LevelState,
+    senses: SeriesHealthMap,
+    steps: Mapping[StepKey, Step],
+    groups: Mapping[str, str],
+) -> Observability:
+    """Observability and reachable level now; while a backlog drains those of before are kept."""
+    memory, level, supporters = windows.memory, rung.level, rung.supporters
+    site = windows.site
+    voting = find_voting_series(site)
+    seen = {p for p in voting if senses[p].state == "ok"}
+    # a station that has just been declared is expected, not missing
+    expected = {p for p in voting if senses[p].state == "unknown"}
+    barriers, rare = find_barred(windows)
+    reached = compute_reachable_level(site, seen | expected, groups, shut(barriers))
+    witnesses = len(reached.top_groups)
+    gone = find_orphaned_supporters(site, supporters, level, memory.unheard, windows.now_s)
+    if windows.view.draining and memory.reachable_level is not None:
+        return Observability(memory.observability, memory.reachable_level, witnesses, None, gone, None, barriers, rare)
+    behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
+    unseen = behind - seen
+    silence = find_common_silence(windows, level, senses, behind)
+    blind = silence is not None or (bool(voting) and not seen) or bool((behind or gone) and not behind & seen)
+    observability = "blind" if blind else "full" if seen == voting else "degraded"
+    since_s = None
+    # one of those the level rests on is enough, and a second one that goes does not start the clock anew
+    if unseen or gone:
+        since_s = min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
+    elif blind:
+        since_s = max(_unseen_since(windows, p, senses[p]) for p in voting)
+    return Observability(observability, reached.level, witnesses, since_s, gone, silence, barriers, rare)
+
+
+def series_behind(site: Site, key: Support, steps: Mapping[StepKey, Step]) -> list[tuple[str, str]]:
+    """The series behind a vote or step: the one it was read from, if named; else those of its station that may vote."""
+    station = key.station
+    if isinstance(key, StepVote):
+        step = steps.get(key.step)
+        quantity = "" if step is None else step.quantity
+    else:
+        vote = key.vote if isinstance(key, RuleKey) else key
+        quantity = next((c.quantity for c in site.criteria if c.id == vote.criterion), "")
+    spec = site.series(station, quantity)
+    if spec is not None:
+        return [(station, spec.quantity)]
+    return sorted(p for p in find_voting_series(site) if p[0] == station)
+
+
+def _unseen_since(windows: DecisionContext, place: tuple[str, str], sense: SeriesHealth) -> float:
+    """When a series that is not seen ought to have said something sound at the latest.
+
+    What arrives broken does not count as seen: the newest datum that a vote rests on does.
+    """
+    votes = windows.memory.votes
+    newest = [v.newest_s for k, v in votes.items() if place in series_behind(windows.site, k, {})]
+    newest_s = max(newest, default=sense.newest_s if sense.state == "silent" else None)
+    return min(windows.now_s, _deadline(windows, place, newest_s))
+
+
+def _deadline(windows: DecisionContext, place: tuple[str, str], newest_s: float | None) -> float:
+    """When a series ought to have spoken at the latest."""
+    spec = windows.site.series(*place)
+    started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
+    return (newest_s if newest_s is not None else started_s) + (spec.max_silence_s if spec else 0.0)
+
+
+def find_next_due(situation: Situation, after: Memory) -> float | None:
+    """The next instant at which the decision could change without any new datum."""
+    windows, site = situation.windows, situation.site
+    unseen_since_s = situation.sight.unseen_since_s
+    due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
+    due += [s.known_s + clock_s(site, k.station) for k, s in after.steps.items() if s.state in {"pending", OFFSET}]
+    due += [next_page_s(site, k, after.steps[k], windows.now_s) for k in find_shaken(site, after.steps)]
+    due += [since_s + site.fusion.verify_within_s for since_s in (*after.common.values(), *after.asked.values())]
+    due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]
+    due += [at_s for c in site.criteria if (at_s := review_due_s(c)) is not None]
+    due += next_proof_s(windows.view.proofs, windows.now_s)
+    silent = [_deadline(windows, p, s.newest_s) for p, s in situation.series_health.items()]
+    unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
+    due += [d + FALL_TOGETHER_S for d in silent]
+    due += _list_gone(windows, situation.series_health)
+    due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
+    return min((d for d in due if d > windows.now_s), default=None)
+
+
+def _list_gone(windows: DecisionContext, senses: SeriesHealthMap) -> list[float]:
+    """When series that may be silent for longer have missed so much that those beside them need not wait for them."""
+    places = {p for places in list_children(windows.site).values() for p in places}
+    return [
+        newest_s + GONE * spec.interval_s
+        for p in sorted(places)
+        if (newest_s := senses[p].newest_s) is not None and (spec := windows.site.series(*p)) is not None
+        and spec.max_silence_s > GONE * spec.interval_s
+    ]  # fmt: skip

@@ -1,0 +1,95 @@
+"""What crossed a bound while nobody watched: a backlog is looked at reading by reading, also where it votes no more."""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import takewhile
+from operator import attrgetter
+from typing import Final
+
+from forecasting.message import TEXT_OF, Message, Template, Term, Timestamp, join
+from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.ladder import fuse
+from monitor.decision.series.assessment import Assessment, DecisionContext, EvaluationCache
+from monitor.domain.decision import Condition, instant, seconds
+from monitor.domain.instants import EPOCH
+from monitor.domain.keys import Support
+from monitor.domain.observation import Reading
+from monitor.domain.witnesses import find_groups
+
+_LATE: Final = Template(
+    "health.late_crossing",
+    "nobody could be warned: readings that came late asked for {level} at {at}: {text}. Nothing says that it is over: "
+    "keep everybody out until somebody has looked, then set the level",
+)
+LATE: Final = "health:site:late_"
+MOST: Final = 48  # instants that are looked at; a longer backlog is thinned evenly
+STORED: Final = timedelta(minutes=1)  # by then after its reception a reading is stored
+
+
+def find_late(windows: DecisionContext, level: int) -> dict[str, Condition]:
+    """The highest level that a backlog asked for at any of its readings, where it is above the level that stands.
+
+    A backlog is what follows the newest reading known at the look before, two readings at least, or one that is too old
+    to vote. It stays open until the level is reached, a person has set one, or `hold_when_missing` is over.
+    """
+    site, memory, now_s = windows.site, windows.memory, windows.now_s
+    if level >= site.top_level:
+        return {}
+    since_s = memory.since_s if memory.level_source == "person" else float("-inf")
+    names = [f"{LATE}{one.name}" for one in site.levels]
+    kept = {
+        k: c for k, c in memory.conditions.items()
+        if k in names[level + 1 :] and since_s < c.since_s > now_s - site.fusion.hold_when_missing_s
+    }  # fmt: skip
+    found = [
+        (requested, -at_s, sentence)
+        for at_s in _list_backlog(windows)
+        for requested, sentence in [_find_requested(windows, at_s)]
+    ]
+    requested, at_s, sentence = max(found, key=lambda one: one[:2], default=(0, 0.0, join([])))
+    if requested > level and names[requested] not in kept:
+        text = _LATE(level=Term(site.levels[requested].name), at=Timestamp(-at_s, "minute"), text=sentence)
+        kept[names[requested]] = Condition("health", 2, now_s, text)
+    return kept
+
+
+def _list_backlog(windows: DecisionContext) -> list[float]:
+    """Instants of readings that no look has seen as the newest; the last one only where it votes no more."""
+    memory, valid_s = windows.memory, min((c.valid_for_s for c in windows.site.criteria), default=0.0)
+    if memory.seen_s is None or memory.started_s is None:
+        return []
+    seen_at, started_at = instant(memory.seen_s), instant(memory.started_s)
+
+    def is_new(r: Reading) -> bool:
+        """Received since the look before; a late one may have been received before that look and stored behind it."""
+        was_late = r.received_at - r.observed_at > STORED
+        return r.received_at > seen_at - (STORED if was_late else timedelta(0))
+
+    found: set[datetime] = set()
+    for readings in windows.view.readings.values():
+        new = [r.observed_at for r in takewhile(is_new, reversed(readings))]
+        # of a series that nothing was known of, what was measured before the first look is its past
+        begin_at = started_at if len(new) == len(readings) else EPOCH
+        mine = [at for at in reversed(new) if begin_at < at <= instant(windows.now_s)]
+        found.update(mine if mine and windows.now_s - seconds(mine[-1]) > valid_s else mine[:-1])
+    times_s = sorted(map(seconds, found))
+    return times_s[:: max(1, -(-len(times_s) // MOST))]
+
+
+def _find_requested(windows: DecisionContext, at_s: float) -> tuple[int, Message]:
+    """The level that the witnesses would have asked for at an instant, had its readings been there; and who did."""
+    site, groups = windows.site, find_groups(windows.site)
+    at = instant(at_s)
+    observed = attrgetter("observed_at")
+    cut = {k: v[: bisect_right(v, at, key=observed)] for k, v in windows.view.readings.items()}
+    then = DecisionContext(site, replace(windows.view, readings=cut), windows.memory, at_s, EvaluationCache())
+    raising: list[Assessment] = [
+        a for c in site.criteria if c.role == "witness" and c.kind.source == "instruments"
+        for a in CRITERIA[c.kind.id].rule(c, then) if a.raise_level > 0
+    ]  # fmt: skip
+    counted: Mapping[Support, int] = {a.key: a.raise_level for a in raising}
+    requested = fuse(site, counted, lambda key: groups.get(key.station, key.station)).level
+    loudest = sorted((a for a in raising if a.raise_level >= requested), key=lambda a: a.station)[:3]
+    return requested, join([TEXT_OF(name=a.station, text=a.reason) for a in loudest])

@@ -1,0 +1,235 @@
+"""What a criterion says of one witness: the one shape that every criterion answers in."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from forecasting.message import Message, Template
+from monitor.decision.series.tracks import Track, Tracker
+from monitor.decision.series.vectors import Vector
+from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch
+from monitor.domain.keys import VoteKey
+from monitor.domain.observation import Reading
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
+
+_NO_DATA: Final = Template("criterion.no_data", "no usable data")()
+REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
+
+ARRIVED: Final = "~arrived"  # windows without corrections that wait for two people
+Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
+
+
+def measure_nothing() -> Measured:
+    """What a criterion that measures no motion says of it."""
+    return None, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The result of one criterion at one station.
+
+    Attributes:
+        criterion: Its id.
+        station: The witness; `observers` for reports.
+        raise_level: Highest level whose bound is crossed with its dwell.
+        hold_level: Highest level whose recovery limit is not yet passed: an older vote may fall to it, not below.
+        has_data: False = no evidence at all: an older vote stays as it is and ages.
+        fresh: True = the evidence is recent and sound enough to lower a vote.
+        newest_s: Newest datum it rests on; the age of the vote.
+        reason: One clause for people.
+        facts: Figures behind it, JSON-ready.
+        measure: The motion and its error, where the criterion measures motion; found when somebody asks for it.
+        undecided: By level, what lies over its bound and is held back by its own error alone: for people to decide.
+    """
+
+    criterion: str
+    station: str
+    raise_level: int = 0
+    hold_level: int = 0
+    has_data: bool = False
+    fresh: bool = False
+    newest_s: float | None = None
+    reason: Message = _NO_DATA
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    measure: Callable[[], Measured] = field(default=measure_nothing, compare=False, repr=False)
+    undecided: Mapping[int, Message] = field(default_factory=dict)
+
+    @property
+    def motion(self) -> Vector | None:
+        """Rate per day by component; None where nothing is measured."""
+        return self.measure()[0]
+
+    @property
+    def motion_error(self) -> float:
+        """One standard error of the motion, all components together."""
+        return self.measure()[1]
+
+    @property
+    def key(self) -> VoteKey:
+        """How memory names this witness."""
+        return VoteKey(self.criterion, self.station)
+
+
+@dataclass(slots=True)
+class EvaluationCache:
+    """What decisions on a declaration leave for the next one; it saves work and changes nothing.
+
+    Attributes:
+        trackers: By criterion and station.
+        untouched: Readings of which none was corrected and none brought by a file, by series.
+    """
+
+    trackers: dict[tuple[str, str], Tracker] = field(default_factory=dict)
+    untouched: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class DecisionContext:
+    """What criteria are given: site, inputs and memory at an instant, with tracks built once per station and criterion.
+
+    Attributes:
+        as_declared: The windows with all offsets and corrections, where these are without those of one person alone.
+        touched: Stations whose readings differ from those.
+        kept_as: What is held of these is told apart by; no station has such a name.
+    """
+
+    site: Site
+    view: DecisionInputs
+    memory: Memory
+    now_s: float
+    warm: EvaluationCache = field(default_factory=EvaluationCache)  # of this site, from evaluations before
+    as_declared: "DecisionContext | None" = None
+    touched: frozenset[str] = frozenset()
+    kept_as: str = "~measured"
+    _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
+    _newest: dict[str, list[tuple[str, NewestEpoch]]] = field(default_factory=dict)
+
+    def track(self, criterion: Criterion, station_id: str) -> Track:
+        """The cleaned track of a station for a criterion."""
+        if self.as_declared is not None and station_id not in self.touched:
+            return self.as_declared.track(criterion, station_id)
+        key = (criterion.id, station_id)
+        if key not in self._tracks:
+            station = self.site.station(station_id)
+            if station is None:
+                self._tracks[key] = Track(station_id, criterion.quantity)
+            else:
+                kept = key if self.as_declared is None else (criterion.id, f"{station_id}{self.kept_as}")
+                tracker = self.warm.trackers.get(kept)
+                if tracker is None or tracker.criterion != criterion:
+                    tracker = self.warm.trackers[kept] = Tracker(self.site, station, criterion)
+                self._tracks[key] = self._keep_stuck(tracker.track(self.view, self.now_s))
+        return self._tracks[key]
+
+    def _keep_stuck(self, track: Track) -> Track:
+        """What was found stuck stays so while it says one value, also when its noise has left the window."""
+        spec = self.site.series(track.station, track.quantity.partition("+")[0])
+        if track.stuck or spec is None:
+            return track
+        known = self.memory.conditions.get(f"health:{track.station}.{spec.quantity}:stuck")
+        if known is None:
+            return track
+        since = {value for at_s, value in zip(track.times_s, track.values, strict=True) if at_s >= known.since_s}
+        return replace(track, stuck=len(since) == 1)
+
+    def list_newest(self, station_id: str) -> Sequence[tuple[str, NewestEpoch]]:
+        """(quantity, newest epoch) of all that a station says."""
+        if not self._newest:
+            for name, newest in self.view.newest.items():
+                station, _, quantity = name.partition(".")
+                self._newest.setdefault(station, []).append((quantity, newest))
+        return self._newest.get(station_id, ())
+
+    def waits(self, station_id: str) -> bool:
+        """True for a station with an offset or corrections that no second person has confirmed."""
+        declared = self.as_declared
+        return station_id in self.touched or (declared is not None and declared.waits(station_id))
+
+    def is_fresh(self, at_s: float | None, spec: SeriesSpec | None) -> bool:
+        """True for a datum within the silence that the series allows; nothing is fresh while a backlog drains."""
+        if at_s is None or spec is None or self.view.draining:
+            return False
+        return self.now_s - at_s <= spec.max_silence_s
+
+    def answered_s(self, key: VoteKey) -> float:
+        """Data up to this instant were answered by a person."""
+        return self.memory.answered.get(key, float("-inf"))
+
+
+Rule = Callable[
+    [Criterion, DecisionContext], tuple[Assessment, ...]
+]  # what a criterion says: one answer for each witness
+
+
+def each_station(assess: Callable[[Criterion, DecisionContext, Station], Assessment]) -> Rule:
+    """The rule that judges the stations of a criterion one by one."""
+    return lambda criterion, windows: tuple(assess(criterion, windows, s) for s in stations_of(windows, criterion))
+
+
+def each_track(assess: Callable[[Criterion, Track, SeriesSpec, DecisionContext], Assessment]) -> Rule:
+    """The same for a criterion on motion: of a station whose track says nothing, nothing is judged."""
+
+    def assess_station(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+        found = open_track(windows, criterion, station.id)
+        return found if isinstance(found, Assessment) else assess(criterion, *found, windows)
+
+    return each_station(assess_station)
+
+
+def open_track(windows: DecisionContext, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:
+    """The track that a criterion on motion judges, with its declaration; else the word that nothing can be said."""
+    track = windows.track(criterion, station)
+    spec = windows.site.series(station, criterion.quantity)
+    if track.usable_s is None or spec is None:
+        return Assessment(criterion.id, station)
+    if track.stuck:
+        return Assessment(criterion.id, station, newest_s=track.usable_s, reason=REPEATS())
+    return track, spec
+
+
+def levels_of(bounds: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+    """The highest level that is crossed, and the highest that is crossed or has not recovered."""
+    raised = held = 0
+    for bound in bounds:
+        if bound["hits"] >= bound["needs"] or "fast_track" in bound:
+            raised = max(raised, bound["level"])
+        if not bound["recovered"]:
+            held = max(held, bound["level"])
+    return raised, max(raised, held)
+
+
+def pick_bound(bounds: Iterable[Mapping[str, Any]], level: int, figure: str = "rate") -> Mapping[str, Any] | None:
+    """The bound that people are told of: that of the level asked for, else the first; None where no figure is known."""
+    known = [bound for bound in bounds if figure in bound]
+    return next((bound for bound in known if bound["level"] == level), known[0] if known else None)
+
+
+def bound_of(threshold: Threshold) -> tuple[float, float]:
+    """(bound, sign): sign * value > sign * bound means crossed."""
+    if threshold.over is not None:
+        return threshold.over, 1.0
+    if threshold.under is not None:
+        return threshold.under, -1.0
+    raise ValueError("a threshold needs over or under")
+
+
+def recovery_of(threshold: Threshold, recover: float) -> float:
+    """The value beyond which (on the quiet side) a level may fall.
+
+    >>> recovery_of(Threshold(1, over=10.0), 0.6), recovery_of(Threshold(1, under=-0.5), 0.6)
+    (6.0, -0.3)
+    """
+    bound, sign = bound_of(threshold)
+    return round(bound - sign * (1.0 - recover) * abs(bound), 12)
+
+
+def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
+    """Whether a motion at the limit of recovery could go on for a window within one step of the last digit."""
+    limit = abs(recovery_of(threshold, criterion.recover))
+    return digit > limit * (threshold.window_s or 86400.0) / 86400.0
+
+
+def stations_of(windows: DecisionContext, criterion: Criterion) -> list[Station]:
+    """Declared stations of a criterion, controls left out: they never vote."""
+    found = (windows.site.station(s) for s in criterion.stations)
+    return [s for s in found if s is not None and s.on_slope]

@@ -1,0 +1,232 @@
+"""How much a series scatters by itself, robustly from the differences of neighbours: over its length, and lately.
+
+And what is believed of one that has just begun, and of whose noise nobody said anything; and when it shows too little,
+or far more than it used to.
+"""
+
+from bisect import insort
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from math import fsum, log, sqrt
+from statistics import median
+from typing import Final, NamedTuple
+
+from monitor.decision.series.vectors import Vector, minus, norm
+from monitor.domain.instruments.watched import NOTHING, WATCHED
+from monitor.domain.site import SeriesSpec
+
+EPOCHS: Final = 8  # fewer say nothing of a series' own scatter
+LATELY: Final = 16  # newest differences: one that begins to scatter is asked about for days, not until half of all do
+OTHERS: Final = 3  # quiet differences beside a jump: fewer say nothing of it
+LARGE: Final = 3.0  # times what is usual beside it: noise is seldom so large
+STUCK_EPOCHS: Final = 6  # no shorter run of equal values is stuck
+CHANCE: Final = 1e-8  # a run that chance makes less often is none; the share is uncertain, so less than by detectors
+FEWEST_KNOWN: Final = 20  # epochs before the run that say how often the instrument repeats itself
+LEAST_SHARE: Final = 0.01
+COARSE: Final = 0.5  # what repeats itself so often is not judged
+DENSITY: Final = 0.4  # of a normal law at its middle: the share of values in a cell that is small beside the noise
+ROUNDING: Final = 1e-9  # of a value
+PRESENT: Final = 9  # epochs that show the present scatter: one spike among them makes none
+USUAL: Final = 32  # epochs before these that show the usual one; of fewer than
+FEW: Final = 12  # it is not known
+LEARNT: Final = PRESENT + USUAL // 2  # readings after which a new scatter is the usual one
+BURST: Final = 10.0  # times the usual: such a series cannot be judged, until it scatters less than
+CALM: Final = 3.0  # times the usual, or that has become the usual
+WANDERS: Final = 3.0  # times longer than the way from end to end is the path of what scatters; motion goes straight
+
+
+class Scatter:
+    """Differences of neighbours by axis, in order of size; measured as often as somebody asks."""
+
+    def __init__(self, axes: int = 0) -> None:
+        self._steps: list[list[float]] = [[] for _ in range(axes)]
+        self._news: list[list[float]] = [[] for _ in range(axes)]
+
+    def note(self, before: Vector, after: Vector) -> None:
+        """Take one more difference."""
+        for news, a, b in zip(self._news, before, after, strict=True):
+            news.append(b - a)
+
+    def measure(self) -> Vector:
+        """One standard deviation by axis, from all differences noted so far."""
+        for steps, news in zip(self._steps, self._news, strict=True):
+            if len(news) > LATELY:
+                steps.extend(news)
+                steps.sort()
+            else:
+                for step in news:
+                    insort(steps, step)
+            news.clear()
+        return tuple(scatter_of(steps) for steps in self._steps)
+
+
+def measure_plain(values: Sequence[Vector]) -> Vector:
+    """One standard deviation by axis of a short series.
+
+    >>> measure_plain([(0.0, 5.0)] * 9)
+    (0.0, 0.0)
+    """
+    return tuple(scatter_of(sorted(b - a for a, b in pairwise(column))) for column in zip(*values, strict=True))
+
+
+def scatter_of(steps: Sequence[float]) -> float:
+    """Noise of a series from the first differences of its values, in order of size.
+
+    The median absolute deviation; the k-th smallest distance from the median lies at an end of some k + 1 neighbours.
+
+    >>> round(scatter_of([-2.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 2.0, 50.0]), 4)
+    2.0967
+    """
+    if len(steps) < EPOCHS - 1:
+        return 0.0
+    k = len(steps) // 2
+    middle = steps[k]
+    low, high = 0, len(steps) - 1 - k
+    while low < high:  # the distance to the left end falls with its place, that to the right end rises
+        at = (low + high) // 2
+        if middle - steps[at] <= steps[at + k] - middle:
+            high = at
+        else:
+            low = at + 1
+    ends = [max(middle - steps[at], steps[at + k] - middle) for at in {max(low - 1, 0), low}]
+    return 1.4826 * min(ends) / sqrt(2.0)
+
+
+def measure_bent(values: Sequence[Vector]) -> Vector:
+    """One standard deviation by axis around the local trend: motion, and what makes it steadily faster, are none of it.
+
+    >>> measure_bent([(1.0 * n * n,) for n in range(9)])
+    (0.0,)
+    """
+    columns = zip(*values, strict=True)
+    return tuple(
+        scatter_of(sorted(a - 2.0 * b + c for a, b, c in zip(v, v[1:], v[2:], strict=False))) / sqrt(3.0)
+        for v in columns
+    )
+
+
+class Burst(NamedTuple):
+    """One standard deviation of a series now, and as it is usually."""
+
+    size: float
+    usual: float
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is so large that the series cannot be judged from now on."""
+        return self.size >= BURST * self.usual
+
+
+def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | None:
+    """The scatter of a series where it is three times the usual on one of its axes; None of others.
+
+    The usual one is what its epochs state or show, whichever is larger, and never less than its smallest step. What
+    goes on the same way, but for one epoch, is motion, however fast it becomes.
+
+    >>> calm = [(0.0,), (1.0,), (0.5,), (0.25,)] * 4
+    >>> wild = [(0.0,), (90.0,), (-70.0,), (20.0,), (-95.0,), (60.0,), (-30.0,), (80.0,), (10.0,)]
+    >>> find_burst(calm + wild, [(1.0,)] * 25)
+    Burst(size=42.368824080920625, usual=1.0)
+    >>> find_burst(calm + [(30.0 * 2.0**n,) for n in range(9)], [(1.0,)] * 25) is None
+    True
+    """
+    lately, before = values[-PRESENT:], values[-PRESENT - USUAL : -PRESENT]
+    if len(before) < FEW:
+        return None
+    found = Burst(0.0, 0.0)
+    stated = zip(*sigmas[-PRESENT - USUAL : -PRESENT], strict=True)
+    for size, shown, errors, column in zip(
+        measure_bent(lately), measure_bent(before), stated, zip(*before, *lately, strict=True), strict=True
+    ):
+        smallest = min((abs(b - a) for a, b in pairwise(column) if a != b), default=0.0)
+        usual = max(shown, sorted(errors)[len(errors) // 2], smallest)
+        found = max(found, Burst(size, usual) if size >= CALM * usual > 0.0 else found)
+    if found.size <= 0.0:
+        return None
+    first, last = (tuple(map(median, zip(*part, strict=True))) for part in (lately[:4], lately[-4:]))
+    paths = [fsum(norm(minus(b, a)) for a, b in pairwise([*lately[:i], *lately[i + 1 :]])) for i in range(PRESENT)]
+    return found if min(paths) >= WANDERS * norm(minus(last, first)) else None
+
+
+def is_stated(sigmas: Sequence[Vector]) -> bool:
+    """True where each epoch says how sure it is, by itself or by the noise floor of its series.
+
+    >>> is_stated([(1.5,)] * 5), is_stated([(1.5,), (0.0,)])
+    (True, False)
+    """
+    return all(all(s > 0.0 for s in row) for row in sigmas)
+
+
+def stands_out(values: Sequence[Vector], index: int, length: float) -> bool | None:
+    """True for a jump that the scatter beside it does not explain; None for the largest, which may be.
+
+    Differences of neighbours fall into quiet ones and some, half as many at most, that are far larger: ten times the
+    largest quiet one where there are three of these, six times of six, three times of twenty-two. White noise alone
+    does so in the first epochs of 4 of 1,000 scalar series (`python -m tests.bench.service.bench_first_hours`).
+
+    What may be either is the newest, one beside fewer than three others, or one that is three times as large as usual.
+
+    Args:
+        values: All that came so far.
+        index: The first epoch after the jump.
+        length: Of the jump.
+
+    >>> quiet = [(0.0,), (1.0,), (0.0,), (1.0,)]
+    >>> stands_out([*quiet, (30.0,)], 4, 29.5), stands_out([(0.0,), (1.0,), (30.0,)], 2, 29.5) is None
+    (True, True)
+    >>> stands_out([*quiet, (0.0,), (1.0,), (30.0,), (30.5,), (75.0,)], 6, 29.5), stands_out(quiet, 2, 1.0)
+    (True, False)
+    """
+    others = sorted(norm(minus(b, a)) for i, (a, b) in enumerate(pairwise(values), 1) if i != index)
+    for count in range(OTHERS, len(others) + 1):
+        larger = [*others[count : count + 1], length]
+        if len(others) - count < count // 2 and min(larger) > (2.0 + 24.0 / count) * others[count - 1]:
+            return True
+    is_open = index == len(values) - 1 or len(others) < OTHERS or length > LARGE * others[len(others) // 2]
+    return None if is_open and length > max(others, default=0.0) else False
+
+
+def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
+    """True where the newest values are equal for so long that the instrument must be broken.
+
+    How often it repeated itself before says how long a run chance would make; before that is known, six epochs are
+    enough where the site file states a noise. Where it states none, the noise is measured beside the smallest step of
+    the values: a crack gauge that reads tenths may have moved at each epoch and then come to rest. What a person reads
+    and types is never stuck; a temperature, and what else detectors find nothing stuck in, needs a stated noise.
+
+    Args:
+        values: epoch by epoch.
+        spec: what is declared of the series.
+
+    >>> from random import Random
+    >>> plain = SeriesSpec("A", "crack_opening", "mm", 3600.0, 10800.0)
+    >>> draw = Random(1)
+    >>> noisy = [(draw.gauss(),) for _ in range(60)]
+    >>> is_stuck([*noisy, *[(0.5,)] * 6], plain), is_stuck([*noisy, *[(0.5,)] * 5], plain)
+    (True, False)
+    >>> came_to_rest = [(round(0.37 * n, 1),) for n in range(30)]
+    >>> is_stuck([*came_to_rest, *came_to_rest[-1:] * 40], plain)
+    False
+    """
+    if len(values) < STUCK_EPOCHS or len(set(values[-STUCK_EPOCHS:])) > 1:
+        return False
+    is_stated = spec.noise_floor > 0.0
+    if spec.by_hand or not (is_stated or "flatline" in WATCHED.get(spec.quantity, NOTHING).checks):
+        return False
+    runs = [len(list(run)) for _, run in groupby(values)]
+    # a stretch in which it was stuck before must not make it a coarse instrument
+    repeats = fsum(min(run, STUCK_EPOCHS) - 1 for run in runs[:-1])
+    known = repeats + len(runs) - 1
+    if known < FEWEST_KNOWN:
+        return is_stated
+    share = max(LEAST_SHARE, repeats / known)
+    if not is_stated:
+        share = max(share, min(map(_expect_share, zip(*values[: -runs[-1]], strict=True))))
+    return share < COARSE and runs[-1] - 1 >= log(CHANCE) / log(share)
+
+
+def _expect_share(values: Sequence[float]) -> float:
+    """How many values of an instrument at rest would equal the one before, by its noise and its smallest step."""
+    steps = [abs(b - a) for a, b in pairwise(values) if abs(b - a) > ROUNDING * max(abs(a), abs(b))]
+    (noise,) = measure_bent([(v,) for v in values])
+    return 1.0 if not steps or noise <= 0.0 else DENSITY * min(steps) / noise

@@ -1,0 +1,339 @@
+"""How each station does: silent, unusable, stuck, to be verified or well; it never touches a hazard level."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from operator import attrgetter, itemgetter
+from typing import Final, cast
+
+from forecasting.hydrology.rain_amounts import find_overlaps, pick_sums
+from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
+from monitor.decision.series.assessment import REPEATS, DecisionContext, bound_of, is_hidden
+from monitor.decision.series.noise import LEARNT
+from monitor.decision.series.step_detector import OPENING
+from monitor.decision.series.step_fates import carries
+from monitor.decision.series.steps import QUIET
+from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track, list_rain
+from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
+from monitor.domain.instants import FUTURE_TOLERANCE
+from monitor.domain.instruments.no_value import AT_STOP, FILL
+from monitor.domain.keys import StepKey
+from monitor.domain.message import name_series
+from monitor.domain.observation import HARMLESS, Reading
+from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
+from monitor.domain.witnesses import find_voting_series
+
+_WELL: Final = Message("", "health.well", {})
+_UNEXPLAINED: Final = Template("health.unexplained_step", "an unexplained step waits for verification")
+_LEARNING: Final = Template(
+    "health.learning",
+    "learning its noise, {n} of {n2} readings: until then only a clear step asks for verification",
+)
+_NOTHING_YET: Final = Template("health.nothing_yet", "no reading has come yet")
+NEVER_RECEIVED: Final = Template("health.never_received", "silent, no reading has ever come")
+_TOO_OLD: Final = Template(
+    "health.too_old", "silent, nothing newer than {at} has come; {duration} without data are allowed"
+)
+_UNUSABLE: Final = Template("health.unusable", "no reading can be used")
+_UNUSABLE_FOR: Final = Template("health.unusable_for", "no reading could be used for {duration}: {text}")
+_FLAGGED: Final = Template("health.flagged", "its newest value is flagged and not used")
+_NO_VALUE: Final = Template("health.no_value", "it gives no value, what it sends stands for none")
+_AT_STOP: Final = Template(
+    "health.at_stop",
+    "it is at its stop: {text}, and what moved it there may move on unseen. Its last motion counts. Look at it, and "
+    "set it back or change its range",
+)
+_COARSE: Final = Template(
+    "health.coarse",
+    "one step of its last digit is {size}, and {bound} in {window} could hide in it: it has no vote for rest. Set the "
+    "receiver or logger to send more decimals (NMEA: seven of a minute; RTKLIB: nine of a degree)",
+)
+_SCATTERS: Final = Template(
+    "health.scatters",
+    "it cannot be judged, for it scatters by {size} where {usual} is usual. It raises no level before its clock is "
+    "over and lowers none by itself. A person may lower the level, or others that raised it and were in sight for the "
+    "whole time of recovery; after {n} readings like these its noise is learnt anew",
+)
+_OVERLAPS: Final = Template(
+    "health.sums_overlap",
+    "its sums cover more time than passed: they come more often than each {duration}, or twice. Its rain raises no "
+    "level until that is mended: look at `interval` in the site file, and at what else brings its sums",
+)
+
+_EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
+_observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
+WELL = frozenset({"ok", "verify"})
+SICK = frozenset({"stuck", "flagged"})
+COARSE: Final = "coarse"  # its last digit hides motion over a bound
+OVERLAP: Final = "overlap"  # its sums cover more time than passed
+BLIND: Final = frozenset({AT_STOP, COARSE})  # it cannot show rest, and what it showed of motion counts
+_RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
+MUTE: Final = 2  # newest epochs without a value, from which on an instrument gives none
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesProblem:
+    """What is wrong with one series."""
+
+    state: str
+    reason: Message
+    since_s: float
+    urgency: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesHealth:
+    """How one declared series does (one of `BLIND` shows no rest), its newest epoch, and why it scatters."""
+
+    state: str
+    reason: Message
+    newest_s: float | None
+    burst: Message | None = None
+
+
+SeriesHealthMap = Mapping[tuple[str, str], SeriesHealth]  # by station and declared quantity
+
+
+def examine(
+    windows: DecisionContext, tracks: Mapping[str, Sequence[Track]], steps: Mapping[StepKey, Step]
+) -> tuple[tuple[StationHealth, ...], dict[str, Condition], SeriesHealthMap]:
+    """Health of every declared station, the open conditions by alert key, and how each series does.
+
+    A station shows the worst of its series; what may vote is judged by the series that a criterion reads alone, so
+    that a broken thermometer beside a GNSS antenna silences nobody.
+    """
+    voting = find_voting_series(windows.site)
+    series_health: dict[tuple[str, str], SeriesHealth] = {}
+    healths: list[StationHealth] = []
+    conditions: dict[str, Condition] = {}
+    unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
+    readings, known = _by_station(windows.view.readings), windows.memory.conditions
+    coarse = find_coarse(windows)
+    for station in windows.site.stations:
+        state, reason = "ok", _WELL
+        newest: list[float] = []
+        for spec in station.series:
+            used = [t for t in tracks.get(station.id, ()) if carries(t, spec.quantity)]
+            seen_s = _newest(windows, station, spec)
+            newest += [] if seen_s is None else [seen_s]
+            found = _examine_series(windows, spec, seen_s, used)
+            hidden, is_whole = coarse.get((station.id, spec.quantity), (None, False))
+            problems = [one for one in (_find_overlap(windows, spec), found or hidden) if one is not None]
+            for one in problems:
+                if one.state != "unknown":
+                    name = "stale" if one.state == "silent" else one.state
+                    text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=one.reason)
+                    key = f"health:{station.id}.{spec.quantity}:{name}"
+                    conditions[key] = Condition("health", one.urgency, one.since_s, text)
+                shown = "verify" if one.state in {*BLIND, OVERLAP} else one.state
+                if _RANK[shown] > _RANK[state] and (one is not hidden or is_whole):
+                    state, reason = shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)
+            found = found or (hidden if is_whole else None)
+            burst = _explain_burst(spec, used, is_known=scatter_key((station.id, spec.quantity)) in known)
+            health = (
+                SeriesHealth("ok", _WELL, seen_s) if found is None else SeriesHealth(found.state, found.reason, seen_s)
+            )
+            series_health[station.id, spec.quantity] = replace(health, burst=burst)
+            if burst is not None and _RANK[state] < _RANK["verify"]:
+                state, reason = "verify", burst
+        if state == "ok" and station.id in unsure:
+            state, reason = "verify", _UNEXPLAINED()
+        learning = [t.learning for t in tracks.get(station.id, ()) if t.learning is not None]
+        if state == "ok" and learning:  # of the series that knows its noise least
+            reason = _LEARNING(n=min(learning), n2=OPENING)
+        interval_s = min((s.interval_s for s in station.series), default=None)
+        healths.append(
+            StationHealth(
+                station=station.id, state=state, reason=reason, newest_s=max(newest, default=None),
+                expected_interval_s=interval_s,
+                missing_share_24h=_missing_share(windows, readings.get(station.id, ()), station),
+                votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
+                and _may_vote(station, state, series_health, voting),
+            )
+        )  # fmt: skip
+    return tuple(healths), conditions, series_health
+
+
+def scatter_key(place: tuple[str, str]) -> str:
+    """The alert key of a series that cannot be judged."""
+    return f"health:{'.'.join(place)}:scatter"
+
+
+def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track], *, is_known: bool) -> Message | None:
+    """Why a series cannot be judged, and until when; None where it can."""
+    burst = next((t.burst for t in tracks if t.burst is not None and (is_known or t.burst.begins)), None)
+    if burst is None:
+        return None
+    size, usual = Figure(burst.size, ".2g", spec.unit), Figure(burst.usual, ".2g", spec.unit)
+    return _SCATTERS(size=size, usual=usual, n=LEARNT)
+
+
+def _find_overlap(windows: DecisionContext, spec: SeriesSpec) -> SeriesProblem | None:
+    """That the rain of a gauge raises nothing, where its sums cover more time than passed."""
+    if spec.quantity != "rain" or spec.stamp != "interval_end":
+        return None
+    readings = windows.view.readings.get(f"{spec.station}.{spec.quantity}", ())
+    rows = list_rain(readings, spec, windows.now_s)
+    if not find_overlaps([at_s for at_s, _ in pick_sums(rows, spec.interval_s)], spec.interval_s):
+        return None
+    known = windows.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{OVERLAP}")
+    since_s = windows.now_s if known is None else known.since_s
+    return SeriesProblem(OVERLAP, _OVERLAPS(duration=Duration(spec.interval_s)), since_s)
+
+
+def _may_vote(station: Station, state: str, senses: SeriesHealthMap, voting: Collection[tuple[str, str]]) -> bool:
+    mine = [senses[station.id, s.quantity].state for s in station.series if (station.id, s.quantity) in voting]
+    return "ok" in mine if mine else state in WELL
+
+
+def _by_station(readings: Mapping[str, tuple[Reading, ...]]) -> Mapping[str, Sequence[tuple[str, tuple[Reading, ...]]]]:
+    """(quantity, readings) by station."""
+    parts: dict[str, list[tuple[str, tuple[Reading, ...]]]] = {}
+    for key, value in readings.items():
+        station, _, quantity = key.partition(".")
+        parts.setdefault(station, []).append((quantity, value))
+    return parts
+
+
+def _newest(windows: DecisionContext, station: Station, spec: SeriesSpec) -> float | None:
+    """Newest epoch of any component, whatever its quality, not from the future."""
+    found = [
+        n.observed_s for quantity, n in windows.list_newest(station.id)
+        if "future" not in n.flags and n.observed_s <= windows.now_s and _is_of(station, quantity, spec)
+    ]  # fmt: skip
+    return max(found, default=None)
+
+
+def _is_of(station: Station, quantity: str, spec: SeriesSpec) -> bool:
+    """True for the series itself and its components, not for another one whose name begins alike.
+
+    Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
+    """
+    if not quantity.startswith(spec.quantity) or not f"{quantity}_".startswith(f"{spec.quantity}_"):
+        return False
+    declared = station.find_series(quantity)
+    return declared is None or declared.quantity == spec.quantity
+
+
+def _examine_series(
+    windows: DecisionContext, spec: SeriesSpec, seen_s: float | None, tracks: Sequence[Track]
+) -> SeriesProblem | None:
+    now_s = windows.now_s
+    if windows.view.draining:
+        # what looks silent may only be waiting in the queue; what was sick stays so until it says something sound
+        known = _find_lasting(windows, spec, tracks)
+        if known is not None:
+            return known
+        return None if seen_s is not None else SeriesProblem("unknown", _NOTHING_YET(), now_s)
+    if seen_s is None:
+        started_s = windows.memory.started_s if windows.memory.started_s is not None else now_s
+        if now_s - started_s > spec.max_silence_s:
+            return SeriesProblem("silent", NEVER_RECEIVED(), started_s)
+        return SeriesProblem("unknown", _NOTHING_YET(), started_s)
+    allowed = Duration(spec.max_silence_s)
+    if now_s - seen_s > spec.max_silence_s:
+        since = seen_s + spec.max_silence_s
+        return SeriesProblem("silent", _TOO_OLD(at=Timestamp(seen_s), duration=allowed), since)
+    if now_s - seen_s <= _EARLY_S and tracks and all(t.newest_s is None for t in tracks):
+        return SeriesProblem(
+            "unknown", _NOTHING_YET(), seen_s
+        )  # the first epoch of a clock a little ahead is still to come
+    usable = [t.usable_s for t in tracks if t.usable_s is not None]
+    mute = _find_mute(windows, spec, tracks, max(usable, default=None))
+    if mute is not None:
+        return mute
+    if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
+        why = next((w for t in tracks for _, w in reversed(t.set_aside)), _UNUSABLE())
+        return SeriesProblem("flagged", _UNUSABLE_FOR(duration=allowed, text=why), max(usable, default=seen_s))
+    if not tracks and not _is_unflagged(windows, spec):
+        return SeriesProblem("flagged", _FLAGGED(), seen_s)
+    if tracks and all(t.stuck for t in tracks):
+        return SeriesProblem("stuck", REPEATS(), seen_s)
+    return None
+
+
+def _find_mute(
+    windows: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track], usable_s: float | None
+) -> SeriesProblem | None:  # fmt: skip
+    """An instrument whose newest epochs say that it has no value, or that it has reached the end of its scale."""
+    if not tracks:
+        known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
+        if known is not None and FILL in known.flags:
+            return SeriesProblem("flagged", _NO_VALUE(), known.observed_s)
+        return None
+    newest = [(at_s, why) for t in tracks for at_s, why in t.set_aside if usable_s is None or at_s > usable_s]
+    newest.sort(key=itemgetter(0))
+    last = newest[-1][1] if newest else _WELL
+    if _says(last, IS_AT_STOP):
+        return SeriesProblem(AT_STOP, _AT_STOP(text=last), newest[0][0], 2)
+    mute = {at_s for at_s, why in newest if _says(why, GIVES_NONE)}
+    if _says(last, GIVES_NONE) and len(mute) >= MUTE:
+        return SeriesProblem("flagged", last, min(mute))
+    return None
+
+
+def _says(why: str, template: Template) -> bool:
+    return isinstance(why, Message) and why.id == template.id
+
+
+def _find_lasting(windows: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track]) -> SeriesProblem | None:
+    place = f"{spec.station}.{spec.quantity}"
+    sound = [t.usable_s for t in tracks if t.usable_s is not None and not t.stuck]
+    for name in sorted({*SICK, AT_STOP}):
+        known = windows.memory.conditions.get(f"health:{place}:{name}")
+        if known is None:
+            continue
+        spoke = max(sound, default=known.since_s) > known.since_s if tracks else _is_unflagged(windows, spec)
+        if not spoke:
+            return SeriesProblem(name, cast("Message", known.reason.values["text"]), known.since_s, known.level)
+    return None
+
+
+def _is_unflagged(windows: DecisionContext, spec: SeriesSpec) -> bool:
+    known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
+    return known is None or HARMLESS.issuperset(known.flags)
+
+
+def _missing_share(
+    windows: DecisionContext, shown: Sequence[tuple[str, Sequence[Reading]]], station: Station
+) -> float | None:  # fmt: skip
+    """Share of the last 24 h's epochs that never came, where the loaded window reaches that far."""
+    shares = []
+    from_s = windows.now_s - 86400.0
+    from_at, to_at = instant(from_s), instant(windows.now_s)
+    for spec in station.series:
+        for quantity, readings in shown:
+            if not readings or spec.interval_s > 86400.0 or not _is_of(station, quantity, spec):
+                continue
+            if seconds(readings[0].observed_at) <= from_s + spec.interval_s:
+                past = readings[-1].observed_at <= to_at  # nothing is from the future: there is nothing to look for
+                end = len(readings) if past else bisect_right(readings, to_at, key=_observed)
+                count = end - bisect_right(readings, from_at, key=_observed)
+                shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
+    return round(max(shares), 6) if shares else None
+
+
+def find_coarse(windows: DecisionContext) -> dict[tuple[str, str], tuple[SeriesProblem, bool]]:
+    """What the last digit of series hides, by station and declared quantity; whether it hides every bound of a rate."""
+    bounds_of: dict[tuple[str, str], list[tuple[bool, float, Criterion, Threshold]]] = {}
+    for criterion in windows.site.criteria:
+        for station in criterion.stations if criterion.kind.rate else ():
+            digit = windows.track(criterion, station).digit
+            spec = windows.site.series(station, criterion.quantity)
+            if digit and spec is not None:
+                bounds = ((is_hidden(digit, criterion, t), digit, criterion, t) for t in criterion.thresholds)
+                bounds_of.setdefault((station, spec.quantity), []).extend(bounds)
+    found = {}
+    for place, some in bounds_of.items():
+        hidden = [one for one in some if one[0]]
+        spec = windows.site.series(*place)
+        if not hidden or spec is None:
+            continue
+        _, digit, criterion, threshold = hidden[0]
+        reason = _COARSE(
+            size=Figure(digit, ".3g", spec.unit), window=Duration(threshold.window_s or 86400.0),
+            bound=Figure(bound_of(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
+        )  # fmt: skip
+        found[place] = SeriesProblem(COARSE, reason, windows.now_s), len(hidden) == len(some)
+    return found

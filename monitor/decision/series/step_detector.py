@@ -1,0 +1,378 @@
+"""Jumps in a series: one causal walk that tells a step from a spike, from noise and from motion, and judges none.
+
+Ours because a decision knows the past alone; of clear steps ruptures, which sees all, finds the same (a test).
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import fsum, inf, sqrt
+from operator import add, mul
+from typing import Final
+
+from forecasting.message import Figure, Message, Template
+from monitor.decision.series.noise import LATELY, Scatter, is_stated, measure_plain, stands_out
+from monitor.decision.series.settled_offset import QUIET, ROUGH, find_agreement, find_settling, is_steady
+from monitor.decision.series.vectors import Vector, minus, norm
+
+_AT_START: Final = Template("spike.at_start", "spike at the start of the window")()
+_AROUND: Final = Template("spike.around", "spike: the values around it agree")()
+_WITHIN_ERROR: Final = Template("reading.within_error", "off by {size}, less than its own error of {error}")
+_JUMP: Final = Template("reading.jump", "jump of {size}: to be verified")
+
+STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
+PATIENCE: Final = 36.0  # intervals: what has sent fewer epochs by then is asked about as it is
+OPENING: Final = 24  # the first epochs are judged together: nothing lies before them, and they show the scatter
+AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
+FEW: Final = 12  # differences of which the scatter may be half of what it is
+REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
+SPIKE_EPOCHS: Final = 6  # at the new place, and
+SPIKE_S: Final = 86400.0  # since the jump: what comes back after both was no spike, and jumps anew
+TAIL: Final = 6  # epochs that say where a series was heading
+ERRATIC: Final = Template("spike.erratic", "erratic: the next value did not confirm it")()
+RETURNED: Final = Template("spike.returned", "spike: the value returned")()  # of epochs behind a jump that came back
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A sudden step found in a track: first epoch after it, what was before, and its size."""
+
+    at_s: float
+    before_s: float
+    known_s: float
+    size: Vector
+
+    @property
+    def length(self) -> float:
+        """Euclidean size, unit of the series."""
+        return norm(self.size)
+
+
+@dataclass(slots=True)
+class StepDetector:
+    """Detects steps epoch by epoch, each from earlier epochs alone; it can be continued with newer ones.
+
+    A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up to
+    there, over its length or lately, whichever is larger. The epoch after a jump settles it: back where it was = the
+    jump was a spike; at the new place = a step that lasts, unless it comes back within a day or six epochs; clearly
+    further the same way = motion, no step; anything else = erratic, asked anew. Where a scatter ends at another place,
+    or epochs agree that state large errors, six together show the step that none of them can (`settling`).
+    Whether a series comes in one piece or epoch by epoch, the walk ends in the same state, bit for bit.
+
+    The first epochs of a series of which nobody states an error say little of its scatter. Until there are enough of
+    them a jump must stand out among all that came; one that does not is a value like any other.
+
+    Attributes:
+        limit: The jump beyond which one asks; None asks nothing.
+        times: Rising epoch seconds.
+        received: When each was received.
+        values: Components, n tuples of k.
+        sigmas: One standard deviation each.
+        kept: Indexes that count as evidence, rising.
+        level: Value of each kept epoch with open jumps taken out.
+        jumps: (index of first epoch after it, jump), oldest first.
+        aside: Why an epoch does not count, by epoch.
+        rewrites: How often something that was kept was taken out again; while it stands, `kept` only grew.
+        unit: Of the values, for what is said of an epoch.
+        patience_s: So long after its first epoch a series is held against the scatter that it has shown, if any.
+        early: What may be a jump when the scatter is known: larger than all others, and not clearly; oldest first.
+    """
+
+    limit: float | None
+    times: list[float] = field(default_factory=list)
+    received: list[float] = field(default_factory=list)
+    values: list[Vector] = field(default_factory=list)
+    sigmas: list[Vector] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    level: dict[int, Vector] = field(default_factory=dict)
+    jumps: list[tuple[int, Jump]] = field(default_factory=list)
+    aside: dict[float, Message] = field(default_factory=dict)
+    rewrites: int = 0
+    unit: str = ""
+    patience_s: float = inf
+    early: list[Jump] = field(default_factory=list)
+    _shift: Vector = ()
+    _opening: Vector = ()  # scatter of the first epochs
+    _scattered: Scatter = field(default_factory=Scatter)
+    _consulted: bool = False  # a scatter was asked for in the opening
+    _at: int = 0  # the epoch in hand
+    _measured: tuple[int, Vector] = (-1, ())
+    _settled: int = -1  # first epoch after the newest scatter that ended
+    _doubted: list[tuple[int, Vector]] = field(default_factory=list)  # newest set aside within their own errors
+
+    def extend(
+        self, times: Sequence[float], received: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector]
+    ) -> None:
+        """Take the walk over further epochs, all newer than those before."""
+        if not times:
+            return
+        start = len(self.times)
+        self.times += times
+        self.received += received
+        self.values += values
+        self.sigmas += sigmas
+        if start < OPENING:
+            start = self._open() if start < AGREEING or self._consulted else self._go_on(start)
+        for i in range(start, len(self.times)):
+            if self.limit is None or not self.kept:
+                self._keep(i, self.values[i])
+                continue
+            self._at = i
+            if i >= OPENING:
+                self._scattered.note(self.values[i - 1], self.values[i])
+            if not self._settle_jump(i, self.limit):
+                self._classify(i, self.limit)
+            if i >= OPENING and self.kept[-1] == i:
+                self._end_scatter(i, self.limit)
+
+    @property
+    def learning(self) -> int | None:
+        """Epochs so far of a series whose scatter is not known yet; None where it is, or where errors are stated."""
+        count = len(self.times)
+        waits = self.limit is not None and count < OPENING and not is_stated(self.sigmas)
+        waits = waits and (not count or self.times[-1] - self.times[0] < self.patience_s)
+        return count if waits else None
+
+    def _go_on(self, start: int) -> int:
+        """Take the opening further where none of its epochs asked for a scatter: all of them stay as they are."""
+        if self.limit is not None:
+            for i in range(start, min(OPENING, len(self.values))):
+                self._scattered.note(self.values[i - 1], self.values[i])
+            self._opening = self._scattered.measure()
+        return start
+
+    def _open(self) -> int:
+        """Begin anew while the first epochs are not complete; returns the first that counts."""
+        self.rewrites += 1
+        self._consulted = False
+        self.kept, self.level, self.jumps, self.early, self.aside, self._doubted = [], {}, [], [], {}, []
+        self._shift = tuple(0.0 for _ in self.values[0])
+        if self.limit is None:
+            return 0
+        self._scattered = Scatter(len(self._shift))
+        for i in range(1, min(OPENING, len(self.values))):
+            self._scattered.note(self.values[i - 1], self.values[i])
+        self._opening = self._scattered.measure()
+        start = self._first_agreeing(self.limit)
+        for i in range(start):
+            self.aside[self.times[i]] = _AT_START
+        return start
+
+    def _first_agreeing(self, limit: float) -> int:
+        """The first epochs have nothing before them: begin where two neighbours agree."""
+        for i in range(min(len(self.values), AGREEING) - 1):
+            if norm(minus(self.values[i], self.values[i + 1])) <= limit:
+                return i
+        return 0
+
+    def _settle_jump(self, i: int, limit: float) -> bool:
+        """True when this epoch shows that the newest jump was a spike."""
+        if not self.jumps:
+            return False
+        index, jump = self.jumps[-1]
+        if index == self._settled or self._lasts(index):
+            return False
+        home = self.kept[: bisect_left(self.kept, index)][-TAIL:]
+        before = minus(self._shift, jump.size)
+        plain = minus(self.values[i], before)
+        off = minus(plain, self._expect(home, self.times[i]))
+        # what is left of a large jump is asked about like any other
+        near = norm(off) <= min(max(0.25 * jump.length, 0.5 * limit), limit) < jump.length
+        # a noisy epoch that fits both places goes to the nearer one
+        fits = norm(off) < norm(minus(off, jump.size)) and self._weight(off, i, home[-1]) <= STEP_SIGMAS
+        if not (near or fits):
+            return False
+        for k in self.kept:
+            if k > index:
+                self.aside[self.times[k]] = RETURNED
+        self.aside[jump.at_s] = RETURNED
+        self._go_back(index, before)
+        self._keep(i, plain)
+        return True
+
+    def _lasts(self, index: int) -> bool:
+        """True when a series has stood at the new place for so long that no return makes a spike of it."""
+        count = len(self.kept) - bisect_left(self.kept, index)
+        return count >= SPIKE_EPOCHS and self.times[self._at] - self.times[index] > SPIKE_S
+
+    def _classify(self, i: int, limit: float) -> None:
+        value = minus(self.values[i], self._shift) if any(self._shift) else self.values[i]
+        last = self.kept[-1]
+        if norm(minus(value, self.level[last])) <= limit:
+            self._keep(i, value)
+            return
+        excess = minus(value, self._expect(self.kept, self.times[i]))
+        if norm(excess) <= limit:
+            self._keep(i, value)
+            return
+        if self._weight(excess, i, last) <= STEP_SIGMAS:
+            if max(self.sigmas[i]) > 3.0 * max(*self._noise(last), *self._scatter()):
+                own = Figure(max(self.sigmas[i]), ".1f", self.unit)
+                self.aside[self.times[i]] = _WITHIN_ERROR(size=Figure(norm(excess), ".1f", self.unit), error=own)
+                self._doubt(i, excess, limit)
+            else:
+                self._keep(i, value)
+            return
+        if self._was_outlier(i, value, excess, limit):
+            return
+        if self.learning is not None:
+            clear = stands_out(self.values, i, norm(excess))
+            if clear is None:
+                self.early.append(Jump(self.times[i], self.times[last], self.received[i], excess))
+            if not clear:
+                self._keep(i, value)
+                return
+        if self.jumps and last < self.jumps[-1][0]:
+            index, jump = self.jumps[-1]
+            before = minus(self._shift, jump.size)
+            onwards = index == i - 1 and fsum(map(mul, excess, jump.size)) > 0
+            if onwards and norm(excess) < REST_OF_STEP * jump.length:
+                self._complete_step(i, excess)
+                return
+            self._go_back(index, before)
+            if onwards:
+                # a second jump right after the first and the same way: this is motion, not a step
+                del self.aside[jump.at_s]
+                self._keep(index, minus(self.values[index], before))
+                self._keep(i, minus(self.values[i], before))
+                return
+            self.aside[jump.at_s] = ERRATIC
+            excess = minus(minus(self.values[i], before), self._expect(self.kept, self.times[i]))
+        self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self._known_s(i), excess)))
+        self.aside[self.times[i]] = _JUMP(size=Figure(norm(excess), ".1f", self.unit))
+        self._shift = tuple(map(add, self._shift, excess))
+        self._doubted.clear()
+
+    def _known_s(self, i: int) -> float:
+        """When a jump could be known: not before what it is held against was known, or waited for no more."""
+        if i >= OPENING or is_stated(self.sigmas[:OPENING]):
+            return self.received[i]
+        patient = bisect_left(self.times, self.times[0] + self.patience_s)
+        return max(self.received[i], self.received[min(len(self.times), OPENING, patient + 1) - 1])
+
+    def _doubt(self, i: int, excess: Vector, limit: float) -> None:
+        """Set aside one by one, but six that agree at another place are a step at the first of them."""
+        self._doubted = [*self._doubted[1 - LATELY :], (i, excess)]
+        indexes = [k for k, _ in self._doubted]
+        last = self.kept[-1]
+        size = find_agreement(
+            [e for _, e in self._doubted], [self.sigmas[k] for k in indexes], self._noise(last), limit
+        )
+        if size is None:
+            return
+        index, at_s = indexes[0], self.times[indexes[0]]
+        self.jumps.append((index, Jump(at_s, self.times[last], self.received[i], size)))
+        self.aside[at_s] = _JUMP(size=Figure(norm(size), ".1f", self.unit))
+        self._shift = tuple(map(add, self._shift, size))
+        for k in indexes[1:]:
+            del self.aside[self.times[k]]
+            self._keep(k, minus(self.values[k], self._shift))
+
+    def _complete_step(self, i: int, rest: Vector) -> None:
+        """A solution over a day shows one step in two epochs, and slip follows an earthquake: still one step."""
+        index, jump = self.jumps[-1]
+        whole = tuple(map(add, jump.size, rest))
+        self.jumps[-1] = (index, replace(jump, size=whole))
+        self.aside[jump.at_s] = _JUMP(size=Figure(norm(whole), ".1f", self.unit))
+        self._shift = tuple(map(add, self._shift, rest))
+        self._keep(i, minus(self.values[i], self._shift))
+
+    def _end_scatter(self, i: int, limit: float) -> None:
+        """Where a series that scattered stands quiet again, at another place: a step at the first quiet epoch.
+
+        Six epochs have shown it, so no later one makes a spike of it; and what scattered no longer says how much this
+        series scatters.
+        """
+        tail = self.kept[-(ROUGH + QUIET) :]
+        if len(tail) < ROUGH + QUIET or (self.jumps and self.jumps[-1][0] >= tail[ROUGH]):
+            return
+        levels = [self.level[k] for k in tail]
+        if is_steady(levels, limit):
+            return
+        size = find_settling(levels, [self.sigmas[k] for k in tail], limit)
+        if size is None:
+            return
+        index, last = tail[ROUGH], tail[ROUGH - 1]
+        for k in tail[ROUGH:]:
+            self.level[k] = minus(self.level[k], size)
+        self.jumps.append((index, Jump(self.times[index], self.times[last], self.received[i], size)))
+        self._shift = tuple(map(add, self._shift, size))
+        self.rewrites += 1
+        self._settled = index
+        self._scattered = Scatter(len(size))
+        for k in range(index + 1, i + 1):
+            self._scattered.note(self.values[k - 1], self.values[k])
+        self._measured = (-1, ())
+
+    def _was_outlier(self, i: int, value: Vector, excess: Vector, limit: float) -> bool:
+        """True when it is the epoch before that stands out: a spike just under the limit looks like a jump back."""
+        if len(self.kept) < 3:
+            return False
+        off = norm(minus(value, self._expect(self.kept[:-1], self.times[i])))
+        if off > 0.5 * norm(excess) or off > limit:
+            return False
+        self.aside[self.times[self.kept.pop()]] = _AROUND
+        self.rewrites += 1
+        self._keep(i, value)
+        return True
+
+    def _keep(self, i: int, value: Vector) -> None:
+        self.kept.append(i)
+        self.level[i] = value
+        self._doubted.clear()
+
+    def _go_back(self, index: int, shift: Vector) -> None:
+        """Take the newest jump and all after it out again."""
+        count = bisect_left(self.kept, index)
+        if count < len(self.kept):
+            del self.kept[count:]
+            self.rewrites += 1
+        self.jumps.pop()
+        self._shift = shift
+
+    def _scatter(self) -> Vector:
+        """Noise of the series itself, from all that came up to the epoch in hand."""
+        if self._at < OPENING:
+            self._consulted = True
+            return self._opening
+        if self._measured[0] != self._at:
+            lately = self.values[max(self._at - LATELY, self._settled) : self._at + 1]
+            self._measured = (self._at, tuple(map(max, self._scattered.measure(), measure_plain(lately))))
+        return self._measured[1]
+
+    def _noise(self, i: int) -> Vector:
+        """What an epoch states, or the scatter; where nothing is stated and few came it counts for more."""
+        count = max(self._at, min(len(self.times), OPENING) - 1)
+        unsure = 1.0 + FEW / count
+        return tuple(max(s, c) if s > 0.0 else c * unsure for s, c in zip(self.sigmas[i], self._scatter(), strict=True))
+
+    def _weight(self, jump: Vector, i: int, before: int) -> float:
+        """A difference in units of its own standard error."""
+        square = 0.0
+        for size, a, b in zip(jump, self._noise(i), self._noise(before), strict=True):
+            variance = a * a + b * b
+            if variance <= 0.0:
+                return inf
+            square += size * size / variance
+        return sqrt(square)
+
+    def _expect(self, kept: Sequence[int], at_s: float) -> Vector:
+        """Where the last kept epochs lead; standing still unless they clearly move, and never far ahead of them."""
+        tail = kept[-TAIL:]
+        last = self.level[tail[-1]]
+        if len(tail) < 3:
+            return last
+        days = [(self.times[k] - self.times[tail[-1]]) / 86400.0 for k in tail]
+        mean_t = fsum(days) / len(days)
+        spread = fsum((d - mean_t) ** 2 for d in days)
+        lead = min((at_s - self.times[tail[-1]]) / 86400.0, -days[0])
+        out = []
+        for axis, base in enumerate(last):
+            series = [self.level[k][axis] for k in tail]
+            mean_y = fsum(series) / len(series)
+            rate = fsum((d - mean_t) * (y - mean_y) for d, y in zip(days, series, strict=True)) / spread
+            rest = fsum((y - mean_y - rate * (d - mean_t)) ** 2 for d, y in zip(days, series, strict=True))
+            stated = max(self.sigmas[k][axis] for k in tail)
+            error = max(sqrt(rest / (len(days) - 2)), stated) / sqrt(spread)
+            out.append(base + rate * lead if abs(rate) > 3.0 * error else base)
+        return tuple(out)

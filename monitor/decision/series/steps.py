@@ -1,0 +1,448 @@
+"""Sudden steps: neither dropped nor believed, each with a clock and an answer that only a person or an offset gives."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, cast
+
+from forecasting.message import Figure, Message, NameList, Template, Term, Value, join
+from monitor.decision.series.assessment import ARRIVED, DecisionContext, bound_of
+from monitor.decision.series.doubts import find_doubt
+from monitor.decision.series.offset_answers import find_offsets, was_answered
+from monitor.decision.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
+from monitor.decision.series.step_clocks import clock_s, interval_s
+from monitor.decision.series.step_detector import Jump
+from monitor.decision.series.step_fates import BACK, find_fate, stands_again
+from monitor.decision.series.tracks import Track
+from monitor.domain.decision import EventFact, Memory, OffsetFact, Step, seconds
+from monitor.domain.keys import StepKey, StepVote
+from monitor.domain.site import Criterion, Site
+
+_SEEN: Final = Template("step.seen", "step of {size} at {station}")
+_BECAUSE: Final = Template("step.because", "{step}: {text}")
+_AT_EVENT: Final = Template("step.at_event", "{step} at the time of {word} ({text})")
+_AT_KIND: Final = Template("step.at_kind", "{step} at the time of {word}")
+_CONFIRMED: Final = Template("step.event_confirmed", "event {n} by {way}, confirmed by {names}")
+_UNCONFIRMED: Final = Template("step.event_unconfirmed", "event {n} by {way}, which nobody has confirmed")
+_STANDS_AGAIN: Final = Template("step.stands_again", "the station stands again where it stood before")
+_EVENT_WITHDRAWN: Final = Template(
+    "step.event_withdrawn", "asked again, for event {n}, which explained it, was withdrawn"
+)
+_EVENT_DOUBTED: Final = Template(
+    "step.event_doubted", "asked again, for event {n}, which explained it, is confirmed by nobody any more"
+)
+_ANSWER_WITHDRAWN: Final = Template("step.answer_withdrawn", "asked again, for its answer was withdrawn")
+_SILENCE: Final = Template("step.silence", "silence followed it")
+_AS_WELL: Final = Template("step.as_well", "{station}, which is independent, stepped as well")
+
+ACTIVE = frozenset({"counted", "movement"})
+MOVEMENT = "movement"
+CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
+EARTHQUAKE = "earthquake"
+EVENT = "event"  # explained by an earthquake that people stand behind, unanswered
+OFFSET = "offset"  # explained by an offset that one person alone stands behind
+BEFORE = "before"  # older than the watch on its station: a notice for a person, and no question with a clock
+DOUBTFUL = "doubtful"  # the instrument itself does not vouch for it: a question without a clock
+RETURNED = "returned"  # it counted, and the station stands where it stood before: it counts no more
+QUIET = frozenset({"instrument", BEFORE, RETURNED, OFFSET})  # what leaves nothing unsure
+UNKNOWN_NOISE: Final = Template(
+    "step.unknown_noise", "silence followed it, and how much this instrument scatters is not known yet"
+)()
+UNANSWERED: Final = Template("step.unanswered", "nobody answered in time that it was an instrument")()
+COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
+SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
+
+
+@dataclass(frozen=True, slots=True)
+class StepCandidate:
+    """A jump as a criterion's track shows it."""
+
+    station: str
+    jump: Jump
+    level: int
+    quantity: str
+    before: bool = False
+    doubt: Message | None = None
+
+
+def high_level(site: Site) -> int:
+    """The lower of the two highest levels, which nothing hides on one person's word."""
+    return max(1, site.top_level - 1)
+
+
+def says_no(answer: str | None) -> bool:
+    """True when a person said that it was no movement of the slope, whatever else it was.
+
+    >>> says_no("weather"), says_no("movement"), says_no(None)
+    (True, False, False)
+    """
+    return answer is not None and answer != MOVEMENT
+
+
+def state_after(answer: str) -> str:
+    """The state of a step that a person answered."""
+    return "instrument" if says_no(answer) else MOVEMENT
+
+
+def find_step_candidates(
+    windows: DecisionContext, tracks: Iterable[tuple[Criterion, Track]]
+) -> dict[StepKey, StepCandidate]:
+    """Jumps in all tracks, by key, each with the level it would ask for as movement."""
+    found: dict[StepKey, StepCandidate] = {}
+    seen_s = windows.memory.seen_s
+    known_before_s = float("-inf") if seen_s is None else seen_s - COMMIT_S
+    for criterion, track in tracks:
+        spec = windows.site.series(track.station, criterion.quantity)
+        if spec is None or criterion.role != "witness":
+            continue
+        unsure = list_unsure(windows, track)
+        for jump in (*track.jumps, *unsure):
+            key = StepKey(track.station, jump.at_s)
+            is_open = key in windows.memory.steps or was_answered(windows.memory, key)
+            if not is_open and jump.known_s <= known_before_s and jump not in unsure:
+                continue  # seen before and not found a step: the window has slid, nothing has happened
+            sudden = jump.at_s - jump.before_s <= max(spec.max_silence_s, 2.0 * spec.interval_s)
+            level = max(_level_as_rate(criterion, jump), 1 if sudden else 0)
+            known = found.get(key)
+            if level > 0 and (known is None or level > known.level):
+                old = jump.at_s < _watched_since_s(windows, track) - spec.max_silence_s
+                station = windows.site.station(track.station)
+                doubt = None if station is None else find_doubt(windows.view, station, track, jump)
+                doubt = UNKNOWN_NOISE if jump in unsure else doubt
+                found[key] = StepCandidate(track.station, jump, level, spec.quantity, before=old, doubt=doubt)
+    return found
+
+
+def list_unsure(windows: DecisionContext, track: Track) -> tuple[Jump, ...]:
+    """A jump that may be noise or not, when silence follows: nothing that is to come will show which."""
+    if not track.early or not track.times_s:
+        return ()
+    key = StepKey(track.station, track.early[-1].at_s)
+    silent = windows.now_s - track.times_s[-1] > _silence_s(windows, track.station) and not windows.view.draining
+    return track.early[-1:] if silent or key in windows.memory.steps else ()
+
+
+def _watched_since_s(windows: DecisionContext, track: Track) -> float:
+    """Since when anybody could be warned of this series: the first decision, and the first datum that was received.
+
+    What an imported history shows of the time before is no news, however sudden it was.
+    """
+    started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
+    return max(started_s, min(track.received_s, default=started_s))
+
+
+def _level_as_rate(criterion: Criterion, jump: Jump) -> int:
+    """The level whose bound the jump exceeds when it is spread over that level's window, or its gap if longer."""
+    level = 0
+    for threshold in criterion.thresholds:
+        window_s = max(threshold.window_s or 86400.0, jump.at_s - jump.before_s)
+        bound, sign = bound_of(threshold)
+        if criterion.kind.rate and sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
+            level = max(level, threshold.level)
+    return level
+
+
+def update_steps(
+    memory: Memory,
+    sightings: Mapping[StepKey, StepCandidate],
+    tracks: Mapping[str, list[Track]],
+    windows: DecisionContext,
+    groups: Mapping[str, str],
+    common: Iterable[str],
+) -> dict[StepKey, Step]:
+    """Steps after this look: new ones start their clock, explained ones go, those whose time is over count.
+
+    Args:
+        memory: steps and answers so far.
+        sightings: jumps the tracks show now.
+        tracks: tracks of each station.
+        windows: the view at its instant.
+        groups: independence group of each station.
+        common: stations whose steps are those of their reference.
+    """
+    steps: dict[StepKey, Step] = {}
+    shared = set(common)
+    unresolved = list_unresolved(
+        windows.site, memory.steps, tracks,
+        [k for k, s in memory.steps.items() if _may_pair(windows, s) and k.station not in shared], groups,
+    )  # fmt: skip
+    for key, old in memory.steps.items():
+        station = key.station
+        offset = _is_answered_by_offset(windows, key, old)
+        # the level may still rest on a step that came back: what it was read from must stay known
+        rested_on = old.state == RETURNED and StepVote(key) in memory.supporters
+        explained = _is_explained(old, tracks.get(station, []), offset)
+        if key in sightings or key in unresolved or rested_on or not explained:
+            answered = memory.answers.get(key)
+            steps[key] = (
+                replace(old, state=state_after(answered))
+                if answered
+                else _update_unanswered(old, sightings.get(key), tracks.get(station, ()), windows)
+            )
+    for key, seen in sightings.items():
+        if key not in steps:
+            steps[key] = _make_step(seen, memory.answers.get(key), windows)
+    for key, step in list(steps.items()):
+        seen_before_s = sightings[key].jump.before_s if key in sightings else None
+        noted = _note_offset(windows, key, step)
+        steps[key] = _annotate(noted, list_events_at(windows, key, noted, seen_before_s), windows.now_s)
+    single = {k for k, s in steps.items() if _is_answered_by_one(windows, k, s)}
+    company = [
+        k for k, s in steps.items()
+        if (_may_pair(windows, s) or k in single) and k.station not in shared
+        and find_fate(s, tracks.get(k.station, ())) != BACK
+    ]  # fmt: skip
+    for key, step in list(steps.items()):
+        may_count = step.state == OFFSET and step.level >= high_level(windows.site)
+        if step.state in {"pending", "counted", EVENT} or may_count or key in single:
+            why = _why_it_counts(key, step, steps, company, tracks, windows, groups)
+            state = "counted" if why == UNANSWERED else "movement"
+            if why is not None and state != step.state and not (key in single and why == UNANSWERED):
+                steps[key] = replace(step, state=state, reason=_because(step.reason, why), words=None)
+    return dict(sorted(steps.items()))
+
+
+def _make_step(seen: StepCandidate, answered: str | None, windows: DecisionContext) -> Step:
+    """A jump that is seen for the first time; its clock starts when the question is asked."""
+    state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
+    spec = windows.site.series(seen.station, seen.quantity)
+    size = Figure(seen.jump.length, ".1f", spec.unit if spec else "")
+    reason = _SEEN(size=size, station=seen.station)
+    if state == DOUBTFUL and seen.doubt is not None:
+        reason = _because(reason, seen.doubt)
+    state = state_after(answered) if answered else state
+    return Step(
+        at_s=seen.jump.at_s, known_s=windows.now_s, size=seen.jump.length, level=seen.level, state=state,
+        reason=reason, quantity=seen.quantity,
+    )  # fmt: skip
+
+
+def _update_unanswered(
+    step: Step, seen: StepCandidate | None, tracks: Iterable[Track], windows: DecisionContext
+) -> Step:
+    """What later epochs make of a step that no person answered: doubt that is gone, a value that came back.
+
+    Only the value itself takes a step back that counts; silence never does.
+    """
+    if (step.state == DOUBTFUL and seen is not None and seen.doubt is None) or (step.state == RETURNED and seen):
+        return replace(step, state="pending", known_s=windows.now_s, reason=without_cause(step.reason))
+    if step.state in ACTIVE and find_fate(step, tracks) == BACK and stands_again(windows.view, tracks, step):
+        return replace(step, state=RETURNED, reason=_because(step.reason, _STANDS_AGAIN()))
+    return step
+
+
+def _may_pair(windows: DecisionContext, step: Step) -> bool:
+    """True for a step that another group's makes count.
+
+    One person's event or offset hides neither of the two highest levels.
+    """
+    high = high_level(windows.site)
+    return step.state in {*COMPANY, OFFSET} or (step.state == EVENT and step.words == 1 and step.level >= high)
+
+
+def _is_answered_by_one(windows: DecisionContext, key: StepKey, step: Step) -> bool:
+    """True for a step that one person alone called none when it asked for less than it might: it asks anew with more.
+
+    What silence follows, or an independent station shares, is not hidden by one word where it asks for a high level.
+    """
+    height = windows.memory.heights.get(key)
+    high = high_level(windows.site)
+    return step.state == "instrument" and height is not None and height < high <= step.level
+
+
+def requested_level(step: Step) -> int:
+    """What a step asks for now.
+
+    A lone step whose station goes on speaking, and which nobody answered, asks for the lowest hazard level; one that
+    silence followed, that an independent station shares, or that a person calls movement, for what it is as a rate.
+    """
+    return {"counted": min(1, step.level), "movement": step.level}.get(step.state, 0)
+
+
+def _is_explained(step: Step, tracks: list[Track], offset: bool) -> bool:
+    """True when the data no longer ask: an offset was entered, or it was pending and is no longer seen.
+
+    A step that counts is movement until a person says no, or until the value comes back (`_update_unanswered`).
+    """
+    if step.state == "instrument" or offset:
+        return True  # nothing more to remember than the answer, which is kept apart
+    if step.state == BEFORE:
+        return bool(tracks)
+    if step.state == RETURNED:  # shown as long as the epochs are
+        return bool(tracks) and not any(t.times_s and t.times_s[0] < step.at_s for t in tracks)
+    reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s <= t.times_s[-1]]
+    return step.state in {"pending", DOUBTFUL, EVENT, OFFSET} and bool(reaching)
+
+
+def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
+    """Say what happened at the time of a step; an earthquake that people stand behind explains one that waits.
+
+    What nobody stands behind is said and changes nothing. Nothing is hidden: the question stays open until a person has
+    answered, silence after the step is movement all the same, and what counts already goes on counting.
+    """
+    step = _take_back(step, [e for e in declared if is_earthquake(e.kind)], now_s)
+    events = [e for e in declared if not e.withdrawn]
+    if not events:
+        return step
+    quake = max((e for e in events if is_earthquake(e.kind)), key=lambda e: e.words, default=None)
+    event = quake or events[-1]
+    if without_cause(step.reason).id == _SEEN.id:
+        step = replace(step, reason=_at_event(step.reason, event))
+    if quake is None or quake.words == 0:
+        return step
+    if step.state in {"pending", EVENT}:
+        return replace(step, state=EVENT, words=max(quake.words, step.words or 0))
+    return step
+
+
+def _take_back(step: Step, quakes: list[EventFact], now_s: float) -> Step:
+    """Ask again, with a new clock, where nobody stands any more behind what explained a step.
+
+    Only what was withdrawn does so: an earthquake that is merely out of sight explains on.
+    """
+    gone = next((e for e in quakes if e.withdrawn or e.doubted), None)
+    if gone is None or step.state != EVENT or step.words is None:
+        return step
+    if words := max(e.words for e in quakes):
+        return replace(step, words=min(step.words, words))
+    why = (_EVENT_WITHDRAWN if gone.withdrawn else _EVENT_DOUBTED)(n=gone.id)
+    seen = without_cause(step.reason)
+    seen = cast("Message", seen.values.get("step", seen))
+    return replace(step, state="pending", known_s=now_s, words=None, reason=_because(seen, why))
+
+
+def without_cause(reason: Message) -> Message:
+    """What was seen of a step, and at which event, without why it counts or is asked about."""
+    return cast("Message", reason.values["step"]) if reason.id == _BECAUSE.id else reason
+
+
+def reopen_step(reason: Message) -> Message:
+    """The reason of a step whose answer was withdrawn."""
+    return _because(reason, _ANSWER_WITHDRAWN())
+
+
+def _because(reason: Message, why: Message) -> Message:
+    return _BECAUSE(step=without_cause(reason), text=why)
+
+
+def _at_event(reason: Message, event: EventFact) -> Message:
+    """The same with what was declared at the time of a step."""
+    details: list[Value] = [event.text[:80]] if event.text else []
+    if is_earthquake(event.kind):
+        way, by = Term(event.via), NameList(event.confirmed_by, conjunction=True)
+        details.append(_CONFIRMED(n=event.id, way=way, names=by) if event.words else _UNCONFIRMED(n=event.id, way=way))
+    seen, kind = without_cause(reason), Term(event.kind)
+    seen = _AT_EVENT(step=seen, word=kind, text=join(details)) if details else _AT_KIND(step=seen, word=kind)
+    return _BECAUSE(step=seen, text=reason.values["text"]) if reason.id == _BECAUSE.id else seen
+
+
+def list_events_at(
+    windows: DecisionContext, key: StepKey, step: Step, before_s: float | None = None
+) -> list[EventFact]:
+    """Declared events between the last reading before a step and its first one, one interval more before them.
+
+    A solution over a day or an hour shows what happened within it in two epochs. An earthquake is over within
+    `SHAKING_S` whatever end was given: one word must not keep the steps of weeks to come from counting.
+    """
+    one_s = interval_s(windows.site, key.station)
+    from_s = (step.at_s - one_s if before_s is None else before_s) - one_s
+    return [
+        e for e in windows.view.events
+        if e.from_s <= step.at_s and _over_s(e) >= from_s and e.received_s <= windows.now_s
+    ]  # fmt: skip
+
+
+def is_earthquake(kind: str) -> bool:
+    """True however people or programs spell the kind.
+
+    >>> is_earthquake(" Earthquake"), is_earthquake("blasting")
+    (True, False)
+    """
+    return kind.strip().lower() == EARTHQUAKE
+
+
+def _over_s(event: EventFact) -> float:
+    return min(event.to_s, event.from_s + SHAKING_S) if is_earthquake(event.kind) else event.to_s
+
+
+def _needs_second(windows: DecisionContext, key: StepKey, step: Step) -> bool:
+    """True while an offset of one person answers a step that asks for one of the two highest levels."""
+    if requested_level(step) < high_level(windows.site):
+        return False
+    return any(o.second_by is None for o in find_offsets(windows, key.station, step.at_s))
+
+
+def find_alone(windows: DecisionContext, station: str, at_s: float) -> list[OffsetFact]:
+    """Offsets at a step that one person alone stands behind."""
+    return [o for o in find_offsets(windows, station, at_s) if o.alone]
+
+
+def _is_answered_by_offset(windows: DecisionContext, key: StepKey, step: Step) -> bool:
+    """True when an offset explains a step for good, so that nothing more need be known of it."""
+    offsets = find_offsets(windows, key.station, step.at_s)
+    confirmed = step.state == OFFSET and bool(offsets) and not any(o.alone for o in offsets)
+    # what asks for a high level goes on counting on the offset of one person
+    return (confirmed or has_offset(windows, key.station, step.at_s)) and not _needs_second(windows, key, step)
+
+
+def _note_offset(windows: DecisionContext, key: StepKey, step: Step) -> Step:
+    """A step that waits is explained while one person alone says so by an offset, or a correction took it away.
+
+    By an offset also one that counts for no high level.
+
+    It stays known, so that silence after it, and a step of an independent station, count for a high level as ever.
+    """
+    alone = bool(find_alone(windows, key.station, step.at_s))
+    corrected = _is_corrected_away(windows, key)
+    low = requested_level(step) < high_level(windows.site)
+    if ((alone or corrected) and step.state == "pending") or (alone and step.state in ACTIVE and low):
+        return replace(step, state=OFFSET, words=None)
+    if step.state == OFFSET and not (alone or corrected):
+        return replace(step, state="pending", known_s=windows.now_s)
+    return step
+
+
+def _is_corrected_away(windows: DecisionContext, key: StepKey) -> bool:
+    """True for a step that is seen in the values as they arrived and no more in those that replaced them."""
+    spoken, station = windows.as_declared, key.station
+    if windows.kept_as != ARRIVED or spoken is None or station not in windows.touched:
+        return False
+    tracks = (spoken.track(c, station) for c in windows.site.criteria if station in c.stations and c.kind.followed)
+    return not any(jump.at_s == key.at_s for track in tracks for jump in track.jumps)
+
+
+def has_offset(windows: DecisionContext, station: str, at_s: float) -> bool:
+    """True when an offset of the station begins between the last reading before an instant and that instant."""
+    for key, readings in windows.view.readings.items():
+        if key.partition(".")[0] != station:
+            continue
+        place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))
+        if 0 < place < len(readings) and readings[place - 1].offset_applied != readings[place].offset_applied:
+            return True
+    return False
+
+
+def _why_it_counts(
+    key: StepKey, step: Step, steps: Mapping[StepKey, Step], company: Sequence[StepKey],
+    tracks: Mapping[str, list[Track]], windows: DecisionContext, groups: Mapping[str, str],
+) -> Message | None:  # fmt: skip
+    site, station = windows.site, key.station
+    mine = tracks.get(station, [])
+    newest_s = max((t.newest_s for t in mine if t.newest_s is not None), default=step.at_s)
+    if newest_s <= step.at_s and windows.now_s - step.at_s > _silence_s(windows, station) and not windows.view.draining:
+        return _SILENCE()
+    if step.state == EVENT and not _may_pair(windows, step):
+        return None
+    is_over = windows.now_s >= step.known_s + clock_s(site, station)
+    for other in find_partners(site, key, steps, company, groups):
+        theirs = tracks.get(other.station, [])
+        words = {is_confirmed(windows, key, step, mine), is_confirmed(windows, other, steps[other], theirs)}
+        if False not in words and (is_over or words == {True}):
+            return _AS_WELL(station=other.station)
+    explained = step.state == EVENT or (step.state == OFFSET and min(1, step.level) < high_level(site))
+    return UNANSWERED if is_over and not explained else None
+
+
+def _silence_s(windows: DecisionContext, station: str) -> float:
+    known = windows.site.station(station)
+    return max((s.max_silence_s for s in known.series), default=0.0) if known else 0.0

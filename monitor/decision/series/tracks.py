@@ -1,0 +1,436 @@
+"""From readings to the track of a station: usable epochs, jumps found, outliers set aside; nothing is judged here."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import cos, fsum, inf, isfinite, radians, sin, sqrt
+from operator import is_
+from typing import Any, Final
+
+from forecasting.hydrology.rain_amounts import drop_totals
+from forecasting.kinematics.direction import free_of_noise
+from forecasting.message import Figure, Message, Template, Term
+from monitor.decision.series.noise import Burst, find_burst, is_stuck
+from monitor.decision.series.step_detector import PATIENCE, Jump, StepDetector
+from monitor.decision.series.vectors import Vector, norm
+from monitor.domain.decision import DecisionInputs, seconds
+from monitor.domain.instruments.no_value import AT_STOP, FILL
+from monitor.domain.observation import DIGIT, HARMLESS, Reading
+from monitor.domain.quantities import LEVELS, PRESSURES, QUANTITIES, convert_difference
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station
+
+_FUTURE: Final = Template("reading.future", "stamped in the future")
+_FLAG: Final = Template("reading.flag", "flag {word}")
+_TOO_LARGE: Final = Template("reading.too_large", "too large to reckon with")
+_OUT_OF_RANGE: Final = Template("reading.out_of_range", "out of range")
+GIVES_NONE: Final = Template("reading.fill", "it gives no value: {value} stands for none")
+IS_AT_STOP: Final = Template("reading.at_stop", "it stands at {value}, the end of its scale")
+
+COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
+RECENT: Final = 48  # epochs kept as they came: by them a step is known for motion or for scatter
+# of pressures and levels, half a metre of water: a smaller jump is none to ask about by default
+LEAST_LEAPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(LEVELS, (0.5, "m"))}
+LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
+
+
+_FAULT_OF_FLAG: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP}
+Epoch = tuple[float, float, Vector]  # when it was measured and received, and its value
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What a station's series says, epoch by epoch, in rising time.
+
+    Attributes:
+        times_s: Epochs that count, shape (n,).
+        values: Components with open jumps taken out, n tuples of k; the motion between jumps stays.
+        sigmas: One standard deviation each, n tuples of k; 0 = unknown.
+        along: Signed value along the direction of movement (or the only component), shape (n,); the distance from
+            zero where there is no direction, on the map or upright, whichever is longer.
+        along_sigma: Its standard deviation, shape (n,); without a direction that on the map, the way it errs most.
+        jumps: Steps nobody explained, oldest first.
+        early: What might be steps, were the scatter of the series known: oldest first, none taken out.
+        set_aside: (epoch, reason) of what was left out.
+        newest_s: Newest epoch received whatever its quality; None when there is none.
+        unit: Declared direction of movement, by component; None where there is none.
+        is_plunge_known: False where an azimuth alone is declared: the vertical then lies across the direction.
+        stuck: True when the newest epochs repeat one value for longer than chance would make it.
+        recent: The newest epochs as they came, set aside or not.
+        burst: Its scatter, where that is larger than usual.
+        learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
+        digits: One step of the last digit by component, where the readings came as text and it may matter.
+        fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
+    """
+
+    station: str
+    quantity: str
+    times_s: tuple[float, ...] = ()
+    received_s: tuple[float, ...] = ()
+    values: tuple[Vector, ...] = ()
+    sigmas: tuple[Vector, ...] = ()
+    along: tuple[float, ...] = ()
+    along_sigma: tuple[float, ...] = ()
+    jumps: tuple[Jump, ...] = ()
+    early: tuple[Jump, ...] = ()
+    set_aside: tuple[tuple[float, Message], ...] = ()
+    newest_s: float | None = None
+    unit: Vector | None = (1.0,)
+    is_plunge_known: bool = True
+    stuck: bool = False
+    recent: tuple[Epoch, ...] = ()
+    burst: Burst | None = None
+    learning: int | None = None
+    digits: Vector = ()
+    fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def is_directed(self) -> bool:
+        """Components have a declared direction, or there is one alone."""
+        return self.unit is not None
+
+    @property
+    def digit(self) -> float:
+        """One step of the last digit along the direction; on the map where there is none. 0 = unknown."""
+        if not self.digits or self.unit is None:
+            return max(self.digits[:2], default=0.0)
+        return fsum(abs(u) * step for u, step in zip(self.unit, self.digits, strict=True))
+
+    @property
+    def usable_s(self) -> float | None:
+        """Newest epoch that counts."""
+        return self.times_s[-1] if self.times_s else None
+
+
+class Tracker:
+    """Builds the track of one station for one criterion; asked again, it looks only at readings that are new.
+
+    What it gives is a function of the view and the instant alone: readings that are not the very ones it saw before,
+    or that come before them, make it begin anew.
+    """
+
+    def __init__(self, site: Site, station: Station, criterion: Criterion) -> None:
+        self.criterion = criterion
+        self._site, self._station = site, station
+        self._quantities: tuple[str, ...] = ()
+        self._track: Track | None = None
+        self._last = Track(station.id, criterion.quantity)
+        self._unit: Vector | None = None
+        self._rows: dict[float, _Row] = {}
+        self._joined: _Row | None = None  # the newest of them
+        self._begin()
+
+    def track(self, view: DecisionInputs, now_s: float) -> Track:
+        """The track as the view shows it."""
+        quantities = _choose(view, self._station, self.criterion)
+        spec = self._site.series(self._station.id, quantities[0]) if quantities else None
+        if spec is None or spec.unit == "index":
+            return Track(self._station.id, self.criterion.quantity)
+        readings = [view.readings[f"{self._station.id}.{q}"] for q in quantities]
+        if quantities != self._quantities or self._ahead or not _continue(self._seen, readings):
+            if quantities != self._quantities:
+                self._last = Track(self._station.id, self.criterion.quantity)
+                self._rows = {}
+                is_norm = self.criterion.direction == "norm"
+                self._unit = None if is_norm else direction(self._station, len(quantities))
+            self._quantities = quantities
+            self._begin()
+        if self._track is not None and all(map(is_, self._seen, readings)):
+            return self._track
+        if not self._gather(readings, spec, now_s):  # a component of an earlier epoch came: all in its order
+            self._begin()
+            self._gather(readings, spec, now_s)
+        self._track = self._describe(spec)
+        return self._track
+
+    def count(self) -> int:
+        """Epochs held: those that count, those that do not, and those of which a component has not come."""
+        return len(self._rows) + sum(len(part) for part in self._waiting) + sum(len(part) for part in self._aside)
+
+    def _begin(self) -> None:
+        count = len(self._quantities)
+        self._seen: list[tuple[Reading, ...]] = [()] * count
+        self._waiting: list[dict[float, Reading]] = [{} for _ in range(count)]
+        self._aside: list[dict[float, Message]] = [{} for _ in range(count)]
+        self._newest_s: float | None = None
+        self._ahead = False
+        self._walk: StepDetector | None = None
+        self._errors: list[float] = []  # along the direction, of every epoch
+        self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
+        self._columns = ([], [], [], [], [], [])
+        self._rewrites = -1
+        self._track = None
+
+    def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
+        """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
+        for k, quantity in enumerate(self._quantities):
+            for reading in readings[k][len(self._seen[k]) :]:
+                at_s = seconds(reading.observed_at)
+                known = self._rows.get(at_s)
+                if known is not None and known.parts[k] is reading and at_s <= now_s:
+                    reason = None  # it counted before, and what it is by itself does not change
+                else:
+                    reason = _fault(reading, spec, quantity, at_s, now_s)
+                if at_s > now_s:
+                    self._ahead = True  # it will count one day: what is said of it now holds for now
+                elif "future" not in reading.flags:
+                    self._newest_s = at_s if self._newest_s is None else max(self._newest_s, at_s)
+                if reason is None:
+                    self._waiting[k][at_s] = reading
+                else:
+                    self._aside[k][at_s] = reason
+        self._seen = list(readings)
+        shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
+        if self._walk is None:
+            self._walk = StepDetector(
+                verify_step(spec, self.criterion), unit=spec.unit, patience_s=PATIENCE * spec.interval_s
+            )
+            self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
+        if shared and self._walk.times and shared[0] <= self._walk.times[-1]:
+            return False
+        rows = [self._join(at, spec) for at in shared]
+        self._errors += [row.error for row in rows]
+        self._walk.extend(
+            shared, [row.received_s for row in rows], [row.values for row in rows], [row.sigmas for row in rows]
+        )
+        return True
+
+    def _join(self, at_s: float, spec: SeriesSpec) -> "_Row":
+        """The components of an epoch together; the same readings are joined once, however often a walk begins."""
+        parts = tuple([part.pop(at_s) for part in self._waiting])
+        known = self._rows.get(at_s)
+        if known is not None and all(map(is_, known.parts, parts)):
+            return known
+        values, sigmas = _values(parts), tuple([max(r.sigma or 0.0, spec.noise_floor) for r in parts])
+        if digits := _read_digits(parts):
+            sigmas = tuple([max(s, digit / sqrt(12.0)) for s, digit in zip(sigmas, digits, strict=True)])
+        error = _along_sigma(parts, sigmas, self._unit, spec)
+        received_s = max(seconds(r.received_at) for r in parts)
+        if (like := self._joined) is not None:  # most instruments state one error, and a batch has one reception
+            sigmas = like.sigmas if like.sigmas == sigmas else sigmas
+            error = like.error if like.error == error else error
+            received_s = like.received_s if like.received_s == received_s else received_s
+        row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error, digits)
+        return row
+
+    def _describe(self, spec: SeriesSpec) -> Track:
+        walk = self._walk
+        assert walk is not None
+        times, received, values, sigmas, along, errors = self._columns
+        grew = walk.rewrites == self._rewrites
+        if not grew:  # something that counted no longer does
+            for column in self._columns:
+                column.clear()
+            self._rewrites = walk.rewrites
+        kept = walk.kept[len(times) :]
+        level = [walk.level[i] for i in kept]
+        times += [walk.times[i] for i in kept]
+        received += [walk.received[i] for i in kept]
+        values += level
+        sigmas += [walk.sigmas[i] for i in kept]
+        along += _reach(level, sigmas[len(along) :]) if self._unit is None else _project(level, self._unit)
+        errors += [self._errors[i] for i in kept]
+        aside: dict[float, Message] = {}
+        for part in self._aside:
+            aside |= part
+        digits = () if self._joined is None else self._joined.digits
+        track = Track(
+            station=self._station.id, quantity="+".join(self._quantities), times_s=tuple(times),
+            received_s=tuple(received), values=tuple(values), sigmas=tuple(sigmas), along=tuple(along),
+            along_sigma=tuple(errors), jumps=tuple(j for _, j in walk.jumps),
+            early=tuple(walk.early),
+            set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())), newest_s=self._newest_s,
+            unit=self._unit, is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
+            learning=walk.learning, stuck=is_stuck(walk.values, spec),
+            recent=tuple(zip(*(c[-RECENT:] for c in (walk.times, walk.received, walk.values)), strict=True)),
+            burst=find_burst(walk.values, walk.sigmas), digits=digits,
+            fits={} if digits != self._last.digits else self._last.fits if grew
+            else _find_standing(self._last, tuple(times), values, sigmas, errors),
+        )  # fmt: skip
+        self._last = track
+        return track
+
+
+@dataclass(slots=True)
+class _Row:
+    """The components of one epoch."""
+
+    parts: tuple[Reading, ...]
+    received_s: float
+    values: Vector
+    sigmas: Vector
+    error: float  # along the direction
+    digits: Vector
+
+
+def list_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> list[tuple[float, float]]:
+    """Epoch seconds and values of the sound readings of a gauge; where a total came over a sum, that sum stays."""
+    rows: list[tuple[float, float, float | None]] = []
+    for r in readings:
+        # a reading without flags is the rule: it is not asked about one by one
+        if 0.0 <= r.value < LARGEST and (not r.flags or all(f in HARMLESS for f in r.flags)):
+            at_s = seconds(r.observed_at)
+            if at_s <= now_s:
+                rows.append((at_s, r.value, None if r.first is None else r.first.value))
+    if spec.stamp == "interval_end" and any(first is not None for _, _, first in rows):
+        return drop_totals(rows, spec.interval_s)
+    return [(at_s, value) for at_s, value, _ in rows]
+
+
+def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
+    """True when each series begins with the readings that were seen, whatever was added behind them.
+
+    Readings that stayed the same objects are compared by identity, which costs next to nothing; others by all they say.
+    """
+    return all(a is b or a == b[: len(a)] for a, b in zip(seen, readings, strict=True))
+
+
+def _find_standing(
+    old: Track, times_s: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector], errors: Sequence[float]
+) -> dict[Any, Any]:
+    """Fits of an older track whose windows hold the very same epochs in a newer one."""
+    if not old.fits:
+        return {}
+    i, k = len(old.times_s), bisect_right(times_s, old.times_s[-1])
+    while (
+        i and k and old.times_s[i - 1] == times_s[k - 1] and old.values[i - 1] == values[k - 1]
+        and old.sigmas[i - 1] == sigmas[k - 1] and old.along_sigma[i - 1] == errors[k - 1]
+    ):  # fmt: skip
+        i, k = i - 1, k - 1
+    # the newest epoch that only one of them has, or that differs
+    edge_s = max(old.times_s[i - 1] if i else -inf, times_s[k - 1] if k else -inf)
+    return {key: fit for key, fit in old.fits.items() if key[0] - key[1] >= edge_s}
+
+
+def _project(values: Sequence[Vector], unit: Vector) -> list[float]:
+    if len(unit) == 1:
+        return [v[0] for v in values]
+    if len(unit) == 2:
+        return [unit[0] * v[0] + unit[1] * v[1] for v in values]
+    return [unit[0] * v[0] + unit[1] * v[1] + unit[2] * v[2] for v in values]
+
+
+def _reach(values: Sequence[Vector], sigmas: Sequence[Vector]) -> list[float]:
+    """How far from zero on the map, or upright, whichever is longer, less what noise alone makes of it."""
+    found = []
+    for value, sigma in zip(values, sigmas, strict=True):
+        parts = [(norm(value[:2]), max(sigma[:2])), *zip(map(abs, value[2:]), sigma[2:], strict=True)]
+        found.append(max(free_of_noise(length, error, 0.0) for length, error in parts))
+    return found
+
+
+def _choose(view: DecisionInputs, station: Station, criterion: Criterion) -> tuple[str, ...]:
+    """Quantities that carry what the criterion asks for: components if they are there, else the scalar."""
+
+    def have(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple([q for q in names if view.readings.get(f"{station.id}.{q}")])
+
+    if criterion.quantity != "displacement":
+        return have((criterion.quantity,))
+    components = have(COMPONENTS)
+    return components if components[:2] == COMPONENTS[:2] else have(SCALARS)[:1]
+
+
+def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
+    """The jump beyond which a step must be verified: declared, else half of what would cross a bound by itself."""
+    if spec.verify_step is not None:
+        return spec.verify_step
+    if criterion.kind.noise_steps:
+        return 6.0 * spec.noise_floor or None
+    declared = [t for t in criterion.declared or criterion.thresholds if t.bound is not None]
+    if criterion.kind.is_level and (least := LEAST_LEAPS.get(criterion.quantity)) and declared:
+        try:
+            ripple = convert_difference(*least, spec.unit)
+        except ValueError:  # a unit of the site's own
+            return None
+        return max(0.5 * min(abs(t.bound or 0.0) for t in declared), ripple, 6.0 * spec.noise_floor)
+    if not criterion.kind.rate:
+        return None
+    bounds = [abs(t.bound or 0.0) * t.window_s / 86400.0 for t in declared if t.window_s]
+    return max(0.5 * min(bounds), 6.0 * spec.noise_floor) if bounds and min(bounds) > 0 else None
+
+
+def direction(station: Station, components: int) -> Vector | None:
+    """Unit vector of downslope movement in east, north, up; (1,) for a scalar; None where no azimuth is declared.
+
+    Azimuth clockwise from north, plunge downwards from the horizontal.
+    """
+    if components == 1:
+        return (1.0,)
+    if station.azimuth_deg is None:
+        return None
+    azimuth = radians(station.azimuth_deg)
+    plunge = radians(station.plunge_deg or 0.0) if components == 3 else 0.0
+    return (sin(azimuth) * cos(plunge), cos(azimuth) * cos(plunge), -sin(plunge))[:components]
+
+
+# ---- gathering -------------------------------------------------------------------------------------------------
+def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> Message | None:
+    if at_s > now_s:
+        return _FUTURE()
+    for flag, template in _FAULT_OF_FLAG.items() if reading.flags else ():
+        if flag in reading.flags:
+            return template(value=Figure(reading.value_raw, "g", spec.unit))
+    for flag in reading.flags:
+        if flag not in HARMLESS:
+            return _FLAG(word=Term(flag))
+    if not abs(reading.value) < LARGEST or not 0.0 <= (reading.sigma or 0.0) < LARGEST:
+        return _TOO_LARGE()
+    known = QUANTITIES.get(quantity)
+    low = spec.low if spec.low is not None else known.low if known else None
+    high = spec.high if spec.high is not None else known.high if known else None
+    raw = reading.value_raw
+    if (low is not None and raw < low) or (high is not None and raw > high):
+        return _OUT_OF_RANGE()
+    return None
+
+
+def _values(row: Sequence[Reading]) -> Vector:
+    return tuple(r.value for r in row)
+
+
+def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector | None, spec: SeriesSpec) -> float:
+    """Standard deviation along the direction, with the covariance of the solution where it came along.
+
+    Without a direction that on the map, the way it errs most: so it is the same however the axes lie.
+    """
+    covariance = _covariance(row[0].extra) if len(row) == 3 else None
+    if unit is None:
+        if covariance is None:
+            return max(sigmas[:2])
+        ee, nn, _, en, _, _ = covariance
+        half, apart = (ee + nn) / 2.0, (ee - nn) / 2.0
+        return max(sqrt(max(half + sqrt(apart * apart + en * en), 0.0)), spec.noise_floor)
+    if covariance is None:
+        return sqrt(fsum((u * s) ** 2 for u, s in zip(unit, sigmas, strict=True)))
+    ee, nn, uu, en, eu, nu = covariance
+    e, n, u = unit
+    variance = ee * e * e + nn * n * n + uu * u * u + 2.0 * (en * e * n + eu * e * u + nu * n * u)
+    return max(sqrt(max(variance, 0.0)), spec.noise_floor)
+
+
+def _read_digits(parts: Sequence[Reading]) -> Vector:
+    """Steps of the last digit by component, as the extra of an epoch has them; empty where it has none."""
+    extra = parts[0].extra
+    if extra is None or DIGIT not in extra:
+        return ()
+    try:
+        facts = json.loads(extra)
+        found = tuple([float(step) for step in facts[DIGIT]]) if isinstance(facts, Mapping) else ()
+    except (ValueError, TypeError, KeyError):
+        return ()
+    return found if len(found) == len(parts) and all(0.0 <= step < LARGEST for step in found) else ()
+
+
+def _covariance(extra: str | None) -> tuple[float, float, float, float, float, float] | None:
+    if extra is None or "cov" not in extra:
+        return None
+    try:
+        facts = json.loads(extra)
+        if not isinstance(facts, Mapping):
+            return None
+        ee, nn, uu, en, eu, nu = (float(v) for v in facts["cov_mm2"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return (ee, nn, uu, en, eu, nu) if all(map(isfinite, (ee, nn, uu, en, eu, nu))) else None

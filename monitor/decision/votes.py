@@ -1,0 +1,112 @@
+"""What votes become at each look: they rise on evidence, age with their data, and fall only on a fresh assessment."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from monitor.decision.series.assessment import Assessment, DecisionContext
+from monitor.decision.series.corrections import CORRECTED
+from monitor.decision.series.neighbours import ALONE
+from monitor.decision.series.steps import MOVEMENT, OFFSET, QUIET, high_level, says_no
+from monitor.domain.decision import Memory, Step, Vote
+from monitor.domain.keys import StepKey, VoteKey
+from monitor.domain.site import Criterion, Site
+
+ANSWER_KEPT_S: Final = 366 * 86400.0
+REFERENCE: Final = "reference:"
+
+
+def update_votes(
+    windows: DecisionContext, assessments: Sequence[Assessment], criteria: Mapping[str, Criterion],
+    steps: Mapping[StepKey, Step],
+) -> dict[VoteKey, Vote]:  # fmt: skip
+    """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
+    memory, high = windows.memory, high_level(windows.site)
+    votes = {k: v for k, v in memory.votes.items() if k.criterion in criteria}
+    unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
+    doubted = {k.station for k, s in steps.items() if s.state == OFFSET}
+    # forecasts are issued of values as they are declared: these take no high level back that waits for two people
+    forecasts = {c.id for c in criteria.values() if c.kind.facts == "forecasts"}
+    for assessment in assessments:
+        if not assessment.has_data or assessment.newest_s is None:
+            continue
+        key = assessment.key
+        old = votes.get(key)
+        before = old.level if old else 0
+        may_fall = assessment.fresh and not windows.view.draining and assessment.station not in unsure
+        waits = assessment.station in doubted or (
+            assessment.criterion in forecasts and windows.waits(assessment.station)
+        )
+        may_fall = may_fall and (before < high or not waits)
+        # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
+        is_new = assessment.newest_s > memory.answered.get(key, float("-inf"))
+        level = max(assessment.raise_level if is_new else 0, min(before, assessment.hold_level) if may_fall else before)
+        if old is not None and assessment.newest_s < old.newest_s and level <= before:
+            continue  # the newest datum was withdrawn: what is left says nothing new
+        valid_until_s = assessment.newest_s + criteria[assessment.criterion].valid_for_s
+        votes[key] = Vote(level, assessment.newest_s, valid_until_s, assessment.reason)
+    return votes
+
+
+def drop_exceeded_answers(
+    site: Site, memory: Memory, votes: Mapping[VoteKey, Vote], now_s: float, steps: Mapping[StepKey, Step]
+) -> Memory:  # fmt: skip
+    """The memory without answers that the motion has outgrown: their questions are asked anew, with a new clock.
+
+    Who says that a motion is none of the slope says it of what was asked for then. When its votes ask for more, one
+    person's word of before must not hide it.
+    """
+    heights = {k: h for k, h in memory.heights.items() if "@" in k}  # of steps: `update_steps` looks after them
+    outgrown: set[str] = {k for k, s in steps.items() if s.state == MOVEMENT and says_no(memory.answers.get(k))}
+    motions = [q for q in memory.answers if q.startswith((REFERENCE, ALONE))]
+    for question in (*(f"{REFERENCE}{r}" for r in memory.common), *memory.asked, *motions):
+        height = find_height(site, question, votes, now_s)
+        if not says_no(memory.answers.get(question)):
+            heights[question] = height  # as it stands when the answer comes
+        elif height > memory.heights.get(question, height):
+            outgrown.add(question)
+        else:
+            heights[question] = memory.heights.get(question, height)
+    return replace(
+        memory, heights=heights, answers={k: a for k, a in memory.answers.items() if k not in outgrown},
+        common={r: since_s for r, since_s in memory.common.items() if f"{REFERENCE}{r}" not in outgrown},
+        asked={q: since_s for q, since_s in memory.asked.items() if q not in outgrown},
+    )  # fmt: skip
+
+
+def find_height(site: Site, question: str, votes: Mapping[VoteKey, Vote], now_s: float) -> int:
+    """The highest level that the motion behind a question asks for; whatever a correction might hide is the top one."""
+    if question.startswith(CORRECTED):
+        return site.top_level
+    motions = {c.id for c in site.criteria if c.kind.motion}
+    behind = {s.id for s in site.stations if question in {f"{REFERENCE}{s.reference}", f"{ALONE}{s.id}"}}
+    found = (
+        v.level for k, v in votes.items()
+        if v.valid_until_s >= now_s and k.criterion in motions and k.station in behind
+    )  # fmt: skip
+    return max(found, default=0)
+
+
+def find_lasting(
+    site: Site, assessments: Sequence[Assessment], votes: Mapping[VoteKey, Vote], now_s: float
+) -> set[str]:
+    """Questions whose motion lasts, whatever level a person let stand: the vote lives and is not clear."""
+    moving = {
+        w.station for w in assessments
+        if (vote := votes.get(w.key)) is not None and vote.valid_until_s >= now_s
+        and (not w.has_data or (w.hold_level > 0 and w.motion is not None))
+    }  # fmt: skip
+    return {f"{REFERENCE}{s.reference}" for s in site.stations if s.id in moving and s.reference is not None} | {
+        f"{ALONE}{name}" for name in moving
+    }
+
+
+def keep_answers(answers: Mapping[str, str], lasting: Collection[str], now_s: float) -> dict[str, str]:
+    """Answers that still matter: of a motion while it lasts, of a step or an inspection (`...@instant`) for a year."""
+
+    def matters(key: str) -> bool:
+        if key.startswith((REFERENCE, ALONE)):
+            return key in lasting
+        return "@" in key and StepKey.read(key).at_s > now_s - ANSWER_KEPT_S
+
+    return {key: answer for key, answer in answers.items() if matters(key)}

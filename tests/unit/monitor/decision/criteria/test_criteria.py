@@ -1,0 +1,524 @@
+"""Criteria one by one: level, rate, rain by stamp and coverage, advice; and the ladder's acts by a person."""
+
+import json
+import math
+import random
+from dataclasses import replace
+
+import pytest
+
+from detection.anomaly.registry import compared_with
+from monitor.alerting.acts.operator_acts import order_level
+from monitor.config.service import parse_site
+from monitor.decision.criteria.kinds import anomaly
+from monitor.decision.criteria.kinds.scene import assess_scenes
+from monitor.decision.criteria.rain_gauge import Gauge
+from monitor.decision.criteria.table import CRITERIA, KINDS
+from monitor.decision.decide import decide
+from monitor.decision.series.assessment import DecisionContext
+from monitor.decision.series.step_detector import StepDetector
+from monitor.decision.series.tracks import direction
+from monitor.domain.canonical import canonical_json
+from monitor.domain.decision import (
+    AnomalyFact,
+    DecisionInputs,
+    EventFact,
+    FootprintFact,
+    ForecastFact,
+    Memory,
+    NewestEpoch,
+    ProofFact,
+    ReportFact,
+    instant,
+    seconds,
+)
+from monitor.domain.instants import parse
+from monitor.domain.observation import Reading
+from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.domain.witnesses import find_groups
+from monitor.language.rendering import translate
+
+T0 = seconds(parse("2026-01-01T00:00:00Z"))
+H = 3600.0
+LEVELS = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
+
+
+def site(criterion, unit="m", quantity="water_level", stamp="interval_end", station="P1", **spec):
+    series = SeriesSpec(station, quantity, unit, H, 6 * H, stamp=stamp, **spec)
+    point = Station(station, None, None, None, None, None, None, None, None, on_slope=True, series=(series,))
+    return Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (point,), (criterion,), version="v")
+
+
+def view(values, station="P1", quantity="water_level", step_s=H, start_s=T0, flags=()):
+    rows = tuple(
+        Reading(instant(start_s + i * step_s), instant(start_s + i * step_s), 0, v, 0.0, v, None, flags)
+        for i, v in enumerate(values)
+        if v is not None
+    )
+    key = f"{station}.{quantity}"
+    return DecisionInputs({key: rows}, {key: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))})
+
+
+def ask(criterion, seen, at_s, place, memory=None):
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(place, seen, memory or Memory(), at_s))
+    return word
+
+
+def test_level_needs_two_epochs_and_recovers_by_its_share():
+    c = Criterion(
+        "w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)), recover=0.8
+    )
+    place = site(c)
+    assert ask(c, view([5, 5, 25]), T0 + 2 * H, place).raise_level == 0
+    assert ask(c, view([5, 25, 25]), T0 + 2 * H, place).raise_level == 2
+    assert ask(c, view([25, 25, 17]), T0 + 2 * H, place).hold_level == 2
+    assert ask(c, view([25, 15, 15]), T0 + 2 * H, place).hold_level == 1
+    assert ask(c, view([25, 7, 7]), T0 + 2 * H, place).hold_level == 0
+
+
+def test_a_value_has_the_digits_of_its_bound():
+    c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=1830.0),))
+    seen = view([1829.0, 1842.25, 1842.25])
+    assert ask(c, seen, T0 + 2 * H, site(c)).reason == "water level: 1842.25 m, bounds 1830 m"
+
+
+@pytest.mark.parametrize("shaken", [False, True])
+def test_water_that_rises_in_a_step_is_believed_after_the_clock_whatever_was_declared(shaken):
+    c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)))
+    place, memory, found = site(c, verify_step=3.0), Memory(), []
+    values = [(5.0 if i < 20 else 25.0) + 0.01 * (7 * i % 5) for i in range(30)]
+    quake = EventFact(T0 + 19.8 * H, T0 + 19.8 * H, T0 + 20 * H, "earthquake", 0.2, "M5", "feed", 1, "mqtt", ("Ada",))
+    for i in range(10, len(values)):
+        seen = replace(view(values[: i + 1]), events=(quake,) if shaken and i >= 20 else ())
+        decision = decide(place, memory, seen, instant(T0 + i * H))
+        memory = decision.memory
+        found.append(decision.level)
+    assert found[:11] == [0] * 11
+    assert found[-1] == 2
+    assert "health:P1:verify" in memory.conditions
+
+
+def test_level_below_a_bound_and_the_clock_of_freshness():
+    c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, under=2.0),))
+    place = site(c)
+    word = ask(c, view([5, 1.5, 1.4]), T0 + 2 * H, place)
+    assert (word.raise_level, word.fresh) == (1, True)
+    assert not ask(c, view([5, 1.5, 1.4]), T0 + 10 * H, place).fresh
+
+
+def test_rate_watches_a_drawdown():
+    c = Criterion("d", KINDS["rate"], ("P1",), "water_level", (Threshold(1, under=-0.6, window_s=24 * H),))
+    place = site(c)
+    falling = [100.0 - 1.0 * i / 24 for i in range(30)]
+    assert ask(c, view(falling), T0 + 29 * H, place).raise_level == 1
+    rising = [100.0 + 1.0 * i / 24 for i in range(30)]
+    assert ask(c, view(rising), T0 + 29 * H, place).raise_level == 0
+
+
+def test_no_threshold_uses_an_index():
+    c = Criterion("d", KINDS["rate"], ("P1",), "water_level", (Threshold(1, over=0.1, window_s=24 * H),))
+    word = ask(c, view([float(i) for i in range(30)]), T0 + 29 * H, site(c, unit="index"))
+    assert not word.has_data
+    assert word.raise_level == 0
+
+
+CAINE = Criterion(
+    "id", KINDS["rain_intensity_duration"], ("R1",), "rain", (Threshold(1),),
+    params=(("a", 14.82), ("b", 0.39), ("c", 0.0), ("duration_from_s", H), ("duration_to_s", 48 * H),
+            ("min_coverage", 0.8)),
+)  # fmt: skip
+
+
+def rain(values, stamp="interval_end", **kw):
+    place = site(CAINE, "mm", "rain", stamp, "R1")
+    seen = view(values, "R1", "rain", **kw)
+    return ask(CAINE, seen, T0 + (len(values) - 1) * H, place)
+
+
+def test_rain_is_held_against_the_curve_at_every_duration():
+    # 14.82 mm/h for one hour is on the curve; the same sum over two hours is not
+    assert rain([0.0] * 48 + [15.0]).raise_level == 1
+    assert rain([0.0] * 48 + [14.0]).raise_level == 0
+    # 14.82 * 24**-0.39 = 4.29 mm/h over a day, though no single hour is beyond the curve
+    long = rain([0.0] * 24 + [4.4] * 24)
+    assert long.raise_level == 1
+    assert long.facts["worst"]["duration_s"] > 12 * H
+
+
+def check_thin_coverage_raises_but_does_not_lower():
+    heavy = rain([15.0 if i % 2 else None for i in range(49)] + [15.0])
+    assert heavy.raise_level == 1
+    thin = rain([0.0 if i % 2 else None for i in range(49)] + [0.0])
+    assert (thin.raise_level, thin.hold_level) == (0, 1)
+    assert rain([0.0] * 50).hold_level == 0
+
+
+def test_thin_coverage_raises_but_does_not_lower():
+    check_thin_coverage_raises_but_does_not_lower()
+
+
+def test_a_variant_that_ignores_coverage_is_caught(monkeypatch):
+    monkeypatch.setattr(Gauge, "coverage", lambda *_: 1.0)
+    with pytest.raises(AssertionError):
+        check_thin_coverage_raises_but_does_not_lower()
+
+
+def test_counters_count_differences_and_survive_a_reset():
+    values = [100.0 + 1.0 * i for i in range(40)] + [2.0 + 1.0 * i for i in range(10)]
+    word = rain(values, "counter")
+    assert word.facts["worst"]["sum_mm"] <= 60.0
+    assert rain([100.0] * 49 + [116.0], "counter").raise_level == 1
+
+
+def test_more_rain_than_was_ever_measured_is_a_fault():
+    assert rain([0.0] * 48 + [450.0]).raise_level == 0
+
+
+def test_one_tip_of_an_event_gauge_has_its_own_time():
+    assert rain([0.2] * 49, "event").raise_level == 0
+
+
+def test_a_forecast_is_advice_until_it_is_promoted():
+    c = Criterion(
+        "f", KINDS["forecast"], ("P1",), "water_level", (Threshold(1, over=5.0, window_s=86400.0),), role="advice"
+    )
+    place = site(c)
+    fact = ForecastFact(
+        "P1", "water_level", T0, T0 + 86400.0, 86400.0, 1.0, 9.0, 12.0, 2.0, "lld", shown=True, q025=0.0, q975=14.0
+    )
+    seen = replace(view([1.0] * 3), forecasts=(fact,))
+    for role, level in (("advice", 0), ("witness", 1)):
+        promoted = replace(place, criteria=(replace(c, role=role),))
+        outcome = decide(promoted, Memory(), seen, instant(T0 + 2 * H))
+        assert outcome.level == level
+        assert ("advice:f:P1" in outcome.memory.conditions) == (level == 0)
+    hidden = replace(seen, forecasts=(replace(fact, shown=False),))
+    assert not decide(place, Memory(), hidden, instant(T0 + 2 * H)).memory.conditions.get("advice:f:P1")
+
+
+def test_a_single_date_footprint_never_votes_but_change_may():
+    c = Criterion("img", KINDS["scene"], ("P1",), "", (Threshold(1),), role="witness", params=(("near_m", 500.0),))
+    place = site(c)
+    for change, level in (("single", 0), ("known", 0), ("new", 1), ("grown", 1)):
+        fact = FootprintFact("post", T0, "p1", change, 5000.0, "P1", 120.0, T0, near=(("P1", 120.0),))
+        seen = replace(view([1.0] * 3), footprints=(fact,))
+        assert decide(place, Memory(), seen, instant(T0 + H)).level == level, change
+    away = FootprintFact("post", T0, "p1", "new", 5000.0, "P1", 900.0, T0, near=(("P1", 900.0),))
+    far = replace(view([1.0] * 3), footprints=(away,))
+    assert decide(place, Memory(), far, instant(T0 + H)).level == 0
+
+
+def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it():
+    c = Criterion("o", KINDS["report"], (), "", (Threshold(2),), valid_for_s=6 * H, kinds=("rockfall",))
+    place = site(c)
+    seen = replace(
+        view([1.0] * 3), reports=(ReportFact(T0 + H, T0 + H, "rockfall", "blocks on the road", "ranger", None, "mqtt"),)
+    )
+    first = decide(place, Memory(), seen, instant(T0 + 2 * H))
+    assert first.level == 2
+    later = decide(place, first.memory, view([1.0] * 3), instant(T0 + 30 * H))
+    assert later.level == 2
+    long = replace(seen, reports=(replace(seen.reports[0], text="blocks " * 99),))
+    (word,) = CRITERIA["report"].rule(c, DecisionContext(place, long, Memory(), T0 + 2 * H))
+    assert word.reason == f"rockfall reported by ranger: {'blocks ' * 99}"[:200]
+
+
+def test_groups_join_over_reference_logger_and_antenna():
+    def point(name, **shared):
+        marks = {"reference": None, "logger": None, "antenna": None, **shared}
+        return Station(name, None, None, None, None, None, marks["reference"], marks["logger"], marks["antenna"],
+                       on_slope=True, series=())  # fmt: skip
+
+    place = replace(
+        site(Criterion("w", KINDS["level"], (), "water_level", ())),
+        stations=(point("A", reference="B1"), point("B", reference="B1", logger="L"), point("C", logger="L"),
+                  point("D"), point("E", antenna="X"), point("F", antenna="X")),
+    )  # fmt: skip
+    groups = find_groups(place)
+    assert groups["A"] == groups["B"] == groups["C"]
+    assert groups["E"] == groups["F"]
+    assert len({groups[s] for s in "ADE"}) == 3
+
+
+def test_downslope_is_signed_by_azimuth_and_plunge():
+    point = Station("A", None, None, None, 90.0, 30.0, None, None, None, on_slope=True, series=())
+    east, north, up = direction(point, 3)
+    assert (round(east, 6), round(north, 6), round(up, 6)) == (0.866025, 0.0, -0.5)
+
+
+def walk(values, limit=20.0, sigma=1.0, interval_s=1.0):
+    found = StepDetector(limit)
+    times = [i * interval_s for i in range(len(values))]
+    found.extend(times, [0.0] * len(values), [(v,) for v in values], [(sigma,)] * len(values))
+    return found
+
+
+def test_walk_tells_spike_step_motion_and_noise():
+    calm = [0.1, -0.2, 0.3, 0.0, -0.1, 0.2]
+    spike = walk([*calm, 500.0, 0.1, 0.2])
+    assert not spike.jumps
+    assert spike.aside[6.0].startswith("spike")
+    step = walk([*calm, 60.0, 60.2, 59.9])
+    assert [round(j.size[0]) for _, j in step.jumps] == [60]
+    assert abs(step.level[8][0]) < 2.0
+    motion = walk([*calm, 40.0, 90.0, 150.0, 220.0])
+    assert not motion.jumps
+    assert motion.level[9] == (220.0,)
+    erratic = walk([*calm, 500.0, -300.0, 0.1])
+    assert not erratic.jumps
+    unsure = walk([*calm, 60.0, 0.2], sigma=30.0)
+    assert not unsure.jumps
+
+
+@pytest.mark.parametrize(("interval_s", "epochs"), [(24 * H, 150), (H, 150), (24 * H, 6), (H, 24)])
+def test_a_return_long_after_a_jump_sets_nothing_aside_between(interval_s, epochs):
+    rng = random.Random(7)
+    values = [at + rng.gauss(0.0, 0.3) for at in [0.0] * 30 + [12.0] * (epochs + 1) + [3.0] * 5]
+    found = walk(values, limit=5.0, sigma=0.3, interval_s=interval_s)
+    assert [i for i, _ in found.jumps] == [30, 31 + epochs]
+    assert [j.size[0] for _, j in found.jumps] == pytest.approx([12.0, -9.0], abs=1.5)
+    assert set(found.aside) == {30 * interval_s, (31 + epochs) * interval_s}, "the two jumps, to be verified"
+    # sooner it is a spike
+    found = walk([*values[:36], 1.0, 1.1, 0.9], limit=5.0, sigma=0.3, interval_s=interval_s)
+    assert not found.jumps
+    assert sorted(found.aside) == [k * interval_s for k in range(30, 36)]
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_what_is_left_of_a_jump_beyond_the_limit_is_asked_about(epochs):
+    calm = [0.1, -0.2, 0.3, 0.0, -0.1, 0.2]
+    found = walk([*calm, *[100.0] * epochs, 24.0, 24.1, 23.9])
+    assert round(math.fsum(j.size[0] for _, j in found.jumps)) == 24
+    assert found.jumps[-1][0] == 6 + epochs
+    assert not walk([*calm, *[100.0] * epochs, 14.0, 0.1, 0.2]).jumps
+
+
+def scattered(rng, count, around=0.0):
+    return [around + rng.choice((-1.0, 1.0)) * rng.uniform(20.0, 60.0) for _ in range(count)]
+
+
+def test_a_scatter_is_asked_about_for_days_and_where_it_ends_elsewhere_once_more():
+    rng = random.Random(3)
+    calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
+    rough, quiet = scattered(rng, 30, -70.0), [rng.gauss(0.0, 1.0) for _ in range(12)]
+    waiting = walk([*calm, *rough, *quiet[:5]])
+    assert all(index < 45 for index, _ in waiting.jumps), "asked within the scatter"
+    found = walk([*calm, *rough, *quiet])
+    index, jump = found.jumps[-1]
+    assert (index, jump.at_s, jump.before_s) == (60, 60.0, 59.0)
+    assert 40.0 < jump.size[0] < 100.0
+    assert abs(found.level[70][0] + jump.size[0]) < 5.0
+    again = walk([*calm, *rough, *quiet, *(v + 60.0 for v in quiet)])
+    assert again.jumps[-1][0] == 72, "what scattered hides no step after it"
+
+
+def test_what_moved_does_not_hide_behind_the_errors_that_it_states():
+    """One epoch 300 off that states 100 is set aside; six that agree are a step at the first; a return undoes it."""
+    rng = random.Random(5)
+    calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
+
+    def vague(values, sigma=100.0):
+        found = StepDetector(10.0)
+        times = [float(i) for i in range(30 + len(values))]
+        stated = [(1.0,)] * 30 + [(sigma,)] * len(values)
+        found.extend(times, times, [(v,) for v in (*calm, *values)], stated)
+        return found
+
+    away = [300.0 + rng.gauss(0.0, 1.0) for _ in range(9)]
+    assert not vague(away[:5]).jumps
+    assert len(vague(away[:5]).aside) == 5
+    found = vague(away)
+    ((index, jump),) = found.jumps
+    assert (index, jump.at_s, jump.before_s, jump.known_s) == (30, 30.0, 29.0, 35.0)
+    assert abs(jump.size[0] - 300.0) < 3.0
+    assert set(found.aside) == {30.0}
+    assert found.kept[-9:] == [29, *range(31, 39)]
+    assert abs(found.level[38][0]) < 5.0
+    back = vague([*away, 0.0, 1.0])
+    assert not back.jumps
+    assert set(back.aside) == {30.0 + k for k in range(9)}, "a spike of nine epochs"
+    scattered_far = [sign * (200.0 + 10.0 * k) for k in range(6) for sign in (-1.0, 1.0)]
+    assert not vague(scattered_far).jumps, "they agree on nothing"
+    assert not vague([150.0] * 6).jumps, "six at one and a half of their own errors may be chance"
+
+
+def test_motion_that_comes_to_a_stand_is_no_step_and_no_more_is_a_scatter_about_one_place():
+    rng = random.Random(4)
+    calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
+    ways = ([1.5**k for k in range(14)], [25.0 * k + rng.gauss(0.0, 8.0) for k in range(1, 15)])
+    for way in ways:
+        found = walk([*calm, *way, *(way[-1] + rng.gauss(0.0, 1.0) for _ in range(10))])
+        assert all(index < 40 for index, _ in found.jumps)
+    home = walk([*calm, *scattered(rng, 30), *(rng.gauss(0.0, 1.0) for _ in range(12))])
+    assert all(index < 45 for index, _ in home.jumps)
+
+
+def test_a_level_set_by_a_person_stands_and_old_data_do_not_raise_it_again():
+    c = Criterion(
+        "w", KINDS["level"], ("P1",), "water_level", (Threshold(2, over=10.0),), dwell=Dwell(2, 2), valid_for_s=48 * H
+    )
+    place = site(c)
+    raised = decide(place, Memory(), view([5, 15, 15, 15]), instant(T0 + 3 * H))
+    assert raised.level == 2
+    lowered = order_level(raised.memory, 0, T0 + 3.5 * H)
+    assert lowered.level_source == "person"
+    assert decide(place, lowered, view([5, 15, 15, 15]), instant(T0 + 4 * H)).level == 0
+    assert decide(place, lowered, view([5, 15, 15, 15, 15, 15]), instant(T0 + 5 * H)).level == 2
+    held = order_level(Memory(started_s=T0), 1, T0)
+    assert decide(place, held, view([5, 5, 5, 5]), instant(T0 + 3 * H)).level == 1
+
+
+HOSTILE = [1e299, -1e299, 5e-324, 0.0, -0.0, 1e12, 1e11, -999.0, float(2**53), 1e6]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_value_that_can_be_stored_stops_a_decision(seed):
+    rng = random.Random(seed)
+    criteria = (
+        Criterion("v", KINDS["velocity"], ("P1",), "displacement", (Threshold(1, over=1.0, window_s=12 * H),)),
+        Criterion(
+            "n",
+            KINDS["velocity"],
+            ("P1",),
+            "displacement",
+            (Threshold(1, over=1.0, window_s=12 * H),),
+            direction="norm",
+        ),
+        Criterion("l", KINDS["level"], ("P1",), "own", (Threshold(3, over=5.0),)),
+        Criterion("r", KINDS["rate"], ("P1",), "own", (Threshold(2, under=-5.0, window_s=12 * H),)),
+        replace(CAINE, stations=("P1",)),
+    )
+    specs = tuple(SeriesSpec("P1", q, "mm", H, 6 * H) for q in ("displacement", "own", "rain"))
+    point = Station("P1", None, None, None, None, None, "B", None, None, on_slope=True, series=specs)
+    place = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (point,), criteria, version="v")
+    memory = Memory()
+    for look in range(6):
+        readings = {}
+        for quantity in ("displacement_east", "displacement_north", "displacement_up", "own", "rain"):
+            rows = {}
+            for _ in range(40):
+                at = instant(T0 + rng.randrange(0, 48) * H * (0.5 if seed % 2 else 1.0))
+                value = rng.choice(HOSTILE) if rng.random() < 0.5 else rng.gauss(0, 2)
+                sigma = rng.choice([None, 0.0, 1.0, 1e200, 5e-324])
+                extra = rng.choice([None, '{"cov_mm2":[1,2]}', '{"cov_mm2":[1,1,1e300,0,0,0]}', "cov", '["cov_mm2"]'])
+                rows[at] = Reading(at, at, 0, value, 0.0, value, sigma, (), extra)
+            readings[f"P1.{quantity}"] = tuple(rows[at] for at in sorted(rows))
+        newest = {k: NewestEpoch(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items()}
+        outcome = decide(place, memory, DecisionInputs(readings, newest), instant(T0 + (30 + look) * H))
+        memory = Memory.read(json.loads(canonical_json(outcome.memory.to_json())))
+        assert canonical_json(outcome.to_json())
+
+
+def test_a_site_file_with_fewer_levels_does_not_lose_the_level():
+    c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0),))
+    place = replace(site(c), levels=LEVELS[:2])
+    assert decide(place, Memory(started_s=T0, level=3), view([5, 5]), instant(T0 + H)).level == 1
+
+
+def near_two(change="new", **more):
+    """A footprint that lies near P1 and P2, nearer to P1."""
+    near = (("P1", 85.0), ("P2", 240.5))
+    return FootprintFact("post", T0, "p1", change, 5000.0, "P1", 85.0, near=near, **{"received_s": T0, **more})
+
+
+@pytest.mark.parametrize(
+    ("stations", "near_m", "level", "said"),
+    [
+        (("P1",), 500.0, 1, "nearest station 85 m (P1)"),
+        (("P2",), 500.0, 1, "nearest station 240 m (P2)"),
+        (("P1", "P2"), 500.0, 1, "nearest station 85 m (P1) and 1 other station within 240 m"),
+        (("P1", "P2"), 100.0, 1, "nearest station 85 m (P1)"),
+        (("P2",), 100.0, 0, "no change"),
+        (("P3",), 500.0, 0, "no change"),
+    ],
+)
+def test_a_footprint_speaks_for_every_station_within_reach(stations, near_m, level, said):
+    c = Criterion("img", KINDS["scene"], stations, "", (Threshold(1),), role="witness", params=(("near_m", near_m),))
+    place = site(c)
+    seen = replace(view([1.0] * 3), footprints=(near_two(),))
+    (word,) = assess_scenes(c, DecisionContext(place, seen, Memory(), T0 + H))
+    assert (word.raise_level, word.station) == (level, "scene")
+    assert said in word.reason
+    assert ("other" in said) == ("other" in word.reason)
+    assert decide(place, Memory(), seen, instant(T0 + H)).level == level
+
+
+@pytest.mark.parametrize(("found_by", "opens"), [("tested", True), ("another", False)])
+def test_what_a_network_without_a_test_found_beside_a_tested_one_opens_nothing(found_by, opens):
+    """Then no message goes out that would have to say that it is advice: the pages alone show it, and mark it."""
+    c = Criterion("img", KINDS["scene"], ("P1",), "", (Threshold(1),), role="witness")
+    proof = ProofFact("img", "scene", T0 - H, T0 + 1e6 * H, True, "", "tested", "s", "tested", "s")
+    seen = replace(view([1.0] * 3), footprints=(near_two(model_hash=found_by),), proofs=(proof,))
+    decided = decide(site(c), Memory(), seen, instant(T0 + H))
+    assert decided.level == int(opens)
+    assert bool(decided.memory.votes) == opens
+    assert not any(key.startswith(("advice:", "health:img:")) for key in decided.memory.conditions)
+
+
+def test_one_image_is_one_witness_however_many_footprints_and_stations_it_shows():
+    rows = tuple(
+        FootprintFact("post", T0, f"p{k}", "new", 5000.0, f"P{k}", 85.0, T0, near=((f"P{k}", 85.0),)) for k in (1, 2, 3)
+    )
+    criteria = [
+        Criterion(f"img{k}", KINDS["scene"], (f"P{k}",), "", (Threshold(3),), role="witness") for k in (1, 2, 3)
+    ]  # fmt: skip
+    place = replace(site(criteria[0]), criteria=tuple(criteria))
+    seen = replace(view([1.0] * 3), footprints=rows)
+    found = decide(place, Memory(), seen, instant(T0 + H))
+    assert len(found.memory.votes) == 3
+    assert {find_groups(place)[key.partition("|")[2]] for key in found.memory.votes} == {"scene"}
+    assert (found.level, place.top_level) == (2, 3), "the top level needs a second, independent witness"
+
+
+def test_near_m_of_the_scenes_table_reaches_the_criterion():
+    text = '[[criterion]]\nkind = "scene"\nlevel = "yellow"\nauthor = "t"\nreason = "t"\n{}[scenes]\nnear_m = {}\n'
+    for own, near_m, found in (("", 300.0, False), ("", 400.0, True), ("near_m = 500.0\n", 300.0, True)):
+        place = parse_site(PLAIN_SITE + text.format(own, near_m), "near.toml")
+        fact = FootprintFact("post", T0, "p1", "single", 5000.0, "P1", 350.0, T0, near=(("P1", 350.0),))
+        seen = replace(view([1.0] * 3), footprints=(fact,))
+        outcome = decide(place, Memory(), seen, instant(T0 + H))
+        assert any(key.startswith("advice:scene") for key in outcome.memory.conditions) == found, (own, near_m)
+
+
+PLAIN_SITE = """
+[site]
+id = "near"
+name = "Near"
+latitude = 46.2
+longitude = 8.9
+timezone = "UTC"
+[[station]]
+id = "P1"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+"""
+
+
+def test_evidence_of_a_footprint_reads_back_as_it_was():
+    seen = DecisionInputs(footprints=(near_two("grown", grown_m2=1200.0, kind="crack"),))
+    spelled = json.loads(json.dumps(seen.to_json()))
+    assert DecisionInputs.read(spelled) == seen
+    assert hash(DecisionInputs.read(spelled).footprints[0]) == hash(seen.footprints[0])
+
+
+def test_a_check_that_finds_a_fault_has_no_score():
+    fact = AnomalyFact("G1", "displacement", 0.0, "replay", 1.0, 1.0, "")
+    assert anomaly._explain(fact) == "displacement: the check replay found a fault"
+    assert anomaly._explain(replace(fact, detector="ae", score=2.4)) == "displacement scores 2.40 over 1.00 (ae)"
+    fact = replace(fact, kind="replay", compared_with="its earlier readings")
+    found = "displacement: the check replay found a fault (replay), compared with its earlier readings"
+    assert anomaly._explain(fact) == found
+
+
+def test_an_anomaly_says_its_kind_and_what_it_was_compared_with_in_any_language():
+    others = compared_with("rules", "drift", 17, ("G2.displacement", "G3.displacement"))
+    fact = AnomalyFact("G1", "displacement", 0.0, "rules", 1.4, 1.0, "drift", others)
+    text = (
+        "displacement scores 1.40 over 1.00 (rules): drift, compared with the lines of its last 30 and 60 days, "
+        "and with 17 other series (G2.displacement and G3.displacement among them)"
+    )
+    assert anomaly._explain(fact) == text
+    assert "altre 17 serie (tra cui G2.displacement e G3.displacement)" in translate(anomaly._explain(fact), "it")
+    assert "deriva" in translate(anomaly._explain(fact), "it")

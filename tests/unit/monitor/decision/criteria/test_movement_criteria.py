@@ -1,0 +1,345 @@
+"""Acceleration, tangential angle and failure window as criteria: bounds, noise, staleness, hysteresis, two sensors."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from monitor.alerting.acts.operator_acts import order_level
+from monitor.config.service import parse_site
+from monitor.decision.criteria.table import CRITERIA, KINDS
+from monitor.decision.decide import decide
+from monitor.decision.series.assessment import DecisionContext
+from monitor.domain.decision import DecisionInputs, FailureFact, Memory, NewestEpoch, instant, seconds
+from monitor.domain.instants import parse
+from monitor.domain.observation import Reading
+from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.errors import ConfigError
+
+T0 = seconds(parse("2026-01-01T00:00:00Z"))
+H, D = 3600.0, 86400.0
+LEVELS = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
+NOISE = 0.2
+
+
+def station(name, reference=None, v_eq=None):
+    series = SeriesSpec(name, "displacement", "mm", H, 6 * H, NOISE)
+    return Station(
+        name, None, None, None, 180.0, 0.0, reference, None, None, on_slope=True, series=(series,),
+        v_eq_mm_per_day=v_eq, v_eq_reviewed="somebody" if v_eq else "",
+    )  # fmt: skip
+
+
+def place(criterion, *stations):
+    return Site("s", "S", 46.0, 8.0, "UTC", LEVELS, stations or (station("A", v_eq=1.0),), (criterion,), version="v")
+
+
+def readings(curve, hours, *, seed=1, flags=()):
+    """Hourly readings of a curve over days, with noise."""
+    dice = random.Random(seed)
+    rows = []
+    for i in range(hours + 1):
+        at, value = instant(T0 + i * H), curve(i / 24.0) + dice.gauss(0.0, NOISE)
+        rows.append(Reading(at, at, 0, value, 0.0, value, NOISE, flags if i > hours - 30 else ()))
+    return tuple(rows)
+
+
+def view(rows, name="A", **kw):
+    key = f"{name}.displacement_downslope"
+    return DecisionInputs(
+        {key: rows}, {key: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))}, **kw
+    )
+
+
+def ask(site, seen, now_s, memory=None):
+    (criterion,) = site.criteria
+    return CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(site, seen, memory or Memory(), now_s))
+
+
+BENDS = Criterion(
+    "a", KINDS["acceleration"], ("A",), "displacement",
+    (Threshold(1, over=0.5, window_s=5 * D), Threshold(2, over=2.0, window_s=2 * D)), dwell=Dwell(2, 3),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mm_per_day2", "level"), [(0.0, 0), (0.3, 0), (0.9, 1), (4.0, 2)], ids=["creep", "below", "yellow", "orange"]
+)
+def test_acceleration_is_judged_in_the_window_of_each_level(mm_per_day2, level):
+    rows = readings(lambda day: 3.0 * day + 0.5 * mm_per_day2 * day * day, 240)
+    (word,) = ask(place(BENDS), view(rows), T0 + 240 * H)
+    assert (word.raise_level, word.has_data, word.fresh) == (level, True, True)
+    assert word.facts["bounds"][0]["acceleration"] == pytest.approx(mm_per_day2, abs=0.1)
+    assert word.motion is not None
+
+
+def test_acceleration_of_noise_or_of_motion_backwards_is_none():
+    still = readings(lambda _: 0.0, 240)
+    tight = replace(BENDS, thresholds=(Threshold(1, over=0.001, window_s=2 * D),))
+    for seed in range(20):
+        (word,) = ask(place(tight), view(readings(lambda _: 0.0, 240, seed=seed)), T0 + 240 * H)
+        assert word.raise_level == 0, word.reason
+    braking_back = readings(lambda day: -30.0 * day + 0.45 * day * day, 240)
+    (word,) = ask(place(BENDS), view(braking_back), T0 + 240 * H)
+    assert (word.raise_level, len(still)) == (0, 241)
+
+
+def test_one_reading_alone_neither_raises_nor_lowers_by_acceleration():
+    rows = list(readings(lambda day: 3.0 * day, 240))
+    spoiled = rows[-3]
+    rows[-3] = replace(spoiled, value=spoiled.value + 60.0, value_raw=spoiled.value + 60.0)
+    # without a limit for jumps, so that only leaving one out guards
+    bare = replace(station("A"), series=(SeriesSpec("A", "displacement", "mm", H, 6 * H, 0.0),))
+    (word,) = ask(place(BENDS, bare), view(tuple(rows)), T0 + 240 * H)
+    assert word.raise_level == 0
+    assert word.hold_level > 0
+
+
+def test_acceleration_recovers_by_its_share_and_never_by_silence_or_flags():
+    steady = readings(lambda day: 3.0 * day, 240)
+    near = readings(lambda day: 3.0 * day + 0.5 * 0.45 * day * day, 240)
+    (over,), (held,) = ask(place(BENDS), view(steady), T0 + 240 * H), ask(place(BENDS), view(near), T0 + 240 * H)
+    assert (over.hold_level, over.fresh) == (0, True)
+    assert (held.raise_level, held.hold_level) == (0, 1)
+    (late,) = ask(place(BENDS), view(steady), T0 + 250 * H)
+    assert not late.fresh
+    flagged = readings(lambda day: 3.0 * day, 240, flags=("stuck",))
+    (word,) = ask(place(BENDS), view(flagged), T0 + 240 * H)
+    assert not word.fresh
+    gone = DecisionInputs({}, {})
+    (word,) = ask(place(BENDS), gone, T0 + 240 * H)
+    assert (word.has_data, word.raise_level) == (False, 0)
+
+
+@pytest.mark.parametrize("kind", ["acceleration", "tangential_angle"])
+def test_a_level_is_held_through_silence_and_broken_data_and_falls_on_sound_data_alone(kind):
+    steps = (*LEVELS[:2], Level(2, "orange", auto_lower=True), LEVELS[3])
+    asked = BENDS if kind == "acceleration" else ANGLE
+    where = replace(place(asked), levels=steps)
+    rows = readings(lambda day: 3.0 * day + 0.5 * 4.0 * day * day, 240)
+    raised = decide(where, Memory(), view(rows), instant(T0 + 240 * H))
+    assert raised.level == 2
+    end = rows[-1].value
+    calm = tuple(
+        Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, NOISE, ())
+        for i in range(241, 241 + 15 * 24)
+        for v in (end + random.Random(i).gauss(0.0, NOISE),)
+    )
+    broken = tuple(replace(r, flags=("bad",)) for r in calm)
+    now = instant(T0 + (240 + 15 * 24) * H)
+    for seen in (view(rows), view(rows + broken), DecisionInputs({}, view(rows).newest)):
+        assert decide(where, raised.memory, seen, now).level == 2
+    assert decide(where, raised.memory, view(rows + calm), now).level == 0
+
+
+ANGLE = Criterion(
+    "t", KINDS["tangential_angle"], ("A",), "displacement",
+    (Threshold(1, over=70.0, window_s=3 * D), Threshold(2, over=80.0, window_s=D), Threshold(3, over=85.0, window_s=D)),
+    dwell=Dwell(2, 3),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("rate", "level"), [(1.0, 0), (2.5, 0), (3.5, 1), (7.0, 2), (14.0, 3)])
+def test_tangential_angle_counts_in_units_of_the_reviewed_velocity(rate, level):
+    rows = readings(lambda day: rate * day, 120)
+    (word,) = ask(place(ANGLE), view(rows), T0 + 120 * H)
+    assert word.raise_level == level
+    assert "tangential angle" in word.reason
+    assert word.facts["bounds"][1]["angle_deg"] == pytest.approx(
+        {1.0: 45.0, 2.5: 68.2, 3.5: 74.1, 7.0: 81.9, 14.0: 85.9}[rate], abs=2.0
+    )
+
+
+def test_a_critical_angle_of_noise_is_none():
+    slow = station("A", v_eq=0.002)  # any noise is a critical angle against so slow a creep
+    raised = {}
+    for min_sigma in (0.0, 3.0):
+        asked = place(replace(ANGLE, min_sigma=min_sigma), slow)
+        words = [ask(asked, view(readings(lambda _: 0.0, 120, seed=s)), T0 + 120 * H)[0] for s in range(20)]
+        raised[min_sigma] = sum(w.raise_level > 0 for w in words)
+    # three standard errors are passed by chance once in some hundred looks
+    assert raised[0.0] >= 10 > 1 >= raised[3.0]
+
+
+def test_a_station_without_v_eq_says_nothing():
+    (word,) = ask(place(ANGLE, station("A")), view(readings(lambda day: 50.0 * day, 120)), T0 + 120 * H)
+    assert (word.has_data, word.reason) == (
+        False,
+        "its velocity of uniform creep is not reviewed yet: no angle is known",
+    )
+
+
+# ---- the failure window --------------------------------------------------------------------------------------------
+NOW = T0 + 240 * H
+NEAR = Criterion(
+    "f", KINDS["inverse_velocity"], ("A", "B", "C"), "displacement",
+    (Threshold(1, window_s=7 * D), Threshold(2, window_s=2 * D)), role="advice", recover=0.8,
+)  # fmt: skip
+BOTH = (station("A", "BASE"), station("B", "BASE"), station("C", "OTHER"))
+
+
+def window(name, mid_days, *, trusted=True, age_s=H, half_days=0.5, method="inverse_velocity"):
+    mid = NOW + mid_days * D
+    return FailureFact(
+        name, "displacement_downslope", method, NOW - age_s, NOW - age_s, mid - half_days * D, mid, mid + half_days * D,
+        40.0, trusted, "" if trusted else "only 1 of 3 looks agree",
+    )  # fmt: skip
+
+
+def word_of(name, facts, criterion=NEAR, *, newest_age_s=H, flags=()):
+    at = NOW - newest_age_s
+    keys = {f"{s}.displacement_downslope": NewestEpoch(at, at, flags) for s in ("A", "B", "C")}
+    words = ask(place(criterion, *BOTH), DecisionInputs({}, keys, failures=tuple(facts)), NOW)
+    return next(w for w in words if w.station == name)
+
+
+@pytest.mark.parametrize(("days", "level"), [(20.0, 0), (6.5, 1), (1.5, 2), (-0.2, 2)])
+def test_a_trusted_window_asks_for_the_level_whose_time_it_lies_within(days, level):
+    assert word_of("A", [window("A", days)]).raise_level == level
+
+
+def test_the_beginning_of_the_window_counts_where_the_site_says_so():
+    early = replace(NEAR, texts=(("edge", "from"),))
+    wide = window("A", 8.0, half_days=3.0)
+    assert (word_of("A", [wide]).raise_level, word_of("A", [wide], early).raise_level) == (0, 1)
+
+
+def test_a_window_that_is_not_trusted_raises_nothing_and_lowers_nothing():
+    word = word_of("A", [window("A", 1.5, trusted=False)])
+    assert (word.raise_level, word.hold_level) == (0, 2)
+    assert "not trusted" in word.reason
+
+
+def test_a_window_falls_below_its_recovery_and_by_being_withdrawn_only():
+    assert word_of("A", [window("A", 8.0)]).hold_level == 1  # 7 d / 0.8 = 8.75 d
+    assert word_of("A", [window("A", 9.0)]).hold_level == 0
+    withdrawn = word_of("A", [])
+    assert (withdrawn.has_data, withdrawn.fresh, withdrawn.hold_level) == (True, True, 0)
+    silent, broken = word_of("A", [], newest_age_s=7 * H), word_of("A", [], flags=("stuck",))
+    assert not silent.fresh
+    assert not silent.has_data
+    assert not broken.has_data
+
+
+def test_a_window_on_old_data_says_nothing_new():
+    word = word_of("A", [window("A", 1.5, age_s=7 * H)])
+    assert (word.has_data, word.raise_level) == (False, 0)
+
+
+def test_as_a_witness_it_needs_a_second_independent_sensor():
+    witness = replace(NEAR, role="witness")
+    alone = [window("A", 1.5)]
+    assert word_of("A", alone, witness).raise_level == 0
+    assert "one sensor alone" in word_of("A", alone, witness).reason
+    assert word_of("A", [*alone, window("B", 1.5)], witness).raise_level == 0  # B hangs on the same reference
+    assert word_of("A", [*alone, window("C", 1.5, trusted=False)], witness).raise_level == 0
+    assert word_of("A", [*alone, window("C", 1.5, age_s=9 * H)], witness).raise_level == 0
+    assert word_of("A", [*alone, window("C", 30.0)], witness).raise_level == 0
+    assert word_of("A", [*alone, window("C", 5.0)], witness).raise_level == 2
+
+
+def test_two_that_share_something_with_a_third_are_one_witness():
+    witness = replace(NEAR, role="witness")
+    chained = (
+        station("A", "BASE"),
+        replace(station("B", "BASE"), logger="L"),
+        replace(station("C", "OTHER"), logger="L"),
+    )
+    keys = {f"{s}.displacement_downslope": NewestEpoch(NOW - H, NOW - H) for s in ("A", "B", "C")}
+    seen = DecisionInputs({}, keys, failures=(window("A", 1.5), window("C", 1.5)))
+    assert {w.raise_level for w in ask(place(witness, *BOTH), seen, NOW)} == {0, 2}
+    assert {w.raise_level for w in ask(place(witness, *chained), seen, NOW)} == {0}
+
+
+def test_the_window_of_the_forecast_stands_beside_and_never_votes():
+    assert word_of("A", [window("A", 1.5, method="forecast")]).raise_level == 0
+
+
+def test_a_level_that_a_person_lowered_rises_by_a_window_on_newer_data_only():
+    site = place(replace(NEAR, role="witness"), *BOTH)
+    keys = {f"{s}.displacement_downslope": NewestEpoch(NOW - H, NOW - H) for s in ("A", "B", "C")}
+    seen = DecisionInputs({}, keys, failures=(window("A", 1.5), window("C", 1.5)))
+    first = decide(site, Memory(), seen, instant(NOW))
+    assert first.level == 2
+    lowered = order_level(first.memory, 0, NOW + 60.0)
+    assert decide(site, lowered, seen, instant(NOW + 120.0)).level == 0
+    newer = replace(seen, failures=(window("A", 1.5, age_s=0.0), window("C", 1.5)))
+    assert decide(site, lowered, newer, instant(NOW + 120.0)).level == 2
+
+
+def test_a_window_is_advice_by_default_and_moves_no_level():
+    keys = {"A.displacement_downslope": NewestEpoch(NOW - H, NOW - H)}
+    outcome = decide(place(NEAR, *BOTH), Memory(), DecisionInputs({}, keys, failures=(window("A", 1.5),)), instant(NOW))
+    assert outcome.level == 0
+    assert "failure about" in outcome.memory.conditions["advice:f:A"].reason
+
+
+# ---- the site file --------------------------------------------------------------------------------------------------
+FILE = """
+[site]
+id = "s"
+name = "S"
+latitude = 46.0
+longitude = 8.0
+[[station]]
+id = "A"
+{v_eq}
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+{more}
+"""
+REVIEWED = 'v_eq_mm_per_day = 1.2\nv_eq_reviewed = "A. Rossi 2026-01, 2023-2025"'
+
+
+def read(more, v_eq=""):
+    return parse_site(FILE.format(more=more, v_eq=v_eq), "s.toml")
+
+
+def test_a_tangential_angle_without_reviewed_v_eq_is_refused():
+    table = '[[criterion]]\nkind = "tangential_angle"\nstations = ["A"]\nyellow = {over = 80.0, window = "7d"}'
+    with pytest.raises(ConfigError, match=r"criterion\[0\].stations: A: expected v_eq_mm_per_day"):
+        read(table)
+    (criterion, *_) = read(table, REVIEWED).criteria
+    assert (criterion.kind.id, criterion.role, criterion.dwell.hits) == ("tangential_angle", "witness", 2)
+    with pytest.raises(ConfigError, match="less than 90"):
+        read(table.replace("80.0", "95.0"), REVIEWED)
+
+
+def test_the_failure_window_is_advice_and_its_times_do_not_grow():
+    table = (
+        '[[criterion]]\nkind = "inverse_velocity"\nstations = ["A"]\nyellow = {within = "7d"}\n'
+        'orange = {within = "2d"}\nedge = "from"'
+    )
+    (criterion, *_) = read(table).criteria
+    assert (criterion.role, dict(criterion.texts), [t.window_s for t in criterion.thresholds]) == (
+        "advice", {"edge": "from"}, [7 * D, 2 * D],
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="nearer"):
+        read(table.replace('"2d"', '"9d"'))
+
+
+def test_every_stage_has_its_cadence_and_unknown_is_looked_at_most():
+    plan = read('[forecast]\nevery = "12h"\n[movement.progressive]\nevery = "1m"\naction = "Clear the road"').movement
+    by_name = {s.stage: s for s in plan.stages}
+    assert [by_name[n].evaluate_every_s for n in ("creep", "intermediate", "step", "progressive", "unknown")] == [
+        3600.0, 1800.0, 600.0, 60.0, 60.0,
+    ]  # fmt: skip
+    assert (by_name["creep"].forecast_every_s, by_name["unknown"].forecast_every_s) == (12 * H, H)
+    assert by_name["progressive"].action == "Clear the road"
+    with pytest.raises(ConfigError, match=r"movement.unknown.every: expected at most 5m"):
+        read('[movement.unknown]\nevery = "1h"')
+    with pytest.raises(ConfigError, match=r"movement"):
+        read('[movement.gallop]\nevery = "1h"')
+
+
+def test_an_inverse_velocity_criterion_names_its_series_as_a_rate_does():
+    by_series = '[[criterion]]\nkind = "inverse_velocity"\nseries = "A.displacement"\nyellow = {within = "7d"}'
+    by_stations = by_series.replace('series = "A.displacement"', 'stations = ["A"]')
+    one, other = (read(table).criteria[0] for table in (by_series, by_stations))
+    assert (one.stations, one.quantity) == (other.stations, other.quantity) == (("A",), "displacement")
+    with pytest.raises(ConfigError, match="expected either series, or stations"):
+        read(by_series.replace("yellow", 'stations = ["A"]\nyellow'))
+    with pytest.raises(ConfigError, match=r"expected series = 'STATION.quantity', or stations with quantity"):
+        read(by_series.replace('series = "A.displacement"\n', ""))

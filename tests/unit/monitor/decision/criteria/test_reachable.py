@@ -1,0 +1,198 @@
+"""Bounds that no motion reaches: refused where no instrument could mean them, else counted and told, with why."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.checks.check import BAD, WARN, CheckFinding
+from monitor.checks.site_files import SiteFolder
+from monitor.checks.table import run_alarm_checks, run_checks
+from monitor.config.service import ServiceConfig
+from monitor.config.site import parse_site
+from monitor.decision.criteria.reachable import SETTLED, find_interval_s
+from monitor.decision.decide import decide
+from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
+from monitor.domain.observation import Reading
+from monitor.domain.site import Site
+from monitor.errors import ConfigError
+from tests.data.site_text import FOUR, head, series, station
+
+T0, HOUR = 1.8e9, 3600.0
+RED = 'red = {over = 100.0, window = "6h"}'
+VELOCITY = """
+[[criterion]]
+kind = "velocity"
+stations = ["G*"]
+yellow = {over = 2.0, window = "7d"}
+%s
+dwell = {hits = 3, of = 4, within = "6h"}
+"""
+
+
+def make_site(criterion: str = VELOCITY % RED, **facts: object) -> Site:
+    """Two rovers that are read every hour."""
+    moved = series("displacement", "mm", **{"max_silence": "12h", "noise_floor_mm": 1.0, **facts})
+    rovers = [station(name, moved, azimuth_deg=90.0, plunge_deg=0.0) for name in ("G1", "G2")]
+    return parse_site(head("bench", levels=FOUR) + "".join(rovers) + criterion, "bench.toml")
+
+
+def find(site: Site, check: str) -> list[CheckFinding]:
+    files = SiteFolder(ServiceConfig(), [site], {})
+    return [one for one in run_checks(files) if one.check.id == check and one.is_wrong]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "facts", "key", "nearest"),
+    [
+        (VELOCITY % RED.replace("100.0", "1e300"), {}, "criterion[0].red.over", "4320000"),
+        (VELOCITY % f"{RED}\nmin_sigma = 3000.0", {}, "criterion[0].min_sigma", "20"),
+        (VELOCITY % RED, {"noise_floor_mm": 1e6}, "station[0].series[0].noise_floor_mm", "10000 mm"),
+    ],
+)
+def test_what_no_instrument_could_mean_is_refused_with_the_nearest_that_one_could(criterion, facts, key, nearest):
+    with pytest.raises(ConfigError) as refused:
+        make_site(criterion, **facts)
+    for part in ("bench.toml", key, nearest):
+        assert part in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("criterion", "facts", "words"),
+    [
+        (VELOCITY % RED.replace("6h", "3h"), {}, "its window of 3h holds 3, and 4 are needed"),
+        (VELOCITY.replace("6h", "1h") % RED, {}, "its dwell asks for 3 of them within 1h"),
+        (VELOCITY % RED, {"noise_floor_mm": 5000.0}, "it counts from 86056 mm/day on, and the bound is 100 mm/day"),
+        (VELOCITY % RED, {"low": -3.0, "high": 3.0}, "its values would leave their range, -3 mm to 3 mm"),
+    ],
+)
+def test_a_bound_that_no_motion_reaches_is_wrong(criterion, facts, words):
+    site = make_site(criterion, **facts)
+    found = next(one for one in find(site, "sites.unreachable") if "cannot reach red" in one.text)
+    assert found.level == BAD
+    assert "G1, G2 cannot reach red by velocity-1" in found.text
+    assert words in found.text
+
+
+def test_what_one_of_two_can_reach_is_a_caution():
+    slow = series("displacement", "mm", "3h", max_silence="12h")
+    text = head("bench", levels=FOUR) + station("G1", series("displacement", "mm", max_silence="6h")) + station(
+        "G2", slow
+    )  # fmt: skip
+    site = parse_site(f"{text}{VELOCITY % RED}[fusion]\ntop_needs = 1\n", "bench.toml")
+    assert {(one.level, one.text.partition(" by ")[0]) for one in find(site, "sites.unreachable")} == {
+        (WARN, "G2 cannot reach red")
+    }
+
+
+def test_noise_that_hides_the_bound_alone_is_a_caution():
+    (found,) = find(make_site(noise_floor_mm=8.0), "sites.unreachable")
+    assert found.level == WARN
+    assert "red of velocity-1 is reached by G1, G2 late" in found.text
+
+
+def play(site: Site, every_s: Sequence[float]) -> list[Decision]:
+    """Decisions at readings of a slope at rest that come so far apart."""
+    memory, found, at_s = Memory(), [], T0
+    readings: tuple[Reading, ...] = ()
+    for i, step_s in enumerate(every_s):
+        at_s += step_s
+        value = 0.1 * (i * 7 % 5)
+        readings = (*readings, Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, None, ()))[-200:]
+        names = [f"{name}.displacement_downslope" for name in ("G1", "G2")]
+        view = DecisionInputs(dict.fromkeys(names, readings), dict.fromkeys(names, NewestEpoch(at_s, at_s)))
+        found.append(decide(site, memory, view, instant(at_s)))
+        memory = found[-1].memory
+    return found
+
+
+def test_a_station_that_reports_every_third_hour_cannot_reach_red_and_it_is_said_why():
+    site = make_site()
+    assert not find(site, "sites.unreachable")
+    looks = play(site, [HOUR] * 20 + [3 * HOUR] * 12 + [HOUR] * 24)
+    assert [looks[i].reachable_level for i in (19, 31, 43, 55)] == [3, 1, 1, 3], "a day of hourly readings says so"
+    (told,) = [c for d in looks for c in d.changes if c.key == "health:site:reachable" and c.open]
+    assert told.level == 2
+    assert "at most yellow: G1, G2 cannot reach red by velocity-1: a reading comes every 3h" in told.reason
+    rare = [c for d in looks for c in d.changes if c.key == "health:G1.displacement:rare"]
+    assert [c.open for c in rare] == [True, False]
+    assert "so its window of 6h holds 2, and 4 are needed (declared: one every 1h)" in rare[0].reason
+
+
+def test_one_gap_takes_no_level_away():
+    looks = play(make_site(), [HOUR] * 20 + [5 * HOUR] + [HOUR] * 12)
+    assert {d.reachable_level for d in looks} == {3}
+
+
+@pytest.mark.parametrize("lost", [0.4, 0.5, 0.6])
+def test_a_series_that_loses_about_half_of_its_readings_is_told_once(lost):
+    chance = random.Random(7)
+    looks = play(make_site(), [HOUR] * 20 + [draw_step(chance, lost) for _ in range(200)])
+    told = [c.open for d in looks for c in d.changes if c.key == "health:G1.displacement:rare"]
+    assert told == [True]
+
+
+@settings(max_examples=25)
+@given(lost=st.floats(0.0, 0.9), seed=st.integers(0, 2**16))
+def test_whatever_share_is_lost_the_notice_comes_to_rest(lost, seed):
+    """By the newest eight intervals alone it changes up to once in seven readings."""
+    chance, at_s, times_s, is_rare, changes = random.Random(seed), 0.0, [], False, 0
+    for _ in range(1000):
+        at_s += draw_step(chance, lost)
+        times_s = [*times_s, at_s][-SETTLED - 1 :]
+        now_rare = find_interval_s(times_s, HOUR, was_rare=is_rare) > 1.5 * HOUR
+        changes += now_rare != is_rare
+        is_rare = now_rare
+    assert changes <= 25
+
+
+def draw_step(chance, lost):
+    """Time between two readings that arrive."""
+    hours = 1
+    while chance.random() < lost:
+        hours += 1
+    return hours * HOUR
+
+
+def test_motion_that_no_vote_rests_on_is_named():
+    crack = station("E1", series("crack_opening", "mm"), series("temperature", "degC"))
+    control = station("C1", series("displacement", "mm"), on_slope=False)
+    text = head("bench", levels=FOUR) + station("G1", series("displacement", "mm")) + crack + control
+    site = parse_site(f"{text}{VELOCITY % RED}", "bench.toml")
+    (found,) = find(site, "sites.unjudged")
+    assert (found.level, found.check.alarm) == (WARN, 1)
+    assert "no criterion with a vote reads E1.crack_opening:" in found.text
+    advice = parse_site(f'{text}{VELOCITY % RED}role = "advice"\n', "bench.toml")
+    assert "E1.crack_opening, G1.displacement" in find(advice, "sites.unjudged")[0].text
+
+
+def test_a_site_file_says_both_at_its_reload_and_takes_them_back():
+    lost = make_site((VELOCITY % RED).replace("G*", "G1").replace("6h", "3h"))
+    sound = make_site()
+    keys = {one.key: one.counts for one in run_alarm_checks(SiteFolder(ServiceConfig(), [lost], {})) if one.counts}
+    assert keys == {"config:bench:unreachable": True, "config:bench:unjudged": True}
+    over = list(run_alarm_checks(SiteFolder(ServiceConfig(), [sound], {})))
+    assert {one.key for one in over} == set(keys)
+    assert not any(one.counts for one in over)
+
+
+@pytest.mark.parametrize(
+    ("ledgers", "role", "kind", "told"),
+    [
+        ("", "", "scene", True), ('ledgers = ["hazard"]', "", "scene", True), ("", 'role = "advice"', "scene", True),
+        ('ledgers = ["hazard", "advice"]', "", "scene", False), ("", 'role = "witness"', "scene", False),
+        ("", "", "velocity", False),
+    ],
+)  # fmt: skip
+def test_a_criterion_of_images_that_nobody_receives_is_named(ledgers, role, kind, told):
+    rule = f'[[criterion]]\nid = "above"\nkind = "{kind}"\nlevel = "yellow"\n{role}\nauthor = "t"\nreason = "t"\n'
+    text = head("bench", levels=FOUR) + station("G1", series("displacement", "mm")) + VELOCITY % RED
+    text += rule if kind == "scene" else ""
+    people = '[[recipient]]\nname = "duty"\nchannels = ["log"]\nlevels = ["yellow", "red"]\n'
+    site = parse_site(f"{text}{people}{ledgers}\n", "bench.toml")
+    found = find(site, "sites.unheard")
+    assert [(one.level, "above: nobody receives" in one.text) for one in found] == [(WARN, True)] * told
+    nobody = parse_site(text, "bench.toml")
+    assert find(nobody, "sites.unheard") == []  # that there is no recipient is said already

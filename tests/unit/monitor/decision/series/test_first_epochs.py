@@ -1,0 +1,153 @@
+"""A series that has just begun and whose noise nobody states: calm, and deaf to nothing that is clear."""
+
+import random
+
+import pytest
+
+from monitor.checks.site_files import SiteFolder
+from monitor.checks.table import run_checks
+from monitor.config.service import ServiceConfig, parse_site
+from monitor.decision.series.step_detector import OPENING, StepDetector
+from tests.data.measured import replay
+from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand, write_site
+
+
+def take(values, *, sigma=0.0, limit=1.0):
+    walk = StepDetector(limit)
+    count = len(values)
+    walk.extend([float(i) for i in range(count)], [float(i) for i in range(count)], values, [(sigma,)] * count)
+    return walk
+
+
+def play(pace="5s", noise_mm=3.0, epochs=30, motion=stand, more="", silent_from=None, seed=1):
+    rows = list(draw(pace, noise_mm, seed, epochs=epochs, motion=motion, silent_from=silent_from))
+    return list(replay(make_site(pace, more), rows))
+
+
+def pages(looks):
+    return {
+        c.key: round((now - BEGIN).total_seconds() / PACES["5s"][0])
+        for now, d in reversed(looks) for c in d.changes if c.open and c.notify
+    }  # fmt: skip
+
+
+def rough(count, seed=4):
+    dice = random.Random(seed)
+    return [(dice.gauss(0.0, 3.0),) for _ in range(count)]
+
+
+@pytest.mark.parametrize("noise_mm", [0.5, 3.0, 8.0])
+def test_a_new_site_on_which_nothing_moves_tells_nothing_and_says_that_it_learns(noise_mm):
+    looks = play(noise_mm=noise_mm, epochs=OPENING)
+    assert pages(looks) == {}
+    assert {d.level for _, d in looks} == {0}
+    fifth = looks[4][1].health[0]
+    assert (fifth.state, fifth.votes) == ("ok", True)
+    assert fifth.reason.startswith("learning its noise, 5 of 24 readings: ")
+    assert looks[-1][1].health[0].reason == ""
+
+
+def test_a_scatter_of_few_epochs_is_taken_for_larger_than_it_seems():
+    assert pages(play(epochs=48, seed=13)) == {}, "three rovers, were it believed as it is"
+
+
+def test_before_it_asked_about_noise():
+    drawn = [rough(4, seed) for seed in range(9)]
+    assert not any(take(values).jumps for values in drawn)
+
+
+def test_who_states_its_noise_is_asked_from_the_first_epoch_on():
+    looks = play(epochs=4, motion=jump(60.0, 2), more="noise_floor_mm = 3.0")
+    assert {f"health:{name}:verify" for name in MOVERS} <= pages(looks).keys()
+    assert all(h.reason == "" or h.state != "ok" for _, d in looks for h in d.health)
+
+
+def test_a_jump_that_is_huge_is_told_at_once_and_one_that_is_clear_when_the_noise_is_known():
+    huge = pages(play(motion=jump(300.0, 6)))
+    assert {name: huge[f"health:{name}:verify"] for name in MOVERS} == dict.fromkeys(MOVERS, 6)
+    clear = pages(play(motion=jump(40.0, 6)))
+    assert {clear[f"health:{name}:verify"] for name in MOVERS} <= {*range(6, OPENING)}
+
+
+def test_what_falls_silent_after_a_jump_in_its_first_epochs_is_a_question_and_no_level():
+    looks = play(epochs=20, motion=jump(300.0, 2), silent_from=3)
+    told = pages(looks)
+    assert {f"health:{name}:verify" for name in MOVERS} <= told.keys()
+    assert told["health:G01:verify"] == 6, "as soon as it is silent"
+    reason = looks[-1][1].memory.conditions["health:G01:verify"].reason
+    assert "silence followed it, and how much this instrument scatters is not known yet" in reason
+    assert {d.level for _, d in looks} == {0}
+
+
+def test_a_slope_that_falls_silent_after_a_clear_jump_raises_the_top_level_as_ever():
+    looks = play(epochs=20, motion=jump(300.0, 8), silent_from=9)
+    assert looks[-1][1].level == 3
+
+
+def test_values_that_may_be_noise_count_as_values():
+    walk = take([(0.0,), (9.0,), (-8.0,), (7.0,)])
+    assert walk.learning == 4
+    assert walk.kept == [0, 1, 2, 3]
+    assert not walk.aside
+    assert take([(0.0,)] * 3, limit=None).learning is None
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_in_pieces_or_at_once_it_ends_in_the_same_state(seed):
+    dice = random.Random(seed)
+    values = [(v + (dice.choice((0.0, 60.0)) if i > 6 else 0.0),) for i, (v,) in enumerate(rough(40, seed))]
+    whole, parts = take(values), StepDetector(1.0)
+    at = 0
+    while at < len(values):
+        end = at + dice.randint(1, 9)
+        times = [float(i) for i in range(at, min(end, len(values)))]
+        parts.extend(times, times, values[at:end], [(0.0,)] * len(times))
+        at = end
+    assert (whole.kept, whole.level, whole.jumps, whole.early, whole.aside) == (
+        parts.kept, parts.level, parts.jumps, parts.early, parts.aside
+    )  # fmt: skip
+
+
+def test_steps_that_follow_each_other_each_stand_out():
+    walk = take([(0.1,), (0.0,), (-0.1,), (0.1,), (0.0,), (30.0,), (30.1,), (75.0,)])
+    assert [index for index, _ in walk.jumps] == [5, 7]
+    assert walk.jumps[0][1].known_s == 7.0, "not known before the epochs that show it"
+
+
+def find_noiseless(site):
+    files = SiteFolder(ServiceConfig(), [site], {})
+    return [one.text for one in run_checks(files) if one.check.id == "sites.noise"]
+
+
+def test_check_names_series_without_a_noise_floor_and_says_what_to_write():
+    (said,) = find_noiseless(make_site("5s"))
+    assert said.startswith("G01.displacement, G02.displacement, G03.displacement and 21 more: no noise_floor")
+    assert "write noise_floor = the standard deviation, in mm, of readings at rest" in said
+    assert not find_noiseless(make_site("5s", "noise_floor_mm = 3.0"))
+
+
+def test_a_daily_site_of_two_months_has_learned_whatever_its_window():
+    """What is read must hold the epochs that show a scatter: a window of a week held 22 to 28."""
+    for window in ("3d", "7d"):
+        text = write_site("1d", "verify_step_mm = 4.0").replace('window = "7d"', f'window = "{window}"')
+        rows = list(draw("1d", 1.0, 1, epochs=62, motion=jump(20.0, 58)))
+        looks = list(replay(parse_site(text, "new.toml"), [o for o in rows if o.station in MOVERS]))
+        assert not any("learning" in h.reason for _, d in looks[OPENING - 1 :] for h in d.health if h.station in MOVERS)
+        asked = {key for key in looks[-1][1].memory.conditions if key.endswith(":verify")}
+        assert {f"health:{name}:verify" for name in MOVERS} <= asked or looks[-1][1].level > 0
+
+
+def test_a_series_that_seldom_speaks_is_waited_for_no_longer_than_its_patience():
+    values = [(v,) for v in (0.1, 0.0, -0.1, 0.1, 0.0, 0.1, 0.0, 9.0)]
+    times = [6.0 * i for i in range(8)]
+    walk = StepDetector(1.0, patience_s=36.0)
+    walk.extend(times, times, values, [(0.0,)] * 8)
+    assert walk.learning is None
+    assert [(i, j.known_s) for i, j in walk.jumps] == [(7, 42.0)]
+
+
+def test_silence_two_epochs_after_a_jump_of_metres_asks_as_well():
+    looks = play(epochs=20, motion=jump(5000.0, 2), silent_from=4)
+    told = pages(looks)
+    assert {f"health:{name}:verify" for name in MOVERS} <= told.keys()
+    assert {d.level for _, d in looks} == {0}

@@ -1,0 +1,93 @@
+"""What repeats one value without end is stuck, also where nobody states its noise; coarse instruments are not."""
+
+import random
+
+import pytest
+
+from monitor.decision.criteria.table import KINDS
+from monitor.decision.decide import decide
+from monitor.decision.series.noise import is_stuck
+from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant, seconds
+from monitor.domain.instants import parse
+from monitor.domain.observation import Reading
+from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
+
+T0 = seconds(parse("2026-01-01T00:00:00Z"))
+H = 3600.0
+STUCK = "health:E1.crack_opening:stuck"
+LEVELS = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))
+PLAIN = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H)
+
+
+def noisy(count, sigma=0.3, seed=1, digits=6):
+    dice = random.Random(seed)
+    return [round(dice.gauss(0.0, sigma), digits) for _ in range(count)]
+
+
+def decide_hourly(values, spec=PLAIN, seen=48):
+    """Decisions at each reading, on a window of so many, each with the memory of the one before."""
+    point = Station("E1", None, None, None, None, None, None, None, None, on_slope=True, series=(spec,))
+    rate = Criterion("r", KINDS["rate"], ("E1",), "crack_opening", (Threshold(1, over=6.0, window_s=12 * H),))
+    site = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (point,), (rate,), version="v")
+    rows = [Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, None, ()) for i, v in enumerate(values)]
+    memory = Memory()
+    for i in range(seen, len(rows) + 1):
+        now = rows[i - 1].observed_at
+        view = DecisionInputs({"E1.crack_opening": tuple(rows[i - seen : i])},
+                    {"E1.crack_opening": NewestEpoch(seconds(now), seconds(now))})  # fmt: skip
+        decision = decide(site, memory, view, now)
+        memory = decision.memory
+        yield decision
+
+
+def test_what_stands_still_without_a_stated_noise_has_no_vote_however_long_it_lasts():
+    still = noisy(60)
+    *_, last = looks = list(decide_hourly([*still, *still[-1:] * 72]))
+    found = [STUCK in d.memory.conditions for d in looks]
+    assert found.index(True) == 60 - 48 + 5, "the sixth equal reading"
+    assert all(found[found.index(True) :]), "its noise has left the window, and it is as stuck as before"
+    assert (last.health[0].state, last.health[0].votes) == ("stuck", False)
+    *_, well = decide_hourly([*still, *still[-1:] * 72, 0.1])
+    assert STUCK not in well.memory.conditions
+
+
+def test_a_level_does_not_fall_by_the_rest_of_an_instrument_that_is_stuck():
+    moving = [0.5 * i + error for i, error in enumerate(noisy(60))]
+    *_, before = decide_hourly(moving)
+    *_, after = decide_hourly([*moving, *moving[-1:] * 72])
+    assert (before.level, after.level) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [*[round(0.37 * i, 1) for i in range(48)], *[17.4] * 72],
+        [round(v, 1) for v in noisy(400, sigma=0.06)],
+        [*[0.0] * 60, 0.1, *[0.1] * 60],
+        [round(v, 1) + 2.0 * (i > 200) for i, v in enumerate(noisy(400, sigma=0.1))],
+        [0.3] * 100,
+        [round(0.02 * i, 1) for i in range(300)],
+    ],
+    ids=["came to rest", "within a tenth", "one tenth", "coarse with a step", "never another", "creeps below a tenth"],
+)
+def test_a_gauge_that_reads_tenths_repeats_itself_and_is_well(values):
+    found = [n for n in range(len(values)) if is_stuck([(v,) for v in values[max(0, n - 60) : n]], PLAIN)]
+    assert found == []
+
+
+def test_a_stated_noise_that_a_coarse_gauge_does_not_show_makes_no_fault_of_it():
+    gauge = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H, noise_floor=0.08)
+    rounded = [(round(v, 1),) for v in noisy(400, sigma=0.08)]
+    assert not any(is_stuck(rounded[max(0, n - 60) : n], gauge) for n in range(26, 400))
+    assert is_stuck([(0.1,)] * 6, gauge), "nothing is known of it yet but its noise"
+
+
+def test_a_temperature_stands_still_within_its_resolution():
+    still = [(v,) for v in (*noisy(40), *[0.1] * 40)]
+    assert is_stuck(still, PLAIN)
+    assert not is_stuck(still, SeriesSpec("E1", "temperature", "degC", H, 6 * H))
+
+
+def test_who_types_the_same_value_again_has_looked():
+    typed = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H, noise_floor=0.1, by_hand=True)
+    assert not is_stuck([(0.3,)] * 30, typed)
