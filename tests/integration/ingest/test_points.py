@@ -91,17 +91,17 @@ def rejected(database):
 def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_then_on(bench, tmp_path):
     news = ChangeDetector()
     with bench.read() as c:
-        news.look(c)
+        news.find_changed(c)
     path = write_long(tmp_path / "a.csv")
     arrived = NEWEST + 3 * DAY
     result = take(bench, path, arrived)
     assert (result.points, result.rows, result.stored, result.rejected) == (6, 48, 48, 0)
     with bench.read() as c:
-        assert news.look(c) == {"bench"}, "the service looks at the site soon after"
+        assert news.find_changed(c) == {"bench"}, "the service looks at the site soon after"
     again = take(bench, path, arrived + DAY)
     assert (again.stored, again.duplicates, again.revisions) == (0, 48, 0)
     with bench.read() as c:
-        assert news.look(c) == frozenset()
+        assert news.find_changed(c) == frozenset()
         then = load_point_facts(c, SITE, arrived)
     take(bench, write_long(tmp_path / "b.csv", rate=0.0), arrived + 2 * DAY)
     with bench.read() as c:
