@@ -60,7 +60,7 @@ def watchdog_interval_s() -> float | None:
 def encode_line(text: str) -> bytes:
     """A text as a line for another process, with id and values where it has them; what is too long is cut, as text.
 
-    >>> read_line(spell_line(CANNOT_DECIDE(text="disk full")).decode()).id, read_line(spell_line("").decode())
+    >>> read_line(encode_line(CANNOT_DECIDE(text="disk full")).decode()).id, read_line(encode_line("").decode())
     ('service.cannot_decide', '')
     """
     line = json.dumps(spread(text)).encode() + b"\n" if text else b"\n"

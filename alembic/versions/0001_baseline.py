@@ -398,6 +398,7 @@ def upgrade() -> None:
             nullable=True,
             comment="added to both ends by adaptive intervals: feedback needs it",
         ),
+        sa.Column("stretch", sa.Double(), nullable=True, comment="times that those of the usual pace were widened"),
         sa.Column(
             "novelty",
             sa.Double(),

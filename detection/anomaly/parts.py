@@ -224,7 +224,7 @@ class StrongestPart:
     """The strongest part of each cell, without the echoes of what was reported before.
 
     A step, a burst or a stuck stretch stays in what the parts look back on, for 60 days in the longest lines. What a
-    part says in that time belongs to the same happening. It is no new one, unless it is `STRONGER` times its threshold.
+    part says in that time belongs to the same event. It is no new one, unless it is `STRONGER` times its threshold.
     An alarm that goes on, as alarms of a week are one, is no echo. Of a sensor that is stuck again and again the first
     stretch alone holds something back, until it was well for as long as the longest part looks back. What a person
     dismissed holds nothing back (`forgive`).

@@ -132,7 +132,7 @@ CLASSES_MOST: Final = 251
 
 
 class CardField(NamedTuple):
-    """`name` with dots goes into objects; `fits` is asked of its value, with the card beside it."""
+    """`name` with dots goes into objects; `fits` checks its value, given the card."""
 
     name: str
     what: str

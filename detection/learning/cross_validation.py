@@ -53,7 +53,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class LengthTrial:
     """A length and a seed, and what networks that learnt so found on tiles that they had not learnt from.
 
     Attributes:
@@ -77,8 +77,8 @@ class Trial:
 class BestTrial:
     """The best try, all of them, and why no other followed."""
 
-    best: Trial
-    tried: tuple[Trial, ...]
+    best: LengthTrial
+    tried: tuple[LengthTrial, ...]
     why: str
 
     def doubts(self, budget: Budget) -> list[str]:
@@ -89,11 +89,11 @@ class BestTrial:
         return [f"{short}: give more --minutes"]
 
 
-Run = Callable[[int, int], Trial]
+Run = Callable[[int, int], LengthTrial]
 """From (seed, passes) to what cross-validation says of them."""
 
 
-def search(run: Run, budget: Budget, seed: int, report: Report, tried: Sequence[Trial] = ()) -> BestTrial:
+def search(run: Run, budget: Budget, seed: int, report: Report, tried: Sequence[LengthTrial] = ()) -> BestTrial:
     """Try lengths and seeds until the time is spent, or until nothing brings more.
 
     The first try has the usual length or what the time allows; as long as longer is better by cross-validation the next
@@ -119,16 +119,16 @@ def search(run: Run, budget: Budget, seed: int, report: Report, tried: Sequence[
         )
 
 
-def plan_next(done: Sequence[Trial], budget: Budget) -> tuple[int | None, str]:
+def plan_next(done: Sequence[LengthTrial], budget: Budget) -> tuple[int | None, str]:
     """The passes of the next try, or None and why there is none.
 
     >>> budget = Budget(seconds=100.0, folds_s=2.0, last_s=1.0, look_s=1.0, usual=10)
     >>> plan_next([], budget)
     (15, '')
-    >>> first = Trial(0, 15, 0.5, 0.5, TemperatureCalibration(), 31.0)
+    >>> first = LengthTrial(0, 15, 0.5, 0.5, TemperatureCalibration(), 31.0)
     >>> plan_next([first], budget)
     (22, '')
-    >>> plan_next([first, Trial(1, 22, 0.4, 0.5, TemperatureCalibration(), 45.0)], budget)
+    >>> plan_next([first, LengthTrial(1, 22, 0.4, 0.5, TemperatureCalibration(), 45.0)], budget)
     (None, 'the time is spent')
     """
     if not done:
@@ -154,7 +154,7 @@ def plan_next(done: Sequence[Trial], budget: Budget) -> tuple[int | None, str]:
     return None, "the time is spent"
 
 
-def _find_best(done: Sequence[Trial]) -> Trial:
+def _find_best(done: Sequence[LengthTrial]) -> LengthTrial:
     """The best by cross-validation; of equals the first, which is the shorter."""
     return max(done, key=lambda one: one.f1)
 
@@ -182,13 +182,15 @@ class CrossValidation:
     work: Path
     hooks: Hooks
 
-    def tried(self) -> tuple[Trial, ...]:
+    def tried(self) -> tuple[LengthTrial, ...]:
         """What was tried before."""
         path = self.work / TRIED
         rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-        return tuple(Trial(**{**row, "calibration": TemperatureCalibration(**row["calibration"])}) for row in rows)
+        return tuple(
+            LengthTrial(**{**row, "calibration": TemperatureCalibration(**row["calibration"])}) for row in rows
+        )
 
-    def run(self, seed: int, epochs: int) -> Trial:
+    def run(self, seed: int, epochs: int) -> LengthTrial:
         """Learn without each fold in turn and look at what it holds; pool that of all folds."""
         settings, before = replace(self.settings, seed=seed, epochs=epochs, split=ALL), self.tried()
         names = [f"try-{len(before)}-fold-{number}" for number in range(len(self.folds))]
@@ -200,7 +202,7 @@ class CrossValidation:
 
         calibration = fit_temperature(*gather(held(), pixels))
         threshold, f1 = choose_threshold(held(), calibration.temperature)
-        found = Trial(seed, epochs, f1, threshold, calibration, round(sum(cpu_s for _, _, cpu_s in looks), 2))
+        found = LengthTrial(seed, epochs, f1, threshold, calibration, round(sum(cpu_s for _, _, cpu_s in looks), 2))
         write_json(self.work / TRIED, [asdict(one) for one in (*before, found)])
         for name in names:
             (self.work / f"{name}.npz").unlink()

@@ -20,7 +20,7 @@ class LearningError(ImageryError):
 
 @dataclass(frozen=True, slots=True)
 class GroundLabel:
-    """What a person said of a piece of ground.
+    """The kind that a person gave a piece of ground.
 
     Attributes:
         kind: one of `KINDS`.

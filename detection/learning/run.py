@@ -29,7 +29,7 @@ from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
 from detection.learning.blocks import Pairs, deal_folds, find_blocks, find_touched, leave_out, list_touching
-from detection.learning.cross_validation import BestTrial, Budget, CrossValidation, Trial, measure_budget, search
+from detection.learning.cross_validation import BestTrial, Budget, CrossValidation, LengthTrial, measure_budget, search
 from detection.learning.gate import HeldOutCounts, compare_maps
 from detection.learning.labels import find_least_m2
 from detection.learning.records import LearningError, LearningRequest, Report, SceneWindow
@@ -343,7 +343,7 @@ def _measure_pace(
     return max(step_s, LEAST_STEP_S), clock() - begun
 
 
-def _train(request: LearningRequest, prepared: PreparedTiles, best: Trial, work: Path, hooks: Hooks) -> None:
+def _train(request: LearningRequest, prepared: PreparedTiles, best: LengthTrial, work: Path, hooks: Hooks) -> None:
     """Train by a recipe that stands beside the tiles; nothing where that was done."""
     recipe_file = request.out / f"{request.name}.recipe.toml"
     with replacing(recipe_file) as partial:
@@ -354,7 +354,7 @@ def _train(request: LearningRequest, prepared: PreparedTiles, best: Trial, work:
     run_recipe(recipe, work / "network.safetensors", request.out, hooks=replace(hooks, resume=True))
 
 
-def _format_recipe(name: str, plan: dict[str, Any], best: Trial) -> str:
+def _format_recipe(name: str, plan: dict[str, Any], best: LengthTrial) -> str:
     bands = ", ".join(f'"{band}"' for band in plan["bands"])
     return (
         f"name = {json.dumps(name)}\nbands = [{bands}]\nseed = {best.seed}\n\n"

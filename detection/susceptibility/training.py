@@ -38,7 +38,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingRequest:
+class SusceptibilityTrainingRequest:
     """How to train.
 
     Attributes:
@@ -60,7 +60,7 @@ class TrainingRequest:
     seed: int = 0
 
 
-def train(request: TrainingRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:
+def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Train and write a model and its card; returns the card with the path of the model and its hash.
 
     Raises:
@@ -135,7 +135,7 @@ def _bound_classes(chance: Numbers, sample: CellSample, rule: str) -> tuple[floa
 
 
 def _make_card(
-    request: TrainingRequest,
+    request: SusceptibilityTrainingRequest,
     study: Study,
     sample: CellSample,
     grid: dict[str, Any],

@@ -35,7 +35,7 @@ class ConformalState:
         nominal: Wanted coverage, for instance 0.8.
         gamma: Learning rate.
         alpha: Present miss rate aimed at; runs below 0 by at most the wanted miss rate.
-        scores: The newest scores, oldest first, at most 400.
+        scores: The newest scores at the usual pace, oldest first, at most 400.
         n: Scores ever seen.
     """
 
@@ -93,12 +93,20 @@ def stretch_margin(margin_mm: Floats | float, stretch: Floats | float) -> Floats
     return np.where(np.asarray(margin_mm) > 0.0, np.asarray(margin_mm) * stretch, margin_mm)
 
 
+def relax_score(value: Floats | float, stretch: Floats | float) -> Floats:
+    """What a score would have been at the usual pace: the inverse of `stretch_margin`.
+
+    Else the errors of a slide would widen the quiet months behind it.
+    """
+    return stretch_margin(value, 1.0 / np.asarray(stretch))
+
+
 def update(state: ConformalState, value: float, *, covered: bool | None = None) -> ConformalState:
     """Take the score of a forecast whose target has now been observed.
 
     Args:
         state: State before.
-        value: Score against the base interval that was issued.
+        value: Score against the base interval that was issued, at the usual pace.
         covered: Whether the issued (widened) interval held; None compares with the present margin.
     """
     if not np.isfinite(value):
@@ -113,7 +121,10 @@ def update(state: ConformalState, value: float, *, covered: bool | None = None) 
 
 
 def feedback(
-    issued: Mapping[float, tuple[float, float, float]], observed_mm: float, states: Mapping[float, ConformalState]
+    issued: Mapping[float, tuple[float, float, float]],
+    observed_mm: float,
+    states: Mapping[float, ConformalState],
+    stretch: float = 1.0,
 ) -> dict[float, ConformalState]:
     """The states of one station and horizon, by nominal coverage, after the target of a forecast has been observed.
 
@@ -121,10 +132,11 @@ def feedback(
         issued: Nominal coverage to the interval as it was issued, low and high, and the margin that was in it.
         observed_mm: The value at the target, on the same zero.
         states: Nominal coverage to the state before.
+        stretch: By which the margins were stretched.
     """
     out = {}
     for level, (bottom, top, widened) in issued.items():
-        value = score(bottom + widened, top - widened, observed_mm)
+        value = float(relax_score(score(bottom + widened, top - widened, observed_mm), stretch))
         out[level] = update(states[level], value, covered=bottom <= observed_mm <= top)
     return out
 
@@ -183,7 +195,7 @@ def replay(
             unknown, shape (N, S).
         steps: Horizon in rows.
         nominals: Wanted coverages of one base interval: its scores are ranked once for all of them.
-        stretch: By which margins are stretched at each origin, shape (N, S).
+        stretch: By which margins are stretched at each origin, and scores relaxed before they are ranked, shape (N, S).
 
     Returns:
         For each coverage the margin at each origin (N, S), NaN in the warm-up, and each station's state after the last
@@ -192,7 +204,7 @@ def replay(
     rows, stations = scores.shape
     gamma = step_size(steps)
     known = np.isfinite(scores)
-    stretched = np.broadcast_to(stretch, scores.shape)
+    scores = relax_score(scores, stretch)
     levels = [_Level(n, np.full((rows, stations), np.nan), np.full(stations, 1.0 - n)) for n in nominals]
     seen = np.zeros(stations, dtype=np.int64)
     newest = np.full((stations, WINDOW), np.inf)
@@ -217,15 +229,18 @@ def replay(
         if ready.size:
             some = ranked if ready.size == stations else ranked[:, ready]
             for one in levels:
-                usual = _margins(some, np.minimum(seen[ready], WINDOW), one.alpha[ready], one.nominal, steps)
-                one.margins[t, ready] = stretch_margin(usual, stretched[t, ready])
+                ranks = np.minimum(seen[ready], WINDOW)
+                one.margins[t, ready] = _margins(some, ranks, one.alpha[ready], one.nominal, steps)
     kept = []
     for s in range(stations):
         count = int(seen[s])
         ring = newest[s] if count <= WINDOW else np.roll(newest[s], -(count % WINDOW))
         kept.append((tuple(ring[: min(count, WINDOW)].tolist()), count))
     return [
-        (one.margins, [ConformalState(one.nominal, gamma, float(a), *k) for a, k in zip(one.alpha, kept, strict=True)])
+        (
+            stretch_margin(one.margins, stretch),
+            [ConformalState(one.nominal, gamma, float(a), *k) for a, k in zip(one.alpha, kept, strict=True)],
+        )
         for one in levels
     ]
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -266,9 +266,10 @@ def forecast_horizon(
         n, count = count_seen(panel, s)
         # what is known of the pace comes of n rows in place of all: its error grows as the root of their share falls
         gaps = math.sqrt(count / n) if 0 < n < math.ceil(OBSERVED_SHARE * count) else 1.0
+        times = float(stretch[s] * gaps)
         for level in LEVELS:
             states[conformal_key(name, horizon_s, level)] = used[level][s]
-            margins[level] = float(stretch_margin(margins[level], stretch[s] * gaps))
+            margins[level] = float(stretch_margin(margins[level], times))
         last = widen(fan[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
         if reason is None and not np.isfinite(fan[-1, s, 2]):
             reason = SHORT
@@ -285,7 +286,8 @@ def forecast_horizon(
         told += [_BORROWED] if borrowed else []
         told += [_WITH_GAPS(n=n, rows=count, step=spell_span(panel.step_s))] if gaps > 1.0 else []
         newest = float(panel.values[round((until_s - panel.start_s) / panel.step_s), s])
-        rows.append(make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, told=told))
+        row = make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, told=told)
+        rows.append(replace(row, stretch=times))
     return rows, withheld
 
 

@@ -1,8 +1,9 @@
 """How fast each station moves beside its usual pace: intervals stretch while it moves faster, before any miss is known.
 
-Errors of a month ahead are known a month late; the pace is known now. A margin that past errors ask for is stretched by
-the pace, as normalised conformal intervals are by a local scale (Papadopoulos et al. 2008; Lei et al. 2018). The level
-of `conformal` follows what the stretched intervals hold, so that over time they hold as often as they say.
+Errors of a month ahead are known a month late; the pace is known now. Past errors are divided by the pace at which they
+were made, and the margin they ask for is stretched by that of now, as normalised conformal intervals are by a local
+scale (Papadopoulos et al. 2008; Lei et al. 2018). The level of `conformal` follows what the stretched intervals hold,
+so that over time they hold as often as they say.
 """
 
 from dataclasses import dataclass

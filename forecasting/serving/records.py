@@ -35,6 +35,7 @@ class Forecast:
         q90: The same.
         q975: The same.
         margins: Nominal coverage as text to what was added to both ends.
+        stretch: Times that of the usual pace, at least 1.
         baseline: The best simple forecast.
         baseline_q50: Its value.
         skill: Over it, of a blend.
@@ -64,6 +65,7 @@ class Forecast:
     q90: float
     q975: float
     margins: dict[str, float]
+    stretch: float = 1.0
     baseline: str
     baseline_q50: float
     skill: float | None = None

@@ -107,12 +107,11 @@ class Auto:
     def weigh_candidates(self, values: Floats, last: int) -> Iterator[tuple[Floats, Floats]]:
         """Per horizon the forecasts of every candidate from row `first` to `last` and their weights, (E, N, S)."""
         seen, rows = values[: last + 1], np.arange(self.first, last + 1, dtype=np.int64)
-        standard, motion, surprise = self.judged[0], None, None
+        standard, motion = self.judged[0], None
         groups: tuple[tuple[int, ...], ...] = ()
         if isinstance(standard, Trend):
             groups = standard.groups
-            found = follow(seen, self.steps, groups)
-            motion, surprise = Followed(found.path[rows], found.doubt[rows], found.surprise[rows]), found.surprise[rows]
+            motion = follow(seen, self.steps, groups).since(self.first)
         every = _answer(self.judged, seen, rows, motion)
         least = np.array([least_scored(self.member(m.name)) for m in self.judged], dtype=np.int64)
         nearest: tuple[Floats, int] | None = None
@@ -121,7 +120,8 @@ class Auto:
             if motion is not None:
                 made = _hold(made, motion.path[:, :, i], FURTHEST * motion.doubt[:, :, i])
             errors = np.abs(made - targets(seen, rows, h))
-            yield made, weigh(made, errors, h, self.rule, least, surprise, groups, nearest)
+            surprise, scale = (None, None) if motion is None else (motion.surprise, motion.scale[:, :, i])
+            yield made, weigh(made, errors, h, self.rule, least, surprise, scale, groups, nearest)
             nearest = nearest or (errors[0], h)
 
 

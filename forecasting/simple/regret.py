@@ -30,17 +30,19 @@ class Rule:
 
 def weigh(
     made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints, surprise: Floats | None = None,
-    groups: Sequence[Sequence[int]] = (), nearest: tuple[Floats, int] | None = None,
+    scale: Floats | None = None, groups: Sequence[Sequence[int]] = (), nearest: tuple[Floats, int] | None = None,
 ) -> Floats:  # fmt: skip
     """Weight of each forecast at each row, shape (E, N, S); they sum to 1 where any of them answers.
 
     The exponentially weighted average of Cesa-Bianchi and Lugosi 2006 (2.1) on the excess of each |error| over that of
     the standard, as a share of the standard's own mean |error|. Errors of forecasts `steps` rows ahead overlap, so the
     evidence is their discounted count divided by `steps`. An error is known when its target is, `steps` rows late.
-    After a surprise the errors before it say little of what comes: the standard, which follows, has the word again.
+    After a surprise the errors before it say little of what comes: the standard, which follows, has the word again. An
+    error counts in proportion to what was to be expected when it was made: who was lucky as one slide ended does not
+    lead through the quiet months behind it.
     Spans of a long horizon are few, but what the standard errs at the shortest one tells how much of its error is noise
-    (`tell_noise`). So far as it is, errors are remembered longer and the standard, which follows motion, has less of a
-    lead.
+    (`find_noise_share`). So far as it is, errors are remembered longer and the standard, which follows motion, has less
+    of a lead.
 
     >>> line = np.arange(60.0)
     >>> made = np.stack([line, line + 1.0])[:, :, None]  # a standard that lags one behind, and one that is right
@@ -56,13 +58,17 @@ def weigh(
         rule: How fast they move.
         least: Rows that must have been scored before a forecast has any weight, shape (E,).
         surprise: Newest error in usual ones, shape (N, S).
+        scale: Size of error to be expected, mm, shape (N, S), NaN where it is not known; None where always alike.
         groups: Columns of one motion: their shares of excess are averaged, so that they obey one choice.
         nearest: |Errors| of the standard (N, S) at the shortest horizon and its rows; None where this is the shortest.
     """
+    keep = np.ones(made.shape[1:]) if surprise is None else rule.startled / np.maximum(surprise, rule.startled)
+    noise = (
+        np.zeros(keep.shape) if nearest is None else find_noise_share(errors[0], steps, *nearest, rule, keep, groups)
+    )
+    errors = errors if scale is None else errors / np.maximum(scale, 1e-9)
     standard = errors[0]
     known = np.isfinite(errors) & np.isfinite(standard)
-    keep = np.ones(standard.shape) if surprise is None else rule.startled / np.maximum(surprise, rule.startled)
-    noise = np.zeros(standard.shape) if nearest is None else tell_noise(standard, steps, *nearest, rule, keep, groups)
     kept = rule.discount ** (1.0 - noise) * keep
     late = _late(known.astype(np.float64), steps)
     count = _decay(late.copy(), kept)
@@ -95,7 +101,7 @@ def weigh(
     return np.asarray(weights)
 
 
-def tell_noise(
+def find_noise_share(
     errors: Floats, steps: int, near: Floats, shortest: int, rule: Rule, keep: Floats,
     groups: Sequence[Sequence[int]] = (),
 ) -> Floats:  # fmt: skip
@@ -106,7 +112,8 @@ def tell_noise(
 
     >>> still, moving = np.ones((400, 1)), np.full((400, 1), 30.0)
     >>> keep = np.ones((400, 1))
-    >>> [tell_noise(one, 30, still, 1, Rule(), keep)[[29, 130, 399], 0].round(2).tolist() for one in (still, moving)]
+    >>> told = [find_noise_share(one, 30, still, 1, Rule(), keep) for one in (still, moving)]
+    >>> [one[[29, 130, 399], 0].round(2).tolist() for one in told]
     [[0.0, 0.38, 0.82], [0.0, 0.01, 0.03]]
 
     Args:

@@ -39,6 +39,9 @@ LANES: Final = np.array(
 ).T
 """Per lane the variances of level and slope per row beside that of a reading, the damping of the slope, the variance of
 the acceleration and whether there is one."""
+LASTING: Final = np.where(LANES[3] > 0, ((1.0 + LANES[0]) / np.maximum(LANES[3], 1e-9)) ** (1.0 / 6.0), np.inf)
+"""Rows that the filter of an acceleration remembers (Kalata 1984): it has been seen for so long, and is not believed to
+go on for longer, so that a slide that slows is not forecast to run back."""
 UNKNOWN: Final = 1e7
 """Variance of a slope before two readings are known."""
 DISCOUNT: Final = 0.95
@@ -70,11 +73,17 @@ class Followed:
         path: Forecasts in mm, shape (T, S, H); NaN where no value was seen for more than 3 rows.
         doubt: Mean error to expect of them, mm, same shape; NaN before any is known.
         surprise: Largest newest error at any reach, in usual ones, shape (T, S); 0 where too few are known.
+        scale: The doubt and the motion that is forecast, mm, on average over the columns of a motion, as `path`.
     """
 
     path: Floats
     doubt: Floats
     surprise: Floats
+    scale: Floats
+
+    def since(self, first: int) -> "Followed":
+        """From a row on."""
+        return Followed(self.path[first:], self.doubt[first:], self.surprise[first:], self.scale[first:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +171,13 @@ def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]
                 path[:, columns, h], doubt[:, columns, h] = found[0][k], found[1][k]
             surprise[:, columns] = found[2]
             batch = []
-    stale = np.isnan(last_value(values, np.arange(values.shape[0], dtype=np.int64))[0])
-    path[stale] = np.nan
-    return Followed(path, doubt, surprise)
+    level = last_value(values, np.arange(values.shape[0], dtype=np.int64))[0]
+    path[np.isnan(level)] = np.nan
+    scale = doubt + np.abs(path - level[..., None])
+    for columns in (list(group) for group in groups if len(group) > 1):
+        shared = sum_in_order(scale[:, columns].swapaxes(0, 1))[:, None] / len(columns)
+        scale[:, columns] = np.where(np.isfinite(shared), shared, scale[:, columns])
+    return Followed(path, doubt, surprise, scale)
 
 
 def _climb(steps: Sequence[int]) -> list[int]:
@@ -278,7 +291,8 @@ def _reach(states: tuple[Floats, Floats, Floats], steps: int) -> Floats:
     _, _, damping, _, turns = LANES
     far = np.where(damping < 1.0, damping * (1.0 - damping**steps) / np.where(damping < 1.0, 1.0 - damping, 1.0), steps)
     made: Floats = level + far[:, None] * slope
-    made += (turns * steps * (steps + 1) / 2.0)[:, None] * turn
+    lasting = np.minimum(LASTING, steps)
+    made += (turns * lasting * (steps - (lasting - 1.0) / 2.0))[:, None] * turn
     return made
 
 

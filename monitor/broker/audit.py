@@ -62,8 +62,8 @@ def find_limit(
         free_bytes: room for what the broker keeps, by name (`memory`, `disk`).
         requested_expiry_s: for how long we ask it to keep the session.
 
-    >>> find_limit(BrokerFacts(True, None, 1000), 10.0, 300.0, {}, 86400.0)
-    Limit(seconds=100.0, why='it kept 1000 of 1500 messages', setting='max_queued_messages 0 and max_queued_bytes 0')
+    >>> find_limit(BrokerFacts(True, None, 1000), 10.0, 300.0, {}, 86400.0)[:2]
+    (100.0, 'it kept 1000 of 1500 messages')
     """
     if not facts.session_present:
         return OutageLimit(0.0, "it keeps no session for an absent client", "persistent sessions (persistence true)")

@@ -46,7 +46,7 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
-def spell_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool = False) -> str:
+def format_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool = False) -> str:
     """The configuration that keeps every session and message over a restart, and lets nobody in without a login.
 
     Mosquitto's own defaults drop the queue of a client beyond 1,000 messages and write it every 30 minutes. There are
@@ -243,7 +243,7 @@ class ManagedBroker(_BrokerProcess):
         if is_open:
             log.warning("the broker lets anybody of this machine publish readings; `slopeward doctor` says more")
         (self.folder / SOCKET).unlink(missing_ok=True)  # a killed broker leaves it behind
-        text = spell_config(self.folder, self.port, self.host, anonymous=is_open)
+        text = format_config(self.folder, self.port, self.host, anonymous=is_open)
         Path(self.mark()).write_text(text, encoding="utf-8")
         return [program, "-c", self.mark()]
 

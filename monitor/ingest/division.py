@@ -116,7 +116,7 @@ class Division:
         return tuple(Share(f"{self.client_id}-{k}of{self.processes}", k, own, every - own) for k, own in of.items())
 
 
-def weigh(sites: Iterable[Site]) -> dict[str, int]:
+def count_stations(sites: Iterable[Site]) -> dict[str, int]:
     """How much each site brings: its stations."""
     return {site.id: len(site.stations) + 1 for site in sites}
 

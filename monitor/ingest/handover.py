@@ -20,7 +20,7 @@ from monitor.broker.access import Access, find_access
 from monitor.broker.probe import connected
 from monitor.domain.alert import AlertChange
 from monitor.domain.site import Site
-from monitor.ingest.division import BACKFILL, LIVE, BrokerSession, Division, Share, find_kept, weigh
+from monitor.ingest.division import BACKFILL, LIVE, BrokerSession, Division, Share, count_stations, find_kept
 from monitor.ingest.message import ROOT, BrokerMessage
 from monitor.ingest.mqtt import MqttSession
 from monitor.ingest.pipeline import Clock
@@ -40,7 +40,7 @@ def find_division(db: Database, broker: Any, sites: Mapping[str, Site], processe
     detail = {} if found is None else found[1]
     same = detail.get("processes", 1) == processes and detail.get("client_id", broker.client_id) == broker.client_id
     wanted = Division(broker.client_id, processes, detail.get("sites", {}) if same else {})
-    division = wanted.renew(weigh(sites.values()) if processes > 1 else {})
+    division = wanted.renew(count_stations(sites.values()) if processes > 1 else {})
     left = set(detail.get("sessions", ())) - set(find_kept(division.shares()))
     return division, not same or bool(left)
 
@@ -61,7 +61,7 @@ def _describe(division: Division, sessions: Iterable[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _spell_mark(mark: str, name: str) -> str:
+def _format_mark(mark: str, name: str) -> str:
     """A topic that the service may write and read at every broker; no instrument and no other session has it."""
     return f"{ROOT}status/{mark}-{name}/backfill"
 
@@ -78,12 +78,12 @@ class SessionDrain(Ingest):
     def _listen(self) -> tuple[BrokerSession, ...]:
         """The mark alone: the other subscriptions are those that the broker keeps."""
         return tuple(
-            BrokerSession(one.name, one.client_id, (_spell_mark(self._mark, one.name),))
+            BrokerSession(one.name, one.client_id, (_format_mark(self._mark, one.name),))
             for one in self._share.listen({})
         )
 
     def _receive(self, message: BrokerMessage) -> None:
-        if message.topic == _spell_mark(self._mark, message.client):
+        if message.topic == _format_mark(self._mark, message.client):
             self._seen.add(message.client)
             return
         self._handed += 1
@@ -206,7 +206,7 @@ class DivisionHandover:
 def _publish_marks(access: Access, mark: str) -> None:
     with connected(access, f"slopeward-mark-{uuid.uuid4().hex[:8]}", expiry_s=0, clean=True) as (client, _, _):
         for name in (LIVE, BACKFILL):
-            client.publish(_spell_mark(mark, name), b"x", qos=1).wait_for_publish(AGAIN_S)
+            client.publish(_format_mark(mark, name), b"x", qos=1).wait_for_publish(AGAIN_S)
 
 
 def _end_sessions(access: Access, client_ids: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ PAUSE_S: Final = 0.02  # between two batches, however slow commits are: other wr
 _YIELD_S: Final = 0.005  # the same where a full batch waits
 _BACKFILL_SHARE: Final = 200  # of a batch, however much live data waits: catching up never stands still
 _BACKFILL_BYTES: Final = 5 << 18  # a batch without live data ends beyond it: two large messages
-_BESIDE_BYTES: Final = 1 << 18  # of a batch with live data, one message of backfill at least
+_BACKFILL_SHARE_BYTES: Final = 1 << 18  # of a batch with live data, one message of backfill at least
 
 
 class Inbox:
@@ -62,20 +62,20 @@ class Inbox:
         The 50 ms count from the first of them: what came while the last batch was written has waited already. Between
         two batches the database is left to other writers for a moment.
         """
-        asked_at_s = time.monotonic()
+        began_at_s = time.monotonic()
         if not self._bell.wait(timeout_s):
             return []
-        deadline = max(self._rung_at_s + BATCH_WAIT_S, asked_at_s + PAUSE_S)
+        deadline = max(self._rung_at_s + BATCH_WAIT_S, began_at_s + PAUSE_S)
         while 0 < len(self) < BATCH_MESSAGES and time.monotonic() < deadline:
             time.sleep(0.005)
-        if (early_s := asked_at_s + _YIELD_S - time.monotonic()) > 0:
+        if (early_s := began_at_s + _YIELD_S - time.monotonic()) > 0:
             time.sleep(early_s)
         self._bell.clear()  # before looking: what comes now rings again
         batch: list[BrokerMessage] = []
         reserved = min(_BACKFILL_SHARE, len(self._backfill))
-        beside = _BESIDE_BYTES if self._live else _BACKFILL_BYTES
+        backfill_bytes = _BACKFILL_SHARE_BYTES if self._live else _BACKFILL_BYTES
         for queue, most, room in (
-            (self._live, BATCH_MOST - reserved, BATCH_BYTES), (self._backfill, BATCH_MOST, beside),
+            (self._live, BATCH_MOST - reserved, BATCH_BYTES), (self._backfill, BATCH_MOST, backfill_bytes),
         ):  # fmt: skip
             while queue and len(batch) < most and room > 0:
                 message = queue.popleft()

@@ -60,7 +60,7 @@ class DecodedMessage:
     event_by: str = ""
     mark: SequenceMark | None = None
     links: tuple[Link, ...] = ()
-    ask: tuple[str, bytes] | None = None  # topic and payload that ask the sender for what is missing
+    request: tuple[str, bytes] | None = None  # topic and payload that ask the sender for what is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def locate(topic: str) -> TopicTarget | None:
     """Read site, station and kind from a topic of the house; None for any other topic.
 
     >>> locate("slopeward/v1/north/G1/backfill/obs")
-    Place(kind='native', site='north', station='G1')
+    TopicTarget(kind='native', site='north', station='G1')
     >>> locate("slopeward/v1/north/report").kind, locate("slopeward/v1/North/G1/obs")
     ('report', None)
     """

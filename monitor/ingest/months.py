@@ -21,7 +21,7 @@ _DAYS: Final = (  # of the week, as the months; a short form has two letters at 
 )  # fmt: skip
 _DAY: Final = re.compile(r"([^\W\d_]{2,10})[.,]{0,2} *(?=[^\W_])")
 _NUMERIC: Final = re.compile(r"\d{1,4}[./-] ?\d")  # a whole date: a word before it is no month
-_WORD: Final = re.compile(r"[^\W\d_]{3,}\.?")
+_MONTH_TERM: Final = re.compile(r"[^\W\d_]{3,}\.?")
 _END: Final = re.compile(r"(?<=[T ])24([:.]?)00(?:[:.]?00)?(?:\.0+)?$")
 SHORTEST: Final = 3  # letters of a month
 # hours ahead of UTC; a name that two countries use for different hours (CST, IST) is none of them
@@ -33,19 +33,19 @@ _ZONE: Final = re.compile(r"(?<=[\d ])([A-Z]{3,4})$")
 
 
 @lru_cache(maxsize=512)
-def _to_english(word: str) -> str:
-    plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
+def _to_english(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     fitting = {k for k, names in enumerate(_NAMES) if any(name.startswith(plain) for name in names.split())}
-    return _ENGLISH[fitting.pop()] if len(fitting) == 1 and len(plain) >= SHORTEST else word
+    return _ENGLISH[fitting.pop()] if len(fitting) == 1 and len(plain) >= SHORTEST else name
 
 
-def spell_months(text: str) -> str:
+def translate_months(text: str) -> str:
     """A date with its months as `%b` reads them; words that are no month stay as they are.
 
-    >>> spell_months("01. Mrz 24"), spell_months("3-févr.-24"), spell_months("1 août 2024 UTC"), spell_months("March 1")
-    ('01. Mar 24', '3-Feb-24', '1 Aug 2024 UTC', 'Mar 1')
+    >>> [translate_months(text) for text in ("01. Mrz 24", "3-févr.-24", "1 août 2024 UTC", "March 1")]
+    ['01. Mar 24', '3-Feb-24', '1 Aug 2024 UTC', 'Mar 1']
     """
-    return _WORD.sub(lambda found: _to_english(found[0].rstrip(".")), text)
+    return _MONTH_TERM.sub(lambda found: _to_english(found[0].rstrip(".")), text)
 
 
 def drop_weekday(text: str) -> str:
@@ -64,8 +64,8 @@ def drop_weekday(text: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def _is_weekday(word: str) -> bool:
-    plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
+def _is_weekday(name: str) -> bool:
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return any(day.startswith(plain) for names in _DAYS for day in names.split())
 
 
@@ -79,10 +79,10 @@ def name_zone(text: str) -> str:
     return found[1] if found is not None and found[1] in ZONES else ""
 
 
-def spell_offset(text: str) -> str:
+def write_offset(text: str) -> str:
     """A time with the name of its zone as an offset; others stay as they are.
 
-    >>> spell_offset("2025-03-30 03:00 CEST"), spell_offset("3/9/2025 01:00 AM EST"), spell_offset("1.3.2025 12:00")
+    >>> write_offset("2025-03-30 03:00 CEST"), write_offset("3/9/2025 01:00 AM EST"), write_offset("1.3.2025 12:00")
     ('2025-03-30 03:00 +0200', '3/9/2025 01:00 AM -0500', '1.3.2025 12:00')
     """
     name = name_zone(text)

@@ -22,8 +22,8 @@ from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import too_large
 from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget, locate, matches
-from monitor.ingest.quality import Vocabulary, is_suspect, judge_fills
-from monitor.ingest.references import References, ask_references
+from monitor.ingest.quality import Vocabulary, flag_fills, is_suspect
+from monitor.ingest.references import References, request_references
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.alerting.events import MQTT, add_event
 from monitor.store.database.audit import add_audit
@@ -104,7 +104,7 @@ class Pipeline:
         self.references = References()
         self._is_sure = is_sure
         self._typing_errors = TypingErrors({} if is_sure else sites)
-        self.heard: dict[tuple[str, str], LastReading] = {}  # by site and station
+        self.last_readings: dict[tuple[str, str], LastReading] = {}  # by site and station
         self._newest_at: dict[str, datetime] = {}  # by site
         self._clock = clock
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
@@ -173,17 +173,17 @@ class Pipeline:
         return decoder(ReceivedMessage(message, place, found, self.vocabulary, self.references, zone))
 
     # ---- judge -------------------------------------------------------------------------------------------------
-    def judge(self, observations: Sequence[Observation]) -> Sequence[Observation]:
+    def flag(self, observations: Sequence[Observation]) -> Sequence[Observation]:
         """The same observations as they would be stored, but for slips of the finger; nothing is stored."""
         if not any(map(is_suspect, observations)):
             return observations
         if self._database is None:
-            return judge_fills(None, observations, is_sure=self._is_sure)
+            return flag_fills(None, observations, is_sure=self._is_sure)
         with self._database.read() as connection:
-            return judge_fills(connection, observations, is_sure=self._is_sure)
+            return flag_fills(connection, observations, is_sure=self._is_sure)
 
-    def _judge(self, connection: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
-        return self._typing_errors.judge(connection, judge_fills(connection, observations, is_sure=self._is_sure))
+    def _flag(self, connection: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
+        return self._typing_errors.flag(connection, flag_fills(connection, observations, is_sure=self._is_sure))
 
     # ---- store -------------------------------------------------------------------------------------------------
     def store(self, messages: Sequence[BrokerMessage], *, readings_first: bool = False) -> BatchResult:
@@ -279,10 +279,10 @@ class Pipeline:
         refused = [(message, _reject(message, fault)) for message, decoded in pairs for fault in decoded.faults]
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
         links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
-        asks = {decoded.ask[0]: decoded.ask for _, decoded in pairs if decoded.ask is not None}
-        told: set[str] = set()
+        asks = {decoded.request[0]: decoded.request for _, decoded in pairs if decoded.request is not None}
+        notified: set[str] = set()
         with self.database.write(urgent=True) as connection:
-            observations = self._judge(connection, observations)
+            observations = self._flag(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = 0
@@ -293,22 +293,22 @@ class Pipeline:
                 if decoded.report is not None and add_report(
                     connection, decoded.report, message.received_at, actor=Actor(MQTT, "program"), credential=MQTT
                 ):
-                    told.add(decoded.report.site)
+                    notified.add(decoded.report.site)
                 if decoded.event is not None and add_event(
                     connection, decoded.event, message.received_at, decoded.event_by, via=MQTT
                 ):
-                    told.add(decoded.event.site)
+                    notified.add(decoded.event.site)
             save_links(connection, links)
             opened = self.references.save(connection, now)
-            ask_references(connection, opened, gather_recipients(self.sites.values()), now)
+            request_references(connection, opened, gather_recipients(self.sites.values()), now)
         self._corrected |= corrected
         self.references.settle()
         self._admission.settle()
         self.vocabulary.births.settle()
         for item in observations:
-            self._note_heard(item)
+            self._note_reading(item)
         return BatchResult(
-            added, len(refused), len(gaps), added.sites | told, unkept=unkept, asks=tuple(asks.values()),
+            added, len(refused), len(gaps), added.sites | notified, unkept=unkept, asks=tuple(asks.values()),
             waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
             brings_history=self._is_filled(added.sites, now),
         )  # fmt: skip
@@ -337,15 +337,15 @@ class Pipeline:
             add_audit(connection, Actor(MQTT, "program"), "reading.correct", f"station:{station}", facts, now)
         return dict.fromkeys(due, now)
 
-    def _note_heard(self, item: Observation) -> None:
+    def _note_reading(self, item: Observation) -> None:
         """Keep by station how far the newest reading of its newest message lies before its reception."""
         ahead_s = (item.observed_at - item.received_at).total_seconds()
         self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
-        known = self.heard.get((item.site, item.station))
+        known = self.last_readings.get((item.site, item.station))
         if known is None or item.received_at > known.received_at or (
             item.received_at == known.received_at and ahead_s > known.ahead_s
         ):  # fmt: skip
-            self.heard[item.site, item.station] = LastReading(ahead_s, item.received_at)
+            self.last_readings[item.site, item.station] = LastReading(ahead_s, item.received_at)
 
     def _is_filled(self, sites: frozenset[str], now: datetime) -> bool:
         """Whether one of these sites has brought readings of the past alone: what is present is still to come."""
@@ -375,7 +375,7 @@ class Pipeline:
             sum(one.added.revisions for one in done), sites,
         )  # fmt: skip
         rejected, gaps, unkept = (sum(getattr(one, name) for one in done) for name in ("rejected", "gaps", "unkept"))
-        asks = dict(ask for one in done for ask in one.asks)
+        asks = dict(request for one in done for request in one.asks)
         return BatchResult(added, rejected, gaps, sites, tuple(lost), unkept, tuple(asks.items()))
 
     def _quarantine(self, message: BrokerMessage, error: Exception) -> BatchResult:
@@ -395,7 +395,7 @@ class Pipeline:
         for last in (False, True):
             try:
                 with self.database.write() as connection:
-                    judged = self._judge(connection, observations)
+                    judged = self._flag(connection, observations)
                     result = add_observations(connection, judged, now, self._ids, by)
                     add_rejected(connection, rejected, self._quota)
                     return result

@@ -36,7 +36,7 @@ from monitor.store.readings.observations import find_series_id
 _MEMORY_LIMIT: Final = 50_000
 SUSPECT: Final = frozenset({FILL, AT_STOP})
 # a value under one of these is a measurement: it says what the series says
-_SAID: Final = HARMLESS | {"undeclared", AT_STOP}
+_EXPLAINED: Final = HARMLESS | {"undeclared", AT_STOP}
 _CORRECTED: Final = "corrected"
 _COUNTED: Final = "rain"  # a counter stands still where it is when the rain ends, and wraps at the end of its scale
 Key = tuple[str, str, str]  # site, station, quantity
@@ -137,14 +137,14 @@ def flag(
 ) -> tuple[str, ...]:  # fmt: skip
     """Flags of a value in its canonical unit: out_of_range, future, undeclared.
 
-    What is `fill` or `at_stop` by the number as it was given may be a reading: `judge_fills` asks its series.
+    What is `fill` or `at_stop` by the number as it was given may be a reading: `flag_fills` asks its series.
     """
     is_out, is_future = not field.low <= value <= field.high, observed_at - received_at > FUTURE_TOLERANCE
-    told = (
+    flags = (
         ("out_of_range", is_out), ("future", is_future), ("undeclared", not field.declared),
         (FILL, is_fill_number(given)), (AT_STOP, is_full_scale(given)),
     )  # fmt: skip
-    return tuple(name for name, holds in told if holds)
+    return tuple(name for name, holds in flags if holds)
 
 
 def observe(
@@ -163,8 +163,8 @@ def observe(
         if step > field.coarse:
             extra = canonical_json({**(json.loads(extra) if extra else {}), DIGIT: [step]})
     if not (abs(canonical) < LARGEST and (spread is None or spread < LARGEST)):
-        said = _TOO_LARGE(quantity=field.quantity, value=str(value), unit=field.given_unit)
-        raise PayloadError("not_finite", said)
+        problem = _TOO_LARGE(quantity=field.quantity, value=str(value), unit=field.given_unit)
+        raise PayloadError("not_finite", problem)
     return Observation(
         site, station, field.quantity, field.unit, observed_at, received_at, canonical,
         spread, solution,
@@ -193,7 +193,7 @@ def is_suspect(item: Observation) -> bool:
     return not SUSPECT.isdisjoint(item.flags)
 
 
-def judge_fills(
+def flag_fills(
     c: Connection | None, observations: Sequence[Observation], *, is_sure: bool = False
 ) -> Sequence[Observation]:
     """The same observations in the same order; of those that may be fills, the flag holds or is taken away.
@@ -208,24 +208,24 @@ def judge_fills(
     suspects = [n for n, o in enumerate(observations) if is_suspect(o)]
     if not suspects:
         return observations
-    out, told = list(observations), dict[Key, list[Dated]]()
+    out, dated = list(observations), dict[Key, list[Dated]]()
     wanted = {_key(observations[n]) for n in suspects}
     for item in observations:
-        if (key := _key(item)) in wanted and not is_suspect(item) and _SAID.issuperset(item.flags):
-            insort(told.setdefault(key, []), (item.observed_at, item.value))
+        if (key := _key(item)) in wanted and not is_suspect(item) and _EXPLAINED.issuperset(item.flags):
+            insort(dated.setdefault(key, []), (item.observed_at, item.value))
     stored: set[Key] = set()
     for n in sorted(suspects, key=lambda n: observations[n].observed_at):
         item, key = observations[n], _key(observations[n])
-        beside = told.setdefault(key, [])
+        series = dated.setdefault(key, [])
         if key not in stored and not is_sure:
             stored.add(key)
-            there = {at for at, _ in beside}
+            there = {at for at, _ in series}
             for one in _load(c, key, item.observed_at):
                 if one[0] not in there:
-                    insort(beside, one)
-        place = bisect_left(beside, item.observed_at, key=itemgetter(0))
-        before = [value for _, value in beside[max(0, place - READ) : place]]
-        after = [value for at, value in beside[place : place + READ] if at != item.observed_at]
+                    insort(series, one)
+        place = bisect_left(series, item.observed_at, key=itemgetter(0))
+        before = [value for _, value in series[max(0, place - READ) : place]]
+        after = [value for at, value in series[place : place + READ] if at != item.observed_at]
         found = None
         if item.solution != _CORRECTED and not is_sure:
             found = classify_number(
@@ -233,8 +233,8 @@ def judge_fills(
             )
         kept = tuple(flag for flag in item.flags if flag not in SUSPECT)
         out[n] = replace(item, flags=kept if found is None else (*kept, found))
-        if found != FILL and _SAID.issuperset(out[n].flags):
-            insort(beside, (item.observed_at, item.value))
+        if found != FILL and _EXPLAINED.issuperset(out[n].flags):
+            insort(series, (item.observed_at, item.value))
     return out
 
 
@@ -247,7 +247,7 @@ def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:
     if len(found) < FEW:
         found += load_neighbours(c, series_id, at, READ, later=True)
     return sorted(
-        (at, float(row.value_raw)) for at, row in found if _SAID.issuperset(filter(None, row.flags.split(",")))
+        (at, float(row.value_raw)) for at, row in found if _EXPLAINED.issuperset(filter(None, row.flags.split(",")))
     )
 
 

@@ -51,7 +51,7 @@ _FORGOTTEN: Final = Template(
 _NOT_ALONE: Final = Template(
     "epoch0.alone", "{place}: one of the two highest levels is at stake, one person may not say it alone"
 )
-_NOT_ASKED: Final = Template("epoch0.not_asked", "no changed GNSS reference of {place} waits; asked are: {names}")
+_NO_QUESTION: Final = Template("epoch0.not_asked", "no changed GNSS reference of {place} waits; asked are: {names}")
 _NOT_KEPT: Final = Template("epoch0.not_kept", "no GNSS reference of {place} is kept; there are: {names}")
 REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked about again
 
@@ -100,14 +100,14 @@ class Reference:
     frame: str
     epoch0: datetime | None = None
 
-    def join(self, told: "Reference") -> "Reference | None":
+    def join(self, other: "Reference") -> "Reference | None":
         """With what another one says besides; None where the two say something of one thing."""
-        frame = join_frames(self.frame, told.frame)
-        if frame is None or (self.epoch0 and told.epoch0 and self.epoch0 != told.epoch0):
+        frame = join_frames(self.frame, other.frame)
+        if frame is None or (self.epoch0 and other.epoch0 and self.epoch0 != other.epoch0):
             return None
-        return Reference(frame, self.epoch0 or told.epoch0)
+        return Reference(frame, self.epoch0 or other.epoch0)
 
-    def spell(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As it is stored."""
         return {"frame": self.frame, "epoch0": None if self.epoch0 is None else format_iso(self.epoch0)}
 
@@ -133,7 +133,7 @@ class ReferenceQuestion:
     site: str
     station: str
     kept: Reference
-    asked: Reference
+    given: Reference
 
 
 class References:
@@ -158,15 +158,15 @@ class References:
         Raises:
             PayloadError: other_epoch0 or other_frame.
         """
-        known, told = self._known.get((site, station)), Reference(frame, epoch0)
-        joined = told if known is None else known.join(told)
+        known, given = self._known.get((site, station)), Reference(frame, epoch0)
+        joined = given if known is None else known.join(given)
         if known is not None and joined is None:
-            self._changed.setdefault((site, station), told)
+            self._changed.setdefault((site, station), given)
             code = "other_epoch0" if join_frames(known.frame, frame) else "other_frame"
             place = f"{site}/{station}"
-            said = _OTHER(station=station, kept=known.describe(), given=told.describe(), place=place)
-            raise PayloadError(code, said)
-        return joined or told
+            problem = _OTHER(station=station, kept=known.describe(), given=given.describe(), place=place)
+            raise PayloadError(code, problem)
+        return joined or given
 
     @property
     def is_asking(self) -> bool:
@@ -190,19 +190,19 @@ class References:
         """Write what is new, in the transaction that stores the readings; returns the questions that opened."""
         for key in sorted(k for k, known in self._known.items() if self._stored.get(k) != known):
             row = find_stamp(connection, _name(*key))  # another process may have heard of it meanwhile: that holds
-            told = self._known[key] if row is None else Reference.read(row[1]).join(self._known[key])
-            if told is None:
+            reference = self._known[key] if row is None else Reference.read(row[1]).join(self._known[key])
+            if reference is None:
                 self._known[key] = Reference.read(row[1]) if row else self._known[key]
             else:
-                stamp(connection, _name(*key), {**(row[1] if row else {}), **told.spell()}, now)
-                self._known[key] = told
+                stamp(connection, _name(*key), {**(row[1] if row else {}), **reference.to_json()}, now)
+                self._known[key] = reference
         opened = []
-        for (site, station), told in sorted(self._changed.items()):
+        for (site, station), reference in sorted(self._changed.items()):
             row = find_stamp(connection, _name(site, station))
-            if row is None or "asked" in row[1] or told.spell() in row[1].get("refused", ()):
+            if row is None or "asked" in row[1] or reference.to_json() in row[1].get("refused", ()):
                 continue  # one question at a time, and none that was answered
-            stamp(connection, _name(site, station), {**row[1], "asked": told.spell()}, now)
-            opened.append(ReferenceQuestion(site, station, Reference.read(row[1]), told))
+            stamp(connection, _name(site, station), {**row[1], "asked": reference.to_json()}, now)
+            opened.append(ReferenceQuestion(site, station, Reference.read(row[1]), reference))
         return tuple(opened)
 
     def revert(self) -> None:
@@ -216,21 +216,27 @@ class References:
         self._changed.clear()
 
 
-def ask_references(
+def request_references(
     connection: Connection, questions: Sequence[ReferenceQuestion], recipients: Sequence[Recipient], now: datetime
 ) -> None:
     """Put urgent questions to people, in the transaction that notes them; each stands until somebody answers."""
     if questions:
         apply_changes(
-            connection, _STATUS_SITE, [_ask(q) for q in questions], site=None, recipients=recipients, actor=SERVICE,
-            now=now, rule_version=code_version(),
-        )  # fmt: skip
+            connection,
+            _STATUS_SITE,
+            [_make_question(q) for q in questions],
+            site=None,
+            recipients=recipients,
+            actor=SERVICE,
+            now=now,
+            rule_version=code_version(),
+        )
 
 
-def _ask(question: ReferenceQuestion) -> AlertChange:
+def _make_question(question: ReferenceQuestion) -> AlertChange:
     place = f"{question.site}/{question.station}"
     reason = _VERIFY(
-        station=question.station, site=question.site, place=place, given=question.asked.describe(),
+        station=question.station, site=question.site, place=place, given=question.given.describe(),
         kept=question.kept.describe(),
     )  # fmt: skip
     return health_alarm(alarm_key(place), 2, reason, is_open=True)
@@ -263,27 +269,27 @@ def answer_reference(
     require_person(actor, reason)
     site = place.partition("/")[0]
     require_account(connection, actor.name, site=site)
-    row = _find_asked(connection, place)
-    kept, told = Reference.read(row), Reference.read(row["asked"])
+    row = _find_question(connection, place)
+    kept, given = Reference.read(row), Reference.read(row["asked"])
     if takes_two and second is None:
         raise NeedsSecondError(_NOT_ALONE(place=place))
     if takes_two and second is not None:
         require_two(connection, actor, second, now)
         require_account(connection, second.name, site=site)
-    holds, other = (told, kept) if accept else (kept, told)
-    refused = [r for r in row.get("refused", []) if r != holds.spell()]
-    refused = refused if accept else [*refused, told.spell()][-REFUSED_KEPT:]
+    holds, other = (given, kept) if accept else (kept, given)
+    refused = [r for r in row.get("refused", []) if r != holds.to_json()]
+    refused = refused if accept else [*refused, given.to_json()][-REFUSED_KEPT:]
     more: dict[str, Any] = {"refused": refused, TIED: {} if accept else row.get(TIED)}
-    stamp(connection, f"{_PREFIX}{place}", {**holds.spell(), **{k: v for k, v in more.items() if v}}, now)
-    detail = {"holds": holds.spell(), "other": other.spell(), "via": actor.via, "reason": reason}
+    stamp(connection, f"{_PREFIX}{place}", {**holds.to_json(), **{k: v for k, v in more.items() if v}}, now)
+    detail = {"holds": holds.to_json(), "other": other.to_json(), "via": actor.via, "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(connection, actor, _ACTS[accept], place, detail, now)
     reference = holds.describe()
     if second is None:
-        said = _ANSWERED(place=place, reference=reference, name=actor.name, reason=reason)
+        line = _ANSWERED(place=place, reference=reference, name=actor.name, reason=reason)
     else:
-        said = _ANSWERED_BY_TWO(place=place, reference=reference, name=second.name, second=actor.name, reason=reason)
-    _end_question(connection, place, said, actor, now)
+        line = _ANSWERED_BY_TWO(place=place, reference=reference, name=second.name, second=actor.name, reason=reason)
+    _end_question(connection, place, line, actor, now)
     return holds, other
 
 
@@ -293,7 +299,7 @@ def share_answer(connection: Connection, place: str, *, accept: bool) -> TwoPers
     Raises:
         NotFoundError: nothing is asked of such a station.
     """
-    return TwoPersonAct(_ACTS[accept], place, {"asked": _find_asked(connection, place)["asked"]})
+    return TwoPersonAct(_ACTS[accept], place, {"asked": _find_question(connection, place)["asked"]})
 
 
 def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion | None:
@@ -306,17 +312,17 @@ def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion |
     return ReferenceQuestion(site, station, Reference.read(row[1]), Reference.read(row[1]["asked"]))
 
 
-def _find_asked(connection: Connection, place: str) -> dict[str, Any]:
+def _find_question(connection: Connection, place: str) -> dict[str, Any]:
     row = find_stamp(connection, f"{_PREFIX}{place}")
     if row is None or "asked" not in row[1]:
-        asked = [n[len(_PREFIX) :] for n, (_, d) in load_stamps(connection).items()
+        waiting = [n[len(_PREFIX) :] for n, (_, d) in load_stamps(connection).items()
                  if n.startswith(_PREFIX) and "asked" in d]  # fmt: skip
-        raise NotFoundError(_NOT_ASKED(place=place, names=NameList(tuple(asked or ("none",)))))
+        raise NotFoundError(_NO_QUESTION(place=place, names=NameList(tuple(waiting or ("none",)))))
     return row[1]
 
 
-def _end_question(connection: Connection, place: str, said: Message, actor: Actor, now: datetime) -> None:
-    over = health_alarm(alarm_key(place), 0, said, is_open=False, notify=False)
+def _end_question(connection: Connection, place: str, line: Message, actor: Actor, now: datetime) -> None:
+    over = health_alarm(alarm_key(place), 0, line, is_open=False, notify=False)
     apply_changes(
         connection, _STATUS_SITE, [over], site=None, recipients=(), actor=actor, now=now, rule_version=code_version()
     )
@@ -334,8 +340,8 @@ def forget_reference(connection: Connection, site: str, station: str, actor: Act
         raise NotFoundError(_NOT_KEPT(place=f"{site}/{station}", names=there))
     remove_stamp(connection, _name(site, station))
     add_audit(connection, actor, "epoch0.forget", f"{site}/{station}", {"via": actor.via}, now)
-    said = _FORGOTTEN(place=f"{site}/{station}", name=actor.name)
-    _end_question(connection, f"{site}/{station}", said, actor, now)
+    line = _FORGOTTEN(place=f"{site}/{station}", name=actor.name)
+    _end_question(connection, f"{site}/{station}", line, actor, now)
 
 
 def _name(site: str, station: str) -> str:

@@ -47,11 +47,11 @@ _FORGOTTEN: Final = Template(
 _KEPT_AGAIN: Final = Template(
     "session.kept", "The broker kept the session at the next connection; what was lost before it was asked for."
 )
-_ASK_AFTER_S: Final = 2.0  # what is merely out of order has come by then
-_ASK_AGAIN: Final = timedelta(hours=1)
+_REQUEST_AFTER_S: Final = 2.0  # what is merely out of order has come by then
+_REQUEST_AGAIN: Final = timedelta(hours=1)
 _DRAINED_AFTER_S: Final = 1.0
-_ASK_SENDER_S: Final = 60.0
-_ASKED_MOST: Final = 1000
+_REQUEST_EVERY_S: Final = 60.0
+_REQUESTS_MOST: Final = 1000
 _WAITED_S: Final = 2.0  # a message that lay so long before it was stored was part of a backlog
 _STUMBLE_S: Final = 0.2  # doubled with each stumble in a row
 _NOTE_AGAIN_S: Final = 2.0
@@ -103,7 +103,7 @@ class Ingest:
         self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
         self._untold: list[AlertChange] = []
         self._note_at = 0.0
-        self._asked: dict[str, float] = {}  # topic on which a device was asked -> when
+        self._requested: dict[str, float] = {}  # topic on which a device was asked -> when
         self._in_hand: list[
             BrokerMessage
         ] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
@@ -114,7 +114,7 @@ class Ingest:
         self._live = self._sessions[LIVE]
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
         self._stamp = clock()
-        self._ask_at = time.monotonic()  # at start for what was never asked
+        self._request_at = time.monotonic()  # at start for what was never asked
         self._full_at = self._expects_until = time.monotonic()
         self._busy_since: datetime | None = None
         self._newest: datetime | None = None
@@ -191,11 +191,11 @@ class Ingest:
 
     def list_last_readings(self) -> dict[tuple[str, str], LastReading]:
         """By site and station, since our clock was set: how far its newest reading lies before its reception."""
-        return dict(self._pipeline.heard)
+        return dict(self._pipeline.last_readings)
 
     def forget_last_readings(self) -> None:
         """Our clock was set: what was heard by the old one says nothing."""
-        self._pipeline.heard.clear()
+        self._pipeline.last_readings.clear()
 
     def expect_more(self, seconds: float) -> None:
         """The machine was suspended: for so long, what does not report may only not have reached us again."""
@@ -228,8 +228,8 @@ class Ingest:
                     self._work(self._in_hand)
                 if self._stored:
                     self._settle()
-                if time.monotonic() >= self._ask_at and self._live.connected:
-                    self._ask_for_gaps()
+                if time.monotonic() >= self._request_at and self._live.connected:
+                    self._request_gaps()
                 self._stumbles = 0
             except _StoppedError:
                 return
@@ -278,9 +278,9 @@ class Ingest:
         self._stored.append(_StoredBatch(batch, outcome, refusals))
         self._in_hand = []
         if outcome.gaps:
-            self._ask_at = min(self._ask_at, time.monotonic() + _ASK_AFTER_S)
+            self._request_at = min(self._request_at, time.monotonic() + _REQUEST_AFTER_S)
         for topic, payload in outcome.asks:
-            self._ask_sender(topic, payload)
+            self._request_missing(topic, payload)
 
     def _settle(self) -> None:
         """Write a portion of the oldest batch into the quarantine; acknowledge the batches that have all, in order."""
@@ -306,12 +306,12 @@ class Ingest:
             rejected=outcome.rejected, unkept=refusals.unkept, gaps=outcome.gaps, lost=len(lost),
         )  # fmt: skip
 
-    def _ask_sender(self, topic: str, payload: bytes) -> None:
+    def _request_missing(self, topic: str, payload: bytes) -> None:
         """Ask a device for what is missing, once a minute: it may be slow, or not listen."""
         now_s = time.monotonic()
-        self._asked = {name: at_s for name, at_s in self._asked.items() if now_s - at_s < _ASK_SENDER_S}
-        if topic not in self._asked and len(self._asked) < _ASKED_MOST:
-            self._asked[topic] = now_s
+        self._requested = {name: at_s for name, at_s in self._requested.items() if now_s - at_s < _REQUEST_EVERY_S}
+        if topic not in self._requested and len(self._requested) < _REQUESTS_MOST:
+            self._requested[topic] = now_s
             self._live.publish(topic, payload, qos=0)
 
     def _store(self, batch: list[BrokerMessage]) -> BatchResult:
@@ -367,7 +367,7 @@ class Ingest:
         if known is not None and not event.session_present:
             if not known[1].get("session_present", True):  # the loss before was told, and nobody closed its alarm
                 self._on_alarm(_end_session_lost(self._session_key(event.name)))
-            self._tell_session_lost(event, newest or known[0], ends)
+            self._notify_session_lost(event, newest or known[0], ends)
         elif known is not None:
             # the next loss is told anew, even where nobody closed the alarm of the last one
             self._on_alarm(_end_session_lost(self._session_key(event.name)))
@@ -379,25 +379,27 @@ class Ingest:
         number = f":{self._share.number}" if self._share.number else ""
         return f"{SESSION_LOST}{'' if name == LIVE else f':{name}'}{number}"
 
-    def _tell_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
+    def _notify_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
         log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, format_iso(since))
         reason = _FORGOTTEN(name=event.name, at=Timestamp.of(since), n=Figure(len(ends), "d"))
         facts = {"session": event.client_id, "at": format_iso(event.at), "since": format_iso(since)}
         self._on_alarm(health_alarm(self._session_key(event.name), 2, reason, is_open=True, evidence=facts))
-        self._ask([SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends])
+        self._publish_request(
+            [SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends]
+        )
 
-    def _ask_for_gaps(self) -> None:
+    def _request_gaps(self) -> None:
         now = self._clock()
-        self._ask_at = time.monotonic() + 60.0
+        self._request_at = time.monotonic() + 60.0
         try:
             with self._db.write() as connection:
-                gaps = load_open_gaps(connection, not_requested_since=now - _ASK_AGAIN, sites=self._share.sites)
+                gaps = load_open_gaps(connection, not_requested_since=now - _REQUEST_AGAIN, sites=self._share.sites)
                 mark_requested(connection, [g.id for g in gaps if g.id is not None], now)
         except StoreBusyError:
             return
-        self._ask(gaps)
+        self._publish_request(gaps)
 
-    def _ask(self, gaps: Sequence[SequenceGap]) -> None:
+    def _publish_request(self, gaps: Sequence[SequenceGap]) -> None:
         for gap in gaps:
             request = {
                 "source": gap.source, "boot_id": gap.boot_id, "from_seq": gap.from_seq, "to_seq": gap.to_seq,

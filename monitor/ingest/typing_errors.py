@@ -18,8 +18,8 @@ from monitor.store.readings.flags import MISTYPED, TypedReading, load_typed
 from monitor.store.readings.observations import load_series
 
 READ_BEFORE: Final = KNOWN + 10  # mistyped ones among them
-BESIDE: Final = 2  # newest different values of each marker beside
-READ_BESIDE: Final = 6  # readings of it, among which they are looked for
+NEIGHBOURS: Final = 2  # newest different values of each marker beside
+NEIGHBOUR_READINGS: Final = 6  # readings of it, among which they are looked for
 SAME: Final = 1e-9  # of a value: how far the same number lies apart after its unit was changed
 
 _SLIP: Final = Template("typed.error", "{typed} for {meant}: {how}")
@@ -40,7 +40,7 @@ class TypingErrors:
         self._is_any = any(self._declared.values())
         self._ids: dict[Key, int] = {}
 
-    def judge(self, c: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
+    def flag(self, c: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
         """The same observations in the same order; those that look like typing errors bear a flag and say why.
 
         What somebody sends as corrected is not judged: a person stands behind it. Nor is a value that says again what
@@ -54,9 +54,9 @@ class TypingErrors:
         out, known = list(observations), dict[Key, list[TypedReading]]()
         for n in sorted(mine, key=lambda n: observations[n].observed_at):
             item = observations[n]
-            slip = None if item.solution == "corrected" else self._look(c, item, known, observations)
+            slip = None if item.solution == "corrected" else self._find_slip(c, item, known, observations)
             if slip is not None:
-                extra = {**(json.loads(item.extra) if item.extra else {}), MISTYPED: say_slip(slip, item.unit)}
+                extra = {**(json.loads(item.extra) if item.extra else {}), MISTYPED: describe_slip(slip, item.unit)}
                 out[n] = replace(item, flags=(*item.flags, MISTYPED), extra=canonical_json(extra))
             row = self._load(c, _key(item), known, observations)
             row[:] = [t for t in row if t.at != item.observed_at]
@@ -65,14 +65,14 @@ class TypingErrors:
 
     def explain(self, c: Connection, item: Observation) -> Message | None:
         """Which slip explains a reading that is not stored yet; None where none does."""
-        slip = self._look(c, item, {}, [item])
-        return None if slip is None else say_slip(slip, item.unit)
+        slip = self._find_slip(c, item, {}, [item])
+        return None if slip is None else describe_slip(slip, item.unit)
 
     def _find(self, item: Observation) -> SeriesSpec | None:
         site = self._sites.get(item.site) if self._declared.get(item.site) else None
         return None if site is None else site.series(item.station, item.quantity)
 
-    def _look(
+    def _find_slip(
         self, c: Connection, item: Observation, known: dict[Key, list[TypedReading]], batch: Sequence[Observation]
     ) -> TypingMistake | None:
         at = item.observed_at
@@ -85,10 +85,10 @@ class TypingErrors:
         for spec in self._declared.get(item.site, ()):
             if spec.station == item.station or not _is_of(spec, item.quantity):
                 continue
-            beside = self._load(c, (item.site, spec.station, item.quantity), known, batch)
-            end = bisect_right(beside, at, key=attrgetter("at"))
-            newest = [t.value for t in beside[max(0, end - READ_BESIDE) : end] if not t.is_mistyped]
-            others[spec.station] = list(dict.fromkeys(reversed(newest)))[:BESIDE]
+            neighbours = self._load(c, (item.site, spec.station, item.quantity), known, batch)
+            end = bisect_right(neighbours, at, key=attrgetter("at"))
+            newest = [t.value for t in neighbours[max(0, end - NEIGHBOUR_READINGS) : end] if not t.is_mistyped]
+            others[spec.station] = list(dict.fromkeys(reversed(newest)))[:NEIGHBOURS]
         return find_slip(item.value, [t.value for t in earlier if not t.is_mistyped], others)
 
     def _load(
@@ -104,10 +104,10 @@ class TypingErrors:
         return known[key]
 
 
-def say_slip(slip: TypingMistake, unit: str) -> Message:
+def describe_slip(slip: TypingMistake, unit: str) -> Message:
     """What was typed for what, and how.
 
-    >>> say_slip(TypingMistake("point", 1203.0, 120.3, "decimal point or unit"), "mm")
+    >>> describe_slip(TypingMistake("point", 1203.0, 120.3, "decimal point or unit"), "mm")
     '1203 for 120.3 mm: decimal point or unit'
     """
     how = _VALUE_OF(station=slip.detail) if slip.kind == NEIGHBOUR else Term(slip.detail)

@@ -17,9 +17,9 @@ KNOWN_COLOURS: Final = {
 def format_number(value: float | None, digits: int = 3, unit: str = "") -> str:
     """A number with so many digits, whole ones never rounded to tens; levels in m have two decimals.
 
-    >>> [spell_number(x) for x in (1234.5678, 999.6, 302.4, 0.012345, 21.40, 0.0, None)]
+    >>> [format_number(x) for x in (1234.5678, 999.6, 302.4, 0.012345, 21.40, 0.0, None)]
     ['1235', '1000', '302', '0.0123', '21.4', '0', '–']
-    >>> spell_number(1843.271, 4, "m"), spell_number(12.3456, 4, "m")
+    >>> format_number(1843.271, 4, "m"), format_number(12.3456, 4, "m")
     ('1843.27', '12.35')
     """
     return "–" if value is None else format(value, find_form(value, digits, unit))

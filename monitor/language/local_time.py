@@ -62,7 +62,7 @@ def _local(at: datetime, zone: str | None) -> datetime:
 def format_offset(at: datetime) -> str:
     """The offset of an instant with a zone, as `+01:00`.
 
-    >>> spell_offset(datetime(2026, 7, 1, tzinfo=open_zone("Asia/Kathmandu")))
+    >>> format_offset(datetime(2026, 7, 1, tzinfo=open_zone("Asia/Kathmandu")))
     '+05:45'
     """
     return at.isoformat()[-6:]
@@ -99,9 +99,9 @@ def format_local(at: datetime, zone: str | None = None, *, seconds: bool = False
         seconds: to the second.
         today: of this day the clock alone.
 
-    >>> spell_local(datetime(2026, 3, 1, 6, tzinfo=UTC), "Europe/Zurich")
+    >>> format_local(datetime(2026, 3, 1, 6, tzinfo=UTC), "Europe/Zurich")
     '2026-03-01 07:00'
-    >>> [spell_local(datetime(2026, 10, 25, hour, 30, tzinfo=UTC), "Europe/Zurich") for hour in (0, 1)]
+    >>> [format_local(datetime(2026, 10, 25, hour, 30, tzinfo=UTC), "Europe/Zurich") for hour in (0, 1)]
     ['2026-10-25 02:30 +02:00', '2026-10-25 02:30 +01:00']
     """
     local = _local(at, zone)
@@ -114,9 +114,9 @@ def format_instant(at: datetime, zone: str | None = None) -> str:
     """An instant that stands alone, with the name of its zone; without a zone as programs read it, in UTC.
 
     >>> at = datetime(2026, 3, 1, 6, tzinfo=UTC)
-    >>> spell_instant(at, "Europe/Zurich"), spell_instant(at)
+    >>> format_instant(at, "Europe/Zurich"), format_instant(at)
     ('2026-03-01 07:00 CET', '2026-03-01T06:00Z')
-    >>> spell_instant(datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "Europe/Zurich")
+    >>> format_instant(datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "Europe/Zurich")
     '2026-10-25 02:30 +02:00'
     """
     if (_ZONE.get() if zone is None else zone) == UNCHANGED:

@@ -94,7 +94,7 @@ def _list_pieces(value: Any, language: str) -> Iterator[str | Timestamp]:
 def translate_term(text: str, language: str | None = None) -> str:
     """A word of the vocabulary or the name of a level in a language; any other text as it is.
 
-    >>> translate_word("displacement_east", "it"), translate_word("Nordhang", "it")
+    >>> translate_term("displacement_east", "it"), translate_term("Nordhang", "it")
     ('spostamento est', 'Nordhang')
     """
     chosen = current() if language is None else language

@@ -104,9 +104,9 @@ def translate_subject(subject: str, most: int = LONGEST) -> str:
 
     >>> at = datetime.fromisoformat("2026-03-01T19:34Z")
     >>> stored = make_subject("RED", "Nordhang", "close the road, call the manager", "302 mm/day, 5 stations", at)
-    >>> say_subject(stored)
+    >>> translate_subject(stored)
     'RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations. 19:34'
-    >>> say_subject(stored, 60)
+    >>> translate_subject(stored, 60)
     'RED Nordhang: close the road. 302 mm/day, 5 stations. 19:34'
     """
     marks, bare = _split_marks(subject)

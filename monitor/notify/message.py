@@ -12,7 +12,7 @@ from monitor.domain.message import COVERED, split_lines
 from monitor.domain.site import Recipient
 from monitor.language.catalogue import ENGLISH, N_, gettext, use
 from monitor.language.local_time import UNCHANGED, use_zone
-from monitor.language.rendering import translate as say
+from monitor.language.rendering import translate as translate_text
 from monitor.language.subjects import LONGEST, translate_subject
 from monitor.notify.notifier import Notifier
 
@@ -65,4 +65,4 @@ def _translate_line(line: Value) -> str:
     if isinstance(line, Message) and line.id == COVERED.id:
         covered = translate_subject(cast("str", line.values["text"]), COVERED_LENGTH)
         line = COVERED(at=line.values["at"], text=covered)
-    return str(say(join([line])))
+    return str(translate_text(join([line])))

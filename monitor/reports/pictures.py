@@ -29,7 +29,7 @@ class PlotScale:
     def draw(self, points: Points) -> str:
         """A line as a path; a gap stays a gap.
 
-        >>> Scale([0.0, 10.0], [1.0, 2.0]).draw([(0.0, 1.0), (5.0, None), (10.0, 2.0)])
+        >>> PlotScale([0.0, 10.0], [1.0, 2.0]).draw([(0.0, 1.0), (5.0, None), (10.0, 2.0)])
         'M0.0 77.0 M320.0 3.0'
         """
         steps = sorted(b[0] - a[0] for a, b in pairwise(points))

@@ -68,7 +68,7 @@ def draw_bars(values: Sequence[float]) -> list[dict[str, float]]:
 def format_signed(value: float | None, digits: int = 3) -> str:
     """A change with its sign.
 
-    >>> spell_signed(1.234), spell_signed(-0.5), spell_signed(0.0), spell_signed(None)
+    >>> format_signed(1.234), format_signed(-0.5), format_signed(0.0), format_signed(None)
     ('+1.23', '-0.5', '0', '–')
     """
     text = format_number(value, digits)

@@ -119,9 +119,9 @@ def estimate_offset(
         synchronised: whether our clock follows a reference; None where nobody can say.
         before: the same of all that was heard since our clock was set.
 
-    >>> judge_clock({"a": [3601.0, 3599.0, -4.0]}, False).behind_s
+    >>> estimate_offset({"a": [3601.0, 3599.0, -4.0]}, False).behind_s
     3600.0
-    >>> judge_clock({"a": [3601.0, 3599.0], "b": [-2.0]}, False).is_ours
+    >>> estimate_offset({"a": [3601.0, 3599.0], "b": [-2.0]}, False).is_ours
     False
     """
     voices = {site: voice for site, ones in ahead_s.items() if (voice := _find_voice(ones)) is not None}

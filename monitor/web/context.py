@@ -50,7 +50,7 @@ class _KnownLevels:
 
 @dataclass(slots=True)
 class LevelTimelineCache:
-    """Answers a range from memory and reads what is new: a month holds one evaluation for each of its minutes."""
+    """Levels over a range from a cache; only new evaluations are read: a month has one for each of its minutes."""
 
     _known: dict[str, _KnownLevels] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)

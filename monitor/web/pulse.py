@@ -21,7 +21,7 @@ Sites = Collection[str] | None  # None = all
 
 
 class ChangeNotifier:
-    """Counts changes by site; a look at the database a second while anybody listens, none otherwise."""
+    """Counts changes by site; one query of the database a second while anybody listens, none otherwise."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

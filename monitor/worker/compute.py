@@ -440,9 +440,9 @@ def run_each(
 ) -> Generator[Answered | JobError]:
     """As `run_all`, where one that fails ends no other: its error stands in the place of its answer."""
 
-    def answer(asked: Request) -> Answered | JobError:
+    def answer(request: Request) -> Answered | JobError:
         try:
-            return run(task, asked, limit_s, cluster=cluster, terms=terms)
+            return run(task, request, limit_s, cluster=cluster, terms=terms)
         except JobError as error:
             return error
 

@@ -151,7 +151,7 @@ DESCRIBE: Final = WorkerTask("monitor.worker.sandbox:describe", type(None), Miss
 def explain(text: str, terms: SandboxLimits) -> str | None:
     """The line for an error that a bound made; None where it was another one.
 
-    >>> explain("MemoryError: Unable to allocate 3. GiB for an array", Terms())
+    >>> explain("MemoryError: Unable to allocate 3. GiB for an array", SandboxLimits())
     'needs more memory than its bound of 8 GiB (compute.job_memory_gib)'
     """
     low = text.lower()

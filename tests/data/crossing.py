@@ -4,7 +4,7 @@ import importlib
 import json
 from dataclasses import replace
 
-from monitor.jobs.forecasts.tasks import TrainingRequest
+from monitor.jobs.forecasts.tasks import NetworkTrainingRequest
 from monitor.worker.records import read_record, record_to_plain
 
 
@@ -19,6 +19,6 @@ def hurry(asked, stride=4):
     """A training that takes one pass; all else as it is."""
     return (
         replace(asked, training=replace(asked.training, epochs=1, stride=stride))
-        if isinstance(asked, TrainingRequest)
+        if isinstance(asked, NetworkTrainingRequest)
         else asked
     )

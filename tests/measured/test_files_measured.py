@@ -14,7 +14,7 @@ from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.tables import Layout, open_rows
 from monitor.ingest.guess.guess import guess
-from monitor.ingest.guess.look import look_at
+from monitor.ingest.guess.raw_table import read_raw_table
 from monitor.ingest.guess.recognise import choose_reader
 from tests.data.readers.gnss import list_positions
 
@@ -67,7 +67,7 @@ def test_one_table_in_three_formats_of_a_logger(tmp_path, measured):
                         column,
                     )
                 assert str(row["AirT_TMx"]) == plain["AirT_TMx"].replace(" ", "T")
-        asked = {q.key for q in guess(look_at(measured(f"{folder}/{name}")), {}).questions}
+        asked = {q.key for q in guess(read_raw_table(measured(f"{folder}/{name}")), {}).questions}
         assert asked == {"zone"}
 
 
@@ -123,7 +123,7 @@ UNDERSTOOD = {
 @pytest.mark.parametrize("name", UNDERSTOOD)
 def test_what_is_understood_of_a_measured_file(name, measured):
     rows, first, last, step, asked, among = UNDERSTOOD[name]
-    found = guess(look_at(measured(name)), {})
+    found = guess(read_raw_table(measured(name)), {})
     facts = dict(found.facts)
     assert facts["file"].startswith(f"{rows:,} rows of ")
     assert f"{first} " in facts["time"]
@@ -138,7 +138,7 @@ def test_extensometers_in_feet_with_the_month_first(tmp_path, measured):
     with zipfile.ZipFile(measured("houston-extensometer/USGS_2020_Compaction.zip")) as archive:
         path = Path(archive.extract("TABLE10_EastEnd.txt", tmp_path))
     answers = {"zone": "America/Chicago", "quantity": "displacement_up", "unit": "ft"}
-    found = guess(look_at(path), answers)
+    found = guess(read_raw_table(path), answers)
     assert not found.questions
     assert found.mapping.time.format == "%m/%d/%Y"
     with open_wide(path, ImportOptions(found.mapping)) as lines:
@@ -158,7 +158,7 @@ def test_extensometers_in_feet_with_the_month_first(tmp_path, measured):
 def test_a_file_whose_form_is_known_is_recognised_by_its_content(name, form, measured):
     assert choose_reader(measured(name)) == form
     with pytest.raises(ConfigError, match=f"--format {form}"):
-        look_at(measured(name))
+        read_raw_table(measured(name))
 
 
 @pytest.mark.parametrize(
@@ -196,11 +196,11 @@ def test_form_of_each_measured_table_that_needs_no_word(measured):
 )
 def test_what_is_no_table_of_readings_is_one_line(name, why, measured):
     with pytest.raises(ConfigError, match=why):
-        guess(look_at(measured(name)), {})
+        guess(read_raw_table(measured(name)), {})
 
 
 def test_values_of_a_failed_sensor_are_no_measurements(tmp_path, measured):
     lines = measured("bowdoin-loggers/drucksens073303_final_storage_1.dat").read_text().splitlines()
     (tmp_path / "end.dat").write_text("\n".join(lines[44_000:46_000]) + "\n")
-    facts = dict(guess(look_at(tmp_path / "end.dat"), {}).facts)
+    facts = dict(guess(read_raw_table(tmp_path / "end.dat"), {}).facts)
     assert facts["no measurement"].startswith("-99999 × ")

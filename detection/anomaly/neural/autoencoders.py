@@ -49,7 +49,7 @@ class ConvAutoencoder(nn.Module):
 
 
 class LstmAutoencoder(nn.Module):
-    """LSTM encoder-decoder (Malhotra et al. 2016); the decoder hears the code at every step."""
+    """LSTM encoder-decoder (Malhotra et al. 2016); the decoder reads the code at every step."""
 
     layer: Callable[..., nn.Module] = nn.LSTM
 

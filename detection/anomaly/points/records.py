@@ -1,4 +1,4 @@
-"""What is asked of a worker about satellite points, and what it answers."""
+"""Requests to a worker about satellite points, and its results."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +39,7 @@ class PointThresholds:
 
 @dataclass(frozen=True, slots=True)
 class PointAlarmRequest:
-    """Look at the acquisitions of each point from a column on.
+    """Find alarms at the acquisitions of each point from a column on.
 
     Attributes:
         table: the points.
@@ -94,7 +94,7 @@ class AcquisitionCounts:
 
 @dataclass(frozen=True, slots=True)
 class PointAlarmResult:
-    """What a look found.
+    """Alarms of a table of points, and what was counted.
 
     Attributes:
         alarms: that begin at a new acquisition.

@@ -87,7 +87,7 @@ class IndexLimits:
 
 @dataclass(frozen=True, slots=True)
 class IndexComparison:
-    """What the index says of a date that a network read, and what only one of them found.
+    """Change by the index on a date that a network read, and what only one of the two found.
 
     Attributes:
         date: the date with the outlines of the index.

@@ -1,4 +1,4 @@
-"""What became of each footprint of a date, class by class: its word, its parent, and which of before are gone."""
+"""What became of each footprint of a date, class by class: its change, its parent, and which of before are gone."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -52,7 +52,7 @@ OTHER_SHARE = 0.5
 def classify_dates(
     own: Date, dates: list[Date], grid: Grid
 ) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
-    """Say what became of each footprint of a date against earlier ones, and which of before are gone.
+    """Classify each footprint of a date against earlier ones (new, grown, known, single), and find those that are gone.
 
     Args:
         own: the date that is judged.
@@ -86,7 +86,7 @@ class ChangeClassifier:
         return lay_before(self.dates, box, self.kind)
 
     def classify(self) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
-        """The word on each footprint of the class, and those of before that are gone."""
+        """The change of each footprint of the class, by its id, and the footprints of before that are gone."""
         words, children = {}, set()
         polygons = [p for p in self.own.facts.outlines if p.kind == self.kind]
         outlines = to_pixels(shapes_of([p.geometry for p in polygons]), self.grid)
@@ -98,7 +98,7 @@ class ChangeClassifier:
         return words, list(self._find_vanished(children))
 
     def _classify_one(self, polygon: KnownOutline, outline: Any, near: list[Near]) -> tuple[FootprintChange, set[str]]:
-        """The word on one footprint, and the ids of those that live on in it; `near`: its neighbours, date by date."""
+        """The change of one footprint, and the ids of those that live on in it; `near`: neighbours, date by date."""
         single = self._make_change("single", polygon, None, None)
         box = window_around(outline, self.grid, MARGIN_PX)
         if box is None or not self.dates:
@@ -106,7 +106,7 @@ class ChangeClassifier:
         body = burn(outline, box)
         steps, source = self.before(box)
         sources = np.bincount(source[body & (source != NODATA)], minlength=len(self.dates))
-        # Where nothing beneath it was seen, an outline beside it proves nothing.
+        # Where the ground below it was not seen, an outline next to it proves nothing.
         if not sources.any():
             return single, set()
         date = self.dates[newest := int(np.argmax(sources))]

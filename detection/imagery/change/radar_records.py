@@ -13,7 +13,7 @@ METHOD = "sar"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RadarRequest:
-    """What is asked: change of backscatter, of coherence, or of both.
+    """Which change is computed: of backscatter, of coherence, or of both.
 
     Attributes:
         before: images of before; their mean is taken.

@@ -187,7 +187,7 @@ class Comparison:
         return next(iter(self.areas.values())).joint_share
 
     def to_json(self) -> dict[str, Any]:
-        """What was measured, as it is kept beside the words (JSON)."""
+        """What was measured, as it is kept with the changes (JSON)."""
         first, *others = self.areas.values()
         more = {"classes": {kind: record_to_json(areas) for kind, areas in self.areas.items()}} if others else {}
         return {

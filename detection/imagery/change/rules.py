@@ -64,7 +64,7 @@ def change_of(newer: NDArray[np.uint8], older: NDArray[np.uint8], least: int) ->
 
 
 def measure_evidence(body: NDArray[np.bool_], older: NDArray[np.uint8], least: int, tolerance_px: int) -> Evidence:
-    """Weigh one outline against the older date, in a window with a margin wider than the tolerance.
+    """Count pixels of one outline on the older date, in a window with a margin wider than the tolerance.
 
     Args:
         body: pixels of the outline.

@@ -53,7 +53,7 @@ PICTURE_PX: Final = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityRequest:
-    """What is asked of a map of velocities.
+    """Files of a map of velocities, and what is measured on it.
 
     Attributes:
         files: one raster, or three of east, north and up.

@@ -115,7 +115,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Hooks:
-    """What a run tells, asks and keeps while it goes on.
+    """Callbacks of a run, and where its state is stored.
 
     Attributes:
         on_progress: called after every step and every epoch.

@@ -24,7 +24,7 @@ class Sums:
 
 
 class TerrainUnderFootprint(NamedTuple):
-    """What lies under the pixels of a footprint; None where it is not known."""
+    """Terrain and prior under the pixels of a footprint; None where they are not known."""
 
     mean_slope_deg: float | None
     min_elevation_m: float | None

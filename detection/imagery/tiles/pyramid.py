@@ -21,7 +21,7 @@ Draw = Callable[[int, int, int], Tile | None]
 
 @dataclass(frozen=True, slots=True)
 class TileEncoding:
-    """How tiles look.
+    """File format of tiles, how four become a coarser one, and how one is encoded.
 
     Attributes:
         kind: of their files, see `archive.KINDS`.

@@ -16,7 +16,7 @@ from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run,
 from monitor.store.readings.gaps import load_gaps
 
 app = session.Commands()
-LABEL_DAYS = 400  # how far back a happening may lie
+LABEL_DAYS = 400  # how far back an event may lie
 
 
 @app.command("list")
@@ -58,7 +58,7 @@ def list_runs(
 
 
 def run_to_json(run: AnomalyRun) -> dict[str, Any]:
-    """A happening as JSON-ready values."""
+    """An anomaly as JSON-ready values."""
     k = run.label
     label = None if k is None else {"verdict": k.verdict, "cause": k.cause, "by": k.by, "at": format_iso(k.at)}
     return {

@@ -16,7 +16,7 @@ from monitor.domain.instants import epoch_s, from_epoch_s, read_iso
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.names import list_names
 from monitor.errors import PayloadError
-from monitor.ingest.text.cells import spell_number
+from monitor.ingest.text.cells import normalise_number
 from monitor.ingest.text.clocks import doubt_span, tidy_time
 from monitor.ingest.text.heads import Heads
 
@@ -184,7 +184,7 @@ def _pairs(path: Path, rows: Sequence[list[str]], at: int, place: int) -> tuple[
     for number, row in enumerate(rows, 2):
         text = row[place].strip() if len(row) > max(at, place) else ""
         try:
-            reading = float(spell_number(text))
+            reading = float(normalise_number(text))
         except ValueError:
             reading = float("nan")
         if not isfinite(reading):

@@ -193,7 +193,7 @@ def _read_labels(
 def _describe_origins(labels: list[LabelledGround]) -> str:
     """Where the labels of a page come from: drawn, or found by a reader and then judged by a person.
 
-    >>> found = Labelled("s", "s.tif", "", None, "landslide", {}, "ada", datetime(2026, 1, 1), "footprint", "sar")
+    >>> found = LabelledGround("s", "s.tif", "", None, "landslide", {}, "ada", datetime(2026, 1, 1), "footprint", "sar")
     >>> _describe_origins([found, replace(found, origin="outline", method="")])
     'labels of the page: 1 drawn, 1 found by sar and judged by a person'
     """

@@ -27,7 +27,7 @@ def train(
 ) -> None:
     """Learn susceptibility from an inventory; scored on blocks of ground that were left out."""
     from detection.susceptibility.learners.table import LEARNERS
-    from detection.susceptibility.training import RULES, TrainingRequest
+    from detection.susceptibility.training import RULES, SusceptibilityTrainingRequest
     from detection.susceptibility.training import train as run_training
 
     names = tuple(dict.fromkeys(name.strip() for name in learners.split(",")))
@@ -37,7 +37,7 @@ def train(
         raise typer.BadParameter(f"{classes!r}; known: {', '.join(RULES)}", param_hint="--classes")
     if out.suffix != ".json":
         raise typer.BadParameter("the model is a .json file", param_hint="--out")
-    request = TrainingRequest(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
+    request = SusceptibilityTrainingRequest(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
     answer = run_training(request, make_progress_printer())
     warn(answer["warnings"])
     if print_if_json(answer):

@@ -27,14 +27,14 @@ from monitor.ingest.files.tables import list_files
 from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import ZONE, SensorGuess, TableGuess, guess
 from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.look import SHEET, look_at
 from monitor.ingest.guess.questions import FileQuestion, Interview
+from monitor.ingest.guess.raw_table import SHEET, read_raw_table
 from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.record import MotionRecord
-from monitor.ingest.guess.sharing import ask_files
-from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.guess.sharing import request_files
+from monitor.ingest.guess.toml_writer import format_mapping
 from monitor.ingest.guess.values import list_values
-from monitor.ingest.sources.plan import place_said
+from monitor.ingest.sources.plan import add_places
 
 if TYPE_CHECKING:
     from monitor.replay.scorecard import Scorecard
@@ -83,7 +83,7 @@ def guess_file(
     for one, understood in each:
         readings.append((one, _format_options(understood)))
         if understood.mapping is not None:
-            written.append(_write(here / f"{one.stem}.mapping.toml", spell_mapping(understood.mapping, one.name)))
+            written.append(_write(here / f"{one.stem}.mapping.toml", format_mapping(understood.mapping, one.name)))
             readings[-1] = one, f"--mapping {_quote(written[-1])}"
     before = []
     added: Sequence[SensorGuess] = ()
@@ -95,7 +95,7 @@ def guess_file(
         fresh = partial(site_file.write_site, name, place, found.zone, found.sensors, known=found.known)
         site = parse_site(fresh(_join(set_bounds)), name)
         added = found.sensors
-        if asks and _prompt_bounds(site_file.tell_unjudged(site, added), set_bounds, setter):
+        if asks and _prompt_bounds(site_file.describe_unused(site, added), set_bounds, setter):
             site = parse_site(fresh(_join(set_bounds)), name)
         body = fresh(_join(set_bounds))
         # among the sites of a service that runs a file is put by its name alone, not by a look at a table
@@ -111,9 +111,9 @@ def guess_file(
         added = absent
         if asks:
             _prompt_bounds(
-                site_file.tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter
+                site_file.describe_unused(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter
             )
-        more = site_file.spell_more(site, absent, _join(set_bounds), found.known)
+        more = site_file.format_additions(site, absent, _join(set_bounds), found.known)
         written.append(_write(here / f"{path.resolve().stem}.stations.toml", "\n" + more))
         many = len({s.station for s in absent})
         print_note(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
@@ -131,7 +131,7 @@ def guess_file(
     is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], (written or [path])[-1])
     if not path.is_dir():  # of a folder the past is played once all of it is stored
         if not site_file.find_absent(site, found.sensors):
-            _show_past(path, (found.form, place_said(found.said, site)), site, accepts=accepts)
+            _show_past(path, (found.form, add_places(found.options, site)), site, accepts=accepts)
         _score_forecasts(path, found)
     todo = "look at the bounds in the site file: those that you did not give are examples"
     print_note(
@@ -204,7 +204,7 @@ def _compare(
     """The questions about series whose files claim the same instants with other values."""
     values: dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]] = {key: {} for key in shared}
     for path, found in each:
-        for one in list_values(path, found.form, found.said):
+        for one in list_values(path, found.form, found.options):
             if one.at is None or one.error or (one.station, one.quantity) not in shared:
                 continue
             with suppress(ValueError, TypeError):  # no number
@@ -212,16 +212,16 @@ def _compare(
                 values[one.station, one.quantity].setdefault(path.name, []).append((one.at, number))
     talk = Interview(answers)
     for (station, quantity), files in values.items():
-        ask_files(f"{station}.{quantity}", [*files.items()], talk)
+        request_files(f"{station}.{quantity}", [*files.items()], talk)
     return tuple(talk.questions)
 
 
 def _follow(path: Path, found: TableGuess) -> tuple[SensorGuess, ...]:
     """The sensors with how their records move."""
     record = MotionRecord()
-    for value in list_values(path, found.form, found.said):
+    for value in list_values(path, found.form, found.options):
         record.add(value)
-    return record.tell(found.sensors)
+    return record.estimate_motion(found.sensors)
 
 
 def _explain_unjudged(site: Site, added: Sequence[SensorGuess], file: Path) -> bool:
@@ -231,7 +231,7 @@ def _explain_unjudged(site: Site, added: Sequence[SensorGuess], file: Path) -> b
         print_note(lost)
     is_weak = bool(find_weaknesses(site)) or bool(find_unreached(site))
     refused = f"`slopeward check` exits 1 until something can reach {top!r}"
-    unjudged = site_file.tell_unjudged(site, added)
+    unjudged = site_file.describe_unused(site, added)
     if unjudged is None:
         if is_weak:
             print_note(f"{refused}; no series of {site.id} can yet")
@@ -353,8 +353,8 @@ def _open(path: Path, site: Site | None) -> Callable[[Mapping[str, str]], TableG
     """What understands a file: by its form where its content says one, else as a table."""
     form = find_form(path)
     if form != WIDE and READERS[form].content is Content.READINGS:
-        return lambda answers: understand_known(path, form, answers, place_said(ImportOptions(), site))
-    inspected = cache(partial(look_at, path))
+        return lambda answers: understand_known(path, form, answers, add_places(ImportOptions(), site))
+    inspected = cache(partial(read_raw_table, path))
     return lambda answers: guess(inspected(answers.get(SHEET, "")), answers)
 
 
@@ -369,7 +369,7 @@ def _understand(
     understand: Callable[[Mapping[str, str]], TableGuess], answers: Mapping[str, str], *, is_new: bool
 ) -> TableGuess:  # fmt: skip
     found = understand(answers)
-    return site_file.ask_place(found, answers) if is_new else found
+    return site_file.request_place(found, answers) if is_new else found
 
 
 def _known_sites() -> dict[str, Site]:
@@ -446,7 +446,7 @@ def _score_forecasts(path: Path, found: TableGuess) -> None:
     if not quantities:
         print_note("no series of motion: there is nothing to forecast")
     for quantity in quantities:
-        with lay_out_motion(path, (found.form, found.said), quantity) as long:
+        with lay_out_motion(path, (found.form, found.options), quantity) as long:
             print_note(f"forecasts of {quantity}, scored on the newest part of the record:")
             try:
                 steps_s = {panel.step_s for panel in read_long_panels(long)}

@@ -33,7 +33,7 @@ from monitor.ingest.files.walled import ConvertedFile, open_walled
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
 from monitor.ingest.replay import replay_rejected
-from monitor.ingest.sources.plan import place_said
+from monitor.ingest.sources.plan import add_places
 from monitor.store.database.engine import Database
 from monitor.store.people.users import find_account, load_users
 
@@ -174,7 +174,7 @@ def _read(
         files = list_files(path, list_suffixes(named, given))
         sites = _find_sites(site_id, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
-        stated = place_said(stated, place)
+        stated = add_places(stated, place)
         database = None if dry_run else stack.enter_context(session.open_database())
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
         who = prove(database, by, site_id) if any(accepted) and database is not None else None
@@ -223,7 +223,7 @@ def _read_grids(
     Raises:
         ConfigError: two of them say something of one station at one instant: a name may say the day and not its time.
     """
-    from monitor.ingest.grids.sums import check_stamp, judge_sums
+    from monitor.ingest.grids.sums import check_stamp, classify_sums
 
     found: dict[Path, ConvertedFile] = {}
     claims: dict[tuple[str, str], Path] = {}
@@ -250,7 +250,7 @@ def _read_grids(
                     rain.setdefault(station, []).append((epoch_s(parse(at)), row["value"]))
     if rain:  # files of one layer each show together what none of them shows
         places = [place for place in stated.places if place.station in rain]
-        check_stamp(f"{files[0].parent}", places, stated.stamp, adds=judge_sums(rain.values()), is_doubtful=False)
+        check_stamp(f"{files[0].parent}", places, stated.stamp, adds=classify_sums(rain.values()), is_doubtful=False)
     return found
 
 
@@ -467,5 +467,5 @@ def _answer(place: str, by: str | None, reason: str, *, accept: bool) -> None:
         again = f"slopeward ingest --{'accept' if accept else 'keep'}-epoch0 {place}"
         holds, other = act_by_two(database, act, who, None, reason, again, do, lambda c: needs_two_people(c, site)[0])
     more = "; slopeward ingest --rejected reads what waited, and an offset answers a jump" if accept else ""
-    facts = {"station": place, "holds": holds.spell(), "other": other.spell()}
+    facts = {"station": place, "holds": holds.to_json(), "other": other.to_json()}
     session.show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}")

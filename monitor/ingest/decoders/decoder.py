@@ -68,8 +68,8 @@ class ReceivedMessage:
         age = self.message.came_at - at
         rolled = round(age / ROLLOVER)
         if 1 <= rolled <= ROLLED_MOST and abs(age - rolled * ROLLOVER) < timedelta(days=1):
-            told = f"{at:%Y-%m-%d %H:%M} lies {1024 * rolled} weeks back: the receiver counts weeks of GPS in ten bits"
-            raise PayloadError("clock_unset", f"{name}: {told}, renew its firmware")
+            text = f"{at:%Y-%m-%d %H:%M} lies {1024 * rolled} weeks back: the receiver counts weeks of GPS in ten bits"
+            raise PayloadError("clock_unset", f"{name}: {text}, renew its firmware")
         return at
 
     def link(self, station: str, text: str, *, online: bool) -> Link:
@@ -127,7 +127,7 @@ def counts_from_reception(binding: Binding) -> bool:
     Raises:
         ConfigError: `date` says something else.
     """
-    word = dict(binding.told).get("date", "")
-    if word not in {"", RECEPTION}:
-        raise ConfigError(f"decoder {binding.name!r}: date: expected {RECEPTION}, got {word!r}")
-    return word == RECEPTION
+    source = dict(binding.told).get("date", "")
+    if source not in {"", RECEPTION}:
+        raise ConfigError(f"decoder {binding.name!r}: date: expected {RECEPTION}, got {source!r}")
+    return source == RECEPTION

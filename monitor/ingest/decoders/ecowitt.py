@@ -33,10 +33,10 @@ def open_ecowitt(binding: Binding) -> Decoder:
     Raises:
         ConfigError: `rain` names no counter.
     """
-    said = dict(binding.told).get("rain", "")
-    if said and said not in _RAIN:
-        raise ConfigError(f"decoder {binding.name!r}: rain: expected one of {', '.join(_RAIN)}, got {said!r}")
-    counters = (said,) if said else _RAIN
+    rain_key = dict(binding.told).get("rain", "")
+    if rain_key and rain_key not in _RAIN:
+        raise ConfigError(f"decoder {binding.name!r}: rain: expected one of {', '.join(_RAIN)}, got {rain_key!r}")
+    counters = (rain_key,) if rain_key else _RAIN
     return partial(_decode, counters, binding.name == METRIC)
 
 
@@ -57,8 +57,8 @@ def _decode(counters: Sequence[str], is_metric: bool, received: ReceivedMessage)
             and not is_fill_number(pressure)
             and not (pressure >= HPA_LEAST if is_metric else 0 < pressure <= INCHES_MOST)
         ):
-            said = "hPa" if is_metric else "inches of mercury"
-            raise PayloadError("unit_mismatch", f"{key} is not in {said}: ecowitt or ecowitt-metric?")
+            unit_name = "hPa" if is_metric else "inches of mercury"
+            raise PayloadError("unit_mismatch", f"{key} is not in {unit_name}: ecowitt or ecowitt-metric?")
     counter = next((key for key in counters if not is_no_value(body.get(key))), "")
     units = ("hPa", "degC", "mm") if is_metric else ("inHg", "degF", "in")
     wanted = zip((_PRESSURES[0], "tempf", counter), ("air_pressure", "temperature", "rain"), units, strict=True)

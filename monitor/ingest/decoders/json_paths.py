@@ -35,22 +35,22 @@ def open_json(binding: Binding) -> Decoder:
     Raises:
         ConfigError: an expression is none, or one that is needed is missing.
     """
-    told = dict(binding.told)
-    paths: dict[str, ParsedResult] = {key: _compile(key, told[key]) for key in EXPRESSIONS if key in told}
+    settings = dict(binding.told)
+    paths: dict[str, ParsedResult] = {key: _compile(key, settings[key]) for key in EXPRESSIONS if key in settings}
     if "time" not in paths:
         raise ConfigError("decoder 'json': time is missing: the expression that gives the time")
     if ("quantity" in paths) != ("value" in paths):
         raise ConfigError("decoder 'json': quantity and value stand together, or neither does")
     read: Callable[[ReceivedMessage, Any], Iterator[Observation]]
     if "quantity" in paths:
-        read = partial(_read_listed, paths, read_series(binding), told.get("time_unit"))
+        read = partial(_read_listed, paths, read_series(binding), settings.get("time_unit"))
     else:
         if not binding.series:
             raise ConfigError("decoder 'json': series is missing: expression = QUANTITY_UNIT, for each value")
         if "unit" in paths:
             raise ConfigError("decoder 'json': unit stands beside quantity and value only")
         values = {name: (_compile(f"series {name!r}", name), target) for name, target in read_series(binding).items()}
-        read = partial(_read_named, paths, values, told.get("time_unit"))
+        read = partial(_read_named, paths, values, settings.get("time_unit"))
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
         message = received.message

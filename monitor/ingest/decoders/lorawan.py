@@ -146,9 +146,13 @@ def _walk_milesight(data: bytes) -> Iterator[Value]:
             case 0x01, 0x75:
                 yield BATTERY_LEVEL, "%", float(piece[0]), None
             case 0x03, 0xCF:
-                yield from ((f"tilt_{axis}", "deg", word / 100, None) for axis, word in zip("xy", words, strict=False))
+                yield from (
+                    (f"tilt_{axis}", "deg", register / 100, None) for axis, register in zip("xy", words, strict=False)
+                )
             case 0x03, 0xD4:  # the lowest bit says that a threshold was passed
-                yield from ((f"tilt_{a}", "deg", (word >> 1) / 100, None) for a, word in zip("xy", words, strict=False))
+                yield from (
+                    (f"tilt_{a}", "deg", (register >> 1) / 100, None) for a, register in zip("xy", words, strict=False)
+                )
             case 0x03, 0x77 if words[0] & 0xFFFF not in _FAILURES:
                 yield "water_level", "cm", float(words[0] & 0xFFFF), None
             case 0x03, 0x7B if words[0] & 0xFFFF not in _FAILURES:

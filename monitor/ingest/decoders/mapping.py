@@ -58,14 +58,14 @@ def open_mapping(path: str) -> Decoder:
     def decode(received: ReceivedMessage) -> DecodedMessage:
         received = received if zone is None else replace(received, zone=zone)
         body = read_object(received.message.payload)
-        name = station["name"] if "name" in station else _look(body, station["path"])
+        name = station["name"] if "name" in station else _find_value(body, station["path"])
         if not isinstance(name, str) or not is_station(name):
             raise PayloadError("no_station", f"{station.get('path', 'station')}: no station id there")
-        found_time = _look(body, time["path"])
+        found_time = _find_value(body, time["path"])
         at = received.read_time(None if found_time is _ABSENT else found_time, time.get("unit"), time["path"])
 
         def read(rule: dict[str, str]) -> Iterator[Observation]:
-            value = _look(body, rule["path"])
+            value = _find_value(body, rule["path"])
             if value is not _ABSENT and not is_no_value(value):  # a gateway sends what it has
                 field = received.field(name, rule["quantity"], rule["unit"])
                 yield received.observe_cell(name, field, value, rule["path"], at)
@@ -87,7 +87,7 @@ def _check_keys(path: str, where: str, table: dict[str, Any], known: tuple[str, 
         raise ConfigError(f"{path}: {where}{unknown[0]}: unknown key; read are {', '.join(known)}")
 
 
-def _look(body: Any, path: str) -> Any:
+def _find_value(body: Any, path: str) -> Any:
     for part in path.split("."):
         if isinstance(body, dict) and part in body:
             body = body[part]

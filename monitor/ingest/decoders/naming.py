@@ -64,13 +64,13 @@ def find_target(series: dict[str, Target], name: str) -> Target | None:
     return found if found is not None or split_suffix(name) is None else Target("", name)
 
 
-def check_unit(told: object, expected: str, who: str) -> None:
+def check_unit(given: object, expected: str, who: str) -> None:
     """Refuse values that are said to be in another unit than the site file says; a unit nobody knows says nothing.
 
     Raises:
         PayloadError: unit_mismatch, in the name of who says it.
     """
-    unit = SYMBOLS.get(told, told) if isinstance(told, str) else ""
+    unit = SYMBOLS.get(given, given) if isinstance(given, str) else ""
     if unit not in UNITS or expected not in UNITS or unit == expected:
         return
     try:

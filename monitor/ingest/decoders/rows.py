@@ -99,22 +99,22 @@ def _read_more(row: Mapping[str, Any], quantity: str) -> str | None:
     Steps of the last digit of its epoch, by component; what the sign of a velocity means, of how many pixels it is.
     """
     component, pixels = row.get("component"), row.get("pixels")
-    told: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     if row.get(DIGIT):
-        told[DIGIT] = [read_cell(step, DIGIT) for step in str(row[DIGIT]).split()]
+        extra[DIGIT] = [read_cell(step, DIGIT) for step in str(row[DIGIT]).split()]
     for name, value in (("component", component), ("pixels", pixels)):
         if value is not None and value != "" and quantity not in OF_VELOCITY_MAPS:
             raise PayloadError(f"bad_{name}", _OF_VELOCITY(name=name, quantity=Term(quantity)))
     if component is not None and component != "":
         if not isinstance(component, str) or not is_station(component):
             raise PayloadError("bad_component", _NO_COMPONENT())
-        told["component"] = component
+        extra["component"] = component
     if pixels is not None and pixels != "":
         count = read_cell(pixels, "pixels")
         if count < 1 or count != int(count):
             raise PayloadError("bad_pixels", _NO_PIXELS(n=Figure(count)))
-        told["pixels"] = int(count)
-    return canonical_json(told) if told else None
+        extra["pixels"] = int(count)
+    return canonical_json(extra) if extra else None
 
 
 def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[MessageFault, ...]:
@@ -122,17 +122,20 @@ def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[MessageFault, ..
     by_code: dict[str, list[tuple[Any, PayloadError]]] = {}
     for row, error in bad:
         by_code.setdefault(error.code, []).append((row, error))
-    kept = {code: json.dumps({"rows": [row for row, _ in rows]}, default=spell_value) for code, rows in by_code.items()}
+    kept = {
+        code: json.dumps({"rows": [row for row, _ in rows]}, default=value_to_json) for code, rows in by_code.items()
+    }
     return tuple(
-        MessageFault(code, tell_first(len(by_code[code]), by_code[code][0][1]), kept[code].encode()) for code in kept
+        MessageFault(code, describe_first(len(by_code[code]), by_code[code][0][1]), kept[code].encode())
+        for code in kept
     )
 
 
-def tell_first(count: int, first: PayloadError) -> str:
+def describe_first(count: int, first: PayloadError) -> str:
     """Why rows are refused, by the first of them."""
     return first.message if count == 1 else _ROWS(n=Figure(count, "d"), reason=first.message)
 
 
-def spell_value(value: object) -> str:
+def value_to_json(value: object) -> str:
     """What JSON has no form for; instants as ISO 8601."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

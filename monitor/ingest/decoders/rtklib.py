@@ -49,16 +49,16 @@ class SolutionHeader(NamedTuple):
 
 def open_rtklib(binding: Binding) -> Decoder:
     """Make the decoder; `time` is gpst or utc, `positions` llh or enu, where the stream has no header."""
-    told = dict(binding.told)
+    settings = dict(binding.told)
     for key, known in (("time", _SYSTEMS), ("positions", tuple(_FORMS))):
-        if key in told and told[key] not in known:
-            raise ConfigError(f"decoder 'rtklib': {key}: expected {' or '.join(known)}, got {told[key]!r}")
+        if key in settings and settings[key] not in known:
+            raise ConfigError(f"decoder 'rtklib': {key}: expected {' or '.join(known)}, got {settings[key]!r}")
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
         lines = split_lines(received.message.payload)
         head = [line for line in lines if line.startswith("%")]
-        told_system = told.get("time") or (_LOCAL if received.zone else None)
-        known = read_head(head, told_system, told.get("positions"))
+        declared_system = settings.get("time") or (_LOCAL if received.zone else None)
+        known = read_head(head, declared_system, settings.get("positions"))
         solutions = [line for line in lines if not line.startswith("%")]
 
         def observe(line: str) -> Iterator[Observation]:
@@ -128,12 +128,12 @@ def read_height(head: Sequence[str]) -> str:
     >>> read_height(["% (lat/lon/height=WGS84/geodetic,Q=1:fix,2:float)"]), read_height(["%  GPST  latitude(deg)"])
     ('geoid', '')
     """
-    said = next((found for line in head if (found := _HEIGHT.search(line))), None)
-    if said is None:
+    height = next((found for line in head if (found := _HEIGHT.search(line))), None)
+    if height is None:
         return ""
-    if said[1].strip() != _DATUM:
-        raise PayloadError("other_frame", f"positions in the datum {said[1].strip()[:40]}: set out-datum = wgs84")
-    return GEOID if said[2] == "geodetic" else ELLIPSOID
+    if height[1].strip() != _DATUM:
+        raise PayloadError("other_frame", f"positions in the datum {height[1].strip()[:40]}: set out-datum = wgs84")
+    return GEOID if height[2] == "geodetic" else ELLIPSOID
 
 
 def read_solution(line: str, head: SolutionHeader) -> Fix:

@@ -63,8 +63,8 @@ def _resolve(records: list[Any]) -> list[dict[str, Any]]:
         if base.get("bver", _VERSION_MOST) != _VERSION_MOST and read_number(base["bver"], "bver") > _VERSION_MOST:
             raise PayloadError("bad_version", f"SenML of version {base['bver']}; at most {_VERSION_MOST} is read")
         if "v" in record:
-            told = {key: record[key] for key in _OWN & record.keys()}
-            found.append({**{key: base[key] for key in base if key != "bver"}, **told})
+            own = {key: record[key] for key in _OWN & record.keys()}
+            found.append({**{key: base[key] for key in base if key != "bver"}, **own})
     if not found:
         raise PayloadError("empty", "no record holds a number")
     return found

@@ -117,7 +117,9 @@ class _SparkplugMessage:
         stations = frozenset(o.station for o in found) or frozenset({self.station})
         links = self._link(stations, "DBIRTH" if self.device else "NBIRTH", online=True)
         if known is None:  # a device of a node whose own birth was not heard: its names hold, its aliases do not
-            return DecodedMessage(tuple(found), self._fault("no_birth", self._why()), links=links, ask=self._ask())
+            return DecodedMessage(
+                tuple(found), self._fault("no_birth", self._why()), links=links, request=self._request_rebirth()
+            )
         self.births.add_device(self.key, self.device, aliases, stations)
         return DecodedMessage(tuple(found), bad, links=links)
 
@@ -126,7 +128,7 @@ class _SparkplugMessage:
         named = [named for v in payload.metrics if (named := _name(v, aliases or {})).name]
         found, bad = self._observe(payload, named)
         if len(named) < len(payload.metrics):
-            return DecodedMessage(tuple(found), self._fault("no_birth", self._why()), ask=self._ask())
+            return DecodedMessage(tuple(found), self._fault("no_birth", self._why()), request=self._request_rebirth())
         if not found and not bad:
             shown = ", ".join(v.name for v in named)[:200] or "an empty message"
             if any(is_no_value(v.number) for v in named):
@@ -170,8 +172,8 @@ class _SparkplugMessage:
         mine = None if known is None else known.stations.get(device)
         return mine or frozenset({self.received.place.station or device or self.node})
 
-    def _link(self, stations: frozenset[str], word: str, *, online: bool) -> tuple[Link, ...]:
-        text = f"Sparkplug {word} of {self.group}/{self.node}{'/' * bool(self.device)}{self.device}"
+    def _link(self, stations: frozenset[str], state: str, *, online: bool) -> tuple[Link, ...]:
+        text = f"Sparkplug {state} of {self.group}/{self.node}{'/' * bool(self.device)}{self.device}"
         named = filter(is_station, sorted(stations))
         return tuple(self.received.link(station, text[:200], online=online) for station in named)
 
@@ -184,8 +186,8 @@ class _SparkplugMessage:
     def _fault(self, code: str, reason: str) -> tuple[MessageFault, ...]:
         return (MessageFault(code, reason, self.received.message.payload),)
 
-    def _ask(self) -> tuple[str, bytes]:
-        return f"{NAMESPACE}/{self.group}/NCMD/{self.node}", spell_rebirth(self.received.message.received_at)
+    def _request_rebirth(self) -> tuple[str, bytes]:
+        return f"{NAMESPACE}/{self.group}/NCMD/{self.node}", encode_rebirth(self.received.message.received_at)
 
 
 def _find_bd_seq(payload: SparkplugPayload) -> int | None:
@@ -202,12 +204,12 @@ def _name(value: MetricValue, aliases: dict[int, Metric]) -> MetricValue:
     return replace(value, name=value.name or known.name, number=number)
 
 
-def spell_rebirth(now: datetime) -> bytes:
+def encode_rebirth(now: datetime) -> bytes:
     """The payload of the command that asks a node to be born again."""
-    return b"\x08" + _spell_varint(int(epoch_s(now) * 1000)) + b"\x12" + _spell_varint(len(_REBIRTH)) + _REBIRTH
+    return b"\x08" + _encode_varint(int(epoch_s(now) * 1000)) + b"\x12" + _encode_varint(len(_REBIRTH)) + _REBIRTH
 
 
-def _spell_varint(number: int) -> bytes:
+def _encode_varint(number: int) -> bytes:
     found = bytearray()
     while number > 0x7F:
         found.append(number & 0x7F | 0x80)
@@ -263,8 +265,8 @@ def _is_good(properties: int | bytes) -> bool:
         elif field == 2 and isinstance(value, bytes):
             parts = {part: one for part, _, one in _walk(value, _FIELDS_MOST)}
             codes.append(_whole(parts, 3) if 3 in parts else _whole(parts, 4))
-    told = [code for name, code in zip(names, codes, strict=False) if name == _QUALITY.encode()]
-    return all(code is None or code in _GOOD for code in told)
+    qualities = [code for name, code in zip(names, codes, strict=False) if name == _QUALITY.encode()]
+    return all(code is None or code in _GOOD for code in qualities)
 
 
 def _read_number(found: dict[int, int | bytes]) -> int | float | None:

@@ -90,9 +90,9 @@ def read_array(payload: bytes) -> list[Any]:
 def read_json(payload: bytes) -> Any:
     """Read a payload as any JSON, with the NaN and infinities of other languages; raises PayloadError."""
     text, problem = read_payload(payload), ""
-    for spell in (str, _spell_nan):
+    for prepare in (str, _replace_nan):
         try:
-            return _DECODER.decode(spell(text))
+            return _DECODER.decode(prepare(text))
         except PayloadError:
             raise
         except RecursionError:
@@ -102,18 +102,18 @@ def read_json(payload: bytes) -> Any:
     raise PayloadError("not_json", _NOT_JSON(problem=problem))
 
 
-def _spell_nan(text: str) -> str:
+def _replace_nan(text: str) -> str:
     """Bare words for no value, and places left empty, as null: C writes nan and -1.#IND, JavaScript undefined.
 
-    >>> _spell_nan('{"a": -nan, "b": 1.#QNAN, "c": , "d": "nan, nan", "e": nanny, "f": [], "g": [1, undefined]}')
+    >>> _replace_nan('{"a": -nan, "b": 1.#QNAN, "c": , "d": "nan, nan", "e": nanny, "f": [], "g": [1, undefined]}')
     '{"a":null, "b":null, "c":null, "d": "nan, nan", "e": nanny, "f": [], "g": [1,null]}'
     """
 
-    def spell(found: re.Match[str]) -> str:
+    def to_null(found: re.Match[str]) -> str:
         is_empty = not found[0].strip() and text[found.start() - 1] != ":"  # of a list
         return "null" if not is_empty and is_no_value(found[0]) else found[0]
 
-    return _BARE.sub(spell, text)
+    return _BARE.sub(to_null, text)
 
 
 def read_payload(payload: bytes) -> str:
@@ -240,8 +240,8 @@ def read_time(
                 raise PayloadError("no_time_unit", _NO_TIME_UNIT(name=name, value=_show(unit)))
             at = from_epoch_s(read_cell(value, name) / _PER_SECOND[unit])
     except (ValueError, OverflowError) as error:
-        said = _ODD_TIME(name=name, value=_show(value), problem=str(error)[:100])
-        raise PayloadError("bad_time", said) from None
+        problem = _ODD_TIME(name=name, value=_show(value), problem=str(error)[:100])
+        raise PayloadError("bad_time", problem) from None
     if at >= LATEST:
         raise PayloadError("bad_time", LATE(name=name, value=_show(value)))
     if live and at < _OLDEST_CLOCK:

@@ -68,8 +68,8 @@ def find_decoder(name: str, binding: Binding | None = None) -> Decoder:
 
 
 def _check_keys(binding: Binding, known: frozenset[str]) -> None:
-    told = [key for key, value in (("series", binding.series), ("station", binding.station), *binding.told) if value]
-    for key in told:
+    given = [key for key, value in (("series", binding.series), ("station", binding.station), *binding.told) if value]
+    for key in given:
         if key not in known:
             reads = f"it reads {', '.join(sorted(known))}" if known else "it reads none beside topic and name"
             raise ConfigError(f"decoder {binding.name!r} does not read the key {key!r}; {reads}")

@@ -114,16 +114,16 @@ def _read_value(kind: str, raw: bytes) -> Any:
     return float(f"{parts[0]:.7g}") if kind == "IEEE4" else parts[0]
 
 
-def _read_fp2(word: int) -> float:
+def _read_fp2(bits: int) -> float:
     """Two bytes: sign, a decimal exponent of two bits, thirteen bits of digits.
 
     >>> _read_fp2(0x2000 | 1234), _read_fp2(0x8000 | 0x6000 | 7999), _read_fp2(0x9FFE)
     (123.4, -7.999, nan)
     """
-    if word in _FP2_LIMITS:
-        return _FP2_LIMITS[word]
-    digits, places = word & 0x1FFF, (word >> 13) & 3
-    return round((-1.0 if word & 0x8000 else 1.0) * digits * (1.0, 0.1, 0.01, 0.001)[places], places)
+    if bits in _FP2_LIMITS:
+        return _FP2_LIMITS[bits]
+    digits, places = bits & 0x1FFF, (bits >> 13) & 3
+    return round((-1.0 if bits & 0x8000 else 1.0) * digits * (1.0, 0.1, 0.01, 0.001)[places], places)
 
 
 def _instant(seconds: int, nanoseconds: int) -> str:

@@ -45,7 +45,7 @@ _SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses
 Opened = AbstractContextManager[tuple[ValueMeaning, Iterator[PointLine]]]
 
 
-def open_egms(path: Path, said: ImportOptions, now: datetime) -> Opened:
+def open_egms(path: Path, options: ImportOptions, now: datetime) -> Opened:
     """Open a product of level 2a, 2b or 3: what it declares, and its points one after the other.
 
     Values are mm. Levels 2a and 2b are along the line of sight, positive towards the satellite; level 3 is east or up,
@@ -59,9 +59,9 @@ def open_egms(path: Path, said: ImportOptions, now: datetime) -> Opened:
 
     def declare(header: Sequence[str]) -> tuple[ValueMeaning, dict[int, datetime]]:
         dates = _find_dates(header, path)
-        direction = _find_direction(said.call(path), header, said.direction)
+        direction = _find_direction(options.call(path), header, options.direction)
         wavelength_mm = _SENTINEL_1_MM if direction == _TOWARDS else None
-        return ValueMeaning(said.point_set or said.call(path).stem, direction, "mm", wavelength_mm), dates
+        return ValueMeaning(options.point_set or options.call(path).stem, direction, "mm", wavelength_mm), dates
 
     return _open(path, now, declare, _place)
 
@@ -86,7 +86,7 @@ def is_wide_points(names: Sequence[str]) -> bool:
     return placed and sum(read_day(name) is not None for name in names) >= LEAST_DATES
 
 
-def open_wide_points(path: Path, said: ImportOptions, now: datetime) -> Opened:
+def open_wide_points(path: Path, options: ImportOptions, now: datetime) -> Opened:
     """Open a table of points with a column a date, as SqueeSAR, SARPROZ, StaMPS and others export them.
 
     Points are called by a column (`CODE`, `pid`, `id`), else by their place. Acquisitions count from the beginning of
@@ -95,7 +95,7 @@ def open_wide_points(path: Path, said: ImportOptions, now: datetime) -> Opened:
     Raises:
         ConfigError: it is no such table, or nobody said what its values mean; one line.
     """
-    name, direction, unit = said.point_set, said.direction, said.unit
+    name, direction, unit = options.point_set, options.direction, options.unit
     if name is None or direction is None or unit is None:
         raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")
 
@@ -191,19 +191,19 @@ def _find_dates(header: Sequence[str], path: Path) -> dict[int, datetime]:
     return dates
 
 
-def _find_direction(path: Path, header: Sequence[str], asked: str | None) -> str:
+def _find_direction(path: Path, header: Sequence[str], requested: str | None) -> str:
     if {"latitude", "longitude"} <= set(header):  # levels 2a and 2b
         found = _TOWARDS
-        if asked not in (None, found):
-            raise ConfigError(f"{path}: levels 2a and 2b are along the line of sight, not {asked}: {found}")
+        if requested not in (None, found):
+            raise ConfigError(f"{path}: levels 2a and 2b are along the line of sight, not {requested}: {found}")
         return found
     words = path.stem.upper().split("_")
     named = [_DIRECTIONS[w] for w in words if w in _DIRECTIONS] if words[:2] == ["EGMS", "L3"] else []
-    if len(named) != 1 and asked is None:
+    if len(named) != 1 and requested is None:
         raise ConfigError(f"{path}: east or up? The name of the file does not say so: give --direction east or up")
-    if len(named) == 1 and asked not in (None, named[0]):
-        raise ConfigError(f"{path}: the name of the file says {named[0]}, not {asked}")
-    found = named[0] if len(named) == 1 else str(asked)
+    if len(named) == 1 and requested not in (None, named[0]):
+        raise ConfigError(f"{path}: the name of the file says {named[0]}, not {requested}")
+    found = named[0] if len(named) == 1 else str(requested)
     if found not in _DIRECTIONS.values():
         raise ConfigError(f"{path}: level 3 is east or up, not {found}")
     return found

@@ -49,8 +49,10 @@ class ReferenceOffsets:
     """What is added to values so that they count from what their station counts from, by series."""
 
     shifts: dict[Key, float] = field(default_factory=dict)
-    told: dict[Place, Reference] = field(default_factory=dict)  # what no station counted from before, or said in full
-    said: list[Message] = field(default_factory=list)
+    references: dict[Place, Reference] = field(
+        default_factory=dict
+    )  # what no station counted from before, or said in full
+    notes: list[Message] = field(default_factory=list)
     known: dict[Key, frozenset[datetime]] = field(default_factory=dict)  # dates that tied, and are there
 
     def apply(self, observations: Sequence[Observation]) -> list[Observation]:
@@ -69,16 +71,16 @@ class ReferenceOffsets:
 
     def save(self, c: Connection, now: datetime) -> None:
         """Keep what stations count from now, and what ties another frame to it, in a write transaction."""
-        for (site, station), told in self.told.items():
+        for (site, station), reference in self.references.items():
             name = f"epoch0:{site}/{station}"
             row = find_stamp(c, name)
             mine = {key[2]: shift for key, shift in self.shifts.items() if key[:2] == (site, station)}
             if mine and row is not None:
-                stamp(c, name, {**row[1], TIED: {**row[1].get(TIED, {}), told.frame: mine}}, now)
-            elif row is None or (joined := Reference.read(row[1]).join(told)) is None:
-                stamp(c, name, told.spell(), now) if row is None else None
+                stamp(c, name, {**row[1], TIED: {**row[1].get(TIED, {}), reference.frame: mine}}, now)
+            elif row is None or (joined := Reference.read(row[1]).join(reference)) is None:
+                stamp(c, name, reference.to_json(), now) if row is None else None
             else:
-                stamp(c, name, {**row[1], **joined.spell()}, now)
+                stamp(c, name, {**row[1], **joined.to_json()}, now)
 
 
 @dataclass(slots=True)
@@ -86,18 +88,20 @@ class FileFrames:
     """What a file says of the frames of its stations, with the positions."""
 
     file: str
-    told: dict[Place, Reference] = field(default_factory=dict)
+    references: dict[Place, Reference] = field(default_factory=dict)
     values: dict[Key, dict[datetime, float]] = field(default_factory=dict)
 
     def add(self, item: Observation, frame: object, epoch0: object) -> None:
         """One position; raises ConfigError where the station has another frame in the same file."""
         place = (item.site, item.station)
-        told = Reference(str(frame), parse(epoch0) if isinstance(epoch0, str) else None)
-        known = self.told.get(place, told)
-        joined = known.join(told)
+        reference = Reference(str(frame), parse(epoch0) if isinstance(epoch0, str) else None)
+        known = self.references.get(place, reference)
+        joined = known.join(reference)
         if joined is None:
-            raise ConfigError(_TWO(file=self.file, station=item.station, one=known.describe(), other=told.describe()))
-        self.told[place] = joined
+            raise ConfigError(
+                _TWO(file=self.file, station=item.station, one=known.describe(), other=reference.describe())
+            )
+        self.references[place] = joined
         self.values.setdefault((*place, item.quantity), {})[item.observed_at] = item.value
 
     def tie(self, c: Connection | None, now: datetime) -> ReferenceOffsets:
@@ -107,14 +111,14 @@ class FileFrames:
             ConfigError: a station counts from something else, and no dates of both say by how much.
         """
         ties = ReferenceOffsets()
-        for (site, station), told in self.told.items():
+        for (site, station), reference in self.references.items():
             row = None if c is None else find_stamp(c, f"epoch0:{site}/{station}")
             kept = None if row is None else Reference.read(row[1])
-            ties.told[site, station] = told
-            if c is None or kept is None or row is None or kept.join(told) is not None:
+            ties.references[site, station] = reference
+            if c is None or kept is None or row is None or kept.join(reference) is not None:
                 continue
             mine = [key for key in self.values if key[:2] == (site, station)]
-            before = row[1].get(TIED, {}).get(told.frame)
+            before = row[1].get(TIED, {}).get(reference.frame)
             count = 0
             for key in mine:
                 there = _load(c, key, self.values[key], now)
@@ -123,14 +127,14 @@ class FileFrames:
                 if shift is None:
                     place = f"{site}/{station}"
                     raise ConfigError(
-                        _OTHER(file=self.file, station=station, kept=kept.describe(), given=told.describe(),
+                        _OTHER(file=self.file, station=station, kept=kept.describe(), given=reference.describe(),
                                place=place, why=why or _APART())
                     )  # fmt: skip
                 ties.shifts[key], ties.known[key] = shift, frozenset(there)
                 count = max(count, len(there))
             by = join([_BY(quantity=k[2], size=Figure(ties.shifts[k], "+.1f", "mm")) for k in mine], ", ")
-            both = {"kept": kept.describe(), "given": told.describe()}
-            ties.said.append(_TIED(station=station, **both, n=Figure(count, "d"), details=by))
+            both = {"kept": kept.describe(), "given": reference.describe()}
+            ties.notes.append(_TIED(station=station, **both, n=Figure(count, "d"), details=by))
         return ties
 
 

@@ -62,13 +62,13 @@ class Position:
 
 
 @contextmanager
-def open_gnss(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
+def open_gnss(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open a file of positions.
 
     Raises:
         ConfigError: it is none of these forms.
     """
-    with _open(path, said.call(path).name) as lines:
+    with _open(path, options.call(path).name) as lines:
         yield (_to_line(line) for line in lines)
 
 
@@ -159,11 +159,11 @@ def _walk(
     known = {line.strip() for line in head}
     frame = _find_frame(head)
     for number, line in enumerate(lines, len(head) + 1):
-        said = line.strip()
-        if said in known or not said:
+        text = line.strip()
+        if text in known or not text:
             continue
-        if _HEAD.match(said.lstrip("#")) is not None:
-            raise refuse_part(str(path), number, said)
+        if _HEAD.match(text.lstrip("#")) is not None:
+            raise refuse_part(str(path), number, text)
         if line.startswith("#"):
             continue
         try:
@@ -183,9 +183,9 @@ def _find_frame(head: Sequence[str]) -> str:
     """
     names = (found[1] for line in head if (found := _FRAME.search(line)) is not None)
     places = (found.groups() for line in head if (found := _PLACE.search(line)) is not None)
-    name, said = next(names, UNNAMED), next(places, None)
+    name, stated = next(names, UNNAMED), next(places, None)
     name = UNNAMED if name.casefold() in {"unknown", "unkwnon"} else name
-    place = None if said is None else _turn(float(said[0]), float(said[1]), float(said[2]))
+    place = None if stated is None else _turn(float(stated[0]), float(stated[1]), float(stated[2]))
     parts = [] if place is None else ["from place {:.9f} {:.9f} {:.4f}".format(*place)]
     return PART.join([name, *parts]) if parts or name != UNNAMED else ""
 
@@ -270,6 +270,6 @@ def _to_line(found: _Found) -> ReadingLine:
     for part, value, sigma in zip(PARTS, found.values, found.sigmas, strict=True):
         row = {"time": found.at, "station": found.station, "quantity": f"displacement_{part}", "unit": found.unit,
                "value": value, "sigma": sigma}  # fmt: skip
-        told = {"solution": found.solution, FRAME: found.frame or None}
-        rows.append((row | {key: text for key, text in told.items() if text is not None}, None))
+        extra = {"solution": found.solution, FRAME: found.frame or None}
+        rows.append((row | {key: text for key, text in extra.items() if text is not None}, None))
     return ReadingLine(tuple(rows))

@@ -10,8 +10,8 @@ from typing import Final
 from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import EXCEL, TableMapping, check_columns, is_missing, widen
 from monitor.ingest.files.reader import ImportOptions, ReadingLine
-from monitor.ingest.files.tables import Row, find_day_zero, find_fault, open_rows, require_columns, spell_fault
-from monitor.ingest.text.cells import spell_number
+from monitor.ingest.files.tables import Row, find_day_zero, find_fault, format_fault, open_rows, require_columns
+from monitor.ingest.text.cells import normalise_number
 
 _NEEDED: Final = ("time", "station", "quantity", "value")
 _OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")
@@ -32,7 +32,7 @@ def is_long(names: Collection[str]) -> bool:
 
 
 @contextmanager
-def open_long(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
+def open_long(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open the neutral form `time,station,quantity,value[,sigma][,site][,solution][,unit]`, CSV or Parquet.
 
     An export of observations is of this form too: its raw values come in, revision by revision.
@@ -40,7 +40,7 @@ def open_long(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]
     Raises:
         ConfigError: the file is no such table.
     """
-    del said
+    del options
     with open_rows(path) as (names, rows):
         name = shlex.quote(str(path))
         also = f"[sigma, site, solution]; any other table: slopeward ingest {name} --guess, or a --mapping"
@@ -53,21 +53,21 @@ def open_long(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]
 
 def _read_long(row: Row) -> ReadingLine:
     if error := find_fault(row):
-        return ReadingLine(((spell_fault(row), error),))
+        return ReadingLine(((format_fault(row), error),))
     if is_missing(row.get("value")):
         return ReadingLine(missing=1)
-    told = {k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}
-    return ReadingLine(((told | {k: spell_number(told[k]) for k in _NUMBERS if k in told}, None),))
+    given = {k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}
+    return ReadingLine(((given | {k: normalise_number(given[k]) for k in _NUMBERS if k in given}, None),))
 
 
 @contextmanager
-def open_wide(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
+def open_wide(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open a table whose columns `said.mapping` explains.
 
     Raises:
         ConfigError: the file is no such table, or there is no mapping.
     """
-    mapping = said.mapping
+    mapping = options.mapping
     if mapping is None:
         raise ConfigError(f"{path}: a wide table needs a --mapping")
     if mapping.time.format == EXCEL and mapping.time.since is None and (begin := find_day_zero(path)) is not None:
@@ -79,6 +79,6 @@ def open_wide(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]
 
 def _read_wide(row: Row, mapping: TableMapping) -> ReadingLine:
     if error := find_fault(row):
-        return ReadingLine(((spell_fault(row), error),))
+        return ReadingLine(((format_fault(row), error),))
     found = widen(row, mapping)
     return ReadingLine(tuple(found), sum(rule.reads(row) for rule in mapping.columns) - len(found))

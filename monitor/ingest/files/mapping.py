@@ -20,10 +20,10 @@ from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_number, read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
-from monitor.ingest.months import begin_day, drop_weekday, spell_months, spell_offset
+from monitor.ingest.months import begin_day, drop_weekday, translate_months, write_offset
 from monitor.ingest.positions import gps_to_utc
-from monitor.ingest.text.cells import spell_number
-from monitor.ingest.text.clocks import COUNTS, GPS, spell_common, tidy_time
+from monitor.ingest.text.cells import normalise_number
+from monitor.ingest.text.clocks import COUNTS, GPS, tidy_time, write_common
 
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count
@@ -116,25 +116,25 @@ class TimeRule:
         raise PayloadError("bad_time", _OTHER_FORM(column=self.column, value=text[:60], form=self.format))
 
     def _read_text(self, text: str) -> datetime:
-        text = spell_common(text, self.era) if self.era else text
+        text = write_common(text, self.era) if self.era else text
         if self.format == "iso":
             return read_iso(text)
         form = self.format.removeprefix(WEEKDAY)
         text = drop_weekday(text) if form != self.format else text
-        text = spell_months(text) if "%b" in form else text
-        return datetime.strptime(spell_offset(text) if "%z" in form else text, form)  # noqa: DTZ007
+        text = translate_months(text) if "%b" in form else text
+        return datetime.strptime(write_offset(text) if "%z" in form else text, form)  # noqa: DTZ007
 
     def _respell(self, at: datetime) -> datetime:
         try:
-            return datetime.fromisoformat(spell_common(at.isoformat(), self.era))
+            return datetime.fromisoformat(write_common(at.isoformat(), self.era))
         except ValueError as error:
             raise PayloadError("bad_time", f"{self.column}: {error}") from None
 
     def _read_count(self, number: object) -> datetime:
         """Seconds or another unit since 1970, or since the beginning that the mapping names."""
         if isinstance(number, float) and _YEARS[0] <= number <= _YEARS[1] and self.since is None:
-            said = _LIKE_YEAR(column=self.column, value=str(number), form=self.format, year=YEAR)
-            raise PayloadError("bad_time", said)
+            text = _LIKE_YEAR(column=self.column, value=str(number), form=self.format, year=YEAR)
+            raise PayloadError("bad_time", text)
         if self.since is None and self.format in _NUMERIC and not self.clock:
             return read_time(number, self.format, self.column, live=False)
         try:
@@ -176,8 +176,8 @@ class TimeRule:
             least += (zero - begin).days
             zero = begin
         if not isinstance(value, int | float) or not least <= value <= most:
-            said = {EXCEL: "day number of a spreadsheet", MJD: "modified Julian day", DATENUM: "day number of MATLAB"}
-            raise PayloadError("bad_time", f"{self.column}: {str(value)[:60]!r} is no {said[self.format]}")
+            text = {EXCEL: "day number of a spreadsheet", MJD: "modified Julian day", DATENUM: "day number of MATLAB"}
+            raise PayloadError("bad_time", f"{self.column}: {str(value)[:60]!r} is no {text[self.format]}")
         days = value - _DATENUM_FIRST if self.format == DATENUM else value
         return zero + timedelta(seconds=round(days * 86400))
 
@@ -190,8 +190,8 @@ class TimeRule:
             raise PayloadError("no_zone", _NO_ZONE(column=self.column, at=at.isoformat()))
         first, second = at.replace(tzinfo=self.zone), at.replace(tzinfo=self.zone, fold=1)
         if first.utcoffset() != second.utcoffset():
-            said = _AMBIGUOUS(column=self.column, at=at.isoformat(), zone=self.zone.key)
-            raise PayloadError("ambiguous_time", said)
+            text = _AMBIGUOUS(column=self.column, at=at.isoformat(), zone=self.zone.key)
+            raise PayloadError("ambiguous_time", text)
         return first
 
 
@@ -254,7 +254,7 @@ class TableMapping:
         Raises:
             PayloadError: not_number, where a text is a number in another convention only.
         """
-        value = spell_number(value)
+        value = normalise_number(value)
         if not isinstance(value, str) or (self.decimal == "." and not self.thousands):
             return value
         text, mark = value.strip(), re.escape(self.decimal)
@@ -266,7 +266,7 @@ class TableMapping:
         return text
 
 
-def _spell(name: str) -> str:
+def _normalise_name(name: str) -> str:
     """The name of a column as `open_rows` gives it: one blank between words."""
     return " ".join(name.split())
 
@@ -290,7 +290,7 @@ def _check_starts(found: tuple[int, ...]) -> tuple[int, ...]:
 
 
 _Text = Annotated[str, Field(min_length=1)]
-_Column = Annotated[_Text, AfterValidator(_spell)]
+_Column = Annotated[_Text, AfterValidator(_normalise_name)]
 _Count = Annotated[StrictInt, Field(ge=0)]
 _Pair = tuple[_Column, Annotated[_Text, AfterValidator(str.strip)]]
 
@@ -405,8 +405,8 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
             if rule.sigma is not None and not is_missing(row.get(rule.sigma), mapping.missing):
                 neutral["sigma"] = mapping.clean(row[rule.sigma])
             if rule.written is not None and (unit := _cell(row, rule.written[0])) != rule.written[1]:
-                said = _OTHER_UNIT(column=rule.written[0], unit=unit, expected=rule.written[1])
-                raise PayloadError("unit_mismatch", said)
+                text = _OTHER_UNIT(column=rule.written[0], unit=unit, expected=rule.written[1])
+                raise PayloadError("unit_mismatch", text)
         except PayloadError as failure:
             bad = bad or failure
         found.append((neutral, bad))
@@ -443,5 +443,5 @@ def check_columns(names: list[str], mapping: TableMapping, file: str) -> None:
         *(pair[0] for c in mapping.columns for pair in (c.only, c.written) if pair),
     ]
     if absent := [w for w in wanted if w not in names]:
-        said = _ABSENT(column=absent[0], names=NameList(tuple(names)))
-        raise ConfigError(TEXT_OF(name=str(file), text=said))
+        text = _ABSENT(column=absent[0], names=NameList(tuple(names)))
+        raise ConfigError(TEXT_OF(name=str(file), text=text))

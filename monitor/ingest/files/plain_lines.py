@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from forecasting.message import Template, spread
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.rows import spell_value
+from monitor.ingest.decoders.rows import value_to_json
 from monitor.ingest.files.reader import Judged, ReadingLine
 from monitor.worker.records import read_text
 
@@ -24,13 +24,13 @@ def write_lines(lines: Iterable[ReadingLine], write: Callable[[str], object]) ->
     count = 0
     for count, line in enumerate(lines, 1):  # noqa: B007  the last one is the answer
         rows = [[row, None if error is None else [error.code, spread(error.message)]] for row, error in line.rows]
-        write(spell([rows, line.missing]))
+        write(format_line([rows, line.missing]))
     return count
 
 
-def spell(value: Any) -> str:
+def format_line(value: Any) -> str:
     """One line of JSON; instants as ISO 8601."""
-    return json.dumps(value, default=spell_value) + "\n"
+    return json.dumps(value, default=value_to_json) + "\n"
 
 
 @contextmanager

@@ -35,15 +35,17 @@ def read_place(row: Mapping[str, Any]) -> Point:
 
 
 @contextmanager
-def open_points(path: Path, said: ImportOptions, now: datetime) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
+def open_points(
+    path: Path, options: ImportOptions, now: datetime
+) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
     """Open the neutral form `time,point,latitude,longitude,value[,sigma][,height_m]`, CSV or Parquet.
 
     Raises:
         ConfigError: the file is no such table, or nobody said what its values mean.
     """
-    if said.point_set is None or said.direction is None or said.unit is None:
+    if options.point_set is None or options.direction is None or options.unit is None:
         raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")
-    declared = ValueMeaning(said.point_set, said.direction, said.unit)
+    declared = ValueMeaning(options.point_set, options.direction, options.unit)
     with open_rows(path) as (names, rows):
         require_columns(path, names, _NEEDED, "[sigma, height_m]")
         yield declared, (_read_row(row, now) for row in rows)

@@ -17,7 +17,7 @@ from forecasting.message import Figure, Template
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, RefusedError, StoreBusyError
-from monitor.ingest.decoders.rows import tell_first
+from monitor.ingest.decoders.rows import describe_first
 from monitor.ingest.files.reader import BadRow, PointLine, ValueMeaning
 from monitor.ingest.files.reading import FileResult, insist
 from monitor.ingest.message import POINTS_TOPIC
@@ -154,8 +154,8 @@ def _take(
         chunk.bad += [_moved(v) for v in values]
         return
     for value in values:
-        if error := declared.judge(value, now):
-            chunk.bad.append(BadRow(_spell(value), error))
+        if error := declared.check(value, now):
+            chunk.bad.append(BadRow(_to_document(value), error))
             continue
         before = chunk.values.setdefault((value.pid, value.observed_at), value)
         if before.value != value.value:
@@ -178,11 +178,11 @@ def _store(
 
 
 def _open_set(c: Connection, file: PointsFile, declared: ValueMeaning) -> int:
-    told = {
+    meaning = {
         "wavelength_mm": declared.wavelength_mm, "reference_point": declared.reference_point,
         "reference_at": None if declared.reference_at is None else declared.reference_at.isoformat(),
     }  # fmt: skip
-    meta = {key: value for key, value in told.items() if value is not None}
+    meta = {key: value for key, value in meaning.items() if value is not None}
     return open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit, meta or None)
 
 
@@ -224,7 +224,7 @@ def _tie(
     tied = [replace(value, value=value.value + base[value.pid]) for value in values if value.pid in base]
     day = new_at.date().isoformat()
     untied = [value for value in values if value.pid not in base]
-    return tied, [BadRow(_spell(v), PayloadError("untied", _UNTIED(point=v.pid, day=day))) for v in untied]
+    return tied, [BadRow(_to_document(v), PayloadError("untied", _UNTIED(point=v.pid, day=day))) for v in untied]
 
 
 def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> list[RejectedMessage]:
@@ -235,7 +235,7 @@ def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> l
     return [
         RejectedMessage(
             received_at, POINTS_TOPIC + file.site.id, json.dumps({"rows": [b.row for b in rows]}, default=str).encode(),
-            code, tell_first(len(rows), rows[0].error),
+            code, describe_first(len(rows), rows[0].error),
             f"file:{file.path.name}",
         )
         for code, rows in by_code.items()
@@ -265,15 +265,15 @@ def _apart_m(latitude: float, longitude: float, point: Point) -> float:
     return hypot(north, (point.longitude - longitude) * METRES_PER_DEGREE * cos(radians(latitude)))
 
 
-def _spell(value: PointValue) -> dict[str, object]:
+def _to_document(value: PointValue) -> dict[str, object]:
     return {"time": value.observed_at, "point": value.pid, "value": value.value, "sigma": value.sigma}
 
 
 def _moved(value: PointValue) -> BadRow:
     reason = _MOVED(point=value.pid, distance=Figure(MOVED_M, "g", "m"))
-    return BadRow(_spell(value), PayloadError("point_moved", reason))
+    return BadRow(_to_document(value), PayloadError("point_moved", reason))
 
 
 def _contradict(value: PointValue) -> BadRow:
     reason = _TWICE(point=value.pid, at=value.observed_at.isoformat())
-    return BadRow(_spell(value), PayloadError("contradiction", reason))
+    return BadRow(_to_document(value), PayloadError("contradiction", reason))

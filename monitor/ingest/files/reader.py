@@ -104,7 +104,7 @@ class ValueMeaning:
     reference_at: datetime | None = None  # from which displacements count, where the file says it
     reference_point: str | None = None  # against which they count, where the file says it
 
-    def judge(self, value: PointValue, now: datetime) -> PayloadError | None:
+    def check(self, value: PointValue, now: datetime) -> PayloadError | None:
         """Why a value cannot be one, or None; nobody can be asked about one of many points."""
         if (doubt := doubt_span(value.observed_at, value.observed_at, now)) is not None:
             return PayloadError("bad_time", TEXT_OF(name=f"point {value.pid}", text=doubt))

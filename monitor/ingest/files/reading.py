@@ -134,12 +134,12 @@ def read_file(
         accepted = {"units": accept_units, "times": accept_times}
         _check(name or str(path), pipeline, site, clock, mapping, open_lines, accepted, dry_run=dry_run)
     ties = _tie(name or str(path), pipeline, site, clock, open_lines, dry_run=dry_run)
-    result.tied = ties.said
+    result.tied = ties.notes
     before_storing()
-    if ties.told and not dry_run:
+    if ties.references and not dry_run:
         insist(partial(_keep_frames, pipeline, ties, clock()))
     with open_lines() as lines:
-        judged = _judge(lines, result)
+        judged = _check_lines(lines, result)
         while chunk := list(islice(judged, CHUNK)):
             received_at = clock()
             observations, rejected = _sort(chunk, pipeline, site, received_at, name or path.name)
@@ -169,15 +169,15 @@ def _tie(
 ) -> ReferenceOffsets:  # fmt: skip
     """How the positions of a file count from what their stations count from; raises ConfigError where they do not."""
     with open_lines() as lines:
-        if not has_frames(_judge(lines, FileResult(name))):
+        if not has_frames(_check_lines(lines, FileResult(name))):
             return ReferenceOffsets()
     seen = FileFrames(name)
     with open_lines() as lines:
-        for row, error in _judge(lines, FileResult(name)):
-            if error is None and (said := read_frame(row))[0]:
+        for row, error in _check_lines(lines, FileResult(name)):
+            if error is None and (frame := read_frame(row))[0]:
                 with suppress(PayloadError):  # it goes to the quarantine
                     place = _find_site(row, pipeline.sites, site)
-                    seen.add(read_row(row, place, pipeline.vocabulary, clock()), *said)
+                    seen.add(read_row(row, place, pipeline.vocabulary, clock()), *frame)
     if dry_run:
         return seen.tie(None, clock())
     with pipeline.database.read() as c:
@@ -201,7 +201,7 @@ def _check(
     database = None if dry_run else pipeline.database
     scales, looked = ScaleCheck(), FileResult(name)
     with open_lines() as lines:
-        judged = _judge(lines, looked)
+        judged = _check_lines(lines, looked)
         while chunk := list(islice(judged, CHUNK)):
             good = _sort(chunk, pipeline, site, clock(), name)[0]
             scales.add([one for one in good if FILL not in one.flags])
@@ -211,10 +211,10 @@ def _check(
                 looked.reach(at)
     units = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
     times = [] if accepted["times"] else _doubt_times(looked, mapping, clock())
-    told = [_DOUBT_TIMES(file=name, details=join(times))] if times else []
-    told += [_DOUBT(file=name, details=join(units))] if units and not accepted["units"] else []
-    if told:
-        raise UnitDoubtError((_DOUBTED_TIMES if times else _DOUBTED)(doubt=join(told)))
+    doubts = [_DOUBT_TIMES(file=name, details=join(times))] if times else []
+    doubts += [_DOUBT(file=name, details=join(units))] if units and not accepted["units"] else []
+    if doubts:
+        raise UnitDoubtError((_DOUBTED_TIMES if times else _DOUBTED)(doubt=join(doubts)))
 
 
 def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime) -> list[Message]:
@@ -230,7 +230,7 @@ def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime
     return [one for one in found if one is not None]
 
 
-def _judge(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[Judged]:
+def _check_lines(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[Judged]:
     for line in lines:
         result.rows += 1
         result.missing += line.missing
@@ -267,7 +267,7 @@ def _sort(
             )
             for f in join_bad_rows(rows)
         ]
-    return list(pipeline.judge(good)), rejected
+    return list(pipeline.flag(good)), rejected
 
 
 def _find_site(row: Mapping[str, Any], sites: Mapping[str, Site], default: Site | None) -> Site:

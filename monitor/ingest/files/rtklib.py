@@ -26,13 +26,13 @@ HEAD_LINES: Final = 200
 
 
 @contextmanager
-def open_rtklib(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
+def open_rtklib(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """Open a file of solutions; one that is good to metres alone waits in the quarantine (`no_fix`).
 
     Raises:
         ConfigError: it is no such file, of no station that is known, or of one without an origin; one line.
     """
-    station, origin = _find_station(path, said)
+    station, origin = _find_station(path, options)
     try:
         with path.open(encoding="ascii", errors="replace") as text:
             lines = limit_lines(text, path)
@@ -45,21 +45,21 @@ def open_rtklib(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLin
                 if len(head) > HEAD_LINES:
                     raise ConfigError(f"{path}: more than {HEAD_LINES} lines before the first solution")
             try:
-                known = read_head(head, said.time, "llh" if origin.place is not None else "enu")
+                known = read_head(head, options.time, "llh" if origin.place is not None else "enu")
                 if not head and first:
                     read_solution(first, known)  # a file of something else is refused as a whole
                 check_height(known.height, origin)
             except PayloadError as error:
                 if error.code == "other_frame":
                     raise ConfigError(f"{path}: {station}: {error}") from None
-                raise ConfigError(f"{path}: no columns of RTKLIB: {error}; --time {said.time or 'gpst'}") from None
+                raise ConfigError(f"{path}: no columns of RTKLIB: {error}; --time {options.time or 'gpst'}") from None
             if (known.form == "llh") != (origin.place is not None):
                 keys = "latitude, longitude, height_m" if known.form == "llh" else "east_m, north_m, up_m"
                 raise ConfigError(f"{path}: holds {known.form}; the origin of {station} must be {{{keys}, since}}")
             numbered = enumerate(chain((first,), lines), len(head) + 1)
             solutions = _skip_heads(path, numbered, known)
-            told = {FRAME: add_parts(origin.frame, known.frame), EPOCH0: format_iso(origin.since)}
-            yield (_read_line(line, station, origin, known, told) for line in solutions)
+            extra = {FRAME: add_parts(origin.frame, known.frame), EPOCH0: format_iso(origin.since)}
+            yield (_read_line(line, station, origin, known, extra) for line in solutions)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -76,8 +76,8 @@ def _skip_heads(
                 is_other = is_other or read_head([line], None, None)[:2] != known[:2]
             except PayloadError as error:  # most such lines name no columns
                 is_other = is_other or error.code in {"bad_payload", "other_frame"}
-            told = read_frame([line])
-            if is_other or (told and join_frames(f"{UNNAMED}{PART}{known.frame}", f"{UNNAMED}{PART}{told}") is None):
+            frame = read_frame([line])
+            if is_other or (frame and join_frames(f"{UNNAMED}{PART}{known.frame}", f"{UNNAMED}{PART}{frame}") is None):
                 raise refuse_part(str(path), number, line)
         elif line.strip():
             yield line
@@ -104,10 +104,10 @@ def find_origin(path: Path, time: str | None) -> Origin:
     raise ConfigError(f"{path}: no fixed, float or PPP solution: nothing to count from")
 
 
-def _find_station(path: Path, said: ImportOptions) -> tuple[str, Origin]:
+def _find_station(path: Path, options: ImportOptions) -> tuple[str, Origin]:
     """Whose solutions they are: as said, or the station that the name of the file begins with."""
-    origins = dict(said.origins)
-    station = said.station or find_by_name(said.call(path).name, origins)
+    origins = dict(options.origins)
+    station = options.station or find_by_name(options.call(path).name, origins)
     if station is None:
         raise ConfigError(f"{path}: whose positions are these? give --station (one with an origin in the site file)")
     if station not in origins:
@@ -116,7 +116,7 @@ def _find_station(path: Path, said: ImportOptions) -> tuple[str, Origin]:
     return station, origins[station]
 
 
-def _read_line(line: str, station: str, origin: Origin, head: SolutionHeader, told: Mapping[str, str]) -> ReadingLine:
+def _read_line(line: str, station: str, origin: Origin, head: SolutionHeader, extra: Mapping[str, str]) -> ReadingLine:
     try:
         fix = read_solution(line, head)
         if fix.kind not in GOOD:
@@ -125,7 +125,7 @@ def _read_line(line: str, station: str, origin: Origin, head: SolutionHeader, to
         return ReadingLine((({"line": line.strip()[:500]}, error),))
     cov, steps_mm = state_error(fix, origin)
     rows = (
-        {"time": fix.at, "station": station, "quantity": axis, "unit": "mm", "value": value, **told}
+        {"time": fix.at, "station": station, "quantity": axis, "unit": "mm", "value": value, **extra}
         | ({} if cov is None else {"sigma": cov[k] ** 0.5})
         | ({} if steps_mm is None else {DIGIT: " ".join(map(str, steps_mm))})
         for k, (axis, value) in enumerate(zip(AXES, find_displacement(fix, origin), strict=True))

@@ -45,8 +45,8 @@ def read_selected(path: Path, names: Sequence[str]) -> list[SelectedSeries]:
             try:
                 at = row["time"] if not isinstance(row["time"], str) else read_time(row["time"], live=False)
                 trace = read_trace(row["value"], quantity)
-                told = read_cell(row["value"], "value") if trace is None else trace
-                value, units[name] = _canonical(told, quantity, unit)
+                read = read_cell(row["value"], "value") if trace is None else trace
+                value, units[name] = _canonical(read, quantity, unit)
             except (PayloadError, ValueError) as error:
                 raise ConfigError(f"{path}: row {number}: {error}") from None
             found[name][epoch_s(at)] = value

@@ -307,6 +307,6 @@ def find_fault(row: Row) -> PayloadError | None:
     )
 
 
-def spell_fault(row: Row) -> Row:
+def format_fault(row: Row) -> Row:
     """A row that is none, as it waits in the quarantine: texts and numbers alone."""
     return {k: v if k != SURPLUS else " ".join(map(str, v)) for k, v in row.items() if k != BEFORE}

@@ -74,9 +74,9 @@ _TAIL: Final = re.compile(r"(?:^|[\s_.\-])([A-Za-zµ°%]+)$")
 _WIDE: Final = str.maketrans("（）［］／", "()[]/")
 _SIGNS: Final = str.maketrans({"²": "2", "³": "3", "₂": "2", "μ": "µ", "^": "", "·": " "})
 _WORDS: Final = {
-    f"{prefix}{word}": unit
+    f"{prefix}{name}": unit
     for prefix, unit in (("milli", "mm"), ("centi", "cm"), ("zenti", "cm"), ("micro", "um"), ("", "m"))
-    for word in ("metre", "metres", "meter", "meters", "metri", "metro", "metros")
+    for name in ("metre", "metres", "meter", "meters", "metri", "metro", "metros")
 }
 _WRITTEN: Final = {  # unit -> how loggers and people write it, in small letters
     "mm": ("l/m2", "millimeters", "millimetres"), "in": ("inch", "inches", "in.", "zoll", "pouces", "pulgadas"),
@@ -150,9 +150,9 @@ Series = tuple[str, str, str]
 def find_header_doubts(columns: Iterable[ColumnRule]) -> Iterator[Message]:
     """Columns whose own header names another unit than the mapping."""
     for column in columns:
-        said = unit_of_header(column.name)
-        if said is not None and said != column.unit and _factor(said) != _factor(column.unit):
-            yield _HEADER(name=column.name, unit=said, mapped=column.unit)
+        unit = unit_of_header(column.name)
+        if unit is not None and unit != column.unit and _factor(unit) != _factor(column.unit):
+            yield _HEADER(name=column.name, unit=unit, mapped=column.unit)
 
 
 def unit_of_header(name: str) -> str | None:
@@ -168,9 +168,9 @@ def unit_of_header(name: str) -> str | None:
     text = join_depths(name.translate(_WIDE).strip())
     inside = re.search(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$", text)
     if inside is not None:
-        return _look_up(inside.group(1))
+        return _find_unit(inside.group(1))
     if (slash := _BRACKETED.search(text)) is not None:
-        return _look_up(slash.group(1))
+        return _find_unit(slash.group(1))
     tail = _TAIL.search(text)
     return _SPELLED.get(tail.group(1).lower()) if tail is not None and tail.group(1).lower() in _TAILS else None
 
@@ -182,17 +182,17 @@ def join_depths(name: str) -> str:
     ('Piezo P1 5m [kPa]', 'Soil moisture 30cm', 'Crack 3 mm')
     """
     name = _INDEX.sub(r" \1", name)
-    name = _SHARE.sub(lambda found: f"[{found[0]}]" if _look_up(found[1]) else found[0], name)
+    name = _SHARE.sub(lambda found: f"[{found[0]}]" if _find_unit(found[1]) else found[0], name)
     return _DEPTH.sub(lambda found: f"{found[1]}{found[2]}", _DEPTH_INSIDE.sub(r"\1\2", name))
 
 
-def spell_unit(text: str) -> str | None:
+def read_unit(text: str) -> str | None:
     """The unit that a cell alone names, in brackets or not; None where it names none that is known.
 
-    >>> spell_unit("[mm]"), spell_unit("°C"), spell_unit("Avg"), spell_unit("(kPa)")
+    >>> read_unit("[mm]"), read_unit("°C"), read_unit("Avg"), read_unit("(kPa)")
     ('mm', 'degC', None, 'kPa')
     """
-    return _look_up(text.translate(_WIDE).strip().strip("[]()"))
+    return _find_unit(text.translate(_WIDE).strip().strip("[]()"))
 
 
 def is_sure_unit(text: str) -> bool:
@@ -200,7 +200,7 @@ def is_sure_unit(text: str) -> bool:
     return text.lower() in _TAILS
 
 
-def _look_up(text: str) -> str | None:
+def _find_unit(text: str) -> str | None:
     return _SPELLED.get(" ".join(text.translate(_SIGNS).lower().split()))
 
 
@@ -234,9 +234,9 @@ class ScaleCheck:
             scale.measure()
         for key, scale in sorted(self.series.items()):
             name = f"{key[1]}.{key[2]}"
-            yield from (TEXT_OF(name=name, text=why) for why in self._judge(key, scale, sites, database))
+            yield from (TEXT_OF(name=name, text=why) for why in self._find_doubts(key, scale, sites, database))
 
-    def _judge(
+    def _find_doubts(
         self, key: Series, scale: SeriesScale, sites: Mapping[str, Site], database: Database | None
     ) -> Iterator[Message]:  # fmt: skip
         if (change := _find_change(scale)) is not None:

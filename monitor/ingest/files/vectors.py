@@ -75,12 +75,12 @@ def _list_rows(
     c: Connection, site: Site, moved: StationDisplacement, older_at: datetime, newer_at: datetime, now: datetime
 ) -> Iterator[dict[str, Any]]:
     for quantity, mm, sigma in zip(QUANTITIES, moved.mm, moved.sigma_mm, strict=True):
-        told: dict[str, Any] = {"station": moved.station, "quantity": quantity, "unit": "mm"}
+        row: dict[str, Any] = {"station": moved.station, "quantity": quantity, "unit": "mm"}
         base = _find_base(c, site, moved.station, quantity, older_at, now)
         if base is None:  # an error of 0 would outweigh all other readings of a line
-            yield {**told, "time": older_at, "value": 0.0, "sigma": round(sigma, 3)}
+            yield {**row, "time": older_at, "value": 0.0, "sigma": round(sigma, 3)}
         before, error = base or (0.0, 0.0)
-        yield {**told, "time": newer_at, "value": round(before + mm, 3), "sigma": round(hypot(error, sigma), 3)}
+        yield {**row, "time": newer_at, "value": round(before + mm, 3), "sigma": round(hypot(error, sigma), 3)}
 
 
 def _find_base(

@@ -81,15 +81,15 @@ def store_velocities(
     """
     if until - now > FUTURE_TOLERANCE:
         raise RefusedError(f"the map ends at {format_iso(until)}, in the future")
-    asked = {ground.station.id: ground.quantities for ground in list_mapped_ground(site)}
+    wanted = {ground.station.id: ground.quantities for ground in list_mapped_ground(site)}
     rows = [
-        {"station": one.station, "quantity": quantity, "time": until, "component": component, **said}
-        for one in found for quantity, said in _spell(one).items() if quantity in asked[one.station]
+        {"station": one.station, "quantity": quantity, "time": until, "component": component, **cells}
+        for one in found for quantity, cells in _list_quantities(one).items() if quantity in wanted[one.station]
     ]  # fmt: skip
     return store_given(rows, pipeline, site, now, VELOCITY_MAP, name)
 
 
-def _spell(one: MappedVelocity) -> dict[str, dict[str, object]]:
+def _list_quantities(one: MappedVelocity) -> dict[str, dict[str, object]]:
     """What each quantity says; nobody knows the error of a share."""
     of_velocity = {"sigma": round(one.sigma_mm_per_day, 6), "unit": "mm/day", "pixels": one.pixels}
     return {

@@ -13,7 +13,14 @@ from typing import Any, Final
 from forecasting.message import TEXT_OF, Message, Template, spread
 from monitor.config.service import ComputeSection
 from monitor.errors import ConfigError, JobError, PayloadError
-from monitor.ingest.files.plain_lines import NOT_OF_THEIR_FORM, open_plain, open_raw, read_error, spell, write_lines
+from monitor.ingest.files.plain_lines import (
+    NOT_OF_THEIR_FORM,
+    format_line,
+    open_plain,
+    open_raw,
+    read_error,
+    write_lines,
+)
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import BadRow, Content, ImportOptions, PointLine, ReadingLine, ValueMeaning
 from monitor.ingest.files.readers import READERS, open_points, open_readings
@@ -33,7 +40,7 @@ class ConversionRequest:
 
     path: Path
     form: str
-    said: ImportOptions
+    options: ImportOptions
     out: Path
     now: datetime
 
@@ -78,7 +85,7 @@ class ConvertedFile:
 
 @contextmanager
 def open_walled(
-    path: Path, form: str, said: ImportOptions, plan: ComputeSection, now: datetime
+    path: Path, form: str, options: ImportOptions, plan: ComputeSection, now: datetime
 ) -> Iterator[ConvertedFile]:
     """Have a worker read a file; it sees that file alone, reaches nothing, and leaves plain lines.
 
@@ -90,9 +97,9 @@ def open_walled(
         source = path.absolute()
         room_gib = shutil.disk_usage(folder).free / 2 / GIB  # readings, and the database, need the rest meanwhile
         terms = SandboxLimits.bound(plan.job_memory_gib, min(plan.job_file_gib, room_gib), (source,), (folder,))
-        asked = ConversionRequest(source, form, said, out, now)
+        request = ConversionRequest(source, form, options, out, now)
         try:
-            answer = compute.run(CONVERT, asked, plan.job_limit_s, terms=terms)
+            answer = compute.run(CONVERT, request, plan.job_limit_s, terms=terms)
         except JobError as error:
             text = error.problem
             if room_gib < plan.job_file_gib:
@@ -107,11 +114,11 @@ def open_walled(
         yield ConvertedFile(out, answer.declared, answer.wavelength_mm, answer.reference, answer.lines)
 
 
-def convert(asked: ConversionRequest) -> ConversionResult:
+def convert(request: ConversionRequest) -> ConversionResult:
     """The job: read a file by its reader and write its lines as JSON."""
     try:
-        with asked.out.open("w", encoding="utf-8") as out:
-            return _convert(asked, out.write)
+        with request.out.open("w", encoding="utf-8") as out:
+            return _convert(request, out.write)
     except ConfigError as error:
         text = error.message
         return ConversionResult(refused=text if isinstance(text, Message) else " ".join(text.split()))
@@ -120,15 +127,15 @@ def convert(asked: ConversionRequest) -> ConversionResult:
 CONVERT: Final = WorkerTask("monitor.ingest.files.walled:convert", ConversionRequest, ConversionResult)
 
 
-def _convert(asked: ConversionRequest, write: Callable[[str], object]) -> ConversionResult:
-    if READERS[asked.form].content is Content.READINGS:
-        with open_readings(asked.form)(asked.path, asked.said) as found:
+def _convert(request: ConversionRequest, write: Callable[[str], object]) -> ConversionResult:
+    if READERS[request.form].content is Content.READINGS:
+        with open_readings(request.form)(request.path, request.options) as found:
             return ConversionResult(write_lines(found, write))
     lines = 0
-    with open_points(asked.form)(asked.path, asked.said, asked.now) as (declared, pieces):
+    with open_points(request.form)(request.path, request.options, request.now) as (declared, pieces):
         for piece in pieces:
             p = piece.point
-            write(spell([
+            write(format_line([
                 None if p is None else [p.pid, p.latitude, p.longitude, p.height_m],
                 [[v.observed_at, v.value, v.sigma] for v in piece.values], piece.missing,
                 [[b.row, b.error.code, spread(b.error.message), b.count] for b in piece.bad],

@@ -55,8 +55,8 @@ def read_times(numbers: Iterable[float], units: str, calendar: str, name: str) -
                 raise ValueError
             found.append(begin + timedelta(seconds=round(float(number) * second, 3)))
     except LookupError:
-        said = f"time in {units[:60]!r}, calendar {calendar[:30] or 'standard'!r}, cannot be read"
-        raise ConfigError(f"{name}: {said}") from None
+        problem = f"time in {units[:60]!r}, calendar {calendar[:30] or 'standard'!r}, cannot be read"
+        raise ConfigError(f"{name}: {problem}") from None
     except (ValueError, OverflowError):
         raise ConfigError(f"{name}: a time of {units[:60]!r} is none") from None
     return tuple(found)
@@ -71,18 +71,18 @@ def read_unit(text: str) -> str:
     return _UNITS.get(" ".join(text.split()).lower(), text.strip())
 
 
-def choose_unit(found: str, said: str | None, name: str) -> str:
+def choose_unit(found: str, given: str | None, name: str) -> str:
     """The unit of a grid: what the file says, or what a person says where it does not.
 
     Raises:
         ConfigError: neither says it, or they contradict each other.
     """
     unit = read_unit(found)
-    if not unit and not said:
+    if not unit and not given:
         raise ConfigError(f"{name}: the file says no unit: give --unit")
-    if unit and said and unit != said:
-        raise ConfigError(f"{name}: the file says the unit {unit!r}, not {said!r}")
-    return unit or str(said)
+    if unit and given and unit != given:
+        raise ConfigError(f"{name}: the file says the unit {unit!r}, not {given!r}")
+    return unit or str(given)
 
 
 def find_date(text: str, *, ends: bool = False) -> datetime | None:

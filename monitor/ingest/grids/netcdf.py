@@ -107,11 +107,11 @@ def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None
     texts = [values.text(n) for n in ("long_name", "standard_name", "description", "comment")]
     return GridStack(
         name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim), kept,
-        _say_sums(variables, time), may_add_up(called, texts), _find_reference(name, variables),
+        _find_sums(variables, time), may_add_up(called, texts), _find_reference(name, variables),
     )  # fmt: skip
 
 
-def _say_sums(variables: Mapping[str, Variable], time: Variable) -> bool | None:
+def _find_sums(variables: Mapping[str, Variable], time: Variable) -> bool | None:
     """Whether the bounds of several times say that sums add up; None where there are none, or they say neither."""
     bounds = variables.get(time.text("bounds"))
     if bounds is None or bounds.shape != (*time.shape, 2) or prod(time.shape) < 2:
@@ -124,8 +124,8 @@ def _say_sums(variables: Mapping[str, Variable], time: Variable) -> bool | None:
 
 def _find_reference(name: str, variables: Mapping[str, Variable]) -> datetime | None:
     """The date from which the displacements of a product count; None where no variable says it."""
-    said = next((v for n, v in variables.items() if n.lower() in _REFERENCES and _is_time(v)), None)
-    found = set() if said is None else set(_read_instants(name, {}, said, ends=False))
+    variable = next((v for n, v in variables.items() if n.lower() in _REFERENCES and _is_time(v)), None)
+    found = set() if variable is None else set(_read_instants(name, {}, variable, ends=False))
     if len(found) > 1:
         raise ConfigError(f"{name}: its layers count from {len(found)} reference dates; give each a file of its own")
     return found.pop() if found else None

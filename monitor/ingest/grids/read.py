@@ -13,7 +13,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.reader import DIRECTIONS, BadRow, ImportOptions, PointLine, ReadingLine, ValueMeaning
 from monitor.ingest.grids.cf import choose_unit
 from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills
-from monitor.ingest.grids.sums import check_stamp, judge_sums
+from monitor.ingest.grids.sums import check_stamp, classify_sums
 from monitor.store.readings.points import Point, PointValue
 
 MOST_POINTS: Final = 2_000_000
@@ -24,16 +24,16 @@ MOTION: Final = "displacement"
 TOWARDS: Final = "los-towards"
 
 
-def _open_stack(path: Path, said: ImportOptions, *, ends: bool) -> AbstractContextManager[GridStack]:
+def _open_stack(path: Path, options: ImportOptions, *, ends: bool) -> AbstractContextManager[GridStack]:
     with path.open("rb") as file:
         head = file.read(8)
     if head.startswith(b"CDF") or head == b"\x89HDF\r\n\x1a\n":
         from monitor.ingest.grids.netcdf import open_netcdf
 
-        return open_netcdf(path, said.variable, ends=ends)
+        return open_netcdf(path, options.variable, ends=ends)
     from monitor.ingest.grids.geotiff import open_geotiff
 
-    if said.variable is not None:
+    if options.variable is not None:
         raise ConfigError(f"{path}: --variable belongs to netCDF files")
     return open_geotiff(path, ends=ends)
 
@@ -42,7 +42,7 @@ def _open_stack(path: Path, said: ImportOptions, *, ends: bool) -> AbstractConte
 
 
 @contextmanager
-def open_grid(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
+def open_grid(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
     """What a grid says at the stations: the nearest cell, or the mean of the cells within `said.window_m`.
 
     A mean counts where half of the cells have a value. Rain is a sum of its interval and counts at the end of it.
@@ -50,32 +50,34 @@ def open_grid(path: Path, said: ImportOptions) -> Iterator[Iterator[ReadingLine]
     Raises:
         ConfigError: it is no such grid, or no station stands on it; one line.
     """
-    quantity = str(said.quantity)
-    with _open_stack(path, said, ends=quantity == RAIN) as stack:
-        unit = choose_unit(stack.unit, said.unit, stack.name)
+    quantity = str(options.quantity)
+    with _open_stack(path, options, ends=quantity == RAIN) as stack:
+        unit = choose_unit(stack.unit, options.unit, stack.name)
         if quantity in QUANTITIES and unit not in UNITS:
             usual = "rain is the sum of an interval" if quantity == RAIN else "give a file in a unit of the quantity"
             raise ConfigError(f"{stack.name}: unit {unit!r} is none of {quantity}: {usual}")
         if len(set(stack.times)) < len(stack.times):
             raise ConfigError(f"{stack.name}: two layers have the same time")
-        cells = {p.station: found for p in said.places if (found := stack.find_cells(p, said.window_m)) is not None}
+        cells = {
+            p.station: found for p in options.places if (found := stack.find_cells(p, options.window_m)) is not None
+        }
         if not cells:
-            raise ConfigError(f"{stack.name}: none of {len(said.places)} stations with a place stands on this grid")
+            raise ConfigError(f"{stack.name}: none of {len(options.places)} stations with a place stands on this grid")
         if quantity == RAIN:
-            _check_sums(stack, cells, said)
+            _check_sums(stack, cells, options)
         yield _walk_times(stack, cells, quantity, unit)
 
 
-def _check_sums(stack: GridStack, cells: dict[str, Any], said: ImportOptions) -> None:
+def _check_sums(stack: GridStack, cells: dict[str, Any], options: ImportOptions) -> None:
     """Refuse rain that adds up where the site file does not say so, by what it is at the stations."""
     rows: dict[str, list[tuple[float, float]]] = {station: [] for station in cells}
     for line in _walk_times(stack, cells, RAIN, ""):
         for row, _ in line.rows:
             rows[row["station"]].append((row["time"].timestamp(), row["value"]))
-    adds = judge_sums(rows.values()) if stack.adds_up is None else stack.adds_up
+    adds = classify_sums(rows.values()) if stack.adds_up is None else stack.adds_up
     is_doubtful = stack.may_add_up and any(value > 0.0 for one in rows.values() for _, value in one)
-    places = [place for place in said.places if place.station in cells]
-    check_stamp(stack.name, places, said.stamp, adds=adds, is_doubtful=is_doubtful)
+    places = [place for place in options.places if place.station in cells]
+    check_stamp(stack.name, places, options.stamp, adds=adds, is_doubtful=is_doubtful)
 
 
 def _walk_times(stack: GridStack, cells: dict[str, Any], quantity: str, unit: str) -> Iterator[ReadingLine]:
@@ -107,53 +109,55 @@ def _average(values: Array, counts: Any) -> Array:
 
 
 @contextmanager
-def open_pixels(path: Path, said: ImportOptions, now: datetime) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
+def open_pixels(
+    path: Path, options: ImportOptions, now: datetime
+) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
     """Pixels of a stack of displacement as points, `said.within_m` of the stations alone where that is given.
 
     Raises:
         ConfigError: it is no such stack, or nobody said what its values mean; one line.
     """
-    if said.point_set is None or said.direction not in DIRECTIONS:
+    if options.point_set is None or options.direction not in DIRECTIONS:
         raise ConfigError(f"{path}: give --set and --direction: the sign is declared, never guessed")
-    with _open_stack(path, said, ends=False) as stack:
+    with _open_stack(path, options, ends=False) as stack:
         yield (
-            _declare(stack, said, said.direction, choose_unit(stack.unit, said.unit, stack.name)),
-            _walk(stack, said, now),
+            _declare(stack, options, options.direction, choose_unit(stack.unit, options.unit, stack.name)),
+            _walk(stack, options, now),
         )
 
 
 @contextmanager
 def open_mintpy_points(
-    path: Path, said: ImportOptions, now: datetime
+    path: Path, options: ImportOptions, now: datetime
 ) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
     """Pixels of a MintPy time series as points; raises ConfigError."""
     from monitor.ingest.grids.mintpy import open_mintpy
 
-    if said.direction not in (None, TOWARDS):
-        raise ConfigError(f"{path}: MintPy counts towards the satellite, not {said.direction}: {TOWARDS}")
+    if options.direction not in (None, TOWARDS):
+        raise ConfigError(f"{path}: MintPy counts towards the satellite, not {options.direction}: {TOWARDS}")
     with open_mintpy(path) as stack:
-        unit = choose_unit(stack.unit, said.unit, stack.name)
-        yield _declare(stack, said, TOWARDS, unit), _walk(stack, said, now)
+        unit = choose_unit(stack.unit, options.unit, stack.name)
+        yield _declare(stack, options, TOWARDS, unit), _walk(stack, options, now)
 
 
-def _declare(stack: GridStack, said: ImportOptions, direction: str, unit: str) -> ValueMeaning:
+def _declare(stack: GridStack, options: ImportOptions, direction: str, unit: str) -> ValueMeaning:
     if unit not in {"mm", "cm", "m"}:
         raise ConfigError(f"{stack.name}: displacement in {unit!r}; expected mm, cm or m (rates are no displacement)")
     if len(set(stack.times)) < len(stack.times):
         raise ConfigError(f"{stack.name}: two layers have the same time")
-    name = said.point_set or (Path(said.name or stack.name).stem[:64])
+    name = options.point_set or (Path(options.name or stack.name).stem[:64])
     return ValueMeaning(name, direction, unit, None, stack.reference_at, stack.reference_point)
 
 
-def _walk(stack: GridStack, said: ImportOptions, now: datetime) -> Iterator[PointLine]:
+def _walk(stack: GridStack, options: ImportOptions, now: datetime) -> Iterator[PointLine]:
     count, whole = 0, slice(0, len(stack.x))
     future = [at for at in stack.times if at > now]
     if future:
         raise ConfigError(f"{stack.name}: a layer lies in the future: {future[0].isoformat()}")
     for first, latitude, longitude in stack.walk_places():
         wanted = np.isfinite(latitude) & np.isfinite(longitude)
-        if said.within_m is not None:
-            wanted &= find_near(latitude, longitude, said.places, said.within_m)
+        if options.within_m is not None:
+            wanted &= find_near(latitude, longitude, options.places, options.within_m)
         if not wanted.any():
             continue
         values = stack.read(slice(0, len(stack.times)), slice(first, first + len(latitude)), whole)

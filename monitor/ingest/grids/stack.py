@@ -122,9 +122,9 @@ class GridStack:
         return METRES_PER_DEGREE * float(np.cos(np.radians(latitude))), METRES_PER_DEGREE
 
 
-def name_reference(told: Mapping[str, str]) -> str | None:
+def name_reference(given: Mapping[str, str]) -> str | None:
     """The place against which displacements count, as attributes of MintPy or the tags of its GeoTIFF say it."""
-    return ", ".join(told[key].strip() for key in ("REF_LAT", "REF_LON") if key in told) or None
+    return ", ".join(given[key].strip() for key in ("REF_LAT", "REF_LON") if key in given) or None
 
 
 def leave_fills(values: Array, *, zero: bool) -> Array:

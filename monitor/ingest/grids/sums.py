@@ -23,11 +23,11 @@ def may_add_up(name: str, texts: Iterable[str]) -> bool:
     >>> may_add_up("RAINNC", ()), may_add_up("precip", ["Accumulated total"]), may_add_up("precip", ["of the hour"])
     (True, True, False)
     """
-    said = " ".join(texts).lower()
-    return name.lower() in _RUNNING or any(word in said for word in _WORDS)
+    text = " ".join(texts).lower()
+    return name.lower() in _RUNNING or any(term in text for term in _WORDS)
 
 
-def judge_sums(stations: Iterable[Iterable[tuple[float, float]]]) -> bool | None:
+def classify_sums(stations: Iterable[Iterable[tuple[float, float]]]) -> bool | None:
     """Whether what a grid says at its stations, (seconds, amount), adds up; None where nobody can tell."""
     found = [adds_up(sorted(rows)) for rows in stations]
     yes, no = found.count(True), found.count(False)
@@ -35,14 +35,14 @@ def judge_sums(stations: Iterable[Iterable[tuple[float, float]]]) -> bool | None
 
 
 def check_stamp(
-    name: str, places: Sequence[StationPlace], said: str | None, *, adds: bool | None, is_doubtful: bool
+    name: str, places: Sequence[StationPlace], stamp: str | None, *, adds: bool | None, is_doubtful: bool
 ) -> None:
     """Refuse rain that adds up where the site file does not say so, and the other way round.
 
     Args:
         name: of the file.
         places: the stations that stand on it.
-        said: what a person says: interval_end or counter.
+        stamp: what a person says: interval_end or counter.
         adds: what the values or the file say; None where nobody can tell.
         is_doubtful: it is called as rain that adds up, and not all of it is nothing.
 
@@ -52,8 +52,8 @@ def check_stamp(
     declared = [place for place in places if place.rain] or list(places)
     sums = [place.station for place in declared if place.rain != COUNTER]
     counters = [place.station for place in declared if place.rain == COUNTER]
-    if said is not None:
-        adds = said == COUNTER
+    if stamp is not None:
+        adds = stamp == COUNTER
     if adds and sums:
         raise ConfigError(
             f"{name}: its rain adds up from a beginning: no value is the rain of its own interval. Declare "

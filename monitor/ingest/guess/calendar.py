@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from forecasting.message import Message, Template
 from monitor.domain.instants import EPOCH
-from monitor.ingest.guess.look import RawTable
 from monitor.ingest.guess.questions import Interview
+from monitor.ingest.guess.raw_table import RawTable
 from monitor.ingest.guess.times import Times, reread
 from monitor.ingest.text.clocks import (
     BUDDHIST,
@@ -42,43 +42,43 @@ _NO_DAYS: Final = Template(
 )
 
 
-def settle_instants(look: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
+def settle_instants(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
     """The times as they count, where they end after now or begin before 1950: that is for a person to say."""
-    if times.rule.era and not find_era((look.title(times.rule.columns[0]), *look.notes.values(), *look.above)):
+    if times.rule.era and not find_era((table.title(times.rule.columns[0]), *table.notes.values(), *table.above)):
         names = tuple(name for name, changes in _ERAS.items() if changes["era"] == times.rule.era)
-        talk.ask(INSTANTS, _NO_DAYS(), names, names[0])
+        talk.request(INSTANTS, _NO_DAYS(), names, names[0])
         return times
     placed = _place(times)
     late = _FARTHEST if times.rule.zone is None and not times.has_zone else timedelta(0)
     if _doubt(placed, late, now) is None:
         if (doubt := doubt_century(times.rule.format, placed[-1])) is not None:
-            talk.ask(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,))
+            talk.request(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,))
         return times
-    fitting = dict(_list_fitting(look, times, now))
-    said = ask_instants(placed, talk, now, tuple(fitting), late)
-    return times if said is None else fitting.get(said, times)
+    fitting = dict(_list_fitting(table, times, now))
+    answer = request_instants(placed, talk, now, tuple(fitting), late)
+    return times if answer is None else fitting.get(answer, times)
 
 
 def _doubt(placed: Sequence[datetime], late: timedelta, now: datetime) -> Message | None:
     return doubt_span(placed[0], placed[-1] - late, now) or doubt_unset(placed)
 
 
-def ask_instants(
+def request_instants(
     placed: Sequence[datetime], talk: Interview, now: datetime, choices: tuple[str, ...] = (),
     late: timedelta = timedelta(0),
 ) -> str | None:  # fmt: skip
     """What a person says of instants, in order, of which some cannot be; None while it is open, or where all can be."""
     if not placed or _doubt(placed, late, now) is None or (doubt := _doubt(placed, timedelta(0), now)) is None:
         return None
-    return talk.ask(INSTANTS, _RIGHT(doubt=doubt), (*choices, AS_THEY_ARE), next(iter(choices), None))
+    return talk.request(INSTANTS, _RIGHT(doubt=doubt), (*choices, AS_THEY_ARE), next(iter(choices), None))
 
 
-def _list_fitting(look: RawTable, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:
+def _list_fitting(table: RawTable, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:
     """What the times may count, so that all of them lie between 1950 and now."""
     for name, changes in (_COUNTS if times.rule.format in COUNTS else _ERAS).items():
         if all(getattr(times.rule, key) == value for key, value in changes.items()):
             continue
-        found = reread(look, times, **changes)
+        found = reread(table, times, **changes)
         if found is None or len(found.parsed) < 0.98 * len(times.parsed) or found.parsed == times.parsed:
             continue
         placed = _place(found)

@@ -19,21 +19,21 @@ from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
-from monitor.ingest.files.units import spell_unit
+from monitor.ingest.files.units import read_unit
 from monitor.ingest.guess import together
 from monitor.ingest.guess.calendar import INSTANTS, settle_instants
-from monitor.ingest.guess.look import ALL_SHEETS, SHEET, RawTable
 from monitor.ingest.guess.names import (
     COMPONENTS,
     ColumnMeaning,
     is_no_measurement,
     is_station_column,
-    is_word_of_field,
+    is_term_of_field,
     may_count_downward,
     read_name,
 )
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, FileQuestion, Interview, name_own, require
+from monitor.ingest.guess.raw_table import ALL_SHEETS, SHEET, RawTable
 from monitor.ingest.guess.sharing import ROWS, find_owner
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
 from monitor.ingest.guess.unfold import fold, unfold
@@ -162,7 +162,7 @@ class TableGuess:
     known: ImportOptions = ImportOptions()  # noqa: RUF009 - frozen; what a person or the file itself says beside its columns
 
     @property
-    def said(self) -> ImportOptions:
+    def options(self) -> ImportOptions:
         """How the file is read, once no question is open."""
         return replace(self.known, mapping=self.mapping)
 
@@ -173,142 +173,142 @@ class TableGuess:
         return "UTC" if zone is None else zone.key
 
 
-def guess(look: RawTable, answers: Mapping[str, str], now: datetime | None = None) -> TableGuess:
+def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = None) -> TableGuess:
     """Understand a table.
 
     Args:
-        look: its cells.
+        table: its cells.
         answers: key of a question -> what a person says.
         now: the present instant; None: by the clock.
 
     Raises:
         ConfigError: there is no time or no measurement in it, or an answer cannot be one.
     """
-    plain = look.layout == Layout(encoding=look.layout.encoding) and look.layout.encoding.startswith("utf-8")
-    if plain and {"time", "station", "quantity", "value"} <= set(look.names):
-        raise _refuse(look, _LONG_FORM(file=shlex.quote(str(look.path))))
-    look = replace(look, units=_find_units(look) | look.units)
-    times = find_times(look)
+    plain = table.layout == Layout(encoding=table.layout.encoding) and table.layout.encoding.startswith("utf-8")
+    if plain and {"time", "station", "quantity", "value"} <= set(table.names):
+        raise _refuse(table, _LONG_FORM(file=shlex.quote(str(table.path))))
+    table = replace(table, units=_find_units(table) | table.units)
+    times = find_times(table)
     if times is None:
-        raise _refuse(look, describe_untimed(look))
+        raise _refuse(table, describe_untimed(table))
     talk = Interview(answers)
-    if len(look.sheets) > 1 and SHEET not in answers:
-        choices = (*look.sheets, ALL_SHEETS) if look.joins else look.sheets
-        talk.ask(SHEET, _WHICH_SHEET(), choices)
-    facts = [*_tell_layout(look)]
-    times = _settle_times(look, times, talk, now or datetime.now(UTC))
-    facts.append(("time", _tell_times(times)))
-    look, numbers, station, kinds, told = _settle_rows(look, times, talk)
-    facts += told
-    decimal, thousands = settle_decimal(look, numbers, talk)
+    if len(table.sheets) > 1 and SHEET not in answers:
+        choices = (*table.sheets, ALL_SHEETS) if table.joins else table.sheets
+        talk.request(SHEET, _WHICH_SHEET(), choices)
+    facts = [*_describe_layout(table)]
+    times = _settle_times(table, times, talk, now or datetime.now(UTC))
+    facts.append(("time", _describe_times(times)))
+    table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
+    facts += row_facts
+    decimal, thousands = settle_decimal(table, numbers, talk)
     facts.append(("decimal mark", COMMA if decimal == "," else POINT))
-    missing = find_missing(look, numbers, decimal, thousands)
-    for word in [w for w in missing if read_trace(w, "rain") is not None]:
-        if all(_read_name(look, n).quantity == "rain" for n in numbers if word in look.columns[n]):
-            del missing[word]  # a trace is nothing that could be measured, and no gap
-    counted = [_MISSING(word=word, n=Figure(n, "d")) for word, n in missing.items()]
+    missing = find_missing(table, numbers, decimal, thousands)
+    for text in [w for w in missing if read_trace(w, "rain") is not None]:
+        if all(_read_name(table, n).quantity == "rain" for n in numbers if text in table.columns[n]):
+            del missing[text]  # a trace is nothing that could be measured, and no gap
+    counted = [_MISSING(word=text, n=Figure(n, "d")) for text, n in missing.items()]
     facts += [("no measurement", join(counted, ", "))] if counted else []
-    tell = partial(list_numbers, look, decimal=decimal, thousands=thousands, missing=missing)
+    read_numbers = partial(list_numbers, table, decimal=decimal, thousands=thousands, missing=missing)
     alone = numbers if station is None and not kinds else []
-    steps = {n: _list_steps(look, None, times, n)[""] for n in alone}
-    less = _find_repeated(look, numbers, together.find_totals(look, numbers, decimal, thousands), steps, tell)
+    steps = {n: _list_steps(table, None, times, n)[""] for n in alone}
+    less = _find_repeated(table, numbers, together.find_totals(table, numbers, decimal, thousands), steps, read_numbers)
     numbers = [n for n in numbers if n not in less]
-    rules, open_columns = _settle_columns(look, numbers, tell, station, talk)
-    used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in look.written.values())}
-    left = [n for n in look.names if n not in used]
+    rules, open_columns = _settle_columns(table, numbers, read_numbers, station, talk)
+    used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in table.written.values())}
+    left = [n for n in table.names if n not in used]
     sigmas = {r.sigma for r in rules if r.sigma}
     left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
-    facts += _tell_left(look, left, less)
-    facts += [(look.title(rule.name), _tell_column(look, rule, station)) for rule in rules]
-    turned = [look.title(rule.name) for rule in rules if rule.downward]
+    facts += _describe_left(table, left, less)
+    facts += [(table.title(rule.name), _describe_column(table, rule, station)) for rule in rules]
+    turned = [table.title(rule.name) for rule in rules if rule.downward]
     facts += [("sign turned", join([together.name_some(turned)]))] if turned else []
     words = dict.fromkeys((*MISSING, *missing))
-    columns = tuple(fold(look, rule) for rule in rules)
-    mapping = TableMapping(times.rule, columns, look.layout, tuple(words), decimal, thousands, station)
-    sensors = _list_sensors(look, rules, mapping, times)
-    facts += _tell_sampling(times, look, station)
-    facts += _tell_seldom(times, look, rules, sensors) if station is None else []
+    columns = tuple(fold(table, rule) for rule in rules)
+    mapping = TableMapping(times.rule, columns, table.layout, tuple(words), decimal, thousands, station)
+    sensors = _list_sensors(table, rules, mapping, times)
+    facts += _describe_sampling(times, table, station)
+    facts += _describe_seldom(times, table, rules, sensors) if station is None else []
     if not rules and not open_columns:
-        raise _refuse(look, _ALL_LEFT())
+        raise _refuse(table, _ALL_LEFT())
     return TableGuess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
 
 
 def _settle_rows(
-    look: RawTable, times: Times, talk: Interview
+    table: RawTable, times: Times, talk: Interview
 ) -> tuple[RawTable, list[str], str | None, str | None, Facts]:  # fmt: skip
     """The table with a column for each kind of row, its columns of numbers, and those of stations and kinds."""
-    station = _find_station(look, times, talk)
+    station = _find_station(table, times, talk)
     named = station
-    look, numbers, station, kinds = unfold(look, _find_numbers(look, times, station), station, times.rule.columns)
-    if station is not None and all(is_empty(c) or is_word_of_field(str(c)) for c in look.columns[station]):
+    table, numbers, station, kinds = unfold(table, _find_numbers(table, times, station), station, times.rule.columns)
+    if station is not None and all(is_empty(c) or is_term_of_field(str(c)) for c in table.columns[station]):
         named = station = None
-    if station is None and (owner := find_owner(look, times, numbers, talk)) is not None:
+    if station is None and (owner := find_owner(table, times, numbers, talk)) is not None:
         named = station = owner
         numbers = [n for n in numbers if n != owner]
     facts: Facts = []
     if named is not None:
-        many = len({c for c in look.columns[named] if c})
-        facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=look.title(named))))
+        many = len({c for c in table.columns[named] if c})
+        facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=table.title(named))))
     facts += [("kinds", _KINDS(column=kinds))] if kinds else []
     offered = {c for question in talk.questions if question.key == ROWS for c in question.choices}
-    numbers = [n for n in numbers if look.title(n) not in offered] or numbers  # one question of a column at a time
+    numbers = [n for n in numbers if table.title(n) not in offered] or numbers  # one question of a column at a time
     if not numbers:
-        raise _refuse(look, _NO_NUMBERS(names=NameList(look.names)))
-    return look, numbers, station, kinds, facts
+        raise _refuse(table, _NO_NUMBERS(names=NameList(table.names)))
+    return table, numbers, station, kinds, facts
 
 
 def _find_repeated(
-    look: RawTable, numbers: Sequence[str], totals: Mapping[str, str], steps: Mapping[str, timedelta | None],
-    tell: together.Numbers,
+    table: RawTable, numbers: Sequence[str], totals: Mapping[str, str], steps: Mapping[str, timedelta | None],
+    read_numbers: together.Numbers,
 ) -> dict[str, Message]:  # fmt: skip
     """Columns that say what another says, and why each is left out: one sensor is no two witnesses."""
-    names = {n: _read_name(look, n) for n in numbers}
-    less = {n: _RUNNING_SUM(column=look.title(part)) for n, part in totals.items()}
-    less |= {n: _SAME_SENSOR(column=look.title(u)) for n, u in together.find_extremes(names, look.title).items()}
-    less |= dict.fromkeys(together.find_windows({n: names[n] for n in steps}, look.title, steps), _RAIN_TWICE())
-    repeats = together.find_repeats({n: name for n, name in names.items() if n not in less}, tell)
-    return less | {n: _OTHER_UNIT(column=look.title(first)) for n, first in repeats.items()}
+    names = {n: _read_name(table, n) for n in numbers}
+    less = {n: _RUNNING_SUM(column=table.title(part)) for n, part in totals.items()}
+    less |= {n: _SAME_SENSOR(column=table.title(u)) for n, u in together.find_extremes(names, table.title).items()}
+    less |= dict.fromkeys(together.find_windows({n: names[n] for n in steps}, table.title, steps), _RAIN_TWICE())
+    repeats = together.find_repeats({n: name for n, name in names.items() if n not in less}, read_numbers)
+    return less | {n: _OTHER_UNIT(column=table.title(first)) for n, first in repeats.items()}
 
 
-def _tell_left(look: RawTable, left: Sequence[str], less: Mapping[str, Message]) -> Facts:
+def _describe_left(table: RawTable, left: Sequence[str], less: Mapping[str, Message]) -> Facts:
     """What of a table is left out, rows and columns."""
-    told: list[Value] = [_EARLY(n=Figure(look.early, ","))] if look.early else []
-    told += [join(map(look.title, left), ", ")] if left else []
-    facts: Facts = [("left out", join(told))] if told else []
-    facts += [(n, _RAW(unit=foreign)) for n in left if is_raw(foreign := _read_name(look, n).foreign)]
-    return [*facts, *((look.title(n), why) for n, why in less.items())]
+    left_out: list[Value] = [_EARLY(n=Figure(table.early, ","))] if table.early else []
+    left_out += [join(map(table.title, left), ", ")] if left else []
+    facts: Facts = [("left out", join(left_out))] if left_out else []
+    facts += [(n, _RAW(unit=foreign)) for n in left if is_raw(foreign := _read_name(table, n).foreign)]
+    return [*facts, *((table.title(n), why) for n, why in less.items())]
 
 
-def _refuse(look: RawTable, why: str) -> ConfigError:
-    return ConfigError(TEXT_OF(name=str(look.path), text=why))
+def _refuse(table: RawTable, why: str) -> ConfigError:
+    return ConfigError(TEXT_OF(name=str(table.path), text=why))
 
 
-def _tell_column(look: RawTable, rule: ColumnRule, station: str | None) -> Message:
+def _describe_column(table: RawTable, rule: ColumnRule, station: str | None) -> Message:
     """What a column is; `station`: the column that names whose row it is."""
     what: dict[str, Value] = {"quantity": Term(rule.quantity), "unit": rule.unit}
     if rule.sigma:
-        what["column"] = look.title(rule.sigma)
+        what["column"] = table.title(rule.sigma)
     if rule.station:
         return (_COLUMN_ERROR if rule.sigma else IN_COLUMN)(station=rule.station, **what)
     return (_NAMED_ERROR if rule.sigma else _NAMED)(name=str(station), **what)
 
 
-def _tell_layout(look: RawTable) -> Facts:
-    layout, names = look.layout, {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", "whitespace": "blanks"}
-    is_text = look.path.suffix.lower() not in {".parquet", ".pq", ".xlsx", ".xlsm"}
-    tell = _ROWS if look.is_whole else _ROWS_MORE
-    facts: Facts = [("file", tell(n=Figure(look.rows, ","), columns=len(look.names)))]
-    if len(look.sheets) > 1:
-        read = layout.sheets or look.sheets[:1]
+def _describe_layout(table: RawTable) -> Facts:
+    layout, names = table.layout, {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", "whitespace": "blanks"}
+    is_text = table.path.suffix.lower() not in {".parquet", ".pq", ".xlsx", ".xlsm"}
+    template = _ROWS if table.is_whole else _ROWS_MORE
+    facts: Facts = [("file", template(n=Figure(table.rows, ","), columns=len(table.names)))]
+    if len(table.sheets) > 1:
+        read = layout.sheets or table.sheets[:1]
         facts.append(("sheet", join(read, ", ")))
-        others = [n for n in look.sheets if n not in read]
+        others = [n for n in table.sheets if n not in read]
         facts += [("other sheets", join([together.name_some(others)]))] if others else []
     if is_text:
         encoding = layout.encoding.removesuffix("-sig")
         fixed = _FIXED(encoding=encoding) if layout.starts else None
         facts.append(("layout", fixed or _PARTED(sign=Term(names[layout.delimiter]), encoding=encoding)))
     if not layout.header:
-        facts.append(("header", _MANY_LINES() if look.titles else _NO_HEADER()))
+        facts.append(("header", _MANY_LINES() if table.titles else _NO_HEADER()))
     elif layout.skip_after:
         facts.append(("header", _IN_LINE_BELOW(n=layout.skip_rows + 1, below=layout.skip_after)))
     elif layout.skip_rows:
@@ -316,68 +316,70 @@ def _tell_layout(look: RawTable) -> Facts:
     return facts
 
 
-def _tell_times(times: Times) -> Message:
+def _describe_times(times: Times) -> Message:
     names = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
              "us": "microseconds since 1970", "ns": "nanoseconds since 1970", "min": "minutes since 1970",
              "h": "hours since 1970", "d": "days since 1970",
              "excel": "day numbers of a spreadsheet", "mjd": "modified Julian days", "datenum": "day numbers of MATLAB",
              "year_day_hhmm": "year, day of the year, hhmm"}  # fmt: skip
-    word: Value | None = None if (plain := names.get(times.rule.format)) is None else Term(plain)
+    form: Value | None = None if (plain := names.get(times.rule.format)) is None else Term(plain)
     if times.rule.since is not None and times.rule.format in COUNTS:
         unit = Term(str(plain).removesuffix(" since 1970"))
-        word = _SINCE(unit=unit, at=f"{times.rule.since:%Y-%m-%d %H:%M}")
-    elif word is None:
-        word = spell_form(times.rule.format)
-    word = word if not (kind := _CLOCKS.get(times.rule.era or times.rule.clock)) else join([word, Term(kind)], ", ")
+        form = _SINCE(unit=unit, at=f"{times.rule.since:%Y-%m-%d %H:%M}")
+    elif form is None:
+        form = format_pattern(times.rule.format)
+    form = form if not (kind := _CLOCKS.get(times.rule.era or times.rule.clock)) else join([form, Term(kind)], ", ")
     ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
-    told: dict[str, Value] = {  # by the clock of the file, whose zone may be open
-        "column": times.rule.column, "form": word,
+    values: dict[str, Value] = {  # by the clock of the file, whose zone may be open
+        "column": times.rule.column, "form": form,
         "first": f"{ordered[0]:%Y-%m-%d %H:%M}", "last": f"{ordered[-1]:%Y-%m-%d %H:%M}",
     }  # fmt: skip
-    return _TIMES(**told) if times.rule.zone is None else _TIMES_ZONE(zone=times.rule.zone.key, **told)
+    return _TIMES(**values) if times.rule.zone is None else _TIMES_ZONE(zone=times.rule.zone.key, **values)
 
 
-def spell_form(form: str) -> str:
+def format_pattern(form: str) -> str:
     """A pattern of times as people write it.
 
-    >>> spell_form("%d.%m.%Y %H:%M"), spell_form("%b %d %Y %I:%M:%S %p")
+    >>> format_pattern("%d.%m.%Y %H:%M"), format_pattern("%b %d %Y %I:%M:%S %p")
     ('DD.MM.YYYY hh:mm', 'Mon DD YYYY hh:mm:ss AM/PM')
     """
     return re.sub("%(.)", lambda sign: _SIGNS.get(sign[1], sign[0]), form)
 
 
-def _tell_sampling(times: Times, look: RawTable, station: str | None) -> Facts:
-    if station is not None or look.kinds:
-        steps = [s for kind in look.kinds or (None,) for s in _list_steps(look, station, times, kind).values()]
+def _describe_sampling(times: Times, table: RawTable, station: str | None) -> Facts:
+    if station is not None or table.kinds:
+        steps = [s for kind in table.kinds or (None,) for s in _list_steps(table, station, times, kind).values()]
         own = sorted(step for step in steps if step is not None)
-        return [("sampling", _EVERY_SERIES(step=_spell(own[len(own) // 2])))] if own else []
+        return [("sampling", _EVERY_SERIES(step=_format_step(own[len(own) // 2])))] if own else []
     step, gaps, longest = describe_gaps(times.parsed)
     if step is None:
         return []
-    told = [EVERY(step=_spell(step))]
+    facts = [EVERY(step=_format_step(step))]
     if gaps and longest is not None:
-        told.append(GAPS(n=Figure(gaps, "d"), longest=_spell(longest)))
+        facts.append(GAPS(n=Figure(gaps, "d"), longest=_format_step(longest)))
     if twice := len(times.parsed) - len(set(times.parsed)):
-        told.append(_TWICE(n=Figure(twice, "d")))
-    return [("sampling", join(told))]
+        facts.append(_TWICE(n=Figure(twice, "d")))
+    return [("sampling", join(facts))]
 
 
-def _tell_seldom(times: Times, look: RawTable, rules: Sequence[ColumnRule], sensors: Sequence[SensorGuess]) -> Facts:
+def _describe_seldom(
+    times: Times, table: RawTable, rules: Sequence[ColumnRule], sensors: Sequence[SensorGuess]
+) -> Facts:
     """Columns that have a value at a few of the times alone."""
     usual = describe_gaps(times.parsed)[0]
-    if usual is None or look.kinds or len(rules) != len(sensors):
+    if usual is None or table.kinds or len(rules) != len(sensors):
         return []
     steps: dict[float, list[str]] = {}
     for rule, sensor in zip(rules, sensors, strict=True):
         if sensor.interval_s and sensor.interval_s > 1.5 * usual.total_seconds():
-            steps.setdefault(sensor.interval_s, []).append(look.title(rule.name))
+            steps.setdefault(sensor.interval_s, []).append(table.title(rule.name))
     return [
-        ("sampling", _EVERY_OF(step=_spell(timedelta(seconds=s)), columns=together.name_some(names)))
+        ("sampling", _EVERY_OF(step=_format_step(timedelta(seconds=s)), columns=together.name_some(names)))
         for s, names in steps.items()
     ]
 
 
-def _spell(step: timedelta) -> Figure:
+def _format_step(step: timedelta) -> Figure:
     seconds = step.total_seconds()
     for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= unit:
@@ -388,12 +390,12 @@ def _spell(step: timedelta) -> Figure:
 # ---- what a person may have to say -----------------------------------------------------------------------------
 
 
-def _settle_times(look: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
+def _settle_times(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
     """Era and beginning, day and month, and the zone; a zone may tell that a record ends after now."""
-    times = _settle_dates(settle_instants(look, times, talk, now), talk)
+    times = _settle_dates(settle_instants(table, times, talk, now), talk)
     placed = _settle_zone(times, talk)
-    asked = any(question.key == INSTANTS for question in talk.questions)
-    return placed if asked or placed.rule.zone is None else settle_instants(look, placed, talk, now)
+    is_open = any(question.key == INSTANTS for question in talk.questions)
+    return placed if is_open or placed.rule.zone is None else settle_instants(table, placed, talk, now)
 
 
 def _settle_dates(times: Times, talk: Interview) -> Times:
@@ -404,10 +406,10 @@ def _settle_dates(times: Times, talk: Interview) -> Times:
     if len(sorts) < 2:
         return times
     choices = tuple(o for o in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST) if o in sorts)
-    asked = _WHAT_FIRST if YEAR_FIRST in choices else _DAY_OR_MONTH
-    if (said := talk.ask(DATES, asked(at=min(times.parsed).strftime(times.rule.format)), choices)) is None:
+    template = _WHAT_FIRST if YEAR_FIRST in choices else _DAY_OR_MONTH
+    if (answer := talk.request(DATES, template(at=min(times.parsed).strftime(times.rule.format)), choices)) is None:
         return times
-    rule = replace(times.rule, format=sorts[said])
+    rule = replace(times.rule, format=sorts[answer])
     cells = [at.strftime(times.rule.format) for at in times.parsed]
     parsed = []
     for cell in cells:
@@ -429,16 +431,16 @@ def _find_order(form: str) -> str:
 def _settle_zone(times: Times, talk: Interview) -> Times:
     if times.has_zone or times.rule.format in {"year", *COUNTS} or times.rule.clock:
         return times
-    said = talk.answers.get(ZONE) or times.zone
-    if said is None:
+    zone_name = talk.answers.get(ZONE) or times.zone
+    if zone_name is None:
         talk.questions.append(FileQuestion(ZONE, _WHICH_ZONE()))
         return times
     try:
-        zone = ZoneInfo(said)
+        zone = ZoneInfo(zone_name)
     except (ZoneInfoNotFoundError, ValueError):
-        raise ConfigError(_ODD_ZONE(answer=said)) from None
+        raise ConfigError(_ODD_ZONE(answer=zone_name)) from None
     if times.zone is not None and _shifts(times.parsed, zone, own := ZoneInfo(times.zone)):
-        counts = talk.ask(CLASH, _ZONE_CLASH(own=own.key, answer=zone.key), (own.key, zone.key))
+        counts = talk.request(CLASH, _ZONE_CLASH(own=own.key, answer=zone.key), (own.key, zone.key))
         if counts is None:
             return times
         zone = ZoneInfo(counts)
@@ -451,24 +453,24 @@ def _shifts(clocks: Sequence[datetime], one: ZoneInfo, other: ZoneInfo) -> bool:
 
 
 def _settle_columns(
-    look: RawTable, numbers: Sequence[str], tell: together.Numbers, station: str | None, talk: Interview
+    table: RawTable, numbers: Sequence[str], read_numbers: together.Numbers, station: str | None, talk: Interview
 ) -> tuple[list[ColumnRule], set[str]]:
     """Quantity, unit and station of each column, and those in question; several alike are asked about once."""
-    names = {n: _read_name(look, n) for n in numbers if not is_no_measurement(look.title(n))}
+    names = {n: _read_name(table, n) for n in numbers if not is_no_measurement(table.title(n))}
     names = {n: name for n, name in names.items() if not is_raw(name.foreign)}
     names, open_columns = together.settle_components(names, talk)
-    errors = together.pair_errors(names, tell, talk)
+    errors = together.pair_errors(names, read_numbers, talk)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
-    asked: dict[str, _SharedQuestion] = {}
+    questions: dict[str, _SharedQuestion] = {}
     found: dict[str, tuple[str, str]] = {}
-    said = _find_unit(look)
+    table_unit = _find_unit(table)
     for column, name in values.items():
         own = name_own(QUANTITY, column)
         quantity = name.quantity or (
             talk.answers.get(own) if name.is_part else talk.find(QUANTITY, column, name.unit or "")
         )
         whole = COMPONENT.sub("", quantity or "")
-        unit = name.unit or (said if not name.foreign and quantity and is_unit_of(said, quantity) else None)
+        unit = name.unit or (table_unit if not name.foreign and quantity and is_unit_of(table_unit, quantity) else None)
         unit = unit or talk.find(UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
         if LEAVE_OUT in {quantity, unit}:
             continue
@@ -476,30 +478,30 @@ def _settle_columns(
             could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
             each = name.is_part or _asks_each(talk.answers, QUANTITY, name.unit or "")
             could_be = [q for q in could_be if not name.is_part or q.startswith("displacement_")]
-            _ask(asked, own, column, name.unit or "", tuple(could_be), each=each)
+            _request_quantity(questions, own, column, name.unit or "", tuple(could_be), each=each)
         elif unit is None:
             _require_quantity(quantity)
-            _ask_unit(asked, column, quantity, name.foreign)
+            _request_unit(questions, column, quantity, name.foreign)
         else:
             _require_quantity(quantity)
             if not is_unit_of(unit, quantity):
                 raise ConfigError(TEXT_OF(name=column, text=_NO_UNIT_OF(unit=unit, quantity=Term(quantity))))
             found[column] = quantity, unit
-    for key, one in asked.items():
+    for key, one in questions.items():
         more = (EACH,) if key.startswith(QUANTITY) and len(one.columns) > 1 else ()
-        text = one.tell(together.name_some([look.title(c) for c in one.columns]))
+        text = one.describe(together.name_some([table.title(c) for c in one.columns]))
         talk.questions.append(FileQuestion(key, text, (*one.choices, LEAVE_OUT, *more), one.default))
     if station is not None:
         found = _settle_twins(found, talk)
-    stations = _name_stations(look, {c: values[c] for c in found}, found, station)
+    stations = _name_stations(table, {c: values[c] for c in found}, found, station)
     rules = [
         ColumnRule(
             c, stations[c], quantity, unit, next((e for e, value in errors.items() if value == c), None),
-            downward=_counts_downward(look.title(c), quantity, tell(c), talk),
+            downward=_counts_downward(table.title(c), quantity, read_numbers(c), talk),
         )
         for c, (quantity, unit) in found.items()
     ]  # fmt: skip
-    open_columns += [column for one in asked.values() for column in one.columns]
+    open_columns += [column for one in questions.values() for column in one.columns]
     return rules, {*open_columns, *(e for e, value in errors.items() if value in open_columns)}
 
 
@@ -507,36 +509,36 @@ def _counts_downward(title: str, quantity: str, values: Sequence[float], talk: I
     """Whether larger values are lower ground or water: the name says it, unless they are written below zero."""
     if not may_count_downward(title, quantity):
         return False
-    told = [value for value in values if value]
-    above = sum(value > 0 for value in told)
-    if told and not 1 - ONE_SIGN < above / len(told) < ONE_SIGN:
-        return 2 * above > len(told)
-    if (said := talk.find(DOWNWARD, title, quantity)) is None:
+    nonzero = [value for value in values if value]
+    above = sum(value > 0 for value in nonzero)
+    if nonzero and not 1 - ONE_SIGN < above / len(nonzero) < ONE_SIGN:
+        return 2 * above > len(nonzero)
+    if (answer := talk.find(DOWNWARD, title, quantity)) is None:
         key = f"{DOWNWARD}:{quantity}"
         if all(question.key != key for question in talk.questions):
             talk.questions.append(FileQuestion(key, _DOWNWARD(column=title), (YES, NO)))
         return False
-    require(f"{DOWNWARD}:{title}", said, (YES, NO))
-    return said == YES
+    require(f"{DOWNWARD}:{title}", answer, (YES, NO))
+    return answer == YES
 
 
-def _read_name(look: RawTable, column: str) -> ColumnMeaning:
-    return read_name(look.title(column), look.units.get(column))
+def _read_name(table: RawTable, column: str) -> ColumnMeaning:
+    return read_name(table.title(column), table.units.get(column))
 
 
-def _find_units(look: RawTable) -> dict[str, str]:
+def _find_units(table: RawTable) -> dict[str, str]:
     """The units that lines above the names give column by column: its name, and `UNIT: m` below it."""
-    columns = {look.title(name).casefold(): name for name in look.names}
+    columns = {table.title(name).casefold(): name for name in table.names}
     return {
         columns[name.casefold()]: unit
-        for name, line in pairwise(look.above)
-        if name.casefold() in columns and (match := _ALL_IN.search(line)) and (unit := spell_unit(match[1].strip()))
+        for name, line in pairwise(table.above)
+        if name.casefold() in columns and (match := _ALL_IN.search(line)) and (unit := read_unit(match[1].strip()))
     }
 
 
-def _find_unit(look: RawTable) -> str:
+def _find_unit(table: RawTable) -> str:
     """The unit that a line above the names gives all columns; "" where none does."""
-    found = [spell_unit(match[1].strip()) for line in look.above if (match := _ALL_IN.search(line))]
+    found = [read_unit(match[1].strip()) for line in table.above if (match := _ALL_IN.search(line))]
     return found[0] or "" if len(found) == 1 else ""
 
 
@@ -547,8 +549,8 @@ def _settle_twins(found: Mapping[str, tuple[str, str]], talk: Interview) -> dict
         columns = [c for c, (q, _) in found.items() if q == quantity]
         if len(columns) > 1:
             text = _WHICH_COLUMN(quantity=Term(quantity))
-            said = talk.ask(f"{COLUMN}:{quantity}", text, (*columns, LEAVE_OUT))
-            columns = [c for c in columns if said in {None, c}]
+            answer = talk.request(f"{COLUMN}:{quantity}", text, (*columns, LEAVE_OUT))
+            columns = [c for c in columns if answer in {None, c}]
         kept |= {c: found[c] for c in columns}
     return kept
 
@@ -560,58 +562,58 @@ def _asks_each(answers: Mapping[str, str], key: str, *groups: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _SharedQuestion:
-    """What is asked once about columns that are alike; `tell` says it with their names."""
+    """What is asked once about columns that are alike; `describe` says it with their names."""
 
-    tell: Callable[[NameList], Message]
+    describe: Callable[[NameList], Message]
     choices: Sequence[str]
     default: str | None = None
     columns: list[str] = field(default_factory=list)
 
 
-def _require_quantity(said: str) -> None:
-    if said not in QUANTITIES:
-        raise ConfigError(ONE_OF(key=QUANTITY, names=NameList(tuple(sorted(QUANTITIES))), answer=said))
+def _require_quantity(answer: str) -> None:
+    if answer not in QUANTITIES:
+        raise ConfigError(ONE_OF(key=QUANTITY, names=NameList(tuple(sorted(QUANTITIES))), answer=answer))
 
 
-def _ask_unit(asked: dict[str, _SharedQuestion], column: str, quantity: str, foreign: str) -> None:
+def _request_unit(questions: dict[str, _SharedQuestion], column: str, quantity: str, foreign: str) -> None:
     """Which unit columns of a quantity have: the nearest first where they say one that is not known."""
     fitting, whole = list_units(quantity, foreign), COMPONENT.sub("", quantity)
     name = f"{UNIT}:{whole} [{foreign}]" if foreign else f"{UNIT}:{whole}"
-    said = [_FOREIGN(unit=foreign)] if foreign else []
-    tell = lambda names: join([*said, _WHICH_UNIT(quantity=Term(whole), names=names)])  # noqa: E731
-    asked.setdefault(name, _SharedQuestion(tell, fitting)).columns.append(column)
+    foreign_note = [_FOREIGN(unit=foreign)] if foreign else []
+    describe = lambda names: join([*foreign_note, _WHICH_UNIT(quantity=Term(whole), names=names)])  # noqa: E731
+    questions.setdefault(name, _SharedQuestion(describe, fitting)).columns.append(column)
 
 
-def _ask(
-    asked: dict[str, _SharedQuestion], own: str, column: str, unit: str, choices: Sequence[str], *, each: bool
+def _request_quantity(
+    questions: dict[str, _SharedQuestion], own: str, column: str, unit: str, choices: Sequence[str], *, each: bool
 ) -> None:
     """What columns of one unit, or of none, measure; one by one, by their own key, where somebody wants that."""
     name = own if each else f"{QUANTITY}:{unit}" if unit else QUANTITY
-    tell = lambda names: _WHAT_IN(unit=unit, names=names) if unit else _WHAT(names=names)  # noqa: E731
-    asked.setdefault(name, _SharedQuestion(tell, choices, LEAVE_OUT if each else None)).columns.append(column)
+    describe = lambda names: _WHAT_IN(unit=unit, names=names) if unit else _WHAT(names=names)  # noqa: E731
+    questions.setdefault(name, _SharedQuestion(describe, choices, LEAVE_OUT if each else None)).columns.append(column)
 
 
 def _name_stations(
-    look: RawTable, names: Mapping[str, ColumnMeaning], found: Mapping[str, tuple[str, str]], station: str | None
+    table: RawTable, names: Mapping[str, ColumnMeaning], found: Mapping[str, tuple[str, str]], station: str | None
 ) -> dict[str, str | None]:
     """A station for each column, never the same one twice for one quantity."""
     if station is not None:
         return dict.fromkeys(names)
     # one of several sheets is a station rather than the workbook is
-    own = look.layout.sheets or look.sheets[:1]
+    own = table.layout.sheets or table.sheets[:1]
     alike = Counter(quantity for quantity, _ in found.values())
-    usual = name_station(own[0]) if len(look.sheets) > 1 and len(own) == 1 else ""
-    usual = usual or name_station(look.path.stem) or "S1"
+    usual = name_station(own[0]) if len(table.sheets) > 1 and len(own) == 1 else ""
+    usual = usual or name_station(table.path.stem) or "S1"
     # words without a number name an instrument where they tell it from another one; else the file does
-    told = {n.station for c, n in names.items() if alike[found[c][0]] > 1 or any(map(str.isdigit, n.station))}
-    chosen = {c: (name.station if name.station in told else "") or usual for c, name in names.items()}
+    named = {n.station for c, n in names.items() if alike[found[c][0]] > 1 or any(map(str.isdigit, n.station))}
+    chosen = {c: (name.station if name.station in named else "") or usual for c, name in names.items()}
     for column, name in names.items():  # parts that a person names are of one instrument
         if found[column][0] in COMPONENTS.values() and name.sign and name.base and not name.base.isdigit():
             chosen[column] = name_station(name.base)
     counts = Counter((chosen[c], found[c][0]) for c in names)
     for column in names:
         if counts[chosen[column], found[column][0]] > 1:
-            chosen[column] = name_station(look.title(column)) or f"{usual}-{look.names.index(column) + 1}"
+            chosen[column] = name_station(table.title(column)) or f"{usual}-{table.names.index(column) + 1}"
     taken: set[tuple[str, str]] = set()
     for column in names:
         base, again = chosen[column], 1
@@ -625,31 +627,31 @@ def _name_stations(
 # ---- what the cells say ----------------------------------------------------------------------------------------
 
 
-def _find_station(look: RawTable, times: Times, talk: Interview) -> str | None:
+def _find_station(table: RawTable, times: Times, talk: Interview) -> str | None:
     """The column whose texts or numbers say whose row it is: a few names that come again and again."""
-    for name in look.names:
-        if name in times.rule.columns or not is_station_column(look.title(name)):
+    for name in table.names:
+        if name in times.rule.columns or not is_station_column(table.title(name)):
             continue
-        cells = [str(c) for c in look.columns[name] if not is_empty(c)]
+        cells = [str(c) for c in table.columns[name] if not is_empty(c)]
         kinds = set(cells)
-        if len(cells) < 0.9 * look.rows or len(kinds) > min(_STATIONS_MOST, max(1, len(cells) // 2)):
+        if len(cells) < 0.9 * table.rows or len(kinds) > min(_STATIONS_MOST, max(1, len(cells) // 2)):
             continue
         ids = {kind: name_station(kind) for kind in sorted(kinds)}
         if "" in ids.values():
-            raise _refuse(look, _NO_LETTER(column=name))
+            raise _refuse(table, _NO_LETTER(column=name))
         twins = [kind for kind, one in ids.items() if list(ids.values()).count(one) > 1]
         if twins and talk.answers.get(SAME, YES) != YES:
-            raise _refuse(look, _TWINS(names=together.name_some(twins)))
+            raise _refuse(table, _TWINS(names=together.name_some(twins)))
         if twins:
-            talk.ask(SAME, _SAME(names=together.name_some(twins)), (YES, NO))
+            talk.request(SAME, _SAME(names=together.name_some(twins)), (YES, NO))
         return name
     return None
 
 
-def _find_numbers(look: RawTable, times: Times, station: str | None) -> list[str]:
+def _find_numbers(table: RawTable, times: Times, station: str | None) -> list[str]:
     found = []
-    for name in look.names:
-        cells = [c for c in look.columns[name] if not is_empty(c)]
+    for name in table.names:
+        cells = [c for c in table.columns[name] if not is_empty(c)]
         if name in times.rule.columns or name == station or not cells:
             continue
         if is_numeric(cells) and not isinstance(cells[0], datetime):
@@ -658,14 +660,14 @@ def _find_numbers(look: RawTable, times: Times, station: str | None) -> list[str
 
 
 def _list_sensors(
-    look: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times
+    table: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times
 ) -> tuple[SensorGuess, ...]:
     """Series as a site file declares them, with their usual step."""
     usual = describe_gaps(times.parsed)[0]
     found = []
     for rule in rules:
-        steps = _list_steps(look, mapping.station, times, rule.name)
-        is_counter = mapping.station is None and _is_counter(look, rule, mapping, times)
+        steps = _list_steps(table, mapping.station, times, rule.name)
+        is_counter = mapping.station is None and _is_counter(table, rule, mapping, times)
         for place, own in steps.items():
             step = own or usual
             every = None if step is None else step.total_seconds()
@@ -673,26 +675,26 @@ def _list_sensors(
     return tuple(found)
 
 
-def _list_steps(look: RawTable, station: str | None, times: Times, kind: str | None) -> dict[str, timedelta | None]:
+def _list_steps(table: RawTable, station: str | None, times: Times, kind: str | None) -> dict[str, timedelta | None]:
     """The usual step of each station that a column names, or of the one of a kind of rows."""
-    counts = [True] * look.rows if kind is None else [not is_empty(c) for c in look.columns[kind]]
-    cells = [""] * look.rows if station is None else look.columns[station]
+    counts = [True] * table.rows if kind is None else [not is_empty(c) for c in table.columns[kind]]
+    cells = [""] * table.rows if station is None else table.columns[station]
     places = [name_station(str(c)) if does else "" for c, does in zip(cells, counts, strict=True)]
     own: dict[str, list[datetime]] = {
         p: [] for p, does in zip(places, counts, strict=True) if does and (p or not station)
     }
-    if len(times.parsed) == look.rows:
+    if len(times.parsed) == table.rows:
         for place, at, does in zip(places, times.parsed, counts, strict=True):
             if does and place in own:
                 own[place].append(at)
     return {p: describe_gaps(at)[0] for p, at in own.items()}
 
 
-def _is_counter(look: RawTable, rule: ColumnRule, mapping: TableMapping, times: Times) -> bool:
+def _is_counter(table: RawTable, rule: ColumnRule, mapping: TableMapping, times: Times) -> bool:
     """Whether a column of rain only rises, as a sum since the beginning does, or since the last midnight."""
     if rule.quantity != "rain":
         return False
-    values = list_numbers(look, rule.name, mapping.decimal, mapping.thousands, mapping.missing)
+    values = list_numbers(table, rule.name, mapping.decimal, mapping.thousands, mapping.missing)
     if len(times.parsed) != len(values):  # without times that begin anew each day are not known
         return adds_up(list(enumerate(values))) is True
     rows = sorted((at.replace(tzinfo=UTC).timestamp(), value) for at, value in zip(times.parsed, values, strict=True))

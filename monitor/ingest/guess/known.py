@@ -16,15 +16,15 @@ from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, StationPlace, find_by_name
 from monitor.ingest.files.readers import READERS, open_points
 from monitor.ingest.files.rtklib import find_origin
-from monitor.ingest.guess.calendar import ask_instants
+from monitor.ingest.guess.calendar import request_instants
 from monitor.ingest.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, SensorGuess, TableGuess
 from monitor.ingest.guess.questions import FileQuestion, Interview
 from monitor.ingest.guess.times import describe_gaps
 from monitor.ingest.guess.together import name_some
 from monitor.ingest.guess.values import CheckedValue, list_values
 
-LOOK_VALUES: Final = 300_000
-LOOK_POINTS: Final = 4000
+SAMPLE_VALUES: Final = 300_000
+SAMPLE_POINTS: Final = 4000
 SERIES_SHOWN: Final = 12
 STATION, TIME, SET, DIRECTION, UNIT = "station", "time", "set", "direction", "unit"
 TIMES: Final = ("gpst", "utc")
@@ -48,43 +48,43 @@ _Key = tuple[str, str, str]  # station, quantity, unit
 _Sampling = tuple[timedelta | None, int, timedelta | None]  # as `describe_gaps` has it
 
 
-def understand_known(path: Path, form: str, answers: Mapping[str, str], said: ImportOptions) -> TableGuess:
+def understand_known(path: Path, form: str, answers: Mapping[str, str], options: ImportOptions) -> TableGuess:
     """Understand a file of a known form.
 
     Args:
         path: the file.
         form: its reader.
         answers: key of a question -> what a person says.
-        said: what the site file says of its stations, and what the owner of the file calls it.
+        options: what the site file says of its stations, and what the owner of the file calls it.
 
     Raises:
         ConfigError: it is none of this form.
     """
     talk = Interview(answers)
     if READERS[form].content is Content.POINTS:
-        said = _settle_points(said.call(path), form, said, talk)
-        facts = [("layout", form)] if talk.questions else _tell_points(path, form, said)
-        return TableGuess(None, tuple(facts), tuple(talk.questions), (), form, said)
+        options = _settle_points(options.call(path), form, options, talk)
+        facts = [("layout", form)] if talk.questions else _describe_points(path, form, options)
+        return TableGuess(None, tuple(facts), tuple(talk.questions), (), form, options)
     if form == "rtklib":
-        said = _settle_solutions(path, said, talk)
+        options = _settle_solutions(path, options, talk)
     if talk.questions:
-        return TableGuess(None, (("layout", form),), tuple(talk.questions), (), form, said)
-    series, count, refused = _gather(list_values(path, form, said))
+        return TableGuess(None, (("layout", form),), tuple(talk.questions), (), form, options)
+    series, count, refused = _gather(list_values(path, form, options))
     if form == "gnss" and (place := find_place(path)) is not None:
         stations = dict.fromkeys(station for station, _, _ in series)
-        said = replace(said, places=tuple(StationPlace(station, *place) for station in stations))
-    ask_instants(sorted(at for times in series.values() for at in times), talk, datetime.now(UTC))
+        options = replace(options, places=tuple(StationPlace(station, *place) for station in stations))
+    request_instants(sorted(at for times in series.values() for at in times), talk, datetime.now(UTC))
     sampled = {key: describe_gaps(times) for key, times in series.items()}
     sensors = tuple(
         SensorGuess(*key, None if step is None else step.total_seconds())
         for key, (step, _, _) in sampled.items() if key[1] in QUANTITIES
     )  # fmt: skip
-    facts = _tell(form, said, series, sampled, count, refused)
+    facts = _describe(form, options, series, sampled, count, refused)
     foreign = [f"{station}.{quantity}" for station, quantity, _ in sampled if quantity not in QUANTITIES]
     if foreign and not sensors:
         raise ConfigError(TEXT_OF(name=str(path), text=_FOREIGN(names=name_some(foreign))))
     facts += [("left out", _FOREIGN(names=name_some(foreign)))] if foreign else []
-    return TableGuess(None, tuple(facts), tuple(talk.questions), sensors, form, said)
+    return TableGuess(None, tuple(facts), tuple(talk.questions), sensors, form, options)
 
 
 def _gather(values: Iterable[CheckedValue]) -> tuple[dict[_Key, list[datetime]], int, list[str]]:
@@ -92,7 +92,7 @@ def _gather(values: Iterable[CheckedValue]) -> tuple[dict[_Key, list[datetime]],
     series: dict[_Key, list[datetime]] = {}
     refused: list[str] = []
     count = 0
-    for count, value in enumerate(islice(values, LOOK_VALUES), 1):  # noqa: B007 - the last one is the answer
+    for count, value in enumerate(islice(values, SAMPLE_VALUES), 1):  # noqa: B007 - the last one is the answer
         if value.error or value.at is None:
             refused.append(value.error)
             continue
@@ -102,108 +102,108 @@ def _gather(values: Iterable[CheckedValue]) -> tuple[dict[_Key, list[datetime]],
     return series, count, refused
 
 
-def _tell(
+def _describe(
     form: str,
-    said: ImportOptions,
+    options: ImportOptions,
     series: Mapping[_Key, list[datetime]],
     sampled: Mapping[_Key, _Sampling],
     count: int,
     refused: list[str],
 ) -> Facts:
     stations = list(dict.fromkeys(station for station, _, _ in series))
-    tell = _VALUES if count < LOOK_VALUES else _VALUES_MORE
+    template = _VALUES if count < SAMPLE_VALUES else _VALUES_MORE
     facts: Facts = [
-        ("file", tell(n=Figure(count - len(refused), ","), series=Figure(len(series), "d"))),
+        ("file", template(n=Figure(count - len(refused), ","), series=Figure(len(series), "d"))),
         ("layout", form),
         ("stations", join([name_some(stations)])),
     ]
-    facts += _tell_span(at for times in series.values() for at in (times[:1] + times[-1:]))
-    facts += [("place", _tell_place(place)) for place in said.places[:SERIES_SHOWN]]
+    facts += _describe_span(at for times in series.values() for at in (times[:1] + times[-1:]))
+    facts += [("place", _describe_place(place)) for place in options.places[:SERIES_SHOWN]]
     for number, (key, (step, gaps, longest)) in enumerate(islice(sampled.items(), SERIES_SHOWN)):
         station, quantity, unit = key
         facts.append((f"{station}.{quantity}", IN_COLUMN(station=station, quantity=Term(quantity), unit=unit)))
         if number == 0 and step is not None:
-            told = [EVERY(step=_spell(step))]
-            told += [GAPS(n=Figure(gaps, "d"), longest=_spell(longest))] if longest else []
-            facts.append(("sampling", join(told)))
+            described = [EVERY(step=_format_step(step))]
+            described += [GAPS(n=Figure(gaps, "d"), longest=_format_step(longest))] if longest else []
+            facts.append(("sampling", join(described)))
     facts += [("refused", _REFUSED(n=Figure(len(refused), ","), reason=refused[0]))] if refused else []
     return facts
 
 
-def _tell_span(times: Iterable[datetime]) -> Facts:
+def _describe_span(times: Iterable[datetime]) -> Facts:
     ordered = sorted(times)
     if not ordered:
         return []
-    return [("time", _SPAN(first=_spell_clock(ordered[0]), last=_spell_clock(ordered[-1])))]
+    return [("time", _SPAN(first=_format_clock(ordered[0]), last=_format_clock(ordered[-1])))]
 
 
-def _spell_clock(at: datetime) -> str:
+def _format_clock(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M}"
 
 
-def _tell_place(place: StationPlace) -> Message:
+def _describe_place(place: StationPlace) -> Message:
     latitude, longitude = Figure(place.latitude, ".5f"), Figure(place.longitude, ".5f")
     return _PLACED(station=place.station, latitude=latitude, longitude=longitude)
 
 
-def _spell(step: timedelta) -> Duration:
+def _format_step(step: timedelta) -> Duration:
     return Duration(max(1, round(step.total_seconds())))
 
 
 # ---- solutions of a receiver ------------------------------------------------------------------------------------
 
 
-def _settle_solutions(path: Path, said: ImportOptions, talk: Interview) -> ImportOptions:
+def _settle_solutions(path: Path, options: ImportOptions, talk: Interview) -> ImportOptions:
     """Whose positions they are, and where they begin if the station is new."""
-    name = said.call(path).name
-    station = talk.answers.get(STATION) or said.station or find_by_name(name, dict(said.origins))
+    name = options.call(path).name
+    station = talk.answers.get(STATION) or options.station or find_by_name(name, dict(options.origins))
     if station is None:
         likely = name_station(re.split(r"[_.]", name)[0])
         talk.questions.append(FileQuestion(STATION, _WHOSE(), (), likely or None))
-    time = talk.answers.get(TIME) or said.time
+    time = talk.answers.get(TIME) or options.time
     try:
         origin = find_origin(path, time)
     except PayloadError as error:
         if error.code != "no_zone":
             raise ConfigError(TEXT_OF(name=str(path), text=error.message)) from None
         talk.questions.append(FileQuestion(TIME, _WHICH_TIME(), TIMES))
-        return said
-    said = replace(said, station=None if station is None else name_station(station), time=time)
-    if said.station is None or said.station in dict(said.origins):
-        return said
-    place = () if origin.place is None else (StationPlace(said.station, *origin.place),)
-    return replace(said, origins=((said.station, origin),), places=place)
+        return options
+    options = replace(options, station=None if station is None else name_station(station), time=time)
+    if options.station is None or options.station in dict(options.origins):
+        return options
+    place = () if origin.place is None else (StationPlace(options.station, *origin.place),)
+    return replace(options, origins=((options.station, origin),), places=place)
 
 
 # ---- points of satellite radar -----------------------------------------------------------------------------------
 
 
-def _settle_points(path: Path, form: str, said: ImportOptions, talk: Interview) -> ImportOptions:
+def _settle_points(path: Path, form: str, options: ImportOptions, talk: Interview) -> ImportOptions:
     """What the values of a set mean: neither unit nor sign is guessed."""
-    asked = {
+    questions = {
         "--set": FileQuestion(SET, _WHICH_SET(), (), path.stem[:64]),
         "--direction": FileQuestion(DIRECTION, _WHICH_SIGN(), DIRECTIONS),
         "--unit": FileQuestion(UNIT, _WHICH_UNIT(), UNITS),
     }
     known, needs = talk.answers, READERS[form].needs
-    talk.questions.extend(one for option, one in asked.items() if option in needs and one.key not in known)
-    return replace(said, point_set=known.get(SET), direction=known.get(DIRECTION), unit=known.get(UNIT))
+    talk.questions.extend(one for option, one in questions.items() if option in needs and one.key not in known)
+    return replace(options, point_set=known.get(SET), direction=known.get(DIRECTION), unit=known.get(UNIT))
 
 
-def _tell_points(path: Path, form: str, said: ImportOptions) -> Facts:
-    with open_points(form)(path, said, datetime.now(UTC)) as (declared, pieces):
-        some = list(islice(pieces, LOOK_POINTS))
-        tell = _POINTS if next(pieces, None) is None else _POINTS_MORE
+def _describe_points(path: Path, form: str, options: ImportOptions) -> Facts:
+    with open_points(form)(path, options, datetime.now(UTC)) as (declared, pieces):
+        some = list(islice(pieces, SAMPLE_POINTS))
+        template = _POINTS if next(pieces, None) is None else _POINTS_MORE
     names = {piece.point.pid for piece in some if piece.point is not None}
     count = sum(len(piece.values) for piece in some)
     facts: Facts = [
-        ("file", tell(n=Figure(count, ","), points=Figure(len(names), ","))),
+        ("file", template(n=Figure(count, ","), points=Figure(len(names), ","))),
         ("layout", form),
         ("set", declared.name),
         ("direction", declared.direction),
         ("unit", declared.unit),
     ]
-    facts += _tell_span(v.observed_at for piece in some for v in piece.values)
+    facts += _describe_span(v.observed_at for piece in some for v in piece.values)
     bad = [b for piece in some for b in piece.bad]
     refused = Figure(sum(b.count for b in bad), ",")
     facts += [("refused", _REFUSED(n=refused, reason=bad[0].error.message))] if bad else []

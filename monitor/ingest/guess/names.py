@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, split_suffix
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.units import is_sure_unit, join_depths, spell_unit, unit_of_header
+from monitor.ingest.files.units import is_sure_unit, join_depths, read_unit, unit_of_header
 
 # the first that is found counts: the special before the general
 _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
@@ -98,7 +98,7 @@ EXTREME: Final = re.compile(
 # one letter, or a side of the compass: a component only where the others stand beside it
 _SIGN: Final = re.compile(r"(?:[dΔ]|delta)?([enuhzxy])(\d*)", re.IGNORECASE)
 _AXIS: Final = re.compile(r"(?:([xy])(\d*)|([ab]))[+]?", re.IGNORECASE)  # of a tiltmeter
-_AXIS_WORD: Final = re.compile(r"achse|axis|(?<![a-z])ass[ei](?![a-z])|(?<![a-z])axe(?![a-z])", re.IGNORECASE)
+_AXIS_TERM: Final = re.compile(r"achse|axis|(?<![a-z])ass[ei](?![a-z])|(?<![a-z])axe(?![a-z])", re.IGNORECASE)
 _SIDES: Final = {"east": "e", "ost": "e", "est": "e", "este": "e", "north": "n", "nord": "n", "norte": "n"}
 _STATION_WORDS: Final = (
     "station|site|point|punkt|pt|messstelle|messpunkt|punto|sensor|logger|marker|instrument|target|prism|prisma|ziel|"
@@ -168,13 +168,13 @@ def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
     """Quantity, unit and station of a column, and whose error it may be.
 
     >>> read_name("Crack 3 [mm]")
-    Name(quantity='crack_opening', unit='mm', station='Crack-3', foreign='')
+    ColumnMeaning(quantity='crack_opening', unit='mm', station='Crack-3', foreign='')
     >>> read_name("GNSS1_displacement_east_mm")
-    Name(quantity='displacement_east', unit='mm', station='GNSS1', foreign='')
+    ColumnMeaning(quantity='displacement_east', unit='mm', station='GNSS1', foreign='')
     >>> read_name("Niederschlag (mm)"), read_name("ATU1/mm").station
-    (Name(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
+    (ColumnMeaning(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
     >>> read_name("Sigma R1 [mm]").error_of, read_name("Crack S1 [mm]").error_of
-    ((Name(quantity=None, unit='mm', station='R1', foreign=''),), ())
+    ((ColumnMeaning(quantity=None, unit='mm', station='R1', foreign=''),), ())
 
     Args:
         header: the name.
@@ -200,13 +200,13 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
                 return ColumnMeaning(own, suffixed[1], name_station(rest))
     header = join_depths(header)
     raw = unit if unit is not None and is_raw(unit) else ""
-    said = None if raw else unit or unit_of_header(header)
+    given_unit = None if raw else unit or unit_of_header(header)
     bracketed = _BRACKETS.findall(header)
-    inside = [u for text in bracketed if (u := spell_unit(text)) is not None]
-    said = said or (inside[0] if inside else None)
-    foreign = raw or (bracketed[-1].strip("[]()（）［］ ") if bracketed and said is None else "")
+    inside = [u for text in bracketed if (u := read_unit(text)) is not None]
+    given_unit = given_unit or (inside[0] if inside else None)
+    foreign = raw or (bracketed[-1].strip("[]()（）［］ ") if bracketed and given_unit is None else "")
     bare = _BRACKETS.sub(" ", header)
-    if said is not None and "/" in bare and spell_unit(bare.rsplit("/", 1)[1]) is not None:
+    if given_unit is not None and "/" in bare and read_unit(bare.rsplit("/", 1)[1]) is not None:
         bare = bare.rsplit("/", 1)[0]
     quantity, rest = _find_quantity(bare)
     if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, bracketed)):
@@ -214,28 +214,34 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     tokens = [token for token in re.split(r"[\s_]+", rest) if token]
     is_share = foreign.lstrip("x× ")[:1].isdigit() and not foreign.isdigit()  # "in 1/10 mm" is no inch
     if not is_share and (token := _find_unit_token(tokens, quantity)) is not None:
-        said = said or spell_unit(token)
+        given_unit = given_unit or read_unit(token)
         tokens = [t for t in tokens if t != token]
-    quantity = quantity or _BY_UNIT.get(said or "")
+    quantity = quantity or _BY_UNIT.get(given_unit or "")
     if quantity == "temperature":
         tokens = [t for t in tokens if t.lower() != "t"]
-    quantity = _OTHER_UNITS.get((quantity or "", said or ""), quantity)
-    if quantity is not None and said is not None and not is_unit_of(said, quantity):
+    quantity = _OTHER_UNITS.get((quantity or "", given_unit or ""), quantity)
+    if quantity is not None and given_unit is not None and not is_unit_of(given_unit, quantity):
         quantity = None
     is_part = (quantity or "displacement") == "displacement" and _ACROSS.search(bare) is not None
     if is_part or (quantity == "displacement" and _SINCE.search(bare) is not None):
         is_part, quantity, tokens = True, None, [t for t in tokens if _ACROSS.search(t) is None]
     if quantity is not None and QUANTITIES[quantity].unit == "1":
-        said = said or "1"
+        given_unit = given_unit or "1"
     if quantity == "tilt":
         quantity, tokens, bare = _find_axis(tokens, bare)
     sign, base, is_side = _find_sign(tokens)
     if quantity == "displacement" and is_side and sign in COMPONENTS:  # "displacement North" is one whatever is beside
         quantity, tokens = COMPONENTS[sign], base
     return ColumnMeaning(
-        quantity, said, _name(tokens, bare), raw or (foreign if said is None else ""), sign, _name(base, ""), is_side,
+        quantity,
+        given_unit,
+        _name(tokens, bare),
+        raw or (foreign if given_unit is None else ""),
+        sign,
+        _name(base, ""),
+        is_side,
         is_part=is_part,
-    )  # fmt: skip
+    )
 
 
 def _find_unit_token(tokens: Sequence[str], quantity: str | None) -> str | None:
@@ -245,7 +251,7 @@ def _find_unit_token(tokens: Sequence[str], quantity: str | None) -> str | None:
     """
     ends = [t for t in tokens if not t.isdigit() and not (_FILLER.fullmatch(t) and t.lower() != "in")]
     for token in tokens:
-        spelled = spell_unit(token)
+        spelled = read_unit(token)
         if spelled is None or token.isdigit() or (token != ends[-1] and not is_sure_unit(token)):
             continue
         if len(token) > 1 or (quantity is not None and is_unit_of(spelled, quantity)):
@@ -253,16 +259,16 @@ def _find_unit_token(tokens: Sequence[str], quantity: str | None) -> str | None:
     return None
 
 
-def is_word_of_field(text: str) -> bool:
+def is_term_of_field(text: str) -> bool:
     """Whether a text is a quantity or a unit and nothing else, and so no name of a station.
 
-    >>> [is_word_of_field(text) for text in ("Rain", "mm", "pore pressure", "Crack 3", "Upper")]
+    >>> [is_term_of_field(text) for text in ("Rain", "mm", "pore pressure", "Crack 3", "Upper")]
     [True, True, True, False, False]
     """
     plain = " ".join(re.split(r"[\s_-]+", text)).strip()
     if len(plain) < 2 or plain.isdigit():
         return False  # letters and numbers are names of instruments
-    if spell_unit(plain) is not None or plain.lower().replace(" ", "_") in QUANTITIES:
+    if read_unit(plain) is not None or plain.lower().replace(" ", "_") in QUANTITIES:
         return True
     quantity, rest = _find_quantity(plain)
     return quantity is not None and not any(sign.isalnum() for sign in _FILLER.sub(" ", rest))
@@ -271,9 +277,9 @@ def is_word_of_field(text: str) -> bool:
 def _name(tokens: Sequence[str], bare: str) -> str:
     """A station's name made of what is left; `bare`: the whole name, where only a number is left."""
     station = name_station(_FILLER.sub(" ", " ".join(tokens)).strip(" _-.:"))
-    station = "" if is_word_of_field(station) else station
+    station = "" if is_term_of_field(station) else station
     if station.isdigit() and bare:  # "Crack 3" is a better name than "3"
-        words = " ".join(t for t in re.split(r"[\s_]+", bare) if t.isdigit() or spell_unit(t) is None)
+        words = " ".join(t for t in re.split(r"[\s_]+", bare) if t.isdigit() or read_unit(t) is None)
         station = name_station(words) or station
         station = f"S{station}" if station.isdigit() else station
     return station
@@ -288,7 +294,7 @@ def _find_axis(tokens: Sequence[str], bare: str) -> tuple[str, list[str], str]:
             continue
         number = axis[2] or ""
         rest = [*parts[:k], *([number] if number else []), *parts[k + 1 :]]
-        if axis[1] or _name(rest, "") or _AXIS_WORD.search(bare):
+        if axis[1] or _name(rest, "") or _AXIS_TERM.search(bare):
             plain = re.sub(rf"(?<![^\W_]){re.escape(part)}(?![^\W_])", f" {number}", bare)
             return "tilt_x" if part[0].lower() in "xa" else "tilt_y", rest, plain
     return "tilt", list(tokens), bare

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from forecasting.message import Template
 from monitor.domain.instruments.no_value import find_fills, is_no_value
-from monitor.ingest.guess.look import RawTable
 from monitor.ingest.guess.questions import Interview
-from monitor.ingest.text.cells import is_number, spell_number
+from monitor.ingest.guess.raw_table import RawTable
+from monitor.ingest.text.cells import is_number, normalise_number
 
 DECIMAL: Final = "decimal"
 COMMA, POINT = "comma", "point"
@@ -37,35 +37,35 @@ def is_empty(cell: Any) -> bool:
 
 def is_numeric(cells: Sequence[Any]) -> bool:
     """Whether the cells of a column that say something are numbers, but for a few words that come again."""
-    told = [c for c in cells if not is_empty(c)]
-    words = Counter(c for c in told if isinstance(c, str) and not is_number(c))
-    numbers = sum(not isinstance(c, bool) and (isinstance(c, int | float) or is_number(str(c))) for c in told)
-    below = sum(n for word, n in words.items() if _BELOW.fullmatch(word))
+    filled = [c for c in cells if not is_empty(c)]
+    words = Counter(c for c in filled if isinstance(c, str) and not is_number(c))
+    numbers = sum(not isinstance(c, bool) and (isinstance(c, int | float) or is_number(str(c))) for c in filled)
+    below = sum(n for text, n in words.items() if _BELOW.fullmatch(text))
     if not numbers:
         return False
     few = len(words) <= WORDS_MOST and not any(map(_has_digit, (w for w in words if not _BELOW.fullmatch(w))))
-    return numbers + below >= (0.5 if few else NUMBERS_LEAST) * len(told)
+    return numbers + below >= (0.5 if few else NUMBERS_LEAST) * len(filled)
 
 
-def settle_decimal(look: RawTable, numbers: Sequence[str], talk: Interview) -> tuple[str, str]:
+def settle_decimal(table: RawTable, numbers: Sequence[str], talk: Interview) -> tuple[str, str]:
     """The decimal mark and that of thousands, by what most numbers say."""
-    texts = [c for name in numbers for c in look.columns[name] if isinstance(c, str) and is_number(c)]
+    texts = [c for name in numbers for c in table.columns[name] if isinstance(c, str) and is_number(c)]
     thousands = next((mark for mark in _BLANKS if any(mark in text.strip() for text in texts)), "")
-    said = Counter(mark for text in texts if (mark := _mark_of(text)))
-    if said:
-        mark, count = said.most_common(1)[0]
-        if count < CLEAR * said.total():
+    counted = Counter(mark for text in texts if (mark := _mark_of(text)))
+    if counted:
+        mark, count = counted.most_common(1)[0]
+        if count < CLEAR * counted.total():
             example = next(t for t in texts if _mark_of(t) not in {"", mark})
-            mark = _ask(example, mark, talk)
+            mark = _request_decimal(example, mark, talk)
         other = "." if mark == "," else ","
         return mark, other if any(other in text for text in texts if _mark_of(text) in {"", mark}) else thousands
     # a semicolon parts the cells where a comma is the decimal mark
-    marks = ",." if look.layout.delimiter == ";" else ","
+    marks = ",." if table.layout.delimiter == ";" else ","
     grouped = next((text for text in texts if any(mark in text for mark in marks)), None)
     if grouped is None:
         return ".", thousands
     shown = "," if "," in grouped else "."
-    mark = _ask(grouped, shown, talk)
+    mark = _request_decimal(grouped, shown, talk)
     return mark, thousands if mark == shown else shown
 
 
@@ -82,42 +82,42 @@ def _mark_of(text: str) -> str:
     return mark if count and could_group is None else ""
 
 
-def _ask(example: str, usual: str, talk: Interview) -> str:
+def _request_decimal(example: str, usual: str, talk: Interview) -> str:
     """The decimal mark that a person says."""
-    asked = _IS_COMMA if "," in example else _IS_POINT
+    template = _IS_COMMA if "," in example else _IS_POINT
     if "." in example and "," not in example:
-        asked = _SOME_COMMA
+        template = _SOME_COMMA
     elif usual == ".":
-        asked = _SOME_POINT
-    said = talk.ask(DECIMAL, asked(value=example), (COMMA, POINT), COMMA if usual == "," else POINT)
-    return usual if said is None else "," if said == COMMA else "."
+        template = _SOME_POINT
+    answer = talk.request(DECIMAL, template(value=example), (COMMA, POINT), COMMA if usual == "," else POINT)
+    return usual if answer is None else "," if answer == COMMA else "."
 
 
 def read_number(cell: Any, decimal: str, thousands: str) -> float | None:
     """The number of a cell; None where it is none."""
     try:
-        text = str(spell_number(cell))
+        text = str(normalise_number(cell))
         return float((text.replace(thousands, "") if thousands else text).replace(decimal, "."))
     except ValueError:
         return None
 
 
-def list_numbers(look: RawTable, column: str, decimal: str, thousands: str, missing: Container[str]) -> list[float]:
+def list_numbers(table: RawTable, column: str, decimal: str, thousands: str, missing: Container[str]) -> list[float]:
     """The measurements of a column."""
-    cells = (c for c in look.columns[column] if not is_empty(c) and str(c) not in missing)
+    cells = (c for c in table.columns[column] if not is_empty(c) and str(c) not in missing)
     return [n for c in cells if (n := read_number(c, decimal, thousands)) is not None]
 
 
-def find_missing(look: RawTable, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, int]:
+def find_missing(table: RawTable, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, int]:
     """Words and far-off numbers that stand for "no measurement", as they are written, with their count."""
     words: Counter[str] = Counter()
     for name in numbers:
-        texts = Counter(c for c in look.columns[name] if isinstance(c, str) and c and not is_number(c))
+        texts = Counter(c for c in table.columns[name] if isinstance(c, str) and c and not is_number(c))
         for text, count in texts.items():
             again = count >= 2 and not _has_digit(text)
             if is_no_value(text) or _BELOW.fullmatch(text) or again:
                 words[text] += count
-        cells = (cell for cell in look.columns[name] if not isinstance(cell, str) or is_number(cell))
+        cells = (cell for cell in table.columns[name] if not isinstance(cell, str) or is_number(cell))
         spelled = [(str(c), n) for c in cells if (n := read_number(c, decimal, thousands)) is not None]
         fills = find_fills([number for _, number in spelled])
         words |= Counter(cell for cell, number in spelled if number in fills)

@@ -18,12 +18,12 @@ from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.guess.guess import SensorGuess, TableGuess, guess
 from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.look import SHEET, RawTable, look_at
 from monitor.ingest.guess.questions import FileQuestion
+from monitor.ingest.guess.raw_table import SHEET, RawTable, read_raw_table
 from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.record import MotionRecord
-from monitor.ingest.guess.site_file import ask_place
-from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.guess.site_file import request_place
+from monitor.ingest.guess.toml_writer import format_mapping
 from monitor.ingest.guess.values import CheckedValue, list_values
 from monitor.language.file_names import rename_file
 
@@ -99,20 +99,20 @@ class PreviewResult:
         return bool(self.facts) and not self.questions and not self.trouble
 
 
-def understand(asked: PreviewRequest) -> PreviewResult:
+def understand(request: PreviewRequest) -> PreviewResult:
     """The job: what a table says, its first rows, and a curve of each series."""
-    path = Path(asked.table)
+    path = Path(request.table)
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     try:
         form = find_form(path)
         if form != WIDE:
-            said = replace(asked.known, name=asked.name)
-            found = _ask_place(understand_known(path, form, asked.answers, said), asked)
+            options = replace(request.known, name=request.name)
+            found = _request_place(understand_known(path, form, request.answers, options), request)
         else:
-            look = look_at(path, asked.answers.get(SHEET, ""))
-            found = _ask_place(guess(replace(look, path=Path(asked.name)), asked.answers), asked)
-            head, rows = tuple(map(_cut, look.names[:COLUMNS_SHOWN])), tuple(_list_cells(look))
+            table = read_raw_table(path, request.answers.get(SHEET, ""))
+            found = _request_place(guess(replace(table, path=Path(request.name)), request.answers), request)
+            head, rows = tuple(map(_cut, table.names[:COLUMNS_SHOWN])), tuple(_list_cells(table))
         known = PreviewResult(
             facts=found.facts, questions=found.questions, sensors=found.sensors, form=form,
             told=FileFacts(**{one.name: getattr(found.known, one.name) for one in fields(FileFacts)}),
@@ -121,39 +121,39 @@ def understand(asked: PreviewRequest) -> PreviewResult:
         if found.questions:
             return replace(known, head=head, rows=rows)
         record = MotionRecord()
-        first, curves = _read_rows(path, form, found.said, record)
+        first, curves = _read_rows(path, form, found.options, record)
     except ConfigError as error:
-        return PreviewResult(rename_file(error.message, str(path), asked.name))
-    mapping = "" if found.mapping is None else spell_mapping(found.mapping, asked.name)
-    sensors = record.tell(found.sensors)
+        return PreviewResult(rename_file(error.message, str(path), request.name))
+    mapping = "" if found.mapping is None else format_mapping(found.mapping, request.name)
+    sensors = record.estimate_motion(found.sensors)
     return replace(known, mapping=mapping, head=HEAD, rows=first, curves=curves, sensors=sensors)
 
 
-def _ask_place(found: TableGuess, asked: PreviewRequest) -> TableGuess:
-    return ask_place(found, asked.answers) if asked.is_new else found
+def _request_place(found: TableGuess, request: PreviewRequest) -> TableGuess:
+    return request_place(found, request.answers) if request.is_new else found
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= CELL_MOST else f"{text[:CELL_MOST]}…"
 
 
-def _list_cells(look: RawTable) -> Iterator[tuple[str, ...]]:
-    for k in range(min(ROWS_SHOWN, look.rows)):
-        cells = (look.columns[name][k] for name in look.names[:COLUMNS_SHOWN])
+def _list_cells(table: RawTable) -> Iterator[tuple[str, ...]]:
+    for k in range(min(ROWS_SHOWN, table.rows)):
+        cells = (table.columns[name][k] for name in table.names[:COLUMNS_SHOWN])
         yield tuple("" if cell is None else _cut(str(cell)) for cell in cells)
 
 
 def _read_rows(
-    path: Path, form: str, said: ImportOptions, record: MotionRecord
+    path: Path, form: str, options: ImportOptions, record: MotionRecord
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[PreviewCurve, ...]]:
     """The first rows as they are read, and curves of the first series; all motion goes into the record."""
     first: list[tuple[str, ...]] = []
     series: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     counts: dict[tuple[str, str, str], int] = {}
-    for one in islice(list_values(path, form, said), VALUES_MOST):
+    for one in islice(list_values(path, form, options), VALUES_MOST):
         record.add(one)
         if len(first) < ROWS_SHOWN:
-            first.append(_spell_row(one))
+            first.append(_to_cells(one))
         key = (one.station, one.quantity, one.unit)
         if one.error or one.at is None or (key not in series and len(series) >= CURVES_MOST):
             continue
@@ -170,7 +170,7 @@ def _read_rows(
     return tuple(first), tuple(_draw(key, series[key], counts[key]) for key in series)
 
 
-def _spell_row(one: CheckedValue) -> tuple[str, ...]:
+def _to_cells(one: CheckedValue) -> tuple[str, ...]:
     when = one.when if one.at is None else f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     value = f"{one.value}: {one.error}" if one.error else str(one.value)
     return tuple(map(_cut, (when, one.station, one.quantity, value, one.unit)))

@@ -32,20 +32,20 @@ class Interview:
     answers: Mapping[str, str]
     questions: list[FileQuestion] = field(default_factory=list)
 
-    def ask(self, key: str, text: str, choices: tuple[str, ...] = (), default: str | None = None) -> str | None:
+    def request(self, key: str, text: str, choices: tuple[str, ...] = (), default: str | None = None) -> str | None:
         """What was said; None where it is open from now on, ConfigError where it is none of the choices."""
-        said = self.answers.get(key)
-        if said is None:
+        answer = self.answers.get(key)
+        if answer is None:
             self.questions.append(FileQuestion(key, text, choices, default))
         elif choices:
-            require(key, said, choices)
-        return said
+            require(key, answer, choices)
+        return answer
 
     def find(self, key: str, column: str, *groups: str) -> str | None:
         """What was said of the column, of those alike, or of all; "each on its own" ends the search: it asks anew."""
         for name in (name_own(key, column), *(f"{key}:{group}" for group in groups), key):
-            if (said := self.answers.get(name)) is not None:
-                return None if said == EACH else said
+            if (answer := self.answers.get(name)) is not None:
+                return None if answer == EACH else answer
         return None
 
 
@@ -58,7 +58,7 @@ def name_own(key: str, column: str) -> str:
     return f"{key}:column {column}" if column in UNITS or column in QUANTITIES else f"{key}:{column}"
 
 
-def require(key: str, said: str, choices: Sequence[str]) -> None:
+def require(key: str, answer: str, choices: Sequence[str]) -> None:
     """Refuse an answer that is none of the choices; raises ConfigError."""
-    if said not in choices:
-        raise ConfigError(EXPECTED(key=key, choices=" or ".join(map(repr, choices)), answer=said))
+    if answer not in choices:
+        raise ConfigError(EXPECTED(key=key, choices=" or ".join(map(repr, choices)), answer=answer))

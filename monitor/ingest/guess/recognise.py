@@ -43,7 +43,7 @@ _GRID: Final = Template(
     "guess.advice.grid",
     "this is a grid: --quantity says what stations get of it, --set and --direction what its pixels are",
 )
-_POINTS_ASK: Final = Template(
+_POINTS_NEED: Final = Template(
     "guess.advice.points", "these are InSAR points: --set, --direction and --unit say what their values mean"
 )
 _PACKED: Final = Template("guess.advice.packed", "it is packed: unpack it, and read in what it holds")
@@ -66,7 +66,7 @@ def choose_reader(path: Path, given: Container[str] = ()) -> str:
     Raises:
         ConfigError: none takes it as it stands; the line says what would.
     """
-    forms, advice = _look(path)
+    forms, advice = _find_candidates(path)
     for form in forms:
         if all(option in given for option in READERS[form].needs):
             return form
@@ -79,7 +79,7 @@ def find_form(path: Path) -> str:
     Raises:
         ConfigError: the file cannot be read, or is of a kind that takes more words than questions can ask.
     """
-    forms, advice = _look(path)
+    forms, advice = _find_candidates(path)
     if not forms or forms[0] == "grid":
         raise ConfigError(TEXT_OF(name=str(path), text=advice))
     if forms[0] != LONG:
@@ -88,33 +88,33 @@ def find_form(path: Path) -> str:
         return LONG if is_long(names) else WIDE
 
 
-def tell_known(path: Path) -> str:
+def describe_known(path: Path) -> str:
     """Why a file is no table to be guessed, and what reads it; "" where it may be one.
 
     Raises:
         ConfigError: it cannot be read.
     """
-    forms, advice = _look(path)
+    forms, advice = _find_candidates(path)
     if forms[:1] in {(LONG,), (WIDE,)} or (forms == ("gnss",) and path.suffix.lower() == ".csv"):
         return ""  # a table with names over its columns is understood as well
     name = shlex.quote(path.name)
     return advice or _KNOWN(file=name, form=forms[0])
 
 
-def _look(path: Path) -> ReaderCandidates:
+def _find_candidates(path: Path) -> ReaderCandidates:
     try:
         with path.open("rb") as file:
-            return _look_at_bytes(path, file.read(HEAD_BYTES))
+            return _inspect_bytes(path, file.read(HEAD_BYTES))
     except OSError as error:
         raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=error.strerror or ""))) from None
 
 
-def _look_at_bytes(path: Path, head: bytes) -> ReaderCandidates:
+def _inspect_bytes(path: Path, head: bytes) -> ReaderCandidates:
     suffix = path.suffix.lower()
     if suffix in WORKBOOKS:
         return _table(path)
     if head.startswith(_ZIP):
-        return _look_at_zip(head)
+        return _inspect_zip(head)
     if head.startswith(b"PAR1"):
         return ReaderCandidates((LONG,)) if suffix in {".parquet", ".pq"} else ReaderCandidates((), _PARQUET())
     if head.startswith(_HDF5) and suffix in READERS["mintpy"].suffixes:
@@ -127,7 +127,7 @@ def _look_at_bytes(path: Path, head: bytes) -> ReaderCandidates:
         return _table(path)
     if b"\0" in head:
         return ReaderCandidates((), _NO_TEXT())
-    seen = _look_at_text(path, head.decode("utf-8-sig", "replace"))
+    seen = _inspect_text(path, head.decode("utf-8-sig", "replace"))
     return seen if seen.forms != (LONG,) or _is_utf_8(head) else _table(path)
 
 
@@ -144,7 +144,7 @@ def _table(path: Path) -> ReaderCandidates:
     return ReaderCandidates((WIDE,), _NO_LONG(file=shlex.quote(str(path))))
 
 
-def _look_at_zip(head: bytes) -> ReaderCandidates:
+def _inspect_zip(head: bytes) -> ReaderCandidates:
     """The name of the first file in it says enough."""
     first = head[_NAME_AT : _NAME_AT + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace")
     if re.match(r"(?:.*/)?EGMS_L\d", first):
@@ -154,7 +154,7 @@ def _look_at_zip(head: bytes) -> ReaderCandidates:
     return ReaderCandidates((), _ZIPPED())
 
 
-def _look_at_text(path: Path, text: str) -> ReaderCandidates:
+def _inspect_text(path: Path, text: str) -> ReaderCandidates:
     lines = text.splitlines(keepends=True)
     first = next((line.strip() for line in lines if line.strip()), "")
     if re.match(r"\s*[\[{]\s*[\[{\"}]", text):
@@ -168,13 +168,13 @@ def _look_at_text(path: Path, text: str) -> ReaderCandidates:
     if "pid" in names and OWN & names and any(re.fullmatch(r"\d{8}", name) for name in names):
         return ReaderCandidates(("egms",))
     if is_wide_points(sorted(names)):
-        return ReaderCandidates(("insar-wide",), _POINTS_ASK())
+        return ReaderCandidates(("insar-wide",), _POINTS_NEED())
     if is_solution(lines):
         return ReaderCandidates(("rtklib",))
     return ReaderCandidates(("gnss",)) if is_positions(path, lines) else _table(path)
 
 
-_POINT_ROWS: Final = ReaderCandidates(("insar-points",), _POINTS_ASK())
+_POINT_ROWS: Final = ReaderCandidates(("insar-points",), _POINTS_NEED())
 
 
 def is_solution(lines: Iterable[str]) -> bool:

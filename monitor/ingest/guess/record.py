@@ -54,16 +54,16 @@ class MotionRecord:
             every *= 2
         self._seen[key] = count + 1, every
 
-    def tell(self, sensors: Iterable[SensorGuess]) -> tuple[SensorGuess, ...]:
+    def estimate_motion(self, sensors: Iterable[SensorGuess]) -> tuple[SensorGuess, ...]:
         """The sensors, each with how its record moves; east, north and up of a station are one motion."""
         sensors = tuple(sensors)
         in_space = list_in_space(sensors)
-        told: dict[tuple[str, ...], MotionGuess | None] = {}
+        motions: dict[tuple[str, ...], MotionGuess | None] = {}
         for s in sensors:
             key = _name_motion(s, in_space)
-            if key not in told:
-                told[key] = _find_motion([sorted(self._points.get((s.station, q), ())) for q in key[1:]])
-        return tuple(replace(s, motion=told[_name_motion(s, in_space)]) for s in sensors)
+            if key not in motions:
+                motions[key] = _find_motion([sorted(self._points.get((s.station, q), ())) for q in key[1:]])
+        return tuple(replace(s, motion=motions[_name_motion(s, in_space)]) for s in sensors)
 
 
 def _name_motion(sensor: SensorGuess, in_space: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

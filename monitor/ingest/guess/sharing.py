@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from forecasting.message import Figure, Template
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.guess.look import RawTable
 from monitor.ingest.guess.numerals import is_empty
 from monitor.ingest.guess.questions import Interview
+from monitor.ingest.guess.raw_table import RawTable
 from monitor.ingest.guess.times import Times
 
 ROWS: Final = "rows"
@@ -32,29 +32,31 @@ _TWO_FILES: Final = Template(
 )
 
 
-def find_owner(look: RawTable, times: Times, numbers: Sequence[str], talk: Interview) -> str | None:
+def find_owner(table: RawTable, times: Times, numbers: Sequence[str], talk: Interview) -> str | None:
     """The column that tells rows of one instant apart, as a person says; None where rows need none."""
-    if len(times.parsed) != look.rows:
+    if len(times.parsed) != table.rows:
         return None
-    count = count_conflicts(look, times, numbers)
-    if count < max(ROWS_LEAST, SHARE_LEAST * look.rows):
+    count = count_conflicts(table, times, numbers)
+    if count < max(ROWS_LEAST, SHARE_LEAST * table.rows):
         return None
-    columns = {look.title(n): n for n in look.names if n not in times.rule.columns and _tells_apart(look, times, n)}
-    return columns.get(talk.ask(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
+    columns = {
+        table.title(n): n for n in table.names if n not in times.rule.columns and _separates_rows(table, times, n)
+    }
+    return columns.get(talk.request(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
 
 
-def count_conflicts(look: RawTable, times: Times, numbers: Sequence[str]) -> int:
+def count_conflicts(table: RawTable, times: Times, numbers: Sequence[str]) -> int:
     """How many rows have another value than an earlier row of their instant in the same column."""
     rows = set()
     for name in numbers:
         first: dict[Any, Any] = {}
-        for k, (at, cell) in enumerate(zip(times.parsed, look.columns[name], strict=True)):
+        for k, (at, cell) in enumerate(zip(times.parsed, table.columns[name], strict=True)):
             if not is_empty(cell) and first.setdefault(at, cell) != cell:
                 rows.add(k)
     return len(rows)
 
 
-def ask_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, float]]]], talk: Interview) -> None:
+def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, float]]]], talk: Interview) -> None:
     """Ask where files of one series claim the same instants with other values, which may be two instruments.
 
     Args:
@@ -72,16 +74,16 @@ def ask_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, f
                 series=series, name=name, other=before[other[0]][1],
                 n=Figure(len(other), "d"), total=Figure(len(both), "d"),
             )  # fmt: skip
-            talk.ask(f"{RECORD}:{series}", text, (ONE_RECORD,))
+            talk.request(f"{RECORD}:{series}", text, (ONE_RECORD,))
             return
         before |= {at: (value, name) for at, value in own.items()}
 
 
-def _tells_apart(look: RawTable, times: Times, column: str) -> bool:
+def _separates_rows(table: RawTable, times: Times, column: str) -> bool:
     """Whether a column has few words that come again, and each at most once at an instant."""
-    cells = ["" if is_empty(cell) else str(cell) for cell in look.columns[column]]
+    cells = ["" if is_empty(cell) else str(cell) for cell in table.columns[column]]
     kinds = set(cells)
     ids = {name_station(kind) for kind in kinds}
-    if not 2 <= len(kinds) <= min(KINDS_MOST, look.rows // 2) or "" in ids or len(ids) < len(kinds):
+    if not 2 <= len(kinds) <= min(KINDS_MOST, table.rows // 2) or "" in ids or len(ids) < len(kinds):
         return False
-    return len(set(zip(times.parsed, cells, strict=True))) >= APART_LEAST * look.rows
+    return len(set(zip(times.parsed, cells, strict=True))) >= APART_LEAST * table.rows

@@ -22,13 +22,13 @@ from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.guess.guess import SensorGuess, TableGuess
 from monitor.ingest.guess.questions import ONE_OF, FileQuestion
 from monitor.ingest.guess.record import MOTION, PARTS, find_bases, list_in_space
-from monitor.ingest.guess.spell import quote, spell_stations
+from monitor.ingest.guess.toml_writer import format_stations, quote
 
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"
 HOLD_DAYS: Final = 3
 # measured beside a slope: a bound on it warns of no landslide by itself
-BESIDE: Final = frozenset({"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL,
+AUXILIARY: Final = frozenset({"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL,
                            SIGNAL})  # fmt: skip
 _KEPT_READINGS: Final = 3  # a level is kept for so many of them
 
@@ -112,7 +112,7 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
     return tuple(found)
 
 
-def ask_place(found: TableGuess, answers: Iterable[str]) -> TableGuess:
+def request_place(found: TableGuess, answers: Iterable[str]) -> TableGuess:
     """For a new site also where it is, unless the file says where a station stands."""
     is_known = found.form != WIDE and (found.known.places or found.questions)  # what is open may say it
     if PLACE in answers or is_known or READERS[found.form].content is Content.POINTS:
@@ -175,9 +175,9 @@ def write_site(
     slowest_days = max((s.interval_s or 0.0 for s in sensors), default=0.0) / 86400.0
     hold = f'hold_when_missing = "{max(HOLD_DAYS, math.ceil(HOLD_DAYS * slowest_days))}d"'
     tail = tail.replace(f'hold_when_missing = "{HOLD_DAYS}d"', hold, 1)
-    examples = (*_spell_motion(moving, LEVELS), *reports, *_spell_rain(sensors))
-    criteria = "\n".join((*examples, *_spell_bounds(sensors, LEVELS, bounds)))
-    return f"{head}{spell_stations(sensors, known, bases)}\n{criteria}\n{tail}"
+    examples = (*_format_motion(moving, LEVELS), *reports, *_format_rain(sensors))
+    criteria = "\n".join((*examples, *_format_bounds(sensors, LEVELS, bounds)))
+    return f"{head}{format_stations(sensors, known, bases)}\n{criteria}\n{tail}"
 
 
 def find_absent(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]:
@@ -187,7 +187,7 @@ def find_absent(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]
 
 def _find_unjudged(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]:
     """The series of a table that say something of the slope, and that no criterion of the site hears."""
-    return [s for s in sensors if s.quantity not in BESIDE and not is_judged(site, s.station, s.quantity)]
+    return [s for s in sensors if s.quantity not in AUXILIARY and not is_judged(site, s.station, s.quantity)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +198,16 @@ class UnusedQuantities:
     criterion: str
 
 
-def tell_unjudged(site: Site, sensors: Iterable[SensorGuess]) -> UnusedQuantities | None:
+def describe_unused(site: Site, sensors: Iterable[SensorGuess]) -> UnusedQuantities | None:
     """What nothing judges of a table at a site, and how it would be; None where all of it is."""
     unjudged = _find_unjudged(site, sensors)
     if not unjudged:
         return None
     quantities = tuple(dict.fromkeys(s.quantity for s in unjudged))
-    return UnusedQuantities(quantities, spell_criterion(unjudged[0], [level.name for level in site.levels[1:]]))
+    return UnusedQuantities(quantities, format_criterion(unjudged[0], [level.name for level in site.levels[1:]]))
 
 
-def spell_criterion(sensor: SensorGuess, levels: Iterable[str], bounds: LevelBounds | None = None) -> str:
+def format_criterion(sensor: SensorGuess, levels: Iterable[str], bounds: LevelBounds | None = None) -> str:
     """A criterion for a series; without bounds BOUND stands where a person puts a number."""
     unit = QUANTITIES[sensor.quantity].unit
     side = SIDES[0] if bounds is None else bounds.side
@@ -222,7 +222,7 @@ def spell_criterion(sensor: SensorGuess, levels: Iterable[str], bounds: LevelBou
     return "\n".join(lines)
 
 
-def _spell_bounds(
+def _format_bounds(
     sensors: Iterable[SensorGuess], levels: Sequence[str], bounds: Iterable[LevelBounds]
 ) -> Iterator[str]:
     known = list(sensors)
@@ -233,10 +233,10 @@ def _spell_bounds(
             raise ConfigError(_NOT_THERE(quantity=Term(one.quantity), names=had))
         if len(one.values) > len(levels):
             raise ConfigError(_TOO_MANY(quantity=Term(one.quantity), n=len(one.values), levels=len(levels)))
-        yield from (f"{spell_criterion(sensor, levels, one)}\n" for sensor in own)
+        yield from (f"{format_criterion(sensor, levels, one)}\n" for sensor in own)
 
 
-def spell_more(
+def format_additions(
     site: Site,
     sensors: Sequence[SensorGuess],
     bounds: Sequence[LevelBounds] = (),
@@ -248,10 +248,10 @@ def spell_more(
     """
     levels = [level.name for level in site.levels[1:]]
     bases = find_bases(sensors, others=any(q.startswith(MOTION) for _, q in find_voting_series(site)))
-    given = "\n".join((spell_stations(sensors, known, bases), *_spell_bounds(sensors, levels, bounds)))
+    given = "\n".join((format_stations(sensors, known, bases), *_format_bounds(sensors, levels, bounds)))
     whole = parse_site(f"{site.source}\n{given}", site.id)
     motion = [s for s in _find_unjudged(whole, sensors) if s.quantity.startswith(MOTION)]
-    return "\n".join((given, *_spell_motion(motion, levels, is_first=False)))
+    return "\n".join((given, *_format_motion(motion, levels, is_first=False)))
 
 
 def add_stations(
@@ -261,7 +261,7 @@ def add_stations(
     known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
 ) -> str:
     """A site file with stations that it lacks, at its end; what stands there stays as it is."""
-    return f"{site.source.rstrip()}\n\n{spell_more(site, sensors, bounds, known)}"
+    return f"{site.source.rstrip()}\n\n{format_additions(site, sensors, bounds, known)}"
 
 
 def choose_windows(interval_s: float, levels: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -304,7 +304,7 @@ def _list_ways(sensors: Sequence[SensorGuess]) -> Iterator[tuple[str, str, str, 
         yield "rate", SIDES[1], quantity, own
 
 
-def _spell_motion(sensors: Sequence[SensorGuess], levels: Sequence[str], *, is_first: bool = True) -> Iterator[str]:
+def _format_motion(sensors: Sequence[SensorGuess], levels: Sequence[str], *, is_first: bool = True) -> Iterator[str]:
     """Bounds to begin with for what moves, by how often it is read.
 
     In a first site file a glob takes all stations that measure it, and those that are added later.
@@ -322,11 +322,11 @@ def _spell_motion(sensors: Sequence[SensorGuess], levels: Sequence[str], *, is_f
             stations = sorted(station for station, pace in paces.items() if pace == windows)
             slowest_s = max(every[station] for station in stations)
             names = '"*"' if takes_all else ", ".join(map(quote, stations))
-            yield _spell_rates(kind, side, quantity, names, slowest_s, levels)
+            yield _format_rates(kind, side, quantity, names, slowest_s, levels)
             takes_all = False  # faster ones besides
 
 
-def _spell_rates(kind: str, side: str, quantity: str, names: str, interval_s: float, levels: Sequence[str]) -> str:
+def _format_rates(kind: str, side: str, quantity: str, names: str, interval_s: float, levels: Sequence[str]) -> str:
     windows = choose_windows(interval_s, levels)
     lines = ["[[criterion]]", f'kind = "{kind}"', f"stations = [{names}]", f'quantity = "{quantity}"']
     lines += [
@@ -346,7 +346,7 @@ def _spell_rates(kind: str, side: str, quantity: str, names: str, interval_s: fl
     return "\n".join(lines if windows else [f"# {line.removeprefix('# ')}" for line in lines]) + "\n"
 
 
-def _spell_rain(sensors: Iterable[SensorGuess]) -> Iterator[str]:
+def _format_rain(sensors: Iterable[SensorGuess]) -> Iterator[str]:
     """A bound to begin with for rain that is read each day."""
     for s in sensors:
         if s.quantity == "rain" and (s.interval_s or 0.0) <= 86400.0:

@@ -13,8 +13,8 @@ from typing import Any, Final
 from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
-from monitor.ingest.guess.look import RawTable
-from monitor.ingest.months import drop_weekday, name_zone, spell_months
+from monitor.ingest.guess.raw_table import RawTable
+from monitor.ingest.months import drop_weekday, name_zone, translate_months
 from monitor.ingest.text.clocks import COUNTS, ERAS, FIRST_AT, GPS, NAMED, find_count, find_era, is_gps, tidy_time
 
 _SWAPPED: Final = Template(
@@ -107,78 +107,78 @@ def _know(rule: TimeRule, rivals: Sequence[str], parsed: Sequence[datetime]) -> 
     return Times(rule, tuple(rivals), has_zone, None, tuple(clocks))
 
 
-def find_times(look: RawTable, how: TimeRule | None = None) -> Times | None:
+def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
     """The column of the time, or those of date and clock; None where no column is one.
 
     Args:
-        look: the table.
+        table: the table.
         how: what its times count, as a person says; None: what the words beside them say.
     """
-    found = [t for name in look.names if (t := _read_column(look, name, how)) is not None]
+    found = [t for name in table.names if (t := _read_column(table, name, how)) is not None]
     if not found:
-        of_eras = (_read_column(look, n, TimeRule((n,), era=era)) for era in ERAS for n in look.names)
+        of_eras = (_read_column(table, n, TimeRule((n,), era=era)) for era in ERAS for n in table.names)
         # days that no common year has
         found = [t for t in of_eras if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
     if not found:
-        return _join_parts(look)
+        return _join_parts(table)
 
     def rank(times: Times) -> tuple[bool, bool, bool, int]:
         column = times.rule.column
         runs = len(set(times.parsed)) > 1  # the day when an instrument was set up is no time of a reading
-        zoned = _find_zone([look.title(column)]) is not None
-        return runs, _is_named(look, column), zoned, -look.names.index(column)
+        zoned = _find_zone([table.title(column)]) is not None
+        return runs, _is_named(table, column), zoned, -table.names.index(column)
 
-    best = _prefer_end(look, max(found, key=rank), found)
+    best = _prefer_end(table, max(found, key=rank), found)
     if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):
-        best = _join_clock(look, best) or best
-        if len(best.rule.columns) == 1 and (clock := _find_clock(look, best)) is not None:
-            raise ConfigError(TEXT_OF(name=str(look.path), text=_ODD_CLOCK(column=clock)))
+        best = _join_clock(table, best) or best
+        if len(best.rule.columns) == 1 and (clock := _find_clock(table, best)) is not None:
+            raise ConfigError(TEXT_OF(name=str(table.path), text=_ODD_CLOCK(column=clock)))
     # what another column of times says is of that one
-    others = [n for n in look.names if n not in {t.rule.column for t in found}]
-    texts = (*map(look.title, best.rule.columns), *look.above, *map(look.title, others))
+    others = [n for n in table.names if n not in {t.rule.column for t in found}]
+    texts = (*map(table.title, best.rule.columns), *table.above, *map(table.title, others))
     return replace(best, zone=best.zone or _find_zone(texts))
 
 
-def _prefer_end(look: RawTable, best: Times, found: Sequence[Times]) -> Times:
+def _prefer_end(table: RawTable, best: Times, found: Sequence[Times]) -> Times:
     """The end of each interval, where begin and end stand there: what is summed up over it counts from its end."""
-    if not _BEGIN.search(look.title(best.rule.column)):
+    if not _BEGIN.search(table.title(best.rule.column)):
         return best
     ends = [
         other for other in found
-        if other is not best and _END.search(look.title(other.rule.column)) and len(other.parsed) == len(best.parsed)
+        if other is not best and _END.search(table.title(other.rule.column)) and len(other.parsed) == len(best.parsed)
         and other.has_zone == best.has_zone and all(b < e for b, e in zip(best.parsed, other.parsed, strict=True))
     ]  # fmt: skip
     return ends[0] if len(ends) == 1 else best
 
 
-def describe_untimed(look: RawTable) -> Message:
+def describe_untimed(table: RawTable) -> Message:
     """That there is no time, and what the column that is called a time looks like."""
-    for name in look.names:
-        cells = [str(c) for c in look.tell(name)]
-        if not cells or not _is_named(look, name):
+    for name in table.names:
+        cells = [str(c) for c in table.list_cells(name)]
+        if not cells or not _is_named(table, name):
             continue
         stamps = [c for c in cells if _STAMP.match(c)]
         if 0 < len(stamps) < len(cells):
             other = next(c for c in cells if not _STAMP.match(c))
-            return _SWAPPED(column=look.title(name), day=stamps[0][:10], value=other[:40])
-        return _UNKNOWN_FORM(column=look.title(name), value=cells[0][:40])
-    return _NO_TIME(names=NameList(look.names))
+            return _SWAPPED(column=table.title(name), day=stamps[0][:10], value=other[:40])
+        return _UNKNOWN_FORM(column=table.title(name), value=cells[0][:40])
+    return _NO_TIME(names=NameList(table.names))
 
 
-def _is_named(look: RawTable, column: str) -> bool:
-    return NAMED.search(look.title(column)) is not None
+def _is_named(table: RawTable, column: str) -> bool:
+    return NAMED.search(table.title(column)) is not None
 
 
-def _read_column(look: RawTable, name: str, how: TimeRule | None) -> Times | None:
-    cells = look.tell(name)
+def _read_column(table: RawTable, name: str, how: TimeRule | None) -> Times | None:
+    cells = table.list_cells(name)
     if not cells:
         return None
-    how = _believe(look, name) if how is None else replace(how, columns=(name,))
+    how = _believe(table, name) if how is None else replace(how, columns=(name,))
     if isinstance(cells[0], datetime):
         return _know(how, (), [how.read_naive(c) for c in cells if isinstance(c, datetime)])
     texts = [str(c) for c in cells]
     if all(_float(t) is not None for t in texts[:20]):
-        return _read_numbers(how, texts, look)
+        return _read_numbers(how, texts, table)
     texts = [tidy_time(text) for text in texts]
     plain = [drop_weekday(text) for text in texts]
     if any(a == b for a, b in zip(plain[:TRIED], texts, strict=False)):
@@ -190,20 +190,20 @@ def _read_column(look: RawTable, name: str, how: TimeRule | None) -> Times | Non
     )
 
 
-def _believe(look: RawTable, name: str) -> TimeRule:
+def _believe(table: RawTable, name: str) -> TimeRule:
     """What the words beside a column of times say of them, and a workbook of its day numbers."""
-    title = look.title(name)
-    said = [title, look.notes.get(name, "")]
-    clock = GPS if any(map(is_gps, said)) and (NAMED.search(title) or "gpst" in title.lower()) else ""
-    return TimeRule((name,), since=look.day_zero, clock=clock, era=find_era((*said, *look.above)))
+    title = table.title(name)
+    hints = [title, table.notes.get(name, "")]
+    clock = GPS if any(map(is_gps, hints)) and (NAMED.search(title) or "gpst" in title.lower()) else ""
+    return TimeRule((name,), since=table.day_zero, clock=clock, era=find_era((*hints, *table.above)))
 
 
-def reread(look: RawTable, times: Times, **changes: Any) -> Times | None:
+def reread(table: RawTable, times: Times, **changes: Any) -> Times | None:
     """The same columns where their times count something else, such as another era; None where they cannot."""
     how = replace(times.rule, zone=None, **changes)
-    found = _read_column(look, how.columns[0], how)
+    found = _read_column(table, how.columns[0], how)
     if found is not None and len(how.columns) > 1:
-        found = _join_clock(look, found)
+        found = _join_clock(table, found)
     return found and replace(found, zone=times.zone)
 
 
@@ -264,15 +264,15 @@ def _is_most(count: int, texts: Sequence[str]) -> bool:
     return count >= min(FITS * len(texts), max(len(texts) - STRAY, 0.8 * len(texts)))
 
 
-def _join_clock(look: RawTable, day: Times) -> Times | None:
+def _join_clock(table: RawTable, day: Times) -> Times | None:
     """Date and clock in two columns."""
     date = day.rule.columns[0]
-    for name in look.names:
-        cells = [str(c) for c in look.tell(name)]
+    for name in table.names:
+        cells = [str(c) for c in table.list_cells(name)]
         if name == date or len(cells) < FITS * len(day.parsed):
             continue
         numeric = sum(_float(c) is not None for c in cells[:50]) >= FITS * len(cells[:50])
-        title = look.title(name)
+        title = table.title(name)
         if numeric and not _CLOCK.search(title) and not _HOUR.search(title):
             continue
         clocks: tuple[str, ...] = _NUMERIC_CLOCKS if numeric else _CLOCKS
@@ -281,7 +281,7 @@ def _join_clock(look: RawTable, day: Times) -> Times | None:
         dates = {_MIDNIGHT.sub("", "%Y-%m-%d" if f == "iso" else f) for f in (day.rule.format, *day.rivals)}
         texts = [
             tidy_time(join_parts((d, c)))
-            for d, c in zip(look.columns[date], look.columns[name], strict=True)
+            for d, c in zip(table.columns[date], table.columns[name], strict=True)
             if d is not None and c is not None
         ]
         forms = [f"{d} {c}" for d in sorted(dates) if "%H" not in d for c in clocks]
@@ -291,65 +291,65 @@ def _join_clock(look: RawTable, day: Times) -> Times | None:
     return None
 
 
-def _find_clock(look: RawTable, day: Times) -> str | None:
+def _find_clock(table: RawTable, day: Times) -> str | None:
     """A column of clock times beside dates that did not go with them: without it all times of a day would be one."""
-    for name in look.names:
-        cells = [str(c) for c in look.tell(name)]
+    for name in table.names:
+        cells = [str(c) for c in table.list_cells(name)]
         if name not in day.rule.columns and cells and sum(bool(_HOURS.match(c)) for c in cells) >= 0.8 * len(cells):
             return name
     return None
 
 
-def _join_parts(look: RawTable) -> Times | None:
+def _join_parts(table: RawTable) -> Times | None:
     """Year, month, day and clock in columns of their own, or year, day of the year and hhmm as loggers write it."""
-    numbers = {name: _read_whole(look, name) for name in look.names}
-    for at, name in enumerate(look.names):
+    numbers = {name: _read_whole(table, name) for name in table.names}
+    for at, name in enumerate(table.names):
         years = numbers[name]
         if not years or not all(1950 <= y <= 2100 for y in years) or years != sorted(years):
             continue
         ahead: list[str] = []
-        for other in look.names[at + 1 : at + 6]:
-            title = look.title(other)
+        for other in table.names[at + 1 : at + 6]:
+            title = table.title(other)
             is_seconds = _OF_SECONDS.match(title) is not None  # they may have a fraction
             if not (is_seconds or len(numbers[other]) == len(years)) or (len(ahead) > 1 and not _OF_CLOCK.match(title)):
                 break
             ahead.append(other)
-        parts = _DAY_PARTS if ahead and _DAY_OF_YEAR.match(look.title(ahead[0])) else _PARTS
+        parts = _DAY_PARTS if ahead and _DAY_OF_YEAR.match(table.title(ahead[0])) else _PARTS
         for count in range(min(len(ahead), len(parts) - 1), 1, -1):
             columns = (name, *ahead[:count])
             if parts is _DAY_PARTS and count == 2 and max(numbers[ahead[1]]) > _DAY_MINUTES:
                 break  # 1230 is no hour
             form = " ".join(parts[: count + 1])
             form = form if numbers[ahead[count - 1]] else f"{form}.%f"
-            times = _choose(TimeRule(columns), _spell_parts(look, columns), [form])
+            times = _choose(TimeRule(columns), _join_cells(table, columns), [form])
             if times is not None and _runs(times.parsed):
                 return times
         rule = TimeRule((name, *ahead[:2]), YEAR_DAY_HHMM)
-        if len(ahead) >= 2 and (parsed := _read_rule(look, rule)) and _runs(parsed):
+        if len(ahead) >= 2 and (parsed := _read_rule(table, rule)) and _runs(parsed):
             return Times(rule, (), has_zone=False, zone=None, parsed=parsed)
     return None
 
 
-def _read_whole(look: RawTable, name: str) -> list[int]:
+def _read_whole(table: RawTable, name: str) -> list[int]:
     """The whole numbers of a column; none where a cell is anything else."""
     try:
-        return [int(str(cell)) for cell in look.columns[name]]
+        return [int(str(cell)) for cell in table.columns[name]]
     except ValueError:
         return []
 
 
-def _spell_parts(look: RawTable, columns: Sequence[str]) -> list[str]:
-    return [" ".join(str(c).strip() for c in row) for row in zip(*(look.columns[n] for n in columns), strict=True)]
+def _join_cells(table: RawTable, columns: Sequence[str]) -> list[str]:
+    return [" ".join(str(c).strip() for c in row) for row in zip(*(table.columns[n] for n in columns), strict=True)]
 
 
-def _read_rule(look: RawTable, rule: TimeRule) -> tuple[datetime, ...]:
+def _read_rule(table: RawTable, rule: TimeRule) -> tuple[datetime, ...]:
     found = []
-    for row in zip(*(look.columns[n] for n in rule.columns), strict=True):
+    for row in zip(*(table.columns[n] for n in rule.columns), strict=True):
         try:
             found.append(rule.read_parts([str(cell).strip() for cell in row]))
         except PayloadError:
             continue
-    return tuple(found) if len(found) >= FITS * look.rows else ()
+    return tuple(found) if len(found) >= FITS * table.rows else ()
 
 
 def _runs(times: Sequence[datetime]) -> bool:
@@ -357,14 +357,14 @@ def _runs(times: Sequence[datetime]) -> bool:
     return sum(b < a for a, b in pairwise(times)) <= 0.02 * len(times)
 
 
-def _read_numbers(how: TimeRule, texts: Sequence[str], look: RawTable) -> Times | None:
+def _read_numbers(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times | None:
     """Decimal years, seconds since 1970, day numbers, digits of a date, or what the words beside them say."""
-    title = look.title(how.column)
+    title = table.title(how.column)
     is_named = NAMED.search(title) is not None
     numbers = [n for t in texts if (n := _float(t)) is not None]
     if len(numbers) < FITS * len(texts) or sum(b < a for a, b in pairwise(numbers)) > 0.02 * len(numbers):
         return None  # a clock runs forward
-    if how.format not in COUNTS and (counted := _read_counts(how, texts, look)) is not None:
+    if how.format not in COUNTS and (counted := _read_counts(how, texts, table)) is not None:
         return counted
     low, high, whole = min(numbers), max(numbers), all(n == int(n) for n in numbers)
     if how.format in COUNTS:
@@ -383,18 +383,18 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], look: RawTable) -> Times 
     return _choose(replace(how, since=how.since if forms == [EXCEL] else None, clock=""), texts, forms)
 
 
-def _read_counts(how: TimeRule, texts: Sequence[str], look: RawTable) -> Times | None:
+def _read_counts(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times | None:
     """Numbers whose words name what they count from: `s since 2000-01-01`, `gps_seconds`, `sec_j2000`."""
-    title = look.title(how.column)
-    count = find_count(title) or find_count(look.notes.get(how.column, ""))
+    title = table.title(how.column)
+    count = find_count(title) or find_count(table.notes.get(how.column, ""))
     if count is None or not (NAMED.search(title) or count.unit in _SECONDS or "since" in title.lower()):
         return None  # the number of satellites, or a height that is named by a year
     units = [count.unit] if count.unit else ["d", "s", "ms", "us", "ns"]  # the longest that ends before now
-    told = [
+    dated = [
         found for unit in units
         if (found := _choose(replace(how, since=count.since, clock=count.clock, era=""), texts, [unit])) is not None
     ]  # fmt: skip
-    return next((one for one in told if _is_likely(one.parsed)), told[0] if count.unit and told else None)
+    return next((one for one in dated if _is_likely(one.parsed)), dated[0] if count.unit and dated else None)
 
 
 def _is_likely(parsed: Sequence[datetime]) -> bool:
@@ -439,7 +439,7 @@ def _shape_of_form(form: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _shape_of_text(text: str, *, named: bool) -> str:
-    return _shape(spell_months(text) if named else text)
+    return _shape(translate_months(text) if named else text)
 
 
 def _shape(text: str) -> str:

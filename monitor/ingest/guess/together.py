@@ -10,10 +10,10 @@ from typing import Final
 
 from forecasting.message import NameList, Template
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
-from monitor.ingest.guess.look import RawTable
 from monitor.ingest.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
 from monitor.ingest.guess.numerals import read_number
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
+from monitor.ingest.guess.raw_table import RawTable
 
 AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"
@@ -63,26 +63,26 @@ def settle_components(
     for column, name in names.items():
         if name.sign and name.quantity is None and not name.is_error:
             groups.setdefault(name.base, {}).setdefault(name.sign, []).append(column)
-    asked: list[str] = []
+    open_columns: list[str] = []
     for base, signs in groups.items():
         columns = {sign: own[0] for sign, own in signs.items() if len(own) == 1}
         if {"x", "y"} <= set(columns) and _are(columns.values(), names, "tilt"):
-            said: Mapping[str, str] = _ANGLES
+            components: Mapping[str, str] = _ANGLES
         elif {"e", "n"} <= set(columns) and _are(columns.values(), names, "displacement") and _is_set(columns, names):
-            said = COMPONENTS
+            components = COMPONENTS
         elif {"x", "y"} <= set(columns) and _are(columns.values(), names, "displacement"):
             way = talk.answers.get(AXES)
             if way is None:
-                asked += columns.values()
-            said = {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
+                open_columns += columns.values()
+            components = {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
         else:
             continue
-        chosen = {sign: quantity for sign, quantity in said.items() if sign in columns}
+        chosen = {sign: quantity for sign, quantity in components.items() if sign in columns}
         for column in names:
             found[column] = _place(found[column], base, chosen if column in columns.values() else {}, chosen)
-    if asked or AXES in talk.answers:
-        talk.ask(AXES, _WHICH_WAY(names=name_some(asked)), (X_EAST, X_NORTH, EACH))
-    return found, [*asked, *_settle_letters(found, talk)]
+    if open_columns or AXES in talk.answers:
+        talk.request(AXES, _WHICH_WAY(names=name_some(open_columns)), (X_EAST, X_NORTH, EACH))
+    return found, [*open_columns, *_settle_letters(found, talk)]
 
 
 def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[str]:
@@ -94,10 +94,10 @@ def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[st
     }
     if set(lettered) != set(_LETTERS):
         return []
-    said = talk.ask(TILT, _WHICH_TILT(names=name_some([*lettered.values()])), (TWO_AXES, TWO_INSTRUMENTS))
-    if said is None:
+    answer = talk.request(TILT, _WHICH_TILT(names=name_some([*lettered.values()])), (TWO_AXES, TWO_INSTRUMENTS))
+    if answer is None:
         return [*lettered.values()]
-    if said == TWO_AXES:
+    if answer == TWO_AXES:
         for letter, column in lettered.items():
             found[column] = replace(found[column], quantity=_LETTERS[letter], station="")
     return []
@@ -119,16 +119,16 @@ def _is_set(columns: Mapping[str, str], names: Mapping[str, ColumnMeaning]) -> b
 def _place(name: ColumnMeaning, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> ColumnMeaning:
     """A name with the component that it has, also as the error of one."""
     errors = tuple(
-        replace(e, quantity=all_of[e.sign], station=_spell_base(base))
+        replace(e, quantity=all_of[e.sign], station=_format_base(base))
         if e.base == base and e.sign in all_of and e.quantity is None else e
         for e in name.error_of
     )  # fmt: skip
     if name.sign in own and name.base == base:
-        return replace(name, quantity=own[name.sign], station=_spell_base(base), error_of=errors)
+        return replace(name, quantity=own[name.sign], station=_format_base(base), error_of=errors)
     return replace(name, error_of=errors)
 
 
-def _spell_base(base: str) -> str:
+def _format_base(base: str) -> str:
     return f"S{base}" if base.isdigit() else base
 
 
@@ -149,24 +149,24 @@ def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, talk: Inte
     values = [c for c in names if c not in maybe]
     found: dict[str, str | None] = {}
     for column in [c for c in names if c in maybe]:
-        partner = _find_partner(column, names, maybe) or _find_beside(column, names, maybe)
+        partner = _find_partner(column, names, maybe) or _find_column_before(column, names, maybe)
         alone = values[0] if len(values) == 1 and _is_bare(names[column]) else None
-        if partner is not None and _fits(numbers(column), numbers(partner), is_said=names[column].is_error):
+        if partner is not None and _fits(numbers(column), numbers(partner), is_named=names[column].is_error):
             found[column] = partner
-        elif alone is not None and names[column].is_error and _fits(numbers(column), numbers(alone), is_said=True):
+        elif alone is not None and names[column].is_error and _fits(numbers(column), numbers(alone), is_named=True):
             found[column] = alone
         elif values and (names[column].is_error or partner is not None or alone is not None):
-            said = talk.find(ERROR, column)
+            answer = talk.find(ERROR, column)
             unit = names[column].unit
             offered = [c for c in values if unit is None or names[c].unit in {None, unit}][:_OFFERED_MOST]
             choices = (*offered, NO, LEAVE_OUT)
-            if said is None:
+            if answer is None:
                 talk.questions.append(FileQuestion(f"{ERROR}:{column}", _WHOSE_ERROR(column=column), choices))
                 found[column] = None
                 continue
-            require(f"{ERROR}:{column}", said, choices)
-            if said != NO:
-                found[column] = None if said == LEAVE_OUT else said
+            require(f"{ERROR}:{column}", answer, choices)
+            if answer != NO:
+                found[column] = None if answer == LEAVE_OUT else answer
     return found
 
 
@@ -191,7 +191,7 @@ def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Itera
     return None
 
 
-def _find_beside(column: str, names: Mapping[str, ColumnMeaning], errors: Iterable[str]) -> str | None:
+def _find_column_before(column: str, names: Mapping[str, ColumnMeaning], errors: Iterable[str]) -> str | None:
     """The column before, where value and error alternate throughout and no error has a name of its own."""
     columns = list(names)
     bare = [c for c in columns if c in errors and names[c].is_error and _is_bare(names[c])]
@@ -201,25 +201,25 @@ def _find_beside(column: str, names: Mapping[str, ColumnMeaning], errors: Iterab
     return columns[columns.index(column) - 1]
 
 
-def _fits(errors: Sequence[float], values: Sequence[float], *, is_said: bool) -> bool:
+def _fits(errors: Sequence[float], values: Sequence[float], *, is_named: bool) -> bool:
     """Whether numbers can be standard deviations; where nothing says so they must be small beside the values too."""
     if not errors or min(errors) < 0:
         return False
-    return is_said or (bool(values) and median(errors) <= max(values) - min(values))
+    return is_named or (bool(values) and median(errors) <= max(values) - min(values))
 
 
 # ---- sums ------------------------------------------------------------------------------------------------------
 
 
-def find_totals(look: RawTable, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, str]:
+def find_totals(table: RawTable, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, str]:
     """Columns that only add up another, of rain: total -> part. Both would be the same rain twice."""
-    names = {n: read_name(look.title(n), look.units.get(n)) for n in numbers}
+    names = {n: read_name(table.title(n), table.units.get(n)) for n in numbers}
     found: dict[str, str] = {}
     for part in [n for n, name in names.items() if name.quantity == "rain"]:
         for total in [n for n, name in names.items() if name.quantity in {"rain", None} and n not in {part, *found}]:
             if names[total].unit not in {None, names[part].unit}:
                 continue
-            pairs = islice(zip(look.columns[part], look.columns[total], strict=True), SUM_MOST)
+            pairs = islice(zip(table.columns[part], table.columns[total], strict=True), SUM_MOST)
             rows = [(read_number(a, decimal, thousands), read_number(b, decimal, thousands)) for a, b in pairs]
             known = [(a, b) for a, b in rows if a is not None and b is not None]
             rises = [(after[0], after[1] - before[1]) for before, after in pairwise(known)]

@@ -9,10 +9,10 @@ from typing import Final
 from forecasting.message import TEXT_OF, NameList, Template
 from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import ColumnRule
-from monitor.ingest.files.units import spell_unit
-from monitor.ingest.guess.look import RawTable
+from monitor.ingest.files.units import read_unit
 from monitor.ingest.guess.names import is_no_measurement, read_name
 from monitor.ingest.guess.numerals import is_empty
+from monitor.ingest.guess.raw_table import RawTable
 
 KINDS_MOST: Final = 60
 _MANY_UNITS: Final = Template(
@@ -31,12 +31,12 @@ _UNIT: Final = re.compile(r"^(?:units?|einheit|unit[àé]|unidad|单位)$", re.I
 
 
 def unfold(
-    look: RawTable, numbers: Sequence[str], station: str | None, taken: Sequence[str]
+    table: RawTable, numbers: Sequence[str], station: str | None, taken: Sequence[str]
 ) -> tuple[RawTable, list[str], str | None, str | None]:
     """The table with a column for each kind, its columns of numbers, the column of stations, and that of the kinds.
 
     Args:
-        look: the table.
+        table: the table.
         numbers: its columns of numbers.
         station: the column that says whose row it is; it may say the kind too ("Crack 1", "Rain gauge").
         taken: columns of the time.
@@ -44,72 +44,72 @@ def unfold(
     Raises:
         ConfigError: rows of one kind have several units.
     """
-    values = [n for n in numbers if not is_no_measurement(look.title(n))]
+    values = [n for n in numbers if not is_no_measurement(table.title(n))]
     if len(values) != 1:
-        return look, list(numbers), station, None
+        return table, list(numbers), station, None
     value = values[0]
     by = None
-    if read_name(look.title(value), look.units.get(value)).quantity is None:
-        by = _find_kinds(look, [n for n in look.names if n not in {*numbers, *taken}], station)
-    units = next((n for n in look.names if n not in {*numbers, *taken} and _UNIT.match(look.title(n))), None)
+    if read_name(table.title(value), table.units.get(value)).quantity is None:
+        by = _find_kinds(table, [n for n in table.names if n not in {*numbers, *taken}], station)
+    units = next((n for n in table.names if n not in {*numbers, *taken} and _UNIT.match(table.title(n))), None)
     if by is None:
-        written = {value: _find_unit(look, units, [True] * look.rows, value)} if units else {}
-        return _with_units(look, written), list(numbers), station, None
+        written = {value: _find_unit(table, units, [True] * table.rows, value)} if units else {}
+        return _with_units(table, written), list(numbers), station, None
     columns: dict[str, list[object]] = {}
     kinds, written = {}, {}
-    for kind in dict.fromkeys(str(c) for c in look.columns[by] if not is_empty(c)):
+    for kind in dict.fromkeys(str(c) for c in table.columns[by] if not is_empty(c)):
         name = f"{value} [{kind}]"
-        counts = [str(c) == kind for c in look.columns[by]]
-        columns[name] = [c if does else None for c, does in zip(look.columns[value], counts, strict=True)]
+        counts = [str(c) == kind for c in table.columns[by]]
+        columns[name] = [c if does else None for c, does in zip(table.columns[value], counts, strict=True)]
         kinds[name] = value, by, kind
         if units is not None:
-            written[name] = _find_unit(look, units, counts, kind)
-    names = [*columns, *(n for n in look.names if n != value)]
-    cells = columns | {n: c for n, c in look.columns.items() if n != value}
-    tails = dict.fromkeys(columns, look.tails[value]) if value in look.tails else {}
-    known = dict.fromkeys(columns, look.units[value]) if value in look.units else {}
-    look = replace(
-        look, names=tuple(names), columns=cells, kinds=kinds, tails=look.tails | tails, units=look.units | known,
-        titles=look.titles | {name: kind for name, (_, _, kind) in kinds.items()},
+            written[name] = _find_unit(table, units, counts, kind)
+    names = [*columns, *(n for n in table.names if n != value)]
+    cells = columns | {n: c for n, c in table.columns.items() if n != value}
+    tails = dict.fromkeys(columns, table.tails[value]) if value in table.tails else {}
+    known = dict.fromkeys(columns, table.units[value]) if value in table.units else {}
+    table = replace(
+        table, names=tuple(names), columns=cells, kinds=kinds, tails=table.tails | tails, units=table.units | known,
+        titles=table.titles | {name: kind for name, (_, _, kind) in kinds.items()},
     )  # fmt: skip
     others = [n for n in numbers if n != value]
-    return _with_units(look, written), [*columns, *others], None if by == station else station, by
+    return _with_units(table, written), [*columns, *others], None if by == station else station, by
 
 
-def fold(look: RawTable, rule: ColumnRule) -> ColumnRule:
+def fold(table: RawTable, rule: ColumnRule) -> ColumnRule:
     """A rule of the table as it is in the file."""
-    rule = replace(rule, tail=look.tails.get(rule.name, ""), written=look.written.get(rule.name))
-    if rule.name not in look.kinds:
+    rule = replace(rule, tail=table.tails.get(rule.name, ""), written=table.written.get(rule.name))
+    if rule.name not in table.kinds:
         return rule
-    value, by, kind = look.kinds[rule.name]
+    value, by, kind = table.kinds[rule.name]
     return replace(rule, name=value, only=(by, kind))
 
 
-def _find_kinds(look: RawTable, columns: Sequence[str], station: str | None) -> str | None:
+def _find_kinds(table: RawTable, columns: Sequence[str], station: str | None) -> str | None:
     """The column of words that says what a row measures."""
     for name in columns:
-        title = look.title(name)
+        title = table.title(name)
         is_sure = _KINDS.match(title) is not None
         if not is_sure and _MAYBE.match(title) is None and name != station:
             continue
-        kinds = {str(c) for c in look.columns[name] if not is_empty(c)}
+        kinds = {str(c) for c in table.columns[name] if not is_empty(c)}
         says = is_sure or any(read_name(kind).quantity is not None for kind in kinds)
-        if says and 1 <= len(kinds) <= min(KINDS_MOST, max(1, look.rows // 2)):
+        if says and 1 <= len(kinds) <= min(KINDS_MOST, max(1, table.rows // 2)):
             return name
     return None
 
 
-def _find_unit(look: RawTable, units: str, counts: Sequence[bool], kind: str) -> tuple[str, str]:
+def _find_unit(table: RawTable, units: str, counts: Sequence[bool], kind: str) -> tuple[str, str]:
     """The column of units and what it says of rows of a kind."""
-    said = Counter(str(c) for c, does in zip(look.columns[units], counts, strict=True) if does and not is_empty(c))
-    if len(said) > 1:
-        told = _MANY_UNITS(kind=kind, units=NameList(tuple(said)))
-        raise ConfigError(TEXT_OF(name=str(look.path), text=told))
-    return units, next(iter(said), "")
+    counted = Counter(str(c) for c, does in zip(table.columns[units], counts, strict=True) if does and not is_empty(c))
+    if len(counted) > 1:
+        text = _MANY_UNITS(kind=kind, units=NameList(tuple(counted)))
+        raise ConfigError(TEXT_OF(name=str(table.path), text=text))
+    return units, next(iter(counted), "")
 
 
-def _with_units(look: RawTable, written: dict[str, tuple[str, str]]) -> RawTable:
+def _with_units(table: RawTable, written: dict[str, tuple[str, str]]) -> RawTable:
     """The table with what its column of units says, of columns that do not say it themselves."""
-    told = {name: pair for name, pair in written.items() if pair[1]}
-    known = {name: unit for name, (_, said) in told.items() if (unit := spell_unit(said)) is not None}
-    return replace(look, units=known | look.units, written={n: pair for n, pair in told.items() if n in known})
+    given = {name: pair for name, pair in written.items() if pair[1]}
+    known = {name: unit for name, (_, unit_text) in given.items() if (unit := read_unit(unit_text)) is not None}
+    return replace(table, units=known | table.units, written={n: pair for n, pair in given.items() if n in known})

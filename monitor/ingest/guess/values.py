@@ -24,19 +24,19 @@ class CheckedValue(NamedTuple):
     error: str = ""  # a message
 
 
-def list_values(path: Path, form: str, said: ImportOptions) -> Iterator[CheckedValue]:
+def list_values(path: Path, form: str, options: ImportOptions) -> Iterator[CheckedValue]:
     """The values of a file.
 
     Args:
         path: the file.
         form: a name in `READERS`.
-        said: what is said of it.
+        options: what is said of it.
 
     Raises:
         ConfigError: it is none of this form.
     """
     if READERS[form].content is Content.POINTS:
-        with open_points(form)(path, said, datetime.now(UTC)) as (declared, pieces):
+        with open_points(form)(path, options, datetime.now(UTC)) as (declared, pieces):
             for piece in pieces:
                 for bad in piece.bad:
                     yield CheckedValue(None, "", "", "", " ".join(map(str, bad.row.values())), "", bad.error.message)
@@ -44,7 +44,7 @@ def list_values(path: Path, form: str, said: ImportOptions) -> Iterator[CheckedV
                     pid = "" if piece.point is None else piece.point.pid
                     yield CheckedValue(v.observed_at, "", pid, declared.direction, v.value, declared.unit)
         return
-    with open_readings(form)(path, said) as lines:
+    with open_readings(form)(path, options) as lines:
         for row, error in (judged for line in lines for judged in line.rows):
             yield _read(row, error)
 

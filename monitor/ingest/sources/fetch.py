@@ -20,11 +20,11 @@ FETCHERS: Final[dict[str, str]] = {
 PART: Final = ".part"
 
 
-def fetch(asked: PollRequest) -> PollResult:
+def fetch(request: PollRequest) -> PollResult:
     """Fetch what is new; a file that fails does not keep the others out."""
-    module, _, name = FETCHERS[asked.kind].partition(":")
+    module, _, name = FETCHERS[request.kind].partition(":")
     fetcher: Callable[[PollRequest], Iterator[FetchedFile]] = getattr(importlib.import_module(module), name)
-    return PollResult(tuple(fetcher(asked)))
+    return PollResult(tuple(fetcher(request)))
 
 
 def explain(error: Exception, name: str) -> FetchedFile:
@@ -35,9 +35,9 @@ def explain(error: Exception, name: str) -> FetchedFile:
     return FetchedFile(name, FAILED, (explain_missing(error) or " ".join(text.split()))[:500])
 
 
-def require_room(asked: PollRequest) -> None:
+def require_room(request: PollRequest) -> None:
     """Refuse to fetch one more file where it could fill the disk; the next look begins with those that are missing."""
-    free, needed = shutil.disk_usage(asked.folder).free, asked.most_bytes + asked.reserve_bytes
+    free, needed = shutil.disk_usage(request.folder).free, request.most_bytes + request.reserve_bytes
     if free < needed:
         raise RefusedError(f"{free >> 20} MiB are free on the disk of paths.state, and {needed >> 20} may be needed"
                            " (most_mb and the reserve): fetched later")  # fmt: skip

@@ -20,7 +20,7 @@ from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions, find_by_name
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.guess.recognise import choose_reader
-from monitor.ingest.sources.plan import find_form, make_said, place_said
+from monitor.ingest.sources.plan import add_places, find_form, make_options
 from monitor.ingest.sources.polled import PollSummary
 from monitor.ingest.sources.take import SourceTarget, check_content, explain, find_end, measure, take_file
 from monitor.language.file_names import UNREADABLE
@@ -46,7 +46,7 @@ class ReadPlan(NamedTuple):
     """How a file is read; `version` changes with what says so."""
 
     form: str
-    said: ImportOptions
+    options: ImportOptions
     version: str
     accept_units: bool = False
 
@@ -56,7 +56,7 @@ def folder_of(place: SourceTarget) -> Path:
     return Path(place.config.paths.inbox) / SERIES / place.site.id
 
 
-def look_at_folder(found: PollSummary, place: SourceTarget) -> None:
+def scan_folder(found: PollSummary, place: SourceTarget) -> None:
     """Take every file that is new or changed; one that cannot be read stays, with its reason, until it changes."""
     folder = folder_of(place)
     if not folder.is_dir():
@@ -72,12 +72,12 @@ def look_at_folder(found: PollSummary, place: SourceTarget) -> None:
             continue
         present.add(name)
         if found.new < AT_ONCE:
-            _look_at_file(found, name, path, known.get(name), place, mappings, tables)
+            _scan_file(found, name, path, known.get(name), place, mappings, tables)
     if gone := known.keys() - present:
         place.db.do(forget_files, found.source, gone)
 
 
-def _look_at_file(
+def _scan_file(
     found: PollSummary, name: str, path: Path, before: FileState | None, place: SourceTarget, mappings: dict[str, Path],
     tables: Sequence[SourceSection],
 ) -> None:  # fmt: skip
@@ -105,7 +105,7 @@ def _look_at_file(
             found.held.append(name)
         check_content(path, end, before, may_shrink=True)
         with _cut(path, end, size) as whole:
-            found.add(take_file(whole, how.form, how.said, replace(place, accept_units=how.accept_units)))
+            found.add(take_file(whole, how.form, how.options, replace(place, accept_units=how.accept_units)))
     except StoreBusyError:
         raise
     except Exception as error:  # whatever one file brings, the others and the sources are looked at
@@ -144,17 +144,17 @@ def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[S
     """
     for table in tables:
         if any(fnmatchcase(path.name, pattern) for pattern in table.files):
-            said = make_said(table, site)
-            said = said if said.station else replace(said, station=find_station(path.name, site))
+            options = make_options(table, site)
+            options = options if options.station else replace(options, station=find_station(path.name, site))
             version = "" if not table.mapping else f" {Path(table.mapping).stat().st_mtime_ns}"
-            return ReadPlan(find_form(table), said, f" {table.name} {hash_of(table)}{version}", table.accept_units)
-    said = place_said(ImportOptions(station=find_station(path.name, site)), site)
+            return ReadPlan(find_form(table), options, f" {table.name} {hash_of(table)}{version}", table.accept_units)
+    options = add_places(ImportOptions(station=find_station(path.name, site)), site)
     if named := find_by_name(path.name, mappings):
         mapping = mappings[named]
         version = f" {mapping.name} {mapping.stat().st_mtime_ns}"
-        return ReadPlan(WIDE, replace(said, mapping=load_mapping(mapping)), version)
+        return ReadPlan(WIDE, replace(options, mapping=load_mapping(mapping)), version)
     try:
-        return ReadPlan(choose_reader(path), said, "")
+        return ReadPlan(choose_reader(path), options, "")
     except ConfigError as error:
         raise ConfigError(_ADVICE(problem=error.message, mapping=f"{path.stem}{MAPPING}")) from None
 

@@ -28,9 +28,9 @@ HEADERS: Final = {"User-Agent": "slopeward", "Accept": "*/*", "Accept-Encoding":
 class GuardedClient:
     """A client that connects to what `PollRequest` allows, at the address that was checked."""
 
-    def __init__(self, asked: PollRequest) -> None:
-        self._asked = asked
-        context = ssl.create_default_context(cafile=asked.ca_file or None)
+    def __init__(self, request: PollRequest) -> None:
+        self._request = request
+        context = ssl.create_default_context(cafile=request.ca_file or None)
         self._client = httpx.Client(
             verify=context, timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, headers=HEADERS
         )
@@ -62,13 +62,13 @@ class GuardedClient:
     @contextmanager
     def _send(self, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
         host, port = split_address(url, SCHEMES)
-        addresses = find_addresses(host, port, self._asked.hosts, private=self._asked.private)
+        addresses = find_addresses(host, port, self._request.hosts, private=self._request.private)
         parts = urlsplit(url)
-        own = urlsplit(self._asked.wanted[0].url)
+        own = urlsplit(self._request.wanted[0].url)
         own_port = own.port or PORTS.get(own.scheme)
-        home = host.lower() == self._asked.hosts[0].lower() and (parts.scheme, port) == (own.scheme, own_port)
+        home = host.lower() == self._request.hosts[0].lower() and (parts.scheme, port) == (own.scheme, own_port)
         query = parts.query
-        login = self._asked.login  # goes nowhere else
+        login = self._request.login  # goes nowhere else
         sent = {**headers, "Host": parts.netloc}
         if home and login.secret and login.parameter:
             query = "&".join(filter(None, (query, f"{login.parameter}={quote(login.secret, safe='')}")))
@@ -97,8 +97,8 @@ class GuardedClient:
 
     def save(self, answer: httpx.Response, url: str, path: Path) -> None:
         """Write a body into a file; raises RefusedError where it is larger than is allowed, or packed."""
-        require_room(self._asked)
-        most = self._asked.most_bytes
+        require_room(self._request)
+        most = self._request.most_bytes
         stated = answer.headers.get("content-length", "")
         if stated.isdigit() and int(stated) > most:
             raise RefusedError(f"{hide_query(url)}: {int(stated)} octets; at most {most} (most_mb)")
@@ -121,7 +121,7 @@ class GuardedClient:
             RefusedError: it is larger than `most`, or no object of JSON.
             OSError: no connection.
         """
-        path = part_of(Path(self._asked.folder), "document")
+        path = part_of(Path(self._request.folder), "document")
         try:
             with self.open(url, {"Accept": "application/json, */*;q=0.1"}) as answer:
                 self.save(answer, url, path)
@@ -145,14 +145,14 @@ def follow_link(url: str, link: str) -> str:
     return target
 
 
-def fetch_files(asked: PollRequest) -> Iterator[FetchedFile]:
+def fetch_files(request: PollRequest) -> Iterator[FetchedFile]:
     """Each file that is new, whole, under its name in the folder."""
-    with closing(GuardedClient(asked)) as browser:
-        for wanted in asked.wanted:
-            path = Path(asked.folder) / wanted.name
-            part = part_of(Path(asked.folder), wanted.name)
-            told = {"If-None-Match": wanted.etag, "If-Modified-Since": wanted.modified}
-            known = {k: v for k, v in told.items() if v}
+    with closing(GuardedClient(request)) as browser:
+        for wanted in request.wanted:
+            path = Path(request.folder) / wanted.name
+            part = part_of(Path(request.folder), wanted.name)
+            headers = {"If-None-Match": wanted.etag, "If-Modified-Since": wanted.modified}
+            known = {k: v for k, v in headers.items() if v}
             try:
                 with browser.open(wanted.url, known) as answer:
                     if answer.status_code == NOT_MODIFIED:

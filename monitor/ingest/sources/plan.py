@@ -49,7 +49,7 @@ def _name_files(source: SourceSection) -> list[tuple[str, str]]:
     return [(Path(urlsplit(source.address).path).name or source.name, source.address)]
 
 
-def make_asked(
+def make_request(
     source: SourceSection, known: Mapping[str, FileState], folder: Path, environ: Mapping[str, str]
 ) -> PollRequest:
     """What the worker that fetches is asked.
@@ -137,14 +137,14 @@ def find_faults(
             yield error
 
 
-def make_said(source: SourceSection, site: Site) -> ImportOptions:
+def make_options(source: SourceSection, site: Site) -> ImportOptions:
     """How the files are to be read; raises ConfigError where the mapping cannot be used."""
-    said = ImportOptions(
+    options = ImportOptions(
         load_mapping(Path(source.mapping)) if source.mapping else None, source.set or None, source.direction or None,
         source.unit or None, source.station or None, source.quantity or None, source.variable or None,
         source.window_m, source.within_m, source.time or None, stamp=source.stamp or None,
     )  # fmt: skip
-    return place_said(said, site)
+    return add_places(options, site)
 
 
 def _find_stamp(station: Station) -> str:
@@ -152,7 +152,7 @@ def _find_stamp(station: Station) -> str:
     return "" if spec is None else spec.stamp
 
 
-def place_said(said: ImportOptions, site: Site | None) -> ImportOptions:
+def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
     """With what the site file says of the places of its stations."""
     stations = () if site is None else site.stations
     places = tuple(
@@ -161,5 +161,5 @@ def place_said(said: ImportOptions, site: Site | None) -> ImportOptions:
         if one.latitude is not None and one.longitude is not None
     )
     origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
-    station = said.station if site is None or said.station is None else site.now_called(said.station)
-    return replace(said, places=places, origins=origins, station=station)
+    station = options.station if site is None or options.station is None else site.now_called(options.station)
+    return replace(options, places=places, origins=origins, station=station)

@@ -21,9 +21,9 @@ from monitor.ingest.pipeline import Clock
 from monitor.ingest.sources import take
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.fetch import require_room
-from monitor.ingest.sources.folder import SERIES, look_at_folder
+from monitor.ingest.sources.folder import SERIES, scan_folder
 from monitor.ingest.sources.observations import take_pages
-from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
+from monitor.ingest.sources.plan import MIB, find_form, make_options, make_request
 from monitor.ingest.sources.polled import PollSummary, follow
 from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, FetchedFile, PollRequest
 from monitor.store.database.engine import Database
@@ -44,7 +44,7 @@ from monitor.worker.sandbox import SandboxLimits
 FOLDER: Final = "sources"  # in paths.state: what is being fetched
 INBOX: Final = "inbox/"  # before a site: the name of a watched folder
 _LATER: Final = Template("source.later", "{n} of {total} files were fetched, the others later: {problem}")
-_NOT_ASKED: Final = Template("source.answer", "the worker answered about a file that it was not asked for")
+_UNEXPECTED: Final = Template("source.answer", "the worker answered about a file that it was not asked for")
 _OTHER_FOLDER: Final = Template("source.answer.folder", "the worker answered about a folder that is not its own")
 _BUSY: Final = Template("source.busy", "source {name} is being looked at by another process")
 
@@ -73,11 +73,11 @@ def poll_source(
             known = {name: state for name, state in known.items() if state.modified <= latest}
         try:
             form = "" if source.kind in {"stac", "sensorthings"} else find_form(source)
-            said = make_said(source, place.site)
+            options = make_options(source, place.site)
             reserve_bytes = place.config.limits.reserve_mb * MIB
-            asked = replace(make_asked(source, known, folder, environ), reserve_bytes=reserve_bytes)
-            require_room(asked)
-            for one in _fetch(source, asked, found.errors):
+            request = replace(make_request(source, known, folder, environ), reserve_bytes=reserve_bytes)
+            require_room(request)
+            for one in _fetch(source, request, found.errors):
                 before = known.get(one.name)
                 if one.state == FAILED:
                     found.errors.append(cut(one.reason))
@@ -91,7 +91,7 @@ def poll_source(
                     take_pages(found, one, source, folder, "" if before is None else before.modified, place)
                 else:
                     path, shrinks = folder / one.name, may_shrink or source.rolling
-                    _take(found, one, path, before, (form, said, shrinks), place)
+                    _take(found, one, path, before, (form, options, shrinks), place)
         except StoreBusyError:
             raise
         except (SlopewardError, OSError) as error:
@@ -108,25 +108,27 @@ def _forget_version(state: FileState, source: SourceSection) -> FileState:
     return replace(state, etag="", modified="", sha256="")
 
 
-def _fetch(source: SourceSection, asked: PollRequest, errors: list[str]) -> list[FetchedFile]:
+def _fetch(source: SourceSection, request: PollRequest, errors: list[str]) -> list[FetchedFile]:
     """What the worker fetched of what it was asked for; an answer about something else is refused.
 
     Of one that was ended at its limit, the files that are whole are kept: nothing half-written bears a name.
     """
-    reads = [path for path in (asked.login.key_file, asked.ca_file) if path]
-    terms = SandboxLimits(file_bytes=asked.most_bytes + MIB, reads=tuple(reads), writes=(asked.folder,), network=True)
+    reads = [path for path in (request.login.key_file, request.ca_file) if path]
+    terms = SandboxLimits(
+        file_bytes=request.most_bytes + MIB, reads=tuple(reads), writes=(request.folder,), network=True
+    )
     try:
-        files = compute.run(FETCH, asked, source.limit_s, terms=terms).files
+        files = compute.run(FETCH, request, source.limit_s, terms=terms).files
     except JobError as error:
         line = error.problem
-        whole = [wanted.name for wanted in asked.wanted if (Path(asked.folder) / wanted.name).is_file()]
+        whole = [wanted.name for wanted in request.wanted if (Path(request.folder) / wanted.name).is_file()]
         if source.kind in {"stac", "sensorthings"} or not whole:
             raise RefusedError(line) from None
-        errors.append(cut(_LATER(n=len(whole), total=len(asked.wanted), problem=line)))
+        errors.append(cut(_LATER(n=len(whole), total=len(request.wanted), problem=line)))
         return [FetchedFile(name, NEW) for name in whole]
-    names = {wanted.name for wanted in asked.wanted}
+    names = {wanted.name for wanted in request.wanted}
     if source.kind != "stac" and not {one.name for one in files} <= names:
-        raise RefusedError(_NOT_ASKED())
+        raise RefusedError(_UNEXPECTED())
     return [
         replace(
             one, name=_clean(one.name), reason=_clean(one.reason), etag=_clean(one.etag), modified=_clean(one.modified)
@@ -155,7 +157,7 @@ def _take(
     how: tuple[str, ImportOptions, bool],
     place: take.SourceTarget,
 ) -> None:
-    form, said, may_shrink = how
+    form, options, may_shrink = how
     digest = ""
     try:
         size, digest = take.measure(path)
@@ -169,7 +171,7 @@ def _take(
             found.same += 1
         else:
             take.check_content(path, end, before, may_shrink=may_shrink)
-            found.add(take.take_file(path, form, said, place, one.name))
+            found.add(take.take_file(path, form, options, place, one.name))
     except StoreBusyError:
         raise
     except SlopewardError as error:
@@ -243,7 +245,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
                 forget_source(c, name)
     lines = []
     folder = PollSummary(f"{INBOX}{site.id}")
-    look_at_folder(folder, take.SourceTarget(db, config, site, clock, f"folder {site.id}"))
+    scan_folder(folder, take.SourceTarget(db, config, site, clock, f"folder {site.id}"))
     if folder.new or folder.errors or folder.source in states:
         with db.write() as c:
             before, address = states.get(folder.source), f"{INBOX}{SERIES}/{site.id}"

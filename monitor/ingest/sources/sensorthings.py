@@ -21,21 +21,21 @@ DOCUMENT_BYTES: Final = 8 << 20
 SERVER: Final = "a SensorThings server"
 
 
-def fetch_observations(asked: PollRequest) -> Iterator[FetchedFile]:
+def fetch_observations(request: PollRequest) -> Iterator[FetchedFile]:
     """Each Datastream that has news: files with a list `value` each, in the order of time."""
-    with closing(GuardedClient(asked)) as browser:
-        for number, wanted in enumerate(asked.wanted):
+    with closing(GuardedClient(request)) as browser:
+        for number, wanted in enumerate(request.wanted):
             try:
-                yield _fetch_stream(browser, asked, wanted, f"{number:03d}")
+                yield _fetch_stream(browser, request, wanted, f"{number:03d}")
             except Exception as error:  # whatever one Datastream holds, the others are read
                 yield explain(error, wanted.name)
 
 
-def _fetch_stream(browser: GuardedClient, asked: PollRequest, wanted: WantedFile, prefix: str) -> FetchedFile:
+def _fetch_stream(browser: GuardedClient, request: PollRequest, wanted: WantedFile, prefix: str) -> FetchedFile:
     unit = browser.read_document(f"{wanted.url}?$select=unitOfMeasurement", DOCUMENT_BYTES, SERVER).get(
         "unitOfMeasurement"
     )
-    newest = _read_time(wanted.modified or asked.since)
+    newest = _read_time(wanted.modified or request.since)
     query = f"$orderby=phenomenonTime asc&$top={PAGE}&$select=phenomenonTime,resultTime,result"
     if newest is not None:
         query += f"&$filter=phenomenonTime gt {newest:%Y-%m-%dT%H:%M:%S.%fZ}"
@@ -53,7 +53,7 @@ def _fetch_stream(browser: GuardedClient, asked: PollRequest, wanted: WantedFile
             part = [_trim(one, stream) for one in values[first : first + PAGE]]
             newest = _follow(part, newest, url)
             name = f"{prefix}-{len(files):05d}.json"
-            (Path(asked.folder) / name).write_text(json.dumps({"value": part}), encoding="utf-8")
+            (Path(request.folder) / name).write_text(json.dumps({"value": part}), encoding="utf-8")
             files.append(("", name))
         link = read_next_link(page)
         url = None if link is None else follow_link(url, link)  # its host is checked when it is opened

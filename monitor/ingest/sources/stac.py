@@ -22,12 +22,12 @@ DOCUMENT_BYTES: Final = 4 << 20
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,5}")
 
 
-def fetch_items(asked: PollRequest) -> Iterator[FetchedFile]:
+def fetch_items(request: PollRequest) -> Iterator[FetchedFile]:
     """Each item that is new: a folder with a file per band; an item that cannot be fetched stands with its reason."""
-    known = frozenset(asked.known)
+    known = frozenset(request.known)
     found: list[tuple[str, pystac.Item, dict[str, Any]]] = []
-    with closing(GuardedClient(asked)) as browser:
-        for url in _walk(browser, asked):
+    with closing(GuardedClient(request)) as browser:
+        for url in _walk(browser, request):
             if isinstance(url, FetchedFile):
                 yield url
                 continue
@@ -39,7 +39,7 @@ def fetch_items(asked: PollRequest) -> Iterator[FetchedFile]:
                 item = pystac.Item.from_dict(document, href=url)
                 if item.datetime is None:
                     raise RefusedError(f"{hide_query(url)}: the item has no time")
-                if f"{item.datetime:%Y-%m-%d}" < asked.since:
+                if f"{item.datetime:%Y-%m-%d}" < request.since:
                     yield FetchedFile(url, OLD, modified=item.id[:200])
                 else:
                     found.append((url, item, document))
@@ -48,26 +48,28 @@ def fetch_items(asked: PollRequest) -> Iterator[FetchedFile]:
         found.sort(key=lambda one: str(one[1].datetime), reverse=True)
         for number, (url, item, document) in enumerate(found[:MOST_ITEMS]):
             try:
-                folder = Path(asked.folder) / f"item-{number}"
-                files = _fetch_assets(browser, asked, url, item, folder)
+                folder = Path(request.folder) / f"item-{number}"
+                files = _fetch_assets(browser, request, url, item, folder)
                 write_item(folder, document, files)
                 taken = str(item.datetime and item.datetime.isoformat())
-                bands = tuple((band, files[band][1]) for band, _ in asked.assets)
+                bands = tuple((band, files[band][1]) for band, _ in request.assets)
                 yield FetchedFile(url, NEW, etag=folder.name, modified=item.id[:200], acquired_at=taken, files=bands)
             except Exception as error:
                 yield explain(error, url)
 
 
-def _walk(browser: GuardedClient, asked: PollRequest) -> Iterator[str | FetchedFile]:
+def _walk(browser: GuardedClient, request: PollRequest) -> Iterator[str | FetchedFile]:
     """Addresses of all items, each once; of a catalogue that cannot be read, why."""
-    waiting, seen = [asked.wanted[0].url], set()
+    waiting, seen = [request.wanted[0].url], set()
     while waiting:
         url = waiting.pop()
         if url in seen:
             continue
         seen.add(url)
         if len(seen) > MOST_DOCUMENTS:
-            raise RefusedError(f"{hide_query(asked.wanted[0].url)}: more than {MOST_DOCUMENTS} catalogues in one look")
+            raise RefusedError(
+                f"{hide_query(request.wanted[0].url)}: more than {MOST_DOCUMENTS} catalogues in one look"
+            )
         try:
             document = _read(browser, url)
         except (RefusedError, OSError) as error:
@@ -93,17 +95,17 @@ def _read(browser: GuardedClient, url: str) -> dict[str, Any]:
 
 
 def _fetch_assets(
-    browser: GuardedClient, asked: PollRequest, url: str, item: pystac.Item, folder: Path
+    browser: GuardedClient, request: PollRequest, url: str, item: pystac.Item, folder: Path
 ) -> dict[str, tuple[str, str]]:
     """Fetch the bands that are asked for, and what says which pixels can be used; name -> key of the asset, file."""
     folder.mkdir()
     files: dict[str, tuple[str, str]] = {}
-    keys = {key for _, key in asked.assets}
+    keys = {key for _, key in request.assets}
     masks: dict[str, str] = {}
     for key in sorted(item.assets):  # of one that comes in several resolutions the finest
         if (kind := find_mask(key)) is not None and key not in keys:
             masks.setdefault(kind, key)
-    for name, key in (*asked.assets, *((key, key) for key in masks.values())):
+    for name, key in (*request.assets, *((key, key) for key in masks.values())):
         asset = item.assets.get(key)
         if asset is None:
             there = ", ".join(sorted(item.assets))[:200]

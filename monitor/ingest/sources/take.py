@@ -116,13 +116,13 @@ def check_content(path: Path, size: int, before: FileState | None, *, may_shrink
         raise RefusedError(TEXT_OF(name=path.name, text=shrinks))
 
 
-def take_file(path: Path, form: str, said: ImportOptions, place: SourceTarget, name: str = "") -> FileResult:
+def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget, name: str = "") -> FileResult:
     """Read a file behind walls and store what it says.
 
     Args:
         path: the file.
         form: how it is read.
-        said: what is said of it.
+        options: what is said of it.
         place: where it goes.
         name: what its source calls it, with folders; else its own name.
 
@@ -130,7 +130,7 @@ def take_file(path: Path, form: str, said: ImportOptions, place: SourceTarget, n
         ConfigError, UnitDoubtError, RefusedError: it cannot be taken; one line.
         StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
     """
-    with open_walled(path, form, said, place.config.compute, place.clock()) as opened:
+    with open_walled(path, form, options, place.config.compute, place.clock()) as opened:
         if READERS[form].content is Content.POINTS:
             found = opened.points(place.clock())
             result = read_points(PointsFile(path, place.site, place.clock, place.db), found)
@@ -143,7 +143,7 @@ def take_file(path: Path, form: str, said: ImportOptions, place: SourceTarget, n
 
             result = read_file(
                 path, Pipeline(place.db, sites, place.clock, place.config.limits), place.site, place.clock,
-                mapping=said.mapping, accept_units=place.accept_units, by=place.who, name=name,
+                mapping=options.mapping, accept_units=place.accept_units, by=place.who, name=name,
                 open_lines=opened.readings, before_storing=drop,
             )  # fmt: skip
     record_file(place.db, Actor(place.who, "service"), result, place.clock())
@@ -157,8 +157,8 @@ def explain(error: SlopewardError, path: Path) -> str:
     name = tidy_text(path.name).encode("utf-8", "replace").decode()
     text = rename_file(error.message, str(path), name)
     plain = " ".join(text.split()).encode("utf-8", "replace").decode()
-    told = text if plain == text else plain
-    return told if name in told else TEXT_OF(name=name, text=told)
+    explained = text if plain == text else plain
+    return explained if name in explained else TEXT_OF(name=name, text=explained)
 
 
 def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple[str, str]], inbox: Path) -> str:

@@ -40,10 +40,10 @@ def is_plain(text: str) -> bool:
     return is_no_value(text) or is_number(text) or is_time(text)
 
 
-def spell_number(cell: Any) -> Any:
+def normalise_number(cell: Any) -> Any:
     r"""A number with its minus and its exponent as Python reads them; anything else as it is.
 
-    >>> [spell_number(cell) for cell in ("1.5D+03", "0.45-", " \u22122,5", "Dam-", 3)]
+    >>> [normalise_number(cell) for cell in ("1.5D+03", "0.45-", " \u22122,5", "Dam-", 3)]
     ['1.5E+03', '-0.45', '-2,5', 'Dam-', 3]
     """
     if not isinstance(cell, str):

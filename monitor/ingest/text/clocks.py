@@ -25,7 +25,7 @@ _UNITS: Final = {
     "ns": "ns nsec nanosecond nanoseconds", "min": "min mins minute minutes minuti minutos minuten",
     "h": "h hr hrs hour hours stunden ore heures horas", "d": "d day days tage giorni jours dias días",
 }  # fmt: skip
-_UNIT_OF: Final = {word: unit for unit, words in _UNITS.items() for word in words.split()}
+_UNIT_OF: Final = {term: unit for unit, words in _UNITS.items() for term in words.split()}
 _MOMENT: Final = (
     r"(\d{4})(?:[-/. ](\d{1,2})[-/. ](\d{1,2})(?:[T ](\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.\d*)?)?)?)?)?"
     r" *(?:UTC|GMT|Z)? *(?:([+-]\d{1,2})(?::?(\d\d))?)?"
@@ -129,12 +129,12 @@ def find_era(texts: Iterable[str]) -> str:
     return next((era for text in texts for words, era in _ERA_WORDS if words.search(text)), "")
 
 
-def spell_common(text: str, era: str) -> str:
+def write_common(text: str, era: str) -> str:
     """A date of an era as one of the common calendar; raises ValueError where the era has no such day.
 
-    >>> spell_common("29/02/2567 10:00", "buddhist"), spell_common("1403/12/30", "persian")
+    >>> write_common("29/02/2567 10:00", "buddhist"), write_common("1403/12/30", "persian")
     ('29/02/2024 10:00', '2025/03/20')
-    >>> spell_common("2024-03-01", "persian")
+    >>> write_common("2024-03-01", "persian")
     '2024-03-01'
     """
     if era == BUDDHIST:
@@ -192,7 +192,7 @@ def find_count(text: str) -> TimeCount | None:
     (None, 2000, 'd')
     """
     plain = text.replace("_", " ")
-    words = [_UNIT_OF[word] for word in re.findall(r"[^\W\d]+", plain.lower()) if word in _UNIT_OF]
+    words = [_UNIT_OF[term] for term in re.findall(r"[^\W\d]+", plain.lower()) if term in _UNIT_OF]
     unit = words[0] if words else ""
     known = next((at for pattern, at in _WORDS if pattern.search(plain)), None)
     found = _FROM.search(plain) or (None if known else _BARE.search(plain))
@@ -223,8 +223,8 @@ def read_since(text: str) -> tuple[float, datetime]:
         ValueError: the date is none.
     """
     match = _SINCE.match(text)
-    word = "" if match is None else match[1]
-    unit = None if word.startswith("Ms") else _UNIT_OF.get(word.lower())  # `Ms` are megaseconds
+    term = "" if match is None else match[1]
+    unit = None if term.startswith("Ms") else _UNIT_OF.get(term.lower())  # `Ms` are megaseconds
     if match is None or unit is None:
         raise LookupError(text)
     if (begin := _WHOLE.fullmatch(match[2].strip())) is None:
@@ -292,9 +292,9 @@ def doubt_century(form: str, last: datetime) -> Message | None:
 
 def doubt_count(text: str, since: datetime | None, first: datetime, last: datetime, now: datetime) -> Message | None:
     """Whether words beside a number name another beginning than was taken, from which the record would be past too."""
-    said, taken = find_count(text), since or EPOCH
-    if said is None or abs(said.since - taken) < timedelta(days=1):
+    count, taken = find_count(text), since or EPOCH
+    if count is None or abs(count.since - taken) < timedelta(days=1):
         return None
-    if doubt_span(first + (said.since - taken), last + (said.since - taken), now) is not None:
+    if doubt_span(first + (count.since - taken), last + (count.since - taken), now) is not None:
         return None
-    return _COUNT(name=text, at=Timestamp.of(said.since, "day"), taken=Timestamp.of(taken, "day"))
+    return _COUNT(name=text, at=Timestamp.of(count.since, "day"), taken=Timestamp.of(taken, "day"))

@@ -48,7 +48,7 @@ def is_annotation(cells: Cells) -> bool:
 
 def names_rise(cells: Cells) -> bool:
     """Whether a line names columns by rising numbers, such as depths, behind a word for the time."""
-    texts = _tell(cells)
+    texts = _list_texts(cells)
     if len(texts) < 3 or is_plain(texts[0]):
         return False
     try:
@@ -59,18 +59,18 @@ def names_rise(cells: Cells) -> bool:
 
 def list_early(skipped: Sequence[Numbered], first: Cells) -> list[Numbered]:
     """Rows of data among the lines before the names: like the first row below them, or like the line beside them."""
-    kinds = [_tell_kinds(cells) for _, cells in skipped]
-    usual, wide = _tell_kinds(first), {"time", "number"}
-    beside = [None, *kinds, None]
+    kinds = [_list_kinds(cells) for _, cells in skipped]
+    usual, wide = _list_kinds(first), {"time", "number"}
+    neighbours = [None, *kinds, None]
     return [
         one for k, one in enumerate(skipped)
-        if len(kinds[k]) > 1 and wide <= {*kinds[k]} and kinds[k] in (usual, beside[k], beside[k + 2])
+        if len(kinds[k]) > 1 and wide <= {*kinds[k]} and kinds[k] in (usual, neighbours[k], neighbours[k + 2])
     ]  # fmt: skip
 
 
-def _tell_kinds(cells: Cells) -> tuple[str, ...]:
+def _list_kinds(cells: Cells) -> tuple[str, ...]:
     """What the cells of a line are."""
-    return tuple("number" if is_number(t) else "time" if is_time(t) else "text" for t in _tell(cells))
+    return tuple("number" if is_number(t) else "time" if is_time(t) else "text" for t in _list_texts(cells))
 
 
 class Heads:
@@ -78,9 +78,9 @@ class Heads:
 
     def __init__(self, file: str, names: Cells, above: Iterable[Cells] = (), below: Iterable[Cells] = ()) -> None:
         self.file = file
-        self.names = _tell(names)
-        self.below = [_tell(row) for row in below]
-        self.above = [_tell(row) for row in above]
+        self.names = _list_texts(names)
+        self.below = [_list_texts(row) for row in below]
+        self.above = [_list_texts(row) for row in above]
         self._known = frozenset(filter(None, self.names))
         self._plain = frozenset(filter(None, map(_strip, self.names)))
         self._heads = self._known | {_TOA5}
@@ -122,21 +122,21 @@ class Heads:
             return order, [one for one in held if not self._is_known(one[1])]
         at = max((k for k in heads if self._resembles(held[k][1])), default=heads[0])
         line, cells = held[at]
-        texts = _tell(cells)
-        said, known = ([text.casefold() for text in row] for row in (texts, self.names))
-        if sorted(said) != sorted(known) or (len(set(said)) < len(said) and said != known):
+        texts = _list_texts(cells)
+        folded, known = ([text.casefold() for text in row] for row in (texts, self.names))
+        if sorted(folded) != sorted(known) or (len(set(folded)) < len(folded) and folded != known):
             text = _OTHER(n=Figure(line, "d"), names=NameList(tuple(filter(None, texts))))
             raise ConfigError(TEXT_OF(name=self.file, text=text))
-        order = None if said == known else [said.index(name) for name in known]
+        order = None if folded == known else [folded.index(name) for name in known]
         after = [one for one in held[at + 1 :] if any(map(_text, one[1]))]
         for k, (number, below) in enumerate(after):
-            told = _tell(below if order is None else _arrange(below, order))
-            if told not in self.below[k : k + 1]:
-                raise refuse_part(self.file, number, " ".join(told))
+            kept = _list_texts(below if order is None else _arrange(below, order))
+            if kept not in self.below[k : k + 1]:
+                raise refuse_part(self.file, number, " ".join(kept))
         for number, above in held[:at]:
-            told = _tell(above)
-            if told and not self._is_known(above) and not _is_same_but_for_days(told, self.above):
-                raise refuse_part(self.file, number, " ".join(told))
+            kept = _list_texts(above)
+            if kept and not self._is_known(above) and not _is_same_but_for_days(kept, self.above):
+                raise refuse_part(self.file, number, " ".join(kept))
         return order, []
 
     def _is_data(self, cells: Cells) -> bool:
@@ -148,8 +148,8 @@ class Heads:
                 return True  # as nearly every row
             if first.strip() == _TOA5 or is_annotation(cells):
                 return False
-        said = self._known.intersection(cell.strip() for cell in cells if isinstance(cell, str))
-        if said and len(said) >= RESEMBLE * len(self._known):
+        named = self._known.intersection(cell.strip() for cell in cells if isinstance(cell, str))
+        if named and len(named) >= RESEMBLE * len(self._known):
             return False
         for k, cell in enumerate(cells):
             text = _text(cell)
@@ -159,7 +159,7 @@ class Heads:
         return False
 
     def _is_head(self, cells: Cells) -> bool:
-        texts = [*filter(None, _tell(cells))]
+        texts = [*filter(None, _list_texts(cells))]
         if len(texts) < min(2, len(self._known)) or texts[0] == _TOA5 or is_annotation(cells):
             return False
         has_unit = any(map(_IN_BRACKETS.search, texts))
@@ -168,21 +168,21 @@ class Heads:
 
     def _resembles(self, cells: Cells) -> bool:
         """Whether half of the cells of a line are names of the columns, in whatever unit."""
-        texts = [*filter(None, _tell(cells))]
-        said = sum(text in self._known or _strip(text) in self._plain for text in texts)
-        return said >= RESEMBLE * max(len(texts), min(len(self._known), 2))
+        texts = [*filter(None, _list_texts(cells))]
+        count = sum(text in self._known or _strip(text) in self._plain for text in texts)
+        return count >= RESEMBLE * max(len(texts), min(len(self._known), 2))
 
     def _is_known(self, cells: Cells) -> bool:
         """Whether a line stands in the first head as it is."""
-        told = _tell(cells)
-        return told[:1] == [_TOA5] or is_annotation(cells) or told in (self.names, *self.above, *self.below)
+        kept = _list_texts(cells)
+        return kept[:1] == [_TOA5] or is_annotation(cells) or kept in (self.names, *self.above, *self.below)
 
 
 def _text(cell: Any) -> str:
     return "" if cell is None else " ".join(str(cell).replace("\ufeff", "").split())
 
 
-def _tell(cells: Cells) -> list[str]:
+def _list_texts(cells: Cells) -> list[str]:
     """The texts of a line without empty ones at its end."""
     texts = [_text(cell) for cell in cells]
     while texts and not texts[-1]:
@@ -195,9 +195,9 @@ def _strip(name: str) -> str:
     return re.sub(r"[\W_]+", "", _IN_BRACKETS.sub("", name)).casefold()
 
 
-def _is_same_but_for_days(told: Sequence[str], above: Iterable[Sequence[str]]) -> bool:
+def _is_same_but_for_days(texts: Sequence[str], above: Iterable[Sequence[str]]) -> bool:
     """Whether a line is one of the first head with another day: when each part was written."""
-    text = " ".join(told)
+    text = " ".join(texts)
     if _DATE.search(text) is None:
         return False
     bare = re.sub(r"\d+", "0", text)

@@ -11,7 +11,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
-from monitor.jobs.forecasts.tasks import TRAIN_FORECASTER, SiteRecord, TrainingRequest, TrainingResult
+from monitor.jobs.forecasts.tasks import TRAIN_FORECASTER, NetworkTrainingRequest, SiteRecord, TrainingResult
 from monitor.jobs.worker import list_checkpoint, run_in_worker
 from monitor.store.models.registry import add_model
 
@@ -36,7 +36,7 @@ def train_network(
         start=start, own_start=site.forecast.start_from == site.id,
     )  # fmt: skip
     return run_in_worker(
-        config.compute, TRAIN_FORECASTER, TrainingRequest(record, training, tuple(replay)),
+        config.compute, TRAIN_FORECASTER, NetworkTrainingRequest(record, training, tuple(replay)),
         reads=list_checkpoint(None if start is None else str(start)), writes=(folder,), gives_way=gives_way,
     )  # fmt: skip
 

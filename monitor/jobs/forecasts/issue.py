@@ -254,7 +254,7 @@ def to_row(
         sample.series_id, issued_at, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
         one.horizon_s, one.q025, one.q10, one.q50, one.q90, one.q975, one.model,
         one.model_hash or "", one.baseline, one.baseline_q50, one.data_value, one.shown, one.reason,
-        one.latency_ms, one.margins.get("0.8"), one.margins.get("0.95"),
+        one.latency_ms, one.margins.get("0.8"), one.margins.get("0.95"), one.stretch,
         stage, one.novelty, one.replaces, one.weight, hindcast,
     )  # fmt: skip
 

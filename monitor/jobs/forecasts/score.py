@@ -95,6 +95,7 @@ def _feed_back(
     keys = {n: (one.series_id, name, one.horizon_s, n) for n in (0.8, 0.95)}
     before = {n: states.get(key) or ConformalState.fresh(n, steps) for n, key in keys.items()}
     q025, q10, _, q90, q975 = one.quantiles
-    after = feedback({0.8: (q10, q90, one.margin_80), 0.95: (q025, q975, one.margin_95)}, observed, before)
+    issued = {0.8: (q10, q90, one.margin_80), 0.95: (q025, q975, one.margin_95)}
+    after = feedback(issued, observed, before, one.stretch or 1.0)
     states.update({keys[n]: state for n, state in after.items()})
     return set(keys.values())

@@ -112,7 +112,7 @@ class HindcastRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingRequest:
+class NetworkTrainingRequest:
     """The record that a network shall learn from, how, and the records of other sites that it goes on learning from."""
 
     record: SiteRecord
@@ -213,5 +213,5 @@ _ROOM: Final = "monitor.jobs.forecasts.worker"
 FORECAST_SITE: Final = WorkerTask(f"{_ROOM}:forecast_site", SiteForecastRequest, SiteForecast)
 HINDCAST_SITE: Final = WorkerTask(f"{_ROOM}:hindcast_site", HindcastRequest, SiteForecast)
 SPLIT_SEASONS: Final = WorkerTask(f"{_ROOM}:split_seasons", SeasonsRequest, Seasons)
-TRAIN_FORECASTER: Final = WorkerTask(f"{_ROOM}:train_forecaster", TrainingRequest, TrainingResult)
+TRAIN_FORECASTER: Final = WorkerTask(f"{_ROOM}:train_forecaster", NetworkTrainingRequest, TrainingResult)
 TRAIN_DETECTOR: Final = WorkerTask(f"{_ROOM}:train_detector", DetectorTraining, TrainingResult)

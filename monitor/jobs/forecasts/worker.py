@@ -86,7 +86,7 @@ def split_seasons(request: tasks.SeasonsRequest) -> tasks.Seasons:
     return tasks.Seasons({label: split_season(*timed) for label, timed in request.series.items()})
 
 
-def train_forecaster(request: tasks.TrainingRequest) -> tasks.TrainingResult:
+def train_forecaster(request: tasks.NetworkTrainingRequest) -> tasks.TrainingResult:
     """Train one network on the panel of a site, or say why not."""
     from forecasting.serving.jobs import train
 

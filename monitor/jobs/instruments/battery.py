@@ -57,8 +57,9 @@ def split_days(hours: Sequence[BatteryDay], end_s: float) -> list[BatteryDay]:
 
     One reading alone may be wrong: of three hours or more the lowest but one speaks for the day.
 
-    >>> split_days([Day(0.0, 12.0, 12.1), Day(90000.0, 11.9, 12.2), Day(93600.0, 11.8, 12.0)], 93600.0)
-    [Day(at_s=0.0, low=12.0, high=12.1), Day(at_s=93600.0, low=11.8, high=12.2)]
+    >>> hours = [BatteryDay(0.0, 12.0, 12.1), BatteryDay(90000.0, 11.9, 12.2), BatteryDay(93600.0, 11.8, 12.0)]
+    >>> split_days(hours, 93600.0)
+    [BatteryDay(at_s=0.0, low=12.0, high=12.1), BatteryDay(at_s=93600.0, low=11.8, high=12.2)]
     """
     days: dict[int, list[BatteryDay]] = {}
     for hour in hours:
@@ -78,8 +79,8 @@ def find_new_battery(hours: Sequence[BatteryDay]) -> int:
     above what came at the same hours of the day before. So the sun alone makes no new battery, and none waits for a
     night. Where nothing came at such an hour, the highest of that day stands for it.
 
-    >>> old = [Day(n * 21600.0, 12.4 - 0.02 * n, 12.4 - 0.02 * n) for n in range(32)]
-    >>> new = [Day(n * 21600.0, 12.8, 12.8) for n in range(32, 34)]
+    >>> old = [BatteryDay(n * 21600.0, 12.4 - 0.02 * n, 12.4 - 0.02 * n) for n in range(32)]
+    >>> new = [BatteryDay(n * 21600.0, 12.8, 12.8) for n in range(32, 34)]
     >>> find_new_battery([*old, *new]), find_new_battery([*old, new[0]]), find_new_battery(old)
     (32, 0, 0)
     """
@@ -118,7 +119,7 @@ def expect_empty(days: Sequence[BatteryDay], empty: float | None, now_s: float, 
     The line is that of Theil and Sen: the median of the slopes of all pairs of days (Sen, 1968, J. Am. Stat. Assoc.
     63), which one cold night does not bend. It is extended only where four pairs in five fall.
 
-    >>> days = [Day(n * 86400.0, 12.4 - 0.1 * n, 12.9 - 0.1 * n) for n in range(7)]
+    >>> days = [BatteryDay(n * 86400.0, 12.4 - 0.1 * n, 12.9 - 0.1 * n) for n in range(7)]
     >>> found = expect_empty(days, 11.4, 6 * 86400.0)
     >>> round((found.empty_s - 6 * 86400.0) / 86400.0, 6), found.method
     (4.0, 'line through the daily lows of 7 days, -0.1 V per day, down to 11.4 V')
@@ -150,8 +151,8 @@ def expect_empty(days: Sequence[BatteryDay], empty: float | None, now_s: float, 
 def find_lost_charge(days: Sequence[BatteryDay]) -> tuple[float, float] | None:
     """The swing of the last two days and the usual one, V, where the panel charges no more; None where it does.
 
-    >>> sunny = [Day(n * 86400.0, 12.2, 13.2) for n in range(8)]
-    >>> find_lost_charge([*sunny, Day(8 * 86400.0, 12.1, 12.2), Day(9 * 86400.0, 12.0, 12.1)]) is not None
+    >>> sunny = [BatteryDay(n * 86400.0, 12.2, 13.2) for n in range(8)]
+    >>> find_lost_charge([*sunny, BatteryDay(8 * 86400.0, 12.1, 12.2), BatteryDay(9 * 86400.0, 12.0, 12.1)]) is not None
     True
     >>> find_lost_charge(sunny) is None
     True

@@ -146,7 +146,7 @@ def check_clock(now: Sequence[EpochHousekeeping], usual_s: Sequence[float]) -> l
         usual_s: of the days before, the shortest way of each hour in which readings came. Few hours say nothing of
             the usual way: an import brings all its readings within one.
 
-    >>> today = [Epoch(2.0, received_s=3600.0 * n) for n in range(6)]
+    >>> today = [EpochHousekeeping(2.0, received_s=3600.0 * n) for n in range(6)]
     >>> check_clock(today, [90_000.0])
     []
     >>> [one.reason for one in check_clock(today, [90_000.0, *[3602.0] * 6])]

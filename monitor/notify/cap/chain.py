@@ -143,7 +143,7 @@ def _place(site: Site | None, named: set[str] | None) -> tuple[tuple[float, floa
 
 
 def _find_exposed(site: Site | None, level: int) -> tuple[tuple[str, tuple[Place, ...]], ...]:
-    """What is in danger at a level by the file of then; at the lowest one all of it, for it is known that it ended."""
+    """What is in danger at a level by the file of then; at the lowest one all of it, as its end is told."""
     return tuple((e.name, e.corners) for e in (() if site is None else site.exposed) if level == 0 or level >= e.level)
 
 

@@ -279,8 +279,8 @@ def raise_rank(rank: CapCodes, window: FailureWindow | None, at: datetime) -> Ca
     """The same with a trusted failure window: failure is likely, and as urgent as it is near; nothing gets lower.
 
     >>> at = datetime(2026, 3, 1, tzinfo=UTC)
-    >>> raise_rank(RANKS[2], Window("G1", at + SOON / 2, at + SOON), at)
-    Rank(response='Monitor', urgency='Expected', severity='Moderate', certainty='Likely')
+    >>> raise_rank(RANKS[2], FailureWindow("G1", at + SOON / 2, at + SOON), at)
+    CapCodes(response='Monitor', urgency='Expected', severity='Moderate', certainty='Likely')
     """
     if window is None or rank is OVER:
         return rank
@@ -292,7 +292,7 @@ def raise_rank(rank: CapCodes, window: FailureWindow | None, at: datetime) -> Ca
 def format_cap_time(at: datetime) -> str:
     """An instant as CAP writes it: seconds, and the offset of UTC as `-00:00` (3.3.2).
 
-    >>> spell_cap(datetime(2026, 3, 1, 6, 0, 0, 5, tzinfo=UTC))
+    >>> format_cap_time(datetime(2026, 3, 1, 6, 0, 0, 5, tzinfo=UTC))
     '2026-03-01T06:00:00-00:00'
     """
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}-00:00"

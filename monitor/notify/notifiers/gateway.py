@@ -102,7 +102,7 @@ def is_signed(token: str, url: str, form: Iterable[tuple[str, str]], signature: 
 def write_call(text: str, language: str, answer_at: str) -> str:
     """TwiML of a call: says the message twice and takes the digit 1; without an address it only says it.
 
-    >>> spell_call("Red", "en", "")
+    >>> write_call("Red", "en", "")
     '<Response><Say language="en-GB">Red</Say><Pause /><Say language="en-GB">Red</Say></Response>'
     """
     root = ET.Element("Response")

@@ -216,11 +216,11 @@ class DividedIngest:
         return bool(reports) and len(reports) == len(self._children) and all(r and r.status["drained"] for r in reports)
 
     def list_last_readings(self) -> dict[tuple[str, str], LastReading]:
-        """As `Ingest.heard_of`."""
+        """As `Ingest.list_last_readings`."""
         return dict(self._last_readings) if self._whole is None else self._whole.list_last_readings()
 
     def forget_last_readings(self) -> None:
-        """As `Ingest.forget_heard`."""
+        """As `Ingest.forget_last_readings`."""
         self._ignores_until = time.monotonic() + 2 * HEARTBEAT_EVERY_S  # what is on its way was heard by the old clock
         self._last_readings.clear()
         self._forget = True

@@ -43,6 +43,7 @@ class ForecastRow:
     latency_ms: float | None = None
     margin_80: float | None = None  # what adaptive intervals added to both ends
     margin_95: float | None = None
+    stretch: float | None = None  # times those of the usual pace
     stage: str | None = None  # how the station moved as known at the issue; None before its first update
     novelty: float | None = None  # above 1 the motion lies outside what calibration saw
     replaces: str | None = None  # of a kinematic forecast: what would be shown
@@ -65,6 +66,7 @@ class UnscoredForecast:
     data_value: float
     margin_80: float | None
     margin_95: float | None
+    stretch: float | None
     issued_at: datetime
     stage: str | None
 

@@ -376,6 +376,7 @@ forecast = _table("""forecast  # one wide row per target; append only, never upd
     number baseline_q50, data_value  # at data_until
     bool shown; message reason; text? stage; number? latency_ms
     number? margin_80, margin_95  # added to both ends by adaptive intervals: feedback needs it
+    number? stretch  # times that those of the usual pace were widened
     number? novelty  # of the present against what calibration saw: above 1 it lay outside
     name? replaces  # of a kinematic forecast: what would be shown
     number? weight  # of the network in a blend, of networks in auto; of a kinematic forecast its own

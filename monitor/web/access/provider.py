@@ -54,7 +54,7 @@ _TAUGHT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class OidcIdentity:
-    """Whom a provider vouches for.
+    """The person that an OpenID Connect provider identified.
 
     Attributes:
         person: who came.

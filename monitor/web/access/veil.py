@@ -33,7 +33,7 @@ _LOG_SAYS_WHY: Final = Template("page.log_says_why", "the log of the service say
 
 
 class ResponseRedactor:
-    """Puts aside what names places of others.
+    """Removes from a response what names sites, stations and mail addresses that the reader may not see.
 
     Args:
         own: names of the own sites and stations.

@@ -33,7 +33,7 @@ from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import SensorGuess
 from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.sources.plan import place_said
+from monitor.ingest.sources.plan import add_places
 from monitor.jobs.worker import run_in_worker
 from monitor.language.file_names import rename_file
 from monitor.notify.declarations import find_declaration
@@ -88,7 +88,7 @@ FORECAST_JOB: Final = WorkerTask("monitor.replay.past_levels:find_forecasts", Pa
 
 
 class UploadProcessor:
-    """Looks at one file at a time, and knows which ones are being read in."""
+    """Inspects one uploaded file at a time, and reads in those that were accepted; `progress` holds their share."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -114,7 +114,7 @@ class UploadProcessor:
         plan = self._plan.model_copy(update={"job_limit_s": min(INSPECTION_LIMIT_S, self._plan.job_limit_s)})
         table = self.shelf.table(upload).resolve()
         with self.context.db.read() as c:
-            known = place_said(ImportOptions(), self.find_site(c, upload.site))
+            known = add_places(ImportOptions(), self.find_site(c, upload.site))
         request = PreviewRequest(str(table), upload.name, answers, upload.is_new, known)
         with take_turn(self._looks, _BUSY()):
             try:
@@ -172,7 +172,7 @@ class UploadProcessor:
             site = self._in_force(site_id) if text is None else parse_site(text, f"{site_id}.toml")
         except (ConfigError, RefusedError, NotFoundError):
             return None  # it cannot be accepted as it stands: that says why
-        return site_file.tell_unjudged(site, found.sensors)
+        return site_file.describe_unused(site, found.sensors)
 
     def suggest_name(self, upload: Upload) -> str:
         """Of the site of a file: what was chosen, else what its name makes."""
@@ -271,7 +271,7 @@ class UploadProcessor:
         found = self.understood(upload)
         if found is None:
             raise RefusedError(NOT_READY())
-        stated = place_said(replace(found.known, name=upload.name), site)
+        stated = add_places(replace(found.known, name=upload.name), site)
         if found.mapping:
             stated = replace(stated, mapping=load_mapping(self.shelf.mapping(upload)))
         return found.form, stated

@@ -71,6 +71,7 @@ class Fold:
         known: Values up to the end of the test.
         surprise: Newest error of the standard in usual ones, from `first` on.
         nearest: |Errors| of the standard at the shortest horizon and its rows; None where this is the shortest.
+        scale: Of errors to be expected, mm.
         groups: Columns of one motion.
     """
 
@@ -84,13 +85,14 @@ class Fold:
     known: Floats
     surprise: Floats | None
     nearest: tuple[Floats, int] | None
+    scale: Floats | None
     groups: Sequence[Sequence[int]]
 
     def serve(self, rule: Rule) -> Floats:
         """The average at every row from `first` on."""
         rows = np.arange(self.first, self.cut.test.end)
         errors = np.abs(self.made - targets(self.known, rows, self.steps))
-        facts = (self.least, self.surprise, self.groups, self.nearest)
+        facts = (self.least, self.surprise, self.scale, self.groups, self.nearest)
         return mix(self.made, weigh(self.made, errors, self.steps, rule, *facts))
 
 
@@ -172,14 +174,15 @@ def prepare(one: Measured) -> list[list[Fold]]:
         said = {one.name: one.predict(known.values, origins) for one in apart}
         least = np.array([least_scored(auto.member(m.name)) for m in auto.judged], dtype=np.int64)
         weighed = auto.weigh_candidates(known.values, cut.test.end - 1)
-        standard, surprise, nearest, groups = auto.judged[0], None, None, ()
+        standard, motion, nearest, groups = auto.judged[0], None, None, ()
         if isinstance(standard, Trend):
             groups = standard.groups
-            surprise = follow(known.values, steps, standard.groups).surprise[auto.first :]
+            motion = follow(known.values, steps, groups).since(auto.first)
         for i, (h, (made, _)) in enumerate(zip(steps, weighed, strict=True)):
             rivals = {name: points[:, :, i] for name, points in said.items()}
             observed = cut.test.targets(known.values, origins, h)
-            facts = (known.values, surprise, nearest, groups)
+            moving = (None, None) if motion is None else (motion.surprise, motion.scale[:, :, i])
+            facts = (known.values, moving[0], nearest, moving[1], groups)
             out[i].append(Fold(cut, h, auto.first, made, least, rivals, observed, *facts))
             rows = np.arange(auto.first, cut.test.end)
             nearest = nearest or (np.abs(made[0] - targets(known.values, rows, h)), h)

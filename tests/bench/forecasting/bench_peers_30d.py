@@ -6,7 +6,8 @@ Rows: straight line (`drift`), least absolute regression, our ARIMA and ETS, ETS
 statsmodels and scipy on the newest 500 rows before each of three tests, then followed reading by reading), `trend`,
 `auto`, and `auto` as it was before noise was told from the shortest horizon. MAE and CRPS in mm over the targets that
 all forecast; the interval of every row is conformed alike. The rule was chosen on seven of the records, `chosen on`;
-the others were scored afterwards. `S` and `SK` are one motion under two noises.
+the others were scored afterwards. `S` and `SK` are one motion under two noises. `groups` pools the targets of all
+stations of one slide or network, and of the single stations.
 """
 
 import argparse
@@ -99,7 +100,7 @@ def ask_peers(fold: Fold, steps: Ints) -> dict[str, Floats]:
 
 
 def judge(one: Measured) -> dict[str, dict[str, list[float]]]:
-    """By horizon: model to MAE and CRPS."""
+    """By horizon: model to MAE, CRPS and the number of targets."""
     prepared = prepare(one)
     steps = np.array([folds[0].steps for folds in prepared])
     found: list[dict[str, list[Floats]]] = [defaultdict(list) for _ in DAYS]
@@ -121,12 +122,14 @@ def judge(one: Measured) -> dict[str, dict[str, list[float]]]:
                 fan = widen(point_fan(made), conform(point_fan(made), known.values, rows, h, pace).margins)[test]
                 found[i][name].append(np.stack([np.abs(seen - made[test]), crps(fan, seen)]).reshape(2, -1))
     return {
-        day: {
-            name: [round(float(v), 4) for v in np.nanmean(np.concatenate(parts, axis=1), axis=1)]
-            for name, parts in own.items()
-        }
+        day: {name: tell(np.concatenate(parts, axis=1)) for name, parts in own.items()}
         for day, own in zip(DAYS, found, strict=True)
-    }  # fmt: skip
+    }
+
+
+def tell(scored: Floats) -> list[float]:
+    """MAE, CRPS and the number of targets, from both by target, (2, N)."""
+    return [*(round(float(v), 4) for v in np.nanmean(scored, axis=1)), int(np.isfinite(scored[0]).sum())]
 
 
 def sum_up(told: dict[str, dict[str, dict[str, list[float]]]], names: tuple[str, ...]) -> dict[str, Any]:
@@ -147,22 +150,42 @@ def sum_up(told: dict[str, dict[str, dict[str, list[float]]]], names: tuple[str,
     return out
 
 
+def pool(told: dict[str, dict[str, dict[str, list[float]]]], groups: dict[str, str]) -> dict[str, Any]:
+    """By group and horizon the MAE and CRPS of each row over all targets, and `auto` over the best other row."""
+    out: dict[str, Any] = {}
+    for group in dict.fromkeys(groups[name] for name in told):
+        mine = [told[name] for name in told if groups[name] == group]
+        for day in DAYS:
+            rows = {
+                model: [float(f"{np.average([one[day][model][i] for one in mine], weights=n):.4g}") for i in (0, 1)]
+                for model in mine[0][day]
+                for n in [[one[day][model][2] for one in mine]]
+            }
+            best = [min(v[i] for m, v in rows.items() if not m.startswith("auto")) for i in (0, 1)]
+            ratio = {s: round(rows["auto"][i] / best[i], 4) for i, s in enumerate(("mae", "crps"))}
+            out.setdefault(group, {})[day] = {"to the best other": ratio, "rows": rows}
+    return out
+
+
 def main() -> None:
     """Measure and keep."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", default="", help="names of records; nothing is kept then")
     only = [name for name in options.parse_args().only.split(",") if name]
-    told = {}
+    told, groups = {}, {}
     for one in read_records(FAMILIES):
+        groups[one.name] = "single stations" if one.family == one.name != "baijiabao" else one.family
         if one.name in (only or CHOSEN_ON + LEFT_OUT):
             told[one.name] = judge(one)
             print(one.name, told[one.name], flush=True)
     if not only:
         figures = {
-            "unit": "mm, MAE and CRPS of each row", "chosen on": sum_up(told, CHOSEN_ON),
-            "left out": sum_up(told, LEFT_OUT), "records": told,
+            "unit": "mm, MAE and CRPS of each row, and targets", "chosen on": sum_up(told, CHOSEN_ON),
+            "left out": sum_up(told, LEFT_OUT), "groups": pool(told, groups), "records": told,
         }  # fmt: skip
         print({key: figures[key] for key in ("chosen on", "left out")})
+        for group, by_day in figures["groups"].items():
+            print(group, {day: found["to the best other"] for day, found in by_day.items()})
         print(record("forecast-peers-30d", "python -m tests.bench.forecasting.bench_peers_30d", figures))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from detection.susceptibility.scoring import measure_auc
-from detection.susceptibility.training import TrainingRequest, train
+from detection.susceptibility.training import SusceptibilityTrainingRequest, train
 from tests.bench.record import record
 from tests.unit.detection.susceptibility.drawn_landscape import draw
 
@@ -37,7 +37,9 @@ def run(learners: tuple[str, ...], law: dict[str, Any], seeds: Sequence[int], si
     for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="susceptibility-") as folder:
             drawn = draw(Path(folder), seed=seed, size=size, **law)
-            card = train(TrainingRequest(drawn.study, Path(folder) / "model.json", date(2026, 1, 1), learners))
+            card = train(
+                SusceptibilityTrainingRequest(drawn.study, Path(folder) / "model.json", date(2026, 1, 1), learners)
+            )
         scores, label = card["scores"], drawn.slides.ravel().astype(np.int64)
         low, high = scores["interval"]
         truth = measure_auc(drawn.truth.ravel(), label, np.ones(label.size))

@@ -46,6 +46,24 @@ def draw_motion(kind: str, ratio: float, cadence: Cadence, seed: int, noise: flo
         seed: Of noise, phase and the row of the change.
         noise: Of one reading, mm.
     """
+    moved, _, rng = _move(kind, ratio, cadence, seed, noise)
+    return np.asarray(moved + noise * rng.normal(size=cadence.rows))
+
+
+def foresee(kind: str, ratio: float, cadence: Cadence, seed: int) -> Floats | None:
+    """What one says who knows a motion of `draw_motion` so far without its noise, shape (T, H); None of other kinds.
+
+    A bend or a stop cannot be known before it comes: it is seen at the row behind it, and the pace is taken to go on.
+    Nobody who forecasts from readings errs less, so what this errs is the floor of what can be asked.
+    """
+    moved, pace, _ = _move(kind, ratio, cadence, seed, 1.0)
+    return None if pace is None else np.asarray(moved[:, None] + pace[:, None] * np.array(cadence.steps))
+
+
+def _move(
+    kind: str, ratio: float, cadence: Cadence, seed: int, noise: float
+) -> tuple[Floats, Floats | None, np.random.Generator]:
+    """The motion without noise, its pace as seen one row late where it changes, and what draws on."""
     rng = np.random.default_rng([KINDS.index(kind), round(10 * ratio), cadence.rows, seed])
     row, rate = np.arange(cadence.rows, dtype=np.float64), ratio * noise
     turns = 2.0 * np.pi / cadence.season
@@ -59,7 +77,13 @@ def draw_motion(kind: str, ratio: float, cadence: Cadence, seed: int, noise: flo
         "season": rate / turns * np.sin(turns * row + rng.uniform(0, 6)),
         "white": 0.0 * row,
     }[kind]  # fmt: skip
-    return np.asarray(moved + noise * rng.normal(size=cadence.rows))
+    late = row - 1.0 < change
+    pace = {
+        "bend": np.where(late, 0.05 * rate, rate),
+        "stop": np.where(late, rate, 0.0),
+        "step": np.full(row.shape, 0.02 * rate),
+    }.get(kind)
+    return moved, pace, rng
 
 
 def draw_crack(bend: bool, seed: int) -> Panel:

@@ -458,9 +458,9 @@ def test_a_core_that_ends_to_start_anew_is_no_death():
     child.start = lambda: (started.append(1), setattr(child, "status", None))
     keeper = ProcessRestarter(child, lambda *said: told.append(said))
     for _ in range(5):
-        keeper.look()
+        keeper.check()
         child.status = health.EXIT_RENEW
-        keeper.look()
+        keeper.check()
     assert (len(started), keeper.deaths, told) == (5, 0, [])
 
 

@@ -13,9 +13,9 @@ from monitor.jobs.forecasts.tasks import (
     FORECAST_SITE,
     TRAIN_FORECASTER,
     ModelRequest,
+    NetworkTrainingRequest,
     SiteForecastRequest,
     SiteRecord,
-    TrainingRequest,
 )
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
@@ -101,7 +101,7 @@ def test_drivers_reach_the_network(tmp_path):
     moved = {name: one for name, one in samples.items() if name.startswith("G")}
     record = SiteRecord(moved, 86400.0, epoch_s(START + timedelta(days=DAYS + 4)), drivers=drivers)
     training = Training("graph-gru", (86400.0,), tmp_path, epochs=1, stride=4)
-    answer = cross(TRAIN_FORECASTER, TrainingRequest(record, training))
+    answer = cross(TRAIN_FORECASTER, NetworkTrainingRequest(record, training))
     sources = read(answer.path)[0].recipe.sources
     assert {"R1.rain.sum_3d", "R1.groundwater_level"} <= set(sources.names)
     assert {"rain", "water"} <= set(answer.card["explanation"]["groups"])

@@ -13,9 +13,9 @@ from monitor.checks.site_files import SiteFolder
 from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, find_weaknesses, parse_site
 from monitor.ingest.guess.guess import SensorGuess, guess
-from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
 from monitor.ingest.guess.preview import understand as understand_in_worker
+from monitor.ingest.guess.raw_table import read_raw_table
 from monitor.ingest.guess.record import BASE, MotionRecord
 from monitor.ingest.guess.site_file import add_stations, write_site
 from monitor.ingest.guess.values import list_values
@@ -52,12 +52,12 @@ def in_space(**stations):
 
 
 def understand(path, answers=MappingProxyType({})):
-    found = guess(look_at(path), answers)
+    found = guess(read_raw_table(path), answers)
     assert not found.questions, found.questions
     record = MotionRecord()
-    for value in list_values(path, found.form, found.said):
+    for value in list_values(path, found.form, found.options):
         record.add(value)
-    return found, record.tell(found.sensors)
+    return found, record.estimate_motion(found.sensors)
 
 
 def begin_site(path, name="s"):
@@ -71,7 +71,7 @@ def begin_site(path, name="s"):
 
 
 def replay(path, site, found):
-    (run,) = summarise_past(path, (found.form, found.said), site, accept_units=True).runs
+    (run,) = summarise_past(path, (found.form, found.options), site, accept_units=True).runs
     return run.level_names[max(span.level for span in run.levels)]
 
 

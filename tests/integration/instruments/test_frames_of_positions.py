@@ -18,7 +18,7 @@ from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import read_file
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.sources.plan import place_said
+from monitor.ingest.sources.plan import add_places
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.service_state import find_stamp
@@ -80,7 +80,7 @@ class Desk:
         path = self.folder / name
         path.write_text(text)
         pipeline = Pipeline(self.database, {"bench": SITE}, lambda: NOW)
-        said = place_said(ImportOptions(), SITE)
+        said = add_places(ImportOptions(), SITE)
         opener = open_readings(form)
         return read_file(path, pipeline, SITE, lambda: NOW, open_lines=lambda: opener(path, said), **more)
 

@@ -56,7 +56,7 @@ interval = "1h"
 """
 # Where the process dies: the probabilities are there and no row is; all rows are written but not for good; all is for
 # good and the other files are not there.
-PLACES = {"no row yet": "add_model", "rows not kept": "clear", "rows kept": "tell_waiting"}
+PLACES = {"no row yet": "add_model", "rows not kept": "clear", "rows kept": "notify_waiting"}
 FIRST = {"prob.tif", "making.json"}
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

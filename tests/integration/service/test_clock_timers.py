@@ -121,7 +121,7 @@ def test_a_step_sets_channels_and_jobs_anew(monkeypatch, step_s):
         clock=lambda: START,
         sites={},
         evaluation=SimpleNamespace(mark=lambda _: acts.append("sites")),
-        ingest=SimpleNamespace(forget_heard=lambda: acts.append("heard")),
+        ingest=SimpleNamespace(forget_last_readings=lambda: acts.append("heard")),
         db=SimpleNamespace(write=lambda: _Nothing()),
         dispatcher=SimpleNamespace(forget_times=lambda: acts.append("channels")),
         schedule=SimpleNamespace(set_anew=lambda: acts.append("jobs")),

@@ -96,7 +96,7 @@ def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCl
         folder = tmp_path / name
         folder.mkdir()
         training = Training("gru", (86400.0,), folder, epochs=2, stride=2, time_limit_s=120.0)
-        asked = tasks.TrainingRequest(draw_site(2, 260).record, training)
+        asked = tasks.NetworkTrainingRequest(draw_site(2, 260).record, training)
         made = run_in_worker(plan, tasks.TRAIN_FORECASTER, asked, writes=[folder])
         assert not made.refused
         read = run_in_worker(plan, READ_ONE, ask_for(scene, folder / "scene"), reads=[scene], writes=[folder])

@@ -59,7 +59,7 @@ def initialise(module: nn.Module) -> None:
     if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         return
     if isinstance(module, nn.ConvTranspose2d):
-        # each output of a transposed convolution hears but kernel / stride cells per axis of its input
+        # each output of a transposed convolution reads but kernel / stride cells per axis of its input
         inputs = (
             module.in_channels * module.kernel_size[0] * module.kernel_size[1] / (module.stride[0] * module.stride[1])
         )

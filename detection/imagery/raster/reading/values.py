@@ -203,7 +203,7 @@ def _find_window(source: Any, ground: Grid | None) -> tuple[int, int, int, int]:
 
 
 class _InspectionKey(NamedTuple):
-    """What is looked at: the key under which it is remembered."""
+    """Key under which the inspection of a band is cached."""
 
     path: Path
     changed: tuple[int, int, int]

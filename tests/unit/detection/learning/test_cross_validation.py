@@ -24,7 +24,7 @@ from detection.imagery.training import evaluation, simple_maps
 from detection.imagery.training.simple_maps import SimpleMap, fit_over
 from detection.learning import cross_validation, run
 from detection.learning.blocks import deal_folds, find_blocks, list_touching
-from detection.learning.cross_validation import Budget, CrossValidation, Trial, plan_next, search
+from detection.learning.cross_validation import Budget, CrossValidation, LengthTrial, plan_next, search
 from detection.learning.labels import read_labels
 from detection.learning.records import LearningRequest
 from detection.learning.scenes import find_scenes
@@ -49,8 +49,8 @@ def pretend(budget: Budget, gains: list[float]):
     """A way to try that takes the time of its passes, and whose F1 are given."""
     left = iter(gains)
 
-    def run(seed: int, epochs: int) -> Trial:
-        return Trial(
+    def run(seed: int, epochs: int) -> LengthTrial:
+        return LengthTrial(
             seed, epochs, next(left, 0.0), 0.5, TemperatureCalibration(), epochs * budget.folds_s + budget.look_s
         )
 
@@ -112,7 +112,7 @@ def test_longer_is_tried_while_it_brings_more_and_then_other_seeds():
     assert hasty.doubts(short) == [
         "3 passes were possible in this time, and 20 are usual for so many tiles: give more --minutes"
     ]
-    slow = Trial(0, 30, 0.3, 0.5, TemperatureCalibration(), 180.0)
+    slow = LengthTrial(0, 30, 0.3, 0.5, TemperatureCalibration(), 180.0)
     assert plan_next([slow], short) == (None, "the time is spent")
 
 
@@ -167,7 +167,7 @@ class _Trained:
         self.network = _Network(fit)
 
 
-def check_threshold(tmp_path, monkeypatch, seed: int) -> Trial:
+def check_threshold(tmp_path, monkeypatch, seed: int) -> LengthTrial:
     """The threshold is the best for the tiles of all folds, each seen by the network that had not learnt from it."""
     odds, truth = make_odds(seed, 9)
     folds = [(np.setdiff1d(np.arange(9), held), held) for held in np.split(np.arange(9), 3)]
@@ -214,7 +214,7 @@ def test_a_network_that_saw_the_tiles_it_is_judged_by_is_found_out(tmp_path, mon
     def cheat(self, name, parts, how):
         return look(self, name, (np.concatenate(parts), parts[1]), how)
 
-    look = CrossValidation._look
+    look = CrossValidation._score_fold
     monkeypatch.setattr(CrossValidation, "_score_fold", cheat)
     with pytest.raises(AssertionError, match="learnt from it"):
         check_threshold(tmp_path, monkeypatch, 0)

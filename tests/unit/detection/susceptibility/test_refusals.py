@@ -16,7 +16,7 @@ from detection.imagery.raster.raster import write_geotiff
 from detection.susceptibility.factors import Distances, Factors
 from detection.susceptibility.mapping import MapRequest, make_map
 from detection.susceptibility.study import Factor, read_study
-from detection.susceptibility.training import TrainingRequest, train
+from detection.susceptibility.training import SusceptibilityTrainingRequest, train
 from detection.susceptibility.vectors import read_vectors
 from tests.unit.detection.susceptibility.drawn_landscape import draw, write_geojson
 
@@ -41,7 +41,11 @@ def study(landscape, tmp_path):
             text = text.replace(old, new)
         (tmp_path / "study.toml").write_text(text)
         with pytest.raises(ImageryError) as caught:
-            train(TrainingRequest(tmp_path / "study.toml", tmp_path / "m.json", DAY, ("logistic",), **(asked or {})))
+            train(
+                SusceptibilityTrainingRequest(
+                    tmp_path / "study.toml", tmp_path / "m.json", DAY, ("logistic",), **(asked or {})
+                )
+            )
         said = str(caught.value)
         assert "\n" not in said
         assert not (tmp_path / "m.json").exists()
@@ -132,7 +136,9 @@ def test_a_factor_of_after_the_landslides_is_told(landscape, tmp_path):
     text = landscape.study.read_text().replace('classes = "rock.tif"', 'classes = "rock.tif", date = 2018-10-01')
     landscape.study.with_name("later.toml").write_text(text)
     pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
-    card = train(TrainingRequest(landscape.study.with_name("later.toml"), tmp_path / "m.json", DAY, ("logistic",)))
+    card = train(
+        SusceptibilityTrainingRequest(landscape.study.with_name("later.toml"), tmp_path / "m.json", DAY, ("logistic",))
+    )
     assert card["warnings"] == ["rock is of 2018-10-01, landslides happened from 2018-09-06 on: it may show them"]
 
 
@@ -148,7 +154,7 @@ def test_nodata_stays_the_area_bounds_the_training_and_strange_ground_is_marked(
     part = shapely.box(corner[0], corner[1] - 20 * 90, corner[0] + 20 * 60, corner[1])
     write_geojson(folder / "area.geojson", [part], grid)
     (folder / "holes.toml").write_text('area = "area.geojson"\n' + text)
-    card = train(TrainingRequest(folder / "holes.toml", tmp_path / "m.json", DAY, ("logistic",)))
+    card = train(SusceptibilityTrainingRequest(folder / "holes.toml", tmp_path / "m.json", DAY, ("logistic",)))
     assert card["sample"]["area_cells"] == 70 * 60
     assert card["inventory"]["landslides"] == landscape.slides[20:, :60].sum()
     rock[0, 70:] = 9

@@ -12,7 +12,7 @@ from detection.susceptibility import training
 from detection.susceptibility.mapping import MapRequest, make_map
 from detection.susceptibility.model import load_model
 from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration
-from detection.susceptibility.training import TrainingRequest, train
+from detection.susceptibility.training import SusceptibilityTrainingRequest, train
 from tests.unit.detection.susceptibility.drawn_landscape import draw
 
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
@@ -20,7 +20,9 @@ DAY = date(2026, 3, 1)
 
 
 def learn(landscape, learners=("logistic",), **asked):
-    return train(TrainingRequest(landscape.study, landscape.study.with_name("model.json"), DAY, learners, **asked))
+    return train(
+        SusceptibilityTrainingRequest(landscape.study, landscape.study.with_name("model.json"), DAY, learners, **asked)
+    )
 
 
 def true_auc(landscape):
@@ -82,7 +84,9 @@ def test_the_map_is_the_truth_and_the_same_whatever_the_windows(plain, monkeypat
 def test_the_same_seed_gives_the_same_bytes(plain):
     landscape, card = plain
     again = train(
-        TrainingRequest(landscape.study, landscape.study.with_name("again.json"), DAY, ("logistic", "boosting"))
+        SusceptibilityTrainingRequest(
+            landscape.study, landscape.study.with_name("again.json"), DAY, ("logistic", "boosting")
+        )
     )
     assert again["model_hash"] == card["model_hash"]
     text = landscape.study.with_name("again.md").read_text()

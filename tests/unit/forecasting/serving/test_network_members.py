@@ -58,8 +58,10 @@ def test_a_share_rests_on_what_was_known_at_its_issue_bit_for_bit(seed: int) -> 
 
 
 def test_a_weighing_that_does_not_wait_for_targets_is_found(monkeypatch) -> None:
-    weigh = members.compute_values
-    monkeypatch.setattr(members, "weigh", lambda made, errors, h, *more: weigh(made, np.roll(errors, -h, 1), h, *more))
+    weigh = members.weigh
+    monkeypatch.setattr(
+        members, "weigh", lambda made, errors, h, *more, **named: weigh(made, np.roll(errors, -h, 1), h, *more, **named)
+    )
     assert find_leaks(1) > 0
 
 

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from forecasting.data.series import DAY_S, Panel
-from forecasting.serving.conformal import ConformalState, margin, replay, stretch_margin
+from forecasting.serving.conformal import (
+    ConformalState,
+    feedback,
+    margin,
+    relax_score,
+    replay,
+    stretch_margin,
+    update,
+)
 from forecasting.serving.issue import WIDER
 from forecasting.serving.jobs import forecast
 from forecasting.serving.pace import FEWEST, LARGEST, see_pace
@@ -72,6 +80,35 @@ def test_stretched_intervals_still_hold_as_often_as_they_say():
         inside = (np.abs(observed) <= margins)[400:]
         assert inside.mean() == pytest.approx(0.8, abs=0.02)
         assert inside[fast[400:]].mean() > 0.75
+
+
+def test_errors_of_a_slide_do_not_widen_the_quiet_months_behind_it():
+    rng = np.random.default_rng(6)
+    stretch = np.where((np.arange(600) >= 200) & (np.arange(600) < 260), 4.0, 1.0)[:, None]
+    errors = np.abs(rng.normal(size=(600, 1))) * stretch
+    ((told, _),) = replay(errors, steps=7, nominals=(0.8,), stretch=stretch)
+    ((quiet, _),) = replay(errors / stretch, steps=7, nominals=(0.8,))
+    ((wide, _),) = replay(errors, steps=7, nominals=(0.8,))
+    np.testing.assert_allclose(told, quiet * stretch)
+    assert wide[270, 0] > 1.5 * told[270, 0], "an interval that takes errors as they are is wider"
+
+
+def test_what_is_scored_live_leads_to_the_state_that_a_replay_finds():
+    rng = np.random.default_rng(8)
+    stretch = 1.0 + 3.0 * (rng.random((200, 1)) < 0.2)
+    observed = rng.normal(size=(200, 1)) * stretch
+    ((margins, (last,)),) = replay(np.abs(observed), steps=1, nominals=(0.8,), stretch=stretch)
+    state = ConformalState.fresh(0.8, 1)
+    for t in range(199):
+        told = float(stretch_margin(margin(state), stretch[t, 0]))
+        if t >= 20:
+            assert told == pytest.approx(margins[t, 0])
+            issued = {0.8: (-told, told, told)}
+            state = feedback(issued, observed[t, 0], {0.8: state}, stretch[t, 0])[0.8]
+        else:
+            state = update(state, float(relax_score(abs(observed[t, 0]), stretch[t, 0])))
+    assert state.scores == pytest.approx(last.scores)
+    assert state.alpha == pytest.approx(last.alpha)
 
 
 def test_a_margin_that_takes_away_is_left_alone():

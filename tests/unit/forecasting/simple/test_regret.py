@@ -9,9 +9,21 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import fit_baseline
-from forecasting.simple.regret import Rule, mix, tell_noise, weigh
+from forecasting.simple.regret import Rule, find_noise_share, mix, weigh
 
 NONE = np.zeros(3, dtype=np.int64)
+
+
+def test_who_was_lucky_as_a_slide_ended_does_not_lead_behind_it():
+    rng = np.random.default_rng(4)
+    errors = np.abs(rng.normal(size=(2, 400, 1)))
+    errors[1] *= 1.3  # the other is worse at any time, but for thirty rows in which errors are a hundred times as large
+    errors[:, 100:130] = np.array([100.0, 40.0])[:, None, None]
+    scale = np.where((np.arange(400) >= 100) & (np.arange(400) < 130), 100.0, 1.0)[:, None]
+    made, least = np.zeros(errors.shape), np.zeros(2, dtype=np.int64)
+    plain, scaled = (weigh(made, errors, 7, Rule(), least, None, one)[1, -1, 0] for one in (None, scale))
+    assert scaled < 0.1
+    assert plain > 2.0 * scaled, "taken as they are, thirty rows decide"
 
 
 def drawn(seed: int, rows: int = 80, stations: int = 2):
@@ -75,7 +87,7 @@ def test_what_the_shortest_horizon_tells_is_known_when_it_has_come_true(seed, st
     told = []
     for newest in (0.0, 1.0):
         later_near[cut - 1] = newest
-        told.append(tell_noise(errors[0], steps, later_near, 1, Rule(), np.ones(near.shape))[cut])
+        told.append(find_noise_share(errors[0], steps, later_near, 1, Rule(), np.ones(near.shape))[cut])
     assert (told[0] != told[1]).any(), "the newest that has come true is heeded"
 
 
@@ -97,7 +109,7 @@ def test_where_errors_are_noise_a_better_forecast_leads_sooner_and_where_they_ar
     assert motion == pytest.approx(plain, rel=0.15)
     assert weight((errors[0], steps)) == plain, "at the shortest horizon itself nothing is told"
     keep = np.ones((rows, 1))
-    share = tell_noise(errors[0], steps, errors[0], 1, Rule(), keep)
+    share = find_noise_share(errors[0], steps, errors[0], 1, Rule(), keep)
     assert (share[:steps] == 0).all(), "nothing has been scored yet"
     assert ((0 <= share) & (share < 1)).all()
 
@@ -106,9 +118,9 @@ def test_components_of_one_motion_share_one_noise():
     still, moving = np.full((300, 1), 1.0), np.full((300, 1), 9.0)
     both = np.hstack([still, moving])
     keep, near = np.ones((300, 2)), np.ones((300, 2))
-    apart = tell_noise(both, 30, near, 1, Rule(), keep)[-1]
+    apart = find_noise_share(both, 30, near, 1, Rule(), keep)[-1]
     assert apart[0] > 3 * apart[1]
-    together = tell_noise(both, 30, near, 1, Rule(), keep, [(0, 1)])[-1]
+    together = find_noise_share(both, 30, near, 1, Rule(), keep, [(0, 1)])[-1]
     assert together == pytest.approx([apart.mean()] * 2)
 
 

@@ -16,7 +16,7 @@ from monitor.domain.instruments.no_value import (
     is_no_value,
 )
 from monitor.domain.observation import Observation
-from monitor.ingest.quality import judge_fills
+from monitor.ingest.quality import flag_fills
 
 FILLS = st.sampled_from([
     7999.0, -7999.0, 6999.0, -6999.0, -99.0, -99.9, -99.99, 99.99, 999.0, 999.9, 999.99, -999.0, -999.9, 9999.0,
@@ -46,7 +46,7 @@ def test_a_fill_outside_the_record_is_flagged_wherever_it_comes(fill, middle, sp
     assume(abs(fill) > 2.0 * (abs(middle) + 6.0 * spread) + 1e-9)
     values = [middle + spread * (k % 3) for k in range(12)]
     assert is_fill_number(fill)
-    found = flags_of(judge_fills(None, series([*values[:place], fill, *values[place:]])))
+    found = flags_of(flag_fills(None, series([*values[:place], fill, *values[place:]])))
     assert found == [(FILL,) if k == place else () for k in range(13)]
 
 
@@ -56,7 +56,7 @@ def test_the_same_number_among_readings_like_it_is_one(fill, share, place):
     assume(abs(fill) < 1e30)
     values = [fill * (0.9 + 0.013 * k) * share for k in range(12)]
     assume(abs(fill) <= 1.9 * min(map(abs, values[:place])))
-    found = flags_of(judge_fills(None, series([*values[:place], fill, *values[place:]])))
+    found = flags_of(flag_fills(None, series([*values[:place], fill, *values[place:]])))
     assert FILL not in found[place]
 
 
@@ -66,12 +66,12 @@ def test_a_file_says_what_message_by_message_says(data):
     """What comes before decides, so it does not matter in how many pieces a series comes."""
     numbers = st.one_of(st.floats(-50.0, 50.0), FILLS)
     values = [20.0, 20.1, 20.2, *data.draw(st.lists(numbers, max_size=25))]
-    whole = judge_fills(None, series(values))
+    whole = flag_fills(None, series(values))
     alone = []
     for item in series(values):
-        alone = list(judge_fills(None, [*alone, item]))
+        alone = list(flag_fills(None, [*alone, item]))
     assert flags_of(whole) == flags_of(alone)
-    assert flags_of(judge_fills(None, whole)) == flags_of(whole)  # judged twice they stay
+    assert flags_of(flag_fills(None, whole)) == flags_of(whole)  # judged twice they stay
 
 
 @given(end=st.sampled_from([32767.0, 3276.7, 65535.0, 6553.5, 655.35, 7999.0, 6999.0, -32768.0]),
@@ -79,7 +79,7 @@ def test_a_file_says_what_message_by_message_says(data):
 @settings(deadline=None)
 def test_an_end_of_a_scale_reached_by_a_run_is_a_stop_and_no_fill(end, steps, repeats):
     run = [0.997 * end * (k + 1) ** 2 / (steps + 1) ** 2 for k in range(steps)]
-    found = flags_of(judge_fills(None, series([0.0, 0.1, 0.0, 0.1, *run, end, *[end] * repeats])))
+    found = flags_of(flag_fills(None, series([0.0, 0.1, 0.0, 0.1, *run, end, *[end] * repeats])))
     assert found[: 4 + steps + 1] == [()] * (4 + steps + 1)  # the first one at the end is a reading: so far it moved
     assert found[4 + steps + 1 :] == [(AT_STOP,)] * repeats
 
@@ -87,7 +87,7 @@ def test_an_end_of_a_scale_reached_by_a_run_is_a_stop_and_no_fill(end, steps, re
 @pytest.mark.parametrize("value", [0.0, 1.0, 20.5, 99.0, 99.9, 100.0, 100000.0, 1e6, 400.0, -40.0, 8191.0, 12345.6])
 def test_numbers_that_no_custom_knows_are_never_suspected(value):
     assert not is_fill_number(value)
-    assert flags_of(judge_fills(None, series([20.0] * 6 + [value]))) == [()] * 7
+    assert flags_of(flag_fills(None, series([20.0] * 6 + [value]))) == [()] * 7
 
 
 def test_a_mutant_that_asks_the_list_alone_fails(monkeypatch):
@@ -108,4 +108,4 @@ def test_what_a_person_corrected_is_believed():
     fill[3] = Observation(
         "s", "P1", "pore_pressure", "kPa", fill[3].observed_at, T0, 7999.0, None, "corrected", (FILL,)
     )
-    assert flags_of(judge_fills(None, fill)) == [()] * 4
+    assert flags_of(flag_fills(None, fill)) == [()] * 4

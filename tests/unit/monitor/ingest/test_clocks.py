@@ -15,12 +15,12 @@ from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.guess.guess import guess
-from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.preview import PreviewRequest
 from monitor.ingest.guess.preview import understand as understand_in_worker
-from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.guess.raw_table import read_raw_table
+from monitor.ingest.guess.toml_writer import format_mapping
 from monitor.ingest.text import clocks
-from monitor.ingest.text.clocks import doubt_span, find_count, read_persian, spell_common, tidy_time
+from monitor.ingest.text.clocks import doubt_span, find_count, read_persian, tidy_time, write_common
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGIN = datetime(2025, 2, 13, 5)
@@ -34,7 +34,7 @@ HALVES = MappingProxyType({
 
 def lay(path, head, spell, more=""):
     path.write_text(head + "\n" + "".join(f"{spell(at)};{k}.5{more}\n" for k, at in enumerate(HOURS)), encoding="utf-8")
-    return look_at(path)
+    return read_raw_table(path)
 
 
 def read_times(look, answers, now=NOW):
@@ -42,7 +42,7 @@ def read_times(look, answers, now=NOW):
     found = guess(look, {"zone": "UTC"} | answers, now)
     assert not found.questions, found.questions
     written = look.path.with_suffix(".toml")
-    written.write_text(spell_mapping(found.mapping, look.path.name), encoding="utf-8")
+    written.write_text(format_mapping(found.mapping, look.path.name), encoding="utf-8")
     with open_wide(look.path, ImportOptions(load_mapping(written))) as lines:
         return [row["time"].astimezone(UTC) for line in lines for row, error in line.rows if error is None]
 
@@ -161,7 +161,7 @@ def test_the_calendar_of_iran_begins_its_years_at_the_equinox():
         assert read_persian(year, 1, 1).timetuple()[:3] == day
     for bad in ("1404/12/30", "1404/13/01", "1403/07/31"):
         with pytest.raises(ValueError, match="no day of the Persian calendar"):
-            spell_common(bad, "persian")
+            write_common(bad, "persian")
 
 
 DIGITS = ("%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%j%H%M", "%Y%j%H%M%S", "%Y-%jT%H:%M", "%Y%m%dT%H%M%S")
@@ -175,7 +175,7 @@ def test_digits_that_are_days_count_nothing(tmp_path_factory, form, begin):
     hours = [begin.replace(minute=0, second=0, microsecond=0) + timedelta(hours=k) for k in range(60)]
     path = tmp_path_factory.mktemp("digits") / "f.csv"
     path.write_text("Time;Crack 1 (mm)\n" + "".join(f"{at.strftime(form)};{k}.5\n" for k, at in enumerate(hours)))
-    assert read_times(look_at(path), {}) == [at.replace(tzinfo=UTC) for at in hours]
+    assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in hours]
 
 
 @pytest.mark.parametrize("form", ["%Y-%m", "%Y/%m", "%m/%Y"])
@@ -183,7 +183,7 @@ def test_months_of_one_year_are_no_days_of_it(tmp_path, form):
     months = [datetime(2025, k, 1) for k in range(1, 13)]
     path = tmp_path / "f.csv"
     path.write_text("Month;Crack 1 (mm)\n" + "".join(f"{at.strftime(form)};{k}.5\n" for k, at in enumerate(months)))
-    assert read_times(look_at(path), {}) == [at.replace(tzinfo=UTC) for at in months]
+    assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in months]
 
 
 def test_years_of_two_digits_among_figures_are_asked_about_and_seconds_stay_seconds(tmp_path):
@@ -208,7 +208,7 @@ def test_small_numbers_behind_a_date_are_parts_of_a_clock_by_their_names_alone(t
         spelled = [(at.year, at.timetuple().tm_yday, at.hour) for at in times]
     lines = [",".join(map(str, [*row, chance.randrange(24)])) for row in spelled]
     (tmp_path / "f.csv").write_text("\n".join([",".join([*parts, "Crack 1 (mm)"]), *lines, ""]))
-    look = look_at(tmp_path / "f.csv")
+    look = read_raw_table(tmp_path / "f.csv")
     assert [s.quantity for s in guess(look, {"zone": "UTC"}, NOW).sensors] == ["crack_opening"]
     assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in times]
 
@@ -266,7 +266,9 @@ def test_seconds_that_end_ahead_of_now_are_asked_about(tmp_path):
 def test_words_of_other_columns_are_no_beginning(tmp_path, text):
     path = tmp_path / "f.csv"
     path.write_text(f"Time;{text}\n" + "".join(f"{at:%Y-%m-%d %H:%M};{k}\n" for k, at in enumerate(HOURS)))
-    found = guess(look_at(path), {"zone": "UTC", "quantity": "rain", "unit": "mm", "quantity:m": "water_level"}, NOW)
+    found = guess(
+        read_raw_table(path), {"zone": "UTC", "quantity": "rain", "unit": "mm", "quantity:m": "water_level"}, NOW
+    )
     assert dict(found.facts)["time"].startswith("Time (")
 
 
@@ -281,7 +283,7 @@ def test_a_workbook_that_counts_from_1904_is_believed(tmp_path):
     for k, at in enumerate(days):
         sheet.append([(at - datetime(1904, 1, 1)).days, k + 0.5])
     book.save(path)
-    assert read_times(look_at(path), {}) == [at.replace(tzinfo=UTC) for at in days]
+    assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in days]
     mapping = '[time]\ncolumn = "Date"\nformat = "excel"\nzone = "UTC"\n[[column]]\nname = "Crack 1 [mm]"\n'
     (tmp_path / "m.toml").write_text(f'{mapping}station = "C1"\nquantity = "crack_opening"\nunit = "mm"\n')
     with open_wide(path, ImportOptions(load_mapping(tmp_path / "m.toml"))) as lines:
@@ -352,7 +354,7 @@ def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path):
         cells = ["".join(rng.choices(signs, k=rng.randint(1, 24))) for _ in range(20)]
         path.write_text("Time;Crack 1 (mm)\n" + "".join(f"{c};{n}.5\n" for n, c in enumerate(cells)), encoding="utf-8")
         with suppress(ConfigError):  # nothing else may come
-            guess(look_at(path), {"zone": "UTC", "dates": "day first"}, NOW)
+            guess(read_raw_table(path), {"zone": "UTC", "dates": "day first"}, NOW)
 
 
 @pytest.mark.parametrize("begin", [(1970, 1, 1), (1980, 1, 6), (1990, 1, 1), (2000, 1, 1)])
@@ -366,6 +368,6 @@ def test_rows_of_a_clock_that_was_never_set_are_asked_about(tmp_path, begin, cou
     path = tmp_path / "f.csv"
     rows = [f"{at:%Y-%m-%d %H:%M:%S};{k}.5" for k, at in enumerate((*early, *HOURS))]
     path.write_text("\n".join(["Time;Crack 1 (mm)", *rows]) + "\n")
-    questions = guess(look_at(path), {"zone": "UTC"}, NOW).questions
+    questions = guess(read_raw_table(path), {"zone": "UTC"}, NOW).questions
     assert [q.key for q in questions] == (["times"] if lone else [])
-    assert not guess(look_at(path), {"zone": "UTC", "times": "as they are"}, NOW).questions
+    assert not guess(read_raw_table(path), {"zone": "UTC", "times": "as they are"}, NOW).questions

@@ -17,16 +17,16 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.files.units import spell_unit
+from monitor.ingest.files.units import read_unit
 from monitor.ingest.guess import times
 from monitor.ingest.guess.guess import SensorGuess, guess
-from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.names import read_name
 from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
 from monitor.ingest.guess.preview import understand as understand_in_worker
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT
+from monitor.ingest.guess.raw_table import read_raw_table
 from monitor.ingest.guess.site_file import write_site
-from monitor.ingest.guess.spell import spell_mapping, spell_stations
+from monitor.ingest.guess.toml_writer import format_mapping, format_stations
 from monitor.language.catalogue import use
 from monitor.language.rendering import translate
 from monitor.worker.records import read_record, record_to_plain
@@ -125,7 +125,7 @@ HABITS = MappingProxyType({
 
 
 def understand(path, answers):
-    found = guess(look_at(path), answers)
+    found = guess(read_raw_table(path), answers)
     assert not found.questions, found.questions
     return found
 
@@ -144,7 +144,7 @@ def test_a_table_of_each_habit_is_read_as_it_was_meant(habit, tmp_path):
     assert {f"{s.station}.{s.quantity}": s.unit for s in found.sensors} == series
     assert (found.mapping.time.zone and found.mapping.time.zone.key) == zone
     written = tmp_path / "m.toml"
-    written.write_text(spell_mapping(found.mapping, name), encoding="utf-8")
+    written.write_text(format_mapping(found.mapping, name), encoding="utf-8")
     assert load_mapping(written) == found.mapping
     rows = read_all(path, found.mapping)
     assert not [error for _, error in rows if error is not None]
@@ -152,7 +152,7 @@ def test_a_table_of_each_habit_is_read_as_it_was_meant(habit, tmp_path):
     assert float(first["value"]) == pytest.approx(RISE[0] + (1200 if "thousands" in habit else 0))
     if not habit.startswith("decimal years"):
         assert first["time"].astimezone(UTC) == BEGIN.replace(tzinfo=ZoneInfo(zone or "UTC")).astimezone(UTC)
-    assert "[[station.series]]" in spell_stations(found.sensors)
+    assert "[[station.series]]" in format_stations(found.sensors)
 
 
 def test_an_error_column_goes_with_its_value(tmp_path):
@@ -177,7 +177,7 @@ def test_a_workbook_is_a_table(tmp_path):
     rows = [row for row, error in read_all(path, found.mapping) if error is None]
     assert len(rows) == 2 * HOURS
     assert rows[0]["value"] == RISE[0]
-    assert 'stamp = "counter"' in spell_stations(found.sensors)
+    assert 'stamp = "counter"' in format_stations(found.sensors)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_workbook_is_a_table(tmp_path):
 def test_what_a_file_does_not_say_is_asked_and_never_chosen(tmp_path, text, key):
     path = tmp_path / "f.csv"
     path.write_text(text)
-    found = guess(look_at(path), {})
+    found = guess(read_raw_table(path), {})
     assert key in {q.key for q in found.questions}
     assert found.mapping is None
 
@@ -212,10 +212,10 @@ def test_a_decimal_comma_among_commas_and_a_neutral_table_are_named(tmp_path):
     path = tmp_path / "f.csv"
     path.write_text("Date,Crack [mm]\n" + "".join(f"{d:02d}.01.2025,{d},5\n" for d in range(1, 29)))
     with pytest.raises(ConfigError, match="semicolons"):
-        guess(look_at(path), {})
+        guess(read_raw_table(path), {})
     path.write_text("time,station,quantity,value\n2025-01-01T00:00Z,A,rain_mm,1\n2025-01-02T00:00Z,A,rain_mm,1\n")
     with pytest.raises(ConfigError, match="neutral long form"):
-        guess(look_at(path), {})
+        guess(read_raw_table(path), {})
 
 
 def test_a_number_of_another_convention_is_refused_and_not_read_otherwise(tmp_path):
@@ -238,7 +238,7 @@ def test_a_number_of_another_convention_is_refused_and_not_read_otherwise(tmp_pa
 def test_columns_of_fixed_width_are_cut_at_their_starts(tmp_path):
     path = tmp_path / "f.txt"
     path.write_text("".join(f"2025-01-{d:02d} 00:00   {d:5.1f}{'' if d % 3 else '   1.5'}\n" for d in range(1, 29)))
-    found = guess(look_at(path), {"zone": "UTC", "quantity": "rain", "unit": "mm"})
+    found = guess(read_raw_table(path), {"zone": "UTC", "quantity": "rain", "unit": "mm"})
     assert found.mapping.layout.starts
     assert len(read_all(path, found.mapping)) == 28 + 9
 
@@ -254,7 +254,7 @@ def test_damage_ends_in_one_line(tmp_path, seed):
     path = tmp_path / name
     path.write_bytes(damage(rng, bytes(raw)) if seed % 2 else bytes(raw))
     with suppress(ConfigError):  # nothing else may come
-        found = guess(look_at(path), answers)
+        found = guess(read_raw_table(path), answers)
         if found.mapping is not None:
             read_all(path, found.mapping)
 
@@ -297,7 +297,7 @@ WRITTEN = {
 @pytest.mark.parametrize("written", WRITTEN)
 def test_units_as_loggers_write_them(written):
     quantity, one = WRITTEN[written]
-    unit = spell_unit(f"[{written}]")
+    unit = read_unit(f"[{written}]")
     assert read_name(f"{quantity} A [{written}]").unit == unit
     assert convert(1.0, unit, QUANTITIES[quantity].unit) == pytest.approx(one, rel=1e-6)
 
@@ -306,12 +306,12 @@ def test_a_unit_that_is_not_known_is_named_with_the_nearest_and_raw_readings_are
     path = tmp_path / "f.csv"
     rows = "".join(f"2025-01-{d:02d}T00:00Z;{d}.5;{2500 + d};{d}.1\n" for d in range(1, 29))
     path.write_text("time;Piezometer P1 [mH2Oo];Piezometer P2 [digits];Crack 1 [mm]\n" + rows)
-    found = guess(look_at(path), {})
+    found = guess(read_raw_table(path), {})
     (question,) = found.questions
     assert "the header says 'mH2Oo'" in question.text
     assert question.choices[0] == "mH2O"
     assert "'digits' is a reading as it comes from the sensor" in dict(found.facts)["Piezometer P2 [digits]"]
-    assert {s.quantity for s in guess(look_at(path), {question.key: "mH2O"}).sensors} == {
+    assert {s.quantity for s in guess(read_raw_table(path), {question.key: "mH2O"}).sensors} == {
         "pore_pressure", "crack_opening",
     }  # fmt: skip
     for unit, said in (("Hz", "calibration sheet"), ("mmHgg", "of kPa there are: mmHg,"), ("mm/h", "cannot be turned")):
@@ -322,10 +322,10 @@ def test_a_unit_that_is_not_known_is_named_with_the_nearest_and_raw_readings_are
 def test_columns_without_a_name_can_be_answered_one_by_one(tmp_path):
     path = tmp_path / "f.txt"
     path.write_text("".join(f"2025\t1\t{d}\t{h}\t0\t{d}.5\t{h}.25\n" for d in range(1, 29) for h in (0, 12)))
-    found = guess(look_at(path), {"zone": "UTC", "quantity": EACH})
+    found = guess(read_raw_table(path), {"zone": "UTC", "quantity": EACH})
     assert found.mapping is None
     assert {q.key: q.default for q in found.questions} == {"quantity:6": LEAVE_OUT, "quantity:7": LEAVE_OUT}
-    found = guess(look_at(path), {"zone": "UTC", "quantity:6": "rain", "quantity:7": LEAVE_OUT, "unit": "mm"})
+    found = guess(read_raw_table(path), {"zone": "UTC", "quantity:6": "rain", "quantity:7": LEAVE_OUT, "unit": "mm"})
     assert found.mapping.time.columns == ("1", "2", "3", "4", "5")
     assert [c.name for c in found.mapping.columns] == ["6"]
     assert read_all(path, found.mapping)[1][0]["time"] == datetime(2025, 1, 1, 12, tzinfo=ZoneInfo("UTC"))
@@ -412,7 +412,7 @@ def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_ot
 )
 def test_what_letters_leave_open_is_one_question_that_can_be_answered(tmp_path, head, key):
     columns = [tuple(v - 9 for v in MOVES) if name == "sd (mm)" else MOVES for name in head.split(",")[1:]]
-    look = look_at(write(tmp_path / "f.csv", head, *columns))
+    look = read_raw_table(write(tmp_path / "f.csv", head, *columns))
     (question,) = guess(look, {"zone": "UTC"}).questions
     assert question.key == key
     found = guess(look, {"zone": "UTC", key: question.choices[0]})
@@ -421,7 +421,7 @@ def test_what_letters_leave_open_is_one_question_that_can_be_answered(tmp_path, 
 
 
 def test_tilts_a_and_b_are_axes_or_instruments_as_a_person_says(tmp_path):
-    look = look_at(write(tmp_path / "f.csv", "Date,Tilt A (deg),Tilt B (deg)", MOVES, MOVES))
+    look = read_raw_table(write(tmp_path / "f.csv", "Date,Tilt A (deg),Tilt B (deg)", MOVES, MOVES))
     series = [
         [f"{c.station}.{c.quantity}" for c in guess(look, {"zone": "UTC", "tilt": said}).mapping.columns]
         for said in ("two axes of one tiltmeter", "two instruments")
@@ -453,7 +453,7 @@ def test_what_is_asked_and_understood_comes_from_the_worker_in_the_language_of_i
 
 
 def test_a_zone_that_gainsays_the_header_is_asked_about(tmp_path):
-    look = look_at(write(tmp_path / "f.csv", "Timestamp (UTC),Crack (mm)", MOVES))
+    look = read_raw_table(write(tmp_path / "f.csv", "Timestamp (UTC),Crack (mm)", MOVES))
     (question,) = guess(look, {"zone": "Europe/Rome"}).questions
     assert (question.key, question.choices) == ("which zone", ("UTC", "Europe/Rome"))
     for zone in question.choices:
@@ -500,7 +500,7 @@ def test_a_footer_does_not_decide_the_decimal_mark(tmp_path):
 def test_a_decimal_mark_that_many_cells_gainsay_is_asked(tmp_path):
     cells = [str(v).replace(".", ",") if k % 4 == 0 else v for k, v in enumerate(MOVES)]
     path = write(tmp_path / "f.csv", "Date;Crack 1 (mm)", cells, mark=";")
-    assert [q.key for q in guess(look_at(path), {"zone": "UTC"}).questions] == ["decimal"]
+    assert [q.key for q in guess(read_raw_table(path), {"zone": "UTC"}).questions] == ["decimal"]
 
 
 def test_words_and_far_numbers_that_mean_no_measurement_are_no_values(tmp_path):
@@ -544,7 +544,7 @@ def test_names_and_units_are_found_where_they_stand(tmp_path, place):
     path = write(tmp_path / "f.csv", head, *columns)
     found = understand(path, {"zone": "UTC"})
     assert {f"{c.station}.{c.quantity}": c.name for c in found.mapping.columns} == series
-    (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+    (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
     rows = read_all(path, load_mapping(tmp_path / "m.toml"))
     assert len(rows) == len(series) * len(DAYS)
     assert not [error for _, error in rows if error is not None]
@@ -558,7 +558,7 @@ def test_units_behind_the_numbers_are_taken_off_and_others_refused(tmp_path):
         f"{at:%d.%m.%Y};{comma(b)}%;{'-999 mm' if at.day == 3 else f'{comma(a)} mm'}\n" for at, a, b in rows
     ) + "01.03.2024;0,5%;1,2 cm\n")  # fmt: skip
     found = understand(path, {"zone": "UTC"})
-    (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+    (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
     mapping = load_mapping(tmp_path / "m.toml")
     assert [(c.quantity, c.unit, c.tail) for c in mapping.columns] == [
         ("soil_moisture", "%", "%"), ("crack_opening", "mm", "mm"),
@@ -588,7 +588,7 @@ def test_values_of_several_kinds_in_one_column_are_told_apart(tmp_path):
     assert {f"{s.station}.{s.quantity}": s.interval_s / 86400 for s in found.sensors} == {
         "P1.crack_opening": 1, "P2.crack_opening": 1, "P1.temperature": 7,
     }  # fmt: skip
-    (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+    (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
     mapping = load_mapping(tmp_path / "m.toml")
     assert mapping == found.mapping
     rows = read_all(path, mapping)
@@ -602,10 +602,10 @@ def test_values_of_several_kinds_in_one_column_are_told_apart(tmp_path):
 
 
 def test_kinds_without_words_are_asked_and_kinds_in_two_units_refused(tmp_path):
-    found = guess(look_at(lay_long(tmp_path / "f.csv", "", "", parameters=("PZ", "TT"))), {"zone": "UTC"})
+    found = guess(read_raw_table(lay_long(tmp_path / "f.csv", "", "", parameters=("PZ", "TT"))), {"zone": "UTC"})
     assert ["PZ, TT" in question.text for question in found.questions] == [True]
     with pytest.raises(ConfigError, match="several units"):
-        guess(look_at(lay_long(tmp_path / "f.csv", "mm", "cm", parameters=("crack", "crack"))), {"zone": "UTC"})
+        guess(read_raw_table(lay_long(tmp_path / "f.csv", "mm", "cm", parameters=("crack", "crack"))), {"zone": "UTC"})
 
 
 def test_names_of_sensors_in_a_column_say_what_each_measures(tmp_path):
@@ -648,7 +648,7 @@ def test_hours_beside_the_day_of_the_year_are_no_minutes(tmp_path):
         lines = [f"{at:%Y},{at:%-j},{c},{k}.5" for k, (at, c) in enumerate(zip(TIMES, cells, strict=True))]
         path.write_text(f"Year,DOY,{head},Crack 1 (mm)\n" + "\n".join(lines) + "\n")
         found = understand(path, {"zone": "UTC"})
-        (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+        (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
         times = [row["time"].replace(tzinfo=None) for row, _ in read_all(path, load_mapping(tmp_path / "m.toml"))]
         assert {b - a for a, b in pairwise(times)} == {step}
         assert times[0] - BEGIN == (timedelta(minutes=30) if "Minute" in head else timedelta())
@@ -661,7 +661,7 @@ def test_the_zone_of_one_column_of_times_is_not_that_of_another(tmp_path):
     path.write_text("Local time;UTC time;Riss 1 [mm]\n" + text)
     assert understand(path, {}).mapping.time.column == "UTC time"
     path.write_text("Local time;Zeit im Netz;Riss 1 [mm]\n" + text)
-    assert [q.key for q in guess(look_at(path), {}).questions] == ["zone"]
+    assert [q.key for q in guess(read_raw_table(path), {}).questions] == ["zone"]
 
 
 def test_clocks_with_an_h_and_signs_of_typographers_are_read(tmp_path):
@@ -684,7 +684,7 @@ def test_least_and_largest_values_are_no_sensors_of_their_own(tmp_path):
 def test_points_before_three_digits_are_asked_about_beside_semicolons(tmp_path):
     path = tmp_path / "f.csv"
     path.write_text("Datum;Pegel [mm]\n" + "".join(f"{at:%d.%m.%Y};1.{200 + k}\n" for k, at in enumerate(DAYS)))
-    look = look_at(path)
+    look = read_raw_table(path)
     (question,) = guess(look, {"zone": "UTC"}).questions
     assert (question.key, question.default) == ("decimal", "point")
     for said, value in (("comma", 1200.0), ("point", 1.2)):
@@ -697,7 +697,7 @@ def test_times_with_and_without_an_offset_in_one_column_are_asked_about(tmp_path
     path.write_text("Time,Crack 1 (mm)\n" + "".join(
         f"{at:%Y-%m-%dT%H:%M:%S}{'+01:00' if k % 7 == 0 else ''},{k}.5\n" for k, at in enumerate(TIMES)
     ))  # fmt: skip
-    assert [q.key for q in guess(look_at(path), {}).questions] == ["zone"]
+    assert [q.key for q in guess(read_raw_table(path), {}).questions] == ["zone"]
     rows = read_all(path, understand(path, {"zone": "UTC"}).mapping)
     assert rows[1][0]["time"] - rows[0][0]["time"] == timedelta(hours=2)
 

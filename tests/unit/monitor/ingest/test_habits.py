@@ -10,8 +10,8 @@ from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.guess.guess import guess
-from monitor.ingest.guess.look import look_at
-from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.guess.raw_table import read_raw_table
+from monitor.ingest.guess.toml_writer import format_mapping
 
 BEGIN = datetime(2025, 3, 29, tzinfo=UTC)
 
@@ -20,7 +20,7 @@ def lay(path, head, line, count=60, step_h=2.0):
     """A table of so many rows; `line` makes one of its instant and number."""
     rows = [line(BEGIN + timedelta(hours=step_h * k), k) for k in range(count)]
     path.write_text("\n".join([*head, *rows, ""]), encoding="utf-8")
-    return look_at(path)
+    return read_raw_table(path)
 
 
 def first_and_last(look, found):
@@ -94,13 +94,13 @@ def test_times_of_more_habits_are_read_and_nothing_is_asked(tmp_path, head, spel
     path.write_text(f"{head};Crack 1 [mm]\n" + "".join(f"{spell(at)};{k}.5\n" for k, at in enumerate(HOURLY)))
     answers = {"zone": "UTC"}
     if "%y" in said:
-        assert [q.key for q in guess(look_at(path), answers).questions] == ["times"], (
+        assert [q.key for q in guess(read_raw_table(path), answers).questions] == ["times"], (
             "two digits leave the century open"
         )
         answers["times"] = "as they are"
-    found = guess(look_at(path), answers)
+    found = guess(read_raw_table(path), answers)
     assert (found.questions, found.mapping.time.format) == ((), said)
-    (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+    (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
     with open_wide(path, ImportOptions(load_mapping(tmp_path / "m.toml"))) as lines:
         read = [row["time"].replace(tzinfo=None) for line in lines for row, _ in line.rows]
     assert read == HOURLY
@@ -110,7 +110,7 @@ def test_a_record_with_the_newest_first_tells_day_from_month(tmp_path):
     path = tmp_path / "f.csv"
     rows = [f"{at:%d/%m/%Y %H:%M};{k}.5\n" for k, at in enumerate(HOURLY[:28])]
     path.write_text("Date;Crack 1 [mm]\n" + "".join(reversed(rows)))
-    found = guess(look_at(path), {"zone": "UTC"})
+    found = guess(read_raw_table(path), {"zone": "UTC"})
     assert (found.questions, found.mapping.time.format) == ((), "%d/%m/%Y %H:%M")
 
 
@@ -122,7 +122,7 @@ def test_a_date_and_the_number_of_the_hour_are_one_time(tmp_path, head, first):
     path.write_text(f"Date;{head};Crack 1 (mm)\n" + "".join(
         f"{day:%d.%m.%Y};{hour};{k}.5\n" for k, (day, hour) in enumerate(cells)
     ))  # fmt: skip
-    found = guess(look_at(path), {"zone": "UTC"})
+    found = guess(read_raw_table(path), {"zone": "UTC"})
     assert found.questions == ()
     assert [row["time"].replace(tzinfo=None) for row in read_book(path, found.mapping)] == hours
 
@@ -163,14 +163,14 @@ def test_a_time_that_cannot_be_read_is_shown(tmp_path):
     path = tmp_path / "f.csv"
     path.write_text("Datum;Riss 1 [mm]\n" + "".join(f"{at:%d.%m. %H:%M};{k}.5\n" for k, at in enumerate(HOURLY)))
     with pytest.raises(ConfigError, match=r"the cells of 'Datum' are like '03\.02\. 00:00'"):
-        guess(look_at(path), {})
+        guess(read_raw_table(path), {})
 
 
 def test_units_above_the_names_count_column_by_column(tmp_path):
     path = tmp_path / "f.csv"
     head = "Location:\nBH-2\nLEVEL\nUNIT: m\nOffset: 0.0 m\nTEMPERATURE\nUNIT: °C\nDate,Time,ms,LEVEL,TEMPERATURE\n"
     path.write_text(head + "".join(f"{at:%Y/%m/%d},{at:%H:%M:%S},0,{k}.5,{k % 7}.1\n" for k, at in enumerate(HOURLY)))
-    found = guess(look_at(path), {"zone": "UTC", "quantity:m": "water_level"})
+    found = guess(read_raw_table(path), {"zone": "UTC", "quantity:m": "water_level"})
     assert [(s.quantity, s.unit) for s in found.sensors] == [("water_level", "m"), ("temperature", "degC")]
 
 
@@ -179,7 +179,7 @@ def test_a_line_of_few_units_below_the_names_hides_no_name(tmp_path):
     path.write_text("DATE      TIME  CRACK1  CRACK2  TEMP\n                  MM      MM     C\n" + "".join(
         f"{at:%Y%m%d}  {at:%H%M}{k + 0.5:8.2f}{-100 - k:8.2f}{k % 9:6.1f}\n" for k, at in enumerate(HOURLY)
     ))  # fmt: skip
-    found = guess(look_at(path), {"zone": "UTC", "unit:crack_opening": "mm", "unit:temperature": "degC"})
+    found = guess(read_raw_table(path), {"zone": "UTC", "unit:crack_opening": "mm", "unit:temperature": "degC"})
     assert {f"{s.station}.{s.quantity}" for s in found.sensors} == {
         "CRACK1.crack_opening", "CRACK2.crack_opening", "f.temperature",
     }  # fmt: skip
@@ -212,24 +212,24 @@ def test_sheets_that_are_no_tables_are_passed_over_and_of_several_tables_a_perso
         for year in (2024, 2025)
     }
     save_book(path, Info=[["Project", "Slope"]], **{str(y): rows for y, rows in tables.items()}).save(path)
-    found = guess(look_at(path), {"zone": "UTC"})
+    found = guess(read_raw_table(path), {"zone": "UTC"})
     assert [(q.key, q.choices) for q in found.questions] == [("sheet", ("2024", "2025", "all of them"))]
     for said, station, years in (("2025", "2025", {2025}), ("all of them", "book", {2024, 2025})):
-        whole = guess(look_at(path, said), {"zone": "UTC", "sheet": said})
+        whole = guess(read_raw_table(path, said), {"zone": "UTC", "sheet": said})
         assert [s.station for s in whole.sensors] == [station], "two sheets of one form may be two instruments"
-        (tmp_path / "m.toml").write_text(spell_mapping(whole.mapping, "book.xlsx"), encoding="utf-8")
+        (tmp_path / "m.toml").write_text(format_mapping(whole.mapping, "book.xlsx"), encoding="utf-8")
         rows = read_book(path, load_mapping(tmp_path / "m.toml"))
         assert {row["time"].year for row in rows} == years
         assert len(rows) == 60 * len(years)
     with pytest.raises(ConfigError, match="expected one of 2024, 2025"):
-        look_at(path, "2023")
+        read_raw_table(path, "2023")
 
 
 def test_date_and_clock_as_cells_of_a_workbook_are_one_time(tmp_path):
     path = tmp_path / "book.xlsx"
     rows = [["Date", "Time", "Crack 1 [mm]"], *([at.date(), at.time(), k + 0.5] for k, at in enumerate(HOURLY))]
     save_book(path, Data=rows).save(path)
-    rows = read_book(path, guess(look_at(path), {"zone": "UTC"}).mapping)
+    rows = read_book(path, guess(read_raw_table(path), {"zone": "UTC"}).mapping)
     assert [row["time"].replace(tzinfo=None) for row in rows] == HOURLY
 
 
@@ -240,7 +240,7 @@ def test_a_share_that_is_shown_as_a_percentage_is_the_percentage(tmp_path):
     for (cell,) in book["Data"].iter_rows(min_row=2, min_col=2, max_col=2):
         cell.number_format = "0.0%"
     book.save(path)
-    mapping = guess(look_at(path), {"zone": "UTC"}).mapping
+    mapping = guess(read_raw_table(path), {"zone": "UTC"}).mapping
     assert [float(row["value"]) for row in read_book(path, mapping)][:2] == [30.0, 30.1]
 
 
@@ -250,7 +250,7 @@ def test_a_column_of_dates_and_texts_is_refused_with_what_may_have_happened(tmp_
     cells = [at.replace(day=at.month, month=at.day) if at.day <= 12 else f"{at:%d/%m/%Y}" for at in days]
     save_book(path, Data=[["Date", "Crack 1 [mm]"], *([at, k + 0.5] for k, at in enumerate(cells))]).save(path)
     with pytest.raises(ConfigError, match="exchanged day and month"):
-        guess(look_at(path), {"zone": "UTC"})
+        guess(read_raw_table(path), {"zone": "UTC"})
 
 
 # ---- which way values count ------------------------------------------------------------------------------------------
@@ -275,9 +275,9 @@ def test_depths_and_settlements_count_downward_unless_they_are_written_so(tmp_pa
     path.write_text(
         f"Date;{head}\n" + "".join(f"{at:%Y-%m-%d %H:%M};{sign * (k + 1.5)}\n" for k, at in enumerate(HOURLY))
     )
-    found = guess(look_at(path), {"zone": "UTC"})
+    found = guess(read_raw_table(path), {"zone": "UTC"})
     assert found.questions == ()
-    (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+    (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
     row = read_book(path, load_mapping(tmp_path / "m.toml"))[0]
     assert (row["quantity"], float(row["value"])) == (quantity, first)
 
@@ -287,9 +287,9 @@ def test_a_settlement_of_both_signs_is_asked_about(tmp_path):
     path.write_text("Date;Settlement S1 (mm)\n" + "".join(
         f"{at:%Y-%m-%d %H:%M};{(-1) ** k * 0.5}\n" for k, at in enumerate(HOURLY)
     ))  # fmt: skip
-    assert [q.key for q in guess(look_at(path), {"zone": "UTC"}).questions] == ["downward:displacement_up"]
+    assert [q.key for q in guess(read_raw_table(path), {"zone": "UTC"}).questions] == ["downward:displacement_up"]
     for said, value in (("yes", -0.5), ("no", 0.5)):
-        mapping = guess(look_at(path), {"zone": "UTC", "downward:displacement_up": said}).mapping
+        mapping = guess(read_raw_table(path), {"zone": "UTC", "downward:displacement_up": said}).mapping
         assert float(read_book(path, mapping)[0]["value"]) == value
 
 
@@ -300,7 +300,7 @@ def test_rain_since_midnight_is_a_counter_and_rain_of_each_hour_is_none(tmp_path
         path.write_text("Time;Rain (mm)\n" + "".join(
             f"{at:%Y-%m-%d %H:%M};{kind(k):.1f}\n" for k, at in enumerate(hours)
         ))  # fmt: skip
-        assert [s.is_counter for s in guess(look_at(path), {"zone": "UTC"}).sensors] == [told]
+        assert [s.is_counter for s in guess(read_raw_table(path), {"zone": "UTC"}).sensors] == [told]
 
 
 # ---- rows of one instant ---------------------------------------------------------------------------------------------
@@ -311,11 +311,11 @@ def test_rows_of_one_instant_with_other_values_are_asked_about_and_not_taken_for
     path.write_text("Date;Depth (m);Movement (mm);Remark\n" + "".join(
         f"{at:%Y-%m-%d %H:%M};{depth};{k * depth / 10};fine\n" for k, at in enumerate(HOURLY) for depth in (0.5, 1, 2)
     ))  # fmt: skip
-    (question,) = guess(look_at(path), {"zone": "UTC"}).questions
+    (question,) = guess(read_raw_table(path), {"zone": "UTC"}).questions
     assert (question.key, question.choices) == ("rows", ("Depth (m)", "none of them"))
     for said, stations in (("Depth (m)", {"0-5", "1", "2"}), ("none of them", {"f"})):
         answers = {"zone": "UTC", "rows": said, "quantity:m": "leave out"}
-        rows = read_book(path, guess(look_at(path), answers).mapping)
+        rows = read_book(path, guess(read_raw_table(path), answers).mapping)
         assert ({row["station"] for row in rows}, len(rows)) == (stations, 180)
 
 
@@ -323,7 +323,7 @@ def test_rows_that_come_twice_alike_or_seldom_differ_are_not_asked_about(tmp_pat
     path = tmp_path / "f.csv"
     rows = [f"{at:%Y-%m-%d %H:%M};{k}.5\n" for k, at in enumerate(HOURLY)]
     path.write_text("".join(["Date;Crack 1 (mm)\n", *rows, *rows[:20], f"{HOURLY[0]:%Y-%m-%d %H:%M};9.5\n"]))
-    assert guess(look_at(path), {"zone": "UTC"}).questions == ()
+    assert guess(read_raw_table(path), {"zone": "UTC"}).questions == ()
 
 
 @pytest.mark.parametrize("word", ["T", "t", "trace", "Tr."])
@@ -332,7 +332,7 @@ def test_a_trace_of_rain_is_nothing_and_no_gap(tmp_path, word):
     rain = [word if k % 5 == 2 else f"{0.2 * (k % 3):.1f}" for k in range(60)]
     rows = [f"{at:%Y-%m-%d %H:%M};{mm};{10 + k % 4}" for k, (at, mm) in enumerate(zip(HOURLY[:60], rain, strict=True))]
     path.write_text("\n".join(["Time;Rain (mm);Temperature (degC)", *rows]) + "\n")
-    found = guess(look_at(path), {"zone": "UTC"})
+    found = guess(read_raw_table(path), {"zone": "UTC"})
     assert "no measurement" not in dict(found.facts)
     told = [row["value"] for row in read_book(path, found.mapping) if row["quantity"] == "rain"]
     assert len(told) == 60

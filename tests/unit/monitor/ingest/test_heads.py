@@ -11,8 +11,8 @@ from monitor.ingest.files.lines import open_long, open_wide
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.guess.guess import guess
-from monitor.ingest.guess.look import look_at
-from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.guess.raw_table import read_raw_table
+from monitor.ingest.guess.toml_writer import format_mapping
 from monitor.ingest.text import heads
 
 BEGIN = datetime(2025, 4, 1)
@@ -44,10 +44,10 @@ def read_all(path, mapping):
 
 
 def tell(path):
-    found = guess(look_at(path), {})
+    found = guess(read_raw_table(path), {})
     assert not found.questions, found.questions
     written = path.with_suffix(".toml")
-    written.write_text(spell_mapping(found.mapping, path.name), encoding="utf-8")
+    written.write_text(format_mapping(found.mapping, path.name), encoding="utf-8")
     mapping = load_mapping(written)
     rows = read_all(path, mapping)
     assert not [error for _, error in rows if error is not None]
@@ -99,7 +99,7 @@ def test_a_part_with_another_head_is_refused_with_its_line(tmp_path, head):
     rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
     (tmp_path / "f.csv").write_text("\n".join([",".join(NAMES), *rows, head, *rows, ""]))
     with pytest.raises(ConfigError, match="line 22 begins another part of the file"):
-        guess(look_at(tmp_path / "f.csv"), {})
+        guess(read_raw_table(tmp_path / "f.csv"), {})
 
 
 TOA5 = (
@@ -119,13 +119,13 @@ def lay_logger(path, names, units, values):
 def test_a_logger_with_a_new_program_is_read_by_its_new_head_or_refused(tmp_path):
     path = tmp_path / "T.dat"
     lay_logger(path, ("Pore_kPa", "Crack_mm"), ("kPa", "mm"), lambda k: f"3{k % 7}.1,{k}.25")
-    found = guess(look_at(path), {"zone": "UTC"})
+    found = guess(read_raw_table(path), {"zone": "UTC"})
     rows = [(row["quantity"], float(row["value"])) for row, error in read_all(path, found.mapping) if error is None]
     assert len(rows) == 80
     assert dict(rows[40:42]) == {"pore_pressure": 30.1, "crack_opening": 0.25}
     lay_logger(path, ("Pore_kPa", "Crack_mm"), ("kPa", "cm"), lambda k: f"3{k % 7}.1,{k}.25")
     with pytest.raises(ConfigError, match=r"line 27 .* its head says 'TS RN cm kPa'"):
-        guess(look_at(path), {"zone": "UTC"})
+        guess(read_raw_table(path), {"zone": "UTC"})
 
 
 def test_the_same_head_once_more_loses_and_refuses_nothing(tmp_path):
@@ -147,7 +147,7 @@ def test_files_joined_with_their_marks_of_byte_order_are_one(tmp_path):
 def test_words_at_the_end_of_a_file_are_no_head(tmp_path):
     rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
     (tmp_path / "f.csv").write_text("\n".join([",".join(NAMES), *rows, "checked,by,the,office", ""]))
-    found = guess(look_at(tmp_path / "f.csv"), {})
+    found = guess(read_raw_table(tmp_path / "f.csv"), {})
     errors = [error.code for _, error in read_all(tmp_path / "f.csv", found.mapping) if error is not None]
     assert errors == ["bad_time"] * 3
 
@@ -156,7 +156,7 @@ def test_rows_before_the_names_are_counted_and_wait_in_the_quarantine(tmp_path):
     early = [f"{at},{k}.5" for k, at in enumerate(times(12))]
     rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(60, 100))]
     (tmp_path / "f.csv").write_text("\n".join(["Time,Crack", *early, ",".join(NAMES), *rows, ""]))
-    found = guess(look_at(tmp_path / "f.csv"), {})
+    found = guess(read_raw_table(tmp_path / "f.csv"), {})
     assert ("left out", "12 rows of data stand before the names of the columns: they are put aside") in found.facts
     read = read_all(tmp_path / "f.csv", found.mapping)
     assert [error.code for _, error in read if error is not None] == ["before_names"] * 12
@@ -188,7 +188,7 @@ def test_what_a_database_writes_above_the_names_is_no_name(tmp_path):
         for n, field in enumerate(("crack_opening_mm", "pore_pressure_kpa"))
     ]
     path.write_text(head + parts[0] + "\n" + head + parts[1])
-    found = guess(look_at(path), {})
+    found = guess(read_raw_table(path), {})
     assert not found.questions
     rows = read_all(path, found.mapping)
     told = {(row["station"], row["quantity"], row["unit"]) for row, error in rows if error is None}
@@ -205,7 +205,7 @@ def test_tables_of_a_database_with_other_columns_are_refused_and_those_in_anothe
     turned = f"{notes}#default,_result,,,,,\n,result,table,_time,_value,sensor,_field\n"
     turned += "".join(f",,1,{at},2.{k:02d},X1,crack_opening_mm\n" for k, at in enumerate(stamps))
     path.write_text(f"{first}\n{turned}")
-    rows = read_all(path, guess(look_at(path), {}).mapping)
+    rows = read_all(path, guess(read_raw_table(path), {}).mapping)
     assert {(row["station"], str(row["value"])[:1]) for row, error in rows if error is None} == {
         ("X0", "1"),
         ("X1", "2"),
@@ -214,7 +214,7 @@ def test_tables_of_a_database_with_other_columns_are_refused_and_those_in_anothe
     bare += "".join(f",,1,{at},2.{k:02d},crack_opening_mm\n" for k, at in enumerate(stamps))
     path.write_text(f"{first}\n{bare}")
     with pytest.raises(ConfigError, match="begins another part of the file with other columns"):
-        read_all(path, guess(look_at(path), {}).mapping)
+        read_all(path, guess(read_raw_table(path), {}).mapping)
 
 
 @pytest.mark.parametrize("names", ["Time;0.5;1.0;1.5", "Time;1;2;10", "Datum;-3,5;-2,5;-1"])
@@ -223,7 +223,7 @@ def test_names_that_are_rising_numbers_are_names(tmp_path, names):
     mark = "," if "," in names else "."
     rows = [f"{at};{k}{mark}1;{k}{mark}2;{k}{mark}3" for k, at in enumerate(times(20))]
     path.write_text("\n".join([names, *rows, ""]))
-    look = look_at(path)
+    look = read_raw_table(path)
     assert (look.names, look.rows) == (tuple(names.split(";")), 20)
     found = guess(look, {"zone": "UTC", "quantity": "displacement", "unit": "mm"})
     assert len({s.station for s in found.sensors}) == 3
@@ -239,7 +239,7 @@ def test_lines_as_wide_as_the_names_above_them_are_none(tmp_path, above, names):
     at = [f"2026-01-{k:02d} 06:00" for k in range(1, 29)]
     rows = [f"{k}.5;{day}" if names.endswith("Datum") else f"{day};{k}.5" for k, day in enumerate(at)]
     path.write_text("\n".join([*above, names, *rows]) + "\n", encoding="utf-8")
-    look = look_at(path)
+    look = read_raw_table(path)
     assert (*look.names,) == tuple(names.split(";"))
     assert look.rows == len(rows)
 
@@ -251,7 +251,7 @@ def test_rows_before_the_names_of_a_file_that_begins_in_the_middle_are_counted(t
     rows = [f"2026-01-{k:02d} 06:00;{k}.5;{k % 4}" for k in range(1, 29)]
     names = "Time;Crack 1;Temp" if units else "Time;Crack 1 (mm);Temp (degC)"
     path.write_text("\n".join([*rows[:early], names, *filter(None, [units]), *rows[early:]]) + "\n")
-    look = look_at(path)
+    look = read_raw_table(path)
     assert [name.split(" (")[0] for name in look.names] == ["Time", "Crack 1", "Temp"]
     assert (look.early, look.rows) == (early, len(rows) - early)
     assert guess(look, {"zone": "UTC"}).questions == ()

@@ -11,8 +11,8 @@ from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import find_header_doubts
 from monitor.ingest.guess import names
 from monitor.ingest.guess.guess import guess
-from monitor.ingest.guess.look import look_at
-from monitor.ingest.guess.names import is_no_measurement, is_word_of_field, may_count_downward, read_name
+from monitor.ingest.guess.names import is_no_measurement, is_term_of_field, may_count_downward, read_name
+from monitor.ingest.guess.raw_table import read_raw_table
 
 BEGIN = datetime(2025, 2, 3)
 WORDS = {
@@ -29,7 +29,7 @@ def lay(path, head, *columns, rows=40, mark=","):
         for k in range(rows)
     ]
     path.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
-    return look_at(path)
+    return read_raw_table(path)
 
 
 def rise(k):
@@ -114,12 +114,12 @@ def test_a_depth_is_no_unit_that_gainsays_a_mapping(tmp_path):
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_a_quantity_or_a_unit_alone_is_no_station(quantity):
-    assert is_word_of_field(quantity)
-    assert not is_word_of_field(f"{quantity}_7")
+    assert is_term_of_field(quantity)
+    assert not is_term_of_field(f"{quantity}_7")
     for text in ("mm", "kPa", "Deg C", "Rain", "Niederschlag", "pore pressure"):
-        assert is_word_of_field(text)
+        assert is_term_of_field(text)
     for text in ("P1", "A", "7", "Upper", "North", "Süd"):
-        assert not is_word_of_field(text)
+        assert not is_term_of_field(text)
 
 
 @pytest.mark.parametrize(

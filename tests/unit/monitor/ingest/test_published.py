@@ -14,7 +14,7 @@ from monitor.domain.site import Binding, Origin
 from monitor.errors import ConfigError
 from monitor.ingest import births
 from monitor.ingest.decoders.sensorthings import read_next_link
-from monitor.ingest.decoders.sparkplug import _spell_varint, read_payload, spell_rebirth
+from monitor.ingest.decoders.sparkplug import _encode_varint, encode_rebirth, read_payload
 from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
@@ -173,7 +173,7 @@ def test_a_birth_names_what_data_bring_by_alias(pipeline):
     lost = read(pipeline, NODE.format("NDATA"), p.NDATA)  # its count is 14: messages between were lost
     assert refusal(lost) == "no_birth"
     assert "Node Control/Rebirth" in lost.faults[0].reason
-    assert lost.ask == ("spBv1.0/tedge/NCMD/sim-cnc01", spell_rebirth(NOW))
+    assert lost.request == ("spBv1.0/tedge/NCMD/sim-cnc01", encode_rebirth(NOW))
     pipeline.vocabulary.births.revert()
     read(pipeline, NODE.format("NBIRTH"), p.NBIRTH[:-1] + b"\x0d")  # the same birth at a count of 13
     found = read(pipeline, NODE.format("NDATA"), p.NDATA)
@@ -220,7 +220,7 @@ def test_deaths_are_told_and_old_ones_are_not_believed(pipeline):
 @pytest.mark.parametrize(("code", "counts"), [(192, True), (0, False), (500, False), (0x80000200, False)])
 def test_a_value_of_bad_or_stale_quality_is_none(code, counts):
     """Sparkplug 3.0, 6.4.9.1: the property Quality is 192 where a value is good, 0 where bad, 500 where stale."""
-    told = b"\x08\x03\x18" + _spell_varint(code)
+    told = b"\x08\x03\x18" + _encode_varint(code)
     quality = b"\x0a\x07Quality\x12" + bytes([len(told)]) + told
     metric = b"\x0a\x08tilt_deg\x4a" + bytes([len(quality)]) + quality + b"\x65\x00\x00\x80\x3f"
     payload = b"\x08\x80\xe6\xed\xbf\xca3\x12" + bytes([len(metric)]) + metric
@@ -233,9 +233,9 @@ def test_a_value_of_bad_or_stale_quality_is_none(code, counts):
 
 
 def test_the_command_for_a_rebirth_is_the_published_one():
-    assert spell_rebirth(utc(2026, 9, 17, 9, 46, 40)) != p.REBIRTH
+    assert encode_rebirth(utc(2026, 9, 17, 9, 46, 40)) != p.REBIRTH
     at = read_payload(p.REBIRTH).at_ms / 1000
-    assert spell_rebirth(datetime.fromtimestamp(at, UTC)) == p.REBIRTH
+    assert encode_rebirth(datetime.fromtimestamp(at, UTC)) == p.REBIRTH
 
 
 def test_homie_says_values_and_whether_it_is_there(pipeline):

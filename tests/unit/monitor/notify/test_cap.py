@@ -171,7 +171,7 @@ FAR = st.one_of(PLACES, st.tuples(st.floats(46.4, 46.6), st.floats(8.2, 8.3)))  
 GROUNDS = st.builds(
     DecisionBasis, stations=st.lists(FAR, max_size=4).map(tuple), voting=st.lists(FAR, max_size=4).map(tuple),
     votes=st.lists(st.tuples(st.text(max_size=8), st.text(max_size=40)), max_size=10).map(tuple),
-    votes_asked=st.integers(0, 12), evidence_sha256=st.sampled_from(["", "a" * 64]),
+    votes_required=st.integers(0, 12), evidence_sha256=st.sampled_from(["", "a" * 64]),
     window=st.one_of(st.none(), st.builds(
         lambda before, length: FailureWindow("G1", T0 + before, T0 + before + length),
         st.timedeltas(-SPAN, SPAN), st.timedeltas(timedelta(0), SPAN),

@@ -16,7 +16,7 @@ DRIFT_MM_PER_DAY: Final = 0.4  # of the fastest plates, 150 mm a year
 SILENCE: Final = 6.0  # times the usual step; then a health alarm
 
 
-def spell_mapping(mapping: TableMapping, file: str) -> str:
+def format_mapping(mapping: TableMapping, file: str) -> str:
     """The mapping as TOML that `load_mapping` reads."""
     layout, rule = mapping.layout, mapping.time
     table = {
@@ -29,23 +29,23 @@ def spell_mapping(mapping: TableMapping, file: str) -> str:
     column = rule.columns if len(rule.columns) > 1 else rule.columns[0]
     parts = [
         f"# What the columns of {file} mean; use it with: slopeward ingest FILE --mapping THIS\n[table]\n",
-        *_spell_keys(table), "\n[time]\n", *_spell_keys({
+        *_format_keys(table), "\n[time]\n", *_format_keys({
             "column": column, "format": rule.format, "zone": zone, "clock": rule.clock or None, "era": rule.era or None,
             "since": None if rule.since is None else rule.since.isoformat(),
         }),
     ]  # fmt: skip
     for one in mapping.columns:
-        parts += ["\n[[column]]\n", *_spell_keys(asdict(one) | {"downward": one.downward or None})]
+        parts += ["\n[[column]]\n", *_format_keys(asdict(one) | {"downward": one.downward or None})]
     return "".join(parts)
 
 
-def _spell_keys(values: Mapping[str, Any]) -> Iterator[str]:
+def _format_keys(values: Mapping[str, Any]) -> Iterator[str]:
     """Keys as TOML has them, where they say something."""
-    told = ((key, value) for key, value in values.items() if value is False or value)
-    return (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in told)
+    given = ((key, value) for key, value in values.items() if value is False or value)
+    return (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in given)
 
 
-def spell_stations(
+def format_stations(
     sensors: Sequence[SensorGuess], known: ImportOptions = ImportOptions(), bases: Collection[str] = ()  # noqa: B008 - frozen
 ) -> str:  # fmt: skip
     """The stations as tables of a site file, with their places where the file says them; `bases`: on stable ground."""
@@ -58,7 +58,7 @@ def spell_stations(
         if (place := places.get(station)) is not None:
             lines += [f"latitude = {place.latitude:.8f}", f"longitude = {place.longitude:.8f}"]
             lines += [] if place.height_m is None else [f"height_m = {place.height_m:.4f}"]
-        lines += [_spell_origin(origins[station])] if station in origins else []
+        lines += [_format_origin(origins[station])] if station in origins else []
         if station in bases:
             lines.append("on_slope = false  # stable ground: its name says so, and its record shows no sure motion")
         else:
@@ -70,7 +70,7 @@ def spell_stations(
                 why = "its record surely moves" if moves(own) else "no other station is there to be watched"
                 lines.append(f"# on_slope = false  # its name says stable ground; {why}")
             in_frame = place is not None and station not in origins  # of the earth: plates drift in it
-            lines += _spell_direction(in_space[station], in_frame=in_frame) if station in in_space else []
+            lines += _format_direction(in_space[station], in_frame=in_frame) if station in in_space else []
         for sensor in _join_components(own, is_in_space=station in in_space):
             lines += ["[[station.series]]", f"quantity = {quote(sensor.quantity)}", f"unit = {quote(sensor.unit)}"]
             lines += ['stamp = "counter"  # it only rises: a sum since the beginning'] if sensor.is_counter else []
@@ -81,7 +81,7 @@ def spell_stations(
     return "\n".join(blocks)
 
 
-def _spell_direction(own: Mapping[str, SensorGuess], *, in_frame: bool) -> Iterator[str]:
+def _format_direction(own: Mapping[str, SensorGuess], *, in_frame: bool) -> Iterator[str]:
     """Azimuth and plunge as the record shows them, with their errors; a comment in place of what it does not tell."""
     motion = next(iter(own.values())).motion
     why = "its record is too short"
@@ -96,11 +96,11 @@ def _spell_direction(own: Mapping[str, SensorGuess], *, in_frame: bool) -> Itera
     yield f"azimuth_deg = {motion.azimuth[0]:.0f}  # ± {motion.azimuth[1]:.2g} as its record moves: {why}"
     if motion.plunge is not None:
         plunge, error = motion.plunge
-        told = f"plunge_deg = {plunge:.0f}  # ± {error:.2g} below the horizon, as its record moves"
-        yield told if error <= STEEP_MOST else f"# {told}; too unsure to count"
+        plunge_line = f"plunge_deg = {plunge:.0f}  # ± {error:.2g} below the horizon, as its record moves"
+        yield plunge_line if error <= STEEP_MOST else f"# {plunge_line}; too unsure to count"
 
 
-def _spell_origin(origin: Origin) -> str:
+def _format_origin(origin: Origin) -> str:
     names = ("east_m", "north_m", "up_m") if origin.place is None else ("latitude", "longitude", "height_m")
     figures = zip(names, origin.place or origin.baseline_m or (), (9, 9, 4) if origin.place else (4, 4, 4), strict=True)
     keys = ", ".join(f"{name} = {figure:.{places}f}" for name, figure, places in figures)

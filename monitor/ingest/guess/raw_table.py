@@ -26,17 +26,17 @@ from monitor.ingest.files.tables import (
     open_rows,
     read_workbook,
 )
-from monitor.ingest.files.units import spell_unit, unit_of_header
-from monitor.ingest.guess.recognise import tell_known
+from monitor.ingest.files.units import read_unit, unit_of_header
+from monitor.ingest.guess.recognise import describe_known
 from monitor.ingest.text.cells import DIGITS, is_number, is_plain, is_time
 from monitor.ingest.text.clocks import NAMED
 from monitor.ingest.text.heads import is_annotation, names_rise
 from monitor.language.file_names import EMPTY, UNREADABLE
 
-LOOK_BYTES: Final = 1 << 20
-LOOK_LINES: Final = 300  # to find header and delimiter
+HEAD_BYTES: Final = 1 << 20
+SCAN_LINES: Final = 300  # to find header and delimiter
 HEAD_LINES: Final = 30  # the names stand in one of them
-LOOK_ROWS: Final = 100_000  # to understand the columns
+SAMPLE_ROWS: Final = 100_000  # to understand the columns
 DELIMITERS: Final = (";", "\t", ",", "|", WHITESPACE)
 SHEET, ALL_SHEETS = "sheet", "all of them"
 _NO_TABLE: Final = Template(
@@ -64,7 +64,7 @@ class RawTable:
     names: tuple[str, ...]
     units: dict[str, str]  # of columns whose unit stands in a row of its own
     above: tuple[str, ...]  # lines before the header, and what stands between it and the first row
-    columns: dict[str, list[Any]]  # cells of at most LOOK_ROWS rows
+    columns: dict[str, list[Any]]  # cells of at most SAMPLE_ROWS rows
     rows: int  # of them
     is_whole: bool  # there are no more
     titles: dict[str, str]  # of columns whose name stands in two lines, or cannot be their key
@@ -81,12 +81,12 @@ class RawTable:
         """What a column is called."""
         return self.titles.get(column, column)
 
-    def tell(self, column: str) -> list[Any]:
+    def list_cells(self, column: str) -> list[Any]:
         """The cells of a column that say something."""
         return [c for c in self.columns[column] if c is not None and not is_no_value(str(c))]
 
 
-def look_at(path: Path, sheet: str = "") -> RawTable:
+def read_raw_table(path: Path, sheet: str = "") -> RawTable:
     """Find out how a file is laid out.
 
     Args:
@@ -94,18 +94,18 @@ def look_at(path: Path, sheet: str = "") -> RawTable:
         sheet: the worksheet of a workbook, or `ALL_SHEETS`; "": the first that holds a table.
 
     Raises:
-        ConfigError: the file is no table that can be told.
+        ConfigError: the file is no table that can be recognised.
     """
     suffix = path.suffix.lower()
     if suffix in {".parquet", ".pq"}:
         return _read(path, Layout(), (), {})
     if suffix in WORKBOOKS:
-        return _look_at_workbook(path, sheet)
+        return _read_workbook(path, sheet)
     if is_campbell(path):
         return _read(path, Layout(), (), {n: u for n, text in read_units(path).items() if (u := _unit(text))})
     encoding = _find_encoding(path)
-    if not encoding.startswith("utf-16") and (told := tell_known(path)):
-        raise ConfigError(TEXT_OF(name=str(path), text=told))
+    if not encoding.startswith("utf-16") and (known_form := describe_known(path)):
+        raise ConfigError(TEXT_OF(name=str(path), text=known_form))
     lines = _read_lines(path, encoding)
     best, found = 0.0, None
     for delimiter in DELIMITERS:
@@ -125,24 +125,24 @@ def look_at(path: Path, sheet: str = "") -> RawTable:
 LEAST_SCORE: Final = 0.5
 
 
-def _look_at_workbook(path: Path, sheet: str) -> RawTable:
+def _read_workbook(path: Path, sheet: str) -> RawTable:
     heads = {
         name: [[_text(cell) for cell in row] for row in rows]
-        for name, rows in read_workbook(path, head=LOOK_LINES).items()
+        for name, rows in read_workbook(path, head=SCAN_LINES).items()
     }
     # a cover, notes and diagrams are no tables
     tables = {
         name: cells for name, cells in heads.items() if (first := _first_row(cells)) is not None and cells[first:]
     }
     if not tables:
-        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=LOOK_LINES)))
+        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
     names = {tuple(cells[max(0, (_first_row(cells) or 0) - 1)]) for cells in tables.values()}
     if sheet and sheet != ALL_SHEETS and sheet not in tables:
         raise ConfigError(TEXT_OF(name=str(path), text=_ODD_SHEET(names=NameList(tuple(tables)), answer=sheet)))
     read = tuple(tables) if sheet == ALL_SHEETS else (sheet or next(iter(tables)),)
     is_first = len(read) == 1 and read[0] == next(iter(heads))
-    look = _place(path, tables[read[0]], Layout(sheets=() if is_first else read))
-    return replace(look, sheets=tuple(tables), joins=len(tables) > 1 and len(names) == 1, day_zero=find_day_zero(path))
+    table = _place(path, tables[read[0]], Layout(sheets=() if is_first else read))
+    return replace(table, sheets=tuple(tables), joins=len(tables) > 1 and len(names) == 1, day_zero=find_day_zero(path))
 
 
 def _is_data(text: str) -> bool:
@@ -152,7 +152,7 @@ def _is_data(text: str) -> bool:
 def _tail_of(text: str) -> str:
     """The unit behind a number; "" where there is none."""
     found = _TAILED.fullmatch(text)
-    return found[1] if found is not None and spell_unit(found[1]) is not None else ""
+    return found[1] if found is not None and read_unit(found[1]) is not None else ""
 
 
 def _text(cell: Any) -> str:
@@ -163,7 +163,7 @@ def _find_encoding(path: Path) -> str:
     """UTF-8 and UTF-16 show themselves; else double bytes of Chinese, or Western Europe."""
     try:
         with path.open("rb") as file:
-            head = file.read(LOOK_BYTES)
+            head = file.read(HEAD_BYTES)
     except OSError as error:
         raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=error.strerror or ""))) from None
     if not head:
@@ -175,7 +175,7 @@ def _find_encoding(path: Path) -> str:
         if zeros > 0.5 * len(head[high::2]) and 0 not in head[1 - high :: 2]:
             return encoding
     if b"\0" in head:
-        raise ConfigError(TEXT_OF(name=str(path), text=tell_known(path) or _BINARY()))
+        raise ConfigError(TEXT_OF(name=str(path), text=describe_known(path) or _BINARY()))
     for cut in range(4):  # the last character may be torn
         try:
             head[: len(head) - cut].decode("utf-8")
@@ -194,10 +194,10 @@ def _find_encoding(path: Path) -> str:
 def _read_lines(path: Path, encoding: str) -> list[str]:
     try:
         with path.open(encoding=encoding, newline="") as file:
-            lines = [line.rstrip("\r\n") for line in islice(iter(lambda: file.readline(LINE_LIMIT), ""), LOOK_LINES)]
+            lines = [line.rstrip("\r\n") for line in islice(iter(lambda: file.readline(LINE_LIMIT), ""), SCAN_LINES)]
     except UnicodeError as error:
-        told = _ODD_ENCODING(encoding=encoding, problem=str(error))
-        raise ConfigError(TEXT_OF(name=str(path), text=told)) from None
+        text = _ODD_ENCODING(encoding=encoding, problem=str(error))
+        raise ConfigError(TEXT_OF(name=str(path), text=text)) from None
     if any(len(line) >= LINE_LIMIT for line in lines):
         raise ConfigError(TEXT_OF(name=str(path), text=_LONG_LINE(n=Figure(LINE_LIMIT, "d"))))
     return lines
@@ -333,15 +333,15 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
     """The layout with header and first row."""
     first = _first_row(cells)
     if first is None:
-        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=LOOK_LINES)))
+        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
     if first == 0 and (behind := _find_names_behind(cells)) is not None:
         first = behind
     header = _header_of(cells, first)
     if header is None:
         above = cells[first - 1] if first else []
         if layout.delimiter == "," and 1 < len(above) < len(cells[first]):
-            told_of = _TWO_READINGS(n=first, names=len(above), cells=len(cells[first]))
-            raise ConfigError(TEXT_OF(name=str(path), text=told_of))
+            two_readings = _TWO_READINGS(n=first, names=len(above), cells=len(cells[first]))
+            raise ConfigError(TEXT_OF(name=str(path), text=two_readings))
         layout = Layout(layout.delimiter, first, layout.encoding, header=False, starts=layout.starts)
         return _read(path, layout, _above(cells[:first]), {})
     block = [k for k in range(header, first) if any(cells[k])]
@@ -356,9 +356,11 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
         keys = [str(k) for k in range(1, len(names) + 1)]
         layout = replace(layout, header=False, skip_rows=first, skip_after=0)
     if keys is not names or len(set(filter(None, cells[header]))) < sum(map(bool, cells[header])):
-        told = _join_names(cells, [k for k in block if k >= header - 1 and not _is_units(cells[k])], header)
+        joined = _join_names(cells, [k for k in block if k >= header - 1 and not _is_units(cells[k])], header)
         plain = cells[header] if keys is names else keys
-        titles = {key: text for key, text, own in zip(keys, told, plain, strict=True) if key and text not in {"", own}}
+        titles = {
+            key: text for key, text, own in zip(keys, joined, plain, strict=True) if key and text not in {"", own}
+        }
     units: dict[str, str] = {}
     notes: dict[str, str] = {}
     for row in (
@@ -366,8 +368,8 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
     ):
         units |= {name: unit for name, cell in zip(keys, row, strict=False) if name and (unit := _unit(cell))}
         notes |= {name: cell for name, cell in zip(keys, row, strict=False) if name and cell and not _unit(cell)}
-    look = _read(path, layout, _above([*cells[:header], *cells[header + 1 : first]]), units, titles)
-    return replace(look, notes=notes)
+    table = _read(path, layout, _above([*cells[:header], *cells[header + 1 : first]]), units, titles)
+    return replace(table, notes=notes)
 
 
 def _is_units(row: Sequence[str]) -> bool:
@@ -378,20 +380,20 @@ def _is_units(row: Sequence[str]) -> bool:
 
 def _join_names(cells: Sequence[Sequence[str]], lines: Sequence[int], header: int) -> list[str]:
     """The names of columns that stand in several lines; one above the names is that of a group of columns."""
-    told: list[list[str]] = [[] for _ in cells[header]]
+    joined: list[list[str]] = [[] for _ in cells[header]]
     for k in lines:
         group = ""
-        for at, cell in enumerate(cells[k][: len(told)]):
+        for at, cell in enumerate(cells[k][: len(joined)]):
             group = cell or (group if k < header else "")
             if group and (k == header or any(sign.isalpha() for sign in group)):
-                told[at].append(group)
-    return [" ".join(dict.fromkeys(parts)) for parts in told]
+                joined[at].append(group)
+    return [" ".join(dict.fromkeys(parts)) for parts in joined]
 
 
 def _unit(text: str) -> str | None:
     """A unit that is known, or the word for a reading as the sensor gives it."""
     bare = text.strip("[]() ")
-    return spell_unit(text) or (bare if is_raw(bare) else None)
+    return read_unit(text) or (bare if is_raw(bare) else None)
 
 
 def _above(cells: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -405,7 +407,7 @@ def _read(
     with open_rows(path, layout) as (names, rows):
         columns: dict[str, list[Any]] = {name: [] for name in names}
         count = early = 0
-        for row in islice(rows, LOOK_ROWS):
+        for row in islice(rows, SAMPLE_ROWS):
             if BEFORE in row:
                 early += 1
                 continue
@@ -417,7 +419,7 @@ def _read(
     tails = {}
     for name in names:
         if tail := _find_tail(columns[name]):
-            unit = spell_unit(tail)
+            unit = read_unit(tail)
             if unit is None or (units.get(name) or unit_of_header(titles.get(name, name)) or unit) != unit:
                 continue
             tails[name], units[name] = tail, unit
@@ -427,7 +429,7 @@ def _read(
 
 def _find_tail(cells: Sequence[Any]) -> str:
     """The unit that stands behind the numbers of a column."""
-    told = [*islice((c for c in cells if isinstance(c, str) and not is_no_value(c)), LOOK_LINES)]
-    found = Counter(tail for c in told if (tail := _tail_of(c)))
+    filled = [*islice((c for c in cells if isinstance(c, str) and not is_no_value(c)), SCAN_LINES)]
+    found = Counter(tail for c in filled if (tail := _tail_of(c)))
     tail, count = found.most_common(1)[0] if found else ("", 0)
-    return tail if count >= 0.8 * len(told) else ""
+    return tail if count >= 0.8 * len(filled) else ""
