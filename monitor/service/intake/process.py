@@ -109,7 +109,7 @@ class IngestProcess:
                     self._apply(heartbeat)
                     if heartbeat.expect_s:
                         self.ingest.expect_more(heartbeat.expect_s)
-                    if heartbeat.forget_heard:
+                    if heartbeat.forget_last_readings:
                         self.ingest.forget_last_readings()
         finally:  # whatever it was: without words of core it must not go on
             self.ended.set()
