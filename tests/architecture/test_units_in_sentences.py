@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ALERTING = ROOT / "monitor" / "alerting"
-ROOMS = tuple(ROOT / room for room in ("monitor/decision", "monitor/movement", "forecasting/kinematics"))
+ALERTING = tuple(ROOT / "monitor" / room for room in ("alerting", "decision"))
+ROOMS = tuple(ROOT / room for room in ("monitor/movement", "forecasting/kinematics"))
 # what may follow a number: its unit, a word that makes it a count or a share, or the rest of a pair or range
 FOLLOWS = re.compile(
     r"^ ?(mm|cm|km|m|g|h|d|s|ms|min|px|MiB|GiB|degrees?|years?|% |/day)\b|^ ?(°|%)|^ (m²|m³|km²|mm/day|mm/year)"
@@ -18,21 +18,21 @@ FOLLOWS = re.compile(
 )
 # (module, what is formatted): a share or ratio, a factor of safety, a score, or a text that no person reads
 PURE = {
-    ("audit/as_of.py", "value"), ("decision/series/bounds.py", "factor"), ("acts/loosening.py", "value"),
-    ("decision/criteria/cost.py", "rows"),
-    ("decision/criteria/kinds/earthquake.py", "event.value"), ("decision/criteria/kinds/earthquake.py", "moved.high_cm"),
-    ("decision/criteria/kinds/anomaly.py", "worst.score"), ("decision/criteria/kinds/anomaly.py", "worst.threshold"),
-    ("decision/criteria/kinds/rain_return_period.py", "window_s"), ("decision/criteria/rainfall.py", "worst['coverage']"),
-    ("decision/criteria/kinds/slope_safety.py", "safety.best"), ("decision/criteria/kinds/slope_safety.py", "safety.low"),
-    ("decision/criteria/kinds/slope_safety.py", "safety.high"), ("decision/criteria/kinds/slope_safety.py", "safety.below_one"),
-    ("decision/criteria/kinds/slope_safety.py", "t.under"), ("decision/criteria/kinds/slope_safety.py", "coverage"),
-    ("decision/criteria/kinds/rain_return_period.py", "t"), ("decision/criteria/kinds/earthquake.py", "LEAST_CRITICAL_G"),
-    ("decision/criteria/rain_table.py", "reach_s"), ("decision/criteria/tables.py", "lower.over"), ("decision/criteria/tables.py", "lower.under"),
-    ("decision/proof.py", "LEAST_ACCEPTED"),
+    ("audit/as_of.py", "value"), ("series/bounds.py", "factor"), ("acts/loosening.py", "value"),
+    ("criteria/cost.py", "rows"),
+    ("criteria/kinds/earthquake.py", "event.value"), ("criteria/kinds/earthquake.py", "moved.high_cm"),
+    ("criteria/kinds/anomaly.py", "worst.score"), ("criteria/kinds/anomaly.py", "worst.threshold"),
+    ("criteria/kinds/rain_return_period.py", "window_s"), ("criteria/rainfall.py", "worst['coverage']"),
+    ("criteria/kinds/slope_safety.py", "safety.best"), ("criteria/kinds/slope_safety.py", "safety.low"),
+    ("criteria/kinds/slope_safety.py", "safety.high"), ("criteria/kinds/slope_safety.py", "safety.below_one"),
+    ("criteria/kinds/slope_safety.py", "t.under"), ("criteria/kinds/slope_safety.py", "coverage"),
+    ("criteria/kinds/rain_return_period.py", "t"), ("criteria/kinds/earthquake.py", "LEAST_CRITICAL_G"),
+    ("criteria/rain_table.py", "reach_s"), ("criteria/tables.py", "lower.over"), ("criteria/tables.py", "lower.under"),
+    ("proof.py", "LEAST_ACCEPTED"),
     ("cli/forecast/catalogue.py", "score['f1']"), ("cli/forecast/catalogue.py", "score['rules_f1']"),
     ("kinematics/ensemble.py", "ALPHAS[likely][0]"), ("kinematics/ensemble.py", "ALPHAS[a][0]"),
     ("kinematics/ensemble.py", "max(0.0, median(leads)) / DAY_S"), ("kinematics/stages.py", "(at_s - since) / DAY_S"),
-    ("audit/explain.py", "o"), ("decision/series/steps.py", "seen.jump.length"),  # where no series is declared there is no unit
+    ("audit/explain.py", "o"), ("series/steps.py", "seen.jump.length"),  # where no series is declared there is no unit
 }  # fmt: skip
 
 
@@ -69,8 +69,9 @@ def _second(node: ast.JoinedStr, after: ast.AST | None) -> ast.AST | None:
 
 def test_every_figure_of_a_sentence_says_its_unit():
     found = []
-    for path in sorted(ALERTING.rglob("*.py")):
-        found += bare_numbers(path.read_text(encoding="utf-8"), str(path.relative_to(ALERTING)))
+    for room in ALERTING:
+        for path in sorted(room.rglob("*.py")):
+            found += bare_numbers(path.read_text(encoding="utf-8"), str(path.relative_to(room)))
     for room in ROOMS:
         for path in sorted(room.rglob("*.py")):
             found += bare_numbers(path.read_text(encoding="utf-8"), str(path.relative_to(room.parent)))
