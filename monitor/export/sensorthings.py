@@ -67,7 +67,7 @@ class SensorThingsQuery:
 
 def read_query(options: Mapping[str, str]) -> SensorThingsQuery:
     """Read the query options; RefusedError names the first that cannot be followed."""
-    found: dict[str, Any] = {"said": dict(options)}
+    found: dict[str, Any] = {"given": dict(options)}
     readers: dict[str, Callable[[str], dict[str, Any]]] = {
         "$top": lambda v: {"top": min(_whole("$top", v), MOST)},
         "$skip": lambda v: {"skip": _whole("$skip", v)},
