@@ -155,7 +155,7 @@ def message(mid):
     return BrokerMessage("slopeward/v1/north/G1/obs", payload, NOW, "live", mid, 1)
 
 
-@pytest.mark.parametrize("faulty", ["_ask_for_gaps", "_on_stored", "_work"])
+@pytest.mark.parametrize("faulty", ["_request_gaps", "_on_stored", "_work"])
 def test_a_transient_fault_of_the_writer_stalls_no_message_and_keeps_the_order(writer, monkeypatch, faulty):
     real, faults = getattr(writer, faulty), [1, 2, 3]
 

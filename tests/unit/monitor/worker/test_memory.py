@@ -16,7 +16,7 @@ class Circle:
     def __init__(self): self.me = self
     def __del__(self): print("found")
 atexit.register(print, "said at the end")
-if sys.argv[1:]: memory.end_without_look()
+if sys.argv[1:]: memory.end_without_cleanup()
 Circle()
 """
 STARTS = """
@@ -32,8 +32,8 @@ FORGETS = """
 import sys
 from sqlalchemy import text
 from monitor.store.database.engine import Database
-from monitor.worker.memory import end_without_look
-end_without_look()
+from monitor.worker.memory import end_without_cleanup
+end_without_cleanup()
 database = Database(f"sqlite:///{sys.argv[1]}")
 with database.write() as c:
     c.execute(text("CREATE TABLE one (k INTEGER)"))
