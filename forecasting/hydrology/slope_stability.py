@@ -69,7 +69,7 @@ def factor_of_safety(slope: InfiniteSlope, pressure_kpa: float) -> float:
     return strength / (weight * sin(b) * cos(b))
 
 
-def judge_safety(
+def compute_safety(
     slope: InfiniteSlope, pressure_kpa: float, pressure_of: Callable[[float], float] | None = None
 ) -> Safety:
     """Factor of safety with its range by Taylor series: each parameter moved by one standard deviation to either side.

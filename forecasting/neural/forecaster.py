@@ -14,7 +14,7 @@ from forecasting.data.driver_rows import DriverRows, in_order
 from forecasting.data.features import FEATURES, Windows, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.errors import OtherIntervalError
-from forecasting.neural.device import ask
+from forecasting.neural.device import run_network
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network, Shape
 from forecasting.neural.source_scale import SourceScale
@@ -128,7 +128,7 @@ class NeuralForecaster:
             base = recipe.lld.predict(piece, origins[rows])
             with torch.inference_mode():
                 more = cut_drivers(recipe, drivers, origins[rows], range(values.shape[1])[columns], cut.scale_mm)
-                scaled = ask(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
+                scaled = run_network(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
             change = scaled * cut.scale_mm[:, :, None, None] * spread
             out[rows, columns] = base[..., None] + change
         return out

@@ -15,7 +15,7 @@ from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError, NotEnoughDataError
 from forecasting.neural.adamw import AdamW
-from forecasting.neural.device import ask, pick_device
+from forecasting.neural.device import pick_device, run_network
 from forecasting.neural.examples import Examples, make_examples
 from forecasting.neural.forecaster import Recipe
 from forecasting.neural.head import QUANTILES
@@ -196,7 +196,9 @@ class Learner:
     def _read(self, member: Member, block: Block, origins: Ints) -> None:
         """Ask the network once, and keep nothing."""
         with torch.inference_mode():
-            ask(self.network, *make_examples(member.recipe, member.values, member.drivers, block, origins).inputs)
+            run_network(
+                self.network, *make_examples(member.recipe, member.values, member.drivers, block, origins).inputs
+            )
 
     def _refuse(self, member: Member) -> NoReturn:
         raise ForecastingError(
@@ -208,7 +210,7 @@ class Learner:
         """Pinball loss in units of window scale x spread, over the targets inside the block."""
         examples = self._examples(member, block, origins)
         known = torch.isfinite(examples.wanted)
-        made = ask(self.network, *examples.inputs)
+        made = run_network(self.network, *examples.inputs)
         error = torch.where(known, examples.wanted, torch.zeros(()))[..., None] - made
         each = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
         loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)

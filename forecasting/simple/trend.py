@@ -206,15 +206,15 @@ def _believe(
         count = remember(known.astype(np.float64), DISCOUNT ** (1.0 / k) * keep)
         size = remember(errors, (DISCOUNT ** (1.0 / k) * keep)[:, None])
         size /= np.maximum(count, LEAST_ERROR)[:, None]
-        told = np.log(np.maximum(size, LEAST_ERROR, out=size))
-        told *= (count / k)[:, None]
+        evidence = np.log(np.maximum(size, LEAST_ERROR, out=size))
+        evidence *= (count / k)[:, None]
         for first, end in groups:
             if end - first > 1:
-                told[:, :, first:end] = sum_in_order(told[:, :, first:end].transpose(2, 0, 1))[..., None]
+                evidence[:, :, first:end] = sum_in_order(evidence[:, :, first:end].transpose(2, 0, 1))[..., None]
         if before:
-            told += np.minimum(score, MOST, out=score)
-        told -= told.min(axis=1, keepdims=True)
-        score = told
+            evidence += np.minimum(score, MOST, out=score)
+        evidence -= evidence.min(axis=1, keepdims=True)
+        score = evidence
         weights = np.exp(np.negative(score))
         total = sum_in_order(weights.transpose(1, 0, 2))
         made *= weights
@@ -228,8 +228,8 @@ def _believe(
         mean = remember(off.copy(), slow) / enough
         # an early or a single large error hardly counts in the doubt, nor what came before the lanes now believed were
         typical = np.minimum(np.square(remember(np.sqrt(off), slow) / enough), believed)
-        told_before = (seen[:-1] >= max(3.0 * k, 8.0)) & known[1:] & (mean[:-1] > 0)
-        times = np.where(told_before, off[1:] / np.where(mean[:-1] > 0, mean[:-1], 1.0), 0.0)
+        is_known_before = (seen[:-1] >= max(3.0 * k, 8.0)) & known[1:] & (mean[:-1] > 0)
+        times = np.where(is_known_before, off[1:] / np.where(mean[:-1] > 0, mean[:-1], 1.0), 0.0)
         surprise[1:] = np.maximum(surprise[1:], times)
         for first, end in groups:
             surprise[:, first:end] = surprise[:, first:end].max(axis=1, keepdims=True)
