@@ -86,7 +86,7 @@ PURE_IN_LINES = {
     ("cli/forecast/trials.py", "row.correlation"), ("cli/forecast/trials.py", "row.information"),
     ("cli/scenes/learn.py", "f1['network']"), ("cli/scenes/learn.py", "f1['logistic']"),
     ("cli/scenes/learn.py", "interval[0]"), ("cli/scenes/learn.py", "interval[1]"), ("cli/scenes/learn.py", "value"),
-    ("cli/scenes/earlier.py", "found.limit"),
+    ("cli/scenes/earlier.py", "found.limit"), ("cli/anomaly/labels.py", "row.factor"),  # times the threshold
     ("cli/scenes/learn.py", "search['f1']"),
     ("cli/scenes/review.py", "one.mean_probability"), ("cli/scenes/review.py", "one.threshold"),
     ("cli/scenes/susceptibility.py", "scores['auc']"), ("cli/scenes/susceptibility.py", "low"),
