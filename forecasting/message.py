@@ -149,16 +149,11 @@ class NameList:
 
 
 class Message(str):
-    """A text with the id of its template and its values; equal to, sorted and stored as its English text.
-
-    Attributes:
-        id: of the template.
-        values: by the names of its places.
-    """
+    """A text with the id of its template and its values; equal to, sorted and stored as its English text."""
 
     __slots__ = ("id", "values")
-    id: str
-    values: "Mapping[str, Value]"
+    id: str  # of the template
+    values: "Mapping[str, Value]"  # by the names of its places
 
     def __new__(cls, english: str, template_id: str, values: "Mapping[str, Value]") -> Self:
         """From its parts; made by templates, and read from what is stored by `read_message`."""

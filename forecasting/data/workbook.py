@@ -215,7 +215,7 @@ if __name__ == "__main__":
     _bound(resource.RLIMIT_AS, int(sys.argv[2]))
     _bound(resource.RLIMIT_CPU, int(sys.argv[3]))
     _bound(resource.RLIMIT_CORE, 0)
-    asked = json.loads(sys.argv[4])
+    request = json.loads(sys.argv[4])
     _print_sheets(
-        sys.argv[1], asked["names"], first=asked["first"], rows=asked["rows"], as_shown=asked["as_shown"]
+        sys.argv[1], request["names"], first=request["first"], rows=request["rows"], as_shown=request["as_shown"]
     )  # fmt: skip

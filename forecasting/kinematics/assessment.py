@@ -21,17 +21,11 @@ SCATTER_WINDOWS, SCATTER_LEAST = 12, 5  # windows of the past that say how far v
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A velocity that the site file warns of.
+    """A velocity that the site file warns of."""
 
-    Attributes:
-        over: Units of the values per day, above nothing.
-        window_s: Window that it is asked in, seconds.
-        min_sigma: Standard errors of its own that a velocity must exceed.
-    """
-
-    over: float
-    window_s: float
-    min_sigma: float
+    over: float  # units of the values per day, above nothing
+    window_s: float  # window that it is asked in, seconds
+    min_sigma: float  # standard errors of its own that a velocity must exceed
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,11 @@ NOISE_CELLS = 64  # cells from which the noise of a grain is measured
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """A least-squares velocity over one window of cells.
+    """A least-squares velocity over one window of cells."""
 
-    Attributes:
-        rate: Per day.
-        error: One standard error.
-        stamp_s: Mean instant of its data: the middle of the window, never its end.
-    """
-
-    rate: float
-    error: float
-    stamp_s: float
+    rate: float  # per day
+    error: float  # one standard error
+    stamp_s: float  # mean instant of its data: the middle of the window, never its end
 
 
 @dataclass(frozen=True, slots=True)

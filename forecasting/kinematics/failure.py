@@ -59,56 +59,32 @@ _DISTURBED: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class FailureSpec:
-    """How a series is watched.
+    """How a series is watched."""
 
-    Attributes:
-        interval_s: Nominal sampling interval, seconds.
-        sigma: Stated noise of one epoch, unit of the values; a floor under what is measured.
-        history_s: How far back the usual velocity is taken from.
-        longest_s: Longest velocity window that may lead.
-    """
-
-    interval_s: float
-    sigma: float
-    history_s: float = 365.0 * DAY_S
-    longest_s: float = 30.0 * DAY_S
+    interval_s: float  # nominal sampling interval, seconds
+    sigma: float  # stated noise of one epoch, unit of the values; a floor under what is measured
+    history_s: float = 365.0 * DAY_S  # how far back the usual velocity is taken from
+    longest_s: float = 30.0 * DAY_S  # longest velocity window that may lead
 
 
 @dataclass(frozen=True, slots=True)
 class FailureIssue:
-    """What is believed once a datum is known; times in epoch seconds, velocities per day.
+    """What is believed once a datum is known; times in epoch seconds, velocities per day."""
 
-    Attributes:
-        data_until_s: That datum.
-        onset_s: Since when the motion accelerates; None where it does not.
-        from_s: Early edge of the window, never before `data_until_s`; None where there is no window.
-        mid_s: Middle estimate.
-        to_s: Late edge.
-        trusted: All gates hold, three issues in a row.
-        reasons: Why not, or what to know.
-        velocity: Velocity now; None where it could not be fitted.
-        velocity_error: One standard error.
-        r2: Median over the filters that agree.
-        n_filters: Filters that could be judged.
-        n_agree: Those that see a failure to come.
-        withdrawn: Why the window that stood at the issue before no longer does.
-        slowed: The motion itself has slowed down or turned, so that what was foretold of it is out of date.
-    """
-
-    data_until_s: float
-    onset_s: float | None
-    from_s: float | None
-    mid_s: float | None
-    to_s: float | None
-    trusted: bool
-    reasons: tuple[Message, ...]
-    velocity: float | None
-    velocity_error: float | None
-    r2: float | None
-    n_filters: int
-    n_agree: int
-    withdrawn: Message | None
-    slowed: bool = False
+    data_until_s: float  # that datum
+    onset_s: float | None  # since when the motion accelerates; None where it does not
+    from_s: float | None  # early edge of the window, never before `data_until_s`; None where there is no window
+    mid_s: float | None  # middle estimate
+    to_s: float | None  # late edge
+    trusted: bool  # all gates hold, three issues in a row
+    reasons: tuple[Message, ...]  # why not, or what to know
+    velocity: float | None  # velocity now; None where it could not be fitted
+    velocity_error: float | None  # one standard error
+    r2: float | None  # median over the filters that agree
+    n_filters: int  # filters that could be judged
+    n_agree: int  # those that see a failure to come
+    withdrawn: Message | None  # why the window that stood at the issue before no longer does
+    slowed: bool = False  # the motion itself has slowed down or turned, so that what was foretold of it is out of date
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +206,10 @@ class Watch:
     def find(self, i: int) -> _WindowFinding:
         """What datum i shows, before persistence."""
         if i not in self.looks:
-            self.looks[i] = self._look(i)
+            self.looks[i] = self._inspect(i)
         return self.looks[i]
 
-    def _look(self, i: int) -> _WindowFinding:
+    def _inspect(self, i: int) -> _WindowFinding:
         lead, speed = self._lead(i)
         window = self.windows[lead]
         if speed is None:
@@ -254,7 +230,7 @@ class Watch:
         usual = is_unusual(speed.rate, past)
         if usual is not None:
             return _WindowFinding(usual, window.cell_s, speed)
-        return self._judge(i, lead, speed, onset_s)
+        return self._assess(i, lead, speed, onset_s)
 
     def _lead(self, i: int) -> tuple[int, Speed | None]:
         """The shortest window whose velocity is clear of the noise; else the one that is clearest."""
@@ -280,7 +256,7 @@ class Watch:
         first = low + (-low) % step
         return [v for j in range(first, high + 1, step) if (v := self.grains.rate(window, j)) is not None]
 
-    def _judge(self, i: int, lead: int, speed: Speed, onset_s: float) -> _WindowFinding:
+    def _assess(self, i: int, lead: int, speed: Speed, onset_s: float) -> _WindowFinding:
         now_s, window = self.times_s[i], self.windows[lead]
         filters, scatters = self._filters(i, lead)
         found = _WindowFinding(None, window.cell_s, speed, onset_s, n_filters=len(filters))

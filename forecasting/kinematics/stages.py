@@ -53,19 +53,12 @@ _STAYS: Final = Template("movement.stays", "stays {stage}")
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
-    """A velocity beyond a bound of the site file, in the bound's own window.
+    """A velocity beyond a bound of the site file, in the bound's own window."""
 
-    Attributes:
-        velocity: Units of the values per day.
-        error: One standard error of it.
-        over: The bound, in the same unit.
-        window_s: Window of both, seconds.
-    """
-
-    velocity: float
-    error: float
-    over: float
-    window_s: float
+    velocity: float  # units of the values per day
+    error: float  # one standard error of it
+    over: float  # the bound, in the same unit
+    window_s: float  # window of both, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +99,12 @@ class MovementFacts:
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """How a series moves.
+    """How a series moves."""
 
-    Attributes:
-        stage: creep, intermediate, progressive, step, unknown.
-        trend: none, linear, regressive, progressive.
-        probability: Of the stage from this look alone, 0 to 1; None for unknown.
-        reasons: Why, in words, the deciding one first.
-    """
-
-    stage: str
-    trend: str
-    probability: float | None
-    reasons: tuple[Message, ...]
+    stage: str  # creep, intermediate, progressive, step, unknown
+    trend: str  # none, linear, regressive, progressive
+    probability: float | None  # of the stage from this look alone, 0 to 1; None for unknown
+    reasons: tuple[Message, ...]  # why, in words, the deciding one first
 
 
 def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[Movement, StageState]:

@@ -27,39 +27,22 @@ CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything besides the weights that decides a forecast; part of the checkpoint and of its hash.
+    """Everything besides the weights that decides a forecast; part of the checkpoint and of its hash."""
 
-    Attributes:
-        model: Id of the network.
-        stations: Names, sorted.
-        step_s: Interval of the grid.
-        steps: Horizons in rows.
-        horizons_s: Horizons in seconds.
-        window: Rows a network sees.
-        hidden: Width of its state.
-        dropout: Share dropped in training.
-        seed: Seed of weights, order and dropout.
-        noise_mm: Floor of each station's scale.
-        spread: Median |residual of lld| in units of the window's scale, per horizon.
-        lld: The simple forecast the network corrects.
-        supports: Graphs as nested lists (2, S, S), or None.
-        sources: Driver channels, fixed facts and their scale, or None where it reads none.
-    """
-
-    model: str
-    stations: tuple[str, ...]
-    step_s: float
-    steps: tuple[int, ...]
-    horizons_s: tuple[float, ...]
-    window: int
-    hidden: int
-    dropout: float
-    seed: int
-    noise_mm: tuple[float, ...]
-    spread: tuple[float, ...]
-    lld: LevelDrift
-    supports: Any = None
-    sources: SourceScale | None = None
+    model: str  # id of the network
+    stations: tuple[str, ...]  # names, sorted
+    step_s: float  # interval of the grid
+    steps: tuple[int, ...]  # horizons in rows
+    horizons_s: tuple[float, ...]  # horizons in seconds
+    window: int  # rows a network sees
+    hidden: int  # width of its state
+    dropout: float  # share dropped in training
+    seed: int  # seed of weights, order and dropout
+    noise_mm: tuple[float, ...]  # floor of each station's scale
+    spread: tuple[float, ...]  # median |residual of lld| in units of the window's scale, per horizon
+    lld: LevelDrift  # the simple forecast the network corrects
+    supports: Any = None  # graphs as nested lists (2, S, S), or None
+    sources: SourceScale | None = None  # driver channels, fixed facts and their scale, or None where it reads none
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -15,27 +15,16 @@ _SEASON = 3
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes a network is built for.
+    """Sizes a network is built for."""
 
-    Attributes:
-        features: Inputs of a row, F: the motion, then value and mask of each driver, then those of each fixed fact.
-        window: Rows it sees, W.
-        horizons: Horizons it answers for, H.
-        hidden: Width of its state.
-        dropout: Share dropped before the head in training.
-        supports: Graphs between the stations, shape (G, S, S), or None for a network without graph.
-        kinds: Source of each driver channel, C of them.
-        turns: How far the year turns until each horizon, radians.
-    """
-
-    features: int
-    window: int
-    horizons: int
-    hidden: int
-    dropout: float
-    supports: Tensor | None = None
-    kinds: tuple[str, ...] = ()
-    turns: tuple[float, ...] = ()
+    features: int  # inputs of a row, F: the motion, then value and mask of each driver, then those of each fixed fact
+    window: int  # rows it sees, W
+    horizons: int  # horizons it answers for, H
+    hidden: int  # width of its state
+    dropout: float  # share dropped before the head in training
+    supports: Tensor | None = None  # graphs between the stations, shape (G, S, S), or None for a network without graph
+    kinds: tuple[str, ...] = ()  # source of each driver channel, C of them
+    turns: tuple[float, ...] = ()  # how far the year turns until each horizon, radians
 
     @property
     def turns_season(self) -> bool:

@@ -27,17 +27,11 @@ class QuantileForecaster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One network at one horizon over consecutive origins from the early-stop block on.
+    """One network at one horizon over consecutive origins from the early-stop block on."""
 
-    Attributes:
-        gate: The verdict, from the calibration block alone.
-        quantiles: Quantiles of the blend with its interval, shape (N, S, 5).
-        own: Quantiles of the network itself with an interval of its own, shape (N, S, 5).
-    """
-
-    gate: Gate
-    quantiles: Floats
-    own: Floats
+    gate: Gate  # the verdict, from the calibration block alone
+    quantiles: Floats  # quantiles of the blend with its interval, shape (N, S, 5)
+    own: Floats  # quantiles of the network itself with an interval of its own, shape (N, S, 5)
 
 
 def calibrate(

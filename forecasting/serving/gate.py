@@ -56,39 +56,22 @@ _SHOWN: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What calibration says about one network at one horizon.
+    """What calibration says about one network at one horizon."""
 
-    Attributes:
-        shown: Whether the blend may be shown as the forecast.
-        reason: One plain sentence.
-        weight: Share of the network in `weight * network + (1 - weight) * best`.
-        baseline: The best simple forecast on calibration.
-        skill: 1 - `mae_mm` / `baseline_mae_mm`.
-        score_mm: Mean score of the whole fan of the blend (`quantile_loss`): what it is judged by.
-        baseline_score_mm: That of the best baseline, on the same pairs.
-        block_skills: 1 - score / score of the best baseline on each third of the block.
-        mae_mm: Calibration MAE of the blend.
-        baseline_mae_mm: Calibration MAE of the best baseline, on the same pairs.
-        coverage_80: Share inside the 80 % interval.
-        worst_80: The same for the worst station.
-        coverage_95: Share inside the 95 % interval.
-        origins: Issue times judged.
-    """
-
-    shown: bool
-    reason: str
-    weight: float
-    baseline: str
-    skill: float | None
-    score_mm: float | None
-    baseline_score_mm: float | None
-    block_skills: tuple[float, ...]
-    mae_mm: float | None
-    baseline_mae_mm: float | None
-    coverage_80: float | None
-    worst_80: float | None
-    coverage_95: float | None
-    origins: int
+    shown: bool  # whether the blend may be shown as the forecast
+    reason: str  # one plain sentence
+    weight: float  # share of the network in `weight * network + (1 - weight) * best`
+    baseline: str  # the best simple forecast on calibration
+    skill: float | None  # 1 - `mae_mm` / `baseline_mae_mm`
+    score_mm: float | None  # mean score of the whole fan of the blend (`quantile_loss`): what it is judged by
+    baseline_score_mm: float | None  # that of the best baseline, on the same pairs
+    block_skills: tuple[float, ...]  # 1 - score / score of the best baseline on each third of the block
+    mae_mm: float | None  # calibration MAE of the blend
+    baseline_mae_mm: float | None  # calibration MAE of the best baseline, on the same pairs
+    coverage_80: float | None  # share inside the 80 % interval
+    worst_80: float | None  # the same for the worst station
+    coverage_95: float | None  # share inside the 95 % interval
+    origins: int  # issue times judged
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

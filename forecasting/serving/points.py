@@ -47,44 +47,26 @@ NAMES: Final = {PERSISTENCE: "persistence", TREND: "trend"}
 
 @dataclass(frozen=True, slots=True)
 class PointRecord:
-    """Points on common acquisitions.
+    """Points on common acquisitions."""
 
-    Attributes:
-        times_s: of the acquisitions, epoch seconds, rising; shape (T,).
-        values: mm, NaN where there is none; shape (points, T).
-    """
-
-    times_s: Floats
-    values: Floats
+    times_s: Floats  # of the acquisitions, epoch seconds, rising; shape (T,)
+    values: Floats  # mm, NaN where there is none; shape (points, T)
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What a rule did on dates that it had not seen, at one horizon.
+    """What a rule did on dates that it had not seen, at one horizon."""
 
-    Attributes:
-        steps: acquisitions ahead.
-        level_rows: mean of so many rows,
-        slope_rows: and a slope over so many intervals,
-        damping: of which this share is carried on.
-        forecasts: that could be compared.
-        inside: share of them in the interval of 80 %; None where none could be compared.
-        error_mm: mean of their errors without sign.
-        persistence_mm: that of "stays as it is".
-        trend_mm: that of the line through the newest 150 rows.
-        reason: why the horizon is withheld; empty where it is not.
-    """
-
-    steps: int
-    level_rows: int
-    slope_rows: int
-    damping: float
-    forecasts: int = 0
-    inside: float | None = None
-    error_mm: float | None = None
-    persistence_mm: float | None = None
-    trend_mm: float | None = None
-    reason: str = ""
+    steps: int  # acquisitions ahead
+    level_rows: int  # mean of so many rows,
+    slope_rows: int  # and a slope over so many intervals,
+    damping: float  # of which this share is carried on
+    forecasts: int = 0  # that could be compared
+    inside: float | None = None  # share of them in the interval of 80 %; None where none could be compared
+    error_mm: float | None = None  # mean of their errors without sign
+    persistence_mm: float | None = None  # that of "stays as it is"
+    trend_mm: float | None = None  # that of the line through the newest 150 rows
+    reason: str = ""  # why the horizon is withheld; empty where it is not
 
     @property
     def rule(self) -> tuple[int, int, float]:

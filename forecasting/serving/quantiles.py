@@ -19,15 +19,10 @@ LEVELS = {0.8: (1, 3), 0.95: (0, 4)}
 
 @dataclass(frozen=True, slots=True)
 class Conformed:
-    """Margins of past fans and the state they lead to.
+    """Margins of past fans and the state they lead to."""
 
-    Attributes:
-        margins: Level to margins in mm at each origin, shape (N, S), NaN in the warm-up.
-        states: Level to one state per station after the last origin.
-    """
-
-    margins: dict[float, Floats]
-    states: dict[float, list[ConformalState]]
+    margins: dict[float, Floats]  # level to margins in mm at each origin, shape (N, S), NaN in the warm-up
+    states: dict[float, list[ConformalState]]  # level to one state per station after the last origin
 
 
 def repeat_point(point: Floats) -> Floats:

@@ -232,19 +232,19 @@ def _answer(candidates: Sequence[Baseline], values: Floats, rows: Ints, motion: 
     """What each answers at consecutive rows; what several are made of is asked once."""
     kept: dict[int, Floats] = {}
 
-    def ask(one: Baseline) -> Floats:
+    def answer(one: Baseline) -> Floats:
         if id(one) not in kept:
             if isinstance(one, Median):
-                kept[id(one)] = one.join([ask(m) for m in one.members])
+                kept[id(one)] = one.join([answer(m) for m in one.members])
             elif isinstance(one, Ewa):
-                kept[id(one)] = one.join(values, rows, [ask(m) for m in one.members])
+                kept[id(one)] = one.join(values, rows, [answer(m) for m in one.members])
             elif isinstance(one, Trend) and motion is not None:
-                kept[id(one)] = one.lean(motion.path, motion.doubt, None if one.rest is None else ask(one.rest))
+                kept[id(one)] = one.lean(motion.path, motion.doubt, None if one.rest is None else answer(one.rest))
             else:
                 kept[id(one)] = one.predict(values, rows)
         return kept[id(one)]
 
-    return [ask(one) for one in candidates]
+    return [answer(one) for one in candidates]
 
 
 def _hold(made: Floats, path: Floats, furthest: Floats) -> Floats:

@@ -67,19 +67,12 @@ COMPONENTS: Final = ("east", "north")
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What the lanes together say at each row.
+    """What the lanes together say at each row."""
 
-    Attributes:
-        path: Forecasts in mm, shape (T, S, H); NaN where no value was seen for more than 3 rows.
-        doubt: Mean error to expect of them, mm, same shape; NaN before any is known.
-        surprise: Largest newest error at any reach, in usual ones, shape (T, S); 0 where too few are known.
-        scale: The doubt and the motion that is forecast, mm, on average over the columns of a motion, as `path`.
-    """
-
-    path: Floats
-    doubt: Floats
-    surprise: Floats
-    scale: Floats
+    path: Floats  # forecasts in mm, shape (T, S, H); NaN where no value was seen for more than 3 rows
+    doubt: Floats  # mean error to expect of them, mm, same shape; NaN before any is known
+    surprise: Floats  # largest newest error at any reach, in usual ones, shape (T, S); 0 where too few are known
+    scale: Floats  # the doubt and the motion that is forecast, mm, on average over the columns of a motion, as `path`
 
     def since(self, first: int) -> "Followed":
         """From a row on."""
@@ -88,19 +81,12 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The path of the motion; a robust forecast within its doubt takes its place.
+    """The path of the motion; a robust forecast within its doubt takes its place."""
 
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        groups: Columns of each station.
-        rest: What is taken where the motion is in doubt, None where nothing could be fitted.
-    """
-
-    name: str
-    steps: tuple[int, ...]
-    groups: tuple[tuple[int, ...], ...]
-    rest: Baseline | None = None
+    name: str  # model id
+    steps: tuple[int, ...]  # horizons in rows
+    groups: tuple[tuple[int, ...], ...]  # columns of each station
+    rest: Baseline | None = None  # what is taken where the motion is in doubt, None where nothing could be fitted
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""

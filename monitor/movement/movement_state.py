@@ -196,31 +196,18 @@ class BelievedWindow:
 
 @dataclass(frozen=True, slots=True)
 class MovementAssessment:
-    """One update of one series.
+    """One update of one series."""
 
-    Attributes:
-        movement: Stage, trend, chance and reasons.
-        data_until_s: Newest datum looked at; None when there was none.
-        velocity: At the newest look; None where none could be fitted.
-        window_s: The window it was fitted over, seconds.
-        acceleration: Over twice the window of that velocity.
-        angle_deg: Tangential angle; None without a reviewed v_eq.
-        issues: Failure windows, oldest datum first.
-        withdrawn: Method -> why what stood before no longer does.
-        state: What the next update starts from, JSON-ready.
-        behind: More looks are due than one update takes.
-    """
-
-    movement: Movement
-    data_until_s: float | None
-    velocity: Velocity | None
-    window_s: float | None
-    acceleration: Acceleration | None
-    angle_deg: float | None
-    issues: tuple[BelievedWindow, ...]
-    withdrawn: Mapping[str, Message]
-    state: Mapping[str, Any]
-    behind: bool
+    movement: Movement  # stage, trend, chance and reasons
+    data_until_s: float | None  # newest datum looked at; None when there was none
+    velocity: Velocity | None  # at the newest look; None where none could be fitted
+    window_s: float | None  # the window it was fitted over, seconds
+    acceleration: Acceleration | None  # over twice the window of that velocity
+    angle_deg: float | None  # tangential angle; None without a reviewed v_eq
+    issues: tuple[BelievedWindow, ...]  # failure windows, oldest datum first
+    withdrawn: Mapping[str, Message]  # method -> why what stood before no longer does
+    state: Mapping[str, Any]  # what the next update starts from, JSON-ready
+    behind: bool  # more looks are due than one update takes
 
 
 def assess_movement(

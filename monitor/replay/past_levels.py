@@ -104,27 +104,16 @@ class PastLevelsRequest:
 
 @dataclass(frozen=True, slots=True)
 class PastLevels:
-    """The levels of a record.
+    """The levels of a record."""
 
-    Attributes:
-        from_s: first look, seconds since 1970.
-        to_s: end.
-        names: of the levels.
-        spans: times at one level: from, to, number.
-        hours: in each level, by name.
-        alerts: hazard alerts there would have been.
-        alarm_days: days with one.
-        left_out: how many of the later spans are not listed.
-    """
-
-    from_s: float
-    to_s: float
-    names: tuple[str, ...]
-    spans: tuple[tuple[float, float, int], ...]
-    hours: dict[str, float]
-    alerts: int
-    alarm_days: int
-    left_out: int = 0
+    from_s: float  # first look, seconds since 1970
+    to_s: float  # end
+    names: tuple[str, ...]  # of the levels
+    spans: tuple[tuple[float, float, int], ...]  # times at one level: from, to, number
+    hours: dict[str, float]  # in each level, by name
+    alerts: int  # hazard alerts there would have been
+    alarm_days: int  # days with one
+    left_out: int = 0  # how many of the later spans are not listed
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,19 +83,12 @@ class Awaited:
 
 
 class Lacking(NamedTuple):
-    """What is not there yet of a site.
+    """What is not there yet of a site."""
 
-    Attributes:
-        awaited: each with what it waits for.
-        without: series of motion that have no forecast.
-        known: all series that have readings.
-        is_whole: whether each station that declares motion has had a reading of it.
-    """
-
-    awaited: list[Awaited]
-    without: frozenset[int]
-    known: frozenset[int]
-    is_whole: bool
+    awaited: list[Awaited]  # each with what it waits for
+    without: frozenset[int]  # series of motion that have no forecast
+    known: frozenset[int]  # all series that have readings
+    is_whole: bool  # whether each station that declares motion has had a reading of it
 
 
 def list_awaited(c: Connection, sites: Iterable[Site], now: datetime) -> list[tuple[str, Awaited]]:

@@ -39,13 +39,10 @@ def promote(
     """Let a checkpoint be shown; returns one sentence per horizon.
 
     Args:
-        c: a write transaction.
         config: its time limit bounds the latency.
         site: the site it forecasts.
         start: beginning of its hash.
         horizon_s: one horizon, s; None: every one whose gate is open.
-        actor: who.
-        reason: why.
         now: instant of the act.
         second: another person, needed with `force`.
         force: also where the gate is closed, but never against its own record: what lost to the simple forecast or did
