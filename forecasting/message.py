@@ -149,16 +149,11 @@ class NameList:
 
 
 class Message(str):
-    """A text with the id of its template and its values; equal to, sorted and stored as its English text.
-
-    Attributes:
-        id: of the template.
-        values: by the names of its places.
-    """
+    """A text with the id of its template and its values; equal to, sorted and stored as its English text."""
 
     __slots__ = ("id", "values")
-    id: str
-    values: "Mapping[str, Value]"
+    id: str  # of the template
+    values: "Mapping[str, Value]"  # by the names of its places
 
     def __new__(cls, english: str, template_id: str, values: "Mapping[str, Value]") -> Self:
         """From its parts; made by templates, and read from what is stored by `read_message`."""
@@ -338,8 +333,8 @@ def error_text(error: BaseException) -> str:
     >>> error_text(ValueError(join(["one", "two"]))).id, error_text(OSError(2, "gone"))
     ('text.list', '[Errno 2] gone')
     """
-    told = error.args[0] if error.args else None
-    return told if isinstance(told, Message) else str(error)
+    argument = error.args[0] if error.args else None
+    return argument if isinstance(argument, Message) else str(error)
 
 
 def message_columns(name: str, text: str | None) -> dict[str, Any]:
@@ -348,11 +343,11 @@ def message_columns(name: str, text: str | None) -> dict[str, Any]:
     >>> message_columns("reason", "by hand")
     {'reason': 'by hand', 'reason_id': None, 'reason_values': None}
     """
-    said = text if isinstance(text, Message) else None
+    message = text if isinstance(text, Message) else None
     return {
         name: None if text is None else str(text),
-        f"{name}{_ID}": None if said is None else said.id,
-        f"{name}{_VALUES}": None if said is None else values_to_json(said.values),
+        f"{name}{_ID}": None if message is None else message.id,
+        f"{name}{_VALUES}": None if message is None else values_to_json(message.values),
     }
 
 

@@ -32,19 +32,12 @@ FAR: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """What turns a series into scores.
+    """What turns a series into scores."""
 
-    Attributes:
-        name: id in the registry.
-        thresholds: per rule; one entry under the own name for a network.
-        weights: of a network, else empty.
-        notes: what training tells (epochs, losses).
-    """
-
-    name: str
-    thresholds: Mapping[str, DetectorThreshold]
-    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # id in the registry
+    thresholds: Mapping[str, DetectorThreshold]  # per rule; one entry under the own name for a network
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # of a network, else empty
+    notes: Mapping[str, Any] = field(default_factory=dict)  # what training tells (epochs, losses)
 
     @property
     def limit(self) -> float:

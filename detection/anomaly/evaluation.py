@@ -13,25 +13,15 @@ from detection.anomaly.windows import Series
 
 @dataclass(frozen=True, slots=True)
 class DetectionOutcome:
-    """What one detector did on labelled data.
+    """What one detector did on labelled data."""
 
-    Attributes:
-        events: events that were there.
-        found: events with an alarm inside them.
-        runs: alarm runs outside aftermaths.
-        right: runs that touch an event.
-        months: sensor-months outside events and aftermaths.
-        by_kind: kind -> (found, events).
-        delays_days: delay of the first alarm inside each found event.
-    """
-
-    events: int
-    found: int
-    runs: int
-    right: int
-    months: float
-    by_kind: dict[str, tuple[int, int]]
-    delays_days: tuple[float, ...]
+    events: int  # events that were there
+    found: int  # events with an alarm inside them
+    runs: int  # alarm runs outside aftermaths
+    right: int  # runs that touch an event
+    months: float  # sensor-months outside events and aftermaths
+    by_kind: dict[str, tuple[int, int]]  # kind -> (found, events)
+    delays_days: tuple[float, ...]  # delay of the first alarm inside each found event
 
     @property
     def recall(self) -> float:

@@ -20,19 +20,12 @@ _WALKED_AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class DetectorThreshold:
-    """A threshold and the ground it stands on.
+    """A threshold and the ground it stands on."""
 
-    Attributes:
-        value: alarm where score > value.
-        false_alarms: alarm runs it gives on the validation record.
-        months: sensor-months counted.
-        method: ``count``, ``pot`` or ``carried over``.
-    """
-
-    value: float
-    false_alarms: int
-    months: float
-    method: str
+    value: float  # alarm where score > value
+    false_alarms: int  # alarm runs it gives on the validation record
+    months: float  # sensor-months counted
+    method: str  # ``count``, ``pot`` or ``carried over``
 
 
 def carry_over(

@@ -21,17 +21,11 @@ from detection.anomaly.stages import (
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One station on a regular grid.
+    """One station on a regular grid."""
 
-    Attributes:
-        times_s: instant of the newest sample of each cell, or the cell's own instant where none came; shape (n,).
-        values: NaN where nothing was observed, never interpolated; shape (n,).
-        step_s: nominal interval, seconds.
-    """
-
-    times_s: Array
-    values: Array
-    step_s: float
+    times_s: Array  # instant of the newest sample of each cell, or the cell's own instant where none came; shape (n,)
+    values: Array  # naN where nothing was observed, never interpolated; shape (n,)
+    step_s: float  # nominal interval, seconds
 
     @property
     def observed(self) -> NDArray[np.bool_]:

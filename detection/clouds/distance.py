@@ -61,105 +61,58 @@ COLUMNS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CloudDistanceRequest:
-    """How two clouds are compared.
+    """How two clouds are compared."""
 
-    Attributes:
-        spacing_m: between the places where a distance is measured.
-        normal_m: radius within which points give the normal.
-        radius_m: of the cylinder whose points are averaged.
-        depth_m: how far the cylinder reaches along the normal, both ways.
-        ground: `auto`, `class`, `cloth` or `all`.
-        stable: raster that is not 0 on ground known to be stable; None: what differs little.
-        registration_m: error of laying the clouds on each other, one sigma; None: from stable ground.
-        minimum_area_m2: smaller zones are left out.
-        places: GeoJSON of areas that are summed up by name.
-        outward_deg: azimuth into which a wall looks; None: normals point upwards.
-        crs: of files that do not say theirs.
-        height_unit: of files that do not say theirs.
-        out_dir: for the files.
-    """
-
-    spacing_m: float = 1.0
-    normal_m: float = 1.5
-    radius_m: float = 0.75
-    depth_m: float = 5.0
-    ground: str = "auto"
-    stable: Path | None = None
-    registration_m: float | None = None
-    minimum_area_m2: float = 10.0
-    places: Path | None = None
-    outward_deg: float | None = None
-    crs: str | None = None
-    height_unit: str | None = None
-    out_dir: Path | None = None
+    spacing_m: float = 1.0  # between the places where a distance is measured
+    normal_m: float = 1.5  # radius within which points give the normal
+    radius_m: float = 0.75  # of the cylinder whose points are averaged
+    depth_m: float = 5.0  # how far the cylinder reaches along the normal, both ways
+    ground: str = "auto"  # `auto`, `class`, `cloth` or `all`
+    stable: Path | None = None  # raster that is not 0 on ground known to be stable; None: what differs little
+    registration_m: float | None = None  # error of laying the clouds on each other, one sigma; None: from stable ground
+    minimum_area_m2: float = 10.0  # smaller zones are left out
+    places: Path | None = None  # geoJSON of areas that are summed up by name
+    outward_deg: float | None = None  # azimuth into which a wall looks; None: normals point upwards
+    crs: str | None = None  # of files that do not say theirs
+    height_unit: str | None = None  # of files that do not say theirs
+    out_dir: Path | None = None  # for the files
 
 
 @dataclass(frozen=True, slots=True)
 class DistanceZone:
-    """Ground that moved significantly, or a named area; distances along the normal, outwards positive.
+    """Ground that moved significantly, or a named area; distances along the normal, outwards positive."""
 
-    Attributes:
-        name: of an area that was asked for; empty for what was found.
-        kind: `gain`, `loss`, or `area`.
-        area_m2: on the map.
-        places: where a distance was measured.
-        significant_share: of them.
-        mean_m: distance; of an area over all its places.
-        mean_error_m: one sigma; the error of the registration is not averaged away.
-        most_m: the distance farthest from 0.
-        caution: one sentence where gain may be loss; empty else.
-        geometry: GeoJSON, longitude and latitude.
-    """
-
-    name: str
-    kind: str
-    area_m2: float
-    places: int
-    significant_share: float
-    mean_m: float
-    mean_error_m: float
-    most_m: float
-    caution: str
-    geometry: dict[str, Any]
+    name: str  # of an area that was asked for; empty for what was found
+    kind: str  # `gain`, `loss`, or `area`
+    area_m2: float  # on the map
+    places: int  # where a distance was measured
+    significant_share: float  # of them
+    mean_m: float  # distance; of an area over all its places
+    mean_error_m: float  # one sigma; the error of the registration is not averaged away
+    most_m: float  # the distance farthest from 0
+    caution: str  # one sentence where gain may be loss; empty else
+    geometry: dict[str, Any]  # geoJSON, longitude and latitude
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudDistances:
-    """What became of the ground between two clouds.
+    """What became of the ground between two clouds."""
 
-    Attributes:
-        places: where a distance was measured.
-        asked: places of the older cloud.
-        steep: places left out because nobody knows on which side of them the air is.
-        overlaid: places where two surfaces lie over each other: of one of them the normal points inwards.
-        shift_m: east, north and up by which the newer cloud lay off; it was taken away.
-        registration_m: error of that, one sigma.
-        registration_from: `given`, `stable ground`, or `what differs as a whole` where no stable ground was named.
-        level_of_detection_m: median, 95 %.
-        stable_share: of all places.
-        significant_share: of all places.
-        zones: found, the largest first, then areas that were asked for.
-        crs: of the raster.
-        vertical: the system of heights of the older cloud; empty where nobody says it.
-        warnings: one sentence each.
-        outputs: name to path.
-    """
-
-    places: int
-    asked: int
-    steep: int
-    overlaid: int
-    shift_m: tuple[float, float, float]
-    registration_m: float
-    registration_from: str
-    level_of_detection_m: float
-    stable_share: float
-    significant_share: float
-    zones: tuple[DistanceZone, ...]
-    crs: str
-    vertical: str
-    warnings: tuple[str, ...]
-    outputs: dict[str, str] = field(default_factory=dict)
+    places: int  # where a distance was measured
+    asked: int  # places of the older cloud
+    steep: int  # places left out because nobody knows on which side of them the air is
+    overlaid: int  # places where two surfaces lie over each other: of one of them the normal points inwards
+    shift_m: tuple[float, float, float]  # east, north and up by which the newer cloud lay off; it was taken away
+    registration_m: float  # error of that, one sigma
+    registration_from: str  # `given`, `stable ground`, or `what differs as a whole` where no stable ground was named
+    level_of_detection_m: float  # median, 95 %
+    stable_share: float  # of all places
+    significant_share: float  # of all places
+    zones: tuple[DistanceZone, ...]  # found, the largest first, then areas that were asked for
+    crs: str  # of the raster
+    vertical: str  # the system of heights of the older cloud; empty where nobody says it
+    warnings: tuple[str, ...]  # one sentence each
+    outputs: dict[str, str] = field(default_factory=dict)  # name to path
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,62 +35,35 @@ SAMPLED_CELLS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class CloudGridRequest:
-    """How clouds become a raster.
+    """How clouds become a raster."""
 
-    Attributes:
-        cell_m: side of a cell, metres on the ground.
-        method: `median`, `tin` or `idw`.
-        ground: `auto`, `class`, `cloth` or `all`.
-        reach: how far from a point `tin` and `idw` go, cells.
-        crs: of files that do not say theirs.
-        height_unit: `m`, `ft` or `us-ft`, of files that do not say theirs.
-        like: raster whose grid is taken in place of `cell_m`.
-    """
-
-    cell_m: float = 0.5
-    method: Method = "median"
-    ground: str = "auto"
-    reach: float = 3.0
-    crs: str | None = None
-    height_unit: str | None = None
-    like: Path | None = None
+    cell_m: float = 0.5  # side of a cell, metres on the ground
+    method: Method = "median"  # `median`, `tin` or `idw`
+    ground: str = "auto"  # `auto`, `class`, `cloth` or `all`
+    reach: float = 3.0  # how far from a point `tin` and `idw` go, cells
+    crs: str | None = None  # of files that do not say theirs
+    height_unit: str | None = None  # `m`, `ft` or `us-ft`, of files that do not say theirs
+    like: Path | None = None  # raster whose grid is taken in place of `cell_m`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudGrid:
-    """What became of clouds.
+    """What became of clouds."""
 
-    Attributes:
-        points: on the grid, without noise.
-        ground_points: of them that lie on the ground.
-        ground_rule: how that is known.
-        cell_m: side of a cell.
-        width: columns.
-        height: rows.
-        crs: of the grid.
-        vertical: the system of heights; empty where nobody says it.
-        covered_share: cells with a height.
-        points_per_m2: ground points, median of the cells with a height.
-        sigma_m: median error of a height.
-        spread_m: median scatter of points about the ground.
-        warnings: one sentence each.
-        outputs: name to path.
-    """
-
-    points: int
-    ground_points: int
-    ground_rule: Rule
-    cell_m: float
-    width: int
-    height: int
-    crs: str
-    vertical: str
-    covered_share: float
-    points_per_m2: float
-    sigma_m: float
-    spread_m: float
-    warnings: tuple[str, ...]
-    outputs: dict[str, str] = field(default_factory=dict)
+    points: int  # on the grid, without noise
+    ground_points: int  # of them that lie on the ground
+    ground_rule: Rule  # how that is known
+    cell_m: float  # side of a cell
+    width: int  # columns
+    height: int  # rows
+    crs: str  # of the grid
+    vertical: str  # the system of heights; empty where nobody says it
+    covered_share: float  # cells with a height
+    points_per_m2: float  # ground points, median of the cells with a height
+    sigma_m: float  # median error of a height
+    spread_m: float  # median scatter of points about the ground
+    warnings: tuple[str, ...]  # one sentence each
+    outputs: dict[str, str] = field(default_factory=dict)  # name to path
 
 
 def grid_clouds(

@@ -26,23 +26,14 @@ Field = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """Of each cell the plane through the points of the 3 x 3 cells around it, or of the 5 x 5 or 7 x 7; all h x w.
+    """Of each cell the plane through the points of the 3 x 3 cells around it, or of the 5 x 5 or 7 x 7; all h x w."""
 
-    Attributes:
-        count: points of the cell itself.
-        across: how much higher one column further, m.
-        down: how much higher one row further, m.
-        spread: standard deviation of the points about the plane, m; NaN without one.
-        lacking: where there is no plane.
-        tilt: rise of the usual plane over one cell, m.
-    """
-
-    count: Field
-    across: Field
-    down: Field
-    spread: Field
-    lacking: NDArray[np.bool_]
-    tilt: float
+    count: Field  # points of the cell itself
+    across: Field  # how much higher one column further, m
+    down: Field  # how much higher one row further, m
+    spread: Field  # standard deviation of the points about the plane, m; NaN without one
+    lacking: NDArray[np.bool_]  # where there is no plane
+    tilt: float  # rise of the usual plane over one cell, m
 
 
 def make_heights(

@@ -26,23 +26,14 @@ HEIGHT_MOST: Final = 40_000.0  # feet of the highest mountain, and more
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a header says, as far as it can be true.
+    """What a header says, as far as it can be true."""
 
-    Attributes:
-        points: how many there are.
-        compressed: LAZ.
-        record_bytes: of one point, unpacked.
-        low: least x, y, z, in the units of the file.
-        high: greatest x, y, z.
-        scale: of the whole numbers that are stored.
-    """
-
-    points: int
-    compressed: bool
-    record_bytes: int
-    low: tuple[float, float, float]
-    high: tuple[float, float, float]
-    scale: tuple[float, float, float]
+    points: int  # how many there are
+    compressed: bool  # LAZ
+    record_bytes: int  # of one point, unpacked
+    low: tuple[float, float, float]  # least x, y, z, in the units of the file
+    high: tuple[float, float, float]  # greatest x, y, z
+    scale: tuple[float, float, float]  # of the whole numbers that are stored
 
 
 def read_header(path: Path) -> Header:

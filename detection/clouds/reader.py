@@ -31,21 +31,13 @@ GROUND: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class CloudPlace:
-    """Where a cloud lies.
+    """Where a cloud lies."""
 
-    Attributes:
-        crs_wkt: of x and y, without heights.
-        unit_m: metres in one unit of x and y.
-        height_m: metres in one unit of z.
-        vertical: the system of heights, such as `EGM2008 height`; empty where nobody says it.
-        vertical_wkt: the same where it is in metres and a part of a compound system can be made of it.
-    """
-
-    crs_wkt: str
-    unit_m: float
-    height_m: float
-    vertical: str = ""
-    vertical_wkt: str = ""
+    crs_wkt: str  # of x and y, without heights
+    unit_m: float  # metres in one unit of x and y
+    height_m: float  # metres in one unit of z
+    vertical: str = ""  # the system of heights, such as `EGM2008 height`; empty where nobody says it
+    vertical_wkt: str = ""  # the same where it is in metres and a part of a compound system can be made of it
 
 
 @dataclass(frozen=True, slots=True)

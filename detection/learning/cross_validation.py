@@ -31,21 +31,13 @@ TRIED: Final = "tried.json"
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The time for learning, and what a pass takes of it, in seconds of the processor.
+    """The time for learning, and what a pass takes of it, in seconds of the processor."""
 
-    Attributes:
-        seconds: for all tries and the last network.
-        folds_s: a pass of the networks of all folds together.
-        last_s: a pass of the last network, which learns from all tiles.
-        look_s: at all tiles once.
-        usual: passes of a run of usual length over all tiles.
-    """
-
-    seconds: float
-    folds_s: float
-    last_s: float
-    look_s: float
-    usual: int
+    seconds: float  # for all tries and the last network
+    folds_s: float  # a pass of the networks of all folds together
+    last_s: float  # a pass of the last network, which learns from all tiles
+    look_s: float  # at all tiles once
+    usual: int  # passes of a run of usual length over all tiles
 
     def fit(self) -> int:
         """The passes of one try and the last network that the time allows."""
@@ -54,23 +46,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class LengthTrial:
-    """A length and a seed, and what networks that learnt so found on tiles that they had not learnt from.
+    """A length and a seed, and what networks that learnt so found on tiles that they had not learnt from."""
 
-    Attributes:
-        seed: of weights, batches and variation.
-        epochs: passes.
-        f1: pooled over the tiles of all folds, at the threshold.
-        threshold: of calibrated probabilities: the best for these tiles.
-        calibration: temperature fitted on them.
-        cpu_s: what it took.
-    """
-
-    seed: int
-    epochs: int
-    f1: float
-    threshold: float
-    calibration: TemperatureCalibration
-    cpu_s: float
+    seed: int  # of weights, batches and variation
+    epochs: int  # passes
+    f1: float  # pooled over the tiles of all folds, at the threshold
+    threshold: float  # of calibrated probabilities: the best for these tiles
+    calibration: TemperatureCalibration  # temperature fitted on them
+    cpu_s: float  # what it took
 
 
 @dataclass(frozen=True, slots=True)

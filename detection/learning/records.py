@@ -20,19 +20,12 @@ class LearningError(ImageryError):
 
 @dataclass(frozen=True, slots=True)
 class GroundLabel:
-    """The kind that a person gave a piece of ground.
+    """The kind that a person gave a piece of ground."""
 
-    Attributes:
-        kind: one of `KINDS`.
-        shape: polygon in longitude and latitude (shapely).
-        scene: path of the one scene that it speaks of; empty: of every scene that shows the ground.
-        since: it speaks of no scene that was taken before; None: of scenes of any day.
-    """
-
-    kind: str
-    shape: Any
-    scene: str = ""
-    since: datetime | None = None
+    kind: str  # one of `KINDS`
+    shape: Any  # polygon in longitude and latitude (shapely)
+    scene: str = ""  # path of the one scene that it speaks of; empty: of every scene that shows the ground
+    since: datetime | None = None  # it speaks of no scene that was taken before; None: of scenes of any day
 
 
 @dataclass(frozen=True, slots=True)

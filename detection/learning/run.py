@@ -57,17 +57,11 @@ PLAN, ANSWER, UNSURE = "plan.json", "learn.json", "least-sure.geojson"
 
 @dataclass(frozen=True, slots=True)
 class PreparedTiles:
-    """Tiles on disk, and what was decided of them: all of it is in the plan, so that a run goes on alike.
+    """Tiles on disk, and what was decided of them: all of it is in the plan, so that a run goes on alike."""
 
-    Attributes:
-        plan: facts (JSON).
-        others: tiles of which nothing is known.
-        readable: the scenes.
-    """
-
-    plan: dict[str, Any]
-    others: tuple[SceneWindow, ...]
-    readable: ReadableScenes
+    plan: dict[str, Any]  # facts (JSON)
+    others: tuple[SceneWindow, ...]  # tiles of which nothing is known
+    readable: ReadableScenes  # the scenes
 
 
 @dataclass(frozen=True, slots=True)

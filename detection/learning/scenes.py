@@ -27,19 +27,12 @@ SHARES_MOST, BYTES_MOST = 2.0, 255.0
 
 @dataclass(frozen=True, slots=True)
 class ReadableScenes:
-    """Scenes that go together.
+    """Scenes that go together."""
 
-    Attributes:
-        scenes: them.
-        bands: which all of them have.
-        scale: by which their values become those of the network.
-        notes: what was left out, and why.
-    """
-
-    scenes: tuple[Scene, ...]
-    bands: tuple[str, ...]
-    scale: float
-    notes: tuple[str, ...]
+    scenes: tuple[Scene, ...]  # them
+    bands: tuple[str, ...]  # which all of them have
+    scale: float  # by which their values become those of the network
+    notes: tuple[str, ...]  # what was left out, and why
 
 
 def find_scenes(folder: Path) -> tuple[Path, ...]:

@@ -50,17 +50,11 @@ class LabelledTile:
 
 @dataclass(frozen=True, slots=True)
 class LabelledTiles:
-    """All tiles of a set of scenes.
+    """All tiles of a set of scenes."""
 
-    Attributes:
-        tiles: of which something is known.
-        others: of which nothing is.
-        notes: what was left out, and why.
-    """
-
-    tiles: tuple[LabelledTile, ...]
-    others: tuple[SceneWindow, ...]
-    notes: tuple[str, ...]
+    tiles: tuple[LabelledTile, ...]  # of which something is known
+    others: tuple[SceneWindow, ...]  # of which nothing is
+    notes: tuple[str, ...]  # what was left out, and why
 
 
 class _Outlines:

@@ -16,23 +16,14 @@ MOST_CLASSES: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class EncodedFactor:
-    """How one factor becomes columns.
+    """How one factor becomes columns."""
 
-    Attributes:
-        name: of the factor.
-        kind: `number`, `direction` or `classes`.
-        group: factors whose importance is also told together.
-        low: lowest value of the training.
-        high: highest value of the training.
-        classes: those that have a column; every other one is unknown, with 0 in all of them.
-    """
-
-    name: str
-    kind: str
-    group: str
-    low: float = 0.0
-    high: float = 0.0
-    classes: tuple[int, ...] = ()
+    name: str  # of the factor
+    kind: str  # `number`, `direction` or `classes`
+    group: str  # factors whose importance is also told together
+    low: float = 0.0  # lowest value of the training
+    high: float = 0.0  # highest value of the training
+    classes: tuple[int, ...] = ()  # those that have a column; every other one is unknown, with 0 in all of them
 
     @property
     def width(self) -> int:

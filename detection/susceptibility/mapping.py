@@ -30,19 +30,12 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """Which model is laid over the factors of which study.
+    """Which model is laid over the factors of which study."""
 
-    Attributes:
-        study: the study file; its inventory is not read.
-        model: the JSON file of the training.
-        out: folder for the map.
-        day: on which it is made.
-    """
-
-    study: Path
-    model: Path
-    out: Path
-    day: date
+    study: Path  # the study file; its inventory is not read
+    model: Path  # the JSON file of the training
+    out: Path  # folder for the map
+    day: date  # on which it is made
 
 
 def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:

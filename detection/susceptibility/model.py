@@ -24,27 +24,16 @@ CLASSES: Final = ("very low", "low", "moderate", "high", "very high")
 
 @dataclass(frozen=True, slots=True)
 class SusceptibilityModel:
-    """A model, and those of the folds whose disagreement is its spread.
-
-    Attributes:
-        learner: its id.
-        encoder: from factors to columns.
-        fitted: the model of all blocks.
-        folds: models that did not see one part of the blocks each.
-        calibrator: from log-odds to probability.
-        bounds: four probabilities between the five classes.
-        card: what it was made of and what it is worth.
-        model_hash: sha256 of the file.
-    """
+    """A model, and those of the folds whose disagreement is its spread."""
 
     learner: str
-    encoder: Encoder
-    fitted: FittedLearner
-    folds: tuple[FittedLearner, ...]
-    calibrator: Calibrator
-    bounds: tuple[float, ...]
-    card: dict[str, Any]
-    model_hash: str = ""
+    encoder: Encoder  # from factors to columns
+    fitted: FittedLearner  # the model of all blocks
+    folds: tuple[FittedLearner, ...]  # models that did not see one part of the blocks each
+    calibrator: Calibrator  # from log-odds to probability
+    bounds: tuple[float, ...]  # four probabilities between the five classes
+    card: dict[str, Any]  # what it was made of and what it is worth
+    model_hash: str = ""  # sha256 of the file
 
     def map(self, values: NDArray[np.float32], known: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
         """Return probability and its spread (standard deviation over the models of the folds) of a window.

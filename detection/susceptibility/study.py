@@ -27,25 +27,15 @@ INVENTORY_KEYS: Final = ("file", "from", "to", "source", "licence", "buffer_m")
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One factor of the ground.
+    """One factor of the ground."""
 
-    Attributes:
-        name: as the study file calls it.
-        kind: `value`, `classes`, `direction` (degrees), `terrain` (made of elevations), `distance` (to lines).
-        path: raster, elevation model or lines.
-        band: of the raster, from 1.
-        most_m: longest distance that is told apart.
-        group: factors whose importance is also told together.
-        day: what it shows is of this day; None where that does not matter (geology).
-    """
-
-    name: str
-    kind: str
-    path: Path
-    band: int = 1
-    most_m: float = MOST_M
-    group: str = ""
-    day: date | None = None
+    name: str  # as the study file calls it
+    kind: str  # `value`, `classes`, `direction` (degrees), `terrain` (made of elevations), `distance` (to lines)
+    path: Path  # raster, elevation model or lines
+    band: int = 1  # of the raster, from 1
+    most_m: float = MOST_M  # longest distance that is told apart
+    group: str = ""  # factors whose importance is also told together
+    day: date | None = None  # what it shows is of this day; None where that does not matter (geology)
 
     @property
     def is_direction(self) -> bool:

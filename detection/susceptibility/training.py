@@ -39,25 +39,15 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class SusceptibilityTrainingRequest:
-    """How to train.
+    """How to train."""
 
-    Attributes:
-        study: the study file.
-        out: the JSON file to write; a page of Markdown with the same name lies beside it.
-        day: of the training, as the card says.
-        learners: ids to choose from.
-        block_m: side of the blocks; None: a hundred blocks cover the area.
-        classes: rule of the five classes: `landslides` or `area`.
-        seed: of everything that is drawn.
-    """
-
-    study: Path
-    out: Path
-    day: date
-    learners: tuple[str, ...] = ("logistic", "boosting")
-    block_m: float | None = None
-    classes: str = "landslides"
-    seed: int = 0
+    study: Path  # the study file
+    out: Path  # the JSON file to write; a page of Markdown with the same name lies beside it
+    day: date  # of the training, as the card says
+    learners: tuple[str, ...] = ("logistic", "boosting")  # ids to choose from
+    block_m: float | None = None  # side of the blocks; None: a hundred blocks cover the area
+    classes: str = "landslides"  # rule of the five classes: `landslides` or `area`
+    seed: int = 0  # of everything that is drawn
 
 
 def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:

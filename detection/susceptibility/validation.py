@@ -81,15 +81,10 @@ def choose(fits: Fits, names: Sequence[str], outer: Sequence[int] = ()) -> tuple
 
 @dataclass(frozen=True, slots=True)
 class NestedValidation:
-    """What came of the outer folds.
+    """What came of the outer folds."""
 
-    Attributes:
-        chance: calibrated probability of each cell by the procedure that never saw its fold.
-        chosen: the learner that was chosen for each fold.
-    """
-
-    chance: Numbers
-    chosen: tuple[str, ...]
+    chance: Numbers  # calibrated probability of each cell by the procedure that never saw its fold
+    chosen: tuple[str, ...]  # the learner that was chosen for each fold
     calibrators: tuple[Calibrator, ...]
 
 

@@ -33,21 +33,13 @@ POINTS, LINES, POLYGONS, MULTIPOINTS = {1, 11, 21}, {3, 13, 23}, {5, 15, 25}, {8
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Features of one file.
+    """Features of one file."""
 
-    Attributes:
-        path: the file.
-        shapes: their geometries, none of them empty.
-        crs: what their coordinates are.
-        words: what the field that was asked for says of each; None where it says nothing.
-        notes: what was left out, one sentence each.
-    """
-
-    path: Path
-    shapes: NDArray[Any]
-    crs: pyproj.CRS
-    words: tuple[str | None, ...] = ()
-    notes: tuple[str, ...] = ()
+    path: Path  # the file
+    shapes: NDArray[Any]  # their geometries, none of them empty
+    crs: pyproj.CRS  # what their coordinates are
+    words: tuple[str | None, ...] = ()  # what the field that was asked for says of each; None where it says nothing
+    notes: tuple[str, ...] = ()  # what was left out, one sentence each
 
     def on(self, grid: Grid) -> NDArray[Any]:
         """Return the shapes in (column, row) of a grid; what cannot be brought there is left out."""
@@ -64,7 +56,6 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
     """Read the features of a file; of a GeoPackage those of its first layer, which is named where there are more.
 
     Args:
-        path: the file.
         field: the one property that is read with them; the table beside a shapefile is not looked at.
 
     Raises:

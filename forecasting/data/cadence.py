@@ -17,17 +17,11 @@ READINGS: Final = (1, 3)
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """Series that share a panel.
+    """Series that share a panel."""
 
-    Attributes:
-        names: Sorted.
-        interval_s: Of the slowest of them.
-        horizons_s: That make sense for them, rising.
-    """
-
-    names: tuple[str, ...]
-    interval_s: float
-    horizons_s: tuple[float, ...]
+    names: tuple[str, ...]  # sorted
+    interval_s: float  # of the slowest of them
+    horizons_s: tuple[float, ...]  # that make sense for them, rising
 
     @property
     def step_s(self) -> float:

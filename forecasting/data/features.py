@@ -15,17 +15,11 @@ _FLOOR_MM = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Inputs of one batch.
+    """Inputs of one batch."""
 
-    Attributes:
-        inputs: Shape (N, S, W, F), float32; 0 where missing, with the mask beside it.
-        scale_mm: The window's own scale, shape (N, S).
-        share: Observed share of the window, shape (N, S).
-    """
-
-    inputs: NDArray[np.float32]
-    scale_mm: Floats
-    share: Floats
+    inputs: NDArray[np.float32]  # shape (N, S, W, F), float32; 0 where missing, with the mask beside it
+    scale_mm: Floats  # the window's own scale, shape (N, S)
+    share: Floats  # observed share of the window, shape (N, S)
 
 
 def scale_lag(step_s: float, window: int) -> int:

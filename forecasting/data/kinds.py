@@ -38,14 +38,14 @@ def find_kind(name: str) -> str:
     ('rain', 'water', 'temperature', 'stations')
     """
     quantity = f"_{name.partition('.')[2]}_"
-    return next((kind for kind, words in _WORDS_OF if any(f"_{word}_" in quantity for word in words)), "water")
+    return next((kind for kind, words in _WORDS_OF if any(f"_{term}_" in quantity for term in words)), "water")
 
 
-def tell_drivers(read: Iterable[Mapping[str, Any]]) -> str:
+def describe_drivers(read: Iterable[Mapping[str, Any]]) -> str:
     """What a network reads beside the movement, from the record of its training.
 
-    >>> tell_drivers([{"name": "R1.rain", "missing": 0.021}, {"name": "season", "missing": 0.0}]), tell_drivers([])
-    ('R1.rain (2 % missing), season', 'nothing')
+    >>> describe_drivers([{"name": "R1.rain", "missing": 0.021}, {"name": "season", "missing": 0.0}])
+    'R1.rain (2 % missing), season'
     """
     gaps = {one["name"]: 100.0 * one["missing"] for one in read}
     each = [f"{name} ({gap:.0f} % missing)" if gap >= 1.0 else name for name, gap in gaps.items()]

@@ -18,21 +18,13 @@ _SLACK_S = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What one source said, issue by issue, of the time ahead.
+    """What one source said, issue by issue, of the time ahead."""
 
-    Attributes:
-        name: `station.quantity`.
-        reach_s: How far each issue looks ahead, seconds.
-        issued_s: Instants of issue, epoch seconds, shape (N,), in any order.
-        known_s: When each could be read, not before its issue, shape (N,).
-        expected_mm: Rain expected in the reach after the issue, shape (N,).
-    """
-
-    name: str
-    reach_s: float
-    issued_s: Floats
-    known_s: Floats
-    expected_mm: Floats
+    name: str  # `station.quantity`
+    reach_s: float  # how far each issue looks ahead, seconds
+    issued_s: Floats  # instants of issue, epoch seconds, shape (N,), in any order
+    known_s: Floats  # when each could be read, not before its issue, shape (N,)
+    expected_mm: Floats  # rain expected in the reach after the issue, shape (N,)
 
     def __post_init__(self) -> None:
         """Refuse issues that cannot be laid on a grid."""

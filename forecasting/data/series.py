@@ -33,23 +33,14 @@ HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent"
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Displacement of several stations on one regular grid.
+    """Displacement of several stations on one regular grid."""
 
-    Attributes:
-        start_s: Instant of the first row, epoch seconds UTC.
-        step_s: Interval between rows, seconds.
-        stations: Names, sorted, one per column.
-        values: Displacement in mm since a stated zero, shape (T, S), NaN where nothing was observed.
-        xy_m: Plan coordinates in metres, shape (S, 2), or None where unknown.
-        drivers: What may drive the slope, on the same rows, or None.
-    """
-
-    start_s: float
-    step_s: float
-    stations: tuple[str, ...]
-    values: Floats
-    xy_m: Floats | None = None
-    drivers: "DriverRows | None" = None
+    start_s: float  # instant of the first row, epoch seconds UTC
+    step_s: float  # interval between rows, seconds
+    stations: tuple[str, ...]  # names, sorted, one per column
+    values: Floats  # displacement in mm since a stated zero, shape (T, S), NaN where nothing was observed
+    xy_m: Floats | None = None  # plan coordinates in metres, shape (S, 2), or None where unknown
+    drivers: "DriverRows | None" = None  # what may drive the slope, on the same rows, or None
 
     def __post_init__(self) -> None:
         """Refuse shapes and numbers that no model could read."""

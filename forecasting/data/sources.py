@@ -182,16 +182,16 @@ def read_records(
 
 def _count_rain(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
     """What fell in each interval, as the service counts it."""
-    at, told = _drop_empty(times, values)
+    at, kept = _drop_empty(times, values)
     order = np.argsort(at, kind="stable")
-    rows = count_undeclared(list(zip(at[order].tolist(), told[order].tolist(), strict=True)))
+    rows = count_undeclared(list(zip(at[order].tolist(), kept[order].tolist(), strict=True)))
     return np.array([t for t, _ in rows]), np.array([mm for _, mm in rows])
 
 
 def _drop_empty(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
-    told = np.asarray(values, dtype=float)
-    finite = np.isfinite(told)
-    return np.asarray(times, dtype=float)[finite], told[finite]
+    kept = np.asarray(values, dtype=float)
+    finite = np.isfinite(kept)
+    return np.asarray(times, dtype=float)[finite], kept[finite]
 
 
 def _with_drivers(panel: Panel, samples: Samples) -> Record:

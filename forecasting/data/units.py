@@ -12,10 +12,10 @@ def read_scale(quantity: str) -> float:
     return LENGTHS.get(unit, 1.0) if name else 1.0
 
 
-def spell_span(horizon_s: float) -> str:
+def format_span(horizon_s: float) -> str:
     """A horizon as people write it.
 
-    >>> spell_span(604800.0), spell_span(10800.0), spell_span(900.0)
+    >>> format_span(604800.0), format_span(10800.0), format_span(900.0)
     ('7 d', '3 h', '15 min')
     """
     for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):

@@ -15,19 +15,12 @@ IN_CACHE = 25_000
 
 @dataclass(frozen=True, slots=True)
 class Trailing:
-    """Moments of the last `length` rows at each origin, shapes (N, S).
+    """Moments of the last `length` rows at each origin, shapes (N, S)."""
 
-    Attributes:
-        count: Observed rows.
-        mean: Mean of the observed values, NaN where there is none.
-        age: Mean distance of the observed rows from the origin, in rows.
-        slope: Least-squares slope per row, 0 where fewer than two rows are observed.
-    """
-
-    count: Floats
-    mean: Floats
-    age: Floats
-    slope: Floats
+    count: Floats  # observed rows
+    mean: Floats  # mean of the observed values, NaN where there is none
+    age: Floats  # mean distance of the observed rows from the origin, in rows
+    slope: Floats  # least-squares slope per row, 0 where fewer than two rows are observed
 
 
 def trailing(values: Floats, origins: Ints, lengths: Iterable[int]) -> dict[int, Trailing]:

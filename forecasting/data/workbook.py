@@ -76,10 +76,10 @@ def read_sheets(
         RecipeError: The file is no workbook, it has no such sheet, or it would take more than the bounds.
     """
     check_parts(path)
-    asked = json.dumps({"names": list(names), "first": first, "rows": rows, "as_shown": as_shown})
+    request = json.dumps({"names": list(names), "first": first, "rows": rows, "as_shown": as_shown})
     command = [sys.executable, "-P", "-m", "forecasting.data.workbook", str(path), str(MEMORY_BYTES), str(SECONDS)]
     try:
-        done = subprocess.run([*command, asked], capture_output=True, text=True, check=False, timeout=LONGEST_S)
+        done = subprocess.run([*command, request], capture_output=True, text=True, check=False, timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
         raise RecipeError(f"{path}: was not read within {LONGEST_S:g} s: save the sheet as CSV") from None
     if done.returncode < 0 or "MemoryError" in done.stderr:
@@ -133,7 +133,7 @@ def _print_sheets(
         for name in seen[:1] if first else [one for one in seen if one in names or not names]:
             sheet = book.get_sheet_by_name(name)
             cells: list[list[Any]] = sheet.to_python(nrows=rows)
-            uncalculated, shares = _look_at_cells(path, name, percentages=as_shown)
+            uncalculated, shares = _scan_cells(path, name, percentages=as_shown)
             if uncalculated and rows is None:
                 more = f" and {len(uncalculated) - CELLS_NAMED} more" if len(uncalculated) > CELLS_NAMED else ""
                 sys.stderr.write(", ".join(uncalculated[:CELLS_NAMED]) + more)
@@ -144,10 +144,10 @@ def _print_sheets(
                 if at < len(cells) and isinstance(cells[at][k], int | float) and not isinstance(cells[at][k], bool):
                     cells[at][k] = f"{100 * cells[at][k]:.12g}%"
             found[name] = [[None if value == "" else value for value in row] for row in cells]
-    json.dump(found, sys.stdout, default=_spell)
+    json.dump(found, sys.stdout, default=_format_cell)
 
 
-def _look_at_cells(path: str, sheet: str, *, percentages: bool) -> tuple[list[str], list[tuple[int, int]]]:
+def _scan_cells(path: str, sheet: str, *, percentages: bool) -> tuple[list[str], list[tuple[int, int]]]:
     """Cells with a formula and no result, which calamine calls empty; and where numbers are shown as percentages."""
     uncalculated, shares = [], []
     with zipfile.ZipFile(path) as book:
@@ -197,7 +197,7 @@ def _find_place(cell: str) -> tuple[int, int] | None:
     return int(match[2]) - 1, column - 1
 
 
-def _spell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - a workbook knows no zone
     # one spelling for all, so that a column of dates has one format
@@ -215,7 +215,7 @@ if __name__ == "__main__":
     _bound(resource.RLIMIT_AS, int(sys.argv[2]))
     _bound(resource.RLIMIT_CPU, int(sys.argv[3]))
     _bound(resource.RLIMIT_CORE, 0)
-    asked = json.loads(sys.argv[4])
+    request = json.loads(sys.argv[4])
     _print_sheets(
-        sys.argv[1], asked["names"], first=asked["first"], rows=asked["rows"], as_shown=asked["as_shown"]
+        sys.argv[1], request["names"], first=request["first"], rows=request["rows"], as_shown=request["as_shown"]
     )  # fmt: skip

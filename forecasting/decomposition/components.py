@@ -31,17 +31,11 @@ MINIMUM_ROWS = 12
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Parts that add up to the series.
+    """Parts that add up to the series."""
 
-    Attributes:
-        names: One per part, slow ones first.
-        parts: Shape (K, until); NaN before the first observation.
-        causal: False where data after `until` were used, so that it must never feed a forecast.
-    """
-
-    names: tuple[str, ...]
-    parts: Floats
-    causal: bool = True
+    names: tuple[str, ...]  # one per part, slow ones first
+    parts: Floats  # shape (K, until); NaN before the first observation
+    causal: bool = True  # false where data after `until` were used, so that it must never feed a forecast
 
     @property
     def label(self) -> str:

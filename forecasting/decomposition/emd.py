@@ -128,13 +128,13 @@ def _splines(x: Floats, y: Floats, end: Ints, piece: Ints) -> Floats:
     slope = rise / gap
     # equations of the second derivatives; those at both ends of a spline are 0, and nothing ties two splines
     right = 6.0 * np.diff(slope)
-    main, beside = 2.0 * (gap[:-1] + gap[1:]), gap[1:-1].copy()
+    main, off_diagonal = 2.0 * (gap[:-1] + gap[1:]), gap[1:-1].copy()
     ends = np.concatenate([end[:-1], end[:-1] + 1]) - 1
     right[ends], main[ends] = 0.0, 1.0
     for k in (-1, 0, 1):
-        beside[end[:-1] - 1 + k] = 0.0
+        off_diagonal[end[:-1] - 1 + k] = 0.0
     bend = np.zeros(x.size)
-    bend[1:-1] = dptsv(main, beside, right)[2]
+    bend[1:-1] = dptsv(main, off_diagonal, right)[2]
     low, more = bend[:-1], np.diff(bend)
     steep = slope - gap * (2.0 * low + bend[1:]) / 6.0
     t = np.arange(piece.shape[1], dtype=np.float64) - x[piece]

@@ -24,8 +24,8 @@ def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
         grain = waves[k] if k < len(waves) else np.zeros((COPIES, values.size))
         if k == 0:
             grain = grain / grain.std(axis=1, keepdims=True)
-        heard = left + NOISE * float(left.std()) * grain
-        rest = (heard - first_modes(heard)[0]).mean(axis=0)
+        noisy = left + NOISE * float(left.std()) * grain
+        rest = (noisy - first_modes(noisy)[0]).mean(axis=0)
         modes.append(left - rest)
         left = rest
     return order_parts(modes, left, size)

@@ -11,11 +11,11 @@ from forecasting.data.series import Floats, Panel
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
-from forecasting.evaluation.scoring import Answer, Trial, Verdict, rows_of, scale_of, spell_horizon
+from forecasting.evaluation.scoring import Answer, Trial, Verdict, format_horizon, rows_of, scale_of
 from forecasting.evaluation.stages import find_stages, spans_of
 from forecasting.message import TEXT_OF
 from forecasting.registry import NETWORKS, PRETRAINED, load
-from forecasting.serving.calibration import judge
+from forecasting.serving.calibration import calibrate
 from forecasting.serving.jobs import drop_horizons
 from forecasting.serving.quantiles import conform, simple_fans, widen
 from forecasting.simple.auto import Auto, fit_auto
@@ -58,8 +58,10 @@ def run_trials(
     # as in the service: networks read the drivers that are named, and no others
     settings = {"covariates": (), **(training or {}), "seed": seed}
     for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, last=last)):
-        told = on_progress or (lambda _: None)
-        yield from _run_fold(panel, parts, fold, wanted, tuple(horizons_s), training=settings, told=told, learn=learn)
+        report = on_progress or (lambda _: None)
+        yield from _run_fold(
+            panel, parts, fold, wanted, tuple(horizons_s), training=settings, on_progress=report, learn=learn
+        )
 
 
 def _run_fold(
@@ -70,7 +72,7 @@ def _run_fold(
     horizons_s: tuple[float, ...],
     *,
     training: Mapping[str, Any],
-    told: Progress,
+    on_progress: Progress,
     learn: Panel | None,
 ) -> Iterator[Trial]:
     # no model sees a row after the test, and none is fitted on a row inside it
@@ -82,12 +84,12 @@ def _run_fold(
     answers: list[list[Answer]] = [[] for _ in horizons_s]
     simple = _fans(known, parts, auto, horizons_s)
     for name in models:
-        told(f"fold {fold + 1}: {name}")
+        on_progress(f"fold {fold + 1}: {name}")
         if name in NETWORKS:
             dropped = drop_horizons(known, parts, horizons_s, least=1, short=name in PRETRAINED)
             for horizon_s, reason in dropped.items():
-                text = f"{name}: {spell_horizon(horizon_s)} dropped: {reason}"
-                told(TEXT_OF(name=f"fold {fold + 1}", text=text))
+                text = f"{name}: {format_horizon(horizon_s)} dropped: {reason}"
+                on_progress(TEXT_OF(name=f"fold {fold + 1}", text=text))
             kept = tuple(h for h in horizons_s if h not in dropped)
             best = auto if not dropped else fit_auto(known, parts.calibration, tuple(known.steps(h) for h in kept))
             fans = [simple[horizons_s.index(h)] for h in kept]
@@ -98,11 +100,19 @@ def _run_fold(
                 )  # fmt: skip
                 by_horizon = dict(zip(kept, learnt, strict=True))
             except NotEnoughDataError as error:  # the simple forecasts answer all the same
-                told(TEXT_OF(name=f"fold {fold + 1}", text=f"{name} left out: {error}"))
+                on_progress(TEXT_OF(name=f"fold {fold + 1}", text=f"{name} left out: {error}"))
             made = [by_horizon.get(h, []) for h in horizons_s]
         else:
             made = _simple_answers(
-                name, known, parts, auto, horizons_s, cost=cost, simple=simple, told=told, at=f"fold {fold + 1}: {name}"
+                name,
+                known,
+                parts,
+                auto,
+                horizons_s,
+                cost=cost,
+                simple=simple,
+                on_progress=on_progress,
+                at=f"fold {fold + 1}: {name}",
             )
         for i, one in enumerate(made):
             answers[i] += one
@@ -130,11 +140,11 @@ def _run_fold(
 
 def _served(answers: Sequence[Answer], simple: Floats, reason: str, cost: float) -> Answer:
     """What the service would have shown: of the networks whose gate is open the one most skilled on calibration."""
-    open_ones = [a for a in answers if a.variant == "gated" and a.verdict.shown and a.fan is not None]
+    open_ones = [a for a in answers if a.variant == "gated" and a.verdict.shown and a.quantiles is not None]
     if not open_ones:
         return Answer("gated", "gated", simple[..., 2], simple, Verdict(None, shown=True, reason=reason, seconds=cost))
     best = max(open_ones, key=lambda a: a.verdict.skill or 0.0)
-    return Answer("gated", "gated", best.point, best.fan, best.verdict)
+    return Answer("gated", "gated", best.point, best.quantiles, best.verdict)
 
 
 def _simple_answers(
@@ -146,7 +156,7 @@ def _simple_answers(
     *,
     cost: float,
     simple: Sequence[Floats],
-    told: Progress,
+    on_progress: Progress,
     at: str,
 ) -> list[list[Answer]]:
     """Answers of a simple forecast, and the time its fit took."""
@@ -163,10 +173,10 @@ def _simple_answers(
         fans = _fans(panel, parts, fitted, horizons_s)
     if count := count_unsettled(fitted):
         one, was = ("fit", "was") if count == 1 else ("fits", "were")
-        told(f"{at}: {count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
+        on_progress(f"{at}: {count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
     return [
-        [Answer(name, "plain", fan[..., 2], fan, Verdict(None, shown=True, reason=reason, seconds=seconds))]
-        for fan, reason in zip(fans, reasons, strict=True)
+        [Answer(name, "plain", quantiles[..., 2], quantiles, Verdict(None, shown=True, reason=reason, seconds=seconds))]
+        for quantiles, reason in zip(fans, reasons, strict=True)
     ]
 
 
@@ -177,9 +187,9 @@ def _fans(panel: Panel, parts: Split, fitted: Baseline, horizons_s: tuple[float,
     fans = simple_fans(fitted, panel.values, origins)
     first = parts.test.first - begin
     out = []
-    for fan, horizon_s in zip(fans, horizons_s, strict=True):
-        conformed = conform(fan, panel.values, origins, panel.steps(horizon_s))
-        out.append(widen(fan, conformed.margins)[first:])
+    for quantiles, horizon_s in zip(fans, horizons_s, strict=True):
+        conformed = conform(quantiles, panel.values, origins, panel.steps(horizon_s))
+        out.append(widen(quantiles, conformed.margins)[first:])
     return out
 
 
@@ -206,18 +216,18 @@ def _network_answers(
         trained = train_elsewhere(name, learn, panel, parts, horizons_s, training)
     seconds = time.monotonic() - begun
     lld = trained.forecaster.recipe.lld
-    origins, judged = judge(trained.forecaster, lld, auto, panel, parts, horizons_s=horizons_s, last=parts.test.end)
+    origins, judged = calibrate(trained.forecaster, lld, auto, panel, parts, horizons_s=horizons_s, last=parts.test.end)
     test = origins >= parts.test.first
     out = []
     for i, one in enumerate(judged):
         gate = one.gate
         verdict = Verdict(gate.weight, shown=gate.shown, reason=gate.reason, seconds=seconds, skill=gate.skill)
-        own, fan = one.own[test], one.fan[test]
-        shown = fan if gate.shown else simple[i]
+        own, quantiles = one.own[test], one.quantiles[test]
+        shown = quantiles if gate.shown else simple[i]
         out.append(
             [
                 Answer(name, "ungated", own[..., 2], own, verdict),
-                Answer(name, "blend", fan[..., 2], fan, verdict),
+                Answer(name, "blend", quantiles[..., 2], quantiles, verdict),
                 Answer(name, "gated", shown[..., 2], shown, verdict),
             ]
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forecasting.data.series import find_flagged, read_long_table
 from forecasting.data.units import read_scale
-from forecasting.evaluation.scoring import spell_horizon
+from forecasting.evaluation.scoring import format_horizon
 from forecasting.evaluation.screening import Finding
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def _find_words(name: str, rows: "pd.DataFrame") -> list[Finding]:
 def _find_doubles(name: str, rows: "pd.DataFrame") -> list[Finding]:
     first: dict[Any, tuple[int, str, float]] = {}
     again = []
-    told = rows[rows["at"].notna() & rows["number"].notna()]
-    columns = (told[name] for name in ("at", "time", "line", "value", "number"))
+    known = rows[rows["at"].notna() & rows["number"].notna()]
+    columns = (known[name] for name in ("at", "time", "line", "value", "number"))
     for at, time, line, value, number in zip(*columns, strict=True):
         if at in first:
             before = first[at]
@@ -96,7 +96,7 @@ def _find_impossible(name: str, rows: "pd.DataFrame", horizons_s: Sequence[float
         return []
     words = _list([f"{place}: {value}" for place, value in zip(_places(bad), bad["value"], strict=True)])
     text = f"{len(bad)} displacements beyond {MOST_MM:g} mm cannot be meant: {words}"
-    return [Finding(name, "implausible_value", text, tuple(spell_horizon(h) for h in horizons_s))]
+    return [Finding(name, "implausible_value", text, tuple(format_horizon(h) for h in horizons_s))]
 
 
 def _places(rows: "pd.DataFrame") -> list[str]:

@@ -18,7 +18,7 @@ ROLLING: Final = 30
 _SHARES: Final = (np.arange(NODES) + 0.5) / NODES
 
 
-def _weigh_nodes() -> Floats:
+def _compute_node_weights() -> Floats:
     """What each of the five quantiles counts at each node, shape (NODES, 5)."""
     z = np.array([NormalDist().inv_cdf(float(p)) for p in _SHARES])
     k = np.clip(np.searchsorted(NORMAL, z) - 1, 0, NORMAL.size - 2)
@@ -29,14 +29,14 @@ def _weigh_nodes() -> Floats:
     return out
 
 
-_WEIGHTS: Final = _weigh_nodes()
+_WEIGHTS: Final = _compute_node_weights()
 
 
-def crps(fan: Floats, observed: Floats) -> Floats:
+def crps(quantiles: Floats, observed: Floats) -> Floats:
     """Continuous ranked probability score: twice the pinball loss over all quantiles (Gneiting and Raftery 2007).
 
     Args:
-        fan: Quantiles 2.5, 10, 50, 90, 97.5 %, shape (..., 5).
+        quantiles: Quantiles 2.5, 10, 50, 90, 97.5 %, shape (..., 5).
         observed: What came, shape (...).
 
     Returns:
@@ -45,16 +45,16 @@ def crps(fan: Floats, observed: Floats) -> Floats:
     >>> float(np.round(crps(NORMAL, np.array(0.0)), 3))  # a standard normal: (sqrt 2 - 1) / sqrt pi
     0.234
     """
-    error = np.asarray(observed)[..., None] - np.asarray(fan) @ _WEIGHTS.T
+    error = np.asarray(observed)[..., None] - np.asarray(quantiles) @ _WEIGHTS.T
     out: Floats = 2.0 * np.maximum(_SHARES * error, (_SHARES - 1.0) * error).mean(axis=-1)
     return out
 
 
-def pit(fan: Floats, observed: Floats) -> Floats:
+def pit(quantiles: Floats, observed: Floats) -> Floats:
     """Probability that the fan gave to less than what came; even over 0 to 1 where fans are honest (Dawid 1984).
 
     Args:
-        fan: Quantiles, not falling, shape (..., 5).
+        quantiles: Quantiles, not falling, shape (..., 5).
         observed: What came, shape (...).
 
     >>> [round(float(pit(NORMAL, np.array(y))), 3) for y in (-1.959964, 0.0, 3.0)]
@@ -62,7 +62,7 @@ def pit(fan: Floats, observed: Floats) -> Floats:
     """
     from scipy.special import ndtr
 
-    q, y = np.asarray(fan, dtype=np.float64), np.asarray(observed, dtype=np.float64)
+    q, y = np.asarray(quantiles, dtype=np.float64), np.asarray(observed, dtype=np.float64)
     k = np.clip((q <= y[..., None]).sum(axis=-1) - 1, 0, NORMAL.size - 2)
     low, high = (np.take_along_axis(q, place[..., None], axis=-1)[..., 0] for place in (k, k + 1))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -58,16 +58,16 @@ def train_elsewhere(
     known, end = learn.head(parts.calibration.end), parts.calibration.first
     count = len(known.stations)
     pieces = [_take(known, rows) for rows in np.array_split(np.arange(count), -(-count // COLUMNS))]
-    asked = Settings(**{**LEARNING, **settings})
-    stride = max(asked.stride, -(-(end - asked.window + 1) * count // MOST_WINDOWS))
+    wanted = Settings(**{**LEARNING, **settings})
+    stride = max(wanted.stride, -(-(end - wanted.window + 1) * count // MOST_WINDOWS))
     batch = max(1, BATCH_WINDOWS // max(len(piece.stations) for piece in pieces))
-    asked = replace(asked, stride=stride, batch=batch)
+    wanted = replace(wanted, stride=stride, batch=batch)
     calm = parts.calibration
     records = [
-        (piece, Split(Block(max(0, asked.window - 1) + k % stride, end), calm, calm, parts.test))
+        (piece, Split(Block(max(0, wanted.window - 1) + k % stride, end), calm, calm, parts.test))
         for k, piece in enumerate(pieces)
     ]
-    pooled = train_pooled(model, records, horizons_s, asked)
+    pooled = train_pooled(model, records, horizons_s, wanted)
     forecaster = adopt(pooled, panel, parts)
     return Training(forecaster, len(pooled.losses) - 1, pooled.losses, pooled.seconds, pooled.stopped)
 

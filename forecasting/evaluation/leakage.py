@@ -22,21 +22,13 @@ TEST_SHARE = 0.3
 
 @dataclass(frozen=True, slots=True)
 class LeakResult:
-    """What became of one model.
+    """What became of one model."""
 
-    Attributes:
-        model: Id, or `decomposition METHOD`.
-        forecasts: Forecasts compared (issue time x station x horizon) that had a value.
-        changed: Those that were not bit-equal after the future was changed: 0, or it leaks.
-        refits: Fits repeated on a record whose rows after the fit were changed.
-        refits_changed: Fits that came out different: 0, or it leaks.
-    """
-
-    model: str
-    forecasts: int
-    changed: int
-    refits: int
-    refits_changed: int
+    model: str  # id, or `decomposition METHOD`
+    forecasts: int  # forecasts compared (issue time x station x horizon) that had a value
+    changed: int  # those that were not bit-equal after the future was changed: 0, or it leaks
+    refits: int  # fits repeated on a record whose rows after the fit were changed
+    refits_changed: int  # fits that came out different: 0, or it leaks
 
     @property
     def leaks(self) -> bool:

@@ -25,7 +25,7 @@ MOST_ROWS: Final = 500
 """That a peer is fitted on: the newest; more cost minutes and change little."""
 FEWEST_ROWS: Final = 20
 _OF_OTHERS: Final = Verdict(None, shown=False, reason="a forecast of another library", seconds=0.0)
-_FAN: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
+_QUANTILE_KEYS: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
 
 
 class PeerScore(NamedTuple):
@@ -39,9 +39,9 @@ class PeerScore(NamedTuple):
     skill: float | None  # 1 - error / error of the straight line
 
 
-def score_beside_peers(
+def score_with_peers(
     panel: Panel, models: Sequence[str], horizons_s: Sequence[float], *, peers: Sequence[str] = PEERS, folds: int = 3,
-    origins: int = 10, told: Progress = lambda _: None,
+    origins: int = 10, on_progress: Progress = lambda _: None,
 ) -> list[PeerScore]:  # fmt: skip
     """Score models and peers on the origins of rolling folds, in order of horizon and model.
 
@@ -52,22 +52,22 @@ def score_beside_peers(
         peers: Of `PEERS`; the library must be there.
         folds: Tests that follow one another.
         origins: Of each fold, spread over it: what a peer is fitted at.
-        told: Takes progress.
+        on_progress: Takes progress.
     """
     longest = max(panel.steps(h) for h in horizons_s)
     blocks = [parts.test for parts in rolling_folds(panel.values.shape[0], folds)]
     fans: dict[tuple[int, str], Floats] = {}
     found: dict[tuple[float, str], list[Score]] = defaultdict(list)
-    for trial in run_trials(panel, models, horizons_s, folds=folds, on_progress=told):
+    for trial in run_trials(panel, models, horizons_s, folds=folds, on_progress=on_progress):
         at = spread_origins(blocks[trial.fold], longest, origins)
         for name in peers:
             if (trial.fold, name) not in fans:
-                told(f"fold {trial.fold + 1}: {name}, {at.size} origins of {len(panel.stations)} stations")
-                fans[trial.fold, name] = ask_peer(name, panel.values, at, longest)
+                on_progress(f"fold {trial.fold + 1}: {name}, {at.size} origins of {len(panel.stations)} stations")
+                fans[trial.fold, name] = forecast_by_peer(name, panel.values, at, longest)
         own = [one for one in trial.answers if one.variant in {"plain", "ungated"}]
         theirs = [(name, fans[trial.fold, name][:, :, trial.steps - 1]) for name in peers]
-        beside = [Answer(name, "plain", fan[..., 2], fan, _OF_OTHERS) for name, fan in theirs]
-        for score in score_all(trial.at(at - blocks[trial.fold].first, own, beside)):
+        answers = [Answer(name, "plain", quantiles[..., 2], quantiles, _OF_OTHERS) for name, quantiles in theirs]
+        for score in score_all(trial.at(at - blocks[trial.fold].first, own, answers)):
             found[trial.horizon_s, score.label].append(score)
     return [
         PeerScore(
@@ -88,10 +88,10 @@ def spread_origins(block: Block, longest: int, count: int) -> Ints:
     return np.unique(np.linspace(block.first, last if last >= block.first else block.end - 2, count).astype(np.int64))
 
 
-def ask_peer(name: str, values: Floats, origins: Ints, longest: int) -> Floats:
+def forecast_by_peer(name: str, values: Floats, origins: Ints, longest: int) -> Floats:
     """Quantiles of a peer for each row ahead, shape (N, S, longest, 5); NaN where it has too few rows or gives up."""
     make = getattr(import_module(f"{LIBRARY}.models"), name)
-    out = np.full((origins.size, values.shape[1], longest, len(_FAN)), np.nan)
+    out = np.full((origins.size, values.shape[1], longest, len(_QUANTILE_KEYS)), np.nan)
     for i, origin in enumerate(origins):
         for station in range(values.shape[1]):
             newest = values[: origin + 1, station][-MOST_ROWS:]
@@ -103,5 +103,5 @@ def ask_peer(name: str, values: Floats, origins: Ints, longest: int) -> Floats:
                 made = make(season_length=1).forecast(whole, h=longest, level=[80, 95])
             except Exception:  # noqa: S112 - what another library cannot fit has no forecast, and its pairs are left out
                 continue
-            out[i, station] = np.stack([np.asarray(made[key], dtype=np.float64) for key in _FAN], axis=-1)
+            out[i, station] = np.stack([np.asarray(made[key], dtype=np.float64) for key in _QUANTILE_KEYS], axis=-1)
     return out

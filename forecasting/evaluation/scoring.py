@@ -41,14 +41,14 @@ class Answer:
         variant: `plain` (simple forecasts); for networks `ungated` (its own), `blend` (with `auto`, weight chosen on
             calibration), `gated` (the blend, or the best simple forecast where its gate is closed).
         point: Median in mm, shape (N, S).
-        fan: Quantiles, shape (N, S, 5), or None where the model gives no interval.
+        quantiles: Quantiles, shape (N, S, 5), or None where the model gives no interval.
         verdict: Gate and cost.
     """
 
     model: str
     variant: str
     point: Floats
-    fan: Floats | None
+    quantiles: Floats | None
     verdict: Verdict
 
     @property
@@ -95,7 +95,10 @@ class Trial:
 
     def at(self, rows: Ints, own: Sequence[Answer], others: Sequence[Answer]) -> "Trial":
         """Some of its origins: of the first answers their rows, and those of others that have no more than these."""
-        few = [replace(one, point=one.point[rows], fan=None if one.fan is None else one.fan[rows]) for one in own]
+        few = [
+            replace(one, point=one.point[rows], quantiles=None if one.quantiles is None else one.quantiles[rows])
+            for one in own
+        ]
         return replace(
             self, target_s=self.target_s[rows], level=self.level[rows], observed=self.observed[rows],
             best=self.best[rows], answers=(*few, *others), stages=None,
@@ -180,7 +183,7 @@ class Score:
             _JSON_NAMES.get(key, key): _plain(value) if isinstance(value, float) else value
             for key, value in asdict(self).items() if key not in {"model", "variant", "reference_mm"}
         }  # fmt: skip
-        return row | {"station": self.station or "all", "horizon": spell_horizon(self.horizon_s)}
+        return row | {"station": self.station or "all", "horizon": format_horizon(self.horizon_s)}
 
 
 def _plain(value: float) -> float | None:
@@ -188,10 +191,10 @@ def _plain(value: float) -> float | None:
     return round(float(value), 6) if np.isfinite(value) else None
 
 
-def spell_horizon(horizon_s: float) -> str:
+def format_horizon(horizon_s: float) -> str:
     """A horizon as the command line writes it.
 
-    >>> spell_horizon(604800.0), spell_horizon(21600.0), spell_horizon(900.0)
+    >>> format_horizon(604800.0), format_horizon(21600.0), format_horizon(900.0)
     ('7d', '6h', '15m')
     """
     for unit, name in ((DAY_S, "d"), (3600.0, "h"), (60.0, "m")):
@@ -246,12 +249,12 @@ def _score(
         use = common & np.isfinite(point)
         error = np.where(use, observed - point, np.nan)
         own = mae(error)
-        fan = None if answer.fan is None else answer.fan[:, columns][rows]
+        quantiles = None if answer.quantiles is None else answer.quantiles[:, columns][rows]
         references = {
             f"skill_{key}": mae((observed - plain[key])[use]) if key in plain else float("nan") for key in REFERENCES
         } | {"skill_best": mae(of_best[use])}
         statistic, p = diebold_mariano(np.abs(error), of_best, trial.steps)
-        scored = _intervals(fan, np.where(use, observed, np.nan))
+        scored = _intervals(quantiles, np.where(use, observed, np.nan))
         yield Score(
             model=answer.model,
             variant=answer.variant,
@@ -280,16 +283,16 @@ def _score(
         )
 
 
-def _intervals(fan: Floats | None, seen: Floats) -> dict[str, float]:
+def _intervals(quantiles: Floats | None, seen: Floats) -> dict[str, float]:
     """The scores of a fan by their names in `Score`; NaN where there is none."""
     names = ("coverage_80", "worst_80", "coverage_95", "width_80", "winkler_80", "pinball")
-    if fan is None or not np.isfinite(seen).any():
+    if quantiles is None or not np.isfinite(seen).any():
         return dict.fromkeys(names, float("nan"))
-    low, high = bounds(fan, 0.8)
+    low, high = bounds(quantiles, 0.8)
     cover, worst = coverage(low, high, seen)
-    cover_95, _ = coverage(*bounds(fan, 0.95), seen)
+    cover_95, _ = coverage(*bounds(quantiles, 0.95), seen)
     width = mae(np.where(np.isfinite(seen), high - low, np.nan))
-    losses = [pinball(seen - fan[..., i], q) for i, q in enumerate(QUANTILES)]
+    losses = [pinball(seen - quantiles[..., i], q) for i, q in enumerate(QUANTILES)]
     return dict(
         zip(names, (cover, worst, cover_95, width, winkler(low, high, seen, 0.8), float(np.mean(losses))), strict=True)
     )

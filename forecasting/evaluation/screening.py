@@ -61,7 +61,7 @@ def find_interpolated(panel: Panel, horizons_s: Sequence[float] = ()) -> list[Fi
     a zero fourth difference between its knots; real noise never has. The curve is refused at every horizon below its
     knot spacing: there the next measured value is already in it. Where no spacing is seen every horizon is refused.
     """
-    from forecasting.evaluation.scoring import spell_horizon
+    from forecasting.evaluation.scoring import format_horizon
 
     found = []
     for column, station in enumerate(panel.stations):
@@ -89,7 +89,7 @@ def find_interpolated(panel: Panel, horizons_s: Sequence[float] = ()) -> list[Fi
             text += (
                 f"; knots a calendar month apart (28-31 d, median {days})" if monthly else f"; knots about every {days}"
             )
-        refused = tuple(spell_horizon(h) for h in horizons_s if h < least)
+        refused = tuple(format_horizon(h) for h in horizons_s if h < least)
         found.append(Finding(station, "interpolated_input", text, refused, spacing))
     return found
 
@@ -98,11 +98,11 @@ def audit_panel(panel: Panel, horizons_s: Sequence[float]) -> list[Finding]:
     """Everything about a record that a reader of its scores must know, station by station."""
     out = find_interpolated(panel, horizons_s)
     for column, station in enumerate(panel.stations):
-        out += _look_at(station, panel.values[:, column], panel)
+        out += _screen_station(station, panel.values[:, column], panel)
     return out
 
 
-def _look_at(station: str, series: Floats, panel: Panel) -> list[Finding]:
+def _screen_station(station: str, series: Floats, panel: Panel) -> list[Finding]:
     """Jumps, gaps and length of one station."""
     out = []
     seen = np.flatnonzero(np.isfinite(series))
@@ -124,9 +124,9 @@ def _look_at(station: str, series: Floats, panel: Panel) -> list[Finding]:
     lone = spikes(series)
     if lone.size:
         instants = [datetime.fromtimestamp(panel.start_s + panel.step_s * float(row), tz=UTC) for row in lone[:5]]
-        told = [f"{series[row]:g} mm at {at:%Y-%m-%dT%H:%MZ}" for row, at in zip(lone, instants, strict=False)]
+        examples = [f"{series[row]:g} mm at {at:%Y-%m-%dT%H:%MZ}" for row, at in zip(lone, instants, strict=False)]
         more = f" and {lone.size - 5} more" if lone.size > 5 else ""
-        text = f"{lone.size} beyond all {SPIKE_ROWS} values before and after: {', '.join(told)}{more}"
+        text = f"{lone.size} beyond all {SPIKE_ROWS} values before and after: {', '.join(examples)}{more}"
         out.append(Finding(station, "spike", text))
     return out
 

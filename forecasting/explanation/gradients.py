@@ -17,19 +17,12 @@ NODES = (16, 32, 64, 128, 256)
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What each input adds on the way from the baseline to the window.
+    """What each input adds on the way from the baseline to the window."""
 
-    Attributes:
-        parts: One array per input, of its shape; they add up to `difference`.
-        difference: Answer at the window minus answer at the baseline.
-        completeness_error: |sum of parts - difference| / |difference|; the absolute error where nothing differs.
-        complete: Whether that is below 1 %; where it is not, the parts must not be read.
-    """
-
-    parts: tuple[Floats, ...]
-    difference: float
-    completeness_error: float
-    complete: bool
+    parts: tuple[Floats, ...]  # one array per input, of its shape; they add up to `difference`
+    difference: float  # answer at the window minus answer at the baseline
+    completeness_error: float  # |sum of parts - difference| / |difference|; the absolute error where nothing differs
+    complete: bool  # whether that is below 1 %; where it is not, the parts must not be read
 
 
 def integrate(answer: Callable[..., Tensor], inputs: Sequence[Tensor], baselines: Sequence[Tensor]) -> Attribution:

@@ -25,7 +25,7 @@ def read_maps(forecaster: NeuralForecaster, batch: Batch) -> list[dict[str, Any]
             out.append(_map("attention over rows", attention.weights.mean(dim=0), "oldest row first"))  # type: ignore[operator]
         elif callable(attention):
             drivers, static = (*more, None, None)[:2]
-            rows = network.with_drivers(inputs, network.hear(inputs, drivers), static)
+            rows = network.with_drivers(inputs, network.drop_sources(inputs, drivers), static)
             looks = attention(rows.flatten(0, 1))[:, -1].mean(dim=0)
             out.append(_map("attention of the newest patch over patches of rows", looks, "oldest first"))
         names = ", ".join(forecaster.recipe.stations)

@@ -9,21 +9,13 @@ from forecasting.hydrology.slope_stability import WATER_KN_M3
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What infiltration needs of the ground.
+    """What infiltration needs of the ground."""
 
-    Attributes:
-        slope_deg: Angle of the slope.
-        conductivity_m_per_s: Saturated hydraulic conductivity in the vertical: no more than this infiltrates.
-        diffusivity_m2_per_s: Saturated hydraulic diffusivity D0.
-        water_table_m: Vertical depth of the steady water table before the rain.
-        steady_flux_m_per_s: Steady infiltration that keeps that water table.
-    """
-
-    slope_deg: float
-    conductivity_m_per_s: float
-    diffusivity_m2_per_s: float
-    water_table_m: float
-    steady_flux_m_per_s: float = 0.0
+    slope_deg: float  # angle of the slope
+    conductivity_m_per_s: float  # saturated hydraulic conductivity in the vertical: no more than this infiltrates
+    diffusivity_m2_per_s: float  # saturated hydraulic diffusivity D0
+    water_table_m: float  # vertical depth of the steady water table before the rain
+    steady_flux_m_per_s: float = 0.0  # steady infiltration that keeps that water table
 
 
 def response(ratio: float) -> float:

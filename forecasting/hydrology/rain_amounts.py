@@ -119,7 +119,7 @@ class Counted:
             value = before
         most = most_mm(max(self.interval_s, at_s - at_before))
         restarts = any((at_s - s) // self.period_s > (at_before - s) // self.period_s for s in self.starts_s)
-        step = self._judge(before, value, most, restarts=restarts)
+        step = self._classify_step(before, value, most, restarts=restarts)
         self._odd = (at_s, value) if step.amount_mm > most else None
         if self._odd is not None:
             return
@@ -135,7 +135,7 @@ class Counted:
         self.amounts_mm.append(step.amount_mm)
         self._shown.append(value)
 
-    def _judge(self, before: float, value: float, most: float, *, restarts: bool) -> _Step:
+    def _classify_step(self, before: float, value: float, most: float, *, restarts: bool) -> _Step:
         if restarts and before > 0.0 and (value < before or self.is_sure):
             return _Step(value, is_anew=True)
         since = 0 if value - before > RARE_SHARE * most else len(self._shown) - BACK_READINGS

@@ -21,19 +21,12 @@ class TooFewYearsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """Distribution of annual maxima, x(F) = location + scale * (1 - (-ln F)**shape) / shape; shape 0 is Gumbel's.
+    """Distribution of annual maxima, x(F) = location + scale * (1 - (-ln F)**shape) / shape; shape 0 is Gumbel's."""
 
-    Attributes:
-        location: mm.
-        scale: mm, above zero.
-        shape: k in Hosking's sign: below zero has the heavy tail.
-        years: annual maxima behind it; 0 when it joins given quantiles.
-    """
-
-    location: float
-    scale: float
-    shape: float
-    years: int
+    location: float  # mm
+    scale: float  # mm, above zero
+    shape: float  # k in Hosking's sign: below zero has the heavy tail
+    years: int  # annual maxima behind it; 0 when it joins given quantiles
 
     def depth(self, return_years: float) -> float:
         """Depth (mm) that is exceeded once in so many years on average.

@@ -11,27 +11,18 @@ _Z90: Final = 1.6448536269514722  # 5 % and 95 % of a normal distribution
 
 @dataclass(frozen=True, slots=True)
 class InfiniteSlope:
-    """A planar slip surface parallel to the ground, with effective strength; standard deviations of each end in `_sd`.
+    """A planar slip surface parallel to the ground, with effective strength; standard deviations end in `_sd`."""
 
-    Attributes:
-        slope_deg: Angle of ground and slip surface.
-        depth_m: Vertical depth of the slip surface.
-        cohesion_kpa: Effective cohesion.
-        friction_deg: Effective angle of friction.
-        unit_weight_kn_m3: Of the ground above the slip surface.
-        pressure_sd_kpa: Standard deviation of the pore pressure at the slip surface.
-    """
-
-    slope_deg: float
-    depth_m: float
-    cohesion_kpa: float
-    friction_deg: float
-    unit_weight_kn_m3: float
+    slope_deg: float  # angle of ground and slip surface
+    depth_m: float  # vertical depth of the slip surface
+    cohesion_kpa: float  # effective cohesion
+    friction_deg: float  # effective angle of friction
+    unit_weight_kn_m3: float  # of the ground above the slip surface
     depth_sd_m: float = 0.0
     cohesion_sd_kpa: float = 0.0
     friction_sd_deg: float = 0.0
     unit_weight_sd_kn_m3: float = 0.0
-    pressure_sd_kpa: float = 0.0
+    pressure_sd_kpa: float = 0.0  # standard deviation of the pore pressure at the slip surface
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +60,7 @@ def factor_of_safety(slope: InfiniteSlope, pressure_kpa: float) -> float:
     return strength / (weight * sin(b) * cos(b))
 
 
-def judge_safety(
+def compute_safety(
     slope: InfiniteSlope, pressure_kpa: float, pressure_of: Callable[[float], float] | None = None
 ) -> Safety:
     """Factor of safety with its range by Taylor series: each parameter moved by one standard deviation to either side.

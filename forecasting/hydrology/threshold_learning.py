@@ -64,29 +64,17 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned.
+    """What was learned."""
 
-    Attributes:
-        window_s: Of the rain sum.
-        lag_s: How long a crossing stands for movement.
-        score: In sample at the threshold chosen.
-        cross: The same by cross-validation: each year judged by what the other years taught, all of it chosen anew.
-        area: Area under the ROC curve, in sample.
-        table: ROC, one row per threshold, falling.
-        events_s: Beginnings of the events that were used.
-        lead_s: Of the hits: from the first crossing within the lag to the event, median; None without hits.
-        years: Calendar years (UTC) with samples.
-    """
-
-    window_s: float
-    lag_s: float
-    score: Score
-    cross: Score
-    area: float
-    table: tuple[Score, ...]
-    events_s: tuple[float, ...]
-    lead_s: float | None
-    years: tuple[int, ...]
+    window_s: float  # of the rain sum
+    lag_s: float  # how long a crossing stands for movement
+    score: Score  # in sample at the threshold chosen
+    cross: Score  # the same by cross-validation: each year judged by what the other years taught, all of it chosen anew
+    area: float  # area under the ROC curve, in sample
+    table: tuple[Score, ...]  # ROC, one row per threshold, falling
+    events_s: tuple[float, ...]  # beginnings of the events that were used
+    lead_s: float | None  # of the hits: from the first crossing within the lag to the event, median; None without hits
+    years: tuple[int, ...]  # calendar years (UTC) with samples
 
 
 def find_events(times_s: Sequence[float], rates: Sequence[float], over: float, apart_s: float) -> Samples:

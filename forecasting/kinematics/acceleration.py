@@ -12,29 +12,17 @@ FEWEST = 5  # a parabola has three numbers; two more must be left to judge it by
 
 @dataclass(frozen=True, slots=True)
 class Acceleration:
-    """A fitted parabola, in units of the values and days.
+    """A fitted parabola, in units of the values and days."""
 
-    Attributes:
-        rate: Acceleration, per day and day.
-        error: One standard error of it.
-        velocity: Velocity in the middle of the window, per day.
-        velocity_error: One standard error of it.
-        n: Epochs used.
-        mid_s: Middle of the window, epoch seconds: the stamp of both.
-        newest_s: Newest epoch used, epoch seconds.
-        low: Smallest acceleration when any single epoch is left out: what no single reading can have made alone.
-        high: Largest such acceleration.
-    """
-
-    rate: float
-    error: float
-    velocity: float
-    velocity_error: float
-    n: int
-    mid_s: float
-    newest_s: float
-    low: float
-    high: float
+    rate: float  # acceleration, per day and day
+    error: float  # one standard error of it
+    velocity: float  # velocity in the middle of the window, per day
+    velocity_error: float  # one standard error of it
+    n: int  # epochs used
+    mid_s: float  # middle of the window, epoch seconds: the stamp of both
+    newest_s: float  # newest epoch used, epoch seconds
+    low: float  # smallest acceleration when any single epoch is left out: what no single reading can have made alone
+    high: float  # largest such acceleration
 
     @property
     def z(self) -> float:

@@ -21,17 +21,11 @@ SCATTER_WINDOWS, SCATTER_LEAST = 12, 5  # windows of the past that say how far v
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A velocity that the site file warns of.
+    """A velocity that the site file warns of."""
 
-    Attributes:
-        over: Units of the values per day, above nothing.
-        window_s: Window that it is asked in, seconds.
-        min_sigma: Standard errors of its own that a velocity must exceed.
-    """
-
-    over: float
-    window_s: float
-    min_sigma: float
+    over: float  # units of the values per day, above nothing
+    window_s: float  # window that it is asked in, seconds
+    min_sigma: float  # standard errors of its own that a velocity must exceed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,7 @@ class _Series:
         )  # fmt: skip
 
 
-def look_at_movement(
+def classify_movement(
     times_s: Sequence[float],
     values: Sequence[float],
     sigmas: Sequence[float],
@@ -119,7 +113,7 @@ def look_at_movement(
         rising=present is not None and bool(past) and present.rate > past[0],
         v_eq=v_eq,
         creep_most=min((b.over for b in bounds), default=None),
-        exceeded=_ask_bounds(known, bounds),
+        exceeded=_find_exceeded_bound(known, bounds),
         usual_velocity=median(usual) if len(usual) >= 6 else None,
         recent_max=max(chain([present.rate], past if past is not usual else (), usual[:6])) if present else None,
         stale=_is_stale(known, now_s, long_s, interval_s),
@@ -154,7 +148,7 @@ def _bends(known: _Series, window_s: float) -> list[float]:
     return found
 
 
-def _ask_bounds(known: _Series, bounds: Sequence[Bound]) -> Exceeded | None:
+def _find_exceeded_bound(known: _Series, bounds: Sequence[Bound]) -> Exceeded | None:
     """The highest bound that the velocity of its own window is really over, whichever single epoch is left out."""
     for bound in sorted(bounds, key=lambda b: -b.over):
         fit = known.fit(known.newest_s, bound.window_s, most=known.last, extent=0.5)

@@ -11,22 +11,16 @@ from forecasting.kinematics.velocity import DAY_S
 SHORTEST = 3  # cells of the shortest window
 USUAL = 8  # cells of a window wherever the sampling allows: a window then ages by an eighth at most
 FILLED = 0.6  # of a window's cells that must hold data, and of its length that they must span
-LOOK_BACK = 64  # cells from which the noise of a grain is measured
+NOISE_CELLS = 64  # cells from which the noise of a grain is measured
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """A least-squares velocity over one window of cells.
+    """A least-squares velocity over one window of cells."""
 
-    Attributes:
-        rate: Per day.
-        error: One standard error.
-        stamp_s: Mean instant of its data: the middle of the window, never its end.
-    """
-
-    rate: float
-    error: float
-    stamp_s: float
+    rate: float  # per day
+    error: float  # one standard error
+    stamp_s: float  # mean instant of its data: the middle of the window, never its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +111,7 @@ class Grains:
         anchor = k - k % USUAL
         key = (level, anchor)
         if key not in self._noises:
-            cells = self._cells(level, anchor - LOOK_BACK + 1, anchor)
+            cells = self._cells(level, anchor - NOISE_CELLS + 1, anchor)
             cell_s = self.interval_s * 2**level
             shown = measure_sigma([c[0] for c in cells], [c[1] for c in cells], longest_gap_s=2.0 * cell_s)
             newest = bisect_right(self.times_s, (anchor + 1) * cell_s)

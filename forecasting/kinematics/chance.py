@@ -32,12 +32,12 @@ def chance_over(shares: Sequence[float], values: Sequence[float], bound: float) 
         values: The quantiles, not falling, shape (n,).
         bound: In their unit.
 
-    >>> fan = (0.1, 0.5, 0.9), (-1.281552, 0.0, 1.281552)
-    >>> chance_over(*fan, 0.0)
+    >>> quantiles = (0.1, 0.5, 0.9), (-1.281552, 0.0, 1.281552)
+    >>> chance_over(*quantiles, 0.0)
     Chance(low=0.5, high=0.5)
-    >>> round(chance_over(*fan, 1.0).low, 4)  # of a standard normal
+    >>> round(chance_over(*quantiles, 1.0).low, 4)  # of a standard normal
     0.1587
-    >>> chance_over(*fan, 5.0), chance_over(*fan, -5.0)
+    >>> chance_over(*quantiles, 5.0), chance_over(*quantiles, -5.0)
     (Chance(low=0.0, high=0.1), Chance(low=0.9, high=1.0))
     """
     if bound >= values[-1]:

@@ -10,21 +10,13 @@ from forecasting.kinematics.velocity import DAY_S
 
 @dataclass(frozen=True, slots=True)
 class Collapse:
-    """A displacement record that ends before a known failure.
+    """A displacement record that ends before a known failure."""
 
-    Attributes:
-        times_s: Seconds since the start, shape (n,).
-        values: Displacement in mm, shape (n,).
-        sigma: White noise put on each value, mm.
-        failure_s: True failure, seconds since the start.
-        alpha: Exponent of Voight's law.
-    """
-
-    times_s: Sequence[float]
-    values: Sequence[float]
-    sigma: float
-    failure_s: float
-    alpha: float
+    times_s: Sequence[float]  # seconds since the start, shape (n,)
+    values: Sequence[float]  # displacement in mm, shape (n,)
+    sigma: float  # white noise put on each value, mm
+    failure_s: float  # true failure, seconds since the start
+    alpha: float  # exponent of Voight's law
 
 
 def draw_collapse(

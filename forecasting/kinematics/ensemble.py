@@ -29,7 +29,7 @@ def middle_lead_s(filters: Sequence[Fits], now_s: float) -> float:
     return median(leads) if leads else 0.0
 
 
-def weigh_exponents(filters: Sequence[Fits]) -> list[float]:
+def compute_exponent_weights(filters: Sequence[Fits]) -> list[float]:
     """Belief in each exponent after the data: profile likelihood of the scatter, alike for all filters.
 
     Velocities of overlapping windows are fewer facts than points, so half of them count.
@@ -75,12 +75,12 @@ def stretch_window(scatter: float, early_s: float, late_s: float) -> float:
     return STRETCH ** (log(share) / log(DISTURBED[1] / DISTURBED[0])) if share > 1.0 else 1.0
 
 
-def tell_exponents(filters: Sequence[Fits], weights: Sequence[float], now_s: float) -> tuple[Message, ...]:
+def describe_exponents(filters: Sequence[Fits], weights: Sequence[float], now_s: float) -> tuple[Message, ...]:
     """What to know of the exponent: another than 2 fits best, or the data leave it open and what that would mean."""
-    said = []
+    notes = []
     likely = max(range(len(ALPHAS)), key=weights.__getitem__)
     if likely != STRAIGHT:
-        said.append(_CURVED(exponent=ALPHAS[likely][0]))
+        notes.append(_CURVED(exponent=ALPHAS[likely][0]))
     gain = [weight / belief for weight, (_, belief) in zip(weights, ALPHAS, strict=True)]
     open_ends = []
     for a in (0, len(ALPHAS) - 1):
@@ -89,8 +89,8 @@ def tell_exponents(filters: Sequence[Fits], weights: Sequence[float], now_s: flo
             days = Figure(max(0.0, median(leads)) / DAY_S, ".2g")
             open_ends.append(_LEAD(days=days, exponent=ALPHAS[a][0]))
     if open_ends:
-        said.append(_OPEN(leads=join(open_ends, ", ")))
-    return tuple(said)
+        notes.append(_OPEN(leads=join(open_ends, ", ")))
+    return tuple(notes)
 
 
 def why_ended(fits: Fits, now_s: float, share: float) -> Message | None:

@@ -36,7 +36,7 @@ AGES = (1.05, 1.3, 2.0, 4.0)
 """Time since the step that decays, in window lengths."""
 EDGES = ((-1.0, 0.1), (-0.5, 0.2), (0.0, 0.4), (0.5, 0.2), (1.0, 0.1))
 """Places between the edges of a failure window, belief in each."""
-TOLD = 30.0
+MAX_EXTRAPOLATION = 30.0
 """Belief in a failure window that stands; constant velocity has 1."""
 SOONEST = 1.0
 """Rows to a failure, at least: it did not happen yet."""
@@ -220,7 +220,7 @@ def _beliefs(failure: Failure | None) -> Floats:
     if failure is None:
         out += [belief / len(LEADS) for _, belief in ALPHAS for _ in LEADS]
     else:
-        out += [TOLD * share for _, share in EDGES]
+        out += [MAX_EXTRAPOLATION * share for _, share in EDGES]
     return np.array(out)
 
 

@@ -12,11 +12,11 @@ from forecasting.kinematics.ensemble import (
     PASSED,
     STRAIGHT,
     Fits,
+    compute_exponent_weights,
+    describe_exponents,
     middle_lead_s,
     scatter_of_best,
     stretch_window,
-    tell_exponents,
-    weigh_exponents,
     weighted_quantile,
     why_ended,
 )
@@ -59,60 +59,36 @@ _DISTURBED: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class FailureSpec:
-    """How a series is watched.
+    """How a series is watched."""
 
-    Attributes:
-        interval_s: Nominal sampling interval, seconds.
-        sigma: Stated noise of one epoch, unit of the values; a floor under what is measured.
-        history_s: How far back the usual velocity is taken from.
-        longest_s: Longest velocity window that may lead.
-    """
-
-    interval_s: float
-    sigma: float
-    history_s: float = 365.0 * DAY_S
-    longest_s: float = 30.0 * DAY_S
+    interval_s: float  # nominal sampling interval, seconds
+    sigma: float  # stated noise of one epoch, unit of the values; a floor under what is measured
+    history_s: float = 365.0 * DAY_S  # how far back the usual velocity is taken from
+    longest_s: float = 30.0 * DAY_S  # longest velocity window that may lead
 
 
 @dataclass(frozen=True, slots=True)
 class FailureIssue:
-    """What is believed once a datum is known; times in epoch seconds, velocities per day.
+    """What is believed once a datum is known; times in epoch seconds, velocities per day."""
 
-    Attributes:
-        data_until_s: That datum.
-        onset_s: Since when the motion accelerates; None where it does not.
-        from_s: Early edge of the window, never before `data_until_s`; None where there is no window.
-        mid_s: Middle estimate.
-        to_s: Late edge.
-        trusted: All gates hold, three issues in a row.
-        reasons: Why not, or what to know.
-        velocity: Velocity now; None where it could not be fitted.
-        velocity_error: One standard error.
-        r2: Median over the filters that agree.
-        n_filters: Filters that could be judged.
-        n_agree: Those that see a failure to come.
-        withdrawn: Why the window that stood at the issue before no longer does.
-        slowed: The motion itself has slowed down or turned, so that what was foretold of it is out of date.
-    """
-
-    data_until_s: float
-    onset_s: float | None
-    from_s: float | None
-    mid_s: float | None
-    to_s: float | None
-    trusted: bool
-    reasons: tuple[Message, ...]
-    velocity: float | None
-    velocity_error: float | None
-    r2: float | None
-    n_filters: int
-    n_agree: int
-    withdrawn: Message | None
-    slowed: bool = False
+    data_until_s: float  # that datum
+    onset_s: float | None  # since when the motion accelerates; None where it does not
+    from_s: float | None  # early edge of the window, never before `data_until_s`; None where there is no window
+    mid_s: float | None  # middle estimate
+    to_s: float | None  # late edge
+    trusted: bool  # all gates hold, three issues in a row
+    reasons: tuple[Message, ...]  # why not, or what to know
+    velocity: float | None  # velocity now; None where it could not be fitted
+    velocity_error: float | None  # one standard error
+    r2: float | None  # median over the filters that agree
+    n_filters: int  # filters that could be judged
+    n_agree: int  # those that see a failure to come
+    withdrawn: Message | None  # why the window that stood at the issue before no longer does
+    slowed: bool = False  # the motion itself has slowed down or turned, so that what was foretold of it is out of date
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _WindowFinding:
     """One look before persistence: a window where `why` is None."""
 
     why: Message | None
@@ -167,31 +143,31 @@ class Watch:
         # one octave beyond the longest that may lead, for the slower filters
         self.windows = self.grains.windows(2.0 * spec.longest_s)
         self.leads = [j for j, w in enumerate(self.windows) if w.length_s <= spec.longest_s * 1.001] or [0]
-        self.looks: dict[int, _Look] = {}
+        self.looks: dict[int, _WindowFinding] = {}
 
     # ---- issues ---------------------------------------------------------------------------------------------
     def issue(self, i: int) -> FailureIssue:
         """A window stands after three looks in a row, and until something ends it."""
-        look = self.look(i)
+        finding = self.find(i)
         shown, row = self.standing(i)
         before = self.standing(i - 1)[0] if i > 0 else None
         withdrawn = None
         if before is not None and shown is None:
-            withdrawn = look.ended or look.why or PASSED
-        reasons = [] if look.why is None else [look.why]
+            withdrawn = finding.ended or finding.why or PASSED
+        reasons = [] if finding.why is None else [finding.why]
         doubts: tuple[Message, ...] = ()
         if shown is not None:
             doubts = shown.doubts + (() if self._seen_a_day_ago(i) else (TOO_YOUNG,))
             reasons += [*doubts, *shown.notes]
-        elif look.why is None:
+        elif finding.why is None:
             reasons.append(_IN_A_ROW(n=row, needed=IN_A_ROW))
-        now_s, speed = self.times_s[i], look.speed
+        now_s, speed = self.times_s[i], finding.speed
         edges = () if shown is None else (shown.from_s, shown.mid_s, shown.to_s)
         early, mid, late = (max(now_s, edge) for edge in edges) if edges else (None, None, None)
         return FailureIssue(
-            now_s, look.onset_s, early, mid, late, shown is not None and not doubts, tuple(reasons),
+            now_s, finding.onset_s, early, mid, late, shown is not None and not doubts, tuple(reasons),
             None if speed is None else speed.rate, None if speed is None else speed.error,
-            look.r2, look.n_filters, look.n_agree, withdrawn, look.slowed,
+            finding.r2, finding.n_filters, finding.n_agree, withdrawn, finding.slowed,
         )  # fmt: skip
 
     def _seen_a_day_ago(self, i: int) -> bool:
@@ -199,21 +175,21 @@ class Watch:
         if self.spec.interval_s > DAY_S / 2.0:
             return True
         before = bisect_right(self.times_s, self.times_s[i] - DAY_S) - 1
-        return before >= 0 and self.look(before).why is None
+        return before >= 0 and self.find(before).why is None
 
-    def standing(self, i: int) -> tuple[_Look | None, int]:
+    def standing(self, i: int) -> tuple[_WindowFinding | None, int]:
         """The look whose window stands at datum i, and how many looks in a row have one.
 
         Looks count once per cell of the grain in use: between two cells nothing new was learnt.
         """
-        look = self.look(i)
-        if look.ended is not None:
+        finding = self.find(i)
+        if finding.ended is not None:
             return None, 0
-        chain: list[_Look] = []
+        chain: list[_WindowFinding] = []
         at = i
         while len(chain) < IN_A_ROW + HELD - 1 and at >= 0:
-            at = self.grains.first_with(look.cell_s, at)
-            chain.append(self.look(at))
+            at = self.grains.first_with(finding.cell_s, at)
+            chain.append(self.find(at))
             at -= 1
         row = 0
         while row < len(chain) and chain[row].why is None:
@@ -227,32 +203,34 @@ class Watch:
         return None, row
 
     # ---- one look -------------------------------------------------------------------------------------------
-    def look(self, i: int) -> _Look:
+    def find(self, i: int) -> _WindowFinding:
         """What datum i shows, before persistence."""
         if i not in self.looks:
-            self.looks[i] = self._look(i)
+            self.looks[i] = self._inspect(i)
         return self.looks[i]
 
-    def _look(self, i: int) -> _Look:
+    def _inspect(self, i: int) -> _WindowFinding:
         lead, speed = self._lead(i)
         window = self.windows[lead]
         if speed is None:
-            return _Look(TOO_FEW, window.cell_s)
+            return _WindowFinding(TOO_FEW, window.cell_s)
         if speed.rate <= SURE * speed.error:
             why = _UNSURE(velocity=Figure(speed.rate, ".3g"), errors=SURE, error=Figure(speed.error, ".2g"))
-            return _Look(why, window.cell_s, speed, ended=why if speed.rate <= 0.0 else None, slowed=speed.rate <= 0.0)
+            return _WindowFinding(
+                why, window.cell_s, speed, ended=why if speed.rate <= 0.0 else None, slowed=speed.rate <= 0.0
+            )
         k = self.grains.last_cell(window, i)
         top = max(v for j in _trail(window, k) if (v := self.grains.rate(window, j)) is not None)
         if speed.rate < SLOWED * top:
             why = _SLOWED(velocity=Figure(speed.rate, ".3g"), share=SLOWED, top=Figure(top, ".3g"))
-            return _Look(why, window.cell_s, speed, ended=why, slowed=True)
+            return _WindowFinding(why, window.cell_s, speed, ended=why, slowed=True)
         onset_s = self._onset_s(window, k)
         assert onset_s is not None, "the velocity of now is part of its own trail"
         past = self._past(window, i, onset_s - window.length_s / 2.0)
         usual = is_unusual(speed.rate, past)
         if usual is not None:
-            return _Look(usual, window.cell_s, speed)
-        return self._judge(i, lead, speed, onset_s)
+            return _WindowFinding(usual, window.cell_s, speed)
+        return self._assess(i, lead, speed, onset_s)
 
     def _lead(self, i: int) -> tuple[int, Speed | None]:
         """The shortest window whose velocity is clear of the noise; else the one that is clearest."""
@@ -278,13 +256,13 @@ class Watch:
         first = low + (-low) % step
         return [v for j in range(first, high + 1, step) if (v := self.grains.rate(window, j)) is not None]
 
-    def _judge(self, i: int, lead: int, speed: Speed, onset_s: float) -> _Look:
+    def _assess(self, i: int, lead: int, speed: Speed, onset_s: float) -> _WindowFinding:
         now_s, window = self.times_s[i], self.windows[lead]
         filters, scatters = self._filters(i, lead)
-        found = _Look(None, window.cell_s, speed, onset_s, n_filters=len(filters))
+        found = _WindowFinding(None, window.cell_s, speed, onset_s, n_filters=len(filters))
         if len(filters) < FEWEST_FILTERS:
             return replace(found, why=_TOO_SHORT)
-        weights = weigh_exponents(filters)
+        weights = compute_exponent_weights(filters)
         likely = max(range(len(ALPHAS)), key=weights.__getitem__)
         good = []
         for fits in filters:
@@ -308,7 +286,7 @@ class Watch:
         doubts = []
         if high - low > mid - now_s + 2.0 * self.spec.interval_s:
             doubts.append(_SCATTERED)
-        notes = tell_exponents(good, weights, now_s)
+        notes = describe_exponents(good, weights, now_s)
         stretch = stretch_window(median(scatters), low - now_s, high - now_s)
         if stretch > 1.0:
             notes += (_DISTURBED(times=Figure(stretch, ".2g")),)

@@ -14,17 +14,11 @@ Marks = Sequence["Mark | None"]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One trusted window against the truth, in days.
+    """One trusted window against the truth, in days."""
 
-    Attributes:
-        error: Middle minus truth; positive is late, which is the unsafe side.
-        inside: The truth lies in the window.
-        width: Late edge minus early edge.
-    """
-
-    error: float
-    inside: bool
-    width: float
+    error: float  # middle minus truth; positive is late, which is the unsafe side
+    inside: bool  # the truth lies in the window
+    width: float  # late edge minus early edge
 
 
 def mark_issues(issues: Sequence[FailureIssue], failure_s: float, leads_days: Sequence[float]) -> list[Mark | None]:

@@ -12,23 +12,14 @@ RELATIVE = 0.1  # how far real velocities stray from any law, as a share: keeps 
 
 @dataclass(frozen=True, slots=True)
 class InverseFit:
-    """A line through v^-(alpha - 1).
+    """A line through v^-(alpha - 1)."""
 
-    Attributes:
-        failure_s: Where it reaches nothing, epoch seconds; infinite where it does not fall.
-        error_s: One standard error of that instant from the scatter about the line, seconds; infinite likewise.
-        r2: Weighted coefficient of determination.
-        slope: Per day; negative where the motion accelerates.
-        misfit: Mean squared residual in standard errors.
-        n: Points.
-    """
-
-    failure_s: float
-    error_s: float
-    r2: float
-    slope: float
-    misfit: float
-    n: int
+    failure_s: float  # where it reaches nothing, epoch seconds; infinite where it does not fall
+    error_s: float  # one standard error of that instant from the scatter about the line, seconds; infinite likewise
+    r2: float  # weighted coefficient of determination
+    slope: float  # per day; negative where the motion accelerates
+    misfit: float  # mean squared residual in standard errors
+    n: int  # points
 
 
 def fit_inverse(

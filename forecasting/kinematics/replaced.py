@@ -50,27 +50,16 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class ProposedOffset:
-    """The jump that the new sensor makes, in the unit of the series.
+    """The jump that the new sensor makes, in the unit of the series."""
 
-    Attributes:
-        at_s: first epoch of the new sensor.
-        size: new less old, without the motion meanwhile.
-        error: one standard deviation.
-        motion: what the ground did between the two at its pace: it stays in the record.
-        motion_error: one standard deviation of it; part of `error`.
-        gap_s: between the last reading before and the first one after.
-        counts: readings that say it, before and after.
-        doubts: what an offset does not mend.
-    """
-
-    at_s: float
-    size: float
-    error: float
-    motion: float
-    motion_error: float
-    gap_s: float
-    counts: tuple[int, int]
-    doubts: tuple[Message, ...] = ()
+    at_s: float  # first epoch of the new sensor
+    size: float  # new less old, without the motion meanwhile
+    error: float  # one standard deviation
+    motion: float  # what the ground did between the two at its pace: it stays in the record
+    motion_error: float  # one standard deviation of it; part of `error`
+    gap_s: float  # between the last reading before and the first one after
+    counts: tuple[int, int]  # readings that say it, before and after
+    doubts: tuple[Message, ...] = ()  # what an offset does not mend
 
     @property
     def is_needed(self) -> bool:

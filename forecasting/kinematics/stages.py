@@ -53,19 +53,12 @@ _STAYS: Final = Template("movement.stays", "stays {stage}")
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
-    """A velocity beyond a bound of the site file, in the bound's own window.
+    """A velocity beyond a bound of the site file, in the bound's own window."""
 
-    Attributes:
-        velocity: Units of the values per day.
-        error: One standard error of it.
-        over: The bound, in the same unit.
-        window_s: Window of both, seconds.
-    """
-
-    velocity: float
-    error: float
-    over: float
-    window_s: float
+    velocity: float  # units of the values per day
+    error: float  # one standard error of it
+    over: float  # the bound, in the same unit
+    window_s: float  # window of both, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +99,15 @@ class MovementFacts:
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """How a series moves.
+    """How a series moves."""
 
-    Attributes:
-        stage: creep, intermediate, progressive, step, unknown.
-        trend: none, linear, regressive, progressive.
-        probability: Of the stage from this look alone, 0 to 1; None for unknown.
-        reasons: Why, in words, the deciding one first.
-    """
-
-    stage: str
-    trend: str
-    probability: float | None
-    reasons: tuple[Message, ...]
+    stage: str  # creep, intermediate, progressive, step, unknown
+    trend: str  # none, linear, regressive, progressive
+    probability: float | None  # of the stage from this look alone, 0 to 1; None for unknown
+    reasons: tuple[Message, ...]  # why, in words, the deciding one first
 
 
-def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[Movement, StageState]:
+def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[Movement, StageState]:
     """Judge one look and carry the state on.
 
     Three movement stages (creep, constant rate, progressive) with `step` for an acceleration that died away, as rain
@@ -146,11 +132,11 @@ def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[
         share = _shares(facts)[_share_of(kept["stage"])]
         return Movement(kept["stage"], kept["trend"], share, (_NO_NEWS,)), kept
     first = kept.get("stage") is None
-    asked, reasons = _look(facts, kept)
+    requested, reasons = _find_stage(facts, kept)
     _keep_quiet(kept, facts)
     if facts.exceeded is not None and kept.get("stage") == "creep":
         kept["stage"] = "intermediate"
-    _climb_or_fall(kept, asked, facts.at_s, reasons)
+    _climb_or_fall(kept, requested, facts.at_s, reasons)
     bend = _bend(facts)
     # as with the stage: the first look decides alone, but progressive waits for its three
     if first or (facts.exceeded is not None and kept["trend"] == "none"):
@@ -162,42 +148,42 @@ def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[
 
 
 # ---- one look ---------------------------------------------------------------------------------------------------
-def _look(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[Message]]:
+def _find_stage(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[Message]]:
     """The stage that this look alone asks for."""
     velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
-    said = _spell_velocity(velocity, facts.window_s)
+    speed = _format_velocity(velocity, facts.window_s)
     bent = _bent_windows(facts, 1.0)
     if facts.failing:
         return "progressive", [_FAILING]
     if bent >= WINDOWS and velocity > SURE * error and facts.rising:
-        return "progressive", [_ACCELERATES(count=bent, velocity=said, errors=SURE)]
+        return "progressive", [_ACCELERATES(count=bent, velocity=speed, errors=SURE)]
     after_rise = kept.get("stage") in {"progressive", "step"}
     slowed = facts.recent_max is not None and velocity < SLOWED * facts.recent_max
     if (over := facts.exceeded) is not None:
-        reason = _EXCEEDS(velocity=_spell_velocity(over.velocity, over.window_s), bound=_per_day(over.over))
+        reason = _EXCEEDS(velocity=_format_velocity(over.velocity, over.window_s), bound=_per_day(over.over))
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     if velocity <= 2.0 * error:
         shown = _WITH_ERROR(velocity=Figure(velocity, ".3g"), error=Figure(error, ".2g", "mm/day"))
-        return "creep", [_STILL(velocity=_spell_window(shown, facts.window_s))]
+        return "creep", [_STILL(velocity=_format_window(shown, facts.window_s))]
     reference, name = _reference(facts)
     if (most := _creep_most(facts)) is not None and velocity > most:
-        reason = _OVER_LOWEST(velocity=said, bound=_per_day(most))
+        reason = _OVER_LOWEST(velocity=speed, bound=_per_day(most))
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     if reference is None:
-        moves = join([_MOVES(velocity=said), _NO_REFERENCE])
+        moves = join([_MOVES(velocity=speed), _NO_REFERENCE])
         return _steady(after_rise=after_rise, slowed=slowed), [moves]
-    told = name(velocity=_per_day(reference))
+    reference_text = name(velocity=_per_day(reference))
     if velocity <= reference:
-        return "creep", [_CREEP(velocity=said, reference=told)]
+        return "creep", [_CREEP(velocity=speed, reference=reference_text)]
     if velocity > FASTER * reference:
         quiet = kept.get("quiet_since_s")
         how = _STEADY if quiet is not None and facts.at_s - quiet >= QUIET_S else _NOT_STEADY
-        reason = how(velocity=said, times=FASTER, reference=told)
+        reason = how(velocity=speed, times=FASTER, reference=reference_text)
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     # between 1 and 1.5 v_eq neither is said: stay
     stays = kept.get("stage") or "creep"
     stays = "step" if stays == "progressive" else stays
-    return stays, [_BETWEEN(velocity=said, reference=told, times=FASTER)]
+    return stays, [_BETWEEN(velocity=speed, reference=reference_text, times=FASTER)]
 
 
 def _steady(*, after_rise: bool, slowed: bool) -> str:
@@ -252,16 +238,16 @@ def _per_day(velocity: float) -> Figure:
     return Figure(velocity, ".3g", "mm/day")
 
 
-def _spell_velocity(velocity: float, window_s: float | None) -> Figure | Message:
+def _format_velocity(velocity: float, window_s: float | None) -> Figure | Message:
     """With its window, where one is known.
 
-    >>> _spell_velocity(3.14159, 172800.0), _spell_velocity(3.14159, None).english()
+    >>> _format_velocity(3.14159, 172800.0), _format_velocity(3.14159, None).english()
     ('3.14 mm/day in 2 d', '3.14 mm/day')
     """
-    return _spell_window(_per_day(velocity), window_s)
+    return _format_window(_per_day(velocity), window_s)
 
 
-def _spell_window(velocity: Figure | Message, window_s: float | None) -> Figure | Message:
+def _format_window(velocity: Figure | Message, window_s: float | None) -> Figure | Message:
     return velocity if window_s is None else _IN_WINDOW(velocity=velocity, window=Duration(window_s, "span"))
 
 
@@ -279,34 +265,34 @@ def _keep_quiet(kept: StageState, facts: MovementFacts) -> None:
     kept["quiet_since_s"] = None if loud else (kept.get("quiet_since_s") or facts.at_s)
 
 
-def _climb_or_fall(kept: StageState, asked: str, at_s: float, reasons: list[Message]) -> None:
+def _climb_or_fall(kept: StageState, requested: str, at_s: float, reasons: list[Message]) -> None:
     """Three looks up, fourteen days down; what is asked for meanwhile is said."""
     stage = kept.get("stage")
     if stage is None:
         # the first look decides alone, but progressive waits for its three
-        kept["stage"] = stage = "intermediate" if asked == "progressive" else asked
-    if RANK[asked] > RANK[stage]:
+        kept["stage"] = stage = "intermediate" if requested == "progressive" else requested
+    if RANK[requested] > RANK[stage]:
         kept["lower_since_s"] = None
         kept["up"] = kept.get("up", 0) + 1
-        kept["up_to"] = min(kept.get("up_to") or asked, asked, key=RANK.__getitem__)
+        kept["up_to"] = min(kept.get("up_to") or requested, requested, key=RANK.__getitem__)
         if kept["up"] >= UP_ISSUES:
             kept["stage"], kept["up"], kept["up_to"] = kept["up_to"], 0, None
         else:
-            looks = _LOOKS(stage=Term(asked), n=kept["up"], needed=UP_ISSUES)
+            looks = _LOOKS(stage=Term(requested), n=kept["up"], needed=UP_ISSUES)
             reasons.append(join([looks, _STAYS(stage=Term(stage))]))
         return
     kept["up"], kept["up_to"] = 0, None
-    if RANK[asked] == RANK[stage]:  # a step stays labelled so until creep is seen
+    if RANK[requested] == RANK[stage]:  # a step stays labelled so until creep is seen
         kept["lower_since_s"] = None
         return
     since = kept.get("lower_since_s")
     kept["lower_since_s"] = since = at_s if since is None else since
     if at_s - since >= DOWN_S:
         # progressive that ended without a failure is a step until creep is seen
-        kept["stage"] = "step" if stage == "progressive" else asked
-        kept["lower_since_s"] = at_s if kept["stage"] != asked else None
+        kept["stage"] = "step" if stage == "progressive" else requested
+        kept["lower_since_s"] = at_s if kept["stage"] != requested else None
     else:
-        days = _DAYS(stage=Term(asked), days=Figure((at_s - since) / DAY_S, ".1f"))
+        days = _DAYS(stage=Term(requested), days=Figure((at_s - since) / DAY_S, ".1f"))
         reasons.append(join([days, _STAYS(stage=Term(stage))]))
 
 

@@ -13,27 +13,16 @@ LEAST_ROOM: Final = 1e-9  # of the spread: less is left of it without an epoch t
 
 @dataclass(frozen=True, slots=True)
 class Velocity:
-    """A fitted rate, in units of the values per day, stamped in the middle of its window.
+    """A fitted rate, in units of the values per day, stamped in the middle of its window."""
 
-    Attributes:
-        rate: Weighted least-squares slope.
-        error: One standard error: from the residuals, never below what the stated sigmas imply.
-        low: Smallest slope when any single epoch is left out: what no single reading can have made alone.
-        high: Largest such slope.
-        n: Epochs used.
-        mid_s: Middle of the window, epoch seconds.
-        newest_s: Newest epoch used, epoch seconds.
-        stated: The error that the stated sigmas alone imply; 0 = they state none.
-    """
-
-    rate: float
-    error: float
-    low: float
-    high: float
-    n: int
-    mid_s: float
-    newest_s: float
-    stated: float = 0.0
+    rate: float  # weighted least-squares slope
+    error: float  # one standard error: from the residuals, never below what the stated sigmas imply
+    low: float  # smallest slope when any single epoch is left out: what no single reading can have made alone
+    high: float  # largest such slope
+    n: int  # epochs used
+    mid_s: float  # middle of the window, epoch seconds
+    newest_s: float  # newest epoch used, epoch seconds
+    stated: float = 0.0  # the error that the stated sigmas alone imply; 0 = they state none
 
 
 def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequence[float]) -> Velocity | None:

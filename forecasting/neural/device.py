@@ -28,7 +28,7 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if there and wanted != "cpu" else "cpu")
 
 
-def ask(network: nn.Module, *inputs: Tensor) -> Tensor:
+def run_network(network: nn.Module, *inputs: Tensor) -> Tensor:
     """What a network answers, on the processor, wherever the network itself lies; by one thread.
 
     These networks are small: a second thread is slower, and on a machine that others use they wait for each other.

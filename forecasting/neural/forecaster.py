@@ -14,7 +14,7 @@ from forecasting.data.driver_rows import DriverRows, in_order
 from forecasting.data.features import FEATURES, Windows, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.errors import OtherIntervalError
-from forecasting.neural.device import ask
+from forecasting.neural.device import run_network
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network, Shape
 from forecasting.neural.source_scale import SourceScale
@@ -27,39 +27,22 @@ CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything besides the weights that decides a forecast; part of the checkpoint and of its hash.
+    """Everything besides the weights that decides a forecast; part of the checkpoint and of its hash."""
 
-    Attributes:
-        model: Id of the network.
-        stations: Names, sorted.
-        step_s: Interval of the grid.
-        steps: Horizons in rows.
-        horizons_s: Horizons in seconds.
-        window: Rows a network sees.
-        hidden: Width of its state.
-        dropout: Share dropped in training.
-        seed: Seed of weights, order and dropout.
-        noise_mm: Floor of each station's scale.
-        spread: Median |residual of lld| in units of the window's scale, per horizon.
-        lld: The simple forecast the network corrects.
-        supports: Graphs as nested lists (2, S, S), or None.
-        sources: Driver channels, fixed facts and their scale, or None where it reads none.
-    """
-
-    model: str
-    stations: tuple[str, ...]
-    step_s: float
-    steps: tuple[int, ...]
-    horizons_s: tuple[float, ...]
-    window: int
-    hidden: int
-    dropout: float
-    seed: int
-    noise_mm: tuple[float, ...]
-    spread: tuple[float, ...]
-    lld: LevelDrift
-    supports: Any = None
-    sources: SourceScale | None = None
+    model: str  # id of the network
+    stations: tuple[str, ...]  # names, sorted
+    step_s: float  # interval of the grid
+    steps: tuple[int, ...]  # horizons in rows
+    horizons_s: tuple[float, ...]  # horizons in seconds
+    window: int  # rows a network sees
+    hidden: int  # width of its state
+    dropout: float  # share dropped in training
+    seed: int  # seed of weights, order and dropout
+    noise_mm: tuple[float, ...]  # floor of each station's scale
+    spread: tuple[float, ...]  # median |residual of lld| in units of the window's scale, per horizon
+    lld: LevelDrift  # the simple forecast the network corrects
+    supports: Any = None  # graphs as nested lists (2, S, S), or None
+    sources: SourceScale | None = None  # driver channels, fixed facts and their scale, or None where it reads none
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -128,7 +111,7 @@ class NeuralForecaster:
             base = recipe.lld.predict(piece, origins[rows])
             with torch.inference_mode():
                 more = cut_drivers(recipe, drivers, origins[rows], range(values.shape[1])[columns], cut.scale_mm)
-                scaled = ask(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
+                scaled = run_network(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
             change = scaled * cut.scale_mm[:, :, None, None] * spread
             out[rows, columns] = base[..., None] + change
         return out

@@ -15,7 +15,7 @@ from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError, NotEnoughDataError
 from forecasting.neural.adamw import AdamW
-from forecasting.neural.device import ask, pick_device
+from forecasting.neural.device import pick_device, run_network
 from forecasting.neural.examples import Examples, make_examples
 from forecasting.neural.forecaster import Recipe
 from forecasting.neural.head import QUANTILES
@@ -35,56 +35,32 @@ ROOM_BYTES = 2**28
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a network is trained; the defaults are those measured.
+    """How a network is trained; the defaults are those measured."""
 
-    Attributes:
-        seed: Seed of weights, order and dropout.
-        epochs: At most so many passes.
-        patience: Passes without a better early-stop loss before the end.
-        time_limit_s: Wall time after which the best weights so far are taken (then a repeat may differ).
-        window: Rows a network sees.
-        hidden: Width of its state.
-        dropout: Share dropped before the head.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
-        batch: Issue times per step; fewer where a step would read more than `MOST_WINDOWS` windows.
-        stride: Every how many rows an issue time is taken for training.
-        covariates: Drivers that it reads; None means every one there is.
-    """
-
-    seed: int = 7
-    epochs: int = 30
-    patience: int = 5
-    time_limit_s: float = 300.0
-    window: int = 60
-    hidden: int = 32
-    dropout: float = 0.1
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
-    batch: int = 64
-    stride: int = 1
-    covariates: tuple[str, ...] | None = None
+    seed: int = 7  # seed of weights, order and dropout
+    epochs: int = 30  # at most so many passes
+    patience: int = 5  # passes without a better early-stop loss before the end
+    time_limit_s: float = 300.0  # wall time after which the best weights so far are taken (then a repeat may differ)
+    window: int = 60  # rows a network sees
+    hidden: int = 32  # width of its state
+    dropout: float = 0.1  # share dropped before the head
+    learning_rate: float = 2e-3  # of AdamW
+    weight_decay: float = 1e-3  # of AdamW
+    batch: int = 64  # issue times per step; fewer where a step would read more than `MOST_WINDOWS` windows
+    stride: int = 1  # every how many rows an issue time is taken for training
+    covariates: tuple[str, ...] | None = None  # drivers that it reads; None means every one there is
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One record that a network learns from.
+    """One record that a network learns from."""
 
-    Attributes:
-        recipe: Floors, spread and simple forecast of this record.
-        values: The record in mm, shape (T, S).
-        parts: Its blocks.
-        stride: Every how many rows an issue time is taken.
-        drivers: What may drive it, or None.
-        least: Rows that an issue time must see; a whole window where None.
-    """
-
-    recipe: Recipe
-    values: Floats
-    parts: Split
-    stride: int = 1
-    drivers: DriverRows | None = None
-    least: int | None = None
+    recipe: Recipe  # floors, spread and simple forecast of this record
+    values: Floats  # the record in mm, shape (T, S)
+    parts: Split  # its blocks
+    stride: int = 1  # every how many rows an issue time is taken
+    drivers: DriverRows | None = None  # what may drive it, or None
+    least: int | None = None  # rows that an issue time must see; a whole window where None
 
     def origins(self, block: Block) -> Ints:
         """Issue times of a block that see enough: a whole window, or the least rows."""
@@ -196,7 +172,9 @@ class Learner:
     def _read(self, member: Member, block: Block, origins: Ints) -> None:
         """Ask the network once, and keep nothing."""
         with torch.inference_mode():
-            ask(self.network, *make_examples(member.recipe, member.values, member.drivers, block, origins).inputs)
+            run_network(
+                self.network, *make_examples(member.recipe, member.values, member.drivers, block, origins).inputs
+            )
 
     def _refuse(self, member: Member) -> NoReturn:
         raise ForecastingError(
@@ -208,7 +186,7 @@ class Learner:
         """Pinball loss in units of window scale x spread, over the targets inside the block."""
         examples = self._examples(member, block, origins)
         known = torch.isfinite(examples.wanted)
-        made = ask(self.network, *examples.inputs)
+        made = run_network(self.network, *examples.inputs)
         error = torch.where(known, examples.wanted, torch.zeros(()))[..., None] - made
         each = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
         loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)

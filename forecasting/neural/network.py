@@ -15,27 +15,16 @@ _SEASON = 3
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes a network is built for.
+    """Sizes a network is built for."""
 
-    Attributes:
-        features: Inputs of a row, F: the motion, then value and mask of each driver, then those of each fixed fact.
-        window: Rows it sees, W.
-        horizons: Horizons it answers for, H.
-        hidden: Width of its state.
-        dropout: Share dropped before the head in training.
-        supports: Graphs between the stations, shape (G, S, S), or None for a network without graph.
-        kinds: Source of each driver channel, C of them.
-        turns: How far the year turns until each horizon, radians.
-    """
-
-    features: int
-    window: int
-    horizons: int
-    hidden: int
-    dropout: float
-    supports: Tensor | None = None
-    kinds: tuple[str, ...] = ()
-    turns: tuple[float, ...] = ()
+    features: int  # inputs of a row, F: the motion, then value and mask of each driver, then those of each fixed fact
+    window: int  # rows it sees, W
+    horizons: int  # horizons it answers for, H
+    hidden: int  # width of its state
+    dropout: float  # share dropped before the head in training
+    supports: Tensor | None = None  # graphs between the stations, shape (G, S, S), or None for a network without graph
+    kinds: tuple[str, ...] = ()  # source of each driver channel, C of them
+    turns: tuple[float, ...] = ()  # how far the year turns until each horizon, radians
 
     @property
     def turns_season(self) -> bool:
@@ -74,20 +63,20 @@ class Network(nn.Module):
         self._channels, self._turns = len(shape.kinds), shape.turns
         sources = sorted(set(shape.kinds))
         self._source = [sources.index(kind) for kind in shape.kinds]
-        self._said = [i for i, kind in enumerate(shape.kinds) if kind == "outlook"]
+        self._outlook = [i for i, kind in enumerate(shape.kinds) if kind == "outlook"]
         # an angle needs both its parts; one alone is a number of its row like others
         self._season = [i for i, kind in enumerate(shape.kinds) if kind == "season"] if shape.turns_season else []
 
     def forward(self, inputs: Tensor, drivers: Tensor | None = None, static: Tensor | None = None) -> Tensor:
         """Quantiles of every station."""
-        heard = self.hear(inputs, drivers)
-        return self.answer(self.with_drivers(inputs, heard, static), self.ahead(heard))
+        drivers_seen = self.drop_sources(inputs, drivers)
+        return self.answer(self.with_drivers(inputs, drivers_seen, static), self.ahead(drivers_seen))
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """(B, S, W, F), and what is known of each horizon (B, H, K) or None -> (B, S, H, 5)."""
         raise NotImplementedError
 
-    def hear(self, inputs: Tensor, drivers: Tensor | None) -> Tensor | None:
+    def drop_sources(self, inputs: Tensor, drivers: Tensor | None) -> Tensor | None:
         """The drivers (B, W, C, 2), None for a network without; in training whole sources fall silent at random.
 
         So it learns to do without each of them.
@@ -102,9 +91,9 @@ class Network(nn.Module):
         speaks = torch.rand(batch, max(self._source) + 1, device=inputs.device) >= self._silence
         return drivers * speaks[:, None, self._source, None].to(drivers.dtype)
 
-    def with_drivers(self, inputs: Tensor, heard: Tensor | None, static: Tensor | None) -> Tensor:
+    def with_drivers(self, inputs: Tensor, drivers_seen: Tensor | None, static: Tensor | None) -> Tensor:
         """Motion, drivers and fixed facts of each row, (B, S, W, F); a station without any reading sends zeros."""
-        more = [] if heard is None else [heard.flatten(2).unsqueeze(1)]
+        more = [] if drivers_seen is None else [drivers_seen.flatten(2).unsqueeze(1)]
         more += [] if static is None else [static.flatten(2).unsqueeze(2)]
         if not more:
             return inputs
@@ -112,17 +101,17 @@ class Network(nn.Module):
         whole = inputs.shape[:3]
         return torch.cat([inputs, *((one * alive).expand(*whole, -1) for one in more)], dim=-1)
 
-    def ahead(self, heard: Tensor | None) -> Tensor | None:
+    def ahead(self, drivers_seen: Tensor | None) -> Tensor | None:
         """What is known at the origin of each horizon, (B, H, K); None where nothing is.
 
         Expected rain as it was known then (value and mask of each source) and the season of the target (sine, cosine,
         mask).
         """
-        if heard is None or not (self._said or self._season):
+        if drivers_seen is None or not (self._outlook or self._season):
             return None
-        last = heard[:, -1]
+        last = drivers_seen[:, -1]
         turns = last.new_tensor(self._turns)
-        parts = [last[:, self._said].flatten(1).unsqueeze(1).expand(-1, len(self._turns), -1)]
+        parts = [last[:, self._outlook].flatten(1).unsqueeze(1).expand(-1, len(self._turns), -1)]
         if self._season:
             known = last[:, self._season[0], 1:].expand(-1, len(self._turns))
             sine, cosine = (last[:, i, :1] for i in self._season)
@@ -130,7 +119,7 @@ class Network(nn.Module):
             parts.append(torch.stack(turned, dim=-1))
         return torch.cat(parts, dim=-1)
 
-    def tell(self, state: Tensor, known: Tensor | None, *, batch_first: bool = True) -> Tensor:
+    def predict_quantiles(self, state: Tensor, known: Tensor | None, *, batch_first: bool = True) -> Tensor:
         """Quantiles from a state (B, S, width), or (S, B, width), and what is known of the horizons beside it."""
         if known is not None:
             every = known.flatten(1).unsqueeze(1 if batch_first else 0)
@@ -167,7 +156,7 @@ class StationNetwork(Network):
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Every station by itself."""
         state: Tensor = self.dropout(self.encode(rows.flatten(0, 1)))
-        return self.tell(state.reshape(*rows.shape[:2], -1), known)
+        return self.predict_quantiles(state.reshape(*rows.shape[:2], -1), known)
 
 
 class SiteNetwork(Network):

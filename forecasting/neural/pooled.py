@@ -24,25 +24,15 @@ TUNING = Settings(epochs=3, learning_rate=1e-4, patience=3)
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """A network trained on several records.
+    """A network trained on several records."""
 
-    Attributes:
-        model: Id of the network.
-        network: The shared weights.
-        settings: How it was trained.
-        horizons_s: Horizons in seconds.
-        losses: Mean early-stop loss before training and after each pass.
-        seconds: Wall time.
-        stopped: Why it ended.
-    """
-
-    model: str
-    network: Network
-    settings: Settings
-    horizons_s: tuple[float, ...]
-    losses: tuple[float, ...]
-    seconds: float
-    stopped: str
+    model: str  # id of the network
+    network: Network  # the shared weights
+    settings: Settings  # how it was trained
+    horizons_s: tuple[float, ...]  # horizons in seconds
+    losses: tuple[float, ...]  # mean early-stop loss before training and after each pass
+    seconds: float  # wall time
+    stopped: str  # why it ended
 
 
 def train_pooled(

@@ -17,7 +17,7 @@ from torch import Tensor
 from forecasting.data.features import noise_floor
 from forecasting.data.series import Panel
 from forecasting.data.splits import Split
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.errors import CheckpointError, ForecastingError
 from forecasting.message import Template
 from forecasting.neural.checkpoint import read
@@ -84,7 +84,7 @@ def learn(
     old, card = read(start)
     if old.recipe.model != model or old.recipe.supports is not None:
         raise ForecastingError(f"{model} cannot begin with the weights of {old.recipe.model} at other stations")
-    if why := _tell_unlike(old.recipe, panel, parts, horizons_s, settings, own=own_start):
+    if why := _describe_unlike(old.recipe, panel, parts, horizons_s, settings, own=own_start):
         if not own_start:
             raise ForecastingError(why)
         return train_network(model, panel, parts, horizons_s, settings, progress=progress), ANEW(text=why)
@@ -94,17 +94,17 @@ def learn(
     return made, str(card["model_hash"])
 
 
-def _tell_unlike(
+def _describe_unlike(
     old: Recipe, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Settings, *, own: bool
 ) -> str:  # fmt: skip
     """Why a network cannot go on with a record; one of the same place must also know every horizon and driver."""
     if old.step_s != panel.step_s:
-        here, there = spell_span(panel.step_s), spell_span(old.step_s)
+        here, there = format_span(panel.step_s), format_span(old.step_s)
         return f"the {old.model} to begin with reads a row every {there}, here is one every {here}"
     known = tuple(h for h in horizons_s if h in old.horizons_s)
     if known != old.horizons_s or (own and known != horizons_s):
-        looks, asked = (", ".join(spell_span(h) for h in each) for each in (old.horizons_s, horizons_s))
-        return f"the {old.model} to begin with looks {looks} ahead, {asked} can be learnt here"
+        looks, wanted = (", ".join(format_span(h) for h in each) for each in (old.horizons_s, horizons_s))
+        return f"the {old.model} to begin with looks {looks} ahead, {wanted} can be learnt here"
     if own:
         settings = replace(settings, window=old.window, hidden=old.hidden)
         now = prepare(old.model, panel, parts, old.horizons_s, settings).sources
@@ -192,10 +192,10 @@ def adapt(
     return tune(settled.network, mine, others, settings, progress=progress)
 
 
-def _between(known: Sequence[int], asked: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _between(known: Sequence[int], wanted: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Weights of the known steps for each asked one, linear in the logarithm, shape (asked, known)."""
     at = np.log(np.asarray(known, dtype=np.float64))
-    return np.stack([np.interp(np.log(asked), at, row) for row in np.eye(len(known))], axis=1)
+    return np.stack([np.interp(np.log(wanted), at, row) for row in np.eye(len(known))], axis=1)
 
 
 def _mix_head(rows: Tensor, weights: Tensor) -> Tensor:

@@ -25,21 +25,13 @@ MOST_NODES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """The outcome of one training.
+    """The outcome of one training."""
 
-    Attributes:
-        forecaster: Ready to forecast.
-        epochs: Passes made.
-        losses: Early-stop loss before training and after each pass.
-        seconds: Wall time.
-        stopped: Why it ended: `epochs`, `patience` or `time limit`.
-    """
-
-    forecaster: NeuralForecaster
-    epochs: int
-    losses: tuple[float, ...]
-    seconds: float
-    stopped: str
+    forecaster: NeuralForecaster  # ready to forecast
+    epochs: int  # passes made
+    losses: tuple[float, ...]  # early-stop loss before training and after each pass
+    seconds: float  # wall time
+    stopped: str  # why it ended: `epochs`, `patience` or `time limit`
 
 
 @contextmanager

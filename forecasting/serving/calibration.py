@@ -1,4 +1,4 @@
-"""Judges a trained network on its calibration block, horizon by horizon: weight, fan, gate."""
+"""Judges a trained network on its calibration block, horizon by horizon: weight, quantiles, gate."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,10 +8,10 @@ import numpy as np
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Split
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.serving.gate import Gate, blend_weight, decide
 from forecasting.serving.pace import see_pace
-from forecasting.serving.quantiles import blend_fan, conform, point_fan, widen
+from forecasting.serving.quantiles import blend_quantiles, conform, repeat_point, widen
 from forecasting.simple.auto import Auto
 from forecasting.simple.baselines import Baseline
 
@@ -27,20 +27,14 @@ class QuantileForecaster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One network at one horizon over consecutive origins from the early-stop block on.
+    """One network at one horizon over consecutive origins from the early-stop block on."""
 
-    Attributes:
-        gate: The verdict, from the calibration block alone.
-        fan: Quantiles of the blend with its interval, shape (N, S, 5).
-        own: Quantiles of the network itself with an interval of its own, shape (N, S, 5).
-    """
-
-    gate: Gate
-    fan: Floats
-    own: Floats
+    gate: Gate  # the verdict, from the calibration block alone
+    quantiles: Floats  # quantiles of the blend with its interval, shape (N, S, 5)
+    own: Floats  # quantiles of the network itself with an interval of its own, shape (N, S, 5)
 
 
-def judge(
+def calibrate(
     forecaster: QuantileForecaster,
     lld: Baseline,
     auto: Auto,
@@ -78,13 +72,18 @@ def judge(
     for i, horizon_s in enumerate(horizons_s):
         steps = panel.steps(horizon_s)
         observed = parts.calibration.targets(panel.values, origins[inside], steps)
-        simple, own = point_fan(best[:, :, i]), made[:, :, i]
+        simple, own = repeat_point(best[:, :, i]), made[:, :, i]
         weight = blend_weight(observed, best[inside, :, i], own[inside, :, 2])
-        fans = simple, own, blend_fan(simple, own, weight)
-        simple, own, fan = (widen(f, conform(f, panel.values, origins, steps, pace).margins) for f in fans)
+        fans = simple, own, blend_quantiles(simple, own, weight)
+        simple, own, quantiles = (widen(f, conform(f, panel.values, origins, steps, pace).margins) for f in fans)
         gate = decide(
-            observed, fan[inside], simple[inside], baseline=auto.chosen[i], horizon=spell_span(horizon_s), steps=steps,
+            observed,
+            quantiles[inside],
+            simple[inside],
+            baseline=auto.chosen[i],
+            horizon=format_span(horizon_s),
+            steps=steps,
             weight=weight,
-        )  # fmt: skip
-        out.append(Judged(gate, fan, own))
+        )
+        out.append(Judged(gate, quantiles, own))
     return origins, out

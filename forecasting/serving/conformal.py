@@ -29,21 +29,13 @@ def step_size(steps: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ConformalState:
-    """All that one station x horizon x level must remember; plain floats, so that a database can hold it.
+    """All that one station x horizon x level must remember; plain floats, so that a database can hold it."""
 
-    Attributes:
-        nominal: Wanted coverage, for instance 0.8.
-        gamma: Learning rate.
-        alpha: Present miss rate aimed at; runs below 0 by at most the wanted miss rate.
-        scores: The newest scores at the usual pace, oldest first, at most 400.
-        n: Scores ever seen.
-    """
-
-    nominal: float
-    gamma: float
-    alpha: float
-    scores: tuple[float, ...] = ()
-    n: int = 0
+    nominal: float  # wanted coverage, for instance 0.8
+    gamma: float  # learning rate
+    alpha: float  # present miss rate aimed at; runs below 0 by at most the wanted miss rate
+    scores: tuple[float, ...] = ()  # the newest scores at the usual pace, oldest first, at most 400
+    n: int = 0  # scores ever seen
 
     @classmethod
     def fresh(cls, nominal: float, steps: int) -> Self:

@@ -66,7 +66,7 @@ def is_outside(reason: str) -> bool:
     return isinstance(why, Message) and why.id in _OUTSIDE
 
 
-def judge_motion(panel: Panel, longest: int) -> list[Experience]:
+def compare_motion(panel: Panel, longest: int) -> list[Experience]:
     """Velocity and acceleration of every station in the last row beside the rows before.
 
     Args:
@@ -94,7 +94,7 @@ def judge_motion(panel: Panel, longest: int) -> list[Experience]:
     return out
 
 
-def judge_drivers(drivers: DriverRows | None, longest: int) -> Experience:
+def compare_drivers(drivers: DriverRows | None, longest: int) -> Experience:
     """Rain and water in the last row beside the rows before; the season comes as it must.
 
     Args:

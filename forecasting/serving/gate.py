@@ -12,7 +12,7 @@ from forecasting.metrics import cautious_gap, coverage, mae, or_none, skill
 from forecasting.registry import BASELINES
 from forecasting.serving.experience import is_outside
 from forecasting.serving.promotion import COVERAGE_80, COVERAGE_95, WORST_STATION_80
-from forecasting.serving.quantiles import bounds, fan_loss
+from forecasting.serving.quantiles import bounds, quantile_loss
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -56,39 +56,22 @@ _SHOWN: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What calibration says about one network at one horizon.
+    """What calibration says about one network at one horizon."""
 
-    Attributes:
-        shown: Whether the blend may be shown as the forecast.
-        reason: One plain sentence.
-        weight: Share of the network in `weight * network + (1 - weight) * best`.
-        baseline: The best simple forecast on calibration.
-        skill: 1 - `mae_mm` / `baseline_mae_mm`.
-        score_mm: Mean score of the whole fan of the blend (`fan_loss`): what it is judged by.
-        baseline_score_mm: That of the best baseline, on the same pairs.
-        block_skills: 1 - score / score of the best baseline on each third of the block.
-        mae_mm: Calibration MAE of the blend.
-        baseline_mae_mm: Calibration MAE of the best baseline, on the same pairs.
-        coverage_80: Share inside the 80 % interval.
-        worst_80: The same for the worst station.
-        coverage_95: Share inside the 95 % interval.
-        origins: Issue times judged.
-    """
-
-    shown: bool
-    reason: str
-    weight: float
-    baseline: str
-    skill: float | None
-    score_mm: float | None
-    baseline_score_mm: float | None
-    block_skills: tuple[float, ...]
-    mae_mm: float | None
-    baseline_mae_mm: float | None
-    coverage_80: float | None
-    worst_80: float | None
-    coverage_95: float | None
-    origins: int
+    shown: bool  # whether the blend may be shown as the forecast
+    reason: str  # one plain sentence
+    weight: float  # share of the network in `weight * network + (1 - weight) * best`
+    baseline: str  # the best simple forecast on calibration
+    skill: float | None  # 1 - `mae_mm` / `baseline_mae_mm`
+    score_mm: float | None  # mean score of the whole fan of the blend (`quantile_loss`): what it is judged by
+    baseline_score_mm: float | None  # that of the best baseline, on the same pairs
+    block_skills: tuple[float, ...]  # 1 - score / score of the best baseline on each third of the block
+    mae_mm: float | None  # calibration MAE of the blend
+    baseline_mae_mm: float | None  # calibration MAE of the best baseline, on the same pairs
+    coverage_80: float | None  # share inside the 80 % interval
+    worst_80: float | None  # the same for the worst station
+    coverage_95: float | None  # share inside the 95 % interval
+    origins: int  # issue times judged
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -126,7 +109,7 @@ def block_skills(score: Floats, other: Floats) -> tuple[float, ...]:
 
 def decide(
     observed: Floats,
-    fan: Floats,
+    quantiles: Floats,
     best: Floats,
     *,
     weight: float,
@@ -138,19 +121,19 @@ def decide(
 
     Args:
         observed: Values at the targets, shape (N, S), NaN where unknown.
-        fan: Quantiles of the blend with its interval, shape (N, S, 5).
+        quantiles: Quantiles of the blend with its interval, shape (N, S, 5).
         best: Those of the best baseline.
         weight: Of the network in the blend.
         baseline: Name of the best baseline.
         horizon: Words for the horizon, used in the reason.
         steps: The horizon in rows: errors of overlapping forecasts are not that many independent ones.
     """
-    score, other = fan_loss(fan, observed), fan_loss(best, observed)
+    score, other = quantile_loss(quantiles, observed), quantile_loss(best, observed)
     pairs = np.isfinite(score) & np.isfinite(other)
     score, other, seen = (np.where(pairs, one, np.nan) for one in (score, other, observed))
     origins = int(pairs.any(axis=1).sum())
-    cover, worst = coverage(*bounds(fan, 0.8), seen)
-    own_mae, other_mae = mae(seen - fan[..., 2]), mae(seen - best[..., 2])
+    cover, worst = coverage(*bounds(quantiles, 0.8), seen)
+    own_mae, other_mae = mae(seen - quantiles[..., 2]), mae(seen - best[..., 2])
     gate = Gate(
         shown=False,
         reason="",
@@ -164,7 +147,7 @@ def decide(
         baseline_mae_mm=or_none(other_mae),
         coverage_80=or_none(cover),
         worst_80=or_none(worst),
-        coverage_95=or_none(coverage(*bounds(fan, 0.95), seen)[0]),
+        coverage_95=or_none(coverage(*bounds(quantiles, 0.95), seen)[0]),
         origins=origins,
     )
     fault = _find_fault(gate, cautious_gap(score, other, steps), horizon)

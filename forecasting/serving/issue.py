@@ -11,7 +11,7 @@ import numpy as np
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.message import Message, Template, gather, join
 from forecasting.registry import BASELINES, NETWORKS, find_network, is_blend
@@ -26,8 +26,8 @@ from forecasting.serving.conformal import (
 from forecasting.serving.gate import weight_of
 from forecasting.serving.kinematic import Motion
 from forecasting.serving.pace import Pace, see_pace
-from forecasting.serving.promotion import tell_own
-from forecasting.serving.quantiles import LEVELS, blend_fan, conform, point_fan, simple_fans, widen
+from forecasting.serving.promotion import describe_own
+from forecasting.serving.quantiles import LEVELS, blend_quantiles, conform, repeat_point, simple_fans, widen
 from forecasting.serving.records import SHORT, Forecast, Lack, Withheld
 from forecasting.simple.auto import SIMPLE_FORECAST, Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
@@ -169,8 +169,8 @@ def _open_simple(
     fitted = auto if model == "auto" else auto.member(model) or fit_baseline(model, known, calibration, auto.steps)
     fans = simple_fans(fitted, panel.values, origins)
     # `auto` is asked once, and where only the present counts for its last row alone
-    asked = origins[-1:] if known is panel else origins
-    best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, asked)
+    rows = origins[-1:] if known is panel else origins
+    best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, rows)
     silent, lacks = find_still(panel)
     return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, {}, silent, lacks, pace, waited_s)
 
@@ -192,19 +192,19 @@ def _open_network(
         refused = {}
         reached = tuple(h for h in reached if weight_of(gates, h))
     else:
-        refused = {h: _NOT_TRAINED_FOR(model=model, horizon=spell_span(h)) for h in horizons_s if h not in reached}
+        refused = {h: _NOT_TRAINED_FOR(model=model, horizon=format_span(h)) for h in horizons_s if h not in reached}
     silent, lacks = find_silent(panel, recipe.window)
     made = read_network(forecaster, panel, origins)
     absent = [] if recipe.supports is None else [name for name in panel.stations if name not in recipe.stations]
     silent |= dict.fromkeys(absent, _NOT_TRAINED_AT(model=model))
     auto, waited_s = _choose_auto(known, reached)
-    asked = origins if is_blend(model) or known is not panel else origins[-1:]
-    best = auto.predict(panel.values, asked) if reached else np.empty((0, 0, 0))
+    rows = origins if is_blend(model) or known is not panel else origins[-1:]
+    best = auto.predict(panel.values, rows) if reached else np.empty((0, 0, 0))
     fans = [made[:, :, recipe.horizons_s.index(h)] for h in reached]
     if is_blend(model):
         fans = [
-            blend_fan(point_fan(best[:, :, k]), fan, weight_of(gates, h))
-            for k, (h, fan) in enumerate(zip(reached, fans, strict=True))
+            blend_quantiles(repeat_point(best[:, :, k]), quantiles, weight_of(gates, h))
+            for k, (h, quantiles) in enumerate(zip(reached, fans, strict=True))
         ]
     reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
     return Issue(
@@ -245,13 +245,13 @@ def forecast_horizon(
     states: dict[str, ConformalState],
 ) -> tuple[list[Forecast], list[Withheld]]:
     """Rows and withheld entries of one horizon; adds the conformal states used to `states`."""
-    panel, fan = issue.panel, issue.fans[index]
+    panel, quantiles = issue.panel, issue.fans[index]
     steps = panel.steps(horizon_s)
     stretch = issue.pace.stretch_over(steps)[-1]
     kept = {level: [given.get(conformal_key(name, horizon_s, level)) for name in panel.stations] for level in LEVELS}
     past: dict[float, list[ConformalState]] = {}
     if not all(_is_ready(state) for level in LEVELS for state in kept[level]):
-        past = conform(fan, panel.values, issue.origins, steps, issue.pace).states
+        past = conform(quantiles, panel.values, issue.origins, steps, issue.pace).states
     used = {
         level: [k if k is not None and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])]
         for level in LEVELS
@@ -270,11 +270,11 @@ def forecast_horizon(
         for level in LEVELS:
             states[conformal_key(name, horizon_s, level)] = used[level][s]
             margins[level] = float(stretch_margin(margins[level], times))
-        last = widen(fan[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
-        if reason is None and not np.isfinite(fan[-1, s, 2]):
+        last = widen(quantiles[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
+        if reason is None and not np.isfinite(quantiles[-1, s, 2]):
             reason = SHORT
         if reason is None and not np.isfinite(last).all():
-            at, seen = spell_span(horizon_s), len(used[min(LEVELS)][s].scores)
+            at, seen = format_span(horizon_s), len(used[min(LEVELS)][s].scores)
             reason = FEW_ERRORS(needed=MINIMUM_SCORES, horizon=at)
             more_s = max(1, MINIMUM_SCORES - seen) * panel.step_s
             lack = Lack(_LACK_ERRORS(n=seen, horizon=at, needed=MINIMUM_SCORES), panel.end_s + more_s)
@@ -282,11 +282,11 @@ def forecast_horizon(
             withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s, lack))
             continue
         assert until_s is not None, "a station without any observation is silent"
-        told = [WIDER] if stretch[s] >= WIDER_FROM else []
-        told += [_BORROWED] if borrowed else []
-        told += [_WITH_GAPS(n=n, rows=count, step=spell_span(panel.step_s))] if gaps > 1.0 else []
+        notes = [WIDER] if stretch[s] >= WIDER_FROM else []
+        notes += [_BORROWED] if borrowed else []
+        notes += [_WITH_GAPS(n=n, rows=count, step=format_span(panel.step_s))] if gaps > 1.0 else []
         newest = float(panel.values[round((until_s - panel.start_s) / panel.step_s), s])
-        row = make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, told=told)
+        row = make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, notes=notes)
         rows.append(replace(row, stretch=times))
     return rows, withheld
 
@@ -302,9 +302,9 @@ def _find_margins(
 
 def make_row(
     issue: Issue, index: int, column: int, quantiles: Floats, margins: Mapping[float, float], at: int, *,
-    until_s: float, newest: float, told: Sequence[str] = (),
+    until_s: float, newest: float, notes: Sequence[str] = (),
 ) -> Forecast:  # fmt: skip
-    """One forecast, of the origin that stands `at` in the issue; `told` is said behind why it may be shown."""
+    """One forecast, of the origin that stands `at` in the issue; `notes` is said behind why it may be shown."""
     panel, blend, horizon_s = issue.panel, is_blend(issue.model), issue.horizons_s[index]
     verdict = issue.gates.get(horizon_key(horizon_s), {})
     q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
@@ -317,7 +317,7 @@ def make_row(
         baseline=issue.auto.chosen[index], baseline_q50=float(issue.best[at, column, index]),
         skill=verdict.get("skill") if blend else None, weight=issue.weight(horizon_s),
         shown=not issue.gates or (blend and bool(verdict["shown"])),
-        reason=join([_explain(issue, index, column, horizon_s), *told]),
+        reason=join([_explain(issue, index, column, horizon_s), *notes]),
     )  # fmt: skip
 
 
@@ -327,7 +327,7 @@ def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> str:
         return issue.auto.explain(index, column) if issue.model == "auto" else SIMPLE_FORECAST(model=issue.model)
     verdict = issue.gates[horizon_key(horizon_s)]
     if verdict["shown"] and not is_blend(issue.model):
-        return tell_own(issue.model, weight_of(issue.gates, horizon_s))
+        return describe_own(issue.model, weight_of(issue.gates, horizon_s))
     reason: str = verdict["reason"]
     return reason
 
@@ -339,7 +339,7 @@ def find_silent(panel: Panel, window: int = WINDOW) -> tuple[dict[str, Message],
     """
     silent: dict[str, Message] = {}
     lacks: dict[str, Lack] = {}
-    least, step = math.ceil(OBSERVED_SHARE * window), spell_span(panel.step_s)
+    least, step = math.ceil(OBSERVED_SHARE * window), format_span(panel.step_s)
     for s, name in enumerate(panel.stations):
         seen, quiet = np.isfinite(panel.values[-window:, s]), _find_quiet(panel, s)
         now = int(seen.sum())
@@ -366,7 +366,7 @@ def find_still(panel: Panel) -> tuple[dict[str, Message], dict[str, Lack]]:
         if quiet is not None:
             silent[name] = quiet
         elif seen < FEWEST_ROWS:
-            silent[name] = _FEW_ROWS(n=seen, needed=FEWEST_ROWS, step=spell_span(panel.step_s))
+            silent[name] = _FEW_ROWS(n=seen, needed=FEWEST_ROWS, step=format_span(panel.step_s))
         else:
             continue
         text = _LACK_FEW(n=seen, needed=FEWEST_ROWS) if seen < FEWEST_ROWS else _LACK_READING

@@ -12,7 +12,7 @@ import numpy as np
 
 from forecasting.data.series import Panel, horizon_key
 from forecasting.data.splits import Split, split
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.message import Message, Template, spread
 from forecasting.metrics import or_none
@@ -33,13 +33,13 @@ Progress = Callable[[int, int, float], None]
 
 
 def train(
-    panel: Panel, asked: Training, progress: Progress | None = None, replay: Sequence[Panel] = ()
+    panel: Panel, request: Training, progress: Progress | None = None, replay: Sequence[Panel] = ()
 ) -> Trained:  # fmt: skip
     """Train one network, judge it on its calibration block, write its checkpoint.
 
     Args:
         panel: The record.
-        asked: How.
+        request: How.
         progress: Called after each epoch with (epoch, epochs, validation loss).
         replay: Records of other places that it goes on learning from, where it does not begin anew; one that is too
             short is left out.
@@ -56,17 +56,17 @@ def train(
     from forecasting.neural.learner import Settings
     from forecasting.neural.pretrained import learn
 
-    model = asked.model
+    model = request.model
     if model not in NETWORKS:
         raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
     parts = split(panel.values.shape[0])
-    horizons_s, dropped = _trainable(model, panel, parts, _horizons(asked.horizons_s))
+    horizons_s, dropped = _trainable(model, panel, parts, _horizons(request.horizons_s))
     settings = replace(
         Settings(
-            seed=asked.seed,
-            epochs=asked.epochs,
-            time_limit_s=asked.time_limit_s,
-            stride=asked.stride,
+            seed=request.seed,
+            epochs=request.epochs,
+            time_limit_s=request.time_limit_s,
+            stride=request.stride,
             window=WINDOW,
         ),
     )
@@ -75,7 +75,7 @@ def train(
         if (found := _replayable(model, other, panel, parts, horizons_s))
     ]  # fmt: skip
     training, begun_from = learn(
-        model, panel, parts, horizons_s, settings, start=asked.start, own_start=asked.own_start, replay=others,
+        model, panel, parts, horizons_s, settings, start=request.start, own_start=request.own_start, replay=others,
         progress=progress,
     )  # fmt: skip
     unknown = {*horizons_s} - {*training.forecaster.recipe.horizons_s}
@@ -83,7 +83,7 @@ def train(
     horizons_s = training.forecaster.recipe.horizons_s
     recipe = training.forecaster.recipe
     auto = fit_auto(panel, parts.calibration, recipe.steps)
-    _, judged = calibration.judge(training.forecaster, recipe.lld, auto, panel, parts, horizons_s=horizons_s)
+    _, judged = calibration.calibrate(training.forecaster, recipe.lld, auto, panel, parts, horizons_s=horizons_s)
     digest = data_hash(panel)
     content = to_bytes(training.forecaster, digest)
     card = {
@@ -92,7 +92,7 @@ def train(
         "kind": "forecaster",
         "code_version": _code_version(),
         "torch_version": version("torch"),
-        "created_at": asked.created_at,
+        "created_at": request.created_at,
         "config": recipe.to_json(),
         "parameters": sum(p.numel() for p in training.forecaster.network.parameters()),
         "data": {"hash": digest, "rows": panel.values.shape[0], "start_s": panel.start_s, "end_s": panel.end_s},
@@ -118,7 +118,7 @@ def train(
         "gates": spread({horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)}),
         "explanation": explain(training.forecaster, panel, parts),
     }
-    path = write(asked.folder, content, card)
+    path = write(request.folder, content, card)
     return Trained(str(card["model_hash"]), model, str(path), card)
 
 
@@ -146,7 +146,7 @@ def forecast(
         checkpoint: Its path; networks only.
         conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
             through the past of the panel.
-        motion: As `look_at_motion` finds it, for several models of one panel and the same horizons.
+        motion: As `measure_motion` finds it, for several models of one panel and the same horizons.
         limits: By station, what its values cannot pass; the rows of every model keep to it.
 
     Raises:
@@ -175,11 +175,11 @@ def forecast(
         withheld += without
     latency_ms = (time.perf_counter() - begun - shared_s) * 1000.0
     # what keeps a network from forecasting is said once, of the network
-    told = tuple(one for one in withheld if not is_blend(one.model))
-    return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), told, states)
+    own_withheld = tuple(one for one in withheld if not is_blend(one.model))
+    return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), own_withheld, states)
 
 
-def look_at_motion(panel: Panel, horizons_s: Sequence[float]) -> Motion | None:
+def measure_motion(panel: Panel, horizons_s: Sequence[float]) -> Motion | None:
     """How the stations move in the last row, for all models of one issue; None where no horizon reaches a row."""
     possible = _possible(panel, horizons_s)
     return see_motion(panel, max(panel.steps(h) for h in possible)) if possible else None
@@ -224,12 +224,12 @@ def _replayable(
     It ends where the fit block here ends: both places have the same weather, so later rows would make the test here
     easier. Shipped weights look rows ahead, whatever the interval.
     """
-    asked = tuple(other.step_s * panel.steps(h) for h in horizons_s) if model in PRETRAINED else horizons_s
+    training = tuple(other.step_s * panel.steps(h) for h in horizons_s) if model in PRETRAINED else horizons_s
     until_s = panel.start_s + panel.step_s * own.fit.end
     try:
         other = other.head(min(other.values.shape[0], max(0, math.ceil((until_s - other.start_s) / other.step_s))))
         parts = split(other.values.shape[0])
-        _, dropped = _trainable(model, other, parts, asked)
+        _, dropped = _trainable(model, other, parts, training)
     except ForecastingError:
         return None
     return None if dropped else (other, parts)
@@ -251,8 +251,8 @@ def drop_horizons(
         for block in (parts.calibration,) if short else (parts.fit, parts.early_stop, parts.calibration):
             pairs = np.isfinite(block.targets(panel.values, block.origins, steps)).any(axis=1).sum()
             if pairs < least:
-                span = spell_span((block.end - block.first) * panel.step_s)
-                dropped[horizon_s] = f"a block of {span} holds {pairs} targets {spell_span(horizon_s)} ahead"
+                span = format_span((block.end - block.first) * panel.step_s)
+                dropped[horizon_s] = f"a block of {span} holds {pairs} targets {format_span(horizon_s)} ahead"
     return dropped
 
 

@@ -9,17 +9,17 @@ import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Panel
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.kinematics.extrapolation import extrapolate, is_boundless, measure_grid_noise
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch
 from forecasting.message import Template
-from forecasting.serving.experience import FAILING, LATELY, SEEN, Experience, judge_drivers, judge_motion
+from forecasting.serving.experience import FAILING, LATELY, SEEN, Experience, compare_drivers, compare_motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.path import lay_paths
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, SHORT, Forecast, Withheld
 from forecasting.simple.auto import Auto
 
-LOOK_BACK: Final = 24
+PACE_ROWS: Final = 24
 """Rows in which a failure window is looked for that has passed since, and over which the way of the motion is taken."""
 NEAR: Final = 0.5
 """Novelty below which no failure window is looked for."""
@@ -107,7 +107,7 @@ def see_motion(panel: Panel, longest: int) -> Motion:
         longest: Longest horizon in rows.
     """
     rows = panel.values.shape[0]
-    judged = [judge_motion(panel.head(rows - back), longest) for back in range(min(TAKES_OVER, rows))]
+    judged = [compare_motion(panel.head(rows - back), longest) for back in range(min(TAKES_OVER, rows))]
     return Motion(
         panel,
         {
@@ -139,7 +139,7 @@ def step_in(
     motion = motion or see_motion(panel, longest)
     present = motion.present
     of_station: dict[str, list[Forecast]] = {}
-    driven = judge_drivers(drivers, longest)
+    driven = compare_drivers(drivers, longest)
     out: list[Forecast] = []
     added: list[Forecast] = []
     withheld: list[Withheld] = []
@@ -174,7 +174,7 @@ def _extrapolate(
         if present.late_s <= panel.end_s:
             why = _PASSED
         elif row.target_s > present.late_s:
-            why = _ENDS(horizon=spell_span(row.horizon_s))
+            why = _ENDS(horizon=format_span(row.horizon_s))
         elif is_boundless(panel.values[-SEEN:, panel.stations.index(row.station)]):
             why = _BOUNDLESS
         elif not np.isfinite(quantiles).all():
@@ -182,8 +182,8 @@ def _extrapolate(
         if why is not None:
             withheld.append(Withheld(KINEMATIC, row.station, row.horizon_s, why, row.data_until_s))
             continue
-        beside = np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
-        q025, q10, q50, q90, q975 = map(float, share * quantiles + (1.0 - share) * beside)
+        other = np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
+        q025, q10, q50, q90, q975 = map(float, share * quantiles + (1.0 - share) * other)
         out.append(
             replace(
                 row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975,
@@ -207,7 +207,7 @@ def _see(panel: Panel, values: Floats, judged: Sequence[Experience]) -> _Present
     still = all(one.novelty is not None and one.novelty < NEAR for one in judged)
     if seen.size < 2 or is_boundless(values[seen]) or still:
         return _last(judged)
-    moved = values[seen[-1]] - values[seen[max(0, seen.size - LOOK_BACK)]]
+    moved = values[seen[-1]] - values[seen[max(0, seen.size - PACE_ROWS)]]
     times = (panel.start_s + panel.step_s * seen).tolist()
     along = (values[seen] * (1.0 if moved >= 0.0 else -1.0)).tolist()
     watch = Watch(times, along, [0.0] * len(times), FailureSpec(panel.step_s, measure_grid_noise(values)))
@@ -220,7 +220,7 @@ def _see(panel: Panel, values: Floats, judged: Sequence[Experience]) -> _Present
         return replace(present, window=(early, middle, late), late_s=newest.to_s if newest.trusted else inf)
     if found.reason is None or newest.slowed:
         return present
-    for row in range(1, min(LOOK_BACK, len(times))):
+    for row in range(1, min(PACE_ROWS, len(times))):
         before = watch.issue(len(times) - 1 - row)
         if before.slowed:
             break  # the motion was over, and so was what had been foretold of it

@@ -13,7 +13,7 @@ from forecasting.serving.path import lay_paths
 from forecasting.serving.physical import hold_rows
 from forecasting.serving.records import Forecast, Limits, ScoredError
 from forecasting.simple.auto import LEAST_NAMED, MANY_STATIONS
-from forecasting.simple.regret import Rule, weigh
+from forecasting.simple.regret import Rule, compute_weights
 from forecasting.simple.trend import follow, group_components
 
 SPANS: Final = 4
@@ -43,7 +43,7 @@ def join_networks(
         if row.model in NETWORKS and not row.outside:
             own.setdefault((row.station, row.horizon_s, row.model), row.q50)
     horizons_s = sorted({h for _, h, _ in own})
-    shares = weigh_networks(panel, scored, horizons_s, own.keys()) if own else {}
+    shares = compute_network_weights(panel, scored, horizons_s, own.keys()) if own else {}
     moved: dict[int, Forecast] = {}
     for row in rows:
         mine = shares.get((row.station, row.horizon_s), {}) if row.model == "auto" else {}
@@ -51,10 +51,10 @@ def join_networks(
             continue
         by = sum(share * (own[row.station, row.horizon_s, name] - row.q50) for name, share in mine.items())
         named = sorted(((round(100 * w), name) for name, w in mine.items()), key=lambda one: (-one[0], one[1]))
-        told = NameList(tuple(f"{name} {share} %" for share, name in named if share >= LEAST_NAMED))
-        reason = join([*list_parts(row.reason), _WITH(weights=told)]) if told else row.reason
-        fan = {q: getattr(row, q) + by for q in ("q025", "q10", "q50", "q90", "q975")}
-        moved[id(row)] = replace(row, **fan, weight=whole, reason=reason)
+        names = NameList(tuple(f"{name} {share} %" for share, name in named if share >= LEAST_NAMED))
+        reason = join([*list_parts(row.reason), _WITH(weights=names)]) if names else row.reason
+        quantiles = {q: getattr(row, q) + by for q in ("q025", "q10", "q50", "q90", "q975")}
+        moved[id(row)] = replace(row, **quantiles, weight=whole, reason=reason)
     changed = {row.station for row in moved.values()}
     again = [row for row in rows if row.model == "auto" and row.station in changed]
     laid = hold_rows(panel, lay_paths(panel, [moved.get(id(row), row) for row in again]), limits)
@@ -64,7 +64,7 @@ def join_networks(
     return [done.get(id(row), row) for row in rows]
 
 
-def weigh_networks(
+def compute_network_weights(
     panel: Panel, scored: Sequence[ScoredError], horizons_s: Sequence[float],
     answers: Collection[tuple[str, float, str]],
 ) -> dict[tuple[str, float], dict[str, float]]:  # fmt: skip
@@ -94,20 +94,20 @@ def weigh_networks(
             if one.horizon_s == horizon_s and 0 <= row < rows and one.station in column and one.model in networks:
                 at = row, column[one.station]
                 errors[0, *at], errors[1 + networks.index(one.model), *at] = abs(one.simple_error), abs(one.error)
-        errors = _stand_for(errors, ahead)
+        errors = _repeat_until_next(errors, ahead)
         made = np.zeros(errors.shape)
         for k, name in enumerate(networks, 1):
             for station, s in column.items():
                 made[k, -1, s] = 0.0 if (station, horizon_s, name) in answers else np.nan
         least = np.zeros(errors.shape[0], dtype=np.int64)
-        weights = weigh(made, errors, ahead, rule, least, surprise, groups=groups)[1:, -1]
+        weights = compute_weights(made, errors, ahead, rule, least, surprise, groups=groups)[1:, -1]
         for station, s in column.items():
             if mine := {name: float(w) for name, w in zip(networks, weights[:, s], strict=True) if w > 0.0}:
                 out[station, horizon_s] = mine
     return out
 
 
-def _stand_for(errors: Floats, steps: int) -> Floats:
+def _repeat_until_next(errors: Floats, steps: int) -> Floats:
     """Errors (E, N, S) with those of each issue in the rows until the next one, `steps` rows at most."""
     rows = np.arange(errors.shape[1])[:, None]
     newest = np.maximum.accumulate(np.where(np.isfinite(errors).any(axis=0), rows, -errors.shape[1]), axis=0)

@@ -30,17 +30,11 @@ EVERY: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Motion at some origins beside what was usual before them, mm per row, each (N, S).
+    """Motion at some origins beside what was usual before them, mm per row, each (N, S)."""
 
-    Attributes:
-        velocity: Over the newest rows, without its sign, at least the usual one; NaN where not known.
-        usual: Velocity that 90 % of the rows before kept below; NaN where too few are known.
-        step: Median change from one row to the next: motion and noise of a reading.
-    """
-
-    velocity: Floats
-    usual: Floats
-    step: Floats
+    velocity: Floats  # over the newest rows, without its sign, at least the usual one; NaN where not known
+    usual: Floats  # velocity that 90 % of the rows before kept below; NaN where too few are known
+    step: Floats  # median change from one row to the next: motion and noise of a reading
 
     def stretch_over(self, steps: int) -> Floats:
         """Times by which errors over so many rows are larger than usual, 1 to 4, shape (N, S)."""

@@ -74,7 +74,7 @@ def find_reach(values: Floats, steps: Iterable[int]) -> Reach:
     return Reach(noise, low, high)
 
 
-def lay(fan: Floats, steps: Sequence[int], value: float, reach: Reach, column: int) -> Floats:
+def lay(quantiles: Floats, steps: Sequence[int], value: float, reach: Reach, column: int) -> Floats:
     """The fan of one station as one path.
 
     Each median lies within reach of the last reading and of the median before it, so that it meets the reading as the
@@ -82,22 +82,22 @@ def lay(fan: Floats, steps: Sequence[int], value: float, reach: Reach, column: i
     No half of an interval is narrower than that of a nearer horizon, nor than the noise of a reading asks for.
 
     >>> quiet = np.zeros((40, 1))
-    >>> fan = np.array([[-1.0, -0.5, 0.0, 0.5, 1.0], [59.6, 59.8, 60.0, 60.2, 60.4]])
-    >>> lay(fan, (1, 7), 0.0, find_reach(quiet, (1, 6, 7)), 0)[1].tolist()
+    >>> quantiles = np.array([[-1.0, -0.5, 0.0, 0.5, 1.0], [59.6, 59.8, 60.0, 60.2, 60.4]])
+    >>> lay(quantiles, (1, 7), 0.0, find_reach(quiet, (1, 6, 7)), 0)[1].tolist()
     [-1.0, -0.5, 0.0, 0.5, 1.0]
 
     Args:
-        fan: Quantiles by rising horizon, shape (H, 5).
+        quantiles: Quantiles by rising horizon, shape (H, 5).
         steps: Rows from the last reading to each target, rising.
         value: The last reading, mm.
         reach: Of the panel, for `steps` and the rows between them.
         column: Of the station.
     """
     noise = float(reach.noise[column])
-    half = np.abs(fan - fan[:, 2:3])
+    half = np.abs(quantiles - quantiles[:, 2:3])
     least = LEAST_WIDTH * noise * np.abs(NORMAL)
     half = np.maximum(np.maximum.accumulate(half, axis=0), least)
-    out = np.empty(fan.shape)
+    out = np.empty(quantiles.shape)
     before, last = 0, value
     for i, h in enumerate(steps):
         near = h - before
@@ -105,7 +105,7 @@ def lay(fan: Floats, steps: Sequence[int], value: float, reach: Reach, column: i
         low_near, high_near = (float(way[near][column]) for way in (reach.low, reach.high))
         lowest = max(value + low - CHANCE * noise, last + low_near - APART * noise)
         highest = min(value + high + CHANCE * noise, last + high_near + APART * noise)
-        last, before = float(np.clip(fan[i, 2], lowest, highest)), h
+        last, before = float(np.clip(quantiles[i, 2], lowest, highest)), h
         out[i] = last + np.sign(NORMAL) * half[i]
     return out
 
@@ -121,21 +121,21 @@ def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
     for row in rows:
         groups.setdefault((row.station, row.model), []).append(row)
     steps = {key: [_rows_ahead(panel, row) for row in _by_horizon(group)] for key, group in groups.items()}
-    asked = {h for ahead in steps.values() for h in (*ahead, *(b - a for a, b in pairwise((0, *ahead))))}
-    if not asked:
+    reaches = {h for ahead in steps.values() for h in (*ahead, *(b - a for a, b in pairwise((0, *ahead))))}
+    if not reaches:
         return list(rows)
-    reach = find_reach(panel.values, asked)
+    reach = find_reach(panel.values, reaches)
     column = {name: i for i, name in enumerate(panel.stations)}
     laid: dict[int, Forecast] = {}
     for key, group in groups.items():
         ordered, s = _by_horizon(group), column[key[0]]
-        fan = np.array([[row.q025, row.q10, row.q50, row.q90, row.q975] for row in ordered])
-        path = lay(fan, steps[key], ordered[0].data_value, reach, s)
-        for row, was, now in zip(ordered, fan, path, strict=True):
+        quantiles = np.array([[row.q025, row.q10, row.q50, row.q90, row.q975] for row in ordered])
+        path = lay(quantiles, steps[key], ordered[0].data_value, reach, s)
+        for row, was, now in zip(ordered, quantiles, path, strict=True):
             moved = abs(now[2] - was[2]) > reach.noise[s]
-            told = join([*list_parts(row.reason), MOVED]) if moved else row.reason
+            reason = join([*list_parts(row.reason), MOVED]) if moved else row.reason
             q025, q10, q50, q90, q975 = map(float, now)
-            laid[id(row)] = replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=told)
+            laid[id(row)] = replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=reason)
     return [laid[id(row)] for row in rows]
 
 

@@ -19,19 +19,19 @@ BELOW: Final = Template("forecast.held_below", "held below {bound} mm, a physica
 NONE: Final = Limits()
 
 
-def hold(fan: Floats, value: float, noise: float, limits: Limits) -> Floats:
+def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Floats:
     """The quantiles of one target within the limits; their order stays.
 
     What may fall or rise counts from the newest reading, which has noise of its own: a motion that is only noise is no
     motion, and no interval becomes narrower than a reading allows. Where the newest reading itself lies beyond a
     limit, the limit is wrong or its offset is, and the reading stands in its place.
 
-    >>> fan = np.array([60.0, 70.0, 76.0, 82.0, 140.0])
-    >>> hold(fan, 138.0, 0.0, Limits(may_fall=50.0, high=139.0)).tolist()
+    >>> quantiles = np.array([60.0, 70.0, 76.0, 82.0, 140.0])
+    >>> hold(quantiles, 138.0, 0.0, Limits(may_fall=50.0, high=139.0)).tolist()
     [88.0, 88.0, 88.0, 88.0, 139.0]
 
     Args:
-        fan: Five quantiles, not falling.
+        quantiles: Five quantiles, not falling.
         value: The newest reading, mm.
         noise: Of one reading, mm.
         limits: Of the series.
@@ -40,7 +40,7 @@ def hold(fan: Floats, value: float, noise: float, limits: Limits) -> Floats:
     spread = LEAST_WIDTH * noise * NORMAL
     lowest = value - limits.may_fall - chance + spread
     highest = value + limits.may_rise + chance + spread
-    within = np.minimum(np.maximum(fan, lowest), highest)
+    within = np.minimum(np.maximum(quantiles, lowest), highest)
     out: Floats = np.clip(within, min(limits.low, value), max(limits.high, value))
     return out
 
@@ -63,13 +63,13 @@ def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limit
         if row.station not in noise:
             column = panel.values[:, panel.stations.index(row.station)]
             noise[row.station] = measure_grid_noise(column, NOISE_ROWS)
-        fan = np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
-        held = hold(fan, row.data_value, noise[row.station], own)
-        told = [*list_parts(row.reason)]
-        if (held > fan).any():
-            told.append(ABOVE(bound=Figure(float(held[0]), ".6g")))
-        if (held < fan).any():
-            told.append(BELOW(bound=Figure(float(held[-1]), ".6g")))
+        quantiles = np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
+        held = hold(quantiles, row.data_value, noise[row.station], own)
+        reasons = [*list_parts(row.reason)]
+        if (held > quantiles).any():
+            reasons.append(ABOVE(bound=Figure(float(held[0]), ".6g")))
+        if (held < quantiles).any():
+            reasons.append(BELOW(bound=Figure(float(held[-1]), ".6g")))
         q025, q10, q50, q90, q975 = map(float, held)
-        out.append(replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=join(told)))
+        out.append(replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=join(reasons)))
     return out

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from forecasting.data.series import Floats, Panel, nominal_step
 from forecasting.data.splits import Block
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.data.windows import last_value, targets
 from forecasting.message import Figure, Message, Template
 from forecasting.metrics import or_none
@@ -47,44 +47,26 @@ NAMES: Final = {PERSISTENCE: "persistence", TREND: "trend"}
 
 @dataclass(frozen=True, slots=True)
 class PointRecord:
-    """Points on common acquisitions.
+    """Points on common acquisitions."""
 
-    Attributes:
-        times_s: of the acquisitions, epoch seconds, rising; shape (T,).
-        values: mm, NaN where there is none; shape (points, T).
-    """
-
-    times_s: Floats
-    values: Floats
+    times_s: Floats  # of the acquisitions, epoch seconds, rising; shape (T,)
+    values: Floats  # mm, NaN where there is none; shape (points, T)
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What a rule did on dates that it had not seen, at one horizon.
+    """What a rule did on dates that it had not seen, at one horizon."""
 
-    Attributes:
-        steps: acquisitions ahead.
-        level_rows: mean of so many rows,
-        slope_rows: and a slope over so many intervals,
-        damping: of which this share is carried on.
-        forecasts: that could be compared.
-        inside: share of them in the interval of 80 %; None where none could be compared.
-        error_mm: mean of their errors without sign.
-        persistence_mm: that of "stays as it is".
-        trend_mm: that of the line through the newest 150 rows.
-        reason: why the horizon is withheld; empty where it is not.
-    """
-
-    steps: int
-    level_rows: int
-    slope_rows: int
-    damping: float
-    forecasts: int = 0
-    inside: float | None = None
-    error_mm: float | None = None
-    persistence_mm: float | None = None
-    trend_mm: float | None = None
-    reason: str = ""
+    steps: int  # acquisitions ahead
+    level_rows: int  # mean of so many rows,
+    slope_rows: int  # and a slope over so many intervals,
+    damping: float  # of which this share is carried on
+    forecasts: int = 0  # that could be compared
+    inside: float | None = None  # share of them in the interval of 80 %; None where none could be compared
+    error_mm: float | None = None  # mean of their errors without sign
+    persistence_mm: float | None = None  # that of "stays as it is"
+    trend_mm: float | None = None  # that of the line through the newest 150 rows
+    reason: str = ""  # why the horizon is withheld; empty where it is not
 
     @property
     def rule(self) -> tuple[int, int, float]:
@@ -175,14 +157,14 @@ def lay_on_grid(record: PointRecord, end_s: float, step_s: float, rows: int) -> 
     return out
 
 
-def choose_rule(asked: Choosing) -> Chosen:
+def choose_rule(request: Choosing) -> Chosen:
     """The simple forecast with the smallest error at each horizon, and what it did on dates that were held out."""
-    times_s = asked.record.times_s
+    times_s = request.record.times_s
     if times_s.size < FEWEST:
         return Chosen(reason=_FEW_ACQUISITIONS(n=times_s.size, needed=FEWEST))
     step_s = nominal_step(np.diff(times_s[-RECENT:]))
     rows = min(round(float(times_s[-1] - times_s[0]) / step_s) + 1, HISTORY)
-    values = lay_on_grid(asked.record, float(times_s[-1]), step_s, rows)
+    values = lay_on_grid(request.record, float(times_s[-1]), step_s, rows)
     cut = rows - min(rows // HELD_OUT_SHARE, HELD_OUT_MOST)
     found = []
     for steps, before, now in zip(STEPS, _choose(values[:cut], step_s), _choose(values, step_s), strict=True):
@@ -193,23 +175,23 @@ def choose_rule(asked: Choosing) -> Chosen:
     return Chosen(step_s, rows, tuple(found))
 
 
-def forecast_points(asked: Forecasting) -> PointForecasts:
+def forecast_points(request: Forecasting) -> PointForecasts:
     """Forecast every point of a table, or say why not."""
-    values = lay_on_grid(asked.record, asked.end_s, asked.step_s, asked.rows)
+    values = lay_on_grid(request.record, request.end_s, request.step_s, request.rows)
     names = tuple(f"{k:09}" for k in range(values.shape[1]))
-    panel = Panel(asked.end_s - (values.shape[0] - 1) * asked.step_s, asked.step_s, names, values)
+    panel = Panel(request.end_s - (values.shape[0] - 1) * request.step_s, request.step_s, names, values)
     silent, _ = find_silent(panel)
     last = np.array([values.shape[0] - 1])
     newest = last_value(values, last)[0][0]
     middles, halves, lines = [], [], []
-    for tried in asked.horizons:
+    for tried in request.horizons:
         if tried.reason:
             middles.append(np.full(newest.size, np.nan))
             halves.append(np.full(newest.size, np.nan))
             lines.append(np.zeros(newest.size, dtype=bool))
             continue
-        errors, ahead = _look_back(values, tried.steps, tried.rule, values.shape[0])
-        line_errors, line_ahead = _look_back(values, tried.steps, TREND, values.shape[0])
+        errors, ahead = _forecast_past(values, tried.steps, tried.rule, values.shape[0])
+        line_errors, line_ahead = _forecast_past(values, tried.steps, TREND, values.shape[0])
         on_line = _find_lines(errors, line_errors)
         errors, ahead = np.where(on_line, line_errors, errors), np.where(on_line, line_ahead, ahead)
         lines.append(on_line)
@@ -220,9 +202,9 @@ def forecast_points(asked: Forecasting) -> PointForecasts:
     follows = np.stack(lines, axis=1)
     found = []
     for k, name in enumerate(names):
-        noisy = silent.get(name) or _find_noise(asked, half[k])
+        noisy = silent.get(name) or _find_noise(request, half[k])
         gone = noisy is not None
-        reason = noisy or _find_lack(asked, half[k])
+        reason = noisy or _find_lack(request, half[k])
         found.append(
             PointForecast(
                 or_none(newest[k]), tuple(None if gone else or_none(x) for x in middle[k]),
@@ -232,19 +214,21 @@ def forecast_points(asked: Forecasting) -> PointForecasts:
     return PointForecasts(tuple(found))
 
 
-def _find_noise(asked: Forecasting, half: Floats) -> Message | None:
-    if asked.widest_mm is None or not np.isfinite(half[0]) or half[0] <= asked.widest_mm:
+def _find_noise(request: Forecasting, half: Floats) -> Message | None:
+    if request.widest_mm is None or not np.isfinite(half[0]) or half[0] <= request.widest_mm:
         return None
-    return _NOISE(error=Figure(float(half[0]), ".0f"), bound=Figure(asked.widest_mm, ".1f"))
+    return _NOISE(error=Figure(float(half[0]), ".0f"), bound=Figure(request.widest_mm, ".1f"))
 
 
-def _find_lack(asked: Forecasting, half: Floats) -> str:
+def _find_lack(request: Forecasting, half: Floats) -> str:
     short = [
-        one.steps for one, width in zip(asked.horizons, half, strict=True) if not one.reason and not np.isfinite(width)
+        one.steps
+        for one, width in zip(request.horizons, half, strict=True)
+        if not one.reason and not np.isfinite(width)
     ]
     if not short:
         return ""
-    return FEW_ERRORS(needed=MINIMUM_SCORES, horizon=spell_span(short[0] * asked.step_s))
+    return FEW_ERRORS(needed=MINIMUM_SCORES, horizon=format_span(short[0] * request.step_s))
 
 
 def _choose(values: Floats, step_s: float) -> list[tuple[int, int, float]]:
@@ -255,12 +239,12 @@ def _choose(values: Floats, step_s: float) -> list[tuple[int, int, float]]:
     for steps, params in zip(STEPS, fit_lld(panel, known, STEPS).params, strict=True):
         errors = {}
         for rule in (PERSISTENCE, params, TREND):
-            errors[rule] = _mean(_look_back(values, steps, rule, values.shape[0])[0])
+            errors[rule] = _mean(_forecast_past(values, steps, rule, values.shape[0])[0])
         best.append(min(errors, key=lambda rule: (errors[rule], rule != PERSISTENCE)))
     return best
 
 
-def _look_back(values: Floats, steps: int, rule: tuple[int, int, float], rows: int) -> tuple[Floats, Floats]:
+def _forecast_past(values: Floats, steps: int, rule: tuple[int, int, float], rows: int) -> tuple[Floats, Floats]:
     """Errors without sign at past origins (N, S), and the forecast from the last of `rows` rows (S,)."""
     origins = np.arange(min(WARM_UP, rows - 1), rows, dtype=np.int64)
     made = LevelDrift("lld", (steps,), (rule,)).predict(values[:rows], origins)[:, :, 0]
@@ -272,7 +256,7 @@ def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> 
     tried = Tried(steps, *rule)
     first = min(WARM_UP, values.shape[0] - 1)
     errors, line_errors, stays = (
-        _look_back(values, steps, one, values.shape[0])[0] for one in (rule, TREND, PERSISTENCE)
+        _forecast_past(values, steps, one, values.shape[0])[0] for one in (rule, TREND, PERSISTENCE)
     )
     before = slice(0, max(0, cut - steps - first))  # whose targets lie before what is held out
     errors = np.where(_find_lines(errors[before], line_errors[before]), line_errors, errors)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.kinematics.velocity import DAY_S  # the core reads this file, and starts without numpy
 from forecasting.message import Figure, Message, Template, Term
 from forecasting.registry import name_blend
@@ -64,7 +64,7 @@ _LACK_SPEED: Final = Template("lack.speed", "an issue within its time")
 _SLOW: Final = Template("promotion.slow", "one issue took {seconds} s, {limit} s are allowed")
 
 
-def tell_own(network: str, weight: float) -> Message:
+def describe_own(network: str, weight: float) -> Message:
     """What is said of the own forecast of a network of which the gate takes part: that is what is shown."""
     return OWN(blend=name_blend(network), share=Figure(weight, ".0%"))
 
@@ -133,7 +133,7 @@ class Record:
             return self.skill
         return 1.0 - self.crps / self.baseline_crps
 
-    def tell_worse(self, horizon: str) -> Message:
+    def describe_worse(self, horizon: str) -> Message:
         """That it is no better than the simple forecast, by what it is judged by."""
         by_score = self.crps is not None and bool(self.baseline_crps)
         pair = (self.crps, self.baseline_crps) if by_score else (self.mae, self.baseline_mae)
@@ -232,7 +232,7 @@ def take_newest(rows: Iterable[Scored], issues: int = ROLLING_ISSUES) -> list[Sc
     return [r for r in found if r.issued_s in kept]
 
 
-def judge_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
+def check_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
     """Whether a network that is shown at a horizon stays so.
 
     Args:
@@ -243,12 +243,12 @@ def judge_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
         `shadow` when over the newest 30 scored issue times it did not beat the best simple forecast or its 80 %
         interval held less than 70 %; fewer than 10 issue times decide nothing.
     """
-    record, at = summarise(take_newest(rows)), spell_span(horizon_s)
+    record, at = summarise(take_newest(rows)), format_span(horizon_s)
     if record.issues < MINIMUM_ISSUES or record.coverage_80 is None:
         return Verdict("active", _SHOWN(text=_UNDECIDED(n=record.issues, horizon=at)), record)
     held = Figure(record.coverage_80, ".0%")
     if record.gain is None or record.gain <= 0:
-        return Verdict("shadow", NOT_SHOWN(text=record.tell_worse(at)), record, _LACK_SCORE())
+        return Verdict("shadow", NOT_SHOWN(text=record.describe_worse(at)), record, _LACK_SCORE())
     if record.coverage_80 < DEMOTION_COVERAGE_80:
         narrow = _NARROW(n=record.issues, horizon=at, share=held)
         return Verdict("shadow", NOT_SHOWN(text=narrow), record, _LACK_WIDTH())
@@ -256,7 +256,7 @@ def judge_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
     return Verdict("active", _SHOWN(text=better), record)
 
 
-def judge_shadow(
+def check_shadow(
     horizon_s: float,
     calibration: Mapping[str, Any],
     rows: Sequence[Scored],
@@ -281,7 +281,7 @@ def judge_shadow(
     fault = _find_fault(horizon_s, calibration, rows, record, shadow_s, latency_limit_ms)
     if fault is not None:
         return Verdict("shadow", IN_SHADOW(text=fault.reason), record, fault.lacking)
-    return judge_shown(horizon_s, rows)
+    return check_shown(horizon_s, rows)
 
 
 def is_waiting(calibration: Mapping[str, Any], rows: Sequence[Scored], *, shadow_s: float) -> bool:
@@ -311,7 +311,7 @@ def _find_fault(
     latency_limit_ms: float,
 ) -> _Fault | None:
     """The first reason not to show it, or None."""
-    at, whole = spell_span(horizon_s), summarise(take_newest(rows, JUDGED_ISSUES))
+    at, whole = format_span(horizon_s), summarise(take_newest(rows, JUDGED_ISSUES))
     if not calibration.get("shown"):
         return _Fault(calibration.get("reason") or _NO_VERDICT(horizon=at), LACK_TRAINING())
     if not _had_its_time(whole.issues, shadow_s):
@@ -323,7 +323,7 @@ def _find_fault(
         return _Fault(young, LACK_ISSUES(n=whole.issues, needed=SHADOW_ISSUES, fewest=MINIMUM_ISSUES))
     for record in (whole, recent):
         if record.gain is None or record.gain <= 0:
-            return _Fault(record.tell_worse(at), _LACK_SCORE())
+            return _Fault(record.describe_worse(at), _LACK_SCORE())
     if narrow := _find_coverage_fault(at, whole, recent):
         return _Fault(narrow, _LACK_WIDTH())
     slow = _find_slowness(rows, latency_limit_ms)

@@ -1,4 +1,4 @@
-"""Joins point forecasts, network quantiles and conformal margins into one fan of five quantiles per target."""
+"""Joins point forecasts, network quantiles and conformal margins into five quantiles per target."""
 
 from dataclasses import dataclass
 
@@ -19,53 +19,49 @@ LEVELS = {0.8: (1, 3), 0.95: (0, 4)}
 
 @dataclass(frozen=True, slots=True)
 class Conformed:
-    """Margins of past fans and the state they lead to.
+    """Margins of past fans and the state they lead to."""
 
-    Attributes:
-        margins: Level to margins in mm at each origin, shape (N, S), NaN in the warm-up.
-        states: Level to one state per station after the last origin.
-    """
-
-    margins: dict[float, Floats]
-    states: dict[float, list[ConformalState]]
+    margins: dict[float, Floats]  # level to margins in mm at each origin, shape (N, S), NaN in the warm-up
+    states: dict[float, list[ConformalState]]  # level to one state per station after the last origin
 
 
-def point_fan(point: Floats) -> Floats:
-    """A fan without width, shape (N, S) -> (N, S, 5): all width then comes from past errors."""
+def repeat_point(point: Floats) -> Floats:
+    """Quantiles without width, shape (N, S) -> (N, S, 5): all width then comes from past errors."""
     return np.repeat(point[..., None], len(QUANTILES), axis=-1)
 
 
 def simple_fans(fitted: Baseline, values: Floats, origins: Ints) -> list[Floats]:
-    """One fan (N, S, 5) per horizon of a simple forecast, without width."""
+    """Quantiles (N, S, 5) per horizon of a simple forecast, without width."""
     points = fitted.predict(values, origins)
-    return [point_fan(points[:, :, i]) for i in range(points.shape[2])]
+    return [repeat_point(points[:, :, i]) for i in range(points.shape[2])]
 
 
-def blend_fan(simple: Floats, network: Floats, weight: float) -> Floats:
-    """`weight` of a network's own fan and the rest of a simple one, quantile by quantile, shapes (N, S, 5)."""
+def blend_quantiles(simple: Floats, network: Floats, weight: float) -> Floats:
+    """`weight` of a network's own quantiles and the rest of a simple one, quantile by quantile, shapes (N, S, 5)."""
     return network if weight == 1.0 else weight * network + (1.0 - weight) * simple
 
 
-def fan_loss(fan: Floats, observed: Floats) -> Floats:
-    """Twice the mean quantile loss of each fan, a CRPS of five quantiles: error and interval in one, lower is better.
+def quantile_loss(quantiles: Floats, observed: Floats) -> Floats:
+    """Twice the mean quantile loss, a CRPS of five quantiles: error and interval in one, lower is better.
 
     Args:
-        fan: Quantiles, shape (..., 5).
+        quantiles: Quantiles, shape (..., 5).
         observed: What came, shape (...).
 
-    >>> fan_loss(np.array([[-2.0, -1.0, 0.0, 1.0, 2.0], [-9.0, -7.0, 0.0, 7.0, 9.0]]), np.zeros(2)).round(2).tolist()
+    >>> two = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0], [-9.0, -7.0, 0.0, 7.0, 9.0]])
+    >>> quantile_loss(two, np.zeros(2)).round(2).tolist()
     [0.12, 0.74]
     """
-    error = observed[..., None] - fan
+    error = observed[..., None] - quantiles
     out: Floats = 2.0 * np.maximum(np.array(QUANTILES) * error, (np.array(QUANTILES) - 1.0) * error).mean(axis=-1)
     return out
 
 
-def conform(fan: Floats, values: Floats, origins: Ints, steps: int, pace: Pace | None = None) -> Conformed:
+def conform(quantiles: Floats, values: Floats, origins: Ints, steps: int, pace: Pace | None = None) -> Conformed:
     """Run adaptive conformal intervals over consecutive past origins, feedback delayed by the horizon.
 
     Args:
-        fan: Base quantiles, shape (N, S, 5).
+        quantiles: Base quantiles, shape (N, S, 5).
         values: Panel values, shape (T, S).
         origins: Consecutive rows, shape (N,).
         steps: Horizon in rows.
@@ -74,12 +70,13 @@ def conform(fan: Floats, values: Floats, origins: Ints, steps: int, pace: Pace |
     observed = targets(values, origins, steps)
     stretch = (pace or see_pace(values, origins)).stretch_over(steps)
     scores = {
-        level: np.maximum(fan[..., low] - observed, observed - fan[..., high]) for level, (low, high) in LEVELS.items()
+        level: np.maximum(quantiles[..., low] - observed, observed - quantiles[..., high])
+        for level, (low, high) in LEVELS.items()
     }
     first = next(iter(scores.values()))
     found: list[tuple[Floats, list[ConformalState]]] = []
     if all(np.array_equal(first, other, equal_nan=True) for other in scores.values()):
-        # a fan without width, as simple forecasts have: all levels miss by the same
+        # no width, as simple forecasts have: all levels miss by the same
         found = replay(first, steps=steps, nominals=tuple(scores), stretch=stretch)
     else:
         for level, own in scores.items():
@@ -88,9 +85,9 @@ def conform(fan: Floats, values: Floats, origins: Ints, steps: int, pace: Pace |
     return Conformed(dict(zip(scores, margins, strict=True)), dict(zip(scores, states, strict=True)))
 
 
-def widen(fan: Floats, margins: dict[float, Floats]) -> Floats:
-    """The published fan, shape (N, S, 5): margins added outwards, then ordered around the median."""
-    out = fan.copy()
+def widen(quantiles: Floats, margins: dict[float, Floats]) -> Floats:
+    """The published quantiles, shape (N, S, 5): margins added outwards, then ordered around the median."""
+    out = quantiles.copy()
     for level, (low, high) in LEVELS.items():
         out[..., low] -= margins[level]
         out[..., high] += margins[level]
@@ -103,7 +100,7 @@ def widen(fan: Floats, margins: dict[float, Floats]) -> Floats:
     return out
 
 
-def bounds(fan: Floats, level: float) -> tuple[Floats, Floats]:
+def bounds(quantiles: Floats, level: float) -> tuple[Floats, Floats]:
     """Low and high of one level."""
     low, high = LEVELS[level]
-    return fan[..., low], fan[..., high]
+    return quantiles[..., low], quantiles[..., high]

@@ -18,7 +18,7 @@ from forecasting.simple.averaging import WARM_UP_ROWS, Ewa, Median, fit_damped, 
 from forecasting.simple.baselines import Baseline, fit_climatology, fit_drift, fit_lld, fit_persistence, fit_seasonal
 from forecasting.simple.ets import fit_ets
 from forecasting.simple.lad import fit_lad
-from forecasting.simple.regret import Rule, mix, weigh
+from forecasting.simple.regret import Rule, compute_weights, mix
 from forecasting.simple.ridge import fit_ridge
 from forecasting.simple.trend import Followed, Trend, follow, group_components
 
@@ -82,7 +82,7 @@ class Auto:
         if after.any() and last + 1 == self.known.shape[0] and _are_same(values[: last + 1], self.known):
             out[after] = self.mixed[origins[after] - self.first]
         elif after.any():
-            for i, (made, weights) in enumerate(self.weigh_candidates(values, last)):
+            for i, (made, weights) in enumerate(self.compute_weights(values, last)):
                 out[after, :, i] = mix(made, weights)[origins[after] - self.first]
         if not after.all():
             out[~after] = self.judged[0].predict(values, origins[~after])
@@ -95,16 +95,16 @@ class Auto:
     def explain(self, index: int, column: int | None = None) -> Message:
         """What stands behind the forecast of a horizon at a station, or on average: one plain sentence."""
         named = dict(zip((m.name for m in self.judged), self._shares(index, column), strict=True))
-        told = sorted(((round(100 * w), name) for name, w in named.items()), key=lambda one: (-one[0], one[1]))
-        if told[0][0] == 100:
-            return SIMPLE_FORECAST(model=told[0][1])
-        return _AVERAGE(weights=NameList(tuple(f"{name} {share} %" for share, name in told if share >= LEAST_NAMED)))
+        listed = sorted(((round(100 * w), name) for name, w in named.items()), key=lambda one: (-one[0], one[1]))
+        if listed[0][0] == 100:
+            return SIMPLE_FORECAST(model=listed[0][1])
+        return _AVERAGE(weights=NameList(tuple(f"{name} {share} %" for share, name in listed if share >= LEAST_NAMED)))
 
     def _shares(self, index: int, column: int | None) -> Floats:
         weights = self.weights[index]
         return weights.mean(axis=0) if column is None else np.asarray(weights[column])
 
-    def weigh_candidates(self, values: Floats, last: int) -> Iterator[tuple[Floats, Floats]]:
+    def compute_weights(self, values: Floats, last: int) -> Iterator[tuple[Floats, Floats]]:
         """Per horizon the forecasts of every candidate from row `first` to `last` and their weights, (E, N, S)."""
         seen, rows = values[: last + 1], np.arange(self.first, last + 1, dtype=np.int64)
         standard, motion = self.judged[0], None
@@ -121,7 +121,7 @@ class Auto:
                 made = _hold(made, motion.path[:, :, i], FURTHEST * motion.doubt[:, :, i])
             errors = np.abs(made - targets(seen, rows, h))
             surprise, scale = (None, None) if motion is None else (motion.surprise, motion.scale[:, :, i])
-            yield made, weigh(made, errors, h, self.rule, least, surprise, scale, groups, nearest)
+            yield made, compute_weights(made, errors, h, self.rule, least, surprise, scale, groups, nearest)
             nearest = nearest or (errors[0], h)
 
 
@@ -200,18 +200,18 @@ def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> 
     chosen: list[str] = []
     errors: dict[str, list[float]] = {name: [] for name in order}
     weights, mixed = [], []
-    for h, (made, shares) in zip(steps, auto.weigh_candidates(known, calibration.end - 1), strict=True):
+    for h, (made, shares) in zip(steps, auto.compute_weights(known, calibration.end - 1), strict=True):
         observed = calibration.targets(known, calibration.origins, h)
         for name, one in zip(order, made, strict=True):
             errors[name].append(mae(observed - one[calibration.first - first :]))
         weights.append(shares[:, -1].T)
         mixed.append(mix(made, shares))
         chosen.append(order[int(weights[-1].mean(axis=0).argmax())])
-    told = {name: tuple(e) for name, e in errors.items()}
+    listed = {name: tuple(e) for name, e in errors.items()}
     return replace(
         auto,
         chosen=tuple(chosen),
-        errors_mm=told,
+        errors_mm=listed,
         weights=np.stack(weights),
         known=known,
         mixed=np.stack(mixed, axis=2),
@@ -232,19 +232,19 @@ def _answer(candidates: Sequence[Baseline], values: Floats, rows: Ints, motion: 
     """What each answers at consecutive rows; what several are made of is asked once."""
     kept: dict[int, Floats] = {}
 
-    def ask(one: Baseline) -> Floats:
+    def answer(one: Baseline) -> Floats:
         if id(one) not in kept:
             if isinstance(one, Median):
-                kept[id(one)] = one.join([ask(m) for m in one.members])
+                kept[id(one)] = one.join([answer(m) for m in one.members])
             elif isinstance(one, Ewa):
-                kept[id(one)] = one.join(values, rows, [ask(m) for m in one.members])
+                kept[id(one)] = one.join(values, rows, [answer(m) for m in one.members])
             elif isinstance(one, Trend) and motion is not None:
-                kept[id(one)] = one.lean(motion.path, motion.doubt, None if one.rest is None else ask(one.rest))
+                kept[id(one)] = one.lean(motion.path, motion.doubt, None if one.rest is None else answer(one.rest))
             else:
                 kept[id(one)] = one.predict(values, rows)
         return kept[id(one)]
 
-    return [ask(one) for one in candidates]
+    return [answer(one) for one in candidates]
 
 
 def _hold(made: Floats, path: Floats, furthest: Floats) -> Floats:

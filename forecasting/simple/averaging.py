@@ -22,17 +22,11 @@ WARM_UP_ROWS = 150
 
 @dataclass(frozen=True, slots=True)
 class Median:
-    """The median of its members, over those that answer: one that runs away moves it by a rank, not by its size.
+    """The median of its members, over those that answer: one that runs away moves it by a rank, not by its size."""
 
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        members: The fitted members.
-    """
-
-    name: str
-    steps: tuple[int, ...]
-    members: tuple[Baseline, ...]
+    name: str  # model id
+    steps: tuple[int, ...]  # horizons in rows
+    members: tuple[Baseline, ...]  # the fitted members
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
@@ -50,18 +44,12 @@ class Ewa:
     Weight `exp(-30 (L / Lmin - 1))` with L the mean |error| of an expert, an error k answers old counting 0.98^k. An
     error is known only when its target is: feedback comes one horizon late. An expert that does not answer has no
     weight; before any feedback all weigh alike.
-
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        members: The fitted experts.
-        first: Row from which the weights are learnt.
     """
 
-    name: str
-    steps: tuple[int, ...]
-    members: tuple[Baseline, ...]
-    first: int
+    name: str  # model id
+    steps: tuple[int, ...]  # horizons in rows
+    members: tuple[Baseline, ...]  # the fitted experts
+    first: int  # row from which the weights are learnt
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); runs from row `first`, or from the first origin asked for."""

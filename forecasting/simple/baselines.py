@@ -44,16 +44,11 @@ class LevelDrift:
     Without gaps the mean age is (m - 1) / 2. `slope_k` is the least-squares slope over the last k intervals (k + 1
     rows). persistence is m = 1, b = 0; drift is m = 1, b = 1; lld chooses all three per horizon on calibration.
     Where none of the last m rows is observed, the newest value up to 3 rows old stands for the level.
-
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        params: (m, k, b) per horizon.
     """
 
-    name: str
-    steps: tuple[int, ...]
-    params: tuple[tuple[int, int, float], ...]
+    name: str  # model id
+    steps: tuple[int, ...]  # horizons in rows
+    params: tuple[tuple[int, int, float], ...]  # (m, k, b) per horizon
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
@@ -85,17 +80,11 @@ class LevelDrift:
 
 @dataclass(frozen=True, slots=True)
 class Seasonal:
-    """The increment of the same season: `y(t+h) = y(t) + y(t+h-P) - y(t-P)`, P whole periods with P >= h.
+    """The increment of the same season: `y(t+h) = y(t) + y(t+h-P) - y(t-P)`, P whole periods with P >= h."""
 
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        period: Rows of one year.
-    """
-
-    name: str
-    steps: tuple[int, ...]
-    period: int
+    name: str  # model id
+    steps: tuple[int, ...]  # horizons in rows
+    period: int  # rows of one year
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); NaN where the record is shorter than the season."""
@@ -112,17 +101,11 @@ class Seasonal:
 
 @dataclass(frozen=True, slots=True)
 class Climatology:
-    """The mean increment of that season over all past years: `y(t+h) = y(t) + mean_k (y(t+h-kP) - y(t-kP))`.
+    """The mean increment of that season over all past years: `y(t+h) = y(t) + mean_k (y(t+h-kP) - y(t-kP))`."""
 
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        period: Rows of one year P.
-    """
-
-    name: str
-    steps: tuple[int, ...]
-    period: int
+    name: str  # model id
+    steps: tuple[int, ...]  # horizons in rows
+    period: int  # rows of one year P
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); NaN where no whole year is on record."""

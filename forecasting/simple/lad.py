@@ -31,22 +31,14 @@ class LeastAbsolute:
     """`y(t+h) = y(t) + scale (w0 + sum_j w_j (y(t) - y(t - lag_j)) / scale)`, one set of weights per horizon.
 
     `scale` is the mean |change over `reach` rows| within the last 60 rows, at least the station's noise.
-
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        lags: Lags in rows.
-        reach: Rows of the change that sets the scale.
-        noise_mm: Floor of the scale per station.
-        weights: Shape (H, 1 + lags) as nested tuples; NaN where there were too few pairs.
     """
 
-    name: str
-    steps: tuple[int, ...]
-    lags: tuple[int, ...]
-    reach: int
-    noise_mm: tuple[float, ...]
-    weights: tuple[tuple[float, ...], ...]
+    name: str  # model id
+    steps: tuple[int, ...]  # horizons in rows
+    lags: tuple[int, ...]  # lags in rows
+    reach: int  # rows of the change that sets the scale
+    noise_mm: tuple[float, ...]  # floor of the scale per station
+    weights: tuple[tuple[float, ...], ...]  # shape (H, 1 + lags) as nested tuples; NaN where there were too few pairs
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""

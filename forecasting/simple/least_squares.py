@@ -23,15 +23,10 @@ Params = tuple[tuple[float, float, float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Minimum:
-    """What was found for each problem.
+    """What was found for each problem."""
 
-    Attributes:
-        params: The best parameters tried, shape (S, P).
-        settled: Where no further step would have made it better, shape (S,).
-    """
-
-    params: Floats
-    settled: NDArray[np.bool_]
+    params: Floats  # the best parameters tried, shape (S, P)
+    settled: NDArray[np.bool_]  # where no further step would have made it better, shape (S,)
 
 
 def minimise(residuals: Callable[[Floats], Floats], start: Floats, *, rounds: int = ROUNDS) -> Minimum:

@@ -28,7 +28,7 @@ class Rule:
     startled: float = 6.0
 
 
-def weigh(
+def compute_weights(
     made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints, surprise: Floats | None = None,
     scale: Floats | None = None, groups: Sequence[Sequence[int]] = (), nearest: tuple[Floats, int] | None = None,
 ) -> Floats:  # fmt: skip
@@ -47,7 +47,7 @@ def weigh(
     >>> line = np.arange(60.0)
     >>> made = np.stack([line, line + 1.0])[:, :, None]  # a standard that lags one behind, and one that is right
     >>> errors = np.abs(made - (line + 1.0)[None, :, None])
-    >>> weights = weigh(made, errors, 1, Rule(), np.zeros(2, dtype=np.int64))
+    >>> weights = compute_weights(made, errors, 1, Rule(), np.zeros(2, dtype=np.int64))
     >>> weights[0, [1, 2, 3, 4, 59], 0].round(2).tolist()
     [1.0, 1.0, 0.62, 0.1, 0.0]
 
@@ -112,8 +112,8 @@ def find_noise_share(
 
     >>> still, moving = np.ones((400, 1)), np.full((400, 1), 30.0)
     >>> keep = np.ones((400, 1))
-    >>> told = [find_noise_share(one, 30, still, 1, Rule(), keep) for one in (still, moving)]
-    >>> [one[[29, 130, 399], 0].round(2).tolist() for one in told]
+    >>> found = [find_noise_share(one, 30, still, 1, Rule(), keep) for one in (still, moving)]
+    >>> [one[[29, 130, 399], 0].round(2).tolist() for one in found]
     [[0.0, 0.38, 0.82], [0.0, 0.01, 0.03]]
 
     Args:

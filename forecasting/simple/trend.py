@@ -67,19 +67,12 @@ COMPONENTS: Final = ("east", "north")
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What the lanes together say at each row.
+    """What the lanes together say at each row."""
 
-    Attributes:
-        path: Forecasts in mm, shape (T, S, H); NaN where no value was seen for more than 3 rows.
-        doubt: Mean error to expect of them, mm, same shape; NaN before any is known.
-        surprise: Largest newest error at any reach, in usual ones, shape (T, S); 0 where too few are known.
-        scale: The doubt and the motion that is forecast, mm, on average over the columns of a motion, as `path`.
-    """
-
-    path: Floats
-    doubt: Floats
-    surprise: Floats
-    scale: Floats
+    path: Floats  # forecasts in mm, shape (T, S, H); NaN where no value was seen for more than 3 rows
+    doubt: Floats  # mean error to expect of them, mm, same shape; NaN before any is known
+    surprise: Floats  # largest newest error at any reach, in usual ones, shape (T, S); 0 where too few are known
+    scale: Floats  # the doubt and the motion that is forecast, mm, on average over the columns of a motion, as `path`
 
     def since(self, first: int) -> "Followed":
         """From a row on."""
@@ -88,19 +81,12 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The path of the motion; a robust forecast within its doubt takes its place.
+    """The path of the motion; a robust forecast within its doubt takes its place."""
 
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        groups: Columns of each station.
-        rest: What is taken where the motion is in doubt, None where nothing could be fitted.
-    """
-
-    name: str
-    steps: tuple[int, ...]
-    groups: tuple[tuple[int, ...], ...]
-    rest: Baseline | None = None
+    name: str  # model id
+    steps: tuple[int, ...]  # horizons in rows
+    groups: tuple[tuple[int, ...], ...]  # columns of each station
+    rest: Baseline | None = None  # what is taken where the motion is in doubt, None where nothing could be fitted
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
@@ -206,15 +192,15 @@ def _believe(
         count = remember(known.astype(np.float64), DISCOUNT ** (1.0 / k) * keep)
         size = remember(errors, (DISCOUNT ** (1.0 / k) * keep)[:, None])
         size /= np.maximum(count, LEAST_ERROR)[:, None]
-        told = np.log(np.maximum(size, LEAST_ERROR, out=size))
-        told *= (count / k)[:, None]
+        evidence = np.log(np.maximum(size, LEAST_ERROR, out=size))
+        evidence *= (count / k)[:, None]
         for first, end in groups:
             if end - first > 1:
-                told[:, :, first:end] = sum_in_order(told[:, :, first:end].transpose(2, 0, 1))[..., None]
+                evidence[:, :, first:end] = sum_in_order(evidence[:, :, first:end].transpose(2, 0, 1))[..., None]
         if before:
-            told += np.minimum(score, MOST, out=score)
-        told -= told.min(axis=1, keepdims=True)
-        score = told
+            evidence += np.minimum(score, MOST, out=score)
+        evidence -= evidence.min(axis=1, keepdims=True)
+        score = evidence
         weights = np.exp(np.negative(score))
         total = sum_in_order(weights.transpose(1, 0, 2))
         made *= weights
@@ -228,8 +214,8 @@ def _believe(
         mean = remember(off.copy(), slow) / enough
         # an early or a single large error hardly counts in the doubt, nor what came before the lanes now believed were
         typical = np.minimum(np.square(remember(np.sqrt(off), slow) / enough), believed)
-        told_before = (seen[:-1] >= max(3.0 * k, 8.0)) & known[1:] & (mean[:-1] > 0)
-        times = np.where(told_before, off[1:] / np.where(mean[:-1] > 0, mean[:-1], 1.0), 0.0)
+        is_known_before = (seen[:-1] >= max(3.0 * k, 8.0)) & known[1:] & (mean[:-1] > 0)
+        times = np.where(is_known_before, off[1:] / np.where(mean[:-1] > 0, mean[:-1], 1.0), 0.0)
         surprise[1:] = np.maximum(surprise[1:], times)
         for first, end in groups:
             surprise[:, first:end] = surprise[:, first:end].max(axis=1, keepdims=True)

@@ -80,7 +80,6 @@ def evaluate_site(
     """Decide once for a site and store level, health, alerts and outbox in one transaction.
 
     Args:
-        db: the database.
         site: the declaration, already saved with `save_site`.
         now: the instant of the evaluation, aware UTC.
         trigger: data, tick, person or start.

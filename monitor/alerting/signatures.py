@@ -22,12 +22,9 @@ def require_shared(
     """Whether an act takes two people, who are then required to be two; before the first account one is enough.
 
     Args:
-        c: a write transaction.
         site: declaration of the site.
         stake: the highest level that stands or is asked for.
-        actor: a person.
         second: another one.
-        now: wall time.
         refuse: says that one person may not, of a `level`.
 
     Raises:

@@ -18,21 +18,13 @@ NO_FIGURE: Final = (None, None)
 
 
 class SubjectState(NamedTuple):
-    """What `find` says of one subject, also of one that is in order: an alarm ends by that.
+    """What `find` says of one subject, also of one that is in order: an alarm ends by that."""
 
-    Attributes:
-        subject: what it is about; empty: the service.
-        is_wrong: whether it is as the message says.
-        level: WARN or BAD where it depends on what was found; empty: that of the check.
-        values: of the braces of message and `todo`.
-        figure: and its unit, for the view `service_checks`.
-    """
-
-    subject: str
-    is_wrong: bool
-    level: str
-    values: Mapping[str, Any]
-    figure: NumberAndUnit = NO_FIGURE
+    subject: str  # what it is about; empty: the service
+    is_wrong: bool  # whether it is as the message says
+    level: str  # WARN or BAD where it depends on what was found; empty: that of the check
+    values: Mapping[str, Any]  # of the braces of message and `todo`
+    figure: NumberAndUnit = NO_FIGURE  # and its unit, for the view `service_checks`
 
 
 def found(

@@ -71,7 +71,6 @@ def prove(db: Database, by: str | None, where: Where = None, *, own: str | None 
     The role that the command needs is that of `monitor.cli.rules`.
 
     Args:
-        db: the database.
         by: the name given with `--by`, if any.
         where: the site that the act is on, or how it is found; None: on no site, or on all.
         own: an account that its owner may change without being an admin.
@@ -184,11 +183,9 @@ def act_by_two(
     within four hours of the first one: the first command only leaves a signature, and ends with exit status 3.
 
     Args:
-        db: the database.
         act: what is done.
         actor: who does it, proved.
         named: the name given with `--second`.
-        reason: why.
         again: the command that the second person gives.
         do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
         measure: the level that is at stake now; a signature that saw less counts no more.

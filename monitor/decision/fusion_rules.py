@@ -20,17 +20,11 @@ _SENTENCES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RuleStatus:
-    """What one rule says now.
+    """What one rule says now."""
 
-    Attributes:
-        rule: The rule.
-        holds: True, False, or None where too little is known; None neither raises nor lowers.
-        behind: Votes it rests on where it holds, as `criterion|witness`.
-    """
-
-    rule: FusionRule
-    holds: bool | None
-    behind: tuple[VoteKey, ...]
+    rule: FusionRule  # the rule
+    holds: bool | None  # true, False, or None where too little is known; None neither raises nor lowers
+    behind: tuple[VoteKey, ...]  # votes it rests on where it holds, as `criterion|witness`
 
     @property
     def keys(self) -> tuple[RuleKey, ...]:

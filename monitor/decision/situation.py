@@ -34,64 +34,36 @@ class Observability:
 
 @dataclass(frozen=True, slots=True)
 class CommonMotion:
-    """References whose rovers move as one.
+    """References whose rovers move as one."""
 
-    Attributes:
-        stations: By reference.
-        since_s: When it was seen first, by reference.
-        sentences: For people, by reference.
-    """
-
-    stations: Mapping[str, Sequence[str]]
-    since_s: Mapping[str, float]
-    sentences: Mapping[str, Message]
+    stations: Mapping[str, Sequence[str]]  # by reference
+    since_s: Mapping[str, float]  # when it was seen first, by reference
+    sentences: Mapping[str, Message]  # for people, by reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """The situation of a site at one instant: criteria, steps, votes and rules.
+    """The situation of a site at one instant: criteria, steps, votes and rules."""
 
-    Attributes:
-        windows: The site with the bounds in force, the inputs, the memory of before and the instant.
-        factor: The share of themselves to which bounds are lowered; 1 = as declared.
-        assessments: The result of every criterion.
-        steps: All steps after this evaluation.
-        disturbed: Steps that wait for those of other stations.
-        sick: Conditions of instruments.
-        healths: Health of every station.
-        series_health: Health of every series.
-        common: References under suspicion.
-        neighbours: Votes that their neighbours do not share.
-        votes: Votes after this evaluation, by key.
-        vote_statuses: Status of every vote.
-        covered: Steps that maintenance sets aside, with the reason.
-        rulings: Status of every rule over several criteria.
-        counted: Level asked for by each vote that counts.
-        requested: What they ask for together.
-        level_state: Where the ladder stands now.
-        sight: What could be seen and raised.
-        corrected: Questions about values that were changed after they had arrived.
-    """
-
-    windows: DecisionContext
-    factor: float
-    assessments: Sequence[Assessment]
-    steps: dict[StepKey, Step]
-    disturbed: CommonDisturbance
-    sick: Mapping[str, Condition]
-    healths: tuple[StationHealth, ...]
-    series_health: SeriesHealthMap
-    common: CommonMotion
-    neighbours: NeighbourCheck
-    votes: Mapping[VoteKey, Vote]
-    vote_statuses: Mapping[VoteKey, VoteStatus]
-    covered: Mapping[StepKey, Message]
-    rulings: Sequence[RuleStatus]
-    counted: Mapping[Support, int]
-    requested: RequestedLevel
-    level_state: LevelState
-    sight: Observability
-    corrected: Mapping[str, Message]
+    windows: DecisionContext  # the site with the bounds in force, the inputs, the memory of before and the instant
+    factor: float  # the share of themselves to which bounds are lowered; 1 = as declared
+    assessments: Sequence[Assessment]  # the result of every criterion
+    steps: dict[StepKey, Step]  # all steps after this evaluation
+    disturbed: CommonDisturbance  # steps that wait for those of other stations
+    sick: Mapping[str, Condition]  # conditions of instruments
+    healths: tuple[StationHealth, ...]  # health of every station
+    series_health: SeriesHealthMap  # health of every series
+    common: CommonMotion  # references under suspicion
+    neighbours: NeighbourCheck  # votes that their neighbours do not share
+    votes: Mapping[VoteKey, Vote]  # votes after this evaluation, by key
+    vote_statuses: Mapping[VoteKey, VoteStatus]  # status of every vote
+    covered: Mapping[StepKey, Message]  # steps that maintenance sets aside, with the reason
+    rulings: Sequence[RuleStatus]  # status of every rule over several criteria
+    counted: Mapping[Support, int]  # level asked for by each vote that counts
+    requested: RequestedLevel  # what they ask for together
+    level_state: LevelState  # where the ladder stands now
+    sight: Observability  # what could be seen and raised
+    corrected: Mapping[str, Message]  # questions about values that were changed after they had arrived
 
     @property
     def site(self) -> Site:

@@ -12,27 +12,16 @@ from monitor.domain.keys import VoteKey
 
 @dataclass(frozen=True, slots=True)
 class VoteStatus:
-    """Status of one vote.
+    """Status of one vote."""
 
-    Attributes:
-        level: What it asks for.
-        counts: What of that counts by itself.
-        in_rules: What of that counts inside rules: maintenance is judged by the level of the rule.
-        clear: True when fresh and sound data say that nothing above `level` is asked for.
-        lives: False when its newest datum is too old: it says nothing more.
-        pended: Why it is set aside, or None.
-        capped: Why less counts than it asks for, or None.
-        cover: Maintenance of its station, or None.
-    """
-
-    level: int
-    counts: int
-    in_rules: int
-    clear: bool
-    lives: bool
-    pended: Message | None
-    capped: Message | None = None
-    cover: MaintenanceMask | None = None
+    level: int  # what it asks for
+    counts: int  # what of that counts by itself
+    in_rules: int  # what of that counts inside rules: maintenance is judged by the level of the rule
+    clear: bool  # true when fresh and sound data say that nothing above `level` is asked for
+    lives: bool  # false when its newest datum is too old: it says nothing more
+    pended: Message | None  # why it is set aside, or None
+    capped: Message | None = None  # why less counts than it asks for, or None
+    cover: MaintenanceMask | None = None  # maintenance of its station, or None
     newest_s: float = 0.0
 
     def says(self, level: int, rule_level: int, answered_s: float = float("-inf")) -> bool | None:

@@ -47,17 +47,11 @@ _ENDED: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """What is behind a level.
+    """What is behind a level."""
 
-    Attributes:
-        sentence: one sentence without its full stop: `Moving 302 mm/day over 6 h at 5 of 6 stations, red from 200`.
-        short: the same for a lock screen: `302 mm/day, 5 stations`.
-        stations: those that ask for the level, the fastest first.
-    """
-
-    sentence: str
-    short: str
-    stations: tuple[str, ...] = ()
+    sentence: str  # one sentence without its full stop: `Moving 302 mm/day over 6 h at 5 of 6 stations, red from 200`
+    short: str  # the same for a lock screen: `302 mm/day, 5 stations`
+    stations: tuple[str, ...] = ()  # those that ask for the level, the fastest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,6 @@ def write_message(
         change: what the decision ordered.
         level: after it.
         name: of that level.
-        alert_id: the alert.
         before: the level before it.
         now: the instant of the change.
         frozen: inputs and outcome of the decision; empty where there are none.

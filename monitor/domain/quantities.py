@@ -8,23 +8,14 @@ from typing import Final, NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A measured quantity; values are stored in `unit`, outside [low, high] they are flagged, never refused.
+    """A measured quantity; values are stored in `unit`, outside [low, high] they are flagged, never refused."""
 
-    Attributes:
-        name: As it is written.
-        unit: The canonical one.
-        low: Lowest plausible value.
-        high: Highest plausible value.
-        physical: Which of the two ends nature cannot pass either: a forecast does not.
-        may_fall: How far below its newest reading a value can come, whatever the time.
-    """
-
-    name: str
-    unit: str
-    low: float
-    high: float
-    physical: tuple[str, ...] = ()
-    may_fall: float = inf
+    name: str  # as it is written
+    unit: str  # the canonical one
+    low: float  # lowest plausible value
+    high: float  # highest plausible value
+    physical: tuple[str, ...] = ()  # which of the two ends nature cannot pass either: a forecast does not
+    may_fall: float = inf  # how far below its newest reading a value can come, whatever the time
 
 
 class PhysicalLimits(NamedTuple):

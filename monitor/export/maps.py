@@ -47,9 +47,6 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
     """Declared stations as points: health, the fastest series as last judged, and the level that each asks for.
 
     Args:
-        c: a read transaction.
-        site: site.
-        now: the present.
         at: an earlier instant: movement and levels as they were stored then; health is not kept, and is left out.
     """
     then = at or now
@@ -153,9 +150,7 @@ def write_map(
     """A layer of a site as a file, feature by feature; returns how many of it have a place, and writes none where 0.
 
     Args:
-        c: a read transaction.
         name: one of `LAYERS`.
-        site: site.
         path: a new file; what stands in it is of no use where this raises.
         kind: geojson or gpkg.
         now: kept as the last change of a GeoPackage.
@@ -252,7 +247,6 @@ def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> dict[
     """The collection of a site.
 
     Args:
-        c: a read transaction.
         card: the site.
         root: address of the collection.
     """

@@ -137,7 +137,6 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
     """The answer to a path such as `Things('G1')/Datastreams`.
 
     Args:
-        c: a read transaction.
         site: site, known to be there.
         path: below the root, without a slash at either end.
         query: the options.

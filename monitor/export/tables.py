@@ -20,17 +20,11 @@ BLOCK: Final = 20_000  # rows held at a time
 
 @dataclass(frozen=True, slots=True)
 class ExportTable:
-    """A view that can be taken out.
+    """A view that can be taken out."""
 
-    Attributes:
-        view: its name in SQL.
-        instant: column that a range is about; empty where rows have none.
-        order: columns by which rows come, so that the same rows give the same file.
-    """
-
-    view: str
-    instant: str
-    order: tuple[str, ...]
+    view: str  # its name in SQL
+    instant: str  # column that a range is about; empty where rows have none
+    order: tuple[str, ...]  # columns by which rows come, so that the same rows give the same file
 
 
 _SERIES: Final = ("station", "quantity")
@@ -102,7 +96,6 @@ def read_rows(
     Args:
         c: a read transaction that stays open while rows are taken.
         name: one of `TABLES`.
-        site: site.
         station: only this station (or instrument).
         from_at: rows after this instant.
         to_at: rows up to this instant.

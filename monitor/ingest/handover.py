@@ -99,7 +99,6 @@ class DivisionHandover:
     """The way from the division that was to another one; `run` returns when the new sessions have all.
 
     Args:
-        db: the database.
         service_config: as `Ingest` takes it.
         sites: by id.
         division: the new one.

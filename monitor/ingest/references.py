@@ -249,11 +249,9 @@ def answer_reference(
     """Say which reference of a station holds: the one that messages tell now, or the kept one.
 
     Args:
-        connection: a write transaction of `Database.write`.
         place: `SITE/STATION`.
         actor: a person, with an open account where accounts exist.
         reason: how it is known.
-        now: wall time.
         accept: True takes the new one, False keeps the old one and asks about this one no more.
         takes_two: one person alone may not say it, for one of the two highest levels stands or is asked for there.
         second: another person who says the same.

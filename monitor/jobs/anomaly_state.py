@@ -51,21 +51,15 @@ class _StateKey:
 
 @dataclass(slots=True)
 class GroupState:
-    """The running state of a group of a site.
-
-    Attributes:
-        series: By label.
-        made_at: When it was made from the database.
-        recent: The newest epochs of each series in which holes are named.
-    """
+    """The running state of a group of a site."""
 
     key: _StateKey
     running: DetectorState
-    series: dict[str, Watched]
-    made_at: datetime
+    series: dict[str, Watched]  # by label
+    made_at: datetime  # when it was made from the database
     looked_at: datetime
     dismissed: Dismissed
-    recent: dict[str, deque[float]]
+    recent: dict[str, deque[float]]  # the newest epochs of each series in which holes are named
 
     @property
     def series_ids(self) -> dict[str, int]:
@@ -138,12 +132,10 @@ def score_new(
     What is new of all groups that have a state is read at once. Who does not store what was found must `forget`.
 
     Args:
-        db: the database.
         site: the declaration.
         wanted: groups, and who looks at them.
         words: what people dismissed of the series of the site.
         entered: what was entered of the readings of the site after they arrived.
-        now: the instant.
     """
     states = _STATES.setdefault(db, {}).setdefault(site.id, {})
     keys = [_StateKey(site, one.group, one.detectors, one.shown_above, entered) for one in wanted]
@@ -218,12 +210,10 @@ def _score_first(
     """Make the state of a group anew from the database, and score what is new.
 
     Args:
-        db: the database.
         states: those of the site.
         key: what the state is for.
         dismissed: see `Running.forgive`.
         since: see `DetectionRequest`.
-        now: the instant.
         is_known: all that came up to the newest look is in the state there was.
     """
     group, state = key.group, states.get(key.group.name)

@@ -67,10 +67,8 @@ def read_all(
     """The fit readings of those series that have any, in (since, now] as known at `now`.
 
     Args:
-        c: a read transaction.
         series: in their order.
         since: readings come after it.
-        now: the instant.
         grid_s: step of the grid on which the samples are laid; 0 where each counts. Where readings come much faster,
             each sample is the mean of a 36th of a step, in time and value: what is in memory is bounded, whatever the
             rate of an instrument.

@@ -15,11 +15,11 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
-from forecasting.kinematics.assessment import Bound, look_at_movement
+from forecasting.kinematics.assessment import Bound, classify_movement
 from forecasting.kinematics.crossing import cross_velocity
 from forecasting.kinematics.direction import norm
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_failure
-from forecasting.kinematics.stages import Movement, MovementFacts, judge_stage
+from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage
 from forecasting.kinematics.tangential import tangential_angle_deg
 from forecasting.kinematics.velocity import DAY_S, Velocity
 from forecasting.message import Duration, Message, Template, Timestamp, gather, join, list_parts
@@ -196,31 +196,18 @@ class BelievedWindow:
 
 @dataclass(frozen=True, slots=True)
 class MovementAssessment:
-    """One update of one series.
+    """One update of one series."""
 
-    Attributes:
-        movement: Stage, trend, chance and reasons.
-        data_until_s: Newest datum looked at; None when there was none.
-        velocity: At the newest look; None where none could be fitted.
-        window_s: The window it was fitted over, seconds.
-        acceleration: Over twice the window of that velocity.
-        angle_deg: Tangential angle; None without a reviewed v_eq.
-        issues: Failure windows, oldest datum first.
-        withdrawn: Method -> why what stood before no longer does.
-        state: What the next update starts from, JSON-ready.
-        behind: More looks are due than one update takes.
-    """
-
-    movement: Movement
-    data_until_s: float | None
-    velocity: Velocity | None
-    window_s: float | None
-    acceleration: Acceleration | None
-    angle_deg: float | None
-    issues: tuple[BelievedWindow, ...]
-    withdrawn: Mapping[str, Message]
-    state: Mapping[str, Any]
-    behind: bool
+    movement: Movement  # stage, trend, chance and reasons
+    data_until_s: float | None  # newest datum looked at; None when there was none
+    velocity: Velocity | None  # at the newest look; None where none could be fitted
+    window_s: float | None  # the window it was fitted over, seconds
+    acceleration: Acceleration | None  # over twice the window of that velocity
+    angle_deg: float | None  # tangential angle; None without a reviewed v_eq
+    issues: tuple[BelievedWindow, ...]  # failure windows, oldest datum first
+    withdrawn: Mapping[str, Message]  # method -> why what stood before no longer does
+    state: Mapping[str, Any]  # what the next update starts from, JSON-ready
+    behind: bool  # more looks are due than one update takes
 
 
 def assess_movement(
@@ -264,7 +251,7 @@ def assess_movement(
         issue = _watch(site, moving, path, k, known, warm=seen_s is None)
         _take(issue, state, found, withdrawn)
         facts, velocity = _gather_facts(site, moving, path, k, failing=issue.trusted)
-        movement, state["stage"] = judge_stage(state.get("stage"), facts)
+        movement, state["stage"] = classify_stage(state.get("stage"), facts)
         until_s, window_s = path.times_s[k], facts.window_s
         state["looked_s"] = until_s if seen_s is None else max(until_s, seen_s)
         looks += 1
@@ -374,7 +361,7 @@ def _next(
 def _gather_facts(
     site: Site, moving: MovementSeries, path: Path, k: int, *, failing: bool
 ) -> tuple[MovementFacts, Velocity | None]:  # fmt: skip
-    return look_at_movement(
+    return classify_movement(
         path.times_s, path.values, path.sigmas, now_s=path.times_s[k], interval_s=moving.spec.interval_s,
         v_eq=v_eq_of(moving), bounds=bounds_of(site, moving), failing=failing,
         history_s=site.movement.history_s,
@@ -477,7 +464,7 @@ def _assess_silent(
     else:
         why = _SILENT(at=Timestamp(newest_s), allowed=Duration(moving.spec.max_silence_s))
     blind = MovementFacts(newest_s or 0.0, None, None, stale=True)
-    movement, state["stage"] = judge_stage(state.get("stage"), blind)
+    movement, state["stage"] = classify_stage(state.get("stage"), blind)
     state["silent"] = True
     return MovementAssessment(
         movement=Movement(movement.stage, movement.trend, None, (why,)), data_until_s=newest_s, velocity=None,

@@ -27,25 +27,15 @@ RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, UNKNOWN: 2, "st
 
 @dataclass(frozen=True, slots=True)
 class MovementReport:
-    """What an update did.
+    """What an update did."""
 
-    Attributes:
-        stage: Of the site: that of its worst station; `unknown` when none is known.
-        trend: Of that station.
-        updated: Series with a new row.
-        windows: Failure windows issued.
-        withdrawn: Series and method whose window was withdrawn -> why.
-        failed: Series that could not be judged, with the reason.
-        waiting: Series left for the next update.
-    """
-
-    stage: str
-    trend: str
-    updated: tuple[str, ...] = ()
-    windows: int = 0
-    withdrawn: Mapping[str, str] = field(default_factory=dict)
-    failed: Mapping[str, str] = field(default_factory=dict)
-    waiting: tuple[str, ...] = ()
+    stage: str  # of the site: that of its worst station; `unknown` when none is known
+    trend: str  # of that station
+    updated: tuple[str, ...] = ()  # series with a new row
+    windows: int = 0  # failure windows issued
+    withdrawn: Mapping[str, str] = field(default_factory=dict)  # series and method whose window was withdrawn -> why
+    failed: Mapping[str, str] = field(default_factory=dict)  # series that could not be judged, with the reason
+    waiting: tuple[str, ...] = ()  # series left for the next update
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - the shape of a job
@@ -73,7 +63,6 @@ def update_movement(
     `now` again writes nothing. A series that cannot be judged is reported and leaves the others alone.
 
     Args:
-        db: the database.
         site: the declaration.
         now: instant of the update, aware UTC.
         clock_s: measures what the update costs; no decision rests on it.

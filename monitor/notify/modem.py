@@ -112,7 +112,6 @@ class ModemWatch:
     """Follows what became of messages that were laid into the outbox, and reads what came in.
 
     Args:
-        db: the database.
         folder: that holds the four.
         clock: gives the present.
     """

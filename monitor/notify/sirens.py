@@ -38,7 +38,6 @@ class Sirens:
     """One thread, where there are sirens.
 
     Args:
-        db: the database.
         access: of the broker.
         clock: gives the present.
         topics: of the sirens.

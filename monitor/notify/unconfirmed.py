@@ -45,7 +45,6 @@ def find_unconfirmed(
         chains: by site: who may be notified, step by step, now.
         names: of sites, as people call them.
         confirmed: alerts of which a recipient has confirmed the newest message.
-        now: wall time.
         limits: after how long.
     """
     found: dict[Alarm, AlertChange] = {}
@@ -83,7 +82,6 @@ def find_unreached(
         chains: by site: who may be notified, step by step, now.
         names: of sites, as people call them.
         confirmed: alerts of which a recipient has confirmed the newest message.
-        now: wall time.
         limits: after how long.
     """
     found: dict[Alarm, AlertChange] = {}
@@ -127,7 +125,6 @@ def end_unconfirmed(
         standing: the alarms that are open.
         states: of the alerts that they are about, and since when.
         confirmed: alerts of which a recipient has confirmed the newest message.
-        now: wall time.
         limits: how long a cause must be gone.
     """
     stays_away = timedelta(seconds=limits.unconfirmed_after_s)

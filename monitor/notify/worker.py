@@ -42,7 +42,6 @@ class Delivery:
     """How messages are delivered, whatever their channel.
 
     Args:
-        db: the database.
         sites: site id -> site; read anew on each pass, so that a reloaded mapping takes effect.
         clock: gives the present, aware UTC.
         environ: where channels find their secrets.

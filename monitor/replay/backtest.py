@@ -62,24 +62,15 @@ class BacktestOptions:
 
     A site file is judged as it is written: what rests on a model counts where the file says so, proven or not. With
     `as_then` it counts where it was proven by then, as in the service.
-
-    Attributes:
-        known: since when a row of the past was known.
-        lead_s: an alarm up to this long before an event belongs to it.
-        as_then: the site files that were in force at each time, instead of one for all of it.
-        acts: what people did (levels set, steps answered) is done again.
-        stored_instants: look at the stored instants of evaluation and at no others.
-        coalesce_s: arrivals within this time are one look; None takes what fits the site's series.
-        tick_s: longest time between two looks; None takes the shortest interval of the site's series.
     """
 
-    known: VisibilityRule = BY_RULE
-    lead_s: float = LEAD_S
-    as_then: bool = False
-    acts: bool = False
-    stored_instants: bool = False
-    coalesce_s: float | None = None
-    tick_s: float | None = None
+    known: VisibilityRule = BY_RULE  # since when a row of the past was known
+    lead_s: float = LEAD_S  # an alarm up to this long before an event belongs to it
+    as_then: bool = False  # the site files that were in force at each time, instead of one for all of it
+    acts: bool = False  # what people did (levels set, steps answered) is done again
+    stored_instants: bool = False  # look at the stored instants of evaluation and at no others
+    coalesce_s: float | None = None  # arrivals within this time are one look; None takes what fits the site's series
+    tick_s: float | None = None  # longest time between two looks; None takes the shortest interval of the site's series
 
 
 def run_backtest(

@@ -48,21 +48,13 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True)
 class DrillOptions:
-    """How a drill is held.
+    """How a drill is held."""
 
-    Attributes:
-        scenario: `collapse`, or a file of readings in the long form.
-        speed: simulated seconds per second; None tells the scenario in `lasts_s`.
-        hold_s: how long the alarms stand after the last reading while nobody has answered.
-        quiet: health and advice alerts of the scenario are not told, only the hazard level.
-        lasts_s: how long the scenario is told, where no speed is given.
-    """
-
-    scenario: str = COLLAPSE
-    speed: float | None = None
-    hold_s: float = 600.0
-    quiet: bool = True
-    lasts_s: float = LASTS_S
+    scenario: str = COLLAPSE  # `collapse`, or a file of readings in the long form
+    speed: float | None = None  # simulated seconds per second; None tells the scenario in `lasts_s`
+    hold_s: float = 600.0  # how long the alarms stand after the last reading while nobody has answered
+    quiet: bool = True  # health and advice alerts of the scenario are not told, only the hazard level
+    lasts_s: float = LASTS_S  # how long the scenario is told, where no speed is given
 
 
 def hold_drill(

@@ -104,27 +104,16 @@ class PastLevelsRequest:
 
 @dataclass(frozen=True, slots=True)
 class PastLevels:
-    """The levels of a record.
+    """The levels of a record."""
 
-    Attributes:
-        from_s: first look, seconds since 1970.
-        to_s: end.
-        names: of the levels.
-        spans: times at one level: from, to, number.
-        hours: in each level, by name.
-        alerts: hazard alerts there would have been.
-        alarm_days: days with one.
-        left_out: how many of the later spans are not listed.
-    """
-
-    from_s: float
-    to_s: float
-    names: tuple[str, ...]
-    spans: tuple[tuple[float, float, int], ...]
-    hours: dict[str, float]
-    alerts: int
-    alarm_days: int
-    left_out: int = 0
+    from_s: float  # first look, seconds since 1970
+    to_s: float  # end
+    names: tuple[str, ...]  # of the levels
+    spans: tuple[tuple[float, float, int], ...]  # times at one level: from, to, number
+    hours: dict[str, float]  # in each level, by name
+    alerts: int  # hazard alerts there would have been
+    alarm_days: int  # days with one
+    left_out: int = 0  # how many of the later spans are not listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,27 +210,27 @@ def _try_forecasts(path: Path, known: tuple[str, ImportOptions], quantity: str) 
 
 
 def _list_lines(scores: "Sequence[Score]") -> Iterator[ForecastLine]:
-    from forecasting.evaluation.scoring import pooled, spell_horizon
+    from forecasting.evaluation.scoring import format_horizon, pooled
 
     for horizon_s in dict.fromkeys(s.horizon_s for s in scores):
         for label in dict.fromkeys(s.label for s in scores):
             mine = [s for s in scores if s.label == label and s.horizon_s == horizon_s]
             if mine:
                 figures = (_finite(pooled(mine, key)) for key in ("mae_mm", "skill_persistence", "coverage_80"))
-                yield ForecastLine(label, spell_horizon(horizon_s), sum(s.n for s in mine), *figures)
+                yield ForecastLine(label, format_horizon(horizon_s), sum(s.n for s in mine), *figures)
 
 
 def _draw(trials: "Sequence[Trial]", panel: "Panel") -> Iterator[ForecastPicture]:
     """What the service would have shown in the newest test, after the record before it; it reaches beyond the end."""
-    from forecasting.evaluation.scoring import spell_horizon
+    from forecasting.evaluation.scoring import format_horizon
 
     newest = [t for t in trials if t.fold == max(one.fold for one in trials)]
     judged = [t for t in newest if sum(_finite(v) is not None for v in t.observed[:, 0]) >= OBSERVED_LEAST] or newest
     if not judged:
         return
     trial = judged[-1]  # the longest horizon
-    shown = next((a for a in trial.answers if a.model == SHOWN_MODEL and a.fan is not None), None)
-    if shown is None or shown.fan is None:
+    shown = next((a for a in trial.answers if a.model == SHOWN_MODEL and a.quantiles is not None), None)
+    if shown is None or shown.quantiles is None:
         return
     count = len(trial.target_s)
     first = max(0, round((float(trial.target_s[0]) - panel.start_s) / panel.step_s))  # the row of the first target
@@ -250,9 +239,9 @@ def _draw(trials: "Sequence[Trial]", panel: "Panel") -> Iterator[ForecastPicture
     before, rows = past[::size], range(0, count, size)
     gap = (None,) * len(before)
     for k, station in enumerate(trial.stations[:STATIONS_MOST]):
-        low, middle, high = (gap + tuple(_finite(shown.fan[r, k, q]) for r in rows) for q in (1, 2, 3))
+        low, middle, high = (gap + tuple(_finite(shown.quantiles[r, k, q]) for r in rows) for q in (1, 2, 3))
         yield ForecastPicture(
-            station, spell_horizon(trial.horizon_s),
+            station, format_horizon(trial.horizon_s),
             (*(panel.start_s + panel.step_s * r for r in before), *(float(trial.target_s[r]) for r in rows)),
             (*(_finite(panel.values[r, k]) for r in before), *(_finite(trial.observed[r, k]) for r in rows)),
             low, middle, high,

@@ -26,7 +26,6 @@ def find_newest(kind: str, now: datetime, zone: ZoneInfo, times: Sequence[time],
 
     Args:
         kind: one of `KINDS`.
-        now: the present.
         zone: of the site.
         times: when reports are due by the clock of the site.
         weekday: of a weekly one, 0 = Monday.

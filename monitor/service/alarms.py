@@ -28,7 +28,6 @@ class ServiceAlarms:
     order, and is kept until it is written.
 
     Args:
-        db: the database.
         sites: by id; their recipients are told.
         clock: gives the present, aware UTC.
         on_written: called after a commit; must be quick.

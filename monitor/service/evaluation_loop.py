@@ -45,7 +45,6 @@ class EvaluationLoop:
     5. A site whose evaluation raises is poisoned: told to `on_poisoned`, tried again on the tick; the others go on.
 
     Args:
-        db: the database.
         sites: site id -> site.
         tick_s: longest time between two evaluations of a site.
         is_drained: True when ingest has caught up with the broker's queue.

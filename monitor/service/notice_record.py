@@ -28,25 +28,15 @@ class ChannelAddress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NoticeState:
-    """One outage of which people were told.
+    """One outage of which people were told."""
 
-    Attributes:
-        trouble: why nothing could be decided, and since when.
-        at: when it was told.
-        body: what was told.
-        addressees: whom it was meant for.
-        taken: those who have it.
-        over_at: when it was over; None while it lasts.
-        settled: those who need not hear any more that it is over.
-    """
-
-    trouble: str
-    at: datetime
-    body: str
-    addressees: tuple[ChannelAddress, ...]
-    taken: frozenset[ChannelAddress] = frozenset()
-    over_at: datetime | None = None
-    settled: frozenset[ChannelAddress] = frozenset()
+    trouble: str  # why nothing could be decided, and since when
+    at: datetime  # when it was told
+    body: str  # what was told
+    addressees: tuple[ChannelAddress, ...]  # whom it was meant for
+    taken: frozenset[ChannelAddress] = frozenset()  # those who have it
+    over_at: datetime | None = None  # when it was over; None while it lasts
+    settled: frozenset[ChannelAddress] = frozenset()  # those who need not hear any more that it is over
 
 
 class NoticeStateFile:

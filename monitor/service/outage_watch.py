@@ -18,7 +18,6 @@ class OutageWatch:
     """Follows `Ingest.status`; one thread calls `follow`.
 
     Args:
-        db: the database.
         clock: gives the present, aware UTC.
     """
 

@@ -151,7 +151,6 @@ class Schedule:
     Heavy parts run behind `compute.run`.
 
     Args:
-        db: the database.
         config: handed to each job.
         sites: one entry per site and per-site job.
         clock: gives the present, aware UTC.

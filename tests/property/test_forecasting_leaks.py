@@ -20,7 +20,7 @@ from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
 from forecasting.evaluation.scoring import score_all
 from forecasting.registry import BASELINES, NETWORKS
 from forecasting.serving.gate import blend_weight, choose_shown, decide
-from forecasting.serving.quantiles import NORMAL, fan_loss
+from forecasting.serving.quantiles import NORMAL, quantile_loss
 from tests.data.forecast_rows import row
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
@@ -101,7 +101,7 @@ def test_what_is_shown_beats_the_best_simple_forecast_and_covers(seed, network, 
     gate = decide(observed, own, simple, weight=weight, baseline="lld", horizon="1 d")
     assert gate.reason
     if gate.shown:
-        assert fan_loss(own, observed).mean() < fan_loss(simple, observed).mean()
+        assert quantile_loss(own, observed).mean() < quantile_loss(simple, observed).mean()
         assert rows >= 30
         assert gate.coverage_80 >= 0.74
         assert gate.coverage_95 >= 0.9

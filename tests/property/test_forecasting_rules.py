@@ -18,7 +18,7 @@ from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import score_all
 from forecasting.serving import promotion
 from forecasting.serving.gate import choose_shown
-from forecasting.serving.promotion import Scored, judge_shadow, judge_shown
+from forecasting.serving.promotion import Scored, check_shadow, check_shown
 from tests.data.figures import bare_figures
 from tests.data.forecast_rows import row
 
@@ -58,7 +58,7 @@ PHASES = st.lists(
 )
 
 
-def live(phases, seed, *, calibration=OPEN, cadence_s=DAY_S, stations=2, late=1, rules=(judge_shown, judge_shadow)):
+def live(phases, seed, *, calibration=OPEN, cadence_s=DAY_S, stations=2, late=1, rules=(check_shown, check_shadow)):
     """The life of one network: scores come `late` cycles after the issue, the life cycle judges, one row is shown.
 
     Returns the cycles, and all scores in order of issue.
@@ -149,34 +149,34 @@ def test_the_interesting_lives_occur():
 
 
 def never_fall(horizon_s, rows):
-    return replace(judge_shown(horizon_s, rows), state="active")
+    return replace(check_shown(horizon_s, rows), state="active")
 
 
 def look_at_errors_only(horizon_s, rows):
-    return judge_shown(horizon_s, [replace(r, inside_80=True) for r in rows])
+    return check_shown(horizon_s, [replace(r, inside_80=True) for r in rows])
 
 
 def look_at_coverage_only(horizon_s, rows):
-    return judge_shown(horizon_s, [replace(r, error=0.0, baseline_error=1.0) for r in rows])
+    return check_shown(horizon_s, [replace(r, error=0.0, baseline_error=1.0) for r in rows])
 
 
 def trust_training(horizon_s, calibration, rows, *, shadow_s, latency_limit_ms):
-    return replace(judge_shadow(horizon_s, calibration, rows, shadow_s=shadow_s, latency_limit_ms=latency_limit_ms),
+    return replace(check_shadow(horizon_s, calibration, rows, shadow_s=shadow_s, latency_limit_ms=latency_limit_ms),
                    state="active" if calibration["shown"] else "shadow")  # fmt: skip
 
 
 def forget_training(horizon_s, calibration, rows, *, shadow_s, latency_limit_ms):
-    return judge_shadow(horizon_s, OPEN, rows, shadow_s=shadow_s, latency_limit_ms=latency_limit_ms)
+    return check_shadow(horizon_s, OPEN, rows, shadow_s=shadow_s, latency_limit_ms=latency_limit_ms)
 
 
 @pytest.mark.parametrize(
     ("rules", "phases", "calibration"),
     [
-        ((never_fall, judge_shadow), [GOOD, BAD], OPEN),
-        ((look_at_errors_only, judge_shadow), [GOOD, NARROW], OPEN),
-        ((look_at_coverage_only, judge_shadow), [GOOD, BAD], OPEN),
-        ((judge_shown, trust_training), [BAD], OPEN),
-        ((judge_shown, forget_training), [GOOD], CLOSED),
+        ((never_fall, check_shadow), [GOOD, BAD], OPEN),
+        ((look_at_errors_only, check_shadow), [GOOD, NARROW], OPEN),
+        ((look_at_coverage_only, check_shadow), [GOOD, BAD], OPEN),
+        ((check_shown, trust_training), [BAD], OPEN),
+        ((check_shown, forget_training), [GOOD], CLOSED),
     ],
     ids=["never falls", "errors only", "coverage only", "no shadow", "no calibration"],
 )
@@ -190,14 +190,14 @@ def test_a_score_that_counts_the_past_of_before_its_fall_would_never_let_it_back
     assert promotion.ROLLING_ISSUES > 14
     monkeypatch.setattr(promotion, "SHADOW_S", 0.0)
     rows = [Scored(k * DAY_S, "A", 3.0 if k < 20 else 0.1, 1.0, True, True) for k in range(30)]
-    assert judge_shadow(DAY_S, OPEN, rows, shadow_s=DAY_S, latency_limit_ms=1e4).state == "shadow"
-    assert judge_shadow(DAY_S, OPEN, rows[20:], shadow_s=DAY_S, latency_limit_ms=1e4).state == "active"
+    assert check_shadow(DAY_S, OPEN, rows, shadow_s=DAY_S, latency_limit_ms=1e4).state == "shadow"
+    assert check_shadow(DAY_S, OPEN, rows[20:], shadow_s=DAY_S, latency_limit_ms=1e4).state == "active"
 
 
 def test_the_reason_of_a_closed_gate_says_the_unit_of_its_errors():
     rows = [Scored(k * DAY_S, "A", 3.0, 1.0, True, True, unit="kPa") for k in range(30)]
-    shadow = judge_shadow(DAY_S, OPEN, rows, shadow_s=30 * DAY_S, latency_limit_ms=1e4)
-    for verdict in (judge_shown(DAY_S, rows), shadow):
+    shadow = check_shadow(DAY_S, OPEN, rows, shadow_s=30 * DAY_S, latency_limit_ms=1e4)
+    for verdict in (check_shown(DAY_S, rows), shadow):
         assert "error 3 kPa" in verdict.reason
         assert bare_figures(verdict.reason) == []
 

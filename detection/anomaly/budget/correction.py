@@ -19,17 +19,11 @@ COVERAGE: Final = 0.8  # of the interval of a rate
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A happening that a detector scored above its counted threshold.
+    """A happening that a detector scored above its counted threshold."""
 
-    Attributes:
-        score: the highest in it, in units of the counted threshold.
-        is_false: what people said; None = nobody said anything.
-        shown: it was above the corrected threshold of its time; else nobody could say anything.
-    """
-
-    score: float
-    is_false: bool | None = None
-    shown: bool = True
+    score: float  # the highest in it, in units of the counted threshold
+    is_false: bool | None = None  # what people said; None = nobody said anything
+    shown: bool = True  # it was above the corrected threshold of its time; else nobody could say anything
 
 
 @dataclass(frozen=True, slots=True)

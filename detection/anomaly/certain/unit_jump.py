@@ -21,21 +21,13 @@ NOISE_ERROR: Final = 1.7  # the noise follows the factor this closely, either wa
 
 @dataclass(frozen=True, slots=True)
 class UnitChange:
-    """A change of the unit.
+    """A change of the unit."""
 
-    Attributes:
-        begin_s: its first reading.
-        at_s: the reading that made it certain.
-        times: so many times as large are readings after it.
-        level: of the readings before it.
-        noise: of them, see `find_noise`.
-    """
-
-    begin_s: float
-    at_s: float
-    times: float
-    level: float
-    noise: float
+    begin_s: float  # its first reading
+    at_s: float  # the reading that made it certain
+    times: float  # so many times as large are readings after it
+    level: float  # of the readings before it
+    noise: float  # of them, see `find_noise`
 
 
 def find_unit_jumps(series: Series, factors: Mapping[float, int] = LENGTHS) -> list[CertainFault]:

@@ -20,23 +20,14 @@ METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the mean sphere
 
 @dataclass(frozen=True, slots=True)
 class CommonShift:
-    """What most points did the same way: of the processing or its reference, or of all the ground.
+    """What most points did the same way: of the processing or its reference, or of all the ground."""
 
-    Attributes:
-        first: acquisition at which it began.
-        last: acquisition until which it went on.
-        points: that took part at its strongest acquisition.
-        judged: points that could be judged there.
-        kind: `phase-jump`, where it is as large as whole wrong cycles, else `common-mode`.
-        size_mm: of the first acquisition.
-    """
-
-    first: int
-    last: int
-    points: int
-    judged: int
-    kind: str
-    size_mm: float
+    first: int  # acquisition at which it began
+    last: int  # acquisition until which it went on
+    points: int  # that took part at its strongest acquisition
+    judged: int  # points that could be judged there
+    kind: str  # `phase-jump`, where it is as large as whole wrong cycles, else `common-mode`
+    size_mm: float  # of the first acquisition
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +44,14 @@ class LocatedAlarm:
 
 @dataclass(frozen=True, slots=True)
 class AlarmGroup:
-    """Alarms that belong together, as places in the list that was given.
+    """Alarms that belong together, as places in the list that was given."""
 
-    Attributes:
-        members: of the list, the strongest first.
-        kind: that most of them have.
-        size_mm: the middle one.
-        latitude: of their middle.
-        longitude: of their middle.
-        radius_m: within which all of them lie.
-    """
-
-    members: tuple[int, ...]
-    kind: str
-    size_mm: float
-    latitude: float
-    longitude: float
-    radius_m: float
+    members: tuple[int, ...]  # of the list, the strongest first
+    kind: str  # that most of them have
+    size_mm: float  # the middle one
+    latitude: float  # of their middle
+    longitude: float  # of their middle
+    radius_m: float  # within which all of them lie
 
 
 def join_shared(tables: Sequence[Sequence[AcquisitionCounts]]) -> list[AcquisitionCounts]:

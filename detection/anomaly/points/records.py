@@ -10,15 +10,10 @@ Thresholds = dict[str, dict[str, float]]  # detector -> part -> threshold
 
 @dataclass(frozen=True, slots=True)
 class PointTable:
-    """Points on common acquisitions.
+    """Points on common acquisitions."""
 
-    Attributes:
-        values: mm, NaN where there is none; shape (points, acquisitions).
-        step_s: seconds that an acquisition stands for.
-    """
-
-    values: Array
-    step_s: float
+    values: Array  # mm, NaN where there is none; shape (points, acquisitions)
+    step_s: float  # seconds that an acquisition stands for
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,46 +34,27 @@ class PointThresholds:
 
 @dataclass(frozen=True, slots=True)
 class PointAlarmRequest:
-    """Find alarms at the acquisitions of each point from a column on.
+    """Find alarms at the acquisitions of each point from a column on."""
 
-    Attributes:
-        table: the points.
-        thresholds: of each detector and part.
-        since: of each point the first column that is new; shape (points,), whole numbers.
-        jump_mm: by how much a wrong number of cycles changes a value; None where nobody knows it.
-    """
-
-    table: PointTable
-    thresholds: Thresholds
-    since: Any
-    jump_mm: float | None = None
+    table: PointTable  # the points
+    thresholds: Thresholds  # of each detector and part
+    since: Any  # of each point the first column that is new; shape (points,), whole numbers
+    jump_mm: float | None = None  # by how much a wrong number of cycles changes a value; None where nobody knows it
 
 
 @dataclass(frozen=True, slots=True)
 class PointAlarm:
-    """Where an alarm of a point begins.
+    """Where an alarm of a point begins."""
 
-    Attributes:
-        row: of the table.
-        column: of the table.
-        detector: whose score is farthest above its threshold.
-        part: of it.
-        score: of it.
-        threshold: of it.
-        kind: what it looks like until one acquisition later.
-        size_mm: of the change that it looks like.
-        others: so many other points it was compared with; 0: its own past alone.
-    """
-
-    row: int
-    column: int
-    detector: str
+    row: int  # of the table
+    column: int  # of the table
+    detector: str  # whose score is farthest above its threshold
     part: str
     score: float
     threshold: float
-    kind: str
-    size_mm: float
-    others: int = 0
+    kind: str  # what it looks like until one acquisition later
+    size_mm: float  # of the change that it looks like
+    others: int = 0  # so many other points it was compared with; 0: its own past alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +70,11 @@ class AcquisitionCounts:
 
 @dataclass(frozen=True, slots=True)
 class PointAlarmResult:
-    """Alarms of a table of points, and what was counted.
+    """Alarms of a table of points, and what was counted."""
 
-    Attributes:
-        alarms: that begin at a new acquisition.
-        shared: of each acquisition that is new to some point.
-        scored: points with a score at a new acquisition.
-        withheld: points with a new acquisition and no score: their past is too short or too full of holes.
-        going_on: points whose alarm began before.
-        left_out: alarms that are not among the strongest of this table.
-    """
-
-    alarms: tuple[PointAlarm, ...] = ()
-    shared: tuple[AcquisitionCounts, ...] = ()
-    scored: int = 0
-    withheld: int = 0
-    going_on: int = 0
-    left_out: int = 0
+    alarms: tuple[PointAlarm, ...] = ()  # that begin at a new acquisition
+    shared: tuple[AcquisitionCounts, ...] = ()  # of each acquisition that is new to some point
+    scored: int = 0  # points with a score at a new acquisition
+    withheld: int = 0  # points with a new acquisition and no score: their past is too short or too full of holes
+    going_on: int = 0  # points whose alarm began before
+    left_out: int = 0  # alarms that are not among the strongest of this table

@@ -87,19 +87,12 @@ class IndexLimits:
 
 @dataclass(frozen=True, slots=True)
 class IndexComparison:
-    """Change by the index on a date that a network read, and what only one of the two found.
+    """Change by the index on a date that a network read, and what only one of the two found."""
 
-    Attributes:
-        date: the date with the outlines of the index.
-        found: what became of them.
-        shared: polygon_ids of those that meet a new or grown outline of the network.
-        alone: polygon_ids of the new or grown outlines of the network that meet none of the index.
-    """
-
-    date: StoredDate
-    found: Comparison
-    shared: frozenset[str]
-    alone: frozenset[str]
+    date: StoredDate  # the date with the outlines of the index
+    found: Comparison  # what became of them
+    shared: frozenset[str]  # polygon_ids of those that meet a new or grown outline of the network
+    alone: frozenset[str]  # polygon_ids of the new or grown outlines of the network that meet none of the index
 
     def sum_up(self) -> Message | None:
         """What the index found, in one line beside what the network found; None where it compared nothing."""

@@ -78,21 +78,13 @@ EMPTY: Final = -9999.0
 
 @dataclass(slots=True)
 class RadarCells:
-    """A strip of cells: rows x columns, NaN where nothing is known.
+    """A strip of cells: rows x columns, NaN where nothing is known."""
 
-    Attributes:
-        before: mean power.
-        after: mean power.
-        was: coherence before.
-        crossed: coherence across the event.
-        uncertain: where the incidence differs.
-    """
-
-    before: NDArray[np.float64]
-    after: NDArray[np.float64]
-    was: NDArray[np.float64]
-    crossed: NDArray[np.float64]
-    uncertain: NDArray[np.bool_]
+    before: NDArray[np.float64]  # mean power
+    after: NDArray[np.float64]  # mean power
+    was: NDArray[np.float64]  # coherence before
+    crossed: NDArray[np.float64]  # coherence across the event
+    uncertain: NDArray[np.bool_]  # where the incidence differs
 
 
 class RadarSource(ExitStack):

@@ -52,21 +52,13 @@ POWER_MOST, DB_LEAST, DB_MOST = 10.0, -60.0, 30.0
 
 @dataclass(frozen=True, slots=True)
 class RadarDate:
-    """One radar image.
+    """One radar image."""
 
-    Attributes:
-        path: as it was named.
-        file: its raster.
-        index: number of the band.
-        at: when it was taken; None: nobody says it.
-        metadata: what is known of its geometry and unit, by the names of `KEYS`, and the polarisation.
-    """
-
-    path: Path
-    file: Path
-    index: int
-    at: datetime | None
-    metadata: Mapping[str, Any]
+    path: Path  # as it was named
+    file: Path  # its raster
+    index: int  # number of the band
+    at: datetime | None  # when it was taken; None: nobody says it
+    metadata: Mapping[str, Any]  # what is known of its geometry and unit, by the names of `KEYS`, and the polarisation
 
 
 def read_radar(path: Path, band: int | None = None) -> RadarDate:

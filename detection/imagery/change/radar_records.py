@@ -48,33 +48,19 @@ class RadarRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RadarOutline:
-    """Ground that changed.
+    """Ground that changed."""
 
-    Attributes:
-        polygon_id: a hash of its first cell.
-        by: amplitude, coherence or both.
-        area_m2: true.
-        change_db: mean change of backscatter; None: not measured.
-        brighter_share: of its cells, where backscatter rose; None: not measured.
-        coherence_was: mean before; None: not measured.
-        coherence_is: mean across the event; None: not measured.
-        uncertain: the incidence differs beneath it.
-        touches_masked: it touches cells without an answer: layover, shadow or nodata may hide more of it.
-        geometry: GeoJSON, longitude and latitude.
-        bbox: around it.
-    """
-
-    polygon_id: str
-    by: str
-    area_m2: float
-    change_db: float | None
-    brighter_share: float | None
-    coherence_was: float | None
-    coherence_is: float | None
-    uncertain: bool
-    touches_masked: bool
-    geometry: dict[str, Any]
-    bbox: Box
+    polygon_id: str  # a hash of its first cell
+    by: str  # amplitude, coherence or both
+    area_m2: float  # true
+    change_db: float | None  # mean change of backscatter; None: not measured
+    brighter_share: float | None  # of its cells, where backscatter rose; None: not measured
+    coherence_was: float | None  # mean before; None: not measured
+    coherence_is: float | None  # mean across the event; None: not measured
+    uncertain: bool  # the incidence differs beneath it
+    touches_masked: bool  # it touches cells without an answer: layover, shadow or nodata may hide more of it
+    geometry: dict[str, Any]  # geoJSON, longitude and latitude
+    bbox: Box  # around it
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it, without the outline."""

@@ -27,21 +27,13 @@ class PlacedOutline:
 
 @dataclass(frozen=True, slots=True)
 class KnownOutline(PlacedOutline):
-    """A footprint with what is known of its line; None where nothing was judged yet.
+    """A footprint with what is known of its line; None where nothing was judged yet."""
 
-    Attributes:
-        change: new, grown, known, single, vanished or withdrawn.
-        parent_id: the footprint of an earlier date that it continues.
-        root_id: the first footprint of its line.
-        anchor_scene: the date on which its outline was last declared new, grown or single.
-        first_seen_at: when the first image of its line was taken.
-    """
-
-    change: str | None = None
-    parent_id: str | None = None
-    root_id: str | None = None
-    anchor_scene: str | None = None
-    first_seen_at: datetime | None = None
+    change: str | None = None  # new, grown, known, single, vanished or withdrawn
+    parent_id: str | None = None  # the footprint of an earlier date that it continues
+    root_id: str | None = None  # the first footprint of its line
+    anchor_scene: str | None = None  # the date on which its outline was last declared new, grown or single
+    first_seen_at: datetime | None = None  # when the first image of its line was taken
 
     @property
     def is_gone(self) -> bool:
@@ -93,27 +85,16 @@ class StoredDate:
 
 @dataclass(frozen=True, slots=True)
 class FootprintChange:
-    """What became of a footprint.
+    """What became of a footprint."""
 
-    Attributes:
-        change: new, grown, known, single or vanished.
-        parent_id: the footprint of an earlier date that it continues.
-        grown_m2: by how much; None where it has not grown.
-        since_at: the date that it is compared with.
-        root_id: the first footprint of its line.
-        first_seen_at: when the first image of its line was taken.
-        anchor_scene: the date on which its outline was last declared.
-        caution: why it is advice only.
-    """
-
-    change: str
-    parent_id: str | None
-    grown_m2: float | None
-    since_at: datetime | None
-    root_id: str
-    first_seen_at: datetime | None
-    anchor_scene: str
-    caution: str | None
+    change: str  # new, grown, known, single or vanished
+    parent_id: str | None  # the footprint of an earlier date that it continues
+    grown_m2: float | None  # by how much; None where it has not grown
+    since_at: datetime | None  # the date that it is compared with
+    root_id: str  # the first footprint of its line
+    first_seen_at: datetime | None  # when the first image of its line was taken
+    anchor_scene: str  # the date on which its outline was last declared
+    caution: str | None  # why it is advice only
 
     def doubted(self, *cautions: str) -> "FootprintChange":
         """The same with more cautions, each said once."""
@@ -130,23 +111,14 @@ class VanishedFootprint:
 
 @dataclass(frozen=True, slots=True)
 class DateComparison:
-    """What was measured between the newer date and an earlier one.
+    """What was measured between the newer date and an earlier one."""
 
-    Attributes:
-        scene_hash: the earlier one.
-        acquired_at: when it was taken.
-        shift_px: between the images; None: not measured.
-        median_ratios: of the bands, newer over older; None: not measured.
-        cautions: why change against it is advice only.
-        claimed: whether change against it is claimed at all.
-    """
-
-    scene_hash: str
-    acquired_at: datetime
-    shift_px: Mapping[str, float] | None
-    median_ratios: tuple[float, ...] | None
-    cautions: tuple[str, ...]
-    claimed: bool
+    scene_hash: str  # the earlier one
+    acquired_at: datetime  # when it was taken
+    shift_px: Mapping[str, float] | None  # between the images; None: not measured
+    median_ratios: tuple[float, ...] | None  # of the bands, newer over older; None: not measured
+    cautions: tuple[str, ...]  # why change against it is advice only
+    claimed: bool  # whether change against it is claimed at all
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,19 +18,12 @@ DECIBEL = float(10.0 / np.log(10.0))
 
 @dataclass(frozen=True, slots=True)
 class SpeckleLaw:
-    """How the logarithm of the ratio strays over unchanged ground.
+    """How the logarithm of the ratio strays over unchanged ground."""
 
-    Attributes:
-        looks: equivalent number of looks of one date.
-        before: dates before.
-        after: dates after.
-        centre: what is taken away: the change that all ground shares, natural logarithm.
-    """
-
-    looks: float
-    before: int
-    after: int
-    centre: float = 0.0
+    looks: float  # equivalent number of looks of one date
+    before: int  # dates before
+    after: int  # dates after
+    centre: float = 0.0  # what is taken away: the change that all ground shares, natural logarithm
 
     def bounds(self, false_alarms: float) -> tuple[float, float]:
         """The logarithms below and above which unchanged ground comes to lie with this chance, both together.

@@ -76,68 +76,38 @@ class TrackingRequest:
 
 @dataclass(frozen=True, slots=True)
 class MotionVector:
-    """How far one window moved, on the ground; errors are one sigma.
+    """How far one window moved, on the ground; errors are one sigma."""
 
-    Attributes:
-        name: of the place; empty on the grid.
-        longitude: of the middle of the window, degrees.
-        latitude: of the middle of the window, degrees.
-        east_m: stable ground taken away.
-        north_m: stable ground taken away.
-        east_error_m: from the image and from stable ground.
-        north_error_m: from the image and from stable ground.
-        significant: beyond both errors together at 95 %.
-        correlation: of the two windows.
-        ratio: of this correlation to that of the second best place.
-        back_px: what is left after the way there and back.
-    """
-
-    name: str
-    longitude: float
-    latitude: float
-    east_m: float
-    north_m: float
-    east_error_m: float
-    north_error_m: float
-    significant: bool
-    correlation: float
-    ratio: float
-    back_px: float
+    name: str  # of the place; empty on the grid
+    longitude: float  # of the middle of the window, degrees
+    latitude: float  # of the middle of the window, degrees
+    east_m: float  # stable ground taken away
+    north_m: float  # stable ground taken away
+    east_error_m: float  # from the image and from stable ground
+    north_error_m: float  # from the image and from stable ground
+    significant: bool  # beyond both errors together at 95 %
+    correlation: float  # of the two windows
+    ratio: float  # of this correlation to that of the second best place
+    back_px: float  # what is left after the way there and back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingResult:
-    """What two images say of movement.
+    """What two images say of movement."""
 
-    Attributes:
-        older_at: when the older image was taken; None: nobody says it.
-        newer_at: the same of the newer.
-        vectors: that passed all tests; those of places first.
-        asked: windows.
-        dropped: why others did not pass -> how many.
-        lost_places: place -> why it has no vector.
-        shift_m: east and north by which the newer image lay off on stable ground; it was taken away.
-        shift_error_m: one sigma of that, along one axis.
-        raised: by how much errors were raised to what stable ground shows; 1: not.
-        stable: windows on stable ground.
-        error_m: median error along one axis.
-        warnings: one sentence each.
-        outputs: name to path.
-    """
-
-    older_at: datetime | None
-    newer_at: datetime | None
-    vectors: tuple[MotionVector, ...]
-    asked: int
-    dropped: dict[str, int]
-    lost_places: dict[str, str]
-    shift_m: tuple[float, float]
-    shift_error_m: float
-    raised: float
-    stable: int
-    error_m: float
-    warnings: tuple[str, ...]
-    outputs: dict[str, str] = field(default_factory=dict)
+    older_at: datetime | None  # when the older image was taken; None: nobody says it
+    newer_at: datetime | None  # the same of the newer
+    vectors: tuple[MotionVector, ...]  # that passed all tests; those of places first
+    asked: int  # windows
+    dropped: dict[str, int]  # why others did not pass -> how many
+    lost_places: dict[str, str]  # place -> why it has no vector
+    shift_m: tuple[float, float]  # east and north by which the newer image lay off on stable ground; it was taken away
+    shift_error_m: float  # one sigma of that, along one axis
+    raised: float  # by how much errors were raised to what stable ground shows; 1: not
+    stable: int  # windows on stable ground
+    error_m: float  # median error along one axis
+    warnings: tuple[str, ...]  # one sentence each
+    outputs: dict[str, str] = field(default_factory=dict)  # name to path
 
 
 @dataclass(frozen=True, slots=True)

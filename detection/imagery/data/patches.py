@@ -28,21 +28,13 @@ class Patch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Patches:
-    """A set of patches, read one by one.
+    """A set of patches, read one by one."""
 
-    Attributes:
-        names: one per patch, unique.
-        bands: names of the image's bands, in order.
-        load: reads the patch of a position: image and mask.
-        pixel_size_m: side of their pixels on the ground, as the files say; None where they do not.
-        months: in which they were taken (1 to 12), as the files say; empty where not all of them do.
-    """
-
-    names: tuple[str, ...]
-    bands: tuple[str, ...]
-    load: Callable[[int], tuple[NDArray[Any], NDArray[np.uint8]]]
-    pixel_size_m: float | None = None
-    months: tuple[int, ...] = ()
+    names: tuple[str, ...]  # one per patch, unique
+    bands: tuple[str, ...]  # names of the image's bands, in order
+    load: Callable[[int], tuple[NDArray[Any], NDArray[np.uint8]]]  # reads the patch of a position: image and mask
+    pixel_size_m: float | None = None  # side of their pixels on the ground, as the files say; None where they do not
+    months: tuple[int, ...] = ()  # in which they were taken (1 to 12), as the files say; empty where not all of them do
 
     def __len__(self) -> int:
         return len(self.names)

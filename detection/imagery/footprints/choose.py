@@ -67,19 +67,12 @@ class WeightsRefusal(NamedTuple):
 
 
 class WeightsAttempt(NamedTuple):
-    """Weights that are tried, and how.
+    """Weights that are tried, and how."""
 
-    Attributes:
-        weights: their name.
-        refused: those that were refused before.
-        coarser_m: the pixels that the scene is brought to for them; None: its own.
-        doubted: though its quality lies outside of their training.
-    """
-
-    weights: str
-    refused: tuple[WeightsRefusal, ...] = ()
-    coarser_m: float | None = None
-    doubted: bool = False
+    weights: str  # their name
+    refused: tuple[WeightsRefusal, ...] = ()  # those that were refused before
+    coarser_m: float | None = None  # the pixels that the scene is brought to for them; None: its own
+    doubted: bool = False  # though its quality lies outside of their training
 
     def apply_to(self, options: DetectionOptions) -> DetectionOptions:
         """What is asked of the detection then."""

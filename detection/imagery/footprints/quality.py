@@ -21,15 +21,10 @@ STRIP = 256
 
 @dataclass(slots=True)
 class QualityCounts:
-    """What was counted over the strips.
+    """What was counted over the strips."""
 
-    Attributes:
-        valid: pixels with a probability.
-        edge: of them, those at an edge.
-    """
-
-    valid: int = 0
-    edge: int = 0
+    valid: int = 0  # pixels with a probability
+    edge: int = 0  # of them, those at an edge
 
     def to_json(self) -> dict[str, Any]:
         """Return what stands in the record."""

@@ -13,29 +13,17 @@ Reference = tuple[float, float, float]  # longitude, latitude, radius in metres 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackRequest:
-    """What is asked.
+    """What is asked."""
 
-    Attributes:
-        folder: with `stack.toml`, or rasters that name two dates each.
-        out_dir: where rasters, zones, picture and record are written; None: nowhere.
-        coherence_least: lower coherence is not used.
-        k_sigma: a zone moves beyond so many sigma.
-        minimum_area_m2: smaller zones are left out.
-        reference: in place of the manifest's.
-        every: points of every n-th row and column.
-        network: weights of `moving_zones`, an unvalidated hint beside the rates.
-        places: where coherence is measured from date to date.
-    """
-
-    folder: Path
-    out_dir: Path | None = None
-    coherence_least: float = 0.3
-    k_sigma: float = 3.0
-    minimum_area_m2: float = 40_000.0
-    reference: Reference | None = None
-    every: int = 1
-    network: str | None = None
-    places: tuple[MeasuredPlace, ...] = ()
+    folder: Path  # with `stack.toml`, or rasters that name two dates each
+    out_dir: Path | None = None  # where rasters, zones, picture and record are written; None: nowhere
+    coherence_least: float = 0.3  # lower coherence is not used
+    k_sigma: float = 3.0  # a zone moves beyond so many sigma
+    minimum_area_m2: float = 40_000.0  # smaller zones are left out
+    reference: Reference | None = None  # in place of the manifest's
+    every: int = 1  # points of every n-th row and column
+    network: str | None = None  # weights of `moving_zones`, an unvalidated hint beside the rates
+    places: tuple[MeasuredPlace, ...] = ()  # where coherence is measured from date to date
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +41,16 @@ class CoherenceValue:
 
 @dataclass(frozen=True, slots=True)
 class MovingZone:
-    """A connected zone that moves beyond its sigma.
+    """A connected zone that moves beyond its sigma."""
 
-    Attributes:
-        kind: toward or away from the satellite.
-        area_m2: true.
-        pixels: in it.
-        rate_mm_per_year: the median.
-        fastest_mm_per_year: the largest.
-        sigma_mm_per_year: the median.
-        geometry: GeoJSON.
-        coherence: from date to date.
-    """
-
-    kind: str
-    area_m2: float
-    pixels: int
-    rate_mm_per_year: float
-    fastest_mm_per_year: float
-    sigma_mm_per_year: float
-    geometry: dict[str, Any]
-    coherence: tuple[CoherenceValue, ...] = ()
+    kind: str  # toward or away from the satellite
+    area_m2: float  # true
+    pixels: int  # in it
+    rate_mm_per_year: float  # the median
+    fastest_mm_per_year: float  # the largest
+    sigma_mm_per_year: float  # the median
+    geometry: dict[str, Any]  # geoJSON
+    coherence: tuple[CoherenceValue, ...] = ()  # from date to date
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -126,43 +103,24 @@ class NetworkHint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackRates:
-    """What a stack says of movement, toward the satellite.
+    """What a stack says of movement, toward the satellite."""
 
-    Attributes:
-        dates: of the images.
-        pairs: how many interferograms there are.
-        direction: as the manifest says.
-        told_share: share of the pixels that have a rate.
-        rate_mm_per_year: percentiles.
-        error_mm_per_year: the median.
-        noise_mm_per_year: by how much still ground scatters.
-        misfit_rad: the median.
-        coherence: the mean.
-        zones: that move, the fastest first.
-        coherence_loss: on the newest short pair; advice only.
-        points: the pixels that have a rate.
-        coherence_series: name of a place to its values.
-        network: what a network marks, where one was asked.
-        warnings: one sentence each.
-        outputs: name to path of what was written.
-    """
-
-    dates: tuple[datetime, ...]
-    pairs: int
-    direction: str
-    told_share: float
-    rate_mm_per_year: Mapping[str, float]
-    error_mm_per_year: float
-    noise_mm_per_year: float
-    misfit_rad: float
-    coherence: float
-    zones: tuple[MovingZone, ...]
-    coherence_loss: tuple[CoherenceLoss, ...]
-    points: tuple[PointSeries, ...]
-    coherence_series: Mapping[str, tuple[CoherenceValue, ...]]
-    network: NetworkHint | None = None
-    warnings: tuple[str, ...] = ()
-    outputs: Mapping[str, str] = field(default_factory=dict)
+    dates: tuple[datetime, ...]  # of the images
+    pairs: int  # how many interferograms there are
+    direction: str  # as the manifest says
+    told_share: float  # share of the pixels that have a rate
+    rate_mm_per_year: Mapping[str, float]  # percentiles
+    error_mm_per_year: float  # the median
+    noise_mm_per_year: float  # by how much still ground scatters
+    misfit_rad: float  # the median
+    coherence: float  # the mean
+    zones: tuple[MovingZone, ...]  # that move, the fastest first
+    coherence_loss: tuple[CoherenceLoss, ...]  # on the newest short pair; advice only
+    points: tuple[PointSeries, ...]  # the pixels that have a rate
+    coherence_series: Mapping[str, tuple[CoherenceValue, ...]]  # name of a place to its values
+    network: NetworkHint | None = None  # what a network marks, where one was asked
+    warnings: tuple[str, ...] = ()  # one sentence each
+    outputs: Mapping[str, str] = field(default_factory=dict)  # name to path of what was written
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it; of the points their number."""

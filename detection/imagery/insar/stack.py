@@ -21,19 +21,12 @@ DATES = re.compile(r"(?<!\d)(\d{8})[-_](\d{8})(?!\d)")
 
 @dataclass(frozen=True, slots=True)
 class Interferogram:
-    """One interferogram.
+    """One interferogram."""
 
-    Attributes:
-        first_at: the earlier acquisition, aware UTC.
-        second_at: the later one.
-        unwrapped: unwrapped phase, radians.
-        coherence: 0 to 1 on the same grid, or None.
-    """
-
-    first_at: datetime
-    second_at: datetime
-    unwrapped: Path
-    coherence: Path | None = None
+    first_at: datetime  # the earlier acquisition, aware UTC
+    second_at: datetime  # the later one
+    unwrapped: Path  # unwrapped phase, radians
+    coherence: Path | None = None  # 0 to 1 on the same grid, or None
 
     @property
     def days(self) -> float:

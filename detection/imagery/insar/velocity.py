@@ -84,48 +84,28 @@ class VelocityRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityZone:
-    """Ground that moves beyond its error; rates in mm/year.
+    """Ground that moves beyond its error; rates in mm/year."""
 
-    Attributes:
-        kind: the way of one component; `moving` of three.
-        area_m2: true.
-        mean_mm_per_year: of one component signed as in the file, of three the mean speed.
-        p95_mm_per_year: 95 % of it are slower.
-        sigma_mm_per_year: the median error of a pixel.
-        azimuth_deg: whereto it moves on the map, from three components.
-        down_deg: how steeply it sinks, from three components; negative where it rises.
-        geometry: GeoJSON, longitude and latitude.
-    """
-
-    kind: str
-    area_m2: float
-    mean_mm_per_year: float
-    p95_mm_per_year: float
-    sigma_mm_per_year: float
-    azimuth_deg: float | None
-    down_deg: float | None
-    geometry: dict[str, Any]
+    kind: str  # the way of one component; `moving` of three
+    area_m2: float  # true
+    mean_mm_per_year: float  # of one component signed as in the file, of three the mean speed
+    p95_mm_per_year: float  # 95 % of it are slower
+    sigma_mm_per_year: float  # the median error of a pixel
+    azimuth_deg: float | None  # whereto it moves on the map, from three components
+    down_deg: float | None  # how steeply it sinks, from three components; negative where it rises
+    geometry: dict[str, Any]  # geoJSON, longitude and latitude
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceVelocity:
-    """What a map says of a place, mm/year.
+    """What a map says of a place, mm/year."""
 
-    Attributes:
-        name: of the place.
-        values: the mean of each component.
-        sigma: the error of one pixel: neighbours err together, so no mean is better.
-        p95: 95 % of the pixels are slower, either way; of three components the speed.
-        moving_share: of the pixels, those beyond their error and beyond the bound of the place.
-        pixels: so many have a velocity.
-    """
-
-    name: str
-    values: tuple[float, ...]
-    sigma: tuple[float, ...]
-    p95: float
-    moving_share: float
-    pixels: int
+    name: str  # of the place
+    values: tuple[float, ...]  # the mean of each component
+    sigma: tuple[float, ...]  # the error of one pixel: neighbours err together, so no mean is better
+    p95: float  # 95 % of the pixels are slower, either way; of three components the speed
+    moving_share: float  # of the pixels, those beyond their error and beyond the bound of the place
+    pixels: int  # so many have a velocity
 
     @property
     def speed(self) -> float:
@@ -144,33 +124,19 @@ class PlaceVelocity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityMap:
-    """What a map of velocities says.
+    """What a map of velocities says."""
 
-    Attributes:
-        component: a name of `COMPONENTS`.
-        crs: of the map.
-        valid_share: of its pixels, that have a value.
-        noise_mm_per_year: by how much the whole map scatters, a number for each component.
-        sigma_from: `file`, `given`, or `scatter`.
-        zones: the fastest first.
-        places: that have a value.
-        lost_places: name -> why it has none.
-        too_small: zones left out.
-        warnings: one sentence each.
-        outputs: name to path.
-    """
-
-    component: str
-    crs: str
-    valid_share: float
-    noise_mm_per_year: tuple[float, ...]
-    sigma_from: str
-    zones: tuple[VelocityZone, ...]
-    places: tuple[PlaceVelocity, ...]
-    lost_places: dict[str, str]
-    too_small: int
-    warnings: tuple[str, ...]
-    outputs: dict[str, str]
+    component: str  # a name of `COMPONENTS`
+    crs: str  # of the map
+    valid_share: float  # of its pixels, that have a value
+    noise_mm_per_year: tuple[float, ...]  # by how much the whole map scatters, a number for each component
+    sigma_from: str  # `file`, `given`, or `scatter`
+    zones: tuple[VelocityZone, ...]  # the fastest first
+    places: tuple[PlaceVelocity, ...]  # that have a value
+    lost_places: dict[str, str]  # name -> why it has none
+    too_small: int  # zones left out
+    warnings: tuple[str, ...]  # one sentence each
+    outputs: dict[str, str]  # name to path
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""

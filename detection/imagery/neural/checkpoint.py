@@ -20,17 +20,11 @@ from detection.whole_file import replacing
 
 @dataclass(frozen=True, slots=True)
 class SegmentationModel:
-    """A network with weights and everything its card says.
+    """A network with weights and everything its card says."""
 
-    Attributes:
-        network: module in evaluation mode.
-        card: the JSON card.
-        model_hash: sha256 over weights and card: what a stored footprint names as its origin.
-    """
-
-    network: torch.nn.Module
-    card: dict[str, Any]
-    model_hash: str
+    network: torch.nn.Module  # module in evaluation mode
+    card: dict[str, Any]  # the JSON card
+    model_hash: str  # sha256 over weights and card: what a stored footprint names as its origin
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -31,28 +31,20 @@ BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class TrainedNetwork:
-    """What a training run leaves: the network of the best epoch, its card facts and the history.
-
-    Attributes:
-        threshold: on calibrated probabilities.
-        calibration: temperature and what it did on the held part.
-        held: names of the patches that chose epoch, temperature and threshold.
-        held_f1: pooled F1 of the held part at that threshold; None where nothing is held.
-        clipped: whether values are held within `value_range`.
-    """
+    """What a training run leaves: the network of the best epoch, its card facts and the history."""
 
     network: torch.nn.Module
     mean: list[float]
     std: list[float]
     value_range: list[list[float]]
-    threshold: float
-    calibration: TemperatureCalibration
+    threshold: float  # on calibrated probabilities
+    calibration: TemperatureCalibration  # temperature and what it did on the held part
     history: list[dict[str, float]]
     best_epoch: int
-    held: tuple[str, ...]
-    held_f1: float | None
+    held: tuple[str, ...]  # names of the patches that chose epoch, temperature and threshold
+    held_f1: float | None  # pooled F1 of the held part at that threshold; None where nothing is held
     cpu_s: float
-    clipped: bool = False
+    clipped: bool = False  # whether values are held within `value_range`
 
     @classmethod
     def of(

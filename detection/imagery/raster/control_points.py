@@ -35,21 +35,13 @@ NO_ORTHO_IMAGE = (
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How well a polynomial meets the control points of a raster.
+    """How well a polynomial meets the control points of a raster."""
 
-    Attributes:
-        points: how many there are.
-        order: of the polynomial, 1 or 2.
-        rms_m: root mean square distance between where points are said to lie and where they come to lie, metres.
-        worst_m: the greatest of these distances, metres.
-        pixel_m: side of a pixel, metres.
-    """
-
-    points: int
-    order: int
-    rms_m: float
-    worst_m: float
-    pixel_m: float
+    points: int  # how many there are
+    order: int  # of the polynomial, 1 or 2
+    rms_m: float  # root mean square distance between where points are said to lie and where they come to lie, metres
+    worst_m: float  # the greatest of these distances, metres
+    pixel_m: float  # side of a pixel, metres
 
     @property
     def spare(self) -> int:

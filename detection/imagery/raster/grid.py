@@ -32,19 +32,12 @@ def apply_affine(transform: Affine, x: Any, y: Any) -> tuple[Any, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A georeferenced pixel grid.
+    """A georeferenced pixel grid."""
 
-    Attributes:
-        transform: affine from (column, row) to the CRS, (0, 0) = outer corner of the first pixel.
-        crs_wkt: the CRS as WKT; empty where the raster has no place on the ground (then coordinates are pixels).
-        width: columns.
-        height: rows.
-    """
-
-    transform: Affine
-    crs_wkt: str
-    width: int
-    height: int
+    transform: Affine  # affine from (column, row) to the CRS, (0, 0) = outer corner of the first pixel
+    crs_wkt: str  # the CRS as WKT; empty where the raster has no place on the ground (then coordinates are pixels)
+    width: int  # columns
+    height: int  # rows
 
     @property
     def crs(self) -> pyproj.CRS:

@@ -80,21 +80,13 @@ def derive_terrain(
 
 @dataclass(frozen=True, slots=True)
 class TerrainReader:
-    """Windows of terrain on a scene's grid.
+    """Windows of terrain on a scene's grid."""
 
-    Attributes:
-        source: the stored fields on that grid.
-        stored: their names, of `STORED`.
-        path: the elevation model, for messages.
-        covered_share: share of the scene's pixels for which there is terrain.
-        notes: what was left out of the elevation model.
-    """
-
-    source: Any
-    stored: tuple[str, ...]
-    path: Path
-    covered_share: float
-    notes: tuple[str, ...] = ()
+    source: Any  # the stored fields on that grid
+    stored: tuple[str, ...]  # their names, of `STORED`
+    path: Path  # the elevation model, for messages
+    covered_share: float  # share of the scene's pixels for which there is terrain
+    notes: tuple[str, ...] = ()  # what was left out of the elevation model
 
     def read(
         self, column: int, row: int, width: int, height: int

@@ -41,19 +41,12 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class RasterLimits:
-    """How much of a raster is taken.
+    """How much of a raster is taken."""
 
-    Attributes:
-        pixels: of one file (an orthophoto of 3 cm over 3.6 km² has 4e9).
-        side: columns or rows of one file: work goes by strips of full width.
-        bands: of one file.
-        block_bytes: of one block over all bands, which is what the reader must hold at once.
-    """
-
-    pixels: int = 4_000_000_000
-    side: int = 500_000
-    bands: int = 256
-    block_bytes: int = 1 << 29
+    pixels: int = 4_000_000_000  # of one file (an orthophoto of 3 cm over 3.6 km² has 4e9)
+    side: int = 500_000  # columns or rows of one file: work goes by strips of full width
+    bands: int = 256  # of one file
+    block_bytes: int = 1 << 29  # of one block over all bands, which is what the reader must hold at once
 
 
 Through = Callable[[Any, ExitStack], Any]
@@ -72,7 +65,6 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
     that which the site says (`local_grid`).
 
     Args:
-        path: the file.
         limits: what is too large.
         through: makes of the opened file what is placed and given; see `values`, the reader of numbers.
 

@@ -71,7 +71,6 @@ def read_vrt(path: Path, depth: int = 0) -> ET.Element:
     """Parse a VRT and refuse whatever is not of the lists.
 
     Args:
-        path: the file.
         depth: how deep it is nested in others.
 
     Raises:

@@ -44,19 +44,12 @@ REACHED, FLAT, BOUND, EXACT = 1, 2, 4, 8
 
 
 class Border(NamedTuple):
-    """A border of a scene.
+    """A border of a scene."""
 
-    Attributes:
-        colour: black or white.
-        share: of all pixels, those that were set aside.
-        left_share: those that were left because it is not sure.
-        left: where these lie, by windows (column, row, width, height) of whole cells.
-    """
-
-    colour: str
-    share: float
-    left_share: float
-    left: list[list[int]]
+    colour: str  # black or white
+    share: float  # of all pixels, those that were set aside
+    left_share: float  # those that were left because it is not sure
+    left: list[list[int]]  # where these lie, by windows (column, row, width, height) of whole cells
 
 
 def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[float, ...] = ()) -> list[Border]:

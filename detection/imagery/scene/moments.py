@@ -34,19 +34,12 @@ def standardise(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArra
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Sums over the blocks of a scene.
+    """Sums over the blocks of a scene."""
 
-    Attributes:
-        count: valid pixels, rows x columns of blocks.
-        total: sum of each band, bands x rows x columns.
-        square: sum of its squares.
-        block_px: side of a block.
-    """
-
-    count: NDArray[np.float64]
-    total: NDArray[np.float64]
-    square: NDArray[np.float64]
-    block_px: int
+    count: NDArray[np.float64]  # valid pixels, rows x columns of blocks
+    total: NDArray[np.float64]  # sum of each band, bands x rows x columns
+    square: NDArray[np.float64]  # sum of its squares
+    block_px: int  # side of a block
 
     def standardise(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
         """Take the mean nearby off, and divide by the standard deviation nearby, without joins between the blocks.

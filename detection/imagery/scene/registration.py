@@ -23,17 +23,11 @@ ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class ImageShift:
-    """How the older image must be moved to lie on the newer one, pixels of the newer grid.
+    """How the older image must be moved to lie on the newer one, pixels of the newer grid."""
 
-    Attributes:
-        columns: to the right.
-        rows: down.
-        blocks: how many blocks agree on it.
-    """
-
-    columns: float
-    rows: float
-    blocks: int
+    columns: float  # to the right
+    rows: float  # down
+    blocks: int  # how many blocks agree on it
 
     @property
     def px(self) -> float:

@@ -57,19 +57,12 @@ def find_pixels(pixel_m: float, card: Mapping[str, Any]) -> float | None:
 
 
 class ReadAt(NamedTuple):
-    """The grid on which a network reads a scene that has other pixels.
+    """The grid on which a network reads a scene that has other pixels."""
 
-    Attributes:
-        pixel_m: side of a pixel on the ground.
-        width: columns.
-        height: rows.
-        step_px: how many pixels of the scene one of these is wide and high.
-    """
-
-    pixel_m: float
-    width: int
-    height: int
-    step_px: list[float]
+    pixel_m: float  # side of a pixel on the ground
+    width: int  # columns
+    height: int  # rows
+    step_px: list[float]  # how many pixels of the scene one of these is wide and high
 
 
 class ResizedReader:

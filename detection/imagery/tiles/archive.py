@@ -25,28 +25,19 @@ KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFacts:
-    """What a file of tiles says of itself.
+    """What a file of tiles says of itself."""
 
-    Attributes:
-        kind: of its tiles, of `KINDS`.
-        bounds: west, south, east, north in degrees.
-        zooms: lowest, highest.
-        zipped: whether each tile is a gzip stream.
-        metadata: name, attribution, layers.
-    """
-
-    kind: str
-    bounds: tuple[float, float, float, float]
-    zooms: tuple[int, int]
-    zipped: bool
-    metadata: Mapping[str, Any]
+    kind: str  # of its tiles, of `KINDS`
+    bounds: tuple[float, float, float, float]  # west, south, east, north in degrees
+    zooms: tuple[int, int]  # lowest, highest
+    zipped: bool  # whether each tile is a gzip stream
+    metadata: Mapping[str, Any]  # name, attribution, layers
 
 
 def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: ArchiveFacts) -> int:
     """Write tiles into a file that comes into place whole; returns how many.
 
     Args:
-        path: the file.
         tiles: number (`pmtiles.tile.zxy_to_tileid`) and bytes, by rising number.
         about: what the file says of itself.
 

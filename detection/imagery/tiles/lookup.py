@@ -36,27 +36,16 @@ class TornTilesError(ImageryError):
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A file of tiles as it lies there now.
+    """A file of tiles as it lies there now."""
 
-    Attributes:
-        path: the file.
-        mark: changes when another file lies there.
-        type: media type of its tiles.
-        zooms: lowest, highest.
-        bounds: west, south, east, north in degrees.
-        root: where its directory lies: offset, length.
-        leaves: where those below it begin.
-        data: where its tiles begin.
-    """
-
-    path: Path
-    mark: str
-    type: str
-    zooms: tuple[int, int]
-    bounds: tuple[float, float, float, float]
-    root: tuple[int, int]
-    leaves: int
-    data: int
+    path: Path  # the file
+    mark: str  # changes when another file lies there
+    type: str  # media type of its tiles
+    zooms: tuple[int, int]  # lowest, highest
+    bounds: tuple[float, float, float, float]  # west, south, east, north in degrees
+    root: tuple[int, int]  # where its directory lies: offset, length
+    leaves: int  # where those below it begin
+    data: int  # where its tiles begin
 
 
 def _mark(known: os.stat_result) -> str:

@@ -21,17 +21,11 @@ Draw = Callable[[int, int, int], Tile | None]
 
 @dataclass(frozen=True, slots=True)
 class TileEncoding:
-    """File format of tiles, how four become a coarser one, and how one is encoded.
+    """File format of tiles, how four become a coarser one, and how one is encoded."""
 
-    Attributes:
-        kind: of their files, see `archive.KINDS`.
-        fold: a tile at half its size.
-        encode: its file; None where it shows nothing.
-    """
-
-    kind: str
-    fold: Callable[[Tile], Tile]
-    encode: Callable[[Tile], bytes | None]
+    kind: str  # of their files, see `archive.KINDS`
+    fold: Callable[[Tile], Tile]  # a tile at half its size
+    encode: Callable[[Tile], bytes | None]  # its file; None where it shows nothing
 
 
 @dataclass(slots=True)

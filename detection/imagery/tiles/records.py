@@ -49,18 +49,10 @@ class TilesRequest:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """What was written; `error` says in one line why nothing was.
+    """What was written; `error` says in one line why nothing was."""
 
-    Attributes:
-        tiles: how many.
-        kind: of them: png, jpg, webp, mvt.
-        zooms: lowest, highest.
-        bounds: west, south, east, north in degrees.
-        error: empty where there are some.
-    """
-
-    tiles: int = 0
-    kind: str = ""
-    zooms: tuple[int, int] = (0, 0)
-    bounds: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    error: str = ""
+    tiles: int = 0  # how many
+    kind: str = ""  # of them: png, jpg, webp, mvt
+    zooms: tuple[int, int] = (0, 0)  # lowest, highest
+    bounds: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # west, south, east, north in degrees
+    error: str = ""  # empty where there are some

@@ -118,39 +118,22 @@ CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its bright
 
 
 class WindowStatistics(NamedTuple):
-    """What is measured of one window, in model values.
+    """What is measured of one window, in model values."""
 
-    Attributes:
-        median: per spectral band.
-        spread: 95 % point less 5 % point, per spectral band.
-        correlation: the least between two spectral bands; 1 for one band.
-        smoothness: the least correlation of a band with itself one pixel on.
-        steps: covariance between the spectral bands of the steps from a pixel to the next.
-        grain: how even these steps are (see `grain`, also for what follows).
-        crispness: how much each step differs from the next.
-        smear: how much crisper one direction is than the one across it.
-        repeats: share of the pixels that repeat the one beside them.
-        levels: 95 % point less 5 % point of the counts, of the band where that is greatest.
-        detail: whether fine detail is bright or dark.
-        colour: how much of the steps is colour, beside how much of the window is.
-        noise: its standard deviation, in 255ths of the brightest of the window, of the mean band.
-        noise_steps: what noise alone, another in every band, makes of `steps`: its variances.
-    """
-
-    median: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    correlation: float
-    smoothness: float
-    steps: NDArray[np.float64]
-    grain: float
-    crispness: float
-    smear: float
-    repeats: float
-    levels: float
-    detail: float
-    colour: float
-    noise: float
-    noise_steps: NDArray[np.float64]
+    median: NDArray[np.float64]  # per spectral band
+    spread: NDArray[np.float64]  # 95 % point less 5 % point, per spectral band
+    correlation: float  # the least between two spectral bands; 1 for one band
+    smoothness: float  # the least correlation of a band with itself one pixel on
+    steps: NDArray[np.float64]  # covariance between the spectral bands of the steps from a pixel to the next
+    grain: float  # how even these steps are (see `grain`, also for what follows)
+    crispness: float  # how much each step differs from the next
+    smear: float  # how much crisper one direction is than the one across it
+    repeats: float  # share of the pixels that repeat the one beside them
+    levels: float  # 95 % point less 5 % point of the counts, of the band where that is greatest
+    detail: float  # whether fine detail is bright or dark
+    colour: float  # how much of the steps is colour, beside how much of the window is
+    noise: float  # its standard deviation, in 255ths of the brightest of the window, of the mean band
+    noise_steps: NDArray[np.float64]  # what noise alone, another in every band, makes of `steps`: its variances
 
 
 def measure_window(

@@ -38,21 +38,13 @@ EPOCHS, LEARNING_RATE = 3, 5e-4
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A footprint with a person's word on it.
+    """A footprint with a person's word on it."""
 
-    Attributes:
-        scene_path: raster or folder that it was found on.
-        acquired_at: ISO time, for a raster that does not tell.
-        geometry: the footprint, GeoJSON in lon/lat.
-        verdict: `accept`, `reject` or `redraw`.
-        redrawn: with `redraw`: the outline as it is.
-    """
-
-    scene_path: str
-    acquired_at: str | None
-    geometry: Mapping[str, Any]
-    verdict: str
-    redrawn: Mapping[str, Any] | None = None
+    scene_path: str  # raster or folder that it was found on
+    acquired_at: str | None  # ISO time, for a raster that does not tell
+    geometry: Mapping[str, Any]  # the footprint, GeoJSON in lon/lat
+    verdict: str  # `accept`, `reject` or `redraw`
+    redrawn: Mapping[str, Any] | None = None  # with `redraw`: the outline as it is
 
 
 def retrain(payload: dict[str, Any]) -> dict[str, Any]:

@@ -18,19 +18,12 @@ CHUNK: Final = 1 << 16  # pixels at a time: what stays in the cache
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """Complete trees: split k leads to splits 2k + 1 (at most the bound) and 2k + 2; the last ones to leaves.
+    """Complete trees: split k leads to splits 2k + 1 (at most the bound) and 2k + 2; the last ones to leaves."""
 
-    Attributes:
-        start: log-odds before the first tree.
-        column: trees x splits.
-        bound: trees x splits.
-        leaf: trees x leaves.
-    """
-
-    start: float
-    column: NDArray[np.int64]
-    bound: Numbers
-    leaf: Numbers
+    start: float  # log-odds before the first tree
+    column: NDArray[np.int64]  # trees x splits
+    bound: Numbers  # trees x splits
+    leaf: Numbers  # trees x leaves
 
     def score(self, columns: NDArray[np.float32], known: NDArray[np.bool_]) -> Numbers:  # noqa: ARG002 - the seam
         """See `learners.Fitted`."""

@@ -34,13 +34,9 @@ class FittedLearner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SampledCells:
-    """Sampled cells as learners take them.
+    """Sampled cells as learners take them."""
 
-    Attributes:
-        columns: cells x columns.
-    """
-
-    columns: NDArray[np.float32]
+    columns: NDArray[np.float32]  # cells x columns
 
     def __getitem__(self, chosen: Any) -> "SampledCells":
         """Some of them."""

@@ -48,15 +48,10 @@ TAKEN_BACK: Final = "step.withdraw"  # an answer that counts
 
 @dataclass(frozen=True, slots=True)
 class OperatorAnswer:
-    """Answers of people to a question, which they may withdraw.
+    """Answers of people to a question, which they may withdraw."""
 
-    Attributes:
-        words: first words that wait for a second person: step or question -> who gave it.
-        answers: answers that count: step or question -> answer.
-    """
-
-    words: Mapping[str, str]
-    answers: Mapping[str, str]
+    words: Mapping[str, str]  # first words that wait for a second person: step or question -> who gave it
+    answers: Mapping[str, str]  # answers that count: step or question -> answer
 
     @property
     def description(self) -> Message:
@@ -122,13 +117,9 @@ def withdraw_answer(
     accounts exist and one of the two highest levels stands or is asked for.
 
     Args:
-        c: a write transaction.
         site: declaration of the site.
         key: question as `operator_acts.verify` takes it.
-        actor: a person.
         reason: why it does not hold.
-        now: wall time.
-        second: another person.
 
     Returns:
         What is taken back, in words.

@@ -22,23 +22,14 @@ _DURATION: Final = re.compile(r"\d+(\.\d+)?[smhdw]")
 
 @dataclass(frozen=True, slots=True)
 class BoundField:
-    """One figure of a criterion that a person may change.
+    """One figure of a criterion that a person may change."""
 
-    Attributes:
-        key: where it stands, such as `0.red.over`.
-        words: the same for people, such as `red, over`.
-        value: as the file writes it.
-        unit: of the value; empty where it has none or a duration names its own.
-        is_duration: written as `6h`.
-        is_bound: it belongs to the bound of a level; the others say how a bound is judged.
-    """
-
-    key: str
-    words: str
-    value: str
-    unit: str
-    is_duration: bool
-    is_bound: bool
+    key: str  # where it stands, such as `0.red.over`
+    words: str  # the same for people, such as `red, over`
+    value: str  # as the file writes it
+    unit: str  # of the value; empty where it has none or a duration names its own
+    is_duration: bool  # written as `6h`
+    is_bound: bool  # it belongs to the bound of a level; the others say how a bound is judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +63,8 @@ def change_fields(site: Site, values: Mapping[str, str], author: str, reason: st
     """The site file with some figures changed; a criterion that changes names the author and the reason from then on.
 
     Args:
-        site: the declaration in force.
         values: key of a field -> what a person wrote; what equals the file changes nothing.
         author: who changes it.
-        reason: why.
 
     Raises:
         RefusedError: a key that the file does not have, a number that is none, or nothing changed.

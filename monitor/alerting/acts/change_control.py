@@ -109,11 +109,8 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
     The first file of a site is taken as it is.
 
     Args:
-        c: a write transaction.
         site: what the file says.
         author: who loads it.
-        reason: why.
-        now: wall time.
     """
     old = find_in_force(c, site.id)
     loosens = () if old is None or old.version == site.version else _list_loosening(c, old, site)
@@ -218,12 +215,10 @@ def propose(
     """Store a site file for approval, with its differences and its effect on the past.
 
     Args:
-        db: the database.
         text: the site file.
         name: what errors call it.
         actor: its author.
         reason: on what grounds.
-        now: wall time.
         preview: what the old and the new declaration would have done, JSON-ready; called outside any transaction.
 
     Raises:

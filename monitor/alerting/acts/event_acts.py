@@ -29,13 +29,9 @@ def take_event_back(
     alone (`monitor.store.alerting.events.withdraw_confirmation`) takes one: it lowers nothing.
 
     Args:
-        c: a write transaction.
         site: declaration of the site.
         event_id: number of the event.
-        actor: a person.
         reason: why it does not hold.
-        now: wall time.
-        second: another person.
 
     Raises:
         NotFoundError: no such event at that site.

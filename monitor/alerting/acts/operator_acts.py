@@ -72,12 +72,9 @@ def order_level_of(
     Raised, it stands until a person lowers it. Lowered, it rises again only on data newer than what was known now.
 
     Args:
-        c: a write transaction.
         site: declaration of the site.
         level: number of the level.
-        actor: a person.
         reason: why; it is told with the level.
-        now: wall time.
         sure: False refuses to lower while something asks for more than `level`.
         second: another person; needed, where accounts exist, for a level below one of the two highest that stands or
             is asked for.

@@ -36,19 +36,12 @@ CURVE_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class DisplacementCurve:
-    """Displacement of one series, mm, in order of time.
+    """Displacement of one series, mm, in order of time."""
 
-    Attributes:
-        times_s: Epoch seconds.
-        values: Displacement in mm.
-        column: The column read.
-        notes: What was left out or assumed, for people.
-    """
-
-    times_s: list[float]
-    values: list[float]
-    column: str
-    notes: tuple[str, ...]
+    times_s: list[float]  # epoch seconds
+    values: list[float]  # displacement in mm
+    column: str  # the column read
+    notes: tuple[str, ...]  # what was left out or assumed, for people
 
 
 def read_curve(path: Path, column: str, *, station: str | None = None, value: str | None = None) -> DisplacementCurve:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from forecasting.data.kinds import tell_drivers
-from forecasting.data.units import spell_span
+from forecasting.data.kinds import describe_drivers
+from forecasting.data.units import format_span
 from monitor.cli.session import SiteOption, check_site, open_database, require_any, show_in_order
 from monitor.errors import NotFoundError
 
@@ -51,10 +51,10 @@ def format_explanation(model: str, model_hash: str, explanation: Mapping[str, An
     """The record as lines for a terminal."""
     yield f"{model} {model_hash[:12]}: {explanation['of']}"
     yield f"  {explanation['note']}"
-    yield f"  reads beside the movement: {tell_drivers(explanation.get('drivers', ()))}"
+    yield f"  reads beside the movement: {describe_drivers(explanation.get('drivers', ()))}"
     for horizon, rises in explanation["calibration"]["permutation_mm"].items():
         words = ", ".join(f"{group} {_mm(rise)}" for group, rise in rises.items())
-        yield f"  {spell_span(float(horizon))}: error rises by: {words}"
+        yield f"  {format_span(float(horizon))}: error rises by: {words}"
     at = datetime.fromtimestamp(explanation["forecast"]["issued_s"], UTC)
     for station, horizons in explanation["forecast"]["stations"].items():
         yield f"  {station} at {at:%Y-%m-%dT%H:%MZ}"
@@ -63,7 +63,7 @@ def format_explanation(model: str, model_hash: str, explanation: Mapping[str, An
             shares = ", ".join(f"{group} {_mm(value)}" for group, value in inner["by_group_mm"].items())
             state = "" if inner["complete"] else f"; gradients do not add up ({inner['completeness_error']:.1%})"
             adds = f"{_mm(one['correction_mm'])}, {_mm(inner['difference_mm'])} more than from usual readings"
-            yield f"    {spell_span(float(horizon))}: {adds}: {shares}{state}"
+            yield f"    {format_span(float(horizon))}: {adds}: {shares}{state}"
     for one in explanation["maps"]:
         yield f"  {one['kind']} ({one['order']}): {one['note']}; values by --json"
 

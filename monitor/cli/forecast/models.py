@@ -324,6 +324,6 @@ def _figure(value: float | None) -> str:
 
 
 def _words(horizon_s: float) -> str:
-    from forecasting.data.units import spell_span
+    from forecasting.data.units import format_span
 
-    return spell_span(horizon_s)
+    return format_span(horizon_s)

@@ -18,7 +18,7 @@ NAMES = {"drift": "straight line"}
 def compare_files(files: Sequence[str], horizons: str | None, models: str, origins: int) -> None:
     """Score every record of some files; exit 4 where nothing could be scored."""
     from forecasting.errors import ForecastingError
-    from forecasting.evaluation.peers import LIBRARY, OTHERS, PEERS, score_beside_peers
+    from forecasting.evaluation.peers import LIBRARY, OTHERS, PEERS, score_with_peers
 
     peers = PEERS if is_installed(LIBRARY) else ()
     if not peers:
@@ -36,8 +36,8 @@ def compare_files(files: Sequence[str], horizons: str | None, models: str, origi
         try:
             refuse_interpolated(panel, wanted)
             spans = fit_horizons(panel, wanted)
-            scores = score_beside_peers(
-                panel, model_list(models), spans, peers=peers, origins=origins, told=session.print_note
+            scores = score_with_peers(
+                panel, model_list(models), spans, peers=peers, origins=origins, on_progress=session.print_note
             ) if spans else []  # fmt: skip
         except ForecastingError as error:
             session.print_note(f"{list_names(stations)}: {error}")  # the other records are scored all the same

@@ -294,7 +294,7 @@ def refuse_interpolated(panel: "Panel", horizons_s: Sequence[float]) -> None:
 
 def summary(scores: "Sequence[Score]") -> list[str]:
     """A table for people: mean over folds of the scores over all stations."""
-    from forecasting.evaluation.scoring import pooled, spell_horizon
+    from forecasting.evaluation.scoring import format_horizon, pooled
 
     every = [s for s in scores if (s.station, s.month, s.stage) == (None, None, None)]
     heads = ("horizon", "n", "MAE mm", "skill", "best", "cover80", "cover95", "fit s")
@@ -304,11 +304,11 @@ def summary(scores: "Sequence[Score]") -> list[str]:
             mine = [s for s in every if s.label == label and s.horizon_s == horizon_s]
             if mine:
                 cells = "".join(f"{_number(pooled(mine, field), form):>9}" for field, form in COLUMNS)
-                lines.append(f"{label:22}{spell_horizon(horizon_s):>9}{sum(s.n for s in mine):9}{cells}")
+                lines.append(f"{label:22}{format_horizon(horizon_s):>9}{sum(s.n for s in mine):9}{cells}")
     picked = {(s.fold, s.horizon_s): s.baseline for s in every}
     for horizon_s in dict.fromkeys(h for _, h in picked):
         names = [picked[k] for k in sorted(picked) if k[1] == horizon_s]
-        lines.append(f"chosen on the past, {spell_horizon(horizon_s)}: {', '.join(names)} (fold by fold)")
+        lines.append(f"chosen on the past, {format_horizon(horizon_s)}: {', '.join(names)} (fold by fold)")
     return lines
 
 

@@ -21,15 +21,10 @@ def count_rows(site: Site) -> int:
 
 @dataclass(frozen=True, slots=True)
 class StationReadingLimit:
-    """What a station may bring into the windows of its site.
+    """What a station may bring into the windows of its site."""
 
-    Attributes:
-        rows: twice what its intervals declare, or those that take a second of one processor.
-        span_s: how far back the windows reach, by declared quantity.
-    """
-
-    rows: float
-    span_s: Mapping[str, float]
+    rows: float  # twice what its intervals declare, or those that take a second of one processor
+    span_s: Mapping[str, float]  # how far back the windows reach, by declared quantity
 
 
 def measure_room(site: Site) -> Mapping[str, StationReadingLimit]:

@@ -13,23 +13,14 @@ from monitor.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """One [[criterion]] in its site file.
+    """One [[criterion]] in its site file."""
 
-    Attributes:
-        where: How errors call it: `site.toml: criterion[0]`.
-        kind: Its kind.
-        raw: The table as it was written, with the bound of each level.
-        levels: Of the site, rising.
-        stations: Of the site.
-        horizons_s: That the site forecasts.
-    """
-
-    where: str
-    kind: Kind
-    raw: Mapping[str, Any]
-    levels: Sequence[Level]
-    stations: Sequence[Station]
-    horizons_s: Sequence[float]
+    where: str  # how errors call it: `site.toml: criterion[0]`
+    kind: Kind  # its kind
+    raw: Mapping[str, Any]  # the table as it was written, with the bound of each level
+    levels: Sequence[Level]  # of the site, rising
+    stations: Sequence[Station]  # of the site
+    horizons_s: Sequence[float]  # that the site forecasts
 
 
 def find_level(level: str, levels: Sequence[Level], where: str) -> int:

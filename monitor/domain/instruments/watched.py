@@ -20,19 +20,12 @@ MOTION: Final = "motion"  # the group of what stations are there for: thresholds
 
 @dataclass(frozen=True, slots=True)
 class QuantityCheck:
-    """What looks at a quantity.
+    """What looks at a quantity."""
 
-    Attributes:
-        checks: Ids of certain checks.
-        units: What its units are of, for `unit-jump`; empty: they are not judged.
-        parts: Of `rules`, at `TIMES` its thresholds; with `level`, `persistence-z` too.
-        moves: It is motion of the ground: what its series do together is called movement.
-    """
-
-    checks: tuple[str, ...] = ()
-    units: str = ""
-    parts: tuple[str, ...] = ()
-    moves: bool = False
+    checks: tuple[str, ...] = ()  # ids of certain checks
+    units: str = ""  # what its units are of, for `unit-jump`; empty: they are not judged
+    parts: tuple[str, ...] = ()  # of `rules`, at `TIMES` its thresholds; with `level`, `persistence-z` too
+    moves: bool = False  # it is motion of the ground: what its series do together is called movement
 
 
 # thresholds of displacement are so many times as high for what is no motion of the site: nobody counts there
@@ -95,19 +88,12 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Series that are neighbours of each other: on one interval, and of one quantity or the motion of all stations.
+    """Series that are neighbours of each other: on one interval, and of one quantity or the motion of all stations."""
 
-    Attributes:
-        name: `MOTION`, or the quantity and its interval.
-        step_s: The interval.
-        watch: What looks at them.
-        series: At least one.
-    """
-
-    name: str
-    step_s: float
-    watch: QuantityCheck
-    series: tuple[Watched, ...]
+    name: str  # `MOTION`, or the quantity and its interval
+    step_s: float  # the interval
+    watch: QuantityCheck  # what looks at them
+    series: tuple[Watched, ...]  # at least one
 
 
 def is_forecast(spec: SeriesSpec) -> bool:

@@ -22,23 +22,14 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """A message, and what is known where it belongs.
+    """A message, and what is known where it belongs."""
 
-    Attributes:
-        message: as it came.
-        place: with the station that the topic or the site file names, empty where neither does.
-        site: of the place.
-        vocabulary: the names that its stations may use.
-        references: what displacement of its receivers counts from.
-        zone: in which times without one count, as the site file says.
-    """
-
-    message: BrokerMessage
-    place: TopicTarget
-    site: Site
-    vocabulary: Vocabulary
-    references: References
-    zone: ZoneInfo | None = None
+    message: BrokerMessage  # as it came
+    place: TopicTarget  # with the station that the topic or the site file names, empty where neither does
+    site: Site  # of the place
+    vocabulary: Vocabulary  # the names that its stations may use
+    references: References  # what displacement of its receivers counts from
+    zone: ZoneInfo | None = None  # in which times without one count, as the site file says
 
     def field(self, station: str, name: str, unit: str | None = None) -> StationField:
         """What a name of a station means; raises PayloadError."""

@@ -71,7 +71,6 @@ class PointsFile:
     """How a file of points is read into a site.
 
     Args:
-        path: the file.
         site: where it belongs.
         clock: when the values came in: what is read now was not known before.
         database: None only looks.

@@ -13,37 +13,22 @@ from monitor.ingest.pipeline import Pipeline
 
 
 class MappedVelocity(NamedTuple):
-    """What a map says of the ground of a station; mm/day.
+    """What a map says of the ground of a station; mm/day."""
 
-    Attributes:
-        station: whose.
-        mm_per_day: the mean.
-        sigma_mm_per_day: its error, one sigma.
-        p95_mm_per_day: 95 % of the ground are slower, either way.
-        moving_share: of the ground, 0 to 1.
-        pixels: so many have a velocity.
-    """
-
-    station: str
-    mm_per_day: float
-    sigma_mm_per_day: float
-    p95_mm_per_day: float
-    moving_share: float
-    pixels: int
+    station: str  # whose
+    mm_per_day: float  # the mean
+    sigma_mm_per_day: float  # its error, one sigma
+    p95_mm_per_day: float  # 95 % of the ground are slower, either way
+    moving_share: float  # of the ground, 0 to 1
+    pixels: int  # so many have a velocity
 
 
 class MappedGround(NamedTuple):
-    """The ground of a station whose series maps of velocities fill.
+    """The ground of a station whose series maps of velocities fill."""
 
-    Attributes:
-        station: as declared.
-        quantities: of these series.
-        over_mm_per_day: what is slower, either way, does not count as moving.
-    """
-
-    station: Station
-    quantities: tuple[str, ...]
-    over_mm_per_day: float
+    station: Station  # as declared
+    quantities: tuple[str, ...]  # of these series
+    over_mm_per_day: float  # what is slower, either way, does not count as moving
 
 
 def has_mapped_ground(station: Station) -> bool:

@@ -47,7 +47,6 @@ def open_netcdf(path: Path, variable: str | None, *, ends: bool) -> Iterator[Gri
     """Open one variable of a file.
 
     Args:
-        path: the file.
         variable: its name, where the file holds several grids.
         ends: where times have bounds, the later one counts: values are sums of an interval.
 

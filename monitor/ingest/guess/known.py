@@ -52,7 +52,6 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], options:
     """Understand a file of a known form.
 
     Args:
-        path: the file.
         form: its reader.
         answers: key of a question -> what a person says.
         options: what the site file says of its stations, and what the owner of the file calls it.

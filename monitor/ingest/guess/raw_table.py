@@ -90,7 +90,6 @@ def read_raw_table(path: Path, sheet: str = "") -> RawTable:
     """Find out how a file is laid out.
 
     Args:
-        path: the file.
         sheet: the worksheet of a workbook, or `ALL_SHEETS`; "": the first that holds a table.
 
     Raises:

@@ -60,7 +60,6 @@ def choose_reader(path: Path, given: Container[str] = ()) -> str:
     """The reader that a file is for.
 
     Args:
-        path: the file.
         given: options that were said of it, such as `--quantity`.
 
     Raises:

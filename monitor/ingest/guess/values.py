@@ -28,7 +28,6 @@ def list_values(path: Path, form: str, options: ImportOptions) -> Iterator[Check
     """The values of a file.
 
     Args:
-        path: the file.
         form: a name in `READERS`.
         options: what is said of it.
 

@@ -57,7 +57,6 @@ class SourceTarget:
     """Where files of a source go.
 
     Args:
-        db: the database.
         config: of the service.
         site: in force.
         clock: gives the present, aware UTC.
@@ -120,7 +119,6 @@ def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget
     """Read a file behind walls and store what it says.
 
     Args:
-        path: the file.
         form: how it is read.
         options: what is said of it.
         place: where it goes.

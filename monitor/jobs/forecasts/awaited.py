@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from detection.anomaly.registry import list_detectors
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.message import Message, Template, Timestamp, spread
 from forecasting.registry import NETWORKS, count_needed
 from forecasting.serving.conformal import MINIMUM_SCORES
@@ -65,8 +65,8 @@ class Awaited:
         """What it waits for."""
         named: dict[str, str | int] = {
             "n": self.rows,
-            "step": spell_span(self.step_s),
-            "every": spell_span(self.every_s),
+            "step": format_span(self.step_s),
+            "every": format_span(self.every_s),
         }
         if self.rows < self.needed:
             text = _ROWS(**named, needed=self.needed)
@@ -83,19 +83,12 @@ class Awaited:
 
 
 class Lacking(NamedTuple):
-    """What is not there yet of a site.
+    """What is not there yet of a site."""
 
-    Attributes:
-        awaited: each with what it waits for.
-        without: series of motion that have no forecast.
-        known: all series that have readings.
-        is_whole: whether each station that declares motion has had a reading of it.
-    """
-
-    awaited: list[Awaited]
-    without: frozenset[int]
-    known: frozenset[int]
-    is_whole: bool
+    awaited: list[Awaited]  # each with what it waits for
+    without: frozenset[int]  # series of motion that have no forecast
+    known: frozenset[int]  # all series that have readings
+    is_whole: bool  # whether each station that declares motion has had a reading of it
 
 
 def list_awaited(c: Connection, sites: Iterable[Site], now: datetime) -> list[tuple[str, Awaited]]:

@@ -24,19 +24,12 @@ WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
 
 @dataclass(frozen=True, slots=True)
 class Driving:
-    """What may drive a slope, as known at an instant.
+    """What may drive a slope, as known at an instant."""
 
-    Attributes:
-        measured: `station.quantity` to times and values.
-        expected: Issues of expected rain.
-        season: Whether the time of the year is read.
-        stations: Whether what of each station does not change is read.
-    """
-
-    measured: Mapping[str, Timed] = field(default_factory=dict)
-    expected: tuple[Outlook, ...] = ()
-    season: bool = False
-    stations: bool = False
+    measured: Mapping[str, Timed] = field(default_factory=dict)  # `station.quantity` to times and values
+    expected: tuple[Outlook, ...] = ()  # issues of expected rain
+    season: bool = False  # whether the time of the year is read
+    stations: bool = False  # whether what of each station does not change is read
 
 
 def load_driving(c: Connection, site: Site, since: datetime, now: datetime, models: Collection[str]) -> Driving:

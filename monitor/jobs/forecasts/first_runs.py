@@ -52,7 +52,6 @@ class FirstRuns:
     is bounded at any number of sites.
 
     Args:
-        db: the database.
         sites: by id.
         hasten: has a job of a site run now.
         clock: gives the present, aware UTC.

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from forecasting.message import Figure, Template
 from forecasting.registry import NETWORKS, count_needed, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
-from forecasting.serving.promotion import IN_SHADOW, find_earliest_s, tell_own
+from forecasting.serving.promotion import IN_SHADOW, describe_own, find_earliest_s
 from forecasting.serving.records import Forecast, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
 from monitor.config.service import ServiceConfig
@@ -191,7 +191,7 @@ def list_requests(
         for h in standing.horizons_s:
             gate = standing.gates.get(h)
             if gate is not None and gate.state == "active":
-                own[h] = Permit(False, tell_own(row.kind, standing.weight(h)), None)
+                own[h] = Permit(False, describe_own(row.kind, standing.weight(h)), None)
                 blend[h] = Permit(True, gate.reason, gate.skill)
             else:
                 own[h] = blend[h] = Permit(False, standing.refuse(h, site, now).reason, None)

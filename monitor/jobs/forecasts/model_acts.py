@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.message import Template
-from forecasting.serving.promotion import IN_SHADOW, judge_shadow, judge_shown
+from forecasting.serving.promotion import IN_SHADOW, check_shadow, check_shown
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
@@ -39,13 +39,10 @@ def promote(
     """Let a checkpoint be shown; returns one sentence per horizon.
 
     Args:
-        c: a write transaction.
         config: its time limit bounds the latency.
         site: the site it forecasts.
         start: beginning of its hash.
         horizon_s: one horizon, s; None: every one whose gate is open.
-        actor: who.
-        reason: why.
         now: instant of the act.
         second: another person, needed with `force`.
         force: also where the gate is closed, but never against its own record: what lost to the simple forecast or did
@@ -74,7 +71,7 @@ def promote(
         raise RefusedError(f"{site.id} does not ask for {row.kind}; add it to forecast.models")
     wanted = [horizon_s] if horizon_s is not None else list(mine.gates)
     verdicts = {h: _may(mine, h, config, now, force=force) for h in wanted}
-    refused = [f"{spell_span(h)}: {why}" for h, (may, why) in verdicts.items() if not may]
+    refused = [f"{format_span(h)}: {why}" for h, (may, why) in verdicts.items() if not may]
     if refused and (horizon_s is not None or len(refused) == len(verdicts)):
         raise RefusedError(f"{row.name} is not promoted: {'; '.join(refused)}")
     if not verdicts:
@@ -115,21 +112,21 @@ def _may(
 ) -> tuple[bool, str]:
     gate = standing.gates.get(horizon_s)
     if gate is None:
-        known = ", ".join(spell_span(h) for h in standing.gates) or "none"
+        known = ", ".join(format_span(h) for h in standing.gates) or "none"
         return False, f"it was not trained for that horizon; it knows {known}"
     if gate.state == "active":
         return False, "it is shown already"
     if not standing.weight(horizon_s):
         return False, "its training found nothing that it adds to the simple forecast: there is no blend to show"
     rows = standing.scored[horizon_s]
-    verdict = judge_shadow(
+    verdict = check_shadow(
         horizon_s, standing.calibration(horizon_s), rows, shadow_s=age_s(gate, now),
         latency_limit_ms=config.compute.job_limit_s * 500.0,
     )  # fmt: skip
     if verdict.state == "active":
         return True, verdict.reason
     if force:
-        against = judge_shown(horizon_s, rows)
+        against = check_shown(horizon_s, rows)
         if against.state == "active":
             return True, verdict.reason
         return False, f"its own record is against it; not even two people may show it then: {against.reason}"
@@ -155,7 +152,7 @@ def _show(
         text = (_SHOWN_AGAINST if force else _SHOWN)(names=people, reason=reason)
         after: GateRow = replace(gate, state="active", reason=text, since=now)
         if change_gate(c, row, gate, after, actor, now, second=second):
-            lines.append(f"{row.name} is shown at {spell_span(horizon_s)}")
+            lines.append(f"{row.name} is shown at {format_span(horizon_s)}")
             lines += displace(c, row, horizon_s, standings, now)
     if row.state != "active":
         change_state(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from forecasting.data.cadence import Cadence, choose_horizons
 from forecasting.data.series import horizon_key
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.message import TEXT_OF, Figure, Message, Template, Value
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
 from monitor.domain.alert import health_alarm
@@ -51,7 +51,7 @@ def alarm_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Sco
         low = record.coverage_80 < DEMOTION_COVERAGE_80 or worst < WORST_COVERAGE_80
         if not low and record.coverage_80 < RECOVERED_COVERAGE_80:
             continue  # between the bounds everything stays as it is
-        at = spell_span(horizon_s)
+        at = format_span(horizon_s)
         held: dict[str, Value] = {
             "horizon": at, "share": Figure(record.coverage_80, ".0%"), "n": record.issues,
         }  # fmt: skip

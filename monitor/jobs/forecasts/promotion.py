@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.data.series import horizon_key
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.message import Figure, Message, Template, Timestamp, gather, join
 from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving import promotion
@@ -91,7 +91,7 @@ class ModelStatus:
         if gate is not None and gate.earliest_at is not None:
             return PromotionRefusal(self.row.kind, horizon_s, gate.reason, gate.lacking, gate.earliest_at)
         earliest_at = self.find_earliest(horizon_s, site, now)
-        verdict = promotion.judge_shadow(
+        verdict = promotion.check_shadow(
             horizon_s, self.calibration(horizon_s), (), shadow_s=0.0, latency_limit_ms=0.0
         )  # fmt: skip
         reason = until(promotion.IN_SHADOW(text=_NO_SCORE) if gate is None else gate.reason, earliest_at)
@@ -190,7 +190,7 @@ def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime
                 if after.state == gate.state:
                     registry.save_record(c, after, after.state)
                 elif registry.change_gate(c, standing.row, gate, after, SERVICE, now):
-                    lines.append(f"{standing.row.name} at {spell_span(horizon_s)} {after.state}: {after.reason}")
+                    lines.append(f"{standing.row.name} at {format_span(horizon_s)} {after.state}: {after.reason}")
                     down = after.state == "shadow"
                     fallen = fallen or down
                     alarm_degraded(c, site, standing.row, after, now, degraded=down)
@@ -248,9 +248,9 @@ def _assess(
 ) -> registry.GateRow:
     rows = standing.scored.get(horizon_s, ())
     if gate.state == "active":
-        verdict = promotion.judge_shown(horizon_s, rows)
+        verdict = promotion.check_shown(horizon_s, rows)
     else:
-        verdict = promotion.judge_shadow(
+        verdict = promotion.check_shadow(
             horizon_s, standing.calibration(horizon_s), rows, shadow_s=age_s(gate, now),
             latency_limit_ms=config.compute.job_limit_s * 500.0,
         )  # fmt: skip
@@ -288,7 +288,7 @@ def _is_better(
         if own is not None and theirs is not None and own >= theirs:
             unit = promotion.summarise(rows).unit
             fault = _NOT_BETTER(
-                error=Figure(own, ".3g", unit), horizon=spell_span(horizon_s), other=Figure(theirs, ".3g", unit),
+                error=Figure(own, ".3g", unit), horizon=format_span(horizon_s), other=Figure(theirs, ".3g", unit),
                 model=other.row.name, n=n,
             )  # fmt: skip
             return False, promotion.IN_SHADOW(text=fault)
@@ -303,10 +303,10 @@ def displace(
     for other in standings:
         gate = other.gates.get(horizon_s)
         if other.row.rivals(winner) and gate is not None and gate.state == "active":
-            reason = promotion.IN_SHADOW(text=_BETTER(model=winner.name, horizon=spell_span(horizon_s)))
+            reason = promotion.IN_SHADOW(text=_BETTER(model=winner.name, horizon=format_span(horizon_s)))
             after = replace(gate, state="shadow", reason=reason, since=now, counts_from=now, judged_at=now)
             if registry.change_gate(c, other.row, gate, after, SERVICE, now):
-                lines.append(f"{other.row.name} at {spell_span(horizon_s)} shadow: {reason}")
+                lines.append(f"{other.row.name} at {format_span(horizon_s)} shadow: {reason}")
     return lines
 
 

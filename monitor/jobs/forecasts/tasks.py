@@ -59,19 +59,12 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One model of a site.
-
-    Attributes:
-        model: Its id.
-        name: Under which its intervals are kept.
-        checkpoint: Path, of a network.
-        permits: Of a network, by horizon in seconds; None for a simple forecast.
-    """
+    """One model of a site."""
 
     model: str
-    name: str
-    checkpoint: str | None = None
-    permits: Mapping[float, Permit] | None = None
+    name: str  # under which its intervals are kept
+    checkpoint: str | None = None  # path, of a network
+    permits: Mapping[float, Permit] | None = None  # of a network, by horizon in seconds; None for a simple forecast
 
 
 @dataclass(frozen=True, slots=True)

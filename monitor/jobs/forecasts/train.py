@@ -11,8 +11,8 @@ from detection.anomaly.records import DetectorTraining
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from detection.anomaly.registry import list_detectors
 from forecasting.data.cadence import LIKE, Cadence
-from forecasting.data.kinds import tell_drivers
-from forecasting.data.units import spell_span
+from forecasting.data.kinds import describe_drivers
+from forecasting.data.units import format_span
 from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED
 from monitor.config.service import ServiceConfig, parse_site
@@ -77,7 +77,7 @@ def _list_panels(c: Connection, site: Site) -> list[SitePanel]:
 
 def _describe_panel(panel: SitePanel | None, panels: Sequence[SitePanel]) -> str:
     """Which panel of several."""
-    return f" every {spell_span(panel.cadence.interval_s)}" if panel is not None and len(panels) > 1 else ""
+    return f" every {format_span(panel.cadence.interval_s)}" if panel is not None and len(panels) > 1 else ""
 
 
 def _why_train(
@@ -187,7 +187,7 @@ def _describe(answer: TrainingResult) -> str:
     read = answer.card.get("explanation", {}).get("drivers", ())
     begun = gather(answer.card.get("training", {})).get("begun_from", "")
     parts = [answer.model_hash[:12], *([f"begun {begun}"] if isinstance(begun, Message) else [])]
-    return "; ".join([*parts, *([f"reads {tell_drivers(read)}"] if read else [])])
+    return "; ".join([*parts, *([f"reads {describe_drivers(read)}"] if read else [])])
 
 
 def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple[Path | None, str]:

@@ -23,11 +23,11 @@ _UNSCORED = tasks.Permit(shown=False, reason=NOT_SHOWN(text=_NO_SCORE), skill=No
 def forecast_site(request: tasks.SiteForecastRequest) -> tasks.SiteForecast:
     """Run every model of a site on one panel; a model that fails does not stop the others."""
     from forecasting.serving.gate import choose_shown
-    from forecasting.serving.jobs import forecast, look_at_motion
+    from forecasting.serving.jobs import forecast, measure_motion
     from forecasting.serving.members import join_networks
 
     panel = lay_panel(request.record)
-    motion = look_at_motion(panel, request.horizons_s)
+    motion = measure_motion(panel, request.horizons_s)
     rows: list[Forecast] = []
     withheld: list[Withheld] = []
     states: dict[str, dict[str, ConformalState]] = {}

@@ -47,9 +47,7 @@ def make_left(
 
     Args:
         config: the service's.
-        site: the site.
         rows: its scenes.
-        now: wall time.
         requested: a person asks for them: those that failed a moment ago are tried too.
 
     Raises:

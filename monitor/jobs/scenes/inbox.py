@@ -170,11 +170,8 @@ def detect_scene(
     """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure.
 
     Args:
-        db: the database.
         config: the service's.
-        site: the site.
         entry: the scene in the inbox.
-        now: wall time.
         wait: wait for another process that reads scenes of the site, else leave it for the next look.
     """
     results = Path(config.paths.inbox).parent / "scenes" / site.id

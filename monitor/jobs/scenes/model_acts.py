@@ -27,11 +27,8 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
     `try_weights` says before whether it can be run at all.
 
     Args:
-        c: a write transaction.
         site: the site that it was learnt for; its file must choose weights scene by scene.
         start: beginning of its hash.
-        actor: who.
-        reason: why.
         now: instant of the act.
 
     Raises:

@@ -43,8 +43,6 @@ def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[Kno
     """The newest scenes of a site that are done, by acquisition, as a worker compares them.
 
     Args:
-        c: the connection.
-        site: its id.
         everything: with the footprints of all; else of the newest by each model, and of those on which these rest.
     """
     rows = list_done(c, site)

@@ -58,8 +58,6 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
     time of the later date of its pair; the same stack again adds nothing.
 
     Args:
-        c: the transaction.
-        site: the site.
         name: the stack's, so that two tracks do not end each other's advice.
         found: what the stack says.
         now: when it is known.

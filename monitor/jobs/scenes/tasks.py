@@ -21,20 +21,13 @@ class KnownDate(StoredDate):
     """A scene of the site that is done: what a worker needs to compare another with it.
 
     Where another image lies at its `scene_path` now, that ends with `(replaced)`.
-
-    Attributes:
-        name: in the inbox.
-        model_hash: of the weights it was read by.
-        out_dir: where its files are kept.
-        prints: marks of its files as they came.
-        valid_share: of its pixels, what was looked at; None: not known.
     """
 
-    name: str
-    model_hash: str
-    out_dir: str
-    prints: tuple[str, ...]
-    valid_share: float | None = None
+    name: str  # in the inbox
+    model_hash: str  # of the weights it was read by
+    out_dir: str  # where its files are kept
+    prints: tuple[str, ...]  # marks of its files as they came
+    valid_share: float | None = None  # of its pixels, what was looked at; None: not known
 
 
 @dataclass(frozen=True, slots=True)

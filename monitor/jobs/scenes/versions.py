@@ -85,8 +85,6 @@ def give_way(c: Connection, site: Site, name: str, answer: ReadScene, now: datet
     """Withdraw what the versions before said, in the transaction that stores this one; returns outlines withdrawn.
 
     Args:
-        c: the write transaction.
-        site: the site.
         name: the name of the scene.
         answer: what the worker said of the version that counts now.
         now: when it is known.

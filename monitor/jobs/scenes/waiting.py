@@ -119,12 +119,9 @@ def end_troubles(
     """End what was told of scenes that are read, or that somebody took out of the inbox.
 
     Args:
-        db: the database.
-        site: the site.
         rows: its scenes, as they were stored before this look.
         present: names that lie in the inbox.
         read: of those, names whose files as they lie there have been read.
-        now: wall time.
     """
     gone = [r for r in rows if r.state == WAITING and (r.name not in present or r.name in read)]
     with db.read() as c:

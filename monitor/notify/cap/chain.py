@@ -48,7 +48,6 @@ def compose(
     """One message of an alert, signed where there is a key.
 
     Args:
-        c: the database.
         config: says who sends, in which languages, and with which key.
         alert_id: a hazard alert.
         number: of the event that it reports, or `cancel`; the newest one where it is empty.

@@ -119,7 +119,6 @@ class DividedIngest:
     force, go by its clock, and tell it what they stored. Nobody needs to look into the database for that.
 
     Args:
-        db: the database.
         config: of the service.
         sites: by id.
         on_stored: as `Ingest` takes it.

@@ -20,19 +20,12 @@ SERVICE_ALERTS = "status"  # alerts of the service itself bear this name in plac
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An account as one request may use it.
+    """An account as one request may use it."""
 
-    Attributes:
-        name: of the account.
-        role: viewer, operator or admin.
-        sites: the only ones it may act on, and read where reading takes a login; None = all.
-        via: by which way it came: `page` for a session, `token` for a program.
-    """
-
-    name: str
-    role: str
-    sites: frozenset[str] | None
-    via: str = PAGE
+    name: str  # of the account
+    role: str  # viewer, operator or admin
+    sites: frozenset[str] | None  # the only ones it may act on, and read where reading takes a login; None = all
+    via: str = PAGE  # by which way it came: `page` for a session, `token` for a program
 
     @property
     def actor(self) -> Actor:

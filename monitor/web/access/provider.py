@@ -54,15 +54,10 @@ _TAUGHT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class OidcIdentity:
-    """The person that an OpenID Connect provider identified.
+    """The person that an OpenID Connect provider identified."""
 
-    Attributes:
-        person: who came.
-        by_two: whether the provider says, signed, that a second factor was given.
-    """
-
-    person: ForeignPerson
-    by_two: bool
+    person: ForeignPerson  # who came
+    by_two: bool  # whether the provider says, signed, that a second factor was given
 
 
 def find_claim(claims: Any, name: str) -> Any:

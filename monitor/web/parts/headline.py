@@ -118,7 +118,6 @@ def describe_motion(
 
     Args:
         movement: rows of `timeline.load_newest_movement`.
-        now: the present.
         watched: stations on the slope that the site file declares; others moved once and are judged no more.
         states: health of stations.
     """

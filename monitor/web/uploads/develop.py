@@ -42,25 +42,15 @@ class ReceivedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class DevelopedPhoto:
-    """What became of it.
+    """What became of it."""
 
-    Attributes:
-        trouble: why it is refused; empty where `photo.jpg` and `small.jpg` lie in the folder.
-        width: of the photo, pixels.
-        height: of the photo, pixels.
-        taken: date and time as the camera said them, with its offset where it named one; empty = it did not.
-        latitude: as the camera said it, deg.
-        longitude: as the camera said it, deg.
-        camera: make and model.
-    """
-
-    trouble: str = ""
-    width: int = 0
-    height: int = 0
-    taken: str = ""
-    latitude: float | None = None
-    longitude: float | None = None
-    camera: str = ""
+    trouble: str = ""  # why it is refused; empty where `photo.jpg` and `small.jpg` lie in the folder
+    width: int = 0  # of the photo, pixels
+    height: int = 0  # of the photo, pixels
+    taken: str = ""  # date and time as the camera said them, with its offset where it named one; empty = it did not
+    latitude: float | None = None  # as the camera said it, deg
+    longitude: float | None = None  # as the camera said it, deg
+    camera: str = ""  # make and model
 
 
 def name_format(head: bytes) -> str:

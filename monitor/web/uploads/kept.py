@@ -48,35 +48,20 @@ _lock: Final = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that somebody brought.
+    """A file that somebody brought."""
 
-    Attributes:
-        id: of its folder.
-        owner: the account; nobody else sees it.
-        name: as its owner calls it.
-        size: bytes announced.
-        suffix: of the file here.
-        site: where its readings belong; "" while a new site has no name.
-        is_new: that site is new.
-        answers: to questions about it.
-        stage: how far it came.
-        trouble: why it goes no further, or what a person must answer.
-        counts: of what was read in.
-        notes: what else there is to say of it, a sentence each.
-    """
-
-    id: str
-    owner: str
-    name: str
-    size: int
-    suffix: str
-    site: str
-    is_new: bool
-    answers: dict[str, str] = field(default_factory=dict)
-    stage: str = COMING
-    trouble: str = ""
-    counts: dict[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    id: str  # of its folder
+    owner: str  # the account; nobody else sees it
+    name: str  # as its owner calls it
+    size: int  # bytes announced
+    suffix: str  # of the file here
+    site: str  # where its readings belong; "" while a new site has no name
+    is_new: bool  # that site is new
+    answers: dict[str, str] = field(default_factory=dict)  # to questions about it
+    stage: str = COMING  # how far it came
+    trouble: str = ""  # why it goes no further, or what a person must answer
+    counts: dict[str, int] = field(default_factory=dict)  # of what was read in
+    notes: tuple[str, ...] = ()  # what else there is to say of it, a sentence each
 
 
 class UploadStore:

@@ -25,7 +25,7 @@ import torch
 
 from forecasting.data.series import DAY_S, read_long_csv
 from forecasting.evaluation.backtest import run_trials
-from forecasting.evaluation.scoring import score_all, spell_horizon
+from forecasting.evaluation.scoring import format_horizon, score_all
 from forecasting.registry import NETWORKS
 from tests.bench.record import FOLDER, record
 
@@ -62,7 +62,7 @@ def run(job: Job) -> list[dict[str, Any]]:
     ]
     kept = ("mae_mm", "pinball", "skill_lld", "skill_best", "coverage_80", "worst_80", "seconds", "weight", "shown")
     facts = [
-        {"label": s.label, "horizon": spell_horizon(s.horizon_s), "fold": s.fold} | {k: getattr(s, k) for k in kept}
+        {"label": s.label, "horizon": format_horizon(s.horizon_s), "fold": s.fold} | {k: getattr(s, k) for k in kept}
         for s in scores
     ]
     if model == "more":

@@ -21,7 +21,7 @@ import torch
 from forecasting.data.series import DAY_S, Floats, Panel, read_long_csv
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.evaluation.backtest import run_trials
-from forecasting.evaluation.scoring import Trial, spell_horizon
+from forecasting.evaluation.scoring import Trial, format_horizon
 from forecasting.metrics import winkler
 from forecasting.serving.quantiles import bounds
 from forecasting.simple.auto import fit_auto
@@ -68,13 +68,13 @@ def lowest_run(inside: Floats) -> float:
 def facts_of(trial: Trial, label: str, margins: Floats) -> dict[str, Any]:
     """What one fold says about one model at one horizon."""
     answer = next(a for a in trial.answers if a.label == label)
-    assert answer.fan is not None
+    assert answer.quantiles is not None
     inside = {}
     for level in (0.8, 0.95):
-        low, high = bounds(answer.fan, level)
+        low, high = bounds(answer.quantiles, level)
         known = np.isfinite(trial.observed) & np.isfinite(low)
         inside[level] = np.where(known, (trial.observed >= low) & (trial.observed <= high), np.nan)
-    low, high = bounds(answer.fan, 0.8)
+    low, high = bounds(answer.quantiles, 0.8)
     point = answer.point
     return {
         "held_80": np.nansum(inside[0.8], axis=0).tolist(), "held_95": np.nansum(inside[0.95], axis=0).tolist(),
@@ -101,7 +101,7 @@ def run(name: str, model: str, seed: int) -> dict[str, dict[str, list[dict[str, 
             fitted: Baseline = simple(known, cut.calibration, steps)
             margins = static_margins(known, cut, fitted, index, trial.steps)
             facts = facts_of(trial, answered, margins)
-            out.setdefault(label, {}).setdefault(spell_horizon(trial.horizon_s), []).append(facts)
+            out.setdefault(label, {}).setdefault(format_horizon(trial.horizon_s), []).append(facts)
     return out
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.series import DAY_S, read_long_csv
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import Answer, Trial
-from forecasting.serving.promotion import Scored, judge_shadow, judge_shown, summarise
+from forecasting.serving.promotion import Scored, check_shadow, check_shown, summarise
 from tests.bench.record import FOLDER, record
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         settings = {"epochs": 12, "stride": 2}
         for trial in run_trials(panel, ["auto", "gru"], [DAY_S, 7 * DAY_S], folds=1, training=settings):
             answer = next(a for a in trial.answers if (a.model, a.variant) == ("gru", "blend"))
-            place = f"{name} {spell_span(trial.horizon_s)}"
+            place = f"{name} {format_span(trial.horizon_s)}"
             figures[place] = {
                 "verdict of training": answer.verdict.reason,
                 "as it is": live(trial, answer, open_by_training=answer.verdict.shown),
@@ -41,7 +41,7 @@ def main() -> None:
 
 def live(trial: Trial, answer: Answer, *, open_by_training: bool) -> dict[str, Any]:
     """One network through the days of a test; mean absolute errors in mm over the same pairs."""
-    assert answer.fan is not None
+    assert answer.quantiles is not None
     calibration = {"shown": open_by_training, "reason": answer.verdict.reason}
     state, since_s, counts_from_s = "shadow", 0.0, 0.0
     rows: list[Scored] = []
@@ -51,9 +51,9 @@ def live(trial: Trial, answer: Answer, *, open_by_training: bool) -> dict[str, A
     for day in range(trial.observed.shape[0]):
         known = [r for r in rows if r.issued_s + trial.horizon_s <= day * DAY_S and r.issued_s >= counts_from_s]
         if state == "active":
-            verdict = judge_shown(trial.horizon_s, known)
+            verdict = check_shown(trial.horizon_s, known)
         else:
-            verdict = judge_shadow(
+            verdict = check_shadow(
                 trial.horizon_s, calibration, known, shadow_s=day * DAY_S - since_s, latency_limit_ms=1e6
             )
         if verdict.state != state:
@@ -64,7 +64,7 @@ def live(trial: Trial, answer: Answer, *, open_by_training: bool) -> dict[str, A
         for s, station in enumerate(trial.stations):
             value, made, best = trial.observed[day, s], answer.point[day, s], trial.best[day, s]
             if np.isfinite([value, made, best]).all():
-                low, high = answer.fan[day, s, [1, 3]], answer.fan[day, s, [0, 4]]
+                low, high = answer.quantiles[day, s, [1, 3]], answer.quantiles[day, s, [0, 4]]
                 inside = [bool(a <= value <= b) for a, b in (low, high)]
                 rows.append(Scored(day * DAY_S, station, float(value - made), float(value - best), *inside))
                 served.append(abs(float(value - (made if state == "active" else best))))

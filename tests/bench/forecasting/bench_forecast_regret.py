@@ -32,10 +32,10 @@ from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value, targets
 from forecasting.serving.pace import see_pace
 from forecasting.serving.path import Reach, find_reach, lay
-from forecasting.serving.quantiles import NORMAL, bounds, conform, point_fan, widen
+from forecasting.serving.quantiles import NORMAL, bounds, conform, repeat_point, widen
 from forecasting.simple.auto import fit_auto, least_scored
 from forecasting.simple.baselines import fit_baseline
-from forecasting.simple.regret import Rule, mix, weigh
+from forecasting.simple.regret import Rule, compute_weights, mix
 from forecasting.simple.trend import Trend, follow
 from tests.bench.record import read_figures, record
 from tests.data.records import Measured, read_records
@@ -93,7 +93,7 @@ class Fold:
         rows = np.arange(self.first, self.cut.test.end)
         errors = np.abs(self.made - targets(self.known, rows, self.steps))
         facts = (self.least, self.surprise, self.scale, self.groups, self.nearest)
-        return mix(self.made, weigh(self.made, errors, self.steps, rule, *facts))
+        return mix(self.made, compute_weights(self.made, errors, self.steps, rule, *facts))
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def prepare(one: Measured) -> list[list[Fold]]:
         apart = (fit_baseline(name, known, cut.calibration, steps) for name in (*RIVALS, "median5"))
         said = {one.name: one.predict(known.values, origins) for one in apart}
         least = np.array([least_scored(auto.member(m.name)) for m in auto.judged], dtype=np.int64)
-        weighed = auto.weigh_candidates(known.values, cut.test.end - 1)
+        weighed = auto.compute_weights(known.values, cut.test.end - 1)
         standard, motion, nearest, groups = auto.judged[0], None, None, ()
         if isinstance(standard, Trend):
             groups = standard.groups
@@ -323,7 +323,7 @@ def cover(one: Measured, prepared: Sequence[Sequence[Fold]], rule: Rule, held: d
         inside, count = np.zeros(stations), np.zeros(stations)
         found = held.setdefault(i, Held())
         for fold in folds:
-            fan, rows = point_fan(fold.serve(rule)), np.arange(fold.first, fold.cut.test.end)
+            fan, rows = repeat_point(fold.serve(rule)), np.arange(fold.first, fold.cut.test.end)
             pace, test = see_pace(fold.known, rows), slice(fold.cut.test.first - fold.first, None)
             conformed = conform(fan, fold.known, rows, fold.steps, pace)
             low, high = bounds(widen(fan, conformed.margins)[test], 0.8)

@@ -134,13 +134,13 @@ def update() -> dict[str, Any]:
 
 def issue() -> dict[str, Any]:
     """P6: one issue of 1,000 stations with 400 rows, cold: `auto` alone, then all that a site runs at least."""
-    from forecasting.serving.jobs import forecast, look_at_motion
+    from forecasting.serving.jobs import forecast, measure_motion
 
     horizons_s = (DAY_S, 7 * DAY_S, 30 * DAY_S)
     panels = [Panel(0.0, DAY_S, tuple(f"P{i:04}" for i in range(1000)), draw(1000, 400) + shift) for shift in (0, 1)]
 
     def all_of(panel: Panel) -> None:
-        motion = look_at_motion(panel, horizons_s)
+        motion = measure_motion(panel, horizons_s)
         for model in ("persistence", "lld", "auto"):
             forecast(panel, model, horizons_s, motion=motion)
 

@@ -33,7 +33,7 @@ from typing import Any, Final
 import numpy as np
 
 from forecasting.data.series import DAY_S, Floats, Panel, panel_from_samples, read_long_csv
-from forecasting.data.units import spell_span
+from forecasting.data.units import format_span
 from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.curves import draw_collapse
 from forecasting.kinematics.failure import FailureSpec, Watch
@@ -187,7 +187,8 @@ def judge(life: Life, now_s: float, span: str) -> list[Case]:
     """All targets of one moment; those after the end of the record are left out."""
     rows, withheld = serve(life.samples, life.step_s, life.horizons_s, now_s)
     cases = [
-        Case(life.kind, life.name, span, spell_span(w.horizon_s), shown=False, reason=plain(w.reason)) for w in withheld
+        Case(life.kind, life.name, span, format_span(w.horizon_s), shown=False, reason=plain(w.reason))
+        for w in withheld
     ]
     for name, (times, values) in life.samples.items():
         mine = [r for r in rows if r.station == name]
@@ -204,7 +205,7 @@ def judge(life: Life, now_s: float, span: str) -> list[Case]:
             constant, inverse = extrapolate(present, end_s, before[-1], r.target_s)
             cases.append(
                 Case(
-                    life.kind, life.name, span, spell_span(r.horizon_s), shown=True,
+                    life.kind, life.name, span, format_span(r.horizon_s), shown=True,
                     observed=_at(times, values, r.target_s, life.step_s), q10=r.q10, q50=r.q50, q90=r.q90,
                     constant=constant, inverse=inverse, window=end_s is not None,
                     absurd=list(broken.get(fan.horizon_s, ())),
@@ -371,11 +372,11 @@ def play_scenes(seeds: range) -> dict[str, Any]:
             assert present is not None
             fans = [Fan(r.horizon_s, r.q025, r.q10, r.q50, r.q90, r.q975) for r in rows]
             found = find_absurd(fans, present)
-            broken.update(f"{spell_span(h)}: {rule}" for h, rules in found.items() for rule in rules)
+            broken.update(f"{format_span(h)}: {rule}" for h, rules in found.items() for rule in rules)
             if not example:
                 example = {
                     "value": round(present.value, 1), "velocity_mm_per_day": round(present.velocity, 1),
-                    **{spell_span(f.horizon_s): [round(f.q10, 1), round(f.q50, 1), round(f.q90, 1)] for f in fans},
+                    **{format_span(f.horizon_s): [round(f.q10, 1), round(f.q50, 1), round(f.q90, 1)] for f in fans},
                     "withheld": sorted({w.reason for w in withheld}),
                 }  # fmt: skip
         out[name] = {"seeds": len(seeds), "absurd": dict(sorted(broken.items())), "first": example}

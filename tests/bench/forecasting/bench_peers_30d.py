@@ -24,7 +24,7 @@ from forecasting.data.series import Floats, Ints
 from forecasting.data.windows import last_value
 from forecasting.evaluation.distribution import crps
 from forecasting.serving.pace import see_pace
-from forecasting.serving.quantiles import conform, point_fan, widen
+from forecasting.serving.quantiles import conform, repeat_point, widen
 from forecasting.simple.baselines import fit_baseline
 from forecasting.simple.regret import Rule
 from tests.bench.forecasting.bench_forecast_regret import Fold, prepare
@@ -119,7 +119,7 @@ def judge(one: Measured) -> dict[str, dict[str, list[float]]]:
             same = np.isfinite(fold.observed) & np.all([np.isfinite(p[test]) for p in points.values()], axis=0)
             seen = np.where(same, fold.observed, np.nan)
             for name, made in points.items():
-                fan = widen(point_fan(made), conform(point_fan(made), known.values, rows, h, pace).margins)[test]
+                fan = widen(repeat_point(made), conform(repeat_point(made), known.values, rows, h, pace).margins)[test]
                 found[i][name].append(np.stack([np.abs(seen - made[test]), crps(fan, seen)]).reshape(2, -1))
     return {
         day: {name: tell(np.concatenate(parts, axis=1)) for name, parts in own.items()}

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from forecasting.kinematics.assessment import look_at_movement
+from forecasting.kinematics.assessment import classify_movement
 from forecasting.kinematics.curves import draw_collapse
-from forecasting.kinematics.stages import StageState, judge_stage
+from forecasting.kinematics.stages import StageState, classify_stage
 from forecasting.kinematics.tangential import tangential_angle_deg
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.forecast.failure_bench import DAY_S, OUTANG, data_folder, find, gnss
@@ -33,8 +33,8 @@ def watch(times_s: Sequence[float], values: Sequence[float], sigma: float, stead
     steady: list[float] = []
     sigmas = [sigma] * len(times_s)
     for now_s in times_s:
-        facts, velocity = look_at_movement(times_s, values, sigmas, now_s=now_s, interval_s=DAY_S)
-        movement, state = judge_stage(state, facts)
+        facts, velocity = classify_movement(times_s, values, sigmas, now_s=now_s, interval_s=DAY_S)
+        movement, state = classify_stage(state, facts)
         if now_s <= steady_until_s:
             steady += [] if velocity is None else [velocity.rate]
             continue

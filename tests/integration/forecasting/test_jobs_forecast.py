@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, insert, select
 from detection.anomaly.records import ReadingScore, Scores
 from forecasting.neural.checkpoint import model_hash, write
 from forecasting.neural.pretrained import PLACE
-from forecasting.serving.members import weigh_networks
+from forecasting.serving.members import compute_network_weights
 from monitor.cli.forecast.app import list_why_not
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
@@ -345,7 +345,7 @@ def check_shares(database: Database, config: ServiceConfig, site: Site, now: dat
             lay_panel(found.record),
             {(labels[r.series_id], r.horizon_s, "gru") for r in rows if r.model_hash},
         )
-        shares = weigh_networks(panel, errors, sorted({h for _, h, _ in answers}), answers)
+        shares = compute_network_weights(panel, errors, sorted({h for _, h, _ in answers}), answers)
         told.append({(labels[r.series_id], r.horizon_s): r.weight for r in rows if r.model == "auto"})
         assert {key: shares.get(key, {}).get("gru") for key in told[-1]} == told[-1]
     assert {*told[0].values()} == {None}, "its past was scored after that issue"

@@ -61,19 +61,19 @@ def panel_of(values):
 
 def test_a_peer_sees_nothing_after_the_origin_and_no_gaps(library):
     values, origins = draw(), np.array([80, 120])
-    whole = peers.ask_peer("Theta", values, origins, 7)
+    whole = peers.forecast_by_peer("Theta", values, origins, 7)
     later = values.copy()
     later[121:] = 1e6  # the future alone is changed
-    assert np.array_equal(peers.ask_peer("Theta", later, origins, 7), whole)
+    assert np.array_equal(peers.forecast_by_peer("Theta", later, origins, 7), whole)
     later[120] += 1.0
-    assert not np.array_equal(peers.ask_peer("Theta", later, origins, 7), whole), "the test can fail"
+    assert not np.array_equal(peers.forecast_by_peer("Theta", later, origins, 7), whole), "the test can fail"
     assert all(one.size <= 121 for one in StandIn.seen[: 2 * STATIONS])
 
 
 def test_all_are_scored_on_the_same_pairs_as_the_newest_value_by_hand(library):
     panel = panel_of(draw())
     told = []
-    scores = peers.score_beside_peers(panel, ["auto"], [DAY_S, 7 * DAY_S], origins=5, told=told.append)
+    scores = peers.score_with_peers(panel, ["auto"], [DAY_S, 7 * DAY_S], origins=5, on_progress=told.append)
     by = {(one.model, one.horizon_s): one for one in scores}
     assert {m for m, _ in by} == {"persistence", "drift", "lld", "auto", *peers.PEERS}
     for horizon_s in (DAY_S, 7 * DAY_S):
@@ -89,7 +89,7 @@ def test_all_are_scored_on_the_same_pairs_as_the_newest_value_by_hand(library):
 def test_what_a_peer_cannot_fit_is_left_out_and_the_rest_is_scored(library):
     values = draw()
     values[:, 1] -= 2e5  # the second station: it gives up there
-    scores = peers.score_beside_peers(panel_of(values), ["auto"], [DAY_S], origins=5)
+    scores = peers.score_with_peers(panel_of(values), ["auto"], [DAY_S], origins=5)
     by = {one.model: one.n for one in scores}
     assert 0 < by["AutoARIMA"] < by["auto"] <= 30
     (row,) = [line for line in tabulate(scores) if line.startswith("AutoARIMA")]

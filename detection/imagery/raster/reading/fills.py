@@ -38,21 +38,13 @@ def is_fill(value: float, *, zero: bool = False, below: bool = False) -> bool:
 
 @dataclass(slots=True)
 class ValueStatistics:
-    """What the numbers of a raster or stack are, fed part by part.
+    """What the numbers of a raster or stack are, fed part by part."""
 
-    Attributes:
-        zero: whether 0 can be a fill, where all others lie on one side of it, or a whole number below it.
-        low: the least of those that do not look like fills.
-        high: the greatest.
-        steps: typical steps between neighbours of a row, one a part.
-        ends: numbers at the ends that look like fills -> how many.
-    """
-
-    zero: bool = False
-    low: float = np.inf
-    high: float = -np.inf
-    steps: list[float] = field(default_factory=list)
-    ends: Counter[float] = field(default_factory=Counter)
+    zero: bool = False  # whether 0 can be a fill, where all others lie on one side of it, or a whole number below it
+    low: float = np.inf  # the least of those that do not look like fills
+    high: float = -np.inf  # the greatest
+    steps: list[float] = field(default_factory=list)  # typical steps between neighbours of a row, one a part
+    ends: Counter[float] = field(default_factory=Counter)  # numbers at the ends that look like fills -> how many
 
     def feed(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Look at a part: numbers, and which of them are values."""

@@ -98,7 +98,6 @@ def open_values(
     """Open a raster of which one band is given as values of a quantity; where nothing must be changed, as it is.
 
     Args:
-        path: the file.
         quantity: of the band.
         index: number of the band, from 1.
         ground: what is looked at for fills and impossible values; None: all of it.

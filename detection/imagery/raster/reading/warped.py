@@ -37,15 +37,10 @@ KEPT_BYTES: Final = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class WarpStorage:
-    """Where rasters on another grid are kept while a scene is read.
+    """Where rasters on another grid are kept while a scene is read."""
 
-    Attributes:
-        folder: on whose disk; the file has no name there, so it is gone with the process, however that ends.
-        progress: told the share of a raster that is warped.
-    """
-
-    folder: Path
-    progress: Callable[[float], None] = lambda _: None
+    folder: Path  # on whose disk; the file has no name there, so it is gone with the process, however that ends
+    progress: Callable[[float], None] = lambda _: None  # told the share of a raster that is warped
 
 
 class WarpedOnce(ExitStack):

@@ -34,7 +34,7 @@ class ConvLstm(SiteNetwork):
             take, forget, give, new = self.gates(torch.cat([row, state * alive], dim=1)).chunk(4, dim=1)
             cell = torch.sigmoid(forget) * cell + torch.sigmoid(take) * torch.tanh(new)
             state = torch.sigmoid(give) * torch.tanh(cell)
-        return self.tell(self.dropout(state.transpose(1, 2)), known)[:, torch.argsort(self.order)]
+        return self.predict_quantiles(self.dropout(state.transpose(1, 2)), known)[:, torch.argsort(self.order)]
 
 
 def line_of(supports: Tensor) -> Tensor:

@@ -45,4 +45,4 @@ class GraphAttentionGru(SiteNetwork):
         self.weights = weights.detach()
         seen = (weights @ sent).transpose(1, 2).flatten(2)
         joined = torch.tanh(self.join(torch.cat([state, seen], dim=-1)))
-        return self.tell(self.dropout(joined), known)
+        return self.predict_quantiles(self.dropout(joined), known)

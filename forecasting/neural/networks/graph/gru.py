@@ -34,7 +34,7 @@ class GraphGru(SiteNetwork):
             update = torch.sigmoid(update_in + update_state)
             candidate = torch.tanh(candidate_in + torch.sigmoid(reset_in + reset_state) * candidate_state)
             state = candidate + update * (state - candidate)
-        return self.tell(self.dropout(state), known, batch_first=False).transpose(0, 1)
+        return self.predict_quantiles(self.dropout(state), known, batch_first=False).transpose(0, 1)
 
     def _mix(self, nodes: Tensor) -> Tensor:
         """Own values beside those of the neighbours."""

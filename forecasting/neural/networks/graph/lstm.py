@@ -41,4 +41,4 @@ class GraphLstm(SiteNetwork):
             take, forget, give, new = (row + self.from_state(mix(state * alive, graphs))).chunk(4, dim=-1)
             cell = torch.sigmoid(forget) * cell + torch.sigmoid(take) * torch.tanh(new)
             state = torch.sigmoid(give) * torch.tanh(cell)
-        return self.tell(self.dropout(state), known, batch_first=False).transpose(0, 1)
+        return self.predict_quantiles(self.dropout(state), known, batch_first=False).transpose(0, 1)

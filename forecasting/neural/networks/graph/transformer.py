@@ -51,4 +51,4 @@ class GraphTransformer(SiteNetwork):
         self.weights = weights.detach()
         token = token + self.join((weights @ says).transpose(1, 2).flatten(2))
         token = token + self.think(self.between(token))
-        return self.tell(self.dropout(token), known)
+        return self.predict_quantiles(self.dropout(token), known)

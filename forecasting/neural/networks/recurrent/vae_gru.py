@@ -74,8 +74,8 @@ class DrawnHead(nn.Module):
         count = self.draws.shape[0]
         grains = torch.randn(*mean.shape[:-1], count, mean.shape[-1]).to(mean) if self.training else self.draws
         code = mean.unsqueeze(-2) + size * grains
-        said = (self.straight(code) + self.bent(code)).sort(dim=-2).values
+        out = (self.straight(code) + self.bent(code)).sort(dim=-2).values
         # as numpy.quantile does it: straight between the two draws beside the wanted place
         places = [level * (count - 1) for level in QUANTILES]
-        made = [torch.lerp(said[..., int(p), :], said[..., math.ceil(p), :], p - int(p)) for p in places]
+        made = [torch.lerp(out[..., int(p), :], out[..., math.ceil(p), :], p - int(p)) for p in places]
         return torch.stack(made, dim=-1)

@@ -13,7 +13,7 @@ from forecasting.hydrology.slope_stability import (
     WATER_KN_M3,
     InfiniteSlope,
     Safety,
-    judge_safety,
+    compute_safety,
     pressure_below_table,
 )
 from forecasting.message import Duration, Figure, Message, MessageList, Template, Value
@@ -232,7 +232,7 @@ def slip_pressure_kpa(criterion: Criterion, value: float, depth_m: float | None 
 def compute_safety_from_water(criterion: Criterion, value: float) -> Safety:
     """Factor of safety with its range from one reading of water."""
     at_depth = partial(slip_pressure_kpa, criterion, value)
-    return judge_safety(slope_of(criterion), at_depth(), at_depth)
+    return compute_safety(slope_of(criterion), at_depth(), at_depth)
 
 
 def compute_safety_from_rain(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float, float]:
@@ -257,7 +257,7 @@ def compute_safety_from_rain(criterion: Criterion, gauge: Gauge) -> tuple[Safety
     looks = [params.get("ahead_s", 0.0) * k / STEPS_AHEAD for k in range(steps + 1)]
     pressure, sooner_s = max((at_depth(params["depth_m"], s), -s) for s in looks)
     by_depth = cache(lambda depth_m: at_depth(depth_m, -sooner_s))
-    return judge_safety(slope_of(criterion), pressure, by_depth), pressure, -sooner_s
+    return compute_safety(slope_of(criterion), pressure, by_depth), pressure, -sooner_s
 
 
 def _intervals(gauge: Gauge, from_s: float) -> list[tuple[float, float, float]]:

@@ -93,11 +93,11 @@ def _gate(
     tuned: NeuralForecaster, auto: Auto, one: Panel, parts: Split, horizons_s: tuple[float, ...], simple: Floats
 ) -> tuple[Floats, Floats, list[bool]]:
     end = parts.test.end
-    rows, judged = calibration.judge(
+    rows, judged = calibration.calibrate(
         tuned, tuned.recipe.lld, auto, one, parts, horizons_s=horizons_s, last=end
     )  # fmt: skip
     inside = rows >= parts.test.first
-    blend = np.stack([j.fan[inside, :, 2] for j in judged], axis=2)
+    blend = np.stack([j.quantiles[inside, :, 2] for j in judged], axis=2)
     shown = [j.gate.shown for j in judged]
     return blend, np.where(shown, blend, simple), shown
 

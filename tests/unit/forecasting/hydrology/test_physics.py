@@ -18,8 +18,8 @@ from forecasting.hydrology.return_period import (
 )
 from forecasting.hydrology.slope_stability import (
     InfiniteSlope,
+    compute_safety,
     factor_of_safety,
-    judge_safety,
     pressure_below_table,
 )
 
@@ -115,20 +115,20 @@ def test_factor_of_safety_by_hand():
 
 
 def test_uncertain_cohesion_gives_the_range_by_hand():
-    found = judge_safety(InfiniteSlope(30.0, 2.0, 5.0, 30.0, 20.0, cohesion_sd_kpa=2.0), 0.0)
+    found = compute_safety(InfiniteSlope(30.0, 2.0, 5.0, 30.0, 20.0, cohesion_sd_kpa=2.0), 0.0)
     assert found.sd == pytest.approx(2.0 / 17.3205080757)
     assert found.low < found.best < found.high
     assert found.best - found.low == pytest.approx(1.645 * found.sd, rel=0.15)
-    assert judge_safety(SLOPE, 0.0).below_one == 0.0
-    assert judge_safety(SLOPE, 1000.0).below_one == 1.0
+    assert compute_safety(SLOPE, 0.0).below_one == 0.0
+    assert compute_safety(SLOPE, 1000.0).below_one == 1.0
 
 
 def test_each_uncertainty_widens_the_range_and_water_lowers_the_factor():
     sd = 0.0
     for extra in ("cohesion_sd_kpa", "friction_sd_deg", "unit_weight_sd_kn_m3", "depth_sd_m", "pressure_sd_kpa"):
-        found = judge_safety(InfiniteSlope(30.0, 2.0, 5.0, 30.0, 20.0, **{extra: 0.5}), 5.0)
+        found = compute_safety(InfiniteSlope(30.0, 2.0, 5.0, 30.0, 20.0, **{extra: 0.5}), 5.0)
         assert found.sd > sd
-    factors = [judge_safety(SLOPE, u).best for u in (-5.0, 0.0, 5.0, 20.0, 50.0)]
+    factors = [compute_safety(SLOPE, u).best for u in (-5.0, 0.0, 5.0, 20.0, 50.0)]
     assert factors == sorted(factors, reverse=True)
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from forecasting.errors import NotEnoughDataError
 from forecasting.kinematics.acceleration import fit_acceleration
-from forecasting.kinematics.assessment import Bound, look_at_movement
+from forecasting.kinematics.assessment import Bound, classify_movement
 from forecasting.kinematics.crossing import cross_velocity
 from forecasting.kinematics.direction import norm
 from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
-from forecasting.kinematics.stages import MovementFacts, judge_stage
+from forecasting.kinematics.stages import MovementFacts, classify_stage
 from forecasting.kinematics.tangential import tangential_angle_deg
 from forecasting.kinematics.velocity import fit_velocity
 
@@ -113,7 +113,7 @@ def test_three_looks_up_and_fourteen_days_down() -> None:
     stages = []
     for day in range(60):
         facts = look(day, 5.0, 3.0) if 5 <= day < 15 else look(day, 0.5)
-        movement, state = judge_stage(json.loads(json.dumps(state)), facts)
+        movement, state = classify_stage(json.loads(json.dumps(state)), facts)
         stages.append(movement.stage)
     assert stages[:7] == ["creep"] * 7
     assert stages[7:29] == ["progressive"] * 22  # third look up; first lower look is day 15
@@ -124,10 +124,10 @@ def test_three_looks_up_and_fourteen_days_down() -> None:
 def test_a_stale_look_is_unknown_and_lowers_nothing() -> None:
     state: dict[str, object] = {}
     for day in range(5):
-        movement, state = judge_stage(state, look(day, 5.0, 3.0))
+        movement, state = classify_stage(state, look(day, 5.0, 3.0))
     assert movement.stage == "progressive"
     for day in range(5, 40):
-        movement, state = judge_stage(state, look(4, 5.0, stale=True) if day < 39 else look(day, 0.2))
+        movement, state = classify_stage(state, look(4, 5.0, stale=True) if day < 39 else look(day, 0.2))
         assert movement.stage == ("unknown" if day < 39 else "progressive")
     assert movement.probability is not None
     assert movement.probability < 0.1  # it stands by the state, and says how little this look supports it
@@ -135,42 +135,42 @@ def test_a_stale_look_is_unknown_and_lowers_nothing() -> None:
 
 def test_the_same_datum_seen_again_is_no_second_issue() -> None:
     state: dict[str, object] = {}
-    _, state = judge_stage(state, look(0, 0.2))
+    _, state = classify_stage(state, look(0, 0.2))
     for _ in range(9):
-        movement, state = judge_stage(state, look(1, 5.0, 3.0))
+        movement, state = classify_stage(state, look(1, 5.0, 3.0))
     assert movement.stage == "creep"
 
 
 def test_a_failure_window_makes_it_progressive_and_no_velocity_unknown() -> None:
-    movement, state = judge_stage({}, look(0, 3.0, failing=True))
+    movement, state = classify_stage({}, look(0, 3.0, failing=True))
     assert movement.stage == "intermediate"  # its first look; two more to come
     for day in (1, 2, 3):
-        movement, state = judge_stage(state, look(day, 3.0, failing=True))
+        movement, state = classify_stage(state, look(day, 3.0, failing=True))
     assert movement.stage == "progressive"
-    assert judge_stage({}, MovementFacts(0.0, None, None))[0].stage == "unknown"
+    assert classify_stage({}, MovementFacts(0.0, None, None))[0].stage == "unknown"
 
 
 # ---- looking -----------------------------------------------------------------------------------------------------
 def test_looking_finds_a_growing_velocity_and_no_creep_in_noise() -> None:
     rng = random.Random(2)
     values = [40.0 * (1.0 / (1.0 - t / 210.0)) ** 0.5 + rng.gauss(0.0, 0.3) for t in range(200)]
-    facts, fit = look_at_movement(days(200), values, [0.3] * 200, now_s=199 * DAY, interval_s=DAY, v_eq=0.2)
+    facts, fit = classify_movement(days(200), values, [0.3] * 200, now_s=199 * DAY, interval_s=DAY, v_eq=0.2)
     assert fit is not None
     assert facts.rising
     assert sum(z >= 2 for z in facts.accelerations_z) >= 3
     flat = [rng.gauss(0.0, 2.0) for _ in range(200)]
-    facts, _ = look_at_movement(days(200), flat, [2.0] * 200, now_s=199 * DAY, interval_s=DAY)
+    facts, _ = classify_movement(days(200), flat, [2.0] * 200, now_s=199 * DAY, interval_s=DAY)
     assert sum(z >= 2 for z in facts.accelerations_z) < 3
     assert not facts.stale
 
 
 def test_looking_is_stale_without_fresh_data_and_blind_to_the_future() -> None:
     values = [0.1 * t for t in range(100)]
-    facts, _ = look_at_movement(days(100), values, [0.1] * 100, now_s=104 * DAY, interval_s=DAY)
+    facts, _ = classify_movement(days(100), values, [0.1] * 100, now_s=104 * DAY, interval_s=DAY)
     assert facts.stale
-    until, _ = look_at_movement(days(100), values, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)
+    until, _ = classify_movement(days(100), values, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)
     changed = [v if i <= 60 else 1e6 for i, v in enumerate(values)]
-    assert look_at_movement(days(100), changed, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)[0] == until
+    assert classify_movement(days(100), changed, [0.1] * 100, now_s=60 * DAY, interval_s=DAY)[0] == until
 
 
 def test_a_trend_follows_after_three_looks_and_not_before() -> None:
@@ -183,7 +183,7 @@ def test_a_trend_follows_after_three_looks_and_not_before() -> None:
         + [look(d, 2.0, -3.0, recent_max=4.0) for d in range(10, 13)]
     )
     for facts in looks:
-        movement, state = judge_stage(state, facts)
+        movement, state = classify_stage(state, facts)
         seen.append(movement.trend)
     assert seen == ["none"] * 5 + ["linear"] * 4 + ["progressive"] * 3 + ["regressive"]
 
@@ -191,20 +191,20 @@ def test_a_trend_follows_after_three_looks_and_not_before() -> None:
 def test_between_one_and_one_and_a_half_v_eq_the_stage_stays() -> None:
     state: dict[str, object] = {}
     for day in range(20):
-        movement, state = judge_stage(state, look(day, 1.2))
+        movement, state = classify_stage(state, look(day, 1.2))
     assert movement.stage == "creep"
     for day in range(20, 23):
-        movement, state = judge_stage(state, look(day, 1.7))
+        movement, state = classify_stage(state, look(day, 1.7))
     assert movement.stage == "intermediate"
     for day in range(23, 60):
-        movement, state = judge_stage(state, look(day, 1.2))
+        movement, state = classify_stage(state, look(day, 1.2))
     assert movement.stage == "intermediate"
 
 
 def test_without_a_reviewed_v_eq_the_reason_says_so() -> None:
-    movement, _ = judge_stage({}, look(0, 3.0, v_eq=None, usual_velocity=1.0))
+    movement, _ = classify_stage({}, look(0, 3.0, v_eq=None, usual_velocity=1.0))
     assert "no uniform creep is reviewed" in movement.reasons[0]
-    movement, _ = judge_stage({}, look(0, 3.0, v_eq=None))
+    movement, _ = classify_stage({}, look(0, 3.0, v_eq=None))
     assert "no velocity of uniform creep is reviewed" in movement.reasons[0]
 
 
@@ -212,19 +212,21 @@ def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> N
     """A record that was fast from its first day has a fast past to be compared with."""
     values = [30.0 * k for k in range(400)]
     always = {"now_s": 399 * DAY, "interval_s": DAY}
-    facts, _ = look_at_movement(days(400), values, [0.3] * 400, **always)
-    assert judge_stage({}, facts)[0].stage == "creep", "nothing but its own past says what is fast here"
+    facts, _ = classify_movement(days(400), values, [0.3] * 400, **always)
+    assert classify_stage({}, facts)[0].stage == "creep", "nothing but its own past says what is fast here"
     warned = [Bound(10.0, 7 * DAY, 3.0), Bound(40.0, 2 * DAY, 3.0)]
-    facts, _ = look_at_movement(days(400), values, [0.3] * 400, bounds=warned, **always)
-    movement, _ = judge_stage({}, facts)
+    facts, _ = classify_movement(days(400), values, [0.3] * 400, bounds=warned, **always)
+    movement, _ = classify_stage({}, facts)
     assert movement.stage == "intermediate"
     assert movement.reasons[0] == "velocity 30 mm/day in 7 d > 10 mm/day, which the site file warns of"
     assert movement.probability is not None
     assert movement.probability > 0.99
-    facts, _ = look_at_movement(days(400), values, [0.3] * 400, bounds=warned[1:], **always)
-    assert judge_stage({}, facts)[0].stage == "creep"
-    facts, _ = look_at_movement(days(400), values, [0.3] * 400, bounds=warned, v_eq=29.0, **always)
-    assert judge_stage({}, facts)[0].stage == "intermediate", "the level would be up, whatever was reviewed as steady"
+    facts, _ = classify_movement(days(400), values, [0.3] * 400, bounds=warned[1:], **always)
+    assert classify_stage({}, facts)[0].stage == "creep"
+    facts, _ = classify_movement(days(400), values, [0.3] * 400, bounds=warned, v_eq=29.0, **always)
+    assert classify_stage({}, facts)[0].stage == "intermediate", (
+        "the level would be up, whatever was reviewed as steady"
+    )
 
 
 # ---- the window --------------------------------------------------------------------------------------------------
@@ -245,7 +247,7 @@ def test_the_window_follows_noise_and_sampling_when_the_motion_changes(
     seed: int, sigma: float, longest_h: float
 ) -> None:
     times, values = hourly(seed, sigma=sigma, after_h=48)
-    facts, fit = look_at_movement(times, values, [sigma] * len(times), now_s=times[-1], interval_s=HOUR)
+    facts, fit = classify_movement(times, values, [sigma] * len(times), now_s=times[-1], interval_s=HOUR)
     assert fit is not None
     assert facts.window_s is not None
     assert 8 * HOUR <= facts.window_s <= longest_h * HOUR
@@ -254,7 +256,7 @@ def test_the_window_follows_noise_and_sampling_when_the_motion_changes(
     assert facts.rising
     assert sum(z >= 2.0 for z in facts.accelerations_z) >= 3
     until = len(times) - 48  # blind to what comes later: at rest, it is a week or more
-    facts, _ = look_at_movement(times, values, [sigma] * len(times), now_s=times[until - 1], interval_s=HOUR)
+    facts, _ = classify_movement(times, values, [sigma] * len(times), now_s=times[until - 1], interval_s=HOUR)
     assert facts.window_s is not None
     assert facts.window_s >= 7 * DAY
 
@@ -264,11 +266,11 @@ def test_a_daily_cycle_is_no_change_of_motion(seed: int) -> None:
     times, values = hourly(seed, sigma=0.1, daily=1.0)
     for back_h in range(0, 24, 3):
         now_s = times[-1] - back_h * HOUR
-        facts, _ = look_at_movement(times, values, [0.1] * len(times), now_s=now_s, interval_s=HOUR)
+        facts, _ = classify_movement(times, values, [0.1] * len(times), now_s=now_s, interval_s=HOUR)
         assert facts.velocity is not None
         assert facts.velocity_error is not None
         assert facts.velocity <= 2.0 * facts.velocity_error + 0.1, (back_h, facts)
-        movement, _ = judge_stage({}, facts)
+        movement, _ = classify_stage({}, facts)
         assert movement.stage == "creep", (back_h, facts)
 
 
@@ -276,5 +278,5 @@ def test_daily_data_are_judged_over_a_week_or_more() -> None:
     rng = random.Random(4)
     values = [0.0 if k < 95 else 10.0 * (k - 94) for k in range(100)]
     noisy = [y + rng.gauss(0.0, 0.5) for y in values]
-    facts, _ = look_at_movement(days(100), noisy, [0.5] * 100, now_s=99 * DAY, interval_s=DAY)
+    facts, _ = classify_movement(days(100), noisy, [0.5] * 100, now_s=99 * DAY, interval_s=DAY)
     assert facts.window_s == 7 * DAY, "eight epochs are a week"

@@ -8,10 +8,10 @@ import pytest
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.metrics import coverage, mae, pinball, rmse, skill, winkler
-from forecasting.serving.calibration import judge
+from forecasting.serving.calibration import calibrate
 from forecasting.serving.conformal import MINIMUM_SCORES, WINDOW, ConformalState, margin, replay, score, update
 from forecasting.serving.gate import blend_weight, choose_shown, decide
-from forecasting.serving.quantiles import NORMAL, blend_fan, bounds, conform, point_fan, widen
+from forecasting.serving.quantiles import NORMAL, blend_quantiles, bounds, conform, repeat_point, widen
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import fit_lld
 from tests.data.forecast_rows import row
@@ -134,9 +134,9 @@ def test_fans_never_cross():
     assert ready.sum() > 400
     assert (np.diff(out[ready], axis=-1) >= 0).all()
     np.testing.assert_array_equal(out[..., 2], fan[..., 2])
-    mixed = blend_fan(point_fan(values), fan, 0.25)
+    mixed = blend_quantiles(repeat_point(values), fan, 0.25)
     np.testing.assert_allclose(mixed, 0.75 * values[..., None] + 0.25 * fan)
-    assert np.ptp(point_fan(values), axis=-1).max() == 0
+    assert np.ptp(repeat_point(values), axis=-1).max() == 0
 
 
 def fan_of(point, sigma):
@@ -210,7 +210,7 @@ def test_a_network_is_judged_on_a_base_that_has_not_seen_what_it_is_judged_on():
     panel = Panel(0.0, DAY_S, ("A", "B"), np.cumsum(turn[:, None] + rng.normal(0, 0.8, (400, 2)), axis=0))
     parts, steps = split(400), (1, 7)
     auto, lld = fit_auto(panel, parts.calibration, steps), fit_lld(panel, parts.calibration, steps)
-    origins, judged = judge(Lld(lld), lld, auto, panel, parts, horizons_s=(DAY_S, 7 * DAY_S))
+    origins, judged = calibrate(Lld(lld), lld, auto, panel, parts, horizons_s=(DAY_S, 7 * DAY_S))
     unseen = next(one for one in auto.judged if one.name == "lld").predict(panel.values, origins)
     for i, one in enumerate(judged):
         np.testing.assert_allclose(one.own[..., 2], unseen[:, :, i], atol=1e-9)

@@ -7,7 +7,7 @@ import pytest
 
 from forecasting.data.series import DAY_S, Panel
 from forecasting.serving import members
-from forecasting.serving.members import join_networks, weigh_networks
+from forecasting.serving.members import compute_network_weights, join_networks
 from forecasting.serving.records import Limits, ScoredError
 from tests.data.forecast_rows import row
 
@@ -46,9 +46,11 @@ def find_leaks(seed: int) -> int:
         head = panel.head(last + 1)
         after = [s if s.issued_s + s.horizon_s <= last * DAY_S else replace(s, error=1e6 * s.error) for s in scored]
         asked = sorted({h * DAY_S for h in AHEAD})
-        told = [weigh_networks(head, one, asked, KEYS) for one in (known_by(scored, last), scored, after)]
+        told = [compute_network_weights(head, one, asked, KEYS) for one in (known_by(scored, last), scored, after)]
         wrong += told[0] != told[1] or told[0] != told[2]
-        assert told[0] != weigh_networks(head, known_by(scored, last - 20), asked, KEYS), "what is known is read"
+        assert told[0] != compute_network_weights(head, known_by(scored, last - 20), asked, KEYS), (
+            "what is known is read"
+        )
     return wrong
 
 
@@ -58,9 +60,11 @@ def test_a_share_rests_on_what_was_known_at_its_issue_bit_for_bit(seed: int) -> 
 
 
 def test_a_weighing_that_does_not_wait_for_targets_is_found(monkeypatch) -> None:
-    weigh = members.weigh
+    weigh = members.compute_weights
     monkeypatch.setattr(
-        members, "weigh", lambda made, errors, h, *more, **named: weigh(made, np.roll(errors, -h, 1), h, *more, **named)
+        members,
+        "compute_weights",
+        lambda made, errors, h, *more, **named: weigh(made, np.roll(errors, -h, 1), h, *more, **named),
     )
     assert find_leaks(1) > 0
 
@@ -69,11 +73,11 @@ def test_a_weighing_that_does_not_wait_for_targets_is_found(monkeypatch) -> None
 @pytest.mark.parametrize("seed", range(4))
 def test_the_better_network_leads_and_a_bad_one_has_next_to_nothing(seed: int, every: int) -> None:
     panel, asked = draw_panel(seed), [h * DAY_S for h in AHEAD]
-    shares = weigh_networks(panel, draw_scored(seed, every=every), asked, KEYS)
+    shares = compute_network_weights(panel, draw_scored(seed, every=every), asked, KEYS)
     for (station, _), mine in shares.items():
         assert mine["gru"] > 0.5, station
         assert mine.get("lstm", 0.0) < 0.02
-    bad = weigh_networks(panel, draw_scored(seed, (2.0, 3.0, 2.0), every), asked, KEYS)
+    bad = compute_network_weights(panel, draw_scored(seed, (2.0, 3.0, 2.0), every), asked, KEYS)
     assert max((sum(mine.values()) for mine in bad.values()), default=0.0) < 0.1
     east, north = (shares[s, DAY_S] for s in STATIONS[:2])
     assert east == north, "components of one motion obey one choice"
@@ -82,7 +86,7 @@ def test_the_better_network_leads_and_a_bad_one_has_next_to_nothing(seed: int, e
 def test_few_scored_issues_move_little_and_overlapping_ones_are_no_more_evidence() -> None:
     panel, scored = draw_panel(1), draw_scored(1)
     few = [one for one in scored if one.issued_s >= (ROWS - 12) * DAY_S]
-    shares = weigh_networks(panel, few, [DAY_S, 7 * DAY_S], KEYS)
+    shares = compute_network_weights(panel, few, [DAY_S, 7 * DAY_S], KEYS)
     assert {h for _, h in shares} == {DAY_S}, "five issues of 7 d are not four spans of it"
 
 
@@ -109,7 +113,9 @@ def test_without_scores_rows_are_the_same_and_with_them_auto_alone_moves() -> No
         if before.model != "auto" or before.station != STATIONS[2]:
             assert after is before
             continue
-        shares = weigh_networks(panel, here, [h * DAY_S for h in AHEAD], {k for k in KEYS if k[2] != "graph-gru"})
+        shares = compute_network_weights(
+            panel, here, [h * DAY_S for h in AHEAD], {k for k in KEYS if k[2] != "graph-gru"}
+        )
         mine = shares[after.station, after.horizon_s]
         assert after.q50 == pytest.approx(0.4 * mine["gru"] + 0.8 * mine["lstm"])
         assert after.weight == sum(mine.values())

@@ -11,7 +11,7 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Panel, panel_from_samples
 from forecasting.data.splits import Block
 from forecasting.kinematics.extrapolation import extrapolate, normal_below
-from forecasting.serving.experience import judge_drivers, judge_motion
+from forecasting.serving.experience import compare_drivers, compare_motion
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
 from forecasting.serving.kinematic import TAKES_OVER, see_motion, step_in
@@ -124,32 +124,32 @@ def test_a_gap_is_left_out_and_too_few_rows_give_nothing():
 
 # ---- inside or outside -------------------------------------------------------------------------------------------
 def test_a_motion_that_was_never_seen_is_outside_and_the_reason_says_how_far():
-    (found,) = judge_motion(lay(sudden(3)), 7)
+    (found,) = compare_motion(lay(sudden(3)), 7)
     assert found.novelty > 5.0
     assert found.reason.startswith("outside experience: velocity ")
     assert found.reason.endswith(" times the largest in calibration")
 
 
 def test_noise_one_wild_reading_and_a_short_record_are_not_outside():
-    shares = [judge_motion(lay(quiet(seed=seed)), 7)[0].novelty for seed in range(60)]
+    shares = [compare_motion(lay(quiet(seed=seed)), 7)[0].novelty for seed in range(60)]
     assert np.mean(np.array(shares) > 1.0) < 0.03
     wild = quiet()
     wild[-1] += 50.0
-    assert judge_motion(lay(wild), 7)[0].reason is None
-    assert judge_motion(lay(sudden(3)[-80:]), 7)[0].novelty is None
+    assert compare_motion(lay(wild), 7)[0].reason is None
+    assert compare_motion(lay(sudden(3)[-80:]), 7)[0].novelty is None
 
 
 def test_a_still_logger_that_begins_to_move_is_outside():
     values = np.full(300, 4.2)
     values[-3:] += [1.0, 2.0, 3.0]
-    assert judge_motion(lay(values), 7)[0].novelty > 1.0
-    assert judge_motion(lay(np.full(300, 4.2)), 7)[0].reason is None
+    assert compare_motion(lay(values), 7)[0].novelty > 1.0
+    assert compare_motion(lay(np.full(300, 4.2)), 7)[0].reason is None
 
 
 def test_the_present_alone_is_judged_by_rows_before_it():
     values = sudden(3)
     late = np.concatenate([values, values[-1] + quiet(40, seed=9)])
-    assert judge_motion(lay(values), 7) == judge_motion(lay(late).head(values.size), 7)
+    assert compare_motion(lay(values), 7) == compare_motion(lay(late).head(values.size), 7)
 
 
 def test_record_rain_closes_the_models_that_read_it_and_no_other():
@@ -158,7 +158,7 @@ def test_record_rain_closes_the_models_that_read_it_and_no_other():
     drivers = DriverRows(("R1.rain_mm.sum_1d",), ("rain",), rain[:, None])
     panel = lay(quiet(), drivers=drivers)
     why = "outside experience: R1.rain_mm.sum_1d 4.0 times the largest in calibration"
-    assert judge_drivers(panel.drivers, 7).reason == why
+    assert compare_drivers(panel.drivers, 7).reason == why
     ((one,), _) = step_in(panel, panel.drivers, [row(panel, "arima")], 7)
     assert not one.shown
     assert one.reason == f"not shown: {why}"
@@ -182,7 +182,7 @@ def test_it_stands_in_for_every_model_once_and_says_for_which():
 def test_inside_nothing_changes_but_that_it_is_said():
     panel = lay(quiet())
     before = row(panel)
-    assert step_in(panel, None, [before], 7) == ([replace(before, novelty=judge_motion(panel, 7)[0].novelty)], [])
+    assert step_in(panel, None, [before], 7) == ([replace(before, novelty=compare_motion(panel, 7)[0].novelty)], [])
 
 
 def find_jumps(seed: int) -> tuple[float, float]:

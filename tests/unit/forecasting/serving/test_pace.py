@@ -16,7 +16,7 @@ from forecasting.serving.conformal import (
 from forecasting.serving.issue import WIDER
 from forecasting.serving.jobs import forecast
 from forecasting.serving.pace import FEWEST, LARGEST, see_pace
-from forecasting.serving.quantiles import conform, point_fan
+from forecasting.serving.quantiles import conform, repeat_point
 
 
 def creep(rows=300, seed=1, noise=1.0, faster=0):
@@ -64,7 +64,7 @@ def test_a_short_or_silent_record_is_never_stretched():
 def test_an_interval_widens_before_a_miss_can_be_known():
     values = creep(faster=10)
     rows = np.arange(100, 300)
-    fan = point_fan(values[rows])
+    fan = repeat_point(values[rows])
     margins = conform(fan, values, rows, 30).margins[0.8]
     assert margins[-1, 0] > 1.5 * margins[-15, 0]
     assert margins[-1, 1] < 1.3 * margins[-15, 1]

@@ -9,7 +9,7 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import fit_baseline
-from forecasting.simple.regret import Rule, find_noise_share, mix, weigh
+from forecasting.simple.regret import Rule, compute_weights, find_noise_share, mix
 
 NONE = np.zeros(3, dtype=np.int64)
 
@@ -21,7 +21,7 @@ def test_who_was_lucky_as_a_slide_ended_does_not_lead_behind_it():
     errors[:, 100:130] = np.array([100.0, 40.0])[:, None, None]
     scale = np.where((np.arange(400) >= 100) & (np.arange(400) < 130), 100.0, 1.0)[:, None]
     made, least = np.zeros(errors.shape), np.zeros(2, dtype=np.int64)
-    plain, scaled = (weigh(made, errors, 7, Rule(), least, None, one)[1, -1, 0] for one in (None, scale))
+    plain, scaled = (compute_weights(made, errors, 7, Rule(), least, None, one)[1, -1, 0] for one in (None, scale))
     assert scaled < 0.1
     assert plain > 2.0 * scaled, "taken as they are, thirty rows decide"
 
@@ -41,7 +41,7 @@ def drawn(seed: int, rows: int = 80, stations: int = 2):
 @settings(max_examples=25, deadline=None)
 def test_weights_are_shares_and_know_only_what_has_been_scored(seed, steps, cut):
     made, errors = drawn(seed)
-    weights = weigh(made, errors, steps, Rule(), NONE)
+    weights = compute_weights(made, errors, steps, Rule(), NONE)
     answers = np.isfinite(made).any(axis=0)
     assert (weights >= 0).all()
     np.testing.assert_allclose(weights.sum(axis=0)[answers], 1.0)
@@ -54,20 +54,22 @@ def test_weights_are_shares_and_know_only_what_has_been_scored(seed, steps, cut)
     assert (weights[0, early][np.isfinite(made[0, early])] == 1.0).all()
     changed = errors.copy()
     changed[:, max(0, cut - steps + 1) :] = 1e6
-    again = weigh(made, changed, steps, Rule(), NONE)
+    again = compute_weights(made, changed, steps, Rule(), NONE)
     np.testing.assert_array_equal(again[:, : cut + 1], weights[:, : cut + 1])
-    np.testing.assert_array_equal(weigh(made[:, :cut], errors[:, :cut], steps, Rule(), NONE), weights[:, :cut])
+    np.testing.assert_array_equal(
+        compute_weights(made[:, :cut], errors[:, :cut], steps, Rule(), NONE), weights[:, :cut]
+    )
 
 
 def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
     made, errors = drawn(1, rows=200)
-    weights = weigh(made, errors, 1, Rule(), NONE)[:, -1]
+    weights = compute_weights(made, errors, 1, Rule(), NONE)[:, -1]
     assert (weights[1] > 0.9).all()
     assert (weights[2] < 0.01).all()
-    young = weigh(made, errors, 1, Rule(), np.array([0, 500, 0]))[:, -1]
+    young = compute_weights(made, errors, 1, Rule(), np.array([0, 500, 0]))[:, -1]
     assert (young[1] == 0).all()
     # the same errors seven rows ahead are a seventh of the evidence
-    slow = weigh(made, errors, 50, Rule(), NONE)[:, -1]
+    slow = compute_weights(made, errors, 50, Rule(), NONE)[:, -1]
     assert (slow[0] > weights[0]).all()
 
 
@@ -76,13 +78,13 @@ def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
 def test_what_the_shortest_horizon_tells_is_known_when_it_has_come_true(seed, steps, cut):
     made, errors = drawn(seed, rows=200)
     near = 0.1 * errors[0][::-1]
-    weights = weigh(made, errors, steps, Rule(), NONE, nearest=(near, 1))
+    weights = compute_weights(made, errors, steps, Rule(), NONE, nearest=(near, 1))
     answers = np.isfinite(made).any(axis=0)
     np.testing.assert_allclose(weights.sum(axis=0)[answers], 1.0)
     later, later_near = errors.copy(), near.copy()
     later[:, max(0, cut - steps + 1) :] = 1e6
     later_near[cut:] = 1e6
-    again = weigh(made, later, steps, Rule(), NONE, nearest=(later_near, 1))
+    again = compute_weights(made, later, steps, Rule(), NONE, nearest=(later_near, 1))
     np.testing.assert_array_equal(again[:, : cut + 1], weights[:, : cut + 1])
     told = []
     for newest in (0.0, 1.0):
@@ -102,7 +104,7 @@ def test_where_errors_are_noise_a_better_forecast_leads_sooner_and_where_they_ar
     made = np.zeros(errors.shape)
 
     def weight(near):
-        return weigh(made, errors, steps, Rule(), NONE, nearest=near)[1, 200:].mean()
+        return compute_weights(made, errors, steps, Rule(), NONE, nearest=near)[1, 200:].mean()
 
     plain, noise, motion = weight(None), weight((errors[0], 1)), weight((errors[0] / ratio, 1))
     assert noise > 1.2 * plain, "it would not have followed noise at all"
