@@ -261,7 +261,7 @@ class Schedule:
 
     def hasten_first(self) -> None:
         """Bring forward what a site does not have yet and its readings now allow."""
-        self._first_runs.look()
+        self._first_runs.check()
 
     def hasten(self, name: str, site_id: str) -> None:
         """Have a job of a site run now, or as soon as its run ends; nothing where it is not scheduled."""

@@ -42,7 +42,7 @@ def imports():
 
 
 def test_all_sheets_are_counted():
-    assert set(SHEETS) == {"whole", "monitor.alerting", "forecasting", "detection.imagery"}
+    assert set(SHEETS) == {"whole", "monitor.alerting", "monitor.decision", "forecasting", "detection.imagery"}
 
 
 @pytest.mark.parametrize("sheet", SHEETS)
