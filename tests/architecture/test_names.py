@@ -15,8 +15,6 @@ PICTURES = frozenset(
 """Forbidden as a whole word of a name: `told_at`, not `weight` or `standardise`."""
 MOST_TWICE = 10
 """Class names that may stand in two files."""
-NOT_YET: tuple[str, ...] = ()
-"""Folders whose names are still to be changed; what is clean may not come back."""
 PUBLIC = {
     "monitor/ingest/guess/preview.py told": "key of a stored upload",
     "detection/clouds/distance.py asked": "key of the record of a comparison",
@@ -68,8 +66,6 @@ def test_no_name_is_a_picture() -> None:
     found = []
     for path in list_modules():
         where = path.relative_to(ROOT).as_posix()
-        if where.startswith(NOT_YET):
-            continue
         names = [(path.stem, 1), *list_names(ast.parse(path.read_text()))]
         found += [
             f"{where}:{line}: {name}"
@@ -84,10 +80,9 @@ def test_a_class_name_stands_once() -> None:
     files = defaultdict(set)
     for path in list_modules():
         where = path.relative_to(ROOT).as_posix()
-        if not where.startswith(NOT_YET):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                    files[node.name].add(where)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                files[node.name].add(where)
     twice = {name: sorted(places) for name, places in files.items() if len(places) > 1}
     assert len(twice) <= MOST_TWICE, twice
 

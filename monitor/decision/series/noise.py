@@ -135,11 +135,13 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | No
         return None
     found = Burst(0.0, 0.0)
     stated = zip(*sigmas[-PRESENT - USUAL : -PRESENT], strict=True)
-    for size, shown, errors, column in zip(
-        measure_bent(lately), measure_bent(before), stated, zip(*before, *lately, strict=True), strict=True
-    ):
-        smallest = min((abs(b - a) for a, b in pairwise(column) if a != b), default=0.0)
-        usual = max(shown, sorted(errors)[len(errors) // 2], smallest)
+    for axis, (size, errors) in enumerate(zip(measure_bent(lately), stated, strict=True)):
+        usual = sorted(errors)[len(errors) // 2]
+        if size < CALM * usual:  # where an error is stated, what the epochs show is seldom needed
+            continue
+        (shown,) = measure_bent([v[axis : axis + 1] for v in before])
+        steps = (abs(b[axis] - a[axis]) for a, b in pairwise([*before, *lately]) if a[axis] != b[axis])
+        usual = max(shown, usual, min(steps, default=0.0))
         found = max(found, Burst(size, usual) if size >= CALM * usual > 0.0 else found)
     if found.size <= 0.0:
         return None

@@ -256,7 +256,7 @@ def service_speaks(filled_database):
             change = health_alarm(key, 2, line, is_open=True, evidence={"reason": line, "rows": [{"of": line}]})
             apply_changes(c, "status", [change], site=None, recipients=[desk], actor=Actor("slopeward", "service"),
                           now=NOW, rule_version="1")  # fmt: skip
-        stamp(c, "epoch0:north-bench/G1", gone[0].spell() | {"asked": gone[1].spell()}, NOW)
+        stamp(c, "epoch0:north-bench/G1", gone[0].to_json() | {"asked": gone[1].to_json()}, NOW)
         change = health_alarm(alarm_key("north-bench/G1"), 2, "G1 counts otherwise", is_open=True)
         apply_changes(c, "status", [change], site=None, recipients=[desk], actor=Actor("slopeward", "service"),
                       now=NOW, rule_version="1")  # fmt: skip
