@@ -72,9 +72,9 @@ def test_a_level_that_rose_has_the_newest_datum_looked_at_whatever_the_cadence_s
 
 def test_a_first_look_goes_a_month_back_and_ends_with_the_present(monkeypatch):
     seen = []
-    real = assess_movement.__globals__["judge_stage"]
+    real = assess_movement.__globals__["classify_stage"]
     monkeypatch.setitem(
-        assess_movement.__globals__, "judge_stage", lambda state, facts: seen.append(facts.at_s) or real(state, facts)
+        assess_movement.__globals__, "classify_stage", lambda state, facts: seen.append(facts.at_s) or real(state, facts)
     )
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
     whole = path(60 * 24, every_s=H)
