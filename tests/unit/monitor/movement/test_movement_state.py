@@ -74,7 +74,9 @@ def test_a_first_look_goes_a_month_back_and_ends_with_the_present(monkeypatch):
     seen = []
     real = assess_movement.__globals__["classify_stage"]
     monkeypatch.setitem(
-        assess_movement.__globals__, "classify_stage", lambda state, facts: seen.append(facts.at_s) or real(state, facts)
+        assess_movement.__globals__,
+        "classify_stage",
+        lambda state, facts: seen.append(facts.at_s) or real(state, facts),
     )
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
     whole = path(60 * 24, every_s=H)
