@@ -22,7 +22,7 @@ from monitor.config.service import ServiceConfig, parse_service
 from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.criteria.tables import CriterionTable
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import format_duration
 from monitor.domain.terms import Duration, Horizon, find_table, find_tables
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import NAMES
@@ -195,7 +195,7 @@ def write(value: Any, *, is_duration: bool) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if is_duration and isinstance(value, float):
-        return f'"{spell_duration(value)}"'
+        return f'"{format_duration(value)}"'
     return str(value) if isinstance(value, int | float) else f'"{value}"'
 
 

@@ -189,9 +189,9 @@ def _count_rain(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _drop_empty(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
-    kept = np.asarray(values, dtype=float)
-    finite = np.isfinite(kept)
-    return np.asarray(times, dtype=float)[finite], kept[finite]
+    numbers = np.asarray(values, dtype=float)
+    finite = np.isfinite(numbers)
+    return np.asarray(times, dtype=float)[finite], numbers[finite]
 
 
 def _with_drivers(panel: Panel, samples: Samples) -> Record:

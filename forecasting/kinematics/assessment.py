@@ -69,7 +69,7 @@ def classify_movement(
     failing: bool = False,
     history_s: float = 365.0 * DAY_S,
 ) -> tuple[MovementFacts, Velocity | None]:
-    """Gather what `judge_stage` needs from data up to now; data after `now_s` are not looked at.
+    """Gather what `classify_stage` needs from data up to now; data after `now_s` are not looked at.
 
     The velocity window is the shortest of 7 to 30 days in which the velocity stands four standard errors above
     nothing; where the motion changed within it, the longest with which all shorter ones agree (`_narrow`), down to

@@ -224,12 +224,12 @@ def _replayable(
     It ends where the fit block here ends: both places have the same weather, so later rows would make the test here
     easier. Shipped weights look rows ahead, whatever the interval.
     """
-    training = tuple(other.step_s * panel.steps(h) for h in horizons_s) if model in PRETRAINED else horizons_s
+    taught_s = tuple(other.step_s * panel.steps(h) for h in horizons_s) if model in PRETRAINED else horizons_s
     until_s = panel.start_s + panel.step_s * own.fit.end
     try:
         other = other.head(min(other.values.shape[0], max(0, math.ceil((until_s - other.start_s) / other.step_s))))
         parts = split(other.values.shape[0])
-        _, dropped = _trainable(model, other, parts, training)
+        _, dropped = _trainable(model, other, parts, taught_s)
     except ForecastingError:
         return None
     return None if dropped else (other, parts)

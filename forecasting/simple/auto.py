@@ -82,7 +82,7 @@ class Auto:
         if after.any() and last + 1 == self.known.shape[0] and _are_same(values[: last + 1], self.known):
             out[after] = self.mixed[origins[after] - self.first]
         elif after.any():
-            for i, (made, weights) in enumerate(self.compute_weights(values, last)):
+            for i, (made, weights) in enumerate(self.compute_weighted_candidates(values, last)):
                 out[after, :, i] = mix(made, weights)[origins[after] - self.first]
         if not after.all():
             out[~after] = self.judged[0].predict(values, origins[~after])
@@ -104,7 +104,7 @@ class Auto:
         weights = self.weights[index]
         return weights.mean(axis=0) if column is None else np.asarray(weights[column])
 
-    def compute_weights(self, values: Floats, last: int) -> Iterator[tuple[Floats, Floats]]:
+    def compute_weighted_candidates(self, values: Floats, last: int) -> Iterator[tuple[Floats, Floats]]:
         """Per horizon the forecasts of every candidate from row `first` to `last` and their weights, (E, N, S)."""
         seen, rows = values[: last + 1], np.arange(self.first, last + 1, dtype=np.int64)
         standard, motion = self.judged[0], None
@@ -200,18 +200,17 @@ def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> 
     chosen: list[str] = []
     errors: dict[str, list[float]] = {name: [] for name in order}
     weights, mixed = [], []
-    for h, (made, shares) in zip(steps, auto.compute_weights(known, calibration.end - 1), strict=True):
+    for h, (made, shares) in zip(steps, auto.compute_weighted_candidates(known, calibration.end - 1), strict=True):
         observed = calibration.targets(known, calibration.origins, h)
         for name, one in zip(order, made, strict=True):
             errors[name].append(mae(observed - one[calibration.first - first :]))
         weights.append(shares[:, -1].T)
         mixed.append(mix(made, shares))
         chosen.append(order[int(weights[-1].mean(axis=0).argmax())])
-    listed = {name: tuple(e) for name, e in errors.items()}
     return replace(
         auto,
         chosen=tuple(chosen),
-        errors_mm=listed,
+        errors_mm={name: tuple(e) for name, e in errors.items()},
         weights=np.stack(weights),
         known=known,
         mixed=np.stack(mixed, axis=2),

@@ -24,7 +24,7 @@ def require_shared(
     Args:
         site: declaration of the site.
         stake: the highest level that stands or is asked for.
-        second: another one.
+        second: who acts with the actor, None where nobody does.
         refuse: says that one person may not, of a `level`.
 
     Raises:

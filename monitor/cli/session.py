@@ -21,7 +21,7 @@ from detection.whole_file import replacing
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import format_iso, parse, parse_duration_s, spell_about, spell_duration
+from monitor.domain.instants import format_about, format_duration, format_iso, parse, parse_duration_s
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import write_csv
@@ -193,7 +193,7 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):
         return
     last = format_iso(instant(max(newest)))[:19] + "Z"
-    age = spell_about(now.timestamp() - max(newest))
+    age = format_about(now.timestamp() - max(newest))
     print_note(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
     print_note(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
     print_note(f"  the whole record: slopeward backtest --site {site.id} --known observed")
@@ -218,7 +218,7 @@ def _list_trials(site: Site, found: Iterable[str]) -> Iterator[str]:
     if steps:
         yield f"slopeward export {site.id} observations --out {file}"
     for quantity, step_s in sorted(steps.items()):
-        horizons = ",".join(spell_duration(round(h)) for h in choose_horizons(step_s))
+        horizons = ",".join(format_duration(round(h)) for h in choose_horizons(step_s))
         yield f"slopeward forecast backtest --data {file} --quantity {quantity} --horizons {horizons}"
 
 

@@ -31,7 +31,7 @@ from monitor.domain.duty.channels import NOTIFIERS, find_topic_fault, split_chan
 from monitor.domain.duty.local_time import read_minute
 from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.ground import crosses_itself, measure_m
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import format_duration
 from monitor.domain.names import fold_name, is_line, is_same_person, unify_names
 from monitor.domain.quantities import (
     BATTERY,
@@ -217,8 +217,8 @@ def _read_movement(table: Table, forecast_every_s: float, name: str) -> domain.M
     for key, given_s, limit_s in given:
         if given_s is not None and given_s > limit_s:
             raise ConfigError(
-                f"{name}: movement.unknown.{key}: expected at most {spell_duration(limit_s)}, the most frequent of the "
-                "other stages: what nobody knows is looked at no less"
+                f"{name}: movement.unknown.{key}: expected at most {format_duration(limit_s)}, the most frequent of "
+                "the other stages: what nobody knows is looked at no less"
             )
     return make_record(
         domain.MovementPlan, table, stages=(*stages, _make_stage(own, "unknown", most_s, most_forecast_s))
@@ -448,7 +448,7 @@ def _read_series(station: str, table: Table, own: Mapping[str, QuantityTable], w
         if (low if end == "low" else high) is None:
             raise ConfigError(f"{where}.physical: expected a number at {end}, for it is said to be physical")
     if table.max_silence_s is not None and table.max_silence_s < table.interval_s:
-        raise ConfigError(f"{where}.max_silence: expected at least interval = {spell_duration(table.interval_s)}")
+        raise ConfigError(f"{where}.max_silence: expected at least interval = {format_duration(table.interval_s)}")
     return make_record(
         domain.SeriesSpec, table, station=station, unit=canonical, noise_floor=noise or 0.0, verify_step=step,
         low=low, high=high, empty=to_canonical(table.empty, "empty"), physical=tuple(sorted(set(table.physical))),

@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Final
 
-from forecasting.message import format_about as spell_about
-from forecasting.message import format_duration as spell_duration
+from forecasting.message import format_about, format_duration
 
-__all__ = ["spell_about", "spell_duration"]
+__all__ = ["format_about", "format_duration"]
 
 Span = tuple[datetime, datetime]
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -140,7 +139,7 @@ def format_age(age: timedelta) -> str:
     >>> format_age(timedelta(seconds=-3)), format_age(timedelta(minutes=200))
     ('1 s', '3 h 20 min')
     """
-    return spell_about(max(1.0, age.total_seconds()))
+    return format_about(max(1.0, age.total_seconds()))
 
 
 def format_delay(delay_s: float) -> str:
@@ -149,7 +148,7 @@ def format_delay(delay_s: float) -> str:
     >>> format_delay(5412.0)
     '1h 30m'
     """
-    return re.sub(r"(\d) (d|h|m|s)(?:in)?", r"\1\2", spell_about(delay_s))
+    return re.sub(r"(\d) (d|h|m|s)(?:in)?", r"\1\2", format_about(delay_s))
 
 
 def is_silent(core: tuple[datetime, Mapping[str, Any]], at: datetime) -> bool:

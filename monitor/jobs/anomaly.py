@@ -17,7 +17,7 @@ from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
 from forecasting.message import Template
 from monitor.config.service import ServiceConfig
-from monitor.domain.instants import epoch_s, from_epoch_s, spell_about
+from monitor.domain.instants import epoch_s, format_about, from_epoch_s
 from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
@@ -262,7 +262,7 @@ def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | N
     """Why a checkpoint does not fit what the site file asks for now; None where it does."""
     trained_s, budget = float(checkpoint.card["step_s"]), float(checkpoint.card["budget_per_sensor_month"])
     if trained_s != step_s:
-        return f"it was trained at {spell_about(trained_s)}, the series come every {spell_about(step_s)}"
+        return f"it was trained at {format_about(trained_s)}, the series come every {format_about(step_s)}"
     if not set(checkpoint.card["thresholds"]) <= {checkpoint.kind, *COMPOSITES.get(checkpoint.kind, ())}:
         return "its parts are those of an earlier version"
     if not math.isclose(budget, budget_of_each(plan), rel_tol=1e-9):

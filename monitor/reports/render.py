@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import format_span
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import parse, spell_duration
+from monitor.domain.instants import format_duration, parse
 from monitor.domain.site import Recipient, Site
 from monitor.language import catalogue
 from monitor.language.catalogue import N_, gettext
@@ -90,7 +90,7 @@ def _environment() -> Environment:
     environment = open_templates(TEMPLATES)
     environment.filters.update(
         minute=minute, number=format_number, signed=format_signed, say=translate,
-        line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=spell_duration, window=format_span,
+        line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=format_duration, window=format_span,
     )  # fmt: skip
     environment.globals.update(level_class=level_class, language=catalogue.current, style=read_style)
     return environment

@@ -26,7 +26,7 @@ from monitor.broker.logins import lend_login
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import COMMAND
 from monitor.domain.headline import find_window
-from monitor.domain.instants import format_iso, parse, spell_duration
+from monitor.domain.instants import format_duration, format_iso, parse
 from monitor.domain.observation import SiteEvent
 from monitor.domain.quantities import QUANTITIES, convert, split_suffix
 from monitor.domain.topics import ROOT
@@ -598,8 +598,8 @@ def write_site(rows: Sequence[Row], live: timedelta) -> str:
             declared = "displacement" if quantity in COMPONENTS else quantity
             lines.append(
                 f'[[station.series]]\nquantity = "{declared}"\nunit = "{unit}"\n'
-                f'interval = "{spell_duration(interval_s)}"\n'
-                f'max_silence = "{spell_duration(round(max(3 * interval_s, 1.2 * live.total_seconds())))}"'
+                f'interval = "{format_duration(interval_s)}"\n'
+                f'max_silence = "{format_duration(round(max(3 * interval_s, 1.2 * live.total_seconds())))}"'
             )
             if declared.startswith("displacement"):
                 slowest_s = max(slowest_s, interval_s)
@@ -642,12 +642,12 @@ def _write_criterion(speeds: Sequence[float], interval_s: float, live: timedelta
     if not speeds:
         return forecast + recipient
     bounds = [max(1e-3, float(np.quantile(speeds, q))) for q in (0.90, 0.97, 0.995)]
-    window = spell_duration(WINDOW * interval_s)
+    window = format_duration(WINDOW * interval_s)
     text = '\n[[criterion]]\nkind = "velocity"\nstations = ["*"]\ndirection = "norm"\nmin_sigma = 0.0\n'
     for level, bound in zip(("yellow", "orange", "red"), bounds, strict=True):
         text += f'{level} = {{over = {bound:.6g}, window = "{window}"}}\n'
     text += (
-        f'dwell = {{hits = 2, of = 3}}\nvalid_for = "{spell_duration(round(1.2 * live.total_seconds()))}"\n'
+        f'dwell = {{hits = 2, of = 3}}\nvalid_for = "{format_duration(round(1.2 * live.total_seconds()))}"\n'
         'author = "demo"\nreason = "90, 97 and 99.5 % quantiles of the velocities of this very record"\n'
     )
     return text + forecast + recipient

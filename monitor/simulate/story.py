@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import format_duration
 from monitor.simulate.slope import SITE_ID, SlopeModel, StationPlan
 
 CREEP_MM_PER_DAY: Final = 1.0
@@ -196,7 +196,7 @@ def write_duration(span: timedelta) -> str:
     >>> write_duration(timedelta(hours=6)), write_duration(timedelta(minutes=90)), write_duration(timedelta(days=2))
     ('6h', '90m', '2d')
     """
-    return spell_duration(round(span.total_seconds()))
+    return format_duration(round(span.total_seconds()))
 
 
 DAYS: Final = 20  # enough for a first forecast at one and seven days

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.instants import format_iso, spell_duration
+from monitor.domain.instants import format_duration, format_iso
 from monitor.store.models.totals import load_hindcast_errors, load_newest_issues, summarize_anomalies
 
 NETWORKS: Final = ("gru", "lstm", "graph-gru")
@@ -41,7 +41,7 @@ def assess_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
         if fastest is not None and r.series_id == fastest.series_id:
             ends = {"mm": r.q50 - r.data_value, "low": r.q10 - r.data_value, "high": r.q90 - r.data_value}
             own = one.setdefault("own", {"series": f"{r.station}.{r.quantity}", "horizons": {}})
-            own["horizons"][spell_duration(round(r.horizon_s))] = {k: round(v, 3) for k, v in ends.items()}
+            own["horizons"][format_duration(round(r.horizon_s))] = {k: round(v, 3) for k, v in ends.items()}
     for model, past in _score_past(c).items():
         if model in found:
             found[model]["past"] = past
@@ -63,7 +63,7 @@ def _compare_past(mine: Errors, others: Sequence[Errors]) -> dict[str, Any]:
     for horizon_s in sorted({key[0] for key in same}):
         keys = [key for key in same if key[0] == horizon_s]
         own, line, auto = (fmean(one[key] for key in keys) for one in (mine, *others))
-        by[spell_duration(round(horizon_s))] = {
+        by[format_duration(round(horizon_s))] = {
             "n": len(keys), "mae_mm": own, "mae_straight_line_mm": line, "mae_auto_mm": auto,
             "skill_straight_line": 1 - own / line if line else None, "skill_auto": 1 - own / auto if auto else None,
         }  # fmt: skip

@@ -44,12 +44,14 @@ def list_words(name: str) -> set[str]:
 
 
 def list_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Every name that a module gives, with its line: classes, functions, parameters, variables and attributes."""
+    """Every name that a module gives, with its line: classes, functions, parameters, variables, attributes, aliases."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, node.lineno
         elif isinstance(node, ast.arg):
             yield node.arg, node.lineno
+        elif isinstance(node, ast.alias) and node.asname:
+            yield node.asname, node.lineno
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id, node.lineno
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -89,11 +91,14 @@ def test_a_class_name_stands_once() -> None:
 
 def test_a_picture_is_found() -> None:
     """The rule sees every place where a name is given."""
-    tree = ast.parse("class Told:\n    def ask(self, word):\n        self.said = beside = word\n")
+    tree = ast.parse(
+        "from a import b as spell\nclass Told:\n    def ask(self, word):\n        self.said = beside = word\n"
+    )
     assert {name for name, _ in list_names(tree) if list_words(name) & PICTURES} == {
         "Told",
         "ask",
         "word",
         "said",
         "beside",
+        "spell",
     }

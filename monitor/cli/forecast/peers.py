@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from monitor.cli import session
 from monitor.cli.forecast.trials import fit_horizons, model_list, open_records, refuse_interpolated
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import format_duration
 from monitor.domain.names import list_names
 from monitor.extras import describe_missing, is_installed
 
@@ -45,7 +45,7 @@ def compare_files(files: Sequence[str], horizons: str | None, models: str, origi
         found += len(scores)
         if session.options().as_json:
             for one in scores:
-                facts = {"file": file, "stations": stations, "horizon": spell_duration(round(one.horizon_s))}
+                facts = {"file": file, "stations": stations, "horizon": format_duration(round(one.horizon_s))}
                 session.print_json(facts | one._asdict())
         else:
             print("\n".join([f"{file}: {list_names(stations)}", *tabulate(scores)]))
@@ -55,7 +55,7 @@ def compare_files(files: Sequence[str], horizons: str | None, models: str, origi
 def tabulate(scores: "Sequence[PeerScore]") -> list[str]:
     """A row per model: at each horizon its error and CRPS, mm; the pairs where they are fewer than those of others."""
     most = {h: max(s.n for s in scores if s.horizon_s == h) for h in dict.fromkeys(s.horizon_s for s in scores)}
-    heads = [f"{spell_duration(round(h))} (n {n})" for h, n in most.items()]
+    heads = [f"{format_duration(round(h))} (n {n})" for h, n in most.items()]
     at = {(one.model, one.horizon_s): one for one in scores}
     lines = [f"{'MAE / CRPS, mm':16}" + "".join(f"{head:>20}" for head in heads)]
     for model in dict.fromkeys(one.model for one in scores):

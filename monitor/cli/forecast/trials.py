@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_if_json, print_json, print_note, show_in_order
-from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s, spell_duration
+from monitor.domain.instants import format_duration, format_iso, from_epoch_s, parse_duration_s
 from monitor.domain.names import list_names
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
 
     fit = keep_horizons(panel.step_s, horizons_s)
     if short := [h for h in horizons_s if h not in fit]:
-        spans, names = ", ".join(spell_duration(round(h)) for h in short), list_names(panel.stations)
+        spans, names = ", ".join(format_duration(round(h)) for h in short), list_names(panel.stations)
         print_note(f"{names}: no score at {spans}: that is shorter than the {_format_step(panel)} between readings")
     return [h for h in horizons_s if h in fit]
 
@@ -132,16 +132,16 @@ def _print_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequen
         rows = np.flatnonzero(seen)
         whole = int(rows[-1] - rows[0] + 1) if rows.size else 0
         gap = int(np.diff(rows).max() - 1) if rows.size > 1 else 0
-        spans, step = ", ".join(spell_duration(round(h)) for h in missing), _format_step(panel)
+        spans, step = ", ".join(format_duration(round(h)) for h in missing), _format_step(panel)
         last = f", the last at {format_iso(from_epoch_s(float(panel.times_s[rows[-1]])))}" if rows.size else ""
         print_note(
             f"{station}: no score at {spans}: nothing that is scored was observed. {rows.size} of {whole} intervals of "
-            f"{step} have a reading{last}; the longest gap is {spell_duration(round(gap * panel.step_s))}"
+            f"{step} have a reading{last}; the longest gap is {format_duration(round(gap * panel.step_s))}"
         )
 
 
 def _format_step(panel: "Panel") -> str:
-    return spell_duration(round(panel.step_s))
+    return format_duration(round(panel.step_s))
 
 
 def _name_covariates(recipe: "Recipe", record: "Record") -> "tuple[tuple[str, ...], Panel]":

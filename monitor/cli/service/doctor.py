@@ -16,7 +16,7 @@ from monitor.checks.site_files import Environment, SiteFolder
 from monitor.checks.table import run_checks
 from monitor.cli.session import Commands, read_service, show_in_order
 from monitor.config.service import ServiceConfig
-from monitor.domain.instants import spell_about
+from monitor.domain.instants import format_about
 from monitor.errors import SlopewardError
 
 app = Commands()
@@ -81,7 +81,7 @@ def _see_database(service: ServiceConfig) -> Iterator[Line]:
     for name, one in known.items():
         if name.partition(".")[0] not in {"clock", "disk"}:  # looked at here
             age_s = (now - one.checked_at).total_seconds()
-            old = f" (looked at {spell_about(age_s)} ago)" if age_s > OLD_S else ""
+            old = f" (looked at {format_about(age_s)} ago)" if age_s > OLD_S else ""
             yield name, one.check.state, f"{one.check.found}{old}", one.check.remedy
 
 

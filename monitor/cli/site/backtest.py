@@ -27,7 +27,7 @@ from monitor.config.service import load_site, parse_site
 from monitor.decision.criteria.proofs import check_forecasts
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import parse, spell_duration
+from monitor.domain.instants import format_duration, parse
 from monitor.domain.site import Criterion, Site
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, RefusedError
@@ -165,7 +165,7 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
         reasons = check_forecasts(figures, gained)
         result = {
             "gain": None if gain is None else gain.to_json(),
-            "shown": {spell_duration(h): asdict(r) for h, r in records.items()},
+            "shown": {format_duration(h): asdict(r) for h, r in records.items()},
             "terms": {
                 "known": card.known["mode"], "latency_s": card.known["latency_s"], "lead_s": card.lead_s,
                 "labels": len(card.labels), "labels_sha256": hashlib.sha256(labels.encode()).hexdigest(),

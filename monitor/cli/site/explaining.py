@@ -97,13 +97,12 @@ def _find(db: Database, alert_id: int) -> tuple[Alert, DecisionRow, str | None]:
 
 def _read(row: DecisionRow, source: str) -> tuple[Any, list[dict[str, Any]], list[str]]:
     """Frozen inputs, their summary and what they say; altered ones may say nothing any more."""
-    from monitor.alerting.audit.explain import explain as tell
-    from monitor.alerting.audit.explain import list_inputs, read_units
+    from monitor.alerting.audit.explain import explain, list_inputs, read_units
 
     try:
         frozen = json.loads(row.evidence)
         inputs = [{**asdict(x), "offsets": list(x.offsets)} for x in list_inputs(frozen)]
-        return frozen, inputs, tell(frozen, read_units(source))
+        return frozen, inputs, explain(frozen, read_units(source))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         return None, [], [f"the frozen inputs cannot be read: {type(error).__name__}: {error}; were they altered?"]
 

@@ -16,7 +16,7 @@ from monitor.cli.identity import name_helper
 from monitor.cli.session import options, print_json, print_note, read_service
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.decision.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.domain.instants import format_iso, spell_duration
+from monitor.domain.instants import format_duration, format_iso
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
@@ -451,6 +451,6 @@ def _score_forecasts(path: Path, found: TableGuess) -> None:
             try:
                 steps_s = {panel.step_s for panel in read_long_panels(long)}
                 horizons_s = sorted({h for step_s in steps_s for h in choose_horizons(step_s)})
-                backtest(data=str(long), horizons=",".join(spell_duration(round(h)) for h in horizons_s))
+                backtest(data=str(long), horizons=",".join(format_duration(round(h)) for h in horizons_s))
             except (SlopewardError, ForecastingError, typer.Exit) as error:
                 print_note(f"  none: {error}")

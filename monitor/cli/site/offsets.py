@@ -13,7 +13,7 @@ from forecasting.message import Message
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.identity import acting, narrow_to_reader
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
-from monitor.domain.instants import epoch_s, format_iso, from_epoch_s, parse, spell_duration
+from monitor.domain.instants import epoch_s, format_duration, format_iso, from_epoch_s, parse
 from monitor.domain.observation import HARMLESS
 from monitor.domain.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
 from monitor.errors import NotFoundError, RefusedError
@@ -203,7 +203,7 @@ def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple
     line = f"{name}: {size} ± {found.error:.2g} {row.unit}, of {old} readings before and {new} after"
     line += (
         f"; beside it {found.motion:+.2g} ± {found.motion_error:.2g} {row.unit} may be motion of the "
-        f"{spell_duration(found.gap_s)} between, which stays"
+        f"{format_duration(found.gap_s)} between, which stays"
     )
     line += "".join(f"; {one}" for one in found.doubts)
     if not found.is_needed:

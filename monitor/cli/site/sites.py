@@ -16,7 +16,7 @@ from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.decision.criteria.reachable import describe_barriers, list_barriers
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import Actor
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import format_duration
 from monitor.domain.site import Criterion, Site
 from monitor.errors import ConfigError, NeedsSecondError, RefusedError
 
@@ -53,14 +53,14 @@ def show(name: Name) -> None:
     for level in site.levels:
         print(f"  level {level.number} {level.name}: {level.action or '(no action text)'}")
     for station in site.stations:
-        series = ", ".join(f"{s.quantity} [{s.unit}] every {spell_duration(s.interval_s)}" for s in station.series)
+        series = ", ".join(f"{s.quantity} [{s.unit}] every {format_duration(s.interval_s)}" for s in station.series)
         print(f"  station {station.id}{'' if station.on_slope else ' (control)'}: {series or 'no series'}")
     for criterion in site.criteria:
         bounds = _format_bounds(site, criterion)
         print(f"  criterion {criterion.id} ({criterion.role}): {', '.join(criterion.stations)} {bounds}")
     for plan in site.movement.stages:
-        every = f"judged every {spell_duration(plan.evaluate_every_s)}"
-        forecast = f"forecast every {spell_duration(plan.forecast_every_s)}"
+        every = f"judged every {format_duration(plan.evaluate_every_s)}"
+        forecast = f"forecast every {format_duration(plan.forecast_every_s)}"
         print(f"  stage {plan.stage}: {every}, {forecast}: {plan.action or '(no action text)'}")
     lost = [text for _, _, text in describe_barriers(site, list_barriers(site))]
     for weakness in (*find_weaknesses(site), *lost):
@@ -73,7 +73,7 @@ def _format_bounds(site: Site, criterion: Criterion) -> str:
         name = site.levels[bound.level].name
         side = f" over {bound.over:g}" if bound.over is not None else f" under {bound.under:g}" if bound.under else ""
         limit = f"{side} {unit}" if side and unit else side
-        window = f" in {spell_duration(bound.window_s)}" if bound.window_s else ""
+        window = f" in {format_duration(bound.window_s)}" if bound.window_s else ""
         chance = f" with a chance of more than {100 * bound.probability:g} %" if bound.probability else ""
         parts.append(name + limit + window + chance)
     return "; ".join(parts)

@@ -14,7 +14,7 @@ from forecasting.hydrology import threshold_learning
 from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
 from monitor.cli.session import Commands, print_note, show
 from monitor.decision.criteria.rain_gauge import make_gauge
-from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s, spell_duration
+from monitor.domain.instants import format_duration, format_iso, from_epoch_s, parse_duration_s
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import SeriesSpec
 from monitor.errors import RefusedError
@@ -61,7 +61,7 @@ def learn(
     fell, interval_s, _ = _count_rain(fell, stamp)
     spans = [s for s in _durations(windows, "--windows") if s >= interval_s]
     if not spans:
-        raise RefusedError(f"--windows: none is as long as the rain's interval, {spell_duration(interval_s)}")
+        raise RefusedError(f"--windows: none is as long as the rain's interval, {format_duration(interval_s)}")
     window_s = _durations(rate_window, "--rate-window")[0]
     times, rates, noise = _rates(moved, window_s)
     limit, grounds = _fast(rates, noise, fast)
@@ -115,7 +115,7 @@ def maxima(
             year = _year(at_s - interval_s)
             if year in best:
                 best[year] = max(best[year], round(total, 6))
-        found[spell_duration(span_s)] = [best[y] for y in complete]
+        found[format_duration(span_s)] = [best[y] for y in complete]
     text = "annual_maxima = {" + ", ".join(f'"{k}" = {v}' for k, v in found.items()) + "}"
     facts = {"rain": rain, "years": complete, "annual_maxima": found, "left_out": left_out, "toml": text}
     show(facts, f"{len(complete)} years with at least {min_coverage:.0%} measured: {complete}\n{text}")
@@ -133,7 +133,7 @@ def write_criterion(found: threshold_learning.Learned, facts: dict[str, Any], ra
     )
     return "\n".join([
         "[[criterion]]", 'kind = "rain_learned"', f'series = "{rain}"',
-        f'window = "{spell_duration(found.window_s)}"', f'lag = "{spell_duration(found.lag_s)}"',
+        f'window = "{format_duration(found.window_s)}"', f'lag = "{format_duration(found.lag_s)}"',
         f"over = {_round_down(found.score.over_mm)!r}", f"events = {len(found.events_s)}", f'level = "{level}"',
         'role = "advice"                        # "witness" after a backtest of this site',
         'author = "slopeward thresholds learn"', f'reason = "{reason}"', "",
@@ -178,9 +178,9 @@ def _text(found: threshold_learning.Learned, facts: dict[str, Any]) -> str:
             f"{len(found.years)} years"
         ),
         (
-            f"rain over {spell_duration(found.window_s)} above {found.score.over_mm:.4g} {facts['unit']}, standing for "
-            f"{spell_duration(found.lag_s)}: {found.score.hits} of {found.score.hits + found.score.misses} events, "
-            f"false-alarm rate {found.score.false_rate:.3f}, area under ROC {found.area:.3f}"
+            f"rain over {format_duration(found.window_s)} above {found.score.over_mm:.4g} {facts['unit']}, standing "
+            f"for {format_duration(found.lag_s)}: {found.score.hits} of {found.score.hits + found.score.misses} events"
+            f", false-alarm rate {found.score.false_rate:.3f}, area under ROC {found.area:.3f}"
         ),
         (
             f"by years left out: {cross.hits} of {cross.hits + cross.misses} events, false-alarm rate "
@@ -241,8 +241,8 @@ def _count_rain(fell: SelectedSeries, stamp: str | None) -> tuple[SelectedSeries
     if gauge.overlaps_s:
         at = format_iso(from_epoch_s(gauge.overlaps_s[0]))
         raise RefusedError(
-            f"{fell.name}: sums of {spell_duration(interval_s)} cover more time than passed, first at {at}: leave what "
-            "comes twice out of the file"
+            f"{fell.name}: sums of {format_duration(interval_s)} cover more time than passed, first at {at}: leave "
+            "what comes twice out of the file"
         )
     for value, count in left_out.items():
         print_note(
@@ -268,7 +268,7 @@ def _rates(moved: SelectedSeries, window_s: float) -> tuple[list[float], list[fl
             starts.append(at_s)
             rates.append((values[j] - values[i]) / (times[j] - at_s) * DAY_S)
     if not rates:
-        raise RefusedError(f"{moved.name}: no two readings lie {spell_duration(window_s)} apart; see --rate-window")
+        raise RefusedError(f"{moved.name}: no two readings lie {format_duration(window_s)} apart; see --rate-window")
     second = [abs(a - 2.0 * b + c) for a, b, c in zip(values, values[1:], values[2:], strict=False)]
     noise = 1.4826 * median(second) / 6.0**0.5 if second else 0.0
     return starts, rates, noise * 2.0**0.5 / (window_s / DAY_S)

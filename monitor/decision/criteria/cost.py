@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.decision.criteria.scope import history_s, reach_s, wanted_series
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import format_duration
 from monitor.domain.site import SeriesSpec, Site
 
 ROWS_WARN: Final = 50_000  # about a second of one processor at each evaluation
@@ -58,8 +58,8 @@ def find_dear(site: Site) -> tuple[str, bool] | None:
     bound = f"at most {ROWS_MOST:,} are allowed" if total > ROWS_MOST else f"more than {ROWS_WARN:,} is slow"
     text = (
         f"one evaluation reads up to {total:,} rows ({bound}); criterion {criterion.id!r} at station {spec.station!r} "
-        f"reads most, {rows:,.0f}: {spell_duration(round(history_s(site, criterion, spec)))} of "
-        f"{criterion.quantity} every {spell_duration(spec.interval_s)}; shorten its windows or thin the series"
+        f"reads most, {rows:,.0f}: {format_duration(round(history_s(site, criterion, spec)))} of "
+        f"{criterion.quantity} every {format_duration(spec.interval_s)}; shorten its windows or thin the series"
     )
     return text, total > ROWS_MOST
 

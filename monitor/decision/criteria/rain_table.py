@@ -9,7 +9,7 @@ from pydantic import Field
 
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import MeasuredTable, Share, add_params, refuse_falling
-from monitor.domain.instants import parse_duration_s, spell_duration
+from monitor.domain.instants import format_duration, parse_duration_s
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Duration
 from monitor.errors import ConfigError
@@ -73,8 +73,8 @@ def _refuse_short(criterion: Criterion, places: Places, windows_s: Sequence[floa
         spec = find_spec(name, criterion.quantity, places.stations)
         if spec is not None and spec.stamp != "event" and windows_s and min(windows_s) < spec.interval_s:
             raise ConfigError(
-                f"{places.where}: a window of {spell_duration(min(windows_s))} is shorter than the interval of "
-                f"{name}.{criterion.quantity}, {spell_duration(spec.interval_s)}"
+                f"{places.where}: a window of {format_duration(min(windows_s))} is shorter than the interval of "
+                f"{name}.{criterion.quantity}, {format_duration(spec.interval_s)}"
             )
 
 

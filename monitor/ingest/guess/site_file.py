@@ -11,7 +11,7 @@ from typing import Final
 from forecasting.message import NameList, Template, Term
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S, write_first_site
 from monitor.config.site import parse_site
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import format_duration
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL, convert, is_unit_of, list_units
 from monitor.domain.site import SITE_ID, Site
 from monitor.domain.witnesses import find_voting_series, is_judged
@@ -330,13 +330,13 @@ def _format_rates(kind: str, side: str, quantity: str, names: str, interval_s: f
     windows = choose_windows(interval_s, levels)
     lines = ["[[criterion]]", f'kind = "{kind}"', f"stations = [{names}]", f'quantity = "{quantity}"']
     lines += [
-        f'{level} = {{{side} = {bound if side == SIDES[0] else -bound}, window = "{spell_duration(round(window_s))}"}}'
+        f'{level} = {{{side} = {bound if side == SIDES[0] else -bound}, window = "{format_duration(round(window_s))}"}}'
         "  # mm/day, an example: change it"
         for level, (window_s, bound) in windows.items()
     ]
-    every = spell_duration(max(1, round(interval_s)))
+    every = format_duration(max(1, round(interval_s)))
     lines += [
-        f"# {level}: left out. A warning of it may wait for {spell_duration(round(wait_s))}, and {INTERVALS_LEAST} "
+        f"# {level}: left out. A warning of it may wait for {format_duration(round(wait_s))}, and {INTERVALS_LEAST} "
         f"intervals of {every} take longer: read it more often, or add an instrument that is read so"
         for level, wait_s in reversed([*zip(reversed(levels), LONGEST_WAIT_S, strict=False)])
         if level not in windows

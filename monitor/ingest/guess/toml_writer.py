@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from monitor.domain.instants import format_iso, spell_duration
+from monitor.domain.instants import format_duration, format_iso
 from monitor.domain.site import ELLIPSOID, Origin
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import ImportOptions
@@ -75,8 +75,8 @@ def format_stations(
             lines += ["[[station.series]]", f"quantity = {quote(sensor.quantity)}", f"unit = {quote(sensor.unit)}"]
             lines += ['stamp = "counter"  # it only rises: a sum since the beginning'] if sensor.is_counter else []
             if sensor.interval_s:
-                lines += [f'interval = "{spell_duration(max(1, round(sensor.interval_s)))}"']
-                lines += [f'max_silence = "{spell_duration(max(1, round(SILENCE * sensor.interval_s)))}"']
+                lines += [f'interval = "{format_duration(max(1, round(sensor.interval_s)))}"']
+                lines += [f'max_silence = "{format_duration(max(1, round(SILENCE * sensor.interval_s)))}"']
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
-from monitor.domain.instants import format_iso, spell_duration
+from monitor.domain.instants import format_duration, format_iso
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -75,7 +75,7 @@ def add_maintenance(
     if from_at < now - timedelta(seconds=60.0):
         raise RefusedError("maintenance cannot begin in the past: what was decided stays decided")
     if not timedelta(0) < to_at - from_at <= timedelta(seconds=LONGEST_S):
-        raise RefusedError(f"maintenance lasts at most {spell_duration(LONGEST_S)}, and ends after it begins")
+        raise RefusedError(f"maintenance lasts at most {format_duration(LONGEST_S)}, and ends after it begins")
     if second is not None:
         require_two(c, actor, second, now)
     facts = {"site": site_id, "station": station, "reason": reason, "second_by": second.name if second else None}

@@ -424,7 +424,7 @@ def mark_failed(
 def make_error_columns(name: str, error: str | None) -> dict[str, Any]:
     """What went wrong, as the columns of an update: without secrets, and not longer than is kept.
 
-    >>> spell_error("last_error", "smtp://ada:pw@mail is away")["last_error"]
+    >>> make_error_columns("last_error", "smtp://ada:pw@mail is away")["last_error"]
     'smtp://ada:***@mail is away'
     """
     if error is not None and (bare := redact(error)[:ERROR_LIMIT]) != error:

@@ -104,7 +104,7 @@ def insert_rows(c: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *,
 def message_to_cells(text: str | None) -> tuple[str | None, str | None, str | None]:
     """A text as its three cells; two stay empty where it is no message.
 
-    >>> spell_message("by hand")
+    >>> message_to_cells("by hand")
     ('by hand', None, None)
     """
     if not isinstance(text, Message):

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from forecasting.message import Template
 from monitor.domain.canonical import digest_text
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import format_duration
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.rows import add_row, read_record
 from monitor.store.people.users import ROLES, find_user, require_sites
@@ -86,7 +86,7 @@ def add_api_token(
     if not label or len(label) > _LABEL or not label.isprintable():
         raise RefusedError(f"say in 1 to {_LABEL} characters what the token is for")
     if not 60.0 <= valid_s <= LONGEST_S:
-        raise RefusedError(f"a token is valid for a minute at least and {spell_duration(LONGEST_S)} at most")
+        raise RefusedError(f"a token is valid for a minute at least and {format_duration(LONGEST_S)} at most")
     wanted = None if sites is None else sorted(set(sites))
     if wanted is not None:
         require_sites(connection, wanted)

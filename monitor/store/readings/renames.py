@@ -94,6 +94,7 @@ def load_renamings(c: Connection) -> list[Renaming]:
 def call_today(renamings: Iterable[Renaming], site: str, station: str, at: datetime) -> str:
     """The id of today of a station that had another one at an instant.
 
+    >>> from monitor.domain.instants import parse
     >>> moved = [Renaming(parse(f"2026-0{n}-01T00:00:00Z"), "north", *ids) for n, ids in ((2, "AB"), (4, "BC"))]
     >>> [call_today(moved, "north", station, parse(f"2026-0{n}-09T00:00:00Z")) for n, station in ((1, "A"), (3, "B"),
     ...     (3, "A"), (5, "B"))]

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from forecasting.message import Message, Template, Term, format_span, join
 from monitor.domain.causes import describe_cause, gather
 from monitor.domain.headline import SIGHT_WORDS
-from monitor.domain.instants import STOPPED, format_age, format_iso, is_silent, parse, spell_about
+from monitor.domain.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
 from monitor.language import catalogue, local_time
 from monitor.language.figures import format_number, level_class
 from monitor.language.rendering import render as render_message
@@ -138,7 +138,7 @@ def gather_alerts(alerts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]
 ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates")
 ENVIRONMENT.filters.update(
     told=render_text,
-    about=spell_about,
+    about=format_about,
     minute=format_minute,
     utc=format_utc,
     subject=lambda text: translate_subject(text, LONGEST_LISTED),

@@ -173,7 +173,7 @@ def prepare(one: Measured) -> list[list[Fold]]:
         apart = (fit_baseline(name, known, cut.calibration, steps) for name in (*RIVALS, "median5"))
         said = {one.name: one.predict(known.values, origins) for one in apart}
         least = np.array([least_scored(auto.member(m.name)) for m in auto.judged], dtype=np.int64)
-        weighed = auto.compute_weights(known.values, cut.test.end - 1)
+        weighed = auto.compute_weighted_candidates(known.values, cut.test.end - 1)
         standard, motion, nearest, groups = auto.judged[0], None, None, ()
         if isinstance(standard, Trend):
             groups = standard.groups

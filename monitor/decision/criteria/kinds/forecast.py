@@ -17,7 +17,7 @@ from monitor.decision.criteria.tables import MeasuredTable
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, recovery_of
 from monitor.decision.series.tracks import direction
 from monitor.domain.decision import ForecastFact
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import format_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station, Threshold
 from monitor.domain.terms import Horizon, Section
@@ -57,7 +57,7 @@ class VelocityForecastTable(MeasuredTable):
     def refuse_bound(self, bound: Threshold, places: Places, key: str) -> None:
         """A bound asks for a horizon that the site forecasts; raises ConfigError."""
         if bound.window_s not in places.horizons_s:
-            horizons = ", ".join(spell_duration(h) for h in places.horizons_s)
+            horizons = ", ".join(format_duration(h) for h in places.horizons_s)
             raise ConfigError(f"{key}.window: expected one of forecast.horizons: {horizons}")
 
 

@@ -21,7 +21,7 @@ from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import Fact, each_gauge, measure_sums
 from monitor.decision.criteria.tables import OverBound, add_params
-from monitor.domain.instants import parse_duration_s, spell_duration
+from monitor.domain.instants import format_duration, parse_duration_s
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Threshold
 from monitor.errors import ConfigError
@@ -49,7 +49,7 @@ def _fit_depths(criterion: Criterion, table: RainReturnTable, where: str) -> Cri
     params: dict[str, float] = {}
     for threshold in criterion.thresholds:
         years, window_s = threshold.over or 0.0, threshold.window_s or 0.0
-        name = spell_duration(window_s)
+        name = format_duration(window_s)
         if years <= 1.0:
             raise ConfigError(f"{where}: over: expected a return period of more than 1 year, got {years:g} years")
         if window_s not in maxima and window_s not in quantiles:
