@@ -41,9 +41,11 @@ def main(folder: Path) -> None:
         db = Database(f"sqlite:///{place}/empty.db")
         upgrade(db)
         pages = {
-            "all-commands": list_commands(), "all-keys": list_keys(), "all-paths": list_paths(db),
+            "all-commands": list_commands(),
+            "all-keys": list_keys(),
+            "all-paths": list_paths(db),
             "all-views": list_views(db),
-        }  # fmt: skip
+        }
         db.close()
     for name, lines in pages.items():
         (folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -76,9 +76,12 @@ NOTES = "Cracks above bench 3 opened by 3 cm since noon. The road is closed sinc
 
 
 DRILLED = {
-    "alerts": 1, "unanswered": 0, "first_message_s": 1.4, "messages": {"delivered": 6},
+    "alerts": 1,
+    "unanswered": 0,
+    "first_message_s": 1.4,
+    "messages": {"delivered": 6},
     "acknowledged": [{"by": "bo", "after_s": 74.0}, {"by": "ada", "after_s": 131.0}],
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

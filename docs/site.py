@@ -9,9 +9,13 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).resolve().parents[1]
 WRITTEN = ROOT / "build" / "reference"  # by docs/generate.py
 ROOMS = {  # folder -> title, in the order of the tabs
-    "tutorial": "Tutorial", "how-to": "How-to", "reference": "Reference", "explanation": "Explanation",
-    "adr": "Decisions", "benchmarks": "Benchmarks",
-}  # fmt: skip
+    "tutorial": "Tutorial",
+    "how-to": "How-to",
+    "reference": "Reference",
+    "explanation": "Explanation",
+    "adr": "Decisions",
+    "benchmarks": "Benchmarks",
+}
 ABOVE = {"README.md": "index.md", "SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"}  # pages of the site
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s]+)\)")  # its text, its target
 LOADED = re.compile(

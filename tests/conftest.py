@@ -151,7 +151,7 @@ def free_port() -> int:
 
 def wait_for(
     condition: Callable[[], object], timeout_s: float = LEAST_CEILING_S, what: str = "condition", pause_s: float = 0.02
-) -> Any:  # fmt: skip
+) -> Any:
     """Poll until the condition is true and return its value; fail the test when it never is.
 
     The ceiling measures nothing and is a minute at least, so that a busy machine fails no test. Who wants to say that
@@ -221,19 +221,29 @@ class PostgresServer:
             "initdb", "-D", str(self._data), "--locale=C", "--encoding=UTF8", "-A", "trust", "-U", self.user, "-N"
         )
         settings = {
-            "timezone": "America/Denver", "log_timezone": "America/Denver", "listen_addresses": "127.0.0.1",
-            "port": str(self.port), "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "64MB",
-            "fsync": "on" if durable else "off", "full_page_writes": "on" if durable else "off",
+            "timezone": "America/Denver",
+            "log_timezone": "America/Denver",
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "200",
+            "shared_buffers": "64MB",
+            "fsync": "on" if durable else "off",
+            "full_page_writes": "on" if durable else "off",
             "max_wal_size": "128MB",
-        }  # fmt: skip
+        }
         (self._data / "postgresql.auto.conf").write_text("".join(f"{k} = '{v}'\n" for k, v in settings.items()))
         self.start()
 
     def _call(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
             [*self._as_user, str(self._bin / program), *arguments],
-            capture_output=True, text=True, check=False, cwd="/", timeout=120,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            timeout=120,
+        )
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}")
 
@@ -364,7 +374,7 @@ Fill = Callable[[Database], Any]
 @pytest.fixture(scope="session")
 def templates(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str, Fill], tuple[str, Any]]:  # fmt: skip
+) -> Callable[[str, Fill], tuple[str, Any]]:
     """`templates("sqlite", fill)`: the file or database that `fill` has filled, and what it returned; made once."""
     made: dict[tuple[str, Fill], tuple[str, Any]] = {}
 
@@ -439,7 +449,7 @@ def filled_sqlite_url(filled_template: Callable[[str], tuple[str, dict[str, Any]
 @pytest.fixture
 def filled_postgresql_url(
     filled_template: Callable[[str], tuple[str, dict[str, Any]]], postgresql: PostgresServer
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     """A PostgreSQL database with the story of tests/data/filled.py, of this test alone."""
     name = postgresql.copy(filled_template("postgresql")[0], "f")
     yield postgresql.url(name)
@@ -457,7 +467,7 @@ def filled_database(request: pytest.FixtureRequest) -> Iterator[Database]:
 @pytest.fixture
 def filled_ids(
     filled_database: Database, filled_template: Callable[[str], tuple[str, dict[str, Any]]]
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The ids of the story in `filled_database`, by the names that tests like."""
     return filled_template(filled_database.engine.dialect.name)[1]
 

@@ -238,10 +238,15 @@ def format_certain(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the checks found as plain text, one line per kind."""
     head = ["check", "events", "R", "delay d", "untouched/month"]
     body = [
-        [str(row["kind"]), str(row["events"]), _cell(row["recall"]), _cell(row["median_delay_days"], 1),
-         _cell(row["untouched_per_sensor_month"], 3)]
+        [
+            str(row["kind"]),
+            str(row["events"]),
+            _cell(row["recall"]),
+            _cell(row["median_delay_days"], 1),
+            _cell(row["untouched_per_sensor_month"], 3),
+        ]
         for row in rows
-    ]  # fmt: skip
+    ]
     return _align([head, *body])
 
 

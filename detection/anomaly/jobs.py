@@ -123,12 +123,16 @@ def score(request: ScoringRequest) -> Scores:
         kinds = kinds_of[name]
         rows += [
             ReadingScore(
-                name, float(series.times_s[k]), float(scores[k]), detector.limit, kinds[k],
+                name,
+                float(series.times_s[k]),
+                float(scores[k]),
+                detector.limit,
+                kinds[k],
                 bool(scores[k] > detector.limit) and not (name in echoes and echoes[name][k]),
                 compared_with(detector.name, kinds[k], *others_at(name, int(k))),
             )
             for k in chosen
-        ]  # fmt: skip
+        ]
     withheld.sort(key=lambda one: one.station)
     return Scores(tuple(rows), tuple(findings), tuple(withheld), detector.name, model_hash)
 

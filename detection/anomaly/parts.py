@@ -258,9 +258,12 @@ class StrongestPart:
         self._no_alarm, self._not_stuck, self._standing, self._still = (np.full(rows, LONG_AGO) for _ in range(4))
 
     def forgive(
-        self, alarms: NDArray[np.int64], stuck: NDArray[np.int64], standing: NDArray[np.int64] | None = None,
+        self,
+        alarms: NDArray[np.int64],
+        stuck: NDArray[np.int64],
+        standing: NDArray[np.int64] | None = None,
         still: NDArray[np.int64] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Hold nothing back for alarms and stuck stretches up to a cell of each row, `LONG_AGO` where there is none.
 
         `standing`: the newest alarm up to there that nobody dismissed; it holds back as before. `still`: the same

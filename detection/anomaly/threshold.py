@@ -81,11 +81,16 @@ def choose_threshold(
             "no validation score at all: the record is too short or too full of holes, or its values never change"
         )
     value = (
-        _fit_tail([s[k] for s, k in zip(scores, kept, strict=True)], [t[k] for t, k in zip(times_s, kept, strict=True)],
-                  step_s, budget, gap_s)
+        _fit_tail(
+            [s[k] for s, k in zip(scores, kept, strict=True)],
+            [t[k] for t, k in zip(times_s, kept, strict=True)],
+            step_s,
+            budget,
+            gap_s,
+        )
         if budget * months < COUNTABLE
         else descend(scores, times_s, int(budget * months + 1e-9), gap_s)
-    )  # fmt: skip
+    )
     alarms = sum(count_runs(t[k][s[k] > value], gap_s) for s, t, k in zip(scores, times_s, kept, strict=True))
     return DetectorThreshold(value, alarms, months, "pot" if budget * months < COUNTABLE else "count")
 

@@ -54,9 +54,15 @@ OVERLAID: Final = "two surfaces lie over each other (a cave, a deep overhang, a 
 BANDS: Final = ("distance_m", "level_of_detection_m", "significant_distance_m")
 FILES: Final = {"raster": "m3c2.tif", "points": "m3c2.gpkg", "zones": "m3c2.geojson", "run": "m3c2.json"}
 COLUMNS: Final = {
-    "distance_m": "REAL", "level_of_detection_m": "REAL", "height_m": "REAL", "normal_east": "REAL",
-    "normal_north": "REAL", "normal_up": "REAL", "points_older": "INTEGER", "points_newer": "INTEGER",
-}  # fmt: skip
+    "distance_m": "REAL",
+    "level_of_detection_m": "REAL",
+    "height_m": "REAL",
+    "normal_east": "REAL",
+    "normal_north": "REAL",
+    "normal_up": "REAL",
+    "points_older": "INTEGER",
+    "points_newer": "INTEGER",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +243,14 @@ def _measure(
     middle = core.mean(axis=0)
     epochs = tuple(library.Epoch(np.ascontiguousarray((points - middle) * turn)) for points in (older, newer))
     run = library.M3C2(
-        epochs=epochs, corepoints=np.ascontiguousarray((core - middle) * turn), normal_radii=(request.normal_m,),
-        cyl_radius=request.radius_m, max_distance=request.depth_m, registration_error=0.0,
+        epochs=epochs,
+        corepoints=np.ascontiguousarray((core - middle) * turn),
+        normal_radii=(request.normal_m,),
+        cyl_radius=request.radius_m,
+        max_distance=request.depth_m,
+        registration_error=0.0,
         orientation_vector=_find_outward(request),
-    )  # fmt: skip
+    )
     distance, uncertainty = run.run()
     counts = np.column_stack([uncertainty["num_samples1"], uncertainty["num_samples2"]]).astype(np.int64)
     enough = (counts >= SAMPLES_LEAST).all(axis=1) & np.isfinite(distance)
@@ -313,16 +323,23 @@ def _sum_up(
             "both dates in the cylinder: take a wider --radius or a longer --depth"
         )
     found = CloudDistances(
-        places=len(measured.at), asked=count, steep=steep, overlaid=overlaid,
+        places=len(measured.at),
+        asked=count,
+        steep=steep,
+        overlaid=overlaid,
         shift_m=tuple(round(float(one), 4) for one in shift),  # type: ignore[arg-type]
         registration_m=round(registration_m, 4),
         registration_from=(
             "given" if request.registration_m is not None else "stable ground" if trusted else "what differs as a whole"
         ),
-        level_of_detection_m=round(float(np.median(limit)), 4), stable_share=round(float(ground.mean()), 4),
-        significant_share=round(float(significant.mean()), 4), zones=tuple(zones), crs=grid.crs_name,
-        vertical=vertical, warnings=tuple(warnings),
-    )  # fmt: skip
+        level_of_detection_m=round(float(np.median(limit)), 4),
+        stable_share=round(float(ground.mean()), 4),
+        significant_share=round(float(significant.mean()), 4),
+        zones=tuple(zones),
+        crs=grid.crs_name,
+        vertical=vertical,
+        warnings=tuple(warnings),
+    )
     if request.out_dir is None:
         return found
     return _write(found, replace(measured, distance=distance), limit, significant, fields, grid, request.out_dir)
@@ -407,37 +424,57 @@ def _find_zones(
 
 
 def _describe(
-    name: str, kind: str, outline: Any, fields: NDArray[np.float64], sides: NDArray[np.float64],
-    registration_m: float, grid: Grid, request: CloudDistanceRequest,
-) -> DistanceZone:  # fmt: skip
+    name: str,
+    kind: str,
+    outline: Any,
+    fields: NDArray[np.float64],
+    sides: NDArray[np.float64],
+    registration_m: float,
+    grid: Grid,
+    request: CloudDistanceRequest,
+) -> DistanceZone:
     distance, (sigma, overlaid) = fields[0], sides
     # cylinders of neighbouring places share points: so many of them are independent
     share = min(1.0, request.spacing_m**2 / (np.pi * request.radius_m**2))
     error = np.sqrt(np.mean(sigma**2) / max(1.0, share * len(distance)) + registration_m**2)
     lonlat = map_outline(map_outline(outline, grid.to_crs), grid.to_lonlat)
     return DistanceZone(
-        name=name, kind=kind, area_m2=round(float(len(distance) * request.spacing_m**2), 2), places=len(distance),
+        name=name,
+        kind=kind,
+        area_m2=round(float(len(distance) * request.spacing_m**2), 2),
+        places=len(distance),
         significant_share=round(float(np.isfinite(fields[2]).mean()), 4),
-        mean_m=round(float(distance.mean()), 4), mean_error_m=round(float(error), 4),
+        mean_m=round(float(distance.mean()), 4),
+        mean_error_m=round(float(error), 4),
         most_m=round(float(distance[np.argmax(np.abs(distance))]), 4),
         caution=f"at {overlaid.mean():.0%} of its places {OVERLAID}" if overlaid.any() else "",
         geometry=mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
-    )  # fmt: skip
+    )
 
 
 def _write(
-    found: CloudDistances, measured: _MeasuredDistances, limit: NDArray[np.float64], significant: NDArray[np.bool_],
-    fields: NDArray[np.float64], grid: Grid, out_dir: Path,
-) -> CloudDistances:  # fmt: skip
+    found: CloudDistances,
+    measured: _MeasuredDistances,
+    limit: NDArray[np.float64],
+    significant: NDArray[np.bool_],
+    fields: NDArray[np.float64],
+    grid: Grid,
+    out_dir: Path,
+) -> CloudDistances:
     """The same with the paths of the files that were written; the points are the significant ones."""
     out_dir.mkdir(parents=True, exist_ok=True)
     values = np.where(np.isfinite(fields), fields, NODATA).astype(np.float32)
     write_geotiff(out_dir / FILES["raster"], values, grid, nodata=NODATA, descriptions=BANDS)
     lon, lat = grid.to_lonlat(*grid.to_crs(measured.at[significant, 0], measured.at[significant, 1]))
-    columns = np.column_stack([
-        measured.distance[significant], limit[significant], measured.at[significant, 2], measured.normals[significant],
-        measured.counts[significant],
-    ]).round(4)  # fmt: skip
+    columns = np.column_stack(
+        [
+            measured.distance[significant],
+            limit[significant],
+            measured.at[significant, 2],
+            measured.normals[significant],
+            measured.counts[significant],
+        ]
+    ).round(4)
     rows = (
         {
             "geometry": {"type": "Point", "coordinates": (float(x), float(y))},
@@ -450,9 +487,14 @@ def _write(
     )
     with replacing(out_dir / FILES["points"]) as partial:
         write_geopackage(
-            partial, rows, COLUMNS, table="m3c2", changed_at=datetime(2000, 1, 1, tzinfo=UTC), kind="POINT",
+            partial,
+            rows,
+            COLUMNS,
+            table="m3c2",
+            changed_at=datetime(2000, 1, 1, tzinfo=UTC),
+            kind="POINT",
             description="Significant distances between two point clouds",
-        )  # fmt: skip
+        )
     found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
     features = list_features(found.zones)
     for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", asdict(found))):

@@ -115,13 +115,21 @@ def grid_clouds(
             )
         sigma_m, per_m2, spread_m = np.median(np.concatenate(samples, axis=1), axis=1)
         found = CloudGrid(
-            points=spool.points, ground_points=used, ground_rule=rule, cell_m=round(cell_m, 6), width=grid.width,
-            height=grid.height, crs=grid.crs_name, vertical=place.vertical,
+            points=spool.points,
+            ground_points=used,
+            ground_rule=rule,
+            cell_m=round(cell_m, 6),
+            width=grid.width,
+            height=grid.height,
+            crs=grid.crs_name,
+            vertical=place.vertical,
             covered_share=round(covered / (grid.width * grid.height), 6),
-            points_per_m2=round(float(per_m2), 3), sigma_m=round(float(sigma_m), 5),
-            spread_m=round(float(spread_m), 5), warnings=tuple(list_warnings(spool, rule)),
+            points_per_m2=round(float(per_m2), 3),
+            sigma_m=round(float(sigma_m), 5),
+            spread_m=round(float(spread_m), 5),
+            warnings=tuple(list_warnings(spool, rule)),
             outputs={"heights": str(out), "run": str(out.with_suffix(".json"))},
-        )  # fmt: skip
+        )
     write_json(out.with_suffix(".json"), asdict(found))
     return found
 

@@ -37,9 +37,14 @@ class Planes:
 
 
 def make_heights(
-    points: Points, corner: tuple[int, int], shape: tuple[int, int], method: Method, reach: float, usual_m: float,
+    points: Points,
+    corner: tuple[int, int],
+    shape: tuple[int, int],
+    method: Method,
+    reach: float,
+    usual_m: float,
     step_m: float = 0.001,
-) -> NDArray[np.float32]:  # fmt: skip
+) -> NDArray[np.float32]:
     """Return height, its error, points of the cell and spread of a window; NaN where there is no height.
 
     * `median`: of the points of a cell, each brought to its middle along the plane of the 3 x 3 cells around. The error
@@ -121,10 +126,17 @@ def _add_around(fields: Field, radius: int) -> Field:
     for b in range(-radius, radius + 1):
         for a in range(-radius, radius + 1):
             part = (
-                one, su + a * one, sv + b * one, sz,
-                uu + 2 * a * su + a * a * one, uv + a * sv + b * su + a * b * one, vv + 2 * b * sv + b * b * one,
-                uz + a * sz, vz + b * sz, zz,
-            )  # fmt: skip
+                one,
+                su + a * one,
+                sv + b * one,
+                sz,
+                uu + 2 * a * su + a * a * one,
+                uv + a * sv + b * su + a * b * one,
+                vv + 2 * b * sv + b * b * one,
+                uz + a * sz,
+                vz + b * sz,
+                zz,
+            )
             place = np.s_[radius - b : radius - b + height, radius - a : radius - a + width]
             for sums, values in zip(total, part, strict=True):
                 sums[place] += values

@@ -105,9 +105,11 @@ class Spool:
         reach = int(np.ceil(halo / self.side))
         most = sum(
             min(self._counts.get((across, down), 0), SQUARE_MOST)
-            * self._share(across - column, halo) * self._share(down - row, halo)
-            for down in range(row - reach, row + reach + 1) for across in range(column - reach, column + reach + 1)
-        )  # fmt: skip
+            * self._share(across - column, halo)
+            * self._share(down - row, halo)
+            for down in range(row - reach, row + reach + 1)
+            for across in range(column - reach, column + reach + 1)
+        )
         if most > HALO_MOST:
             raise CloudError(
                 f"about {most / 1e6:,.0f} million points lie within {halo:,.0f} cells of a square, at most "

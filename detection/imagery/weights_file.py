@@ -11,9 +11,7 @@ from detection.imagery.errors import ModelError
 
 WEIGHTS_FOLDER: Final = Path(__file__).resolve().parent / "weights"
 FORMAT: Final = 1
-CARD_KEYS: Final = (
-    "format", "name", "network", "bands", "radiometry", "normalisation", "threshold", "weights_sha256"
-)  # fmt: skip
+CARD_KEYS: Final = ("format", "name", "network", "bands", "radiometry", "normalisation", "threshold", "weights_sha256")
 
 
 @dataclass(frozen=True, slots=True)

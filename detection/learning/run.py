@@ -109,15 +109,22 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
     path, root = _place_unsure(request)
     write_unsure(path, unsure, root)
     answer = {
-        "weights": str(weights), "model_hash": model.model_hash, "offered": gate["passed"], "gate": gate,
+        "weights": str(weights),
+        "model_hash": model.model_hash,
+        "offered": gate["passed"],
+        "gate": gate,
         "tiles": {k: prepared.plan[k] for k in ("train", "left_out", "dropped", "landslide_share")},
-        "unlabelled": len(prepared.others), "least_sure": len(unsure), "bands": prepared.plan["bands"],
-        "pixel_size_m": model.card["pixel_size_m"], "epochs": chosen.best.epochs,
+        "unlabelled": len(prepared.others),
+        "least_sure": len(unsure),
+        "bands": prepared.plan["bands"],
+        "pixel_size_m": model.card["pixel_size_m"],
+        "epochs": chosen.best.epochs,
         "told": [*prepared.plan["told"], *chosen.doubts(budget)],
-        "cross_validation": _search_to_json(folds, chosen), "seed": request.seed,
+        "cross_validation": _search_to_json(folds, chosen),
+        "seed": request.seed,
         "seconds": round(time.monotonic() - begun, 1),
         "cpu_s": round(60 * request.minutes - left(), 1),
-    }  # fmt: skip
+    }
     write_json(request.out / ANSWER, answer)
     return LearningResult(answer, unsure)
 
@@ -211,13 +218,18 @@ def _deal(
                 (stage / "cut" / kind / f"{tile.name}.tif").replace(target)
     known_px = sum(tile.known_px for tile in cut.tiles)
     plan = {
-        "bands": list(readable.bands), "scale": readable.scale, "left_out": int(left_out.sum()),
-        "train": int(kept.sum() - left_out.sum()), "dropped": int((~kept).sum()),
-        "blocks": len(np.unique(blocks)), "landslide_share": round(int(landslide.sum()) / known_px, 4),
-        "least_outline_m2": round(find_least_m2(request.labels, windows), 4), "folds": folds,
+        "bands": list(readable.bands),
+        "scale": readable.scale,
+        "left_out": int(left_out.sum()),
+        "train": int(kept.sum() - left_out.sum()),
+        "dropped": int((~kept).sum()),
+        "blocks": len(np.unique(blocks)),
+        "landslide_share": round(int(landslide.sum()) / known_px, 4),
+        "least_outline_m2": round(find_least_m2(request.labels, windows), 4),
+        "folds": folds,
         "told": [*request.notes, *readable.notes, *cut.notes],
         "others": [[str(one.scene), one.column, one.row, one.side_px, list(one.bounds)] for one in cut.others],
-    }  # fmt: skip
+    }
     return plan, cut.others
 
 

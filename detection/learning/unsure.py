@@ -58,7 +58,7 @@ def list_unsure(
                     size = (
                         min(window.side_px, reader.grid.width - window.column),
                         min(window.side_px, reader.grid.height - window.row),
-                    )  # fmt: skip
+                    )
                     values, valid = reader.read(window.column, window.row, *size)
                     if valid.mean() < LEAST_VALID or min(size) < window.side_px // 4:
                         continue
@@ -93,10 +93,13 @@ def write_unsure(path: Path, tiles: Sequence[UnsureTile], root: Path) -> None:
         scene = tile.window.scene
         ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
         name = scene.relative_to(root).as_posix() if scene.is_relative_to(root) else scene.name
-        features.append({
-            "type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]},
-            "properties": {"rank": rank, "doubt": tile.doubt, "scene": name},
-        })  # fmt: skip
+        features.append(
+            {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": [ring]},
+                "properties": {"rank": rank, "doubt": tile.doubt, "scene": name},
+            }
+        )
     with replacing(path) as partial:
         partial.write_text(
             json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False) + "\n", encoding="utf-8"

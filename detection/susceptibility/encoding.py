@@ -85,10 +85,16 @@ class Encoder:
     def to_json(self) -> list[dict[str, Any]]:
         """As JSON has it."""
         return [
-            {"name": one.name, "kind": one.kind, "group": one.group, "low": one.low, "high": one.high,
-             "classes": list(one.classes)}
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "group": one.group,
+                "low": one.low,
+                "high": one.high,
+                "classes": list(one.classes),
+            }
             for one in self.factors
-        ]  # fmt: skip
+        ]
 
 
 def read_encoder(content: Sequence[Mapping[str, Any]]) -> Encoder:
@@ -98,12 +104,16 @@ def read_encoder(content: Sequence[Mapping[str, Any]]) -> Encoder:
     return Encoder(
         tuple(
             EncodedFactor(
-                str(one["name"]), str(one["kind"]), str(one["group"]), float(one["low"]), float(one["high"]),
+                str(one["name"]),
+                str(one["kind"]),
+                str(one["group"]),
+                float(one["low"]),
+                float(one["high"]),
                 tuple(int(kind) for kind in one["classes"]),
             )
             for one in content
         )
-    )  # fmt: skip
+    )
 
 
 def fit_encoder(factors: Sequence[Factor], values: NDArray[np.float32]) -> Encoder:

@@ -70,16 +70,21 @@ def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[
         write_cog(work / "plain.tif", work / RASTER, overviews="nearest", tags=tags, descriptions=BANDS)
         drawn = draw_picture(work / RASTER, work / PICTURE)
         record = {
-            "model": str(request.model), **{name.lower(): value for name, value in tags.items()},
-            "sha256": drawn["sha256"], "crs": grid.crs_name, "width": grid.width, "height": grid.height,
-            "known_share": known / (grid.width * grid.height), "outside_share": outside / known,
+            "model": str(request.model),
+            **{name.lower(): value for name, value in tags.items()},
+            "sha256": drawn["sha256"],
+            "crs": grid.crs_name,
+            "width": grid.width,
+            "height": grid.height,
+            "known_share": known / (grid.width * grid.height),
+            "outside_share": outside / known,
             "class_shares": dict(zip(CLASSES, (counts[1:] / known).tolist(), strict=True)),
             "picture": {"bounds": drawn["bounds"], "classes": drawn["classes"]},
             "outputs": {"map": RASTER, "picture": PICTURE},
             "cpu_s": round(time.process_time() - began, 1),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
             "warnings": [*notes, *_list_warnings(outside / known, model)],
-        }  # fmt: skip
+        }
         (work / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (request.out / RECORD).unlink(missing_ok=True)  # it comes last: where it is, everything it speaks of is
         for name in (RASTER, PICTURE, RECORD):
@@ -127,12 +132,18 @@ def _tag(model: SusceptibilityModel, day: date) -> dict[str, str]:
     card = model.card
     inventory, scores = card["inventory"], card["scores"]
     return {
-        "SUSCEPTIBILITY": "1", "MODEL_HASH": model.model_hash, "MADE_ON": day.isoformat(), "LEARNER": model.learner,
-        "CLASS_BOUNDS": json.dumps(list(model.bounds)), "AUC": f"{scores['auc']:.4f}",
+        "SUSCEPTIBILITY": "1",
+        "MODEL_HASH": model.model_hash,
+        "MADE_ON": day.isoformat(),
+        "LEARNER": model.learner,
+        "CLASS_BOUNDS": json.dumps(list(model.bounds)),
+        "AUC": f"{scores['auc']:.4f}",
         "AUC_INTERVAL": json.dumps([round(one, 4) for one in scores["interval"]]),
-        "INVENTORY": str(inventory["file"]), "INVENTORY_FROM": inventory["from"] or "",
-        "INVENTORY_TO": inventory["to"] or "", "LANDSLIDES": str(inventory["landslides"]),
-    }  # fmt: skip
+        "INVENTORY": str(inventory["file"]),
+        "INVENTORY_FROM": inventory["from"] or "",
+        "INVENTORY_TO": inventory["to"] or "",
+        "LANDSLIDES": str(inventory["landslides"]),
+    }
 
 
 def _list_warnings(outside: float, model: SusceptibilityModel) -> list[str]:

@@ -76,9 +76,13 @@ class _GatheredCells:
 
 
 def draw_sample(
-    factors: Factors, study: Study, work: Path, *, seed: int = 0,
+    factors: Factors,
+    study: Study,
+    work: Path,
+    *,
+    seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
-) -> CellSample:  # fmt: skip
+) -> CellSample:
     """Draw cells of landslides and as twice as many of other ground at most, each cell as likely as any of its kind.
 
     Args:
@@ -229,9 +233,13 @@ def _check(path: Path, named: int, found: int, others: int, notes: str) -> None:
 
 
 def _thin(
-    drawn: _GatheredCells, shapes: NDArray[Any], seen: set[int], counted: tuple[int, int, int], factors: Factors,
+    drawn: _GatheredCells,
+    shapes: NDArray[Any],
+    seen: set[int],
+    counted: tuple[int, int, int],
+    factors: Factors,
     rng: np.random.Generator,
-) -> CellSample:  # fmt: skip
+) -> CellSample:
     """Take as many cells as are wanted, and say how many each stands for."""
     cells, slide_cells, others = counted
     slide = np.concatenate(drawn.slide)
@@ -250,7 +258,14 @@ def _thin(
     pixel[of_slide] = shapely.get_coordinates(shapely.point_on_surface(shapes[slide[taken][of_slide]]))
     return CellSample(
         values=np.concatenate(drawn.values, axis=1)[:, taken],
-        label=label, weight=weight, slide=slide[taken], place_m=pixel * (across, down),
-        landslides=len(seen), left_out=len(shapes) - len(seen), cells=cells, slide_cells=slide_cells,
-        cell_m2=across * down, notes=tuple(factors.notes),
-    )  # fmt: skip
+        label=label,
+        weight=weight,
+        slide=slide[taken],
+        place_m=pixel * (across, down),
+        landslides=len(seen),
+        left_out=len(shapes) - len(seen),
+        cells=cells,
+        slide_cells=slide_cells,
+        cell_m2=across * down,
+        notes=tuple(factors.notes),
+    )

@@ -61,17 +61,22 @@ def measure_calibration(chance: Numbers, label: NDArray[np.int64], weight: Numbe
         {
             "said": float(np.average(chance[part], weights=weight[part])),
             "observed": float(np.average(label[part], weights=weight[part])),
-            "cells": len(part), "landslide_cells": int(label[part].sum()),
+            "cells": len(part),
+            "landslide_cells": int(label[part].sum()),
             "area_share": float(weight[part].sum() / weight.sum()),
         }
         for part in parts
         if len(part)
-    ]  # fmt: skip
+    ]
     error = sum(one["area_share"] * abs(one["said"] - one["observed"]) for one in bins)
     return {
-        "brier": brier, "brier_of_base_rate": base * (1 - base), "skill": 1 - brier / (base * (1 - base)),
-        "base_rate": base, "expected_calibration_error": float(error), "bins": bins,
-    }  # fmt: skip
+        "brier": brier,
+        "brier_of_base_rate": base * (1 - base),
+        "skill": 1 - brier / (base * (1 - base)),
+        "base_rate": base,
+        "expected_calibration_error": float(error),
+        "bins": bins,
+    }
 
 
 def trace_rate(chance: Numbers, label: NDArray[np.int64], weight: Numbers) -> list[dict[str, float]]:

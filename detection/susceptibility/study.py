@@ -18,8 +18,12 @@ MOST_M: Final = 1000.0
 SOURCES: Final = {"dem": "terrain", "file": "value", "classes": "classes", "degrees": "direction", "lines": "distance"}
 # Names under which terrain is known -> the field of `raster.terrain`.
 TERRAIN_FIELDS: Final = {
-    "elevation": "dem", "slope": "slope", "aspect": "aspect", "curvature": "curvature", "roughness": "roughness",
-}  # fmt: skip
+    "elevation": "dem",
+    "slope": "slope",
+    "aspect": "aspect",
+    "curvature": "curvature",
+    "roughness": "roughness",
+}
 KEYS: Final = ("grid", "area", "factors", "inventory")
 FACTOR_KEYS: Final = (*SOURCES, "band", "most_m", "group", "date")
 INVENTORY_KEYS: Final = ("file", "from", "to", "source", "licence", "buffer_m")

@@ -74,9 +74,14 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
     fitted = fits.without(learner)
     left_out = calibrator.apply(fits.left_out(learner))
     model = SusceptibilityModel(
-        learner, encoder, fitted, tuple(fits.without(learner, fold) for fold in range(FOLDS)), calibrator,
-        _bound_classes(left_out, sample, request.classes), {},
-    )  # fmt: skip
+        learner,
+        encoder,
+        fitted,
+        tuple(fits.without(learner, fold) for fold in range(FOLDS)),
+        calibrator,
+        _bound_classes(left_out, sample, request.classes),
+        {},
+    )
     progress("scores", 0.0)
     scored = {
         "auc": measure_auc(nested.chance, sample.label, sample.weight),
@@ -88,14 +93,12 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
         "chosen_by_fold": list(nested.chosen),
         "by_learner": aucs,
         "random_split": split_at_random(fits, learner),
-        "calibration": {
-            "kind": calibrator.kind, **measure_calibration(nested.chance, sample.label, sample.weight)
-        },
+        "calibration": {"kind": calibrator.kind, **measure_calibration(nested.chance, sample.label, sample.weight)},
         "success_rate": trace_rate(calibrator.apply(fitted.score_cells(ground.cells)), sample.label, sample.weight),
         "prediction_rate": trace_rate(nested.chance, sample.label, sample.weight),
         "importance": measure_importance(fits, nested, encoder, "name"),
         "importance_of_groups": measure_importance(fits, nested, encoder, "group"),
-    }  # fmt: skip
+    }
     card = _make_card(request, study, sample, about, (side_m, int(block.max()) + 1), model, scored)
     model_hash = save_model(request.out, replace(model, card=card))
     page = request.out.with_suffix(".md")
@@ -142,29 +145,42 @@ def _make_card(
     if inventory.first is None:
         warnings.append("the inventory has no dates: nobody can say which time the map stands for")
     return {
-        "made_on": request.day.isoformat(), "seed": request.seed,
-        "learner": model.learner, "learners": list(request.learners),
+        "made_on": request.day.isoformat(),
+        "seed": request.seed,
+        "learner": model.learner,
+        "learners": list(request.learners),
         "software": {name: found for name in ("scikit-learn", "torch", "numpy") if (found := _version(name))},
         "grid": {**grid, "cell_m2": sample.cell_m2},
         "factors": [
-            {"name": one.name, "kind": one.kind, "file": one.path.name, "group": one.group,
-             "date": one.day.isoformat() if one.day else None}
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "file": one.path.name,
+                "group": one.group,
+                "date": one.day.isoformat() if one.day else None,
+            }
             for one in study.factors
         ],
         "inventory": {
-            "file": inventory.path.name, "source": inventory.source, "licence": inventory.licence,
+            "file": inventory.path.name,
+            "source": inventory.source,
+            "licence": inventory.licence,
             "from": inventory.first.isoformat() if inventory.first else None,
             "to": inventory.last.isoformat() if inventory.last else None,
-            "landslides": sample.landslides, "left_out": sample.left_out,
+            "landslides": sample.landslides,
+            "left_out": sample.left_out,
         },
         "sample": {
-            "area_cells": sample.cells, "landslide_cells": sample.slide_cells,
-            "taken_of_landslides": int(sample.label.sum()), "taken_of_other_ground": int((sample.label == 0).sum()),
+            "area_cells": sample.cells,
+            "landslide_cells": sample.slide_cells,
+            "taken_of_landslides": int(sample.label.sum()),
+            "taken_of_other_ground": int((sample.label == 0).sum()),
         },
         "blocks": {"side_m": side_m, "number": number, "folds": FOLDS},
         "classes": {"rule": request.classes, "bounds": list(model.bounds)},
-        "scores": scored, "warnings": warnings,
-    }  # fmt: skip
+        "scores": scored,
+        "warnings": warnings,
+    }
 
 
 def _version(name: str) -> str | None:

@@ -126,6 +126,12 @@ def measure_importance(fits: Fits, nested: NestedValidation, encoder: Encoder, b
             for _ in range(REPEATS):
                 shuffled = cells.shuffled(places, rng.permutation(len(own)))
                 lost.append(whole - measure_auc(model.score_cells(shuffled), label, weight))
-        found.append({"name": name, "auc_lost": float(np.nanmean(lost)), "least": float(np.nanmin(lost)),
-                      "most": float(np.nanmax(lost))})  # fmt: skip
+        found.append(
+            {
+                "name": name,
+                "auc_lost": float(np.nanmean(lost)),
+                "least": float(np.nanmin(lost)),
+                "most": float(np.nanmax(lost)),
+            }
+        )
     return sorted(found, key=lambda one: -one["auc_lost"])

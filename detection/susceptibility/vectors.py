@@ -81,8 +81,18 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
         raise VectorError(f"{path}: cannot be read ({error.strerror})") from None
     except GeoJsonError as error:
         raise VectorError(f"{path}: {error}") from None
-    except (struct.error, sqlite3.Error, CRSError, shapely.errors.ShapelyError, ValueError, KeyError, TypeError,
-            AttributeError, IndexError, RecursionError) as error:  # fmt: skip
+    except (
+        struct.error,
+        sqlite3.Error,
+        CRSError,
+        shapely.errors.ShapelyError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+    ) as error:
         raise VectorError(f"{path}: damaged or not what it seems ({type(error).__name__})") from None
     pairs = [pair for pair in zip(shapes, words, strict=True) if pair[0] is not None and not pair[0].is_empty]
     found = np.array([one for one, _ in pairs], object)

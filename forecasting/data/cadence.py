@@ -35,9 +35,7 @@ class Cadence:
         return max(self.interval_s, self.horizons_s[0] / MOST_STEPS)
 
 
-def list_cadences(
-    intervals_s: Mapping[str, float], horizons_s: Sequence[float] = USUAL_HORIZONS_S
-) -> list[Cadence]:  # fmt: skip
+def list_cadences(intervals_s: Mapping[str, float], horizons_s: Sequence[float] = USUAL_HORIZONS_S) -> list[Cadence]:
     """Panels of series by their intervals, the fastest first.
 
     Series share one where the slowest comes at most three times as seldom as the fastest, and the same horizons make

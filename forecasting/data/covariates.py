@@ -134,9 +134,7 @@ def rows_from_covariates(covariates: Sequence[Covariate], step_s: float) -> Driv
     return DriverRows(tuple(names), tuple(kinds), np.column_stack(columns)) if columns else None
 
 
-def join_facts(
-    drivers: DriverRows | None, facts: Mapping[str, Mapping[str, float]], panel: Panel
-) -> DriverRows | None:  # fmt: skip
+def join_facts(drivers: DriverRows | None, facts: Mapping[str, Mapping[str, float]], panel: Panel) -> DriverRows | None:
     """The drivers with what of each station does not change; as they are where nothing is said of any.
 
     Args:

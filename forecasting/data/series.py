@@ -175,9 +175,7 @@ def find_step(samples: Samples, name: str | Path) -> float:
     return nominal_step(gaps)
 
 
-def split_by_interval(
-    samples: Samples, horizons_s: Sequence[float] = USUAL_HORIZONS_S
-) -> list[tuple[Samples, float]]:  # fmt: skip
+def split_by_interval(samples: Samples, horizons_s: Sequence[float] = USUAL_HORIZONS_S) -> list[tuple[Samples, float]]:
     """Stations that share a grid with its step, the shortest first (`list_cadences`); one sample has no interval.
 
     Raises:
@@ -209,7 +207,7 @@ def split_by_interval(
 
 def read_long_panels(
     path: str | Path, *, name: str | None = None, horizons_s: Sequence[float] = USUAL_HORIZONS_S
-) -> list[Panel]:  # fmt: skip
+) -> list[Panel]:
     """Displacement of a long CSV, on a grid for each cadence; arguments and errors as those of `read_long_csv`."""
     samples = read_long_samples(path, name=name)
     try:

@@ -73,11 +73,22 @@ _COUNT: tuple[tuple[type, ...], str] = ((int,), "a whole number")
 _TABLE: tuple[tuple[type, ...], str] = ((dict,), "a table of station = column or file")
 _LIST: tuple[tuple[type, ...], str] = ((list, str), "a list")
 TYPES = {
-    "step_s": _NUMBER, "azimuth_deg": _NUMBER, "clock_ahead_s": _NUMBER, "every": _COUNT, "day_of_month": _COUNT,
-    "folds": _COUNT, "last": _COUNT, "seed": _COUNT, "window": _COUNT, "displacement": _TABLE, "drivers": _TABLE,
+    "step_s": _NUMBER,
+    "azimuth_deg": _NUMBER,
+    "clock_ahead_s": _NUMBER,
+    "every": _COUNT,
+    "day_of_month": _COUNT,
+    "folds": _COUNT,
+    "last": _COUNT,
+    "seed": _COUNT,
+    "window": _COUNT,
+    "displacement": _TABLE,
+    "drivers": _TABLE,
     "files": _TABLE,
-    "horizons": ((list,), "a list of durations"), "models": _LIST, "covariates": ((list,), "a list of drivers"),
-}  # fmt: skip
+    "horizons": ((list,), "a list of durations"),
+    "models": _LIST,
+    "covariates": ((list,), "a list of drivers"),
+}
 
 
 def read_recipe(path: Path) -> Recipe:

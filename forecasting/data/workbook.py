@@ -120,9 +120,7 @@ def check_parts(path: Path) -> None:
         raise RecipeError(f"{path}: no workbook that can be read: {error}") from error
 
 
-def _print_sheets(
-    path: str, names: Sequence[str], *, first: bool, rows: int | None, as_shown: bool
-) -> None:  # fmt: skip
+def _print_sheets(path: str, names: Sequence[str], *, first: bool, rows: int | None, as_shown: bool) -> None:
     """Visible worksheets as JSON: name -> a list for each row."""
     from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
@@ -218,4 +216,4 @@ if __name__ == "__main__":
     request = json.loads(sys.argv[4])
     _print_sheets(
         sys.argv[1], request["names"], first=request["first"], rows=request["rows"], as_shown=request["as_shown"]
-    )  # fmt: skip
+    )

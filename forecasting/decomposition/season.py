@@ -157,9 +157,14 @@ def _split_twice(found: Season, series: Floats, begins: tuple[float, ...], parts
 
 
 def _state(
-    found: Season, method: str, series: Floats, begins: tuple[float, ...], trend: Floats, season: Floats,
+    found: Season,
+    method: str,
+    series: Floats,
+    begins: tuple[float, ...],
+    trend: Floats,
+    season: Floats,
     settings: dict[str, str],
-) -> Season:  # fmt: skip
+) -> Season:
     """The split as it is kept: the remainder is what trend and season leave."""
     rest = series - trend - season
     seen = np.flatnonzero(np.isfinite(series))
@@ -167,16 +172,22 @@ def _state(
     # a season of n years holds the n-th part of the noise, which the remainder lacks
     years = series.size / found.period_rows
     return Season(
-        found.grid, found.period_rows, found.rows, found.first_s, found.last_s,
+        found.grid,
+        found.period_rows,
+        found.rows,
+        found.first_s,
+        found.last_s,
         at_s=tuple(begins[k] for k in seen),
-        value=_plain(series[seen]), trend=_plain(trend[seen]), season=_plain(season[seen]),
+        value=_plain(series[seen]),
+        trend=_plain(trend[seen]),
+        season=_plain(season[seen]),
         remainder=_plain(rest[seen]),
         trend_strength=_strength(trend[seen] + rest[seen], left),
         season_strength=_strength(season[seen] + rest[seen], left * years / (years - 1.0)),
         season_range=float(np.ptp(season[-found.period_rows :])),
         parameters={"method": method, "statsmodels": version("statsmodels")} | settings,
         method=method,
-    )  # fmt: skip
+    )
 
 
 def _why_not(series: Floats, grid: str, period: int) -> Message | None:

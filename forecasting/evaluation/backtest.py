@@ -95,9 +95,11 @@ def _run_fold(
             fans = [simple[horizons_s.index(h)] for h in kept]
             by_horizon: dict[float, list[Answer]] = {}
             try:
-                learnt = [] if not kept else _network_answers(
-                    name, known, parts, best, kept, simple=fans, training=training, learn=learn
-                )  # fmt: skip
+                learnt = (
+                    []
+                    if not kept
+                    else _network_answers(name, known, parts, best, kept, simple=fans, training=training, learn=learn)
+                )
                 by_horizon = dict(zip(kept, learnt, strict=True))
             except NotEnoughDataError as error:  # the simple forecasts answer all the same
                 on_progress(TEXT_OF(name=f"fold {fold + 1}", text=f"{name} left out: {error}"))

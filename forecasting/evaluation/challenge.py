@@ -81,17 +81,25 @@ def challenge(rows: Sequence[Scored], reference: Sequence[Scored], horizon_s: fl
         statistic, p = diebold_mariano(errors, lay(same, _off), steps)
         rolled = [one for one in (roll(column) for column in inside.T) if one.size]
         more = {
-            "mae_95": block_bootstrap(errors, steps), "coverage_80_95": block_bootstrap(inside, steps),
+            "mae_95": block_bootstrap(errors, steps),
+            "coverage_80_95": block_bootstrap(inside, steps),
             "crps_95": block_bootstrap(scores, steps),
             "lowest_30": min((float(one.min()) for one in rolled), default=None),
             "newest_30": _mean([float(one[-1]) for one in rolled]),
-        }  # fmt: skip
+        }
     return Challenge(
-        record, against.mae, _mean([r.winkler_80 for r in both]), _mean([r.winkler_80 for r in same]),
-        or_none(statistic), or_none(p), crps=_mean([r.crps for r in both]), pinball=_mean([r.pinball for r in both]),
+        record,
+        against.mae,
+        _mean([r.winkler_80 for r in both]),
+        _mean([r.winkler_80 for r in same]),
+        or_none(statistic),
+        or_none(p),
+        crps=_mean([r.crps for r in both]),
+        pinball=_mean([r.pinball for r in both]),
         pit_below_10=_mean([None if r.pit is None else float(r.pit < 0.1) for r in both]),
-        pit_above_90=_mean([None if r.pit is None else float(r.pit > 0.9) for r in both]), **more,
-    )  # fmt: skip
+        pit_above_90=_mean([None if r.pit is None else float(r.pit > 0.9) for r in both]),
+        **more,
+    )
 
 
 def _table(

@@ -70,9 +70,14 @@ def run_leak_test(
 
 
 def run_decomposition_test(
-    series: Floats, steps: Sequence[int], *, period: int, count: int | None = None, seed: int = 7,
+    series: Floats,
+    steps: Sequence[int],
+    *,
+    period: int,
+    count: int | None = None,
+    seed: int = 7,
     methods: Sequence[str] = tuple(METHODS),
-) -> Iterator[tuple[LeakResult, dict[str, Any]]]:  # fmt: skip
+) -> Iterator[tuple[LeakResult, dict[str, Any]]]:
     """Test decompositions: bit-equal when causal, and what the leak would have been worth.
 
     Args:

@@ -40,9 +40,15 @@ class PeerScore(NamedTuple):
 
 
 def score_with_peers(
-    panel: Panel, models: Sequence[str], horizons_s: Sequence[float], *, peers: Sequence[str] = PEERS, folds: int = 3,
-    origins: int = 10, on_progress: Progress = lambda _: None,
-) -> list[PeerScore]:  # fmt: skip
+    panel: Panel,
+    models: Sequence[str],
+    horizons_s: Sequence[float],
+    *,
+    peers: Sequence[str] = PEERS,
+    folds: int = 3,
+    origins: int = 10,
+    on_progress: Progress = lambda _: None,
+) -> list[PeerScore]:
     """Score models and peers on the origins of rolling folds, in order of horizon and model.
 
     Args:
@@ -71,11 +77,16 @@ def score_with_peers(
             found[trial.horizon_s, score.label].append(score)
     return [
         PeerScore(
-            name, horizon_s, sum(s.n for s in scores), pooled(scores, "mae_mm"),
-            or_none(2.0 * pooled(scores, "pinball")), or_none(pooled(scores, "skill_drift")),
+            name,
+            horizon_s,
+            sum(s.n for s in scores),
+            pooled(scores, "mae_mm"),
+            or_none(2.0 * pooled(scores, "pinball")),
+            or_none(pooled(scores, "skill_drift")),
         )
-        for (horizon_s, name), scores in sorted(found.items(), key=lambda one: one[0][0]) if any(s.n for s in scores)
-    ]  # fmt: skip
+        for (horizon_s, name), scores in sorted(found.items(), key=lambda one: one[0][0])
+        if any(s.n for s in scores)
+    ]
 
 
 def spread_origins(block: Block, longest: int, count: int) -> Ints:

@@ -16,9 +16,15 @@ from forecasting.serving.quantiles import QUANTILES, bounds
 
 REFERENCES = ("persistence", "drift", "lld")
 _JSON_NAMES = {
-    "label": "model", "mae_mm": "mae", "rmse_mm": "rmse", "bias_mm": "bias", "skill_best": "skill_best_baseline",
-    "baseline": "best_baseline", "dm_best": "dm_best_baseline", "seconds": "train_s",
-}  # fmt: skip
+    "label": "model",
+    "mae_mm": "mae",
+    "rmse_mm": "rmse",
+    "bias_mm": "bias",
+    "skill_best": "skill_best_baseline",
+    "baseline": "best_baseline",
+    "dm_best": "dm_best_baseline",
+    "seconds": "train_s",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +106,14 @@ class Trial:
             for one in own
         ]
         return replace(
-            self, target_s=self.target_s[rows], level=self.level[rows], observed=self.observed[rows],
-            best=self.best[rows], answers=(*few, *others), stages=None,
-        )  # fmt: skip
+            self,
+            target_s=self.target_s[rows],
+            level=self.level[rows],
+            observed=self.observed[rows],
+            best=self.best[rows],
+            answers=(*few, *others),
+            stages=None,
+        )
 
     def common(self) -> Floats:
         """Pairs that every model answers; one that answers under half of them stands aside. Shape (N, S), 0 or 1."""
@@ -181,8 +192,9 @@ class Score:
         """One line of the report; numbers that do not exist are None."""
         row = {
             _JSON_NAMES.get(key, key): _plain(value) if isinstance(value, float) else value
-            for key, value in asdict(self).items() if key not in {"model", "variant", "reference_mm"}
-        }  # fmt: skip
+            for key, value in asdict(self).items()
+            if key not in {"model", "variant", "reference_mm"}
+        }
         return row | {"station": self.station or "all", "horizon": format_horizon(self.horizon_s)}
 
 
@@ -231,9 +243,14 @@ def score_stages(trial: Trial) -> list[Score]:
 
 
 def _score(
-    trial: Trial, columns: slice, rows: np.ndarray, station: str | None, month: str | None, stage: str | None = None,
+    trial: Trial,
+    columns: slice,
+    rows: np.ndarray,
+    station: str | None,
+    month: str | None,
+    stage: str | None = None,
     cells: np.ndarray | None = None,
-) -> Iterator[Score]:  # fmt: skip
+) -> Iterator[Score]:
     """Scores of every model on some stations, rows and cells; silent where no pair is known."""
     common = trial.common()[:, columns][rows] > 0
     if cells is not None:
@@ -333,8 +350,10 @@ def rows_of(origins: Ints, steps: int, start_s: float, step_s: float) -> Floats:
 
 
 WAYS: Mapping[str, Callable[[Trial], list[Score]]] = {
-    "station": score_stations, "month": score_months, "stage": score_stages,
-}  # fmt: skip
+    "station": score_stations,
+    "month": score_months,
+    "stage": score_stages,
+}
 
 
 def score_trial(trial: Trial, ways: tuple[str, ...]) -> list[Score]:

@@ -187,7 +187,7 @@ def list_drivers(sources: SourceScale | None, panel: Panel) -> list[dict[str, An
 
 def explain_forecast(
     forecaster: NeuralForecaster, panel: Panel, origin: int, usual: NDArray[np.float32], columns: list[int]
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Integrated gradients of the forecast from one row.
 
     Args:

@@ -29,9 +29,7 @@ def response(ratio: float) -> float:
     return sqrt(ratio / pi) * exp(-1.0 / ratio) - erfc(1.0 / sqrt(ratio))
 
 
-def pressure_head(
-    ground: Ground, depth_m: float, rain: Sequence[tuple[float, float, float]], at_s: float
-) -> float:  # fmt: skip
+def pressure_head(ground: Ground, depth_m: float, rain: Sequence[tuple[float, float, float]], at_s: float) -> float:
     """Pressure head (m of water) at a depth and an instant after rain that changes with time.
 
     psi = (Z - d) beta + Z sum_i (I_i / K) [R(t_i*) - R(t_i* - T_i*)], t* = t 4 D0 cos^2 a / Z^2,

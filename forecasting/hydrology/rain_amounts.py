@@ -215,9 +215,10 @@ def _find_restart(rows: Sequence[tuple[float, float]], counter: Counted) -> Coun
     for period_s in (DAY_S, HOUR_S):
         clocks = {_find_clock(at_s, interval_s, period_s) for at_s in falls}
         fell = [
-            value < before for (_, before), (at_s, value) in pairwise(rows)
+            value < before
+            for (_, before), (at_s, value) in pairwise(rows)
             if before > 0.0 and _find_clock(at_s, interval_s, period_s) in clocks
-        ]  # fmt: skip
+        ]
         is_sure = len(clocks) == 1 and fell.count(True) >= max(ANEW_LEAST, ANEW_SHARE * len(fell))
         is_summer = len(clocks) == 2 < ANEW_LEAST < len(falls) == len({at_s // DAY_S for at_s in falls})
         is_summer &= (max(clocks) - min(clocks)) * interval_s in (HOUR_S, DAY_S - HOUR_S)
@@ -238,8 +239,10 @@ def _unwrap(before: float, value: float, most: float) -> float | None:
     counts = [count for count in reversed(COUNTS_MM) if _is_counted(before, count) and _is_counted(value, count)]
     fallen = [
         (full * count - before + value, WRAP_SHARES[0 if count == counts[0] else 1] * most)
-        for full in FULL for count in counts if before < full * count
-    ]  # fmt: skip
+        for full in FULL
+        for count in counts
+        if before < full * count
+    ]
     return min((mm for mm, least in fallen if mm <= least), default=None)
 
 

@@ -7,9 +7,13 @@ DAY_S = 86_400.0
 
 
 def event_span_s(
-    times_s: Sequence[float], amounts_mm: Sequence[float], interval_s: float, stamp: str, dry_gap_s: float,
+    times_s: Sequence[float],
+    amounts_mm: Sequence[float],
+    interval_s: float,
+    stamp: str,
+    dry_gap_s: float,
     dry_mm: float = 0.0,
-) -> float:  # fmt: skip
+) -> float:
     """How long the rain event that runs at the newest reading has lasted; 0 when it is over.
 
     An event ends when no more than `dry_mm` fell in measured time that adds up to `dry_gap_s`. An interval that is
@@ -48,9 +52,7 @@ def event_span_s(
     return 0.0 if first_wet_s is None else times_s[-1] - first_wet_s + interval_s
 
 
-def antecedent_index(
-    times_s: Sequence[float], amounts_mm: Sequence[float], at_s: float, decay_per_day: float
-) -> float:  # fmt: skip
+def antecedent_index(times_s: Sequence[float], amounts_mm: Sequence[float], at_s: float, decay_per_day: float) -> float:
     """Antecedent precipitation index: sum of rain * k**age, age in days, mm.
 
     Source: Kohler and Linsley 1951, U.S. Weather Bureau Research Paper 34; k of 0.8 to 0.98 is usual.

@@ -78,9 +78,11 @@ def compute_safety(
     best = factor_of_safety(slope, pressure_kpa)
     variance = 0.0
     for name, sd in (
-        ("cohesion_kpa", slope.cohesion_sd_kpa), ("friction_deg", slope.friction_sd_deg),
-        ("unit_weight_kn_m3", slope.unit_weight_sd_kn_m3), ("depth_m", slope.depth_sd_m),
-    ):  # fmt: skip
+        ("cohesion_kpa", slope.cohesion_sd_kpa),
+        ("friction_deg", slope.friction_sd_deg),
+        ("unit_weight_kn_m3", slope.unit_weight_sd_kn_m3),
+        ("depth_m", slope.depth_sd_m),
+    ):
         if sd > 0.0:
             ends = []
             for sign in (1.0, -1.0):

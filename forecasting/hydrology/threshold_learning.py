@@ -133,9 +133,14 @@ def date_onsets(samples: Samples, times_s: Sequence[float], values: Sequence[flo
 
 
 def predict_rain(
-    rain_s: Sequence[float], rain_mm: Sequence[float], interval_s: float, at_s: Sequence[float], window_s: float,
-    lag_s: float, least_share: float = 0.8,
-) -> list[float | None]:  # fmt: skip
+    rain_s: Sequence[float],
+    rain_mm: Sequence[float],
+    interval_s: float,
+    at_s: Sequence[float],
+    window_s: float,
+    lag_s: float,
+    least_share: float = 0.8,
+) -> list[float | None]:
     """Largest rain sum over `window_s` that ended within (t - lag, t] at each instant t; None where unknown.
 
     Known at t means interval ends up to t: nothing later is used.
@@ -164,9 +169,14 @@ def predict_rain(
 
 
 def learn_threshold(
-    rain_s: Sequence[float], rain_mm: Sequence[float], interval_s: float, samples: Samples,
-    windows_s: Sequence[float], lags_s: Sequence[float], least_events: int = LEAST_EVENTS,
-) -> Learned:  # fmt: skip
+    rain_s: Sequence[float],
+    rain_mm: Sequence[float],
+    interval_s: float,
+    samples: Samples,
+    windows_s: Sequence[float],
+    lags_s: Sequence[float],
+    least_events: int = LEAST_EVENTS,
+) -> Learned:
     """Choose window, lag and threshold by the true skill statistic, and judge the choice by years left out.
 
     Raises:
@@ -175,13 +185,15 @@ def learn_threshold(
     years = [datetime.fromtimestamp(t, UTC).year for t in samples.times_s]
     series = {
         (w, lag): predict_rain(rain_s, rain_mm, interval_s, samples.times_s, w, lag)
-        for w in windows_s for lag in lags_s
-    }  # fmt: skip
+        for w in windows_s
+        for lag in lags_s
+    }
     # an instant counts when every window is known there: all choices are judged on the same instants
     used = [
-        i for i, label in enumerate(samples.event)
+        i
+        for i, label in enumerate(samples.event)
         if label is not None and all(s[i] is not None for s in series.values())
-    ]  # fmt: skip
+    ]
     beginnings = [i for i in used if samples.event[i]]
     if len(beginnings) < least_events:
         raise TooFewEventsError(f"{len(beginnings)} events with rain known before them; at least {least_events} needed")
@@ -201,15 +213,21 @@ def learn_threshold(
         cross = [a + b for a, b in zip(cross, (fold.hits, fold.misses, fold.false_alarms, fold.quiet), strict=True)]
     short = predict_rain(rain_s, rain_mm, interval_s, samples.times_s, window_s, interval_s)
     return Learned(
-        window_s, lag_s, _score(values, samples, used, over), Score(over, *cross), _area(table), tuple(table),
-        tuple(samples.times_s[i] for i in beginnings), _lead(short, samples, beginnings, over, lag_s),
+        window_s,
+        lag_s,
+        _score(values, samples, used, over),
+        Score(over, *cross),
+        _area(table),
+        tuple(table),
+        tuple(samples.times_s[i] for i in beginnings),
+        _lead(short, samples, beginnings, over, lag_s),
         tuple(sorted({years[i] for i in used})),
-    )  # fmt: skip
+    )
 
 
 def _choose(
     series: dict[tuple[float, float], list[float | None]], samples: Samples, used: Sequence[int]
-) -> tuple[tuple[float, float], float]:  # fmt: skip
+) -> tuple[tuple[float, float], float]:
     """The window, lag and threshold of greatest skill; of equals the shorter lag, then window, the higher bound."""
     best = None
     for (window_s, lag_s), values in series.items():
@@ -240,9 +258,7 @@ def _table(values: Sequence[float | None], samples: Samples, used: Sequence[int]
     best = max(rows, key=lambda r: r.skill)
     step = len(rows) / _STEPS
     kept = {int(i * step) for i in range(_STEPS)} | {len(rows) - 1}
-    return [
-        r for i, r in enumerate(rows) if i in kept or r is best or (i > 0 and r.hits > rows[i - 1].hits)
-    ]  # fmt: skip
+    return [r for i, r in enumerate(rows) if i in kept or r is best or (i > 0 and r.hits > rows[i - 1].hits)]
 
 
 def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int], over: float) -> Score:
@@ -259,9 +275,7 @@ def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int]
 def _area(table: Sequence[Score]) -> float:
     """Area under the curve by trapezia from (0, 0) to (1, 1)."""
     points = [(0.0, 0.0), *((r.false_rate, r.hit_rate) for r in table), (1.0, 1.0)]
-    return fsum(
-        (x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(points)
-    )  # fmt: skip
+    return fsum((x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(points))
 
 
 def _lead(

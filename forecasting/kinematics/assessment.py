@@ -53,8 +53,10 @@ class _Series:
     def take(self, picked: Sequence[int]) -> tuple[list[float], list[float], list[float]]:
         """Times, values and errors of some epochs."""
         return (
-            [self.times_s[i] for i in picked], [self.values[i] for i in picked], [self.sigmas[i] for i in picked],
-        )  # fmt: skip
+            [self.times_s[i] for i in picked],
+            [self.values[i] for i in picked],
+            [self.sigmas[i] for i in picked],
+        )
 
 
 def classify_movement(

@@ -102,9 +102,10 @@ class Grains:
         """The cells first .. last that hold data."""
         filled = self.cells_filled
         return [
-            c for j in range(first, last + 1)
+            c
+            for j in range(first, last + 1)
             if (c := filled[level, j] if (level, j) in filled else self.cell(level, j)) is not None
-        ]  # fmt: skip
+        ]
 
     def noise(self, level: int, k: int) -> float:
         """Noise of one cell of a grain, measured on cells up to k: coloured noise shows here as it acts here."""

@@ -165,10 +165,21 @@ class Watch:
         edges = () if shown is None else (shown.from_s, shown.mid_s, shown.to_s)
         early, mid, late = (max(now_s, edge) for edge in edges) if edges else (None, None, None)
         return FailureIssue(
-            now_s, finding.onset_s, early, mid, late, shown is not None and not doubts, tuple(reasons),
-            None if speed is None else speed.rate, None if speed is None else speed.error,
-            finding.r2, finding.n_filters, finding.n_agree, withdrawn, finding.slowed,
-        )  # fmt: skip
+            now_s,
+            finding.onset_s,
+            early,
+            mid,
+            late,
+            shown is not None and not doubts,
+            tuple(reasons),
+            None if speed is None else speed.rate,
+            None if speed is None else speed.error,
+            finding.r2,
+            finding.n_filters,
+            finding.n_agree,
+            withdrawn,
+            finding.slowed,
+        )
 
     def _seen_a_day_ago(self, i: int) -> bool:
         """Within a day temperature, tide and melt speed up motion too, and three looks are soon over."""
@@ -292,9 +303,14 @@ class Watch:
             notes += (_DISTURBED(times=Figure(stretch, ".2g")),)
         r2 = median([f.r2 for fits in good if (f := fits[likely]) is not None])
         return replace(
-            found, from_s=now_s + max(0.0, low - margin - now_s) / stretch, mid_s=mid,
-            to_s=now_s + (high + margin - now_s) * stretch, r2=r2, doubts=tuple(doubts), notes=notes,
-        )  # fmt: skip
+            found,
+            from_s=now_s + max(0.0, low - margin - now_s) / stretch,
+            mid_s=mid,
+            to_s=now_s + (high + margin - now_s) * stretch,
+            r2=r2,
+            doubts=tuple(doubts),
+            notes=notes,
+        )
 
     def _filters(self, i: int, lead: int) -> tuple[list[Fits], list[float]]:
         """Fits by exponent, for velocity windows from the leading one to longer ones, plain and smoothed.

@@ -98,9 +98,15 @@ def propose_offset(
     motion, motion_error = rate * gap_s / DAY_S, max(unsure, _spread(rates)) * gap_s / DAY_S
     doubts = list(_find_doubts(before, after))
     return ProposedOffset(
-        after.at_s, after.level - before.level - motion, sqrt(before.error**2 + after.error**2 + motion_error**2),
-        motion, motion_error, gap_s, (before.count, after.count), tuple(doubts if rates else [*doubts, _NO_PACE()]),
-    )  # fmt: skip
+        after.at_s,
+        after.level - before.level - motion,
+        sqrt(before.error**2 + after.error**2 + motion_error**2),
+        motion,
+        motion_error,
+        gap_s,
+        (before.count, after.count),
+        tuple(doubts if rates else [*doubts, _NO_PACE()]),
+    )
 
 
 def _spread(rates: Sequence[float]) -> float:
@@ -127,9 +133,11 @@ def _fit(points: Sequence[tuple[float, float]], edge_s: float, noise: float) -> 
 def _find_doubts(before: Side, after: Side) -> list[Message]:
     """What says that the new sensor counts otherwise: no offset mends that."""
     old, new = before.rate_per_day, after.rate_per_day
-    sure = old is not None and new is not None and all(
-        abs(rate) > CLEAR * side.rate_error_per_day for rate, side in ((old, before), (new, after))
-    )  # fmt: skip
+    sure = (
+        old is not None
+        and new is not None
+        and all(abs(rate) > CLEAR * side.rate_error_per_day for rate, side in ((old, before), (new, after)))
+    )
     if sure and old is not None and new is not None:
         if old * new < 0.0 and abs(old + new) < max(abs(old), abs(new)) / 2.0:
             return [_TURNED()]

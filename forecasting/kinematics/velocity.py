@@ -168,6 +168,4 @@ def _leave_out(layout: _Layout, residual: Sequence[float], rate: float) -> list[
     if not layout.hangs:
         return [a * e / r for a, e, r in zip(layout.wx, residual, layout.rests, strict=True)]
     least = LEAST_ROOM * layout.spread
-    return [
-        a * e / r if r > least else rate for a, e, r in zip(layout.wx, residual, layout.rests, strict=True)
-    ]  # fmt: skip
+    return [a * e / r if r > least else rate for a, e, r in zip(layout.wx, residual, layout.rests, strict=True)]

@@ -44,11 +44,20 @@ class AdamW:
                 self._state[i] = (mean, square, torch.tensor(0.0))
         means, squares, counts = (list(part) for part in zip(*(self._state[i] for i in moved), strict=True))
         adamw(
-            [self._weights[i] for i in moved], [grad for i in moved if (grad := self._weights[i].grad) is not None],
-            means, squares, [], counts,
-            amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=self._rate, weight_decay=self._decay, eps=EPSILON,
+            [self._weights[i] for i in moved],
+            [grad for i in moved if (grad := self._weights[i].grad) is not None],
+            means,
+            squares,
+            [],
+            counts,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=self._rate,
+            weight_decay=self._decay,
+            eps=EPSILON,
             maximize=False,
-        )  # fmt: skip
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Mean, square and count of the steps of each weight, by its place."""

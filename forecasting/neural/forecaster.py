@@ -155,7 +155,7 @@ def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) 
 
 def cut_drivers(
     recipe: Recipe, drivers: DriverRows | None, origins: Ints, columns: Sequence[int], scale_mm: Floats
-) -> tuple[Tensor, ...]:  # fmt: skip
+) -> tuple[Tensor, ...]:
     """Further inputs of a network: windows of its driver channels (N, W, C, 2), facts of stations (N, S, A, 2).
 
     Nothing for one that reads no drivers.

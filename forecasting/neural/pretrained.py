@@ -72,9 +72,11 @@ def learn(
         NotEnoughDataError: The record is too short.
     """
     tuning = replace(
-        settings, epochs=min(settings.epochs, TUNING.epochs), learning_rate=TUNING.learning_rate,
+        settings,
+        epochs=min(settings.epochs, TUNING.epochs),
+        learning_rate=TUNING.learning_rate,
         patience=TUNING.patience,
-    )  # fmt: skip
+    )
     if model in PRETRAINED:
         shipped, _ = read_shipped(model)
         made = adapt(shipped, panel, parts, horizons_s, tuning, replay=replay, progress=progress)
@@ -96,7 +98,7 @@ def learn(
 
 def _describe_unlike(
     old: Recipe, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Settings, *, own: bool
-) -> str:  # fmt: skip
+) -> str:
     """Why a network cannot go on with a record; one of the same place must also know every horizon and driver."""
     if old.step_s != panel.step_s:
         here, there = format_span(panel.step_s), format_span(old.step_s)

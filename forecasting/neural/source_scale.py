@@ -46,24 +46,38 @@ class SourceScale:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "names": list(self.names), "kinds": list(self.kinds), "centre": list(self.centre),
-            "scale": list(self.scale),
-        } | ({
-            "static": list(self.static), "static_centre": list(self.static_centre),
-            "static_scale": list(self.static_scale),
-        } if self.static else {}) | ({"motion": list(self.motion)} if self.motion is not None else {})  # fmt: skip
+        return (
+            {
+                "names": list(self.names),
+                "kinds": list(self.kinds),
+                "centre": list(self.centre),
+                "scale": list(self.scale),
+            }
+            | (
+                {
+                    "static": list(self.static),
+                    "static_centre": list(self.static_centre),
+                    "static_scale": list(self.static_scale),
+                }
+                if self.static
+                else {}
+            )
+            | ({"motion": list(self.motion)} if self.motion is not None else {})
+        )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
         return cls(
-            tuple(data["names"]), tuple(data["kinds"]), tuple(float(v) for v in data["centre"]),
-            tuple(float(v) for v in data["scale"]), tuple(data.get("static", ())),
+            tuple(data["names"]),
+            tuple(data["kinds"]),
+            tuple(float(v) for v in data["centre"]),
+            tuple(float(v) for v in data["scale"]),
+            tuple(data.get("static", ())),
             tuple(float(v) for v in data.get("static_centre", ())),
             tuple(float(v) for v in data.get("static_scale", ())),
             (float(data["motion"][0]), float(data["motion"][1])) if "motion" in data else None,
-        )  # fmt: skip
+        )
 
     def cut(self, drivers: DriverRows | None, origins: Ints, window: int) -> NDArray[np.float32]:
         """The rows that end at each origin as (value, known), shape (N, W, C, 2); 0 and 0 where unknown."""
@@ -119,9 +133,14 @@ def fit_scale(drivers: DriverRows | None, rows: int) -> SourceScale:
     ]
     facts = [] if drivers.static is None else [measure(column) for column in drivers.static.T]
     return SourceScale(
-        drivers.names, drivers.kinds, tuple(c for c, _ in own), tuple(s for _, s in own),
-        drivers.static_names, tuple(c for c, _ in facts), tuple(s for _, s in facts),
-    )  # fmt: skip
+        drivers.names,
+        drivers.kinds,
+        tuple(c for c, _ in own),
+        tuple(s for _, s in own),
+        drivers.static_names,
+        tuple(c for c, _ in facts),
+        tuple(s for _, s in facts),
+    )
 
 
 def measure(column: Floats) -> tuple[float, float]:

@@ -85,9 +85,7 @@ def compare_motion(panel: Panel, longest: int) -> list[Experience]:
             continue
         per_day = DAY_S / panel.step_s
         f = int(which[s])
-        kind, unit, scale = (
-            ("acceleration", "mm/day²", per_day**2) if f % 2 else ("velocity", "mm/day", per_day)
-        )  # fmt: skip
+        kind, unit, scale = ("acceleration", "mm/day²", per_day**2) if f % 2 else ("velocity", "mm/day", per_day)
         seen = np.abs(features[:-new][-SEEN:, s, f])
         now, most = float(features[-1, s, f]), float(np.nanmax(seen))
         out.append(_outside(float(score), Term(kind), now, most, unit, float(scale)))
@@ -112,9 +110,7 @@ def compare_drivers(drivers: DriverRows | None, longest: int) -> Experience:
     c = int(np.nanargmax(scores))
     if not scores[c] > 1.0:
         return Experience(float(scores[c]))
-    return _outside(
-        float(scores[c]), drivers.names[c], float(now[c]), float(np.nanmax(np.abs(seen[:, c]))), "", 1.0
-    )  # fmt: skip
+    return _outside(float(scores[c]), drivers.names[c], float(now[c]), float(np.nanmax(np.abs(seen[:, c]))), "", 1.0)
 
 
 def _outside(novelty: float, what: Value, now: float, largest: float, unit: str, scale: float) -> Experience:

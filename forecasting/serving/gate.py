@@ -237,9 +237,7 @@ def _find_fault(gate: Gate, gap: float, horizon: str) -> Message | None:
     if not gap < 0.0:
         return _NOT_CLEAR(score=Figure(own, ".3f"), horizon=horizon, other=Figure(other, ".3f"), baseline=baseline)
     if (gain := skill(own, other)) < LEAST_GAIN:
-        return _SMALL(
-            baseline=baseline, gain=Figure(gain, ".1%"), horizon=horizon, needed=Figure(LEAST_GAIN, ".0%")
-        )  # fmt: skip
+        return _SMALL(baseline=baseline, gain=Figure(gain, ".1%"), horizon=horizon, needed=Figure(LEAST_GAIN, ".0%"))
     if sum(value > 0 for value in skills) < 2 or len(skills) < BLOCKS:
         won = sum(value > 0 for value in skills)
         return _FEW_BLOCKS(baseline=baseline, horizon=horizon, n=won, blocks=BLOCKS)

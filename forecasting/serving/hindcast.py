@@ -20,7 +20,7 @@ _MADE_AFTER: Message = Template("forecast.made_after", "made afterwards from wha
 
 def forecast_past(
     panel: Panel, model: str, horizons_s: Sequence[float], cut: int, origins: Ints, checkpoint: str | None = None
-) -> list[Forecast]:  # fmt: skip
+) -> list[Forecast]:
     """Forecasts of one model from past rows; none is shown.
 
     Args:

@@ -162,7 +162,7 @@ def _choose_auto(known: Panel, horizons_s: tuple[float, ...]) -> tuple[Auto, flo
 
 def _open_simple(
     panel: Panel, known: Panel, model: str, horizons_s: tuple[float, ...], origins: Ints, pace: Pace
-) -> Issue:  # fmt: skip
+) -> Issue:
     """The fans of a simple forecast that is fitted on what is known."""
     auto, waited_s = _choose_auto(known, horizons_s)
     calibration = find_calibration(known.values.shape[0])
@@ -208,9 +208,22 @@ def _open_network(
         ]
     reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
     return Issue(
-        panel, model, str(card["model_hash"]), reached, refused, origins, fans, auto, best, gates, silent,
-        lacks, pace, waited_s, drivers=reads,
-    )  # fmt: skip
+        panel,
+        model,
+        str(card["model_hash"]),
+        reached,
+        refused,
+        origins,
+        fans,
+        auto,
+        best,
+        gates,
+        silent,
+        lacks,
+        pace,
+        waited_s,
+        drivers=reads,
+    )
 
 
 def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:
@@ -301,24 +314,44 @@ def _find_margins(
 
 
 def make_row(
-    issue: Issue, index: int, column: int, quantiles: Floats, margins: Mapping[float, float], at: int, *,
-    until_s: float, newest: float, notes: Sequence[str] = (),
-) -> Forecast:  # fmt: skip
+    issue: Issue,
+    index: int,
+    column: int,
+    quantiles: Floats,
+    margins: Mapping[float, float],
+    at: int,
+    *,
+    until_s: float,
+    newest: float,
+    notes: Sequence[str] = (),
+) -> Forecast:
     """One forecast, of the origin that stands `at` in the issue; `notes` is said behind why it may be shown."""
     panel, blend, horizon_s = issue.panel, is_blend(issue.model), issue.horizons_s[index]
     verdict = issue.gates.get(horizon_key(horizon_s), {})
     q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
     issued_s = panel.start_s + panel.step_s * int(issue.origins[at])
     return Forecast(
-        station=panel.stations[column], model=issue.model, model_hash=issue.model_hash, horizon_s=horizon_s,
-        issued_s=issued_s, target_s=issued_s + panel.steps(horizon_s) * panel.step_s, data_until_s=until_s,
-        data_value=newest, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975,
+        station=panel.stations[column],
+        model=issue.model,
+        model_hash=issue.model_hash,
+        horizon_s=horizon_s,
+        issued_s=issued_s,
+        target_s=issued_s + panel.steps(horizon_s) * panel.step_s,
+        data_until_s=until_s,
+        data_value=newest,
+        q025=q025,
+        q10=q10,
+        q50=q50,
+        q90=q90,
+        q975=q975,
         margins={str(level): float(value) for level, value in margins.items()},
-        baseline=issue.auto.chosen[index], baseline_q50=float(issue.best[at, column, index]),
-        skill=verdict.get("skill") if blend else None, weight=issue.weight(horizon_s),
+        baseline=issue.auto.chosen[index],
+        baseline_q50=float(issue.best[at, column, index]),
+        skill=verdict.get("skill") if blend else None,
+        weight=issue.weight(horizon_s),
         shown=not issue.gates or (blend and bool(verdict["shown"])),
         reason=join([_explain(issue, index, column, horizon_s), *notes]),
-    )  # fmt: skip
+    )
 
 
 def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> str:

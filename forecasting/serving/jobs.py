@@ -32,9 +32,7 @@ _FINER: Final = Template("forecast.finer", "the horizon is shorter than the samp
 Progress = Callable[[int, int, float], None]
 
 
-def train(
-    panel: Panel, request: Training, progress: Progress | None = None, replay: Sequence[Panel] = ()
-) -> Trained:  # fmt: skip
+def train(panel: Panel, request: Training, progress: Progress | None = None, replay: Sequence[Panel] = ()) -> Trained:
     """Train one network, judge it on its calibration block, write its checkpoint.
 
     Args:
@@ -70,14 +68,18 @@ def train(
             window=WINDOW,
         ),
     )
-    others = [
-        found for other in replay
-        if (found := _replayable(model, other, panel, parts, horizons_s))
-    ]  # fmt: skip
+    others = [found for other in replay if (found := _replayable(model, other, panel, parts, horizons_s))]
     training, begun_from = learn(
-        model, panel, parts, horizons_s, settings, start=request.start, own_start=request.own_start, replay=others,
+        model,
+        panel,
+        parts,
+        horizons_s,
+        settings,
+        start=request.start,
+        own_start=request.own_start,
+        replay=others,
         progress=progress,
-    )  # fmt: skip
+    )
     unknown = {*horizons_s} - {*training.forecaster.recipe.horizons_s}
     dropped |= dict.fromkeys(sorted(unknown), "the network to begin with was not trained for it")
     horizons_s = training.forecaster.recipe.horizons_s
@@ -237,7 +239,7 @@ def _replayable(
 
 def drop_horizons(
     panel: Panel, parts: Split, horizons_s: Sequence[float], least: int = MINIMUM_TARGETS, *, short: bool = False
-) -> dict[float, str]:  # fmt: skip
+) -> dict[float, str]:
     """Horizons that leave fewer than `least` targets in a block of a training, each with the reason.
 
     With shipped weights (`short`) only calibration must hold them: without it there is no gate.

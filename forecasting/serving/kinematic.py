@@ -110,17 +110,18 @@ def see_motion(panel: Panel, longest: int) -> Motion:
     judged = [compare_motion(panel.head(rows - back), longest) for back in range(min(TAKES_OVER, rows))]
     return Motion(
         panel,
-        {
-            name: _see(panel, panel.values[:, s], [one[s] for one in judged])
-            for s, name in enumerate(panel.stations)
-        },
-    )  # fmt: skip
+        {name: _see(panel, panel.values[:, s], [one[s] for one in judged]) for s, name in enumerate(panel.stations)},
+    )
 
 
 def step_in(
-    panel: Panel, drivers: DriverRows | None, rows: Sequence[Forecast], longest: int, motion: Motion | None = None,
+    panel: Panel,
+    drivers: DriverRows | None,
+    rows: Sequence[Forecast],
+    longest: int,
+    motion: Motion | None = None,
     auto: Auto | None = None,
-) -> tuple[list[Forecast], list[Withheld]]:  # fmt: skip
+) -> tuple[list[Forecast], list[Withheld]]:
     """Say of each row whether its present was seen before; where not it is closed and a kinematic one is added.
 
     Rain and water outside experience close the models that read them; the motion outside experience closes all. What
@@ -161,7 +162,7 @@ def step_in(
 
 def _extrapolate(
     motion: Motion, rows: Sequence[Forecast], present: _Present, share: float
-) -> tuple[list[Forecast], list[Withheld]]:  # fmt: skip
+) -> tuple[list[Forecast], list[Withheld]]:
     """Kinematic rows of one station beside those of a model, with their share in each."""
     rows = sorted(rows, key=lambda row: row.horizon_s)
     if not rows:
@@ -186,11 +187,22 @@ def _extrapolate(
         q025, q10, q50, q90, q975 = map(float, share * quantiles + (1.0 - share) * other)
         out.append(
             replace(
-                row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975,
-                model=KINEMATIC, model_hash=None, margins={}, skill=None, weight=share, shown=True,
-                reason=present.experience.reason or "", replaces=row.model,
+                row,
+                q025=q025,
+                q10=q10,
+                q50=q50,
+                q90=q90,
+                q975=q975,
+                model=KINEMATIC,
+                model_hash=None,
+                margins={},
+                skill=None,
+                weight=share,
+                shown=True,
+                reason=present.experience.reason or "",
+                replaces=row.model,
             )
-        )  # fmt: skip
+        )
     return out, withheld
 
 

@@ -65,9 +65,11 @@ def join_networks(
 
 
 def compute_network_weights(
-    panel: Panel, scored: Sequence[ScoredError], horizons_s: Sequence[float],
+    panel: Panel,
+    scored: Sequence[ScoredError],
+    horizons_s: Sequence[float],
     answers: Collection[tuple[str, float, str]],
-) -> dict[tuple[str, float], dict[str, float]]:  # fmt: skip
+) -> dict[tuple[str, float], dict[str, float]]:
     """The share of each network that answers now, by station and horizon; those without one are left out.
 
     The simple average is the standard, networks are weighed beside it as its own members are, but more slowly: they are

@@ -207,10 +207,13 @@ def forecast_points(request: Forecasting) -> PointForecasts:
         reason = noisy or _find_lack(request, half[k])
         found.append(
             PointForecast(
-                or_none(newest[k]), tuple(None if gone else or_none(x) for x in middle[k]),
-                tuple(None if gone else or_none(x) for x in half[k]), tuple(follows[k].tolist()), reason,
+                or_none(newest[k]),
+                tuple(None if gone else or_none(x) for x in middle[k]),
+                tuple(None if gone else or_none(x) for x in half[k]),
+                tuple(follows[k].tolist()),
+                reason,
             )
-        )  # fmt: skip
+        )
     return PointForecasts(tuple(found))
 
 

@@ -162,7 +162,7 @@ class _Fault:
 
 def find_earliest_s(
     horizon_s: float, *, begin_s: float, every_s: float, issues: int = 0, now_s: float = -math.inf
-) -> float:  # fmt: skip
+) -> float:
     """When a network can be shown at the earliest, epoch seconds: its time in the shadow is never shorter.
 
     Args:
@@ -317,9 +317,13 @@ def _find_fault(
     if not _had_its_time(whole.issues, shadow_s):
         days = math.floor(shadow_s / DAY_S)
         young = _TOO_YOUNG(
-            n=whole.issues, horizon=at, days=days, needed=SHADOW_ISSUES, days_needed=SHADOW_S / DAY_S,
+            n=whole.issues,
+            horizon=at,
+            days=days,
+            needed=SHADOW_ISSUES,
+            days_needed=SHADOW_S / DAY_S,
             fewest=MINIMUM_ISSUES,
-        )  # fmt: skip
+        )
         return _Fault(young, LACK_ISSUES(n=whole.issues, needed=SHADOW_ISSUES, fewest=MINIMUM_ISSUES))
     for record in (whole, recent):
         if record.gain is None or record.gain <= 0:

@@ -79,9 +79,18 @@ def filter_states(values: Floats, p1: Floats, p2: Floats, q: Floats, c: Floats) 
 
 
 def _filter(
-    rows: Iterable[tuple[Any, Any]], begins: Container[int], gaps: Container[int], pick: Pick,
-    p1: Any, p2: Any, q: Any, c: Any, fxx: Any, fxs: Any, fss: Any,
-) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    rows: Iterable[tuple[Any, Any]],
+    begins: Container[int],
+    gaps: Container[int],
+    pick: Pick,
+    p1: Any,
+    p2: Any,
+    q: Any,
+    c: Any,
+    fxx: Any,
+    fxs: Any,
+    fss: Any,
+) -> Iterator[tuple[Any, ...]]:
     """Innovation, its variance, level, move and memory of each row."""
     y, x, s = np.nan * p1, 0.0 * p1, 0.0 * p1
     pyy, pyx, pys = x, x, x

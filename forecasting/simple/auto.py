@@ -193,9 +193,15 @@ def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> 
     order = [standard, *(name for name in judged if name != standard)]
     first = max(0, calibration.first - WARM_UP_ROWS)
     auto = Auto(
-        "auto", tuple(steps), tuple(members.values()), (), {},
-        judged=tuple(judged[name] for name in order), first=first, rule=rule,
-    )  # fmt: skip
+        "auto",
+        tuple(steps),
+        tuple(members.values()),
+        (),
+        {},
+        judged=tuple(judged[name] for name in order),
+        first=first,
+        rule=rule,
+    )
     known = panel.values[: calibration.end]
     chosen: list[str] = []
     errors: dict[str, list[float]] = {name: [] for name in order}
@@ -286,8 +292,10 @@ def _unflattered(
     damped = halved(fit_damped, averaged.members[-1])
     between = take_median(out)
     return out | {
-        "median5": between, "ewa": take_ewa(out, damped, calibration), STANDARD: replace(trend, rest=between),
-    }  # fmt: skip
+        "median5": between,
+        "ewa": take_ewa(out, damped, calibration),
+        STANDARD: replace(trend, rest=between),
+    }
 
 
 def _digest(panel: Panel, calibration: Block, steps: Sequence[int]) -> str:

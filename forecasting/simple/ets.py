@@ -101,10 +101,12 @@ def _search(values: Floats) -> Minimum:
     unit, slope = _scale(values)
     scaled = values / unit
     # slow and quick to learn: bursts have minima at both ends
-    start = np.stack([
-        np.column_stack([np.full((unit.size, 3), first), slope])
-        for first in ((-1.0, -1.5, 0.0), (0.5, -1.5, 0.0), (0.5, 0.8, 0.0), (-1.8, 1.0, 1.0))
-    ])  # fmt: skip
+    start = np.stack(
+        [
+            np.column_stack([np.full((unit.size, 3), first), slope])
+            for first in ((-1.0, -1.5, 0.0), (0.5, -1.5, 0.0), (0.5, 0.8, 0.0), (-1.8, 1.0, 1.0))
+        ]
+    )
     found = minimise(lambda raw: smooth(scaled, *natural(raw))[0], start)
     a, g, p, b = natural(found.params)
     return replace(found, params=np.stack([a, g, p, b * unit], axis=-1))

@@ -29,9 +29,16 @@ class Rule:
 
 
 def compute_weights(
-    made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints, surprise: Floats | None = None,
-    scale: Floats | None = None, groups: Sequence[Sequence[int]] = (), nearest: tuple[Floats, int] | None = None,
-) -> Floats:  # fmt: skip
+    made: Floats,
+    errors: Floats,
+    steps: int,
+    rule: Rule,
+    least: Ints,
+    surprise: Floats | None = None,
+    scale: Floats | None = None,
+    groups: Sequence[Sequence[int]] = (),
+    nearest: tuple[Floats, int] | None = None,
+) -> Floats:
     """Weight of each forecast at each row, shape (E, N, S); they sum to 1 where any of them answers.
 
     The exponentially weighted average of Cesa-Bianchi and Lugosi 2006 (2.1) on the excess of each |error| over that of
@@ -102,9 +109,14 @@ def compute_weights(
 
 
 def find_noise_share(
-    errors: Floats, steps: int, near: Floats, shortest: int, rule: Rule, keep: Floats,
+    errors: Floats,
+    steps: int,
+    near: Floats,
+    shortest: int,
+    rule: Rule,
+    keep: Floats,
     groups: Sequence[Sequence[int]] = (),
-) -> Floats:  # fmt: skip
+) -> Floats:
     """Share of an |error| that is noise rather than motion, as known at each row, shape (N, S).
 
     The usual |error| at the shortest horizon beside that at this one: noise is as large at both, motion grows. It is

@@ -74,9 +74,15 @@ class EvaluationResult:
 
 
 def evaluate_site(
-    db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False, dry_run: bool = False,
+    db: Database,
+    site: Site,
+    now: datetime,
+    trigger: str,
+    *,
+    draining: bool = False,
+    dry_run: bool = False,
     looking: SiteReadingCache | None = None,
-) -> EvaluationResult:  # fmt: skip
+) -> EvaluationResult:
     """Decide once for a site and store level, health, alerts and outbox in one transaction.
 
     Args:
@@ -102,10 +108,13 @@ def evaluate_site(
             decision = decide(site, memory, view, now, looking.warm)
         if dry_run or _store(db, site, row, memory, view, decision, now, trigger, known_until):
             return EvaluationResult(
-                level=decision.level, observability=decision.observability, reachable_level=decision.reachable_level,
+                level=decision.level,
+                observability=decision.observability,
+                reachable_level=decision.reachable_level,
                 changes=decision.changes,
-                next_due_at=None if decision.next_due_s is None else instant(decision.next_due_s), decision=decision,
-            )  # fmt: skip
+                next_due_at=None if decision.next_due_s is None else instant(decision.next_due_s),
+                decision=decision,
+            )
     raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
 
 
@@ -131,9 +140,14 @@ def load_view(
 
 
 def load_facts(
-    c: Connection, site: Site, now: datetime, *, as_claimed: bool = False, proofs: Sequence[ProofFact] | None = None,
+    c: Connection,
+    site: Site,
+    now: datetime,
+    *,
+    as_claimed: bool = False,
+    proofs: Sequence[ProofFact] | None = None,
     scored_until: datetime | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same.
 
     With `as_claimed` events count from when people said that they knew them, which only a replay asks for. So it
@@ -213,10 +227,16 @@ def _store(
             frozen = canonical_json(freeze(site, memory, view, decision, now))
             basis = add_decision(c, site.id, now, site.version, frozen)
             apply_changes(
-                c, site.id, _mute_explained(c, site, decision.changes, now),
-                site=site, recipients=site.recipients, actor=SERVICE, now=now,
-                decision_id=basis, rule_version=rule_version(site),
-            )  # fmt: skip
+                c,
+                site.id,
+                _mute_explained(c, site, decision.changes, now),
+                site=site,
+                recipients=site.recipients,
+                actor=SERVICE,
+                now=now,
+                decision_id=basis,
+                rule_version=rule_version(site),
+            )
         unshelve_due(c, site.id, SERVICE, now)
         follow_maintenance(c, site.id, SERVICE, now)
         if decision.changes:
@@ -241,9 +261,7 @@ def _mute_explained(c: Connection, site: Site, changes: Sequence[AlertChange], n
     def is_explained(key: str) -> bool:
         name = key.removeprefix("health:").removesuffix(":stale")
         those = behind.get(key, set())
-        return bool(those) and (
-            those <= emptied or those <= misdated or f"health:instrument:{name}:clock" in clocks
-        )  # fmt: skip
+        return bool(those) and (those <= emptied or those <= misdated or f"health:instrument:{name}:clock" in clocks)
 
     return [replace(x, notify=x.notify and not (x.open and is_explained(x.key))) for x in changes]
 
@@ -252,10 +270,16 @@ def freeze(site: Site, memory: Memory, view: DecisionInputs, decision: Decision,
     """Everything needed to decide again: configuration hash, instant, memory, view, and what came out."""
     outcome = decision.to_json()
     return {
-        "format": FORMAT, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
-        "now": format_iso(now), "memory": memory.to_json(), "view": view.to_json(), "outcome": outcome,
+        "format": FORMAT,
+        "site": site.id,
+        "config_sha256": site.version,
+        "code_version": code_version(),
+        "now": format_iso(now),
+        "memory": memory.to_json(),
+        "view": view.to_json(),
+        "outcome": outcome,
         "sentence": decision.evidence["sentence"],
-    }  # fmt: skip
+    }
 
 
 def rule_version(site: Site) -> str:
@@ -276,7 +300,7 @@ class Evaluator:
 
     def __call__(
         self, db: Database, site: Site, now: datetime, trigger: str, *, draining: bool = False
-    ) -> EvaluationResult:  # fmt: skip
+    ) -> EvaluationResult:
         """Decide once for a site and store what came out; after an error nothing of the site is held."""
         held = self._lookings.pop(site.id, None)
         if held is None or held[0].site is not site or not timedelta(0) <= now - held[1] < AGAIN:

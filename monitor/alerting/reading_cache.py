@@ -73,8 +73,9 @@ class SiteReadingCache:
         """Bring what is held of each series up to now."""
         known = [
             (i, held.from_at, held.last_at)
-            for i, from_at in wanted if (held := self._held.get(i)) is not None and held.from_at == from_at
-        ]  # fmt: skip
+            for i, from_at in wanted
+            if (held := self._held.get(i)) is not None and held.from_at == from_at
+        ]
         self.is_warm = bool(known)
         stamps = load_stamps(c, known, now)
         sound = [(i, last_at, s) for (i, _, last_at), s in zip(known, stamps, strict=True) if s == self._held[i].stamp]

@@ -16,9 +16,14 @@ from monitor.store.people.users import load_users, require_account, require_two
 
 
 def require_shared(
-    c: Connection, site: Site, stake: int, actor: Actor, second: Actor | None, now: datetime,
+    c: Connection,
+    site: Site,
+    stake: int,
+    actor: Actor,
+    second: Actor | None,
+    now: datetime,
     refuse: Callable[..., Message],
-) -> bool:  # fmt: skip
+) -> bool:
     """Whether an act takes two people, who are then required to be two; before the first account one is enough.
 
     Args:

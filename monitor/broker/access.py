@@ -194,9 +194,12 @@ class Access:
     def open_client(self, client_id: str, *, mqtt5: bool, **more: Any) -> ServiceClient:
         """A client with this login that is not connected yet."""
         client = ServiceClient(
-            CallbackAPIVersion.VERSION2, client_id=client_id, transport="unix" if self.socket else "tcp",
-            protocol=MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311, **more,
-        )  # fmt: skip
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            transport="unix" if self.socket else "tcp",
+            protocol=MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311,
+            **more,
+        )
         if self.username:
             client.username_pw_set(self.username, self.password or None)
         if self.tls:
@@ -220,9 +223,13 @@ def open_access(url: str, username: str = "", password: str = "", ca_file: str =
         raise ConfigError("broker url must look like mqtt://host:1883 or mqtts://host:8883")
     tls = parts.scheme == "mqtts"
     return Access(
-        parts.hostname, parts.port or (8883 if tls else 1883), tls, username or unquote(parts.username or ""),
-        password or unquote(parts.password or ""), ca_file,
-    )  # fmt: skip
+        parts.hostname,
+        parts.port or (8883 if tls else 1883),
+        tls,
+        username or unquote(parts.username or ""),
+        password or unquote(parts.password or ""),
+        ca_file,
+    )
 
 
 def find_access(broker: Any) -> Access:
@@ -241,22 +248,27 @@ def find_access(broker: Any) -> Access:
         if secret:
             return Access(username=SERVICE_USER, password=secret, socket=os.fspath(folder / SOCKET))
     return Access(
-        broker.host, broker.port, getattr(broker, "tls", False), broker.username, broker.password,
-        getattr(broker, "ca_file", ""), mqtt5=mode != "demo",
-    )  # fmt: skip
+        broker.host,
+        broker.port,
+        getattr(broker, "tls", False),
+        broker.username,
+        broker.password,
+        getattr(broker, "ca_file", ""),
+        mqtt5=mode != "demo",
+    )
 
 
 def list_settings(access: Access) -> dict[str, str]:
     """The access as settings of the environment, for channels."""
-    settings = {
-        "URL": access.url, "USERNAME": access.username, "PASSWORD": access.password, "CA_FILE": access.ca_file
-    }  # fmt: skip
+    settings = {"URL": access.url, "USERNAME": access.username, "PASSWORD": access.password, "CA_FILE": access.ca_file}
     return {f"{_PREFIX}{key}": value for key, value in settings.items()}
 
 
 def read_access(environ: Mapping[str, str]) -> Access:
     """The access that settings of the environment name; the inverse of `list_settings`."""
     return open_access(
-        environ.get(f"{_PREFIX}URL", "mqtt://127.0.0.1:1883"), environ.get(f"{_PREFIX}USERNAME", ""),
-        environ.get(f"{_PREFIX}PASSWORD", ""), environ.get(f"{_PREFIX}CA_FILE", ""),
-    )  # fmt: skip
+        environ.get(f"{_PREFIX}URL", "mqtt://127.0.0.1:1883"),
+        environ.get(f"{_PREFIX}USERNAME", ""),
+        environ.get(f"{_PREFIX}PASSWORD", ""),
+        environ.get(f"{_PREFIX}CA_FILE", ""),
+    )

@@ -56,10 +56,11 @@ def _try(own: Access, foreign: Access, sites: Sequence[str], client_id: str) -> 
     except ConnectionRefusedError:
         return BrokerProbeResult(came_in=False)
     return BrokerProbeResult(
-        True, tuple(site for site, topic in readings.items() if topic in delivered),
+        True,
+        tuple(site for site, topic in readings.items() if topic in delivered),
         tuple(kind for kind, topic in as_service.items() if topic in delivered),
         _takes_session(own, foreign, client_id, mark),
-    )  # fmt: skip
+    )
 
 
 def _find_delivered(own: Access, client: paho.Client, topics: Sequence[str], mark: str) -> set[str]:

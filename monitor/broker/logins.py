@@ -63,9 +63,15 @@ class LoginBook:
         return sorted((Login(**one) for one in self._read()["logins"]), key=lambda login: login.name)
 
     def issue(
-        self, site: str, station: str = "", *, name: str = "", listens: bool = False, replaces: bool = False,
+        self,
+        site: str,
+        station: str = "",
+        *,
+        name: str = "",
+        listens: bool = False,
+        replaces: bool = False,
         reserved: Iterable[str] = (),
-    ) -> tuple[Login, str]:  # fmt: skip
+    ) -> tuple[Login, str]:
         """Make a login and return it with its password, which is kept nowhere.
 
         Args:
@@ -105,7 +111,7 @@ class LoginBook:
     # ---- files for the broker ----------------------------------------------------------------------------------
     def prepare(
         self, sites: Sequence[Site] = (), anonymous: bool = False, user: str = SERVICE_USER, secret: str = ""
-    ) -> bool:  # fmt: skip
+    ) -> bool:
         """Write what the broker reads, and return whether it lets in those without a login.
 
         Args:
@@ -158,8 +164,10 @@ class LoginBook:
         except FileNotFoundError:
             return {"version": 1, "anonymous": False, "logins": [], "topics": {}}
         except ValueError as error:
-            raise BrokerError(f"{path}: cannot be read ({error}); take it from a backup, or remove it: then "
-                              "every instrument needs a new login") from None  # fmt: skip
+            raise BrokerError(
+                f"{path}: cannot be read ({error}); take it from a backup, or remove it: then "
+                "every instrument needs a new login"
+            ) from None
         return book
 
     @contextlib.contextmanager

@@ -29,7 +29,7 @@ class SubjectState(NamedTuple):
 
 def found(
     subject: str = "", *, is_wrong: bool = True, level: str = "", figure: NumberAndUnit = NO_FIGURE, **values: Any
-) -> SubjectState:  # fmt: skip
+) -> SubjectState:
     """What was found, with the values of the braces."""
     return SubjectState(subject, is_wrong, level, values, figure)
 
@@ -75,10 +75,15 @@ class Check:
     def __post_init__(self) -> None:
         """Make the templates of its texts, by field."""
         texts = {name: getattr(self, name) for name in ("message", "fine", "todo", "reason")}
-        object.__setattr__(self, "_templates", {
-            name: Template(self._name_text("message" if text == self.message else name), text)
-            for name, text in texts.items() if PLACE.sub("", text) and not isinstance(text, Message)
-        })  # fmt: skip
+        object.__setattr__(
+            self,
+            "_templates",
+            {
+                name: Template(self._name_text("message" if text == self.message else name), text)
+                for name, text in texts.items()
+                if PLACE.sub("", text) and not isinstance(text, Message)
+            },
+        )
 
     @property
     def area(self) -> str:

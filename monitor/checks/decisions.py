@@ -38,15 +38,24 @@ def _describe_silence(pulse: CoreProgress) -> Message:
 
 CHECKS: Final = (
     Check(
-        "decide.writes", CoreProgress, BAD, "{text}",
+        "decide.writes",
+        CoreProgress,
+        BAD,
+        "{text}",
         lambda p: found(is_wrong=p.unwritten_s > SILENT_WRITE_S, text=_describe_silence(p)),
     ),
     Check(
-        "decide.evaluations", CoreProgress, BAD, "no evaluation was stored since {at}",
+        "decide.evaluations",
+        CoreProgress,
+        BAD,
+        "no evaluation was stored since {at}",
         lambda p: found(is_wrong=p.expects and p.late_s > LATE_EVALUATION_S, at=p.evaluated_at),
     ),
     Check(
-        "decide.core", Heartbeat, BAD, "the core process stands still since {at}",
+        "decide.core",
+        Heartbeat,
+        BAD,
+        "the core process stands still since {at}",
         lambda beat: found(is_wrong=beat.silent_s > SLOW_BEAT_S, at=beat.silent_at),
     ),
-)  # fmt: skip
+)

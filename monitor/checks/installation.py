@@ -93,10 +93,13 @@ def _weights(seen: Installation) -> Iterator[SubjectState]:
         is_known = not is_relative or start is not None
         where = _COUNTS_FROM if is_known else _COUNTS_FROM_HERE
         yield found(
-            site, is_wrong=fault is not None, level=BAD if is_known else WARN,
-            where=where(name=name) if is_relative else "", fault=fault,
+            site,
+            is_wrong=fault is not None,
+            level=BAD if is_known else WARN,
+            where=where(name=name) if is_relative else "",
+            fault=fault,
             todo=_WHOLE_PATH if is_relative else BRING_BACK,
-        )  # fmt: skip
+        )
 
 
 def find_start(service: ServiceConfig) -> Path | None:
@@ -139,16 +142,30 @@ def _processes(seen: Installation) -> Iterator[SubjectState]:
 
 CHECKS: Final = (
     Check(
-        "packages", Installation, WARN, "{line}; simple forecasts and all rules run without it", _packages, "{todo}",
+        "packages",
+        Installation,
+        WARN,
+        "{line}; simple forecasts and all rules run without it",
+        _packages,
+        "{todo}",
         fine="PyTorch is installed",
     ),
     Check("workers", Installation, WARN, "{text}", _workers, "{todo}", fine="{text}"),
     Check(
-        "scenes.weights", Installation, BAD, "the weights of its site file cannot be read{where}: {fault}", _weights,
+        "scenes.weights",
+        Installation,
+        BAD,
+        "the weights of its site file cannot be read{where}: {fault}",
+        _weights,
         "{todo}",
     ),
     Check(
-        "processes", Installation, WARN, "{text}", _processes, "the next start of the service writes it anew",
+        "processes",
+        Installation,
+        WARN,
+        "{text}",
+        _processes,
+        "the next start of the service writes it anew",
         fine="{text}",
     ),
-)  # fmt: skip
+)

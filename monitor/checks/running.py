@@ -97,9 +97,12 @@ def _list_standby(seen: ProcessStamps) -> Iterator[SubjectState]:
         silent_s = (seen.now - at).total_seconds()
         if stamp.startswith(STANDBY) and silent_s <= STANDBY_FORGOTTEN_S:
             yield found(
-                is_wrong=silent_s > STANDBY_SILENT_S, name=stamp.removeprefix(STANDBY), at=at, active=core.get("name"),
+                is_wrong=silent_s > STANDBY_SILENT_S,
+                name=stamp.removeprefix(STANDBY),
+                at=at,
+                active=core.get("name"),
                 since=core.get("active_since"),
-            )  # fmt: skip
+            )
 
 
 def _list_different(seen: ProcessStamps) -> Iterator[SubjectState]:
@@ -134,11 +137,15 @@ def _each(
     """Ask it of each site, with or without those that were never evaluated."""
     return lambda seen: (
         found(
-            is_wrong=is_wrong(one, seen), site=one.id, at=one.evaluated_at, reached=one.reachable_level,
+            is_wrong=is_wrong(one, seen),
+            site=one.id,
+            at=one.evaluated_at,
+            reached=one.reachable_level,
             top=one.top_level,
         )
-        for one in seen.sites if one.evaluated_at is not None or not begun
-    )  # fmt: skip
+        for one in seen.sites
+        if one.evaluated_at is not None or not begun
+    )
 
 
 def _is_late(site: SiteStatus, seen: SiteStatuses) -> bool:
@@ -152,98 +159,169 @@ _RUN: Final = Template("check.service.run", "slopeward run (or systemctl start s
 _PROCESS: Final = "process {process}, pid {pid}, {sites} sites, {messages} messages, started again {restarts} times"
 CHECKS: Final = (
     Check(
-        "service.never", ProcessStamps, WARN,
+        "service.never",
+        ProcessStamps,
+        WARN,
         "the service has never run on this database; start it with `slopeward run`",
-        lambda s: found(is_wrong="core" not in s.stamps), _RUN, blinds=True,
-    ),
-    Check(
-        "service.silent", ProcessStamps, WARN,
-        "core has been silent since {at}; see the log of `slopeward run`",
-        lambda s: [found(is_wrong=not s.is_core_alive, at=s.stamps["core"][0])] if "core" in s.stamps else (), _RUN,
+        lambda s: found(is_wrong="core" not in s.stamps),
+        _RUN,
         blinds=True,
     ),
     Check(
-        "service.gone", ProcessStamps, BAD, "core, pid {pid}, is gone; its last sign of life was {at}",
+        "service.silent",
+        ProcessStamps,
+        WARN,
+        "core has been silent since {at}; see the log of `slopeward run`",
+        lambda s: [found(is_wrong=not s.is_core_alive, at=s.stamps["core"][0])] if "core" in s.stamps else (),
+        _RUN,
+        blinds=True,
+    ),
+    Check(
+        "service.gone",
+        ProcessStamps,
+        BAD,
+        "core, pid {pid}, is gone; its last sign of life was {at}",
         _find_core,
         "the supervisor starts it again within a minute; else slopeward run",
         fine="core runs, pid {pid}, {n} messages since start",
     ),
     Check(
-        "service.unsupervised", ProcessStamps, BAD, "the supervisor, pid {pid}, is gone: nobody restarts the core",
-        _find_supervisor, "stop the core and start the service again",
+        "service.unsupervised",
+        ProcessStamps,
+        BAD,
+        "the supervisor, pid {pid}, is gone: nobody restarts the core",
+        _find_supervisor,
+        "stop the core and start the service again",
     ),
     Check(
-        "service.degraded", ProcessStamps, WARN, "{line}",
+        "service.degraded",
+        ProcessStamps,
+        WARN,
+        "{line}",
         lambda s: (found(level=s.core.get("levels", {}).get(x, WARN), line=x) for x in s.core.get("degraded", ())),
-        "what it names is in docs/how-to/operate.md", degrades=True,
-    ),
-    Check(
-        "standby.silent", ProcessStamps, BAD,
-        "{name} stood by and is silent since {at}: nobody would take over", _list_standby,
-        "start `slopeward run --standby` on {name}", fine="{active} decides since {since}; {name} stands by",
+        "what it names is in docs/how-to/operate.md",
         degrades=True,
     ),
     Check(
-        "standby.differs", ProcessStamps, WARN, "{name} stands by with other site files than those in force: {sites}",
-        _list_different, "put the files in force there", degrades=True,
+        "standby.silent",
+        ProcessStamps,
+        BAD,
+        "{name} stood by and is silent since {at}: nobody would take over",
+        _list_standby,
+        "start `slopeward run --standby` on {name}",
+        fine="{active} decides since {since}; {name} stands by",
+        degrades=True,
     ),
     Check(
-        "broker.durable", ProcessStamps, WARN, "broker not durable: what it holds is lost when it restarts; {how}",
+        "standby.differs",
+        ProcessStamps,
+        WARN,
+        "{name} stands by with other site files than those in force: {sites}",
+        _list_different,
+        "put the files in force there",
+        degrades=True,
+    ),
+    Check(
+        "broker.durable",
+        ProcessStamps,
+        WARN,
+        "broker not durable: what it holds is lost when it restarts; {how}",
         lambda s: found(
             is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True), how=HOW_TO_INSTALL
         ),
-        HOW_TO_INSTALL, degrades=True,
+        HOW_TO_INSTALL,
+        degrades=True,
     ),
     Check(  # MQTT 3.1.1 has no answer but "taken"
-        "broker.denied", ProcessStamps, WARN,
-        "the broker refused {n} messages of login {login} on topic {topic}, the last at {at}", _list_denied,
+        "broker.denied",
+        ProcessStamps,
+        WARN,
+        "the broker refused {n} messages of login {login} on topic {topic}, the last at {at}",
+        _list_denied,
         "correct the topic, or give the sender a login for it (slopeward broker add): by MQTT 3.1.1 it does not learn "
         "that they are refused",
     ),
     Check(
-        "ingest.processes", ProcessStamps, BAD, _PROCESS,
+        "ingest.processes",
+        ProcessStamps,
+        BAD,
+        _PROCESS,
         lambda s: (found(is_wrong=not one["connected"], **one) for one in s.ingest.get("processes", ())),
-        "its messages wait with the broker", fine=_PROCESS,
+        "its messages wait with the broker",
+        fine=_PROCESS,
     ),
     Check(
-        "queue.waiting", ProcessStamps, WARN, "{n} messages wait to be stored",
+        "queue.waiting",
+        ProcessStamps,
+        WARN,
+        "{n} messages wait to be stored",
         lambda s: found(is_wrong=(n := s.ingest.get("queued", 0)) > 1000, n=n),
         "the database is slow: look at its disk",
     ),
     Check(
-        "queue.dropped", ProcessStamps, WARN, "{n} messages of QoS 0 were dropped",
-        lambda s: found(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n), "publish with QoS 1",
+        "queue.dropped",
+        ProcessStamps,
+        WARN,
+        "{n} messages of QoS 0 were dropped",
+        lambda s: found(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n),
+        "publish with QoS 1",
     ),
     Check(
-        "database.now", ReachedDatabase, BAD, "the database, tried now: {problem}",
-        lambda reached: found(is_wrong=bool(reached.problem), problem=reached.problem), blinds=True,
+        "database.now",
+        ReachedDatabase,
+        BAD,
+        "the database, tried now: {problem}",
+        lambda reached: found(is_wrong=bool(reached.problem), problem=reached.problem),
+        blinds=True,
     ),
     Check(
-        "sight.none", SiteStatuses, BAD, "{text}",
+        "sight.none",
+        SiteStatuses,
+        BAD,
+        "{text}",
         lambda s: found(
             is_wrong=not s.sites, text=_WAITING(names=NameList(tuple(sorted(s.declared)))) if s.declared else _NO_SITE
         ),
         blinds=True,
     ),
     Check(
-        "sight.begun", SiteStatuses, BAD, "{site}: not evaluated yet",
-        _each(lambda one, _: one.evaluated_at is None, begun=False), blinds=True,
-    ),
-    Check(
-        "sight.evaluated", SiteStatuses, BAD, "{site}: not evaluated since {at}", _each(_is_late),
+        "sight.begun",
+        SiteStatuses,
+        BAD,
+        "{site}: not evaluated yet",
+        _each(lambda one, _: one.evaluated_at is None, begun=False),
         blinds=True,
     ),
     Check(
-        "sight.blind", SiteStatuses, BAD, "{site}: cannot see; no criterion has valid data",
-        _each(lambda one, _: one.observability == "blind"), blinds=True,
+        "sight.evaluated",
+        SiteStatuses,
+        BAD,
+        "{site}: not evaluated since {at}",
+        _each(_is_late),
+        blinds=True,
     ),
     Check(
-        "sight.part", SiteStatuses, WARN,
+        "sight.blind",
+        SiteStatuses,
+        BAD,
+        "{site}: cannot see; no criterion has valid data",
+        _each(lambda one, _: one.observability == "blind"),
+        blinds=True,
+    ),
+    Check(
+        "sight.part",
+        SiteStatuses,
+        WARN,
         "{site}: sees in part; see `slopeward status --json` and the page for its stations",
-        _each(lambda one, _: one.observability == "degraded"), degrades=True,
+        _each(lambda one, _: one.observability == "degraded"),
+        degrades=True,
     ),
     Check(
-        "sight.reach", SiteStatuses, WARN, "{site}: at most level {reached} of {top} can be raised now",
-        _each(lambda one, _: one.reachable_level < one.top_level), degrades=True,
+        "sight.reach",
+        SiteStatuses,
+        WARN,
+        "{site}: at most level {reached} of {top} can be raised now",
+        _each(lambda one, _: one.reachable_level < one.top_level),
+        degrades=True,
     ),
-)  # fmt: skip
+)

@@ -106,8 +106,9 @@ def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
             with db.read() as c:
                 lines: list[tuple[str, str]] = [
                     (site.id, line)
-                    for site in sites for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
-                ]  # fmt: skip
+                    for site in sites
+                    for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
+                ]
     except SlopewardError as error:
         names = tuple(f"{site.id}: {criterion.id}" for site in sites for criterion in needs_proof(site))
         lines = [("database", _NO_PROOF(names=NameList(names), problem=error.message))]
@@ -186,10 +187,13 @@ def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         asking = [c for c in site.criteria if c.kind.followed and c.role == "witness" and c.quantity != "rain"]
         series = {
-            (spec.station, spec.quantity): spec.unit for c in asking for station in c.stations
-            if (spec := site.series(station, c.quantity)) is not None and spec.noise_floor == 0.0
+            (spec.station, spec.quantity): spec.unit
+            for c in asking
+            for station in c.stations
+            if (spec := site.series(station, c.quantity)) is not None
+            and spec.noise_floor == 0.0
             and verify_step(spec, c) is not None
-        }  # fmt: skip
+        }
         for unit in dict.fromkeys(series.values()):
             names = [f"{station}.{quantity}" for (station, quantity), one in series.items() if one == unit]
             listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
@@ -227,9 +231,13 @@ def _slow(files: SiteFolder) -> Iterator[SubjectState]:
             for level, wait_s in zip(reversed(site.levels), LONGEST_WAIT_S[:2], strict=False):
                 if reached < level.number and INTERVALS_LEAST * every_s > wait_s:
                     yield found(
-                        site.id, series=f"{station}.{quantity}", level_name=Term(level.name), n=INTERVALS_LEAST,
-                        every=Duration(every_s), wait=Duration(wait_s),
-                    )  # fmt: skip
+                        site.id,
+                        series=f"{station}.{quantity}",
+                        level_name=Term(level.name),
+                        n=INTERVALS_LEAST,
+                        every=Duration(every_s),
+                        wait=Duration(wait_s),
+                    )
 
 
 def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
@@ -243,9 +251,12 @@ def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
         for panel in panels:
             spans = [Duration(h, "about") for h in panel.horizons_s]
             yield found(
-                site.id, is_wrong=not {*panel.horizons_s} & {*horizons_s}, names=NameList(panel.names),
-                every=Duration(panel.interval_s, "about"), horizons=MessageList(tuple(spans), ", "),
-            )  # fmt: skip
+                site.id,
+                is_wrong=not {*panel.horizons_s} & {*horizons_s},
+                names=NameList(panel.names),
+                every=Duration(panel.interval_s, "about"),
+                horizons=MessageList(tuple(spans), ", "),
+            )
 
 
 def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
@@ -279,14 +290,16 @@ def _undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Ite
     """Stations whose displacement is asked for its way downslope, and nobody said where that is, or how steep."""
     for site in files.sites:
         needing = {
-            station for c in site.criteria for station in c.stations
+            station
+            for c in site.criteria
+            for station in c.stations
             if c.quantity == "displacement" and c.direction != "norm" and c.kind.id != "level"
-        }  # fmt: skip
+        }
         names = tuple(
-            s.id for s in site.stations
-            if s.id in needing and s.on_slope and s.find_series("displacement") is not None
-            and is_missing(s)
-        )  # fmt: skip
+            s.id
+            for s in site.stations
+            if s.id in needing and s.on_slope and s.find_series("displacement") is not None and is_missing(s)
+        )
         if names:
             yield found(site.id, names=NameList(names[:3], more=max(0, len(names) - 3)))
 
@@ -376,123 +389,213 @@ def _unset_channels(seen: Environment) -> Iterator[SubjectState]:
 
 CHECKS: Final = (
     Check(
-        "sites.unread", SiteFolder, BAD, "{fault}",
+        "sites.unread",
+        SiteFolder,
+        BAD,
+        "{fault}",
         lambda f: (found(p.name, fault=x, path=str(p)) for p, error in f.failures.items() for x in error.faults),
         "mend {path}; until then the last good version is used",
     ),
     Check(
-        "sites.none", SiteFolder, BAD, "no usable site file; write one with `slopeward sites init NAME`",
+        "sites.none",
+        SiteFolder,
+        BAD,
+        "no usable site file; write one with `slopeward sites init NAME`",
         lambda f: found("" if f.sites else str(f.service.paths.sites), is_wrong=not f.sites, n=len(f.sites)),
-        "slopeward sites init NAME", fine="{n} usable",
+        "slopeward sites init NAME",
+        fine="{n} usable",
     ),
     Check(
-        "sites.weak", SiteFolder, BAD, "{line}", _lines(find_weaknesses),
+        "sites.weak",
+        SiteFolder,
+        BAD,
+        "{line}",
+        _lines(find_weaknesses),
         "add an independent witness or lower fusion.top_needs",
     ),
     Check("sites.dear", SiteFolder, BAD, "{line}", _dear, "evaluations slower than data blind the site"),
     Check("sites.unproven", SiteFolder, BAD, "{line}", _unproven, "slopeward check says what would show it"),
     Check(
-        "forecasts.other_site", SiteFolder, BAD, "forecast.{key}: no site is called '{name}'; expected one of: {every}",
-        _other_sites, _MEND,
-    ),
-    Check(
-        "forecasts.unknown", SiteFolder, BAD, "{key}: unknown model '{name}'; expected one of: {known}",
-        _unknown_models, _MEND,
-    ),
-    Check(
-        "forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unread),
+        "forecasts.other_site",
+        SiteFolder,
+        BAD,
+        "forecast.{key}: no site is called '{name}'; expected one of: {every}",
+        _other_sites,
         _MEND,
     ),
     Check(
-        "forecasts.horizons", SiteFolder, WARN,
+        "forecasts.unknown",
+        SiteFolder,
+        BAD,
+        "{key}: unknown model '{name}'; expected one of: {known}",
+        _unknown_models,
+        _MEND,
+    ),
+    Check(
+        "forecasts.covariates",
+        SiteFolder,
+        BAD,
+        "forecast.covariates: {line}",
+        _lines(find_unread),
+        _MEND,
+    ),
+    Check(
+        "forecasts.horizons",
+        SiteFolder,
+        WARN,
         "{names}: read at least every {every}, and no horizon of the site file reaches the next reading: forecast "
-        "{horizons} ahead, which no criterion can ask for", _forecast_apart,
+        "{horizons} ahead, which no criterion can ask for",
+        _forecast_apart,
         "add a longer horizon to forecast.horizons",
         fine="{names}: read at least every {every}, forecast together, {horizons} ahead",
     ),
     Check(
-        "forecasts.installed", SiteFolder, WARN, "{names}: {missing}", _uninstalled,
+        "forecasts.installed",
+        SiteFolder,
+        WARN,
+        "{names}: {missing}",
+        _uninstalled,
         "install it, or take these out of the site file",
     ),
     Check(
-        "decoders", SiteFolder, BAD, "decoder of topic '{topic}': {why}", _unusable_decoders,
+        "decoders",
+        SiteFolder,
+        BAD,
+        "decoder of topic '{topic}': {why}",
+        _unusable_decoders,
         "mend its [[decoder]] table",
     ),
     Check(
-        "sites.noise", SiteFolder, WARN,
+        "sites.noise",
+        SiteFolder,
+        WARN,
         "{names}: no noise_floor. Where no sigma comes with the values either, nobody is notified of small steps "
         "in the first {opening} epochs: write noise_floor = the standard deviation, in {unit}, of readings at "
-        "rest", _noiseless, "write noise_floor in its series",
+        "rest",
+        _noiseless,
+        "write noise_floor in its series",
     ),
     Check(
-        "sites.scatter", SiteFolder, WARN,
+        "sites.scatter",
+        SiteFolder,
+        WARN,
         "{names}: fewer than {n} readings ({duration}) are looked at, so nobody is notified when they scatter",
-        _scattering, "lengthen a window",
+        _scattering,
+        "lengthen a window",
         fine="{names}: what scatters ten times as usual cannot be judged until its noise is learnt anew, after {n} "
         "readings ({duration}) at most",
     ),
     Check(
-        "sites.slow", SiteFolder, WARN,
+        "sites.slow",
+        SiteFolder,
+        WARN,
         "{series} raises no {level_name}: it is read every {every}, a velocity takes {n} intervals, and a warning of "
-        "this level may wait for {wait}", _slow, "read it more often, or add an instrument that is",
+        "this level may wait for {wait}",
+        _slow,
+        "read it more often, or add an instrument that is",
     ),
     Check(
-        "sites.unreachable", SiteFolder, BAD, "{text}", _unreachable,
+        "sites.unreachable",
+        SiteFolder,
+        BAD,
+        "{text}",
+        _unreachable,
         "lengthen the window or within of the dwell, write noise_floor as the instrument has it, or read it more often",
-        alarm=2, key="config:*:unreachable",
+        alarm=2,
+        key="config:*:unreachable",
     ),
     Check(
-        "sites.unjudged", SiteFolder, WARN, "no criterion with a vote reads {names}: motion there raises no level",
-        _unjudged, "add their stations to a criterion, or say on_slope = false of what stands on stable ground",
-        alarm=1, key="config:*:unjudged",
+        "sites.unjudged",
+        SiteFolder,
+        WARN,
+        "no criterion with a vote reads {names}: motion there raises no level",
+        _unjudged,
+        "add their stations to a criterion, or say on_slope = false of what stands on stable ground",
+        alarm=1,
+        key="config:*:unjudged",
     ),
     Check(
-        "sites.unheard", SiteFolder, WARN,
+        "sites.unheard",
+        SiteFolder,
+        WARN,
         "{names}: nobody receives what these criteria find in images: it is advice, and no recipient asks for that",
-        _unheard, 'write ledgers = ["hazard", "health", "advice"] in a [[recipient]]',
+        _unheard,
+        'write ledgers = ["hazard", "health", "advice"] in a [[recipient]]',
     ),
     Check(
-        "sites.azimuth", SiteFolder, WARN,
+        "sites.azimuth",
+        SiteFolder,
+        WARN,
         "{names}: no azimuth_deg. Where east and north come, the horizontal speed is judged whichever way it goes, and "
         "the vertical rate apart: motion must be somewhat larger to be sure",
         partial(_undirected, is_missing=lambda s: s.azimuth_deg is None),
         'write azimuth_deg and plunge_deg of the movement, or direction = "norm" where it has none',
     ),
     Check(
-        "sites.plunge", SiteFolder, WARN,
+        "sites.plunge",
+        SiteFolder,
+        WARN,
         "{names}: no plunge_deg. Where up comes, the vertical rate is judged apart, whichever way it goes",
         partial(_undirected, is_missing=lambda s: s.lacks_plunge),
         "write plunge_deg of the movement: its dip below the horizon",
     ),
     Check(
-        "sites.unsigned", SiteFolder, WARN, "{name}: no {missing}: say who set its bounds, on what grounds", _unsigned,
+        "sites.unsigned",
+        SiteFolder,
+        WARN,
+        "{name}: no {missing}: say who set its bounds, on what grounds",
+        _unsigned,
         "write author and reason",
     ),
     Check(
-        "sites.overdue", SiteFolder, WARN, "criterion {criterion}: to be reviewed by {day}, and it goes on counting",
-        _overdue, "review its bounds, then move valid_until",
+        "sites.overdue",
+        SiteFolder,
+        WARN,
+        "criterion {criterion}: to be reviewed by {day}, and it goes on counting",
+        _overdue,
+        "review its bounds, then move valid_until",
     ),
     Check(
-        "sites.names", SiteFolder, WARN,
+        "sites.names",
+        SiteFolder,
+        WARN,
         "station {station}: {name} is the name of a level: who reads a message may take one for the other",
-        _taken_names, "give the station another name",
+        _taken_names,
+        "give the station another name",
     ),
     Check(
-        "sites.unmapped", SiteFolder, WARN, "{series} stays empty: a velocity map {why}", _unmapped,
+        "sites.unmapped",
+        SiteFolder,
+        WARN,
+        "{series} stays empty: a velocity map {why}",
+        _unmapped,
         _MEND,
     ),
     Check("channels.caution", SiteFolder, WARN, "{line}", _lines(find_cautions), "mend its file"),
     Check(
-        "channels.nobody", SiteFolder, BAD, "nobody is notified: add a [[recipient]]",
-        lambda f: (found(site.id, is_wrong=not site.recipients) for site in f.sites), "add a [[recipient]] to its file",
+        "channels.nobody",
+        SiteFolder,
+        BAD,
+        "nobody is notified: add a [[recipient]]",
+        lambda f: (found(site.id, is_wrong=not site.recipients) for site in f.sites),
+        "add a [[recipient]] to its file",
     ),
     Check(
-        "channels.no_person", SiteFolder, WARN, "only {channels}; no person is notified", _no_person,
+        "channels.no_person",
+        SiteFolder,
+        WARN,
+        "only {channels}; no person is notified",
+        _no_person,
         "add email: or apprise:",
     ),
     Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "mend the channels of its file"),
     Check(
-        "channels.unset", Environment, BAD, "{error}; set it where the service runs", _unset_channels,
-        SET_IT, fine="{channel} has what it needs (slopeward channels test sends)",
+        "channels.unset",
+        Environment,
+        BAD,
+        "{error}; set it where the service runs",
+        _unset_channels,
+        SET_IT,
+        fine="{channel} has what it needs (slopeward channels test sends)",
     ),
-)  # fmt: skip
+)

@@ -22,9 +22,13 @@ class ServiceVerdict:
 
 
 def assess_service(
-    stamps: Stamped, sites: Iterable[SiteStatus], now: datetime, evaluate_tick_s: float, declared: Iterable[str] = (),
+    stamps: Stamped,
+    sites: Iterable[SiteStatus],
+    now: datetime,
+    evaluate_tick_s: float,
+    declared: Iterable[str] = (),
     reached: ReachedDatabase | None = None,
-) -> ServiceVerdict:  # fmt: skip
+) -> ServiceVerdict:
     """Judge from what is stored, so that any process (and a person with SQL) comes to the same answer.
 
     Blind: core is silent, no site is watched, or a site is blind or was not evaluated for ten ticks; or the database

@@ -174,9 +174,15 @@ def name_helper() -> Actor:
 
 
 def act_by_two(
-    db: Database, act: TwoPersonAct, actor: Actor, named: str | None, reason: str, again: str,
-    do: Callable[[Connection, Actor | None], T], measure: Callable[[Connection], int] = lambda _: 0,
-) -> T:  # fmt: skip
+    db: Database,
+    act: TwoPersonAct,
+    actor: Actor,
+    named: str | None,
+    reason: str,
+    again: str,
+    do: Callable[[Connection, Actor | None], T],
+    measure: Callable[[Connection], int] = lambda _: 0,
+) -> T:
     """Do an act for which a second person may be needed, in one write transaction.
 
     Before the first account the second person is named (`--second`). With accounts it is who gives the same command

@@ -53,13 +53,17 @@ _OPTIONS: Final[ContextVar[CommandOptions]] = ContextVar("slopeward_options")
 Command = TypeVar("Command", bound=Callable[..., Any])
 _CONFIG_HELP: Final = "Service file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml."
 CONFIG: Final = inspect.Parameter(
-    "config", inspect.Parameter.KEYWORD_ONLY, default=None,
+    "config",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
     annotation=Annotated[Path | None, typer.Option("--config", help=_CONFIG_HELP)],
-)  # fmt: skip
+)
 AS_JSON: Final = inspect.Parameter(
-    "as_json", inspect.Parameter.KEYWORD_ONLY, default=False,
+    "as_json",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
     annotation=Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")],
-)  # fmt: skip
+)
 
 
 def options() -> CommandOptions:

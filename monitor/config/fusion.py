@@ -114,8 +114,14 @@ class _Place:
         areas = _count(node.get("areas", 1), f"{where}.areas", len({s.area for s in self._stations if s.area}) or 1)
         k = _count(node.get("k", 1), f"{where}.k", len(chosen))
         return Clause(
-            op="votes", parts=(), k=k, criterion=criterion.id, level=level, witnesses=chosen, areas=areas,
-        )  # fmt: skip
+            op="votes",
+            parts=(),
+            k=k,
+            criterion=criterion.id,
+            level=level,
+            witnesses=chosen,
+            areas=areas,
+        )
 
     def _choose(self, criterion: Criterion, node: Mapping[str, Any], where: str) -> tuple[str, ...]:
         kind = criterion.kind
@@ -135,10 +141,13 @@ class _Place:
             known = sorted({s.area for s in self._stations if s.area})
             raise ConfigError(f"{where}.area: {area!r}: expected one of: {', '.join(known) or 'none is declared'}")
         found = [
-            s.id for s in self._stations
-            if (s.on_slope or kind.trigger) and s.id in criterion.stations and (area is None or s.area == area)
+            s.id
+            for s in self._stations
+            if (s.on_slope or kind.trigger)
+            and s.id in criterion.stations
+            and (area is None or s.area == area)
             and any(fnmatchcase(s.id, p) for p in patterns)
-        ]  # fmt: skip
+        ]
         if not found:
             raise ConfigError(f"{where}: no station that may vote is left")
         return tuple(found) if kind.zone is None else tuple(name_zone(s, kind.zone) for s in found)

@@ -62,8 +62,11 @@ SECRETS: Final = {
 }
 # where browsers take messages in: Chrome and Edge, Firefox, Safari, Edge of before; `*.` = any name below
 PUSH_SERVICES: Final = (
-    "fcm.googleapis.com", "*.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com",
-)  # fmt: skip
+    "fcm.googleapis.com",
+    "*.push.services.mozilla.com",
+    "*.push.apple.com",
+    "*.notify.windows.com",
+)
 log = logging.getLogger(__name__)
 
 

@@ -84,9 +84,13 @@ def parse_site(text: str, name: str) -> domain.Site:
             shape = _read_shape(raw, index, levels, name)
             where = f"{name}: {shape.where}"
             places = Places(
-                where=where, kind=shape.entry.kind, raw=raw, levels=levels, stations=stations,
+                where=where,
+                kind=shape.entry.kind,
+                raw=raw,
+                levels=levels,
+                stations=stations,
                 horizons_s=file.forecast.horizons_s,
-            )  # fmt: skip
+            )
             criteria += (_read_criterion(shape, places, counts),) if whole else ()
     for names, what in (
         ((s.id for s in file.station), "station: id"),
@@ -113,10 +117,15 @@ def parse_site(text: str, name: str) -> domain.Site:
     criteria += tuple(_imply_advice(criteria, stations))
     _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
     return make_record(
-        domain.Site, file.site, levels=levels, stations=stations, criteria=criteria,
+        domain.Site,
+        file.site,
+        levels=levels,
+        stations=stations,
+        criteria=criteria,
         fusion=read_fusion(file.fusion, criteria, stations, levels, name),
         forecast=make_record(
-            domain.ForecastPlan, file.forecast,
+            domain.ForecastPlan,
+            file.forecast,
             expected_rain=read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
         ),
         anomaly=make_record(domain.AnomalyPlan, file.anomaly),
@@ -124,11 +133,14 @@ def parse_site(text: str, name: str) -> domain.Site:
             domain.ScenePlan, file.scenes, local=file.crs.local and make_record(domain.LocalGrid, file.crs.local)
         ),
         movement=_read_movement(file.movement, file.forecast.every_s, name),
-        recipients=recipients, teams=teams,
+        recipients=recipients,
+        teams=teams,
         quantities=tuple((q.name, q.unit) for q in file.quantity),
-        decoders=tuple(_read_binding(d) for d in file.decoder), exposed=exposed,
-        version=digest_text(text), source=text,
-    )  # fmt: skip
+        decoders=tuple(_read_binding(d) for d in file.decoder),
+        exposed=exposed,
+        version=digest_text(text),
+        source=text,
+    )
 
 
 def _refuse_known(table: QuantityTable, where: str) -> None:
@@ -227,9 +239,12 @@ def _read_movement(table: Table, forecast_every_s: float, name: str) -> domain.M
 
 def _make_stage(table: Table, stage: str, every_s: float, forecast_every_s: float) -> domain.StagePlan:
     return make_record(
-        domain.StagePlan, table, stage=stage, evaluate_every_s=table.evaluate_every_s or every_s,
+        domain.StagePlan,
+        table,
+        stage=stage,
+        evaluate_every_s=table.evaluate_every_s or every_s,
         forecast_every_s=table.forecast_every_s or forecast_every_s,
-    )  # fmt: skip
+    )
 
 
 def find_weaknesses(site: domain.Site) -> list[str]:
@@ -349,10 +364,13 @@ def _read_station(table: Table, site: Table, own: Mapping[str, QuantityTable], w
     if table.v_eq_mm_per_day is not None and not table.v_eq_reviewed.strip():
         raise ConfigError(f"{where}.v_eq_reviewed: expected who reviewed v_eq_mm_per_day, when and on which data")
     return make_record(
-        domain.Station, table, series=tuple(series), origin=_read_origin(table.origin),
+        domain.Station,
+        table,
+        series=tuple(series),
+        origin=_read_origin(table.origin),
         calibrated_on=str(table.calibrated_on) if table.calibrated_on else None,
         outline=() if table.outline is None else _read_corners(table.outline, site, f"{where}.outline"),
-    )  # fmt: skip
+    )
 
 
 def _refuse_former(stations: Sequence[Table], name: str) -> None:
@@ -450,17 +468,23 @@ def _read_series(station: str, table: Table, own: Mapping[str, QuantityTable], w
     if table.max_silence_s is not None and table.max_silence_s < table.interval_s:
         raise ConfigError(f"{where}.max_silence: expected at least interval = {format_duration(table.interval_s)}")
     return make_record(
-        domain.SeriesSpec, table, station=station, unit=canonical, noise_floor=noise or 0.0, verify_step=step,
-        low=low, high=high, empty=to_canonical(table.empty, "empty"), physical=tuple(sorted(set(table.physical))),
+        domain.SeriesSpec,
+        table,
+        station=station,
+        unit=canonical,
+        noise_floor=noise or 0.0,
+        verify_step=step,
+        low=low,
+        high=high,
+        empty=to_canonical(table.empty, "empty"),
+        physical=tuple(sorted(set(table.physical))),
         max_silence_s=table.max_silence_s or 3.0 * table.interval_s,
         may_fall=to_canonical(table.may_fall, "may_fall", span=True),
         may_rise=to_canonical(table.may_rise, "may_rise", span=True),
-    )  # fmt: skip
+    )
 
 
-def _refuse_noise(
-    noise: float | None, key: str, known: Quantity | QuantityTable, unit: str, where: str
-) -> None:  # fmt: skip
+def _refuse_noise(noise: float | None, key: str, known: Quantity | QuantityTable, unit: str, where: str) -> None:
     """Refuse a noise that no instrument has: beyond 10 m, of others a tenth of the range of the quantity."""
     low, high = known.low, known.high
     most = NOISIEST_MM if unit == "mm" else (high - low) / 10.0 if low is not None and high is not None else math.inf
@@ -518,7 +542,7 @@ def _read_team(table: Table, file: Table, known: Sequence[domain.Recipient], whe
 
 def _read_recipient(
     table: Table, levels: Sequence[domain.Level], where: str, zone: str, *, by_team: bool
-) -> domain.Recipient:  # fmt: skip
+) -> domain.Recipient:
     if is_team := table.name.startswith(domain.TEAM):
         if own := [key for key in OF_PEOPLE if getattr(table, key)]:
             raise ConfigError(f"{where}.{own[0]}: a team has none of its own; its members have")
@@ -538,11 +562,15 @@ def _read_recipient(
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
     numbers = tuple(find_level(level, levels, f"{where}.levels") for level in names)
     return make_record(
-        domain.Recipient, table, levels=() if by_team else numbers, ledgers=() if by_team else table.ledgers,
-        language=table.language or "", by_team=by_team,
+        domain.Recipient,
+        table,
+        levels=() if by_team else numbers,
+        ledgers=() if by_team else table.ledgers,
+        language=table.language or "",
+        by_team=by_team,
         quiet=_read_time(table.quiet, lambda text: read_quiet(text, zone), f"{where}.quiet"),
         digest=_read_time(table.digest, read_minute, f"{where}.digest"),
-    )  # fmt: skip
+    )
 
 
 def _read_time(text: str, read: Callable[[str], _R], where: str) -> _R | None:
@@ -596,11 +624,18 @@ def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> do
     chosen, quantity = table.find_target(places)
     dwell = getattr(table, "dwell", DwellTable())
     criterion = make_record(
-        domain.Criterion, table, id=table.id or f"{kind.id}-{counts[kind.id]}", kind=kind, stations=chosen,
-        quantity=quantity, thresholds=_read_thresholds(shape, places), valid_for_s=table.valid_for,
-        dwell=domain.Dwell(dwell.hits, dwell.of, dwell.within), role=table.role or kind.role,
+        domain.Criterion,
+        table,
+        id=table.id or f"{kind.id}-{counts[kind.id]}",
+        kind=kind,
+        stations=chosen,
+        quantity=quantity,
+        thresholds=_read_thresholds(shape, places),
+        valid_for_s=table.valid_for,
+        dwell=domain.Dwell(dwell.hits, dwell.of, dwell.within),
+        role=table.role or kind.role,
         valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
-    )  # fmt: skip
+    )
     return table.complete(criterion, places)
 
 
@@ -616,10 +651,16 @@ def _imply_advice(
     for entry in _list_kinds().values():
         if entry.implied_s is not None and entry.kind not in declared:
             yield domain.Criterion(
-                id=f"{entry.kind.id}-advice", kind=entry.kind, stations=tuple(dict.fromkeys(i for i, _ in moving)),
-                quantity="", thresholds=(domain.Threshold(1),), valid_for_s=entry.implied_s(slowest_s), role="advice",
-                author=IMPLIED, reason="advice is always raised",
-            )  # fmt: skip
+                id=f"{entry.kind.id}-advice",
+                kind=entry.kind,
+                stations=tuple(dict.fromkeys(i for i, _ in moving)),
+                quantity="",
+                thresholds=(domain.Threshold(1),),
+                valid_for_s=entry.implied_s(slowest_s),
+                role="advice",
+                author=IMPLIED,
+                reason="advice is always raised",
+            )
 
 
 def _read_thresholds(shape: _Shape, places: Places) -> tuple[domain.Threshold, ...]:

@@ -89,14 +89,19 @@ STAGE: Final = (StageTable, Field(StageTable(), description="what that stage ask
 DecoderTable: Final = derive_table(
     domain.Binding,
     **_words(
-        each="`json`: which parts of a message are readings", time="where the time stands",
-        time_unit="in which it counts", device="`json`: the name of the device", quantity="`json`: the quantity",
-        unit="`json`: its unit", value="`json`: the value", positions="the form of positions",
-        date="where the date comes from"
+        each="`json`: which parts of a message are readings",
+        time="where the time stands",
+        time_unit="in which it counts",
+        device="`json`: the name of the device",
+        quantity="`json`: the quantity",
+        unit="`json`: its unit",
+        value="`json`: the value",
+        positions="the form of positions",
+        date="where the date comes from",
     ),
     zone=(Zone, Field("", description="of times without an offset, such as Europe/Zurich")),
     rain=(str, Field("", description="which counter of rain counts")),
-)  # fmt: skip
+)
 FusionTable: Final = derive_table(
     Fusion,
     rule=(_many(derive_table(FusionRule)), Field((), description="levels that several criteria ask for together")),
@@ -107,9 +112,10 @@ FusionTable: Final = derive_table(
 )
 LocalTable: Table = derive_table(domain.LocalGrid)
 CrsTable: Final = create_model(
-    "CrsTable", __base__=Section,
+    "CrsTable",
+    __base__=Section,
     local=(LocalTable | None, Field(None, description="the site's own system, such as a mine's grid")),
-)  # fmt: skip
+)
 TABLES: Final[dict[str, Any]] = {
     "site": (derive_table(domain.Site), ...),
     "levels": (dict[str, Any], {}),  # it and criteria are read apart: their keys depend on the names of the levels

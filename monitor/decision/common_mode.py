@@ -46,9 +46,7 @@ def find_common(
         if not known and not leads:
             continue  # nobody to follow: no motion need be measured
         rovers = [m for s in members if s.on_slope for m in _motions(assessments, open_steps, s)]
-        controls = [
-            m for s in members if not s.on_slope for m in _control(windows, s, open_steps)
-        ]  # fmt: skip
+        controls = [m for s in members if not s.on_slope for m in _control(windows, s, open_steps)]
         moved = {r.station for r in rovers} if move_as_one(rovers, controls, others_move=others) else set()
         if known:
             moved |= {s.id for s in members if s.on_slope and _says_nothing(windows, s, rovers)}

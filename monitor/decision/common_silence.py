@@ -48,7 +48,7 @@ class CommonSilence:
 
 def find_common_silence(
     windows: DecisionContext, level: int, senses: SeriesHealthMap, behind: Collection[Place]
-) -> CommonSilence | None:  # fmt: skip
+) -> CommonSilence | None:
     """Above the lowest level, silence of all that measures the motion of the slope, or of all that the level rests on.
 
     It needs two stations at least, of which half have received nothing for as long as each may be silent, and none has
@@ -78,8 +78,9 @@ def _is_overdue(windows: DecisionContext, place: Place) -> bool:
         return False
     received_s = [
         [seconds(r.received_at) for r in readings[-LOOKED_AT:]]
-        for key, readings in windows.view.readings.items() if _is_of(windows, key, place)
-    ]  # fmt: skip
+        for key, readings in windows.view.readings.items()
+        if _is_of(windows, key, place)
+    ]
     newest = [n.received_s for q, n in windows.list_newest(place[0]) if _is_of(windows, f"{place[0]}.{q}", place)]
     pauses = sorted({at_s for one in received_s for at_s in one})
     limit_s = spec.max_silence_s

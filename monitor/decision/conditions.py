@@ -202,16 +202,22 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         """Whether it spoke after the first of the silent ones missed an epoch."""
         newest_s = senses[place].newest_s
         ends = [
-            at_s + 1.5 * spec.interval_s for p in quiet
+            at_s + 1.5 * spec.interval_s
+            for p in quiet
             if (at_s := senses[p].newest_s) is not None and (spec := site.series(*p)) is not None
-        ]  # fmt: skip
+        ]
         return newest_s is None or not ends or newest_s > min(ends)
 
     roots = find_silence_causes(
-        list_children(site), silent, lambda place: has_missed(place, 1.5),
-        lambda place: has_missed(place, GONE), waited_until_s,
-        windows.memory.conditions, now_s, spoke_since,
-    )  # fmt: skip
+        list_children(site),
+        silent,
+        lambda place: has_missed(place, 1.5),
+        lambda place: has_missed(place, GONE),
+        waited_until_s,
+        windows.memory.conditions,
+        now_s,
+        spoke_since,
+    )
     for place in (*roots.waiting, *roots.notified, *(p for places in roots.pages.values() for p in places)):
         del sick[stale_key(place)]
     for parent, places in roots.pages.items():
@@ -245,7 +251,7 @@ def _find_first_back(
 
 def _list_steps(
     windows: DecisionContext, steps: Mapping[StepKey, Step], partners: Mapping[StepKey, Sequence[StepKey]]
-) -> dict[str, Condition]:  # fmt: skip
+) -> dict[str, Condition]:
     """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
     found: dict[str, Condition] = {}
     for key, step in steps.items():
@@ -289,8 +295,9 @@ def _list_offsets(windows: DecisionContext, before: Memory, steps: Mapping[StepK
         step = steps.get(key)
         effect = (
             _GOES_ON(level=Term(windows.site.levels[requested_level(step)].name))
-            if step is not None and step.state in ACTIVE else _NO_MORE()
-        )  # fmt: skip
+            if step is not None and step.state in ACTIVE
+            else _NO_MORE()
+        )
         text = _BY_OFFSET(station=key.station, name=by, text=effect, numbers=numbers)
         found[f"health:{key}{SUFFIX}"] = Condition("health", 1, windows.now_s, text)
     return found
@@ -331,14 +338,16 @@ def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
 
 def _list_sight(
     site: Site, now_s: float, outlook: Observability, rung: LevelState, stale: Sequence[Message]
-) -> dict[str, Condition]:  # fmt: skip
+) -> dict[str, Condition]:
     """What cannot be seen or reached, with the instruments that are silent."""
     found = {}
     if outlook.reachable_level < site.top_level:
         text = _UNREACHABLE(
-            level=Term(site.levels[-1].name), n=outlook.witnesses, n2=site.fusion.top_needs,
+            level=Term(site.levels[-1].name),
+            n=outlook.witnesses,
+            n2=site.fusion.top_needs,
             level2=Term(site.levels[outlook.reachable_level].name),
-        )  # fmt: skip
+        )
         if lost := describe_lost(site, outlook.barriers, outlook.reachable_level):
             highest = Term(site.levels[outlook.reachable_level].name)
             text = _LOST(level=Term(site.levels[-1].name), level2=highest, text=join(lost))
@@ -346,9 +355,10 @@ def _list_sight(
     unseen_s = outlook.unseen_since_s
     if unseen_s is not None and now_s - unseen_s >= site.fusion.hold_when_missing_s:
         text = _CANNOT_SEE(
-            level=Term(site.levels[rung.level].name), at=Timestamp(unseen_s),
+            level=Term(site.levels[rung.level].name),
+            at=Timestamp(unseen_s),
             duration=Duration(site.fusion.hold_when_missing_s),
-        )  # fmt: skip
+        )
         gone = [_UNHEARD(keys=join(map(_name_support, outlook.unheard), ", "))] if outlook.unheard else []
         found[CANNOT_SEE] = Condition("health", 2, unseen_s, join([text, _INSPECT_AND_SET(), *gone, *stale]))
     return found
@@ -379,9 +389,11 @@ def _list_advice(windows: DecisionContext, assessments: Sequence[Assessment]) ->
     return {
         f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, of_witness(w.station, w.reason))
         for w in assessments
-        if w.criterion in advice and w.raise_level > 0 and w.newest_s is not None
+        if w.criterion in advice
+        and w.raise_level > 0
+        and w.newest_s is not None
         and windows.now_s - w.newest_s <= advice[w.criterion].valid_for_s
-    }  # fmt: skip
+    }
 
 
 def list_changes(
@@ -399,11 +411,16 @@ def list_changes(
         summary = canonical_json({k: evidence[k] for k in ("sentence", "votes", "steps", "common", "held_by", "at")})
         changes.append(
             AlertChange(
-                ledger=AlertCategory.HAZARD, key=HAZARD_KEY, level=after.level, open=after.level > 0,
-                reason=growth or evidence["sentence"], data_time=data_time, evidence=summary,
+                ledger=AlertCategory.HAZARD,
+                key=HAZARD_KEY,
+                level=after.level,
+                open=after.level > 0,
+                reason=growth or evidence["sentence"],
+                data_time=data_time,
+                evidence=summary,
                 repeats=growth is not None,
             )
-        )  # fmt: skip
+        )
     # one cause is one page: what an urgent one says already, no second one repeats
     is_notified = any(key in after.conditions and key not in before.conditions for key in _LOUD)
     for key in sorted({*before.conditions, *after.conditions}):
@@ -467,9 +484,14 @@ def _along(rate: StationRate, value: float) -> float:
 def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:
     evidence = canonical_json({"key": key, "since_s": condition.since_s, "reason": condition.reason})
     return AlertChange(
-        ledger=AlertCategory(condition.ledger), key=key, level=condition.level, open=is_open, reason=reason,
-        data_time=data_time, evidence=evidence,
-    )  # fmt: skip
+        ledger=AlertCategory(condition.ledger),
+        key=key,
+        level=condition.level,
+        open=is_open,
+        reason=reason,
+        data_time=data_time,
+        evidence=evidence,
+    )
 
 
 def explain_level(situation: Situation) -> Message:

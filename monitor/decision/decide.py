@@ -98,12 +98,18 @@ def decide(
     after = replace(after, reported=reported)
     growth = explain_growth(evidence["sentence"], grown, situation.before.reported) if grown else None
     return Decision(
-        memory=after, level=after.level, observability=outlook.observability, reachable_level=outlook.reachable_level,
-        witnesses_available=outlook.witnesses, health=situation.healths,
-        changes=list_changes(site, situation.before, after, evidence, newest_s, growth), evidence=evidence, rates=rates,
+        memory=after,
+        level=after.level,
+        observability=outlook.observability,
+        reachable_level=outlook.reachable_level,
+        witnesses_available=outlook.witnesses,
+        health=situation.healths,
+        changes=list_changes(site, situation.before, after, evidence, newest_s, growth),
+        evidence=evidence,
+        rates=rates,
         newest_at=None if newest_s is None else instant(newest_of_slope(situation, newest_s)),
         next_due_s=find_next_due(situation, after),
-    )  # fmt: skip
+    )
 
 
 def compute_situation(windows: DecisionContext, factor: float) -> Situation:
@@ -119,9 +125,8 @@ def compute_situation(windows: DecisionContext, factor: float) -> Situation:
             assessments = merge(windows, assessments, measured)
     site, view, now_s = windows.site, windows.view, windows.now_s
     followed = [
-        (c, windows.track(c, s)) for c in site.criteria for s in c.stations
-        if c.kind.followed and c.quantity != "rain"
-    ]  # fmt: skip
+        (c, windows.track(c, s)) for c in site.criteria for s in c.stations if c.kind.followed and c.quantity != "rain"
+    ]
     tracks: dict[str, list[Track]] = {}
     for _, track in followed:
         tracks.setdefault(track.station, []).append(track)
@@ -157,11 +162,14 @@ def compute_situation(windows: DecisionContext, factor: float) -> Situation:
     requested = fuse(site, counted, lambda key: group_of(key, groups))
     aside = {k: s.aside for k, s in statuses.items() if s.aside is not None}
     level_state = advance_level(
-        site, memory, requested,
-        lambda key, level: is_denied(key, rulings) if isinstance(key, RuleKey)
-        else is_clear(key, level, votes, steps, fresh, aside),
+        site,
+        memory,
+        requested,
+        lambda key, level: (
+            is_denied(key, rulings) if isinstance(key, RuleKey) else is_clear(key, level, votes, steps, fresh, aside)
+        ),
         may_fall=not view.draining,
-    )  # fmt: skip
+    )
     return Situation(
         windows=windows,
         factor=factor,
@@ -198,9 +206,10 @@ def silence_blind(site: Site, assessments: Sequence[Assessment], senses: SeriesH
         replace(w, fresh=False, has_data=w.has_data and w.raise_level > 0)
         if any(
             blind[p] == AT_STOP or w.criterion not in of_levels for p in series_behind(site, w.key, {}) if p in blind
-        ) else w
+        )
+        else w
         for w in assessments
-    ]  # fmt: skip
+    ]
 
 
 def assess(windows: DecisionContext) -> list[Assessment]:
@@ -219,15 +228,27 @@ def remember(situation: Situation, newest_s: float | None) -> Memory:
     lasting = {*(f"{REFERENCE}{r}" for r in since_s), *open_since_s, *unclear, *situation.corrected}
     answers = keep_answers(before.answers, lasting, now_s)
     return Memory(
-        started_s=before.started_s, level=level, level_source="auto" if changed else before.level_source,
-        since_s=now_s if changed else before.since_s, floor=before.floor, votes=dict(sorted(situation.votes.items())),
-        supporters=situation.level_state.supporters, answered=before.answered, steps=steps, answers=answers,
-        common=dict(sorted(since_s.items())), conditions=list_conditions(situation),
-        observability=outlook.observability, reachable_level=outlook.reachable_level, newest_s=newest_s, seen_s=now_s,
+        started_s=before.started_s,
+        level=level,
+        level_source="auto" if changed else before.level_source,
+        since_s=now_s if changed else before.since_s,
+        floor=before.floor,
+        votes=dict(sorted(situation.votes.items())),
+        supporters=situation.level_state.supporters,
+        answered=before.answered,
+        steps=steps,
+        answers=answers,
+        common=dict(sorted(since_s.items())),
+        conditions=list_conditions(situation),
+        observability=outlook.observability,
+        reachable_level=outlook.reachable_level,
+        newest_s=newest_s,
+        seen_s=now_s,
         asked=dict(sorted(open_since_s.items())),
         heights={q: h for q, h in sorted(before.heights.items()) if q in answers or q in lasting},
-        signed=keep_signatures(before, {*steps, *lasting}), unheard=outlook.unheard,
-    )  # fmt: skip
+        signed=keep_signatures(before, {*steps, *lasting}),
+        unheard=outlook.unheard,
+    )
 
 
 def newest_of_slope(situation: Situation, newest_s: float) -> float:
@@ -247,9 +268,12 @@ def find_witness_criteria(site: Site) -> dict[str, Criterion]:
 
 # ---- votes -----------------------------------------------------------------------------------------------------
 def find_pending_reasons(
-    site: Site, votes: Mapping[VoteKey, Vote], criteria: Mapping[str, Criterion], senses: SeriesHealthMap,
+    site: Site,
+    votes: Mapping[VoteKey, Vote],
+    criteria: Mapping[str, Criterion],
+    senses: SeriesHealthMap,
     suspects: Mapping[str, Message],
-) -> dict[VoteKey, Message]:  # fmt: skip
+) -> dict[VoteKey, Message]:
     """Votes that do not count now, with the reason: their series is sick, or its reference is the suspect."""
     found = {}
     for key, vote in votes.items():
@@ -282,9 +306,10 @@ def find_suspects(windows: DecisionContext, common: CommonMotion) -> dict[str, M
 def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, MaintenanceMask]) -> dict[StepKey, Message]:
     """Steps that maintenance of their station sets aside, with the reason."""
     return {
-        key: cover.reason for key, step in steps.items()
+        key: cover.reason
+        for key, step in steps.items()
         if (cover := covers.get(key.station)) is not None and requested_level(step) <= cover.limit
-    }  # fmt: skip
+    }
 
 
 def is_denied(key: RuleKey, rulings: Sequence[RuleStatus]) -> bool:
@@ -293,9 +318,13 @@ def is_denied(key: RuleKey, rulings: Sequence[RuleStatus]) -> bool:
 
 
 def is_clear(
-    key: VoteKey | StepVote, level: int, votes: Mapping[VoteKey, Vote], steps: Mapping[StepKey, Step],
-    fresh: set[VoteKey], pended: Mapping[VoteKey, str],
-) -> bool:  # fmt: skip
+    key: VoteKey | StepVote,
+    level: int,
+    votes: Mapping[VoteKey, Vote],
+    steps: Mapping[StepKey, Step],
+    fresh: set[VoteKey],
+    pended: Mapping[VoteKey, str],
+) -> bool:
     """True when the witness behind a vote says with fresh data that the level is over."""
     if isinstance(key, StepVote):
         step = steps.get(key.step)
@@ -402,6 +431,7 @@ def _list_gone(windows: DecisionContext, senses: SeriesHealthMap) -> list[float]
     return [
         newest_s + GONE * spec.interval_s
         for p in sorted(places)
-        if (newest_s := senses[p].newest_s) is not None and (spec := windows.site.series(*p)) is not None
+        if (newest_s := senses[p].newest_s) is not None
+        and (spec := windows.site.series(*p)) is not None
         and spec.max_silence_s > GONE * spec.interval_s
-    ]  # fmt: skip
+    ]

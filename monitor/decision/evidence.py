@@ -38,20 +38,24 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
         "lone_top": list(situation.requested.lone_top),
         "words": [
             {
-                "criterion": w.criterion, "station": w.station, "raise_level": w.raise_level,
-                "hold_level": w.hold_level, "heard": w.has_data, "fresh": w.fresh, "newest_s": w.newest_s,
-                "reason": w.reason, "facts": dict(w.facts),
+                "criterion": w.criterion,
+                "station": w.station,
+                "raise_level": w.raise_level,
+                "hold_level": w.hold_level,
+                "heard": w.has_data,
+                "fresh": w.fresh,
+                "newest_s": w.newest_s,
+                "reason": w.reason,
+                "facts": dict(w.facts),
             }
             for w in situation.assessments
         ],
-        "votes": {
-            k: _describe_vote(k, v, standings[k], counted, parts) for k, v in sorted(after.votes.items())
-        },
+        "votes": {k: _describe_vote(k, v, standings[k], counted, parts) for k, v in sorted(after.votes.items())},
         "steps": {k: _describe_step(s, situation.covered.get(k)) for k, s in after.steps.items()},
         "common": dict(situation.common.sentences),
         "held_by": list(situation.level_state.held_by),
         "sentence": explain_level(situation),
-    }  # fmt: skip
+    }
     if unproven := find_unproven(situation.windows.view.proofs, situation.windows.now_s):
         found["unproven"] = unproven
     if situation.rulings:
@@ -69,9 +73,12 @@ def _describe_vote(
     key: VoteKey, vote: Vote, standing: VoteStatus, counted: Mapping[Support, int], parts: set[str]
 ) -> dict[str, Any]:
     found = {
-        "level": vote.level, "newest_s": vote.newest_s, "valid_until_s": vote.valid_until_s, "counted": key in counted,
+        "level": vote.level,
+        "newest_s": vote.newest_s,
+        "valid_until_s": vote.valid_until_s,
+        "counted": key in counted,
         "pended": standing.pended,
-    }  # fmt: skip
+    }
     if standing.capped is not None and standing.pended is None:
         found["capped"] = standing.capped
     if key.criterion in parts:
@@ -98,8 +105,13 @@ def describe_events(windows: DecisionContext, steps: dict[StepKey, Step]) -> lis
         effects.setdefault(event.id, []).append(_LOWERS(n=factor))
     return [
         {
-            "event": number, "kind": event.kind, "from_s": event.from_s, "by": event.by, "via": event.via,
-            "confirmed_by": list(event.confirmed_by), "effects": effects[number],
+            "event": number,
+            "kind": event.kind,
+            "from_s": event.from_s,
+            "by": event.by,
+            "via": event.via,
+            "confirmed_by": list(event.confirmed_by),
+            "effects": effects[number],
         }
         for number, event in sorted(found.items())
-    ]  # fmt: skip
+    ]

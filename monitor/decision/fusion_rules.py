@@ -34,15 +34,20 @@ class RuleStatus:
     def describe(self) -> dict[str, Any]:
         """As JSON-ready values."""
         return {
-            "level": self.rule.level, "holds": self.holds, "behind": list(self.behind),
+            "level": self.rule.level,
+            "holds": self.holds,
+            "behind": list(self.behind),
             "sentence": _SENTENCES[self.holds](rule=self.rule.id, clause=format_clause(self.rule.when)),
-        }  # fmt: skip
+        }
 
 
 def apply_rule(
-    site: Site, rule: FusionRule, standings: Mapping[VoteKey, VoteStatus], groups: Mapping[str, str],
+    site: Site,
+    rule: FusionRule,
+    standings: Mapping[VoteKey, VoteStatus],
+    groups: Mapping[str, str],
     answered: Mapping[Support, float],
-) -> RuleStatus:  # fmt: skip
+) -> RuleStatus:
     """Judge a rule of a site on how each vote stands.
 
     Args:

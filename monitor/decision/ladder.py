@@ -47,7 +47,7 @@ def fuse(site: Site, counted: Mapping[Support, int], group_of: Callable[[Support
 
 def advance_level(
     site: Site, memory: Memory, requested: RequestedLevel, is_clear: Callable[[Support, int], bool], *, may_fall: bool
-) -> LevelState:  # fmt: skip
+) -> LevelState:
     """Advance the level: it rises at once and falls only where every vote behind it is clear.
 
     Args:

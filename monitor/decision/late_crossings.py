@@ -40,9 +40,10 @@ def find_late(windows: DecisionContext, level: int) -> dict[str, Condition]:
     since_s = memory.since_s if memory.level_source == "person" else float("-inf")
     names = [f"{LATE}{one.name}" for one in site.levels]
     kept = {
-        k: c for k, c in memory.conditions.items()
+        k: c
+        for k, c in memory.conditions.items()
         if k in names[level + 1 :] and since_s < c.since_s > now_s - site.fusion.hold_when_missing_s
-    }  # fmt: skip
+    }
     found = [
         (requested, -at_s, sentence)
         for at_s in _list_backlog(windows)
@@ -86,9 +87,12 @@ def _find_requested(windows: DecisionContext, at_s: float) -> tuple[int, Message
     cut = {k: v[: bisect_right(v, at, key=observed)] for k, v in windows.view.readings.items()}
     then = DecisionContext(site, replace(windows.view, readings=cut), windows.memory, at_s, EvaluationCache())
     raising: list[Assessment] = [
-        a for c in site.criteria if c.role == "witness" and c.kind.source == "instruments"
-        for a in CRITERIA[c.kind.id].rule(c, then) if a.raise_level > 0
-    ]  # fmt: skip
+        a
+        for c in site.criteria
+        if c.role == "witness" and c.kind.source == "instruments"
+        for a in CRITERIA[c.kind.id].rule(c, then)
+        if a.raise_level > 0
+    ]
     counted: Mapping[Support, int] = {a.key: a.raise_level for a in raising}
     requested = fuse(site, counted, lambda key: groups.get(key.station, key.station)).level
     loudest = sorted((a for a in raising if a.raise_level >= requested), key=lambda a: a.station)[:3]

@@ -62,12 +62,14 @@ def list_changed(old: Site | None, new: Site, memory: Memory) -> set[str]:
     kinds = {c.kind for c in old.criteria}
     moved = {kind for kind in kinds if _count(old.criteria, kind) != _count(new.criteria, kind)}
     return {
-        name for name, one in before.items() if (other := after.get(name)) is not None
+        name
+        for name, one in before.items()
+        if (other := after.get(name)) is not None
         and (
             _means(one) != _means(other)
             or (one.kind in moved and _is_automatic(one) and one.thresholds != other.thresholds)
         )
-    }  # fmt: skip
+    }
 
 
 def set_apart(memory: Memory, changed: Iterable[str]) -> Memory:
@@ -87,10 +89,11 @@ def set_apart(memory: Memory, changed: Iterable[str]) -> Memory:
     for key, level in memory.supporters.items():
         supporters[rename(key)] = max(level, supporters.get(rename(key), 0))
     return replace(
-        memory, supporters=dict(sorted(supporters.items())),
+        memory,
+        supporters=dict(sorted(supporters.items())),
         votes={k: v for k, v in memory.votes.items() if rename(k) == k},
         answered={k: at_s for k, at_s in memory.answered.items() if rename(k) == k},
-    )  # fmt: skip
+    )
 
 
 def _means(criterion: Criterion) -> object:

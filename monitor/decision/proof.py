@@ -90,8 +90,9 @@ def list_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> dict[
         f"health:{name}:unproven": Condition(
             "health", 2, now_s, _IS_ADVICE(criterion=name, text=why, command=commands[name])
         )
-        for name, why in unproven.items() if name in commands
-    }  # fmt: skip
+        for name, why in unproven.items()
+        if name in commands
+    }
     for fact in facts:
         if fact.criterion not in commands or fact.criterion in unproven:
             continue
@@ -117,8 +118,9 @@ def describe_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> l
     unproven = find_unproven(facts, now_s)
     return [
         _UNPROVEN(criterion=one.id, role=one.role, text=unproven[one.id], command=format_command(site, one))
-        for one in needs_proof(site) if one.id in unproven
-    ]  # fmt: skip
+        for one in needs_proof(site)
+        if one.id in unproven
+    ]
 
 
 def _day(at_s: float) -> Timestamp:

@@ -60,11 +60,15 @@ def _merge(windows: DecisionContext, declared: Assessment, measured: Assessment)
     counts = explained if (raises, holds) > (declared.raise_level, declared.hold_level) else declared
     newest = [w.newest_s for w in (declared, measured) if w.has_data and w.newest_s is not None]
     return replace(
-        counts, raise_level=max(declared.raise_level, raises), hold_level=max(declared.hold_level, holds),
-        has_data=declared.has_data or measured.has_data, fresh=declared.fresh and measured.fresh,
-        newest_s=max(newest, default=counts.newest_s), measure=(measured if measured.has_data else declared).measure,
+        counts,
+        raise_level=max(declared.raise_level, raises),
+        hold_level=max(declared.hold_level, holds),
+        has_data=declared.has_data or measured.has_data,
+        fresh=declared.fresh and measured.fresh,
+        newest_s=max(newest, default=counts.newest_s),
+        measure=(measured if measured.has_data else declared).measure,
         undecided={**{k: why for k, why in explained.undecided.items() if k >= high}, **declared.undecided},
-    )  # fmt: skip
+    )
 
 
 def _explain_without(windows: DecisionContext, station: str) -> Message:
@@ -82,14 +86,20 @@ def list_waiting(situation: Situation) -> dict[str, Condition]:
     level = _urgency(situation)
     return {
         f"health:{o.station}{WAITS}{o.id}": Condition(
-            "health", level, situation.windows.now_s,
+            "health",
+            level,
+            situation.windows.now_s,
             _WAITING(
-                n=o.id, name=o.by, series=name_series(f"{o.station}.{o.quantity}"), n2=o.id,
+                n=o.id,
+                name=o.by,
+                series=name_series(f"{o.station}.{o.quantity}"),
+                n2=o.id,
                 text=_explain_effect(situation.site),
             ),
         )
-        for o in situation.windows.view.offsets if o.alone
-    }  # fmt: skip
+        for o in situation.windows.view.offsets
+        if o.alone
+    }
 
 
 def list_corrected(situation: Situation) -> dict[str, Condition]:
@@ -98,11 +108,14 @@ def list_corrected(situation: Situation) -> dict[str, Condition]:
     level = _urgency(situation)
     return {
         f"health:{question}:verify": Condition(
-            "health", level, situation.windows.now_s,
+            "health",
+            level,
+            situation.windows.now_s,
             VERIFY(text=join([sentence, _UNTIL_TWO(text=_name_high(site))])),
         )
-        for question, sentence in situation.corrected.items() if answers.get(question) is None
-    }  # fmt: skip
+        for question, sentence in situation.corrected.items()
+        if answers.get(question) is None
+    }
 
 
 def _urgency(situation: Situation) -> int:

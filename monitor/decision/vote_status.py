@@ -42,9 +42,13 @@ class VoteStatus:
 
 
 def classify_votes(
-    votes: Mapping[VoteKey, Vote], pended: Mapping[VoteKey, Message], caps: Mapping[VoteKey, VoteCap],
-    covers: Mapping[str, MaintenanceMask], fresh: set[VoteKey], now_s: float,
-) -> dict[VoteKey, VoteStatus]:  # fmt: skip
+    votes: Mapping[VoteKey, Vote],
+    pended: Mapping[VoteKey, Message],
+    caps: Mapping[VoteKey, VoteCap],
+    covers: Mapping[str, MaintenanceMask],
+    fresh: set[VoteKey],
+    now_s: float,
+) -> dict[VoteKey, VoteStatus]:
     """Classify every vote: what it asks for, what of that counts, and why not all.
 
     Args:
@@ -66,7 +70,14 @@ def classify_votes(
         if reason is None and cover is not None and 0 < vote.level <= cover.limit:
             counts, reason = 0, cover.reason
         found[key] = VoteStatus(
-            level=vote.level, counts=counts, in_rules=in_rules, clear=key in fresh, lives=lives, pended=reason,
-            capped=None if cap is None else cap.reason, cover=cover, newest_s=vote.newest_s,
-        )  # fmt: skip
+            level=vote.level,
+            counts=counts,
+            in_rules=in_rules,
+            clear=key in fresh,
+            lives=lives,
+            pended=reason,
+            capped=None if cap is None else cap.reason,
+            cover=cover,
+            newest_s=vote.newest_s,
+        )
     return found

@@ -17,9 +17,11 @@ REFERENCE: Final = "reference:"
 
 
 def update_votes(
-    windows: DecisionContext, assessments: Sequence[Assessment], criteria: Mapping[str, Criterion],
+    windows: DecisionContext,
+    assessments: Sequence[Assessment],
+    criteria: Mapping[str, Criterion],
     steps: Mapping[StepKey, Step],
-) -> dict[VoteKey, Vote]:  # fmt: skip
+) -> dict[VoteKey, Vote]:
     """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
     memory, high = windows.memory, high_level(windows.site)
     votes = {k: v for k, v in memory.votes.items() if k.criterion in criteria}
@@ -50,7 +52,7 @@ def update_votes(
 
 def drop_exceeded_answers(
     site: Site, memory: Memory, votes: Mapping[VoteKey, Vote], now_s: float, steps: Mapping[StepKey, Step]
-) -> Memory:  # fmt: skip
+) -> Memory:
     """The memory without answers that the motion has outgrown: their questions are asked anew, with a new clock.
 
     Who says that a motion is none of the slope says it of what was asked for then. When its votes ask for more, one
@@ -68,10 +70,12 @@ def drop_exceeded_answers(
         else:
             heights[question] = memory.heights.get(question, height)
     return replace(
-        memory, heights=heights, answers={k: a for k, a in memory.answers.items() if k not in outgrown},
+        memory,
+        heights=heights,
+        answers={k: a for k, a in memory.answers.items() if k not in outgrown},
         common={r: since_s for r, since_s in memory.common.items() if f"{REFERENCE}{r}" not in outgrown},
         asked={q: since_s for q, since_s in memory.asked.items() if q not in outgrown},
-    )  # fmt: skip
+    )
 
 
 def find_height(site: Site, question: str, votes: Mapping[VoteKey, Vote], now_s: float) -> int:
@@ -81,9 +85,8 @@ def find_height(site: Site, question: str, votes: Mapping[VoteKey, Vote], now_s:
     motions = {c.id for c in site.criteria if c.kind.motion}
     behind = {s.id for s in site.stations if question in {f"{REFERENCE}{s.reference}", f"{ALONE}{s.id}"}}
     found = (
-        v.level for k, v in votes.items()
-        if v.valid_until_s >= now_s and k.criterion in motions and k.station in behind
-    )  # fmt: skip
+        v.level for k, v in votes.items() if v.valid_until_s >= now_s and k.criterion in motions and k.station in behind
+    )
     return max(found, default=0)
 
 
@@ -92,10 +95,12 @@ def find_lasting(
 ) -> set[str]:
     """Questions whose motion lasts, whatever level a person let stand: the vote lives and is not clear."""
     moving = {
-        w.station for w in assessments
-        if (vote := votes.get(w.key)) is not None and vote.valid_until_s >= now_s
+        w.station
+        for w in assessments
+        if (vote := votes.get(w.key)) is not None
+        and vote.valid_until_s >= now_s
         and (not w.has_data or (w.hold_level > 0 and w.motion is not None))
-    }  # fmt: skip
+    }
     return {f"{REFERENCE}{s.reference}" for s in site.stations if s.id in moving and s.reference is not None} | {
         f"{ALONE}{name}" for name in moving
     }

@@ -246,10 +246,17 @@ class DecisionInputs:
 
 
 _FACTS: Final[Mapping[str, Callable[..., Any]]] = {
-    "forecasts": ForecastFact, "anomalies": AnomalyFact, "footprints": FootprintFact, "reports": ReportFact,
-    "events": EventFact, "failures": FailureFact, "maintenance": MaintenanceFact, "points": PointFact,
-    "offsets": OffsetFact, "proofs": ProofFact,
-}  # fmt: skip
+    "forecasts": ForecastFact,
+    "anomalies": AnomalyFact,
+    "footprints": FootprintFact,
+    "reports": ReportFact,
+    "events": EventFact,
+    "failures": FailureFact,
+    "maintenance": MaintenanceFact,
+    "points": PointFact,
+    "offsets": OffsetFact,
+    "proofs": ProofFact,
+}
 
 
 def _freeze(value: Any) -> Any:
@@ -274,10 +281,17 @@ def _reading_to_json(r: Reading) -> list[Any]:
 
 def _read_reading(v: list[Any]) -> Reading:
     return Reading(
-        observed_at=parse(v[0]), received_at=parse(v[1]), revision=v[2], value_raw=v[3], offset_applied=v[4],
-        value=v[5], sigma=v[6], flags=tuple(v[7]), extra=v[8],
+        observed_at=parse(v[0]),
+        received_at=parse(v[1]),
+        revision=v[2],
+        value_raw=v[3],
+        offset_applied=v[4],
+        value=v[5],
+        sigma=v[6],
+        flags=tuple(v[7]),
+        extra=v[8],
         first=_read_reading(v[9]) if len(v) > 9 else None,
-    )  # fmt: skip
+    )
 
 
 # ---- what it leaves behind -------------------------------------------------------------------------------------
@@ -452,14 +466,19 @@ class Decision:
             "health": [_record_to_json(h) for h in self.health],
             "changes": [
                 {
-                    "ledger": str(x.ledger), "key": x.key, "level": x.level, "open": x.open,
-                    "data_time": None if x.data_time is None else format_iso(x.data_time), "evidence": x.evidence,
-                    "notify": x.notify, **spread({"reason": x.reason}),
+                    "ledger": str(x.ledger),
+                    "key": x.key,
+                    "level": x.level,
+                    "open": x.open,
+                    "data_time": None if x.data_time is None else format_iso(x.data_time),
+                    "evidence": x.evidence,
+                    "notify": x.notify,
+                    **spread({"reason": x.reason}),
                 }
                 for x in self.changes
             ],
             "evidence": spread(self.evidence),
-        }  # fmt: skip
+        }
 
 
 def _record_to_json(record: Any) -> dict[str, Any]:

@@ -133,13 +133,17 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
     for assessment in outcome.get("words", ()):
         if VoteKey(assessment["criterion"], assessment["station"]) in asking and assessment["reason"]:
             station, reason = assessment["station"], _read_reason(assessment)
-            return Headline(TEXT_OF(name=station, text=reason), TEXT_OF(name=station, text=find_first(reason)),
-                            tuple(dict.fromkeys(key.station for key in asking)))  # fmt: skip
+            return Headline(
+                TEXT_OF(name=station, text=reason),
+                TEXT_OF(name=station, text=find_first(reason)),
+                tuple(dict.fromkeys(key.station for key in asking)),
+            )
     for key, step in outcome.get("steps", _NOTHING).items():
         if step["level"] >= level and "pended" not in step:
             station, reason = StepKey.read(key).station, _read_reason(step)
-            return Headline(TEXT_OF(name=station, text=reason), TEXT_OF(name=station, text=_find_step(reason)),
-                            (station,))  # fmt: skip
+            return Headline(
+                TEXT_OF(name=station, text=reason), TEXT_OF(name=station, text=_find_step(reason)), (station,)
+            )
     return None
 
 
@@ -173,12 +177,27 @@ def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
         level = int(vote["level"])
         own = next((b for b in known if b["level"] == level), known[0])
         above = min((b for b in known if b["level"] > level), key=lambda b: b["level"], default=_NOTHING)
-        found.append(StationRate(
-            criterion.id, assessment["station"], criterion.quantity, find_unit(site, criterion.id), level,
-            bool(vote["counted"]), from_epoch_s(assessment["newest_s"]), own["rate"], own.get("error", 0.0),
-            own.get("low" if own["bound"] >= 0.0 else "high", own["rate"]), window_of(own), own["bound"], own["level"],
-            above.get("level"), above.get("bound"), above.get("rate"), window_of(above) if above else None,
-        ))  # fmt: skip
+        found.append(
+            StationRate(
+                criterion.id,
+                assessment["station"],
+                criterion.quantity,
+                find_unit(site, criterion.id),
+                level,
+                bool(vote["counted"]),
+                from_epoch_s(assessment["newest_s"]),
+                own["rate"],
+                own.get("error", 0.0),
+                own.get("low" if own["bound"] >= 0.0 else "high", own["rate"]),
+                window_of(own),
+                own["bound"],
+                own["level"],
+                above.get("level"),
+                above.get("bound"),
+                above.get("rate"),
+                window_of(above) if above else None,
+            )
+        )
     return found
 
 
@@ -202,9 +221,14 @@ def _describe_rates(rates: Sequence[StationRate], site: Site) -> Headline:
     count = sum(one.level == first.level for one in rates)
     rate, bound = (Figure(value, find_form(value), first.unit) for value in (first.rate, first.bound))
     values: dict[str, Value] = {
-        "rate": rate, "window": Duration(first.window_s, "span"), "place": first.station, "n2": count, "n3": declared,
-        "level": Term(name_of(site, first.level)), "bound": bound,
-    }  # fmt: skip
+        "rate": rate,
+        "window": Duration(first.window_s, "span"),
+        "place": first.station,
+        "n2": count,
+        "n3": declared,
+        "level": Term(name_of(site, first.level)),
+        "bound": bound,
+    }
     if not criterion.kind.velocity:
         values |= {"quantity": Term(criterion.quantity)}
     of_motion = (_MOVING, _MOVING_ONE, _MOVING_MANY)

@@ -149,7 +149,7 @@ class ReachableLevel:
 
 def compute_reachable_level(
     site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, str], shut: Shut = MappingProxyType({})
-) -> ReachableLevel:  # fmt: skip
+) -> ReachableLevel:
     """The highest level that could be raised by the series that are able, observers, and rules over them.
 
     What models and images suggest does not count here, even when promoted: nobody promises that it comes in time.

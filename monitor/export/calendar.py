@@ -24,13 +24,17 @@ def write_maintenance(windows: Iterable[Maintenance], site: str, name: str, now:
     for one in windows:
         people = one.by if one.second_by is None else f"{one.by} with {one.second_by}"
         ended = "" if one.ended_by is None else f" Ended by {one.ended_by}."
-        entries.append({
-            "uid": f"maintenance-{one.id}@{site}.slopeward", "created": one.added_at, "dtstart": one.from_at,
-            "dtend": max(one.from_at, min(one.to_at, one.ended_at or one.to_at)),
-            "summary": f"{one.station}: {one.reason}",
-            "description": f"Votes of {one.station} wait meanwhile. Declared by {people}.{ended}",
-            "transp": "TRANSPARENT",
-        })  # fmt: skip
+        entries.append(
+            {
+                "uid": f"maintenance-{one.id}@{site}.slopeward",
+                "created": one.added_at,
+                "dtstart": one.from_at,
+                "dtend": max(one.from_at, min(one.to_at, one.ended_at or one.to_at)),
+                "summary": f"{one.station}: {one.reason}",
+                "description": f"Votes of {one.station} wait meanwhile. Declared by {people}.{ended}",
+                "transp": "TRANSPARENT",
+            }
+        )
     return _write(entries, "maintenance", name, now)
 
 
@@ -47,11 +51,15 @@ def write_duty(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: date
         for shift in shifts:
             first, second = (*shift.people, "", "")[:2]
             own = f"{shift.from_at:%Y%m%dT%H%M%S}-{team.name.replace(' ', '-')}"
-            entries.append({
-                "uid": f"duty-{own}@{team.site}.slopeward", "dtstart": shift.from_at, "dtend": shift.to_at,
-                "summary": f"{team.name}: {first or 'nobody on duty'}",
-                "description": f"Second: {second}. Site {name}." if second else f"Site {name}.",
-            })  # fmt: skip
+            entries.append(
+                {
+                    "uid": f"duty-{own}@{team.site}.slopeward",
+                    "dtstart": shift.from_at,
+                    "dtend": shift.to_at,
+                    "summary": f"{team.name}: {first or 'nobody on duty'}",
+                    "description": f"Second: {second}. Site {name}." if second else f"Site {name}.",
+                }
+            )
     return _write(entries, "duty", name, now)
 
 

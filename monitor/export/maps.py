@@ -19,10 +19,29 @@ from monitor.store.alerting.timeline import load_newest_movement, load_ribbon
 from monitor.store.schema.views import stream_view
 
 _STATION: Final = (
-    "site", "station", "state", "reason", "newest_at", "stage", "trend", "velocity_mm_per_day",
-    "velocity_error_mm_per_day", "moved_at", "heading_deg", "heading_from", "asks", "asks_name", "level", "level_name",
-    "top_level", "height_m", "azimuth_deg", "on_slope", "logger", "reference",
-)  # fmt: skip
+    "site",
+    "station",
+    "state",
+    "reason",
+    "newest_at",
+    "stage",
+    "trend",
+    "velocity_mm_per_day",
+    "velocity_error_mm_per_day",
+    "moved_at",
+    "heading_deg",
+    "heading_from",
+    "asks",
+    "asks_name",
+    "level",
+    "level_name",
+    "top_level",
+    "height_m",
+    "azimuth_deg",
+    "on_slope",
+    "logger",
+    "reference",
+)
 _SQL: Final = {"real": "REAL", "integer": "INTEGER", "boolean": "BOOLEAN", "instant": "TEXT", "text": "TEXT"}
 STATIONS: Final = "stations"
 SEEN: Final = 2.0  # a movement of so many of its standard errors has a direction
@@ -36,11 +55,12 @@ def list_sites(c: Connection, sites: str | frozenset[str] | None) -> list[dict[s
     """Sites as points with the row of `site_status`, the most dangerous first."""
     return [
         _feature(
-            card.id, _point(card.longitude, card.latitude),
+            card.id,
+            _point(card.longitude, card.latitude),
             {**card.status, "name": card.name, "top_level": card.top_level},
         )
         for card in pages.load_cards(c, sites)
-    ]  # fmt: skip
+    ]
 
 
 def list_stations(c: Connection, site: str, now: datetime, at: datetime | None = None) -> list[dict[str, Any]]:
@@ -66,13 +86,20 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
         move = moves.get(one["id"], {})
         requested_level = asks.get(one["id"], 0)
         facts = {
-            **dict.fromkeys(_STATION), **{k: v for k, v in one.items() if k in _STATION}, "site": site,
-            "station": one["id"], **{k: health.get(k) for k in ("state", "reason", "newest_at")},
+            **dict.fromkeys(_STATION),
+            **{k: v for k, v in one.items() if k in _STATION},
+            "site": site,
+            "station": one["id"],
+            **{k: health.get(k) for k in ("state", "reason", "newest_at")},
             **{k: move.get(k) for k in ("stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day")},
-            "moved_at": move.get("at"), **_find_heading(one, move, headings), "asks": requested_level,
-            "asks_name": levels.get(requested_level) if requested_level else None, "level": status.get("level"),
-            "level_name": levels.get(status.get("level")), "top_level": top,
-        }  # fmt: skip
+            "moved_at": move.get("at"),
+            **_find_heading(one, move, headings),
+            "asks": requested_level,
+            "asks_name": levels.get(requested_level) if requested_level else None,
+            "level": status.get("level"),
+            "level_name": levels.get(status.get("level")),
+            "top_level": top,
+        }
         found.append(_feature(f"{site}/{one['id']}", _point(one["longitude"], one["latitude"], one["height_m"]), facts))
     return found
 
@@ -98,9 +125,7 @@ def _is_seen(move: Mapping[str, Any]) -> bool:
     return speed is not None and error is not None and bool(abs(speed) > SEEN * error)
 
 
-def _find_heading(
-    station: Mapping[str, Any], move: Mapping[str, Any], measured: Mapping[str, float]
-) -> dict[str, Any]:  # fmt: skip
+def _find_heading(station: Mapping[str, Any], move: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, Any]:
     """Where a station moves, degrees clockwise from north: as east and north tell, else along its declared azimuth."""
     if station["id"] in measured:
         return {"heading_deg": measured[station["id"]], "heading_from": "readings"}
@@ -120,9 +145,13 @@ def list_footprints(
 
 
 def list_outlines(
-    c: Connection, site: str, scene_hash: str | None = None, *, from_at: datetime | None = None,
+    c: Connection,
+    site: str,
+    scene_hash: str | None = None,
+    *,
+    from_at: datetime | None = None,
     to_at: datetime | None = None,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:
     """Outlines that people drew on the scenes of a site, or on one, and that stand, as polygons in WGS 84."""
     rows = read_rows(c, OUTLINES, site, from_at=from_at, to_at=to_at)
     if scene_hash is not None:
@@ -144,9 +173,17 @@ def list_points(
 
 
 def write_map(
-    c: Connection, name: str, site: str, path: Path, kind: str, now: datetime, *,
-    from_at: datetime | None = None, to_at: datetime | None = None, most: int | None = None,
-) -> int:  # fmt: skip
+    c: Connection,
+    name: str,
+    site: str,
+    path: Path,
+    kind: str,
+    now: datetime,
+    *,
+    from_at: datetime | None = None,
+    to_at: datetime | None = None,
+    most: int | None = None,
+) -> int:
     """A layer of a site as a file, feature by feature; returns how many of it have a place, and writes none where 0.
 
     Args:
@@ -220,9 +257,14 @@ def _write_layer(
         )
     elif layer in POINTS:
         write_geopackage(
-            path, rows, columns, table=layer.replace("-", "_"), changed_at=now, kind="POINT",
+            path,
+            rows,
+            columns,
+            table=layer.replace("-", "_"),
+            changed_at=now,
+            kind="POINT",
             description="Satellite points of a slope",
-        )  # fmt: skip
+        )
     else:
         write_geopackage(path, rows, columns, table=layer, changed_at=now)
 
@@ -259,15 +301,19 @@ def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> dict[
         around = [min(west), min(south), max(east), max(north)]
     span = [format_iso(min(instants)), format_iso(max(instants))] if instants else [None, None]
     return {
-        "type": "Collection", "stac_version": VERSION, "id": card.id, "title": card.name,
-        "description": f"Scenes of {card.name} in which landslides were looked for", "license": "proprietary",
+        "type": "Collection",
+        "stac_version": VERSION,
+        "id": card.id,
+        "title": card.name,
+        "description": f"Scenes of {card.name} in which landslides were looked for",
+        "license": "proprietary",
         "extent": {"spatial": {"bbox": [around]}, "temporal": {"interval": [span]}},
         "links": [
             {"rel": "self", "href": root, "type": "application/json"},
             {"rel": "root", "href": root, "type": "application/json"},
             *({"rel": "item", "href": f"{root}/items/{s['scene_hash']}", "type": _GEOJSON} for s in scenes),
         ],
-    }  # fmt: skip
+    }
 
 
 def list_items(c: Connection, card: pages.SiteCard, root: str) -> dict[str, Any]:
@@ -286,9 +332,14 @@ def describe_item(scene: dict[str, Any], card: pages.SiteCard, root: str) -> dic
     """One scene as an item; without a picture there is no place to state, and `geometry` is null."""
     box, run = pages.preview_bounds(scene), scene["run"] or {}
     files = f"{root.removesuffix('/stac')}/scenes/{scene['scene_hash']}"
-    assets = {"footprints": {
-        "href": files, "type": _GEOJSON, "title": "Footprints of probable landslides", "roles": ["data"],
-    }}  # fmt: skip
+    assets = {
+        "footprints": {
+            "href": files,
+            "type": _GEOJSON,
+            "title": "Footprints of probable landslides",
+            "roles": ["data"],
+        }
+    }
     if pages.find_preview(scene) is not None:
         assets["preview"] = {
             "href": f"{files}/preview.png",
@@ -297,13 +348,19 @@ def describe_item(scene: dict[str, Any], card: pages.SiteCard, root: str) -> dic
             "roles": ["overview"],
         }
     found: dict[str, Any] = {
-        "type": "Feature", "stac_version": VERSION, "id": scene["scene_hash"], "collection": card.id,
+        "type": "Feature",
+        "stac_version": VERSION,
+        "id": scene["scene_hash"],
+        "collection": card.id,
         "geometry": None if box is None else _outline(box),
         "properties": {
-            "datetime": format_iso(scene["acquired_at"]), "title": scene["name"],
+            "datetime": format_iso(scene["acquired_at"]),
+            "title": scene["name"],
             "created": format_iso(scene["received_at"]),
-            "slopeward:footprints": scene["footprints"], "slopeward:area_m2": scene["area_m2"],
-            "slopeward:valid_share": scene["valid_share"], "slopeward:model_hash": run.get("model_hash"),
+            "slopeward:footprints": scene["footprints"],
+            "slopeward:area_m2": scene["area_m2"],
+            "slopeward:valid_share": scene["valid_share"],
+            "slopeward:model_hash": run.get("model_hash"),
             "slopeward:doubts": gather(run.get("doubts", [])),
         },
         "links": [
@@ -312,7 +369,7 @@ def describe_item(scene: dict[str, Any], card: pages.SiteCard, root: str) -> dic
             {"rel": "root", "href": root, "type": "application/json"},
         ],
         "assets": assets,
-    }  # fmt: skip
+    }
     return found if box is None else {**found, "bbox": list(box)}
 
 

@@ -33,20 +33,35 @@ MOST: Final = 1000  # of one answer
 INSTANT: Final = timedelta(microseconds=1)  # as fine as time is kept
 # units of ours that have a code in UCUM, the code list that SensorThings recommends
 UCUM: Final = {
-    "mm": "mm", "m": "m", "mm/day": "mm/d", "mrad": "mrad", "microstrain": "um/m", "kPa": "kPa", "hPa": "hPa", "%": "%",
-    "degC": "Cel", "mm/s2": "mm/s2", "V": "V", "dBm": "dB[mW]", "1": "1",
-}  # fmt: skip
+    "mm": "mm",
+    "m": "m",
+    "mm/day": "mm/d",
+    "mrad": "mrad",
+    "microstrain": "um/m",
+    "kPa": "kPa",
+    "hPa": "hPa",
+    "%": "%",
+    "degC": "Cel",
+    "mm/s2": "mm/s2",
+    "V": "V",
+    "dBm": "dB[mW]",
+    "1": "1",
+}
 _SETS: Final = ("Things", "Locations", "Datastreams", "Sensors", "ObservedProperties", "Observations")
 # what lies one step away from an entity: set -> name of the step -> set it leads to
 _STEPS: Final[dict[str, dict[str, str]]] = {
     "Things": {"Locations": "Locations", "Datastreams": "Datastreams"},
     "Locations": {"Things": "Things"},
-    "Datastreams": {"Thing": "Things", "Sensor": "Sensors", "ObservedProperty": "ObservedProperties",
-                    "Observations": "Observations"},
+    "Datastreams": {
+        "Thing": "Things",
+        "Sensor": "Sensors",
+        "ObservedProperty": "ObservedProperties",
+        "Observations": "Observations",
+    },
     "Sensors": {"Datastreams": "Datastreams"},
     "ObservedProperties": {"Datastreams": "Datastreams"},
     "Observations": {"Datastream": "Datastreams"},
-}  # fmt: skip
+}
 _TERM: Final = re.compile(r"\s*(?:phenomenonTime|resultTime)\s+(gt|ge|lt|le|eq)\s+(\S+)\s*", re.IGNORECASE)
 _PART: Final = re.compile(r"([A-Za-z]+)(?:\('([^']{1,200})'\))?")
 
@@ -247,9 +262,10 @@ class _SiteEntities:
                 False,
             )
         keys = sorted(
-            k for k, (station, row) in self._series.items()
+            k
+            for k, (station, row) in self._series.items()
             if own in {"Things": (station["id"],), "Sensors": (k,)}.get(name, (row["quantity"],))
-        )  # fmt: skip
+        )
         if key is not None and key not in keys:
             raise NotFoundError(f"{name}({own!r}) has no datastream {key[:80]!r}")
         self._total = len(keys)
@@ -301,37 +317,45 @@ class _SiteEntities:
         height = [] if station["height_m"] is None else [station["height_m"]]
         place = {"type": "Point", "coordinates": [station["longitude"], station["latitude"], *height]}
         facts = {
-            "name": station["id"], "description": f"Where {station['id']} stands",
-            "encodingType": "application/geo+json", "location": place,
-        }  # fmt: skip
+            "name": station["id"],
+            "description": f"Where {station['id']} stands",
+            "encodingType": "application/geo+json",
+            "location": place,
+        }
         return self._frame("Locations", station["id"], facts)
 
     def _stream(self, station: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
         unit, quantity = row["unit"], row["quantity"]
         facts = {
-            "name": f"{station['id']} {quantity}", "description": f"{quantity} at {station['id']}, offsets taken out",
+            "name": f"{station['id']} {quantity}",
+            "description": f"{quantity} at {station['id']}, offsets taken out",
             "observationType": MEASUREMENT,
             "unitOfMeasurement": {
-                "name": unit, "symbol": unit, "definition": f"ucum:{UCUM[unit]}" if unit in UCUM else None,
+                "name": unit,
+                "symbol": unit,
+                "definition": f"ucum:{UCUM[unit]}" if unit in UCUM else None,
             },
             "properties": {"newest_at": row["observed_at"]},
-        }  # fmt: skip
+        }
         return self._frame("Datastreams", f"{station['id']}:{quantity}", facts)
 
     def _sensor(self, station: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
         key = f"{station['id']}:{row['quantity']}"
         facts = {
-            "name": key, "description": f"What measures {row['quantity']} at {station['id']}; its make is not declared",
-            "encodingType": "text/html", "metadata": "",
-        }  # fmt: skip
+            "name": key,
+            "description": f"What measures {row['quantity']} at {station['id']}; its make is not declared",
+            "encodingType": "text/html",
+            "metadata": "",
+        }
         return self._frame("Sensors", key, facts)
 
     def _property(self, quantity: str) -> dict[str, Any]:
         known = QUANTITIES.get(quantity)
         facts = {
-            "name": quantity, "definition": f"urn:slopeward:quantity:{quantity}",
+            "name": quantity,
+            "definition": f"urn:slopeward:quantity:{quantity}",
             "description": f"{quantity.replace('_', ' ')}{f' in {known.unit}' if known else ''}",
-        }  # fmt: skip
+        }
         return self._frame("ObservedProperties", quantity, facts)
 
     def _observations(self, stream: str, query: SensorThingsQuery) -> list[dict[str, Any]]:
@@ -366,7 +390,9 @@ class _SiteEntities:
         at = epoch["observed_at"]
         names = ("sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied")
         facts = {
-            "phenomenonTime": at, "resultTime": None, "result": epoch["value"],
+            "phenomenonTime": at,
+            "resultTime": None,
+            "result": epoch["value"],
             "parameters": {k: epoch[k] for k in names},
-        }  # fmt: skip
+        }
         return self._frame("Observations", f"{stream}@{at}", facts)

@@ -57,27 +57,102 @@ FORMATS: Final = ("csv", "parquet")
 _KINDS: Final[dict[str, str]] = {
     **dict.fromkeys(("at", "since", "data_until", "data_time", "window_from", "window_mid", "window_to"), "instant"),
     **dict.fromkeys(
-        ("revision", "n", "issue_id", "horizon", "n_filters", "n_agree", "level", "peak_level", "sequence",
-         "from_level", "to_level", "confirmations", "expected", "received", "alert_id", "offset_id", "event_id",
-         "maintenance_id", "outline_id", "parent_alert_id", "asks", "top_level", "calibration_age_days", "label_id"),
+        (
+            "revision",
+            "n",
+            "issue_id",
+            "horizon",
+            "n_filters",
+            "n_agree",
+            "level",
+            "peak_level",
+            "sequence",
+            "from_level",
+            "to_level",
+            "confirmations",
+            "expected",
+            "received",
+            "alert_id",
+            "offset_id",
+            "event_id",
+            "maintenance_id",
+            "outline_id",
+            "parent_alert_id",
+            "asks",
+            "top_level",
+            "calibration_age_days",
+            "label_id",
+        ),
         "integer",
     ),
-    **dict.fromkeys(("shown", "hindcast", "inside_80", "inside_95", "trusted", "alerted", "exercise", "votes",
-                     "on_slope"), "boolean"),
     **dict.fromkeys(
-        ("value", "value_raw", "offset_applied", "sigma", "size", "q025", "q10", "q50", "q90", "q975", "baseline_q50",
-         "data_value", "novelty", "weight", "horizon_s", "observed", "susceptibility",
-         "error", "baseline_error", "persistence_error", "pinball", "winkler_80",
-         "crps", "pit", "velocity_mm_per_day", "r2", "probability", "velocity_error_mm_per_day", "velocity_window_s",
-         "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg", "v_eq_mm_per_day",
-         "inverse_velocity_day_per_mm", "score", "threshold", "budget", "factor", "missing_share_24h", "battery_v",
-         "battery_percent",
-         "availability", "area_m2", "grown_m2", "mean_probability", "min_lon", "min_lat", "max_lon", "max_lat",
-         "distance_m", "latitude", "longitude", "height_m", "value_mm", "azimuth_deg", "heading_deg",
-         "rate_mm_per_year", "error_mm_per_year"),
+        ("shown", "hindcast", "inside_80", "inside_95", "trusted", "alerted", "exercise", "votes", "on_slope"),
+        "boolean",
+    ),
+    **dict.fromkeys(
+        (
+            "value",
+            "value_raw",
+            "offset_applied",
+            "sigma",
+            "size",
+            "q025",
+            "q10",
+            "q50",
+            "q90",
+            "q975",
+            "baseline_q50",
+            "data_value",
+            "novelty",
+            "weight",
+            "horizon_s",
+            "observed",
+            "susceptibility",
+            "error",
+            "baseline_error",
+            "persistence_error",
+            "pinball",
+            "winkler_80",
+            "crps",
+            "pit",
+            "velocity_mm_per_day",
+            "r2",
+            "probability",
+            "velocity_error_mm_per_day",
+            "velocity_window_s",
+            "acceleration_mm_per_day2",
+            "acceleration_error_mm_per_day2",
+            "tangential_angle_deg",
+            "v_eq_mm_per_day",
+            "inverse_velocity_day_per_mm",
+            "score",
+            "threshold",
+            "budget",
+            "factor",
+            "missing_share_24h",
+            "battery_v",
+            "battery_percent",
+            "availability",
+            "area_m2",
+            "grown_m2",
+            "mean_probability",
+            "min_lon",
+            "min_lat",
+            "max_lon",
+            "max_lat",
+            "distance_m",
+            "latitude",
+            "longitude",
+            "height_m",
+            "value_mm",
+            "azimuth_deg",
+            "heading_deg",
+            "rate_mm_per_year",
+            "error_mm_per_year",
+        ),
         "real",
     ),
-}  # fmt: skip
+}
 
 
 def find_table(name: str) -> ExportTable:
@@ -88,9 +163,14 @@ def find_table(name: str) -> ExportTable:
 
 
 def read_rows(
-    c: Connection, name: str, site: str, *, station: str | None = None, from_at: datetime | None = None,
+    c: Connection,
+    name: str,
+    site: str,
+    *,
+    station: str | None = None,
+    from_at: datetime | None = None,
     to_at: datetime | None = None,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:
     """Rows of a table for one site.
 
     Args:
@@ -169,9 +249,12 @@ def _write_parquet(rows: Iterator[dict[str, Any]], columns: list[str], path: Pat
     import pyarrow.parquet as pq
 
     types = {
-        "instant": pa.timestamp("us", tz="UTC"), "real": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(),
+        "instant": pa.timestamp("us", tz="UTC"),
+        "real": pa.float64(),
+        "integer": pa.int64(),
+        "boolean": pa.bool_(),
         "text": pa.string(),
-    }  # fmt: skip
+    }
     schema = pa.schema([(name, types[kind_of(name)]) for name in columns])
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
         while block := list(islice(rows, BLOCK)):

@@ -59,7 +59,7 @@ class Admission:
         self._sites = sites
         self._rooms: dict[tuple[str, str], StationReadingLimit] = {
             (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()
-        }  # fmt: skip
+        }
         self._spans: dict[tuple[str, str, str], timedelta] = {}
         self._buckets: dict[str, _TokenBucket] = {}
         self._before: dict[str, tuple[float, datetime]] = {}  # of the batch in hand

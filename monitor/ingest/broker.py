@@ -224,9 +224,14 @@ class ManagedBroker(_BrokerProcess):
     durable = True
 
     def __init__(
-        self, folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool = False,
+        self,
+        folder: Path,
+        port: int,
+        host: str = "127.0.0.1",
+        *,
+        anonymous: bool = False,
         find_sites: Callable[[], Sequence[Site]] = lambda: (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(folder, port, host)
         self._anonymous, self._find_sites = anonymous, find_sites
         self.book = logins.LoginBook(self.folder)
@@ -280,9 +285,14 @@ class DemoBroker(_BrokerProcess):
 
 
 def open_broker(
-    mode: str, folder: Path, host: str, port: int, *, anonymous: bool = False,
+    mode: str,
+    folder: Path,
+    host: str,
+    port: int,
+    *,
+    anonymous: bool = False,
     find_sites: Callable[[], Sequence[Site]] = lambda: (),
-) -> ManagedBroker | DemoBroker | None:  # fmt: skip
+) -> ManagedBroker | DemoBroker | None:
     """The broker to start for `broker.mode`; None for an external one. `managed` without Mosquitto is an error."""
     match mode:
         case "external":

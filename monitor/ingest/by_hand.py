@@ -87,9 +87,12 @@ def store_typed(pipeline: Pipeline, site: Site, typed: ManualReading, who: Actor
         StoreBusyError: the database did not answer.
     """
     row = {
-        "time": typed.at, "station": typed.station, "quantity": typed.quantity, "value": typed.value,
+        "time": typed.at,
+        "station": typed.station,
+        "quantity": typed.quantity,
+        "value": typed.value,
         "unit": _find_spec(site, typed).unit,
-    }  # fmt: skip
+    }
     result = store_given([row], pipeline, site, now, who.name, NAME)
     if not result.valid:
         raise RefusedError(result.first_reason)

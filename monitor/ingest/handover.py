@@ -56,9 +56,11 @@ def save_division(db: Database, division: Division, clock: Clock) -> None:
 
 def _describe(division: Division, sessions: Iterable[str]) -> dict[str, Any]:
     return {
-        "client_id": division.client_id, "processes": division.processes, "sites": dict(division.sites),
+        "client_id": division.client_id,
+        "processes": division.processes,
+        "sites": dict(division.sites),
         "sessions": sorted(sessions),
-    }  # fmt: skip
+    }
 
 
 def _format_mark(mark: str, name: str) -> str:
@@ -109,10 +111,16 @@ class DivisionHandover:
     """
 
     def __init__(
-        self, db: Database, service_config: Any, sites: Mapping[str, Site], division: Division,
-        on_stored: Callable[[frozenset[str]], None], on_alarm: Callable[[AlertChange], None], clock: Clock,
+        self,
+        db: Database,
+        service_config: Any,
+        sites: Mapping[str, Site],
+        division: Division,
+        on_stored: Callable[[frozenset[str]], None],
+        on_alarm: Callable[[AlertChange], None],
+        clock: Clock,
         hold: Callable[[], str] = str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._db, self._config, self._sites, self._clock = db, service_config, sites, clock
         self._division = division
         self._rest = (on_stored, on_alarm, clock, hold)
@@ -148,7 +156,7 @@ class DivisionHandover:
         """
         session = self.joining = MqttSession(
             one, self._access, lambda _: None, lambda _: None, self._clock, may_connect=self._db.holds
-        )  # fmt: skip
+        )
         session.start()
         try:
             while not (session.listening or session.refused):

@@ -75,8 +75,9 @@ class Inbox:
         reserved = min(_BACKFILL_SHARE, len(self._backfill))
         backfill_bytes = _BACKFILL_SHARE_BYTES if self._live else _BACKFILL_BYTES
         for queue, most, room in (
-            (self._live, BATCH_MOST - reserved, BATCH_BYTES), (self._backfill, BATCH_MOST, backfill_bytes),
-        ):  # fmt: skip
+            (self._live, BATCH_MOST - reserved, BATCH_BYTES),
+            (self._backfill, BATCH_MOST, backfill_bytes),
+        ):
             while queue and len(batch) < most and room > 0:
                 message = queue.popleft()
                 room -= len(message.payload)  # noqa: PLW2901

@@ -7,18 +7,28 @@ from typing import Final
 
 _ENGLISH: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NAMES: Final = (  # English, German, Italian, French, Spanish; a short form is a beginning of one, but for those added
-    "january januar janner janvier gennaio enero", "february februar feber fevrier febbraio febrero",
-    "march marz mrz maerz mars marzo", "april avril aprile abril", "may mai maggio mayo", "june juni juin giugno junio",
-    "july juli juillet luglio julio", "august aout agosto", "september septembre settembre septiembre setiembre",
-    "october oktober octobre ottobre octubre", "november novembre noviembre",
+    "january januar janner janvier gennaio enero",
+    "february februar feber fevrier febbraio febrero",
+    "march marz mrz maerz mars marzo",
+    "april avril aprile abril",
+    "may mai maggio mayo",
+    "june juni juin giugno junio",
+    "july juli juillet luglio julio",
+    "august aout agosto",
+    "september septembre settembre septiembre setiembre",
+    "october oktober octobre ottobre octubre",
+    "november novembre noviembre",
     "december dezember decembre dicembre diciembre",
-)  # fmt: skip
+)
 _DAYS: Final = (  # of the week, as the months; a short form has two letters at least
-    "monday montag lundi lunedi lunes", "tuesday dienstag mardi martedi martes",
-    "wednesday mittwoch mercredi mercoledi miercoles", "thursday donnerstag jeudi giovedi jueves",
-    "friday freitag vendredi venerdi viernes", "saturday samstag sonnabend samedi sabato sabado",
+    "monday montag lundi lunedi lunes",
+    "tuesday dienstag mardi martedi martes",
+    "wednesday mittwoch mercredi mercoledi miercoles",
+    "thursday donnerstag jeudi giovedi jueves",
+    "friday freitag vendredi venerdi viernes",
+    "saturday samstag sonnabend samedi sabato sabado",
     "sunday sonntag dimanche domenica domingo",
-)  # fmt: skip
+)
 _DAY: Final = re.compile(r"([^\W\d_]{2,10})[.,]{0,2} *(?=[^\W_])")
 _NUMERIC: Final = re.compile(r"\d{1,4}[./-] ?\d")  # a whole date: a word before it is no month
 _MONTH_TERM: Final = re.compile(r"[^\W\d_]{3,}\.?")
@@ -26,9 +36,27 @@ _END: Final = re.compile(r"(?<=[T ])24([:.]?)00(?:[:.]?00)?(?:\.0+)?$")
 SHORTEST: Final = 3  # letters of a month
 # hours ahead of UTC; a name that two countries use for different hours (CST, IST) is none of them
 ZONES: Final = {
-    "UTC": 0, "GMT": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "MEZ": 1, "CEST": 2, "MESZ": 2, "EET": 2, "EEST": 3,
-    "EST": -5, "EDT": -4, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "JST": 9, "NZST": 12, "NZDT": 13,
-}  # fmt: skip
+    "UTC": 0,
+    "GMT": 0,
+    "WET": 0,
+    "WEST": 1,
+    "BST": 1,
+    "CET": 1,
+    "MEZ": 1,
+    "CEST": 2,
+    "MESZ": 2,
+    "EET": 2,
+    "EEST": 3,
+    "EST": -5,
+    "EDT": -4,
+    "MST": -7,
+    "MDT": -6,
+    "PST": -8,
+    "PDT": -7,
+    "JST": 9,
+    "NZST": 12,
+    "NZDT": 13,
+}
 _ZONE: Final = re.compile(r"(?<=[\d ])([A-Z]{3,4})$")
 
 

@@ -61,11 +61,16 @@ class MqttSession:
     """
 
     def __init__(
-        self, one: BrokerSession, access: Access, on_message: Callable[[BrokerMessage], None],
-        on_connected: Callable[[Connected], None], clock: Callable[[], datetime],
-        keeps: Callable[[str], bool] = lambda _: True, may_connect: Callable[[], bool] = lambda: True,
+        self,
+        one: BrokerSession,
+        access: Access,
+        on_message: Callable[[BrokerMessage], None],
+        on_connected: Callable[[Connected], None],
+        clock: Callable[[], datetime],
+        keeps: Callable[[str], bool] = lambda _: True,
+        may_connect: Callable[[], bool] = lambda: True,
         leaves_out: Collection[str] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._is_kept, self._leaves_out = one.is_kept, leaves_out  # sites
         self.name = one.name
         self.connected = False
@@ -183,9 +188,11 @@ class MqttSession:
                 self.cleared += 1
         kept = message.retain and not self._access.mqtt5  # MQTT 5 tells how it was published
         raw, at = bytes(message.payload), self._clock()
-        self._hand_over(BrokerMessage(
-            topic, raw, at, self.name, message.mid, message.qos, self.epoch, retained=kept, whole=self._client.whole
-        ))  # fmt: skip
+        self._hand_over(
+            BrokerMessage(
+                topic, raw, at, self.name, message.mid, message.qos, self.epoch, retained=kept, whole=self._client.whole
+            )
+        )
 
     # ---- from the writer ---------------------------------------------------------------------------------------
     def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:

@@ -91,9 +91,15 @@ class Pipeline:
     """
 
     def __init__(
-        self, database: Database | None, sites: Mapping[str, Site], clock: Clock, limits: LimitsSection | None = None,
-        takes: Callable[[str], bool] = lambda _: True, *, is_sure: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        database: Database | None,
+        sites: Mapping[str, Site],
+        clock: Clock,
+        limits: LimitsSection | None = None,
+        takes: Callable[[str], bool] = lambda _: True,
+        *,
+        is_sure: bool = False,
+    ) -> None:
         limits = limits or LimitsSection()
         self._takes = takes
         self._database = database
@@ -308,10 +314,15 @@ class Pipeline:
         for item in observations:
             self._note_reading(item)
         return BatchResult(
-            added, len(refused), len(gaps), added.sites | notified, unkept=unkept, asks=tuple(asks.values()),
+            added,
+            len(refused),
+            len(gaps),
+            added.sites | notified,
+            unkept=unkept,
+            asks=tuple(asks.values()),
             waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
             brings_history=self._is_filled(added.sites, now),
-        )  # fmt: skip
+        )
 
     def _is_declared(self, link: Link) -> bool:
         site = self.sites.get(link.site)
@@ -342,9 +353,11 @@ class Pipeline:
         ahead_s = (item.observed_at - item.received_at).total_seconds()
         self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
         known = self.last_readings.get((item.site, item.station))
-        if known is None or item.received_at > known.received_at or (
-            item.received_at == known.received_at and ahead_s > known.ahead_s
-        ):  # fmt: skip
+        if (
+            known is None
+            or item.received_at > known.received_at
+            or (item.received_at == known.received_at and ahead_s > known.ahead_s)
+        ):
             self.last_readings[item.site, item.station] = LastReading(ahead_s, item.received_at)
 
     def _is_filled(self, sites: frozenset[str], now: datetime) -> bool:
@@ -371,9 +384,11 @@ class Pipeline:
                 lost.append(message)
         sites = frozenset[str]().union(*(one.sites for one in done))
         added = AddResult(
-            sum(one.added.stored for one in done), sum(one.added.duplicates for one in done),
-            sum(one.added.revisions for one in done), sites,
-        )  # fmt: skip
+            sum(one.added.stored for one in done),
+            sum(one.added.duplicates for one in done),
+            sum(one.added.revisions for one in done),
+            sites,
+        )
         rejected, gaps, unkept = (sum(getattr(one, name) for one in done) for name in ("rejected", "gaps", "unkept"))
         asks = dict(request for one in done for request in one.asks)
         return BatchResult(added, rejected, gaps, sites, tuple(lost), unkept, tuple(asks.items()))
@@ -418,6 +433,12 @@ def _refuse(code: str, reason: str) -> Decoder:
 
 def _reject(message: BrokerMessage, fault: MessageFault) -> RejectedMessage:
     return RejectedMessage(
-        message.received_at, message.topic, fault.payload, fault.code, fault.reason, message.client,
-        retained=message.retained, whole=message.whole,
-    )  # fmt: skip
+        message.received_at,
+        message.topic,
+        fault.payload,
+        fault.code,
+        fault.reason,
+        message.client,
+        retained=message.retained,
+        whole=message.whole,
+    )

@@ -11,11 +11,34 @@ _FLATTENING: Final = 1 / 298.257223563
 # the day from which GPS time was that many seconds ahead of UTC; none was announced after the last (IERS, Bulletin C)
 _LEAPS: Final = tuple(
     (datetime(year, month, 1, tzinfo=UTC), timedelta(seconds=count))
-    for count, (year, month) in reversed(list(enumerate((
-        (1980, 1), (1981, 7), (1982, 7), (1983, 7), (1985, 7), (1988, 1), (1990, 1), (1991, 1), (1992, 7), (1993, 7),
-        (1994, 7), (1996, 1), (1997, 7), (1999, 1), (2006, 1), (2009, 1), (2012, 7), (2015, 7), (2017, 1),
-    ))))
-)  # fmt: skip
+    for count, (year, month) in reversed(
+        list(
+            enumerate(
+                (
+                    (1980, 1),
+                    (1981, 7),
+                    (1982, 7),
+                    (1983, 7),
+                    (1985, 7),
+                    (1988, 1),
+                    (1990, 1),
+                    (1991, 1),
+                    (1992, 7),
+                    (1993, 7),
+                    (1994, 7),
+                    (1996, 1),
+                    (1997, 7),
+                    (1999, 1),
+                    (2006, 1),
+                    (2009, 1),
+                    (2012, 7),
+                    (2015, 7),
+                    (2017, 1),
+                )
+            )
+        )
+    )
+)
 
 Vector = tuple[float, float, float]
 

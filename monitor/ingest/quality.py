@@ -134,23 +134,34 @@ def _find_coarse(site: Site, station: str, quantity: str) -> float:
 
 def flag(
     field: StationField, value: float, observed_at: datetime, received_at: datetime, given: float
-) -> tuple[str, ...]:  # fmt: skip
+) -> tuple[str, ...]:
     """Flags of a value in its canonical unit: out_of_range, future, undeclared.
 
     What is `fill` or `at_stop` by the number as it was given may be a reading: `flag_fills` asks its series.
     """
     is_out, is_future = not field.low <= value <= field.high, observed_at - received_at > FUTURE_TOLERANCE
     flags = (
-        ("out_of_range", is_out), ("future", is_future), ("undeclared", not field.declared),
-        (FILL, is_fill_number(given)), (AT_STOP, is_full_scale(given)),
-    )  # fmt: skip
+        ("out_of_range", is_out),
+        ("future", is_future),
+        ("undeclared", not field.declared),
+        (FILL, is_fill_number(given)),
+        (AT_STOP, is_full_scale(given)),
+    )
     return tuple(name for name, holds in flags if holds)
 
 
 def observe(
-    site: str, station: str, field: StationField, value: float, observed_at: datetime, received_at: datetime,
-    sigma: float | None = None, solution: str | None = None, extra: str | None = None, digit: float | None = None,
-) -> Observation:  # fmt: skip
+    site: str,
+    station: str,
+    field: StationField,
+    value: float,
+    observed_at: datetime,
+    received_at: datetime,
+    sigma: float | None = None,
+    solution: str | None = None,
+    extra: str | None = None,
+    digit: float | None = None,
+) -> Observation:
     """Make the record of one value given in the field's unit.
 
     A stated error is never smaller than that of rounding to the last digit, where the value came as text.
@@ -166,10 +177,21 @@ def observe(
         problem = _TOO_LARGE(quantity=field.quantity, value=str(value), unit=field.given_unit)
         raise PayloadError("not_finite", problem)
     return Observation(
-        site, station, field.quantity, field.unit, observed_at, received_at, canonical,
-        spread, solution,
-        flag(field, canonical, observed_at, received_at, value), None, None, None, extra,
-    )  # fmt: skip
+        site,
+        station,
+        field.quantity,
+        field.unit,
+        observed_at,
+        received_at,
+        canonical,
+        spread,
+        solution,
+        flag(field, canonical, observed_at, received_at, value),
+        None,
+        None,
+        None,
+        extra,
+    )
 
 
 def error_of_step(step: float) -> float:

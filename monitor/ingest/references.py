@@ -177,9 +177,10 @@ class References:
         """Read what the database knows; True when a person changed something of it meanwhile: then that holds."""
         stored = {
             (site, station): Reference.read(detail)
-            for name, (_, detail) in load_stamps(connection).items() if name.startswith(_PREFIX)
+            for name, (_, detail) in load_stamps(connection).items()
+            if name.startswith(_PREFIX)
             for site, _, station in (name[len(_PREFIX) :].partition("/"),)
-        }  # fmt: skip
+        }
         if stored == self._stored:
             return False
         self._stored = stored
@@ -236,16 +237,26 @@ def request_references(
 def _make_question(question: ReferenceQuestion) -> AlertChange:
     place = f"{question.site}/{question.station}"
     reason = _VERIFY(
-        station=question.station, site=question.site, place=place, given=question.given.describe(),
+        station=question.station,
+        site=question.site,
+        place=place,
+        given=question.given.describe(),
         kept=question.kept.describe(),
-    )  # fmt: skip
+    )
     return health_alarm(alarm_key(place), 2, reason, is_open=True)
 
 
 def answer_reference(
-    connection: Connection, place: str, actor: Actor, reason: str, now: datetime, *, accept: bool,
-    takes_two: bool = False, second: Actor | None = None,
-) -> tuple[Reference, Reference]:  # fmt: skip
+    connection: Connection,
+    place: str,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    *,
+    accept: bool,
+    takes_two: bool = False,
+    second: Actor | None = None,
+) -> tuple[Reference, Reference]:
     """Say which reference of a station holds: the one that messages tell now, or the kept one.
 
     Args:
@@ -313,8 +324,9 @@ def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion |
 def _find_question(connection: Connection, place: str) -> dict[str, Any]:
     row = find_stamp(connection, f"{_PREFIX}{place}")
     if row is None or "asked" not in row[1]:
-        waiting = [n[len(_PREFIX) :] for n, (_, d) in load_stamps(connection).items()
-                 if n.startswith(_PREFIX) and "asked" in d]  # fmt: skip
+        waiting = [
+            n[len(_PREFIX) :] for n, (_, d) in load_stamps(connection).items() if n.startswith(_PREFIX) and "asked" in d
+        ]
         raise NotFoundError(_NO_QUESTION(place=place, names=NameList(tuple(waiting or ("none",)))))
     return row[1]
 

@@ -50,9 +50,13 @@ def _replay_one(
         result.reasons[rejected.code] = result.reasons.get(rejected.code, 0) + 1
         return
     message = BrokerMessage(
-        rejected.topic, rejected.payload, clock(), rejected.client, first_at=rejected.received_at,
+        rejected.topic,
+        rejected.payload,
+        clock(),
+        rejected.client,
+        first_at=rejected.received_at,
         retained=rejected.retained,
-    )  # fmt: skip
+    )
     decoded = pipeline.decode(message)
     if not (decoded.observations or decoded.report or decoded.event or decoded.links):
         result.waiting += 1

@@ -89,10 +89,16 @@ class Ingest:
     """
 
     def __init__(
-        self, db: Database, service_config: Any, sites: Mapping[str, Site],
-        on_stored: Callable[[frozenset[str]], None], on_alarm: Callable[[AlertChange], None], clock: Clock,
-        hold: Callable[[], str] = str, share: Share | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        db: Database,
+        service_config: Any,
+        sites: Mapping[str, Site],
+        on_stored: Callable[[frozenset[str]], None],
+        on_alarm: Callable[[AlertChange], None],
+        clock: Clock,
+        hold: Callable[[], str] = str,
+        share: Share | None = None,
+    ) -> None:
         self._hold = hold
         self._db, self._clock = db, clock
         self._on_stored, self._on_alarm = on_stored, on_alarm
@@ -126,9 +132,15 @@ class Ingest:
 
     def _make_session(self, one: BrokerSession, access: Access) -> MqttSession:
         return MqttSession(
-            one, access, self._receive_rest if one.name == REST else self._receive, self._connected, self._clock,
-            self._keeps, self._db.holds, () if one.is_kept else tuple(self._pipeline.sites),
-        )  # fmt: skip
+            one,
+            access,
+            self._receive_rest if one.name == REST else self._receive,
+            self._connected,
+            self._clock,
+            self._keeps,
+            self._db.holds,
+            () if one.is_kept else tuple(self._pipeline.sites),
+        )
 
     def _receive(self, message: BrokerMessage) -> None:
         self._inbox.put(message)
@@ -206,10 +218,15 @@ class Ingest:
 
         Connected, and for a second no batch was full, late, or of readings long past.
         """
-        return self._live.listening and self._busy_since is None and (
-            len(self._inbox) < BATCH_MESSAGES and time.monotonic() - self._full_at > _DRAINED_AFTER_S
-            and time.monotonic() > self._expects_until
-        )  # fmt: skip
+        return (
+            self._live.listening
+            and self._busy_since is None
+            and (
+                len(self._inbox) < BATCH_MESSAGES
+                and time.monotonic() - self._full_at > _DRAINED_AFTER_S
+                and time.monotonic() > self._expects_until
+            )
+        )
 
     # ---- the writer --------------------------------------------------------------------------------------------
     def _connected(self, event: Connected) -> None:
@@ -244,10 +261,14 @@ class Ingest:
         """Whether messages come before the quarantine: a batch is due, and not too much of others waits for it."""
         if not self._stored:
             return True
-        return not self._stop.is_set() and self._inbox.is_due() and (
-            self._count_unsettled() < _UNSETTLED_BYTES
-            and sum(len(one.refusals.waiting) for one in self._stored) < BATCH_MOST
-        )  # fmt: skip
+        return (
+            not self._stop.is_set()
+            and self._inbox.is_due()
+            and (
+                self._count_unsettled() < _UNSETTLED_BYTES
+                and sum(len(one.refusals.waiting) for one in self._stored) < BATCH_MOST
+            )
+        )
 
     def _note_news(self) -> None:
         """Write the alarms and connections that wait; a fault in one of them holds up no message."""
@@ -302,9 +323,15 @@ class Ingest:
         self._newest = batch[-1].received_at
         added = outcome.added
         self._counts.update(
-            messages=len(batch), stored=added.stored, duplicates=added.duplicates, revisions=added.revisions,
-            rejected=outcome.rejected, unkept=refusals.unkept, gaps=outcome.gaps, lost=len(lost),
-        )  # fmt: skip
+            messages=len(batch),
+            stored=added.stored,
+            duplicates=added.duplicates,
+            revisions=added.revisions,
+            rejected=outcome.rejected,
+            unkept=refusals.unkept,
+            gaps=outcome.gaps,
+            lost=len(lost),
+        )
 
     def _request_missing(self, topic: str, payload: bytes) -> None:
         """Ask a device for what is missing, once a minute: it may be slow, or not listen."""
@@ -402,10 +429,13 @@ class Ingest:
     def _publish_request(self, gaps: Sequence[SequenceGap]) -> None:
         for gap in gaps:
             request = {
-                "source": gap.source, "boot_id": gap.boot_id, "from_seq": gap.from_seq, "to_seq": gap.to_seq,
+                "source": gap.source,
+                "boot_id": gap.boot_id,
+                "from_seq": gap.from_seq,
+                "to_seq": gap.to_seq,
                 "from": None if gap.from_at is None else format_iso(gap.from_at),
                 "to": None if gap.to_at is None else format_iso(gap.to_at),
-            }  # fmt: skip
+            }
             site = self._pipeline.sites.get(gap.site)
             station = None if site is None else site.station(gap.station)
             former = () if station is None else station.was  # its sender may know no other

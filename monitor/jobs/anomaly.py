@@ -110,9 +110,13 @@ def _find_fit(c: Connection, site: Site, detector: str, step_s: float) -> ModelR
 
 
 def _score_all(
-    db: Database, site: Site, groups: Sequence[Group], active: Mapping[str, ModelRow | None],
-    factors: Mapping[str, float], now: datetime,
-) -> dict[str, str] | None:  # fmt: skip
+    db: Database,
+    site: Site,
+    groups: Sequence[Group],
+    active: Mapping[str, ModelRow | None],
+    factors: Mapping[str, float],
+    now: datetime,
+) -> dict[str, str] | None:
     """What the detectors that have a running state and the checks found and stored; None where there is no reading.
 
     A certain fault is kept whether or not the plan names its check.
@@ -236,9 +240,15 @@ def _find_first(group: Group, now: datetime, scored: Sequence[Mapping[int, datet
 
 
 def _score_in_worker(
-    db: Database, config: ServiceConfig, site: Site, detector: str, checkpoint: ModelRow | None,
-    factors: Mapping[str, float], samples: Sequence[SeriesSamples], now: datetime,
-) -> list[AnomalyRow]:  # fmt: skip
+    db: Database,
+    config: ServiceConfig,
+    site: Site,
+    detector: str,
+    checkpoint: ModelRow | None,
+    factors: Mapping[str, float],
+    samples: Sequence[SeriesSamples],
+    now: datetime,
+) -> list[AnomalyRow]:
     step_s = site.watched_step_s
     assert step_s is not None
     with db.read() as c:
@@ -280,15 +290,30 @@ def _row(
     """
     threshold = one.threshold * factor
     return AnomalyRow(
-        ids[one.station], from_epoch_s(one.at_s), detector, one.score, threshold, budget, one.kind,
-        one.alerted and one.score > threshold, None if checkpoint is None else checkpoint.model_hash, factor,
+        ids[one.station],
+        from_epoch_s(one.at_s),
+        detector,
+        one.score,
+        threshold,
+        budget,
+        one.kind,
+        one.alerted and one.score > threshold,
+        None if checkpoint is None else checkpoint.model_hash,
+        factor,
         one.compared_with,
-    )  # fmt: skip
+    )
 
 
 def _certain(one: FaultFinding, ids: Mapping[str, int], budget: float) -> AnomalyRow:
     """A check either finds a fault or does not: score 1 at threshold 1."""
     return AnomalyRow(
-        ids[one.station], from_epoch_s(one.at_s), CHECK_OF[one.kind], 1.0, 1.0, budget, one.kind, alerted=True,
+        ids[one.station],
+        from_epoch_s(one.at_s),
+        CHECK_OF[one.kind],
+        1.0,
+        1.0,
+        budget,
+        one.kind,
+        alerted=True,
         compared_with=compared_with(CHECK_OF[one.kind], one.kind),
-    )  # fmt: skip
+    )

@@ -50,10 +50,16 @@ def keep_test(
         return None
     against = [*map(read_text, card["may_not_vote_because"])] or [_SILENT]
     proof = ModelTest(
-        "anomaly", str(card["detector"]), made_by, model_hash, () if card["may_vote"] is True else tuple(against),
-        {key: card[key] for key in _SHOWN if key in card}, int(card["readings"]), from_epoch_s(card["from_s"]),
+        "anomaly",
+        str(card["detector"]),
+        made_by,
+        model_hash,
+        () if card["may_vote"] is True else tuple(against),
+        {key: card[key] for key in _SHOWN if key in card},
+        int(card["readings"]),
+        from_epoch_s(card["from_s"]),
         from_epoch_s(card["to_s"]),
-    )  # fmt: skip
+    )
     add_proof(c, site, asking, proof, actor, now)
     return proof
 

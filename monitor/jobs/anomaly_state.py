@@ -179,11 +179,13 @@ def _pick(words: Words, group: Group) -> Dismissed:
     """Those of a group, by label and in seconds."""
     return {
         one.label: (
-            epoch_s(verdict.alarms), -inf if verdict.stuck is None else epoch_s(verdict.stuck),
+            epoch_s(verdict.alarms),
+            -inf if verdict.stuck is None else epoch_s(verdict.stuck),
             {detector: epoch_s(at) for detector, at in verdict.standing.items()},
         )
-        for one in group.series if (verdict := words.get(one.series_id)) is not None
-    }  # fmt: skip
+        for one in group.series
+        if (verdict := words.get(one.series_id)) is not None
+    }
 
 
 def _go_on(
@@ -204,9 +206,15 @@ def _go_on(
 
 
 def _score_first(
-    db: Database, states: dict[str, GroupState], key: _StateKey, dismissed: Dismissed,
-    since: Callable[[Sequence[Scored]], datetime], now: datetime, *, is_known: bool,
-) -> DetectionResult | None:  # fmt: skip
+    db: Database,
+    states: dict[str, GroupState],
+    key: _StateKey,
+    dismissed: Dismissed,
+    since: Callable[[Sequence[Scored]], datetime],
+    now: datetime,
+    *,
+    is_known: bool,
+) -> DetectionResult | None:
     """Make the state of a group anew from the database, and score what is new.
 
     Args:
@@ -262,9 +270,14 @@ def _build(samples: Sequence[SeriesSamples], step_s: float) -> Built:
 
 
 def _begin(
-    states: dict[str, GroupState], key: _StateKey, built: Built, reported: Mapping[str, Mapping[int, datetime]],
-    dismissed: Dismissed, since: datetime, now: datetime,
-) -> DetectionResult | None:  # fmt: skip
+    states: dict[str, GroupState],
+    key: _StateKey,
+    built: Built,
+    reported: Mapping[str, Mapping[int, datetime]],
+    dismissed: Dismissed,
+    since: datetime,
+    now: datetime,
+) -> DetectionResult | None:
     """Make the state of a group anew from its readings, and from what is stored of the alarms people were told of."""
     states.pop(key.group.name, None)
     if not built:

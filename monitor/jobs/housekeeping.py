@@ -41,9 +41,15 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     with db.write() as c:
         everybody = gather_recipients(_load_sites(c, config))
         apply_changes(
-            c, SERVICE_SITE, [change], site=None, recipients=everybody, actor=SERVICE, now=now,
+            c,
+            SERVICE_SITE,
+            [change],
+            site=None,
+            recipients=everybody,
+            actor=SERVICE,
+            now=now,
             rule_version=code_version(),
-        )  # fmt: skip
+        )
     gone = ", ".join(f"{count} {name}" for name, count in total.items() if count)
     return f"{gone or 'nothing'} pruned; audit chain {'BROKEN' if broken else 'holds'}"
 
@@ -56,10 +62,15 @@ def find_limits(db: Database, config: ServiceConfig, now: datetime) -> Retention
     for site in sites:
         reaches[site.id] = max(reaches.get(site.id, 0.0), *map(reach_s, wanted_series(site).values()), 0.0)
     return RetentionLimits.of(
-        kept.observations_s, kept.forecasts_s, kept.quarantine_s, now, scores_s=kept.scores_s,
+        kept.observations_s,
+        kept.forecasts_s,
+        kept.quarantine_s,
+        now,
+        scores_s=kept.scores_s,
         quantities={name: (one.raw_s, SPANS.get(one.then, 0)) for name, one in kept.quantities.items()},
-        reaches_s=reaches, photos_s=kept.photos_s,
-    )  # fmt: skip
+        reaches_s=reaches,
+        photos_s=kept.photos_s,
+    )
 
 
 def _load_sites(c: Connection, config: ServiceConfig) -> list[Site]:

@@ -52,9 +52,13 @@ def _make(db: Database, point_set: PointSetRequest, now: datetime) -> str:
             for first in range(0, len(squares), BLOCK):
                 db.do(point_maps.save_squares, point_set.delivery_id, squares[first : first + BLOCK])
     drawn = point_maps.PointMap(
-        len(ids), min(oldest, default=None), max(newest, default=None), squash, min(levels, default=None),
+        len(ids),
+        min(oldest, default=None),
+        max(newest, default=None),
+        squash,
+        min(levels, default=None),
         max(levels, default=None),
-    )  # fmt: skip
+    )
     db.do(save_map, point_set, drawn, now)
     db.do(point_maps.clear_squares, point_set, keep=point_set.delivery_id)
     return f"{len(ids)} points, {count} squares"

@@ -155,11 +155,20 @@ def detect_alarms(
     return _sign(
         request,
         point_looks.ScanResult(
-            parse(at[-1]) if at else request.from_at, len(at), found.scored, found.withheld,
-            len(found.alarms) + found.left_out, found.going_on, left_out + found.left_out, BUDGET, counted.thresholds,
-            "", "" if at else _NOTHING_NEW, happenings,
+            parse(at[-1]) if at else request.from_at,
+            len(at),
+            found.scored,
+            found.withheld,
+            len(found.alarms) + found.left_out,
+            found.going_on,
+            left_out + found.left_out,
+            BUDGET,
+            counted.thresholds,
+            "",
+            "" if at else _NOTHING_NEW,
+            happenings,
         ),
-    )  # fmt: skip
+    )
 
 
 def _sign(request: point_looks.ScanRequest, found: point_looks.ScanResult) -> point_looks.ScanResult:
@@ -178,9 +187,12 @@ class Tables(Sequence[Question]):
     """Questions to workers, each read from the database when it is asked for: a million points fit into no memory."""
 
     def __init__(
-        self, db: Database, point_set: PointSetRequest, shares: list[list[int]],
+        self,
+        db: Database,
+        point_set: PointSetRequest,
+        shares: list[list[int]],
         make: Callable[[list[int], list[str], Array], Question],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Of each share of points `make` makes the question, of the points, their dates and values in mm."""
         self._db, self._point_set, self._shares, self._make = db, point_set, shares, make
 
@@ -216,24 +228,24 @@ class _TableTotals:
 
 def _name(
     db: Database, site: Site, request: point_looks.ScanRequest, found: _TableTotals, after: str, step_s: float
-) -> tuple[tuple[point_looks.PointEvent, ...], int]:  # fmt: skip
+) -> tuple[tuple[point_looks.PointEvent, ...], int]:
     """The happenings of a look, and how many alarms are not stored."""
     dates = sorted(found.dates)
     place = {at: k for k, at in enumerate(dates)}
-    shared = join_shared([
-        [replace(one, column=place[mine[one.column]]) for one in some] for mine, some in found.shared
-    ])  # fmt: skip
+    shared = join_shared(
+        [[replace(one, column=place[mine[one.column]]) for one in some] for mine, some in found.shared]
+    )
     common = [one for one in find_common(shared, request.jump_mm) if dates[one.first] > after]
     ordered = sorted(found.alarms, key=lambda one: (one[1], one[0]))
     owner = [
         next((k for k, one in enumerate(common) if belongs(one, place[at], alarm.size_mm)), -1)
         for _, at, alarm in ordered
-    ]  # fmt: skip
+    ]
     rows = [_to_anomaly(point, at, alarm, step_s) for point, at, alarm in ordered]
     happenings = [
         _describe_common(one, dates, step_s, tuple(row for row, of in zip(rows, owner, strict=True) if of == k))
         for k, one in enumerate(common)
-    ]  # fmt: skip
+    ]
     alone = [row for row, of in zip(rows, owner, strict=True) if of < 0]
     happenings += _describe_lines(db, site, alone, place)
     kept, room = [], STORED
@@ -253,24 +265,35 @@ def _to_anomaly(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_
 
 def _describe_common(
     one: CommonShift, dates: Sequence[str], step_s: float, members: tuple[point_looks.PointAnomaly, ...]
-) -> point_looks.PointEvent:  # fmt: skip
+) -> point_looks.PointEvent:
     return point_looks.PointEvent(
-        number=0, kind=one.kind, common=True, first_at=parse(dates[one.first]), last_at=parse(dates[one.last]),
-        points=one.points, judged=one.judged, size_mm=one.size_mm, score=None, latitude=None, longitude=None,
-        radius_m=None, station=None, distance_m=None, compared_with=compared_with("level", step_s, 0), members=members,
-    )  # fmt: skip
+        number=0,
+        kind=one.kind,
+        common=True,
+        first_at=parse(dates[one.first]),
+        last_at=parse(dates[one.last]),
+        points=one.points,
+        judged=one.judged,
+        size_mm=one.size_mm,
+        score=None,
+        latitude=None,
+        longitude=None,
+        radius_m=None,
+        station=None,
+        distance_m=None,
+        compared_with=compared_with("level", step_s, 0),
+        members=members,
+    )
 
 
 def _describe_lines(
     db: Database, site: Site, rows: Sequence[point_looks.PointAnomaly], place: dict[str, int]
-) -> list[point_looks.PointEvent]:  # fmt: skip
+) -> list[point_looks.PointEvent]:
     places = db.run_read(load_places, sorted({row.point_id for row in rows}))
     placed = [
-        LocatedAlarm(
-            *places[row.point_id], place[format_iso(row.at)], row.kind, row.size_mm, row.score / row.threshold
-        )
+        LocatedAlarm(*places[row.point_id], place[format_iso(row.at)], row.kind, row.size_mm, row.score / row.threshold)
         for row in rows
-    ]  # fmt: skip
+    ]
     stations = [one for one in site.stations if one.latitude is not None]
     found = []
     for line in gather(placed):
@@ -279,11 +302,22 @@ def _describe_lines(
         station, distance_m = find_nearest(stations, line.latitude, line.longitude) or (None, None)
         found.append(
             point_looks.PointEvent(
-                number=0, kind=line.kind, common=False, first_at=min(row.at for row in mine),
-                last_at=max(row.at for row in mine), points=count, judged=count, size_mm=line.size_mm,
-                score=placed[line.members[0]].ratio, latitude=line.latitude, longitude=line.longitude,
-                radius_m=line.radius_m, station=station, distance_m=distance_m,
-                compared_with=mine[0].compared_with, members=tuple(mine),
+                number=0,
+                kind=line.kind,
+                common=False,
+                first_at=min(row.at for row in mine),
+                last_at=max(row.at for row in mine),
+                points=count,
+                judged=count,
+                size_mm=line.size_mm,
+                score=placed[line.members[0]].ratio,
+                latitude=line.latitude,
+                longitude=line.longitude,
+                radius_m=line.radius_m,
+                station=station,
+                distance_m=distance_m,
+                compared_with=mine[0].compared_with,
+                members=tuple(mine),
             )
-        )  # fmt: skip
+        )
     return found

@@ -211,9 +211,16 @@ class MovementAssessment:
 
 
 def assess_movement(
-    site: Site, moving: MovementSeries, path: Path, before: Mapping[str, Any] | None, forecast: ShownForecast | None,
-    now_s: float, mark: str = "", *, rose: bool = False,
-) -> MovementAssessment | None:  # fmt: skip
+    site: Site,
+    moving: MovementSeries,
+    path: Path,
+    before: Mapping[str, Any] | None,
+    forecast: ShownForecast | None,
+    now_s: float,
+    mark: str = "",
+    *,
+    rose: bool = False,
+) -> MovementAssessment | None:
     """Take the looks that are due; None when there is nothing new to say.
 
     Where people said something new of the series (an offset, a flag) the newest datum is looked at once more: it
@@ -263,10 +270,17 @@ def assess_movement(
     v_eq = v_eq_of(moving)
     angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
     return MovementAssessment(
-        movement=_remark(movement, site, moving, path), data_until_s=until_s, velocity=velocity, window_s=window_s,
-        acceleration=_bend(path, velocity), angle_deg=angle, issues=tuple(found), withdrawn=withdrawn, state=state,
+        movement=_remark(movement, site, moving, path),
+        data_until_s=until_s,
+        velocity=velocity,
+        window_s=window_s,
+        acceleration=_bend(path, velocity),
+        angle_deg=angle,
+        issues=tuple(found),
+        withdrawn=withdrawn,
+        state=state,
         behind=k < len(path.times_s),
-    )  # fmt: skip
+    )
 
 
 def v_eq_of(moving: MovementSeries) -> float | None:
@@ -280,12 +294,16 @@ def bounds_of(site: Site, moving: MovementSeries) -> tuple[Bound, ...]:
     return tuple(
         Bound(threshold.over, threshold.window_s or DAY_S, criterion.min_sigma)
         for criterion in site.criteria
-        if criterion.role == "witness" and moving.station.id in criterion.stations
-        and (quantity.startswith("displacement") if criterion.kind.velocity else
-             criterion.kind.rate and criterion.quantity == quantity)
+        if criterion.role == "witness"
+        and moving.station.id in criterion.stations
+        and (
+            quantity.startswith("displacement")
+            if criterion.kind.velocity
+            else criterion.kind.rate and criterion.quantity == quantity
+        )
         for threshold in criterion.thresholds
         if threshold.over is not None and threshold.over > 0.0
-    )  # fmt: skip
+    )
 
 
 def inverse_of(velocity: Velocity | None) -> float | None:
@@ -360,17 +378,23 @@ def _next(
 
 def _gather_facts(
     site: Site, moving: MovementSeries, path: Path, k: int, *, failing: bool
-) -> tuple[MovementFacts, Velocity | None]:  # fmt: skip
+) -> tuple[MovementFacts, Velocity | None]:
     return classify_movement(
-        path.times_s, path.values, path.sigmas, now_s=path.times_s[k], interval_s=moving.spec.interval_s,
-        v_eq=v_eq_of(moving), bounds=bounds_of(site, moving), failing=failing,
+        path.times_s,
+        path.values,
+        path.sigmas,
+        now_s=path.times_s[k],
+        interval_s=moving.spec.interval_s,
+        v_eq=v_eq_of(moving),
+        bounds=bounds_of(site, moving),
+        failing=failing,
         history_s=site.movement.history_s,
-    )  # fmt: skip
+    )
 
 
 def _watch(
     site: Site, moving: MovementSeries, path: Path, k: int, known: dict[float, FailureIssue], *, warm: bool
-) -> FailureIssue:  # fmt: skip
+) -> FailureIssue:
     """The issue at a datum, from data up to it alone; of a backlog several at once, which shares most of the work."""
     if path.times_s[k] not in known:
         spec = FailureSpec(moving.spec.interval_s, moving.spec.noise_floor, site.movement.history_s)
@@ -406,11 +430,22 @@ def _take(
         found[:] = [i if i.withdrawn is not None else replace(i, withdrawn=gone) for i in found]
     if issue.from_s is None or issue.mid_s is None or issue.to_s is None:
         return
-    found.append(BelievedWindow(
-        method=INVERSE_VELOCITY, data_until_s=issue.data_until_s, from_s=issue.from_s, mid_s=issue.mid_s,
-        to_s=issue.to_s, trusted=issue.trusted, reasons=join(issue.reasons), velocity=issue.velocity,
-        onset_s=issue.onset_s, r2=issue.r2, n_filters=issue.n_filters, n_agree=issue.n_agree,
-    ))  # fmt: skip
+    found.append(
+        BelievedWindow(
+            method=INVERSE_VELOCITY,
+            data_until_s=issue.data_until_s,
+            from_s=issue.from_s,
+            mid_s=issue.mid_s,
+            to_s=issue.to_s,
+            trusted=issue.trusted,
+            reasons=join(issue.reasons),
+            velocity=issue.velocity,
+            onset_s=issue.onset_s,
+            r2=issue.r2,
+            n_filters=issue.n_filters,
+            n_agree=issue.n_agree,
+        )
+    )
     state["window"] = asdict(found[-1])
 
 
@@ -422,9 +457,14 @@ def _hold(held: BelievedWindow, now_s: float, issue: FailureIssue) -> BelievedWi
     stands = _STANDS(text=issue.withdrawn or join(issue.reasons or (_UNSEEN,)))
     reasons = join([*list_parts(held.reasons), stands]) if held.reasons else stands
     return replace(
-        held, data_until_s=now_s, from_s=max(now_s, held.from_s), mid_s=max(now_s, held.mid_s), trusted=False,
-        reasons=reasons, velocity=issue.velocity,
-    )  # fmt: skip
+        held,
+        data_until_s=now_s,
+        from_s=max(now_s, held.from_s),
+        mid_s=max(now_s, held.mid_s),
+        trusted=False,
+        reasons=reasons,
+        velocity=issue.velocity,
+    )
 
 
 def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:
@@ -453,7 +493,7 @@ def _remark(movement: Movement, site: Site, moving: MovementSeries, path: Path) 
 
 def _assess_silent(
     moving: MovementSeries, path: Path, state: dict[str, Any], newest_s: float | None
-) -> MovementAssessment | None:  # fmt: skip
+) -> MovementAssessment | None:
     """Silence or a stuck instrument: the stage is unknown, said once; no window is withdrawn by it."""
     if state.get("silent"):
         return None
@@ -467,9 +507,17 @@ def _assess_silent(
     movement, state["stage"] = classify_stage(state.get("stage"), blind)
     state["silent"] = True
     return MovementAssessment(
-        movement=Movement(movement.stage, movement.trend, None, (why,)), data_until_s=newest_s, velocity=None,
-        window_s=None, acceleration=None, angle_deg=None, issues=(), withdrawn={}, state=state, behind=False,
-    )  # fmt: skip
+        movement=Movement(movement.stage, movement.trend, None, (why,)),
+        data_until_s=newest_s,
+        velocity=None,
+        window_s=None,
+        acceleration=None,
+        angle_deg=None,
+        issues=(),
+        withdrawn={},
+        state=state,
+        behind=False,
+    )
 
 
 # ---- the second estimator ----------------------------------------------------------------------------------------
@@ -499,8 +547,15 @@ def _cross(
     open_end = crossed[2] >= forecast.horizons_s[-1]
     if open_end:
         reasons.append(_OPEN_END)
-    found.append(BelievedWindow(
-        method=FORECAST, data_until_s=until_s, from_s=until_s + crossed[0], mid_s=until_s + crossed[1],
-        to_s=until_s + crossed[2], trusted=not open_end, reasons=join(reasons),
-        velocity=None if velocity is None else velocity.rate,
-    ))  # fmt: skip
+    found.append(
+        BelievedWindow(
+            method=FORECAST,
+            data_until_s=until_s,
+            from_s=until_s + crossed[0],
+            mid_s=until_s + crossed[1],
+            to_s=until_s + crossed[2],
+            trusted=not open_end,
+            reasons=join(reasons),
+            velocity=None if velocity is None else velocity.rate,
+        )
+    )

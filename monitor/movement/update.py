@@ -128,9 +128,14 @@ def update_movement(
     with db.write() as c:
         movement.save_stage(c, site.id, stage, trend)
     return MovementReport(
-        stage=stage, trend=trend, updated=tuple(sorted(updated)), windows=windows, withdrawn=withdrawn, failed=failed,
+        stage=stage,
+        trend=trend,
+        updated=tuple(sorted(updated)),
+        windows=windows,
+        withdrawn=withdrawn,
+        failed=failed,
         waiting=tuple(waiting),
-    )  # fmt: skip
+    )
 
 
 def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
@@ -159,9 +164,16 @@ def _has_fresh_data(
 
 
 def _assess(
-    db: Database, site: Site, moving: movement_state.MovementSeries, before: movement.MovementRow | None, now: datetime,
-    mark: str, memory: Memory, *, rose: bool,
-) -> movement_state.MovementAssessment | None:  # fmt: skip
+    db: Database,
+    site: Site,
+    moving: movement_state.MovementSeries,
+    before: movement.MovementRow | None,
+    now: datetime,
+    mark: str,
+    memory: Memory,
+    *,
+    rose: bool,
+) -> movement_state.MovementAssessment | None:
     with db.read() as c:
         paths = movement_state.load_paths(c, site, moving, now, memory)
         shown = movement.find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
@@ -184,17 +196,23 @@ def _row(
 ) -> movement.MovementRow:
     velocity, bend, until_s = found.velocity, found.acceleration, found.data_until_s
     return movement.MovementRow(
-        series_id=moving.series_id, at=now, data_until=None if until_s is None else instant(until_s),
-        stage=found.movement.stage, trend=found.movement.trend,
+        series_id=moving.series_id,
+        at=now,
+        data_until=None if until_s is None else instant(until_s),
+        stage=found.movement.stage,
+        trend=found.movement.trend,
         velocity_mm_per_day=None if velocity is None else velocity.rate,
         velocity_error_mm_per_day=None if velocity is None else velocity.error,
         velocity_window_s=found.window_s,
         acceleration_mm_per_day2=None if bend is None else bend.rate,
         acceleration_error_mm_per_day2=None if bend is None else bend.error,
-        tangential_angle_deg=found.angle_deg, v_eq_mm_per_day=movement_state.v_eq_of(moving),
-        inverse_velocity_day_per_mm=movement_state.inverse_of(velocity), probability=found.movement.probability,
-        reasons=join(found.movement.reasons), state=found.state,
-    )  # fmt: skip
+        tangential_angle_deg=found.angle_deg,
+        v_eq_mm_per_day=movement_state.v_eq_of(moving),
+        inverse_velocity_day_per_mm=movement_state.inverse_of(velocity),
+        probability=found.movement.probability,
+        reasons=join(found.movement.reasons),
+        state=found.state,
+    )
 
 
 def _window(
@@ -204,9 +222,20 @@ def _window(
         return instant(float(value))
 
     return movement.FailureRow(
-        series_id=moving.series_id, issued_at=now, data_until=at(issue.data_until_s), window_from=at(issue.from_s),
-        window_mid=at(issue.mid_s), window_to=at(issue.to_s), n_filters=issue.n_filters, n_agree=issue.n_agree,
-        r2=issue.r2, velocity_mm_per_day=issue.velocity, trusted=issue.trusted, reasons=issue.reasons,
-        method=issue.method, onset_at=None if issue.onset_s is None else at(issue.onset_s),
-        withdrawn_at=None if issue.withdrawn is None else now, withdrawn_reason=issue.withdrawn,
-    )  # fmt: skip
+        series_id=moving.series_id,
+        issued_at=now,
+        data_until=at(issue.data_until_s),
+        window_from=at(issue.from_s),
+        window_mid=at(issue.mid_s),
+        window_to=at(issue.to_s),
+        n_filters=issue.n_filters,
+        n_agree=issue.n_agree,
+        r2=issue.r2,
+        velocity_mm_per_day=issue.velocity,
+        trusted=issue.trusted,
+        reasons=issue.reasons,
+        method=issue.method,
+        onset_at=None if issue.onset_s is None else at(issue.onset_s),
+        withdrawn_at=None if issue.withdrawn is None else now,
+        withdrawn_reason=issue.withdrawn,
+    )

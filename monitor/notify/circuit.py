@@ -11,9 +11,12 @@ LONGEST_S = 300.0
 
 
 def backoff_s(
-    attempts: int, jitter: Callable[[], float], retry_after_s: float | None = None, longest_s: float = LONGEST_S,
+    attempts: int,
+    jitter: Callable[[], float],
+    retry_after_s: float | None = None,
+    longest_s: float = LONGEST_S,
     most_s: float = LONGEST_WAIT.total_seconds(),
-) -> float:  # fmt: skip
+) -> float:
     """Seconds until the next attempt: doubling from 2 s to 5 min, spread over half to the full value.
 
     Args:

@@ -94,19 +94,37 @@ def _find_due(recipient: Recipient, site: Site, now: datetime) -> str | None:
 
 
 def _send(
-    db: Database, config: ServiceConfig, settings: Mapping[str, str], site: Site, recipient: Recipient, channel: str,
-    message: tuple[Message, Message], day: str, now: datetime,
-) -> str | None:  # fmt: skip
+    db: Database,
+    config: ServiceConfig,
+    settings: Mapping[str, str],
+    site: Site,
+    recipient: Recipient,
+    channel: str,
+    message: tuple[Message, Message],
+    day: str,
+    now: datetime,
+) -> str | None:
     """Deliver it; why it was not taken, or None."""
     url = config.web.public_url.rstrip("/")
     link = f"{url}/sites/{site.id}" if url else ""
     notification = Notification(
-        id=0, alert_id=0, event_id=0, site=site.id, ledger=str(AlertCategory.ADVICE), level=0, level_name="digest",
-        recipient=recipient.name, channel=channel, exercise=False, subject=message[0],
-        body=join_lines([*split_lines(message[1]), link]) if link else message[1], link=link,
-        idempotency_key=sha256(f"digest\n{site.id}\n{recipient.name}\n{day}".encode()).hexdigest(), attempts=1,
+        id=0,
+        alert_id=0,
+        event_id=0,
+        site=site.id,
+        ledger=str(AlertCategory.ADVICE),
+        level=0,
+        level_name="digest",
+        recipient=recipient.name,
+        channel=channel,
+        exercise=False,
+        subject=message[0],
+        body=join_lines([*split_lines(message[1]), link]) if link else message[1],
+        link=link,
+        idempotency_key=sha256(f"digest\n{site.id}\n{recipient.name}\n{day}".encode()).hexdigest(),
+        attempts=1,
         queued_at=now,
-    )  # fmt: skip
+    )
     language = recipient.language or config.language.default
     try:
         deliver_in(language, open_notifier(channel, settings, db), notification, zone=site.timezone)

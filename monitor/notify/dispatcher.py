@@ -99,12 +99,14 @@ class Dispatcher(Delivery):
         states = self.db.run_read(outbox.count_states)
         channels = {
             name: {
-                "failures": w.circuit.failures, "failing_since": w.circuit.failing_since,
-                "resting": w.circuit.is_open(now), "hanging": w.is_stuck(),
+                "failures": w.circuit.failures,
+                "failing_since": w.circuit.failing_since,
+                "resting": w.circuit.is_open(now),
+                "hanging": w.is_stuck(),
                 "last_error": w.last_error,
             }
             for name, w in self._workers.items()
-        }  # fmt: skip
+        }
         return {"states": states, "channels": channels}
 
     def _run(self) -> None:
@@ -182,18 +184,23 @@ class Dispatcher(Delivery):
         return queued
 
     def _escalate_site(
-        self, site: str, alerts: Sequence[outbox.OpenAlert], answers: Collection[int], standing: Collection[Alarm],
-        ended: Mapping[Alarm, AlertChange], answered: Iterable[outbox.AnsweredMessage], now: datetime,
-    ) -> int:  # fmt: skip
+        self,
+        site: str,
+        alerts: Sequence[outbox.OpenAlert],
+        answers: Collection[int],
+        standing: Collection[Alarm],
+        ended: Mapping[Alarm, AlertChange],
+        answered: Iterable[outbox.AnsweredMessage],
+        now: datetime,
+    ) -> int:
         with self.db.read() as c:
             # who is on duty by now, not who was when the first message went out
             chain = list_chain(c, self.list_recipients(site), now) if alerts else []
             first = list_addressees(c, self.list_recipients(site), now) if any(a.is_back for a in alerts) else []
         returned = {a.alert_id: escalated.escalate_return(a, first, now) for a in alerts if a.is_back}
         orders = [
-            (a, e) for a in alerts
-            for e in returned.get(a.alert_id) or escalated.apply(a, chain, now, self.limits)
-        ]  # fmt: skip
+            (a, e) for a in alerts for e in returned.get(a.alert_id) or escalated.apply(a, chain, now, self.limits)
+        ]
         confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
         found = find_unconfirmed(alerts, {site: chain}, self._names(), answers, now, self.limits)
         unreached = find_unreached(alerts, {site: chain}, self._names(), answers, now, self.limits)
@@ -207,10 +214,15 @@ class Dispatcher(Delivery):
         with self.db.write() as c:
             for change in changes:
                 apply_changes(
-                    c, site, [change], site=self.sites.get(site),
-                    recipients=self.list_recipients("" if (site, change.key) in unreached else site), actor=SERVICE,
-                    now=now, rule_version=code_version(),
-                )  # fmt: skip
+                    c,
+                    site,
+                    [change],
+                    site=self.sites.get(site),
+                    recipients=self.list_recipients("" if (site, change.key) in unreached else site),
+                    actor=SERVICE,
+                    now=now,
+                    rule_version=code_version(),
+                )
             for a in confirmed:
                 outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
             return sum(

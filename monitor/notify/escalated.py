@@ -23,7 +23,7 @@ class Escalation:
 
 def apply(
     alert: OpenAlert, chain: Sequence[Sequence[Recipient]], now: datetime, limits: DeliveryLimits
-) -> list[Escalation]:  # fmt: skip
+) -> list[Escalation]:
     """Whom to tell now of an alert that nobody acknowledged.
 
     `chain` has who may be told, one step after the other: each recipient of the site file is a step, and a team is
@@ -56,10 +56,11 @@ def apply(
     if fresh:
         return _make_escalations(fresh, subject)
     again = {
-        r.name: r for step in chain for r in step
-        if r.name in notified and (r.escalate_after_s is not None or alert.insists)
-        and alert.ledger in r.ledgers
-    }  # fmt: skip
+        r.name: r
+        for step in chain
+        for r in step
+        if r.name in notified and (r.escalate_after_s is not None or alert.insists) and alert.ledger in r.ledgers
+    }
     pairs = [(t.recipient, t.channel) for t in alert.sent]
     rounds = max((pairs.count((r.name, r.channels[0])) for r in again.values()), default=0)
     return _make_escalations(again.values(), subject) if alert.urgent or rounds <= limits.escalation_rounds else []

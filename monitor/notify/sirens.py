@@ -48,10 +48,16 @@ class Sirens:
     """
 
     def __init__(
-        self, db: Database, access: Access, clock: Callable[[], datetime], topics: Sequence[str],
-        find_keys: Callable[[], Sequence[SigningKey]], confirm_within_s: float, valid_for_s: float,
+        self,
+        db: Database,
+        access: Access,
+        clock: Callable[[], datetime],
+        topics: Sequence[str],
+        find_keys: Callable[[], Sequence[SigningKey]],
+        confirm_within_s: float,
+        valid_for_s: float,
         sound_s: float = SOUND_FOR_S,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._db, self._clock, self.topics, self._find_keys = db, clock, tuple(topics), find_keys
         self._within, self._valid_for = timedelta(seconds=confirm_within_s), timedelta(seconds=valid_for_s)
         self._sound_s = sound_s

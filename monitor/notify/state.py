@@ -52,9 +52,12 @@ class StatePublisher:
         self._find_keys, self._keys, self._key_trouble = find_keys, tuple[SigningKey, ...](), ""
         self.own = OwnTopics(f"{ROOT}/status", self._load_keys)
         self._publisher = MqttPublisher(
-            access, will=(f"{ROOT}/status", sign(f"{ROOT}/status", offline, self._load_keys(), clock())), name="state",
-            filters=[f"{ROOT}/+/state", f"{ROOT}/+/alert", f"{ROOT}/status"], on_message=self.own.compare,
-        )  # fmt: skip
+            access,
+            will=(f"{ROOT}/status", sign(f"{ROOT}/status", offline, self._load_keys(), clock())),
+            name="state",
+            filters=[f"{ROOT}/+/state", f"{ROOT}/+/alert", f"{ROOT}/status"],
+            on_message=self.own.compare,
+        )
         self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
         self._find_action, self._find_trouble = find_action, find_trouble
         self._valid_s, self._offline, self._started_at = valid_s, offline, clock()
@@ -138,9 +141,11 @@ class StatePublisher:
             site: None if at is None else round((now - parse(at)).total_seconds(), -1) for site, at in newest.items()
         }
         status = {
-            "status": "online", "version": self._version, "newest_age_s": ages,
+            "status": "online",
+            "version": self._version,
+            "newest_age_s": ages,
             "audit": {"entry": entry, "head": head},  # kept elsewhere it shows a tail that was cut off
-        }  # fmt: skip
+        }
         with self._lock:
             if not self._find_trouble():
                 self._publish_changed(f"{ROOT}/status", status, now)
@@ -193,15 +198,26 @@ class StatePublisher:
 
 def site_payload(
     row: Mapping[str, Any], alerts: list[dict[str, Any]], valid_s: float, action: str = ""
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The retained state of a site out of its rows in `site_status` and `active_alerts`; never evaluated = null."""
     at = row["evaluated_at"]
     valid_until = None if at is None else format_iso(parse(at) + timedelta(seconds=valid_s))
     shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
     keys = (
-        "site", "level", "level_name", "level_source", "since", "evaluated_at", "observability", "reachable_level",
-        "health", "movement_stage", "trend", "newest_at", "catching_up",
-    )  # fmt: skip
+        "site",
+        "level",
+        "level_name",
+        "level_source",
+        "since",
+        "evaluated_at",
+        "observability",
+        "reachable_level",
+        "health",
+        "movement_stage",
+        "trend",
+        "newest_at",
+        "catching_up",
+    )
     return {
         **{key: row[key] for key in keys},
         "stage": row["movement_stage"],
@@ -214,9 +230,16 @@ def site_payload(
 def event_payload(event: Any, page_url: str) -> dict[str, Any]:
     """One change of one alert."""
     return {
-        "event_id": event.id, "sequence": event.sequence, "alert_id": event.alert_id, "site": event.site,
-        "ledger": event.ledger, "level": event.to_level, "state": event.to_state, "reason": event.reason,
-        "exercise": event.exercise, "at": format_iso(event.at),
+        "event_id": event.id,
+        "sequence": event.sequence,
+        "alert_id": event.alert_id,
+        "site": event.site,
+        "ledger": event.ledger,
+        "level": event.to_level,
+        "state": event.to_state,
+        "reason": event.reason,
+        "exercise": event.exercise,
+        "at": format_iso(event.at),
         "data_time": None if event.data_time is None else format_iso(event.data_time),
         "evidence_url": f"{page_url}/alerts/{event.alert_id}",
-    }  # fmt: skip
+    }

@@ -40,11 +40,22 @@ def send_test(channel: str, settings: Mapping[str, str], db: Database | None) ->
     """Deliver a test message, past the outbox; returns the error in words or None, and what the provider calls it."""
     now = datetime.now(UTC)
     message = Notification(
-        id=0, alert_id=0, event_id=0, site="status", ledger="health", level=0, level_name="test", recipient="test",
-        channel=channel, exercise=True, subject="EXERCISE: Slopeward tests this channel",
+        id=0,
+        alert_id=0,
+        event_id=0,
+        site="status",
+        ledger="health",
+        level=0,
+        level_name="test",
+        recipient="test",
+        channel=channel,
+        exercise=True,
+        subject="EXERCISE: Slopeward tests this channel",
         body=f"Nothing happened. This message was sent at {now:%Y-%m-%d %H:%M:%S} UTC to see whether it arrives.",
-        idempotency_key=uuid.uuid4().hex, attempts=1, queued_at=now,
-    )  # fmt: skip
+        idempotency_key=uuid.uuid4().hex,
+        attempts=1,
+        queued_at=now,
+    )
     try:
         return None, open_notifier(channel, settings, db).deliver(message)
     except SlopewardError as error:
@@ -100,9 +111,10 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         channels = [*gather_channels(_load_sites(c))]
         known = load_tested(c, channels)
     due = [
-        one for one in channels
+        one
+        for one in channels
         if is_due(config.channels, config.web.timezone, known[one].last_at if one in known else None, now)
-    ]  # fmt: skip
+    ]
     settings, bad, waiting = channel_settings(config, os.environ), 0, []
     for channel in due:
         target = config.channels.test_to.get(channel, channel)
@@ -110,9 +122,14 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         bad += error is not None
         with db.write() as c:
             number = add_test(
-                c, channel, target, datetime.now(UTC), good=error is None, found=error or TAKEN,
+                c,
+                channel,
+                target,
+                datetime.now(UTC),
+                good=error is None,
+                found=error or TAKEN,
                 provider_id=provider_id,
-            )  # fmt: skip
+            )
         if error is None and traits_of(target).orders:
             waiting.append(number)
     bad += _await_sirens(db, waiting, config.siren.confirm_within_s)

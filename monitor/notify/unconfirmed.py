@@ -32,9 +32,13 @@ _CONFIRMED: Final = Template("unconfirmed.confirmed", "alert {n} is confirmed")
 
 
 def find_unconfirmed(
-    alerts: Sequence[OpenAlert], chains: Mapping[str, Sequence[Sequence[Recipient]]], names: Mapping[str, str],
-    confirmed: Collection[int], now: datetime, limits: DeliveryLimits,
-) -> dict[Alarm, AlertChange]:  # fmt: skip
+    alerts: Sequence[OpenAlert],
+    chains: Mapping[str, Sequence[Sequence[Recipient]]],
+    names: Mapping[str, str],
+    confirmed: Collection[int],
+    now: datetime,
+    limits: DeliveryLimits,
+) -> dict[Alarm, AlertChange]:
     """The alarm of each urgent alert that all were notified of so long ago, and nobody confirmed.
 
     All were notified when nobody is left on the chain, or no clock asks for the next one. A drill makes no alarm. Of an
@@ -61,17 +65,26 @@ def find_unconfirmed(
         if now - since < timedelta(seconds=limits.unconfirmed_after_s):
             continue
         reason = _NOBODY(
-            n=alert.alert_id, level=Term(alert.level_name), site=name, at=Timestamp.of(alert.raised_at, "minute"),
-            count=len(first), at2=Timestamp.of(since, "minute"), names=NameList(tuple(first)),
-        )  # fmt: skip
+            n=alert.alert_id,
+            level=Term(alert.level_name),
+            site=name,
+            at=Timestamp.of(alert.raised_at, "minute"),
+            count=len(first),
+            at2=Timestamp.of(since, "minute"),
+            names=NameList(tuple(first)),
+        )
         found |= _open_alarm(alert, reason)
     return found
 
 
 def find_unreached(
-    alerts: Sequence[OpenAlert], chains: Mapping[str, Sequence[Sequence[Recipient]]], names: Mapping[str, str],
-    confirmed: Collection[int], now: datetime, limits: DeliveryLimits,
-) -> dict[Alarm, AlertChange]:  # fmt: skip
+    alerts: Sequence[OpenAlert],
+    chains: Mapping[str, Sequence[Sequence[Recipient]]],
+    names: Mapping[str, str],
+    confirmed: Collection[int],
+    now: datetime,
+    limits: DeliveryLimits,
+) -> dict[Alarm, AlertChange]:
     """The alarm of each urgent alert of whose newest message no channel to a person took anything.
 
     It is one at once where all were refused for good and nobody is left to be notified, else after a minute. A drill
@@ -95,9 +108,12 @@ def find_unreached(
         if any(one.state in _TAKEN for one in sent) or not (refused or age_s >= limits.unreached_after_s):
             continue
         reason = _UNREACHED(
-            n=alert.alert_id, level=Term(alert.level_name), site=names.get(alert.site, alert.site),
-            at=Timestamp.of(alert.raised_at, "minute"), names=NameList(tuple(dict.fromkeys(t.recipient for t in sent))),
-        )  # fmt: skip
+            n=alert.alert_id,
+            level=Term(alert.level_name),
+            site=names.get(alert.site, alert.site),
+            at=Timestamp.of(alert.raised_at, "minute"),
+            names=NameList(tuple(dict.fromkeys(t.recipient for t in sent))),
+        )
         found |= _open_alarm(alert, reason)
     return found
 
@@ -113,9 +129,12 @@ def _open_alarm(alert: OpenAlert, reason: Message) -> dict[Alarm, AlertChange]:
 
 
 def end_unconfirmed(
-    standing: Collection[Alarm], states: Mapping[int, tuple[AlertState, datetime]], confirmed: Collection[int],
-    now: datetime, limits: DeliveryLimits,
-) -> dict[Alarm, AlertChange]:  # fmt: skip
+    standing: Collection[Alarm],
+    states: Mapping[int, tuple[AlertState, datetime]],
+    confirmed: Collection[int],
+    now: datetime,
+    limits: DeliveryLimits,
+) -> dict[Alarm, AlertChange]:
     """The end of each such alarm that is answered or has lost its cause, and which of these it was.
 
     That the level rose or fell, or that somebody else may be notified by now, ends none; neither does a cause that is

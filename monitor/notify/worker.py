@@ -181,11 +181,14 @@ class ChannelWorker:
     def _find_overdue(self, waiting: Sequence[outbox.QueuedMessage], now: datetime) -> set[int]:
         """Old messages that this worker has not tried for a while; their rows may say what they like."""
         return {
-            w.id for w in waiting if w.is_old(now) and (
+            w.id
+            for w in waiting
+            if w.is_old(now)
+            and (
                 w.id not in self._tried
                 or abs((now - self._tried[w.id]).total_seconds()) > (URGENT_AGAIN_S if w.urgent else LONGEST_S)
             )
-        }  # fmt: skip
+        }
 
     def resume(self) -> None:
         """Read from the outbox, once, whether the channel failed before this worker began."""
@@ -276,10 +279,14 @@ class ChannelWorker:
         _LOG.warning("notification %d by %s: %s", notification.id, self.channel.partition(":")[0], self.last_error)
         self._settle(
             lambda c, at: outbox.mark_failed(
-                c, notification.id, self.owner, error.message, permanent=permanent,
+                c,
+                notification.id,
+                self.owner,
+                error.message,
+                permanent=permanent,
                 next_attempt_at=at + timedelta(seconds=wait_s),
             )
-        )  # fmt: skip
+        )
 
     def _settle(self, write: Callable[..., bool]) -> None:
         """Write the outcome, patiently while the database is busy: unwritten, the message is sent a second time."""

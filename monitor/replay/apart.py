@@ -33,9 +33,11 @@ class ChildProcess:
 
     def __init__(self, work: str, *arguments: Any) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "monitor.replay.apart", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-m", "monitor.replay.apart", work],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             start_new_session=True,
-        )  # fmt: skip
+        )
         assert self._child.stdin is not None
         self.is_over = False  # it told all that it ever will
         with suppress(BrokenPipeError), self._child.stdin as pipe:  # a child that died is seen by its silence

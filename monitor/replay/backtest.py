@@ -74,9 +74,16 @@ class BacktestOptions:
 
 
 def run_backtest(
-    db: Database, site: Site, from_at: datetime, to_at: datetime, *, other: Site | None = None,
-    on_progress: Progress | None = None, labels: Sequence[EventLabel] = (), terms: BacktestOptions = BacktestOptions(),
-) -> Scorecard:  # fmt: skip
+    db: Database,
+    site: Site,
+    from_at: datetime,
+    to_at: datetime,
+    *,
+    other: Site | None = None,
+    on_progress: Progress | None = None,
+    labels: Sequence[EventLabel] = (),
+    terms: BacktestOptions = BacktestOptions(),
+) -> Scorecard:
     """Replay a site's past through the decision and score it; nothing is written.
 
     Args:
@@ -115,14 +122,24 @@ def run_backtest(
     # a level stands in the replay at most so much later than in a service that looks at every arrival
     exact_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
     known = {
-        "mode": terms.known.mode, "latency_s": terms.known.latency_s,
-        "granularity_s": 0.0 if terms.stored_instants else exact_s, **results[0][1],
-    }  # fmt: skip
+        "mode": terms.known.mode,
+        "latency_s": terms.known.latency_s,
+        "granularity_s": 0.0 if terms.stored_instants else exact_s,
+        **results[0][1],
+    }
     return Scorecard(
-        site.id, site.name, from_at, to_at, known, terms.lead_s, rule_version(site), events,
-        tuple(run for run, _ in results), detectors,
+        site.id,
+        site.name,
+        from_at,
+        to_at,
+        known,
+        terms.lead_s,
+        rule_version(site),
+        events,
+        tuple(run for run, _ in results),
+        detectors,
         () if terms.as_then else _name_unproven(db, [site] if other is None else [site, other], to_at),
-    )  # fmt: skip
+    )
 
 
 def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tuple[Message, ...]:
@@ -131,8 +148,9 @@ def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tupl
     with db.read() as c:
         lines = [
             _COUNTS_HERE(criterion=name, text=why)
-            for site in sites for name, why in find_unproven(load_proof_facts(c, site, now), seconds(now)).items()
-        ]  # fmt: skip
+            for site in sites
+            for name, why in find_unproven(load_proof_facts(c, site, now), seconds(now)).items()
+        ]
     return tuple(dict.fromkeys(lines))
 
 
@@ -152,9 +170,13 @@ def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Pro
     with db.read() as c:  # one snapshot from the first to the last look
         plan = find_plan(c, site, task)
         history = History(
-            c, [s for _, s in plan], task.from_at, task.to_at, task.terms.known,
+            c,
+            [s for _, s in plan],
+            task.from_at,
+            task.to_at,
+            task.terms.known,
             proofs=None if task.terms.as_then else (),
-        )  # fmt: skip
+        )
         tally = ReplayTotals(seconds(task.from_at), seconds(task.to_at))
         acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
         from_s, to_s = seconds(task.from_at), seconds(task.to_at)
@@ -167,9 +189,10 @@ def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Pro
                 on_progress(share)
     tally.finish(to_s)
     known = {
-        "rows": history.rows, "rows_by_reception": history.by_reception,
+        "rows": history.rows,
+        "rows_by_reception": history.by_reception,
         "rows_by_epoch": history.rows - history.by_reception,
-    }  # fmt: skip
+    }
     return score(name, plan[-1][1], tally, task.labels, task.alerts, task.terms.lead_s), known
 
 
@@ -233,9 +256,14 @@ class FilePast:
 
 @contextmanager
 def open_files(
-    path: Path, site: Site, mapping: Path | None = None, *, accept_units: bool = False, accept_times: bool = False,
+    path: Path,
+    site: Site,
+    mapping: Path | None = None,
+    *,
+    accept_units: bool = False,
+    accept_times: bool = False,
     known: tuple[str, ImportOptions] | None = None,
-) -> Iterator[FilePast]:  # fmt: skip
+) -> Iterator[FilePast]:
     """Read files through the gate of ingest into a temporary SQLite database.
 
     Args:

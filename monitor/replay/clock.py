@@ -63,9 +63,14 @@ def choose_coalesce_s(site: Site) -> float:
 
 
 def play(
-    history: History, plan: Sequence[tuple[float, Site]], from_s: float, to_s: float, pace: ReplaySchedule, *,
+    history: History,
+    plan: Sequence[tuple[float, Site]],
+    from_s: float,
+    to_s: float,
+    pace: ReplaySchedule,
+    *,
     acts: Sequence[PastAct] = (),
-) -> Iterator[ReplayDecision]:  # fmt: skip
+) -> Iterator[ReplayDecision]:
     """Decide at every instant at which the service would have looked.
 
     Args:

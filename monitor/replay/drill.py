@@ -58,9 +58,15 @@ class DrillOptions:
 
 
 def hold_drill(
-    db: Database, site: Site, by: Actor, terms: DrillOptions, *, clock: Clock, wait: Callable[[float], None],
+    db: Database,
+    site: Site,
+    by: Actor,
+    terms: DrillOptions,
+    *,
+    clock: Clock,
+    wait: Callable[[float], None],
     on_turn: Callable[[datetime, AlertChange], None] = lambda _at, _change: None,
-) -> tuple[int, dict[str, Any]]:  # fmt: skip
+) -> tuple[int, dict[str, Any]]:
     """Hold a drill from its first to its last word; returns its number and what was measured.
 
     Decisions are taken on a database of the drill's own. Of the real one nothing is written but the drill, its frozen
@@ -182,9 +188,15 @@ def _store(db: Database, rows: list[Any], now: datetime) -> None:
 
 
 def notify_turns(
-    db: Database, site: Site, drill_id: int, turns: Sequence[DrillStep], terms: DrillOptions, clock: Clock,
-    pulse: "_DrillHeartbeat", on_turn: Callable[[datetime, AlertChange], None],
-) -> bool:  # fmt: skip
+    db: Database,
+    site: Site,
+    drill_id: int,
+    turns: Sequence[DrillStep],
+    terms: DrillOptions,
+    clock: Clock,
+    pulse: "_DrillHeartbeat",
+    on_turn: Callable[[datetime, AlertChange], None],
+) -> bool:
     """Write the turns to the real outbox as fast as the drill goes; False when somebody ended it before the last."""
     lasts_s = (turns[-1].at - turns[0].at).total_seconds()
     speed = terms.speed or max(lasts_s / terms.lasts_s, 1.0)
@@ -204,9 +216,17 @@ def _write(db: Database, site: Site, drill_id: int, turn: DrillStep, now: dateti
         basis = add_decision(c, site.id, now, site.version, turn.frozen)
         changes = [replace(x, data_time=None) for x in drills.as_exercise(drill_id, turn.changes)]
         apply_changes(
-            c, site.id, changes, site=site, recipients=site.recipients, actor=Actor(f"drill {drill_id}", "program"),
-            now=now, decision_id=basis, rule_version=rule_version(site), exercise=True,
-        )  # fmt: skip
+            c,
+            site.id,
+            changes,
+            site=site,
+            recipients=site.recipients,
+            actor=Actor(f"drill {drill_id}", "program"),
+            now=now,
+            decision_id=basis,
+            rule_version=rule_version(site),
+            exercise=True,
+        )
 
 
 class _DrillHeartbeat:
@@ -334,9 +354,14 @@ def make_collapse(site: Site, start_at: datetime, seed: int = 1) -> Iterator[Obs
 
 
 def _make_series(
-    site: Site, station: Station, spec: SeriesSpec, curves: Mapping[tuple[str, str], FailureCurve], start_at: datetime,
-    lasts_s: float, seed: int,
-) -> Iterator[Observation]:  # fmt: skip
+    site: Site,
+    station: Station,
+    spec: SeriesSpec,
+    curves: Mapping[tuple[str, str], FailureCurve],
+    start_at: datetime,
+    lasts_s: float,
+    seed: int,
+) -> Iterator[Observation]:
     curve = curves.get((station.id, spec.quantity))
     luck = Random(f"{seed}|{station.id}|{spec.quantity}")
     spread = 0.5 * spec.noise_floor or 1e-3

@@ -52,9 +52,16 @@ def preview_effect(
 
 
 def preview_apart(
-    url: str, old: Site | None, new: Site, now: datetime, months: int, *, on_progress: Progress, limit_s: float,
+    url: str,
+    old: Site | None,
+    new: Site,
+    now: datetime,
+    months: int,
+    *,
+    on_progress: Progress,
+    limit_s: float,
     is_wanted: Callable[[], bool] = lambda: True,
-) -> Mapping[str, Any]:  # fmt: skip
+) -> Mapping[str, Any]:
     """The same in a process of its own with a lower priority: whoever asked goes on answering others meanwhile.
 
     Args:

@@ -157,8 +157,11 @@ class _Window:
         total = self._offset_at(stored.observed_s)
         spoken, before = self._make_reading(stored, total), self._make_reading(first, total)
         if (before.value_raw, before.sigma, before.flags, before.extra) == (
-            spoken.value_raw, spoken.sigma, spoken.flags, spoken.extra,
-        ):  # fmt: skip
+            spoken.value_raw,
+            spoken.sigma,
+            spoken.flags,
+            spoken.extra,
+        ):
             return spoken
         return replace(spoken, first=before)
 
@@ -172,9 +175,16 @@ class _Window:
     def _make_reading(self, stored: StoredRevision, total: float) -> Reading:
         flags = change_flags(stored.flags, self.later.get((stored.observed_s, stored.revision), ()))
         return Reading(
-            stored.observed_at, stored.known_at, stored.revision, stored.value, total, stored.value - total,
-            stored.sigma, flags, stored.extra,
-        )  # fmt: skip
+            stored.observed_at,
+            stored.known_at,
+            stored.revision,
+            stored.value,
+            total,
+            stored.value - total,
+            stored.sigma,
+            flags,
+            stored.extra,
+        )
 
 
 class History:
@@ -194,9 +204,15 @@ class History:
     """
 
     def __init__(
-        self, c: Connection, sites: Sequence[Site], from_at: datetime, to_at: datetime, known: VisibilityRule, *,
+        self,
+        c: Connection,
+        sites: Sequence[Site],
+        from_at: datetime,
+        to_at: datetime,
+        known: VisibilityRule,
+        *,
         proofs: Sequence[ProofFact] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._proofs = proofs
         self._c, self._known, self._from_s, self._to_s = c, known, seconds(from_at), seconds(to_at)
         self._site = sites[0]
@@ -233,7 +249,7 @@ class History:
 
     def _stream(
         self, index: int, row: SeriesRow, rows: Iterator[history.PastRow]
-    ) -> Iterator[tuple[float, int, int, StoredRevision]]:  # fmt: skip
+    ) -> Iterator[tuple[float, int, int, StoredRevision]]:
         """(epoch, series, revision, row) with the instant from which each was known."""
         spec = self._site.series(row.station, row.quantity)
         read = datetime.fromisoformat
@@ -263,10 +279,23 @@ class History:
             flagged = tuple(f for f in flags.split(",") if f) if flags else ()
             if not stored:  # read in as history: the file judges it as if it had been there from the start
                 flagged = change_flags(flagged, of_file.get((observed, revision), ()))
-            yield observed_s, index, revision, StoredRevision(
-                observed_s, known_s, observed_at, known_at, revision, value, sigma, solution,
-                flagged, extra,
-            )  # fmt: skip
+            yield (
+                observed_s,
+                index,
+                revision,
+                StoredRevision(
+                    observed_s,
+                    known_s,
+                    observed_at,
+                    known_at,
+                    revision,
+                    value,
+                    sigma,
+                    solution,
+                    flagged,
+                    extra,
+                ),
+            )
 
     # ---- the clock -----------------------------------------------------------------------------------------------
     def next_arrival_s(self) -> float:
@@ -350,8 +379,9 @@ class History:
             spans = wanted_series(site)
             wanted = self._wanted[site.version] = [
                 (f"{w.row.station}.{w.row.quantity}", span_s, w)
-                for w in self._windows if (span_s := find_span_s(spans, w.row.station, w.row.quantity)) > 0.0
-            ]  # fmt: skip
+                for w in self._windows
+                if (span_s := find_span_s(spans, w.row.station, w.row.quantity)) > 0.0
+            ]
         now = instant(self.now_s)
         edges_s = {span_s: seconds(anchor_at(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
         readings = {name: window.show(edges_s[span_s]) for name, span_s, window in wanted}

@@ -183,15 +183,22 @@ class Matrix:
                 cp, ma = (cp + spent_s, ma) if level >= required else (cp, ma + spent_s)
         total = cp + ma + fa + tn
         return {
-            "correct_alerts_h": cp / 3600.0, "missed_alerts_h": ma / 3600.0, "false_alerts_h": fa / 3600.0,
+            "correct_alerts_h": cp / 3600.0,
+            "missed_alerts_h": ma / 3600.0,
+            "false_alerts_h": fa / 3600.0,
             "true_negatives_h": tn / 3600.0,
-            "efficiency": _share(cp + tn, total), "hit_rate": _share(cp, cp + ma),
-            "predictive_power": _share(cp, cp + fa), "threat_score": _share(cp, cp + ma + fa),
-            "odds_ratio": _share(cp + tn, ma + fa), "misclassification_rate": _share(ma + fa, total),
-            "missed_alert_rate": _share(ma, cp + ma), "false_alert_rate": _share(fa, cp + fa),
-            "missed_and_false_balance": _share(ma, ma + fa), "error_rate": _share(red + purple, total),
+            "efficiency": _share(cp + tn, total),
+            "hit_rate": _share(cp, cp + ma),
+            "predictive_power": _share(cp, cp + fa),
+            "threat_score": _share(cp, cp + ma + fa),
+            "odds_ratio": _share(cp + tn, ma + fa),
+            "misclassification_rate": _share(ma + fa, total),
+            "missed_alert_rate": _share(ma, cp + ma),
+            "false_alert_rate": _share(fa, cp + fa),
+            "missed_and_false_balance": _share(ma, ma + fa),
+            "error_rate": _share(red + purple, total),
             "serious_mistakes": _share(purple, total),
-        }  # fmt: skip
+        }
 
 
 def name_class(number: int) -> str:
@@ -203,9 +210,7 @@ def name_class(number: int) -> str:
     return {BEFORE: "before", NONE: "none"}.get(number, str(number))
 
 
-def build_matrix(
-    spans: Sequence[Span], labels: Sequence[EventLabel], lead_s: float, levels: tuple[str, ...]
-) -> Matrix:  # fmt: skip
+def build_matrix(spans: Sequence[Span], labels: Sequence[EventLabel], lead_s: float, levels: tuple[str, ...]) -> Matrix:
     """Durations of every level in every class of event; where events overlap the largest class counts."""
     found: dict[tuple[int, int], float] = {}
     edges = sorted(
@@ -268,10 +273,14 @@ class EventScore:
         """JSON-ready."""
         first_s = None if self.first_at is None else (self.label.from_at - self.first_at).total_seconds()
         return {
-            **self.label.to_json(), "first_warning_at": format_known(self.first_at), "first_warning_lead_s": first_s,
-            "warned_at": format_known(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
+            **self.label.to_json(),
+            "first_warning_at": format_known(self.first_at),
+            "first_warning_lead_s": first_s,
+            "warned_at": format_known(self.right_at),
+            "lead_s": self.lead_s,
+            "peak_level": self.peak_level,
             "missed": self.missed,
-        }  # fmt: skip
+        }
 
 
 def score_event(label: EventLabel, spans: Sequence[Span], lead_s: float) -> EventScore:
@@ -282,9 +291,11 @@ def score_event(label: EventLabel, spans: Sequence[Span], lead_s: float) -> Even
     first = next((max(s.from_s, begin_s) for s in near), None)
     right = next((max(s.from_s, begin_s) for s in near if s.level >= label.level), None)
     return EventScore(
-        label, None if first is None else instant(first), None if right is None else instant(right),
+        label,
+        None if first is None else instant(first),
+        None if right is None else instant(right),
         max((s.level for s in near), default=0),
-    )  # fmt: skip
+    )
 
 
 def find_false_days(
@@ -305,10 +316,13 @@ def find_false_days(
         if any(x.from_at - timedelta(seconds=lead_s) < to_at and x.to_at >= from_at for x in labels):
             continue
         causes = [
-            a.outcome for a in alerts
-            if a.ledger == "hazard" and a.outcome is not None and a.raised_at < to_at
+            a.outcome
+            for a in alerts
+            if a.ledger == "hazard"
+            and a.outcome is not None
+            and a.raised_at < to_at
             and (a.over_at is None or a.over_at >= from_at)
-        ]  # fmt: skip
+        ]
         if "true" in causes:
             continue
         found.append((day, causes[-1] if causes else UNEXPLAINED if judged else UNJUDGED, level))

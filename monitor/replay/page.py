@@ -164,15 +164,22 @@ def _tables(run: Run) -> list[str]:
         found += [_table(f"events ({run.misses} missed)", *events), _table(*_matrix(run))]
         found.append(_table("indicators", ["indicator", "value"], shown))
     hazards = [
-        (f"{a.turns[0].at:%Y-%m-%d %H:%M}", "" if a.over_at is None else f"{a.over_at:%Y-%m-%d %H:%M}",
-         run.level_names[a.peak_level], a.turns[0].reason)
+        (
+            f"{a.turns[0].at:%Y-%m-%d %H:%M}",
+            "" if a.over_at is None else f"{a.over_at:%Y-%m-%d %H:%M}",
+            run.level_names[a.peak_level],
+            a.turns[0].reason,
+        )
         for a in run.hazards
-    ]  # fmt: skip
+    ]
     gains = [[describe_gain(g)] for g in run.gains]
     return [
-        *found, _table("hazard alerts", ["raised", "over", "peak", "why"], hazards), _table(*_criteria(run)),
-        _table("forecast beside velocity", ["at equal days of false alarm"], gains), _table(*_sensors(run)),
-    ]  # fmt: skip
+        *found,
+        _table("hazard alerts", ["raised", "over", "peak", "why"], hazards),
+        _table(*_criteria(run)),
+        _table("forecast beside velocity", ["at equal days of false alarm"], gains),
+        _table(*_sensors(run)),
+    ]
 
 
 def _table(title: str, head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
@@ -262,14 +269,17 @@ def _events(run: Run) -> _Table:
     head = ("event", "class", "needed", "first warning", "lead", "at the needed level", "lead", "peak")
     rows = [
         (
-            e.label.name or f"{e.label.from_at:%Y-%m-%d %H:%M}", e.label.class_number,
-            run.level_names[e.label.level], "-" if e.first_at is None else f"{e.first_at:%Y-%m-%d %H:%M}",
+            e.label.name or f"{e.label.from_at:%Y-%m-%d %H:%M}",
+            e.label.class_number,
+            run.level_names[e.label.level],
+            "-" if e.first_at is None else f"{e.first_at:%Y-%m-%d %H:%M}",
             "-" if e.first_at is None else format_lead((e.label.from_at - e.first_at).total_seconds()),
-            "missed" if e.right_at is None else f"{e.right_at:%Y-%m-%d %H:%M}", format_lead(e.lead_s),
+            "missed" if e.right_at is None else f"{e.right_at:%Y-%m-%d %H:%M}",
+            format_lead(e.lead_s),
             run.level_names[e.peak_level],
         )
         for e in run.events
-    ]  # fmt: skip
+    ]
     return "events", head, rows
 
 
@@ -284,19 +294,34 @@ def _matrix(run: Run) -> _Table:
 
 def _criteria(run: Run) -> _Table:
     head = (
-        "criterion", "kind", "role", "heard", "crossings", "days", *run.level_names[1:], "false days", "hits", "misses",
+        "criterion",
+        "kind",
+        "role",
+        "heard",
+        "crossings",
+        "days",
+        *run.level_names[1:],
+        "false days",
+        "hits",
+        "misses",
         "lead",
-    )  # fmt: skip
+    )
     rows = [
         (
-            c.criterion, c.kind, c.role, f"{c.data_share:.0%}", c.crossings, c.days,
+            c.criterion,
+            c.kind,
+            c.role,
+            f"{c.data_share:.0%}",
+            c.crossings,
+            c.days,
             *(c.days_by_level.get(n, 0) for n in run.level_names[1:]),
             "-" if c.false_days is None else c.false_days,
-            sum(not e.missed for e in c.events), sum(e.missed for e in c.events),
+            sum(not e.missed for e in c.events),
+            sum(e.missed for e in c.events),
             format_lead(min((e.lead_s for e in c.events if e.lead_s is not None), default=None)),
         )
         for c in run.criteria
-    ]  # fmt: skip
+    ]
     return "each criterion alone", head, rows
 
 

@@ -40,9 +40,14 @@ SPANS_MOST: Final = 2000  # of a history of levels
 
 
 def summarise_past(
-    path: Path, known: tuple[str, ImportOptions], site: Site, *, accept_units: bool,
-    on_read: Callable[[tuple[FileResult, ...]], None] = lambda _: None, on_progress: Progress | None = None,
-) -> Scorecard:  # fmt: skip
+    path: Path,
+    known: tuple[str, ImportOptions],
+    site: Site,
+    *,
+    accept_units: bool,
+    on_read: Callable[[tuple[FileResult, ...]], None] = lambda _: None,
+    on_progress: Progress | None = None,
+) -> Scorecard:
     """The levels of a table as a site file would have decided them.
 
     Args:
@@ -162,16 +167,23 @@ def find_levels(request: PastLevelsRequest, progress: Callable[[dict[str, Any]],
     """The job: levels of a record whose units a person has answered for."""
     site = parse_site(request.site, "the site file")
     card = summarise_past(
-        Path(request.table), (request.form, request.options), site, accept_units=True,
+        Path(request.table),
+        (request.form, request.options),
+        site,
+        accept_units=True,
         on_progress=lambda share: progress({"share": round(share, 3)}),
-    )  # fmt: skip
+    )
     (run,) = card.runs
     return PastLevels(
-        card.from_at.timestamp(), card.to_at.timestamp(), run.level_names,
+        card.from_at.timestamp(),
+        card.to_at.timestamp(),
+        run.level_names,
         tuple((s.from_s, s.to_s, s.level) for s in run.levels[:SPANS_MOST]),
-        {name: s / 3600.0 for name, s in run.time_in_level_s.items()}, len(run.hazards), run.alarm_days,
+        {name: s / 3600.0 for name, s in run.time_in_level_s.items()},
+        len(run.hazards),
+        run.alarm_days,
         max(0, len(run.levels) - SPANS_MOST),
-    )  # fmt: skip
+    )
 
 
 def find_forecasts(request: PastLevelsRequest) -> AllForecasts:
@@ -241,11 +253,14 @@ def _draw(trials: "Sequence[Trial]", panel: "Panel") -> Iterator[ForecastPicture
     for k, station in enumerate(trial.stations[:STATIONS_MOST]):
         low, middle, high = (gap + tuple(_finite(shown.quantiles[r, k, q]) for r in rows) for q in (1, 2, 3))
         yield ForecastPicture(
-            station, format_horizon(trial.horizon_s),
+            station,
+            format_horizon(trial.horizon_s),
             (*(panel.start_s + panel.step_s * r for r in before), *(float(trial.target_s[r]) for r in rows)),
             (*(_finite(panel.values[r, k]) for r in before), *(_finite(trial.observed[r, k]) for r in rows)),
-            low, middle, high,
-        )  # fmt: skip
+            low,
+            middle,
+            high,
+        )
 
 
 def _finite(value: Any) -> float | None:

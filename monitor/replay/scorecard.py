@@ -241,10 +241,14 @@ class Strength:
     def warn(self, factor: int) -> list[Span]:
         """Warnings of the velocity criteria with their bounds multiplied by a factor, given by its place."""
         return sorted(
-            (Span(s.from_s, s.to_s, level) for level, ribbon in self.ribbons.items() for s in ribbon.spans
-             if s.level > factor),
+            (
+                Span(s.from_s, s.to_s, level)
+                for level, ribbon in self.ribbons.items()
+                for s in ribbon.spans
+                if s.level > factor
+            ),
             key=lambda s: s.from_s,
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,20 +280,26 @@ class ForecastGain:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "criterion": self.criterion, "heard_share": round(self.data_share, 4),
-            "false_days_velocity": self.false_days[0], "false_days_with_forecast": self.false_days[1],
+            "criterion": self.criterion,
+            "heard_share": round(self.data_share, 4),
+            "false_days_velocity": self.false_days[0],
+            "false_days_with_forecast": self.false_days[1],
             "velocity_bounds_times": self.factor,
             "events": [
                 {"name": b.label.name, "lead_with_forecast_s": b.lead_s, "lead_velocity_s": a.lead_s, "gained_s": gain}
                 for a, b, gain in zip(self.alone, self.together, self.gained_s, strict=True)
             ],
-        }  # fmt: skip
+        }
 
 
 def find_gains(
-    site: Site, strength: Strength, spans: Mapping[str, Sequence[Span]], data_shares: Mapping[str, float],
-    labels: Sequence[EventLabel], lead_s: float,
-) -> tuple[ForecastGain, ...]:  # fmt: skip
+    site: Site,
+    strength: Strength,
+    spans: Mapping[str, Sequence[Span]],
+    data_shares: Mapping[str, float],
+    labels: Sequence[EventLabel],
+    lead_s: float,
+) -> tuple[ForecastGain, ...]:
     """What each forecast criterion adds; nothing where no event is known, or no velocity is judged.
 
     Args:
@@ -304,14 +314,20 @@ def find_gains(
         return ()
     return tuple(
         _compare(site, c, strength, spans.get(c.id, ()), data_shares.get(c.id, 0.0), labels, lead_s)
-        for c in site.criteria if c.kind.facts == "forecasts"
-    )  # fmt: skip
+        for c in site.criteria
+        if c.kind.facts == "forecasts"
+    )
 
 
 def _compare(
-    site: Site, criterion: Criterion, strength: Strength, spans: Sequence[Span], data_share: float,
-    labels: Sequence[EventLabel], lead_s: float,
-) -> ForecastGain:  # fmt: skip
+    site: Site,
+    criterion: Criterion,
+    strength: Strength,
+    spans: Sequence[Span],
+    data_share: float,
+    labels: Sequence[EventLabel],
+    lead_s: float,
+) -> ForecastGain:
     highest = max((t.level for t in criterion.thresholds), default=site.top_level)
     reachable = [replace(x, level=min(x.level, highest)) for x in labels]
 
@@ -327,9 +343,13 @@ def _compare(
     place = next((k for k in range(len(FACTORS)) if count(strength.warn(k)) <= allowed), None)
     alone = plain if place is None else strength.warn(place)
     return ForecastGain(
-        criterion.id, data_share, (count(plain), allowed), None if place is None else FACTORS[place], meet(alone),
+        criterion.id,
+        data_share,
+        (count(plain), allowed),
+        None if place is None else FACTORS[place],
+        meet(alone),
         meet(both),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,12 +369,18 @@ class CriterionScore:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "criterion": self.criterion, "kind": self.kind, "role": self.role,
-            "heard_share": round(self.data_share, 4), "crossings": self.crossings,
-            "days": self.days, "days_by_level": dict(self.days_by_level), "false_days": self.false_days,
-            "hits": sum(not e.missed for e in self.events), "misses": sum(e.missed for e in self.events),
+            "criterion": self.criterion,
+            "kind": self.kind,
+            "role": self.role,
+            "heard_share": round(self.data_share, 4),
+            "crossings": self.crossings,
+            "days": self.days,
+            "days_by_level": dict(self.days_by_level),
+            "false_days": self.false_days,
+            "hits": sum(not e.missed for e in self.events),
+            "misses": sum(e.missed for e in self.events),
             "events": [e.to_json() for e in self.events],
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,9 +396,12 @@ class SensorScore:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "station": self.station, "raises": self.raises, "voting_days": round(self.voting_days, 3),
-            "health": dict(self.health), "pended_days": self.pended_days,
-        }  # fmt: skip
+            "station": self.station,
+            "raises": self.raises,
+            "voting_days": round(self.voting_days, 3),
+            "health": dict(self.health),
+            "pended_days": self.pended_days,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,11 +419,15 @@ class DetectorScore:
         unsaid = self.reported - self.confirmed - self.dismissed
         m = self.measured
         return {
-            "detector": self.detector, "reported": self.reported, "confirmed": self.confirmed,
-            "dismissed": self.dismissed, "nobody_said": unsaid,
-            "false_alarms": "-" if m is None else m.describe(), "budget_per_sensor_month": m and m.budget,
+            "detector": self.detector,
+            "reported": self.reported,
+            "confirmed": self.confirmed,
+            "dismissed": self.dismissed,
+            "nobody_said": unsaid,
+            "false_alarms": "-" if m is None else m.describe(),
+            "budget_per_sensor_month": m and m.budget,
             "factor": m and m.factor,
-        }  # fmt: skip
+        }
 
 
 def score_detectors(
@@ -448,21 +481,31 @@ class Run:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready; the points of plots stay out."""
         return {
-            "name": self.name, "config_version": self.config_version, "looks": self.looks,
+            "name": self.name,
+            "config_version": self.config_version,
+            "looks": self.looks,
             "level_history": [
-                {"from": format_iso(instant(s.from_s)), "to": format_iso(instant(s.to_s)), "level": s.level,
-                 "level_name": self.level_names[s.level]} for s in self.levels
+                {
+                    "from": format_iso(instant(s.from_s)),
+                    "to": format_iso(instant(s.to_s)),
+                    "level": s.level,
+                    "level_name": self.level_names[s.level],
+                }
+                for s in self.levels
             ],
             "alerts": [a.to_json() for a in self.alerts],
             "time_in_level_h": {k: round(v / 3600.0, 4) for k, v in self.time_in_level_s.items()},
             "observability_h": {k: round(v / 3600.0, 4) for k, v in sorted(self.sight_s.items())},
-            "events": [e.to_json() for e in self.events], "misses": self.misses,
-            "alarm_days": self.alarm_days, "false_alarm_days": dict(self.false_days),
+            "events": [e.to_json() for e in self.events],
+            "misses": self.misses,
+            "alarm_days": self.alarm_days,
+            "false_alarm_days": dict(self.false_days),
             "false_alarm_day_list": [{"day": d, "cause": c, "level": k} for d, c, k in self.false_day_list],
             "duration_matrix": self.matrix.to_json(),
-            "criteria": [c.to_json() for c in self.criteria], "sensors": [s.to_json() for s in self.sensors],
+            "criteria": [c.to_json() for c in self.criteria],
+            "sensors": [s.to_json() for s in self.sensors],
             "forecast_gain": [g.to_json() for g in self.gains],
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,9 +561,11 @@ class Scorecard:
                 lines.append(_SINCE(level=Term(name), at=at, first=a.name, at2=at2, second=b.name))
         health = [sum(one.ledger == "health" for one in run.alerts) for run in (a, b)]
         counts: tuple[tuple[Message, int, int], ...] = (
-            (_HAZARDS(), len(a.hazards), len(b.hazards)), (_MISSES(), a.misses, b.misses),
-            (_ALARM_DAYS(), a.alarm_days, b.alarm_days), (_HEALTH(), health[0], health[1]),
-        )  # fmt: skip
+            (_HAZARDS(), len(a.hazards), len(b.hazards)),
+            (_MISSES(), a.misses, b.misses),
+            (_ALARM_DAYS(), a.alarm_days, b.alarm_days),
+            (_HEALTH(), health[0], health[1]),
+        )
         for what, one_n, two_n in counts:
             if one_n != two_n:
                 lines.append(_COUNTS(what=what, n=one_n, first=a.name, n2=two_n, second=b.name))
@@ -586,9 +631,7 @@ def _score_criterion(
     highest = max((t.level for t in criterion.thresholds), default=site.top_level)
     spans = tuple(ribbon.spans) if ribbon else ()
     days = find_days(spans, site.timezone)
-    by_level = {
-        k.name: sum(level == k.number for level in days.values()) for k in site.levels if k.number > 0
-    }  # fmt: skip
+    by_level = {k.name: sum(level == k.number for level in days.values()) for k in site.levels if k.number > 0}
     judged = len(find_false_days(spans, labels, (), lead_s, site.timezone, judged=True)) if labels else None
     rises = sum(
         s.level > 0 and (i == 0 or spans[i - 1].level == 0 or spans[i - 1].to_s < s.from_s) for i, s in enumerate(spans)
@@ -608,9 +651,12 @@ def _score_criterion(
 
 def _score_sensor(station: str, tally: ReplayTotals) -> SensorScore:
     return SensorScore(
-        station, tally.raises[station], tally.voting_s.get(station, 0.0) / 86400.0,
-        dict(sorted(tally.health.get(station, {}).items())), len(tally.pended.get(station, ())),
-    )  # fmt: skip
+        station,
+        tally.raises[station],
+        tally.voting_s.get(station, 0.0) / 86400.0,
+        dict(sorted(tally.health.get(station, {}).items())),
+        len(tally.pended.get(station, ())),
+    )
 
 
 def _first_times(run: Run) -> dict[int, datetime]:

@@ -132,10 +132,14 @@ def _describe_day(
     ]
     worst = max((SIGHTS.index(seen) if seen in SIGHTS else 2 for *_, seen in inside), default=None)
     return {
-        "day": day, "from": low, "to": high, "highest": max((level for _, _, level, _ in inside), default=None),
-        "last": inside[-1][2] if inside else None, "duty": list(dict.fromkeys(duty)),
+        "day": day,
+        "from": low,
+        "to": high,
+        "highest": max((level for _, _, level, _ in inside), default=None),
+        "last": inside[-1][2] if inside else None,
+        "duty": list(dict.fromkeys(duty)),
         "sight": None if worst is None else SIGHTS[worst],
-    }  # fmt: skip
+    }
 
 
 def _read(c: Connection, series: SeriesRow, period: Period) -> list[Reading]:
@@ -188,18 +192,25 @@ def _describe_motion(
         declared, seen = site.station(station), judged.get(station)
         names = ("velocity_mm_per_day", "velocity_error_mm_per_day", "velocity_window_s", "stage", "trend", "window")
         for quantity, points, unit in _follow(c, own, period):
-            found.append({
-                "station": station, "on_slope": declared.on_slope if declared else True, "quantity": quantity,
-                "unit": unit, "change": round(points[-1][1], 6), "newest_at": points[-1][0],
-                "points": _draw(points, period), **{name: seen[name] if seen else None for name in names},
-            })  # fmt: skip
+            found.append(
+                {
+                    "station": station,
+                    "on_slope": declared.on_slope if declared else True,
+                    "quantity": quantity,
+                    "unit": unit,
+                    "change": round(points[-1][1], 6),
+                    "newest_at": points[-1][0],
+                    "points": _draw(points, period),
+                    **{name: seen[name] if seen else None for name in names},
+                }
+            )
             seen = None  # what was judged of the station stands in its first row
     return found
 
 
 def _follow(
     c: Connection, own: dict[str, SeriesRow], period: Period
-) -> Iterator[tuple[str, list[tuple[datetime, float]], str]]:  # fmt: skip
+) -> Iterator[tuple[str, list[tuple[datetime, float]], str]]:
     """Quantity, change since the first reading, unit: the length of the components that are there, then each other."""
     names = [name for name in COMPONENTS if name in own]
     parts = [{r.observed_at: r.value for r in _read(c, own[name], period)} for name in names]
@@ -238,10 +249,14 @@ def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], perio
             place = (at_s - seconds(period.from_at)) / step
             if place > 0:
                 parts[min(int(-(-place // 1)) - 1, 23)] += amount
-        found.append({
-            "station": one.station, "sum_mm": round(total, 3), "coverage": round(coverage, 4),
-            "parts_mm": [round(part, 3) for part in parts],
-        })  # fmt: skip
+        found.append(
+            {
+                "station": one.station,
+                "sum_mm": round(total, 3),
+                "coverage": round(coverage, 4),
+                "parts_mm": [round(part, 3) for part in parts],
+            }
+        )
     return found
 
 
@@ -254,11 +269,18 @@ def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) 
         points = [(r.observed_at, r.value) for r in readings]
         if points:
             values = [value for _, value in points]
-            found.append({
-                "station": one.station, "quantity": one.quantity, "unit": one.unit, "last": round(values[-1], 6),
-                "change": round(values[-1] - values[0], 6), "lowest": round(min(values), 6) if is_whole else None,
-                "highest": round(max(values), 6) if is_whole else None, "points": _draw(points, period),
-            })  # fmt: skip
+            found.append(
+                {
+                    "station": one.station,
+                    "quantity": one.quantity,
+                    "unit": one.unit,
+                    "last": round(values[-1], 6),
+                    "change": round(values[-1] - values[0], 6),
+                    "lowest": round(min(values), 6) if is_whole else None,
+                    "highest": round(max(values), 6) if is_whole else None,
+                    "points": _draw(points, period),
+                }
+            )
     return found
 
 
@@ -273,11 +295,17 @@ def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Peri
         for k, horizon_s in enumerate(issue.horizons_s):
             target = issue.data_until + timedelta(seconds=horizon_s)
             if target > period.to_at:
-                found.append({
-                    "station": one.station, "quantity": one.quantity, "unit": one.unit, "horizon_s": horizon_s,
-                    "target_at": target, "model": issue.model,
-                    **{
-                        name: round(getattr(issue, name)[k] - issue.data_value, 6) for name in ("q10", "q50", "q90")
-                    },
-                })  # fmt: skip
+                found.append(
+                    {
+                        "station": one.station,
+                        "quantity": one.quantity,
+                        "unit": one.unit,
+                        "horizon_s": horizon_s,
+                        "target_at": target,
+                        "model": issue.model,
+                        **{
+                            name: round(getattr(issue, name)[k] - issue.data_value, 6) for name in ("q10", "q50", "q90")
+                        },
+                    }
+                )
     return found

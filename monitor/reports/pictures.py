@@ -12,9 +12,13 @@ class PlotScale:
     """Drawing units of instants and values, within a picture with an edge above and below."""
 
     def __init__(
-        self, times_s: Sequence[float], values: Iterable[float | None], width: float = 320.0, height: float = 80.0,
+        self,
+        times_s: Sequence[float],
+        values: Iterable[float | None],
+        width: float = 320.0,
+        height: float = 80.0,
         edge: float = 3.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         known = [v for v in values if v is not None] or [0.0]
         self.first_s, self.span_s = times_s[0], (times_s[-1] - times_s[0]) or 1.0
         self.low, self.high = min(known), max(known)

@@ -59,10 +59,15 @@ def draw_bars(values: Sequence[float]) -> list[dict[str, float]]:
     most = max(values, default=0.0)
     step = WIDTH / max(len(values), 1)
     return [
-        {"x": round(k * step, 2), "y": round(HEIGHT * (1 - v / most), 2), "w": round(step * 0.96, 2),
-         "h": round(HEIGHT * v / most, 2)}
-        for k, v in enumerate(values) if v > 0
-    ]  # fmt: skip
+        {
+            "x": round(k * step, 2),
+            "y": round(HEIGHT * (1 - v / most), 2),
+            "w": round(step * 0.96, 2),
+            "h": round(HEIGHT * v / most, 2),
+        }
+        for k, v in enumerate(values)
+        if v > 0
+    ]
 
 
 def format_signed(value: float | None, digits: int = 3) -> str:
@@ -78,9 +83,13 @@ def format_signed(value: float | None, digits: int = 3) -> str:
 def open_templates(folder: Path) -> Environment:
     """Templates in the language in use; all they show is escaped, and a name that is not there is an error."""
     environment = Environment(
-        loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        autoescape=select_autoescape(default=True, default_for_string=True), extensions=["jinja2.ext.i18n"],
-    )  # fmt: skip
+        loader=FileSystemLoader(folder),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        extensions=["jinja2.ext.i18n"],
+    )
     environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
     return environment
 
@@ -89,9 +98,15 @@ def open_templates(folder: Path) -> Environment:
 def _environment() -> Environment:
     environment = open_templates(TEMPLATES)
     environment.filters.update(
-        minute=minute, number=format_number, signed=format_signed, say=translate,
-        line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=format_duration, window=format_span,
-    )  # fmt: skip
+        minute=minute,
+        number=format_number,
+        signed=format_signed,
+        say=translate,
+        line=partial(draw_line, width=WIDTH, height=HEIGHT),
+        bars=draw_bars,
+        span=format_duration,
+        window=format_span,
+    )
     environment.globals.update(level_class=level_class, language=catalogue.current, style=read_style)
     return environment
 
@@ -128,22 +143,35 @@ def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> dict
         level, sight = int(now["level"]), str(now["observability"])
         name = translate_level(names.get(level, str(level)), language)
         is_known = parse(facts["to"]) - parse(now["at"]) <= late
-        since = "" if is_known else gettext(LAST) % {
-            "at": format_local(parse(now["at"])), "level": name.upper(),
-        }  # fmt: skip
+        since = (
+            ""
+            if is_known
+            else gettext(LAST)
+            % {
+                "at": format_local(parse(now["at"])),
+                "level": name.upper(),
+            }
+        )
         line = name.upper() + ("" if sight == "full" else f", {translate(sight)}")
     action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
     return {
-        "level": level, "is_known": is_known, "since": since, "word": name if is_known else unknown,
+        "level": level,
+        "is_known": is_known,
+        "since": since,
+        "word": name if is_known else unknown,
         "line": line if is_known else f"{unknown.upper()} ({since})",
         "action": action if is_known or level > min(names) else "",
-    }  # fmt: skip
+    }
 
 
 def render_report(
-    facts: Mapping[str, Any], digest: str, language: str, at: datetime,
-    late: timedelta = timedelta(minutes=10), photos: Photos = NO_PHOTOS,
-) -> str:  # fmt: skip
+    facts: Mapping[str, Any],
+    digest: str,
+    language: str,
+    at: datetime,
+    late: timedelta = timedelta(minutes=10),
+    photos: Photos = NO_PHOTOS,
+) -> str:
     """A bulletin or shift report.
 
     Args:
@@ -160,11 +188,15 @@ def render_report(
     with catalogue.use(language):
         title = gettext(english)
     values = {
-        "title": title, "f": facts, "digest": digest, "top": top, "photos": photos,
+        "title": title,
+        "f": facts,
+        "digest": digest,
+        "top": top,
+        "photos": photos,
         "state": find_state(facts, language, late),
         "level_name": lambda number: translate_level(names.get(number, str(number)), language),
         "level_colour": lambda number: level_class(names.get(number), number, top),
-    }  # fmt: skip
+    }
     return render("bulletin.html", values, language, facts["site"]["timezone"], at)
 
 
@@ -172,10 +204,14 @@ def render_card(c: Connection, site_id: str, page_url: str, language: str, at: d
     """The card as HTML, by the site file in force; raises NotFoundError."""
     site = load_site_then(c, site_id, at)
     values = {
-        "site": site, "page_url": page_url, "top": site.top_level, "levels": site.levels[::-1],
-        "say_level": lambda name: translate_level(name, language), "people": list_people(site),
+        "site": site,
+        "page_url": page_url,
+        "top": site.top_level,
+        "levels": site.levels[::-1],
+        "say_level": lambda name: translate_level(name, language),
+        "people": list_people(site),
         "needs": site.fusion.top_needs,
-    }  # fmt: skip
+    }
     return render("card.html", values, language, site.timezone, at)
 
 

@@ -106,9 +106,15 @@ class ServiceAlarms:
     def _write(self, changes: list[AlertChange]) -> None:
         with self._db.write() as c:
             apply_changes(
-                c, STATUS_SITE, changes, site=None, recipients=gather_recipients(self._sites.values()), actor=SERVICE,
-                now=self._clock(), rule_version=code_version(),
-            )  # fmt: skip
+                c,
+                STATUS_SITE,
+                changes,
+                site=None,
+                recipients=gather_recipients(self._sites.values()),
+                actor=SERVICE,
+                now=self._clock(),
+                rule_version=code_version(),
+            )
         self._on_written()
 
     def _forget(self, written: list[AlertChange]) -> None:

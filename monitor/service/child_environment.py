@@ -13,10 +13,21 @@ from monitor.worker.sandbox import clean_environment
 CORE_ALONE: Final = frozenset({"broker", "smtp", "signing", "push"})  # sections whose secrets the page has no use for
 SHARED: Final = frozenset({"cap", "sms"})  # the page hands out signed messages, and checks who answers, as core does
 # what libraries of the page read: the database's client, and the way to the provider of logins
-_PAGE: Final = frozenset({
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "TMPDIR", f"{PREFIX}CONFIG", f"{PREFIX}TRACEBACK",
-})  # fmt: skip
+_PAGE: Final = frozenset(
+    {
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "TMPDIR",
+        f"{PREFIX}CONFIG",
+        f"{PREFIX}TRACEBACK",
+    }
+)
 _OF_PEOPLE: Final = frozenset({f"{PREFIX}BY_PASSWORD", f"{PREFIX}USER_PASSWORD"})  # at the command line
 _DATABASE: Final = "PG"
 # glibc: few arenas, and what a job takes at once comes from the system and goes back to it; what the user sets holds
@@ -42,9 +53,10 @@ def page_environment(environ: Mapping[str, str]) -> dict[str, str]:
     []
     """
     known = {
-        name: value for name, value in environ.items()
+        name: value
+        for name, value in environ.items()
         if name in _PAGE or name.startswith(_DATABASE) or (name.startswith(PREFIX) and "__" in name)
-    }  # fmt: skip
+    }
     known.pop(_ADDRESS_IS_SECRET, None)
     return clean_environment(environ) | _without(known, page=False)
 

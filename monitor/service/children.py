@@ -74,8 +74,11 @@ class ModuleProcess:
         """Start the process with these open files; its log goes where ours goes."""
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", self._module, *arguments],
-            stdin=subprocess.DEVNULL, env=dict(environment), pass_fds=keep, preexec_fn=end_with_parent,  # noqa: PLW1509
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            env=dict(environment),
+            pass_fds=keep,
+            preexec_fn=end_with_parent,  # noqa: PLW1509
+        )
 
     @property
     def pid(self) -> int | None:
@@ -204,13 +207,19 @@ class BrokerChild:
     def __init__(self, config: ServiceConfig) -> None:
         self.mode = config.broker.mode
         if self.mode == "managed" and find_mosquitto() is None:
-            log.error("degraded: Mosquitto is not installed; a broker that forgets at restart takes its place; %s",
-                      health.HOW_TO_INSTALL)  # fmt: skip
+            log.error(
+                "degraded: Mosquitto is not installed; a broker that forgets at restart takes its place; %s",
+                health.HOW_TO_INSTALL,
+            )
             self.mode = "demo"
         broker = open_broker(
-            self.mode, Path(config.broker.data), config.broker.host, config.broker.port,
-            anonymous=config.broker.anonymous, find_sites=lambda: read_sites(config),
-        )  # fmt: skip
+            self.mode,
+            Path(config.broker.data),
+            config.broker.host,
+            config.broker.port,
+            anonymous=config.broker.anonymous,
+            find_sites=lambda: read_sites(config),
+        )
         assert broker is not None, "an external broker is nobody's child"
         self._broker, self.durable, self._probed_at = broker, broker.durable, 0.0
         if isinstance(broker, ManagedBroker):
@@ -270,12 +279,18 @@ def reject_denied(denied: Iterable[DeniedTopic]) -> list[RejectedMessage]:
     """The rows of what is not stored yet."""
     return [
         RejectedMessage(
-            one.at, one.topic, b"", DENIED, _DENIED(login=one.login), f"{LOGIN}{one.login}",
+            one.at,
+            one.topic,
+            b"",
+            DENIED,
+            _DENIED(login=one.login),
+            f"{LOGIN}{one.login}",
             times=one.times - one.stored,
             whole=PayloadSize(one.payload_bytes, digest_text(f"{DENIED}\0{one.login}\0{one.topic}")),
         )
-        for one in denied if one.times > one.stored
-    ]  # fmt: skip
+        for one in denied
+        if one.times > one.stored
+    ]
 
 
 class ProcessRestarter:

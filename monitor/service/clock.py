@@ -66,9 +66,11 @@ def describe_step(step: ClockStep) -> Message:
         return template(n=Figure(abs(step.seconds), ",.0f"), at=Timestamp.of(step.at, "second"))
     begin, end = step.jumped_over
     return _WENT_FORWARD(
-        n=Figure(step.seconds, ",.0f"), at=Timestamp.of(step.at, "second"), at2=Timestamp.of(begin, "second"),
+        n=Figure(step.seconds, ",.0f"),
+        at=Timestamp.of(step.at, "second"),
+        at2=Timestamp.of(begin, "second"),
         at3=Timestamp.of(end, "second"),
-    )  # fmt: skip
+    )
 
 
 class Suspension(NamedTuple):

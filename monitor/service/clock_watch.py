@@ -83,10 +83,13 @@ class ClockWatch:
             del self._steps[0]  # not before: a database that is away has it taken again
         since, before = self.clock() - READ_WITHIN, self._list_last_readings()
         ahead_s = {site: [one.ahead_s for one in ones if one.received_at >= since] for site, ones in before.items()}
-        self._apply_offset(estimate_offset(
-            {site: ones for site, ones in ahead_s.items() if ones}, is_synchronised(),
-            {site: [one.ahead_s for one in ones] for site, ones in before.items()},
-        ))  # fmt: skip
+        self._apply_offset(
+            estimate_offset(
+                {site: ones for site, ones in ahead_s.items() if ones},
+                is_synchronised(),
+                {site: [one.ahead_s for one in ones] for site, ones in before.items()},
+            )
+        )
 
     def _list_last_readings(self) -> dict[str, list[LastReading]]:
         """What declared stations said of the time, by site: an invented one has no voice."""

@@ -236,43 +236,80 @@ class Core:
         self._take_sites()
         self._make_inboxes()
         self.dispatcher = Dispatcher(
-            self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ),
-            language=self.config.language.default, page_url=self.config.web.public_url.rstrip("/"),
+            self.db,
+            self.sites,
+            self.clock,
+            environ=channel_settings(self.config, os.environ),
+            language=self.config.language.default,
+            page_url=self.config.web.public_url.rstrip("/"),
             write_document=self._write_cap,
             zone=self.config.web.timezone,
             limits=DeliveryLimits(
                 unconfirmed_after_s=self.config.duty.unconfirmed_after_s,
                 unconfirmed_again_s=self.config.duty.unconfirmed_again_s,
             ),
-        )  # fmt: skip
+        )
         self._insist(lambda: recognise(self.db, Path(self.config.paths.state), self.alarms))
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()
         self.readers = ReaderWatch(self.db, self.config.limits.reader_s)
-        self.ingest = self._insist(lambda: open_ingest(
-            self.db, self.config, self.sites, self._on_stored, self.alarms, self._wake_dispatcher, self.clock,
-            self.reserve.hold, self.turn,
-        ))  # fmt: skip
+        self.ingest = self._insist(
+            lambda: open_ingest(
+                self.db,
+                self.config,
+                self.sites,
+                self._on_stored,
+                self.alarms,
+                self._wake_dispatcher,
+                self.clock,
+                self.reserve.hold,
+                self.turn,
+            )
+        )
         self.evaluation = EvaluationLoop(
-            self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
-            on_changed=self._on_changed, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,
-            find_pace=self._find_pace, on_evaluated=self.commits.note_evaluation, on_outdated=self._check_versions,
-        )  # fmt: skip
+            self.db,
+            self.sites,
+            self.config.schedule.evaluate_tick_s,
+            is_drained=self._is_drained,
+            on_changed=self._on_changed,
+            on_poisoned=self._on_poisoned,
+            clock=self.clock,
+            find_news=self._find_news,
+            find_pace=self._find_pace,
+            on_evaluated=self.commits.note_evaluation,
+            on_outdated=self._check_versions,
+        )
         self.publisher = StatePublisher(
-            self.db, find_access(self.config.broker), self.clock, version=code_version(), page_url=self.config.web.url,
-            find_action=self._find_action, find_trouble=self.find_trouble,
+            self.db,
+            find_access(self.config.broker),
+            self.clock,
+            version=code_version(),
+            page_url=self.config.web.url,
+            find_action=self._find_action,
+            find_trouble=self.find_trouble,
             find_keys=self._find_signing_keys,
-        )  # fmt: skip
+        )
         self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
         self.clock_watch = ClockWatch(
-            db=self.db, clock=self.clock, sites=self.sites, alarms=self.alarms, ingest=self.ingest,
-            evaluation=self.evaluation, dispatcher=self.dispatcher, schedule=self.schedule,
-        )  # fmt: skip
+            db=self.db,
+            clock=self.clock,
+            sites=self.sites,
+            alarms=self.alarms,
+            ingest=self.ingest,
+            evaluation=self.evaluation,
+            dispatcher=self.dispatcher,
+            schedule=self.schedule,
+        )
         self.sirens = Sirens(
-            self.db, find_access(self.config.broker), self.clock, list_topics(self.sites.values()),
-            self._find_signing_keys, self.config.siren.confirm_within_s, self.config.siren.valid_for_s,
+            self.db,
+            find_access(self.config.broker),
+            self.clock,
+            list_topics(self.sites.values()),
+            self._find_signing_keys,
+            self.config.siren.confirm_within_s,
+            self.config.siren.valid_for_s,
             self.config.siren.sound_for_s,
-        )  # fmt: skip
+        )
         self.modem = ModemWatch(self.db, Path(self.config.sms.modem), self.clock)
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         compute.sweep_folders()
@@ -300,8 +337,11 @@ class Core:
                 continue  # the stamps of progress were made by another time
             overdue = health.find_overdue(progress, now)
             if overdue:
-                log.critical("no progress for %g s: %s; ending so that a fresh process starts",
-                             health.OVERDUE_S, ", ".join(overdue))  # fmt: skip
+                log.critical(
+                    "no progress for %g s: %s; ending so that a fresh process starts",
+                    health.OVERDUE_S,
+                    ", ".join(overdue),
+                )
                 compute.stop_all()
                 return EXIT_OVERDUE
             if self.renewing.is_set():
@@ -577,12 +617,19 @@ class Core:
         self._watch_file()
         degraded = self.conditions.degraded() | ({self._lost_file: BAD} if self._lost_file else {})
         detail: dict[str, Any] = {
-            "state": state, "pid": os.getpid(), "host": socket.gethostname(),
-            "started_at": self.started_at.isoformat(), "version": code_version(), "name": self.config.service_name,
+            "state": state,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "started_at": self.started_at.isoformat(),
+            "version": code_version(),
+            "name": self.config.service_name,
             "active_since": None if self.turn is None or self.turn.taken_at is None else format_iso(self.turn.taken_at),
-            "sites": sorted(self.sites), "degraded": list(degraded), "levels": degraded,
-            "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
-        }  # fmt: skip
+            "sites": sorted(self.sites),
+            "degraded": list(degraded),
+            "levels": degraded,
+            "ingest": _plain(ingest),
+            "dispatcher": _plain(self.dispatcher.status()),
+        }
         with self.db.write() as c:
             began_s = time.monotonic()
             stamp(c, "core", detail, self.clock())

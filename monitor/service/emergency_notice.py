@@ -174,9 +174,13 @@ class EmergencyNotifier:
     def _send_trouble(self, notice: NoticeState) -> None:
         waiting = [one for one in notice.addressees if one not in notice.taken]
         self._send(
-            waiting, CANNOT_DECIDE(text=notice.trouble), notice.body, f"decide:{notice.at}", self._over,
+            waiting,
+            CANNOT_DECIDE(text=notice.trouble),
+            notice.body,
+            f"decide:{notice.at}",
+            self._over,
             on_end=lambda address, taken: self._note_taken(notice, address) if taken else None,
-        )  # fmt: skip
+        )
 
     def _note_taken(self, notice: NoticeState, address: ChannelAddress) -> None:
         with self._lock:
@@ -192,9 +196,13 @@ class EmergencyNotifier:
         if not addresses:
             self._note_settled(notice, ())
         self._send(
-            addresses, _OVER_SUBJECT(), join_lines(lines), f"over:{notice.at}", threading.Event(),
+            addresses,
+            _OVER_SUBJECT(),
+            join_lines(lines),
+            f"over:{notice.at}",
+            threading.Event(),
             on_end=lambda address, _: self._note_settled(notice, (address,)),
-        )  # fmt: skip
+        )
 
     def _note_settled(self, notice: NoticeState, addresses: Iterable[ChannelAddress]) -> None:
         """Forget the outage when everybody who heard of it has heard the end, or cannot."""
@@ -217,19 +225,32 @@ class EmergencyNotifier:
     ) -> None:
         for address in addresses:
             threading.Thread(
-                target=lambda one=address: on_end(one, self._deliver(one, subject, body, mark, over)), name="herald",
+                target=lambda one=address: on_end(one, self._deliver(one, subject, body, mark, over)),
+                name="herald",
                 daemon=True,
-            ).start()  # fmt: skip
+            ).start()
 
     def _deliver(self, address: ChannelAddress, subject: str, body: str, mark: str, over: threading.Event) -> bool:
         """Try until it is taken, which it says, or until that makes no sense any more."""
         key = hashlib.sha256(f"{mark}|{address.recipient}|{address.channel}".encode()).hexdigest()
         for attempt in range(1, TRIES + 1):
             notification = Notification(
-                0, 0, 0, "status", str(AlertCategory.HEALTH), URGENT, "urgent", address.recipient, address.channel,
-                exercise=False, subject=subject, body=body, idempotency_key=key, attempts=attempt,
+                0,
+                0,
+                0,
+                "status",
+                str(AlertCategory.HEALTH),
+                URGENT,
+                "urgent",
+                address.recipient,
+                address.channel,
+                exercise=False,
+                subject=subject,
+                body=body,
+                idempotency_key=key,
+                attempts=attempt,
                 queued_at=self._clock(),
-            )  # fmt: skip
+            )
             try:
                 language = self._find_language(address.recipient)
                 notifier = open_notifier(address.channel, self._environ)

@@ -38,8 +38,12 @@ class HourlySummary:
             sites = _describe_sites(c)
         log.info(
             "the last hour: %d messages in, %d readings stored, %d refused; %d messages to people; %s",
-            done["messages"], done["stored"], done["rejected"], done["sent"], sites,
-        )  # fmt: skip
+            done["messages"],
+            done["stored"],
+            done["rejected"],
+            done["sent"],
+            sites,
+        )
 
 
 def count_sent(dispatcher: Mapping[str, Any]) -> int:
@@ -52,9 +56,12 @@ def _describe_sites(c: Connection) -> str:
     rows = load_view(c, "site_status", order_by=("-level", "site"))
     calm = [row for row in rows if row["level"] == 0 and row["observability"] == "full"]
     described = [
-        f"{row['site']} {row['level_name']}, sight {row['observability']}" if row["evaluated_at"] else
-        f"{row['site']} not evaluated yet" for row in rows if row["level"] != 0 or row["observability"] != "full"
-    ]  # fmt: skip
+        f"{row['site']} {row['level_name']}, sight {row['observability']}"
+        if row["evaluated_at"]
+        else f"{row['site']} not evaluated yet"
+        for row in rows
+        if row["level"] != 0 or row["observability"] != "full"
+    ]
     described[MOST:] = [f"{len(described) - MOST} more"] if len(described) > MOST else []
     if calm:
         described.append(

@@ -49,9 +49,8 @@ def recognise(db: Database, state: Path, alarms: ServiceAlarms) -> None:
     if noted:
         name = Path(db.url.database or "").name
         reason = (
-            _USED_BEFORE(name=name) if digest in noted
-            else _ANOTHER(path=name, at=Timestamp.of(begun_at, "minute"))
-        )  # fmt: skip
+            _USED_BEFORE(name=name) if digest in noted else _ANOTHER(path=name, at=Timestamp.of(begun_at, "minute"))
+        )
         log.critical("%s", reason)
         alarms.write(make_alarm(KEY, URGENT, reason, is_open=True))  # stored before it is noted: it is told for certain
     note(state, [digest, *(one for one in noted if one != digest)])

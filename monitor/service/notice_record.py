@@ -113,11 +113,17 @@ class NoticeStateFile:
 
 
 def _to_json(notice: NoticeState) -> bytes:
-    document = spread({
-        "trouble": notice.trouble, "at": format_iso(notice.at), "body": notice.body, "asked": notice.addressees,
-        "taken": sorted(notice.taken), "over_at": None if notice.over_at is None else format_iso(notice.over_at),
-        "settled": sorted(notice.settled),
-    })  # fmt: skip
+    document = spread(
+        {
+            "trouble": notice.trouble,
+            "at": format_iso(notice.at),
+            "body": notice.body,
+            "asked": notice.addressees,
+            "taken": sorted(notice.taken),
+            "over_at": None if notice.over_at is None else format_iso(notice.over_at),
+            "settled": sorted(notice.settled),
+        }
+    )
     return json.dumps(document).encode()
 
 
@@ -125,10 +131,14 @@ def _parse(text: str) -> NoticeState:
     content = gather(json.loads(text))
     over_at = content["over_at"]
     return NoticeState(
-        content["trouble"], parse(content["at"]), content["body"],
-        tuple(_read_addresses(content["asked"])), frozenset(_read_addresses(content["taken"])),
-        None if over_at is None else parse(over_at), frozenset(_read_addresses(content["settled"])),
-    )  # fmt: skip
+        content["trouble"],
+        parse(content["at"]),
+        content["body"],
+        tuple(_read_addresses(content["asked"])),
+        frozenset(_read_addresses(content["taken"])),
+        None if over_at is None else parse(over_at),
+        frozenset(_read_addresses(content["settled"])),
+    )
 
 
 def _read_addresses(pairs: Any) -> list[ChannelAddress]:

@@ -76,7 +76,11 @@ class CommitMonitor:
         with self._lock:
             now_s, last = self._monotonic_s(), min(self._marks.values())
             pulse = CoreProgress(
-                now_s - last.at_s, last.at, last.error, now_s - self._evaluated_s - self._tick_s,
-                self._evaluated_at, self._watching and not busy,
-            )  # fmt: skip
+                now_s - last.at_s,
+                last.at,
+                last.error,
+                now_s - self._evaluated_s - self._tick_s,
+                self._evaluated_at,
+                self._watching and not busy,
+            )
         return next((one.text for one in run_checks(pulse) if one.is_wrong), "")

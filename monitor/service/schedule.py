@@ -81,11 +81,18 @@ class Job:
 
 JOBS: Final = (
     Job(
-        "movement", "monitor.movement.update:run", lambda _: HOUR_S, 15.0,
-        at_stage=lambda site, stage: stage_cadence(site, stage)[0], light=True,
+        "movement",
+        "monitor.movement.update:run",
+        lambda _: HOUR_S,
+        15.0,
+        at_stage=lambda site, stage: stage_cadence(site, stage)[0],
+        light=True,
     ),
     Job(
-        "forecast", "monitor.jobs.forecasts.run:run", lambda site: site.forecast.every_s if site else DAY_S, 20.0,
+        "forecast",
+        "monitor.jobs.forecasts.run:run",
+        lambda site: site.forecast.every_s if site else DAY_S,
+        20.0,
         at_stage=lambda site, stage: stage_cadence(site, stage)[1],
     ),
     Job("score", "monitor.jobs.forecasts.run:rescore", lambda _: HOUR_S, 60.0),
@@ -96,12 +103,20 @@ JOBS: Final = (
     Job("point-forecasts", "monitor.jobs.point_forecasts:run", lambda _: HOUR_S / 4, 55.0),
     Job("instruments", "monitor.jobs.instruments.run:run", lambda _: HOUR_S / 4, 45.0, light=True),
     Job(
-        "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
-        watched=lambda config, site: Path(config.paths.inbox) / site.id, again="monitor.jobs.scenes.inbox:next_scan",
+        "scenes",
+        "monitor.jobs.scenes.inbox:run",
+        lambda _: 10.0,
+        10.0,
+        watched=lambda config, site: Path(config.paths.inbox) / site.id,
+        again="monitor.jobs.scenes.inbox:next_scan",
     ),
     Job("tiles", "monitor.jobs.scenes.tiles:run", lambda _: 30.0, 40.0, show=True),
     Job(
-        "sources", "monitor.ingest.sources.poll:run", lambda _: 60.0, 20.0, polls=True,
+        "sources",
+        "monitor.ingest.sources.poll:run",
+        lambda _: 60.0,
+        20.0,
+        polls=True,
         watched=lambda config, site: Path(config.paths.inbox) / "series" / site.id,
     ),
     Job("season", "monitor.jobs.forecasts.season:run", lambda _: DAY_S, 900.0, hour=1),
@@ -113,7 +128,7 @@ JOBS: Final = (
     Job("reports", "monitor.reports.issue:run", lambda _: HOUR_S / 12, 60.0, per_site=False, polls=True),
     Job("backup", "monitor.jobs.backup:run", lambda _: HOUR_S, 300.0, per_site=False),
     Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
-)  # fmt: skip
+)
 
 
 def _give_back_memory() -> None:
@@ -193,12 +208,17 @@ class Schedule:
         key = f"{job.name}:{site.id}" if site else job.name
         self._entries[key] = (job, site)
         self._scheduler.add_job(
-            self.run_now, trigger_of(job, site, every_s), (key,), id=key, max_instances=1, coalesce=True,
+            self.run_now,
+            trigger_of(job, site, every_s),
+            (key,),
+            id=key,
+            max_instances=1,
+            coalesce=True,
             executor=job.lane,
             # a look at a watched folder waits for its turn: dropped, its site would queue anew behind the others
             misfire_grace_time=int(HOUR_S) if job.watched else max(1, int(min(every_s, HOUR_S))),
             next_run_time=self._clock() + timedelta(seconds=min(job.first_s, every_s)),
-        )  # fmt: skip
+        )
 
     def start(self) -> None:
         """End what a killed process left as running, then start the threads."""
@@ -232,8 +252,9 @@ class Schedule:
         """Bring forward the jobs in whose folder something arrived; what arrives while one runs, when it has ended."""
         folders = {
             key: job.watched(self._config, site)
-            for key, (job, site) in self._entries.items() if job.watched is not None and site is not None
-        }  # fmt: skip
+            for key, (job, site) in self._entries.items()
+            if job.watched is not None and site is not None
+        }
         seen = {key: _newest_ns(folder) for key, folder in folders.items()}
         while not self._stopped.wait(SCAN_S):
             for key, folder in folders.items():

@@ -94,26 +94,39 @@ class Supervisor:
         # the children go by the broker that runs, which need not be the one that was asked for
         running = {} if self.broker is None else {"SLOPEWARD_BROKER__MODE": self.broker.mode}
         self.core = PythonChild(
-            "core", "monitor.service.core", arguments, stop_s=STOP_CORE_S, beats=True,
+            "core",
+            "monitor.service.core",
+            arguments,
+            stop_s=STOP_CORE_S,
+            beats=True,
             environment=core_environment(os.environ) | running,
-        )  # fmt: skip
+        )
         children: list[Child] = [self.core]
         if self.broker is not None:
             children.insert(0, self.broker)
         self.web = PythonChild(
-            "web", "monitor.web.server", arguments, stop_s=3.0, hears=True,
+            "web",
+            "monitor.web.server",
+            arguments,
+            stop_s=3.0,
+            hears=True,
             environment=page_environment(os.environ) | running,
-        )  # fmt: skip
+        )
         if with_web:
             children.append(self.web)
         self.restarters = [ProcessRestarter(child, self._on_dying, self._reload_broker) for child in children]
         self._lines: list[AlertChange] = []
         self._quota = Quota.of_megabytes(config.limits.quarantine_mb, config.limits.quarantine_source_mb)
         self.emergency = EmergencyNotifier(
-            self._list_addresses, lambda: self._levels or [_NO_LEVEL()], channel_settings(config, os.environ), _now_utc,
-            self._record_notice, NoticeStateFile(_find_notice_path(config)),
-            lambda name: self._languages.get(name) or config.language.default, config.web.timezone,
-        )  # fmt: skip
+            self._list_addresses,
+            lambda: self._levels or [_NO_LEVEL()],
+            channel_settings(config, os.environ),
+            _now_utc,
+            self._record_notice,
+            NoticeStateFile(_find_notice_path(config)),
+            lambda name: self._languages.get(name) or config.language.default,
+            config.web.timezone,
+        )
         self._languages: dict[str, str] = {}  # of recipients, by name
         self._known: list[Site] = []  # the versions in force and the last stored levels, as last read
         self._levels: list[str] = []
@@ -208,11 +221,13 @@ class Supervisor:
         rows = load_view(c, "site_status", order_by=["site"])
         self._levels = [
             LAST_LEVEL(
-                site=row["site"], level=Term(row["level_name"]),
+                site=row["site"],
+                level=Term(row["level_name"]),
                 at=Timestamp.of(parse(str(row["evaluated_at"])), "second"),
             )
-            for row in rows if row["evaluated_at"] is not None
-        ]  # fmt: skip
+            for row in rows
+            if row["evaluated_at"] is not None
+        ]
         self._head = "audit entry {} head {}".format(*find_head(c))
         gap = self.gap.take(rows)
         if gap is not None and not self._is_elsewhere(c):
@@ -297,9 +312,15 @@ class Supervisor:
                 with db.write() as c:
                     if lines:
                         apply_changes(
-                            c, "status", lines, site=None, recipients=_load_recipients(self.config, c), actor=SERVICE,
-                            now=now, rule_version=code_version(),
-                        )  # fmt: skip
+                            c,
+                            "status",
+                            lines,
+                            site=None,
+                            recipients=_load_recipients(self.config, c),
+                            actor=SERVICE,
+                            now=now,
+                            rule_version=code_version(),
+                        )
                     before = find_stamp(c, "supervisor")
                     deaths = {k.child.name: k.deaths for k in self.restarters}
                     own = {"pid": os.getpid(), "host": socket.gethostname(), "deaths": deaths}
@@ -325,9 +346,11 @@ class Supervisor:
         if self.broker is None:
             return {"mode": "external", "url": self.config.broker.url}
         return {
-            "mode": self.broker.mode, "durable": self.broker.durable, "alive": self.broker.alive(),
+            "mode": self.broker.mode,
+            "durable": self.broker.durable,
+            "alive": self.broker.alive(),
             "denied": self.broker.describe_denied(denied),
-        }  # fmt: skip
+        }
 
     def _ping(self) -> None:
         """Tell the outside watcher that core goes round; its silence is the alarm."""

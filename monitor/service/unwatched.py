@@ -33,10 +33,12 @@ class UnwatchedPeriod(NamedTuple):
 
     def describe(self, levels: Iterable[Mapping[str, Any]]) -> Message:
         """One line with the level of each site; one that cannot be seen has no level of now."""
-        now = join([
-            (_UNSEEN if row["observability"] == "blind" else _NOW)(site=row["site"], level=Term(row["level_name"]))
-            for row in levels
-        ])  # fmt: skip
+        now = join(
+            [
+                (_UNSEEN if row["observability"] == "blind" else _NOW)(site=row["site"], level=Term(row["level_name"]))
+                for row in levels
+            ]
+        )
         return _NOBODY(at=Timestamp.of(self.begin, "second"), at2=Timestamp.of(self.end, "second"), text=now)
 
 

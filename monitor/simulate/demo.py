@@ -157,10 +157,14 @@ def run_measured(
         scenes = _copy_scenes(data, stage.folder / "inbox" / site_id)
         with _open_publisher(stage, site_id) as publisher:
             play(
-                rows_to_messages(moved, site_id), publisher, now - live, live.total_seconds() / PLAY_S, clock=clock,
+                rows_to_messages(moved, site_id),
+                publisher,
+                now - live,
+                live.total_seconds() / PLAY_S,
+                clock=clock,
                 stop=stage.stop,
                 on_history=lambda n: print_line(f"{n} messages of history; now the last tenth in {PLAY_S:g} s"),
-            )  # fmt: skip
+            )
         _wait_for_rows(stage, len(rows))
         _begin(stage, "forecasts", lambda: _order(stage, "forecast", "run", site=site_id))
         if once:
@@ -207,8 +211,10 @@ def open_stage(site_files: dict[str, str], folder: Path | None, print_line: Prin
     with (home / "service.log").open("wb") as log:
         service = subprocess.Popen(
             [sys.executable, "-m", "monitor.cli.main", "run", "--config", str(home / "slopeward.toml")],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
     stage = DemoInstallation(
         home,
         f"mqtt://127.0.0.1:{broker_port}",
@@ -331,10 +337,16 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
         publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken")
         play(
-            map(sample_to_message, model.samples()), publisher, now - LIVE, speed, clock=lambda: datetime.now(UTC),
-            stop=stage.stop, follow=follow,
-            on_history=after_history, on_present=at_present,
-        )  # fmt: skip
+            map(sample_to_message, model.samples()),
+            publisher,
+            now - LIVE,
+            speed,
+            clock=lambda: datetime.now(UTC),
+            stop=stage.stop,
+            follow=follow,
+            on_history=after_history,
+            on_present=at_present,
+        )
 
 
 @contextlib.contextmanager
@@ -415,8 +427,11 @@ def _order(stage: DemoInstallation, *words: str, site: str = SITE_ID) -> None:
     """Run a verb of the command line as a person would."""
     done = subprocess.run(
         [sys.executable, "-m", "monitor.cli.main", *words, "--site", site, "--config", stage.config],
-        capture_output=True, text=True, check=False, timeout=ACT_LIMIT_S,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=ACT_LIMIT_S,
+    )
     if done.returncode and not stage.stop.is_set():
         raise JobError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
 
@@ -474,8 +489,10 @@ def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[dict[str, Any]], 
 
 def _print_summary(stage: DemoInstallation, counted: dict[str, Any], print_line: PrintLine, *, keeps: bool) -> None:
     """Say what ran beside each other, and where to look."""
-    print_line(f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
-        f"{counted['notifications']['delivered']} messages were delivered")  # fmt: skip
+    print_line(
+        f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
+        f"{counted['notifications']['delivered']} messages were delivered"
+    )
     print_worth(counted["forecasters"], counted["anomalies"], print_line)
     if counted["degraded"]:
         print_line(f"  degraded: the broker is not durable; {HOW_TO_INSTALL}")

@@ -32,9 +32,13 @@ def write(request: DrawSceneRequest) -> DrawnScene:
 
     place = (request.longitude, request.latitude)
     write_scene(
-        request.folder, request.seed, center_lon=place[0], center_lat=place[1], acquired_at=request.acquired_at,
+        request.folder,
+        request.seed,
+        center_lon=place[0],
+        center_lat=place[1],
+        acquired_at=request.acquired_at,
         scar_lonlat=place,
-    )  # fmt: skip
+    )
     return DrawnScene(str(request.folder))
 
 

@@ -107,9 +107,15 @@ def plan_story(now: datetime, seed: int, days: float, step: timedelta, stations:
     failure_at = now + FAILS_AFTER
     onset_at = failure_at - min(ACCELERATES, 0.5 * span)
     return SlopeModel(
-        seed, stations, start_at, duration=span + timedelta(days=1), step=step, creep_mm_per_day=CREEP_MM_PER_DAY,
-        onset_at=onset_at, failure_at=failure_at,
-    )  # fmt: skip
+        seed,
+        stations,
+        start_at,
+        duration=span + timedelta(days=1),
+        step=step,
+        creep_mm_per_day=CREEP_MM_PER_DAY,
+        onset_at=onset_at,
+        failure_at=failure_at,
+    )
 
 
 def write_story_site(model: SlopeModel) -> str:

@@ -64,9 +64,13 @@ def _compare_past(mine: Errors, others: Sequence[Errors]) -> dict[str, Any]:
         keys = [key for key in same if key[0] == horizon_s]
         own, line, auto = (fmean(one[key] for key in keys) for one in (mine, *others))
         by[format_duration(round(horizon_s))] = {
-            "n": len(keys), "mae_mm": own, "mae_straight_line_mm": line, "mae_auto_mm": auto,
-            "skill_straight_line": 1 - own / line if line else None, "skill_auto": 1 - own / auto if auto else None,
-        }  # fmt: skip
+            "n": len(keys),
+            "mae_mm": own,
+            "mae_straight_line_mm": line,
+            "mae_auto_mm": auto,
+            "skill_straight_line": 1 - own / line if line else None,
+            "skill_auto": 1 - own / auto if auto else None,
+        }
     skills = {name: [v for one in by.values() if (v := one[name]) is not None] for name in SKILLS}
     return {"n": len(same), **{k: fmean(v) if v else None for k, v in skills.items()}, "horizons": by}
 
@@ -75,11 +79,15 @@ def assess_detectors(c: Connection) -> dict[str, dict[str, Any]]:
     """Of each detector: its scores, what lay over its threshold, where and since when, and what it may spend."""
     return {
         str(name): {
-            "scores": int(scores), "over_threshold": int(over or 0), "series": int(series), "series_over": int(where),
-            "first_over_at": None if first is None else format_iso(first), "budget_per_sensor_month": float(budget),
+            "scores": int(scores),
+            "over_threshold": int(over or 0),
+            "series": int(series),
+            "series_over": int(where),
+            "first_over_at": None if first is None else format_iso(first),
+            "budget_per_sensor_month": float(budget),
         }
         for name, scores, over, series, where, first, budget in summarize_anomalies(c)
-    }  # fmt: skip
+    }
 
 
 def print_worth(

@@ -52,9 +52,13 @@ _NO_METHOD: Final = Template("page.no_method", "this address does not take that 
 _BROKEN: Final = Template("page.broken", "something went wrong inside; the log of the web process says what")
 HERE: Final = Path(__file__).parent
 STATUS_OF: Final[tuple[tuple[type[errors.SlopewardError], int], ...]] = (
-    (errors.NotFoundError, 404), (errors.NotSignedInError, 401), (errors.NotAllowedError, 403),
-    (errors.RefusedError, 409), (errors.ConfigError, 422), (errors.StoreBusyError, 503),
-)  # fmt: skip
+    (errors.NotFoundError, 404),
+    (errors.NotSignedInError, 401),
+    (errors.NotAllowedError, 403),
+    (errors.RefusedError, 409),
+    (errors.ConfigError, 422),
+    (errors.StoreBusyError, 503),
+)
 PAGES: Final = (
     pages,
     photos,
@@ -114,10 +118,14 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
         clock: gives the present, aware UTC.
     """
     app = FastAPI(
-        title="Slopeward", version=code_version(), docs_url=None, redoc_url=None, openapi_url=None,
+        title="Slopeward",
+        version=code_version(),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
         description="Levels, series, forecasts, alerts and footprints of the monitored slopes. Read only.",
         dependencies=[Depends(admit)],
-    )  # fmt: skip
+    )
     app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.LoginThrottle()
     app.state.sign_ons = single_sign_on.SignOns()

@@ -89,9 +89,15 @@ class Drafts:
         try:
             with self._turn:
                 draft.effect = preview_apart(
-                    url, draft.change.old, draft.change.new, draft.at, draft.months, on_progress=report,
-                    limit_s=self._context.config.compute.job_limit_s, is_wanted=lambda: draft.id in self._drafts,
-                )  # fmt: skip
+                    url,
+                    draft.change.old,
+                    draft.change.new,
+                    draft.at,
+                    draft.months,
+                    on_progress=report,
+                    limit_s=self._context.config.compute.job_limit_s,
+                    is_wanted=lambda: draft.id in self._drafts,
+                )
         except Exception as error:  # the person is told; the page goes on
             _LOG.exception("draft %s", draft.id)
             draft.effect = {"skipped": FAILED(problem=type(error).__name__)}

@@ -78,11 +78,21 @@ class PageServer(uvicorn.Server):
 def make_settings(app: FastAPI, web: WebSection) -> uvicorn.Config:
     """How the page is served: bounded in time and number, and believing no header but of the proxies that are named."""
     return uvicorn.Config(
-        app, host=web.host, port=web.port, log_config=None, access_log=False, server_header=False,
-        http=patient(web.trusted_proxies), ws="none",
-        proxy_headers=bool(web.trusted_proxies), forwarded_allow_ips=list(web.trusted_proxies),
-        limit_concurrency=200, timeout_keep_alive=15, timeout_graceful_shutdown=2, h11_max_incomplete_event_size=32768,
-    )  # fmt: skip
+        app,
+        host=web.host,
+        port=web.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=patient(web.trusted_proxies),
+        ws="none",
+        proxy_headers=bool(web.trusted_proxies),
+        forwarded_allow_ips=list(web.trusted_proxies),
+        limit_concurrency=200,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=2,
+        h11_max_incomplete_event_size=32768,
+    )
 
 
 def listen(context: Context) -> None:

@@ -127,8 +127,10 @@ def _connect(cluster: Cluster, distributed: Any) -> Any:
         client = _clients.get(cluster)
         if client is None or client.status not in {"running", "connecting"}:
             given = {
-                "tls_ca_file": cluster.ca_file, "tls_client_cert": cluster.cert_file, "tls_client_key": cluster.key_file
-            }  # fmt: skip
+                "tls_ca_file": cluster.ca_file,
+                "tls_client_cert": cluster.cert_file,
+                "tls_client_key": cluster.key_file,
+            }
             is_encrypted = cluster.address.startswith("tls://")
             files = {name: file for name, file in given.items() if file}  # without any: those of Dask's own settings
             security = distributed.Security(require_encryption=True, **files) if is_encrypted else None
@@ -146,9 +148,7 @@ def _forget(cluster: Cluster) -> None:
         client.close(timeout=1.0)
 
 
-def _wait(
-    job: str, client: Any, future: Any, limit_s: float, is_stopping: Callable[[], bool]
-) -> Any:  # fmt: skip
+def _wait(job: str, client: Any, future: Any, limit_s: float, is_stopping: Callable[[], bool]) -> Any:
     """The result, however long it waits for its turn, while there is a worker that could take it."""
     seen_s = time.monotonic()
     latest_s = seen_s + (TRIES + 1) * limit_s + NO_WORKER_S

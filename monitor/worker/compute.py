@@ -104,9 +104,17 @@ def run(
             terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
             return _run_here(task, request, limit_s, on_progress, terms)
         answered: Answered = call_there(
-            cluster, task.function, run_for, task, request, limit_s, terms, list_versions(),
-            limit_s=limit_s, is_stopping=is_stopping,
-        )  # fmt: skip
+            cluster,
+            task.function,
+            run_for,
+            task,
+            request,
+            limit_s,
+            terms,
+            list_versions(),
+            limit_s=limit_s,
+            is_stopping=is_stopping,
+        )
         return answered
 
 
@@ -232,8 +240,11 @@ def _start(job: str, early: str) -> _WorkerProcess:
                 # -P: not from the working folder
                 [sys.executable, "-P", "-m", "monitor.worker.compute", str(folder), early],
                 stdin=subprocess.PIPE,  # the leash: its end tells the child that the service is gone
-                stdout=subprocess.DEVNULL, stderr=stderr, env=environment, start_new_session=True,
-            )  # fmt: skip
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env=environment,
+                start_new_session=True,
+            )
             _running.add(process)
     except BaseException:
         _remove_folder(folder, lock)
@@ -463,7 +474,7 @@ def run_each(
 
 def run_for(
     task: WorkerTask[Request, Answered], request: Request, limit_s: float, terms: SandboxLimits, versions: Versions
-) -> Answered:  # fmt: skip
+) -> Answered:
     """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
 
     Raises:

@@ -20,33 +20,77 @@ from monitor.worker.records import WorkerTask
 
 MIB, GIB = 1 << 20, 1 << 30
 # All that a worker gets of the environment: where programs, libraries and their tables lie, and how to spell.
-KEPT: Final = frozenset({
-    "PATH", "HOME", "LANG", "LANGUAGE", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "GDAL_DATA", "PROJ_DATA", "PROJ_LIB",
-    "PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHONWARNINGS",
-    "PYTHONDONTWRITEBYTECODE", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "SLOPEWARD_DEVICE",
-})  # fmt: skip
+KEPT: Final = frozenset(
+    {
+        "PATH",
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "VIRTUAL_ENV",
+        "LD_LIBRARY_PATH",
+        "GDAL_DATA",
+        "PROJ_DATA",
+        "PROJ_LIB",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PYTHONUSERBASE",
+        "PYTHONNOUSERSITE",
+        "PYTHONUTF8",
+        "PYTHONHASHSEED",
+        "PYTHONWARNINGS",
+        "PYTHONDONTWRITEBYTECODE",
+        "CUDA_VISIBLE_DEVICES",
+        "NVIDIA_VISIBLE_DEVICES",
+        "SLOPEWARD_DEVICE",
+    }
+)
 # and what chooses the kernels of its arithmetic: with others a worker rounds otherwise than who asked
 KEPT_BEGIN: Final = ("LC_", "OPENBLAS_", "MKL_CBWR", "NPY_")
 DEVICE: Final = "SLOPEWARD_DEVICE"
 # What Python and its libraries read of the system, beside their own folders; no configuration, no state, no homes.
 SYSTEM: Final = (
-    "/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd",
-    "/proc", "/sys", "/dev/zero", "/dev/random", "/dev/urandom",
-)  # fmt: skip
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/nix/store",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/nsswitch.conf",
+    "/etc/passwd",
+    "/proc",
+    "/sys",
+    "/dev/zero",
+    "/dev/random",
+    "/dev/urandom",
+)
 # what finding the address of a name and checking a certificate take
 RESOLVER: Final = (
-    "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/ssl", "/etc/pki",
-    "/etc/ca-certificates", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
-)  # fmt: skip
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/ssl",
+    "/etc/pki",
+    "/etc/ca-certificates",
+    "/run/systemd/resolve",
+    "/run/resolvconf",
+    "/run/NetworkManager",
+)
 DEVICES: Final = ("/dev/null", "/dev/nvidia*", "/dev/dri")
 CPU_GRACE_S: Final = 5
 OPEN_NETWORK: Final = "workers can reach the network: no network of their own and no filter of calls is allowed here"
 OPEN_FILES: Final = "workers can read all files of this user: this kernel has no Landlock (Linux 5.13 or newer has)"
 OPEN_RIGHTS: Final = "workers keep the rights of this user: this system does not let them be given up"
 NO_MEMORY: Final = (
-    "can't allocate memory", "cannot allocate memory", "unable to allocate", "failed to map segment", "bad_alloc",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "unable to allocate",
+    "failed to map segment",
+    "bad_alloc",
     "out of memory",
-)  # fmt: skip
+)
 
 _missing: list[str] = []  # of the walls around this very process
 _cut_short: list[bool] = []  # a write of this process met the bound
@@ -82,9 +126,11 @@ class SandboxLimits:
     ) -> "SandboxLimits":
         """What a job may take, read and write, by the bounds of `[compute]`."""
         return cls(
-            memory_bytes=int(memory_gib * GIB), file_bytes=int(file_gib * GIB), reads=tuple(sorted(map(str, reads))),
+            memory_bytes=int(memory_gib * GIB),
+            file_bytes=int(file_gib * GIB),
+            reads=tuple(sorted(map(str, reads))),
             writes=tuple(sorted(map(str, writes))),
-        )  # fmt: skip
+        )
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:

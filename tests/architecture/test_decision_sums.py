@@ -7,8 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DECISIONS = (
-    "monitor/alerting", "monitor/decision", "forecasting/kinematics", "forecasting/hydrology",
-)  # fmt: skip
+    "monitor/alerting",
+    "monitor/decision",
+    "forecasting/kinematics",
+    "forecasting/hydrology",
+)
 COUNTS = {"len", "int", "count"}  # functions and methods that give whole numbers
 
 
@@ -43,7 +46,10 @@ def test_decisions_add_floats_exactly(room):
 
 def test_what_adds_floats_is_found_and_what_counts_is_not():
     assert find_sums("sum(values)\nsum(v.rate for v in some)\nsum([a * b for a, b in pairs], 0.5)\nsum(map(f, x))") == [
-        1, 2, 3, 4
-    ]  # fmt: skip
+        1,
+        2,
+        3,
+        4,
+    ]
     counting = "sum(1 for v in some if v)\nsum(v > 0.0 for v in some)\nsum(len(v) for v in some)\nfsum(values)"
     assert find_sums(counting) == []

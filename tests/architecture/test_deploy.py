@@ -29,9 +29,23 @@ COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 BROKER = (ROOT / "deploy/compose-broker.conf").read_text()
 KEYS = {
-    "image", "build", "read_only", "tmpfs", "cap_drop", "security_opt", "stop_grace_period", "restart", "environment",
-    "volumes", "healthcheck", "entrypoint", "ports", "depends_on", "logging", "profiles",
-}  # fmt: skip
+    "image",
+    "build",
+    "read_only",
+    "tmpfs",
+    "cap_drop",
+    "security_opt",
+    "stop_grace_period",
+    "restart",
+    "environment",
+    "volumes",
+    "healthcheck",
+    "entrypoint",
+    "ports",
+    "depends_on",
+    "logging",
+    "profiles",
+}
 # a Python that has pip-audit's answer ready, and runs what else it is given
 PYTHON = """#!/bin/sh
 [ "$1" != -m ] || { printf '%s' "$ANSWER"; exit 1; }
@@ -105,13 +119,16 @@ class LaidOut:
         self.ports = {door: str(free_port()) for door in ("1883", "1884", "8080")}
         database = urlsplit(database_url)
         self.places = {
-            "/etc/slopeward-broker.conf": folder / "compose-broker.conf", "/etc/slopeward": folder / "config",
-            "/var/lib/slopeward-broker": folder / "broker", "/var/lib/slopeward": folder / "state",
+            "/etc/slopeward-broker.conf": folder / "compose-broker.conf",
+            "/etc/slopeward": folder / "config",
+            "/var/lib/slopeward-broker": folder / "broker",
+            "/var/lib/slopeward": folder / "state",
             "mqtt://broker:1884": f"mqtt://127.0.0.1:{self.ports['1884']}",
             "mqtt://broker:1883": f"mqtt://127.0.0.1:{self.ports['1883']}",
             "'127.0.0.1', 1884": f"'127.0.0.1', {self.ports['1884']}",
-            "@database/": f"@127.0.0.1:{database.port}/", "0.0.0.0": "127.0.0.1",
-        }  # fmt: skip
+            "@database/": f"@127.0.0.1:{database.port}/",
+            "0.0.0.0": "127.0.0.1",
+        }
         (folder / "config/sites").mkdir(parents=True)
         (folder / "broker").mkdir(mode=0o700)
         (folder / "state").mkdir()
@@ -136,17 +153,26 @@ class LaidOut:
     def start(self, name, *words):
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [self.translate(w) for w in words], env=self.environment(name), cwd=self.folder / "state",
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                [self.translate(w) for w in words],
+                env=self.environment(name),
+                cwd=self.folder / "state",
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self.processes.append(process)
         return process
 
     def call(self, name, *words):
         return subprocess.run(
-            [self.translate(w) for w in words], env=self.environment(name), cwd=self.folder / "state",
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            [self.translate(w) for w in words],
+            env=self.environment(name),
+            cwd=self.folder / "state",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def is_healthy(self, name):
         kind, *words = SERVICES[name]["healthcheck"]["test"]
@@ -305,10 +331,19 @@ def test_nothing_but_the_program_goes_into_the_image():
 def test_the_unit_holds_each_wall():
     """Where no systemd is there to weigh the unit (`tests/integration/service/test_systemd_unit.py`)."""
     walls = {
-        "MemoryMax=80%", "TasksMax=512", "PrivateUsers=yes", "NoNewPrivileges=yes", "CapabilityBoundingSet=",
-        "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "RestrictNamespaces=yes", "UMask=0027",
-        "SystemCallFilter=~@privileged @resources", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
-    }  # fmt: skip
+        "MemoryMax=80%",
+        "TasksMax=512",
+        "PrivateUsers=yes",
+        "NoNewPrivileges=yes",
+        "CapabilityBoundingSet=",
+        "ProtectSystem=strict",
+        "ProtectHome=yes",
+        "PrivateTmp=yes",
+        "RestrictNamespaces=yes",
+        "UMask=0027",
+        "SystemCallFilter=~@privileged @resources",
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+    }
     for name in ("slopeward", "slopeward-scheduler", "slopeward-worker"):
         assert walls <= set((ROOT / f"deploy/{name}.service").read_text().splitlines()), name
 

@@ -113,9 +113,12 @@ def test_pytorch_for_the_cpu_comes_first_and_what_else_is_said(tmp_path, what, h
     python.write_text(PYTHON)
     python.chmod(0o755)
     done = subprocess.run(
-        [ROOT / "locks/install.sh", python, what], env=os.environ | {"HAS": has, "TORCH": torch},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [ROOT / "locks/install.sh", python, what],
+        env=os.environ | {"HAS": has, "TORCH": torch},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert [Path(line).stem for line in (tmp_path / "python.log").read_text().split()] == files
     assert done.returncode == (1 if torch == "cpu" else 0), done.stderr
     assert said in done.stderr

@@ -24,21 +24,22 @@ FORBIDDEN = {
     r"\basked (?:about|anew|again|at once)\b": "questioned, confirmed anew",
     r"\bsp(?:eaks?|eaking|oke|oken)\b": "votes, reports, sends",
     r"\bwitness(?:es)? (?:says?|said)\b": "a witness votes",
-    r"\b(?:one|first|second|another|last|rule's|criterion's|own|person's|somebody's|people's|your|its|no) words?\b":
-        "confirmation, answer, statement",
+    r"\b(?:one|first|second|another|last|rule's|criterion's|own|person's|somebody's"
+    r"|people's|your|its|no) words?\b": "confirmation, answer, statement",
     r"\bon (?:the|somebody's|one) word\b": "on the statement of",
     r"\bhears?\b|\bheard\b": "receives, reports",
     r"\b(?:what|nothing|something) lies (?:there|around|behind)\b": "name the thing",
     r"\bdoubts\b": "questions, low confidence",
-}  # fmt: skip
+}
 PICTURE = re.compile("|".join(f"(?:{pattern})" for pattern in FORBIDDEN), re.IGNORECASE)
 
 # reasons and sentences that decisions freeze: (module, the phrase)
 STORED = {
     ("monitor/decision/conditions.py", "person's word"),
     ("monitor/decision/evidence.py", "speaks"),
-    ("monitor/decision/series/coseismic_steps.py", "your word"), ("monitor/decision/series/steps.py", "asked again"),
-}  # fmt: skip
+    ("monitor/decision/series/coseismic_steps.py", "your word"),
+    ("monitor/decision/series/steps.py", "asked again"),
+}
 
 
 def find_pictures(text: str) -> list[str]:
@@ -103,10 +104,13 @@ def read_strings(path: Path) -> list[tuple[int, str]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     silent = {
-        id(node.body[0].value) for node in ast.walk(tree)
-        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
         and not (path.is_relative_to(ROOT / "monitor" / "cli") and not isinstance(node, ast.ClassDef))
-    }  # fmt: skip
+    }
     formatted = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
     silent |= {id(part) for node in formatted for part in node.values}
     found = []
@@ -124,18 +128,20 @@ def read_strings(path: Path) -> list[tuple[int, str]]:
 def test_documents_hold_no_pictures():
     found = [
         f"{path.relative_to(ROOT)}: {', '.join(pictures)}: {sentence}"
-        for path in DOCUMENTS for sentence in read_markdown(path.read_text(encoding="utf-8"))
+        for path in DOCUMENTS
+        for sentence in read_markdown(path.read_text(encoding="utf-8"))
         if (pictures := find_pictures(sentence))
-    ]  # fmt: skip
+    ]
     assert not found, "\n".join(found)
 
 
 def test_no_sentence_of_a_document_is_long():
     found = [
         f"{path.relative_to(ROOT)}: {count_words(sentence)} words: {sentence}"
-        for path in DOCUMENTS for sentence in read_markdown(path.read_text(encoding="utf-8"))
+        for path in DOCUMENTS
+        for sentence in read_markdown(path.read_text(encoding="utf-8"))
         if count_words(sentence) >= LONGEST
-    ]  # fmt: skip
+    ]
     assert not found, "\n".join(found)
 
 
@@ -146,9 +152,10 @@ def test_messages_errors_log_lines_and_help_hold_no_pictures():
             name = str(path.relative_to(ROOT))
             found |= {
                 f"{name}:{line}: {picture}: {' '.join(text.split())}"
-                for line, text in read_strings(path) for picture in find_pictures(text)
+                for line, text in read_strings(path)
+                for picture in find_pictures(text)
                 if (name, picture) not in STORED
-            }  # fmt: skip
+            }
     assert not found, "\n".join(sorted(found))
 
 
@@ -156,10 +163,13 @@ def test_no_message_is_one_long_sentence():
     """Texts over several lines are files and queries; what a command's help says of its parts is read as a document."""
     found = [
         f"{path.relative_to(ROOT)}:{line}: {count_words(sentence)} words: {sentence}"
-        for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))
-        for line, text in read_strings(path) if "\n" not in text.strip() and not text.startswith(("SELECT ", "WITH "))
-        for sentence in re.split(r"(?<=[.!?:;])\s+", text) if count_words(sentence) >= LONGEST
-    ]  # fmt: skip
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for line, text in read_strings(path)
+        if "\n" not in text.strip() and not text.startswith(("SELECT ", "WITH "))
+        for sentence in re.split(r"(?<=[.!?:;])\s+", text)
+        if count_words(sentence) >= LONGEST
+    ]
     assert not found, "\n".join(found)
 
 

@@ -18,14 +18,22 @@ def row(claim):
 
 def test_the_table_of_decompositions_is_the_stored_one():
     leaks = SEEDS["decomposition on bazimen"]
-    for name, method in (("CEEMDAN", "ceemdan"), ("EMD", "emd"), ("VMD", "vmd"), ("STL", "stl"),
-                         ("polynomial", "polynomial"), ("polynomial of fifth order", "quintic"),
-                         ("ICEEMDAN", "iceemdan"), ("trailing mean", "trailing")):  # fmt: skip
+    for name, method in (
+        ("CEEMDAN", "ceemdan"),
+        ("EMD", "emd"),
+        ("VMD", "vmd"),
+        ("STL", "stl"),
+        ("polynomial", "polynomial"),
+        ("polynomial of fifth order", "quintic"),
+        ("ICEEMDAN", "iceemdan"),
+        ("trailing mean", "trailing"),
+    ):
         cells = re.search(rf"^\| {name} \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE).groups()
         worth = leaks[method]
         assert [float(cell) for cell in cells] == [
-            round(worth["rmse_whole_series_mm"], 1), round(worth["rmse_causal_mm"], 1),
-        ], name  # fmt: skip
+            round(worth["rmse_whole_series_mm"], 1),
+            round(worth["rmse_causal_mm"], 1),
+        ], name
         assert worth["moved_by_the_future"] == 0
 
 
@@ -57,26 +65,33 @@ def test_the_one_table_quotes_the_stored_figures():
     seven = [one["mae_mm"] for one in lamosano["network"].values()]
     wanted = {
         "Outang": [
-            outang["trivial"]["persistence"]["mae_mm"], outang["trivial"]["two-point line"]["mae_mm"],
+            outang["trivial"]["persistence"]["mae_mm"],
+            outang["trivial"]["two-point line"]["mae_mm"],
             *(outang["honest"][name]["mae_mm"] for name in ("auto", "drift", "persistence")),
         ],
         "Lamosano": [
-            *(lamosano["trivial"][name]["mae_mm"] for name in ("persistence", "lld")), min(seven), max(seven),
+            *(lamosano["trivial"][name]["mae_mm"] for name in ("persistence", "lld")),
+            min(seven),
+            max(seven),
             lamosano["trivial"]["auto"]["mae_mm"],
         ],
         "Decomposition": [
-            100 * bazimen["30 d"]["persistence"]["r2_cumulative"], bazimen["30 d"]["persistence"]["mae_mm"],
+            100 * bazimen["30 d"]["persistence"]["r2_cumulative"],
+            bazimen["30 d"]["persistence"]["mae_mm"],
             bazimen["30 d"]["seasonal"]["mae_mm"],
         ],
         "Baijiabao": [
             SEEDS["baijiabao"][h][name]["mae_mm"] for h in ("1 d", "30 d") for name in ("persistence", "auto")
         ],
-        "EGMS": [100 * kept["egms"]["lstm-ae"]["accuracy_of_silence"], 100 * kept["egms"]["lstm-ae"]["recall"],
-                 100 * kept["egms"]["rules"]["recall"]],
+        "EGMS": [
+            100 * kept["egms"]["lstm-ae"]["accuracy_of_silence"],
+            100 * kept["egms"]["lstm-ae"]["recall"],
+            100 * kept["egms"]["rules"]["recall"],
+        ],
         "VAE-GRU": [kept["vae-gru on SK"]["7d"]["mae"], kept["auto on SK"]["7d"]["mae"]],
         "Bijie": [100 * kept["bijie"][name]["miou"] for name in ("logistic", "scdnn")],
         "Landslide4Sense": [100 * kept["landslide4sense"][name]["f1"] for name in ("logistic", "scdnn", "recipe")],
-    }  # fmt: skip
+    }
     for claim, figures in wanted.items():
         quoted = [float(found) for found in re.findall(r"(?<![\w.])\d*\.\d+", " ".join(row(claim)[3:]))]
         for figure in figures:
@@ -135,9 +150,11 @@ def test_drawn_surveys_and_landscapes_are_told_as_stored():
         (ROOT / f"docs/explanation/{name}.md").read_text() for name in ("change", "susceptibility")
     )
     for label, name, few in (
-        ("median, cells of 0.5 m", "heights, median", 3), ("tin", "heights, tin", 3), ("idw", "heights, idw", 3),
+        ("median, cells of 0.5 m", "heights, median", 3),
+        ("tin", "heights, tin", 3),
+        ("idw", "heights, idw", 3),
         ("M3C2, radius 0.75 m", "M3C2", 5),
-    ):  # fmt: skip
+    ):
         cells = []
         for per_m2 in (few, 30):
             one = surveys[f"{name}, {per_m2} points/m²"]
@@ -160,10 +177,14 @@ def test_drawn_surveys_and_landscapes_are_told_as_stored():
             assert [float(cell) for cell in re.findall(r"\d*\.\d+", row_of)] == [
                 round(value, 3)
                 for value in (
-                    one["auc_of_the_truth"], one["auc_left_out_blocks"], *one["auc_left_out_blocks_range"],
-                    one["auc_random_cells"], *one["auc_random_cells_range"], one["said_to_observed"],
+                    one["auc_of_the_truth"],
+                    one["auc_left_out_blocks"],
+                    *one["auc_left_out_blocks_range"],
+                    one["auc_random_cells"],
+                    *one["auc_random_cells_range"],
+                    one["said_to_observed"],
                 )
-            ], name  # fmt: skip
+            ], name
 
 
 def test_a_record_that_grows_set_by_set_names_what_ran():

@@ -70,8 +70,11 @@ def test_make_release_lists_every_locked_part_and_signs_the_hashes_of_all_files(
     key = sources.parent / "key"
     done = subprocess.run(
         ["bash", "locks/release.sh", str(sources.parent / "python"), str(sources.parent / "lister")],
-        cwd=sources, capture_output=True, text=True, env={**os.environ, "RELEASE_KEY": str(key)},
-    )  # fmt: skip
+        cwd=sources,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "RELEASE_KEY": str(key)},
+    )
     assert done.returncode == 0, done.stderr
     dist = sources / "dist"
     for name, locks in (("service", ["service"]), ("models", ["models", "torch-pypi"])):

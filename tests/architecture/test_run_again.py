@@ -56,8 +56,11 @@ def run(folder: Path, tests: str, *options: str) -> subprocess.CompletedProcess[
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return subprocess.run(
         [folder / "tests" / "run.sh", "-p", "no:randomly", "--rootdir", ".", *options],
-        capture_output=True, text=True, check=False, timeout=250,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
 
 
 @pytest.mark.parametrize(("times", "code"), [(1, 0), (2, 3)])
@@ -70,9 +73,12 @@ def test_a_run_that_pytest_broke_off_is_made_once_more(tmp_path: Path, times: in
 
 @pytest.mark.parametrize(
     ("broken", "code", "said"),
-    [(0, 0, "unsteady, mend before anything else:\ntests/test_it.py::test_unsteady"), (1, 1, "1 failed, 1 passed"),
-     (3, 1, "4 failed")],
-)  # fmt: skip
+    [
+        (0, 0, "unsteady, mend before anything else:\ntests/test_it.py::test_unsteady"),
+        (1, 1, "1 failed, 1 passed"),
+        (3, 1, "4 failed"),
+    ],
+)
 def test_only_what_fails_twice_fails(tmp_path: Path, broken: int, code: int, said: str) -> None:
     done = run(tmp_path, TESTS.format(broken=broken))
     assert (done.returncode, said in done.stdout) == (code, True), done.stdout

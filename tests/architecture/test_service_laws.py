@@ -24,8 +24,11 @@ def loaded_by(code):
     """Top-level modules that a fresh interpreter has loaded after the code."""
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys\nprint(*(m.split('.')[0] for m in sys.modules))"],
-        capture_output=True, text=True, cwd=ROOT, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
     return set(done.stdout.split())
 
 
@@ -59,9 +62,10 @@ def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
     writes = re.compile(r"csv\.(writer|DictWriter)\(|\.to_csv\(")
     found = {
         str(path.relative_to(ROOT))
-        for package in ("detection", "forecasting", "monitor") for path in (ROOT / package).rglob("*.py")
+        for package in ("detection", "forecasting", "monitor")
+        for path in (ROOT / package).rglob("*.py")
         if writes.search(path.read_text(encoding="utf-8"))
-    }  # fmt: skip
+    }
     assert found == {
         "monitor/export/tables.py",
         "monitor/simulate/story.py",
@@ -144,9 +148,11 @@ def test_no_folder_holds_more_than_twenty_modules():
 
 
 ENGINE_ONLY = {
-    "sqlalchemy.Connection", "sqlalchemy.engine.make_url", "sqlalchemy.exc.IntegrityError",
+    "sqlalchemy.Connection",
+    "sqlalchemy.engine.make_url",
+    "sqlalchemy.exc.IntegrityError",
     "sqlalchemy.exc.SQLAlchemyError",
-}  # fmt: skip
+}
 
 
 def find_sql(source):
@@ -170,5 +176,7 @@ def test_sql_stands_in_the_store_alone():
     assert not found
     assert len(outside) > 100
     assert find_sql("from sqlalchemy import select\nfrom monitor.store.schema import tables as t\nc.execute(x)") == [
-        "sqlalchemy.select", "monitor.store.schema.tables", "execute",
-    ]  # fmt: skip
+        "sqlalchemy.select",
+        "monitor.store.schema.tables",
+        "execute",
+    ]

@@ -41,9 +41,12 @@ LAST_SHARE = 0.2
 KEPT = Path(__file__).resolve().parents[2] / "build" / "bench_seeds"
 WINDOW = 12
 BIJIE = {
-    "scdnn": "82.14", "deeplabv3plus-resnet50": "76.4 or 77.2", "deeplabv3plus-mobilenetv2": "76.4 or 77.2",
-    "segnet": "54", "sssn": "47.6",
-}  # fmt: skip
+    "scdnn": "82.14",
+    "deeplabv3plus-resnet50": "76.4 or 77.2",
+    "deeplabv3plus-mobilenetv2": "76.4 or 77.2",
+    "segnet": "54",
+    "sssn": "47.6",
+}
 """Mean IoU in % of the table of SCDnn (China Geology 2024); which of two is which backbone is not known here."""
 
 
@@ -131,8 +134,9 @@ def lamosano(seeds: Sequence[int]) -> dict[str, Any]:
     own = ask_networks(known, cut, 11 * DAY_S, [m if m != "conv-lstm" else "cnn-lstm" for m in SEVEN], seeds, WINDOW)
     return {
         "protocol": "newest 50 of 161 acquisitions, 11 d ahead, motion alone",
-        "trivial": simple, "network": own,
-    }  # fmt: skip
+        "trivial": simple,
+        "network": own,
+    }
 
 
 def reservoir(name: str, horizons_s: Sequence[float], last: int) -> dict[str, Any]:
@@ -192,8 +196,9 @@ def drawn_intervals(seeds: Sequence[int]) -> dict[str, Any]:
         row = {key: round(statistics.median(one[key] for one in own), 3) for key in own[0]}
         held_80 = [round(one["coverage_80"], 3) for one in own]
         out.setdefault(label, {})[horizon] = row | {
-            "coverage_80_range": [min(held_80), max(held_80)], "seeds": len(own),
-        }  # fmt: skip
+            "coverage_80_range": [min(held_80), max(held_80)],
+            "seeds": len(own),
+        }
     return out
 
 
@@ -249,7 +254,8 @@ def stored() -> dict[str, Any]:
     rules = next(one for one in points if one["detector"] == "rules")
     return {
         "bijie": {
-            "scdnn": maps["bijie"], "best": {"model": best["bijie"][0], "miou": best["bijie"][1]["miou"]},
+            "scdnn": maps["bijie"],
+            "best": {"model": best["bijie"][0], "miou": best["bijie"][1]["miou"]},
             "logistic": {key: imagery["bijie"]["maps"]["logistic"][key] for key in ("miou", "f1")},
             "table": {
                 name: {"paper_miou_percent": paper, "miou": imagery["bijie"]["maps"][name]["miou"]}
@@ -258,7 +264,8 @@ def stored() -> dict[str, Any]:
             "recipe": {key: recipes["bijie-short"][key] for key in ("miou", "f1", "f1_interval", "images")},
         },
         "landslide4sense": {
-            "scdnn": maps["l4s"], "best": {"model": best["l4s"][0], "miou": best["l4s"][1]["miou"]},
+            "scdnn": maps["l4s"],
+            "best": {"model": best["l4s"][0], "miou": best["l4s"][1]["miou"]},
             "logistic": {key: imagery["l4s"]["maps"]["logistic"][key] for key in ("miou", "f1")},
             "recipe": {key: recipes["landslide4sense"][key] for key in ("miou", "f1", "f1_interval", "images")},
         },
@@ -274,7 +281,7 @@ def stored() -> dict[str, Any]:
             h: {key: forecasts["SK"][f"auto {h}"][key] for key in ("mae", "coverage_80")} for h in ("1d", "7d", "30d")
         },
         "intervals": intervals.get("SK", {}) if isinstance(intervals, dict) else {},
-    }  # fmt: skip
+    }
 
 
 def constant_interval() -> dict[str, Any]:

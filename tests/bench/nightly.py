@@ -71,8 +71,10 @@ def run_night(*, sites: int, stations: int, days: int) -> dict[str, Any]:
             used = _processor_s()
             for site in drawn:
                 for key, job, now in (
-                    ("train", train, first), ("issue", run, first), ("again", run, first + timedelta(days=1)),
-                ):  # fmt: skip
+                    ("train", train, first),
+                    ("issue", run, first),
+                    ("again", run, first + timedelta(days=1)),
+                ):
                     begun = time.perf_counter()
                     job.run(db, config, site, now)
                     took[key].append(time.perf_counter() - begun)
@@ -85,9 +87,13 @@ def run_night(*, sites: int, stations: int, days: int) -> dict[str, Any]:
     out |= {f"{key}_s_per_site": round(statistics.median(each), 1) for key, each in took.items()}
     night = round(sum(took["train"]) + sum(took["again"]), 1)
     return out | {
-        "sites": sites, "night_s": night, "all_cpu_s": round(used, 1), "forecast_rows": rows,
-        "peak_mib": _peak_mib(resource.RUSAGE_SELF), "worker_peak_mib": _peak_mib(resource.RUSAGE_CHILDREN),
-    }  # fmt: skip
+        "sites": sites,
+        "night_s": night,
+        "all_cpu_s": round(used, 1),
+        "forecast_rows": rows,
+        "peak_mib": _peak_mib(resource.RUSAGE_SELF),
+        "worker_peak_mib": _peak_mib(resource.RUSAGE_CHILDREN),
+    }
 
 
 def _peak_mib(who: int) -> int:

@@ -60,9 +60,9 @@ def served(filled_sqlite_url, tmp_path):
         assert make_relief(ReliefRequest(tmp_path / "scene" / "dem.tif", out)).error == ""
     db = Database(filled_sqlite_url)
     votes = {"G1": 2, "E1": 3}
-    memory = Memory(votes={
-        VoteKey("v", s): Vote(n, epoch_s(story.NOW), epoch_s(story.NOW) + 86400, "x") for s, n in votes.items()
-    })  # fmt: skip
+    memory = Memory(
+        votes={VoteKey("v", s): Vote(n, epoch_s(story.NOW), epoch_s(story.NOW) + 86400, "x") for s, n in votes.items()}
+    )
     with db.write() as c:
         c.execute(site_state.update().where(site_state.c.site == "north-bench").values(state=memory.to_json()))
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
@@ -288,9 +288,13 @@ def lay_scenes(db, folder):
             file.write(np.full((1, 256, 256), 180, np.uint8))
         assert make_tiles(SceneTilesRequest(image, story.NOW, out / "prob.tif", out)).error == ""
         with db.write() as c:
-            c.execute(scene.update().where(scene.c.scene_hash == story.HASHES[name]).values(
-                out_dir=str(out), run={"threshold": 0.5, "outputs": {"bounds": [8.89, 46.1894, 8.9156, 46.215]}}
-            ))  # fmt: skip
+            c.execute(
+                scene.update()
+                .where(scene.c.scene_hash == story.HASHES[name])
+                .values(
+                    out_dir=str(out), run={"threshold": 0.5, "outputs": {"bounds": [8.89, 46.1894, 8.9156, 46.215]}}
+                )
+            )
 
 
 def colour_at(page, share):

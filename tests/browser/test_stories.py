@@ -179,8 +179,10 @@ def test_a_threshold_is_changed_by_two_after_they_saw_what_it_would_have_done(pl
     text = (place.sites / "lake-slope.toml").read_text(encoding="utf-8")
     changed = [line for was, line in zip(LAKE.splitlines(), text.splitlines(), strict=True) if was != line]
     assert changed == [
-        "yellow = {over = 5.0}  # the width after the flood of 2021", 'author = "ada"', f'reason = "{CREEPS}"'
-    ]  # fmt: skip
+        "yellow = {over = 5.0}  # the width after the flood of 2021",
+        'author = "ada"',
+        f'reason = "{CREEPS}"',
+    ]
     with place.db.read() as c:
         assert require_in_force(c, "lake-slope").source == text
     place.leave()
@@ -237,11 +239,15 @@ def test_a_weekly_bulletin_is_opened_and_printed(place, tmp_path):
     ).stdout
     assert printed.count("\f") <= 3, "pages"
     for words in (
-        "Weekly bulletin: North bench, pit 4", "2026-02-22 07:05 to 2026-03-01 07:05", "ORANGE",
-        "Geologist on site, no work below bench 3", "G1 moves 21.4 mm/day over 2 d",
+        "Weekly bulletin: North bench, pit 4",
+        "2026-02-22 07:05 to 2026-03-01 07:05",
+        "ORANGE",
+        "Geologist on site, no work below bench 3",
+        "G1 moves 21.4 mm/day over 2 d",
         "Failure possible 2026-03-04 07:00",
-        "on site, haul road watched", "fresh crack above bench 3",
-    ):  # fmt: skip
+        "on site, haul road watched",
+        "fresh crack above bench 3",
+    ):
         assert words in printed, words
     assert page.locator("body").inner_text().split()[-1] in printed, "the digest"
     place.leave()

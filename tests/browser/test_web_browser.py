@@ -156,14 +156,29 @@ def add_kinematic(db):
         value = last["data_value"]
         rows = [
             ForecastRow(
-                series_id=key.id, issued_at=at, data_until=story.NOW, as_of_received_at=at,
-                target_at=story.NOW + timedelta(days=day), horizon_s=day * 86400.0, q025=value - 12.0 * day - 2 * width,
-                q10=value - 12.0 * day - width, q50=value - 12.0 * day, q90=value - 12.0 * day + width / 2.0,
-                q975=value - 12.0 * day + width, model="kinematic", model_hash="", baseline="lld", baseline_q50=value,
-                data_value=value, shown=True, reason=OUTSIDE, novelty=9.6, replaces="lld",
+                series_id=key.id,
+                issued_at=at,
+                data_until=story.NOW,
+                as_of_received_at=at,
+                target_at=story.NOW + timedelta(days=day),
+                horizon_s=day * 86400.0,
+                q025=value - 12.0 * day - 2 * width,
+                q10=value - 12.0 * day - width,
+                q50=value - 12.0 * day,
+                q90=value - 12.0 * day + width / 2.0,
+                q975=value - 12.0 * day + width,
+                model="kinematic",
+                model_hash="",
+                baseline="lld",
+                baseline_q50=value,
+                data_value=value,
+                shown=True,
+                reason=OUTSIDE,
+                novelty=9.6,
+                replaces="lld",
             )
             for day, width in ((1.0, 4.0), (7.0, 60.0))
-        ]  # fmt: skip
+        ]
         add_forecasts(c, rows)
         add_withheld(c, [WithheldRow(key.id, "kinematic", TOO_FAR), WithheldRow(key.id, "lstm", "not trained yet")], at)
 
@@ -327,11 +342,23 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     ("scheme", "paths"),
     [
         ("dark", ("/",)),
-        ("light", ("/", "/sites/north-bench", "/sites/north-bench/movement", "/sites/north-bench/instruments",
-                   "/alerts/2", "/alerts/3", "/alerts", "/notifications", "/login")),
+        (
+            "light",
+            (
+                "/",
+                "/sites/north-bench",
+                "/sites/north-bench/movement",
+                "/sites/north-bench/instruments",
+                "/alerts/2",
+                "/alerts/3",
+                "/alerts",
+                "/notifications",
+                "/login",
+            ),
+        ),
     ],
     ids=["dark", "light"],
-)  # fmt: skip
+)
 def test_nothing_spills_at_the_width_of_a_phone(served, watch, scheme, paths):
     base, *_ = served
     w = watch(width=390, height=844, scheme=scheme)
@@ -374,9 +401,10 @@ def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, wat
     number = ids["hazard_alert"]
     with db.write() as c:
         c.execute(
-            alert.update().where(alert.c.id == number)
+            alert.update()
+            .where(alert.c.id == number)
             .values(state="unacknowledged", acknowledged_at=None, acknowledged_by=None)
-        )  # fmt: skip
+        )
     w = watch(width=390, height=844)
     w.page.goto(f"{base}/sites/north-bench")
     head = w.page.locator("#part-status")

@@ -155,9 +155,9 @@ def test_bounds_that_are_lowered_never_leave_the_declared_side(kind):
 @pytest.mark.parametrize("kind", CRITERIA)
 def test_a_witness_for_a_high_level_is_not_taken_away_by_one_person(kind):
     site = read(kind)
-    high = replace(criterion_of(site), role="witness", thresholds=tuple(
-        replace(t, level=3) for t in criterion_of(site).thresholds
-    ))  # fmt: skip
+    high = replace(
+        criterion_of(site), role="witness", thresholds=tuple(replace(t, level=3) for t in criterion_of(site).thresholds)
+    )
     others = tuple(c for c in site.criteria if c.id != "it")
     site = replace(site, criteria=(high, *others))
     assert find_loosening(site, replace(site, criteria=others))

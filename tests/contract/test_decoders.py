@@ -26,23 +26,94 @@ INGEST = str(Path(monitor.ingest.__file__).parent)
 TOPICS = {one.decoder: one.topic for one in reversed(PUBLISHED)}
 NO_STATION = {"event", "report"}  # they bring no readings
 KEYS = st.sampled_from(
-    ["time", "time_unit", "samples", "gnss", "values", "sigma", "seq", "source", "boot_id", "solution", "meta", "rows",
-     "displacement_mm", "rain_mm", "tilt", "enu_mm", "cov_mm2", "epoch0", "frame", "value", "unit", "kind", "text",
-     "by", "from", "to", "station", "quantity", "bn", "bt", "n", "v", "u", "t", "dateutc", "baromabsin", "tempf",
-     "deviceInfo", "deviceName", "data", "properties", "observations", "observationNames", "loggerID", "result",
-     "phenomenonTime", "Datastream", "@iot.id", "payload_fields", "timestamp", "dev_id",
-     "end_device_ids", "device_id", "uplink_message", "frm_payload", "received_at"]
-)  # fmt: skip
+    [
+        "time",
+        "time_unit",
+        "samples",
+        "gnss",
+        "values",
+        "sigma",
+        "seq",
+        "source",
+        "boot_id",
+        "solution",
+        "meta",
+        "rows",
+        "displacement_mm",
+        "rain_mm",
+        "tilt",
+        "enu_mm",
+        "cov_mm2",
+        "epoch0",
+        "frame",
+        "value",
+        "unit",
+        "kind",
+        "text",
+        "by",
+        "from",
+        "to",
+        "station",
+        "quantity",
+        "bn",
+        "bt",
+        "n",
+        "v",
+        "u",
+        "t",
+        "dateutc",
+        "baromabsin",
+        "tempf",
+        "deviceInfo",
+        "deviceName",
+        "data",
+        "properties",
+        "observations",
+        "observationNames",
+        "loggerID",
+        "result",
+        "phenomenonTime",
+        "Datastream",
+        "@iot.id",
+        "payload_fields",
+        "timestamp",
+        "dev_id",
+        "end_device_ids",
+        "device_id",
+        "uplink_message",
+        "frm_payload",
+        "received_at",
+    ]
+)
 SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-    | st.sampled_from(["2026-03-01T06:00:00Z", "2026-03-01T06:00:00", "s", "ms", "mm", "rapid", "G1", 10**400, "1.5",
-                       "AXVkA3sKAA==",
-                       "2026-03-01 06:00:00", "29.9", "G1:tilt_x"])
-)  # fmt: skip
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(
+        [
+            "2026-03-01T06:00:00Z",
+            "2026-03-01T06:00:00",
+            "s",
+            "ms",
+            "mm",
+            "rapid",
+            "G1",
+            10**400,
+            "1.5",
+            "AXVkA3sKAA==",
+            "2026-03-01 06:00:00",
+            "29.9",
+            "G1:tilt_x",
+        ]
+    )
+)
 BODIES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=6),
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=6),
     max_leaves=25,
-)  # fmt: skip
+)
 
 
 def check(topic, payload):
@@ -150,18 +221,27 @@ def test_random_json(kind, body):
 
 @given(
     st.fixed_dictionaries(
-        {"time": st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(datetime.isoformat)},  # noqa: E501
+        {
+            "time": st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(
+                datetime.isoformat
+            )
+        },
         optional={
-            "displacement_mm": st.floats() | st.integers(), "rain_mm": st.floats(), "solution": st.sampled_from(["rapid", "x"]),  # noqa: E501
+            "displacement_mm": st.floats() | st.integers(),
+            "rain_mm": st.floats(),
+            "solution": st.sampled_from(["rapid", "x"]),
             "sigma": st.fixed_dictionaries({"displacement_mm": st.floats()}),
             "gnss": st.fixed_dictionaries(
-                {"enu_mm": st.lists(st.floats(), min_size=3, max_size=3), "frame": st.just("local"),
-                 "epoch0": st.just("2025-11-03T00:00:00Z")},
+                {
+                    "enu_mm": st.lists(st.floats(), min_size=3, max_size=3),
+                    "frame": st.just("local"),
+                    "epoch0": st.just("2025-11-03T00:00:00Z"),
+                },
                 optional={"cov_mm2": st.lists(st.floats(0, 10), min_size=6, max_size=6)},
             ),
         },
     )
-)  # fmt: skip
+)
 @settings(max_examples=300, deadline=None)
 def test_nearly_right_samples(body):
     event(check(TOPICS["native"], json.dumps(body).encode()))

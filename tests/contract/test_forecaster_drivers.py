@@ -65,10 +65,12 @@ def wet():
     times, rows = panel.times_s, panel.values.shape[0]
     draw = np.random.default_rng(1)
     samples = {
-        "R.rain": rain, "W.reservoir_level": (times, np.cumsum(draw.normal(0, 1, rows))),
-        "T.air_temperature": (times, draw.normal(5, 9, rows)), "P.ndvi": (times[::10], draw.uniform(0, 1, rows)[::10]),
+        "R.rain": rain,
+        "W.reservoir_level": (times, np.cumsum(draw.normal(0, 1, rows))),
+        "T.air_temperature": (times, draw.normal(5, 9, rows)),
+        "P.ndvi": (times[::10], draw.uniform(0, 1, rows)[::10]),
         "G9.displacement": (times, np.cumsum(draw.normal(0.1, 1, rows))),
-    }  # fmt: skip
+    }
     laid = (*covariates_from_samples(samples, panel), lay_outlook(expected, panel), *make_season(panel))
     drivers = rows_from_covariates(laid, panel.step_s)
     facts = {"A": {"height_m": 900.0, "plunge_deg": 20.0}, "B": {"height_m": 820.0}}
@@ -123,9 +125,12 @@ def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
     nothing = replace(drivers, values=np.full_like(drivers.values, np.nan), static=np.full_like(drivers.static, np.nan))
     np.testing.assert_array_equal(answer(forecaster, nothing), answer(forecaster, None))
     turned = DriverRows(
-        drivers.names[::-1], drivers.kinds[::-1], drivers.values[:, ::-1], drivers.static_names[::-1],
+        drivers.names[::-1],
+        drivers.kinds[::-1],
+        drivers.values[:, ::-1],
+        drivers.static_names[::-1],
         drivers.static[:, ::-1],
-    )  # fmt: skip
+    )
     np.testing.assert_array_equal(answer(forecaster, turned), answer(forecaster, drivers))
 
 
@@ -171,9 +176,20 @@ def bare_recipe(model):
     graph = [[[0.0, 0.5], [0.5, 0.0]]] * 2 if load(model).needs_graph else None
     lld = LevelDrift("lld", (1, 2), ((7, 30, 0.5), (7, 30, 0.5)))
     return Recipe(
-        model=model, stations=("A", "B"), step_s=DAY_S, steps=(1, 2), horizons_s=HORIZONS, window=10, hidden=8,
-        dropout=0.1, seed=7, noise_mm=(1.0, 1.0), spread=(1.0, 1.0), lld=lld, supports=graph,
-    )  # fmt: skip
+        model=model,
+        stations=("A", "B"),
+        step_s=DAY_S,
+        steps=(1, 2),
+        horizons_s=HORIZONS,
+        window=10,
+        hidden=8,
+        dropout=0.1,
+        seed=7,
+        noise_mm=(1.0, 1.0),
+        spread=(1.0, 1.0),
+        lld=lld,
+        supports=graph,
+    )
 
 
 def test_without_drivers_every_network_is_what_it_was_before_there_were_any():
@@ -241,10 +257,16 @@ def test_what_was_read_is_said_with_what_is_missing_of_it():
     panel = wet()
     read = list_drivers(lively("gru").recipe.sources, panel)
     assert {one["name"]: one["kind"] for one in read} == {
-        "R.rain": "rain", "W.reservoir_level": "water", "T.air_temperature": "temperature", "P.ndvi": "image",
-        "G9.displacement": "stations", "R.rain_next_2d_mm": "outlook", "season": "season", "height_m": "station",
+        "R.rain": "rain",
+        "W.reservoir_level": "water",
+        "T.air_temperature": "temperature",
+        "P.ndvi": "image",
+        "G9.displacement": "stations",
+        "R.rain_next_2d_mm": "outlook",
+        "season": "season",
+        "height_m": "station",
         "plunge_deg": "station",
-    }  # fmt: skip
+    }
     missing = {one["name"]: one["missing"] for one in read}
     assert missing["P.ndvi"] == pytest.approx(0.9, abs=0.01)
     assert (missing["R.rain"], missing["plunge_deg"]) == (0.0, 0.5)
@@ -257,8 +279,14 @@ def test_what_was_read_is_said_with_what_is_missing_of_it():
 def test_kinds_and_facts_that_nobody_could_read_are_refused():
     names = ("R1.rain_mm", "T1.soil_temperature", "G1.crack_opening", "P.ndvi", "X.any", "S1.strain", "rain.level")
     assert [find_kind(name) for name in names] == [
-        "rain", "temperature", "stations", "image", "water", "stations", "water"
-    ]  # fmt: skip
+        "rain",
+        "temperature",
+        "stations",
+        "image",
+        "water",
+        "stations",
+        "water",
+    ]
     panel = wet()
     with pytest.raises(PanelError, match="fixed facts of 1"):
         replace(panel, drivers=panel.drivers.of_stations([0]))

@@ -291,8 +291,17 @@ def pulsing(rows=500, stations=3, seed=5):
     return Panel(0.0, DAY_S, names, np.cumsum(rate, axis=0) + rng.normal(0, 0.2, (rows, stations)), places)
 
 
-SLOW = {"gru": 9, "pretrained-lstm": 9, "rnn": 9, "conv-lstm": 12, "bilstm": 9, "lstm": 9,
-        "graph-attention-gru": 9, "graph-gru": 9, "graph-lstm": 9}  # fmt: skip
+SLOW = {
+    "gru": 9,
+    "pretrained-lstm": 9,
+    "rnn": 9,
+    "conv-lstm": 12,
+    "bilstm": 9,
+    "lstm": 9,
+    "graph-attention-gru": 9,
+    "graph-gru": 9,
+    "graph-lstm": 9,
+}
 """Passes that a network needs where seven are not enough, or just enough."""
 LONG = {"lstm2": 9}
 """Passes of those that want a longer past."""
@@ -356,9 +365,7 @@ def test_a_station_that_fell_silent_says_nothing_to_its_neighbours(model):
 
 
 def test_attention_weights_are_shares_of_the_past_window():
-    inputs = torch.from_numpy(
-        windows(PANEL.values, ORIGINS, noise_floor(PANEL.values), window=60, lag=7).inputs
-    )  # fmt: skip
+    inputs = torch.from_numpy(windows(PANEL.values, ORIGINS, noise_floor(PANEL.values), window=60, lag=7).inputs)
     for model in ("bigru-attention", "cnn-lstm-attention"):
         network = untrained(model).network.eval()
         network(inputs)

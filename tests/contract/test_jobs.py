@@ -54,12 +54,34 @@ noise_floor_mm = 1.0
 
 
 TASKS = (
-    FORECAST_SITE, HINDCAST_SITE, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, points.COUNT,
-    points.FIND_ALARMS, point_forecasts.CHOOSE, point_forecasts.FORECAST, READ_ONE, CUT, MAKE_FILES,
+    FORECAST_SITE,
+    HINDCAST_SITE,
+    SPLIT_SEASONS,
+    TRAIN_FORECASTER,
+    TRAIN_DETECTOR,
+    anomaly.SCORE,
+    points.COUNT,
+    points.FIND_ALARMS,
+    point_forecasts.CHOOSE,
+    point_forecasts.FORECAST,
+    READ_ONE,
+    CUT,
+    MAKE_FILES,
     DRAW_STRIP,
-    DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
-    map_files.TAKE, map_files.DRAW, map_files.PICTURE,
-)  # fmt: skip
+    DRAW,
+    DESCRIBE,
+    FETCH,
+    CONVERT,
+    UNDERSTAND,
+    LEVEL_JOB,
+    FORECAST_JOB,
+    PRINT,
+    DEVELOP,
+    RECOMPUTE,
+    map_files.TAKE,
+    map_files.DRAW,
+    map_files.PICTURE,
+)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.function)

@@ -23,19 +23,36 @@ from tests.conftest import free_port
 from tests.integration.notify.push_service import Browser
 
 NOTE = Notification(
-    id=1, alert_id=2, event_id=3, site="north", ledger="hazard", level=3, level_name="red", recipient="duty",
-    channel="x:y", exercise=False, subject="north: red\r\nBcc: evil@example.org", body="Moves.\nClose the road.",
-    idempotency_key="k" * 64, attempts=1, queued_at=datetime(2026, 3, 1, tzinfo=UTC),
-    document="<alert/>", sounds_from=3,
-)  # fmt: skip
+    id=1,
+    alert_id=2,
+    event_id=3,
+    site="north",
+    ledger="hazard",
+    level=3,
+    level_name="red",
+    recipient="duty",
+    channel="x:y",
+    exercise=False,
+    subject="north: red\r\nBcc: evil@example.org",
+    body="Moves.\nClose the road.",
+    idempotency_key="k" * 64,
+    attempts=1,
+    queued_at=datetime(2026, 3, 1, tzinfo=UTC),
+    document="<alert/>",
+    sounds_from=3,
+)
 # Apprise loads all its plug-ins, one of which imports a deprecated module
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
 def gateway_settings(port):
     settings = {
-        "GATEWAY": "http", "URL": f"http://127.0.0.1:{port}", "ACCOUNT": "AC1", "TOKEN": "hunter2", "SENDER": "+100000",
-    }  # fmt: skip
+        "GATEWAY": "http",
+        "URL": f"http://127.0.0.1:{port}",
+        "ACCOUNT": "AC1",
+        "TOKEN": "hunter2",
+        "SENDER": "+100000",
+    }
     return {"DUTY_PHONE": "+41 79 123 45 67", **{f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}}
 
 

@@ -16,13 +16,20 @@ SOAKED = 'Template("criterion.level.soaked", "soaked: {value}")'
 WAYS = ("page en", "page it", "mail en", "mail it", "sms en", "sms it", "cap en", "cap it", "api")
 EDITS = [
     (
-        "monitor/decision/criteria/kinds/level.py", STANDS, SOAKED, "soaked: 16.8", WAYS,
+        "monitor/decision/criteria/kinds/level.py",
+        STANDS,
+        SOAKED,
+        "soaked: 16.8",
+        WAYS,
     ),
     (
-        "monitor/web/templates/alert.html", "{% block main %}", '{% block main %}<p>{{ _("The cellar is dry.") }}</p>',
-        "The cellar is dry.", ("page en", "page it"),
+        "monitor/web/templates/alert.html",
+        "{% block main %}",
+        '{% block main %}<p>{{ _("The cellar is dry.") }}</p>',
+        "The cellar is dry.",
+        ("page en", "page it"),
     ),
-]  # fmt: skip
+]
 
 
 @ON_SQLITE
@@ -35,8 +42,11 @@ def test_one_edit_is_read_everywhere(database_url, tmp_path, file, before, after
     (tmp_path / file).write_text(text.replace(before, after), encoding="utf-8")
     ended = subprocess.run(
         [sys.executable, "-m", "tests.contract.edited_copy", database_url],
-        cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout.splitlines()[-1])
     assert found.pop("file").startswith(str(tmp_path)), "the copy was tried, not the checkout"

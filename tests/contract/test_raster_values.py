@@ -39,15 +39,17 @@ Y, X = np.mgrid[:SIDE, :SIDE]
 HOLE = np.zeros((SIDE, SIDE), bool)
 HOLE[25:29, 12:20] = True
 # Steps of 0.01 or 0.0001 that every way of storing can hold.
-RECORDS = MappingProxyType({
-    HEIGHT: np.round(400 + 2.0 * X + 0.5 * Y + 3 * np.sin(X / 4), 1),
-    COHERENCES: np.round(0.2 + 0.6 * X / SIDE, 2),
-    SHARE: np.round(0.1 + 0.7 * Y / SIDE, 2),
-    PHASE: np.round(2 * np.sin(X / 7) + 0.05 * Y + 0.01, 2),
-    RATE: np.round(2 * np.sin(X * 3.1 + Y * 1.7) - 25.0 * ((X > 10) & (X < 20) & (Y > 5) & (Y < 15)) + 0.01, 2),
-    BACKSCATTER: np.round(-9 - 3 * np.sin(X / 3) - 0.05 * Y, 2),
-    FACTOR: np.round(100 + 5.0 * X - Y, 2),
-})  # fmt: skip
+RECORDS = MappingProxyType(
+    {
+        HEIGHT: np.round(400 + 2.0 * X + 0.5 * Y + 3 * np.sin(X / 4), 1),
+        COHERENCES: np.round(0.2 + 0.6 * X / SIDE, 2),
+        SHARE: np.round(0.1 + 0.7 * Y / SIDE, 2),
+        PHASE: np.round(2 * np.sin(X / 7) + 0.05 * Y + 0.01, 2),
+        RATE: np.round(2 * np.sin(X * 3.1 + Y * 1.7) - 25.0 * ((X > 10) & (X < 20) & (Y > 5) & (Y < 15)) + 0.01, 2),
+        BACKSCATTER: np.round(-9 - 3 * np.sin(X / 3) - 0.05 * Y, 2),
+        FACTOR: np.round(100 + 5.0 * X - Y, 2),
+    }
+)
 
 
 def write(path, layers, *, hide=None, nodata=None, dtype="float32", scale=1.0, offset=0.0, unit="", extra=None):
@@ -55,9 +57,19 @@ def write(path, layers, *, hide=None, nodata=None, dtype="float32", scale=1.0, o
     count = len(layers) + (extra == "alpha")
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.open(path, "w", driver="GTiff", width=layers.shape[2], height=layers.shape[1], count=count,
-                      dtype=dtype, crs="EPSG:32632", transform=AT, nodata=nodata) as out,
-    ):  # fmt: skip
+        rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            width=layers.shape[2],
+            height=layers.shape[1],
+            count=count,
+            dtype=dtype,
+            crs="EPSG:32632",
+            transform=AT,
+            nodata=nodata,
+        ) as out,
+    ):
         if extra == "alpha":
             out.colorinterp = (*[ColorInterp.gray] * len(layers), ColorInterp.alpha)
         stored = layers if hide is None else np.where(HOLE, hide, layers)
@@ -91,44 +103,50 @@ def beside(path, text, *args, **how):
 
 
 # name -> writes a record with a hole under a file of one band
-TRAPS = MappingProxyType({
-    "declared": lambda p, v: write(p, v, hide=-9999, nodata=-9999),
-    "not a number": lambda p, v: write(p, v, hide=np.nan),
-    "nines": lambda p, v: write(p, v, hide=-9999),
-    "16 bits": lambda p, v: write(p, v, hide=-32767),
-    "least float": lambda p, v: write(p, v, hide=np.finfo("float32").min),
-    "scaled": lambda p, v: scaled(p, v, -2147483648, nodata=-2147483648),
-    "scaled and shifted": lambda p, v: scaled(p, v, -2147483648, "offset", nodata=-2147483648),
-    "scaled, nothing declared": lambda p, v: scaled(p, v, 2147483647),
-    "two fills": lambda p, v: write(p, v, hide=np.where(X < 16, -9999, -32767)),
-    "declared and another": lambda p, v: write(p, v, hide=np.where(X < 16, -9999, -32767), nodata=-9999),
-    "no number declared, nines": lambda p, v: write(p, v, hide=-9999, nodata=np.nan),
-    "scaled, declared and another": lambda p, v: scaled(
-        p, v, np.where(Y < 27, -2147483648, 2147483647), nodata=-2147483648
-    ),
-    "declared beside": lambda p, v: beside(p, "<NoDataValue>7.25</NoDataValue>", v, hide=7.25),
-    "scaled beside": lambda p, v: beside(
-        p, "<NoDataValue>-77777</NoDataValue><Scale>0.01</Scale>", in_steps(v, ())[0], hide=-77777, dtype="int32"
-    ),
-    "masked": lambda p, v: write(p, v, hide=7, extra="mask"),
-    "alpha": lambda p, v: write(p, v, hide=7, extra="alpha"),
-    "alpha, scaled": lambda p, v: write(p, np.round(v * 100), hide=7, dtype="int32", scale=0.01, extra="alpha"),
-})  # fmt: skip
-OF_HEIGHTS = MappingProxyType({
-    "zero": lambda p, v: write(p, v, hide=0),
-    "a whole number below 0": lambda p, v: write(p, v, hide=-99),
-    "whole numbers below 0": lambda p, v: write(p, v, hide=np.where(Y < 27, -1, -500)),
-    "metres in words": lambda p, v: write(p, v, hide=-9999, unit="m a.s.l."),
-    "feet": lambda p, v: write(p, v / 0.3048, hide=-9999, nodata=-9999, dtype="float64", unit="ft"),
-    "feet, nothing declared": lambda p, v: write(p, v / 0.3048, hide=-9999, dtype="float64", unit="US survey foot"),
-    "km": lambda p, v: write(p, v / 1000, hide=-9999, nodata=-9999, dtype="float64", unit="km"),
-    "dm": lambda p, v: write(p, np.round(v * 10), hide=-9999, dtype="int16", unit="dm"),
-    "cm": lambda p, v: write(p, np.round(v * 100), hide=-9999, nodata=-9999, dtype="int32", unit="cm"),
-})  # fmt: skip
-OF_PHASES = MappingProxyType({
-    "cycles": lambda p, v: write(p, v / (2 * np.pi), hide=-9999, nodata=-9999, dtype="float64", unit="cycles"),
-    "degrees": lambda p, v: write(p, np.degrees(v), hide=-9999, nodata=-9999, dtype="float64", unit="degree"),
-})  # fmt: skip
+TRAPS = MappingProxyType(
+    {
+        "declared": lambda p, v: write(p, v, hide=-9999, nodata=-9999),
+        "not a number": lambda p, v: write(p, v, hide=np.nan),
+        "nines": lambda p, v: write(p, v, hide=-9999),
+        "16 bits": lambda p, v: write(p, v, hide=-32767),
+        "least float": lambda p, v: write(p, v, hide=np.finfo("float32").min),
+        "scaled": lambda p, v: scaled(p, v, -2147483648, nodata=-2147483648),
+        "scaled and shifted": lambda p, v: scaled(p, v, -2147483648, "offset", nodata=-2147483648),
+        "scaled, nothing declared": lambda p, v: scaled(p, v, 2147483647),
+        "two fills": lambda p, v: write(p, v, hide=np.where(X < 16, -9999, -32767)),
+        "declared and another": lambda p, v: write(p, v, hide=np.where(X < 16, -9999, -32767), nodata=-9999),
+        "no number declared, nines": lambda p, v: write(p, v, hide=-9999, nodata=np.nan),
+        "scaled, declared and another": lambda p, v: scaled(
+            p, v, np.where(Y < 27, -2147483648, 2147483647), nodata=-2147483648
+        ),
+        "declared beside": lambda p, v: beside(p, "<NoDataValue>7.25</NoDataValue>", v, hide=7.25),
+        "scaled beside": lambda p, v: beside(
+            p, "<NoDataValue>-77777</NoDataValue><Scale>0.01</Scale>", in_steps(v, ())[0], hide=-77777, dtype="int32"
+        ),
+        "masked": lambda p, v: write(p, v, hide=7, extra="mask"),
+        "alpha": lambda p, v: write(p, v, hide=7, extra="alpha"),
+        "alpha, scaled": lambda p, v: write(p, np.round(v * 100), hide=7, dtype="int32", scale=0.01, extra="alpha"),
+    }
+)
+OF_HEIGHTS = MappingProxyType(
+    {
+        "zero": lambda p, v: write(p, v, hide=0),
+        "a whole number below 0": lambda p, v: write(p, v, hide=-99),
+        "whole numbers below 0": lambda p, v: write(p, v, hide=np.where(Y < 27, -1, -500)),
+        "metres in words": lambda p, v: write(p, v, hide=-9999, unit="m a.s.l."),
+        "feet": lambda p, v: write(p, v / 0.3048, hide=-9999, nodata=-9999, dtype="float64", unit="ft"),
+        "feet, nothing declared": lambda p, v: write(p, v / 0.3048, hide=-9999, dtype="float64", unit="US survey foot"),
+        "km": lambda p, v: write(p, v / 1000, hide=-9999, nodata=-9999, dtype="float64", unit="km"),
+        "dm": lambda p, v: write(p, np.round(v * 10), hide=-9999, dtype="int16", unit="dm"),
+        "cm": lambda p, v: write(p, np.round(v * 100), hide=-9999, nodata=-9999, dtype="int32", unit="cm"),
+    }
+)
+OF_PHASES = MappingProxyType(
+    {
+        "cycles": lambda p, v: write(p, v / (2 * np.pi), hide=-9999, nodata=-9999, dtype="float64", unit="cycles"),
+        "degrees": lambda p, v: write(p, np.degrees(v), hide=-9999, nodata=-9999, dtype="float64", unit="degree"),
+    }
+)
 STANDARD = "declared"
 
 
@@ -219,26 +237,28 @@ def by_station(path, _):
         return np.array([row["value"] for line in lines for row, _ in line.rows])
 
 
-READERS = MappingProxyType({
-    "layer of heights": (HEIGHT, by_layer(HEIGHT, GRID)),
-    "layer of heights, warped": (HEIGHT, by_layer(HEIGHT, SHIFTED)),
-    "dod": (HEIGHT, by_dod),
-    "terrain": (HEIGHT, by_terrain),
-    "tiles of heights": (HEIGHT, by_tiles),
-    "relief": (HEIGHT, by_relief),
-    "band dem": (HEIGHT, by_bands("dem")),
-    "band prior": (SHARE, by_bands("prior")),
-    "prior": (SHARE, by_prior),
-    "velocity": (RATE, by_velocity),
-    "rates, phase": (PHASE, by_rates("unwrapped")),
-    "rates, coherence": (COHERENCES, by_rates("coherence")),
-    "layer of coherence, warped": (COHERENCES, by_layer(COHERENCES, SHIFTED)),
-    "radar": (BACKSCATTER, by_layer(BACKSCATTER, GRID)),
-    "factor": (FACTOR, by_layer(FACTOR, GRID)),
-    "factor, warped": (FACTOR, by_layer(FACTOR, SHIFTED)),
-    "pixels": (FACTOR, by_pixels),
-    "cells at a station": (FACTOR, by_station),
-})  # fmt: skip
+READERS = MappingProxyType(
+    {
+        "layer of heights": (HEIGHT, by_layer(HEIGHT, GRID)),
+        "layer of heights, warped": (HEIGHT, by_layer(HEIGHT, SHIFTED)),
+        "dod": (HEIGHT, by_dod),
+        "terrain": (HEIGHT, by_terrain),
+        "tiles of heights": (HEIGHT, by_tiles),
+        "relief": (HEIGHT, by_relief),
+        "band dem": (HEIGHT, by_bands("dem")),
+        "band prior": (SHARE, by_bands("prior")),
+        "prior": (SHARE, by_prior),
+        "velocity": (RATE, by_velocity),
+        "rates, phase": (PHASE, by_rates("unwrapped")),
+        "rates, coherence": (COHERENCES, by_rates("coherence")),
+        "layer of coherence, warped": (COHERENCES, by_layer(COHERENCES, SHIFTED)),
+        "radar": (BACKSCATTER, by_layer(BACKSCATTER, GRID)),
+        "factor": (FACTOR, by_layer(FACTOR, GRID)),
+        "factor, warped": (FACTOR, by_layer(FACTOR, SHIFTED)),
+        "pixels": (FACTOR, by_pixels),
+        "cells at a station": (FACTOR, by_station),
+    }
+)
 DATED = "a_20240105.tif"  # a grid needs a date in its name
 WITHOUT_ALPHA = {"pixels", "cells at a station"}  # a band per instant, each with its date
 
@@ -277,10 +297,20 @@ def test_the_walk_can_fail(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "factor", "shift"),
-    [("layer of heights", 1, 9000), ("dod", 1, -1500), ("terrain", 100, 0), ("tiles of heights", 1, 1e5),
-     ("relief", -10, 0), ("band dem", 40, 0), ("band prior", 100, 0), ("prior", 255, 0), ("rates, coherence", 255, 0),
-     ("layer of coherence, warped", 100, 0), ("velocity", 1e8, 0)],
-)  # fmt: skip
+    [
+        ("layer of heights", 1, 9000),
+        ("dod", 1, -1500),
+        ("terrain", 100, 0),
+        ("tiles of heights", 1, 1e5),
+        ("relief", -10, 0),
+        ("band dem", 40, 0),
+        ("band prior", 100, 0),
+        ("prior", 255, 0),
+        ("rates, coherence", 255, 0),
+        ("layer of coherence, warped", 100, 0),
+        ("velocity", 1e8, 0),
+    ],
+)
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, name, factor, shift):
     quantity, read = READERS[name]
     path = write(tmp_path / DATED, RECORDS[quantity] * factor + shift)
@@ -374,30 +404,32 @@ def test_every_quantity_has_its_reader_in_the_walk():
 
 
 # Files that open rasters by themselves, each with the reason why it needs no quantity.
-PLAIN = MappingProxyType({
-    "detection/imagery/raster": "the readers themselves",
-    "detection/imagery/scene/reader.py": "numbers of a picture, whose units `radiometry` finds out; others by quantity",
-    "detection/imagery/scene/scene.py": "headers",
-    "detection/imagery/footprints/preview.py": "a picture for people",
-    "detection/imagery/footprints/scene_tiles.py": "a picture for people",
-    "detection/imagery/footprints/doubt.py": "kept probabilities of our own",
-    "detection/imagery/footprints/places.py": "kept probabilities of our own, and ratios of a picture",
-    "detection/imagery/change/compare.py": "kept probabilities of our own",
-    "detection/imagery/change/by_index.py": "kept probabilities of our own",
-    "detection/imagery/change/guards.py": "numbers of a picture",
-    "detection/imagery/change/histogram_match.py": "numbers of a picture",
-    "detection/imagery/change/picture.py": "a map of our own",
-    "detection/imagery/change/radar_outputs.py": "a map of our own",
-    "detection/imagery/change/radar.py": "marks and masks; images by quantity",
-    "detection/imagery/change/tracking.py": "numbers of a picture, and a mask",
-    "detection/imagery/change/surface.py": "a mask of stable ground; heights by quantity",
-    "detection/imagery/insar/interferogram.py": "which phases are exactly 0; values by quantity",
-    "detection/imagery/data/folder.py": "labelled patches",
-    "detection/susceptibility/picture.py": "a map of our own",
-    "detection/susceptibility/sampling.py": "the mask of an area",
-    "detection/clouds/distance.py": "a mask of stable ground",
-    "monitor/ingest/grids/geotiff.py": "all bands of a stack at once, each by its scale; fills as of all grids",
-})  # fmt: skip
+PLAIN = MappingProxyType(
+    {
+        "detection/imagery/raster": "the readers themselves",
+        "detection/imagery/scene/reader.py": "a picture, whose units `radiometry` finds out; others by quantity",
+        "detection/imagery/scene/scene.py": "headers",
+        "detection/imagery/footprints/preview.py": "a picture for people",
+        "detection/imagery/footprints/scene_tiles.py": "a picture for people",
+        "detection/imagery/footprints/doubt.py": "kept probabilities of our own",
+        "detection/imagery/footprints/places.py": "kept probabilities of our own, and ratios of a picture",
+        "detection/imagery/change/compare.py": "kept probabilities of our own",
+        "detection/imagery/change/by_index.py": "kept probabilities of our own",
+        "detection/imagery/change/guards.py": "numbers of a picture",
+        "detection/imagery/change/histogram_match.py": "numbers of a picture",
+        "detection/imagery/change/picture.py": "a map of our own",
+        "detection/imagery/change/radar_outputs.py": "a map of our own",
+        "detection/imagery/change/radar.py": "marks and masks; images by quantity",
+        "detection/imagery/change/tracking.py": "numbers of a picture, and a mask",
+        "detection/imagery/change/surface.py": "a mask of stable ground; heights by quantity",
+        "detection/imagery/insar/interferogram.py": "which phases are exactly 0; values by quantity",
+        "detection/imagery/data/folder.py": "labelled patches",
+        "detection/susceptibility/picture.py": "a map of our own",
+        "detection/susceptibility/sampling.py": "the mask of an area",
+        "detection/clouds/distance.py": "a mask of stable ground",
+        "monitor/ingest/grids/geotiff.py": "all bands of a stack at once, each by its scale; fills as of all grids",
+    }
+)
 
 
 def test_whoever_opens_a_raster_says_what_its_numbers_are():

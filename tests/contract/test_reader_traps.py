@@ -54,8 +54,9 @@ def lay_grid(days):
     with netcdf_file(out, "w") as file:
         for name, given, said in (
             ("time", [(at - PAST) / timedelta(hours=1) for at in days], f"hours since {PAST:%Y-%m-%d %H:%M:%S}"),
-            ("lat", [-60.0, 0.0, 60.0], "degrees_north"), ("lon", [-120.0, -60.0, 0.0, 60.0, 120.0], "degrees_east"),
-        ):  # fmt: skip
+            ("lat", [-60.0, 0.0, 60.0], "degrees_north"),
+            ("lon", [-120.0, -60.0, 0.0, 60.0, 120.0], "degrees_east"),
+        ):
             file.createDimension(name, len(given))
             file.createVariable(name, "d", (name,))[:] = given
             file.variables[name].units = said
@@ -79,37 +80,49 @@ def spell_rows(head, line):
 
 
 # reader -> what lays a file of so many days, what must be said of it, and a head that says something else
-TRAPS = MappingProxyType({
-    "long": (
-        spell_rows("time,station,quantity,value\n",
-                   lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},G1,displacement_mm,{k}.4\n"),
-        (), "time,station,quantity,sigma\n",
-    ),
-    "wide": (
-        spell_rows("Date;G1/mm\n", lambda at, k: f"{at:%Y-%m-%dT%H:%M:%S};{k}.4\n"),
-        ("--mapping", "m.toml"), "Date;G1/cm\n",
-    ),
-    "gnss": (
-        spell_rows("site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) "
-                   "_ant(m) sig_e(m) sig_n(m) sig_u(m) __corr_en __corr_eu __corr_nu\n",
-                   lambda at, k: f"G001 {at:%y%b%d}".upper() + f" 2024.1 61100 2408 0 8.9 4 .0{k} 5 .002 6 .004 .1 "
-                                 ".001 .001 .003 0 0 0\n"),
-        (), "site sec-J2000 __MJD year mm dd doy s-day ___e-ref(m) ___n-ref(m) ___v-ref(m)\n",
-    ),
-    "rtklib": (lay_rtklib, ("--station", "P1"), RTKLIB.format("GPST")),
-    "egms": (lay_egms, (), f"{PID},20240301,20240302\n"),
-    "insar-wide": (
-        lay_wide_points, ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
-        f"{CODE},D20240301,D20240302\n",
-    ),
-    "insar-points": (
-        spell_rows(POINTS, lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},p1,46.0,8.0,-{k}.4\n"),
-        ("--set", "desc", "--direction", "los-towards", "--unit", "mm"), "time,point,longitude,value\n",
-    ),
-    "grid": (lay_grid, ("--quantity", "rain"), None),  # one array: it has no lines
-    "insar-grid": (lay_grid, ("--set", "desc", "--direction", "los-towards"), None),
-    "mintpy": (lay_mintpy, (), None),
-})  # fmt: skip
+TRAPS = MappingProxyType(
+    {
+        "long": (
+            spell_rows(
+                "time,station,quantity,value\n", lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},G1,displacement_mm,{k}.4\n"
+            ),
+            (),
+            "time,station,quantity,sigma\n",
+        ),
+        "wide": (
+            spell_rows("Date;G1/mm\n", lambda at, k: f"{at:%Y-%m-%dT%H:%M:%S};{k}.4\n"),
+            ("--mapping", "m.toml"),
+            "Date;G1/cm\n",
+        ),
+        "gnss": (
+            spell_rows(
+                "site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) "
+                "_ant(m) sig_e(m) sig_n(m) sig_u(m) __corr_en __corr_eu __corr_nu\n",
+                lambda at, k: (
+                    f"G001 {at:%y%b%d}".upper() + f" 2024.1 61100 2408 0 8.9 4 .0{k} 5 .002 6 .004 .1 "
+                    ".001 .001 .003 0 0 0\n"
+                ),
+            ),
+            (),
+            "site sec-J2000 __MJD year mm dd doy s-day ___e-ref(m) ___n-ref(m) ___v-ref(m)\n",
+        ),
+        "rtklib": (lay_rtklib, ("--station", "P1"), RTKLIB.format("GPST")),
+        "egms": (lay_egms, (), f"{PID},20240301,20240302\n"),
+        "insar-wide": (
+            lay_wide_points,
+            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
+            f"{CODE},D20240301,D20240302\n",
+        ),
+        "insar-points": (
+            spell_rows(POINTS, lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},p1,46.0,8.0,-{k}.4\n"),
+            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
+            "time,point,longitude,value\n",
+        ),
+        "grid": (lay_grid, ("--quantity", "rain"), None),  # one array: it has no lines
+        "insar-grid": (lay_grid, ("--set", "desc", "--direction", "los-towards"), None),
+        "mintpy": (lay_mintpy, (), None),
+    }
+)
 ALL = pytest.mark.parametrize("name", READERS)
 OF_LINES = pytest.mark.parametrize("name", [n for n in READERS if n not in TRAPS or TRAPS[n][2] is not None])
 

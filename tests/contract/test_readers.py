@@ -50,9 +50,10 @@ def spell_grid(unit):
     out = io.BytesIO()
     with netcdf_file(out, "w") as file:
         for name, given, said in (
-            ("time", [0.0], "hours since 2025-03-01"), ("lat", [-60.0, 0.0, 60.0], "degrees_north"),
+            ("time", [0.0], "hours since 2025-03-01"),
+            ("lat", [-60.0, 0.0, 60.0], "degrees_north"),
             ("lon", [-120.0, -60.0, 0.0, 60.0, 120.0], "degrees_east"),
-        ):  # fmt: skip
+        ):
             file.createDimension(name, len(given))
             file.createVariable(name, "d", (name,))[:] = given
             file.variables[name].units = said
@@ -80,21 +81,34 @@ EXAMPLES = MappingProxyType(
         "egms": (EGMS, (), 2),
         "insar-wide": (
             "CODE,LAT,LON,VEL,D20250101,D20250113,D20250125\np1,46.0,8.0,-3.1,0.0,-1.5,\n",
-            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"), 2,
+            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
+            2,
         ),
         "insar-points": (
             "time,point,latitude,longitude,value\n2025-03-01T05:12:30Z,p1,46.0,8.0,-12.4\n",
-            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"), 1,
+            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
+            1,
         ),
         "grid": (spell_grid("mm"), ("--quantity", "rain"), 3),
         "insar-grid": (spell_grid("mm"), ("--set", "desc", "--direction", "los-towards"), 15),
         "mintpy": (spell_mintpy(), (), 2),
     }
-)  # fmt: skip
-OPTIONS = MappingProxyType({
-    "--mapping": "m.toml", "--set": "a", "--direction": "up", "--unit": "mm", "--station": "G1", "--quantity": "rain",
-    "--variable": "tp", "--window": "5", "--within": "5", "--time": "utc", "--stamp": "counter",
-})  # fmt: skip
+)
+OPTIONS = MappingProxyType(
+    {
+        "--mapping": "m.toml",
+        "--set": "a",
+        "--direction": "up",
+        "--unit": "mm",
+        "--station": "G1",
+        "--quantity": "rain",
+        "--variable": "tp",
+        "--window": "5",
+        "--within": "5",
+        "--time": "utc",
+        "--stamp": "counter",
+    }
+)
 ALL = pytest.mark.parametrize("name", READERS)
 
 

@@ -107,8 +107,12 @@ def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(nam
         assert logits.shape == (1, 2, height, width)
         make_loss("ce+dice")(logits, torch.randint(0, 2, (1, height, width))).backward()
     silent = {key for key, value in network.named_parameters() if value.grad is None}
-    gates = {f"{key}.norm.{part}" for key, module in network.named_modules() if isinstance(module, Sru)
-             for part in ("weight", "bias")}  # fmt: skip
+    gates = {
+        f"{key}.norm.{part}"
+        for key, module in network.named_modules()
+        if isinstance(module, Sru)
+        for part in ("weight", "bias")
+    }
     # a hard gate is a sign: nothing flows through it to its normalisation
     assert silent == gates
     assert bool(gates) == (name.startswith(("sru-", "sbconv-")))
@@ -154,10 +158,14 @@ def test_at_most_twenty_steps_halve_the_loss(name):
 def test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_not_matter(name, tmp_path):
     network, twin, other = (seeded(name, seed=seed).eval() for seed in (3, 3, 4))
     card = {
-        "name": "made", "network": {"name": name, "classes": 2, "width": 0.125, "options": {}},
-        "bands": ["B4", "B3", "B2"], "radiometry": {"stretch": "local-max"}, "threshold": 0.5, "pixel_size_m": 10.0,
+        "name": "made",
+        "network": {"name": name, "classes": 2, "width": 0.125, "options": {}},
+        "bands": ["B4", "B3", "B2"],
+        "radiometry": {"stretch": "local-max"},
+        "threshold": 0.5,
+        "pixel_size_m": 10.0,
         "normalisation": {"mean": [0.0] * 3, "std": [1.0] * 3, "value_range": [[0.0, 1.0]] * 3},
-    }  # fmt: skip
+    }
     save_model(tmp_path / "made.safetensors", network, card)
     loaded = load_model(str(tmp_path / "made.safetensors")).network
     images = torch.cat([torch.randn(2, 3, 48, 40), torch.full((1, 3, 48, 40), 0.7)])
@@ -185,8 +193,11 @@ def make_averages(network):
 
 @pytest.mark.parametrize("name", EXACT)
 def test_the_halo_is_the_receptive_field(name, monkeypatch):
-    monkeypatch.setattr(functional, "max_pool2d", lambda x, k, stride=None, padding=0, *_, **__: functional.avg_pool2d(
-        x, k, stride or k, padding))  # fmt: skip
+    monkeypatch.setattr(
+        functional,
+        "max_pool2d",
+        lambda x, k, stride=None, padding=0, *_, **__: functional.avg_pool2d(x, k, stride or k, padding),
+    )
     monkeypatch.setattr(segnet, "pool_with_places", lambda features: (functional.avg_pool2d(features, 2), None))
     monkeypatch.setattr(segnet, "unpool", lambda values, _: functional.interpolate(values, scale_factor=2))
     entry = SEGMENTERS[name]
@@ -226,7 +237,10 @@ def test_a_network_that_is_not_exact_sees_the_far_end(name):
 
 def test_the_registry_warns_of_images_too_small_for_wide_rates():
     assert {name for name, entry in SEGMENTERS.items() if entry.least_px >= 304} == {
-        "scdnn", "deeplabv3plus-resnet50", "deeplabv3plus-mobilenetv2"}  # fmt: skip
+        "scdnn",
+        "deeplabv3plus-resnet50",
+        "deeplabv3plus-mobilenetv2",
+    }
 
 
 @pytest.mark.parametrize("entry", [*SEGMENTERS.values(), *CLASSIFIERS.values()])

@@ -106,11 +106,15 @@ def test_nul_blanks_and_a_byte_order_mark_around_are_no_content(name, around, pi
 @pytest.mark.parametrize(
     ("time", "at"),
     [
-        ("2026-03-01t06:00:00z", AT), ("2026-03-01T06:00:00z", AT), ("2026-03-01T05:59:60Z", AT),
-        ("2026-03-01t07:00:00+01:00", AT), ("2026-03-01T05:59:60.5Z", AT + timedelta(seconds=0.5)),
-        ("2026-02-28T24:00:00-06:00", AT), ("2026-03-01 24:00:00.000+18:00", AT),
+        ("2026-03-01t06:00:00z", AT),
+        ("2026-03-01T06:00:00z", AT),
+        ("2026-03-01T05:59:60Z", AT),
+        ("2026-03-01t07:00:00+01:00", AT),
+        ("2026-03-01T05:59:60.5Z", AT + timedelta(seconds=0.5)),
+        ("2026-02-28T24:00:00-06:00", AT),
+        ("2026-03-01 24:00:00.000+18:00", AT),
     ],
-)  # fmt: skip
+)
 def test_small_letters_and_a_leap_second_are_read(name, time, at, pipeline):
     decoded = read(pipeline, name, sound(name), time=time)
     assert decoded.faults == ()
@@ -228,10 +232,16 @@ def test_a_place_left_empty_is_no_value_and_words_within_texts_stay(blank, pipel
     assert json.loads(found["G1.tilt_x"].extra) == {"meta": {"text": ": nan, undefined,"}}
 
 
-@pytest.mark.parametrize("payload", [
-    b'{"a":nan,"b":"' + b'\\"' * 300_000, b'{"a":a' + b" " * 900_000 + b'"', b"[" + b"nan," * 200_000 + b"1",
-    b'"\\\n' * 200_000, b":" * 900_000,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"a":nan,"b":"' + b'\\"' * 300_000,
+        b'{"a":a' + b" " * 900_000 + b'"',
+        b"[" + b"nan," * 200_000 + b"1",
+        b'"\\\n' * 200_000,
+        b":" * 900_000,
+    ],
+)
 def test_hostile_bare_words_cost_no_time(payload, pipeline):
     began = time.monotonic()
     assert read(pipeline, "json", payload=payload).faults[0].code in {"not_json", "too_large"}

@@ -40,9 +40,14 @@ def gate(tmp_path):
         with open_empty(site) as db:
             pipeline = Pipeline(db, {site.id: site}, lambda: NOW)
             result = read_file(
-                path, pipeline, site, lambda: NOW, mapping=mapping, accept_units=True,
+                path,
+                pipeline,
+                site,
+                lambda: NOW,
+                mapping=mapping,
+                accept_units=True,
                 open_lines=lambda: open_readings(name)(path, said),
-            )  # fmt: skip
+            )
             with db.read() as c:
                 stored = c.exec_driver_sql(
                     "SELECT s.station || '.' || s.quantity, o.value_raw, o.sigma, o.flags, o.observed_at "
@@ -105,8 +110,10 @@ def test_small_letters_and_a_leap_second_are_read(name, gate):
 
 @has(t.FILLED)
 def test_a_fill_is_kept_and_flagged_and_counted(name, gate):
-    rows = [(token, "", f"{AT + timedelta(hours=k):%Y-%m-%dT%H:%M:%SZ}") for k, token in enumerate(
-        ["4.5", "4.6", "7999", "4.5", "-9999", "4.4"])]  # fmt: skip
+    rows = [
+        (token, "", f"{AT + timedelta(hours=k):%Y-%m-%dT%H:%M:%SZ}")
+        for k, token in enumerate(["4.5", "4.6", "7999", "4.5", "-9999", "4.4"])
+    ]
     result, stored = gate(name, rows)
     mine = [(value, FILL in flags) for key, value, _, flags, _ in stored if key == f.FILES[name].trap]
     assert mine == [(4.5, False), (4.6, False), (7999.0, True), (4.5, False), (-9999.0, True), (4.4, False)]

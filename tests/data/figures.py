@@ -7,21 +7,35 @@ NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 # what is no figure: instants, names and numbers of things, hashes, versions, a share of one beside its word
 NO_FIGURE = re.compile(
-    "|".join((
-        r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::[\d.]+)?)?(?: UTC|Z)?", r"\b\d\d:\d\d(?::\d\d)?\b", r"^\d{4}-\d\d$",
-        rf"\b{MONTH} \d+\b", rf"\b\d+ {MONTH}\b", r"\bUTC[+-]\d+\b",
-        r"\b[0-9a-f]{8,}\b", r"\bSHA-256\b", r"\b\d+(?:\.\d+){2,}(?:[-+.]\w+)*",
-        r"\b[a-z_]+(?:-[a-z_]+)*-\d+\b", r"\b[A-Z]+\d+(?:\.\w+)?\b", r"\b[a-z_]+:\d+\b",
-        r"\blevels? \d+(?: (?:→|of) \d+)?",
-        r"\b(?:[Aa]lert|Hazard|Health|Advice|decision|entry|event|explain|holds|revision|version|vote|message) \d+\b",
-        r"\b(?:No\.|Slopeward|asks for|was|before|asked|after) \d+\b",
-        r"\bstrength of the season [\d.]+, of the trend [\d.]+; 1 = nothing else\b",
-        r"\bstrength of that season [\d.]+",
-        r"\b(?:coverage|probability|exponent) \d+(?:\.\d+)?\b", r"\b[\w ]+ = -?\d+(?:\.\d+)?", r"\bM \d(?:\.\d+)?\b",
-        r"\b1 / velocity\b|\b1/v\b",
-        r"\b(?:pit|bench|opening of) \d+\b", r"\b\d{3} Gone\b",  # names of places, and what a server answered
-    ))
-)  # fmt: skip
+    "|".join(
+        (
+            r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::[\d.]+)?)?(?: UTC|Z)?",
+            r"\b\d\d:\d\d(?::\d\d)?\b",
+            r"^\d{4}-\d\d$",
+            rf"\b{MONTH} \d+\b",
+            rf"\b\d+ {MONTH}\b",
+            r"\bUTC[+-]\d+\b",
+            r"\b[0-9a-f]{8,}\b",
+            r"\bSHA-256\b",
+            r"\b\d+(?:\.\d+){2,}(?:[-+.]\w+)*",
+            r"\b[a-z_]+(?:-[a-z_]+)*-\d+\b",
+            r"\b[A-Z]+\d+(?:\.\w+)?\b",
+            r"\b[a-z_]+:\d+\b",
+            r"\blevels? \d+(?: (?:→|of) \d+)?",
+            r"\b(?:[Aa]lert|Hazard|Health|Advice|decision|entry|event|explain) \d+\b",
+            r"\b(?:holds|revision|version|vote|message) \d+\b",
+            r"\b(?:No\.|Slopeward|asks for|was|before|asked|after) \d+\b",
+            r"\bstrength of the season [\d.]+, of the trend [\d.]+; 1 = nothing else\b",
+            r"\bstrength of that season [\d.]+",
+            r"\b(?:coverage|probability|exponent) \d+(?:\.\d+)?\b",
+            r"\b[\w ]+ = -?\d+(?:\.\d+)?",
+            r"\bM \d(?:\.\d+)?\b",
+            r"\b1 / velocity\b|\b1/v\b",
+            r"\b(?:pit|bench|opening of) \d+\b",
+            r"\b\d{3} Gone\b",  # names of places, and what a server answered
+        )
+    )
+)
 UNIT = (
     r"(?:mm/day²|mm/day|day/mm|mm|cm|km|m²|m|kPa|mrad|y|%|°|degrees?|ms|s|min|h|d|g|GiB|MiB|years?|days?|hours?"
     r"|minutes?|seconds?)(?![\w])"
@@ -41,9 +55,7 @@ FIGURE = re.compile(rf"(?<![\w.#|]){NUMBER}(?:{LINK}{NUMBER})*(?P<after> ?{UNIT}
 def bare_figures(text: str) -> list[str]:
     """Numbers of a sentence after which neither a unit nor a counted thing stands, with what surrounds them."""
     said = NO_FIGURE.sub("_", text)
-    return [
-        said[max(0, m.start() - 40) : m.end() + 25] for m in FIGURE.finditer(said) if not m["after"]
-    ]  # fmt: skip
+    return [said[max(0, m.start() - 40) : m.end() + 25] for m in FIGURE.finditer(said) if not m["after"]]
 
 
 # headings of columns and facts whose numbers are levels, counts, shares of one or numbers of things

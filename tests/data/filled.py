@@ -253,8 +253,12 @@ def _deliver(c: Connection) -> None:
         if row.channel.startswith("webhook"):
             values = {"state": "failed_final", "attempts": 8, "last_error": "410 Gone", "next_attempt_at": None}
         elif row.channel.startswith("email") and row.level == 2 and not row.exercise:
-            values |= {"state": "confirmed", "confirmed_at": sent + timedelta(minutes=6), "confirmed_by": row.recipient,
-                       "confirmed_via": "page"}  # fmt: skip
+            values |= {
+                "state": "confirmed",
+                "confirmed_at": sent + timedelta(minutes=6),
+                "confirmed_by": row.recipient,
+                "confirmed_via": "page",
+            }
         elif row.ledger == "advice" and row.channel.startswith("email"):
             values = {
                 "state": "failed_retry",
@@ -268,17 +272,44 @@ def _deliver(c: Connection) -> None:
     ).all()
     c.execute(update(t.notification).where(n.id == mails[1].id).values(state="superseded", superseded_by=mails[2].id))
     at = mails[2].queued_at
-    c.execute(insert(t.siren_order).values(
-        topic="valley/horn", sequence=1_772_172_180_000, notification_id=mails[2].id, site="north-bench", wanted="on",
-        level=2, level_name="orange", exercise=False, ordered_at=at, sent_at=at, valid_until=at + timedelta(minutes=5),
-        times=1, confirmed_at=at + timedelta(seconds=1), confirmed_by="horn-1", said="on",
-    ))  # fmt: skip
-    c.execute(insert(t.reply).values(
-        at=at, way="sms", sender="+41790000000", text="ack 1234", provider_id="SM1", outcome="wrong",
-    ))  # fmt: skip
-    c.execute(insert(t.channel_test).values(
-        channel="log", target="log", at=NOW - STEP, good=True, found="taken",
-    ))  # fmt: skip
+    c.execute(
+        insert(t.siren_order).values(
+            topic="valley/horn",
+            sequence=1_772_172_180_000,
+            notification_id=mails[2].id,
+            site="north-bench",
+            wanted="on",
+            level=2,
+            level_name="orange",
+            exercise=False,
+            ordered_at=at,
+            sent_at=at,
+            valid_until=at + timedelta(minutes=5),
+            times=1,
+            confirmed_at=at + timedelta(seconds=1),
+            confirmed_by="horn-1",
+            said="on",
+        )
+    )
+    c.execute(
+        insert(t.reply).values(
+            at=at,
+            way="sms",
+            sender="+41790000000",
+            text="ack 1234",
+            provider_id="SM1",
+            outcome="wrong",
+        )
+    )
+    c.execute(
+        insert(t.channel_test).values(
+            channel="log",
+            target="log",
+            at=NOW - STEP,
+            good=True,
+            found="taken",
+        )
+    )
 
 
 def _fill_corrections(c: Connection, ids: dict[str, int]) -> None:
@@ -316,14 +347,31 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
                     ("gru", last + drift - bias, False),
                 ):
                     width = 1.5 + 2.0 * horizon
-                    rows.append(forecasts.ForecastRow(
-                        series_id=series_id, issued_at=issued, data_until=issued, as_of_received_at=issued + timedelta(minutes=2),
-                        target_at=issued + days(horizon), horizon_s=horizon * 86400.0, q025=q50 - 1.5 * width, q10=q50 - width,
-                        q50=q50, q90=q50 + width, q975=q50 + 1.5 * width, model=model, model_hash=HASHES[model], baseline="lld",
-                        baseline_q50=last + drift, data_value=last, shown=shown,
-                        reason={"gru": "does not beat lld on the last 30 days", "lld": "best baseline"}.get(model, "kept for comparison"),
-                        stage=None if k > 27 else "creep" if k > 10 else "progressive",
-                    ))  # fmt: skip
+                    rows.append(
+                        forecasts.ForecastRow(
+                            series_id=series_id,
+                            issued_at=issued,
+                            data_until=issued,
+                            as_of_received_at=issued + timedelta(minutes=2),
+                            target_at=issued + days(horizon),
+                            horizon_s=horizon * 86400.0,
+                            q025=q50 - 1.5 * width,
+                            q10=q50 - width,
+                            q50=q50,
+                            q90=q50 + width,
+                            q975=q50 + 1.5 * width,
+                            model=model,
+                            model_hash=HASHES[model],
+                            baseline="lld",
+                            baseline_q50=last + drift,
+                            data_value=last,
+                            shown=shown,
+                            reason={"gru": "does not beat lld on the last 30 days", "lld": "best baseline"}.get(
+                                model, "kept for comparison"
+                            ),
+                            stage=None if k > 27 else "creep" if k > 10 else "progressive",
+                        )
+                    )
     forecasts.add_forecasts(c, rows)
     back = {ids[f"north-bench/{k}/displacement_north"]: k for k in ("G1", "G2")}
     scores = []
@@ -334,26 +382,58 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
         scores.append(forecasts.score_forecast(unscored, unscored.target_at, observed, situations[unscored.id]))
     forecasts.add_scores(c, scores, NOW)
     split = Season(
-        "month", 12, 36, (NOW - days(1080)).timestamp(), NOW.timestamp(), at_s=((NOW - days(30)).timestamp(),),
-        value=(12.5,), trend=(11.0,), season=(1.25,), remainder=(0.25,), trend_strength=0.98, season_strength=0.75,
-        season_range=2.75, parameters={"method": "MSTL"}, method="MSTL", day_strength=0.5, day_range=1.5,
+        "month",
+        12,
+        36,
+        (NOW - days(1080)).timestamp(),
+        NOW.timestamp(),
+        at_s=((NOW - days(30)).timestamp(),),
+        value=(12.5,),
+        trend=(11.0,),
+        season=(1.25,),
+        remainder=(0.25,),
+        trend_strength=0.98,
+        season_strength=0.75,
+        season_range=2.75,
+        parameters={"method": "MSTL"},
+        method="MSTL",
+        day_strength=0.5,
+        day_range=1.5,
         day_parts=(0.5, 0.75, 0.25, 0.0, -0.5, -0.75, -0.25, 0.0),
-    )  # fmt: skip
+    )
     short = Season(
         "day", 365, 430, (NOW - days(430)).timestamp(), NOW.timestamp(), "needs two full years: 430 of 730 days"
     )
     seasons.save_seasons(
         c, {ids["north-bench/G1/displacement_east"]: split, ids["lake-slope/W1/water_level"]: short}, NOW
     )
-    withheld = forecasts.WithheldRow(ids["lake-slope/W1/water_level"], "gru", "no datum within 6 intervals", 86400.0,
-                                     "30 of the last 60 days; 42 are needed", NOW + days(12))  # fmt: skip
+    withheld = forecasts.WithheldRow(
+        ids["lake-slope/W1/water_level"],
+        "gru",
+        "no datum within 6 intervals",
+        86400.0,
+        "30 of the last 60 days; 42 are needed",
+        NOW + days(12),
+    )
     forecasts.add_withheld(c, [withheld], NOW)
     for trusted, withdrawn in ((False, NOW - days(1)), (True, None)):
-        c.execute(insert(t.failure_time).values(
-            series_id=ids["north-bench/G1/displacement_north"], issued_at=NOW - days(0 if trusted else 2), data_until=NOW - days(0 if trusted else 2),
-            window_from=NOW + days(3), window_mid=NOW + days(6), window_to=NOW + days(11), n_filters=9, n_agree=7 if trusted else 3,
-            r2=0.91, velocity_mm_per_day=21.4, trusted=trusted, reasons="" if trusted else "filters disagree", withdrawn_at=withdrawn,
-        ))  # fmt: skip
+        c.execute(
+            insert(t.failure_time).values(
+                series_id=ids["north-bench/G1/displacement_north"],
+                issued_at=NOW - days(0 if trusted else 2),
+                data_until=NOW - days(0 if trusted else 2),
+                window_from=NOW + days(3),
+                window_mid=NOW + days(6),
+                window_to=NOW + days(11),
+                n_filters=9,
+                n_agree=7 if trusted else 3,
+                r2=0.91,
+                velocity_mm_per_day=21.4,
+                trusted=trusted,
+                reasons="" if trusted else "filters disagree",
+                withdrawn_at=withdrawn,
+            )
+        )
 
 
 def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
@@ -361,21 +441,36 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
         for detector, threshold, digest in (("persistence-z", 4.0, None), ("lstm-ae", 0.8, HASHES["ae"])):
             for k in range(20):
                 score = threshold * (1.6 if k == 3 and station == "P1" else 0.3 + 0.02 * k)
-                c.execute(insert(t.anomaly).values(
-                    series_id=ids[f"north-bench/{station}/{quantity}"], at=NOW - days(k), detector=detector, score=score,
-                    threshold=threshold, budget=0.1, kind="level" if detector == "persistence-z" else "shape",
-                    alerted=score > threshold, model_hash=digest, scored_at=NOW - days(k),
-                ))  # fmt: skip
-    c.execute(insert(t.reading_gap).values(
-        series_id=ids["north-bench/P1/pore_pressure"], from_at=NOW - days(2), to_at=NOW - timedelta(hours=36), missing=11,
-        found_at=NOW - days(1), filled_at=None,
-    ))  # fmt: skip
+                c.execute(
+                    insert(t.anomaly).values(
+                        series_id=ids[f"north-bench/{station}/{quantity}"],
+                        at=NOW - days(k),
+                        detector=detector,
+                        score=score,
+                        threshold=threshold,
+                        budget=0.1,
+                        kind="level" if detector == "persistence-z" else "shape",
+                        alerted=score > threshold,
+                        model_hash=digest,
+                        scored_at=NOW - days(k),
+                    )
+                )
+    c.execute(
+        insert(t.reading_gap).values(
+            series_id=ids["north-bench/P1/pore_pressure"],
+            from_at=NOW - days(2),
+            to_at=NOW - timedelta(hours=36),
+            missing=11,
+            found_at=NOW - days(1),
+            filled_at=None,
+        )
+    )
     run = next(r for r in anomaly_labels.load_runs(c, load_story_sites()[0], START, NOW) if r.station == "P1")
     anomaly_labels.add_label(c, "north-bench", run, "dismissed", "weather", BO, "snow melt", NOW)
     for measured in anomaly_budget.measure_detectors(c, load_story_sites()[0], NOW):
         anomaly_budget.add_budget(
             c, "north-bench", measured, 1.05, "weather of March", BO, NOW - days(8), is_fixed=True
-        )  # fmt: skip
+        )
     story = load_story_sites()[0]
     asks = next(one for one in story.criteria if one.kind.facts == "anomalies")
     tested = proofs.ModelTest(
@@ -387,34 +482,74 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
         "instrument.battery.line", "line through the daily lows of {n} days, {n2} {unit} per day, down to {n3} {unit2}"
     )(n=14, n2=Figure(-0.1, ".2g"), unit="V", n3=11.4, unit2="V")
     battery = (
-        "battery", 6, None,
+        "battery",
+        6,
+        None,
         Template("instrument.battery", "battery {text}: {text2}")(text=left, text2="the line falls"),
         Template("instrument.action.swap", "swap battery of {station}, {text}")(station="G1", text=left),
-    )  # fmt: skip
+    )
     spark = [12.5 - 0.02 * k for k in range(42)]
-    instruments.save_instruments(c, "north-bench", [
-        instruments.InstrumentAssessment(
-            "G1", (battery,), 11.8, NOW, NOW + days(4), line, "2025-06-01", "2026-06-01", "battery_voltage", spark
-        ),
-    ], NOW)  # fmt: skip
+    instruments.save_instruments(
+        c,
+        "north-bench",
+        [
+            instruments.InstrumentAssessment(
+                "G1", (battery,), 11.8, NOW, NOW + days(4), line, "2025-06-01", "2026-06-01", "battery_voltage", spark
+            ),
+        ],
+        NOW,
+    )
     instruments.save_months(c, "north-bench", [instruments.InstrumentMonth("G1", "2026-02", 112, 109)])
     for kind, task, digest, state in (
-        ("gru", "forecast", "gru", "active"), ("lstm-ae", "anomaly", "ae", "active"), ("unet", "scene", "unet", "active"),
-    ):  # fmt: skip
-        c.execute(insert(t.model).values(
-            model_hash=HASHES[digest], kind=kind, task=task, site=None if task == "scene" else "north-bench", state=state,
-            path=f"models/{kind}.safetensors", card={"kind": kind}, created_at=START, promoted_at=START,
-        ))  # fmt: skip
-    c.execute(insert(t.model_gate).values(
-        model_hash=HASHES["gru"], horizon_s=86400.0, state="shadow", since=NOW - days(3), counts_from=NOW - days(3),
-        reason="in shadow: 3 scored issue times at 1 d in 3 d", issues=3, mae=1.25, baseline_mae=1.0, skill=-0.25,
-        coverage_80=0.75, coverage_95=1.0, judged_at=NOW,
-    ))  # fmt: skip
-    c.execute(insert(t.model_transition).values(
-        model_hash=HASHES["gru"], kind="gru", task="forecast", site="north-bench", horizon_s=86400.0, at=NOW - days(3),
-        from_state="active", to_state="shadow", reason="not shown: its error is not below that of lld", by="slopeward",
-        by_kind="service",
-    ))  # fmt: skip
+        ("gru", "forecast", "gru", "active"),
+        ("lstm-ae", "anomaly", "ae", "active"),
+        ("unet", "scene", "unet", "active"),
+    ):
+        c.execute(
+            insert(t.model).values(
+                model_hash=HASHES[digest],
+                kind=kind,
+                task=task,
+                site=None if task == "scene" else "north-bench",
+                state=state,
+                path=f"models/{kind}.safetensors",
+                card={"kind": kind},
+                created_at=START,
+                promoted_at=START,
+            )
+        )
+    c.execute(
+        insert(t.model_gate).values(
+            model_hash=HASHES["gru"],
+            horizon_s=86400.0,
+            state="shadow",
+            since=NOW - days(3),
+            counts_from=NOW - days(3),
+            reason="in shadow: 3 scored issue times at 1 d in 3 d",
+            issues=3,
+            mae=1.25,
+            baseline_mae=1.0,
+            skill=-0.25,
+            coverage_80=0.75,
+            coverage_95=1.0,
+            judged_at=NOW,
+        )
+    )
+    c.execute(
+        insert(t.model_transition).values(
+            model_hash=HASHES["gru"],
+            kind="gru",
+            task="forecast",
+            site="north-bench",
+            horizon_s=86400.0,
+            at=NOW - days(3),
+            from_state="active",
+            to_state="shadow",
+            reason="not shown: its error is not below that of lld",
+            by="slopeward",
+            by_kind="service",
+        )
+    )
 
 
 def _fill_points(c: Connection) -> None:
@@ -443,42 +578,89 @@ def _fill_point_forecasts(c: Connection, ids: list[int]) -> None:
     found = point_looks.PointIssue(NOW - days(2), 12 * 86400.0, horizons)
     issue_id = point_looks.open_issue(c, asked, found, NOW)
     none = (None,) * 6
-    point_looks.save_forecasts(c, asked.point_set_id, issue_id, ids, [
-        (-5.5, -5.75, -7.0, None, 3.5, 4.5, None, 0, ""), (-3.0, -3.0, -3.25, None, 3.0, 4.0, None, 2, ""),
-        (-2.0, *none, 0, "stale: newest observation is older than 3 intervals"),
-    ])  # fmt: skip
+    point_looks.save_forecasts(
+        c,
+        asked.point_set_id,
+        issue_id,
+        ids,
+        [
+            (-5.5, -5.75, -7.0, None, 3.5, 4.5, None, 0, ""),
+            (-3.0, -3.0, -3.25, None, 3.0, 4.0, None, 2, ""),
+            (-2.0, *none, 0, "stale: newest observation is older than 3 intervals"),
+        ],
+    )
     point_looks.end_issue(c, issue_id, point_looks.IssueTotals(2, 1, "cd" * 32), NOW)
 
 
 def _fill_point_look(c: Connection, point_id: int) -> None:
     (asked,) = point_looks.list_due(c, "north-bench")
     against = "the median of its last 5 acquisitions, and with 11 other points"
-    alarm = point_looks.PointAnomaly(
-        point_id, NOW - days(2), "rules", "level", "step", 9.5, 7.0, -12.5, against
-    )  # fmt: skip
+    alarm = point_looks.PointAnomaly(point_id, NOW - days(2), "rules", "level", "step", 9.5, 7.0, -12.5, against)
     alone = point_looks.PointEvent(
-        1, "step", False, NOW - days(2), NOW - days(2), 1, 1, -12.5, 1.36, 46.2, 8.9, 0.0, "G1", 120.0, against, (alarm,)
-    )  # fmt: skip
+        1,
+        "step",
+        False,
+        NOW - days(2),
+        NOW - days(2),
+        1,
+        1,
+        -12.5,
+        1.36,
+        46.2,
+        8.9,
+        0.0,
+        "G1",
+        120.0,
+        against,
+        (alarm,),
+    )
     common = point_looks.PointEvent(
-        2, "phase-jump", True, NOW - days(14), NOW - days(14), 11, 12, 0.0412, None, None, None, None, None, None, against,
+        2,
+        "phase-jump",
+        True,
+        NOW - days(14),
+        NOW - days(14),
+        11,
+        12,
+        0.0412,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        against,
         (replace(alarm, at=NOW - days(14)),),
-    )  # fmt: skip
+    )
     found = point_looks.ScanResult(
         NOW - days(2), 2, 12, 1, 2, 0, 0, 0.001, {"rules": {"level": 7.0}}, "ab" * 32, "", (alone, common)
-    )  # fmt: skip
+    )
     point_looks.add_scan(c, asked, found, NOW)
 
 
 def _fill_scene(c: Connection) -> None:
     taken = NOW - days(4)
     for digest, name, role, at, state in (
-        ("before", "2026-01-20", "before", NOW - days(40), "done"), ("scene", "2026-02-25", "after", taken, "done"),
-    ):  # fmt: skip
-        c.execute(insert(t.scene).values(
-            scene_hash=HASHES[digest], site="north-bench", name=name, acquired_at=at, role=role, path=f"inbox/{name}",
-            received_at=at + timedelta(hours=3), state=state, valid_share=0.98, crs="EPSG:32632", pixel_area_m2=100.0,
-            out_dir=f"scenes/{name}", run={"tiles": 4},
-        ))  # fmt: skip
+        ("before", "2026-01-20", "before", NOW - days(40), "done"),
+        ("scene", "2026-02-25", "after", taken, "done"),
+    ):
+        c.execute(
+            insert(t.scene).values(
+                scene_hash=HASHES[digest],
+                site="north-bench",
+                name=name,
+                acquired_at=at,
+                role=role,
+                path=f"inbox/{name}",
+                received_at=at + timedelta(hours=3),
+                state=state,
+                valid_share=0.98,
+                crs="EPSG:32632",
+                pixel_area_m2=100.0,
+                out_dir=f"scenes/{name}",
+                run={"tiles": 4},
+            )
+        )
     for k, (change, area, grown, parent) in enumerate(
         (
             ("new", 5200.0, None, None),
@@ -495,43 +677,115 @@ def _fill_scene(c: Connection) -> None:
             [west, south + 0.001],
             [west, south],
         ]
-        c.execute(insert(t.scene_footprint).values(
-            scene_hash=HASHES["before" if change == "single" else "scene"], model_hash=HASHES["unet"], polygon_id=f"p{k + 1}", model="unet",
-            parent_id=parent, **{"class": "crack" if change == "single" else "landslide"}, change=change, area_m2=area, grown_m2=grown, mean_probability=0.8 - 0.1 * k,
-            geometry={"type": "Polygon", "coordinates": [ring]}, min_lon=west, min_lat=south, max_lon=west + 0.001,
-            max_lat=south + 0.001, nearest_station="G1", distance_m=120.0 + 90.0 * k,
-            near_stations=[["G1", 120.0 + 90.0 * k], ["G2", 310.5]], detected_at=taken + timedelta(hours=3),
-            since_at=NOW - days(40), first_seen_at=NOW - days(40) if parent else taken, root_id=parent or f"p{k + 1}",
-            anchor_scene=HASHES["scene"], caution="flat ground (3 degrees)" if change == "known" else None,
-        ))  # fmt: skip
-        c.execute(insert(t.scene_change).values(
-            scene_hash=HASHES["before" if change == "single" else "scene"], model_hash=HASHES["unet"], polygon_id=f"p{k + 1}",
-            judged_at=taken + timedelta(hours=3), change=change, parent_id=parent, grown_m2=grown, since_at=NOW - days(40),
-            first_seen_at=taken, caution=None,
-        ))  # fmt: skip
-    c.execute(insert(t.footprint_review).values(
-        scene_hash=HASHES["before"], model_hash=HASHES["unet"], polygon_id="p4", at=NOW - days(1), verdict="reject",
-        by="R. Mori", note="a quarry road", geometry=None,
-    ))  # fmt: skip
+        c.execute(
+            insert(t.scene_footprint).values(
+                scene_hash=HASHES["before" if change == "single" else "scene"],
+                model_hash=HASHES["unet"],
+                polygon_id=f"p{k + 1}",
+                model="unet",
+                parent_id=parent,
+                **{"class": "crack" if change == "single" else "landslide"},
+                change=change,
+                area_m2=area,
+                grown_m2=grown,
+                mean_probability=0.8 - 0.1 * k,
+                geometry={"type": "Polygon", "coordinates": [ring]},
+                min_lon=west,
+                min_lat=south,
+                max_lon=west + 0.001,
+                max_lat=south + 0.001,
+                nearest_station="G1",
+                distance_m=120.0 + 90.0 * k,
+                near_stations=[["G1", 120.0 + 90.0 * k], ["G2", 310.5]],
+                detected_at=taken + timedelta(hours=3),
+                since_at=NOW - days(40),
+                first_seen_at=NOW - days(40) if parent else taken,
+                root_id=parent or f"p{k + 1}",
+                anchor_scene=HASHES["scene"],
+                caution="flat ground (3 degrees)" if change == "known" else None,
+            )
+        )
+        c.execute(
+            insert(t.scene_change).values(
+                scene_hash=HASHES["before" if change == "single" else "scene"],
+                model_hash=HASHES["unet"],
+                polygon_id=f"p{k + 1}",
+                judged_at=taken + timedelta(hours=3),
+                change=change,
+                parent_id=parent,
+                grown_m2=grown,
+                since_at=NOW - days(40),
+                first_seen_at=taken,
+                caution=None,
+            )
+        )
+    c.execute(
+        insert(t.footprint_review).values(
+            scene_hash=HASHES["before"],
+            model_hash=HASHES["unet"],
+            polygon_id="p4",
+            at=NOW - days(1),
+            verdict="reject",
+            by="R. Mori",
+            note="a quarry road",
+            geometry=None,
+        )
+    )
     ring = [[8.905, 46.203], [8.906, 46.203], [8.906, 46.204], [8.905, 46.203]]
-    c.execute(insert(t.scene_outline).values(
-        site="north-bench", scene_hash=HASHES["scene"], kind="landslide", area_m2=4290.0, note="below the road",
-        geometry={"type": "Polygon", "coordinates": [ring]}, from_model_hash=None, from_polygon_id=None, at=NOW - days(1), by="R. Mori",
-        min_lon=8.905, min_lat=46.203, max_lon=8.906, max_lat=46.204,
-    ))  # fmt: skip
-    c.execute(insert(t.scene_unsure).values(
-        scene_hash=HASHES["scene"], tile=0, site="north-bench", model_hash=HASHES["unet"], min_lon=8.9, min_lat=46.2, max_lon=8.902,
-        max_lat=46.202, doubt=0.9, made_at=taken + timedelta(hours=3),
-    ))  # fmt: skip
+    c.execute(
+        insert(t.scene_outline).values(
+            site="north-bench",
+            scene_hash=HASHES["scene"],
+            kind="landslide",
+            area_m2=4290.0,
+            note="below the road",
+            geometry={"type": "Polygon", "coordinates": [ring]},
+            from_model_hash=None,
+            from_polygon_id=None,
+            at=NOW - days(1),
+            by="R. Mori",
+            min_lon=8.905,
+            min_lat=46.203,
+            max_lon=8.906,
+            max_lat=46.204,
+        )
+    )
+    c.execute(
+        insert(t.scene_unsure).values(
+            scene_hash=HASHES["scene"],
+            tile=0,
+            site="north-bench",
+            model_hash=HASHES["unet"],
+            min_lon=8.9,
+            min_lat=46.2,
+            max_lon=8.902,
+            max_lat=46.202,
+            doubt=0.9,
+            made_at=taken + timedelta(hours=3),
+        )
+    )
 
 
 def _fill_states(c: Connection, north: Site, lake: Site) -> None:
     for site, station, low, high in ((north, "G1", 0.62, 0.62), (north, "G2", 0.0, 0.025)):
-        c.execute(insert(t.forecast_chance).values(
-            site=site.id, criterion="forecast-1", station=station, level=1, evaluated_at=NOW + timedelta(minutes=2), data_until=NOW,
-            window_s=86400.0, over_mm_per_day=5.0, chance_from=low, chance_to=high, probability=0.3, crossed=low > 0.3, model="lld",
-            config_sha256=site.version,
-        ))  # fmt: skip
+        c.execute(
+            insert(t.forecast_chance).values(
+                site=site.id,
+                criterion="forecast-1",
+                station=station,
+                level=1,
+                evaluated_at=NOW + timedelta(minutes=2),
+                data_until=NOW,
+                window_s=86400.0,
+                over_mm_per_day=5.0,
+                chance_from=low,
+                chance_to=high,
+                probability=0.3,
+                crossed=low > 0.3,
+                model="lld",
+                config_sha256=site.version,
+            )
+        )
     for criterion, level, rate, bound, above in (
         (
             "velocity-1",
@@ -542,41 +796,102 @@ def _fill_states(c: Connection, north: Site, lake: Site) -> None:
         ),
         ("velocity-2", 1, 24.5, 2.0, {}),
     ):
-        c.execute(insert(t.rate_now).values(
-            site=north.id, criterion=criterion, station="G1", quantity="displacement", unit="mm/day", level=level,
-            counted=True, newest_at=NOW - timedelta(minutes=7), rate=rate, error=0.4, least=rate - 1.0,
-            window_s=172800.0, bound=bound, bound_level=level, **above,
-        ))  # fmt: skip
+        c.execute(
+            insert(t.rate_now).values(
+                site=north.id,
+                criterion=criterion,
+                station="G1",
+                quantity="displacement",
+                unit="mm/day",
+                level=level,
+                counted=True,
+                newest_at=NOW - timedelta(minutes=7),
+                rate=rate,
+                error=0.4,
+                least=rate - 1.0,
+                window_s=172800.0,
+                bound=bound,
+                bound_level=level,
+                **above,
+            )
+        )
     for site, level, seen, stage in ((north, 2, "full", "progressive"), (lake, 0, "degraded", None)):
-        c.execute(insert(t.site_state).values(
-            site=site.id, level=level, level_source="auto", since=NOW - days(2), evaluated_at=NOW + timedelta(minutes=2),
-            observability=seen, reachable_level=site.top_level if level else 1, witnesses_available=3 if level else 1,
-            health="ok" if level else "not ok: W1", movement_stage=stage, trend="progressive" if level else None,
-            newest_at=NOW, config_sha256=site.version, state=Memory(level=level).to_json(), catching_up=level == 0,
-        ))  # fmt: skip
-        c.execute(insert(t.evaluation).values(
-            site=site.id, at=NOW + timedelta(minutes=2), trigger="data", level=level, observability=seen,
-            reachable_level=site.top_level, known_until=NOW + timedelta(minutes=2), config_sha256=site.version, digest="0" * 64,
-        ))  # fmt: skip
+        c.execute(
+            insert(t.site_state).values(
+                site=site.id,
+                level=level,
+                level_source="auto",
+                since=NOW - days(2),
+                evaluated_at=NOW + timedelta(minutes=2),
+                observability=seen,
+                reachable_level=site.top_level if level else 1,
+                witnesses_available=3 if level else 1,
+                health="ok" if level else "not ok: W1",
+                movement_stage=stage,
+                trend="progressive" if level else None,
+                newest_at=NOW,
+                config_sha256=site.version,
+                state=Memory(level=level).to_json(),
+                catching_up=level == 0,
+            )
+        )
+        c.execute(
+            insert(t.evaluation).values(
+                site=site.id,
+                at=NOW + timedelta(minutes=2),
+                trigger="data",
+                level=level,
+                observability=seen,
+                reachable_level=site.top_level,
+                known_until=NOW + timedelta(minutes=2),
+                config_sha256=site.version,
+                digest="0" * 64,
+            )
+        )
         for station in site.stations:
             silent = station.id == "W1"
-            c.execute(insert(t.station_state).values(
-                site=site.id, station=station.id, state="stale" if silent else "ok", since=NOW - days(5) if silent else START,
-                reason="silent for longer than 1 d" if silent else "", newest_at=NOW - days(6) - STEP if silent else NOW,
-                expected_interval_s=21600.0, missing_share_24h=1.0 if silent else 0.0, votes=station.on_slope and not silent,
-            ))  # fmt: skip
+            c.execute(
+                insert(t.station_state).values(
+                    site=site.id,
+                    station=station.id,
+                    state="stale" if silent else "ok",
+                    since=NOW - days(5) if silent else START,
+                    reason="silent for longer than 1 d" if silent else "",
+                    newest_at=NOW - days(6) - STEP if silent else NOW,
+                    expected_interval_s=21600.0,
+                    missing_share_24h=1.0 if silent else 0.0,
+                    votes=station.on_slope and not silent,
+                )
+            )
 
 
 def _fill_records(c: Connection) -> None:
     facts = gather_facts(c, "lake-slope", Period("daily", NOW - days(2), NOW - days(1)))
-    done = c.execute(insert(t.issued_report).values(
-        site="lake-slope", kind="daily", from_at=NOW - days(2), to_at=NOW - days(1), made_at=NOW - days(1), language="en",
-        facts=canonical_json(facts), facts_sha256=digest_of(facts), code_version="0.2.0",
-    ))  # fmt: skip
-    c.execute(insert(t.report_mail).values(
-        report_id=done.inserted_primary_key[0], channel="email:office@example.org", form="pdf", state="delivered", attempts=1,
-        queued_at=NOW - days(1), sent_at=NOW - days(1), idempotency_key="5" * 64,
-    ))  # fmt: skip
+    done = c.execute(
+        insert(t.issued_report).values(
+            site="lake-slope",
+            kind="daily",
+            from_at=NOW - days(2),
+            to_at=NOW - days(1),
+            made_at=NOW - days(1),
+            language="en",
+            facts=canonical_json(facts),
+            facts_sha256=digest_of(facts),
+            code_version="0.2.0",
+        )
+    )
+    c.execute(
+        insert(t.report_mail).values(
+            report_id=done.inserted_primary_key[0],
+            channel="email:office@example.org",
+            form="pdf",
+            state="delivered",
+            attempts=1,
+            queued_at=NOW - days(1),
+            sent_at=NOW - days(1),
+            idempotency_key="5" * 64,
+        )
+    )
     for code, topic, payload, times in (
         (
             "no_zone",
@@ -587,19 +902,45 @@ def _fill_records(c: Connection) -> None:
         ("no_unit", "slopeward/v1/lake-slope/X1/obs", b'{"time": "2026-03-01T06:00:00Z", "crack_opening": 1}', 1),
         ("not_json", "slopeward/v1/lake-slope/X1/obs", b"\x00\xff\x10", 2),
     ):
-        c.execute(insert(t.rejected_message).values(
-            received_at=NOW, topic=topic, payload=payload, payload_bytes=len(payload), code=code, reason=f"refused: {code}",
-            client="live", digest=f"{code:0<64}", times=times,
-        ))  # fmt: skip
+        c.execute(
+            insert(t.rejected_message).values(
+                received_at=NOW,
+                topic=topic,
+                payload=payload,
+                payload_bytes=len(payload),
+                code=code,
+                reason=f"refused: {code}",
+                client="live",
+                digest=f"{code:0<64}",
+                times=times,
+            )
+        )
     for source, rows, unkept in (("slopeward/v1/north-bench/G1", 1, 0), ("slopeward/v1/lake-slope/X1", 2, 7)):
-        c.execute(insert(t.quarantine_source).values(
-            source=source, kept_bytes=600 * rows, kept_rows=rows, unkept=unkept, unkept_at=NOW if unkept else None,
-        ))  # fmt: skip
+        c.execute(
+            insert(t.quarantine_source).values(
+                source=source,
+                kept_bytes=600 * rows,
+                kept_rows=rows,
+                unkept=unkept,
+                unkept_at=NOW if unkept else None,
+            )
+        )
     for first, last, filled in ((101, 106, NOW - days(1)), (240, 251, None)):
-        c.execute(insert(t.sequence_gap).values(
-            site="north-bench", station="G1", source="logger-3", boot_id=12, from_seq=first, to_seq=last, from_at=NOW - days(2),
-            to_at=NOW - days(1), detected_at=NOW - days(1), requested_at=NOW - days(1), filled_at=filled,
-        ))  # fmt: skip
+        c.execute(
+            insert(t.sequence_gap).values(
+                site="north-bench",
+                station="G1",
+                source="logger-3",
+                boot_id=12,
+                from_seq=first,
+                to_seq=last,
+                from_at=NOW - days(2),
+                to_at=NOW - days(1),
+                detected_at=NOW - days(1),
+                requested_at=NOW - days(1),
+                filled_at=filled,
+            )
+        )
     crack = ObserverReport("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1")
     messages.add_report(c, crack, NOW, actor=BO, credential="account bo")
     number, jpeg = messages.find_report(c, crack), b"\xff\xd8\xff"
@@ -615,66 +956,192 @@ def _fill_records(c: Connection) -> None:
     events.confirm_event(c, number, BO, "felt in the office", NOW - days(6))
     service_state.stamp(c, "core.evaluate", {"sites": 2}, NOW)
     first = c.execute(t.series.select().order_by(t.series.c.id)).first()
-    c.execute(insert(t.observation_summary).values(
-        series_id=first.id, starts_at=START - days(30), span_s=3600, made_at=NOW, median=1.5, minimum=1.0, maximum=2.5, mean=1.6, count=6, flagged=1,
-    ))  # fmt: skip
-    c.execute(insert(t.retention_run).values(
-        at=NOW - STEP, what="observation tilt_x", before_at=START, removed=7, summaries=1, seconds=0.01, longest_ms=8.5,
-    ))  # fmt: skip
-    c.execute(insert(t.backup_run).values(
-        at=NOW - STEP, file="backups/slopeward.db", state="proven", seconds=3.5, bytes=4096, rows=12, audit_head="0" * 64, detail="12 rows",
-    ))  # fmt: skip
-    c.execute(insert(t.source_poll).values(
-        source="survey", site="north-bench", kind="http", address="https://data.example.org/day.csv", polled_at=NOW, success_at=NOW - STEP,
-        since_at=START, new_at=NOW - STEP, error="the server answered 503", error_since=NOW, failures=1, next_at=NOW + STEP, rows_new=0, rows_all=7,
-    ))  # fmt: skip
-    c.execute(insert(t.service_check).values(
-        name="disk.database", state="warn", since=NOW - STEP, checked_at=NOW, value=4.5, unit="GiB", found="4.5 GiB free", remedy="make room",
-    ))  # fmt: skip
-    c.execute(insert(t.outage).values(
-        id=1, cause="broker", from_at=NOW - 3 * STEP, back_at=NOW - 2 * STEP, drained_at=NOW - 2 * STEP + timedelta(minutes=2),
-        counted_at=NOW, counts_until=NOW + days(1),
-    ))  # fmt: skip
-    c.execute(insert(t.outage_station).values(
-        outage_id=1, site="north-bench", station="G1", expected=2, received=1, late=1, missing=1, last_late_at=NOW - 2 * STEP,
-    ))  # fmt: skip
+    c.execute(
+        insert(t.observation_summary).values(
+            series_id=first.id,
+            starts_at=START - days(30),
+            span_s=3600,
+            made_at=NOW,
+            median=1.5,
+            minimum=1.0,
+            maximum=2.5,
+            mean=1.6,
+            count=6,
+            flagged=1,
+        )
+    )
+    c.execute(
+        insert(t.retention_run).values(
+            at=NOW - STEP,
+            what="observation tilt_x",
+            before_at=START,
+            removed=7,
+            summaries=1,
+            seconds=0.01,
+            longest_ms=8.5,
+        )
+    )
+    c.execute(
+        insert(t.backup_run).values(
+            at=NOW - STEP,
+            file="backups/slopeward.db",
+            state="proven",
+            seconds=3.5,
+            bytes=4096,
+            rows=12,
+            audit_head="0" * 64,
+            detail="12 rows",
+        )
+    )
+    c.execute(
+        insert(t.source_poll).values(
+            source="survey",
+            site="north-bench",
+            kind="http",
+            address="https://data.example.org/day.csv",
+            polled_at=NOW,
+            success_at=NOW - STEP,
+            since_at=START,
+            new_at=NOW - STEP,
+            error="the server answered 503",
+            error_since=NOW,
+            failures=1,
+            next_at=NOW + STEP,
+            rows_new=0,
+            rows_all=7,
+        )
+    )
+    c.execute(
+        insert(t.service_check).values(
+            name="disk.database",
+            state="warn",
+            since=NOW - STEP,
+            checked_at=NOW,
+            value=4.5,
+            unit="GiB",
+            found="4.5 GiB free",
+            remedy="make room",
+        )
+    )
+    c.execute(
+        insert(t.outage).values(
+            id=1,
+            cause="broker",
+            from_at=NOW - 3 * STEP,
+            back_at=NOW - 2 * STEP,
+            drained_at=NOW - 2 * STEP + timedelta(minutes=2),
+            counted_at=NOW,
+            counts_until=NOW + days(1),
+        )
+    )
+    c.execute(
+        insert(t.outage_station).values(
+            outage_id=1,
+            site="north-bench",
+            station="G1",
+            expected=2,
+            received=1,
+            late=1,
+            missing=1,
+            last_late_at=NOW - 2 * STEP,
+        )
+    )
     run = service_state.start_run(c, "forecast", "north-bench", NOW - STEP)
     service_state.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
     # the series that bears the failure windows, as in the service
     series_id = observations.find_series_id(c, "north-bench", "G1", "displacement_north")
     for k, stage in enumerate(("intermediate", "progressive")):
-        c.execute(insert(t.movement).values(
-            series_id=series_id, at=NOW - days(1 - k), data_until=NOW - days(1 - k), stage=stage, trend="linear" if k == 0 else "progressive",
-            velocity_mm_per_day=4.0 + 3.0 * k, velocity_error_mm_per_day=0.4, acceleration_mm_per_day2=0.1 + k,
-            acceleration_error_mm_per_day2=0.2, tangential_angle_deg=82.0, v_eq_mm_per_day=0.6,
-            inverse_velocity_day_per_mm=1.0 / (4.0 + 3.0 * k), probability=0.75, reasons="three windows rise", state={"up": k},
-        ))  # fmt: skip
-    c.execute(insert(t.maintenance).values(
-        site="north-bench", station="G1", from_at=NOW - days(3), to_at=NOW - days(3) + STEP, by="bo", second_by="cy",
-        reason="new battery", added_at=NOW - days(3), ended_at=None, ended_by=None,
-    ))  # fmt: skip
-    c.execute(insert(t.first_signature).values(
-        act="alert.shelve", subject="alert:1", terms="{}", height=2, by="ada", reason="blasting",
-        signed_at=NOW - days(2), used_at=NOW - days(2), used_by="bo",
-    ))  # fmt: skip
+        c.execute(
+            insert(t.movement).values(
+                series_id=series_id,
+                at=NOW - days(1 - k),
+                data_until=NOW - days(1 - k),
+                stage=stage,
+                trend="linear" if k == 0 else "progressive",
+                velocity_mm_per_day=4.0 + 3.0 * k,
+                velocity_error_mm_per_day=0.4,
+                acceleration_mm_per_day2=0.1 + k,
+                acceleration_error_mm_per_day2=0.2,
+                tangential_angle_deg=82.0,
+                v_eq_mm_per_day=0.6,
+                inverse_velocity_day_per_mm=1.0 / (4.0 + 3.0 * k),
+                probability=0.75,
+                reasons="three windows rise",
+                state={"up": k},
+            )
+        )
+    c.execute(
+        insert(t.maintenance).values(
+            site="north-bench",
+            station="G1",
+            from_at=NOW - days(3),
+            to_at=NOW - days(3) + STEP,
+            by="bo",
+            second_by="cy",
+            reason="new battery",
+            added_at=NOW - days(3),
+            ended_at=None,
+            ended_by=None,
+        )
+    )
+    c.execute(
+        insert(t.first_signature).values(
+            act="alert.shelve",
+            subject="alert:1",
+            terms="{}",
+            height=2,
+            by="ada",
+            reason="blasting",
+            signed_at=NOW - days(2),
+            used_at=NOW - days(2),
+            used_by="bo",
+        )
+    )
     sessions.take_turn_to_prove(c, "bo", "bo", NOW)
-    c.execute(insert(t.site_proposal).values(
-        site="north-bench", sha256="1" * 64, base_sha256="0" * 64, source="[site]", author="bo", reason="noise is lower",
-        proposed_at=NOW - days(2), state="proposed", effect=None,
-        differences=[{"key": "criterion[v].red.window", "old": "8h", "new": "12h"}], loosens_high=True,
-    ))  # fmt: skip
+    c.execute(
+        insert(t.site_proposal).values(
+            site="north-bench",
+            sha256="1" * 64,
+            base_sha256="0" * 64,
+            source="[site]",
+            author="bo",
+            reason="noise is lower",
+            proposed_at=NOW - days(2),
+            state="proposed",
+            effect=None,
+            differences=[{"key": "criterion[v].red.window", "old": "8h", "new": "12h"}],
+            loosens_high=True,
+        )
+    )
     crew = Team("north-bench", "geologists", "Europe/Zurich", tuple(Recipient(n, ("log:x",), ()) for n in ("bo", "cy")))
     duty.add_plan(c, crew, "Mon-Fri 07:00 bo, cy\nMon-Fri 19:00 cy\nSat 09:00 bo", ADA, "spring", NOW - days(3))
     duty.add_change(c, crew, NOW + STEP, NOW + 2 * STEP, "bo", "cy", BO, "family", NOW - days(1))
     outbox.note_try(c, "north-bench", "duty", "2026-03-01", "log:desk", None, NOW)
-    c.execute(insert(t.duty_handover).values(
-        site="north-bench", team="geologists", since_at=NOW - days(1), at=NOW - STEP, outgoing="cy", notes="new crack above bench 3",
-        open_items={"level": 2, "alerts": []}, signed_at=NOW - STEP + timedelta(minutes=4), incoming="bo", remark="seen on foot",
-    ))  # fmt: skip
-    c.execute(insert(t.drill).values(
-        site="north-bench", started_at=NOW - days(9), ended_at=NOW - days(9) + STEP, by="bo", scenario="collapse", state="done",
-        outcome={"peak_level": 3},
-    ))  # fmt: skip
+    c.execute(
+        insert(t.duty_handover).values(
+            site="north-bench",
+            team="geologists",
+            since_at=NOW - days(1),
+            at=NOW - STEP,
+            outgoing="cy",
+            notes="new crack above bench 3",
+            open_items={"level": 2, "alerts": []},
+            signed_at=NOW - STEP + timedelta(minutes=4),
+            incoming="bo",
+            remark="seen on foot",
+        )
+    )
+    c.execute(
+        insert(t.drill).values(
+            site="north-bench",
+            started_at=NOW - days(9),
+            ended_at=NOW - days(9) + STEP,
+            by="bo",
+            scenario="collapse",
+            state="done",
+            outcome={"peak_level": 3},
+        )
+    )
 
 
 DRAWN = f"/sites/north-bench/scenes/{HASHES['scene']}/outlines"

@@ -55,7 +55,7 @@ def read_baijiabao(path: Path) -> list[Observation]:
 
 def read_cascadia(
     folder: Path, from_at: datetime, to_at: datetime, stations: Sequence[str] = CASCADIA
-) -> list[Observation]:  # fmt: skip
+) -> list[Observation]:
     """East, north and up with their standard deviations, daily at noon UTC."""
     found = []
     for station in stations:
@@ -74,9 +74,13 @@ def read_cascadia(
 
 
 def replay(
-    site: Site, observations: Sequence[Observation], *, extra_s: float = 0.0, events: tuple[EventFact, ...] = (),
+    site: Site,
+    observations: Sequence[Observation],
+    *,
+    extra_s: float = 0.0,
+    events: tuple[EventFact, ...] = (),
     person: Callable[[Memory], Memory] = lambda memory: memory,
-) -> Iterator[tuple[datetime, Decision]]:  # fmt: skip
+) -> Iterator[tuple[datetime, Decision]]:
     """Decide once at every instant at which something was received; memory goes through JSON each time.
 
     Args:

@@ -15,9 +15,14 @@ class Caller:
     """Connects, publishes and listens; `answers` are the reasons of the broker, `heard` what it delivered."""
 
     def __init__(
-        self, access: Access, client_id: str = "", *, clean: bool = True, expiry_s: int = 0,
+        self,
+        access: Access,
+        client_id: str = "",
+        *,
+        clean: bool = True,
+        expiry_s: int = 0,
         will: tuple[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.answers: list[str] = []
         self.ends: list[str] = []
         self.published: dict[int, str] = {}

@@ -68,10 +68,12 @@ class OidcProvider:
 
     def discovery(self):
         return {
-            "issuer": self.calls_itself, "authorization_endpoint": f"{self.address}/authorize",
-            "token_endpoint": f"{self.address}/token", "jwks_uri": f"{self.address}/jwks",
+            "issuer": self.calls_itself,
+            "authorization_endpoint": f"{self.address}/authorize",
+            "token_endpoint": f"{self.address}/token",
+            "jwks_uri": f"{self.address}/jwks",
             **({"userinfo_endpoint": f"{self.address}/userinfo"} if self.userinfo else {}),
-        }  # fmt: skip
+        }
 
     def authorize(self, asked):
         """Somebody logs in here at once; gives the address that the browser goes back to."""
@@ -92,9 +94,14 @@ class OidcProvider:
             return 400, {"error": "invalid_grant"}
         access, now = secrets.token_urlsafe(16), int(self.now())
         claims = {
-            "iss": self.address, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": asked["nonce"],
-            "at_hash": create_half_hash(access, "RS256").decode(), **self.person,
-        }  # fmt: skip
+            "iss": self.address,
+            "aud": CLIENT,
+            "iat": now,
+            "exp": now + 300,
+            "nonce": asked["nonce"],
+            "at_hash": create_half_hash(access, "RS256").decode(),
+            **self.person,
+        }
         self.told[f"Bearer {access}"] = claims
         claims = self.bend(claims)
         token = self.sign(claims) if self.sign else self.spell(claims)

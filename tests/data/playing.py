@@ -73,8 +73,10 @@ def payloads(observations: Iterable[Observation]) -> list[tuple[str, bytes]]:
             body["gnss"] = {
                 "enu_mm": [p.value for p in parts if p],
                 "cov_mm2": [*((p.sigma or 0.0) ** 2 for p in parts if p), 0.0, 0.0, 0.0],
-                "epoch0": "2000-01-01T00:00:00Z", "frame": "NAM08", "solution": "final",
-            }  # fmt: skip
+                "epoch0": "2000-01-01T00:00:00Z",
+                "frame": "NAM08",
+                "solution": "final",
+            }
         if values:
             body["values"] = {q: {"value": o.value, "unit": o.unit} for q, o in values.items()}
         messages.append((f"slopeward/v1/{site}/{station}/obs", json.dumps(body).encode()))

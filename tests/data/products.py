@@ -21,9 +21,17 @@ def write_image(path, values, pixel_m=10.0, driver="GTiff"):
     count, height, width = values.shape
     more = {"QUALITY": "100", "REVERSIBLE": "YES"} if driver == "JP2OpenJPEG" else {}
     with rasterio.open(
-        path, "w", driver=driver, width=width, height=height, count=count, dtype=values.dtype, crs=CRS,
-        transform=Affine(pixel_m, 0.0, 500_000.0, 0.0, -pixel_m, 5_120_000.0), **more,
-    ) as out:  # fmt: skip
+        path,
+        "w",
+        driver=driver,
+        width=width,
+        height=height,
+        count=count,
+        dtype=values.dtype,
+        crs=CRS,
+        transform=Affine(pixel_m, 0.0, 500_000.0, 0.0, -pixel_m, 5_120_000.0),
+        **more,
+    ) as out:
         out.write(values)
 
 
@@ -73,10 +81,13 @@ def write_landsat(folder, *, level="L2SP", as_json=False):
     """A folder of Landsat 8, Collection 2, with clouds in its upper half; counts of 0.0000275 and -0.2."""
     stem = f"LC08_{level}_194027_20230511_20230518_02_T1"
     told = {
-        "PROCESSING_LEVEL": level, "SPACECRAFT_ID": "LANDSAT_8", "DATE_ACQUIRED": "2023-05-11",
-        "SCENE_CENTER_TIME": "10:10:21.1234560Z", "FILE_NAME_QUALITY_L1_PIXEL": f"{stem}_QA_PIXEL.TIF",
+        "PROCESSING_LEVEL": level,
+        "SPACECRAFT_ID": "LANDSAT_8",
+        "DATE_ACQUIRED": "2023-05-11",
+        "SCENE_CENTER_TIME": "10:10:21.1234560Z",
+        "FILE_NAME_QUALITY_L1_PIXEL": f"{stem}_QA_PIXEL.TIF",
         **{f"FILE_NAME_BAND_{k}": f"{stem}_SR_B{k}.TIF" for k in range(1, 8)},
-    }  # fmt: skip
+    }
     for k in range(1, 8):
         write_image(folder / told[f"FILE_NAME_BAND_{k}"], draw(level=8000, seed=k), 30.0)
     quality = np.full((1, SIDE, SIDE), 21824, np.uint16)  # clear land
@@ -105,9 +116,10 @@ def write_stac(folder, *, applied=None, offset=-0.1):
     for key in ("blue", "green", "red", "nir"):
         write_image(folder / f"{key}.tif", draw(level=1000))
         assets[key] = {
-            "href": f"./{key}.tif", "eo:bands": [{"name": key, "common_name": key}],
+            "href": f"./{key}.tif",
+            "eo:bands": [{"name": key, "common_name": key}],
             "raster:bands": [{"scale": 0.0001, "offset": offset}],
-        }  # fmt: skip
+        }
     write_image(folder / "SCL.tif", np.full((1, SIDE // 2, SIDE // 2), 4, np.uint8), 20.0)
     assets["scl"] = {"href": "SCL.tif"}
     properties = {"datetime": "2023-05-11T10:15:59.024000Z"}

@@ -114,8 +114,12 @@ class Service:
         self._launched_at = datetime.now(UTC)
         self._process = subprocess.Popen(
             [*self.program, "run", "--config", str(self.config), *([] if self._page else ["--no-web"])],
-            stdout=self._log, stderr=self._log, cwd=self.folder, start_new_session=True, env=dict(os.environ),
-        )  # fmt: skip
+            stdout=self._log,
+            stderr=self._log,
+            cwd=self.folder,
+            start_new_session=True,
+            env=dict(os.environ),
+        )
         return self._process
 
     def kill_supervisor(self) -> None:

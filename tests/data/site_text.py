@@ -135,10 +135,12 @@ escalate_after = "10m"
 def write_site_toml(model: SlopeModel) -> str:
     """The file of a simulated slope; windows grow with the step of the record."""
     shortest = {
-        "slow": max(timedelta(days=3), 12 * model.step), "middle": max(timedelta(days=1), 8 * model.step),
-        "fast": max(timedelta(hours=8), 6 * model.step), "dwell": max(timedelta(hours=6), 5 * model.step),
+        "slow": max(timedelta(days=3), 12 * model.step),
+        "middle": max(timedelta(days=1), 8 * model.step),
+        "fast": max(timedelta(hours=8), 6 * model.step),
+        "dwell": max(timedelta(hours=6), 5 * model.step),
         "valid": max(timedelta(hours=12), 6 * model.step),
-    }  # fmt: skip
+    }
     return write_stations(model) + SIMULATED_CRITERIA.format(
         **{name: write_duration(one) for name, one in shortest.items()}
     )

@@ -17,7 +17,7 @@ def rain_driven(rows=460, seed=3):
     level = np.cumsum(rng.normal(0, 0.3, rows))
     drivers = rows_from_covariates(
         (Covariate("R.rain_mm", "rain", rain), Covariate("W.level_m", "water", level)), DAY_S
-    )  # fmt: skip
+    )
     places = np.column_stack([np.arange(3) * 50.0, np.zeros(3)])
     return Panel(0.0, DAY_S, ("A", "B", "C"), values, places, drivers=drivers)
 

@@ -21,11 +21,20 @@ STATIONS = tuple(f"G{i}" for i in range(1, 9))
 def make_site(site_id):
     stations = tuple(
         Station(
-            s, 46.0, 9.0, None, None, None, None, None, None, True,
+            s,
+            46.0,
+            9.0,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            True,
             (SeriesSpec(s, "displacement", "mm", 60.0, 600.0), SeriesSpec(s, "rain", "mm", 60.0, 600.0)),
         )
         for s in STATIONS
-    )  # fmt: skip
+    )
     levels = tuple(Level(i, n, False) for i, n in enumerate(("green", "yellow", "orange", "red")))
     return Site(site_id, site_id, 46.0, 9.0, "UTC", levels, stations, ())
 
@@ -44,9 +53,13 @@ def main():
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: stop.set())
     ingest = Ingest(
-        Database(url), SimpleNamespace(broker=broker), sites, lambda _: None,
-        lambda change: say({"alarm": change.key}), lambda: datetime.now(UTC),
-    )  # fmt: skip
+        Database(url),
+        SimpleNamespace(broker=broker),
+        sites,
+        lambda _: None,
+        lambda change: say({"alarm": change.key}),
+        lambda: datetime.now(UTC),
+    )
     ingest.start()
     while not stop.wait(0.05 if "--quiet" not in sys.argv else 1.0):
         status = ingest.status()

@@ -153,21 +153,25 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
     scene, data = str(folder / "scene"), ("--data", str(folder))
     write_scene(Path(scene), 1, size_px=64)
     mine = ("--site", "s", "--config", str(service.config))
-    said = walk(bare, folder, [
-        ("ingest", str(folder / "long.csv"), *mine),
-        ("forecast", "run", *mine),
-        ("scenes", "add", scene, *mine),
-        ("check", "--config", str(service.config)),
-        ("doctor", "--json", "--config", str(service.config)),
-        ("forecast", "train", "--model", "gru", *mine),
-        ("forecast", "backtest", "--data", str(record), "--models", "gru", "--horizons", "6h"),
-        ("anomalies", "train", "--detector", "ae", *mine),
-        ("scenes", "detect", scene),
-        ("scenes", "compare", scene, scene),
-        ("scenes", "train", "--recipe", "generated"),
-        ("scenes", "score", "--weights", "generated", *data),
-        ("scenes", "review", "retrain", "--out", str(folder / "x.safetensors"), *mine),
-    ])  # fmt: skip
+    said = walk(
+        bare,
+        folder,
+        [
+            ("ingest", str(folder / "long.csv"), *mine),
+            ("forecast", "run", *mine),
+            ("scenes", "add", scene, *mine),
+            ("check", "--config", str(service.config)),
+            ("doctor", "--json", "--config", str(service.config)),
+            ("forecast", "train", "--model", "gru", *mine),
+            ("forecast", "backtest", "--data", str(record), "--models", "gru", "--horizons", "6h"),
+            ("anomalies", "train", "--detector", "ae", *mine),
+            ("scenes", "detect", scene),
+            ("scenes", "compare", scene, scene),
+            ("scenes", "train", "--recipe", "generated"),
+            ("scenes", "score", "--weights", "generated", *data),
+            ("scenes", "review", "retrain", "--out", str(folder / "x.safetensors"), *mine),
+        ],
+    )
     read, issued, added, checked, looked, *refused = said
     assert read[0] == 0, read
     assert issued[0] == 0, issued

@@ -103,10 +103,12 @@ def test_what_the_broker_refuses_is_shown_in_doctor_on_the_board_and_in_sql(serv
 def test_wrong_places_and_names_are_one_line(service: Service) -> None:
     service.call("db", "upgrade")
     for words, said in (
-        (("add", "nowhere"), "no site 'nowhere'"), (("add", "s/X9"), "no station 'X9' in s; there are: G1"),
+        (("add", "nowhere"), "no site 'nowhere'"),
+        (("add", "s/X9"), "no station 'X9' in s; there are: G1"),
         (("add", "s", "--name", "slopeward"), "belongs to the service"),
-        (("add", "s", "--name", "a b"), "expected letters"), (("revoke", "x"), "no login 'x'; there are: none"),
-    ):  # fmt: skip
+        (("add", "s", "--name", "a b"), "expected letters"),
+        (("revoke", "x"), "no login 'x'; there are: none"),
+    ):
         answer = service.call("broker", *words)
         assert answer.returncode == 1, words
         assert said in answer.stderr.splitlines()[-1], words
@@ -118,11 +120,30 @@ def test_the_simulator_takes_a_login_of_its_own(service: Service) -> None:
     service.start()
     url = load_service(service.config).broker.url
     done = subprocess.run(
-        [sys.executable, "-m", "monitor.cli.main", "simulate", "--broker", url, "--days", "2", "--step", "6h",
-         "--live", "6h", "--speed", "100000", "--stations", "1"],
-        capture_output=True, text=True, check=False, timeout=120,
+        [
+            sys.executable,
+            "-m",
+            "monitor.cli.main",
+            "simulate",
+            "--broker",
+            url,
+            "--days",
+            "2",
+            "--step",
+            "6h",
+            "--live",
+            "6h",
+            "--speed",
+            "100000",
+            "--stations",
+            "1",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
         env={**os.environ, "SLOPEWARD_CONFIG": str(service.config)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["acknowledged"] > 5
     assert service.call("broker", "list").returncode == 4

@@ -89,10 +89,18 @@ def listener() -> Iterator[Listener]:
 def real(database: Database, site: Site) -> Database:
     """A site with readings, an evaluation, a real yellow alarm and a real health alarm."""
     rows = [
-        Observation(site.id, station, "displacement", "mm", NOW - timedelta(days=d), NOW - timedelta(days=d),
-                    0.1 * d % 3 + (30 - d) * 0.2)
-        for station in ("G1", "G2") for d in range(30, 0, -1)
-    ]  # fmt: skip
+        Observation(
+            site.id,
+            station,
+            "displacement",
+            "mm",
+            NOW - timedelta(days=d),
+            NOW - timedelta(days=d),
+            0.1 * d % 3 + (30 - d) * 0.2,
+        )
+        for station in ("G1", "G2")
+        for d in range(30, 0, -1)
+    ]
     with database.write() as c:
         save_site(c, site, "test", "test", NOW)
         add_observations(c, rows, NOW)
@@ -107,7 +115,7 @@ def tell_real(c: Any, site: Site, key: str, ledger: AlertCategory, level: int) -
     change = AlertChange(ledger, key, level, open=True, reason=f"really {key}", data_time=NOW, evidence="{}")
     apply_changes(
         c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=NOW, rule_version="test"
-    )  # fmt: skip
+    )
 
 
 def snapshot(db: Database) -> dict[str, list[dict[str, Any]]]:
@@ -175,9 +183,14 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
     dispatcher.start()
     try:
         drill_id, outcome = hold_drill(
-            real, site, ADA, DrillOptions(speed=1e9, hold_s=30.0), clock=lambda: datetime.now(UTC), wait=wait,
+            real,
+            site,
+            ADA,
+            DrillOptions(speed=1e9, hold_s=30.0),
+            clock=lambda: datetime.now(UTC),
+            wait=wait,
             on_turn=lambda at, change: seen.append((at, change)),
-        )  # fmt: skip
+        )
         deadline = time.monotonic() + 20
         while not any(b["exercise"] and b["level"] == 0 for b in listener.bodies) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -213,9 +226,16 @@ def begin_red(c: Connection, site: Site) -> int:
     drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
     red = AlertChange(AlertCategory.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
     apply_changes(
-        c, site.id, as_exercise(drill_id, [red]), site=site, recipients=site.recipients, actor=ADA, now=NOW,
-        rule_version="test", exercise=True,
-    )  # fmt: skip
+        c,
+        site.id,
+        as_exercise(drill_id, [red]),
+        site=site,
+        recipients=site.recipients,
+        actor=ADA,
+        now=NOW,
+        rule_version="test",
+        exercise=True,
+    )
     return drill_id
 
 
@@ -225,8 +245,10 @@ def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: S
     with real.write() as c:
         sent = [claim_due(c, NOW, "worker", 60.0, 1, "webhook:HOOK")[0] for _ in range(3)]
     assert [(s.exercise, s.ledger, s.level) for s in sent] == [
-        (False, "hazard", 1), (False, "health", 1), (True, "hazard", 3),
-    ]  # fmt: skip
+        (False, "hazard", 1),
+        (False, "health", 1),
+        (True, "hazard", 3),
+    ]
     assert json.loads(payload(sent[-1]))["subject"].startswith("EXERCISE")
     with real.write() as c:
         end_drill(c, drill_id, ADA, "enough", NOW + timedelta(minutes=1), site=site)
@@ -288,9 +310,20 @@ def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Databas
 def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
     def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> QueuedMessage:
         return QueuedMessage(
-            number, number, "ridge", ledger, level, "hook", "webhook:HOOK", NOW - timedelta(minutes=1), NOW, 0,
-            "unacknowledged", urgent=False, exercise=exercise,
-        )  # fmt: skip
+            number,
+            number,
+            "ridge",
+            ledger,
+            level,
+            "hook",
+            "webhook:HOOK",
+            NOW - timedelta(minutes=1),
+            NOW,
+            0,
+            "unacknowledged",
+            urgent=False,
+            exercise=exercise,
+        )
 
     # the drill's is the higher and newer one of the group: it still does not stand for the real one
     assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0)) == []

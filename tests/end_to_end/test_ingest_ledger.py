@@ -170,10 +170,19 @@ def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, mosquitto, re
             hazards = c.execute(text("select count(*) from alert where ledger = 'hazard'")).scalar()
         assert database_says(database, untold) == 0
         figures = {
-            "database": kind, "messages_per_s": RATE, "acknowledged": publisher.sent, "rows": len(stored),
-            "keys": keys, "kills": kills, "database_locked_s": lock_s, "broker_restarts": 1, "hazard_alerts": hazards,
-            "hazard_events_without_notification": 0, "open_gaps": gaps, "rejected": rejected,
-        }  # fmt: skip
+            "database": kind,
+            "messages_per_s": RATE,
+            "acknowledged": publisher.sent,
+            "rows": len(stored),
+            "keys": keys,
+            "kills": kills,
+            "database_locked_s": lock_s,
+            "broker_restarts": 1,
+            "hazard_alerts": hazards,
+            "hazard_events_without_notification": 0,
+            "open_gaps": gaps,
+            "rejected": rejected,
+        }
         print("\nledger", json.dumps(figures))
         if SOAK:
             record(f"ledger-{kind}", "make soak", figures)
@@ -217,8 +226,10 @@ def test_ten_thousand_unreadable_messages_do_not_slow_the_live_ones(mosquitto, d
                 codes[code] = int(n)
         assert len(codes) >= 6, codes
         # a bad value takes no other one along: the storm's battery voltages, all of one instant, are one series
-        voltages = text("select count(*) from observation o join series s on s.id = o.series_id"
-                        " where s.quantity = 'battery_voltage'")  # fmt: skip
+        voltages = text(
+            "select count(*) from observation o join series s on s.id = o.series_id"
+            " where s.quantity = 'battery_voltage'"
+        )
         assert rows(database) - database_says(database, voltages) == len(quiet) + len(under_storm)
         print(f"\nlatency send -> row: quiet {max(quiet):.2f} s, under the storm {max(under_storm):.2f} s; {codes}")
         # beside what the same machine needs without a storm, and for all of it: it may have other work

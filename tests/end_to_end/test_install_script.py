@@ -99,9 +99,10 @@ def test_a_prefix_of_ones_own_and_wrong_words(call, monkeypatch, tmp_path):
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
     assert call("install")[0] == 0
-    assert "ExecStart=/srv/slope/.venv/bin/slopeward" in (
-        tmp_path / "root/etc/systemd/system/slopeward.service"
-    ).read_text()  # fmt: skip
+    assert (
+        "ExecStart=/srv/slope/.venv/bin/slopeward"
+        in (tmp_path / "root/etc/systemd/system/slopeward.service").read_text()
+    )
     assert call("remove")[0] == 2
     status, said = call()
     assert (status, "install [service|models]" in said) == (0, True)

@@ -168,17 +168,34 @@ class Live:
         with self.db.write() as c:
             series_id = find_series_id(c, SITE_ID, rezero.target, "displacement_east")
             assert series_id is not None
-            add_offset(c, series_id, at=rezero.from_at, known_from=self.now, size=rezero.size, unit="mm", kind="rezero",
-                       author=GEOLOGIST, reason="antenna moved", now=self.now)  # fmt: skip
+            add_offset(
+                c,
+                series_id,
+                at=rezero.from_at,
+                known_from=self.now,
+                size=rezero.size,
+                unit="mm",
+                kind="rezero",
+                author=GEOLOGIST,
+                reason="antenna moved",
+                now=self.now,
+            )
         self._evaluate("data")
 
     def _flag(self) -> None:
         with self.db.write() as c:
             series_id = find_series_id(c, SITE_ID, "G1", "displacement_north")
-            c.execute(observation_flag.insert().values(
-                series_id=series_id, observed_at=START + timedelta(days=13), revision=0, flag="doubtful",
-                known_from=self.now, by="geologist", reason="snow",
-            ))  # fmt: skip
+            c.execute(
+                observation_flag.insert().values(
+                    series_id=series_id,
+                    observed_at=START + timedelta(days=13),
+                    revision=0,
+                    flag="doubtful",
+                    known_from=self.now,
+                    by="geologist",
+                    reason="snow",
+                )
+            )
         self._evaluate("data")
 
     def _change_site(self) -> None:

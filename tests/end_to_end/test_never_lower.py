@@ -319,8 +319,9 @@ def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobod
 def poison(database_url: str, site: str) -> bool:
     """Leave a memory that no evaluation can read; False where there is none yet."""
     with look_at(database_url).write() as c:
-        found = c.execute(text("UPDATE site_state SET state = :state WHERE site = :site"),
-                          {"state": '{"votes": 7}', "site": site})  # fmt: skip
+        found = c.execute(
+            text("UPDATE site_state SET state = :state WHERE site = :site"), {"state": '{"votes": 7}', "site": site}
+        )
         return found.rowcount == 1
 
 

@@ -79,9 +79,10 @@ def record(solution: str | None = None) -> list[Messages]:
                     "gnss": {
                         "enu_mm": [moved + noise.gauss(0, 0.1), noise.gauss(0, 0.1), noise.gauss(0, 0.3)],
                         "cov_mm2": [0.01, 0.01, 0.09, 0.0, 0.0, 0.0],
-                        "epoch0": "2025-11-03T00:00:00Z", "frame": "local",
+                        "epoch0": "2025-11-03T00:00:00Z",
+                        "frame": "local",
                     },
-                }  # fmt: skip
+                }
                 if solution:
                     body["gnss"]["solution"] = solution
                 messages.append((f"slopeward/v1/parity/G{i}/obs", json.dumps(body).encode()))
@@ -120,8 +121,11 @@ def rapid_then_final(_: Sequence[Messages]) -> list[Messages]:
 
 
 VARIANTS: dict[str, Callable[[Sequence[Messages]], list[Messages]]] = {
-    "shuffled": shuffled, "doubled": doubled, "one clock ahead": one_clock_ahead, "rapid then final": rapid_then_final,
-}  # fmt: skip
+    "shuffled": shuffled,
+    "doubled": doubled,
+    "one clock ahead": one_clock_ahead,
+    "rapid then final": rapid_then_final,
+}
 
 
 @pytest.fixture
@@ -153,11 +157,20 @@ def history(database: Database) -> list[tuple[Any, ...]]:
     a, e = alert.c, alert_event.c
     query = (
         select(
-            a.site, a.ledger, a.key, e.sequence, e.at, e.data_time, e.from_level, e.to_level, e.to_state, e.reason,
+            a.site,
+            a.ledger,
+            a.key,
+            e.sequence,
+            e.at,
+            e.data_time,
+            e.from_level,
+            e.to_level,
+            e.to_state,
+            e.reason,
         )
         .join(alert, a.id == e.alert_id)
         .order_by(e.at, a.ledger, a.key, e.sequence)
-    )  # fmt: skip
+    )
     with database.read() as c:
         return [tuple(row) for row in c.execute(query)]
 
@@ -222,9 +235,12 @@ def told_in_order() -> list[list[tuple[Any, ...]]]:
 @pytest.mark.usefixtures("shanghai")
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_the_way_it_came_does_not_matter(
-    sqlite_database: Database, postgresql_database: Database, mosquitto: Any, variant: str,
+    sqlite_database: Database,
+    postgresql_database: Database,
+    mosquitto: Any,
+    variant: str,
     told_in_order: list[list[tuple[Any, ...]]],
-) -> None:  # fmt: skip
+) -> None:
     if not told_in_order:
         run(sqlite_database, mosquitto.url, record(), "reference")
         told_in_order.append(history(sqlite_database))

@@ -176,8 +176,9 @@ def test_both_dates_of_the_hokkaido_scene_become_footprints(
     said = inbox.run(database, config, site, now)
     with database.read() as c:
         rows = {r.name: r for r in c.execute(select(scene)).all()}
-        counts = dict(c.execute(select(scene_footprint.c.scene_hash, func.count()).group_by(
-            scene_footprint.c.scene_hash)).all())  # fmt: skip
+        counts = dict(
+            c.execute(select(scene_footprint.c.scene_hash, func.count()).group_by(scene_footprint.c.scene_hash)).all()
+        )
         shown = [dict(r) for r in c.execute(text("SELECT * FROM scene_polygons")).mappings()]
     print(said)
     assert {r.state for r in rows.values()} == {"done"}, said

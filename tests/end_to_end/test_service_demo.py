@@ -31,8 +31,12 @@ def run_demo(folder, *words, before=()):
     environment = {k: v for k, v in os.environ.items() if not (k.startswith("SLOPEWARD_") and "__" in k)}
     done = subprocess.run(
         [*before, sys.executable, "-c", SHORT, "demo", "--once", "--json", "--folder", str(folder / "demo"), *words],
-        capture_output=True, text=True, cwd=folder, env=environment, timeout=1200,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=1200,
+    )
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
@@ -105,8 +109,10 @@ def test_a_folder_that_holds_nothing_is_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "monitor.cli.main", "demo", "--data", str(tmp_path / "empty")],
-        capture_output=True, text=True, cwd=tmp_path,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "no neutral file" in done.stderr

@@ -17,10 +17,14 @@ from tests.end_to_end.test_never_lower import site_file
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 # variable -> which process may know it
 SETTINGS = {
-    "SLOPEWARD_BROKER__PASSWORD": "core", "SLOPEWARD_SMTP__PASSWORD": "core", "SLOPEWARD_SIGNING__KEYS": "core",
-    "SIREN_URL": "core", "SLOPEWARD_WATCHDOG__PING_URL": "core", "SLOPEWARD_BY_PASSWORD": "",
+    "SLOPEWARD_BROKER__PASSWORD": "core",
+    "SLOPEWARD_SMTP__PASSWORD": "core",
+    "SLOPEWARD_SIGNING__KEYS": "core",
+    "SIREN_URL": "core",
+    "SLOPEWARD_WATCHDOG__PING_URL": "core",
+    "SLOPEWARD_BY_PASSWORD": "",
     "PGPASSWORD": "core web",
-}  # fmt: skip
+}
 NAMES = {"monitor.service.core": "core", "monitor.web.server": "web"}
 
 

@@ -147,8 +147,11 @@ def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, re
     service.start()
     second = subprocess.run(
         [sys.executable, "-m", "monitor.service.core", str(service.folder / "slopeward.toml")],
-        capture_output=True, text=True, cwd=service.folder, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=service.folder,
+        timeout=60,
+    )
     assert second.returncode == 1
     assert "another service runs on this database" in second.stderr
     assert "Traceback" not in second.stderr

@@ -35,8 +35,11 @@ def test_baijiabao_accelerates_in_june_2018_ends_as_a_step_and_never_has_a_failu
     with db.read() as c:
         windows = [dict(w) for w in load_view(c, "failure_windows")]
     db.close()
-    changes = [(at, s) for (_, before), (at, s) in zip(list(stages.items())[:-1], list(stages.items())[1:], strict=True)
-               if s != before]  # fmt: skip
+    changes = [
+        (at, s)
+        for (_, before), (at, s) in zip(list(stages.items())[:-1], list(stages.items())[1:], strict=True)
+        if s != before
+    ]
     print("baijiabao:", [(at.date().isoformat(), stage) for at, stage in changes])
     progressive = next(at for at, stage in changes if stage == "progressive")
     # 65 mm from 2 June on; what calls it a few days early are the 4 mm of mid May in the long windows

@@ -82,8 +82,10 @@ def test_the_published_thresholds_of_mukilteo(measured, station, name, wet_days,
         assert (word.raise_level == 1) == (p3 / INCH > 3.5 - 0.67 * p15 / INCH)
         wet.append((at, word.raise_level))
         stormy.append((at, look(site, curve, series, readings, times, at, 61 * H).raise_level))
-    print(f"{station} {sum(v for _, v in rows):.0f} mm; p3-p15 {spells(wet)}, {sum(v for _, v in wet) * 4} h; "
-          f"curve {spells(stormy)}, {sum(v for _, v in stormy) * 4} h")  # fmt: skip
+    print(
+        f"{station} {sum(v for _, v in rows):.0f} mm; p3-p15 {spells(wet)}, {sum(v for _, v in wet) * 4} h; "
+        f"curve {spells(stormy)}, {sum(v for _, v in stormy) * 4} h"
+    )
     assert spells(wet) == wet_days
     assert spells(stormy) == storm_days
 
@@ -113,14 +115,13 @@ def test_strength_follows_the_measured_pressure_at_mukilteo(measured):
 
 def test_drawdown_at_baijiabao_speaks_before_the_movement_of_june_2018(measured):
     rows = [
-        (seconds(o.observed_at), o.value) for o in read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))
+        (seconds(o.observed_at), o.value)
+        for o in read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))
         if o.station == "RES"
-    ]  # fmt: skip
+    ]
     site = parse_site(RESERVOIR, "reservoir.toml")
     readings, times = as_readings(rows), [t for t, _ in rows]
-    found = [
-        (t, look(site, site.criteria[0], "RES.reservoir_level", readings, times, t, 30 * DAY)) for t in times[10:]
-    ]  # fmt: skip
+    found = [(t, look(site, site.criteria[0], "RES.reservoir_level", readings, times, t, 30 * DAY)) for t in times[10:]]
     days = spells([(t, w.raise_level) for t, w in found])
     fastest = max(w.facts.get("drawdown_per_day", 0.0) for _, w in found)
     print("drawdown over 0.4 m/day begins", days, f"fastest {fastest:.2f} m/day")
@@ -134,9 +135,10 @@ def test_drawdown_at_baijiabao_speaks_before_the_movement_of_june_2018(measured)
 
 def test_outang_has_a_reservoir_to_watch_and_an_index_that_no_bound_may_use(measured):
     rows = [
-        (seconds(o.observed_at), o.value) for o in read_outang(measured("outang/monitoring_data.csv"))
+        (seconds(o.observed_at), o.value)
+        for o in read_outang(measured("outang/monitoring_data.csv"))
         if o.station == "RES"
-    ]  # fmt: skip
+    ]
     site = parse_site(RESERVOIR.replace("0.4", "0.6"), "reservoir.toml")
     readings, times = as_readings(rows), [t for t, _ in rows]
     found = [(t, look(site, site.criteria[0], "RES.reservoir_level", readings, times, t, 15 * DAY)) for t in times[10:]]
@@ -157,8 +159,10 @@ def test_a_record_of_rain_with_holes_never_says_that_it_was_dry(measured):
     words = [look(site, site.criteria[0], "R1.rain", readings, times, t, 30 * DAY) for t in times[15:]]
     worst = [w.facts["worst"] for w in words]
     thin = [w for w in words if w.facts["worst"]["coverage"] < 0.8]
-    print(f"{len(cells) - len(rows)} of {len(cells)} days missing; {len(thin)} of {len(words)} sums of 7 d thin; "
-          f"most {max(f['sum_mm'] for f in worst):.0f} mm")  # fmt: skip
+    print(
+        f"{len(cells) - len(rows)} of {len(cells)} days missing; {len(thin)} of {len(words)} sums of 7 d thin; "
+        f"most {max(f['sum_mm'] for f in worst):.0f} mm"
+    )
     assert thin
     assert all(w.hold_level == 1 for w in thin), "thin sums lower nothing"
     assert any(w.hold_level == 0 for w in words)

@@ -23,21 +23,48 @@ SILENCE_S = 4 * DAY_S
 def make_site(names: Sequence[str], reference: str | None = None) -> Site:
     """Daily stations; bounds far above what plates do, far below what an earthquake does."""
     return Site(
-        "gnss", "GNSS", 28.0, 85.0, "UTC",
+        "gnss",
+        "GNSS",
+        28.0,
+        85.0,
+        "UTC",
         tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red"))),
         tuple(
-            Station(n, None, None, None, 90.0, 0.0, reference, None, None, on_slope=True,
-                    series=(SeriesSpec(n, "displacement", "mm", DAY_S, SILENCE_S, 1.5, 20.0),))
+            Station(
+                n,
+                None,
+                None,
+                None,
+                90.0,
+                0.0,
+                reference,
+                None,
+                None,
+                on_slope=True,
+                series=(SeriesSpec(n, "displacement", "mm", DAY_S, SILENCE_S, 1.5, 20.0),),
+            )
             for n in names
         ),
-        (Criterion(
-            "v", KINDS["velocity"], tuple(names), "displacement",
-            (Threshold(1, over=3.0, window_s=14 * DAY_S), Threshold(2, over=10.0, window_s=10 * DAY_S),
-             Threshold(3, over=40.0, window_s=7 * DAY_S)),
-            dwell=Dwell(2, 3, 7 * DAY_S), min_sigma=5.0, recover=0.6, valid_for_s=7 * DAY_S,
-        ),),
-        fusion=Fusion(verify_within_s=CLOCK_S), version="steps",
-    )  # fmt: skip
+        (
+            Criterion(
+                "v",
+                KINDS["velocity"],
+                tuple(names),
+                "displacement",
+                (
+                    Threshold(1, over=3.0, window_s=14 * DAY_S),
+                    Threshold(2, over=10.0, window_s=10 * DAY_S),
+                    Threshold(3, over=40.0, window_s=7 * DAY_S),
+                ),
+                dwell=Dwell(2, 3, 7 * DAY_S),
+                min_sigma=5.0,
+                recover=0.6,
+                valid_for_s=7 * DAY_S,
+            ),
+        ),
+        fusion=Fusion(verify_within_s=CLOCK_S),
+        version="steps",
+    )
 
 
 def day(text: str) -> datetime:
@@ -52,7 +79,7 @@ def quake(at: str, text: str) -> EventFact:
 
 def play(
     site: Site, rows: Iterable[Observation], *, events: tuple[EventFact, ...] = (), answer: str | None = None
-) -> list[tuple[datetime, Decision]]:  # fmt: skip
+) -> list[tuple[datetime, Decision]]:
     """Every look; with an answer a person gives it to each question by the next look."""
 
     def person(memory: Memory) -> Memory:
@@ -89,11 +116,12 @@ TOHOKU = quake("2011-03-11T05:46", "Tohoku, Mw 9.0")
 def nepal(measured: Callable[[str], Path]) -> list[Observation]:
     folder = measured("gnss-nepal2015-neu")
     return [
-        o for name in NEPAL
+        o
+        for name in NEPAL
         for o in read_positions(
             folder / f"{name}.icd.final_igs08.pos.neu", "gnss", day("2015-03-01"), day("2015-05-11")
         )
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture

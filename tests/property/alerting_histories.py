@@ -50,17 +50,29 @@ def station(name: str, reference: str | None = None, *, on_slope: bool = True) -
 
 
 SITE = Site(
-    "slope", "Slope", 46.0, 8.0, "UTC",
+    "slope",
+    "Slope",
+    46.0,
+    8.0,
+    "UTC",
     tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red"))),
     (station("A"), station("B"), station("C", "REF"), station("D", "REF"), station("K", "REF", on_slope=False)),
     (
-        Criterion("v", KINDS["velocity"], MOVERS, "displacement", THRESHOLDS, dwell=Dwell(2, 3, 2 * DAY_S), recover=0.6,
-                  valid_for_s=VALID_S),
+        Criterion(
+            "v",
+            KINDS["velocity"],
+            MOVERS,
+            "displacement",
+            THRESHOLDS,
+            dwell=Dwell(2, 3, 2 * DAY_S),
+            recover=0.6,
+            valid_for_s=VALID_S,
+        ),
         Criterion("p", KINDS["level"], ("B",), "pore_pressure", (Threshold(1, over=1000.0),), valid_for_s=VALID_S),
     ),
     fusion=Fusion(top_needs=2, hold_when_missing_s=3 * DAY_S, verify_within_s=DAY_S),
     version="v1",
-)  # fmt: skip
+)
 GROUP = {"A": "A", "B": "B", "C": "REF", "D": "REF"}
 
 
@@ -202,10 +214,17 @@ Change = Callable[[float, DecisionInputs], DecisionInputs]
 
 
 def run(
-    history: History, site: Site = SITE, *, ticks: int = 0, more_epochs: int = 0, alter: Change | None = None,
-    extra: Iterable[tuple[float, str, Reading]] = (), warm: EvaluationCache | None = None,
-    cold: bool = False, start: tuple[int, Memory] = (0, Memory()),
-) -> list[Look]:  # fmt: skip
+    history: History,
+    site: Site = SITE,
+    *,
+    ticks: int = 0,
+    more_epochs: int = 0,
+    alter: Change | None = None,
+    extra: Iterable[tuple[float, str, Reading]] = (),
+    warm: EvaluationCache | None = None,
+    cold: bool = False,
+    start: tuple[int, Memory] = (0, Memory()),
+) -> list[Look]:
     """Decide at every epoch (and at `ticks` instants between); memory goes through JSON at times, as in a restart.
 
     As in the service each decision goes on with what the last one held; a `cold` one holds nothing, at twice the work.

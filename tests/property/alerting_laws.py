@@ -58,34 +58,67 @@ ADVICE = 2  # epochs of advice alone before anything else is changed
 STRICTER_S = 3 * DAY_S  # after an earthquake
 RAIN_WINDOW_S, RAIN_BOUND_MM, RAIN_RECOVER = 2 * DAY_S, 60.0, 0.7
 GAUGE = Station(
-    "R", None, None, None, None, None, None, None, None, on_slope=True,
+    "R",
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    on_slope=True,
     series=(SeriesSpec("R", "rain", "mm", STEP_S, MAX_SILENCE_S, 0.0, None),),
-)  # fmt: skip
+)
 VELOCITY = replace(SITE.criteria[0], fast_track=3.0)
 RAIN = Criterion(
-    "r", KINDS["rain_sum"], ("R",), "rain", (Threshold(1, over=RAIN_BOUND_MM, window_s=RAIN_WINDOW_S),),
-    recover=RAIN_RECOVER, valid_for_s=VALID_S,
-)  # fmt: skip
+    "r",
+    KINDS["rain_sum"],
+    ("R",),
+    "rain",
+    (Threshold(1, over=RAIN_BOUND_MM, window_s=RAIN_WINDOW_S),),
+    recover=RAIN_RECOVER,
+    valid_for_s=VALID_S,
+)
 QUAKE = Criterion(
-    "q", KINDS["earthquake"], (), "", (Threshold(1, over=0.1),), role="advice", valid_for_s=2 * DAY_S,
+    "q",
+    KINDS["earthquake"],
+    (),
+    "",
+    (Threshold(1, over=0.1),),
+    role="advice",
+    valid_for_s=2 * DAY_S,
     params=(("lower_for_s", STRICTER_S), ("lower_to", 0.5)),
-)  # fmt: skip
-WET = FusionRule("wet", 2, Clause("all", (
-    Clause("votes", criterion="v", level=1, witnesses=MOVERS),
-    Clause("votes", criterion="r", level=1, witnesses=("R",)),
-)))  # fmt: skip
+)
+WET = FusionRule(
+    "wet",
+    2,
+    Clause(
+        "all",
+        (
+            Clause("votes", criterion="v", level=1, witnesses=MOVERS),
+            Clause("votes", criterion="r", level=1, witnesses=("R",)),
+        ),
+    ),
+)
 FULL = replace(
-    SITE, stations=(*SITE.stations, GAUGE), criteria=(VELOCITY, SITE.criteria[1], RAIN, QUAKE), version="full",
+    SITE,
+    stations=(*SITE.stations, GAUGE),
+    criteria=(VELOCITY, SITE.criteria[1], RAIN, QUAKE),
+    version="full",
     fusion=replace(SITE.fusion, rules=(WET,), neighbours=Neighbours(above=2, step_m=50.0)),
-)  # fmt: skip
+)
 ADVISED = replace(
-    FULL, stations=(*FULL.stations, station("Z")), version="advised",
+    FULL,
+    stations=(*FULL.stations, station("Z")),
+    version="advised",
     criteria=(
-        replace(VELOCITY, stations=(*MOVERS, "Z")), *FULL.criteria[1:],
+        replace(VELOCITY, stations=(*MOVERS, "Z")),
+        *FULL.criteria[1:],
         Criterion("odd", KINDS["anomaly"], MOVERS, "", (Threshold(3),), role="advice"),
         Criterion("seen", KINDS["scene"], MOVERS, "", (Threshold(3),), role="advice"),
     ),
-)  # fmt: skip
+)
 Message = tuple[float, str, Reading]
 
 
@@ -117,9 +150,10 @@ class Story:
         """What people declared, as far as it is known."""
         quake = self.quake
         return replace(
-            view, maintenance=tuple(m for m in self.maintenance if m.from_s <= now_s),
+            view,
+            maintenance=tuple(m for m in self.maintenance if m.from_s <= now_s),
             events=() if quake is None or quake.received_s > now_s else (quake,),
-        )  # fmt: skip
+        )
 
 
 def at_of(epoch: float) -> float:
@@ -142,17 +176,30 @@ def draw_story(seed: int) -> Story:
     maintenance = ()
     if pick(0, 2) == 0:
         begin = pick(8, EPOCHS - 8)
-        maintenance = (MaintenanceFact(
-            MOVERS[pick(0, 3)], at_of(begin), at_of(begin + pick(4, 16)), "ada", ("bob", "Ada", None)[pick(0, 2)],
-            "bolt",
-        ),)  # fmt: skip
+        maintenance = (
+            MaintenanceFact(
+                MOVERS[pick(0, 3)],
+                at_of(begin),
+                at_of(begin + pick(4, 16)),
+                "ada",
+                ("bob", "Ada", None)[pick(0, 2)],
+                "bolt",
+            ),
+        )
     quake = None
     if pick(0, 3) == 0:
         begin = pick(8, EPOCHS - 6)
         quake = EventFact(
-            at_of(begin), at_of(begin), at_of(begin + pick(0, 2)), "earthquake", pick(5, 40) / 100.0, "M", "usgs", 1,
+            at_of(begin),
+            at_of(begin),
+            at_of(begin + pick(0, 2)),
+            "earthquake",
+            pick(5, 40) / 100.0,
+            "M",
+            "usgs",
+            1,
             "mqtt",
-        )  # fmt: skip
+        )
     history = draw_history(pick, EPOCHS)
     if pick(0, 5) == 0:  # one bad epoch of two independent stations, in half of the stories a lasting step
         at, field_name = pick(12, EPOCHS - 4), ("spikes", "steps")[pick(0, 1)]
@@ -162,9 +209,13 @@ def draw_story(seed: int) -> Story:
 
 
 def play(
-    story: Story, site=FULL, *, ticks: int = 0, alter: Callable[[float, DecisionInputs], DecisionInputs] | None = None,
+    story: Story,
+    site=FULL,
+    *,
+    ticks: int = 0,
+    alter: Callable[[float, DecisionInputs], DecisionInputs] | None = None,
     start: tuple[int, Memory] = (FIRST_LOOK, Memory()),
-) -> list[Look]:  # fmt: skip
+) -> list[Look]:
     """Decide through a story and the silence behind it, from an epoch on and with what is remembered there."""
 
     def see(now_s: float, view: DecisionInputs) -> DecisionInputs:
@@ -234,14 +285,16 @@ def law_1_a_person_is_asked(looks: Sequence[Look]) -> None:
         age_s = {
             n: look.now_s - max((seconds(r.observed_at) for r in _sound(look, n)), default=seconds(START))
             for n in (*MOVERS, "R")
-        }  # fmt: skip
+        }
         behind = {k.station for k, v in look.decision.memory.supporters.items() if v >= level > 0}
         asked = "health:site:cannot_see" in look.decision.memory.conditions
         if not look.view.draining and behind and all(age_s.get(n, 0.0) > MAX_SILENCE_S + hold_s for n in behind):
             assert asked, f"{behind} cannot be seen at {look.now}, and nobody is asked"
         # one epoch after a long gap is a word on no velocity: three are
-        spoken = all(len(s := _sound(look, n)) > 2 and look.now_s - seconds(s[-3].observed_at) < MAX_SILENCE_S
-                     for n in (*MOVERS, "R"))  # fmt: skip
+        spoken = all(
+            len(s := _sound(look, n)) > 2 and look.now_s - seconds(s[-3].observed_at) < MAX_SILENCE_S
+            for n in (*MOVERS, "R")
+        )
         if spoken and all(age < MAX_SILENCE_S - 3 * STEP_S for age in age_s.values()) and not look.view.draining:
             assert not asked, "everything is there, and the service says that it cannot see"
 
@@ -284,12 +337,14 @@ def law_4_the_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
     for look in looks:
         evidence = look.decision.evidence
         tops = {
-            GROUP[key.partition("|")[2]] for key, v in evidence["votes"].items()
+            GROUP[key.partition("|")[2]]
+            for key, v in evidence["votes"].items()
             if v["counted"] and v["level"] == 3 and "capped" not in v
         } | {
-            GROUP[key.partition("@")[0]] for key, s in evidence["steps"].items()
+            GROUP[key.partition("@")[0]]
+            for key, s in evidence["steps"].items()
             if s["state"] in {"counted", "movement"} and s["level"] == 3 and "pended" not in s
-        }  # fmt: skip
+        }
         if look.decision.level == 3 and look.before.level < 3:
             assert len(tops) >= 2, f"red on {tops}"
         if len(tops) == 1:
@@ -512,12 +567,13 @@ class Statistics:
             "lowered": any("bounds" in look.decision.evidence for look in looks),
             "covered": any(
                 (v["pended"] or "").startswith("maintenance")
-                for look in looks for v in look.decision.evidence["votes"].values()
+                for look in looks
+                for v in look.decision.evidence["votes"].values()
             ),
             "alone": any(look.decision.memory.asked for look in looks),
             "pair": any("which is independent" in s.reason for x in looks for s in x.decision.memory.steps.values()),
             "disturbed": any("health:site:disturbance" in look.decision.memory.conditions for look in looks),
-        }  # fmt: skip
+        }
         self.count += 1
         for name, fact in facts.items():
             self.found[name] = self.found.get(name, 0) + bool(fact)

@@ -16,9 +16,19 @@ from tests.property.alerting_laws import Statistics, check_story
 PARTS = 2
 STORIES = (10_000 if SOAK else 100) // PARTS
 AT_LEAST = {
-    "top": 0.2, "gaps": 0.2, "down": 0.08, "verify": 0.2, "rain": 0.15, "rule": 0.1, "fast": 0.2, "lowered": 0.1,
-    "covered": 0.02, "alone": 0.1, "pair": 0.03, "disturbed": 0.005,
-}  # fmt: skip
+    "top": 0.2,
+    "gaps": 0.2,
+    "down": 0.08,
+    "verify": 0.2,
+    "rain": 0.15,
+    "rule": 0.1,
+    "fast": 0.2,
+    "lowered": 0.1,
+    "covered": 0.02,
+    "alone": 0.1,
+    "pair": 0.03,
+    "disturbed": 0.005,
+}
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -65,8 +75,9 @@ def _raw(row):
 def _anybody(site, view, now_s):
     return {
         m.station: maintenance.MaintenanceMask(site.top_level, m.to_s, f"maintenance of {m.station}")
-        for m in view.maintenance if m.from_s <= now_s < m.to_s
-    }  # fmt: skip
+        for m in view.maintenance
+        if m.from_s <= now_s < m.to_s
+    }
 
 
 VOTES, SPELL = decide.update_votes, records._reading_to_json
@@ -91,8 +102,13 @@ MUTANTS = {
 }
 CAUGHT_WITHIN = 60  # stories
 # where some were last caught: looked at first, to save time
-FIRST = {"1 missing data lower": 29, "14 thin rain is dry": 12, "15 one person hides all": 18,
-         "4 everybody is independent": 9, "5 steps are believed at once": 9}  # fmt: skip
+FIRST = {
+    "1 missing data lower": 29,
+    "14 thin rain is dry": 12,
+    "15 one person hides all": 18,
+    "4 everybody is independent": 9,
+    "5 steps are believed at once": 9,
+}
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))

@@ -110,10 +110,11 @@ def check_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
             assert look.decision.level >= 2
             assert "health:site:lone_top" in look.decision.memory.conditions
         able = {
-            GROUP[n] for n in MOVERS
+            GROUP[n]
+            for n in MOVERS
             if not look.view.newest.get(f"{n}.displacement")
             or any(look.now_s - seconds(r.observed_at) <= MAX_SILENCE_S for r in usable(look, n))
-        }  # fmt: skip
+        }
         if not look.view.draining and len(able) < 2 and all(f"{n}.displacement" in look.view.newest for n in MOVERS):
             assert look.decision.reachable_level < 3
             assert "health:site:reachable" in look.decision.memory.conditions
@@ -126,7 +127,7 @@ def check_a_person_is_asked_when_nobody_sees(looks: Sequence[Look]) -> None:
         age_s = {
             n: look.now_s - max((seconds(r.observed_at) for r in usable(look, n)), default=seconds(START))
             for n in MOVERS
-        }  # fmt: skip
+        }
         behind = [k.partition("|")[2] for k, v in look.decision.memory.supporters.items() if v >= level > 0]
         asked = "health:site:cannot_see" in look.decision.memory.conditions
         if not look.view.draining and any(age_s.get(n, 0.0) > MAX_SILENCE_S + hold_s for n in behind):
@@ -176,11 +177,19 @@ def check_flagged_data_change_no_level(_: object = None) -> None:
         rng = random.Random(seed)
         rate = 40.0 if seed % 2 else 0.0  # a smooth lie is worse than a wild one
         wild = [
-            (seconds(START) + e * STEP_S, name,
-             reading(seconds(START) + e * STEP_S, seconds(START) + e * STEP_S, rate * (e - EPOCHS) + rng.gauss(0, 1),
-                     ("bad_fix",)))
-            for e in range(EPOCHS, EPOCHS + 16) for name in MOVERS
-        ]  # fmt: skip
+            (
+                seconds(START) + e * STEP_S,
+                name,
+                reading(
+                    seconds(START) + e * STEP_S,
+                    seconds(START) + e * STEP_S,
+                    rate * (e - EPOCHS) + rng.gauss(0, 1),
+                    ("bad_fix",),
+                ),
+            )
+            for e in range(EPOCHS, EPOCHS + 16)
+            for name in MOVERS
+        ]
         tail = levels(run(history, more_epochs=16, extra=wild))[EPOCHS:]
         assert set(tail) == {tail[0]}, f"seed {seed}: flagged data moved the level {tail}"
 
@@ -190,9 +199,10 @@ def check_a_sick_bystander_changes_nothing(_: object = None) -> None:
     from tests.property.alerting_histories import station
 
     wider = replace(
-        SITE, stations=(*SITE.stations, station("Z")),
+        SITE,
+        stations=(*SITE.stations, station("Z")),
         criteria=(replace(SITE.criteria[0], stations=(*MOVERS, "Z")), *SITE.criteria[1:]),
-    )  # fmt: skip
+    )
     for seed in SEEDS:
         assert levels(run(seeded(seed))) == levels(run(seeded(seed), wider))
 
@@ -235,10 +245,11 @@ def check_broken_data_are_no_sight(_: object = None) -> None:
     first = {
         "flagged": quiet(1, motions=moving, flagged=dict.fromkeys("AB", (20, EPOCHS))),
         "silent": quiet(1, motions=moving, gaps=dict.fromkeys("AB", (20, EPOCHS))),
-        "flagged, then silent": quiet(1, motions=moving, flagged=dict.fromkeys("AB", (20, 30)),
-                                      gaps=dict.fromkeys("AB", (30, EPOCHS))),
+        "flagged, then silent": quiet(
+            1, motions=moving, flagged=dict.fromkeys("AB", (20, 30)), gaps=dict.fromkeys("AB", (30, EPOCHS))
+        ),
         "one after the other": quiet(1, motions=moving, gaps={"A": (20, EPOCHS), "B": (30, EPOCHS)}),
-    }  # fmt: skip
+    }
     for how, history in first.items():
         for name in ("never", "well"):
             looks = run(replace(history, auxiliary=dict.fromkeys(AUXILIARY, (name, 0))))
@@ -337,8 +348,11 @@ def _epochs_over(look: Look, name: str, level: int) -> int:
     sound = usable(look, name)
     over = 0
     for end in sound[-3:]:
-        inside = [r for r in sound if seconds(end.observed_at) - threshold.window_s < seconds(r.observed_at)
-                  <= seconds(end.observed_at)]  # fmt: skip
+        inside = [
+            r
+            for r in sound
+            if seconds(end.observed_at) - threshold.window_s < seconds(r.observed_at) <= seconds(end.observed_at)
+        ]
         times = [seconds(r.observed_at) for r in inside]
         fit = fit_velocity(times, [r.value for r in inside], [1.0] * len(inside))
         over += fit is not None and fit.low > threshold.over
@@ -375,10 +389,13 @@ def check_future_data_are_kept_out(_: object = None) -> None:
     for seed in SEEDS[:3]:
         history = replace(seeded(seed), late={})
         ahead = [
-            (seconds(START) + e * STEP_S, "A",
-             reading(seconds(START) + (e + 60) * STEP_S, seconds(START) + e * STEP_S, 5000.0 + 400.0 * e))
+            (
+                seconds(START) + e * STEP_S,
+                "A",
+                reading(seconds(START) + (e + 60) * STEP_S, seconds(START) + e * STEP_S, 5000.0 + 400.0 * e),
+            )
             for e in range(10, EPOCHS)
-        ]  # fmt: skip
+        ]
         assert levels(run(history, extra=ahead)) == levels(run(history))
 
 
@@ -502,49 +519,73 @@ DEPENDENT = [quiet(s, motions={"C": Motion(150.0, 16, 30), "D": Motion(100.0, 16
 
 MUTANTS = {
     "1 missing data lower": (
-        decide, "is_clear", _clear_when_missing, _always(check_lowering_needs_fresh_word, FALLING),
+        decide,
+        "is_clear",
+        _clear_when_missing,
+        _always(check_lowering_needs_fresh_word, FALLING),
     ),
     "1 silence lowers": (decide, "is_clear", _clear_when_missing, check_silence_changes_no_level),
     "1 flagged data count": (tracks, "_fault", _tolerant, check_flagged_data_change_no_level),
     "1 nobody is told": (conditions, "_list_sight", lambda *_: {}, check_silence_changes_no_level),
     "1 broken data are sight": (
-        decide, "_unseen_since", lambda w, place, sense: min(w.now_s, decide._deadline(w, place, sense.newest_s)),
+        decide,
+        "_unseen_since",
+        lambda w, place, sense: min(w.now_s, decide._deadline(w, place, sense.newest_s)),
         check_broken_data_are_no_sight,
     ),
     "1 a backlog forgets": (station_health, "_find_lasting", lambda *_: None, check_a_backlog_changes_no_answer),
     "3 a thermometer silences its station": (
-        decide, "series_behind", _whole_station, check_a_broken_thermometer_changes_nothing,
+        decide,
+        "series_behind",
+        _whole_station,
+        check_a_broken_thermometer_changes_nothing,
     ),
     "2 votes never age": (decide, "update_votes", _vote_of_reception, _always(check_votes_age_with_their_data, STALE)),
     "3 sick votes count": (decide, "find_pending_reasons", lambda *_: {}, _always(check_sick_votes_are_pended, SICK)),
     "4 everybody is independent": (
-        decide, "find_groups", lambda site: {s.id: s.id for s in site.stations},
+        decide,
+        "find_groups",
+        lambda site: {s.id: s.id for s in site.stations},
         _always(check_top_has_independent_witnesses, DEPENDENT),
     ),
     "5 steps are believed": (tracks, "verify_step", lambda *_: None, check_a_step_waits_for_its_clock),
     "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None, check_a_step_waits_for_its_clock),
     "5 a pair is believed at once": (
-        steps, "is_confirmed", lambda *_: True, check_two_that_jump_wait_for_one_more_epoch,
+        steps,
+        "is_confirmed",
+        lambda *_: True,
+        check_two_that_jump_wait_for_one_more_epoch,
     ),
     "5 what goes on came back": (
-        steps, "list_unresolved", lambda *_: set(), check_two_that_jump_wait_for_one_more_epoch,
+        steps,
+        "list_unresolved",
+        lambda *_: set(),
+        check_two_that_jump_wait_for_one_more_epoch,
     ),
     "5 a disturbance is told to nobody": (
-        paired_steps, "_list_disturbances", lambda *_: {}, check_two_that_jump_wait_for_one_more_epoch,
+        paired_steps,
+        "_list_disturbances",
+        lambda *_: {},
+        check_two_that_jump_wait_for_one_more_epoch,
     ),
     "5 references are trusted": (decide, "find_common", lambda *_: ({}, {}), check_common_shift_is_verified_not_red),
     "5 one value decides": (
-        velocity, "is_over", lambda fits, bound, *_: any(fit.rate > bound for fit in fits),
+        velocity,
+        "is_over",
+        lambda fits, bound, *_: any(fit.rate > bound for fit in fits),
         check_one_spike_changes_nothing,
     ),
     "6 ticks count": (velocity, "dwell_epochs", _same_epoch_again, check_dwell_counts_epochs),
     "7 advice votes": (
-        decide, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}, check_advice_moves_no_level,
+        decide,
+        "find_witness_criteria",
+        lambda site: {c.id: c for c in site.criteria},
+        check_advice_moves_no_level,
     ),
     "8 the future counts": (tracks, "_fault", _timeless, check_future_data_are_kept_out),
     "9 inputs are rounded": (records, "_reading_to_json", _rounded, _always(check_recomputes_bit_for_bit, DEPENDENT)),
     "11 offsets are ignored": (tracks, "_values", _raw, check_offsets_explain_steps),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))

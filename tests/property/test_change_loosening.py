@@ -28,9 +28,14 @@ def fusion(**changed):
 
 
 ADDED = Criterion(
-    "n", KINDS["level"], MOVERS, "displacement", (Threshold(2, over=30.0), Threshold(3, over=60.0)),
-    dwell=Dwell(2, 3, 2 * DAY_S), valid_for_s=VALID_S,
-)  # fmt: skip
+    "n",
+    KINDS["level"],
+    MOVERS,
+    "displacement",
+    (Threshold(2, over=30.0), Threshold(3, over=60.0)),
+    dwell=Dwell(2, 3, 2 * DAY_S),
+    valid_for_s=VALID_S,
+)
 HARMLESS = {
     "lower bounds": bounds(2.5, 10.0, 40.0),
     "a lower bound of red": bounds(4.0, 16.0, 40.0),

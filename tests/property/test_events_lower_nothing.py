@@ -13,8 +13,16 @@ from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, levels
 
 SEEDS = 400 if os.environ.get("SLOPEWARD_SOAK") else 12
 T0 = START.timestamp()
-SHAKEN = Criterion("q", KINDS["earthquake"], (), "", (Threshold(1, over=0.1),), role="advice", valid_for_s=2 * DAY_S,
-                   params=(("lower_to", 0.5), ("lower_for_s", 3 * DAY_S)))  # fmt: skip
+SHAKEN = Criterion(
+    "q",
+    KINDS["earthquake"],
+    (),
+    "",
+    (Threshold(1, over=0.1),),
+    role="advice",
+    valid_for_s=2 * DAY_S,
+    params=(("lower_to", 0.5), ("lower_for_s", 3 * DAY_S)),
+)
 
 
 def told(seed):
@@ -37,9 +45,10 @@ def find_lower(plain, with_events):
 
 STRICTER = replace(SITE, criteria=(*SITE.criteria, SHAKEN))
 # the jump that is asked about follows from the bounds where the site file does not say it
-DERIVED = replace(STRICTER, stations=tuple(
-    replace(s, series=tuple(replace(k, verify_step=None) for k in s.series)) for s in SITE.stations
-))  # fmt: skip
+DERIVED = replace(
+    STRICTER,
+    stations=tuple(replace(s, series=tuple(replace(k, verify_step=None) for k in s.series)) for s in SITE.stations),
+)
 
 
 @pytest.mark.parametrize("site", [SITE, STRICTER, DERIVED], ids=["plain", "stricter", "derived"])
@@ -58,9 +67,13 @@ def test_events_of_nobody_lower_no_level_at_any_look(site):
 def test_stricter_bounds_take_no_motion_in_leaps_for_steps():
     """Leaps below the jump that is asked about are motion; with bounds halved for some days they are motion still."""
     still = replace(quiet(3), noise=0.02)
-    fine = replace(DERIVED, fusion=replace(SITE.fusion, verify_within_s=6 * DAY_S), stations=tuple(
-        replace(s, series=tuple(replace(k, noise_floor=0.1) for k in s.series)) for s in DERIVED.stations
-    ))  # fmt: skip
+    fine = replace(
+        DERIVED,
+        fusion=replace(SITE.fusion, verify_within_s=6 * DAY_S),
+        stations=tuple(
+            replace(s, series=tuple(replace(k, noise_floor=0.1) for k in s.series)) for s in DERIVED.stations
+        ),
+    )
 
     def leap(now_s, view):
         rows = view.readings.get("A.displacement", ())

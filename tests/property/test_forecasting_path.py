@@ -36,9 +36,10 @@ def draw(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 @given(
-    seed=st.integers(0, 10_000), kind=st.sampled_from(["still", "creep", "backward", "rush", "season"]),
+    seed=st.integers(0, 10_000),
+    kind=st.sampled_from(["still", "creep", "backward", "rush", "season"]),
     wild=st.sampled_from([0.1, 3.0, 60.0, 1000.0]),
-)  # fmt: skip
+)
 @settings(max_examples=60, deadline=None)
 def test_any_fan_becomes_one_path(seed, kind, wild):
     rng = np.random.default_rng(seed)
@@ -88,7 +89,7 @@ def spread(*medians: float, half: tuple[float, ...]) -> np.ndarray:
         (control(), spread(0.0, 0.1, 0.2, half=(0.2, 0.3, 0.1)), {"below noise", "narrows"}),
     ],
     ids=["crack", "extensometer", "sudden", "control"],
-)  # fmt: skip
+)
 def test_absurdities_that_were_once_shown_are_gone(scene, fan, rules):
     before, after = absurd(scene, fan)
     assert rules <= before

@@ -53,9 +53,11 @@ def cases(draw):
     given_low, given_high, falls, rises = (draw(st.booleans()) for _ in range(4))
     motion = st.floats(0.0, 50.0)
     limits = Limits(
-        low if given_low else -np.inf, high if given_high else np.inf,
-        draw(motion) if falls else np.inf, draw(motion) if rises else np.inf,
-    )  # fmt: skip
+        low if given_low else -np.inf,
+        high if given_high else np.inf,
+        draw(motion) if falls else np.inf,
+        draw(motion) if rises else np.inf,
+    )
     return fan, draw(size), draw(st.floats(0.0, 5.0)), limits
 
 
@@ -151,7 +153,7 @@ def test_a_site_file_says_more_than_the_quantity():
         ("may_fall = -1.0", ["may_fall", "0"]),
         ("may_fall = nan", ["may_fall", "finite"]),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_declaration_is_named(text, words):
     with pytest.raises(ConfigError) as error:
         parse_site(SITE + text, "x.toml")

@@ -112,8 +112,13 @@ def find_breach(life, calibration=OPEN):
     return None
 
 
-@given(phases=PHASES, seed=st.integers(0, 10_000), calibrated=st.sampled_from([True, True, True, False]),
-       cadence_s=st.sampled_from([DAY_S, DAY_S / 24]), late=st.integers(1, 8))  # fmt: skip
+@given(
+    phases=PHASES,
+    seed=st.integers(0, 10_000),
+    calibrated=st.sampled_from([True, True, True, False]),
+    cadence_s=st.sampled_from([DAY_S, DAY_S / 24]),
+    late=st.integers(1, 8),
+)
 @settings(max_examples=2000 if SOAK else 150, deadline=None)
 def test_what_is_shown_beat_the_simple_forecast_lately_and_covered(phases, seed, calibrated, cadence_s, late):
     calibration = OPEN if calibrated else CLOSED
@@ -161,8 +166,10 @@ def look_at_coverage_only(horizon_s, rows):
 
 
 def trust_training(horizon_s, calibration, rows, *, shadow_s, latency_limit_ms):
-    return replace(check_shadow(horizon_s, calibration, rows, shadow_s=shadow_s, latency_limit_ms=latency_limit_ms),
-                   state="active" if calibration["shown"] else "shadow")  # fmt: skip
+    return replace(
+        check_shadow(horizon_s, calibration, rows, shadow_s=shadow_s, latency_limit_ms=latency_limit_ms),
+        state="active" if calibration["shown"] else "shadow",
+    )
 
 
 def forget_training(horizon_s, calibration, rows, *, shadow_s, latency_limit_ms):

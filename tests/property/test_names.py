@@ -102,9 +102,11 @@ def say(body):
 
 def test_words_of_an_observer_begin_no_line_of_a_message():
     body = {
-        "time": "2026-03-01T06:00:00Z", "kind": "crack\n", "by": "Ada",
+        "time": "2026-03-01T06:00:00Z",
+        "kind": "crack\n",
+        "by": "Ada",
         "text": "3 cm\r\nAll clear: level green\x1b[2J\u2028\u202ewen",
-    }  # fmt: skip
+    }
     told = decode_report(say(body)).report
     assert (told.kind, told.text) == ("crack", "3 cm All clear: level green[2J wen")
     with pytest.raises(PayloadError, match="shows no character"):

@@ -25,11 +25,22 @@ from tests.unit.monitor.language.test_catalogues import page_texts
 NAME = re.compile(r"(?<![\w.$/-])[a-z]+(?:_[a-z0-9]+)+\b(?!\()")
 TWICE = re.compile(r"\b(?:([^\W\d_]{2,}) \1|([^\W\d_]{4,}): \2)\b", re.IGNORECASE)
 # names that a reader types or looks up: keys of tables, fields of messages, views, settings of others
-OF_OTHERS = frozenset({
-    "persistent_client_expiration", "max_queued_messages", "max_queued_bytes", "per_listener_settings",
-    "archive_command", "pg_replication_slots", "pg_signal_backend", "cov_mm2", "boot_id", "not_landslide",
-    "interval_end", "job_limit",
-})  # fmt: skip
+OF_OTHERS = frozenset(
+    {
+        "persistent_client_expiration",
+        "max_queued_messages",
+        "max_queued_bytes",
+        "per_listener_settings",
+        "archive_command",
+        "pg_replication_slots",
+        "pg_signal_backend",
+        "cov_mm2",
+        "boot_id",
+        "not_landslide",
+        "interval_end",
+        "job_limit",
+    }
+)
 
 
 def list_kinds(kind: type = Section) -> Iterator[type]:
@@ -107,23 +118,33 @@ def test_what_is_over_asks_nothing_of_anybody():
     asking = re.compile(r"over: (decide|verify now|look )|look (whether|at|by) |answers? before|must answer")
     found = {
         str(change.reason)
-        for seed in range(12) for look in play(draw_story(seed)) for change in look.decision.changes
+        for seed in range(12)
+        for look in play(draw_story(seed))
+        for change in look.decision.changes
         if change.ledger == "health" and not change.open and asking.search(change.reason)
-    }  # fmt: skip
+    }
     assert found == set()
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    value=st.floats(-1e4, 1e4), bound=st.floats(0.01, 1e3), error=st.floats(0.0, 10.0), side=st.sampled_from([1, -1]),
-    looked=st.integers(1, 4), language=st.sampled_from([*LANGUAGES]),
-)  # fmt: skip
+    value=st.floats(-1e4, 1e4),
+    bound=st.floats(0.01, 1e3),
+    error=st.floats(0.0, 10.0),
+    side=st.sampled_from([1, -1]),
+    looked=st.integers(1, 4),
+    language=st.sampled_from([*LANGUAGES]),
+)
 def test_a_rate_the_other_way_is_not_called_unsure(value, bound, error, side, looked, language):
     """Over its bound but unsure, within it, or surely the other way: three sentences, for bounds of either side."""
     said = {
-        "hits": 0, "looked": looked, "needs": 3, "bound": side * bound, "error": error,
+        "hits": 0,
+        "looked": looked,
+        "needs": 3,
+        "bound": side * bound,
+        "error": error,
         "margin": side * (side * value - side * bound),
-    }  # fmt: skip
+    }
     text = describe_dwell(said, Figure(side * bound, "g", "mm/day"), "over" if side > 0 else "under")
     unsure = {"dwell.unsure_newest", "dwell.unsure_last"}
     if value > bound:

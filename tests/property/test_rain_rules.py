@@ -54,9 +54,10 @@ def walk(site, values):
     """(hour, level) at each look."""
     memory = Memory()
     rows = [
-        Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, None, ()) for i, v in enumerate(values)
+        Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, None, ())
+        for i, v in enumerate(values)
         if v is not None
-    ]  # fmt: skip
+    ]
     hours = [i for i, v in enumerate(values) if v is not None]
     for hour in range(WINDOWS[1], len(values), EVERY):
         known = tuple(r for r, i in zip(rows, hours, strict=True) if hour - 20 < i <= hour)

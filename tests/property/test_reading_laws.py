@@ -105,17 +105,40 @@ def tell(database, seed, epochs=6):
             at = rng.choice(ats)
             if rng.random() < 0.3:
                 size = float(rng.randint(1, 50))
-                standing.append((add_offset(c, series_id, at=at, known_from=now, size=size, unit="mm", kind="rezero",
-                                            author=ADA, reason="bolt", now=now), len(facts)))  # fmt: skip
+                standing.append(
+                    (
+                        add_offset(
+                            c,
+                            series_id,
+                            at=at,
+                            known_from=now,
+                            size=size,
+                            unit="mm",
+                            kind="rezero",
+                            author=ADA,
+                            reason="bolt",
+                            now=now,
+                        ),
+                        len(facts),
+                    )
+                )
                 facts.append(Fact(now, None, "offset", at, size))
             elif standing and rng.random() < 0.3:
                 number, place = standing.pop()
                 revoke_offset(c, number, ADA, "wrong", now)
                 facts[place] = Fact(facts[place].known_at, now, "offset", facts[place].at, facts[place].value)
             if rng.random() < 0.3:
-                c.execute(insert(observation_flag).values(
-                    series_id=series_id, observed_at=at, revision=0, flag="bad", known_from=now, by="ada", reason="r",
-                ))  # fmt: skip
+                c.execute(
+                    insert(observation_flag).values(
+                        series_id=series_id,
+                        observed_at=at,
+                        revision=0,
+                        flag="bad",
+                        known_from=now,
+                        by="ada",
+                        reason="r",
+                    )
+                )
                 facts.append(Fact(now, None, "flag", at))
     return series_id, facts
 

@@ -150,15 +150,32 @@ class Jumble:
             name, at = rng.choice(self.said)
             if rng.random() < 0.15:
                 flag = rng.choice(("bad_fix", "-bad_fix", "step_confirmed"))
-                c.execute(insert(observation_flag).values(
-                    series_id=ids[name], observed_at=at, revision=0, flag=flag, by="ada", reason="seen",
-                    known_from=now + timedelta(seconds=rng.choice((0.0, 2 * STEP_S))),
-                ))  # fmt: skip
+                c.execute(
+                    insert(observation_flag).values(
+                        series_id=ids[name],
+                        observed_at=at,
+                        revision=0,
+                        flag=flag,
+                        by="ada",
+                        reason="seen",
+                        known_from=now + timedelta(seconds=rng.choice((0.0, 2 * STEP_S))),
+                    )
+                )
             if rng.random() < 0.08:
-                self.offsets.append(add_offset(
-                    c, ids[name], at=at, known_from=now, size=rng.uniform(5.0, 90.0), unit="mm", kind="rezero",
-                    author=ADA, reason="bolt", now=now,
-                ))  # fmt: skip
+                self.offsets.append(
+                    add_offset(
+                        c,
+                        ids[name],
+                        at=at,
+                        known_from=now,
+                        size=rng.uniform(5.0, 90.0),
+                        unit="mm",
+                        kind="rezero",
+                        author=ADA,
+                        reason="bolt",
+                        now=now,
+                    )
+                )
             if self.offsets and rng.random() < 0.08:
                 revoke_offset(c, self.offsets.pop(), ADA, "wrong station", now)
             if rng.random() < 0.03:  # retention that reaches into the window
@@ -208,10 +225,15 @@ def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
         ]
 
     monkeypatch.setattr(looking_module, "load_stamps", trust)
-    monkeypatch.setattr(looking_module, "load_newer", lambda c, held, *rest: {
-        i: (readings, plain_stamp) for i, _, plain_stamp in held
-        if (readings := NEWER(c, held, *rest).get(i, ([], None))[0])
-    })  # fmt: skip
+    monkeypatch.setattr(
+        looking_module,
+        "load_newer",
+        lambda c, held, *rest: {
+            i: (readings, plain_stamp)
+            for i, _, plain_stamp in held
+            if (readings := NEWER(c, held, *rest).get(i, ([], None))[0])
+        },
+    )
     with pytest.raises(AssertionError):
         check_held_readings(database, range(2))
 

@@ -121,9 +121,10 @@ def _choose_looks(columns: Mapping[str, Column]) -> set[int]:
     told = [c for path, c in columns.items() if path.startswith("change/")]
     n = len(columns["look"])
     return {
-        k for k in range(n)
+        k
+        for k in range(n)
         if k % EVERY == 0 or k == n - 1 or any(c[k] != c[k - 1] for c in top) or any(c[k] != ABSENT for c in told)
-    }  # fmt: skip
+    }
 
 
 def encode(rows: Sequence[Row]) -> dict[str, str]:

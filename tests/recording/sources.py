@@ -62,18 +62,26 @@ def figures_of(decision: Decision) -> Figures:
     spelled = gather(decision.to_json())
     evidence = spelled["evidence"]
     health = {h["station"]: _without(h, "station", "reason") for h in spelled["health"]}
-    changes = {f"{c['ledger']} {c['key']}": {k: c[k] for k in ("level", "open", "notify", "data_time")}
-               for c in spelled["changes"]}  # fmt: skip
-    words = {f"{w['criterion']} {w['station']}": _without(w, "criterion", "station", "reason")
-             for w in evidence.get("words", ())}  # fmt: skip
+    changes = {
+        f"{c['ledger']} {c['key']}": {k: c[k] for k in ("level", "open", "notify", "data_time")}
+        for c in spelled["changes"]
+    }
+    words = {
+        f"{w['criterion']} {w['station']}": _without(w, "criterion", "station", "reason")
+        for w in evidence.get("words", ())
+    }
     memory = spelled["memory"]
     kept = {k: _without(memory[k], "reason") for k in ("votes", "supporters", "steps", "conditions", "common")}
     return {
         **{k: spelled[k] for k in ("level", "observability", "reachable_level", "witnesses_available")},
-        **{k: evidence.get(k) for k in ("level_before", "asked")}, "due_s": decision.next_due_s,
-        "health": health, "change": changes, "word": words, "vote": _without(evidence.get("votes", {}), "reason"),
+        **{k: evidence.get(k) for k in ("level_before", "asked")},
+        "due_s": decision.next_due_s,
+        "health": health,
+        "change": changes,
+        "word": words,
+        "vote": _without(evidence.get("votes", {}), "reason"),
         "memory": kept | {k: memory[k] for k in ("level", "floor", "since_s")},
-    }  # fmt: skip
+    }
 
 
 def _without(value: Mapping[str, Any], *names: str) -> Figures:
@@ -129,9 +137,14 @@ def cascadia(from_at: str, to_at: str, *stations: str) -> Iterator[Row]:
 
 
 def positions(
-    files: Sequence[str], from_at: str, to_at: str, *, reference: str | None = None, until: Mapping[str, str] = {},
+    files: Sequence[str],
+    from_at: str,
+    to_at: str,
+    *,
+    reference: str | None = None,
+    until: Mapping[str, str] = {},
     **how: Any,
-) -> Iterator[Row]:  # fmt: skip
+) -> Iterator[Row]:
     """Daily positions of networks: earthquakes, equipment, and silence after a step."""
     rows = [o for f in files for o in read_positions(SERIES / f, "gnss", steps.day(from_at), steps.day(to_at))]
     rows = [o for o in rows if o.observed_at.isoformat() < until.get(o.station, "9")]
@@ -242,19 +255,38 @@ def _of_panel(name: str, panel: Panel) -> Iterator[Row]:
     low, high = np.nanmin(seen), np.nanmax(seen)
     velocity = (high - low) / len(rows) / step_s * DAY_S
     windows = {f"w{k}": f"{int(k * step_s)}s" for k in (4, 8, 60)}
-    bounds = {k: f"{float(v):.3g}" for k, v in {
-        "v": velocity, "v2": 2 * velocity, "v4": 4 * velocity, "a": velocity / 4 / step_s * DAY_S, "top": high / 2,
-    }.items()}  # fmt: skip
-    text = head(name, latitude=46.0, longitude=8.0, timezone="UTC", levels=FOUR) + "".join(
-        station(n, series("displacement", "mm", f"{int(step_s)}s"), v_eq_mm_per_day=max(velocity, 1e-3),
-                v_eq_reviewed="drawn for the recording", reference="R" if k else "Q")
-        for k, n in enumerate(names)
-    ) + MOTION.format(first=names[0], **windows, **bounds)  # fmt: skip
+    bounds = {
+        k: f"{float(v):.3g}"
+        for k, v in {
+            "v": velocity,
+            "v2": 2 * velocity,
+            "v4": 4 * velocity,
+            "a": velocity / 4 / step_s * DAY_S,
+            "top": high / 2,
+        }.items()
+    }
+    text = (
+        head(name, latitude=46.0, longitude=8.0, timezone="UTC", levels=FOUR)
+        + "".join(
+            station(
+                n,
+                series("displacement", "mm", f"{int(step_s)}s"),
+                v_eq_mm_per_day=max(velocity, 1e-3),
+                v_eq_reviewed="drawn for the recording",
+                reference="R" if k else "Q",
+            )
+            for k, n in enumerate(names)
+        )
+        + MOTION.format(first=names[0], **windows, **bounds)
+    )
     found = []
     for t, row in zip(times, seen, strict=True):
         at = datetime.fromtimestamp(float(t), UTC)
-        found += [Observation(name, n, "displacement", "mm", at, at, float(v))
-                  for n, v in zip(names, row, strict=True) if np.isfinite(v)]  # fmt: skip
+        found += [
+            Observation(name, n, "displacement", "mm", at, at, float(v))
+            for n, v in zip(names, row, strict=True)
+            if np.isfinite(v)
+        ]
     yield from decided(parse_site(text, f"{name}.toml"), found)
 
 
@@ -281,10 +313,12 @@ def demo() -> Iterator[Row]:
     site = parse_site(write_story_site(model), "demo.toml")
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: START)
-        pipeline.store([
-            BrokerMessage(f"slopeward/v1/{site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "demo")
-            for s in model.samples(START - 4 * DAY, START + MINUTE)
-        ])  # fmt: skip
+        pipeline.store(
+            [
+                BrokerMessage(f"slopeward/v1/{site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "demo")
+                for s in model.samples(START - 4 * DAY, START + MINUTE)
+            ]
+        )
         yield from played(db, site, ReplaySchedule(60.0, 3600.0))
 
 
@@ -317,9 +351,16 @@ def movement() -> Iterator[Row]:
 
 
 MOVEMENT: Final = (
-    "stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day", "acceleration_mm_per_day2",
-    "acceleration_error_mm_per_day2", "tangential_angle_deg", "inverse_velocity_day_per_mm", "probability",
-)  # fmt: skip
+    "stage",
+    "trend",
+    "velocity_mm_per_day",
+    "velocity_error_mm_per_day",
+    "acceleration_mm_per_day2",
+    "acceleration_error_mm_per_day2",
+    "tangential_angle_deg",
+    "inverse_velocity_day_per_mm",
+    "probability",
+)
 
 
 def story(stations: Mapping[str, str], *told: tuple[str, Any], silence: str = "1h") -> Iterator[Row]:
@@ -394,19 +435,28 @@ def anomalies() -> Iterator[Row]:
     panel = next(iter(read_records(["japan"]))).panel
     known = {
         name: (panel.times_s[seen].tolist(), panel.values[seen, k].tolist())
-        for k, name in enumerate(panel.stations[:4]) if (seen := np.isfinite(panel.values[:, k])).any()
-    }  # fmt: skip
+        for k, name in enumerate(panel.stations[:4])
+        if (seen := np.isfinite(panel.values[:, k])).any()
+    }
     last_s = max(times[-1] for times, _ in known.values())
     for detector in DETECTORS:
         with TemporaryDirectory() as folder:
             made = train_detector(DetectorTraining(detector, known, panel.step_s, Path(folder), 0.5, seed=1))
             found = score(ScoringRequest(detector, known, panel.step_s, made.checkpoint, last_s - 30 * DAY_S))
-        limits = {part: {k: t[k] for k in ("value", "false_alarms", "months")} for part, t in
-                  made.card["thresholds"].items()}  # fmt: skip
+        limits = {
+            part: {k: t[k] for k in ("value", "false_alarms", "months")} for part, t in made.card["thresholds"].items()
+        }
         yield detector, 0.0, {"threshold": limits, "findings": len(found.findings), "may_vote": made.card["may_vote"]}
         for at_s in sorted({s.at_s for s in found.scores}):
-            yield detector, at_s, {s.station: {"score": s.score, "kind": s.kind, "alerted": s.alerted}
-                                   for s in found.scores if s.at_s == at_s}  # fmt: skip
+            yield (
+                detector,
+                at_s,
+                {
+                    s.station: {"score": s.score, "kind": s.kind, "alerted": s.alerted}
+                    for s in found.scores
+                    if s.at_s == at_s
+                },
+            )
 
 
 def footprints(weights: str) -> Iterator[Row]:
@@ -448,8 +498,10 @@ SOURCES: Final[Mapping[str, Callable[[], Iterator[Row]]]] = {
     "mukilteo-strength": strength,
     "tailings-pond": pond,
     "baijiabao-reservoir": reservoir,
-    **{f"motion-{f}": partial(panels, f)
-       for f in ("outang", "bazimen", "lamosano", "bowdoin", "japan", "egms", "houston", "cracks", "failure")},
+    **{
+        f"motion-{f}": partial(panels, f)
+        for f in ("outang", "bazimen", "lamosano", "bowdoin", "japan", "egms", "houston", "cracks", "failure")
+    },
     "live": live,
     "demo": demo,
     "drill": drill,
@@ -459,7 +511,10 @@ SOURCES: Final[Mapping[str, Callable[[], Iterator[Row]]]] = {
     "story-spike": partial(story, PAIR, _still("G1", _spikes), _still("G2")),
     "story-bad-epoch": partial(story, PAIR, *(_still(g, _strikes_twice) for g in PAIR)),
     "story-reference-drifts": partial(
-        story, THREE | {"G3": "THIRD"}, *(samples(g, START, 300.0, HOURS3) for g in ("G1", "G2")), _still("G3"),
+        story,
+        THREE | {"G3": "THIRD"},
+        *(samples(g, START, 300.0, HOURS3) for g in ("G1", "G2")),
+        _still("G3"),
         _still("G4"),
     ),
     "story-gap": partial(story, PAIR, *_late()),
@@ -470,4 +525,4 @@ SOURCES: Final[Mapping[str, Callable[[], Iterator[Row]]]] = {
     "anomalies": anomalies,
     "footprints-generated": partial(footprints, "generated"),
     "footprints-landslide4sense": partial(footprints, "landslide4sense"),
-}  # fmt: skip
+}

@@ -18,8 +18,13 @@ LARGEST: Final = 1e8  # nobody types more digits
 SHIFTS: Final = (1, -1, 2, -2, 3, -3)  # places by which a decimal point goes wrong, the likeliest first
 
 NEIGHBOUR, POINT, SIGN, SWAP, TOO_MANY, MISSING = (
-    "neighbour", "decimal point", "sign", "digits swapped", "digit too many", "digit missing",
-)  # fmt: skip
+    "neighbour",
+    "decimal point",
+    "sign",
+    "digits swapped",
+    "digit too many",
+    "digit missing",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,10 +58,13 @@ def find_changes(series: Series, factors: Mapping[float, int] = LENGTHS) -> list
                 begin, certain = index[[k, k + enough - 1]]
                 found.append(
                     UnitChange(
-                        float(series.times_s[begin]), float(series.times_s[certain]), times,
-                        float(np.median(before[-5:])), find_noise(before),
+                        float(series.times_s[begin]),
+                        float(series.times_s[certain]),
+                        times,
+                        float(np.median(before[-5:])),
+                        find_noise(before),
                     )
-                )  # fmt: skip
+                )
                 last = k
                 break
     return found

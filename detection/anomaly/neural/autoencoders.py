@@ -34,13 +34,16 @@ class ConvAutoencoder(nn.Module):
         super().__init__()
         narrow = HIDDEN // 2
         self.encode = nn.Sequential(
-            nn.Conv1d(2, narrow, 5, stride=2, padding=2), nn.Tanh(),
-            nn.Conv1d(narrow, CODE, 5, stride=2, padding=2), nn.Tanh(),
-        )  # fmt: skip
+            nn.Conv1d(2, narrow, 5, stride=2, padding=2),
+            nn.Tanh(),
+            nn.Conv1d(narrow, CODE, 5, stride=2, padding=2),
+            nn.Tanh(),
+        )
         self.decode = nn.Sequential(
-            nn.ConvTranspose1d(CODE, narrow, 4, stride=2, padding=1), nn.Tanh(),
+            nn.ConvTranspose1d(CODE, narrow, 4, stride=2, padding=1),
+            nn.Tanh(),
             nn.ConvTranspose1d(narrow, 1, 4, stride=2, padding=1),
-        )  # fmt: skip
+        )
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Reconstruct, as the dense one."""

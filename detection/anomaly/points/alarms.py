@@ -86,16 +86,27 @@ def find_point_alarms(request: PointAlarmRequest) -> PointAlarmResult:
         kind = PARTS[part].kind if part == "noise" else None
         alarms.append(
             PointAlarm(
-                r, at, RULES, part, float(scored.ratio[r, at]) * limits[part], limits[part], kind or kinds[k],
-                sizes[k], int(scored.others[at]),
+                r,
+                at,
+                RULES,
+                part,
+                float(scored.ratio[r, at]) * limits[part],
+                limits[part],
+                kind or kinds[k],
+                sizes[k],
+                int(scored.others[at]),
             )
-        )  # fmt: skip
+        )
     judged = (np.isfinite(scored.ratio) & is_new).any(axis=1)
     goes_on = (over & is_new).any(axis=1) & ~(begins & is_new).any(axis=1)
     return PointAlarmResult(
-        tuple(alarms), tuple(_share(values, scored.looks, step_s, int(np.asarray(request.since).min()))),
-        int(judged.sum()), int((is_new.any(axis=1) & ~judged).sum()), int(goes_on.sum()), left_out,
-    )  # fmt: skip
+        tuple(alarms),
+        tuple(_share(values, scored.looks, step_s, int(np.asarray(request.since).min()))),
+        int(judged.sum()),
+        int((is_new.any(axis=1) & ~judged).sum()),
+        int(goes_on.sum()),
+        left_out,
+    )
 
 
 def compared_with(part: str, step_s: float, others: int) -> Message:

@@ -188,10 +188,15 @@ class DetectorState:
                     against = of.count(row), of.name(name) if score > limit else ()
                 found[detector].append(
                     ReadingScore(
-                        name, float(times[row, cell]), score, limit, kind, score > limit and not echoes[row, cell],
+                        name,
+                        float(times[row, cell]),
+                        score,
+                        limit,
+                        kind,
+                        score > limit and not echoes[row, cell],
                         compared_with(detector, kind, *against),
                     )
-                )  # fmt: skip
+                )
 
     def _close(self, values: Array, times: Array, first: int) -> None:
         """Take in cells of the past."""

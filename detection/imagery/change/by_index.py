@@ -106,10 +106,13 @@ class IndexComparison:
     def to_json(self) -> dict[str, Any]:
         """All of it, as JSON has it."""
         outlines = [
-            {**outline_to_json(one), **record_to_json(self.found.changes[one.polygon_id]),
-             "also_by_network": one.polygon_id in self.shared}
+            {
+                **outline_to_json(one),
+                **record_to_json(self.found.changes[one.polygon_id]),
+                "also_by_network": one.polygon_id in self.shared,
+            }
             for one in self.date.outlines
-        ]  # fmt: skip
+        ]
         return {"model": INDEX, "footprints": outlines, "network_alone": sorted(self.alone), **self.found.to_json()}
 
 
@@ -122,9 +125,11 @@ def add_index_comparison(
     (own, others) = (shapes_of([one.geometry for one in some]) for some in (date.outlines, changed))
     met = shapely.STRtree(own).query(others, "intersects")
     return IndexComparison(
-        date, found, frozenset(date.outlines[k].polygon_id for k in met[1]),
+        date,
+        found,
+        frozenset(date.outlines[k].polygon_id for k in met[1]),
         frozenset(one.polygon_id for place, one in enumerate(changed) if place not in set(met[0].tolist())),
-    )  # fmt: skip
+    )
 
 
 class OutOfReachError(ImageryError):
@@ -209,11 +214,17 @@ def _compare(
         warnings.append(_SHIFTED(day=day, shift=Figure(shift.px, ".1f")))
     words = {
         one.polygon_id: FootprintChange(
-            change="new", parent_id=None, grown_m2=None, since_at=older.acquired_at, root_id=one.polygon_id,
-            first_seen_at=newer.acquired_at, anchor_scene=newer.scene_hash, caution=join(cautions),
+            change="new",
+            parent_id=None,
+            grown_m2=None,
+            since_at=older.acquired_at,
+            root_id=one.polygon_id,
+            first_seen_at=newer.acquired_at,
+            anchor_scene=newer.scene_hash,
+            caution=join(cautions),
         )
         for one in outlines
-    }  # fmt: skip
+    }
     drawn = to_pixels(shapes_of([one.geometry for one in outlines]), grid)
     for date, image in ((newer, now.came), (older, then.came)) if measured.claimed else ():
         seen = date.acquired_at.date().isoformat()
@@ -258,10 +269,14 @@ def _find_bare(
                 write(np.where(seen, np.rint(share * STEPS), NODATA).astype(np.uint8), box[0], box[1])
         with steps.reading() as read:
             found = find_footprints(
-                read, grid, threshold=THRESHOLD, minimum_area_m2=newer.minimum_area_m2,
-                minimum_hole_m2=newer.minimum_area_m2, kind=newer.classes[0],
+                read,
+                grid,
+                threshold=THRESHOLD,
+                minimum_area_m2=newer.minimum_area_m2,
+                minimum_hole_m2=newer.minimum_area_m2,
+                kind=newer.classes[0],
                 identity=f"{newer.scene_hash}:{older.scene_hash}:{MODEL.model_hash}",
-            )  # fmt: skip
+            )
             rows = [one.to_json() for one in found if not one.hugs_nodata]
     return read_outlines(rows), joint
 

@@ -152,9 +152,12 @@ class ChangeClassifier:
         return self._gate(change, body, box) if new else change.doubted(_BELOW(day=date.day))
 
     def _doubts(
-        self, body: NDArray[np.bool_], steps: NDArray[np.uint8], source: NDArray[np.uint8],
+        self,
+        body: NDArray[np.bool_],
+        steps: NDArray[np.uint8],
+        source: NDArray[np.uint8],
         claim: Callable[[NDArray[np.uint8]], bool | None],
-    ) -> list[str]:  # fmt: skip
+    ) -> list[str]:
         """The cautions of dates without whose pixels a claim would not stand."""
         numbers = [k for k, d in enumerate(self.dates[:DATES_MOST]) if d.cautions and (source[body] == k).any()]
         if not numbers or claim(np.where(np.isin(source, numbers), np.uint8(NODATA), steps)):
@@ -172,9 +175,13 @@ class ChangeClassifier:
         ]
 
     def _make_change(
-        self, change: str, polygon: KnownOutline, parent: KnownOutline | None, since: Date | None,
+        self,
+        change: str,
+        polygon: KnownOutline,
+        parent: KnownOutline | None,
+        since: Date | None,
         cautions: Iterable[str] = (),
-    ) -> FootprintChange:  # fmt: skip
+    ) -> FootprintChange:
         own = self.own.facts
         first, root, anchor = own.acquired_at, polygon.polygon_id, own.scene_hash
         if parent is not None:
@@ -182,10 +189,15 @@ class ChangeClassifier:
             declared = change in {"new", "grown", "single"}
             anchor = anchor if declared else parent.anchor_scene or anchor
         return FootprintChange(
-            change=change, parent_id=None if parent is None else parent.polygon_id, grown_m2=None,
-            since_at=None if since is None else since.at, root_id=root, first_seen_at=first,
-            anchor_scene=anchor, caution=join_cautions(*cautions),
-        )  # fmt: skip
+            change=change,
+            parent_id=None if parent is None else parent.polygon_id,
+            grown_m2=None,
+            since_at=None if since is None else since.at,
+            root_id=root,
+            first_seen_at=first,
+            anchor_scene=anchor,
+            caution=join_cautions(*cautions),
+        )
 
     def _parent(self, outline: Any, near: list[Near], newest: int) -> tuple[Date, KnownOutline] | None:
         """The earlier footprint that this one continues: on the date that shows the place, else on an older one."""
@@ -198,10 +210,11 @@ class ChangeClassifier:
             polygon, other = near[number][chosen]
             if number == newest or outline.intersection(other).area >= AGAIN_SHARE * outline.area:
                 return date, replace(
-                    polygon, first_seen_at=polygon.first_seen_at or date.at,
+                    polygon,
+                    first_seen_at=polygon.first_seen_at or date.at,
                     root_id=polygon.root_id or polygon.polygon_id,
                     anchor_scene=polygon.anchor_scene or date.facts.scene_hash,
-                )  # fmt: skip
+                )
         return None
 
     def _anchor(self, known: KnownOutline, known_at: Date) -> Date | None:
@@ -230,10 +243,15 @@ class ChangeClassifier:
                 name = f"{self.own.facts.scene_hash}:vanished:{polygon.polygon_id}"
                 yield VanishedFootprint(
                     PlacedOutline(
-                        hashlib.sha256(name.encode()).hexdigest()[:16], self.kind, polygon.geometry, polygon.bbox,
-                        polygon.area_m2, round(float(shown.mean(dtype=np.float64)) / STEPS, 4),
-                    ), change,
-                )  # fmt: skip
+                        hashlib.sha256(name.encode()).hexdigest()[:16],
+                        self.kind,
+                        polygon.geometry,
+                        polygon.bbox,
+                        polygon.area_m2,
+                        round(float(shown.mean(dtype=np.float64)) / STEPS, 4),
+                    ),
+                    change,
+                )
 
     def _gate(self, change: FootprintChange, body: NDArray[np.bool_], box: Box) -> FootprintChange:
         """The same with a caution on flat ground, where a slope is known."""

@@ -63,13 +63,20 @@ log = logging.getLogger(__name__)
 def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None = None) -> StoredDate:
     """Return what `compare` needs of a result of `detect` (JSON) that was made with an `out_dir`."""
     return StoredDate(
-        scene_hash=result["scene_hash"], acquired_at=datetime.fromisoformat(result["acquired_at"]),
-        prob=result["outputs"]["prob"], scene_path=str(scene_path), threshold=float(result["threshold"]),
-        minimum_area_m2=float(result["minimum_area_m2"]), classes=tuple(result["classes"]),
-        unseen=tuple(list_unseen(result)), doubtful=tuple(list_doubtful(result.get("borders") or ())),
+        scene_hash=result["scene_hash"],
+        acquired_at=datetime.fromisoformat(result["acquired_at"]),
+        prob=result["outputs"]["prob"],
+        scene_path=str(scene_path),
+        threshold=float(result["threshold"]),
+        minimum_area_m2=float(result["minimum_area_m2"]),
+        classes=tuple(result["classes"]),
+        unseen=tuple(list_unseen(result)),
+        doubtful=tuple(list_doubtful(result.get("borders") or ())),
         cloudy=tuple(tuple(window) for window in result.get("cloudy") or ()),
-        doubts=tuple(result.get("doubts") or ()), dem=dem, polygons=read_outlines(result["polygons"]),
-    )  # fmt: skip
+        doubts=tuple(result.get("doubts") or ()),
+        dem=dem,
+        polygons=read_outlines(result["polygons"]),
+    )
 
 
 def compare(
@@ -246,9 +253,11 @@ def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
         elif date.shift.px > SHIFT_MOST_PX:
             warnings.append(
                 _SHIFTED(
-                    day=date.day, shift=Figure(date.shift.px, ".1f"), columns=Figure(date.shift.columns, "+.1f"),
+                    day=date.day,
+                    shift=Figure(date.shift.px, ".1f"),
+                    columns=Figure(date.shift.columns, "+.1f"),
                     rows=Figure(date.shift.rows, "+.1f"),
                 )
-            )  # fmt: skip
+            )
     pairs = ((own.steps(box, kind), date.steps(box, kind)) for box in strips(grid))
     date.cautions += find_season(date.ratios, *landslide_shares(pairs, least))

@@ -48,8 +48,14 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
     folder.mkdir(parents=True)
     factors: dict[str, dict[str, float]] = {}
     # the copy is in the newer scene's counts; what hid the ground still hides it
-    lines = [f"acquired_at = {older.acquired_at.isoformat()}", f'role = "{older.role}"', "complete = true",
-             f"offset = {newer.offset}", *_copy_companions(older, folder), "[bands]"]  # fmt: skip
+    lines = [
+        f"acquired_at = {older.acquired_at.isoformat()}",
+        f'role = "{older.role}"',
+        "complete = true",
+        f"offset = {newer.offset}",
+        *_copy_companions(older, folder),
+        "[bands]",
+    ]
     for name, band in older.bands.items():
         grid = read_grid(band.path)
         with ExitStack() as stack:
@@ -68,8 +74,12 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
             # a manifest states an offset and no gain: this is applied here
             _write(folder / f"{name}.tif", own, gain * newer.gain, offset * newer.gain, kind)
         digits = 3 if np.issubdtype(kind, np.integer) else 7
-        factors[name] = {"gain": round(gain, 5), "offset": round(offset, digits), "sampled_px": sampled,
-                         "every_px": step}  # fmt: skip
+        factors[name] = {
+            "gain": round(gain, 5),
+            "offset": round(offset, digits),
+            "sampled_px": sampled,
+            "every_px": step,
+        }
         lines.append(f'{name} = "{name}.tif"')
     (folder / MANIFEST).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder, factors

@@ -18,12 +18,19 @@ def write_outlines(date: StoredDate, found: Comparison, path: Path) -> None:
     features = []
     for outline, change in rows:
         values = record_to_json(change)
-        features.append({
-            "type": "Feature", "id": outline.polygon_id, "geometry": outline.geometry,
-            "properties": {
-                "class": outline.kind, "area_m2": outline.area_m2, **{key: values[key] for key in WORDS}, **shared,
-            },
-        })  # fmt: skip
+        features.append(
+            {
+                "type": "Feature",
+                "id": outline.polygon_id,
+                "geometry": outline.geometry,
+                "properties": {
+                    "class": outline.kind,
+                    "area_m2": outline.area_m2,
+                    **{key: values[key] for key in WORDS},
+                    **shared,
+                },
+            }
+        )
     text = json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False)
     with replacing(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")

@@ -14,9 +14,12 @@ from detection.imagery.scene.scene import Scene
 
 FILE = "change.png"
 COLOURS = {
-    "new": (255, 40, 40), "grown": (255, 140, 0), "known": (255, 225, 60), "single": (255, 255, 255),
+    "new": (255, 40, 40),
+    "grown": (255, 140, 0),
+    "known": (255, 225, 60),
+    "single": (255, 255, 255),
     "vanished": (70, 150, 255),
-}  # fmt: skip
+}
 
 
 def write_change_picture(

@@ -351,16 +351,23 @@ def _answer(
         bounds = (round(to_decibel(low), 2), round(to_decibel(high), 2))
     chances = (law is not None) + (rules.coherence is not None)
     return RadarChange(
-        before_at=tuple(date.at for date in source.dates[0]), after_at=tuple(date.at for date in source.dates[1]),
-        units=source.units, crs=source.cells.crs_name, cell_area_m2=round(pixel_area_m2(source.cells), 2),
+        before_at=tuple(date.at for date in source.dates[0]),
+        after_at=tuple(date.at for date in source.dates[1]),
+        units=source.units,
+        crs=source.cells.crs_name,
+        cell_area_m2=round(pixel_area_m2(source.cells), 2),
         looks=None if law is None or rules.nine is None else (round(law.looks, 2), round(rules.nine.looks, 2)),
-        threshold_db=bounds, offset_db=None if law is None else round(to_decibel(law.centre), 2),
+        threshold_db=bounds,
+        offset_db=None if law is None else round(to_decibel(law.centre), 2),
         threshold_coherence=None if rules.coherence is None else round(rules.fall, 3),
-        false_alarms=request.false_alarms, expected_false_cells=round(request.false_alarms * chances * cells[0], 1),
+        false_alarms=request.false_alarms,
+        expected_false_cells=round(request.false_alarms * chances * cells[0], 1),
         valid_share=round(cells[0] / (source.cells.width * source.cells.height), 4),
-        changed_share=round(cells[1] / cells[0], 6), too_small=small, outlines=tuple(outlines),
+        changed_share=round(cells[1] / cells[0], 6),
+        too_small=small,
+        outlines=tuple(outlines),
         warnings=tuple(dict.fromkeys(warnings)),
-    )  # fmt: skip
+    )
 
 
 def _find_rules(source: RadarSource) -> tuple[RadarRules, list[str]]:
@@ -455,15 +462,24 @@ def _list_outlines(
         small += 1
 
     grid = source.cells
-    with marks.reading() as read, Layer(change, grid, 1) as ratio, Layer(change, grid, 2) as was, \
-            Layer(change, grid, 3) as crossed:  # fmt: skip
+    with (
+        marks.reading() as read,
+        Layer(change, grid, 1) as ratio,
+        Layer(change, grid, 2) as was,
+        Layer(change, grid, 3) as crossed,
+    ):
         found = [
             _describe(one, grid, read, (ratio, was, crossed))
             for one in find_footprints(
-                lambda *box: read(*box, 1), grid, threshold=0.5, minimum_area_m2=request.minimum_area_m2,
-                minimum_hole_m2=0.0, identity=request.identity, on_small=count,
+                lambda *box: read(*box, 1),
+                grid,
+                threshold=0.5,
+                minimum_area_m2=request.minimum_area_m2,
+                minimum_hole_m2=0.0,
+                identity=request.identity,
+                on_small=count,
             )
-        ]  # fmt: skip
+        ]
     return sorted(found, key=lambda one: (-one.area_m2, one.polygon_id)), small
 
 
@@ -481,13 +497,18 @@ def _describe(one: Footprint, grid: Grid, read: Any, layers: tuple[Layer, Layer,
         below.append(values[valid & body].astype(np.float64))
     ratio, was, crossed = below
     return RadarOutline(
-        polygon_id=one.polygon_id, by="both" if amplitude and coherence else "amplitude" if amplitude else "coherence",
-        area_m2=float(one.area_m2 or 0.0), change_db=_mean(ratio, 2),
+        polygon_id=one.polygon_id,
+        by="both" if amplitude and coherence else "amplitude" if amplitude else "coherence",
+        area_m2=float(one.area_m2 or 0.0),
+        change_db=_mean(ratio, 2),
         brighter_share=None if not ratio.size else round(float(np.mean(ratio > 0)), 3),
-        coherence_was=_mean(was, 3), coherence_is=_mean(crossed, 3),
+        coherence_was=_mean(was, 3),
+        coherence_is=_mean(crossed, 3),
         uncertain=bool(flags.size) and float(np.mean(flags & UNCERTAIN > 0)) > 0.5,
-        touches_masked=one.touches_nodata, geometry=one.geometry, bbox=one.bbox,
-    )  # fmt: skip
+        touches_masked=one.touches_nodata,
+        geometry=one.geometry,
+        bbox=one.bbox,
+    )
 
 
 def _mean(values: NDArray[np.float64], digits: int) -> float | None:

@@ -34,9 +34,18 @@ TAGS: Final = {
     "polarisation": ("POLARISATION", "POLARIZATION"),
 }
 SPELLED: Final = {
-    "linear": "power", "intensity": "power", "linear power": "power", "decibel": "db", "decibels": "db",
-    "asc": "ascending", "desc": "descending", "a": "ascending", "d": "descending", "l": "left", "r": "right",
-}  # fmt: skip
+    "linear": "power",
+    "intensity": "power",
+    "linear power": "power",
+    "decibel": "db",
+    "decibels": "db",
+    "asc": "ascending",
+    "desc": "descending",
+    "a": "ascending",
+    "d": "descending",
+    "l": "left",
+    "r": "right",
+}
 # Sentinel-1 repeats its 175 orbits; the product's name holds the absolute one.
 SENTINEL1: Final = re.compile(r"S1([ABCD])_\w\w_\w{4}_\w{4}_\d{8}T\d{6}_\d{8}T\d{6}_(\d{6})_")
 FIRST_ORBIT: Final = {"A": 73, "B": 27, "C": 172, "D": 42}

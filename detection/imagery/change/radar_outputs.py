@@ -15,9 +15,12 @@ from detection.imagery.raster.raster import write_png, writing_geotiff
 from detection.whole_file import write_json
 
 FILES: Final = {
-    "change": "change_db.tif", "prob": "changed.tif", "geojson": "radar_change.geojson", "preview": "radar_change.png",
+    "change": "change_db.tif",
+    "prob": "changed.tif",
+    "geojson": "radar_change.geojson",
+    "preview": "radar_change.png",
     "run": "radar_change.json",
-}  # fmt: skip
+}
 PICTURE_PX: Final = 1024
 FULL_DB: Final = 6.0  # full colour of the picture
 

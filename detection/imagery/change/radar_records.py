@@ -64,9 +64,9 @@ class RadarOutline:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it, without the outline."""
-        return {
-            name: getattr(self, name) for name in self.__slots__ if name not in {"geometry", "bbox"}
-        } | {"bbox": list(self.bbox)}  # fmt: skip
+        return {name: getattr(self, name) for name in self.__slots__ if name not in {"geometry", "bbox"}} | {
+            "bbox": list(self.bbox)
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +115,14 @@ class RadarChange:
         """As JSON has it."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name not in {"outlines", "units", "outputs"}}
         return {
-            **plain, "method": METHOD, "units": dict(self.units), "outputs": dict(self.outputs),
-            "before_at": [_to_iso(at) for at in self.before_at], "after_at": [_to_iso(at) for at in self.after_at],
+            **plain,
+            "method": METHOD,
+            "units": dict(self.units),
+            "outputs": dict(self.outputs),
+            "before_at": [_to_iso(at) for at in self.before_at],
+            "after_at": [_to_iso(at) for at in self.after_at],
             "outlines": [{**one.to_json(), "geometry": one.geometry} for one in self.outlines],
-        }  # fmt: skip
+        }
 
 
 def _to_iso(at: datetime | None) -> str | None:

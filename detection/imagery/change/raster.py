@@ -43,15 +43,16 @@ def write_change(own: Date, dates: Sequence[Date], grid: Grid, out_dir: Path | N
             if write is not None:
                 write(np.stack(bands), box[0], box[1])
     if part is not None and out_dir is not None:
-        tags = {"SCENE_HASH": own.facts.scene_hash, "BEFORE": ",".join(d.day for d in dates),
-                "CLASSES": "0 none, 1 new, 2 on both dates, 3 gone"}  # fmt: skip
+        tags = {
+            "SCENE_HASH": own.facts.scene_hash,
+            "BEFORE": ",".join(d.day for d in dates),
+            "CLASSES": "0 none, 1 new, 2 on both dates, 3 gone",
+        }
         write_cog(part / "pixels.tif", part / FILE, overviews="mode", tags=tags, descriptions=kinds)
         (part / FILE).replace(out_dir / FILE)
         shutil.rmtree(part, ignore_errors=True)
     pixel_m2 = ground_m2(grid, grid.width / 2, grid.height / 2)
-    return {
-        kind: _sum_up(one, pixel_m2, grid.width * grid.height) for kind, one in zip(kinds, counts, strict=True)
-    }  # fmt: skip
+    return {kind: _sum_up(one, pixel_m2, grid.width * grid.height) for kind, one in zip(kinds, counts, strict=True)}
 
 
 def _sum_up(counts: NDArray[np.int64], pixel_m2: float, total: int) -> ChangedAreas:

@@ -163,18 +163,21 @@ class Comparison:
         first, *others = self.areas.values()
         more = {"classes": {kind: record_to_json(areas) for kind, areas in self.areas.items()}} if others else {}
         return {
-            "compared": [record_to_json(one) for one in self.compared], "pixels": {**record_to_json(first), **more},
-            "warnings": spread(self.warnings), "outputs": dict(self.outputs),
+            "compared": [record_to_json(one) for one in self.compared],
+            "pixels": {**record_to_json(first), **more},
+            "warnings": spread(self.warnings),
+            "outputs": dict(self.outputs),
             **({} if self.limit is None else {"limit": self.limit}),
-        }  # fmt: skip
+        }
 
 
 def comparison_to_json(found: Comparison) -> dict[str, Any]:
     """All that changed, as JSON has it."""
     return {
         "changes": {name: record_to_json(change) for name, change in found.changes.items()},
-        "vanished": [vanished_to_json(one) for one in found.vanished], **found.to_json(),
-    }  # fmt: skip
+        "vanished": [vanished_to_json(one) for one in found.vanished],
+        **found.to_json(),
+    }
 
 
 def record_to_json(record: Any) -> dict[str, Any]:
@@ -195,8 +198,10 @@ def _value_to_json(value: Any) -> Any:
 def outline_to_json(one: PlacedOutline) -> dict[str, Any]:
     """An outline, as JSON has it."""
     values = record_to_json(one)
-    return {**{key: values[key] for key in ("polygon_id", "geometry", "bbox", "area_m2", "mean_probability")},
-            "class": one.kind}  # fmt: skip
+    return {
+        **{key: values[key] for key in ("polygon_id", "geometry", "bbox", "area_m2", "mean_probability")},
+        "class": one.kind,
+    }
 
 
 def vanished_to_json(one: VanishedFootprint) -> dict[str, Any]:
@@ -231,11 +236,15 @@ def read_outlines(footprints: Sequence[Mapping[str, Any]]) -> tuple[KnownOutline
     """
     return tuple(
         KnownOutline(
-            one["polygon_id"], one["class"], one["geometry"], _box(one["bbox"]), one["area_m2"],
+            one["polygon_id"],
+            one["class"],
+            one["geometry"],
+            _box(one["bbox"]),
+            one["area_m2"],
             one["mean_probability"],
         )
         for one in footprints
-    )  # fmt: skip
+    )
 
 
 def _box(values: Sequence[float]) -> Box:

@@ -213,14 +213,23 @@ def subtract(
     unknown = "stable ground" if trusted else "what differs as a whole"
     source = "given" if given is not None else unknown if cells is None or not trusted else "cells"
     found = SurfaceDifference(
-        offset_m=round(offset, 4), sigma_m=round(sigma, 4), sigma_from=source,
-        limit_of_detection_m=round(CONFIDENCE * sigma, 4), correlation_range_m=round(range_m, 2),
-        stable_share=round(float(ground.sum() / valid.sum()), 4), compared_share=round(float(valid.mean()), 6),
-        shift_px=shift_px, loss=loss, gain=gain, crs=grid.crs_name,
+        offset_m=round(offset, 4),
+        sigma_m=round(sigma, 4),
+        sigma_from=source,
+        limit_of_detection_m=round(CONFIDENCE * sigma, 4),
+        correlation_range_m=round(range_m, 2),
+        stable_share=round(float(ground.sum() / valid.sum()), 4),
+        compared_share=round(float(valid.mean()), 6),
+        shift_px=shift_px,
+        loss=loss,
+        gain=gain,
+        crs=grid.crs_name,
         pixel_area_m2=round(float(pixel_m2[grid.height // 2, 0]), 4),
         net_volume_m3=round(gain.volume_m3 - loss.volume_m3, 3),
-        net_volume_error_m3=err(loss.area_m2 + gain.area_m2), polygons=tuple(bodies), warnings=tuple(warnings),
-    )  # fmt: skip
+        net_volume_error_m3=err(loss.area_m2 + gain.area_m2),
+        polygons=tuple(bodies),
+        warnings=tuple(warnings),
+    )
     return found if out_dir is None else _write(found, difference, errors, grid, out_dir)
 
 
@@ -320,9 +329,13 @@ def _volume_error(sigma: float, area_m2: float, range_m: float, offset_error: fl
 
 
 def _list_bodies(
-    difference: NDArray[np.float64], errors: NDArray[np.float64], grid: Grid, pixel_m2: NDArray[np.float64],
-    minimum_m2: float, err: Callable[[float, float], float],
-) -> list[SurfaceBody]:  # fmt: skip
+    difference: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    grid: Grid,
+    pixel_m2: NDArray[np.float64],
+    minimum_m2: float,
+    err: Callable[[float, float], float],
+) -> list[SurfaceBody]:
     """Bodies of loss and gain beyond the limit of detection, the largest volume first."""
     found = []
     for kind, beyond in (("loss", difference < -CONFIDENCE * errors), ("gain", difference > CONFIDENCE * errors)):
@@ -341,12 +354,15 @@ def _list_bodies(
             lonlat = map_outline(ground, grid.to_lonlat)
             found.append(
                 SurfaceBody(
-                    kind=kind, area_m2=round(area, 2), volume_m3=round(volume, 3),
-                    mean_m=round(float(heights[body].mean()), 3), most_m=round(float(heights.max()), 3),
+                    kind=kind,
+                    area_m2=round(area, 2),
+                    volume_m3=round(volume, 3),
+                    mean_m=round(float(heights[body].mean()), 3),
+                    most_m=round(float(heights.max()), 3),
                     geometry=mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
                     volume_error_m3=err(round(area, 2), float(np.sqrt(np.mean(errors[place][body] ** 2)))),
                 )
-            )  # fmt: skip
+            )
     return sorted(found, key=lambda body: (-body.volume_m3, body.kind))
 
 

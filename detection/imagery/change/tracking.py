@@ -41,10 +41,18 @@ STABLE_LEAST: Final = 12
 CHI2_95: Final = 5.991  # of two components
 FILES: Final = {"vectors": "vectors.gpkg", "run": "track.json"}
 COLUMNS: Final = {
-    "name": "TEXT", "east_m": "REAL", "north_m": "REAL", "east_error_m": "REAL", "north_error_m": "REAL",
-    "length_m": "REAL", "azimuth_deg": "REAL", "significant": "BOOLEAN", "correlation": "REAL", "ratio": "REAL",
+    "name": "TEXT",
+    "east_m": "REAL",
+    "north_m": "REAL",
+    "east_error_m": "REAL",
+    "north_error_m": "REAL",
+    "length_m": "REAL",
+    "azimuth_deg": "REAL",
+    "significant": "BOOLEAN",
+    "correlation": "REAL",
+    "ratio": "REAL",
     "back_px": "REAL",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +215,20 @@ def track(
     if not found:
         reasons = ", ".join(f"{why}: {count}" for why, count in dropped.most_common())
         raise NoValidPixelsError(f"{newer}: no window of {older} was found again ({reasons})")
-    times = [given or find_date(path, inspect(path).tags) for given, path in
-             ((request.older_at, older), (request.newer_at, newer))]  # fmt: skip
+    times = [
+        given or find_date(path, inspect(path).tags)
+        for given, path in ((request.older_at, older), (request.newer_at, newer))
+    ]
     result = _correct(found, grid, request, newer, warnings)
     tracked = replace(
-        result, older_at=times[0], newer_at=times[1], asked=len(places) + len(nodes), dropped=dict(dropped),
-        lost_places=lost, warnings=tuple(warnings),
-    )  # fmt: skip
+        result,
+        older_at=times[0],
+        newer_at=times[1],
+        asked=len(places) + len(nodes),
+        dropped=dict(dropped),
+        lost_places=lost,
+        warnings=tuple(warnings),
+    )
     return tracked if request.out_dir is None else _write(tracked, request.out_dir)
 
 
@@ -357,17 +372,34 @@ def _correct(
     errors = np.sqrt(np.einsum("nii->ni", covariance))
     vectors = tuple(
         MotionVector(
-            one.name, round(float(lon[k]), 8), round(float(lat[k]), 8), round(float(left[k, 0]), 5),
-            round(float(left[k, 1]), 5), round(float(errors[k, 0]), 5), round(float(errors[k, 1]), 5), bool(beyond[k]),
-            round(one.match.correlation, 4), round(one.match.ratio, 3), round(one.back_px, 4),
+            one.name,
+            round(float(lon[k]), 8),
+            round(float(lat[k]), 8),
+            round(float(left[k, 0]), 5),
+            round(float(left[k, 1]), 5),
+            round(float(errors[k, 0]), 5),
+            round(float(errors[k, 1]), 5),
+            bool(beyond[k]),
+            round(one.match.correlation, 4),
+            round(one.match.ratio, 3),
+            round(one.back_px, 4),
         )
         for k, one in enumerate(found)
-    )  # fmt: skip
+    )
     return TrackingResult(
-        older_at=None, newer_at=None, vectors=vectors, asked=0, dropped={}, lost_places={},
-        shift_m=(round(float(shift[0]), 5), round(float(shift[1]), 5)), shift_error_m=round(float(shift_error), 5),
-        raised=round(raised, 3), stable=int(ground.sum()), error_m=round(float(np.median(errors)), 5), warnings=(),
-    )  # fmt: skip
+        older_at=None,
+        newer_at=None,
+        vectors=vectors,
+        asked=0,
+        dropped={},
+        lost_places={},
+        shift_m=(round(float(shift[0]), 5), round(float(shift[1]), 5)),
+        shift_error_m=round(float(shift_error), 5),
+        raised=round(raised, 3),
+        stable=int(ground.sum()),
+        error_m=round(float(np.median(errors)), 5),
+        warnings=(),
+    )
 
 
 def _place(grid: Grid, at: NDArray[np.float64]) -> tuple[Any, Any, NDArray[np.float64]]:
@@ -384,9 +416,13 @@ def _place(grid: Grid, at: NDArray[np.float64]) -> tuple[Any, Any, NDArray[np.fl
 
 
 def _find_stable(
-    moved: NDArray[np.float64], on_grid: NDArray[np.bool_], at: NDArray[np.float64], grid: Grid, stable: Path | None,
+    moved: NDArray[np.float64],
+    on_grid: NDArray[np.bool_],
+    at: NDArray[np.float64],
+    grid: Grid,
+    stable: Path | None,
     warnings: list[str],
-) -> NDArray[np.bool_]:  # fmt: skip
+) -> NDArray[np.bool_]:
     """Windows on stable ground: as given, else those that moved like most, clipped at three NMAD until it rests."""
     if stable is not None:
         held = on_grid.copy()  # those lie inside of the grid
@@ -432,9 +468,12 @@ def _write(tracked: TrackingResult, out_dir: Path) -> TrackingResult:
                 {**row, "geometry": {"type": "Point", "coordinates": (row["longitude"], row["latitude"])}}
                 for row in list_rows(tracked)
             ),
-            COLUMNS, table="vectors", changed_at=tracked.newer_at or datetime(2000, 1, 1, tzinfo=UTC), kind="POINT",
+            COLUMNS,
+            table="vectors",
+            changed_at=tracked.newer_at or datetime(2000, 1, 1, tzinfo=UTC),
+            kind="POINT",
             description="Displacement between two images",
-        )  # fmt: skip
+        )
     tracked = replace(tracked, outputs={name: str(out_dir / file) for name, file in FILES.items()})
     write_json(out_dir / FILES["run"], asdict(tracked), default=str)
     return tracked

@@ -85,10 +85,11 @@ class Patches:
                 return image[[index(str(one)) for one in wanted]]
             values = as_values(image)
             made = [
-                values[index(one)] if isinstance(one, str)
+                values[index(one)]
+                if isinstance(one, str)
                 else np.nan_to_num(derive(name, [values[index(source)] for source in one]))
                 for name, one in zip(bands, wanted, strict=True)
-            ]  # fmt: skip
+            ]
             return np.stack(made).astype(np.float32)
 
         return replace(self.change(pick), bands=bands)

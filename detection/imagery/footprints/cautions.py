@@ -70,14 +70,16 @@ def list_cautions(
     found += [
         f"a {border['colour']} border with the noise of compression, {border['share']:.1%} of the scene, is declared "
         "nowhere: taken as nodata"
-        for border in result["borders"] if border["share"]
-    ]  # fmt: skip
+        for border in result["borders"]
+        if border["share"]
+    ]
     found += [
         f"{border['left_share']:.1%} of the scene, at its edge, is nearly {border['colour']} in every band: dark "
         "water, shadow or a border; it is taken as ground, and footprints that touch it count for no warning level; "
         "if it is a border, mask it or set nodata"
-        for border in result["borders"] if list_doubtful([border])
-    ]  # fmt: skip
+        for border in result["borders"]
+        if list_doubtful([border])
+    ]
     if result["cloudy"]:
         share = sum(width * height for *_, width, height in result["cloudy"]) / (grid.width * grid.height)
         found.append(

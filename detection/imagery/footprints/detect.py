@@ -113,8 +113,13 @@ _TOO_LONG: Final = Template(
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
 PIXELS, BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = (
-    "other pixels", "brightness", "map", "joins of tiles", "outlines", "files",
-)  # fmt: skip
+    "other pixels",
+    "brightness",
+    "map",
+    "joins of tiles",
+    "outlines",
+    "files",
+)
 # Pixels that an image may become at the size of a training that nobody named: a network of a quarter width maps a
 # million in 1.8 s on one core, so these take half of the 900 s that a job has by default.
 BROUGHT_MOST_PX = 1 << 28
@@ -508,8 +513,9 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
         seen, read_at = _fit_pixels(opened, model, options)
         doubts = (
             _measure(opened, seen, model, attempt.refused, options, doubted=attempt.doubted)[1]
-            if options.weights == AUTO else []
-        )  # fmt: skip
+            if options.weights == AUTO
+            else []
+        )
         coarser = {"resample_to_m": attempt.coarser_m, "coarser_than_m": opened.coarser_than_m}
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)

@@ -15,11 +15,16 @@ BANDS: Final = ("B4", "B3", "B2")  # red and green for the index, blue to tell c
 SMALL: Final = 1e-6
 
 CARD: Final[Mapping[str, Any]] = {
-    "name": INDEX, "network": {"name": INDEX, "classes": 2}, "classes": ["landslide"], "bands": list(BANDS),
-    "radiometry": {"stretch": "local-max", "block_px": 128}, "threshold": 0.5, "tile_px": 128,
+    "name": INDEX,
+    "network": {"name": INDEX, "classes": 2},
+    "classes": ["landslide"],
+    "bands": list(BANDS),
+    "radiometry": {"stretch": "local-max", "block_px": 128},
+    "threshold": 0.5,
+    "tile_px": 128,
     "index": "(red - green) / (red + green), its change between two dates beyond that of the whole scene",
     "limits": ["No network: bare soil of any kind. One date says nothing; change between dates is advice."],
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,21 +37,45 @@ from forecasting.message import gather, spread
 
 log = logging.getLogger(__name__)
 
-FILES = {"prob": "prob.tif", "mask": "mask.tif", "qa": "qa.tif", "gpkg": "landslides.gpkg",
-         "geojson": "landslides.geojson", "preview": "preview.png"}  # fmt: skip
+FILES = {
+    "prob": "prob.tif",
+    "mask": "mask.tif",
+    "qa": "qa.tif",
+    "gpkg": "landslides.gpkg",
+    "geojson": "landslides.geojson",
+    "preview": "preview.png",
+}
 RUN = "run.json"
 FLAGS = {"FLAG_EDGE": str(EDGE), "FLAG_NODATA": str(EMPTY), "FLAG_UNREADABLE": str(UNREADABLE)}
 WORK = ".detect.part"
 STRIP = 256
 SHARED = ("acquired_at", "model", "model_hash", "scene_hash", "threshold")
 COLUMNS = {
-    "polygon_id": "TEXT", "class": "TEXT", "area_m2": "REAL", "perimeter_m": "REAL", "length_m": "REAL",
-    "width_m": "REAL", "azimuth_deg": "REAL", "mean_probability": "REAL", "max_probability": "REAL",
-    "mean_slope_deg": "REAL", "min_elevation_m": "REAL", "max_elevation_m": "REAL", "prior": "REAL",
-    "shadow_share": "REAL", "centroid_lon": "REAL", "centroid_lat": "REAL", "touches_edge": "BOOLEAN",
-    "touches_nodata": "BOOLEAN", "caution": "TEXT", "acquired_at": "TEXT", "model": "TEXT", "model_hash": "TEXT",
-    "scene_hash": "TEXT", "threshold": "REAL",
-}  # fmt: skip
+    "polygon_id": "TEXT",
+    "class": "TEXT",
+    "area_m2": "REAL",
+    "perimeter_m": "REAL",
+    "length_m": "REAL",
+    "width_m": "REAL",
+    "azimuth_deg": "REAL",
+    "mean_probability": "REAL",
+    "max_probability": "REAL",
+    "mean_slope_deg": "REAL",
+    "min_elevation_m": "REAL",
+    "max_elevation_m": "REAL",
+    "prior": "REAL",
+    "shadow_share": "REAL",
+    "centroid_lon": "REAL",
+    "centroid_lat": "REAL",
+    "touches_edge": "BOOLEAN",
+    "touches_nodata": "BOOLEAN",
+    "caution": "TEXT",
+    "acquired_at": "TEXT",
+    "model": "TEXT",
+    "model_hash": "TEXT",
+    "scene_hash": "TEXT",
+    "threshold": "REAL",
+}
 
 
 @contextmanager
@@ -207,9 +231,12 @@ def _list_tags(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _write_others(
-    result: dict[str, Any], steps: ByteRaster, work: Path, unreadable: Collection[tuple[int, int]],
+    result: dict[str, Any],
+    steps: ByteRaster,
+    work: Path,
+    unreadable: Collection[tuple[int, int]],
     progress: Callable[[float], None] = lambda _: None,
-) -> None:  # fmt: skip
+) -> None:
     """All but the probabilities and the picture; the share of flagged pixels enters the result."""
     tags = _list_tags(result)
     mask = _write_mask(steps, threshold_steps(result["threshold"]), work)
@@ -302,8 +329,12 @@ def _to_row(footprint: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str
     lon, lat = footprint["centroid"]
     flags = {key: int(footprint[key]) for key in ("touches_edge", "touches_nodata")}
     return {
-        **footprint, **flags, **{key: result[key] for key in SHARED}, "centroid_lon": lon, "centroid_lat": lat,
-    }  # fmt: skip
+        **footprint,
+        **flags,
+        **{key: result[key] for key in SHARED},
+        "centroid_lon": lon,
+        "centroid_lat": lat,
+    }
 
 
 def _list_features(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -114,8 +114,10 @@ def _read_overview(bands: Sequence[tuple[Path, int]], grid: Grid) -> tuple[NDArr
             every = max(1, round(max(source.shape) / max(grid.width, grid.height)))
             small = _thin(source, [bands[position][1] for position in own], every)
             if not grid.placed:
-                rows, columns = (np.linspace(0, side - 1, wanted).astype(int)
-                                 for side, wanted in zip(small.shape[1:], values.shape[1:], strict=True))  # fmt: skip
+                rows, columns = (
+                    np.linspace(0, side - 1, wanted).astype(int)
+                    for side, wanted in zip(small.shape[1:], values.shape[1:], strict=True)
+                )
                 values[own] = small[:, rows[:, None], columns]
                 continue
             a, b, x, d, e, y = source.transform[:6]

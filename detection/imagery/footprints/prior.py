@@ -8,9 +8,15 @@ from detection.imagery.raster.reading.values import SHARE, open_values
 from detection.imagery.scene.scene import hash_file
 
 FACTS: Final = {
-    "MADE_ON": "made_on", "MODEL_HASH": "model_hash", "LEARNER": "learner", "INVENTORY": "inventory",
-    "INVENTORY_FROM": "from", "INVENTORY_TO": "to", "AUC": "auc", "LANDSLIDES": "landslides",
-}  # fmt: skip
+    "MADE_ON": "made_on",
+    "MODEL_HASH": "model_hash",
+    "LEARNER": "learner",
+    "INVENTORY": "inventory",
+    "INVENTORY_FROM": "from",
+    "INVENTORY_TO": "to",
+    "AUC": "auc",
+    "LANDSLIDES": "landslides",
+}
 MOST_TEXT: Final = 200
 
 

@@ -152,10 +152,16 @@ class _TileSource:
         tile = np.zeros((self._bands, SIDE_PX, SIDE_PX), np.uint8)
         try:
             reproject(
-                pixels, tile, src_transform=self.grid.moved(window[0], window[1]), src_crs=self.grid.crs_wkt,
-                src_nodata=0, dst_transform=frame_tile(zoom, column, row), dst_crs=WEB, dst_nodata=0,
+                pixels,
+                tile,
+                src_transform=self.grid.moved(window[0], window[1]),
+                src_crs=self.grid.crs_wkt,
+                src_nodata=0,
+                dst_transform=frame_tile(zoom, column, row),
+                dst_crs=WEB,
+                dst_nodata=0,
                 resampling=Resampling.average if coarse else Resampling.bilinear,
-            )  # fmt: skip
+            )
         except RasterioError:
             raise TruncatedRasterError(TEXT_OF(name=str(path), text=OFF_GRID)) from None
         return tile if tile.any() else None

@@ -89,9 +89,11 @@ class TriageRequest:
         """What a result depends on."""
         text = json.dumps(self.known)
         return {
-            "model": str(self.triage.card["name"]), "model_hash": self.triage.model_hash, "known": len(self.known),
+            "model": str(self.triage.card["name"]),
+            "model_hash": self.triage.model_hash,
+            "known": len(self.known),
             "known_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        }  # fmt: skip
+        }
 
 
 def load_triage(weights: str | None, known: Sequence[Sequence[float]]) -> TriageRequest | None:
@@ -184,10 +186,12 @@ class SceneTriage:
         for window in self.passed_over:
             log.info("tile at column %d, row %d (%d x %d px) passed over by triage", *window)
         return {
-            "tiles": sum(self.because.values()) + len(self.passed_over), "passed_over": len(self.passed_over),
+            "tiles": sum(self.because.values()) + len(self.passed_over),
+            "passed_over": len(self.passed_over),
             "looked_at": {reason: count for reason, count in self.because.items() if count},
-            "windows": [list(window) for window in self.passed_over], "aside": self.aside,
-        }  # fmt: skip
+            "windows": [list(window) for window in self.passed_over],
+            "aside": self.aside,
+        }
 
     def _check_pixels(self, grid: Grid) -> None:
         trained_m = float(self._triage.card["pixel_size_m"])

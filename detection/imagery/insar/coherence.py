@@ -88,12 +88,15 @@ def find_coherence_loss(
     lost = seen & (was >= WAS) & (was - np.nan_to_num(layers[-1]) >= LOSS)
     return [
         CoherenceLoss(
-            area_m2=zone.area_m2, was=round(float(np.median(was[zone.body])), 3),
-            value=round(float(np.median(layers[-1][zone.body])), 3), since=short[-1].first_at,
-            until=short[-1].second_at, geometry=zone.geometry,
+            area_m2=zone.area_m2,
+            was=round(float(np.median(was[zone.body])), 3),
+            value=round(float(np.median(layers[-1][zone.body])), 3),
+            since=short[-1].first_at,
+            until=short[-1].second_at,
+            geometry=zone.geometry,
         )
         for zone in outline_zones(lost, grid, minimum_area_m2)
-    ]  # fmt: skip
+    ]
 
 
 def _read(pair: Interferogram, grid: Grid) -> NDArray[np.float64]:

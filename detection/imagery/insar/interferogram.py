@@ -223,12 +223,15 @@ def find_zones(movement: StackMovement, *, k_sigma: float = 3.0, minimum_area_m2
             rates = movement.rate_mm_per_year[zone.body]
             found.append(
                 MovingZone(
-                    kind=kind, area_m2=zone.area_m2, pixels=int(zone.body.sum()),
+                    kind=kind,
+                    area_m2=zone.area_m2,
+                    pixels=int(zone.body.sum()),
                     rate_mm_per_year=round(float(np.median(rates)), 2),
                     fastest_mm_per_year=round(float(rates[np.argmax(np.abs(rates))]), 2),
-                    sigma_mm_per_year=round(float(np.median(sigma[zone.body])), 2), geometry=zone.geometry,
+                    sigma_mm_per_year=round(float(np.median(sigma[zone.body])), 2),
+                    geometry=zone.geometry,
                 )
-            )  # fmt: skip
+            )
     return sorted(found, key=lambda zone: -abs(zone.fastest_mm_per_year))
 
 
@@ -265,8 +268,10 @@ def list_points(movement: StackMovement, every: int = 1) -> list[PointSeries]:
     lon, lat = movement.grid.to_lonlat(*movement.grid.to_crs(columns + 0.5, rows + 0.5))
     return [
         PointSeries(
-            f"r{row:04d}c{column:04d}", round(float(x), 7), round(float(y), 7),
+            f"r{row:04d}c{column:04d}",
+            round(float(x), 7),
+            round(float(y), 7),
             tuple(round(float(v), 3) for v in movement.displacement_mm[:, row, column]),
         )
         for row, column, x, y in zip(rows, columns, lon, lat, strict=True)
-    ]  # fmt: skip
+    ]

@@ -22,9 +22,13 @@ from detection.imagery.raster.raster import write_geotiff, write_png
 from detection.whole_file import write_json
 
 FILES = {
-    "rate": "rate.tif", "error": "rate_error.tif", "coherence": "coherence.tif", "zones": "zones.geojson",
-    "picture": "rate.png", "run": "movement.json",
-}  # fmt: skip
+    "rate": "rate.tif",
+    "error": "rate_error.tif",
+    "coherence": "coherence.tif",
+    "zones": "zones.geojson",
+    "picture": "rate.png",
+    "run": "movement.json",
+}
 MOVING = "moving.tif"
 NODATA = -9999.0
 PICTURE_PX = 900
@@ -41,7 +45,9 @@ def measure_stack(request: StackRequest) -> StackRates:
     zones = find_zones(movement, k_sigma=request.k_sigma, minimum_area_m2=minimum_m2)
     of_zones = measure_coherence(stack, grid, [MeasuredPlace(str(k), zone.geometry) for k, zone in enumerate(zones)])
     found = StackRates(
-        dates=movement.dates, pairs=len(stack.pairs), direction=stack.direction,
+        dates=movement.dates,
+        pairs=len(stack.pairs),
+        direction=stack.direction,
         told_share=round(float(np.isfinite(movement.rate_mm_per_year).mean()), 4),
         rate_mm_per_year={f"p{p}": round(float(np.percentile(rates, p)), 2) for p in (1, 5, 50, 95, 99)},
         error_mm_per_year=round(float(np.nanmedian(movement.error_mm_per_year)), 2),
@@ -51,8 +57,9 @@ def measure_stack(request: StackRequest) -> StackRates:
         zones=tuple(replace(zone, coherence=of_zones.get(str(k), ())) for k, zone in enumerate(zones)),
         coherence_loss=tuple(find_coherence_loss(stack, grid, minimum_m2)),
         points=tuple(list_points(movement, request.every)),
-        coherence_series=measure_coherence(stack, grid, request.places), warnings=movement.warnings,
-    )  # fmt: skip
+        coherence_series=measure_coherence(stack, grid, request.places),
+        warnings=movement.warnings,
+    )
     if request.out_dir is not None:
         found = _write(found, movement, request.out_dir)
     return found if request.network is None else _run_network(found, stack, request.network, request.out_dir)
@@ -78,9 +85,7 @@ def _run_network(found: StackRates, stack: InterferogramStack, weights: str, out
 def _write(found: StackRates, movement: StackMovement, out_dir: Path) -> StackRates:
     """The same with the paths of the files that were written."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    rasters = {
-        "rate": movement.rate_mm_per_year, "error": movement.error_mm_per_year, "coherence": movement.coherence
-    }  # fmt: skip
+    rasters = {"rate": movement.rate_mm_per_year, "error": movement.error_mm_per_year, "coherence": movement.coherence}
     for name, values in rasters.items():
         filled = np.where(np.isfinite(values), values, NODATA).astype(np.float32)
         write_geotiff(out_dir / FILES[name], filled[None], movement.grid, nodata=NODATA)

@@ -70,8 +70,13 @@ class CoherenceLoss:
 
     def facts(self) -> dict[str, Any]:
         """As JSON has it, without the outline."""
-        return {"area_m2": self.area_m2, "was": self.was, "is": self.value, "from": self.since.isoformat(),
-                "to": self.until.isoformat()}  # fmt: skip
+        return {
+            "area_m2": self.area_m2,
+            "was": self.was,
+            "is": self.value,
+            "from": self.since.isoformat(),
+            "to": self.until.isoformat(),
+        }
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -127,9 +132,11 @@ class StackRates:
         more = {} if self.network is None else {"network": self.network.to_json()}
         return {
             **{one.name: getattr(self, one.name) for one in fields(self) if one.name != "network"},
-            "dates": [at.isoformat() for at in self.dates], "zones": [one.to_json() for one in self.zones],
-            "coherence_loss": [one.to_json() for one in self.coherence_loss], "warnings": list(self.warnings),
+            "dates": [at.isoformat() for at in self.dates],
+            "zones": [one.to_json() for one in self.zones],
+            "coherence_loss": [one.to_json() for one in self.coherence_loss],
+            "warnings": list(self.warnings),
             "points": len(self.points),
             "coherence_series": {k: [one.to_json() for one in values] for k, values in self.coherence_series.items()},
             **more,
-        }  # fmt: skip
+        }

@@ -98,9 +98,13 @@ def _read_manifest(folder: Path, manifest: Path) -> InterferogramStack:
     if place == ():
         raise ManifestError(f"{manifest}: reference needs the numbers longitude, latitude and radius_m")
     return InterferogramStack(
-        folder, _sort(pairs, folder), _wavelength(content["wavelength_m"], manifest),
-        bool(content.get("toward_positive", False)), str(content.get("direction", "los")), place,  # type: ignore[arg-type]
-    )  # fmt: skip
+        folder,
+        _sort(pairs, folder),
+        _wavelength(content["wavelength_m"], manifest),
+        bool(content.get("toward_positive", False)),
+        str(content.get("direction", "los")),
+        place,  # type: ignore[arg-type]
+    )
 
 
 def _are_tables(value: Any) -> bool:

@@ -31,9 +31,12 @@ from detection.whole_file import write_json
 
 # What a positive value means, and what a negative one does; the names of point sets.
 KINDS: Final = {
-    "los-towards": ("toward", "away"), "los-away": ("away", "toward"), "east": ("east", "west"),
-    "north": ("north", "south"), "up": ("up", "down"),
-}  # fmt: skip
+    "los-towards": ("toward", "away"),
+    "los-away": ("away", "toward"),
+    "east": ("east", "west"),
+    "north": ("north", "south"),
+    "up": ("up", "down"),
+}
 ENU: Final = "enu"
 COMPONENTS: Final = (*KINDS, ENU)
 AXES: Final = (("e", "east", "ve", "v_east"), ("n", "north", "vn", "v_north"), ("u", "up", "vu", "v_up"))
@@ -162,9 +165,10 @@ class VelocitySource:
         self.fixed = np.full(len(bands), 0.0 if request.sigma is None else request.sigma * request.factor)
         self.warnings = [line for layer in (*self.layers, *self._errors) for line in layer.notes]
         self.warnings += [
-            f"{layer.path.name} was warped onto the grid of the first file" for layer in (*self.layers, *self._errors)
+            f"{layer.path.name} was warped onto the grid of the first file"
+            for layer in (*self.layers, *self._errors)
             if layer.warped
-        ]  # fmt: skip
+        ]
 
     def factor_of(self, layer: Layer) -> float:
         """By what a value of a layer becomes mm/year."""
@@ -251,11 +255,18 @@ def measure_velocity(request: VelocityRequest) -> VelocityMap:
         zones, small = _list_zones(source, steps, kinds, request.minimum_area_m2)
         places, lost = _measure_places(source, request)
         found = VelocityMap(
-            component=source.component, crs=source.grid.crs_name, valid_share=round(share, 4),
-            noise_mm_per_year=tuple(round(float(one), 2) for one in noise), sigma_from=source.sigma_from,
-            zones=tuple(zones), places=tuple(places), lost_places=lost, too_small=small, warnings=tuple(warnings),
+            component=source.component,
+            crs=source.grid.crs_name,
+            valid_share=round(share, 4),
+            noise_mm_per_year=tuple(round(float(one), 2) for one in noise),
+            sigma_from=source.sigma_from,
+            zones=tuple(zones),
+            places=tuple(places),
+            lost_places=lost,
+            too_small=small,
+            warnings=tuple(warnings),
             outputs={},
-        )  # fmt: skip
+        )
         return found if request.out_dir is None else _write(found, source, request.out_dir)
 
 
@@ -371,10 +382,16 @@ def _list_zones(
             zones += [
                 _describe(source, kind, float(one.area_m2 or 0.0), one.geometry)
                 for one in find_footprints(
-                lambda *box, number=band: read(*box, number), source.grid, threshold=0.5,
-                minimum_area_m2=minimum_area_m2, minimum_hole_m2=0.0, identity="velocity", kind=kind, on_small=count,
+                    lambda *box, number=band: read(*box, number),
+                    source.grid,
+                    threshold=0.5,
+                    minimum_area_m2=minimum_area_m2,
+                    minimum_hole_m2=0.0,
+                    identity="velocity",
+                    kind=kind,
+                    on_small=count,
                 )
-            ]  # fmt: skip
+            ]
     return sorted(zones, key=lambda zone: (-abs(zone.p95_mm_per_year), -zone.area_m2)), small
 
 
@@ -387,19 +404,27 @@ def _describe(source: VelocitySource, kind: str, area_m2: float, geometry: dict[
         size = np.abs(values[0])
         sign = 1.0 if kind == KINDS[source.component][0] else -1.0
         return VelocityZone(
-            kind=kind, area_m2=area_m2, mean_mm_per_year=round(float(values[0].mean()), 2),
+            kind=kind,
+            area_m2=area_m2,
+            mean_mm_per_year=round(float(values[0].mean()), 2),
             p95_mm_per_year=round(sign * float(np.percentile(size, 95)), 2),
-            sigma_mm_per_year=round(float(np.median(sigma[0])), 2), azimuth_deg=None, down_deg=None, geometry=geometry,
-        )  # fmt: skip
+            sigma_mm_per_year=round(float(np.median(sigma[0])), 2),
+            azimuth_deg=None,
+            down_deg=None,
+            geometry=geometry,
+        )
     speed = np.linalg.norm(values, axis=0)
     east, north, up = values.mean(axis=1)
     return VelocityZone(
-        kind=kind, area_m2=area_m2, mean_mm_per_year=round(float(speed.mean()), 2),
+        kind=kind,
+        area_m2=area_m2,
+        mean_mm_per_year=round(float(speed.mean()), 2),
         p95_mm_per_year=round(float(np.percentile(speed, 95)), 2),
         sigma_mm_per_year=round(float(np.median(np.linalg.norm(sigma, axis=0) / 3**0.5)), 2),
         azimuth_deg=round(float(np.degrees(np.arctan2(east, north)) % 360), 1),
-        down_deg=round(float(np.degrees(np.arctan2(-up, np.hypot(east, north)))), 1), geometry=geometry,
-    )  # fmt: skip
+        down_deg=round(float(np.degrees(np.arctan2(-up, np.hypot(east, north)))), 1),
+        geometry=geometry,
+    )
 
 
 def _gather(
@@ -440,11 +465,14 @@ def _measure_places(source: VelocitySource, request: VelocityRequest) -> tuple[l
         moving = _find_moving(values, sigma, request.k_sigma) & (speed > request.bounds.get(place.name, 0.0))
         found.append(
             PlaceVelocity(
-                place.name, tuple(round(float(one), 3) for one in values.mean(axis=1)),
+                place.name,
+                tuple(round(float(one), 3) for one in values.mean(axis=1)),
                 tuple(round(float(one), 3) for one in np.median(sigma, axis=1)),
-                round(float(np.percentile(speed, 95)), 3), round(float(moving.mean()), 4), pixels,
+                round(float(np.percentile(speed, 95)), 3),
+                round(float(moving.mean()), 4),
+                pixels,
             )
-        )  # fmt: skip
+        )
     return found, lost
 
 
@@ -466,10 +494,12 @@ def _draw(found: VelocityMap, source: VelocitySource, path: Path) -> None:
         with Layer(layer.path, frame, layer.index, nearest=True, quantity=RATE) as small:
             layers.append(small.read(0, 0, frame.width, frame.height))
     known = np.all([valid for _, valid in layers], axis=0)
-    values = np.stack([
-        value.astype(np.float64) * source.factor_of(layer)
-        for layer, (value, _) in zip(source.layers, layers, strict=True)
-    ])  # fmt: skip
+    values = np.stack(
+        [
+            value.astype(np.float64) * source.factor_of(layer)
+            for layer, (value, _) in zip(source.layers, layers, strict=True)
+        ]
+    )
     rate = values[0] if len(values) == 1 else -np.linalg.norm(values, axis=0)
     if found.component == "los-away":
         rate = -rate

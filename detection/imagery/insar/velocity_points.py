@@ -120,9 +120,11 @@ def _read_csv(path: Path) -> Iterator[tuple[float, float, float, float]]:
             sigma = _choose(path, names, SIGMA, needed=False)
             for row in table:
                 yield (
-                    _number(row[columns[0] or ""]), _number(row[columns[1] or ""]), _number(row[columns[2] or ""]),
+                    _number(row[columns[0] or ""]),
+                    _number(row[columns[1] or ""]),
+                    _number(row[columns[2] or ""]),
                     math.nan if sigma is None else _number(row[sigma]),
-                )  # fmt: skip
+                )
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise SceneError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())[:120]})") from None
 

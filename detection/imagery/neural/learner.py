@@ -232,9 +232,14 @@ class ImageryLearner:
             tensors |= {f"optimiser/{number}/{key}": torch.as_tensor(value) for key, value in values.items()}
         tensors["torch_rng"] = torch.get_rng_state()
         place = {
-            "key": self.key(), "epoch": self.epoch, "step": self.step, "losses": self.losses, "history": self.history,
-            "best": self.best[:3] if self.best else None, "cpu_s": self.cpu_s,
-        }  # fmt: skip
+            "key": self.key(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "losses": self.losses,
+            "history": self.history,
+            "best": self.best[:3] if self.best else None,
+            "cpu_s": self.cpu_s,
+        }
         write_place(path, place, tensors)
 
     def take_up(self, path: Path) -> None:
@@ -264,9 +269,12 @@ class ImageryLearner:
         """What a place must agree with: settings, patches, which are fitted, normalisation."""
         if self._key is None:
             facts = [
-                asdict(self.settings), self.patches.fingerprint(), self.fit.tolist(),
-                [values.tolist() for values in self.normalisation], self.network.__class__.__name__,
-            ]  # fmt: skip
+                asdict(self.settings),
+                self.patches.fingerprint(),
+                self.fit.tolist(),
+                [values.tolist() for values in self.normalisation],
+                self.network.__class__.__name__,
+            ]
             self._key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return self._key
 
@@ -336,9 +344,15 @@ class ImageryLearner:
         done = (self.epoch - 1) * self.steps_per_epoch + self.step
         left = self.epochs * self.steps_per_epoch - done
         return Progress(
-            self.epoch, self.epochs, self.step, self.steps_per_epoch, float(np.mean(self.losses)), held_score,
-            self.cpu_s, self.cpu_s / max(done, 1) * left,
-        )  # fmt: skip
+            self.epoch,
+            self.epochs,
+            self.step,
+            self.steps_per_epoch,
+            float(np.mean(self.losses)),
+            held_score,
+            self.cpu_s,
+            self.cpu_s / max(done, 1) * left,
+        )
 
 
 def read_degraded(

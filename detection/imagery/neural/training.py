@@ -48,18 +48,34 @@ class TrainedNetwork:
 
     @classmethod
     def of(
-        cls, learner: ImageryLearner, held: NDArray[np.int64], value_range: list[list[float]], threshold: float,
-        score: float | None, epoch: int, calibration: TemperatureCalibration | None = None, *, clipped: bool = False,
-    ) -> "TrainedNetwork":  # fmt: skip
+        cls,
+        learner: ImageryLearner,
+        held: NDArray[np.int64],
+        value_range: list[list[float]],
+        threshold: float,
+        score: float | None,
+        epoch: int,
+        calibration: TemperatureCalibration | None = None,
+        *,
+        clipped: bool = False,
+    ) -> "TrainedNetwork":
         """What a learner leaves, with the network as it stands there."""
         network = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         mean, std = (values.tolist() for values in learner.normalisation)
         return cls(
-            network=network.eval(), mean=mean, std=std, value_range=value_range, threshold=threshold,
-            calibration=calibration or TemperatureCalibration(), history=learner.history, best_epoch=epoch,
-            held=tuple(learner.patches.names[int(position)] for position in held), held_f1=score, cpu_s=learner.cpu_s,
+            network=network.eval(),
+            mean=mean,
+            std=std,
+            value_range=value_range,
+            threshold=threshold,
+            calibration=calibration or TemperatureCalibration(),
+            history=learner.history,
+            best_epoch=epoch,
+            held=tuple(learner.patches.names[int(position)] for position in held),
+            held_f1=score,
+            cpu_s=learner.cpu_s,
             clipped=clipped,
-        )  # fmt: skip
+        )
 
     @property
     def normalisation(self) -> Normalisation:
@@ -216,9 +232,11 @@ def predict_maps(
 
 
 def map_by(
-    trained: TrainedNetwork, patches: Patches, resize_px: int | None = None,
+    trained: TrainedNetwork,
+    patches: Patches,
+    resize_px: int | None = None,
     show: Callable[[Patches], Patches] = lambda patches: patches,
-) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:  # fmt: skip
+) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:
     """What `predict_maps` gives, by a network that was just trained."""
 
     def prepare(patches: Patches) -> Patches:
@@ -229,9 +247,11 @@ def map_by(
 
 
 def evaluate(
-    trained: TrainedNetwork, patches: Patches, resize_px: int | None = None,
+    trained: TrainedNetwork,
+    patches: Patches,
+    resize_px: int | None = None,
     show: Callable[[Patches], Patches] = lambda patches: patches,
-) -> dict[str, float | int | None]:  # fmt: skip
+) -> dict[str, float | int | None]:
     """Pooled pixel scores of a trained network at its own threshold, on data it has not seen, at native sizes."""
     total = Confusion()
     for _, probabilities, mask in map_by(trained, patches, resize_px, show):

@@ -71,9 +71,13 @@ class PlacedSource(WarpedVRT):  # type: ignore[misc,unused-ignore]
     def __init__(self, source: Any, **how: Any) -> None:
         alpha = source.colorinterp[-1] is ColorInterp.alpha
         super().__init__(
-            source, resampling=Resampling.nearest, src_nodata=source.nodata, nodata=source.nodata,
-            add_alpha=source.nodata is None and not alpha, **how,
-        )  # fmt: skip
+            source,
+            resampling=Resampling.nearest,
+            src_nodata=source.nodata,
+            nodata=source.nodata,
+            add_alpha=source.nodata is None and not alpha,
+            **how,
+        )
 
 
 def place_by_points(source: Any, stack: ExitStack) -> Any:
@@ -134,9 +138,7 @@ def _fit(
     side_m = np.sqrt(_apart_m(found, right, wkt) * _apart_m(found, below, wkt))
     if not (np.isfinite(away_m).all() and np.isfinite(side_m).all()):
         return None
-    return Fit(
-        len(rows), order, float(np.sqrt(np.mean(away_m**2))), float(away_m.max()), float(np.median(side_m))
-    )  # fmt: skip
+    return Fit(len(rows), order, float(np.sqrt(np.mean(away_m**2))), float(away_m.max()), float(np.median(side_m)))
 
 
 def explain_no_place(source: Any) -> str:

@@ -161,9 +161,11 @@ def _pixels(transform: Affine, bounds: Sequence[float]) -> tuple[int, int, int, 
     left, top = apply_affine(~transform, west, north)
     right, bottom = apply_affine(~transform, east, south)
     return (
-        int(np.floor(left + ALIGNED_PX)), int(np.floor(top + ALIGNED_PX)),
-        int(np.ceil(right - ALIGNED_PX)), int(np.ceil(bottom - ALIGNED_PX)),
-    )  # fmt: skip
+        int(np.floor(left + ALIGNED_PX)),
+        int(np.floor(top + ALIGNED_PX)),
+        int(np.ceil(right - ALIGNED_PX)),
+        int(np.ceil(bottom - ALIGNED_PX)),
+    )
 
 
 def _bounds_in(grid: Grid, wkt: str) -> Box:
@@ -188,10 +190,16 @@ def _open(
     )
     aligned = tile.grid.crs == grid.crs and same_step and all(abs(one - round(one)) < ALIGNED_PX for one in at)
     warped = WarpedVRT(
-        source, crs=grid.crs_wkt, transform=grid.transform, width=grid.width, height=grid.height,
-        resampling=Resampling.nearest if aligned else Resampling.cubic, src_nodata=source.nodata, nodata=NODATA,
+        source,
+        crs=grid.crs_wkt,
+        transform=grid.transform,
+        width=grid.width,
+        height=grid.height,
+        resampling=Resampling.nearest if aligned else Resampling.cubic,
+        src_nodata=source.nodata,
+        nodata=NODATA,
         dtype="float32",
-    )  # fmt: skip
+    )
     left, top, right, bottom = _pixels(grid.transform, _bounds_in(tile.grid, grid.crs_wkt))
     inside = max(0, left), max(0, top), min(grid.width, right), min(grid.height, bottom)
     return stack.enter_context(warped), inside

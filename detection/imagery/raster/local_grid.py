@@ -86,9 +86,14 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
     transform = _compose(local.affine, source.transform)
     try:
         placed = LocalSource(  # pixel by pixel: nothing is moved
-            source, src_crs=local.into, src_transform=transform, crs=local.into, transform=transform,
-            width=source.width, height=source.height,
-        )  # fmt: skip
+            source,
+            src_crs=local.into,
+            src_transform=transform,
+            crs=local.into,
+            transform=transform,
+            width=source.width,
+            height=source.height,
+        )
     except (RasterioError, CRSError, ValueError):
         return source
     placed.note = f"in the local system {_read_crs(source).name}, placed in {local.into} by {SAYS}"
@@ -106,9 +111,13 @@ def _compose(affine: tuple[float, ...], transform: Affine) -> Affine:
     a, b, _, d, e, _ = affine
     x, y = apply_affine(Affine(*affine), transform.c, transform.f)
     return Affine(
-        a * transform.a + b * transform.d, a * transform.b + b * transform.e, x,
-        d * transform.a + e * transform.d, d * transform.b + e * transform.e, y,
-    )  # fmt: skip
+        a * transform.a + b * transform.d,
+        a * transform.b + b * transform.e,
+        x,
+        d * transform.a + e * transform.d,
+        d * transform.b + e * transform.e,
+        y,
+    )
 
 
 def _is_local(source: Any) -> bool:

@@ -35,9 +35,11 @@ def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) ->
     nw, ne, sw, se = cells[:-1, :-1], cells[:-1, 1:], cells[1:, :-1], cells[1:, 1:]
     filled = cells > 0
     once = filled[:-1, :-1] ^ filled[:-1, 1:] ^ filled[1:, :-1] ^ filled[1:, 1:]
-    touching = (filled[:-1, :-1] == filled[1:, 1:]) & (filled[:-1, 1:] == filled[1:, :-1]) & (
-        filled[:-1, :-1] != filled[:-1, 1:]
-    )  # fmt: skip
+    touching = (
+        (filled[:-1, :-1] == filled[1:, 1:])
+        & (filled[:-1, 1:] == filled[1:, :-1])
+        & (filled[:-1, :-1] != filled[:-1, 1:])
+    )
     rows, columns = np.nonzero(once | touching)
     twice = touching[rows, columns]
     # the second passage at such a corner, counted from the left, is the lower one too, or else the upper one

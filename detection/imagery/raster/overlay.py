@@ -53,18 +53,26 @@ class Layer(ExitStack):
     """
 
     def __init__(
-        self, path: Path, grid: Grid, index: int = 1, *, nearest: bool = False, nodata: float | None = None,
-        offset: float = 0.0, quantity: BandQuantity | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        path: Path,
+        grid: Grid,
+        index: int = 1,
+        *,
+        nearest: bool = False,
+        nodata: float | None = None,
+        offset: float = 0.0,
+        quantity: BandQuantity | None = None,
+    ) -> None:
         self.path, self.grid, self.index = path, grid, index
         self._offset, self.notes = np.float32(offset), list[str]()
         super().__init__()
         try:
             own = read_grid(path)
             reading = (
-                open_raster(path) if quantity is None
+                open_raster(path)
+                if quantity is None
                 else open_values(path, quantity, index, notes=self.notes, empty=nodata)
-            )  # fmt: skip
+            )
             source = self.enter_context(reading)
             self._stated_nodata = None if quantity is not None and source.nodatavals[index - 1] == EMPTY else nodata
             if not 1 <= index <= source.count:

@@ -157,10 +157,21 @@ def place_by_rpc(source: Any, stack: ExitStack, ground: HeightRange | None) -> A
 
 def _is_placed(rpc: RPC) -> bool:
     numbers = [
-        rpc.lat_off, rpc.long_off, rpc.height_off, rpc.lat_scale, rpc.long_scale, rpc.height_scale, rpc.line_off,
-        rpc.samp_off, rpc.line_scale, rpc.samp_scale, *rpc.line_num_coeff, *rpc.line_den_coeff, *rpc.samp_num_coeff,
+        rpc.lat_off,
+        rpc.long_off,
+        rpc.height_off,
+        rpc.lat_scale,
+        rpc.long_scale,
+        rpc.height_scale,
+        rpc.line_off,
+        rpc.samp_off,
+        rpc.line_scale,
+        rpc.samp_scale,
+        *rpc.line_num_coeff,
+        *rpc.line_den_coeff,
+        *rpc.samp_num_coeff,
         *rpc.samp_den_coeff,
-    ]  # fmt: skip
+    ]
     return all(map(math.isfinite, numbers)) and abs(rpc.lat_off) <= 90 and abs(rpc.long_off) <= 180
 
 

@@ -178,10 +178,23 @@ def _bring(metres: Path, grid: Grid, here: Path) -> float:
 def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: Any) -> Any:
     plain = 4 * count * size[0] * size[1] <= PLAIN_BYTES
     return rasterio.open(
-        path, "w", driver="GTiff", width=size[0], height=size[1], count=count, dtype="float32", crs=crs,
-        transform=transform, nodata=NODATA, tiled=True, blockxsize=256, blockysize=256, interleave="band",
-        bigtiff="if_safer", **({} if plain else {"compress": "deflate", "zlevel": 1, "predictor": 3}),
-    )  # fmt: skip
+        path,
+        "w",
+        driver="GTiff",
+        width=size[0],
+        height=size[1],
+        count=count,
+        dtype="float32",
+        crs=crs,
+        transform=transform,
+        nodata=NODATA,
+        tiled=True,
+        blockxsize=256,
+        blockysize=256,
+        interleave="band",
+        bigtiff="if_safer",
+        **({} if plain else {"compress": "deflate", "zlevel": 1, "predictor": 3}),
+    )
 
 
 def _is_metric(grid: Grid) -> bool:

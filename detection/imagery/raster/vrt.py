@@ -28,42 +28,90 @@ SIDE_FILE_KEYS: Final = ("NoDataValue", "Scale", "Offset", "UnitType", "Descript
 _NONE: Final[frozenset[str]] = frozenset()
 _RECT: Final = frozenset({"xOff", "yOff", "xSize", "ySize"})
 # element -> (attributes, elements within); what is not named here does more than put files together
-_GRAMMAR: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = MappingProxyType({
-    "VRTDataset": (
-        frozenset({"rasterXSize", "rasterYSize"}),
-        frozenset({"SRS", "GeoTransform", "Metadata", "VRTRasterBand", "MaskBand", "OverviewList", "BlockXSize",
-                   "BlockYSize"}),
-    ),
-    "VRTRasterBand": (
-        frozenset({"dataType", "band", "blockXSize", "blockYSize"}),
-        frozenset({"ColorInterp", "NoDataValue", "HideNoDataValue", "Offset", "Scale", "UnitType", "Description",
-                   "Metadata", "MaskBand"}) | VRT_SOURCES,
-    ),
-    **{
-        name: (
-            frozenset({"resampling", "name"}),
-            frozenset({"SourceFilename", "SourceBand", "SourceProperties", "SrcRect", "DstRect", "NODATA",
-                       "UseMaskBand", "ScaleOffset", "ScaleRatio"}),
-        )
-        for name in VRT_SOURCES
-    },
-    "SourceFilename": (frozenset({"relativeToVRT", "shared"}), _NONE),
-    "SourceProperties": (
-        frozenset({"RasterXSize", "RasterYSize", "DataType", "BlockXSize", "BlockYSize"}), _NONE
-    ),
-    "SrcRect": (_RECT, _NONE),
-    "DstRect": (_RECT, _NONE),
-    "MaskBand": (_NONE, frozenset({"VRTRasterBand"})),
-    "Metadata": (_NONE, frozenset({"MDI"})),
-    "MDI": (frozenset({"key"}), _NONE),
-    "SRS": (frozenset({"dataAxisToSRSAxisMapping"}), _NONE),
-    "OverviewList": (frozenset({"resampling"}), _NONE),
-    **dict.fromkeys(
-        ("GeoTransform", "ColorInterp", "NoDataValue", "HideNoDataValue", "Offset", "Scale", "UnitType", "Description",
-         "SourceBand", "NODATA", "UseMaskBand", "ScaleOffset", "ScaleRatio", "BlockXSize", "BlockYSize"),
-        (_NONE, _NONE),
-    ),
-})  # fmt: skip
+_GRAMMAR: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = MappingProxyType(
+    {
+        "VRTDataset": (
+            frozenset({"rasterXSize", "rasterYSize"}),
+            frozenset(
+                {
+                    "SRS",
+                    "GeoTransform",
+                    "Metadata",
+                    "VRTRasterBand",
+                    "MaskBand",
+                    "OverviewList",
+                    "BlockXSize",
+                    "BlockYSize",
+                }
+            ),
+        ),
+        "VRTRasterBand": (
+            frozenset({"dataType", "band", "blockXSize", "blockYSize"}),
+            frozenset(
+                {
+                    "ColorInterp",
+                    "NoDataValue",
+                    "HideNoDataValue",
+                    "Offset",
+                    "Scale",
+                    "UnitType",
+                    "Description",
+                    "Metadata",
+                    "MaskBand",
+                }
+            )
+            | VRT_SOURCES,
+        ),
+        **{
+            name: (
+                frozenset({"resampling", "name"}),
+                frozenset(
+                    {
+                        "SourceFilename",
+                        "SourceBand",
+                        "SourceProperties",
+                        "SrcRect",
+                        "DstRect",
+                        "NODATA",
+                        "UseMaskBand",
+                        "ScaleOffset",
+                        "ScaleRatio",
+                    }
+                ),
+            )
+            for name in VRT_SOURCES
+        },
+        "SourceFilename": (frozenset({"relativeToVRT", "shared"}), _NONE),
+        "SourceProperties": (frozenset({"RasterXSize", "RasterYSize", "DataType", "BlockXSize", "BlockYSize"}), _NONE),
+        "SrcRect": (_RECT, _NONE),
+        "DstRect": (_RECT, _NONE),
+        "MaskBand": (_NONE, frozenset({"VRTRasterBand"})),
+        "Metadata": (_NONE, frozenset({"MDI"})),
+        "MDI": (frozenset({"key"}), _NONE),
+        "SRS": (frozenset({"dataAxisToSRSAxisMapping"}), _NONE),
+        "OverviewList": (frozenset({"resampling"}), _NONE),
+        **dict.fromkeys(
+            (
+                "GeoTransform",
+                "ColorInterp",
+                "NoDataValue",
+                "HideNoDataValue",
+                "Offset",
+                "Scale",
+                "UnitType",
+                "Description",
+                "SourceBand",
+                "NODATA",
+                "UseMaskBand",
+                "ScaleOffset",
+                "ScaleRatio",
+                "BlockXSize",
+                "BlockYSize",
+            ),
+            (_NONE, _NONE),
+        ),
+    }
+)
 _ONCE: Final = frozenset({"SourceFilename", "SourceBand", "SRS", "GeoTransform"})  # of one parent
 
 
@@ -161,8 +209,9 @@ def add_side_file(source: Any, path: Path, stack: ExitStack) -> Any:
     mute = {
         (number, key)
         for key, values, usual in zip(SIDE_FILE_KEYS, own, nothing, strict=True)
-        for number, value in enumerate(values, start=1) if value in usual
-    }  # fmt: skip
+        for number, value in enumerate(values, start=1)
+        if value in usual
+    }
     added = {at: text for at, text in _read_side_file(path.with_name(f"{path.name}.aux.xml")).items() if at in mute}
     if not added:
         return source

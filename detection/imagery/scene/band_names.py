@@ -17,17 +17,34 @@ _OF_LANDSAT_7: Final = {"blue": "B1", "green": "B2", "red": "B3", "nir": "B4"}  
 
 # Sentinel-2 names lead. PlanetScope's eight bands lie close to them in wavelength, apart from green_i and yellow.
 BAND_NAMES = {
-    "coastal": "B1", "coastal_blue": "B1", "coastal_aerosol": "B1",
-    "blue": "B2", "green": "B3", "red": "B4",
-    "rededge": "B5", "red_edge": "B5", "red edge": "B5", "rededge1": "B5",
-    "rededge2": "B6", "rededge3": "B7",
-    "nir": "B8", "near_infrared": "B8", "nir08": "B8A", "narrow_nir": "B8A",
-    "water_vapour": "B9", "cirrus": "B10", "swir16": "B11", "swir1": "B11", "swir22": "B12", "swir2": "B12",
-    "green_i": "green_i", "yellow": "yellow",
+    "coastal": "B1",
+    "coastal_blue": "B1",
+    "coastal_aerosol": "B1",
+    "blue": "B2",
+    "green": "B3",
+    "red": "B4",
+    "rededge": "B5",
+    "red_edge": "B5",
+    "red edge": "B5",
+    "rededge1": "B5",
+    "rededge2": "B6",
+    "rededge3": "B7",
+    "nir": "B8",
+    "near_infrared": "B8",
+    "nir08": "B8A",
+    "narrow_nir": "B8A",
+    "water_vapour": "B9",
+    "cirrus": "B10",
+    "swir16": "B11",
+    "swir1": "B11",
+    "swir22": "B12",
+    "swir2": "B12",
+    "green_i": "green_i",
+    "yellow": "yellow",
     **{f"b{number:02d}": f"B{number}" for number in range(1, 13)},
     **{f"b{number}": f"B{number}" for number in range(1, 13)},
     "b8a": "B8A",
-}  # fmt: skip
+}
 
 
 def name_band(name: str) -> str:

@@ -108,8 +108,9 @@ def _set_aside(reader: BandReader, colour: str, work: Path, fills: tuple[float, 
         sums = _add_up(labelling)
         sides = {
             place: body.list_sides(grid.width, grid.height)
-            for place, body in enumerate(labelling.components, start=1) if body.pixels >= LEAST_BODY_PX
-        }  # fmt: skip
+            for place, body in enumerate(labelling.components, start=1)
+            if body.pixels >= LEAST_BODY_PX
+        }
         edge = [place for place, reached_sides in sides.items() if any(reached_sides)]
         pixels, flat, bound, exact = sums[:, edge]
         if flat.sum() - exact.sum() < max(1, NOISY_LEAST * flat.sum()):
@@ -126,9 +127,7 @@ def _set_aside(reader: BandReader, colour: str, work: Path, fills: tuple[float, 
     return Border(colour, float(pixels[sure].sum()) / every, float(pixels[~sure].sum()) / every, left)
 
 
-def _draw(
-    reader: BandReader, value: float, target: ByteRaster, fills: tuple[float, ...]
-) -> tuple[int, int, int]:  # fmt: skip
+def _draw(reader: BandReader, value: float, target: ByteRaster, fills: tuple[float, ...]) -> tuple[int, int, int]:
     """Draw the pixels that may belong to a border.
 
     Returns:

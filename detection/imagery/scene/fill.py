@@ -87,9 +87,10 @@ def _set_aside(reader: BandReader, fill: float, work: Path) -> None:
     with drawn.reading() as read:
         labelling = Labelling(read, grid.width, grid.height, 1)
         chosen = [
-            place for place, body in enumerate(labelling.components, start=1)
+            place
+            for place, body in enumerate(labelling.components, start=1)
             if body.pixels >= (RUN_PX if any(body.list_sides(grid.width, grid.height)) else HOLE_PX)
-        ]  # fmt: skip
+        ]
         reader.add_mask(write_mask(labelling, np.array(chosen), work / f"fill{fill:g}-mask.tif", reader))
 
 

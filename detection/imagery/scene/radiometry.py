@@ -159,9 +159,11 @@ class RadiometricStretch:
 
 
 def measure_stretch(
-    reader: BandReader, card: Mapping[str, Any], scale: float | None = None,
+    reader: BandReader,
+    card: Mapping[str, Any],
+    scale: float | None = None,
     progress: Callable[[float], None] = lambda _: None,
-) -> RadiometricStretch:  # fmt: skip
+) -> RadiometricStretch:
     """Fix the stretch of a scene.
 
     `reflectance` multiplies by a constant, or by one per band; a sample of the scene shows whether it is the right
@@ -229,9 +231,15 @@ class _Blocks:
 
 
 def _measure_blocks(
-    reader: BandReader, spectral: NDArray[np.bool_], block_px: int, progress: Callable[[float], None],
-    colours: tuple[int, ...], offset: float, *, sums: bool,
-) -> _Blocks:  # fmt: skip
+    reader: BandReader,
+    spectral: NDArray[np.bool_],
+    block_px: int,
+    progress: Callable[[float], None],
+    colours: tuple[int, ...],
+    offset: float,
+    *,
+    sums: bool,
+) -> _Blocks:
     """Read the scene once, block by block; the sums are those of all valid pixels, if asked."""
     width, height = reader.grid.width, reader.grid.height
     shape, bands = (-(-height // block_px), -(-width // block_px)), int(spectral.sum())

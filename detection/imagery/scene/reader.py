@@ -131,9 +131,10 @@ class BandReader(ExitStack):
         key = path, "" if quantity is None else name
         if key not in self._files:
             opened = self.enter_context(
-                open_raster(path, self._limits) if quantity is None
+                open_raster(path, self._limits)
+                if quantity is None
                 else open_values(path, quantity, index, limits=self._limits, notes=self.notes)
-            )  # fmt: skip
+            )
             self._files[key] = turn_file(opened, make_checker(opened, path))
         source, checker = self._files[key]
         self._checkers[name] = checker

@@ -400,9 +400,13 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
         )
     calibration = read_calibration([path], [facts])
     return Scene(
-        path=path, bands=bands, acquired_at=taken_at.astimezone(UTC), gain=calibration.gain, offset=calibration.offset,
+        path=path,
+        bands=bands,
+        acquired_at=taken_at.astimezone(UTC),
+        gain=calibration.gain,
+        offset=calibration.offset,
         calibration=calibration.source,
-    )  # fmt: skip
+    )
 
 
 def find_date(path: Path, tags: Mapping[str, str]) -> datetime | None:

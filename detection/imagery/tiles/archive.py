@@ -18,9 +18,13 @@ from detection.whole_file import replacing
 HEAD_BYTES: Final = 127
 FIRST_BYTES: Final = 16384  # header and root directory fit into what a reader asks for first
 KINDS: Final = {
-    "pbf": TileType.MVT, "mvt": TileType.MVT, "png": TileType.PNG, "jpeg": TileType.JPEG, "jpg": TileType.JPEG,
+    "pbf": TileType.MVT,
+    "mvt": TileType.MVT,
+    "png": TileType.PNG,
+    "jpeg": TileType.JPEG,
+    "jpg": TileType.JPEG,
     "webp": TileType.WEBP,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,16 @@ def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: Archive
         metadata = gzip.compress(json.dumps(about.metadata, ensure_ascii=False).encode(), mtime=0)
         count = sum(entry.run_length for entry in entries)
         header: Any = {
-            "addressed_tiles_count": count, "tile_entries_count": len(entries), "tile_contents_count": len(known),
-            "clustered": True, "internal_compression": Compression.GZIP,
+            "addressed_tiles_count": count,
+            "tile_entries_count": len(entries),
+            "tile_contents_count": len(known),
+            "clustered": True,
+            "internal_compression": Compression.GZIP,
             "tile_compression": Compression.GZIP if about.zipped else Compression.NONE,
-            "tile_type": KINDS[about.kind], "min_zoom": about.zooms[0], "max_zoom": about.zooms[1],
-        }  # fmt: skip
+            "tile_type": KINDS[about.kind],
+            "min_zoom": about.zooms[0],
+            "max_zoom": about.zooms[1],
+        }
         end = HEAD_BYTES
         for name, size in (
             ("root", len(root)),

@@ -94,9 +94,15 @@ def _open(path: Path, mark: str, head: bytes) -> Archive:
     if not low <= high <= FINEST or not zipped:
         raise TornTilesError(f"{path}: zooms {low} to {high}")
     return Archive(
-        path, mark, f"image/{kind.name.lower()}", (low, high), bounds_of(header),
-        (header["root_offset"], header["root_length"]), header["leaf_directory_offset"], header["tile_data_offset"],
-    )  # fmt: skip
+        path,
+        mark,
+        f"image/{kind.name.lower()}",
+        (low, high),
+        bounds_of(header),
+        (header["root_offset"], header["root_length"]),
+        header["leaf_directory_offset"],
+        header["tile_data_offset"],
+    )
 
 
 def find_tile(archive: Archive, zoom: int, column: int, row: int) -> bytes | None:

@@ -84,9 +84,16 @@ def _draw_tile(source: Any, path: Path, step_m: float, zoom: int, column: int, r
     way = Resampling.average if pixel_m > 2 * step_m else Resampling.cubic
     try:
         with WarpedVRT(
-            source, crs=WEB, transform=frame, width=SIDE_PX + 2, height=SIDE_PX + 2, dtype="float32",
-            src_nodata=source.nodata, nodata=NODATA, resampling=way,
-        ) as warped:  # fmt: skip
+            source,
+            crs=WEB,
+            transform=frame,
+            width=SIDE_PX + 2,
+            height=SIDE_PX + 2,
+            dtype="float32",
+            src_nodata=source.nodata,
+            nodata=NODATA,
+            resampling=way,
+        ) as warped:
             heights = warped.read(1).astype(np.float64)
     except RasterioError:
         raise TruncatedRasterError(f"{path}: a block cannot be read (truncated or damaged file)") from None

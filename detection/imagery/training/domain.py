@@ -137,9 +137,12 @@ class WindowStatistics(NamedTuple):
 
 
 def measure_window(
-    values: NDArray[np.floating], valid: NDArray[np.bool_], counts: NDArray[np.floating] | None = None, *,
+    values: NDArray[np.floating],
+    valid: NDArray[np.bool_],
+    counts: NDArray[np.floating] | None = None,
+    *,
     texture: bool = True,
-) -> WindowStatistics:  # fmt: skip
+) -> WindowStatistics:
     """Measure a window bands x H x W of spectral bands; pixels that are not valid do not count.
 
     Args:
@@ -184,14 +187,21 @@ def measure_window(
     noise = measure_noise(values, valid) if texture else np.zeros(len(values))
     brightest = float(_find_points(kept.reshape(-1), (BRIGHTEST,))[0])
     return WindowStatistics(
-        middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
+        middle,
+        high - low,
+        float(pairs.min(initial=1.0)),
+        smoothness,
+        steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
-        measure_crispness(values, valid) if texture else 0.0, measure_smear(values, valid) if texture else 0.0,
+        measure_crispness(values, valid) if texture else 0.0,
+        measure_smear(values, valid) if texture else 0.0,
         measure_repeats(counts, valid),
-        float((light - dark).max()), measure_detail(values, valid) if texture else np.inf,
+        float((light - dark).max()),
+        measure_detail(values, valid) if texture else np.inf,
         compare_colour(between, steps),
-        float(noise.mean()) / brightest * COUNTS if brightest > 0 else 0.0, 2 * pairs_px * noise**2,
-    )  # fmt: skip
+        float(noise.mean()) / brightest * COUNTS if brightest > 0 else 0.0,
+        2 * pairs_px * noise**2,
+    )
 
 
 def _find_points(values: NDArray[Any], shares: Sequence[float]) -> NDArray[np.float64]:
@@ -264,17 +274,24 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         }
     points = np.quantile(np.concatenate(values, axis=1), [0.01, 0.05, 0.5, 0.95, 0.99], axis=1).T
     return {
-        "tiles": len(looks), "bands": [patches.bands[k] for k in spectral], "types": sorted(types),
+        "tiles": len(looks),
+        "bands": [patches.bands[k] for k in spectral],
+        "types": sorted(types),
         "pixel_size_m": pixel_size_m,
-        "season": list(patches.months) or None, "season_note": None if patches.months else undated,
+        "season": list(patches.months) or None,
+        "season_note": None if patches.months else undated,
         "quantiles": {"of": [0.01, 0.05, 0.5, 0.95, 0.99], "by_band": np.round(points, 5).tolist()},
-        "median": _range([window.median for window in looks]), "spread": _range([window.spread for window in looks]),
-        **{f"{name}_least": _find_point([getattr(window, name) for window in looks], 0.01)
-           for name in ("correlation", "smoothness", "crispness")},
+        "median": _range([window.median for window in looks]),
+        "spread": _range([window.spread for window in looks]),
+        **{
+            f"{name}_least": _find_point([getattr(window, name) for window in looks], 0.01)
+            for name in ("correlation", "smoothness", "crispness")
+        },
         "steps_least": _find_point([_correlate_steps([window]) for window in looks], 0.01),
         "grain_most": _find_point([window.grain for window in looks], 0.99),
-        **as_they_came, **_describe_narrow([patches.bands[k] for k in spectral], looks),
-    }  # fmt: skip
+        **as_they_came,
+        **_describe_narrow([patches.bands[k] for k in spectral], looks),
+    }
 
 
 def _find_point(values: Sequence[float] | NDArray[np.float64], share: float) -> float:
@@ -358,9 +375,11 @@ def find_doubts(
     outside = [*_list_outside(looks, domain, light=light), *_list_disorder([own_looks, looks], domain)]
     readings = [one for one in (own_looks, looks) if one]
     of_image = [
-        *_list_alike(readings[0]), *_list_even(readings[0], domain), *_list_drawn(readings, domain),
+        *_list_alike(readings[0]),
+        *_list_even(readings[0], domain),
+        *_list_drawn(readings, domain),
         *list_noisy(readings[0], card.get("steadiness")),
-    ]  # fmt: skip
+    ]
     image = own[0] if own else reader
     if image.spectral_types == {PICTURE}:
         of_image += _list_dim(readings[0])

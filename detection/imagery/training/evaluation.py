@@ -73,10 +73,13 @@ def score_weights(
     test = test.remember()
     at = float(card["threshold"] if threshold is None else threshold)
     facts = {
-        "weights": str(card["name"]), "model_hash": model.model_hash, "data": table,
-        "seeds": [int(card["training"]["seed"])], "note": card["data"]["note"],
+        "weights": str(card["name"]),
+        "model_hash": model.model_hash,
+        "data": table,
+        "seeds": [int(card["training"]["seed"])],
+        "note": card["data"]["note"],
         "trained_on": count_seen(weights_path(weights), test, int(card["tile_px"]) if "learnt" in card else 0),
-    }  # fmt: skip
+    }
     scored = score_maps(map_patches(model, test, resize_px), at, objects=objects)
     answer: dict[str, Any] = facts | scored.report
     if simple:

@@ -54,7 +54,10 @@ def make_card(
     return {
         "name": recipe.name,
         "network": {
-            "name": settings.network, "classes": 2, "width": settings.width, "options": dict(settings.options),
+            "name": settings.network,
+            "classes": 2,
+            "width": settings.width,
+            "options": dict(settings.options),
         },
         "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
         "bands": list(recipe.bands),
@@ -65,7 +68,10 @@ def make_card(
         "resize_px": facts["resize_px"],
         "radiometry": recipe.radiometry,
         "normalisation": {
-            "mean": trained.mean, "std": trained.std, "value_range": trained.value_range, "clip": trained.clipped,
+            "mean": trained.mean,
+            "std": trained.std,
+            "value_range": trained.value_range,
+            "clip": trained.clipped,
         },
         "threshold": trained.threshold,
         "temperature": trained.calibration.temperature,
@@ -92,7 +98,7 @@ def make_card(
             *(f"{doubt[0].upper()}{doubt[1:]}." for doubt in facts.get("doubts", ())),
             *LIMITS,
         ],
-    }  # fmt: skip
+    }
 
 
 def read_normalisation(card: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -167,9 +173,15 @@ _CHOSEN = {
 _NOT_CHOSEN = "threshold and temperature: as the recipe says; the last epoch is kept; test part: scored once"
 _CAUTION = " (accuracy is high even for a map that finds nothing)"
 _SHOWN = (
-    ("ap50", "AP50"), ("f1", "F1"), ("precision", "precision"), ("recall", "recall"), ("iou", "IoU"),
-    ("miou", "mean IoU"), ("specificity", "specificity"), ("accuracy", "accuracy"),
-)  # fmt: skip
+    ("ap50", "AP50"),
+    ("f1", "F1"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("iou", "IoU"),
+    ("miou", "mean IoU"),
+    ("specificity", "specificity"),
+    ("accuracy", "accuracy"),
+)
 
 
 def _round(scores: dict[str, Any]) -> dict[str, Any]:

@@ -62,14 +62,19 @@ def run_recipe(
     settings = settings.fitted(round(len(train) * (1 - (settings.held_share if settings.split != ALL else 0))))
     hooks = replace(hooks or Hooks(), place=place)
     facts: dict[str, Any] = {
-        "train_patches": len(train), "train_sha256": native.fingerprint(), "test_patches": len(test),
-        "tile_px": train.read(0).mask.shape[0], "resize_px": resize_px,
+        "train_patches": len(train),
+        "train_sha256": native.fingerprint(),
+        "test_patches": len(test),
+        "tile_px": train.read(0).mask.shape[0],
+        "resize_px": resize_px,
         "pixel_size_m": find_pixel_size(recipe.data, native),
-    }  # fmt: skip
+    }
     facts["domain"] = describe(
-        train, facts["pixel_size_m"], SOURCES[recipe.data["source"]].undated,
+        train,
+        facts["pixel_size_m"],
+        SOURCES[recipe.data["source"]].undated,
         reflectance=recipe.radiometry.get("stretch") == "reflectance",
-    )  # fmt: skip
+    )
     show = show_by(recipe.radiometry)
     raw, train = train, show(train).remember()
     kept = out.with_suffix(".recipe.toml")
@@ -93,8 +98,9 @@ def run_recipe(
         facts["test"] = evaluate(trained, test, resize_px, show)
         facts["steadiness"] = measure_steadiness(
             lambda patches: map_by(trained, patches, resize_px, show),
-            native.take([native.names.index(name) for name in trained.held]), trained.threshold,
-        )  # fmt: skip
+            native.take([native.names.index(name) for name in trained.held]),
+            trained.threshold,
+        )
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
     write_seen(out, native, None if begun is None else weights_path(settings.start))
@@ -130,7 +136,12 @@ def _take_up(
         raise TrainingRecipeError(f"recipe {recipe.name}: triage is trained from nothing; leave out start")
     rate = settings.learning_rate if "learning_rate" in recipe.training else START_RATE
     settings = replace(
-        settings, network=network["name"], width=network["width"], options=dict(network["options"]),
-        epochs=settings.epochs or START_EPOCHS, learning_rate=rate, clip=bool(card["normalisation"].get("clip")),
-    )  # fmt: skip
+        settings,
+        network=network["name"],
+        width=network["width"],
+        options=dict(network["options"]),
+        epochs=settings.epochs or START_EPOCHS,
+        learning_rate=rate,
+        clip=bool(card["normalisation"].get("clip")),
+    )
     return settings, begun

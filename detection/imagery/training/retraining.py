@@ -92,14 +92,23 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     learnt = show(native).remember()
     parts = np.concatenate([fit, np.arange(len(train), len(learnt))]), held
     settings = replace(
-        old, epochs=EPOCHS, steps=0, learning_rate=LEARNING_RATE, warmup_steps=10, time_limit_cpu_s=0.0,
+        old,
+        epochs=EPOCHS,
+        steps=0,
+        learning_rate=LEARNING_RATE,
+        warmup_steps=10,
+        time_limit_cpu_s=0.0,
         threshold=0.0 if len(held) else old.threshold,
-    )  # fmt: skip
+    )
     normalisation = read_normalisation(card)
     candidate = train_patches(
-        learnt, settings, parts=parts, network=load_model(str(payload["weights"])).network, normalisation=normalisation,
+        learnt,
+        settings,
+        parts=parts,
+        network=load_model(str(payload["weights"])).network,
+        normalisation=normalisation,
         native=(native, show),
-    )  # fmt: skip
+    )
     news = {"threshold": candidate.threshold, "temperature": candidate.calibration.temperature}
     changed = replace(model, network=candidate.network, card={**card, **news})
     gate = compare_candidate(
@@ -107,18 +116,26 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
         "held part of train" if len(held) else "pictures that were left out",
     )
     facts = {
-        "learnt_from": len(used), "held_back": len(held_back), "repeats": repeats,
+        "learnt_from": len(used),
+        "held_back": len(held_back),
+        "repeats": repeats,
         "accepted": sum(r.verdict == "accept" for r in reviews),
         "rejected": sum(r.verdict == "reject" for r in reviews),
         "redrawn": sum(r.verdict == "redraw" for r in reviews),
-    }  # fmt: skip
+    }
     out = Path(payload["out"])
     new_card = {
-        **card, **news, "name": f"{card['name']}-reviewed", "calibration": asdict(candidate.calibration),
-        "from_model_hash": model.model_hash, "reviews": facts, "gate": gate, "history": candidate.history,
+        **card,
+        **news,
+        "name": f"{card['name']}-reviewed",
+        "calibration": asdict(candidate.calibration),
+        "from_model_hash": model.model_hash,
+        "reviews": facts,
+        "gate": gate,
+        "history": candidate.history,
         "training": {**asdict(settings), "best_epoch": candidate.best_epoch, "cpu_s": round(candidate.cpu_s, 1)},
         "metrics": {**card["metrics"], "note": "of the weights it was trained on from; not scored on test"},
-    }  # fmt: skip
+    }
     save_model(out, candidate.network, new_card)
     write_seen(out, used, weights_path(str(payload["weights"])))
     out.with_suffix(".md").write_text(render_card(new_card), encoding="utf-8")

@@ -56,8 +56,10 @@ def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> dict[str,
             break
         most = counts
     return {
-        "held_patches": len(held), "f1": {loss: round(value, 4) for loss, value in found.items()}, "noise_counts": most
-    }  # fmt: skip
+        "held_patches": len(held),
+        "f1": {loss: round(value, 4) for loss, value in found.items()},
+        "noise_counts": most,
+    }
 
 
 def find_cost(doubts: Sequence[str], card: Mapping[str, Any]) -> float | None:

@@ -50,9 +50,11 @@ class Trees:
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
-            "start": self.start, "column": self.column.tolist(), "bound": self.bound.tolist(),
+            "start": self.start,
+            "column": self.column.tolist(),
+            "bound": self.bound.tolist(),
             "leaf": self.leaf.tolist(),
-        }  # fmt: skip
+        }
 
 
 def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Trees:
@@ -61,10 +63,15 @@ def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Trees:
 
     return export(
         HistGradientBoostingClassifier(
-            max_iter=TREES, max_depth=DEPTH, learning_rate=0.1, min_samples_leaf=20, l2_regularization=1.0,
-            early_stopping=False, random_state=seed,
+            max_iter=TREES,
+            max_depth=DEPTH,
+            learning_rate=0.1,
+            min_samples_leaf=20,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=seed,
         ).fit(cells.columns, label)
-    )  # fmt: skip
+    )
 
 
 def export(model: Any) -> Trees:
@@ -95,9 +102,11 @@ def _walk(nodes: Any, here: int, place: int, depth: int, into: tuple[NDArray[Any
 def read(content: Mapping[str, Any]) -> Trees:
     """Read back what `tell` gave."""
     trees = Trees(
-        float(content["start"]), np.asarray(content["column"], np.int64), np.asarray(content["bound"], np.float64),
+        float(content["start"]),
+        np.asarray(content["column"], np.int64),
+        np.asarray(content["bound"], np.float64),
         np.asarray(content["leaf"], np.float64),
-    )  # fmt: skip
+    )
     if trees.column.shape != trees.bound.shape or trees.leaf.shape != (len(trees.column), SPLITS + 1):
         raise ValueError("trees of another shape")
     return trees

@@ -31,9 +31,11 @@ class Logistic:
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
-            "mean": self.mean.tolist(), "deviation": self.deviation.tolist(), "weights": self.weights.tolist(),
+            "mean": self.mean.tolist(),
+            "deviation": self.deviation.tolist(),
+            "weights": self.weights.tolist(),
             "intercept": self.intercept,
-        }  # fmt: skip
+        }
 
 
 def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Logistic:  # noqa: ARG001 - nothing is drawn

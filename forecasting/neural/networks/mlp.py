@@ -11,9 +11,12 @@ class Mlp(StationNetwork):
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.encoder = nn.Sequential(
-            nn.Flatten(), nn.Linear(shape.window * shape.features, shape.hidden), nn.GELU(),
-            nn.Linear(shape.hidden, shape.hidden), nn.GELU(),
-        )  # fmt: skip
+            nn.Flatten(),
+            nn.Linear(shape.window * shape.features, shape.hidden),
+            nn.GELU(),
+            nn.Linear(shape.hidden, shape.hidden),
+            nn.GELU(),
+        )
 
     def encode(self, rows: Tensor) -> Tensor:
         """The second hidden layer."""

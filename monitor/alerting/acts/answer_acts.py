@@ -69,7 +69,7 @@ def find_operator_answer(memory: Memory, key: str) -> OperatorAnswer | None:
     words = {k: s.by for k, s in memory.signed.items() if key in {k, station_of_question(k)}}
     answers = {
         k: a for k, a in memory.answers.items() if k == key or (key == station_of_question(k) and k in memory.steps)
-    }  # fmt: skip
+    }
     return OperatorAnswer(words, answers) if words or answers else None
 
 
@@ -96,7 +96,7 @@ def list_first_answers(c: Connection) -> list[WaitingAnswer]:
             question = key if key in alert_ids else station_of_question(key) or key
             found[site.id, question, signature.by] = WaitingAnswer(
                 site.id, question, signature.by, signature.answer, alert_ids.get(question)
-            )  # fmt: skip
+            )
     return list(found.values())
 
 
@@ -108,7 +108,7 @@ def share_taking_back(c: Connection, site: Site, key: str) -> TwoPersonAct:
 
 def withdraw_answer(
     c: Connection, site: Site, key: str, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
-) -> Message:  # fmt: skip
+) -> Message:
     """Withdraw a first answer, or else the one that counts; the site is to be decided again behind it.
 
     A first word changes nothing, so its giver takes it back alone; an admin who gave none there takes back those of
@@ -162,11 +162,13 @@ def reopen_questions(memory: Memory, keys: Collection[str], now_s: float) -> Mem
     steps = {
         k: replace(s, state="pending", known_s=now_s, words=None, reason=reopen_step(s.reason)) if k in keys else s
         for k, s in memory.steps.items()
-    }  # fmt: skip
+    }
     return replace(
-        memory, steps=steps, answers={k: a for k, a in memory.answers.items() if k not in keys},
+        memory,
+        steps=steps,
+        answers={k: a for k, a in memory.answers.items() if k not in keys},
         heights={k: h for k, h in memory.heights.items() if k not in keys},
-    )  # fmt: skip
+    )
 
 
 def _require_spoken(memory: Memory, key: str) -> OperatorAnswer:

@@ -115,10 +115,13 @@ def _figures(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[t
 def _describe(number: int, path: tuple[str, ...], value: Any, unit: str, levels: set[str]) -> BoundField:
     is_duration = isinstance(value, str)
     return BoundField(
-        ".".join((str(number), *path)), ", ".join(name.replace("_", " ") for name in path),
+        ".".join((str(number), *path)),
+        ", ".join(name.replace("_", " ") for name in path),
         value if is_duration else repr(value).removesuffix(".0"),
-        unit if path[-1] in {"over", "under"} else "", is_duration, path[0] in levels,
-    )  # fmt: skip
+        unit if path[-1] in {"over", "under"} else "",
+        is_duration,
+        path[0] in levels,
+    )
 
 
 def _read_number(written: str, field: BoundField, old: object) -> int | float:

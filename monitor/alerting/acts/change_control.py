@@ -149,9 +149,7 @@ def _rename(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bo
         health_alarm(f"health:epoch0:{site.id}/{old}", 0, _RENAMED(old=old, new=new), is_open=False, notify=False)
         for old, new in done.items()
     ]
-    apply_changes(
-        c, "status", over, site=None, recipients=(), actor=actor, now=now, rule_version=code_version()
-    )  # fmt: skip
+    apply_changes(c, "status", over, site=None, recipients=(), actor=actor, now=now, rule_version=code_version())
 
 
 def _list_loosening(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:
@@ -209,9 +207,14 @@ def compare(c: Connection, new: Site) -> ProposedChange:
 
 
 def propose(
-    db: Database, text: str, name: str, actor: Actor, reason: str, now: datetime,
+    db: Database,
+    text: str,
+    name: str,
+    actor: Actor,
+    reason: str,
+    now: datetime,
     preview: Callable[[Site | None, Site], Mapping[str, Any]],
-) -> store.Proposal:  # fmt: skip
+) -> store.Proposal:
     """Store a site file for approval, with its differences and its effect on the past.
 
     Args:
@@ -237,10 +240,18 @@ def propose(
     effect = preview(change.old, new)
     with db.write() as c:
         number = store.add_proposal(
-            c, new.id, new.version, None if change.old is None else change.old.version, text, actor.name, reason, now,
-            effect={**effect, "loosens": list(change.loosens)}, loosens_high=bool(change.loosens),
+            c,
+            new.id,
+            new.version,
+            None if change.old is None else change.old.version,
+            text,
+            actor.name,
+            reason,
+            now,
+            effect={**effect, "loosens": list(change.loosens)},
+            loosens_high=bool(change.loosens),
             differences=[{"key": d.key, "old": d.old, "new": d.new} for d in change.differences],
-        )  # fmt: skip
+        )
         detail = {"site": new.id, "sha256": new.version, "reason": reason, "loosens_high": bool(change.loosens)}
         add_audit(c, actor, "site.propose", f"proposal:{number}", detail, now)
         return store.load_proposal(c, number)
@@ -281,8 +292,15 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
             c, number, store.APPROVED, actor.name, reason, now, second_by=actor.name if loosens else None
         )
         store.mark_superseded(c, new.id, number, now)
-        detail = {"site": new.id, "sha256": new.version, "base": proposal.base_sha256, "author": proposal.author,
-                  "reason": reason, "loosens_high": loosens, "file": path.name}  # fmt: skip
+        detail = {
+            "site": new.id,
+            "sha256": new.version,
+            "base": proposal.base_sha256,
+            "author": proposal.author,
+            "reason": reason,
+            "loosens_high": loosens,
+            "file": path.name,
+        }
         add_audit(c, actor, "site.approve", f"proposal:{number}", detail, now)
         _write(path, proposal.source)  # last: what is refused above leaves the file as it was
     return path

@@ -73,21 +73,38 @@ def _any(old: Any, new: Any) -> bool:  # noqa: ARG001 - what it was and is does 
 
 # what is not named here counts as loosening as soon as it differs
 SITE: Final[Mapping[str, Safe]] = {
-    "name": _any, "timezone": _any, "version": _any, "source": _any, "teams": _any, "quantities": _covers,
+    "name": _any,
+    "timezone": _any,
+    "version": _any,
+    "source": _any,
+    "teams": _any,
+    "quantities": _covers,
     "decoders": lambda old, new: tuple(new[: len(old)]) == tuple(old),
-}  # fmt: skip
+}
 STATION: Final[Mapping[str, Safe]] = {
-    "v_eq_mm_per_day": _lower, "v_eq_reviewed": _any, "gateway": _any, "power": _any, "calibrated_on": _any,
-    "calibrate_every_s": _any, "name": _any, "was": _covers,
-}  # fmt: skip
+    "v_eq_mm_per_day": _lower,
+    "v_eq_reviewed": _any,
+    "gateway": _any,
+    "power": _any,
+    "calibrated_on": _any,
+    "calibrate_every_s": _any,
+    "name": _any,
+    "was": _covers,
+}
 # a lower noise floor finds more steps, which wait for verification; a shorter silence sets votes aside sooner
 SERIES: Final[Mapping[str, Safe]] = {"low": _lower, "high": _higher, "empty": _any, "by_hand": _lower, "source": _any}
 CRITERION: Final[Mapping[str, Safe]] = {
-    "author": _any, "reason": _any, "valid_until": _any, "min_sigma": _lower, "recover": _lower,
-    "valid_for_s": _higher, "stations": _covers, "kinds": _covers,
+    "author": _any,
+    "reason": _any,
+    "valid_until": _any,
+    "min_sigma": _lower,
+    "recover": _lower,
+    "valid_for_s": _higher,
+    "stations": _covers,
+    "kinds": _covers,
     "role": lambda old, new: old == "advice" and new == "witness",
     "fast_track": lambda old, new: new is not None and _sooner(old, new),
-}  # fmt: skip
+}
 BOUND: Final[Mapping[str, Safe]] = {"over": _lower, "under": _higher, "probability": _lower}
 DWELL: Final[Mapping[str, Safe]] = {
     "hits": _lower,
@@ -97,15 +114,22 @@ DWELL: Final[Mapping[str, Safe]] = {
 WAYS: Final[Mapping[str, Safe]] = {"lower": _lower, "higher": _higher}  # of the parameters that a kind calls safe
 SIGNED: Final = ("author", "reason", "valid_until")
 FUSION: Final[Mapping[str, Safe]] = {
-    "top_needs": _lower, "hold_when_missing_s": _lower, "verify_within_s": _lower, "fast_track": _higher,
-}  # fmt: skip
+    "top_needs": _lower,
+    "hold_when_missing_s": _lower,
+    "verify_within_s": _lower,
+    "fast_track": _higher,
+}
 RULE: Final[Mapping[str, Safe]] = {"author": _any, "reason": _any, "level": _higher}
 STAGE: Final[Mapping[str, Safe]] = {"evaluate_every_s": _lower, "forecast_every_s": _lower}
 RECIPIENT: Final[Mapping[str, Safe]] = {
-    "channels": _covers, "ledgers": _covers, "escalate_after_s": _sooner, "phone": _any,
-    "quiet": _any, "digest": _any,  # what is urgent passes quiet hours
+    "channels": _covers,
+    "ledgers": _covers,
+    "escalate_after_s": _sooner,
+    "phone": _any,
+    "quiet": _any,
+    "digest": _any,  # what is urgent passes quiet hours
     "by_team": _any,  # who is notified by teams alone has no levels of his own
-}  # fmt: skip
+}
 # plans that matter to levels only where a criterion that rests on them is more than advice
 ADVISED: Final = ("forecast", "anomaly", "scenes")
 
@@ -142,9 +166,7 @@ def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
     return tuple(found)
 
 
-def _fields(
-    name: str, old: Any, new: Any, known: Mapping[str, Safe], skip: Iterable[str] = ()
-) -> list[Message]:  # fmt: skip
+def _fields(name: str, old: Any, new: Any, known: Mapping[str, Safe], skip: Iterable[str] = ()) -> list[Message]:
     """Fields of two records that differ and are not known to be safe."""
     left = [f.name for f in fields(old) if f.name not in {*skip}]
     return _values(name, {k: getattr(old, k) for k in left}, {k: getattr(new, k) for k in left}, known)
@@ -214,14 +236,19 @@ def _stations(old: Site, new: Site) -> list[Message]:
         _ONE_WITNESS(station=one.id, other=other.id)
         for i, one in enumerate(old.stations)
         for other in old.stations[i + 1 :]
-        if one.id in after_groups and other.id in after_groups
-        and before[one.id] != before[other.id] and after_groups[one.id] == after_groups[other.id]
-    ]  # fmt: skip
+        if one.id in after_groups
+        and other.id in after_groups
+        and before[one.id] != before[other.id]
+        and after_groups[one.id] == after_groups[other.id]
+    ]
     # one more rover or control on a reference takes part in the test for a common motion
     added = [s for s in new.stations if old.station(s.id) is None]
     shared = {m for s in old.stations for m in _marks(s)}
-    meets = [_SHARES(station=s.id, what=_format_value(sorted(v for _, v in _marks(s) & shared)))
-             for s in added if _marks(s) & shared]  # fmt: skip
+    meets = [
+        _SHARES(station=s.id, what=_format_value(sorted(v for _, v in _marks(s) & shared)))
+        for s in added
+        if _marks(s) & shared
+    ]
     return [*found, *joined, *meets, *[_CONTROL(station=s.id) for s in added if not s.on_slope]]
 
 

@@ -64,9 +64,16 @@ def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, n
 
 
 def order_level_of(
-    c: Connection, site: Site, level: int, actor: Actor, reason: str, now: datetime, *, sure: bool = True,
+    c: Connection,
+    site: Site,
+    level: int,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    *,
+    sure: bool = True,
     second: Actor | None = None,
-) -> int:  # fmt: skip
+) -> int:
     """Set the hazard level by hand and tell everybody who is told of it; returns the level before.
 
     Raised, it stands until a person lowers it. Lowered, it rises again only on data newer than what was known now.
@@ -114,9 +121,16 @@ def order_level_of(
             evidence="{}",
         )
         apply_changes(
-            c, site.id, [change], site=site, recipients=site.recipients, actor=actor, now=now, decision_id=basis,
+            c,
+            site.id,
+            [change],
+            site=site,
+            recipients=site.recipients,
+            actor=actor,
+            now=now,
+            decision_id=basis,
             rule_version=rule_version(site),
-        )  # fmt: skip
+        )
     detail = {"from": memory.level, "to": level, "reason": reason, "decision": basis}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(c, actor, "level.set", f"site:{site.id}", detail, now)
@@ -169,16 +183,23 @@ def order_level(memory: Memory, level: int, now_s: float) -> Memory:
     answers = dict(memory.answers) | {k: "instrument" for k, s in memory.steps.items() if requested_level(s) > level}
     steps = {k: replace(s, state="instrument") if requested_level(s) > level else s for k, s in memory.steps.items()}
     return replace(
-        memory, started_s=memory.started_s if memory.started_s is not None else now_s, level=level,
-        level_source="person", since_s=now_s, floor=level if level >= memory.level else 0, votes=votes,
-        supporters={k: min(v, level) for k, v in memory.supporters.items() if level > 0}, answered=answered,
-        steps=steps, answers=answers,
-    )  # fmt: skip
+        memory,
+        started_s=memory.started_s if memory.started_s is not None else now_s,
+        level=level,
+        level_source="person",
+        since_s=now_s,
+        floor=level if level >= memory.level else 0,
+        votes=votes,
+        supporters={k: min(v, level) for k, v in memory.supporters.items() if level > 0},
+        answered=answered,
+        steps=steps,
+        answers=answers,
+    )
 
 
 def verify(
     db: Database, site: Site, key: str, answer: str, actor: Actor, reason: str, now: datetime
-) -> EvaluationResult:  # fmt: skip
+) -> EvaluationResult:
     """Answer a question: the steps of a station (`G1`), one step (`G1@...`), a common motion (`reference:BASE`).
 
     Also a station that moves alone (`alone:G1`), or the slope after an earthquake (`inspect:...`).
@@ -235,7 +256,7 @@ def verify(
 
 def note_questions(
     c: Connection, site_id: str, keys: Collection[str], actor: Actor, sentence: Message, now: datetime
-) -> None:  # fmt: skip
+) -> None:
     """Write what a person said into the chain of the open alerts that ask it."""
     for alert in load_alerts(c, site_id, open_only=True, ledger=str(AlertCategory.HEALTH)):
         if step_of_alert(alert.key) in keys:
@@ -259,10 +280,12 @@ def _answer(memory: Memory, key: str, mine: Sequence[str], answer: str, height: 
     steps = {k: replace(s, state=state_after(answer)) if k in mine else s for k, s in memory.steps.items()}
     heights = {} if height is None or not says_no(answer) else dict.fromkeys(mine, height)
     return replace(
-        memory, answers={**memory.answers, **dict.fromkeys(mine or [key], answer)}, steps=steps,
+        memory,
+        answers={**memory.answers, **dict.fromkeys(mine or [key], answer)},
+        steps=steps,
         heights={k: h for k, h in memory.heights.items() if k not in mine} | heights,
         signed={k: s for k, s in memory.signed.items() if k not in {key, *mine}},
-    )  # fmt: skip
+    )
 
 
 def _list_waiting(memory: Memory) -> list[str]:

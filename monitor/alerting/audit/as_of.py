@@ -25,9 +25,11 @@ from monitor.store.readings.renames import call_today, load_renamings
 
 # what may be told late of the time before a decision, with the instant that it is of
 LATE: Final[Mapping[str, Callable[[Any], float]]] = {
-    "anomalies": lambda x: float(x.at_s), "footprints": lambda x: float(x.acquired_s),
-    "reports": lambda x: float(x.at_s), "events": lambda x: float(x.from_s),
-}  # fmt: skip
+    "anomalies": lambda x: float(x.at_s),
+    "footprints": lambda x: float(x.acquired_s),
+    "reports": lambda x: float(x.at_s),
+    "events": lambda x: float(x.from_s),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,12 @@ class AsOf:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "known_at": format_iso(self.known_at), "departures": [d.to_json() for d in self.departures],
-            "level_then": self.level_then, "level": self.decision.level,
+            "known_at": format_iso(self.known_at),
+            "departures": [d.to_json() for d in self.departures],
+            "level_then": self.level_then,
+            "level": self.decision.level,
             "sentence": self.decision.evidence["sentence"],
-        }  # fmt: skip
+        }
 
 
 def decide_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime | None) -> AsOf:
@@ -104,8 +108,9 @@ def load_view_as_of(
     then_called = {new: s.id for s in site.stations if (new := call_today(renamings, site.id, s.id, now)) != s.id}
     newest = {
         f"{then_called.get(station, station)}.{quantity}": value
-        for name, value in load_newest(c, site.id, now).items() for station, _, quantity in (name.partition("."),)
-    }  # fmt: skip
+        for name, value in load_newest(c, site.id, now).items()
+        for station, _, quantity in (name.partition("."),)
+    }
     for series in load_series(c, site.id):
         station = then_called.get(series.station, series.station)
         span_s = find_span_s(wanted, station, series.quantity)
@@ -174,8 +179,11 @@ def _differ(name: str, at: str, old: Reading, new: Reading) -> Iterator[Evidence
     if old.revision != new.revision:
         yield EvidenceDifference("revised", name, at, _revision(old), _revision(new))
     elif (old.value_raw, old.sigma, old.extra, old.received_at) != (
-        new.value_raw, new.sigma, new.extra, new.received_at,
-    ):  # fmt: skip
+        new.value_raw,
+        new.sigma,
+        new.extra,
+        new.received_at,
+    ):
         yield EvidenceDifference(
             "altered", name, at, _revision(old), _revision(new)
         )  # a stored revision never changes by itself

@@ -56,9 +56,12 @@ def build_pack(material: AuditPackMaterial) -> dict[str, bytes]:
     files |= {f"sites/{sha}.toml": source.encode() for sha, source in material.sources.items()}
     parts = {name: {"sha256": _digest(data), "bytes": len(data)} for name, data in sorted(files.items())}
     head = {
-        "format": FORMAT, "alert": material.alert.id, "site": material.alert.site, "files": parts,
+        "format": FORMAT,
+        "alert": material.alert.id,
+        "site": material.alert.site,
+        "files": parts,
         "findings": list(material.findings),
-    }  # fmt: skip
+    }
     return {**dict(sorted(files.items())), MANIFEST: _json(head)}
 
 
@@ -138,10 +141,14 @@ def _check_decisions(files: Mapping[str, bytes]) -> list[str]:
     found += [f"decision {i} is cited and not in the pack" for i in sorted(missing)]
     for one in described:
         row = DecisionRow(
-            id=one["id"], site=one["site"], at=parse(one["at"]), code_version=one["code_version"],
-            config_sha256=one["config_sha256"], evidence=files[f"decisions/{one['id']}.json"].decode(),
+            id=one["id"],
+            site=one["site"],
+            at=parse(one["at"]),
+            code_version=one["code_version"],
+            config_sha256=one["config_sha256"],
+            evidence=files[f"decisions/{one['id']}.json"].decode(),
             evidence_sha256=one["evidence_sha256"],
-        )  # fmt: skip
+        )
         seal = seals.get(f"decision:{one['id']}")
         if seal != one["seal"]:
             found.append(f"decision {one['id']}: its seal is not the one of the audit log")
@@ -211,23 +218,45 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
         "",
         "## What happened",
         "",
-        *_table(("at", "from", "to", "level", "who", "why"), [
-            (_minute(e["at"]), e["from_state"] or "normal", e["to_state"], e["to_level"],
-             f"{e['actor']} ({e['actor_kind']})", translate(e["reason"])) for e in map(gather, material.events)
-        ]),
+        *_table(
+            ("at", "from", "to", "level", "who", "why"),
+            [
+                (
+                    _minute(e["at"]),
+                    e["from_state"] or "normal",
+                    e["to_state"],
+                    e["to_level"],
+                    f"{e['actor']} ({e['actor_kind']})",
+                    translate(e["reason"]),
+                )
+                for e in map(gather, material.events)
+            ],
+        ),
         "",
         "## Who was notified",
         "",
-        *_table(("queued", "recipient", "channel", "state", "attempts", "sent", "confirmed", "by", "last error"), [
-            (_minute(m["queued_at"]), m["recipient"], m["channel"], m["state"], m["attempts"], _minute(m["sent_at"]),
-             _minute(m["confirmed_at"]), m["confirmed_by"] or "", translate(m["last_error"] or ""))
-            for m in map(gather, material.messages)
-        ]),
+        *_table(
+            ("queued", "recipient", "channel", "state", "attempts", "sent", "confirmed", "by", "last error"),
+            [
+                (
+                    _minute(m["queued_at"]),
+                    m["recipient"],
+                    m["channel"],
+                    m["state"],
+                    m["attempts"],
+                    _minute(m["sent_at"]),
+                    _minute(m["confirmed_at"]),
+                    m["confirmed_by"] or "",
+                    translate(m["last_error"] or ""),
+                )
+                for m in map(gather, material.messages)
+            ],
+        ),
         "",
         "## What it turned out to be",
         "",
         *(_list_outcomes(material) or ["Nobody has said."]),
-    ]  # fmt: skip
+    ]
     for row in material.decisions:
         lines += ["", f"## Decision {row.id}", "", f"SHA-256 of the frozen inputs: `{row.evidence_sha256}`", "", "```"]
         lines += [*explain(json.loads(row.evidence), read_units(material.sources.get(row.config_sha256, ""))), "```"]

@@ -61,12 +61,18 @@ def list_inputs(frozen: Mapping[str, Any]) -> tuple[SeriesInput, ...]:
         flags = Counter(flag for row in rows for flag in row[_FLAGS])
         found.append(
             SeriesInput(
-                series=name, count=len(rows), from_at=rows[0][_OBSERVED], to_at=rows[-1][_OBSERVED],
-                last_received_at=max(row[_RECEIVED] for row in rows), first_value=rows[0][_VALUE],
-                last_value=rows[-1][_VALUE], revised=sum(row[_REVISION] > 0 for row in rows),
-                offsets=tuple(sorted({row[_OFFSET] for row in rows})), flags=dict(sorted(flags.items())),
+                series=name,
+                count=len(rows),
+                from_at=rows[0][_OBSERVED],
+                to_at=rows[-1][_OBSERVED],
+                last_received_at=max(row[_RECEIVED] for row in rows),
+                first_value=rows[0][_VALUE],
+                last_value=rows[-1][_VALUE],
+                revised=sum(row[_REVISION] > 0 for row in rows),
+                offsets=tuple(sorted({row[_OFFSET] for row in rows})),
+                flags=dict(sorted(flags.items())),
             )
-        )  # fmt: skip
+        )
     return tuple(found)
 
 
@@ -127,8 +133,9 @@ def _explain_act(frozen: Mapping[str, Any]) -> list[str]:
         f"decided at {_minute(frozen['now'])} by {frozen['actor']} ({frozen['act']}): {translate(frozen['sentence'])}",
         f"level before {before['level']}, after {after['level']}; data may not lower it below {after['floor']}",
         f"newest datum known: {_at(before['newest_s'])}",
-        "votes that stood:", *(_stood(before["votes"]) or ["  none"]),
-    ]  # fmt: skip
+        "votes that stood:",
+        *(_stood(before["votes"]) or ["  none"]),
+    ]
 
 
 def _stood(votes: Mapping[str, Any]) -> list[str]:
@@ -176,11 +183,14 @@ def _votes(votes: Mapping[str, Any]) -> list[str]:
             continue
         part = vote.get("part")
         state = (
-            f"pended: {translate(vote['pended'])}" if vote["pended"]
-            else "counted" if vote["counted"]
-            else translate(part) if part
+            f"pended: {translate(vote['pended'])}"
+            if vote["pended"]
+            else "counted"
+            if vote["counted"]
+            else translate(part)
+            if part
             else "expired"
-        )  # fmt: skip
+        )
         if "capped" in vote:
             state += f", for less than it asks: {translate(vote['capped'])}"
         lines.append(

@@ -62,10 +62,16 @@ def run_to_json(run: AnomalyRun) -> dict[str, Any]:
     k = run.label
     label = None if k is None else {"verdict": k.verdict, "cause": k.cause, "by": k.by, "at": format_iso(k.at)}
     return {
-        "station": run.station, "quantity": run.quantity, "from": format_iso(run.from_at), "to": format_iso(run.to_at),
-        "kind": run.kind, "detectors": list(run.detectors), "score": round(run.score, 4),
-        "compared_with": list(run.compared_with), "label": label,
-    }  # fmt: skip
+        "station": run.station,
+        "quantity": run.quantity,
+        "from": format_iso(run.from_at),
+        "to": format_iso(run.to_at),
+        "kind": run.kind,
+        "detectors": list(run.detectors),
+        "score": round(run.score, 4),
+        "compared_with": list(run.compared_with),
+        "label": label,
+    }
 
 
 @app.command("label")
@@ -139,13 +145,21 @@ def budget_to_json(one: BudgetMeasurement) -> dict[str, Any]:
     """What a detector did as JSON-ready values."""
     rate = one.rate
     return {
-        "detector": one.detector, "from": format_iso(one.from_at), "to": format_iso(one.to_at),
-        "sensor_months": round(one.sensor_months, 3), "reported": one.reported, "labelled": one.labelled,
-        "dismissed": one.dismissed, "known_cause": one.known_cause,
-        "rate_per_sensor_month": rate and rate.value, "rate_low_per_sensor_month": rate and rate.low,
-        "rate_high_per_sensor_month": rate and rate.high, "budget_per_sensor_month": one.budget, "factor": one.factor,
+        "detector": one.detector,
+        "from": format_iso(one.from_at),
+        "to": format_iso(one.to_at),
+        "sensor_months": round(one.sensor_months, 3),
+        "reported": one.reported,
+        "labelled": one.labelled,
+        "dismissed": one.dismissed,
+        "known_cause": one.known_cause,
+        "rate_per_sensor_month": rate and rate.value,
+        "rate_low_per_sensor_month": rate and rate.low,
+        "rate_high_per_sensor_month": rate and rate.high,
+        "budget_per_sensor_month": one.budget,
+        "factor": one.factor,
         "measured": one.describe(),
-    }  # fmt: skip
+    }
 
 
 @app.command("factor")

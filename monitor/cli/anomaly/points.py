@@ -48,11 +48,18 @@ def points(
 def _inspection_to_json(kept: StoredScan) -> dict[str, object]:
     found = kept.found
     return {
-        "site": kept.request.site, "point_set": kept.request.name, "known_at": format_iso(kept.request.known_at),
-        "newest_at": None if found.newest_at is None else format_iso(found.newest_at), "points": found.points,
-        "acquisitions": found.acquisitions, "withheld": found.withheld, "alarms": found.alarms,
-        "going_on": found.going_on, "left_out": found.left_out, "reason": found.reason,
-    }  # fmt: skip
+        "site": kept.request.site,
+        "point_set": kept.request.name,
+        "known_at": format_iso(kept.request.known_at),
+        "newest_at": None if found.newest_at is None else format_iso(found.newest_at),
+        "points": found.points,
+        "acquisitions": found.acquisitions,
+        "withheld": found.withheld,
+        "alarms": found.alarms,
+        "going_on": found.going_on,
+        "left_out": found.left_out,
+        "reason": found.reason,
+    }
 
 
 def _describe(kept: StoredScan) -> str:

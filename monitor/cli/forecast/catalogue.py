@@ -21,15 +21,23 @@ KINEMATIC = {
 }
 """What is made of the curve alone; the service runs all of them."""
 PAPERS = {
-    "ets": "Hyndman et al. 2002", "arima": "Box and Jenkins 1970; Harvey 1989", "ridge": "Hoerl and Kennard 1970",
-    "lad": "Koenker and Bassett 1978", "ewa": "Cesa-Bianchi and Lugosi 2006",
+    "ets": "Hyndman et al. 2002",
+    "arima": "Box and Jenkins 1970; Harvey 1989",
+    "ridge": "Hoerl and Kennard 1970",
+    "lad": "Koenker and Bassett 1978",
+    "ewa": "Cesa-Bianchi and Lugosi 2006",
     "trend": "Harvey 1989; Raftery et al. 2010",
     "vae": "Kingma and Welling 2014",
-    "ewma": "Roberts 1959", "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
-    "cnn-lstm-attention": "the attention CNN-LSTM of Outang", "persistence-z": "Hampel 1974", "robust-z": "Hampel 1974",
+    "ewma": "Roberts 1959",
+    "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
+    "cnn-lstm-attention": "the attention CNN-LSTM of Outang",
+    "persistence-z": "Hampel 1974",
+    "robust-z": "Hampel 1974",
     "ae": "Hinton and Salakhutdinov 2006",
-    "conv-ae": "Masci et al. 2011", "lstm-ae": "Malhotra et al. 2016", "gru-ae": "Cho et al. 2014",
-}  # fmt: skip
+    "conv-ae": "Masci et al. 2011",
+    "lstm-ae": "Malhotra et al. 2016",
+    "gru-ae": "Cho et al. 2014",
+}
 """Of what names none in the first sentence of its source."""
 FAILURE_SET = "daily, exponent 2, noise 0.5 and 2 mm"
 PARTS_SETS = {"bazimen": "30d", "lamosano": "11d"}
@@ -99,10 +107,19 @@ def format_model(row: Mapping[str, Any]) -> str:
 
 _EQUAL = "recall_at_equal_false_alarms"
 _EMPTY: dict[str, Any] = {
-    "id": None, "kind": None, "what": None, "paper": None, "parameters": None, "reads_drivers": False,
-    "reads_graph": False, "served": False, "scores": None, "note": NOT_MEASURED, "reasons_for": None,
+    "id": None,
+    "kind": None,
+    "what": None,
+    "paper": None,
+    "parameters": None,
+    "reads_drivers": False,
+    "reads_graph": False,
+    "served": False,
+    "scores": None,
+    "note": NOT_MEASURED,
+    "reasons_for": None,
     "reasons_against": None,
-}  # fmt: skip
+}
 
 
 def _describe(name: str, kind: str, path: str, *, whole_file: bool = False) -> dict[str, Any]:
@@ -165,10 +182,15 @@ def _score(name: str) -> Iterator[dict[str, Any]]:
             # what the gate shows is `auto` as it was on the day of the run, and no network where that is another
             gated = gated if gated and gated["measured_at"] == best["measured_at"] else None
             yield {
-                "set": one, "horizon": horizon, "mae_mm": row["mae"], "auto_mae_mm": best["mae"],
-                "gated_mae_mm": gated and gated["mae"], "seeds": row["seeds"], "record": "forecast.json",
+                "set": one,
+                "horizon": horizon,
+                "mae_mm": row["mae"],
+                "auto_mae_mm": best["mae"],
+                "gated_mae_mm": gated and gated["mae"],
+                "seeds": row["seeds"],
+                "record": "forecast.json",
                 "measured_at": row["measured_at"],
-            }  # fmt: skip
+            }
 
 
 # a score, whether it speaks for the model, and in which words; either may be missing
@@ -181,9 +203,13 @@ def _score_short() -> Iterator[Argument]:
     for rows, table in figures.get("reported", {}).items():
         ratio = {way: found[0] for way, found in table["ratio to auto"].items()}
         score = {
-            "set": f"first {rows} of {table['records']} records", "ratio_to_auto": ratio["tuned"],
-            "shown_ratio_to_auto": ratio["served"], "gates_open": table["served"], "seeds": 1, **source,
-        }  # fmt: skip
+            "set": f"first {rows} of {table['records']} records",
+            "ratio_to_auto": ratio["tuned"],
+            "shown_ratio_to_auto": ratio["served"],
+            "gates_open": table["served"],
+            "seeds": 1,
+            **source,
+        }
         side = "above" if ratio["tuned"] > 1.0 else "below"
         size = f"{abs(ratio['tuned'] - 1.0):.1%} {side} auto, shown in {table['served']:.0%}"
         yield score, ratio["tuned"] < 1.0, f"{rows} of {table['records']} records: {size}"
@@ -250,9 +276,11 @@ def _sum_up_arguments(arguments: Iterable[Argument]) -> dict[str, Any]:
         is_for: "; ".join(words for _, side, words in arguments if words and side is is_for) for is_for in (True, False)
     }
     return {
-        "scores": scores or None, "note": None if scores else NOT_MEASURED,
-        "reasons_for": reasons[True] or None, "reasons_against": reasons[False] or None,
-    }  # fmt: skip
+        "scores": scores or None,
+        "note": None if scores else NOT_MEASURED,
+        "reasons_for": reasons[True] or None,
+        "reasons_against": reasons[False] or None,
+    }
 
 
 def _compare(score: Mapping[str, Any], gain: float) -> str:

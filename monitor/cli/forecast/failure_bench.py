@@ -44,9 +44,12 @@ def score_voight(
         yield {"curves": "voight", "noise_mm": sigma, "seeds": len(seeds), "leads": sum_up(marks, LEADS)}
     if len(noises_mm) > 1:
         yield {
-            "curves": "voight", "noise_mm": "all", "seeds": len(seeds), "leads": sum_up(every, LEADS),
+            "curves": "voight",
+            "noise_mm": "all",
+            "seeds": len(seeds),
+            "leads": sum_up(every, LEADS),
             "published": PUBLISHED,
-        }  # fmt: skip
+        }
 
 
 def score_failure_curves(data: Path) -> Iterator[dict[str, Any]]:
@@ -60,10 +63,14 @@ def score_failure_curves(data: Path) -> Iterator[dict[str, Any]]:
         trusted = [x for x in issues if x.trusted]
         inside = sum((x.from_s or 0.0) <= failure_s <= (x.to_s or 0.0) for x in trusted)
         yield {
-            "curves": "failure-curves", "file": name, "leads": sum_up([marks], LEADS), "trusted": len(trusted),
-            "trusted_inside": inside, "published": PUBLISHED,
+            "curves": "failure-curves",
+            "file": name,
+            "leads": sum_up([marks], LEADS),
+            "trusted": len(trusted),
+            "trusted_inside": inside,
+            "published": PUBLISHED,
             "first_trusted_days_before": round((failure_s - trusted[0].data_until_s) / DAY_S, 2) if trusted else None,
-        }  # fmt: skip
+        }
 
 
 def score_non_failing(data: Path) -> Iterator[dict[str, Any]]:

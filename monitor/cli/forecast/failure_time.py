@@ -103,9 +103,13 @@ def bench(
 
     if curves == "voight":
         rows = failure_bench.score_voight(
-            range(seeds), [_number(n, "--noise") for n in noise.split(",")], alpha=_bounds(alpha), rain=rain, gaps=gaps,
+            range(seeds),
+            [_number(n, "--noise") for n in noise.split(",")],
+            alpha=_bounds(alpha),
+            rain=rain,
+            gaps=gaps,
             interval_s=_interval_s(interval, []),
-        )  # fmt: skip
+        )
     elif curves == "non-failing":
         rows = failure_bench.score_non_failing(failure_bench.data_folder(data))
     elif curves == "failure-curves":
@@ -128,12 +132,20 @@ def _describe_way(of_other: tuple[int, int], *, falls: bool) -> str:
 
 def _issue_to_json(issue: Any) -> dict[str, Any]:
     return {
-        "time": _instant(issue.data_until_s), "onset": _instant(issue.onset_s), "window_from": _instant(issue.from_s),
-        "window_mid": _instant(issue.mid_s), "window_to": _instant(issue.to_s), "trusted": issue.trusted,
-        "reasons": list(issue.reasons), "withdrawn": issue.withdrawn, "velocity_mm_per_day": issue.velocity,
-        "velocity_error_mm_per_day": issue.velocity_error, "r2": issue.r2, "n_filters": issue.n_filters,
+        "time": _instant(issue.data_until_s),
+        "onset": _instant(issue.onset_s),
+        "window_from": _instant(issue.from_s),
+        "window_mid": _instant(issue.mid_s),
+        "window_to": _instant(issue.to_s),
+        "trusted": issue.trusted,
+        "reasons": list(issue.reasons),
+        "withdrawn": issue.withdrawn,
+        "velocity_mm_per_day": issue.velocity,
+        "velocity_error_mm_per_day": issue.velocity_error,
+        "r2": issue.r2,
+        "n_filters": issue.n_filters,
         "n_agree": issue.n_agree,
-    }  # fmt: skip
+    }
 
 
 def _line(issue: Any) -> str:

@@ -184,11 +184,18 @@ def _compare_site(
                     rows = [r for r in rows if situation in {None, r.situation or ""}]
                     state = "past" if hindcast and who[1] else states.get(who[1], "simple")
                     facts = {
-                        "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
-                        "state": state, "shown": who == champion, "champion": champion[0],
-                        "stage": _stated(stage), "situation": _stated(situation), "latency_ms": _usual_ms(rows),
+                        "site": site,
+                        "horizon_s": horizon_s,
+                        "model": who[0],
+                        "model_hash": who[1],
+                        "state": state,
+                        "shown": who == champion,
+                        "champion": champion[0],
+                        "stage": _stated(stage),
+                        "situation": _stated(situation),
+                        "latency_ms": _usual_ms(rows),
                         **_flat(challenge(rows, scored[champion], horizon_s)),
-                    }  # fmt: skip
+                    }
                     session.show(facts, _compare_line(facts))
     session.require_any(found, "nothing is scored yet")
 
@@ -212,11 +219,16 @@ def promote(
         shared = TwoPersonAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
         again = f"slopeward forecast promote {model_hash} --site {site}{f' --horizon {horizon}' if horizon else ''}"
         lines = act_by_two(
-            db, shared, who, second, reason, f"{again} --force",
+            db,
+            shared,
+            who,
+            second,
+            reason,
+            f"{again} --force",
             lambda c, other: act(
                 c, service, one, model_hash, horizon_s, who, reason, now, second=other if force else None, force=force
             ),
-        )  # fmt: skip
+        )
     for line in lines:
         session.show({"site": site, "said": line}, line)
 
@@ -251,9 +263,15 @@ def _flat(found: Any) -> dict[str, Any]:
 
 def _model_facts(row: "ModelRow") -> dict[str, Any]:
     return {
-        "model_hash": row.model_hash, "kind": row.kind, "task": row.task, "site": row.site, "state": row.state,
-        "reason": row.reason, "path": row.path, "created_at": format_iso(row.created_at),
-    }  # fmt: skip
+        "model_hash": row.model_hash,
+        "kind": row.kind,
+        "task": row.task,
+        "site": row.site,
+        "state": row.state,
+        "reason": row.reason,
+        "path": row.path,
+        "created_at": format_iso(row.created_at),
+    }
 
 
 def _gate_facts(gate: "GateRow") -> dict[str, Any]:
@@ -292,9 +310,7 @@ def _compare_line(facts: dict[str, Any]) -> str:
     )
 
 
-def _parts(
-    rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool
-) -> list[tuple[str | None, str | None]]:  # fmt: skip
+def _parts(rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool) -> list[tuple[str | None, str | None]]:
     """All together, then each stage and each situation; empty text where none was stated."""
     stages = sorted({r.stage or "" for r in rows}) if by_stage else []
     situations = sorted({r.situation or "" for r in rows}) if by_situation else []

@@ -36,9 +36,13 @@ def compare_files(files: Sequence[str], horizons: str | None, models: str, origi
         try:
             refuse_interpolated(panel, wanted)
             spans = fit_horizons(panel, wanted)
-            scores = score_with_peers(
-                panel, model_list(models), spans, peers=peers, origins=origins, on_progress=session.print_note
-            ) if spans else []  # fmt: skip
+            scores = (
+                score_with_peers(
+                    panel, model_list(models), spans, peers=peers, origins=origins, on_progress=session.print_note
+                )
+                if spans
+                else []
+            )
         except ForecastingError as error:
             session.print_note(f"{list_names(stations)}: {error}")  # the other records are scored all the same
             continue

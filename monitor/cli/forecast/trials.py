@@ -27,9 +27,13 @@ HorizonsOption = Annotated[str | None, typer.Option(help="Durations; a bare numb
 WAYS = ("station", "month", "stage")
 HOLDOUTS = ("time", "points+time")
 COLUMNS = (
-    ("mae_mm", ".3f"), ("skill_persistence", "+.3f"), ("skill_best", "+.3f"), ("coverage_80", ".3f"),
-    ("coverage_95", ".3f"), ("seconds", ".2f"),
-)  # fmt: skip
+    ("mae_mm", ".3f"),
+    ("skill_persistence", "+.3f"),
+    ("skill_best", "+.3f"),
+    ("coverage_80", ".3f"),
+    ("coverage_95", ".3f"),
+    ("seconds", ".2f"),
+)
 
 
 def backtest(
@@ -80,9 +84,16 @@ def backtest(
         settings: dict[str, Any] = {"covariates": covariates}
         settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
         trials = run_trials(
-            panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last, training=settings,
-            on_progress=print_note, learn=learn,
-        )  # fmt: skip
+            panel,
+            names,
+            spans,
+            folds=chosen_folds,
+            seed=chosen_seed,
+            last=last,
+            training=settings,
+            on_progress=print_note,
+            learn=learn,
+        )
         own: list[Score] = []
         try:
             for trial in trials if spans else ():

@@ -30,9 +30,10 @@ From = Annotated[
 
 @app.command("show")
 def show_(
-    site: SiteName, team: TeamOption = None,
+    site: SiteName,
+    team: TeamOption = None,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 7,
-) -> None:  # fmt: skip
+) -> None:
     """Say who is on duty now, by which plan, what was changed of it, and the shifts to come, in the time of the site.
 
     Example: slopeward duty show north-bench --days 14
@@ -91,10 +92,12 @@ def show_(
 def plan(
     site: SiteName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Lines of the plan; - reads them from the input")],
-    reason: Reason, team: TeamOption = None, from_: From = None,
+    reason: Reason,
+    team: TeamOption = None,
+    from_: From = None,
     first_week: Annotated[str | None, typer.Option("--first-week", help="A day of the week that is `week 1`")] = None,
     by: By = None,
-) -> None:  # fmt: skip
+) -> None:
     """Put a plan in force until a later one begins; its lines are `[week N] DAYS HH:MM NAME, SECOND`.
 
     Example: echo 'Mon 08:00 R. Mori, A. Rossi' | slopeward duty plan north-bench - --reason "spring rota"
@@ -114,13 +117,15 @@ def plan(
 
 @app.command("swap")
 def swap(
-    site: SiteName, reason: Reason,
+    site: SiteName,
+    reason: Reason,
     out: Annotated[str, typer.Option("--out", help="Who is replaced; left out: whoever is on duty")] = "",
     into: Annotated[str, typer.Option("--in", help="Who is on duty instead; left out: nobody")] = "",
     from_: From = None,
     until: Annotated[str, typer.Option("--until", help="Such as '2026-03-08 08:00', local time of the site")] = "",
-    team: TeamOption = None, by: By = None,
-) -> None:  # fmt: skip
+    team: TeamOption = None,
+    by: By = None,
+) -> None:
     """Let somebody take the place of somebody else for a time: a swap, a holiday, an illness.
 
     Example: slopeward duty swap north-bench --out "R. Mori" --in "L. Frei" --until "2026-03-08 08:00" --reason "ill"
@@ -148,11 +153,12 @@ def withdraw(site: SiteName, number: Change, reason: Reason, by: By = None) -> N
 
 @app.command("export")
 def export(
-    site: SiteName, team: TeamOption = None,
+    site: SiteName,
+    team: TeamOption = None,
     ics: Annotated[Path | None, typer.Option("--ics", help="File to write; else the calendar is printed")] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 60,
     person: Annotated[str | None, typer.Option("--person", help="Only the shifts of this person")] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Write the shifts to come as a calendar (iCalendar), for phones and office programs.
 
     Example: slopeward duty export north-bench --person "R. Mori" --ics mori.ics
@@ -170,11 +176,13 @@ def export(
         raise NotFoundError(f"no {person!r} in the team; it has: {', '.join(sorted(people))}")
     planned = {
         one: [
-            shift for shift in list_shifts(rosters[site, one.name], now, now + timedelta(days=days))
+            shift
+            for shift in list_shifts(rosters[site, one.name], now, now + timedelta(days=days))
             if person is None or any(is_same_person(person, who) for who in shift.people)
         ]
-        for one in teams if rosters[site, one.name].rotas
-    }  # fmt: skip
+        for one in teams
+        if rosters[site, one.name].rotas
+    }
     content = write_duty(planned, declared.name, now)
     count = sum(map(len, planned.values()))
     if ics is not None:

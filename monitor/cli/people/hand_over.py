@@ -37,9 +37,12 @@ def show_(site: SiteName) -> None:
     waiting = [one for one in every if one.signed_at is None]
     signed = [one for one in every if one.signed_at is not None][:SHOWN]
     facts = {
-        "site": site, "at": format_iso(now), "open": items, "waiting": [_to_json(one) for one in waiting],
+        "site": site,
+        "at": format_iso(now),
+        "open": items,
+        "waiting": [_to_json(one) for one in waiting],
         "signed": [_to_json(one) for one in signed],
-    }  # fmt: skip
+    }
     lines = [f"open at {site} now:", *_list_items(items, zone)]
     for one in waiting:
         lines += [f"hand-over {one.id} of {one.team}: {one.outgoing} signed at {format_local(one.at, zone)}"]
@@ -49,8 +52,9 @@ def show_(site: SiteName) -> None:
     lines += [] if waiting else ["no hand-over waits for who comes"]
     lines += [
         f"{format_local(one.signed_at, zone)} {one.outgoing} to {one.incoming} ({one.team})"
-        for one in signed if one.signed_at is not None
-    ]  # fmt: skip
+        for one in signed
+        if one.signed_at is not None
+    ]
     show(facts, "\n".join(lines))
 
 
@@ -58,8 +62,9 @@ def show_(site: SiteName) -> None:
 def write(
     site: SiteName,
     notes: Annotated[str, typer.Option("--notes", help="What who comes must know; - reads it from the input")],
-    team: TeamOption = None, by: By = None,
-) -> None:  # fmt: skip
+    team: TeamOption = None,
+    by: By = None,
+) -> None:
     """Sign as who goes: your notes are kept with what is open now, and wait for who comes.
 
     Example: slopeward duty hand-over write north-bench --by mori --notes "G3 is noisy since the rain; road is open"
@@ -74,10 +79,11 @@ def write(
 
 @app.command("sign")
 def sign(
-    site: SiteName, number: Number,
+    site: SiteName,
+    number: Number,
     remark: Annotated[str, typer.Option("--remark", help="What is added, if anything")] = "",
     by: By = None,
-) -> None:  # fmt: skip
+) -> None:
     """Sign as who comes: you have read it and take the watch. Another person than who wrote it.
 
     Example: slopeward duty hand-over sign north-bench 3 --by rossi --remark "read; G3 looked at"
@@ -90,8 +96,11 @@ def sign(
 
 @app.command("withdraw")
 def withdraw(
-    site: SiteName, number: Number, reason: Annotated[str, typer.Option("--reason", help="Why")], by: By = None,
-) -> None:  # fmt: skip
+    site: SiteName,
+    number: Number,
+    reason: Annotated[str, typer.Option("--reason", help="Why")],
+    by: By = None,
+) -> None:
     """Take a hand-over back before who comes signed it.
 
     Example: slopeward duty hand-over withdraw north-bench 3 --by mori --reason "a new crack; it is written anew"

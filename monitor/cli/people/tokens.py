@@ -25,7 +25,7 @@ def add(
     site: Annotated[list[str] | None, typer.Option("--site", help="Only this site; several times")] = None,
     valid: Annotated[str, typer.Option("--valid", help="For how long, 366d at most")] = "90d",
     by: By = None,
-) -> None:  # fmt: skip
+) -> None:
     """Make a token; it is printed once, alone on stdout. One that acts can be made by its owner only.
 
     Example: slopeward tokens add grafana --label "wall in the office" --site north-bench --valid 30d
@@ -62,7 +62,7 @@ def list_tokens() -> None:
 def revoke(
     number: Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number, see `slopeward tokens list`")],
     by: By = None,
-) -> None:  # fmt: skip
+) -> None:
     """End a token at once; its owner may, and an admin.
 
     Example: slopeward tokens revoke 3
@@ -79,10 +79,14 @@ def revoke(
 
 def _facts(one: ApiToken) -> dict[str, object]:
     return {
-        "number": one.id, "user": one.user, "label": one.label, "scope": one.scope,
-        "sites": None if one.sites is None else sorted(one.sites), "created_at": format_iso(one.created_at),
+        "number": one.id,
+        "user": one.user,
+        "label": one.label,
+        "scope": one.scope,
+        "sites": None if one.sites is None else sorted(one.sites),
+        "created_at": format_iso(one.created_at),
         "expires_at": format_iso(one.expires_at),
-    }  # fmt: skip
+    }
 
 
 def _describe(one: ApiToken) -> str:

@@ -57,10 +57,14 @@ def list_users() -> None:
     for user in found:
         disabled = None if user.disabled_at is None else format_iso(user.disabled_at)
         facts = {
-            "name": user.name, "role": user.role, "created_at": format_iso(user.created_at), "disabled_at": disabled,
-            "sites": None if user.sites is None else sorted(user.sites), "os_user": user.os_user,
+            "name": user.name,
+            "role": user.role,
+            "created_at": format_iso(user.created_at),
+            "disabled_at": disabled,
+            "sites": None if user.sites is None else sorted(user.sites),
+            "os_user": user.os_user,
             "oidc_subject": user.oidc_subject,
-        }  # fmt: skip
+        }
         state = f"disabled since {disabled}" if disabled else "open"
         bound = f", OS user {user.os_user}" if user.os_user else ""
         bound += f", {user.oidc_subject} at the provider" if user.oidc_subject else ""
@@ -145,7 +149,7 @@ def bind(
     name: Name,
     os_user: Annotated[str, typer.Option("--os-user", help="User of this machine who is that person, and nobody else")],
     by: By = None,
-) -> None:  # fmt: skip
+) -> None:
     """Let a user of the operating system act at the command line as an account, without its password.
 
     Example: slopeward users bind ada --os-user ada --by chief

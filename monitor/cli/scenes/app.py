@@ -39,11 +39,12 @@ app = Commands(help="Add scenes and detect footprints.", no_args_is_help=True)
 
 @app.command(epilog="Example: slopeward scenes add ./scene-2026-05-12 --site north-bench")
 def add(
-    scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption,
+    scene: Annotated[Path, typer.Argument(exists=True)],
+    site: SiteOption,
     files: Annotated[
         bool, typer.Option("--files", help="Make its picture, masks and vectors now; else the service makes them.")
     ] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Copy a raster, a scene folder or a product into the inbox of a site and process it now; an archive is unpacked.
 
     What lay there by its name is replaced: of the same time, it is another version of the scene.

@@ -40,9 +40,10 @@ def compare(
         raise SlopewardError("compare needs two scenes at least")
     check_past(scene, datetime.now(UTC))
     with (
-        ending_at(NoValidPixelsError), placing_by_file(site),
+        ending_at(NoValidPixelsError),
+        placing_by_file(site),
         tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder,
-    ):  # fmt: skip
+    ):
         answers = _compare_dates(scene, out or Path(folder), model, (threshold, minimum_area_m2), match=match)
     for answer, line in answers:
         day = answer["acquired_at"][:10]
@@ -73,9 +74,12 @@ def _compare_dates(
         if match and number < len(read) - 1:
             path, factors = match_scene(one, read[-1], out / f"{target.name}-matched")
         payload = {
-            "scene_path": str(path), "weights": model, "out_dir": str(target), "threshold": limits[0],
+            "scene_path": str(path),
+            "weights": model,
+            "out_dir": str(target),
+            "threshold": limits[0],
             "minimum_area_m2": limits[1],
-        }  # fmt: skip
+        }
         result, image_doubts = detect(payload), list[str]()
         if factors is not None:
             write_match(target, factors)

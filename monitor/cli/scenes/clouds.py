@@ -34,8 +34,14 @@ def grid(
     from detection.clouds.header import read_header
 
     request = CloudGridRequest(
-        cell_m=cell, method=method, ground=ground, reach=reach, crs=crs, height_unit=height_unit, like=like,  # type: ignore[arg-type]
-    )  # fmt: skip
+        cell_m=cell,
+        method=method,  # type: ignore[arg-type]
+        ground=ground,
+        reach=reach,
+        crs=crs,
+        height_unit=height_unit,
+        like=like,
+    )
     with ending_at(NoPointsError):
         found = grid_clouds(files := _list_clouds(clouds), out, request, make_progress_printer())
     warn(found.warnings)
@@ -87,10 +93,20 @@ def compare(
     from detection.clouds.distance import CloudDistanceRequest, compare_clouds
 
     request = CloudDistanceRequest(
-        spacing_m=spacing, normal_m=normal, radius_m=radius, depth_m=depth, ground=ground, stable=stable,
-        registration_m=registration_m, minimum_area_m2=minimum_area_m2, places=zones, outward_deg=outward,
-        crs=crs, height_unit=height_unit, out_dir=out,
-    )  # fmt: skip
+        spacing_m=spacing,
+        normal_m=normal,
+        radius_m=radius,
+        depth_m=depth,
+        ground=ground,
+        stable=stable,
+        registration_m=registration_m,
+        minimum_area_m2=minimum_area_m2,
+        places=zones,
+        outward_deg=outward,
+        crs=crs,
+        height_unit=height_unit,
+        out_dir=out,
+    )
     with ending_at(NoPointsError):
         found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), request, make_progress_printer())
     warn(found.warnings)

@@ -113,12 +113,26 @@ def detect(
     if pre is not None and (len(scenes) > 1 or out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")
     payload: dict[str, Any] = {
-        "weights": model, "threshold": threshold, "minimum_area_m2": minimum_area_m2, "slope_gate_deg": slope_gate_deg,
-        "tile": tile, "halo": halo, "prior": _text(prior), "aoi": _text(aoi), "scale": scale,
-        "formats": [name.strip() for name in formats.split(",")], "force": force, "partial": partial, "strict": strict,
-        "triage": triage_weights if triage else None, "resample_to_m": resample_to_m, "offset": offset,
-        "allow_ungeoreferenced": allow_ungeoreferenced, "max_pixels": max_pixels, "max_bands": max_bands,
-    }  # fmt: skip
+        "weights": model,
+        "threshold": threshold,
+        "minimum_area_m2": minimum_area_m2,
+        "slope_gate_deg": slope_gate_deg,
+        "tile": tile,
+        "halo": halo,
+        "prior": _text(prior),
+        "aoi": _text(aoi),
+        "scale": scale,
+        "formats": [name.strip() for name in formats.split(",")],
+        "force": force,
+        "partial": partial,
+        "strict": strict,
+        "triage": triage_weights if triage else None,
+        "resample_to_m": resample_to_m,
+        "offset": offset,
+        "allow_ungeoreferenced": allow_ungeoreferenced,
+        "max_pixels": max_pixels,
+        "max_bands": max_bands,
+    }
     codes = []
     with placing_by_file(site), TemporaryDirectory(prefix="slopeward-detect-") as work:
         for number, scene in enumerate(scenes):
@@ -299,9 +313,10 @@ def _format_answer(answer: dict[str, Any], since: str) -> str:
 def _format_plan(plan: dict[str, Any]) -> str:
     tiles = f"{plan['tiles']} tiles of {plan['tile']} px"
     read = {
-        "rows": f"in rows of at most {plan['tile']} px", "crop": f"{tiles}, halo {plan['halo']} px",
+        "rows": f"in rows of at most {plan['tile']} px",
+        "crop": f"{tiles}, halo {plan['halo']} px",
         "hann": f"{tiles}, blended half over each other",
-    }  # fmt: skip
+    }
     area = "no area" if plan["pixel_area_m2"] is None else f"pixel {plan['pixel_area_m2']} m²"
     return (
         f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['crs']}, {area}\n"

@@ -181,8 +181,10 @@ def _read_labels(
     if outlines is not None:
         labels, notes = read_labels(outlines, looked)
         # what was looked at was looked at on every day; before this one there is no landslide in it
-        return [one if one.kind == NOTHING or since is None else replace(one, since=since.replace(tzinfo=UTC))
-                for one in labels], notes  # fmt: skip
+        return [
+            one if one.kind == NOTHING or since is None else replace(one, since=since.replace(tzinfo=UTC))
+            for one in labels
+        ], notes
     assert owner is not None
     labels = [GroundLabel(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
     if not any(one.kind == "landslide" for one in labels):
@@ -232,9 +234,16 @@ def _register(c: "Connection", owner: _LearningSite, answer: dict[str, Any], now
     weights = Path(answer["weights"]).resolve()
     card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
     return add_model(
-        c, answer["model_hash"], kind=card["name"], task="scene", site=owner.site.id, path=str(weights),
-        card=card, now=now, reason=f"learnt from outlines: {answer['gate']['reasons'][0]}",
-    )  # fmt: skip
+        c,
+        answer["model_hash"],
+        kind=card["name"],
+        task="scene",
+        site=owner.site.id,
+        path=str(weights),
+        card=card,
+        now=now,
+        reason=f"learnt from outlines: {answer['gate']['reasons'][0]}",
+    )
 
 
 def _register_left(owner: _LearningSite) -> None:

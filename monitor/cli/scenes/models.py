@@ -62,10 +62,12 @@ def _find_shipped() -> dict[str, list[dict[str, Any]]]:
         card = json.loads(path.read_text(encoding="utf-8"))
         found.setdefault(card["network"]["name"], []).append(
             {
-                "name": card["name"], "width": card["network"]["width"], "parameters": card.get("parameters"),
+                "name": card["name"],
+                "width": card["network"]["width"],
+                "parameters": card.get("parameters"),
                 "metrics": card["metrics"],
             }
-        )  # fmt: skip
+        )
     return found
 
 
@@ -82,12 +84,16 @@ def _make_row(
     if kind == CLASSIFIER:
         scores = _find_triage_scores()
     return {
-        "id": name, "kind": kind, "paper": paper,
+        "id": name,
+        "kind": kind,
+        "paper": paper,
         "parameters": None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
-        "scores": scores or None, "note": None if scores else NOT_MEASURED,
+        "scores": scores or None,
+        "note": None if scores else NOT_MEASURED,
         "weights": [{key: one[key] for key in ("name", "width", "parameters")} for one in shipped] or None,
-        "reasons_for": _argue(scores, shipped), "reasons_against": _argue_against(scores),
-    }  # fmt: skip
+        "reasons_for": _argue(scores, shipped),
+        "reasons_against": _argue_against(scores),
+    }
 
 
 def _find_score(name: str, set_name: str, kept: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
@@ -102,10 +108,14 @@ def _find_score(name: str, set_name: str, kept: dict[str, dict[str, Any]]) -> di
         return {
             "set": SETS[set_name],
             **{key: row[key] for key in ("f1", "f1_range", "seeds", "miou", "ap50", "cpu_s")},
-            "width": content["figures"]["width"], "beside": other, "difference": _difference(name, other, table),
+            "width": content["figures"]["width"],
+            "beside": other,
+            "difference": _difference(name, other, table),
             "times_its_cpu": round(row["cpu_s"] / reference["cpu_s"], 1),
-            "record": f"{record}.json", "measured_at": content["measured_at"], "machine": content["machine"],
-        }  # fmt: skip
+            "record": f"{record}.json",
+            "measured_at": content["measured_at"],
+            "machine": content["machine"],
+        }
     return None
 
 
@@ -113,12 +123,17 @@ def _find_drawn_scores(shipped: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of a network whose weights are all learnt from drawn data: their score on drawn patches they never saw."""
     return [
         {
-            "set": one["name"], **{key: one["metrics"]["test"][key] for key in ("f1", "precision", "recall", "miou")},
-            "seeds": 1, "width": one["width"], "patches": one["metrics"]["test_patches"], "record": "its card",
+            "set": one["name"],
+            **{key: one["metrics"]["test"][key] for key in ("f1", "precision", "recall", "miou")},
+            "seeds": 1,
+            "width": one["width"],
+            "patches": one["metrics"]["test_patches"],
+            "record": "its card",
             "against": f"{one['name']}: drawn patches alone, nothing measured backs it",
         }
-        for one in shipped if all(other["name"].startswith("generated") for other in shipped)
-    ]  # fmt: skip
+        for one in shipped
+        if all(other["name"].startswith("generated") for other in shipped)
+    ]
 
 
 def _find_triage_scores() -> list[dict[str, Any]]:
@@ -128,14 +143,20 @@ def _find_triage_scores() -> list[dict[str, Any]]:
     stored, found = content["figures"], []
     for what, row in (("the recipe on folds", stored["recipe"]["pooled"]), ("shipped", stored["shipped"]["windows"])):
         low, high = row["recall_95"]
-        found.append({
-            "set": f"{SETS['bijie']}, {what}", **row, "seeds": 1,
-            "cost_to_network": stored["shipped"]["cost_to_network"],
-            "for": f"{what}: {row['looked_at']} of {row['landslide_tiles']} landslide tiles looked at "
-            f"({low:.0%} to {high:.0%})",
-            "against": f"{what}: {row['passed_over']} of {row['empty_tiles']} empty tiles passed over",
-            "record": "triage.json", "measured_at": content["measured_at"], "machine": content["machine"],
-        })  # fmt: skip
+        found.append(
+            {
+                "set": f"{SETS['bijie']}, {what}",
+                **row,
+                "seeds": 1,
+                "cost_to_network": stored["shipped"]["cost_to_network"],
+                "for": f"{what}: {row['looked_at']} of {row['landslide_tiles']} landslide tiles looked at "
+                f"({low:.0%} to {high:.0%})",
+                "against": f"{what}: {row['passed_over']} of {row['empty_tiles']} empty tiles passed over",
+                "record": "triage.json",
+                "measured_at": content["measured_at"],
+                "machine": content["machine"],
+            }
+        )
     return found
 
 

@@ -120,9 +120,12 @@ def _read_outline(path: Path) -> dict[str, Any]:
 
 def _payload(one: store.ReviewedFootprint) -> dict[str, Any]:
     return {
-        "scene_path": one.path, "acquired_at": None if one.acquired_at is None else format_iso(one.acquired_at),
-        "geometry": dict(one.geometry), "verdict": one.verdict, "redrawn": one.redrawn,
-    }  # fmt: skip
+        "scene_path": one.path,
+        "acquired_at": None if one.acquired_at is None else format_iso(one.acquired_at),
+        "geometry": dict(one.geometry),
+        "verdict": one.verdict,
+        "redrawn": one.redrawn,
+    }
 
 
 def _facts(one: store.ReviewedFootprint) -> dict[str, Any]:

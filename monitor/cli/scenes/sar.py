@@ -37,7 +37,7 @@ def sar(
     ] = 5000.0,
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines, picture and record.")] = None,
     site: SiteFile = None,
-) -> None:  # fmt: skip
+) -> None:
     """Change of radar backscatter, coherence or both, at a stated rate of false alarms; exit 4: nothing in common."""
     from detection.imagery.change.radar import find_radar_change
     from detection.imagery.errors import NoValidPixelsError
@@ -49,11 +49,19 @@ def sar(
     if bool(before) != bool(after) or not (before or coherence_before):
         raise typer.BadParameter("give --before and --after, or a pair of coherences, or all of them")
     request = RadarRequest(
-        before=tuple(before or ()), after=tuple(after or ()), mask=mask, band=band, multilook=multilook,
+        before=tuple(before or ()),
+        after=tuple(after or ()),
+        mask=mask,
+        band=band,
+        multilook=multilook,
         coherence=(coherence_before, coherence_across) if coherence_before and coherence_across else None,
         incidence=(incidence_before, incidence_after) if incidence_before and incidence_after else None,
-        false_alarms=false_alarms, minimum_area_m2=minimum_area_m2, looks=looks, units=units, out_dir=out,
-    )  # fmt: skip
+        false_alarms=false_alarms,
+        minimum_area_m2=minimum_area_m2,
+        looks=looks,
+        units=units,
+        out_dir=out,
+    )
     with ending_at(NoValidPixelsError), placing_by_file(site):
         found = find_radar_change(request, make_progress_printer())
     warn(found.warnings)

@@ -39,9 +39,15 @@ def rates(
     from detection.imagery.insar.outputs import measure_stack
 
     request = StackRequest(
-        folder=stack, reference=_place(reference), k_sigma=k_sigma, coherence_least=coherence,
-        minimum_area_m2=minimum_area_m2, every=every, out_dir=out, network=network,
-    )  # fmt: skip
+        folder=stack,
+        reference=_place(reference),
+        k_sigma=k_sigma,
+        coherence_least=coherence,
+        minimum_area_m2=minimum_area_m2,
+        every=every,
+        out_dir=out,
+        network=network,
+    )
     # before the work: a site that is not there is said at once
     target = None if site is None else _open(site)
     if target is not None:

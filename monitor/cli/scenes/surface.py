@@ -29,9 +29,14 @@ def dod(
 
     with ending_at(NoValidPixelsError), placing_by_file(site):
         found = subtract(
-            older, newer, sigma_older_m=sigma_older_m, sigma_newer_m=sigma_newer_m, stable=stable,
-            minimum_area_m2=minimum_area_m2, out_dir=out,
-        )  # fmt: skip
+            older,
+            newer,
+            sigma_older_m=sigma_older_m,
+            sigma_newer_m=sigma_newer_m,
+            stable=stable,
+            minimum_area_m2=minimum_area_m2,
+            out_dir=out,
+        )
     warn(found.warnings)
     if print_if_json(asdict(found)):
         return

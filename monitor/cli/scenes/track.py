@@ -49,10 +49,16 @@ def track(
     service, db = session.open_service() if site is not None else (None, None)
     target = None if service is None or site is None else session.pick_site(service, site)
     request = TrackingRequest(
-        window_px=window, step_px=step, most_m=most, stable=stable, band=band, out_dir=out,
+        window_px=window,
+        step_px=step,
+        most_m=most,
+        stable=stable,
+        band=band,
+        out_dir=out,
         places={} if target is None else list_image_places(target),
-        older_at=_read_time(older_at, "--older-at"), newer_at=_read_time(newer_at, "--newer-at"),
-    )  # fmt: skip
+        older_at=_read_time(older_at, "--older-at"),
+        newer_at=_read_time(newer_at, "--newer-at"),
+    )
     with session.ending_at(NoValidPixelsError), placing_by(target):
         found = find_vectors(older, newer, request, session.make_progress_printer())
     stored = None

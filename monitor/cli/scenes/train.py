@@ -73,12 +73,16 @@ def train(
         _print_begun(target, resume=resume, anew=anew)
         with catching_stop() as stopped:
             hooks = Hooks(
-                show_progress, lambda: bool(stopped), resume=not anew, on_warning=lambda doubt: warn([doubt]),
+                show_progress,
+                lambda: bool(stopped),
+                resume=not anew,
+                on_warning=lambda doubt: warn([doubt]),
                 on_resume=lambda epoch: typer.echo(
                     f"{target.with_suffix('.place')}: the unfinished run of this recipe goes on in epoch {epoch} "
-                    "(--anew would begin anew)", err=True,
+                    "(--anew would begin anew)",
+                    err=True,
                 ),
-            )  # fmt: skip
+            )
             card = run_recipe(loaded, target, data, hooks=hooks)
     except OtherRunError as other:
         raise SlopewardError(f"{other}. {_describe_choice(recipe, data, seed, target)}") from None
@@ -244,15 +248,20 @@ def _keep_proof(
         blocks = int(answer.get("blocks", answer["images"]))
         reasons = check_outlines(blocks, low, len(looked), accepted)
         result = {
-            "f1": answer.get("f1"), "less_logistic": logistic, "reviewed": len(looked), "accepted": accepted,
-            "data": data, "threshold": answer.get("threshold"), "patches_sha256": answer.get("patches_sha256"),
-            "images": answer["images"], "blocks": blocks, "tries": answer.get("tries"),
-        }  # fmt: skip
+            "f1": answer.get("f1"),
+            "less_logistic": logistic,
+            "reviewed": len(looked),
+            "accepted": accepted,
+            "data": data,
+            "threshold": answer.get("threshold"),
+            "patches_sha256": answer.get("patches_sha256"),
+            "images": answer["images"],
+            "blocks": blocks,
+            "tries": answer.get("tries"),
+        }
         of = "" if stated is None else f" --weights {stated}"
         made_by = f"slopeward scenes score --site {chosen.id}{of} --layout {data['source']} --folder {data['folder']}"
-        proof = ModelTest(
-            "scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, blocks
-        )  # fmt: skip
+        proof = ModelTest("scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, blocks)
         add_proof(c, chosen, asking, proof, keeper, now)
     return reasons
 

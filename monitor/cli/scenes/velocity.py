@@ -68,18 +68,26 @@ def velocity(
     grounds = [] if target is None else list_mapped_ground(target)
     near_m = 0.0 if target is None else target.scenes.near_m
     with (
-        ending_at(NoValidPixelsError), placing_by(target),
+        ending_at(NoValidPixelsError),
+        placing_by(target),
         tempfile.TemporaryDirectory(prefix="slopeward-points-") as folder,
-    ):  # fmt: skip
+    ):
         files, errors, warnings = _open(file, tuple(sigma_file or ()), cell, Path(folder))
         factor = _find_factor(file[0].name, files[0], unit)
         others = {path: _find_factor(path.name, path, unit, factor) for path in (*files[1:], *errors)}
         request = VelocityRequest(
-            files=files, component=component, factor=factor, factors=others, sigma_files=errors,
-            sigma=sigma, k_sigma=k_sigma, minimum_area_m2=minimum_area_m2, out_dir=out,
+            files=files,
+            component=component,
+            factor=factor,
+            factors=others,
+            sigma_files=errors,
+            sigma=sigma,
+            k_sigma=k_sigma,
+            minimum_area_m2=minimum_area_m2,
+            out_dir=out,
             places=tuple(_find_place(ground.station, near_m) for ground in grounds),
             bounds={ground.station.id: ground.over_mm_per_day * DAYS_PER_YEAR for ground in grounds},
-        )  # fmt: skip
+        )
         found = measure_velocity(request)
     found = replace(found, warnings=(*warnings, *found.warnings))
     stored = None
@@ -158,11 +166,15 @@ def _store(
     pipeline = Pipeline(db, {site.id: site}, lambda: datetime.now(UTC), service.limits)
     rows = [
         MappedVelocity(
-            one.name, one.speed / DAYS_PER_YEAR, one.speed_sigma / DAYS_PER_YEAR, one.p95 / DAYS_PER_YEAR,
-            one.moving_share, one.pixels,
+            one.name,
+            one.speed / DAYS_PER_YEAR,
+            one.speed_sigma / DAYS_PER_YEAR,
+            one.p95 / DAYS_PER_YEAR,
+            one.moving_share,
+            one.pixels,
         )
         for one in found.places
-    ]  # fmt: skip
+    ]
     path = service.paths.velocity_of(site.id)
     before = _find_component(path) if list_mapped_ground(site) else None
     if before not in {None, found.component}:

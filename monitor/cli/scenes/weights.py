@@ -31,9 +31,14 @@ def retire(model_hash: HashArgument, site: SiteOption, reason: Reason, by: By = 
 
 
 def _act(
-    act: "Callable[..., str]", model_hash: str, site: str, reason: str, by: str | None, *,
+    act: "Callable[..., str]",
+    model_hash: str,
+    site: str,
+    reason: str,
+    by: str | None,
+    *,
     before: "Callable[..., None] | None" = None,
-) -> None:  # fmt: skip
+) -> None:
     _, db, one = open_site(site)
     with db:
         who, now = prove(db, by, site), datetime.now(UTC)

@@ -61,9 +61,12 @@ def list_logins() -> None:
     found = _open_book(session.read_service().broker).load()
     for one in found:
         facts = {
-            "username": one.name, "site": one.site, "station": one.station, "listens": one.listens,
+            "username": one.name,
+            "site": one.site,
+            "station": one.station,
+            "listens": one.listens,
             "made_at": one.made_at,
-        }  # fmt: skip
+        }
         may = "receives levels and alerts" if one.listens else f"publishes for {one.station or 'every station'}"
         session.show(facts, f"{one.name:<30} {one.site}: {may}; since {one.made_at[:10]}")
     session.require_any(found, "there are no logins; make one: slopeward broker add SITE/STATION")

@@ -124,6 +124,8 @@ def _list(db: Database) -> None:
             )
         else:
             slowest = (d.outcome or {}).get("slowest_acknowledgement_s")
-            print(f"{d.id} {d.site} {d.started_at:%Y-%m-%d %H:%M} {d.state} by {d.by}: {d.scenario}"
-                  + (f"; slowest acknowledgement {slowest:.0f} s" if slowest is not None else ""))  # fmt: skip
+            print(
+                f"{d.id} {d.site} {d.started_at:%Y-%m-%d %H:%M} {d.state} by {d.by}: {d.scenario}"
+                + (f"; slowest acknowledgement {slowest:.0f} s" if slowest is not None else "")
+            )
     session.require_any(drills, "no drill was held")

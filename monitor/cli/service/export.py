@@ -32,7 +32,7 @@ def export(
     from_: Annotated[str | None, typer.Option("--from", help="After this instant, such as 2026-03-01T00:00Z")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Up to this instant")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Write one table or map of a site into a file; exit 4 when there is nothing in that range.
 
     Columns are those of the public views. The file comes into place whole, or not at all.

@@ -99,8 +99,12 @@ def _print_tiles(out: Path, found: Tiles) -> None:
     if found.error:
         raise RefusedError(found.error)
     facts = {
-        "file": str(out), "tiles": found.tiles, "kind": found.kind, "zooms": list(found.zooms),
-        "bounds": list(found.bounds), "bytes": out.stat().st_size,
-    }  # fmt: skip
+        "file": str(out),
+        "tiles": found.tiles,
+        "kind": found.kind,
+        "zooms": list(found.zooms),
+        "bounds": list(found.bounds),
+        "bytes": out.stat().st_size,
+    }
     low, high = found.zooms
     show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {low} to {high}")

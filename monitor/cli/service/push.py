@@ -27,7 +27,7 @@ def keys() -> None:
     show(
         {"public_key": public, "made": made, "private_key_in": where},
         f"{public}\n{'made' if made else 'there already'}: {where}",
-    )  # fmt: skip
+    )
 
 
 @app.command("devices")
@@ -40,10 +40,13 @@ def devices() -> None:
         found = load_all_devices(c)
     for one in found:
         facts = {
-            "account": one.user, "device": one.name, "added_at": format_iso(one.added_at),
+            "account": one.user,
+            "device": one.name,
+            "added_at": format_iso(one.added_at),
             "sent_at": None if one.sent_at is None else format_iso(one.sent_at),
-            "ended_at": None if one.ended_at is None else format_iso(one.ended_at), "ended_why": one.ended_why,
-        }  # fmt: skip
+            "ended_at": None if one.ended_at is None else format_iso(one.ended_at),
+            "ended_why": one.ended_why,
+        }
         state = "takes messages" if one.ended_at is None else f"ended: {one.ended_why}"
         show(facts, f"{one.user:<20} {one.name:<24} since {format_iso(one.added_at)[:10]}, {state}")
     require_any(found, "no device takes messages; people switch them on under their account on the page")

@@ -46,10 +46,12 @@ def write_weekly(site: Site, out: Out, at: At = None, language: Language = None)
 
 @app.command("shift")
 def write_shift(
-    site: Site, out: Out, at: At = None,
+    site: Site,
+    out: Out,
+    at: At = None,
     hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="Length of the shift")] = 8,
     language: Language = None,
-) -> None:  # fmt: skip
+) -> None:
     """Write the report of a shift.
 
     Example: slopeward report shift north-bench --hours 12 --out shift.pdf
@@ -174,7 +176,7 @@ def list_issues(site: Site, limit: session.LimitOption = 20) -> None:
 @app.command("prove")
 def prove_issue(
     number: Annotated[int, typer.Argument(min=1, max=session.LARGEST_ID, help="Number, see `slopeward report list`")],
-) -> None:  # fmt: skip
+) -> None:
     """Make a report again from its rows and compare it with what was stored of it.
 
     Exit 1 where it says something else, 3 where it does and another version made it.
@@ -191,9 +193,12 @@ def prove_issue(
         require_readable(c, issue.site)
         found = prove(c, issue)
     facts = {
-        "report_id": number, "code_version": issue.code_version, "issued_sha256": issue.facts_sha256, **asdict(found),
+        "report_id": number,
+        "code_version": issue.code_version,
+        "issued_sha256": issue.facts_sha256,
+        **asdict(found),
         "changed": list(found.changed),
-    }  # fmt: skip
+    }
     digests = (
         "" if found.same else f"; digest {issue.facts_sha256[:12]} as issued, {found.facts_sha256[:12]} as made now"
     )

@@ -77,12 +77,25 @@ def simulate(
         signal.signal(number, lambda *_: stop.set())
     with _take_login(broker, username) as login, Publisher(broker, *login) as publisher:
         played = play(
-            map(sample_to_message, model.samples()), publisher, now - part, speed, clock=lambda: datetime.now(UTC),
-            stop=stop, follow=follow,
+            map(sample_to_message, model.samples()),
+            publisher,
+            now - part,
+            speed,
+            clock=lambda: datetime.now(UTC),
+            stop=stop,
+            follow=follow,
             on_history=lambda n: typer.echo(f"{n} messages of history acknowledged", err=True),
-        )  # fmt: skip
-        print(json.dumps({"history": played.history, "live": played.live, "acknowledged": publisher.count,
-                          "until": str(played.until)}))  # fmt: skip
+        )
+        print(
+            json.dumps(
+                {
+                    "history": played.history,
+                    "live": played.live,
+                    "acknowledged": publisher.count,
+                    "until": str(played.until),
+                }
+            )
+        )
 
 
 @contextlib.contextmanager

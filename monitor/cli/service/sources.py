@@ -42,10 +42,14 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
             continue
         shown += 1
         facts = {
-            "name": name, "site": place, "kind": table.kind if table else state.kind if state else "",
-            "url": "" if table is None else hide_query(table.address), "configured": table is not None,
-            "files": files.get(name, 0), **_state_to_json(state),
-        }  # fmt: skip
+            "name": name,
+            "site": place,
+            "kind": table.kind if table else state.kind if state else "",
+            "url": "" if table is None else hide_query(table.address),
+            "configured": table is not None,
+            "files": files.get(name, 0),
+            **_state_to_json(state),
+        }
         show(facts, _describe(name, place, table, state))
     require_any(shown, "no source: write a [[source]] into the service file (docs/how-to/import-files.md)")
 
@@ -69,9 +73,16 @@ def poll(
         place = SourceTarget(db, service, site, lambda: datetime.now(UTC), f"source {name}", source.accept_units)
         found = poll_source(source, place, os.environ, may_shrink=shorter)
     facts = {
-        "name": name, "site": site.id, "new": found.new, "same": found.same, "stored": found.rows,
-        "revisions": found.revisions, "rejected": found.rejected, "scenes": found.scenes, "errors": found.errors,
-    }  # fmt: skip
+        "name": name,
+        "site": site.id,
+        "new": found.new,
+        "same": found.same,
+        "stored": found.rows,
+        "revisions": found.revisions,
+        "rejected": found.rejected,
+        "scenes": found.scenes,
+        "errors": found.errors,
+    }
     if found.errors and not (found.new or found.same):
         if options().as_json:
             show(facts, "")
@@ -99,9 +110,7 @@ def _describe(name: str, site: str, table: SourceSection | None, state: PollStat
         return line + "never looked at"
     if table is None and state.kind != FOLDER_KIND:
         line += "no table names it any more; "
-    success, news = (
-        "never" if at is None else f"{at:%Y-%m-%d %H:%M} UTC" for at in (state.success_at, state.new_at)
-    )  # fmt: skip
+    success, news = ("never" if at is None else f"{at:%Y-%m-%d %H:%M} UTC" for at in (state.success_at, state.new_at))
     line += f"last success {success}, last news {news}, {state.rows_new} values new, {state.rows_all} in all"
     if state.error is not None and state.error_since is not None:
         line += f"; since {state.error_since:%Y-%m-%d %H:%M} UTC: {state.error}"

@@ -73,21 +73,36 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
     unseen = [] if sights else [site.id for site in declared]
     verdict = assess_service(stamps, sights, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
     if options().as_json:
-        print_json({
-            "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
-            "processes": {name: {"at": at, **detail} for name, (at, detail) in stamps.items()
-                if name in SHOWN or name.startswith(health.STANDBY)},
-            "newest_outage": outages[0] if outages else None,
-            "waiting_scenes": [
-                {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in waiting
-            ],
-            "sources": [
-                {"source": p.source, "site": p.site, "polled": p.polled_at, "success": p.success_at,
-                 "error": p.error, "error_since": p.error_since, "stored": p.rows_all}
-                for p in polls
-            ],
-            "awaited": [one.to_json(site) for site, one in awaited],
-        })  # fmt: skip
+        print_json(
+            {
+                "state": verdict.state,
+                "reasons": verdict.reasons,
+                "at": now,
+                "sites": [dict(row) for row in rows],
+                "processes": {
+                    name: {"at": at, **detail}
+                    for name, (at, detail) in stamps.items()
+                    if name in SHOWN or name.startswith(health.STANDBY)
+                },
+                "newest_outage": outages[0] if outages else None,
+                "waiting_scenes": [
+                    {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in waiting
+                ],
+                "sources": [
+                    {
+                        "source": p.source,
+                        "site": p.site,
+                        "polled": p.polled_at,
+                        "success": p.success_at,
+                        "error": p.error,
+                        "error_since": p.error_since,
+                        "stored": p.rows_all,
+                    }
+                    for p in polls
+                ],
+                "awaited": [one.to_json(site) for site, one in awaited],
+            }
+        )
     else:
         own = zones("")
         _print(rows, verdict, now, zones)
@@ -122,8 +137,9 @@ def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now
     """Which of two services decides, and which one waits; empty where there is only one."""
     waiting = [
         f"{name.removeprefix(health.STANDBY)} stands by (seen {describe_age(at, now)})"
-        for name, (at, _) in stamps.items() if name.startswith(health.STANDBY)
-    ]  # fmt: skip
+        for name, (at, _) in stamps.items()
+        if name.startswith(health.STANDBY)
+    ]
     core = stamps.get("core")
     if core is None or not waiting:
         return ""
@@ -159,9 +175,15 @@ MEANS = {
 def _see(row: Any, tops: dict[str, int]) -> SiteStatus:
     unset = row["evaluated_at"] is None
     return SiteStatus(
-        row["site"], -1 if unset else row["level"], row["level_name"] or "", row["observability"] or "",
-        0 if unset else row["reachable_level"], tops[row["site"]], _read(row["evaluated_at"]), _read(row["newest_at"]),
-    )  # fmt: skip
+        row["site"],
+        -1 if unset else row["level"],
+        row["level_name"] or "",
+        row["observability"] or "",
+        0 if unset else row["reachable_level"],
+        tops[row["site"]],
+        _read(row["evaluated_at"]),
+        _read(row["newest_at"]),
+    )
 
 
 def make_table(rows: Any, now: datetime, zones: Callable[[str], str]) -> "Table":
@@ -174,8 +196,15 @@ def make_table(rows: Any, now: datetime, zones: Callable[[str], str]) -> "Table"
     for row in rows:
         since = format_in_zone(row["since"] or None, zones(row["site"]))
         moves = ", ".join(str(row[k]) for k in ("movement_stage", "trend") if row[k]) or "-"
-        table.add_row(row["site"], row["level_name"] or "-", since, row["observability"] or "-", moves,
-                      describe_age(_read(row["newest_at"]), now), str(row["active_alerts"]))  # fmt: skip
+        table.add_row(
+            row["site"],
+            row["level_name"] or "-",
+            since,
+            row["observability"] or "-",
+            moves,
+            describe_age(_read(row["newest_at"]), now),
+            str(row["active_alerts"]),
+        )
     return table
 
 

@@ -131,11 +131,19 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
 
 @app.command("ack")
 def ack(
-    alert_id: AlertId, reason: Reason,
-    seen: Annotated[int | None, typer.Option("--seen", min=0, max=session.LARGEST_ID, help="Number of the level you "
-                                "saw; refused if it stands higher by now. Without it: the level at the call")] = None,
+    alert_id: AlertId,
+    reason: Reason,
+    seen: Annotated[
+        int | None,
+        typer.Option(
+            "--seen",
+            min=0,
+            max=session.LARGEST_ID,
+            help="Number of the level you saw; refused if it stands higher by now. Without it: the level at the call",
+        ),
+    ] = None,
     by: By = None,
-) -> None:  # fmt: skip
+) -> None:
     """Acknowledge: somebody has seen it and acts.
 
     Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
@@ -167,7 +175,7 @@ def outcome(
     what: Annotated[str, typer.Argument(metavar="CLASS", help=f"One of {', '.join(store.OUTCOMES)}")],
     note: Annotated[str, typer.Option("--note", help="What was found")],
     by: By = None,
-) -> None:  # fmt: skip
+) -> None:
     """Record what an alert turned out to be.
 
     Example: slopeward alerts outcome 12 false_instrument --note "antenna was hit by a snow plough"
@@ -177,11 +185,12 @@ def outcome(
 
 @app.command("shelve")
 def shelve(
-    alert_id: AlertId, reason: Reason,
+    alert_id: AlertId,
+    reason: Reason,
     for_: Annotated[str, typer.Option("--for", help="How long, such as 4h")] = "4h",
     second: Second = None,
     by: By = None,
-) -> None:  # fmt: skip
+) -> None:
     """Quiet an alert for a time; the second highest level needs a second person, as with `close`, the highest is never.
 
     Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
@@ -228,10 +237,13 @@ def put_back(alert_id: AlertId, reason: Reason, by: By = None) -> None:
 @app.command("verify")
 def verify(
     alert_id: AlertId,
-    answer: Annotated[str, typer.Argument(help="movement: it counts; instrument, weather, work, earthquake or "
-                                           "other: what it was instead")],
-    reason: Reason, by: By = None,
-) -> None:  # fmt: skip
+    answer: Annotated[
+        str,
+        typer.Argument(help="movement: it counts; instrument, weather, work, earthquake or other: what it was instead"),
+    ],
+    reason: Reason,
+    by: By = None,
+) -> None:
     """Answer a "verify now": was it the slope, or what else?
 
     Where one of the two highest levels is asked for, a cause counts once a second person gives the same command.
@@ -295,10 +307,15 @@ def withdraw(
         site = _site_of(db, alert, "alerts withdraw")
         act = db.run_read(share_taking_back, site, key)
         outcome = act_by_two(
-            db, act, who, None, reason, f"slopeward alerts withdraw {alert_id}",
+            db,
+            act,
+            who,
+            None,
+            reason,
+            f"slopeward alerts withdraw {alert_id}",
             lambda c, second: withdraw_answer(c, site, key, who, reason, now, second=second),
             lambda c: measure_stake(c, site),
-        )  # fmt: skip
+        )
         level = evaluate_site(db, site, datetime.now(UTC), "person").level
     facts = {"alert_id": alert_id, "withdrawn": outcome, "by": who.name, "level": level}
     session.show(facts, f"{key}: the {outcome} is withdrawn; {site.id} is at {site.levels[level].name}")
@@ -321,9 +338,14 @@ def _act(alert_id: int, by: str | None, do: Callable[[Connection, Actor, datetim
 
 
 def _act_by_two(
-    alert_id: int, by: str | None, second: str | None, reason: str, verb: str,
-    terms: Mapping[str, Any], do: Callable[[Connection, Actor, Actor | None, datetime], None],
-) -> None:  # fmt: skip
+    alert_id: int,
+    by: str | None,
+    second: str | None,
+    reason: str,
+    verb: str,
+    terms: Mapping[str, Any],
+    do: Callable[[Connection, Actor, Actor | None, datetime], None],
+) -> None:
     """An act on an alert for which a grave one wants a second person; a signature holds for the level it saw."""
     name, _, options = verb.partition(" ")
     with session.open_database() as db:
@@ -334,10 +356,15 @@ def _act_by_two(
             return _find(store.find_alert(c, alert_id), alert_id)
 
         alert = act_by_two(
-            db, TwoPersonAct(f"alert.{name}", f"alert:{alert_id}", terms), who, second, reason,
-            " ".join(filter(None, (f"slopeward alerts {name} {alert_id}", options))), act,
+            db,
+            TwoPersonAct(f"alert.{name}", f"alert:{alert_id}", terms),
+            who,
+            second,
+            reason,
+            " ".join(filter(None, (f"slopeward alerts {name} {alert_id}", options))),
+            act,
             lambda c: _find(store.find_alert(c, alert_id), alert_id).level,
-        )  # fmt: skip
+        )
     _show(alert)
 
 

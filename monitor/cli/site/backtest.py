@@ -100,10 +100,14 @@ def backtest(
         raise typer.BadParameter("a proof rests on what the service stored; --data has no place beside it")
     if prove is not None:
         chosen = {
-            "--known": known not in {"auto", PROOF_KNOWN}, "--latency": latency != "0s", "--as-then": as_then,
-            "--late-bound": late_bound is not None, "--lead": lead != LEAD, "--from": from_at is not None,
+            "--known": known not in {"auto", PROOF_KNOWN},
+            "--latency": latency != "0s",
+            "--as-then": as_then,
+            "--late-bound": late_bound is not None,
+            "--lead": lead != LEAD,
+            "--from": from_at is not None,
             "--to": to_at is not None,
-        }  # fmt: skip
+        }
         if named := [option for option, is_chosen in chosen.items() if is_chosen]:
             raise typer.BadParameter(
                 f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
@@ -167,16 +171,26 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
             "gain": None if gain is None else gain.to_json(),
             "shown": {format_duration(h): asdict(r) for h, r in records.items()},
             "terms": {
-                "known": card.known["mode"], "latency_s": card.known["latency_s"], "lead_s": card.lead_s,
-                "labels": len(card.labels), "labels_sha256": hashlib.sha256(labels.encode()).hexdigest(),
+                "known": card.known["mode"],
+                "latency_s": card.known["latency_s"],
+                "lead_s": card.lead_s,
+                "labels": len(card.labels),
+                "labels_sha256": hashlib.sha256(labels.encode()).hexdigest(),
             },
-        }  # fmt: skip
+        }
         weights = weights_in_use(c, site, criterion, criterion.id, now) or ""
         made_by = f"slopeward backtest --site {site.id} --prove {criterion.id}"
         proof = ModelTest(
-            "forecast", criterion.id, made_by, weights, tuple(reasons), result, int(card.known["rows"]), card.from_at,
+            "forecast",
+            criterion.id,
+            made_by,
+            weights,
+            tuple(reasons),
+            result,
+            int(card.known["rows"]),
+            card.from_at,
             card.to_at,
-        )  # fmt: skip
+        )
         add_proof(c, site, criterion, proof, keeper, now)
     print_note(f"{criterion.id}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(reasons)} (kept)")
 

@@ -46,15 +46,21 @@ def evaluate(
         with db.read() as c:
             zone = session.find_zones(c, utc=utc)(site.id)
     facts: dict[str, Any] = {
-        "site": site.id, "at": at or format_iso(now), "level": decision.level,
-        "level_name": site.levels[decision.level].name, "observability": decision.observability,
-        "reachable_level": decision.reachable_level, "sentence": decision.evidence["sentence"],
+        "site": site.id,
+        "at": at or format_iso(now),
+        "level": decision.level,
+        "level_name": site.levels[decision.level].name,
+        "observability": decision.observability,
+        "reachable_level": decision.reachable_level,
+        "sentence": decision.evidence["sentence"],
         "evidence": dict(decision.evidence),
-    }  # fmt: skip
+    }
     if session.print_if_json(facts):
         return
-    print(f"{facts['level_name']} | sees: {decision.observability} | reachable: "
-          f"{site.levels[decision.reachable_level].name}")  # fmt: skip
+    print(
+        f"{facts['level_name']} | sees: {decision.observability} | reachable: "
+        f"{site.levels[decision.reachable_level].name}"
+    )
     print(session.translate_in_zone(facts["sentence"], zone))
     for entry in decision.evidence["words"]:
         level = site.levels[entry["raise_level"]].name if entry["heard"] else "no data"

@@ -170,10 +170,15 @@ def withdraw(
         if confirmation_of is None:
             act = TwoPersonAct("event.withdraw", f"site:{site.id}", {"event": event_id})
             act_by_two(
-                db, act, who, None, reason, f"slopeward events withdraw {event_id}",
+                db,
+                act,
+                who,
+                None,
+                reason,
+                f"slopeward events withdraw {event_id}",
                 lambda c, second: take_event_back(c, site, event_id, who, reason, now, second=second),
                 lambda c: measure_stake(c, site),
-            )  # fmt: skip
+            )
             line = f"event {event_id} is withdrawn by {who.name}"
         else:
             with db.write(urgent=True) as c:

@@ -31,12 +31,24 @@ AlertId = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number of t
 @app.command("explain")
 def explain(
     alert_id: AlertId,
-    again: Annotated[bool, typer.Option("--recompute", help="Decide again from the frozen inputs, of every change of "
-                                        "the alert; exit 1 if anything differs in a single bit")] = False,
-    as_of: Annotated[str | None, typer.Option("--as-of", help="Read today's tables as known at this instant (`then` = "
-                                              "that of the decision, `now`) and print_note what differs")] = None,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--recompute",
+            help="Decide again from the frozen inputs, of every change of "
+            "the alert; exit 1 if anything differs in a single bit",
+        ),
+    ] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            help="Read today's tables as known at this instant (`then` = "
+            "that of the decision, `now`) and print_note what differs",
+        ),
+    ] = None,
     utc: UtcOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Say why: inputs, margins, who voted, who was set aside, by which version of the rules.
 
     Example: slopeward alerts explain 12 --recompute --as-of now
@@ -55,15 +67,20 @@ def explain(
 
 def _describe(
     db: Database, alert: Alert, row: DecisionRow, seal: str | None, source: str, as_of: str | None, *, again: bool
-) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
+) -> tuple[dict[str, Any], list[str]]:
     """What there is to say of an alert, for programs and for people, with times of the zone in use."""
     frozen, inputs, summary = _read(row, source)
     facts: dict[str, Any] = {
-        **{k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
-        "at": format_iso(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
-        "code_version": row.code_version, "config_sha256": row.config_sha256,
-        "inputs": inputs, "evidence": frozen,
-    }  # fmt: skip
+        **{k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()},
+        "decision": row.id,
+        "at": format_iso(row.at),
+        "evidence_sha256": row.evidence_sha256,
+        "sealed": seal is not None,
+        "code_version": row.code_version,
+        "config_sha256": row.config_sha256,
+        "inputs": inputs,
+        "evidence": frozen,
+    }
     lines = [
         f"alert {alert.id}: {translate(alert.reason)}",
         f"rule version {alert.rule_version}, decision {row.id}, SHA-256 of the frozen inputs {row.evidence_sha256}",
@@ -129,18 +146,23 @@ def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) 
     facts["as_of"] = found.to_json()
     levels = f"level {found.decision.level}, then it was {found.level_then}"
     return [
-        f"as known at {format_instant(found.known_at)}:", *(f"  {line}" for line in summarise(found.departures)),
+        f"as known at {format_instant(found.known_at)}:",
+        *(f"  {line}" for line in summarise(found.departures)),
         f"  from them would be decided: {levels}; {translate(found.decision.evidence['sentence'])}",
-    ]  # fmt: skip
+    ]
 
 
 @app.command("export")
 def export(
     alert_id: Annotated[int | None, typer.Argument(min=1, max=LARGEST_ID, metavar="[ID]", help="The alert")] = None,
     to: Annotated[Path | None, typer.Option("--to", help="File to write; alert-ID.zip when not given")] = None,
-    check: Annotated[Path | None, typer.Option("--check", help="Prove this pack instead; exit 1 where it is not as it "
-                                               "was written; needs no database")] = None,
-) -> None:  # fmt: skip
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            "--check", help="Prove this pack instead; exit 1 where it is not as it was written; needs no database"
+        ),
+    ] = None,
+) -> None:
     """Pack everything about an alert into one file that proves itself, or prove such a file.
 
     Example: slopeward alerts export 12 --to alert-12.zip

@@ -41,9 +41,16 @@ if TYPE_CHECKING:
 
 
 def guess_file(
-    path: Path, site_id: str | None, given: Sequence[str], out: Path | None, *,
-    bounds: Sequence[str], by: str | None, accepts: bool, dry_run: bool = False,
-) -> None:  # fmt: skip
+    path: Path,
+    site_id: str | None,
+    given: Sequence[str],
+    out: Path | None,
+    *,
+    bounds: Sequence[str],
+    by: str | None,
+    accepts: bool,
+    dry_run: bool = False,
+) -> None:
     """Understand a file, put questions where it leaves something open, write mapping and site file, show the record.
 
     Args:
@@ -122,10 +129,14 @@ def guess_file(
     elif set_bounds:
         raise ConfigError(f"{site.id} names all stations of {path}: its bounds are changed in its own file")
     if options().as_json:
-        print_json({
-            "file": str(path), "facts": dict(found.facts), "written": [str(w) for w in written],
-            "sensors": [asdict(sensor) for sensor in found.sensors],
-        })  # fmt: skip
+        print_json(
+            {
+                "file": str(path),
+                "facts": dict(found.facts),
+                "written": [str(w) for w in written],
+                "sensors": [asdict(sensor) for sensor in found.sensors],
+            }
+        )
     for file in written:
         print_note(f"{file} written")
     is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], (written or [path])[-1])
@@ -143,7 +154,7 @@ def guess_file(
 
 def _understand_all(
     path: Path, site: Site | None, answers: dict[str, str], *, is_new: bool
-) -> list[tuple[Path, TableGuess]]:  # fmt: skip
+) -> list[tuple[Path, TableGuess]]:
     """What each file says; the questions of all files of a folder are listed before it ends where nobody answers."""
     suffixes = {s for reader in READERS.values() if reader.content is Content.READINGS for s in reader.suffixes}
     files = list_files(path, tuple(sorted(suffixes)))
@@ -367,7 +378,7 @@ def _format_options(found: TableGuess) -> str:
 
 def _understand(
     understand: Callable[[Mapping[str, str]], TableGuess], answers: Mapping[str, str], *, is_new: bool
-) -> TableGuess:  # fmt: skip
+) -> TableGuess:
     found = understand(answers)
     return site_file.request_place(found, answers) if is_new else found
 

@@ -137,10 +137,18 @@ def ingest(
     if answers or bounds or out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")
     given = {
-        "--mapping": mapping, "--set": point_set, "--direction": direction, "--unit": unit, "--station": station,
-        "--quantity": quantity, "--variable": variable, "--window": window, "--within": within,
-        "--time": time, "--stamp": stamp,
-    }  # fmt: skip
+        "--mapping": mapping,
+        "--set": point_set,
+        "--direction": direction,
+        "--unit": unit,
+        "--station": station,
+        "--quantity": quantity,
+        "--variable": variable,
+        "--window": window,
+        "--within": within,
+        "--time": time,
+        "--stamp": stamp,
+    }
     if path is None or form is not None:
         choose_form(form, given)  # what cannot be is refused before a file is touched
     if forget_epoch0 is not None:
@@ -164,9 +172,16 @@ def _now() -> datetime:
 
 
 def _read(
-    path: Path, site_id: str | None, named: str | None, given: Mapping[str, object], stated: ImportOptions, *,
-    accepted: AcceptedDoubts, by: str | None, dry_run: bool,
-) -> None:  # fmt: skip
+    path: Path,
+    site_id: str | None,
+    named: str | None,
+    given: Mapping[str, object],
+    stated: ImportOptions,
+    *,
+    accepted: AcceptedDoubts,
+    by: str | None,
+    dry_run: bool,
+) -> None:
     results: list[FileResult] = []
     unread = 0
     has_points = False
@@ -286,9 +301,18 @@ def _read_points(
 
 
 def _read_table(
-    file: Path, pipeline: Pipeline, place: Site | None, form: str, stated: ImportOptions, database: Database | None,
-    who: Actor | None, walled: ConvertedFile | None, *, accepted: AcceptedDoubts, by: str | None,
-) -> FileResult:  # fmt: skip
+    file: Path,
+    pipeline: Pipeline,
+    place: Site | None,
+    form: str,
+    stated: ImportOptions,
+    database: Database | None,
+    who: Actor | None,
+    walled: ConvertedFile | None,
+    *,
+    accepted: AcceptedDoubts,
+    by: str | None,
+) -> FileResult:
     """One table; where its units or times are doubtful a person at the keyboard must confirm, and a program is refused.
 
     Args:
@@ -310,10 +334,19 @@ def _read_table(
 
     def read(right: AcceptedDoubts) -> FileResult:
         return read_file(
-            file, pipeline, place, _now, form=form, mapping=stated.mapping, dry_run=database is None,
-            accept_units=right.units, accept_times=right.times, on_progress=_show_progress, by=name_helper().name,
+            file,
+            pipeline,
+            place,
+            _now,
+            form=form,
+            mapping=stated.mapping,
+            dry_run=database is None,
+            accept_units=right.units,
+            accept_times=right.times,
+            on_progress=_show_progress,
+            by=name_helper().name,
             open_lines=partial(open_readings(form), file, stated) if walled is None else walled.readings,
-        )  # fmt: skip
+        )
 
     try:
         result = read(accepted)
@@ -371,14 +404,24 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         print(file=sys.stderr)
     span = (result.from_at, result.to_at)
     facts: dict[str, Any] = {
-        "file": result.file, "dry_run": dry_run, "rows": result.rows, "valid": result.valid, "stored": result.stored,
-        "duplicates": result.duplicates, "revisions": result.revisions, "rejected": result.rejected,
-        "missing": result.missing, "reasons": result.reasons, "sites": sorted(result.sites),
-        "flags": result.flags, "undeclared": sorted(result.undeclared), "unknown_stations": sorted(result.unknown),
+        "file": result.file,
+        "dry_run": dry_run,
+        "rows": result.rows,
+        "valid": result.valid,
+        "stored": result.stored,
+        "duplicates": result.duplicates,
+        "revisions": result.revisions,
+        "rejected": result.rejected,
+        "missing": result.missing,
+        "reasons": result.reasons,
+        "sites": sorted(result.sites),
+        "flags": result.flags,
+        "undeclared": sorted(result.undeclared),
+        "unknown_stations": sorted(result.unknown),
         "tied": [str(line) for line in result.tied],
         "from": None if span[0] is None else format_iso(span[0]),
         "to": None if span[1] is None else format_iso(span[1]),
-    }  # fmt: skip
+    }
     if result.points:
         facts["points"] = result.points
     done = "nothing stored (dry run)" if dry_run else f"{result.stored} stored, {result.duplicates} known before"
@@ -426,9 +469,14 @@ def _replay(*, dry_run: bool) -> None:
         pipeline = Pipeline(database, _find_sites(needed=True), _now, session.read_service().limits)
         result = replay_rejected(pipeline, _now, dry_run=dry_run)
     facts = {
-        "read": result.read, "accepted": result.accepted, "stored": result.stored, "duplicates": result.duplicates,
-        "waiting": result.waiting, "reasons": result.reasons, "dry_run": dry_run,
-    }  # fmt: skip
+        "read": result.read,
+        "accepted": result.accepted,
+        "stored": result.stored,
+        "duplicates": result.duplicates,
+        "waiting": result.waiting,
+        "reasons": result.reasons,
+        "dry_run": dry_run,
+    }
     session.show(
         facts,
         f"{result.read} messages read again: {result.accepted} accepted ({result.stored} readings stored), "

@@ -31,10 +31,16 @@ def add(
     reason: Annotated[str, typer.Option("--reason", help="What is done there")],
     for_: Annotated[str, typer.Option("--for", help="How long, such as 4h; 7d at most")] = "4h",
     from_: Annotated[str | None, typer.Option("--from", help="Begin, such as 2026-03-01T06:00Z; else now")] = None,
-    second: Annotated[str | None, typer.Option("--second", help="Second person: the votes of the station for the "
-                                               "second highest level wait as well; those for the top never do")] = None,
+    second: Annotated[
+        str | None,
+        typer.Option(
+            "--second",
+            help="Second person: the votes of the station for the "
+            "second highest level wait as well; those for the top never do",
+        ),
+    ] = None,
     by: By = None,
-) -> None:  # fmt: skip
+) -> None:
     """Declare work on a station: its votes are set aside, with this as the reason, until the time is over.
 
     Where accounts exist, --second asks for a second person: it is in force (exit 3 until then) once another account
@@ -66,9 +72,14 @@ def add(
         terms = {"for_s": span.total_seconds(), "from": from_text, "two": second is not None}
         again = f"slopeward maintenance add {site} {station} --for {for_}{f' --from {from_}' if from_ else ''}"
         facts = act_by_two(
-            db, TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), who, second, reason,
-            f"{again} --second {who.name}", do,
-        )  # fmt: skip
+            db,
+            TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms),
+            who,
+            second,
+            reason,
+            f"{again} --second {who.name}",
+            do,
+        )
         number = facts["id"]
     show(facts, f"maintenance {number}: {site} {station} until {facts['to_at'][:16]}Z")
 

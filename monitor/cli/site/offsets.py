@@ -63,9 +63,17 @@ def add(
             there = "see the view latest_observation"
             raise NotFoundError(f"there is no series {site} {station} {quantity} yet; {there}")
         offset_id = offsets.add_offset(
-            c, series_id, at=happened, known_from=known or now, size=size, unit=unit, kind=kind, author=author,
-            reason=reason, now=now,
-        )  # fmt: skip
+            c,
+            series_id,
+            at=happened,
+            known_from=known or now,
+            size=size,
+            unit=unit,
+            kind=kind,
+            author=author,
+            reason=reason,
+            now=now,
+        )
     note = (
         f"for the two highest levels it counts once a second person confirms it: slopeward offsets confirm {offset_id}"
     )
@@ -111,8 +119,10 @@ def propose(
 
 @app.command("confirm")
 def confirm(
-    offset_id: OffsetId, reason: Annotated[str, typer.Option(help="What was checked")] = "", by: By = None,
-) -> None:  # fmt: skip
+    offset_id: OffsetId,
+    reason: Annotated[str, typer.Option(help="What was checked")] = "",
+    by: By = None,
+) -> None:
     """Note that a declared offset was checked; by a second person it counts for the two highest levels as well.
 
     Example: slopeward offsets confirm 3 --reason "compared with the field book"
@@ -158,7 +168,7 @@ def list_offsets(site: Site = None) -> None:
 
 def _find_span(
     c: Connection, site: str, station: str, at: str | None, until: str | None, maintenance: int | None
-) -> tuple[datetime, datetime]:  # fmt: skip
+) -> tuple[datetime, datetime]:
     """Begin and end of the work on a station."""
     if (at is None) == (maintenance is None):
         raise RefusedError("when was it replaced? Give either --at, or --maintenance")
@@ -175,9 +185,7 @@ def _find_span(
     return found.from_at, min(found.to_at, found.ended_at or found.to_at)
 
 
-def _measure(
-    c: Connection, row: SeriesRow, begins: datetime, ends: datetime, noise: float
-) -> ProposedOffset | Message:  # fmt: skip
+def _measure(c: Connection, row: SeriesRow, begins: datetime, ends: datetime, noise: float) -> ProposedOffset | Message:
     now = datetime.now(UTC)
     usable = [
         (epoch_s(r.observed_at), r.value)
@@ -195,10 +203,16 @@ def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple
         return {**facts, "reason": str(found)}, f"{name}: nothing can be said: {found}"
     at, size = from_epoch_s(found.at_s), round(found.size, max(0, 2 - floor(log10(found.error or 1e-6))))
     facts |= {
-        "at": format_iso(at), "size": size, "error": found.error, "motion": found.motion, "needed": found.is_needed,
-        "motion_error": found.motion_error, "gap_s": found.gap_s, "readings": list(found.counts),
+        "at": format_iso(at),
+        "size": size,
+        "error": found.error,
+        "motion": found.motion,
+        "needed": found.is_needed,
+        "motion_error": found.motion_error,
+        "gap_s": found.gap_s,
+        "readings": list(found.counts),
         "doubts": [str(one) for one in found.doubts],
-    }  # fmt: skip
+    }
     old, new = found.counts
     line = f"{name}: {size} ± {found.error:.2g} {row.unit}, of {old} readings before and {new} after"
     line += (

@@ -41,9 +41,16 @@ def propose(
     file: Annotated[Path, typer.Argument(help="Site file with the change.")],
     reason: Annotated[str, typer.Option("--reason", help="On what grounds.")],
     by: By = None,
-    months: Annotated[int, typer.Option("--months", min=0, max=1200, help="How far back the effect is computed, in "
-                                        "months of 30 days; 0 computes none.")] = 3,
-) -> None:  # fmt: skip
+    months: Annotated[
+        int,
+        typer.Option(
+            "--months",
+            min=0,
+            max=1200,
+            help="How far back the effect is computed, in months of 30 days; 0 computes none.",
+        ),
+    ] = 3,
+) -> None:
     """Store a changed site file for approval, and show what it would have done in the last months."""
     from monitor.alerting.acts.change_control import propose as store_it
 
@@ -51,9 +58,14 @@ def propose(
         text = read_text(file)
         author, now = prove(db, by, lambda _: parse_site(text, str(file)).id), datetime.now(UTC)
         found = store_it(
-            db, text, str(file), author, reason, now,
+            db,
+            text,
+            str(file),
+            author,
+            reason,
+            now,
             lambda old, new: _preview(db, old, new, now, months),
-        )  # fmt: skip
+        )
     _print(found)
     who = "somebody else" if found.loosens_high else "somebody"
     print_note(

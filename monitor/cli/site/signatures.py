@@ -36,9 +36,16 @@ def list_signatures() -> None:
     for one in found:
         until = format_iso(one.lapses_at)
         facts = {
-            "signature_id": one.id, "site": one.site, "act": one.act, "subject": one.subject, "terms": one.terms,
-            "by": one.by, "reason": one.reason, "signed_at": format_iso(one.signed_at), "lapses_at": until,
-        }  # fmt: skip
+            "signature_id": one.id,
+            "site": one.site,
+            "act": one.act,
+            "subject": one.subject,
+            "terms": one.terms,
+            "by": one.by,
+            "reason": one.reason,
+            "signed_at": format_iso(one.signed_at),
+            "lapses_at": until,
+        }
         terms = "".join(f", {name} {value}" for name, value in one.terms.items())
         line = f"{one.id:>4} {one.act} of {one.subject}{terms}: signed by {one.by}, until {until[:16]}Z: {one.reason}"
         show(facts, line)
@@ -52,9 +59,13 @@ def list_signatures() -> None:
         author, reason = waiting.offset.author, waiting.offset.reason
         line = f"   - offset {number} of {series}, {waiting.text}: declared by {author}: {reason}"
         facts = {
-            "signature_id": None, "act": "offset.confirm", "site": waiting.site, "subject": f"offset:{number}",
-            "by": author, "reason": reason,
-        }  # fmt: skip
+            "signature_id": None,
+            "act": "offset.confirm",
+            "site": waiting.site,
+            "subject": f"offset:{number}",
+            "by": author,
+            "reason": reason,
+        }
         show(facts, line)
     require_any(found or words or offsets, "no signature waits for a second person")
 

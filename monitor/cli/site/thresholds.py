@@ -37,10 +37,15 @@ def learn(
     data: DataOption,
     rain: RainOption,
     movement: Annotated[str, typer.Option("--movement", help="Series of displacement, STATION.quantity")],
-    fast: Annotated[float | None, typer.Option(
-        "--fast", min=0.0, max=1e6,
-        help="mm/day from which movement is an event; else the 95 % quantile of the rates, never below their noise",
-    )] = None,
+    fast: Annotated[
+        float | None,
+        typer.Option(
+            "--fast",
+            min=0.0,
+            max=1e6,
+            help="mm/day from which movement is an event; else the 95 % quantile of the rates, never below their noise",
+        ),
+    ] = None,
     rate_window: Annotated[str, typer.Option("--rate-window", help="Over which a rate is taken")] = "7d",
     windows: Annotated[str, typer.Option("--windows", help="Windows of rain to choose from")] = "1d,3d,7d,15d,30d",
     lags: Annotated[str, typer.Option("--lags", help="Lags to choose from")] = "1d,3d,7d",
@@ -50,7 +55,7 @@ def learn(
     ] = threshold_learning.LEAST_EVENTS,
     level: Annotated[str, typer.Option("--level", help="Level that the criterion asks for")] = "yellow",
     stamp: StampOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Learn a rain threshold from rain and movement: window, lag, ROC, cross-validated by year, and the criterion.
 
     Exit 3 when the rain is an index: then there is a table, but no criterion may use it.
@@ -88,10 +93,11 @@ def maxima(
     data: DataOption,
     rain: RainOption,
     windows: Annotated[str, typer.Option("--windows", help="Windows of the sums")] = "1d,3d",
-    min_coverage: Annotated[float, typer.Option("--min-coverage", min=0.5, max=1.0, help="Share of a year that must "
-                                                                                         "be measured")] = 0.9,
+    min_coverage: Annotated[
+        float, typer.Option("--min-coverage", min=0.5, max=1.0, help="Share of a year that must be measured")
+    ] = 0.9,
     stamp: StampOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Largest rain sums of each calendar year (UTC), for `annual_maxima` of a `rain_return_period` criterion.
 
     Numbers that stand for no measurement, and more than ever fell anywhere, are left out and named.
@@ -131,13 +137,22 @@ def write_criterion(found: threshold_learning.Learned, facts: dict[str, Any], ra
         f"{facts['fast_mm_per_day']:.3g} mm/day ({facts['fast_from']}); by years left out {cross.hits} of "
         f"{cross.hits + cross.misses} events, false-alarm rate {cross.false_rate:.3f}, skill {cross.skill:.2f}"
     )
-    return "\n".join([
-        "[[criterion]]", 'kind = "rain_learned"', f'series = "{rain}"',
-        f'window = "{format_duration(found.window_s)}"', f'lag = "{format_duration(found.lag_s)}"',
-        f"over = {_round_down(found.score.over_mm)!r}", f"events = {len(found.events_s)}", f'level = "{level}"',
-        'role = "advice"                        # "witness" after a backtest of this site',
-        'author = "slopeward thresholds learn"', f'reason = "{reason}"', "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "[[criterion]]",
+            'kind = "rain_learned"',
+            f'series = "{rain}"',
+            f'window = "{format_duration(found.window_s)}"',
+            f'lag = "{format_duration(found.lag_s)}"',
+            f"over = {_round_down(found.score.over_mm)!r}",
+            f"events = {len(found.events_s)}",
+            f'level = "{level}"',
+            'role = "advice"                        # "witness" after a backtest of this site',
+            'author = "slopeward thresholds learn"',
+            f'reason = "{reason}"',
+            "",
+        ]
+    )
 
 
 def _facts(

@@ -47,9 +47,13 @@ def find_series(text: str, stations: Sequence[Station], where: str) -> tuple[str
 
 def _component(spec: SeriesSpec, quantity: str) -> SeriesSpec:
     return SeriesSpec(
-        station=spec.station, quantity=quantity, unit=spec.unit, interval_s=spec.interval_s,
-        max_silence_s=spec.max_silence_s, noise_floor=spec.noise_floor,
-    )  # fmt: skip
+        station=spec.station,
+        quantity=quantity,
+        unit=spec.unit,
+        interval_s=spec.interval_s,
+        max_silence_s=spec.max_silence_s,
+        noise_floor=spec.noise_floor,
+    )
 
 
 def refuse_index(spec: SeriesSpec, where: str) -> None:
@@ -60,7 +64,7 @@ def refuse_index(spec: SeriesSpec, where: str) -> None:
 
 def match_stations(
     patterns: Sequence[str], stations: Sequence[Station], quantity: str | None, where: str
-) -> tuple[str, ...]:  # fmt: skip
+) -> tuple[str, ...]:
     """Resolve names and globs.
 
     A glob takes the stations on the slope that have the quantity; a name must exist, have it, and may be a control.

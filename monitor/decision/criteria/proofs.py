@@ -79,19 +79,25 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
     if criterion.kind.facts == "anomalies":
         named = sorted(list_subjects(site, criterion))
         settings = {
-            "detectors": named, "budget": site.anomaly.budget_per_sensor_month, "step_s": site.watched_step_s or 0.0,
-        }  # fmt: skip
+            "detectors": named,
+            "budget": site.anomaly.budget_per_sensor_month,
+            "step_s": site.watched_step_s or 0.0,
+        }
     elif criterion.kind.facts == "forecasts":
         settings = {
-            "plan": _forecasts_to_json(site.forecast), "stations": criterion.stations, "quantity": criterion.quantity,
+            "plan": _forecasts_to_json(site.forecast),
+            "stations": criterion.stations,
+            "quantity": criterion.quantity,
             "recover": criterion.recover,
             "bounds": [[t.level, t.over, t.window_s, t.probability] for t in criterion.thresholds],
-        }  # fmt: skip
+        }
     else:
         settings = {
-            "weights": site.scenes.weights, "triage": site.scenes.triage, "area": site.scenes.minimum_area_m2,
+            "weights": site.scenes.weights,
+            "triage": site.scenes.triage,
+            "area": site.scenes.minimum_area_m2,
             "near_m": dict(criterion.params).get("near_m", site.scenes.near_m),
-        }  # fmt: skip
+        }
     return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:32]
 
 

@@ -93,9 +93,15 @@ def make_gauge(rows: Sequence[tuple[float, float]], spec: SeriesSpec) -> Gauge |
         return None
     times, amounts = zip(*rows, strict=True)
     return Gauge(
-        times_s=times, amounts_mm=amounts, interval_s=spec.interval_s, stamp=spec.stamp, from_s=from_s, gaps=gaps,
-        unknown=unknown, overlaps_s=tuple(overlaps),
-    )  # fmt: skip
+        times_s=times,
+        amounts_mm=amounts,
+        interval_s=spec.interval_s,
+        stamp=spec.stamp,
+        from_s=from_s,
+        gaps=gaps,
+        unknown=unknown,
+        overlaps_s=tuple(overlaps),
+    )
 
 
 def _spread(
@@ -128,10 +134,12 @@ def read_outlooks(criterion: Criterion, view: DecisionInputs, gauge: Gauge, now_
             continue
         reach_s = float(name.removeprefix(FORECAST))
         issues = [
-            (seconds(r.observed_at), r.value) for r in view.readings.get(series, ())
-            if all(f in HARMLESS for f in r.flags) and 0.0 <= r.value < LARGEST
+            (seconds(r.observed_at), r.value)
+            for r in view.readings.get(series, ())
+            if all(f in HARMLESS for f in r.flags)
+            and 0.0 <= r.value < LARGEST
             and 0.0 <= now_s - seconds(r.observed_at) <= params.get("forecast_valid_s", 0.0)
-        ]  # fmt: skip
+        ]
         if not issues:
             complete = False
             continue
@@ -140,8 +148,11 @@ def read_outlooks(criterion: Criterion, view: DecisionInputs, gauge: Gauge, now_
         fallen = fsum(gauge.amounts_mm[known:])
         found.append(
             replace(
-                gauge, times_s=(*gauge.times_s[:known], issued_s + reach_s),
-                amounts_mm=(*gauge.amounts_mm[:known], max(expected_mm, fallen)), block_s=reach_s, issued_s=issued_s,
+                gauge,
+                times_s=(*gauge.times_s[:known], issued_s + reach_s),
+                amounts_mm=(*gauge.amounts_mm[:known], max(expected_mm, fallen)),
+                block_s=reach_s,
+                issued_s=issued_s,
             )
-        )  # fmt: skip
+        )
     return found, complete

@@ -58,9 +58,14 @@ def make_fact(
     """What fell in a time against the bound of one level, with the share of that time that was measured."""
     ratio = sum_mm / bound_mm if bound_mm > 0 else 0.0
     return {
-        "level": threshold.level, "duration_s": duration_s, "sum_mm": sum_mm, "coverage": coverage,
-        "bound_mm": bound_mm, "ratio": ratio, **further,
-    }  # fmt: skip
+        "level": threshold.level,
+        "duration_s": duration_s,
+        "sum_mm": sum_mm,
+        "coverage": coverage,
+        "bound_mm": bound_mm,
+        "ratio": ratio,
+        **further,
+    }
 
 
 def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
@@ -74,7 +79,7 @@ def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
 
 def assess_rain(
     criterion: Criterion, windows: DecisionContext, station: str, measure: Measure, amount: Template
-) -> Assessment:  # fmt: skip
+) -> Assessment:
     """One gauge against the bounds of a criterion."""
     spec = windows.site.series(station, criterion.quantity)
     if spec is None or spec.unit == "index":
@@ -89,8 +94,9 @@ def assess_rain(
         # a window shorter than the reach would need to know when within it the rain falls
         facts += [
             {**f, "expected_mm": outlook.amounts_mm[-1], "reach_s": outlook.block_s, "issued_s": outlook.issued_s}
-            for f in measure(criterion, outlook) if f["duration_s"] >= outlook.block_s
-        ]  # fmt: skip
+            for f in measure(criterion, outlook)
+            if f["duration_s"] >= outlook.block_s
+        ]
     # where more time is covered than passed a sum says too much: it holds a level and raises none
     back_s = dict(criterion.params).get("lag_s", 0.0)
     sound = [f for f in facts if not gauge.is_overlapping(f["duration_s"] + back_s)]
@@ -102,12 +108,17 @@ def assess_rain(
     worst = max(facts, key=lambda f: float(f["ratio"]))
     newest_s = gauge.times_s[-1]
     return Assessment(
-        criterion.id, station, raise_level, max(hold_level, raise_level), has_data=True,
+        criterion.id,
+        station,
+        raise_level,
+        max(hold_level, raise_level),
+        has_data=True,
         # what was expected and is not told any more is missing, not dry
-        fresh=complete and windows.is_fresh(newest_s, spec), newest_s=newest_s,
+        fresh=complete and windows.is_fresh(newest_s, spec),
+        newest_s=newest_s,
         reason=_explain(worst, amount),
         facts={"worst": worst, "min_coverage": needed, "durations": len(facts), "levels": _by_level(facts)},
-    )  # fmt: skip
+    )
 
 
 def _explain(worst: Mapping[str, Any], amount: Template) -> Message:

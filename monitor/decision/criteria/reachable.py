@@ -88,9 +88,12 @@ def _find(criterion: Criterion, threshold: Threshold, spec: SeriesSpec, interval
         return None
     unit, form = criterion.kind.unit_of(spec.unit), ".3g" if sure < 1e3 else ".0f"
     reason = _NOISE(
-        noise=Figure(spec.noise_floor, "g", spec.unit), window=Duration(window_s), least=Figure(sure, form, unit),
-        error=Figure(sure / criterion.min_sigma, form, unit), bound=Figure(bound, "g", unit),
-    )  # fmt: skip
+        noise=Figure(spec.noise_floor, "g", spec.unit),
+        window=Duration(window_s),
+        least=Figure(sure, form, unit),
+        error=Figure(sure / criterion.min_sigma, form, unit),
+        bound=Figure(bound, "g", unit),
+    )
     return Barrier(reason, is_shut=sure > MANY * abs(bound))
 
 
@@ -130,7 +133,7 @@ def list_followed(site: Site) -> Sequence[tuple[Criterion, Station, SeriesSpec]]
         for voice in list_voting_witnesses(site, criterion)
         if (station := stations.get(voice.witness)) is not None
         and (spec := station.find_series(criterion.quantity)) is not None
-    ]  # fmt: skip
+    ]
 
 
 @once_per_site
@@ -170,7 +173,7 @@ def shut(barriers: Barriers) -> dict[tuple[str, str], frozenset[int]]:
     return {
         (key.criterion, key.station): frozenset(level for level, one in found.items() if one.is_shut)
         for key, found in barriers.items()
-    }  # fmt: skip
+    }
 
 
 def find_unreached(site: Site) -> frozenset[int]:
@@ -178,8 +181,11 @@ def find_unreached(site: Site) -> frozenset[int]:
     closed = shut(list_barriers(site))
     votes = [
         (t.level, t.level in closed.get((c.id, voice.witness), ()))
-        for c in site.criteria if c.role == "witness" for voice in list_voting_witnesses(site, c) for t in c.thresholds
-    ]  # fmt: skip
+        for c in site.criteria
+        if c.role == "witness"
+        for voice in list_voting_witnesses(site, c)
+        for t in c.thresholds
+    ]
     groups, voting = find_groups(site), find_voting_series(site)
     now, without = (
         compute_reachable_level(site, voting, groups, closed).level,
@@ -203,6 +209,8 @@ def describe_unreachable(site: Site, criterion: str, stations: Sequence[str], le
     """The sentence on a level that cannot be reached, or late."""
     names = tuple(stations)
     return (_CANNOT if barrier.is_shut else _LATE)(
-        series=NameList(names[:3], more=max(0, len(names) - 3)), level=Term(site.levels[level].name),
-        criterion=criterion, text=barrier.reason,
-    )  # fmt: skip
+        series=NameList(names[:3], more=max(0, len(names) - 3)),
+        level=Term(site.levels[level].name),
+        criterion=criterion,
+        text=barrier.reason,
+    )

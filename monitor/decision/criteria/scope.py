@@ -70,8 +70,9 @@ def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
     """
     params = dict(criterion.params)
     windows = [t.window_s for t in criterion.thresholds if t.window_s] + [
-        params.get("duration_to_s", 0.0), params.get("history_s", 0.0)
-    ]  # fmt: skip
+        params.get("duration_to_s", 0.0),
+        params.get("history_s", 0.0),
+    ]
     dwell_s = criterion.dwell.within_s or (criterion.dwell.of + 1) * spec.interval_s
     clock_s = max(site.fusion.verify_within_s, 2.5 * spec.interval_s)
     steps = verify_step(spec, criterion) is not None

@@ -58,9 +58,7 @@ class MotionComponent:
         if fit is None or line is None or self.name in {"signed", "either"}:
             return fit
         freedom = fit.n - 3.0 if line.error > line.stated else NORMAL
-        return replace(
-            fit, velocity=free_of_noise(max(0.0, fit.velocity), fit.velocity_error, sureness, freedom)
-        )  # fmt: skip
+        return replace(fit, velocity=free_of_noise(max(0.0, fit.velocity), fit.velocity_error, sureness, freedom))
 
 
 def list_ways(track: Track, some: slice) -> list[MotionComponent]:
@@ -114,9 +112,13 @@ def _step_up(track: Track) -> float:
 
 
 def _orient(
-    name: WayName, times: Sequence[float], values: Sequence[float], sigmas: Sequence[float], rate: float,
+    name: WayName,
+    times: Sequence[float],
+    values: Sequence[float],
+    sigmas: Sequence[float],
+    rate: float,
     step: float = 0.0,
-) -> MotionComponent:  # fmt: skip
+) -> MotionComponent:
     """One series, positive the way that it goes."""
     return MotionComponent(name, times, values if rate >= 0.0 else [-v for v in values], sigmas, step)
 

@@ -44,11 +44,13 @@ def lower_bounds(site: Site, factor: float) -> Site:
 
 def _lower(criterion: Criterion, factor: float) -> Criterion:
     return replace(
-        criterion, declared=criterion.thresholds,
+        criterion,
+        declared=criterion.thresholds,
         thresholds=tuple(lower_threshold(t, factor) for t in criterion.thresholds),
-        params=tuple((k, v * factor if k in criterion.kind.scaled_params and v > 0 else v)
-                     for k, v in criterion.params),
-    )  # fmt: skip
+        params=tuple(
+            (k, v * factor if k in criterion.kind.scaled_params and v > 0 else v) for k, v in criterion.params
+        ),
+    )
 
 
 def lower_threshold(threshold: Threshold, factor: float) -> Threshold:
@@ -61,6 +63,7 @@ def lower_threshold(threshold: Threshold, factor: float) -> Threshold:
     """
     over, under = threshold.over, threshold.under
     return replace(
-        threshold, over=over * factor if over is not None and over > 0 else over,
+        threshold,
+        over=over * factor if over is not None and over > 0 else over,
         under=under * factor if under is not None and under < 0 else under,
-    )  # fmt: skip
+    )

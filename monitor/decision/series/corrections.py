@@ -76,10 +76,14 @@ class Correction:
         else:
             template, size = _ERRORS, Figure(max(r.sigma or 0.0 for r in self.readings), ".1f")
         return template(
-            n=len(self.readings), series=name_series(self.series), at=Timestamp.of(self.readings[0].observed_at),
-            at2=Timestamp.of(self.readings[-1].observed_at), n2=size, unit=self.unit,
+            n=len(self.readings),
+            series=name_series(self.series),
+            at=Timestamp.of(self.readings[0].observed_at),
+            at2=Timestamp.of(self.readings[-1].observed_at),
+            n2=size,
+            unit=self.unit,
             names=NameList(tuple(sorted({_name_who(r.extra) for r in self.readings}))),
-        )  # fmt: skip
+        )
 
 
 def find_corrections(windows: DecisionContext) -> list[Correction]:
@@ -185,9 +189,15 @@ def without_corrections(windows: DecisionContext, corrections: Sequence[Correcti
             own = (r for r in rows if (name, r.observed_at) not in inserted)
             readings[name] = tuple(_undo(own, answered_s(memory, station)))
     return DecisionContext(
-        windows.site, replace(windows.view, readings=readings), windows.memory, windows.now_s, windows.warm,
-        as_declared=windows, touched=stations, kept_as=ARRIVED,
-    )  # fmt: skip
+        windows.site,
+        replace(windows.view, readings=readings),
+        windows.memory,
+        windows.now_s,
+        windows.warm,
+        as_declared=windows,
+        touched=stations,
+        kept_as=ARRIVED,
+    )
 
 
 def _undo(readings: Iterable[Reading], answered_s: float) -> Iterator[Reading]:

@@ -81,8 +81,9 @@ def list_reminders(windows: DecisionContext, steps: Mapping[StepKey, Step]) -> d
     text = VERIFY(
         text=_SHAKEN(
             stations=NameList(tuple(dict.fromkeys(k.station for k in keys))),
-            level=Term(site.levels[max(steps[k].level for k in keys)].name), at=Timestamp(steps[first].known_s),
+            level=Term(site.levels[max(steps[k].level for k in keys)].name),
+            at=Timestamp(steps[first].known_s),
         )
-    )  # fmt: skip
+    )
     since_s = steps[first].known_s + waited_s
     return {f"health:site:shaken_{turn}": Condition("health", 2, since_s, text)}

@@ -78,9 +78,8 @@ def check_neighbours(
     if plan is None:
         return NeighbourCheck({}, {}, {})
     high = {
-        key.station for key, v in votes.items()
-        if v.level > plan.above and v.valid_until_s >= now_s and key not in sick
-    }  # fmt: skip
+        key.station for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s and key not in sick
+    }
     if len({groups.get(name, name) for name in high}) > 1:
         return NeighbourCheck({}, {}, {})
     caps: dict[VoteKey, VoteCap] = {}
@@ -109,9 +108,10 @@ def check_neighbours(
             if answer == "movement" or (answer is None and now_s >= since_s + site.fusion.verify_within_s):
                 continue
             until = (
-                _ANSWERED(word=Term(answer)) if answer
+                _ANSWERED(word=Term(answer))
+                if answer
                 else _IN_FULL(at=Timestamp(since_s + site.fusion.verify_within_s))
-            )  # fmt: skip
+            )
             held = _HELD(level=Term(site.levels[plan.above].name), text=reason)
             caps[key] = VoteCap(plan.above, join([held, until]))
     return NeighbourCheck(caps, open_since_s, reasons)

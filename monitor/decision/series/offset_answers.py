@@ -45,7 +45,7 @@ def measure(declared: DecisionContext) -> DecisionContext:
     touched = frozenset(fact.station for facts in alone.values() for fact in facts)
     return DecisionContext(
         declared.site, view, declared.memory, declared.now_s, declared.warm, as_declared=declared, touched=touched
-    )  # fmt: skip
+    )
 
 
 def _undo(readings: Iterable[Reading], alone: list[OffsetFact]) -> Iterable[Reading]:

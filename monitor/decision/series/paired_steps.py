@@ -52,10 +52,7 @@ def find_partners(
     if key not in company:
         return []
     near_s, group = together_s(site, key.station), groups.get(key.station)
-    return [
-        k for k in company
-        if groups.get(k.station) != group and abs(steps[k].at_s - steps[key].at_s) <= near_s
-    ]  # fmt: skip
+    return [k for k in company if groups.get(k.station) != group and abs(steps[k].at_s - steps[key].at_s) <= near_s]
 
 
 def is_confirmed(windows: DecisionContext, key: StepKey, step: Step, tracks: Sequence[Track]) -> bool | None:
@@ -134,10 +131,12 @@ def _list_disturbances(
             continue
         near_s = together_s(site, station)
         others = [
-            name for name, theirs in sorted(tracks.items())
-            if name not in shared and groups.get(name) != groups.get(station)
+            name
+            for name, theirs in sorted(tracks.items())
+            if name not in shared
+            and groups.get(name) != groups.get(station)
             and any(r == RETURNED and abs(at_s - step.at_s) <= near_s for t in theirs for at_s, r in t.set_aside)
-        ]  # fmt: skip
+        ]
         if others:
             text = _DISTURBANCE(stations=NameList(tuple(sorted({station, *others}))), at=Timestamp(step.at_s))
             return {DISTURBANCE: Condition("health", 1, now_s, text)}

@@ -60,9 +60,7 @@ def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: flo
     return size if surprise >= REAL * REAL else None
 
 
-def find_agreement(
-    excess: Sequence[Vector], sigmas: Sequence[Vector], error: Vector, limit: float
-) -> Vector | None:  # fmt: skip
+def find_agreement(excess: Sequence[Vector], sigmas: Sequence[Vector], error: Vector, limit: float) -> Vector | None:
     """Where epochs that state large errors stand together; None unless six agree beyond chance.
 
     One of them may be as far off as it says; six at one place are not, and what moved must not hide behind its sigma.

@@ -145,13 +145,16 @@ def examine(
         interval_s = min((s.interval_s for s in station.series), default=None)
         healths.append(
             StationHealth(
-                station=station.id, state=state, reason=reason, newest_s=max(newest, default=None),
+                station=station.id,
+                state=state,
+                reason=reason,
+                newest_s=max(newest, default=None),
                 expected_interval_s=interval_s,
                 missing_share_24h=_missing_share(windows, readings.get(station.id, ()), station),
                 votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
                 and _may_vote(station, state, series_health, voting),
             )
-        )  # fmt: skip
+        )
     return tuple(healths), conditions, series_health
 
 
@@ -199,9 +202,10 @@ def _by_station(readings: Mapping[str, tuple[Reading, ...]]) -> Mapping[str, Seq
 def _newest(windows: DecisionContext, station: Station, spec: SeriesSpec) -> float | None:
     """Newest epoch of any component, whatever its quality, not from the future."""
     found = [
-        n.observed_s for quantity, n in windows.list_newest(station.id)
+        n.observed_s
+        for quantity, n in windows.list_newest(station.id)
         if "future" not in n.flags and n.observed_s <= windows.now_s and _is_of(station, quantity, spec)
-    ]  # fmt: skip
+    ]
     return max(found, default=None)
 
 
@@ -255,7 +259,7 @@ def _examine_series(
 
 def _find_mute(
     windows: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track], usable_s: float | None
-) -> SeriesProblem | None:  # fmt: skip
+) -> SeriesProblem | None:
     """An instrument whose newest epochs say that it has no value, or that it has reached the end of its scale."""
     if not tracks:
         known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
@@ -297,7 +301,7 @@ def _is_unflagged(windows: DecisionContext, spec: SeriesSpec) -> bool:
 
 def _missing_share(
     windows: DecisionContext, shown: Sequence[tuple[str, Sequence[Reading]]], station: Station
-) -> float | None:  # fmt: skip
+) -> float | None:
     """Share of the last 24 h's epochs that never came, where the loaded window reaches that far."""
     shares = []
     from_s = windows.now_s - 86400.0
@@ -332,8 +336,9 @@ def find_coarse(windows: DecisionContext) -> dict[tuple[str, str], tuple[SeriesP
             continue
         _, digit, criterion, threshold = hidden[0]
         reason = _COARSE(
-            size=Figure(digit, ".3g", spec.unit), window=Duration(threshold.window_s or 86400.0),
+            size=Figure(digit, ".3g", spec.unit),
+            window=Duration(threshold.window_s or 86400.0),
             bound=Figure(bound_of(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
-        )  # fmt: skip
+        )
         found[place] = SeriesProblem(COARSE, reason, windows.now_s), len(hidden) == len(some)
     return found

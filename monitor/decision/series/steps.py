@@ -163,9 +163,12 @@ def update_steps(
     steps: dict[StepKey, Step] = {}
     shared = set(common)
     unresolved = list_unresolved(
-        windows.site, memory.steps, tracks,
-        [k for k, s in memory.steps.items() if _may_pair(windows, s) and k.station not in shared], groups,
-    )  # fmt: skip
+        windows.site,
+        memory.steps,
+        tracks,
+        [k for k, s in memory.steps.items() if _may_pair(windows, s) and k.station not in shared],
+        groups,
+    )
     for key, old in memory.steps.items():
         station = key.station
         offset = _is_answered_by_offset(windows, key, old)
@@ -188,10 +191,12 @@ def update_steps(
         steps[key] = _annotate(noted, list_events_at(windows, key, noted, seen_before_s), windows.now_s)
     single = {k for k, s in steps.items() if _is_answered_by_one(windows, k, s)}
     company = [
-        k for k, s in steps.items()
-        if (_may_pair(windows, s) or k in single) and k.station not in shared
+        k
+        for k, s in steps.items()
+        if (_may_pair(windows, s) or k in single)
+        and k.station not in shared
         and find_fate(s, tracks.get(k.station, ())) != BACK
-    ]  # fmt: skip
+    ]
     for key, step in list(steps.items()):
         may_count = step.state == OFFSET and step.level >= high_level(windows.site)
         if step.state in {"pending", "counted", EVENT} or may_count or key in single:
@@ -212,9 +217,14 @@ def _make_step(seen: StepCandidate, answered: str | None, windows: DecisionConte
         reason = _because(reason, seen.doubt)
     state = state_after(answered) if answered else state
     return Step(
-        at_s=seen.jump.at_s, known_s=windows.now_s, size=seen.jump.length, level=seen.level, state=state,
-        reason=reason, quantity=seen.quantity,
-    )  # fmt: skip
+        at_s=seen.jump.at_s,
+        known_s=windows.now_s,
+        size=seen.jump.length,
+        level=seen.level,
+        state=state,
+        reason=reason,
+        quantity=seen.quantity,
+    )
 
 
 def _update_unanswered(
@@ -347,9 +357,10 @@ def list_events_at(
     one_s = interval_s(windows.site, key.station)
     from_s = (step.at_s - one_s if before_s is None else before_s) - one_s
     return [
-        e for e in windows.view.events
+        e
+        for e in windows.view.events
         if e.from_s <= step.at_s and _over_s(e) >= from_s and e.received_s <= windows.now_s
-    ]  # fmt: skip
+    ]
 
 
 def is_earthquake(kind: str) -> bool:
@@ -423,9 +434,14 @@ def has_offset(windows: DecisionContext, station: str, at_s: float) -> bool:
 
 
 def _why_it_counts(
-    key: StepKey, step: Step, steps: Mapping[StepKey, Step], company: Sequence[StepKey],
-    tracks: Mapping[str, list[Track]], windows: DecisionContext, groups: Mapping[str, str],
-) -> Message | None:  # fmt: skip
+    key: StepKey,
+    step: Step,
+    steps: Mapping[StepKey, Step],
+    company: Sequence[StepKey],
+    tracks: Mapping[str, list[Track]],
+    windows: DecisionContext,
+    groups: Mapping[str, str],
+) -> Message | None:
     site, station = windows.site, key.station
     mine = tracks.get(station, [])
     newest_s = max((t.newest_s for t in mine if t.newest_s is not None), default=step.at_s)

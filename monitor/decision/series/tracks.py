@@ -236,18 +236,31 @@ class Tracker:
             aside |= part
         digits = () if self._joined is None else self._joined.digits
         track = Track(
-            station=self._station.id, quantity="+".join(self._quantities), times_s=tuple(times),
-            received_s=tuple(received), values=tuple(values), sigmas=tuple(sigmas), along=tuple(along),
-            along_sigma=tuple(errors), jumps=tuple(j for _, j in walk.jumps),
+            station=self._station.id,
+            quantity="+".join(self._quantities),
+            times_s=tuple(times),
+            received_s=tuple(received),
+            values=tuple(values),
+            sigmas=tuple(sigmas),
+            along=tuple(along),
+            along_sigma=tuple(errors),
+            jumps=tuple(j for _, j in walk.jumps),
             early=tuple(walk.early),
-            set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())), newest_s=self._newest_s,
-            unit=self._unit, is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
-            learning=walk.learning, stuck=is_stuck(walk.values, spec),
+            set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())),
+            newest_s=self._newest_s,
+            unit=self._unit,
+            is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
+            learning=walk.learning,
+            stuck=is_stuck(walk.values, spec),
             recent=tuple(zip(*(c[-RECENT:] for c in (walk.times, walk.received, walk.values)), strict=True)),
-            burst=find_burst(walk.values, walk.sigmas), digits=digits,
-            fits={} if digits != self._last.digits else self._last.fits if grew
+            burst=find_burst(walk.values, walk.sigmas),
+            digits=digits,
+            fits={}
+            if digits != self._last.digits
+            else self._last.fits
+            if grew
             else _find_standing(self._last, tuple(times), values, sigmas, errors),
-        )  # fmt: skip
+        )
         self._last = track
         return track
 
@@ -294,9 +307,13 @@ def _find_standing(
         return {}
     i, k = len(old.times_s), bisect_right(times_s, old.times_s[-1])
     while (
-        i and k and old.times_s[i - 1] == times_s[k - 1] and old.values[i - 1] == values[k - 1]
-        and old.sigmas[i - 1] == sigmas[k - 1] and old.along_sigma[i - 1] == errors[k - 1]
-    ):  # fmt: skip
+        i
+        and k
+        and old.times_s[i - 1] == times_s[k - 1]
+        and old.values[i - 1] == values[k - 1]
+        and old.sigmas[i - 1] == sigmas[k - 1]
+        and old.along_sigma[i - 1] == errors[k - 1]
+    ):
         i, k = i - 1, k - 1
     # the newest epoch that only one of them has, or that differs
     edge_s = max(old.times_s[i - 1] if i else -inf, times_s[k - 1] if k else -inf)

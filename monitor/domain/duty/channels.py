@@ -51,10 +51,14 @@ NOTIFIERS: Final[dict[str, Channel]] = {
     "sms": Channel(f"{ROOM}.telephone:SmsNotifier", digest_rank=6, is_replied=True),
     "voice": Channel(f"{ROOM}.telephone:VoiceNotifier", rings=True, is_replied=True),
     "siren": Channel(
-        f"{ROOM}.siren:SirenNotifier", orders=True, reaches_person=False, needs_database=True, holds=True,
+        f"{ROOM}.siren:SirenNotifier",
+        orders=True,
+        reaches_person=False,
+        needs_database=True,
+        holds=True,
         of_broker=True,
     ),
-}  # fmt: skip
+}
 ORDERING: Final = tuple(f"{kind}:" for kind, one in NOTIFIERS.items() if one.orders)  # begin their channels
 
 

@@ -32,19 +32,43 @@ RANKS: Final = {state: number for number, state in enumerate(ACTIONS)}
 PAGED: Final = ("mistyped", "clock", "battery", "solar", "snow_ice", "fix", "satellites", "signal", "calibration")
 # where several parents have the same instruments, the one that a state is of
 CAUSED_BY: Final = {
-    "clock": "logger", "battery": "power", "solar": "power", "snow_ice": "power", "fix": "base", "satellites": "base",
+    "clock": "logger",
+    "battery": "power",
+    "solar": "power",
+    "snow_ice": "power",
+    "fix": "base",
+    "satellites": "base",
     "signal": "gateway",
-}  # fmt: skip
+}
 # endings of the keys of notices while which an anomaly of the instrument is explained: it is no movement
 NOT_WELL: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
 CONFIRMED, DISMISSED, WITHDRAWN = "confirmed", "dismissed", "withdrawn"
 VERDICTS: Final = (CONFIRMED, DISMISSED, WITHDRAWN)  # who withdraws a word says nothing any more
 CAUSES: Final = (
-    "unknown", "movement", "spike", "step", "drift", "stuck", "noise", "gap", "clock", "unit", "battery", "snow_ice",
-    "weather", "work", "maintenance", "common_mode",
-)  # fmt: skip
+    "unknown",
+    "movement",
+    "spike",
+    "step",
+    "drift",
+    "stuck",
+    "noise",
+    "gap",
+    "clock",
+    "unit",
+    "battery",
+    "snow_ice",
+    "weather",
+    "work",
+    "maintenance",
+    "common_mode",
+)
 # kinds of detectors' findings -> the state that they suspect
 SUSPECTED: Final = {
-    "stuck": "stuck", "replay": "stuck", "flatline": "stuck", "drift": "drift", "step": "offset", "unit": "unusable",
+    "stuck": "stuck",
+    "replay": "stuck",
+    "flatline": "stuck",
+    "drift": "drift",
+    "step": "offset",
+    "unit": "unusable",
     "timing": "clock",
-}  # fmt: skip
+}

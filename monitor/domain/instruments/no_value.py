@@ -14,12 +14,48 @@ FILL: Final = "fill"  # the flag of such a reading
 AT_STOP: Final = "at_stop"  # the flag of what an instrument repeats that has reached the end of its scale
 WORDS: Final = frozenset(
     {
-        "", "-", "--", "---", "nan", "+nan", "-nan", "-1.#ind", "1.#ind", "1.#qnan",
-        "-1.#qnan", "1.#inf", "-1.#inf", "inf", "m", "missing",
-        "+inf", "-inf", "infinity", "+infinity", "-infinity", "na", "n/a", "n.a.", "nd", "n.d.", "k.a.", "s/d", "null",
-        "none", "undefined", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!", "#ref!", "#num!", "#name?",
+        "",
+        "-",
+        "--",
+        "---",
+        "nan",
+        "+nan",
+        "-nan",
+        "-1.#ind",
+        "1.#ind",
+        "1.#qnan",
+        "-1.#qnan",
+        "1.#inf",
+        "-1.#inf",
+        "inf",
+        "m",
+        "missing",
+        "+inf",
+        "-inf",
+        "infinity",
+        "+infinity",
+        "-infinity",
+        "na",
+        "n/a",
+        "n.a.",
+        "nd",
+        "n.d.",
+        "k.a.",
+        "s/d",
+        "null",
+        "none",
+        "undefined",
+        "#n/a",
+        "#nv",
+        "#n/d",
+        "#value!",
+        "#wert!",
+        "#div/0!",
+        "#ref!",
+        "#num!",
+        "#name?",
     }
-)  # fmt: skip
+)
 LARGEST: Final = 1e300  # the database refuses beyond: the largest and the least number of eight bytes stand for none
 _HUGE: Final = 1e30  # no quantity reaches it: 1e37 of plotters, 9.96921e36 of netCDF, the least number of four bytes
 _DIGITS: Final = ".7g"  # four bytes hold so many: -99.9 comes as -99.90000152587891

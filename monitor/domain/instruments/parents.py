@@ -119,7 +119,7 @@ def find_silence_causes(
             (-len(left.intersection(places)), KINDS.index(parent.kind), parent.name, parent)
             for parent, places in children.items()
             if parent not in pages and left.intersection(places)
-        )  # fmt: skip
+        )
         for _, _, _, parent in ranked:
             mine = left.intersection(children[parent])
             if parent.key in paged:

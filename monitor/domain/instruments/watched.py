@@ -42,8 +42,14 @@ NOTHING: Final = QuantityCheck()
 WATCHED: Final[Mapping[str, QuantityCheck]] = {
     **dict.fromkeys(
         (
-            "displacement", "displacement_east", "displacement_north", "displacement_up", "displacement_downslope",
-            "displacement_los", "displacement_distance", "crack_opening",
+            "displacement",
+            "displacement_east",
+            "displacement_north",
+            "displacement_up",
+            "displacement_downslope",
+            "displacement_los",
+            "displacement_distance",
+            "crack_opening",
         ),
         MOVES,
     ),
@@ -61,7 +67,7 @@ WATCHED: Final[Mapping[str, QuantityCheck]] = {
     # now and then, or judged by what reads them
     **dict.fromkeys(("rain", "snow_depth", "acceleration", BATTERY, BATTERY_LEVEL, SIGNAL), NOTHING),
     **dict.fromkeys((*OF_SCENES, *OF_VELOCITY_MAPS), NOTHING),
-}  # fmt: skip
+}
 OWN: Final = QuantityCheck(("timing",))  # quantities that a site file names itself
 
 

@@ -36,14 +36,29 @@ class ReceivedMessage:
         return self.vocabulary.field(self.site, self.site.now_called(station), name, unit)
 
     def observe(
-        self, station: str, field: StationField, value: float, at: datetime, sigma: float | None = None,
-        solution: str | None = None, extra: str | None = None, digit: float | None = None,
-    ) -> Observation:  # fmt: skip
+        self,
+        station: str,
+        field: StationField,
+        value: float,
+        at: datetime,
+        sigma: float | None = None,
+        solution: str | None = None,
+        extra: str | None = None,
+        digit: float | None = None,
+    ) -> Observation:
         """The record of one value given in the field's unit; raises PayloadError."""
         return observe(
-            self.site.id, self.site.now_called(station), field, value, at, self.message.received_at, sigma, solution,
-            extra, digit,
-        )  # fmt: skip
+            self.site.id,
+            self.site.now_called(station),
+            field,
+            value,
+            at,
+            self.message.received_at,
+            sigma,
+            solution,
+            extra,
+            digit,
+        )
 
     def observe_cell(self, station: str, field: StationField, cell: object, name: str, at: datetime) -> Observation:
         """The record of a number that came as a number or as text; raises PayloadError."""

@@ -65,9 +65,10 @@ def check_height(height: str, origin: Origin) -> None:
     if origin.place is not None and height not in {"", origin.height}:
         setting = "geodetic" if origin.height == GEOID else "ellipsoidal"
         raise PayloadError(
-            "other_frame", f"heights above the {height}, the origin counts above the {origin.height}: let the receiver "
-            f'send out-height = {setting}, or give the station an origin with its height and height = "{height}"'
-        )  # fmt: skip
+            "other_frame",
+            f"heights above the {height}, the origin counts above the {origin.height}: let the receiver "
+            f'send out-height = {setting}, or give the station an origin with its height and height = "{height}"',
+        )
 
 
 def find_displacement(fix: Fix, origin: Origin) -> Vector:
@@ -120,9 +121,14 @@ def observe_fix(fix: Fix, received: ReceivedMessage) -> list[Observation]:
     received.references.join(site.id, station, frame, origin.since)  # another one is asked about, whatever follows
     enu_mm = find_displacement(fix, origin)
     cov, steps_mm = state_error(fix, origin)
-    facts = {"cov_mm2": None if cov is None else list(cov), "epoch0": format_iso(origin.since), "frame": origin.frame,
-             "fix": fix.kind, "satellites": fix.satellites,
-             DIGIT: None if steps_mm is None else list(steps_mm)}  # fmt: skip
+    facts = {
+        "cov_mm2": None if cov is None else list(cov),
+        "epoch0": format_iso(origin.since),
+        "frame": origin.frame,
+        "fix": fix.kind,
+        "satellites": fix.satellites,
+        DIGIT: None if steps_mm is None else list(steps_mm),
+    }
     extra = canonical_json({key: value for key, value in facts.items() if value is not None})
     found = []
     for k, axis in enumerate(AXES):

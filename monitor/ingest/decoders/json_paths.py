@@ -77,9 +77,12 @@ def open_json(binding: Binding) -> Decoder:
 
 
 def _read_named(
-    paths: dict[str, ParsedResult], values: dict[str, tuple[ParsedResult, Target]], time_unit: str | None,
-    received: ReceivedMessage, item: Any,
-) -> Iterator[Observation]:  # fmt: skip
+    paths: dict[str, ParsedResult],
+    values: dict[str, tuple[ParsedResult, Target]],
+    time_unit: str | None,
+    received: ReceivedMessage,
+    item: Any,
+) -> Iterator[Observation]:
     """Values at known places of an item; raises PayloadError, the first of them that cannot be read."""
     station = _find_station(paths, item, received)
     at = received.read_time(_search(paths["time"], item, "time"), time_unit)

@@ -164,8 +164,13 @@ def _walk_milesight(data: bytes) -> Iterator[Value]:
 
 _FAILURES: Final = frozenset({0xFFFF, 0xFFFD})  # not measured, and out of range (decoder of the maker)
 _MILESIGHT_BYTES: Final = {
-    (0x01, 0x75): 1, (0x03, 0xCF): 7, (0x03, 0xD4): 6, (0x03, 0x77): 2, (0x03, 0x7B): 2, (0x20, 0xCE): 6,
-}  # fmt: skip
+    (0x01, 0x75): 1,
+    (0x03, 0xCF): 7,
+    (0x03, 0xD4): 6,
+    (0x03, 0x77): 2,
+    (0x03, 0x7B): 2,
+    (0x20, 0xCE): 6,
+}
 
 
 # ---- Decentlab: version, device, flags, words, battery ------------------------------------------------------------

@@ -182,7 +182,7 @@ def _read_meta(meta: object) -> str:
 
 def _read_gnss(
     gnss: object, solution: str | None, at: datetime, meta: str | None, received: ReceivedMessage
-) -> list[Observation]:  # fmt: skip
+) -> list[Observation]:
     if not isinstance(gnss, dict):
         raise PayloadError("not_object", _GNSS_OBJECT())
     strict_json.check_keys(gnss, _GNSS)

@@ -125,9 +125,10 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datu
     place = (latitude, longitude, sum(height))
     at = _nearest(sentence.timestamp, near)
     steps = (
-        (read_digit(sentence.lat) or 0.0) / 60.0, (read_digit(sentence.lon) or 0.0) / 60.0,
+        (read_digit(sentence.lat) or 0.0) / 60.0,
+        (read_digit(sentence.lon) or 0.0) / 60.0,
         read_digit(str(sentence.data[8])) or 0.0,
-    )  # fmt: skip
+    )
     count = satellites if 0 <= satellites < 1000 else None
     # without a separation the height may be any: once there is one, it is another height
     heights = f"heights {'ellipsoidal' if abs(height[1]) >= _SEPARATED_M else 'unseparated'}"

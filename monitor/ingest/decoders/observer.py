@@ -33,10 +33,14 @@ def decode_report(received: ReceivedMessage) -> DecodedMessage:
     if photo is not None and not _is_address(read_text(photo, "photo_url", 2000)):
         raise PayloadError("bad_url", "photo_url: expected an http or https address")
     report = ObserverReport(
-        site, received.read_time(body.get("time"), body.get("time_unit")), read_line(body.get("kind"), "kind", 64),
-        read_line(body.get("text"), "text"), read_person(body.get("by"), "by"),
-        None if station is None else received.site.now_called(station), photo,
-    )  # fmt: skip
+        site,
+        received.read_time(body.get("time"), body.get("time_unit")),
+        read_line(body.get("kind"), "kind", 64),
+        read_line(body.get("text"), "text"),
+        read_person(body.get("by"), "by"),
+        None if station is None else received.site.now_called(station),
+        photo,
+    )
     return DecodedMessage(report=report)
 
 
@@ -51,9 +55,13 @@ def decode_event(received: ReceivedMessage) -> DecodedMessage:
         raise PayloadError("bad_time", "to lies before from")
     value = body.get("value")
     event = SiteEvent(
-        received.place.site, from_at, to_at, read_line(body.get("kind"), "kind", 64),
-        read_line(body.get("text"), "text"), None if is_no_value(value) else read_number(value, "value"),
-    )  # fmt: skip
+        received.place.site,
+        from_at,
+        to_at,
+        read_line(body.get("kind"), "kind", 64),
+        read_line(body.get("text"), "text"),
+        None if is_no_value(value) else read_number(value, "value"),
+    )
     return DecodedMessage(event=event, event_by=read_person(body.get("by", "mqtt"), "by"))
 
 

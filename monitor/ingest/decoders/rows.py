@@ -88,9 +88,17 @@ def read_row(
     field = vocabulary.field(site, station, quantity, unit)
     value, trace = row.get("value"), read_trace(row.get("value"), field.quantity)
     return observe(
-        site.id, station, field, read_cell(value, "value") if trace is None else trace, at, received_at,
-        read_sigma(row.get("sigma")), solution, _read_more(row, field.quantity), read_digit(value),
-    )  # fmt: skip
+        site.id,
+        station,
+        field,
+        read_cell(value, "value") if trace is None else trace,
+        at,
+        received_at,
+        read_sigma(row.get("sigma")),
+        solution,
+        _read_more(row, field.quantity),
+        read_digit(value),
+    )
 
 
 def _read_more(row: Mapping[str, Any], quantity: str) -> str | None:

@@ -33,8 +33,20 @@ _FIELDS_MOST: Final = 64  # of one metric
 _PROPERTIES_MOST: Final = 200  # names and values of one metric
 _NAME_MOST: Final = 500
 # field of a metric -> its wire type
-_WIRES: Final = {1: _BYTES, 2: _VARINT, 3: _VARINT, 4: _VARINT, 7: _VARINT, 10: _VARINT, 11: _VARINT,
-                 9: _BYTES, 12: _FIXED32, 13: _FIXED64, 14: _VARINT, 15: _BYTES}  # fmt: skip
+_WIRES: Final = {
+    1: _BYTES,
+    2: _VARINT,
+    3: _VARINT,
+    4: _VARINT,
+    7: _VARINT,
+    10: _VARINT,
+    11: _VARINT,
+    9: _BYTES,
+    12: _FIXED32,
+    13: _FIXED64,
+    14: _VARINT,
+    15: _BYTES,
+}
 _QUALITY: Final = "Quality"  # the property of a metric that says whether its value counts
 _GOOD: Final = range(192, 256)  # 0 is bad, 500 stale; hosts that write codes of their own mark them beyond
 _REBIRTH: Final = b"\x0a\x14Node Control/Rebirth\x20\x0b\x70\x01"  # a metric: name, Boolean, true

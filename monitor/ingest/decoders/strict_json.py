@@ -214,9 +214,14 @@ def read_count(value: object, name: str) -> int:
 
 
 def read_time(
-    value: object, unit: object = None, name: str = "time", *, live: bool = True, zone: ZoneInfo | None = None,
+    value: object,
+    unit: object = None,
+    name: str = "time",
+    *,
+    live: bool = True,
+    zone: ZoneInfo | None = None,
     near: datetime | None = None,
-) -> datetime:  # fmt: skip
+) -> datetime:
     """An instant from RFC 3339 text with offset, or from a number since 1970, maybe as text, with its unit.
 
     Args:

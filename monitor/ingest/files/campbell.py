@@ -20,9 +20,20 @@ ROW_BYTES: Final = 1 << 20
 _BEGIN: Final = datetime(1990, 1, 1)  # noqa: DTZ001 - the logger's clock knows no zone
 _FP2_LIMITS: Final = {0x1FFF: float("inf"), 0x9FFF: float("-inf"), 0x9FFE: float("nan")}
 _TYPES: Final = {
-    "ULONG": "<I", "LONG": "<i", "IEEE4": "<f", "IEEE8": "<d", "USHORT": "<H", "SHORT": "<h", "UINT2": "<H",
-    "INT4": "<i", "FP2": ">H", "SECNANO": "<II", "BOOL": "<B", "BOOL8": "<B", "BOOL4": "<i",
-}  # fmt: skip
+    "ULONG": "<I",
+    "LONG": "<i",
+    "IEEE4": "<f",
+    "IEEE8": "<d",
+    "USHORT": "<H",
+    "SHORT": "<h",
+    "UINT2": "<H",
+    "INT4": "<i",
+    "FP2": ">H",
+    "SECNANO": "<II",
+    "BOOL": "<B",
+    "BOOL8": "<B",
+    "BOOL4": "<i",
+}
 
 
 def is_campbell(path: Path) -> bool:

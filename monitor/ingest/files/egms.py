@@ -28,10 +28,21 @@ ZIP_LIMIT: Final = 8 << 30  # octets of the table in a zip
 _TOWARDS: Final = "los-towards"
 _GRID: Final = ("easting", "northing")
 # Columns that products of the service have beside those that others have too.
-OWN: Final = frozenset({
-    "mp_type", "height_ortho", "height_wgs84", "mean_velocity_std", "acceleration_std", "seasonality",
-    "seasonality_std", "amplitude_dispersion", "los_east", "los_north", "los_up",
-})  # fmt: skip
+OWN: Final = frozenset(
+    {
+        "mp_type",
+        "height_ortho",
+        "height_wgs84",
+        "mean_velocity_std",
+        "acceleration_std",
+        "seasonality",
+        "seasonality_std",
+        "amplitude_dispersion",
+        "los_east",
+        "los_north",
+        "los_up",
+    }
+)
 _WIDE_PLACES: Final = {"latitude": ("lat", "latitude"), "longitude": ("lon", "long", "longitude")}
 _WIDE_NAMES: Final = ("code", "pid", "point", "id", "name")
 _WIDE_HEIGHTS: Final = ("height", "h", "height_m")
@@ -109,9 +120,11 @@ def open_wide_points(path: Path, options: ImportOptions, now: datetime) -> Opene
 
 @contextmanager
 def _open(
-    path: Path, now: datetime, declare: Callable[[Sequence[str]], tuple[ValueMeaning, dict[int, datetime]]],
+    path: Path,
+    now: datetime,
+    declare: Callable[[Sequence[str]], tuple[ValueMeaning, dict[int, datetime]]],
     place: Callable[[dict[str, str]], dict[str, object]],
-) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:  # fmt: skip
+) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
     try:
         with _open_text(path) as text:
             lines = _split(limit_lines(text, path))
@@ -210,9 +223,12 @@ def _find_direction(path: Path, header: Sequence[str], requested: str | None) ->
 
 
 def _walk(
-    file: str, lines: Iterator[list[str]], header: Sequence[str], dates: dict[int, datetime],
+    file: str,
+    lines: Iterator[list[str]],
+    header: Sequence[str],
+    dates: dict[int, datetime],
     place: Callable[[dict[str, str]], dict[str, object]],
-) -> Iterator[PointLine]:  # fmt: skip
+) -> Iterator[PointLine]:
     columns = {name: k for k, name in enumerate(header)}
     for line, cells in enumerate(lines, 2):
         if not any(cells):

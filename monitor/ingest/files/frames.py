@@ -127,9 +127,15 @@ class FileFrames:
                 if shift is None:
                     place = f"{site}/{station}"
                     raise ConfigError(
-                        _OTHER(file=self.file, station=station, kept=kept.describe(), given=reference.describe(),
-                               place=place, why=why or _APART())
-                    )  # fmt: skip
+                        _OTHER(
+                            file=self.file,
+                            station=station,
+                            kept=kept.describe(),
+                            given=reference.describe(),
+                            place=place,
+                            why=why or _APART(),
+                        )
+                    )
                 ties.shifts[key], ties.known[key] = shift, frozenset(there)
                 count = max(count, len(there))
             by = join([_BY(quantity=k[2], size=Figure(ties.shifts[k], "+.1f", "mm")) for k in mine], ", ")

@@ -154,7 +154,7 @@ def _is_neu(f: list[str]) -> bool:
 
 def _walk(
     path: Path, head: Sequence[str], lines: Iterator[str], parse: _Parse, separator: str | None = None
-) -> Iterator[_Found]:  # fmt: skip
+) -> Iterator[_Found]:
     """The positions of the lines below a head; the head again is none, and another one is refused."""
     known = {line.strip() for line in head}
     frame = _find_frame(head)
@@ -268,8 +268,14 @@ def _to_line(found: _Found) -> ReadingLine:
         return ReadingLine((({"line": found[0].strip()[:500]}, found[1]),))
     rows: list[Judged] = []
     for part, value, sigma in zip(PARTS, found.values, found.sigmas, strict=True):
-        row = {"time": found.at, "station": found.station, "quantity": f"displacement_{part}", "unit": found.unit,
-               "value": value, "sigma": sigma}  # fmt: skip
+        row = {
+            "time": found.at,
+            "station": found.station,
+            "quantity": f"displacement_{part}",
+            "unit": found.unit,
+            "value": value,
+            "sigma": sigma,
+        }
         extra = {"solution": found.solution, FRAME: found.frame or None}
         rows.append((row | {key: text for key, text in extra.items() if text is not None}, None))
     return ReadingLine(tuple(rows))

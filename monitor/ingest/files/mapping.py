@@ -397,8 +397,13 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
         trace = read_trace(value, rule.quantity)
         if not rule.reads(row) or (trace is None and is_missing(value, mapping.missing)):
             continue
-        neutral = {"time": at, "station": rule.station or named, "quantity": rule.quantity, "unit": rule.unit,
-                   "value": value}  # fmt: skip
+        neutral = {
+            "time": at,
+            "station": rule.station or named,
+            "quantity": rule.quantity,
+            "unit": rule.unit,
+            "value": value,
+        }
         bad = error
         try:
             neutral["value"] = rule.turn(mapping.clean(value)) if trace is None else trace

@@ -113,9 +113,7 @@ def read_points(
     return result
 
 
-def _gather(
-    pieces: Iterator[PointLine], declared: ValueMeaning, result: FileResult, now: datetime
-) -> Iterator[_Chunk]:  # fmt: skip
+def _gather(pieces: Iterator[PointLine], declared: ValueMeaning, result: FileResult, now: datetime) -> Iterator[_Chunk]:
     chunk = _Chunk()
     for piece in pieces:
         result.rows += 1
@@ -178,9 +176,10 @@ def _store(
 
 def _open_set(c: Connection, file: PointsFile, declared: ValueMeaning) -> int:
     meaning = {
-        "wavelength_mm": declared.wavelength_mm, "reference_point": declared.reference_point,
+        "wavelength_mm": declared.wavelength_mm,
+        "reference_point": declared.reference_point,
         "reference_at": None if declared.reference_at is None else declared.reference_at.isoformat(),
-    }  # fmt: skip
+    }
     meta = {key: value for key, value in meaning.items() if value is not None}
     return open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit, meta or None)
 
@@ -233,12 +232,15 @@ def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> l
         by_code.setdefault(item.error.code, []).append(item)
     return [
         RejectedMessage(
-            received_at, POINTS_TOPIC + file.site.id, json.dumps({"rows": [b.row for b in rows]}, default=str).encode(),
-            code, describe_first(len(rows), rows[0].error),
+            received_at,
+            POINTS_TOPIC + file.site.id,
+            json.dumps({"rows": [b.row for b in rows]}, default=str).encode(),
+            code,
+            describe_first(len(rows), rows[0].error),
             f"file:{file.path.name}",
         )
         for code, rows in by_code.items()
-    ]  # fmt: skip
+    ]
 
 
 def _count(result: FileResult, chunk: _Chunk) -> None:

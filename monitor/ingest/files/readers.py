@@ -20,41 +20,63 @@ READERS: Final[dict[str, FileReader]] = {
         f"{ROOM}.lines:open_wide", "any table, explained by a mapping", suffixes=WIDE_SUFFIXES, needs=("--mapping",)
     ),
     "gnss": FileReader(
-        f"{ROOM}.gnss:open_gnss", "positions of stations: Nevada tenv3, tenv and kenv, PBO .pos and .csv, SIO .neu",
+        f"{ROOM}.gnss:open_gnss",
+        "positions of stations: Nevada tenv3, tenv and kenv, PBO .pos and .csv, SIO .neu",
         suffixes=(".tenv3", ".tenv", ".kenv", ".pos", ".neu", ".csv", ".txt"),
     ),
     "rtklib": FileReader(
-        f"{ROOM}.rtklib:open_rtklib", "solutions of RTKLIB for one station with an origin in the site file",
-        suffixes=(".pos", ".dat", ".txt"), takes=("--station", "--time"),
+        f"{ROOM}.rtklib:open_rtklib",
+        "solutions of RTKLIB for one station with an origin in the site file",
+        suffixes=(".pos", ".dat", ".txt"),
+        takes=("--station", "--time"),
     ),
     "egms": FileReader(
-        f"{ROOM}.egms:open_egms", "InSAR points of the European Ground Motion Service, in mm", Content.POINTS,
-        suffixes=(*SUFFIXES, ".zip"), takes=("--set", "--direction"),
+        f"{ROOM}.egms:open_egms",
+        "InSAR points of the European Ground Motion Service, in mm",
+        Content.POINTS,
+        suffixes=(*SUFFIXES, ".zip"),
+        takes=("--set", "--direction"),
     ),
     "insar-wide": FileReader(
-        f"{ROOM}.egms:open_wide_points", "InSAR points with a column a date, as SqueeSAR and StaMPS export them",
-        Content.POINTS, suffixes=(*SUFFIXES, ".zip"), needs=("--set", "--direction", "--unit"),
+        f"{ROOM}.egms:open_wide_points",
+        "InSAR points with a column a date, as SqueeSAR and StaMPS export them",
+        Content.POINTS,
+        suffixes=(*SUFFIXES, ".zip"),
+        needs=("--set", "--direction", "--unit"),
     ),
     "insar-points": FileReader(
-        f"{ROOM}.point_rows:open_points", "InSAR points as time, point, latitude, longitude, value", Content.POINTS,
-        suffixes=(*SUFFIXES, ".zip"), needs=("--set", "--direction", "--unit"),
+        f"{ROOM}.point_rows:open_points",
+        "InSAR points as time, point, latitude, longitude, value",
+        Content.POINTS,
+        suffixes=(*SUFFIXES, ".zip"),
+        needs=("--set", "--direction", "--unit"),
     ),
     "grid": FileReader(
-        f"{GRIDS}:open_grid", "a grid in netCDF or GeoTIFF, such as radar rain, read at the stations of the site",
-        suffixes=GRID_SUFFIXES, needs=("--quantity",), takes=("--unit", "--variable", "--window", "--stamp"),
+        f"{GRIDS}:open_grid",
+        "a grid in netCDF or GeoTIFF, such as radar rain, read at the stations of the site",
+        suffixes=GRID_SUFFIXES,
+        needs=("--quantity",),
+        takes=("--unit", "--variable", "--window", "--stamp"),
         walled=True,
     ),
     "insar-grid": FileReader(
-        f"{GRIDS}:open_pixels", "displacement by satellite radar as a stack in netCDF or GeoTIFF, every pixel a point",
-        Content.POINTS, suffixes=GRID_SUFFIXES, needs=("--set", "--direction"),
-        takes=("--unit", "--variable", "--within"), walled=True,
-    ),
-    "mintpy": FileReader(
-        f"{GRIDS}:open_mintpy_points", "displacement of MintPy, a geocoded time series in HDF5, every pixel a point",
-        Content.POINTS, suffixes=(".h5", ".he5", ".hdf5"), takes=("--set", "--direction", "--unit", "--within"),
+        f"{GRIDS}:open_pixels",
+        "displacement by satellite radar as a stack in netCDF or GeoTIFF, every pixel a point",
+        Content.POINTS,
+        suffixes=GRID_SUFFIXES,
+        needs=("--set", "--direction"),
+        takes=("--unit", "--variable", "--within"),
         walled=True,
     ),
-}  # fmt: skip
+    "mintpy": FileReader(
+        f"{GRIDS}:open_mintpy_points",
+        "displacement of MintPy, a geocoded time series in HDF5, every pixel a point",
+        Content.POINTS,
+        suffixes=(".h5", ".he5", ".hdf5"),
+        takes=("--set", "--direction", "--unit", "--within"),
+        walled=True,
+    ),
+}
 
 
 def open_readings(form: str) -> OpenReadings:

@@ -98,11 +98,22 @@ def find_doubted(error: UnitDoubtError) -> str:
 
 
 def read_file(
-    path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, *, form: str | None = None,
-    mapping: TableMapping | None = None, dry_run: bool = False, accept_units: bool = False, accept_times: bool = False,
-    on_progress: Callable[[FileResult], None] = lambda _: None, by: str | None = None, name: str = "",
-    open_lines: OpenLines | None = None, before_storing: Callable[[], None] = lambda: None,
-) -> FileResult:  # fmt: skip
+    path: Path,
+    pipeline: Pipeline,
+    site: Site | None,
+    clock: Clock,
+    *,
+    form: str | None = None,
+    mapping: TableMapping | None = None,
+    dry_run: bool = False,
+    accept_units: bool = False,
+    accept_times: bool = False,
+    on_progress: Callable[[FileResult], None] = lambda _: None,
+    by: str | None = None,
+    name: str = "",
+    open_lines: OpenLines | None = None,
+    before_storing: Callable[[], None] = lambda: None,
+) -> FileResult:
     """Read a file in chunks and store it, or only look at it.
 
     Args:
@@ -153,20 +164,25 @@ def read_file(
     return result
 
 
-def store_given(
-    rows: Iterable[Row], pipeline: Pipeline, site: Site, now: datetime, by: str, name: str
-) -> FileResult:  # fmt: skip
+def store_given(rows: Iterable[Row], pipeline: Pipeline, site: Site, now: datetime, by: str, name: str) -> FileResult:
     """Store rows that are no file: a person typed them, or a map gave them; raises StoreBusyError."""
     lines = [ReadingLine(((row, None),)) for row in rows]
     return read_file(
-        Path(name), pipeline, site, lambda: now, accept_units=True, accept_times=True, by=by, name=name,
+        Path(name),
+        pipeline,
+        site,
+        lambda: now,
+        accept_units=True,
+        accept_times=True,
+        by=by,
+        name=name,
         open_lines=lambda: nullcontext(iter(lines)),
-    )  # fmt: skip
+    )
 
 
 def _tie(
     name: str, pipeline: Pipeline, site: Site | None, clock: Clock, open_lines: OpenLines, *, dry_run: bool
-) -> ReferenceOffsets:  # fmt: skip
+) -> ReferenceOffsets:
     """How the positions of a file count from what their stations count from; raises ConfigError where they do not."""
     with open_lines() as lines:
         if not has_frames(_check_lines(lines, FileResult(name))):
@@ -190,9 +206,16 @@ def _keep_frames(pipeline: Pipeline, ties: ReferenceOffsets, now: datetime) -> N
 
 
 def _check(
-    name: str, pipeline: Pipeline, site: Site | None, clock: Clock, mapping: TableMapping | None,
-    open_lines: OpenLines, accepted: Mapping[str, bool], *, dry_run: bool,
-) -> None:  # fmt: skip
+    name: str,
+    pipeline: Pipeline,
+    site: Site | None,
+    clock: Clock,
+    mapping: TableMapping | None,
+    open_lines: OpenLines,
+    accepted: Mapping[str, bool],
+    *,
+    dry_run: bool,
+) -> None:
     """Look at the whole file before anything of it is stored.
 
     Raises:
@@ -292,9 +315,11 @@ def insist(act: Callable[[], Added], refusals: tuple[type[Exception], ...] = (St
 
 
 def _count(
-    result: FileResult, observations: list[Observation], rejected: list[tuple[RejectedMessage, int]],
+    result: FileResult,
+    observations: list[Observation],
+    rejected: list[tuple[RejectedMessage, int]],
     sites: Mapping[str, Site],
-) -> None:  # fmt: skip
+) -> None:
     result.valid += len(observations)
     for row, count in rejected:
         result.reject(row.code, row.reason, count)
@@ -329,7 +354,7 @@ def _record(database: Database, who: Actor, action: str, file: str, result: File
 
 def renew_known_flags(
     database: Database, sites: Mapping[str, Site], touched: Iterable[str], now: datetime
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Judge again what is stored already: a station may have been declared since it was read.
 
     Returns the sites whose file is not in force yet: their flags follow it from then on.

@@ -64,9 +64,7 @@ def open_rtklib(path: Path, options: ImportOptions) -> Iterator[Iterator[Reading
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _skip_heads(
-    path: Path, lines: Iterable[tuple[int, str]], known: SolutionHeader
-) -> Iterator[str]:  # fmt: skip
+def _skip_heads(path: Path, lines: Iterable[tuple[int, str]], known: SolutionHeader) -> Iterator[str]:
     """The lines of solutions; a head among them says the same as the first, or is refused."""
     for number, line in lines:
         if line.startswith("%"):

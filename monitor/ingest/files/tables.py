@@ -208,7 +208,7 @@ def _name_rows(cells: Iterator[Numbered], path: Path, layout: Layout) -> tuple[l
 
 def _name_each(
     names: Sequence[str], parts: Iterator[Numbered], skipped: Sequence[Numbered], line: int
-) -> Iterator[Row]:  # fmt: skip
+) -> Iterator[Row]:
     """Rows by the names of their columns; those before the names, which stand in a line, come first."""
     rows = (row for _, row in parts if row)
     begin = next(rows, None)

@@ -79,30 +79,63 @@ _WORDS: Final = {
     for name in ("metre", "metres", "meter", "meters", "metri", "metro", "metros")
 }
 _WRITTEN: Final = {  # unit -> how loggers and people write it, in small letters
-    "mm": ("l/m2", "millimeters", "millimetres"), "in": ("inch", "inches", "in.", "zoll", "pouces", "pulgadas"),
-    "ft": ("feet", "foot", "ft."), "mil": ("mils",), "um": ("µm", "micron", "microns"), "m/s2": ("m s-2",),
-    "deg": ("°", "degree", "degrees", "gradi", "grados", "degrés"), "gon": ("gons", "neugrad"),
-    "arcsec": ('"', "″", "arcseconds", "arc sec", "sec of arc"), "arcmin": ("arc min", "arcminutes"), "mdeg": ("m°",),
-    "mrad": ("millirad",), "urad": ("µrad", "microrad"), "mm/m": ("mm / m", "‰"),
-    "microstrain": ("µε", "µstrain", "ustrain", "µm/m", "microstrains"), "nanostrain": ("nε", "nstrain"),
-    "kPa": ("kn/m2", "kilopascal"), "MPa": ("n/mm2", "mn/m2"), "Pa": ("pascal", "n/m2"),
-    "psi": ("lbf/in2", "lb/in2", "psig", "psia"), "mbar": ("millibar", "mbars"), "kgf/cm2": ("kp/cm2", "kg/cm2"),
-    "mmHg": ("mm hg", "torr"), "inHg": ("in hg", "in. hg", "inches hg"), "mmH2O": ("mm h2o", "mmws", "mmca"),
-    "cmH2O": ("cm h2o", "cmh20", "cmws", "cmca", "cmwc"), "inH2O": ("in h2o", "inwc"), "ftH2O": ("ft h2o", "ftwc"),
+    "mm": ("l/m2", "millimeters", "millimetres"),
+    "in": ("inch", "inches", "in.", "zoll", "pouces", "pulgadas"),
+    "ft": ("feet", "foot", "ft."),
+    "mil": ("mils",),
+    "um": ("µm", "micron", "microns"),
+    "m/s2": ("m s-2",),
+    "deg": ("°", "degree", "degrees", "gradi", "grados", "degrés"),
+    "gon": ("gons", "neugrad"),
+    "arcsec": ('"', "″", "arcseconds", "arc sec", "sec of arc"),
+    "arcmin": ("arc min", "arcminutes"),
+    "mdeg": ("m°",),
+    "mrad": ("millirad",),
+    "urad": ("µrad", "microrad"),
+    "mm/m": ("mm / m", "‰"),
+    "microstrain": ("µε", "µstrain", "ustrain", "µm/m", "microstrains"),
+    "nanostrain": ("nε", "nstrain"),
+    "kPa": ("kn/m2", "kilopascal"),
+    "MPa": ("n/mm2", "mn/m2"),
+    "Pa": ("pascal", "n/m2"),
+    "psi": ("lbf/in2", "lb/in2", "psig", "psia"),
+    "mbar": ("millibar", "mbars"),
+    "kgf/cm2": ("kp/cm2", "kg/cm2"),
+    "mmHg": ("mm hg", "torr"),
+    "inHg": ("in hg", "in. hg", "inches hg"),
+    "mmH2O": ("mm h2o", "mmws", "mmca"),
+    "cmH2O": ("cm h2o", "cmh20", "cmws", "cmca", "cmwc"),
+    "inH2O": ("in h2o", "inwc"),
+    "ftH2O": ("ft h2o", "ftwc"),
     "mH2O": ("m h2o", "mh20", "mws", "mwc", "mca", "m c.a.", "m.c.a.", "m ws", "m wc"),
-    "degC": ("°c", "c", "deg c", "degrees c", "celsius", "℃"), "K": ("kelvin",),
-    "degF": ("°f", "f", "deg f", "degrees f", "fahrenheit", "℉"), "V": ("volt", "volts", "vdc"),
-    "mV": ("millivolt", "millivolts"), "%": ("pct", "percent", "vol%", "vol.%", "% vwc"),
+    "degC": ("°c", "c", "deg c", "degrees c", "celsius", "℃"),
+    "K": ("kelvin",),
+    "degF": ("°f", "f", "deg f", "degrees f", "fahrenheit", "℉"),
+    "V": ("volt", "volts", "vdc"),
+    "mV": ("millivolt", "millivolts"),
+    "%": ("pct", "percent", "vol%", "vol.%", "% vwc"),
     "m3/m3": ("m3 m-3", "cm3/cm3"),
-}  # fmt: skip
+}
 _SPELLED: Final = {
-    **{name.lower(): name for name in UNITS}, **{text: unit for unit, texts in _WRITTEN.items() for text in texts},
-    **_WORDS, "mm/d": "mm/day", "mm/a": "mm/yr", "mm/year": "mm/yr",
-    "mm/tag": "mm/day", "m a.s.l.": "m", "m ü.m.": "m", "m ü. m.": "m", "m s.l.m.": "m", "masl": "m",
+    **{name.lower(): name for name in UNITS},
+    **{text: unit for unit, texts in _WRITTEN.items() for text in texts},
+    **_WORDS,
+    "mm/d": "mm/day",
+    "mm/a": "mm/yr",
+    "mm/year": "mm/yr",
+    "mm/tag": "mm/day",
+    "m a.s.l.": "m",
+    "m ü.m.": "m",
+    "m ü. m.": "m",
+    "m s.l.m.": "m",
+    "masl": "m",
     **{f"{unit} {below}": unit for unit in ("m", "cm", "ft") for below in ("bgl", "bgs", "b.g.l.", "btoc", "u. gok")},
-    "m unter gok": "m", "m u.gok": "m",
-    "毫米": "mm", "厘米": "cm", "米": "m",
-}  # fmt: skip
+    "m unter gok": "m",
+    "m u.gok": "m",
+    "毫米": "mm",
+    "厘米": "cm",
+    "米": "m",
+}
 _TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc", "inches", *_WORDS})
 
 
@@ -238,7 +271,7 @@ class ScaleCheck:
 
     def _find_doubts(
         self, key: Series, scale: SeriesScale, sites: Mapping[str, Site], database: Database | None
-    ) -> Iterator[Message]:  # fmt: skip
+    ) -> Iterator[Message]:
         if (change := _find_change(scale)) is not None:
             at_s, factor = change
             yield _CHANGE(factor=Figure(factor), at=Timestamp(at_s, "minute"))

@@ -32,10 +32,12 @@ def list_image_places(site: Site) -> dict[str, tuple[float, float]]:
         RefusedError: there is none.
     """
     found = {
-        station.id: (station.longitude, station.latitude) for station in site.stations
-        if station.longitude is not None and station.latitude is not None
+        station.id: (station.longitude, station.latitude)
+        for station in site.stations
+        if station.longitude is not None
+        and station.latitude is not None
         and any(spec.quantity == "displacement" and spec.source == IMAGE_CORRELATION for spec in station.series)
-    }  # fmt: skip
+    }
     if not found:
         raise RefusedError(
             f"{site.id}: no station with a place has a series of displacement with source = {IMAGE_CORRELATION!r}; "

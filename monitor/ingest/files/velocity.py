@@ -69,8 +69,10 @@ def store_velocities(
     wanted = {ground.station.id: ground.quantities for ground in list_mapped_ground(site)}
     rows = [
         {"station": one.station, "quantity": quantity, "time": until, "component": component, **cells}
-        for one in found for quantity, cells in _list_quantities(one).items() if quantity in wanted[one.station]
-    ]  # fmt: skip
+        for one in found
+        for quantity, cells in _list_quantities(one).items()
+        if quantity in wanted[one.station]
+    ]
     return store_given(rows, pipeline, site, now, VELOCITY_MAP, name)
 
 

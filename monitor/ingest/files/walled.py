@@ -135,11 +135,16 @@ def _convert(request: ConversionRequest, write: Callable[[str], object]) -> Conv
     with open_points(request.form)(request.path, request.options, request.now) as (declared, pieces):
         for piece in pieces:
             p = piece.point
-            write(format_line([
-                None if p is None else [p.pid, p.latitude, p.longitude, p.height_m],
-                [[v.observed_at, v.value, v.sigma] for v in piece.values], piece.missing,
-                [[b.row, b.error.code, spread(b.error.message), b.count] for b in piece.bad],
-            ]))  # fmt: skip
+            write(
+                format_line(
+                    [
+                        None if p is None else [p.pid, p.latitude, p.longitude, p.height_m],
+                        [[v.observed_at, v.value, v.sigma] for v in piece.values],
+                        piece.missing,
+                        [[b.row, b.error.code, spread(b.error.message), b.count] for b in piece.bad],
+                    ]
+                )
+            )
             lines += 1
     meant = declared.name, declared.direction, declared.unit
     return ConversionResult(lines, meant, declared.wavelength_mm, (declared.reference_at, declared.reference_point))

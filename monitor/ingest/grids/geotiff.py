@@ -50,8 +50,9 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> GridStack:
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         bands = list(range(1, source.count + 1))[layers]
         found = source.read(bands, window=window, masked=True).astype(float)
-        scales, offsets = (np.array([each[b - 1] for b in bands])[:, None, None]
-                           for each in (source.scales, source.offsets))  # fmt: skip
+        scales, offsets = (
+            np.array([each[b - 1] for b in bands])[:, None, None] for each in (source.scales, source.offsets)
+        )
         plain: Array = leave_fills(np.ma.filled(found, np.nan), zero=False) * scales + offsets
         return plain
 
@@ -59,10 +60,18 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> GridStack:
     texts = [str(text) for each in tags for text in each.values()]
     called = {text for each in tags for key, text in each.items() if key.upper() in {"GRIB_ELEMENT", "VARIABLE"}}
     return GridStack(
-        path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0],
+        path.name,
+        times,
+        x,
+        y,
+        CRS.from_wkt(source.crs.to_wkt()),
+        units.pop(),
+        read,
+        source.block_shapes[0][0],
         may_add_up=any(may_add_up(name, texts) for name in called or {""}),
-        reference_at=_find_reference(source.tags()), reference_point=name_reference(source.tags()),
-    )  # fmt: skip
+        reference_at=_find_reference(source.tags()),
+        reference_point=name_reference(source.tags()),
+    )
 
 
 def _find_times(path: Path, source: Any, *, ends: bool) -> tuple[datetime, ...]:

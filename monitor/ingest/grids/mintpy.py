@@ -49,8 +49,10 @@ def _read_stack(path: Path, file: Any) -> GridStack:
     at = timedelta(seconds=float(attrs.get("CENTER_LINE_UTC", 0.0)))
     times = tuple(_read_day(d.decode("ascii") if isinstance(d, bytes) else str(d)) + at for d in dates[...])
     reference = attrs.get("REF_DATE", "").strip()
-    x, y = (float(attrs[f"{k}_FIRST"]) + float(attrs[f"{k}_STEP"]) * (np.arange(n) + 0.5)
-            for k, n in (("X", values.shape[2]), ("Y", values.shape[1])))  # fmt: skip
+    x, y = (
+        float(attrs[f"{k}_FIRST"]) + float(attrs[f"{k}_STEP"]) * (np.arange(n) + 0.5)
+        for k, n in (("X", values.shape[2]), ("Y", values.shape[1]))
+    )
 
     def read(layers: slice, rows: slice, columns: slice) -> Array:
         found: Array = values[layers, rows, columns].astype(float)
@@ -58,10 +60,17 @@ def _read_stack(path: Path, file: Any) -> GridStack:
 
     kept = values.chunks[1] if values.chunks else 1
     return GridStack(
-        path.name, times, x, y, _find_crs(path, attrs), attrs.get("UNIT", "m"), read, kept,
+        path.name,
+        times,
+        x,
+        y,
+        _find_crs(path, attrs),
+        attrs.get("UNIT", "m"),
+        read,
+        kept,
         reference_at=_read_day(reference) + at if re.fullmatch(r"\d{8}", reference) else None,
         reference_point=name_reference(attrs),
-    )  # fmt: skip
+    )
 
 
 def _read_day(text: str) -> datetime:

@@ -105,9 +105,18 @@ def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None
     called = next((n for n, v in variables.items() if v is values), "")
     texts = [values.text(n) for n in ("long_name", "standard_name", "description", "comment")]
     return GridStack(
-        name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim), kept,
-        _find_sums(variables, time), may_add_up(called, texts), _find_reference(name, variables),
-    )  # fmt: skip
+        name,
+        times,
+        x,
+        y,
+        crs,
+        values.text("units"),
+        _make_read(values, x_dim, y_dim),
+        kept,
+        _find_sums(variables, time),
+        may_add_up(called, texts),
+        _find_reference(name, variables),
+    )
 
 
 def _find_sums(variables: Mapping[str, Variable], time: Variable) -> bool | None:
@@ -132,10 +141,13 @@ def _find_reference(name: str, variables: Mapping[str, Variable]) -> datetime | 
 
 def _choose(name: str, variables: Mapping[str, Variable], wanted: str | None) -> Variable:
     grids = {
-        n: v for n, v in variables.items()
-        if len(v.dims) >= 2 and n not in v.dims and any(_is_axis(variables.get(d), d, "x") for d in v.dims)
+        n: v
+        for n, v in variables.items()
+        if len(v.dims) >= 2
+        and n not in v.dims
+        and any(_is_axis(variables.get(d), d, "x") for d in v.dims)
         and any(_is_axis(variables.get(d), d, "y") for d in v.dims)
-    }  # fmt: skip
+    }
     if wanted is not None:
         if wanted not in grids:
             raise ConfigError(f"{name}: no grid {wanted!r}; there are: {', '.join(sorted(grids)) or 'none'}")
@@ -170,9 +182,10 @@ def _find_time(name: str, variables: Mapping[str, Variable], values: Variable, o
         return variables[others[0]]
     named = [variables[n] for n in (*values.dims, *values.text("coordinates").split()) if n in variables]
     found = [v for v in named if _is_time(v)] or [
-        v for n, v in variables.items()
+        v
+        for n, v in variables.items()
         if _is_time(v) and prod(v.shape) == 1 and (n == "time" or v.text("standard_name") == "time")
-    ]  # fmt: skip
+    ]
     if len(found) != 1:
         like = "" if found else "; a time has units such as 'hours since 2026-01-01' (CF conventions)"
         raise ConfigError(f"{name}: expected one time of the grid, found {len(found)}{like}")
@@ -230,8 +243,14 @@ def _make_read(values: Variable, x_dim: str, y_dim: str) -> Callable[[slice, sli
 
     def read(layers: slice, rows: slice, columns: slice) -> Array:
         chosen = {y_dim: rows, x_dim: columns}
-        raw = count(values.get(tuple(chosen.get(d, layers if n > 1 else slice(0, 1))
-                                     for d, n in zip(values.dims, values.shape, strict=True))))  # fmt: skip
+        raw = count(
+            values.get(
+                tuple(
+                    chosen.get(d, layers if n > 1 else slice(0, 1))
+                    for d, n in zip(values.dims, values.shape, strict=True)
+                )
+            )
+        )
         order = [k for k, d in enumerate(values.dims) if d not in chosen]
         raw = raw.transpose([*order, values.dims.index(y_dim), values.dims.index(x_dim)])
         raw = raw.reshape((-1, *raw.shape[-2:]))

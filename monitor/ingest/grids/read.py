@@ -86,12 +86,13 @@ def _walk_times(stack: GridStack, cells: dict[str, Any], quantity: str, unit: st
         found = {
             station: _average(leave_fills(stack.read(layers, rows, columns), zero=quantity == MOTION), counts)
             for station, (rows, columns, counts) in cells.items()
-        }  # fmt: skip
+        }
         for k, at in enumerate(stack.times[layers]):
             rows = [
                 ({"time": at, "station": s, "quantity": quantity, "unit": unit, "value": float(v[k])}, None)
-                for s, v in found.items() if np.isfinite(v[k])
-            ]  # fmt: skip
+                for s, v in found.items()
+                if np.isfinite(v[k])
+            ]
             yield ReadingLine(tuple(rows), len(found) - len(rows))
 
 
@@ -167,8 +168,13 @@ def _walk(stack: GridStack, options: ImportOptions, now: datetime) -> Iterator[P
             count += 1
             if count > MOST_POINTS:
                 raise ConfigError(f"{stack.name}: more than {MOST_POINTS} pixels; give --within METRES of the stations")
-            yield _make_piece(stack, float(latitude[row, column]), float(longitude[row, column]),
-                              values[:, row, column], valid[:, row, column])  # fmt: skip
+            yield _make_piece(
+                stack,
+                float(latitude[row, column]),
+                float(longitude[row, column]),
+                values[:, row, column],
+                valid[:, row, column],
+            )
 
 
 def _make_piece(stack: GridStack, latitude: float, longitude: float, values: Array, valid: Any) -> PointLine:

@@ -80,8 +80,10 @@ class GridStack:
             return None
         if window_m is None:
             return slice(row, row + 1), slice(column, column + 1), np.ones((1, 1), bool)
-        rows, columns = (np.flatnonzero(np.abs(axis - at) * scale <= window_m)
-                         for axis, at, scale in ((self.y, y, north_m), (self.x, x, east_m)))  # fmt: skip
+        rows, columns = (
+            np.flatnonzero(np.abs(axis - at) * scale <= window_m)
+            for axis, at, scale in ((self.y, y, north_m), (self.x, x, east_m))
+        )
         if not len(rows) or not len(columns):
             raise ConfigError(f"{self.name}: no centre of a cell lies within {window_m:g} m of station {place.station}")
         high, wide = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

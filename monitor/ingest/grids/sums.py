@@ -9,10 +9,22 @@ from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace
 
 # what models that count from their beginning, or from midnight, call their rain: ERA5-Land, IFS, WRF, COSMO, ICON, GFS
-_RUNNING: Final = frozenset((
-    "tp", "lsp", "cp", "rainnc", "rainc", "rainsh", "snownc", "tot_prec", "acpcp", "apcp", "acprcp",
-    "total_precipitation",
-))  # fmt: skip
+_RUNNING: Final = frozenset(
+    (
+        "tp",
+        "lsp",
+        "cp",
+        "rainnc",
+        "rainc",
+        "rainsh",
+        "snownc",
+        "tot_prec",
+        "acpcp",
+        "apcp",
+        "acprcp",
+        "total_precipitation",
+    )
+)
 _WORDS: Final = ("accum", "running sum", "since the start", "cumul")
 COUNTER: Final = "counter"
 

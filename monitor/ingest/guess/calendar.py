@@ -28,14 +28,17 @@ AS_THEY_ARE: Final = "as they are"
 _FARTHEST: Final = timedelta(hours=14)  # that the clock of a zone is ahead of UTC
 # what is said -> what it changes of how times are read
 _ERAS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "Buddhist era": {"era": BUDDHIST}, "Persian calendar": {"era": PERSIAN}, "common era": {"era": ""},
-}  # fmt: skip
+    "Buddhist era": {"era": BUDDHIST},
+    "Persian calendar": {"era": PERSIAN},
+    "common era": {"era": ""},
+}
 _COUNTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "since 1970": {"since": EPOCH, "clock": ""},
     "since 1904": {"since": datetime(1904, 1, 1, tzinfo=UTC), "clock": ""},
     "since 2000": {"since": datetime(2000, 1, 1, tzinfo=UTC), "clock": ""},
-    "since J2000": {"since": J2000, "clock": ""}, "GPS time": {"since": GPS_BEGIN, "clock": GPS},
-}  # fmt: skip
+    "since J2000": {"since": J2000, "clock": ""},
+    "GPS time": {"since": GPS_BEGIN, "clock": GPS},
+}
 _RIGHT: Final = Template("guess.ask.times.right", "{doubt}: are the times right?")
 _NO_DAYS: Final = Template(
     "guess.ask.times.days", "some dates are days that the common calendar does not have: in what do they count?"
@@ -64,9 +67,12 @@ def _doubt(placed: Sequence[datetime], late: timedelta, now: datetime) -> Messag
 
 
 def request_instants(
-    placed: Sequence[datetime], talk: Interview, now: datetime, choices: tuple[str, ...] = (),
+    placed: Sequence[datetime],
+    talk: Interview,
+    now: datetime,
+    choices: tuple[str, ...] = (),
     late: timedelta = timedelta(0),
-) -> str | None:  # fmt: skip
+) -> str | None:
     """What a person says of instants, in order, of which some cannot be; None while it is open, or where all can be."""
     if not placed or _doubt(placed, late, now) is None or (doubt := _doubt(placed, timedelta(0), now)) is None:
         return None

@@ -45,8 +45,21 @@ DOWNWARD: Final = "downward"
 ONE_SIGN: Final = 0.9  # share of the values that says which way they count
 CLASH: Final = "which zone"
 SAME: Final = "same"
-_SIGNS: Final = {"d": "DD", "j": "DDD", "m": "MM", "Y": "YYYY", "y": "YY", "b": "Mon", "H": "hh", "I": "hh",
-                 "M": "mm", "S": "ss", "f": "fff", "p": "AM/PM", "a": "Day"}  # fmt: skip
+_SIGNS: Final = {
+    "d": "DD",
+    "j": "DDD",
+    "m": "MM",
+    "Y": "YYYY",
+    "y": "YY",
+    "b": "Mon",
+    "H": "hh",
+    "I": "hh",
+    "M": "mm",
+    "S": "ss",
+    "f": "fff",
+    "p": "AM/PM",
+    "a": "Day",
+}
 _STATIONS_MOST: Final = 2000
 COMPONENT: Final = re.compile(r"(?<=displacement)_(?:east|north|up)|(?<=tilt)_[xy]")  # of one instrument in one unit
 _ALL_IN: Final = re.compile(
@@ -235,7 +248,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
 
 def _settle_rows(
     table: RawTable, times: Times, talk: Interview
-) -> tuple[RawTable, list[str], str | None, str | None, Facts]:  # fmt: skip
+) -> tuple[RawTable, list[str], str | None, str | None, Facts]:
     """The table with a column for each kind of row, its columns of numbers, and those of stations and kinds."""
     station = _find_station(table, times, talk)
     named = station
@@ -258,9 +271,12 @@ def _settle_rows(
 
 
 def _find_repeated(
-    table: RawTable, numbers: Sequence[str], totals: Mapping[str, str], steps: Mapping[str, timedelta | None],
+    table: RawTable,
+    numbers: Sequence[str],
+    totals: Mapping[str, str],
+    steps: Mapping[str, timedelta | None],
     read_numbers: together.Numbers,
-) -> dict[str, Message]:  # fmt: skip
+) -> dict[str, Message]:
     """Columns that say what another says, and why each is left out: one sensor is no two witnesses."""
     names = {n: _read_name(table, n) for n in numbers}
     less = {n: _RUNNING_SUM(column=table.title(part)) for n, part in totals.items()}
@@ -317,11 +333,21 @@ def _describe_layout(table: RawTable) -> Facts:
 
 
 def _describe_times(times: Times) -> Message:
-    names = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
-             "us": "microseconds since 1970", "ns": "nanoseconds since 1970", "min": "minutes since 1970",
-             "h": "hours since 1970", "d": "days since 1970",
-             "excel": "day numbers of a spreadsheet", "mjd": "modified Julian days", "datenum": "day numbers of MATLAB",
-             "year_day_hhmm": "year, day of the year, hhmm"}  # fmt: skip
+    names = {
+        "iso": "ISO 8601",
+        "year": "decimal years",
+        "s": "seconds since 1970",
+        "ms": "milliseconds since 1970",
+        "us": "microseconds since 1970",
+        "ns": "nanoseconds since 1970",
+        "min": "minutes since 1970",
+        "h": "hours since 1970",
+        "d": "days since 1970",
+        "excel": "day numbers of a spreadsheet",
+        "mjd": "modified Julian days",
+        "datenum": "day numbers of MATLAB",
+        "year_day_hhmm": "year, day of the year, hhmm",
+    }
     form: Value | None = None if (plain := names.get(times.rule.format)) is None else Term(plain)
     if times.rule.since is not None and times.rule.format in COUNTS:
         unit = Term(str(plain).removesuffix(" since 1970"))
@@ -331,9 +357,11 @@ def _describe_times(times: Times) -> Message:
     form = form if not (kind := _CLOCKS.get(times.rule.era or times.rule.clock)) else join([form, Term(kind)], ", ")
     ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
     values: dict[str, Value] = {  # by the clock of the file, whose zone may be open
-        "column": times.rule.column, "form": form,
-        "first": f"{ordered[0]:%Y-%m-%d %H:%M}", "last": f"{ordered[-1]:%Y-%m-%d %H:%M}",
-    }  # fmt: skip
+        "column": times.rule.column,
+        "form": form,
+        "first": f"{ordered[0]:%Y-%m-%d %H:%M}",
+        "last": f"{ordered[-1]:%Y-%m-%d %H:%M}",
+    }
     return _TIMES(**values) if times.rule.zone is None else _TIMES_ZONE(zone=times.rule.zone.key, **values)
 
 
@@ -496,11 +524,15 @@ def _settle_columns(
     stations = _name_stations(table, {c: values[c] for c in found}, found, station)
     rules = [
         ColumnRule(
-            c, stations[c], quantity, unit, next((e for e, value in errors.items() if value == c), None),
+            c,
+            stations[c],
+            quantity,
+            unit,
+            next((e for e, value in errors.items() if value == c), None),
             downward=_counts_downward(table.title(c), quantity, read_numbers(c), talk),
         )
         for c, (quantity, unit) in found.items()
-    ]  # fmt: skip
+    ]
     open_columns += [column for one in questions.values() for column in one.columns]
     return rules, {*open_columns, *(e for e, value in errors.items() if value in open_columns)}
 

@@ -76,8 +76,9 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], options:
     sampled = {key: describe_gaps(times) for key, times in series.items()}
     sensors = tuple(
         SensorGuess(*key, None if step is None else step.total_seconds())
-        for key, (step, _, _) in sampled.items() if key[1] in QUANTITIES
-    )  # fmt: skip
+        for key, (step, _, _) in sampled.items()
+        if key[1] in QUANTITIES
+    )
     facts = _describe(form, options, series, sampled, count, refused)
     foreign = [f"{station}.{quantity}" for station, quantity, _ in sampled if quantity not in QUANTITIES]
     if foreign and not sensors:

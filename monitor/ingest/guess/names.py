@@ -48,7 +48,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
         "displacement_up",
     ),
     (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|変位|변위|变形", "displacement"),
-)  # fmt: skip
+)
 # parts of one motion along and across an axis that only people know: none of them is the motion
 _ACROSS: Final = re.compile(
     r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*)(?![a-z])|längs(?!chnitt)|(?<![a-z])quer",
@@ -62,28 +62,54 @@ _SINCE: Final = re.compile(  # and what moved since the last reading; alone thes
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
 # what counts from above: larger values are lower water, or lower ground
 _DOWNWARD_WORDS: Final = (
-    r"dist\w*\.?.{0,4}to.{0,8}water", r"(?<![a-z])dtgw(?![a-z])", "abstand.{0,8}wasser",
+    r"dist\w*\.?.{0,4}to.{0,8}water",
+    r"(?<![a-z])dtgw(?![a-z])",
+    "abstand.{0,8}wasser",
     r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)",
-    r"depth.?to", r"(?<![a-z])dtw(?![a-z])", r"below.?(?:ground|surface|toc|top|casing|collar|datum)",
-    r"(?<![a-z])b\.?(?:g\.?[ls]|toc)(?![a-z])", "soggiacenza", "flurabstand", "abstich",
-    r"(?<![a-z])(?:u\.?|unter) ?gok(?![a-z])", "profondit[aà].{0,12}falda", "profondeur.{0,12}nappe",
-    "profundidad.{0,12}fre[aá]tic", "埋深", r"(?<![a-z])(?:settl\w*|setzung\w*|cediment\w*|abbassament\w*)",
-    r"(?<![a-z])(?:tassement\w*|subsidence|asentamiento\w*)", "沉降",
-)  # fmt: skip
+    r"depth.?to",
+    r"(?<![a-z])dtw(?![a-z])",
+    r"below.?(?:ground|surface|toc|top|casing|collar|datum)",
+    r"(?<![a-z])b\.?(?:g\.?[ls]|toc)(?![a-z])",
+    "soggiacenza",
+    "flurabstand",
+    "abstich",
+    r"(?<![a-z])(?:u\.?|unter) ?gok(?![a-z])",
+    "profondit[aà].{0,12}falda",
+    "profondeur.{0,12}nappe",
+    "profundidad.{0,12}fre[aá]tic",
+    "埋深",
+    r"(?<![a-z])(?:settl\w*|setzung\w*|cediment\w*|abbassament\w*)",
+    r"(?<![a-z])(?:tassement\w*|subsidence|asentamiento\w*)",
+    "沉降",
+)
 _DOWNWARD: Final = re.compile("|".join(_DOWNWARD_WORDS), re.IGNORECASE)
 _FROM_ABOVE: Final = ("displacement_up", "groundwater_level", "water_level", "reservoir_level")
 _ABOVE_SEA: Final = re.compile(
     r"b\.?g\.?[ls]|btoc|gok|a\.?s\.?l|s\.?l\.?m|ü\. ?m|[mü]\. ?[nN]|s\.?n\.?m|m ?ngf", re.IGNORECASE
 )
 _OTHER_UNITS: Final = {("battery_voltage", "%"): "battery_level", ("crack_opening", "microstrain"): "strain"}
-_BY_UNIT: Final = {"degC": "temperature", "degF": "temperature", "V": "battery_voltage", "mV": "battery_voltage",
-                   "dBm": "signal_strength", "hPa": "air_pressure", "mbar": "air_pressure"}  # fmt: skip
+_BY_UNIT: Final = {
+    "degC": "temperature",
+    "degF": "temperature",
+    "V": "battery_voltage",
+    "mV": "battery_voltage",
+    "dBm": "signal_strength",
+    "hPa": "air_pressure",
+    "mbar": "air_pressure",
+}
 # says that a column is the standard deviation of another
 _ERROR_WORDS: Final = (
-    r"standard[ _\-.]*(?:dev\w*|err\w*|abw\w*|fehler)", r"(?:deviazione|desviaci[oó]n)[ _]+(?:standard|est[aá]ndar)",
-    r"[eé]cart[ _\-]?type", r"mittl\w*[ _.]+fehler", r"st\.?[ _.\-]dev\w*",
-    r"[^\W\d_]*(?:sigma|uncertain|unsicherheit|incert)[^\W\d_]*", "σ", "±", "误差", "标准差",
-)  # fmt: skip
+    r"standard[ _\-.]*(?:dev\w*|err\w*|abw\w*|fehler)",
+    r"(?:deviazione|desviaci[oó]n)[ _]+(?:standard|est[aá]ndar)",
+    r"[eé]cart[ _\-]?type",
+    r"mittl\w*[ _.]+fehler",
+    r"st\.?[ _.\-]dev\w*",
+    r"[^\W\d_]*(?:sigma|uncertain|unsicherheit|incert)[^\W\d_]*",
+    "σ",
+    "±",
+    "误差",
+    "标准差",
+)
 _ERROR_ALONE: Final = (  # words of their own
     r"std(?:[ _\-.]?(?:dev|err(?:or)?|abw))?|sdev|stddev|stdev|stderr|stdabw|sig|err(?:ors?|ore|eur)?|fehler|"
     r"genauigkeit|accuracy|precision|rmse?|unc"
@@ -119,10 +145,36 @@ _CALENDAR: Final = re.compile(
     re.IGNORECASE,
 )
 # measured beside slopes and no quantity of this service
-_NOT_OF_HERE: Final = ("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop",
-                       "dew.?p", "taupunkt", "rugiada", "quality", "qualität", "qualità", "qualité", "flag", "status",
-                       "azimut", "threshold", "grenzwert", "alarm", "limit(?!e)", "soglia", "umbral", "seuil",
-                       r"(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)")  # fmt: skip
+_NOT_OF_HERE: Final = (
+    "humidit",
+    "luftfeucht",
+    "solar",
+    "radiat",
+    "strahlung",
+    "slr",
+    "wind",
+    "satell",
+    "hdop",
+    "pdop",
+    "dew.?p",
+    "taupunkt",
+    "rugiada",
+    "quality",
+    "qualität",
+    "qualità",
+    "qualité",
+    "flag",
+    "status",
+    "azimut",
+    "threshold",
+    "grenzwert",
+    "alarm",
+    "limit(?!e)",
+    "soglia",
+    "umbral",
+    "seuil",
+    r"(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)",
+)
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
 _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")

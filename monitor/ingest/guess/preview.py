@@ -114,10 +114,13 @@ def understand(request: PreviewRequest) -> PreviewResult:
             found = _request_place(guess(replace(table, path=Path(request.name)), request.answers), request)
             head, rows = tuple(map(_cut, table.names[:COLUMNS_SHOWN])), tuple(_list_cells(table))
         known = PreviewResult(
-            facts=found.facts, questions=found.questions, sensors=found.sensors, form=form,
+            facts=found.facts,
+            questions=found.questions,
+            sensors=found.sensors,
+            form=form,
             told=FileFacts(**{one.name: getattr(found.known, one.name) for one in fields(FileFacts)}),
             zone=found.zone,
-        )  # fmt: skip
+        )
         if found.questions:
             return replace(known, head=head, rows=rows)
         record = MotionRecord()

@@ -71,9 +71,12 @@ def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetim
         other = [at for at in both if not isclose(before[at][0], own[at], rel_tol=1e-9)]
         if len(other) >= ROWS_LEAST and len(other) >= SHARE_LEAST * len(both):
             text = _TWO_FILES(
-                series=series, name=name, other=before[other[0]][1],
-                n=Figure(len(other), "d"), total=Figure(len(both), "d"),
-            )  # fmt: skip
+                series=series,
+                name=name,
+                other=before[other[0]][1],
+                n=Figure(len(other), "d"),
+                total=Figure(len(both), "d"),
+            )
             talk.request(f"{RECORD}:{series}", text, (ONE_RECORD,))
             return
         before |= {at: (value, name) for at, value in own.items()}

@@ -28,8 +28,9 @@ PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"
 HOLD_DAYS: Final = 3
 # measured beside a slope: a bound on it warns of no landslide by itself
-AUXILIARY: Final = frozenset({"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL,
-                           SIGNAL})  # fmt: skip
+AUXILIARY: Final = frozenset(
+    {"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL, SIGNAL}
+)
 _KEPT_READINGS: Final = 3  # a level is kept for so many of them
 
 LEVELS: Final = ("yellow", "orange", "red")  # of a first site file, above the one that it begins with

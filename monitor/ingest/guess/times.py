@@ -35,17 +35,52 @@ GLANCED: Final = 12  # cells after which most forms are out
 _SPAN_MOST: Final = 50  # times the shortest record that a form makes of the cells; days taken for months make 30
 TRIED: Final = 500  # cells to choose forms by; those left must then fit all
 _DATES: Final = (
-    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
-    "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y年%m月%d日", "%y/%m/%d", "%y-%m-%d", "%y.%m.%d",
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    "%d.%m.%Y",
+    "%d.%m.%y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%Y%m%d",
+    "%Y年%m月%d日",
+    "%y/%m/%d",
+    "%y-%m-%d",
+    "%y.%m.%d",
     # months by name, in any language that `monitor.ingest.months` knows
-    "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%d. %b %Y", "%d. %b %y", "%d.%b.%Y", "%d.%b.%y",
-    "%d/%b/%Y", "%d/%b/%y", "%b %d %Y", "%b %d, %Y", "%Y-%b-%d", "%d%b%Y", "%d%b%y",
-)  # fmt: skip
+    "%d-%b-%Y",
+    "%d-%b-%y",
+    "%d %b %Y",
+    "%d %b %y",
+    "%d. %b %Y",
+    "%d. %b %y",
+    "%d.%b.%Y",
+    "%d.%b.%y",
+    "%d/%b/%Y",
+    "%d/%b/%y",
+    "%b %d %Y",
+    "%b %d, %Y",
+    "%Y-%b-%d",
+    "%d%b%Y",
+    "%d%b%y",
+)
 _OTHERS: Final = ("%Y%m%dT%H%M%S", "%b %d %H:%M:%S %Y", "%Y-%jT%H:%M", "%Y-%jT%H:%M:%S")
 _MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y", "%b %y", "%b-%Y")
 _CLOCKS: Final = (
-    "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M", "%Hh%M",
-)  # fmt: skip
+    "%H:%M:%S",
+    "%H:%M",
+    "%H:%M:%S.%f",
+    "%I:%M:%S %p",
+    "%I:%M %p",
+    "%H.%M.%S",
+    "%H.%M",
+    "%H%M",
+    "%Hh%M",
+)
 _NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M")  # only beside a date: alone they are numbers
 _PARTS: Final = ("%Y", "%m", "%d", "%H", "%M", "%S")
 _DAY_PARTS: Final = ("%Y", "%j", "%H", "%M", "%S")
@@ -58,16 +93,23 @@ _DAY_OF_YEAR: Final = re.compile(
     r"^(?:doy|j(?:ulian)?[ _]?day|julian.*|day[ _]?of[ _]?(?:the[ _]?)?year|year[ _]?day|yday)", re.IGNORECASE
 )
 _DAY_MINUTES: Final = 24  # an hhmm beyond it is no number of hours
-_DAY_NUMBERS: Final = ((re.compile(r"mjd|mod\w*.?julian", re.IGNORECASE), MJD),
-                       (re.compile(r"datenum|matlab", re.IGNORECASE), DATENUM))  # fmt: skip
+_DAY_NUMBERS: Final = (
+    (re.compile(r"mjd|mod\w*.?julian", re.IGNORECASE), MJD),
+    (re.compile(r"datenum|matlab", re.IGNORECASE), DATENUM),
+)
 _BEGIN: Final = re.compile(
     r"(?<![^\W_])(?:begin\w*|start\w*|from|von|anfang|inizio|dal?|d[eé]but|desde|inicio)(?![^\W_])", re.IGNORECASE
 )
 _END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
 _IN_DIGITS: Final = {
-    7: ("%Y%j",), 8: ("%Y%m%d",), 10: ("%Y%m%d%H", "%y%m%d%H%M"), 11: ("%Y%j%H%M",), 12: ("%Y%m%d%H%M",),
-    13: ("%Y%j%H%M%S",), 14: ("%Y%m%d%H%M%S",),
-}  # fmt: skip
+    7: ("%Y%j",),
+    8: ("%Y%m%d",),
+    10: ("%Y%m%d%H", "%y%m%d%H%M"),
+    11: ("%Y%j%H%M",),
+    12: ("%Y%m%d%H%M",),
+    13: ("%Y%j%H%M%S",),
+    14: ("%Y%m%d%H%M%S",),
+}
 _EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 7e17, 4e18))
 # below 7e17 ns, March 1992, lie the ticks of .NET and of Windows: 100 ns since the years 1 and 1601, in any zone
 _SECONDS: Final = ("s", "ms", "us", "ns")
@@ -144,10 +186,14 @@ def _prefer_end(table: RawTable, best: Times, found: Sequence[Times]) -> Times:
     if not _BEGIN.search(table.title(best.rule.column)):
         return best
     ends = [
-        other for other in found
-        if other is not best and _END.search(table.title(other.rule.column)) and len(other.parsed) == len(best.parsed)
-        and other.has_zone == best.has_zone and all(b < e for b, e in zip(best.parsed, other.parsed, strict=True))
-    ]  # fmt: skip
+        other
+        for other in found
+        if other is not best
+        and _END.search(table.title(other.rule.column))
+        and len(other.parsed) == len(best.parsed)
+        and other.has_zone == best.has_zone
+        and all(b < e for b, e in zip(best.parsed, other.parsed, strict=True))
+    ]
     return ends[0] if len(ends) == 1 else best
 
 
@@ -391,9 +437,10 @@ def _read_counts(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times 
         return None  # the number of satellites, or a height that is named by a year
     units = [count.unit] if count.unit else ["d", "s", "ms", "us", "ns"]  # the longest that ends before now
     dated = [
-        found for unit in units
+        found
+        for unit in units
         if (found := _choose(replace(how, since=count.since, clock=count.clock, era=""), texts, [unit])) is not None
-    ]  # fmt: skip
+    ]
     return next((one for one in dated if _is_likely(one.parsed)), dated[0] if count.unit and dated else None)
 
 

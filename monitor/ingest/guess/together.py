@@ -34,9 +34,10 @@ SUM_ERROR: Final = 0.05  # in the unit of the rain: rounding
 SAME_MOST: Final = 0.02  # of the spread: two units round otherwise
 WINDOW_MOST: Final = 1.5  # steps between rows
 _LENGTHS: Final = (
-    ("min mins minutes minuti", timedelta(minutes=1)), ("h hr hrs hour hours std ore", timedelta(hours=1)),
+    ("min mins minutes minuti", timedelta(minutes=1)),
+    ("h hr hrs hour hours std ore", timedelta(hours=1)),
     ("d day days tage giorni jours", timedelta(days=1)),
-)  # fmt: skip
+)
 _WORDS: Final = "|".join(words.replace(" ", "|") for words, _ in _LENGTHS)
 _WINDOW: Final = re.compile(rf"(?<![\w.,])(\d{{1,4}}(?:[.,]\d+)?)[ _-]?({_WORDS})(?![^\W_])", re.IGNORECASE)
 
@@ -120,9 +121,10 @@ def _place(name: ColumnMeaning, base: str, own: Mapping[str, str], all_of: Mappi
     """A name with the component that it has, also as the error of one."""
     errors = tuple(
         replace(e, quantity=all_of[e.sign], station=_format_base(base))
-        if e.base == base and e.sign in all_of and e.quantity is None else e
+        if e.base == base and e.sign in all_of and e.quantity is None
+        else e
         for e in name.error_of
-    )  # fmt: skip
+    )
     if name.sign in own and name.base == base:
         return replace(name, quantity=own[name.sign], station=_format_base(base), error_of=errors)
     return replace(name, error_of=errors)
@@ -181,11 +183,14 @@ def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Itera
         if not error.station and error.quantity is None:
             continue
         fitting = [
-            c for c, name in names.items()
-            if c != column and c not in errors and name.station == error.station
+            c
+            for c, name in names.items()
+            if c != column
+            and c not in errors
+            and name.station == error.station
             and (error.quantity == name.quantity or (error.quantity is None and names[column].is_error))
             and error.unit in {None, name.unit}
-        ]  # fmt: skip
+        ]
         if len(fitting) == 1:
             return fitting[0]
     return None

@@ -20,20 +20,34 @@ def format_mapping(mapping: TableMapping, file: str) -> str:
     """The mapping as TOML that `load_mapping` reads."""
     layout, rule = mapping.layout, mapping.time
     table = {
-        **({"starts": layout.starts} if layout.starts else {"delimiter": layout.delimiter}), "sheets": layout.sheets,
-        "skip_rows": layout.skip_rows, "skip_after_header": layout.skip_after, "header": layout.header and None,
-        "encoding": layout.encoding, "decimal": mapping.decimal, "thousands": mapping.thousands,
-        "station": mapping.station, "missing": mapping.missing,
-    }  # fmt: skip
+        **({"starts": layout.starts} if layout.starts else {"delimiter": layout.delimiter}),
+        "sheets": layout.sheets,
+        "skip_rows": layout.skip_rows,
+        "skip_after_header": layout.skip_after,
+        "header": layout.header and None,
+        "encoding": layout.encoding,
+        "decimal": mapping.decimal,
+        "thousands": mapping.thousands,
+        "station": mapping.station,
+        "missing": mapping.missing,
+    }
     zone = None if rule.zone is None else rule.zone.key
     column = rule.columns if len(rule.columns) > 1 else rule.columns[0]
     parts = [
         f"# What the columns of {file} mean; use it with: slopeward ingest FILE --mapping THIS\n[table]\n",
-        *_format_keys(table), "\n[time]\n", *_format_keys({
-            "column": column, "format": rule.format, "zone": zone, "clock": rule.clock or None, "era": rule.era or None,
-            "since": None if rule.since is None else rule.since.isoformat(),
-        }),
-    ]  # fmt: skip
+        *_format_keys(table),
+        "\n[time]\n",
+        *_format_keys(
+            {
+                "column": column,
+                "format": rule.format,
+                "zone": zone,
+                "clock": rule.clock or None,
+                "era": rule.era or None,
+                "since": None if rule.since is None else rule.since.isoformat(),
+            }
+        ),
+    ]
     for one in mapping.columns:
         parts += ["\n[[column]]\n", *_format_keys(asdict(one) | {"downward": one.downward or None})]
     return "".join(parts)
@@ -46,8 +60,10 @@ def _format_keys(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def format_stations(
-    sensors: Sequence[SensorGuess], known: ImportOptions = ImportOptions(), bases: Collection[str] = ()  # noqa: B008 - frozen
-) -> str:  # fmt: skip
+    sensors: Sequence[SensorGuess],
+    known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
+    bases: Collection[str] = (),
+) -> str:
     """The stations as tables of a site file, with their places where the file says them; `bases`: on stable ground."""
     blocks = []
     places, origins = {place.station: place for place in known.places}, dict(known.origins)
@@ -64,8 +80,9 @@ def format_stations(
         else:
             lines += [
                 f"# reference = {quote(base)}  # if it is measured from there: all such stations are one witness"
-                for base in sorted(bases) if station in in_space
-            ]  # fmt: skip
+                for base in sorted(bases)
+                if station in in_space
+            ]
             if BASE.search(station):
                 why = "its record surely moves" if moves(own) else "no other station is there to be watched"
                 lines.append(f"# on_slope = false  # its name says stable ground; {why}")

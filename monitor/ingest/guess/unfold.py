@@ -69,9 +69,14 @@ def unfold(
     tails = dict.fromkeys(columns, table.tails[value]) if value in table.tails else {}
     known = dict.fromkeys(columns, table.units[value]) if value in table.units else {}
     table = replace(
-        table, names=tuple(names), columns=cells, kinds=kinds, tails=table.tails | tails, units=table.units | known,
+        table,
+        names=tuple(names),
+        columns=cells,
+        kinds=kinds,
+        tails=table.tails | tails,
+        units=table.units | known,
         titles=table.titles | {name: kind for name, (_, _, kind) in kinds.items()},
-    )  # fmt: skip
+    )
     others = [n for n in numbers if n != value]
     return _with_units(table, written), [*columns, *others], None if by == station else station, by
 

@@ -39,8 +39,10 @@ def require_room(request: PollRequest) -> None:
     """Refuse to fetch one more file where it could fill the disk; the next look begins with those that are missing."""
     free, needed = shutil.disk_usage(request.folder).free, request.most_bytes + request.reserve_bytes
     if free < needed:
-        raise RefusedError(f"{free >> 20} MiB are free on the disk of paths.state, and {needed >> 20} may be needed"
-                           " (most_mb and the reserve): fetched later")  # fmt: skip
+        raise RefusedError(
+            f"{free >> 20} MiB are free on the disk of paths.state, and {needed >> 20} may be needed"
+            " (most_mb and the reserve): fetched later"
+        )
 
 
 def part_of(folder: Path, name: str) -> Path:

@@ -78,9 +78,14 @@ def scan_folder(found: PollSummary, place: SourceTarget) -> None:
 
 
 def _scan_file(
-    found: PollSummary, name: str, path: Path, before: FileState | None, place: SourceTarget, mappings: dict[str, Path],
+    found: PollSummary,
+    name: str,
+    path: Path,
+    before: FileState | None,
+    place: SourceTarget,
+    mappings: dict[str, Path],
     tables: Sequence[SourceSection],
-) -> None:  # fmt: skip
+) -> None:
     state = path.stat()
     if time.time() - max(state.st_mtime, state.st_ctime) < SETTLED_S:
         return

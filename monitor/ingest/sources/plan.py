@@ -95,11 +95,18 @@ def find_form(source: SourceSection) -> str:
     if form not in READERS:
         raise ConfigError(f"source {source.name}: format: expected one of {', '.join(READERS)}, got {form!r}")
     given = {
-        "--mapping": source.mapping, "--set": source.set, "--direction": source.direction, "--unit": source.unit,
-        "--station": source.station, "--quantity": source.quantity, "--variable": source.variable,
-        "--window": source.window_m, "--within": source.within_m, "--time": source.time,
+        "--mapping": source.mapping,
+        "--set": source.set,
+        "--direction": source.direction,
+        "--unit": source.unit,
+        "--station": source.station,
+        "--quantity": source.quantity,
+        "--variable": source.variable,
+        "--window": source.window_m,
+        "--within": source.within_m,
+        "--time": source.time,
         "--stamp": source.stamp,
-    }  # fmt: skip
+    }
     for option in READERS[form].needs:
         if not given[option]:
             raise ConfigError(f"source {source.name}: format {form!r} needs the key {KEYS.get(option, option[2:])}")
@@ -140,10 +147,18 @@ def find_faults(
 def make_options(source: SourceSection, site: Site) -> ImportOptions:
     """How the files are to be read; raises ConfigError where the mapping cannot be used."""
     options = ImportOptions(
-        load_mapping(Path(source.mapping)) if source.mapping else None, source.set or None, source.direction or None,
-        source.unit or None, source.station or None, source.quantity or None, source.variable or None,
-        source.window_m, source.within_m, source.time or None, stamp=source.stamp or None,
-    )  # fmt: skip
+        load_mapping(Path(source.mapping)) if source.mapping else None,
+        source.set or None,
+        source.direction or None,
+        source.unit or None,
+        source.station or None,
+        source.quantity or None,
+        source.variable or None,
+        source.window_m,
+        source.within_m,
+        source.time or None,
+        stamp=source.stamp or None,
+    )
     return add_places(options, site)
 
 

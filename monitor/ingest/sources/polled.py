@@ -48,9 +48,15 @@ class PollSummary:
 
 
 def follow(
-    before: PollState | None, found: PollSummary, name: str, site: str, kind: str, now: datetime, every_s: float,
+    before: PollState | None,
+    found: PollSummary,
+    name: str,
+    site: str,
+    kind: str,
+    now: datetime,
+    every_s: float,
     address: str = "",
-) -> PollState:  # fmt: skip
+) -> PollState:
     """The state after a look: an error stands since its beginning, and the pause grows while it lasts."""
     fresh = PollState(name, site, kind, now, None, now, None, None, 0, now, 0, 0)
     old = before or fresh
@@ -60,14 +66,20 @@ def follow(
     if found.held and not found.errors and not was_soon:  # one that changes at every look is not asked each minute
         wait_s = min(wait_s, HELD_S)
     return replace(
-        old, site=site, kind=kind, polled_at=now,
+        old,
+        site=site,
+        kind=kind,
+        polled_at=now,
         success_at=old.success_at if found.errors else now,
         error=cut(join(found.errors)) if found.errors else None,
         error_since=(old.error_since or now) if found.errors else None,
-        failures=failures, next_at=now + timedelta(seconds=wait_s),
-        rows_new=found.rows, rows_all=old.rows_all + found.rows, address=address or None,
+        failures=failures,
+        next_at=now + timedelta(seconds=wait_s),
+        rows_new=found.rows,
+        rows_all=old.rows_all + found.rows,
+        address=address or None,
         new_at=now if found.rows or found.scenes else old.new_at,
-    )  # fmt: skip
+    )
 
 
 def pause_s(every_s: float, failures: int) -> float:

@@ -36,13 +36,26 @@ async def _fetch(request: PollRequest) -> list[FetchedFile]:
         pinned = asyncssh.import_public_key(request.login.host_key)
     except asyncssh.KeyImportError:
         raise RefusedError("host_key: expected the line of the server in known_hosts, from `ssh-ed25519` on") from None
-    async with asyncssh.connect(
-        host, port, sock=_connect(addresses, port), config=None,
-        known_hosts=([pinned], [], []), username=request.login.username,
-        client_keys=[_read_key(request)], passphrase=request.login.secret or None, agent_path=None,
-        preferred_auth="publickey", connect_timeout=TIMEOUT_S, login_timeout=TIMEOUT_S, keepalive_interval=10,
-        server_host_key_algs=[a.decode() for a in pinned.sig_algorithms], x509_trusted_certs=None,
-    ) as connection, connection.start_sftp_client() as client:  # fmt: skip
+    async with (
+        asyncssh.connect(
+            host,
+            port,
+            sock=_connect(addresses, port),
+            config=None,
+            known_hosts=([pinned], [], []),
+            username=request.login.username,
+            client_keys=[_read_key(request)],
+            passphrase=request.login.secret or None,
+            agent_path=None,
+            preferred_auth="publickey",
+            connect_timeout=TIMEOUT_S,
+            login_timeout=TIMEOUT_S,
+            keepalive_interval=10,
+            server_host_key_algs=[a.decode() for a in pinned.sig_algorithms],
+            x509_trusted_certs=None,
+        ) as connection,
+        connection.start_sftp_client() as client,
+    ):
         return [await _fetch_one(client, request, wanted) for wanted in request.wanted]
 
 

@@ -140,10 +140,17 @@ def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget
                     drop_waiting(c, FILE_TOPIC + place.site.id, f"file:{name}")
 
             result = read_file(
-                path, Pipeline(place.db, sites, place.clock, place.config.limits), place.site, place.clock,
-                mapping=options.mapping, accept_units=place.accept_units, by=place.who, name=name,
-                open_lines=opened.readings, before_storing=drop,
-            )  # fmt: skip
+                path,
+                Pipeline(place.db, sites, place.clock, place.config.limits),
+                place.site,
+                place.clock,
+                mapping=options.mapping,
+                accept_units=place.accept_units,
+                by=place.who,
+                name=name,
+                open_lines=opened.readings,
+                before_storing=drop,
+            )
     record_file(place.db, Actor(place.who, "service"), result, place.clock())
     if not result.valid and result.rejected:
         raise RefusedError(TEXT_OF(name=path.name, text=_NOTHING(reason=result.first_reason)))

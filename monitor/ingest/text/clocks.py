@@ -21,10 +21,13 @@ COUNTS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h":
 """Formats that count from a day, and the seconds of one."""
 _UNITS: Final = {
     "s": "s sec secs second seconds sekunden secondi secondes segundos 秒",
-    "ms": "ms msec millisecond milliseconds", "us": "us µs usec microsecond microseconds",
-    "ns": "ns nsec nanosecond nanoseconds", "min": "min mins minute minutes minuti minutos minuten",
-    "h": "h hr hrs hour hours stunden ore heures horas", "d": "d day days tage giorni jours dias días",
-}  # fmt: skip
+    "ms": "ms msec millisecond milliseconds",
+    "us": "us µs usec microsecond microseconds",
+    "ns": "ns nsec nanosecond nanoseconds",
+    "min": "min mins minute minutes minuti minutos minuten",
+    "h": "h hr hrs hour hours stunden ore heures horas",
+    "d": "d day days tage giorni jours dias días",
+}
 _UNIT_OF: Final = {term: unit for unit, words in _UNITS.items() for term in words.split()}
 _MOMENT: Final = (
     r"(\d{4})(?:[-/. ](\d{1,2})[-/. ](\d{1,2})(?:[T ](\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.\d*)?)?)?)?)?"
@@ -35,9 +38,10 @@ _WHOLE: Final = re.compile(_MOMENT, re.IGNORECASE)
 _FROM: Final = re.compile(rf"(?:since|after|seit|depuis|desde|dal|from)\W{{1,2}}{_MOMENT}", re.IGNORECASE)
 _BARE: Final = re.compile(r"(?<!\d)(1900|1904|1970|1980|2000|2001)(?:[-/.](\d{1,2})[-/.](\d{1,2}))?(?![\d:])")
 _WORDS: Final = (
-    (re.compile(r"j[ _.-]?2000", re.IGNORECASE), J2000), (re.compile(r"labview", re.IGNORECASE), _LABVIEW),
+    (re.compile(r"j[ _.-]?2000", re.IGNORECASE), J2000),
+    (re.compile(r"labview", re.IGNORECASE), _LABVIEW),
     (re.compile(r"unix|posix", re.IGNORECASE), EPOCH),
-)  # fmt: skip
+)
 NAMED: Final = re.compile(
     r"time|date|datum|zeit|uhr|mjd|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
     re.IGNORECASE,
@@ -64,12 +68,10 @@ _HALVES: Final = {
     "AM": r"a\.? ?m\.?|vorm\.?|上午|午前|오전|π\.? ?μ\.?|ص|ق\.? ?ظ\.?|de\.|f\.?m\.?|öö|sa",
     "PM": r"p\.? ?m\.?|nachm\.?|下午|午後|午后|오후|μ\.? ?μ\.?|م|ب\.? ?ظ\.?|du\.|e\.?m\.?|ös|ch",
 }
-_BEHIND: Final = tuple(
-    (half, re.compile(rf"(?<=\d) ?(?:{words})$", re.IGNORECASE)) for half, words in _HALVES.items()
-)  # fmt: skip
+_BEHIND: Final = tuple((half, re.compile(rf"(?<=\d) ?(?:{words})$", re.IGNORECASE)) for half, words in _HALVES.items())
 _AHEAD: Final = tuple(
     (half, re.compile(rf"(?<![^\W\d_])(?:{words}) ?({_CLOCK})$", re.IGNORECASE)) for half, words in _HALVES.items()
-)  # fmt: skip
+)
 _ZEROTH: Final = re.compile(r"(?<![\d:.])00?(?=(?:[:.h]\d\d){1,2}(?:[.,]\d+)? [AP]M$)")  # hour of half a day
 _OF_WORDS: Final = re.compile(r"(\d{1,2}) ?[時时点點시](?: ?(\d{1,2}) ?[分분](?: ?(\d{1,2}) ?[秒초])?)?")
 _FRACTION: Final = re.compile(r"(:\d\d)[.,](\d{1,6})\d*")

@@ -63,9 +63,10 @@ def list_early(skipped: Sequence[Numbered], first: Cells) -> list[Numbered]:
     usual, wide = _list_kinds(first), {"time", "number"}
     neighbours = [None, *kinds, None]
     return [
-        one for k, one in enumerate(skipped)
+        one
+        for k, one in enumerate(skipped)
         if len(kinds[k]) > 1 and wide <= {*kinds[k]} and kinds[k] in (usual, neighbours[k], neighbours[k + 2])
-    ]  # fmt: skip
+    ]
 
 
 def _list_kinds(cells: Cells) -> tuple[str, ...]:

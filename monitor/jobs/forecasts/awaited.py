@@ -75,10 +75,17 @@ class Awaited:
 
     def to_json(self, site: str) -> dict[str, Any]:
         """One line of `forecast models`, and an entry of `status`."""
-        document: dict[str, Any] = spread({
-            "model_hash": None, "kind": self.what, "task": self.task, "site": site, "state": "awaited",
-            "reason": self.describe(), "at": self.at and format_iso(self.at),
-        })  # fmt: skip
+        document: dict[str, Any] = spread(
+            {
+                "model_hash": None,
+                "kind": self.what,
+                "task": self.task,
+                "site": site,
+                "state": "awaited",
+                "reason": self.describe(),
+                "at": self.at and format_iso(self.at),
+            }
+        )
         return document
 
 
@@ -107,9 +114,10 @@ def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
     for panel in panels:
         step_s, numbers = panel.cadence.step_s, [one.series_id for one in panel.series]
         lacking = [
-            m for m in site.forecast.models
+            m
+            for m in site.forecast.models
             if m in NETWORKS and able and not any(x.kind == m and panel.knows(x, panels) for x in models)
-        ]  # fmt: skip
+        ]
         without = {*numbers} - find_forecast(c, numbers)
         unforecast |= without
         if not lacking and not without:

@@ -26,27 +26,60 @@ def make_folder(config: ServiceConfig, site: Site) -> Path:
 
 
 def train_network(
-    config: ServiceConfig, site: Site, kind: str, horizons_s: tuple[float, ...], record: SiteRecord, now: datetime,
-    seed: int = SEED, *, start: Path | None = None, replay: Sequence[SiteRecord] = (), gives_way: bool = False,
-) -> TrainingResult:  # fmt: skip
+    config: ServiceConfig,
+    site: Site,
+    kind: str,
+    horizons_s: tuple[float, ...],
+    record: SiteRecord,
+    now: datetime,
+    seed: int = SEED,
+    *,
+    start: Path | None = None,
+    replay: Sequence[SiteRecord] = (),
+    gives_way: bool = False,
+) -> TrainingResult:
     """Train one network on a record in a worker, or say why not; it begins from `start` where there is one."""
     folder = make_folder(config, site)
     training = Training(
-        kind, horizons_s, folder, seed, time_limit_s=config.compute.job_limit_s * 0.8, created_at=format_iso(now),
-        start=start, own_start=site.forecast.start_from == site.id,
-    )  # fmt: skip
+        kind,
+        horizons_s,
+        folder,
+        seed,
+        time_limit_s=config.compute.job_limit_s * 0.8,
+        created_at=format_iso(now),
+        start=start,
+        own_start=site.forecast.start_from == site.id,
+    )
     return run_in_worker(
-        config.compute, TRAIN_FORECASTER, NetworkTrainingRequest(record, training, tuple(replay)),
-        reads=list_checkpoint(None if start is None else str(start)), writes=(folder,), gives_way=gives_way,
-    )  # fmt: skip
+        config.compute,
+        TRAIN_FORECASTER,
+        NetworkTrainingRequest(record, training, tuple(replay)),
+        reads=list_checkpoint(None if start is None else str(start)),
+        writes=(folder,),
+        gives_way=gives_way,
+    )
 
 
 def keep_checkpoint(
-    c: Connection, site: Site, task: str, kind: str, made: TrainingResult, now: datetime, reason: str,
+    c: Connection,
+    site: Site,
+    task: str,
+    kind: str,
+    made: TrainingResult,
+    now: datetime,
+    reason: str,
     actor: Actor = SERVICE,
-) -> bool:  # fmt: skip
+) -> bool:
     """Register what was trained; False where the same checkpoint was there already."""
     return add_model(
-        c, made.model_hash, kind=kind, task=task, site=site.id, path=made.path, card=made.card, now=now, reason=reason,
+        c,
+        made.model_hash,
+        kind=kind,
+        task=task,
+        site=site.id,
+        path=made.path,
+        card=made.card,
+        now=now,
+        reason=reason,
         actor=actor,
-    )  # fmt: skip
+    )

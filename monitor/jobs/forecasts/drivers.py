@@ -38,9 +38,11 @@ def load_driving(c: Connection, site: Site, since: datetime, now: datetime, mode
         return Driving()
     named = site.forecast.covariates
     return Driving(
-        load_drivers(c, site, since, now, named=named), load_expected(c, site, since, now),
-        SEASON in named, STATION in named,
-    )  # fmt: skip
+        load_drivers(c, site, since, now, named=named),
+        load_expected(c, site, since, now),
+        SEASON in named,
+        STATION in named,
+    )
 
 
 def describe_stations(site: Site, samples: Sequence[SeriesSamples]) -> dict[str, dict[str, float]]:
@@ -68,9 +70,14 @@ def find_wet(c: Connection, site: Site, instants: Iterable[datetime], now: datet
 
 
 def load_drivers(
-    c: Connection, site: Site, since: datetime, now: datetime, *, quantities: Sequence[str] = (),
+    c: Connection,
+    site: Site,
+    since: datetime,
+    now: datetime,
+    *,
+    quantities: Sequence[str] = (),
     named: Collection[str] = (),
-) -> dict[str, Timed]:  # fmt: skip
+) -> dict[str, Timed]:
     """Readings in (since, now] as known at `now` of some quantities and of the series named, by `station.quantity`.
 
     A counter gives what it rose by. A gauge that reports tips alone is left out: its silence and a dry day look alike.

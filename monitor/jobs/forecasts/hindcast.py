@@ -46,9 +46,7 @@ GROWTH: Final = 2.0
 _PAST: Final = Template("model.past", "trained on the record until {at} to score what came after; it is never shown")
 
 
-def run_hindcast(
-    db: Database, config: ServiceConfig, site: Site, now: datetime, *, gives_way: bool = False
-) -> str:  # fmt: skip
+def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime, *, gives_way: bool = False) -> str:
     """Score the past with every model whose past has not been scored yet, or that of half the record; returns one line.
 
     One that `gives_way` lets all other work of the machine come first.
@@ -77,9 +75,17 @@ def run_hindcast(
 
 
 def _score_past(
-    db: Database, config: ServiceConfig, site: Site, found: PanelRead, record: SiteRecord, kinds: Sequence[str],
-    simple: Sequence[str], now: datetime, *, gives_way: bool,
-) -> list[str]:  # fmt: skip
+    db: Database,
+    config: ServiceConfig,
+    site: Site,
+    found: PanelRead,
+    record: SiteRecord,
+    kinds: Sequence[str],
+    simple: Sequence[str],
+    now: datetime,
+    *,
+    gives_way: bool,
+) -> list[str]:
     """Train networks on the older part of a panel and issue them with the simple forecasts over the rest."""
     cut_s = record.end_s - SHARE * (record.end_s - record.begin_s)
     models, lines, horizons_s = [ModelRequest(m, m) for m in simple], list[str](), found.panel.cadence.horizons_s
@@ -108,7 +114,7 @@ def _register(db: Database, site: Site, kind: str, made: TrainingResult, cut_s: 
 
 def _issue_past(
     db: Database, config: ServiceConfig, site: Site, now: datetime, found: PanelRead, request: HindcastRequest
-) -> int:  # fmt: skip
+) -> int:
     """Ask for the rows of the past and store those whose target has come; how many were new."""
     by_label = {s.label: s for s in found.samples}
     files = list_models(config.paths.models, site.id, (one.checkpoint for one in request.site.models))
@@ -116,7 +122,8 @@ def _issue_past(
     refuse_strange((row.station for row in answer.rows), by_label)
     rows = [
         to_row(one, by_label[one.station], from_epoch_s(one.issued_s), now, None, hindcast=True)
-        for one in answer.rows if one.target_s <= request.site.record.end_s
-    ]  # fmt: skip
+        for one in answer.rows
+        if one.target_s <= request.site.record.end_s
+    ]
     with db.write() as c:
         return forecasts.add_forecasts(c, rows)

@@ -148,12 +148,16 @@ def _list_withheld(answer: SiteForecast, known: _IssueInputs) -> list[forecasts.
     ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1] not in NETWORKS, item[0][1:]))
     return [
         forecasts.WithheldRow(
-            series_id, model, one.reason, one.horizon_s if len(every) == 1 else None,
+            series_id,
+            model,
+            one.reason,
+            one.horizon_s if len(every) == 1 else None,
             None if one.lack is None else one.lack.text,
             None if one.lack is None else from_epoch_s(one.lack.earliest_s),
         )
-        for (series_id, model, _), every in ordered for one in every[:1]
-    ]  # fmt: skip
+        for (series_id, model, _), every in ordered
+        for one in every[:1]
+    ]
 
 
 def _list_waiting(
@@ -181,7 +185,7 @@ def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, no
 
 def list_requests(
     simple: Sequence[str], standings: Sequence[ModelStatus], site: Site, now: datetime
-) -> list[ModelRequest]:  # fmt: skip
+) -> list[ModelRequest]:
     """What the workers are asked for: simple forecasts, then of each checkpoint its own forecast and its blend."""
     requests = [ModelRequest(model, forecasts.name_intervals(model, "")) for model in simple]
     for standing in standings:
@@ -208,15 +212,19 @@ def _make_request(model: str, standing: ModelStatus, permits: Mapping[float, Per
 
 def _run_workers(
     config: ServiceConfig, site: Site, known: _IssueInputs, simple: Sequence[str], now: datetime
-) -> tuple[SiteForecast, int]:  # fmt: skip
+) -> tuple[SiteForecast, int]:
     """The answer of all workers, of series that were asked about, and how many models were asked."""
     questions = [
         SiteForecastRequest(
-            one.record, one.panel.cadence.horizons_s, tuple(list_requests(simple, known.of(one.panel), site, now)),
-            _grouped(known.states, one.samples), scored,
+            one.record,
+            one.panel.cadence.horizons_s,
+            tuple(list_requests(simple, known.of(one.panel), site, now)),
+            _grouped(known.states, one.samples),
+            scored,
         )
-        for one, scored in zip(known.found, known.scored, strict=True) if one.record is not None
-    ]  # fmt: skip
+        for one, scored in zip(known.found, known.scored, strict=True)
+        if one.record is not None
+    ]
     checkpoints = {one.name: one.checkpoint for question in questions for one in question.models}
     files = list_models(config.paths.models, site.id, checkpoints.values())
     pieces = [piece for question in questions for piece in split_points(question)]
@@ -229,15 +237,17 @@ def _run_workers(
 def _rows(answer: SiteForecast, known: _IssueInputs, now: datetime) -> list[forecasts.ForecastRow]:
     """The rows to store; a candidate that failed in one piece of a large site is judged on none."""
     unfit = {
-        s.row.model_hash for s in known.standings
+        s.row.model_hash
+        for s in known.standings
         if s.row.state == "candidate" and forecasts.name_intervals(s.row.kind, s.row.model_hash) in answer.failed
-    }  # fmt: skip
+    }
     by_label = known.by_label
     as_of = {s.label: max(x.newest_received_at for x in one.samples) for one in known.found for s in one.samples}
     return [
         to_row(one, by_label[one.station], now, as_of[one.station], known.stages.get(by_label[one.station].station.id))
-        for one in answer.rows if one.model_hash not in unfit
-    ]  # fmt: skip
+        for one in answer.rows
+        if one.model_hash not in unfit
+    ]
 
 
 def to_row(
@@ -251,18 +261,44 @@ def to_row(
 ) -> forecasts.ForecastRow:
     """A forecast as it is stored, of readings that had been received by `as_of`."""
     return forecasts.ForecastRow(
-        sample.series_id, issued_at, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
-        one.horizon_s, one.q025, one.q10, one.q50, one.q90, one.q975, one.model,
-        one.model_hash or "", one.baseline, one.baseline_q50, one.data_value, one.shown, one.reason,
-        one.latency_ms, one.margins.get("0.8"), one.margins.get("0.95"), one.stretch,
-        stage, one.novelty, one.replaces, one.weight, hindcast,
-    )  # fmt: skip
+        sample.series_id,
+        issued_at,
+        from_epoch_s(one.data_until_s),
+        as_of,
+        from_epoch_s(one.target_s),
+        one.horizon_s,
+        one.q025,
+        one.q10,
+        one.q50,
+        one.q90,
+        one.q975,
+        one.model,
+        one.model_hash or "",
+        one.baseline,
+        one.baseline_q50,
+        one.data_value,
+        one.shown,
+        one.reason,
+        one.latency_ms,
+        one.margins.get("0.8"),
+        one.margins.get("0.95"),
+        one.stretch,
+        stage,
+        one.novelty,
+        one.replaces,
+        one.weight,
+        hindcast,
+    )
 
 
 def _move_on(
-    c: Connection, site: Site, standings: Sequence[ModelStatus], answer: SiteForecast,
-    rows: Sequence[forecasts.ForecastRow], now: datetime,
-) -> None:  # fmt: skip
+    c: Connection,
+    site: Site,
+    standings: Sequence[ModelStatus],
+    answer: SiteForecast,
+    rows: Sequence[forecasts.ForecastRow],
+    now: datetime,
+) -> None:
     """Retire what only a new training can serve; a candidate whose first forecasts are stored goes into the shadow."""
     for standing in standings:
         mine = [row for row in rows if row.model_hash == standing.row.model_hash]
@@ -276,7 +312,7 @@ def _move_on(
 
 def _grouped(
     states: Mapping[Key, ConformalState], samples: list[SeriesSamples]
-) -> dict[str, dict[str, ConformalState]]:  # fmt: skip
+) -> dict[str, dict[str, ConformalState]]:
     """States by name of the model and the worker's own key, `label|horizon|nominal`."""
     labels = {s.series_id: s.label for s in samples}
     out: dict[str, dict[str, ConformalState]] = {}
@@ -287,9 +323,10 @@ def _grouped(
 
 
 def _flat(
-    answered: Mapping[str, Mapping[str, ConformalState]], by_label: Mapping[str, SeriesSamples],
+    answered: Mapping[str, Mapping[str, ConformalState]],
+    by_label: Mapping[str, SeriesSamples],
     known: Mapping[Key, ConformalState],
-) -> dict[Key, ConformalState]:  # fmt: skip
+) -> dict[Key, ConformalState]:
     """States that the worker started; those the database knows are changed by the score job only."""
     out = {}
     for model, states in answered.items():

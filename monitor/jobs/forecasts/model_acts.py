@@ -120,9 +120,12 @@ def _may(
         return False, "its training found nothing that it adds to the simple forecast: there is no blend to show"
     rows = standing.scored[horizon_s]
     verdict = check_shadow(
-        horizon_s, standing.calibration(horizon_s), rows, shadow_s=age_s(gate, now),
+        horizon_s,
+        standing.calibration(horizon_s),
+        rows,
+        shadow_s=age_s(gate, now),
         latency_limit_ms=config.compute.job_limit_s * 500.0,
-    )  # fmt: skip
+    )
     if verdict.state == "active":
         return True, verdict.reason
     if force:

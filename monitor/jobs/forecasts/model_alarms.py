@@ -53,8 +53,10 @@ def alarm_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Sco
             continue  # between the bounds everything stays as it is
         at = format_span(horizon_s)
         held: dict[str, Value] = {
-            "horizon": at, "share": Figure(record.coverage_80, ".0%"), "n": record.issues,
-        }  # fmt: skip
+            "horizon": at,
+            "share": Figure(record.coverage_80, ".0%"),
+            "n": record.issues,
+        }
         text = _HELD(**held)
         if record.worst_station is not None:
             text = _HELD_WORST(**held, worst=Figure(worst, ".0%"), station=record.worst_station)

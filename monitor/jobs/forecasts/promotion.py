@@ -91,9 +91,7 @@ class ModelStatus:
         if gate is not None and gate.earliest_at is not None:
             return PromotionRefusal(self.row.kind, horizon_s, gate.reason, gate.lacking, gate.earliest_at)
         earliest_at = self.find_earliest(horizon_s, site, now)
-        verdict = promotion.check_shadow(
-            horizon_s, self.calibration(horizon_s), (), shadow_s=0.0, latency_limit_ms=0.0
-        )  # fmt: skip
+        verdict = promotion.check_shadow(horizon_s, self.calibration(horizon_s), (), shadow_s=0.0, latency_limit_ms=0.0)
         reason = until(promotion.IN_SHADOW(text=_NO_SCORE) if gate is None else gate.reason, earliest_at)
         return PromotionRefusal(self.row.kind, horizon_s, reason, verdict.lacking, earliest_at)
 
@@ -163,8 +161,9 @@ def find_refusals(standings: Sequence[ModelStatus], site: Site, now: datetime) -
         mine += [one.refuse(h, site, now) for h in one.horizons_s]
     return [
         min(every, key=lambda r: (r.earliest_at or now, r.horizon_s))
-        for kind, every in found.items() if every and kind not in shown
-    ]  # fmt: skip
+        for kind, every in found.items()
+        if every and kind not in shown
+    ]
 
 
 def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
@@ -251,9 +250,12 @@ def _assess(
         verdict = promotion.check_shown(horizon_s, rows)
     else:
         verdict = promotion.check_shadow(
-            horizon_s, standing.calibration(horizon_s), rows, shadow_s=age_s(gate, now),
+            horizon_s,
+            standing.calibration(horizon_s),
+            rows,
+            shadow_s=age_s(gate, now),
             latency_limit_ms=config.compute.job_limit_s * 500.0,
-        )  # fmt: skip
+        )
     state = verdict.state
     reason: str = verdict.reason
     lacking, earliest_at = verdict.lacking, None
@@ -269,11 +271,16 @@ def _assess(
         earliest_at = fallen.find_earliest(horizon_s, site, now)
         reason = until(reason, earliest_at)
     return replace(
-        gate, state=state, reason=reason, lacking=lacking, earliest_at=earliest_at,
+        gate,
+        state=state,
+        reason=reason,
+        lacking=lacking,
+        earliest_at=earliest_at,
         since=now if changed else gate.since,
-        counts_from=now if changed and state == "shadow" else gate.counts_from, judged_at=now,
+        counts_from=now if changed and state == "shadow" else gate.counts_from,
+        judged_at=now,
         **{name: figure for name, figure in asdict(verdict.record).items() if name not in {"n", "unit"}},
-    )  # fmt: skip
+    )
 
 
 def _is_better(
@@ -288,9 +295,12 @@ def _is_better(
         if own is not None and theirs is not None and own >= theirs:
             unit = promotion.summarise(rows).unit
             fault = _NOT_BETTER(
-                error=Figure(own, ".3g", unit), horizon=format_span(horizon_s), other=Figure(theirs, ".3g", unit),
-                model=other.row.name, n=n,
-            )  # fmt: skip
+                error=Figure(own, ".3g", unit),
+                horizon=format_span(horizon_s),
+                other=Figure(theirs, ".3g", unit),
+                model=other.row.name,
+                n=n,
+            )
             return False, promotion.IN_SHADOW(text=fault)
     return True, ""
 
@@ -321,9 +331,10 @@ def _settle(c: Connection, standings: Sequence[ModelStatus], now: datetime) -> l
         if row.state == "candidate" or (row.state == "shadow" and not mine) or (row.state == "active" and mine):
             continue
         heirs = [
-            s.row for s in standings
+            s.row
+            for s in standings
             if s.row.rivals(row) and s.row.created_at > row.created_at and shown.get(s.row.model_hash)
-        ]  # fmt: skip
+        ]
         if mine:
             state, reason = "active", gates[row.model_hash][min(mine)].reason
         elif heirs:

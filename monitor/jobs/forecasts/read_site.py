@@ -52,13 +52,16 @@ def read_panel(
     return PanelRead(panel, samples, make_record(site, samples, step_s, now, driving))
 
 
-def make_record(
-    site: Site, samples: list[SeriesSamples], step_s: float, now: datetime, driving: Driving
-) -> SiteRecord:  # fmt: skip
+def make_record(site: Site, samples: list[SeriesSamples], step_s: float, now: datetime, driving: Driving) -> SiteRecord:
     """What is known of a site at `now`, for one grid of `step_s`."""
     return SiteRecord(
-        {s.label: s.timed for s in samples}, step_s, epoch_s(now), plan_xy_m(site, samples), driving.measured,
-        driving.expected, driving.season,
+        {s.label: s.timed for s in samples},
+        step_s,
+        epoch_s(now),
+        plan_xy_m(site, samples),
+        driving.measured,
+        driving.expected,
+        driving.season,
         describe_stations(site, samples) if driving.stations else {},
         {s.label: Limits(*s.spec.walls) for s in samples},
-    )  # fmt: skip
+    )

@@ -34,8 +34,9 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
         specs = {i: site.series(names[i].station, names[i].quantity) for i in {u.series_id for u in waiting}}
         readings = {
             i: _load_near(c, i, [u.target_at for u in waiting if u.series_id == i], spec.interval_s / 2.0, now)
-            for i, spec in specs.items() if spec is not None
-        }  # fmt: skip
+            for i, spec in specs.items()
+            if spec is not None
+        }
         wet = find_wet(c, site, (u.issued_at for u in waiting), now)
         situations = forecasts.load_situations(c, waiting, wet)
     scores: dict[int, forecasts.ForecastScore] = {}
@@ -62,7 +63,7 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
 
 def _load_near(
     c: Connection, series_id: int, targets: Sequence[datetime], within_s: float, now: datetime
-) -> list[Reading]:  # fmt: skip
+) -> list[Reading]:
     """Fit readings at most `within_s` from a target: what lies between targets is passed over as it is read."""
     within = timedelta(seconds=within_s)
     at = sorted(set(targets))

@@ -145,9 +145,11 @@ def cut_record(record: SiteRecord, end_s: float) -> SiteRecord:
         return timed[0][:until], timed[1][:until]
 
     return replace(
-        record, end_s=end_s, samples={name: cut(one) for name, one in record.samples.items()},
+        record,
+        end_s=end_s,
+        samples={name: cut(one) for name, one in record.samples.items()},
         drivers={name: cut(one) for name, one in record.drivers.items()},
-    )  # fmt: skip
+    )
 
 
 POINTS_AT_ONCE: Final = 5000  # series of a site in one record; a graph ties 2,000 at most
@@ -166,9 +168,11 @@ def split_points(request: SiteForecastRequest) -> list[SiteForecastRequest]:
     for first in range(0, len(labels), POINTS_AT_ONCE):
         mine = labels[first : first + POINTS_AT_ONCE]  # looked up one by one: pieces of a million points are many
         record = replace(
-            request.record, samples=_pick(request.record.samples, mine), xy_m=_only(request.record.xy_m, mine),
+            request.record,
+            samples=_pick(request.record.samples, mine),
+            xy_m=_only(request.record.xy_m, mine),
             facts=_pick(request.record.facts, mine),
-        )  # fmt: skip
+        )
         states: dict[str, dict[str, ConformalState]] = {name: {} for name in request.conformal}
         for label in mine:
             for name, key, state in of_label.get(label, ()):

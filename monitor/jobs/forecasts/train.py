@@ -82,7 +82,7 @@ def _describe_panel(panel: SitePanel | None, panels: Sequence[SitePanel]) -> str
 
 def _why_train(
     c: Connection, site: Site, kind: str, panel: SitePanel, panels: Sequence[SitePanel], now: datetime
-) -> str | None:  # fmt: skip
+) -> str | None:
     """Why a network is to be trained now; None where the newest is young or a challenger has still to be given time."""
     mine = [s for s in load_standings(c, site, now) if s.row.kind == kind and panel.knows(s.row, panels)]
     if not mine:
@@ -138,9 +138,17 @@ def train_one(
 
 
 def _train_forecaster(
-    db: Database, config: ServiceConfig, site: Site, kind: str, panel: SitePanel, now: datetime, seed: int,
-    reason: str, actor: Actor, clock: Callable[[], datetime],
-) -> str:  # fmt: skip
+    db: Database,
+    config: ServiceConfig,
+    site: Site,
+    kind: str,
+    panel: SitePanel,
+    now: datetime,
+    seed: int,
+    reason: str,
+    actor: Actor,
+    clock: Callable[[], datetime],
+) -> str:
     start, missing = db.run_read(_find_start, site, kind, panel)
     if missing:
         return missing
@@ -149,9 +157,7 @@ def _train_forecaster(
         replay = list(_read_others(c, site, kind, panel.cadence, now))
     if record is None:
         return "no readings"
-    answer = train_network(
-        config, site, kind, panel.cadence.horizons_s, record, now, seed, start=start, replay=replay
-    )  # fmt: skip
+    answer = train_network(config, site, kind, panel.cadence.horizons_s, record, now, seed, start=start, replay=replay)
     if answer.refused:
         return answer.refused
     with db.write() as c:
@@ -162,9 +168,15 @@ def _train_forecaster(
 
 
 def _train_detector(
-    db: Database, config: ServiceConfig, site: Site, kind: str, now: datetime, seed: int, actor: Actor,
+    db: Database,
+    config: ServiceConfig,
+    site: Site,
+    kind: str,
+    now: datetime,
+    seed: int,
+    actor: Actor,
     clock: Callable[[], datetime],
-) -> str:  # fmt: skip
+) -> str:
     step_s = site.watched_step_s or 0.0
     samples = db.run_read(load_watched, site, history_since(now, step_s, HISTORY_STEPS), now)
     if not samples:
@@ -200,10 +212,12 @@ def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple
     if not start_from or kind not in NETWORKS or kind in PRETRAINED:
         return None, ""
     alive = [
-        m for m in load_models(c, task="forecast", site=start_from, kinds=[kind])
-        if m.state != "retired" and {*m.card.get("config", {}).get("horizons_s", ())} <= {*cadence.horizons_s}
+        m
+        for m in load_models(c, task="forecast", site=start_from, kinds=[kind])
+        if m.state != "retired"
+        and {*m.card.get("config", {}).get("horizons_s", ())} <= {*cadence.horizons_s}
         and (start_from != site.id or not m.series.isdisjoint(one.label for one in panel.series))
-    ]  # fmt: skip
+    ]
     if not alive:
         return None, "" if start_from == site.id else f"{start_from} has no {kind} of these horizons to start from"
 

@@ -252,8 +252,9 @@ def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> li
         found[state, quantity] = InstrumentFinding(
             state,
             _SUSPECTED_BY(**names) if cause in {None, "unknown"} else _SAYS_PERSON(**names, word=Term(str(cause))),
-            UNIT_ACTION if (cause or kind) == "unit" else ACTIONS[state], since,
-        )  # fmt: skip
+            UNIT_ACTION if (cause or kind) == "unit" else ACTIONS[state],
+            since,
+        )
     return list(found.values())
 
 
@@ -265,7 +266,7 @@ def check_gaps(gaps: Iterable[Gap]) -> list[InstrumentFinding]:
             "gap", _GAP(quantity=Term(gap.quantity), n=gap.missing, at=Timestamp.of(gap.to_at, "minute")), gap.from_at
         )
         for gap in newest.values()
-    ]  # fmt: skip
+    ]
 
 
 def join_states(found: Sequence[InstrumentFinding]) -> list[InstrumentFinding]:
@@ -280,8 +281,9 @@ def join_states(found: Sequence[InstrumentFinding]) -> list[InstrumentFinding]:
         by_state.setdefault(one.state, []).append(one)
     return [
         replace(
-            ones[0], reason=join(dict.fromkeys(one.reason for one in ones)) if len(ones) > 1 else ones[0].reason,
+            ones[0],
+            reason=join(dict.fromkeys(one.reason for one in ones)) if len(ones) > 1 else ones[0].reason,
             since=min((one.since for one in ones if one.since is not None), default=None),
         )
         for ones in by_state.values()
-    ]  # fmt: skip
+    ]

@@ -67,10 +67,11 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         standing = list_standing(c, site, {k: i for k, i in series.items() if k[0] in unwell}, now - SUSPECT_FOR, now)
         runs = leave_common(
             [
-                r for r in [*standing, *load_runs(c, site, now - SUSPECT_FOR, now)]
+                r
+                for r in [*standing, *load_runs(c, site, now - SUSPECT_FOR, now)]
                 if r.label is None or r.label.verdict != DISMISSED
             ]
-        )  # fmt: skip
+        )
         weather, links = _read_weather(c, series, now), load_links(c, site.id)
         runs_of: dict[str, list[AnomalyRun]] = {}
         for one in runs:
@@ -83,11 +84,18 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
             series_of.setdefault(name, {})[quantity] = series_id
         judged = [
             _assess(
-                c, station, series_of.get(station.id, {}), weather, work.get(station.id), runs_of.get(station.id, ()),
-                gaps_of.get(station.id, ()), links.get(station.id), now,
+                c,
+                station,
+                series_of.get(station.id, {}),
+                weather,
+                work.get(station.id),
+                runs_of.get(station.id, ()),
+                gaps_of.get(station.id, ()),
+                links.get(station.id),
+                now,
             )
             for station in site.stations
-        ]  # fmt: skip
+        ]
         months = _count_months(c, site, series_of, now)
         pages = store.load_open_pages(c, site.id, PAGED)
         silent = store.load_silent(c, site.id)
@@ -110,9 +118,16 @@ def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
 
 
 def _assess(
-    c: Connection, station: Station, series: Series, weather: checks.Weather, work: MaintenanceFact | None,
-    runs: Sequence[AnomalyRun], gaps: Sequence[Gap], link: Link | None, now: datetime,
-) -> store.InstrumentAssessment:  # fmt: skip
+    c: Connection,
+    station: Station,
+    series: Series,
+    weather: checks.Weather,
+    work: MaintenanceFact | None,
+    runs: Sequence[AnomalyRun],
+    gaps: Sequence[Gap],
+    link: Link | None,
+    now: datetime,
+) -> store.InstrumentAssessment:
     found: list[checks.InstrumentFinding] = []
     now_s = epoch_s(now)
     if work is not None:
@@ -165,11 +180,17 @@ def _assess(
         hours = store.load_hours(c, main[1], now - SPARK_DAYS * DAY, now)
         spark = _draw_spark(hours, _interval_s(station, main[0]), now)
     return store.InstrumentAssessment(
-        station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in checks.join_states(found)),
-        round(battery[-1].mean, 3) if battery else None, _begin(battery[-1].hour) if battery else None,
-        None if expected.empty_s is None else instant(expected.empty_s), expected.method,
-        station.calibrated_on, due_on, spark_of, spark,
-    )  # fmt: skip
+        station.id,
+        tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in checks.join_states(found)),
+        round(battery[-1].mean, 3) if battery else None,
+        _begin(battery[-1].hour) if battery else None,
+        None if expected.empty_s is None else instant(expected.empty_s),
+        expected.method,
+        station.calibrated_on,
+        due_on,
+        spark_of,
+        spark,
+    )
 
 
 def _expect_empty(
@@ -216,7 +237,7 @@ def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: dateti
 
 def _find_last_readings(
     c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
-) -> dict[str, datetime]:  # fmt: skip
+) -> dict[str, datetime]:
     """When each station was heard last, of those of which enough came to judge a clock by."""
     found = {}
     for station in site.stations:
@@ -332,8 +353,9 @@ def list_changes(
                 described.setdefault(state, {})[one.station] = join([reason, action])
     families = {
         parent: {station for station, _ in places}
-        for parent, places in list_children(site).items() if parent.kind != "station"
-    }  # fmt: skip
+        for parent, places in list_children(site).items()
+        if parent.kind != "station"
+    }
     families = {parent: stations for parent, stations in families.items() if len(stations) > 1}
     wanted: dict[str, Message] = {}
     for state, by_station in described.items():
@@ -341,11 +363,15 @@ def list_changes(
         wanted |= {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in by_station if s not in left}
         ranked = sorted(
             (
-                _key(f"{p.kind}:{p.name}", state) not in pages, -len(those), p.kind != CAUSED_BY.get(state),
-                KINDS.index(p.kind), p.name, p,
+                _key(f"{p.kind}:{p.name}", state) not in pages,
+                -len(those),
+                p.kind != CAUSED_BY.get(state),
+                KINDS.index(p.kind),
+                p.name,
+                p,
             )
             for p, those in families.items()
-        )  # fmt: skip
+        )
         for *_, parent in ranked:
             stations = families[parent]
             mine, others = stations & left, stations - by_station.keys() - quiet

@@ -40,7 +40,7 @@ _tried_at: dict[Path, float] = {}  # of a folder that took no note of a failure,
 
 def make_left(
     config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: datetime, *, requested: bool = False
-) -> None:  # fmt: skip
+) -> None:
     """Make the files of scenes that were read and have not all of them; their rows stand whatever comes of it.
 
     The worker holds the folder, so no two processes write the same.
@@ -130,7 +130,7 @@ def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
 
 def run_behind(
     config: ServiceConfig, task: WorkerTask[Request, Answered], request: Request, scene: Path | None, folder: Path
-) -> Answered:  # fmt: skip
+) -> Answered:
     """What a worker answers that gives way to others; one that fails says so, unless the service is stopping.
 
     Args:

@@ -134,9 +134,15 @@ def has_unread(db: Database, config: ServiceConfig, site: str, since: datetime) 
 
 
 def _read_entry(
-    db: Database, config: ServiceConfig, site: Site, entry: Path, lacking: str | None,
-    states: Mapping[tuple[str, str], str], waiting: Mapping[str, SceneRow], now: datetime,
-) -> str | None:  # fmt: skip
+    db: Database,
+    config: ServiceConfig,
+    site: Site,
+    entry: Path,
+    lacking: str | None,
+    states: Mapping[tuple[str, str], str],
+    waiting: Mapping[str, SceneRow],
+    now: datetime,
+) -> str | None:
     """Take one entry of the inbox if it is news; what became of it, `READ`, or None where nothing is to be said."""
     name = scene_rows.name_of(entry)
     try:
@@ -220,9 +226,16 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
             if scene_rows.mark_dates(c, site.id) != mark:
                 continue  # another scene was stored meanwhile: what changed must be judged with it
             add_model(
-                c, answer.model_hash, kind=answer.model, task="scene", site=None, path=answer.weights_path,
-                card=answer.card, now=now, reason=CHOSEN if site.scenes.weights == AUTO else NAMED,
-            )  # fmt: skip
+                c,
+                answer.model_hash,
+                kind=answer.model,
+                task="scene",
+                site=None,
+                path=answer.weights_path,
+                card=answer.card,
+                now=now,
+                reason=CHOSEN if site.scenes.weights == AUTO else NAMED,
+            )
             if site.scenes.weights != AUTO:
                 keep_named(c, site, answer.model_hash, now)
             same = [old for old in load_scenes(c, site.id) if old.scene_hash == answer.scene_hash]
@@ -249,19 +262,36 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
 
 
 def _run_worker(
-    config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: list[KnownDate],
-    versions: list[KnownVersion], known: list[Box], own_weights: list[str],
-) -> SceneResult:  # fmt: skip
+    config: ServiceConfig,
+    site: Site,
+    entry: Path,
+    out_dir: Path,
+    dates: list[KnownDate],
+    versions: list[KnownVersion],
+    known: list[Box],
+    own_weights: list[str],
+) -> SceneResult:
     """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     plan, relief = site.scenes, config.paths.relief_of(site.id).absolute()
     request = SceneRequest(
-        scene_path=str(entry), weights=plan.weights, out_dir=out_dir, minimum_area_m2=plan.minimum_area_m2,
-        owner=site.id, triage="triage" if plan.triage else None, known=tuple(known), dates=tuple(dates),
-        versions=tuple(versions), stations=scene_rows.list_places(site), near_m=plan.near_m, local=plan.local,
-        relief=None if relief.exists() else relief, prior=Path(plan.prior).absolute() if plan.prior else None,
-        prior_picture=config.paths.susceptibility_of(site.id).absolute(), own=tuple(own_weights),
+        scene_path=str(entry),
+        weights=plan.weights,
+        out_dir=out_dir,
+        minimum_area_m2=plan.minimum_area_m2,
+        owner=site.id,
+        triage="triage" if plan.triage else None,
+        known=tuple(known),
+        dates=tuple(dates),
+        versions=tuple(versions),
+        stations=scene_rows.list_places(site),
+        near_m=plan.near_m,
+        local=plan.local,
+        relief=None if relief.exists() else relief,
+        prior=Path(plan.prior).absolute() if plan.prior else None,
+        prior_picture=config.paths.susceptibility_of(site.id).absolute(),
+        own=tuple(own_weights),
         dem=Path(plan.dem).absolute() if plan.dem else None,
-    )  # fmt: skip
+    )
     own: tuple[str | Path, ...] = (
         entry.parent,
         *(path for path in (request.prior, request.dem) if path),

@@ -39,9 +39,12 @@ def list_distances(
 
 
 def _measure(
-    points: NDArray[np.float64], begins: NDArray[np.intp], ring_of: NDArray[np.intp], first_sides: NDArray[np.intp],
+    points: NDArray[np.float64],
+    begins: NDArray[np.intp],
+    ring_of: NDArray[np.intp],
+    first_sides: NDArray[np.intp],
     place: Place,
-) -> NDArray[np.float64]:  # fmt: skip
+) -> NDArray[np.float64]:
     """Distances of a place from rings, 0 inside, on the plane that touches the sphere at the place."""
     north = math.radians(1.0) * EARTH_RADIUS_M
     scale = np.array([north * math.cos(math.radians(place[1])), north])

@@ -48,10 +48,14 @@ SAME_SHARE: Final = 0.5  # of the smaller outline: then it is one that was seen 
 WEEK: Final = timedelta(days=7)
 HIDDEN_SHARE: Final = 0.3  # of the optical scene of that week: then it is said
 CARD: Final[dict[str, Any]] = {
-    "name": METHOD, "method": "log-ratio of mean backscatter against Fisher's F, and fall of coherence", "version": 1,
-    "false_alarms": FALSE_ALARMS, "multilook": MULTILOOK, "before_most": BEFORE_MOST,
+    "name": METHOD,
+    "method": "log-ratio of mean backscatter against Fisher's F, and fall of coherence",
+    "version": 1,
+    "false_alarms": FALSE_ALARMS,
+    "multilook": MULTILOOK,
+    "before_most": BEFORE_MOST,
     "limits": ["Advice only: rain, snow, harvest and works change backscatter too."],
-}  # fmt: skip
+}
 MODEL_HASH: Final = hashlib.sha256(json.dumps(CARD, sort_keys=True).encode()).hexdigest()
 
 
@@ -99,16 +103,32 @@ def read_radar_scene(request: SceneRequest, scene: Scene) -> ReadScene:
     changes = {} if found is None else _classify_changes(scene, own_hash, found, before, cautions)
     outlines = tuple(map(_outline, found.outlines if found else ()))
     return ReadScene(
-        scene_hash=own_hash, model=METHOD, model_hash=MODEL_HASH, acquired_at=scene.acquired_at, role=scene.role,
-        crs=grid.crs_name, pixel_area_m2=round(pixel_area_m2(grid), 4),
-        valid_share=1.0 if found is None else found.valid_share, classes=(CLASS,), threshold=0.5,
-        minimum_area_m2=_least_area_m2(request), warnings=(*scene.remarks, *warnings, *cautions[1:]), outputs=outputs,
-        polygons=outlines, weights_path="", card=CARD,
+        scene_hash=own_hash,
+        model=METHOD,
+        model_hash=MODEL_HASH,
+        acquired_at=scene.acquired_at,
+        role=scene.role,
+        crs=grid.crs_name,
+        pixel_area_m2=round(pixel_area_m2(grid), 4),
+        valid_share=1.0 if found is None else found.valid_share,
+        classes=(CLASS,),
+        threshold=0.5,
+        minimum_area_m2=_least_area_m2(request),
+        warnings=(*scene.remarks, *warnings, *cautions[1:]),
+        outputs=outputs,
+        polygons=outlines,
+        weights_path="",
+        card=CARD,
         judgements=(DateAssessment(own_hash, changes, (), _describe_compared(found, before)),),
         series=_list_coherence(scene, Path(outputs["prob"]), request),
-        replaced=tuple(sorted(v.scene_hash for v in request.versions
-                              if v.acquired_at == scene.acquired_at and v.scene_hash != own_hash)),
-    )  # fmt: skip
+        replaced=tuple(
+            sorted(
+                v.scene_hash
+                for v in request.versions
+                if v.acquired_at == scene.acquired_at and v.scene_hash != own_hash
+            )
+        ),
+    )
 
 
 def _compare(
@@ -148,13 +168,19 @@ def _least_area_m2(request: SceneRequest) -> float:
 
 def _make_request(
     request: SceneRequest, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
-) -> RadarRequest:  # fmt: skip
+) -> RadarRequest:
     newest, own = _find_coherence(before[0][1]), _find_coherence(scene)
     return RadarRequest(
-        before=tuple(other.path for _, other in reversed(before)), after=(scene.path,), mask=scene.shadow,
-        coherence=(newest, own) if newest and own else None, multilook=MULTILOOK, false_alarms=FALSE_ALARMS,
-        minimum_area_m2=_least_area_m2(request), out_dir=request.out_dir, identity=f"{own_hash}:{MODEL_HASH}",
-    )  # fmt: skip
+        before=tuple(other.path for _, other in reversed(before)),
+        after=(scene.path,),
+        mask=scene.shadow,
+        coherence=(newest, own) if newest and own else None,
+        multilook=MULTILOOK,
+        false_alarms=FALSE_ALARMS,
+        minimum_area_m2=_least_area_m2(request),
+        out_dir=request.out_dir,
+        identity=f"{own_hash}:{MODEL_HASH}",
+    )
 
 
 def _find_coherence(scene: Scene) -> Path | None:
@@ -166,10 +192,12 @@ def _find_coherence(scene: Scene) -> Path | None:
 def _describe_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
     """Where the optical scene of the week hides much, that is said: it is why radar is looked at."""
     near = [
-        date for date in dates
-        if date.model_hash != MODEL_HASH and date.valid_share is not None
+        date
+        for date in dates
+        if date.model_hash != MODEL_HASH
+        and date.valid_share is not None
         and abs(date.acquired_at - scene.acquired_at) <= WEEK
-    ]  # fmt: skip
+    ]
     if not near:
         return []
     best = max(near, key=lambda date: date.valid_share or 0.0)
@@ -196,17 +224,25 @@ def _classify_changes(
     for outline in found.outlines:
         body = shape_of(outline.geometry)
         parent = next(
-            (known[k] for k in sorted(tree.query(body, predicate="intersects"))
-             if body.intersection(shapes[k]).area >= SAME_SHARE * min(body.area, shapes[k].area)), None,
-        )  # fmt: skip
+            (
+                known[k]
+                for k in sorted(tree.query(body, predicate="intersects"))
+                if body.intersection(shapes[k]).area >= SAME_SHARE * min(body.area, shapes[k].area)
+            ),
+            None,
+        )
         caution = join_cautions(*cautions, _INCIDENCE if outline.uncertain else None)
         first = scene.acquired_at if parent is None else parent[0].first_seen_at or parent[1].acquired_at
         changes[outline.polygon_id] = FootprintChange(
-            change="new" if parent is None else "known", parent_id=None if parent is None else parent[0].polygon_id,
-            grown_m2=None, since_at=before[0][0].acquired_at,
+            change="new" if parent is None else "known",
+            parent_id=None if parent is None else parent[0].polygon_id,
+            grown_m2=None,
+            since_at=before[0][0].acquired_at,
             root_id=outline.polygon_id if parent is None else parent[0].root_id or parent[0].polygon_id,
-            first_seen_at=first, anchor_scene=own_hash, caution=caution,
-        )  # fmt: skip
+            first_seen_at=first,
+            anchor_scene=own_hash,
+            caution=caution,
+        )
     return changes
 
 
@@ -219,9 +255,13 @@ def _describe_compared(found: RadarChange | None, before: list[tuple[KnownDate, 
     compared = [
         {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat(), "cautions": []}
         for date, _ in before
-    ]  # fmt: skip
-    return {**document, "compared": compared, "warnings": spread(found.warnings),
-            "outputs": {"change": found.outputs["change"], "picture": found.outputs["preview"]}}  # fmt: skip
+    ]
+    return {
+        **document,
+        "compared": compared,
+        "warnings": spread(found.warnings),
+        "outputs": {"change": found.outputs["change"], "picture": found.outputs["preview"]},
+    }
 
 
 def _write_first(scene: Scene, out: Path) -> dict[str, Any]:
@@ -242,5 +282,6 @@ def _list_coherence(scene: Scene, prob: Path, request: SceneRequest) -> tuple[Pl
     means = measure_places(prob, scene, places)
     return tuple(
         PlaceValue(name, "coherence", scene.acquired_at, found["coherence"])
-        for name, found in means.items() if "coherence" in found
-    )  # fmt: skip
+        for name, found in means.items()
+        if "coherence" in found
+    )

@@ -64,16 +64,25 @@ def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[Kno
         assert row.out_dir is not None
         found.append(
             KnownDate(
-                scene_hash=row.scene_hash, name=row.name, acquired_at=row.acquired_at, model_hash=run["model_hash"],
-                out_dir=row.out_dir, prob=run["outputs"]["prob"], scene_path=row.path, threshold=run["threshold"],
-                minimum_area_m2=run["minimum_area_m2"], classes=tuple(run.get("classes") or [records.LANDSLIDE]),
+                scene_hash=row.scene_hash,
+                name=row.name,
+                acquired_at=row.acquired_at,
+                model_hash=run["model_hash"],
+                out_dir=row.out_dir,
+                prob=run["outputs"]["prob"],
+                scene_path=row.path,
+                threshold=run["threshold"],
+                minimum_area_m2=run["minimum_area_m2"],
+                classes=tuple(run.get("classes") or [records.LANDSLIDE]),
                 unseen=tuple(map(tuple, run.get("unseen") or ())),
                 doubtful=tuple(map(tuple, run.get("doubtful") or ())),
-                cloudy=tuple(map(tuple, run.get("cloudy") or ())), doubts=tuple(run.get("doubts") or ()),
-                prints=tuple(print_ for _, print_ in list_names(row)), polygons=outlines.get(row.scene_hash),
+                cloudy=tuple(map(tuple, run.get("cloudy") or ())),
+                doubts=tuple(run.get("doubts") or ()),
+                prints=tuple(print_ for _, print_ in list_names(row)),
+                polygons=outlines.get(row.scene_hash),
                 valid_share=row.valid_share,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -94,9 +103,10 @@ def list_done(c: Connection, site: str) -> list[arrivals.SceneRow]:
 def pick_newest(scenes: Iterable[arrivals.SceneRow]) -> list[arrivals.SceneRow]:
     """Of the scenes of a site those that `list_done` gives."""
     rows = [
-        r for r in scenes
+        r
+        for r in scenes
         if r.state == "done" and r.acquired_at is not None and r.out_dir is not None and "model_hash" in (r.run or {})
-    ]  # fmt: skip
+    ]
     taken: Counter[str] = Counter()
     found = []
     for row in sorted(rows, key=lambda r: (r.acquired_at, r.scene_hash), reverse=True):
@@ -136,11 +146,19 @@ def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, ver
     origin, solution = name_origin(answer.scene_hash), None if version == 1 else f"version {version}"
     rows = [
         Observation(
-            site.id, row.station, row.quantity, QUANTITIES[row.quantity].unit, row.at, now,
-            row.value, solution=solution, source="scenes", extra=origin,
+            site.id,
+            row.station,
+            row.quantity,
+            QUANTITIES[row.quantity].unit,
+            row.at,
+            now,
+            row.value,
+            solution=solution,
+            source="scenes",
+            extra=origin,
         )
         for row in answer.series
-    ]  # fmt: skip
+    ]
     return add_observations(c, rows, now).stored
 
 
@@ -152,16 +170,24 @@ def list_unsure(answer: ReadScene) -> list[UncertainTile]:
 def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:
     """What is kept of the run of a scene beside its columns; `copies`: names it came by -> marks of their files."""
     return {
-        "fingerprint": fingerprint, "copies": dict(copies), "version": version, "warnings": list(answer.warnings),
-        "outputs": answer.outputs, "model_hash": answer.model_hash, "classes": list(answer.classes),
-        "threshold": answer.threshold, "minimum_area_m2": answer.minimum_area_m2,
+        "fingerprint": fingerprint,
+        "copies": dict(copies),
+        "version": version,
+        "warnings": list(answer.warnings),
+        "outputs": answer.outputs,
+        "model_hash": answer.model_hash,
+        "classes": list(answer.classes),
+        "threshold": answer.threshold,
+        "minimum_area_m2": answer.minimum_area_m2,
         # what triage passed over was not looked at: it proves nothing for other dates
-        "unseen": [list(window) for window in answer.unseen], "doubts": list(answer.doubts),
+        "unseen": [list(window) for window in answer.unseen],
+        "doubts": list(answer.doubts),
         "doubtful": [list(window) for window in answer.doubtful],
-        "cloudy": [list(window) for window in answer.cloudy], "prior": answer.prior,
+        "cloudy": [list(window) for window in answer.cloudy],
+        "prior": answer.prior,
         "dem": answer.dem,
         **({} if answer.broken is None else {BROKEN: answer.broken}),
-    }  # fmt: skip
+    }
 
 
 def name_of(entry: Path) -> str:
@@ -185,9 +211,20 @@ def list_names(row: arrivals.SceneRow) -> list[tuple[str, str]]:
 def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, now: datetime) -> arrivals.SceneRow:
     """The row of a scene that was read."""
     return arrivals.SceneRow(
-        answer.scene_hash, site.id, name, answer.acquired_at, answer.role, path, now,
-        "done", None, answer.valid_share, answer.crs, answer.pixel_area_m2, out_dir,
-    )  # fmt: skip
+        answer.scene_hash,
+        site.id,
+        name,
+        answer.acquired_at,
+        answer.role,
+        path,
+        now,
+        "done",
+        None,
+        answer.valid_share,
+        answer.crs,
+        answer.pixel_area_m2,
+        out_dir,
+    )
 
 
 def _footprints(
@@ -197,9 +234,8 @@ def _footprints(
     found = list(outlines)
     distances = list_distances([one.geometry for one in found], places)
     return [
-        _footprint(answer, scene_hash, one, away, reach_m, change)
-        for one, away in zip(found, distances, strict=True)
-    ]  # fmt: skip
+        _footprint(answer, scene_hash, one, away, reach_m, change) for one, away in zip(found, distances, strict=True)
+    ]
 
 
 def find_reach_m(site: Site) -> float:
@@ -209,23 +245,48 @@ def find_reach_m(site: Site) -> float:
 
 
 def _footprint(
-    answer: ReadScene, scene_hash: str, one: PlacedOutline, distances: Sequence[tuple[float, str]], reach_m: float,
+    answer: ReadScene,
+    scene_hash: str,
+    one: PlacedOutline,
+    distances: Sequence[tuple[float, str]],
+    reach_m: float,
     change: str,
-) -> arrivals.FootprintRow:  # fmt: skip
+) -> arrivals.FootprintRow:
     distance, station = distances[0] if distances else (None, None)
     susceptibility = answer.priors.get(one.polygon_id)
     known = susceptibility is not None
     return arrivals.FootprintRow(
-        scene_hash, answer.model_hash, one.polygon_id, answer.model, change, one.area_m2, one.mean_probability,
-        one.geometry, *one.bbox, station, distance, kind=one.kind, near_stations=keep_near(distances, reach_m),
-        susceptibility=susceptibility, susceptibility_map=(answer.prior or {}).get("sha256") if known else None,
-    )  # fmt: skip
+        scene_hash,
+        answer.model_hash,
+        one.polygon_id,
+        answer.model,
+        change,
+        one.area_m2,
+        one.mean_probability,
+        one.geometry,
+        *one.bbox,
+        station,
+        distance,
+        kind=one.kind,
+        near_stations=keep_near(distances, reach_m),
+        susceptibility=susceptibility,
+        susceptibility_map=(answer.prior or {}).get("sha256") if known else None,
+    )
 
 
 def known_outline(row: Mapping[str, Any]) -> KnownOutline:
     """A footprint row as a worker wants it."""
     bbox = (row["min_lon"], row["min_lat"], row["max_lon"], row["max_lat"])
     return KnownOutline(
-        row["polygon_id"], row["class"], row["geometry"], bbox, row["area_m2"], row["mean_probability"], row["change"],
-        row["parent_id"], row["root_id"], row["anchor_scene"], row["first_seen_at"],
-    )  # fmt: skip
+        row["polygon_id"],
+        row["class"],
+        row["geometry"],
+        bbox,
+        row["area_m2"],
+        row["mean_probability"],
+        row["change"],
+        row["parent_id"],
+        row["root_id"],
+        row["anchor_scene"],
+        row["first_seen_at"],
+    )

@@ -72,13 +72,21 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
         c,
         [
             Observation(
-                site.id, station, QUANTITY, QUANTITIES[QUANTITY].unit, row.at, now, row.value,
-                source="stacks", extra=canonical_json({"since": row.since.isoformat(), "stack": name}),
+                site.id,
+                station,
+                QUANTITY,
+                QUANTITIES[QUANTITY].unit,
+                row.at,
+                now,
+                row.value,
+                source="stacks",
+                extra=canonical_json({"since": row.since.isoformat(), "stack": name}),
             )
-            for station, values in sorted(rows.items()) for row in values
+            for station, values in sorted(rows.items())
+            for row in values
         ],
         now,
-    )  # fmt: skip
+    )
     _notify_loss(c, site, name, found.coherence_loss, now)
     return added.stored
 
@@ -98,22 +106,33 @@ def _notify_loss(c: Connection, site: Site, name: str, losses: Sequence[Coherenc
     places, near_m = list_places(site), site.scenes.near_m
     distances = list_distances([loss.geometry for loss in losses], places)
     near = [
-        (stations[0][1], stations, loss) for loss, away in zip(losses, distances, strict=True)
+        (stations[0][1], stations, loss)
+        for loss, away in zip(losses, distances, strict=True)
         if now - loss.until <= NEWS and (stations := keep_near(away, near_m))
-    ]  # fmt: skip
+    ]
     reason, newest_at = _KEPT(name=name), None
     if near:
         away_m, stations, loss = min(near, key=lambda item: item[0])
         newest_at = loss.until
         others = len(stations) - 1
         reason = (_LOST_MORE if others else _LOST)(
-            before=Figure(loss.was, ".2f"), after=Figure(loss.value, ".2f"), area=Figure(loss.area_m2, ",.0f"),
-            since=Timestamp.of(loss.since, "day"), until=Timestamp.of(loss.until, "day"),
-            distance=Figure(away_m, ",.0f"), station=stations[0][0], **({"n": others} if others else {}),
-        )  # fmt: skip
+            before=Figure(loss.was, ".2f"),
+            after=Figure(loss.value, ".2f"),
+            area=Figure(loss.area_m2, ",.0f"),
+            since=Timestamp.of(loss.since, "day"),
+            until=Timestamp.of(loss.until, "day"),
+            distance=Figure(away_m, ",.0f"),
+            station=stations[0][0],
+            **({"n": others} if others else {}),
+        )
     change = AlertChange(
-        AlertCategory.ADVICE, f"advice:coherence:{name}", 1, open=bool(near), reason=reason, data_time=newest_at,
+        AlertCategory.ADVICE,
+        f"advice:coherence:{name}",
+        1,
+        open=bool(near),
+        reason=reason,
+        data_time=newest_at,
         evidence=canonical_json({"losses": [loss.facts() for *_, loss in near]}),
         notify=bool(near),
-    )  # fmt: skip
+    )
     notify_site(c, site, [change], now, site.version)

@@ -195,7 +195,8 @@ def find_stranger(answer: ReadScene, request: SceneRequest) -> str | None:
     strange = [j.scene_hash for j in answer.judgements if j.scene_hash not in hashes]
     strange += [h for h in answer.replaced if h not in {v.scene_hash for v in request.versions}]
     strange += [
-        f"{row.station}.{row.quantity}" for row in answer.series
+        f"{row.station}.{row.quantity}"
+        for row in answer.series
         if row.quantity not in MEASURED or not (row.station in request.stations or row.station.startswith(LANDSLIDE))
-    ]  # fmt: skip
+    ]
     return strange[0][:60] if strange else None

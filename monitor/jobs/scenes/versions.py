@@ -54,11 +54,12 @@ def list_versions(c: Connection, site: str, entry: Path) -> list[KnownVersion]:
     found.sort(key=lambda one: one[0], reverse=True)
     return [
         KnownVersion(
-            scene_hash, acquired_at,
+            scene_hash,
+            acquired_at,
             tuple(map(known_outline, load_footprints(c, scene_hash, model_hash))) if number < LINES_MOST else (),
         )
         for number, (acquired_at, scene_hash, model_hash) in enumerate(found)
-    ]  # fmt: skip
+    ]
 
 
 def number_version(c: Connection, site: str, name: str, answer: ReadScene) -> int:

@@ -50,9 +50,17 @@ def store_waiting(
     """Keep that a scene waits and for what; a person is told when it has waited for long. Returns one line."""
     name = name_of(entry)
     row = SceneRow(
-        _name_row(site, name, WAITING), site.id, name, None, "single", _format_path(entry), now, WAITING,
-        shorten(reason, entry), run={"fingerprint": print_, "looked_at": format_iso(now)},
-    )  # fmt: skip
+        _name_row(site, name, WAITING),
+        site.id,
+        name,
+        None,
+        "single",
+        _format_path(entry),
+        now,
+        WAITING,
+        shorten(reason, entry),
+        run={"fingerprint": print_, "looked_at": format_iso(now)},
+    )
     db.do(save_scene, row, [], now)
     return f"waiting: {row.error}" if not at_once else f"waiting: {row.error}; {_notify(db, site, row, now, now)}"
 
@@ -97,9 +105,17 @@ def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str
     reason = shorten(error, entry)
     name = name_of(entry)
     row = SceneRow(
-        _name_row(site, name, print_), site.id, name, None, "single", _format_path(entry), now, "failed", reason,
+        _name_row(site, name, print_),
+        site.id,
+        name,
+        None,
+        "single",
+        _format_path(entry),
+        now,
+        "failed",
+        reason,
         run={"fingerprint": print_},
-    )  # fmt: skip
+    )
     with db.write() as c:
         save_scene(c, row, [], now)
         drop_waiting(c, [_name_row(site, name, WAITING)])

@@ -105,9 +105,7 @@ def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
         answer, dem, flat = _with_heights(request, scene, prior, work, detect)
         notes = (*unmapped, *flat)
         own = as_date(answer, request.scene_path, dem)
-        replaced = [
-            v for v in request.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash
-        ]  # fmt: skip
+        replaced = [v for v in request.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash]
         gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
         if answer["model"] == INDEX:
             return _read_by_index(answer, own, request, replaced, notes)
@@ -136,9 +134,11 @@ def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
     series = _list_series(own, judgements[0][1], same, request)
     read = _make_result(answer, own, request, judged, series, replaced, notes)
     return replace(
-        read, weights_path=str(weights_path(used)), card=load_model(used).card,
+        read,
+        weights_path=str(weights_path(used)),
+        card=load_model(used).card,
         doubtful_tiles=find_doubtful(Path(own.prob), own.threshold, len(own.classes)),
-    )  # fmt: skip
+    )
 
 
 def _read_by_index(
@@ -183,19 +183,34 @@ def _make_result(
     """All that is kept of a scene, but for the weights that read it."""
     undrawn = () if request.relief is None else _draw_relief(own, request.relief)
     return tasks.ReadScene(
-        scene_hash=answer["scene_hash"], model=answer["model"], model_hash=answer["model_hash"],
-        acquired_at=own.acquired_at, role=answer.get("role") or "single", crs=answer["crs"],
-        pixel_area_m2=answer["pixel_area_m2"], valid_share=answer["valid_share"],
-        classes=own.classes, threshold=own.threshold,
-        minimum_area_m2=own.minimum_area_m2, warnings=(*answer["warnings"], *notes, *undrawn),
-        doubts=own.doubts, unseen=own.unseen,
-        doubtful=own.doubtful, cloudy=own.cloudy, outputs=answer["outputs"],
-        polygons=tuple(map(_outline, own.outlines)), weights_path="", card=dict(CARD),
-        judgements=tuple(judged), series=tuple(series),
-        replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"], dem=answer["dem"],
+        scene_hash=answer["scene_hash"],
+        model=answer["model"],
+        model_hash=answer["model_hash"],
+        acquired_at=own.acquired_at,
+        role=answer.get("role") or "single",
+        crs=answer["crs"],
+        pixel_area_m2=answer["pixel_area_m2"],
+        valid_share=answer["valid_share"],
+        classes=own.classes,
+        threshold=own.threshold,
+        minimum_area_m2=own.minimum_area_m2,
+        warnings=(*answer["warnings"], *notes, *undrawn),
+        doubts=own.doubts,
+        unseen=own.unseen,
+        doubtful=own.doubtful,
+        cloudy=own.cloudy,
+        outputs=answer["outputs"],
+        polygons=tuple(map(_outline, own.outlines)),
+        weights_path="",
+        card=dict(CARD),
+        judgements=tuple(judged),
+        series=tuple(series),
+        replaced=tuple(sorted(v.scene_hash for v in replaced)),
+        prior=answer["prior"],
+        dem=answer["dem"],
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
         broken=_check_own(answer, request.own),
-    )  # fmt: skip
+    )
 
 
 def _check_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str | None]:
@@ -219,11 +234,19 @@ def _with_heights(
     Heights that a scene brings itself come first. No scene fails by those of the site.
     """
     payload = {
-        "scene_path": request.scene_path, "weights": request.weights, "out_dir": str(request.out_dir), "prior": prior,
-        "minimum_area_m2": request.minimum_area_m2, "owner": request.owner, "triage": request.triage,
-        "known": request.known, "own": request.own, "later": True,
-        "strip_px": request.strip_px, "drawn": request.drawn,
-    }  # fmt: skip
+        "scene_path": request.scene_path,
+        "weights": request.weights,
+        "out_dir": str(request.out_dir),
+        "prior": prior,
+        "minimum_area_m2": request.minimum_area_m2,
+        "owner": request.owner,
+        "triage": request.triage,
+        "known": request.known,
+        "own": request.own,
+        "later": True,
+        "strip_px": request.strip_px,
+        "drawn": request.drawn,
+    }
     if request.dem is None or scene.dem is not None:
         return read(payload), None, ()
     try:

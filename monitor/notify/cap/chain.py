@@ -42,9 +42,15 @@ def find_source(config: ServiceConfig) -> CapSender:
 
 
 def compose(
-    c: Connection, config: ServiceConfig, alert_id: int, number: str = "", *, languages: Sequence[str] = (),
-    holds: timedelta | None = None, is_test: bool = False,
-) -> str:  # fmt: skip
+    c: Connection,
+    config: ServiceConfig,
+    alert_id: int,
+    number: str = "",
+    *,
+    languages: Sequence[str] = (),
+    holds: timedelta | None = None,
+    is_test: bool = False,
+) -> str:
     """One message of an alert, signed where there is a key.
 
     Args:
@@ -72,9 +78,16 @@ def compose(
         events, outcome = [e for e in events if e.sequence <= int(found.number)], None
     card, ground = _find_basis(c, alert.site, found)
     text = write_cap(
-        alert, events, card, find_source(config), languages or config.language.cap, outcome=outcome,
-        holds=holds or config.cap.holds, is_test=is_test, ground=ground,
-    )  # fmt: skip
+        alert,
+        events,
+        card,
+        find_source(config),
+        languages or config.language.cap,
+        outcome=outcome,
+        holds=holds or config.cap.holds,
+        is_test=is_test,
+        ground=ground,
+    )
     if not config.cap.key:
         return text
     return sign_cap(text, config.cap.key, read_text(Path(config.cap.certificate_file)))
@@ -104,11 +117,14 @@ def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[SiteCa
     counted = {key for key, vote in votes.items() if vote.get("counted")}
     sentences = {VoteKey(w["criterion"], w["station"]): w["reason"] for w in evidence.get("words") or ()}
     ground = DecisionBasis(
-        stations=_place(site, None), voting=_place(site, {key.station for key in counted}),
+        stations=_place(site, None),
+        voting=_place(site, {key.station for key in counted}),
         votes=tuple((key.station, sentences.get(key, key.criterion)) for key in sorted(counted)),
-        votes_required=len(votes), exposed=_find_exposed(site, step.level), window=_find_window(c, site_id, step.at),
+        votes_required=len(votes),
+        exposed=_find_exposed(site, step.level),
+        window=_find_window(c, site_id, step.at),
         evidence_sha256=decision.evidence_sha256,
-    )  # fmt: skip
+    )
     return card, ground
 
 

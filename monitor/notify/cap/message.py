@@ -116,10 +116,17 @@ class ChainMessage:
 
 
 def write_cap(
-    alert: Alert, events: Sequence[AlertEvent], card: SiteCard, source: CapSender, languages: Sequence[str], *,
-    outcome: Outcome | None = None, holds: timedelta | None = None, is_test: bool = False,
+    alert: Alert,
+    events: Sequence[AlertEvent],
+    card: SiteCard,
+    source: CapSender,
+    languages: Sequence[str],
+    *,
+    outcome: Outcome | None = None,
+    holds: timedelta | None = None,
+    is_test: bool = False,
     ground: DecisionBasis = BARE,
-) -> str:  # fmt: skip
+) -> str:
     """The message of an alert as it stands now.
 
     The first change of level is an `Alert`, each later one an `Update` that names those before. At the lowest level the

@@ -11,19 +11,60 @@ NAMESPACE: Final = "urn:oasis:names:tc:emergency:cap:1.2"
 SIGNATURE: Final = "{http://www.w3.org/2000/09/xmldsig#}Signature"
 LARGEST_BYTES: Final = 5_000_000
 ALERT: Final = (
-    "identifier", "sender", "sent", "status", "msgType", "source", "scope", "restriction", "addresses", "code", "note",
-    "references", "incidents", "info",
-)  # fmt: skip
+    "identifier",
+    "sender",
+    "sent",
+    "status",
+    "msgType",
+    "source",
+    "scope",
+    "restriction",
+    "addresses",
+    "code",
+    "note",
+    "references",
+    "incidents",
+    "info",
+)
 INFO: Final = (
-    "language", "category", "event", "responseType", "urgency", "severity", "certainty", "audience", "eventCode",
-    "effective", "onset", "expires", "senderName", "headline", "description", "instruction", "web", "contact",
-    "parameter", "resource", "area",
-)  # fmt: skip
+    "language",
+    "category",
+    "event",
+    "responseType",
+    "urgency",
+    "severity",
+    "certainty",
+    "audience",
+    "eventCode",
+    "effective",
+    "onset",
+    "expires",
+    "senderName",
+    "headline",
+    "description",
+    "instruction",
+    "web",
+    "contact",
+    "parameter",
+    "resource",
+    "area",
+)
 AREA: Final = ("areaDesc", "polygon", "circle", "geocode", "altitude", "ceiling")
 MANY: Final = frozenset(
-    {"code", "info", "category", "responseType", "eventCode", "parameter", "resource", "area", "polygon", "circle",
-     "geocode"}
-)  # fmt: skip
+    {
+        "code",
+        "info",
+        "category",
+        "responseType",
+        "eventCode",
+        "parameter",
+        "resource",
+        "area",
+        "polygon",
+        "circle",
+        "geocode",
+    }
+)
 NEEDED: Final = {
     "alert": ("identifier", "sender", "sent", "status", "msgType", "scope"),
     "info": ("category", "event", "urgency", "severity", "certainty"),
@@ -33,13 +74,25 @@ CODES: Final = {
     "status": {"Actual", "Exercise", "System", "Test", "Draft"},
     "msgType": {"Alert", "Update", "Cancel", "Ack", "Error"},
     "scope": {"Public", "Restricted", "Private"},
-    "category": {"Geo", "Met", "Safety", "Security", "Rescue", "Fire", "Health", "Env", "Transport", "Infra", "CBRNE",
-                 "Other"},
+    "category": {
+        "Geo",
+        "Met",
+        "Safety",
+        "Security",
+        "Rescue",
+        "Fire",
+        "Health",
+        "Env",
+        "Transport",
+        "Infra",
+        "CBRNE",
+        "Other",
+    },
     "responseType": {"Shelter", "Evacuate", "Prepare", "Execute", "Avoid", "Monitor", "Assess", "AllClear", "None"},
     "urgency": {"Immediate", "Expected", "Future", "Past", "Unknown"},
     "severity": {"Extreme", "Severe", "Moderate", "Minor", "Unknown"},
     "certainty": {"Observed", "Likely", "Possible", "Unlikely", "Unknown"},
-}  # fmt: skip
+}
 TIMES: Final = frozenset({"sent", "effective", "onset", "expires"})
 TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[-+]\d\d:\d\d")
 _OTHER_CODE: Final = re.compile(rb"""<\?xml[^>]*encoding\s*=\s*["'](?!utf-8["'])""", re.IGNORECASE)

@@ -34,9 +34,11 @@ def sign_cap(text: str, key_pem: str, certificate_pem: str) -> str:
 
     root = etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
     signer = XMLSigner(
-        method=SignatureConstructionMethod.enveloped, signature_algorithm="rsa-sha256", digest_algorithm="sha256",
+        method=SignatureConstructionMethod.enveloped,
+        signature_algorithm="rsa-sha256",
+        digest_algorithm="sha256",
         c14n_algorithm="http://www.w3.org/2001/10/xml-exc-c14n#",
-    )  # fmt: skip
+    )
     try:
         signed = signer.sign(root, key=key_pem.encode(), cert=certificate_pem)
     except Exception as error:  # of many kinds; the secret stands in none of our texts
@@ -99,12 +101,22 @@ def make_key(name: str, now: datetime) -> tuple[str, str]:
         .not_valid_before(now.astimezone(UTC))
         .not_valid_after(now.astimezone(UTC) + LASTS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(
-            digital_signature=True, content_commitment=True, key_encipherment=False, data_encipherment=False,
-            key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
-        ), critical=True)
+        .add_extension(
+            x509.KeyUsage(
+                digital_signature=True,
+                content_commitment=True,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                key_cert_sign=False,
+                crl_sign=False,
+                encipher_only=False,
+                decipher_only=False,
+            ),
+            critical=True,
+        )
         .sign(key, SHA256())
-    )  # fmt: skip
+    )
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

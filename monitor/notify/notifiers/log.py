@@ -19,6 +19,14 @@ class LogNotifier:
         """Write one line."""
         n = notification
         _LOG.warning(
-            "[%s] %s %s level %s (%d) for %s: %s | %s [id %s]", self._name, n.site, n.ledger, n.level_name, n.level,
-            n.recipient, n.subject, " / ".join(n.body.splitlines()), n.idempotency_key[:12],
-        )  # fmt: skip
+            "[%s] %s %s level %s (%d) for %s: %s | %s [id %s]",
+            self._name,
+            n.site,
+            n.ledger,
+            n.level_name,
+            n.level,
+            n.recipient,
+            n.subject,
+            " / ".join(n.body.splitlines()),
+            n.idempotency_key[:12],
+        )

@@ -24,9 +24,14 @@ class MqttPublisher:
     """Publishes and waits for the broker's acknowledgement; connects by itself, again and again."""
 
     def __init__(
-        self, access: Access, *, will: tuple[str, str] | None = None, name: str = "notify",
-        filters: Sequence[str] = (), on_message: Callable[[str, bytes, bool], None] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        access: Access,
+        *,
+        will: tuple[str, str] | None = None,
+        name: str = "notify",
+        filters: Sequence[str] = (),
+        on_message: Callable[[str, bytes, bool], None] | None = None,
+    ) -> None:
         self._access, self._filters, self._on_message = access, filters, on_message
         self._client = access.open_client(f"slopeward-{name}-{uuid.uuid4().hex[:8]}", mqtt5=False)
         if will is not None:

@@ -73,9 +73,10 @@ class PushNotifier:
             raise DeliveryError(_NO_DEVICE(name=self._user), permanent=True)
         wait_s = max((e.retry_after_s for e in troubles if e.retry_after_s is not None), default=None)
         raise DeliveryError(
-            join(dict.fromkeys(e.message for e in troubles)), permanent=all(e.permanent for e in troubles),
+            join(dict.fromkeys(e.message for e in troubles)),
+            permanent=all(e.permanent for e in troubles),
             retry_after_s=wait_s,
-        )  # fmt: skip
+        )
 
     def _send(self, db: Database, device: Device, content: bytes, notification: Notification) -> None:
         import httpx
@@ -84,10 +85,12 @@ class PushNotifier:
             raise DeliveryError("push: the push service of a device is not among push.services", permanent=True)
         now = datetime.now(UTC)
         headers = {
-            "Authorization": prove(self._key, device.endpoint, self._contact, now), "Content-Encoding": "aes128gcm",
-            "Content-Type": "application/octet-stream", "TTL": str(TTL_S),
+            "Authorization": prove(self._key, device.endpoint, self._contact, now),
+            "Content-Encoding": "aes128gcm",
+            "Content-Type": "application/octet-stream",
+            "TTL": str(TTL_S),
             "Urgency": "high" if notification.ledger != "advice" else "normal",
-        }  # fmt: skip
+        }
         try:
             body = seal(content, device.p256dh, device.auth)
             with self._client.stream("POST", device.endpoint, content=body, headers=headers) as response:
@@ -132,10 +135,16 @@ def format_push(notification: Notification) -> bytes:
     """What the browser shows: title, a text, and the page that a tap opens; cut to what one message can hold."""
     n = notification
     document: dict[str, Any] = {
-        "title": n.subject, "body": n.body, "url": f"/alerts/{n.alert_id}" if n.alert_id else "/",
-        "key": n.idempotency_key[:32], "level": n.level, "ledger": n.ledger, "exercise": n.exercise,
-        "language": current(), "at": n.queued_at.isoformat(),
-    }  # fmt: skip
+        "title": n.subject,
+        "body": n.body,
+        "url": f"/alerts/{n.alert_id}" if n.alert_id else "/",
+        "key": n.idempotency_key[:32],
+        "level": n.level,
+        "ledger": n.ledger,
+        "exercise": n.exercise,
+        "language": current(),
+        "at": n.queued_at.isoformat(),
+    }
     for most in (2000, 500, 100):
         content = json.dumps({**document, "body": shorten(n.body, most)}, ensure_ascii=False).encode()
         if len(content) <= LARGEST:

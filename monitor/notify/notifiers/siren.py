@@ -58,8 +58,16 @@ class SirenNotifier:
 
 def format_order(order: SirenOrder, sound_s: float) -> str:
     """The order as JSON, not signed yet."""
-    return canonical_json({
-        "sequence": order.sequence, "wanted": order.wanted, "site": order.site, "level": order.level,
-        "level_name": order.level_name, "exercise": order.exercise, "sound_s": sound_s,
-        "ordered_at": format_iso(order.ordered_at), "valid_until": format_iso(order.valid_until),
-    })  # fmt: skip
+    return canonical_json(
+        {
+            "sequence": order.sequence,
+            "wanted": order.wanted,
+            "site": order.site,
+            "level": order.level,
+            "level_name": order.level_name,
+            "exercise": order.exercise,
+            "sound_s": sound_s,
+            "ordered_at": format_iso(order.ordered_at),
+            "valid_until": format_iso(order.valid_until),
+        }
+    )

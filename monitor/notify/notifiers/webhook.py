@@ -63,9 +63,11 @@ class WebhookNotifier:
 
         content = self._write(notification).encode()
         headers = {
-            "Content-Type": self.media_type, "User-Agent": "slopeward",
-            "Idempotency-Key": notification.idempotency_key, "X-Slopeward-Attempt": str(notification.attempts),
-        }  # fmt: skip
+            "Content-Type": self.media_type,
+            "User-Agent": "slopeward",
+            "Idempotency-Key": notification.idempotency_key,
+            "X-Slopeward-Attempt": str(notification.attempts),
+        }
         if self._secret is not None:
             headers["X-Slopeward-Signature"] = sign(self._secret, content, int(time.time()))
         try:
@@ -108,12 +110,24 @@ def refuse(problem: str, status: int, retry_after: str | None) -> DeliveryError:
 def payload(notification: Notification) -> str:
     """The JSON body: the same for every attempt of one key unless the message came to cover others meanwhile."""
     n = notification
-    return canonical_json({
-        "idempotency_key": n.idempotency_key, "notification_id": n.id, "alert_id": n.alert_id, "event_id": n.event_id,
-        "site": n.site, "ledger": n.ledger, "level": n.level, "level_name": n.level_name, "recipient": n.recipient,
-        "exercise": n.exercise, "language": current(), "subject": n.subject, "body": n.body,
-        "queued_at": format_iso(n.queued_at),
-    })  # fmt: skip
+    return canonical_json(
+        {
+            "idempotency_key": n.idempotency_key,
+            "notification_id": n.id,
+            "alert_id": n.alert_id,
+            "event_id": n.event_id,
+            "site": n.site,
+            "ledger": n.ledger,
+            "level": n.level,
+            "level_name": n.level_name,
+            "recipient": n.recipient,
+            "exercise": n.exercise,
+            "language": current(),
+            "subject": n.subject,
+            "body": n.body,
+            "queued_at": format_iso(n.queued_at),
+        }
+    )
 
 
 def sign(secret: bytes, content: bytes, at_s: int) -> str:

@@ -38,9 +38,19 @@ HEARTBEAT_EVERY_S: Final = 0.5
 SILENT_S: Final = 45.0  # a process that says nothing for so long is stuck
 STOP_S: Final = 4.0
 _SUMS: Final = (
-    "messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost", "queued", "dropped_qos0",
-    "retained_cleared", "dropped_acknowledgements",
-)  # fmt: skip
+    "messages",
+    "stored",
+    "duplicates",
+    "revisions",
+    "rejected",
+    "unkept",
+    "gaps",
+    "lost",
+    "queued",
+    "dropped_qos0",
+    "retained_cleared",
+    "dropped_acknowledgements",
+)
 _NOW: Final = frozenset({"queued"})  # of the moment: nothing of it is left when a process has ended
 
 
@@ -130,10 +140,17 @@ class DividedIngest:
     """
 
     def __init__(
-        self, db: Database, config: ServiceConfig, sites: Mapping[str, Site],
-        on_stored: Callable[[frozenset[str]], None], alarms: ServiceAlarms, on_alarm: Callable[[], None], clock: Clock,
-        hold: Callable[[], str] = str, turn: CoreTurn | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        db: Database,
+        config: ServiceConfig,
+        sites: Mapping[str, Site],
+        on_stored: Callable[[frozenset[str]], None],
+        alarms: ServiceAlarms,
+        on_alarm: Callable[[], None],
+        clock: Clock,
+        hold: Callable[[], str] = str,
+        turn: CoreTurn | None = None,
+    ) -> None:
         self._db, self._config, self._sites, self._clock = db, config, sites, clock
         self._on_stored, self._alarms, self._on_alarm, self._hold, self._turn = on_stored, alarms, on_alarm, hold, turn
         self._stop = threading.Event()
@@ -176,10 +193,16 @@ class DividedIngest:
             return inside.status() | ({} if self._whole else {"drained": False})
         children = [(child, child.report.status if child.report else None) for child in self._children]
         found: dict[str, Any] = {
-            "connected": {}, "problems": {}, "refused": {}, "stumbles": 0, "drained": self.drained(),
-            "database_busy_since": None, "newest_received_at": None, "processes": [],
+            "connected": {},
+            "problems": {},
+            "refused": {},
+            "stumbles": 0,
+            "drained": self.drained(),
+            "database_busy_since": None,
+            "newest_received_at": None,
+            "processes": [],
             **{key: sum(child.count()[key] for child, _ in children) for key in _SUMS},
-        }  # fmt: skip
+        }
         if not children:
             joining = None if self._handover is None else self._handover.joining
             found["connected"] = {"live": False}
@@ -188,12 +211,17 @@ class DividedIngest:
         deaths = {keeper.child.name: keeper.deaths for keeper in self._keepers}
         for child, status in children:
             number, is_up = child.share.number, status is not None and child.pid is not None
-            found["processes"].append({
-                "process": number, "pid": child.pid, "sites": len(child.share.sites or ()),
-                "restarts": deaths[child.name], "messages": child.count()["messages"],
-                "connected": is_up and all((status or {})["connected"].values()),
-                "cpu_s": round(child.report.cpu_s, 2) if child.report else None,
-            })  # fmt: skip
+            found["processes"].append(
+                {
+                    "process": number,
+                    "pid": child.pid,
+                    "sites": len(child.share.sites or ()),
+                    "restarts": deaths[child.name],
+                    "messages": child.count()["messages"],
+                    "connected": is_up and all((status or {})["connected"].values()),
+                    "cpu_s": round(child.report.cpu_s, 2) if child.report else None,
+                }
+            )
             if status is None or not is_up:
                 found["connected"][f"live {number}"] = False
                 found["problems"][f"live {number}"] = _STARTING(n=str(number))
@@ -256,9 +284,15 @@ class DividedIngest:
         if is_other:
             log.info("the sites are divided anew among %d processes of ingest", division.processes)
             self._handover = DivisionHandover(
-                self._db, self._config, self._sites, division, self._on_stored, self._alarms.write, self._clock,
+                self._db,
+                self._config,
+                self._sites,
+                division,
+                self._on_stored,
+                self._alarms.write,
+                self._clock,
                 self._hold,
-            )  # fmt: skip
+            )
             try:
                 if not self._handover.run(self._stop):
                     return None
@@ -315,9 +349,15 @@ class DividedIngest:
         config = self._config
         fence = 0 if self._turn is None else self._turn.fence
         return StartOrders(
-            config.database.url, self._db.session, fence, config.broker, config.limits, self._sites, share,
+            config.database.url,
+            self._db.session,
+            fence,
+            config.broker,
+            config.limits,
+            self._sites,
+            share,
             config.log.level,
-        ), self._make_heartbeat()  # fmt: skip
+        ), self._make_heartbeat()
 
     def _make_heartbeat(self) -> CoreHeartbeat:
         expect_s, self._expect_s = self._expect_s, 0.0
@@ -345,10 +385,16 @@ class DividedIngest:
 
 
 def open_ingest(
-    db: Database, config: ServiceConfig, sites: Mapping[str, Site], on_stored: Callable[[frozenset[str]], None],
-    alarms: ServiceAlarms, on_alarm: Callable[[], None], clock: Clock, hold: Callable[[], str],
+    db: Database,
+    config: ServiceConfig,
+    sites: Mapping[str, Site],
+    on_stored: Callable[[frozenset[str]], None],
+    alarms: ServiceAlarms,
+    on_alarm: Callable[[], None],
+    clock: Clock,
+    hold: Callable[[], str],
     turn: CoreTurn | None = None,
-) -> "Ingest | DividedIngest":  # fmt: skip
+) -> "Ingest | DividedIngest":
     """Ingest in this process, or in several where the service file says so, or where it did at the last start."""
     processes = config.ingest.processes
     is_demo = config.broker.mode == "demo"

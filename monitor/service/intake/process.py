@@ -65,9 +65,15 @@ class IngestProcess:
         self._apply(first)
         alarms = ServiceAlarms(self.db, orders.sites, self._clock, lambda: self._send(AlarmNotice()))
         self.ingest = Ingest(
-            self.db, orders, orders.sites, lambda sites: self._send(StoredNotice(sites)), alarms.write, self._clock,
-            lambda: self._hold, orders.share,
-        )  # fmt: skip
+            self.db,
+            orders,
+            orders.sites,
+            lambda sites: self._send(StoredNotice(sites)),
+            alarms.write,
+            self._clock,
+            lambda: self._hold,
+            orders.share,
+        )
         self._listener = threading.Thread(target=self._listen, name="words", daemon=True)
 
     def run(self) -> None:

@@ -41,9 +41,14 @@ class Act:
         return go_back(self.request, address, text)
 
     def by_two(
-        self, shared: TwoPersonAct, reason: str, do: Callable[[Connection, Actor | None], object],
-        measure: Callable[[Connection], int], done: Message, waits: Message,
-    ) -> Message:  # fmt: skip
+        self,
+        shared: TwoPersonAct,
+        reason: str,
+        do: Callable[[Connection, Actor | None], object],
+        measure: Callable[[Connection], int],
+        done: Message,
+        waits: Message,
+    ) -> Message:
         """Do an act with the signature of another person, or leave one for another person; what is told of it."""
         try:
             do_by_two(self.db, shared, self.actor, reason, do, measure, self.now)

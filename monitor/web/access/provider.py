@@ -179,11 +179,17 @@ class Provider:
             place = self._discover(client)["authorization_endpoint"]
         levels = self._section.second_factor_acr
         address = prepare_grant_uri(
-            place, client_id=self._section.client_id, response_type="code", redirect_uri=self._back,
-            scope=self._section.scope, state=flow.state, nonce=flow.nonce,
-            code_challenge=create_s256_code_challenge(flow.verifier), code_challenge_method="S256",
+            place,
+            client_id=self._section.client_id,
+            response_type="code",
+            redirect_uri=self._back,
+            scope=self._section.scope,
+            state=flow.state,
+            nonce=flow.nonce,
+            code_challenge=create_s256_code_challenge(flow.verifier),
+            code_challenge_method="S256",
             **({"acr_values": " ".join(levels)} if levels else {}),
-        )  # fmt: skip
+        )
         return str(address), flow
 
     def redeem(self, code: str, flow: LoginFlow, now: datetime) -> OidcIdentity:
@@ -220,9 +226,11 @@ class Provider:
 
         section = self._section
         form = {
-            "grant_type": "authorization_code", "code": code, "redirect_uri": self._back,
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._back,
             "code_verifier": flow.verifier,
-        }  # fmt: skip
+        }
         ways = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         auth = httpx.Auth()
         if section.client_secret and "client_secret_basic" in ways:  # spelled as RFC 6749, section 2.3.1 wants it
@@ -242,7 +250,7 @@ class Provider:
 
     def _verify(
         self, answer: Mapping[str, Any], keys: Mapping[str, Any], flow: LoginFlow, now: datetime
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         from authlib.oidc.core import CodeIDToken
         from joserfc import jwt
         from joserfc.errors import JoseError
@@ -250,18 +258,22 @@ class Provider:
 
         section, listed = self._section, keys.get("keys")
         usable = [
-            k for k in (listed if isinstance(listed, list) else ())
+            k
+            for k in (listed if isinstance(listed, list) else ())
             if isinstance(k, dict) and k.get("kty") in _KINDS and k.get("use", "sig") == "sig"
-        ]  # fmt: skip
+        ]
         try:
             token = jwt.decode(str(answer.get("id_token", "")), KeySet.import_key_set({"keys": usable}), ALGORITHMS)
             options = {
                 "iss": {"essential": True, "value": section.issuer},
-                "aud": {"essential": True, "value": section.client_id}, "exp": {"essential": True},
-            }  # fmt: skip
+                "aud": {"essential": True, "value": section.client_id},
+                "exp": {"essential": True},
+            }
             params = {
-                "nonce": flow.nonce, "client_id": section.client_id, "access_token": answer.get("access_token"),
-            }  # fmt: skip
+                "nonce": flow.nonce,
+                "client_id": section.client_id,
+                "access_token": answer.get("access_token"),
+            }
             claims = CodeIDToken(token.claims, token.header, options, params)
             claims.validate(now=int(now.timestamp()), leeway=LEEWAY_S)
         except (JoseError, ValueError, TypeError, KeyError) as error:
@@ -305,7 +317,7 @@ def _trusted() -> ssl.SSLContext:
 
 def _fetch_userinfo(
     client: "httpx.Client", found: Mapping[str, Any], answer: Mapping[str, Any], subject: str
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What the provider says of a person by its token; raises LoginRefusedError where it speaks of another one."""
     userinfo = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
     if userinfo.get("sub") != subject:  # OpenID Connect Core, section 5.3.2

@@ -34,89 +34,221 @@ VIEWER: Final = "viewer"  # whoever is logged in
 OPERATOR: Final = "operator"
 ADMIN: Final = "admin"  # of all sites, for accounts and the audit log are of all
 _OWN: Final = (
-    "GET /account", "POST /account/password", "POST /account/sign-out", "POST /account/tokens/{number}/revoke",
-    "POST /account/second-factor", "POST /account/second-factor/confirm", "POST /account/second-factor/remove",
-    "GET /signatures", "POST /signatures/{number}/withdraw", "POST /account/devices",
+    "GET /account",
+    "POST /account/password",
+    "POST /account/sign-out",
+    "POST /account/tokens/{number}/revoke",
+    "POST /account/second-factor",
+    "POST /account/second-factor/confirm",
+    "POST /account/second-factor/remove",
+    "GET /signatures",
+    "POST /signatures/{number}/withdraw",
+    "POST /account/devices",
     "POST /account/devices/{number}/remove",
-)  # fmt: skip
+)
 _FILES: Final = (  # everybody sees the own ones; which sites they may go to, the route looks after
-    "GET /files", "POST /files", "GET /files/{upload}", "GET /files/{upload}/state", "POST /files/{upload}/part",
-    "POST /files/{upload}/answers", "POST /files/{upload}/accept", "POST /files/{upload}/discard",
-)  # fmt: skip
+    "GET /files",
+    "POST /files",
+    "GET /files/{upload}",
+    "GET /files/{upload}/state",
+    "POST /files/{upload}/part",
+    "POST /files/{upload}/answers",
+    "POST /files/{upload}/accept",
+    "POST /files/{upload}/discard",
+)
 _GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # maps of the land: of no site
 _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
-    "GET /", "GET /alerts", "GET /notifications", "GET /live/overview", "GET /live/changes", "GET /health",
-    "GET /metrics", "GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts",
-    "GET /api/v1/notifications", "GET /cap/feed.atom",
-)  # fmt: skip
+    "GET /",
+    "GET /alerts",
+    "GET /notifications",
+    "GET /live/overview",
+    "GET /live/changes",
+    "GET /health",
+    "GET /metrics",
+    "GET /api/v1/sites",
+    "GET /api/v1/sites.geojson",
+    "GET /api/v1/alerts",
+    "GET /api/v1/notifications",
+    "GET /cap/feed.atom",
+)
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
 _BY_AN_OPERATOR: Final = (
-    *_FILES, *(f"POST /alerts/{{alert_id}}/{act}" for act in (
-        "verify", "verify/withdraw", "photos", "shelve", "unshelve", "take-out", "put-back",
-    )),
-    "GET /sites/{site}/readings", "GET /sites/{site}/thresholds/{draft}", "GET /sites/{site}/thresholds/{draft}/state",
-    *(f"POST /sites/{{site}}/{act}" for act in (
-        "reports/{report_id}/photos", "events/{event_id}/confirm", "offsets/{offset_id}/confirm",
-        "stations/{station}/reference", "anomalies/label", "anomalies/factor", "readings", "drills",
-        "drills/{number}/end", "proposals/{number}/approve", "proposals/{number}/reject", "thresholds",
-        "thresholds/{draft}/propose", "duty/plan", "duty/swap", "duty/handover", "duty/changes/{number}/withdraw",
-        "duty/handovers/{number}/sign", "duty/handovers/{number}/withdraw", "scenes/{scene_hash}/outlines",
-        "scenes/{scene_hash}/outlines/file", "scenes/{scene_hash}/footprints", "outlines/{number}/withdraw",
-    )),
-)  # fmt: skip
+    *_FILES,
+    *(
+        f"POST /alerts/{{alert_id}}/{act}"
+        for act in (
+            "verify",
+            "verify/withdraw",
+            "photos",
+            "shelve",
+            "unshelve",
+            "take-out",
+            "put-back",
+        )
+    ),
+    "GET /sites/{site}/readings",
+    "GET /sites/{site}/thresholds/{draft}",
+    "GET /sites/{site}/thresholds/{draft}/state",
+    *(
+        f"POST /sites/{{site}}/{act}"
+        for act in (
+            "reports/{report_id}/photos",
+            "events/{event_id}/confirm",
+            "offsets/{offset_id}/confirm",
+            "stations/{station}/reference",
+            "anomalies/label",
+            "anomalies/factor",
+            "readings",
+            "drills",
+            "drills/{number}/end",
+            "proposals/{number}/approve",
+            "proposals/{number}/reject",
+            "thresholds",
+            "thresholds/{draft}/propose",
+            "duty/plan",
+            "duty/swap",
+            "duty/handover",
+            "duty/changes/{number}/withdraw",
+            "duty/handovers/{number}/sign",
+            "duty/handovers/{number}/withdraw",
+            "scenes/{scene_hash}/outlines",
+            "scenes/{scene_hash}/outlines/file",
+            "scenes/{scene_hash}/footprints",
+            "outlines/{number}/withdraw",
+        )
+    ),
+)
 
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
-        ("GET /login", "POST /login", "POST /logout", "GET /login/oidc", "GET /login/oidc/back",
-         "POST /login/oidc/code", "MOUNT /static", "MOUNT /vendor", "GET /sw.js", "GET /manifest.webmanifest",
-         "GET /offline",
-         # signed by the provider, which has no account
-         "POST /gateway/status", "POST /gateway/reply", "POST /gateway/digit"),
+        (
+            "GET /login",
+            "POST /login",
+            "POST /logout",
+            "GET /login/oidc",
+            "GET /login/oidc/back",
+            "POST /login/oidc/code",
+            "MOUNT /static",
+            "MOUNT /vendor",
+            "GET /sw.js",
+            "GET /manifest.webmanifest",
+            "GET /offline",
+            # signed by the provider, which has no account
+            "POST /gateway/status",
+            "POST /gateway/reply",
+            "POST /gateway/digit",
+        ),
         OPEN,
     ),
     **dict.fromkeys(
-        (*_LISTS, *_GROUND, "GET /api/v1/openapi.json", "GET /alerts/{alert_id}",
-         "GET /alerts/{alert_id}/cap/{name}.xml", "GET /live/alerts/{alert_id}", "GET /live/sites/{site}",
-         "GET /live/sites/{site}/changes", "GET /live/sites/{site}/instruments", "GET /api/v1/alerts/{alert_id}",
-         "GET /sites/{site}", "GET /api/v1/sites/{site}"),
+        (
+            *_LISTS,
+            *_GROUND,
+            "GET /api/v1/openapi.json",
+            "GET /alerts/{alert_id}",
+            "GET /alerts/{alert_id}/cap/{name}.xml",
+            "GET /live/alerts/{alert_id}",
+            "GET /live/sites/{site}",
+            "GET /live/sites/{site}/changes",
+            "GET /live/sites/{site}/instruments",
+            "GET /api/v1/alerts/{alert_id}",
+            "GET /sites/{site}",
+            "GET /api/v1/sites/{site}",
+        ),
         READ,
     ),
     **dict.fromkeys(
-        [f"GET /sites/{{site}}/{rest}" for rest in (
-            "forecasts", "photos/{photo_id}/{size}", "movement", "reports", "reports/{name}.{form}", "instruments",
-            "scenes/{scene_hash}", "outlines", "outlines/next", "scenes/{scene_hash}/outlines", "cap/feed.atom",
-        )],
+        [
+            f"GET /sites/{{site}}/{rest}"
+            for rest in (
+                "forecasts",
+                "photos/{photo_id}/{size}",
+                "movement",
+                "reports",
+                "reports/{name}.{form}",
+                "instruments",
+                "scenes/{scene_hash}",
+                "outlines",
+                "outlines/next",
+                "scenes/{scene_hash}/outlines",
+                "cap/feed.atom",
+            )
+        ],
         READ,
     ),
     **dict.fromkeys(
-        [f"GET /api/v1/sites/{{site}}/{rest}" for rest in (
-            "stations", "instruments", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
-            "anomalies/points", "forecasts/points", "forecasts/why-not-shown",
-            "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/outlines.geojson",
-            "scenes/{scene_hash}/change.png", "scenes/{scene_hash}/landslides.geojson", "scenes/{scene_hash}/map",
-            "scenes/{scene_hash}/tiles/{z}/{x}/{y}", "scenes/{scene_hash}/probability/{z}/{x}/{y}",
-            "ribbon", "movement/{station}", "season/{station}", "rain", "series/{station}/{quantity}",
-            "chart/{station}/{quantity}", "panes/{station}/{quantity}", "compare/{quantity}",
-            "stations.geojson", "export", "export/{table}.{form}", "maintenance.ics",
-            "map", "zones.geojson", "points.geojson", "points/series", "relief.pmtiles", "susceptibility.png",
-            "stac", "stac/items", "stac/items/{scene_hash}", "sensorthings/v1.1", "sensorthings/v1.1/{path:path}",
-        )],
+        [
+            f"GET /api/v1/sites/{{site}}/{rest}"
+            for rest in (
+                "stations",
+                "instruments",
+                "forecasts",
+                "forecasts/{station}/{quantity}/history",
+                "anomalies",
+                "scenes",
+                "anomalies/points",
+                "forecasts/points",
+                "forecasts/why-not-shown",
+                "scenes/{scene_hash}",
+                "scenes/{scene_hash}/preview.png",
+                "scenes/{scene_hash}/outlines.geojson",
+                "scenes/{scene_hash}/change.png",
+                "scenes/{scene_hash}/landslides.geojson",
+                "scenes/{scene_hash}/map",
+                "scenes/{scene_hash}/tiles/{z}/{x}/{y}",
+                "scenes/{scene_hash}/probability/{z}/{x}/{y}",
+                "ribbon",
+                "movement/{station}",
+                "season/{station}",
+                "rain",
+                "series/{station}/{quantity}",
+                "chart/{station}/{quantity}",
+                "panes/{station}/{quantity}",
+                "compare/{quantity}",
+                "stations.geojson",
+                "export",
+                "export/{table}.{form}",
+                "maintenance.ics",
+                "map",
+                "zones.geojson",
+                "points.geojson",
+                "points/series",
+                "relief.pmtiles",
+                "susceptibility.png",
+                "stac",
+                "stac/items",
+                "stac/items/{scene_hash}",
+                "sensorthings/v1.1",
+                "sensorthings/v1.1/{path:path}",
+            )
+        ],
         READ,
     ),
     **dict.fromkeys(
-        (*_BY_AN_OPERATOR, "POST /alerts/{alert_id}/note", "POST /alerts/{alert_id}/acknowledge",
-         "POST /sites/{site}/report"),
+        (
+            *_BY_AN_OPERATOR,
+            "POST /alerts/{alert_id}/note",
+            "POST /alerts/{alert_id}/acknowledge",
+            "POST /sites/{site}/report",
+        ),
         OPERATOR,
     ),
     # telephone numbers of people, and the site file, which holds addresses of people
     **dict.fromkeys(
-        (*_OWN, "GET /sites/{site}/duty", "GET /sites/{site}/duty.ics", "GET /sites/{site}/proposals",
-         "GET /sites/{site}/card.{form}", "GET /sites/{site}/thresholds", "GET /sites/{site}/drills",
-         "POST /alerts/{alert_id}/recompute"),
+        (
+            *_OWN,
+            "GET /sites/{site}/duty",
+            "GET /sites/{site}/duty.ics",
+            "GET /sites/{site}/proposals",
+            "GET /sites/{site}/card.{form}",
+            "GET /sites/{site}/thresholds",
+            "GET /sites/{site}/drills",
+            "POST /alerts/{alert_id}/recompute",
+        ),
         VIEWER,
     ),
     **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
-}  # fmt: skip
+}
 # a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there
 IN_PERSON: Final = frozenset({*_BY_AN_OPERATOR, *_OWN, *_ADMINISTRATION, "POST /alerts/{alert_id}/recompute"})
 # addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself

@@ -75,9 +75,16 @@ _OF: Final = Template("rule.param_of", "{text} ({name})")
 CARDS_FEW: Final = 12  # of so many sites each has its card
 CARDS_DRAWN: Final = 40  # sites whose motion the overview tells
 PARAM_UNITS: Final = (
-    ("_m_per_s", "m/s"), ("_m2_per_s", "m²/s"), ("_kn_m3", "kN/m³"), ("_mm", "mm"), ("_cm", "cm"), ("_m", "m"),
-    ("_g", "g"), ("_deg", "degrees"), ("_kpa", "kPa"),
-)  # fmt: skip
+    ("_m_per_s", "m/s"),
+    ("_m2_per_s", "m²/s"),
+    ("_kn_m3", "kN/m³"),
+    ("_mm", "mm"),
+    ("_cm", "cm"),
+    ("_m", "m"),
+    ("_g", "g"),
+    ("_deg", "degrees"),
+    ("_kpa", "kPa"),
+)
 
 
 def split_ledgers(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -169,13 +176,16 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
     open_now = {} if row is None else Memory.read(row.state).conditions
     unproven = {k.split(":")[1] for k in open_now if k.endswith(":unproven")}
     return {
-        **live, "rules": describe_rules(declared, unproven), "changes": len(load_proposals(c, site_id)),
+        **live,
+        "rules": describe_rules(declared, unproven),
+        "changes": len(load_proposals(c, site_id)),
         **plan_page(
             live["stations"], live["landslides"], pages.load_forecast_keys(c, site_id), load_series(c, site_id)
         ),
-        "recent": pages.load_history(c, site_id, None, 15), "photos": load_photos(c, 6, site=site_id),
+        "recent": pages.load_history(c, site_id, None, 15),
+        "photos": load_photos(c, 6, site=site_id),
         "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
-    }  # fmt: skip
+    }
 
 
 def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, Any]:
@@ -197,21 +207,30 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     hazards = headline.find_hazards(own)
     declared = find_declaration(c, str(card.status["config_version"]))
     return {
-        "hazards": hazards, "headlines": headline.find_headlines(c, hazards.values()),
-        "nows": headline.list_present_sentences(c, hazards), "put_aside": load_put_aside(c, site_id),
+        "hazards": hazards,
+        "headlines": headline.find_headlines(c, hazards.values()),
+        "nows": headline.list_present_sentences(c, hazards),
+        "put_aside": load_put_aside(c, site_id),
         "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
         "motion": headline.describe_motion(
             movement, now, watched, {s["id"]: s["health"] and s["health"]["state"] for s in stations}
         ),
         "unjudged": () if declared is None else find_unjudged(declared),
-        "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
+        "card": card,
+        "stations": stations,
+        "landslides": landslides,
+        "scenes": scenes,
+        "shown_scene": shown,
         "footprints": footprints,
         "map": draw(stations, footprints, pages.picture_bounds(shown), find_asks(c, site_id, card.top_level, now)),
         "ledgers": split_ledgers(own + pages.load_open_alerts(c, "status")),
-        "movement": movement, "called": name_stations(declared),
-        "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
+        "movement": movement,
+        "called": name_stations(declared),
+        "tops": {card.id: card.top_level},
+        "names": {card.id: card.name},
+        "show_site": False,
         "zones": {card.id: card.timezone},
-    }  # fmt: skip
+    }
 
 
 def name_stations(site: Site | None) -> dict[str, str]:
@@ -227,13 +246,19 @@ def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[di
     units = declared_units(site)
     return [
         {
-            "id": k.id, "kind": k.kind.id, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
+            "id": k.id,
+            "kind": k.kind.id,
+            "stations": ", ".join(k.stations),
+            "quantity": k.quantity,
+            "role": k.role,
             "bounds": [_format_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
             "params": join([format_param(name, value) for name, value in k.params], ", ") if k.params else "",
-            "author": k.author, "reason": k.reason, "unproven": k.id in unproven,
+            "author": k.author,
+            "reason": k.reason,
+            "unproven": k.id in unproven,
         }
         for k in site.criteria
-    ]  # fmt: skip
+    ]
 
 
 def format_param(name: str, value: float) -> Message:
@@ -267,9 +292,11 @@ def _format_bound(criterion: Criterion, names: dict[int, str], position: int, un
     t = criterion.thresholds[position]
     side = "over" if t.over is not None else "under" if t.under is not None else ""
     values: dict[str, Value] = {
-        "level": Term(names.get(t.level, str(t.level))), "bound": Figure(getattr(t, side, None) or 0.0, "g", unit),
-        "window": Duration(t.window_s or 0.0), "chance": Figure(100 * (t.probability or 0.0), "g", "%"),
-    }  # fmt: skip
+        "level": Term(names.get(t.level, str(t.level))),
+        "bound": Figure(getattr(t, side, None) or 0.0, "g", unit),
+        "window": Duration(t.window_s or 0.0),
+        "chance": Figure(100 * (t.probability or 0.0), "g", "%"),
+    }
     return _BOUNDS[side, bool(t.window_s), bool(t.probability)](**values)
 
 
@@ -288,22 +315,28 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
     if question is not None and veil.hides(question.site):
         question = None
     values = {
-        **found, "notifications": veil.cover_messages(found["notifications"]),
+        **found,
+        "notifications": veil.cover_messages(found["notifications"]),
         "deliveries": gather_deliveries(veil.cover_messages(found["deliveries"])),
-        "question": question, "takes_two": question is not None and needs_two_people(c, question.site)[1],
-        "evidence": evidence, "tables": read_evidence(gathered), "sentence": find_sentence(gathered),
+        "question": question,
+        "takes_two": question is not None and needs_two_people(c, question.site)[1],
+        "evidence": evidence,
+        "tables": read_evidence(gathered),
+        "sentence": find_sentence(gathered),
         "headline": headline.read_headline(c, gathered, found["alert"]),
         "findings": _find_findings(c, gathered, found["alert"]),
         "story": list_story(
             found["events"], veil.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
         ),
-        "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
+        "step": step_of_alert(found["alert"]["key"]),
+        "spoken": _find_spoken(c, found["alert"]),
+        "top": top,
         "shelf_hours": list_hours(found["alert"]["ledger"], found["alert"]["level"], top),
         "level_names": ladder if found["alert"]["ledger"] == AlertCategory.HAZARD else HEALTH_NAMES,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "zones": {card.id: card.timezone for card in cards},
         "action": action if found["alert"]["ledger"] == AlertCategory.HAZARD else "",
-    }  # fmt: skip
+    }
     covered: dict[str, Any] = veil.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values
     return covered
 
@@ -340,12 +373,13 @@ def collect_health(
         "core": {"alive": alive, "age_s": age, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
         "active": {"name": detail.get("name"), "since": detail.get("active_since")},
         "standby": {n.removeprefix(STANDBY): format_iso(at) for n, (at, _) in stamps.items() if n.startswith(STANDBY)},
-        "ingest": detail.get("ingest"), "dispatcher": detail.get("dispatcher"),
+        "ingest": detail.get("ingest"),
+        "dispatcher": detail.get("dispatcher"),
         "broker": None if broker is None else broker[1],
         "newest": {k.id: k.status["newest_at"] for k in cards},
         "sites": {k.id: {n: k.status[n] for n in ("level", "observability", "evaluated_at")} for k in cards},
         "version": context.version,
-    }  # fmt: skip
+    }
 
 
 def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
@@ -375,7 +409,7 @@ def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[
             ("sent", m["sent_at"], f"{m['recipient']} ({m['kind']})"),
             ("received", m["received_at"], f"{m['recipient']} ({m['kind']})"),
             ("confirmed", m["confirmed_at"], m["confirmed_by"] or m["recipient"]),
-        ):  # fmt: skip
+        ):
             if at is not None:
                 entry = together.setdefault((kind, at[:16]), {"kind": kind, "at": at, "names": []})
                 entry["names"] += [] if name in entry["names"] else [name]
@@ -410,9 +444,12 @@ def gather_deliveries(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
 def _read(row: Mapping[str, Any]) -> dict[str, Any]:
     at = row["confirmed_at"] or row["received_at"] or row["sent_at"] or row["queued_at"]
     return {
-        "kind": row["kind"], "state": row["state"], "at": at, "by": row["confirmed_by"],
+        "kind": row["kind"],
+        "state": row["state"],
+        "at": at,
+        "by": row["confirmed_by"],
         "why": None if row["state"] == "confirmed" else row["why"],
-    }  # fmt: skip
+    }
 
 
 def _sum_up(name: str, ways: list[dict[str, Any]]) -> dict[str, Any]:

@@ -51,9 +51,11 @@ def load_points(
     for one in extremes.load_stretches(c, [(s.id, weight) for s, weight in parts], edges, now):
         total += one.count
         shift = sum(
-            weight * size for some, (_, weight) in zip(offsets, parts, strict=True) for at, size in some
+            weight * size
+            for some, (_, weight) in zip(offsets, parts, strict=True)
+            for at, size in some
             if at <= one.last_at
-        )  # fmt: skip
+        )
         ends = [one.low - shift, one.high - shift]
         if rows and abs(ends[1] - rows[-1][1]) < abs(ends[0] - rows[-1][1]):
             ends.reverse()
@@ -111,9 +113,10 @@ def make_columns(rows: Iterable[tuple[float, float, str]]) -> dict[str, Any]:
     """Epoch seconds, values, and flags by position, of rows of them."""
     found = list(rows)
     return {
-        "at": fold(at for at, _, _ in found), "value": [shorten(value) for _, value, _ in found],
+        "at": fold(at for at, _, _ in found),
+        "value": [shorten(value) for _, value, _ in found],
         "flags": {str(k): flags for k, (_, _, flags) in enumerate(found) if flags},
-    }  # fmt: skip
+    }
 
 
 def shorten(value: float) -> float:
@@ -208,10 +211,16 @@ def project_downslope(components: Sequence[Sequence[Reading]], weights: Sequence
         ]
         found.append(
             Reading(
-                at, max(p.received_at for p in three), max(p.revision for p in three), total[0], total[1],
-                total[0] - total[1], sigma, tuple(sorted({f for p in three for f in p.flags})),
+                at,
+                max(p.received_at for p in three),
+                max(p.revision for p in three),
+                total[0],
+                total[1],
+                total[0] - total[1],
+                sigma,
+                tuple(sorted({f for p in three for f in p.flags})),
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -220,16 +229,25 @@ COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up
 PANES: Final = 4  # beside curve and velocity
 # what drives a slope, in the order in which it is shown
 DRIVERS: Final = (
-    "rain", "reservoir_level", "groundwater_level", "water_level", "pore_pressure", "soil_moisture", "snow_depth",
-    "temperature", "air_pressure",
-)  # fmt: skip
+    "rain",
+    "reservoir_level",
+    "groundwater_level",
+    "water_level",
+    "pore_pressure",
+    "soil_moisture",
+    "snow_depth",
+    "temperature",
+    "air_pressure",
+)
 MOTION: Final = ("displacement", "crack", "tilt", "strain")
 
 
 def plan_page(
-    stations: list[dict[str, Any]], landslides: list[dict[str, Any]], forecast: set[tuple[str, str]],
+    stations: list[dict[str, Any]],
+    landslides: list[dict[str, Any]],
+    forecast: set[tuple[str, str]],
     series: Sequence[SeriesRow],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What the chart of a site page needs before any answer: stations with their quantities, and room for panes."""
     charts = plan_charts(stations, forecast)
     counts = Counter(q for k in charts for q in k["choices"])
@@ -237,10 +255,11 @@ def plan_page(
     below = [] if first is None else plan_panes(series, first["station"], first["first"])
     moves = first is not None and first["first"].startswith("displacement")
     return {
-        "charts": charts, "landslide_charts": plan_charts(landslides, forecast),
+        "charts": charts,
+        "landslide_charts": plan_charts(landslides, forecast),
         "shared": [quantity for quantity, count in counts.most_common() if count > 1],
         "panes": [*(["velocity"] if moves else []), *(f"{s.station}.{s.quantity}" for s in below)],
-    }  # fmt: skip
+    }
 
 
 def list_quantities(station: dict[str, Any]) -> list[str]:
@@ -285,10 +304,14 @@ def plan_panes(series: Sequence[SeriesRow], station: str, quantity: str) -> list
     """What is drawn below a curve: what else its station measures, then what drives the slope, one series of a kind."""
     family = quantity.partition("_")[0]
     own = [
-        s for s in series
-        if s.station == station and s.quantity.partition("_")[0] != family and not s.quantity.startswith(MOTION)
-        and s.quantity not in {BATTERY, SIGNAL, *OF_SCENES} and s.unit != "index"
-    ]  # fmt: skip
+        s
+        for s in series
+        if s.station == station
+        and s.quantity.partition("_")[0] != family
+        and not s.quantity.startswith(MOTION)
+        and s.quantity not in {BATTERY, SIGNAL, *OF_SCENES}
+        and s.unit != "index"
+    ]
     rank = {name: k for k, name in enumerate(DRIVERS)}
     drivers = sorted(
         (s for s in series if s.quantity in rank and s.station != station and s.quantity != quantity),

@@ -41,9 +41,7 @@ CALM: Final = "creep"  # the stage that is nothing to wake anybody for
 _sentences: Final[dict[tuple[str, int], headline.Headline | None]] = {}  # by the hash of the evidence, and level
 
 
-def list_sentences(
-    c: Connection, alerts: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE
-) -> dict[int, str]:  # fmt: skip
+def list_sentences(c: Connection, alerts: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE) -> dict[int, str]:
     """What is behind the level of each alert of hazard, by its id: one sentence."""
     hazards = [alert for alert in alerts if alert["ledger"] == AlertCategory.HAZARD]
     return {number: one.sentence for number, one in find_headlines(c, hazards, at_once).items()}
@@ -51,7 +49,7 @@ def list_sentences(
 
 def find_headlines(
     c: Connection, hazards: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE
-) -> dict[int, headline.Headline]:  # fmt: skip
+) -> dict[int, headline.Headline]:
     """What is behind the level of each of some alerts, by its id, as messages say it.
 
     Frozen evidence never changes, so it is read once by this process. It may be megabytes: of many alerts at once a
@@ -136,10 +134,12 @@ def describe_motion(
     return {
         "fastest": max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
         "beyond": len(fast & seen),
-        "stations": len(seen), "lost": len(unjudged), "last_stages": last,
+        "stations": len(seen),
+        "lost": len(unjudged),
+        "last_stages": last,
         "lost_text": _LOST(n=len(unjudged), n2=len(watched), text=join(count_states(Counter(unjudged.values())), ", ")),
         "window": headline.find_window(windows, "window_from", "window_to", data_until),
-    }  # fmt: skip
+    }
 
 
 def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, dict[str, Any]]:
@@ -176,9 +176,11 @@ def draw_velocities(past: Sequence[tuple[datetime, float]], now: datetime) -> st
 MOST: Final = 40  # rows of one table; the JSON below holds all
 READING_HEAD: Final = ("observed", "received", "revision", "raw", "offset", "value", "sigma", "flags", "extra")
 _MEASURED: Final = {
-    "raw": Template("evidence.raw", "raw ({unit})"), "offset": Template("evidence.offset", "offset ({unit})"),
-    "value": Template("evidence.value", "value ({unit})"), "sigma": Template("evidence.sigma", "sigma ({unit})"),
-}  # fmt: skip
+    "raw": Template("evidence.raw", "raw ({unit})"),
+    "offset": Template("evidence.offset", "offset ({unit})"),
+    "value": Template("evidence.value", "value ({unit})"),
+    "sigma": Template("evidence.sigma", "sigma ({unit})"),
+}
 _READINGS: Final = Template("evidence.readings", "Readings of {series}")
 Table = dict[str, Any]
 
@@ -216,17 +218,25 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
         if not vote["level"] or entry is None:
             continue
         found: dict[str, Any] = {
-            "station": key.station, "level": vote["level"], "at": _instant(vote["newest_s"]), "reason": entry["reason"],
-            "aside": vote["pended"] or "", "counted": vote["counted"], "name": headline.name_of(site, vote["level"]),
-        }  # fmt: skip
+            "station": key.station,
+            "level": vote["level"],
+            "at": _instant(vote["newest_s"]),
+            "reason": entry["reason"],
+            "aside": vote["pended"] or "",
+            "counted": vote["counted"],
+            "name": headline.name_of(site, vote["level"]),
+        }
         bound = headline.find_own_bound(entry, vote["level"])
         if bound is not None and key.criterion in rates:
             criterion = rates[key.criterion]
             found |= {
-                "value": format_number(bound["rate"]), "bound": format_number(bound["bound"]),
-                "span_s": headline.window_of(bound), "unit": headline.find_unit(site, key.criterion),
-                "moved": criterion.kind.velocity, "quantity": criterion.quantity,
-            }  # fmt: skip
+                "value": format_number(bound["rate"]),
+                "bound": format_number(bound["bound"]),
+                "span_s": headline.window_of(bound),
+                "unit": headline.find_unit(site, key.criterion),
+                "moved": criterion.kind.velocity,
+                "quantity": criterion.quantity,
+            }
         findings.append(found)
     findings.sort(key=lambda one: (-one["level"], not one["counted"], one["station"]))
     top = max((one["level"] for one in findings if one["counted"]), default=0)
@@ -241,8 +251,12 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
 
 def _table(name: str, head: tuple[str, ...] | list[str], rows: list[list[Any]]) -> Table:
     return {
-        "name": name, "head": list(head), "rows": rows[-MOST:], "left": max(len(rows) - MOST, 0), "folded": False,
-    }  # fmt: skip
+        "name": name,
+        "head": list(head),
+        "rows": rows[-MOST:],
+        "left": max(len(rows) - MOST, 0),
+        "folded": False,
+    }
 
 
 def _instant(at_s: Any) -> Any:

@@ -50,37 +50,50 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         gaps = [one for one in gaps if one.station in named]
         held = [one for one in held if one.station in named]
     return {
-        "card": seen.card, "groups": list_groups(picked[:CARDS_AT_MOST], rows, now),
-        "left_out": max(0, len(picked) - CARDS_AT_MOST), "asked": len(picked), "find": find, "state": state,
+        "card": seen.card,
+        "groups": list_groups(picked[:CARDS_AT_MOST], rows, now),
+        "left_out": max(0, len(picked) - CARDS_AT_MOST),
+        "asked": len(picked),
+        "find": find,
+        "state": state,
         "states": sorted(states - {"ok", "unknown"}, key=lambda s: RANKS.get(s, len(RANKS))),
-        "runs": runs[:LISTED_AT_MOST], "held": held[:LISTED_AT_MOST], "gaps": gaps[:LISTED_AT_MOST],
-        "left_runs": len(runs) - LISTED_AT_MOST, "left_held": len(held) - LISTED_AT_MOST,
-        "left_gaps": len(gaps) - LISTED_AT_MOST, "looks": load_looks(c, site, LOOKS),
-        "ahead": load_newest_issues(c, site), "listed": LISTED_AT_MOST,
+        "runs": runs[:LISTED_AT_MOST],
+        "held": held[:LISTED_AT_MOST],
+        "gaps": gaps[:LISTED_AT_MOST],
+        "left_runs": len(runs) - LISTED_AT_MOST,
+        "left_held": len(held) - LISTED_AT_MOST,
+        "left_gaps": len(gaps) - LISTED_AT_MOST,
+        "looks": load_looks(c, site, LOOKS),
+        "ahead": load_newest_issues(c, site),
+        "listed": LISTED_AT_MOST,
         "labelled": bool(load_view(c, "anomaly_labels", limit=1, site=site)),
-        "causes": CAUSES, "budgets": budgets, "unwell": unwell, "total": len(rows),
+        "causes": CAUSES,
+        "budgets": budgets,
+        "unwell": unwell,
+        "total": len(rows),
         "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
-    }  # fmt: skip
+    }
 
 
 def pick_rows(rows: Sequence[Mapping[str, Any]], find: str, state: str) -> list[Mapping[str, Any]]:
     """Instruments of a name or with a parent of that name, in a state; the gravest first."""
     wanted = find.strip().casefold()
     found = [
-        r for r in rows
+        r
+        for r in rows
         if any(wanted in str(r[key] or "").casefold() for key in FOUND_BY)
         and (
             state == EVERY
             or (state == UNWELL and _is_unwell(r))
             or state in {r["state"], *(f["state"] for f in r["findings"])}
         )
-    ]  # fmt: skip
+    ]
     return sorted(found, key=lambda r: (not _is_unwell(r), RANKS.get(str(r["state"]), len(RANKS))))
 
 
 def list_groups(
     shown: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], now: datetime
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """What is shown by parent, that of the gravest first; how many of each parent are well, and the page for all."""
     every: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -90,12 +103,15 @@ def list_groups(
         mine.setdefault(row["parent"], []).append(row)
     return [
         {
-            "parent": parent, "ok": sum(r["state"] == "ok" for r in every[parent]), "total": len(every[parent]),
-            "rows": [describe_row(r, now) for r in those], "above": _name_above(every[parent], parent),
+            "parent": parent,
+            "ok": sum(r["state"] == "ok" for r in every[parent]),
+            "total": len(every[parent]),
+            "rows": [describe_row(r, now) for r in those],
+            "above": _name_above(every[parent], parent),
             "pages": sorted({r["parent_alert_id"] for r in every[parent] if r["parent_alert_id"] is not None}),
         }
         for parent, those in mine.items()
-    ]  # fmt: skip
+    ]
 
 
 def _is_unwell(row: Mapping[str, Any]) -> bool:
@@ -117,6 +133,9 @@ def describe_row(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     reasons = [f["reason"] for f in row["findings"]]
     is_named = any(row["battery_method"] in one.values.values() for one in reasons if isinstance(one, Message))
     return {
-        **row, "path": draw_line(spark, WIDTH, HEIGHT), "days_left": left, "others": others,
+        **row,
+        "path": draw_line(spark, WIDTH, HEIGHT),
+        "days_left": left,
+        "others": others,
         "battery_method": "" if is_named else row["battery_method"],
-    }  # fmt: skip
+    }

@@ -30,10 +30,15 @@ def draw_curve(curve: PreviewCurve) -> dict[str, Any] | None:
         return None
     scale = PlotScale(curve.times_s, curve.values)
     return {
-        "series": curve.series.replace("_", " "), "unit": curve.unit, "count": curve.count, "low": scale.low,
-        "high": scale.high, "path": scale.draw(list(zip(curve.times_s, curve.values, strict=False))),
-        "from": format_day(curve.times_s[0]), "to": format_day(curve.times_s[-1]),
-    }  # fmt: skip
+        "series": curve.series.replace("_", " "),
+        "unit": curve.unit,
+        "count": curve.count,
+        "low": scale.low,
+        "high": scale.high,
+        "path": scale.draw(list(zip(curve.times_s, curve.values, strict=False))),
+        "from": format_day(curve.times_s[0]),
+        "to": format_day(curve.times_s[-1]),
+    }
 
 
 def draw_forecast(one: ForecastPicture) -> dict[str, Any] | None:
@@ -45,11 +50,16 @@ def draw_forecast(one: ForecastPicture) -> dict[str, Any] | None:
     edges = [scale.place(t, low) for t, low, _ in band if low is not None]
     edges += [scale.place(t, high) for t, _, high in reversed(band) if high is not None]
     return {
-        "station": one.station, "horizon": one.horizon, "band": f"M{' L'.join(edges)} Z" if len(band) > 1 else "",
+        "station": one.station,
+        "horizon": one.horizon,
+        "band": f"M{' L'.join(edges)} Z" if len(band) > 1 else "",
         "observed": scale.draw(list(zip(one.times_s, one.observed, strict=True))),
         "middle": scale.draw(list(zip(one.times_s, one.middle, strict=True))),
-        "low": scale.low, "high": scale.high, "from": format_day(one.times_s[0]), "to": format_day(one.times_s[-1]),
-    }  # fmt: skip
+        "low": scale.low,
+        "high": scale.high,
+        "from": format_day(one.times_s[0]),
+        "to": format_day(one.times_s[-1]),
+    }
 
 
 def draw_levels(
@@ -61,8 +71,15 @@ def draw_levels(
     for low_s, high_s, level in spans:
         x = min(max((low_s - from_s) / whole_s, 0.0), 1.0) * RIBBON
         width = max((high_s - low_s) / whole_s * RIBBON, LEAST)
-        blocks.append({"x": round(min(x, RIBBON - width), 1), "width": round(width, 1), "level": level,
-                       "name": names[level], "text": f"{format_day(low_s)} – {format_day(high_s)}"})  # fmt: skip
+        blocks.append(
+            {
+                "x": round(min(x, RIBBON - width), 1),
+                "width": round(width, 1),
+                "level": level,
+                "name": names[level],
+                "text": f"{format_day(low_s)} – {format_day(high_s)}",
+            }
+        )
     return blocks
 
 
@@ -84,13 +101,22 @@ def picture_effect(effect: Mapping[str, Any]) -> dict[str, Any] | None:
             (seconds(parse(s["from"])), seconds(parse(s["to"])), s["level"]) for s in run.get("level_history", ())
         )
         false_days = sum(run.get("false_alarm_days", {}).values())
-        runs.append({
-            "name": name, "blocks": draw_levels(from_s, to_s, names, spans), "hours": list_hours(run),
-            "hazards": sum(a["ledger"] == "hazard" for a in run["alerts"]),
-            "alarm_days": run["alarm_days"], "false_days": false_days, "misses": run["misses"],
-            "events": len(run["events"]),
-        })  # fmt: skip
+        runs.append(
+            {
+                "name": name,
+                "blocks": draw_levels(from_s, to_s, names, spans),
+                "hours": list_hours(run),
+                "hazards": sum(a["ledger"] == "hazard" for a in run["alerts"]),
+                "alarm_days": run["alarm_days"],
+                "false_days": false_days,
+                "misses": run["misses"],
+                "events": len(run["events"]),
+            }
+        )
     return {
-        "from": effect["from"], "to": effect["to"], "runs": runs, "differences": card["differences"],
+        "from": effect["from"],
+        "to": effect["to"],
+        "runs": runs,
+        "differences": card["differences"],
         "unproven": card.get("unproven", ()),
-    }  # fmt: skip
+    }

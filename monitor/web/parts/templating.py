@@ -153,10 +153,16 @@ ENVIRONMENT.filters.update(
     say_cause=describe_cause,
 )
 ENVIRONMENT.globals.update(
-    level_class=level_class, spell=format_iso, spell_sight=describe_sight, spell_local=local_time.format_local,
-    name_zone=local_time.name_zone, describe_zone=local_time.describe_zone,
-    language=catalogue.current, languages=catalogue.LANGUAGES, script_words=translate_scripts,
-)  # fmt: skip
+    level_class=level_class,
+    spell=format_iso,
+    spell_sight=describe_sight,
+    spell_local=local_time.format_local,
+    name_zone=local_time.name_zone,
+    describe_zone=local_time.describe_zone,
+    language=catalogue.current,
+    languages=catalogue.LANGUAGES,
+    script_words=translate_scripts,
+)
 
 
 def service_banner(context: Context, now: datetime, trouble: str) -> dict[str, Any] | None:
@@ -214,15 +220,23 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
         text = _NO_DATABASE_FOR(text=trouble) if trouble else _NO_DATABASE()
         session, banner, pair = None, {"text": text, "since": None}, None
     shared = share(request, session, banner, trouble) | {
-        "version": context.version, "login_to_read": context.config.web.login_to_read, "oidc": context.config.oidc,
-        "exercise_note": False, "pair": pair, "told": read_notice(request),
-    }  # fmt: skip
+        "version": context.version,
+        "login_to_read": context.config.web.login_to_read,
+        "oidc": context.config.oidc,
+        "exercise_note": False,
+        "pair": pair,
+        "told": read_notice(request),
+    }
     return HTMLResponse(render_part(name, now, shared | values))
 
 
 def share(request: Request, session: Caller | None, banner: dict[str, Any] | None, trouble: str) -> dict[str, Any]:
     """What pages and their parts that refresh themselves show alike."""
     return {
-        "banner": banner, "session": session, "csrf": csrf_token(token_of(request)) if session else "",
-        "path": request.url.path, "blind_because": trouble, "zone": context_of(request).config.web.timezone,
-    }  # fmt: skip
+        "banner": banner,
+        "session": session,
+        "csrf": csrf_token(token_of(request)) if session else "",
+        "path": request.url.path,
+        "blind_because": trouble,
+        "zone": context_of(request).config.web.timezone,
+    }

@@ -27,9 +27,10 @@ def draw_zones(site: Site) -> list[dict[str, Any]]:
         _feature("exposed", one.name, None, _wind([(lon, lat) for lat, lon in one.corners])) for one in site.exposed
     ]
     found += [
-        _feature("area", one.id, None, _wind([(lon, lat) for lat, lon in one.outline])) for one in site.stations
+        _feature("area", one.id, None, _wind([(lon, lat) for lat, lon in one.outline]))
+        for one in site.stations
         if one.outline
-    ]  # fmt: skip
+    ]
     areas: dict[str, list[Place]] = {}
     for station in site.stations:
         if station.area is not None and station.id in placed:
@@ -47,12 +48,20 @@ def read_velocity_zones(path: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return [
-            {**one, "id": f"velocity/{k}", "properties": {
-                **one["properties"], "way": one["properties"]["kind"], "kind": "velocity", "name": content["name"],
-                "until": content["until"], "radius_m": None,
-            }}
+            {
+                **one,
+                "id": f"velocity/{k}",
+                "properties": {
+                    **one["properties"],
+                    "way": one["properties"]["kind"],
+                    "kind": "velocity",
+                    "name": content["name"],
+                    "until": content["until"],
+                    "radius_m": None,
+                },
+            }
             for k, one in enumerate(content["features"])
-        ]  # fmt: skip
+        ]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -105,9 +114,15 @@ MARGIN: Final = 46.0
 PER_DEGREE_M: Final = 111_320.0
 ARROW: Final = 30.0
 PLACES: Final = (  # of a label around its marker: right, left, above, below, then the corners
-    (12.0, 5.0, "start"), (-12.0, 5.0, "end"), (0.0, -12.0, "middle"), (0.0, 22.0, "middle"), (10.0, -8.0, "start"),
-    (-10.0, -8.0, "end"), (10.0, 18.0, "start"), (-10.0, 18.0, "end"),
-)  # fmt: skip
+    (12.0, 5.0, "start"),
+    (-12.0, 5.0, "end"),
+    (0.0, -12.0, "middle"),
+    (0.0, 22.0, "middle"),
+    (10.0, -8.0, "start"),
+    (-10.0, -8.0, "end"),
+    (10.0, 18.0, "start"),
+    (-10.0, 18.0, "end"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +185,16 @@ def draw(
         (x0, y0), (x1, y1) = frame.place(bounds[0], bounds[3]), frame.place(bounds[2], bounds[1])
         image = {"x": x0, "y": y0, "width": round(x1 - x0, 1), "height": round(y1 - y0, 1)}
     return {
-        "width": WIDTH, "height": HEIGHT, "image": image,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "image": image,
         "stations": _spread([{**_draw_station(frame, s), "asks": (asks or {}).get(s["id"], 0)} for s in placed]),
         "asked": sorted(set((asks or {}).values())),
         "unplaced": [s["id"] for s in stations if s not in placed],
         "footprints": [{"path": _path(frame, f["geometry"]), **_describe(f)} for f in footprints],
-        "changes": sorted({f["change"] for f in footprints}), "scale": _scale_bar(frame),
-    }  # fmt: skip
+        "changes": sorted({f["change"] for f in footprints}),
+        "scale": _scale_bar(frame),
+    }
 
 
 def _near(footprints: Sequence[Mapping[str, Any]], places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -202,9 +220,15 @@ def _draw_station(frame: Frame, station: Mapping[str, Any]) -> dict[str, Any]:
         arrow = (round(x + ARROW * sin(angle), 1), round(y - ARROW * cos(angle), 1))
     state, reason = health.get("state") or "unknown", health.get("reason") or ""
     return {
-        "id": station["id"], "x": x, "y": y, "arrow": arrow, "state": state, "reason": reason,
-        "on_slope": station["on_slope"], "votes": bool(health.get("votes")),
-    }  # fmt: skip
+        "id": station["id"],
+        "x": x,
+        "y": y,
+        "arrow": arrow,
+        "state": state,
+        "reason": reason,
+        "on_slope": station["on_slope"],
+        "votes": bool(health.get("votes")),
+    }
 
 
 def _spread(stations: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -122,10 +122,14 @@ def withdraw_step_answer(act: Acting, alert_id: AlertId, reason: Reason) -> Resp
         shared = share_taking_back(c, site, key)
     try:
         described = do_by_two(
-            act.db, shared, act.actor, reason,
+            act.db,
+            shared,
+            act.actor,
+            reason,
             lambda c, second: withdraw_answer(c, site, key, act.actor, reason, act.now, second=second),
-            lambda c: measure_stake(c, site), act.now,
-        )  # fmt: skip
+            lambda c: measure_stake(c, site),
+            act.now,
+        )
         text = _TAKEN_BACK(text=described)
         evaluate_site(act.db, site, act.now, "person")
     except NeedsSecondError:

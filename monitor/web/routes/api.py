@@ -31,9 +31,15 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 
 def _card_to_json(card: pages.SiteCard) -> dict[str, Any]:
     return {
-        **card.status, "name": card.name, "latitude": card.latitude, "longitude": card.longitude, "levels": card.levels,
-        "top_level": card.top_level, "action": card.level_action, "stations": card.stations,
-    }  # fmt: skip
+        **card.status,
+        "name": card.name,
+        "latitude": card.latitude,
+        "longitude": card.longitude,
+        "levels": card.levels,
+        "top_level": card.top_level,
+        "action": card.level_action,
+        "stations": card.stations,
+    }
 
 
 @router.get("/openapi.json", include_in_schema=False)
@@ -139,8 +145,12 @@ def list_point_forecasts(
 
 @router.get("/alerts", tags=["alerts"])
 def list_alerts(
-    request: Request, site: str | None = None, ledger: str | None = None, open: bool = False, limit: Limit = 100  # noqa: A002
-) -> list[dict[str, Any]]:  # fmt: skip
+    request: Request,
+    site: str | None = None,
+    ledger: str | None = None,
+    open: bool = False,  # noqa: A002 - the name in the address
+    limit: Limit = 100,
+) -> list[dict[str, Any]]:
     """Alerts, newest first; evidence is at the alert itself."""
     with context_of(request).db.read() as c:
         found = pages.load_history(c, narrow(request, site), ledger, limit, open_only=open)

@@ -66,17 +66,34 @@ def _list_entries(c: Connection, sites: frozenset[str] | None, *, exercises: boo
     found = []
     for alert, event in load_level_changes(c, sites, limit=MOST, exercises=exercises):
         if alert.site in cards:
-            found.append(FeedEntry(
-                alert.id, str(event.sequence), event.at, alert.site, cards[alert.site].name,
-                names[alert.site].get(event.to_level, str(event.to_level)), event.reason,
-                "Alert" if event.sequence == 1 else "Update", alert.exercise,
-            ))  # fmt: skip
+            found.append(
+                FeedEntry(
+                    alert.id,
+                    str(event.sequence),
+                    event.at,
+                    alert.site,
+                    cards[alert.site].name,
+                    names[alert.site].get(event.to_level, str(event.to_level)),
+                    event.reason,
+                    "Alert" if event.sequence == 1 else "Update",
+                    alert.exercise,
+                )
+            )
     for alert, outcome in load_outcomes(c, sites, sorted(FALSE), limit=MOST):
         if alert.site in cards and (exercises or not alert.exercise):
-            found.append(FeedEntry(
-                alert.id, "cancel", outcome.at, alert.site, cards[alert.site].name, names[alert.site].get(0, "0"),
-                FALSE[outcome.kind], "Cancel", alert.exercise,
-            ))  # fmt: skip
+            found.append(
+                FeedEntry(
+                    alert.id,
+                    "cancel",
+                    outcome.at,
+                    alert.site,
+                    cards[alert.site].name,
+                    names[alert.site].get(0, "0"),
+                    FALSE[outcome.kind],
+                    "Cancel",
+                    alert.exercise,
+                )
+            )
     return sorted(found, key=lambda e: (e.at, e.alert_id), reverse=True)[:MOST]
 
 

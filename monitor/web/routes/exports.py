@@ -29,9 +29,11 @@ AT_ONCE: Final = 2  # files that are written or sent at the same time
 LONGEST_S: Final = 900.0  # for which a reader may take
 PIECE: Final = 1 << 18
 _TYPES: Final = {
-    "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet", "geojson": GEOJSON,
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+    "geojson": GEOJSON,
     "gpkg": "application/geopackage+sqlite3",
-}  # fmt: skip
+}
 _BUSY: Final = Template("export.busy", "{count} files are being written or sent; try again in a minute")
 _NOTHING: Final = Template("export.nothing", "site '{site}' has no {table} in that range")
 _MANY_ROWS: Final = Template(

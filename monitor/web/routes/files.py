@@ -30,9 +30,24 @@ _TAKES_ADMIN: Final = Template("file.takes_admin", "a new site takes an admin of
 _NO_NAME: Final = Template("file.no_name", "a new site needs a name")
 _IS_READ: Final = Template("file.is_read", "this file is being read in; wait until it is done")
 _DISCARDED: Final = Template("file.discarded", "{file} is discarded")
-ZONES = ("UTC", "Etc/GMT-1", "Europe/Rome", "Europe/Zurich", "Europe/Berlin", "Europe/Vienna", "Europe/Paris",
-         "Europe/London", "Europe/Madrid", "Asia/Shanghai", "Asia/Tokyo", "Asia/Kathmandu", "America/Los_Angeles",
-         "America/New_York", "America/Lima", "Pacific/Auckland")  # fmt: skip
+ZONES = (
+    "UTC",
+    "Etc/GMT-1",
+    "Europe/Rome",
+    "Europe/Zurich",
+    "Europe/Berlin",
+    "Europe/Vienna",
+    "Europe/Paris",
+    "Europe/London",
+    "Europe/Madrid",
+    "Asia/Shanghai",
+    "Asia/Tokyo",
+    "Asia/Kathmandu",
+    "America/Los_Angeles",
+    "America/New_York",
+    "America/Lima",
+    "Pacific/Auckland",
+)
 
 
 def workshop_of(request: Request) -> UploadProcessor:
@@ -72,16 +87,23 @@ def show_files(request: Request) -> HTMLResponse:
     with context_of(request).db.read() as c:
         sites = [(one.id, one.name) for one in load_sites_summary(c) if caller.acts_on(one.id)]
     return render(
-        request, "files.html", sites=sites, may_add=_may_add_site(caller),
-        uploads=workshop.shelf.list_of(caller.name), most_bytes=workshop.shelf.most_bytes, part_bytes=LARGEST_PART,
-    )  # fmt: skip
+        request,
+        "files.html",
+        sites=sites,
+        may_add=_may_add_site(caller),
+        uploads=workshop.shelf.list_of(caller.name),
+        most_bytes=workshop.shelf.most_bytes,
+        part_bytes=LARGEST_PART,
+    )
 
 
 @router.post("/files")
 def begin_file(
-    act: Acting, name: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "", size: Annotated[int, Form()] = 0,
+    act: Acting,
+    name: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "",
+    size: Annotated[int, Form()] = 0,
     site: Name = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """A place for a file; its parts follow."""
     _require_site(act.request, site)
     made = workshop_of(act.request).shelf.begin(act.actor.name, name, size, site)
@@ -103,10 +125,11 @@ def _take_part(request: Request, upload: str, at: int, content: bytes) -> Respon
 
 @router.post("/files/{upload}/answers")
 def answer_questions(
-    act: Acting, upload: UploadId,
+    act: Acting,
+    upload: UploadId,
     answer: Annotated[list[Annotated[str, Form(max_length=200, pattern=NO_NUL)]] | None, Form()] = None,
     again: Annotated[str, Form(max_length=5)] = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """Look at a file with what was answered; answers stand in the order of the questions that were shown."""
     found, workshop = _find(act.request, upload), workshop_of(act.request)
     before = workshop.understood(found)
@@ -132,17 +155,26 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         declared = workshop.find_site(c, found.site)
     unjudged = workshop.find_unjudged(found)
     return render(
-        request, "file.html", upload=found, understood=understood,
-        is_at_work=share is not None, was_cut=found.stage in kept.AT_WORK and share is None, share=share,
+        request,
+        "file.html",
+        upload=found,
+        understood=understood,
+        is_at_work=share is not None,
+        was_cut=found.stage in kept.AT_WORK and share is None,
+        share=share,
         curves=list(filter(None, map(draw_curve, understood.curves))),
         absent=list_absent(declared, understood.sensors),
-        new_name=workshop.suggest_name(found), unjudged=unjudged,
+        new_name=workshop.suggest_name(found),
+        unjudged=unjudged,
         units={} if unjudged is None else {q: QUANTITIES[q].unit for q in unjudged.quantities},
         asked=[(q, q.choices or (ZONES if q.key == "zone" else ())) for q in understood.questions],
-        levels=levels, blocks=blocks or [], day=format_day,
-        forecasts=[] if forecasts is None else forecasts.quantities, draw=draw_forecast,
+        levels=levels,
+        blocks=blocks or [],
+        day=format_day,
+        forecasts=[] if forecasts is None else forecasts.quantities,
+        draw=draw_forecast,
         is_looked_back=forecasts is not None,
-    )  # fmt: skip
+    )
 
 
 @router.get("/files/{upload}/state")
@@ -155,11 +187,13 @@ def get_state(request: Request, upload: UploadId) -> Response:
 
 @router.post("/files/{upload}/accept")
 def accept_file(
-    act: Acting, upload: UploadId, site: Name = "",
+    act: Acting,
+    upload: UploadId,
+    site: Name = "",
     reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "",
     units: Annotated[str, Form(max_length=5)] = "",
     bound: Annotated[list[Annotated[str, Form(max_length=200, pattern=NO_NUL)]] | None, Form()] = None,
-) -> Response:  # fmt: skip
+) -> Response:
     """Declare the stations, and read the file in.
 
     `units`: the person says that doubtful units are right. `bound`: of each quantity that nothing judges, in the order

@@ -89,21 +89,30 @@ def map_points(
     if one is not None and one.squash is not None:
         features += [_draw_square(square, one.squash) for square in found.squares]
     about = {
-        "set": set_ if one is None else one.name, "sets": {name: s.direction for name, s in sets.items()},
-        "inside": found.inside, "days": days, "shown": "squares" if found.squares else "points",
+        "set": set_ if one is None else one.name,
+        "sets": {name: s.direction for name, s in sets.items()},
+        "inside": found.inside,
+        "days": days,
+        "shown": "squares" if found.squares else "points",
         "from_at": format_iso(one.from_at) if one is not None and is_now and one.from_at is not None else None,
         "newest_at": format_iso(one.newest_at) if one is not None and is_now and one.newest_at is not None else None,
-    }  # fmt: skip
+    }
     return GeoJsonResponse(make_collection(features, **about))
 
 
 def _draw_point(one: PointRate) -> dict[str, Any]:
     line = one.line
-    return make_feature("Point", [round(one.longitude, 6), round(one.latitude, 6)], {
-        "point": one.pid, "rate_mm_per_year": _round(line.rate_mm_per_year),
-        "error_mm_per_year": _round(line.error_mm_per_year), "epochs": line.epochs,
-        "newest_at": None if line.newest_at is None else format_iso(line.newest_at),
-    })  # fmt: skip
+    return make_feature(
+        "Point",
+        [round(one.longitude, 6), round(one.latitude, 6)],
+        {
+            "point": one.pid,
+            "rate_mm_per_year": _round(line.rate_mm_per_year),
+            "error_mm_per_year": _round(line.error_mm_per_year),
+            "epochs": line.epochs,
+            "newest_at": None if line.newest_at is None else format_iso(line.newest_at),
+        },
+    )
 
 
 def _draw_square(one: Square, squash: float) -> dict[str, Any]:
@@ -112,10 +121,17 @@ def _draw_square(one: Square, squash: float) -> dict[str, Any]:
         round(x, 6) for x in (one.x * wide, one.y * high, (one.x + 1) * wide, (one.y + 1) * high)
     )
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return make_feature("Polygon", [ring], {
-        "points": one.points, "rated": one.rated, "rate_mm_per_year": _round(one.median_mm_per_year),
-        "least_mm_per_year": _round(one.least_mm_per_year), "most_mm_per_year": _round(one.most_mm_per_year),
-    })  # fmt: skip
+    return make_feature(
+        "Polygon",
+        [ring],
+        {
+            "points": one.points,
+            "rated": one.rated,
+            "rate_mm_per_year": _round(one.median_mm_per_year),
+            "least_mm_per_year": _round(one.least_mm_per_year),
+            "most_mm_per_year": _round(one.most_mm_per_year),
+        },
+    )
 
 
 def _round(rate: float | None) -> float | None:
@@ -124,9 +140,11 @@ def _round(rate: float | None) -> float | None:
 
 @router.get("/sites/{site}/points/series")
 def read_point(
-    request: Request, site: str, pid: Annotated[str, Query(max_length=64, description="its name in the set")],
+    request: Request,
+    site: str,
+    pid: Annotated[str, Query(max_length=64, description="its name in the set")],
     set_: Annotated[str, Query(alias="set", max_length=128, description="point set")],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """One satellite point: mean velocity, its newest 2,000 acquisitions in mm, and its newest forecast."""
     with read_site(request, site) as seen:
         one = list_sets(seen.c, site).get(set_)
@@ -156,9 +174,10 @@ def describe_map(request: Request, site: str) -> dict[str, Any]:
     prior = declared.scenes.prior if declared is not None else ""
     relief = context.config.paths.relief_of(site).is_file()
     return {
-        "relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None, "tiles": _list_tiles(context),
+        "relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None,
+        "tiles": _list_tiles(context),
         "susceptibility": _describe_susceptibility(context, site, prior) if prior else None,
-    }  # fmt: skip
+    }
 
 
 def _describe_susceptibility(context: Context, site: str, prior: str) -> dict[str, Any] | None:

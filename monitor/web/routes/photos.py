@@ -61,9 +61,14 @@ async def _receive(request: Request, take: Callable[[bytes], Response]) -> Respo
 
 
 def _take(
-    request: Request, content: bytes, note: str, *, site: str = "", alert_id: int | None = None,
+    request: Request,
+    content: bytes,
+    note: str,
+    *,
+    site: str = "",
+    alert_id: int | None = None,
     report_id: int | None = None,
-) -> Response:  # fmt: skip
+) -> Response:
     actor, context = actor_of(request, request.headers.get("x-csrf-token", "")), context_of(request)
     with context.db.read() as c:
         site = find_subject(c, site, alert_id, report_id)
@@ -80,9 +85,17 @@ def _take(
     )
     with context.db.write() as c:
         number = add_photo(
-            c, site, actor, tidy_text(note), made.photo, made.small, taken, context.clock(), alert_id=alert_id,
+            c,
+            site,
+            actor,
+            tidy_text(note),
+            made.photo,
+            made.small,
+            taken,
+            context.clock(),
+            alert_id=alert_id,
             report_id=report_id,
-        )  # fmt: skip
+        )
     return JSONResponse({"photo": number}, status_code=201)
 
 

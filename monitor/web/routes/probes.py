@@ -133,13 +133,26 @@ def send_manifest(request: Request) -> Response:
     """Name and icons, by which the page can be put on a home screen."""
     version = context_of(request).version
     icons: list[dict[str, Any]] = [
-        {"src": f"/static/icon-{size}.png?v={version}", "sizes": f"{size}x{size}", "type": "image/png",
-         "purpose": purpose} for size in (192, 512) for purpose in ("any", "maskable")
-    ]  # fmt: skip
+        {
+            "src": f"/static/icon-{size}.png?v={version}",
+            "sizes": f"{size}x{size}",
+            "type": "image/png",
+            "purpose": purpose,
+        }
+        for size in (192, 512)
+        for purpose in ("any", "maskable")
+    ]
     manifest = {
-        "name": "Slopeward", "short_name": "Slopeward", "id": "/", "start_url": "/", "scope": "/",
-        "display": "standalone", "background_color": "#17202a", "theme_color": "#17202a", "icons": icons,
-    }  # fmt: skip
+        "name": "Slopeward",
+        "short_name": "Slopeward",
+        "id": "/",
+        "start_url": "/",
+        "scope": "/",
+        "display": "standalone",
+        "background_color": "#17202a",
+        "theme_color": "#17202a",
+        "icons": icons,
+    }
     return JSONResponse(
         manifest, media_type="application/manifest+json", headers={"Cache-Control": "private, max-age=86400"}
     )

@@ -31,8 +31,15 @@ ROOM_TIMES: Final = 20  # a file as plain lines and its past in a database take 
 ID: Final = r"^[0-9a-f]{16}$"
 # what becomes of a file, in this order; DOUBT and FAILED wait for a person
 COMING, LOOKED, READING, DOUBT, LEVELS, FORECASTS, DONE, FAILED = (
-    "coming", "looked", "reading", "doubt", "levels", "forecasts", "done", "failed",
-)  # fmt: skip
+    "coming",
+    "looked",
+    "reading",
+    "doubt",
+    "levels",
+    "forecasts",
+    "done",
+    "failed",
+)
 AT_WORK: Final = frozenset({READING, LEVELS, FORECASTS})
 _LARGE: Final = Template("upload.large", "the file is larger than {n} MiB (limits.upload_mb)")
 _WAITING: Final = Template("upload.waiting", "{n} of your files wait here already: finish or discard one first")

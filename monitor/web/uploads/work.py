@@ -138,7 +138,7 @@ class UploadProcessor:
 
     def declare(
         self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.LevelBounds] = ()
-    ) -> tuple[Upload, Site]:  # fmt: skip
+    ) -> tuple[Upload, Site]:
         """Put the stations of a file in force, with bounds for them: a new site file, or stations that one lacks.
 
         Raises:
@@ -187,7 +187,7 @@ class UploadProcessor:
 
     def _write_text(
         self, upload: Upload, site_id: str, found: PreviewResult, bounds: Sequence[site_file.LevelBounds]
-    ) -> str | None:  # fmt: skip
+    ) -> str | None:
         """The site file with the stations of a table; None where it has them all."""
         with self.context.db.read() as c:
             version = find_version(c, site_id)
@@ -210,9 +210,11 @@ class UploadProcessor:
         if change.loosens:
             raise RefusedError(_LOOSENS(changes=join(change.loosens[:3])))
         effect = {"skipped": "readings of a file"}
-        number = waiting[-1] if waiting else change_control.propose(
-            db, text, f"{site_id}.toml", actor, reason, now, lambda *_: effect
-        ).id  # fmt: skip
+        number = (
+            waiting[-1]
+            if waiting
+            else change_control.propose(db, text, f"{site_id}.toml", actor, reason, now, lambda *_: effect).id
+        )
         try:
             change_control.approve(db, self.context.config.paths.sites, number, actor, reason, now)
         except RefusedError as error:
@@ -277,9 +279,15 @@ class UploadProcessor:
         return found.form, stated
 
     def _store(
-        self, upload: Upload, site: Site, actor: Actor, opened: ConvertedFile, mapping: TableMapping | None, *,
+        self,
+        upload: Upload,
+        site: Site,
+        actor: Actor,
+        opened: ConvertedFile,
+        mapping: TableMapping | None,
+        *,
         accept_units: bool,
-    ) -> FileResult:  # fmt: skip
+    ) -> FileResult:
         db, clock = self.context.db, self.context.clock
 
         def report(result: FileResult) -> None:
@@ -287,10 +295,18 @@ class UploadProcessor:
 
         sites = {site.id: site}
         result = read_file(
-            opened.lines, Pipeline(db, sites, clock, self.context.config.limits), site, clock,
-            mapping=mapping, accept_units=accept_units, accept_times=accept_units, on_progress=report,
-            by=actor.name, name=upload.name, open_lines=opened.readings,
-        )  # fmt: skip
+            opened.lines,
+            Pipeline(db, sites, clock, self.context.config.limits),
+            site,
+            clock,
+            mapping=mapping,
+            accept_units=accept_units,
+            accept_times=accept_units,
+            on_progress=report,
+            by=actor.name,
+            name=upload.name,
+            open_lines=opened.readings,
+        )
         record_file(db, actor, result, clock())
         if accept_units:
             record_units(db, actor, upload.name, result, clock())
@@ -354,9 +370,13 @@ def _describe_error(error: SlopewardError) -> str:
 
 def _count(upload: Upload, result: FileResult) -> Upload:
     counts = {
-        "rows": result.rows, "valid": result.valid, "stored": result.stored, "known before": result.duplicates,
-        "refused": result.rejected, "without a value": result.missing,
-    }  # fmt: skip
+        "rows": result.rows,
+        "valid": result.valid,
+        "stored": result.stored,
+        "known before": result.duplicates,
+        "refused": result.rejected,
+        "without a value": result.missing,
+    }
     if not result.valid:
         why = result.first_reason or _NO_ROWS()
         return replace(upload, stage=kept.FAILED, trouble=_NOTHING(reason=why), counts=counts)

@@ -108,10 +108,11 @@ def measure_scoring() -> dict[str, Any]:
 
         took = statistics.median(spend(lambda c=c: cycle(c)) for c in range(HISTORY, HISTORY + CYCLES))
         out[name] = {
-            "cycle_s": round(took, 3), "times_robust_z": round(took / reference_s, 1),
+            "cycle_s": round(took, 3),
+            "times_robust_z": round(took / reference_s, 1),
             "made_anew_ms_a_series": round(1000 * made_s / SERIES, 2),
             "made_anew_longest_wait_s": round(waiting.longest_s, 3),
-        }  # fmt: skip
+        }
     row = np.concatenate([rng.normal(0, 1, 2500)])
     ten = {f"G{k}": Series(86400.0 * np.arange(2500), rng.permutation(row), 86400.0) for k in range(10)}
     out["whole_pass_of_2500_ms_a_series"] = round(
@@ -124,25 +125,46 @@ def make_site(name: str, stations: int, step_s: float, *more: SeriesSpec) -> Sit
     """A slope of stations with one displacement each."""
     levels = tuple(Level(k, n, k < 2) for k, n in enumerate(("green", "yellow", "orange", "red")))
     return Site(
-        name, name, 46.0, 8.0, "UTC", levels,
+        name,
+        name,
+        46.0,
+        8.0,
+        "UTC",
+        levels,
         tuple(
-            Station(f"S{k:04}", 46.0, 8.0, None, 90.0, 20.0, None, None, None, on_slope=True,
-                    series=(SeriesSpec(f"S{k:04}", "displacement", "mm", step_s, 5 * step_s), *more))
+            Station(
+                f"S{k:04}",
+                46.0,
+                8.0,
+                None,
+                90.0,
+                20.0,
+                None,
+                None,
+                None,
+                on_slope=True,
+                series=(SeriesSpec(f"S{k:04}", "displacement", "mm", step_s, 5 * step_s), *more),
+            )
             for k in range(stations)
         ),
         (),
         version="bench",
-    )  # fmt: skip
+    )
 
 
 def fill(db: Database, sites: list[Site], quantities: dict[str, str], step_s: float, rows: int) -> None:
     """Readings up to NOW: noise."""
     with db.write() as c:
         f, end = Filler(c), int(epoch_s(NOW))
-        c.execute(insert(t.series), [
-            {"site": site.id, "station": s.id, "quantity": q, "unit": unit, "created_at": NOW - 400 * DAY}
-            for site in sites for s in site.stations for q, unit in quantities.items()
-        ])  # fmt: skip
+        c.execute(
+            insert(t.series),
+            [
+                {"site": site.id, "station": s.id, "quantity": q, "unit": unit, "created_at": NOW - 400 * DAY}
+                for site in sites
+                for s in site.stations
+                for q, unit in quantities.items()
+            ],
+        )
         at = f.instant(f"{end} - n.k * {int(step_s)}")
         noise = "(abs(random()) % 2000 + abs(random()) % 2000) * 0.0005" if f.sqlite else "random() + random()"
         f.run(
@@ -178,9 +200,12 @@ def measure_job(db: Database) -> dict[str, Any]:
         took.append(sum(spend(lambda s=s: anomaly.run(db, CONFIG, s, at + timedelta(hours=1))) for s in sites))  # noqa: B023
         wall.append(time.perf_counter() - begun)
     return {
-        "series": SERIES, "sites": SITES, "cycle_s": round(statistics.median(took), 2),
-        "cycle_wall_s": round(statistics.median(wall), 2), "first_look_s": round(first_s, 1),
-    }  # fmt: skip
+        "series": SERIES,
+        "sites": SITES,
+        "cycle_s": round(statistics.median(took), 2),
+        "cycle_wall_s": round(statistics.median(wall), 2),
+        "first_look_s": round(first_s, 1),
+    }
 
 
 def measure_instruments(db: Database) -> dict[str, Any]:
@@ -203,8 +228,10 @@ def measure_instruments(db: Database) -> dict[str, Any]:
 
 
 PARTS_OF_BENCH: dict[str, Callable[..., dict[str, Any]]] = {
-    "scoring": measure_scoring, "job": measure_job, "instruments": measure_instruments,
-}  # fmt: skip
+    "scoring": measure_scoring,
+    "job": measure_job,
+    "instruments": measure_instruments,
+}
 
 
 def main() -> None:

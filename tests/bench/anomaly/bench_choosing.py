@@ -127,9 +127,10 @@ def read_benchmark(name: str) -> dict[str, Series]:
 
 
 def judge_tried(
-    records: Mapping[str, Mapping[str, Series]], served: Mapping[str, Mapping[str, DetectorThreshold]],
+    records: Mapping[str, Mapping[str, Series]],
+    served: Mapping[str, Mapping[str, DetectorThreshold]],
     ways: "Mapping[str, Tried]",
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Figures of each way that was tried, and its gain over what is served, record by record."""
     counting = records if any(tried.counts for tried in ways.values()) else {}
     counted = {name: [lay(samples, seed) for seed in COUNTED_SEEDS] for name, samples in counting.items()}
@@ -146,10 +147,12 @@ def judge_tried(
                 for japan in (True, False)
             }
             drawn = {
-                name: {p: 1.0 / (OWN / (own[name][p].value if p in own[name] else np.inf) + (1.0 - OWN) / limit)
-                       for p, limit in of["Japan" in name].items()}
+                name: {
+                    p: 1.0 / (OWN / (own[name][p].value if p in own[name] else np.inf) + (1.0 - OWN) / limit)
+                    for p, limit in of["Japan" in name].items()
+                }
                 for name in records
-            }  # fmt: skip
+            }
         cases = hidden if tried.hides else judged
         rows = [[one.judge(drawn[name], tried) for one in cases[name]] for name in records]
         begun = [[one.judge(drawn[name], tried, begins=True) for one in cases[name]] for name in records]
@@ -157,13 +160,14 @@ def judge_tried(
         first = first or f1
         gain = np.array(f1) - np.array(first)
         figures[way] = {
-            "f1": _mean(rows, "f1"), "recall": _mean(rows, "recall"),
+            "f1": _mean(rows, "f1"),
+            "recall": _mean(rows, "recall"),
             "false_alarms_per_sensor_month": _mean(rows, "false_alarms_per_sensor_month"),
             "f1 where an alarm must begin in the fault": _mean(begun, "f1"),
             "gain": round(float(gain.mean()), 4),
             "gain_error": round(float(gain.std(ddof=1) / np.sqrt(len(gain))), 4),
             "records_better": int((gain > 0).sum()),
-        }  # fmt: skip
+        }
         if tried.counts:
             figures[way]["thresholds without Japan"], figures[way]["without Cascadia"] = of[True], of[False]
         print(way, figures[way], flush=True)

@@ -92,15 +92,20 @@ def measure(values: Array) -> dict[str, Any]:
         if inside:
             named[event.kind][inside[0].kind] += 1
     return {
-        "points": len(values), "acquisitions": values.shape[1], "bare_s": round(bare_s, 2),
+        "points": len(values),
+        "acquisitions": values.shape[1],
+        "bare_s": round(bare_s, 2),
         "bare_over_3": round(float((bare[:, since:] > 3.0).mean()), 4),
-        "count_s": round(count_s, 2), "look_s": round(look_s, 2),
-        "look_to_bare": round(look_s / bare_s, 1), "all_to_bare": round((look_s + count_s) / bare_s, 1),
+        "count_s": round(count_s, 2),
+        "look_s": round(look_s, 2),
+        "look_to_bare": round(look_s / bare_s, 1),
+        "all_to_bare": round((look_s + count_s) / bare_s, 1),
         "thresholds": {part: round(v, 2) for part, v in thresholds["rules"].items()},
-        "alarms_on_untouched": len(quiet), "alarms_per_point_month": round(len(quiet) / months, 5),
+        "alarms_on_untouched": len(quiet),
+        "alarms_per_point_month": round(len(quiet) / months, 5),
         "found": {kind: round(sum(named[kind].values()) / laid[kind], 4) for kind in KINDS},
         "named": {kind: dict(named[kind].most_common()) for kind in KINDS},
-    }  # fmt: skip
+    }
 
 
 def serve() -> dict[str, Any]:
@@ -123,11 +128,15 @@ def serve() -> dict[str, Any]:
         db.close()
     kinds = Counter(one.kind for one in kept.found.happenings)
     return {
-        "import_s": round(after[0] - began[0], 1), "core_s": round(ended[0] - after[0], 1),
-        "workers_s": round(ended[1] - after[1], 1), "said": said, "line": describe_alarms(kept.found),
-        "kinds": dict(kinds.most_common()), "largest_happening": max(one.points for one in kept.found.happenings),
+        "import_s": round(after[0] - began[0], 1),
+        "core_s": round(ended[0] - after[0], 1),
+        "workers_s": round(ended[1] - after[1], 1),
+        "said": said,
+        "line": describe_alarms(kept.found),
+        "kinds": dict(kinds.most_common()),
+        "largest_happening": max(one.points for one in kept.found.happenings),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
-    }  # fmt: skip
+    }
 
 
 def _spent() -> tuple[float, float]:

@@ -60,9 +60,12 @@ def run_points_bench(samples: Mapping[str, Series], budget: float, seeds: Sequen
 
 
 def _judge(
-    detector: Detector, scores: Mapping[str, Array], faulty: Mapping[str, Series], events: Sequence[Event],
+    detector: Detector,
+    scores: Mapping[str, Array],
+    faulty: Mapping[str, Series],
+    events: Sequence[Event],
     limit: float | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     row = _describe(scores, faulty, events, detector.limit)
     return row | {"equal": None if limit is None else _describe(scores, faulty, events, limit)}
 

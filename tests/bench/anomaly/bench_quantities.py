@@ -52,13 +52,21 @@ def read_all() -> Iterator[Record]:
     yield from _read_bowdoin()
     yield from _read_mukilteo()
     yield from _read_columns(
-        "pond", DATA / "tailings-pond-rain" / "pp_station.csv", "Time", "%Y-%m-%d %H:%M", 300.0,
+        "pond",
+        DATA / "tailings-pond-rain" / "pp_station.csv",
+        "Time",
+        "%Y-%m-%d %H:%M",
+        300.0,
         {"water_level": "Primary Pond Level[m]", "air_pressure": "BP_mbar", "temperature": "PanelTemp[degC]"},
-    )  # fmt: skip
+    )
     yield from _read_columns(
-        "Outang", DATA / "outang" / "monitoring_data.csv", "Date", "%Y-%m-%d", 86400.0,
+        "Outang",
+        DATA / "outang" / "monitoring_data.csv",
+        "Date",
+        "%Y-%m-%d",
+        86400.0,
         {"groundwater_level": "GWT/m", "reservoir_level": "RWL/m", "temperature": "aveT/℃"},
-    )  # fmt: skip
+    )
     for number, quantity in ((1, "temperature"), (2, "groundwater_level")):
         text = (DATA / "sensorthings-groundwater" / f"observations{number}.json").read_text()
         rows = [json.loads(line.rstrip(",")) for line in text.splitlines() if "phenomenonTime" in line]

@@ -43,9 +43,7 @@ def fill(db: Database, model: SlopeModel, site: Site, names: set[str]) -> int:
             continue
         at = sample.at
         for quantity, unit, value in spell(sample.payload):
-            rows.append(
-                Observation(site.id, sample.station, quantity, unit, at, at + timedelta(seconds=30), value)
-            )  # fmt: skip
+            rows.append(Observation(site.id, sample.station, quantity, unit, at, at + timedelta(seconds=30), value))
         if len(rows) > CHUNK:
             total += store(db, rows)
     return total + store(db, rows)
@@ -56,8 +54,14 @@ def spell(payload: dict[str, Any]) -> list[tuple[str, str, float]]:
     if "gnss" in payload:
         parts = ("displacement_east", "displacement_north", "displacement_up")
         return [(q, "mm", v) for q, v in zip(parts, payload["gnss"]["enu_mm"], strict=True)]
-    units = {"rain_mm": "mm", "pore_pressure_kpa": "kPa", "crack_opening_mm": "mm", "reservoir_level_m": "m",
-             "tilt_x_mrad": "mrad", "tilt_y_mrad": "mrad"}  # fmt: skip
+    units = {
+        "rain_mm": "mm",
+        "pore_pressure_kpa": "kPa",
+        "crack_opening_mm": "mm",
+        "reservoir_level_m": "m",
+        "tilt_x_mrad": "mrad",
+        "tilt_y_mrad": "mrad",
+    }
     return [(k.rpartition("_")[0], unit, payload[k]) for k, unit in units.items() if k in payload]
 
 
@@ -91,13 +95,22 @@ def measure(name: str, movers: int, names: set[str] | None, days: float, *, alon
             run_backtest(db, site, START, end, other=other)
             both = round(time.monotonic() - begun, 1)
     return {
-        "case": name, "stations": len(wanted), "rows": rows, "days": days, "looks": run.looks,
-        "seconds": round(alone, 1), "processor_seconds": round(busy, 1),
+        "case": name,
+        "stations": len(wanted),
+        "rows": rows,
+        "days": days,
+        "looks": run.looks,
+        "seconds": round(alone, 1),
+        "processor_seconds": round(busy, 1),
         "ms_per_look": round(1e3 * busy / run.looks, 2),
-        "seconds_two_configurations": both, "bar_s": BAR_S, "bar_by": "processor_seconds", "within": busy < BAR_S,
+        "seconds_two_configurations": both,
+        "bar_s": BAR_S,
+        "bar_by": "processor_seconds",
+        "within": busy < BAR_S,
         "load_at_end": round(os.getloadavg()[0], 1),
-        "levels": len(run.levels), "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0),
-    }  # fmt: skip
+        "levels": len(run.levels),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0),
+    }
 
 
 def main() -> None:

@@ -28,15 +28,19 @@ def main() -> None:
         "daily, exponent 2, noise 0.5 and 2 mm": (SEEDS, [0.5, 2.0], {}),
         "daily, exponent 2, noise 1 mm": (SEEDS, [1.0], {}),
         "daily, exponent 1.5-2.5, rain, gaps, noise 1 mm": (
-            SEEDS, [1.0], {"alpha": (1.5, 2.5), "rain": True, "gaps": True}
+            SEEDS,
+            [1.0],
+            {"alpha": (1.5, 2.5), "rain": True, "gaps": True},
         ),
         "daily, exponent 1.5, noise 1 mm": (SEEDS, [1.0], {"alpha": (1.5, 1.5)}),
         "daily, exponent 2.5, noise 1 mm": (SEEDS, [1.0], {"alpha": (2.5, 2.5)}),
         "hourly, exponent 2, noise 1 mm": (HOURLY_SEEDS, [1.0], {"interval_s": DAY_S / 24}),
         "hourly, exponent 1.5-2.5, rain, gaps, noise 1 mm": (
-            HOURLY_SEEDS, [1.0], {"alpha": (1.5, 2.5), "rain": True, "gaps": True, "interval_s": DAY_S / 24}
+            HOURLY_SEEDS,
+            [1.0],
+            {"alpha": (1.5, 2.5), "rain": True, "gaps": True, "interval_s": DAY_S / 24},
         ),
-    }  # fmt: skip
+    }
     for name, (seeds, noises, more) in draws.items():
         settings = {"alpha": (2.0, 2.0), "rain": False, "gaps": False, "interval_s": DAY_S} | more
         begun = time.perf_counter()

@@ -80,19 +80,31 @@ def find_floors(panel: Panel, steps: Sequence[int], foreseen: Floats | None) -> 
         return [None] * len(steps)
     tests = [one.test for one in rolling_folds(panel.values.shape[0], 3)]
     return [
-        float(np.nanmean(np.concatenate([
-            np.abs(one.targets(panel.values, one.origins, h)[:, 0] - foreseen[one.origins, i]) for one in tests
-        ])))
+        float(
+            np.nanmean(
+                np.concatenate(
+                    [
+                        np.abs(one.targets(panel.values, one.origins, h)[:, 0] - foreseen[one.origins, i])
+                        for one in tests
+                    ]
+                )
+            )
+        )
         for i, h in enumerate(steps)
-    ]  # fmt: skip
+    ]
 
 
 def tell_cell(told: Told, floor: float | None = None) -> dict[str, Any]:
     """MAE and CRPS of each model, and the ratio to the best rival, and to the floor where that is higher."""
     best = min(told[name]["mae_mm"] for name in RIVALS)
-    more = {} if floor is None else {
-        "floor_mm": float(f"{floor:.4g}"), "ratio to floor": round(told["auto"]["mae_mm"] / max(best, floor), 3),
-    }  # fmt: skip
+    more = (
+        {}
+        if floor is None
+        else {
+            "floor_mm": float(f"{floor:.4g}"),
+            "ratio to floor": round(told["auto"]["mae_mm"] / max(best, floor), 3),
+        }
+    )
     return more | {
         "ratio": round(told["auto"]["mae_mm"] / max(best, 1e-9), 3),
         "mae_mm": {name: told[name]["mae_mm"] for name in MODELS},
@@ -107,11 +119,14 @@ def tell_cells(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
     fair = np.array([cell.get("ratio to floor", cell["ratio"]) for cell in cells.values()])
     held = [cell["coverage_80"] for cell in cells.values() if cell["coverage_80"] is not None]
     return {
-        "cells": ratios.size, "geometric mean": round(float(np.exp(np.log(np.maximum(ratios, 0.001)).mean())), 3),
-        "share <= 1.10": round(float((ratios <= 1.1).mean()), 3), "cells > 1.30": int((ratios > 1.3).sum()),
-        "worst": float(ratios.max()), "cells > 1.30 x the larger of best and floor": int((fair > 1.3).sum()),
+        "cells": ratios.size,
+        "geometric mean": round(float(np.exp(np.log(np.maximum(ratios, 0.001)).mean())), 3),
+        "share <= 1.10": round(float((ratios <= 1.1).mean()), 3),
+        "cells > 1.30": int((ratios > 1.3).sum()),
+        "worst": float(ratios.max()),
+        "cells > 1.30 x the larger of best and floor": int((fair > 1.3).sum()),
         "coverage_80, mean": round(float(np.mean(held)), 3) if held else None,
-    }  # fmt: skip
+    }
 
 
 def list_named() -> Iterator[tuple[str, Panel]]:

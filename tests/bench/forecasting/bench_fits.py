@@ -50,10 +50,12 @@ def cut(values: Floats, rows: int) -> Floats:
     found = []
     for series in values.T[rng.permutation(values.shape[1])[:40]]:
         fit = [
-            o for o in range(rows, series.size - STEPS[-1])
-            if np.isfinite(series[o - 1]) and np.isfinite(series[o - rows : o]).mean() > 0.8
+            o
+            for o in range(rows, series.size - STEPS[-1])
+            if np.isfinite(series[o - 1])
+            and np.isfinite(series[o - rows : o]).mean() > 0.8
             and np.nanstd(series[o - rows : o]) > 0
-        ]  # fmt: skip
+        ]
         found += [series[o - rows : o + STEPS[-1]] for o in rng.permutation(fit)[:12].astype(int)]
     chosen = [found[i] for i in rng.permutation(len(found))[:MOST]]
     return np.array(chosen).T if len(chosen) >= 8 else np.empty((0, 0))
@@ -74,7 +76,7 @@ REPORTED: dict[str, Source] = {
     **{name: partial(lambda name, n: cut(recipe(name), n), name) for name in ("outang-months", "egms-points")},
     "bursts": lambda n: draw_bursts(n + STEPS[-1], range(60)),
     "steps": lambda n: draw_steps(n + STEPS[-1], range(60)),
-}  # fmt: skip
+}
 
 
 def judge(values: Floats, rows: int) -> dict[str, Any]:
@@ -93,9 +95,10 @@ def judge(values: Floats, rows: int) -> dict[str, Any]:
             made = fitted.predict(values[:rows], np.array([rows - 1]))[0]
             error = np.nanmean(np.abs(made - truth), axis=0) / still
             out[f"{name} {how}"] = {
-                "mae / persistence": [round(float(e), 3) for e in error], "unsettled": fitted.unsettled,
+                "mae / persistence": [round(float(e), 3) for e in error],
+                "unsettled": fitted.unsettled,
                 "seconds": round(seconds, 2),
-            }  # fmt: skip
+            }
         module.minimise = minimise  # type: ignore[attr-defined]
     return out
 
@@ -114,13 +117,23 @@ def main() -> None:
                 print(f"{name}, {rows} rows", figures[f"{name}, {rows} rows"], flush=True)
     ratios = {
         f"{name} {rows} rows": [
-            round(float(v), 3) for v in np.exp(np.mean([
-                np.log(np.divide(f[f"{name} now"]["mae / persistence"], f[f"{name} early"]["mae / persistence"]))
-                for key, f in figures.items() if key.endswith(f", {rows} rows")
-            ], axis=0))
+            round(float(v), 3)
+            for v in np.exp(
+                np.mean(
+                    [
+                        np.log(
+                            np.divide(f[f"{name} now"]["mae / persistence"], f[f"{name} early"]["mae / persistence"])
+                        )
+                        for key, f in figures.items()
+                        if key.endswith(f", {rows} rows")
+                    ],
+                    axis=0,
+                )
+            )
         ]
-        for name in FITS for rows in LENGTHS
-    }  # fmt: skip
+        for name in FITS
+        for rows in LENGTHS
+    }
     print("now / early, geometric mean, 1, 3 and 7 rows ahead:", ratios)
     if not choose:
         record("fits", "python -m tests.bench.forecasting.bench_fits", {"records": figures, "now / early": ratios})

@@ -93,10 +93,11 @@ def collect(jobs: list[Job]) -> dict[str, Any]:
             "mae": round(statistics.median(means), 4),
             "crps": round(2.0 * statistics.fmean(losses), 4) if losses else None,
             "range": [round(min(means), 4), round(max(means), 4)],
-            "seeds": len(means), "worst_skill_best": round(min(r["skill_best"] for r in every), 4),
+            "seeds": len(means),
+            "worst_skill_best": round(min(r["skill_best"] for r in every), 4),
             "coverage_80": round(statistics.fmean(covers), 3) if covers else None,
             "fit_s": round(statistics.fmean(r["seconds"] for r in every), 1),
-        }  # fmt: skip
+        }
     return out
 
 
@@ -120,9 +121,11 @@ def count_newest(rows: dict[str, Any]) -> int:
     counted = {f"{model} 1d" for model in NETWORKS} | {"persistence 1d"}
     newest = max(row["measured_at"] for of in rows.values() for row in of.values())
     return sum(
-        row["seeds"] for of in rows.values() for label, row in of.items()
+        row["seeds"]
+        for of in rows.values()
+        for label, row in of.items()
         if label in counted and row["measured_at"] == newest
-    )  # fmt: skip
+    )
 
 
 def main() -> None:

@@ -88,14 +88,18 @@ def score(told: dict[str, Floats], panel: Panel, cut: Split, name: str) -> dict[
     members = {one.name: one for one in auto.members}
     shared, tuned = (Told(way, steps, first, told[f"{name} {way}"]) for way in ("shared", "tuned"))
     ways: dict[str, Baseline] = {
-        "auto": auto, "lld": members["lld"], "lad": members["lad"], "ewa": followed,
-        "shared": shared, "tuned": tuned,
+        "auto": auto,
+        "lld": members["lld"],
+        "lad": members["lad"],
+        "ewa": followed,
+        "shared": shared,
+        "tuned": tuned,
         "experts": Ewa("experts", steps, (*followed.members, shared, tuned), first),
         "median with networks": Median(
             "median", steps, (members["lld"], members["lad"], members["arima"], shared, tuned)
         ),
         "mean of auto and tuned": Median("mean", steps, (auto, tuned)),
-    }  # fmt: skip
+    }
     origins = cut.test.origins
     out = {}
     for way, made in ways.items():
@@ -111,8 +115,9 @@ def tabulate(cells: dict[str, dict[int, list[float]]]) -> dict[str, Any]:
     for key, by_seed in cells.items():
         means = [statistics.fmean(values) for values in by_seed.values()]
         figures[key] = {
-            "median": round(statistics.median(means), 4), "range": [round(min(means), 4), round(max(means), 4)],
-        }  # fmt: skip
+            "median": round(statistics.median(means), 4),
+            "range": [round(min(means), 4), round(max(means), 4)],
+        }
     gains: dict[str, list[float]] = defaultdict(list)
     for key, cell in figures.items():
         name, _, rest = key.partition(" ")
@@ -161,9 +166,10 @@ def main() -> None:
     for key, value in table.items():
         print(f"  {key:28} {json.dumps(value)}")
     facts = {
-        "unit": "MAE mm, mean of 3 folds, median and range of seeds", "trainings": len(spent),
+        "unit": "MAE mm, mean of 3 folds, median and range of seeds",
+        "trainings": len(spent),
         "train_and_tune_cpu_s": round(sum(spent), 1),
-    }  # fmt: skip
+    }
     command = f"make bench-forecast-global (model {given.model}, seeds {given.seeds}, stride {given.stride})"
     print(record("forecast-global", command, facts | table))
 

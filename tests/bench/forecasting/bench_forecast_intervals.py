@@ -77,11 +77,13 @@ def facts_of(trial: Trial, label: str, margins: Floats) -> dict[str, Any]:
     low, high = bounds(answer.quantiles, 0.8)
     point = answer.point
     return {
-        "held_80": np.nansum(inside[0.8], axis=0).tolist(), "held_95": np.nansum(inside[0.95], axis=0).tolist(),
-        "n": np.isfinite(inside[0.8]).sum(axis=0).tolist(), "lowest_60": lowest_run(inside[0.8]),
+        "held_80": np.nansum(inside[0.8], axis=0).tolist(),
+        "held_95": np.nansum(inside[0.95], axis=0).tolist(),
+        "n": np.isfinite(inside[0.8]).sum(axis=0).tolist(),
+        "lowest_60": lowest_run(inside[0.8]),
         "winkler": winkler(low, high, trial.observed, 0.8),
         "winkler_static": winkler(point - margins, point + margins, trial.observed, 0.8),
-    }  # fmt: skip
+    }
 
 
 def run(name: str, model: str, seed: int) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -119,14 +121,16 @@ def tabulate(folds: list[dict[str, Any]], horizon: str) -> dict[str, Any]:
         else {"C1": 0.78 <= overall <= 0.82 and worst >= 0.74, "C4": ratio <= 1.05}
     )
     return {
-        "coverage_80": round(overall, 3), "worst_80": round(worst, 3),
+        "coverage_80": round(overall, 3),
+        "worst_80": round(worst, 3),
         "worst_80_one_fold": round(float((held / np.maximum(n, 1))[n > 0].min()), 3),
         "coverage_95": round(cover_95, 3),
         "worst_95": round(float((held_95.sum(axis=0) / np.maximum(total, 1))[total > 0].min()), 3),
-        "lowest_60": round(lowest, 3), "winkler_80": round(sum(f["winkler"] for f in folds) / len(folds), 3),
+        "lowest_60": round(lowest, 3),
+        "winkler_80": round(sum(f["winkler"] for f in folds) / len(folds), 3),
         "winkler_to_static": round(ratio, 3),
         "met": met | ({"C3": lowest >= 0.50} if horizon == "1d" else {}),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -69,8 +69,11 @@ def transfer(settings: Settings) -> Row:
         head = fine_tune(shared, young, parts, TUNING, head_only=True).forecaster
         whole = fine_tune(shared, young, parts, TUNING).forecaster
         ways = {
-            "off, lstm from scratch": scratch, "adopted as it is": shared, "head tuned": head, "all tuned": whole,
-        }  # fmt: skip
+            "off, lstm from scratch": scratch,
+            "adopted as it is": shared,
+            "head tuned": head,
+            "all tuned": whole,
+        }
         return {way: score(made, young, parts) for way, made in ways.items()}
 
     return over_folds(read("SK"), run)

@@ -70,10 +70,13 @@ def live(trial: Trial, answer: Answer, *, open_by_training: bool) -> dict[str, A
                 served.append(abs(float(value - (made if state == "active" else best))))
     record_of_all = summarise(rows)
     return {
-        "days": trial.observed.shape[0], "days shown": shown, "changes": changes,
-        "mae served": round(float(np.mean(served)), 4), "mae best simple": round(record_of_all.baseline_mae or 0.0, 4),
+        "days": trial.observed.shape[0],
+        "days shown": shown,
+        "changes": changes,
+        "mae served": round(float(np.mean(served)), 4),
+        "mae best simple": round(record_of_all.baseline_mae or 0.0, 4),
         "mae network": round(record_of_all.mae or 0.0, 4),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -68,9 +68,11 @@ def cost(panel: Panel, seed: int) -> dict[str, float]:
     asked = time.process_time() - begun
     parameters = sum(p.numel() for p in trained.forecaster.network.parameters())
     return {
-        "train_cpu_s": round(took, 2), "forecast_cpu_s": round(asked, 2), "parameters": parameters,
+        "train_cpu_s": round(took, 2),
+        "forecast_cpu_s": round(asked, 2),
+        "parameters": parameters,
         "passes": trained.epochs,
-    }  # fmt: skip
+    }
 
 
 def ask_peer(python: str, path: Path, seed: int) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def ask_peer(python: str, path: Path, seed: int) -> dict[str, Any]:
     ]
     made = subprocess.run(
         words, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd="/tmp"
-    )  # fmt: skip
+    )
     found: dict[str, Any] = json.loads(made.stdout.splitlines()[-1])
     return found
 
@@ -123,13 +125,13 @@ def main() -> None:
             } | {
                 f"mae {h}": round(a / b, 3)
                 for h, a, b in zip(("1d", "7d", "30d"), mine["mae"]["gated gru"], peer["mae"].values(), strict=True)
-            }  # fmt: skip
+            }
         best = [min(values[i] for values in QUOTED[name].values()) for i in range(3)]
         mine["better than both quoted"] = {
             label: [bool(v < b) for v, b in zip(values, best, strict=True)]
             for label, values in mine["mae"].items()
             if "quoted" not in label and "measured" not in label
-        }  # fmt: skip
+        }
         figures[name] = mine
         print(json.dumps({name: mine}, indent=1), flush=True)
         record("forecast-peer", f"python -m tests.bench.forecasting.bench_forecast_peer (seed {given.seed})", figures)

@@ -209,12 +209,21 @@ def score(one: Measured, prepared: Sequence[Sequence[Fold]], paths: Sequence[Pat
                 means = {name: float(of.mean()) for name, of in own.items()}
                 cells.append(
                     Cell(
-                        one.name, one.family, station, i, folds[0].steps, n, means["served"], means["unlaid"],
-                        means["median5"], min(means[name] for name in RIVALS),
+                        one.name,
+                        one.family,
+                        station,
+                        i,
+                        folds[0].steps,
+                        n,
+                        means["served"],
+                        means["unlaid"],
+                        means["median5"],
+                        min(means[name] for name in RIVALS),
                         np.stack([own[name] for name in (*RIVALS, "served")], axis=1)
-                        if rule == Rule() else np.empty((0, 0)),
+                        if rule == Rule()
+                        else np.empty((0, 0)),
                     )
-                )  # fmt: skip
+                )
     return cells
 
 
@@ -238,10 +247,11 @@ def tell_chance(cells: Sequence[Cell]) -> dict[str, Any]:
         some = [c for c in cells if low <= c.n / c.steps < high]
         ratios = [draw_ratios(c)[0] for c in some]
         out[f"{low:g} to {high:g} spans" if math.isfinite(high) else f"{low:g} spans and more"] = {
-            "cells": len(some), "served > 1.25": sum(c.ratio > FAR for c in some),
+            "cells": len(some),
+            "served > 1.25": sum(c.ratio > FAR for c in some),
             BEYOND: round(float(sum((r > FAR).mean() for r in ratios)), 1),
             "constant choice, mean ratio": round(float(np.mean(ratios)), 3) if some else None,
-        }  # fmt: skip
+        }
     beyond = [(c.record, float((draw_ratios(c)[0] > FAR).mean())) for c in cells]
     return out | {NONE_BEYOND: chance_of_none(beyond)}
 
@@ -265,12 +275,15 @@ def tell_cell(cell: Cell) -> dict[str, Any]:
     chosen, served = draw_ratios(cell)
     means = {name: round(float(m), 2) for name, m in zip((*RIVALS, "served"), cell.errors.mean(axis=0), strict=True)}
     return {
-        "cell": f"{cell.record} {cell.station} horizon {cell.horizon + 1}", "ratio": round(cell.ratio, 2),
-        "without the path": round(cell.unlaid / max(cell.best, 1e-9), 2), "targets": cell.n,
-        "independent spans": round(cell.n / cell.steps, 1), "mae_mm": means,
+        "cell": f"{cell.record} {cell.station} horizon {cell.horizon + 1}",
+        "ratio": round(cell.ratio, 2),
+        "without the path": round(cell.unlaid / max(cell.best, 1e-9), 2),
+        "targets": cell.n,
+        "independent spans": round(cell.n / cell.steps, 1),
+        "mae_mm": means,
         "ratio_95": [round(float(q), 2) for q in np.quantile(served, (0.025, 0.975))],
         "constant choice, mean and 95 %": [round(float(chosen.mean()), 2), round(float(np.quantile(chosen, 0.95)), 2)],
-    }  # fmt: skip
+    }
 
 
 def loss(cells: Iterable[Cell]) -> float:
@@ -295,11 +308,13 @@ def tabulate(cells: Sequence[Cell], own: Callable[[Cell], float]) -> dict[str, A
             float(np.exp(np.mean([np.log(a / b) for a, b in by_record.values()]))), 4
         )
     return {
-        "cells": len(cells), "share <= 1.10": round(float((ratios <= NEAR).mean()), 4),
-        "cells > 1.25": int((ratios > FAR).sum()), "worst": round(float(ratios.max()), 3),
+        "cells": len(cells),
+        "share <= 1.10": round(float((ratios <= NEAR).mean()), 4),
+        "cells > 1.25": int((ratios > FAR).sum()),
+        "worst": round(float(ratios.max()), 3),
         "geometric mean": round(float(np.exp(np.log(ratios).mean())), 4),
         "to median5 by horizon, mean of records": pooled,
-    }  # fmt: skip
+    }
 
 
 @dataclass
@@ -361,9 +376,10 @@ def draw_worst(stations: Sequence[tuple[float, int, int, tuple[str, str]]]) -> d
         (place[0], float((shares < LEAST_HELD).mean())) for (*_, place), shares in zip(stations, drawn, strict=True)
     ]
     return {
-        "worst": [round(float(q), 3) for q in np.quantile(worst, ends)], "below": np.quantile(few, ends).tolist(),
+        "worst": [round(float(q), 3) for q in np.quantile(worst, ends)],
+        "below": np.quantile(few, ends).tolist(),
         WORST_HOLDS: chance_of_none(risks),
-    }  # fmt: skip
+    }
 
 
 def tell_held(held: Mapping[int, Held]) -> dict[str, Any]:
@@ -376,10 +392,11 @@ def tell_held(held: Mapping[int, Held]) -> dict[str, Any]:
             "worst station": round(share, 3),
             "it is": {"station": " ".join(place), "targets": n, "independent spans": round(n / steps, 1)},
             "of exact intervals, worst and below .70": draw_worst(found.stations),
-            "stations": len(found.stations), "of them below .70": sum(a < 0.70 for a, *_ in found.stations),
+            "stations": len(found.stations),
+            "of them below .70": sum(a < 0.70 for a, *_ in found.stations),
             "while faster than usual": round(float(found.fast[1] / max(1.0, found.fast[0])), 3),
             "targets while faster": int(found.fast[0]),
-        }  # fmt: skip
+        }
     return out
 
 
@@ -438,10 +455,11 @@ def main() -> None:
         joint += cover(one, prepared, Rule(), held)
         own = [c for c in every[Rule()] if c.record == one.name]
         shares[one.name] = {
-            "stations": len(one.panel.stations), "horizons_d": [round(h / 86400.0, 3) for h in one.horizons_s],
+            "stations": len(one.panel.stations),
+            "horizons_d": [round(h / 86400.0, 3) for h in one.horizons_s],
             "ratio": [round(float(np.mean([c.ratio for c in own if c.horizon == i])), 3) for i in range(len(prepared))],
             "worst": [round(max(c.ratio for c in own if c.horizon == i), 3) for i in range(len(prepared))],
-        }  # fmt: skip
+        }
         print(one.name, shares[one.name], flush=True)
     families = sorted({c.family for c in every[Rule()]})
     nested: list[Cell] = []
@@ -455,14 +473,17 @@ def main() -> None:
     figures = {
         "unit": "MAE served / lowest MAE of persistence, drift, lld, ewa afterwards; three rolling tests",
         "bars": "<= 1.10 in 95 % of cells, none > 1.25, not above median5",
-        "nested": tabulate(nested, lambda c: c.served) if nested else {}, "rule without the family": picked,
-        "served": tabulate(served, lambda c: c.served), "without the path": tabulate(served, lambda c: c.unlaid),
-        "median5": tabulate(served, lambda c: c.median5), "by chance": tell_chance(served),
+        "nested": tabulate(nested, lambda c: c.served) if nested else {},
+        "rule without the family": picked,
+        "served": tabulate(served, lambda c: c.served),
+        "without the path": tabulate(served, lambda c: c.unlaid),
+        "median5": tabulate(served, lambda c: c.median5),
+        "by chance": tell_chance(served),
         "coverage_80": tell_held(held)
         | {"all horizons of an issue at once": round(float(joint[1] / max(1.0, joint[0])), 3)},
         "records": shares,
         "worst cells": [tell_cell(c) for c in worst],
-    }  # fmt: skip
+    }
     print({k: figures[k] for k in ("nested", "served", "without the path", "median5", "by chance", "coverage_80")})
     if not only:
         print(record("forecast-regret", COMMAND, figures))

@@ -56,7 +56,7 @@ def forecaster_of(model: str, stations: int, supports: Any = None) -> Any:
     lld = LevelDrift("lld", (30,), (DEFAULT,))
     recipe = Recipe(
         model, names, DAY_S, (30,), (30 * DAY_S,), WINDOW, 32, 0.1, 7, (1.0,) * stations, (1.0,), lld, supports
-    )  # fmt: skip
+    )
     return NeuralForecaster(recipe, build_network(recipe))
 
 
@@ -191,18 +191,26 @@ def points() -> dict[str, Any]:
     program = "import sys; from monitor.cli.main import run_verb; sys.exit(run_verb(sys.argv[1:]))"
     begun = resource.getrusage(resource.RUSAGE_CHILDREN)
     made = subprocess.run(
-        [sys.executable, "-c", program, *words], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", program, *words],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "SLOPEWARD_DATA": str(DATA)},
-    )  # fmt: skip
+    )
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     rows = [json.loads(line) for line in made.stdout.splitlines()]
     out: dict[str, Any] = {
         f"{r['model']} {r['horizon']}": {
-            "mae": round(r["mae"], 3), "skill_best_baseline": round(r["skill_best_baseline"], 4), "n": r["n"],
-            "coverage_80": r["coverage_80"], "baseline": r["best_baseline"], "reason": r["reason"],
+            "mae": round(r["mae"], 3),
+            "skill_best_baseline": round(r["skill_best_baseline"], 4),
+            "n": r["n"],
+            "coverage_80": r["coverage_80"],
+            "baseline": r["best_baseline"],
+            "reason": r["reason"],
         }
         for r in rows
-    }  # fmt: skip
+    }
     out["train_wall_s"] = max(r["train_s"] for r in rows)
     out["command_cpu_s"] = round(ended.ru_utime - begun.ru_utime + ended.ru_stime - begun.ru_stime, 1)
     return out
@@ -216,15 +224,30 @@ def night() -> dict[str, Any]:
 
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "lstm": lambda: many("lstm"), "gru": lambda: many("gru"), "lld": simple, "graph": graph, "update": update,
-    "issue": issue, "training": training, "same": same, "points": points, "night": night, "digest": digest,
-}  # fmt: skip
+    "lstm": lambda: many("lstm"),
+    "gru": lambda: many("gru"),
+    "lld": simple,
+    "graph": graph,
+    "update": update,
+    "issue": issue,
+    "training": training,
+    "same": same,
+    "points": points,
+    "night": night,
+    "digest": digest,
+}
 TITLES = {
-    "lstm": "P2 lstm, 100,000 points x 30 d", "gru": "P2 gru, 100,000 points x 30 d", "lld": "P3 lld, 100,000 series",
-    "graph": "P4 graph-gru, 1,000 nodes", "update": "P5 one update", "issue": "P6 one issue, 1,000 stations",
-    "training": "P1 one site, gru, 3 seeds", "same": "D1 same bytes", "points": "F6 unseen points, unseen year",
+    "lstm": "P2 lstm, 100,000 points x 30 d",
+    "gru": "P2 gru, 100,000 points x 30 d",
+    "lld": "P3 lld, 100,000 series",
+    "graph": "P4 graph-gru, 1,000 nodes",
+    "update": "P5 one update",
+    "issue": "P6 one issue, 1,000 stations",
+    "training": "P1 one site, gru, 3 seeds",
+    "same": "D1 same bytes",
+    "points": "F6 unseen points, unseen year",
     "night": "ten sites in a night",
-}  # fmt: skip
+}
 
 
 def child(part: str, threads: int = 1) -> dict[str, Any]:

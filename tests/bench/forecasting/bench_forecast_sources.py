@@ -70,30 +70,45 @@ def cases(epochs: int) -> Iterator[Case]:
     os.environ.setdefault("SLOPEWARD_DATA", str(DATA))
     panel = read_sk()
     yield Case(
-        "SK", panel, (DAY_S, 7 * DAY_S, 30 * DAY_S), Settings(epochs=epochs, stride=3, patience=4),
+        "SK",
+        panel,
+        (DAY_S, 7 * DAY_S, 30 * DAY_S),
+        Settings(epochs=epochs, stride=3, patience=4),
         rolling_folds(panel.values.shape[0]),
         "movement of Outang with measured noise, its rain, reservoir and groundwater, 8 stations, daily",
-    )  # fmt: skip
+    )
     panel = read_record(None, read_recipe(RECIPES / "baijiabao.toml")).panel
     settings = Settings(epochs=3 * epochs, patience=6, window=30, hidden=16, batch=16)
     yield Case(
-        "Baijiabao", panel, (DAY_S, 7 * DAY_S), settings, rolling_folds(panel.values.shape[0], 2),
+        "Baijiabao",
+        panel,
+        (DAY_S, 7 * DAY_S),
+        settings,
+        rolling_folds(panel.values.shape[0], 2),
         "one point, 300 d, rain and reservoir; the step of June 2018 lies in the tests",
-    )  # fmt: skip
+    )
     panel = read_record(None, read_recipe(RECIPES / "lamosano.toml")).panel
     settings = Settings(epochs=3 * epochs, patience=6, window=16, hidden=16, batch=8)
     yield Case(
-        "Lamosano", panel, (11 * DAY_S, 33 * DAY_S), settings, rolling_folds(panel.values.shape[0], 1, last=50),
+        "Lamosano",
+        panel,
+        (11 * DAY_S, 33 * DAY_S),
+        settings,
+        rolling_folds(panel.values.shape[0], 1, last=50),
         "one satellite point every 11 d with rain, last 50",
-    )  # fmt: skip
+    )
     panel, rain, expected = rain_to_come(rows=700)
     laid = (*covariates_from_samples({"R.rain_mm": rain}, panel), lay_outlook(expected, panel))
     panel = replace(panel, drivers=rows_from_covariates(laid, panel.step_s))
     settings = Settings(epochs=2 * epochs, patience=6, window=10, hidden=16, batch=16, learning_rate=5e-3)
     yield Case(
-        "Drawn", panel, (DAY_S, 2 * DAY_S), settings, rolling_folds(panel.values.shape[0], 2),
+        "Drawn",
+        panel,
+        (DAY_S, 2 * DAY_S),
+        settings,
+        rolling_folds(panel.values.shape[0], 2),
         "drawn: two stations that move with the rain of the day; measured rain, and what was expected of two days",
-    )  # fmt: skip
+    )
 
 
 def score(forecaster: NeuralForecaster, case: Case, panel: Panel, cut: Split) -> list[float]:

@@ -138,16 +138,12 @@ def read_lives() -> Iterator[Life]:
     column = next(key for key in rows[0] if key.startswith("Total"))
     times = np.array([datetime.fromisoformat(row["Time"]).replace(tzinfo=UTC).timestamp() for row in rows])
     values = np.array([float(row[column]) for row in rows])
-    yield Life(
-        "Baijiabao 2018", "baijiabao", {"S": (times, values)}, DAY_S, DAILY, _fastest(times, values, "2018")
-    )  # fmt: skip
+    yield Life("Baijiabao 2018", "baijiabao", {"S": (times, values)}, DAY_S, DAILY, _fastest(times, values, "2018"))
 
 
 def _samples(panel: Panel) -> dict[str, tuple[Floats, Floats]]:
     seen = np.isfinite(panel.values)
-    return {
-        name: (panel.times_s[seen[:, s]], panel.values[seen[:, s], s]) for s, name in enumerate(panel.stations)
-    }  # fmt: skip
+    return {name: (panel.times_s[seen[:, s]], panel.values[seen[:, s], s]) for s, name in enumerate(panel.stations)}
 
 
 def _fastest(times: Floats, values: Floats, year: str) -> float:
@@ -205,12 +201,21 @@ def judge(life: Life, now_s: float, span: str) -> list[Case]:
             constant, inverse = extrapolate(present, end_s, before[-1], r.target_s)
             cases.append(
                 Case(
-                    life.kind, life.name, span, format_span(r.horizon_s), shown=True,
-                    observed=_at(times, values, r.target_s, life.step_s), q10=r.q10, q50=r.q50, q90=r.q90,
-                    constant=constant, inverse=inverse, window=end_s is not None,
+                    life.kind,
+                    life.name,
+                    span,
+                    format_span(r.horizon_s),
+                    shown=True,
+                    observed=_at(times, values, r.target_s, life.step_s),
+                    q10=r.q10,
+                    q50=r.q50,
+                    q90=r.q90,
+                    constant=constant,
+                    inverse=inverse,
+                    window=end_s is not None,
                     absurd=list(broken.get(fan.horizon_s, ())),
                 )
-            )  # fmt: skip
+            )
     return cases
 
 
@@ -277,10 +282,13 @@ def tabulate(cases: Sequence[Case], count: int) -> dict[str, Any]:
     scored = [c for c in shown if c.observed is not None]
     rules = Counter(rule for c in shown for rule in c.absurd)
     out: dict[str, Any] = {
-        "targets": len(cases), "shown": len(shown), "withheld_share": _round(1.0 - len(shown) / max(1, len(cases))),
+        "targets": len(cases),
+        "shown": len(shown),
+        "withheld_share": _round(1.0 - len(shown) / max(1, len(cases))),
         "withheld": dict(Counter(c.reason for c in cases if not c.shown)),
-        "absurd": sum(1 for c in shown if c.absurd), "absurd_by_rule": dict(rules),
-    }  # fmt: skip
+        "absurd": sum(1 for c in shown if c.absurd),
+        "absurd_by_rule": dict(rules),
+    }
     if not scored:
         return out
     observed = np.array([c.observed for c in scored], dtype=float)
@@ -296,16 +304,19 @@ def tabulate(cases: Sequence[Case], count: int) -> dict[str, Any]:
     cover = float(held.mean())
     better = min(medians["constant velocity"], medians["inverse velocity"])
     return out | {
-        "scored": len(scored), "coverage_80": _round(cover), "coverage_80_95": resample(held, names),
+        "scored": len(scored),
+        "coverage_80": _round(cover),
+        "coverage_80_95": resample(held, names),
         "chance_of_coverage_if_exact": {
             "each target alone": chance_of_bar(len(scored)),
             "stations of a moment as one": chance_of_bar(sum(min(count, n) for n in Counter(names).values())),
         },
-        "median_abs_error_mm": medians, "with_failure_window": _round(np.mean([c.window for c in scored])),
+        "median_abs_error_mm": medians,
+        "with_failure_window": _round(np.mean([c.window for c in scored])),
         "median_width_80_mm": round(float(np.median(high - low)), 2),
         "interval_score_80_mm": round(winkler(low, high, observed, 0.8), 2),
         "met": {"coverage": cover >= COVERED, "error": medians["served"] <= better, "absurd": not out["absurd"]},
-    }  # fmt: skip
+    }
 
 
 def resample(held: Floats, names: np.ndarray) -> list[float]:
@@ -375,10 +386,11 @@ def play_scenes(seeds: range) -> dict[str, Any]:
             broken.update(f"{format_span(h)}: {rule}" for h, rules in found.items() for rule in rules)
             if not example:
                 example = {
-                    "value": round(present.value, 1), "velocity_mm_per_day": round(present.velocity, 1),
+                    "value": round(present.value, 1),
+                    "velocity_mm_per_day": round(present.velocity, 1),
                     **{format_span(f.horizon_s): [round(f.q10, 1), round(f.q50, 1), round(f.q90, 1)] for f in fans},
                     "withheld": sorted({w.reason for w in withheld}),
-                }  # fmt: skip
+                }
         out[name] = {"seeds": len(seeds), "absurd": dict(sorted(broken.items())), "first": example}
     return out
 
@@ -396,12 +408,16 @@ def main() -> None:
     begun = time.monotonic()
     cases = play_lives((*draw_lives(drawn), *read_lives()), count, given.cases)
     figures = {
-        "unit": "mm; shares", "bars": {
+        "unit": "mm; shares",
+        "bars": {
             "coverage": f"80 % interval holds >= {COVERED:.0%}",
-            "error": "median absolute error <= the better of constant and inverse velocity", "absurd": "none",
+            "error": "median absolute error <= the better of constant and inverse velocity",
+            "absurd": "none",
         },
-        "rules": RULES, "drawn": drawn, "moments_per_tenth": count,
-    } | file_cases(cases, count)  # fmt: skip
+        "rules": RULES,
+        "drawn": drawn,
+        "moments_per_tenth": count,
+    } | file_cases(cases, count)
     figures["scenes"] = play_scenes(range(1, 2 if given.quick else 11))
     for span in SPANS:
         for kind, by_horizon in figures[span].items():

@@ -196,17 +196,20 @@ def choose(records: Sequence[Days], warning: str, budget: float) -> tuple[Settin
 
 def report(
     chosen: Mapping[str, tuple[Setting, float]], failing: Sequence[Days], quiet: Sequence[Days]
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Lead, misses and false days of each warning, and what is gained on velocity alone."""
     leads = {name: np.array([lead_of(r, s, v) for r in failing]) for name, (s, v) in chosen.items()}
     out: dict[str, Any] = {}
     for name, (setting, bound) in chosen.items():
         false = np.concatenate([measure(r, setting) > bound for r in quiet]) if quiet else np.empty(0)
         out[name] = {
-            "setting": spell(setting), "bound_mm_per_day": _round(bound), "lead_d": _round(leads[name].mean()),
-            "median_lead_d": _round(np.median(leads[name])), "missed": int((leads[name] == 0.0).sum()),
+            "setting": spell(setting),
+            "bound_mm_per_day": _round(bound),
+            "lead_d": _round(leads[name].mean()),
+            "median_lead_d": _round(np.median(leads[name])),
+            "missed": int((leads[name] == 0.0).sum()),
             "false_days_share": round(float(false.mean()), 4) if quiet else None,
-        }  # fmt: skip
+        }
     for name in ("median", "chance"):
         gain = leads[name] - leads["velocity"]
         out[name]["gain_d"], out[name]["gain_d_95"] = _round(gain.mean()), resample(gain)
@@ -288,9 +291,12 @@ def main() -> None:
     measured = [] if given.quick else list(read_days(14))
     firm = [] if given.quick else list(read_firm(28))
     figures: dict[str, Any] = {
-        "unit": "days before failure or peak, of at most 30", "asked_chances": SHARES, "drawn": {}, "measured": {},
+        "unit": "days before failure or peak, of at most 30",
+        "asked_chances": SHARES,
+        "drawn": {},
+        "measured": {},
         "firm ground, false days": {},
-    }  # fmt: skip
+    }
     for budget in BUDGETS:
         name = f"{budget:.1%} of days false"
         here = {w: (s, find_bound(quiet, s, budget)) for w, (s, _) in chosen[budget].items()}
@@ -298,15 +304,18 @@ def main() -> None:
             "bounds as chosen": report(chosen[budget], failing, quiet),
             "bounds with that share here": report(here, failing, quiet),
             "lead by asked chance, with that share here": scan(chosen[budget]["median"][0], failing, quiet, budget),
-        }  # fmt: skip
+        }
         figures["firm ground, false days"][name] = {
-            where: {w: round(float(np.mean([(measure(r, s) > v).mean() for r in some])), 4)
-                    for w, (s, v) in chosen[budget].items()} for where, some in firm
-        }  # fmt: skip
+            where: {
+                w: round(float(np.mean([(measure(r, s) > v).mean() for r in some])), 4)
+                for w, (s, v) in chosen[budget].items()
+            }
+            for where, some in firm
+        }
         figures["measured"][name] = {
             kind: report({w: (s, find_bound(past, s, budget)) for w, (s, _) in chosen[budget].items()}, last, [])
             for kind, last, past in measured
-        }  # fmt: skip
+        }
         for part in ("drawn", "measured", "firm ground, false days"):
             print(f"{name} | {part}: {json.dumps(figures[part][name])}")
     figures["cpu_s"] = round(time.process_time() - begun)

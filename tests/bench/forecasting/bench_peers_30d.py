@@ -180,9 +180,12 @@ def main() -> None:
             print(one.name, told[one.name], flush=True)
     if not only:
         figures = {
-            "unit": "mm, MAE and CRPS of each row, and targets", "chosen on": sum_up(told, CHOSEN_ON),
-            "left out": sum_up(told, LEFT_OUT), "groups": pool(told, groups), "records": told,
-        }  # fmt: skip
+            "unit": "mm, MAE and CRPS of each row, and targets",
+            "chosen on": sum_up(told, CHOSEN_ON),
+            "left out": sum_up(told, LEFT_OUT),
+            "groups": pool(told, groups),
+            "records": told,
+        }
         print({key: figures[key] for key in ("chosen on", "left out")})
         for group, by_day in figures["groups"].items():
             print(group, {day: found["to the best other"] for day, found in by_day.items()})

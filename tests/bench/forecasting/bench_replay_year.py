@@ -83,11 +83,18 @@ def replay(site: Site, every_s: float) -> dict[str, Any]:
             fans = [Fan(r.target_s - now_s, r.q025, r.q10, r.q50, r.q90, r.q975) for r in rows]
             rules.update(rule for found in find_absurd(fans, present).values() for rule in found)
     return {
-        "moments": len(moments), "moments_with_a_forecast": served, "moments_without": len(moments) - served,
-        "targets": asked, "shown": shown, "withheld": dict(reasons), "outside_experience": outside,
-        "outside_share": round(outside / max(1, served), 4), "scored": len(held),
-        "coverage_80": round(float(np.mean(held)), 3) if held else None, "absurd_by_rule": dict(rules),
-    }  # fmt: skip
+        "moments": len(moments),
+        "moments_with_a_forecast": served,
+        "moments_without": len(moments) - served,
+        "targets": asked,
+        "shown": shown,
+        "withheld": dict(reasons),
+        "outside_experience": outside,
+        "outside_share": round(outside / max(1, served), 4),
+        "scored": len(held),
+        "coverage_80": round(float(np.mean(held)), 3) if held else None,
+        "absurd_by_rule": dict(rules),
+    }
 
 
 def main() -> None:
@@ -105,12 +112,16 @@ def main() -> None:
     served = sum(f["moments_with_a_forecast"] for f in firm)
     false = sum(f["outside_experience"] for f in firm)
     figures = {
-        "bar": "false outside experience < 2 % of days on steady GNSS", "days_between": given.days, "sites": found,
+        "bar": "false outside experience < 2 % of days on steady GNSS",
+        "days_between": given.days,
+        "sites": found,
         "firm ground": {
-            "moments": served, "outside_experience": false, "share": round(false / max(1, served), 4),
+            "moments": served,
+            "outside_experience": false,
+            "share": round(false / max(1, served), 4),
             "met": false < 0.02 * served,
         },
-    }  # fmt: skip
+    }
     print(json.dumps(figures["firm ground"]))
     if not given.no_record:
         command = " ".join(["python -m tests.bench.forecasting.bench_replay_year", *sys.argv[1:]])

@@ -44,12 +44,24 @@ def main() -> None:
     long = wide.ffill().bfill().reset_index().melt(id_vars="ds", var_name="unique_id", value_name="y")
     long = long[["unique_id", "ds", "y"]]
     settings = {
-        "h": max(HORIZONS), "input_size": 60, "encoder_hidden_size": 32, "encoder_n_layers": 1,
-        "decoder_hidden_size": 32, "decoder_layers": 1, "loss": MQLoss(level=[80, 95]), "learning_rate": 2e-3,
-        "batch_size": truth.shape[1], "windows_batch_size": 64 * truth.shape[1], "scaler_type": "robust",
-        "random_seed": given.seed, "accelerator": "cpu", "enable_progress_bar": False, "logger": False,
-        "enable_checkpointing": False, "enable_model_summary": False,
-    }  # fmt: skip
+        "h": max(HORIZONS),
+        "input_size": 60,
+        "encoder_hidden_size": 32,
+        "encoder_n_layers": 1,
+        "decoder_hidden_size": 32,
+        "decoder_layers": 1,
+        "loss": MQLoss(level=[80, 95]),
+        "learning_rate": 2e-3,
+        "batch_size": truth.shape[1],
+        "windows_batch_size": 64 * truth.shape[1],
+        "scaler_type": "robust",
+        "random_seed": given.seed,
+        "accelerator": "cpu",
+        "enable_progress_bar": False,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+    }
 
     def run(steps: int) -> tuple[pd.DataFrame, float, int]:
         """Train so many steps before the first origin, forecast from all; with the processor time."""
@@ -57,7 +69,7 @@ def main() -> None:
         begun = time.process_time()
         made = NeuralForecast(models=[model], freq="D").cross_validation(
             long, n_windows=given.origins, step_size=1, refit=False
-        )  # fmt: skip
+        )
         return made, time.process_time() - begun, sum(p.numel() for p in model.parameters())
 
     # one step costs next to nothing: what is left is reading, cutting and forecasting
@@ -73,8 +85,10 @@ def main() -> None:
         "version": neuralforecast.__version__,
         "mae": {f"{h}d": round(float(np.nanmean(error[ahead == h])), 4) for h in HORIZONS},
         "n": int(np.isfinite(error[ahead == 1]).sum()),
-        "parameters": int(parameters), "train_cpu_s": round(both - asked, 2), "forecast_cpu_s": round(asked, 2),
-    }  # fmt: skip
+        "parameters": int(parameters),
+        "train_cpu_s": round(both - asked, 2),
+        "forecast_cpu_s": round(asked, 2),
+    }
     print(json.dumps(out))
 
 

@@ -67,9 +67,18 @@ def write_scene(path: Path) -> None:
     patch = np.stack([drawn.bands[name] for name in ("B4", "B3", "B2")])
     grid = grid_around(141.0, 42.73, SIDE, 10.0)
     with rasterio.open(
-        path, "w", driver="GTiff", width=SIDE, height=SIDE, count=3, dtype="uint16", crs=grid.crs_wkt,
-        transform=grid.transform, tiled=True, nodata=0,
-    ) as target:  # fmt: skip
+        path,
+        "w",
+        driver="GTiff",
+        width=SIDE,
+        height=SIDE,
+        count=3,
+        dtype="uint16",
+        crs=grid.crs_wkt,
+        transform=grid.transform,
+        tiled=True,
+        nodata=0,
+    ) as target:
         for index, name in enumerate(("red", "green", "blue"), start=1):
             target.set_band_description(index, name)
         for row in range(0, SIDE, PATCH):
@@ -143,12 +152,18 @@ def main() -> None:
         minutes = (time.monotonic() - began) / 60
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)  # of the service, which has ended, and of its workers
     figures = {
-        "drops": asked.drops, "sites": asked.sites, "gap_s": GAP_S, "minutes": round(minutes, 1),
-        "scene_px": [SIDE, SIDE], "median_s": round(float(np.median(waits)), 1),
-        "p95_s": round(float(np.quantile(waits, 0.95)), 1), "longest_s": round(max(waits), 1), "bar_p95_s": BAR_S,
+        "drops": asked.drops,
+        "sites": asked.sites,
+        "gap_s": GAP_S,
+        "minutes": round(minutes, 1),
+        "scene_px": [SIDE, SIDE],
+        "median_s": round(float(np.median(waits)), 1),
+        "p95_s": round(float(np.quantile(waits, 0.95)), 1),
+        "longest_s": round(max(waits), 1),
+        "bar_p95_s": BAR_S,
         "load_median": round(float(np.median(loads)), 1),
         "processor_s_per_drop": round((spent.ru_utime + spent.ru_stime) / asked.drops, 1),
-    }  # fmt: skip
+    }
     path = record("drops", f"{COMMAND} --drops {asked.drops} --sites {asked.sites}", figures)
     sys.stdout.write(f"{path}: {figures}\n")
     sys.exit(0 if figures["p95_s"] <= BAR_S else 1)

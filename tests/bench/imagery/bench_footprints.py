@@ -32,9 +32,14 @@ def on_drawn(weights: str, count: int, folder: Path) -> dict[str, Any]:
     for seed in range(9000, 9000 + count):
         place = folder / f"{weights}-{seed}"
         truth = write_scene(
-            place, seed=seed, with_scar=True, center_lon=8.9, center_lat=46.2, size_px=256,
+            place,
+            seed=seed,
+            with_scar=True,
+            center_lon=8.9,
+            center_lat=46.2,
+            size_px=256,
             acquired_at=datetime(2026, 5, 1, tzinfo=UTC),
-        )  # fmt: skip
+        )
         scars = [shape(scar["geometry"]) for scar in truth["scars"]]
         polygons = [shape(p["geometry"]) for p in detect({"scene_path": str(place), "weights": weights})["polygons"]]
         hit = [s for s in scars if any(s.intersection(p).area > 0.5 * s.union(p).area for p in polygons)]

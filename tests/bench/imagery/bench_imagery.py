@@ -33,9 +33,16 @@ from tests.bench.record import read_figures, record
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_imagery"
 CORE = (
-    "unet", "resunet", "sbconv-unet", "sbconv-resunet", "scdnn", "segnet", "deeplabv3plus-resnet50",
-    "deeplabv3plus-mobilenetv2", "linknet",
-)  # fmt: skip
+    "unet",
+    "resunet",
+    "sbconv-unet",
+    "sbconv-resunet",
+    "scdnn",
+    "segnet",
+    "deeplabv3plus-resnet50",
+    "deeplabv3plus-mobilenetv2",
+    "linknet",
+)
 SIMPLE = ("index", "logistic")
 SPLIT_SEED = 20
 TRIALS: dict[str, dict[str, Any]] = {
@@ -111,9 +118,14 @@ def _train(job: Job, given: argparse.Namespace, opened: tuple[Patches, Patches, 
     resize_px = change.pop("resize_px", SETS[name].resize_px)
     network = "unet" if model in TRIALS else model
     settings = ImageryTrainingSettings(
-        seed=seed, network=network, width=given.width, epochs=given.epochs or SETS[name].epochs, blank_share=0.05,
-        brightness=(0.8, 1.2), **change,
-    )  # fmt: skip
+        seed=seed,
+        network=network,
+        width=given.width,
+        epochs=given.epochs or SETS[name].epochs,
+        blank_share=0.05,
+        brightness=(0.8, 1.2),
+        **change,
+    )
     seen = (train.resize(resize_px) if resize_px else train).remember()
     place = path_of(job, given).with_suffix(".place")
     trained = train_patches(seen, settings, Hooks(place=place, resume=True), parts)
@@ -123,11 +135,15 @@ def _train(job: Job, given: argparse.Namespace, opened: tuple[Patches, Patches, 
     scored = score_maps(maps, trained.threshold)
     facts = {
         "parameters": sum(p.numel() for p in trained.network.parameters()),
-        "steps": len(trained.history) * -(-len(parts[0]) // settings.batch), "epochs": len(trained.history),
-        "best_epoch": trained.best_epoch, "held_f1": trained.held_f1, "history": trained.history,
-        "score_cpu_s": round(time.process_time() - begun, 1), "torch": torch.__version__,
+        "steps": len(trained.history) * -(-len(parts[0]) // settings.batch),
+        "epochs": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "held_f1": trained.held_f1,
+        "history": trained.history,
+        "score_cpu_s": round(time.process_time() - begun, 1),
+        "torch": torch.__version__,
         "sees_padding_only": _sees_padding(network, train, resize_px),
-    }  # fmt: skip
+    }
     place.unlink(missing_ok=True)
     return _facts(scored, trained.cpu_s, facts)
 
@@ -139,9 +155,12 @@ def _sees_padding(network: str, train: Patches, resize_px: int | None) -> bool:
 
 def _facts(scored: ScoringResult, cpu_s: float, facts: dict[str, Any]) -> dict[str, Any]:
     return {
-        "report": scored.report, "names": list(scored.names), "confusions": scored.confusions.tolist(),
-        "cpu_s": round(cpu_s, 1), **facts,
-    }  # fmt: skip
+        "report": scored.report,
+        "names": list(scored.names),
+        "confusions": scored.confusions.tolist(),
+        "cpu_s": round(cpu_s, 1),
+        **facts,
+    }
 
 
 def path_of(job: Job, given: argparse.Namespace) -> Path:
@@ -169,8 +188,11 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
     f1 = [run["report"]["f1"] or 0.0 for run in runs]
     recall = [run["report"]["object_recall"]["covered_half"] for run in runs]
     return {
-        "f1": round(statistics.median(f1), 4), "f1_range": [round(min(f1), 4), round(max(f1), 4)], "seeds": len(runs),
-        "miou": round(_median(runs, "miou"), 4), "ap50": round(_median(runs, "ap50"), 4),
+        "f1": round(statistics.median(f1), 4),
+        "f1_range": [round(min(f1), 4), round(max(f1), 4)],
+        "seeds": len(runs),
+        "miou": round(_median(runs, "miou"), 4),
+        "ap50": round(_median(runs, "ap50"), 4),
         "f1_interval_of_first": runs[0]["report"]["intervals"]["f1"],
         "landslides_covered_by_half": {
             size: round(statistics.median(values), 3)
@@ -179,7 +201,7 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "cpu_s": round(statistics.fmean(run["cpu_s"] for run in runs), 1),
         **{key: runs[0][key] for key in ("parameters", "epochs", "steps", "sees_padding_only") if key in runs[0]},
-    }  # fmt: skip
+    }
 
 
 def _compare(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -239,8 +261,10 @@ def main() -> None:
     there = sum(path_of(job, given).exists() for job in jobs)
     figures = {
         "unit": "test part, pooled pixels; epoch, temperature and threshold from the held part of train",
-        "width": given.width, "seeds": given.seeds, "done": f"{there} of {len(jobs)} jobs",
-    }  # fmt: skip
+        "width": given.width,
+        "seeds": given.seeds,
+        "done": f"{there} of {len(jobs)} jobs",
+    }
     if given.patches:
         print(json.dumps(figures | collect(jobs, given), indent=1))
     else:

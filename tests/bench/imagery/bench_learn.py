@@ -77,9 +77,20 @@ def run(name: str, seed: int, minutes: float | None) -> dict[str, Any]:
     write_user_files(train.take(chosen).resize(TILE_PX), pixel_m, place)
     begun = time.monotonic()
     command = [
-        sys.executable, "-m", "monitor.cli.main", "scenes", "learn", str(place / "scenes"),
-        "--outlines", str(place / "outlines.geojson"), "--out", str(place / "learnt"), "--seed", str(seed), "--json",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "monitor.cli.main",
+        "scenes",
+        "learn",
+        str(place / "scenes"),
+        "--outlines",
+        str(place / "outlines.geojson"),
+        "--out",
+        str(place / "learnt"),
+        "--seed",
+        str(seed),
+        "--json",
+    ]
     limit = [] if minutes is None else ["--minutes", f"{minutes:g}"]
     command += limit
     shown = " ".join(["slopeward scenes learn SCENES --outlines FILE", *limit, "--seed", str(seed)])
@@ -97,16 +108,24 @@ def run(name: str, seed: int, minutes: float | None) -> dict[str, Any]:
     logistic = score_simple(rules["logistic"][-1], test, objects=False)
     network = score_maps(map_patches(model, test), float(model.card["threshold"]), objects=False)
     return {
-        "command": shown, "seed": seed, "wall_s": wall_s, "cpu_s": told["cpu_s"],
-        "load": round(os.getloadavg()[0], 1), "epochs": told["epochs"],
+        "command": shown,
+        "seed": seed,
+        "wall_s": wall_s,
+        "cpu_s": told["cpu_s"],
+        "load": round(os.getloadavg()[0], 1),
+        "epochs": told["epochs"],
         "cross_validation": told["cross_validation"],
-        "tiles": told["tiles"], "offered": told["offered"], "verdict": told["gate"]["verdict"],
+        "tiles": told["tiles"],
+        "offered": told["offered"],
+        "verdict": told["gate"]["verdict"],
         "left_out": {key: told["gate"][key] for key in LEFT_OUT},
         "unseen": {
-            "images": len(test), "network_f1": network.report["f1"], "logistic_f1": logistic.report["f1"],
+            "images": len(test),
+            "network_f1": network.report["f1"],
+            "logistic_f1": logistic.report["f1"],
             "less_logistic": compare(network.confusions, logistic.confusions),
         },
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -57,10 +57,13 @@ def restless(ground: Ground, rng: np.random.Generator) -> np.ndarray:
 def correlated(ground: Ground, rng: np.random.Generator) -> np.ndarray:
     """Speckle that hangs together over neighbours, as oversampled images have it; about as many looks."""
     field = sum(
-        np.abs(ndimage.gaussian_filter(rng.normal(size=(2, ground.size, ground.size)), (0, 0.6, 0.6))[0]
-               + 1j * ndimage.gaussian_filter(rng.normal(size=(ground.size, ground.size)), 0.6)) ** 2
+        np.abs(
+            ndimage.gaussian_filter(rng.normal(size=(2, ground.size, ground.size)), (0, 0.6, 0.6))[0]
+            + 1j * ndimage.gaussian_filter(rng.normal(size=(ground.size, ground.size)), 0.6)
+        )
+        ** 2
         for _ in range(4)
-    )  # fmt: skip
+    )
     return (ground.power * field / field.mean()).astype(np.float32)
 
 
@@ -82,11 +85,14 @@ def measure_false_alarms(folder: Path) -> dict[str, Any]:
             seen = round(told.changed_share * cells)
             low, high = binomtest(seen, cells).proportion_ci(0.95)
             found.setdefault(name, {})[f"asked_{chance:g}"] = {
-                "seen": float(f"{seen / cells:.3g}"), "seen_95": [float(f"{low:.2g}"), float(f"{high:.2g}")],
-                "cells": cells, "looks": told.looks, "threshold_db": told.threshold_db,
+                "seen": float(f"{seen / cells:.3g}"),
+                "seen_95": [float(f"{low:.2g}"), float(f"{high:.2g}")],
+                "cells": cells,
+                "looks": told.looks,
+                "threshold_db": told.threshold_db,
                 "outlines_of_5000_m2": len(told.outlines),
                 "outlines_per_100_km2": round(len(told.outlines) / ((FALSE_SIDE * PIXEL_M / 1e3) ** 2) * 100, 2),
-            }  # fmt: skip
+            }
             print(name, chance, found[name][f"asked_{chance:g}"])
     return found
 
@@ -115,9 +121,11 @@ def measure_recall(folder: Path) -> dict[str, Any]:
                 shares = ndimage.mean(marked, labels, np.arange(1, number + 1))
                 hit = int(np.sum(np.asarray(shares) >= 0.5))
                 row = {
-                    "discs": number, "found": hit, "recall": round(hit / number, 3),
+                    "discs": number,
+                    "found": hit,
+                    "recall": round(hit / number, 3),
                     "cells_precision": round(float((marked & truth).sum() / max(1, marked.sum())), 3),
-                }  # fmt: skip
+                }
                 found[f"radius_{radius_m:g}_m_contrast_{contrast:g}_db_before_{dates}"] = row
             print(radius_m, contrast, row)
     return found
@@ -143,18 +151,22 @@ def measure_real(folder: Path) -> dict[str, Any]:
     rates = measure_stack(StackRequest(folder=STACK, reference=STILL, out_dir=folder / "rates"))
     told_map = measure_velocity(
         VelocityRequest(
-            files=(folder / "rates" / "rate.tif",), sigma_files=(folder / "rates" / "rate_error.tif",),
-            component="los-towards", factor=1.0, minimum_area_m2=40_000.0,
+            files=(folder / "rates" / "rate.tif",),
+            sigma_files=(folder / "rates" / "rate_error.tif",),
+            component="los-towards",
+            factor=1.0,
+            minimum_area_m2=40_000.0,
         )
-    )  # fmt: skip
+    )
     return {
-        "coherence_pairs_compared": compared, "coherence": outlines,
+        "coherence_pairs_compared": compared,
+        "coherence": outlines,
         "zones_of_rates": [[z.kind, round(z.area_m2 / 1e6, 2), z.rate_mm_per_year] for z in rates.zones],
         "zones_of_its_map_as_velocities": [
             [z.kind, round(z.area_m2 / 1e6, 2), z.mean_mm_per_year, z.p95_mm_per_year] for z in told_map.zones[:5]
         ],
         "radar_amplitude": "no pair of radar images was at hand",
-    }  # fmt: skip
+    }
 
 
 def draw_large(path: Path, side: int, kind: str, seed: int) -> None:
@@ -184,10 +196,16 @@ def run_large(kind: str, folder: Path) -> None:
         asked = VelocityRequest(files=(folder / "velocity0.tif",), component="los-towards", factor=1.0, sigma=1.0)
         outlines = len(measure_velocity(replace(asked, k_sigma=5.0)).zones)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({
-        "outlines": outlines, "wall_s": round(time.monotonic() - began, 1),
-        "cpu_s": round(time.process_time() - cpu, 1), "peak_memory_mib": round(peak),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "outlines": outlines,
+                "wall_s": round(time.monotonic() - began, 1),
+                "cpu_s": round(time.process_time() - cpu, 1),
+                "peak_memory_mib": round(peak),
+            }
+        )
+    )
 
 
 def measure_size(folder: Path, side: int) -> dict[str, Any]:
@@ -219,9 +237,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures = {
-            "false_alarms": measure_false_alarms(folder), "recall": measure_recall(folder),
-            "real": measure_real(folder), "size": measure_size(folder, given.side),
-        }  # fmt: skip
+            "false_alarms": measure_false_alarms(folder),
+            "recall": measure_recall(folder),
+            "real": measure_real(folder),
+            "size": measure_size(folder, given.side),
+        }
     print(record("sar", "python -m tests.bench.imagery.bench_sar", figures))
 
 

@@ -60,9 +60,15 @@ def write_scene(folder: Path, width: int, height: int) -> Path:
     grid = grid_around(141.0, 42.73, max(width, height), 10.0)
     path, dem = folder / "scene.tif", folder / "dem.tif"
     profile = {
-        "driver": "GTiff", "width": width, "height": height, "crs": grid.crs_wkt, "transform": grid.transform,
-        "tiled": True, "blockxsize": 512, "blockysize": 512,
-    }  # fmt: skip
+        "driver": "GTiff",
+        "width": width,
+        "height": height,
+        "crs": grid.crs_wkt,
+        "transform": grid.transform,
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+    }
     with (
         rasterio.Env(GDAL_CACHEMAX=64 << 20),
         rasterio.open(path, "w", **profile, count=4, dtype="uint16", nodata=0, interleave="band") as target,
@@ -73,8 +79,10 @@ def write_scene(folder: Path, width: int, height: int) -> Path:
         for row in range(0, height, PATCH):
             for column in range(0, width, PATCH):
                 wide, high = min(PATCH, width - column), min(PATCH, height - row)
-                flips = (slice(None, None, -1 if row // PATCH % 2 else 1),
-                         slice(None, None, -1 if column // PATCH % 2 else 1))  # fmt: skip
+                flips = (
+                    slice(None, None, -1 if row // PATCH % 2 else 1),
+                    slice(None, None, -1 if column // PATCH % 2 else 1),
+                )
                 window = Window(column, row, wide, high)
                 target.write(np.ascontiguousarray(patch[:, *flips][:, :high, :wide]), window=window)
                 heights.write(np.ascontiguousarray(drawn.dem_m[flips][:high, :wide]), 1, window=window)

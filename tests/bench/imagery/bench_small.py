@@ -122,10 +122,13 @@ def main() -> None:
             kept[word] = tally(found, at)
             pooled = kept[word].sum(axis=0)
             figures[word] = {
-                "threshold": at, "held_f1": round(held_f1, 4), "cpu_s": cost,
+                "threshold": at,
+                "held_f1": round(held_f1, 4),
+                "cpu_s": cost,
                 **{key: round(float(value), 4) for key, value in scores(pooled).items()},
-                "small_landslides": int(pooled[3]), "small_outlines": int(pooled[5]),
-            }  # fmt: skip
+                "small_landslides": int(pooled[3]),
+                "small_outlines": int(pooled[5]),
+            }
             if word != "plain":
                 figures[word]["less_plain"] = compare(kept[word], kept["plain"])
             print(word, figures[word], flush=True)

@@ -37,9 +37,11 @@ SIDES = {"bijie": (0.6, 1.2, 2.4), L4S: (10.0,)}
 GAMMA = 0.45
 COMMAND = "python -m tests.bench.imagery.bench_speckle"
 BLAMED = {
-    "by_grain": "the grain is as even as", "by_smear": "one direction is", "by_green": "red has",
+    "by_grain": "the grain is as even as",
+    "by_smear": "one direction is",
+    "by_green": "red has",
     "by_detail_or_colour": ("fine detail is", "steps have", "green is darker"),
-}  # fmt: skip
+}
 EXCHANGED = {"red and green": (1, 0, 2), "green and blue": (0, 2, 1), "red and blue": (2, 1, 0)}
 SMEARED_PX, SMEARED_DEG = (3, 5, 9), (0, 22, 45, 90)
 

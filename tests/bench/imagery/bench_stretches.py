@@ -71,12 +71,13 @@ def run(shipped: str, recipe: str) -> dict[str, Any]:
     one, other = (score_stretched(model, test, sizes=True) for model in models)
     rows = {
         name: {
-            shipped: round(one[name].report["f1"], 4), recipe: round(other[name].report["f1"], 4),
+            shipped: round(one[name].report["f1"], 4),
+            recipe: round(other[name].report["f1"], 4),
             **compare(other[name].confusions, one[name].confusions),
             "cost": compare(other[name].confusions, other[PLAIN].confusions)["difference"],
         }
         for name in one
-    }  # fmt: skip
+    }
     if card.get("resize_px") is None:
         rule = fit_logistic(train, *split(train, "seeded", card["training"]["held_share"], card["training"]["seed"]))
         logistic = score_simple(rule, test, objects=False)
@@ -92,9 +93,13 @@ def run(shipped: str, recipe: str) -> dict[str, Any]:
     worse = [name for name, row in rows.items() if row["carries"] and row["difference"] < 0]
     better = [name for name, row in rows.items() if row["carries"] and row["difference"] > 0]
     return {
-        "images": len(test), "cpu_s": models[1].card["training"]["cpu_s"], "rows": rows, "worse": worse,
-        "better": better, "ship": bool(better) and not worse and rows[PLAIN]["interval"] is not None,
-    }  # fmt: skip
+        "images": len(test),
+        "cpu_s": models[1].card["training"]["cpu_s"],
+        "rows": rows,
+        "worse": worse,
+        "better": better,
+        "ship": bool(better) and not worse and rows[PLAIN]["interval"] is not None,
+    }
 
 
 def run_alone(name: str) -> dict[str, Any]:
@@ -103,12 +108,13 @@ def run_alone(name: str) -> dict[str, Any]:
     _, test = open_data(model.card["data"]["recipe"], model.bands, model.card["training"]["seed"], DATA)
     found = score_stretched(model, test, sizes=True)
     return {
-        "images": len(test), "model_hash": model.model_hash,
+        "images": len(test),
+        "model_hash": model.model_hash,
         "rows": {
             change: {"f1": round(one.report["f1"], 4), "less plain": compare(one.confusions, found[PLAIN].confusions)}
             for change, one in found.items()
         },
-    }  # fmt: skip
+    }
 
 
 def run_odd(name: str) -> dict[str, Any]:
@@ -140,9 +146,10 @@ def run_quality(name: str) -> dict[str, Any]:
         found = score_maps(map_patches(model, worse, resize_px), float(model.card["threshold"]), objects=False)
         plain = plain or found
         rows[loss] = {
-            "f1": round(found.report["f1"], 4), "less plain": compare(found.confusions, plain.confusions),
+            "f1": round(found.report["f1"], 4),
+            "less plain": compare(found.confusions, plain.confusions),
             "logistic": round(score_simple(rule, worse, objects=False).report["f1"], 4),
-        }  # fmt: skip
+        }
     held = model.card.get("steadiness")
     noisy = run_noisy(name, test) if resize_px is None else None
     return {"images": len(test), "model_hash": model.model_hash, "rows": rows, "held": held, "unchanged scene": noisy}
@@ -200,13 +207,16 @@ def _add_seeds(
         total = np.sum([found[name].confusions for found in own.values()], axis=0)
         plain = np.sum([found[PLAIN].confusions for found in own.values()], axis=0)
         rows[name]["seeds"] = {
-            "f1": f1, "median": statistics.median(f1.values()), "cost": compare(total, plain)["difference"],
+            "f1": f1,
+            "median": statistics.median(f1.values()),
+            "cost": compare(total, plain)["difference"],
             **{
                 f"less {other}": {"all": compare(total, found[name].confusions)}
                 | {seed: compare(one[name].confusions, found[name].confusions) for seed, one in own.items()}
-                for other, found in beside.items() if name in found
+                for other, found in beside.items()
+                if name in found
             },
-        }  # fmt: skip
+        }
 
 
 def main() -> None:

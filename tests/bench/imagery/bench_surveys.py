@@ -41,8 +41,9 @@ def heights(folder: Path, seed: int, method: str, per_m2: int) -> Facts:
     held = np.isfinite(height)
     return {
         "held_95": float((np.abs(error) < 1.96 * sigma)[held].mean()),
-        "rmse_m": float(np.sqrt(np.mean(error[held] ** 2))), "sigma_m": float(np.median(sigma[held])),
-    }  # fmt: skip
+        "rmse_m": float(np.sqrt(np.mean(error[held] ** 2))),
+        "sigma_m": float(np.median(sigma[held])),
+    }
 
 
 def distances(folder: Path, seed: int, per_m2: int) -> Facts:
@@ -57,8 +58,9 @@ def distances(folder: Path, seed: int, per_m2: int) -> Facts:
     held = np.isfinite(distance)
     return {
         "held_95": float((np.abs(distance) < limit)[held].mean()),
-        "level_of_detection_m": float(np.median(limit[held])), "measured_share": float(held.mean()),
-    }  # fmt: skip
+        "level_of_detection_m": float(np.median(limit[held])),
+        "measured_share": float(held.mean()),
+    }
 
 
 def cloth(folder: Path, seed: int) -> Facts:
@@ -86,9 +88,11 @@ def vectors(folder: Path, seed: int, noise: float) -> Facts:
     error = np.concatenate([moved[still], moved[slid] - SLID_M])
     limits = np.concatenate([stated[still], stated[slid]])
     return {
-        "noise_to_contrast": noise / contrast, "held_95": float((np.abs(error) < 1.96 * limits).mean()),
-        "error_px": float(np.std(error)) / pixel_m, "windows": float(len(error)),
-    }  # fmt: skip
+        "noise_to_contrast": noise / contrast,
+        "held_95": float((np.abs(error) < 1.96 * limits).mean()),
+        "error_px": float(np.std(error)) / pixel_m,
+        "windows": float(len(error)),
+    }
 
 
 CASES: dict[str, Callable[[Path, int], Facts]] = {

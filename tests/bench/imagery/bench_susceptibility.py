@@ -45,12 +45,15 @@ def run(learners: tuple[str, ...], law: dict[str, Any], seeds: Sequence[int], si
         truth = measure_auc(drawn.truth.ravel(), label, np.ones(label.size))
         found.append(
             {
-                "landslides": float(label.sum()), "auc_of_the_truth": truth, "auc_left_out_blocks": scores["auc"],
-                "auc_random_cells": scores["random_split"], "interval_width": high - low,
+                "landslides": float(label.sum()),
+                "auc_of_the_truth": truth,
+                "auc_left_out_blocks": scores["auc"],
+                "auc_random_cells": scores["random_split"],
+                "interval_width": high - low,
                 "truth_within_interval": float(low <= truth <= high),
                 "said_to_observed": scores["calibration"]["expected_calibration_error"],
             }
-        )  # fmt: skip
+        )
     told: dict[str, Any] = {key: round(statistics.median(one[key] for one in found), 4) for key in found[0]}
     for key in ("auc_left_out_blocks", "auc_random_cells"):
         told[f"{key}_range"] = [round(pick(one[key] for one in found), 4) for pick in (min, max)]

@@ -48,8 +48,17 @@ def draw(folder: Path, side: int) -> SceneTilesRequest:
     likely = np.zeros((PATCH, PATCH), np.uint8)
     likely[200:260, 180:240] = np.add.outer(np.arange(60), np.arange(60)) + 60
     grid = grid_around(8.9, 46.2, side, 1.0)
-    shape = {"driver": "GTiff", "width": side, "height": side, "crs": grid.crs_wkt, "transform": grid.transform,
-             "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate"}  # fmt: skip
+    shape = {
+        "driver": "GTiff",
+        "width": side,
+        "height": side,
+        "crs": grid.crs_wkt,
+        "transform": grid.transform,
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "compress": "deflate",
+    }
     for name, tile, nodata in (("20260225", patch, 0), ("prob", likely[None], 255)):
         plain = folder / f"{name}.plain.tif"
         with rasterio.open(plain, "w", count=len(tile), dtype=tile.dtype, nodata=nodata, **shape) as file:
@@ -78,10 +87,13 @@ def cut(asked: SceneTilesRequest) -> dict[str, Any]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     assert not found.error, found.error
     return {
-        "tiles": found.tiles, "zooms": list(found.zooms), "cpu_s": round(used.ru_utime + used.ru_stime, 1),
-        "wall_s": round(time.monotonic() - began, 1), "peak_mb": read_peak_mb(),
+        "tiles": found.tiles,
+        "zooms": list(found.zooms),
+        "cpu_s": round(used.ru_utime + used.ru_stime, 1),
+        "wall_s": round(time.monotonic() - began, 1),
+        "peak_mb": read_peak_mb(),
         **{f"{name}_mb": round((asked.out_dir / file).stat().st_size / 1e6, 1) for name, file in SCENE_FILES.items()},
-    }  # fmt: skip
+    }
 
 
 def choose(told: dict[str, Any]) -> list[str]:

@@ -45,10 +45,13 @@ def tell(looked_at: Any, truth: Any) -> dict[str, Any]:
     found, landslides = int(looked_at[truth].sum()), int(truth.sum())
     low, high = stats.binomtest(found, landslides).proportion_ci(0.95, "exact")
     return {
-        "landslide_tiles": landslides, "looked_at": found, "recall": round(found / landslides, 4),
-        "recall_95": [round(float(low), 4), round(float(high), 4)], "empty_tiles": int((~truth).sum()),
+        "landslide_tiles": landslides,
+        "looked_at": found,
+        "recall": round(found / landslides, 4),
+        "recall_95": [round(float(low), 4), round(float(high), 4)],
+        "empty_tiles": int((~truth).sum()),
         "passed_over": int((~looked_at[~truth]).sum()),
-    }  # fmt: skip
+    }
 
 
 def judge_shipped(test: Patches) -> dict[str, Any]:
@@ -74,9 +77,10 @@ def judge_shipped(test: Patches) -> dict[str, Any]:
         truth.append(bool((patch.mask == 1).any()))
     known = np.array(truth)
     return {
-        "whole_crops": tell(np.array(whole), known), "windows": tell(np.array(windows), known),
+        "whole_crops": tell(np.array(whole), known),
+        "windows": tell(np.array(windows), known),
         "cost_to_network": round(cost["triage"] / cost["network"], 3),
-    }  # fmt: skip
+    }
 
 
 def judge_recipe(train: Patches, settings: Any, folds: int) -> dict[str, Any]:

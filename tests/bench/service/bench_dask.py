@@ -64,9 +64,11 @@ def spend(far: FarCluster | None) -> dict[str, float]:
         return {"service_s": own.user + own.system, "jobs_s": own.children_user + own.children_system}
     worker, scheduler = (psutil.Process(one.pid).cpu_times() for one in (far.first, far.scheduler))
     return {
-        "service_s": own.user + own.system, "jobs_s": worker.children_user + worker.children_system,
-        "worker_s": worker.user + worker.system, "scheduler_s": scheduler.user + scheduler.system,
-    }  # fmt: skip
+        "service_s": own.user + own.system,
+        "jobs_s": worker.children_user + worker.children_system,
+        "worker_s": worker.user + worker.system,
+        "scheduler_s": scheduler.user + scheduler.system,
+    }
 
 
 def measure(work: Work, plan: ComputeSection, far: FarCluster | None) -> dict[str, float]:
@@ -87,9 +89,11 @@ def judge(here: dict[str, float], there: dict[str, float], alone_s: float = 0.0)
         return round(before_s / (widest_s + alone_s), 2)
 
     return {
-        "here": here, "there": there, "useful": round(here["jobs_s"] / sum(there.values()), 3),
+        "here": here,
+        "there": there,
+        "useful": round(here["jobs_s"] / sum(there.values()), 3),
         **{f"speedup_{n}": speed_up(n) for n in (1, 2, 8)},
-    }  # fmt: skip
+    }
 
 
 def measure_strips(place: Path, far: FarCluster, plan: ComputeSection) -> dict[str, Any]:
@@ -101,10 +105,20 @@ def measure_strips(place: Path, far: FarCluster, plan: ComputeSection) -> dict[s
         folder = place / name
         folder.mkdir()
         asked = SceneRequest(
-            scene_path=str(scene), weights="generated", out_dir=folder / "scene", minimum_area_m2=None, owner="bench",
-            triage=None, known=(), dates=(), versions=(), stations={}, near_m=100.0, local=None,
+            scene_path=str(scene),
+            weights="generated",
+            out_dir=folder / "scene",
+            minimum_area_m2=None,
+            owner="bench",
+            triage=None,
+            known=(),
+            dates=(),
+            versions=(),
+            stations={},
+            near_m=100.0,
+            local=None,
             strip_px=TIMES * SIDE_PX**2 // 4,
-        )  # fmt: skip
+        )
         before = spend(where)
         answer = divided.run_in_worker(one, divided.READ_ONE, asked, reads=[scene], writes=[folder])
         opened = {key: value - before[key] for key, value in spend(where).items()}

@@ -38,21 +38,46 @@ def make_site(name: str, stations: int) -> Site:
     """A slope of hourly GNSS stations with three bounds and a dwell."""
     names = tuple(f"G{k:02d}" for k in range(stations))
     return Site(
-        name, name, 46.0, 8.0, "UTC",
+        name,
+        name,
+        46.0,
+        8.0,
+        "UTC",
         tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red"))),
         tuple(
-            Station(n, 46.0, 8.0, None, 90.0, 20.0, None, None, None, on_slope=True,
-                    series=(SeriesSpec(n, "displacement", "mm", 3600.0, 6 * 3600.0, 0.5, 20.0),))
+            Station(
+                n,
+                46.0,
+                8.0,
+                None,
+                90.0,
+                20.0,
+                None,
+                None,
+                None,
+                on_slope=True,
+                series=(SeriesSpec(n, "displacement", "mm", 3600.0, 6 * 3600.0, 0.5, 20.0),),
+            )
             for n in names
         ),
-        (Criterion(
-            "velocity", KINDS["velocity"], names, "displacement",
-            (Threshold(1, over=4.0, window_s=3 * DAY_S), Threshold(2, over=16.0, window_s=DAY_S),
-             Threshold(3, over=60.0, window_s=0.5 * DAY_S)),
-            dwell=Dwell(3, 4, DAY_S), recover=0.6, valid_for_s=2 * DAY_S,
-        ),),
+        (
+            Criterion(
+                "velocity",
+                KINDS["velocity"],
+                names,
+                "displacement",
+                (
+                    Threshold(1, over=4.0, window_s=3 * DAY_S),
+                    Threshold(2, over=16.0, window_s=DAY_S),
+                    Threshold(3, over=60.0, window_s=0.5 * DAY_S),
+                ),
+                dwell=Dwell(3, 4, DAY_S),
+                recover=0.6,
+                valid_for_s=2 * DAY_S,
+            ),
+        ),
         version="bench",
-    )  # fmt: skip
+    )
 
 
 def sample(site: Site, at: datetime, rng: random.Random, *, moves: bool = True) -> list[Observation]:
@@ -61,8 +86,9 @@ def sample(site: Site, at: datetime, rng: random.Random, *, moves: bool = True) 
     creep = 1.5 * min(14.0, day % 91.0) if moves else 0.0
     return [
         Observation(site.id, s.id, q, "mm", at, at + timedelta(seconds=60), rng.gauss(0.0, 1.0) + creep, 1.0)
-        for s in site.stations for q in COMPONENTS
-    ]  # fmt: skip
+        for s in site.stations
+        for q in COMPONENTS
+    ]
 
 
 def fill(db: Database, site: Site, hours: int, *, moves: bool = True) -> None:
@@ -73,9 +99,10 @@ def fill(db: Database, site: Site, hours: int, *, moves: bool = True) -> None:
     known: dict[tuple[str, str, str], tuple[int, str]] = {}
     for first in range(0, hours, 48):
         rows = [
-            o for k in range(first, min(hours, first + 48))
+            o
+            for k in range(first, min(hours, first + 48))
             for o in sample(site, NOW - (hours - 1 - k) * HOUR, rng, moves=moves)
-        ]  # fmt: skip
+        ]
         with db.write() as c:
             add_observations(c, rows, NOW, known)
 
@@ -96,8 +123,14 @@ def measure_year(folder: Path, days: int) -> dict[str, float]:
     seconds, processor = time.perf_counter() - begun, time.process_time() - used
     db.close()
     assert card.to_json()
-    return {"stations": 10, "series": 30, "days": days, "seconds": round(seconds, 1),
-            "cpu_s": round(processor, 1), "load_at_end": round(os.getloadavg()[0], 1)}  # fmt: skip
+    return {
+        "stations": 10,
+        "series": 30,
+        "days": days,
+        "seconds": round(seconds, 1),
+        "cpu_s": round(processor, 1),
+        "load_at_end": round(os.getloadavg()[0], 1),
+    }
 
 
 def measure_history(folder: Path, long_days: int, samples: int) -> dict[str, float]:
@@ -129,11 +162,13 @@ def measure_history(folder: Path, long_days: int, samples: int) -> dict[str, flo
         db.close()
     middle = {key: statistics.median(values) * 1e3 for key, values in found.items()}
     return {
-        "long_days": long_days, "short_days": 10, "samples": samples,
+        "long_days": long_days,
+        "short_days": 10,
+        "samples": samples,
         **{f"{key.replace(' ', '_')}_ms": round(value, 2) for key, value in middle.items()},
         "ratio_warm": round(middle["long warm"] / middle["short warm"], 3),
         "ratio_cold": round(middle["long cold"] / middle["short cold"], 3),
-    }  # fmt: skip
+    }
 
 
 def measure_many(folder: Path, sites: int, minutes: int) -> dict[str, float]:
@@ -178,9 +213,10 @@ def measure_barriers(folder: Path, samples: int) -> dict[str, float]:
     db.close()
     middle = {name: statistics.median(used) for name, (_, used) in arms.items()}
     return {
-        "samples": samples, **{f"{name}_ms": round(value, 3) for name, value in middle.items()},
+        "samples": samples,
+        **{f"{name}_ms": round(value, 3) for name, value in middle.items()},
         "ratio": round(statistics.median(a / b for a, b in zip(arms["with"][1], arms["without"][1], strict=True)), 3),
-    }  # fmt: skip
+    }
 
 
 def open_new(folder: Path, name: str) -> Database:

@@ -70,9 +70,11 @@ def outang_moves() -> Days:
         if o.station in OUTANG:
             curves.setdefault(o.station, []).append((o.observed_at.date(), o.value))
     moved = {
-        at for curve in curves.values() for (_, old), (at, new) in zip(curve, curve[7:], strict=False)
+        at
+        for curve in curves.values()
+        for (_, old), (at, new) in zip(curve, curve[7:], strict=False)
         if abs(new - old) > MOVING_MM
-    }  # fmt: skip
+    }
     return {at + timedelta(days=k) for at in moved for k in range(-6, 11)}
 
 
@@ -169,10 +171,12 @@ def count(name: str) -> dict[str, Any]:
 
     risen = {n: [at for at, v in days if at in known and v >= k] for k, n in enumerate(LEVELS, 1)}
     return {
-        "days": len(days), "unexplained": sort(explained=False), "explained": sort(explained=True),
+        "days": len(days),
+        "unexplained": sort(explained=False),
+        "explained": sort(explained=True),
         "first": {n: found[0].isoformat() for n, found in risen.items() if found},
         "unexplained_on": join([at for at, v in days if at not in known and v]),
-    }  # fmt: skip
+    }
 
 
 def join(days: Sequence[date]) -> list[str]:

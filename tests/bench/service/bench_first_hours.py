@@ -63,9 +63,11 @@ def count_jumped(pace: str, noise_mm: float, size_mm: float, at: int) -> dict[st
             waited += [e for e in mine if e >= 0][:1]
     waited.sort()
     return {
-        "told": len(waited), "of": len(MOVERS) * len(SEEDS),
-        "epochs_median": waited[len(waited) // 2] if waited else None, "epochs_most": waited[-1] if waited else None,
-    }  # fmt: skip
+        "told": len(waited),
+        "of": len(MOVERS) * len(SEEDS),
+        "epochs_median": waited[len(waited) // 2] if waited else None,
+        "epochs_most": waited[-1] if waited else None,
+    }
 
 
 def count_accelerated() -> dict[str, Any]:
@@ -74,7 +76,7 @@ def count_accelerated() -> dict[str, Any]:
     return {
         f"level_{level}_after_s": next((5 * count_epochs(now, "5s") for now, d in looks if d.level >= level), None)
         for level in (1, 2, 3)
-    }  # fmt: skip
+    }
 
 
 def count_chance(axes: tuple[float, ...], series: int = 4_000) -> float:
@@ -84,8 +86,9 @@ def count_chance(axes: tuple[float, ...], series: int = 4_000) -> float:
         values = [tuple(dice.gauss(0.0, scale) for scale in axes) for _ in range(24)]
         found += any(
             stands_out(values[:count], i, sum((b - a) ** 2 for a, b in zip(*values[i - 1 : i + 1], strict=True)) ** 0.5)
-            for count in range(5, 24) for i in range(1, count)
-        )  # fmt: skip
+            for count in range(5, 24)
+            for i in range(1, count)
+        )
     return found / series
 
 
@@ -101,9 +104,11 @@ def main() -> None:
             figures[f"{pace}, {noise_mm} mm, nothing moves"] = count_quiet(pace, noise_mm)
             print(*list(figures.items())[-1], flush=True)
     for pace, times, at in (
-        *(("5s", 20.0, at) for at in (2, 4, 6, 12, 30)), *(("5s", times, 6) for times in (8.0, 50.0)),
-        ("1h", 20.0, 6), ("1d", 20.0, 6),
-    ):  # fmt: skip
+        *(("5s", 20.0, at) for at in (2, 4, 6, 12, 30)),
+        *(("5s", times, 6) for times in (8.0, 50.0)),
+        ("1h", 20.0, 6),
+        ("1d", 20.0, 6),
+    ):
         figures[f"{pace}, 3.0 mm, jump of {3.0 * times:g} mm at epoch {at}"] = count_jumped(pace, 3.0, 3.0 * times, at)
         print(*list(figures.items())[-1], flush=True)
     print(record("first_hours", "python -m tests.bench.service.bench_first_hours", figures))

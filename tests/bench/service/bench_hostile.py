@@ -201,9 +201,11 @@ def find_usual_p99(rounds):
 def describe(rounds):
     ms = sorted(one for some in rounds for one in some)
     return {
-        "p50": round(ms[len(ms) // 2], 1), "p99": round(find_p99(rounds), 1),
-        "usual_p99": round(find_usual_p99(rounds), 1), "messages": len(ms),
-    }  # fmt: skip
+        "p50": round(ms[len(ms) // 2], 1),
+        "p99": round(find_p99(rounds), 1),
+        "usual_p99": round(find_usual_p99(rounds), 1),
+        "messages": len(ms),
+    }
 
 
 def compare(find, rounds, others):
@@ -240,9 +242,12 @@ def test_every_decoder_reads_or_refuses_its_share():
             codes["read" if not decoded.faults else decoded.faults[0].code] += 1
         assert codes["decoder_failed"] == 0
         found[kind] = {
-            "payloads": codes.total(), "read": codes["read"], "reasons": len(codes) - 1,
-            "us_each": round((time.process_time() - begun) / EACH * 1e6), "slowest_ms": round(slowest_ms),
-        }  # fmt: skip
+            "payloads": codes.total(),
+            "read": codes["read"],
+            "reasons": len(codes) - 1,
+            "us_each": round((time.process_time() - begun) / EACH * 1e6),
+            "slowest_ms": round(slowest_ms),
+        }
         print(f"\n{kind}: {found[kind]}")
     FIGURES["alone"] = found
     record("hostile", "make bench", FIGURES)
@@ -285,11 +290,13 @@ def test_live_messages_come_in_as_before(kind, request, mosquitto, tmp_path):
         "live_ms": {name: describe(rounds) for name, rounds in heard.items()},
         "p99_ms_by_round": {name: [round(find_p99([ms])) for ms in rounds] for name, rounds in heard.items()},
         "damaged_sent": sent,
-        "rounds": ROUNDS, "seconds": round(seconds), "load_at_begin": round(load, 1),
+        "rounds": ROUNDS,
+        "seconds": round(seconds),
+        "load_at_begin": round(load, 1),
         "p99_ratio_low_high": compare_arms(find_p99, heard),
         "usual_p99_ratio_low_high": compare_arms(find_usual_p99, heard),
         "service": {name: seen[name] for name in ("messages", "stored", "duplicates", "rejected", "unkept", "lost")},
-    }  # fmt: skip
+    }
     print(f"\n{kind}, {RATE} a second: {json.dumps(figures, indent=1)}")
     record("hostile", "make bench", FIGURES)
     assert seen["lost"] == 0

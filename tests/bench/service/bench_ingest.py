@@ -203,15 +203,19 @@ def test_ratio(kind, mode, broker, request, tmp_path):
         costs.append((bare_us / ours_us, ours_us, bare_us, bound_us))
     ours, bare, bound = rates[ratios.index(statistics.median_low(ratios))]
     FIGURES[f"{kind} {mode}"] = {
-        "ratio_to_bare_subscriber": round(statistics.median_low(ratios), 3), "messages_per_s": round(ours),
-        "bare_messages_per_s": round(bare), "rounds": [round(r, 2) for r in ratios], "messages": MESSAGES,
+        "ratio_to_bare_subscriber": round(statistics.median_low(ratios), 3),
+        "messages_per_s": round(ours),
+        "bare_messages_per_s": round(bare),
+        "rounds": [round(r, 2) for r in ratios],
+        "messages": MESSAGES,
         # processor time says the same on a machine that others load
         "cpu_ratio_to_bare_subscriber": [round(c[0], 2) for c in sorted(costs)],
         "cpu_us_per_message": round(statistics.median(c[1] for c in costs), 1),
         "bare_cpu_us_per_message": round(statistics.median(c[2] for c in costs), 1),
-        "ratio_to_our_session_alone": round(ours / bound, 3), "session_messages_per_s": round(bound),
+        "ratio_to_our_session_alone": round(ours / bound, 3),
+        "session_messages_per_s": round(bound),
         "session_cpu_us_per_message": round(statistics.median(c[3] for c in costs), 1),
-    }  # fmt: skip
+    }
     record("ingest", "make bench", FIGURES)
     each = ", ".join(f"{c[1]:.0f} us, bare {c[2]:.0f} us, session {c[3]:.0f} us" for c in costs)
     print(

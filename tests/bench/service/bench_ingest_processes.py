@@ -104,10 +104,11 @@ def run(count: int, url: str, messages: int, server: Path) -> dict[str, float]:
         broker.start()
         sites = {name: make_site(name) for name in SITES}
         config = ServiceConfig(
-            database=DatabaseSection(url=url), ingest=IngestSection(processes=count),
+            database=DatabaseSection(url=url),
+            ingest=IngestSection(processes=count),
             broker=BrokerSection(mode="external", url=f"mqtt://127.0.0.1:{broker.port}"),
             limits=LimitsSection(readings_per_s=1e9, readings_at_once=10**9),
-        )  # fmt: skip
+        )
 
         def start() -> Ingest | DividedIngest:
             def now() -> datetime:
@@ -138,11 +139,13 @@ def run(count: int, url: str, messages: int, server: Path) -> dict[str, float]:
             live = live if isinstance(ingest, Ingest) else [b - a for a, b in zip(queued, live, strict=True)]
             found = {
                 "messages_per_s": round((messages - first) / took_s),
-                "cpu_us_per_message": round(sum(queued), 1), "busiest_cpu_us_per_message": round(max(queued), 1),
-                "live_busiest_cpu_us_per_message": round(max(live), 1), "gaps": int(ingest.status()["gaps"]),
+                "cpu_us_per_message": round(sum(queued), 1),
+                "busiest_cpu_us_per_message": round(max(queued), 1),
+                "live_busiest_cpu_us_per_message": round(max(live), 1),
+                "gaps": int(ingest.status()["gaps"]),
                 "live_broker_cpu_us_per_message": round(others[0], 1),
                 "live_postgresql_cpu_us_per_message": round(others[1], 1),
-            }  # fmt: skip
+            }
             ingest.stop()
             return found
         finally:
@@ -179,10 +182,12 @@ def main() -> None:
                 # live: the broker has one thread, and each of our processes a session of PostgreSQL
                 slowest = [
                     max(
-                        one["live_busiest_cpu_us_per_message"], one["live_broker_cpu_us_per_message"],
+                        one["live_busiest_cpu_us_per_message"],
+                        one["live_broker_cpu_us_per_message"],
                         one["live_postgresql_cpu_us_per_message"] / processes,
-                    ) for one, processes in ((one, 1), (many, count))
-                ]  # fmt: skip
+                    )
+                    for one, processes in ((one, 1), (many, count))
+                ]
                 figures[f"live_bound_{count}"] = round(slowest[0] / slowest[1], 2)
         finally:
             server.stop()

@@ -49,15 +49,21 @@ STEP: Final = timedelta(days=6)
 AT_ONCE: Final = 10_000
 FILE: Final = "EGMS_L2b_drawn.csv"
 PAGES: Final = (
-    "/", "/sites/million", "/sites/million/instruments",
-    "/api/v1/sites/million/forecasts/points", "/api/v1/sites/million/forecasts/points?pid=P0004711",
-)  # fmt: skip
+    "/",
+    "/sites/million",
+    "/sites/million/instruments",
+    "/api/v1/sites/million/forecasts/points",
+    "/api/v1/sites/million/forecasts/points?pid=P0004711",
+)
 MAP: Final = "/api/v1/sites/million/points.geojson"
 MAPS: Final = (  # all of the set, a tenth and a hundredth of its sides, as it was known an hour ago, one point
-    MAP, f"{MAP}?bbox=7.975,45.975,8.025,46.025", f"{MAP}?bbox=7.9975,45.9975,8.0025,46.0025",
-    f"{MAP}?at={(datetime.now(UTC) - timedelta(hours=1)).isoformat().replace('+00:00', 'Z')}", f"{MAP}?days=365",
+    MAP,
+    f"{MAP}?bbox=7.975,45.975,8.025,46.025",
+    f"{MAP}?bbox=7.9975,45.9975,8.0025,46.0025",
+    f"{MAP}?at={(datetime.now(UTC) - timedelta(hours=1)).isoformat().replace('+00:00', 'Z')}",
+    f"{MAP}?days=365",
     "/api/v1/sites/million/points/series?set=track&pid=P0000471",
-)  # fmt: skip
+)
 COPY_POINTS: Final = (
     "INSERT INTO point (id, point_set_id, pid, latitude, longitude, height_m) SELECT id + :shift, point_set_id, "
     "'C' || :k || '-' || pid, latitude + 0.000002 * :k, longitude, height_m FROM point WHERE id BETWEEN "
@@ -161,8 +167,11 @@ async def _ask(web: httpx.ASGITransport, addresses: Sequence[str]) -> dict[str, 
             answer = await client.get(address)
             grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
             found[address] = [
-                answer.status_code, len(answer.content), round(time.process_time() - begun_s, 3), round(grown_mib)
-            ]  # fmt: skip
+                answer.status_code,
+                len(answer.content),
+                round(time.process_time() - begun_s, 3),
+                round(grown_mib),
+            ]
     return found
 
 
@@ -184,9 +193,11 @@ def measure(name: str, command: list[str], found: dict[str, Any], environment: d
         cpu_s, peak_mib = json.loads(Path(told.name).read_text())
     said = " ".join(done.stdout.split())[-2000:]
     found[name] = {
-        "cpu_s": round(cpu_s, 1), "wall_s": round(time.monotonic() - begun_s), "peak_mib": round(peak_mib),
+        "cpu_s": round(cpu_s, 1),
+        "wall_s": round(time.monotonic() - begun_s),
+        "peak_mib": round(peak_mib),
         "status": done.returncode,
-    }  # fmt: skip
+    }
     if name in {"look", "forecast", "map", "pages", "map_pages"}:
         found[name]["said"] = json.loads(said) if name.endswith("pages") else said
     print(name, found[name], flush=True)
@@ -199,9 +210,10 @@ def run_size(place: Path, url: str, points: int, asked: argparse.Namespace, foun
     if not config.exists():
         prepare(place, url, points, asked)
     found |= {
-        "points": points, "acquisitions": asked.dates,
+        "points": points,
+        "acquisitions": asked.dates,
         "file_mib": round((place / FILE).stat().st_size / 2**20),
-    }  # fmt: skip
+    }
     environment = {**os.environ, "SLOPEWARD_CONFIG": str(config)}
     own, this = [sys.executable, "-m", "monitor.cli.main"], [sys.executable, "-m", __spec__.name, "--work", str(config)]
     ahead = [*own, "forecast", "points", "--site", "million", "--json"]

@@ -53,8 +53,9 @@ reason = "bench"
 
 SERIES = [
     *((f"G{k:03d}", "displacement", "mm", 1 if k <= 10 else 6) for k in range(1, STATIONS + 1)),
-    ("R1", "rain", "mm", 1), ("P1", "pore_pressure", "kPa", 1),
-]  # fmt: skip
+    ("R1", "rain", "mm", 1),
+    ("P1", "pore_pressure", "kPa", 1),
+]
 
 
 def big_site() -> str:
@@ -228,11 +229,18 @@ def test_page_figures(
             middle, slow = times[len(times) // 2], times[int(len(times) * 0.95)]
             under[name] = {"n": len(times), "p50": round(middle, 1), "p95": round(slow, 1)}
     figures = {
-        "database": kind, "readings": rows, "stations": STATIONS, "years": YEARS, "readers": READERS,
+        "database": kind,
+        "readings": rows,
+        "stations": STATIONS,
+        "years": YEARS,
+        "readers": READERS,
         "think_s": THINK_S,
-        "messages_per_s_stored": round(taken), "alone_ms": alone,
-        "processor_ms": worked, "under_load_ms": under, "transferred_kb": weights,
-    }  # fmt: skip
+        "messages_per_s_stored": round(taken),
+        "alone_ms": alone,
+        "processor_ms": worked,
+        "under_load_ms": under,
+        "transferred_kb": weights,
+    }
     print(json.dumps(figures, indent=1))
     record(f"page-{kind}", "make bench", figures)
     assert failed == []

@@ -76,12 +76,16 @@ def add(db: Database, epochs: list[datetime]) -> tuple[float, float]:
     for k, at in enumerate(epochs):
         rows = [
             Observation(
-                site=bench_views.SITE, station=f"S{n % bench_views.STATIONS:03d}", quantity=bench_views.QUANTITIES[0],
-                observed_at=at + timedelta(seconds=k + 1), received_at=NOW + timedelta(hours=1, seconds=k),
-                value=1.0, unit="mm",
+                site=bench_views.SITE,
+                station=f"S{n % bench_views.STATIONS:03d}",
+                quantity=bench_views.QUANTITIES[0],
+                observed_at=at + timedelta(seconds=k + 1),
+                received_at=NOW + timedelta(hours=1, seconds=k),
+                value=1.0,
+                unit="mm",
             )
             for n in range(BATCH)
-        ]  # fmt: skip
+        ]
 
         def store(rows: list[Observation] = rows) -> None:
             with db.write() as c:

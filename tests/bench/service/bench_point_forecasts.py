@@ -136,10 +136,11 @@ def main() -> None:
             for steps, part in forecast(whole, known):
                 found.setdefault(steps, []).append(part)
         figures[name] = {
-            "points": len(whole.values), "acquisitions": whole.times_s.size,
+            "points": len(whole.values),
+            "acquisitions": whole.times_s.size,
             "cpu_s": round(time.process_time() - begun_s, 1),
             "acquisitions_ahead": {str(steps): describe(parts) for steps, parts in sorted(found.items())},
-        }  # fmt: skip
+        }
         print(name, figures[name], flush=True)
     record("point-forecasts", "python -m tests.bench.service.bench_point_forecasts", figures)
 

@@ -63,11 +63,13 @@ def run_here(count: int) -> dict[str, Any]:
         rows += len(answer.rows)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
-        "points": len(pieces) * tasks.POINTS_AT_ONCE, "rows": rows, "acquisitions": ROWS,
+        "points": len(pieces) * tasks.POINTS_AT_ONCE,
+        "rows": rows,
+        "acquisitions": ROWS,
         "worker_cpu_s_per_piece": round((used.ru_utime + used.ru_stime) / len(pieces), 2),
         "service_cpu_s_per_piece": round((time.process_time() - own_s) / len(pieces), 2),
         "worker_mib_at_most": round(used.ru_maxrss / 1024),
-    }  # fmt: skip
+    }
 
 
 def run_on_dask(points: int, limit_s: float) -> dict[str, Any]:
@@ -90,15 +92,22 @@ def run_on_dask(points: int, limit_s: float) -> dict[str, Any]:
         answers.close()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
-        "points_asked": points, "points_forecast": ended * tasks.POINTS_AT_ONCE, "rows": rows,
-        "acquisitions": SPARSE_ROWS, "model": "persistence",
-        "pieces": len(pieces), "pieces_ended": ended, "wall_s": round(wall_s), "workers": 1, "threads": 1,
+        "points_asked": points,
+        "points_forecast": ended * tasks.POINTS_AT_ONCE,
+        "rows": rows,
+        "acquisitions": SPARSE_ROWS,
+        "model": "persistence",
+        "pieces": len(pieces),
+        "pieces_ended": ended,
+        "wall_s": round(wall_s),
+        "workers": 1,
+        "threads": 1,
         "worker_cpu_s_per_piece": round((used.ru_utime + used.ru_stime) / max(ended, 1), 2),
         "service_cpu_s_per_piece": round(service_s / max(ended, 1), 2),
         "record_mib": round(held_mib),
         "service_mib_at_most": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "worker_mib_at_most": round(used.ru_maxrss / 1024),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -30,9 +30,11 @@ def count_station(path: Path) -> dict[str, Any]:
         undecided += [f"{now:%Y-%m-%d} {key.rpartition('_')[2]}" for key in sorted(open_now - before)]
         before = open_now
     return {
-        "days": len({now.date() for now, _ in looks}), "steps": len(asked(looks, path.name[:4])),
-        "undecided": undecided, "top_level": top(looks),
-    }  # fmt: skip
+        "days": len({now.date() for now, _ in looks}),
+        "steps": len(asked(looks, path.name[:4])),
+        "undecided": undecided,
+        "top_level": top(looks),
+    }
 
 
 def main() -> None:
@@ -43,12 +45,13 @@ def main() -> None:
             found[path.name[:4]] = count_station(path)
             print(path.name, json.dumps(found[path.name[:4]]), flush=True)
     figures = {
-        "stations": len(found), "station_days": sum(f["days"] for f in found.values()),
+        "stations": len(found),
+        "station_days": sum(f["days"] for f in found.values()),
         "questions_about_steps": sum(f["steps"] for f in found.values()),
         "questions_undecided": sum(len(f["undecided"]) for f in found.values()),
         "highest_level": max(f["top_level"] for f in found.values()),
         "by_station": {name: f for name, f in found.items() if f["steps"] or f["undecided"]},
-    }  # fmt: skip
+    }
     print(record("questions", "python -m tests.bench.service.bench_questions", figures))
 
 

@@ -59,9 +59,13 @@ def measure(db: Database, broker: ManagedBroker, gateway: Access, folder: Path, 
     waits: list[float] = []
     where = SimpleNamespace(mode="managed", data=broker.folder, client_id="slopeward", username="", password="")
     ingest = Ingest(
-        db, SimpleNamespace(broker=where), {"north": make_site("north")}, lambda _: None, lambda _: None,
+        db,
+        SimpleNamespace(broker=where),
+        {"north": make_site("north")},
+        lambda _: None,
+        lambda _: None,
         lambda: datetime.now(UTC),
-    )  # fmt: skip
+    )
     store = ingest._pipeline.store
 
     def timed_store(messages: Any, **how: Any) -> Any:
@@ -82,10 +86,12 @@ def measure(db: Database, broker: ManagedBroker, gateway: Access, folder: Path, 
         found = act()
         seen = sorted(waits)
         figures[name] = {
-            "seconds": round(time.perf_counter() - start, 1), "messages": len(seen),
-            "p50_ms": round(statistics.median(seen), 1), "p99_ms": round(seen[int(0.99 * len(seen))], 1),
+            "seconds": round(time.perf_counter() - start, 1),
+            "messages": len(seen),
+            "p50_ms": round(statistics.median(seen), 1),
+            "p99_ms": round(seen[int(0.99 * len(seen))], 1),
             "longest_ms": round(seen[-1], 1),
-        }  # fmt: skip
+        }
         print(f"{datetime.now(UTC):%H:%M:%S} {name}: {figures[name]} {found or ''}", file=sys.stderr)
 
     at = bench_views.NOW - timedelta(hours=rows // 100 * 2 // 3)

@@ -42,8 +42,12 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SITE, STATION = "bench", "S007"
 STATIONS, QUANTITIES = 50, ("displacement_north", "displacement_east")
 RECENT = {
-    "observation_history": "observed_at", "forecast_history": "issued_at", "forecast_vs_observed": "target_at", "anomalies": "at", "audit_log": "at",  # noqa: E501
-}  # fmt: skip
+    "observation_history": "observed_at",
+    "forecast_history": "issued_at",
+    "forecast_vs_observed": "target_at",
+    "anomalies": "at",
+    "audit_log": "at",
+}
 # a window over all that was scored is worked out as it is read: asked as docs/reference/sql.md says
 NARROW = {"forecast_coverage_rolling": "model = 'gru' AND horizon_s = 86400.0"}
 
@@ -75,9 +79,14 @@ class Filler:
 def fill_history(c: Connection, rows: int) -> None:
     """Observations of all series, hourly up to now."""
     f = Filler(c)
-    c.execute(insert(t.series), [
-        {"site": SITE, "station": f"S{s:03d}", "quantity": q, "unit": "mm", "created_at": NOW} for s in range(STATIONS) for q in QUANTITIES  # noqa: E501
-    ])  # fmt: skip
+    c.execute(
+        insert(t.series),
+        [
+            {"site": SITE, "station": f"S{s:03d}", "quantity": q, "unit": "mm", "created_at": NOW}
+            for s in range(STATIONS)
+            for q in QUANTITIES
+        ],
+    )
     each, end = rows // (STATIONS * len(QUANTITIES)), int(epoch_s(NOW))
     at = f.instant(f"{end} - n.k * 3600")
     f.run(
@@ -137,13 +146,34 @@ def fill_rest(c: Connection) -> None:
         {"number": k, "name": name, "action": "", "auto_lower": False}
         for k, name in enumerate(("green", "yellow", "red"))
     ]
-    c.execute(insert(t.site).values(
-        id=SITE, name="Bench", latitude=46.0, longitude=8.0, timezone="UTC", levels=levels, config_sha256="a" * 64, active=True  # noqa: E501
-    ))  # fmt: skip
-    c.execute(insert(t.site_state).values(
-        site=SITE, level=1, level_source="auto", since=NOW, evaluated_at=NOW, observability="full", reachable_level=2, witnesses_available=9,  # noqa: E501
-        health="ok", newest_at=NOW, config_sha256="a" * 64, state=Memory().to_json(),
-    ))  # fmt: skip
+    c.execute(
+        insert(t.site).values(
+            id=SITE,
+            name="Bench",
+            latitude=46.0,
+            longitude=8.0,
+            timezone="UTC",
+            levels=levels,
+            config_sha256="a" * 64,
+            active=True,
+        )
+    )
+    c.execute(
+        insert(t.site_state).values(
+            site=SITE,
+            level=1,
+            level_source="auto",
+            since=NOW,
+            evaluated_at=NOW,
+            observability="full",
+            reachable_level=2,
+            witnesses_available=9,
+            health="ok",
+            newest_at=NOW,
+            config_sha256="a" * 64,
+            state=Memory().to_json(),
+        )
+    )
     for s in range(STATIONS):
         c.execute(insert(t.station).values(site=SITE, id=f"S{s:03d}", on_slope=True, declared=True))
         c.execute(
@@ -153,49 +183,168 @@ def fill_rest(c: Connection) -> None:
         )
     ago = [NOW - timedelta(hours=k) for k in range(20000)]
     evidence = json.dumps({"inputs": [[k, 0.5] for k in range(500)]})
-    c.execute(insert(t.decision), [
-        {"site": SITE, "at": at, "code_version": "0", "config_sha256": "a" * 64, "evidence": evidence, "evidence_sha256": "b" * 64} for at in ago[:1000]  # noqa: E501
-    ])  # fmt: skip
-    c.execute(insert(t.alert), [
-        {"site": SITE, "ledger": "hazard", "key": f"k{k}", "level": 1, "peak_level": 1, "state": "closed" if k > 20 else "unacknowledged",  # noqa: E501
-         "exercise": False, "raised_at": ago[k], "reason": "r", "decision_id": k + 1, "rule_version": "0", "closed_at": NOW if k > 20 else None}  # noqa: E501
-        for k in range(1000)
-    ])  # fmt: skip
-    c.execute(insert(t.alert_event), [
-        {"alert_id": k // 4 + 1, "sequence": k % 4 + 1, "at": ago[k], "to_state": "closed", "to_level": 1, "actor": "a", "actor_kind": "person", "reason": "r"}  # noqa: E501
-        for k in range(4000)
-    ])  # fmt: skip
-    c.execute(insert(t.alert_outcome), [
-        {"alert_id": k + 1, "class": "true", "by": "ada", "note": "n", "at": NOW} for k in range(1000)
-    ])  # fmt: skip
-    c.execute(insert(t.notification), [
-        {"alert_id": k // 8 + 1, "event_id": k // 2 + 1, "site": SITE, "ledger": "hazard", "level": 1, "level_name": "yellow", "recipient": "d", "channel": "log",  # noqa: E501
-         "exercise": False, "subject": "s", "body": "b", "state": "delivered", "queued_at": ago[k], "idempotency_key": f"{k:064d}"}  # noqa: E501
-        for k in range(8000)
-    ])  # fmt: skip
-    c.execute(insert(t.rejected_message), [
-        {"received_at": at, "topic": "t", "payload": b"x" * 200, "payload_bytes": 200, "code": "no_unit", "reason": "r", "client": "live", "digest": "d"} for at in ago[:5000]  # noqa: E501
-    ])  # fmt: skip
-    c.execute(insert(t.sequence_gap), [
-        {"site": SITE, "station": f"S{k % STATIONS:03d}", "source": "l", "boot_id": 1, "from_seq": k, "to_seq": k, "detected_at": at} for k, at in enumerate(ago[:5000])  # noqa: E501
-    ])  # fmt: skip
+    c.execute(
+        insert(t.decision),
+        [
+            {
+                "site": SITE,
+                "at": at,
+                "code_version": "0",
+                "config_sha256": "a" * 64,
+                "evidence": evidence,
+                "evidence_sha256": "b" * 64,
+            }
+            for at in ago[:1000]
+        ],
+    )
+    c.execute(
+        insert(t.alert),
+        [
+            {
+                "site": SITE,
+                "ledger": "hazard",
+                "key": f"k{k}",
+                "level": 1,
+                "peak_level": 1,
+                "state": "closed" if k > 20 else "unacknowledged",
+                "exercise": False,
+                "raised_at": ago[k],
+                "reason": "r",
+                "decision_id": k + 1,
+                "rule_version": "0",
+                "closed_at": NOW if k > 20 else None,
+            }
+            for k in range(1000)
+        ],
+    )
+    c.execute(
+        insert(t.alert_event),
+        [
+            {
+                "alert_id": k // 4 + 1,
+                "sequence": k % 4 + 1,
+                "at": ago[k],
+                "to_state": "closed",
+                "to_level": 1,
+                "actor": "a",
+                "actor_kind": "person",
+                "reason": "r",
+            }
+            for k in range(4000)
+        ],
+    )
+    c.execute(
+        insert(t.alert_outcome),
+        [{"alert_id": k + 1, "class": "true", "by": "ada", "note": "n", "at": NOW} for k in range(1000)],
+    )
+    c.execute(
+        insert(t.notification),
+        [
+            {
+                "alert_id": k // 8 + 1,
+                "event_id": k // 2 + 1,
+                "site": SITE,
+                "ledger": "hazard",
+                "level": 1,
+                "level_name": "yellow",
+                "recipient": "d",
+                "channel": "log",
+                "exercise": False,
+                "subject": "s",
+                "body": "b",
+                "state": "delivered",
+                "queued_at": ago[k],
+                "idempotency_key": f"{k:064d}",
+            }
+            for k in range(8000)
+        ],
+    )
+    c.execute(
+        insert(t.rejected_message),
+        [
+            {
+                "received_at": at,
+                "topic": "t",
+                "payload": b"x" * 200,
+                "payload_bytes": 200,
+                "code": "no_unit",
+                "reason": "r",
+                "client": "live",
+                "digest": "d",
+            }
+            for at in ago[:5000]
+        ],
+    )
+    c.execute(
+        insert(t.sequence_gap),
+        [
+            {
+                "site": SITE,
+                "station": f"S{k % STATIONS:03d}",
+                "source": "l",
+                "boot_id": 1,
+                "from_seq": k,
+                "to_seq": k,
+                "detected_at": at,
+            }
+            for k, at in enumerate(ago[:5000])
+        ],
+    )
     for k in range(300):
-        c.execute(insert(t.scene).values(
-            scene_hash=f"{k:064d}", site=SITE, name=f"s{k}", acquired_at=ago[k], role="after", path="p", received_at=NOW, state="done"  # noqa: E501
-        ))  # fmt: skip
-    c.execute(insert(t.scene_footprint), [
-        {"scene_hash": f"{k % 300:064d}", "model_hash": "m", "polygon_id": f"p{k}", "model": "unet", "change": "single", "area_m2": 1.0, "mean_probability": 0.5,  # noqa: E501
-         "geometry": {"type": "Polygon"}, "min_lon": 1.0, "min_lat": 1.0, "max_lon": 1.0, "max_lat": 1.0, "nearest_station": f"S{k % STATIONS:03d}", "detected_at": NOW}  # noqa: E501
-        for k in range(6000)
-    ])  # fmt: skip
+        c.execute(
+            insert(t.scene).values(
+                scene_hash=f"{k:064d}",
+                site=SITE,
+                name=f"s{k}",
+                acquired_at=ago[k],
+                role="after",
+                path="p",
+                received_at=NOW,
+                state="done",
+            )
+        )
+    c.execute(
+        insert(t.scene_footprint),
+        [
+            {
+                "scene_hash": f"{k % 300:064d}",
+                "model_hash": "m",
+                "polygon_id": f"p{k}",
+                "model": "unet",
+                "change": "single",
+                "area_m2": 1.0,
+                "mean_probability": 0.5,
+                "geometry": {"type": "Polygon"},
+                "min_lon": 1.0,
+                "min_lat": 1.0,
+                "max_lon": 1.0,
+                "max_lat": 1.0,
+                "nearest_station": f"S{k % STATIONS:03d}",
+                "detected_at": NOW,
+            }
+            for k in range(6000)
+        ],
+    )
     for k in range(2000):
         audit.add_audit(c, Actor("ada"), "alert.acknowledge", f"alert:{k}", {"reason": "r"}, ago[2000 - k])
         row = {"site": SITE, "kind": "crack", "text": "t", "by": "a", "digest": f"{k:064d}", "received_at": NOW}
         c.execute(insert(t.report).values(at=ago[k], **row))
         c.execute(insert(t.site_event).values(from_at=ago[k], to_at=ago[k], via="mqtt", **row))
-    c.execute(insert(t.config_version), [
-        {"site": SITE, "sha256": f"{k:064d}", "source": "x" * 5000, "loaded_at": ago[k], "author": "a", "reason": "r", "code_version": "0"} for k in range(200)  # noqa: E501
-    ])  # fmt: skip
+    c.execute(
+        insert(t.config_version),
+        [
+            {
+                "site": SITE,
+                "sha256": f"{k:064d}",
+                "source": "x" * 5000,
+                "loaded_at": ago[k],
+                "author": "a",
+                "reason": "r",
+                "code_version": "0",
+            }
+            for k in range(200)
+        ],
+    )
 
 
 def fill_network(c: Connection, stations: int, days: int = 365) -> None:

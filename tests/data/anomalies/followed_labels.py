@@ -58,8 +58,9 @@ def follow_labels(
         since_s = max(begin_s, next_s - LABEL_MEMORY_S)
         known = [
             Alarm(run.score, run.is_false if is_shown else None, is_shown)
-            for run, is_shown in shown.items() if since_s < run.end_s <= next_s - LABELLED_AFTER_S
-        ]  # fmt: skip
+            for run, is_shown in shown.items()
+            if since_s < run.end_s <= next_s - LABELLED_AFTER_S
+        ]
         factor = choose_factor(known, _count_months(scored, samples, since_s, next_s), budget, factor)
         at_s = next_s
     return raised

@@ -71,9 +71,11 @@ def main() -> None:
     shutil.copy(ROOT / "configs/sites/north-bench.toml", SITE)
     chance = random.Random(1).randbytes  # salts and tokens: the same rows each time
     with (
-        Database("sqlite://") as db, patch("os.urandom", chance), patch("random._urandom", chance),
+        Database("sqlite://") as db,
+        patch("os.urandom", chance),
+        patch("random._urandom", chance),
         patch("monitor.store.database.engine.datetime", Clock),
-    ):  # fmt: skip
+    ):
         upgrade(db)
         number = live(db)
         with db.read() as c:
@@ -114,10 +116,12 @@ def list_rows(c: Connection, table: Table) -> list[str]:
     return [
         json.dumps(
             [table.name, {k: bool(v) if k in truths else v for k, v in row.items() if v is not None}],
-            ensure_ascii=False, separators=(",", ":"), default=bytes.hex,
+            ensure_ascii=False,
+            separators=(",", ":"),
+            default=bytes.hex,
         )
         for row in found
-    ]  # fmt: skip
+    ]
 
 
 def write_migration() -> None:
@@ -133,8 +137,10 @@ def write_migration() -> None:
     # an index that holds figures beside its key is one of PostgreSQL alone
     found = re.sub(
         r"^    (op\.create_index\(.*postgresql_include.*)",
-        r"    if op.get_bind().dialect.name == 'postgresql':\n        \1", found, flags=re.MULTILINE,
-    )  # fmt: skip
+        r"    if op.get_bind().dialect.name == 'postgresql':\n        \1",
+        found,
+        flags=re.MULTILINE,
+    )
     ruff = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=120", "-"]
     done = subprocess.run(ruff, input=found, capture_output=True, text=True, check=True)
     MIGRATION.write_text(done.stdout, encoding="utf-8")

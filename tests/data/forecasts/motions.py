@@ -76,7 +76,7 @@ def _move(
         "step": 0.02 * rate * row + np.where(row < change, 0.0, 10.0 * rate),
         "season": rate / turns * np.sin(turns * row + rng.uniform(0, 6)),
         "white": 0.0 * row,
-    }[kind]  # fmt: skip
+    }[kind]
     late = row - 1.0 < change
     pace = {
         "bend": np.where(late, 0.05 * rate, rate),

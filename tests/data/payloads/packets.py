@@ -12,9 +12,14 @@ def packet(first: int, body: bytes) -> bytes:
 
 
 def publish(
-    topic: str, payload: bytes, qos: int = 0, *, retain: bool = False, properties: bytes | None = b"",
+    topic: str,
+    payload: bytes,
+    qos: int = 0,
+    *,
+    retain: bool = False,
+    properties: bytes | None = b"",
     whole: bytes | None = None,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """A published message; `properties` None: of MQTT 3.1.1; `whole`: these bytes in place of all behind the length."""
     name = topic.encode()
     told = b"" if properties is None else packet(0, properties)[1:]

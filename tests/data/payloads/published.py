@@ -55,22 +55,28 @@ CAMPBELL_CR6 = b"""{
 # OGC 18-088, SensorThings API 1.1, 8.2.8: an Observation; and an Environment Canada station as the server of Arctic
 # Connect answered, whose result is a text
 OBSERVATION = {
-    "@iot.id": 1, "@iot.selfLink": "http://example.org/v1.1/Observations(1)",
+    "@iot.id": 1,
+    "@iot.selfLink": "http://example.org/v1.1/Observations(1)",
     "FeatureOfInterest@iot.navigationLink": "Observations(1)/FeatureOfInterest",
     "Datastream@iot.navigationLink": "Observations(1)/Datastream",
-    "phenomenonTime": "2014-12-31T11:59:59.00+08:00", "resultTime": "2014-12-31T11:59:59.00+08:00", "result": 70.4,
-}  # fmt: skip
+    "phenomenonTime": "2014-12-31T11:59:59.00+08:00",
+    "resultTime": "2014-12-31T11:59:59.00+08:00",
+    "result": 70.4,
+}
 OBSERVATIONS = {
     "@iot.nextLink": "https://sensors.arcticconnect.org:6443/v1.0/Datastreams(423)/Observations?$top=1&$skip=1",
-    "value": [{
-        "@iot.id": 102669, "@iot.selfLink": "https://sensors.arcticconnect.org:6443/v1.0/Observations(102669)",
-        "phenomenonTime": "2018-05-28T21:00:00.000Z", "result": "-3.4",
-        "Datastream@iot.navigationLink": "https://sensors.arcticconnect.org:6443/v1.0/Observations(102669)/Datastream",
-        "FeatureOfInterest@iot.navigationLink":
-            "https://sensors.arcticconnect.org:6443/v1.0/Observations(102669)/FeatureOfInterest",
-        "resultTime": "2018-05-28T21:04:24.877Z",
-    }],
-}  # fmt: skip
+    "value": [
+        {
+            "@iot.id": 102669,
+            "@iot.selfLink": "https://sensors.arcticconnect.org:6443/v1.0/Observations(102669)",
+            "phenomenonTime": "2018-05-28T21:00:00.000Z",
+            "result": "-3.4",
+            "Datastream@iot.navigationLink": "https://sensors.arcticconnect.org:6443/v1.0/Observations(102669)/Datastream",
+            "FeatureOfInterest@iot.navigationLink": "https://sensors.arcticconnect.org:6443/v1.0/Observations(102669)/FeatureOfInterest",
+            "resultTime": "2018-05-28T21:04:24.877Z",
+        }
+    ],
+}
 
 # birth and data as a simulated CNC machine sent them: test of the flow sparkplug-telemetry of thin-edge.io
 NBIRTH = base64.b64decode(
@@ -101,14 +107,27 @@ REBIRTH = bytes.fromhex("0880d8c1a28c34121a0a144e6f646520436f6e74726f6c2f5265626
 
 # a water sensor of Sensemakers Amsterdam by The Things Network 2 (raw_observation.md of arbakker/sta-obs-loader)
 WATER = {
-    "app_id": "mijnomgeving", "dev_id": "357518080166580",
+    "app_id": "mijnomgeving",
+    "dev_id": "357518080166580",
     "payload_fields": {
-        "imei": 357518080166580, "timestamp": 1572364002, "batteryVoltage": 4.15, "boardTemperature": 18,
-        "waterEC": 927, "waterTemperature": 13.86, "Lat": 52.3602022, "Lon": 4.8153333, "altitude": 36, "speed": 0,
-        "course": 1, "SatInFix": 5, "FixAge": 37, "TimeActive": 82847, "lastResetCause": 32,
+        "imei": 357518080166580,
+        "timestamp": 1572364002,
+        "batteryVoltage": 4.15,
+        "boardTemperature": 18,
+        "waterEC": 927,
+        "waterTemperature": 13.86,
+        "Lat": 52.3602022,
+        "Lon": 4.8153333,
+        "altitude": 36,
+        "speed": 0,
+        "course": 1,
+        "SatInFix": 5,
+        "FixAge": 37,
+        "TimeActive": 82847,
+        "lastResetCause": 32,
     },
     "tag_fields": {"name": "EC 224"},
-}  # fmt: skip
+}
 
 # RTKLIB manual 2.4.2, appendix B.1
 RTKLIB_HEAD = """% program : RTKLIB ver.2.3.0b
@@ -140,12 +159,16 @@ $GPGST,195959.00,0.30,0.36,0.26,283.74,0.26,0.36,0.68*68
 CAMPBELL_STATE = {"clientId": "CR1000X_70681", "state": "offline", "reason": "OS update"}
 
 CHIRPSTACK = {
-    "deduplicationId": "3ac7e3c4-4401-4b8d-9386-a5c902f9202d", "time": "2022-07-18T09:34:15.775023242+00:00",
-    "deviceInfo": {"deviceName": "T1", "devEui": "0101010101010101"}, "devAddr": "00189440", "dr": 1, "fPort": 1,
+    "deduplicationId": "3ac7e3c4-4401-4b8d-9386-a5c902f9202d",
+    "time": "2022-07-18T09:34:15.775023242+00:00",
+    "deviceInfo": {"deviceName": "T1", "devEui": "0101010101010101"},
+    "devAddr": "00189440",
+    "dr": 1,
+    "fPort": 1,
     "data": base64.b64encode(bytes.fromhex("0207d90003908880810064" + "0000" + "0c60")).decode(),
     "rxInfo": [{"gatewayId": "0016c001f153a14c", "uplinkId": 4217106255, "rssi": -36, "snr": 10.5}],
     "txInfo": {"frequency": 867100000},
-}  # fmt: skip
+}
 
 PUBLISHED = (
     Published("campbell", "cs/v2/data/cr1000x/400/Public/cj", CAMPBELL_HELP),
@@ -166,37 +189,115 @@ PUBLISHED = (
     Published("nmea", "gnss/NOV/nmea", f"{NOVATEL_RMC}\r\n{NOVATEL_GGA}\r\n".encode()),
     Published("nmea", "gnss/SHIP/nmea", SHIP.encode()),
     Published("decentlab-ctd10", "lora/up", _json(CHIRPSTACK)),
-    Published("decentlab-lid", "lid/up", _json({**CHIRPSTACK, "data": base64.b64encode(bytes.fromhex(
-        "0211c90003119b117611bc119e118a119411a811a8119400640199" + "0abd")).decode()})),
-    Published("decentlab-zn1", "zn1/up", _json({**CHIRPSTACK, "data": base64.b64encode(bytes.fromhex(
-        "0211110003409a00860c54")).decode()})),
-    Published("milesight", "mile/up", _json({**CHIRPSTACK, "data": base64.b64encode(bytes.fromhex(
-        "01756403D4000001005046")).decode()})),
+    Published(
+        "decentlab-lid",
+        "lid/up",
+        _json(
+            {
+                **CHIRPSTACK,
+                "data": base64.b64encode(
+                    bytes.fromhex("0211c90003119b117611bc119e118a119411a811a8119400640199" + "0abd")
+                ).decode(),
+            }
+        ),
+    ),
+    Published(
+        "decentlab-zn1",
+        "zn1/up",
+        _json({**CHIRPSTACK, "data": base64.b64encode(bytes.fromhex("0211110003409a00860c54")).decode()}),
+    ),
+    Published(
+        "milesight",
+        "mile/up",
+        _json({**CHIRPSTACK, "data": base64.b64encode(bytes.fromhex("01756403D4000001005046")).decode()}),
+    ),
     # RFC 8428, 5.1.2, with quantities of slopes
-    Published("senml", "senml/up", _json([
-        {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1},
-        {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2},
-    ])),
-    Published("ecowitt", "weather/W1", _json({
-        "dateutc": "2022-05-18 18:17:37", "baromabsin": "28.476", "tempf": "74.5", "yrain_piezo": "1.000",
-    })),
-    Published("ecowitt-metric", "weather-metric/W1", _json({
-        "dateutc": "2022-05-18 18:17:37", "baromabsin": "837.793", "tempf": "-4.4", "yrain_piezo": "1.000",
-    })),
-    Published("native", "slopeward/v1/north/G1/obs", _json({
-        "time": "2026-03-01T06:00:00Z", "source": "logger-3", "boot_id": 12, "seq": 1842, "displacement_east_mm": 12.4,
-        "sigma": {"displacement_east_mm": 0.9},
-    })),
-    Published("report", "slopeward/v1/north/report", _json({
-        "time": "2026-03-01T06:00:00Z", "kind": "crack", "text": "3 cm, 20 m long", "by": "Ada", "station": "G1",
-    })),
-    Published("event", "slopeward/v1/north/event", _json({
-        "from": "2026-03-01T06:00:00Z", "to": "2026-03-01T06:30:00Z", "kind": "blasting", "value": 120, "text": "4",
-    })),
-    Published("rows", "file/north", _json({"rows": [
-        {"time": "2026-03-01T06:00:00Z", "station": "G1", "quantity": "displacement_mm", "value": 1.5},
-    ]})),
-)  # fmt: skip
+    Published(
+        "senml",
+        "senml/up",
+        _json(
+            [
+                {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1},
+                {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2},
+            ]
+        ),
+    ),
+    Published(
+        "ecowitt",
+        "weather/W1",
+        _json(
+            {
+                "dateutc": "2022-05-18 18:17:37",
+                "baromabsin": "28.476",
+                "tempf": "74.5",
+                "yrain_piezo": "1.000",
+            }
+        ),
+    ),
+    Published(
+        "ecowitt-metric",
+        "weather-metric/W1",
+        _json(
+            {
+                "dateutc": "2022-05-18 18:17:37",
+                "baromabsin": "837.793",
+                "tempf": "-4.4",
+                "yrain_piezo": "1.000",
+            }
+        ),
+    ),
+    Published(
+        "native",
+        "slopeward/v1/north/G1/obs",
+        _json(
+            {
+                "time": "2026-03-01T06:00:00Z",
+                "source": "logger-3",
+                "boot_id": 12,
+                "seq": 1842,
+                "displacement_east_mm": 12.4,
+                "sigma": {"displacement_east_mm": 0.9},
+            }
+        ),
+    ),
+    Published(
+        "report",
+        "slopeward/v1/north/report",
+        _json(
+            {
+                "time": "2026-03-01T06:00:00Z",
+                "kind": "crack",
+                "text": "3 cm, 20 m long",
+                "by": "Ada",
+                "station": "G1",
+            }
+        ),
+    ),
+    Published(
+        "event",
+        "slopeward/v1/north/event",
+        _json(
+            {
+                "from": "2026-03-01T06:00:00Z",
+                "to": "2026-03-01T06:30:00Z",
+                "kind": "blasting",
+                "value": 120,
+                "text": "4",
+            }
+        ),
+    ),
+    Published(
+        "rows",
+        "file/north",
+        _json(
+            {
+                "rows": [
+                    {"time": "2026-03-01T06:00:00Z", "station": "G1", "quantity": "displacement_mm", "value": 1.5},
+                ]
+            }
+        ),
+    ),
+)
 
 SITE_FILE = """
 [site]
@@ -279,9 +380,14 @@ topic = "gnss/{station}/nmea"
 name = "nmea"
 """
 TOPICS = {
-    "decentlab-ctd10": "lora/up", "decentlab-lid": "lid/up", "decentlab-zn1": "zn1/up", "milesight": "mile/up",
-    "senml": "senml/up", "ecowitt": "weather/W1", "ecowitt-metric": "weather-metric/W1",
-}  # fmt: skip
+    "decentlab-ctd10": "lora/up",
+    "decentlab-lid": "lid/up",
+    "decentlab-zn1": "zn1/up",
+    "milesight": "mile/up",
+    "senml": "senml/up",
+    "ecowitt": "weather/W1",
+    "ecowitt-metric": "weather-metric/W1",
+}
 SITE_FILE += "".join(f'[[decoder]]\ntopic = "{topic}"\nname = "{name}"\n' for name, topic in TOPICS.items())
 SITE = parse_site(SITE_FILE, "north.toml")
 

@@ -27,9 +27,13 @@ def decide_messages(site, messages, *, every_s=600.0, series=()):
         from_s, to_s = seconds(messages[0].received_at), seconds(now[0]) + 1.0
         with db.read() as c:
             history = History(
-                c, [site], messages[0].received_at - timedelta(days=1), now[0] + timedelta(seconds=1),
-                VisibilityRule("received"), proofs=None,
-            )  # fmt: skip
+                c,
+                [site],
+                messages[0].received_at - timedelta(days=1),
+                now[0] + timedelta(seconds=1),
+                VisibilityRule("received"),
+                proofs=None,
+            )
             decisions = [
                 look.decision for look in play(history, [(0.0, site)], from_s, to_s, ReplaySchedule(60.0, every_s))
             ]

@@ -69,11 +69,13 @@ def _check(body):
 
 def _nmea(token, sigma, time):
     clock, day = time[11:19].replace(":", ""), f"{time[8:10]}{time[5:7]}{time[2:4]}"
-    return "\r\n".join((
-        _check(f"GPGGA,{clock}.00,4612.0000000,N,00854.0000000,E,4,14,0.6,950.000,M,50.000,M,1.0,0001"),
-        _check(f"GPRMC,{clock}.00,A,4612.0000000,N,00854.0000000,E,0.0,0.0,{day},,"),
-        _check(f"GPGST,{clock}.00,0.01,0.01,0.01,0,{sigma.strip(chr(34))},0.01,0.02"),
-    )).encode()  # fmt: skip
+    return "\r\n".join(
+        (
+            _check(f"GPGGA,{clock}.00,4612.0000000,N,00854.0000000,E,4,14,0.6,950.000,M,50.000,M,1.0,0001"),
+            _check(f"GPRMC,{clock}.00,A,4612.0000000,N,00854.0000000,E,0.0,0.0,{day},,"),
+            _check(f"GPGST,{clock}.00,0.01,0.01,0.01,0,{sigma.strip(chr(34))},0.01,0.02"),
+        )
+    ).encode()
 
 
 def _rtklib(token, sigma, time):
@@ -110,15 +112,18 @@ def _uplink(data):
 
 
 OF_BYTES = {
-    VALUE: "the instrument sends whole numbers in bytes", SIGMA: "it sends no error",
+    VALUE: "the instrument sends whole numbers in bytes",
+    SIGMA: "it sends no error",
     FILLED: "what its maker declares as not measured is left out where the bytes are read",
-}  # fmt: skip
+}
 NO_SIGMA = {SIGMA: "it sends no error"}
 COUNTS = {TIMES: "it counts milliseconds or seconds since 1970", ZONE: "it counts since 1970, in UTC"}
 ITS_OWN_CLOCK = {TIMES: "its form has a clock of its own"}
 SPOKEN = {
-    VALUE: "people say it", SIGMA: "people state no error", FILLED: "it is no reading",
-}  # fmt: skip
+    VALUE: "people say it",
+    SIGMA: "people state no error",
+    FILLED: "it is no reading",
+}
 POSITION = {VALUE: "a position is whole or none", FILLED: "a displacement is counted from an origin"}
 G1 = frozenset({"G1.temperature"})
 NORTH = frozenset({"G1.displacement_east", "G1.displacement_up"})
@@ -129,58 +134,87 @@ WALKED = {
         lambda token, sigma, time: (
             f'{{"time":"{time}","temperature_degc":20.5,"tilt_x_mrad":{token},"sigma":{{"tilt_x_mrad":{sigma}}}}}'
         ).encode(),
-        G1, "G1.tilt_x", lines=None, topic="slopeward/v1/north/G1/obs",
+        G1,
+        "G1.tilt_x",
+        lines=None,
+        topic="slopeward/v1/north/G1/obs",
     ),
     "rows": Told(
         lambda token, sigma, time: (
             f'{{"rows":[{{"time":"{time}","station":"G1","quantity":"temperature_degc","value":20.5}},'
             f'{{"time":"{time}","station":"G1","quantity":"tilt_x_mrad","value":{token},"sigma":{sigma}}}]}}'
         ).encode(),
-        G1, "G1.tilt_x", lines=None, topic="file/north",
+        G1,
+        "G1.tilt_x",
+        lines=None,
+        topic="file/north",
     ),
     "campbell": Told(
         lambda token, sigma, time: (
             '{"properties":{"loggerID":"G1","observationNames":["a","b"],"observations":'
             f'{{"{time}":[20.5,{token}]}}}}}}'
         ).encode(),
-        G1, "G1.tilt_x", NO_SIGMA, 'series = {a = "temperature_degc", b = "tilt_x_mrad"}',
+        G1,
+        "G1.tilt_x",
+        NO_SIGMA,
+        'series = {a = "temperature_degc", b = "tilt_x_mrad"}',
     ),
     "json": Told(
         lambda token, sigma, time: f'{{"t":"{time}","a":20.5,"b":{token}}}'.encode(),
-        G1, "G1.tilt_x", NO_SIGMA, 'time = "t"\nseries = {a = "G1.temperature_degc", b = "G1.tilt_x_mrad"}',
+        G1,
+        "G1.tilt_x",
+        NO_SIGMA,
+        'time = "t"\nseries = {a = "G1.temperature_degc", b = "G1.tilt_x_mrad"}',
     ),
     "sensorthings": Told(
         lambda token, sigma, time: (
             f'{{"value":[{{"phenomenonTime":"{time}","result":20.5,"Datastream":{{"@iot.id":1}}}},'
             f'{{"phenomenonTime":"{time}","result":{token},"Datastream":{{"@iot.id":2}}}}]}}'
         ).encode(),
-        G1, "G1.tilt_x", NO_SIGMA, 'series = {1 = "G1.temperature_degc", 2 = "G1.tilt_x_mrad"}',
+        G1,
+        "G1.tilt_x",
+        NO_SIGMA,
+        'series = {1 = "G1.temperature_degc", 2 = "G1.tilt_x_mrad"}',
     ),
     "senml": Told(
         lambda token, sigma, time: (
             '[{"bn":"G1:","bt":1772344800,"n":"temperature","u":"Cel","v":20.5},'
             f'{{"n":"tilt_x","u":"mrad","v":{token}}}]'
         ).encode(),
-        G1, "G1.tilt_x", NO_SIGMA | COUNTS,
+        G1,
+        "G1.tilt_x",
+        NO_SIGMA | COUNTS,
     ),
     "ecowitt": Told(
         lambda token, sigma, time: (ECOWITT % (time[:19].replace("T", " "), '"28.476"', token)).encode(),
-        frozenset({"G1.air_pressure", "G1.rain"}), "G1.temperature",
-        NO_SIGMA | {TIMES: "its form has a clock of its own"}, topic="ecowitt/G1",
+        frozenset({"G1.air_pressure", "G1.rain"}),
+        "G1.temperature",
+        NO_SIGMA | {TIMES: "its form has a clock of its own"},
+        topic="ecowitt/G1",
     ),
     "ecowitt-metric": Told(
         lambda token, sigma, time: (ECOWITT % (time[:19].replace("T", " "), token, '"14.4"')).encode(),
-        frozenset({"G1.temperature", "G1.rain"}), "G1.air_pressure",
-        NO_SIGMA | {TIMES: "its form has a clock of its own"}, topic="ecowitt-metric/G1", sound='"837.7"',
+        frozenset({"G1.temperature", "G1.rain"}),
+        "G1.air_pressure",
+        NO_SIGMA | {TIMES: "its form has a clock of its own"},
+        topic="ecowitt-metric/G1",
+        sound='"837.7"',
     ),
     "sparkplug": Told(
-        _sparkplug, G1, "G1.tilt_x", NO_SIGMA | COUNTS | {EDGES: "each of its bytes is content"},
-        'series = {"G1:temperature" = "G1.temperature_degc", "G1:tilt_x" = "G1.tilt_x_mrad"}', "spBv1.0/a/NBIRTH/G1",
+        _sparkplug,
+        G1,
+        "G1.tilt_x",
+        NO_SIGMA | COUNTS | {EDGES: "each of its bytes is content"},
+        'series = {"G1:temperature" = "G1.temperature_degc", "G1:tilt_x" = "G1.tilt_x_mrad"}',
+        "spBv1.0/a/NBIRTH/G1",
     ),
     "plain": Told(
-        lambda token, sigma, time: token.strip('"').encode(), frozenset(), "G1.tilt_x",
+        lambda token, sigma, time: token.strip('"').encode(),
+        frozenset(),
+        "G1.tilt_x",
         NO_SIGMA | {TIMES: "its values have no time", ZONE: "its values have no time"},
-        'series = {tilt = "tilt_x_mrad"}', "plain/G1/tilt",
+        'series = {tilt = "tilt_x_mrad"}',
+        "plain/G1/tilt",
     ),
     "nmea": Told(_nmea, NORTH, "", POSITION | ITS_OWN_CLOCK, "", "nmea/G1"),
     "rtklib": Told(_rtklib, NORTH, "", POSITION | ITS_OWN_CLOCK, 'positions = "llh"', "rtklib/G1"),
@@ -188,25 +222,36 @@ WALKED = {
     "decentlab-ctd10": Told(_uplink("0207d900039088808100640000" + "0c60"), G1, "", OF_BYTES),
     "decentlab-lid": Told(
         _uplink("0211c90003119b117611bc119e118a119411a811a81194006401990abd"),
-        frozenset({"G1.displacement_distance"}), "", OF_BYTES,
+        frozenset({"G1.displacement_distance"}),
+        "",
+        OF_BYTES,
     ),
     "decentlab-zn1": Told(_uplink("0211110003409a00860c54"), frozenset({"G1.crack_opening"}), "", OF_BYTES),
     "report": Told(
         lambda token, sigma, time: f'{{"time":"{time}","kind":"crack","text":"3 cm","by":"Ada"}}'.encode(),
-        frozenset(), "", SPOKEN, None, "slopeward/v1/north/report",
+        frozenset(),
+        "",
+        SPOKEN,
+        None,
+        "slopeward/v1/north/report",
     ),
     "event": Told(
         lambda token, sigma, time: (
             f'{{"from":"{time}","to":"{time}","kind":"blasting","text":"4","value":{token}}}'
         ).encode(),
-        frozenset(), "", {SIGMA: "people state no error", FILLED: "it is no reading"}, None,
+        frozenset(),
+        "",
+        {SIGMA: "people state no error", FILLED: "it is no reading"},
+        None,
         "slopeward/v1/north/event",
     ),
     "mapping": Told(
         lambda token, sigma, time: f'{{"t":"{time}","d":"G1","a":20.5,"b":{token}}}'.encode(),
-        G1, "G1.tilt_x", NO_SIGMA,
+        G1,
+        "G1.tilt_x",
+        NO_SIGMA,
     ),
-}  # fmt: skip
+}
 MAPPING = """
 [time]
 path = "t"

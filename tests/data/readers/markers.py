@@ -39,8 +39,9 @@ def list_beside(markers: Markers, name: str, at: datetime) -> dict[str, list[flo
         other: list(dict.fromkeys(row.value for row in reversed([r for r in rows if r.at <= at][-READ_BESIDE:])))[
             :BESIDE
         ]
-        for other, rows in markers.items() if other != name
-    }  # fmt: skip
+        for other, rows in markers.items()
+        if other != name
+    }
 
 
 def name_slips(markers: Markers, names: str) -> Iterator[tuple[str, Typed, TypingMistake]]:

@@ -57,12 +57,25 @@ def detect(payload):
         find_footprints(read, grid, threshold=0.5, minimum_area_m2=900.0, minimum_hole_m2=900.0, identity=scene_hash)
     )
     return {
-        "scene_hash": scene_hash, "model": "drawn", "model_hash": MODEL_HASH, "role": "single", "crs": grid.crs_name,
-        "acquired_at": taken.rpartition(" = ")[2].strip(), "width": SIZE, "height": SIZE, "pixel_area_m2": 100.0,
-        "valid_share": float((values != 255).mean()), "classes": ["landslide"], "threshold": 0.5,
-        "minimum_area_m2": 900.0, "polygons": [one.to_json() for one in polygons],
-        "outputs": {"prob": str(out / "prob.tif")}, "warnings": [], "prior": None, "dem": None,
-    }  # fmt: skip
+        "scene_hash": scene_hash,
+        "model": "drawn",
+        "model_hash": MODEL_HASH,
+        "role": "single",
+        "crs": grid.crs_name,
+        "acquired_at": taken.rpartition(" = ")[2].strip(),
+        "width": SIZE,
+        "height": SIZE,
+        "pixel_area_m2": 100.0,
+        "valid_share": float((values != 255).mean()),
+        "classes": ["landslide"],
+        "threshold": 0.5,
+        "minimum_area_m2": 900.0,
+        "polygons": [one.to_json() for one in polygons],
+        "outputs": {"prob": str(out / "prob.tif")},
+        "warnings": [],
+        "prior": None,
+        "dem": None,
+    }
 
 
 def read_drawn(path, acquired_at=None):

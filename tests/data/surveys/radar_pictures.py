@@ -37,10 +37,16 @@ class Radar(NamedTuple):
 FAMILY = tuple(
     Radar(*one)
     for one in product(
-        (1, 2, 4, 8), (0.0, 0.5, 0.8, 0.9, 1.0), ("amplitude", "intensity", "decibels"), (8, 16),
-        ("mean", "ratio", "again"), (0.0, 0.6, 0.8, 1.2), (False, True), (False, True),
+        (1, 2, 4, 8),
+        (0.0, 0.5, 0.8, 0.9, 1.0),
+        ("amplitude", "intensity", "decibels"),
+        (8, 16),
+        ("mean", "ratio", "again"),
+        (0.0, 0.6, 0.8, 1.2),
+        (False, True),
+        (False, True),
     )
-)  # fmt: skip
+)
 
 
 def choose(count: int, seed: int = 0) -> list[Radar]:
@@ -86,9 +92,16 @@ def _draw_ground(rng: np.random.Generator, side_px: int, *, fields: bool) -> np.
 def write_picture(path: Path, bands: np.ndarray, pixel_m: float, *, acquired_at: str = "2024-05-06T00:00:00Z") -> Path:
     """Three bands named red, green and blue, with a place and a date and no declared nodata."""
     with rasterio.open(
-        path, "w", driver="GTiff", width=bands.shape[2], height=bands.shape[1], count=3, dtype=bands.dtype,
-        crs="EPSG:32654", transform=Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000),
-    ) as target:  # fmt: skip
+        path,
+        "w",
+        driver="GTiff",
+        width=bands.shape[2],
+        height=bands.shape[1],
+        count=3,
+        dtype=bands.dtype,
+        crs="EPSG:32654",
+        transform=Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000),
+    ) as target:
         target.write(bands)
         target.update_tags(ACQUIRED_AT=acquired_at)
         for index, name in enumerate(("red", "green", "blue"), start=1):

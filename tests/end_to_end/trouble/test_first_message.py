@@ -38,9 +38,11 @@ from tests.end_to_end.trouble.test_cannot_decide import (
 
 __all__ = ["receiver", "report"]
 pytestmark = [
-    pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1200),
+    pytest.mark.server,
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(not SOAK, reason="long: make soak (SLOPEWARD_SOAK)"),
-]  # fmt: skip
+]
 wait_for = partial(conftest.wait_for, timeout_s=600.0)  # what is timed here may take long; what came is on record
 HOUR = timedelta(hours=1)
 LIVE_S = 2.0

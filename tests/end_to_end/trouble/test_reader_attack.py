@@ -29,9 +29,13 @@ def plain_url(postgresql: PostgresServer) -> Iterator[str]:
 
 
 def test_red_is_decided_and_told_while_a_reader_tries_everything(
-    postgresql: PostgresServer, plain_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver,
+    postgresql: PostgresServer,
+    plain_url: str,
+    mosquitto: MosquittoServer,
+    tmp_path: Path,
+    receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("SLOPEWARD_LIMITS__READER_S", "3")
     url = make_url(plain_url).set(drivername="postgresql")
     role = f"reader_{url.database}"

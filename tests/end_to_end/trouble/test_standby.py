@@ -106,8 +106,10 @@ def test_one_decides_and_the_other_takes_over(
         wait_for(lambda: "standby:b" in turn.stamps(), what="the stamp of the one that stands by")
         wait_for(
             lambda: print(told := health(b)[1]) or told["reasons"] == [],  # what it says is shown where it never ends
-            timeout_s=180.0, pause_s=1.0, what="the one that decides to have read what waited with the broker",
-        )  # fmt: skip
+            timeout_s=180.0,
+            pause_s=1.0,
+            what="the one that decides to have read what waited with the broker",
+        )
         told = health(b)[1]
         assert (told["active"]["name"], list(told["standby"]), told["status"]) == ("a", ["b"], "ok")
         with urlopen(f"http://127.0.0.1:{b.port}/", timeout=20) as answer:

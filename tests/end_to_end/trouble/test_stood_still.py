@@ -47,9 +47,11 @@ def test_people_hear_that_nobody_watched(
         wall = Wall()
         wall.off = -timedelta(hours=2)
         supervisor = Supervisor(
-            load_service(str(service.config)), str(service.config), with_web=False,
+            load_service(str(service.config)),
+            str(service.config),
+            with_web=False,
             clock=ServiceClock(wall, wall.uptime),
-        )  # fmt: skip
+        )
         running = threading.Thread(target=supervisor.run)
         running.start()
         try:

@@ -167,8 +167,9 @@ def test_one_gateway_an_hour_ahead_blinds_no_other_site(
 
 @pytest.mark.parametrize(
     ("database_url", "hours"),
-    [("sqlite", 1), ("postgresql", -1), ("postgresql", 24), ("sqlite", -24)], indirect=["database_url"],
-)  # fmt: skip
+    [("sqlite", 1), ("postgresql", -1), ("postgresql", 24), ("sqlite", -24)],
+    indirect=["database_url"],
+)
 def test_a_clock_that_jumps_for_a_while_stops_no_escalation(
     database_url: str,
     mosquitto: MosquittoServer,

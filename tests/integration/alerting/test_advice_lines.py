@@ -52,9 +52,15 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
     duty = Recipient("duty", channels, ("yellow", "orange", "red"), ledgers=("hazard", "health", "advice"))
     with filled_database.write() as c:
         apply_changes(
-            c, site.id, changes, site=site, recipients=[replace(duty, levels=())], actor=SERVICE, now=NOW,
+            c,
+            site.id,
+            changes,
+            site=site,
+            recipients=[replace(duty, levels=())],
+            actor=SERVICE,
+            now=NOW,
             rule_version="test",
-        )  # fmt: skip
+        )
         later = NOW + timedelta(seconds=10)
         advised = {x["channel"] for x in load_view(c, "deliveries") if x["ledger"] == "advice"}
         assert advised == {"log:advice"}, "advice rings no telephone and sounds no siren"

@@ -89,7 +89,7 @@ LOOSENING = {
     ),
     "a check of neighbours": change("[fusion]", '[fusion]\nneighbours = {above = "yellow", step_m = 100.0}'),
     "the site moves": change("latitude = 46.2", "latitude = 46.3"),
-}  # fmt: skip
+}
 HARMLESS = {
     "a lower bound": TIGHT,
     "a yellow bound": change("yellow = {over = 6.0", "yellow = {over = 7.0"),
@@ -104,14 +104,15 @@ HARMLESS = {
     "one more recipient": SITE_TEXT + '\n[[recipient]]\nname = "second"\nchannels = ["log"]\n',
     "one more channel": change('["log", "log:second"]', '["log", "log:second", "log:third"]'),
     "a station of its own": change(
-        "[[criterion]]", '[[station]]\nid = "G3"\n[[station.series]]\nquantity = "crack_opening"\nunit = "mm"\n'
-        'interval = "1h"\n\n[[criterion]]'
+        "[[criterion]]",
+        '[[station]]\nid = "G3"\n[[station.series]]\nquantity = "crack_opening"\nunit = "mm"\n'
+        'interval = "1h"\n\n[[criterion]]',
     ),
     "a fast track": change("recover = 0.6", "recover = 0.6\nfast_track = 3.0"),
     "one more rule": RULED,
     "an earthquake": SHAKEN,
     "a wider range": change("noise_floor_mm = 1.0", "noise_floor_mm = 1.0\nhigh = 60.0"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LOOSENING)
@@ -215,8 +216,10 @@ valid_for = "2d"
 
 [fusion]""",
 )
-ONE_LEVEL = TWO_LEVELS.replace(TWO_LEVELS[TWO_LEVELS.index('[[criterion]]\nkind = "level"') :
-                                          TWO_LEVELS.rindex('[[criterion]]\nkind = "level"')], "")  # fmt: skip
+ONE_LEVEL = TWO_LEVELS.replace(
+    TWO_LEVELS[TWO_LEVELS.index('[[criterion]]\nkind = "level"') : TWO_LEVELS.rindex('[[criterion]]\nkind = "level"')],
+    "",
+)
 
 
 @ON_SQLITE

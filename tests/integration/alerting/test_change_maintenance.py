@@ -28,8 +28,17 @@ def bench(database):
 
 def add(bench, from_h=0.0, to_h=4.0, **more):
     with bench.database.write() as c:
-        return add_maintenance(c, "bench", more.pop("station", "G1"), START + from_h * HOUR, START + to_h * HOUR,
-                               more.pop("actor", ADA), more.pop("reason", "new mast"), START, **more)  # fmt: skip
+        return add_maintenance(
+            c,
+            "bench",
+            more.pop("station", "G1"),
+            START + from_h * HOUR,
+            START + to_h * HOUR,
+            more.pop("actor", ADA),
+            more.pop("reason", "new mast"),
+            START,
+            **more,
+        )
 
 
 def known(bench, hours):

@@ -28,10 +28,12 @@ RED, HOURS = 3, 12
 def correct(slope, hours, value, *, solution="corrected", sigma=None, by="mallory"):
     """Other values for the last hours of both rovers, in one file; then a look."""
     rows = [
-        Observation("bench", name, "crack_opening", "mm", slope.now - back * HOUR, slope.now, value(name, back), sigma,
-                    solution)
-        for back in reversed(range(hours)) for name in FALL
-    ]  # fmt: skip
+        Observation(
+            "bench", name, "crack_opening", "mm", slope.now - back * HOUR, slope.now, value(name, back), sigma, solution
+        )
+        for back in reversed(range(hours))
+        for name in FALL
+    ]
     with slope.database.write() as c:
         add_observations(c, rows, slope.now, by=by)
     return look(slope)
@@ -144,8 +146,15 @@ def test_a_step_of_rapid_values_that_is_corrected_away_raises_nothing(quiet):
     (question,) = find_questions(seen)
     assert question.startswith("health:corrected:G1@")
     for who in (ADA, BO):
-        seen = verify(quiet.database, quiet.site, question.removeprefix("health:").removesuffix(":verify"),
-                      "instrument", who, "the scale was wrong", quiet.now)  # fmt: skip
+        seen = verify(
+            quiet.database,
+            quiet.site,
+            question.removeprefix("health:").removesuffix(":verify"),
+            "instrument",
+            who,
+            "the scale was wrong",
+            quiet.now,
+        )
     assert (seen.level, seen.decision.memory.steps, find_questions(seen)) == (0, {}, {})
 
 
@@ -181,10 +190,19 @@ def test_below_the_two_highest_levels_a_correction_counts(database):
 def invent(slope, count, value):
     """Epochs in the last hour that no instrument reported, in one file; then a look."""
     rows = [
-        Observation("bench", name, "crack_opening", "mm", slope.now - HOUR * (k + 1) / (count + 1), slope.now,
-                    value(name, k), None)
-        for k in reversed(range(count)) for name in FALL
-    ]  # fmt: skip
+        Observation(
+            "bench",
+            name,
+            "crack_opening",
+            "mm",
+            slope.now - HOUR * (k + 1) / (count + 1),
+            slope.now,
+            value(name, k),
+            None,
+        )
+        for k in reversed(range(count))
+        for name in FALL
+    ]
     with slope.database.write() as c:
         add_observations(c, rows, slope.now, by="mallory")
     return look(slope)
@@ -215,7 +233,7 @@ def test_a_gap_that_is_filled_from_the_memory_of_the_instrument_says_nothing(qui
     rows = [
         Observation("bench", "G1", "crack_opening", "mm", quiet.now - back * HOUR, quiet.now, quiet.flat(), None)
         for back in (8, 7, 6, 5, 4, 3)
-    ]  # fmt: skip
+    ]
     with quiet.database.write() as c:
         assert add_observations(c, rows, quiet.now, by="ada").stored == 6
     assert find_questions(look(quiet)) == {}

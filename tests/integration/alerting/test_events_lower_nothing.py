@@ -158,9 +158,12 @@ def test_who_may_stand_behind_an_event(slope):
         add_user(c, "Guest", "long enough a password", "operator", slope.now)
         c.execute(update(t.user_account).where(t.user_account.c.name == "Guest").values(sites=["elsewhere"]))
     for event, who, said in (
-        (1, ADA, "explains nothing"), (2, Actor("Eve"), "no open account"), (2, Actor("mqtt", "program"), "a person"),
-        (2, Actor("Nobody"), "no open account"), (2, Actor("Guest"), "may not act on bench"),
-    ):  # fmt: skip
+        (1, ADA, "explains nothing"),
+        (2, Actor("Eve"), "no open account"),
+        (2, Actor("mqtt", "program"), "a person"),
+        (2, Actor("Nobody"), "no open account"),
+        (2, Actor("Guest"), "may not act on bench"),
+    ):
         with pytest.raises(RefusedError, match=said):
             stand_behind(slope, who, event=event)
     with pytest.raises(NotFoundError, match="events list"):

@@ -87,8 +87,18 @@ def flag(bench, station, at, name):
 def shift(bench, station, at):
     with bench.database.write() as c:
         key = find_series_id(c, "bench", station, "crack_opening")
-        add_offset(c, key, at=at, known_from=bench.now, size=25.0, unit="mm", kind=KINDS[0], author=ADA,
-                   reason="new anchor", now=bench.now)  # fmt: skip
+        add_offset(
+            c,
+            key,
+            at=at,
+            known_from=bench.now,
+            size=25.0,
+            unit="mm",
+            kind=KINDS[0],
+            author=ADA,
+            reason="new anchor",
+            now=bench.now,
+        )
 
 
 def test_what_comes_later_changes_nothing_and_is_listed(bench):
@@ -373,8 +383,13 @@ EDITS = (  # what somebody with the database open might try, and the row that mu
     ("UPDATE alert SET exercise = true WHERE id = 1", "alert 1"),
     ("UPDATE alert SET reason = 'nothing moved' WHERE id = 1", "alert 1"),
     ("UPDATE site_state SET level = 0 WHERE site = 'bench'", "site_state bench"),
-    ("UPDATE site_state SET level = 0, state = replace(state, '\"level\"\\:1', '\"level\"\\:0') WHERE site = 'bench'",
-     "site_state bench"),
+    (
+        (
+            "UPDATE site_state SET level = 0, "
+            "state = replace(state, '\"level\"\\:1', '\"level\"\\:0') WHERE site = 'bench'"
+        ),
+        "site_state bench",
+    ),
     (f"UPDATE alert_event SET actor = 'Eve' WHERE id = {ACK}", "alert_event"),
     (f"UPDATE alert_event SET reason = 'nothing moved' WHERE id = {SOME_EVENT}", "alert_event"),
     (f"UPDATE alert_event SET at = {LATER} WHERE id = {SOME_EVENT}", "alert_event"),
@@ -387,7 +402,7 @@ EDITS = (  # what somebody with the database open might try, and the row that mu
     ("UPDATE alert_outcome SET class = 'false' WHERE alert_id = 1", "alert_outcome"),
     ("UPDATE decision SET at = " + LATER + " WHERE id = (SELECT decision_id FROM alert WHERE id = 1)", "decision"),
     (f"{INSERTED} WHERE id = {ACK}", "alert_event 9001"),
-)  # fmt: skip
+)
 
 
 @ON_SQLITE

@@ -69,9 +69,7 @@ def watched(database):
             for day in range(150):
                 strange = day % 30 == 3 * number
                 score = 0.5 if not strange else 2.0 if day < 30 else 1.04 if day < 60 else 1.3
-                scores.append(
-                    AnomalyRow(series_id, NOW - day * DAY, "rules", score, 1.0, 0.1, "spike", strange)
-                )  # fmt: skip
+                scores.append(AnomalyRow(series_id, NOW - day * DAY, "rules", score, 1.0, 0.1, "spike", strange))
         add_anomalies(c, scores, NOW)
     return database
 
@@ -180,9 +178,7 @@ def test_what_health_explains_is_neither_false_nor_watched(watched):
             at = NOW - (40 - 7 * week) * DAY
             add_maintenance(c, "bench", "G0", at, at + 7 * DAY, ADA, "new mast", at)
         for at, change in ((NOW - 60 * DAY, battery), (NOW - 20 * DAY, replace(battery, open=False))):
-            apply_changes(
-                c, "bench", [change], site=SITE, recipients=(), actor=SERVICE, now=at, rule_version="test"
-            )  # fmt: skip
+            apply_changes(c, "bench", [change], site=SITE, recipients=(), actor=SERVICE, now=at, rule_version="test")
     found = look(watched)
     assert found.known_cause > 0
     assert found.reported + found.known_cause == quiet.reported
@@ -208,8 +204,9 @@ def test_the_bench_reads_the_record_of_a_site(watched, tmp_path, capsys):
     rng = random.Random(5)
     rows = [
         Observation("bench", f"G{n}", "displacement_east", "mm", NOW - day * DAY, NOW, rng.gauss(0.0, 1.0))
-        for n in range(3) for day in range(1, 700)
-    ]  # fmt: skip
+        for n in range(3)
+        for day in range(1, 700)
+    ]
     with watched.write() as c:
         add_observations(c, rows, NOW)
     service = str(write_service(tmp_path, watched, TEXT))

@@ -21,10 +21,27 @@ HOUR = timedelta(hours=1)
 def issue(database, series_id, at, middle, half):
     rates = [middle + half * z for z in (-1.959964, -1.281552, 0.0, 1.281552, 1.959964)]
     with database.write() as c:
-        add_forecasts(c, [ForecastRow(
-            series_id, at, START, START, START + timedelta(days=1), DAY, *(5.0 + rate for rate in rates), "auto", "",
-            "persistence", 5.0, 5.0, shown=True, reason="",
-        )])  # fmt: skip
+        add_forecasts(
+            c,
+            [
+                ForecastRow(
+                    series_id,
+                    at,
+                    START,
+                    START,
+                    START + timedelta(days=1),
+                    DAY,
+                    *(5.0 + rate for rate in rates),
+                    "auto",
+                    "",
+                    "persistence",
+                    5.0,
+                    5.0,
+                    shown=True,
+                    reason="",
+                )
+            ],
+        )
 
 
 def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
@@ -72,12 +89,27 @@ def test_forecasts_that_nobody_asks_for_crowd_no_criterion_out(database):
         save_site(c, SITE, "test", "test", START)
         add_observations(c, [Observation("slope", "G1", "displacement", "mm", START, START, 5.0)], START)
         series_id = find_series_id(c, "slope", "G1", "displacement")
-        add_forecasts(c, [
-            ForecastRow(
-                series_id, START, START, START, START + timedelta(seconds=horizon_s), horizon_s, *[5.0] * 5, "auto", "",
-                "persistence", 5.0, 5.0, shown=True, reason="",
-            )
-            for horizon_s in [*(60.0 * k for k in range(1, 601)), DAY]
-        ])  # fmt: skip
+        add_forecasts(
+            c,
+            [
+                ForecastRow(
+                    series_id,
+                    START,
+                    START,
+                    START,
+                    START + timedelta(seconds=horizon_s),
+                    horizon_s,
+                    *[5.0] * 5,
+                    "auto",
+                    "",
+                    "persistence",
+                    5.0,
+                    5.0,
+                    shown=True,
+                    reason="",
+                )
+                for horizon_s in [*(60.0 * k for k in range(1, 601)), DAY]
+            ],
+        )
     with database.read() as c:
         assert [x.horizon_s for x in load_forecast_facts(c, "slope", START, {"G1"}, {DAY})] == [DAY]

@@ -66,8 +66,11 @@ def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
 def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(database):
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
-    held = next(r for _ in range(24) if "health:alone:G1:verify" in (r := slope.live(1, {"G1": 40.0})).decision.memory
-                .conditions)  # fmt: skip
+    held = next(
+        r
+        for _ in range(24)
+        if "health:alone:G1:verify" in (r := slope.live(1, {"G1": 40.0})).decision.memory.conditions
+    )
     assert held.level == 1
     with pytest.raises(RefusedError, match="expected one of: movement, instrument, weather"):
         verify(database, slope.site, "alone:G1", "perhaps", ADA, "?", slope.now)
@@ -141,8 +144,18 @@ def test_one_word_on_a_motion_leaves_the_clock_running_and_the_vote_counts(datab
 def enter_offset(slope, size=80.0):
     with slope.database.write() as c:
         series_id = find_series_id(c, "bench", "G1", "displacement_east")
-        return add_offset(c, series_id, at=slope.stepped, known_from=slope.now, size=size, unit="mm", kind="antenna",
-                          author=ADA, reason="antenna changed", now=slope.now)  # fmt: skip
+        return add_offset(
+            c,
+            series_id,
+            at=slope.stepped,
+            known_from=slope.now,
+            size=size,
+            unit="mm",
+            kind="antenna",
+            author=ADA,
+            reason="antenna changed",
+            now=slope.now,
+        )
 
 
 @pytest.fixture
@@ -187,8 +200,18 @@ def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, s
         with database.write() as c:
             for name, rate in (("G1", 150.0), ("G2", 140.0)):
                 series_id = find_series_id(c, "bench", name, "displacement_east")
-                number = add_offset(c, series_id, at=slope.now, known_from=slope.now, size=rate / 24.0, unit="mm",
-                                    kind="other", author=ADA, reason="the mast settles", now=slope.now)  # fmt: skip
+                number = add_offset(
+                    c,
+                    series_id,
+                    at=slope.now,
+                    known_from=slope.now,
+                    size=rate / 24.0,
+                    unit="mm",
+                    kind="other",
+                    author=ADA,
+                    reason="the mast settles",
+                    now=slope.now,
+                )
                 if second:
                     confirm_offset(c, number, second, "measured by hand", slope.now)
         look = slope.look()

@@ -34,18 +34,42 @@ START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("A", "B")
 EVERY = 5  # seconds between two evaluations; a batch is what came meanwhile
 SITE = Site(
-    "north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False), Level(1, "yellow", False)),
+    "north",
+    "North",
+    46.0,
+    9.0,
+    "UTC",
+    (Level(0, "green", False), Level(1, "yellow", False)),
     tuple(
-        Station(n, 46.0, 9.0, None, 90.0, None, None, None, None, on_slope=True,
-                series=(SeriesSpec(n, "displacement", "mm", 1.0, 10.0, 0.5, 20.0),))
+        Station(
+            n,
+            46.0,
+            9.0,
+            None,
+            90.0,
+            None,
+            None,
+            None,
+            None,
+            on_slope=True,
+            series=(SeriesSpec(n, "displacement", "mm", 1.0, 10.0, 0.5, 20.0),),
+        )
         for n in NAMES
     ),
-    (Criterion(
-        "velocity", KINDS["velocity"], NAMES, "displacement", (Threshold(1, over=1e9, window_s=20.0),),
-        dwell=Dwell(2, 3, 10.0), recover=0.6, valid_for_s=60.0,
-    ),),
+    (
+        Criterion(
+            "velocity",
+            KINDS["velocity"],
+            NAMES,
+            "displacement",
+            (Threshold(1, over=1e9, window_s=20.0),),
+            dwell=Dwell(2, 3, 10.0),
+            recover=0.6,
+            valid_for_s=60.0,
+        ),
+    ),
     version="held",
-)  # fmt: skip
+)
 SITE = replace(SITE, fusion=replace(Fusion(), verify_within_s=20.0))
 LONG = 7200  # two hours
 SPAN_S = max(wanted_series(SITE).values())

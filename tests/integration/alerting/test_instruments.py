@@ -174,8 +174,12 @@ def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
     run(bench, ServiceConfig(), SITE, NOW)
     found, rows = findings(bench), board(bench)
     assert {k for k in found if k[1] != "calibration"} == {
-        ("G1", "battery"), ("G2", "solar"), ("G3", "clock"), ("G3", "fix"), ("G3", "satellites"),
-    }  # fmt: skip
+        ("G1", "battery"),
+        ("G2", "solar"),
+        ("G3", "clock"),
+        ("G3", "fix"),
+        ("G3", "satellites"),
+    }
     assert found["G1", "battery"]["action"] == "swap battery of G1, about 4 days left"
     assert abs(parse(rows["G1"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
     assert rows["G2"]["battery_empty_at"] is None
@@ -362,8 +366,9 @@ def test_two_reasons_for_one_state_are_one_finding(bench):
     assert found["clock"]["reason"].endswith("; displacement downslope: timing found by detectors")
     assert found["clock"]["reason"].startswith("its clock is")
     assert set(found["stuck"]["reason"].split("; ")) == {
-        "displacement downslope: stuck found by detectors", "battery voltage: stuck found by detectors",
-    }  # fmt: skip
+        "displacement downslope: stuck found by detectors",
+        "battery voltage: stuck found by detectors",
+    }
     assert found["stuck"]["since"] == format_iso(NOW - 30 * HOUR)
 
 
@@ -407,8 +412,9 @@ def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
         audited = load_view(c, "audit_log", action="anomaly.label")
     assert [(r.label.verdict, r.label.by) for r in after] == [("dismissed", "Bo"), ("dismissed", "Ada")]
     assert [(k["verdict"], k["cause"], k["by"]) for k in kept][:2] == [
-        ("confirmed", "spike", "Ada"), ("dismissed", "weather", "Bo"),
-    ]  # fmt: skip
+        ("confirmed", "spike", "Ada"),
+        ("dismissed", "weather", "Bo"),
+    ]
     assert [a["actor"] for a in audited] == ["Ada", "Bo", "Ada"]
     (scored,) = (d.to_json() for d in score_detectors(after))
     assert (scored["detector"], scored["reported"], scored["dismissed"], scored["nobody_said"]) == ("rules", 2, 2, 0)
@@ -478,8 +484,9 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
     assert run_verb(["export", "north-bench", "anomaly-labels", "--out", str(file), "--config", service]) == 0
     rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
     assert [(r["verdict"], r["cause"], r["by"], r["note"]) for r in rows] == [
-        ("dismissed", "weather", "bo", "' =HYPERLINK(1)"), ("confirmed", "movement", "bo", ""),
-    ]  # fmt: skip
+        ("dismissed", "weather", "bo", "' =HYPERLINK(1)"),
+        ("confirmed", "movement", "bo", ""),
+    ]
     capsys.readouterr()
     assert run_verb(["instruments", "show", "north-bench", "G1", "--json", "--config", service]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -522,8 +529,10 @@ def test_a_level_of_the_battery_counts_without_being_declared(bench):
     evaluate_site(bench, SITE, NOW, "start")
     run(bench, ServiceConfig(), SITE, NOW)
     assert {name: row["battery_percent"] for name, row in board(bench).items() if name != "BASE"} == {
-        "G1": None, "G2": 5.0, "G3": None,
-    }  # fmt: skip
+        "G1": None,
+        "G2": 5.0,
+        "G3": None,
+    }
     assert "5 %" in findings(bench)["G2", "battery"]["reason"]
     assert ("G3", "battery") not in findings(bench)
 

@@ -23,8 +23,10 @@ from tests.conftest import wait_for
 
 LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
 STAGES = (
-    StagePlan("creep", 3600.0, 86400.0), StagePlan("progressive", 60.0, 900.0), StagePlan("unknown", 60.0, 900.0),
-)  # fmt: skip
+    StagePlan("creep", 3600.0, 86400.0),
+    StagePlan("progressive", 60.0, 900.0),
+    StagePlan("unknown", 60.0, 900.0),
+)
 PLACE = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (), (), forecast=ForecastPlan(), movement=MovementPlan(STAGES))
 
 
@@ -151,9 +153,16 @@ def test_a_fast_stage_is_evaluated_before_the_tick_and_a_slow_one_not_later():
         return SimpleNamespace(changes=(), next_due_at=None)
 
     loop = EvaluationLoop(
-        None, {"fast": "fast", "slow": "slow"}, 1.5, is_drained=lambda: True, on_changed=lambda _: None,
-        on_poisoned=lambda *_: None, clock=clock, evaluate=decide, find_pace={"fast": 0.05, "slow": 600.0}.get,
-    )  # fmt: skip
+        None,
+        {"fast": "fast", "slow": "slow"},
+        1.5,
+        is_drained=lambda: True,
+        on_changed=lambda _: None,
+        on_poisoned=lambda *_: None,
+        clock=clock,
+        evaluate=decide,
+        find_pace={"fast": 0.05, "slow": 600.0}.get,
+    )
     loop.start()
     wait_for(lambda: seen.count("slow") >= 2)
     loop.stop(5.0)

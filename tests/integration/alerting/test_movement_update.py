@@ -327,11 +327,21 @@ def read_epochs(monkeypatch):
 
 def store_ticks(db, first, last, value=None, received_at=None):
     """Half seconds of station A; without a value they scatter."""
-    store(db, *(
-        Observation("s", "A", "displacement", "mm", T0 + k * TICK, received_at or T0 + k * TICK,
-                    k % 7 * 0.1 if value is None else value)
-        for k in range(first, last)
-    ))  # fmt: skip
+    store(
+        db,
+        *(
+            Observation(
+                "s",
+                "A",
+                "displacement",
+                "mm",
+                T0 + k * TICK,
+                received_at or T0 + k * TICK,
+                k % 7 * 0.1 if value is None else value,
+            )
+            for k in range(first, last)
+        ),
+    )
 
 
 def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_epochs):
@@ -471,13 +481,28 @@ def issue(db, day, gains_mm):
     with db.write() as c:
         series_id = c.execute(select(t.series.c.id).where(t.series.c.station == "A")).scalar()
         for days, gain in zip((1, 7, 30), gains_mm, strict=True):
-            c.execute(insert(t.forecast).values(
-                series_id=series_id, issued_at=at(day) + DAY / 25, data_until=at(day), as_of_received_at=at(day),
-                target_at=at(day + days), horizon_s=days * 86400.0, q025=PATH[day] + 0.8 * gain,
-                q10=PATH[day] + 0.9 * gain, q50=PATH[day] + gain, q90=PATH[day] + 1.1 * gain,
-                q975=PATH[day] + 1.2 * gain, model="lld", model_hash="", baseline="lld",
-                baseline_q50=PATH[day] + gain, data_value=PATH[day], shown=True, reason="",
-            ))  # fmt: skip
+            c.execute(
+                insert(t.forecast).values(
+                    series_id=series_id,
+                    issued_at=at(day) + DAY / 25,
+                    data_until=at(day),
+                    as_of_received_at=at(day),
+                    target_at=at(day + days),
+                    horizon_s=days * 86400.0,
+                    q025=PATH[day] + 0.8 * gain,
+                    q10=PATH[day] + 0.9 * gain,
+                    q50=PATH[day] + gain,
+                    q90=PATH[day] + 1.1 * gain,
+                    q975=PATH[day] + 1.2 * gain,
+                    model="lld",
+                    model_hash="",
+                    baseline="lld",
+                    baseline_q50=PATH[day] + gain,
+                    data_value=PATH[day],
+                    shown=True,
+                    reason="",
+                )
+            )
 
 
 @ON_SQLITE

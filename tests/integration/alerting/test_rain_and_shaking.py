@@ -162,9 +162,7 @@ def test_events_are_loaded_as_they_were_known(slope):
     shake(slope, T0, 0.1, T0 + 2 * HOUR)
     shake(slope, T0 + 5 * HOUR, 0.2, T0 + 5 * HOUR)
     with slope.read() as c:
-        known = [
-            [e.value for e in load_event_facts(c, "slope", T0 - HOUR, T0 + k * HOUR)] for k in (1, 3, 6)
-        ]  # fmt: skip
+        known = [[e.value for e in load_event_facts(c, "slope", T0 - HOUR, T0 + k * HOUR)] for k in (1, 3, 6)]
         assert known == [[], [0.1], [0.2, 0.1]]
         assert load_event_facts(c, "slope", T0 + HOUR, T0 + 3 * HOUR) == (), "it was over before"
 

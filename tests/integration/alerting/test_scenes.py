@@ -108,10 +108,21 @@ class Slope:
     def publish(self, values, flags=(), at=None, solution=None):
         at = at or self.now
         rows = [
-            Observation("bench", name, f"displacement_{part}", "mm", at, self.now,
-                        (value if part == "east" else 0.0) + self.rng.gauss(0, 0.5), None, solution, flags)
-            for name, value in values.items() for part in ("east", "north", "up")
-        ]  # fmt: skip
+            Observation(
+                "bench",
+                name,
+                f"displacement_{part}",
+                "mm",
+                at,
+                self.now,
+                (value if part == "east" else 0.0) + self.rng.gauss(0, 0.5),
+                None,
+                solution,
+                flags,
+            )
+            for name, value in values.items()
+            for part in ("east", "north", "up")
+        ]
         with self.database.write() as c:
             add_observations(c, rows, self.now)
 
@@ -280,8 +291,18 @@ def test_an_offset_entered_at_three_in_the_morning_explains_a_step(slope):
     slope.live(1, jump={"G1": 80.0})
     with slope.database.write() as c:
         series_id = find_series_id(c, "bench", "G1", "displacement_east")
-        add_offset(c, series_id, at=slope.now, known_from=slope.now, size=80.0, unit="mm", kind="antenna", author=ADA,
-                   reason="antenna changed", now=slope.now)  # fmt: skip
+        add_offset(
+            c,
+            series_id,
+            at=slope.now,
+            known_from=slope.now,
+            size=80.0,
+            unit="mm",
+            kind="antenna",
+            author=ADA,
+            reason="antenna changed",
+            now=slope.now,
+        )
     slope.look("person")
     assert slope.open_keys() == {"health:G1:offset_1": 1}, "a notice that a second person ought to confirm it"
     assert {slope.live(1).level for _ in range(8)} == {0}
@@ -400,8 +421,10 @@ def test_acknowledged_alerts_close_when_over_and_unacknowledged_ones_wait_for_a_
             store.set_outcome(c, alert.id, "whatever", ADA, "", slope.now)
         states = [(e.from_state, e.to_state) for e in load_alert_events(c, alert.id)]
     assert states == [
-        (None, "unacknowledged"), ("unacknowledged", "returned_unacknowledged"), ("returned_unacknowledged", "closed"),
-    ]  # fmt: skip
+        (None, "unacknowledged"),
+        ("unacknowledged", "returned_unacknowledged"),
+        ("returned_unacknowledged", "closed"),
+    ]
 
 
 def test_every_alert_recomputes_bit_for_bit_even_after_later_corrections(slope):

@@ -96,8 +96,11 @@ def fly(database, rate, dates=8, count=12, noise=0.4, latency=2 * DAY, seed=1):
         own = {pid: rng.uniform(-5, 5) for pid in placed}
         for k in range(dates):
             air = rng.gauss(0.0, noise)
-            values = {pid: own[pid] + (rate * 12 * k + air + rng.gauss(0, noise)) / 10.0 for pid in placed
-                      if rng.random() > 0.1}  # fmt: skip
+            values = {
+                pid: own[pid] + (rate * 12 * k + air + rng.gauss(0, noise)) / 10.0
+                for pid in placed
+                if rng.random() > 0.1
+            }
             taken = T0 + 12 * k * DAY
             process(c, placed, values, taken, taken + latency)
     return T0 + 12 * (dates - 1) * DAY
@@ -210,11 +213,11 @@ def test_two_names_over_one_way_are_one_observer(slope):
         rows = load_rows(c, "reports", order_by=("report_id",))
         log = load_rows(c, "audit_log", action="report.add", order_by=("audit_id",))
     assert [(r["by"], r["via"], r["credential"]) for r in rows] == [
-        ("ranger", "mqtt", "mqtt"), ("warden", "mqtt", "mqtt"), ("Ada", "page", "account ada")
-    ]  # fmt: skip
-    assert [(e["actor"], e["actor_kind"]) for e in log] == [
-        ("mqtt", "program"), ("mqtt", "program"), ("Ada", "person")
-    ]  # fmt: skip
+        ("ranger", "mqtt", "mqtt"),
+        ("warden", "mqtt", "mqtt"),
+        ("Ada", "page", "account ada"),
+    ]
+    assert [(e["actor"], e["actor_kind"]) for e in log] == [("mqtt", "program"), ("mqtt", "program"), ("Ada", "person")]
 
 
 def test_a_single_image_is_no_part_of_a_rule_either():
@@ -235,13 +238,37 @@ def test_a_single_image_is_no_part_of_a_rule_either():
 def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(slope):
     def see(name, model, at, change="new"):
         with slope.write() as c:
-            c.execute(t.scene.insert().values(
-                scene_hash=name, site="bench", name=name, acquired_at=at, role="post", path="x", received_at=at,
-                state="done"))  # fmt: skip
-            c.execute(t.scene_footprint.insert().values(
-                scene_hash=name, model_hash=model, polygon_id=name, model=model, change=change, area_m2=4000.0,
-                mean_probability=0.9, geometry={}, min_lon=8.0, min_lat=46.0, max_lon=8.0, max_lat=46.0,
-                nearest_station="G1", distance_m=40.0, detected_at=at))  # fmt: skip
+            c.execute(
+                t.scene.insert().values(
+                    scene_hash=name,
+                    site="bench",
+                    name=name,
+                    acquired_at=at,
+                    role="post",
+                    path="x",
+                    received_at=at,
+                    state="done",
+                )
+            )
+            c.execute(
+                t.scene_footprint.insert().values(
+                    scene_hash=name,
+                    model_hash=model,
+                    polygon_id=name,
+                    model=model,
+                    change=change,
+                    area_m2=4000.0,
+                    mean_probability=0.9,
+                    geometry={},
+                    min_lon=8.0,
+                    min_lat=46.0,
+                    max_lon=8.0,
+                    max_lat=46.0,
+                    nearest_station="G1",
+                    distance_m=40.0,
+                    detected_at=at,
+                )
+            )
 
     see("old", "tested", T0 - 2 * DAY, "single")
     prove_outlines(slope, SITE, T0 - DAY)
@@ -262,13 +289,38 @@ def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(sl
 @pytest.mark.parametrize(("change", "level"), [("new", 1), ("grown", 1), ("single", 0), ("gone", 0)])
 def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slope, change, level):
     with slope.write() as c:
-        c.execute(t.scene.insert().values(
-            scene_hash="s", site="bench", name="post", acquired_at=T0, role="post", path="x", received_at=T0 + DAY,
-            state="done"))  # fmt: skip
-        c.execute(t.scene_footprint.insert().values(
-            scene_hash="s", model_hash="m", polygon_id="p1", model="unet", change=change, area_m2=4000.0,
-            grown_m2=900.0 if change == "grown" else None, mean_probability=0.9, geometry={}, min_lon=8.0, min_lat=46.0,
-            max_lon=8.0, max_lat=46.0, nearest_station="G1", distance_m=40.0, detected_at=T0 + 2 * DAY))  # fmt: skip
+        c.execute(
+            t.scene.insert().values(
+                scene_hash="s",
+                site="bench",
+                name="post",
+                acquired_at=T0,
+                role="post",
+                path="x",
+                received_at=T0 + DAY,
+                state="done",
+            )
+        )
+        c.execute(
+            t.scene_footprint.insert().values(
+                scene_hash="s",
+                model_hash="m",
+                polygon_id="p1",
+                model="unet",
+                change=change,
+                area_m2=4000.0,
+                grown_m2=900.0 if change == "grown" else None,
+                mean_probability=0.9,
+                geometry={},
+                min_lon=8.0,
+                min_lat=46.0,
+                max_lon=8.0,
+                max_lat=46.0,
+                nearest_station="G1",
+                distance_m=40.0,
+                detected_at=T0 + 2 * DAY,
+            )
+        )
     prove_outlines(slope, SITE, T0)
     assert evaluate_site(slope, SITE, T0 + DAY, "tick").level == 0, "not known yet"
     result = evaluate_site(slope, SITE, T0 + 2 * DAY, "tick")

@@ -25,11 +25,20 @@ pytestmark = pytest.mark.server
 LEVELS = (Level(0, "green", False),)
 G1 = Station("G1", 46.0, 9.0, None, None, None, None, None, None, True, ())
 SITES = [
-    Site("north", "North", 46.0, 9.0, "UTC", LEVELS, (G1,), (),
-         decoders=(Binding("gateway/up", "rows"), Binding("#", "rows")),
-         recipients=(Recipient("siren", ("mqtt:siren/north",), (0,)),)),
+    Site(
+        "north",
+        "North",
+        46.0,
+        9.0,
+        "UTC",
+        LEVELS,
+        (G1,),
+        (),
+        decoders=(Binding("gateway/up", "rows"), Binding("#", "rows")),
+        recipients=(Recipient("siren", ("mqtt:siren/north",), (0,)),),
+    ),
     Site("south", "South", 46.0, 9.0, "UTC", LEVELS, (), ()),
-]  # fmt: skip
+]
 READING = '{"time": "2026-03-01T06:00:00Z", "rain_mm": 1}'
 REFUSED = "Not authorized"
 
@@ -52,14 +61,25 @@ def house(tmp_path, sqlite_url):
         return replace(door, username=login.name, password=password)
 
     made = SimpleNamespace(
-        broker=broker, book=book, config=config, door=door, enter=enter, station=enter("north", "G1"),
-        site=enter("north"), listener=enter("north", listens=True), access=find_access(config.broker),
-    )  # fmt: skip
+        broker=broker,
+        book=book,
+        config=config,
+        door=door,
+        enter=enter,
+        station=enter("north", "G1"),
+        site=enter("north"),
+        listener=enter("north", listens=True),
+        access=find_access(config.broker),
+    )
     database = Database(sqlite_url)
     made.make_ingest = lambda: Ingest(
-        database, config, {s.id: replace(s, decoders=()) for s in SITES}, lambda _: None, lambda _: None,
+        database,
+        config,
+        {s.id: replace(s, decoders=()) for s in SITES},
+        lambda _: None,
+        lambda _: None,
         lambda: datetime.now(UTC),
-    )  # fmt: skip
+    )
     made.ingest = made.make_ingest()
     made.ingest.start()
     wait_for(lambda: all(made.ingest.status()["connected"].values()), what="ingest")
@@ -81,9 +101,18 @@ def test_a_station_says_its_own_readings_and_nothing_else(house):
         assert one.publish("slopeward/v1/north/G1/obs", READING) == "Success"
         assert one.publish("slopeward/v1/north/G1/backfill/obs", READING) == "Success"
         for topic in (
-            "north/G2/obs", "south/G1/obs", "north/report", "north/event", "north/state", "north/alert", "status",
-            "north/G1/backfill", "south/state", "north/G1/obs/x", "doctor/x",
-        ):  # fmt: skip
+            "north/G2/obs",
+            "south/G1/obs",
+            "north/report",
+            "north/event",
+            "north/state",
+            "north/alert",
+            "status",
+            "north/G1/backfill",
+            "south/state",
+            "north/G1/obs/x",
+            "doctor/x",
+        ):
             assert one.publish(f"slopeward/v1/{topic}", READING, retain=True) == REFUSED, topic
         assert one.publish("gateway/up") == REFUSED
         assert one.publish("$SYS/broker/x") == REFUSED
@@ -120,9 +149,7 @@ def test_a_listener_hears_its_site_and_says_nothing(house):
             service.publish(topic, topic)
         service.publish("slopeward/v1/status", "last")
         siren.wait(lambda: siren.heard[-1:] == [("slopeward/v1/status", b"last")], "the last message")
-        assert {topic for topic, _ in siren.heard} == {
-            "slopeward/v1/north/state", "siren/north", "slopeward/v1/status"
-        }  # fmt: skip
+        assert {topic for topic, _ in siren.heard} == {"slopeward/v1/north/state", "siren/north", "slopeward/v1/status"}
         assert siren.publish("slopeward/v1/north/G1/obs") == REFUSED
 
 
@@ -210,8 +237,10 @@ def test_a_site_that_cannot_be_read_keeps_the_topics_of_its_gateway(house):
     assert "topic write gateway/up" in (house.broker.folder / "acl").read_text()
     assert "topic write #" not in (house.broker.folder / "acl").read_text()
     assert json.loads((house.broker.folder / "logins.json").read_text())["topics"]["north"] == {
-        "write": ["gateway/up"], "read": ["siren/north"], "confirm": []
-    }  # fmt: skip
+        "write": ["gateway/up"],
+        "read": ["siren/north"],
+        "confirm": [],
+    }
 
 
 def retained(house):

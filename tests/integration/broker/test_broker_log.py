@@ -132,9 +132,12 @@ def test_a_disk_without_room_costs_the_log_alone(tmp_path):
 
 LINES = st.one_of(
     st.binary(max_size=60),
-    st.builds(lambda login, topic: b"1: Denied PUBLISH from %s (d0, q1, r0, m1, '%s', ... (7 bytes))" % (login, topic),
-              st.binary(max_size=20), st.binary(max_size=300)),
-)  # fmt: skip
+    st.builds(
+        lambda login, topic: b"1: Denied PUBLISH from %s (d0, q1, r0, m1, '%s', ... (7 bytes))" % (login, topic),
+        st.binary(max_size=20),
+        st.binary(max_size=300),
+    ),
+)
 
 
 @given(st.lists(LINES, max_size=30))

@@ -115,7 +115,7 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
         (("hand-over", "show", "elsewhere"), "no site 'elsewhere'"),
         (("withdraw", "bench", "9", "--by", "ada", "--reason", "x"), "site bench has no change 9"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_done_is_one_line(call, words, said):
     status, _, err = call(*words)
     assert status == 1

@@ -74,10 +74,13 @@ def test_an_export_of_observations_comes_in_again_as_it_was(
     kept = []
     for db in (filled_database, empty):
         with db.read() as c:
-            rows = c.execute(text(
-                "SELECT station, quantity, observed_at, revision, value_raw, sigma, solution FROM observation_history "
-                "WHERE site = 'north-bench' ORDER BY station, quantity, observed_at, revision"
-            )).all()  # fmt: skip
+            rows = c.execute(
+                text(
+                    "SELECT station, quantity, observed_at, revision, value_raw, sigma, solution "
+                    "FROM observation_history WHERE site = 'north-bench' "
+                    "ORDER BY station, quantity, observed_at, revision"
+                )
+            ).all()
         kept.append([tuple(row) for row in rows])
     empty.close()
     assert kept[0] == kept[1]

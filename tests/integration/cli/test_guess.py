@@ -192,14 +192,21 @@ def test_bounds_go_with_stations_that_a_site_lacks(here, capsys):
 @pytest.mark.parametrize(
     ("bound", "why"),
     [
-        ("tilt_x=5,5", "parted by blanks"), ("tilt_x=5 mm", "'mm' is no unit"), ("tilt_x=9 5", "farther out"),
-        ("tilt_x=under 5 9", "farther out"), ("tilt_x=1 2 3 4", "4 numbers for 3 levels"), ("tilt_x=nan", "parted by"),
-        ("tilt_x=1e999", "is no unit"), ("tilt_x=under 5; over 1", "any value would reach"),
-        ("tilt_x=over 1; over 2", "one part for each side"), ("rain=5", "the table has no such quantity"),
+        ("tilt_x=5,5", "parted by blanks"),
+        ("tilt_x=5 mm", "'mm' is no unit"),
+        ("tilt_x=9 5", "farther out"),
+        ("tilt_x=under 5 9", "farther out"),
+        ("tilt_x=1 2 3 4", "4 numbers for 3 levels"),
+        ("tilt_x=nan", "parted by"),
+        ("tilt_x=1e999", "is no unit"),
+        ("tilt_x=under 5; over 1", "any value would reach"),
+        ("tilt_x=over 1; over 2", "one part for each side"),
+        ("rain=5", "the table has no such quantity"),
         ("tlt=5", "expected one of"),
-        ("tilt_x=", "expected KEY=VALUE"), ("tilt_x", "expected KEY=VALUE"),
+        ("tilt_x=", "expected KEY=VALUE"),
+        ("tilt_x", "expected KEY=VALUE"),
     ],
-)  # fmt: skip
+)
 def test_a_bound_that_cannot_be_is_one_line_and_writes_no_site(here, bound, why, capsys):
     assert run_verb([*lay_tilt(), "--bound", bound]) in {1, 2}
     assert why in capsys.readouterr().err
@@ -215,7 +222,7 @@ def test_a_bound_that_cannot_be_is_one_line_and_writes_no_site(here, bound, why,
         ("--answer", "place=x"),
         ("--bound", "x"),
     ],
-)  # fmt: skip
+)
 def test_options_that_cannot_be_are_refused(here, more):
     assert run_verb(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", *more]) in {1, 2}
     assert run_verb(["ingest", "hang.csv", "--answer", "zone=UTC"]) == 2
@@ -307,10 +314,11 @@ def test_times_that_cannot_be_are_asked_before_anything_is_stored(here, capsys):
     assert run_verb(["db", "upgrade"]) == 0
     capsys.readouterr()
     for command in (
-        ["ingest", "long.csv", "--site", "bench"], ["ingest", "long.csv", "--site", "bench", "--accept-units"],
+        ["ingest", "long.csv", "--site", "bench"],
+        ["ingest", "long.csv", "--site", "bench", "--accept-units"],
         ["ingest", "long.csv", "--site", "bench", "--dry-run"],
         ["backtest", "--data", "long.csv", "--site-file", "configs/sites/bench.toml"],
-    ):  # fmt: skip
+    ):
         assert run_verb(command) == 1, command
         assert "can the times be right? its times end at 2095-02-04" in capsys.readouterr().err
     assert run_verb(["ingest", "long.csv", "--guess", "--answer", "place=1,2"]) == 1

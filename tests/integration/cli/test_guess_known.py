@@ -90,8 +90,9 @@ def test_the_neutral_form_makes_a_site_as_well(here, capsys):
 def test_a_quantity_that_is_not_known_is_left_out_and_said(here, capsys):
     rows = [
         f"{BEGIN + timedelta(hours=6 * k):%Y-%m-%dT%H:%MZ},E1,{name},{k / 50:.2f},{unit}"
-        for k in range(90) for name, unit in (("crack_opening", "mm"), ("flow", "m3/h"))
-    ]  # fmt: skip
+        for k in range(90)
+        for name, unit in (("crack_opening", "mm"), ("flow", "m3/h"))
+    ]
     Path("long.csv").write_text("\n".join(["time,station,quantity,value,unit", *rows, ""]))
     assert run_verb(["ingest", "long.csv", "--guess", "--answer", "place=46.1,8.2"]) == 0
     assert "no quantity that is known here: E1.flow" in capsys.readouterr().out

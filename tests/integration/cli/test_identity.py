@@ -424,14 +424,18 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database_
             become = "" if user is None else f"import os; os.setresuid({pwd.getpwnam(user).pw_uid}, 0, 0); "
             return subprocess.run(
                 [sys.executable, "-c", f"{become}from monitor.cli.main import main; main()", *words],
-                cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
                 env={"PATH": os.environ["PATH"], "SLOPEWARD_CONFIG": str(service), **more},
-            )  # fmt: skip
+            )
 
         raise_it = ("level", "set", "bench", "yellow", "--reason", "it is wet")
         assert call(*raise_it, user="nobody").returncode == 1
-        bound = call("users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1",
-                     SLOPEWARD_BY_PASSWORD=WORDS["Root-1"])  # fmt: skip
+        bound = call(
+            "users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]
+        )
         assert bound.returncode == 0, bound.stderr
         assert call(*raise_it, "--by", "Ada").returncode == 1  # root
         assert call(*raise_it, "--by", "Bo", user="nobody").returncode == 1
@@ -442,8 +446,7 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database_
             set_sites(c, "Ada", ["bench"])
             keep_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
         assert call("signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
-        assert call("users", "unbind", "Ada", "--by", "Root-1",
-                    SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0  # fmt: skip
+        assert call("users", "unbind", "Ada", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0
         assert call(*raise_it, user="nobody").returncode == 1
 
 

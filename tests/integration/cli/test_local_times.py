@@ -26,11 +26,15 @@ def service(filled_sqlite_url, tmp_path):
 @pytest.mark.parametrize(
     "verb",
     [
-        ["status"], ["alerts", "list", "--all"], ["alerts", "show", "2"], ["instruments", "list"],
-        ["instruments", "show", "north-bench", "G1"], ["evaluate", "--site", "north-bench", "--dry-run"],
+        ["status"],
+        ["alerts", "list", "--all"],
+        ["alerts", "show", "2"],
+        ["instruments", "list"],
+        ["instruments", "show", "north-bench", "G1"],
+        ["evaluate", "--site", "north-bench", "--dry-run"],
     ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_times_are_those_of_the_site_unless_utc_is_wanted(service, capsys, verb):
     run_verb([*verb, "--config", service])
     local = capsys.readouterr().out

@@ -27,11 +27,18 @@ def place(tmp_path_factory):
         yield folder
 
 
-@pytest.mark.parametrize(("words", "status", "is_said"), [
-    ("channels list", 0, True), ("channels test --channel log:desk", 0, False),
-    ("ingest a.csv --site north --dry-run", 0, True), ("ingest a.csv --site north", 0, True), ("status", 6, False),
-    ("alerts list --site north", 4, False), ("maintenance list --site north", 4, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "status", "is_said"),
+    [
+        ("channels list", 0, True),
+        ("channels test --channel log:desk", 0, False),
+        ("ingest a.csv --site north --dry-run", 0, True),
+        ("ingest a.csv --site north", 0, True),
+        ("status", 6, False),
+        ("alerts list --site north", 4, False),
+        ("maintenance list --site north", 4, False),
+    ],
+)
 def test_a_command_about_one_site_does_not_fail_by_the_file_of_another(place, words, status, is_said, capsys):
     assert run_verb(words.split()) == status
     assert (f"warning: {FAULT}" in capsys.readouterr().err) is is_said

@@ -67,8 +67,19 @@ CALLS = {
     "duty hand-over sign": ("bench", "1"),
     "duty hand-over withdraw": ("bench", "1", *WHY),
     "offsets add": (
-        "--site", "bench", "--station", "G1", "--quantity", "crack_opening", "--at", "2026-03-01T06:00:00Z",
-        "--size", "1", "--unit", "mm", *WHY,
+        "--site",
+        "bench",
+        "--station",
+        "G1",
+        "--quantity",
+        "crack_opening",
+        "--at",
+        "2026-03-01T06:00:00Z",
+        "--size",
+        "1",
+        "--unit",
+        "mm",
+        *WHY,
     ),
     "offsets confirm": ("1", *WHY),
     "offsets revoke": ("1", *WHY),
@@ -104,7 +115,7 @@ CALLS = {
     "users unbind": ("Ada",),
     "db restore": ("FILE", "--yes"),
     "db grant-readonly": ("grafana",),
-}  # fmt: skip
+}
 # what serves without a person acts for one with these
 ALSO = {
     "backtest": ("--site", "bench", "--prove", "f"),
@@ -194,8 +205,18 @@ def things(bench):
         work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
         keep_first(c, TwoPersonAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
-        offset = add_offset(c, series_id, at=bench.now, known_from=bench.now, size=1.0, unit="mm", kind="antenna",
-                            author=Actor("Ada"), reason="new mast", now=NOW)  # fmt: skip
+        offset = add_offset(
+            c,
+            series_id,
+            at=bench.now,
+            known_from=bench.now,
+            size=1.0,
+            unit="mm",
+            kind="antenna",
+            author=Actor("Ada"),
+            reason="new mast",
+            now=NOW,
+        )
         period = find_before("daily", bench.now, ZoneInfo("UTC"))
         facts = gather_facts(c, "bench", period)
         span, said = (period.from_at, period.to_at), (digest_of(facts), "1", canonical_json(facts))
@@ -207,23 +228,55 @@ def things(bench):
 
 # what commands that only read show of a site: lists, and one thing by its number
 SHOWN = {
-    "alerts list": (), "events list": (), "maintenance list": (), "offsets list": (), "signatures list": (),
-    "sites proposals": (), "alerts show": ("1",), "alerts explain": ("1",), "alerts export": ("1",),
-    "alerts cap": ("1",), "instruments list": (), "instruments show": ("bench", "G1"),
+    "alerts list": (),
+    "events list": (),
+    "maintenance list": (),
+    "offsets list": (),
+    "signatures list": (),
+    "sites proposals": (),
+    "alerts show": ("1",),
+    "alerts explain": ("1",),
+    "alerts export": ("1",),
+    "alerts cap": ("1",),
+    "instruments list": (),
+    "instruments show": ("bench", "G1"),
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),
     **{f"report {kind}": ("bench", "--out", "-") for kind in ("daily", "weekly", "shift", "card")},
-    "report list": ("bench",), "report prove": ("1",),
+    "report list": ("bench",),
+    "report prove": ("1",),
     "offsets propose": ("--site", "bench", "--station", "G1", "--at", "2026-02-28T21:30:00Z"),
-    "sources list": (), "duty show": ("bench",), "duty export": ("bench",), "duty hand-over show": ("bench",),
-}  # fmt: skip
+    "sources list": (),
+    "duty show": ("bench",),
+    "duty export": ("bench",),
+    "duty hand-over show": ("bench",),
+}
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {
-    "cap key", "cap verify",
-    "backtest", "broker keys", "broker list", "channels list", "check", "db backup", "db current",
-    "db prove", "db publish", "db verify", "doctor", "sites init", "sites list", "sites show", "status", "tokens list",
-    "map relief", "map susceptibility", "map tiles", "push devices", "push keys",
+    "cap key",
+    "cap verify",
+    "backtest",
+    "broker keys",
+    "broker list",
+    "channels list",
+    "check",
+    "db backup",
+    "db current",
+    "db prove",
+    "db publish",
+    "db verify",
+    "doctor",
+    "sites init",
+    "sites list",
+    "sites show",
+    "status",
+    "tokens list",
+    "map relief",
+    "map susceptibility",
+    "map tiles",
+    "push devices",
+    "push keys",
     "users list",
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("things")

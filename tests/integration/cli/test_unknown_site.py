@@ -16,11 +16,18 @@ from monitor.store.database.engine import Database
 from monitor.store.service_state import remove_stamp, stamp
 
 VERBS = (
-    "alerts list --site {}", "maintenance list --site {}", "offsets list --site {}", "sites proposals --site {}",
-    "forecast models --site {}", "forecast explain --site {}", "scenes export --site {}",
-    "scenes review list --site {}", "scenes review accept abc --site {}", "ingest --forget-epoch0 {}/G1",
+    "alerts list --site {}",
+    "maintenance list --site {}",
+    "offsets list --site {}",
+    "sites proposals --site {}",
+    "forecast models --site {}",
+    "forecast explain --site {}",
+    "scenes export --site {}",
+    "scenes review list --site {}",
+    "scenes review accept abc --site {}",
+    "ingest --forget-epoch0 {}/G1",
     "offsets add --site {} --station G1 --quantity tilt_x --at 2026-03-01T06:00:00Z --size 1 --unit mrad --reason x",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

@@ -41,14 +41,23 @@ latitude = 46.2
 longitude = 8.9
 """
 UNITS = {
-    "tilt_x": "mrad", "pore_pressure": "kPa", "displacement": "mm", "crack_opening": "mm", "temperature": "degC",
+    "tilt_x": "mrad",
+    "pore_pressure": "kPa",
+    "displacement": "mm",
+    "crack_opening": "mm",
+    "temperature": "degC",
     "rain": "mm",
-}  # fmt: skip
+}
 STATIONS = {
-    "T1": ("tilt_x",), "T2": ("tilt_x",), "T3": ("tilt_x", "temperature"), "P1": ("pore_pressure",),
-    "P2": ("pore_pressure",), "C1": ("displacement", "crack_opening"), "C2": ("displacement", "crack_opening"),
+    "T1": ("tilt_x",),
+    "T2": ("tilt_x",),
+    "T3": ("tilt_x", "temperature"),
+    "P1": ("pore_pressure",),
+    "P2": ("pore_pressure",),
+    "C1": ("displacement", "crack_opening"),
+    "C2": ("displacement", "crack_opening"),
     "R1": ("rain",),
-}  # fmt: skip
+}
 Fault = Callable[[str, int, float], float]
 
 
@@ -132,8 +141,11 @@ def test_what_is_wrong_with_any_quantity_is_found_and_named_on_the_board(databas
         serve(database, site, STATIONS, range(hour, hour + 3), spoil)
     found = list_alarms(database)
     assert found.keys() == {
-        ("T1", "tilt_x"), ("T2", "tilt_x"), ("P1", "pore_pressure"), ("C1", "crack_opening"),
-    }  # fmt: skip
+        ("T1", "tilt_x"),
+        ("T2", "tilt_x"),
+        ("P1", "pore_pressure"),
+        ("C1", "crack_opening"),
+    }
     assert "spike" in found["T1", "tilt_x"]
     assert "unit" in found["T2", "tilt_x"]
     assert "stuck" in found["P1", "pore_pressure"]
@@ -182,8 +194,9 @@ def list_findings(database: Database) -> list[tuple[str, str, str, str]]:
     with database.read() as c:
         return [
             (row["instrument"], f["state"], f["since"], f["reason"])
-            for row in load_board(c, "kinds") for f in row["findings"]
-        ]  # fmt: skip
+            for row in load_board(c, "kinds")
+            for f in row["findings"]
+        ]
 
 
 @ON_SQLITE
@@ -288,9 +301,9 @@ def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: D
 
     def list_rows() -> list[tuple[object, ...]]:
         with database.read() as c:
-            query = select(
-                s.station, a.at, a.detector, a.score, a.threshold, a.kind, a.alerted, a.compared_with
-            ).join(t.series, s.id == a.series_id)  # fmt: skip
+            query = select(s.station, a.at, a.detector, a.score, a.threshold, a.kind, a.alerted, a.compared_with).join(
+                t.series, s.id == a.series_id
+            )
             rows = c.execute(query.where(s.quantity == "displacement").order_by(s.station, a.at, a.detector))
             return [tuple(row) for row in rows]
 
@@ -303,10 +316,11 @@ def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: D
         c.execute(delete(t.anomaly))
     forget(database, site.id)
     alone = replace(
-        site, stations=tuple(
+        site,
+        stations=tuple(
             replace(one, series=tuple(x for x in one.series if x.quantity == "displacement")) for one in site.stations
         ),
-    )  # fmt: skip
+    )
     for hours in (FAULT, FAULT + 24):
         anomaly.run(database, CONFIG, alone, START + (hours - 1) * HOUR + timedelta(minutes=5))
     assert list_rows() == with_others

@@ -170,8 +170,9 @@ def test_a_slow_series_is_stale_by_its_own_interval(database: Database, config: 
     run.run(database, config, site, later)
     w, s = t.forecast_withheld, t.series
     with database.read() as c:
-        told = dict(c.execute(select(s.c.station, w.c.reason).join(s, s.c.id == w.c.series_id).where(
-            w.c.model == "auto")).all())  # fmt: skip
+        told = dict(
+            c.execute(select(s.c.station, w.c.reason).join(s, s.c.id == w.c.series_id).where(w.c.model == "auto")).all()
+        )
     forecast = {key[0] for key in issued(database, site)}
     assert forecast == {"R1", "C1"}
     assert set(told) == {"G1", "G2"}

@@ -117,8 +117,11 @@ def test_a_dismissed_happening_that_grows_to_twice_its_size_is_a_new_one(watched
     before, after = look(watched, 2.0, 3 * DAY)
     assert (before.from_at, before.to_at, before.label.verdict) == (BEGUN, BEGUN + DAY, "dismissed")
     assert (after.from_at, after.to_at, after.kind, after.label) == (
-        BEGUN + 1.25 * DAY, BEGUN + 1.5 * DAY, "movement", None,
-    )  # fmt: skip
+        BEGUN + 1.25 * DAY,
+        BEGUN + 1.5 * DAY,
+        "movement",
+        None,
+    )
     assert look(watched, 2.0, 0.6 * DAY) == [after], "from whatever day it is looked at"
     with watched.write() as c:
         add_label(c, "bench", find_run([before, after], "G1", after.from_at), "confirmed", "movement", ADA, "", NOW)
@@ -175,8 +178,9 @@ def test_what_was_scored_after_a_dismissal_is_not_what_the_person_saw(watched: D
     report(watched, [1.25, 1.5], [8.0, 8.5], ["movement"] * 2)
     found = look(watched, 2.0, 3 * DAY)
     assert [(r.from_at, r.to_at, r.label and r.label.verdict) for r in found] == [
-        (BEGUN, BEGUN + 0.5 * DAY, "dismissed"), (BEGUN + 0.75 * DAY, BEGUN + 1.5 * DAY, None),
-    ]  # fmt: skip
+        (BEGUN, BEGUN + 0.5 * DAY, "dismissed"),
+        (BEGUN + 0.75 * DAY, BEGUN + 1.5 * DAY, None),
+    ]
 
 
 @pytest.mark.parametrize(("day", "begin"), [(0.75, 0.75), (-0.2, -0.2)])

@@ -66,11 +66,13 @@ def _rows():
         rain = rng.choice((0.0, 0.0, 12.0))
         counter = 0.0 if day == 100 else counter + rain
         for station, quantity, unit, value in (
-            ("R1", "rain", "mm", rain), ("R2", "rain", "mm", counter), ("R3", "rain", "mm", 0.2),
+            ("R1", "rain", "mm", rain),
+            ("R2", "rain", "mm", counter),
+            ("R3", "rain", "mm", 0.2),
             ("R1", "groundwater_level", "m", 400.0 + rng.random()),
             ("G0", "displacement", "mm", day * 0.5 + rng.random()),
             ("G1", "displacement", "mm", day * 0.4 + rng.random()),
-        ):  # fmt: skip
+        ):
             rows.append(Observation("wet", station, quantity, unit, at, at, value))
     return rows
 

@@ -99,12 +99,17 @@ def fill(database: Database, site: Site, days: int, first_day: int = 0) -> datet
     values = {(i, d): 0.3 * d + 2 * math.sin(d / 58.0 + i) + noise.gauss(0, 0.8) for i in range(3) for d in range(900)}
     rows = [
         Observation(
-            site.id, f"G{i}", "displacement", "mm", START + timedelta(days=d), START + timedelta(days=d, minutes=1),
+            site.id,
+            f"G{i}",
+            "displacement",
+            "mm",
+            START + timedelta(days=d),
+            START + timedelta(days=d, minutes=1),
             values[i, d],
         )
         for d in range(first_day, first_day + days)
         for i in range(3)
-    ]  # fmt: skip
+    ]
     end = START + timedelta(days=first_day + days - 1, hours=1)
     with database.write() as c:
         add_observations(c, rows, end)
@@ -146,10 +151,16 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(
         with database.write() as c:
             c.execute(
                 insert(model).values(
-                    model_hash="a" * 64, kind="ewma", task="anomaly", site=site.id, state="active", path="absent",
-                    card=card, created_at=now,
+                    model_hash="a" * 64,
+                    kind="ewma",
+                    task="anomaly",
+                    site=site.id,
+                    state="active",
+                    path="absent",
+                    card=card,
+                    created_at=now,
                 )
-            )  # fmt: skip
+            )
 
     def answer(task: WorkerTask, _asked: object, *_args: object, **_more: object) -> object:
         if task is anomaly.SCORE:
@@ -195,8 +206,11 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     later = fill(database, site, 2, first_day=500)
     assert run.rescore(database, config, site, later).startswith("12 scored")
     with database.read() as c:
-        scores = c.execute(select(forecast_score, forecast_table.c.q50, forecast_table.c.data_value).join(
-            forecast_table, forecast_table.c.id == forecast_score.c.forecast_id)).all()  # fmt: skip
+        scores = c.execute(
+            select(forecast_score, forecast_table.c.q50, forecast_table.c.data_value).join(
+                forecast_table, forecast_table.c.id == forecast_score.c.forecast_id
+            )
+        ).all()
         after = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
     assert len(scores) == 12
     with database.read() as c:
@@ -230,8 +244,17 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
     site = replace(site, forecast=replace(site.forecast, models=("auto", "pretrained-lstm")))
     now = fill(database, site, 120)
     with database.write() as c:
-        add_model(c, path.stem, kind="pretrained-lstm", task="forecast", site=site.id, path=str(path), card=card,
-                  now=now, reason="test")  # fmt: skip
+        add_model(
+            c,
+            path.stem,
+            kind="pretrained-lstm",
+            task="forecast",
+            site=site.id,
+            path=str(path),
+            card=card,
+            now=now,
+            reason="test",
+        )
     said = run.run(database, config, site, now)
     why = "the weights are of an earlier version of pretrained-lstm: it must be trained again"
     assert f"failed: {why}" in said

@@ -88,10 +88,14 @@ quantity = "other"
 unit = "index"
 interval = "1d"
 """
-TEXT = HEAD + GAUGE + "".join(
-    STATION.format(i=i, latitude=46.0 - 0.0004 * i, height=500.0 - 20.0 * i, azimuth=(175.0, 180.0, 185.0)[i])
-    for i in range(3)
-)  # fmt: skip
+TEXT = (
+    HEAD
+    + GAUGE
+    + "".join(
+        STATION.format(i=i, latitude=46.0 - 0.0004 * i, height=500.0 - 20.0 * i, azimuth=(175.0, 180.0, 185.0)[i])
+        for i in range(3)
+    )
+)
 
 
 @pytest.fixture
@@ -126,8 +130,9 @@ def fill(database: Database) -> datetime:
         level += 0.1 * rain
         for name, quantity, value in (
             *((f"G{i}", "displacement", level + draw.gauss(0, 0.2)) for i in range(3)),
-            ("R1", "rain", rain), ("R1", "rain_next_24h", rain + 1.0),
-        ):  # fmt: skip
+            ("R1", "rain", rain),
+            ("R1", "rain_next_24h", rain + 1.0),
+        ):
             readings.append(Observation("hill", name, quantity, "mm", at, at + timedelta(minutes=5), value))
     now = START + (DAYS - 1) * DAY + timedelta(hours=1)
     with database.write() as c:
@@ -137,16 +142,19 @@ def fill(database: Database) -> datetime:
 
 def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
     hours = timedelta(hours=1)
-    add(database, [
-        ("R1", "rain_next_24h", START, 5.0, START + 2 * hours),
-        ("R1", "rain_next_24h", START + DAY, 6.0, START + DAY + 4 * hours),
-        ("R1", "rain_next_24h", START + 2 * DAY, 7.0, START + 40 * DAY),  # an archive, imported later
-        ("R1", "rain_next_24h", START + 3 * DAY, 8.0, START + 3 * DAY + hours),
-        ("R1", "rain_next_24h", START + 3 * DAY, 80.0, START + 9 * DAY),  # put right by what fell
-        ("R1", "rain", START + DAY, 3.0, START + DAY + hours),
-        ("R1", "greenness", START + DAY, 0.4, START + DAY + hours),
-        ("R1", "other", START + DAY, 0.4, START + DAY + hours),
-    ])  # fmt: skip
+    add(
+        database,
+        [
+            ("R1", "rain_next_24h", START, 5.0, START + 2 * hours),
+            ("R1", "rain_next_24h", START + DAY, 6.0, START + DAY + 4 * hours),
+            ("R1", "rain_next_24h", START + 2 * DAY, 7.0, START + 40 * DAY),  # an archive, imported later
+            ("R1", "rain_next_24h", START + 3 * DAY, 8.0, START + 3 * DAY + hours),
+            ("R1", "rain_next_24h", START + 3 * DAY, 80.0, START + 9 * DAY),  # put right by what fell
+            ("R1", "rain", START + DAY, 3.0, START + DAY + hours),
+            ("R1", "greenness", START + DAY, 0.4, START + DAY + hours),
+            ("R1", "other", START + DAY, 0.4, START + DAY + hours),
+        ],
+    )
     with database.read() as c:
         (found,) = load_expected(c, site, START - DAY, START + 50 * DAY)
         (early,) = load_expected(c, site, START - DAY, START + DAY)
@@ -213,13 +221,16 @@ MODELS = 'models = ["gru", "graph-gru"]'
         (MODELS, 'models = ["auto", "lld"]', "none of the chosen models reads R1.rain;"),
         (MODELS, 'models = ["auto", "pretrained-lstm"]', "none of the chosen models reads season;"),
         ('"R1.greenness", "season"', '"season", "G2.displacement"', None),
-        (f"{COVARIATES}\n{MODELS}",
-         'covariates = ["season", "G2.displacement"]\nmodels = ["auto"]', "reads season; add one that does (a"),
+        (
+            f"{COVARIATES}\n{MODELS}",
+            'covariates = ["season", "G2.displacement"]\nmodels = ["auto"]',
+            "reads season; add one that does (a",
+        ),
         ('"R1.greenness", "season"', '"R1.rain", "season"', "R1.rain is named twice"),
         ('quantity = "rain"\nunit', 'quantity = "rain"\nstamp = "event"\nunit', "R1.rain reports tips alone"),
         ('name = "greenness"\nunit = "index"', 'name = "greenness"\nunit = "glow"', "the unit 'glow' of R1.greenness"),
     ],
-)  # fmt: skip
+)
 def test_check_says_which_covariate_would_be_dropped_in_silence(written: str, instead: str, said: str | None) -> None:
     assert written in TEXT
     text = TEXT.replace(written, instead)
@@ -231,9 +242,10 @@ def test_check_says_which_covariate_would_be_dropped_in_silence(written: str, in
 
 def test_the_site_file_is_refused_where_expected_rain_is_not_that() -> None:
     for wrong, said in (
-        ('{"24h" = "R1.snow"}', "declared series"), ('{"soon" = "R1.rain_next_24h"}', "soon"),
+        ('{"24h" = "R1.snow"}', "declared series"),
+        ('{"soon" = "R1.rain_next_24h"}', "soon"),
         ('{"24h" = "R1.rain_next_24h", "48h" = "R1.rain_next_24h"}', "R1.rain_next_24h"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ConfigError, match=said):
             parse_site(TEXT.replace('{"24h" = "R1.rain_next_24h"}', wrong), "hill.toml")
     with pytest.raises(ConfigError, match="declares no series 'snow'"):

@@ -62,31 +62,67 @@ class Slope:
     def register(self, model_hash: str, at: datetime = START, *, verdict=OPEN, kind="gru") -> None:
         card = {"gates": {"86400": verdict, "604800": verdict}}
         with self.database.write() as c:
-            add_model(c, model_hash, kind=kind, task="forecast", site="jobs", path="x", card=card, now=at,
-                      reason="first training")  # fmt: skip
+            add_model(
+                c,
+                model_hash,
+                kind=kind,
+                task="forecast",
+                site="jobs",
+                path="x",
+                card=card,
+                now=at,
+                reason="first training",
+            )
 
     def shadow(self, model_hash: str, at: datetime = START) -> None:
         with self.database.write() as c:
             promotion.enter_shadow(c, find_model(c, model_hash), "in shadow: first forecasts", at)
 
-    def forecast(self, model_hash, day, *, error, baseline=1.0, inside=True, horizon_s=86400.0, shown=False,
-                 kind="auto+gru") -> None:  # fmt: skip
+    def forecast(
+        self, model_hash, day, *, error, baseline=1.0, inside=True, horizon_s=86400.0, shown=False, kind="auto+gru"
+    ) -> None:
         """One issue on a day since START, scored when its target came."""
         issued = START + day * DAY
         target = issued + timedelta(seconds=horizon_s)
         rows = [
-            ForecastRow(series_id, issued, issued, issued, target, horizon_s, -2.0, -1.0, 0.0, 1.0, 2.0, kind,
-                        model_hash, "lld", 0.1, 0.0, shown, "test", 5.0, 0.1, 0.2,
-                        stage="creep" if day % 2 else None)
+            ForecastRow(
+                series_id,
+                issued,
+                issued,
+                issued,
+                target,
+                horizon_s,
+                -2.0,
+                -1.0,
+                0.0,
+                1.0,
+                2.0,
+                kind,
+                model_hash,
+                "lld",
+                0.1,
+                0.0,
+                shown,
+                "test",
+                5.0,
+                0.1,
+                0.2,
+                stage="creep" if day % 2 else None,
+            )
             for series_id in self.series
-        ]  # fmt: skip
+        ]
         with self.database.write() as c:
             assert add_forecasts(c, rows) == 3
             f = t.forecast.c
-            numbers = c.execute(
-                select(f.id).where(f.model == kind, f.model_hash == model_hash, f.issued_at == issued,
-                                   f.horizon_s == horizon_s)
-            ).scalars().all()  # fmt: skip
+            numbers = (
+                c.execute(
+                    select(f.id).where(
+                        f.model == kind, f.model_hash == model_hash, f.issued_at == issued, f.horizon_s == horizon_s
+                    )
+                )
+                .scalars()
+                .all()
+            )
             scores = [ForecastScore(n, target, 0.0, error, baseline, 1.0, inside, True, 0.1, 2.0) for n in numbers]
             assert len(add_scores(c, scores, target)) == 3
 
@@ -135,22 +171,32 @@ def test_a_good_record_leads_out_of_the_shadow_after_its_time_and_every_step_is_
         slope.forecast(A, day, **good(day))
     assert slope.judge(13.5) == []
     assert slope.state(A)[1:] == (
-        "shadow", ("in shadow: 13 scored issue times at 1 d in 13 d; 30 are needed, or 14 d with 10; "
-        "shown on 2025-06-15 at the earliest")
-    )  # fmt: skip
+        "shadow",
+        (
+            "in shadow: 13 scored issue times at 1 d in 13 d; 30 are needed, or 14 d with 10; "
+            "shown on 2025-06-15 at the earliest"
+        ),
+    )
     slope.judge(21)
     model, gate, reason = slope.state(A)
     assert (model, gate) == ("active", "active")
     assert "better than the best simple forecast" in reason
     # seven days ahead nothing is scored, and nothing is shown
     assert slope.state(A, 604800.0)[1:] == (
-        "shadow", ("in shadow: 0 scored issue times at 7 d in 21 d; 30 are needed, or 14 d with 10; "
-        "shown on 2025-06-24 at the earliest")
-    )  # fmt: skip
+        "shadow",
+        (
+            "in shadow: 0 scored issue times at 7 d in 21 d; 30 are needed, or 14 d with 10; "
+            "shown on 2025-06-24 at the earliest"
+        ),
+    )
     assert slope.history(A) == [
-        (None, None, "candidate"), (None, "candidate", "shadow"), (86400.0, None, "shadow"), (604800.0, None, "shadow"),
-        (86400.0, "shadow", "active"), (None, "shadow", "active"),
-    ]  # fmt: skip
+        (None, None, "candidate"),
+        (None, "candidate", "shadow"),
+        (86400.0, None, "shadow"),
+        (604800.0, None, "shadow"),
+        (86400.0, "shadow", "active"),
+        (None, "shadow", "active"),
+    ]
     with slope.database.read() as c:
         told = load_view(c, "model_transitions", site="jobs")
         audited = [r for r in load_view(c, "audit_log") if r["subject"] == f"model:{A[:12]}"]
@@ -202,8 +248,11 @@ def test_a_bad_record_ends_it_at_once_with_an_alarm_and_only_the_shadow_leads_ba
         assert slope.state(A)[1] == "shadow" or later - fallen >= 13
     assert slope.state(A)[:2] == ("active", "active")
     assert [x[1:] for x in slope.history(A) if x[0] == 86400.0] == [
-        (None, "shadow"), ("shadow", "active"), ("active", "shadow"), ("shadow", "active"),
-    ]  # fmt: skip
+        (None, "shadow"),
+        ("shadow", "active"),
+        ("active", "shadow"),
+        ("shadow", "active"),
+    ]
     with slope.database.read() as c:
         a = t.alert.c
         assert c.execute(select(a.state).where(a.key == key)).scalar() == "returned_unacknowledged"
@@ -304,8 +353,9 @@ def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_ag
     assert [(x.by, x.by_kind, x.second_by, x.to_state) for x in forced] == [("Ada", "person", "Bo", "active")] * 2
     with slope.database.write() as c:
         assert retire_model(c, slope.site, "aaaa", BO, "trained before the re-zero", now) == (
-            "gru aaaaaaaaaaaa is retired", False,
-        )  # fmt: skip
+            "gru aaaaaaaaaaaa is retired",
+            False,
+        )
     with slope.database.write() as c, pytest.raises(RefusedError, match="already"):
         retire_model(c, slope.site, "aaaa", BO, "again", now)
 
@@ -358,8 +408,17 @@ def issue(slope: Slope, now: datetime):
 def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
     with slope.database.write() as c:
-        add_model(c, A, kind="gru", task="forecast", site="jobs", path=A, card={"gates": {"86400": OPEN}}, now=now,
-                  reason="first training")  # fmt: skip
+        add_model(
+            c,
+            A,
+            kind="gru",
+            task="forecast",
+            site="jobs",
+            path=A,
+            card={"gates": {"86400": OPEN}},
+            now=now,
+            reason="first training",
+        )
     assert "rows by" in run.run(slope.database, slope.config, slope.site, now)
     assert issue(slope, now)[1] == {"auto"}
     with slope.database.read() as c:
@@ -391,8 +450,17 @@ def test_each_checkpoint_has_intervals_of_its_own(slope: Slope, in_process) -> N
     now = fill(slope.database, slope.site, 200)
     for model_hash in (A, B):
         with slope.database.write() as c:
-            add_model(c, model_hash, kind="gru", task="forecast", site="jobs", path=model_hash,
-                      card={"gates": {"86400": OPEN}}, now=now, reason="first training")  # fmt: skip
+            add_model(
+                c,
+                model_hash,
+                kind="gru",
+                task="forecast",
+                site="jobs",
+                path=model_hash,
+                card={"gates": {"86400": OPEN}},
+                now=now,
+                reason="first training",
+            )
     run.run(slope.database, slope.config, slope.site, now)
     with slope.database.read() as c:
         names = {key[1] for key in load_conformal(c, slope.series)}
@@ -427,9 +495,14 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
         before = load_conformal(c, slope.series)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, slope.database.url.render_as_string(hide_password=False), later.isoformat()],
-        input=SITE, text=True, capture_output=True, check=False, timeout=60,
-        cwd=Path(__file__).resolve().parents[3], env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        input=SITE,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        cwd=Path(__file__).resolve().parents[3],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     with slope.database.read() as c:
         assert c.execute(select(func.count()).select_from(t.forecast_score)).scalar() == 0
@@ -459,10 +532,32 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     url = slope.database.url.render_as_string(hide_password=False)
     config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{sites}"\n')
     rows = [
-        ForecastRow(series_id, at, at, at, at + DAY, 86400.0, -2.0, -1.0, 0.0, 1.0, 2.0, "auto", "", "lld", 0.1, 0.0,
-                    True, "test", 5.0, 0.1, 0.2)
-        for at in (START + k * DAY / 4 for k in range(260)) for series_id in slope.series[:1]
-    ]  # fmt: skip
+        ForecastRow(
+            series_id,
+            at,
+            at,
+            at,
+            at + DAY,
+            86400.0,
+            -2.0,
+            -1.0,
+            0.0,
+            1.0,
+            2.0,
+            "auto",
+            "",
+            "lld",
+            0.1,
+            0.0,
+            True,
+            "test",
+            5.0,
+            0.1,
+            0.2,
+        )
+        for at in (START + k * DAY / 4 for k in range(260))
+        for series_id in slope.series[:1]
+    ]
     with slope.database.write() as c:
         add_forecasts(c, rows)
         numbers = c.execute(select(t.forecast.c.id)).scalars().all()
@@ -555,10 +650,25 @@ def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slo
         name = next(one.name for one in pieces[0].models if one.checkpoint)
         at = now.timestamp()
         made = Forecast(
-            station=next(iter(pieces[0].record.samples)), model="gru", model_hash=A, horizon_s=86400.0, issued_s=at,
-            target_s=at + 86400.0, data_until_s=at, data_value=0.0, q025=-2.0, q10=-1.0, q50=0.0, q90=1.0, q975=2.0,
-            margins={}, baseline="lld", baseline_q50=0.1, shown=False, reason="in shadow",
-        )  # fmt: skip
+            station=next(iter(pieces[0].record.samples)),
+            model="gru",
+            model_hash=A,
+            horizon_s=86400.0,
+            issued_s=at,
+            target_s=at + 86400.0,
+            data_until_s=at,
+            data_value=0.0,
+            q025=-2.0,
+            q10=-1.0,
+            q50=0.0,
+            q90=1.0,
+            q975=2.0,
+            margins={},
+            baseline="lld",
+            baseline_q50=0.1,
+            shown=False,
+            reason="in shadow",
+        )
         failed = {name: why["it"]} if why else {}
         return [tasks.SiteForecast((made,), (), {}, {}), tasks.SiteForecast((), (), {}, failed)]
 

@@ -31,8 +31,11 @@ class StandIn:
         StandIn.seen.append(y.copy())
         if y[-1] < -1e5:
             raise ZeroDivisionError("it cannot fit this")
-        ends = {f"{side}-{share}": np.full(h, y[-1] + sign * share / 40)
-                for share in level for side, sign in (("lo", -1), ("hi", 1))}  # fmt: skip
+        ends = {
+            f"{side}-{share}": np.full(h, y[-1] + sign * share / 40)
+            for share in level
+            for side, sign in (("lo", -1), ("hi", 1))
+        }
         return {"mean": np.full(h, y[-1]), **ends}
 
 

@@ -168,8 +168,9 @@ def test_the_command_lists_what_is_missing(
         save_site(c, site, "test", "test", now - 30 * DAY)
         rows = [
             Observation("kinds", "T1", "tilt_x", "mrad", now - k * HOUR, now - k * HOUR, 0.01 * (k % 7))
-            for k in range(200, 0, -1) if not 50 < k < 60
-        ]  # fmt: skip
+            for k in range(200, 0, -1)
+            if not 50 < k < 60
+        ]
         add_observations(c, rows, now)
     anomaly.run(database, CONFIG, site, now)
     declared = (

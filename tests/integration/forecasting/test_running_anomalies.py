@@ -115,10 +115,16 @@ def test_what_is_entered_later_makes_the_state_anew(database: Database, site: Si
             series_id = find_series_id(c, "jobs", f"G{k}", "displacement")
             c.execute(
                 insert(t.offset_entry).values(
-                    series_id=series_id, at=at, known_from=at + DAY, size=40.0, unit="mm", kind="rezero", author="ada",
+                    series_id=series_id,
+                    at=at,
+                    known_from=at + DAY,
+                    size=40.0,
+                    unit="mm",
+                    kind="rezero",
+                    author="ada",
                     reason="r",
                 )
-            )  # fmt: skip
+            )
     add(database, [replace(one, value=one.value + 40.0) for one in draw([161])])
     look(database, site, 161)
     last = {key: row for key, row in stored(database).items() if key[1] == at + DAY}

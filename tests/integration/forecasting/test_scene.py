@@ -102,13 +102,29 @@ def answer_cheaply(panel, model, horizons_s, *, checkpoint, conformal, wrong_fro
                 made += 8.0
             past = np.array([known[k] - known[k - 5 : k].mean() for k in range(len(known) - 100, len(known))])
             half_80, half_95 = np.quantile(np.abs(past if find_network(model) else steps), [0.8, 0.97])
-            rows.append(Forecast(
-                station=name, model=model, model_hash=checkpoint, horizon_s=horizon_s, issued_s=end_s,
-                target_s=end_s + horizon_s, data_until_s=end_s, data_value=simple, q025=made - half_95,
-                q10=made - half_80, q50=made, q90=made + half_80, q975=made + half_95,
-                margins={"0.8": half_80, "0.95": half_95}, baseline="persistence", baseline_q50=simple, shown=True,
-                reason="by hand", latency_ms=1.0,
-            ))  # fmt: skip
+            rows.append(
+                Forecast(
+                    station=name,
+                    model=model,
+                    model_hash=checkpoint,
+                    horizon_s=horizon_s,
+                    issued_s=end_s,
+                    target_s=end_s + horizon_s,
+                    data_until_s=end_s,
+                    data_value=simple,
+                    q025=made - half_95,
+                    q10=made - half_80,
+                    q50=made,
+                    q90=made + half_80,
+                    q975=made + half_95,
+                    margins={"0.8": half_80, "0.95": half_95},
+                    baseline="persistence",
+                    baseline_q50=simple,
+                    shown=True,
+                    reason="by hand",
+                    latency_ms=1.0,
+                )
+            )
     return Forecasts(tuple(rows), (), {})
 
 
@@ -123,10 +139,15 @@ def test_the_service_shows_the_network_while_it_is_worth_it_and_the_simple_forec
     monkeypatch.setattr(jobs, "forecast", partial(answer_cheaply, wrong_from_s=wrong_from.timestamp()))
     monkeypatch.setattr(compute, "run", cross)
     readings = [
-        [Observation(site.id, n, "displacement", "mm", first + timedelta(days=k), first + timedelta(days=k), float(v))
-         for n, v in zip(STATIONS, row, strict=True) if np.isfinite(v)]
+        [
+            Observation(
+                site.id, n, "displacement", "mm", first + timedelta(days=k), first + timedelta(days=k), float(v)
+            )
+            for n, v in zip(STATIONS, row, strict=True)
+            if np.isfinite(v)
+        ]
         for k, row in enumerate(curves.values[:215])
-    ]  # fmt: skip
+    ]
     with database.write() as c:
         save_site(c, site, "test", "test", first)
         add_observations(c, [r for day in readings[:150] for r in day], first + timedelta(days=149))

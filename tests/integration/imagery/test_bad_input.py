@@ -132,8 +132,9 @@ def test_coordinates_that_the_zone_cannot_have(folder, tmp_path, capsys, east, n
 def test_another_crs_of_one_band_is_warped_and_said(folder, tmp_path, capsys, drawn):
     lon, lat = PLACE.to_lonlat(*PLACE.to_crs(np.array([0.0, SIZE]), np.array([0.0, SIZE])))
     step = (lon[1] - lon[0]) / SIZE, (lat[1] - lat[0]) / SIZE
-    degrees = Grid(Affine(step[0], 0, lon[0], 0, step[1], lat[0]), grid_around(0, 0, 2, 1, geographic=True).crs_wkt,
-                   SIZE, SIZE)  # fmt: skip
+    degrees = Grid(
+        Affine(step[0], 0, lon[0], 0, step[1], lat[0]), grid_around(0, 0, 2, 1, geographic=True).crs_wkt, SIZE, SIZE
+    )
     write_geotiff(folder / "B2.tif", drawn.bands["B2"][None], degrees, nodata=0)
     code, _, answer = run_detect(folder, tmp_path / "out", capsys)
     assert code == 0
@@ -236,9 +237,15 @@ def test_a_truncated_file(tmp_path, capsys, share):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "0 bytes"), (b"<!DOCTYPE html><p>404", "an HTML page"), (b"\x89PNG\r\n\x1a\n", "a PNG"),
-     (b"PK\3\4", "a ZIP archive"), (b"II*\0junk", "not a raster"), (b"hello", "something else")],
-)  # fmt: skip
+    [
+        (b"", "0 bytes"),
+        (b"<!DOCTYPE html><p>404", "an HTML page"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG"),
+        (b"PK\3\4", "a ZIP archive"),
+        (b"II*\0junk", "not a raster"),
+        (b"hello", "something else"),
+    ],
+)
 def test_what_is_no_raster(folder, tmp_path, capsys, content, words):
     (folder / "B4.tif").write_bytes(content)
     refused(folder, tmp_path / "out", capsys, 1, words)
@@ -325,8 +332,17 @@ def test_more_than_the_limits(folder, tmp_path, capsys):
 def test_a_header_that_claims_what_nobody_can_hold(folder, tmp_path, capsys):
     """A file of a few hundred bytes that says it is one block of 10,000 x 10,000 pixels."""
     profile = {"driver": "GTiff", "width": 10_000, "height": 10_000, "count": 1, "dtype": "float64"}
-    with rasterio.open(folder / "B4.tif", "w", **profile, crs="EPSG:32654", transform=PLACE.transform,
-                       tiled=True, blockxsize=10_000, blockysize=10_000, SPARSE_OK=True):  # fmt: skip
+    with rasterio.open(
+        folder / "B4.tif",
+        "w",
+        **profile,
+        crs="EPSG:32654",
+        transform=PLACE.transform,
+        tiled=True,
+        blockxsize=10_000,
+        blockysize=10_000,
+        SPARSE_OK=True,
+    ):
         pass
     refused(folder, tmp_path / "out", capsys, 1, "B4.tif: blocks of 10000 x 10000 pixels take 762 MiB")
 
@@ -394,9 +410,18 @@ def test_a_vrt_of_files_in_its_folder_is_read(folder, tmp_path, capsys, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif", "/etc/hostname", "../outside.tif",
-     "/vsizip/a.zip/b.tif", "GTIFF_DIR:1:B4.tif", "WMS:http://127.0.0.1:9", "<VRTDataset/>", "|cat"],
-)  # fmt: skip
+    [
+        "/vsicurl/http://127.0.0.1:9/a.tif",
+        "http://127.0.0.1:9/a.tif",
+        "/etc/hostname",
+        "../outside.tif",
+        "/vsizip/a.zip/b.tif",
+        "GTIFF_DIR:1:B4.tif",
+        "WMS:http://127.0.0.1:9",
+        "<VRTDataset/>",
+        "|cat",
+    ],
+)
 @pytest.mark.parametrize("relative", [0, 1])
 def test_a_vrt_opens_nothing_outside_of_its_folder(folder, tmp_path, capsys, name, relative):
     shutil.copy(folder / "B4.tif", tmp_path / "outside.tif")

@@ -63,9 +63,14 @@ def test_the_simulators_scar_becomes_a_footprint_in_its_place(tmp_path, geograph
     taken_at = datetime(2024, 5, 6, 7, 8, tzinfo=UTC)
     place = (141.9551, 42.7262)
     truth = write_scene(
-        tmp_path / "scene", 5, center_lon=141.95, center_lat=42.73, acquired_at=taken_at, scar_lonlat=place,
+        tmp_path / "scene",
+        5,
+        center_lon=141.95,
+        center_lat=42.73,
+        acquired_at=taken_at,
+        scar_lonlat=place,
         geographic=geographic,
-    )  # fmt: skip
+    )
     result = detect({"weights": "generated", "scene_path": str(tmp_path / "scene")})
     scar = shape(truth["scars"][0]["geometry"])
     assert scar.distance(shapely.Point(place)) < 0.0005
@@ -414,9 +419,18 @@ def test_the_picture_of_a_large_file_is_read_by_windows_and_shows_the_same(tmp_p
     grid = grid_around(141.95, 42.73, 330, 10.0)
     path = tmp_path / "20240506.tif"
     with rasterio.open(
-        path, "w", driver="GTiff", width=330, height=200, count=1, dtype="uint16", crs=grid.crs_wkt,
-        transform=grid.transform, nodata=0, **sides,
-    ) as target:  # fmt: skip
+        path,
+        "w",
+        driver="GTiff",
+        width=330,
+        height=200,
+        count=1,
+        dtype="uint16",
+        crs=grid.crs_wkt,
+        transform=grid.transform,
+        nodata=0,
+        **sides,
+    ) as target:
         target.write(values, 1)
         target.set_band_description(1, "red")
         if overviews:
@@ -499,8 +513,11 @@ def save_untrained(path: Path, network: str, classes: list[str]) -> str:
     for parameter in list(built.parameters())[-2:]:
         parameter.data *= 6
     facts = {"name": network, "classes": len(classes) + 1, "width": 0.125, "options": {}}
-    save_model(path, built, {**card, "name": "untrained", "network": facts, "classes": classes, "threshold": 0.5,
-                             "tile_px": 128})  # fmt: skip
+    save_model(
+        path,
+        built,
+        {**card, "name": "untrained", "network": facts, "classes": classes, "threshold": 0.5, "tile_px": 128},
+    )
     return str(path)
 
 

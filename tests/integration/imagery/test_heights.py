@@ -59,9 +59,13 @@ def ground(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ground")
     for name, day, scar in (("a", 7, False), ("b", 12, True)):
         write_scene(
-            folder / name, 5, with_scar=scar, size_px=96, acquired_at=datetime(2026, 5, day, tzinfo=UTC),
+            folder / name,
+            5,
+            with_scar=scar,
+            size_px=96,
+            acquired_at=datetime(2026, 5, day, tzinfo=UTC),
             scar_lonlat=(141.951, 42.7305),
-        )  # fmt: skip
+        )
     lay_aside(folder / "b", folder / "tiles")
     (folder / "a" / "dem.tif").unlink()
     forget_heights(folder / "a")

@@ -42,10 +42,12 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
         with database.write() as c:
             as_good = {"passed": True, "put_to_use": False, "verdict": "as good"}
             for name, owner, file, card in (
-                (model.model_hash, "bench", path, model.card), ("e" * 64, "bench", "gone.safetensors", model.card),
+                (model.model_hash, "bench", path, model.card),
+                ("e" * 64, "bench", "gone.safetensors", model.card),
                 ("c" * 64, "bench", str(wider), model.card),
-                ("f" * 64, "other", path, model.card), ("d" * 64, "bench", path, {**model.card, "gate": as_good}),
-            ):  # fmt: skip
+                ("f" * 64, "other", path, model.card),
+                ("d" * 64, "bench", path, {**model.card, "gate": as_good}),
+            ):
                 add_model(
                     c, name, kind="bench", task="scene", site=owner, path=file, card=card, now=may(1), reason="learnt"
                 )

@@ -28,9 +28,21 @@ def write_half(path, array, column: int) -> None:
     """A deflated half of the scene in blocks of 16 px."""
     place = Grid(PLACE.moved(column, 0), PLACE.crs_wkt, HALF, SIZE)
     with rasterio.open(
-        path, "w", driver="GTiff", width=HALF, height=SIZE, count=1, dtype="uint16", crs=place.crs_wkt,
-        transform=place.transform, nodata=0, tiled=True, blockxsize=16, blockysize=16, compress="deflate",
-    ) as target:  # fmt: skip
+        path,
+        "w",
+        driver="GTiff",
+        width=HALF,
+        height=SIZE,
+        count=1,
+        dtype="uint16",
+        crs=place.crs_wkt,
+        transform=place.transform,
+        nodata=0,
+        tiled=True,
+        blockxsize=16,
+        blockysize=16,
+        compress="deflate",
+    ) as target:
         target.write(array[None, :, column : column + HALF])
 
 
@@ -70,8 +82,9 @@ def scene(whole, tmp_path):
 def spoil(path, column: int, row: int) -> None:
     """Flip bits in the middle of one block: GDAL reads it without complaint, its checksum differs."""
     with rasterio.open(path) as source:
-        start, size = (int(source.get_tag_item(f"BLOCK_{key}_{column}_{row}", "TIFF", bidx=1)) for key in
-                       ("OFFSET", "SIZE"))  # fmt: skip
+        start, size = (
+            int(source.get_tag_item(f"BLOCK_{key}_{column}_{row}", "TIFF", bidx=1)) for key in ("OFFSET", "SIZE")
+        )
     content = bytearray(path.read_bytes())
     content[start + size // 2] ^= 0x55
     path.write_bytes(content)

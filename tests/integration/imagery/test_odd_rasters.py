@@ -52,9 +52,15 @@ def write(path: Path, bands: np.ndarray, **profile) -> Path:
     """A raster with bands named as a user's tools name them."""
     chosen = {"crs": "EPSG:32654", "transform": Affine(10, 0, 500_000, 0, -10, 4_730_000), "nodata": 0} | profile
     with rasterio.open(
-        path, "w", driver="GTiff", width=bands.shape[2], height=bands.shape[1], count=len(bands), dtype=bands.dtype,
+        path,
+        "w",
+        driver="GTiff",
+        width=bands.shape[2],
+        height=bands.shape[1],
+        count=len(bands),
+        dtype=bands.dtype,
         **{key: value for key, value in chosen.items() if value is not None},
-    ) as target:  # fmt: skip
+    ) as target:
         target.write(bands)
         target.update_tags(ACQUIRED_AT="2024-05-06T00:00:00Z")
         for index, name in enumerate(("red", "green", "blue")[: len(bands)], start=1):
@@ -479,9 +485,10 @@ GROUND = {
     "nearly black water at one side": (lambda d: noisy(pictured(d), disc(SIZE // 2), np.arange(4)), True),
     "a black corner of a dark scene": (lambda d: noisy(pictured(d) // 8, slanted(), np.arange(4)), True),
     "noise around black within the scene": (
-        lambda d: noisy(pictured(d), np.pad(np.ones((40, 40), bool), 28), np.arange(4)), False,
+        lambda d: noisy(pictured(d), np.pad(np.ones((40, 40), bool), 28), np.arange(4)),
+        False,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", GROUND)
@@ -606,9 +613,10 @@ def test_a_sheet_of_bright_cloud_gives_no_footprint(tmp_path, capsys, base, ampl
 
 
 SHIPPED = sorted(
-    card.stem for card in WEIGHTS_FOLDER.glob("*.json")
+    card.stem
+    for card in WEIGHTS_FOLDER.glob("*.json")
     if json.loads(card.read_text())["network"]["name"] not in CLASSIFIERS
-)  # fmt: skip
+)
 
 
 RADAR = r"steps from pixel to pixel correlate by \S+ between bands: radar or noise\?"
@@ -628,7 +636,7 @@ def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, 
         f"cloud of {base} / {unit}": (bright_cloud(base, amplitude) // unit + 1).clip(1, 65_000).astype(kind)
         for unit, kind in ((1, np.uint16), (48, np.uint8))
         for base, amplitude in ((6000, 2500), (9000, 1500), (12_000, 800), (9_800, 60))
-    }  # fmt: skip
+    }
     found = {}
     for case, bands in {**{case: make(drawn) for case, (make, _) in REFUSED.items()}, **clouds}.items():
         if case == "thousandths" and weights.startswith("landslide4sense"):
@@ -662,8 +670,11 @@ def test_radar_under_the_names_of_colours_is_read_by_no_default_weights(tmp_path
 )
 def test_no_picture_of_radar_gets_an_outline_without_a_doubt(tmp_path, weights, side):
     """Of the whole family by lot, and those that once got one: channels that share their speckle, of 4 looks."""
-    shared = [Radar(4, c, "decibels", 8, "mean", 0.8, fields=False, by_band=each)
-              for c in (0.8, 0.9, 1.0) for each in (False, True)]  # fmt: skip
+    shared = [
+        Radar(4, c, "decibels", 8, "mean", 0.8, fields=False, by_band=each)
+        for c in (0.8, 0.9, 1.0)
+        for each in (False, True)
+    ]
     silent = []
     for number, how in enumerate([*shared, *choose(10, seed=int(side * 10))]):
         path = write_picture(tmp_path / "a.tif", draw_radar(how, SIZE, seed=number), side)
@@ -701,14 +712,19 @@ def test_aerial_crops_that_moved_or_whose_red_is_green_are_doubted_and_others_ar
         bands = crops.read(k).image.clip(1, 255)
         moved = np.rint(ndimage.uniform_filter1d(bands.astype(float), 7, axis=2)).astype(np.uint8)
         for case, shown, wide in (
-            ("plain", bands, 1.2), ("moved", moved, 1.2), ("exchanged", bands[[1, 0, 2]], 1.2), ("oblong", moved, 1.5),
-        ):  # fmt: skip
+            ("plain", bands, 1.2),
+            ("moved", moved, 1.2),
+            ("exchanged", bands[[1, 0, 2]], 1.2),
+            ("oblong", moved, 1.5),
+        ):
             place = Affine(wide, 0, 500_000, 0, -1.2, 4_730_000)
             path = write(tmp_path / "a.tif", shown, nodata=None, transform=place)
             answer = find({"scene_path": str(path), "weights": "bijie", "threshold": 0.99})
             seen[case].append(" ".join(answer["doubts"]))
-    count = {case: (sum("times as crisp" in one for one in said), sum("red and green may be" in one for one in said))
-             for case, said in seen.items()}  # fmt: skip
+    count = {
+        case: (sum("times as crisp" in one for one in said), sum("red and green may be" in one for one in said))
+        for case, said in seen.items()
+    }
     assert count["plain"] == count["oblong"] == (0, 0)
     assert count["exchanged"] == (0, 9)
     assert count["moved"][0] >= 8
@@ -723,9 +739,12 @@ def test_a_negative_and_an_aerial_crop_said_to_be_coarse_are_doubted_and_neither
     coarse = [tiles.read(k).image.clip(1, 255) for k in range(0, len(tiles), 34)]
     words, l4s = "fine detail is|steps have|green is darker", "landslide4sense-standard"
     for shown, pixel_m, weights, least in (
-        (aerial, 1.2, "bijie", 0), ([255 - one for one in aerial], 1.2, "bijie", 8),
-        (coarse, 10.0, l4s, 0), ([255 - one for one in coarse], 10.0, l4s, 9), (aerial, 10.0, l4s, 7),
-    ):  # fmt: skip
+        (aerial, 1.2, "bijie", 0),
+        ([255 - one for one in aerial], 1.2, "bijie", 8),
+        (coarse, 10.0, l4s, 0),
+        ([255 - one for one in coarse], 10.0, l4s, 9),
+        (aerial, 10.0, l4s, 7),
+    ):
         told = 0
         for bands in shown:
             place = Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000)
@@ -825,7 +844,8 @@ OTHERS = {
     "greenness in colours": (lambda d: coloured(cloudlike(8, 7) + 0.4 * cloudlike(1.5, 8), GREENS), "correlat"),
     "an X-ray": (lambda d: np.repeat(120 + 40 * cloudlike(15, 9)[None], 3, axis=0), "one grey image|grey image, or"),
     "a grey picture with noise": (
-        lambda d: pictured(d).mean(axis=0) / 2 + 60 + RNG.normal(0, 2, d.shape), "a grey image|one tint",
+        lambda d: pictured(d).mean(axis=0) / 2 + 60 + RNG.normal(0, 2, d.shape),
+        "a grey image|one tint",
     ),
     "a picture in one tint": (
         lambda d: pictured(d).mean(axis=0) * np.array([1, 0.85, 0.65])[:, None, None],
@@ -836,7 +856,7 @@ OTHERS = {
     "complex numbers": (lambda d: d.astype(np.complex64), "complex values"),
     "huge numbers": (lambda d: d.astype(np.float64) * 1e300, "nodata|another unit|no value|float"),
     "three models of heights": (lambda d: 1000 + 120 * cloudlike(12, 2) + RNG.normal(0, 2, d.shape), "scale|differ by"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("side", [1.2, 10.0])
@@ -954,10 +974,23 @@ def place_by_rpc(path: Path, bands: np.ndarray, transform: Affine | None, lat_de
     ones = [1.0, *[0.0] * 19]
     lean = LEAN * 500 / (111_195 * np.cos(np.radians(lat_deg))) / 0.005
     rpc = RPC(
-        height_off=200, height_scale=500, lat_off=lat_deg, lat_scale=0.005, long_off=141, long_scale=0.005, line_off=48,
-        line_scale=48, samp_off=48, samp_scale=48, line_num_coeff=[0, 0, -1, *[0] * 17], line_den_coeff=ones,
-        samp_num_coeff=[0, 1, 0, lean, *[0] * 16], samp_den_coeff=ones, err_bias=3.0, err_rand=4.0,
-    )  # fmt: skip
+        height_off=200,
+        height_scale=500,
+        lat_off=lat_deg,
+        lat_scale=0.005,
+        long_off=141,
+        long_scale=0.005,
+        line_off=48,
+        line_scale=48,
+        samp_off=48,
+        samp_scale=48,
+        line_num_coeff=[0, 0, -1, *[0] * 17],
+        line_den_coeff=ones,
+        samp_num_coeff=[0, 1, 0, lean, *[0] * 16],
+        samp_den_coeff=ones,
+        err_bias=3.0,
+        err_rand=4.0,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return write(path, bands, transform=transform, crs="EPSG:32654" if transform else None, rpcs=rpc)
@@ -973,9 +1006,16 @@ def test_rpc_alone_place_a_file_and_say_the_height_that_they_assume(tmp_path, ca
     assert "the RPC themselves are off by 5 m" in err
     dem = tmp_path / "dem.tif"
     with rasterio.open(
-        dem, "w", driver="GTiff", width=60, height=60, count=1, dtype="float32", crs="EPSG:4326",
+        dem,
+        "w",
+        driver="GTiff",
+        width=60,
+        height=60,
+        count=1,
+        dtype="float32",
+        crs="EPSG:4326",
         transform=Affine(0.0005, 0, 140.985, 0, -0.0005, 42.715),
-    ) as target:  # fmt: skip
+    ) as target:
         target.write(np.full((1, 60, 60), 700, np.float32) + np.linspace(-20, 20, 60, dtype=np.float32))
     code, higher, err = detect(path, capsys, "--dem", str(dem))
     assert (code, "placed by RPC at 700 m, the median of dem.tif" in err) == (0, True)
@@ -994,9 +1034,16 @@ def test_a_scene_of_rpc_lies_in_one_place_for_all_and_votes_only_where_that_is_k
     band = place_by_rpc(tmp_path / "s" / "a.tif", drawn, None)
     for name, size in (("dem.tif", 60), ("corner.tif", 34)):
         with rasterio.open(
-            tmp_path / "s" / name, "w", driver="GTiff", width=size, height=60, count=1, dtype="float32",
-            crs="EPSG:4326", transform=Affine(0.0005, 0, 140.985, 0, -0.0005, 42.715),
-        ) as target:  # fmt: skip
+            tmp_path / "s" / name,
+            "w",
+            driver="GTiff",
+            width=size,
+            height=60,
+            count=1,
+            dtype="float32",
+            crs="EPSG:4326",
+            transform=Affine(0.0005, 0, 140.985, 0, -0.0005, 42.715),
+        ) as target:
             target.write(np.full((1, 60, size), 1200, np.float32))
     found = {}
     for dem in ("dem.tif", "corner.tif", None):
@@ -1020,9 +1067,11 @@ def test_a_scene_of_rpc_lies_in_one_place_for_all_and_votes_only_where_that_is_k
 
 @pytest.mark.parametrize(
     ("transform", "lat_deg", "code", "said"),
-    [(PLAIN, 42.7, 0, "carries RPC beside its transform, so it may be no ortho image"),
-     (None, 142.7, 1, "its RPC give no place (not on the globe")],
-)  # fmt: skip
+    [
+        (PLAIN, 42.7, 0, "carries RPC beside its transform, so it may be no ortho image"),
+        (None, 142.7, 1, "its RPC give no place (not on the globe"),
+    ],
+)
 def test_rpc_beside_a_transform_are_said_and_those_off_the_globe_refused(
     tmp_path, capsys, drawn, transform, lat_deg, code, said
 ):

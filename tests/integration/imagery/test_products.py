@@ -44,8 +44,13 @@ def test_a_safe_folder_is_read_with_its_offset_its_clouds_and_its_finest_bands(t
     scene = read_scene(root)
     assert scene.acquired_at.replace(microsecond=0) == TAKEN
     assert {name: band.path.parent.name for name, band in scene.bands.items()} == {
-        "B2": "R10m", "B3": "R10m", "B4": "R10m", "B8": "R10m", "B5": "R20m", "B11": "R20m",
-    }  # fmt: skip
+        "B2": "R10m",
+        "B3": "R10m",
+        "B4": "R10m",
+        "B8": "R10m",
+        "B5": "R20m",
+        "B11": "R20m",
+    }
     assert (scene.gain, scene.offset, scene.calibration) == (1.0, -1000.0, "BOA_ADD_OFFSET in MTD_MSIL2A.xml")
     values, valid = look(root)
     assert np.median(values[:, valid]) == pytest.approx(1500, abs=20)  # counts without what was added
@@ -102,8 +107,15 @@ def test_planet_is_read_by_its_names(tmp_path):
     scene = read_scene(tmp_path)
     assert scene.acquired_at == TAKEN
     assert {name: band.index for name, band in scene.bands.items()} == {
-        "B1": 1, "B2": 2, "green_i": 3, "B3": 4, "yellow": 5, "B4": 6, "B5": 7, "B8": 8,
-    }  # fmt: skip
+        "B1": 1,
+        "B2": 2,
+        "green_i": 3,
+        "B3": 4,
+        "yellow": 5,
+        "B4": 6,
+        "B5": 7,
+        "B8": 8,
+    }
     assert look(tmp_path)[1].mean() == 0.5
     (tmp_path / "order" / "PSScene").mkdir(parents=True)
     for one in tmp_path.glob("*.tif"):
@@ -137,8 +149,11 @@ def test_pictures_for_people_are_no_bands(tmp_path):
 
     write_image(edit_item(tmp_path, put_first) / "PVI.tif", draw())
     assert {band.path.name for band in read_scene(tmp_path).bands.values()} == {
-        "red.tif", "green.tif", "blue.tif", "nir.tif",
-    }  # fmt: skip
+        "red.tif",
+        "green.tif",
+        "blue.tif",
+        "nir.tif",
+    }
 
 
 NUMBERS_OF_LANDSAT_7 = {"blue": "B1", "green": "B2", "red": "B3", "nir": "B4"}

@@ -114,9 +114,13 @@ def lay_tif(root, folder="."):
 
 LAID = {
     "generated": None,  # draws its own
-    "landslide4sense-rgb": lay_landslide4sense_png, "landslide4sense": lay_landslide4sense, "bijie": lay_bijie,
-    "hr-gldd": lay_hr_gldd, "cas": lambda root: lay_tif(root, "region"), "folder": None,
-}  # fmt: skip
+    "landslide4sense-rgb": lay_landslide4sense_png,
+    "landslide4sense": lay_landslide4sense,
+    "bijie": lay_bijie,
+    "hr-gldd": lay_hr_gldd,
+    "cas": lambda root: lay_tif(root, "region"),
+    "folder": None,
+}
 
 
 def test_every_set_of_pictures_has_its_bomb():
@@ -247,18 +251,20 @@ def read_stack(opens):
 PIECES = (lambda t: large_pieces(t, "tp"),)
 # form of `slopeward ingest` -> what reads it, and its bombs
 READ = {
-    "long": (read_rows, (one_line, parquet)), "wide": (read_rows, (one_line, parquet)),
+    "long": (read_rows, (one_line, parquet)),
+    "wide": (read_rows, (one_line, parquet)),
     "insar-points": (read_rows, (one_line, parquet)),
     "gnss": (read_gnss, (lambda t: one_line(t, ".neu"),)),
     "rtklib": (read_rtklib, (lambda t: one_line(t, ".pos"),)),
     "egms": (read_points, (lambda t: one_line(t, ".txt"), zipped)),
     "insar-wide": (read_wide_points, (lambda t: one_line(t, ".txt"), zipped)),
-    "grid": (read_stack(open_grid), PIECES), "insar-grid": (read_stack(open_pixels), PIECES),
+    "grid": (read_stack(open_grid), PIECES),
+    "insar-grid": (read_stack(open_pixels), PIECES),
     "mintpy": (
         read_stack(lambda path, _, now: open_mintpy_points(path, ImportOptions(), now)),
         (lambda t: large_pieces(t, "timeseries", date=[b"20250101"]),),
     ),
-}  # fmt: skip
+}
 
 
 def test_every_form_that_ingest_reads_has_its_bomb():
@@ -285,10 +291,11 @@ def read_by_recipe(kind, content):
 
 WIDE = 'time = "time"\ndisplacement = {A = "a"}\n'
 RECORDS = {
-    "long": ("a.csv", read_by_recipe("long", "")), "wide": ("a.csv", read_by_recipe("wide", WIDE)),
+    "long": ("a.csv", read_by_recipe("long", "")),
+    "wide": ("a.csv", read_by_recipe("wide", WIDE)),
     "solution": ("a.csv", lambda path: list(sources._solution_lines(path))),
     "points": ("a.zip", read_by_recipe("points", "")),
-}  # fmt: skip
+}
 
 
 def test_every_form_of_a_record_has_its_bomb():
@@ -390,9 +397,11 @@ def test_a_pack_of_evidence_is_measured_before_it_is_unpacked(tmp_path, monkeypa
 def test_a_device_has_no_end_and_is_read_by_nobody():
     zero = Path("/dev/zero")
     for error, read in (
-        (RefusedError, audit_pack.read_pack), (ConfigError, read_text), (ConfigError, load_mapping),
+        (RefusedError, audit_pack.read_pack),
+        (ConfigError, read_text),
+        (ConfigError, load_mapping),
         (ForecastingError, bounds.check_size),
-    ):  # fmt: skip
+    ):
         with pytest.raises(error, match=r"^/dev/zero\b"):
             read(zero)
 
@@ -411,9 +420,11 @@ def test_what_a_file_unpacks_to_fills_half_of_the_free_disk_at_most(tmp_path, mo
 DEEP = b'{"time": ' + b"[" * 100_000
 MESSAGES = {
     "long": b'{"time": "' + b"x" * (2 << 20) + b'"}',
-    "deep": DEEP, "digits": b'{"time": ' + b"9" * 100_000 + b"}", "many": b'{"samples": [' + b"{}," * 200_000 + b"{}]}",
+    "deep": DEEP,
+    "digits": b'{"time": ' + b"9" * 100_000 + b"}",
+    "many": b'{"samples": [' + b"{}," * 200_000 + b"{}]}",
     "keys": b'{"time": "2026-03-01T06:00:00Z",' + b",".join(b'"a%d_mm": 1' % n for n in range(60_000)) + b"}",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("bomb", list(MESSAGES))

@@ -164,9 +164,13 @@ def test_ingest_runs_with_the_demo_broker(tmp_path, port, sqlite_url):
     site = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
     database = Database(sqlite_url)
     ingest = Ingest(
-        database, SimpleNamespace(broker=address), {"north": site}, lambda _: None, lambda _: None,
+        database,
+        SimpleNamespace(broker=address),
+        {"north": site},
+        lambda _: None,
+        lambda _: None,
         lambda: datetime.now(UTC),
-    )  # fmt: skip
+    )
     try:
         ingest.start()
         wait_for(lambda: all(ingest.status()["connected"].values()))

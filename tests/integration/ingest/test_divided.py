@@ -37,9 +37,10 @@ def place(postgresql_url, mosquitto):
     sites = {name: make_site(name) for name in SITES}
     broker = BrokerSection(mode="external", url=f"mqtt://127.0.0.1:{mosquitto.port}")
     config = ServiceConfig(
-        broker=broker, limits=LimitsSection(readings_per_s=1e6, readings_at_once=10**6),
+        broker=broker,
+        limits=LimitsSection(readings_per_s=1e6, readings_at_once=10**6),
         database={"url": postgresql_url},
-    )  # fmt: skip
+    )
     news = []
 
     def now():
@@ -119,9 +120,11 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
     wait_for(lambda: is_up(one))
     one.stop()
     loggers.send(300)  # waits in the session of one
-    publisher.wait(publisher.send("slopeward/v1/alp/report", {
-        "time": T0.isoformat(), "kind": "crack", "text": "open", "by": "Ada"
-    }))  # fmt: skip
+    publisher.wait(
+        publisher.send(
+            "slopeward/v1/alp/report", {"time": T0.isoformat(), "kind": "crack", "text": "open", "by": "Ada"}
+        )
+    )
 
     place.start(3).stop()  # ended in the middle of the handover
     turn = place.take_turn()
@@ -187,9 +190,14 @@ def test_a_broker_that_is_away_is_waited_for_and_nobody_takes_it_for_a_thread_th
     nobody = BrokerSection(mode="external", url=f"mqtt://127.0.0.1:{free_port()}")
     began = datetime.now(UTC)
     divided = DividedIngest(
-        place.db, ServiceConfig(broker=nobody, ingest=IngestSection(processes=2), database={"url": "postgresql://x"}),
-        place.sites, print, None, print, lambda: datetime.now(UTC),
-    )  # fmt: skip
+        place.db,
+        ServiceConfig(broker=nobody, ingest=IngestSection(processes=2), database={"url": "postgresql://x"}),
+        place.sites,
+        print,
+        None,
+        print,
+        lambda: datetime.now(UTC),
+    )
     divided.start()
     try:
         wait_for(lambda: divided.progress()["ingest.processes"] > began + timedelta(seconds=0.5))

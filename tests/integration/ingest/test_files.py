@@ -111,8 +111,10 @@ def test_bad_rows_wait_and_are_read_again_when_the_site_file_knows_more(place, r
     assert said["reasons"] == {"no_zone": 1, "not_number": 1, "unknown_quantity": 2}
     assert "--rejected" in err
     assert ask(place, "select code, times, client from rejected_message order by code") == [
-        ("no_zone", 1, "file:a.csv"), ("not_number", 1, "file:a.csv"), ("unknown_quantity", 1, "file:a.csv"),
-    ]  # fmt: skip
+        ("no_zone", 1, "file:a.csv"),
+        ("not_number", 1, "file:a.csv"),
+        ("unknown_quantity", 1, "file:a.csv"),
+    ]
     assert run("ingest", "--rejected")[0] == 4
     with Path("configs/sites/north.toml").open("a") as site_file:
         site_file.write('\n[[quantity]]\nname = "pumping"\nunit = "index"\n')
@@ -133,10 +135,13 @@ def test_a_dry_run_needs_neither_database_nor_site(tmp_path, monkeypatch, run):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "empty"), ("a,b\n1,2\n", "no table of time"), (b"\xff\xfe\x00", "no table of time"),
-        (None, "no such"), (LONG + '2026-03-05T00:00:00Z,G1,"displacement_mm,1.0,,\n' + LONG, "line 6: unexpected end"),
+        ("", "empty"),
+        ("a,b\n1,2\n", "no table of time"),
+        (b"\xff\xfe\x00", "no table of time"),
+        (None, "no such"),
+        (LONG + '2026-03-05T00:00:00Z,G1,"displacement_mm,1.0,,\n' + LONG, "line 6: unexpected end"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_table_is_one_line_and_status_1(tmp_path, monkeypatch, run, content, said):
     monkeypatch.chdir(tmp_path)
     if content is not None:
@@ -221,8 +226,9 @@ def test_a_wide_table_by_mapping(place, run):
     status, (said,), _ = run("ingest", "w.csv", "--mapping", "m.toml", "--json")
     assert (status, said["valid"], said["missing"], said["reasons"]) == (3, 2, 2, {"ambiguous_time": 2})
     assert ask(place, "select observed_at, value_raw, sigma from observation order by value_raw") == [
-        ("2026-07-01T10:00:00.000000Z", 20.0, None), ("2026-07-01T10:00:00.000000Z", 150.0, 10.0),
-    ]  # fmt: skip
+        ("2026-07-01T10:00:00.000000Z", 20.0, None),
+        ("2026-07-01T10:00:00.000000Z", 150.0, 10.0),
+    ]
     Path("m.toml").write_text(WIDE.replace('"t"', '"absent"'))
     status, _, err = run("ingest", "w.csv", "--mapping", "m.toml")
     assert status == 1
@@ -298,11 +304,13 @@ def test_a_range_that_changes_is_judged_anew_but_never_over_a_person(place, run)
     Path("a.csv").write_text(f"time,station,quantity,value\n{days}\n")
     run("ingest", "a.csv")
     with place.write() as c:
-        c.execute(text(
-            'insert into observation_flag (series_id, observed_at, revision, flag, known_from, "by", reason) '
-            "select series_id, observed_at, 0, '-out_of_range', received_at, 'Ada', 'looked at' from observation "
-            "where value_raw = 900.0"
-        ))  # fmt: skip
+        c.execute(
+            text(
+                'insert into observation_flag (series_id, observed_at, revision, flag, known_from, "by", reason) '
+                "select series_id, observed_at, 0, '-out_of_range', received_at, 'Ada', 'looked at' from observation "
+                "where value_raw = 900.0"
+            )
+        )
     flagged = "select value_raw from observation_history where flags = 'out_of_range' order by value_raw"
     for most, values in ((650.0, [700.0, 800.0]), (750.0, [800.0]), (850.0, [])):
         site_file.write_text(SITE + f"high = {most}\n")
@@ -330,8 +338,9 @@ def test_reports_and_events_by_hand(place, run):
     assert ask(place, "select kind, station, by from report") == [("crack", "G1", "Ada")]
     assert ask(place, "select kind, value, by from site_event") == [("crack", 2.5, "Ada")]
     assert ask(place, "select action, actor from audit_entry where action <> 'rows.seal' order by id") == [
-        ("report.add", "Ada"), ("event.add", "Ada"),
-    ]  # fmt: skip
+        ("report.add", "Ada"),
+        ("event.add", "Ada"),
+    ]
     assert run("events", "add", *words, "--from", when, "--known-from", "2026-03-02T08:00:00Z")[0] == 0
     said = "select known_from from site_event where known_from is not null"
     assert ask(place, said) == [("2026-03-02T08:00:00.000000Z",)]

@@ -76,9 +76,10 @@ def write_classic(path, values, *, units="mm", time_units="hours since 2026-01-0
         for name, size in (("time", values.shape[0]), ("lat", values.shape[1]), ("lon", values.shape[2]), ("n", 2)):
             out.createDimension(name, size)
         for name, given in (
-            ("time", np.arange(values.shape[0])), ("lat", 46.2 - 0.1 * np.arange(values.shape[1])),
+            ("time", np.arange(values.shape[0])),
+            ("lat", 46.2 - 0.1 * np.arange(values.shape[1])),
             ("lon", 8.9 + 0.1 * np.arange(values.shape[2])),
-        ):  # fmt: skip
+        ):
             out.createVariable(name, "d", (name,))[:] = given
         out.variables["time"].units, out.variables["lon"].units = time_units, "degrees_east"
         if bounds:
@@ -98,16 +99,22 @@ def test_rain_counts_at_the_end_of_its_interval_and_no_value_is_none(tmp_path):
     places = (StationPlace("R1", 46.19, 9.02), StationPlace("R2", 46.11, 8.9))
     hours = [datetime(2026, 1, 1, h, tzinfo=UTC) for h in (1, 2)]
     assert rows_of(path, quantity="rain", places=places) == [
-        (hours[0], "R1", 1.0, "mm"), (hours[0], "R2", 3.0, "mm"), (hours[1], "R2", 9.0, "mm"),
-    ]  # fmt: skip
+        (hours[0], "R1", 1.0, "mm"),
+        (hours[0], "R2", 3.0, "mm"),
+        (hours[1], "R2", 9.0, "mm"),
+    ]
     other = rows_of(path, quantity="snow_depth", places=places[:1])
     assert other == [(datetime(2026, 1, 1, tzinfo=UTC), "R1", 1.0, "mm")]
     wide = rows_of(path, quantity="rain", window_m=9_000.0, places=(StationPlace("R1", 46.2, 9.0),))
     assert [v for _, _, v, _ in wide] == [1.0]  # layer 2: fewer than half of the cells have a value
-    for k, (more, said) in enumerate([
-        ({"units": "mm h-1"}, "rain is the sum of an interval"), ({"units": ""}, "give --unit"),
-        ({"time_units": "months since 2026-01-01"}, "cannot be read"), ({"time_units": "hours since 0"}, "is none"),
-    ]):  # fmt: skip
+    for k, (more, said) in enumerate(
+        [
+            ({"units": "mm h-1"}, "rain is the sum of an interval"),
+            ({"units": ""}, "give --unit"),
+            ({"time_units": "months since 2026-01-01"}, "cannot be read"),
+            ({"time_units": "hours since 0"}, "is none"),
+        ]
+    ):
         with pytest.raises(ConfigError, match=said):
             rows_of(write_classic(tmp_path / f"{k}.nc", values, **more), quantity="rain", places=places)
     with pytest.raises(ConfigError, match="no grid 'rain'; there are: tp"):
@@ -130,9 +137,17 @@ def test_bytes_that_say_that_they_have_no_sign_have_none(tmp_path, type_of):
 
 # ---- stacks of displacement --------------------------------------------------------------------------------------
 def write_tif(path, layers, names=(), **more):
-    profile = {"driver": "GTiff", "height": layers.shape[1], "width": layers.shape[2], "count": layers.shape[0],
-               "dtype": "float32", "crs": "EPSG:32632", "transform": Affine(20, 0, 500_000, 0, -20, 5_100_000),
-               "nodata": -9999.0, **more}  # fmt: skip
+    profile = {
+        "driver": "GTiff",
+        "height": layers.shape[1],
+        "width": layers.shape[2],
+        "count": layers.shape[0],
+        "dtype": "float32",
+        "crs": "EPSG:32632",
+        "transform": Affine(20, 0, 500_000, 0, -20, 5_100_000),
+        "nodata": -9999.0,
+        **more,
+    }
     with rasterio.open(path, "w", **profile) as out:
         out.write(np.where(np.isnan(layers), -9999, layers).astype("float32"))
         for band, name in enumerate(names, start=1):
@@ -241,9 +256,14 @@ def test_a_pixel_that_never_changes_from_a_fill_is_masked_whatever_the_form(tmp_
 def test_a_longitude_is_a_place_however_it_counts(first, turn):
     longitudes = first + np.array([0.0, 0.01, 0.02])
     stack = stacks.GridStack(
-        "a", (NOW,), longitudes + turn, np.array([46.21, 46.20]), CRS.from_epsg(4326), "mm",
+        "a",
+        (NOW,),
+        longitudes + turn,
+        np.array([46.21, 46.20]),
+        CRS.from_epsg(4326),
+        "mm",
         lambda *_: np.zeros((1, 2, 3)),
-    )  # fmt: skip
+    )
     assert stack.find_cells(StationPlace("S", 46.2, first + 0.02), None)[:2] == (slice(1, 2), slice(2, 3))
     ((_, _, longitude),) = stack.walk_places()
     assert np.allclose(longitude, [longitudes] * 2)
@@ -320,9 +340,10 @@ def write_rain(path, values, *, name="rain", step_h=1, bounds=None, **attrs):
     with h5netcdf.File(path, "w") as out:
         out.dimensions = {"time": len(values), "lat": 2, "lon": 2, "n": 2}
         for axis, numbers, units in (
-            ("time", hours, "hours since 2026-01-01"), ("lat", [46.3, 46.2], "degrees_north"),
+            ("time", hours, "hours since 2026-01-01"),
+            ("lat", [46.3, 46.2], "degrees_north"),
             ("lon", [8.9, 9.0], "degrees_east"),
-        ):  # fmt: skip
+        ):
             out.create_variable(axis, (axis,), "f8", data=np.asarray(numbers, float)).attrs["units"] = units
         if bounds is not None:
             out.create_variable("bnds", ("time", "n"), "f8", data=np.asarray(bounds, float))

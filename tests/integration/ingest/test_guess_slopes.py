@@ -47,8 +47,11 @@ def lay(path, columns, *, days=12.0, every_h=2.0, noise=1.0, seed=1, mark="\t"):
 
 
 def in_space(**stations):
-    return {f"{name.replace('_', '-')} {axis} (mm)": r
-            for name, rates in stations.items() for axis, r in zip(AXES, rates, strict=True)}  # fmt: skip
+    return {
+        f"{name.replace('_', '-')} {axis} (mm)": r
+        for name, rates in stations.items()
+        for axis, r in zip(AXES, rates, strict=True)
+    }
 
 
 def understand(path, answers=MappingProxyType({})):
@@ -80,24 +83,32 @@ def judged(site):
 
 
 # what a table holds -> columns, how it is laid, the highest level of its record
-SLOPES = MappingProxyType({
-    "two go south, a base": (in_space(G1=go(180, 30, 40), G2=go(175, 20, 35), BASE=STILL), {}, "orange"),
-    "semicolons": (in_space(G1=go(230, 30, 40), G2=go(220, 20, 35)), {"mark": ";"}, "orange"),
-    "one alone, daily": (in_space(G1=go(300, 10, 30)), {"days": 60, "every_h": 24}, "orange"),
-    "one alone that is called base": (in_space(BASE=go(90, 0, 30)), {}, "orange"),
-    "two bases": (in_space(BASE_1=STILL, REF_2=STILL, P7=go(10, 40, 30)), {}, "orange"),
-    "all stable": (in_space(G1=STILL, G2=STILL, BASE=STILL), {}, "green"),
-    "only bases": (in_space(BASE_1=STILL, BASE_2=STILL), {}, "green"),
-    "one goes up the hill": (in_space(G1=go(15, -50, 30)), {}, "orange"),
-    "one only sinks": (in_space(G1=(0.0, 0.0, -30.0)), {}, "orange"),
-    "one only rises": (in_space(G1=(0.0, 0.0, 30.0), G2=STILL), {}, "orange"),
-    "a distance that shortens": ({"M1 distance (mm)": -30.0, "M2 distance (mm)": 0.0}, {}, "orange"),
-    "a crack that closes": ({"Crack 1 (mm)": -30.0}, {"noise": 0.1}, "orange"),
-    "a settlement": ({"S1 settlement (mm)": -30.0}, {}, "orange"),
-    "they run away": (
-        {f"G{k} {axis} (mm)": lambda day, r=r: 90 * r / (12.3 - day)
-         for k in (1, 2) for axis, r in zip(AXES, go(180, 30, 1), strict=True)}, {}, "red"),
-})  # fmt: skip
+SLOPES = MappingProxyType(
+    {
+        "two go south, a base": (in_space(G1=go(180, 30, 40), G2=go(175, 20, 35), BASE=STILL), {}, "orange"),
+        "semicolons": (in_space(G1=go(230, 30, 40), G2=go(220, 20, 35)), {"mark": ";"}, "orange"),
+        "one alone, daily": (in_space(G1=go(300, 10, 30)), {"days": 60, "every_h": 24}, "orange"),
+        "one alone that is called base": (in_space(BASE=go(90, 0, 30)), {}, "orange"),
+        "two bases": (in_space(BASE_1=STILL, REF_2=STILL, P7=go(10, 40, 30)), {}, "orange"),
+        "all stable": (in_space(G1=STILL, G2=STILL, BASE=STILL), {}, "green"),
+        "only bases": (in_space(BASE_1=STILL, BASE_2=STILL), {}, "green"),
+        "one goes up the hill": (in_space(G1=go(15, -50, 30)), {}, "orange"),
+        "one only sinks": (in_space(G1=(0.0, 0.0, -30.0)), {}, "orange"),
+        "one only rises": (in_space(G1=(0.0, 0.0, 30.0), G2=STILL), {}, "orange"),
+        "a distance that shortens": ({"M1 distance (mm)": -30.0, "M2 distance (mm)": 0.0}, {}, "orange"),
+        "a crack that closes": ({"Crack 1 (mm)": -30.0}, {"noise": 0.1}, "orange"),
+        "a settlement": ({"S1 settlement (mm)": -30.0}, {}, "orange"),
+        "they run away": (
+            {
+                f"G{k} {axis} (mm)": lambda day, r=r: 90 * r / (12.3 - day)
+                for k in (1, 2)
+                for axis, r in zip(AXES, go(180, 30, 1), strict=True)
+            },
+            {},
+            "red",
+        ),
+    }
+)
 
 
 @pytest.mark.parametrize("slope", SLOPES)
@@ -193,8 +204,11 @@ def test_no_example_waits_longer_than_a_warning_may(hours):
 
 
 def test_fast_stations_keep_the_levels_that_slow_ones_beside_them_have_not():
-    sensors = [SensorGuess(name, f"displacement_{part}", "mm", every_s)
-               for name, every_s in (("F", 3600.0), ("S", DAY_S)) for part in ("east", "north")]  # fmt: skip
+    sensors = [
+        SensorGuess(name, f"displacement_{part}", "mm", every_s)
+        for name, every_s in (("F", 3600.0), ("S", DAY_S))
+        for part in ("east", "north")
+    ]
     site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
     highest = {c.stations: max(t.level for t in c.thresholds) for c in site.criteria if c.kind.id == "velocity"}
     assert highest == {("F", "S"): 2, ("F",): 3}

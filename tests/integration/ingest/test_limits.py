@@ -300,9 +300,15 @@ def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
 
 def test_what_is_not_kept_is_told_as_an_alarm_of_the_service():
     status = {
-        "connected": {}, "problems": {}, "refused": {}, "database_busy_since": None, "lost": 0, "dropped_qos0": 0,
-        "stumbles": 0, "unkept": 7,
-    }  # fmt: skip
+        "connected": {},
+        "problems": {},
+        "refused": {},
+        "database_busy_since": None,
+        "lost": 0,
+        "dropped_qos0": 0,
+        "stumbles": 0,
+        "unkept": 7,
+    }
     told = {}
 
     class Alarms:

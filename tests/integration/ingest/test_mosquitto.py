@@ -93,10 +93,13 @@ def start_ingest(mosquitto, database):
         seen = SimpleNamespace(stored=[], alarms=[], drained=[])
         site = make_site()
         ingest = Ingest(
-            database, SimpleNamespace(broker=broker), {site.id: site},
-            lambda sites: seen.stored.append(sites) or seen.drained.append(ingest.drained()), seen.alarms.append,
+            database,
+            SimpleNamespace(broker=broker),
+            {site.id: site},
+            lambda sites: seen.stored.append(sites) or seen.drained.append(ingest.drained()),
+            seen.alarms.append,
             lambda: datetime.now(UTC),
-        )  # fmt: skip
+        )
         ingest.seen = seen
         ingest.start()
         running.append(ingest)
@@ -238,9 +241,12 @@ def test_holes_in_the_count_are_stored_asked_for_and_closed(database, publisher,
 def test_what_cannot_be_read_waits_with_its_reason_and_the_rest_goes_on(database, publisher, start_ingest):
     start_ingest()
     bad = [
-        (OBS, b"\x00\xff\xfe"), (OBS, {"time": "2026-03-01T06:00:00", "rain_mm": 1}), (OBS, {"rain_mm": 1}),
-        ("slopeward/v1/nowhere/G1/obs", sample(0)), (OBS, {"time": "2026-03-01T06:00:00Z", "rain": 1}),
-    ]  # fmt: skip
+        (OBS, b"\x00\xff\xfe"),
+        (OBS, {"time": "2026-03-01T06:00:00", "rain_mm": 1}),
+        (OBS, {"rain_mm": 1}),
+        ("slopeward/v1/nowhere/G1/obs", sample(0)),
+        (OBS, {"time": "2026-03-01T06:00:00Z", "rain": 1}),
+    ]
     publisher.wait(*[publisher.send(*item) for item in bad])
     publisher.wait(publisher.send(OBS, {"samples": [sample(1), {**sample(2), "rain_mm": "x"}, sample(3)]}))
     publisher.wait(publisher.send(OBS, sample(9)))
@@ -263,10 +269,11 @@ def test_of_what_is_too_large_the_beginning_reaches_us_and_counts_as_the_whole(d
     assert found == {
         size: (kept, code, times, RejectedMessage(T0, OBS, b"[" * size, "", "", "live").digest)
         for size, kept, code, times in (
-            (1 << 20, 1 << 20, "too_deep", 1), ((1 << 20) + 1, 1 << 16, "too_large", 1),
+            (1 << 20, 1 << 20, "too_deep", 1),
+            ((1 << 20) + 1, 1 << 16, "too_large", 1),
             (3 << 20, 1 << 16, "too_large", 2),
         )
-    }  # fmt: skip
+    }
 
 
 def test_readings_do_not_wait_for_the_quarantine_and_nothing_is_acknowledged_before_it(
@@ -402,9 +409,13 @@ def test_devices_that_tell_no_time_or_no_birth(database, mosquitto, publisher):
 
     def start():
         ingest = Ingest(
-            database, SimpleNamespace(broker=broker), {"north": published.SITE},
-            lambda _: None, lambda _: None, lambda: datetime.now(UTC),
-        )  # fmt: skip
+            database,
+            SimpleNamespace(broker=broker),
+            {"north": published.SITE},
+            lambda _: None,
+            lambda _: None,
+            lambda: datetime.now(UTC),
+        )
         ingest.start()
         wait_for(lambda: all(ingest.status()["connected"].values()))
         return ingest

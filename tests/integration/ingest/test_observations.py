@@ -88,10 +88,17 @@ def test_readings_are_as_they_were_known(database):
     with database.write() as c:
         c.execute(
             offset_entry.insert().values(
-                series_id=sid, at=T0 + 2 * DAY, known_from=T0 + 5 * DAY, size=0.4, unit="cm", kind="antenna",
-                author="a", reason="r", revoked_at=T0 + 8 * DAY,
+                series_id=sid,
+                at=T0 + 2 * DAY,
+                known_from=T0 + 5 * DAY,
+                size=0.4,
+                unit="cm",
+                kind="antenna",
+                author="a",
+                reason="r",
+                revoked_at=T0 + 8 * DAY,
             )
-        )  # fmt: skip
+        )
         for flag, known in (("spike", 5), ("-spike", 7)):
             c.execute(
                 observation_flag.insert().values(
@@ -148,10 +155,15 @@ def test_of_many_revisions_one_speaks_and_flags_change_as_known(database):
         for flag, day, known in changes:
             c.execute(
                 observation_flag.insert().values(
-                    series_id=sid, observed_at=T0 + day * DAY, revision=0, flag=flag, known_from=T0 + known * DAY,
-                    by="x", reason="x",
+                    series_id=sid,
+                    observed_at=T0 + day * DAY,
+                    revision=0,
+                    flag=flag,
+                    known_from=T0 + known * DAY,
+                    by="x",
+                    reason="x",
                 )
-            )  # fmt: skip
+            )
 
     def load(known):
         with database.read() as c:

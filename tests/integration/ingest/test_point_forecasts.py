@@ -41,8 +41,10 @@ def test_points_that_came_in_are_forecast_once_and_each_again_bit_for_bit(bench,
         issues = load_view(c, "point_forecast_issues", order_by=("horizon",))
         rows = load_view(c, "point_forecasts", order_by=("pid", "horizon"))
     assert [(i["horizon_s"] / 86400.0, i["points"], i["withheld"], i["reason"]) for i in issues] == [
-        (6.0, COUNT, 0, ""), (30.0, COUNT, 0, ""), (90.0, COUNT, 0, ""),
-    ]  # fmt: skip
+        (6.0, COUNT, 0, ""),
+        (30.0, COUNT, 0, ""),
+        (90.0, COUNT, 0, ""),
+    ]
     assert all(0.7 <= i["held_out_inside_80"] <= 0.95 for i in issues)
     assert all(i["held_out_error_mm"] <= i["held_out_persistence_mm"] for i in issues)
     assert len(rows) == 3 * COUNT

@@ -62,9 +62,11 @@ def test_every_point_has_its_line_once_a_delivery_is_through(bench, tmp_path):  
         linregress(
             np.array([epoch_s(at) for at in DATES])[np.isfinite(values[12])] / 86400.0,
             values[12][np.isfinite(values[12])],
-        ).slope * 365.25,
-        rel=1e-6, abs=1e-6,
-    )  # fmt: skip
+        ).slope
+        * 365.25,
+        rel=1e-6,
+        abs=1e-6,
+    )
     assert all(row["rate_until_at"] == row["newest_at"] for row in rows)
     assert max(row["rate_until_at"][:10] for row in rows) == f"{DATES[125]:%Y-%m-%d}"
 
@@ -88,10 +90,11 @@ def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_p
     for square in view.squares:
         wide, high = point_maps.find_sides(square.level, one.squash)
         mine = [
-            r["rate_mm_per_year"] for r in rates.values()
+            r["rate_mm_per_year"]
+            for r in rates.values()
             if square.x * wide <= r["longitude"] < (square.x + 1) * wide
             and square.y * high <= r["latitude"] < (square.y + 1) * high
-        ]  # fmt: skip
+        ]
         assert (square.points, square.rated) == (len(mine), len(mine))
         told = (square.median_mm_per_year, square.least_mm_per_year, square.most_mm_per_year)
         assert told == pytest.approx((np.median(mine), min(mine), max(mine)), abs=1e-4)

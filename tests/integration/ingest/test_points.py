@@ -161,18 +161,35 @@ def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):
 def test_bad_rows_wait_with_their_reason_and_good_ones_are_stored(bench, tmp_path):
     at = NEWEST.isoformat()
     more = [
-        f"{at},q,46.0,8.0,1.0,", f"{at},q,46.0,8.0,1.0,", f"{at},q,46.0,8.0,2.0,",  # the same, and a contradiction
-        f"{at},q1,96.0,8.0,1.0,", f"{at},q2,46.0,8.0,inf,", f"{at},q3,46,8,1,5,0.1", "2099-01-01T00:00:00Z,q4,46,8,1,",
-        "2026-01-01T00:00:00,q5,46,8,1,", ",q6,46,8,1,", f"{at},,46,8,1,", f"{at},q7,46,8,1,-1", f"{at},q8,46,8,NaN,",
-        f"{at},q9,46,8,9e9,", f"{at},p0,46.1,8.0,7.0,",
-    ]  # fmt: skip
+        f"{at},q,46.0,8.0,1.0,",
+        f"{at},q,46.0,8.0,1.0,",
+        f"{at},q,46.0,8.0,2.0,",  # the same, and a contradiction
+        f"{at},q1,96.0,8.0,1.0,",
+        f"{at},q2,46.0,8.0,inf,",
+        f"{at},q3,46,8,1,5,0.1",
+        "2099-01-01T00:00:00Z,q4,46,8,1,",
+        "2026-01-01T00:00:00,q5,46,8,1,",
+        ",q6,46,8,1,",
+        f"{at},,46,8,1,",
+        f"{at},q7,46,8,1,-1",
+        f"{at},q8,46,8,NaN,",
+        f"{at},q9,46,8,9e9,",
+        f"{at},p0,46.1,8.0,7.0,",
+    ]
     path = write_long(tmp_path / "a.csv", points=1, more=more)
     result = take(bench, path, NEWEST + DAY)
     assert (result.stored, result.duplicates, result.missing) == (10, 1, 2)
     assert result.reasons == {
-        "contradiction": 1, "bad_place": 1, "cell_count": 1, "future": 1, "no_zone": 1, "no_time": 1,
-        "bad_point": 1, "out_of_range": 1, "point_moved": 1,
-    }  # fmt: skip
+        "contradiction": 1,
+        "bad_place": 1,
+        "cell_count": 1,
+        "future": 1,
+        "no_zone": 1,
+        "no_time": 1,
+        "bad_point": 1,
+        "out_of_range": 1,
+        "point_moved": 1,
+    }
     assert set(rejected(bench)) == set(result.reasons)
     assert count(bench) == 10
 

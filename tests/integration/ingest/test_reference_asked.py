@@ -80,9 +80,10 @@ def say(pipeline, epoch0, *minutes, frame="local"):
 def alarms(database):
     with database.read() as c:
         return [
-            (a["key"], a["state"], a["reason"]) for a in load_view(c, "alert_history", order_by=("alert_id",))
+            (a["key"], a["state"], a["reason"])
+            for a in load_view(c, "alert_history", order_by=("alert_id",))
             if a["key"].startswith("health:epoch0:")
-        ]  # fmt: skip
+        ]
 
 
 def test_the_real_reference_is_asked_about_and_taken_on_the_word_of_a_person(pipeline, database, console, capsys):

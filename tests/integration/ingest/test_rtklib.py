@@ -24,9 +24,11 @@ LLH = (
     "%  GPST                  latitude(deg) longitude(deg)  height(m)   Q  ns   sdn(m)   sde(m)   sdu(m)"
     "  sdne(m)  sdeu(m)  sdun(m) age(s)  ratio\n"
 )
-ENU = LLH.replace("latitude(deg)", "e-baseline(m)").replace("longitude(deg)", "n-baseline(m)").replace(
-    "height(m)", "u-baseline(m)"
-)  # fmt: skip
+ENU = (
+    LLH.replace("latitude(deg)", "e-baseline(m)")
+    .replace("longitude(deg)", "n-baseline(m)")
+    .replace("height(m)", "u-baseline(m)")
+)
 
 
 def lines_of(path, origin=None, **said):
@@ -55,11 +57,12 @@ def test_both_forms_both_clocks_and_what_is_good_to_metres_alone(tmp_path):
     path = tmp_path / "B1501_day.pos"
     solution = " 0.0003 0.0002 0.0010 0.0001 0.0001 0.0004 0.00 24.3\n"
     path.write_text(
-        HEAD + LLH
+        HEAD
+        + LLH
         + f"2015/07/07 16:15:00.000 77.679931954 -68.607229425 59.4815 1 8{solution}"
         + f"1852 231317.000 77.679931954 -68.607229425 59.4815 2 8{solution}"
         + f"2015/07/07 16:45:00.000 77.679931954 -68.607229425 59.4815 5 8{solution}2015/07/07 half a line\n"
-    )  # fmt: skip
+    )
     rows = lines_of(path)
     assert [error.code for _, error in rows if error is not None] == ["no_fix", "cell_count"]
     enu = find_enu_mm(Origin(SINCE, PLACE), 77.679931954, -68.607229425, 59.4815)
@@ -75,7 +78,7 @@ def test_both_forms_both_clocks_and_what_is_good_to_metres_alone(tmp_path):
     base = Origin(SINCE, None, (10.0, -20.0, 3.0))
     assert [(row["time"].minute, row["value"], row["sigma"]) for row, _ in lines_of(path, base)] == [
         (15, pytest.approx(v), pytest.approx(s)) for v, s in ((500.0, 0.3), (-250.0, 0.2), (0.0, 1.0))
-    ]  # fmt: skip
+    ]
 
 
 def test_whose_positions_they_are_is_said_or_in_the_name(tmp_path):
@@ -124,10 +127,14 @@ def test_heights_count_above_what_the_origin_counts_from_or_are_refused(tmp_path
         lines_of(path, origin)
 
 
-@pytest.mark.parametrize("head", [
-    head_of("ellipsoid", "Tokyo"), HEAD + LLH.replace("latitude(deg)", "latitude(d'\")"),
-    HEAD + LLH.replace("latitude(deg)", "x-ecef(m)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "head",
+    [
+        head_of("ellipsoid", "Tokyo"),
+        HEAD + LLH.replace("latitude(deg)", "latitude(d'\")"),
+        HEAD + LLH.replace("latitude(deg)", "x-ecef(m)"),
+    ],
+)
 def test_solutions_in_another_form_are_refused_and_never_taken_for_a_table(tmp_path, head):
     path = tmp_path / "B1501_a.pos"
     path.write_text(head + SOLUTION)

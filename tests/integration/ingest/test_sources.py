@@ -306,10 +306,26 @@ def test_by_https_the_name_of_the_server_is_proven_though_its_address_is_connect
     ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     for name, host in (("right", "localhost"), ("wrong", "elsewhere.example")):
         subprocess.run(
-            ["openssl", "req", "-x509", *ec, "-nodes", "-days", "2", "-subj", f"/CN={host}", "-addext",
-             f"subjectAltName=DNS:{host}", "-keyout", tmp_path / f"{name}.key", "-out", tmp_path / f"{name}.crt"],
-            check=True, capture_output=True,
-        )  # fmt: skip
+            [
+                "openssl",
+                "req",
+                "-x509",
+                *ec,
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                f"/CN={host}",
+                "-addext",
+                f"subjectAltName=DNS:{host}",
+                "-keyout",
+                tmp_path / f"{name}.key",
+                "-out",
+                tmp_path / f"{name}.crt",
+            ],
+            check=True,
+            capture_output=True,
+        )
         pair = (tmp_path / f"{name}.key").read_text() + (tmp_path / f"{name}.crt").read_text()
         (tmp_path / f"{name}.pem").write_text(pair)
     for name, trusted, said in (
@@ -356,13 +372,17 @@ def test_a_login_goes_to_its_own_server_alone_and_stands_in_no_reason(server, tm
     [
         ({"url": "http://me:pw@host/a"}, "no login in the address"),
         ({"url": "file:///etc/passwd"}, "expected an address"),
-        ({"kind": "sftp", "url": "sftp://h/a"}, "host_key"), ({"kind": "nevada"}, "stations"),
-        ({"files": ["../a.csv"]}, "names such as day.csv"), ({"secret": "hunter2"}, "secret"),
-        ({"url": "http://h/a", "secret": "TOKEN"}, "expected https://"), ({"kind": "stac"}, "assets"),
-        ({"kind": "sensorthings", "url": "https://h/v1.1"}, "series"), ({"series": {"1": "G1.rain_mm"}}, "series"),
+        ({"kind": "sftp", "url": "sftp://h/a"}, "host_key"),
+        ({"kind": "nevada"}, "stations"),
+        ({"files": ["../a.csv"]}, "names such as day.csv"),
+        ({"secret": "hunter2"}, "secret"),
+        ({"url": "http://h/a", "secret": "TOKEN"}, "expected https://"),
+        ({"kind": "stac"}, "assets"),
+        ({"kind": "sensorthings", "url": "https://h/v1.1"}, "series"),
+        ({"series": {"1": "G1.rain_mm"}}, "series"),
         ({"kind": "folder", "url": ""}, "patterns of the watched folder"),
     ],
-)  # fmt: skip
+)
 def test_a_table_that_cannot_work_is_refused_when_it_is_read(tmp_path, monkeypatch, table, said):
     monkeypatch.chdir(tmp_path)
     Path("configs").mkdir()
@@ -530,9 +550,12 @@ def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch):
     folder = Path("inbox/series/north")
     folder.mkdir(parents=True)
     mappings = {
-        "deep": "x = " + "[" * 5000, "digits": "x = " + "1" * 5000, "dotted": "a." * 20_000 + "a = 1",
-        "nul": '[table]\nencoding = "a\\u0000"', "packed": '[table]\nencoding = "zlib"',
-    }  # fmt: skip
+        "deep": "x = " + "[" * 5000,
+        "digits": "x = " + "1" * 5000,
+        "dotted": "a." * 20_000 + "a = 1",
+        "nul": '[table]\nencoding = "a\\u0000"',
+        "packed": '[table]\nencoding = "zlib"',
+    }
     for name in (*mappings, "pipe", "bad\xff", "line\nall clear", "sparse"):
         (folder / name.replace("\xff", "\udcff")).with_suffix(".csv").write_text(HEAD + ROWS[1])
     for name, text in mappings.items():
@@ -637,15 +660,21 @@ def sshd(tmp_path):
     port = free_port()
     shutil.copy(tmp_path / "me.pub", tmp_path / "authorized")
     options = {
-        "ListenAddress": "127.0.0.1", "AuthorizedKeysFile": tmp_path / "authorized", "StrictModes": "no",
-        "UsePAM": "no", "PasswordAuthentication": "no", "PermitRootLogin": "yes", "PidFile": "none",
+        "ListenAddress": "127.0.0.1",
+        "AuthorizedKeysFile": tmp_path / "authorized",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PasswordAuthentication": "no",
+        "PermitRootLogin": "yes",
+        "PidFile": "none",
         "Subsystem": "sftp internal-sftp",
-    }  # fmt: skip
+    }
     given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
     process = subprocess.Popen(
         [program, "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(tmp_path / "host"), *given],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     for line in process.stderr:
         if "listening" in line:
             break
@@ -661,9 +690,16 @@ def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path,
     (data / "day.csv").write_text(HEAD + ROWS[0])
     key = {name: " ".join((tmp_path / f"{name}.pub").read_text().split()[:2]) for name in ("host", "other")}
     table = {
-        "name": "logger", "kind": "sftp", "site": "north", "url": f"sftp://127.0.0.1:{sshd}/{data}", "private": True,
-        "files": ["day.csv"], "username": "root", "key_file": str(tmp_path / "me"), "host_key": key["host"],
-    }  # fmt: skip
+        "name": "logger",
+        "kind": "sftp",
+        "site": "north",
+        "url": f"sftp://127.0.0.1:{sshd}/{data}",
+        "private": True,
+        "files": ["day.csv"],
+        "username": "root",
+        "key_file": str(tmp_path / "me"),
+        "host_key": key["host"],
+    }
     source = write_tables(table)[0]
     with monkeypatch.context() as patch:
         patch.setattr(compute, "run", RUN)  # behind the walls
@@ -746,9 +782,13 @@ class SensorThings:
 def test_a_sensorthings_server_is_read_page_by_page_from_the_newest_known_on(here, server, measured):
     things = SensorThings(server, measured("sensorthings-groundwater"))
     table = {
-        "name": "wells", "kind": "sensorthings", "site": "north", "url": f"{server.url}/v1.1/", "private": True,
+        "name": "wells",
+        "kind": "sensorthings",
+        "site": "north",
+        "url": f"{server.url}/v1.1/",
+        "private": True,
         "series": {"1": "G1.groundwater_level_m"},
-    }  # fmt: skip
+    }
     (source,) = write_tables(table)
     # the record itself says of its levels that they are degrees
     doubted = poll.poll_source(source, here, {})
@@ -774,9 +814,13 @@ def test_a_sensorthings_server_is_read_page_by_page_from_the_newest_known_on(her
 def test_neither_a_time_of_the_future_nor_a_page_of_nothing_silences_a_datastream(here, server, monkeypatch):
     things = SensorThings(server)
     table = {
-        "name": "wells", "kind": "sensorthings", "site": "north", "url": f"{server.url}/v1.1/", "private": True,
+        "name": "wells",
+        "kind": "sensorthings",
+        "site": "north",
+        "url": f"{server.url}/v1.1/",
+        "private": True,
         "series": {"1": "G1.groundwater_level_m"},
-    }  # fmt: skip
+    }
     (source,) = write_tables(table)
 
     def at(day, result):
@@ -833,9 +877,14 @@ def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server, monk
         for asset in item.assets.values():
             server.files[asset.get_absolute_href().removeprefix(server.url)] = b"raster of " + asset.href.encode()
     table = {
-        "name": "scenes", "kind": "stac", "site": "north", "url": f"{server.url}/stac/catalog.json", "private": True,
-        "assets": {"B4": "red", "B8": "nir"}, "since": "2026-01-01",
-    }  # fmt: skip
+        "name": "scenes",
+        "kind": "stac",
+        "site": "north",
+        "url": f"{server.url}/stac/catalog.json",
+        "private": True,
+        "assets": {"B4": "red", "B8": "nir"},
+        "since": "2026-01-01",
+    }
     (source,) = write_tables(table)
     monkeypatch.setattr(compute, "run", RUN)  # behind the walls
     found = poll.poll_source(source, here, {})

@@ -21,47 +21,84 @@ from monitor.ingest.sources.tasks import FAILED, NEW, PollRequest, WantedFile
 from tests.data.file_server import serve
 from tests.data.products import SIDE, draw, write_image
 
-KEYS = {"B2": ("blue", "B02", "B02_10m"), "B3": ("green", "B03", "B03_10m"),
-        "B4": ("red", "B04", "B04_10m"), "B8": ("nir", "B08", "B08_10m")}  # fmt: skip
+KEYS = {
+    "B2": ("blue", "B02", "B02_10m"),
+    "B3": ("green", "B03", "B03_10m"),
+    "B4": ("red", "B04", "B04_10m"),
+    "B8": ("nir", "B08", "B08_10m"),
+}
 COMMON = {"B2": "blue", "B3": "green", "B4": "red", "B8": "nir"}
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-EARTH_SEARCH_BAND = {"nodata": 0, "data_type": "uint16", "bits_per_sample": 15, "spatial_resolution": 10,
-                     "scale": 0.0001, "offset": -0.1}  # fmt: skip
+EARTH_SEARCH_BAND = {
+    "nodata": 0,
+    "data_type": "uint16",
+    "bits_per_sample": 15,
+    "spatial_resolution": 10,
+    "scale": 0.0001,
+    "offset": -0.1,
+}
 
 
 def earth_search(key, band):
-    return {"title": f"{key} (band) - 10m", "type": COG, "roles": ["data", "reflectance"],
-            "eo:bands": [{"name": key, "common_name": COMMON[band], "center_wavelength": 0.665}],
-            "gsd": 10, "raster:bands": [EARTH_SEARCH_BAND]}  # fmt: skip
+    return {
+        "title": f"{key} (band) - 10m",
+        "type": COG,
+        "roles": ["data", "reflectance"],
+        "eo:bands": [{"name": key, "common_name": COMMON[band], "center_wavelength": 0.665}],
+        "gsd": 10,
+        "raster:bands": [EARTH_SEARCH_BAND],
+    }
 
 
 def planetary(key, band):
-    return {"title": f"Band {key} - 10m", "type": COG, "roles": ["data"], "gsd": 10,
-            "eo:bands": [{"name": key, "common_name": COMMON[band]}]}  # fmt: skip
+    return {
+        "title": f"Band {key} - 10m",
+        "type": COG,
+        "roles": ["data"],
+        "gsd": 10,
+        "eo:bands": [{"name": key, "common_name": COMMON[band]}],
+    }
 
 
 def copernicus(key, band):
-    return {"title": f"{key} - 10m", "type": "image/jp2", "roles": ["data", "reflectance"], "nodata": 0,
-            "bands": [{"name": key[:3], "eo:common_name": COMMON[band]}], "raster:scale": 0.0001,
-            "raster:offset": -0.1,
-            "alternate": {"https": {"href": "https://zipper.example.eu/odata?token=secret"}}}  # fmt: skip
+    return {
+        "title": f"{key} - 10m",
+        "type": "image/jp2",
+        "roles": ["data", "reflectance"],
+        "nodata": 0,
+        "bands": [{"name": key[:3], "eo:common_name": COMMON[band]}],
+        "raster:scale": 0.0001,
+        "raster:offset": -0.1,
+        "alternate": {"https": {"href": "https://zipper.example.eu/odata?token=secret"}},
+    }
 
 
 # catalogue -> which key, how an asset is described, key of the classification, properties, version, counts added
 CATALOGUES = {
     "Earth Search, offset applied": (
-        0, earth_search, "scl",
-        {"s2:processing_baseline": "05.09", "earthsearch:boa_offset_applied": True,
-         "processing:software": {"sentinel2-to-stac": "0.1.1"}}, "1.0.0", 0,
+        0,
+        earth_search,
+        "scl",
+        {
+            "s2:processing_baseline": "05.09",
+            "earthsearch:boa_offset_applied": True,
+            "processing:software": {"sentinel2-to-stac": "0.1.1"},
+        },
+        "1.0.0",
+        0,
     ),
     "Earth Search, collection 1": (
-        0, earth_search, "scl", {"s2:processing_baseline": "05.00", "earthsearch:boa_offset_applied": False}, "1.0.0",
+        0,
+        earth_search,
+        "scl",
+        {"s2:processing_baseline": "05.00", "earthsearch:boa_offset_applied": False},
+        "1.0.0",
         1000,
     ),
     "Planetary Computer": (1, planetary, "SCL", {"s2:processing_baseline": "05.09"}, "1.0.0", 1000),
     "Planetary Computer, before 2022": (1, planetary, "SCL", {"s2:processing_baseline": "02.12"}, "1.0.0", 0),
     "Copernicus": (2, copernicus, "SCL_20m", {"processing:version": "05.11"}, "1.1.0", 1000),
-}  # fmt: skip
+}
 
 
 def write_archive(folder, catalogue, change=lambda item: None):
@@ -78,10 +115,22 @@ def write_archive(folder, catalogue, change=lambda item: None):
     write_image(folder / f"{clouds}.tif", scl, 20.0)
     assets[clouds] = {"href": f"./{clouds}.tif", "type": COG, "roles": ["data"]}
     assets["thumbnail"] = {"href": "./thumbnail.jpg", "roles": ["thumbnail"]}
-    properties = {"datetime": "2023-05-11T10:15:59.024000Z", "platform": "sentinel-2b", "constellation": "sentinel-2",
-                  "instruments": ["msi"], **more}  # fmt: skip
-    item = {"type": "Feature", "stac_version": version, "id": "S2B_32TMS_20230511_0_L2A", "geometry": None,
-            "properties": properties, "links": [], "assets": assets}  # fmt: skip
+    properties = {
+        "datetime": "2023-05-11T10:15:59.024000Z",
+        "platform": "sentinel-2b",
+        "constellation": "sentinel-2",
+        "instruments": ["msi"],
+        **more,
+    }
+    item = {
+        "type": "Feature",
+        "stac_version": version,
+        "id": "S2B_32TMS_20230511_0_L2A",
+        "geometry": None,
+        "properties": properties,
+        "links": [],
+        "assets": assets,
+    }
     change(item)
     (folder / "item.json").write_text(json.dumps(item), encoding="utf-8")
     return folder
@@ -97,8 +146,13 @@ def poll(server, archive, folder, assets, **more):
     """What the worker makes of a catalogue whose only item is the archive's."""
     for path in archive.iterdir():
         server.files[f"/s/{path.name}"] = path.read_bytes()
-    root = {"type": "Catalog", "stac_version": "1.0.0", "id": "c", "description": "d",
-            "links": [{"rel": "item", "href": "./s/item.json"}]}  # fmt: skip
+    root = {
+        "type": "Catalog",
+        "stac_version": "1.0.0",
+        "id": "c",
+        "description": "d",
+        "links": [{"rel": "item", "href": "./s/item.json"}],
+    }
     server.files["/catalog.json"] = json.dumps(root).encode()
     folder.mkdir()
     wanted = (WantedFile("catalog", f"{server.url}/catalog.json"),)

@@ -49,7 +49,7 @@ def watch(database, name, story, shift_s, drift=0.0):
                 value = 0.1 * (sent % 3)
                 add_observations(
                     c, [Observation(name, "G1", "crack_opening", "mm", at + ahead, at, value, None, None, flags)], at
-                )  # fmt: skip
+                )
                 sent += 1
         if story.restart_s is not None and after_s >= story.restart_s and draining < 2:
             evaluate, draining = (Evaluator() if draining == 0 else evaluate), draining + 1
@@ -84,10 +84,14 @@ def test_a_shifted_clock_never_delays_the_word_of_silence(database, seed):
     assert right is not None
     assert right <= story.allowed_s + 5 * story.tick_s
     clocks = {
-        "ahead": (240.0, 0.0), "atmost": (FUTURE_S, 0.0), "some": (luck.uniform(0.0, FUTURE_S), 0.0),
-        "behind": (-240.0, 0.0), "refused": (59 * 60.0, 0.0), "zone": (-3600.0, 0.0),
+        "ahead": (240.0, 0.0),
+        "atmost": (FUTURE_S, 0.0),
+        "some": (luck.uniform(0.0, FUTURE_S), 0.0),
+        "behind": (-240.0, 0.0),
+        "refused": (59 * 60.0, 0.0),
+        "zone": (-3600.0, 0.0),
         "drifts": (0.0, FUTURE_S / (READINGS * story.interval_s)),
-    }  # fmt: skip
+    }
     for name, (shift_s, drift) in clocks.items():
         seen = watch(database, name, story, shift_s, drift)
         found = silent_from(seen)

@@ -34,10 +34,14 @@ DECODERS = (
     '[[decoder]]\ntopic = "nmea/{station}"\nname = "nmea"\n'
 )
 SITE = parse_site(
-    SITE_TEXT.replace("[[criterion]]", f'[[station]]\nid = "R1"\n{ORIGIN}\n{SERIES}[[station]]\nid = "P156"\n{SERIES}\n'
-                      "[[criterion]]", 1) + DECODERS,
+    SITE_TEXT.replace(
+        "[[criterion]]",
+        f'[[station]]\nid = "R1"\n{ORIGIN}\n{SERIES}[[station]]\nid = "P156"\n{SERIES}\n[[criterion]]',
+        1,
+    )
+    + DECODERS,
     "bench.toml",
-)  # fmt: skip
+)
 GEODETIC = "% (lat/lon/height=WGS84/geodetic,Q=1:fix,2:float,5:single,ns=# of satellites)"
 ELLIPSOIDAL = GEODETIC.replace("geodetic", "ellipsoidal")
 COLUMNS = (
@@ -273,10 +277,14 @@ def test_messages_and_files_of_a_station_have_one_reference(desk):
 @pytest.mark.parametrize(
     ("first", "then", "is_same"),
     [
-        ("WGS84", "wgs-84", True), ("ITRF2014", "ITRF14", True), ("ITRF 2014", "itrf2014", True),
-        ("WGS84", "ITRF2014", False), ("IGS14", "IGS20", False), ("ITRF2014", "ITRF2020", False),
+        ("WGS84", "wgs-84", True),
+        ("ITRF2014", "ITRF14", True),
+        ("ITRF 2014", "itrf2014", True),
+        ("WGS84", "ITRF2014", False),
+        ("IGS14", "IGS20", False),
+        ("ITRF2014", "ITRF2020", False),
     ],
-)  # fmt: skip
+)
 def test_names_of_frames_are_compared_as_names(desk, first, then, is_same):
     for k, (frame, stored) in enumerate(((first, 3), (then, 3 * is_same))):
         at = START + k * DAY

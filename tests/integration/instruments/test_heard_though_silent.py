@@ -35,15 +35,21 @@ def read_row(database, readings, refused):
 def list_readings(until, wrong_by=timedelta(0)):
     """Every ten minutes for ten hours, each stamped wrongly by so much."""
     came = [until - timedelta(minutes=10 * k) for k in range(60)]
-    return [Observation("bench", "G1", "displacement_downslope", "mm", at + wrong_by, at, k / 10.0)
-            for k, at in enumerate(came)]  # fmt: skip
+    return [
+        Observation("bench", "G1", "displacement_downslope", "mm", at + wrong_by, at, k / 10.0)
+        for k, at in enumerate(came)
+    ]
 
 
 def refuse(station, minutes_ago, text, code="not_json"):
     return RejectedMessage(
-        NOW - timedelta(minutes=minutes_ago), f"slopeward/v1/bench/{station}/obs", text.encode(), code,
-        "no JSON", "logger",
-    )  # fmt: skip
+        NOW - timedelta(minutes=minutes_ago),
+        f"slopeward/v1/bench/{station}/obs",
+        text.encode(),
+        code,
+        "no JSON",
+        "logger",
+    )
 
 
 def test_messages_that_are_refused_are_counted_with_their_reason(database):
@@ -60,10 +66,16 @@ def test_readings_with_a_wrong_stamp_are_those_of_a_clock(database, hours, word)
     readings = list_readings(NOW, hours * HOUR)
     if hours > 0:  # as they are marked where they come in
         readings = [r for r in readings if r.observed_at <= NOW - 6 * HOUR] + [
-            Observation(*(getattr(r, f) for f in ("site", "station", "quantity", "unit", "observed_at", "received_at",
-                                                  "value")), flags=("future",))
-            for r in readings if r.observed_at > NOW - 6 * HOUR
-        ]  # fmt: skip
+            Observation(
+                *(
+                    getattr(r, f)
+                    for f in ("site", "station", "quantity", "unit", "observed_at", "received_at", "value")
+                ),
+                flags=("future",),
+            )
+            for r in readings
+            if r.observed_at > NOW - 6 * HOUR
+        ]
     row = read_row(database, readings, [])
     assert row["state"] == "stale"
     assert f"readings arrive, the last at 2026-03-15T12:00:00.000000Z, stamped {abs(hours)} h {word} it" in str(

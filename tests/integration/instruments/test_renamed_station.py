@@ -85,9 +85,17 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
     with slope.database.write() as c:
         add_maintenance(c, "bench", "G1", slope.now, slope.now + HOUR, ADA, "new mast", slope.now)
         add_offset(
-            c, find_series_id(c, "bench", "G1", "crack_opening"), at=slope.now, known_from=slope.now, size=0.5,
-            unit="mm", kind="rezero", author=ADA, reason="re-zeroed", now=slope.now,
-        )  # fmt: skip
+            c,
+            find_series_id(c, "bench", "G1", "crack_opening"),
+            at=slope.now,
+            known_from=slope.now,
+            size=0.5,
+            unit="mm",
+            kind="rezero",
+            author=ADA,
+            reason="re-zeroed",
+            now=slope.now,
+        )
         report = ObserverReport("bench", slope.now, "crack", "a new crack", "Ada", "G1")
         add_report(c, report, slope.now, actor=ADA, credential="Ada")
         stamp(c, "epoch0:bench/G1", {"frame": "IGS20", "epoch0": format_iso(slope.now)}, slope.now)
@@ -168,9 +176,13 @@ def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tm
     payloads = {
         "slopeward/v1/bench/G1/obs": {"time": format_iso(at), "crack_opening_mm": 1.25},
         "slopeward/v1/bench/report": {
-            "time": format_iso(at), "kind": "crack", "text": "wider", "by": "Bo", "station": "G1"
+            "time": format_iso(at),
+            "kind": "crack",
+            "text": "wider",
+            "by": "Bo",
+            "station": "G1",
         },
-    }  # fmt: skip
+    }
     outcome = pipeline.store(
         [BrokerMessage(topic, json.dumps(body).encode(), slope.now + HOUR, "live") for topic, body in payloads.items()]
     )
@@ -180,9 +192,12 @@ def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tm
     assert read_file(path, pipeline, site, lambda: slope.now + 2 * HOUR).stored == 1
     with slope.database.read() as c:
         assert list_rows(c, "G1") == {}
-        values = [r.value_raw for r in load_readings(
-            c, find_series_id(c, "bench", "H1", "crack_opening"), None, at + HOUR, slope.now + 3 * HOUR
-        )]  # fmt: skip
+        values = [
+            r.value_raw
+            for r in load_readings(
+                c, find_series_id(c, "bench", "H1", "crack_opening"), None, at + HOUR, slope.now + 3 * HOUR
+            )
+        ]
         assert (len(values), values[-2:]) == (7, [1.25, 1.5])
         assert c.execute(select(t.observation.c.flags).distinct()).scalars().all() == [""]  # declared, all of them
 

@@ -45,11 +45,21 @@ def add_site(c, name="north"):
 
 def add_alert(c, key="hazard", ledger="hazard", level=3, state="unacknowledged", at=T0):
     return c.execute(
-        insert(alert).values(
-            site="north", ledger=ledger, key=key, level=level, peak_level=level, state=state, exercise=False,
-            raised_at=at, reason="moves", rule_version="1",
-        ).returning(alert.c.id)
-    ).scalar_one()  # fmt: skip
+        insert(alert)
+        .values(
+            site="north",
+            ledger=ledger,
+            key=key,
+            level=level,
+            peak_level=level,
+            state=state,
+            exercise=False,
+            raised_at=at,
+            reason="moves",
+            rule_version="1",
+        )
+        .returning(alert.c.id)
+    ).scalar_one()
 
 
 def add_message(c, alert_id, channel, level=3, sequence=1, recipient="duty", at=T0, ledger="hazard", **more):
@@ -58,20 +68,37 @@ def add_message(c, alert_id, channel, level=3, sequence=1, recipient="duty", at=
     ).scalar()
     if event_id is None:
         event_id = c.execute(
-            insert(alert_event).values(
-                alert_id=alert_id, sequence=sequence, at=at, to_state="unacknowledged", to_level=level,
-                actor="slopeward", actor_kind="service", reason="moves",
-            ).returning(alert_event.c.id)
-        ).scalar_one()  # fmt: skip
+            insert(alert_event)
+            .values(
+                alert_id=alert_id,
+                sequence=sequence,
+                at=at,
+                to_state="unacknowledged",
+                to_level=level,
+                actor="slopeward",
+                actor_kind="service",
+                reason="moves",
+            )
+            .returning(alert_event.c.id)
+        ).scalar_one()
     key = hashlib.sha256(f"{event_id}|{recipient}|{channel}".encode()).hexdigest()
     name = LEVELS[level]["name"]
     values = {
-        "alert_id": alert_id, "event_id": event_id, "site": "north", "ledger": ledger, "level": level,
+        "alert_id": alert_id,
+        "event_id": event_id,
+        "site": "north",
+        "ledger": ledger,
+        "level": level,
         "level_name": name,
-        "recipient": recipient, "channel": channel, "exercise": False, "subject": f"north: {name}",
+        "recipient": recipient,
+        "channel": channel,
+        "exercise": False,
+        "subject": f"north: {name}",
         "body": f"Level {name}.",
-        "state": "queued", "queued_at": at, "idempotency_key": key,
-    }  # fmt: skip
+        "state": "queued",
+        "queued_at": at,
+        "idempotency_key": key,
+    }
     return c.execute(insert(notification).values(**{**values, **more}).returning(notification.c.id)).scalar_one()
 
 

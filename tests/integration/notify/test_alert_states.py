@@ -42,7 +42,9 @@ def change(c, level, key=KEY, now=T0):
         else AlertCategory.HEALTH
     )
     order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
-    store.apply_changes(c, "bench", [order], site=SITE, recipients=SITE.recipients, actor=SERVICE, now=now, rule_version="t")  # fmt: skip # noqa: E501
+    store.apply_changes(
+        c, "bench", [order], site=SITE, recipients=SITE.recipients, actor=SERVICE, now=now, rule_version="t"
+    )
     return store.load_alerts(c, "bench", ledger=str(ledger))[0].id
 
 
@@ -137,9 +139,10 @@ def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
         store.take_out(c, out, BO, "dismantled", T0)
         listed = load_put_aside(c, "bench")
     assert [(a["alert_id"], a["state"], a["actor"], a["why"].split(" ")[0]) for a in listed] == [
-        (number, "suppressed", "slopeward", "work"), (other, "shelved", "Ada", "known"),
+        (number, "suppressed", "slopeward", "work"),
+        (other, "shelved", "Ada", "known"),
         (out, "out_of_service", "Bo", "dismantled"),
-    ]  # fmt: skip
+    ]
     with desk.write() as c:
         assert run_stages(c, "log:mori", DeliveryContext(T0 + HOUR, 0)) == []
         n = t.notification.c

@@ -102,7 +102,7 @@ ROAD = "[46.19, 8.89], [46.19, 8.9], [46.195, 8.9]"
         (('"Path"', '"Road"'), "exposed: name"),
         (("46.195, 8.9]", "146.195, 8.9]"), "corners"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_exposed_is_refused(change, said):
     text = EXPOSED.replace(*change)
     assert text != EXPOSED
@@ -120,9 +120,21 @@ def add_window(slope, *, trusted=True, ahead=HOUR):
     with slope.database.write() as c:
         series = c.execute(select(t.series.c.id).where(t.series.c.station == "G1")).scalar_one()
         row = FailureRow(
-            series, slope.now, slope.now, slope.now + ahead, slope.now + 2 * ahead, slope.now + 3 * ahead, 3, 3, 0.9,
-            100.0, trusted, "", "inverse_velocity", None,
-        )  # fmt: skip
+            series,
+            slope.now,
+            slope.now,
+            slope.now + ahead,
+            slope.now + 2 * ahead,
+            slope.now + 3 * ahead,
+            3,
+            3,
+            0.9,
+            100.0,
+            trusted,
+            "",
+            "inverse_velocity",
+            None,
+        )
         c.execute(t.failure_time.insert().values(**{n: getattr(row, n) for n in row.__slots__}))
 
 

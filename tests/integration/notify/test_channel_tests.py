@@ -34,7 +34,7 @@ from tests.integration.notify.outbox import (  # noqa: F401 - a fixture
     rows,
     running,
     states,
-)  # fmt: skip
+)
 from tests.integration.notify.push_service import Browser, push_service
 from tests.integration.notify.test_telephone import NUMBER, TOKEN, provider
 
@@ -123,8 +123,10 @@ class Mailbox:
 @pytest.mark.server
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_mail_hooks_mqtt_and_push_go_their_own_ways_and_after_an_outage_the_newest_level_is_first(
-    database, hooks, mosquitto  # noqa: F811
-):  # fmt: skip
+    database,
+    hooks,  # noqa: F811
+    mosquitto,
+):
     box, port = Mailbox(), free_port()
     mail = Controller(box, hostname="127.0.0.1", port=port)
     browser = Browser()
@@ -132,11 +134,17 @@ def test_mail_hooks_mqtt_and_push_go_their_own_ways_and_after_an_outage_the_newe
     channels = ("email:a@b.org", "webhook:OK", *hung, "mqtt:out/alert", "push:bo")
     with push_service() as push:
         environ = {
-            "SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(port), "SLOPEWARD_SMTP__SECURITY": "none",
-            "OK": f"{hooks.base}/outage", "HANG": f"{hooks.base}/hang", "BUSY": f"{hooks.base}/429",
-            "BAD": f"{hooks.base}/500", "SLOPEWARD_BROKER__URL": mosquitto.url,
-            "SLOPEWARD_PUSH__KEY": make_key(), "SLOPEWARD_PUSH__SERVICES": push.url,
-        }  # fmt: skip
+            "SLOPEWARD_SMTP__HOST": "127.0.0.1",
+            "SLOPEWARD_SMTP__PORT": str(port),
+            "SLOPEWARD_SMTP__SECURITY": "none",
+            "OK": f"{hooks.base}/outage",
+            "HANG": f"{hooks.base}/hang",
+            "BUSY": f"{hooks.base}/429",
+            "BAD": f"{hooks.base}/500",
+            "SLOPEWARD_BROKER__URL": mosquitto.url,
+            "SLOPEWARD_PUSH__KEY": make_key(),
+            "SLOPEWARD_PUSH__SERVICES": push.url,
+        }
         push.answers["/phone"] = 503
         with database.write() as c:
             add_site(c)

@@ -39,9 +39,7 @@ class Loose:
     def turn(self, *, silent):
         now, change = T0 + self.minute * MINUTE, health_alarm(KEY, self.level if silent else 0, "G3", is_open=silent)
         with self.database.write() as c:
-            apply_changes(
-                c, "north", [change], site=None, recipients=DUTY, actor=SERVICE, now=now, rule_version="v"
-            )  # fmt: skip
+            apply_changes(c, "north", [change], site=None, recipients=DUTY, actor=SERVICE, now=now, rule_version="v")
 
     def flap(self, times, *, seen=False, half=10):
         for _ in range(times):

@@ -104,7 +104,7 @@ NEVER = {
     "a lease without an end": {"state": "claimed", "lease_owner": "nobody", "lease_until": None},
     "more attempts than an integer holds": {"attempts": 2**31 - 1},
     "fewer than none": {"attempts": -(2**31)},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NEVER)

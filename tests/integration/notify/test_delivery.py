@@ -51,10 +51,16 @@ def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(datab
     smtp.start()
     port = smtp.server.sockets[0].getsockname()[1]
     environ = {
-        "HANG": f"{hooks.base}/hang", "BAD": f"{hooks.base}/500", "SLOW": f"{hooks.base}/429", "OK": f"{hooks.base}/ok",
-        "OK_SECRET": "s3cret", "APP": f"json://127.0.0.1:{hooks.server_port}/app", "SLOPEWARD_SMTP__HOST": "127.0.0.1",
-        "SLOPEWARD_SMTP__PORT": str(port), "SLOPEWARD_SMTP__SECURITY": "none",
-    }  # fmt: skip
+        "HANG": f"{hooks.base}/hang",
+        "BAD": f"{hooks.base}/500",
+        "SLOW": f"{hooks.base}/429",
+        "OK": f"{hooks.base}/ok",
+        "OK_SECRET": "s3cret",
+        "APP": f"json://127.0.0.1:{hooks.server_port}/app",
+        "SLOPEWARD_SMTP__HOST": "127.0.0.1",
+        "SLOPEWARD_SMTP__PORT": str(port),
+        "SLOPEWARD_SMTP__SECURITY": "none",
+    }
     channels = [
         "webhook:HANG",
         "webhook:BAD",
@@ -130,9 +136,10 @@ def test_a_refused_recipient_is_final_and_a_busy_server_is_not(database):
     smtp = Controller(Inbox(), hostname="127.0.0.1", port=free_port())
     smtp.start()
     environ = {
-        "SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__SECURITY": "none",
+        "SLOPEWARD_SMTP__HOST": "127.0.0.1",
+        "SLOPEWARD_SMTP__SECURITY": "none",
         "SLOPEWARD_SMTP__PORT": str(smtp.server.sockets[0].getsockname()[1]),
-    }  # fmt: skip
+    }
     with database.write() as c:
         add_site(c)
         add_message(c, add_alert(c), "email:duty@example.org")
@@ -203,12 +210,16 @@ def test_the_address_of_a_webhook_never_reaches_the_log(hooks, caplog):
 @ON_SQLITE
 def test_each_recipient_reads_his_own_language(database, hooks):
     sites = {
-        "north": SimpleNamespace(name="North", stations=(), timezone="Europe/Rome",
+        "north": SimpleNamespace(
+            name="North",
+            stations=(),
+            timezone="Europe/Rome",
             recipients=(
-                Recipient("sala", ("webhook:IT",), (3,), language="it"), Recipient("duty", ("webhook:ES",), (3,)),
-            )
+                Recipient("sala", ("webhook:IT",), (3,), language="it"),
+                Recipient("duty", ("webhook:ES",), (3,)),
+            ),
         )
-    }  # fmt: skip
+    }
     with database.write() as c:
         add_site(c)
         alert_id = add_alert(c)

@@ -53,14 +53,20 @@ def test_a_digest_comes_once_a_day_at_its_local_hour_also_when_all_is_well(datab
     text = said()[-1]
     assert "suggestions: 1" in text
     assert "Suggestion 2: moves" in text
-    for part in ("daily digest, open alerts: 1", "Alert 1: moves", "on duty, geologists: nobody",
-                 "https://slopes.example.org/sites/bench", "This message comes every day at 07:00"):  # fmt: skip
+    for part in (
+        "daily digest, open alerts: 1",
+        "Alert 1: moves",
+        "on duty, geologists: nobody",
+        "https://slopes.example.org/sites/bench",
+        "This message comes every day at 07:00",
+    ):
         assert part in text, part
     with database.read() as c:
         rows = load_view(c, "digests", order_by=("day",))
     assert [(r["day"], r["recipient"], r["state"], r["attempts"]) for r in rows] == [
-        ("2026-03-06", "control room", "sent", 1), ("2026-03-07", "control room", "sent", 1),
-    ]  # fmt: skip
+        ("2026-03-06", "control room", "sent", 1),
+        ("2026-03-07", "control room", "sent", 1),
+    ]
     # summer time begins on the 29th of March
     assert run(database, CONFIG, site, datetime(2026, 3, 29, 5, tzinfo=UTC)) == "1 sent"
 

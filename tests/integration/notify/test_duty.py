@@ -68,9 +68,16 @@ def watched(database):
 def raise_alert(c, level, at, key="hazard", ledger=AlertCategory.HAZARD, site=SITE, recipients=None, **more):
     change = AlertChange(ledger, key, level, open=True, reason="moves", data_time=None, evidence="{}")
     apply_changes(
-        c, site.id if site else "status", [change], site=site, recipients=recipients or SITE.recipients, actor=SERVICE,
-        now=at, rule_version="1", **more,
-    )  # fmt: skip
+        c,
+        site.id if site else "status",
+        [change],
+        site=site,
+        recipients=recipients or SITE.recipients,
+        actor=SERVICE,
+        now=at,
+        rule_version="1",
+        **more,
+    )
 
 
 def told(database):
@@ -155,12 +162,15 @@ def test_a_change_is_a_row_ends_by_itself_and_can_be_withdrawn(watched):
         ]
         changes = load_changes(c, "bench", T0)
     assert friday == [
-        ("09:00", "R. Mori", "A. Rossi"), ("10:00", "K. Okafor", "A. Rossi"), ("12:00", "R. Mori", "A. Rossi"),
+        ("09:00", "R. Mori", "A. Rossi"),
+        ("10:00", "K. Okafor", "A. Rossi"),
+        ("12:00", "R. Mori", "A. Rossi"),
         ("19:00", None, None),
-    ]  # fmt: skip
+    ]
     assert [(k.id, k.person_out, k.person_in, k.by, k.reason) for k in changes] == [
-        (first, "R. Mori", "K. Okafor", "bo", "dentist"), (first + 1, None, "L. Frei", "bo", "holiday"),
-    ]  # fmt: skip
+        (first, "R. Mori", "K. Okafor", "bo", "dentist"),
+        (first + 1, None, "L. Frei", "bo", "holiday"),
+    ]
     with watched.write() as c:
         raise_alert(c, 2, T0 + 2 * HOUR)
     assert told(watched) == [("K. Okafor", "log:okafor")]
@@ -179,9 +189,11 @@ def test_a_change_is_a_row_ends_by_itself_and_can_be_withdrawn(watched):
         assert list(find_unsealed(c)) == []
     # what was so until the withdrawal stays
     assert friday == [
-        ("09:00", "10:00", "R. Mori"), ("10:00", "11:00", "K. Okafor"), ("11:00", "19:00", "R. Mori"),
+        ("09:00", "10:00", "R. Mori"),
+        ("10:00", "11:00", "K. Okafor"),
+        ("11:00", "19:00", "R. Mori"),
         ("19:00", "23:00", None),
-    ]  # fmt: skip
+    ]
     assert acts == [("ada", "duty.swap.withdraw"), ("bo", "duty.swap"), ("bo", "duty.swap"), ("ada", "duty.plan")]
 
 
@@ -307,9 +319,15 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
             watch.escalate_once(now[0])
             with watched.write() as c:
                 apply_changes(
-                    c, "bench", [health_alarm("health:x", 2, "over", is_open=False)], site=SITE, actor=SERVICE,
-                    recipients=SITE.recipients, now=now[0], rule_version="1",
-                )  # fmt: skip
+                    c,
+                    "bench",
+                    [health_alarm("health:x", 2, "over", is_open=False)],
+                    site=SITE,
+                    actor=SERVICE,
+                    recipients=SITE.recipients,
+                    now=now[0],
+                    rule_version="1",
+                )
         return {name for name, _ in told(watched)[before:]}
 
     with watched.write() as c:

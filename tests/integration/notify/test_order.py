@@ -130,9 +130,16 @@ def test_the_first_success_after_a_restart_releases_what_waits(database, hooks, 
         add_site(c)
         for n in range(4):
             add_message(
-                c, add_alert(c, f"a{n}", level=2), "webhook:OK", 2, at=clock(), state="failed_retry", attempts=9,
-                next_attempt_at=later, last_error="webhook: no route",
-            )  # fmt: skip
+                c,
+                add_alert(c, f"a{n}", level=2),
+                "webhook:OK",
+                2,
+                at=clock(),
+                state="failed_retry",
+                attempts=9,
+                next_attempt_at=later,
+                last_error="webhook: no route",
+            )
     with running(database, {"OK": f"{hooks.base}/ok"}) as dispatcher:
         assert dispatcher.status()["channels"] == {}  # nothing is due for five minutes
         if between == "clock":

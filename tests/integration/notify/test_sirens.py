@@ -133,9 +133,13 @@ def test_a_forged_or_repeated_answer_confirms_nothing(database, mosquitto):
         old = siren._sign({"sequence": order.sequence - 1, "state": "on", "device": "horn-1"})
         wait_for(lambda: sirens._publisher.connections, 10)
         for payload in (
-            forger._sign({"sequence": order.sequence, "state": "on", "device": "x"}), old, b"{}", b"\xff" * 5000,
-            siren._sign({"sequence": "1", "state": "on"}), siren._sign({"sequence": order.sequence, "state": 7}),
-        ):  # fmt: skip
+            forger._sign({"sequence": order.sequence, "state": "on", "device": "x"}),
+            old,
+            b"{}",
+            b"\xff" * 5000,
+            siren._sign({"sequence": "1", "state": "on"}),
+            siren._sign({"sequence": order.sequence, "state": 7}),
+        ):
             client.publish(f"{TOPIC}/confirm", payload, qos=1).wait_for_publish(5)
         refused = siren._sign({"sequence": order.sequence, "state": "no power", "device": "horn-1"})
         client.publish(f"{TOPIC}/confirm", refused, qos=1).wait_for_publish(5)

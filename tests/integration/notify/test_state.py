@@ -74,21 +74,41 @@ def fill(database):
         )
         c.execute(
             insert(site_state).values(
-                site="north", level=1, level_source="auto", since=T0, evaluated_at=T0, observability="degraded",
-                reachable_level=1, witnesses_available=1, health="ok", newest_at=T0, config_sha256="x",
-                state=Memory().to_json(), catching_up=True,
+                site="north",
+                level=1,
+                level_source="auto",
+                since=T0,
+                evaluated_at=T0,
+                observability="degraded",
+                reachable_level=1,
+                witnesses_available=1,
+                health="ok",
+                newest_at=T0,
+                config_sha256="x",
+                state=Memory().to_json(),
+                catching_up=True,
             )
-        )  # fmt: skip
+        )
 
 
 def add_change(database, sequence=1):
     with database.write() as c:
         alert_id = c.execute(
-            insert(alert).values(
-                site="north", ledger="hazard", key=f"k{sequence}", level=1, peak_level=1, state="unacknowledged",
-                exercise=False, raised_at=T0, reason="moves", rule_version="1",
-            ).returning(alert.c.id)
-        ).scalar_one()  # fmt: skip
+            insert(alert)
+            .values(
+                site="north",
+                ledger="hazard",
+                key=f"k{sequence}",
+                level=1,
+                peak_level=1,
+                state="unacknowledged",
+                exercise=False,
+                raised_at=T0,
+                reason="moves",
+                rule_version="1",
+            )
+            .returning(alert.c.id)
+        ).scalar_one()
         c.execute(
             insert(alert_event).values(
                 alert_id=alert_id,
@@ -143,16 +163,32 @@ def test_the_frozen_inputs_of_open_alerts_are_not_read_by_those_who_do_not_show_
     with database.write() as c:
         for number in range(20):
             frozen = c.execute(
-                insert(decision).values(
-                    site="north", at=T0, code_version="1", config_sha256="x", evidence=evidence, evidence_sha256="y",
-                ).returning(decision.c.id)
-            ).scalar_one()  # fmt: skip
+                insert(decision)
+                .values(
+                    site="north",
+                    at=T0,
+                    code_version="1",
+                    config_sha256="x",
+                    evidence=evidence,
+                    evidence_sha256="y",
+                )
+                .returning(decision.c.id)
+            ).scalar_one()
             c.execute(
                 insert(alert).values(
-                    site="north", ledger="advice", key=f"k{number}", level=1, peak_level=1, state="unacknowledged",
-                    exercise=False, raised_at=T0, reason="moves", rule_version="1", decision_id=frozen,
+                    site="north",
+                    ledger="advice",
+                    key=f"k{number}",
+                    level=1,
+                    peak_level=1,
+                    state="unacknowledged",
+                    exercise=False,
+                    raised_at=T0,
+                    reason="moves",
+                    rule_version="1",
+                    decision_id=frozen,
                 )
-            )  # fmt: skip
+            )
     publisher = StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1")
     publisher.publish_once()  # what is loaded once
     tracemalloc.start()
@@ -188,9 +224,12 @@ def test_a_forged_green_is_told_once_refused_by_its_signature_and_overwritten_at
     key, topic = make_key(), "slopeward/v1/north/state"
     ticks = itertools.count()
     publisher = StatePublisher(
-        database, open_access(mosquitto.url), lambda: T0 + timedelta(microseconds=next(ticks)), version="1",
+        database,
+        open_access(mosquitto.url),
+        lambda: T0 + timedelta(microseconds=next(ticks)),
+        version="1",
         find_keys=lambda: [key],
-    )  # fmt: skip
+    )
     with calling(open_access(mosquitto.url)) as siren, calling(open_access(mosquitto.url)) as attacker:
         siren.listen("slopeward/v1/+/state", "slopeward/v1/status")
         publisher.publish_once()

@@ -43,7 +43,7 @@ from monitor.store.delivery.replies import (
     make_code,
     take_digit,
     take_reply,
-)  # fmt: skip
+)
 from monitor.store.schema.tables import alert, notification, reply, reply_code
 from monitor.store.schema.views import load_view
 from monitor.web.access import rules
@@ -56,9 +56,16 @@ PUBLIC = "https://slopes.example.org"
 TOKEN = "0123456789abcdef0123456789abcdef"
 LADDER = tuple(Level(n, name, auto_lower=False) for n, name in enumerate(("green", "yellow", "orange", "red")))
 NORTH = Site(
-    "north", "North", 46.0, 8.0, "UTC", LADDER, (), (),
+    "north",
+    "North",
+    46.0,
+    8.0,
+    "UTC",
+    LADDER,
+    (),
+    (),
     recipients=(Recipient("duty", ("sms:DUTY_PHONE", "voice:DUTY_PHONE"), (2, 3), people=("Ada",), language="it"),),
-)  # fmt: skip
+)
 
 
 @contextmanager
@@ -95,14 +102,24 @@ def provider():
 @contextmanager
 def running(db, port=0, **more):
     settings = {
-        "GATEWAY": "http", "URL": f"http://127.0.0.1:{port}", "ACCOUNT": "AC1", "TOKEN": TOKEN, "SENDER": "+100000",
-    } | more  # fmt: skip
+        "GATEWAY": "http",
+        "URL": f"http://127.0.0.1:{port}",
+        "ACCOUNT": "AC1",
+        "TOKEN": TOKEN,
+        "SENDER": "+100000",
+    } | more
     environ = {f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}
     environ |= {"DUTY_PHONE": NUMBER, "SLOPEWARD_WEB__PUBLIC_URL": PUBLIC}
     dispatcher = Dispatcher(
-        db, {"north": NORTH}, clock, environ=environ, poll_s=0.05, jitter=lambda: 0.0, page_url=PUBLIC,
+        db,
+        {"north": NORTH},
+        clock,
+        environ=environ,
+        poll_s=0.05,
+        jitter=lambda: 0.0,
+        page_url=PUBLIC,
         limits=DeliveryLimits(group_wait_s=0.0),
-    )  # fmt: skip
+    )
     dispatcher.start()
     try:
         yield dispatcher
@@ -128,9 +145,11 @@ def report(page, path, form, *, token=TOKEN, query=""):
     """As the provider posts: signed over its own address of the page."""
     url = f"{PUBLIC}{path}{query}"
     return httpx.post(
-        f"{page}{path}{query}", data=form, trust_env=False,
+        f"{page}{path}{query}",
+        data=form,
+        trust_env=False,
         headers={"X-Twilio-Signature": sign(token, url, form.items()), "Host": "slopes.example.org"},
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -265,9 +284,22 @@ def asked(database):
 def message(c, number):
     n = c.execute(select(notification).where(notification.c.id == number)).one()
     return Notification(
-        n.id, n.alert_id, n.event_id, n.site, n.ledger, n.level, n.level_name, n.recipient, n.channel, n.exercise,
-        n.subject, n.body, n.idempotency_key, 1, n.queued_at,
-    )  # fmt: skip
+        n.id,
+        n.alert_id,
+        n.event_id,
+        n.site,
+        n.ledger,
+        n.level,
+        n.level_name,
+        n.recipient,
+        n.channel,
+        n.exercise,
+        n.subject,
+        n.body,
+        n.idempotency_key,
+        1,
+        n.queued_at,
+    )
 
 
 def send(db, text, now, sender=NUMBER, name=None):
@@ -498,15 +530,26 @@ def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(da
         for alert_id in alerts:
             sequence = 3 if alert_id == alerts[0] else 1
             add_message(
-                c, alert_id, "sms:DUTY_PHONE", level=1, sequence=sequence, at=clock(), state="superseded",
+                c,
+                alert_id,
+                "sms:DUTY_PHONE",
+                level=1,
+                sequence=sequence,
+                at=clock(),
+                state="superseded",
                 superseded_by=first,
-            )  # fmt: skip
+            )
         (said,) = claim_due(c, clock(), "w", 30.0, 1, "sms:DUTY_PHONE")
     text = format_sms(translate(said))
     assert text.split("\n") == ["DELAYED: RED North: close the road.", "Other alerts: 2, see the page."]
     with provider() as twilio, use("it"):
-        settings = {"URL": f"http://127.0.0.1:{twilio.server_port}", "ACCOUNT": "AC1", "TOKEN": TOKEN,
-                    "SENDER": "+100000", "GATEWAY": "http"}  # fmt: skip
+        settings = {
+            "URL": f"http://127.0.0.1:{twilio.server_port}",
+            "ACCOUNT": "AC1",
+            "TOKEN": TOKEN,
+            "SENDER": "+100000",
+            "GATEWAY": "http",
+        }
         environ = {"DUTY_PHONE": NUMBER} | {f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}
         VoiceNotifier("DUTY_PHONE", environ).deliver(translate(said))
         spoken = twilio.got[0][1]["Twiml"]

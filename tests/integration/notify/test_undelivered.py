@@ -38,9 +38,10 @@ def mail():
     smtp = Controller(handler, hostname="127.0.0.1", port=free_port())
     smtp.start()
     handler.environ = {
-        "SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(smtp.server.sockets[0].getsockname()[1]),
+        "SLOPEWARD_SMTP__HOST": "127.0.0.1",
+        "SLOPEWARD_SMTP__PORT": str(smtp.server.sockets[0].getsockname()[1]),
         "SLOPEWARD_SMTP__SECURITY": "none",
-    }  # fmt: skip
+    }
     yield handler
     smtp.stop()
 
@@ -150,10 +151,17 @@ def test_a_level_that_reached_nobody_goes_to_the_people_of_all_sites(database, h
         wait_for(lambda: any(b"reached nobody" in body for _, _, body in hooks.got))
 
 
-@pytest.mark.parametrize(("state", "age_s", "is_told"), [
-    ("failed_final", 0, True), ("failed_retry", 61, True), ("queued", 61, True), ("failed_retry", 20, False),
-    ("delivered", 300, False), ("confirmed", 300, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("state", "age_s", "is_told"),
+    [
+        ("failed_final", 0, True),
+        ("failed_retry", 61, True),
+        ("queued", 61, True),
+        ("failed_retry", 20, False),
+        ("delivered", 300, False),
+        ("confirmed", 300, False),
+    ],
+)
 def test_reached_is_who_was_sent_a_message_that_a_channel_took(database, state, age_s, is_told):
     now = clock()
     with database.write() as c:
@@ -163,9 +171,13 @@ def test_reached_is_who_was_sent_a_message_that_a_channel_took(database, state, 
             c, alert_id, "siren:gate", at=now - timedelta(seconds=age_s), state="delivered"
         )  # reaches no person
         add_message(
-            c, alert_id, MAIL, at=now - timedelta(seconds=age_s), state=state,
+            c,
+            alert_id,
+            MAIL,
+            at=now - timedelta(seconds=age_s),
+            state=state,
             next_attempt_at=now + timedelta(hours=1) if state in {"queued", "failed_retry"} else None,
-        )  # fmt: skip
+        )
     with running(
         database, {}, {"north": site_with(Recipient("duty", (MAIL,), (3,)))}, poll_s=60.0, limits=DeliveryLimits()
     ) as dispatcher:

@@ -140,8 +140,11 @@ def test_an_old_record_is_looked_at_where_it_lies(
     assert run_verb(["db", "upgrade"]) == 0
     assert run_verb(["ingest", str(data), "--site", name]) in {0, 3}
     capsys.readouterr()
-    looks = (["evaluate", "--site", name, "--dry-run"], ["forecast", "run", "--site", name],
-             ["anomalies", "score", "--site", name])  # fmt: skip
+    looks = (
+        ["evaluate", "--site", name, "--dry-run"],
+        ["forecast", "run", "--site", name],
+        ["anomalies", "score", "--site", name],
+    )
     for words in looks:
         assert run_verb(words) == 0
         told = capsys.readouterr().err

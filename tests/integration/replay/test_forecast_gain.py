@@ -51,10 +51,31 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
         for day in range(20, 52):
             at = START + timedelta(days=day)
             middle = path[day + 1]
-            add_forecasts(c, [ForecastRow(
-                series_id, at, at, at, at + timedelta(days=1), DAY, middle - 1.0, middle - 0.6, middle, middle + 0.6,
-                middle + 1.0, "auto", "", "persistence", path[day], path[day], shown=True, reason="",
-            )])  # fmt: skip
+            add_forecasts(
+                c,
+                [
+                    ForecastRow(
+                        series_id,
+                        at,
+                        at,
+                        at,
+                        at + timedelta(days=1),
+                        DAY,
+                        middle - 1.0,
+                        middle - 0.6,
+                        middle,
+                        middle + 0.6,
+                        middle + 1.0,
+                        "auto",
+                        "",
+                        "persistence",
+                        path[day],
+                        path[day],
+                        shown=True,
+                        reason="",
+                    )
+                ],
+            )
         (votes,) = [replace(x, role="witness") for x in SITE.criteria if x.id == "f"]
         voting = replace(SITE, criteria=(SITE.criteria[0], votes))
     terms = BacktestOptions(VisibilityRule("received"))
@@ -79,10 +100,19 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
         for row in c.execute(select(t.forecast.c.id, t.forecast.c.target_at)).all():
             c.execute(
                 insert(t.forecast_score).values(
-                    forecast_id=row.id, observed_at=row.target_at, observed=0.0, error=1.0, baseline_error=3.0,
-                    persistence_error=3.0, inside_80=True, inside_95=True, pinball=0.1, winkler_80=1.0, scored_at=START,
+                    forecast_id=row.id,
+                    observed_at=row.target_at,
+                    observed=0.0,
+                    error=1.0,
+                    baseline_error=3.0,
+                    persistence_error=3.0,
+                    inside_80=True,
+                    inside_95=True,
+                    pinball=0.1,
+                    winkler_80=1.0,
+                    scored_at=START,
                 )
-            )  # fmt: skip
+            )
     fact = prove()
     assert (fact.passed, fact.why, fact.weights) == (True, "", fact.weights_now)
     assert find_unproven([fact], epoch_s(now)) == {}

@@ -91,25 +91,68 @@ def fill(db: Database, site: Site) -> None:
         series_id = find_series_id(c, site.id, "G1", "displacement_east")
         assert series_id is not None
         ada = Actor("Ada")
-        offset = add_offset(c, series_id, at=START + 70 * HOUR, known_from=START + 90 * HOUR, size=5.0, unit="mm",
-                            kind="antenna", author=ada, reason="moved", now=START + 90 * HOUR)  # fmt: skip
+        offset = add_offset(
+            c,
+            series_id,
+            at=START + 70 * HOUR,
+            known_from=START + 90 * HOUR,
+            size=5.0,
+            unit="mm",
+            kind="antenna",
+            author=ada,
+            reason="moved",
+            now=START + 90 * HOUR,
+        )
         revoke_offset(c, offset, ada, "was wrong", START + 200 * HOUR)
-        other = add_offset(c, series_id, at=START + 120 * HOUR, known_from=START + 125 * HOUR, size=-4.0, unit="mm",
-                           kind="antenna", author=ada, reason="moved", now=START + 125 * HOUR)  # fmt: skip
+        other = add_offset(
+            c,
+            series_id,
+            at=START + 120 * HOUR,
+            known_from=START + 125 * HOUR,
+            size=-4.0,
+            unit="mm",
+            kind="antenna",
+            author=ada,
+            reason="moved",
+            now=START + 125 * HOUR,
+        )
         confirm_offset(c, other, Actor("Bo"), "field book", START + 170 * HOUR)
         for hours, flag in ((60, "doubtful"), (150, "-doubtful")):
-            c.execute(insert(observation_flag).values(
-                series_id=series_id, observed_at=START + 50 * HOUR, revision=0, flag=flag,
-                known_from=START + hours * HOUR, by="Ada", reason="snow",
-            ))  # fmt: skip
-        c.execute(insert(report).values(
-            site=site.id, at=START + 30 * HOUR, received_at=START + 44 * HOUR, kind="crack", text="a crack", by="Ada",
-            digest="r1",
-        ))  # fmt: skip
-        c.execute(insert(site_event).values(
-            site=site.id, from_at=START + 80 * HOUR, to_at=START + 82 * HOUR, received_at=START + 70 * HOUR,
-            kind="blasting", text="blast", by="Ada", digest="e1", via="mqtt",
-        ))  # fmt: skip
+            c.execute(
+                insert(observation_flag).values(
+                    series_id=series_id,
+                    observed_at=START + 50 * HOUR,
+                    revision=0,
+                    flag=flag,
+                    known_from=START + hours * HOUR,
+                    by="Ada",
+                    reason="snow",
+                )
+            )
+        c.execute(
+            insert(report).values(
+                site=site.id,
+                at=START + 30 * HOUR,
+                received_at=START + 44 * HOUR,
+                kind="crack",
+                text="a crack",
+                by="Ada",
+                digest="r1",
+            )
+        )
+        c.execute(
+            insert(site_event).values(
+                site=site.id,
+                from_at=START + 80 * HOUR,
+                to_at=START + 82 * HOUR,
+                received_at=START + 70 * HOUR,
+                kind="blasting",
+                text="blast",
+                by="Ada",
+                digest="e1",
+                via="mqtt",
+            )
+        )
 
 
 def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(database: Database, site: Site) -> None:
@@ -194,7 +237,7 @@ def test_a_correction_keeps_its_distance_when_epochs_count(light: Database, site
         for delay, value, solution in ((timedelta(0), 1.0, "rapid"), (timedelta(hours=10), 9.0, "final")):
             add_observations(
                 c, [Observation(site.id, "G1", "displacement", "mm", START, came + delay, value, None, solution)], came
-            )  # fmt: skip
+            )
 
     def value_at(hours: float) -> float:
         with light.read() as c:

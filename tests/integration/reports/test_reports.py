@@ -54,10 +54,18 @@ def add_looks(database):
             (-0.05, 2, "full"),
             (1, 3, "full"),
         ):
-            c.execute(insert(t.evaluation).values(
-                site=SITE, at=NOW + timedelta(hours=hours), trigger="data", level=level, observability=seen,
-                reachable_level=3, config_sha256="x", digest="x",
-            ))  # fmt: skip
+            c.execute(
+                insert(t.evaluation).values(
+                    site=SITE,
+                    at=NOW + timedelta(hours=hours),
+                    trigger="data",
+                    level=level,
+                    observability=seen,
+                    reachable_level=3,
+                    config_sha256="x",
+                    digest="x",
+                )
+            )
 
 
 @pytest.fixture
@@ -92,10 +100,14 @@ def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
     digest = digest_of(facts)
     later = NOW + timedelta(hours=2)
     with database.write() as c:
-        add_observations(c, [
-            Observation(SITE, "G1", "displacement_north", "mm", NOW - DAY, later, 999.0, solution="corrected"),
-            Observation(SITE, "R1", "rain", "mm", NOW - timedelta(hours=3), later, 40.0),
-        ], later)  # fmt: skip
+        add_observations(
+            c,
+            [
+                Observation(SITE, "G1", "displacement_north", "mm", NOW - DAY, later, 999.0, solution="corrected"),
+                Observation(SITE, "R1", "rain", "mm", NOW - timedelta(hours=3), later, 40.0),
+            ],
+            later,
+        )
         alerts.set_outcome(c, hazard["id"], "true", ADA, "it fell", later)
         alerts.add_note(c, hazard["id"], ADA, "seen", later)
         c.execute(
@@ -103,9 +115,17 @@ def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
             .where(t.notification.c.state == "failed_final")
             .values(state="delivered", sent_at=later)
         )
-        c.execute(insert(t.report).values(
-            site=SITE, at=NOW - DAY, received_at=later, kind="crack", text="late", by="x", digest="9" * 64,
-        ))  # fmt: skip
+        c.execute(
+            insert(t.report).values(
+                site=SITE,
+                at=NOW - DAY,
+                received_at=later,
+                kind="crack",
+                text="late",
+                by="x",
+                digest="9" * 64,
+            )
+        )
         c.execute(update(t.alert).where(t.alert.c.id == hazard["id"]).values(level=3, state="closed", closed_at=later))
     assert digest_of(gather(database)) == digest
     assert digest_of(gather(database, Period(WEEKLY, WEEK.from_at, later))) != digest
@@ -246,21 +266,36 @@ def test_a_velocity_says_over_which_window_and_a_report_from_before_that_is_stil
 def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
     at = NOW - timedelta(hours=3)
     with database.write() as c:
-        add_observations(c, [
-            Observation(SITE, "G9", quantity, unit, moment, moment, value)
-            for quantity, unit, end in (
-                ("displacement_east", "mm", 3.0), ("displacement_north", "mm", 400.0), ("tilt_x", "deg", 2.0),
-                ("water_level", "m", 5.0),
-            )
-            for moment, value in ((at, 0.0), (at + timedelta(hours=1), end))
-        ], NOW)  # fmt: skip
+        add_observations(
+            c,
+            [
+                Observation(SITE, "G9", quantity, unit, moment, moment, value)
+                for quantity, unit, end in (
+                    ("displacement_east", "mm", 3.0),
+                    ("displacement_north", "mm", 400.0),
+                    ("tilt_x", "deg", 2.0),
+                    ("water_level", "m", 5.0),
+                )
+                for moment, value in ((at, 0.0), (at + timedelta(hours=1), end))
+            ],
+            NOW,
+        )
         row = dict(c.execute(select(t.alert).where(t.alert.c.ledger == "health")).mappings().first())
         chain = dict(c.execute(select(t.alert_event).where(t.alert_event.c.alert_id == row["id"])).mappings().first())
         for number in range(900, 904):
-            c.execute(insert(t.alert).values(row | {
-                "id": number, "site": SITE, "raised_at": at, "closed_at": None, "key": f"health:{number}",
-                "exercise": False,
-            }))  # fmt: skip
+            c.execute(
+                insert(t.alert).values(
+                    row
+                    | {
+                        "id": number,
+                        "site": SITE,
+                        "raised_at": at,
+                        "closed_at": None,
+                        "key": f"health:{number}",
+                        "exercise": False,
+                    }
+                )
+            )
             c.execute(insert(t.alert_event).values(chain | {"id": number, "alert_id": number, "at": at}))
     monkeypatch.setattr(report_facts, "MOST", 3)
     facts = gather(database)

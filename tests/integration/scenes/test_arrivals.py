@@ -233,6 +233,8 @@ def test_a_decision_reads_the_nearest_outlines_by_the_newest_judgement_known_the
     monkeypatch.setattr(decisions, "ADVICE_LIMIT", 2)
     told = [[(f.polygon, f.change) for f in facts(database, site, at)] for at in days]
     assert told == [
-        [("near", "single"), ("middle", "single")], [("near", "new"), ("middle", "single")],
-        [("near", "grown"), ("middle", "single")], [("middle", "single"), ("far", "single")],
-    ]  # fmt: skip
+        [("near", "single"), ("middle", "single")],
+        [("near", "new"), ("middle", "single")],
+        [("near", "grown"), ("middle", "single")],
+        [("middle", "single"), ("far", "single")],
+    ]

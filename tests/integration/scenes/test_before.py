@@ -18,9 +18,13 @@ def dates(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dates")
     for name, day, growth in (("bare", 7, None), ("scar", 12, 1.0), ("larger", 17, 1.6), ("healed", 22, None)):
         write_scene(
-            folder / name, 5, with_scar=growth is not None, size_px=96, acquired_at=datetime(2026, 5, day, tzinfo=UTC),
+            folder / name,
+            5,
+            with_scar=growth is not None,
+            size_px=96,
+            acquired_at=datetime(2026, 5, day, tzinfo=UTC),
             scar_growth=growth or 1.0,
-        )  # fmt: skip
+        )
     empty = folder / "empty"
     shutil.copytree(folder / "bare", empty)
     manifest = (empty / "scene.toml").read_text().split("[files]")[0]

@@ -32,11 +32,24 @@ def answer():
     told = {"compared": [], "pixels": {}, "warnings": [], "outputs": {}}
     judgement = DateAssessment("s" * 64, {one.polygon_id: word for one in polygons}, (), told)
     return ReadScene(
-        scene_hash="s" * 64, model_hash="m" * 64, model="two-classes", acquired_at=TAKEN, role="post", valid_share=1.0,
-        crs="EPSG:32654", pixel_area_m2=100.0, polygons=polygons, classes=("landslide", "crack"), threshold=0.5,
-        minimum_area_m2=900.0, warnings=(), outputs={"prob": "prob.tif"}, weights_path="-", card={},
+        scene_hash="s" * 64,
+        model_hash="m" * 64,
+        model="two-classes",
+        acquired_at=TAKEN,
+        role="post",
+        valid_share=1.0,
+        crs="EPSG:32654",
+        pixel_area_m2=100.0,
+        polygons=polygons,
+        classes=("landslide", "crack"),
+        threshold=0.5,
+        minimum_area_m2=900.0,
+        warnings=(),
+        outputs={"prob": "prob.tif"},
+        weights_path="-",
+        card={},
         judgements=(judgement,),
-    )  # fmt: skip
+    )
 
 
 def test_rows_hold_the_class_of_the_model(database, answer):

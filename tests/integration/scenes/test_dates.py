@@ -29,9 +29,12 @@ def drawn(tmp_path_factory):
     truth = [
         draw(folder / name, at, growth)
         for name, at, growth in (
-            ("a", MAY_7, None), ("b", MAY_12, 1.0), ("c", MAY_17, 1.6), ("d", MAY_22, None),
+            ("a", MAY_7, None),
+            ("b", MAY_12, 1.0),
+            ("c", MAY_17, 1.6),
+            ("d", MAY_22, None),
         )
-    ]  # fmt: skip
+    ]
     return folder, truth
 
 

@@ -61,8 +61,10 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
     write_date(inbox / "late", may(14), [SCAR])
     scene_inbox.run(database, config, site, may(19))
     assert [(p["scene"], p["change"]) for p in polygons(database)] == [
-        ("latest", "new"), ("late", "known"), ("latest", "grown"),
-    ]  # fmt: skip
+        ("latest", "new"),
+        ("late", "known"),
+        ("latest", "grown"),
+    ]
     with database.read() as c:  # where the model is least sure: of the larger scar, for the other is 2 % of doubt
         assert [(one.scene, one.tile) for one in load_unsure(c, site.id)] == [("latest", 0)]
 
@@ -263,8 +265,11 @@ def test_a_worker_is_given_the_footprints_that_it_needs_and_no_others(database, 
     assert "1 footprints" in scene_inbox.run(database, config, site, may(10))
     assert [len(one) for one in asked[-2:]] == [6, 9]
     assert [(p["scene"], p["change"]) for p in polygons(database)] == [
-        ("late", "new"), *((name, "known") for name in names[2:7]), ("d08", "known"), ("d09", "known"),
-    ]  # fmt: skip
+        ("late", "new"),
+        *((name, "known") for name in names[2:7]),
+        ("d08", "known"),
+        ("d09", "known"),
+    ]
 
 
 def test_results_that_no_scene_names_are_swept(database, config, site, inbox):

@@ -111,9 +111,12 @@ def list_rows(url: str) -> dict[str, list]:
         t.observation, kept.series_id == t.series.c.id
     )
     asked = {
-        "scene": select(t.scene), "footprint": select(t.scene_footprint), "change": select(t.scene_change),
-        "model": select(t.model.c.model_hash, t.model.c.kind, t.model.c.task), "observation": values,
-    }  # fmt: skip
+        "scene": select(t.scene),
+        "footprint": select(t.scene_footprint),
+        "change": select(t.scene_change),
+        "model": select(t.model.c.model_hash, t.model.c.kind, t.model.c.task),
+        "observation": values,
+    }
     database = Database(url)
     with database.read() as c:
         found = {

@@ -42,9 +42,17 @@ def drawn():
 def write(path: Path, bands, day: int = 6, *, crs=MINE, transform=AT_MINE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(
-        path, "w", driver="GTiff", width=SIZE, height=SIZE, count=3, dtype=bands.dtype, crs=crs, transform=transform,
+        path,
+        "w",
+        driver="GTiff",
+        width=SIZE,
+        height=SIZE,
+        count=3,
+        dtype=bands.dtype,
+        crs=crs,
+        transform=transform,
         nodata=0,
-    ) as target:  # fmt: skip
+    ) as target:
         target.write(bands)
         target.update_tags(ACQUIRED_AT=f"2026-05-{day:02d}T00:00:00Z")
         for index, name in enumerate(("red", "green", "blue"), start=1):
@@ -172,22 +180,61 @@ def test_reviews_of_a_scene_in_the_mines_grid_are_cut_where_it_lies(tmp_path, da
     for number in range(20):
         lon, lat = 141.955 + number * 1e-4, 42.712
         square = mapping(box(lon, lat, lon + 5e-4, lat + 5e-4))
-        found.append(FootprintRow(
-            "a" * 64, weights.model_hash, f"{number:016x}", "landslide4sense", "single", 2000.0, 0.5,
-            square, lon, lat, lon + 5e-4, lat + 5e-4, None, None,
-        ))  # fmt: skip
+        found.append(
+            FootprintRow(
+                "a" * 64,
+                weights.model_hash,
+                f"{number:016x}",
+                "landslide4sense",
+                "single",
+                2000.0,
+                0.5,
+                square,
+                lon,
+                lat,
+                lon + 5e-4,
+                lat + 5e-4,
+                None,
+                None,
+            )
+        )
     row = SceneRow(
-        "a" * 64, "bench", "a.tif", may(6), "single", str(path), may(7), "done", None, 1.0, "EPSG:32654", 99.99, None,
+        "a" * 64,
+        "bench",
+        "a.tif",
+        may(6),
+        "single",
+        str(path),
+        may(7),
+        "done",
+        None,
+        1.0,
+        "EPSG:32654",
+        99.99,
+        None,
         {"threshold": 0.4},
-    )  # fmt: skip
+    )
     with database.write() as c:
         save_scene(c, row, found, may(7))
         for one in found:
             add_review(c, "bench", one.polygon_id, "accept", Actor("R. Mori", "person"), may(8))
-    code = run_verb([
-        "scenes", "review", "retrain", "--site", "bench", "--weights", "landslide4sense", "--data", str(tmp_path),
-        "--out", str(tmp_path / "new.safetensors"), "--config", str(tmp_path / "slopeward.toml"),
-    ])  # fmt: skip
+    code = run_verb(
+        [
+            "scenes",
+            "review",
+            "retrain",
+            "--site",
+            "bench",
+            "--weights",
+            "landslide4sense",
+            "--data",
+            str(tmp_path),
+            "--out",
+            str(tmp_path / "new.safetensors"),
+            "--config",
+            str(tmp_path / "slopeward.toml"),
+        ]
+    )
     said = capsys.readouterr().err
     assert (code, "local system" in said) == (1, False)
     assert "landslide4sense-rgb" in said, "the patches were cut; what is not there is the weights' own data"

@@ -192,8 +192,10 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
         known = {one.polygon_id: (one.verdict, one.by, one.by_outline) for one in load_reviewed(c, "bench")}
         alone = load_reviewed(c, "bench", scene_hash="one", polygon_id="p1")
     assert [(kind, origin) for kind, origin, _ in found] == [
-        ("landslide", "footprint"), ("landslide", "outline"), ("not_landslide", "footprint")
-    ]  # fmt: skip
+        ("landslide", "footprint"),
+        ("landslide", "outline"),
+        ("not_landslide", "footprint"),
+    ]
     assert "8.9045" in found[1][2]
     assert [(one.polygon_id, one.verdict) for one in alone] == [("p1", "redraw")]
     with site.write() as c:  # reviews go with their footprints; what people drew is said of the version that counts
@@ -270,10 +272,19 @@ def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, databa
 def test_what_an_unproven_network_found_is_marked_where_another_one_is_proven(site):
     found = [{"method": "network", "model_hash": name} for name in "ab"] + [{"method": "sar", "model_hash": "s"}]
     proof = {
-        "site": "bench", "kind": "scene", "subject": "outlines", "made_by": "test", "by": "Ada", "by_kind": "person",
-        "rows_tested": 40, "settings": "", "config_sha256": "", "reasons": "", "result": {},
+        "site": "bench",
+        "kind": "scene",
+        "subject": "outlines",
+        "made_by": "test",
+        "by": "Ada",
+        "by_kind": "person",
+        "rows_tested": 40,
+        "settings": "",
+        "config_sha256": "",
+        "reasons": "",
+        "result": {},
         "valid_until": NOW + 3 * HOUR,
-    }  # fmt: skip
+    }
 
     def list_marked(c, now):
         mark_unproven(c, "bench", found, now)

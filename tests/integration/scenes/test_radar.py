@@ -33,10 +33,14 @@ def put(config, ground, day, discs, orbit="descending"):
 
 def test_many_dates_of_radar_leave_the_optical_ones_to_be_compared(monkeypatch):
     kept = [("optical", may(1), "network"), *((f"sar{n:02}", may(n), "sar") for n in range(2, 31))]
-    monkeypatch.setattr(rows, "load_scenes", lambda *_: [
-        SceneRow(name, "bench", name, at, "single", "x", at, "done", out_dir="x", run={"model_hash": model})
-        for name, at, model in kept
-    ])  # fmt: skip
+    monkeypatch.setattr(
+        rows,
+        "load_scenes",
+        lambda *_: [
+            SceneRow(name, "bench", name, at, "single", "x", at, "done", out_dir="x", run={"model_hash": model})
+            for name, at, model in kept
+        ],
+    )
     names = [row.name for row in rows.list_done(None, "bench")]
     assert names == [*(f"sar{n:02}" for n in range(30, 6, -1)), "optical"]
 
@@ -46,23 +50,56 @@ def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
     ground, elsewhere = Ground(120), Ground(120)
     elsewhere.grid = grid_around(11.5, 46.0, 120, 10.0)
     slide = (60.0, 60.0, 14.0, 6.0)
-    paths = {day: put(config, where, day, discs) for day, where, discs in (
-        (1, ground, ()), (4, ground, ()), (7, elsewhere, ()), (10, ground, ()), (13, ground, (slide,)))}  # fmt: skip
+    paths = {
+        day: put(config, where, day, discs)
+        for day, where, discs in (
+            (1, ground, ()),
+            (4, ground, ()),
+            (7, elsewhere, ()),
+            (10, ground, ()),
+            (13, ground, (slide,)),
+        )
+    }
     ground.write(paths[4] / "VV.tif", 1e6 * ground.draw())
     (paths[10] / "scene.toml").unlink()
     dates = tuple(
         KnownDate(
-            scene_hash=str(day), name=path.name, acquired_at=may(day), model_hash=MODEL_HASH, out_dir="", prob="",
-            scene_path=str(path), threshold=0.5, minimum_area_m2=5000.0, classes=("disturbance",), unseen=(),
-            doubtful=(), doubts=(), prints=(), polygons=(), valid_share=1.0,
+            scene_hash=str(day),
+            name=path.name,
+            acquired_at=may(day),
+            model_hash=MODEL_HASH,
+            out_dir="",
+            prob="",
+            scene_path=str(path),
+            threshold=0.5,
+            minimum_area_m2=5000.0,
+            classes=("disturbance",),
+            unseen=(),
+            doubtful=(),
+            doubts=(),
+            prints=(),
+            polygons=(),
+            valid_share=1.0,
         )
         for day, path in paths.items()
-    )  # fmt: skip
+    )
     asked = SceneRequest(
-        scene_path=str(paths[13]), weights="auto", out_dir=tmp_path / "out", minimum_area_m2=None, owner="bench",
-        triage=None, known=(), dates=dates[:4], versions=(), stations={}, near_m=100.0, local=None, relief=None,
-        prior=None, prior_picture=None,
-    )  # fmt: skip
+        scene_path=str(paths[13]),
+        weights="auto",
+        out_dir=tmp_path / "out",
+        minimum_area_m2=None,
+        owner="bench",
+        triage=None,
+        known=(),
+        dates=dates[:4],
+        versions=(),
+        stations={},
+        near_m=100.0,
+        local=None,
+        relief=None,
+        prior=None,
+        prior_picture=None,
+    )
     found = read_radar_scene(asked, read_scene(paths[13]))
     assert len(found.polygons) == 1
     assert [(said[:28], str(tmp_path) in said) for said in found.warnings[:3]] == [
@@ -95,9 +132,21 @@ def test_change_since_the_last_image_of_the_orbit_is_advice(database, database_u
     config = make_config(tmp_path, database_url)
     ground = Ground(180)
     cloudy = SceneRow(
-        "c" * 64, "bench", "optical", may(14), "single", "optical", may(14), "done", None, 0.2, "EPSG:32632", 100.0,
-        str(tmp_path), {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0},
-    )  # fmt: skip
+        "c" * 64,
+        "bench",
+        "optical",
+        may(14),
+        "single",
+        "optical",
+        may(14),
+        "done",
+        None,
+        0.2,
+        "EPSG:32632",
+        100.0,
+        str(tmp_path),
+        {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0},
+    )
     with database.write() as c:
         save_scene(c, cloudy, [], may(14))
     first = put(config, ground, 1, ())

@@ -30,21 +30,34 @@ def call(database, database_url, tmp_path, monkeypatch, capsys):
         steps[top : top + height, left : left + width] = 160
     found = list(
         find_footprints(
-            lambda c, r, w, h: steps[r : r + h, c : c + w], GRID, threshold=0.5, minimum_area_m2=0.0,
-            minimum_hole_m2=0.0, identity="scene",
+            lambda c, r, w, h: steps[r : r + h, c : c + w],
+            GRID,
+            threshold=0.5,
+            minimum_area_m2=0.0,
+            minimum_hole_m2=0.0,
+            identity="scene",
         )
-    )  # fmt: skip
+    )
     with database.write() as c:
         save_site(c, parse_site(SITE, "bench.toml"), "test", "test", TAKEN)
         for name in ("one", "two"):
             row = SceneRow(name * 12, "bench", name, TAKEN, "post", f"inbox/{name}", TAKEN, "done")
             rows = [
                 FootprintRow(
-                    name * 12, "m" * 64, one.polygon_id, "bijie", "single", one.area_m2, one.mean_probability,
-                    one.geometry, *one.bbox, None, None,
+                    name * 12,
+                    "m" * 64,
+                    one.polygon_id,
+                    "bijie",
+                    "single",
+                    one.area_m2,
+                    one.mean_probability,
+                    one.geometry,
+                    *one.bbox,
+                    None,
+                    None,
                 )
                 for one in found
-            ]  # fmt: skip
+            ]
             save_scene(c, row, rows, TAKEN)
 
     def run(*options):

@@ -42,18 +42,33 @@ def judged(database):
     g = t.scene_footprint.c
     with database.read() as c:
         rows = c.execute(
-            select(t.scene.c.name, g.change, g.parent_id, g.root_id, g.first_seen_at, g.polygon_id, g.since_at,
-                   g.caution, g.area_m2)
+            select(
+                t.scene.c.name,
+                g.change,
+                g.parent_id,
+                g.root_id,
+                g.first_seen_at,
+                g.polygon_id,
+                g.since_at,
+                g.caution,
+                g.area_m2,
+            )
             .join(t.scene, t.scene.c.scene_hash == g.scene_hash)
             .order_by(t.scene.c.acquired_at, g.min_lon)
-        )  # fmt: skip
+        )
         return [r for r in rows if r.change != "withdrawn"]
 
 
 def test_one_line_from_its_first_footprint_on(database, config, site):
     for day, boxes in (
-        (1, []), (3, [SMALL]), (5, [LARGE]), (7, [LARGE]), (9, []), (11, [LARGE, OTHER]), (13, [LARGEST, OTHER]),
-    ):  # fmt: skip
+        (1, []),
+        (3, [SMALL]),
+        (5, [LARGE]),
+        (7, [LARGE]),
+        (9, []),
+        (11, [LARGE, OTHER]),
+        (13, [LARGEST, OTHER]),
+    ):
         deliver(database, config, site, day, *boxes)
     rows = judged(database)
     line, beside = (
@@ -61,8 +76,13 @@ def test_one_line_from_its_first_footprint_on(database, config, site):
         [r for r in rows if r.root_id != rows[0].polygon_id],
     )
     assert [(r.name, r.change) for r in line] == [
-        ("d03", "new"), ("d05", "grown"), ("d07", "known"), ("d09", "vanished"), ("d11", "known"), ("d13", "grown"),
-    ]  # fmt: skip
+        ("d03", "new"),
+        ("d05", "grown"),
+        ("d07", "known"),
+        ("d09", "vanished"),
+        ("d11", "known"),
+        ("d13", "grown"),
+    ]
     assert {r.first_seen_at for r in line} == {may(3)}
     new, grown, quiet, gone, back, last = line
     assert (grown.parent_id, quiet.parent_id, gone.parent_id) == (new.polygon_id, grown.polygon_id, quiet.polygon_id)
@@ -100,8 +120,9 @@ def test_a_date_between_two_others_changes_what_is_known_and_not_what_was_known(
     late = may(10)
     deliver(database, config, site, 7, LARGE, at=late)
     assert sorted(facts(database, late)) == [
-        ("d05", "new", int(may(3).timestamp())), ("d07", "grown", int(may(5).timestamp())),
-    ]  # fmt: skip
+        ("d05", "new", int(may(3).timestamp())),
+        ("d07", "grown", int(may(5).timestamp())),
+    ]
     assert facts(database, before) == known, "as it was known then"
     rows = {r.name: r for r in judged(database)}
     assert (rows["d09"].change, rows["d09"].parent_id) == ("known", rows["d07"].polygon_id)
@@ -132,9 +153,14 @@ def test_whatever_the_order_of_arrival_the_same_is_known_at_the_end(database, co
         deliver(database, config, site, day, *boxes[day], at=may(10) + number * HOUR)
     rows = judged(database)
     assert [(r.name, r.change) for r in rows] == [
-        ("d03", "new"), ("d05", "grown"), ("d05", "new"), ("d07", "known"), ("d07", "vanished"),
-        ("d09", "grown"), ("d09", "known"),
-    ]  # fmt: skip
+        ("d03", "new"),
+        ("d05", "grown"),
+        ("d05", "new"),
+        ("d07", "known"),
+        ("d07", "vanished"),
+        ("d09", "grown"),
+        ("d09", "known"),
+    ]
     lines = {}
     for row in rows:
         lines.setdefault(row.root_id, []).append(row.name)
@@ -149,8 +175,12 @@ def test_parts_that_grow_together_and_fall_apart_keep_one_line(database, config,
     deliver(database, config, site, 7, left, right)
     rows = judged(database)
     assert [(r.name, r.change) for r in rows] == [
-        ("d03", "new"), ("d03", "new"), ("d05", "grown"), ("d07", "known"), ("d07", "known"),
-    ]  # fmt: skip
+        ("d03", "new"),
+        ("d03", "new"),
+        ("d05", "grown"),
+        ("d07", "known"),
+        ("d07", "known"),
+    ]
     west, east, one, *parts = rows
     assert one.parent_id == east.polygon_id, "the one with the larger common area"
     assert {p.parent_id for p in parts} == {one.polygon_id}

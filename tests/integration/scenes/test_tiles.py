@@ -56,10 +56,20 @@ def told(database, tmp_path, monkeypatch):
             image, results = draw(tmp_path, day)
             folders[day] = results
             run = {"fingerprint": fingerprint(image), "outputs": {"prob": "prob.tif"}, "model_hash": "m" * 64}
-            c.execute(t.scene.insert().values(
-                scene_hash=str(day) * 64, site="bench", name=image.name, acquired_at=may(day), role="single",
-                path=str(image), received_at=may(day), state="done", out_dir=str(results), run=run,
-            ))  # fmt: skip
+            c.execute(
+                t.scene.insert().values(
+                    scene_hash=str(day) * 64,
+                    site="bench",
+                    name=image.name,
+                    acquired_at=may(day),
+                    role="single",
+                    path=str(image),
+                    received_at=may(day),
+                    state="done",
+                    out_dir=str(results),
+                    run=run,
+                )
+            )
     return lambda at=NOW: tiles.run(database, config, site, at), folders
 
 

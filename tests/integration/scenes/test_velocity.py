@@ -179,7 +179,7 @@ def test_what_one_map_says_of_zones_is_one_witness(tmp_path):
         ("outline = [[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]]\n", "", "is read where?"),
         ('unit = "mm/day"', 'unit = "mm/day"\nover_mm_per_day = 2.0', "only moving_share counts"),
     ],
-)  # fmt: skip
+)
 def test_a_zone_that_no_map_could_fill_is_refused(old, new, words):
     assert ZONE.count(old) == 1
     with pytest.raises(ConfigError, match=re.escape(words)):
@@ -192,7 +192,7 @@ def test_a_zone_that_no_map_could_fill_is_refused(old, new, words):
         ("latitude = 46.0\nlongitude = 11.0\n", "", "V1.velocity stays empty: a velocity map is read where"),
         ('quantity = "velocity"\nunit = "mm/day"', 'quantity = "tilt"\nunit = "mrad"', "V1.tilt stays empty"),
     ],
-)  # fmt: skip
+)
 def test_a_file_of_before_that_no_map_can_fill_is_said_and_its_slope_stays_watched(
     old, new, words, database, tmp_path, capsys, monkeypatch
 ):

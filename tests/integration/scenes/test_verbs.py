@@ -18,9 +18,13 @@ def dates(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dates")
     for name, day, growth in (("a", 7, None), ("b", 12, 1.0), ("c", 17, 1.6)):
         write_scene(
-            folder / name, 5, with_scar=growth is not None, size_px=96, acquired_at=datetime(2026, 5, day, tzinfo=UTC),
+            folder / name,
+            5,
+            with_scar=growth is not None,
+            size_px=96,
+            acquired_at=datetime(2026, 5, day, tzinfo=UTC),
             scar_growth=growth or 1.0,
-        )  # fmt: skip
+        )
     return folder
 
 

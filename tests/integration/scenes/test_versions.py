@@ -133,8 +133,9 @@ def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database,
     assert told.state == "returned_unacknowledged"
     assert any("delivered again" in body for body in queued)
     assert [tuple(r) for r in kept] == [
-        ("new", None), ("withdrawn", "another version of the scene was delivered"),
-    ]  # fmt: skip
+        ("new", None),
+        ("withdrawn", "another version of the scene was delivered"),
+    ]
     # what only the withdrawn version said is flagged from now on; what the new one says too is replaced
     series = f"F-{first['polygon_id'][:12]}"
     assert [v[2] for v in values(database, series, "scene_probability", may(12), may(13))] == [("bad",)]

@@ -156,8 +156,9 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
     found = alerts(database)
     assert {s for _, s, _ in found} == {"returned_unacknowledged"}
     assert sorted(r for _, _, r in found) == [
-        "scene b is not in the inbox any more", "scene broken is not in the inbox any more",
-    ]  # fmt: skip
+        "scene b is not in the inbox any more",
+        "scene broken is not in the inbox any more",
+    ]
     with database.read() as c:
         assert load_waiting(c) == []
 
@@ -234,7 +235,7 @@ def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, conf
 
 def test_without_a_service_the_files_of_a_scene_wait_with_a_word_and_are_made_when_asked_for(
     database, config, drawn, tmp_path, capsys
-):  # fmt: skip
+):
     add_site(database)
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "bench.toml").write_text(of_drawings(SITE))

@@ -31,8 +31,16 @@ NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 SESSION = "mqtt.session:slopeward"
 
 
-HEALTHY = {"connected": {"live": True, "backfill": True}, "problems": {}, "refused": {}, "lost": 0, "dropped_qos0": 0,
-           "unkept": 0, "database_busy_since": None, "stumbles": 0}  # fmt: skip
+HEALTHY = {
+    "connected": {"live": True, "backfill": True},
+    "problems": {},
+    "refused": {},
+    "lost": 0,
+    "dropped_qos0": 0,
+    "unkept": 0,
+    "database_busy_since": None,
+    "stumbles": 0,
+}
 
 QUIET = SimpleNamespace(status=lambda: {"foreign": 0, "foreign_last": "", "unsigned": ""})
 RESERVED = SimpleNamespace(follow=lambda: None, trouble="")
@@ -245,9 +253,15 @@ def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkey
 
 def watch_clock(core):
     return ClockWatch(
-        db=core.db, clock=core.clock, sites={}, alarms=core.alarms, ingest=core.ingest, evaluation=core.evaluation,
-        dispatcher=core.dispatcher, schedule=None,
-    )  # fmt: skip
+        db=core.db,
+        clock=core.clock,
+        sites={},
+        alarms=core.alarms,
+        ingest=core.ingest,
+        evaluation=core.evaluation,
+        dispatcher=core.dispatcher,
+        schedule=None,
+    )
 
 
 # ---- what was put on the shelf ----------------------------------------------------------------------------------
@@ -365,8 +379,12 @@ def test_an_alarm_of_a_session_that_only_a_process_before_had_is_ended(db):
 def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
-    for status, at_s in ((HEALTHY, 0.0), ({**HEALTHY, "database_busy_since": NOW}, 1.0),
-                         ({**HEALTHY, "database_busy_since": NOW}, 100.0), (HEALTHY, 200.0)):  # fmt: skip
+    for status, at_s in (
+        (HEALTHY, 0.0),
+        ({**HEALTHY, "database_busy_since": NOW}, 1.0),
+        ({**HEALTHY, "database_busy_since": NOW}, 100.0),
+        (HEALTHY, 200.0),
+    ):
         conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
     of_key = [a.reason for a in alarms.pending() if a.key.endswith("ingest:database")]
     assert of_key == [
@@ -402,8 +420,14 @@ def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
     told = []
-    for trouble, at_s in (("", 0.0), ("no worker for 60 s", 5.0), ("", 30.0), ("no worker for 60 s", 40.0),
-                          ("no scheduler", 101.0), ("", 130.0)):  # fmt: skip
+    for trouble, at_s in (
+        ("", 0.0),
+        ("no worker for 60 s", 5.0),
+        ("", 30.0),
+        ("no worker for 60 s", 40.0),
+        ("no scheduler", 101.0),
+        ("", 130.0),
+    ):
         before = len(alarms.pending())
         conditions.follow((one for one in run_checks(PartTroubles(compute=trouble)) if one.key == "compute:away"), at_s)
         told.append([(a.open, a.level) for a in alarms.pending()[before:]])

@@ -134,12 +134,13 @@ def test_a_step_sets_channels_and_jobs_anew(monkeypatch, step_s):
 def test_a_suspension_is_followed_by_everything_that_came_due():
     m, acts = Machine(), []
     core = SimpleNamespace(
-        clock=m.clock, sites={"north": None},
+        clock=m.clock,
+        sites={"north": None},
         ingest=SimpleNamespace(expect_more=lambda seconds: acts.append(seconds)),
         evaluation=SimpleNamespace(mark=lambda sites: acts.append(sites)),
         dispatcher=SimpleNamespace(forget_times=lambda: acts.append("channels")),
         schedule=SimpleNamespace(wake=lambda: acts.append("jobs")),
-    )  # fmt: skip
+    )
     m.suspend(3600.0)
     m.pass_time(5)
     for _ in range(2):

@@ -96,8 +96,9 @@ def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_repla
         (tmp_path / f"{name}.toml").write_text(site_file({"G1": "A", "G2": "B"}, "1h", site=name))
     config = parse_service(
         f'[database]\nurl = "{database_url}"\n[broker]\nmode = "external"\nurl = "{mosquitto.url}"\n'
-        f'[paths]\nsites = "{tmp_path}"\nstate = "{tmp_path}/state"\ninbox = "{tmp_path}/inbox"\n', "x",
-    )  # fmt: skip
+        f'[paths]\nsites = "{tmp_path}"\nstate = "{tmp_path}/state"\ninbox = "{tmp_path}/inbox"\n',
+        "x",
+    )
     before = {one.ident for one in threading.enumerate()}
     core = Core(config, lambda: datetime.now(UTC), f"test {os.getpid()}")
     if not core.db.is_sqlite:
@@ -200,9 +201,15 @@ def test_history_at_once_then_in_time_and_never_the_future(mosquitto):
     told = []
     with Publisher(mosquitto.url) as publisher:
         played = play(
-            samples(200), publisher, NOW + timedelta(seconds=50), 1000.0, clock=lambda: end, stop=threading.Event(),
-            on_history=told.append, on_present=lambda: told.append("present"),
-        )  # fmt: skip
+            samples(200),
+            publisher,
+            NOW + timedelta(seconds=50),
+            1000.0,
+            clock=lambda: end,
+            stop=threading.Event(),
+            on_history=told.append,
+            on_present=lambda: told.append("present"),
+        )
     assert (played.history, played.live) == (50, 41)
     assert played.until == end
     assert told == [50, "present"]
@@ -220,10 +227,28 @@ def test_a_broker_that_does_not_answer_is_one_line():
 def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosquitto, tmp_path):
     def simulate(*words):
         return subprocess.run(
-            [sys.executable, "-m", "monitor.cli.main", "simulate", "--broker", mosquitto.url, "--days", "2",
-             "--step", "2h", "--live", "4h", "--speed", "100000", *words],
-            capture_output=True, text=True, cwd=tmp_path, timeout=60,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "monitor.cli.main",
+                "simulate",
+                "--broker",
+                mosquitto.url,
+                "--days",
+                "2",
+                "--step",
+                "2h",
+                "--live",
+                "4h",
+                "--speed",
+                "100000",
+                *words,
+            ],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=60,
+        )
 
     assert simulate("--site-file", "sim.toml").returncode == 0
     from monitor.config.service import find_weaknesses, load_site

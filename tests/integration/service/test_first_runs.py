@@ -71,7 +71,10 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     with database.read() as c:
         awaited = {x.what: x for x in find_lacking(c, site, NOW).awaited}
     assert {what: (x.rows, x.needed) for what, x in awaited.items()} == {
-        "forecast": (8, 25), "gru": (8, 200), "rules": (48, 0)}  # fmt: skip
+        "forecast": (8, 25),
+        "gru": (8, 200),
+        "rules": (48, 0),
+    }
     assert awaited["gru"].at == NOW + timedelta(hours=192 * 6)
     assert awaited["gru"].describe() == "8 of 200 rows of 6 h, of series every 1 h; all on 2026-04-18 06:05 UTC"
     fill(database, site, {HOUR: 24 * 30})
@@ -113,9 +116,14 @@ def test_status_and_forecast_models_say_the_same_of_what_is_awaited(
 
     told = json.loads(call("status", "--json"))["awaited"]
     assert {(one["kind"], one["task"], one["site"]) for one in told} == {
-        ("forecast", "forecast", "first"), ("gru", "forecast", "first"), ("ae", "anomaly", "first")}  # fmt: skip
+        ("forecast", "forecast", "first"),
+        ("gru", "forecast", "first"),
+        ("ae", "anomaly", "first"),
+    }
     assert {one["reason"].partition("; all on ")[0] for one in told if one["kind"] == "gru"} == {
-        "8 of 200 rows of 6 h, of series every 1 h", "30 of 200 rows of 7 d, of series every 7 d"}  # fmt: skip
+        "8 of 200 rows of 6 h, of series every 1 h",
+        "30 of 200 rows of 7 d, of series every 7 d",
+    }
     assert all(one["at"] > format_iso(test_cadences.END) for one in told if one["kind"] == "gru")
     listed = [json.loads(line) for line in call("forecast", "models", "--json").splitlines()]
     for one in (*told, *listed):  # the two are asked at two instants

@@ -54,16 +54,30 @@ def test_an_outage_is_written_down_with_what_came_late_and_what_is_missing(datab
     watch = OutageWatch(database, clock)
     watch.follow(status())
     for minutes, seen in (
-        (0.4, status()), (0.8, status()), (1, status()), (10, status(here=False)), (20, status(here=False)),
-        (60, status(drained=False)), (62, status()), (62.4, status()),
-    ):  # fmt: skip
+        (0.4, status()),
+        (0.8, status()),
+        (1, status()),
+        (10, status(here=False)),
+        (20, status(here=False)),
+        (60, status(drained=False)),
+        (62, status()),
+        (62.4, status()),
+    ):
         clock.minutes = minutes
         watch.follow(seen)
     with database.write() as c:
         for station in ("G1", "G2"):
-            c.execute(insert(t.station_state).values(
-                site="s", station=station, state="ok", since=NOW, reason="", expected_interval_s=600.0, votes=True,
-            ))  # fmt: skip
+            c.execute(
+                insert(t.station_state).values(
+                    site="s",
+                    station=station,
+                    state="ok",
+                    since=NOW,
+                    reason="",
+                    expected_interval_s=600.0,
+                    votes=True,
+                )
+            )
         read(c, "G1", 5, 5)  # in time
         for minutes in (15, 25, 35):
             read(c, "G1", minutes, 61)
@@ -73,8 +87,11 @@ def test_an_outage_is_written_down_with_what_came_late_and_what_is_missing(datab
         (one,) = load_view(c, "outages")
         rows = {row["station"]: row for row in load_view(c, "outage_stations")}
     assert (one["cause"], one["from_at"][11:16], one["back_at"][11:16], one["drained_at"][11:16]) == (
-        "broker", "06:01", "07:00", "07:02"
-    )  # fmt: skip
+        "broker",
+        "06:01",
+        "07:00",
+        "07:02",
+    )
     g1, g2 = rows["G1"], rows["G2"]
     assert (g1["expected"], g1["received"], g1["late"], g1["missing"]) == (5, 4, 3, 1)
     assert (g2["expected"], g2["received"], g2["late"], g2["missing"]) == (5, 0, 0, 5)
@@ -155,9 +172,7 @@ def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is
         save(state, NOW + timedelta(hours=hour))
     with database.read() as c:
         (one,) = load_checks(c).values()
-        assert (one.check.state, one.since, one.checked_at) == (
-            BAD, NOW + timedelta(hours=2), NOW + timedelta(hours=3)
-        )  # fmt: skip
+        assert (one.check.state, one.since, one.checked_at) == (BAD, NOW + timedelta(hours=2), NOW + timedelta(hours=3))
     alarms = ServiceAlarms(database, {}, lambda: NOW, lambda: None)
     conditions = AlarmConditions(alarms)
     for second, state in ((0, BAD), (70, BAD), (80, OK), (90, OK)):
@@ -193,9 +208,7 @@ def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
     assert copies(25).state == WARN
     assert "no room" in copies(25).found
     assert copies(50).state == BAD
-    assert set(find(0, CONFIG, [0.001, 3.0])) >= {
-        "clock", "disk.state", "database.commit", "database.log", "backup"
-    }  # fmt: skip
+    assert set(find(0, CONFIG, [0.001, 3.0])) >= {"clock", "disk.state", "database.commit", "database.log", "backup"}
 
 
 @pytest.mark.server

@@ -29,9 +29,13 @@ def questions_of(board):
 def spell_out(sql):
     """What Grafana makes of it: its macros and the variables of the board."""
     values = {
-        "$__timeFrom()": "'2025-12-01T00:00:00Z'", "$__timeTo()": "'2026-03-02T00:00:00Z'",
-        "($model)": "('lld', 'gru')", "$site": "north-bench", "$station": "G1", "$quantity": "displacement_north",
-    }  # fmt: skip
+        "$__timeFrom()": "'2025-12-01T00:00:00Z'",
+        "$__timeTo()": "'2026-03-02T00:00:00Z'",
+        "($model)": "('lld', 'gru')",
+        "$site": "north-bench",
+        "$station": "G1",
+        "$quantity": "displacement_north",
+    }
     for name, value in values.items():
         sql = sql.replace(name, value)
     assert not re.search(r"\$\w", sql), sql

@@ -20,9 +20,15 @@ T0 = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ARRIVAL = [(), ("late",), ("late", "backfill"), ("spike",), ("late", "spike"), (), (), (), ("spike",), (), ()]
 LATER = [  # which reading, word, hours after the begin
-    (4, "-spike", 20), (5, "outlier", 20), (6, "outlier", 20), (6, "-outlier", 21), (7, "revised", 20),
-    (8, "-spike", 20), (8, "spike", 21), (9, "outlier", 90),
-]  # fmt: skip
+    (4, "-spike", 20),
+    (5, "outlier", 20),
+    (6, "outlier", 20),
+    (6, "-outlier", 21),
+    (7, "revised", 20),
+    (8, "-spike", 20),
+    (8, "spike", 21),
+    (9, "outlier", 90),
+]
 
 
 def test_each_way_to_read_a_range_believes_the_same_flags(database):

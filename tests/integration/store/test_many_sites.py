@@ -17,24 +17,51 @@ def fill(c):
     levels = [{"number": 0, "name": "green", "action": "", "auto_lower": True}]
     for k in range(SITES):
         site = f"s{k:02d}"
-        c.execute(insert(t.site).values(
-            id=site, name=site, latitude=46.0, longitude=8.0, timezone="UTC", levels=levels, config_sha256="a" * 64, active=True  # noqa: E501
-        ))  # fmt: skip
-        c.execute(insert(t.site_state).values(
-            site=site, level=0, level_source="auto", since=NOW, evaluated_at=NOW, observability="full", reachable_level=0,  # noqa: E501
-            witnesses_available=1, health="ok", movement_stage="slow", trend="steady", newest_at=NOW, config_sha256="a" * 64, state=Memory().to_json(),  # noqa: E501
-        ))  # fmt: skip
+        c.execute(
+            insert(t.site).values(
+                id=site,
+                name=site,
+                latitude=46.0,
+                longitude=8.0,
+                timezone="UTC",
+                levels=levels,
+                config_sha256="a" * 64,
+                active=True,
+            )
+        )
+        c.execute(
+            insert(t.site_state).values(
+                site=site,
+                level=0,
+                level_source="auto",
+                since=NOW,
+                evaluated_at=NOW,
+                observability="full",
+                reachable_level=0,
+                witnesses_available=1,
+                health="ok",
+                movement_stage="slow",
+                trend="steady",
+                newest_at=NOW,
+                config_sha256="a" * 64,
+                state=Memory().to_json(),
+            )
+        )
         for station in ("A", "B"):
-            key = c.execute(insert(t.series).values(
-                site=site, station=station, quantity="displacement_norm", unit="mm", created_at=NOW
-            )).inserted_primary_key[0]  # fmt: skip
+            key = c.execute(
+                insert(t.series).values(
+                    site=site, station=station, quantity="displacement_norm", unit="mm", created_at=NOW
+                )
+            ).inserted_primary_key[0]
             silent = k % 3 == 0 or station == "B"
             for hour, stage in enumerate(("slow", "stable" if silent else "slow")):
                 if k < SITES - 1:
                     at = NOW + timedelta(hours=hour)
-                    c.execute(insert(t.movement).values(
-                        series_id=key, at=at, data_until=at, stage=stage, trend="steady", reasons="", state={}
-                    ))  # fmt: skip
+                    c.execute(
+                        insert(t.movement).values(
+                            series_id=key, at=at, data_until=at, stage=stage, trend="steady", reasons="", state={}
+                        )
+                    )
 
 
 def test_the_stage_of_many_sites_is_found_by_few_queries(database):

@@ -51,15 +51,21 @@ def describe(connection: Connection) -> dict[str, object]:
             "key": seen.get_pk_constraint(name)["constrained_columns"],
             "foreign": by_name((f["constrained_columns"], f["referred_table"]) for f in seen.get_foreign_keys(name)),
             "indexes": by_name(
-                (i["name"], i["column_names"], bool(i["unique"]), str((i.get("dialect_options") or {}).get(f"{connection.dialect.name}_where")))  # noqa: E501
+                (
+                    i["name"],
+                    i["column_names"],
+                    bool(i["unique"]),
+                    str((i.get("dialect_options") or {}).get(f"{connection.dialect.name}_where")),
+                )
                 for i in seen.get_indexes(name)
             ),
             "unique": by_name(u["column_names"] for u in seen.get_unique_constraints(name)),
             "checks": by_name((k["name"], k["sqltext"]) for k in seen.get_check_constraints(name)),
-            "rowid": "WITHOUT ROWID" in str(
-                connection.execute(text("SELECT sql FROM sqlite_master WHERE name = :n"), {"n": name}).scalar()
-            ) if connection.dialect.name == "sqlite" else None,
-        }  # fmt: skip
+            "rowid": "WITHOUT ROWID"
+            in str(connection.execute(text("SELECT sql FROM sqlite_master WHERE name = :n"), {"n": name}).scalar())
+            if connection.dialect.name == "sqlite"
+            else None,
+        }
     return found
 
 
@@ -70,8 +76,10 @@ def test_migrated_schema_equals_the_tables(empty_database_url):
         migrated = describe(c)
         collations = {
             (k.table.name, k.name): migrated[k.table.name]["columns"][k.name][1]
-            for table in metadata.tables.values() for k in table.columns if type(k.type).__name__ == "Instant"
-        }  # fmt: skip
+            for table in metadata.tables.values()
+            for k in table.columns
+            if type(k.type).__name__ == "Instant"
+        }
     with db.write() as c:
         views.drop_views(c)
         metadata.drop_all(c)
@@ -114,9 +122,11 @@ def test_three_processes_upgrade_at_once(empty_database_url):
         "db = Database(sys.argv[1]); migrate.upgrade(db); migrate.require_current(db); print(migrate.current(db))"
     )
     running = [
-        subprocess.Popen([sys.executable, "-c", code, empty_database_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: E501
+        subprocess.Popen(
+            [sys.executable, "-c", code, empty_database_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         for _ in range(3)
-    ]  # fmt: skip
+    ]
     for process in running:
         out, err = process.communicate(timeout=100)
         assert (process.returncode, out.decode().strip()) == (0, migrate.head()), err.decode()

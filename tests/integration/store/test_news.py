@@ -61,9 +61,17 @@ def test_offsets_are_news_when_added_confirmed_and_revoked_and_flags_when_set(da
     with database.write() as c:
         sid = find_series_id(c, "south", "G1", "displacement")
         offset = add_offset(
-            c, sid, at=T0, known_from=T0, size=3.0, unit="mm", kind=KINDS[0], author=ANNA, reason="new antenna",
+            c,
+            sid,
+            at=T0,
+            known_from=T0,
+            size=3.0,
+            unit="mm",
+            kind=KINDS[0],
+            author=ANNA,
+            reason="new antenna",
             now=T0 + timedelta(hours=1),
-        )  # fmt: skip
+        )
     assert look() == {"south"}
     for change, hour in ((confirm_offset, 2), (revoke_offset, 3)):
         with database.write() as c:
@@ -130,9 +138,15 @@ def test_a_report_of_another_process_counts_within_five_seconds(database_url):
             return None if state is None else state.level
 
         loop = EvaluationLoop(
-            ours, {"north": site}, 60.0, is_drained=lambda: True, on_changed=lambda _: None,
-            on_poisoned=lambda *_: None, clock=lambda: datetime.now(UTC), find_news=find_news,
-        )  # fmt: skip
+            ours,
+            {"north": site},
+            60.0,
+            is_drained=lambda: True,
+            on_changed=lambda _: None,
+            on_poisoned=lambda *_: None,
+            clock=lambda: datetime.now(UTC),
+            find_news=find_news,
+        )
         loop.start()
         try:
             wait_for(lambda: level() == 0)

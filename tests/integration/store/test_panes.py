@@ -87,12 +87,17 @@ def test_all_stations_lie_over_each_other_and_what_moves_begins_at_zero(client, 
 
 def test_odd_ranges_names_and_numbers_end_in_one_line(client):  # noqa: F811
     for path, params in (
-        ("panes/G1/nothing", {}), ("panes/nobody/rain", {}), ("compare/nothing", {}), ("compare/%27%3B--", {}),
-        ("panes/C1/displacement_downslope", {}), ("panes/G1/displacement_north", {"span": "soon"}),
+        ("panes/G1/nothing", {}),
+        ("panes/nobody/rain", {}),
+        ("compare/nothing", {}),
+        ("compare/%27%3B--", {}),
+        ("panes/C1/displacement_downslope", {}),
+        ("panes/G1/displacement_north", {"span": "soon"}),
         ("panes/G1/displacement_north", {"from": "2026-03-02T00:00:00Z", "to": "2026-03-01T00:00:00Z"}),
         ("panes/G1/displacement_north", {"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}),
-        ("panes/G1/displacement_north", {"max_points": "1e9"}), ("compare/rain", {"from": "2026-03-01"}),
-    ):  # fmt: skip
+        ("panes/G1/displacement_north", {"max_points": "1e9"}),
+        ("compare/rain", {"from": "2026-03-01"}),
+    ):
         answer = client.get(f"{SITE}/{path}", params=params)
         assert answer.status_code in {200, 404, 409, 422}, (path, params, answer.text)
         assert answer.status_code == 200 or "error" in answer.json()

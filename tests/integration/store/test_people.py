@@ -133,10 +133,18 @@ def test_sessions_end_by_time_by_logout_by_lock_and_by_a_new_password(database):
 
 
 REFUSED = (
-    ("", PASSWORD, "viewer", "user name"), ("a b", PASSWORD, "viewer", "user name"), ("x" * 65, PASSWORD, "viewer", "user name"),  # noqa: E501
-    ("ok", "short", "viewer", "too short"), ("ok", "Password1", "viewer", "easy to guess: .*common"), ("ok", "Slopeward2026", "viewer", "easy to guess"), ("rossi.maria", "RossiMaria1", "viewer", "easy to guess"), ("ok", "qwertzuiop", "viewer", "easy to guess"), ("ok", "a" * 500, "viewer", "easy to guess"),  # noqa: E501
-    ("ok", PASSWORD, "root", "viewer, operator, admin"), ("ada", PASSWORD, "viewer", "exists already"),
-)  # fmt: skip
+    ("", PASSWORD, "viewer", "user name"),
+    ("a b", PASSWORD, "viewer", "user name"),
+    ("x" * 65, PASSWORD, "viewer", "user name"),
+    ("ok", "short", "viewer", "too short"),
+    ("ok", "Password1", "viewer", "easy to guess: .*common"),
+    ("ok", "Slopeward2026", "viewer", "easy to guess"),
+    ("rossi.maria", "RossiMaria1", "viewer", "easy to guess"),
+    ("ok", "qwertzuiop", "viewer", "easy to guess"),
+    ("ok", "a" * 500, "viewer", "easy to guess"),
+    ("ok", PASSWORD, "root", "viewer, operator, admin"),
+    ("ada", PASSWORD, "viewer", "exists already"),
+)
 
 
 def test_bad_accounts_are_refused_in_one_line_and_leave_the_transaction_usable(database):
@@ -159,8 +167,17 @@ def test_an_offset_counts_from_when_it_is_known_until_it_is_revoked(filled_datab
     with filled_database.write() as c:
         series_id = find_series_id(c, "north-bench", "G1", "displacement_up")
         first = offsets.add_offset(
-            c, series_id, at=NOW - days(3), known_from=NOW - days(1), size=0.5, unit="cm", kind="rezero", author=ADA, reason="r", now=NOW  # noqa: E501
-        )  # fmt: skip
+            c,
+            series_id,
+            at=NOW - days(3),
+            known_from=NOW - days(1),
+            size=0.5,
+            unit="cm",
+            kind="rezero",
+            author=ADA,
+            reason="r",
+            now=NOW,
+        )
         again = offsets.add_offset(
             c,
             series_id,
@@ -190,16 +207,28 @@ def test_an_offset_counts_from_when_it_is_known_until_it_is_revoked(filled_datab
 
 
 NONSENSE = (
-    ({"at": NOW + days(1)}, "known at the earliest"), ({"known_from": NOW + days(1)}, "at the latest now"),
-    ({"size": 0.0}, "other than zero"), ({"size": float("nan")}, "finite"), ({"size": float("inf")}, "finite"),
-    ({"unit": "kPa"}, "for a series in 'mm'"), ({"kind": "magic"}, "antenna"), ({"reason": " "}, "needs a reason"),
-)  # fmt: skip
+    ({"at": NOW + days(1)}, "known at the earliest"),
+    ({"known_from": NOW + days(1)}, "at the latest now"),
+    ({"size": 0.0}, "other than zero"),
+    ({"size": float("nan")}, "finite"),
+    ({"size": float("inf")}, "finite"),
+    ({"unit": "kPa"}, "for a series in 'mm'"),
+    ({"kind": "magic"}, "antenna"),
+    ({"reason": " "}, "needs a reason"),
+)
 
 
 def test_an_offset_that_makes_no_sense_is_refused(filled_database):
     sound = {
-        "at": NOW, "known_from": NOW, "size": 1.0, "unit": "mm", "kind": "other", "author": ADA, "reason": "r", "now": NOW  # noqa: E501
-    }  # fmt: skip
+        "at": NOW,
+        "known_from": NOW,
+        "size": 1.0,
+        "unit": "mm",
+        "kind": "other",
+        "author": ADA,
+        "reason": "r",
+        "now": NOW,
+    }
     with filled_database.write() as c:
         series_id = find_series_id(c, "north-bench", "G1", "displacement_up")
         for change, said in NONSENSE:

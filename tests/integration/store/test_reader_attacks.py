@@ -103,11 +103,15 @@ def test_no_lock_of_the_service_is_within_a_readers_reach(service, reader):
     for attempt in (
         *(f"LOCK TABLE {name} IN ACCESS SHARE MODE" for name in locks.NAMES),
         *(f"SELECT 1 FROM {name}" for name in (*locks.NAMES, "site_state", "audit_entry")),
-        "SELECT 1 FROM site_status FOR UPDATE", "LOCK TABLE site_status IN SHARE MODE",
+        "SELECT 1 FROM site_status FOR UPDATE",
+        "LOCK TABLE site_status IN SHARE MODE",
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user",
-        "CREATE TABLE other (a int)", "CREATE TEMPORARY TABLE other (a int)", "SELECT lo_create(0)",
-        "SELECT pg_advisory_lock(n) FROM generate_series(1, 100000) n", "SET temp_file_limit = -1",
-    ):  # fmt: skip
+        "CREATE TABLE other (a int)",
+        "CREATE TEMPORARY TABLE other (a int)",
+        "SELECT lo_create(0)",
+        "SELECT pg_advisory_lock(n) FROM generate_series(1, 100000) n",
+        "SET temp_file_limit = -1",
+    ):
         with pytest.raises(psycopg.Error) as refused:
             attacker.execute(f"BEGIN; SET TRANSACTION READ WRITE; {attempt}")
         assert refused.value.sqlstate in {"42501", "25006"}, (attempt, refused.value)

@@ -134,10 +134,19 @@ ATTACKS = (
 
 def test_verify_names_what_was_changed_behind_our_back(filled_database):
     with filled_database.write() as c:
-        c.execute(insert(t.issued_report).values(
-            site="lake-slope", kind="weekly", from_at=NOW - days(7), to_at=NOW, made_at=NOW, language="en",
-            facts="[]", facts_sha256=hashlib.sha256(b"[]").hexdigest(), code_version="0.2.0",
-        ))  # fmt: skip
+        c.execute(
+            insert(t.issued_report).values(
+                site="lake-slope",
+                kind="weekly",
+                from_at=NOW - days(7),
+                to_at=NOW,
+                made_at=NOW,
+                language="en",
+                facts="[]",
+                facts_sha256=hashlib.sha256(b"[]").hexdigest(),
+                code_version="0.2.0",
+            )
+        )
     with filled_database.write() as c:
         assert verify(c) == []
         for attack, finding in ATTACKS:
@@ -192,9 +201,11 @@ def test_pruning_keeps_scored_forecasts_the_newest_reading_and_all_that_evidence
         )
         # forecasts issued at an instant that evidence names stay too: 27 Feb 06:00 and the like
         assert c.execute(select(func.count()).select_from(t.forecast_score)).scalar() == scored
-        orphans = select(func.count()).select_from(t.forecast_score).where(
-            t.forecast_score.c.forecast_id.not_in(select(t.forecast.c.id))
-        )  # fmt: skip
+        orphans = (
+            select(func.count())
+            .select_from(t.forecast_score)
+            .where(t.forecast_score.c.forecast_id.not_in(select(t.forecast.c.id)))
+        )
         assert c.execute(orphans).scalar() == 0
         assert removed["forecast"] > 0
         assert removed["evaluation"] == 2
@@ -244,8 +255,11 @@ def test_old_readings_leave_the_median_least_most_and_count_of_each_day(filled_d
             for one in after
         )
         assert (row["count"], row["median"], row["minimum"], row["maximum"]) == (
-            len(values), statistics.median(values), min(values), max(values)
-        )  # fmt: skip
+            len(values),
+            statistics.median(values),
+            min(values),
+            max(values),
+        )
         assert row["mean"] == pytest.approx(statistics.fmean(values))
         assert row["starts_at"].endswith("T00:00:00.000000Z")
     # whole days that evidence names stay raw
@@ -340,9 +354,17 @@ def test_instants_in_evidence_are_found_spelled_and_in_seconds(database):
     )
     with database.write() as c:
         for k, evidence in enumerate(texts):
-            c.execute(insert(t.decision).values(
-                id=k + 1, site="s", at=NOW, code_version="1", config_sha256="", evidence=evidence, evidence_sha256="",
-            ))  # fmt: skip
+            c.execute(
+                insert(t.decision).values(
+                    id=k + 1,
+                    site="s",
+                    at=NOW,
+                    code_version="1",
+                    config_sha256="",
+                    evidence=evidence,
+                    evidence_sha256="",
+                )
+            )
         spans = [(start.isoformat(), end.isoformat()) for start, end in prune.load_cited(c)]
     assert spans == [
         ("2026-01-05T00:00:00+00:00", "2026-01-05T12:00:00+00:00"),

@@ -17,10 +17,13 @@ from tests.data.watched_slope import HOUR, START, WatchedSlope
 
 SECOND = timedelta(seconds=1)
 EDITS = {
-    "value": {"value_raw": 12345.5}, "error": {"sigma": 9.0}, "quality": {"flags": "out_of_range"},
-    "what came with it": {"extra": '{"fix":"float"}'}, "its time": None,
+    "value": {"value_raw": 12345.5},
+    "error": {"sigma": 9.0},
+    "quality": {"flags": "out_of_range"},
+    "what came with it": {"extra": '{"fix":"float"}'},
+    "its time": None,
     "its reception": {"received_at": START + 999 * HOUR},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -35,10 +38,15 @@ def list_used(c):
     s = t.series.c
     ids = {f"{r.station}.{r.quantity}": r.id for r in c.execute(select(s.id, s.station, s.quantity))}
     frozen = [json.loads(one) for one in c.execute(select(t.decision.c.evidence)).scalars()]
-    return sorted({
-        (ids[name], name, row[0])
-        for one in frozen if "view" in one for name, rows in one["view"]["readings"].items() for row in rows
-    })  # fmt: skip
+    return sorted(
+        {
+            (ids[name], name, row[0])
+            for one in frozen
+            if "view" in one
+            for name, rows in one["view"]["readings"].items()
+            for row in rows
+        }
+    )
 
 
 def test_each_edit_and_each_deletion_of_a_used_reading_is_named(slope):
@@ -75,13 +83,30 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
     slope.publish("G1", 1.0, middle + HOUR / 2)  # a late reading
     slope.publish("G1", 99.0, middle, solution="corrected")  # a revision
     with slope.database.write() as c:
-        add_offset(c, series_id, at=middle, known_from=slope.now, size=5.0, unit="mm", kind="antenna",
-                   author=Actor("Ada"), reason="moved", now=slope.now)  # fmt: skip
+        add_offset(
+            c,
+            series_id,
+            at=middle,
+            known_from=slope.now,
+            size=5.0,
+            unit="mm",
+            kind="antenna",
+            author=Actor("Ada"),
+            reason="moved",
+            now=slope.now,
+        )
         for flag in ("doubtful", "-doubtful", "snow"):
-            c.execute(insert(t.observation_flag).values(
-                series_id=series_id, observed_at=middle, revision=0, flag=flag, known_from=slope.now, by="Ada",
-                reason="snow",
-            ))  # fmt: skip
+            c.execute(
+                insert(t.observation_flag).values(
+                    series_id=series_id,
+                    observed_at=middle,
+                    revision=0,
+                    flag=flag,
+                    known_from=slope.now,
+                    by="Ada",
+                    reason="snow",
+                )
+            )
     slope.live(4)
     limits = prune.RetentionLimits.of(60.0, 60.0, 60.0, slope.now + 400 * HOUR)
     prune.RetentionRun(slope.database, limits, slope.now + 400 * HOUR, pause=lambda _: None).run()
@@ -101,10 +126,17 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
 def test_a_flag_that_a_decision_saw_is_missed(slope):
     with slope.database.write() as c:
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
-        c.execute(insert(t.observation_flag).values(
-            series_id=series_id, observed_at=slope.now - 2 * HOUR, revision=0, flag="doubtful", known_from=slope.now,
-            by="Ada", reason="snow",
-        ))  # fmt: skip
+        c.execute(
+            insert(t.observation_flag).values(
+                series_id=series_id,
+                observed_at=slope.now - 2 * HOUR,
+                revision=0,
+                flag="doubtful",
+                known_from=slope.now,
+                by="Ada",
+                reason="snow",
+            )
+        )
     for _ in range(20):  # until a decision is frozen that saw it
         slope.live(1)
     with slope.database.write() as c:

@@ -50,8 +50,9 @@ def test_a_monthly_view_reads_its_rows_from_indexes_alone_and_in_order(long_past
         plan = gather(c.execute(text(question)).scalar_one()[0]["Plan"])
     read = {n["Relation Name"]: n for n in plan if n.get("Relation Name") in ("forecast", "forecast_score")}
     assert {name: node["Node Type"] for name, node in read.items()} == {
-        "forecast": "Index Only Scan", "forecast_score": "Index Only Scan"
-    }  # fmt: skip
+        "forecast": "Index Only Scan",
+        "forecast_score": "Index Only Scan",
+    }
     assert sum(node["Heap Fetches"] for node in read.values()) == 0
     assert "Sort" not in {node["Node Type"] for node in plan}, "rows of all months are sorted at once"
     assert plan[0]["Temp Written Blocks"] == 0

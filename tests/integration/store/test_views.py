@@ -85,9 +85,10 @@ def canonical(rows):
 def test_every_promised_column_exists(database):
     found = columns_of(database)
     missing = {
-        name: sorted(set(columns.split()) - set(found.get(name, ()))) for name, columns in PROMISED.items()
+        name: sorted(set(columns.split()) - set(found.get(name, ())))
+        for name, columns in PROMISED.items()
         if not set(columns.split()) <= set(found.get(name, ()))
-    }  # fmt: skip
+    }
     assert missing == {}
 
 
@@ -157,9 +158,14 @@ def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database)
         assert (moved["offset_applied"], moved["value"]) == (12.5, moved["value_raw"] - 12.5)
         assert newest["P1", "pore_pressure"]["flags"] == "checked"  # `suspect` was set and withdrawn
         past = views.load_view(
-            c, "observation_history", site="north-bench", station="G1", quantity="displacement_east",
-            observed_at=format_iso(NOW - days(3)), order_by=("revision",),
-        )  # fmt: skip
+            c,
+            "observation_history",
+            site="north-bench",
+            station="G1",
+            quantity="displacement_east",
+            observed_at=format_iso(NOW - days(3)),
+            order_by=("revision",),
+        )
         assert [(r["revision"], r["solution"], r["flags"]) for r in past] == [(0, "rapid", ""), (1, "final", "spike")]
         unmoved = newest["G1", "displacement_east"]
         assert (unmoved["offset_applied"], unmoved["observed_at"]) == (0.0, format_iso(NOW))
@@ -174,9 +180,14 @@ def test_the_views_see_what_decisions_see(filled_database):
             series_id = observations.find_series_id(c, site, station, quantity)
             for reading in observations.load_readings(c, series_id, NOW - days(6), NOW, NOW):
                 row = views.load_view(
-                    c, "observation_history", site=site, station=station, quantity=quantity,
-                    observed_at=format_iso(reading.observed_at), revision=reading.revision,
-                )[0]  # fmt: skip
+                    c,
+                    "observation_history",
+                    site=site,
+                    station=station,
+                    quantity=quantity,
+                    observed_at=format_iso(reading.observed_at),
+                    revision=reading.revision,
+                )[0]
                 assert row["value"] == pytest.approx(reading.value, abs=1e-9)
                 assert set(filter(None, row["flags"].split(","))) == set(reading.flags)
 
@@ -273,10 +284,18 @@ def test_skill_and_coverage_by_hand(filled_database):
 
 def test_a_site_that_was_never_evaluated_shows_nothing_invented(database):
     with database.write() as c:
-        c.execute(insert(t.site).values(
-            id="new", name="New", latitude=1.0, longitude=2.0, timezone="UTC", config_sha256="a" * 64, active=True,
-            levels=[{"number": 0, "name": "green", "action": "", "auto_lower": False}],
-        ))  # fmt: skip
+        c.execute(
+            insert(t.site).values(
+                id="new",
+                name="New",
+                latitude=1.0,
+                longitude=2.0,
+                timezone="UTC",
+                config_sha256="a" * 64,
+                active=True,
+                levels=[{"number": 0, "name": "green", "action": "", "auto_lower": False}],
+            )
+        )
         c.execute(insert(t.station).values(site="new", id="S1", on_slope=True, declared=True))
     with database.read() as c:
         (status,) = views.load_view(c, "site_status")
@@ -292,13 +311,29 @@ def test_a_site_that_was_never_evaluated_shows_nothing_invented(database):
 
 def test_advice_waits_for_nobody(database):
     """It is open and asks for nothing; hazard and health wait until a person has seen them."""
-    row = {"site": "new", "level": 1, "peak_level": 1, "state": "unacknowledged", "exercise": False, "raised_at": NOW,
-           "reason": "x", "rule_version": "1"}  # fmt: skip
+    row = {
+        "site": "new",
+        "level": 1,
+        "peak_level": 1,
+        "state": "unacknowledged",
+        "exercise": False,
+        "raised_at": NOW,
+        "reason": "x",
+        "rule_version": "1",
+    }
     with database.write() as c:
-        c.execute(insert(t.site).values(
-            id="new", name="New", latitude=1.0, longitude=2.0, timezone="UTC", config_sha256="a" * 64, active=True,
-            levels=[{"number": 0, "name": "green", "action": "", "auto_lower": False}],
-        ))  # fmt: skip
+        c.execute(
+            insert(t.site).values(
+                id="new",
+                name="New",
+                latitude=1.0,
+                longitude=2.0,
+                timezone="UTC",
+                config_sha256="a" * 64,
+                active=True,
+                levels=[{"number": 0, "name": "green", "action": "", "auto_lower": False}],
+            )
+        )
         c.execute(insert(t.alert), [{**row, "ledger": kind, "key": kind} for kind in ("hazard", "health", "advice")])
     with database.read() as c:
         (status,) = views.load_view(c, "site_status")
@@ -319,8 +354,10 @@ def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
         rows = views.load_view(c, "rejected_messages")
         assert [row["topic"] for row in views.load_view(c, "rejected_messages", cut=True)] == ["cut"]
     assert {row["topic"]: (row["retained"], row["cut"]) for row in rows} == {
-        "whole": (False, False), "kept": (True, False), "cut": (False, True),
-    }  # fmt: skip
+        "whole": (False, False),
+        "kept": (True, False),
+        "cut": (False, True),
+    }
 
 
 def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():

@@ -47,10 +47,11 @@ def test_a_change_is_told_to_those_who_look_and_the_stream_ends(filled_database,
         looks = [
             threading.Thread(target=listen, args=(address, path, found), daemon=True)
             for path, found in (
-                ("/live/changes", everything), ("/live/sites/north-bench/changes", own),
+                ("/live/changes", everything),
+                ("/live/sites/north-bench/changes", own),
                 ("/live/sites/south-bench/changes", other),
             )
-        ]  # fmt: skip
+        ]
         for one in looks:
             one.start()
         while not all(len(found) > 1 for found in (everything, own, other)):

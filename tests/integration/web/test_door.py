@@ -330,8 +330,9 @@ def test_a_forged_header_is_believed_from_nobody_but_the_proxies_named(address, 
     with pytest.raises(ConfigError, match=r"web\.trusted_proxies"):
         parse_service('[web]\ntrusted_proxies = ["everybody"]\n', "test")
     assert parse_service("", "t", {"SLOPEWARD_WEB__TRUSTED_PROXIES": "10.0.0.5, fd00::/8"}).web.trusted_proxies == (
-        "10.0.0.5", "fd00::/8",
-    )  # fmt: skip
+        "10.0.0.5",
+        "fd00::/8",
+    )
 
 
 def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(browsers, address, filled_database):
@@ -426,10 +427,11 @@ def test_trickling_headers_or_body_buys_no_time(filled_database, clock, monkeypa
     monkeypatch.setattr(patience, "REQUEST_S", 1.0)
     with serving(filled_database, clock) as address:
         slow = {
-            "silent": b"", "headers": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+            "silent": b"",
+            "headers": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n",
             "body": b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n"
             b"Content-Type: application/x-www-form-urlencoded\r\n\r\nname=",
-        }  # fmt: skip
+        }
         opened = {name: connect(address, "127.0.0.2") for name in slow}
         for name, begin in slow.items():
             opened[name].sendall(begin)

@@ -172,8 +172,13 @@ def test_maintenance_is_a_calendar(client, filled_database):
 def test_observations_come_page_by_page_as_sensorthings(client, filled_database):
     root = client.get(THINGS).json()
     assert {entry["name"] for entry in root["value"]} == {
-        "Things", "Locations", "Datastreams", "Sensors", "ObservedProperties", "Observations",
-    }  # fmt: skip
+        "Things",
+        "Locations",
+        "Datastreams",
+        "Sensors",
+        "ObservedProperties",
+        "Observations",
+    }
     streams = client.get(f"{THINGS}/Things('G1')/Datastreams").json()["value"]
     stream = next(s for s in streams if s["@iot.id"] == "G1:displacement_east")
     assert stream["unitOfMeasurement"] == {"name": "mm", "symbol": "mm", "definition": "ucum:mm"}
@@ -186,9 +191,10 @@ def test_observations_come_page_by_page_as_sensorthings(client, filled_database)
         total = total or page["@iot.count"]
         address = page.get("@iot.nextLink")
     history = [
-        r for r in rows_of(filled_database, "observations")
+        r
+        for r in rows_of(filled_database, "observations")
         if (r["station"], r["quantity"]) == ("G1", "displacement_east") and r["observed_at"] >= "2026-02-01"
-    ]  # fmt: skip
+    ]
     assert [o["phenomenonTime"] for o in got] == sorted({r["observed_at"] for r in history})
     assert len(got) == total > 80
     assert client.get(got[3]["@iot.selfLink"]).json() == got[3]
@@ -219,17 +225,25 @@ def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(
     assert client.get(own).json() == at
     assert client.get(f"{THINGS}/ObservedProperties?$top=1").json()["@iot.nextLink"].endswith("$top=1&$skip=1")
     for path, status in (
-        ("Observations", 409), ("Things/Datastreams", 404), ("Things('G1')/Observations", 404), ("Wings", 404),
-        ("Things('no')", 404), ("Things?$select=name", 409), ("Things?$top=-1", 409), ("Things('G1", 404),
+        ("Observations", 409),
+        ("Things/Datastreams", 404),
+        ("Things('G1')/Observations", 404),
+        ("Wings", 404),
+        ("Things('no')", 404),
+        ("Things?$select=name", 409),
+        ("Things?$top=-1", 409),
+        ("Things('G1", 404),
         ("Datastreams('G1:displacement_up')/Observations?$filter=result gt 3", 409),
         ("Datastreams('G1:displacement_up')/Observations('G2:displacement_up@2026-02-01T00:00:00.000000Z')", 404),
-        ("Things('G1')/Locations('G2')", 404), ("Things('P1')/Locations('P1')", 404),
+        ("Things('G1')/Locations('G2')", 404),
+        ("Things('P1')/Locations('P1')", 404),
         ("Datastreams('G1:displacement_up')/Thing('G2')", 404),
         ("Datastreams('G1:displacement_up')/Observations?$filter=phenomenonTime le 9999-12-31T23:59:59.999999Z", 409),
         ("Datastreams?$orderby=name", 409),
-        ("Things?$filter=phenomenonTime gt 2026-01-01T00:00:00Z", 409), ("Datastreams?$orderby=phenomenonTime", 409),
+        ("Things?$filter=phenomenonTime gt 2026-01-01T00:00:00Z", 409),
+        ("Datastreams?$orderby=phenomenonTime", 409),
         ("Things?$expand=Observations", 409),
-    ):  # fmt: skip
+    ):
         answer = client.get(f"{THINGS}/{path}")
         assert (answer.status_code, "\n" in answer.json()["error"]) == (status, False), (path, answer.text)
 

@@ -88,18 +88,25 @@ def test_downslope_movement_is_projected_with_offsets_applied(client):
 def test_movement_and_ribbon_are_what_was_stored(client, database):
     found = client.get("/api/v1/sites/north-bench/movement/G1").json()
     assert [(r["stage"], r["velocity_mm_per_day"]) for r in found["movement"]] == [
-        ("intermediate", 4.0), ("progressive", 7.0),
-    ]  # fmt: skip
+        ("intermediate", 4.0),
+        ("progressive", 7.0),
+    ]
     assert [w["trusted"] for w in found["windows"]] == [False, True]
     assert {(b["kind"], b["value"]) for b in found["bounds"]} == {("velocity", v) for v in (2.0, 20.0, 100.0)}
     with database.write() as c:
         for hours, level, seen in ((30, 1, "full"), (20, 1, "full"), (10, 1, "blind"), (5, 3, "full")):
             c.execute(
                 insert(evaluation).values(
-                    site="north-bench", at=story.NOW - timedelta(hours=hours), trigger="tick", level=level,
-                    observability=seen, reachable_level=3, config_sha256="x", digest="0" * 64,
+                    site="north-bench",
+                    at=story.NOW - timedelta(hours=hours),
+                    trigger="tick",
+                    level=level,
+                    observability=seen,
+                    reachable_level=3,
+                    config_sha256="x",
+                    digest="0" * 64,
                 )
-            )  # fmt: skip
+            )
     ribbon = client.get("/api/v1/sites/north-bench/ribbon?span=25h").json()
     low = ribbon["from"]
     cuts = [
@@ -108,8 +115,11 @@ def test_movement_and_ribbon_are_what_was_stored(client, database):
         format_iso(story.NOW + timedelta(minutes=2)),
     ]
     assert [(r["from_at"], r["level"], r["observability"]) for r in ribbon["ribbon"]] == [
-        (cuts[0], 1, "full"), (cuts[1], 1, "blind"), (cuts[2], 3, "full"), (cuts[3], 2, "full"),
-    ]  # fmt: skip
+        (cuts[0], 1, "full"),
+        (cuts[1], 1, "blind"),
+        (cuts[2], 3, "full"),
+        (cuts[3], 2, "full"),
+    ]
     assert [r["to_at"] for r in ribbon["ribbon"]] == [*cuts[1:], ribbon["to"]]
     assert [s["stage"] for s in ribbon["stages"]["G1"]][-1] == "progressive"
 
@@ -118,11 +128,19 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     """Two stations are sick in what has no vote, one is fast: sight, stage, velocity and window do not contradict."""
     with database.write() as c:
         series_id = c.execute(select(movement.c.series_id).limit(1)).scalar_one()
-        c.execute(insert(movement).values(
-            series_id=series_id, at=story.NOW + timedelta(minutes=1), data_until=story.NOW, stage="progressive",
-            trend="progressive", velocity_mm_per_day=None, velocity_error_mm_per_day=None, reasons="too few data",
-            state=Memory().to_json(),
-        ))  # fmt: skip
+        c.execute(
+            insert(movement).values(
+                series_id=series_id,
+                at=story.NOW + timedelta(minutes=1),
+                data_until=story.NOW,
+                stage="progressive",
+                trend="progressive",
+                velocity_mm_per_day=None,
+                velocity_error_mm_per_day=None,
+                reasons="too few data",
+                state=Memory().to_json(),
+            )
+        )
         for station in ("G2", "P1"):
             c.execute(
                 update(station_state).where(station_state.c.station == station).values(state="stale", reason="battery")
@@ -239,9 +257,19 @@ def test_velocity_over_the_window_of_each_bound(client):
 def test_no_number_of_a_page_lacks_its_unit(client):
     log_in(client, "ada")
     found = {}
-    for path in ("/", "/sites/north-bench", "/sites/lake-slope", "/sites/north-bench/movement",
-                 "/sites/north-bench/forecasts", "/sites/north-bench/proposals", "/alerts", "/notifications",
-                 "/signatures", "/account", "/admin"):  # fmt: skip
+    for path in (
+        "/",
+        "/sites/north-bench",
+        "/sites/lake-slope",
+        "/sites/north-bench/movement",
+        "/sites/north-bench/forecasts",
+        "/sites/north-bench/proposals",
+        "/alerts",
+        "/notifications",
+        "/signatures",
+        "/account",
+        "/admin",
+    ):
         answer = client.get(path)
         assert answer.status_code == 200, path
         if bare := bare_figures_of_page(answer.text):

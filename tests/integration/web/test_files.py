@@ -106,8 +106,14 @@ def ada(page):
 @ONCE
 def test_a_strangers_table_becomes_a_site_with_levels_forecasts_and_stored_readings(bench, page, ada, tmp_path):
     upload, text = ada.look("../../Hang Süd.csv", german_table())
-    for words in ("cells parted by semicolon", "station Riss-1: crack opening in mm", "decimal mark comma",
-                  "Datum + Zeit", "Which time zone are the times in?", "Where is the slope?"):  # fmt: skip
+    for words in (
+        "cells parted by semicolon",
+        "station Riss-1: crack opening in mm",
+        "decimal mark comma",
+        "Datum + Zeit",
+        "Which time zone are the times in?",
+        "Where is the slope?",
+    ):
         assert words in text, words
     told = ada.post(f"/files/{upload}/answers", answer=["Mars/Olympus", "46.2,8.9"])
     assert "expected a name such as Europe/Zurich" in ada.show(told.headers["location"])

@@ -84,9 +84,12 @@ def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
         return Vote(level, epoch_s(NOW), epoch_s(NOW) + valid_s, "moves")
 
     votes = {
-        VoteKey("velocity-1", "G1"): vote(2), VoteKey("rate-1", "G1"): vote(1), VoteKey("velocity-1", "G2"): vote(1),
-        VoteKey("rate-1", "E1"): vote(2, -1.0), VoteKey("velocity-1", "C1"): vote(0),
-    }  # fmt: skip
+        VoteKey("velocity-1", "G1"): vote(2),
+        VoteKey("rate-1", "G1"): vote(1),
+        VoteKey("velocity-1", "G2"): vote(1),
+        VoteKey("rate-1", "E1"): vote(2, -1.0),
+        VoteKey("velocity-1", "C1"): vote(0),
+    }
     with database.write() as c:
         c.execute(
             site_state.update().where(site_state.c.site == "north-bench").values(state=Memory(votes=votes).to_json())
@@ -224,9 +227,7 @@ def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(clien
 
 def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):
     at = story.NOW
-    rows = [
-        Observation("north-bench", f"F-{k:012d}", "ndvi", "1", at, at, 0.3 + 0.01 * k) for k in range(12)
-    ]  # fmt: skip
+    rows = [Observation("north-bench", f"F-{k:012d}", "ndvi", "1", at, at, 0.3 + 0.01 * k) for k in range(12)]
     with database.write() as c:
         add_observations(c, rows, at)
     text = client.get("/sites/north-bench").text

@@ -55,11 +55,27 @@ def places(filled_database):
         scene = c.exec_driver_sql("SELECT scene_hash FROM scene").scalar()
         alert = c.exec_driver_sql("SELECT max(id) FROM alert WHERE site = 'north-bench'").scalar()
     return {
-        "site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene,
-        "alert_id": str(alert), "event_id": "2", "offset_id": "1",
-        "name": "dee", "number": "1", "table": "movement", "form": "csv", "path": "Things('G1')", "upload": "0" * 16,
-        "draft": "0" * 16, "photo_id": "1", "report_id": "1", "size": "small.jpg", "z": "0", "x": "0", "y": "0",
-    }  # fmt: skip
+        "site": "north-bench",
+        "station": "G1",
+        "quantity": "displacement_east",
+        "scene_hash": scene,
+        "alert_id": str(alert),
+        "event_id": "2",
+        "offset_id": "1",
+        "name": "dee",
+        "number": "1",
+        "table": "movement",
+        "form": "csv",
+        "path": "Things('G1')",
+        "upload": "0" * 16,
+        "draft": "0" * 16,
+        "photo_id": "1",
+        "report_id": "1",
+        "size": "small.jpg",
+        "z": "0",
+        "x": "0",
+        "y": "0",
+    }
 
 
 def fill_in(path, places):
@@ -254,12 +270,28 @@ def service_speaks(filled_database):
         for number, line in enumerate(told):
             key = f"health:poisoned:{line.split()[1]}" if "evaluated" in line else f"health:mqtt:foreign{number}"
             change = health_alarm(key, 2, line, is_open=True, evidence={"reason": line, "rows": [{"of": line}]})
-            apply_changes(c, "status", [change], site=None, recipients=[desk], actor=Actor("slopeward", "service"),
-                          now=NOW, rule_version="1")  # fmt: skip
+            apply_changes(
+                c,
+                "status",
+                [change],
+                site=None,
+                recipients=[desk],
+                actor=Actor("slopeward", "service"),
+                now=NOW,
+                rule_version="1",
+            )
         stamp(c, "epoch0:north-bench/G1", gone[0].to_json() | {"asked": gone[1].to_json()}, NOW)
         change = health_alarm(alarm_key("north-bench/G1"), 2, "G1 counts otherwise", is_open=True)
-        apply_changes(c, "status", [change], site=None, recipients=[desk], actor=Actor("slopeward", "service"),
-                      now=NOW, rule_version="1")  # fmt: skip
+        apply_changes(
+            c,
+            "status",
+            [change],
+            site=None,
+            recipients=[desk],
+            actor=Actor("slopeward", "service"),
+            now=NOW,
+            rule_version="1",
+        )
         detail = {"state": "running", "version": "1", "degraded": told, "ingest": {"north-bench": 3, "of": told}}
         stamp(c, "core", {**detail, "sites": ["lake-slope", "north-bench"]}, NOW)
         wanted = select(t.alert.c.id).where(t.alert.c.site == "status", t.alert.c.closed_at.is_(None))
@@ -323,8 +355,16 @@ def people_elsewhere(filled_database):
     with filled_database.write() as c:
         for site, key in ("status", "health:broker"), ("north-bench", "health:X9:silent"):
             change = health_alarm(key, 2, "the broker is away", is_open=True)
-            apply_changes(c, site, [change], site=None, recipients=[ida], actor=Actor("slopeward", "service"), now=NOW,
-                          rule_version="1")  # fmt: skip
+            apply_changes(
+                c,
+                site,
+                [change],
+                site=None,
+                recipients=[ida],
+                actor=Actor("slopeward", "service"),
+                now=NOW,
+                rule_version="1",
+            )
         c.execute(t.notification.update().where(t.notification.c.recipient == ida.name).values(last_error=refused))
         stamp(c, "core", {"state": "running", "version": "1", "dispatcher": {"channels": channels}}, NOW)
         return c.execute(select(func.max(t.alert.c.id)).where(t.alert.c.site == "status")).scalar()
@@ -460,9 +500,12 @@ def test_a_token_does_no_more_than_its_account_and_its_sites(filled_database, pl
                 users.set_role(c, "bo", "viewer")
             assert program.post("/sites/north-bench/report", data=report).status_code == 403
     for user, scope, sites, words in (
-        ("cy", "act", None, "may do less"), ("ada", "write", None, "unknown"), ("dee", "read", None, "locked"),
-        ("ada", "read", ["nowhere"], "no site"), ("nobody", "read", None, "no user"),
-    ):  # fmt: skip
+        ("cy", "act", None, "may do less"),
+        ("ada", "write", None, "unknown"),
+        ("dee", "read", None, "locked"),
+        ("ada", "read", ["nowhere"], "no site"),
+        ("nobody", "read", None, "no user"),
+    ):
         with pytest.raises((users.RefusedError, users.NotFoundError), match=words):
             make_token(filled_database, user, scope, sites)
     with pytest.raises(users.RefusedError, match="at most"):
@@ -509,9 +552,11 @@ def send(browser, path, **fields):
 def test_one_changes_the_own_password_and_every_session_ends(filled_database):
     with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
         words = {"old": PASSWORD, "new": NEW, "again": NEW}
-        for wrong, said in ({"again": "x"}, "differ"), ({"old": "wrong"}, "present password is wrong"), (
-            {"new": "bo12345678", "again": "bo12345678"}, "easy to guess"
-        ):  # fmt: skip
+        for wrong, said in (
+            ({"again": "x"}, "differ"),
+            ({"old": "wrong"}, "present password is wrong"),
+            ({"new": "bo12345678", "again": "bo12345678"}, "easy to guess"),
+        ):
             answer = send(browser, "/account/password", **(words | wrong))
             assert (answer.status_code, said in answer.text) == (409, True), answer.text
         assert send(browser, "/account/password", **words).status_code == 303

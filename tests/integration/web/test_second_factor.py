@@ -115,9 +115,14 @@ def test_codes_are_not_guessed_from_many_addresses_and_a_known_device_comes_in(f
     assert [round(w / 60) for w in waits[:6]] == [2, 4, 8, 16, 32, 60]
     assert waits[-1] <= 3600.0
     with filled_database.read() as c:
-        why = [json.loads(d).get("why") for d in c.execute(
-            select(t.audit_entry.c.detail).where(t.audit_entry.c.action == "login.refused").order_by(t.audit_entry.c.id)
-        ).scalars()]  # fmt: skip
+        why = [
+            json.loads(d).get("why")
+            for d in c.execute(
+                select(t.audit_entry.c.detail)
+                .where(t.audit_entry.c.action == "login.refused")
+                .order_by(t.audit_entry.c.id)
+            ).scalars()
+        ]
     assert why == [WRONG_CODE] * 5 + [CODE_WAITS] * 3 + [WRONG_CODE]
 
 
@@ -161,9 +166,9 @@ def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings)
         secret = re.search(r"<code>([A-Z2-7 ]{39})</code>", page.text)[1].replace(" ", "")
         assert log_in() == 303, "it asks for nothing before a first code was seen"
         assert send(browser, "/account/second-factor/confirm", code="000").status_code == 409
-        spare = re.search(r'<pre class="codes">([^<]+)', send(
-            browser, "/account/second-factor/confirm", code=code()
-        ).text)[1].split()  # fmt: skip
+        spare = re.search(
+            r'<pre class="codes">([^<]+)', send(browser, "/account/second-factor/confirm", code=code()).text
+        )[1].split()
         assert len(set(spare)) == RECOVERY_CODES
         assert send(browser, "/account/second-factor", password=PASSWORD).status_code == 409, "one is there"
         assert log_in() == 401

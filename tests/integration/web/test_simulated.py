@@ -117,9 +117,10 @@ def read_messages(database, now, caplog):
             LogNotifier("desk", {}).deliver(n)
     lines = [r.getMessage() for r in caplog.records if r.name == "slopeward.notification"]
     return [
-        *(text[key] for text in texts for key in ("subject", "body")), *lines,
+        *(text[key] for text in texts for key in ("subject", "body")),
+        *lines,
         *(mail.compose(n, "s@x", "a@b.org").get_content().replace("\n-- \n", "\n") for n in waiting),
-    ]  # fmt: skip
+    ]
 
 
 def read_pages(client, site):

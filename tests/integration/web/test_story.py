@@ -122,8 +122,11 @@ def check_status(c, page, now):
 
 
 def check_movement(c, page):
-    shown = {row[0].split()[0]: (row, fine) for row, fine in zip(page.rows, page.small, strict=True)
-             if len(row) == 6 and row[0] in FAST}  # fmt: skip
+    shown = {
+        row[0].split()[0]: (row, fine)
+        for row, fine in zip(page.rows, page.small, strict=True)
+        if len(row) == 6 and row[0] in FAST
+    }
     assert set(shown) == set(FAST)
     windows = [w for w in load_view(c, "failure_windows", site="bench") if w["withdrawn_at"] is None]
     for name, (row, fine) in shown.items():

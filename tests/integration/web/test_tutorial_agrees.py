@@ -44,9 +44,11 @@ def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The folder after the tutorial's commands, evaluated and its movement judged as the service does."""
     monkeypatch.chdir(tmp_path)
     for line in (
-        "sites init first-slope", "db upgrade", "simulate --readings readings.csv",
+        "sites init first-slope",
+        "db upgrade",
+        "simulate --readings readings.csv",
         "ingest readings.csv --site first-slope",
-    ):  # fmt: skip
+    ):
         assert run_verb(line.split()) == 0, line
     file = tmp_path / "configs/sites/first-slope.toml"
     text = file.read_text(encoding="utf-8").replace("[movement.progressive]", MORE + "\n[movement.progressive]")

@@ -113,8 +113,18 @@ def test_that_earlier_values_were_wrong_is_said_by_two_on_the_page(database):
 def test_an_offset_is_confirmed_on_the_page_by_somebody_else(filled_database):
     with filled_database.write() as c:
         series_id = find_series_id(c, "north-bench", "G1", "displacement_east")
-        number = add_offset(c, series_id, at=AT, known_from=AT, size=40.0, unit="mm", kind="antenna",
-                            author=Actor("bo"), reason="new mast", now=AT)  # fmt: skip
+        number = add_offset(
+            c,
+            series_id,
+            at=AT,
+            known_from=AT,
+            size=40.0,
+            unit="mm",
+            kind="antenna",
+            author=Actor("bo"),
+            reason="new mast",
+            now=AT,
+        )
     form = f"/sites/north-bench/offsets/{number}/confirm"
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo, enter(address, "ada") as ada:
         assert "+40 mm from" in bo.get("/signatures").text

@@ -103,10 +103,12 @@ def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCl
         assert read.read is not None, read
         assert len(read.read.polygons) == 1
         found[name] = {
-            "weights": Path(made.path).with_suffix(".safetensors").read_bytes(), "hash": made.model_hash,
-            "losses": made.card["training"]["losses"], "outlines": read.read.polygons,
+            "weights": Path(made.path).with_suffix(".safetensors").read_bytes(),
+            "hash": made.model_hash,
+            "losses": made.card["training"]["losses"],
+            "outlines": read.read.polygons,
             "probabilities": (folder / "scene" / "prob.tif").read_bytes(),
-        }  # fmt: skip
+        }
     for what, here in found["here"].items():
         assert found["there"][what] == here, what
 
@@ -154,9 +156,19 @@ def is_busy(far: FarCluster, name: str) -> bool:
 
 def ask_for(scene: Path, out: Path) -> SceneRequest:
     return SceneRequest(
-        scene_path=str(scene), weights="generated", out_dir=out, minimum_area_m2=None, owner="bench", triage=None,
-        known=(), dates=(), versions=(), stations={}, near_m=100.0, local=None,
-    )  # fmt: skip
+        scene_path=str(scene),
+        weights="generated",
+        out_dir=out,
+        minimum_area_m2=None,
+        owner="bench",
+        triage=None,
+        known=(),
+        dates=(),
+        versions=(),
+        stations={},
+        near_m=100.0,
+        local=None,
+    )
 
 
 def bare(row: Any) -> Any:

@@ -35,16 +35,30 @@ def asked_of(monkeypatch):
 
     monkeypatch.setattr(divided, "STRIP_PX", 1)
     monkeypatch.setattr(divided, "run_in_worker", run)
-    monkeypatch.setattr(divided, "run_all_in_workers", lambda plan, task, questions, **terms: (
-        run(plan, task, one, **terms) for one in questions))  # fmt: skip
+    monkeypatch.setattr(
+        divided,
+        "run_all_in_workers",
+        lambda plan, task, questions, **terms: (run(plan, task, one, **terms) for one in questions),
+    )
     return asked
 
 
 def ask_for(scene, out, **more):
     return SceneRequest(
-        scene_path=str(scene), weights="generated", out_dir=out, minimum_area_m2=None, owner="bench", triage=None,
-        known=(), dates=(), versions=(), stations={}, near_m=100.0, local=None, **more,
-    )  # fmt: skip
+        scene_path=str(scene),
+        weights="generated",
+        out_dir=out,
+        minimum_area_m2=None,
+        owner="bench",
+        triage=None,
+        known=(),
+        dates=(),
+        versions=(),
+        stations={},
+        near_m=100.0,
+        local=None,
+        **more,
+    )
 
 
 def read(plan, scene, out, **more):

@@ -49,16 +49,32 @@ class Drawn:
     @property
     def site(self) -> Site:
         """With one bound, on yellow."""
-        point = Station("P", None, None, None, 90.0, 0.0, None, None, None, on_slope=True, series=(self.series,),
-                        v_eq_mm_per_day=1.0)  # fmt: skip
+        point = Station(
+            "P",
+            None,
+            None,
+            None,
+            90.0,
+            0.0,
+            None,
+            None,
+            None,
+            on_slope=True,
+            series=(self.series,),
+            v_eq_mm_per_day=1.0,
+        )
         within_s = None if self.within is None else self.within * self.interval_s
         over = degrees(atan(self.bound)) if self.kind == "tangential_angle" else self.bound
         criterion = Criterion(
-            "c", KINDS[self.kind], ("P",), "displacement",
-            (Threshold(1, over=over, window_s=self.intervals * self.interval_s),), min_sigma=self.min_sigma,
+            "c",
+            KINDS[self.kind],
+            ("P",),
+            "displacement",
+            (Threshold(1, over=over, window_s=self.intervals * self.interval_s),),
+            min_sigma=self.min_sigma,
             dwell=Dwell(self.hits, self.hits + self.more, within_s),
             fast_track=self.fast_track if self.kind in {"velocity", "rate"} else None,
-        )  # fmt: skip
+        )
         levels = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))
         return Site("s", "S", 46.0, 8.0, "UTC", levels, (point,), (criterion,), version="v")
 
@@ -70,13 +86,18 @@ class Drawn:
 
 
 DRAWN = st.builds(
-    Drawn, st.sampled_from(("velocity", "rate", "tangential_angle", "acceleration")),
+    Drawn,
+    st.sampled_from(("velocity", "rate", "tangential_angle", "acceleration")),
     st.sampled_from((600.0, 3600.0, 10800.0, DAY_S)),
     st.sampled_from((0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0, 5.5, 6.0, 8.0, 12.0, 24.0)),
-    st.sampled_from((0.5, 2.0, 20.0, 100.0)), st.integers(1, 5), st.integers(0, 3),
-    st.sampled_from((None, 0.5, 1.0, 2.0, 3.0, 6.0)), st.sampled_from((0.0, 3.0, 5.0)),
-    st.sampled_from((0.01, 0.1, 1.0, 10.0, 1e3, 1e6)), st.sampled_from((None, 3.0)),
-)  # fmt: skip
+    st.sampled_from((0.5, 2.0, 20.0, 100.0)),
+    st.integers(1, 5),
+    st.integers(0, 3),
+    st.sampled_from((None, 0.5, 1.0, 2.0, 3.0, 6.0)),
+    st.sampled_from((0.0, 3.0, 5.0)),
+    st.sampled_from((0.01, 0.1, 1.0, 10.0, 1e3, 1e6)),
+    st.sampled_from((None, 3.0)),
+)
 
 
 def play(site: Site, moved: Callable[[float], float], noise: float, seed: int, interval_s: float) -> list[Decision]:

@@ -81,9 +81,12 @@ def test_a_blend_writes_every_pixel_once_and_its_weights_sum_to_one(width, heigh
 
 @settings(max_examples=40, deadline=None)
 @given(
-    width=st.integers(1, 700), height=st.integers(1, 700), tile=st.integers(1, 12).map(lambda n: n * 16),
-    halo=st.integers(0, 4).map(lambda n: n * 16), classes=st.integers(1, 3),
-)  # fmt: skip
+    width=st.integers(1, 700),
+    height=st.integers(1, 700),
+    tile=st.integers(1, 12).map(lambda n: n * 16),
+    halo=st.integers(0, 4).map(lambda n: n * 16),
+    classes=st.integers(1, 3),
+)
 def test_a_crop_writes_every_pixel_once(width, height, tile, halo, classes):
     values = np.linspace(0, 1, width * height).reshape(height, width)
     field = Field(values, np.ones((height, width), bool))

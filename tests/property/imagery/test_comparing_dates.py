@@ -51,9 +51,14 @@ def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> Sto
     least = 9 * pixel_m**2
     found = find_footprints(read, grid, threshold=0.5, minimum_area_m2=least, minimum_hole_m2=least, identity=str(day))
     return StoredDate(
-        scene_hash=str(day), acquired_at=at, prob=str(folder / "prob.tif"), scene_path=str(folder), threshold=0.5,
-        minimum_area_m2=least, polygons=read_outlines([one.to_json() for one in found]),
-    )  # fmt: skip
+        scene_hash=str(day),
+        acquired_at=at,
+        prob=str(folder / "prob.tif"),
+        scene_path=str(folder),
+        threshold=0.5,
+        minimum_area_m2=least,
+        polygons=read_outlines([one.to_json() for one in found]),
+    )
 
 
 def put_snow(rng, bands, keep_off):

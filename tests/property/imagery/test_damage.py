@@ -29,9 +29,15 @@ def whole(tmp_path_factory) -> dict[str, bytes]:
     data = np.stack([scene.bands[name] for name in ("B4", "B3", "B2")])
     grid = grid_around(141.95, 42.73, SIZE, 10.0)
     profile = {
-        "driver": "GTiff", "width": SIZE, "height": SIZE, "count": 3, "dtype": "uint16", "crs": grid.crs_wkt,
-        "transform": grid.transform, "nodata": 0,
-    }  # fmt: skip
+        "driver": "GTiff",
+        "width": SIZE,
+        "height": SIZE,
+        "count": 3,
+        "dtype": "uint16",
+        "crs": grid.crs_wkt,
+        "transform": grid.transform,
+        "nodata": 0,
+    }
     layouts = {
         "deflate": {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate", "predictor": 2},
         "strips": {"compress": "deflate", "blockysize": 16},

@@ -111,9 +111,10 @@ def card_of(**f1: float) -> dict:
 
 
 CARDS = {
-    "own": card_of(bilinear=0.3, blur=0.6), "landslide4sense-standard": card_of(bilinear=0.57, blur=0.58),
+    "own": card_of(bilinear=0.3, blur=0.6),
+    "landslide4sense-standard": card_of(bilinear=0.57, blur=0.58),
     "bijie": {"domain": {}},
-}  # fmt: skip
+}
 
 
 def choose(doubts: dict[str, list[str]]) -> tuple[str, list[str]]:

@@ -22,9 +22,14 @@ PLAIN = """<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>EPSG:32632</SRS>
 <SrcRect xOff="0" yOff="0" xSize="8" ySize="8"/><DstRect xOff="0" yOff="0" xSize="8" ySize="8"/></SimpleSource>
 </VRTRasterBand></VRTDataset>"""
 RAW = (
-    ("subClass", "VRTRawRasterBand"), ("SourceFilename", "{secret}"), ("relativeToVRT", "0"), ("ImageOffset", "0"),
-    ("PixelOffset", "1"), ("LineOffset", "8"), ("ByteOrder", "LSB"),
-)  # fmt: skip
+    ("subClass", "VRTRawRasterBand"),
+    ("SourceFilename", "{secret}"),
+    ("relativeToVRT", "0"),
+    ("ImageOffset", "0"),
+    ("PixelOffset", "1"),
+    ("LineOffset", "8"),
+    ("ByteOrder", "LSB"),
+)
 
 
 @pytest.fixture(scope="module")

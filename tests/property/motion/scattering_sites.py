@@ -60,23 +60,41 @@ def draw_site(rng: random.Random) -> tuple[Site, float]:
     day = 86400.0 / step_s  # epochs a day
     yellow = rng.choice((1.5, 4.0)) * noise * day / 4.0  # mm/day
     thresholds = (
-        Threshold(1, over=yellow, window_s=n * step_s), Threshold(2, over=5.0 * yellow, window_s=n * step_s * 0.75),
+        Threshold(1, over=yellow, window_s=n * step_s),
+        Threshold(2, over=5.0 * yellow, window_s=n * step_s * 0.75),
         Threshold(3, over=20.0 * yellow, window_s=n * step_s / 2.0),
-    )  # fmt: skip
+    )
     names = tuple(f"S{k}" for k in range(rng.choice((2, 2, 3, 4))))
     verify = rng.choice((None, 15.0 * noise))
     floor = rng.choice((0.0, noise))
     stations = tuple(
-        Station(name, None, None, None, 90.0, 0.0, None, None, None, on_slope=True, series=(
-            SeriesSpec(name, "displacement", "mm", step_s, 6 * step_s, floor, verify, low=-1e7, high=1e7),
-        )) for name in names
-    )  # fmt: skip
+        Station(
+            name,
+            None,
+            None,
+            None,
+            90.0,
+            0.0,
+            None,
+            None,
+            None,
+            on_slope=True,
+            series=(SeriesSpec(name, "displacement", "mm", step_s, 6 * step_s, floor, verify, low=-1e7, high=1e7),),
+        )
+        for name in names
+    )
     is_auto = rng.random() < 0.5
     dwell = rng.choice((Dwell(1, 1), Dwell(2, 3), Dwell(3, 4)))
     criterion = Criterion(
-        "v", KINDS["velocity"], names, "displacement", thresholds, dwell=dwell, recover=rng.choice((0.6, 0.8)),
+        "v",
+        KINDS["velocity"],
+        names,
+        "displacement",
+        thresholds,
+        dwell=dwell,
+        recover=rng.choice((0.6, 0.8)),
         valid_for_s=12 * step_s,
-    )  # fmt: skip
+    )
     levels = tuple(
         Level(i, word, auto_lower=i < 2 or is_auto) for i, word in enumerate(("green", "yellow", "orange", "red"))
     )
@@ -95,9 +113,15 @@ def draw_scattering(seed: int, *, moves: bool | None = None) -> Scattering:
     rate = rng.choice((2.0, 8.0, 40.0)) * yellow * site.stations[0].series[0].interval_s / 86400.0
     begin = QUIET + (MOVING if did_move else 0)
     return Scattering(
-        site, rng.randrange(10**6), noise, rate if did_move else 0.0, rng.choice(RATIOS) * noise, tuple(names), begin,
+        site,
+        rng.randrange(10**6),
+        noise,
+        rate if did_move else 0.0,
+        rng.choice(RATIOS) * noise,
+        tuple(names),
+        begin,
         begin + AFTER,
-    )  # fmt: skip
+    )
 
 
 def play_scattering(story: Scattering) -> list[Decision]:
@@ -138,10 +162,14 @@ def count(seeds: range) -> dict[str, int]:
         before, after = levels_after(story, play_scattering(story))
         first = after[: round(story.site.fusion.verify_within_s / story.step_s)]
         facts = {
-            "sites": True, "stood": before > 0, "fell": min(after) < before, "rose": max(after) > before,
-            "rose_before_clock": max(first) > before, "top": max(after) == 3 > before,
+            "sites": True,
+            "stood": before > 0,
+            "fell": min(after) < before,
+            "rose": max(after) > before,
+            "rose_before_clock": max(first) > before,
+            "top": max(after) == 3 > before,
             "top_before_clock": max(first) == 3 > before,
-        }  # fmt: skip
+        }
         for name, fact in facts.items():
             found[name] += fact
     return found

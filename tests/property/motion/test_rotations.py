@@ -28,24 +28,47 @@ SPEC = SeriesSpec("P", "displacement", "mm", STEP_S, 4 * STEP_S)
 Rows = Sequence[tuple[float, float, float]]
 DWELL = Dwell(2, 3)
 CRITERIA = {
-    "velocity": (velocity.ENTRY, Criterion(
-        "v", KINDS["velocity"], ("P",), "displacement",
-        (Threshold(1, over=2.0, window_s=6 * DAY_S), Threshold(2, over=20.0, window_s=2 * DAY_S)), dwell=DWELL,
-    )),
-    "acceleration": (acceleration.ENTRY, Criterion(
-        "a", KINDS["acceleration"], ("P",), "displacement", (Threshold(1, over=1.0, window_s=6 * DAY_S),), dwell=DWELL,
-    )),
-    "tangential_angle": (tangential.ENTRY, Criterion(
-        "t", KINDS["tangential_angle"], ("P",), "displacement",
-        (Threshold(1, over=45.0, window_s=6 * DAY_S), Threshold(2, over=85.0, window_s=3 * DAY_S)), dwell=DWELL,
-    )),
-}  # fmt: skip
+    "velocity": (
+        velocity.ENTRY,
+        Criterion(
+            "v",
+            KINDS["velocity"],
+            ("P",),
+            "displacement",
+            (Threshold(1, over=2.0, window_s=6 * DAY_S), Threshold(2, over=20.0, window_s=2 * DAY_S)),
+            dwell=DWELL,
+        ),
+    ),
+    "acceleration": (
+        acceleration.ENTRY,
+        Criterion(
+            "a",
+            KINDS["acceleration"],
+            ("P",),
+            "displacement",
+            (Threshold(1, over=1.0, window_s=6 * DAY_S),),
+            dwell=DWELL,
+        ),
+    ),
+    "tangential_angle": (
+        tangential.ENTRY,
+        Criterion(
+            "t",
+            KINDS["tangential_angle"],
+            ("P",),
+            "displacement",
+            (Threshold(1, over=45.0, window_s=6 * DAY_S), Threshold(2, over=85.0, window_s=3 * DAY_S)),
+            dwell=DWELL,
+        ),
+    ),
+}
 
 
 def make_site(azimuth_deg: float | None, criterion: Criterion, plunge_deg: float | None = 30.0) -> Site:
     plunge = None if azimuth_deg is None else plunge_deg
-    point = Station("P", None, None, None, azimuth_deg, plunge, None, None, None, on_slope=True, series=(SPEC,),
-                    v_eq_mm_per_day=2.0)  # fmt: skip
+    point = Station(
+        "P", None, None, None, azimuth_deg, plunge, None, None, None, on_slope=True, series=(SPEC,), v_eq_mm_per_day=2.0
+    )
     levels = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))
     return Site("s", "S", 46.0, 8.0, "UTC", levels, (point,), (criterion,), version="v")
 
@@ -70,7 +93,7 @@ def draw_rows(seed: int, noise: float, speed: float, bend: float, azimuth_deg: f
 
 def judge(
     kind: str, rows: Rows, azimuth_deg: float | None, sigma: float | None = None, plunge_deg: float | None = 30.0
-) -> Assessment:  # fmt: skip
+) -> Assessment:
     entry, criterion = CRITERIA[kind]
     readings = {
         f"P.displacement_{name}": tuple(
@@ -88,13 +111,14 @@ def is_near_a_bound(word: Assessment, figure: str) -> bool:
     """Within one standard error of a bound, or of being real."""
     return any(
         abs(f[figure] - f["bound"]) <= f["error"] or abs(abs(f[figure]) - 3.0 * f["error"]) <= f["error"]
-        for f in word.facts["bounds"] if figure in f
-    )  # fmt: skip
+        for f in word.facts["bounds"]
+        if figure in f
+    )
 
 
 def check_levels_stay(
     kind: str, rows: Rows, angle_deg: float, azimuth_deg: float | None, plunge_deg: float | None = 30.0
-) -> None:  # fmt: skip
+) -> None:
     before = judge(kind, rows, azimuth_deg, plunge_deg=plunge_deg)
     turned = None if azimuth_deg is None else (azimuth_deg + angle_deg) % 360.0
     after = judge(kind, turn(rows, angle_deg), turned, plunge_deg=plunge_deg)
@@ -107,10 +131,16 @@ def check_levels_stay(
 @pytest.mark.parametrize("kind", list(CRITERIA))
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(
-    seed=st.integers(0, 10**6), noise=st.floats(0.1, 5.0), speed=st.sampled_from((0.0, 1.0, 5.0, 30.0, -30.0)),
-    bend=st.sampled_from((0.0, 4.0)), heading=st.floats(0.0, 360.0), angle=st.floats(0.0, 360.0),
-    error=st.sampled_from((0.0, 0.0, 90.0, 130.0)), is_declared=st.booleans(), plunge=st.sampled_from((30.0, None)),
-)  # fmt: skip
+    seed=st.integers(0, 10**6),
+    noise=st.floats(0.1, 5.0),
+    speed=st.sampled_from((0.0, 1.0, 5.0, 30.0, -30.0)),
+    bend=st.sampled_from((0.0, 4.0)),
+    heading=st.floats(0.0, 360.0),
+    angle=st.floats(0.0, 360.0),
+    error=st.sampled_from((0.0, 0.0, 90.0, 130.0)),
+    is_declared=st.booleans(),
+    plunge=st.sampled_from((30.0, None)),
+)
 def test_levels_stay_when_a_site_is_turned(kind, seed, noise, speed, bend, heading, angle, error, is_declared, plunge):
     rows = draw_rows(seed, noise, speed, bend, heading)
     check_levels_stay(kind, rows, angle, (heading + error) % 360.0 if is_declared else None, plunge)
@@ -200,9 +230,14 @@ def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, 
     times = tuple(T0 + i * STEP_S for i in range(n))
     spread = sum(((i - (n - 1) / 2.0) * STEP_S / DAY_S) ** 2 for i in range(n)) ** 0.5
     criterion = Criterion(
-        "v", KINDS["velocity"], ("P",), "displacement",
-        (Threshold(1, over=bound / spread, window_s=(n - 1) * STEP_S + 1.0),), min_sigma=min_sigma, dwell=Dwell(1, 1),
-    )  # fmt: skip
+        "v",
+        KINDS["velocity"],
+        ("P",),
+        "displacement",
+        (Threshold(1, over=bound / spread, window_s=(n - 1) * STEP_S + 1.0),),
+        min_sigma=min_sigma,
+        dwell=Dwell(1, 1),
+    )
     windows = DecisionContext(make_site(0.0, criterion), DecisionInputs(), Memory(), times[-1])
     for _ in range(150):
         values = tuple((rng.gauss(0.0, 1.0), rng.gauss(0.0, 1.0), rng.gauss(0.0, up)) for _ in times)
@@ -262,8 +297,13 @@ def test_motion_up_or_down_alone_reaches_the_level(sign):
 
 def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
     criterion = Criterion(
-        "r", KINDS["rate"], ("P",), "displacement", (Threshold(1, under=-2.0, window_s=6 * DAY_S),), dwell=DWELL,
-    )  # fmt: skip
+        "r",
+        KINDS["rate"],
+        ("P",),
+        "displacement",
+        (Threshold(1, under=-2.0, window_s=6 * DAY_S),),
+        dwell=DWELL,
+    )
     rows = draw_rows(4, 1.0, 30.0, 0.0, 250.0)
     site = make_site(None, criterion)
     readings = {
@@ -281,14 +321,27 @@ def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
 # ---- forecasts -----------------------------------------------------------------------------------------------------
 def foresee(
     heading_deg: float, azimuth_deg: float | None, up: float = 0.0, plunge_deg: float | None = 0.0, speed: float = 30.0
-) -> Assessment:  # fmt: skip
+) -> Assessment:
     a, half = radians(heading_deg), 2.0
     moves = {"east": speed * sin(a), "north": speed * cos(a), "up": up}
     rows = tuple(
-        ForecastFact("P", f"displacement_{name}", END_S, END_S + DAY_S, DAY_S, v - half, v, v + half, 0.0, "auto",
-                     shown=True, q025=v - 2 * half, q975=v + 2 * half)
+        ForecastFact(
+            "P",
+            f"displacement_{name}",
+            END_S,
+            END_S + DAY_S,
+            DAY_S,
+            v - half,
+            v,
+            v + half,
+            0.0,
+            "auto",
+            shown=True,
+            q025=v - 2 * half,
+            q975=v + 2 * half,
+        )
         for name, v in moves.items()
-    )  # fmt: skip
+    )
     criterion = Criterion(
         "f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S, probability=0.5),)
     )
@@ -319,8 +372,21 @@ def test_a_forecast_follows_the_declared_plunge_and_without_one_the_vertical_eit
 
 def test_a_forecast_of_sinking_ground_counts_without_a_direction():
     still = replace(make_site(None, CRITERIA["velocity"][1]).stations[0])
-    row = ForecastFact("P", "displacement_up", END_S, END_S + DAY_S, DAY_S, -32.0, -30.0, -28.0, 0.0, "auto",
-                       shown=True, q025=-34.0, q975=-26.0)  # fmt: skip
+    row = ForecastFact(
+        "P",
+        "displacement_up",
+        END_S,
+        END_S + DAY_S,
+        DAY_S,
+        -32.0,
+        -30.0,
+        -28.0,
+        0.0,
+        "auto",
+        shown=True,
+        q025=-34.0,
+        q975=-26.0,
+    )
     criterion = Criterion("f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S),))
     (fan,) = forecast.find_velocity_quantiles(criterion, still, [row])
     assert fan.velocity["q50"] == pytest.approx(30.0)

@@ -169,9 +169,14 @@ def fold_norms(network: nn.Module) -> nn.Module:
                 assert norm.running_mean is not None
                 assert norm.running_var is not None
                 convolution.weight, convolution.bias = fuse_conv_bn_weights(
-                    convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight,
+                    convolution.weight,
+                    convolution.bias,
+                    norm.running_mean,
+                    norm.running_var,
+                    norm.eps,
+                    norm.weight,
                     norm.bias,
-                )  # fmt: skip
+                )
                 unit[1] = nn.Identity()
     return folded
 

@@ -11,11 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Nines, and the ends of 16 and 32 bits.
-NUMBERS: Final = frozenset({
-    *(sign * nines for nines in (999.0, 9999.0, 99999.0, 999999.0, 9999999.0) for sign in (-1, 1)),
-    -99.99, -999.9, 999.9, -32767.0, 32767.0, -32768.0, 65535.0, -2147483647.0, -2147483648.0, 2147483647.0,
-    4294967295.0,
-})  # fmt: skip
+NUMBERS: Final = frozenset(
+    {
+        *(sign * nines for nines in (999.0, 9999.0, 99999.0, 999999.0, 9999999.0) for sign in (-1, 1)),
+        -99.99,
+        -999.9,
+        999.9,
+        -32767.0,
+        32767.0,
+        -32768.0,
+        65535.0,
+        -2147483647.0,
+        -2147483648.0,
+        2147483647.0,
+        4294967295.0,
+    }
+)
 HUGE: Final = 1e19  # 1e20, 9.97e36 and the ends of floating point: no quantity reaches them
 ENDS_MOST: Final = 8  # of whole numbers below 0: heights below the sea are many of them
 STEPS: Final = 5.0  # typical steps between neighbours that a fill lies away from all others

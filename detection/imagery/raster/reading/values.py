@@ -37,18 +37,47 @@ SLOPE_PX: Final = 1 << 18
 STEEPEST_DEG: Final = 60.0
 COLOURS: Final = frozenset({"red", "green", "blue"})
 METRES: Final = {
-    "m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "km": 1000.0, "kilometre": 1000.0,
-    "kilometer": 1000.0, "dm": 0.1, "decimetre": 0.1, "decimeter": 0.1, "cm": 0.01, "centimetre": 0.01,
-    "centimeter": 0.01, "mm": 0.001, "millimetre": 0.001, "millimeter": 0.001, "ft": 0.3048, "foot": 0.3048,
-    "feet": 0.3048, "international foot": 0.3048, "us-ft": 1200 / 3937, "us ft": 1200 / 3937, "ftus": 1200 / 3937,
-    "us survey foot": 1200 / 3937, "us survey feet": 1200 / 3937, "foot_us": 1200 / 3937,
-    "us_survey_foot": 1200 / 3937, "survey foot": 1200 / 3937,
-}  # fmt: skip
+    "m": 1.0,
+    "metre": 1.0,
+    "meter": 1.0,
+    "metres": 1.0,
+    "meters": 1.0,
+    "km": 1000.0,
+    "kilometre": 1000.0,
+    "kilometer": 1000.0,
+    "dm": 0.1,
+    "decimetre": 0.1,
+    "decimeter": 0.1,
+    "cm": 0.01,
+    "centimetre": 0.01,
+    "centimeter": 0.01,
+    "mm": 0.001,
+    "millimetre": 0.001,
+    "millimeter": 0.001,
+    "ft": 0.3048,
+    "foot": 0.3048,
+    "feet": 0.3048,
+    "international foot": 0.3048,
+    "us-ft": 1200 / 3937,
+    "us ft": 1200 / 3937,
+    "ftus": 1200 / 3937,
+    "us survey foot": 1200 / 3937,
+    "us survey feet": 1200 / 3937,
+    "foot_us": 1200 / 3937,
+    "us_survey_foot": 1200 / 3937,
+    "survey foot": 1200 / 3937,
+}
 
 RADIANS: Final = {
-    "rad": 1.0, "radian": 1.0, "radians": 1.0, "cycle": 2 * np.pi, "cycles": 2 * np.pi, "deg": np.pi / 180,
-    "degree": np.pi / 180, "degrees": np.pi / 180,
-}  # fmt: skip
+    "rad": 1.0,
+    "radian": 1.0,
+    "radians": 1.0,
+    "cycle": 2 * np.pi,
+    "cycles": 2 * np.pi,
+    "deg": np.pi / 180,
+    "degree": np.pi / 180,
+    "degrees": np.pi / 180,
+}
 DEGREES: Final = {name: 180 / np.pi * factor for name, factor in RADIANS.items() if "cycle" not in name}
 
 
@@ -92,9 +121,15 @@ FACTOR: Final = BandQuantity("values")
 
 @contextmanager
 def open_values(
-    path: Path, quantity: BandQuantity, index: int = 1, *, ground: Grid | None = None, limits: RasterLimits = LIMITS,
-    notes: list[str] | None = None, empty: float | None = None,
-) -> Iterator[Any]:  # fmt: skip
+    path: Path,
+    quantity: BandQuantity,
+    index: int = 1,
+    *,
+    ground: Grid | None = None,
+    limits: RasterLimits = LIMITS,
+    notes: list[str] | None = None,
+    empty: float | None = None,
+) -> Iterator[Any]:
     """Open a raster of which one band is given as values of a quantity; where nothing must be changed, as it is.
 
     Args:

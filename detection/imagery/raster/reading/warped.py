@@ -120,11 +120,17 @@ class WarpedOnce(ExitStack):
             return [*source.read(self._indexes, window=window), *masks]
         warped = np.full((len(bands) + alpha, height, width), 0 if alpha else empty, *kind)
         reproject(
-            rasterio.band(original, bands), warped, src_nodata=empty, dst_nodata=empty,
-            src_alpha=original.count if has_alpha(original) else 0, dst_alpha=len(bands) + 1 if alpha else 0,
+            rasterio.band(original, bands),
+            warped,
+            src_nodata=empty,
+            dst_nodata=empty,
+            src_alpha=original.count if has_alpha(original) else 0,
+            dst_alpha=len(bands) + 1 if alpha else 0,
             dst_transform=Grid(source.transform, "", self.width, self.height).moved(column, row),
-            dst_crs=source.crs, resampling=source.resampling, warp_mem_limit=PART_MB,
-        )  # fmt: skip
+            dst_crs=source.crs,
+            resampling=source.resampling,
+            warp_mem_limit=PART_MB,
+        )
         found = warped[[index - 1 for index in self._indexes]]
         known = warped[-1:] > 0 if alpha else ~(np.isnan(found) if np.isnan(empty) else found == empty)
         return [*found, *known.view(np.uint8)]

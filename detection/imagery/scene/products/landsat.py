@@ -34,10 +34,13 @@ def describe_landsat(folder: Path) -> dict[str, Any] | None:
         raise ManifestError(f"{metadata}: names no band")
     taken = f"{values.get('DATE_ACQUIRED', '')}T{values.get('SCENE_CENTER_TIME', '')}"
     content: dict[str, Any] = {
-        "acquired_at": read_instant(taken, metadata, "DATE_ACQUIRED and SCENE_CENTER_TIME"), "bands": bands,
-        "gain": round(LANDSAT_SCALE / COUNT, 9), "offset": round(LANDSAT_OFFSET / COUNT, 6),
-        "calibration": f"Landsat Collection 2 level 2 in {metadata.name}", "remarks": [],
-    }  # fmt: skip
+        "acquired_at": read_instant(taken, metadata, "DATE_ACQUIRED and SCENE_CENTER_TIME"),
+        "bands": bands,
+        "gain": round(LANDSAT_SCALE / COUNT, 9),
+        "offset": round(LANDSAT_OFFSET / COUNT, 6),
+        "calibration": f"Landsat Collection 2 level 2 in {metadata.name}",
+        "remarks": [],
+    }
     if quality := values.get("FILE_NAME_QUALITY_L1_PIXEL"):
         content["qa_pixel"] = quality
     return content

@@ -48,8 +48,11 @@ def describe_planet(folder: Path) -> dict[str, Any] | None:
     content: dict[str, Any] = {
         "acquired_at": taken,
         "bands": {name: {"file": within + images[0], "index": k} for k, name in enumerate(order, 1)},
-        "gain": 1.0, "offset": 0.0, "calibration": f"surface reflectance in the name {images[0]}", "remarks": [],
-    }  # fmt: skip
+        "gain": 1.0,
+        "offset": 0.0,
+        "calibration": f"surface reflectance in the name {images[0]}",
+        "remarks": [],
+    }
     masks = [name for name in names if MASK.search(name)]
     if len(masks) == 1:
         content["udm2"] = within + masks[0]

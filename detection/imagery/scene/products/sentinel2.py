@@ -40,10 +40,14 @@ def describe_sentinel2(folder: Path) -> dict[str, Any] | None:
     offset, source = _read_offset(document, metadata, root.name)
     taken = find_text(document, "PRODUCT_START_TIME")
     content: dict[str, Any] = {
-        "acquired_at": read_instant(taken, metadata, "PRODUCT_START_TIME"), "bands": bands, "offset": offset,
-        "gain": _read_gain(document, metadata), "calibration": source, "remarks": [],
+        "acquired_at": read_instant(taken, metadata, "PRODUCT_START_TIME"),
+        "bands": bands,
+        "offset": offset,
+        "gain": _read_gain(document, metadata),
+        "calibration": source,
+        "remarks": [],
         "files": _read_sizes(root, within, {file for _, file in images.values()}),
-    }  # fmt: skip
+    }
     if "SCL" in images:
         content["classification"] = images["SCL"][1]
     if metadata.name == "MTD_MSIL1C.xml":

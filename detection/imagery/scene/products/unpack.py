@@ -18,9 +18,16 @@ MOST_FILES: Final = 10_000
 MOST_BYTES: Final = 16 << 30  # a product of Sentinel-2 has about one
 _BLOCK: Final = 1 << 20
 _DAMAGED: Final = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
-    NotImplementedError, ValueError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+)
 Entry = tuple[str, int, Callable[[], IO[bytes]] | None]
 """Name, stated size, and how it is opened; None for what is no file."""
 

@@ -24,9 +24,14 @@ class Transformer(StationNetwork):
         self.embed = nn.Linear(PATCH * shape.features, shape.hidden)
         self.place = nn.Parameter(torch.randn(tokens, shape.hidden) * 0.02)
         layer = nn.TransformerEncoderLayer(
-            shape.hidden, heads, 2 * shape.hidden, dropout=shape.dropout, activation="gelu", batch_first=True,
+            shape.hidden,
+            heads,
+            2 * shape.hidden,
+            dropout=shape.dropout,
+            activation="gelu",
+            batch_first=True,
             norm_first=True,
-        )  # fmt: skip
+        )
         self.encoder = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
 
     def encode(self, rows: Tensor) -> Tensor:

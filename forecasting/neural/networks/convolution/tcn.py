@@ -14,9 +14,13 @@ class _Block(nn.Module):
         super().__init__()
         pad = nn.ConstantPad1d(((KERNEL - 1) * dilation, 0), 0.0)
         self.convolve = nn.Sequential(
-            pad, nn.Conv1d(inputs, width, KERNEL, dilation=dilation), nn.GELU(),
-            pad, nn.Conv1d(width, width, KERNEL, dilation=dilation), nn.GELU(),
-        )  # fmt: skip
+            pad,
+            nn.Conv1d(inputs, width, KERNEL, dilation=dilation),
+            nn.GELU(),
+            pad,
+            nn.Conv1d(width, width, KERNEL, dilation=dilation),
+            nn.GELU(),
+        )
         self.straight = nn.Conv1d(inputs, width, 1) if inputs != width else nn.Identity()
 
     def forward(self, rows: Tensor) -> Tensor:

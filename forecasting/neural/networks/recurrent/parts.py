@@ -33,9 +33,7 @@ class Recurrent(StationNetwork):
         if self.convolves:
             self.front = RowConvolution(shape)
             inputs = self.front.width
-        self.encoder = self.layer(
-            inputs, width, num_layers=self.layers, batch_first=True, bidirectional=self.both_ways
-        )  # fmt: skip
+        self.encoder = self.layer(inputs, width, num_layers=self.layers, batch_first=True, bidirectional=self.both_ways)
         if self.attends:
             self.attention = RowAttention(ways * width)
 

@@ -115,23 +115,35 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
         return TOO_FEW
     unit = criterion.kind.unit_of(spec.unit)
     reason = _ACCELERATES(
-        acceleration=Figure(fact["acceleration"], ".3g"), error=Figure(fact["error"], ".2g", unit),
-        window=Duration(fact["window_s"] or 86400.0), velocity=Figure(fact["velocity"], ".2f", f"{spec.unit}/day"),
+        acceleration=Figure(fact["acceleration"], ".3g"),
+        error=Figure(fact["error"], ".2g", unit),
+        window=Duration(fact["window_s"] or 86400.0),
+        velocity=Figure(fact["velocity"], ".2f", f"{spec.unit}/day"),
         dwell=describe_dwell(
             fact, Figure(fact["bound"], "g", unit), back=_SLOWER if fact["velocity"] > 0.0 else AGAINST
         ),
-    )  # fmt: skip
+    )
     return describe_way(reason, fact, criterion)
 
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="acceleration", quantity="displacement", per="/day²", epochs=LEAST_EPOCHS, motion=True,
-        noise_steps=True, followed=True, scaled=True, loosening="bounds", drawn=("movement",),
+        id="acceleration",
+        quantity="displacement",
+        per="/day²",
+        epochs=LEAST_EPOCHS,
+        motion=True,
+        noise_steps=True,
+        followed=True,
+        scaled=True,
+        loosening="bounds",
+        drawn=("movement",),
     ),
-    AccelerationTable, SpeedBound, each_track(assess_acceleration),
+    AccelerationTable,
+    SpeedBound,
+    each_track(assess_acceleration),
     example="""
 stations = ["S1"]
 yellow = {over = 1.0, window = "2d"}
 """,
-)  # fmt: skip
+)

@@ -40,9 +40,8 @@ def assess_anomalies(criterion: Criterion, windows: DecisionContext) -> tuple[As
     found = []
     for station in criterion.stations:
         rows = [
-            a for a in tested_rows
-            if a.station == station and 0.0 <= windows.now_s - a.at_s <= criterion.valid_for_s
-        ]  # fmt: skip
+            a for a in tested_rows if a.station == station and 0.0 <= windows.now_s - a.at_s <= criterion.valid_for_s
+        ]
         if not rows:
             found.append(Assessment(criterion.id, station, reason=_NONE))
             continue
@@ -88,11 +87,18 @@ def _explain(worst: AnomalyFact) -> Message:
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="anomaly", role="advice", source="suggestion", facts="anomalies", plan="anomaly", loosening="bounds",
+        id="anomaly",
+        role="advice",
+        source="suggestion",
+        facts="anomalies",
+        plan="anomaly",
+        loosening="bounds",
     ),
-    AnomalyTable, None, assess_anomalies,
+    AnomalyTable,
+    None,
+    assess_anomalies,
     implied_s=lambda slowest_s: max(86400.0, 2.0 * slowest_s),
     example="""
 level = "yellow"
 """,
-)  # fmt: skip
+)

@@ -44,22 +44,33 @@ def _assess_gauge(criterion: Criterion, windows: DecisionContext, station: str) 
         return assessment
     per_day = f"{spec.unit}/day"
     reason = _FALLS(
-        rate=Figure(-fact["rate"], ".3g"), error=Figure(fact["error"], ".2g", per_day),
-        window=Duration(fact["window_s"]), bound=Figure(-fact["bound"], "g", per_day),
+        rate=Figure(-fact["rate"], ".3g"),
+        error=Figure(fact["error"], ".2g", per_day),
+        window=Duration(fact["window_s"]),
+        bound=Figure(-fact["bound"], "g", per_day),
         height=Figure(track.along[-1], ".2f", spec.unit),
-    )  # fmt: skip
+    )
     facts = {**assessment.facts, "drawdown_per_day": -fact["rate"], "level_now": track.along[-1]}
     return replace(assessment, reason=reason, facts=facts)
 
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="drawdown", quantity="reservoir_level", per="/day", epochs=LEAST_EPOCHS, followed=True, trigger=True,
-        scaled=True, loosening="bounds", drawn=("rain",),
+        id="drawdown",
+        quantity="reservoir_level",
+        per="/day",
+        epochs=LEAST_EPOCHS,
+        followed=True,
+        trigger=True,
+        scaled=True,
+        loosening="bounds",
+        drawn=("rain",),
     ),
-    DrawdownTable, OverBound, assess_drawdown,
+    DrawdownTable,
+    OverBound,
+    assess_drawdown,
     example="""
 stations = ["S1"]
 yellow = {over = 0.5, window = "1d"}
 """,
-)  # fmt: skip
+)

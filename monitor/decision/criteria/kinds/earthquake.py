@@ -130,11 +130,12 @@ def assess_shaking(criterion: Criterion, windows: DecisionContext) -> tuple[Asse
     now_s = windows.now_s
     after = windows.answered_s(VoteKey(criterion.id, EARTHQUAKE))
     found = [
-        s for group in group_shaking(criterion, windows.view, now_s)
+        s
+        for group in group_shaking(criterion, windows.view, now_s)
         if windows.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED
         for s in group
         if now_s - s.event.from_s <= criterion.valid_for_s and s.event.from_s > after
-    ]  # fmt: skip
+    ]
     known = [s for s in found if s.level is not None]
     if not known:
         reason = found[-1].reason if found else _NONE
@@ -142,9 +143,17 @@ def assess_shaking(criterion: Criterion, windows: DecisionContext) -> tuple[Asse
     worst = max(known, key=lambda s: (s.level, s.event.from_s))
     level = worst.level or 0
     return (
-        Assessment(criterion.id, EARTHQUAKE, level, level, has_data=True, newest_s=worst.event.from_s,
-                   reason=worst.reason, facts=worst.facts),
-    )  # fmt: skip
+        Assessment(
+            criterion.id,
+            EARTHQUAKE,
+            level,
+            level,
+            has_data=True,
+            newest_s=worst.event.from_s,
+            reason=worst.reason,
+            facts=worst.facts,
+        ),
+    )
 
 
 def group_shaking(criterion: Criterion, view: DecisionInputs, now_s: float) -> list[list[Shaking]]:
@@ -197,25 +206,35 @@ def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
         limit_cm = params.get(f"newmark_cm:{threshold.level}")
         by_pga = threshold.over is not None and pga >= threshold.over
         by_block = limit_cm is not None and moved is not None and moved.median_cm >= limit_cm
-        bounds.append({
-            "level": threshold.level, "bound": threshold.over, "newmark_cm": limit_cm, "crossed": by_pga or by_block,
-            "ratio": max(
-                pga / threshold.over if threshold.over else 0.0,
-                moved.median_cm / limit_cm if moved is not None and limit_cm else 0.0,
-            ),
-        })  # fmt: skip
+        bounds.append(
+            {
+                "level": threshold.level,
+                "bound": threshold.over,
+                "newmark_cm": limit_cm,
+                "crossed": by_pga or by_block,
+                "ratio": max(
+                    pga / threshold.over if threshold.over else 0.0,
+                    moved.median_cm / limit_cm if moved is not None and limit_cm else 0.0,
+                ),
+            }
+        )
         level = threshold.level if by_pga or by_block else level
     facts: dict[str, Any] = {"pga_g": pga, "at_s": event.from_s, "levels": bounds, "text": event.text}
     reason = _SHOOK(at=at, pga=Figure(pga))
     if moved is not None:
         facts |= {
-            "critical_acceleration_g": critical, "newmark_cm": moved.median_cm, "newmark_low_cm": moved.low_cm,
+            "critical_acceleration_g": critical,
+            "newmark_cm": moved.median_cm,
+            "newmark_low_cm": moved.low_cm,
             "newmark_high_cm": moved.high_cm,
-        }  # fmt: skip
+        }
         reason = _SHOOK_AND_MOVED(
-            at=at, pga=Figure(pga), displacement=Figure(moved.median_cm, ".2g"), low=Figure(moved.low_cm, ".2g"),
+            at=at,
+            pga=Figure(pga),
+            displacement=Figure(moved.median_cm, ".2g"),
+            low=Figure(moved.low_cm, ".2g"),
             high=Figure(moved.high_cm, ".2g"),
-        )  # fmt: skip
+        )
     return Shaking(event, level, reason, facts)
 
 
@@ -236,10 +255,10 @@ def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: fl
     ends it.
     """
     found = {
-        k: c for k, c in memory.conditions.items()
-        if k.startswith(f"health:{INSPECT}")
-        and k.removeprefix("health:").removesuffix(":verify") not in memory.answers
-    }  # fmt: skip
+        k: c
+        for k, c in memory.conditions.items()
+        if k.startswith(f"health:{INSPECT}") and k.removeprefix("health:").removesuffix(":verify") not in memory.answers
+    }
     for criterion in _criteria(site):
         for group in group_shaking(criterion, view, now_s):
             key = inspection_key(criterion, group[0].event)
@@ -275,9 +294,10 @@ def list_lowering(site: Site, view: DecisionInputs, now_s: float) -> list[tuple[
         params = dict(criterion.params)
         lower_to, lower_for_s = params.get("lower_to", 1.0), params.get("lower_for_s", 0.0)
         found += [
-            (event, lower_to) for event in _earthquakes(view, now_s)
+            (event, lower_to)
+            for event in _earthquakes(view, now_s)
             if lower_to < 1.0 and now_s - event.from_s <= lower_for_s and classify_shaking(criterion, event).level
-        ]  # fmt: skip
+        ]
     return found
 
 
@@ -294,17 +314,24 @@ def _criteria(site: Site) -> tuple[Criterion, ...]:
 
 def _earthquakes(view: DecisionInputs, now_s: float) -> Iterator[EventFact]:
     return (
-        e for e in view.events
+        e
+        for e in view.events
         if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s and not e.withdrawn
-    )  # fmt: skip
+    )
 
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="earthquake", role="advice", source="suggestion", witness=EARTHQUAKE, loosening="reaching",
+        id="earthquake",
+        role="advice",
+        source="suggestion",
+        witness=EARTHQUAKE,
+        loosening="reaching",
     ),
-    EarthquakeTable, ShakingBound, assess_shaking,
+    EarthquakeTable,
+    ShakingBound,
+    assess_shaking,
     example="""
 yellow = {over = 0.05}
 """,
-)  # fmt: skip
+)

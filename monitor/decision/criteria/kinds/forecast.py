@@ -84,10 +84,13 @@ def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Sta
     raise_level = 0
     newest_s: float | None = None
     ahead = [
-        f for f in windows.view.forecasts
-        if f.station == station.id and f.shown and f.target_s > max(f.data_until_s, windows.now_s)
+        f
+        for f in windows.view.forecasts
+        if f.station == station.id
+        and f.shown
+        and f.target_s > max(f.data_until_s, windows.now_s)
         and _is_wanted(criterion, f)
-    ]  # fmt: skip
+    ]
     for threshold in criterion.thresholds:
         found = list(
             find_velocity_quantiles(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s])
@@ -120,10 +123,16 @@ def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Sta
     open_levels = {t.level for t in criterion.thresholds} - {f["level"] for f in facts if f["recovered"]}
     chosen = next((f for f in facts if f["level"] == raise_level), facts[0])
     return Assessment(
-        criterion.id, station.id, raise_level, max([raise_level, *open_levels]), has_data=True,
-        fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)), newest_s=newest_s,
-        reason=_explain(chosen), facts={"bounds": facts, "distribution": DISTRIBUTION},
-    )  # fmt: skip
+        criterion.id,
+        station.id,
+        raise_level,
+        max([raise_level, *open_levels]),
+        has_data=True,
+        fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)),
+        newest_s=newest_s,
+        reason=_explain(chosen),
+        facts={"bounds": facts, "distribution": DISTRIBUTION},
+    )
 
 
 def find_velocity_quantiles(
@@ -190,9 +199,10 @@ def describe_chance(fact: Mapping[str, Any]) -> Message:
     template = _CHANCE if low == high else _AT_MOST if low == 0.0 else _AT_LEAST
     return template(
         n=Figure(100.0 * (high if low == 0.0 else low), ".0f" if low == high else "g"),
-        bound=Figure(fact["over_mm_per_day"]), duration=Duration(fact["window_s"]),
+        bound=Figure(fact["over_mm_per_day"]),
+        duration=Duration(fact["window_s"]),
         counts=Figure(100.0 * fact["probability"]),
-    )  # fmt: skip
+    )
 
 
 def describe_quantiles(fact: Mapping[str, Any]) -> str:
@@ -208,19 +218,25 @@ def describe_quantiles(fact: Mapping[str, Any]) -> str:
 
 def _explain(fact: Mapping[str, Any]) -> Message:
     velocity = {name: Figure(value, ".2f") for name, value in fact["velocity_mm_per_day"].items()}
-    return join([
-        describe_chance(fact), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])
-    ])  # fmt: skip
+    return join([describe_chance(fact), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])])
 
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="forecast", role="advice", source="suggestion", quantity="displacement", unit="mm/day", facts="forecasts",
-        plan="forecast", loosening="bounds",
+        id="forecast",
+        role="advice",
+        source="suggestion",
+        quantity="displacement",
+        unit="mm/day",
+        facts="forecasts",
+        plan="forecast",
+        loosening="bounds",
     ),
-    VelocityForecastTable, ForecastBound, each_station(assess_forecast),
+    VelocityForecastTable,
+    ForecastBound,
+    each_station(assess_forecast),
     example="""
 stations = ["S1"]
 yellow = {over = 5.0, window = "1d", probability = 0.3}
 """,
-)  # fmt: skip
+)

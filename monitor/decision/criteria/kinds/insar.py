@@ -81,18 +81,32 @@ def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, 
     age_s = windows.now_s - fact.newest_s
     latency_s = fact.received_s - fact.newest_s
     moves = _MOVES(
-        station=str(fact.station), rate=Figure(fact.rate_mm_per_day, ".3f"),
-        error=Figure(fact.error_mm_per_day, ".3f"), zone=fact.zone, points=Figure(fact.points, "d"),
-        acquisitions=Figure(fact.epochs, "d"), at=Timestamp(fact.newest_s),
+        station=str(fact.station),
+        rate=Figure(fact.rate_mm_per_day, ".3f"),
+        error=Figure(fact.error_mm_per_day, ".3f"),
+        zone=fact.zone,
+        points=Figure(fact.points, "d"),
+        acquisitions=Figure(fact.epochs, "d"),
+        at=Timestamp(fact.newest_s),
         duration=format_delay(max(0.0, latency_s)),
-    )  # fmt: skip
+    )
     reason = join([moves, _ACROSS])
     return Assessment(
-        criterion.id, witness, raise_level, max(hold_level, raise_level), has_data=True,
-        fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,
-        facts={"rate": fact.rate_mm_per_day, "error": fact.error_mm_per_day, "points": fact.points,
-               "latency_s": latency_s},
-    )  # fmt: skip
+        criterion.id,
+        witness,
+        raise_level,
+        max(hold_level, raise_level),
+        has_data=True,
+        fresh=age_s <= criterion.valid_for_s and not windows.view.draining,
+        newest_s=fact.newest_s,
+        reason=reason,
+        facts={
+            "rate": fact.rate_mm_per_day,
+            "error": fact.error_mm_per_day,
+            "points": fact.points,
+            "latency_s": latency_s,
+        },
+    )
 
 
 def _join(assessments: Sequence[Assessment]) -> Assessment:
@@ -106,12 +120,19 @@ def _join(assessments: Sequence[Assessment]) -> Assessment:
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="insar_rate", role="advice", source="suggestion", scaled=True, zone=INSAR, facts="points",
+        id="insar_rate",
+        role="advice",
+        source="suggestion",
+        scaled=True,
+        zone=INSAR,
+        facts="points",
         loosening="bounds",
     ),
-    InsarTable, DepthBound, assess_zones,
+    InsarTable,
+    DepthBound,
+    assess_zones,
     example="""
 window = "60d"
 yellow = {over = 1.0}
 """,
-)  # fmt: skip
+)

@@ -85,16 +85,28 @@ def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Sta
     second = criterion.role != "witness" or _has_second(criterion, windows, station)
     level = max(near, default=0) if fact.trusted and second else 0
     return Assessment(
-        criterion.id, station.id, level, max(level, max(held, default=0)), has_data=True,
-        fresh=windows.is_fresh(fact.data_until_s, spec), newest_s=fact.data_until_s,
+        criterion.id,
+        station.id,
+        level,
+        max(level, max(held, default=0)),
+        has_data=True,
+        fresh=windows.is_fresh(fact.data_until_s, spec),
+        newest_s=fact.data_until_s,
         reason=_explain(fact, windows.now_s, alone=not second),
         facts={
-            "method": fact.method, "from_s": fact.from_s, "mid_s": fact.mid_s, "to_s": fact.to_s, "left_s": left_s,
-            "trusted": fact.trusted, "reasons": fact.reasons, "issued_s": fact.issued_s,
-            "velocity_mm_per_day": fact.velocity_mm_per_day, "second": second,
+            "method": fact.method,
+            "from_s": fact.from_s,
+            "mid_s": fact.mid_s,
+            "to_s": fact.to_s,
+            "left_s": left_s,
+            "trusted": fact.trusted,
+            "reasons": fact.reasons,
+            "issued_s": fact.issued_s,
+            "velocity_mm_per_day": fact.velocity_mm_per_day,
+            "second": second,
             "bounds": [{"level": t.level, "within_s": t.window_s} for t in criterion.thresholds],
         },
-    )  # fmt: skip
+    )
 
 
 def _assess_without(
@@ -105,9 +117,13 @@ def _assess_without(
     sound = newest is not None and all(f in HARMLESS for f in newest.flags)
     fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
     return Assessment(
-        criterion.id, station, has_data=fresh, fresh=fresh,
-        newest_s=None if newest is None else newest.observed_s, reason=_NO_WINDOW,
-    )  # fmt: skip
+        criterion.id,
+        station,
+        has_data=fresh,
+        fresh=fresh,
+        newest_s=None if newest is None else newest.observed_s,
+        reason=_NO_WINDOW,
+    )
 
 
 def _has_second(criterion: Criterion, windows: DecisionContext, station: Station) -> bool:
@@ -118,9 +134,11 @@ def _has_second(criterion: Criterion, windows: DecisionContext, station: Station
         fact = None if groups[other.id] == groups[station.id] else _find(windows, criterion, other.id)
         spec = windows.site.series(other.id, criterion.quantity)
         if (
-            fact is not None and fact.trusted and windows.is_fresh(fact.data_until_s, spec)
+            fact is not None
+            and fact.trusted
+            and windows.is_fresh(fact.data_until_s, spec)
             and _edge_s(criterion, fact) - windows.now_s <= widest_s
-        ):  # fmt: skip
+        ):
             return True
     return False
 
@@ -129,9 +147,10 @@ def _find(windows: DecisionContext, criterion: Criterion, station: str) -> Failu
     """The window of a station by inverse velocity; the forecast's one stands beside it and never replaces it."""
     wanted = criterion.quantity
     rows = [
-        f for f in windows.view.failures
+        f
+        for f in windows.view.failures
         if f.station == station and f.method == METHOD and (f.quantity == wanted or f.quantity.startswith(f"{wanted}_"))
-    ]  # fmt: skip
+    ]
     return max(rows, key=lambda f: (f.data_until_s, f.issued_s, f.quantity), default=None)
 
 
@@ -141,9 +160,10 @@ def _edge_s(criterion: Criterion, fact: FailureFact) -> float:
 
 def _newest(windows: DecisionContext, station: str, quantity: str) -> NewestEpoch | None:
     found = [
-        n for name, n in windows.list_newest(station)
+        n
+        for name, n in windows.list_newest(station)
         if (name == quantity or name.startswith(f"{quantity}_")) and n.observed_s <= windows.now_s
-    ]  # fmt: skip
+    ]
     return max(found, key=lambda n: (n.observed_s, n.flags), default=None)
 
 
@@ -169,12 +189,19 @@ def _explain(fact: FailureFact, now_s: float, *, alone: bool) -> Message:
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="inverse_velocity", role="advice", source="suggestion", quantity="displacement", facts="failures",
-        plan="forecast", loosening="bounds",
+        id="inverse_velocity",
+        role="advice",
+        source="suggestion",
+        quantity="displacement",
+        facts="failures",
+        plan="forecast",
+        loosening="bounds",
     ),
-    InverseVelocityTable, WithinBound, each_station(assess_nearness),
+    InverseVelocityTable,
+    WithinBound,
+    each_station(assess_nearness),
     example="""
 stations = ["*"]
 yellow = {within = "7d"}
 """,
-)  # fmt: skip
+)

@@ -42,20 +42,33 @@ def assess_level(criterion: Criterion, windows: DecisionContext, station: Statio
         limit = recovery_of(threshold, criterion.recover)
         worst = [sign * values[e] + errors[e] for e in times[-needed:]]
         clear = len(worst) >= needed and max(worst) < sign * limit
-        facts.append({
-            "level": threshold.level, "bound": bound, "hits": sum(sign * values[e] > sign * bound for e in epochs),
-            "needs": needed, "recovered": clear, "value": values[times[-1]],
-            "margin": sign * (values[times[-1]] - bound),
-        })  # fmt: skip
+        facts.append(
+            {
+                "level": threshold.level,
+                "bound": bound,
+                "hits": sum(sign * values[e] > sign * bound for e in epochs),
+                "needs": needed,
+                "recovered": clear,
+                "value": values[times[-1]],
+                "margin": sign * (values[times[-1]] - bound),
+            }
+        )
     bounds = tuple(Figure(bound_of(t)[0], "g", spec.unit) for t in criterion.thresholds)
     reason = _STANDS(
-        quantity=Term(criterion.quantity), value=Figure(values[times[-1]], ".6g", spec.unit),
+        quantity=Term(criterion.quantity),
+        value=Figure(values[times[-1]], ".6g", spec.unit),
         bounds=MessageList(bounds, ", "),
-    )  # fmt: skip
+    )
     return Assessment(
-        criterion.id, station.id, *levels_of(facts), has_data=True, fresh=windows.is_fresh(times[-1], spec),
-        newest_s=times[-1], reason=reason, facts={"bounds": facts, "quantity": track.quantity},
-    )  # fmt: skip
+        criterion.id,
+        station.id,
+        *levels_of(facts),
+        has_data=True,
+        fresh=windows.is_fresh(times[-1], spec),
+        newest_s=times[-1],
+        reason=reason,
+        facts={"bounds": facts, "quantity": track.quantity},
+    )
 
 
 def value_epochs(
@@ -77,9 +90,7 @@ def read_values(windows: DecisionContext, criterion: Criterion, station: str) ->
     values = dict(zip(track.times_s, track.along, strict=True))
     if not track.jumps or len(track.values[0]) != 1:
         return values
-    raw = {
-        seconds(r.observed_at): r.value for r in windows.view.readings.get(f"{station}.{track.quantity}", ())
-    }  # fmt: skip
+    raw = {seconds(r.observed_at): r.value for r in windows.view.readings.get(f"{station}.{track.quantity}", ())}
     for jump in track.jumps:
         state = windows.memory.steps.get(StepKey(station, jump.at_s))
         for at in [t for t in values if t >= jump.at_s]:
@@ -96,11 +107,19 @@ def _is_over(windows: DecisionContext, step: Step, station: str) -> bool:
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="level", per="", motion=True, is_level=True, followed=True, loosening="bounds", drawn=("line",),
+        id="level",
+        per="",
+        motion=True,
+        is_level=True,
+        followed=True,
+        loosening="bounds",
+        drawn=("line",),
     ),
-    MeasuredTable, LevelBound, each_station(assess_level),
+    MeasuredTable,
+    LevelBound,
+    each_station(assess_level),
     example="""
 series = "S1.pore_pressure"
 yellow = {over = 15.0}
 """,
-)  # fmt: skip
+)

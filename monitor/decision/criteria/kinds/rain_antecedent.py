@@ -43,9 +43,13 @@ class RainAntecedentTable(RainTable):
         span = self.span if self.span is not None else (self.recent or 0.0) + (self.antecedent or 0.0)
         windows_s = [s for s in (self.recent, self.antecedent, self.span) if s is not None]
         return add_params(
-            self.join(criterion, places, windows_s), decay=self.decay, span_s=span, recent_s=self.recent,
-            weight=self.weight, history_s=span,
-        )  # fmt: skip
+            self.join(criterion, places, windows_s),
+            decay=self.decay,
+            span_s=span,
+            recent_s=self.recent,
+            weight=self.weight,
+            history_s=span,
+        )
 
 
 def assess_wetness(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
@@ -79,14 +83,22 @@ def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="rain_antecedent", quantity="rain", per="", trigger=True, scaled=True, loosening="bounds",
-        safe_params=RAIN_SAFE, drawn=("rain",),
+        id="rain_antecedent",
+        quantity="rain",
+        per="",
+        trigger=True,
+        scaled=True,
+        loosening="bounds",
+        safe_params=RAIN_SAFE,
+        drawn=("rain",),
     ),
-    RainAntecedentTable, DepthBound, assess_wetness,
+    RainAntecedentTable,
+    DepthBound,
+    assess_wetness,
     example="""
 series = "S1.rain"
 decay = 0.9
 span = "30d"
 yellow = {over = 80.0}
 """,
-)  # fmt: skip
+)

@@ -44,9 +44,14 @@ class RainCurveTable(CriterionTable):
         """With the curve, its durations in seconds, the rain that is expected, and what ends an event."""
         from_s, to_s = self.duration
         criterion = add_params(
-            criterion, min_coverage=self.min_coverage, a=self.a, b=self.b, c=self.c, duration_from_s=from_s,
+            criterion,
+            min_coverage=self.min_coverage,
+            a=self.a,
+            b=self.b,
+            c=self.c,
+            duration_from_s=from_s,
             duration_to_s=to_s,
-        )  # fmt: skip
+        )
         joined = join_rain(criterion, places, self.forecast, self.forecast_valid, self.duration[1:])
         return add_params(joined, dry_gap_s=self.dry_gap, dry_mm=self.dry_mm)
 
@@ -102,10 +107,17 @@ def _quiet(criterion: Criterion, gauge: Gauge, span_s: float, event_s: float | N
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="rain_intensity_duration", trigger=True, scaled=True, scaled_params=("a", "c"), loosening="bounds",
-        safe_params=(*RAIN_SAFE, ("a", "lower"), ("c", "lower")), drawn=("rain", "curve"),
+        id="rain_intensity_duration",
+        trigger=True,
+        scaled=True,
+        scaled_params=("a", "c"),
+        loosening="bounds",
+        safe_params=(*RAIN_SAFE, ("a", "lower"), ("c", "lower")),
+        drawn=("rain", "curve"),
     ),
-    RainCurveTable, None, each_gauge(measure_curve),
+    RainCurveTable,
+    None,
+    each_gauge(measure_curve),
     example="""
 series = "S1.rain"
 a = 14.8
@@ -113,4 +125,4 @@ b = 0.39
 duration = ["1h", "3d"]
 level = "yellow"
 """,
-)  # fmt: skip
+)

@@ -62,10 +62,17 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="rain_learned", quantity="rain", trigger=True, scaled=True, loosening="bounds",
-        safe_params=RAIN_SAFE, drawn=("rain",),
+        id="rain_learned",
+        quantity="rain",
+        trigger=True,
+        scaled=True,
+        loosening="bounds",
+        safe_params=RAIN_SAFE,
+        drawn=("rain",),
     ),
-    RainLearnedTable, None, each_gauge(measure_learned, _LARGEST),
+    RainLearnedTable,
+    None,
+    each_gauge(measure_learned, _LARGEST),
     example="""
 series = "S1.rain"
 window = "1d"
@@ -74,4 +81,4 @@ over = 33.0
 events = 5
 level = "yellow"
 """,
-)  # fmt: skip
+)

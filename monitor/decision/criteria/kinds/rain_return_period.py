@@ -63,9 +63,11 @@ def _fit_depths(criterion: Criterion, table: RainReturnTable, where: str) -> Cri
                 require_record(fitted, years)
                 depth = fitted.depth(years)
                 params |= {
-                    f"location:{window_s:g}": fitted.location, f"scale:{window_s:g}": fitted.scale,
-                    f"shape:{window_s:g}": fitted.shape, f"record:{window_s:g}": float(fitted.years),
-                }  # fmt: skip
+                    f"location:{window_s:g}": fitted.location,
+                    f"scale:{window_s:g}": fitted.scale,
+                    f"shape:{window_s:g}": fitted.shape,
+                    f"record:{window_s:g}": float(fitted.years),
+                }
         except (TooFewYearsError, ValueError) as error:
             raise ConfigError(f"{where}: window {name}: {error}") from None
         thresholds.append(replace(threshold, over=depth))
@@ -116,13 +118,19 @@ def _years(params: Mapping[str, float], window_s: float, total_mm: float) -> flo
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="rain_return_period", quantity="rain", trigger=True, loosening="bounds", safe_params=RAIN_SAFE,
+        id="rain_return_period",
+        quantity="rain",
+        trigger=True,
+        loosening="bounds",
+        safe_params=RAIN_SAFE,
         drawn=("rain",),
     ),
-    RainReturnTable, OverBound, each_gauge(measure_rarity),
+    RainReturnTable,
+    OverBound,
+    each_gauge(measure_rarity),
     example="""
 series = "S1.rain"
 quantiles = {1d = [[2.0, 50.0], [10.0, 80.0]]}
 yellow = {over = 5.0, window = "1d"}
 """,
-)  # fmt: skip
+)

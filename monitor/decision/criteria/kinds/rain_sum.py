@@ -11,12 +11,20 @@ from monitor.domain.kinds import Kind
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="rain_sum", quantity="rain", per="", trigger=True, scaled=True, loosening="bounds",
-        safe_params=RAIN_SAFE, drawn=("rain",),
+        id="rain_sum",
+        quantity="rain",
+        per="",
+        trigger=True,
+        scaled=True,
+        loosening="bounds",
+        safe_params=RAIN_SAFE,
+        drawn=("rain",),
     ),
-    RainTable, OverBound, each_gauge(measure_sums),
+    RainTable,
+    OverBound,
+    each_gauge(measure_sums),
     example="""
 series = "S1.rain"
 yellow = {over = 30.0, window = "1d"}
 """,
-)  # fmt: skip
+)

@@ -25,12 +25,21 @@ class RateTable(MeasuredTable):
 # the same error-aware fit as velocity; `under` with a negative bound watches a drawdown
 ENTRY: Final = KindEntry(
     Kind(
-        id="rate", per="/day", epochs=LEAST_EPOCHS, motion=True, rate=True, followed=True, scaled=True,
-        loosening="bounds", drawn=("ray",),
+        id="rate",
+        per="/day",
+        epochs=LEAST_EPOCHS,
+        motion=True,
+        rate=True,
+        followed=True,
+        scaled=True,
+        loosening="bounds",
+        drawn=("ray",),
     ),
-    RateTable, RateBound, each_track(assess_rates),
+    RateTable,
+    RateBound,
+    each_track(assess_rates),
     example="""
 series = "S1.tilt"
 yellow = {under = -1.0, window = "1d"}
 """,
-)  # fmt: skip
+)

@@ -37,10 +37,12 @@ def assess_reports(criterion: Criterion, windows: DecisionContext) -> tuple[Asse
     """One answer for all reports of the kinds that count."""
     after = windows.answered_s(VoteKey(criterion.id, OBSERVERS))
     rows = [
-        r for r in windows.view.reports
-        if (not criterion.kinds or r.kind in criterion.kinds) and r.at_s > after
+        r
+        for r in windows.view.reports
+        if (not criterion.kinds or r.kind in criterion.kinds)
+        and r.at_s > after
         and 0.0 <= windows.now_s - r.at_s <= criterion.valid_for_s
-    ]  # fmt: skip
+    ]
     if not rows:
         return (Assessment(criterion.id, OBSERVERS, reason=_NONE),)
     newest = max(rows, key=lambda r: (r.at_s, r.text))
@@ -52,20 +54,33 @@ def assess_reports(criterion: Criterion, windows: DecisionContext) -> tuple[Asse
     kind = Term(newest.kind)
     room = LONGEST - len(_REPORTED(kind=kind, name=newest.by, report=""))
     return (
-        Assessment(criterion.id, OBSERVERS, level, level, has_data=True, newest_s=newest.at_s,
-                   reason=_REPORTED(kind=kind, name=newest.by, report=newest.text[: max(0, room)]),
-                   facts={"count": len(rows)}),
-    )  # fmt: skip
+        Assessment(
+            criterion.id,
+            OBSERVERS,
+            level,
+            level,
+            has_data=True,
+            newest_s=newest.at_s,
+            reason=_REPORTED(kind=kind, name=newest.by, report=newest.text[: max(0, room)]),
+            facts={"count": len(rows)},
+        ),
+    )
 
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="report", source="observers", witness=OBSERVERS, facts="reports", loosening="bounds",
+        id="report",
+        source="observers",
+        witness=OBSERVERS,
+        facts="reports",
+        loosening="bounds",
         safe_params=(("needs", "lower"),),
     ),
-    ReportTable, None, assess_reports,
+    ReportTable,
+    None,
+    assess_reports,
     example="""
 kinds = ["rockfall"]
 level = "yellow"
 """,
-)  # fmt: skip
+)

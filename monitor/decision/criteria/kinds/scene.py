@@ -66,14 +66,15 @@ def assess_scenes(criterion: Criterion, windows: DecisionContext) -> tuple[Asses
     witness = criterion.role != "advice"
     tested = _list_tested(criterion, windows) if witness else None
     rows = [
-        (f, near) for f in windows.view.footprints
+        (f, near)
+        for f in windows.view.footprints
         if f.area_m2 >= windows.site.scenes.minimum_area_m2
         and (f.change in CHANGED or (f.change == "single" and not witness))
         and not (witness and f.caution)
         and (tested is None or f.model_hash in tested)
         and 0.0 <= windows.now_s - f.acquired_s <= criterion.valid_for_s
         and (near := _list_near(criterion, f, windows))
-    ]  # fmt: skip
+    ]
     if not rows:
         return (Assessment(criterion.id, SCENE, reason=_NO_CHANGE if witness else _NO_FOOTPRINT),)
     first, near = max(rows, key=lambda row: _rank(row[0]))
@@ -84,10 +85,17 @@ def assess_scenes(criterion: Criterion, windows: DecisionContext) -> tuple[Asses
     late_s = first.received_s - first.acquired_s  # a vote is as old as the image
     reason = _KNOWN_LATER(text=reason, duration=format_delay(late_s)) if late_s > 0.0 else reason
     return (
-        Assessment(criterion.id, SCENE, level, level, has_data=True, newest_s=first.acquired_s, reason=reason,
-                   facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,
-                          "count": len(rows)}),
-    )  # fmt: skip
+        Assessment(
+            criterion.id,
+            SCENE,
+            level,
+            level,
+            has_data=True,
+            newest_s=first.acquired_s,
+            reason=reason,
+            facts={"polygon": first.polygon, "scene": first.scene, "change": first.change, "count": len(rows)},
+        ),
+    )
 
 
 def _list_tested(criterion: Criterion, windows: DecisionContext) -> set[str] | None:
@@ -115,8 +123,10 @@ def _rank(fact: FootprintFact) -> tuple[float, bool, float, str]:
 def _explain_change(fact: FootprintFact, stations: Sequence[tuple[str, float]]) -> Message:
     """One clause: what changed since when, and how near."""
     values: dict[str, Value] = {
-        "kind": Term(fact.kind), "area": Figure(fact.area_m2, ",.0f"), "text": _describe_near(stations),
-    }  # fmt: skip
+        "kind": Term(fact.kind),
+        "area": Figure(fact.area_m2, ",.0f"),
+        "text": _describe_near(stations),
+    }
     since: dict[str, Value] = {} if fact.since_s is None else {"day": _describe_day(fact.since_s, fact.acquired_s)}
     if fact.change == "grown" and fact.grown_m2 is not None:
         values |= {"area": Figure(fact.grown_m2, ",.0f"), "area2": values["area"]}
@@ -147,12 +157,20 @@ def _describe_day(since_s: float, taken_s: float) -> Message:
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="scene", role="advice", source="suggestion", witness=SCENE, facts="footprints", plan="scenes",
-        loosening="bounds", safe_params=(("near_m", "higher"),),
+        id="scene",
+        role="advice",
+        source="suggestion",
+        witness=SCENE,
+        facts="footprints",
+        plan="scenes",
+        loosening="bounds",
+        safe_params=(("near_m", "higher"),),
     ),
-    SceneTable, None, assess_scenes,
+    SceneTable,
+    None,
+    assess_scenes,
     implied_s=lambda _: 30.0 * 86400.0,
     example="""
 level = "yellow"
 """,
-)  # fmt: skip
+)

@@ -51,10 +51,23 @@ _AFTER_RAIN: Final = Template(
 _PRESSURES: Final = frozenset({"pore_pressure"})
 _LEVELS: Final = frozenset({"groundwater_level", "water_level"})
 _SLOPE: Final = (
-    "slope_deg", "depth_m", "cohesion_kpa", "friction_deg", "unit_weight_kn_m3", "depth_sd_m", "cohesion_sd_kpa",
-    "friction_sd_deg", "unit_weight_sd_kn_m3", "pressure_sd_kpa", "sensor_depth_m", "ground_level_m",
-    "conductivity_m_per_s", "diffusivity_m2_per_s", "water_table_m", "steady_flux_m_per_s",
-)  # fmt: skip
+    "slope_deg",
+    "depth_m",
+    "cohesion_kpa",
+    "friction_deg",
+    "unit_weight_kn_m3",
+    "depth_sd_m",
+    "cohesion_sd_kpa",
+    "friction_sd_deg",
+    "unit_weight_sd_kn_m3",
+    "pressure_sd_kpa",
+    "sensor_depth_m",
+    "ground_level_m",
+    "conductivity_m_per_s",
+    "diffusivity_m2_per_s",
+    "water_table_m",
+    "steady_flux_m_per_s",
+)
 
 
 Spread = Annotated[float, Field(ge=0.0, description="its standard deviation")]
@@ -160,9 +173,15 @@ def _from_water(criterion: Criterion, windows: DecisionContext, station: str) ->
     facts = {"bounds": bounds, **_describe(newest), "pressure_kpa": slip_pressure_kpa(criterion, values[times[-1]])}
     reason = _explain(_MEASURED, criterion, newest)
     return Assessment(
-        criterion.id, station, *levels_of(bounds), has_data=True, fresh=windows.is_fresh(times[-1], spec),
-        newest_s=times[-1], reason=reason, facts=facts,
-    )  # fmt: skip
+        criterion.id,
+        station,
+        *levels_of(bounds),
+        has_data=True,
+        fresh=windows.is_fresh(times[-1], spec),
+        newest_s=times[-1],
+        reason=reason,
+        facts=facts,
+    )
 
 
 def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
@@ -186,9 +205,15 @@ def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> 
         else _explain(_AFTER_RAIN, criterion, safety, duration=Duration(later_s), known=known)
     )
     return Assessment(
-        criterion.id, station, *levels_of(bounds), has_data=True, fresh=windows.is_fresh(newest_s, spec),
-        newest_s=newest_s, reason=reason, facts={"bounds": bounds, **_describe(safety), **further},
-    )  # fmt: skip
+        criterion.id,
+        station,
+        *levels_of(bounds),
+        has_data=True,
+        fresh=windows.is_fresh(newest_s, spec),
+        newest_s=newest_s,
+        reason=reason,
+        facts={"bounds": bounds, **_describe(safety), **further},
+    )
 
 
 def _hold(
@@ -198,12 +223,16 @@ def _hold(
     found = []
     for threshold in criterion.thresholds:
         bound, limit = threshold.under or 0.0, recovery_of(threshold, criterion.recover)
-        found.append({
-            "level": threshold.level, "bound": bound, "needs": needed,
-            "hits": sum(_judged(criterion, one) < bound for one in raising),
-            "recovered": is_known and all(_judged(criterion, one) > limit for one in quiet),
-            "margin": bound - _judged(criterion, quiet[-1]),
-        })  # fmt: skip
+        found.append(
+            {
+                "level": threshold.level,
+                "bound": bound,
+                "needs": needed,
+                "hits": sum(_judged(criterion, one) < bound for one in raising),
+                "recovered": is_known and all(_judged(criterion, one) > limit for one in quiet),
+                "margin": bound - _judged(criterion, quiet[-1]),
+            }
+        )
     return found
 
 
@@ -243,9 +272,12 @@ def compute_safety_from_rain(criterion: Criterion, gauge: Gauge) -> tuple[Safety
     """
     params = dict(criterion.params)
     ground = Ground(
-        params["slope_deg"], params["conductivity_m_per_s"], params["diffusivity_m2_per_s"], params["water_table_m"],
+        params["slope_deg"],
+        params["conductivity_m_per_s"],
+        params["diffusivity_m2_per_s"],
+        params["water_table_m"],
         params["steady_flux_m_per_s"],
-    )  # fmt: skip
+    )
     end_s = gauge.times_s[-1]
     rain = _intervals(gauge, end_s - params["span_s"])
 
@@ -278,24 +310,37 @@ def _judged(criterion: Criterion, safety: Safety) -> float:
 
 def _describe(safety: Safety) -> Mapping[str, Any]:
     return {
-        "factor_of_safety": safety.best, "low": safety.low, "high": safety.high, "sd": safety.sd,
+        "factor_of_safety": safety.best,
+        "low": safety.low,
+        "high": safety.high,
+        "sd": safety.sd,
         "below_one": safety.below_one,
-    }  # fmt: skip
+    }
 
 
 def _explain(template: Template, criterion: Criterion, safety: Safety, **further: Value) -> Message:
     bounds = tuple(Figure(t.under or 0.0) for t in criterion.thresholds)
     return template(
-        best=Figure(safety.best, ".2f"), low=Figure(safety.low, ".2f"), high=Figure(safety.high, ".2f"),
-        share=Figure(safety.below_one, ".0%"), bounds=MessageList(bounds, ", "), **further,
-    )  # fmt: skip
+        best=Figure(safety.best, ".2f"),
+        low=Figure(safety.low, ".2f"),
+        high=Figure(safety.high, ".2f"),
+        share=Figure(safety.below_one, ".0%"),
+        bounds=MessageList(bounds, ", "),
+        **further,
+    )
 
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="factor_of_safety", followed=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",),
+        id="factor_of_safety",
+        followed=True,
+        loosening="bounds",
+        safe_params=RAIN_SAFE,
+        drawn=("rain",),
     ),
-    SafetyTable, UnderBound, assess_safety,
+    SafetyTable,
+    UnderBound,
+    assess_safety,
     example="""
 series = "S1.pore_pressure"
 slope_deg = 30.0
@@ -305,4 +350,4 @@ friction_deg = 32.0
 unit_weight_kn_m3 = 19.0
 yellow = {under = 1.3}
 """,
-)  # fmt: skip
+)

@@ -85,29 +85,42 @@ def _add_angles(assessment: Assessment, criterion: Criterion, spec: SeriesSpec, 
     """The same word with the angle beside the velocity, for people and for the evidence."""
     degrees = {t.level: t.over for t in criterion.thresholds}
     facts = [
-        f | {"bound_deg": degrees[f["level"]]}
+        f
+        | {"bound_deg": degrees[f["level"]]}
         | ({"angle_deg": tangential_angle_deg(f["rate"], v_eq)} if "rate" in f else {})
         for f in assessment.facts["bounds"]
-    ]  # fmt: skip
+    ]
     reason = assessment.reason
     if (fact := pick_bound(facts, assessment.raise_level)) is not None:
         angle = _ANGLE(
-            angle=Figure(fact["angle_deg"], ".1f"), rate=Figure(fact["rate"], ".2f"),
-            error=Figure(fact["error"], ".2f", f"{spec.unit}/day"), v_eq=Figure(v_eq),
+            angle=Figure(fact["angle_deg"], ".1f"),
+            rate=Figure(fact["rate"], ".2f"),
+            error=Figure(fact["error"], ".2f", f"{spec.unit}/day"),
+            v_eq=Figure(v_eq),
             dwell=describe_dwell(fact, _DEGREES(n=Figure(fact["bound_deg"]))),
-        )  # fmt: skip
+        )
         reason = describe_way(angle, fact, criterion)
     return replace(assessment, reason=reason, facts={**assessment.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
 
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="tangential_angle", quantity="displacement", per="/day", unit="degrees", epochs=LEAST_EPOCHS, motion=True,
-        noise_steps=True, followed=True, loosening="bounds", drawn=("movement",),
+        id="tangential_angle",
+        quantity="displacement",
+        per="/day",
+        unit="degrees",
+        epochs=LEAST_EPOCHS,
+        motion=True,
+        noise_steps=True,
+        followed=True,
+        loosening="bounds",
+        drawn=("movement",),
     ),
-    TangentialTable, AngleBound, each_station(assess_angle),
+    TangentialTable,
+    AngleBound,
+    each_station(assess_angle),
     example="""
 stations = ["S1"]
 yellow = {over = 45.0, window = "2d"}
 """,
-)  # fmt: skip
+)

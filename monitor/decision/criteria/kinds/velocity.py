@@ -143,20 +143,32 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: 
 
 
 def assess_track(
-    criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext, facts: list[dict[str, Any]],
-    explain: Callable[[Criterion, SeriesSpec, Sequence[dict[str, Any]], int], Message], *, has_fit: bool,
+    criterion: Criterion,
+    track: Track,
+    spec: SeriesSpec,
+    windows: DecisionContext,
+    facts: list[dict[str, Any]],
+    explain: Callable[[Criterion, SeriesSpec, Sequence[dict[str, Any]], int], Message],
+    *,
+    has_fit: bool,
     undecided: Mapping[int, Message],
-) -> Assessment:  # fmt: skip
+) -> Assessment:
     """What was found of a track, bound by bound, as the answer of its criterion."""
     newest_s = track.times_s[-1]
     raise_level, hold_level = levels_of(facts)
     return Assessment(
-        criterion=criterion.id, station=track.station, raise_level=raise_level, hold_level=hold_level, has_data=has_fit,
+        criterion=criterion.id,
+        station=track.station,
+        raise_level=raise_level,
+        hold_level=hold_level,
+        has_data=has_fit,
         fresh=has_fit and windows.is_fresh(newest_s, spec),
-        newest_s=newest_s, reason=explain(criterion, spec, facts, raise_level),
+        newest_s=newest_s,
+        reason=explain(criterion, spec, facts, raise_level),
         facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
-        measure=partial(measure_motion, track, criterion) if has_fit else measure_nothing, undecided=undecided,
-    )  # fmt: skip
+        measure=partial(measure_motion, track, criterion) if has_fit else measure_nothing,
+        undecided=undecided,
+    )
 
 
 def dwell_epochs(criterion: Criterion, times_s: Sequence[float], answered_s: float) -> tuple[float, ...]:
@@ -173,7 +185,7 @@ def _without_side(criterion: Criterion) -> Criterion:
     bounds = [
         replace(t, over=-t.under, under=None) if t.under is not None and t.under < 0.0 else t
         for t in criterion.thresholds
-    ]  # fmt: skip
+    ]
     return replace(criterion, thresholds=tuple(bounds))
 
 
@@ -307,15 +319,13 @@ def _is_undecided(track: Track, epochs: Sequence[float], threshold: Threshold, c
 
 def _fit_before(
     track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion
-) -> tuple[Velocity, ...]:  # fmt: skip
+) -> tuple[Velocity, ...]:
     """The fits half a window before the epochs that the dwell needs."""
     before_s = _find_before(track, epochs, threshold, criterion)
     return () if before_s is None else _fit(track, before_s, threshold, 0.0)
 
 
-def _find_before(
-    track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion
-) -> float | None:  # fmt: skip
+def _find_before(track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion) -> float | None:
     """The epoch half a window before those that the dwell needs: what passes is not in a window that ends with it."""
     latest = epochs[-criterion.dwell.hits :]
     before = bisect_right(track.times_s, latest[0] - (threshold.window_s or 86400.0) / 2.0) if latest else 0
@@ -348,27 +358,40 @@ def describe_fit(
     """A fit against the bound of one level, JSON-ready; `figure`: what is fitted."""
     bound, sign = bound_of(threshold)
     found: dict[str, Any] = {
-        "level": threshold.level, "bound": bound, "window_s": threshold.window_s, "hits": hits,
-        "needs": needs, "recovered": clear,
-    }  # fmt: skip
+        "level": threshold.level,
+        "bound": bound,
+        "window_s": threshold.window_s,
+        "hits": hits,
+        "needs": needs,
+        "recovered": clear,
+    }
     if fit is not None:
         found |= {
-            figure: fit.rate, "error": fit.error, "low": fit.low, "high": fit.high, "n": fit.n, "mid_s": fit.mid_s,
+            figure: fit.rate,
+            "error": fit.error,
+            "low": fit.low,
+            "high": fit.high,
+            "n": fit.n,
+            "mid_s": fit.mid_s,
             "margin": sign * (fit.rate - bound),
-        }  # fmt: skip
+        }
     return found
 
 
 def _describe_rate(
-    templates: tuple[Template, Template], fact: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec,
+    templates: tuple[Template, Template],
+    fact: Mapping[str, Any],
+    criterion: Criterion,
+    spec: SeriesSpec,
     **further: Value,
-) -> Message:  # fmt: skip
+) -> Message:
     """A rate in its window: of the two templates, that of a velocity or that of another quantity."""
     of_velocity, of_quantity = templates
     further |= {
-        "rate": Figure(fact["rate"], ".2f"), "window": Duration(fact["window_s"] or 86400.0),
+        "rate": Figure(fact["rate"], ".2f"),
+        "window": Duration(fact["window_s"] or 86400.0),
         "error": Figure(fact["error"], ".2f", criterion.kind.unit_of(spec.unit)),
-    }  # fmt: skip
+    }
     if criterion.kind.velocity:
         return of_velocity(**further)
     return of_quantity(quantity=Term(criterion.quantity), **further)
@@ -387,9 +410,12 @@ def explain_against(
     unit = criterion.kind.unit_of(spec.unit)
     error, bound = Figure(fact["error"], ".2g", unit), Figure(fact["bound"], ".3g", unit)
     return template(
-        rate=Figure(-fact[figure], ".3g"), error=error, bound=bound,
-        window=Duration(fact["window_s"] or 86400.0), key=_ITS_DIRECTION if len(track.values[0]) > 1 else _ITS_SIGN,
-    )  # fmt: skip
+        rate=Figure(-fact[figure], ".3g"),
+        error=error,
+        bound=bound,
+        window=Duration(fact["window_s"] or 86400.0),
+        key=_ITS_DIRECTION if len(track.values[0]) > 1 else _ITS_SIGN,
+    )
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
@@ -403,9 +429,7 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
     return join([reason, _FAR(n=Figure(criterion.fast_track or 1.0))]) if fact.get("fast_track") else reason
 
 
-def describe_dwell(
-    fact: Mapping[str, Any], bound: Value, side: str = "over", back: Template = AGAINST
-) -> Message:  # fmt: skip
+def describe_dwell(fact: Mapping[str, Any], bound: Value, side: str = "over", back: Template = AGAINST) -> Message:
     """In how many of the newest readings a bound was passed, as the end of a sentence.
 
     Args:
@@ -457,12 +481,23 @@ def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:
 
 ENTRY: Final = KindEntry(
     Kind(
-        id="velocity", quantity="displacement", per="/day", epochs=LEAST_EPOCHS, motion=True, velocity=True, rate=True,
-        followed=True, scaled=True, loosening="bounds", drawn=("ray", "movement"),
+        id="velocity",
+        quantity="displacement",
+        per="/day",
+        epochs=LEAST_EPOCHS,
+        motion=True,
+        velocity=True,
+        rate=True,
+        followed=True,
+        scaled=True,
+        loosening="bounds",
+        drawn=("ray", "movement"),
     ),
-    VelocityTable, SpeedBound, each_track(assess_rates),
+    VelocityTable,
+    SpeedBound,
+    each_track(assess_rates),
     example="""
 stations = ["*"]
 yellow = {over = 5.0, window = "1d"}
 """,
-)  # fmt: skip
+)

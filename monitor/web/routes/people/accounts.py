@@ -42,10 +42,12 @@ def show_account(request: Request) -> HTMLResponse:
         sessions = [s for s in every if s.name == caller.name]
         tokens = [k for k in api_tokens.load_api_tokens(c) if k.user == caller.name]
         values = {
-            "account": users.find_user(c, caller.name), "has_code": has_second_factor(c, caller.name),
+            "account": users.find_user(c, caller.name),
+            "has_code": has_second_factor(c, caller.name),
             "codes_left": count_recovery_codes(c, caller.name),
-            "devices": devices_to_json(load_devices(c, caller.name)), "push_key": find_push_key(c),
-        }  # fmt: skip
+            "devices": devices_to_json(load_devices(c, caller.name)),
+            "push_key": find_push_key(c),
+        }
     return render(request, "account.html", caller=caller, sessions=sessions, tokens=tokens, **values)
 
 
@@ -100,7 +102,7 @@ def show_admin(request: Request, before: Before = None, actor: UserName = "", ac
             "sessions": load_sessions(c, context.clock(), context.config.web.idle_after_s),
             "tokens": api_tokens.load_api_tokens(c),
             "entries": load_entries(c, ENTRIES, before=before, actor=actor or None, action=action or None),
-        }  # fmt: skip
+        }
     return render(request, "admin.html", actor=actor, action=action, most=ENTRIES, **values)
 
 
@@ -140,9 +142,12 @@ def _revoke(act: Act, number: int, to: str, *, own: bool) -> Response:
 
 @router.get("/api/v1/audit", tags=["audit"])
 def list_entries(
-    request: Request, before: Before = None, actor: UserName = "", action: UserName = "",
+    request: Request,
+    before: Before = None,
+    actor: UserName = "",
+    action: UserName = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """The audit log, newest first; seals of rows are left out unless `action=rows.seal` asks for them."""
     with context_of(request).db.read() as c:
         return load_entries(c, limit, before=before, actor=actor or None, action=action or None)

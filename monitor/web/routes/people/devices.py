@@ -69,8 +69,13 @@ def devices_to_json(devices: list[Device]) -> list[dict[str, object]]:
     """Devices as the page shows them; a digest lets a browser find itself."""
     return [
         {
-            "id": one.id, "name": one.name, "added_at": one.added_at, "sent_at": one.sent_at, "ended_at": one.ended_at,
-            "ended_why": one.ended_why, "digest": encode(hashlib.sha256(one.endpoint.encode()).digest()),
+            "id": one.id,
+            "name": one.name,
+            "added_at": one.added_at,
+            "sent_at": one.sent_at,
+            "ended_at": one.ended_at,
+            "ended_why": one.ended_why,
+            "digest": encode(hashlib.sha256(one.endpoint.encode()).digest()),
         }
         for one in devices
-    ]  # fmt: skip
+    ]

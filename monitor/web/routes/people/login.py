@@ -199,9 +199,14 @@ def give_cookie(
 ) -> None:
     """A cookie of this page that no script reads; one that lasts no second is taken back."""
     answer.set_cookie(
-        cookie_name(request, name), value, max_age=int(lasts_s), path="/", httponly=True, samesite=samesite,
+        cookie_name(request, name),
+        value,
+        max_age=int(lasts_s),
+        path="/",
+        httponly=True,
+        samesite=samesite,
         secure=is_encrypted(request),
-    )  # fmt: skip
+    )
 
 
 def refuse(request: Request, to: str, text: str, status: int, *, challenge: str = "", wait_s: float = 0.0) -> Response:

@@ -72,38 +72,62 @@ def _describe(c: Connection, one: PendingSignature) -> dict[str, Any]:
     on_page = is_reference or one.act == TAKEN_BACK
     what = SPOKEN[one.act]() if is_reference else one.act.replace(".", " ")
     return _row(
-        what, one.subject.replace(":", " "), one.by, one.site,
-        withdraw=f"/signatures/{one.id}/withdraw", reason=one.reason, until=one.lapses_at, on_page=on_page,
+        what,
+        one.subject.replace(":", " "),
+        one.by,
+        one.site,
+        withdraw=f"/signatures/{one.id}/withdraw",
+        reason=one.reason,
+        until=one.lapses_at,
+        on_page=on_page,
         terms="" if is_reference else ", ".join(f"{k} {v}" for k, v in one.terms.items()),
         where=f"/alerts/{number}" if number else f"/sites/{one.site}",
-    )  # fmt: skip
+    )
 
 
 def _describe_answer(answer: WaitingAnswer) -> dict[str, Any]:
     """A first answer to what a step was; it stands until the question is answered."""
     place = f"/alerts/{answer.alert_id}" if answer.alert_id else None
     return _row(
-        _STEP(), f"{answer.site} {answer.question}", answer.by, answer.site, terms=_ANSWER(answer=Term(answer.answer)),
-        where=place or f"/sites/{answer.site}", on_page=True, withdraw=place and f"{place}/verify/withdraw",
-    )  # fmt: skip
+        _STEP(),
+        f"{answer.site} {answer.question}",
+        answer.by,
+        answer.site,
+        terms=_ANSWER(answer=Term(answer.answer)),
+        where=place or f"/sites/{answer.site}",
+        on_page=True,
+        withdraw=place and f"{place}/verify/withdraw",
+    )
 
 
 def _describe_offset(waiting: WaitingOffset) -> dict[str, Any]:
     """An offset; for the two highest levels it counts once a second person confirms it."""
     offset, site = waiting.offset, waiting.site
     return _row(
-        _OFFSET(), f"{site} {waiting.station} {waiting.quantity}", offset.author, site, terms=waiting.text,
-        where=f"/sites/{site}", on_page=True, reason=offset.reason,
+        _OFFSET(),
+        f"{site} {waiting.station} {waiting.quantity}",
+        offset.author,
+        site,
+        terms=waiting.text,
+        where=f"/sites/{site}",
+        on_page=True,
+        reason=offset.reason,
         confirm=f"/sites/{site}/offsets/{offset.id}/confirm",
-    )  # fmt: skip
+    )
 
 
 def _describe_change(change: Proposal) -> dict[str, Any]:
     """A site file that loosens a high level; it waits until somebody else approves it."""
     return _row(
-        _CHANGE(), change.site, change.author, change.site, terms=f"No. {change.id}", on_page=True,
-        where=f"/sites/{change.site}/proposals", reason=change.reason,
-    )  # fmt: skip
+        _CHANGE(),
+        change.site,
+        change.author,
+        change.site,
+        terms=f"No. {change.id}",
+        on_page=True,
+        where=f"/sites/{change.site}/proposals",
+        reason=change.reason,
+    )
 
 
 def _find_newest(c: Connection, site: str, key: str) -> int | None:

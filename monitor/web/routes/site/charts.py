@@ -70,10 +70,12 @@ def find_parts(c: Connection, site: str, series: Sequence[SeriesRow], station: s
 def points_to_columns(readings: Sequence[Reading]) -> dict[str, list[Any]]:
     """Columns, which are a third of the size of records."""
     return {
-        "at": [format_iso(r.observed_at) for r in readings], "value": [r.value for r in readings],
-        "sigma": [r.sigma for r in readings], "flags": [",".join(r.flags) for r in readings],
+        "at": [format_iso(r.observed_at) for r in readings],
+        "value": [r.value for r in readings],
+        "sigma": [r.sigma for r in readings],
+        "flags": [",".join(r.flags) for r in readings],
         "revision": [r.revision for r in readings],
-    }  # fmt: skip
+    }
 
 
 @router.get("/sites/{site}/series/{station}/{quantity}")
@@ -106,18 +108,29 @@ def get_chart(
         readings, parts, unit, low, high = load_curve(c, site, station, quantity, requested, seen.now)
         single = parts[0] if len(parts) == 1 else None
         ahead = load_ahead(c, single, low, high)
-        return translate_all({
-            "site": site, "station": station, "quantity": quantity, "unit": unit, "computed": single is None,
-            "from": format_iso(low), "to": format_iso(high), "until": format_iso(ahead.ends), "total": len(readings),
-            "points": points_to_columns(sample(readings, max_points)),
-            "thresholds": find_thresholds(declared, station, quantity, levels, readings),
-            "forecast": ahead.issue, "others": ahead.others, "withheld": ahead.withheld,
-            "past": {"horizon_s": ahead.horizon_s, "rows": ahead.past},
-            "scores": pages.load_scores(c, [p.id for p in parts], low, high),
-            "marks": [m for m in pages.load_marks(c, site, low, ahead.ends) if m["station"] in (None, station)],
-            "noise_floor": noise_floor_of(declared, station, quantity),
-            "levels": [{"number": v["number"], "name": v["name"]} for v in levels],
-        })  # fmt: skip
+        return translate_all(
+            {
+                "site": site,
+                "station": station,
+                "quantity": quantity,
+                "unit": unit,
+                "computed": single is None,
+                "from": format_iso(low),
+                "to": format_iso(high),
+                "until": format_iso(ahead.ends),
+                "total": len(readings),
+                "points": points_to_columns(sample(readings, max_points)),
+                "thresholds": find_thresholds(declared, station, quantity, levels, readings),
+                "forecast": ahead.issue,
+                "others": ahead.others,
+                "withheld": ahead.withheld,
+                "past": {"horizon_s": ahead.horizon_s, "rows": ahead.past},
+                "scores": pages.load_scores(c, [p.id for p in parts], low, high),
+                "marks": [m for m in pages.load_marks(c, site, low, ahead.ends) if m["station"] in (None, station)],
+                "noise_floor": noise_floor_of(declared, station, quantity),
+                "levels": [{"number": v["number"], "name": v["name"]} for v in levels],
+            }
+        )
 
 
 class SeriesForecasts(NamedTuple):
@@ -141,10 +154,13 @@ def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: dat
     shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
     horizon_s = min((row["horizon_s"] for row in shown), default=None)
     return SeriesForecasts(
-        describe_issue(shown), max([high, *(parse(row["target_at"]) for row in shown)]), summarise_others(issues),
-        pages.load_withheld(c, single.id), horizon_s,
+        describe_issue(shown),
+        max([high, *(parse(row["target_at"]) for row in shown)]),
+        summarise_others(issues),
+        pages.load_withheld(c, single.id),
+        horizon_s,
         [] if horizon_s is None else pages.load_past_forecasts(c, single.id, horizon_s, low, high),
-    )  # fmt: skip
+    )
 
 
 def noise_floor_of(site: Site | None, station: str, quantity: str) -> float:
@@ -162,9 +178,10 @@ def describe_issue(shown: list[dict[str, Any]]) -> dict[str, Any] | None:
     columns = ("target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50")
     models = sorted({row["model"] for row in rows})
     return {
-        **{n: first[n] for n in names}, "model": ", ".join(models),
+        **{n: first[n] for n in names},
+        "model": ", ".join(models),
         "targets": {n: [row[n] for row in rows] for n in columns},
-    }  # fmt: skip
+    }
 
 
 def summarise_others(issues: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -202,10 +219,14 @@ def find_thresholds(
             if bound is None:
                 continue
             row = {
-                "level": threshold.level, "name": names.get(threshold.level, str(threshold.level)),
-                "kind": criterion.kind.id, "value": bound, "side": "over" if threshold.over is not None else "under",
-                "window_s": threshold.window_s, "criterion": criterion.id,
-            }  # fmt: skip
+                "level": threshold.level,
+                "name": names.get(threshold.level, str(threshold.level)),
+                "kind": criterion.kind.id,
+                "value": bound,
+                "side": "over" if threshold.over is not None else "under",
+                "window_s": threshold.window_s,
+                "criterion": criterion.id,
+            }
             if "line" in criterion.kind.drawn:
                 found.append({**row, "line": bound})
             elif "ray" in criterion.kind.drawn and threshold.window_s and share:

@@ -47,9 +47,11 @@ def show_drills(request: Request, site: str) -> HTMLResponse:
 
 @router.post("/sites/{site}/drills")
 def hold(
-    act: Acting, site: str, minutes: Annotated[Literal["1", "10", "60"], Form()],
+    act: Acting,
+    site: str,
+    minutes: Annotated[Literal["1", "10", "60"], Form()],
     health: Annotated[str, Form(max_length=3)] = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """Hold a drill in a process of its own; it goes on while this page is restarted."""
     with act.db.read() as c:
         place = require_in_force(c, site)
@@ -90,9 +92,16 @@ def _describe(one: Drill) -> dict[str, Any]:
     lasted = None if one.ended_at is None else one.ended_at - one.started_at
     return {
         "refused": outcome.get("reason", "") if one.state == REFUSED else "",
-        "id": one.id, "state": one.state, "by": one.by, "scenario": one.scenario, "at": one.started_at,
+        "id": one.id,
+        "state": one.state,
+        "by": one.by,
+        "scenario": one.scenario,
+        "at": one.started_at,
         "lasted_min": None if lasted is None else round(lasted / timedelta(minutes=1)),
-        "alerts": outcome.get("alerts"), "unanswered": outcome.get("unanswered"),
-        "acknowledged": outcome.get("acknowledged") or (), "first_message_s": outcome.get("first_message_s"),
-        "slowest_s": outcome.get("slowest_acknowledgement_s"), "messages": outcome.get("messages") or {},
-    }  # fmt: skip
+        "alerts": outcome.get("alerts"),
+        "unanswered": outcome.get("unanswered"),
+        "acknowledged": outcome.get("acknowledged") or (),
+        "first_message_s": outcome.get("first_message_s"),
+        "slowest_s": outcome.get("slowest_acknowledgement_s"),
+        "messages": outcome.get("messages") or {},
+    }

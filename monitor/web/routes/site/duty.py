@@ -65,11 +65,20 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
     caller = person_of(request)
     reader = "" if caller is None else caller.name
     return render(
-        request, "duty.html", card=seen.card, teams=teams, hazard=hazard, headlines=headlines, answers=mine,
-        calls=list_calls(declared, chain, rosters, mine, now), changes=changes, items=items,
-        waiting=waiting, own=[h.id for h in waiting if is_same_person(h.outgoing, reader)],
+        request,
+        "duty.html",
+        card=seen.card,
+        teams=teams,
+        hazard=hazard,
+        headlines=headlines,
+        answers=mine,
+        calls=list_calls(declared, chain, rosters, mine, now),
+        changes=changes,
+        items=items,
+        waiting=waiting,
+        own=[h.id for h in waiting if is_same_person(h.outgoing, reader)],
         handovers=[h for h in signed if h.signed_at is not None],
-    )  # fmt: skip
+    )
 
 
 @router.get("/sites/{site}/duty.ics", response_class=Response)
@@ -82,16 +91,22 @@ def send_shifts(request: Request, site: str) -> Response:
         rosters = duty.load_rosters(seen.c, declared.teams, now)
     planned = {
         team: list_shifts(rosters[site, team.name], now, now + timedelta(days=CALENDAR_DAYS))
-        for team in declared.teams if rosters[site, team.name].rotas
-    }  # fmt: skip
+        for team in declared.teams
+        if rosters[site, team.name].rotas
+    }
     return Response(write_duty(planned, declared.name, now), media_type="text/calendar; charset=utf-8")
 
 
 @router.post("/sites/{site}/duty/plan")
 def put_plan(
-    act: Acting, site: str, team: Name, plan: Annotated[str, Form(max_length=20_000, pattern=NO_NUL)],
-    reason: Why, from_: Begin = "", turn: Turn = "",
-) -> Response:  # fmt: skip
+    act: Acting,
+    site: str,
+    team: Name,
+    plan: Annotated[str, Form(max_length=20_000, pattern=NO_NUL)],
+    reason: Why,
+    from_: Begin = "",
+    turn: Turn = "",
+) -> Response:
     """Put a plan in force, now or from a local time on."""
 
     def do(c: Connection, crew: Team) -> None:
@@ -103,9 +118,16 @@ def put_plan(
 
 @router.post("/sites/{site}/duty/swap")
 def swap(
-    act: Acting, site: str, team: Name, until: Local, reason: Why, out: Person = "", into: Person = "",
-    from_: Begin = "", turn: Turn = "",
-) -> Response:  # fmt: skip
+    act: Acting,
+    site: str,
+    team: Name,
+    until: Local,
+    reason: Why,
+    out: Person = "",
+    into: Person = "",
+    from_: Begin = "",
+    turn: Turn = "",
+) -> Response:
     """Let somebody take the place of somebody else for a time."""
 
     def do(c: Connection, crew: Team) -> None:
@@ -129,9 +151,11 @@ def withdraw_change(act: Acting, site: str, number: AlertId, reason: Why) -> Res
 
 @router.post("/sites/{site}/duty/handover")
 def hand_over(
-    act: Acting, site: str, team: Name,
+    act: Acting,
+    site: str,
+    team: Name,
     notes: Annotated[str, Form(max_length=duty.LONGEST_NOTES, min_length=3, pattern=NO_NUL)],
-) -> Response:  # fmt: skip
+) -> Response:
     """Who goes signs: what is open is frozen with the notes."""
     sentences_of = partial(list_sentences, at_once=duty.MOST)
     with act.db.read() as c:  # evidence is large: this process reads and keeps it before the database is held
@@ -145,9 +169,11 @@ def hand_over(
 
 @router.post("/sites/{site}/duty/handovers/{number}/sign")
 def take_over(
-    act: Acting, site: str, number: AlertId,
+    act: Acting,
+    site: str,
+    number: AlertId,
     remark: Annotated[str, Form(max_length=duty.LONGEST_NOTES, pattern=NO_NUL)] = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """Who comes signs."""
     with act.db.write() as c:
         duty.sign_in(c, site, number, act.actor, remark, act.now)
@@ -201,12 +227,15 @@ def list_calls(
     people: dict[str, Recipient] = {r.name: r for step in chain for r in step}
     return [
         {
-            "name": name, "role": roles.get(name, ""), "phone": one.phone,
+            "name": name,
+            "role": roles.get(name, ""),
+            "phone": one.phone,
             "tel": "".join(sign for sign in one.phone if sign in "+0123456789"),
-            "told": answered.get(name), "channels": sorted({k.partition(":")[0] for k in one.channels}),
+            "told": answered.get(name),
+            "channels": sorted({k.partition(":")[0] for k in one.channels}),
         }
         for name, one in people.items()
-    ]  # fmt: skip
+    ]
 
 
 def describe_team(
@@ -219,21 +248,28 @@ def describe_team(
     rows: list[dict[str, Any]] = [
         {
             # nobody is known who could have handed the first one over
-            "first": number == 0, "shift": shift, "day": day_of(shift.from_at, team.zone), "people": list(shift.people),
+            "first": number == 0,
+            "shift": shift,
+            "day": day_of(shift.from_at, team.zone),
+            "people": list(shift.people),
             "signed": next(
                 (h for h in mine if h.signed_at and shift.from_at - SOONER <= h.signed_at < shift.to_at), None
             ),
         }
         for number, shift in enumerate(was)
-    ]  # fmt: skip
+    ]
     on_duty = who_is_on_duty(roster, now)
     return {
-        "name": team.name, "lead": team.lead, "members": [m.name for m in team.members], "has_plan": bool(roster.rotas),
-        "on_duty": list(on_duty), "until": coming[0].to_at if len(coming) > 1 else None,
+        "name": team.name,
+        "lead": team.lead,
+        "members": [m.name for m in team.members],
+        "has_plan": bool(roster.rotas),
+        "on_duty": list(on_duty),
+        "until": coming[0].to_at if len(coming) > 1 else None,
         "past": rows[::-1],
         "coming": [{"shift": s, "day": day_of(s.from_at, team.zone), "people": list(s.people)} for s in coming],
         "unsigned": bool(len(rows) > 1 and rows[-1]["people"] and rows[-1]["signed"] is None),
-    }  # fmt: skip
+    }
 
 
 def day_of(at: datetime, zone: str) -> str:

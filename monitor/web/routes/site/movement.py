@@ -58,10 +58,17 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
     curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
     actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
     return render(
-        request, "movement.html", card=seen.card, stations=[s for s in moving if s in judged],
-        others=[s for s in moving if s not in judged], now_says=says, actions=actions, has_curve=curves,
-        rain_words=says.get("rain", []), with_day=with_day,
-    )  # fmt: skip
+        request,
+        "movement.html",
+        card=seen.card,
+        stations=[s for s in moving if s in judged],
+        others=[s for s in moving if s not in judged],
+        now_says=says,
+        actions=actions,
+        has_curve=curves,
+        rain_words=says.get("rain", []),
+        with_day=with_day,
+    )
 
 
 def evaluate_now(context: Context, site: Site | None) -> dict[str, Any]:
@@ -81,9 +88,11 @@ def evaluate_now(context: Context, site: Site | None) -> dict[str, Any]:
     decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
     rainy = {k.id for k in site.criteria if "rain" in k.kind.drawn}
     says = {
-        "note": "", "tables": list_outcome_tables(decision.evidence), "sentence": decision.evidence["sentence"],
+        "note": "",
+        "tables": list_outcome_tables(decision.evidence),
+        "sentence": decision.evidence["sentence"],
         "rain": [w for w in decision.evidence["words"] if w["criterion"] in rainy],
-    }  # fmt: skip
+    }
     context.dry_runs[site.version] = (now, says)
     return says
 
@@ -94,10 +103,13 @@ def get_ribbon(request: Request, site: str, requested: Season) -> dict[str, Any]
     with read_site(request, site) as seen:
         low, high = read_range(seen.now, requested)
         return {
-            "site": site, "from": format_iso(low), "to": format_iso(high), "levels": seen.card.levels,
+            "site": site,
+            "from": format_iso(low),
+            "to": format_iso(high),
+            "levels": seen.card.levels,
             "ribbon": timeline.load_ribbon(seen.c, site, low, high, seen.now),
             "stages": timeline.load_stage_ribbon(seen.c, site, low, high),
-        }  # fmt: skip
+        }
 
 
 @router.get("/api/v1/sites/{site}/movement/{station}", tags=["sites"])
@@ -108,15 +120,20 @@ def get_movement(request: Request, site: str, station: str, requested: Season) -
         if station not in load_stations(c).get(site, ()):
             raise NotFoundError(_NO_STATION(site=site, station=station))
         low, high = read_range(seen.now, requested)
-        return translate_all({
-            "site": site, "station": station, "from": format_iso(low), "to": format_iso(high),
-            "levels": seen.card.levels,
-            "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],
-            "movement": timeline.load_movement(c, site, station, low, high),
-            "windows": timeline.load_windows(c, site, station, low, high),
-            "bounds": find_bounds(declared, station),
-            "rates": find_rates(c, declared, station, low, high, seen.now),
-        })  # fmt: skip
+        return translate_all(
+            {
+                "site": site,
+                "station": station,
+                "from": format_iso(low),
+                "to": format_iso(high),
+                "levels": seen.card.levels,
+                "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],
+                "movement": timeline.load_movement(c, site, station, low, high),
+                "windows": timeline.load_windows(c, site, station, low, high),
+                "bounds": find_bounds(declared, station),
+                "rates": find_rates(c, declared, station, low, high, seen.now),
+            }
+        )
 
 
 @router.get("/api/v1/sites/{site}/season/{station}", tags=["sites"])
@@ -145,9 +162,14 @@ SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", 
 
 
 def find_rates(
-    c: Connection, site: Site | None, station: str, low: datetime, high: datetime, now: datetime,
+    c: Connection,
+    site: Site | None,
+    station: str,
+    low: datetime,
+    high: datetime,
+    now: datetime,
     points: int = POINTS,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Velocity in mm/day over each window of the velocity criteria of a station; none where nothing can be fitted.
 
     Each is stamped at its newest epoch, as the bound reads it, over unflagged readings as known now; steps that the
@@ -156,9 +178,12 @@ def find_rates(
     if site is None:
         return []
     windows = {
-        t.window_s: k.id for k in site.criteria if k.kind.velocity and station in k.stations
-        for t in k.thresholds if t.window_s
-    }  # fmt: skip
+        t.window_s: k.id
+        for k in site.criteria
+        if k.kind.velocity and station in k.stations
+        for t in k.thresholds
+        if t.window_s
+    }
     readings = _load(c, site, station, low, high, max(windows, default=0.0), now)
     return [
         {"criterion": criterion, "window_s": window_s, **measure_rates(readings, window_s, seconds(low), points)}
@@ -225,9 +250,11 @@ def get_rain(request: Request, site: str, requested: Range) -> dict[str, Any]:
         declared = seen.declared
         curves = [] if declared is None else [k for k in declared.criteria if "curve" in k.kind.drawn]
         found = [
-            row for k in curves for station in k.stations
+            row
+            for k in curves
+            for station in k.stations
             if declared is not None and (row := _describe(seen.c, declared, k, station, (low, high), seen.now))
-        ]  # fmt: skip
+        ]
         return {
             "site": site,
             "from": format_iso(low),
@@ -252,14 +279,19 @@ def _describe(
         readings = []
     view = DecisionInputs({f"{station}.{criterion.quantity}": tuple(readings)})
     gauge = read_gauge(view, spec, station, criterion.quantity, seconds(span[1]))
-    recent = None if gauge is None else replace(
-        gauge, times_s=gauge.times_s[-MOST_READINGS:], amounts_mm=gauge.amounts_mm[-MOST_READINGS:]
-    )  # fmt: skip
+    recent = (
+        None
+        if gauge is None
+        else replace(gauge, times_s=gauge.times_s[-MOST_READINGS:], amounts_mm=gauge.amounts_mm[-MOST_READINGS:])
+    )
     facts = [] if gauge is None else list(measure_curve(criterion, gauge))
     durations = spread(params["duration_from_s"], params["duration_to_s"], spec.interval_s)
     return {
-        "criterion": criterion.id, "station": station, "level": criterion.thresholds[0].level,
-        "author": criterion.author, "reason": criterion.reason,
+        "criterion": criterion.id,
+        "station": station,
+        "level": criterion.thresholds[0].level,
+        "author": criterion.author,
+        "reason": criterion.reason,
         "curve": [
             {"duration_h": s / 3600.0, "intensity_mm_per_h": params["c"] + params["a"] * (s / 3600.0) ** -params["b"]}
             for s in durations
@@ -271,7 +303,7 @@ def _describe(
         "worst": _worst(facts),
         "ratio": max((f["ratio"] for f in facts), default=None),
         "coverage": min((f["coverage"] for f in facts), default=None),
-    }  # fmt: skip
+    }
 
 
 def _worst(facts: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
@@ -280,9 +312,12 @@ def _worst(facts: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
         return None
     worst = max(facts, key=lambda f: float(f["ratio"]))
     return {
-        "sum_mm": worst["sum_mm"], "duration_h": worst["duration_s"] / 3600.0, "bound_mm": worst["bound_mm"],
-        "percent": round(100.0 * worst["ratio"]), "known_percent": round(100.0 * worst["coverage"]),
-    }  # fmt: skip
+        "sum_mm": worst["sum_mm"],
+        "duration_h": worst["duration_s"] / 3600.0,
+        "bound_mm": worst["bound_mm"],
+        "percent": round(100.0 * worst["ratio"]),
+        "known_percent": round(100.0 * worst["coverage"]),
+    }
 
 
 def _point(duration_s: float, sum_mm: float) -> dict[str, float]:

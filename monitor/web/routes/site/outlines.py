@@ -45,9 +45,15 @@ def show_outlines(request: Request, site: str) -> HTMLResponse:
         waiting = [one for one in store.load_unsure(c, site) if not one.is_seen]
         scenes = [one for one in pages.load_read_scenes(c, site, SCENES) if pages.preview_bounds(one) is not None]
     return render(
-        request, "outlines.html", card=card, outlines=found, total=total, scenes=scenes,
-        waiting=waiting[:WAITING], waiting_total=len(waiting),
-    )  # fmt: skip
+        request,
+        "outlines.html",
+        card=card,
+        outlines=found,
+        total=total,
+        scenes=scenes,
+        waiting=waiting[:WAITING],
+        waiting_total=len(waiting),
+    )
 
 
 @router.get("/sites/{site}/outlines/next")
@@ -80,20 +86,35 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
     bounds, making = pages.picture_bounds(scene), is_making(pages.folder_of(scene))
     shown = next((one for one in tiles if (one.scene_hash, one.tile) == (scene_hash, tile)), None)
     return render(
-        request, "outline.html", card=card, scene=scene, bounds=bounds, making=making, outlines=found, total=total,
-        footprints=footprints[:LISTED], footprints_total=len(footprints), tile=shown,
-        left=sum(not one.is_seen for one in tiles), kinds=store.KINDS,
+        request,
+        "outline.html",
+        card=card,
+        scene=scene,
+        bounds=bounds,
+        making=making,
+        outlines=found,
+        total=total,
+        footprints=footprints[:LISTED],
+        footprints_total=len(footprints),
+        tile=shown,
+        left=sum(not one.is_seen for one in tiles),
+        kinds=store.KINDS,
         tile_polygon="" if shown is None or bounds is None else json.dumps(_clip(shown.box, bounds)),
-    )  # fmt: skip
+    )
 
 
 @router.post("/sites/{site}/scenes/{scene_hash}/outlines")
 def draw(
-    act: Acting, site: str, scene_hash: str, kind: Kind = "",
-    geometry: Annotated[str, Form(max_length=LARGEST_FILE)] = "", note: Note = "", from_polygon: Polygon = "",
+    act: Acting,
+    site: str,
+    scene_hash: str,
+    kind: Kind = "",
+    geometry: Annotated[str, Form(max_length=LARGEST_FILE)] = "",
+    note: Note = "",
+    from_polygon: Polygon = "",
     instead_of: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
     tile: Annotated[int | None, Form(ge=0, lt=1 << 31)] = None,
-) -> Response:  # fmt: skip
+) -> Response:
     """Keep one outline; a program that says so is answered with its number, and `tile` leads to the next one."""
     bounds = _find_bounds(act, site, scene_hash)
     (_, polygon, _), *more = read_collection(geometry.encode("utf-8", "replace"), kind)
@@ -102,9 +123,15 @@ def draw(
     drawn = [store.read_outline(kind, polygon, bounds, note)]
     with act.db.write() as c:
         (number,) = store.add_outlines(
-            c, site, scene_hash, drawn, act.actor, act.now, from_polygon=from_polygon or None,
+            c,
+            site,
+            scene_hash,
+            drawn,
+            act.actor,
+            act.now,
+            from_polygon=from_polygon or None,
             instead_of=instead_of,
-        )  # fmt: skip
+        )
     if "application/json" in act.request.headers.get("accept", ""):
         return JSONResponse({"outline": number}, status_code=201)
     if tile is not None:
@@ -134,9 +161,12 @@ def bring(
 
 @router.post("/sites/{site}/scenes/{scene_hash}/footprints")
 def review_footprint(
-    act: Acting, site: str, scene_hash: str, polygon: Polygon = "",
+    act: Acting,
+    site: str,
+    scene_hash: str,
+    polygon: Polygon = "",
     verdict: Annotated[Literal["", "accept", "reject"], Form()] = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """Say that a footprint is a landslide as it is outlined, or none."""
     _find_bounds(act, site, scene_hash)
     with act.db.write() as c:

@@ -77,25 +77,40 @@ def get_panes(
         scores = pages.load_scores(c, [s.id for s, _ in parts], low, high)
         kept = pick([row["score"] / row["threshold"] for row in scores], PANE_POINTS)
         return {
-            "site": site, "station": station, "quantity": quantity, "unit": parts[0][0].unit,
-            "computed": single is None, "from": low.timestamp(), "to": high.timestamp(),
-            "until": ahead.ends.timestamp(), "total": total, "points": points, "step_s": sums and sums["step_s"],
-            "noise_floor": charts.noise_floor_of(declared, station, quantity), **translate_all({
-                "thresholds": charts.find_thresholds(declared, station, quantity, levels, readings),
-                "forecast": _shorten_issue(ahead.issue), "others": ahead.others, "withheld": ahead.withheld,
-            }),
+            "site": site,
+            "station": station,
+            "quantity": quantity,
+            "unit": parts[0][0].unit,
+            "computed": single is None,
+            "from": low.timestamp(),
+            "to": high.timestamp(),
+            "until": ahead.ends.timestamp(),
+            "total": total,
+            "points": points,
+            "step_s": sums and sums["step_s"],
+            "noise_floor": charts.noise_floor_of(declared, station, quantity),
+            **translate_all(
+                {
+                    "thresholds": charts.find_thresholds(declared, station, quantity, levels, readings),
+                    "forecast": _shorten_issue(ahead.issue),
+                    "others": ahead.others,
+                    "withheld": ahead.withheld,
+                }
+            ),
             "past": {
-                "horizon_s": ahead.horizon_s, "at": fold(row["target_at"] for row in ahead.past),
+                "horizon_s": ahead.horizon_s,
+                "at": fold(row["target_at"] for row in ahead.past),
                 "q50": [shorten(row["q50"]) for row in ahead.past],
             },
             "scores": {
-                "at": fold(scores[k]["at"] for k in kept), "detector": [scores[k]["detector"] for k in kept],
+                "at": fold(scores[k]["at"] for k in kept),
+                "detector": [scores[k]["detector"] for k in kept],
                 "ratio": [shorten(scores[k]["score"] / scores[k]["threshold"]) for k in kept],
             },
             "velocity": _find_velocity(c, declared, series, station, low, high, levels, now, is_long=total > RATED),
             "more": [_load_pane(c, declared, s, low, high, now) for s in plan_panes(series, station, quantity)],
             **_load_foot(context, c, site, station, low, high, ahead.ends, levels),
-        }  # fmt: skip
+        }
 
 
 @router.get("/sites/{site}/compare/{quantity}")
@@ -121,15 +136,21 @@ def get_comparison(request: Request, site: str, quantity: str, requested: Range)
         if quantity.startswith(MOTION):
             curves = {k: [(at, value - rows[0][1]) for at, value in rows] for k, rows in curves.items() if rows}
         return {
-            "site": site, "quantity": quantity, "unit": unit,
-            "from": low.timestamp(), "to": high.timestamp(), "thinned": thinned, "left_out": len(found) - len(drawn),
+            "site": site,
+            "quantity": quantity,
+            "unit": unit,
+            "from": low.timestamp(),
+            "to": high.timestamp(),
+            "thinned": thinned,
+            "left_out": len(found) - len(drawn),
             "from_zero": quantity.startswith(MOTION),
             "series": [
                 {"station": k, "at": fold(at for at, _ in rows), "value": [shorten(value) for _, value in rows]}
-                for k, rows in curves.items() if rows
+                for k, rows in curves.items()
+                if rows
             ],
             **_load_foot(context, c, site, None, low, high, high, levels),
-        }  # fmt: skip
+        }
 
 
 def _open(c: Connection, site: str) -> tuple[list[dict[str, Any]], Site | None]:
@@ -155,9 +176,11 @@ def _find_starts(
 ) -> list[Reading]:
     """What the curve was where the windows of its bounds begin: of a long range the newest readings alone are there."""
     windows = {
-        t.window_s for k in (() if site is None else site.criteria) for t in k.thresholds
+        t.window_s
+        for k in (() if site is None else site.criteria)
+        for t in k.thresholds
         if "ray" in k.kind.drawn and station in k.stations and t.window_s
-    }  # fmt: skip
+    }
     found: list[Reading] = []
     for window_s in sorted(windows, reverse=True) if newest else ():
         start = newest[-1].observed_at - timedelta(seconds=window_s)
@@ -167,15 +190,24 @@ def _find_starts(
 
 
 def _find_velocity(
-    c: Connection, site: Site | None, series: Sequence[SeriesRow], station: str, low: datetime, high: datetime,
-    levels: list[dict[str, Any]], now: datetime, *, is_long: bool,
-) -> dict[str, Any]:  # fmt: skip
+    c: Connection,
+    site: Site | None,
+    series: Sequence[SeriesRow],
+    station: str,
+    low: datetime,
+    high: datetime,
+    levels: list[dict[str, Any]],
+    now: datetime,
+    *,
+    is_long: bool,
+) -> dict[str, Any]:
     """Velocity over the windows of the bounds; where there are none, or the range is long, that of the stage."""
     names = {v["number"]: v["name"] for v in levels}
     bounds = [
         {**{n: b[n] for n in ("level", "value", "window_s")}, "name": names.get(b["level"], str(b["level"]))}
-        for b in find_bounds(site, station) if b["kind"] == "velocity"
-    ]  # fmt: skip
+        for b in find_bounds(site, station)
+        if b["kind"] == "velocity"
+    ]
     found = [] if is_long else find_rates(c, site, station, low, high, now, RATES)
     rates = [
         {"window_s": r["window_s"], "at": fold(r["at"]), "rate": [shorten(v) for v in r["rate"]]}
@@ -201,7 +233,7 @@ def _find_counter(site: Site | None, s: SeriesRow) -> SeriesSpec | None:
 
 def _load_pane(
     c: Connection, site: Site | None, s: SeriesRow, low: datetime, high: datetime, now: datetime
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """A curve beside the main one; of rain the sum of each step."""
     head: dict[str, Any] = {"station": s.station, "quantity": s.quantity, "unit": s.unit}
     if s.quantity != RAIN:
@@ -227,7 +259,7 @@ def _load_pane(
 
 def _count_rain(
     c: Connection, s: SeriesRow, spec: SeriesSpec, edges: Sequence[datetime], now: datetime
-) -> dict[int, float]:  # fmt: skip
+) -> dict[int, float]:
     """What a gauge measured between neighbouring edges, by their number, as criteria count it.
 
     Of more than `COUNTED` readings of a counter one stands for each stretch: what fell before a reset in it is not
@@ -268,23 +300,28 @@ def _load_foot(
 ) -> dict[str, Any]:
     """Level and sight, maintenance, and marks of what people look for beside a curve."""
     marks = [
-        {**m, "at": parse(m["at"]).timestamp()} for m in pages.load_marks(c, site, low, ends)
+        {**m, "at": parse(m["at"]).timestamp()}
+        for m in pages.load_marks(c, site, low, ends)
         if station is None or m["station"] in (None, station)
-    ]  # fmt: skip
+    ]
     works = [
         {**m, "from": m.pop("from_at").timestamp(), "to": m.pop("to_at").timestamp()}
-        for m in load_maintenance_between(c, site, low, ends) if station in (None, m["station"])
-    ]  # fmt: skip
+        for m in load_maintenance_between(c, site, low, ends)
+        if station in (None, m["station"])
+    ]
     until = max(high, min(ends, context.clock()))  # the level goes on after the newest reading
     ribbon = context.ribbons.load(c, site, low, until, context.clock())
     return {
         "levels": [{"number": v["number"], "name": v["name"]} for v in levels],
         "ribbon": {
-            "from": fold(k.at for k in ribbon), "to": until.timestamp(), "level": [k.level for k in ribbon],
+            "from": fold(k.at for k in ribbon),
+            "to": until.timestamp(),
+            "level": [k.level for k in ribbon],
             "seen": [k.seen for k in ribbon],
         },
-        "marks": translate_all(marks), "maintenance": works,
-    }  # fmt: skip
+        "marks": translate_all(marks),
+        "maintenance": works,
+    }
 
 
 def _shorten_issue(issue: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -293,6 +330,7 @@ def _shorten_issue(issue: dict[str, Any] | None) -> dict[str, Any] | None:
     targets = issue["targets"]
     columns = {n: targets[n] for n in ("q025", "q10", "q50", "q90", "q975")}
     return {
-        **issue, **{n: parse(issue[n]).timestamp() for n in ("issued_at", "data_until")},
+        **issue,
+        **{n: parse(issue[n]).timestamp() for n in ("issued_at", "data_until")},
         "targets": {"at": [parse(at).timestamp() for at in targets["target_at"]], **columns},
-    }  # fmt: skip
+    }

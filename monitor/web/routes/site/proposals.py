@@ -77,13 +77,23 @@ def _describe(one: Proposal, reader: str) -> dict[str, Any]:
     units = find_units(one.source)
     effect: Mapping[str, Any] = one.effect or {}
     return {
-        "id": one.id, "state": one.state, "author": one.author, "reason": one.reason, "at": one.proposed_at,
-        "is_own": is_same_person(one.author, reader), "loosens_high": one.loosens_high,
-        "loosens": effect.get("loosens", ()), "effect": format_effect(effect),
-        "picture": picture_effect(effect), "lacks_effect": "skipped" in effect,
-        "differences": [format_difference(d, units) for d in one.differences or ()], "source": one.source,
-        "decided_by": one.approved_by, "decided_at": one.decided_at, "decision_reason": one.decision_reason,
-    }  # fmt: skip
+        "id": one.id,
+        "state": one.state,
+        "author": one.author,
+        "reason": one.reason,
+        "at": one.proposed_at,
+        "is_own": is_same_person(one.author, reader),
+        "loosens_high": one.loosens_high,
+        "loosens": effect.get("loosens", ()),
+        "effect": format_effect(effect),
+        "picture": picture_effect(effect),
+        "lacks_effect": "skipped" in effect,
+        "differences": [format_difference(d, units) for d in one.differences or ()],
+        "source": one.source,
+        "decided_by": one.approved_by,
+        "decided_at": one.decided_at,
+        "decision_reason": one.decision_reason,
+    }
 
 
 def find_units(source: str) -> dict[str, str]:
@@ -159,11 +169,14 @@ def show_thresholds(request: Request, site: str) -> HTMLResponse:
 
 @router.post("/sites/{site}/thresholds", response_class=HTMLResponse)
 def try_thresholds(
-    act: Acting, site: str, reason: ReasonText = "",
+    act: Acting,
+    site: str,
+    reason: ReasonText = "",
     key: Annotated[list[Key] | None, Form(max_length=MOST_FIELDS)] = None,
     value: Annotated[list[Value] | None, Form(max_length=MOST_FIELDS)] = None,
-    months: Annotated[int, Form(ge=1, le=MOST_MONTHS)] = 3, base: Annotated[str, Form(max_length=64)] = "",
-) -> Response:  # fmt: skip
+    months: Annotated[int, Form(ge=1, le=MOST_MONTHS)] = 3,
+    base: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
     """Look what a change would have done; what cannot be used comes back with the reason beside it."""
     values = dict(zip(key or (), value or (), strict=False))
     with read_site(act.request, site) as seen:
@@ -189,12 +202,17 @@ def show_draft(request: Request, site: str, draft: DraftId) -> HTMLResponse:
     with read_site(request, site) as seen:
         card = seen.card
     return render(
-        request, "threshold_draft.html", card=card, draft=found, effect=picture_effect(found.effect),
-        skipped=found.effect.get("skipped", ""), loosens=found.change.loosens,
+        request,
+        "threshold_draft.html",
+        card=card,
+        draft=found,
+        effect=picture_effect(found.effect),
+        skipped=found.effect.get("skipped", ""),
+        loosens=found.change.loosens,
         differences=[
             format_difference({"key": d.key, "old": d.old, "new": d.new}, units) for d in found.change.differences
         ],
-    )  # fmt: skip
+    )
 
 
 @router.get("/sites/{site}/thresholds/{draft}/state")
@@ -227,16 +245,27 @@ def _find(request: Request, site: str, draft_id: str) -> Draft:
 
 
 def _form(
-    request: Request, seen: SiteSnapshot, values: Mapping[str, str], trouble: str, *,
-    reason: str = "", months: int = 3,
-) -> HTMLResponse:  # fmt: skip
+    request: Request,
+    seen: SiteSnapshot,
+    values: Mapping[str, str],
+    trouble: str,
+    *,
+    reason: str = "",
+    months: int = 3,
+) -> HTMLResponse:
     """The form with what the file says, or with what was written where that could not be used."""
     c, site = seen.c, seen.card.id
     in_force = change_control.require_in_force(c, site)
     shown: dict[str, Any] = {
-        "criteria": list_fields(in_force), "base": in_force.version, "written": values, "trouble": trouble,
-        "reason": reason, "months": months, "most_months": MOST_MONTHS, "waiting": len(load_proposals(c, site)),
-    }  # fmt: skip
+        "criteria": list_fields(in_force),
+        "base": in_force.version,
+        "written": values,
+        "trouble": trouble,
+        "reason": reason,
+        "months": months,
+        "most_months": MOST_MONTHS,
+        "waiting": len(load_proposals(c, site)),
+    }
     answer = render(request, "thresholds.html", card=seen.card, **shown)
     answer.status_code = 422 if trouble else 200
     return answer

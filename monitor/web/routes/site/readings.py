@@ -39,9 +39,14 @@ def show_readings(request: Request, site: str, series: str = "") -> HTMLResponse
 
 @router.post("/sites/{site}/readings", response_class=HTMLResponse)
 def add_reading(
-    act: Acting, site: str, series: Text = "", value: Text = "", at: Text = "", sure: Text = "",
+    act: Acting,
+    site: str,
+    series: Text = "",
+    value: Text = "",
+    at: Text = "",
+    sure: Text = "",
     turn: Annotated[Literal["", "first", "second"], Form()] = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """Store a reading; one that looks like a slip is asked about first, and has to be sent again as it is."""
     written = {"series": series, "value": value, "at": at, "turn": turn}
     with read_site(act.request, site) as seen:
@@ -83,9 +88,15 @@ def _form(
     clock = seen.now.astimezone(open_zone(place.timezone))
     shown: dict[str, Any] = {"value": "", "at": f"{clock:%Y-%m-%dT%H:%M}", "turn": "", **written}
     answer = render(
-        request, "readings.html", card=seen.card, choices=list_typed_series(place), written=shown,
-        trouble=trouble, doubt=doubt, asks_turn=getattr(trouble, "id", "") == TWICE.id or bool(shown["turn"]),
+        request,
+        "readings.html",
+        card=seen.card,
+        choices=list_typed_series(place),
+        written=shown,
+        trouble=trouble,
+        doubt=doubt,
+        asks_turn=getattr(trouble, "id", "") == TWICE.id or bool(shown["turn"]),
         sure=f"{shown['series']} {shown['value']} {shown['at']}",
-    )  # fmt: skip
+    )
     answer.status_code = 422 if trouble else 409 if doubt else 200
     return answer

@@ -47,12 +47,19 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
     chosen = next((s for s in others if s["scene_hash"] == before), None) or choose_before(scene, others)
     metadata = read_metadata(pages.folder_of(scene)) or {}
     return render(
-        request, "scene.html", card=seen.card, scene=scene, run=scene["run"] or {}, others=others, before=chosen,
-        lines=[describe_line(line, scene) for line in lines[:LISTED]], total=total,
+        request,
+        "scene.html",
+        card=seen.card,
+        scene=scene,
+        run=scene["run"] or {},
+        others=others,
+        before=chosen,
+        lines=[describe_line(line, scene) for line in lines[:LISTED]],
+        total=total,
         making=[s["scene_hash"] for s in (scene, chosen) if s and is_making(pages.folder_of(s))],
         pictured=[s["scene_hash"] for s in (scene, chosen) if s and pages.find_preview(s)],
         no_tiles=str(metadata.get("error", ""))[:300],
-    )  # fmt: skip
+    )
 
 
 @router.get(
@@ -102,10 +109,11 @@ def describe_line(line: Mapping[str, Any], scene: Mapping[str, Any]) -> dict[str
     confirmed = line["scene_hash"] == scene["scene_hash"]
     age = next((name for name, most in AGES if taken - first <= most), "older")
     return dict(format_instants(line)) | {
-        "confirmed": confirmed, "age": age if confirmed else "gone",
+        "confirmed": confirmed,
+        "age": age if confirmed else "gone",
         "age_days": round((taken - first).total_seconds() / 86400, 1),
         "change": line["change"] if confirmed else "vanished" if line["vanished_at"] else "unseen",
-    }  # fmt: skip
+    }
 
 
 def _load_lines(c: Connection, site: str, scene: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:

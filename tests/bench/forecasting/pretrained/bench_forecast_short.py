@@ -93,9 +93,7 @@ def _gate(
     tuned: NeuralForecaster, auto: Auto, one: Panel, parts: Split, horizons_s: tuple[float, ...], simple: Floats
 ) -> tuple[Floats, Floats, list[bool]]:
     end = parts.test.end
-    rows, judged = calibration.calibrate(
-        tuned, tuned.recipe.lld, auto, one, parts, horizons_s=horizons_s, last=end
-    )  # fmt: skip
+    rows, judged = calibration.calibrate(tuned, tuned.recipe.lld, auto, one, parts, horizons_s=horizons_s, last=end)
     inside = rows >= parts.test.first
     blend = np.stack([j.quantiles[inside, :, 2] for j in judged], axis=2)
     shown = [j.gate.shown for j in judged]
@@ -150,7 +148,7 @@ def tabulate(by_record: Mapping[str, dict[int, dict[str, Any]]]) -> dict[str, An
                 for way in ways
                 if (values := [one["ratios"][way] for one in found if way in one["ratios"]])
             },
-        }  # fmt: skip
+        }
     return out
 
 

@@ -128,11 +128,19 @@ def make_members(pieces: Sequence[Piece], seed: int) -> list[Member]:
         whole, none = Block(0, rows), Block(rows, rows)
         parts = Split(whole, none, none, none) if piece.learns else Split(none, whole, none, none)
         recipe = Recipe(
-            model=MODEL, stations=piece.panel.stations, step_s=piece.panel.step_s, steps=STEPS,
-            horizons_s=tuple(piece.panel.step_s * h for h in STEPS), window=SETTINGS.window, hidden=SETTINGS.hidden,
-            dropout=SETTINGS.dropout, seed=seed, noise_mm=tuple(map(float, piece.floors)), spread=(1.0,) * len(STEPS),
+            model=MODEL,
+            stations=piece.panel.stations,
+            step_s=piece.panel.step_s,
+            steps=STEPS,
+            horizons_s=tuple(piece.panel.step_s * h for h in STEPS),
+            window=SETTINGS.window,
+            hidden=SETTINGS.hidden,
+            dropout=SETTINGS.dropout,
+            seed=seed,
+            noise_mm=tuple(map(float, piece.floors)),
+            spread=(1.0,) * len(STEPS),
             lld=fit_base(piece.panel),
-        )  # fmt: skip
+        )
         stride = max(1, round(have[piece.family] / WINDOWS_OF_A_FAMILY))
         out.append(Member(recipe, piece.panel.values, parts, stride, least=LEAST_SEEN))
     spread = find_spread(out, [piece.family for piece in pieces])
@@ -160,10 +168,19 @@ def train(without: Sequence[str], seed: int) -> tuple[NeuralForecaster, dict[str
     members = make_members(pieces, seed)
     settings = Settings(**{k: getattr(SETTINGS, k) for k in SETTINGS.__dataclass_fields__} | {"seed": seed})
     typical = Recipe(
-        model=MODEL, stations=("any",), step_s=DAY_S, steps=STEPS, horizons_s=tuple(DAY_S * h for h in STEPS),
-        window=settings.window, hidden=settings.hidden, dropout=settings.dropout, seed=seed, noise_mm=(1.0,),
-        spread=members[0].recipe.spread, lld=LevelDrift("lld", STEPS, (DEFAULT,) * len(STEPS)),
-    )  # fmt: skip
+        model=MODEL,
+        stations=("any",),
+        step_s=DAY_S,
+        steps=STEPS,
+        horizons_s=tuple(DAY_S * h for h in STEPS),
+        window=settings.window,
+        hidden=settings.hidden,
+        dropout=settings.dropout,
+        seed=seed,
+        noise_mm=(1.0,),
+        spread=members[0].recipe.spread,
+        lld=LevelDrift("lld", STEPS, (DEFAULT,) * len(STEPS)),
+    )
     with deterministic(seed):
         network = build_network(typical)
         losses, stopped = ManyJudges(network, members, settings).run(time.monotonic(), _tell)
@@ -173,9 +190,11 @@ def train(without: Sequence[str], seed: int) -> tuple[NeuralForecaster, dict[str
         for family in sorted({p.family for p in pieces})
     }
     card = {
-        "losses": [round(v, 5) for v in losses], "stopped": stopped, "values_of_each": counted,
+        "losses": [round(v, 5) for v in losses],
+        "stopped": stopped,
+        "values_of_each": counted,
         "cpu_s": round(time.process_time() - begun, 1),
-    }  # fmt: skip
+    }
     return NeuralForecaster(typical, network), card
 
 
@@ -195,11 +214,15 @@ def main() -> None:
     content = to_bytes(forecaster, "see the card")
     used = {family: text for family, text in LICENCES.items() if family not in given.without}
     card = {
-        "model_hash": model_hash(content), "model": MODEL, "kind": "forecaster", "config": forecaster.recipe.to_json(),
-        "parameters": sum(p.numel() for p in forecaster.network.parameters()), "data": used,
+        "model_hash": model_hash(content),
+        "model": MODEL,
+        "kind": "forecaster",
+        "config": forecaster.recipe.to_json(),
+        "parameters": sum(p.numel() for p in forecaster.network.parameters()),
+        "data": used,
         "not_shown": LEFT_OUT | dict.fromkeys(given.without, "left out of this training"),
         "training": {"seed": given.seed, "command": "make train-pretrained"} | facts,
-    }  # fmt: skip
+    }
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / f"{MODEL}.safetensors").write_bytes(content)
     (given.out / f"{MODEL}.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")

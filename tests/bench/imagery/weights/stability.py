@@ -106,10 +106,12 @@ def measure_other_pixels(model: "SegmentationModel", patches: Patches) -> dict[s
     if not coarser:
         return None
     return {
-        "finest_m": widest["finest_m"] if finer else trained_m, "coarse_at_m": round(widest["coarse_at_m"], 4),
-        "coarsest_m": widest["coarsest_m"], "held_patches": len(patches),
+        "finest_m": widest["finest_m"] if finer else trained_m,
+        "coarse_at_m": round(widest["coarse_at_m"], 4),
+        "coarsest_m": widest["coarsest_m"],
+        "held_patches": len(patches),
         "held_f1": {name: value for name, value in f1.items() if name == PLAIN or name.startswith("size")},
-    }  # fmt: skip
+    }
 
 
 def _map_brought(model: "SegmentationModel", patches: Patches, small_px: int, seen_px: int) -> Maps:

@@ -45,19 +45,35 @@ def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, see
     found = probability >= trained.threshold
     test = {k: round(v, 4) if isinstance(v, float) else v for k, v in score(count(found, test_masks > 0)).items()}
     card: dict[str, Any] = {
-        "name": NAME, "network": {"name": "drs-unet", "classes": 2, "width": 0.125, "options": {}},
-        "parameters": sum(p.numel() for p in trained.network.parameters()), "bands": list(BANDS), "pixel_size_m": 40.0,
-        "radiometry": {"stretch": "phase"}, "normalisation": normalisation, "threshold": trained.threshold,
+        "name": NAME,
+        "network": {"name": "drs-unet", "classes": 2, "width": 0.125, "options": {}},
+        "parameters": sum(p.numel() for p in trained.network.parameters()),
+        "bands": list(BANDS),
+        "pixel_size_m": 40.0,
+        "radiometry": {"stretch": "phase"},
+        "normalisation": normalisation,
+        "threshold": trained.threshold,
         "temperature": trained.calibration.temperature,
-        "data": {"source": "interferograms drawn by tests.data.surveys.phases",
-                 "licence": "Apache-2.0, as the project", "note": "bowls, turbulence and noise; nothing was measured",
-                 "train_patches": patches},
-        "metrics": {"test_patches": TEST_PATCHES, "test": test, "held_f1": round(trained.held_f1, 4),
-                    "chosen_on": "epoch and threshold: held part of train; test part: scored once"},
-        "training": {"epochs": epochs, "seed": seed, "best_epoch": trained.best_epoch,
-                     "cpu_s": round(trained.cpu_s, 1)},
+        "data": {
+            "source": "interferograms drawn by tests.data.surveys.phases",
+            "licence": "Apache-2.0, as the project",
+            "note": "bowls, turbulence and noise; nothing was measured",
+            "train_patches": patches,
+        },
+        "metrics": {
+            "test_patches": TEST_PATCHES,
+            "test": test,
+            "held_f1": round(trained.held_f1, 4),
+            "chosen_on": "epoch and threshold: held part of train; test part: scored once",
+        },
+        "training": {
+            "epochs": epochs,
+            "seed": seed,
+            "best_epoch": trained.best_epoch,
+            "cpu_s": round(trained.cpu_s, 1),
+        },
         "limits": LIMITS,
-    }  # fmt: skip
+    }
     save_model(out, trained.network, card)
     return card
 

@@ -137,8 +137,9 @@ def test_messages_of_one_minute_are_one_line_of_the_story():
     rows += [{**message, "kind": "log", "sent_at": None}]
     event = {"at": at.format(1)}
     assert [(one["kind"], one.get("names")) for one in list_story([event], rows)] == [
-        ("sent", ["duty (email)", "duty (log)"]), ("event", None),
-    ]  # fmt: skip
+        ("sent", ["duty (email)", "duty (log)"]),
+        ("event", None),
+    ]
 
 
 def test_an_alert_that_is_over_reads_alike_on_every_page(red):

@@ -80,11 +80,22 @@ def test_the_past_is_as_it_was_stored(client, filled_database):
     evidence = {"outcome": {"memory": Memory(votes={VoteKey("v", "G1"): vote(1, then)}).to_json()}}
     with filled_database.write() as c:
         basis = add_decision(c, "north-bench", then, "x" * 64, json.dumps(evidence))
-        c.execute(t.alert.insert().values(
-            site="north-bench", ledger=AlertCategory.HAZARD, key="level:then", level=1, peak_level=1, state="closed",
-            exercise=False, raised_at=then - timedelta(hours=1), reason="x", decision_id=basis,
-            rule_version="1", closed_at=NOW,
-        ))  # fmt: skip
+        c.execute(
+            t.alert.insert().values(
+                site="north-bench",
+                ledger=AlertCategory.HAZARD,
+                key="level:then",
+                level=1,
+                peak_level=1,
+                state="closed",
+                exercise=False,
+                raised_at=then - timedelta(hours=1),
+                reason="x",
+                decision_id=basis,
+                rule_version="1",
+                closed_at=NOW,
+            )
+        )
     before, now = facts_of(client, then), facts_of(client)
     assert (before["G1"]["asks"], before["G1"]["asks_name"]) == (1, "yellow")
     assert facts_of(client, then + timedelta(hours=1))["G1"]["asks"] == 0  # the vote has aged
@@ -102,12 +113,19 @@ def test_points_have_the_rate_of_their_newest_revisions(client, filled_database,
         ids = {pid: one.id for pid, one in placed.items()}
         for n in range(6):
             at = NOW - timedelta(days=10 * n)
-            c.execute(t.point_observation.insert(), [
-                {"point_id": i, "observed_at": at, "revision": 0, "received_at": at, "value_raw": -0.1 * k * 10 * n}
-                for k, i in enumerate(ids.values()) if k < 8 or n < 3
-            ])  # fmt: skip
-        c.execute(t.point_observation.insert().values(
-            point_id=ids["q0"], observed_at=NOW, revision=1, received_at=NOW, value_raw=50.0))  # fmt: skip
+            c.execute(
+                t.point_observation.insert(),
+                [
+                    {"point_id": i, "observed_at": at, "revision": 0, "received_at": at, "value_raw": -0.1 * k * 10 * n}
+                    for k, i in enumerate(ids.values())
+                    if k < 8 or n < 3
+                ],
+            )
+        c.execute(
+            t.point_observation.insert().values(
+                point_id=ids["q0"], observed_at=NOW, revision=1, received_at=NOW, value_raw=50.0
+            )
+        )
     answer = client.get(f"{SITE}/points.geojson?days=365").json()
     assert answer["sets"] == {"a-set": "los-towards", "descending-66": "los-towards"}
     found = {f["properties"]["point"]: f["properties"] for f in answer["features"]}
@@ -123,10 +141,20 @@ def test_points_have_the_rate_of_their_newest_revisions(client, filled_database,
     other = client.get(f"{SITE}/points.geojson?set=descending-66").json()["features"]
     assert other[0]["properties"]["rate_mm_per_year"] == pytest.approx(-30.44, abs=0.1)
     for bad in (
-        "bbox=1,2,3", "bbox=nan,0,1,1", "bbox=1,2,3,x", "bbox=3,0,1,1", "bbox=0,5,1,4", "bbox=0,-91,1,1",
-        "bbox=-1e308,0,1e308,1", f"bbox=0,0,1,{'9' * 400}", "bbox=", "at=never", "days=0", "days=1e9",
+        "bbox=1,2,3",
+        "bbox=nan,0,1,1",
+        "bbox=1,2,3,x",
+        "bbox=3,0,1,1",
+        "bbox=0,5,1,4",
+        "bbox=0,-91,1,1",
+        "bbox=-1e308,0,1e308,1",
+        f"bbox=0,0,1,{'9' * 400}",
+        "bbox=",
+        "at=never",
+        "days=0",
+        "days=1e9",
         f"set={'x' * 200}",
-    ):  # fmt: skip
+    ):
         refused = client.get(f"{SITE}/points.geojson?{bad}")
         assert refused.status_code in {409, 422}, bad
         assert len(refused.json()["error"].splitlines()) == 1, bad
@@ -152,15 +180,20 @@ def test_one_point_has_its_series_and_its_forecast_or_the_reason_for_none(client
     assert [bool(one["reason"]) for one in found["forecast"]] == [False, False, True]
     with filled_database.write() as c:
         ids = c.execute(select(t.point.c.id).where(t.point.c.pid == "p0")).scalars().all()
-        c.execute(t.point_observation.insert().values(
-            point_id=ids[0], observed_at=NOW - timedelta(days=2), revision=9, received_at=NOW, value_raw=-0.9
-        ))  # fmt: skip
+        c.execute(
+            t.point_observation.insert().values(
+                point_id=ids[0], observed_at=NOW - timedelta(days=2), revision=9, received_at=NOW, value_raw=-0.9
+            )
+        )
     corrected = client.get(address, params={"set": "descending-66", "pid": "p0"}).json()
     assert corrected["value_mm"] == [0.0, -1.0, -2.0, -9.0], "the newest revision counts"
     for asked, status in (
-        ({"set": "descending-66", "pid": "p9"}, 404), ({"set": "none", "pid": "p0"}, 404), ({"pid": "p0"}, 422),
-        ({"set": "descending-66", "pid": "x" * 65}, 422), ({"set": "' OR 1=1 --", "pid": "p0"}, 404),
-    ):  # fmt: skip
+        ({"set": "descending-66", "pid": "p9"}, 404),
+        ({"set": "none", "pid": "p0"}, 404),
+        ({"pid": "p0"}, 422),
+        ({"set": "descending-66", "pid": "x" * 65}, 422),
+        ({"set": "' OR 1=1 --", "pid": "p0"}, 404),
+    ):
         answer = client.get(address, params=asked)
         assert (answer.status_code, len(answer.json()["error"].splitlines())) == (status, 1), asked
     assert client.get("/api/v1/sites/nowhere/points/series?set=a&pid=b").status_code == 404
@@ -236,9 +269,17 @@ def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, 
         huge = client.get("/api/v1/map/tiles/huge.pmtiles", headers={"Range": "bytes=0-999999999999"})
         assert (huge.status_code, len(huge.content)) == (206, LARGEST)
         hostile = (
-            "../secret.pmtiles", "..%2fsecret.pmtiles", "%2e%2e/secret.pmtiles", "link.pmtiles", "room.pmtiles",
-            "notes.txt", ".hidden.pmtiles", "gone.pmtiles", "a" * 300 + ".pmtiles", "land.pmtiles%00",
-        )  # fmt: skip
+            "../secret.pmtiles",
+            "..%2fsecret.pmtiles",
+            "%2e%2e/secret.pmtiles",
+            "link.pmtiles",
+            "room.pmtiles",
+            "notes.txt",
+            ".hidden.pmtiles",
+            "gone.pmtiles",
+            "a" * 300 + ".pmtiles",
+            "land.pmtiles%00",
+        )
         for name in hostile:
             found = client.get(f"/api/v1/map/tiles/{name}", headers={"Range": "bytes=0-9"})
             assert found.status_code in {400, 404}, name
@@ -292,9 +333,13 @@ def test_the_page_has_the_picture_of_the_susceptibility_map_with_its_key(filled_
         assert client.get(f"{SITE}/map").json()["susceptibility"] is None
         prior = tmp_path / "p.tif"
         told = {
-            "path": str(prior), "sha256": "ab" * 32, "bounds": [8, 46, 9, 47], "classes": [], "made_on": "2026-01-02",
+            "path": str(prior),
+            "sha256": "ab" * 32,
+            "bounds": [8, 46, 9, 47],
+            "classes": [],
+            "made_on": "2026-01-02",
             "secret": 1,
-        }  # fmt: skip
+        }
         (folder / ".susceptibility.json").write_text(json.dumps(told))
         assert client.get(f"{SITE}/map").json()["susceptibility"] is None  # the site file names no map
         sites = {site.id: site for site in load_story_sites()}
@@ -337,8 +382,9 @@ def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     told = [one["text"] for one in said if one["subject"] == "map"]
     assert told == [
-        "canton.mbtiles is not served: run `slopeward map tiles tiles/canton.mbtiles`", "1 files of tiles in tiles",
-    ]  # fmt: skip
+        "canton.mbtiles is not served: run `slopeward map tiles tiles/canton.mbtiles`",
+        "1 files of tiles in tiles",
+    ]
     assert run_verb(["map", "tiles", "s.toml", *config]) == 1
     assert "neither PMTiles nor MBTiles" in capsys.readouterr().err
     assert run_verb(["map", "relief", "nowhere", "scene/dem.tif", *config]) == 1

@@ -16,8 +16,12 @@ from tests.integration.web.test_rules import enter, send
 LOOSE = SITE_TEXT.replace("red = {over = 80.0", "red = {over = 90.0")
 TIGHT = SITE_TEXT.replace("red = {over = 80.0", "red = {over = 70.0")
 RUNS = [{"time_in_level_h": {"green": 48.0}, "alerts": [], "alarm_days": 0, "misses": 0, "events": []}] * 2
-EFFECT = {"from": "2026-01-01", "to": "2026-03-01", "names": ["A, in force", "B, proposed"],
-          "scorecard": {"runs": RUNS, "differences": ["red on 2 February is gone"]}}  # fmt: skip
+EFFECT = {
+    "from": "2026-01-01",
+    "to": "2026-03-01",
+    "names": ["A, in force", "B, proposed"],
+    "scorecard": {"runs": RUNS, "differences": ["red on 2 February is gone"]},
+}
 
 
 @pytest.fixture
@@ -51,15 +55,21 @@ def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(benc
     with page(bench, tmp_path) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
         assert "changes of the site file: 1 open" in bo.get("/sites/bench").text
         text = bo.get("/sites/bench/proposals").text
-        for words in ("<td>criterion rate-1, red, over</td><td>80 mm/day</td><td>90 mm/day</td>", "noise is lower",
-                      "criterion rate-1, level 3 (red): over 80 -&gt; 90", "red on 2 February is gone",
-                      "Somebody other than ada must approve"):  # fmt: skip
+        for words in (
+            "<td>criterion rate-1, red, over</td><td>80 mm/day</td><td>90 mm/day</td>",
+            "noise is lower",
+            "criterion rate-1, level 3 (red): over 80 -&gt; 90",
+            "red on 2 February is gone",
+            "Somebody other than ada must approve",
+        ):
             assert words in text, words
         assert 'href="/sites/bench/proposals">Look and sign</a>' in bo.get("/signatures").text
         own = ada.get("/sites/bench/proposals").text
         assert ("a second person approves it" in own, f"{place}/approve" in own, "Withdraw change" in own) == (
-            True, False, True,
-        )  # fmt: skip
+            True,
+            False,
+            True,
+        )
         assert send(ada, f"{place}/approve", reason="looks fine").status_code == 409, "one person is not two"
         assert in_force(bench) == parse_site(SITE_TEXT, "x").version
         done = send(bo, f"{place}/approve", reason="seen, agreed")
@@ -84,8 +94,9 @@ def test_it_is_withdrawn_by_its_author_and_turned_down_by_others(bench, tmp_path
         assert "No change waits" in bo.get("/sites/bench/proposals").text
     with bench.database.read() as c:
         assert [(p.state, p.approved_by) for p in load_proposals(c, everything=True)] == [
-            ("rejected", "ada"), ("rejected", "bo"),
-        ]  # fmt: skip
+            ("rejected", "ada"),
+            ("rejected", "bo"),
+        ]
 
 
 def test_who_may_not_decides_nothing(bench, tmp_path):

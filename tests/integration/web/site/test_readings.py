@@ -60,12 +60,15 @@ def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
         assert send(bo, PLACE, **slip, sure="G1.crack_opening 412 2026-03-01T07:45").status_code == 303
         assert stored(bench)[-1] == ("2026-03-01T06:45", 412.0)
         for change, words in (
-            ({"value": "0.7"}, "is stored for that time already"), ({"value": "nan"}, "expected a number"),
-            ({"at": "2026-03-02T09:00"}, "lies in the future"), ({"at": "yesterday"}, "expected a local time"),
+            ({"value": "0.7"}, "is stored for that time already"),
+            ({"value": "nan"}, "expected a number"),
+            ({"at": "2026-03-02T09:00"}, "lies in the future"),
+            ({"at": "yesterday"}, "expected a local time"),
             ({"at": "0001-01-01T00:30"}, "expected a local time"),
             ({"at": "9999-12-31T23:30-05:00"}, "expected a local time"),
-            ({"series": "G9.tilt"}, "declares no series"), ({"at": "2026-03-29T02:30"}, "is left out that night"),
-        ):  # fmt: skip
+            ({"series": "G9.tilt"}, "declares no series"),
+            ({"at": "2026-03-29T02:30"}, "is left out that night"),
+        ):
             answer = send(bo, PLACE, **{**ask, "value": "0.5", **change})
             assert (answer.status_code, words in answer.text) == (422, True), (change, answer.text[-900:])
     with bench.database.read() as c:

@@ -94,8 +94,11 @@ def test_landslides_have_the_age_that_the_image_knows(client, filled_database):
 
     then, now = ages(HASHES["scene"]), ages("l" * 64)
     assert {k: (p["age"], p["confirmed"], p["dates"]) for k, p in then.items()} == {
-        "p1": ("here", True, 1), "p2": ("year", True, 1), "p3": ("year", True, 1), "p4": ("gone", False, 1),
-    }  # fmt: skip
+        "p1": ("here", True, 1),
+        "p2": ("year", True, 1),
+        "p3": ("year", True, 1),
+        "p4": ("gone", False, 1),
+    }
     assert (now["q2"]["age"], now["q2"]["dates"], now["q2"]["age_days"]) == ("year", 2, 39.0)
     assert now["q2"]["last_confirmed_at"] > then["p2"]["last_confirmed_at"]
     assert (now["p1"]["age"], now["p1"]["change"], now["p3"]["change"]) == ("gone", "vanished", "unseen")

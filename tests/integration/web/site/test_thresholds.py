@@ -48,14 +48,27 @@ def test_a_change_is_tried_on_the_past_proposed_and_put_in_force_by_another(move
         assert dict(zip(keys, values, strict=True))["0.red.over"] == "80"
         before = in_force(moved)
         changed = ["200" if k == "0.red.over" else v for k, v in zip(keys, values, strict=True)]
-        begun = send(ada, "/sites/bench/thresholds", key=keys, value=changed, reason="noise is lower", months="1",
-                     base=find_base(text))  # fmt: skip
+        begun = send(
+            ada,
+            "/sites/bench/thresholds",
+            key=keys,
+            value=changed,
+            reason="noise is lower",
+            months="1",
+            base=find_base(text),
+        )
         assert begun.status_code == 303, begun.text
         place = begun.headers["location"]
         assert bo.get(place).status_code == 404, "a draft is its author's"
         seen = wait(ada, place)
-        for words in ("<td>80 mm/day</td><td>200 mm/day</td>", "Somebody other than ada must approve", "A, in force",
-                      "red first: ", "never with B", '<th scope="row">Hazard alerts</th>'):  # fmt: skip
+        for words in (
+            "<td>80 mm/day</td><td>200 mm/day</td>",
+            "Somebody other than ada must approve",
+            "A, in force",
+            "red first: ",
+            "never with B",
+            '<th scope="row">Hazard alerts</th>',
+        ):
             assert words in seen, (words, re.findall(r"<li>[^<]*", seen))
         assert in_force(moved) == before, "trying changes nothing"
         stale = send(bo, "/sites/bench/thresholds", key=keys, value=changed, reason="drawn from another", base="0" * 64)
@@ -81,10 +94,12 @@ def test_what_cannot_be_used_comes_back_with_the_reason_and_what_was_written(mov
     with page(moved, tmp_path) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
         base = find_base(bo.get("/sites/bench/thresholds").text)
         for value, reason, words in (
-            ("abc", "because", "expected a number"), ("-3", "because", "expected at least 24"),
-            ("80", "because", "nothing was changed"), ("20", "because", "the bound of the level below"),
+            ("abc", "because", "expected a number"),
+            ("-3", "because", "expected at least 24"),
+            ("80", "because", "nothing was changed"),
+            ("20", "because", "the bound of the level below"),
             ("90", "", "a reason is needed"),
-        ):  # fmt: skip
+        ):
             answer = send(bo, "/sites/bench/thresholds", key=["0.red.over"], value=[value], reason=reason, base=base)
             assert (answer.status_code, words in answer.text) == (422, True), (value, answer.text)
             assert f'name="value" value="{value}"' in answer.text

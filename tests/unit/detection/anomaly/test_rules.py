@@ -96,9 +96,15 @@ def test_rules_see_no_future(name):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("persistence-z", "spike"), ("persistence-z", "step"), ("robust-z", "spike"), ("ewma", "drift"),
-     ("slope-change", "accel"), ("variance", "burst")],
-)  # fmt: skip
+    [
+        ("persistence-z", "spike"),
+        ("persistence-z", "step"),
+        ("robust-z", "spike"),
+        ("ewma", "drift"),
+        ("slope-change", "accel"),
+        ("variance", "burst"),
+    ],
+)
 def test_each_rule_rises_on_the_fault_it_is_for(name, kind):
     series, rule = noisy(), load_rule(name)
     faulty, last = inject(series, kind, 300, 1.5, np.random.default_rng(3))

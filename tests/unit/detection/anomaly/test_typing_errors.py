@@ -12,10 +12,16 @@ STOOD = [120.1, 120.2, 120.2, 120.3, 120.3, 120.2, 120.3]
 @pytest.mark.parametrize(
     ("typed", "kind"),
     [
-        (1203.0, "decimal point"), (12.03, "decimal point"), (0.1203, "decimal point"), (-120.3, "sign"),
-        (210.3, "digits swapped"), (1120.3, "digit too many"), (12.3, "digit missing"), (88.4, "neighbour"),
+        (1203.0, "decimal point"),
+        (12.03, "decimal point"),
+        (0.1203, "decimal point"),
+        (-120.3, "sign"),
+        (210.3, "digits swapped"),
+        (1120.3, "digit too many"),
+        (12.3, "digit missing"),
+        (88.4, "neighbour"),
     ],
-)  # fmt: skip
+)
 def test_a_slip_is_named_with_what_was_meant(typed, kind):
     slip = find_slip(typed, STOOD, {"B": [88.4]})
     assert slip is not None

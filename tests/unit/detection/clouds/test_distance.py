@@ -141,9 +141,14 @@ def test_a_wall_that_moved_outwards_is_a_gain_or_set_aside(tmp_path, lean):
         x = 20 - np.where(y > 10, out_m, 0) + lean * z + rng.normal(0, 0.02, 30_000)
         clouds.append([write_cloud(tmp_path / f"{k}.las", np.column_stack([x, y, z]))])
     asked = CloudDistanceRequest(
-        spacing_m=0.5, radius_m=0.5, depth_m=2.0, ground="all", registration_m=0.02, minimum_area_m2=0.5,
+        spacing_m=0.5,
+        radius_m=0.5,
+        depth_m=2.0,
+        ground="all",
+        registration_m=0.02,
+        minimum_area_m2=0.5,
         stable=write_still(tmp_path, lambda x, y: y < 9),
-    )  # fmt: skip
+    )
     found = compare_clouds(*clouds, replace(asked, outward_deg=270.0))
     assert {zone.kind for zone in found.zones} == {"gain"}
     assert max(zone.mean_m for zone in found.zones) == pytest.approx(0.2, abs=0.05)
@@ -160,9 +165,14 @@ def test_the_roof_of_a_cave_and_what_lies_below_it_bear_a_caution(tmp_path):
         roof = np.column_stack([roof_x, roof_y, 9 - fallen_m + rng.normal(0, 0.02, 1_500)])
         clouds.append([write_cloud(tmp_path / f"{k}.las", np.concatenate([floor, roof]))])
     asked = CloudDistanceRequest(
-        spacing_m=1.0, radius_m=0.5, depth_m=1.0, ground="all", registration_m=0.02, minimum_area_m2=2.0,
+        spacing_m=1.0,
+        radius_m=0.5,
+        depth_m=1.0,
+        ground="all",
+        registration_m=0.02,
+        minimum_area_m2=2.0,
         stable=write_still(tmp_path, lambda x, y: x > 8),
-    )  # fmt: skip
+    )
     found = compare_clouds(*clouds, asked)
     assert 30 <= found.overlaid <= 36
     assert any("two surfaces lie over each other" in line for line in found.warnings)

@@ -77,9 +77,12 @@ def test_change_between_two_clouds_with_errors_of_cells(tmp_path):
     still = (np.hypot(x - 20, y - 20) > 9)[None].astype(np.uint8)
     write_geotiff(tmp_path / "still.tif", still, read_grid(tmp_path / "a.tif"))
     found = subtract(
-        tmp_path / "a.tif", tmp_path / "b.tif", stable=tmp_path / "still.tif", minimum_area_m2=5.0,
+        tmp_path / "a.tif",
+        tmp_path / "b.tif",
+        stable=tmp_path / "still.tif",
+        minimum_area_m2=5.0,
         out_dir=tmp_path / "out",
-    )  # fmt: skip
+    )
     assert found.sigma_from == "cells"
     assert found.offset_m == pytest.approx(0.15, abs=0.005)
     assert found.loss.volume_m3 == pytest.approx(np.pi * 8**2 * 0.2, rel=0.03)
@@ -259,17 +262,26 @@ def test_what_a_killed_run_left_is_swept_after_a_day(tmp_path):
 
 @pytest.mark.parametrize(
     ("keys", "factor"),
-    [(((4096, 6360),), 1200 / 3937), (((4096, 5703),), 1.0), (((4096, 5703), (4099, 9003)), 1200 / 3937),
-     (((4099, 9005),), 0.3047972654), ((), 1.0), (((4099, 12345),), None)],
-)  # fmt: skip
+    [
+        (((4096, 6360),), 1200 / 3937),
+        (((4096, 5703),), 1.0),
+        (((4096, 5703), (4099, 9003)), 1200 / 3937),
+        (((4099, 9005),), 0.3047972654),
+        ((), 1.0),
+        (((4099, 12345),), None),
+    ],
+)
 def test_the_unit_of_heights_is_that_of_their_key_or_of_their_system(tmp_path, keys, factor):
     """A vertical system in feet without a key of units is in feet; a unit that nobody knows is no metre."""
     from laspy.vlrs.known import GeoKeyDirectoryVlr, GeoKeyEntryStruct
 
     record, entries = GeoKeyDirectoryVlr(), ((1024, 1), (3072, 32632), *keys)
     record.geo_keys = [GeoKeyEntryStruct(id=k, tiff_tag_location=0, count=1, value_offset=v) for k, v in entries]
-    for name, value in zip(("key_direction_version", "key_revision", "minor_revision", "number_of_keys"),
-                           (1, 1, 0, len(entries)), strict=True):  # fmt: skip
+    for name, value in zip(
+        ("key_direction_version", "key_revision", "minor_revision", "number_of_keys"),
+        (1, 1, 0, len(entries)),
+        strict=True,
+    ):
         setattr(record.geo_keys_header, name, value)
     path = write_cloud(
         tmp_path / "a.las", draw(np.random.default_rng(1), per_m2=1)[0], crs=None, point_format=3, version="1.2"

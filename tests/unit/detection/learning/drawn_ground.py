@@ -59,5 +59,6 @@ def lay_tiles(side: int) -> list[SceneWindow]:
     """Tiles of one scene, side by side."""
     return [
         SceneWindow("one.tif", 128 * k, 128 * j, 128, (k * 0.01, j * 0.01, k * 0.01 + 0.01, j * 0.01 + 0.01))
-        for k in range(side) for j in range(side)
-    ]  # fmt: skip
+        for k in range(side)
+        for j in range(side)
+    ]

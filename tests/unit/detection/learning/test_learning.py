@@ -268,11 +268,14 @@ def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):
 @pytest.mark.parametrize(
     ("made", "kind"),
     [
-        (lambda counts: counts, np.uint16), (lambda counts: counts + 1000, np.uint16),  # an offset nobody took off
-        (lambda counts: counts / 8 + 1600, np.uint16), (lambda counts: counts / 11, np.uint8),
-        (lambda counts: counts / 1e4, np.float32), (lambda counts: counts / 0.275 + 7273, np.uint16),  # Landsat
+        (lambda counts: counts, np.uint16),
+        (lambda counts: counts + 1000, np.uint16),  # an offset nobody took off
+        (lambda counts: counts / 8 + 1600, np.uint16),
+        (lambda counts: counts / 11, np.uint8),
+        (lambda counts: counts / 1e4, np.float32),
+        (lambda counts: counts / 0.275 + 7273, np.uint16),  # Landsat
     ],
-)  # fmt: skip
+)
 def test_weights_fit_the_very_scenes_that_they_were_learnt_from(tmp_path, made, kind):
     outlines = write_pictures(tmp_path / "scenes", 3)
     for path in (tmp_path / "scenes").glob("*.tif"):
@@ -286,10 +289,13 @@ def test_weights_fit_the_very_scenes_that_they_were_learnt_from(tmp_path, made, 
     values = np.concatenate([tile.image.reshape(3, -1) for tile in tiles], axis=1).astype(np.float32)
     values = values / 255 if kind is np.uint8 else values
     card = {
-        "name": "mine", "bands": BANDS, "radiometry": {"stretch": "reflectance", "scale": readable.scale},
-        "tile_px": 32, "domain": describe(tiles, 10.0, "", reflectance=True),
+        "name": "mine",
+        "bands": BANDS,
+        "radiometry": {"stretch": "reflectance", "scale": readable.scale},
+        "tile_px": 32,
+        "domain": describe(tiles, 10.0, "", reflectance=True),
         "normalisation": {"value_range": np.quantile(values, [0.005, 0.995], axis=1).T.tolist()},
-    }  # fmt: skip
+    }
     for scene in readable.scenes:
         with open_scene(scene, BANDS) as reader:
             assert find_doubts(reader, measure_stretch(reader, card), card) == []

@@ -33,9 +33,18 @@ def smooth(rng, size, sigma):
 
 
 def draw(
-    folder: Path, *, seed=0, size=200, base=-4.2, strength=1.0, hidden=0.0, lumps_px=0.0, noise=0.0, points=True,
+    folder: Path,
+    *,
+    seed=0,
+    size=200,
+    base=-4.2,
+    strength=1.0,
+    hidden=0.0,
+    lumps_px=0.0,
+    noise=0.0,
+    points=True,
     extra="",
-) -> Landscape:  # fmt: skip
+) -> Landscape:
     """Draw heights, rock of three classes and a river, and landslides by a logistic law of slope, rock and river.
 
     Args:
@@ -98,9 +107,10 @@ def write_geojson(path: Path, shapes, grid: Grid) -> None:
     """Write shapes of the grid's coordinates as GeoJSON in longitude and latitude."""
     features = [
         {
-            "type": "Feature", "properties": {},
+            "type": "Feature",
+            "properties": {},
             "geometry": shapely.geometry.mapping(shapely.transform(one, lambda xy: np.stack(grid.to_lonlat(*xy.T), 1))),
         }
         for one in shapes
-    ]  # fmt: skip
+    ]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))

@@ -78,8 +78,11 @@ def test_too_few_elsewhere_everywhere(study, landscape, tmp_path):
     far = [shapely.Point(left - 9000 - k, top) for k in range(40)]
     assert "no landslide of it lies on the grid of the map (EPSG:32633)" in study(*slides(tmp_path, landscape, far))
     side = 20 * grid.width / 8
-    whole = [shapely.box(left + a * side, top - b * side, left + a * side + side, top - b * side - side)
-             for a in range(8) for b in range(1, 8)]  # fmt: skip
+    whole = [
+        shapely.box(left + a * side, top - b * side, left + a * side + side, top - b * side - side)
+        for a in range(8)
+        for b in range(1, 8)
+    ]
     whole += [shapely.box(left + a * side, top - side, left + a * side + side, top) for a in range(8)]
     assert "one class only" in study(*slides(tmp_path, landscape, whole))
     lines = [shapely.LineString([(left, top), (left + 900, top - 900)])]
@@ -127,7 +130,7 @@ def test_factors_that_teach_nothing_or_lie_elsewhere(study, landscape, tmp_path)
         ('classes = "rock.tif"', 'file = "river.geojson"', "not a raster"),
         ('file = "slides.geojson"', 'file = "dem.tif"', "neither GeoJSON, GeoPackage nor shapefile"),
     ],
-)  # fmt: skip
+)
 def test_a_study_file_that_cannot_be_meant_is_one_line(study, landscape, old, new, line):
     assert line in study((old, new))
 
@@ -184,9 +187,9 @@ def test_nodata_stays_the_area_bounds_the_training_and_strange_ground_is_marked(
 def test_vectors_are_read_as_others_read_them(tmp_path):
     pyogrio = pytest.importorskip("pyogrio", reason="pyogrio is for tests alone")
     hole = shapely.Polygon([(0, 0), (9, 0), (9, 9), (0, 9)], [[(2, 2), (2, 4), (4, 4), (4, 2)]])
-    island = shapely.MultiPolygon([
-        shapely.box(0, 0, 9, 9) - shapely.box(2, 2, 7, 7), shapely.box(4, 4, 6, 6) - shapely.box(4.5, 4.5, 5, 5)
-    ])  # fmt: skip
+    island = shapely.MultiPolygon(
+        [shapely.box(0, 0, 9, 9) - shapely.box(2, 2, 7, 7), shapely.box(4, 4, 6, 6) - shapely.box(4.5, 4.5, 5, 5)]
+    )
     several = shapely.MultiPolygon([shapely.box(20, 0, 25, 5), shapely.box(30, 0, 31, 1)])
     areas = [hole, several, island]
     line = shapely.LineString([(0, 0), (5, 5), (9, 1)])
@@ -198,9 +201,15 @@ def test_vectors_are_read_as_others_read_them(tmp_path):
         for driver, end in (("GPKG", "gpkg"), ("ESRI Shapefile", "shp"), ("GeoJSON", "geojson")):
             path = tmp_path / f"{kind}.{end}"
             pyogrio.raw.write(
-                path, shapely.to_wkb(np.array(shapes)), [np.arange(len(shapes))], ["n"], crs="EPSG:4326", driver=driver,
-                geometry_type=kind, promote_to_multi=kind.startswith("Multi"),
-            )  # fmt: skip
+                path,
+                shapely.to_wkb(np.array(shapes)),
+                [np.arange(len(shapes))],
+                ["n"],
+                crs="EPSG:4326",
+                driver=driver,
+                geometry_type=kind,
+                promote_to_multi=kind.startswith("Multi"),
+            )
             found = read_vectors(path)
             assert [a.equals(b) for a, b in zip(found.shapes, shapes, strict=True)] == [True] * len(shapes), path
             assert found.crs.to_epsg() == 4326 or found.crs == LONLAT or "WGS" in found.crs.name
@@ -209,15 +218,18 @@ def test_vectors_are_read_as_others_read_them(tmp_path):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"", "neither GeoJSON"), (b"{", "not GeoJSON"), (b'{"type": "FeatureCollection"}', "not GeoJSON"),
+        (b"", "neither GeoJSON"),
+        (b"{", "not GeoJSON"),
+        (b'{"type": "FeatureCollection"}', "not GeoJSON"),
         (b'{"type": "FeatureCollection", "features": []}', "no feature in it has a place"),
         (b'{"type": "Point", "coordinates": [570000, 4700000]}', "GeoJSON is always longitude and latitude"),
         (b'{"type": "Point", "coordinates": ["a", 1]}', "damaged"),
-        (b"SQLite format 3\0" + bytes(200), "damaged"), (struct.pack(">i", 9994) + bytes(200), "no x.prj beside it"),
+        (b"SQLite format 3\0" + bytes(200), "damaged"),
+        (struct.pack(">i", 9994) + bytes(200), "no x.prj beside it"),
         (b'{"type":"Feature","geometry":' * 30_000, "not GeoJSON"),
         (b'{"type": "Point", "coordinates": [8, 46], "crs": {"properties": {"name": "EPSG:0"}}}', "which nobody knows"),
     ],
-)  # fmt: skip
+)
 def test_damaged_vectors_are_one_line(tmp_path, content, line):
     path = tmp_path / "x.shp"
     path.write_bytes(content)
@@ -241,9 +253,15 @@ def test_directions_in_radians_and_a_layer_that_was_not_meant_are_named(study, l
         ("slides", [shapely.box(12, 46, 12.1, 46.1)] * 9),
     ):
         pyogrio.raw.write(
-            tmp_path / "two.gpkg", shapely.to_wkb(np.array(shapes)), [np.arange(len(shapes))], ["n"], crs="EPSG:4326",
-            layer=layer, driver="GPKG", geometry_type="Polygon",
-        )  # fmt: skip
+            tmp_path / "two.gpkg",
+            shapely.to_wkb(np.array(shapes)),
+            [np.arange(len(shapes))],
+            ["n"],
+            crs="EPSG:4326",
+            layer=layer,
+            driver="GPKG",
+            geometry_type="Polygon",
+        )
     said = study(("slides.geojson", "two.gpkg"))
     assert "two.gpkg: of 2 layers area is read, not slides" in said
 

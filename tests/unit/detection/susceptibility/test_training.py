@@ -152,12 +152,19 @@ def test_a_model_file_that_somebody_changed_is_refused_in_one_line(plain, tmp_pa
     bad = tmp_path / "bad.json"
     trees = {"start": 0, "column": [[99] * 7], "bound": [[0] * 7], "leaf": [[0] * 8]}
     for change in (
-        {"factors": told["factors"][:2]}, {"class_bounds": [3, 2, 1, 0]}, {"learner": "os.system"}, {"fitted": {}},
-        {"calibration": {"kind": "platt", "x": [], "y": []}}, {"format": 99}, {"kind": "x"},
-        {"fitted": {**told["fitted"], "intercept": "1e999"}}, {"factors": 7},
+        {"factors": told["factors"][:2]},
+        {"class_bounds": [3, 2, 1, 0]},
+        {"learner": "os.system"},
+        {"fitted": {}},
+        {"calibration": {"kind": "platt", "x": [], "y": []}},
+        {"format": 99},
+        {"kind": "x"},
+        {"fitted": {**told["fitted"], "intercept": "1e999"}},
+        {"factors": 7},
         {"factors": [{**told["factors"][2], "classes": list(range(99))}] * 4},
-        {"learner": "boosting", "fitted": trees}, {"learner": "boosting", "fitted": trees, "folds": []},
-    ):  # fmt: skip
+        {"learner": "boosting", "fitted": trees},
+        {"learner": "boosting", "fitted": trees, "folds": []},
+    ):
         bad.write_text(json.dumps({**told, **change}))
         with pytest.raises(ModelError, match=r"bad\.json"):
             load_model(bad)

@@ -149,8 +149,10 @@ def test_a_file_says_by_the_name_of_a_quantity_what_is_expected(tmp_path):
     assert [(o.name, o.reach_s) for o in outlooks] == [("R.rain_next_2d_mm", 2 * DAY_S)]
     lines = ["time,station,quantity,value"]
     for day in range(1, 9):
-        lines += [f"2026-03-0{day}T06:00:00Z,{s},{q},{v}" for s, q, v in (
-            ("A", "displacement_mm", day), ("R", "rain_mm", 1), ("R", "rain_next_24h_mm", 10 * day))]  # fmt: skip
+        lines += [
+            f"2026-03-0{day}T06:00:00Z,{s},{q},{v}"
+            for s, q, v in (("A", "displacement_mm", day), ("R", "rain_mm", 1), ("R", "rain_next_24h_mm", 10 * day))
+        ]
     path = tmp_path / "long.csv"
     path.write_text("\n".join(lines))
     record = read_record(path, Recipe())

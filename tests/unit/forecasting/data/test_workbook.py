@@ -73,8 +73,16 @@ def test_the_first_tab_that_is_seen_is_read(tmp_path):
 
 def test_errors_and_empty_cells_are_missing(tmp_path):
     path = tmp_path / "a.xlsx"
-    lay(path, [], [None, "time", "moved"], [None, day(1), 1.0], [None, day(2), "#N/A"], [None, day(3), None], [],
-        [None, day(4), 4.0])  # fmt: skip
+    lay(
+        path,
+        [],
+        [None, "time", "moved"],
+        [None, day(1), 1.0],
+        [None, day(2), "#N/A"],
+        [None, day(3), None],
+        [],
+        [None, day(4), 4.0],
+    )
     first, values = read(path)
     assert first == START.timestamp()
     assert np.isnan(values).tolist() == [False, True, True, False]

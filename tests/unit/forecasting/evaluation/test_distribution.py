@@ -35,9 +35,7 @@ def test_the_crps_of_a_lopsided_fan_is_the_mean_distance_of_its_draws():
     n = drawn.size
     spread = 2.0 * (drawn * (2 * np.arange(1, n + 1) - n - 1)).sum() / n**2
     for seen in (-2.0, 1.5, 8.0):
-        assert float(crps(fan, np.array(seen))) == pytest.approx(
-            np.abs(drawn - seen).mean() - spread / 2.0, rel=0.03
-        )  # fmt: skip
+        assert float(crps(fan, np.array(seen))) == pytest.approx(np.abs(drawn - seen).mean() - spread / 2.0, rel=0.03)
 
 
 def test_the_pit_is_the_distribution_of_the_fan_and_even_where_fans_are_honest():

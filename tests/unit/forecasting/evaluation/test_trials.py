@@ -383,8 +383,9 @@ def write_mixed(path, **steps_h):
         walk = np.cumsum(chance.normal(0.02 * step_h, 0.05, count))
         rows += [
             f"{begin + timedelta(hours=k * step_h):%Y-%m-%dT%H:%M:%SZ},{name},displacement_mm,{walk[k]:.3f}"
-            for k in range(count) if seen(k)
-        ]  # fmt: skip
+            for k in range(count)
+            if seen(k)
+        ]
     path.write_text("\n".join(rows) + "\n")
     return str(path)
 
@@ -419,9 +420,10 @@ def test_each_interval_is_scored_on_a_grid_of_its_own(tmp_path, capsys):
 
 def test_a_station_whose_gaps_leave_no_score_is_named(tmp_path, capsys):
     data = write_mixed(
-        tmp_path / "a.csv", ENDED=(1, 24 * 60, lambda k: (k < 24 * 30 and k % 24 < 23) or k == 24 * 30),
+        tmp_path / "a.csv",
+        ENDED=(1, 24 * 60, lambda k: (k < 24 * 30 and k % 24 < 23) or k == 24 * 30),
         ALL=(1, 24 * 60, lambda k: not 24 * 40 <= k < 24 * 41),
-    )  # fmt: skip
+    )
     status, rows, said = run_backtest(data, capsys, "--horizons", "6h,1d")
     assert status == 0
     assert {r["station"] for r in rows} == {"all", "ALL"}

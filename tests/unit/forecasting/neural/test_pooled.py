@@ -54,7 +54,7 @@ def test_tuning_makes_a_new_candidate_and_leaves_the_old_one(pooled):
     known = pulsing(20, seed=1)
     tuned = fine_tune(
         old, panel, parts, replace(QUICK, epochs=5), replay=[(known, split(known.values.shape[0]))]
-    ).forecaster  # fmt: skip
+    ).forecaster
     assert errors(tuned, panel, parts)[0] < 0.8 * errors(old, panel, parts)[0]
     assert all(torch.equal(v, before[k]) for k, v in old.network.state_dict().items())
     assert any(not torch.equal(v, before[k]) for k, v in tuned.network.state_dict().items())

@@ -49,9 +49,18 @@ def row(panel, model="lld", horizon_s=DAY_S, **more):
     value = float(panel.values[-1, 0])
     named = dict.fromkeys(("q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"), value)
     made = Forecast(
-        station="A", model=model, horizon_s=horizon_s, issued_s=panel.end_s, target_s=panel.end_s + horizon_s,
-        data_until_s=panel.end_s, margins={}, baseline="lld", shown=True, reason=f"simple forecast {model}", **named,
-    )  # fmt: skip
+        station="A",
+        model=model,
+        horizon_s=horizon_s,
+        issued_s=panel.end_s,
+        target_s=panel.end_s + horizon_s,
+        data_until_s=panel.end_s,
+        margins={},
+        baseline="lld",
+        shown=True,
+        reason=f"simple forecast {model}",
+        **named,
+    )
     return replace(made, **more)
 
 

@@ -34,10 +34,16 @@ def test_only_what_changed_differs():
 
 @pytest.mark.parametrize(
     ("values", "words"),
-    [({"0.red.over": "much"}, "expected a number"), ({"0.red.over": "inf"}, "expected a number"),
-     ({"7.red.over": "1"}, "no bound"), ({"0.author": "eve"}, "no bound"), ({}, "nothing was changed"),
-     ({"0.red.over": "80.50"}, "nothing was changed"), ({"0.red.over": " 80.5 "}, "nothing was changed")],
-)  # fmt: skip
+    [
+        ({"0.red.over": "much"}, "expected a number"),
+        ({"0.red.over": "inf"}, "expected a number"),
+        ({"7.red.over": "1"}, "no bound"),
+        ({"0.author": "eve"}, "no bound"),
+        ({}, "nothing was changed"),
+        ({"0.red.over": "80.50"}, "nothing was changed"),
+        ({"0.red.over": " 80.5 "}, "nothing was changed"),
+    ],
+)
 def test_what_cannot_be_used_is_refused_in_one_line(values, words):
     with pytest.raises(RefusedError, match=words):
         change_fields(SITE, values, "bo", "why")

@@ -94,8 +94,10 @@ def test_those_behind_the_level_are_enough_and_one_alone_is_its_own_notice():
     behind = told(declare(), readings(mute=("E1", "E2")))
     assert behind is None, "E3 goes on asking for red"
     still = [o for o in readings(mute=("E1", "E2")) if o.station != "E3"]
-    still += [Observation("s", "E3", "crack_opening", "mm", BEGIN + k * STEP, BEGIN + k * STEP, 0.01 * (k % 3), None)
-              for k in range(40)]  # fmt: skip
+    still += [
+        Observation("s", "E3", "crack_opening", "mm", BEGIN + k * STEP, BEGIN + k * STEP, 0.01 * (k % 3), None)
+        for k in range(40)
+    ]
     _, decision = told(declare(), still)
     assert str(decision.memory.conditions[KEY].reason).startswith("all 2 instruments behind red are silent since")
 
@@ -116,9 +118,10 @@ def test_it_ends_with_the_first_word_of_one_of_them():
 @given(ends=st.integers(16, 24), spread=st.lists(st.integers(0, 1), min_size=3, max_size=3), late=st.integers(0, 25))
 def test_whichever_fell_first_it_is_told_within_three_intervals_and_a_look(ends, spread, late):
     rows = [
-        o for o in readings(until=44, late=timedelta(minutes=late))
+        o
+        for o in readings(until=44, late=timedelta(minutes=late))
         if o.station not in CRACKS or o.observed_at < BEGIN + (ends + spread[CRACKS.index(o.station)]) * STEP
-    ]  # fmt: skip
+    ]
     last = max(o.received_at for o in rows if o.station in CRACKS)
     now, _ = told(declare(), rows)
     assert timedelta() < now - last <= timedelta(minutes=130)

@@ -27,9 +27,15 @@ def flatten(motions, share=1.0, *, sigma=None):
                 moved = share * motion.rate / DAY_S * max(0.0, seconds(r.observed_at) - T0 - motion.from_epoch * STEP_S)
                 value = r.value_raw - moved
                 rows.append(
-                    replace(r, value_raw=value, value=value - r.offset_applied, revision=1, first=r,
-                            sigma=r.sigma if sigma is None else sigma)
-                )  # fmt: skip
+                    replace(
+                        r,
+                        value_raw=value,
+                        value=value - r.offset_applied,
+                        revision=1,
+                        first=r,
+                        sigma=r.sigma if sigma is None else sigma,
+                    )
+                )
             readings[f"{name}.displacement"] = tuple(rows)
         return replace(view, readings=readings)
 
@@ -48,9 +54,10 @@ def test_corrections_of_the_size_of_the_movement_keep_no_falling_slope_green():
 @pytest.mark.parametrize("broken", ["without_corrections", "merge", "find_corrections"])
 def test_a_broken_variant_is_caught(broken, monkeypatch):
     variants = {
-        "without_corrections": lambda windows, _: windows, "merge": lambda windows, declared, arrived: list(declared),
+        "without_corrections": lambda windows, _: windows,
+        "merge": lambda windows, declared, arrived: list(declared),
         "find_corrections": lambda windows: [],
-    }  # fmt: skip
+    }
     history = quiet(5, motions=FALL)
     plain = run(history)
     monkeypatch.setattr(decide, broken, variants[broken])

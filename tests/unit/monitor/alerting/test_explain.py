@@ -6,32 +6,64 @@ from monitor.domain.decision import DecisionInputs
 AT = "2026-03-01T06:00:00.000000Z"
 VOTE = {"level": 2, "newest_s": 1772344800.0, "valid_until_s": 1772388000.0, "counted": False, "pended": None}
 EVIDENCE = {
-    "level_before": 0, "asked": 2, "level": 1, "held_by": ["v|G9"], "common": {"B": "all move as one"},
+    "level_before": 0,
+    "asked": 2,
+    "level": 1,
+    "held_by": ["v|G9"],
+    "common": {"B": "all move as one"},
     "words": [
-        {"criterion": "v", "station": "G1", "heard": True, "raise_level": 2, "hold_level": 2, "reason": "fast",
-         "facts": {"bounds": [{"level": 2, "bound": 24.0, "margin": -1.5, "hits": 1, "needs": 2}]}},
-        {"criterion": "r", "station": "R1", "heard": True, "raise_level": 1, "hold_level": 1, "reason": "wet",
-         "facts": {"levels": [{"level": 1, "ratio": 1.25}]}},
-        {"criterion": "v", "station": "G2", "heard": False, "raise_level": 0, "hold_level": 0, "reason": "silent",
-         "facts": {}},
+        {
+            "criterion": "v",
+            "station": "G1",
+            "heard": True,
+            "raise_level": 2,
+            "hold_level": 2,
+            "reason": "fast",
+            "facts": {"bounds": [{"level": 2, "bound": 24.0, "margin": -1.5, "hits": 1, "needs": 2}]},
+        },
+        {
+            "criterion": "r",
+            "station": "R1",
+            "heard": True,
+            "raise_level": 1,
+            "hold_level": 1,
+            "reason": "wet",
+            "facts": {"levels": [{"level": 1, "ratio": 1.25}]},
+        },
+        {
+            "criterion": "v",
+            "station": "G2",
+            "heard": False,
+            "raise_level": 0,
+            "hold_level": 0,
+            "reason": "silent",
+            "facts": {},
+        },
     ],
     "votes": {
-        "v|G1": {**VOTE, "counted": True}, "v|G3": {**VOTE, "pended": "maintenance of G3"}, "v|G4": VOTE,
-        "v|G5": {**VOTE, "part": "speaks only inside rules"}, "v|G6": {**VOTE, "counted": True, "capped": "alone"},
+        "v|G1": {**VOTE, "counted": True},
+        "v|G3": {**VOTE, "pended": "maintenance of G3"},
+        "v|G4": VOTE,
+        "v|G5": {**VOTE, "part": "speaks only inside rules"},
+        "v|G6": {**VOTE, "counted": True, "capped": "alone"},
         "v|G7": {**VOTE, "level": 0},
     },
     "steps": {"G1@1": {"level": 1, "state": "pending", "reason": "jump of 40 mm", "pended": "maintenance of G1"}},
     "rules": {"wet": {"level": 2, "holds": True, "behind": ["v|G1"], "sentence": "rule wet holds: (v and r)"}},
     "bounds": "bounds are lowered to 0.5",
-}  # fmt: skip
+}
 FIRST = [AT, AT, 0, 5.0, 0.0, 5.0, None, [], None]
 LAST = [AT, AT, 2, 9.0, 1.0, 8.0, 0.1, ["late"], None]
 FROZEN = {
-    "now": AT, "sentence": "yellow: G1", "view": {
-        **DecisionInputs(draining=True).to_json(), "readings": {"G1.crack": [FIRST, LAST]}, "reports": [{}],
+    "now": AT,
+    "sentence": "yellow: G1",
+    "view": {
+        **DecisionInputs(draining=True).to_json(),
+        "readings": {"G1.crack": [FIRST, LAST]},
+        "reports": [{}],
     },
     "outcome": {"evidence": EVIDENCE, "health": [{"station": "G2", "state": "silent", "reason": "no word"}]},
-}  # fmt: skip
+}
 
 
 def test_everything_that_mattered_is_said():

@@ -288,10 +288,13 @@ def faster(names, epoch, rate):
             more = rate * max(0.0, seconds(row.observed_at) - at(epoch)) / DAY_S
             return replace(row, value=row.value + more, value_raw=row.value_raw + more)
 
-        return replace(view, readings={
-            key: tuple(map(pushed, rows)) if key.partition(".")[0] in names and "displacement" in key else rows
-            for key, rows in view.readings.items()
-        })  # fmt: skip
+        return replace(
+            view,
+            readings={
+                key: tuple(map(pushed, rows)) if key.partition(".")[0] in names and "displacement" in key else rows
+                for key, rows in view.readings.items()
+            },
+        )
 
     return alter
 
@@ -374,8 +377,10 @@ def test_a_step_that_waits_is_explained_when_somebody_confirms_the_event():
     steps = quiet(7, steps={"A": (20, 90.0)})
     looks = run(steps, alter=lambda now_s, view: (one if now_s >= at(22) else none)(now_s, view))
     assert [s.state for look in looks[20:23] for s in look.decision.memory.steps.values()] == [
-        "pending", "pending", "event"
-    ]  # fmt: skip
+        "pending",
+        "pending",
+        "event",
+    ]
     assert set(levels(looks)) == {0}
 
 
@@ -441,8 +446,10 @@ def test_a_neighbour_that_people_work_on_holds_nothing_down():
 
 
 def test_an_event_that_is_declared_late_takes_back_nothing():
-    looks = run(quiet(7, steps={"A": (20, 90.0)}), alter=lambda now_s, view: (
-        declared("earthquake", 20)(now_s, view) if now_s >= at(30) else view))  # fmt: skip
+    looks = run(
+        quiet(7, steps={"A": (20, 90.0)}),
+        alter=lambda now_s, view: declared("earthquake", 20)(now_s, view) if now_s >= at(30) else view,
+    )
     assert levels(looks)[26:] == [1] * (EPOCHS - 26)
 
 
@@ -486,16 +493,25 @@ def test_fast_track_waives_the_dwell_far_beyond_the_bound_and_only_there():
     fast = replace(SITE, criteria=(replace(slow, fast_track=4.0), *SITE.criteria[1:]))
     sudden, gentle = quiet(2, motions={"A": Motion(60.0, 16)}), quiet(2, motions={"A": Motion(9.0, 16)})
     assert first_at(run(sudden, fast), 1) + 2 <= first_at(run(sudden, place), 1)
-    assert "so it counts at once" in next(
-        look for look in run(sudden, fast) if look.decision.level
-    ).decision.evidence["sentence"]  # fmt: skip
+    assert (
+        "so it counts at once"
+        in next(look for look in run(sudden, fast) if look.decision.level).decision.evidence["sentence"]
+    )
     assert levels(run(gentle, fast)) == levels(run(gentle, place))
     assert set(levels(run(quiet(2, spikes={"A": (30, 900.0)}), fast))) == {0}, "one value is not a motion"
 
 
 def test_bounds_are_lowered_never_loosened_and_recover_along():
-    shaken = Criterion("e", KINDS["earthquake"], (), "", (Threshold(1, over=0.1),), role="advice",
-                       valid_for_s=30 * DAY_S, params=(("lower_to", 0.5), ("lower_for_s", 6 * DAY_S)))  # fmt: skip
+    shaken = Criterion(
+        "e",
+        KINDS["earthquake"],
+        (),
+        "",
+        (Threshold(1, over=0.1),),
+        role="advice",
+        valid_for_s=30 * DAY_S,
+        params=(("lower_to", 0.5), ("lower_for_s", 6 * DAY_S)),
+    )
     place = replace(SITE, criteria=(*SITE.criteria, shaken), levels=FALLING)
     gentle = quiet(3, motions={"A": Motion(3.0, 10)}, noise=0.2)
 
@@ -530,12 +546,14 @@ def test_nothing_of_this_changes_a_site_that_asks_for_none_of_it():
 # ---- what must hold whatever happens, with all of it declared ----------------------------------------------------
 EVERYTHING = replace(
     placed(A=0.0, B=100.0, C=200.0, D=5000.0),
-    criteria=(replace(SITE.criteria[0], fast_track=5.0), PORE), levels=FALLING,
+    criteria=(replace(SITE.criteria[0], fast_track=5.0), PORE),
+    levels=FALLING,
     fusion=replace(
-        SITE.fusion, neighbours=NEAR,
+        SITE.fusion,
+        neighbours=NEAR,
         rules=(WET, FusionRule("two", 3, Clause("any", (votes(level=2, k=2), votes(level=3, k=2))))),
     ),
-)  # fmt: skip
+)
 
 
 def look_at_everything(seed):
@@ -559,8 +577,11 @@ def test_top_needs_two_groups_work_hides_no_top_and_nothing_falls_without_a_word
             tops = {
                 GROUP[k.partition("|")[2]] for k, v in cast if v["counted"] and v["level"] == 3 and "capped" not in v
             }
-            steps = {GROUP[k.partition("@")[0]] for k, s in evidence["steps"].items()
-                     if s["level"] == 3 and s["state"] in {"counted", "movement"}}  # fmt: skip
+            steps = {
+                GROUP[k.partition("@")[0]]
+                for k, s in evidence["steps"].items()
+                if s["level"] == 3 and s["state"] in {"counted", "movement"}
+            }
             ruled = {GROUP[k.partition("|")[2]] for k in evidence["rules"]["two"]["behind"]}
             if look.decision.level == 3 > before:
                 assert len(tops | steps | ruled) >= 2
@@ -607,42 +628,66 @@ def replace_memory(windows):
 MUTANTS = {
     "unknown is no": (vote_status.VoteStatus, "says", _sure, test_what_a_rule_does_not_know_neither_raises_nor_lowers),
     "a rule is a witness": (
-        decide_module, "group_of", lambda key, _: key, test_a_rule_for_the_top_counts_as_the_witnesses_behind_it,
+        decide_module,
+        "group_of",
+        lambda key, _: key,
+        test_a_rule_for_the_top_counts_as_the_witnesses_behind_it,
     ),
     "work hides the top": (
-        decide_module, "find_maintenance_masks", _cover_all,
+        decide_module,
+        "find_maintenance_masks",
+        _cover_all,
         lambda: test_the_second_highest_level_is_set_aside_by_two_and_the_highest_by_nobody("Bo"),
     ),
     "silence of a neighbour frees": (
-        decide_module, "check_neighbours", _forget_asked,
+        decide_module,
+        "check_neighbours",
+        _forget_asked,
         test_missing_neighbours_hold_nothing_down_and_their_silence_frees_nothing,
     ),
     "an earthquake explains nothing": (
-        steps_module, "list_events_at", lambda *_: [],
+        steps_module,
+        "list_events_at",
+        lambda *_: [],
         test_an_earthquake_explains_a_step_asks_about_it_and_raises_no_level,
     ),
     "an event of nobody explains": (
-        EventFact, "words", property(lambda _: 2), test_what_nobody_stands_behind_is_said_and_explains_nothing,
+        EventFact,
+        "words",
+        property(lambda _: 2),
+        test_what_nobody_stands_behind_is_said_and_explains_nothing,
     ),
     "one word hides a high level": (
-        steps_module, "_may_pair", lambda _, step: step.state in steps_module.COMPANY,
+        steps_module,
+        "_may_pair",
+        lambda _, step: step.state in steps_module.COMPANY,
         test_one_word_explains_a_lone_step_and_hides_neither_of_the_two_highest_levels,
     ),
     "an event hides what fell": (
-        steps_module, "_silence_s", lambda *_: 1e12, test_silence_after_a_step_is_movement_also_in_an_earthquake,
+        steps_module,
+        "_silence_s",
+        lambda *_: 1e12,
+        test_silence_after_a_step_is_movement_also_in_an_earthquake,
     ),
     "a review ends the bounds": (
-        conditions, "_list_reviews", lambda *_: {},
+        conditions,
+        "_list_reviews",
+        lambda *_: {},
         test_a_review_that_is_due_is_told_and_the_bounds_go_on_counting,
     ),
     "an answer covers whatever comes": (
-        decide_module, "drop_exceeded_answers", lambda _site, memory, *_: memory,
+        decide_module,
+        "drop_exceeded_answers",
+        lambda _site, memory, *_: memory,
         lambda: test_an_answer_covers_what_was_asked_for_then_and_more_is_asked_about_anew("alone:A", "A", 18.0),
     ),
     "an answer is forgotten": (
-        decide_module, "keep_answers", lambda *_: {}, test_lowering_after_the_answer_asks_nothing_once_more,
+        decide_module,
+        "keep_answers",
+        lambda *_: {},
+        test_lowering_after_the_answer_asks_nothing_once_more,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))

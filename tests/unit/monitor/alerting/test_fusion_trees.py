@@ -126,7 +126,7 @@ def test_a_rule_is_read_with_its_names_resolved():
         ('{criterion = "anomaly-advice"}', "is advice"),
         ("{not = 3}", "expected a table"),
     ],
-)  # fmt: skip
+)
 def test_a_rule_that_cannot_be_meant_is_refused_with_its_key(when, said):
     text = RULE.replace('{all = [{criterion = "v", level = "orange", k = 2}, {criterion = "rain"}]}', when)
     with pytest.raises(ConfigError, match=r"bench\.toml: fusion\.rule") as caught:

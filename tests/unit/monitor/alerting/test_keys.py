@@ -15,9 +15,11 @@ from monitor.domain.observation import Reading
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 KEYS = (
-    VoteKey("velocity-1", "G1"), VoteKey("i", "insar:G1"), RuleKey("wet", VoteKey("v", "observers")),
+    VoteKey("velocity-1", "G1"),
+    VoteKey("i", "insar:G1"),
+    RuleKey("wet", VoteKey("v", "observers")),
     StepVote(StepKey("G1", START.timestamp())),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -32,7 +34,8 @@ def test_a_key_is_the_text_that_is_stored_and_comes_back_as_itself(key):
 @pytest.mark.parametrize("name", ["step", "rule", "level-1"])
 def test_a_criterion_may_be_called_step_or_rule_and_its_silence_lowers_nothing(name):
     """`step|P1` is the vote of a criterion called step: it was taken for a step that is gone, and the level fell."""
-    site = parse_site(f"""
+    site = parse_site(
+        f"""
 [site]
 id = "bench"
 name = "Bench"
@@ -46,7 +49,9 @@ kind = "level"
 id = "{name}"
 series = "P1.pore_pressure"
 yellow = {{over = 15.0}}
-""", "bench.toml")  # fmt: skip
+""",
+        "bench.toml",
+    )
     times = [START + timedelta(hours=h) for h in range(12)]
     view = DecisionInputs({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
     memory = decide(site, Memory(), view, times[-1]).memory

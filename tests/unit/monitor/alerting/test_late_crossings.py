@@ -17,8 +17,12 @@ def asleep(rows, begins, hours):
     """The same rows where nothing is received for so many hours."""
     away, back = BEGIN + begins * STEP, BEGIN + begins * STEP + timedelta(hours=hours)
     for o in rows:
-        yield type(o)(*(back if n == "received_at" and away <= o.received_at < back else getattr(o, n)
-                        for n in o.__dataclass_fields__))  # fmt: skip
+        yield type(o)(
+            *(
+                back if n == "received_at" and away <= o.received_at < back else getattr(o, n)
+                for n in o.__dataclass_fields__
+            )
+        )
 
 
 def opened(rows):
@@ -41,11 +45,13 @@ def test_what_is_too_old_to_vote_is_told_with_its_instant_and_size(hours, ends):
 
 def test_what_was_over_before_the_backlog_came_is_told_as_well():
     rows = [
-        o if o.station not in {"E1", "E2", "E3"} or o.observed_at < BEGIN + 20 * STEP
-        else type(o)(*(80.0 + 0.01 * o.observed_at.minute if n == "value" else getattr(o, n)
-                       for n in o.__dataclass_fields__))
+        o
+        if o.station not in {"E1", "E2", "E3"} or o.observed_at < BEGIN + 20 * STEP
+        else type(o)(
+            *(80.0 + 0.01 * o.observed_at.minute if n == "value" else getattr(o, n) for n in o.__dataclass_fields__)
+        )
         for o in readings(ends=99)
-    ]  # fmt: skip
+    ]
     found, last = opened(asleep(rows, 12, 10))
     assert last.level < 3
     assert RED in found

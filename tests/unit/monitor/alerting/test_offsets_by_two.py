@@ -120,8 +120,14 @@ def test_what_is_held_of_the_values_as_measured_changes_no_decision():
 
 
 def test_a_forecast_of_values_with_an_offset_of_one_person_takes_no_high_level_back():
-    c = Criterion("f", KINDS["forecast"], ("A",), "displacement", (Threshold(3, over=50.0, window_s=DAY_S),),
-                  valid_for_s=9 * DAY_S)  # fmt: skip
+    c = Criterion(
+        "f",
+        KINDS["forecast"],
+        ("A",),
+        "displacement",
+        (Threshold(3, over=50.0, window_s=DAY_S),),
+        valid_for_s=9 * DAY_S,
+    )
     site = replace(SITE, criteria=(*SITE.criteria, c))
     for second, level in ((None, 3), ("bo", 0)):
 

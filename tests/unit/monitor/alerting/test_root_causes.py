@@ -112,8 +112,10 @@ def test_a_battery_that_reports_once_a_day_makes_no_pages_of_the_instruments_of_
     # G3 goes on alone until the batteries of the others are silent too, and is alone when its own battery is
     rows += [
         Observation("new", "G3", f"displacement_{axis}", "mm", at, at, 0.0, None)
-        for hour in range(1, 34) for axis in ("east", "north") for at in [begin + timedelta(hours=hour)]
-    ]  # fmt: skip
+        for hour in range(1, 34)
+        for axis in ("east", "north")
+        for at in [begin + timedelta(hours=hour)]
+    ]
     site, opened = parse_site(text, "new.toml"), {}
     for _, decision in replay(site, rows):
         for change in decision.changes:
@@ -127,9 +129,15 @@ def told(battery_s, displacement_s, paged, now_s):
     places = {"b": ("G5", "battery_voltage"), "d": ("G5", "displacement")}
     newest_s = {places["b"]: battery_s, places["d"]: displacement_s}
     return find_silence_causes(
-        {}, dict.fromkeys(places.values(), 0.0), lambda _: True, lambda _: True, lambda *_: 0.0, paged, now_s,
+        {},
+        dict.fromkeys(places.values(), 0.0),
+        lambda _: True,
+        lambda _: True,
+        lambda *_: 0.0,
+        paged,
+        now_s,
         lambda p, quiet: newest_s[p] > min(newest_s[q] for q in quiet) + 450.0,
-    ).notified  # fmt: skip
+    ).notified
 
 
 def test_what_the_battery_of_a_silent_instrument_adds_is_told_unless_it_spoke_meanwhile():

@@ -51,9 +51,14 @@ def tell(message):
 
 
 @given(
-    st.binary(max_size=400), st.sampled_from([0, 10, LARGE]), st.integers(0, 2), st.booleans(), st.booleans(),
-    st.sampled_from([b"", PROPERTIES]), st.none() | st.integers(0, 300),
-)  # fmt: skip
+    st.binary(max_size=400),
+    st.sampled_from([0, 10, LARGE]),
+    st.integers(0, 2),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([b"", PROPERTIES]),
+    st.none() | st.integers(0, 300),
+)
 def test_messages_are_those_of_paho(start, more, qos, retain, mqtt5, properties, cut):
     payload = start + b"x" * more
     packet = publish("slopeward/v1/alp/G1/obs", payload, qos, retain=retain, properties=properties if mqtt5 else None)
@@ -107,10 +112,12 @@ TOPIC = "slopeward/v1/alp/G1/obs"
 
 
 @given(
-    st.sampled_from([199_950, 200_000, 200_001, 450_000]), st.integers(0, 1), st.booleans(),
+    st.sampled_from([199_950, 200_000, 200_001, 450_000]),
+    st.integers(0, 1),
+    st.booleans(),
     st.sampled_from([b"", PROPERTIES, b"\x26\0\1a" + (60_000).to_bytes(2) + b"b" * 60_000]),
     st.integers(9_000, 300_000),
-)  # fmt: skip
+)
 def test_of_what_nobody_reads_the_beginning_is_kept_with_its_size_and_digest(size, qos, mqtt5, properties, piece):
     payload, heard = (b"0123456" * (size // 7 + 1))[:size], []
     client = Access().open_client("reader", mqtt5=mqtt5)

@@ -176,9 +176,10 @@ def test_times_out_of_order_beside_a_curve_are_a_warning(tmp_path: Path) -> None
     assert "rows were not in order of time" in newest_first.notes
     chance = random.Random(2)
     noise = [f"{row[:11]}{chance.gauss(0, 1):.3f}" for row in changed]
-    assert not any(note.startswith("WARNING") for note in read_curve(
-        write(tmp_path, "date,displacement_mm", noise), "displacement"
-    ).notes)  # fmt: skip
+    assert not any(
+        note.startswith("WARNING")
+        for note in read_curve(write(tmp_path, "date,displacement_mm", noise), "displacement").notes
+    )
     assert not read_curve(write(tmp_path, "date,displacement_mm", rows), "displacement").notes[1:]
 
 

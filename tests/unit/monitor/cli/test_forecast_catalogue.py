@@ -30,9 +30,13 @@ def listed():
 def test_every_model_is_listed_with_paper_and_size(listed):
     kinds = {row["kind"] for row in listed.values()}
     assert kinds == {
-        "simple forecast", "network", "decomposition", "curve",
-        "anomaly detector", "check of readings",
-    }  # fmt: skip
+        "simple forecast",
+        "network",
+        "decomposition",
+        "curve",
+        "anomaly detector",
+        "check of readings",
+    }
     assert set(model_ids()) - {"gated"} <= set(listed)
     assert set(METHODS) <= set(listed)
     assert {name.removeprefix("check ") for name in listed} >= set(list_served())
@@ -94,10 +98,14 @@ def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monke
     short = listed["pretrained-lstm"]
     assert short["reasons_for"] is None
     assert "40 rows of 14 records: 25.9% above auto, shown in 0%" in short["reasons_against"]
-    keep(monkeypatch, stages={
-        "a law": {"7d": {"curves": 30, "progressive": 0.9, "angle_85": 0.8}}, "cpu_s": 9,
-        "did not fail": {"outang": {"looks": 2400, "with_angle": 2000, "progressive": 0.05, "angle_85": 0.1}},
-    })  # fmt: skip
+    keep(
+        monkeypatch,
+        stages={
+            "a law": {"7d": {"curves": 30, "progressive": 0.9, "angle_85": 0.8}},
+            "cpu_s": 9,
+            "did not fail": {"outang": {"looks": 2400, "with_angle": 2000, "progressive": 0.05, "angle_85": 0.1}},
+        },
+    )
     told = catalogue._sum_up_arguments(catalogue._score_looks("tangential-angle"))
     assert told["reasons_for"] == ("a week before the end of 30 drawn collapses, a law: 80% at 85 degrees or more")
     assert told["reasons_against"] == "outang, which did not fail: 10.0% of 2,000 looks at 85 degrees or more"

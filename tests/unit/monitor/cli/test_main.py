@@ -62,9 +62,12 @@ def test_a_known_error_is_one_line(capsys):
 
 
 VERBS_THAT_TALK = (
-    ("--help",), ("--version",), ("check", "--help"), ("anomalies", "points", "--help"),
+    ("--help",),
+    ("--version",),
+    ("check", "--help"),
+    ("anomalies", "points", "--help"),
     ("failure-time", "--help"),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "at the end"])
@@ -413,8 +416,11 @@ def test_the_stages_of_a_large_scene_are_told_with_what_is_left_of_each(capsys, 
     ):
         tell(stage, share)
     assert capsys.readouterr().err.splitlines() == [
-        "a.tif: brightness 50 %, about 39 s left of this", "a.tif: map 5 %", "a.tif: map 100 %", "a.tif: files 20 %",
-    ]  # fmt: skip
+        "a.tif: brightness 50 %, about 39 s left of this",
+        "a.tif: map 5 %",
+        "a.tif: map 100 %",
+        "a.tif: files 20 %",
+    ]
 
 
 def test_train_with_nothing_to_resume_says_that_it_begins_anew(capsys, monkeypatch):

@@ -61,17 +61,29 @@ def test_a_score_of_a_network_as_it_was_built_once_is_refused():
 @pytest.mark.parametrize(
     ("carried", "cpu_s", "said", "against"),
     [
-        ([["new", "unet", 0.02, [0.01, 0.03]]], 20.0,
-         "bijie: F1 0.020 above unet (0.010 to 0.030, one seed) at 2.0 times its processor time", None),
-        ([["unet", "new", 0.02, [0.01, 0.03]]], 20.0, None,
-         "bijie: F1 0.020 below unet (0.010 to 0.030, one seed) at 2.0 times its processor time"),
+        (
+            [["new", "unet", 0.02, [0.01, 0.03]]],
+            20.0,
+            "bijie: F1 0.020 above unet (0.010 to 0.030, one seed) at 2.0 times its processor time",
+            None,
+        ),
+        (
+            [["unet", "new", 0.02, [0.01, 0.03]]],
+            20.0,
+            None,
+            "bijie: F1 0.020 below unet (0.010 to 0.030, one seed) at 2.0 times its processor time",
+        ),
         # the record holds the interval of the pair as it was drawn: its sign does not matter
-        ([["unet", "new", 0.02, [-0.03, -0.01]]], 20.0, None,
-         "bijie: F1 0.020 below unet (0.010 to 0.030, one seed) at 2.0 times its processor time"),
+        (
+            [["unet", "new", 0.02, [-0.03, -0.01]]],
+            20.0,
+            None,
+            "bijie: F1 0.020 below unet (0.010 to 0.030, one seed) at 2.0 times its processor time",
+        ),
         ([], 5.0, "bijie: not distinguished from unet at 0.5 times its processor time", None),
         ([], 20.0, None, "bijie: not distinguished from unet at 2.0 times its processor time"),
     ],
-)  # fmt: skip
+)
 def test_what_reasons_for_a_network_follows_from_the_record(carried, cpu_s, said, against):
     row = {"f1": 0.5, "f1_range": [0.5, 0.5], "seeds": 1, "miou": 0.5, "ap50": 0.5}
     maps = {"unet": {**row, "cpu_s": 10.0}, "new": {**row, "cpu_s": cpu_s}}

@@ -128,8 +128,9 @@ def test_shared_reference_makes_the_top_unreachable():
 def test_independence_is_transitive():
     bridged = EXAMPLE.replace('logger = "logger-5"', 'logger = "logger-5"\nantenna = "A"').replace(
         'reference = "BASE"\nlogger = "logger-3"\n[[station.series]]',
-        'reference = "BASE"\nlogger = "logger-3"\nantenna = "A"\n[[station.series]]', 1,
-    )  # fmt: skip
+        'reference = "BASE"\nlogger = "logger-3"\nantenna = "A"\n[[station.series]]',
+        1,
+    )
     assert find_weaknesses(parse_site(bridged, "x.toml"))
 
 

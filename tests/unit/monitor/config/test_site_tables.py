@@ -16,9 +16,12 @@ TABLES = [*find_tables(SiteFile), ("[levels]", LevelsTable), ("[levels.NAME]", L
 BEYOND = {"ge": -1.0, "gt": 0.0, "le": 1.0, "lt": 0.0}  # added to a bound: what it refuses
 BOUNDED = [
     (head, table, field.alias or name, getattr(rule, bound) + step)
-    for head, table in TABLES for name, field in table.model_fields.items()
-    for rule in field.metadata for bound, step in BEYOND.items() if hasattr(rule, bound)
-]  # fmt: skip
+    for head, table in TABLES
+    for name, field in table.model_fields.items()
+    for rule in field.metadata
+    for bound, step in BEYOND.items()
+    if hasattr(rule, bound)
+]
 
 
 @dataclass(frozen=True, slots=True)

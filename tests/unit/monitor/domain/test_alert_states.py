@@ -13,10 +13,18 @@ from monitor.language.rendering import translate
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "alert-states.md"
 STATES = (None, *OPEN, AlertState.CLOSED)
-BY_SERVICE = frozenset({
-    AlertStep.RAISE, AlertStep.WORSEN, AlertStep.CHANGE, AlertStep.CLEAR, AlertStep.ANSWER, AlertStep.SHELF_ENDS,
-    AlertStep.SUPPRESS, AlertStep.RESUME,
-})  # fmt: skip
+BY_SERVICE = frozenset(
+    {
+        AlertStep.RAISE,
+        AlertStep.WORSEN,
+        AlertStep.CHANGE,
+        AlertStep.CLEAR,
+        AlertStep.ANSWER,
+        AlertStep.SHELF_ENDS,
+        AlertStep.SUPPRESS,
+        AlertStep.RESUME,
+    }
+)
 
 
 @pytest.mark.parametrize(("state", "what"), [*product(STATES, AlertStep)])
@@ -49,8 +57,10 @@ def test_the_table_is_whole():
     # what is put aside was put there by a person, or by work that a person declared; and it comes back
     for state in PUT_ASIDE:
         assert {w for (s, w), after in TRANSITIONS.items() if after is state and s is not state} <= {
-            AlertStep.SHELVE, AlertStep.SUPPRESS, AlertStep.TAKE_OUT,
-        }  # fmt: skip
+            AlertStep.SHELVE,
+            AlertStep.SUPPRESS,
+            AlertStep.TAKE_OUT,
+        }
         assert AlertState.UNACKNOWLEDGED in {after for (s, _), after in TRANSITIONS.items() if s is state}
 
 

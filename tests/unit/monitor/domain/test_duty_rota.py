@@ -106,9 +106,7 @@ def test_the_people_of_every_half_hour_of_the_year(zone):
 
 def test_a_night_shift_has_eleven_hours_in_spring_and_thirteen_in_autumn():
     roster = Roster((rota("daily 07:00 Mori\ndaily 19:00 Rossi", "Europe/Zurich"),))
-    nights = [
-        s for s in list_shifts(roster, START + DAY, END - DAY) if s.people == ("Rossi",)
-    ][1:-1]  # fmt: skip
+    nights = [s for s in list_shifts(roster, START + DAY, END - DAY) if s.people == ("Rossi",)][1:-1]
     spans = {str(s.from_at.date()): (s.to_at - s.from_at) / HOUR for s in nights}
     assert {k: v for k, v in spans.items() if v != 12.0} == {"2026-03-28": 11.0, "2026-10-24": 13.0}
     days = split_days(list_shifts(roster, START, END), "Europe/Zurich")

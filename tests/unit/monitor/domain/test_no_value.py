@@ -18,12 +18,49 @@ from monitor.domain.instruments.no_value import (
 from monitor.domain.observation import Observation
 from monitor.ingest.quality import flag_fills
 
-FILLS = st.sampled_from([
-    7999.0, -7999.0, 6999.0, -6999.0, -99.0, -99.9, -99.99, 99.99, 999.0, 999.9, 999.99, -999.0, -999.9, 9999.0,
-    -9999.0, 9999.9, 99.999, 99999.0, -99999.0, 999999.0, -8888.0, 32767.0, -32768.0, 3276.7, 65535.0, 6553.5, 655.35,
-    2147483647.0, -2147483648.0, 4294967295.0, 1e10, 1e20, 1e30, 1e37, -1e37, 9.96921e36, 3.4028234663852886e38,
-    -3.4028234663852886e38, 1.7014118346046923e38,
-])  # fmt: skip
+FILLS = st.sampled_from(
+    [
+        7999.0,
+        -7999.0,
+        6999.0,
+        -6999.0,
+        -99.0,
+        -99.9,
+        -99.99,
+        99.99,
+        999.0,
+        999.9,
+        999.99,
+        -999.0,
+        -999.9,
+        9999.0,
+        -9999.0,
+        9999.9,
+        99.999,
+        99999.0,
+        -99999.0,
+        999999.0,
+        -8888.0,
+        32767.0,
+        -32768.0,
+        3276.7,
+        65535.0,
+        6553.5,
+        655.35,
+        2147483647.0,
+        -2147483648.0,
+        4294967295.0,
+        1e10,
+        1e20,
+        1e30,
+        1e37,
+        -1e37,
+        9.96921e36,
+        3.4028234663852886e38,
+        -3.4028234663852886e38,
+        1.7014118346046923e38,
+    ]
+)
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -74,8 +111,11 @@ def test_a_file_says_what_message_by_message_says(data):
     assert flags_of(flag_fills(None, whole)) == flags_of(whole)  # judged twice they stay
 
 
-@given(end=st.sampled_from([32767.0, 3276.7, 65535.0, 6553.5, 655.35, 7999.0, 6999.0, -32768.0]),
-       steps=st.integers(4, 9), repeats=st.integers(1, 6))  # fmt: skip
+@given(
+    end=st.sampled_from([32767.0, 3276.7, 65535.0, 6553.5, 655.35, 7999.0, 6999.0, -32768.0]),
+    steps=st.integers(4, 9),
+    repeats=st.integers(1, 6),
+)
 @settings(deadline=None)
 def test_an_end_of_a_scale_reached_by_a_run_is_a_stop_and_no_fill(end, steps, repeats):
     run = [0.997 * end * (k + 1) ** 2 / (steps + 1) ** 2 for k in range(steps)]

@@ -14,10 +14,24 @@ LEVELS = st.sampled_from(["slopeward", "v1", "v2", "north", "state", "obs", "app
 FILTERS = st.builds(
     lambda levels, rest: "/".join([*levels, *(["#"] if rest else [])]), st.lists(LEVELS, max_size=5), st.booleans()
 ).filter(bool)
-OWN = [f"{ROOT}/{'/'.join(levels)}" for levels in (
-    ("status",), ("north", "state"), ("v1", "obs"), ("", "app"), ("app",), ("v2",), ("Slopeward",), ("obs",), ("",),
-    ("north", "G1", "obs"), ("north", "state", "obs"), ("slopeward", "v1", "north"), ("north", "north", "state", "obs"),
-)]  # fmt: skip
+OWN = [
+    f"{ROOT}/{'/'.join(levels)}"
+    for levels in (
+        ("status",),
+        ("north", "state"),
+        ("v1", "obs"),
+        ("", "app"),
+        ("app",),
+        ("v2",),
+        ("Slopeward",),
+        ("obs",),
+        ("",),
+        ("north", "G1", "obs"),
+        ("north", "state", "obs"),
+        ("slopeward", "v1", "north"),
+        ("north", "north", "state", "obs"),
+    )
+]
 SITE = """
 [site]
 id = "south"
@@ -48,8 +62,9 @@ def test_a_filter_reaches_our_topics_just_where_a_broker_would_deliver_one(topic
         own = [*ROOT.split("/"), "north"]
         if "#" in levels:
             levels = [*levels[: levels.index("#")], *own[levels.index("#") :]]
-        topic = "/".join(own[k] if level == "+" and k < 3 else "north" if level == "+" else level
-                         for k, level in enumerate(levels))  # fmt: skip
+        topic = "/".join(
+            own[k] if level == "+" and k < 3 else "north" if level == "+" else level for k, level in enumerate(levels)
+        )
         assert topic.startswith(f"{ROOT}/")
         assert matches(topic_filter, topic)
 

@@ -26,10 +26,12 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGIN = datetime(2025, 2, 13, 5)
 HOURS = tuple(BEGIN + timedelta(hours=k) for k in range(60))
 BLANKS = ("\u202f", "\u00a0", "\u2009", "\u3000", "  ", "\u200e ", " \u200b")
-HALVES = MappingProxyType({
-    "AM": ("AM", "am", "a.m.", "a. m.", "A.M.", "a.\u202fm.", "上午", "午前", "오전", "vorm.", "π.μ.", "ص"),
-    "PM": ("PM", "pm", "p.m.", "p. m.", "P.M.", "p.\u00a0m.", "下午", "午後", "오후", "nachm.", "μ.μ.", "م"),
-})  # fmt: skip
+HALVES = MappingProxyType(
+    {
+        "AM": ("AM", "am", "a.m.", "a. m.", "A.M.", "a.\u202fm.", "上午", "午前", "오전", "vorm.", "π.μ.", "ص"),
+        "PM": ("PM", "pm", "p.m.", "p. m.", "P.M.", "p.\u00a0m.", "下午", "午後", "오후", "nachm.", "μ.μ.", "م"),
+    }
+)
 
 
 def lay(path, head, spell, more=""):
@@ -132,12 +134,18 @@ def to_persian(at):
     return f"{year}/{month + 1:02d}/{rest + 1:02d} {at:%H:%M}"
 
 
-ERAS = MappingProxyType({
-    "Buddhist era": lambda at: f"{at:%d/%m/}{at.year + 543} {at:%H:%M}", "Persian calendar": to_persian,
-})  # fmt: skip
-WORDS = MappingProxyType({
-    "Buddhist era": ("Date (B.E.)", "วันที่ (พ.ศ.)"), "Persian calendar": ("تاریخ شمسی", "Jalali date"),
-})  # fmt: skip
+ERAS = MappingProxyType(
+    {
+        "Buddhist era": lambda at: f"{at:%d/%m/}{at.year + 543} {at:%H:%M}",
+        "Persian calendar": to_persian,
+    }
+)
+WORDS = MappingProxyType(
+    {
+        "Buddhist era": ("Date (B.E.)", "วันที่ (พ.ศ.)"),
+        "Persian calendar": ("تاریخ شمسی", "Jalali date"),
+    }
+)
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -155,8 +163,15 @@ def test_an_era_is_asked_about_and_believed_where_words_beside_the_time_name_it(
 
 def test_the_calendar_of_iran_begins_its_years_at_the_equinox():
     """Nowruz as the calendar centre of the University of Tehran published it."""
-    first = {1375: (1996, 3, 20), 1379: (2000, 3, 20), 1399: (2020, 3, 20), 1400: (2021, 3, 21), 1403: (2024, 3, 20),
-             1404: (2025, 3, 21), 1408: (2029, 3, 20)}  # fmt: skip
+    first = {
+        1375: (1996, 3, 20),
+        1379: (2000, 3, 20),
+        1399: (2020, 3, 20),
+        1400: (2021, 3, 21),
+        1403: (2024, 3, 20),
+        1404: (2025, 3, 21),
+        1408: (2029, 3, 20),
+    }
     for year, day in first.items():
         assert read_persian(year, 1, 1).timetuple()[:3] == day
     for bad in ("1404/12/30", "1404/13/01", "1403/07/31"):
@@ -196,10 +211,16 @@ def test_years_of_two_digits_among_figures_are_asked_about_and_seconds_stay_seco
 @pytest.mark.parametrize("seed", range(12))
 def test_small_numbers_behind_a_date_are_parts_of_a_clock_by_their_names_alone(tmp_path, seed):
     chance = random.Random(seed)
-    parts = chance.choice([
-        ("Year", "Month", "Day"), ("Jahr", "Monat", "Tag", "Stunde"), ("Anno", "Mese", "Giorno", "Ora", "Minuto"),
-        ("Y", "M", "D", "h", "m", "s"), ("yyyy", "mm", "dd", "hh", "mi", "ss"), ("Year", "DOY", "Hour"),
-    ])  # fmt: skip
+    parts = chance.choice(
+        [
+            ("Year", "Month", "Day"),
+            ("Jahr", "Monat", "Tag", "Stunde"),
+            ("Anno", "Mese", "Giorno", "Ora", "Minuto"),
+            ("Y", "M", "D", "h", "m", "s"),
+            ("yyyy", "mm", "dd", "hh", "mi", "ss"),
+            ("Year", "DOY", "Hour"),
+        ]
+    )
     step = timedelta(days=1) if len(parts) == 3 and "DOY" not in parts else timedelta(hours=1)
     times = [BEGIN.replace(hour=0) + k * step for k in range(50)]
     second = chance.choice(["0", "0.0", "00.000"])
@@ -216,15 +237,20 @@ def test_small_numbers_behind_a_date_are_parts_of_a_clock_by_their_names_alone(t
 # ---- beginnings ------------------------------------------------------------------------------------------------------
 
 J2000 = datetime(2000, 1, 1, 12)
-BEGINNINGS = MappingProxyType({
-    "sec_j2000": (1.0, J2000), "Seconds past J2000": (1.0, J2000),
-    "seconds since 2000-01-01": (1.0, datetime(2000, 1, 1)),
-    "time [s since 1904-01-01]": (1.0, datetime(1904, 1, 1)), "LabVIEW time": (1.0, datetime(1904, 1, 1)),
-    "days_since_1950_01_01": (86400.0, datetime(1950, 1, 1)),
-    "hours since 2024-12-31 12:00": (3600.0, datetime(2024, 12, 31, 12)),
-    "minutes since 2001-01-01": (60.0, datetime(2001, 1, 1)), "timestamp (ms since 2000)": (1e-3, datetime(2000, 1, 1)),
-    "Zeit (Tage seit 1900-01-01)": (86400.0, datetime(1900, 1, 1)),
-})  # fmt: skip
+BEGINNINGS = MappingProxyType(
+    {
+        "sec_j2000": (1.0, J2000),
+        "Seconds past J2000": (1.0, J2000),
+        "seconds since 2000-01-01": (1.0, datetime(2000, 1, 1)),
+        "time [s since 1904-01-01]": (1.0, datetime(1904, 1, 1)),
+        "LabVIEW time": (1.0, datetime(1904, 1, 1)),
+        "days_since_1950_01_01": (86400.0, datetime(1950, 1, 1)),
+        "hours since 2024-12-31 12:00": (3600.0, datetime(2024, 12, 31, 12)),
+        "minutes since 2001-01-01": (60.0, datetime(2001, 1, 1)),
+        "timestamp (ms since 2000)": (1e-3, datetime(2000, 1, 1)),
+        "Zeit (Tage seit 1900-01-01)": (86400.0, datetime(1900, 1, 1)),
+    }
+)
 
 
 @pytest.mark.parametrize("head", BEGINNINGS)

@@ -52,10 +52,15 @@ def test_a_sample_with_suffix_units_and_sigma(pipeline):
     decoded = read(
         pipeline,
         {
-            "time": TIME, "source": "logger-3", "boot_id": 12, "seq": 1842, "displacement_east_mm": 12.4,
-            "displacement_north_cm": -0.31, "sigma": {"displacement_east_mm": 0.9, "displacement_north_cm": 0.1},
+            "time": TIME,
+            "source": "logger-3",
+            "boot_id": 12,
+            "seq": 1842,
+            "displacement_east_mm": 12.4,
+            "displacement_north_cm": -0.31,
+            "sigma": {"displacement_east_mm": 0.9, "displacement_north_cm": 0.1},
         },
-    )  # fmt: skip
+    )
     assert values(decoded) == {"displacement_east": 12.4, "displacement_north": -3.1}
     assert [o.sigma for o in decoded.observations] == [0.9, 1.0]
     assert {o.unit for o in decoded.observations} == {"mm"}
@@ -70,8 +75,9 @@ def test_many_samples_with_numeric_time(pipeline):
     }
     decoded = read(pipeline, body)
     assert [(o.observed_at.isoformat(), o.value) for o in decoded.observations] == [
-        ("2026-03-01T06:00:00+00:00", 20.0), ("2026-03-01T06:10:00+00:00", 1.0),
-    ]  # fmt: skip
+        ("2026-03-01T06:00:00+00:00", 20.0),
+        ("2026-03-01T06:10:00+00:00", 1.0),
+    ]
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
@@ -92,9 +98,16 @@ def test_values_with_a_unit_apart_and_null_is_no_measurement(pipeline):
 
 def gnss(**more):
     block = {
-        "enu_mm": [12.4, -3.1, 5.0], "cov_mm2": [0.81, 0.9, 4.0, 0.1, 0.0, 0.2], "epoch0": "2025-11-03T00:00:00Z",
-        "frame": "local", "solution": "rapid", "fix": "fixed", "satellites": 14, "reference": "BASE", **more,
-    }  # fmt: skip
+        "enu_mm": [12.4, -3.1, 5.0],
+        "cov_mm2": [0.81, 0.9, 4.0, 0.1, 0.0, 0.2],
+        "epoch0": "2025-11-03T00:00:00Z",
+        "frame": "local",
+        "solution": "rapid",
+        "fix": "fixed",
+        "satellites": 14,
+        "reference": "BASE",
+        **more,
+    }
     return {"time": TIME, "gnss": {k: v for k, v in block.items() if v is not ...}}
 
 
@@ -125,8 +138,10 @@ def test_flags_stand_beside_the_value_and_never_block(pipeline):
     near = (NOW + timedelta(minutes=4)).isoformat()
     flags = lambda d: {o.quantity: o.flags for o in d.observations}  # noqa: E731
     assert flags(read(pipeline, {"time": TIME, "pore_pressure_kpa": 51, "tilt_mrad": 1e9, "displacement_mm": 1})) == {
-        "pore_pressure": ("out_of_range",), "tilt": ("out_of_range", "undeclared"), "displacement": (),
-    }  # fmt: skip
+        "pore_pressure": ("out_of_range",),
+        "tilt": ("out_of_range", "undeclared"),
+        "displacement": (),
+    }
     assert flags(read(pipeline, {"time": ahead, "displacement_mm": 1})) == {"displacement": ("future",)}
     assert flags(read(pipeline, {"time": near, "displacement_mm": 1})) == {"displacement": ()}
     assert flags(read(pipeline, {"time": "2019-01-01T00:00:00Z", "displacement_mm": 1})) == {"displacement": ()}
@@ -144,23 +159,33 @@ def test_an_index_and_an_own_quantity_keep_their_unit(pipeline):
 @pytest.mark.parametrize(
     ("payload", "code"),
     [
-        (b"", "not_json"), (b"\xff\xfe", "not_json"), (b"[1]", "not_object"), (b'"x"', "not_object"),
-        (b"[" * 100_000, "too_deep"), (b" " * (1 << 20) + b"{}", "too_large"),
+        (b"", "not_json"),
+        (b"\xff\xfe", "not_json"),
+        (b"[1]", "not_object"),
+        (b'"x"', "not_object"),
+        (b"[" * 100_000, "too_deep"),
+        (b" " * (1 << 20) + b"{}", "too_large"),
         (b'{"time":"2026-03-01T06:00:00Z","time":"2026-03-01T06:00:00Z","tilt_mrad":1}', "double_key"),
-        ({"tilt_mrad": 1}, "no_time"), ({"time": "2026-03-01T06:00:00", "tilt_mrad": 1}, "no_zone"),
-        ({"time": "yesterday", "tilt_mrad": 1}, "bad_time"), ({"time": 1772344800, "tilt_mrad": 1}, "no_time_unit"),
+        ({"tilt_mrad": 1}, "no_time"),
+        ({"time": "2026-03-01T06:00:00", "tilt_mrad": 1}, "no_zone"),
+        ({"time": "yesterday", "tilt_mrad": 1}, "bad_time"),
+        ({"time": 1772344800, "tilt_mrad": 1}, "no_time_unit"),
         ({"time": 1772344800000, "time_unit": "s", "tilt_mrad": 1}, "bad_time"),
         ({"time": 10**400, "time_unit": "s", "tilt_mrad": 1}, "not_finite"),
         ({"time": 1772344800, "time_unit": ["s"], "tilt_mrad": 1}, "no_time_unit"),
         ({"time": True, "time_unit": "s", "tilt_mrad": 1}, "not_number"),
         ({"time": 0, "time_unit": "s", "tilt_mrad": 1}, "clock_unset"),
-        ({"time": TIME}, "empty"), ({"time": TIME, "tilt_mrad": None}, "empty"),
-        ({"time": TIME, "tilt": 1}, "no_unit"), ({"time": TIME, "values": {"tilt": {"value": 1}}}, "no_unit"),
+        ({"time": TIME}, "empty"),
+        ({"time": TIME, "tilt_mrad": None}, "empty"),
+        ({"time": TIME, "tilt": 1}, "no_unit"),
+        ({"time": TIME, "values": {"tilt": {"value": 1}}}, "no_unit"),
         ({"time": TIME, "magic_mm": 1}, "unknown_quantity"),
         ({"time": TIME, "displacement_est_mm": 1}, "unknown_quantity"),
         ({"time": TIME, "hello": 1}, "unknown_key"),
-        ({"time": TIME, "tilt_kpa": 1}, "unit_mismatch"), ({"time": TIME, "tilt_mrad": "1"}, "not_number"),
-        ({"time": TIME, "tilt_mrad": True}, "not_number"), ({"time": TIME, "tilt_mrad": [1]}, "not_number"),
+        ({"time": TIME, "tilt_kpa": 1}, "unit_mismatch"),
+        ({"time": TIME, "tilt_mrad": "1"}, "not_number"),
+        ({"time": TIME, "tilt_mrad": True}, "not_number"),
+        ({"time": TIME, "tilt_mrad": [1]}, "not_number"),
         (b'{"time":"2026-03-01T06:00:00Z","tilt_mrad":NaN}', "empty"),
         (b'{"time":"2026-03-01T06:00:00Z","tilt_mrad":-Infinity}', "empty"),
         (b'{"time":"2026-03-01T06:00:00Z","tilt_mrad":1e999}', "empty"),
@@ -173,13 +198,15 @@ def test_an_index_and_an_own_quantity_keep_their_unit(pipeline):
         ({"time": TIME, "tilt_mrad": 1, "source": "a", "boot_id": 1, "seq": -4}, "not_count"),
         ({"time": TIME, "tilt_mrad": 1, "source": "a\0b", "boot_id": 1, "seq": 4}, "bad_text"),
         (b'{"time":"2026-03-01T06:00:00Z","tilt_mrad":1,"source":"\\ud800"}', "bad_text"),
-        ({"samples": []}, "no_samples"), ({"samples": [{"time": TIME, "tilt_mrad": 1}], "rain": 1}, "unknown_key"),
-        ({"samples": [7]}, "not_object"), ({"samples": [{}] * 10_001}, "too_many"),
+        ({"samples": []}, "no_samples"),
+        ({"samples": [{"time": TIME, "tilt_mrad": 1}], "rain": 1}, "unknown_key"),
+        ({"samples": [7]}, "not_object"),
+        ({"samples": [{}] * 10_001}, "too_many"),
         (gnss(enu_mm=[1, 2]), "bad_vector"),
         (gnss(mood="good"), "unknown_key"),
         (gnss(epoch0="2025-11-03T00:00:00"), "no_zone"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_says_why(pipeline, payload, code):
     assert refusal(read(pipeline, payload)) == code
 
@@ -202,10 +229,12 @@ def test_bad_samples_wait_in_a_payload_of_their_own_that_can_be_read_again(pipel
 @pytest.mark.parametrize(
     ("topic", "code"),
     [
-        ("slopeward/v1/south/G1/obs", "unknown_site"), ("slopeward/v1/status/G1/obs", "unknown_topic"),
-        ("slopeward/v1/north/G 1/obs", "unknown_topic"), ("other", "unknown_topic"),
+        ("slopeward/v1/south/G1/obs", "unknown_site"),
+        ("slopeward/v1/status/G1/obs", "unknown_topic"),
+        ("slopeward/v1/north/G 1/obs", "unknown_topic"),
+        ("other", "unknown_topic"),
     ],
-)  # fmt: skip
+)
 def test_unknown_places_are_refused(pipeline, topic, code):
     assert refusal(read(pipeline, {"time": TIME, "tilt_mrad": 1}, topic)) == code
 
@@ -242,9 +271,10 @@ def test_a_gateway_is_read_by_a_mapping(tmp_path):
     bad.write_text('[time]\npath="x"\n')
     scaled.write_text(path.read_text() + "scale = -1\n")
     for name, message in (
-        (f"mapping:{bad}", "station: expected path or name"), ("nonsense", "'nonsense' is unknown"),
+        (f"mapping:{bad}", "station: expected path or name"),
+        ("nonsense", "'nonsense' is unknown"),
         (f"mapping:{scaled}", "value[1].scale: unknown key; read are path, quantity, unit"),
-    ):  # fmt: skip
+    ):
         site = make_site(decoders=(Binding("x", name), Binding("app/+/up", f"mapping:{path}")))
         pipeline = Pipeline(None, {"north": site}, lambda: NOW)
         assert message in pipeline.unusable["north"]
@@ -262,12 +292,13 @@ def test_topic_filters():
 @pytest.mark.parametrize(
     ("more", "code"),
     [
-        ({"solution": ["final"]}, "bad_solution"), ({"unit": ["mm"]}, "unit_mismatch"),
+        ({"solution": ["final"]}, "bad_solution"),
+        ({"unit": ["mm"]}, "unit_mismatch"),
         ({"quantity": "tilt_mrad", "component": "up"}, "bad_component"),  # only a velocity of a map has one
         ({"quantity": "velocity_mm_per_day", "component": 0}, "bad_component"),
         ({"quantity": "velocity_mm_per_day", "component": []}, "bad_component"),
     ],
-)  # fmt: skip
+)
 def test_rows_with_lists_where_texts_belong_have_a_reason(pipeline, more, code):
     row = {"time": TIME, "station": "G1", "quantity": "rain_mm", "value": 1.0, **more}
     assert refusal(read(pipeline, {"rows": [row]}, "file/north")) == code

@@ -49,79 +49,139 @@ def table(head, line, rows=ROWS):
 
 
 # name -> (file name, text, encoding, answers, {series: unit}, zone, first value of the first series)
-HABITS = MappingProxyType({
-    "German Excel, date and clock apart": (
-        "messung.csv",
-        table("Messdaten Hang Süd;;;\r\nZeiten in MEZ;;;\r\n\r\nDatum;Uhrzeit;Riss 1 [mm];Lufttemperatur [°C]\r\n",
-              lambda at, a, b: f"{at:%d.%m.%Y};{at:%H:%M};{comma(a)};{comma(b, 1)}\r\n"),
-        "cp1252", {}, {"Riss-1.crack_opening": "mm", "messung.temperature": "degC"}, "Etc/GMT-1",
-    ),
-    "American, AM and PM, inches": (
-        "export.csv",
-        table("Timestamp (UTC),Crackmeter 2 (in),Air Temp (F)\n",
-              lambda at, a, b: f"{at:%m/%d/%Y %I:%M:%S %p},{a:.2f},{b:.1f}\n"),
-        "utf-8", {}, {"Crackmeter-2.crack_opening": "in", "export.temperature": "degF"}, "UTC",
-    ),
-    "Italian, day first": (
-        "monitoraggio.csv",
-        table("Data e ora;Spostamento P1 (mm);Temperatura (°C)\n",
-              lambda at, a, b: f"{at:%d/%m/%Y %H:%M};{comma(a)};{comma(b, 1)}\n"),
-        "utf-8-sig", {"zone": "Europe/Rome"}, {"P1.displacement": "mm", "monitoraggio.temperature": "degC"},
-        "Europe/Rome",
-    ),
-    "French, a blank parts thousands": (
-        "releve.csv",
-        table("Date;Déplacement cible 4 (mm)\n", lambda at, a, _: f"{at:%d/%m/%Y %H:%M};1\u00a0{comma(200 + a)}\n"),
-        "cp1252", {"zone": "UTC"}, {"cible-4.displacement": "mm"}, "UTC",
-    ),
-    "Campbell TOA5": (
-        "Table1.dat",
-        table('"TOA5","S1","CR1000","1234","Std.31","CPU:p","555","Table1"\n"TIMESTAMP","RECORD","Crack_mm_Avg","PTemp_C"\n'
-              '"TS","RN","mm","Deg C"\n"","","Avg","Smp"\n',
-              lambda at, a, b: f'"{at:%Y-%m-%d %H:%M:%S}",{at.hour},{a:.2f},{"NAN" if at.hour == 5 else b}\n'),
-        "utf-8", {"zone": "UTC"}, {"Table1.crack_opening": "mm", "Table1.temperature": "degC"}, "UTC",
-    ),
-    "Excel text in UTF-16, tabs, components": (
-        "gnss.txt",
-        table("Zeit (UTC)\tP1 Ost [mm]\tP1 Nord [mm]\n",
-              lambda at, a, b: f"{at:%Y-%m-%d %H:%M}\t{comma(a)}\t{comma(b)}\n"),
-        "utf-16", {}, {"P1.displacement_east": "mm", "P1.displacement_north": "mm"}, "UTC",
-    ),
-    "a row for each station": (
-        "punkte.csv",
-        table("Punkt;Datum;Verschiebung [mm]\n",
-              lambda at, a, b: f"Süd 1;{at:%d.%m.%Y};{comma(a)}\nP2;{at:%d.%m.%Y};{comma(b)}\n", ROWS[::24]),
-        "cp1252", {"zone": "UTC"}, {"Sud-1.displacement": "mm", "P2.displacement": "mm"}, "UTC",
-    ),
-    "Chinese": (
-        "监测.csv",
-        table("时间,位移1(mm),位移2(mm),库水位(m)\n",
-              lambda at, a, b: f"{at:%Y/%m/%d},{a:.2f},{b:.1f},{150 + b:.2f}\n", ROWS[::24]),
-        "gb18030", {"zone": "Asia/Shanghai"},
-        {"S1.displacement": "mm", "S2.displacement": "mm", "S1.reservoir_level": "m"}, "Asia/Shanghai",
-    ),
-    "columns of blanks": (
-        "north.txt",
-        table("   Date     Time   Crack1_mm   Temp_C\n",
-              lambda at, a, b: f"{at:%Y-%m-%d} {at:%H:%M:%S} {a:10.3f} {b:8.2f}\n"),
-        "utf-8", {"zone": "UTC"}, {"Crack1.crack_opening": "mm", "north.temperature": "degC"}, "UTC",
-    ),
-    "seconds, no units, -9999": (
-        "raw.csv",
-        table("epoch,crack_a,crack_b\n",
-              lambda at, a, b: f"{at.replace(tzinfo=UTC).timestamp():.0f},{a},{-9999 if at.hour == 7 else b}\n"),
-        "utf-8", {"unit:crack_opening": "mm"}, {"a.crack_opening": "mm", "b.crack_opening": "mm"}, None,
-    ),
-    "no header": (
-        "plain.csv", table("", lambda at, a, _: f"{at:%Y-%m-%dT%H:%M:%SZ},{a}\n"),
-        "utf-8", {"quantity": "crack_opening", "unit": "mm"}, {"S2.crack_opening": "mm"}, None,
-    ),
-    "decimal years and error columns": (
-        "site.neu", table("year  east_mm sigma_east north_mm sigma_north\n",
-                          lambda at, a, b: f"{2020 + (at - BEGIN).total_seconds() / 3.15e7:.6f} {a} .5 {b} .6\n"),
-        "utf-8", {}, {"site.displacement_east": "mm", "site.displacement_north": "mm"}, None,
-    ),
-})  # fmt: skip
+HABITS = MappingProxyType(
+    {
+        "German Excel, date and clock apart": (
+            "messung.csv",
+            table(
+                "Messdaten Hang Süd;;;\r\nZeiten in MEZ;;;\r\n\r\nDatum;Uhrzeit;Riss 1 [mm];Lufttemperatur [°C]\r\n",
+                lambda at, a, b: f"{at:%d.%m.%Y};{at:%H:%M};{comma(a)};{comma(b, 1)}\r\n",
+            ),
+            "cp1252",
+            {},
+            {"Riss-1.crack_opening": "mm", "messung.temperature": "degC"},
+            "Etc/GMT-1",
+        ),
+        "American, AM and PM, inches": (
+            "export.csv",
+            table(
+                "Timestamp (UTC),Crackmeter 2 (in),Air Temp (F)\n",
+                lambda at, a, b: f"{at:%m/%d/%Y %I:%M:%S %p},{a:.2f},{b:.1f}\n",
+            ),
+            "utf-8",
+            {},
+            {"Crackmeter-2.crack_opening": "in", "export.temperature": "degF"},
+            "UTC",
+        ),
+        "Italian, day first": (
+            "monitoraggio.csv",
+            table(
+                "Data e ora;Spostamento P1 (mm);Temperatura (°C)\n",
+                lambda at, a, b: f"{at:%d/%m/%Y %H:%M};{comma(a)};{comma(b, 1)}\n",
+            ),
+            "utf-8-sig",
+            {"zone": "Europe/Rome"},
+            {"P1.displacement": "mm", "monitoraggio.temperature": "degC"},
+            "Europe/Rome",
+        ),
+        "French, a blank parts thousands": (
+            "releve.csv",
+            table("Date;Déplacement cible 4 (mm)\n", lambda at, a, _: f"{at:%d/%m/%Y %H:%M};1\u00a0{comma(200 + a)}\n"),
+            "cp1252",
+            {"zone": "UTC"},
+            {"cible-4.displacement": "mm"},
+            "UTC",
+        ),
+        "Campbell TOA5": (
+            "Table1.dat",
+            table(
+                '"TOA5","S1","CR1000","1234","Std.31","CPU:p","555","Table1"\n"TIMESTAMP","RECORD","Crack_mm_Avg","PTemp_C"\n'
+                '"TS","RN","mm","Deg C"\n"","","Avg","Smp"\n',
+                lambda at, a, b: f'"{at:%Y-%m-%d %H:%M:%S}",{at.hour},{a:.2f},{"NAN" if at.hour == 5 else b}\n',
+            ),
+            "utf-8",
+            {"zone": "UTC"},
+            {"Table1.crack_opening": "mm", "Table1.temperature": "degC"},
+            "UTC",
+        ),
+        "Excel text in UTF-16, tabs, components": (
+            "gnss.txt",
+            table(
+                "Zeit (UTC)\tP1 Ost [mm]\tP1 Nord [mm]\n",
+                lambda at, a, b: f"{at:%Y-%m-%d %H:%M}\t{comma(a)}\t{comma(b)}\n",
+            ),
+            "utf-16",
+            {},
+            {"P1.displacement_east": "mm", "P1.displacement_north": "mm"},
+            "UTC",
+        ),
+        "a row for each station": (
+            "punkte.csv",
+            table(
+                "Punkt;Datum;Verschiebung [mm]\n",
+                lambda at, a, b: f"Süd 1;{at:%d.%m.%Y};{comma(a)}\nP2;{at:%d.%m.%Y};{comma(b)}\n",
+                ROWS[::24],
+            ),
+            "cp1252",
+            {"zone": "UTC"},
+            {"Sud-1.displacement": "mm", "P2.displacement": "mm"},
+            "UTC",
+        ),
+        "Chinese": (
+            "监测.csv",
+            table(
+                "时间,位移1(mm),位移2(mm),库水位(m)\n",
+                lambda at, a, b: f"{at:%Y/%m/%d},{a:.2f},{b:.1f},{150 + b:.2f}\n",
+                ROWS[::24],
+            ),
+            "gb18030",
+            {"zone": "Asia/Shanghai"},
+            {"S1.displacement": "mm", "S2.displacement": "mm", "S1.reservoir_level": "m"},
+            "Asia/Shanghai",
+        ),
+        "columns of blanks": (
+            "north.txt",
+            table(
+                "   Date     Time   Crack1_mm   Temp_C\n",
+                lambda at, a, b: f"{at:%Y-%m-%d} {at:%H:%M:%S} {a:10.3f} {b:8.2f}\n",
+            ),
+            "utf-8",
+            {"zone": "UTC"},
+            {"Crack1.crack_opening": "mm", "north.temperature": "degC"},
+            "UTC",
+        ),
+        "seconds, no units, -9999": (
+            "raw.csv",
+            table(
+                "epoch,crack_a,crack_b\n",
+                lambda at, a, b: f"{at.replace(tzinfo=UTC).timestamp():.0f},{a},{-9999 if at.hour == 7 else b}\n",
+            ),
+            "utf-8",
+            {"unit:crack_opening": "mm"},
+            {"a.crack_opening": "mm", "b.crack_opening": "mm"},
+            None,
+        ),
+        "no header": (
+            "plain.csv",
+            table("", lambda at, a, _: f"{at:%Y-%m-%dT%H:%M:%SZ},{a}\n"),
+            "utf-8",
+            {"quantity": "crack_opening", "unit": "mm"},
+            {"S2.crack_opening": "mm"},
+            None,
+        ),
+        "decimal years and error columns": (
+            "site.neu",
+            table(
+                "year  east_mm sigma_east north_mm sigma_north\n",
+                lambda at, a, b: f"{2020 + (at - BEGIN).total_seconds() / 3.15e7:.6f} {a} .5 {b} .6\n",
+            ),
+            "utf-8",
+            {},
+            {"site.displacement_east": "mm", "site.displacement_north": "mm"},
+            None,
+        ),
+    }
+)
 
 
 def understand(path, answers):
@@ -188,11 +248,13 @@ def test_a_workbook_is_a_table(tmp_path):
         ("Date;Pegel [mm]\n" + "".join(f"2025-01-{d:02d}T00:00Z;1,{d + 200}\n" for d in range(1, 29)), "decimal"),
         ("Date;Crack [mm]\n" + "".join(f"2025-01-{d:02d};{d}.5\n" for d in range(1, 29)), "zone"),
         ("time;P1;P2\n" + "".join(f"2025-01-{d:02d}T00:00Z;{d}.5;{d}.1\n" for d in range(1, 29)), "quantity"),
-        ("time;point;displ. east 0 (m);displ. east (m)\n"
-         + "".join(f"2025-01-{d:02d}T00:00Z;A;4;{d}.5\n" for d in range(1, 29)),
-         "column:displacement_east"),
+        (
+            "time;point;displ. east 0 (m);displ. east (m)\n"
+            + "".join(f"2025-01-{d:02d}T00:00Z;A;4;{d}.5\n" for d in range(1, 29)),
+            "column:displacement_east",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_file_does_not_say_is_asked_and_never_chosen(tmp_path, text, key):
     path = tmp_path / "f.csv"
     path.write_text(text)
@@ -281,17 +343,40 @@ def test_names_of_columns(header, said):
 
 # unit as a logger writes it -> quantity, and what one of it is in the canonical unit
 WRITTEN = {
-    "mmHg": ("pore_pressure", 0.1333224), "inHg": ("air_pressure", 33.86389), "kPa": ("pore_pressure", 1.0),
-    "hPa": ("air_pressure", 1.0), "mbar": ("air_pressure", 1.0), "psi": ("pore_pressure", 6.894757),
-    "m H₂O": ("pore_pressure", 9.80665), "mWS": ("pore_pressure", 9.80665), "cmH2O": ("pore_pressure", 0.0980665),
-    "kN/m²": ("earth_pressure", 1.0), "N/mm²": ("earth_pressure", 1000.0), "°F": ("temperature", -17.222222),
-    "K": ("temperature", -272.15), "Deg C": ("temperature", 1.0), "in": ("crack_opening", 25.4),
-    "ft": ("groundwater_level", 0.3048), "mil": ("crack_opening", 0.0254), "µm": ("crack_opening", 0.001),
-    "\u03bcm": ("crack_opening", 0.001), "µε": ("strain", 1.0), "µm/m": ("strain", 1.0), "V": ("battery_voltage", 1.0),
-    "mm/h": ("velocity", 24.0), "mm/Tag": ("velocity", 1.0), "mrad": ("tilt", 1.0), "arcsec": ("tilt", 0.004848137),
-    '"': ("tilt", 0.004848137), "gon": ("tilt", 15.70796327), "mm/m": ("tilt", 1.0), "°": ("tilt", 17.45329252),
-    "l/m²": ("rain", 1.0), "m³/m³": ("soil_moisture", 100.0), "% VWC": ("soil_moisture", 1.0),
-}  # fmt: skip
+    "mmHg": ("pore_pressure", 0.1333224),
+    "inHg": ("air_pressure", 33.86389),
+    "kPa": ("pore_pressure", 1.0),
+    "hPa": ("air_pressure", 1.0),
+    "mbar": ("air_pressure", 1.0),
+    "psi": ("pore_pressure", 6.894757),
+    "m H₂O": ("pore_pressure", 9.80665),
+    "mWS": ("pore_pressure", 9.80665),
+    "cmH2O": ("pore_pressure", 0.0980665),
+    "kN/m²": ("earth_pressure", 1.0),
+    "N/mm²": ("earth_pressure", 1000.0),
+    "°F": ("temperature", -17.222222),
+    "K": ("temperature", -272.15),
+    "Deg C": ("temperature", 1.0),
+    "in": ("crack_opening", 25.4),
+    "ft": ("groundwater_level", 0.3048),
+    "mil": ("crack_opening", 0.0254),
+    "µm": ("crack_opening", 0.001),
+    "\u03bcm": ("crack_opening", 0.001),
+    "µε": ("strain", 1.0),
+    "µm/m": ("strain", 1.0),
+    "V": ("battery_voltage", 1.0),
+    "mm/h": ("velocity", 24.0),
+    "mm/Tag": ("velocity", 1.0),
+    "mrad": ("tilt", 1.0),
+    "arcsec": ("tilt", 0.004848137),
+    '"': ("tilt", 0.004848137),
+    "gon": ("tilt", 15.70796327),
+    "mm/m": ("tilt", 1.0),
+    "°": ("tilt", 17.45329252),
+    "l/m²": ("rain", 1.0),
+    "m³/m³": ("soil_moisture", 100.0),
+    "% VWC": ("soil_moisture", 1.0),
+}
 
 
 @pytest.mark.parametrize("written", WRITTEN)
@@ -312,8 +397,9 @@ def test_a_unit_that_is_not_known_is_named_with_the_nearest_and_raw_readings_are
     assert question.choices[0] == "mH2O"
     assert "'digits' is a reading as it comes from the sensor" in dict(found.facts)["Piezometer P2 [digits]"]
     assert {s.quantity for s in guess(read_raw_table(path), {question.key: "mH2O"}).sensors} == {
-        "pore_pressure", "crack_opening",
-    }  # fmt: skip
+        "pore_pressure",
+        "crack_opening",
+    }
     for unit, said in (("Hz", "calibration sheet"), ("mmHgg", "of kPa there are: mmHg,"), ("mm/h", "cannot be turned")):
         with pytest.raises(ValueError, match=said):
             convert(1.0, unit, "kPa")
@@ -345,11 +431,15 @@ def test_a_first_site_file_has_criteria_that_each_mover_can_answer_whichever_way
         side = "over" if c.thresholds[0].over else "under"
         found.setdefault((c.kind.id, side, c.quantity), set()).update(c.stations)
     assert {key: stations for key, stations in found.items() if key[0] != "report"} == {
-        ("velocity", "over", "displacement"): {"G", "N"}, ("rate", "under", "displacement"): {"G"},
-        ("velocity", "over", "displacement_los"): {"L"}, ("rate", "under", "displacement_los"): {"L"},
-        ("velocity", "over", "displacement_distance"): {"D"}, ("rate", "under", "displacement_distance"): {"D"},
-        ("rate", "over", "displacement_up"): {"E"}, ("rate", "under", "displacement_up"): {"E"},
-    }  # fmt: skip
+        ("velocity", "over", "displacement"): {"G", "N"},
+        ("rate", "under", "displacement"): {"G"},
+        ("velocity", "over", "displacement_los"): {"L"},
+        ("rate", "under", "displacement_los"): {"L"},
+        ("velocity", "over", "displacement_distance"): {"D"},
+        ("rate", "under", "displacement_distance"): {"D"},
+        ("rate", "over", "displacement_up"): {"E"},
+        ("rate", "under", "displacement_up"): {"E"},
+    }
 
 
 DAYS = tuple(datetime(2024, 1, 1) + timedelta(days=k) for k in range(60))
@@ -364,29 +454,51 @@ def write(path, head, *columns, mark=","):
 
 
 # header -> series with the column of their error; each column of numbers moves, but where its name says an error
-SAID = MappingProxyType({
-    "Date,Crack R1 (mm),Crack S1 (mm)": {"R1.crack_opening": None, "S1.crack_opening": None},
-    "Date,Crack N (mm),Crack S (mm)": {"N.crack_opening": None, "S.crack_opening": None},
-    "Date,Crack NE (mm),Crack SE (mm)": {"NE.crack_opening": None, "SE.crack_opening": None},
-    "Date,Crack R1 (mm),Sigma R1 (mm)": {"R1.crack_opening": "Sigma R1 (mm)"},
-    "Date,Riss 1 [mm],Unsicherheit [mm]": {"Riss-1.crack_opening": "Unsicherheit [mm]"},
-    "Date,N (mm),E (mm),U (mm),SN (mm),SE (mm),SU (mm)": {
-        "f.displacement_north": "SN (mm)", "f.displacement_east": "SE (mm)", "f.displacement_up": "SU (mm)"},
-    "Date,P1 E (mm),P1 N (mm),P2 E (mm),P2 N (mm)": {
-        "P1.displacement_east": None, "P1.displacement_north": None,
-        "P2.displacement_east": None, "P2.displacement_north": None},
-    "Date,E1 (mm),N1 (mm),U1 (mm)": {
-        "S1.displacement_east": None, "S1.displacement_north": None, "S1.displacement_up": None},
-    "Data,Estensimetro E1 (mm),Estensimetro N2 (mm)": {"E1.crack_opening": None, "N2.crack_opening": None},
-    "Date,Extensomètre E3 (mm),Piézomètre U2 (kPa),Pluviometro N1 (mm)": {
-        "E3.crack_opening": None, "U2.pore_pressure": None, "N1.rain": None},
-    "Date,Tilt X (mm/m),Tilt Y (mm/m),T2 tilt A (°),T2 tilt B (°),Klino 3 X (arcsec),Klino 3 Y (arcsec)": {
-        "f.tilt_x": None, "f.tilt_y": None, "T2.tilt_x": None, "T2.tilt_y": None,
-        "Klino-3.tilt_x": None, "Klino-3.tilt_y": None},
-    "Date,Tilt A (deg),Tilt B (deg),Tilt C (deg)": {"A.tilt": None, "B.tilt": None, "C.tilt": None},
-    "Date,Crack 1 (mm),Temp 1 (°C),Battery (%),Quality,Alarm threshold (mm)": {
-        "Crack-1.crack_opening": None, "Temp-1.temperature": None, "f.battery_level": None},
-})  # fmt: skip
+SAID = MappingProxyType(
+    {
+        "Date,Crack R1 (mm),Crack S1 (mm)": {"R1.crack_opening": None, "S1.crack_opening": None},
+        "Date,Crack N (mm),Crack S (mm)": {"N.crack_opening": None, "S.crack_opening": None},
+        "Date,Crack NE (mm),Crack SE (mm)": {"NE.crack_opening": None, "SE.crack_opening": None},
+        "Date,Crack R1 (mm),Sigma R1 (mm)": {"R1.crack_opening": "Sigma R1 (mm)"},
+        "Date,Riss 1 [mm],Unsicherheit [mm]": {"Riss-1.crack_opening": "Unsicherheit [mm]"},
+        "Date,N (mm),E (mm),U (mm),SN (mm),SE (mm),SU (mm)": {
+            "f.displacement_north": "SN (mm)",
+            "f.displacement_east": "SE (mm)",
+            "f.displacement_up": "SU (mm)",
+        },
+        "Date,P1 E (mm),P1 N (mm),P2 E (mm),P2 N (mm)": {
+            "P1.displacement_east": None,
+            "P1.displacement_north": None,
+            "P2.displacement_east": None,
+            "P2.displacement_north": None,
+        },
+        "Date,E1 (mm),N1 (mm),U1 (mm)": {
+            "S1.displacement_east": None,
+            "S1.displacement_north": None,
+            "S1.displacement_up": None,
+        },
+        "Data,Estensimetro E1 (mm),Estensimetro N2 (mm)": {"E1.crack_opening": None, "N2.crack_opening": None},
+        "Date,Extensomètre E3 (mm),Piézomètre U2 (kPa),Pluviometro N1 (mm)": {
+            "E3.crack_opening": None,
+            "U2.pore_pressure": None,
+            "N1.rain": None,
+        },
+        "Date,Tilt X (mm/m),Tilt Y (mm/m),T2 tilt A (°),T2 tilt B (°),Klino 3 X (arcsec),Klino 3 Y (arcsec)": {
+            "f.tilt_x": None,
+            "f.tilt_y": None,
+            "T2.tilt_x": None,
+            "T2.tilt_y": None,
+            "Klino-3.tilt_x": None,
+            "Klino-3.tilt_y": None,
+        },
+        "Date,Tilt A (deg),Tilt B (deg),Tilt C (deg)": {"A.tilt": None, "B.tilt": None, "C.tilt": None},
+        "Date,Crack 1 (mm),Temp 1 (°C),Battery (%),Quality,Alarm threshold (mm)": {
+            "Crack-1.crack_opening": None,
+            "Temp-1.temperature": None,
+            "f.battery_level": None,
+        },
+    }
+)
 
 
 @pytest.mark.parametrize("head", SAID)
@@ -462,10 +574,16 @@ def test_a_zone_that_gainsays_the_header_is_asked_about(tmp_path):
     assert not guess(look, {"zone": "Etc/GMT"}).questions, "another name of the same clock"
 
 
-MONTHS = MappingProxyType({
-    "de": ("Jan", "Feb", "März"), "de, three letters": ("Jan", "Feb", "Mrz"), "en": ("January", "February", "March"),
-    "it": ("gen", "feb", "mar"), "fr": ("janv.", "févr.", "mars"), "es": ("ene", "feb", "mar"),
-})  # fmt: skip
+MONTHS = MappingProxyType(
+    {
+        "de": ("Jan", "Feb", "März"),
+        "de, three letters": ("Jan", "Feb", "Mrz"),
+        "en": ("January", "February", "March"),
+        "it": ("gen", "feb", "mar"),
+        "fr": ("janv.", "févr.", "mars"),
+        "es": ("ene", "feb", "mar"),
+    }
+)
 
 
 @pytest.mark.parametrize("language", MONTHS)
@@ -518,22 +636,48 @@ def test_words_and_far_numbers_that_mean_no_measurement_are_no_values(tmp_path):
 # ---- headers, units and kinds in other places ------------------------------------------------------------------------
 
 # head, columns of a row: M moves, S is small, T adds up S; series with the column of the file
-PLACES = MappingProxyType({
-    "groups above the names": ("Date,P1,,P2,\n,Crack (mm),Temp (°C),Crack (mm),Temp (°C)", "MSMS", {
-        "P1.crack_opening": "2", "P1.temperature": "3", "P2.crack_opening": "4", "P2.temperature": "5"}),
-    "components below the names": ("Date,P1,P1,P2,P2\n,East (mm),North (mm),East (mm),North (mm)", "MSMS", {
-        "P1.displacement_east": "P1", "P1.displacement_north": "P1#2",
-        "P2.displacement_east": "P2", "P2.displacement_north": "P2#2"}),
-    "units below": ("Date,Crack 1,Temp\nYYYY-MM-DD,mm,°C", "MS", {
-        "Crack-1.crack_opening": "Crack 1", "f.temperature": "Temp"}),
-    "names, units and groups": ("Date,North,,South,\n,Crack,Temp,Crack,Temp\n,mm,°C,mm,°C", "MSMS", {
-        "North.crack_opening": "2", "North.temperature": "3", "South.crack_opening": "4", "South.temperature": "5"}),
-    "an index without a name": (",Crack 1 (mm)", "M", {"Crack-1.crack_opening": "2"}),
-    "a blank line below the names": ("Date,Crack 1 (mm)\n", "M", {"Crack-1.crack_opening": "Crack 1 (mm)"}),
-    "words of the file as wide as the table": ("Project,Slope A,\nLogger,123,\nDate,Crack 1 [mm],Rain [mm]", "MS", {
-        "Crack-1.crack_opening": "Crack 1 [mm]", "f.rain": "Rain [mm]"}),
-    "a total of the rain": ("Date,Rain (mm),Total rain (mm),Total (mm)", "STT", {"f.rain": "Rain (mm)"}),
-})  # fmt: skip
+PLACES = MappingProxyType(
+    {
+        "groups above the names": (
+            "Date,P1,,P2,\n,Crack (mm),Temp (°C),Crack (mm),Temp (°C)",
+            "MSMS",
+            {"P1.crack_opening": "2", "P1.temperature": "3", "P2.crack_opening": "4", "P2.temperature": "5"},
+        ),
+        "components below the names": (
+            "Date,P1,P1,P2,P2\n,East (mm),North (mm),East (mm),North (mm)",
+            "MSMS",
+            {
+                "P1.displacement_east": "P1",
+                "P1.displacement_north": "P1#2",
+                "P2.displacement_east": "P2",
+                "P2.displacement_north": "P2#2",
+            },
+        ),
+        "units below": (
+            "Date,Crack 1,Temp\nYYYY-MM-DD,mm,°C",
+            "MS",
+            {"Crack-1.crack_opening": "Crack 1", "f.temperature": "Temp"},
+        ),
+        "names, units and groups": (
+            "Date,North,,South,\n,Crack,Temp,Crack,Temp\n,mm,°C,mm,°C",
+            "MSMS",
+            {
+                "North.crack_opening": "2",
+                "North.temperature": "3",
+                "South.crack_opening": "4",
+                "South.temperature": "5",
+            },
+        ),
+        "an index without a name": (",Crack 1 (mm)", "M", {"Crack-1.crack_opening": "2"}),
+        "a blank line below the names": ("Date,Crack 1 (mm)\n", "M", {"Crack-1.crack_opening": "Crack 1 (mm)"}),
+        "words of the file as wide as the table": (
+            "Project,Slope A,\nLogger,123,\nDate,Crack 1 [mm],Rain [mm]",
+            "MS",
+            {"Crack-1.crack_opening": "Crack 1 [mm]", "f.rain": "Rain [mm]"},
+        ),
+        "a total of the rain": ("Date,Rain (mm),Total rain (mm),Total (mm)", "STT", {"f.rain": "Rain (mm)"}),
+    }
+)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -554,15 +698,18 @@ def test_names_and_units_are_found_where_they_stand(tmp_path, place):
 def test_units_behind_the_numbers_are_taken_off_and_others_refused(tmp_path):
     path = tmp_path / "f.csv"
     rows = zip(DAYS, MOVES, SMALL, strict=True)
-    path.write_text("Datum;Bodenfeuchte;Riss 1\n" + "".join(
-        f"{at:%d.%m.%Y};{comma(b)}%;{'-999 mm' if at.day == 3 else f'{comma(a)} mm'}\n" for at, a, b in rows
-    ) + "01.03.2024;0,5%;1,2 cm\n")  # fmt: skip
+    path.write_text(
+        "Datum;Bodenfeuchte;Riss 1\n"
+        + "".join(f"{at:%d.%m.%Y};{comma(b)}%;{'-999 mm' if at.day == 3 else f'{comma(a)} mm'}\n" for at, a, b in rows)
+        + "01.03.2024;0,5%;1,2 cm\n"
+    )
     found = understand(path, {"zone": "UTC"})
     (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
     mapping = load_mapping(tmp_path / "m.toml")
     assert [(c.quantity, c.unit, c.tail) for c in mapping.columns] == [
-        ("soil_moisture", "%", "%"), ("crack_opening", "mm", "mm"),
-    ]  # fmt: skip
+        ("soil_moisture", "%", "%"),
+        ("crack_opening", "mm", "mm"),
+    ]
     read = read_all(path, mapping)
     assert [row["value"] for row, _ in read[:2]] == ["0.30", str(f"{MOVES[0]:.2f}")]
     assert len(read) == 2 * 61 - 2  # two days without a measurement
@@ -574,11 +721,16 @@ LONG = "Date,Station,Parameter,Value,Unit\n"
 
 def lay_long(path, *units, parameters=("crack", "temperature")):
     columns = (MOVES, SMALL)
-    path.write_text(LONG + "".join(
-        f"{at:%Y-%m-%d},{place},{parameter},{columns[k][day]},{units[k]}\n"
-        for day, at in enumerate(DAYS) for k, parameter in enumerate(parameters) for place in ("P1", "P2")
-        if k == 0 or (place == "P1" and day % 7 == 0)
-    ))  # fmt: skip
+    path.write_text(
+        LONG
+        + "".join(
+            f"{at:%Y-%m-%d},{place},{parameter},{columns[k][day]},{units[k]}\n"
+            for day, at in enumerate(DAYS)
+            for k, parameter in enumerate(parameters)
+            for place in ("P1", "P2")
+            if k == 0 or (place == "P1" and day % 7 == 0)
+        )
+    )
     return path
 
 
@@ -586,8 +738,10 @@ def test_values_of_several_kinds_in_one_column_are_told_apart(tmp_path):
     path = lay_long(tmp_path / "f.csv", "mm", "°C")
     found = understand(path, {"zone": "UTC"})
     assert {f"{s.station}.{s.quantity}": s.interval_s / 86400 for s in found.sensors} == {
-        "P1.crack_opening": 1, "P2.crack_opening": 1, "P1.temperature": 7,
-    }  # fmt: skip
+        "P1.crack_opening": 1,
+        "P2.crack_opening": 1,
+        "P1.temperature": 7,
+    }
     (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
     mapping = load_mapping(tmp_path / "m.toml")
     assert mapping == found.mapping
@@ -610,9 +764,13 @@ def test_kinds_without_words_are_asked_and_kinds_in_two_units_refused(tmp_path):
 
 def test_names_of_sensors_in_a_column_say_what_each_measures(tmp_path):
     path = tmp_path / "f.csv"
-    path.write_text("Date,Sensor,Value\n" + "".join(
-        f"{at:%Y-%m-%d},Crack 1,{a}\n{at:%Y-%m-%d},Temp 1,{b}\n" for at, a, b in zip(DAYS, MOVES, SMALL, strict=True)
-    ))  # fmt: skip
+    path.write_text(
+        "Date,Sensor,Value\n"
+        + "".join(
+            f"{at:%Y-%m-%d},Crack 1,{a}\n{at:%Y-%m-%d},Temp 1,{b}\n"
+            for at, a, b in zip(DAYS, MOVES, SMALL, strict=True)
+        )
+    )
     found = understand(path, {"zone": "UTC", "unit:crack_opening": "mm", "unit:temperature": "degC"})
     rows = read_all(path, found.mapping)
     told = [(row["station"], row["quantity"], float(row["value"])) for row, _ in rows[:2]]
@@ -632,9 +790,10 @@ def test_encodings_with_and_without_a_mark(tmp_path, encoding):
 def test_a_remark_now_and_then_at_the_end_of_a_line_loses_no_row(tmp_path):
     path = tmp_path / "f.csv"
     rows = zip(DAYS, MOVES, strict=True)
-    path.write_text("Date,Crack 1 (mm),Remark\n" + "".join(
-        f"{at:%Y-%m-%d},{v}{',checked' if k % 9 == 0 else ''}\n" for k, (at, v) in enumerate(rows)
-    ))  # fmt: skip
+    path.write_text(
+        "Date,Crack 1 (mm),Remark\n"
+        + "".join(f"{at:%Y-%m-%d},{v}{',checked' if k % 9 == 0 else ''}\n" for k, (at, v) in enumerate(rows))
+    )
     assert [float(row["value"]) for row, _ in read_all(path, understand(path, {"zone": "UTC"}).mapping)] == list(MOVES)
 
 
@@ -666,9 +825,11 @@ def test_the_zone_of_one_column_of_times_is_not_that_of_another(tmp_path):
 
 def test_clocks_with_an_h_and_signs_of_typographers_are_read(tmp_path):
     path = tmp_path / "f.csv"
-    path.write_text("Date;Heure;Fissure 1 (mm)\n" + "".join(
-        f"{at:%d/%m/%Y};{at:%Hh%M};\u2212{k},5\n" for k, at in enumerate(TIMES)
-    ), encoding="utf-8")  # fmt: skip
+    path.write_text(
+        "Date;Heure;Fissure 1 (mm)\n"
+        + "".join(f"{at:%d/%m/%Y};{at:%Hh%M};\u2212{k},5\n" for k, at in enumerate(TIMES)),
+        encoding="utf-8",
+    )
     rows = read_all(path, understand(path, {"zone": "UTC", "dates": "day first"}).mapping)
     assert [row["time"].replace(tzinfo=None) for row, _ in rows] == list(TIMES)
     assert [float(row["value"]) for row, _ in rows] == [-k - 0.5 for k in range(HOURS)]
@@ -694,9 +855,10 @@ def test_points_before_three_digits_are_asked_about_beside_semicolons(tmp_path):
 
 def test_times_with_and_without_an_offset_in_one_column_are_asked_about(tmp_path):
     path = tmp_path / "f.csv"
-    path.write_text("Time,Crack 1 (mm)\n" + "".join(
-        f"{at:%Y-%m-%dT%H:%M:%S}{'+01:00' if k % 7 == 0 else ''},{k}.5\n" for k, at in enumerate(TIMES)
-    ))  # fmt: skip
+    path.write_text(
+        "Time,Crack 1 (mm)\n"
+        + "".join(f"{at:%Y-%m-%dT%H:%M:%S}{'+01:00' if k % 7 == 0 else ''},{k}.5\n" for k, at in enumerate(TIMES))
+    )
     assert [q.key for q in guess(read_raw_table(path), {}).questions] == ["zone"]
     rows = read_all(path, understand(path, {"zone": "UTC"}).mapping)
     assert rows[1][0]["time"] - rows[0][0]["time"] == timedelta(hours=2)
@@ -718,14 +880,16 @@ def test_the_neutral_form_in_another_spelling_is_understood_and_not_sent_back(tm
     path = tmp_path / "f.csv"
     rows = [
         f"{at:%Y-%m-%dT%H:%M:%SZ},{station},{quantity},{k}.5\n"
-        for k, at in enumerate(DAYS) for station, quantity in (("Süd", "displacement_mm"), ("G2", "rain_mm"))
-    ]  # fmt: skip
+        for k, at in enumerate(DAYS)
+        for station, quantity in (("Süd", "displacement_mm"), ("G2", "rain_mm"))
+    ]
     text = "".join(["time,station,quantity,value\n", *rows]).replace(",", mark).replace(".", decimal)
     path.write_bytes(text.encode(encoding))
     read = read_all(path, understand(path, {}).mapping)
     assert [(row["station"], row["quantity"], row["unit"], row["value"]) for row, _ in read[:2]] == [
-        ("Sud", "displacement", "mm", "0.5"), ("G2", "rain", "mm", "0.5"),
-    ]  # fmt: skip
+        ("Sud", "displacement", "mm", "0.5"),
+        ("G2", "rain", "mm", "0.5"),
+    ]
 
 
 def test_no_form_that_reads_a_text_is_passed_over_by_its_shape():

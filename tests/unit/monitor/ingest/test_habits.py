@@ -119,9 +119,9 @@ def test_a_date_and_the_number_of_the_hour_are_one_time(tmp_path, head, first):
     path = tmp_path / "f.csv"
     hours = [datetime(2025, 2, 13, first) + timedelta(hours=k) for k in range(96)]
     cells = [(at - timedelta(hours=first), (at - timedelta(hours=first)).hour + first) for at in hours]
-    path.write_text(f"Date;{head};Crack 1 (mm)\n" + "".join(
-        f"{day:%d.%m.%Y};{hour};{k}.5\n" for k, (day, hour) in enumerate(cells)
-    ))  # fmt: skip
+    path.write_text(
+        f"Date;{head};Crack 1 (mm)\n" + "".join(f"{day:%d.%m.%Y};{hour};{k}.5\n" for k, (day, hour) in enumerate(cells))
+    )
     found = guess(read_raw_table(path), {"zone": "UTC"})
     assert found.questions == ()
     assert [row["time"].replace(tzinfo=None) for row in read_book(path, found.mapping)] == hours
@@ -176,13 +176,16 @@ def test_units_above_the_names_count_column_by_column(tmp_path):
 
 def test_a_line_of_few_units_below_the_names_hides_no_name(tmp_path):
     path = tmp_path / "f.txt"
-    path.write_text("DATE      TIME  CRACK1  CRACK2  TEMP\n                  MM      MM     C\n" + "".join(
-        f"{at:%Y%m%d}  {at:%H%M}{k + 0.5:8.2f}{-100 - k:8.2f}{k % 9:6.1f}\n" for k, at in enumerate(HOURLY)
-    ))  # fmt: skip
+    path.write_text(
+        "DATE      TIME  CRACK1  CRACK2  TEMP\n                  MM      MM     C\n"
+        + "".join(f"{at:%Y%m%d}  {at:%H%M}{k + 0.5:8.2f}{-100 - k:8.2f}{k % 9:6.1f}\n" for k, at in enumerate(HOURLY))
+    )
     found = guess(read_raw_table(path), {"zone": "UTC", "unit:crack_opening": "mm", "unit:temperature": "degC"})
     assert {f"{s.station}.{s.quantity}" for s in found.sensors} == {
-        "CRACK1.crack_opening", "CRACK2.crack_opening", "f.temperature",
-    }  # fmt: skip
+        "CRACK1.crack_opening",
+        "CRACK2.crack_opening",
+        "f.temperature",
+    }
     assert [row["time"].replace(tzinfo=None) for row in read_book(path, found.mapping)[::3]] == HOURLY
 
 
@@ -284,9 +287,9 @@ def test_depths_and_settlements_count_downward_unless_they_are_written_so(tmp_pa
 
 def test_a_settlement_of_both_signs_is_asked_about(tmp_path):
     path = tmp_path / "f.csv"
-    path.write_text("Date;Settlement S1 (mm)\n" + "".join(
-        f"{at:%Y-%m-%d %H:%M};{(-1) ** k * 0.5}\n" for k, at in enumerate(HOURLY)
-    ))  # fmt: skip
+    path.write_text(
+        "Date;Settlement S1 (mm)\n" + "".join(f"{at:%Y-%m-%d %H:%M};{(-1) ** k * 0.5}\n" for k, at in enumerate(HOURLY))
+    )
     assert [q.key for q in guess(read_raw_table(path), {"zone": "UTC"}).questions] == ["downward:displacement_up"]
     for said, value in (("yes", -0.5), ("no", 0.5)):
         mapping = guess(read_raw_table(path), {"zone": "UTC", "downward:displacement_up": said}).mapping
@@ -297,9 +300,9 @@ def test_rain_since_midnight_is_a_counter_and_rain_of_each_hour_is_none(tmp_path
     path = tmp_path / "f.csv"
     hours = [datetime(2025, 2, 3) + timedelta(hours=k) for k in range(120)]
     for kind, told in ((lambda k: 0.2 * (k % 24 // 3), True), (lambda k: 1.2 * (k % 24 == 7), False)):
-        path.write_text("Time;Rain (mm)\n" + "".join(
-            f"{at:%Y-%m-%d %H:%M};{kind(k):.1f}\n" for k, at in enumerate(hours)
-        ))  # fmt: skip
+        path.write_text(
+            "Time;Rain (mm)\n" + "".join(f"{at:%Y-%m-%d %H:%M};{kind(k):.1f}\n" for k, at in enumerate(hours))
+        )
         assert [s.is_counter for s in guess(read_raw_table(path), {"zone": "UTC"}).sensors] == [told]
 
 
@@ -308,9 +311,14 @@ def test_rain_since_midnight_is_a_counter_and_rain_of_each_hour_is_none(tmp_path
 
 def test_rows_of_one_instant_with_other_values_are_asked_about_and_not_taken_for_corrections(tmp_path):
     path = tmp_path / "f.csv"
-    path.write_text("Date;Depth (m);Movement (mm);Remark\n" + "".join(
-        f"{at:%Y-%m-%d %H:%M};{depth};{k * depth / 10};fine\n" for k, at in enumerate(HOURLY) for depth in (0.5, 1, 2)
-    ))  # fmt: skip
+    path.write_text(
+        "Date;Depth (m);Movement (mm);Remark\n"
+        + "".join(
+            f"{at:%Y-%m-%d %H:%M};{depth};{k * depth / 10};fine\n"
+            for k, at in enumerate(HOURLY)
+            for depth in (0.5, 1, 2)
+        )
+    )
     (question,) = guess(read_raw_table(path), {"zone": "UTC"}).questions
     assert (question.key, question.choices) == ("rows", ("Depth (m)", "none of them"))
     for said, stations in (("Depth (m)", {"0-5", "1", "2"}), ("none of them", {"f"})):

@@ -138,8 +138,10 @@ def test_the_same_head_once_more_loses_and_refuses_nothing(tmp_path):
 
 
 def test_files_joined_with_their_marks_of_byte_order_are_one(tmp_path):
-    parts = [[",".join(NAMES), *(f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20, begin)))]
-             for begin in (0, 100)]  # fmt: skip
+    parts = [
+        [",".join(NAMES), *(f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20, begin)))]
+        for begin in (0, 100)
+    ]
     (tmp_path / "f.csv").write_text("".join("\ufeff" + "\n".join([*part, ""]) for part in parts))
     assert len(tell(tmp_path / "f.csv")) == 40
 
@@ -229,10 +231,16 @@ def test_names_that_are_rising_numbers_are_names(tmp_path, names):
     assert len({s.station for s in found.sensors}) == 3
 
 
-@pytest.mark.parametrize("above", [
-    ["Logger XY;SN 1234"], ["Logger XY;SN 1234", "Start;2026-01-01"], ["Project;North slope", "", "Unit no.;7"],
-    ["Gauge;Gauge"], ["Start time;2026-01-01 00:00", "Unit no.;7"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "above",
+    [
+        ["Logger XY;SN 1234"],
+        ["Logger XY;SN 1234", "Start;2026-01-01"],
+        ["Project;North slope", "", "Unit no.;7"],
+        ["Gauge;Gauge"],
+        ["Start time;2026-01-01 00:00", "Unit no.;7"],
+    ],
+)
 @pytest.mark.parametrize("names", ["Time;Crack 1 (mm)", "Crack 1 (mm);Datum", "日期;Crack 1 (mm)"])
 def test_lines_as_wide_as_the_names_above_them_are_none(tmp_path, above, names):
     path = tmp_path / "f.csv"

@@ -37,15 +37,25 @@ def values_of(found):
 
 def chirpstack(data, at="2026-03-01T06:59:58.5+00:00"):
     """The fields that matter of an uplink event of ChirpStack 4."""
-    return {"deviceInfo": {"deviceName": "T1", "devEui": "0101010101010101"}, "time": at, "fPort": 85,
-            "data": base64.b64encode(bytes.fromhex(data)).decode()}  # fmt: skip
+    return {
+        "deviceInfo": {"deviceName": "T1", "devEui": "0101010101010101"},
+        "time": at,
+        "fPort": 85,
+        "data": base64.b64encode(bytes.fromhex(data)).decode(),
+    }
 
 
 def things_stack(data):
     """The fields that matter of an uplink of The Things Stack 3."""
-    return {"end_device_ids": {"device_id": "t1", "dev_eui": "0004A30B001C0530"}, "received_at": "2026-03-01T06:59:59Z",
-            "uplink_message": {"f_port": 1, "frm_payload": base64.b64encode(bytes.fromhex(data)).decode(),
-                               "received_at": "2026-03-01T06:59:58Z"}}  # fmt: skip
+    return {
+        "end_device_ids": {"device_id": "t1", "dev_eui": "0004A30B001C0530"},
+        "received_at": "2026-03-01T06:59:59Z",
+        "uplink_message": {
+            "f_port": 1,
+            "frm_payload": base64.b64encode(bytes.fromhex(data)).decode(),
+            "received_at": "2026-03-01T06:59:58Z",
+        },
+    }
 
 
 @pytest.mark.parametrize(
@@ -56,14 +66,20 @@ def things_stack(data):
         ("milesight", "017564037B0A00", {"pore_pressure": 10.0, "battery_level": 100.0}),
         ("milesight", "01756403770200", {"water_level": 0.02, "battery_level": 100.0}),
         ("milesight", "017564", {"battery_level": 100.0}),
-        ("decentlab-ctd10", "0207d90003908880810064" + "0000" + "0c60",
-         {"water_level": 4.232, "temperature": 12.9, "battery_voltage": 3.168}),
+        (
+            "decentlab-ctd10",
+            "0207d90003908880810064" + "0000" + "0c60",
+            {"water_level": 4.232, "temperature": 12.9, "battery_voltage": 3.168},
+        ),
         ("decentlab-ctd10", "0207d900020c60", {"battery_voltage": 3.168}),
-        ("decentlab-lid", "0211c90003119b117611bc119e118a119411a811a8119400640199" + "0abd",
-         {"displacement_distance": 4510.0, "battery_voltage": 2.749}),
+        (
+            "decentlab-lid",
+            "0211c90003119b117611bc119e118a119411a811a8119400640199" + "0abd",
+            {"displacement_distance": 4510.0, "battery_voltage": 2.749},
+        ),
         ("decentlab-zn1", "0211110003409a00860c54", {"crack_opening": 0.9769296646118164, "battery_voltage": 3.156}),
     ],
-)  # fmt: skip
+)
 def test_published_examples_of_makers(name, data, values):
     for envelope, station in ((chirpstack(data), "T1"), (things_stack(data), "t1")):
         found = decode(name, envelope)
@@ -94,10 +110,16 @@ def test_a_stored_level_has_its_own_time():
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("milesight", "03CF0000"), ("milesight", "0399"), ("milesight", "FF"), ("milesight", "0175"),
-     ("decentlab-zn1", "0207d90003908880810064" + "0000" + "0c60"), ("decentlab-lid", "01"),
-     ("decentlab-lid", "0311c90002")],
-)  # fmt: skip
+    [
+        ("milesight", "03CF0000"),
+        ("milesight", "0399"),
+        ("milesight", "FF"),
+        ("milesight", "0175"),
+        ("decentlab-zn1", "0207d90003908880810064" + "0000" + "0c60"),
+        ("decentlab-lid", "01"),
+        ("decentlab-lid", "0311c90002"),
+    ],
+)
 def test_bytes_of_another_instrument_are_refused(name, data):
     with pytest.raises(PayloadError):
         decode(name, chirpstack(data))
@@ -126,10 +148,14 @@ def test_senml_by_the_examples_of_its_standard():
     """RFC 8428, 5.1.1 to 5.1.3, with quantities of slopes: base values, relative times, sums of bases."""
     found = decode("senml", [{"n": "urn:dev:ow:10e2073a01080063:temperature", "u": "Cel", "v": 23.1}], told=LIVE)
     assert found == {"10e2073a01080063.temperature": (23.1, "degC", NOW)}
-    found = decode("senml", [
-        {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1},
-        {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2}, {"n": "note", "vs": "ok"},
-    ])  # fmt: skip
+    found = decode(
+        "senml",
+        [
+            {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1},
+            {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2},
+            {"n": "note", "vs": "ok"},
+        ],
+    )
     assert found["G1.water_level"][:2] == (120.1, "m")
     assert found["G1.battery_voltage"][2] == datetime.fromtimestamp(1.772e9 - 5, UTC)
     rain = [{"bn": "G1/", "n": "rain", "u": "mm", "t": -60, "v": 0.2}]
@@ -159,11 +185,17 @@ def test_one_senml_record_that_is_not_known_does_not_take_the_others_along():
 
 @pytest.mark.parametrize(
     ("pack", "code"),
-    [([], "no_samples"), ([{"n": "G1:rain", "vs": "x"}], "empty"), ([{"n": "rain", "u": "mm", "v": 1}], "no_station"),
-     ([{"n": "G1:rain", "u": "mm", "v": 1, "must_": 2}], "unknown_key"),
-     ([{"bver": 11, "n": "G1:rain", "v": 1}], "bad_version"),
-     ([{"n": "G1:rain", "v": 1}], "no_unit"), ([3], "not_object"), ({"n": "G1:rain"}, "not_list")],
-)  # fmt: skip
+    [
+        ([], "no_samples"),
+        ([{"n": "G1:rain", "vs": "x"}], "empty"),
+        ([{"n": "rain", "u": "mm", "v": 1}], "no_station"),
+        ([{"n": "G1:rain", "u": "mm", "v": 1, "must_": 2}], "unknown_key"),
+        ([{"bver": 11, "n": "G1:rain", "v": 1}], "bad_version"),
+        ([{"n": "G1:rain", "v": 1}], "no_unit"),
+        ([3], "not_object"),
+        ({"n": "G1:rain"}, "not_list"),
+    ],
+)
 def test_senml_that_is_not_understood_is_refused(pack, code):
     with pytest.raises(PayloadError) as found:
         decode("senml", pack)

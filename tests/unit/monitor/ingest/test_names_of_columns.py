@@ -16,9 +16,14 @@ from monitor.ingest.guess.raw_table import read_raw_table
 
 BEGIN = datetime(2025, 2, 3)
 WORDS = {
-    "Crack": "crack_opening", "Piezometer": "pore_pressure", "Rainfall": "rain", "Displacement": "displacement",
-    "Groundwater level": "groundwater_level", "Temperature": "temperature", "Soil moisture": "soil_moisture",
-}  # fmt: skip
+    "Crack": "crack_opening",
+    "Piezometer": "pore_pressure",
+    "Rainfall": "rain",
+    "Displacement": "displacement",
+    "Groundwater level": "groundwater_level",
+    "Temperature": "temperature",
+    "Soil moisture": "soil_moisture",
+}
 UNITS = ("mm", "cm", "kPa", "hPa", "m", "degC", "%")
 PLACES = ("{name} [{unit}]", "{name} ({unit})", "{name}/{unit}", "{name}_{unit}", "{name} （{unit}）")
 
@@ -73,17 +78,20 @@ def test_a_length_behind_a_number_is_a_depth(header, said):
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("Gage height, feet", ("water_level", "ft", "")), ("Wasserhöhe [cm]", ("water_level", "cm", "")),
-        ("Hauteur d'eau (m)", ("water_level", "m", "")), ("Pond level (m)", ("water_level", "m", "")),
+        ("Gage height, feet", ("water_level", "ft", "")),
+        ("Wasserhöhe [cm]", ("water_level", "cm", "")),
+        ("Hauteur d'eau (m)", ("water_level", "m", "")),
+        ("Pond level (m)", ("water_level", "m", "")),
         ("Corresponding value (m)", (None, "m", "Corresponding")),
         ("Ellipsoid height (m)", ("displacement_up", "m", "Ellipsoid")),
         ("Snow water equivalent (mm)", (None, "mm", "Snow-equivalent")),
         ("Snow depth (cm)", ("snow_depth", "cm", "depth")),
-        ("Press_kPa(1)", (None, "kPa", "Press-1")), ("Crack_mm(2)", ("crack_opening", "mm", "Crack-2")),
+        ("Press_kPa(1)", (None, "kPa", "Press-1")),
+        ("Crack_mm(2)", ("crack_opening", "mm", "Crack-2")),
         ("Crack [mm](1)", ("crack_opening", "mm", "Crack-1")),
         ("Coherence (1)", ("coherence", "1", "")),
     ],
-)  # fmt: skip
+)
 def test_heights_of_water_snow_as_water_and_indices_are_what_they_are(header, said):
     name = read_name(header)
     assert (name.quantity, name.unit, name.station) == said
@@ -107,8 +115,10 @@ def test_a_depth_is_no_unit_that_gainsays_a_mapping(tmp_path):
     head = "Time (UTC),Soil moisture 30 cm,Piezo 5 m (kPa),Piezo 10 m (kPa)"
     found = guess(lay(tmp_path / "f.csv", head, rise, rise, lambda k: 9 - k / 50), {"unit:soil_moisture": "%"})
     assert {(s.station, s.quantity) for s in found.sensors} == {
-        ("30cm", "soil_moisture"), ("5m", "pore_pressure"), ("10m", "pore_pressure"),
-    }  # fmt: skip
+        ("30cm", "soil_moisture"),
+        ("5m", "pore_pressure"),
+        ("10m", "pore_pressure"),
+    }
     assert list(find_header_doubts(found.mapping.columns)) == []
 
 
@@ -139,8 +149,11 @@ def test_words_that_tell_columns_of_one_quantity_apart_are_stations(tmp_path):
     head = "Time (UTC),Crack upper (mm),Crack lower (mm),Temp upper (°C),Battery (V)"
     found = guess(lay(tmp_path / "wall.csv", head, rise, lambda k: 5 - k / 9, lambda k: k % 7, lambda k: 12.5), {})
     assert {(s.station, s.quantity) for s in found.sensors} == {
-        ("upper", "crack_opening"), ("lower", "crack_opening"), ("upper", "temperature"), ("wall", "battery_voltage"),
-    }  # fmt: skip
+        ("upper", "crack_opening"),
+        ("lower", "crack_opening"),
+        ("upper", "temperature"),
+        ("wall", "battery_voltage"),
+    }
 
 
 def test_a_column_of_quantities_or_units_names_no_stations(tmp_path):
@@ -190,9 +203,16 @@ def test_a_place_is_still_no_measurement(header):
 
 @pytest.mark.parametrize(
     "header",
-    ["Distance to water (m)", "distance_to_water_m", "Dist. to water level (ft)", "Abstand zum Wasser [m]", "DTGW (m)",
-     "Distanza dall'acqua (m)", "Distance de l'eau (m)"],
-)  # fmt: skip
+    [
+        "Distance to water (m)",
+        "distance_to_water_m",
+        "Dist. to water level (ft)",
+        "Abstand zum Wasser [m]",
+        "DTGW (m)",
+        "Distanza dall'acqua (m)",
+        "Distance de l'eau (m)",
+    ],
+)
 def test_a_distance_to_water_counts_downward(tmp_path, header):
     name = read_name(header)
     assert name.quantity == "groundwater_level"
@@ -238,10 +258,13 @@ def test_with_the_old_keys_columns_would_be_dropped_or_taken_for_others(tmp_path
 @pytest.mark.parametrize(
     ("spell", "mark"),
     [
-        (lambda v: f"{v:.6E}".replace("E", "D"), ","), (lambda v: f"{v:.6e}".replace("e", "d"), ","),
-        (lambda v: f"{v:.2f}-", ","), (lambda v: f"{v:.2f}-".replace(".", ","), ";"), (lambda v: f"\u2212{v:.2f}", ","),
+        (lambda v: f"{v:.6E}".replace("E", "D"), ","),
+        (lambda v: f"{v:.6e}".replace("e", "d"), ","),
+        (lambda v: f"{v:.2f}-", ","),
+        (lambda v: f"{v:.2f}-".replace(".", ","), ";"),
+        (lambda v: f"\u2212{v:.2f}", ","),
     ],
-)  # fmt: skip
+)
 def test_numbers_of_old_programs_are_read(tmp_path, spell, mark):
     look = lay(tmp_path / "f.csv", f"Time (UTC){mark}Crack 1 (mm)", lambda k: spell(1500.25 + k), mark=mark)
     sign = -1 if set(spell(1.0)) & {"-", "\u2212"} else 1

@@ -87,8 +87,9 @@ def test_tables_of_campbell_loggers(pipeline):
     decoded = read(pipeline, "cs/v2/data/x", cr6)  # one bad cell does not take the other along
     assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([11.9], "not_number")
     cr6["properties"] |= {
-        "observationNames": ["Depth", "displacement_mm"], "observations": {"2022-05-24T08:53:00Z": [1, 2]},
-    }  # fmt: skip
+        "observationNames": ["Depth", "displacement_mm"],
+        "observations": {"2022-05-24T08:53:00Z": [1, 2]},
+    }
     assert values(read(pipeline, "cs/v2/data/x", cr6)) == {"CR6_18341.displacement": 2.0}
     cr6["properties"]["observationNames"] = ["Depth"]
     assert refusal(read(pipeline, "cs/v2/data/x", cr6)) == "unknown_quantity"
@@ -267,14 +268,18 @@ def test_any_json_by_expressions(pipeline):
     assert values(decoded) == {"357518080166580.temperature": 13.86, "357518080166580.battery_voltage": 4.15}
     assert decoded.observations[0].observed_at == utc(2019, 10, 29, 15, 46, 42)
     listed = with_decoder(
-        pattern="poll/{station}", name="json", series=(("air", "temperature_degc"),),
+        pattern="poll/{station}",
+        name="json",
+        series=(("air", "temperature_degc"),),
         told=(("each", "value"), ("time", "phenomenonTime"), ("quantity", "'air'"), ("value", "result")),
-    )  # fmt: skip
+    )
     assert values(read(listed, "poll/WUM", p.OBSERVATIONS)) == {"WUM.temperature": -3.4}
     named = with_decoder(
-        pattern="poll/{station}", name="json", series=(("a", "temperature_degc"), ("b", "battery_voltage_v")),
+        pattern="poll/{station}",
+        name="json",
+        series=(("a", "temperature_degc"), ("b", "battery_voltage_v")),
         told=(("time", "t"),),
-    )  # fmt: skip
+    )
     decoded = read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm", "b": 12.5})
     assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([12.5], "not_number")
     assert refusal(read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm"})) == "not_number"
@@ -404,10 +409,11 @@ def test_keys_that_a_decoder_does_not_read_are_named(lines, said):
     [
         ('topic = "gateway/json"', 'topic = "gateway/json"\ntimes = 1', "times"),
         ("homie/{station}/engine", "homie/x{station}/engine", "as a whole level"),
-        (", since = 2009-07-01T00:00:00Z", "", "since"), ("height_m = 118.68,", "", "latitude, longitude and height_m"),
+        (", since = 2009-07-01T00:00:00Z", "", "since"),
+        ("height_m = 118.68,", "", "latitude, longitude and height_m"),
         ("2009-07-01T00:00:00Z", "2009-07-01T00:00:00", "zone"),
     ],
-)  # fmt: skip
+)
 def test_a_site_file_says_what_is_wrong_with_a_decoder_or_an_origin(old, new, said):
     with pytest.raises(ConfigError, match=said):
         parse_site(p.SITE_FILE.replace(old, new), "north.toml")
@@ -425,9 +431,15 @@ def test_displacement_from_an_origin_is_that_of_the_ellipsoid():
 
 
 @pytest.mark.parametrize(
-    ("gps", "ahead_s"), [(utc(2026, 3, 1), 18), (utc(2017, 1, 1, 0, 0, 18), 18), (utc(2016, 12, 31, 23, 59), 17),
-                         (utc(2009, 7, 15), 15), (utc(1981, 6, 30), 0)],
-)  # fmt: skip
+    ("gps", "ahead_s"),
+    [
+        (utc(2026, 3, 1), 18),
+        (utc(2017, 1, 1, 0, 0, 18), 18),
+        (utc(2016, 12, 31, 23, 59), 17),
+        (utc(2009, 7, 15), 15),
+        (utc(1981, 6, 30), 0),
+    ],
+)
 def test_gps_time_is_ahead_of_utc_by_the_leap_seconds(gps, ahead_s):
     assert (gps - gps_to_utc(gps)).total_seconds() == ahead_s
 

@@ -34,9 +34,15 @@ class Lively(Pieces):
         raise BlockingIOError
 
 
-topics = st.sampled_from([
-    "slopeward/v1/alp/G1/obs", "slopeward/v1/alpx/G1/obs", "slopeward/v1/alp", "app/alp/up", "slopeward/v1/bach/report",
-])  # fmt: skip
+topics = st.sampled_from(
+    [
+        "slopeward/v1/alp/G1/obs",
+        "slopeward/v1/alpx/G1/obs",
+        "slopeward/v1/alp",
+        "app/alp/up",
+        "slopeward/v1/bach/report",
+    ]
+)
 packets = st.one_of(
     st.tuples(topics, st.binary(max_size=300), st.integers(0, 1)),
     st.sampled_from([b"\xd0\0", packet(0x90, b"\0\1\0\0")]),  # PINGRESP, SUBACK
@@ -48,9 +54,10 @@ def test_messages_of_named_sites_are_left_out_and_nothing_else(sent, cuts):
     stream = [one if isinstance(one, bytes) else publish(*one) for one in sent]
     out = ("slopeward/v1/alp/", "slopeward/v1/bach/")
     kept = [
-        raw for one, raw in zip(sent, stream, strict=True)
+        raw
+        for one, raw in zip(sent, stream, strict=True)
         if isinstance(one, bytes) or one[2] or not one[0].startswith(out)
-    ]  # fmt: skip
+    ]
     sieved = FilteredSocket(Pieces(b"".join(stream), cuts), ["alp", "bach"])
     found = b""
     while True:

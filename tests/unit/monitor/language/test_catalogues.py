@@ -163,15 +163,21 @@ def test_no_template_shows_a_text_beside_the_catalogue(name):
 def test_no_expression_shows_a_text_beside_the_catalogue(name):
     tree = ENVIRONMENT.parse(TEMPLATES[name].read_text(encoding="utf-8"))
     translated = {
-        id(part) for call in tree.find_all(nodes.Call) for part in call.find_all(nodes.Const)
+        id(part)
+        for call in tree.find_all(nodes.Call)
+        for part in call.find_all(nodes.Const)
         if isinstance(call.node, nodes.Name) and call.node.name in {"_", "gettext", "ngettext"}
-    }  # fmt: skip
+    }
     said = {id(part) for f in tree.find_all(nodes.Filter) if f.name == "say" for part in f.find_all(nodes.Const)}
     odd = [
-        part.value for output in tree.find_all(nodes.Output) for part in output.find_all(nodes.Const)
-        if isinstance(part.value, str) and id(part) not in translated | said and LETTERS.search(part.value)
+        part.value
+        for output in tree.find_all(nodes.Output)
+        for part in output.find_all(nodes.Const)
+        if isinstance(part.value, str)
+        and id(part) not in translated | said
+        and LETTERS.search(part.value)
         and not CODE.fullmatch(part.value)
-    ]  # fmt: skip
+    ]
     assert odd == []
 
 

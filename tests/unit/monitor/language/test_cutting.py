@@ -45,7 +45,7 @@ def parts(draw):
 @settings(max_examples=150, deadline=None)
 @given(
     title=TITLE, level=st.sampled_from(LEVELS), told=st.lists(parts(), min_size=1, max_size=4), exercise=st.booleans()
-)  # fmt: skip
+)
 def test_a_subject_that_is_cut_keeps_site_level_figures_and_units(language, title, level, told, exercise):
     essence = join(told)
     subject = make_subject(Term(level.upper()), title, "", essence, AT)
@@ -72,9 +72,14 @@ def test_the_least_important_facts_go_first():
     text = TEXT_OF(name="G1", text=join([join([first, "2 needed"], ", "), "G2: step of 12 mm"]))
     found = [cut_message(text, n) for n in range(len(text) - 1, 9, -1)]
     assert list(dict.fromkeys(found)) == [
-        f"G1: {first}, 2 needed …", f"G1: {first} …", "G1: velocity 62 mm/day (3 epochs; 2 needed) …",
-        "G1: velocity 62 mm/day …", "G1: velocity …", "G1: ve …", "G1: v …",
-    ]  # fmt: skip
+        f"G1: {first}, 2 needed …",
+        f"G1: {first} …",
+        "G1: velocity 62 mm/day (3 epochs; 2 needed) …",
+        "G1: velocity 62 mm/day …",
+        "G1: velocity …",
+        "G1: ve …",
+        "G1: v …",
+    ]
     assert find_first(text) == f"G1: {first}", "what is stored is the English text of fewer facts"
     assert find_first(text).values["text"].values["parts"] == MessageList((join([first], ", "),))
 

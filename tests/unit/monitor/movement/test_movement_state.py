@@ -144,7 +144,8 @@ def test_the_site_is_its_worst_station_and_silence_is_no_calm():
     assert find_worst([]) == ("unknown", "none")
     assert find_worst([row("creep", "linear"), row("step", "regressive")]) == ("step", "regressive")
     assert find_worst([row("creep", "none"), row("unknown", "progressive", "progressive")]) == (
-        "progressive", "progressive",
-    )  # fmt: skip
+        "progressive",
+        "progressive",
+    )
     assert find_worst([row("unknown", "none"), row("creep", "none")]) == ("unknown", "none")
     assert find_worst([row("unknown", "none"), row("step", "linear")]) == ("step", "linear")

@@ -60,9 +60,23 @@ def make(levels, *, exercise=False, reason=REASON, ledger="hazard"):
         )
         before = level
     alert = Alert(
-        7, "pit", ledger, "hazard", levels[-1], max(levels), "unacknowledged", exercise, T0, T0, reason, 1, "1", None,
-        None, None,
-    )  # fmt: skip
+        7,
+        "pit",
+        ledger,
+        "hazard",
+        levels[-1],
+        max(levels),
+        "unacknowledged",
+        exercise,
+        T0,
+        T0,
+        reason,
+        1,
+        "1",
+        None,
+        None,
+        None,
+    )
     return alert, events
 
 
@@ -105,8 +119,9 @@ def test_a_chain_of_messages_names_those_before():
     said = root.find("c:references", ns).text.split()
     assert said == [*before, "slopeward@example.org,slopeward.pit.7.4,2026-03-01T06:04:00-00:00"]
     assert [e.text for e in root.findall("c:info/c:description", ns)] == [
-        "False alarm: an instrument was the cause.", "Falso allarme: la causa era uno strumento.",
-    ]  # fmt: skip
+        "False alarm: an instrument was the cause.",
+        "Falso allarme: la causa era uno strumento.",
+    ]
     standing = read(write_cap(*make([2]), CARD, SOURCE, ["en"], outcome=over))[0]
     assert standing.find("c:msgType", ns).text == "Alert", "a level that stands is not taken back"
     right = read(write_cap(alert, events, CARD, SOURCE, ["en"], outcome=Outcome("true", T0)))[0]
@@ -169,24 +184,36 @@ SPAN = timedelta(days=30)
 PLACES = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
 FAR = st.one_of(PLACES, st.tuples(st.floats(46.4, 46.6), st.floats(8.2, 8.3)))  # places around the site as well
 GROUNDS = st.builds(
-    DecisionBasis, stations=st.lists(FAR, max_size=4).map(tuple), voting=st.lists(FAR, max_size=4).map(tuple),
+    DecisionBasis,
+    stations=st.lists(FAR, max_size=4).map(tuple),
+    voting=st.lists(FAR, max_size=4).map(tuple),
     votes=st.lists(st.tuples(st.text(max_size=8), st.text(max_size=40)), max_size=10).map(tuple),
-    votes_required=st.integers(0, 12), evidence_sha256=st.sampled_from(["", "a" * 64]),
-    window=st.one_of(st.none(), st.builds(
-        lambda before, length: FailureWindow("G1", T0 + before, T0 + before + length),
-        st.timedeltas(-SPAN, SPAN), st.timedeltas(timedelta(0), SPAN),
-    )),
-)  # fmt: skip
+    votes_required=st.integers(0, 12),
+    evidence_sha256=st.sampled_from(["", "a" * 64]),
+    window=st.one_of(
+        st.none(),
+        st.builds(
+            lambda before, length: FailureWindow("G1", T0 + before, T0 + before + length),
+            st.timedeltas(-SPAN, SPAN),
+            st.timedeltas(timedelta(0), SPAN),
+        ),
+    ),
+)
 
 
 @settings(max_examples=1000 if os.environ.get("SLOPEWARD_SOAK") else 120, deadline=None)
 @given(
-    levels=st.lists(st.integers(0, 3), min_size=1, max_size=6), exercise=st.booleans(), is_test=st.booleans(),
-    languages=st.lists(st.sampled_from(sorted(LANGUAGES)), min_size=1), reason=st.text(min_size=1, max_size=300),
-    sender=st.text(min_size=1, max_size=20), ground=GROUNDS, place=PLACES,
+    levels=st.lists(st.integers(0, 3), min_size=1, max_size=6),
+    exercise=st.booleans(),
+    is_test=st.booleans(),
+    languages=st.lists(st.sampled_from(sorted(LANGUAGES)), min_size=1),
+    reason=st.text(min_size=1, max_size=300),
+    sender=st.text(min_size=1, max_size=20),
+    ground=GROUNDS,
+    place=PLACES,
     holds=st.one_of(st.none(), st.timedeltas(timedelta(minutes=1), SPAN)),
     outcome=st.sampled_from([None, "true", "false_weather"]),
-)  # fmt: skip
+)
 def test_histories_fit_schema_and_rules_and_no_drill_is_actual(
     schema, levels, exercise, is_test, languages, reason, sender, ground, place, holds, outcome
 ):
@@ -200,9 +227,16 @@ def test_histories_fit_schema_and_rules_and_no_drill_is_actual(
     sent = []
     for chain, known in chains:
         text = write_cap(
-            alert, chain, card, CapSender(sender, SOURCE.page_url), languages, holds=holds, is_test=is_test,
-            ground=ground, outcome=known,
-        )  # fmt: skip
+            alert,
+            chain,
+            card,
+            CapSender(sender, SOURCE.page_url),
+            languages,
+            holds=holds,
+            is_test=is_test,
+            ground=ground,
+            outcome=known,
+        )
         assert not find_faults(text.encode())
         if schema is not None:
             assert schema(text.encode()) == ""
@@ -225,9 +259,13 @@ def test_the_ground_of_a_message_is_that_of_its_votes():
     alert, events = make([1])
     soon = FailureWindow("G2", T0 + timedelta(minutes=31), T0 + timedelta(hours=5))
     ground = DecisionBasis(
-        stations=((46.5, 8.25), (46.518, 8.25)), voting=((46.501, 8.25), (46.502, 8.252)),
-        votes=(("G1", REASON), ("G2", "G2 moves")), votes_required=3, window=soon, evidence_sha256="e" * 64,
-    )  # fmt: skip
+        stations=((46.5, 8.25), (46.518, 8.25)),
+        voting=((46.501, 8.25), (46.502, 8.252)),
+        votes=(("G1", REASON), ("G2", "G2 moves")),
+        votes_required=3,
+        window=soon,
+        evidence_sha256="e" * 64,
+    )
     root, ns = read(write_cap(alert, events, CARD, SOURCE, ["en"], ground=ground, holds=timedelta(hours=1)))
     info = root.find("c:info", ns)
     ring = [tuple(map(float, pair.split(","))) for pair in info.find("c:area/c:polygon", ns).text.split()]
@@ -244,9 +282,13 @@ def test_the_ground_of_a_message_is_that_of_its_votes():
     )
     said = [(p.find("c:valueName", ns).text, p.find("c:value", ns).text) for p in info.findall("c:parameter", ns)]
     assert said == [
-        ("level", "1 of 3: yellow"), ("votes", "2 of 3 count"), ("vote", f"G1: {REASON}"), ("vote", "G2: G2 moves"),
-        ("failure_window", "2026-03-01T06:31:00-00:00 2026-03-01T11:00:00-00:00 G2"), ("evidence_sha256", "e" * 64),
-    ]  # fmt: skip
+        ("level", "1 of 3: yellow"),
+        ("votes", "2 of 3 count"),
+        ("vote", f"G1: {REASON}"),
+        ("vote", "G2: G2 moves"),
+        ("failure_window", "2026-03-01T06:31:00-00:00 2026-03-01T11:00:00-00:00 G2"),
+        ("evidence_sha256", "e" * 64),
+    ]
     # no vote has a place: a circle as far as the stations reach; a window that is over says nothing
     over = FailureWindow("G2", T0 - timedelta(hours=5), T0)
     root, _ = read(write_cap(alert, events, CARD, SOURCE, ["en"], ground=replace(ground, voting=(), window=over)))
@@ -278,11 +320,15 @@ def test_what_keeps_not_the_standard_is_named(right, wrong, said):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no XML in UTF-8"), (b"<a", "no XML"), (b"<a/>", "no CAP 1.2"), (b"\xff\xfe<\0a\0", "no XML in UTF-8"),
+        (b"", "no XML in UTF-8"),
+        (b"<a", "no XML"),
+        (b"<a/>", "no CAP 1.2"),
+        (b"\xff\xfe<\0a\0", "no XML in UTF-8"),
         (b'<!DOCTYPE a [<!ENTITY b "bb">]><a>&b;</a>', "document type"),
-        (b'<?xml version="1.0" encoding="cp037"?><a/>', "no XML in UTF-8"), (b" " * 5_000_001, "more than 5 MB"),
+        (b'<?xml version="1.0" encoding="cp037"?><a/>', "no XML in UTF-8"),
+        (b" " * 5_000_001, "more than 5 MB"),
     ],
-)  # fmt: skip
+)
 def test_hostile_files_are_refused_in_one_line(content, said):
     with pytest.raises(RefusedError, match=said):
         find_faults(content)

@@ -35,12 +35,14 @@ RAIN = join(["rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm", "known for
 STEP = Template("test.step", "jump of {size}")
 REASON = OF_LEVEL(
     level=Term("orange"),
-    text=join([
-        TEXT_OF(name="G1", text="velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings"),
-        TEXT_OF(name="G2", text="step of 12.0 mm at G2: nobody said within the clock that it was an instrument"),
-        TEXT_OF(name="rule wet, G1", text=RAIN),
-    ]),
-)  # fmt: skip
+    text=join(
+        [
+            TEXT_OF(name="G1", text="velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings"),
+            TEXT_OF(name="G2", text="step of 12.0 mm at G2: nobody said within the clock that it was an instrument"),
+            TEXT_OF(name="rule wet, G1", text=RAIN),
+        ]
+    ),
+)
 
 
 def word(station, rate, level):
@@ -49,9 +51,14 @@ def word(station, rate, level):
         for n, bound in ((1, 6.0), (2, 24.0))
     ]
     return {
-        "criterion": "rate-1", "station": station, "raise_level": level, "heard": True, "reason": "rate of crack",
-        "facts": {"bounds": bounds}, "newest_s": AT.timestamp(),
-    }  # fmt: skip
+        "criterion": "rate-1",
+        "station": station,
+        "raise_level": level,
+        "heard": True,
+        "reason": "rate of crack",
+        "facts": {"bounds": bounds},
+        "newest_s": AT.timestamp(),
+    }
 
 
 def freeze(rates, *, failures=()):
@@ -61,33 +68,66 @@ def freeze(rates, *, failures=()):
     return {
         "view": {"failures": list(failures)},
         "outcome": {
-            "evidence": {"votes": votes, "words": words, "steps": {}}, "witnesses_available": 2,
+            "evidence": {"votes": votes, "words": words, "steps": {}},
+            "witnesses_available": 2,
             "observability": "degraded",
         },
-    }  # fmt: skip
+    }
 
 
 MOVING = freeze({"G1": 81.2, "G2": 40.0})
 SITE = parse_site(
-    SITE_TEXT.replace("[levels.red]", '[levels.orange]\naction = "Close the road, call the manager"\n[levels.red]')
-    .replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1), "north.toml",
-)  # fmt: skip
+    SITE_TEXT.replace(
+        "[levels.red]", '[levels.orange]\naction = "Close the road, call the manager"\n[levels.red]'
+    ).replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1),
+    "north.toml",
+)
 
 
 def make(
-    reason=REASON, *, exercise=False, channel="email:duty@example.org", ledger=AlertCategory.HAZARD, level=2, before=0,
-    frozen=MOVING, site=SITE, now=AT,
-):  # fmt: skip
+    reason=REASON,
+    *,
+    exercise=False,
+    channel="email:duty@example.org",
+    ledger=AlertCategory.HAZARD,
+    level=2,
+    before=0,
+    frozen=MOVING,
+    site=SITE,
+    now=AT,
+):
     change = AlertChange(ledger, "hazard", level, open=level > 0, reason=reason, data_time=AT, evidence="{}")
     name = name_level([v.name for v in SITE.levels], ledger, level)
     subject, body = write_message(
-        SITE.id, site, change, level, name, 7, before=before, now=now, frozen=frozen, recipients=["duty", "manager"],
+        SITE.id,
+        site,
+        change,
+        level,
+        name,
+        7,
+        before=before,
+        now=now,
+        frozen=frozen,
+        recipients=["duty", "manager"],
         exercise=exercise,
-    )  # fmt: skip
+    )
     return Notification(
-        1, 7, 9, SITE.id, str(ledger), level, name, "sala operativa", channel, exercise=exercise, subject=subject,
-        body=body, idempotency_key="k" * 64, attempts=1, queued_at=AT,
-    )  # fmt: skip
+        1,
+        7,
+        9,
+        SITE.id,
+        str(ledger),
+        level,
+        name,
+        "sala operativa",
+        channel,
+        exercise=exercise,
+        subject=subject,
+        body=body,
+        idempotency_key="k" * 64,
+        attempts=1,
+        queued_at=AT,
+    )
 
 
 def read(notification, language="en", zone="Europe/Zurich"):
@@ -198,9 +238,10 @@ def test_what_comes_next_is_a_trusted_window_that_is_not_over():
 
     late = freeze({"G1": 81.2}, failures=[window(-5, -1), window(1, 2, trusted=False), window(3, 4), window(2, 4)])
     assert "Next: failure possible 2026-03-01 09:00 to 2026-03-01 11:00 CET" in read(make(frozen=late)).body
-    assert "Next: failure possible now, until 2026-03-01 08:00 CET" in read(
-        make(frozen=freeze({"G1": 81.2}, failures=[window(-1, 1)]))
-    ).body  # fmt: skip
+    assert (
+        "Next: failure possible now, until 2026-03-01 08:00 CET"
+        in read(make(frozen=freeze({"G1": 81.2}, failures=[window(-1, 1)]))).body
+    )
     ended = freeze({"G1": 81.2}, failures=[window(-5, 0.5), window(3, 4)])
     said = read(make(frozen=ended, now=AT + timedelta(hours=1))).body
     assert "Next: the failure window 2026-03-01 02:00 to 2026-03-01 07:30 CET is over, and no reading" in said
@@ -262,9 +303,12 @@ def test_an_escalated_message_of_health_is_translated():
 def test_covered_messages_and_delay_are_translated():
     calm = OF_LEVEL(level=Term("red"), text=Template("level.nothing", "nothing asks for more")())
     lines = [
-        calm, "", describe_delay(AT, "yellow", AT + timedelta(hours=1)), "",
+        calm,
+        "",
+        describe_delay(AT, "yellow", AT + timedelta(hours=1)),
+        "",
         *list_covered([(AT - timedelta(hours=1), make_subject(Term("RED"), "pit", "", calm, AT))]),
-    ]  # fmt: skip
+    ]
     said = read(replace(make(), body=join_lines(lines)), "zh", "UTC").body.splitlines()
     assert said[0] == "红色\uff1a没有判据要求更高级别"
     assert "黄色" in said[2]

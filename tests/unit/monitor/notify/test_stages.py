@@ -31,8 +31,12 @@ def waiting(
 
 messages = st.lists(
     st.tuples(
-        st.integers(0, 3), st.sampled_from(["hazard", "health", "advice"]), st.integers(1, 3),
-        st.sampled_from(["unacknowledged", "shelved"]), st.integers(0, 3), st.sampled_from(["duty", "head"]),
+        st.integers(0, 3),
+        st.sampled_from(["hazard", "health", "advice"]),
+        st.integers(1, 3),
+        st.sampled_from(["unacknowledged", "shelved"]),
+        st.integers(0, 3),
+        st.sampled_from(["duty", "head"]),
     ),
     max_size=12,
 ).map(
@@ -40,7 +44,7 @@ messages = st.lists(
         waiting(n, level, ledger, alert_id * 10 + LEDGERS.index(ledger), T0 - timedelta(hours=1), attempts, state, who)
         for n, (level, ledger, alert_id, state, attempts, who) in enumerate(rows, 1)
     ]
-)  # fmt: skip
+)
 
 
 NIGHT = read_quiet("22:00-06:00", "UTC")
@@ -105,23 +109,35 @@ def test_health_waits_for_company_and_then_joins():
 
 
 def test_quiet_hours_hold_what_is_not_urgent():
-    crowd = [waiting(n, level, ledger, n, T0 + timedelta(minutes=n)) for n, (level, ledger) in enumerate(
-        [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")], 1)]  # fmt: skip
+    crowd = [
+        waiting(n, level, ledger, n, T0 + timedelta(minutes=n))
+        for n, (level, ledger) in enumerate(
+            [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")], 1
+        )
+    ]
     crowd.append(waiting(7, 1, "hazard", 7, T0, recipient="head"))
     held = quiet(crowd, view_of(0, "in"))
     assert {v.id for v in held} == {1, 4, 6}  # the two highest levels and the top route of health pass, and others do
     assert {v.until for v in held} == {T0 + timedelta(hours=1)}  # looked at again before anybody takes it for lost
-    assert {v.until for v in quiet(crowd, DeliveryContext(T0 + timedelta(hours=5, minutes=30), 0,
-            find_quiet=view_of(0, "in").find_quiet))} == {T0 + timedelta(hours=6)}  # fmt: skip
+    assert {
+        v.until
+        for v in quiet(
+            crowd, DeliveryContext(T0 + timedelta(hours=5, minutes=30), 0, find_quiet=view_of(0, "in").find_quiet)
+        )
+    } == {T0 + timedelta(hours=6)}
     assert quiet(crowd, view_of(0, "after")) == []
 
 
 def test_after_quiet_hours_each_hazard_is_a_message_of_its_own_and_says_what_holds():
     night = [
-        waiting(1, 1, alert_id=1), waiting(2, 0, alert_id=1), waiting(3, 1, alert_id=2),
-        waiting(4, 1, "health", 3), waiting(5, 1, "health", 4),
-        replace(waiting(6, 1, alert_id=5), site="south"), replace(waiting(7, 1, "health", 6), site="south"),
-    ]  # fmt: skip
+        waiting(1, 1, alert_id=1),
+        waiting(2, 0, alert_id=1),
+        waiting(3, 1, alert_id=2),
+        waiting(4, 1, "health", 3),
+        waiting(5, 1, "health", 4),
+        replace(waiting(6, 1, alert_id=5), site="south"),
+        replace(waiting(7, 1, "health", 6), site="south"),
+    ]
     left = {w.id: w for w in night}
     for stage in STAGES.values():
         for verdict in stage([*left.values()], view_of(0, "after")):
@@ -129,8 +145,12 @@ def test_after_quiet_hours_each_hazard_is_a_message_of_its_own_and_says_what_hol
     assert sorted(left) == [2, 3, 5, 6, 7]
 
 
-@given(st.integers(0, 1439), st.integers(0, 1439), st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)),
-       st.sampled_from(["Europe/Zurich", "America/Santiago", "Australia/Lord_Howe"]))  # fmt: skip
+@given(
+    st.integers(0, 1439),
+    st.integers(0, 1439),
+    st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)),
+    st.sampled_from(["Europe/Zurich", "America/Santiago", "Australia/Lord_Howe"]),
+)
 def test_quiet_hours_begin_and_end_in_every_night_of_the_year(first, last, at, zone):
     if first == last:
         return

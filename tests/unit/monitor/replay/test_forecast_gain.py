@@ -50,9 +50,13 @@ EVENT = EventLabel(START + timedelta(days=50), START + timedelta(days=52), 1, 1)
 def word(day: float, low: float, *, level: int = 0, error: float = 0.1) -> dict[str, object]:
     said = {"level": 1, "bound": 2.0, "rate": low + error, "error": error, "low": low}
     return {
-        "criterion": "v", "station": "G1", "heard": True, "raise_level": level, "newest_s": S + day * DAY,
+        "criterion": "v",
+        "station": "G1",
+        "heard": True,
+        "raise_level": level,
+        "newest_s": S + day * DAY,
         "facts": {"bounds": [said]},
-    }  # fmt: skip
+    }
 
 
 def follow(lows: dict[float, float], raised: set[float] = frozenset()) -> Strength:  # type: ignore[assignment]

@@ -18,9 +18,12 @@ TIMES = st.lists(st.times().map(lambda t: t.replace(second=0, microsecond=0)), m
 
 @settings(max_examples=150, deadline=None)
 @given(
-    kind=st.sampled_from(KINDS), zone=st.sampled_from(ZONES).map(ZoneInfo), times=TIMES, weekday=st.integers(0, 6),
+    kind=st.sampled_from(KINDS),
+    zone=st.sampled_from(ZONES).map(ZoneInfo),
+    times=TIMES,
+    weekday=st.integers(0, 6),
     now=st.datetimes(datetime(2026, 1, 20), datetime(2027, 1, 1), timezones=st.just(UTC)),
-)  # fmt: skip
+)
 def test_each_period_begins_where_the_one_before_ended(kind, zone, times, weekday, now):
     times = sorted(times) if kind == SHIFT else times[:1]
     newest = find_newest(kind, now, zone, times, weekday)
@@ -55,9 +58,12 @@ def test_the_service_file_says_when_and_to_whom():
     assert read_times(plans[0].at) == (time(6), time(22))
     assert (plans[1].at, plans[1].form, plans[1].sites) == (("7:30",), "pdf", ("*",))
     for wrong, said in (
-        ('kind = "yearly"', "daily"), ('kind = "daily"\nat = "25:00"', "07:00"),
-        ('kind = "daily"\nat = ["6:00", "7:00"]', "one time"), ('kind = "daily"\nto = ["webhook:X"]', "email:ADDRESS"),
-        ('kind = "daily"\nweekday = "someday"', "monday"), ('kind = "daily"\nlanguage = "fr"', "'fr' is unknown"),
-    ):  # fmt: skip
+        ('kind = "yearly"', "daily"),
+        ('kind = "daily"\nat = "25:00"', "07:00"),
+        ('kind = "daily"\nat = ["6:00", "7:00"]', "one time"),
+        ('kind = "daily"\nto = ["webhook:X"]', "email:ADDRESS"),
+        ('kind = "daily"\nweekday = "someday"', "monday"),
+        ('kind = "daily"\nlanguage = "fr"', "'fr' is unknown"),
+    ):
         with pytest.raises(ConfigError, match=said):
             parse_service(f"[[report]]\n{wrong}\n", "x")

@@ -19,9 +19,7 @@ class Machine:
 
     def start_clock(self) -> ServiceClock:
         """A clock that begins now."""
-        return ServiceClock(
-            lambda: self.wall, lambda: Uptime(self.monotonic_s, self.monotonic_s + self.suspended_s)
-        )  # fmt: skip
+        return ServiceClock(lambda: self.wall, lambda: Uptime(self.monotonic_s, self.monotonic_s + self.suspended_s))
 
     def suspend(self, seconds: float) -> None:
         """The lid is closed for so long: only what counts the time of a machine at rest goes on."""

@@ -37,9 +37,13 @@ class World:
     def begin(self) -> None:
         """A fresh service."""
         self.emergency = EmergencyNotifier(
-            lambda: [ADA, BEN], lambda: ["s: green"], {}, lambda: NOW + timedelta(seconds=self.now_s - 1000.0),
-            lambda *told: self.ledger.append(told), NoticeStateFile(self.path),
-        )  # fmt: skip
+            lambda: [ADA, BEN],
+            lambda: ["s: green"],
+            {},
+            lambda: NOW + timedelta(seconds=self.now_s - 1000.0),
+            lambda *told: self.ledger.append(told),
+            NoticeStateFile(self.path),
+        )
 
     def pass_time(self, seconds: float, trouble: str, *, sure: bool = True) -> None:
         for _ in range(round(seconds)):
@@ -225,9 +229,14 @@ def test_each_is_told_in_the_own_language(world: World) -> None:
     last = LAST_LEVEL(site="pit", level=Term("orange"), at=Timestamp.of(NOW - timedelta(minutes=1), "second"))
     mails = [ChannelAddress("ada", "email:a@example.org"), ChannelAddress("ben", "email:b@example.org")]
     world.emergency = EmergencyNotifier(
-        lambda: mails, lambda: [last], {}, lambda: NOW,
-        lambda *told: None, NoticeStateFile(world.path.with_name("other.json")), ids.__getitem__,
-    )  # fmt: skip
+        lambda: mails,
+        lambda: [last],
+        {},
+        lambda: NOW,
+        lambda *told: None,
+        NoticeStateFile(world.path.with_name("other.json")),
+        ids.__getitem__,
+    )
     pulse = CoreProgress(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
     trouble = next(one.text for one in run_checks(pulse) if one.is_wrong)
     world.pass_time(NOTIFY_AFTER_S + 2, trouble)

@@ -91,9 +91,16 @@ def make_loop():
     def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), clock=clock, **more):
         told = []
         loop = EvaluationLoop(
-            None, {s: s for s in sites}, tick_s, is_drained=drained, on_changed=lambda _: None,
-            on_poisoned=lambda site, reason: told.append((site, reason)), clock=clock, evaluate=decide, **more,
-        )  # fmt: skip
+            None,
+            {s: s for s in sites},
+            tick_s,
+            is_drained=drained,
+            on_changed=lambda _: None,
+            on_poisoned=lambda site, reason: told.append((site, reason)),
+            clock=clock,
+            evaluate=decide,
+            **more,
+        )
         loop.start()
         loops.append(loop)
         return loop, told
@@ -483,9 +490,16 @@ def test_a_lease_that_cannot_be_renewed_counts_as_a_database_that_takes_no_write
 
 # ---- health ----------------------------------------------------------------------------------------------------
 def sight(**changes):
-    facts = {"id": "s", "level": 0, "level_name": "green", "observability": "full", "reachable_level": 3,
-             "top_level": 3,
-             "evaluated_at": NOW, "newest_at": NOW}  # fmt: skip
+    facts = {
+        "id": "s",
+        "level": 0,
+        "level_name": "green",
+        "observability": "full",
+        "reachable_level": 3,
+        "top_level": 3,
+        "evaluated_at": NOW,
+        "newest_at": NOW,
+    }
     return SiteStatus(**{**facts, **changes})
 
 

@@ -33,9 +33,12 @@ class Watch(Machine):
 
     def row(self, *, catching_up: bool = False) -> dict[str, Any]:
         return {
-            "site": "s", "level_name": "red", "evaluated_at": format_iso(self.clock()), "catching_up": catching_up,
+            "site": "s",
+            "level_name": "red",
+            "evaluated_at": format_iso(self.clock()),
+            "catching_up": catching_up,
             "observability": "full",
-        }  # fmt: skip
+        }
 
 
 def test_a_suspended_machine_is_told_like_a_core_that_hangs() -> None:

@@ -175,8 +175,13 @@ def test_truth_names_failure_factors_and_faults():
     assert truth["failure_at"] == format_time(model.failure_at)
     assert truth["factors"]["C1"] == 0.0
     assert {f["kind"] for f in truth["faults"]} == {
-        "spike", "stuck", "dropout", "clock_jump", "rezero", "common_shift",
-    }  # fmt: skip
+        "spike",
+        "stuck",
+        "dropout",
+        "clock_jump",
+        "rezero",
+        "common_shift",
+    }
     assert truth["outline"][0] == truth["outline"][-1]
 
 

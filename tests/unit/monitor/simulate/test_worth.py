@@ -14,14 +14,27 @@ ERRORS = {"drift": 2.0, "auto": 1.0, "gru": 1.5}
 
 
 def forecast(number, model, issued_at, *, hindcast, series_id=1, moved=10.0, shown=False, horizon_s=3600.0):
-    quantiles = {name: 100.0 + moved + off for name, off in
-                 (("q025", -4), ("q10", -2), ("q50", 0), ("q90", 2), ("q975", 4), ("baseline_q50", 0))}  # fmt: skip
+    quantiles = {
+        name: 100.0 + moved + off
+        for name, off in (("q025", -4), ("q10", -2), ("q50", 0), ("q90", 2), ("q975", 4), ("baseline_q50", 0))
+    }
     return {
-        "id": number, "series_id": series_id, "issued_at": issued_at, "data_until": issued_at,
-        "as_of_received_at": issued_at, "target_at": issued_at + timedelta(seconds=horizon_s), "horizon_s": horizon_s,
-        "model": model, "model_hash": "", "baseline": "auto", "data_value": 100.0, "shown": shown,
-        "reason": "not shown: no forecast of it has been scored yet", "hindcast": hindcast, **quantiles,
-    }  # fmt: skip
+        "id": number,
+        "series_id": series_id,
+        "issued_at": issued_at,
+        "data_until": issued_at,
+        "as_of_received_at": issued_at,
+        "target_at": issued_at + timedelta(seconds=horizon_s),
+        "horizon_s": horizon_s,
+        "model": model,
+        "model_hash": "",
+        "baseline": "auto",
+        "data_value": 100.0,
+        "shown": shown,
+        "reason": "not shown: no forecast of it has been scored yet",
+        "hindcast": hindcast,
+        **quantiles,
+    }
 
 
 @pytest.fixture
@@ -37,10 +50,13 @@ def filled(database):
         for model in ERRORS:
             for series_id, moved in ((1, 3.0), (2, -10.0)):
                 number += 1
-                c.execute(insert(t.forecast).values(
-                    **forecast(number, model, NOW, hindcast=False, series_id=series_id, moved=moved,
-                               shown=model == "auto")
-                ))  # fmt: skip
+                c.execute(
+                    insert(t.forecast).values(
+                        **forecast(
+                            number, model, NOW, hindcast=False, series_id=series_id, moved=moved, shown=model == "auto"
+                        )
+                    )
+                )
         for model, error in ERRORS.items():
             for issue in range(4 if model == "gru" else 3):  # one issue of the network stands alone: it is no pair
                 for horizon_s, times in ((3600.0, 1.0), (86400.0, 10.0 if model == "drift" else 1.0)):
@@ -48,16 +64,35 @@ def filled(database):
                     row = forecast(number, model, NOW - (9 - issue) * HOUR, hindcast=True, horizon_s=horizon_s)
                     c.execute(insert(t.forecast).values(**row))
                     off = 99.0 if issue == 3 else times * error * (-1) ** issue
-                    c.execute(insert(t.forecast_score).values(
-                        forecast_id=number, observed_at=NOW, observed=0.0, error=off, baseline_error=1.0,
-                        persistence_error=1.0, inside_80=True, inside_95=True, pinball=1.0, winkler_80=1.0,
-                        scored_at=NOW,
-                    ))  # fmt: skip
+                    c.execute(
+                        insert(t.forecast_score).values(
+                            forecast_id=number,
+                            observed_at=NOW,
+                            observed=0.0,
+                            error=off,
+                            baseline_error=1.0,
+                            persistence_error=1.0,
+                            inside_80=True,
+                            inside_95=True,
+                            pinball=1.0,
+                            winkler_80=1.0,
+                            scored_at=NOW,
+                        )
+                    )
         for hour, alerted in ((1, False), (2, True), (3, True)):
-            c.execute(insert(t.anomaly).values(
-                series_id=1, at=NOW - hour * HOUR, detector="ae", score=1.0, threshold=1.0, budget=0.5, kind="drift",
-                alerted=alerted, scored_at=NOW,
-            ))  # fmt: skip
+            c.execute(
+                insert(t.anomaly).values(
+                    series_id=1,
+                    at=NOW - hour * HOUR,
+                    detector="ae",
+                    score=1.0,
+                    threshold=1.0,
+                    budget=0.5,
+                    kind="drift",
+                    alerted=alerted,
+                    scored_at=NOW,
+                )
+            )
     return database
 
 
@@ -75,9 +110,13 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
     assert past["skill_straight_line"] == pytest.approx((0.25 + 0.925) / 2)
     assert past["skill_auto"] == pytest.approx(-0.5)
     assert detectors["ae"] == {
-        "scores": 3, "over_threshold": 2, "series": 1, "series_over": 1, "first_over_at": "2026-02-28T21:00:00.000000Z",
+        "scores": 3,
+        "over_threshold": 2,
+        "series": 1,
+        "series_over": 1,
+        "first_over_at": "2026-02-28T21:00:00.000000Z",
         "budget_per_sensor_month": 0.5,
-    }  # fmt: skip
+    }
     said = []
     print_worth(forecasters, detectors, said.append)
     assert "  gru           1h -10.0 (-12.0 to -8.0)" in said

@@ -81,13 +81,18 @@ def bomb():
     ("content", "why"),
     [
         (b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', NO_PICTURE),
-        (b"<html>\xff\xd8\xff", NO_PICTURE), (b"GIF89a" + b"\0" * 50, NO_PICTURE), (b"%PDF-1.7", NO_PICTURE),
-        (b"\xff\xd8\xff" + b"\0" * 5000, NO_PICTURE), (b"RIFF\0\0\0\0WEBP" + b"\0" * 50, NO_PICTURE),
-        (picture()[:2000], DAMAGED), (picture("PNG", size=(500, 500))[:300], DAMAGED),
-        (bomb(), "million pixels"), (b"\0\0\0\x18ftypheic" + b"\0" * 100, ""),
+        (b"<html>\xff\xd8\xff", NO_PICTURE),
+        (b"GIF89a" + b"\0" * 50, NO_PICTURE),
+        (b"%PDF-1.7", NO_PICTURE),
+        (b"\xff\xd8\xff" + b"\0" * 5000, NO_PICTURE),
+        (b"RIFF\0\0\0\0WEBP" + b"\0" * 50, NO_PICTURE),
+        (picture()[:2000], DAMAGED),
+        (picture("PNG", size=(500, 500))[:300], DAMAGED),
+        (bomb(), "million pixels"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 100, ""),
     ],
     ids=["svg", "html", "gif", "pdf", "zeros", "webp", "cut", "cut png", "bomb", "heic"],
-)  # fmt: skip
+)
 def test_what_is_no_whole_picture_is_refused_in_one_line(dark, content, why, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)  # as the library of reports leaves it
     said, out = dark(content)
@@ -100,10 +105,13 @@ def test_what_is_no_whole_picture_is_refused_in_one_line(dark, content, why, mon
 @pytest.mark.parametrize(
     "more",
     [
-        {"taken": b"yesterday"}, {"place": ((200, 0, 0), (8, 0, 0))}, {"place": ((1, 2, 3), (400, 0, 0))},
-        {"sides": ("\0\0", "<b>")}, {"offset": "+99999"},
+        {"taken": b"yesterday"},
+        {"place": ((200, 0, 0), (8, 0, 0))},
+        {"place": ((1, 2, 3), (400, 0, 0))},
+        {"sides": ("\0\0", "<b>")},
+        {"offset": "+99999"},
     ],
-)  # fmt: skip
+)
 def test_what_a_camera_cannot_have_said_is_left_out(dark, more):
     said, _ = dark(picture(exif=exif(**more)))
     assert said.trouble == ""

@@ -10,9 +10,14 @@ SLOPE = {"G1", "G2", "G3"}
 
 def row(station, velocity, stage="creep", window=None, quantity="displacement", last=None, heard=None):
     return {
-        "station": station, "quantity": quantity, "velocity_mm_per_day": velocity, "stage": stage, "window": window,
-        "last_stage": last or (None if stage == "unknown" else stage), "data_until": heard,
-    }  # fmt: skip
+        "station": station,
+        "quantity": quantity,
+        "velocity_mm_per_day": velocity,
+        "stage": stage,
+        "window": window,
+        "last_stage": last or (None if stage == "unknown" else stage),
+        "data_until": heard,
+    }
 
 
 def window(begin, end, *, trusted=True):

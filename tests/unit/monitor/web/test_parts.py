@@ -60,9 +60,14 @@ def test_downslope_needs_all_three_components_and_carries_flags():
 
 def station(name, lon, lat, **more):
     return {
-        "id": name, "longitude": lon, "latitude": lat, "azimuth_deg": 180.0, "on_slope": True,
-        "health": {"state": "ok", "votes": True, "reason": ""}, **more,
-    }  # fmt: skip
+        "id": name,
+        "longitude": lon,
+        "latitude": lat,
+        "azimuth_deg": 180.0,
+        "on_slope": True,
+        "health": {"state": "ok", "votes": True, "reason": ""},
+        **more,
+    }
 
 
 @given(st.lists(st.tuples(st.floats(-170, 170), st.floats(-80, 80)), min_size=1, max_size=12, unique=True))
@@ -89,9 +94,18 @@ def test_no_place_no_sketch():
 def test_a_footprint_far_away_does_not_shrink_the_slope():
     far = {
         "geometry": {"type": "Polygon", "coordinates": [[[9.9, 46.2], [9.91, 46.2], [9.91, 46.21], [9.9, 46.2]]]},
-        "min_lon": 9.9, "min_lat": 46.2, "max_lon": 9.91, "max_lat": 46.21, "polygon_id": "p", "change": "single",
-        "area_m2": 1.0, "mean_probability": 0.5, "method": "network", "nearest_station": "A", "distance_m": 7e4,
-    }  # fmt: skip
+        "min_lon": 9.9,
+        "min_lat": 46.2,
+        "max_lon": 9.91,
+        "max_lat": 46.21,
+        "polygon_id": "p",
+        "change": "single",
+        "area_m2": 1.0,
+        "mean_probability": 0.5,
+        "method": "network",
+        "nearest_station": "A",
+        "distance_m": 7e4,
+    }
     found = draw([station("A", 8.9, 46.2), station("B", 8.902, 46.2)], [far], None)
     assert found["stations"][1]["x"] - found["stations"][0]["x"] > WIDTH / 2
 
@@ -100,13 +114,30 @@ def test_decision_evidence_is_arranged_and_other_evidence_is_walked():
     frozen = {
         "sentence": "yellow: G1 moves",
         "view": {"readings": {"G1.displacement_east": [["a", "b", 0, 1.0, 0.0, 1.0, None, ["spike"], None]] * 50}},
-        "outcome": {"evidence": {
-            "votes": {"velocity|G1": {"level": 1, "newest_s": 0, "valid_until_s": 60, "counted": True, "pended": None}},
-            "words": [{"criterion": "velocity", "station": "G1", "raise_level": 1, "hold_level": 1, "heard": True,
-                       "fresh": True, "newest_s": 0, "reason": "fast", "facts": {}}],
-            "steps": {}, "common": {}, "held_by": [],
-        }},
-    }  # fmt: skip
+        "outcome": {
+            "evidence": {
+                "votes": {
+                    "velocity|G1": {"level": 1, "newest_s": 0, "valid_until_s": 60, "counted": True, "pended": None}
+                },
+                "words": [
+                    {
+                        "criterion": "velocity",
+                        "station": "G1",
+                        "raise_level": 1,
+                        "hold_level": 1,
+                        "heard": True,
+                        "fresh": True,
+                        "newest_s": 0,
+                        "reason": "fast",
+                        "facts": {},
+                    }
+                ],
+                "steps": {},
+                "common": {},
+                "held_by": [],
+            }
+        },
+    }
     tables = read_evidence(frozen)
     assert [t["name"] for t in tables] == ["Votes", "What each rule said", "Readings of G1.displacement_east"]
     assert tables[0]["rows"][0][:3] == ["velocity · G1", 1, Term("counted")]
@@ -210,11 +241,15 @@ def test_footprints_are_drawn_on_a_halo_and_the_key_names_what_occurs():
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("dry_mm", 0.2, "dry 0.2 mm"), ("duration_from_s", 3600.0, "duration from 1h"), ("near_m", 500.0, "near 500 m"),
-        ("conductivity_m_per_s", 1e-6, "conductivity 1e-06 m/s"), ("min_coverage", 0.8, "min coverage 80 %"),
-        ("newmark_cm:2", 5.0, "newmark 5 cm (level 2)"), ("a", 14.82, "a = 14.82"),
+        ("dry_mm", 0.2, "dry 0.2 mm"),
+        ("duration_from_s", 3600.0, "duration from 1h"),
+        ("near_m", 500.0, "near 500 m"),
+        ("conductivity_m_per_s", 1e-6, "conductivity 1e-06 m/s"),
+        ("min_coverage", 0.8, "min coverage 80 %"),
+        ("newmark_cm:2", 5.0, "newmark 5 cm (level 2)"),
+        ("a", 14.82, "a = 14.82"),
     ],
-)  # fmt: skip
+)
 def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
     assert format_param(name, value) == said
 
@@ -222,12 +257,19 @@ def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
 @pytest.mark.parametrize(
     ("text", "hidden"),
     [
-        ("topic slopeward/v1/North-Bench/G1/obs", True), ("G7 is silent", True), ("stations G1, g7.", True),
-        ("mqtt_north-bench_live", True), ("lake-20: not evaluated", True), ("Upper lake is blind", True),
-        ("lake-2 and lake: G1 is silent", False), ("G70 is unknown", False), ("the disk is full", False),
-        ("2026-03-01T06:00:00.000000Z", False), ("core is silent since 2026-03-01", True),
+        ("topic slopeward/v1/North-Bench/G1/obs", True),
+        ("G7 is silent", True),
+        ("stations G1, g7.", True),
+        ("mqtt_north-bench_live", True),
+        ("lake-20: not evaluated", True),
+        ("Upper lake is blind", True),
+        ("lake-2 and lake: G1 is silent", False),
+        ("G70 is unknown", False),
+        ("the disk is full", False),
+        ("2026-03-01T06:00:00.000000Z", False),
+        ("core is silent since 2026-03-01", True),
     ],
-)  # fmt: skip
+)
 def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
     """`2026` is a station of others, and no instant is hidden for that; `G1` is a station of both."""
     veil = ResponseRedactor(["lake", "lake-2", "G1"], ["north-bench", "lake-20", "Upper lake", "G1", "G7", "2026", ""])
@@ -235,6 +277,7 @@ def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
     covered = WITHHELD if hidden else text
     expected = {"site": "status", "state": "G7", "reason": covered, "evidence": [{"said": [covered]}]}
     assert veil.cover_service({"ledgers": [{"alerts": [row]}], "own": {"site": "lake", "reason": text}}) == {
-        "ledgers": [{"alerts": [expected]}], "own": {"site": "lake", "reason": text},
-    }  # fmt: skip
+        "ledgers": [{"alerts": [expected]}],
+        "own": {"site": "lake", "reason": text},
+    }
     assert ResponseRedactor().cover_service(row) is row

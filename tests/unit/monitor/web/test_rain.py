@@ -13,9 +13,13 @@ from monitor.web.routes.site import movement
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 CURVE = Criterion(
-    "c", KINDS["rain_intensity_duration"], ("R1",), "rain", (Threshold(1),),
+    "c",
+    KINDS["rain_intensity_duration"],
+    ("R1",),
+    "rain",
+    (Threshold(1),),
     params=(("a", 14.82), ("b", 0.39), ("c", 0.0), ("duration_from_s", 3600.0), ("duration_to_s", 86400.0)),
-)  # fmt: skip
+)
 
 
 def test_a_gauge_that_never_reported_shows_its_curve_alone(monkeypatch):

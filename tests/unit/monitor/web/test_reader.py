@@ -52,10 +52,15 @@ def browser():
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        ("", "es Alertas"), ("fr, de", "es Alertas"), ("it-CH", "it Allerte"), ("zh-CN,zh;q=0.9", "zh 预警"),
-        ("en;q=0.2, it;q=0.9", "it Allerte"), ("it;q=0, *", "es Alertas"), ("it;q=x", "es Alertas"),
+        ("", "es Alertas"),
+        ("fr, de", "es Alertas"),
+        ("it-CH", "it Allerte"),
+        ("zh-CN,zh;q=0.9", "zh 预警"),
+        ("en;q=0.2, it;q=0.9", "it Allerte"),
+        ("it;q=0, *", "es Alertas"),
+        ("it;q=x", "es Alertas"),
     ],
-)  # fmt: skip
+)
 def test_a_browser_is_answered_in_the_language_it_wishes(browser, wish, said):
     answer = browser.get("/", headers={"Accept-Language": wish})
     assert answer.text == said

@@ -33,9 +33,16 @@ class Whole:
 
 AT = datetime(2026, 5, 12, 10, tzinfo=UTC)
 WHOLE = Whole(
-    "G1", 3, flag=True, box=(1.0, 2.5), parts=(Part(AT, 0.1), Part(AT)), by_name={"a": Part(AT)}, shares={"b": 0.5},
-    words=["c"], card={"gates": [1, {"d": None}]},
-)  # fmt: skip
+    "G1",
+    3,
+    flag=True,
+    box=(1.0, 2.5),
+    parts=(Part(AT, 0.1), Part(AT)),
+    by_name={"a": Part(AT)},
+    shares={"b": 0.5},
+    words=["c"],
+    card={"gates": [1, {"d": None}]},
+)
 PLAIN = json.loads(json.dumps(WHOLE, default=record_to_plain))
 
 

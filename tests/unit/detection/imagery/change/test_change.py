@@ -60,9 +60,10 @@ def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([0, 80, 99, 100, 200, 255]), st.sampled_from([0, 80, 99, 100, 200, 255])),
-             min_size=1)
-)  # fmt: skip
+    st.lists(
+        st.tuples(st.sampled_from([0, 80, 99, 100, 200, 255]), st.sampled_from([0, 80, 99, 100, 200, 255])), min_size=1
+    )
+)
 def test_nothing_is_said_where_either_date_is_nodata(pairs):
     newer, older = (np.array(part, np.uint8) for part in zip(*pairs, strict=True))
     found = change_of(newer, older, LEAST)
@@ -70,9 +71,12 @@ def test_nothing_is_said_where_either_date_is_nodata(pairs):
         if 255 in (now, then):
             assert word == 255
         else:
-            assert word == {(True, False): 1, (True, True): 2, (False, True): 3, (False, False): 0}[
-                (now >= LEAST, then >= LEAST)
-            ]  # fmt: skip
+            assert (
+                word
+                == {(True, False): 1, (True, True): 2, (False, True): 3, (False, False): 0}[
+                    (now >= LEAST, then >= LEAST)
+                ]
+            )
 
 
 def test_an_outline_without_a_parent_is_new_only_where_the_older_date_shows_it():
@@ -133,9 +137,7 @@ def test_the_shift_between_two_images_of_one_ground(shift):
     moved = ndimage.shift(image, (shift[1], shift[0]), order=3, mode="nearest") * 1.4 + 50
 
     def pair(one, other):
-        return lambda c, r, w, h: (
-            one[r : r + h, c : c + w], other[r : r + h, c : c + w], np.ones((h, w), bool)
-        )  # fmt: skip
+        return lambda c, r, w, h: (one[r : r + h, c : c + w], other[r : r + h, c : c + w], np.ones((h, w), bool))
 
     found = measure_shift(pair(moved, image), 160, 160)
     assert (found.columns, found.rows) == pytest.approx(shift, abs=0.2)
@@ -167,9 +169,14 @@ def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
         find_footprints(read, grid, threshold=0.5, minimum_area_m2=900.0, minimum_hole_m2=900.0, identity=name)
     )
     return StoredDate(
-        scene_hash=name, acquired_at=datetime(2026, 5, day, tzinfo=UTC), prob=str(path), threshold=0.5,
-        minimum_area_m2=900.0, polygons=read_outlines([one.to_json() for one in polygons]), scene_path=str(folder),
-    )  # fmt: skip
+        scene_hash=name,
+        acquired_at=datetime(2026, 5, day, tzinfo=UTC),
+        prob=str(path),
+        threshold=0.5,
+        minimum_area_m2=900.0,
+        polygons=read_outlines([one.to_json() for one in polygons]),
+        scene_path=str(folder),
+    )
 
 
 def judged(date, earlier):
@@ -228,8 +235,11 @@ def test_where_the_earlier_date_has_nothing_the_footprint_stays_single(tmp_path)
     found = compare(after, [before], tmp_path, guards=False)
     assert sorted(w.change for w in found.changes.values()) == ["new", "single"]
     assert found.to_json()["pixels"] == {
-        "new_m2": pytest.approx(10_000, rel=0.002), "known_m2": 0.0, "gone_m2": 0.0, "joint_share": 0.5
-    }  # fmt: skip
+        "new_m2": pytest.approx(10_000, rel=0.002),
+        "known_m2": 0.0,
+        "gone_m2": 0.0,
+        "joint_share": 0.5,
+    }
     with Layer(tmp_path / "change.tif", read_grid(tmp_path / "change.tif"), nodata=255.0) as layer:
         values, valid = layer.read(0, 0, SIZE, SIZE)
     assert not valid[:, :32].any()
@@ -255,12 +265,8 @@ def make_classes(folder, name, day, landslides, cracks, nodata=()):
     values = np.stack([steps(*boxes, nodata=nodata) for boxes in (landslides, cracks)])
     write_geotiff(folder / f"{name}.tif", values, read_grid(folder / f"{name}-l.tif"), nodata=255)
     kinds = ("landslide", "crack")
-    polygons = tuple(
-        replace(p, kind=kind) for part, kind in zip(parts, kinds, strict=True) for p in part.polygons
-    )  # fmt: skip
-    return replace(
-        parts[0], scene_hash=name, prob=str(folder / f"{name}.tif"), polygons=polygons, classes=kinds
-    )  # fmt: skip
+    polygons = tuple(replace(p, kind=kind) for part, kind in zip(parts, kinds, strict=True) for p in part.polygons)
+    return replace(parts[0], scene_hash=name, prob=str(folder / f"{name}.tif"), polygons=polygons, classes=kinds)
 
 
 def test_each_class_is_judged_against_its_own_band(tmp_path):
@@ -282,8 +288,9 @@ def test_each_class_is_judged_against_its_own_band(tmp_path):
     assert [(v.outline.kind, v.change.parent_id) for v in found.vanished] == [("landslide", landslide.polygon_id)]
     told = found.to_json()["pixels"]["classes"]
     assert (told["landslide"]["gone_m2"], told["crack"]["new_m2"]) == (
-        pytest.approx(40_000, rel=0.002), pytest.approx(40_000, rel=0.002),
-    )  # fmt: skip
+        pytest.approx(40_000, rel=0.002),
+        pytest.approx(40_000, rel=0.002),
+    )
     assert found.to_json()["pixels"]["new_m2"] == told["landslide"]["new_m2"] == pytest.approx(10_000, rel=0.002)
     import rasterio
 

@@ -17,9 +17,13 @@ COLUMNS = {"polygon_id": "TEXT", "area_m2": "REAL", "touches_edge": "BOOLEAN"}
 HOLED = shapely.Polygon([(8, 46), (8.2, 46), (8.2, 46.1), (8, 46.1)], [[(8.05, 46.02), (8.05, 46.05), (8.1, 46.05)]])
 FEATURES = [
     {"geometry": mapping(HOLED), "polygon_id": "a", "area_m2": 12.5, "touches_edge": 1},
-    {"geometry": mapping(shapely.MultiPolygon([shapely.box(9, 47, 9.1, 47.1)])), "polygon_id": "b", "area_m2": None,
-     "touches_edge": 0},
-]  # fmt: skip
+    {
+        "geometry": mapping(shapely.MultiPolygon([shapely.box(9, 47, 9.1, 47.1)])),
+        "polygon_id": "b",
+        "area_m2": None,
+        "touches_edge": 0,
+    },
+]
 
 
 def write(path, features=FEATURES, **options):
@@ -100,8 +104,10 @@ def test_gdal_reads_back_what_was_written(tmp_path):
     assert facts["features"] == 2
     assert tuple(facts["total_bounds"]) == (8.0, 46.0, 9.1, 47.1)
     assert dict(zip(facts["fields"], facts["ogr_types"], strict=True)) == {
-        "polygon_id": "OFTString", "area_m2": "OFTReal", "touches_edge": "OFTInteger"
-    }  # fmt: skip
+        "polygon_id": "OFTString",
+        "area_m2": "OFTReal",
+        "touches_edge": "OFTInteger",
+    }
     _, _, outlines, (names, areas, touching) = pyogrio.raw.read(path)
     assert names.tolist() == ["a", "b"]
     assert areas[0] == 12.5

@@ -9,10 +9,16 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 
 
-@pytest.mark.parametrize(("values", "nodata", "line"), [
-    ((0.0, 1.0), None, None), ((-1.0, 0.3), -1.0, None), ((np.nan, 0.3), None, None),
-    ((0.0, 80.0), None, "probabilities from 0 to 80: possible are"), ((-1.0, 0.3), None, "declared as nodata"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "nodata", "line"),
+    [
+        ((0.0, 1.0), None, None),
+        ((-1.0, 0.3), -1.0, None),
+        ((np.nan, 0.3), None, None),
+        ((0.0, 80.0), None, "probabilities from 0 to 80: possible are"),
+        ((-1.0, 0.3), None, "declared as nodata"),
+    ],
+)
 def test_values_are_probabilities(tmp_path, values, nodata, line):
     path = tmp_path / "prior.tif"
     raster = np.resize(np.array(values, np.float32), (1, 8, 8))

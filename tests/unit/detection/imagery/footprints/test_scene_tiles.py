@@ -24,8 +24,15 @@ PLACE = Affine(10, 0, 480_000, 0, -10, 5_120_000)
 def write(path, bands, **options):
     """A GeoTIFF of bands x rows x columns."""
     _, height, width = bands.shape
-    profile = {"driver": "GTiff", "width": width, "height": height, "count": len(bands), "dtype": bands.dtype,
-               "crs": UTM, "transform": PLACE} | options  # fmt: skip
+    profile = {
+        "driver": "GTiff",
+        "width": width,
+        "height": height,
+        "count": len(bands),
+        "dtype": bands.dtype,
+        "crs": UTM,
+        "transform": PLACE,
+    } | options
     with rasterio.open(path, "w", **profile) as file:
         file.write(bands)
         for index, name in enumerate(("red", "green", "blue")[: len(bands)], start=1):

@@ -102,9 +102,17 @@ def test_what_strips_are_drawn_by_comes_back_as_it_was(tmp_path):
     rng = np.random.default_rng(1)
     moments = Moments(rng.random((2, 3)), rng.random((4, 2, 3)), rng.random((4, 2, 3)), 128)
     full = RadiometricStretch(
-        np.ones(4, np.float32), rng.random((2, 3)).astype(np.float32), 128, None, None, (2, 1, 0), moments, 0.1, 0.25,
+        np.ones(4, np.float32),
+        rng.random((2, 3)).astype(np.float32),
+        128,
+        None,
+        None,
+        (2, 1, 0),
+        moments,
+        0.1,
+        0.25,
         ((0, 16, 32, 16),),
-    )  # fmt: skip
+    )
     plain = RadiometricStretch(
         np.ones(2, np.float32), ceilings=np.full(2, np.inf, np.float32), clouds=np.ones(2, np.float32)
     )

@@ -23,10 +23,15 @@ from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
 
 CARD = {
-    "name": "coarse", "network": {"name": "triage-resnet"}, "tile_px": 16, "pixel_size_m": 1.2, "threshold": 0.5,
-    "bands": ["B4", "B3", "B2"], "radiometry": {"stretch": "reflectance", "scale": 0.01},
+    "name": "coarse",
+    "network": {"name": "triage-resnet"},
+    "tile_px": 16,
+    "pixel_size_m": 1.2,
+    "threshold": 0.5,
+    "bands": ["B4", "B3", "B2"],
+    "radiometry": {"stretch": "reflectance", "scale": 0.01},
     "normalisation": {"mean": [0.5] * 3, "std": [0.2] * 3, "value_range": [[0.0, 1.0]] * 3},
-}  # fmt: skip
+}
 PLACE = grid_around(106.1, 27.1, 64, 1.2)
 
 
@@ -201,8 +206,13 @@ def blind(tmp_path_factory):
 @pytest.mark.usefixtures("one_torch_thread")
 def test_tiles_passed_over_are_in_record_raster_and_warnings(crop, blind, tmp_path):
     payload = {
-        "scene_path": str(crop), "weights": "bijie", "out_dir": str(tmp_path), "threshold": 0.0, "tile": 96, "halo": 0,
-    }  # fmt: skip
+        "scene_path": str(crop),
+        "weights": "bijie",
+        "out_dir": str(tmp_path),
+        "threshold": 0.0,
+        "tile": 96,
+        "halo": 0,
+    }
     whole = detect({**payload, "out_dir": None})
     assert (whole["triage"], whole["passed_over"]) == (None, None)
     assert sum(one["area_m2"] for one in whole["polygons"]) == pytest.approx(180 * 180 * 1.44, rel=1e-3)

@@ -197,10 +197,14 @@ def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, values, asked, er
 
 @pytest.mark.parametrize(
     ("name", "content", "why"),
-    [("a.csv", b"lon,lat\n1,2\n", "no column velocity"), ("a.csv", b"\xff\xfe\x00", "cannot be read as CSV|no column"),
-     ("a.gpkg", b"no database", "cannot be read as a GeoPackage"), ("a.csv", b"lon,lat,vel\n", "no point has"),
-     ("a.csv", b"lon,lat,vel\n7,44,1\n15,49,1\n", "take larger cells")],
-)  # fmt: skip
+    [
+        ("a.csv", b"lon,lat\n1,2\n", "no column velocity"),
+        ("a.csv", b"\xff\xfe\x00", "cannot be read as CSV|no column"),
+        ("a.gpkg", b"no database", "cannot be read as a GeoPackage"),
+        ("a.csv", b"lon,lat,vel\n", "no point has"),
+        ("a.csv", b"lon,lat,vel\n7,44,1\n15,49,1\n", "take larger cells"),
+    ],
+)
 def test_files_that_hold_no_points(tmp_path, name, content, why):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ImageryError, match=why):

@@ -49,9 +49,12 @@ def differ(network, image, high):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    which=st.sampled_from(sorted(NETWORKS)), height=st.integers(1, 260), width=st.integers(1, 90),
-    high=st.sampled_from([32, 48, 64, 96]), seed=st.integers(0, 2**31),
-)  # fmt: skip
+    which=st.sampled_from(sorted(NETWORKS)),
+    height=st.integers(1, 260),
+    width=st.integers(1, 90),
+    high=st.sampled_from([32, 48, 64, 96]),
+    seed=st.integers(0, 2**31),
+)
 def test_bands_of_rows_have_the_numbers_of_one_pass(which, height, width, high, seed):
     image = torch.randn(1, 2, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     assert differ(NETWORKS[which], image, high) < 1e-12

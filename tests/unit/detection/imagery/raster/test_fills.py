@@ -18,9 +18,12 @@ def look(values, *, zero=False, apart=None):
 
 
 @given(
-    st.sampled_from(FILLS), st.floats(-200, 200), st.floats(0.1, 30), st.integers(1, 40),
+    st.sampled_from(FILLS),
+    st.floats(-200, 200),
+    st.floats(0.1, 30),
+    st.integers(1, 40),
     st.integers(0, 2**32 - 1),
-)  # fmt: skip
+)
 def test_what_stands_alone_is_left_out_and_nothing_else(fill, middle, spread, many, seed):
     rng = np.random.default_rng(seed)
     values = rng.normal(middle, spread, (30, 40))

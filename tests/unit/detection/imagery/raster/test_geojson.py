@@ -56,10 +56,16 @@ def test_a_system_that_cannot_be_is_refused_in_one_line(tmp_path, ring, crs, lin
 
 @pytest.mark.parametrize(
     ("crs", "line"),
-    [({"type": "EPSG", "properties": {"code": 32632}}, ""), (None, ""),
-     ({"type": "link", "properties": {"href": "http://a.example/32632", "type": "proj4"}}, "in 'http://a.example/32632'"),
-     ({"type": "name", "properties": {}}, "which nobody knows")],
-)  # fmt: skip
+    [
+        ({"type": "EPSG", "properties": {"code": 32632}}, ""),
+        (None, ""),
+        (
+            {"type": "link", "properties": {"href": "http://a.example/32632", "type": "proj4"}},
+            "in 'http://a.example/32632'",
+        ),
+        ({"type": "name", "properties": {}}, "which nobody knows"),
+    ],
+)
 def test_every_way_to_name_a_system_and_a_feature_without_geometry(tmp_path, crs, line):
     into = pyproj.Transformer.from_crs(LONLAT, "EPSG:32632", always_xy=True)
     ring = [into.transform(*corner) if crs else corner for corner in SQUARE]

@@ -76,8 +76,9 @@ def test_terrain_of_any_grid_lands_on_the_scene(tmp_path, kind):
     else:
         code, step_m = (3857, 40.0) if kind == "mercator" else (6680, 30.0)
         x, y = pyproj.Transformer.from_crs(4326, code, always_xy=True).transform(LON, LAT)
-        dem = Grid(Affine(step_m, 0, x - 35 * step_m, 0, -step_m, y + 35 * step_m),
-                   pyproj.CRS.from_epsg(code).to_wkt(), 70, 70)  # fmt: skip
+        dem = Grid(
+            Affine(step_m, 0, x - 35 * step_m, 0, -step_m, y + 35 * step_m), pyproj.CRS.from_epsg(code).to_wkt(), 70, 70
+        )
     write_hill(tmp_path / "dem.tif", dem)
     columns, rows = np.meshgrid(np.arange(90) + 0.5, np.arange(90) + 0.5)
     x, y = scene.to_crs(columns, rows)
@@ -155,8 +156,11 @@ def test_masks_by_kind(tmp_path):
     write_geotiff(tmp_path / "band.tif", np.full((1, 40, 40), 5, np.uint16), grid, nodata=0)
     classes = np.full((1, 20, 20), 4, np.uint8)  # 20 m: nearest, not blended
     classes[0, 0], classes[0, 5] = 9, 2
-    write_geotiff(tmp_path / "scl.tif", classes, Grid(Affine(20, 0, grid.transform.c, 0, -20, grid.transform.f),
-                                                     grid.crs_wkt, 20, 20))  # fmt: skip
+    write_geotiff(
+        tmp_path / "scl.tif",
+        classes,
+        Grid(Affine(20, 0, grid.transform.c, 0, -20, grid.transform.f), grid.crs_wkt, 20, 20),
+    )
     clouds = np.zeros((1, 40, 40), np.uint8)
     clouds[0, :, 0] = 1
     write_geotiff(tmp_path / "clouds.tif", clouds, grid)

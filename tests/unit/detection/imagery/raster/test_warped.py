@@ -25,9 +25,17 @@ def write(path, dtype, nodata, *, alpha, turn, side=SIDE):
     east, north = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     transform = Affine(east, north, 5e5, north, -east, 5.1e6)
     with rasterio.open(
-        path, "w", driver="GTiff", width=side, height=side, count=3 + alpha, dtype=dtype, crs=UTM,
-        transform=transform, nodata=nodata,
-    ) as target:  # fmt: skip
+        path,
+        "w",
+        driver="GTiff",
+        width=side,
+        height=side,
+        count=3 + alpha,
+        dtype=dtype,
+        crs=UTM,
+        transform=transform,
+        nodata=nodata,
+    ) as target:
         target.write(bands.astype(dtype), [1, 2, 3])
         if alpha:
             target.write(((bands[0] > 0) * np.iinfo(dtype).max).astype(dtype), 4)
@@ -42,11 +50,14 @@ def scale(transform, step):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    dtype=st.sampled_from(["uint8", "uint16", "int16", "float32"]), hidden=st.sampled_from(["", "nodata", "alpha"]),
-    step=st.sampled_from([0.4, 1.0, 1.7, 3.4, 12.3, 60.0]), turn=st.sampled_from([0, 25]),
-    nearest=st.booleans(), piece=st.sampled_from([16, 64]),
+    dtype=st.sampled_from(["uint8", "uint16", "int16", "float32"]),
+    hidden=st.sampled_from(["", "nodata", "alpha"]),
+    step=st.sampled_from([0.4, 1.0, 1.7, 3.4, 12.3, 60.0]),
+    turn=st.sampled_from([0, 25]),
+    nearest=st.booleans(),
+    piece=st.sampled_from([16, 64]),
     window=st.tuples(*[st.floats(0, 1)] * 4),
-)  # fmt: skip
+)
 def test_what_is_read_is_what_the_warper_gives(tmp_path, dtype, hidden, step, turn, nearest, piece, window):
     alpha = hidden == "alpha" and dtype in {"uint8", "uint16"}
     nodata = 0 if hidden == "nodata" else None
@@ -58,9 +69,11 @@ def test_what_is_read_is_what_the_warper_gives(tmp_path, dtype, hidden, step, tu
     part = window_of(left, top, min(right + 1, side) - left, min(bottom + 1, side) - top)
     how = Resampling.nearest if nearest else Resampling.bilinear
     with (
-        pytest.MonkeyPatch.context() as patch, rasterio.open(tmp_path / "a.tif") as source,
-        warp(source, grid, how, nodata) as warper, WarpedOnce(warper, source, [1, 3], WarpStorage(tmp_path)) as kept,
-    ):  # fmt: skip
+        pytest.MonkeyPatch.context() as patch,
+        rasterio.open(tmp_path / "a.tif") as source,
+        warp(source, grid, how, nodata) as warper,
+        WarpedOnce(warper, source, [1, 3], WarpStorage(tmp_path)) as kept,
+    ):
         patch.setattr(module, "PIECE_PX", piece)
         assert has_alpha(source) == alpha
         for index in (3, 1):
@@ -108,9 +121,10 @@ def test_without_room_each_window_is_warped_for_itself(tmp_path, monkeypatch, la
 
         monkeypatch.setattr(module.os, "pwrite", full)
     with (
-        rasterio.open(tmp_path / "a.tif") as source, warp(source, grid, Resampling.bilinear, 0) as warper,
+        rasterio.open(tmp_path / "a.tif") as source,
+        warp(source, grid, Resampling.bilinear, 0) as warper,
         WarpedOnce(warper, source, [2], WarpStorage(tmp_path)) as kept,
-    ):  # fmt: skip
+    ):
         part = window_of(2, 3, 9, 11)
         assert np.array_equal(kept.read(2, part), warper.read(2, window=part))
         assert np.array_equal(kept.read_valid(2, part), read_warped_valid(warper, 2, part))

@@ -17,9 +17,13 @@ PLACE = grid_around(141.95, 42.73, 8, 10.0)
 WATER = np.array([400.0, 450.0, 500.0])[:, None, None]
 CARD = {"name": "own", "bands": list(COLOURS), "radiometry": {"stretch": LOCAL_STANDARD, "block_px": 32}, "tile_px": 64}
 DOMAIN = {
-    "bands": list(COLOURS), "pixel_size_m": 10.0, "median": [[9.0, 9.1]] * 3, "spread": [[0.1, 0.2]] * 3,
-    "correlation_least": 0.5, "smoothness_least": 0.5,
-}  # fmt: skip
+    "bands": list(COLOURS),
+    "pixel_size_m": 10.0,
+    "median": [[9.0, 9.1]] * 3,
+    "spread": [[0.1, 0.2]] * 3,
+    "correlation_least": 0.5,
+    "smoothness_least": 0.5,
+}
 
 
 class Field:

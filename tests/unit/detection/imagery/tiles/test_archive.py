@@ -52,9 +52,12 @@ def make_mbtiles(path, tiles, **said):
 
 def test_mbtiles_are_packed_anew_with_their_rows_from_the_north(tmp_path):
     source = make_mbtiles(
-        tmp_path / "a.mbtiles", [(1, 0, 1, b"north west"), (1, 1, 0, b"south east")],
-        attribution="Canton", bounds="8,46,9,47", json=json.dumps({"vector_layers": [{"id": "water"}]}),
-    )  # fmt: skip
+        tmp_path / "a.mbtiles",
+        [(1, 0, 1, b"north west"), (1, 1, 0, b"south east")],
+        attribution="Canton",
+        bounds="8,46,9,47",
+        json=json.dumps({"vector_layers": [{"id": "water"}]}),
+    )
     found = pack(source, tmp_path / "a.pmtiles")
     assert (found.tiles, found.kind, found.zooms, found.bounds) == (2, "png", (1, 1), (8.0, 46.0, 9.0, 47.0))
     tiles, said = read_tiles(tmp_path / "a.pmtiles")
@@ -78,9 +81,11 @@ def test_what_is_no_file_of_tiles_is_one_line(tmp_path):
         with pytest.raises(NotTilesError, match=why):
             pack(path, tmp_path / "out.pmtiles")
     for tiles, why in (
-        ([(0, 0, 1, b"")], "cannot be"), ([(99, 0, 0, b"")], "cannot be"), ([("1", 0, 0, b"")], "cannot be"),
+        ([(0, 0, 1, b"")], "cannot be"),
+        ([(99, 0, 0, b"")], "cannot be"),
+        ([("1", 0, 0, b"")], "cannot be"),
         ([], "no tile"),
-    ):  # fmt: skip
+    ):
         source = make_mbtiles(tmp_path / "b.mbtiles", tiles)
         with pytest.raises(NotTilesError, match=why):
             pack(source, tmp_path / "out.pmtiles")

@@ -74,9 +74,16 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(tmp_path):
         draw_relief(tmp_path / "void.tif", tmp_path / "r.pmtiles")
     polar = tmp_path / "polar.tif"
     with rasterio.open(
-        polar, "w", driver="GTiff", width=8, height=8, count=1, dtype="float32", crs="EPSG:4326",
+        polar,
+        "w",
+        driver="GTiff",
+        width=8,
+        height=8,
+        count=1,
+        dtype="float32",
+        crs="EPSG:4326",
         transform=Affine(0.125, 0, 0, 0, -0.125, 89),
-    ) as target:  # fmt: skip
+    ) as target:
         target.write(np.ones((1, 8, 8), np.float32))
     with pytest.raises(NoCrsError):
         draw_relief(polar, tmp_path / "r.pmtiles")

@@ -145,8 +145,9 @@ def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
     expected = np.stack([counts[2], (near_infrared - red) / np.maximum(near_infrared + red, 1), red])
     assert np.allclose(values[:, valid], expected[:, valid], atol=1e-6)
 
-    patches = hold_arrays(np.stack([red, near_infrared, counts[2]])[None] / 1e4, np.zeros((1, 20, 24), np.uint8),
-                          ("B4", "B8", "dem"))  # fmt: skip
+    patches = hold_arrays(
+        np.stack([red, near_infrared, counts[2]])[None] / 1e4, np.zeros((1, 20, 24), np.uint8), ("B4", "B8", "dem")
+    )
     image = patches.choose(names).read(0).image
     assert np.allclose(image[1][valid], expected[1][valid], atol=1e-6)
     assert image[1][3, 4] == 0

@@ -59,17 +59,37 @@ def found(weights, tmp_path_factory):
 def keep(c, site, found):
     for folder, answer, _ in found:
         row = SceneRow(
-            answer["scene_hash"], site, folder.name, datetime.fromisoformat(answer["acquired_at"]), "single",
-            str(folder), NOW, "done", None, 1.0, answer["crs"], answer["pixel_area_m2"], None,
+            answer["scene_hash"],
+            site,
+            folder.name,
+            datetime.fromisoformat(answer["acquired_at"]),
+            "single",
+            str(folder),
+            NOW,
+            "done",
+            None,
+            1.0,
+            answer["crs"],
+            answer["pixel_area_m2"],
+            None,
             {"threshold": answer["threshold"]},
-        )  # fmt: skip
+        )
         footprints = [
             FootprintRow(
-                answer["scene_hash"], answer["model_hash"], one["polygon_id"], answer["model"], "single",
-                one["area_m2"], one["mean_probability"], one["geometry"], *one["bbox"], None, None,
+                answer["scene_hash"],
+                answer["model_hash"],
+                one["polygon_id"],
+                answer["model"],
+                "single",
+                one["area_m2"],
+                one["mean_probability"],
+                one["geometry"],
+                *one["bbox"],
+                None,
+                None,
             )
             for one in answer["polygons"]
-        ]  # fmt: skip
+        ]
         save_scene(c, row, footprints, NOW)
 
 
@@ -90,9 +110,12 @@ def words_of(found):
 
 def payload_of(path, geometry, verdict, redrawn):
     return {
-        "scene_path": str(path), "acquired_at": None, "geometry": dict(geometry), "verdict": verdict,
+        "scene_path": str(path),
+        "acquired_at": None,
+        "geometry": dict(geometry),
+        "verdict": verdict,
         "redrawn": redrawn,
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")

@@ -266,10 +266,15 @@ def test_scores_of_a_map_are_those_of_scikit_learn():
     truth, found = rng.random(4000) < 0.2, rng.random(4000) < 0.3
     ours = score(count(found, truth))
     theirs = {
-        "precision": metrics.precision_score, "recall": metrics.recall_score, "f1": metrics.f1_score,
-        "iou": metrics.jaccard_score, "accuracy": metrics.accuracy_score, "mpa": metrics.balanced_accuracy_score,
-        "kappa": metrics.cohen_kappa_score, "mcc": metrics.matthews_corrcoef,
-    }  # fmt: skip
+        "precision": metrics.precision_score,
+        "recall": metrics.recall_score,
+        "f1": metrics.f1_score,
+        "iou": metrics.jaccard_score,
+        "accuracy": metrics.accuracy_score,
+        "mpa": metrics.balanced_accuracy_score,
+        "kappa": metrics.cohen_kappa_score,
+        "mcc": metrics.matthews_corrcoef,
+    }
     assert {name: ours[name] for name in theirs} == pytest.approx(
         {k: f(truth, found) for k, f in theirs.items()}, rel=1e-12
     )

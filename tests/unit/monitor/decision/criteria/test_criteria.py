@@ -123,10 +123,20 @@ def test_no_threshold_uses_an_index():
 
 
 CAINE = Criterion(
-    "id", KINDS["rain_intensity_duration"], ("R1",), "rain", (Threshold(1),),
-    params=(("a", 14.82), ("b", 0.39), ("c", 0.0), ("duration_from_s", H), ("duration_to_s", 48 * H),
-            ("min_coverage", 0.8)),
-)  # fmt: skip
+    "id",
+    KINDS["rain_intensity_duration"],
+    ("R1",),
+    "rain",
+    (Threshold(1),),
+    params=(
+        ("a", 14.82),
+        ("b", 0.39),
+        ("c", 0.0),
+        ("duration_from_s", H),
+        ("duration_to_s", 48 * H),
+        ("min_coverage", 0.8),
+    ),
+)
 
 
 def rain(values, stamp="interval_end", **kw):
@@ -226,14 +236,31 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
 def test_groups_join_over_reference_logger_and_antenna():
     def point(name, **shared):
         marks = {"reference": None, "logger": None, "antenna": None, **shared}
-        return Station(name, None, None, None, None, None, marks["reference"], marks["logger"], marks["antenna"],
-                       on_slope=True, series=())  # fmt: skip
+        return Station(
+            name,
+            None,
+            None,
+            None,
+            None,
+            None,
+            marks["reference"],
+            marks["logger"],
+            marks["antenna"],
+            on_slope=True,
+            series=(),
+        )
 
     place = replace(
         site(Criterion("w", KINDS["level"], (), "water_level", ())),
-        stations=(point("A", reference="B1"), point("B", reference="B1", logger="L"), point("C", logger="L"),
-                  point("D"), point("E", antenna="X"), point("F", antenna="X")),
-    )  # fmt: skip
+        stations=(
+            point("A", reference="B1"),
+            point("B", reference="B1", logger="L"),
+            point("C", logger="L"),
+            point("D"),
+            point("E", antenna="X"),
+            point("F", antenna="X"),
+        ),
+    )
     groups = find_groups(place)
     assert groups["A"] == groups["B"] == groups["C"]
     assert groups["E"] == groups["F"]
@@ -461,7 +488,7 @@ def test_one_image_is_one_witness_however_many_footprints_and_stations_it_shows(
     )
     criteria = [
         Criterion(f"img{k}", KINDS["scene"], (f"P{k}",), "", (Threshold(3),), role="witness") for k in (1, 2, 3)
-    ]  # fmt: skip
+    ]
     place = replace(site(criteria[0]), criteria=tuple(criteria))
     seen = replace(view([1.0] * 3), footprints=rows)
     found = decide(place, Memory(), seen, instant(T0 + H))

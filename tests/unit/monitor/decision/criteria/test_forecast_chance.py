@@ -49,10 +49,20 @@ def fact(middle, half=6.0, quantity="displacement", days=1.0, **more):
     """A forecast of so much motion, even to both sides: `half` to the 10 and 90 % quantiles."""
     outer = half * 1.959964 / 1.281552
     values = {"q025": -outer, "q10": -half, "q50": 0.0, "q90": half, "q975": outer}
-    given = {
-        "station": "A", "quantity": quantity, "data_until_s": NOW_S - 3600.0, "target_s": NOW_S + days * DAY_S - 3600.0,
-        "horizon_s": days * DAY_S, "data_value": 100.0, "model": "auto", "shown": True,
-    } | {k: 100.0 + middle + v for k, v in values.items()} | more  # fmt: skip
+    given = (
+        {
+            "station": "A",
+            "quantity": quantity,
+            "data_until_s": NOW_S - 3600.0,
+            "target_s": NOW_S + days * DAY_S - 3600.0,
+            "horizon_s": days * DAY_S,
+            "data_value": 100.0,
+            "model": "auto",
+            "shown": True,
+        }
+        | {k: 100.0 + middle + v for k, v in values.items()}
+        | more
+    )
     return ForecastFact(**given)
 
 
@@ -105,9 +115,12 @@ def test_it_is_said_in_the_reader_s_language(language):
 
 def test_only_shown_forecasts_of_the_level_s_own_horizon_with_a_target_ahead_count():
     for silent in (
-        [], [fact(30.0, shown=False)], [fact(210.0, days=7.0)], [fact(30.0, station="B")],
+        [],
+        [fact(30.0, shown=False)],
+        [fact(210.0, days=7.0)],
+        [fact(30.0, station="B")],
         [fact(30.0, target_s=NOW_S)],
-    ):  # fmt: skip
+    ):
         word = ask(silent)
         assert (word.raise_level, word.has_data, word.reason) == (0, False, "no forecast is shown")
 
@@ -125,18 +138,25 @@ def test_a_horizon_without_a_forecast_takes_nothing_back():
 def test_east_and_north_are_joined_downslope():
     site = read(more="azimuth_deg = 205.0")
     along = math.radians(205.0)
-    east, north = (fact(30.0 * way, 3.0, f"displacement_{q}") for way, q in (
-        (math.sin(along), "east"), (math.cos(along), "north")
-    ))  # fmt: skip
+    east, north = (
+        fact(30.0 * way, 3.0, f"displacement_{q}") for way, q in ((math.sin(along), "east"), (math.cos(along), "north"))
+    )
     word = ask([east, north], site)
     (said,) = word.facts["bounds"]
     assert said["velocity_mm_per_day"]["q50"] == pytest.approx(30.0), "no axis by itself moves that way"
     half = 3.0 * (abs(math.sin(along)) + abs(math.cos(along)))
     assert said["velocity_mm_per_day"]["q90"] == pytest.approx(30.0 + half)
     assert word.raise_level == 1
-    upslope = [replace(f, **{q: 200.0 - getattr(f, m) for q, m in (
-        ("q025", "q975"), ("q10", "q90"), ("q50", "q50"), ("q90", "q10"), ("q975", "q025")
-    )}) for f in (east, north)]  # fmt: skip
+    upslope = [
+        replace(
+            f,
+            **{
+                q: 200.0 - getattr(f, m)
+                for q, m in (("q025", "q975"), ("q10", "q90"), ("q50", "q50"), ("q90", "q10"), ("q975", "q025"))
+            },
+        )
+        for f in (east, north)
+    ]
     assert ask(upslope, site).raise_level == 0
     assert not ask([east], site).has_data, "one axis alone does not say how the slope moves"
     (named,) = (replace(c, quantity="displacement_east") for c in site.criteria if c.id == "f")
@@ -176,10 +196,14 @@ def test_to_ask_for_more_chance_of_a_high_level_is_a_loosening():
 def forecasting(chance, role="witness"):
     """The slope of the laws with a forecast that may speak for every level."""
     c = Criterion(
-        "f", KINDS["forecast"], ("A", "B"), "displacement",
+        "f",
+        KINDS["forecast"],
+        ("A", "B"),
+        "displacement",
         tuple(Threshold(k, over=o, window_s=DAY_S, probability=chance) for k, o in ((1, 4.0), (2, 16.0), (3, 60.0))),
-        valid_for_s=3 * DAY_S, role=role,
-    )  # fmt: skip
+        valid_for_s=3 * DAY_S,
+        role=role,
+    )
     return replace(SITE, criteria=(*SITE.criteria, c))
 
 

@@ -25,9 +25,20 @@ NOISE = 0.2
 def station(name, reference=None, v_eq=None):
     series = SeriesSpec(name, "displacement", "mm", H, 6 * H, NOISE)
     return Station(
-        name, None, None, None, 180.0, 0.0, reference, None, None, on_slope=True, series=(series,),
-        v_eq_mm_per_day=v_eq, v_eq_reviewed="somebody" if v_eq else "",
-    )  # fmt: skip
+        name,
+        None,
+        None,
+        None,
+        180.0,
+        0.0,
+        reference,
+        None,
+        None,
+        on_slope=True,
+        series=(series,),
+        v_eq_mm_per_day=v_eq,
+        v_eq_reviewed="somebody" if v_eq else "",
+    )
 
 
 def place(criterion, *stations):
@@ -57,9 +68,13 @@ def ask(site, seen, now_s, memory=None):
 
 
 BENDS = Criterion(
-    "a", KINDS["acceleration"], ("A",), "displacement",
-    (Threshold(1, over=0.5, window_s=5 * D), Threshold(2, over=2.0, window_s=2 * D)), dwell=Dwell(2, 3),
-)  # fmt: skip
+    "a",
+    KINDS["acceleration"],
+    ("A",),
+    "displacement",
+    (Threshold(1, over=0.5, window_s=5 * D), Threshold(2, over=2.0, window_s=2 * D)),
+    dwell=Dwell(2, 3),
+)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +148,13 @@ def test_a_level_is_held_through_silence_and_broken_data_and_falls_on_sound_data
 
 
 ANGLE = Criterion(
-    "t", KINDS["tangential_angle"], ("A",), "displacement",
+    "t",
+    KINDS["tangential_angle"],
+    ("A",),
+    "displacement",
     (Threshold(1, over=70.0, window_s=3 * D), Threshold(2, over=80.0, window_s=D), Threshold(3, over=85.0, window_s=D)),
     dwell=Dwell(2, 3),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("rate", "level"), [(1.0, 0), (2.5, 0), (3.5, 1), (7.0, 2), (14.0, 3)])
@@ -172,18 +190,32 @@ def test_a_station_without_v_eq_says_nothing():
 # ---- the failure window --------------------------------------------------------------------------------------------
 NOW = T0 + 240 * H
 NEAR = Criterion(
-    "f", KINDS["inverse_velocity"], ("A", "B", "C"), "displacement",
-    (Threshold(1, window_s=7 * D), Threshold(2, window_s=2 * D)), role="advice", recover=0.8,
-)  # fmt: skip
+    "f",
+    KINDS["inverse_velocity"],
+    ("A", "B", "C"),
+    "displacement",
+    (Threshold(1, window_s=7 * D), Threshold(2, window_s=2 * D)),
+    role="advice",
+    recover=0.8,
+)
 BOTH = (station("A", "BASE"), station("B", "BASE"), station("C", "OTHER"))
 
 
 def window(name, mid_days, *, trusted=True, age_s=H, half_days=0.5, method="inverse_velocity"):
     mid = NOW + mid_days * D
     return FailureFact(
-        name, "displacement_downslope", method, NOW - age_s, NOW - age_s, mid - half_days * D, mid, mid + half_days * D,
-        40.0, trusted, "" if trusted else "only 1 of 3 looks agree",
-    )  # fmt: skip
+        name,
+        "displacement_downslope",
+        method,
+        NOW - age_s,
+        NOW - age_s,
+        mid - half_days * D,
+        mid,
+        mid + half_days * D,
+        40.0,
+        trusted,
+        "" if trusted else "only 1 of 3 looks agree",
+    )
 
 
 def word_of(name, facts, criterion=NEAR, *, newest_age_s=H, flags=()):
@@ -314,8 +346,10 @@ def test_the_failure_window_is_advice_and_its_times_do_not_grow():
     )
     (criterion, *_) = read(table).criteria
     assert (criterion.role, dict(criterion.texts), [t.window_s for t in criterion.thresholds]) == (
-        "advice", {"edge": "from"}, [7 * D, 2 * D],
-    )  # fmt: skip
+        "advice",
+        {"edge": "from"},
+        [7 * D, 2 * D],
+    )
     with pytest.raises(ConfigError, match="nearer"):
         read(table.replace('"2d"', '"9d"'))
 
@@ -324,8 +358,12 @@ def test_every_stage_has_its_cadence_and_unknown_is_looked_at_most():
     plan = read('[forecast]\nevery = "12h"\n[movement.progressive]\nevery = "1m"\naction = "Clear the road"').movement
     by_name = {s.stage: s for s in plan.stages}
     assert [by_name[n].evaluate_every_s for n in ("creep", "intermediate", "step", "progressive", "unknown")] == [
-        3600.0, 1800.0, 600.0, 60.0, 60.0,
-    ]  # fmt: skip
+        3600.0,
+        1800.0,
+        600.0,
+        60.0,
+        60.0,
+    ]
     assert (by_name["creep"].forecast_every_s, by_name["unknown"].forecast_every_s) == (12 * H, H)
     assert by_name["progressive"].action == "Clear the road"
     with pytest.raises(ConfigError, match=r"movement.unknown.every: expected at most 5m"):

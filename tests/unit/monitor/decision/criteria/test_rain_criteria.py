@@ -158,8 +158,9 @@ def test_sums_that_cover_more_time_than_passed_are_told_once():
     place = site(SUM)
     memory, told = Memory(), []
     for look in range(26, 60):
-        readings = tuple(Reading(instant(t), instant(t), 0, 2.0, 0.0, 2.0, None, ())
-                         for t in (T0 + 0.5 * H * i for i in range(look)))  # fmt: skip
+        readings = tuple(
+            Reading(instant(t), instant(t), 0, 2.0, 0.0, 2.0, None, ()) for t in (T0 + 0.5 * H * i for i in range(look))
+        )
         decision = decide(place, memory, view(R1__rain=readings), readings[-1].observed_at)
         memory = decision.memory
         assert memory.level == 0
@@ -667,8 +668,11 @@ def test_no_value_that_can_be_stored_stops_a_criterion(stamp):
             told = rows(values, step_s)
             seen = view(
                 [quake(chance.choice(STORABLE), T0 - H)],
-                R1__rain=told, R1__rain_next_24h=told, P1__pore_pressure=told, RES__reservoir_level=told,
-            )  # fmt: skip
+                R1__rain=told,
+                R1__rain_next_24h=told,
+                P1__pore_pressure=told,
+                RES__reservoir_level=told,
+            )
             word = ask(place, seen, T0 + size * step_s)
             json.dumps(dict(word.facts), allow_nan=False)
             assert 0 <= word.raise_level <= word.hold_level <= 3
@@ -703,9 +707,13 @@ reason = "test"
 
 # ---- the walk: every kind of criterion on rain, with all that gauges do to it ----------------------------------------
 ON_RAIN = {
-    "rain_sum": SUM, "rain_intensity_duration": CURVE, "rain_learned": LEARNED, "rain_antecedent": INDEX,
-    "rain_return_period": RETURN, "factor_of_safety": RAINED,
-}  # fmt: skip
+    "rain_sum": SUM,
+    "rain_intensity_duration": CURVE,
+    "rain_learned": LEARNED,
+    "rain_antecedent": INDEX,
+    "rain_return_period": RETURN,
+    "factor_of_safety": RAINED,
+}
 
 
 def test_every_kind_on_rain_is_walked():

@@ -78,9 +78,9 @@ def test_a_bound_that_no_motion_reaches_is_wrong(criterion, facts, words):
 
 def test_what_one_of_two_can_reach_is_a_caution():
     slow = series("displacement", "mm", "3h", max_silence="12h")
-    text = head("bench", levels=FOUR) + station("G1", series("displacement", "mm", max_silence="6h")) + station(
-        "G2", slow
-    )  # fmt: skip
+    text = (
+        head("bench", levels=FOUR) + station("G1", series("displacement", "mm", max_silence="6h")) + station("G2", slow)
+    )
     site = parse_site(f"{text}{VELOCITY % RED}[fusion]\ntop_needs = 1\n", "bench.toml")
     assert {(one.level, one.text.partition(" by ")[0]) for one in find(site, "sites.unreachable")} == {
         (WARN, "G2 cannot reach red")
@@ -181,11 +181,14 @@ def test_a_site_file_says_both_at_its_reload_and_takes_them_back():
 @pytest.mark.parametrize(
     ("ledgers", "role", "kind", "told"),
     [
-        ("", "", "scene", True), ('ledgers = ["hazard"]', "", "scene", True), ("", 'role = "advice"', "scene", True),
-        ('ledgers = ["hazard", "advice"]', "", "scene", False), ("", 'role = "witness"', "scene", False),
+        ("", "", "scene", True),
+        ('ledgers = ["hazard"]', "", "scene", True),
+        ("", 'role = "advice"', "scene", True),
+        ('ledgers = ["hazard", "advice"]', "", "scene", False),
+        ("", 'role = "witness"', "scene", False),
         ("", "", "velocity", False),
     ],
-)  # fmt: skip
+)
 def test_a_criterion_of_images_that_nobody_receives_is_named(ledgers, role, kind, told):
     rule = f'[[criterion]]\nid = "above"\nkind = "{kind}"\nlevel = "yellow"\n{role}\nauthor = "t"\nreason = "t"\n'
     text = head("bench", levels=FOUR) + station("G1", series("displacement", "mm")) + VELOCITY % RED

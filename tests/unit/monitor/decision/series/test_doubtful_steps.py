@@ -22,8 +22,14 @@ def say(station: str, n: int, along_mm: float, sigma: float = 2.0) -> list[Obser
     ]
 
 
-def story(station: str, moved: dict[int, float], last: int, *, sigmas: dict[int, float] | None = None,
-          silent: range = range(0)) -> list[Observation]:  # fmt: skip
+def story(
+    station: str,
+    moved: dict[int, float],
+    last: int,
+    *,
+    sigmas: dict[int, float] | None = None,
+    silent: range = range(0),
+) -> list[Observation]:
     """Zero until a day that says otherwise, and so on from there."""
     rows, at_mm = [], 0.0
     for n in range(last):

@@ -27,8 +27,10 @@ def play(pace="5s", noise_mm=3.0, epochs=30, motion=stand, more="", silent_from=
 def pages(looks):
     return {
         c.key: round((now - BEGIN).total_seconds() / PACES["5s"][0])
-        for now, d in reversed(looks) for c in d.changes if c.open and c.notify
-    }  # fmt: skip
+        for now, d in reversed(looks)
+        for c in d.changes
+        if c.open and c.notify
+    }
 
 
 def rough(count, seed=4):
@@ -104,8 +106,12 @@ def test_in_pieces_or_at_once_it_ends_in_the_same_state(seed):
         parts.extend(times, times, values[at:end], [(0.0,)] * len(times))
         at = end
     assert (whole.kept, whole.level, whole.jumps, whole.early, whole.aside) == (
-        parts.kept, parts.level, parts.jumps, parts.early, parts.aside
-    )  # fmt: skip
+        parts.kept,
+        parts.level,
+        parts.jumps,
+        parts.early,
+        parts.aside,
+    )
 
 
 def test_steps_that_follow_each_other_each_stand_out():
