@@ -170,27 +170,32 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
         raise NotFoundError(f"there is no set {name!r}; there are: {', '.join(_SETS)}")
     many, rest = key is None, parts[1:]
     entities = shelf.collect(name, key, query if not rest else SensorThingsQuery())
-    while rest:
+    for index, part in enumerate(rest, 1):
         if many:
-            raise NotFoundError(f"name one of {name} before going on: {name}('ID')/{rest[0]}")
-        step, key = _split(rest.pop(0))
-        if step not in _STEPS[name]:
-            raise NotFoundError(f"from {name} one can go on to: {', '.join(_STEPS[name])}")
-        last = not rest
-        parent = entities[0]
-        entities, target, many = shelf.follow(name, parent, step, key, query if last else SensorThingsQuery())
-        if key is not None or not many:
-            entities, many = [one for one in entities if key in {None, one["@iot.id"]}], False
-            if not entities:
-                raise NotFoundError(
-                    f"{name}({parent['@iot.id']!r}) has no {step} {'' if key is None else repr(key[:80])}"
-                )
-        name = target
+            raise NotFoundError(f"name one of {name} before going on: {name}('ID')/{part}")
+        asked = query if index == len(rest) else SensorThingsQuery()
+        name, entities, many = _follow(shelf, name, entities[0], part, asked)
     if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
         raise RefusedError(f"{left} is followed where Observations are asked for, not for {name}")
     if not many:
         return shelf.expand(name, entities[0], query)
     return shelf.page(name, entities, query, f"{root}/{path}")
+
+
+def _follow(
+    shelf: "_SiteEntities", name: str, parent: Mapping[str, Any], part: str, query: SensorThingsQuery
+) -> tuple[str, list[dict[str, Any]], bool]:
+    """The set that one step of a path leads to, what is found there, and whether it can be many."""
+    step, key = _split(part)
+    if step not in _STEPS[name]:
+        raise NotFoundError(f"from {name} one can go on to: {', '.join(_STEPS[name])}")
+    entities, target, many = shelf.follow(name, parent, step, key, query)
+    if many and key is None:
+        return target, entities, True
+    found = [one for one in entities if key in {None, one["@iot.id"]}]
+    if not found:
+        raise NotFoundError(f"{name}({parent['@iot.id']!r}) has no {step} {'' if key is None else repr(key[:80])}")
+    return target, found, False
 
 
 def _split(part: str) -> tuple[str, str | None]:

@@ -15,7 +15,7 @@ from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertCategory, Ale
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.headline import find_headline
-from monitor.domain.message import LevelOnset, name_level, take_out_reason, write_message
+from monitor.domain.message import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
@@ -276,18 +276,20 @@ def _queue(
     frozen = gather(json.loads(load_decision(c, basis).evidence)) if is_hazard and change.open else {}
     raised = find_raised(c, alert_id, site) if change.repeats else None
     subject, body = write_message(
-        site_id,
-        site,
-        change,
-        level,
-        name,
-        alert_id,
-        before=before,
-        now=now,
-        frozen=frozen,
-        recipients=list(dict.fromkeys(r.name for r in notified)),
-        exercise=exercise,
-        raised=raised,
+        ChangeNotice(
+            site_id=site_id,
+            site=site,
+            alert_id=alert_id,
+            change=change,
+            level=level,
+            name=name,
+            before=before,
+            now=now,
+            frozen=frozen,
+            recipients=list(dict.fromkeys(r.name for r in notified)),
+            exercise=exercise,
+            raised=raised,
+        )
     )
     facts = {"alert_id": alert_id, "event_id": event_id, "site": site_id, "ledger": str(change.ledger), "level": level}
     facts |= {"level_name": name, "exercise": exercise, "subject": subject, "body": body, "state": "queued"}
