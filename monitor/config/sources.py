@@ -128,9 +128,7 @@ class SourceSection(Section):
                 kind == "sftp" and not (self.username and self.key_file)
             ),
             'stations: this key is required, such as ["P816"]': kind == "nevada" and not self.stations,
-            "files: this key is required, the names of files below url": (
-                kind in {"sftp", "egms"} and not self.files
-            ),
+            "files: this key is required, the names of files below url": (kind in {"sftp", "egms"} and not self.files),
             'series: of kind "sensorthings", id of a Datastream = what it is: {"7" = "G1.rain_mm"}': (
                 (kind == "sensorthings") != bool(self.series)
             ),

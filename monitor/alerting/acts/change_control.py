@@ -31,7 +31,7 @@ from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.store.alerting import sites as store
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import find_version, load_site_source, load_sites_summary, save_site
 from monitor.store.database.audit import add_audit
@@ -149,7 +149,7 @@ def _rename(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bo
         health_alarm(f"health:epoch0:{site.id}/{old}", 0, _RENAMED(old=old, new=new), is_open=False, notify=False)
         for old, new in done.items()
     ]
-    apply_changes(c, "status", over, site=None, recipients=(), actor=actor, now=now, rule_version=code_version())
+    apply_changes(c, over, ChangeContext("status", None, (), actor, now, code_version()))
 
 
 def _list_loosening(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:

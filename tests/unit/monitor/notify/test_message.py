@@ -13,6 +13,7 @@ from monitor.domain.headline import find_headline
 from monitor.domain.message import (
     EXERCISE,
     OF_LEVEL,
+    ChangeNotice,
     describe_delay,
     join_lines,
     list_covered,
