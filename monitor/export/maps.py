@@ -73,7 +73,9 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
     card = next(iter(pages.load_cards(c, site)), None)
     levels = {} if card is None else {v["number"]: v["name"] for v in card.levels}
     top = max(levels, default=0)
-    status = _find_level(c, site, at) if at is not None else {} if card is None else card.status
+    level = None if card is None else card.status["level"]
+    if at is not None:
+        level = next((one.level for one in load_ribbon(c, site, at - timedelta(seconds=1), at)), None)
     asks = find_asks(c, site, top, now) if at is None else find_asks_at(c, site, top, at)
     moves = _find_fastest(load_newest_movement(c, site, then))
     windows = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
@@ -96,17 +98,12 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
             **_find_heading(one, move, headings),
             "asks": requested_level,
             "asks_name": levels.get(requested_level) if requested_level else None,
-            "level": status.get("level"),
-            "level_name": levels.get(status.get("level")),
+            "level": level,
+            "level_name": None if level is None else levels.get(level),
             "top_level": top,
         }
         found.append(_feature(f"{site}/{one['id']}", _point(one["longitude"], one["latitude"], one["height_m"]), facts))
     return found
-
-
-def _find_level(c: Connection, site: str, at: datetime) -> dict[str, Any]:
-    """The level of a site as evaluations found it at an instant."""
-    return next(iter(load_ribbon(c, site, at - timedelta(seconds=1), at)), {})
 
 
 def _find_fastest(movement: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

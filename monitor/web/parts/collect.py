@@ -198,6 +198,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     scenes = pages.load_scenes_of(c, site_id)
     shown = pages.find_shown_scene(c, site_id)
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
+    bounds = None if shown is None else shown.picture_bounds
     for footprint in footprints:
         footprint["geometry"] = json.loads(footprint["geometry"])
     mark_unproven(c, site_id, footprints, now)
@@ -222,7 +223,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
         "scenes": scenes,
         "shown_scene": shown,
         "footprints": footprints,
-        "map": draw(stations, footprints, shown and shown.picture_bounds, find_asks(c, site_id, card.top_level, now)),
+        "map": draw(stations, footprints, bounds, find_asks(c, site_id, card.top_level, now)),
         "ledgers": split_ledgers(own + pages.load_open_alerts(c, "status")),
         "movement": movement,
         "called": name_stations(declared),
