@@ -240,8 +240,8 @@ def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, m
     assert 'now lv-u">Level<b>green, blind' in render_report(facts, "x", "en", NOW)
     facts["now"]["at"] = "2026-02-28T18:00:00.000000Z"
     said = find_state(facts, "en", LATE)
-    assert said["line"] == "UNKNOWN (last decision 2026-02-28 19:00: GREEN)"
-    assert said["action"] == ""
+    assert said.line == "UNKNOWN (last decision 2026-02-28 19:00: GREEN)"
+    assert said.action == ""
     assert 'now lv-u">Level<b>unknown</b>last decision' in render_report(facts, "x", "en", NOW)
     facts["now"]["level"] = 2
     assert find_state(facts, "en", LATE).action, "what was called for is not called off"
