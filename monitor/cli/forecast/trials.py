@@ -1,5 +1,6 @@
 """Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,7 @@ def backtest(
     Stations of other intervals are scored apart. With --json one line per model, station, horizon and fold; station
     `all` is over all stations of an interval.
     """
+    from forecasting.data.splits import rolling_folds
     from forecasting.errors import ForecastingError
     from forecasting.evaluation.backtest import run_trials
     from forecasting.evaluation.scoring import score_trial
@@ -95,7 +97,11 @@ def backtest(
             learn=learn,
         )
         own: list[Score] = []
+        within_s = math.inf
         try:
+            within_s = panel.step_s * (
+                rolling_folds(len(panel.times_s), chosen_folds, last=last)[0].test.origins.size - 1
+            )
             for trial in trials if spans else ():
                 made = score_trial(trial, tuple(wanted))
                 if options().as_json:
@@ -107,7 +113,8 @@ def backtest(
                 raise
             print_note(f"{list_names(panel.stations)}: {error}")  # stations of other intervals are scored all the same
         if "station" in wanted:
-            _print_unscored(panel, spans, own)
+            _print_unscored(panel, [h for h in spans if h <= within_s], own)
+            _print_too_long(panel, [h for h in spans if h > within_s], within_s)
         scores += own
         if len(records) > 1 and own:
             summaries.append(f"{list_names(panel.stations)}, every {_format_step(panel)}:")
@@ -148,6 +155,16 @@ def _print_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequen
         print_note(
             f"{station}: no score at {spans}: nothing that is scored was observed. {rows.size} of {whole} intervals of "
             f"{step} have a reading{last}; the longest gap is {format_duration(round(gap * panel.step_s))}"
+        )
+
+
+def _print_too_long(panel: "Panel", horizons_s: Sequence[float], within_s: float) -> None:
+    """Name the horizons that are longer than each part of the record that tests them."""
+    if horizons_s:
+        spans = ", ".join(format_duration(round(h)) for h in horizons_s)
+        print_note(
+            f"{list_names(panel.stations)}: no score at {spans}: each test on this record reaches "
+            f"{within_s / 86_400.0:.2g} d ahead; fewer folds or a longer record reach further"
         )
 
 
