@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 from detection.anomaly.registry import list_detectors
 from forecasting.data.units import format_span
 from forecasting.message import Message, Template, Timestamp, spread
-from forecasting.registry import NETWORKS, count_needed
+from forecasting.registry import NETWORKS, TRAINING_ROWS, count_needed
 from forecasting.serving.conformal import MINIMUM_SCORES
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.domain.instruments.watched import find_motion, find_watched_motion, is_forecast
 from monitor.domain.site import Site
 from monitor.extras import is_installed
-from monitor.jobs.forecasts.train import HISTORY_STEPS, needs_torch
+from monitor.jobs.forecasts.train import needs_torch
 from monitor.jobs.samples import history_since, list_panels
 from monitor.store.models.forecasts import find_forecast
 from monitor.store.models.registry import load_models
@@ -122,7 +122,7 @@ def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
         unforecast |= without
         if not lacking and not without:
             continue
-        since = history_since(now, step_s, HISTORY_STEPS)
+        since = history_since(now, step_s, TRAINING_ROWS)
         extents = load_extents(c, numbers if lacking else sorted(without), since, now)
         if without:
             fresh_s = epoch_s(now) - FRESH_STEPS * step_s
@@ -135,7 +135,7 @@ def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
     detectors = [d for d in site.anomaly.detectors if d in list_detectors() and d not in active]
     step_s = site.watched_step_s or 0.0
     if watched and (missing := [d for d in detectors if able or not needs_torch(d)]):
-        since = history_since(now, step_s, HISTORY_STEPS)
+        since = history_since(now, step_s, TRAINING_ROWS)
         extents = load_extents(c, [one.series_id for one in watched], since, now)
         for d in missing:
             found += _await(d, "anomaly", step_s, step_s, extents, 0, now)
