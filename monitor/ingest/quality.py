@@ -3,7 +3,7 @@
 import json
 import re
 from bisect import bisect_left, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf, sqrt
@@ -230,11 +230,8 @@ def flag_fills(
     suspects = [n for n, o in enumerate(observations) if is_suspect(o)]
     if not suspects:
         return observations
-    out, dated = list(observations), dict[Key, list[Dated]]()
-    wanted = {_key(observations[n]) for n in suspects}
-    for item in observations:
-        if (key := _key(item)) in wanted and not is_suspect(item) and _EXPLAINED.issuperset(item.flags):
-            insort(dated.setdefault(key, []), (item.observed_at, item.value))
+    out = list(observations)
+    dated = _group_explained(observations, {_key(observations[n]) for n in suspects})
     stored: set[Key] = set()
     for n in sorted(suspects, key=lambda n: observations[n].observed_at):
         item, key = observations[n], _key(observations[n])
@@ -245,19 +242,30 @@ def flag_fills(
             for one in _load(c, key, item.observed_at):
                 if one[0] not in there:
                     insort(series, one)
-        place = bisect_left(series, item.observed_at, key=itemgetter(0))
-        before = [value for _, value in series[max(0, place - READ) : place]]
-        after = [value for at, value in series[place : place + READ] if at != item.observed_at]
-        found = None
-        if item.solution != _CORRECTED and not is_sure:
-            found = classify_number(
-                item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED
-            )
+        found = None if item.solution == _CORRECTED or is_sure else _classify(item, series)
         kept = tuple(flag for flag in item.flags if flag not in SUSPECT)
         out[n] = replace(item, flags=kept if found is None else (*kept, found))
         if found != FILL and _EXPLAINED.issuperset(out[n].flags):
             insort(series, (item.observed_at, item.value))
     return out
+
+
+def _group_explained(observations: Iterable[Observation], keys: Container[Key]) -> dict[Key, list[Dated]]:
+    """The readings of these series that are no suspects themselves, by time."""
+    dated: dict[Key, list[Dated]] = {}
+    for item in observations:
+        if (key := _key(item)) in keys and not is_suspect(item) and _EXPLAINED.issuperset(item.flags):
+            insort(dated.setdefault(key, []), (item.observed_at, item.value))
+    return dated
+
+
+def _classify(item: Observation, series: Sequence[Dated]) -> str | None:
+    """What a suspect is beside the readings before and after it; None: a reading."""
+    place = bisect_left(series, item.observed_at, key=itemgetter(0))
+    before = [value for _, value in series[max(0, place - READ) : place]]
+    after = [value for at, value in series[place : place + READ] if at != item.observed_at]
+    is_end = AT_STOP in item.flags and item.quantity != _COUNTED
+    return classify_number(item.value, before, after, is_end=is_end)
 
 
 def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:

@@ -1,7 +1,7 @@
 """What forecasters and detectors were worth in a demonstration: counted in its database, and told in its last lines."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Final
 
@@ -97,32 +97,49 @@ def print_worth(
 ) -> None:
     """Say what the models forecast, what they erred, whether they are shown, and what the detectors found."""
     models = [name for name in (*BASELINES, *NETWORKS) if name in forecasters]
-    if owned := [name for name in models if "own" in forecasters[name]]:
-        print_line(
-            f"forecasts of {forecasters[owned[0]]['own']['series']}, mm from the newest reading on (80 % between):"
-        )
-        for name in owned:
-            spans = forecasters[name]["own"]["horizons"]
-            parts = [f"{h} {one['mm']:.1f} ({one['low']:.1f} to {one['high']:.1f})" for h, one in spans.items()]
-            print_line(f"  {NAMES.get(name, name):13} {', '.join(parts)}")
-    if scored := [name for name in models if forecasters[name].get("past", {}).get("n")]:
-        print_line(
+    for line in (
+        *_describe_own({name: forecasters[name] for name in models if "own" in forecasters[name]}),
+        *_describe_past(
+            {name: forecasters[name]["past"] for name in models if forecasters[name].get("past", {}).get("n")}
+        ),
+        *(_describe_shown(name, one) for name, one in forecasters.items() if name not in STANDARDS),
+        *(_describe_detector(name, one) for name, one in detectors.items()),
+    ):
+        print_line(line)
+
+
+def _describe_own(forecasters: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What each model says of the series that moves most."""
+    for k, (name, one) in enumerate(forecasters.items()):
+        if not k:
+            yield f"forecasts of {one['own']['series']}, mm from the newest reading on (80 % between):"
+        spans = one["own"]["horizons"]
+        parts = [f"{h} {span['mm']:.1f} ({span['low']:.1f} to {span['high']:.1f})" for h, span in spans.items()]
+        yield f"  {NAMES.get(name, name):13} {', '.join(parts)}"
+
+
+def _describe_past(scored: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What each model erred on the past."""
+    if scored:
+        yield (
             "errors on the past, mean absolute in mm, on the same targets; better (+) or worse (-) than the two above:"
         )
-        for name in scored:
-            past = forecasters[name]["past"]
-            parts = [f"{h} {one['mae_mm']:.2f}" for h, one in past["horizons"].items()]
-            skills = zip(BASELINES, (past[key] for key in SKILLS), strict=True)
-            worth = [f"{NAMES.get(k, k)} {v:+.0%}" for k, v in skills if k != name and v is not None]
-            print_line(f"  {NAMES.get(name, name):13} {', '.join(parts)}; beside {', '.join(worth)}")
-    for name in (n for n in forecasters if n not in STANDARDS):
-        one = forecasters[name]
-        because = "" if one["shown"] else f", because: {one['not_shown_because'].removeprefix('not shown: ')}"
-        print_line(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}")
-    for name, one in detectors.items():
-        since = f" from {one['first_over_at'][11:16]} UTC on" if one["first_over_at"] else ""
-        print_line(
-            f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold at "
-            f"{one['series_over']} of {one['series']} series{since}; it may raise "
-            f"{one['budget_per_sensor_month']:g} false alarms a month and sensor"
-        )
+    for name, past in scored.items():
+        parts = [f"{h} {one['mae_mm']:.2f}" for h, one in past["horizons"].items()]
+        skills = zip(BASELINES, (past[key] for key in SKILLS), strict=True)
+        worth = [f"{NAMES.get(k, k)} {v:+.0%}" for k, v in skills if k != name and v is not None]
+        yield f"  {NAMES.get(name, name):13} {', '.join(parts)}; beside {', '.join(worth)}"
+
+
+def _describe_shown(name: str, one: Mapping[str, Any]) -> str:
+    because = "" if one["shown"] else f", because: {one['not_shown_because'].removeprefix('not shown: ')}"
+    return f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}"
+
+
+def _describe_detector(name: str, one: Mapping[str, Any]) -> str:
+    since = f" from {one['first_over_at'][11:16]} UTC on" if one["first_over_at"] else ""
+    return (
+        f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold at "
+        f"{one['series_over']} of {one['series']} series{since}; it may raise "
+        f"{one['budget_per_sensor_month']:g} false alarms a month and sensor"
+    )
