@@ -27,7 +27,7 @@ from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_points, open_readings
-from monitor.ingest.files.reading import FileResult, read_file, record_file, record_units, renew_known_flags
+from monitor.ingest.files.reading import FileImport, FileResult, record_file, record_units, renew_known_flags
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.files.walled import ConvertedFile, open_walled
 from monitor.ingest.pipeline import Pipeline
@@ -316,12 +316,11 @@ def _read_table(file: Path, form: str, walled: ConvertedFile | None, target: _Ta
     database, who = target.database, target.who
 
     def read(right: AcceptedDoubts) -> FileResult:
-        return read_file(
+        return FileImport(
             file,
             target.pipeline,
             target.site,
             _now,
-            form=form,
             mapping=target.stated.mapping,
             dry_run=database is None,
             accept_units=right.units,
@@ -329,7 +328,7 @@ def _read_table(file: Path, form: str, walled: ConvertedFile | None, target: _Ta
             on_progress=_show_progress,
             by=name_helper().name,
             open_lines=partial(open_readings(form), file, target.stated) if walled is None else walled.readings,
-        )
+        ).run()
 
     try:
         result = read(target.accepted)
