@@ -19,12 +19,14 @@ class BrokerSession:
         client_id: under which the broker keeps it.
         filters: topics that are subscribed.
         undated: those of `filters` whose readings count from their reception, so that none may have waited.
+        leaves_out: sites whose messages are not read.
     """
 
     name: str
     client_id: str
     filters: tuple[str, ...]
     undated: frozenset[str] = frozenset()
+    leaves_out: tuple[str, ...] = ()
 
     @property
     def is_kept(self) -> bool:

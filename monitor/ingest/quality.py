@@ -150,6 +150,19 @@ def flag(
     return tuple(name for name, holds in flags if holds)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadingDetails:
+    """What is stated beside a value."""
+
+    sigma: float | None = None  # one standard deviation, in the unit of the value
+    solution: str | None = None
+    extra: str | None = None  # canonical JSON of what belongs to the epoch
+    digit: float | None = None  # one step of the last digit, of a value that came as text
+
+
+NO_DETAILS: Final = ReadingDetails()
+
+
 def observe(
     site: str,
     station: str,
@@ -157,19 +170,16 @@ def observe(
     value: float,
     observed_at: datetime,
     received_at: datetime,
-    sigma: float | None = None,
-    solution: str | None = None,
-    extra: str | None = None,
-    digit: float | None = None,
+    details: ReadingDetails = NO_DETAILS,
 ) -> Observation:
     """Make the record of one value given in the field's unit.
 
     A stated error is never smaller than that of rounding to the last digit, where the value came as text.
     """
-    canonical = field.to_canonical(value)
-    spread = None if sigma is None else field.spread_to_canonical(sigma)
-    if digit is not None:
-        step = abs(field.spread_to_canonical(digit))
+    canonical, extra = field.to_canonical(value), details.extra
+    spread = None if details.sigma is None else field.spread_to_canonical(details.sigma)
+    if details.digit is not None:
+        step = abs(field.spread_to_canonical(details.digit))
         spread = None if spread is None else max(spread, error_of_step(step))
         if step > field.coarse:
             extra = canonical_json({**(json.loads(extra) if extra else {}), DIGIT: [step]})
@@ -185,12 +195,9 @@ def observe(
         received_at,
         canonical,
         spread,
-        solution,
+        details.solution,
         flag(field, canonical, observed_at, received_at, value),
-        None,
-        None,
-        None,
-        extra,
+        extra=extra,
     )
 
 

@@ -33,7 +33,7 @@ from monitor.domain.topics import ROOT
 from monitor.errors import JobError, PayloadError, SlopewardError, StoreBusyError
 from monitor.extras import describe_missing, is_installed
 from monitor.health import HOW_TO_INSTALL
-from monitor.simulate.publish import OutgoingMessage, Publisher, play, sample_to_message
+from monitor.simulate.publish import OutgoingMessage, PlayPace, Publisher, play, sample_to_message
 from monitor.simulate.scene import DRAW, DrawSceneRequest
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
@@ -159,8 +159,7 @@ def run_measured(
             play(
                 rows_to_messages(moved, site_id),
                 publisher,
-                now - live,
-                live.total_seconds() / PLAY_S,
+                PlayPace(now - live, live.total_seconds() / PLAY_S),
                 clock=clock,
                 stop=stage.stop,
                 on_history=lambda n: print_line(f"{n} messages of history; now the last tenth in {PLAY_S:g} s"),
@@ -339,11 +338,9 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
         play(
             map(sample_to_message, model.samples()),
             publisher,
-            now - LIVE,
-            speed,
+            PlayPace(now - LIVE, speed, follow),
             clock=lambda: datetime.now(UTC),
             stop=stage.stop,
-            follow=follow,
             on_history=after_history,
             on_present=at_present,
         )
