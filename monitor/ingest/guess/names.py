@@ -189,30 +189,20 @@ _FILLER: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ColumnMeaning:
-    """What a column's name says; None where it says nothing.
+    """What a column's name says; None where it says nothing."""
 
-    Attributes:
-        quantity: what it measures.
-        unit: in which unit.
-        station: "" where nothing of the name is left for it.
-        foreign: what stands where a unit would, and is none that is known.
-        sign: e, n, u, x or y: a component, where the others of its station stand beside it.
-        base: the station without the sign.
-        is_side: the sign is a word such as Nord, not a letter.
-        error_of: the columns whose standard deviation this would be, by its name; the likeliest first.
-        is_error: it says that it is one.
-        is_part: it is a part of a motion: along or across an axis that only people know, or since the last reading.
-    """
-
-    quantity: str | None
-    unit: str | None
-    station: str
-    foreign: str = ""
+    quantity: str | None  # what it measures
+    unit: str | None  # in which unit
+    station: str  # "" where nothing of the name is left for it
+    foreign: str = ""  # what stands where a unit would, and is none that is known
+    # e, n, u, x or y: a component, where the others of its station stand beside it
     sign: str = field(default="", repr=False)
-    base: str = field(default="", repr=False)
-    is_side: bool = field(default=False, repr=False)
+    base: str = field(default="", repr=False)  # the station without the sign
+    is_side: bool = field(default=False, repr=False)  # the sign is a word such as Nord, not a letter
+    # the columns whose standard deviation this would be, by its name; the likeliest first
     error_of: "tuple[ColumnMeaning, ...]" = field(default=(), repr=False)
-    is_error: bool = field(default=False, repr=False)
+    is_error: bool = field(default=False, repr=False)  # it says that it is one
+    # it is a part of a motion: along or across an axis that only people know, or since the last reading
     is_part: bool = field(default=False, repr=False)
 
 

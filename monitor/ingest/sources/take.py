@@ -54,22 +54,14 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class SourceTarget:
-    """Where files of a source go.
-
-    Args:
-        config: of the service.
-        site: in force.
-        clock: gives the present, aware UTC.
-        who: the source, as it stands beside the values that it changes.
-        accept_units: a person has said in the file that the units are right.
-    """
+    """Where files of a source go."""
 
     db: Database
-    config: ServiceConfig
-    site: Site
-    clock: Clock
-    who: str
-    accept_units: bool = False
+    config: ServiceConfig  # of the service
+    site: Site  # in force
+    clock: Clock  # gives the present, aware UTC
+    who: str  # the source, as it stands beside the values that it changes
+    accept_units: bool = False  # a person has said in the file that the units are right
 
 
 def measure(path: Path) -> tuple[int, str]:
