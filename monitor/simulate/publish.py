@@ -26,10 +26,6 @@ class Publisher:
     One thread publishes. The network thread only notes what was acknowledged; `settle` matches it with the keys.
 
     Args:
-        url: mqtt:// or mqtts://.
-        username: empty for none.
-        password: with the user name.
-        ca_file: of a broker with a private certificate authority.
         in_flight: messages that may wait for their acknowledgement.
         on_acknowledged: called in the publishing thread with each key.
     """

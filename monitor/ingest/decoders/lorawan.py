@@ -180,15 +180,9 @@ _MILESIGHT_BYTES: Final = {
 
 
 def read_decentlab(data: bytes, words: int, read: Callable[[list[int]], list[Value]]) -> list[Value]:
-    """Values of a payload of version 2.
+    """Values of a payload of version 2; raises PayloadError for another version or another number of bytes.
 
-    Args:
-        data: its bytes.
-        words: how many the instrument sends, where its first flag is set.
-        read: what they mean.
-
-    Raises:
-        PayloadError: another version, or another number of bytes.
+    `words`: how many the instrument sends, where its first flag is set; `read`: what they mean.
     """
     if len(data) < 5 or data[0] != 2:
         raise PayloadError("bad_payload", "no payload of Decentlab's protocol 2")

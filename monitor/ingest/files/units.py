@@ -257,12 +257,7 @@ class ScaleCheck:
                 scale.values.append(o.value)
 
     def find_doubts(self, sites: Mapping[str, Site], database: Database | None) -> Iterator[Message]:
-        """What is doubtful, a sentence each, with the figure.
-
-        Args:
-            sites: the declarations, for the noise that they state.
-            database: what is stored already; None: nothing is.
-        """
+        """What is doubtful beside the noise that site files state and what is stored: sentences with their figures."""
         for scale in self.series.values():
             scale.measure()
         for key, scale in sorted(self.series.items()):

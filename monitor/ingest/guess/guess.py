@@ -195,12 +195,7 @@ class TableGuess:
 
 
 def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = None) -> TableGuess:
-    """Understand a table.
-
-    Args:
-        table: its cells.
-        answers: key of a question -> what a person says.
-        now: the present instant; None: by the clock.
+    """Understand a table with what a person says, by the keys of the questions; `now` None: by the clock.
 
     Raises:
         ConfigError: there is no time or no measurement in it, or an answer cannot be one.
@@ -533,13 +528,7 @@ def _settle_columns(
 def _settle_quantities(
     names: Mapping[str, ColumnMeaning], table_unit: str, talk: Interview
 ) -> tuple[dict[str, tuple[str, str]], "dict[str, _SharedQuestion]"]:
-    """Quantity and unit of each column by its name or by what a person says, and the questions that are left.
-
-    Args:
-        names: what the names of the columns say.
-        table_unit: the unit that a line above the names gives all columns; "" where none does.
-        talk: what a person says.
-    """
+    """Quantity and unit of each column by its name or by what a person says, and the questions that are left."""
     questions: dict[str, _SharedQuestion] = {}
     found: dict[str, tuple[str, str]] = {}
     for column, name in names.items():

@@ -207,7 +207,7 @@ class ColumnMeaning:
 
 
 def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
-    """Quantity, unit and station of a column, and whose error it may be.
+    """Quantity, unit and station of a column, and whose error it may be; `unit` stands in a row below its name.
 
     >>> read_name("Crack 3 [mm]")
     ColumnMeaning(quantity='crack_opening', unit='mm', station='Crack-3', foreign='')
@@ -217,10 +217,6 @@ def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
     (ColumnMeaning(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
     >>> read_name("Sigma R1 [mm]").error_of, read_name("Crack S1 [mm]").error_of
     ((ColumnMeaning(quantity=None, unit='mm', station='R1', foreign=''),), ())
-
-    Args:
-        header: the name.
-        unit: of a row of units below the header.
     """
     plain = _read_plain(header, unit)
     first = re.sub(r"#\d+$", "", header)  # of several columns of one name

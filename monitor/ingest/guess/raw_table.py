@@ -87,13 +87,9 @@ class RawTable:
 
 
 def read_raw_table(path: Path, sheet: str = "") -> RawTable:
-    """Find out how a file is laid out.
+    """Find out how a file is laid out; raises ConfigError where it is no table that can be recognised.
 
-    Args:
-        sheet: the worksheet of a workbook, or `ALL_SHEETS`; "": the first that holds a table.
-
-    Raises:
-        ConfigError: the file is no table that can be recognised.
+    `sheet` is the worksheet of a workbook, or `ALL_SHEETS`; "": the first that holds a table.
     """
     suffix = path.suffix.lower()
     if suffix in {".parquet", ".pq"}:

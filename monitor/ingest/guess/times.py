@@ -152,9 +152,7 @@ def _know(rule: TimeRule, rivals: Sequence[str], parsed: Sequence[datetime]) -> 
 def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
     """The column of the time, or those of date and clock; None where no column is one.
 
-    Args:
-        table: the table.
-        how: what its times count, as a person says; None: what the words beside them say.
+    `how` is what its times count, as a person says; None: what the words beside them say.
     """
     found = [t for name in table.names if (t := _read_column(table, name, how)) is not None] or _read_eras(table)
     if not found:

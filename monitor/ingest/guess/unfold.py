@@ -35,14 +35,8 @@ def unfold(
 ) -> tuple[RawTable, list[str], str | None, str | None]:
     """The table with a column for each kind, its columns of numbers, the column of stations, and that of the kinds.
 
-    Args:
-        table: the table.
-        numbers: its columns of numbers.
-        station: the column that says whose row it is; it may say the kind too ("Crack 1", "Rain gauge").
-        taken: columns of the time.
-
-    Raises:
-        ConfigError: rows of one kind have several units.
+    The column of stations may say the kind too ("Crack 1", "Rain gauge"); `taken` are the columns of the time. Raises
+    ConfigError where rows of one kind have several units.
     """
     values = [n for n in numbers if not is_no_measurement(table.title(n))]
     if len(values) != 1:
@@ -60,13 +54,7 @@ def unfold(
 
 
 def _split_kinds(table: RawTable, value: str, by: str, units: str | None) -> tuple[RawTable, list[str]]:
-    """The table with a column for each kind instead of its one column of values, and their names.
-
-    Args:
-        value: the column of values.
-        by: the column that says what a row measures.
-        units: the column that says in which unit.
-    """
+    """The table with a column for each kind that column `by` names instead of its one of values, and their names."""
     columns: dict[str, list[object]] = {}
     kinds: dict[str, tuple[str, str, str]] = {}
     written: dict[str, tuple[str, str]] = {}
