@@ -1,6 +1,6 @@
 """Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ from monitor.domain.names import list_names
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
     from forecasting.data.sources import Recipe, Record
-    from forecasting.evaluation.scoring import Score
+    from forecasting.evaluation.scoring import Score, Trial
 
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark: S, SK, G, K.")
@@ -62,9 +62,7 @@ def backtest(
     Stations of other intervals are scored apart. With --json one line per model, station, horizon and fold; station
     `all` is over all stations of an interval.
     """
-    from forecasting.errors import ForecastingError
     from forecasting.evaluation.backtest import run_trials
-    from forecasting.evaluation.scoring import score_trial
 
     recipe, records, requested = open_records(data, config, quantity, horizons)
     wanted = _ways(by)
@@ -94,18 +92,7 @@ def backtest(
             on_progress=print_note,
             learn=learn,
         )
-        own: list[Score] = []
-        try:
-            for trial in trials if spans else ():
-                made = score_trial(trial, tuple(wanted))
-                if options().as_json:
-                    for one in made:
-                        print_json({**one.to_json(), "interval_s": panel.step_s})
-                own += made
-        except ForecastingError as error:
-            if len(records) == 1:
-                raise
-            print_note(f"{list_names(panel.stations)}: {error}")  # stations of other intervals are scored all the same
+        own = _score_trials(panel, trials if spans else (), wanted, alone=len(records) == 1)
         if "station" in wanted:
             _print_unscored(panel, spans, own)
         scores += own
@@ -117,6 +104,30 @@ def backtest(
         raise typer.Exit(NOTHING)
     if not options().as_json:
         print("\n".join(summaries))
+
+
+def _score_trials(panel: "Panel", trials: "Iterable[Trial]", wanted: set[str], *, alone: bool) -> "list[Score]":
+    """Scores of the trials on one panel; with `--json` each is printed as soon as it is made.
+
+    Raises:
+        ForecastingError: The panel is the only one and cannot be scored; of several the others are scored all the same.
+    """
+    from forecasting.errors import ForecastingError
+    from forecasting.evaluation.scoring import score_trial
+
+    scores: list[Score] = []
+    try:
+        for trial in trials:
+            made = score_trial(trial, tuple(wanted))
+            if options().as_json:
+                for one in made:
+                    print_json({**one.to_json(), "interval_s": panel.step_s})
+            scores += made
+    except ForecastingError as error:
+        if alone:
+            raise
+        print_note(f"{list_names(panel.stations)}: {error}")
+    return scores
 
 
 def fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
