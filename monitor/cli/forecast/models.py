@@ -52,7 +52,7 @@ def models(
         if not session.options().as_json:
             print(f"{RECORDS}. Mean absolute errors beside those of the forecast `auto`; 1d: a day ahead.")
         for row in list_models():
-            session.show(row, format_model(row))
+            session.show(asdict(row), format_model(row))
     elif not found:
         of = f" of {site}" if site else ""
         session.print_note(f"no model is kept yet{of}; --all lists retired ones, and every model there is")
