@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template, Term, gather, join
+from forecasting.message import Message, Template, Term, gather, join
 from monitor.decision.series.station_health import WELL
 from monitor.domain import headline
 from monitor.domain.alert import AlertCategory
@@ -106,9 +107,23 @@ def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class SiteMotion:
+    """How the stations on a slope move; of rows of `timeline.load_newest_movement`."""
+
+    fastest: Mapping[str, Any] | None  # the row of the fastest series; None where no velocity is known
+    beyond: int  # stations beyond creep
+    stations: int  # that can be judged now
+    lost: int  # that cannot
+    last_stages: Sequence[str]  # that those were last seen in
+    lost_text: Message
+    window: Mapping[str, Any] | None  # the next trusted one of failure
+    spark: str = ""  # velocity of the fastest over a day: the path of a small picture
+
+
 def describe_motion(
     movement: list[dict[str, Any]], now: datetime, watched: AbstractSet[str], states: Mapping[str, str | None]
-) -> dict[str, Any] | None:
+) -> SiteMotion | None:
     """The fastest series, how many stations are beyond creep, the next trusted window; None where none is judged.
 
     Silence is no calm: a station that is sick, or whose stage is unknown now, is not among those that are counted. It
@@ -124,25 +139,34 @@ def describe_motion(
     sick = {name: state for name in watched if (state := states.get(name)) is not None and state not in WELL}
     seen = {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN}} - sick.keys()
     lost = [row for row in movement if row["station"] not in seen]
-    unjudged = {row["station"]: NO_STAGE for row in lost} | sick
-    fast = {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}
     last = sorted({row["last_stage"] for row in lost if row["last_stage"]}, key=lambda stage: (stage == CALM, stage))
     if not judged and not last:
         return None
-    windows = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
+    unjudged = {row["station"]: NO_STAGE for row in lost} | sick
+    return SiteMotion(
+        fastest=max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
+        beyond=len(_list_beyond(movement) & seen),
+        stations=len(seen),
+        lost=len(unjudged),
+        last_stages=last,
+        lost_text=_LOST(n=len(unjudged), n2=len(watched), text=join(count_states(Counter(unjudged.values())), ", ")),
+        window=_find_failure_window(movement, now),
+    )
+
+
+def _list_beyond(movement: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Stations of which a series is beyond creep."""
+    return {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}
+
+
+def _find_failure_window(movement: Iterable[Mapping[str, Any]], now: datetime) -> Mapping[str, Any] | None:
+    """The trusted window of failure to show, as of the newest reading."""
+    trusted = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
     data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
-    return {
-        "fastest": max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
-        "beyond": len(fast & seen),
-        "stations": len(seen),
-        "lost": len(unjudged),
-        "last_stages": last,
-        "lost_text": _LOST(n=len(unjudged), n2=len(watched), text=join(count_states(Counter(unjudged.values())), ", ")),
-        "window": headline.find_window(windows, "window_from", "window_to", data_until),
-    }
+    return headline.find_window(trusted, "window_from", "window_to", data_until)
 
 
-def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, dict[str, Any]]:
+def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, SiteMotion]:
     """How each of some sites moves, with the velocity of its fastest series over a day as a small picture."""
     movements = timeline.load_newest_movements(c, sites, now)
     watched = list_slope_stations(c, sites)
@@ -154,13 +178,12 @@ def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[
         for site, rows in movements.items()
     }
     found = {site: motion for site, motion in motions.items() if motion is not None}
-    ids = [motion["fastest"]["series_id"] for motion in found.values() if motion["fastest"]]
-    past = timeline.load_velocities(c, ids, now - SPARK, now)
-    for motion in found.values():
-        motion["spark"] = (
-            draw_velocities(past.get(motion["fastest"]["series_id"], []), now) if motion["fastest"] else ""
-        )
-    return found
+    series = {site: motion.fastest["series_id"] for site, motion in found.items() if motion.fastest}
+    past = timeline.load_velocities(c, list(series.values()), now - SPARK, now)
+    return {
+        site: replace(motion, spark=draw_velocities(past.get(series[site], []), now)) if site in series else motion
+        for site, motion in found.items()
+    }
 
 
 def draw_velocities(past: Sequence[tuple[datetime, float]], now: datetime) -> str:
